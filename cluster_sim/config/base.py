@@ -1,0 +1,96 @@
+"""The common base of every part of a study, and the types that refer to files and library entries."""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, model_validator
+from pydantic_core import PydanticCustomError
+
+from cluster_sim.config.library import library_names
+
+BASE_DIRECTORY: Final = "base_directory"
+"""Key of the validation context that holds the study file's directory; without it, references are not checked."""
+
+
+def suggestion(word: str, known: list[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` where ``known`` has something like ``word``, else an empty string."""
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+class ConfigModel(BaseModel):
+    """A part of a study: immutable, typed strictly (no text where a number belongs), closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_keys(cls, data: Any) -> Any:
+        """Name the unknown keys together with what was probably meant; pydantic's own error does not."""
+        if not isinstance(data, dict):
+            return data
+        known = list(cls.model_fields)
+        unknown = [key for key in data if key not in known]
+        if unknown:
+            key = str(unknown[0])
+            raise PydanticCustomError(
+                "unknown_key",
+                "unknown key {key_text}{hint} Known keys: {known}",
+                {
+                    "key": key,
+                    "key_text": repr(key),
+                    "hint": suggestion(key, known) or ".",
+                    "known": ", ".join(known),
+                },
+            )
+        return data
+
+
+def _resolve_file(value: str, info: ValidationInfo) -> str:
+    """Make a path absolute: relative to the study file's directory, or where nothing is there, to the working one."""
+    base = (info.context or {}).get(BASE_DIRECTORY)
+    if base is None:
+        return value
+    path = Path(value).expanduser()
+    candidates = [Path(base) / path, Path.cwd() / path]
+    for candidate in candidates:
+        if candidate.is_file():
+            return str(candidate.resolve())
+    looked = " or ".join(dict.fromkeys(str(candidate.resolve()) for candidate in candidates))
+    raise PydanticCustomError("missing_file", "no such file: {looked}", {"looked": looked})
+
+
+InputFile = Annotated[str, AfterValidator(_resolve_file)]
+"""A file to read.  Relative paths are looked up beside the study file, then in the working directory."""
+
+
+class LibraryEntry:
+    """Checks that a name is an entry of one directory of the library, or a YAML or JSON file of the user's own."""
+
+    def __init__(self, topic: str) -> None:
+        self.topic = topic
+
+    def __call__(self, value: str, info: ValidationInfo) -> str:
+        """Return ``value``, made absolute where it is a file; raise where it is neither a name nor a file."""
+        if (info.context or {}).get(BASE_DIRECTORY) is None:
+            return value
+        known = library_names(self.topic)
+        if value in known:
+            return value
+        if value.endswith((".yaml", ".yml", ".json")):
+            return _resolve_file(value, info)
+        raise PydanticCustomError(
+            "unknown_entry",
+            "unknown name {value}{hint} conf/{topic} has: {known}; or give the path of a YAML or JSON file",
+            {
+                "value": repr(value),
+                "hint": suggestion(value, known) or ".",
+                "topic": self.topic,
+                "known": ", ".join(known) or "nothing",
+            },
+        )
+
+
+ModelName = Annotated[str, AfterValidator(LibraryEntry("models"))]
+DeviceName = Annotated[str, AfterValidator(LibraryEntry("devices"))]

@@ -1,0 +1,50 @@
+"""The ``engine`` block of a pool: the serving engine that is simulated."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from cluster_sim.config.base import ConfigModel
+
+
+class Engine(ConfigModel):
+    """The serving engine of every replica of a pool.  Null means: as the engine's version and the device pin it."""
+
+    kind: Literal["vllm_v1"] = Field("vllm_v1", description="Scheduler that is simulated.")
+    version: str = Field(
+        "0.15", pattern=r"^\d+(\.\d+)+$", description="Engine version; it pins the defaults that changed over time."
+    )
+    policy: Literal["fcfs", "priority"] = Field("fcfs", description="Order of the waiting queue.")
+    max_num_seqs: int | None = Field(
+        None, ge=1, description="Most requests that run at once; null is pinned by the device's memory."
+    )
+    max_num_batched_tokens: int | None = Field(
+        None, ge=1, description="Token budget of one step; null is pinned by the device's memory."
+    )
+    max_model_len: int | None = Field(
+        None, ge=1, description="Longest prompt plus output in tokens; null is the model's own context."
+    )
+    enable_chunked_prefill: bool = Field(True, description="Whether a prompt may be computed over several steps.")
+    long_prefill_token_threshold: int = Field(
+        0, ge=0, description="Most tokens of one prompt in one step; 0 leaves it to the budget."
+    )
+    async_scheduling: bool | None = Field(
+        None, description="Whether the next step is planned while one runs; null is pinned by the version."
+    )
+    reserve_full_sequence: bool | None = Field(
+        None,
+        description="Whether admission needs free blocks for the whole known sequence, not just its first chunk; "
+        "null is pinned by the version.",
+    )
+    watermark_ratio: float = Field(
+        0.0, ge=0, lt=1, description="Share of all blocks that admissions must leave free while something runs."
+    )
+    enable_prefix_caching: bool = Field(False, description="Whether computed blocks are reused by equal prefixes.")
+    block_size: int = Field(16, ge=1, description="Tokens in one KV block.")
+    gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="Share of device memory that the engine takes.")
+    num_kv_blocks: int | None = Field(
+        None, ge=1, description="KV blocks of one replica; null computes them from the memory plan."
+    )
+    kv_cache_dtype: Literal["auto", "bf16", "fp8"] = Field(
+        "auto", description="Type of the KV cache's entries; auto is the model's."
+    )

@@ -1,0 +1,55 @@
+"""The ``fleet`` block: pools of replicas and the links between router and replicas."""
+
+from pydantic import Field, field_validator
+
+from cluster_sim.config.base import ConfigModel, DeviceName, ModelName
+from cluster_sim.config.engine import Engine
+
+NS_PER_MS = 1_000_000
+
+
+class Pool(ConfigModel):
+    """Replicas that are all alike."""
+
+    name: str = Field(
+        "main", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the pool; it labels rows and metrics."
+    )
+    model: ModelName = Field(description="Model served: a name of conf/models, or the path of a file of that layout.")
+    device: DeviceName = Field(description="GPU: a name of conf/devices, or the path of a file of that layout.")
+    replicas: int = Field(1, ge=1, description="How many replicas.")
+    tensor_parallel: int = Field(1, ge=1, description="GPUs that share each layer; must divide the attention heads.")
+    pipeline_parallel: int = Field(1, ge=1, description="Stages that share the layers; must divide their number.")
+    engine: Engine = Field(Engine(), description="The serving engine of each replica.")
+
+
+class Network(ConfigModel):
+    """One-way delays between the router and every replica."""
+
+    router_to_replica_ms: float = Field(0.5, ge=0, description="From the router to a replica, in milliseconds.")
+    replica_to_router_ms: float = Field(0.5, ge=0, description="From a replica to the router, in milliseconds.")
+
+    @property
+    def forward_ns(self) -> int:
+        """The delay from the router to a replica in ns."""
+        return round(self.router_to_replica_ms * NS_PER_MS)
+
+    @property
+    def return_ns(self) -> int:
+        """The delay from a replica to the router in ns."""
+        return round(self.replica_to_router_ms * NS_PER_MS)
+
+
+class Fleet(ConfigModel):
+    """Everything that serves."""
+
+    pools: tuple[Pool, ...] = Field(strict=False, min_length=1, description="The pools, in the order of their numbers.")
+    network: Network = Field(Network(), description="Delays between router and replicas.")
+
+    @field_validator("pools")
+    @classmethod
+    def _check_names(cls, pools: tuple[Pool, ...]) -> tuple[Pool, ...]:
+        names = [pool.name for pool in pools]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two pools have the name {name!r}: give each its own")
+        return pools

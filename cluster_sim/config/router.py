@@ -1,0 +1,37 @@
+"""The ``router`` block: how a request finds a replica, and what the router knows when it chooses."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from cluster_sim.config.base import ConfigModel
+
+NS_PER_MS = 1_000_000
+
+
+class Telemetry(ConfigModel):
+    """How old the router's picture of the replicas is; the staler, the further the simulation can run ahead."""
+
+    period_ms: float = Field(50.0, ge=0, description="Time between two samples; 0 with latency 0 is perfect knowledge.")
+    latency_ms: float = Field(1.0, ge=0, description="Time from a sample until the router can use it.")
+
+    @property
+    def period_ns(self) -> int:
+        """The time between two samples in ns."""
+        return round(self.period_ms * NS_PER_MS)
+
+    @property
+    def latency_ns(self) -> int:
+        """The time from a sample until the router can use it, in ns."""
+        return round(self.latency_ms * NS_PER_MS)
+
+
+class Router(ConfigModel):
+    """The global router."""
+
+    policy: Literal["round_robin", "random", "least_outstanding", "least_loaded"] = Field(
+        "least_outstanding",
+        description="How a replica is chosen: round_robin and random know nothing, least_outstanding counts requests "
+        "in flight, least_loaded reads telemetry.",
+    )
+    telemetry: Telemetry = Field(Telemetry(), description="Samples of the replicas' state that policies may read.")
