@@ -1,113 +1,308 @@
-"""The ``workload`` block: where requests come from."""
+"""What a study may say of its workload, told apart by ``kind``.
 
-from typing import Annotated, Literal
+``trace`` replays a file; ``synthetic`` draws requests; ``closed_loop``, ``sessions`` and ``agentic`` react to how
+requests fare; ``clients`` and ``mix`` put several together at once, ``phases`` one after the other; ``servegen``
+generates from a ServeGen client folder.
+"""
+
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from cluster_sim.config.base import ConfigModel, InputFile
+from cluster_sim.config.arrivals import Arrivals
+from cluster_sim.config.distributions import Distribution
+from cluster_sim.config.traits import Lengths, TraitBase, Traits
+
+TraceFormat = Literal[
+    "auto", "azure", "vidur", "burstgpt", "mooncake", "bailian", "timed_trace", "sharegpt", "servegen", "parquet"
+]
+"""Formats ``trace`` reads; ``auto`` looks at the file's first rows."""
 
 
-class Clip(ConfigModel):
-    """Limits that a trace's lengths are cut to; a request above a limit is kept, shortened."""
+class Clip(TraitBase):
+    """Bounds on lengths: requests outside are cut to them or dropped (both are counted)."""
 
-    prompt_tokens: int | None = Field(None, ge=1, description="Longest prompt in tokens; null leaves prompts alone.")
-    output_tokens: int | None = Field(None, ge=1, description="Longest output in tokens; null leaves outputs alone.")
-
-
-class TraceWorkload(ConfigModel):
-    """Requests read from a file."""
-
-    kind: Literal["trace"] = Field("trace", description="Replay a file.")
-    format: Literal["azure", "vidur", "parquet"] = Field(
-        description="Layout of the file: azure (Azure/AzurePublicDataset, TIMESTAMP, ContextTokens, GeneratedTokens), "
-        "vidur (arrived_at, num_prefill_tokens, num_decode_tokens), parquet (this program's own columns)."
+    min_prompt_tokens: int | None = Field(default=None, ge=1, description="Least prompt tokens.")
+    max_prompt_tokens: int | None = Field(default=None, ge=1, description="Greatest prompt tokens.")
+    min_output_tokens: int | None = Field(default=None, ge=1, description="Least output tokens.")
+    max_output_tokens: int | None = Field(default=None, ge=1, description="Greatest output tokens.")
+    max_total_tokens: int | None = Field(
+        default=None, ge=2, description="Greatest prompt plus output; cutting takes from the prompt's end."
     )
-    path: InputFile = Field(description="The file, also gzip-compressed; looked up beside the study file first.")
-    time_scale: float = Field(1.0, gt=0, description="Multiplies the gaps between arrivals: 0.1 is ten times the rate.")
-    first: int | None = Field(None, ge=1, description="Only so many requests from the start; null takes all.")
-    clip: Clip = Field(Clip(), description="Limits that lengths are cut to.")
+    outside: Literal["cut", "drop"] = Field(default="cut", description="What happens to a request outside.")
 
 
-class PoissonArrivals(ConfigModel):
-    """Independent arrivals at a constant mean rate."""
+class Bootstrap(TraitBase):
+    """Make a trace of any length from one: windows drawn with replacement and laid end to end."""
 
-    kind: Literal["poisson"] = Field("poisson", description="Exponential gaps.")
-    rate_per_s: float = Field(gt=0, description="Mean arrivals per second.")
-
-
-class GammaArrivals(ConfigModel):
-    """Gamma-distributed gaps: burstier than Poisson above a coefficient of variation of 1, smoother below."""
-
-    kind: Literal["gamma"] = Field("gamma", description="Gamma-distributed gaps.")
-    rate_per_s: float = Field(gt=0, description="Mean arrivals per second.")
-    cv_ratio: float = Field(1.0, gt=0, description="Standard deviation of the gaps over their mean; 1 is Poisson.")
-
-
-class ConstantArrivals(ConfigModel):
-    """Equal gaps."""
-
-    kind: Literal["constant"] = Field("constant", description="Equal gaps.")
-    rate_per_s: float = Field(gt=0, description="Arrivals per second.")
-
-
-class FixedLength(ConfigModel):
-    """Every request the same."""
-
-    kind: Literal["fixed"] = Field("fixed", description="One length for all.")
-    tokens: int = Field(ge=1, description="The length in tokens.")
-
-
-class UniformLength(ConfigModel):
-    """Every length in a range equally likely."""
-
-    kind: Literal["uniform"] = Field("uniform", description="Equally likely lengths.")
-    min_tokens: int = Field(ge=1, description="Smallest length in tokens.")
-    max_tokens: int = Field(ge=1, description="Largest length in tokens, inclusive.")
+    window_s: float = Field(default=60.0, gt=0, description="Length of a window, seconds; keeps what is correlated.")
+    count: int | None = Field(default=None, ge=1, description="Requests to produce.")
+    duration_s: float | None = Field(default=None, gt=0, description="Length to produce, seconds.")
 
     @model_validator(mode="after")
-    def _check_order(self) -> "UniformLength":
-        if self.max_tokens < self.min_tokens:
-            raise ValueError(f"max_tokens ({self.max_tokens}) must be at least min_tokens ({self.min_tokens})")
+    def _one_end(self) -> Self:
+        if (self.count is None) == (self.duration_s is None):
+            raise ValueError("bootstrap takes either count or duration_s")
         return self
 
 
-class LognormalLength(ConfigModel):
-    """Lengths whose logarithm is normal, given by the mean and spread of the lengths themselves."""
+class OpenLoop(TraitBase):
+    """What workloads share whose requests do not wait for one another."""
 
-    kind: Literal["lognormal"] = Field("lognormal", description="Lognormal lengths, rounded and cut to the limits.")
-    mean_tokens: float = Field(gt=0, description="Mean of the lengths before they are cut.")
-    cv_ratio: float = Field(gt=0, description="Standard deviation of the lengths over their mean, before the cut.")
-    min_tokens: int = Field(1, ge=1, description="Shorter draws are raised to this.")
-    max_tokens: int | None = Field(None, ge=1, description="Longer draws are cut to this; null does not cut.")
-
-
-Arrivals = Annotated[PoissonArrivals | GammaArrivals | ConstantArrivals, Field(discriminator="kind")]
-Length = Annotated[FixedLength | UniformLength | LognormalLength, Field(discriminator="kind")]
-
-
-class Lengths(ConfigModel):
-    """How long prompts and outputs are; drawn independently."""
-
-    prompt: Length = Field(description="Lengths of prompts.")
-    output: Length = Field(description="Lengths of outputs.")
-
-
-class SyntheticWorkload(ConfigModel):
-    """Requests drawn from distributions."""
-
-    kind: Literal["synthetic"] = Field("synthetic", description="Draw requests from distributions.")
-    arrivals: Arrivals = Field(description="When requests arrive.")
-    lengths: Lengths = Field(description="How long prompts and outputs are.")
-    count: int | None = Field(None, ge=1, description="How many requests; null leaves the end to duration_s.")
-    duration_s: float | None = Field(
-        None, gt=0, description="Arrivals end after so many simulated seconds; null leaves the end to count."
+    max_concurrency: int | None = Field(
+        default=None,
+        ge=1,
+        description="The client never has more requests in flight; later ones are sent when earlier ones end.",
+    )
+    reaction_ms: float = Field(
+        default=0.0, ge=0, description="Time a client at its limit takes from an end to the next send, ms."
     )
 
+
+class TraceWorkload(OpenLoop):
+    """Replay of a recorded trace."""
+
+    kind: Literal["trace"] = "trace"
+    format: TraceFormat = Field(default="auto", description="Format of the file.")
+    path: str = Field(description="The file (gzip or zstd by its content), or a ServeGen folder.")
+    time_scale: float = Field(default=1.0, gt=0, description="Multiplies gaps: 0.1 is ten times the rate.")
+    request_rate: float | None = Field(
+        default=None, gt=0, description="Scale gaps so that the mean rate is this, requests per second; shape kept."
+    )
+    first: int | None = Field(default=None, ge=1, description="Take this many rows.")
+    start_s: float = Field(default=0.0, ge=0, description="Skip what arrives earlier, seconds of the trace.")
+    end_s: float | None = Field(default=None, gt=0, description="Stop at this time, seconds of the trace.")
+    clip: Clip | None = Field(default=None, description="Bounds on lengths.")
+    arrivals: Arrivals | None = Field(
+        default=None, description="Replace the trace's times; required for files without times."
+    )
+    bootstrap: Bootstrap | None = Field(default=None, description="Resample the trace to another length.")
+    strict: bool = Field(
+        default=False, description="Refuse unsorted times and rows that would be skipped, instead of noticing them."
+    )
+    zero_output: Literal["skip", "one", "refuse"] = Field(
+        default="skip", description="Rows without output tokens (failures in BurstGPT): skip, take as 1, or refuse."
+    )
+    block_tokens: int | None = Field(
+        default=None, ge=1, description="Tokens per prefix hash; absent: the format's (Mooncake 512, Bailian 16)."
+    )
+    timestamp_unit_s: float | None = Field(
+        default=None, gt=0, description="Seconds per unit of timestamp (timed_trace: 0.001 for ms); absent: the format's."
+    )
+    labels: dict[str, str] = Field(
+        default_factory=dict,
+        description="Names of the file's fields where they differ: timestamp, input_length, output_length, hash_ids.",
+    )
+    prefixes: bool = Field(default=True, description="Whether prefix hashes of the trace become shared prompt content.")
+    traits: Traits = Field(default_factory=Traits, description="What the requests carry besides.")
+
     @model_validator(mode="after")
-    def _check_end(self) -> "SyntheticWorkload":
+    def _one_rate(self) -> Self:
+        if self.request_rate is not None and self.time_scale != 1.0:
+            raise ValueError("give time_scale or request_rate, not both")
+        if self.end_s is not None and self.end_s <= self.start_s:
+            raise ValueError("end_s must be greater than start_s")
+        return self
+
+
+class Ended(TraitBase):
+    """How a drawn workload ends: after a number of requests, or at a time, whichever comes first."""
+
+    count: int | None = Field(default=None, ge=1, description="Requests (sessions) to produce.")
+    duration_s: float | None = Field(default=None, gt=0, description="No arrival at or after this time, seconds.")
+
+    @model_validator(mode="after")
+    def _some_end(self) -> Self:
         if self.count is None and self.duration_s is None:
-            raise ValueError("needs count or duration_s, else it never ends")
+            raise ValueError("give count or duration_s (or both)")
         return self
 
 
-Workload = Annotated[TraceWorkload | SyntheticWorkload, Field(discriminator="kind")]
+class SyntheticWorkload(OpenLoop, Ended):
+    """Requests drawn from an arrival process and length distributions."""
+
+    kind: Literal["synthetic"]
+    arrivals: Arrivals = Field(description="When requests arrive.")
+    lengths: Lengths = Field(description="Prompt and output tokens.")
+    clip: Clip | None = Field(default=None, description="Bounds on lengths.")
+    traits: Traits = Field(default_factory=Traits, description="What the requests carry besides.")
+
+
+class ClosedLoopWorkload(Ended):
+    """N users, each sending a request, waiting for its end, thinking, sending the next."""
+
+    kind: Literal["closed_loop"]
+    users: int = Field(ge=1, description="Users, each with at most one request in flight.")
+    lengths: Lengths = Field(description="Prompt and output tokens.")
+    think_time_s: Distribution = Field(description="From the end of a request to the user's next one, seconds.")
+    think_floor_ms: float = Field(
+        default=1.0, gt=0, description="Shorter thoughts are lengthened to this: the simulation's lookahead, ms."
+    )
+    ramp_s: float = Field(default=0.0, ge=0, description="Users start evenly spread over this time, seconds.")
+    traits: Traits = Field(default_factory=Traits, description="What the requests carry besides.")
+
+
+class SessionShape(TraitBase):
+    """One conversation: turns that wait for one another and carry the context along."""
+
+    turns: Distribution = Field(description="Turns of a session; rounded, at least 1.")
+    lengths: Lengths = Field(description="New prompt tokens and output tokens of each turn.")
+    think_time_s: Distribution = Field(description="From the end of a turn to the next one, seconds.")
+    think_floor_ms: float = Field(
+        default=1.0, gt=0, description="Shorter thoughts are lengthened to this: the simulation's lookahead, ms."
+    )
+    accumulate: bool = Field(default=True, description="Whether a turn's prompt holds all earlier turns.")
+    max_context_tokens: int | None = Field(
+        default=None, ge=2, description="A session ends before the turn whose prompt plus output would exceed this."
+    )
+    traits: Traits = Field(default_factory=Traits, description="What the requests carry besides.")
+
+
+class SessionsWorkload(SessionShape, Ended):
+    """Conversations that start by an arrival process; ``count`` counts sessions."""
+
+    kind: Literal["sessions"]
+    arrivals: Arrivals = Field(description="When sessions start.")
+
+
+class AgentStep(TraitBase):
+    """One model call of an agentic session."""
+
+    name: str = Field(min_length=1, description="Name that later steps refer to.")
+    after: tuple[str, ...] = Field(default=(), description="Steps that must have ended; none: starts the session.")
+    wait_s: Distribution | None = Field(default=None, description="Tool time after the last of them, seconds.")
+    lengths: Lengths = Field(description="New prompt tokens and output tokens.")
+    context: Literal["none", "first", "all"] = Field(
+        default="all",
+        description="What the prompt carries: nothing, the first parent's context and output, or also the others' outputs.",
+    )
+    repeat: Distribution | None = Field(
+        default=None, description="Branches of this step that run side by side; rounded, at least 1. Absent: one."
+    )
+    probability: float = Field(default=1.0, gt=0, le=1, description="Probability that the step happens.")
+
+
+class AgenticWorkload(Ended):
+    """Sessions that are graphs of model calls: branches, joins, tool waits; ``count`` counts sessions."""
+
+    kind: Literal["agentic"]
+    arrivals: Arrivals = Field(description="When sessions start.")
+    steps: tuple[AgentStep, ...] = Field(min_length=1, max_length=256, description="The calls, parents first.")
+    think_floor_ms: float = Field(
+        default=1.0, gt=0, description="Shorter waits are lengthened to this: the simulation's lookahead, ms."
+    )
+    max_branches: int = Field(default=16, ge=1, le=1024, description="Greatest number of branches of one step.")
+    traits: Traits = Field(default_factory=Traits, description="What the requests carry besides.")
+
+    @model_validator(mode="after")
+    def _parents_first(self) -> Self:
+        known: set[str] = set()
+        for step in self.steps:
+            for parent in step.after:
+                if parent not in known:
+                    raise ValueError(f"step '{step.name}' comes after '{parent}', which is not an earlier step")
+            if step.name in known:
+                raise ValueError(f"step '{step.name}' is given twice")
+            known.add(step.name)
+        if self.steps[0].probability < 1:
+            raise ValueError("the first step must have probability 1")
+        return self
+
+
+class ConversationShape(TraitBase):
+    """What makes a client profile conversational."""
+
+    probability: float = Field(default=1.0, ge=0, le=1, description="Share of this profile's arrivals that converse.")
+    turns: Distribution = Field(description="Turns of a conversation; rounded, at least 1.")
+    think_time_s: Distribution = Field(description="From the end of a turn to the next one, seconds.")
+    think_floor_ms: float = Field(
+        default=1.0, gt=0, description="Shorter thoughts are lengthened to this: the simulation's lookahead, ms."
+    )
+    accumulate: bool = Field(default=True, description="Whether a turn's prompt holds all earlier turns.")
+    max_context_tokens: int | None = Field(
+        default=None, ge=2, description="A session ends before the turn whose prompt plus output would exceed this."
+    )
+
+
+class ClientProfile(TraitBase):
+    """One kind of client."""
+
+    name: str = Field(min_length=1, description="Name; also the tenant unless traits give one.")
+    share: float = Field(default=1.0, gt=0, description="Relative share of the arrivals.")
+    lengths: Lengths = Field(description="Prompt and output tokens (of each turn, when conversational).")
+    conversation: ConversationShape | None = Field(default=None, description="Multi-turn behaviour; absent: none.")
+    traits: Traits = Field(default_factory=Traits, description="What the requests carry besides.")
+
+
+class ClientsWorkload(Ended):
+    """One arrival process; each arrival belongs to a profile drawn by share."""
+
+    kind: Literal["clients"]
+    arrivals: Arrivals = Field(description="When any client's request or conversation starts.")
+    profiles: tuple[ClientProfile, ...] = Field(min_length=1, description="The kinds of clients.")
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [profile.name for profile in self.profiles]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"profile '{name}' is given twice")
+        return self
+
+
+class MixWorkload(OpenLoop):
+    """Several workloads at once: their requests are merged by arrival time."""
+
+    kind: Literal["mix"]
+    parts: tuple["WorkloadConfig", ...] = Field(min_length=1, description="The workloads; rates add.")
+    first: int | None = Field(default=None, ge=1, description="Stop after this many requests (open-loop parts only).")
+
+
+class Phase(TraitBase):
+    """One phase."""
+
+    duration_s: float = Field(gt=0, description="Length of the phase, seconds; arrivals beyond it are cut off.")
+    workload: "WorkloadConfig" = Field(description="What arrives, times counted from the start of the phase.")
+
+
+class PhasesWorkload(OpenLoop):
+    """Open-loop workloads one after the other."""
+
+    kind: Literal["phases"]
+    phases: tuple[Phase, ...] = Field(min_length=1, description="The phases, in order.")
+    repeat: int = Field(default=1, ge=1, description="How often the whole sequence runs.")
+
+
+class ServegenWorkload(OpenLoop):
+    """Requests generated from a ServeGen client folder: every client has its own rate, CV and lengths by window."""
+
+    kind: Literal["servegen"]
+    path: str = Field(description="Folder or tar.gz with chunk-i-trace.csv and chunk-i-dataset.json.")
+    clients: int | None = Field(default=None, ge=1, description="Take the clients with the most requests only.")
+    start_s: float = Field(default=0.0, ge=0, description="Start within the recorded time, seconds.")
+    duration_s: float = Field(gt=0, description="Length to generate, seconds.")
+    request_rate: float | None = Field(
+        default=None, gt=0, description="Scale all clients alike so that the mean rate is this, requests per second."
+    )
+    count: int | None = Field(default=None, ge=1, description="Stop after this many requests.")
+    clip: Clip | None = Field(default=None, description="Bounds on lengths.")
+    traits: Traits = Field(default_factory=Traits, description="What the requests carry besides.")
+
+
+WorkloadConfig = Annotated[
+    TraceWorkload
+    | SyntheticWorkload
+    | ClosedLoopWorkload
+    | SessionsWorkload
+    | AgenticWorkload
+    | ClientsWorkload
+    | MixWorkload
+    | PhasesWorkload
+    | ServegenWorkload,
+    Field(discriminator="kind"),
+]
+"""Any workload, told apart by ``kind``."""
+
+MixWorkload.model_rebuild()
+Phase.model_rebuild()
+PhasesWorkload.model_rebuild()

@@ -1,0 +1,1 @@
+"""The Ray side: actors, transport, placement, supervision and the launcher."""

@@ -1,0 +1,1 @@
+"""How simulated time advances: instants, messages, processes, bounds, the inline executor."""

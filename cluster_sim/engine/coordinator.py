@@ -1,0 +1,262 @@
+"""What the hub may do, and what it must ask for first: bounds, windows and horizons.
+
+One algorithm serves every executor.  Per leaf it keeps the last promise (C, U) and the dispatches that promise does not
+know yet; the bound of a leaf is the earliest instant at which a message of it may still reach the hub:
+
+    bound = min(C, max(U, d + F + return), d_i + cost_i + return for every unacknowledged dispatch i)
+
+with d the earliest unacknowledged delivery.  C holds until anything arrives; from then on U does, and a new job needs
+its own batches first.  Bounds fall at a send and rise with replies; what never falls is the hub's clock.  The hub may
+handle an event at instant e when
+
+    nothing is observed     always;
+    responses are observed  e < every bound;
+    telemetry is read       e is below the global schedule, or every leaf has passed the sample that e reads.
+
+When it may not, the groups that stand in the way are called with the hub's earliest possible action M as their clock: M
+is its next event that may send, or the smallest bound if responses make it send.
+"""
+
+import heapq
+from dataclasses import dataclass, field
+from typing import Final
+
+from cluster_sim.engine.floor import FloorModel
+from cluster_sim.engine.group import Reply, Window, Wiring, horizon_of
+from cluster_sim.engine.hub import Hub, Send
+from cluster_sim.engine.instant import KIND_MASK, NEVER, Instant, Kind, instant, time_of
+from cluster_sim.engine.process import Message
+
+RUN_AHEAD_SENDS: Final = 8192
+"""How many messages the hub may have sent since its last windows: bounds memory where nothing is observed."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeafLink:
+    """What the hub knows of one leaf from the configuration."""
+
+    source: int
+    group: int
+    wiring: Wiring
+    floors: FloorModel
+
+
+@dataclass(slots=True)
+class _Bound:
+    conditional: Instant = NEVER
+    unconditional: Instant = NEVER
+    unacknowledged: list[tuple[int, int, int]] = field(default_factory=list)
+    """(window number, delivery time in ns, batches) of dispatches no reply has acknowledged."""
+    value: Instant = NEVER
+
+
+@dataclass(slots=True)
+class _GroupState:
+    outbox: list[tuple[int, Message]] = field(default_factory=list)
+    called: int = 0
+    """Windows sent so far."""
+    answered: int = 0
+    clock: Instant = 0
+    ceiling: Instant = 0
+    acknowledged_clock: Instant = 0
+    acknowledged_ceiling: Instant = 0
+    next_touch: Instant = 0
+    forward_ns: int = 0
+    """Smallest forward link of the group."""
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Counts of the protocol's work, for the benchmarks and the lookahead report."""
+
+    rounds: int = 0
+    windows: int = 0
+    sends: int = 0
+    messages: int = 0
+
+
+class Coordinator:
+    """Keeps bounds and windows for one hub and its groups."""
+
+    def __init__(
+        self, hub: Hub, links: list[LeafLink], run_end: Instant = NEVER, run_ahead: int = RUN_AHEAD_SENDS
+    ) -> None:
+        self._hub = hub
+        self._observation = hub.observation
+        self._run_end = run_end
+        self._links = {link.source: link for link in links}
+        self._bounds = {link.source: _Bound() for link in links}
+        self._bound_heap: list[tuple[Instant, int]] = []
+        self._groups = {link.group: _GroupState() for link in links}
+        for index, state in self._groups.items():
+            state.forward_ns = min(link.wiring.forward_ns for link in links if link.group == index)
+        self._run_ahead = run_ahead
+        self._sampled_ns = -1
+        self.clock: Instant = 0
+        self.pace: Instant = NEVER
+        """Nothing at or above this is handled yet: the wall clock's limit of a paced run."""
+        self.traffic = Traffic()
+
+    # ------------------------------------------------------------------------------------------- the hub's own events
+
+    def run_hub(self) -> None:
+        """Let the hub handle every event that it may."""
+        hub = self._hub
+        limit = min(self._run_end, self.pace)
+        most = self.traffic.sends + self._run_ahead
+        while self.traffic.sends < most:
+            at = hub.next_at()
+            if at >= limit or not self._may_handle(at):
+                return
+            assert at >= self.clock, f"the hub went back from {self.clock} to {at}"
+            self.clock = at
+            for send in hub.handle():
+                self._post(send)
+
+    def _may_handle(self, at: Instant) -> bool:
+        observation = self._observation
+        if observation.responses and at >= self.smallest_bound():
+            return False
+        if observation.telemetry and at & KIND_MASK >= Kind.NOTICE:
+            return self._has_samples_for(at)
+        return True
+
+    def _has_samples_for(self, at: Instant) -> bool:
+        sample_ns = self._observation.newest_sample_ns(time_of(at))
+        if sample_ns <= self._sampled_ns:
+            return True
+        needed = instant(sample_ns, Kind.SAMPLE) + 1
+        clock, ceiling = self._action(), self._ceiling()
+        for state in self._groups.values():
+            if self._acknowledged_horizon(state) >= needed:
+                continue
+            # Nothing of an idle group moves below its next touch, so it stands there without being called.
+            is_idle = state.answered == state.called and not state.outbox
+            if not is_idle or min(state.next_touch, horizon_of(clock, state.forward_ns, ceiling)) < needed:
+                return False
+        self._sampled_ns = sample_ns
+        return True
+
+    def _acknowledged_horizon(self, state: _GroupState) -> Instant:
+        return horizon_of(state.acknowledged_clock, state.forward_ns, state.acknowledged_ceiling)
+
+    def _post(self, send: Send) -> None:
+        link = self._links[send.leaf]
+        state = self._groups[link.group]
+        state.outbox.append((send.leaf, send.message))
+        self.traffic.sends += 1
+        if self._observation.responses:
+            bound = self._bounds[send.leaf]
+            bound.unacknowledged.append((state.called + 1, time_of(send.message.at), send.batches))
+            self._refresh(send.leaf, bound)
+
+    def _refresh(self, source: int, bound: _Bound) -> None:
+        value = bound.conditional
+        if bound.unacknowledged:
+            link = self._links[source]
+            back = link.wiring.return_ns
+            floors = link.floors
+            first = min(delivery for _, delivery, _ in bound.unacknowledged)
+            value = min(value, max(bound.unconditional, instant(first + floors.traversal_ns + back, Kind.RESPONSE)))
+            for _, delivery, batches in bound.unacknowledged:
+                if batches:
+                    value = min(value, instant(delivery + floors.cost_ns(batches) + back, Kind.RESPONSE))
+        if value != bound.value:
+            bound.value = value
+            if value < NEVER:
+                heapq.heappush(self._bound_heap, (value, source))
+
+    def smallest_bound(self) -> Instant:
+        """Return the earliest instant at which any leaf's message may still reach the hub."""
+        heap = self._bound_heap
+        bounds = self._bounds
+        while heap and heap[0][0] != bounds[heap[0][1]].value:
+            heapq.heappop(heap)
+        return heap[0][0] if heap else NEVER
+
+    # -------------------------------------------------------------------------------------------------------- windows
+
+    def _action(self) -> Instant:
+        """Return M, the hub's earliest possible action."""
+        action = min(self._hub.next_send_at(), self._run_end, self.pace)
+        if self._observation.reacts:
+            action = min(action, self._hub.next_at(), self.smallest_bound())
+        return action
+
+    def _ceiling(self) -> Instant:
+        if not self._observation.is_instantaneous:
+            return self._run_end
+        action = self._action()
+        if action >= NEVER:
+            return self._run_end
+        # At a decision every leaf shows what it holds below (t, 25); before one, nobody may pass (t, 24).
+        stands = action == self._hub.next_at() and action & KIND_MASK == Kind.GLOBAL_SCHEDULE
+        kind = Kind.SAMPLE + 1 if stands else Kind.SAMPLE
+        return min(instant(time_of(action), kind), self._run_end)
+
+    def calls(self, is_flush: bool = False) -> dict[int, Window]:
+        """Return the windows to send now, by group; empty when every group that matters is already called.
+
+        A group is called when messages wait for it, or when it stands in the way: its next touch lies below the new
+        horizon.  Asking only for horizons that grew makes an empty call impossible.
+        """
+        clock = self._action()
+        ceiling = self._ceiling()
+        windows: dict[int, Window] = {}
+        for index, state in self._groups.items():
+            if state.answered != state.called:
+                continue
+            if not (is_flush or state.outbox) and state.next_touch >= horizon_of(clock, state.forward_ns, ceiling):
+                continue
+            state.called += 1
+            state.clock, state.ceiling = clock, ceiling
+            windows[index] = Window(state.called, clock, ceiling, is_flush, state.outbox)
+            state.outbox = []
+            self.traffic.windows += 1
+        if windows:
+            self.traffic.rounds += 1
+        return windows
+
+    def absorb(self, index: int, reply: Reply) -> None:
+        """Take a group's reply: acknowledge, raise bounds, hand its messages to the hub."""
+        state = self._groups[index]
+        assert reply.number == state.called, f"group {index} answered window {reply.number}, not {state.called}"
+        state.answered = reply.number
+        state.acknowledged_clock, state.acknowledged_ceiling = state.clock, state.ceiling
+        state.next_touch = reply.next_touch
+        for message in reply.messages:
+            assert message.at >= self.clock or not self._observation.responses, (
+                f"{message} reached the hub at {self.clock}, below its bound"
+            )
+        for source, conditional, unconditional in reply.promises:
+            bound = self._bounds[source]
+            bound.conditional, bound.unconditional = conditional, unconditional
+            bound.unacknowledged = [entry for entry in bound.unacknowledged if entry[0] > reply.number]
+            self._refresh(source, bound)
+        self.traffic.messages += len(reply.messages)
+        self._hub.absorb(reply.messages)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether some group owes a reply."""
+        return any(state.answered != state.called for state in self._groups.values())
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing can happen any more below the run's end."""
+        if self.is_waiting or self._hub.next_at() < self._run_end:
+            return False
+        return all(not state.outbox and state.next_touch >= self._run_end for state in self._groups.values())
+
+    def describe_wait(self) -> str:
+        """Return who waits for whom with which promise, for error messages."""
+        owing = [index for index, state in self._groups.items() if state.answered != state.called]
+        source = min(self._bounds, key=lambda each: self._bounds[each].value)
+        bound = self._bounds[source].value
+        promise = "never" if bound >= NEVER else f"{time_of(bound) / 1e9:.9f} s, kind {bound & KIND_MASK}"
+        at = self._hub.next_at()
+        event = "none" if at >= NEVER else f"{time_of(at) / 1e9:.9f} s, kind {at & KIND_MASK}"
+        return (
+            f"the hub's next event is at {event}; groups that owe a reply: {owing or 'none'}; "
+            f"smallest promise: leaf {source} at {promise}"
+        )

@@ -1,0 +1,39 @@
+"""The contract of the process in the middle of the star."""
+
+from typing import NamedTuple, Protocol
+
+from cluster_sim.engine.instant import Instant
+from cluster_sim.engine.observation import Observation
+from cluster_sim.engine.process import Message
+
+
+class Send(NamedTuple):
+    """A message of the hub to one leaf, with what the leaf's bound must know of it."""
+
+    leaf: int
+    """Source number of the receiver."""
+    message: Message
+    batches: int
+    """Fewest batches before this message can cause a response (prefill chunks and decode steps at their best);
+    0 when it causes none by itself, as a cancellation."""
+
+
+class Hub(Protocol):
+    """The hub: it owns every event that is not a replica's."""
+
+    observation: Observation
+
+    def next_at(self) -> Instant:
+        """Return the instant of the hub's earliest event, or ``NEVER``."""
+
+    def next_send_at(self) -> Instant:
+        """Return the earliest instant at which a known event may make the hub send something."""
+
+    def handle(self) -> list[Send]:
+        """Handle the earliest event and return what it sends, each at or above ``next_send_at`` of before."""
+
+    def absorb(self, messages: list[Message]) -> None:
+        """Take messages of leaves; those whose instant matters become events, the rest is noted."""
+
+    def settle(self) -> None:
+        """Do work that nobody waits for (rows, digests), when the leaves are busy anyway."""

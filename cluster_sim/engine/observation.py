@@ -1,0 +1,52 @@
+"""What hub components observe of the replicas: it decides how far the hub may run ahead of them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One component's declaration; the strictest of all components rules.
+
+    ``responses``: the component reads when requests end (counts in flight).  ``reacts``: an end may make it send
+    something (closed loops, limits, retries), so replicas may not run past the next end either.  ``telemetry``: it
+    reads samples with ``period_ns`` and ``latency_ns``; a period of 0 is perfect instantaneous knowledge, legal and
+    slow.
+    """
+
+    responses: bool = False
+    reacts: bool = False
+    telemetry: bool = False
+    period_ns: int = 0
+    latency_ns: int = 0
+
+    @property
+    def is_instantaneous(self) -> bool:
+        """Whether every decision probes the replicas at its own instant."""
+        return self.telemetry and self.period_ns == 0
+
+    def newest_sample_ns(self, now_ns: int) -> int:
+        """Return the sampling time that a decision at ``now_ns`` reads; negative before the first is visible."""
+        if self.period_ns == 0:
+            return now_ns
+        return (now_ns - self.latency_ns) // self.period_ns * self.period_ns
+
+
+NOTHING = Observation()
+
+
+def strictest(observations: Iterable[Observation]) -> Observation:
+    """Combine declarations; at most one telemetry setting may appear, since all components share one scrape."""
+    combined = NOTHING
+    for each in observations:
+        if each.telemetry and combined.telemetry:
+            assert (each.period_ns, each.latency_ns) == (combined.period_ns, combined.latency_ns)
+        source = each if each.telemetry else combined
+        combined = Observation(
+            responses=combined.responses or each.responses,
+            reacts=combined.reacts or each.reacts,
+            telemetry=combined.telemetry or each.telemetry,
+            period_ns=source.period_ns,
+            latency_ns=source.latency_ns,
+        )
+    return combined

@@ -1,0 +1,65 @@
+"""The contract between a process and whatever runs it.
+
+A process is a pure state machine: no I/O, no wall clock, no Ray.  The hub (source 0) speaks with every leaf; a leaf
+speaks only with the hub.  Leaves are numbered from 1 by the configuration, never by placement.
+"""
+
+from typing import Any, NamedTuple, Protocol
+
+from cluster_sim.engine.instant import Instant
+
+HUB_SOURCE = 0
+"""The hub's source number; leaf i (counted from 0) has source i + 1."""
+
+
+class Message(NamedTuple):
+    """Something that happens at the receiver at an instant.
+
+    Messages order by their first three fields, which are unique: a leaf's ``sequence`` is the id of the request or
+    batch it speaks of, never a counter of emission, because macro-steps and horizons may reorder emissions.
+    """
+
+    at: Instant
+    source: int
+    sequence: int
+    payload: Any
+
+
+class Promise(NamedTuple):
+    """What a leaf says about its next message to the hub, as instants at the leaf (return link not added).
+
+    ``conditional`` (C): the earliest if nothing more arrives.  ``unconditional`` (U): the earliest whatever arrives.
+    """
+
+    conditional: Instant
+    unconditional: Instant
+
+
+class Leaf(Protocol):
+    """A process at the end of a link of the star."""
+
+    source: int
+
+    def receive(self, message: Message) -> None:
+        """Accept a message that lies at or above the leaf's horizon; anything lower is a protocol error."""
+
+    def advance(self, horizon: Instant) -> list[Message]:
+        """Handle every event strictly below ``horizon`` and return the messages to the hub that this commits.
+
+        Returned messages are stamped with their arrival at the hub: the return link is already added.
+        """
+
+    def promise(self) -> Promise:
+        """Return the promise that holds after the last ``advance``."""
+
+    def next_report(self) -> Instant:
+        """Return the earliest instant at which what telemetry reports may change if no message arrives."""
+
+    def counters(self) -> Any:
+        """Return cumulative counters for live metrics; plain data."""
+
+    def snapshot(self) -> bytes:
+        """Return the whole state."""
+
+    def restore(self, state: bytes) -> None:
+        """Take back a state returned by ``snapshot``."""

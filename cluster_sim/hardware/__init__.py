@@ -1,0 +1,1 @@
+"""What a step costs: devices, links, models, memory plan, predictors."""

@@ -1,0 +1,1 @@
+"""What the notes mean: definitions, summaries, digest, exposition."""

@@ -1,0 +1,1 @@
+"""What a process notes while it runs: plain data, no output."""

@@ -1,0 +1,1 @@
+"""How runs combine: building, running, sweeps, capacity search."""

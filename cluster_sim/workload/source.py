@@ -1,0 +1,30 @@
+"""The contract of everything that produces requests."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from cluster_sim.workload.request import Request
+
+
+class RequestSource(Protocol):
+    """An open-loop source: it produces requests lazily and knows nothing of how they fare."""
+
+    def chunks(self) -> Iterator[list[Request]]:
+        """Yield requests in lists of bounded size (about 4,096), arrival times never decreasing, ids 0, 1, 2 ..."""
+
+
+class FeedbackSource(Protocol):
+    """A closed-loop source: later requests depend on when earlier ones end (users, sessions, agents).
+
+    ``think_floor_ns`` is the least time between an end and the request it causes: it is the hub's lookahead.
+    """
+
+    think_floor_ns: int
+
+    def initial(self) -> Iterator[list[Request]]:
+        """Yield the requests that depend on nothing, as ``RequestSource.chunks`` does."""
+
+    def on_end(self, request: Request, at_ns: int, status: str) -> list[Request]:
+        """Return the requests caused by the end of ``request`` at ``at_ns``, each arriving at or after
+        ``at_ns + think_floor_ns``.  Ids must not depend on the order of calls at different times: derive them from the
+        session and turn."""
