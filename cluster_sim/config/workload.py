@@ -87,7 +87,9 @@ class TraceWorkload(OpenLoop):
         default=None, ge=1, description="Tokens per prefix hash; absent: the format's (Mooncake 512, Bailian 16)."
     )
     timestamp_unit_s: float | None = Field(
-        default=None, gt=0, description="Seconds per unit of timestamp (timed_trace: 0.001 for ms); absent: the format's."
+        default=None,
+        gt=0,
+        description="Seconds per unit of timestamp (timed_trace: 0.001 for ms); absent: the format's.",
     )
     labels: dict[str, str] = Field(
         default_factory=dict,
