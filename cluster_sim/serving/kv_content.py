@@ -1,0 +1,69 @@
+"""What the tokens of a sequence are: the identity that prefix caches compare.
+
+A request's content is a chain of *pieces*, each the head of a named token stream: the segments of its attributes in
+order, then what it generates.  Two sequences share KV exactly as far as their chains name the same streams at the same
+positions.  Streams that nobody can share are named by the request, so that a preempted request still finds its own
+blocks.
+"""
+
+from typing import Final
+
+from cluster_sim.workload.request import Request
+
+SHARED: Final = 0
+"""Stream kind: a segment id of the workload."""
+PRIVATE_PROMPT: Final = 1
+"""Stream kind: the prompt (and output) of one request; the id is the request's."""
+PRIVATE_OUTPUT: Final = 2
+"""Stream kind: the output of one request behind a shared prompt; the id is the request's."""
+
+OPEN_END: Final = 1 << 62
+"""End of a content's last piece: it takes whatever is generated."""
+
+Stream = int
+"""A token stream's id and kind in one integer, see ``stream_of``."""
+
+Piece = tuple[Stream, int, int]
+"""(stream, first token, end token) of one piece; positions count from the start of the sequence."""
+
+
+def stream_of(kind: int, stream_id: int) -> Stream:
+    """Return the stream of ``kind`` that is called ``stream_id``."""
+    return stream_id << 2 | kind
+
+
+class Content:
+    """The chain of pieces of one sequence, with the namespace that keeps adapters apart."""
+
+    __slots__ = ("namespace", "pieces")
+
+    def __init__(self, namespace: str, pieces: tuple[Piece, ...]) -> None:
+        self.namespace = namespace
+        self.pieces = pieces
+
+
+def content_of(request: Request) -> Content:
+    """Return the content of ``request``: its prompt's pieces, the last one open for the generated tokens.
+
+    Segments that do not add up to the prompt's length are cut or filled with private tokens, so that a trace whose
+    hashes cover only part of the prompt stays usable.
+    """
+    attributes = request.attributes
+    request_id = request.request_id
+    if not attributes.segments and attributes.output_segment < 0:
+        return Content(attributes.lora, ((stream_of(PRIVATE_PROMPT, request_id), 0, OPEN_END),))
+    pieces: list[Piece] = []
+    position = 0
+    prompt = request.prompt_tokens
+    for segment_id, tokens in attributes.segments:
+        end = position + tokens
+        end = min(end, prompt)
+        if end > position:
+            pieces.append((stream_of(SHARED, segment_id), position, end))
+            position = end
+    if position < prompt:
+        pieces.append((stream_of(PRIVATE_PROMPT, request_id), position, prompt))
+    output = attributes.output_segment
+    stream = stream_of(SHARED, output) if output >= 0 else stream_of(PRIVATE_OUTPUT, request_id)
+    pieces.append((stream, prompt, OPEN_END))
+    return Content(attributes.lora, tuple(pieces))

@@ -1,0 +1,118 @@
+"""Runs of KV blocks that live and die together, and the least-recently-used queue of the free ones."""
+
+from collections.abc import Iterator
+from typing import Any
+
+
+class Node:
+    """The blocks whose last token lies in one stream at one position behind one chain of earlier streams.
+
+    ``runs`` holds the physical copies in order of insertion: for each block index the first run that covers it is the
+    one a lookup finds.
+    """
+
+    __slots__ = ("first", "key", "runs", "serial")
+
+    def __init__(self, key: tuple[Any, ...], serial: int, first: int) -> None:
+        self.key = key
+        self.serial = serial
+        self.first = first
+        """Index in the sequence of the first block that ends in the node."""
+        self.runs: list[Run] = []
+
+
+class Run:
+    """Physical blocks for the consecutive block indexes ``start <= i < end`` of a node, always held by the same
+    sequences; without a node, ``end - start`` blocks whose content has no hash.
+
+    In the free queue a run stands for its blocks from the last to the first: the order in which vLLM frees them.
+    """
+
+    __slots__ = ("end", "following", "holders", "node", "preceding", "start")
+
+    def __init__(self, node: Node | None, start: int, end: int) -> None:
+        self.node = node
+        self.start = start
+        self.end = end
+        self.holders: dict[int, None] = {}
+        """Keys of the sequences that hold every block of the run; free when empty."""
+        self.preceding: Run | None = None
+        self.following: Run | None = None
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        # The queue's links are left out: following them would nest as deep as the queue is long.
+        return (self.node, self.start, self.end, self.holders)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.node, self.start, self.end, self.holders = state
+        self.preceding = self.following = None
+
+
+class FreeQueue:
+    """A doubly linked list of free runs, the next to be reused in front."""
+
+    __slots__ = ("_head", "_tail", "blocks")
+
+    def __init__(self) -> None:
+        self._head: Run | None = None
+        self._tail: Run | None = None
+        self.blocks = 0
+        """Blocks in the queue; the owner keeps it when it shortens a queued run."""
+
+    def __iter__(self) -> Iterator[Run]:
+        run = self._head
+        while run is not None:
+            yield run
+            run = run.following
+
+    def front(self) -> Run:
+        """Return the run whose last block is reused next; the queue must not be empty."""
+        assert self._head is not None
+        return self._head
+
+    def append(self, run: Run) -> None:
+        """Put a run behind all others."""
+        tail = self._tail
+        run.preceding = tail
+        run.following = None
+        if tail is None:
+            self._head = run
+        else:
+            tail.following = run
+        self._tail = run
+        self.blocks += run.end - run.start
+
+    def insert_before(self, run: Run, place: Run) -> None:
+        """Put ``run`` right in front of ``place``, which must be in the queue."""
+        preceding = place.preceding
+        run.preceding = preceding
+        run.following = place
+        place.preceding = run
+        if preceding is None:
+            self._head = run
+        else:
+            preceding.following = run
+        self.blocks += run.end - run.start
+
+    def remove(self, run: Run) -> None:
+        """Take a run out, wherever it stands."""
+        preceding, following = run.preceding, run.following
+        if preceding is None:
+            self._head = following
+        else:
+            preceding.following = following
+        if following is None:
+            self._tail = preceding
+        else:
+            following.preceding = preceding
+        run.preceding = run.following = None
+        self.blocks -= run.end - run.start
+
+    def __getstate__(self) -> list[Run]:
+        return list(self)
+
+    def __setstate__(self, runs: list[Run]) -> None:
+        self._head = self._tail = None
+        self.blocks = 0
+        for run in runs:
+            self.append(run)
