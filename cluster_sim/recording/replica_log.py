@@ -1,0 +1,333 @@
+"""What one replica notes while it runs: counters, histograms of steps and token gaps, and its time series.
+
+Design.  A macro-step reports hundreds of iterations in one call, a single step reports one; both only append, and the
+pending notes are counted in bulk once there are enough of them.  Every result is a sum of integers over iterations, so
+it does not depend on how the iterations were reported.  Tokens are put into the intervals of the time series by the
+end of their iteration, which is known when the iteration is reported, however far ahead of the series that is.
+"""
+
+from array import array
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster_sim.recording import buckets
+from cluster_sim.recording.sketch import QuantileSketch
+
+Int64Array = npt.NDArray[np.int64]
+
+PENDING_LIMIT: Final = 4_096
+"""Iterations noted but not yet counted; 1,024 replicas at this limit hold about 100 MB."""
+EXACT_GAPS: Final = 16_384
+"""Token gaps of one replica up to which its quantiles are exact."""
+
+GAP_BOUNDS_NS: Final = buckets.nanoseconds(buckets.TOKEN_GAP_S)
+ITERATION_BOUNDS: Final = np.array(buckets.ITERATION_TOKENS, np.int64)
+
+SERIES_COLUMNS: Final = (
+    "time_ns",
+    "running",
+    "waiting",
+    "kv_used_blocks",
+    "iterations",
+    "prompt_tokens",
+    "generated_tokens",
+)
+"""Columns of ``take_series``.  The first four are the state at the tick; the last three count iterations that ended
+after the tick before and not after this one."""
+
+_STEP_FIELDS: Final = 5
+_PLAIN_COUNTS: Final = (
+    "iterations",
+    "prompt_tokens",
+    "generated_tokens",
+    "preemptions",
+    "prefix_queries_tokens",
+    "prefix_hits_tokens",
+    "wasted_steps",
+    "entered",
+    "left",
+    "last_end_ns",
+)
+
+
+class ReplicaCounters(NamedTuple):
+    """Cumulative figures of one replica, plain numbers and lists: what live metrics and the summary read."""
+
+    iterations: int
+    prompt_tokens: int
+    generated_tokens: int
+    preemptions: int
+    prefix_queries_tokens: int
+    prefix_hits_tokens: int
+    wasted_steps: int
+    entered: int
+    left: int
+    in_system_area_ns: int
+    last_end_ns: int
+    busy_ns: list[int]
+    iteration_tokens_counts: list[int]
+    iteration_tokens_sum: int
+    itl_counts: list[int]
+    itl_sum_ns: int
+
+
+class ReplicaLog:
+    """The notes of one replica.  ``series_interval_ns`` is the grid of its ticks; 0 keeps no series.
+
+    The public integers are cumulative.  ``iterations``, ``prompt_tokens`` (computed, recomputation included) and
+    ``generated_tokens`` follow from ``step`` and ``decode_run``; the replica itself raises ``preemptions``,
+    ``prefix_queries_tokens``, ``prefix_hits_tokens``, ``wasted_steps`` (tokens computed for a request that had already
+    ended) and ``busy_ns`` (one entry a pipeline stage).
+    """
+
+    __slots__ = (
+        "_bin_base",
+        "_bins",
+        "_extra_gaps",
+        "_gaps",
+        "_iteration_tokens",
+        "_itl",
+        "_moment_ns",
+        "_pending",
+        "_rows",
+        "_run_ends",
+        "_run_gaps",
+        "_run_weights",
+        "_steps",
+        "busy_ns",
+        "entered",
+        "generated_tokens",
+        "iterations",
+        "last_end_ns",
+        "left",
+        "pending_limit",
+        "preemptions",
+        "prefix_hits_tokens",
+        "prefix_queries_tokens",
+        "prompt_tokens",
+        "series_interval_ns",
+        "wasted_steps",
+    )
+
+    def __init__(self, series_interval_ns: int, stages: int = 1, pending_limit: int = PENDING_LIMIT) -> None:
+        self.series_interval_ns = series_interval_ns
+        self.pending_limit = pending_limit
+        self.iterations = 0
+        self.prompt_tokens = 0
+        self.generated_tokens = 0
+        self.preemptions = 0
+        self.prefix_queries_tokens = 0
+        self.prefix_hits_tokens = 0
+        self.wasted_steps = 0
+        self.busy_ns = [0] * stages
+        self.last_end_ns = 0
+        self.entered = 0
+        self.left = 0
+        self._moment_ns = 0
+        self._steps = array("q")
+        self._run_ends: list[Int64Array] = []
+        self._run_gaps: list[Int64Array] = []
+        self._run_weights = array("q")
+        self._extra_gaps = array("q")
+        self._pending = 0
+        self._gaps = QuantileSketch(EXACT_GAPS)
+        self._itl: Int64Array = np.zeros(len(GAP_BOUNDS_NS) + 1, np.int64)
+        self._iteration_tokens: Int64Array = np.zeros(len(ITERATION_BOUNDS) + 1, np.int64)
+        self._rows = array("q")
+        self._bin_base = 0
+        self._bins: Int64Array = np.zeros((3, 0), np.int64)
+
+    def step(self, end_ns: int, gap_ns: int, weight: int, prompt_tokens: int, generated_tokens: int) -> None:
+        """Note one iteration that ends at ``end_ns``.
+
+        ``weight`` requests got a token ``gap_ns`` after their previous one; ``generated_tokens`` also counts first
+        tokens, which have no gap, and those whose gap differs, which ``gap`` notes.
+        """
+        self.iterations += 1
+        self.prompt_tokens += prompt_tokens
+        self.generated_tokens += generated_tokens
+        self.last_end_ns = end_ns
+        self._steps.extend((end_ns, gap_ns, weight, prompt_tokens, generated_tokens))
+        self._pending += 1
+        if self._pending >= self.pending_limit:
+            self._count_pending()
+
+    def decode_run(self, end_ns: Int64Array, gaps_ns: Int64Array, weight: int) -> None:
+        """Note a macro-step: decode-only iterations of ``weight`` requests each, by their ends and token gaps in ns.
+
+        Both arrays are int64[iterations] and must not be changed afterwards.
+        """
+        steps = len(end_ns)
+        if not steps:
+            return
+        self.iterations += steps
+        self.generated_tokens += steps * weight
+        self.last_end_ns = int(end_ns[-1])
+        self._run_ends.append(end_ns)
+        self._run_gaps.append(gaps_ns)
+        self._run_weights.append(weight)
+        self._pending += steps
+        if self._pending >= self.pending_limit:
+            self._count_pending()
+
+    def gap(self, gap_ns: int) -> None:
+        """Note one token gap that its iteration did not count: the first token after a preemption."""
+        self._extra_gaps.append(gap_ns)
+
+    def enter(self, at_ns: int) -> None:
+        """Note that a request reached the replica."""
+        self.entered += 1
+        self._moment_ns += at_ns
+
+    def leave(self, at_ns: int) -> None:
+        """Note that a request left the replica: its last iteration ended, or it was cancelled or lost."""
+        self.left += 1
+        self._moment_ns -= at_ns
+
+    def tick(self, tick_ns: int, running: int, waiting: int, kv_used_blocks: int) -> None:
+        """Note the state at a tick of the series; ticks rise and are multiples of ``series_interval_ns``.
+
+        Every iteration that ends at or before the tick must have been noted.
+        """
+        self._rows.extend((tick_ns, running, waiting, kv_used_blocks))
+
+    def take_series(self) -> dict[str, Int64Array]:
+        """Return the rows since the last call as int64 columns, ``SERIES_COLUMNS``, and forget them."""
+        rows = np.array(self._rows, np.int64).reshape(-1, 4)
+        columns = {name: rows[:, at].copy() for at, name in enumerate(SERIES_COLUMNS[:4])}
+        self._rows = array("q")
+        if not len(rows):
+            return columns | {name: np.zeros(0, np.int64) for name in SERIES_COLUMNS[4:]}
+        self._count_pending()
+        interval = self.series_interval_ns
+        ticks = (columns["time_ns"] + interval - 1) // interval
+        slots = ticks - self._bin_base
+        cumulative = np.zeros((3, int(slots[-1]) + 2), np.int64)
+        held = min(self._bins.shape[1], int(slots[-1]) + 1)
+        np.cumsum(self._bins[:, :held], axis=1, out=cumulative[:, 1 : held + 1])
+        cumulative[:, held + 1 :] = cumulative[:, held : held + 1]
+        upto = cumulative[:, slots + 1]
+        for at, name in enumerate(SERIES_COLUMNS[4:]):
+            columns[name] = np.diff(upto[at], prepend=0)
+        self._bins = self._bins[:, int(slots[-1]) + 1 :].copy()
+        self._bin_base = int(ticks[-1]) + 1
+        return columns
+
+    def in_system_area_ns(self, until_ns: int) -> int:
+        """Return the integral of the number of requests at the replica from 0 to ``until_ns``, in request ns.
+
+        It is the sum over requests of (leave or ``until_ns``) - enter, kept as one moment, whatever the order of calls.
+        """
+        return (self.entered - self.left) * until_ns - self._moment_ns
+
+    def counters(self, now_ns: int = 0) -> ReplicaCounters:
+        """Return the cumulative figures.
+
+        The area in the system is taken up to ``now_ns`` or the last iteration's end, whichever is later.
+        """
+        self._count_pending()
+        return ReplicaCounters(
+            iterations=self.iterations,
+            prompt_tokens=self.prompt_tokens,
+            generated_tokens=self.generated_tokens,
+            preemptions=self.preemptions,
+            prefix_queries_tokens=self.prefix_queries_tokens,
+            prefix_hits_tokens=self.prefix_hits_tokens,
+            wasted_steps=self.wasted_steps,
+            entered=self.entered,
+            left=self.left,
+            in_system_area_ns=self.in_system_area_ns(max(now_ns, self.last_end_ns)),
+            last_end_ns=self.last_end_ns,
+            busy_ns=list(self.busy_ns),
+            iteration_tokens_counts=self._iteration_tokens.tolist(),
+            iteration_tokens_sum=self.prompt_tokens + self.generated_tokens,
+            itl_counts=self._itl.tolist(),
+            itl_sum_ns=self._gaps.total,
+        )
+
+    def gaps(self) -> QuantileSketch:
+        """Return the sketch of all token gaps in ns; it goes on growing with the log."""
+        self._count_pending()
+        return self._gaps
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the whole state as numbers, lists and bytes, fit for msgpack."""
+        self._count_pending()
+        return {
+            "counts": [getattr(self, name) for name in _PLAIN_COUNTS],
+            "moment_ns": str(self._moment_ns),
+            "busy_ns": list(self.busy_ns),
+            "gaps": self._gaps.to_plain(),
+            "itl": self._itl.tolist(),
+            "iteration_tokens": self._iteration_tokens.tolist(),
+            "rows": self._rows.tobytes(),
+            "bin_base": self._bin_base,
+            "bins": self._bins.tobytes(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back a state returned by ``snapshot``."""
+        for name, value in zip(_PLAIN_COUNTS, state["counts"], strict=True):
+            setattr(self, name, value)
+        self._moment_ns = int(state["moment_ns"])
+        self.busy_ns = list(state["busy_ns"])
+        self._gaps = QuantileSketch.from_plain(state["gaps"])
+        self._itl = np.array(state["itl"], np.int64)
+        self._iteration_tokens = np.array(state["iteration_tokens"], np.int64)
+        self._rows = array("q", state["rows"])
+        self._bin_base = state["bin_base"]
+        self._bins = np.frombuffer(state["bins"], np.int64).reshape(3, -1).copy()
+        self._forget_pending()
+
+    def _forget_pending(self) -> None:
+        self._steps = array("q")
+        self._run_ends = []
+        self._run_gaps = []
+        self._run_weights = array("q")
+        self._extra_gaps = array("q")
+        self._pending = 0
+
+    def _count_pending(self) -> None:
+        """Count everything noted since the last time, in bulk."""
+        if self._extra_gaps:
+            extra = np.array(self._extra_gaps, np.int64)
+            self._itl += buckets.count_into(GAP_BOUNDS_NS, extra)
+            self._gaps.add_many(extra)
+            self._extra_gaps = array("q")
+        if not self._pending:
+            return
+        steps = np.array(self._steps, np.int64).reshape(-1, _STEP_FIELDS)
+        lengths = np.fromiter(map(len, self._run_ends), np.int64, len(self._run_ends))
+        run_weights = np.repeat(np.array(self._run_weights, np.int64), lengths)
+        ends = np.concatenate([steps[:, 0], *self._run_ends])
+        gaps = np.concatenate([steps[:, 1], *self._run_gaps])
+        weights = np.concatenate([steps[:, 2], run_weights])
+        generated = np.concatenate([steps[:, 4], run_weights])
+        prompts = steps[:, 3]
+        self._forget_pending()
+
+        tokens = generated.copy()
+        tokens[: len(prompts)] += prompts
+        self._iteration_tokens += buckets.count_into(ITERATION_BOUNDS, tokens)
+        self._itl += buckets.count_into(GAP_BOUNDS_NS, gaps, weights)
+        self._gaps.add_many(gaps, weights)
+        if self.series_interval_ns:
+            self._count_in_intervals(ends, prompts, generated)
+
+    def _count_in_intervals(self, ends: Int64Array, prompts: Int64Array, generated: Int64Array) -> None:
+        """Add iterations, prompt and generated tokens to the interval that each iteration's end falls in."""
+        slots = np.maximum((ends + (self.series_interval_ns - 1)) // self.series_interval_ns - self._bin_base, 0)
+        first = int(slots.min())
+        slots -= first
+        counts = np.bincount(slots)
+        last = first + len(counts)
+        if last > self._bins.shape[1]:
+            grown = np.zeros((3, last + 16), np.int64)
+            grown[:, : self._bins.shape[1]] = self._bins
+            self._bins = grown
+        self._bins[0, first:last] += counts
+        if prompts.any():
+            self._bins[1, first:last] += np.bincount(slots[: len(prompts)], prompts, len(counts)).astype(np.int64)
+        self._bins[2, first:last] += np.bincount(slots, generated, len(counts)).astype(np.int64)

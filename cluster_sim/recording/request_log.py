@@ -1,0 +1,201 @@
+"""One row per request that has ended, kept as columns and handed on in blocks.
+
+Design.  ``add`` appends a row's integers to one flat buffer and does nothing else: no object per row, no list per
+column.  Words (tenant, model, pool, status) become codes at once.  Every ``block_rows`` rows the buffer turns into a
+two-dimensional array without a copy, goes into the running totals and to the sinks (the Parquet writer, the digest),
+and is forgotten: memory does not grow with the number of requests.
+"""
+
+from array import array
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster_sim.recording.outcome import STATUSES
+from cluster_sim.recording.request_totals import RequestTotals
+from cluster_sim.workload.request import NO_ATTRIBUTES, Request
+
+Int64Array = npt.NDArray[np.int64]
+
+BLOCK_ROWS: Final = 16_384
+"""Rows of a block, and of a row group of ``requests.parquet``."""
+
+ROW_FIELDS: Final = (
+    "request_id",
+    "session_id",
+    "tenant",
+    "model",
+    "pool",
+    "replica",
+    "status",
+    "arrival_ns",
+    "dispatch_ns",
+    "scheduled_ns",
+    "first_token_ns",
+    "finish_ns",
+    "prompt_tokens",
+    "output_tokens",
+    "cached_tokens",
+    "preemptions",
+    "retries",
+)
+"""The integers of a row, in order; tenant, model and pool are indices into the block's words, status into ``STATUSES``,
+and -1 stands for what never happened or does not apply."""
+
+FIELD: Final = {name: at for at, name in enumerate(ROW_FIELDS)}
+_STATUS_CODE: Final = {status: code for code, status in enumerate(STATUSES)}
+
+
+class RowBlock(NamedTuple):
+    """Some finished rows: ``rows`` is int64[n, len(ROW_FIELDS)], the word lists decode tenant, model and pool."""
+
+    rows: Int64Array
+    tenants: Sequence[str]
+    models: Sequence[str]
+    pools: Sequence[str]
+
+    def column(self, name: str) -> Int64Array:
+        """Return one column of ``ROW_FIELDS`` as int64[n]."""
+        column: Int64Array = self.rows[:, FIELD[name]]
+        return column
+
+
+RowSink = Callable[[RowBlock], None]
+"""What takes the blocks, in order; it must not keep them."""
+
+
+class Words:
+    """A growing list of words with their codes, 0, 1, 2 ... in order of first appearance."""
+
+    def __init__(self, words: Sequence[str] = ()) -> None:
+        self.words: list[str] = []
+        self._codes: dict[str, int] = {}
+        for word in words:
+            self.code(word)
+
+    def code(self, word: str) -> int:
+        """Return the code of ``word``, a new one when it is new."""
+        code = self._codes.get(word)
+        if code is None:
+            code = self._codes[word] = len(self.words)
+            self.words.append(word)
+        return code
+
+
+class RequestLog:
+    """Takes every request that has ended, exactly once, in any order.
+
+    ``default_model`` is what a request without a model asked for.  ``totals`` is up to date after ``flush`` or
+    ``refresh_totals``.
+    """
+
+    def __init__(
+        self,
+        totals: RequestTotals,
+        sinks: Sequence[RowSink] = (),
+        default_model: str = "",
+        block_rows: int = BLOCK_ROWS,
+    ) -> None:
+        self.totals = totals
+        self._sinks = tuple(sinks)
+        self._default_model = default_model
+        self._tenants = Words([""])
+        self._models = Words([default_model])
+        self._pools = totals.pools
+        self._pool_codes = {"": -1} | {pool: code for code, pool in enumerate(totals.pools)}
+        self._limit = block_rows * len(ROW_FIELDS)
+        self._buffer = array("q")
+        self._counted = 0
+
+    def add(
+        self,
+        request: Request,
+        replica: int,
+        pool: str,
+        status: str,
+        dispatch_ns: int,
+        scheduled_ns: int,
+        first_token_ns: int,
+        finish_ns: int,
+        cached_tokens: int = 0,
+        preemptions: int = 0,
+        retries: int = 0,
+    ) -> None:
+        """Note the end of ``request``: on ``replica`` (-1: none) of ``pool`` (empty: none), with one of ``STATUSES``.
+
+        Times are ns as the hub sees them, -1 where a thing never happened.
+        """
+        session_id = -1
+        tenant = model = 0
+        attributes = request.attributes
+        if attributes is not NO_ATTRIBUTES:
+            session_id = attributes.session_id
+            tenant = self._tenants.code(attributes.tenant)
+            model = self._models.code(attributes.model or self._default_model)
+        buffer = self._buffer
+        buffer.extend(
+            (
+                request.request_id,
+                session_id,
+                tenant,
+                model,
+                self._pool_codes[pool],
+                replica,
+                _STATUS_CODE[status],
+                request.arrival_ns,
+                dispatch_ns,
+                scheduled_ns,
+                first_token_ns,
+                finish_ns,
+                request.prompt_tokens,
+                request.output_tokens,
+                cached_tokens,
+                preemptions,
+                retries,
+            )
+        )
+        if len(buffer) >= self._limit:
+            self.flush()
+
+    def refresh_totals(self) -> RequestTotals:
+        """Bring the totals up to the last row without handing rows on, and return them."""
+        rows = np.array(self._buffer[self._counted * len(ROW_FIELDS) :], np.int64).reshape(-1, len(ROW_FIELDS))
+        if len(rows):
+            self.totals.add(self._block(rows))
+            self._counted += len(rows)
+        return self.totals
+
+    def flush(self) -> None:
+        """Hand the rows held to the totals and the sinks, and forget them."""
+        rows = np.frombuffer(self._buffer, np.int64).reshape(-1, len(ROW_FIELDS))
+        self._buffer = array("q")
+        counted, self._counted = self._counted, 0
+        if not len(rows):
+            return
+        self.totals.add(self._block(rows[counted:]))
+        block = self._block(rows)
+        for sink in self._sinks:
+            sink(block)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the whole state, the rows not yet handed on included, as plain data fit for msgpack."""
+        self.refresh_totals()
+        return {
+            "tenants": list(self._tenants.words),
+            "models": list(self._models.words),
+            "buffer": self._buffer.tobytes(),
+            "totals": self.totals.snapshot(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back a state returned by ``snapshot``."""
+        self._tenants = Words(state["tenants"])
+        self._models = Words(state["models"])
+        self._buffer = array("q", state["buffer"])
+        self._counted = len(self._buffer) // len(ROW_FIELDS)
+        self.totals.restore(state["totals"])
+
+    def _block(self, rows: Int64Array) -> RowBlock:
+        return RowBlock(rows, self._tenants.words, self._models.words, self._pools)

@@ -1,0 +1,241 @@
+"""Running totals over finished rows: bounded in memory however many requests there are.
+
+All state is integer and depends on the set of rows alone, never on their order, so every executor reports the same
+figures to the last digit.  Interval definitions are vLLM's (``vllm/v1/metrics/stats.py``): queue = first scheduled -
+arrival at the replica's queue, here - dispatch; prefill = first token - first scheduled, preemptions included; decode =
+last token - first token; inference = last token - first scheduled; time per output token = decode / (n - 1).  End to
+end and time to first token run from the arrival.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster_sim.recording import buckets
+from cluster_sim.recording.outcome import FINISHED, STATUSES
+from cluster_sim.recording.sketch import EXACT_LIMIT, QuantileSketch
+
+if TYPE_CHECKING:
+    from cluster_sim.recording.request_log import RowBlock
+
+Int64Array = npt.NDArray[np.int64]
+
+SKETCHED: Final = ("ttft", "tpot", "e2e", "queue", "prefill", "decode")
+"""Intervals whose distribution is kept, overall and per pool, in ns."""
+
+HISTOGRAMS: Final[dict[str, tuple[float, ...]]] = {
+    "ttft": buckets.TTFT_S,
+    "tpot": buckets.TOKEN_GAP_S,
+    "e2e": buckets.REQUEST_S,
+    "queue": buckets.REQUEST_S,
+    "inference": buckets.REQUEST_S,
+    "prefill": buckets.REQUEST_S,
+    "decode": buckets.REQUEST_S,
+}
+"""Histograms kept per replica, over finished requests."""
+
+SUMS: Final = (
+    "finished",
+    "prompt_tokens",
+    "output_tokens",
+    "cached_tokens",
+    "preemptions",
+    "retries",
+    *(f"{name}_ns" for name in HISTOGRAMS),
+)
+"""Sums kept per replica, over finished requests."""
+
+_HISTOGRAM_BOUNDS_NS: Final = {name: buckets.nanoseconds(bounds) for name, bounds in HISTOGRAMS.items()}
+_FINISHED_CODE: Final = STATUSES.index(FINISHED)
+_NO_LIMIT_NS: Final = -1
+_PLAIN: Final = ("prompt_tokens_all", "first_arrival_ns", "last_arrival_ns", "last_finish_ns", "good_output_tokens")
+
+
+class SloLimits(NamedTuple):
+    """Limits of one request in ns; -1 where there is none."""
+
+    ttft_ns: int = _NO_LIMIT_NS
+    tpot_ns: int = _NO_LIMIT_NS
+    e2e_ns: int = _NO_LIMIT_NS
+
+
+class RequestTotals:
+    """Totals over all rows added, for replicas 0 .. ``replicas`` - 1 of ``pools`` and a context of ``max_model_tokens``."""
+
+    def __init__(
+        self,
+        replicas: int,
+        pools: Sequence[str],
+        max_model_tokens: int = 131_072,
+        slo: SloLimits = SloLimits(),  # noqa: B008 - an immutable value
+        exact_limit: int = EXACT_LIMIT,
+    ) -> None:
+        self.pools = tuple(pools)
+        self.slo = slo
+        self.exact_limit = exact_limit
+        self.token_bounds = buckets.one_two_five(max_model_tokens)
+        self.statuses: Int64Array = np.zeros(len(STATUSES), np.int64)
+        self.replica_statuses: Int64Array = np.zeros((replicas, len(STATUSES)), np.int64)
+        self.sums: Int64Array = np.zeros((replicas, len(SUMS)), np.int64)
+        self.prompt_tokens_all = 0
+        self.first_arrival_ns = -1
+        self.last_arrival_ns = -1
+        self.last_finish_ns = -1
+        self.in_system_area_ns = 0
+        self.slo_met: dict[str, int] = {"ttft": 0, "tpot": 0, "e2e": 0, "all": 0}
+        self.good_output_tokens = 0
+        self.sketches = {name: QuantileSketch(exact_limit) for name in SKETCHED}
+        self.pool_sketches = [{name: QuantileSketch(exact_limit) for name in SKETCHED} for _ in self.pools]
+        self.histograms: dict[str, Int64Array] = {
+            name: np.zeros((replicas, len(bounds) + 1), np.int64) for name, bounds in HISTOGRAMS.items()
+        }
+        for name in ("prompt_tokens", "generation_tokens"):
+            self.histograms[name] = np.zeros((replicas, len(self.token_bounds) + 1), np.int64)
+
+    @property
+    def requests(self) -> int:
+        """Rows added so far, whatever their status."""
+        return int(self.statuses.sum())
+
+    def count(self, status: str) -> int:
+        """Return the number of rows with ``status``."""
+        return int(self.statuses[STATUSES.index(status)])
+
+    def total(self, name: str) -> int:
+        """Return one of ``SUMS`` over all replicas."""
+        return int(self.sums[:, SUMS.index(name)].sum())
+
+    def add(self, block: "RowBlock") -> None:
+        """Add the rows of ``block``."""
+        if not len(block.rows):
+            return
+        self._add_all_statuses(block)
+        finished = block.rows[block.column("status") == _FINISHED_CODE]
+        if len(finished):
+            self._add_finished(block._replace(rows=finished))
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the whole state as plain data fit for msgpack."""
+        return {
+            "statuses": self.statuses.tolist(),
+            "replica_statuses": self.replica_statuses.tobytes(),
+            "sums": self.sums.tobytes(),
+            "plain": [getattr(self, name) for name in _PLAIN],
+            "in_system_area_ns": str(self.in_system_area_ns),
+            "slo_met": dict(self.slo_met),
+            "sketches": {name: sketch.to_plain() for name, sketch in self.sketches.items()},
+            "pool_sketches": [
+                {name: sketch.to_plain() for name, sketch in sketches.items()} for sketches in self.pool_sketches
+            ],
+            "histograms": {name: counts.tobytes() for name, counts in self.histograms.items()},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back a state returned by ``snapshot``."""
+        self.statuses = np.array(state["statuses"], np.int64)
+        self.replica_statuses = _array_like(self.replica_statuses, state["replica_statuses"])
+        self.sums = _array_like(self.sums, state["sums"])
+        for name, value in zip(_PLAIN, state["plain"], strict=True):
+            setattr(self, name, value)
+        self.in_system_area_ns = int(state["in_system_area_ns"])
+        self.slo_met = dict(state["slo_met"])
+        self.sketches = {name: QuantileSketch.from_plain(plain) for name, plain in state["sketches"].items()}
+        self.pool_sketches = [
+            {name: QuantileSketch.from_plain(plain) for name, plain in sketches.items()}
+            for sketches in state["pool_sketches"]
+        ]
+        self.histograms = {
+            name: _array_like(self.histograms[name], counts) for name, counts in state["histograms"].items()
+        }
+
+    def _add_all_statuses(self, block: "RowBlock") -> None:
+        status, replica, arrival = block.column("status"), block.column("replica"), block.column("arrival_ns")
+        self.statuses += np.bincount(status, minlength=len(STATUSES))
+        placed = replica >= 0
+        flat = replica[placed] * len(STATUSES) + status[placed]
+        self.replica_statuses += np.bincount(flat, minlength=self.replica_statuses.size).reshape(-1, len(STATUSES))
+        self.prompt_tokens_all += int(block.column("prompt_tokens").sum())
+        first, last = int(arrival.min()), int(arrival.max())
+        self.first_arrival_ns = first if self.first_arrival_ns < 0 else min(self.first_arrival_ns, first)
+        self.last_arrival_ns = max(self.last_arrival_ns, last)
+        finish = block.column("finish_ns")
+        ended = finish >= 0
+        self.last_finish_ns = max(self.last_finish_ns, int(finish.max()))
+        self.in_system_area_ns += int((finish[ended] - arrival[ended]).sum())
+
+    def _add_finished(self, block: "RowBlock") -> None:
+        output = block.column("output_tokens")
+        arrival, first, finish = block.column("arrival_ns"), block.column("first_token_ns"), block.column("finish_ns")
+        scheduled = block.column("scheduled_ns")
+        several = output > 1
+        decode = finish - first
+        # vLLM observes a time per output token of 0 for a single token in its histogram; statistics leave it out.
+        tpot = np.where(several, _rounded_quotient(decode, np.maximum(output - 1, 1)), 0)
+        intervals = {
+            "ttft": first - arrival,
+            "tpot": tpot,
+            "e2e": finish - arrival,
+            "queue": scheduled - block.column("dispatch_ns"),
+            "inference": finish - scheduled,
+            "prefill": first - scheduled,
+            "decode": decode,
+        }
+        self._add_sums(block, intervals)
+        self._add_histograms(block, intervals)
+        pool = block.column("pool")
+        for name in SKETCHED:
+            values = intervals[name]
+            chosen = several if name == "tpot" else np.ones(len(values), np.bool_)
+            self.sketches[name].add_many(values[chosen])
+            if len(self.pools) > 1:
+                for at, sketches in enumerate(self.pool_sketches):
+                    sketches[name].add_many(values[chosen & (pool == at)])
+        self._add_slo(intervals, output)
+
+    def _add_sums(self, block: "RowBlock", intervals: dict[str, Int64Array]) -> None:
+        replica = block.column("replica")
+        for at, name in enumerate(SUMS):
+            if name == "finished":
+                np.add.at(self.sums[:, at], replica, 1)
+            elif name.endswith("_ns"):
+                np.add.at(self.sums[:, at], replica, intervals[name.removesuffix("_ns")])
+            else:
+                np.add.at(self.sums[:, at], replica, block.column(name))
+
+    def _add_histograms(self, block: "RowBlock", intervals: dict[str, Int64Array]) -> None:
+        replica = block.column("replica")
+        for name, bounds in _HISTOGRAM_BOUNDS_NS.items():
+            _count_rows_into(self.histograms[name], bounds, replica, intervals[name])
+        token_bounds = np.array(self.token_bounds, np.int64)
+        _count_rows_into(self.histograms["prompt_tokens"], token_bounds, replica, block.column("prompt_tokens"))
+        _count_rows_into(self.histograms["generation_tokens"], token_bounds, replica, block.column("output_tokens"))
+
+    def _add_slo(self, intervals: dict[str, Int64Array], output: Int64Array) -> None:
+        good = np.ones(len(output), np.bool_)
+        for name, limit in (("ttft", self.slo.ttft_ns), ("tpot", self.slo.tpot_ns), ("e2e", self.slo.e2e_ns)):
+            if limit < 0:
+                continue
+            met = intervals[name] <= limit
+            self.slo_met[name] += int(met.sum())
+            good &= met
+        self.slo_met["all"] += int(good.sum())
+        self.good_output_tokens += int(output[good].sum())
+
+
+def _rounded_quotient(numerator: Int64Array, divisor: Int64Array) -> Int64Array:
+    """Return numerator / divisor for non-negative numerators, rounded half up: integers, so free of float order."""
+    quotient: Int64Array = (2 * numerator + divisor) // (2 * divisor)
+    return quotient
+
+
+def _count_rows_into(counts: Int64Array, bounds: Int64Array, replica: Int64Array, values: Int64Array) -> None:
+    """Add every value to its replica's histogram ``counts``[replicas, len(bounds) + 1]."""
+    width = len(bounds) + 1
+    flat = replica * width + np.searchsorted(bounds, values, side="left")
+    counts += np.bincount(flat, minlength=counts.size).reshape(counts.shape)
+
+
+def _array_like(shape_of: Int64Array, data: bytes) -> Int64Array:
+    return np.frombuffer(data, np.int64).reshape(shape_of.shape).copy()
