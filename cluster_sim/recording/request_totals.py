@@ -62,7 +62,7 @@ class SloLimits(NamedTuple):
 
 
 class RequestTotals:
-    """Totals over all rows added, for replicas 0 .. ``replicas`` - 1 of ``pools`` and a context of ``max_model_tokens``."""
+    """Totals over all rows added; ``max_model_tokens`` is the largest context, which bounds the token histograms."""
 
     def __init__(
         self,

@@ -1,0 +1,72 @@
+"""The digest of a run: what two runs that must be equal are compared by.
+
+The digest is the sum modulo 2**256 of the SHA-256 of every row, so it does not depend on the order of the rows and is
+computed while they stream.  A row's canonical encoding is its columns ``DIGEST_COLUMNS`` in order, each a signed
+64-bit little-endian integer: times in ns, -1 for what never happened; a word (tenant, model, pool, status) is the first
+eight bytes of the SHA-256 of its UTF-8 text, the pool of a request that reached none being the empty word.
+"""
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster_sim.recording.outcome import STATUSES
+from cluster_sim.recording.request_log import FIELD, ROW_FIELDS, RowBlock
+
+Int64Array = npt.NDArray[np.int64]
+
+DIGEST_COLUMNS: Final = ROW_FIELDS
+"""The model columns of a row, in the order in which they are hashed."""
+
+_MODULUS: Final = 1 << 256
+_LITTLE_ENDIAN: Final = np.dtype("<i8")
+
+
+def word_code(word: str) -> int:
+    """Return the canonical 64-bit integer of a word."""
+    return int.from_bytes(sha256(word.encode()).digest()[:8], "little", signed=True)
+
+
+def canonical_rows(block: RowBlock) -> Int64Array:
+    """Return the block's rows as little-endian int64[n, len(DIGEST_COLUMNS)] with words replaced by their codes."""
+    rows: Int64Array = block.rows.astype(_LITTLE_ENDIAN)
+    vocabularies: tuple[tuple[str, Sequence[str]], ...] = (
+        ("tenant", block.tenants),
+        ("model", block.models),
+        ("pool", block.pools),
+        ("status", STATUSES),
+    )
+    for name, words in vocabularies:
+        # The last entry answers index -1.
+        codes = np.array([*(word_code(word) for word in words), word_code("")], np.int64)
+        at = FIELD[name]
+        rows[:, at] = codes[rows[:, at]]
+    return rows
+
+
+class RowDigest:
+    """Accumulates the digest over blocks of rows; ``value`` is its state and may be stored and taken back."""
+
+    def __init__(self, value: int = 0) -> None:
+        self.value = value
+
+    def add(self, block: RowBlock) -> None:
+        """Add the rows of ``block``."""
+        packed = canonical_rows(block).tobytes()
+        width = len(DIGEST_COLUMNS) * 8
+        hashes = b"".join([sha256(packed[at : at + width]).digest() for at in range(0, len(packed), width)])
+        # Columns of 32-bit limbs sum without overflow up to 2**32 rows; Python's integers take the carries.
+        limbs = np.frombuffer(hashes, "<u4").reshape(-1, 8).sum(axis=0, dtype=np.uint64)
+        total = sum(int(limb) << (32 * at) for at, limb in enumerate(limbs))
+        self.value = (self.value + total) % _MODULUS
+
+    def merge(self, other: "RowDigest") -> None:
+        """Add the rows that ``other`` has seen."""
+        self.value = (self.value + other.value) % _MODULUS
+
+    def hexdigest(self) -> str:
+        """Return the digest as 64 hexadecimal digits."""
+        return f"{self.value:064x}"

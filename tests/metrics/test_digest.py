@@ -1,0 +1,60 @@
+"""Tests of the digest of a run."""
+
+import struct
+from hashlib import sha256
+
+import numpy as np
+
+from cluster_sim.metrics.digest import RowDigest
+from cluster_sim.recording.request_log import RequestLog
+from cluster_sim.recording.request_totals import RequestTotals
+from cluster_sim.workload.request import Attributes, Request
+
+
+def _digest(numbers: list[int], block_rows: int, shift_ns: int = 0) -> str:
+    digest = RowDigest()
+    log = RequestLog(RequestTotals(3, ["main"]), [digest.add], "llama", block_rows)
+    for i in numbers:
+        tenant = Attributes(tenant=f"t{i % 3}")
+        log.add(Request(i, i, 10, 2, tenant), i % 3, "main", "finished", i, i + 1, i + 2, i + 3 + shift_ns)
+    log.flush()
+    return digest.hexdigest()
+
+
+def test_one_row_by_hand() -> None:
+    """The digest of one row is the SHA-256 of its columns packed as the documentation says."""
+
+    def code(word: str) -> int:
+        return struct.unpack("<q", sha256(word.encode()).digest()[:8])[0]
+
+    digest = RowDigest()
+    log = RequestLog(RequestTotals(3, ["main"]), [digest.add], "llama")
+    log.add(Request(4, 1_000, 10, 2), -1, "", "refused", -1, -1, -1, 1_000)
+    log.flush()
+    row = (4, -1, code(""), code("llama"), code(""), -1, code("refused"), 1_000, -1, -1, -1, 1_000, 10, 2, 0, 0, 0)
+    # The sum reads each hash as a little-endian integer.
+    expected = int.from_bytes(sha256(struct.pack("<17q", *row)).digest(), "little")
+    assert digest.hexdigest() == f"{expected:064x}"
+
+
+def test_order_and_blocks_do_not_matter() -> None:
+    """The same rows in another order, cut into other blocks, with words met in another order, digest alike."""
+    numbers = list(range(50))
+    shuffled = np.random.default_rng(0).permutation(50).tolist()
+    assert _digest(numbers, 7) == _digest(shuffled, 1_000)
+
+
+def test_one_nanosecond_matters() -> None:
+    """Any change of any row changes the digest, and a row twice is not a row once."""
+    assert _digest([0, 1, 2], 10) != _digest([0, 1, 2], 10, shift_ns=1)
+    assert _digest([0, 1], 10) != _digest([0, 1, 1], 10)
+
+
+def test_merge_equals_one_digest() -> None:
+    """Digests of parts merge into the digest of the whole, modulo 2**256."""
+    first, second = RowDigest(int(_digest([1, 2], 10), 16)), RowDigest(int(_digest([3], 10), 16))
+    first.merge(second)
+    assert first.hexdigest() == _digest([3, 1, 2], 10)
+    wrapped = RowDigest(2**256 - 1)
+    wrapped.merge(RowDigest(2))
+    assert wrapped.value == 1
