@@ -2,13 +2,13 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from cluster_sim.config.base import ConfigModel, InputFile
 
 
-class ArrivalsBase(BaseModel):
-    """What every arrival process shares: unknown keys are refused and infinities are not numbers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+class ArrivalsBase(ConfigModel):
+    """What every arrival process shares."""
 
 
 class ConstantArrivals(ArrivalsBase):
@@ -33,7 +33,7 @@ class GammaArrivals(ArrivalsBase):
     burstiness: float = Field(
         default=1.0,
         gt=0,
-        description="Shape of the gaps: 1 is Poisson, below 1 burstier, above 1 more even; the CV is burstiness ** -0.5.",
+        description="Shape of the gaps: 1 is Poisson, below 1 burstier, above 1 more even; CV = burstiness ** -0.5.",
     )
     ramp_up_strategy: Literal["linear", "exponential"] | None = Field(
         default=None,
@@ -157,7 +157,7 @@ class PiecewiseArrivals(ArrivalsBase):
     """Poisson with a rate read from a CSV file of columns start_s, request_rate (each row holds until the next)."""
 
     kind: Literal["piecewise"]
-    path: str = Field(description="CSV file with columns start_s and request_rate, times increasing from 0.")
+    path: InputFile = Field(description="CSV file with columns start_s and request_rate, times increasing from 0.")
     scale: float = Field(default=1.0, gt=0, description="Factor on every rate.")
     repeat_s: float | None = Field(default=None, gt=0, description="Start over after this many seconds.")
 

@@ -20,9 +20,9 @@ def suggestion(word: str, known: list[str]) -> str:
 
 
 class ConfigModel(BaseModel):
-    """A part of a study: immutable, typed strictly (no text where a number belongs), closed to unknown keys."""
+    """A part of a study: immutable and closed to unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -55,14 +55,14 @@ def _resolve_file(value: str, info: ValidationInfo) -> str:
     path = Path(value).expanduser()
     candidates = [Path(base) / path, Path.cwd() / path]
     for candidate in candidates:
-        if candidate.is_file():
+        if candidate.exists():
             return str(candidate.resolve())
     looked = " or ".join(dict.fromkeys(str(candidate.resolve()) for candidate in candidates))
     raise PydanticCustomError("missing_file", "no such file: {looked}", {"looked": looked})
 
 
 InputFile = Annotated[str, AfterValidator(_resolve_file)]
-"""A file to read.  Relative paths are looked up beside the study file, then in the working directory."""
+"""A file or folder to read.  Relative paths are looked up beside the study file, then in the working directory."""
 
 
 class LibraryEntry:

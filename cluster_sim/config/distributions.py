@@ -6,13 +6,13 @@ probability outside is spread over the inside in proportion, and nothing piles u
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from cluster_sim.config.base import ConfigModel, InputFile
 
 
-class DistributionBase(BaseModel):
-    """What every distribution shares: unknown keys are refused and infinities are not numbers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+class DistributionBase(ConfigModel):
+    """What every distribution shares."""
 
 
 class _Truncated(DistributionBase):
@@ -177,7 +177,9 @@ class Empirical(DistributionBase):
     kind: Literal["empirical"]
     values: tuple[float, ...] | None = Field(default=None, min_length=1, description="The values.")
     weights: tuple[float, ...] | None = Field(default=None, description="Their weights; equal when absent.")
-    path: str | None = Field(default=None, description="File with one value a row; .csv or .parquet, also gzipped.")
+    path: InputFile | None = Field(
+        default=None, description="File with one value a row; .csv or .parquet, also gzipped."
+    )
     column: str | None = Field(default=None, description="Column of the file; needed with path.")
 
     @model_validator(mode="after")

@@ -42,7 +42,7 @@ class Network(ConfigModel):
 class Fleet(ConfigModel):
     """Everything that serves."""
 
-    pools: tuple[Pool, ...] = Field(strict=False, min_length=1, description="The pools, in the order of their numbers.")
+    pools: tuple[Pool, ...] = Field(min_length=1, description="The pools, in the order of their numbers.")
     network: Network = Field(Network(), description="Delays between router and replicas.")
 
     @field_validator("pools")

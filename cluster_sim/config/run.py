@@ -35,7 +35,7 @@ class Run(ConfigModel):
         None, gt=0, description="Simulated time at which the run ends; null serves every request to its end."
     )
     port_range: tuple[int, int] = Field(
-        (20000, 29999), strict=False, description="First and last TCP port that the Ray actors may listen on."
+        (20000, 29999), description="First and last TCP port that the Ray actors may listen on."
     )
 
     @field_validator("replicas_per_actor")

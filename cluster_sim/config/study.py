@@ -9,7 +9,7 @@ from cluster_sim.config.router import Router
 from cluster_sim.config.run import Run
 from cluster_sim.config.slo import Slo
 from cluster_sim.config.sweep import Sweep
-from cluster_sim.config.workload import Workload
+from cluster_sim.config.workload import WorkloadConfig
 
 
 class Study(ConfigModel):
@@ -19,7 +19,7 @@ class Study(ConfigModel):
         "study", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the study; it names the run directory."
     )
     seed: int = Field(42, ge=0, lt=1 << 63, description="Seed of every random draw.")
-    workload: Workload = Field(description="Where requests come from.")
+    workload: WorkloadConfig = Field(description="Where requests come from.")
     fleet: Fleet = Field(description="What serves them.")
     router: Router = Field(Router(), description="How a request finds a replica.")
     predictor: Predictor = Field(RooflinePredictor(), description="Where step times come from.")

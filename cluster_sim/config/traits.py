@@ -2,15 +2,14 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
+from cluster_sim.config.base import ConfigModel, InputFile
 from cluster_sim.config.distributions import Distribution
 
 
-class TraitBase(BaseModel):
-    """What every part of a workload shares: unknown keys are refused and infinities are not numbers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+class TraitBase(ConfigModel):
+    """What every part of a workload shares."""
 
 
 class IndependentLengths(TraitBase):
@@ -32,7 +31,7 @@ class EmpiricalLengths(TraitBase):
 
     kind: Literal["empirical"]
     format: str = Field(default="auto", description="Format of the trace, as in a trace workload.")
-    path: str = Field(description="The trace.")
+    path: InputFile = Field(description="The trace.")
     first: int | None = Field(default=None, ge=1, description="Draw from its first rows only.")
 
 
@@ -127,7 +126,7 @@ class Traits(TraitBase):
     length_hint_cv: float | None = Field(
         default=None,
         ge=0,
-        description="The client predicts its output length with a lognormal error of this CV (0: exactly); absent: no hint.",
+        description="The client predicts its output length with a lognormal error of this CV (0: none); absent: no hint.",
     )
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from cluster_sim.config.arrivals import Arrivals
+from cluster_sim.config.base import InputFile
 from cluster_sim.config.distributions import Distribution
 from cluster_sim.config.traits import Lengths, TraitBase, Traits
 
@@ -64,7 +65,7 @@ class TraceWorkload(OpenLoop):
 
     kind: Literal["trace"] = "trace"
     format: TraceFormat = Field(default="auto", description="Format of the file.")
-    path: str = Field(description="The file (gzip or zstd by its content), or a ServeGen folder.")
+    path: InputFile = Field(description="The file (gzip or zstd by its content), or a ServeGen folder.")
     time_scale: float = Field(default=1.0, gt=0, description="Multiplies gaps: 0.1 is ten times the rate.")
     request_rate: float | None = Field(
         default=None, gt=0, description="Scale gaps so that the mean rate is this, requests per second; shape kept."
@@ -176,7 +177,7 @@ class AgentStep(TraitBase):
     lengths: Lengths = Field(description="New prompt tokens and output tokens.")
     context: Literal["none", "first", "all"] = Field(
         default="all",
-        description="What the prompt carries: nothing, the first parent's context and output, or also the others' outputs.",
+        description="What the prompt carries: nothing, the first parent's context and output, or all outputs.",
     )
     repeat: Distribution | None = Field(
         default=None, description="Branches of this step that run side by side; rounded, at least 1. Absent: one."
@@ -279,7 +280,7 @@ class ServegenWorkload(OpenLoop):
     """Requests generated from a ServeGen client folder: every client has its own rate, CV and lengths by window."""
 
     kind: Literal["servegen"]
-    path: str = Field(description="Folder or tar.gz with chunk-i-trace.csv and chunk-i-dataset.json.")
+    path: InputFile = Field(description="Folder or tar.gz with chunk-i-trace.csv and chunk-i-dataset.json.")
     clients: int | None = Field(default=None, ge=1, description="Take the clients with the most requests only.")
     start_s: float = Field(default=0.0, ge=0, description="Start within the recorded time, seconds.")
     duration_s: float = Field(gt=0, description="Length to generate, seconds.")
