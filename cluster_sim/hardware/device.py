@@ -1,0 +1,110 @@
+"""Devices: what an accelerator can do by its data sheet, loaded from ``conf/devices``."""
+
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cluster_sim.config.errors import InputError
+from cluster_sim.config.library import library_file, library_names
+from cluster_sim.hardware.library import load_mapping, validated
+
+DTYPE_BYTES: Final[dict[str, float]] = {
+    "fp32": 4.0,
+    "fp16": 2.0,
+    "bf16": 2.0,
+    "fp8": 1.0,
+    "int8": 1.0,
+    "fp4": 0.5,
+    "int4": 0.5,
+}
+"""Bytes of one stored number; block scales of fp4 and int4 are added by the model, not here."""
+
+
+class Interconnect(BaseModel):
+    """The link between the GPUs of one node."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: str = Field(description="nvlink, nvswitch, pcie, xgmi or ici: a label shown in tables")
+    bandwidth_bytes_per_s: float = Field(gt=0, description="Bandwidth per GPU in one direction")
+    latency_us: float = Field(ge=0, description="Latency of one small collective, launch included")
+
+
+class Network(BaseModel):
+    """The link between nodes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bandwidth_bytes_per_s: float = Field(gt=0, description="Bandwidth per GPU in one direction")
+    latency_us: float = Field(ge=0, description="Latency of one small message")
+
+
+class Power(BaseModel):
+    """Measured power by phase as fractions of TDP; see ``energy.py``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    idle_ratio: float = Field(ge=0, le=1, description="Power with weights loaded and nothing running, over TDP")
+    decode_ratio: float = Field(ge=0, le=1.2, description="Power of a memory-bound decode step, over TDP")
+    prefill_ratio: float = Field(ge=0, le=1.2, description="Power of a compute-bound prefill step, over TDP")
+
+
+class Device(BaseModel):
+    """An accelerator: capacities and peak rates from its data sheet, and a price."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(description="Name used in studies, equal to the file's name")
+    vendor_name: str = Field(description="The vendor's product name")
+    source: str = Field(description="Where the figures come from")
+    architecture: str = Field(description="Kernel class, e.g. ampere, ada, hopper, blackwell, cdna3, tpu")
+    memory_bytes: int = Field(gt=0, description="Device memory as the driver reports it (total, in bytes)")
+    memory_bandwidth_bytes_per_s: float = Field(gt=0, description="Peak memory bandwidth")
+    flops: dict[str, float] = Field(description="Peak dense operations per second by dtype, without sparsity")
+    interconnect: Interconnect = Field(description="Link between the GPUs of a node")
+    network: Network = Field(
+        default=Network(bandwidth_bytes_per_s=50e9, latency_us=10.0), description="Link between nodes, per GPU"
+    )
+    gpus_per_node: int = Field(default=8, ge=1, description="GPUs in one node")
+    sm_count: int = Field(default=108, ge=1, description="Streaming multiprocessors or compute units")
+    l2_bytes: int = Field(default=40_000_000, ge=0, description="Last-level cache")
+    tdp_w: float = Field(gt=0, description="Thermal design power, W")
+    power: Power = Field(
+        default=Power(idle_ratio=0.15, decode_ratio=0.55, prefill_ratio=0.95), description="Power by phase"
+    )
+    price_usd_per_hour: float = Field(ge=0, description="Price of one GPU for one hour, USD")
+    price_source: str = Field(description="Where the price comes from")
+
+    def peak_flops(self, dtype: str) -> float:
+        """Return the peak rate in operations per second for ``dtype``; weights in a dtype the device lacks compute
+        in the next wider one it has (fp8 weights on Ampere compute in fp16).
+        """
+        for candidate in (dtype, *_WIDER.get(dtype, ())):
+            if candidate in self.flops:
+                return self.flops[candidate]
+        raise InputError(f"device {self.name}: no peak rate for dtype {dtype}; its file names {sorted(self.flops)}")
+
+
+_WIDER: Final[dict[str, tuple[str, ...]]] = {
+    "fp4": ("fp8", "fp16"),
+    "int4": ("fp16",),
+    "fp8": ("fp16",),
+    "int8": ("fp16",),
+    "bf16": ("fp16",),
+    "fp16": ("bf16",),
+    "fp32": (),
+}
+
+
+def load_device(name: str) -> Device:
+    """Load a device by its name in ``conf/devices`` or by the path of a YAML file.
+
+    Raises InputError when the name is unknown (the message lists the known ones) or the file is wrong.
+    """
+    path = library_file("devices", name)
+    return validated(Device, load_mapping(path), path)
+
+
+def device_names() -> list[str]:
+    """Return the names of the devices in ``conf/devices``, sorted."""
+    return library_names("devices")

@@ -1,0 +1,70 @@
+"""What the hardware layer must know of the serving engine: its limits, with the defaults of the real engine."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cluster_sim.hardware.device import Device
+
+GIB: Final = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLimits:
+    """The engine settings that decide memory and step time."""
+
+    max_num_seqs: int = 256
+    max_num_batched_tokens: int = 8192
+    max_model_len: int | None = None
+    """Longest request in tokens; None: the model's own."""
+    block_size: int = 16
+    gpu_memory_utilization: float = 0.9
+    weight_dtype: str | None = None
+    """Quantisation of the projections; None: the model's own."""
+    kv_cache_dtype: str | None = None
+    """fp8 or None for the activation dtype."""
+    is_eager: bool = False
+    """True without CUDA graphs."""
+    version: str | None = None
+    """Version of the engine, e.g. "0.15"."""
+
+
+def default_limits(device: Device) -> EngineLimits:
+    """Return vLLM's defaults for its server on ``device`` (``arg_utils.py``; August 2026).
+
+    Below 70 GiB, and A100 always: 2,048 tokens and 256 sequences; up to 160 GiB: 8,192 and 1,024; above: 16,384 and
+    1,024.
+    """
+    if device.memory_bytes < 70 * GIB or device.name.startswith("a100"):
+        return EngineLimits(max_num_seqs=256, max_num_batched_tokens=2048)
+    if device.memory_bytes < 160 * GIB:
+        return EngineLimits(max_num_seqs=1024, max_num_batched_tokens=8192)
+    return EngineLimits(max_num_seqs=1024, max_num_batched_tokens=16384)
+
+
+def limits_of(engine: Any, device: Device) -> EngineLimits:
+    """Read the limits from a pool's ``engine`` settings; what is None or absent there takes the engine's default.
+
+    ``engine`` may be None, an EngineLimits (returned as it is), or any object with the attributes of a study's engine
+    block: ``max_num_seqs``, ``max_num_batched_tokens``, ``max_model_len``, ``block_size``, ``gpu_memory_utilization``,
+    ``quantization``, ``kv_cache_dtype``, ``enforce_eager``, ``version``.
+    """
+    if isinstance(engine, EngineLimits):
+        return engine
+    default = default_limits(device)
+
+    def setting(name: str, fallback: Any) -> Any:
+        value = getattr(engine, name, None)
+        return fallback if value is None or value == "auto" else value
+
+    version = setting("version", None)
+    return EngineLimits(
+        max_num_seqs=int(setting("max_num_seqs", default.max_num_seqs)),
+        max_num_batched_tokens=int(setting("max_num_batched_tokens", default.max_num_batched_tokens)),
+        max_model_len=setting("max_model_len", None),
+        block_size=int(setting("block_size", default.block_size)),
+        gpu_memory_utilization=float(setting("gpu_memory_utilization", default.gpu_memory_utilization)),
+        weight_dtype=setting("quantization", None),
+        kv_cache_dtype=setting("kv_cache_dtype", None),
+        is_eager=bool(setting("enforce_eager", False)),
+        version=None if version is None else str(version),
+    )

@@ -1,0 +1,153 @@
+"""The uncalibrated roofline: each operator takes as long as its memory traffic or its arithmetic, whichever is longer.
+
+Design: operators of a stage are the projections (one group: they share the ratio of weights to operations), the routed
+experts (as many as n tokens are expected to activate), the head over the sampled positions, decode attention (reads the
+cache once), prefill attention, the all-reduces of tensor parallelism (ring), and what does not scale: kernel launches
+per layer and the engine's work per step and per sequence.  Rates are the data sheet's times an efficiency typical of
+tuned kernels, not a measurement, so a run says "uncalibrated roofline".
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cluster_sim.hardware.affine import AffinePredictor
+from cluster_sim.hardware.device import Device
+from cluster_sim.hardware.engine_limits import limits_of
+from cluster_sim.hardware.model import DTYPES, Model
+from cluster_sim.hardware.sharding import Shard, kv_dtype_bytes, shard
+
+NS: Final = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class RooflineEfficiency:
+    """Which part of the data sheet's rates kernels reach, and the constant times."""
+
+    gemm_memory_ratio: float = 0.85
+    gemm_flops_ratio: float = 0.65
+    attention_memory_ratio: float = 0.80
+    attention_flops_ratio: float = 0.50
+    link_ratio: float = 0.60
+    step_us: float = 300.0
+    """The engine's work per step that does not hide behind the device."""
+    layer_us: float = 25.0
+    """Kernel launches and small kernels per layer."""
+    moe_layer_us: float = 50.0
+    """Routing per layer with experts."""
+    sequence_us: float = 5.0
+    """Sampling and bookkeeping per sequence."""
+
+
+class RooflinePredictor(AffinePredictor):
+    """Roofline for one (model, device, TP, PP); pure function of its arguments."""
+
+    def __init__(
+        self,
+        model: Model,
+        device: Device,
+        tensor_parallel: int = 1,
+        pipeline_parallel: int = 1,
+        engine: Any = None,
+        efficiency: RooflineEfficiency | None = None,
+    ) -> None:
+        """``engine`` is an EngineLimits, a study's engine block, or None for the defaults.
+
+        Raises InputError for impossible degrees or unknown dtypes.
+        """
+        super().__init__(pipeline_parallel, window_tokens=model.sliding_window or 0)
+        limits = limits_of(engine, device)
+        self.label = "uncalibrated roofline"
+        self.model = model
+        self.device = device
+        self.tensor_parallel = tensor_parallel
+        self._efficiency = efficiency or RooflineEfficiency()
+        self._shards: list[Shard] = [
+            shard(model, tensor_parallel, pipeline_parallel, stage, limits.weight_dtype, limits.kv_cache_dtype)
+            for stage in range(pipeline_parallel)
+        ]
+        quantized = DTYPES[limits.weight_dtype] if limits.weight_dtype else None
+        weight = quantized or model.projection_dtype
+        self._flops = device.peak_flops(weight) * self._efficiency.gemm_flops_ratio
+        self._expert_flops = device.peak_flops(quantized or model.expert_dtype) * self._efficiency.gemm_flops_ratio
+        self._plain_flops = device.peak_flops(model.activation_dtype) * self._efficiency.gemm_flops_ratio
+        self._attention_flops = device.peak_flops(model.activation_dtype) * self._efficiency.attention_flops_ratio
+        self._bandwidth = device.memory_bandwidth_bytes_per_s * self._efficiency.gemm_memory_ratio
+        self._attention_bandwidth = device.memory_bandwidth_bytes_per_s * self._efficiency.attention_memory_ratio
+        self._activation_bytes = kv_dtype_bytes(model, None)
+        self._is_one_node = tensor_parallel * pipeline_parallel <= device.gpus_per_node
+
+    def tokens_cost(self, tokens: int, stage: int) -> float:
+        """Return the projections, experts, all-reduces and constants of ``tokens`` tokens, ns."""
+        part, model, efficiency = self._shards[stage], self.model, self._efficiency
+        expert_flops = 0.0
+        moved = 0.0
+        if part.moe_layers:
+            used = model.num_experts_per_tok / model.experts
+            activated = 1.0 - (1.0 - used) ** tokens
+            moved = part.expert_weight_bytes * activated
+            expert_flops = (
+                2.0 * part.moe_layers * model.num_experts_per_tok * model.expert_parameters / self.tensor_parallel
+            )
+        dense_flops = part.flops_per_token - expert_flops
+        activations = 4.0 * part.layers * model.hidden_size * self._activation_bytes * tokens
+        seconds = max((part.dense_weight_bytes + activations) / self._bandwidth, tokens * dense_flops / self._flops)
+        if part.moe_layers:
+            seconds += max(moved / self._bandwidth, tokens * expert_flops / self._expert_flops)
+        seconds += self._all_reduce_s(tokens, part)
+        seconds += 1e-6 * (part.layers * efficiency.layer_us + part.moe_layers * efficiency.moe_layer_us)
+        return seconds * NS + efficiency.step_us * 1e3
+
+    def sequences_cost(self, sequences: int, stage: int) -> float:
+        """Return the head and the sampler, ns; only the last stage has them."""
+        part = self._shards[stage]
+        if not part.head_weight_bytes:
+            return 0.0
+        head_s = max(
+            part.head_weight_bytes / self._bandwidth, sequences * part.head_flops_per_token / self._plain_flops
+        )
+        return head_s * NS + sequences * self._efficiency.sequence_us * 1e3
+
+    def kv_slopes(self, stage: int) -> tuple[float, float]:
+        """Return ns per cached token, by bytes or by operations, whichever takes longer."""
+        part = self._shards[stage]
+        by_bytes = part.kv_bytes_per_token / self._attention_bandwidth
+        by_flops = part.attention_flops_per_pair / self._attention_flops
+        slope = max(by_bytes, by_flops) * NS
+        windowed = self.model.windowed_layers / self.model.num_hidden_layers
+        return slope * (1.0 - windowed), slope * windowed
+
+    def chunk_cost(self, chunk_tokens: int, kv_tokens: int, stage: int) -> float:
+        """Return causal attention of a chunk over the cache and itself, ns; windowed layers see the window only."""
+        part, model = self._shards[stage], self.model
+        pairs = chunk_tokens * (kv_tokens + 0.5 * (chunk_tokens + 1))
+        if model.windowed_layers:
+            windowed = model.windowed_layers / model.num_hidden_layers
+            seen = min(pairs, float(chunk_tokens) * (model.sliding_window or 0))
+            pairs = pairs * (1.0 - windowed) + seen * windowed
+        by_bytes = kv_tokens * part.kv_bytes_per_token / self._attention_bandwidth
+        return max(pairs * part.attention_flops_per_pair / self._attention_flops, by_bytes) * NS
+
+    def encoder_cost(self, encoder_tokens: int, stage: int) -> float:
+        """Return the encoder's arithmetic, ns; the first stage has it."""
+        if stage:
+            return 0.0
+        return encoder_tokens * 2.0 * self.model.extra_parameters / self.tensor_parallel / self._plain_flops * NS
+
+    def stage_link_ns(self, tokens: int, stage: int) -> int:  # noqa: ARG002
+        """Return the time to hand the activations of ``tokens`` tokens to the next stage, ns."""
+        link = self.device.interconnect if self._is_one_node else self.device.network
+        moved = tokens * self.model.hidden_size * self._activation_bytes / self.tensor_parallel
+        return round(link.latency_us * 1e3 + moved / (link.bandwidth_bytes_per_s * self._efficiency.link_ratio) * NS)
+
+    def _all_reduce_s(self, tokens: int, part: Shard) -> float:
+        """Two all-reduces a layer, ring: 2 (t - 1) / t of the activations over the link, and a latency each."""
+        tp = self.tensor_parallel
+        if tp == 1:
+            return 0.0
+        link = self.device.interconnect if tp <= self.device.gpus_per_node else self.device.network
+        moved = 2.0 * (tp - 1) / tp * tokens * self.model.hidden_size * self._activation_bytes
+        return (
+            2
+            * part.layers
+            * (link.latency_us * 1e-6 + moved / (link.bandwidth_bytes_per_s * self._efficiency.link_ratio))
+        )

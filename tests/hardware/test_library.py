@@ -1,0 +1,81 @@
+"""The library: every file loads, parameter counts agree with the published ones, wrong files are refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cluster_sim.config.errors import InputError
+from cluster_sim.hardware.device import device_names, load_device
+from cluster_sim.hardware.model import load_model, model_names
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_parameters_agree_with_published(name: str) -> None:
+    """Parameters derived from the shapes agree with the published count within 1 %."""
+    model = load_model(name)
+    assert model.name == name
+    assert model.published_parameters > 0
+    assert model.total_parameters == pytest.approx(model.published_parameters, rel=0.01)
+
+
+@pytest.mark.parametrize("name", device_names())
+def test_devices_load(name: str) -> None:
+    """Every device file loads, is named like its file, and has a 16-bit rate, a price and its source."""
+    device = load_device(name)
+    assert device.name == name
+    assert device.peak_flops("bf16") > 1e14
+    assert device.price_usd_per_hour > 0
+    assert device.price_source
+
+
+def test_exact_counts() -> None:
+    """Three counts known to the digit: Llama-2-7B, Mixtral-8x7B and DeepSeek-V3."""
+    assert load_model("llama-2-7b").total_parameters == 6_738_415_616
+    assert load_model("mixtral-8x7b").total_parameters == 46_702_792_704
+    assert load_model("deepseek-v3").total_parameters == pytest.approx(671_026_419_200, rel=1e-4)
+    assert load_model("mixtral-8x7b").active_parameters == pytest.approx(12.88e9, rel=0.01)
+
+
+def test_raw_huggingface_config(tmp_path: Path) -> None:
+    """A raw config.json is accepted: unknown keys aside, head_dim and kv heads derived."""
+    path = tmp_path / "my-model" / "config.json"
+    path.parent.mkdir()
+    config = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_size": 4096,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "intermediate_size": 11008,
+        "vocab_size": 32000,
+        "max_position_embeddings": 4096,
+        "rope_scaling": None,
+        "dtype": "float16",
+    }
+    path.write_text(json.dumps(config))
+    model = load_model(str(path))
+    assert model.name == "my-model"
+    assert (model.head_dim, model.num_key_value_heads, model.activation_dtype) == (128, 32, "fp16")
+    assert model.total_parameters == 6_738_415_616
+
+
+def test_unknown_name_lists_the_known(tmp_path: Path) -> None:
+    """An unknown model or device names the known ones; a missing key names file and key."""
+    with pytest.raises(InputError, match="llama-3-8b"):
+        load_model("llama-9")
+    with pytest.raises(InputError, match="h100-sxm"):
+        load_device("h900")
+    path = tmp_path / "bad.yaml"
+    path.write_text("name: bad\nhidden_size: 10\n")
+    with pytest.raises(InputError, match=r"bad\.yaml: .*num_hidden_layers: Field required"):
+        load_model(str(path))
+    path.write_text("name: [bad\n")
+    with pytest.raises(InputError, match=r"bad\.yaml:\d+: not valid YAML"):
+        load_model(str(path))
+
+
+def test_wider_dtype_where_the_device_lacks_one() -> None:
+    """fp8 weights on Ampere compute at the 16-bit rate."""
+    device = load_device("a100-80gb")
+    assert device.peak_flops("fp8") == device.peak_flops("fp16")
