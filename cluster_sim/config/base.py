@@ -2,9 +2,9 @@
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from cluster_sim.config.library import library_names
@@ -23,28 +23,6 @@ class ConfigModel(BaseModel):
     """A part of a study: immutable and closed to unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_unknown_keys(cls, data: Any) -> Any:
-        """Name the unknown keys together with what was probably meant; pydantic's own error does not."""
-        if not isinstance(data, dict):
-            return data
-        known = list(cls.model_fields)
-        unknown = [key for key in data if key not in known]
-        if unknown:
-            key = str(unknown[0])
-            raise PydanticCustomError(
-                "unknown_key",
-                "unknown key {key_text}{hint} Known keys: {known}",
-                {
-                    "key": key,
-                    "key_text": repr(key),
-                    "hint": suggestion(key, known) or ".",
-                    "known": ", ".join(known),
-                },
-            )
-        return data
 
 
 def _resolve_file(value: str, info: ValidationInfo) -> str:

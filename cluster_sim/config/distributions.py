@@ -177,9 +177,7 @@ class Empirical(DistributionBase):
     kind: Literal["empirical"]
     values: tuple[float, ...] | None = Field(default=None, min_length=1, description="The values.")
     weights: tuple[float, ...] | None = Field(default=None, description="Their weights; equal when absent.")
-    path: InputFile | None = Field(
-        default=None, description="File with one value a row; .csv or .parquet, also gzipped."
-    )
+    path: InputFile | None = Field(default=None, description="File of one value a row: .csv or .parquet, also gzipped.")
     column: str | None = Field(default=None, description="Column of the file; needed with path.")
 
     @model_validator(mode="after")

@@ -11,11 +11,26 @@ from pydantic_core import ErrorDetails
 from cluster_sim.config.base import BASE_DIRECTORY, suggestion
 from cluster_sim.config.document import Document, KeyPath, dotted
 from cluster_sim.config.errors import InputError
+from cluster_sim.config.inspection import known_keys
 from cluster_sim.config.overrides import apply_overrides
 from cluster_sim.config.study import Study
 
 MAX_PROBLEMS: Final = 10
 """Problems that one message lists."""
+
+WORDING: Final = {
+    "Input should be": "must be",
+    "String should": "must",
+    "a valid array": "a list",
+    "a valid integer": "a whole number",
+    "a valid boolean": "true or false",
+    "a valid ": "a ",
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+    "Tuple should have at least 1 item after validation, not 0": "needs at least one item",
+    "Dictionary should have at least 1 item after validation, not 0": "needs at least one key",
+}
+"""The validator's wording and ours."""
 
 
 def load_study(path: Path, overrides: Iterable[str] = ()) -> Study:
@@ -64,9 +79,7 @@ def _document_path(data: Any, error: ErrorDetails) -> KeyPath:
             place = place[part]
         elif error["type"] == "missing" and depth == len(location) - 1:
             path = (*path, part)
-    if error["type"] == "unknown_key":
-        path = (*path, error["ctx"]["key"])
-    elif error["type"] in ("union_tag_invalid", "union_tag_not_found"):
+    if error["type"] in ("union_tag_invalid", "union_tag_not_found"):
         path = (*path, error["ctx"]["discriminator"].strip("'"))
     return path
 
@@ -92,11 +105,15 @@ def _describe(error: ErrorDetails) -> str:
         return f"must be a mapping of keys to values; got {given!r}"
     if kind == "value_error":
         return str(context["error"])
-    if kind in ("unknown_key", "missing_file", "unknown_entry"):
+    if kind == "extra_forbidden":
+        *block, key = error["loc"]
+        known = known_keys(Study, tuple(block))
+        return f"unknown key{suggestion(str(key), known)}; known keys: {', '.join(known)}"
+    if kind in ("missing_file", "unknown_entry"):
         return error["msg"]
     if kind == "string_type":
         return f"must be text; got {given!r}{': put it in quotes' if isinstance(given, int | float) else ''}"
-    text = error["msg"].replace("Input should be", "must be").replace("String should", "must")
-    text = text.replace("Tuple should have at least 1 item after validation, not 0", "needs at least one item")
-    text = text.replace("Dictionary should have at least 1 item after validation, not 0", "needs at least one key")
+    text = error["msg"]
+    for theirs, ours in WORDING.items():
+        text = text.replace(theirs, ours)
     return f"{text}; got {given!r}"

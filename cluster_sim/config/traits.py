@@ -126,7 +126,7 @@ class Traits(TraitBase):
     length_hint_cv: float | None = Field(
         default=None,
         ge=0,
-        description="The client predicts its output length with a lognormal error of this CV (0: none); absent: no hint.",
+        description="The client predicts its output length with a lognormal error of this CV (0: none); absent: none.",
     )
 
     @model_validator(mode="after")

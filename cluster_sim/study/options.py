@@ -1,0 +1,29 @@
+"""What a caller may ask of one run beside the study itself; none of it changes a result."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How to run a study and where to put what it gives."""
+
+    executor: Literal["auto", "inline", "ray"] | None = None
+    """Overrides the study's ``run.executor``."""
+    address: str | None = None
+    """Ray cluster to join; None starts a local one where Ray is used and stops it afterwards."""
+    out: Path | None = None
+    """Run directory; None means ``runs/<name>-<config hash>``."""
+    metrics_port: int | None = None
+    """TCP port that serves live Prometheus metrics; None serves none."""
+    speedup: float | None = None
+    """Simulated seconds per wall second to pace the run at; None runs as fast as possible."""
+    resume: bool = False
+    """Continue what an unfinished run left behind."""
+    log_level: LogLevel = "warning"
+    """Least severe log message to print."""
+    quiet: bool = False
+    """Print neither progress nor the table: the caller looks at the result itself."""
