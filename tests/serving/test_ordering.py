@@ -1,0 +1,156 @@
+"""Every ordering policy against a hand-made queue."""
+
+import pytest
+
+from cluster_sim.engine.instant import NS_PER_MS, NS_PER_S
+from cluster_sim.hardware.predictor import BatchShape, Int64Array, Predictor
+from cluster_sim.serving.deadlines import Deadlines
+from cluster_sim.serving.length_knowledge import LengthKnowledge
+from cluster_sim.serving.ordering import ORDERINGS, FairShare, Ordering, OrderingContext, ordering
+from cluster_sim.serving.sequence import Sequence
+from cluster_sim.workload.request import Attributes, Request
+
+
+class TokenClock(Predictor):
+    """Every token costs 100 us, nothing else does."""
+
+    def step_ns(self, shape: BatchShape, stage: int = 0) -> int:
+        return 100_000 * shape.tokens + 0 * stage
+
+    def decode_run_ns(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> Int64Array:
+        raise NotImplementedError
+
+    def floor_ns(self, stage: int = 0) -> int:
+        return 1 + 0 * stage
+
+
+def policy(name: str, **figures: float) -> Ordering:
+    """Return a policy on the token clock; the cache holds half of every prompt."""
+    deadlines = Deadlines(TokenClock())
+    context = OrderingContext(LengthKnowledge(), deadlines, lambda item: item.prompt_tokens // 2, **figures)
+    return ordering(name, context)
+
+
+def waiting(request_id: int, arrival_s: float, prompt: int, output: int, **attributes: object) -> Sequence:
+    """Return a waiting sequence."""
+    arrival_ns = round(arrival_s * NS_PER_S)
+    return Sequence(Request(request_id, arrival_ns, prompt, output, Attributes(**attributes)), 0, arrival_ns)
+
+
+QUEUE = [
+    waiting(0, 0.0, 1000, 10, priority=5),
+    waiting(1, 1.0, 200, 3000, priority=0),
+    waiting(2, 2.0, 400, 100, priority=2),
+    waiting(3, 3.0, 6000, 50, priority=0),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("fcfs", [0, 1, 2, 3]),
+        ("sjf", [1, 2, 0, 3]),
+        # 1 ms a prompt token + 0.5 ms an output token: 1.005, 1.7, 0.45, 6.025 s
+        ("predicted_sjf", [2, 0, 1, 3]),
+        # prefill alone 0.1, 0.02, 0.04, 0.6 s; spans 0.5, 0.5, 0.5, 0.9 s
+        ("edf", [0, 1, 2, 3]),
+        ("lpm", [3, 0, 2, 1]),
+    ],
+)
+def test_order_of_a_hand_made_queue(name: str, expected: list[int]) -> None:
+    """Each policy orders the four requests as its definition says."""
+    assert [item.request_id for item in policy(name).sort(QUEUE[::-1], [], 4 * NS_PER_S)] == expected
+
+
+def test_waiting_raises_priority() -> None:
+    """At one level a second: 5-10, 0-9, 2-8, 0-7 at t = 10 s; without aging the plain priority, then arrival."""
+    order = [item.request_id for item in policy("priority_aging").sort(QUEUE, [], 10 * NS_PER_S)]
+    assert order == [1, 3, 2, 0]
+    order = [item.request_id for item in policy("priority_aging", aging_per_s=3.0).sort(QUEUE, [], 10 * NS_PER_S)]
+    assert order == [1, 0, 2, 3]
+    assert [item.request_id for item in policy("priority_aging", aging_per_s=0.0).sort(QUEUE, [], 0)] == [1, 3, 2, 0]
+
+
+def test_urgency_favours_short_jobs() -> None:
+    """A job of 0.45 s gains 0.9 / 0.45 = 2 levels and passes one of the same priority that is longer."""
+    short, long = waiting(0, 0.0, 400, 100, priority=1), waiting(1, 0.0, 4000, 1000, priority=0)
+    assert policy("priority_aging", urgency_s=0.9).key(short) == pytest.approx(-1.0)
+    assert policy("priority_aging", urgency_s=0.9).sort([long, short], [], 0)[0] is short
+
+
+def test_deadline_span_is_at_least_the_minimum_and_the_clients_own_wins() -> None:
+    """6,000 tokens alone take 0.6 s (rounded up to 64 tokens: 0.6016 s), times 1.5; short prompts get 0.5 s."""
+    deadlines = Deadlines(TokenClock())
+    assert deadlines.span_ns(QUEUE[3].request) == round(1.5 * 6016 * 100_000)
+    assert deadlines.span_ns(QUEUE[1].request) == NS_PER_S // 2
+    given = waiting(9, 1.0, 10, 10, deadline_ns=3 * NS_PER_S).request
+    assert deadlines.span_ns(given) == 2 * NS_PER_S
+    assert deadlines.deadline_ns(given) == 3 * NS_PER_S
+
+
+def test_slack_counts_only_what_is_left_of_the_prefill() -> None:
+    """With half of 6,016 tokens done, the slack at arrival is (0.9024 - 0.3008) / 0.9024."""
+    deadlines = Deadlines(TokenClock())
+    assert deadlines.slack_ratio(QUEUE[3].request, 3008, 3 * NS_PER_S) == pytest.approx(2 / 3)
+    late = policy("lrs").sort(QUEUE, [], 10 * NS_PER_S)
+    assert [item.request_id for item in late] == [0, 1, 2, 3]
+
+
+def test_space_time_sharing_shortens_long_prompts_with_slack() -> None:
+    """A long prompt with all its slack gives half of the 50 ms step away; a short one nothing."""
+    st = policy("st")
+    long = waiting(0, 0.0, 100_000, 10)
+    assert st.chunk_target_ns(long) == 50 * NS_PER_MS
+    long.computed = 90_000
+    assert st.chunk_target_ns(long) == 25 * NS_PER_MS
+    st.begin([long], [], 100 * NS_PER_S)
+    assert st.chunk_target_ns(long) == 50 * NS_PER_MS
+    assert policy("lrs").chunk_target_ns(long) is None
+
+
+def test_chunk_fills_the_target_step() -> None:
+    """50 ms hold 500 tokens at 100 us; 100 decodes in the step leave room for 400."""
+    deadlines = Deadlines(TokenClock())
+    assert deadlines.chunk_tokens(50 * NS_PER_MS, 0, 10_000) == 500
+    assert deadlines.chunk_tokens(50 * NS_PER_MS, 0, 10_000, BatchShape(decodes=100)) == 400
+    assert deadlines.chunk_tokens(50 * NS_PER_MS, 0, 64) == 64
+
+
+def test_fair_share_serves_the_tenant_with_less_service() -> None:
+    """Tenant a got 1,000 + 2 * 50 = 1,100 units, so b goes first; a tenant that comes back gets no credit."""
+    fair = policy("vtc")
+    assert isinstance(fair, FairShare)
+    running = waiting(0, 0.0, 1000, 100, tenant="a")
+    running.generated = 50
+    first, second = waiting(1, 1.0, 10, 10, tenant="a"), waiting(2, 2.0, 10, 10, tenant="b")
+    assert fair.sort([first, second], [running], 0) == [second, first]
+    assert fair.counters == {"a": 1100.0}
+    running.generated = 100
+    fair.on_end(running)
+    assert fair.counters["a"] == 1200.0
+    newcomer = waiting(3, 3.0, 10, 10, tenant="c")
+    fair.sort([first, newcomer], [], 0)
+    assert fair.counters["c"] == 1200.0
+
+
+def test_length_knowledge() -> None:
+    """Exact knows, none gives its default, noisy is right on average, spread, and the same for the same request."""
+    request = Request(7, 0, 10, 1000)
+    assert LengthKnowledge("exact").output_tokens(request) == 1000
+    assert LengthKnowledge("none", default_tokens=99).output_tokens(request) == 99
+    noisy = LengthKnowledge("noisy", cv=0.3, seed=5)
+    draws = [noisy.output_tokens(Request(index, 0, 10, 1000)) for index in range(4000)]
+    assert sum(draws) / 4000 == pytest.approx(1000, rel=0.02)
+    assert noisy.output_tokens(Request(17, 0, 10, 1000)) == draws[17]
+    assert LengthKnowledge("noisy", cv=0.3, seed=6).output_tokens(Request(17, 0, 10, 1000)) != draws[17]
+    hinted = Request(1, 0, 10, 1000, Attributes(length_hint_tokens=700))
+    assert noisy.output_tokens(hinted) == 700
+
+
+def test_unknown_names_list_the_known_ones() -> None:
+    """The error says what would be right."""
+    with pytest.raises(ValueError, match="fcfs, sjf"):
+        policy("random")
+    with pytest.raises(ValueError, match="exact, noisy, none"):
+        LengthKnowledge("oracle")
+    assert set(ORDERINGS) >= {"fcfs", "sjf", "predicted_sjf", "priority_aging", "edf", "lrs", "st", "lpm", "vtc"}
