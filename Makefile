@@ -1,0 +1,62 @@
+# Every target sets up what it needs: a virtual environment in .venv with the tested versions.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+SOURCES := cluster_sim actors scripts tests
+export RAY_USAGE_STATS_ENABLED := 0
+export PYTHONDONTWRITEBYTECODE := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint lint/ruff lint/format lint/types lint/schema unit format schema bench acceptance clean
+
+help:  ## List the targets.
+	@grep -hE '^[a-z/]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(STAMP)  ## Create .venv and install the pinned packages.
+
+# Python 3.11 or newer and its venv module; Debian and Ubuntu ship the latter apart.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@if ! [ -x $(BIN)/python ]; then $(PYTHON) -m venv $(VENV) || { \
+		rm -rf $(VENV); echo "installing Python's venv module"; \
+		if [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -qy python3-venv; \
+		else sudo apt-get update -q && sudo apt-get install -qy python3-venv; fi && $(PYTHON) -m venv $(VENV); }; fi
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+run: $(STAMP)  ## Run the quickstart study on Ray actors.
+	$(BIN)/cluster-sim run conf/quickstart.yaml
+
+test: lint unit  ## Lint, types and tests.
+
+unit: $(STAMP)  ## Tests only.
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: lint/ruff lint/format lint/types  ## All checks of the source.
+
+lint/ruff: $(STAMP)  ## Rules.
+	$(BIN)/ruff check $(SOURCES)
+
+lint/format: $(STAMP)  ## Layout.
+	$(BIN)/ruff format --check $(SOURCES)
+
+lint/types: $(STAMP)  ## Types.
+	$(BIN)/mypy
+
+format: $(STAMP)  ## Lay the source out and sort its imports.
+	$(BIN)/ruff check --fix-only --quiet $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+schema: $(STAMP)  ## Write conf/schema.json anew.
+	$(BIN)/python -m cluster_sim.config.export
+
+bench: $(STAMP)  ## Measure the speed of the simulation.
+	$(BIN)/python scripts/bench.py
+
+acceptance: $(STAMP)  ## Tests that take minutes.
+	$(BIN)/python -m pytest -m acceptance --timeout 3600
+
+clean:  ## Remove the environment and caches.
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
