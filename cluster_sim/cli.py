@@ -1,0 +1,176 @@
+"""The ``cluster-sim`` command.
+
+Exit codes: 0 done; 2 the input is wrong; 3 the run could not finish, what is done is kept.
+"""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final, NoReturn
+
+import typer
+
+import cluster_sim
+from cluster_sim.config.errors import InputError, UnfinishedError
+
+EXIT_INPUT: Final = 2
+EXIT_UNFINISHED: Final = 3
+EXIT_INTERRUPTED: Final = 130
+"""What typer makes of Ctrl-C."""
+
+
+class ExecutorName(StrEnum):
+    """What runs the simulation."""
+
+    auto = "auto"
+    inline = "inline"
+    ray = "ray"
+
+
+class LogLevelName(StrEnum):
+    """Least severe message that is printed."""
+
+    debug = "debug"
+    info = "info"
+    warning = "warning"
+    error = "error"
+
+
+app = typer.Typer(
+    name="cluster-sim",
+    help="Predicts how a fleet of LLM serving replicas behaves, without a GPU.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+StudyFile = Annotated[Path, typer.Argument(metavar="FILE", help="Study file (YAML).", show_default=False)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change one value, for example fleet.pools.0.replicas=8; repeatable."
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help="Ray cluster to join, for example HOST:6379 or auto; without it a local one is started."),
+]
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(f"cluster-sim {cluster_sim.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Predicts how a fleet of LLM serving replicas behaves, without a GPU."""
+
+
+@app.command()
+def init(
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="Where to write; an existing file is left alone.")
+    ] = Path("study.yaml"),
+) -> None:
+    """Write a commented study that shows every option with its default."""
+    from cluster_sim.config.template import study_template
+
+    try:
+        with output.open("x", encoding="utf-8") as file:
+            file.write(study_template())
+    except FileExistsError:
+        raise InputError(f"{output}: exists already; name another file with -o") from None
+    except OSError as error:
+        raise InputError(f"{output}: cannot be written ({error.strerror})") from None
+    typer.echo(f"Wrote {output}; next: cluster-sim validate {output}")
+
+
+@app.command()
+def validate(
+    file: StudyFile,
+    overrides: Overrides = None,
+    is_library_checked: Annotated[
+        bool, typer.Option("-m", "--models", help="Check every model and device of the library too.")
+    ] = False,
+) -> None:
+    """Check a study; print every resolved value, the memory plan and the lookahead report."""
+    from cluster_sim.config.load import load_study
+    from cluster_sim.study.validate import check_library, validation_report
+
+    typer.echo(validation_report(load_study(file, overrides or ())), nl=False)
+    if is_library_checked:
+        typer.echo(check_library(), nl=False)
+
+
+@app.command()
+def run(
+    file: StudyFile,
+    overrides: Overrides = None,
+    executor: Annotated[
+        ExecutorName | None, typer.Option(help="What runs the simulation; overrides run.executor.")
+    ] = None,
+    address: Address = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Run directory. [default: runs/<name>-<config hash>]")
+    ] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Serve live Prometheus metrics on this port.")
+    ] = None,
+    speedup: Annotated[
+        float | None,
+        typer.Option(help="Pace simulated time to so many times real time; without it, as fast as possible."),
+    ] = None,
+    log_level: Annotated[
+        LogLevelName, typer.Option("-l", "--log-level", help="Least severe message to print.")
+    ] = LogLevelName.warning,
+) -> None:
+    """Run a study and write its results."""
+    from cluster_sim.config.load import load_study
+    from cluster_sim.study.options import RunOptions
+    from cluster_sim.study.run import run_study
+
+    if speedup is not None and not 0 < speedup < float("inf"):
+        raise InputError(f"--speedup must be a positive number; got {speedup:g}")
+    chosen = [] if executor is None else [f"run.executor={executor.value}"]
+    study = load_study(file, [*(overrides or ()), *chosen])
+    run_study(
+        study,
+        RunOptions(
+            executor=None if executor is None else executor.value,
+            address=address,
+            out=out,
+            metrics_port=metrics_port,
+            speedup=speedup,
+            log_level=log_level.value,
+        ),
+    )
+
+
+def main() -> NoReturn:
+    """Run the command line; wrong input ends with code 2, an unfinished run with 3, never with a traceback."""
+    try:
+        app()
+    except InputError as error:
+        _fail(f"error: {error}", EXIT_INPUT)
+    except UnfinishedError as error:
+        _fail(f"unfinished: {error}", EXIT_UNFINISHED)
+    except SystemExit as stop:
+        if stop.code == EXIT_INTERRUPTED:
+            _fail("unfinished: interrupted; what was written so far is kept", EXIT_UNFINISHED)
+        raise
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(0)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    typer.echo(message, err=True)
+    sys.exit(code)
