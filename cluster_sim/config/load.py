@@ -55,6 +55,8 @@ def _message(document: Document, errors: list[ErrorDetails]) -> str:
     """Return one line per faulty key; alternatives of a union that failed at the same key share a line."""
     problems: dict[tuple[str, str], list[str]] = {}
     for error in errors:
+        if _is_consequence(error):
+            continue
         path = _document_path(document.data, error)
         line = problems.setdefault((document.where(path), dotted(path)), [])
         text = _describe(error)
@@ -64,6 +66,12 @@ def _message(document: Document, errors: list[ErrorDetails]) -> str:
     if len(lines) > MAX_PROBLEMS:
         lines = [*lines[:MAX_PROBLEMS], f"... and {len(lines) - MAX_PROBLEMS} more"]
     return "\n".join(lines)
+
+
+def _is_consequence(error: ErrorDetails) -> bool:
+    """Return whether a list counts as too short only because its items have faults of their own."""
+    given = error["input"]
+    return error["type"] == "too_short" and isinstance(given, list) and len(given) >= error["ctx"]["min_length"]
 
 
 def _document_path(data: Any, error: ErrorDetails) -> KeyPath:

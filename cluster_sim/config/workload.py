@@ -81,8 +81,9 @@ class TraceWorkload(OpenLoop):
     strict: bool = Field(
         default=False, description="Refuse unsorted times and rows that would be skipped, instead of noticing them."
     )
-    zero_output: Literal["skip", "one", "refuse"] = Field(
-        default="skip", description="Rows without output tokens (failures in BurstGPT): skip, take as 1, or refuse."
+    zero_output: Literal["auto", "skip", "one", "refuse"] = Field(
+        default="auto",
+        description="Rows without output tokens: skip, take as 1, or refuse; auto skips failures in BurstGPT, else refuses.",
     )
     block_tokens: int | None = Field(
         default=None, ge=1, description="Tokens per prefix hash; absent: the format's (Mooncake 512, Bailian 16)."

@@ -1,0 +1,102 @@
+"""Rules of the source that no linter knows: layers, where Ray may be imported, sizes, what tests say."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+LAYERS = ("config", "workload", "hardware", "engine", "recording", "serving", "routing", "metrics", "study", "report")
+"""A package imports those before it; ``cli`` comes after all."""
+
+PURE = ("engine", "serving", "routing", "recording")
+"""Packages that do no I/O, read no clock and log nothing."""
+
+IMPURE_MODULES = frozenset({"time", "logging", "socket", "threading", "subprocess", "random", "ray", "asyncio"})
+
+MAX_LINES = 500
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield the full names of the modules that a file imports, lazy imports included."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def sources(checkout: Path, *folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (checkout / folder).rglob("*.py"))
+
+
+def test_packages_import_only_upwards(checkout: Path) -> None:
+    """A package of the model imports itself and the packages above it, never one below."""
+    wrong = []
+    for layer, name in enumerate(LAYERS):
+        for path in sources(checkout, f"cluster_sim/{name}"):
+            for module in imports(path):
+                root, _, rest = module.partition(".")
+                package = rest.split(".")[0]
+                if root == "cluster_sim" and package and package not in LAYERS[: layer + 1]:
+                    wrong.append(f"{path.relative_to(checkout)} imports {module}")
+    assert wrong == []
+
+
+def test_ray_stays_in_actors(checkout: Path) -> None:
+    """Ray is imported in actors/ only, and actors/ by the launcher only."""
+    wrong = []
+    for path in sources(checkout, "cluster_sim"):
+        for module in imports(path):
+            is_launcher = path.relative_to(checkout) == Path("cluster_sim/study/launcher.py")
+            if module.split(".")[0] == "ray" or (module.split(".")[0] == "actors" and not is_launcher):
+                wrong.append(f"{path.relative_to(checkout)} imports {module}")
+    assert wrong == []
+
+
+def test_the_model_is_pure(checkout: Path) -> None:
+    """The model imports nothing that does I/O or reads a clock, and never prints."""
+    wrong = []
+    for path in sources(checkout, *(f"cluster_sim/{name}" for name in PURE)):
+        wrong += [
+            f"{path.relative_to(checkout)} imports {m}" for m in imports(path) if m.split(".")[0] in IMPURE_MODULES
+        ]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id in ("print", "hash", "open")
+            ):
+                wrong.append(f"{path.relative_to(checkout)}:{node.lineno} calls {node.func.id}()")
+    assert wrong == []
+
+
+def test_modules_are_small(checkout: Path) -> None:
+    """No module has more than 500 lines."""
+    long = {
+        str(path.relative_to(checkout)): lines
+        for path in sources(checkout, "cluster_sim", "actors", "scripts", "tests")
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > MAX_LINES
+    }
+    assert long == {}
+
+
+def test_every_test_says_what_must_hold(checkout: Path) -> None:
+    """Every test function has a docstring."""
+    silent = [
+        f"{path.relative_to(checkout)}::{node.name}"
+        for path in sources(checkout, "tests")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_") and not ast.get_docstring(node)
+    ]
+    assert silent == []
+
+
+def test_nothing_is_left_undone(checkout: Path) -> None:
+    """No file says that something is still to be done."""
+    marks = ("TO" + "DO", "FIX" + "ME", "XX" + "X")
+    found = [
+        f"{path.relative_to(checkout)}: {mark}"
+        for path in sources(checkout, "cluster_sim", "actors", "scripts", "tests")
+        for mark in marks
+        if mark in path.read_text(encoding="utf-8")
+    ]
+    assert found == []
