@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Int64Array = npt.NDArray[np.int64]
 
-SKETCHED: Final = ("ttft", "tpot", "e2e", "queue", "prefill", "decode")
+SKETCHED: Final = ("ttft", "tpot", "e2e", "queue", "inference", "prefill", "decode")
 """Intervals whose distribution is kept, overall and per pool, in ns."""
 
 HISTOGRAMS: Final[dict[str, tuple[float, ...]]] = {
@@ -50,7 +50,16 @@ SUMS: Final = (
 _HISTOGRAM_BOUNDS_NS: Final = {name: buckets.nanoseconds(bounds) for name, bounds in HISTOGRAMS.items()}
 _FINISHED_CODE: Final = STATUSES.index(FINISHED)
 _NO_LIMIT_NS: Final = -1
-_PLAIN: Final = ("prompt_tokens_all", "first_arrival_ns", "last_arrival_ns", "last_finish_ns", "good_output_tokens")
+_PLAIN: Final = ("first_arrival_ns", "last_arrival_ns", "last_finish_ns")
+_PLAIN_SUMS: Final = (
+    "prompt_tokens_all",
+    "served",
+    "served_ns",
+    "in_service",
+    "in_service_since_ns",
+    "retries_all",
+    "good_output_tokens",
+)
 
 
 class SloLimits(NamedTuple):
@@ -62,7 +71,11 @@ class SloLimits(NamedTuple):
 
 
 class RequestTotals:
-    """Totals over all rows added; ``max_model_tokens`` is the largest context, which bounds the token histograms."""
+    """Totals over all rows added; ``max_model_tokens`` is the largest context, which bounds the token histograms.
+
+    ``served`` counts the rows that reached a replica and ended, ``served_ns`` sums their time from dispatch to end;
+    ``in_service`` counts those that reached one and have no end, ``in_service_since_ns`` sums their dispatches.
+    """
 
     def __init__(
         self,
@@ -83,7 +96,11 @@ class RequestTotals:
         self.first_arrival_ns = -1
         self.last_arrival_ns = -1
         self.last_finish_ns = -1
-        self.in_system_area_ns = 0
+        self.served = 0
+        self.served_ns = 0
+        self.in_service = 0
+        self.in_service_since_ns = 0
+        self.retries_all = 0
         self.slo_met: dict[str, int] = {"ttft": 0, "tpot": 0, "e2e": 0, "all": 0}
         self.good_output_tokens = 0
         self.sketches = {name: QuantileSketch(exact_limit) for name in SKETCHED}
@@ -123,7 +140,7 @@ class RequestTotals:
             "replica_statuses": self.replica_statuses.tobytes(),
             "sums": self.sums.tobytes(),
             "plain": [getattr(self, name) for name in _PLAIN],
-            "in_system_area_ns": str(self.in_system_area_ns),
+            "plain_sums": [str(getattr(self, name)) for name in _PLAIN_SUMS],
             "slo_met": dict(self.slo_met),
             "sketches": {name: sketch.to_plain() for name, sketch in self.sketches.items()},
             "pool_sketches": [
@@ -139,7 +156,8 @@ class RequestTotals:
         self.sums = _array_like(self.sums, state["sums"])
         for name, value in zip(_PLAIN, state["plain"], strict=True):
             setattr(self, name, value)
-        self.in_system_area_ns = int(state["in_system_area_ns"])
+        for name, value in zip(_PLAIN_SUMS, state["plain_sums"], strict=True):
+            setattr(self, name, int(value))
         self.slo_met = dict(state["slo_met"])
         self.sketches = {name: QuantileSketch.from_plain(plain) for name, plain in state["sketches"].items()}
         self.pool_sketches = [
@@ -161,9 +179,14 @@ class RequestTotals:
         self.first_arrival_ns = first if self.first_arrival_ns < 0 else min(self.first_arrival_ns, first)
         self.last_arrival_ns = max(self.last_arrival_ns, last)
         finish = block.column("finish_ns")
-        ended = finish >= 0
         self.last_finish_ns = max(self.last_finish_ns, int(finish.max()))
-        self.in_system_area_ns += int((finish[ended] - arrival[ended]).sum())
+        dispatch = block.column("dispatch_ns")
+        served, in_service = placed & (dispatch >= 0) & (finish >= 0), placed & (dispatch >= 0) & (finish < 0)
+        self.served += int(served.sum())
+        self.served_ns += int((finish[served] - dispatch[served]).sum())
+        self.in_service += int(in_service.sum())
+        self.in_service_since_ns += int(dispatch[in_service].sum())
+        self.retries_all += int(block.column("retries").sum())
 
     def _add_finished(self, block: "RowBlock") -> None:
         output = block.column("output_tokens")

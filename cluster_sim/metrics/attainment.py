@@ -1,0 +1,58 @@
+"""Service level objectives: limits of percentiles from the study, and what they ask of a single request.
+
+A study limits percentiles ("TTFT p99 at most 2 s").  A run meets a limit when that percentile does.  A request
+counts as good when each of its intervals is within the limit that the study sets for the highest percentile of that
+interval; the share of good requests is the attainment, their rate the goodput (DistServe's notion).
+"""
+
+from typing import Any
+
+from cluster_sim.config.slo import Limit, Slo
+from cluster_sim.recording.request_totals import RequestTotals, SloLimits
+
+
+def request_limits(slo: Slo) -> SloLimits:
+    """Return the limits of one request in ns: for each interval that of the highest percentile limited."""
+    limits: dict[str, tuple[int, int]] = {}
+    for limit in slo.limits():
+        interval = limit.metric.removesuffix("_s")
+        rank = int(limit.percentile.removeprefix("p"))
+        if rank >= limits.get(interval, (0, 0))[0]:
+            limits[interval] = (rank, round(limit.limit_s * 1e9))
+    return SloLimits(**{f"{interval}_ns": limit_ns for interval, (_, limit_ns) in limits.items()})
+
+
+def limit_value_s(limit: Limit, totals: RequestTotals) -> float | None:
+    """Return the percentile that ``limit`` speaks of in seconds, or None when no request has that interval."""
+    sketch = totals.sketches[limit.metric.removesuffix("_s")]
+    if not sketch.count:
+        return None
+    return sketch.quantile(int(limit.percentile.removeprefix("p")) / 100) / 1e9
+
+
+def attainment(slo: Slo, totals: RequestTotals, duration_s: float) -> dict[str, Any]:
+    """Return what the summary says of the objectives: each limit with its value, and the share of good requests.
+
+    Requests that did not finish are not good.  Without limits ``is_met`` and the shares are None.
+    """
+    limits = []
+    for limit in slo.limits():
+        value_s = limit_value_s(limit, totals)
+        limits.append(
+            {
+                "name": f"{limit.metric.removesuffix('_s')}_{limit.percentile}_s",
+                "limit_s": limit.limit_s,
+                "value_s": value_s,
+                "is_met": value_s is not None and value_s <= limit.limit_s,
+            }
+        )
+    requests = totals.requests
+    if not limits:
+        return {"limits": [], "is_met": None, "good_requests_ratio": None, "good_requests_per_s": None}
+    good = totals.slo_met["all"]
+    return {
+        "limits": limits,
+        "is_met": all(entry["is_met"] for entry in limits),
+        "good_requests_ratio": good / requests if requests else None,
+        "good_requests_per_s": good / duration_s if duration_s else None,
+    }

@@ -1,0 +1,74 @@
+"""Laws that every run must obey, checked on every run and reported in its summary.
+
+The two sides of each check were recorded apart: one by the replicas while they ran, one in the rows that the hub kept.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from cluster_sim.metrics.facts import RunFacts
+from cluster_sim.recording.outcome import FINISHED, REFUSED
+from cluster_sim.recording.replica_log import ReplicaCounters
+from cluster_sim.recording.request_totals import RequestTotals
+
+LITTLE_TOLERANCE: Final = 1e-3
+"""Largest relative difference between L and lambda W that passes: messages on a link at the end of a run of fixed
+length, and cancelled requests that hold their place until their batch ends, are counted on one side only."""
+
+
+def little_check(
+    facts: RunFacts, totals: RequestTotals, replicas: Sequence[ReplicaCounters], end_ns: int
+) -> dict[str, Any]:
+    """Check Little's law, L = lambda W, for the replicas together.
+
+    L is the time average of requests at the replicas by their own entries and departures; lambda W is the rate of
+    requests that reached a replica times their mean stay by the rows, links taken off.
+    """
+    links_ns = facts.forward_link_ns + facts.return_link_ns
+    stay_ns = totals.served_ns - totals.served * links_ns
+    stay_ns += totals.in_service * (end_ns - facts.forward_link_ns) - totals.in_service_since_ns
+    requests = totals.served + totals.in_service
+    area_ns = sum(counters.in_system_area_ns for counters in replicas)
+    duration_s = end_ns / 1e9
+    error = abs(area_ns - stay_ns) / max(area_ns, stay_ns, 1)
+    return {
+        "mean_in_system": area_ns / end_ns if end_ns else 0.0,
+        "arrivals_per_s": requests / duration_s if end_ns else 0.0,
+        "mean_stay_s": stay_ns / 1e9 / requests if requests else 0.0,
+        "relative_error": error,
+        "holds": error <= LITTLE_TOLERANCE or totals.retries_all > 0,
+    }
+
+
+def token_check(totals: RequestTotals, replicas: Sequence[ReplicaCounters]) -> dict[str, Any]:
+    """Check that the replicas computed the tokens that the finished requests consist of.
+
+    Equality is due when every request finished or was refused and none was preempted or retried; otherwise the
+    replicas computed at least as much.
+    """
+    generated = sum(counters.generated_tokens for counters in replicas)
+    computed = sum(counters.prompt_tokens for counters in replicas)
+    expected_generated = totals.total("output_tokens")
+    expected_computed = totals.total("prompt_tokens") - totals.total("cached_tokens")
+    is_undisturbed = (
+        totals.count(FINISHED) + totals.count(REFUSED) == totals.requests
+        and not totals.retries_all
+        and not sum(counters.preemptions for counters in replicas)
+    )
+    if is_undisturbed:
+        holds = generated == expected_generated and computed == expected_computed
+    else:
+        holds = generated >= expected_generated and computed >= expected_computed
+    return {
+        "generated_tokens": generated,
+        "finished_output_tokens": expected_generated,
+        "computed_prompt_tokens": computed,
+        "finished_uncached_prompt_tokens": expected_computed,
+        "relation": "equal" if is_undisturbed else "at least",
+        "holds": holds,
+    }
+
+
+def request_check(totals: RequestTotals, arrived: int) -> dict[str, Any]:
+    """Check that every request that arrived has exactly one row."""
+    return {"arrived": arrived, "rows": totals.requests, "holds": arrived == totals.requests}

@@ -1,0 +1,45 @@
+"""What the summary and the live metrics must know of a run beside what was recorded."""
+
+from dataclasses import dataclass
+
+from cluster_sim.config.slo import Slo
+
+
+@dataclass(frozen=True, slots=True)
+class PoolFacts:
+    """One pool of equal replicas, numbered consecutively over all pools."""
+
+    name: str
+    model: str
+    device: str
+    replicas: int
+    gpus_per_replica: int
+    price_usd_per_gpu_hour: float
+    predictor_label: str
+    """Where step times came from, for example "uncalibrated roofline"."""
+    kv_blocks: int
+    """Blocks of the KV cache of one replica."""
+    block_size_tokens: int = 16
+    max_num_seqs: int = 0
+    stages: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """One run: its fleet in the order of the replicas' numbers, its limits, and its links."""
+
+    name: str
+    seed: int
+    pools: tuple[PoolFacts, ...]
+    slo: Slo
+    forward_link_ns: int = 0
+    return_link_ns: int = 0
+
+    @property
+    def replicas(self) -> int:
+        """Replicas of all pools."""
+        return sum(pool.replicas for pool in self.pools)
+
+    def pool_of_replica(self) -> list[int]:
+        """Return the pool's index for every replica, in the order of the replicas' numbers."""
+        return [at for at, pool in enumerate(self.pools) for _ in range(pool.replicas)]

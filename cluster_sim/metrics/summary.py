@@ -1,0 +1,204 @@
+"""The content of ``summary.json``: every figure with its unit in the name.
+
+Seconds are simulated.  Rates and GPU-hours refer to the whole run, from 0 to its end.  Latencies are those of finished
+requests.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from cluster_sim.metrics.attainment import attainment
+from cluster_sim.metrics.checks import little_check, request_check, token_check
+from cluster_sim.metrics.facts import PoolFacts, RunFacts
+from cluster_sim.metrics.flat import flat_metrics
+from cluster_sim.recording.outcome import STATUSES
+from cluster_sim.recording.replica_log import ReplicaCounters
+from cluster_sim.recording.request_totals import SKETCHED, SUMS, RequestTotals
+from cluster_sim.recording.sketch import RELATIVE_ERROR, QuantileSketch
+
+SUMMARY_VERSION: Final = 1
+"""Raised when a key changes its meaning or disappears."""
+
+PERCENTILES: Final = (50, 90, 95, 99)
+
+
+def distribution_s(sketch: QuantileSketch) -> dict[str, Any]:
+    """Return a distribution of nanoseconds in seconds; the figures are None when it is empty.
+
+    ``exact`` is False once the percentiles and ``std`` carry the sketch's relative error.
+    """
+    names = ["mean", "std", "min", *(f"p{rank}" for rank in PERCENTILES), "max"]
+    if not sketch.count:
+        return {"count": 0, **dict.fromkeys(names), "exact": True}
+    return {
+        "count": sketch.count,
+        "mean": sketch.mean() / 1e9,
+        "std": sketch.std() / 1e9,
+        "min": sketch.minimum / 1e9,
+        **{f"p{rank}": sketch.quantile(rank / 100) / 1e9 for rank in PERCENTILES},
+        "max": sketch.maximum / 1e9,
+        "exact": sketch.is_exact,
+    }
+
+
+def merged(sketches: Sequence[QuantileSketch]) -> QuantileSketch:
+    """Return one sketch of everything that ``sketches`` hold."""
+    whole = QuantileSketch()
+    for sketch in sketches:
+        whole.merge(sketch)
+    return whole
+
+
+def summarise(
+    facts: RunFacts,
+    totals: RequestTotals,
+    replicas: Sequence[ReplicaCounters],
+    gaps: Sequence[QuantileSketch],
+    end_ns: int,
+    arrived: int,
+    max_waiting: int = 0,
+) -> dict[str, Any]:
+    """Return the summary of a run that ended at ``end_ns``.
+
+    ``replicas`` and ``gaps`` hold the counters and token gaps of every replica, in the order of their numbers;
+    ``arrived`` is the number of requests the hub pulled, ``max_waiting`` the most that waited at a tick of the series.
+    """
+    duration_s = end_ns / 1e9
+    pools = _pools(facts, totals, replicas, gaps, end_ns)
+    gpu_hours = sum(pool["gpu_hours"] for pool in pools)
+    cost_usd = sum(pool["cost_usd"] for pool in pools)
+    output_tokens, prompt_tokens = totals.total("output_tokens"), totals.total("prompt_tokens")
+    itl = merged(gaps)
+    return {
+        "summary_version": SUMMARY_VERSION,
+        "name": facts.name,
+        "seed": facts.seed,
+        "predictor": ", ".join(dict.fromkeys(pool.predictor_label for pool in facts.pools)),
+        "simulated_s": duration_s,
+        "requests": {status: totals.count(status) for status in STATUSES} | {"total": totals.requests},
+        "prompt_tokens": prompt_tokens,
+        "output_tokens": output_tokens,
+        "cached_tokens": totals.total("cached_tokens"),
+        "preemptions": sum(counters.preemptions for counters in replicas),
+        "iterations": sum(counters.iterations for counters in replicas),
+        "throughput": _throughput(totals, duration_s),
+        **{f"{name}_s": distribution_s(totals.sketches[name]) for name in SKETCHED},
+        "itl_s": distribution_s(itl),
+        "sketch_relative_error": RELATIVE_ERROR,
+        "slo": attainment(facts.slo, totals, duration_s),
+        "gpus": sum(pool.replicas * pool.gpus_per_replica for pool in facts.pools),
+        "gpu_hours": gpu_hours,
+        "cost_usd": cost_usd,
+        **_cost_per_token(cost_usd, prompt_tokens, output_tokens),
+        "checks": {
+            "requests": request_check(totals, arrived),
+            "tokens": token_check(totals, replicas),
+            "little": little_check(facts, totals, replicas, end_ns),
+        },
+        "pools": pools,
+        "replicas": _replicas(facts, totals, replicas, end_ns),
+        "flat": flat_metrics(totals, replicas, end_ns, max_waiting),
+    }
+
+
+def _throughput(totals: RequestTotals, duration_s: float) -> dict[str, float]:
+    if not duration_s:
+        return {"requests_per_s": 0.0, "output_tokens_per_s": 0.0, "total_tokens_per_s": 0.0}
+    prompt, output = totals.total("prompt_tokens"), totals.total("output_tokens")
+    return {
+        "requests_per_s": totals.total("finished") / duration_s,
+        "output_tokens_per_s": output / duration_s,
+        "total_tokens_per_s": (prompt + output) / duration_s,
+    }
+
+
+def _cost_per_token(cost_usd: float, prompt_tokens: int, output_tokens: int) -> dict[str, float | None]:
+    total = prompt_tokens + output_tokens
+    return {
+        "usd_per_million_output_tokens": cost_usd / output_tokens * 1e6 if output_tokens else None,
+        "usd_per_million_tokens": cost_usd / total * 1e6 if total else None,
+    }
+
+
+def _pools(
+    facts: RunFacts,
+    totals: RequestTotals,
+    replicas: Sequence[ReplicaCounters],
+    gaps: Sequence[QuantileSketch],
+    end_ns: int,
+) -> list[dict[str, Any]]:
+    entries = []
+    first = 0
+    for at, pool in enumerate(facts.pools):
+        members = slice(first, first + pool.replicas)
+        first += pool.replicas
+        sketches = totals.pool_sketches[at] if len(facts.pools) > 1 else totals.sketches
+        entries.append(_pool(pool, totals, members, sketches, replicas[members], gaps[members], end_ns))
+    return entries
+
+
+def _pool(
+    pool: PoolFacts,
+    totals: RequestTotals,
+    members: slice,
+    sketches: dict[str, QuantileSketch],
+    replicas: Sequence[ReplicaCounters],
+    gaps: Sequence[QuantileSketch],
+    end_ns: int,
+) -> dict[str, Any]:
+    sums = dict(zip(SUMS, totals.sums[members].sum(axis=0).tolist(), strict=True))
+    statuses = totals.replica_statuses[members].sum(axis=0).tolist()
+    gpu_hours = pool.replicas * pool.gpus_per_replica * end_ns / 3_600e9
+    cost_usd = gpu_hours * pool.price_usd_per_gpu_hour
+    return {
+        "name": pool.name,
+        "model": pool.model,
+        "device": pool.device,
+        "replicas": pool.replicas,
+        "gpus": pool.replicas * pool.gpus_per_replica,
+        "predictor": pool.predictor_label,
+        "requests": dict(zip(STATUSES, statuses, strict=True)),
+        "prompt_tokens": sums["prompt_tokens"],
+        "output_tokens": sums["output_tokens"],
+        "cached_tokens": sums["cached_tokens"],
+        "busy_ratio": float(np.mean([_busy_ratio(counters, end_ns) for counters in replicas])) if replicas else 0.0,
+        "gpu_hours": gpu_hours,
+        "cost_usd": cost_usd,
+        **_cost_per_token(cost_usd, sums["prompt_tokens"], sums["output_tokens"]),
+        **{f"{name}_s": distribution_s(sketches[name]) for name in SKETCHED},
+        "itl_s": distribution_s(merged(gaps)),
+    }
+
+
+def _replicas(
+    facts: RunFacts, totals: RequestTotals, replicas: Sequence[ReplicaCounters], end_ns: int
+) -> list[dict[str, Any]]:
+    entries = []
+    pool_of = facts.pool_of_replica()
+    for number, counters in enumerate(replicas):
+        sums = dict(zip(SUMS, totals.sums[number].tolist(), strict=True))
+        finished = sums["finished"]
+        queries = counters.prefix_queries_tokens
+        entries.append(
+            {
+                "replica": number,
+                "pool": facts.pools[pool_of[number]].name,
+                "finished": finished,
+                "output_tokens": sums["output_tokens"],
+                "iterations": counters.iterations,
+                "preemptions": counters.preemptions,
+                "busy_ratio": _busy_ratio(counters, end_ns),
+                "stage_busy_ratio": [busy / end_ns if end_ns else 0.0 for busy in counters.busy_ns],
+                "prefix_hit_ratio": counters.prefix_hits_tokens / queries if queries else None,
+                "mean_ttft_s": sums["ttft_ns"] / finished / 1e9 if finished else None,
+                "mean_queue_s": sums["queue_ns"] / finished / 1e9 if finished else None,
+            }
+        )
+    return entries
+
+
+def _busy_ratio(counters: ReplicaCounters, end_ns: int) -> float:
+    """Return the busiest stage's share of the run: what limits the replica."""
+    return max(counters.busy_ns, default=0) / end_ns if end_ns else 0.0

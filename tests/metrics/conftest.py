@@ -1,0 +1,64 @@
+"""A small finished run, by hand: four requests on two replicas of one pool."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from cluster_sim.config.slo import Slo
+from cluster_sim.metrics.attainment import request_limits
+from cluster_sim.metrics.facts import PoolFacts, RunFacts
+from cluster_sim.recording.replica_log import ReplicaLog
+from cluster_sim.recording.request_log import RequestLog
+from cluster_sim.recording.request_totals import RequestTotals
+from cluster_sim.workload.request import Request
+
+MS = 1_000_000
+
+
+@dataclass
+class FinishedRun:
+    """What a run leaves: its facts, totals and the replicas' logs."""
+
+    facts: RunFacts
+    totals: RequestTotals
+    logs: list[ReplicaLog]
+    end_ns: int
+    arrived: int
+
+
+def make_run(slo: Slo | None = None) -> FinishedRun:
+    """Replica 0 serves requests 0 and 1, replica 1 serves request 2, request 3 is refused; links take 1 ms each way.
+
+    One iteration takes 10 ms; the first of a request computes its whole prompt.
+    """
+    slo = slo or Slo(ttft_p99_s=0.0125, tpot_p99_s=0.05)
+    pool = PoolFacts("main", "llama-3-8b", "h100-sxm", 2, 4, 3.0, "uncalibrated roofline", kv_blocks=100)
+    facts = RunFacts("hand", 1, (pool,), slo, forward_link_ns=MS, return_link_ns=MS)
+    totals = RequestTotals(2, ["main"], 8_192, request_limits(slo))
+    rows = RequestLog(totals, [], "llama-3-8b")
+    logs = [ReplicaLog(10 * MS), ReplicaLog(10 * MS)]
+    first, second = logs
+    first.enter(1 * MS)
+    first.step(11 * MS, 0, 0, 100, 1)
+    first.enter(9 * MS)
+    first.step(21 * MS, 10 * MS, 1, 50, 2)
+    first.step(31 * MS, 10 * MS, 2, 0, 2)
+    first.leave(31 * MS)
+    first.leave(31 * MS)
+    first.busy_ns = [30 * MS]
+    rows.add(Request(0, 0, 100, 3), 0, "main", "finished", 0, 1 * MS, 12 * MS, 32 * MS)
+    rows.add(Request(1, 8 * MS, 50, 2), 0, "main", "finished", 8 * MS, 11 * MS, 22 * MS, 32 * MS)
+    second.enter(21 * MS)
+    second.step(31 * MS, 0, 0, 64, 1)
+    second.leave(31 * MS)
+    second.busy_ns = [10 * MS]
+    rows.add(Request(2, 20 * MS, 64, 1), 1, "main", "finished", 20 * MS, 21 * MS, 32 * MS, 32 * MS)
+    rows.add(Request(3, 20 * MS, 64_000, 1), -1, "", "refused", -1, -1, -1, 20 * MS)
+    rows.flush()
+    return FinishedRun(facts, totals, logs, 40 * MS, 4)
+
+
+@pytest.fixture
+def finished_run() -> FinishedRun:
+    """The run of ``make_run`` with its usual limits."""
+    return make_run()

@@ -1,0 +1,72 @@
+"""Tests of the flat dictionary against llm-infer's own outputs."""
+
+import csv
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from cluster_sim.metrics.flat import flat_metrics
+from cluster_sim.recording.replica_log import ReplicaLog
+from cluster_sim.recording.request_log import RequestLog
+from cluster_sim.recording.request_totals import RequestTotals
+from cluster_sim.workload.request import Request
+
+LLM_INFER_KEYS = {
+    "avg_latency", "median_latency", "std_latency", "min_latency", "max_latency", "p50_latency", "p95_latency",
+    "p99_latency", "avg_queue_wait", "median_queue_wait", "max_queue_wait", "p95_queue_wait", "p99_queue_wait",
+    "avg_processing_time", "median_processing_time", "max_processing_time", "throughput_req_per_sec",
+    "token_throughput_per_sec", "total_requests", "simulation_time", "fairness_index", "avg_prompt_length",
+    "avg_output_length", "total_tokens_processed", "max_queue_length", "total_batches_processed",
+    "total_requests_processed", "avg_batch_size", "starvation_rate",
+}  # fmt: skip
+
+
+def test_keys_and_fairness_by_hand(finished_run) -> None:
+    """All keys are there; Jain's index and the starvation rate are those of the latencies 32, 24 and 12 ms."""
+    counters = [log.counters() for log in finished_run.logs]
+    flat = flat_metrics(finished_run.totals, counters, finished_run.end_ns, 1)
+    assert set(flat) == LLM_INFER_KEYS
+    assert flat["fairness_index"] == pytest.approx(68**2 / (3 * (32**2 + 24**2 + 12**2)))
+    assert flat["starvation_rate"] == 0.0
+    assert flat_metrics(finished_run.totals, counters, finished_run.end_ns, 1, 1.2)["starvation_rate"] == 1 / 3
+    assert flat["avg_batch_size"] == 1.5
+
+
+WHOLE_RUN_KEYS = (
+    "avg_latency", "max_latency", "avg_queue_wait", "max_queue_wait", "avg_processing_time", "max_processing_time",
+    "starvation_rate",
+)  # fmt: skip
+AFTER_WARM_UP_KEYS = (
+    "median_latency", "std_latency", "min_latency", "median_queue_wait", "p95_queue_wait", "p99_queue_wait",
+    "median_processing_time", "fairness_index", "avg_prompt_length", "avg_output_length", "total_tokens_processed",
+)  # fmt: skip
+
+
+def _flat_of(rows: list[dict[str, str]]) -> dict[str, float]:
+    totals = RequestTotals(1, ["main"])
+    log = RequestLog(totals)
+    for number, row in enumerate(rows):
+        arrival, start, end = (
+            round(float(row[key]) * 1e9) for key in ("arrival_s", "processing_start_s", "processing_end_s")
+        )
+        request = Request(number, arrival, int(row["prompt_tokens"]), int(row["output_tokens"]))
+        log.add(request, 0, "main", "finished", arrival, start, end, end)
+    log.flush()
+    return flat_metrics(totals, [ReplicaLog(0).counters()], 1, 0)
+
+
+@pytest.mark.parametrize("name", ["fcfs_b8_rate4", "fcfs_b1_rate2"])
+def test_agrees_with_llm_infer_on_its_own_rows(shared: Path, name: str) -> None:
+    """Fed with llm-infer's rows, all or those after its warm-up of 500 as it does key by key, our figures are its."""
+    reference = json.loads((shared / "llm-infer-ref" / f"{name}.json").read_text())["metrics"]
+    with gzip.open(shared / "llm-infer-ref" / f"{name}.csv.gz", "rt") as file:
+        rows = list(csv.DictReader(file))
+    whole, after_warm_up = _flat_of(rows), _flat_of(rows[500:])
+    for key in WHOLE_RUN_KEYS:
+        assert whole[key] == pytest.approx(reference[key], rel=1e-6, abs=1e-9), key
+    for key in AFTER_WARM_UP_KEYS:
+        assert after_warm_up[key] == pytest.approx(reference[key], rel=1e-6, abs=1e-9), key
+    for key in ("p50_latency", "p95_latency", "p99_latency"):
+        assert whole[key] == pytest.approx(reference[key], rel=0.02), f"{key}: ours interpolates, its is the next rank"

@@ -1,0 +1,106 @@
+"""Tests of the summary of a run."""
+
+import json
+
+import pytest
+
+from cluster_sim.config.slo import Slo
+from cluster_sim.metrics.attainment import request_limits
+from cluster_sim.metrics.summary import summarise
+from cluster_sim.recording.request_totals import SloLimits
+
+
+def _summary(run):
+    counters = [log.counters() for log in run.logs]
+    gaps = [log.gaps() for log in run.logs]
+    return summarise(run.facts, run.totals, counters, gaps, run.end_ns, run.arrived, max_waiting=1)
+
+
+def test_latencies_by_hand(finished_run) -> None:
+    """Every interval of the hand-made run has its hand-computed figures in seconds."""
+    summary = _summary(finished_run)
+    assert summary["ttft_s"]["count"] == 3
+    assert summary["ttft_s"]["mean"] == pytest.approx((0.012 + 0.014 + 0.012) / 3)
+    assert summary["ttft_s"]["p50"] == 0.012
+    assert summary["ttft_s"]["max"] == 0.014
+    assert summary["tpot_s"] == {
+        "count": 2, "mean": 0.01, "std": 0.0, "min": 0.01, "p50": 0.01, "p90": 0.01, "p95": 0.01, "p99": 0.01,
+        "max": 0.01, "exact": True,
+    }  # fmt: skip
+    assert summary["itl_s"]["count"] == 3
+    assert summary["e2e_s"]["max"] == 0.032
+    assert summary["queue_s"]["mean"] == pytest.approx((0.001 + 0.003 + 0.001) / 3)
+    assert summary["prefill_s"]["max"] == 0.011
+    assert summary["decode_s"]["min"] == 0.0
+
+
+def test_counts_cost_and_throughput_by_hand(finished_run) -> None:
+    """Counts by status, GPU-hours, cost per million tokens and rates follow from the run's length of 40 ms."""
+    summary = _summary(finished_run)
+    assert summary["requests"] == {
+        "finished": 3, "refused": 1, "failed": 0, "cancelled": 0, "shed": 0, "unfinished": 0, "total": 4,
+    }  # fmt: skip
+    assert summary["throughput"]["requests_per_s"] == pytest.approx(75.0)
+    assert summary["throughput"]["output_tokens_per_s"] == pytest.approx(6 / 0.04)
+    assert summary["gpu_hours"] == pytest.approx(8 * 0.04 / 3600)
+    assert summary["cost_usd"] == pytest.approx(8 * 0.04 / 3600 * 3.0)
+    assert summary["usd_per_million_output_tokens"] == pytest.approx(summary["cost_usd"] / 6 * 1e6)
+    assert summary["predictor"] == "uncalibrated roofline"
+    assert summary["replicas"][0]["busy_ratio"] == 0.75
+    assert summary["pools"][0]["busy_ratio"] == 0.5
+    assert summary["iterations"] == 4
+
+
+def test_attainment_by_hand(finished_run) -> None:
+    """Two of four requests are good: one misses the first-token limit, one was refused."""
+    slo = _summary(finished_run)["slo"]
+    assert [entry["name"] for entry in slo["limits"]] == ["ttft_p99_s", "tpot_p99_s"]
+    assert [entry["is_met"] for entry in slo["limits"]] == [False, True]
+    assert slo["is_met"] is False
+    assert slo["good_requests_ratio"] == 0.5
+    assert slo["good_requests_per_s"] == pytest.approx(50.0)
+
+
+def test_the_highest_percentile_limits_a_request() -> None:
+    """A request is held to the limit of the highest percentile of each interval."""
+    slo = Slo(ttft_p50_s=1.0, ttft_p99_s=2.0, e2e_p90_s=9.0)
+    assert request_limits(slo) == SloLimits(ttft_ns=2_000_000_000, tpot_ns=-1, e2e_ns=9_000_000_000)
+
+
+def test_laws_hold_by_both_records(finished_run) -> None:
+    """Little's law and token conservation compare the replicas' notes with the hub's rows."""
+    checks = _summary(finished_run)["checks"]
+    assert checks["little"]["holds"]
+    assert checks["little"]["relative_error"] == 0.0
+    assert checks["little"]["mean_in_system"] == pytest.approx((30 + 22 + 10) / 40)
+    assert checks["tokens"]["relation"] == "equal"
+    assert checks["tokens"]["holds"]
+    assert checks["requests"] == {"arrived": 4, "rows": 4, "holds": True}
+
+
+def test_a_lost_request_breaks_the_laws(finished_run) -> None:
+    """A request that a replica served but no row tells of is noticed by all three checks."""
+    finished_run.logs[1].enter(0)
+    finished_run.logs[1].step(39_000_000, 0, 0, 10, 1)
+    finished_run.arrived = 5
+    checks = _summary(finished_run)["checks"]
+    assert not any(check["holds"] for check in checks.values())
+
+
+def test_summary_is_plain_json(finished_run) -> None:
+    """The summary survives JSON unchanged, without NaN."""
+    summary = _summary(finished_run)
+    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+
+
+def test_empty_run_has_nulls_not_errors(finished_run) -> None:
+    """A run in which nothing finished has null figures."""
+    from cluster_sim.recording.replica_log import ReplicaLog
+    from cluster_sim.recording.request_totals import RequestTotals
+
+    log = ReplicaLog(0)
+    totals = RequestTotals(2, ["main"])
+    summary = summarise(finished_run.facts, totals, [log.counters()] * 2, [log.gaps()] * 2, 0, 0)
+    assert summary["ttft_s"]["p99"] is None
+    assert summary["usd_per_million_tokens"] is None
+    assert summary["slo"]["good_requests_ratio"] is None
