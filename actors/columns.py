@@ -1,0 +1,206 @@
+"""Payloads as columns: the registry that says how each kind of payload crosses a process border.
+
+A frame never carries objects.  The messages of one payload type become one section: a list of columns, each the raw
+little-endian bytes of equally many numbers, so that packing and unpacking cost a copy and not a visit of each value.  A
+new payload is one ``PayloadSchema`` in one registry; nothing else knows its fields.
+"""
+
+import sys
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import repeat
+from operator import attrgetter
+from typing import Any, Final
+
+from cluster_sim.engine.process import Message
+
+INT: Final = "q"
+"""Signed 64-bit integers."""
+REAL: Final = "d"
+"""IEEE 754 doubles."""
+CODE: Final = "B"
+"""Small enumerations, one byte each."""
+PLAIN: Final = "o"
+"""One plain msgpack object for the whole column, where most rows have nothing to say (sparse fields)."""
+
+_WIDTHS: Final = {INT: 8, REAL: 8, CODE: 1}
+_SWAPS: Final = sys.byteorder == "big"
+_MESSAGE_COLUMNS: Final = (("at", INT), ("source", INT), ("sequence", INT))
+
+
+class FrameError(RuntimeError):
+    """A frame that must not be believed: another run, version or order than expected, or damaged on the way."""
+
+
+def pack_column(kind: str, values: Iterable[Any]) -> bytes:
+    """Return numbers as the little-endian bytes of one column; raise FrameError where a value does not fit."""
+    try:
+        packed = array(kind, values)
+    except (TypeError, OverflowError, ValueError) as error:
+        raise FrameError(f"a value does not fit a column of type {kind!r}: {error}") from error
+    if _SWAPS:
+        packed.byteswap()
+    return packed.tobytes()
+
+
+def unpack_column(name: str, kind: str, count: int, data: object) -> list[Any]:
+    """Return the ``count`` numbers of one column; raise FrameError where the bytes are not exactly that."""
+    if not isinstance(data, bytes):
+        raise FrameError(f"column {name!r} is {type(data).__name__}, not bytes")
+    if len(data) != count * _WIDTHS[kind]:
+        raise FrameError(f"column {name!r} has {len(data)} bytes, not {count} x {_WIDTHS[kind]}")
+    packed = array(kind)
+    packed.frombytes(data)
+    if _SWAPS:
+        packed.byteswap()
+    return packed.tolist()
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadSchema:
+    """How payloads of one type become columns and come back."""
+
+    code: int
+    """Number of the type on the wire."""
+    payload_type: type
+    columns: tuple[tuple[str, str], ...]
+    """(name, kind) of each column."""
+    split: Callable[[Sequence[Any]], Sequence[Any]]
+    """Payloads to one sequence of values (or one plain object) per column."""
+    join: Callable[[list[Any], int], list[Any]]
+    """Columns and the number of rows back to payloads; raises FrameError where values make no sense."""
+
+
+def tuple_schema(code: int, payload_type: type, kinds: str = "") -> PayloadSchema:
+    """Return the schema of a NamedTuple of numbers; ``kinds`` has one letter per field, all ``INT`` by default."""
+    names: tuple[str, ...] = payload_type._fields  # type: ignore[attr-defined]
+    letters = kinds or INT * len(names)
+    make = partial(tuple.__new__, payload_type)
+
+    def split(payloads: Sequence[Any]) -> Sequence[Any]:
+        return list(zip(*payloads, strict=True))
+
+    def join(columns: list[Any], _count: int) -> list[Any]:
+        return list(map(make, zip(*columns, strict=True)))
+
+    return PayloadSchema(code, payload_type, tuple(zip(names, letters, strict=True)), split, join)
+
+
+class Codec:
+    """The payload types that one study's messages may have, and the type of its leaves' counters."""
+
+    def __init__(self, schemas: Iterable[PayloadSchema], counters_type: type | None = None) -> None:
+        self._by_type: dict[type, PayloadSchema] = {}
+        self._by_code: dict[int, PayloadSchema] = {}
+        for schema in schemas:
+            if schema.code in self._by_code:
+                raise ValueError(f"two payload types have the code {schema.code}")
+            self._by_type[schema.payload_type] = schema
+            self._by_code[schema.code] = schema
+        self._counters_type = counters_type
+
+    # ------------------------------------------------------------------------------------------------------- messages
+
+    def pack(self, messages: Sequence[Message]) -> list[Any]:
+        """Return messages as plain data: ``[order, section, ...]``, one section per payload type.
+
+        ``order`` is empty where all messages have one type, else one byte per message that names its section.
+        """
+        if not messages:
+            return [b""]
+        types = [type(message.payload) for message in messages]
+        if types.count(types[0]) == len(types):
+            return [b"", self._section(types[0], messages)]
+        distinct = list(dict.fromkeys(types))
+        order = pack_column(CODE, map({each: at for at, each in enumerate(distinct)}.__getitem__, types))
+        sections = [
+            self._section(each, [message for message in messages if type(message.payload) is each]) for each in distinct
+        ]
+        return [order, *sections]
+
+    def unpack(self, data: object) -> list[Message]:
+        """Return the messages of ``pack``; raise FrameError at anything that ``pack`` cannot have written."""
+        if not isinstance(data, list) or not data or not isinstance(data[0], bytes):
+            raise FrameError("messages are not a list of an order and sections")
+        order, sections = data[0], [self._messages(section) for section in data[1:]]
+        if not order:
+            if len(sections) > 1:
+                raise FrameError(f"{len(sections)} sections of messages without an order")
+            return sections[0] if sections else []
+        if len(order) != sum(map(len, sections)) or max(order) >= len(sections):
+            raise FrameError("the order of the messages does not fit their sections")
+        iterators = [iter(section) for section in sections]
+        try:
+            return [next(iterators[at]) for at in order]
+        except StopIteration as error:
+            raise FrameError("the order of the messages does not fit their sections") from error
+
+    def _section(self, payload_type: type, messages: Sequence[Message]) -> list[Any]:
+        schema = self._by_type.get(payload_type)
+        if schema is None:
+            known = ", ".join(sorted(each.__name__ for each in self._by_type))
+            raise FrameError(f"payloads of type {payload_type.__name__} have no schema; known: {known}")
+        at, source, sequence, payloads = zip(*messages, strict=True)
+        packed: list[Any] = [schema.code, len(messages)]
+        packed.extend(map(pack_column, repeat(INT), (at, source, sequence)))
+        for (_, kind), values in zip(schema.columns, schema.split(payloads), strict=True):
+            packed.append(values if kind == PLAIN else pack_column(kind, values))
+        return packed
+
+    def _messages(self, section: object) -> list[Message]:
+        if not isinstance(section, list) or len(section) < 5:
+            raise FrameError("a section of messages is too short")
+        code, count = section[0], section[1]
+        schema = self._by_code.get(code) if isinstance(code, int) else None
+        if schema is None:
+            raise FrameError(f"a section has the unknown payload code {code!r}; known: {sorted(self._by_code)}")
+        if type(count) is not int or count < 1:
+            raise FrameError(f"a section of {schema.payload_type.__name__} counts {count!r} messages")
+        if len(section) != 5 + len(schema.columns):
+            raise FrameError(
+                f"a section of {schema.payload_type.__name__} has {len(section) - 2} columns, "
+                f"not {3 + len(schema.columns)}"
+            )
+        stamps = [
+            unpack_column(name, kind, count, data)
+            for (name, kind), data in zip(_MESSAGE_COLUMNS, section[2:5], strict=True)
+        ]
+        columns = [
+            data if kind == PLAIN else unpack_column(name, kind, count, data)
+            for (name, kind), data in zip(schema.columns, section[5:], strict=True)
+        ]
+        return list(map(partial(tuple.__new__, Message), zip(*stamps, schema.join(columns, count), strict=True)))
+
+    # ------------------------------------------------------------------------------------------------------- counters
+
+    def pack_counters(self, counters: dict[int, Any] | None) -> list[Any] | None:
+        """Return counters by leaf source as plain data; None stays None."""
+        if counters is None:
+            return None
+        return [list(counters), [list(each) if isinstance(each, tuple) else each for each in counters.values()]]
+
+    def unpack_counters(self, data: object) -> dict[int, Any] | None:
+        """Return the counters of ``pack_counters``, with the study's own type around each."""
+        if data is None:
+            return None
+        if not isinstance(data, list) or len(data) != 2 or not all(isinstance(each, list) for each in data):
+            raise FrameError("counters are not a list of sources and a list of values")
+        sources, values = data
+        if len(sources) != len(values) or not all(type(source) is int for source in sources):
+            raise FrameError(f"counters of {len(values)} leaves for {len(sources)} sources")
+        if self._counters_type is None:
+            return dict(zip(sources, values, strict=True))
+        try:
+            return {source: self._counters_type(*each) for source, each in zip(sources, values, strict=True)}
+        except TypeError as error:
+            raise FrameError(f"counters do not fit {self._counters_type.__name__}: {error}") from error
+
+
+def field_getter(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """Return a function that reads several attributes of an object at once, as a tuple also for one name."""
+    if len(names) == 1:
+        single = attrgetter(names[0])
+        return lambda each: (single(each),)
+    return attrgetter(*names)

@@ -1,0 +1,178 @@
+"""Frames: what travels between the actors, and every check on receipt.
+
+A frame is a msgpack array ``[header, checksum, body]``.  The header says whose frame it is (magic, version, run, epoch,
+kind, peer, sequence), the checksum is the CRC-32 of header and body, the body holds columns (``actors.columns``).
+Nothing of a frame is used before all of that fits: a frame of another run, of an epoch that is over, out of sequence,
+or damaged raises FrameError with both what came and what was due.
+"""
+
+import zlib
+from enum import IntEnum
+from typing import Any, Final, NamedTuple
+
+import msgpack
+
+from actors.columns import INT, Codec, FrameError, pack_column, unpack_column
+from cluster_sim.engine.group import Reply, Window
+
+MAGIC: Final = "cluster-sim"
+VERSION: Final = 1
+"""Raised with every change of a frame's layout; both ends must have the same."""
+
+
+class FrameKind(IntEnum):
+    """What a frame holds."""
+
+    HELLO = 1
+    WINDOW = 2
+    REPLY = 3
+    STOP = 4
+    ERROR = 5
+    BATCH = 6
+    BATCH_DONE = 7
+
+
+class Link:
+    """One end's view of its link to one peer: the identity and the two sequences that every frame must fit.
+
+    ``run`` names the run, ``epoch`` counts its restarts, ``peer`` is the number of the link, the same at both ends.
+    """
+
+    def __init__(self, run: str, epoch: int, peer: int) -> None:
+        self._run = run
+        self._epoch = epoch
+        self._peer = peer
+        self._sent = 0
+        self._received = 0
+
+    def seal(self, kind: FrameKind, body: Any) -> bytes:
+        """Return the next frame to send."""
+        header = msgpack.packb([MAGIC, VERSION, self._run, self._epoch, int(kind), self._peer, self._sent])
+        packed = msgpack.packb(body)
+        self._sent += 1
+        frame: bytes = msgpack.packb([header, zlib.crc32(packed, zlib.crc32(header)), packed])
+        return frame
+
+    def open(self, frame: bytes) -> tuple[FrameKind, Any]:
+        """Return (kind, body) of the next frame received; raise FrameError where it is not the one that is due."""
+        header, packed = _checked_parts(frame)
+        fields = _unpacked(header, "header")
+        if not isinstance(fields, list) or len(fields) < 2 or fields[0] != MAGIC:
+            raise FrameError("this is no frame of cluster-sim")
+        if fields[1] != VERSION:
+            raise FrameError(f"the frame has version {fields[1]!r}, this end has {VERSION}: use the same release")
+        if len(fields) != 7:
+            raise FrameError(f"the frame's header has {len(fields)} fields, not 7")
+        _, _, run, epoch, kind, peer, sequence = fields
+        for name, value, due in (
+            ("run", run, self._run),
+            ("epoch", epoch, self._epoch),
+            ("peer", peer, self._peer),
+            ("sequence", sequence, self._received),
+        ):
+            if value != due or type(value) is not type(due):
+                raise FrameError(f"the frame has {name} {value!r}, due is {due!r}")
+        try:
+            known = FrameKind(kind)
+        except ValueError as error:
+            raise FrameError(f"the frame has the unknown kind {kind!r}") from error
+        self._received += 1
+        return known, _unpacked(packed, "body")
+
+
+def _checked_parts(frame: bytes) -> tuple[bytes, bytes]:
+    parts = _unpacked(frame, "frame")
+    if not isinstance(parts, list) or len(parts) != 3:
+        raise FrameError("this is no frame of cluster-sim")
+    header, checksum, packed = parts
+    if not isinstance(header, bytes) or not isinstance(packed, bytes):
+        raise FrameError("this is no frame of cluster-sim")
+    if zlib.crc32(packed, zlib.crc32(header)) != checksum:
+        raise FrameError("the frame's checksum does not fit: it was damaged on the way")
+    return header, packed
+
+
+def _unpacked(data: bytes, what: str) -> Any:
+    try:
+        return msgpack.unpackb(data, strict_map_key=False)
+    except Exception as error:  # noqa: BLE001 - msgpack raises several unrelated types for bytes it cannot read
+        raise FrameError(f"the {what} is not msgpack: {error}") from error
+
+
+# ------------------------------------------------------------------------------------------------- windows and replies
+
+
+def pack_window(codec: Codec, window: Window) -> list[Any]:
+    """Return the body of a window's frame."""
+    leaves = pack_column(INT, [leaf for leaf, _ in window.messages])
+    messages = codec.pack([message for _, message in window.messages])
+    return [window.number, window.clock, window.ceiling, window.is_flush, leaves, messages]
+
+
+def unpack_window(codec: Codec, body: object) -> Window:
+    """Return the window of a frame's body; raise FrameError where it is none."""
+    number, clock, ceiling, is_flush, leaves, packed = _fields(body, "window", (int, int, int, bool, bytes, list))
+    messages = codec.unpack(packed)
+    targets = unpack_column("leaf", INT, len(messages), leaves)
+    return Window(number, clock, ceiling, is_flush, list(zip(targets, messages, strict=True)))
+
+
+def pack_reply(codec: Codec, reply: Reply) -> list[Any]:
+    """Return the body of a reply's frame."""
+    promises = [pack_column(INT, column) for column in zip(*reply.promises, strict=True)]
+    messages = codec.pack(reply.messages)
+    return [reply.number, reply.next_touch, len(reply.promises), promises, messages, codec.pack_counters(reply.counters)]
+
+
+def unpack_reply(codec: Codec, body: object) -> Reply:
+    """Return the reply of a frame's body; raise FrameError where it is none."""
+    types = (int, int, int, list, list, (list, type(None)))
+    number, next_touch, count, columns, packed, counters = _fields(body, "reply", types)
+    promises: list[tuple[int, int, int]] = []
+    if count or columns:
+        if len(columns) != 3:
+            raise FrameError(f"promises have {len(columns)} columns, not 3")
+        names = ("leaf", "conditional", "unconditional")
+        read = [unpack_column(name, INT, count, data) for name, data in zip(names, columns, strict=True)]
+        promises = list(zip(*read, strict=True))
+    return Reply(number, codec.unpack(packed), promises, next_touch, codec.unpack_counters(counters))
+
+
+def _fields(body: object, what: str, types: tuple[Any, ...]) -> list[Any]:
+    if not isinstance(body, list) or len(body) != len(types):
+        raise FrameError(f"the frame is no {what}: it has not {len(types)} fields")
+    for at, (value, expected) in enumerate(zip(body, types, strict=True)):
+        # A bool is an int to isinstance, and True is no window number.
+        if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
+            raise FrameError(f"field {at} of the {what} is {type(value).__name__}")
+    return body
+
+
+# --------------------------------------------------------------------------------------------------- pipeline stages
+
+
+class StageRows(NamedTuple):
+    """Batches on their way through a chain of stages, as columns of equal length.
+
+    ``tails`` holds three columns per stage that is still to come: step time, link to the next one, and the end that the
+    replica's own recurrence found (all in ns), in order of the stages.
+    """
+
+    replicas: list[int]
+    iterations: list[int]
+    arrivals_ns: list[int]
+    tails: list[list[int]]
+
+
+def pack_rows(rows: StageRows) -> list[Any]:
+    """Return the body of a ``batch`` or ``batch_done`` frame."""
+    return [len(rows.replicas), [pack_column(INT, column) for column in (*rows[:3], *rows.tails)]]
+
+
+def unpack_rows(body: object, stages: int) -> StageRows:
+    """Return the rows of a frame's body for a receiver with ``stages`` stages to come, itself included."""
+    count, columns = _fields(body, "batch", (int, list))
+    if len(columns) != 3 + 3 * stages:
+        raise FrameError(f"a batch frame has {len(columns)} columns, not {3 + 3 * stages}")
+    read = [unpack_column(f"batch column {at}", INT, count, data) for at, data in enumerate(columns)]
+    return StageRows(read[0], read[1], read[2], read[3:])

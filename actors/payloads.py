@@ -1,0 +1,113 @@
+"""The payloads of a serving study on the wire: dispatches, cancellations, outcomes, telemetry samples."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from functools import partial
+from itertools import repeat
+from typing import Any, Final
+
+from actors.columns import CODE, INT, PLAIN, REAL, Codec, FrameError, PayloadSchema, field_getter, tuple_schema
+from cluster_sim.recording.outcome import STATUSES, Outcome, Sample
+from cluster_sim.recording.replica_log import ReplicaCounters
+from cluster_sim.serving.messages import Cancel, Dispatch
+from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes, Request
+
+_ATTRIBUTE_NAMES: Final = tuple(each.name for each in fields(Attributes))
+_ATTRIBUTE_TYPES: Final = tuple(type(getattr(NO_ATTRIBUTES, name)) for name in _ATTRIBUTE_NAMES)
+_SEGMENTS: Final = _ATTRIBUTE_NAMES.index("segments")
+_STATUS_CODES: Final = {status: code for code, status in enumerate(STATUSES)}
+
+
+def _attribute_rows(attributes: Sequence[Attributes]) -> list[list[Any]]:
+    """Return ``[row, field, ...]`` for every row whose attributes are not the shared default."""
+    read = field_getter(_ATTRIBUTE_NAMES)
+    return [[row, *read(each)] for row, each in enumerate(attributes) if each is not NO_ATTRIBUTES]
+
+
+def _read_attributes(rows: object, count: int) -> list[Attributes]:
+    attributes = [NO_ATTRIBUTES] * count
+    if not isinstance(rows, list):
+        raise FrameError(f"the attributes of requests are {type(rows).__name__}, not a list")
+    for entry in rows:
+        if not isinstance(entry, list) or len(entry) != 1 + len(_ATTRIBUTE_NAMES):
+            raise FrameError(f"a request's attributes are not a row number and {len(_ATTRIBUTE_NAMES)} fields")
+        row, *values = entry
+        if type(row) is not int or not 0 <= row < count:
+            raise FrameError(f"attributes of row {row!r}, of {count} rows")
+        try:
+            values[_SEGMENTS] = tuple((int(segment), int(tokens)) for segment, tokens in values[_SEGMENTS])
+        except (TypeError, ValueError) as error:
+            raise FrameError(f"segments are not pairs of integers: {error}") from error
+        for name, kind, value in zip(_ATTRIBUTE_NAMES, _ATTRIBUTE_TYPES, values, strict=True):
+            if type(value) is not kind:
+                raise FrameError(f"attribute {name!r} is {type(value).__name__}, not {kind.__name__}")
+        attributes[row] = Attributes(*values)
+    return attributes
+
+
+def _split_dispatches(dispatches: Sequence[Dispatch]) -> Sequence[Any]:
+    requests, attempts = zip(*dispatches, strict=True)
+    return [
+        [each.request_id for each in requests],
+        [each.arrival_ns for each in requests],
+        [each.prompt_tokens for each in requests],
+        [each.output_tokens for each in requests],
+        attempts,
+        _attribute_rows([each.attributes for each in requests]),
+    ]
+
+
+def _join_dispatches(columns: list[Any], count: int) -> list[Any]:
+    ids, arrivals, prompts, outputs, attempts, rows = columns
+    attributes = _read_attributes(rows, count) if rows != [] else repeat(NO_ATTRIBUTES, count)
+    requests = map(Request, ids, arrivals, prompts, outputs, attributes)
+    return list(map(partial(tuple.__new__, Dispatch), zip(requests, attempts, strict=True)))
+
+
+DISPATCH: Final = PayloadSchema(
+    code=1,
+    payload_type=Dispatch,
+    columns=(
+        ("request_id", INT),
+        ("arrival_ns", INT),
+        ("prompt_tokens", INT),
+        ("output_tokens", INT),
+        ("attempt", INT),
+        ("attributes", PLAIN),
+    ),
+    split=_split_dispatches,
+    join=_join_dispatches,
+)
+
+CANCEL: Final = tuple_schema(2, Cancel)
+
+
+def _split_outcomes(outcomes: Sequence[Outcome]) -> Sequence[Any]:
+    columns: list[Any] = list(zip(*outcomes, strict=True))
+    columns[2] = [_STATUS_CODES[status] for status in columns[2]]
+    return columns
+
+
+def _join_outcomes(columns: list[Any], _count: int) -> list[Any]:
+    if max(columns[2]) >= len(STATUSES):
+        raise FrameError(f"an outcome has the unknown status code {max(columns[2])}")
+    columns[2] = map(STATUSES.__getitem__, columns[2])
+    return list(map(partial(tuple.__new__, Outcome), zip(*columns, strict=True)))
+
+
+OUTCOME: Final = PayloadSchema(
+    code=16,
+    payload_type=Outcome,
+    columns=tuple((name, CODE if name == "status" else INT) for name in Outcome._fields),
+    split=_split_outcomes,
+    join=_join_outcomes,
+)
+
+SAMPLE: Final = tuple_schema(
+    17, Sample, "".join(REAL if name == "kv_used_ratio" else INT for name in Sample._fields)
+)
+
+
+def serving_codec() -> Codec:
+    """Return the codec of every serving study: the registry of payloads between the router and its replicas."""
+    return Codec((DISPATCH, CANCEL, OUTCOME, SAMPLE), ReplicaCounters)
