@@ -1,14 +1,19 @@
 """Builds the predictor that a study names."""
 
+from pathlib import Path
 from typing import Any
 
-from cluster_sim.config.errors import InputError
+from cluster_sim.config.predictor import PhysicalPredictor as PhysicalConfig
 from cluster_sim.config.predictor import Predictor as PredictorConfig
-from cluster_sim.config.predictor import RooflinePredictor as RooflineConfig
+from cluster_sim.config.predictor import VidurTablesPredictor as VidurTablesConfig
 from cluster_sim.hardware.device import Device
+from cluster_sim.hardware.engine_limits import limits_of
 from cluster_sim.hardware.model import Model
+from cluster_sim.hardware.physical import PhysicalPredictor
 from cluster_sim.hardware.predictor import Predictor
+from cluster_sim.hardware.profile import load_physical_profile
 from cluster_sim.hardware.roofline import RooflinePredictor
+from cluster_sim.hardware.vidur_tables import VidurTablePredictor, load_vidur_tables
 
 
 def build_predictor(
@@ -24,6 +29,22 @@ def build_predictor(
     ``engine`` is the pool's engine block or an EngineLimits; None stands for the engine's defaults, as None for
     ``predictor_config`` stands for the roofline.  Raises InputError for wrong files, degrees or dtypes.
     """
-    if predictor_config is None or isinstance(predictor_config, RooflineConfig):
-        return RooflinePredictor(model, device, tensor_parallel, pipeline_parallel, engine)
-    raise InputError(f"predictor.kind {predictor_config.kind!r} is not known; known: roofline")
+    match predictor_config:
+        case PhysicalConfig():
+            profile = load_physical_profile(predictor_config.profile)
+            return PhysicalPredictor(
+                profile.resolve(device, limits_of(engine, device).version),
+                model,
+                device,
+                tensor_parallel,
+                pipeline_parallel,
+                engine,
+                label=f"physical ({profile.name})",
+                is_measured=device.name in profile.measured_devices,
+            )
+        case VidurTablesConfig():
+            tables = load_vidur_tables(Path(predictor_config.directory), predictor_config.prefix, pipeline_parallel)
+            label = f"Vidur tables ({predictor_config.prefix})"
+            return VidurTablePredictor(tables, model, tensor_parallel, pipeline_parallel, label)
+        case _:
+            return RooflinePredictor(model, device, tensor_parallel, pipeline_parallel, engine)

@@ -1,0 +1,138 @@
+"""The physical step model: its terms by hand, one kernel, floors, and profiles with overrides."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cluster_sim.config.errors import InputError
+from cluster_sim.config.predictor import PhysicalPredictor as PhysicalConfig
+from cluster_sim.hardware.build import build_predictor
+from cluster_sim.hardware.device import load_device
+from cluster_sim.hardware.engine_limits import EngineLimits
+from cluster_sim.hardware.model import load_model
+from cluster_sim.hardware.physical import Coefficients, PhysicalPredictor
+from cluster_sim.hardware.predictor import BatchShape
+from cluster_sim.hardware.profile import load_physical_profile, version_at_most
+
+BASE = {
+    "step_us": 0.0,
+    "layer_us": 0.0,
+    "gemm_memory_ratio": 1.0,
+    "moe_memory_ratio": 1.0,
+    "kv_memory_ratio": 1.0,
+    "gemm_flops_ratio": 1.0,
+    "attention_flops_ratio": 1.0,
+}
+CASES = [
+    ("llama-3-8b", "h100-sxm", 1, 1),
+    ("llama-2-70b", "a100-80gb", 4, 1),
+    ("mixtral-8x7b", "h100-sxm", 2, 1),
+    ("gpt-oss-120b", "b200", 1, 1),
+    ("deepseek-v3", "h200", 8, 1),
+    ("codellama-34b", "l40s", 2, 2),
+]
+
+
+def built(model: str, device: str, tp: int = 1, pp: int = 1, **changes: float) -> PhysicalPredictor:
+    """Build a predictor whose coefficients are perfect except for ``changes``."""
+    return PhysicalPredictor(Coefficients(**{**BASE, **changes}), load_model(model), load_device(device), tp, pp)
+
+
+@pytest.mark.parametrize(("model", "device", "tp", "pp"), CASES)
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_runs_floors_and_purity(model: str, device: str, tp: int, pp: int, data: st.DataObject) -> None:
+    """Runs equal steps to the bit, nothing lies below the floor, and asking in another order changes nothing."""
+    profile = load_physical_profile("vllm-explored").resolve(load_device(device), "0.15")
+    predictor = PhysicalPredictor(profile, load_model(model), load_device(device), tp, pp)
+    stage = data.draw(st.integers(0, pp - 1))
+    decodes, kv = data.draw(st.integers(1, 512)), data.draw(st.integers(0, 2_000_000))
+    steps = data.draw(st.integers(1, 300))
+    run = predictor.decode_run_ns(decodes, kv, steps, stage)
+    assert run.tolist() == [predictor.step_ns(BatchShape(decodes, kv + i * decodes), stage) for i in range(steps)]
+    prefills = data.draw(st.lists(st.tuples(st.integers(1, 8192), st.integers(0, 60_000)), max_size=3))
+    mixed = predictor.step_ns(BatchShape(decodes, kv, prefills, len(prefills)), stage)
+    assert mixed >= int(run[0]) >= predictor.floor_ns(stage) == predictor.step_ns(BatchShape(1, 0), stage)
+    fresh = PhysicalPredictor(profile, load_model(model), load_device(device), tp, pp)
+    assert fresh.step_ns(BatchShape(decodes, kv, prefills, len(prefills)), stage) == mixed
+
+
+def test_each_term_by_hand() -> None:
+    """Every coefficient moves a step by exactly what the formula says."""
+    plain = built("mixtral-8x7b", "h100-sxm", 2)
+    shape = BatchShape(10, 5000)
+    mixed = BatchShape(10, 5000, [(100, 0)], 1)
+    before, before_mixed = plain.step_ns(shape), plain.step_ns(mixed)
+
+    def added(batch: BatchShape, base: int, **changes: float) -> int:
+        return built("mixtral-8x7b", "h100-sxm", 2, **changes).step_ns(batch) - base
+
+    assert added(shape, before, step_us=340) == pytest.approx(340_000, abs=1)
+    assert added(shape, before, layer_us=42) == pytest.approx(32 * 42_000, abs=1)
+    assert added(shape, before, moe_layer_us=66) == pytest.approx(32 * 66_000, abs=1)
+    assert added(shape, before, mix_layer_us=5) == 0
+    assert added(mixed, before_mixed, mix_layer_us=5) == pytest.approx(32 * 5_000, abs=1)
+    assert added(mixed, before_mixed, sequence_us=6) == pytest.approx(11 * 6_000, abs=1)
+    assert added(mixed, before_mixed, token_us=0.08) == pytest.approx(110 * 80, abs=1)
+    assert added(shape, before, all_reduce_us=7) == pytest.approx(64 * 7_000, abs=1)
+    kv_ns = 5000 * 32 * 2 * 4 * 128 * 2 / 3.352e12 * 1e9
+    assert added(shape, before, kv_memory_ratio=0.5) == pytest.approx(kv_ns, abs=1)
+
+
+def test_experts_read_by_expectation() -> None:
+    """One token reads k of E experts, a crowd reads all of them."""
+    fast, slow = built("mixtral-8x7b", "h100-sxm"), built("mixtral-8x7b", "h100-sxm", moe_memory_ratio=0.5)
+    experts_ns = 32 * 8 * 3 * 4096 * 14336 * 2 / 3.352e12 * 1e9
+    one = slow.step_ns(BatchShape(1, 0)) - fast.step_ns(BatchShape(1, 0))
+    many = slow.step_ns(BatchShape(60, 0)) - fast.step_ns(BatchShape(60, 0))
+    assert one == pytest.approx(experts_ns * 2 / 8, rel=0.01)
+    assert many == pytest.approx(experts_ns, rel=0.02)
+
+
+def test_sampler_cost_only_where_sampling_sorts() -> None:
+    """Llama-3.1 samples with top-p by default and pays per sequence and vocabulary; Mistral-Nemo does not."""
+    for name, share in (("llama-3.1-8b", 1.28256), ("mistral-nemo", 0.0)):
+        added = built(name, "h100-sxm", sort_us_per_100k=10).step_ns(BatchShape(7, 0))
+        added -= built(name, "h100-sxm").step_ns(BatchShape(7, 0))
+        assert added == pytest.approx(7 * 10_000 * share, abs=1)
+
+
+def test_profile_overrides_apply_in_order() -> None:
+    """Everything, then the kernel class, then the device, then the greatest version not above the engine's."""
+    profile = load_physical_profile("vllm-explored")
+    hopper, ada = load_device("h100-sxm"), load_device("l40s")
+    assert profile.resolve(hopper, "0.15.1").frontend_us == 6900
+    assert profile.resolve(hopper, "0.24").frontend_us == 3900
+    assert profile.resolve(hopper, "0.6").frontend_us == 6900
+    assert profile.resolve(hopper).frontend_us == 3900
+    assert profile.resolve(ada).kv_memory_ratio == 0.59
+    assert version_at_most(["0.9", "0.15"], "0.10.2") == "0.9"
+
+
+def test_build_reads_the_frozen_profile() -> None:
+    """A study's physical predictor is calibrated, names its profile, and counts coverage by measured device."""
+    model = load_model("llama-3-8b")
+    engine = EngineLimits(version="0.15")
+    predictor = build_predictor(PhysicalConfig(profile="vllm-explored"), model, load_device("h100-sxm"), engine=engine)
+    assert predictor.is_calibrated
+    assert "vllm-explored" in predictor.label
+    assert predictor.frontend_ns == 6_900_000
+    predictor.decode_run_ns(4, 100, 10)
+    assert (predictor.coverage.inside, predictor.coverage.extrapolated) == (10, 0)
+    other = build_predictor(PhysicalConfig(profile="vllm-explored"), model, load_device("mi300x"))
+    other.step_ns(BatchShape(1, 1))
+    assert (other.coverage.inside, other.coverage.extrapolated) == (0, 1)
+
+
+def test_wrong_profiles_are_refused(tmp_path: Path) -> None:
+    """An unknown coefficient or a missing one is an input error that names it."""
+    path = tmp_path / "bad.yaml"
+    text = "name: bad\nengine: vllm\nprovenance: {data: d, command: c}\ncoefficients: {step_us: 1, speed: 2}\n"
+    path.write_text(text)
+    with pytest.raises(InputError, match="profile bad: unknown coefficients speed"):
+        load_physical_profile(str(path)).resolve(load_device("h100-sxm"))
+    path.write_text(text.replace(", speed: 2", ""))
+    with pytest.raises(InputError, match="layer_us"):
+        load_physical_profile(str(path)).resolve(load_device("h100-sxm"))
