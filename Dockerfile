@@ -1,0 +1,31 @@
+# The simulator and the Ray nodes that run its actors: one image, so that all have the same versions.
+FROM python:3.11-slim-bookworm
+
+ENV PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    OMP_NUM_THREADS=1 \
+    OPENBLAS_NUM_THREADS=1 \
+    RAY_USAGE_STATS_ENABLED=0
+
+RUN useradd --create-home --uid 1000 simulator \
+    && install --directory --owner simulator --group simulator /study /study/runs
+
+# The versions first: they change less often than the source, so this layer is built once.
+WORKDIR /source
+COPY constraints.txt ./
+RUN pip install --constraint constraints.txt \
+    msgpack numpy pandas prometheus-client pyarrow pydantic pyyaml pyzmq ray rich typer
+
+COPY pyproject.toml README.md LICENSE ./
+COPY cluster_sim cluster_sim
+COPY actors actors
+COPY conf conf
+RUN pip install --constraint constraints.txt .
+
+COPY --chown=simulator:simulator conf/*.yaml /study/conf/
+USER simulator
+WORKDIR /study
+ENTRYPOINT ["cluster-sim"]
+CMD ["--help"]

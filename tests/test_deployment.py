@@ -1,0 +1,133 @@
+"""The deployment files: schemas, security, and agreement with one another."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+
+@pytest.fixture(scope="module")
+def compose(checkout: Path) -> dict[str, Any]:
+    return yaml.safe_load((checkout / "docker-compose.yml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def expressions(checkout: Path) -> list[str]:
+    """Every PromQL expression of our dashboard, its variables replaced."""
+    dashboard = json.loads((checkout / "conf/grafana/dashboards/cluster-sim.json").read_text(encoding="utf-8"))
+    texts = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    return [text.replace("$__rate_interval", "1m").replace("$model_name", ".*") for text in texts]
+
+
+def test_compose_file_follows_the_specification(checkout: Path) -> None:
+    """docker-compose.yml is valid by the Compose specification's schema."""
+    done = subprocess.run(
+        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", "docker-compose.yml"],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_compose_has_every_part(compose: dict[str, Any]) -> None:
+    """A Ray head, workers, the simulator, Prometheus and Grafana; our own image is built from the Dockerfile."""
+    assert set(compose["services"]) == {"ray-head", "ray-worker", "simulator", "prometheus", "grafana"}
+    assert all(compose["services"][name]["build"] == "." for name in ("ray-head", "ray-worker", "simulator"))
+
+
+def test_compose_publishes_on_loopback_only(compose: dict[str, Any]) -> None:
+    """Published ports are bound to 127.0.0.1, and Ray's are not published at all."""
+    for name, service in compose["services"].items():
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
+        assert name in ("prometheus", "grafana") or "ports" not in service
+
+
+def test_compose_asks_for_secrets(compose: dict[str, Any]) -> None:
+    """Ray's token and Grafana's password have no default, so nobody runs with a known one."""
+    for name in ("ray-head", "ray-worker", "simulator"):
+        environment = compose["services"][name]["environment"]
+        assert environment["RAY_AUTH_MODE"] == "token"
+        assert environment["RAY_AUTH_TOKEN"].startswith("${RAY_AUTH_TOKEN:?")
+    assert compose["services"]["grafana"]["environment"]["GF_SECURITY_ADMIN_PASSWORD"].startswith(
+        "${GRAFANA_PASSWORD:?"
+    )
+
+
+def test_mounted_files_exist(checkout: Path, compose: dict[str, Any]) -> None:
+    """Every file or folder of the checkout that a service mounts is there."""
+    for name, service in compose["services"].items():
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            if source.startswith("."):
+                assert (checkout / source).exists(), f"{name}: {source}"
+            else:
+                assert source in compose["volumes"], f"{name}: {source}"
+
+
+def test_dockerfile_installs_what_pyproject_names(checkout: Path) -> None:
+    """The layer of versions lists the very packages that the project depends on, all of them pinned."""
+    import tomllib
+
+    project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = {re.split(r"[<>=\[]", requirement)[0] for requirement in project["dependencies"]}
+    text = (checkout / "Dockerfile").read_text(encoding="utf-8")
+    line = re.search(r"^RUN pip install --constraint constraints.txt \\\n((?: .*\n)+)", text, re.MULTILINE)
+    assert line is not None
+    assert set(line.group(1).replace("\\", "").split()) == wanted
+
+
+def test_every_dependency_is_pinned(checkout: Path) -> None:
+    """constraints.txt has exactly one version, and nothing else, for every package the project names."""
+    import tomllib
+
+    project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    requirements = project["dependencies"] + [r for extra in project["optional-dependencies"].values() for r in extra]
+    wanted = {re.split(r"[<>=\[]", requirement)[0].lower().replace("_", "-") for requirement in requirements}
+    lines = [
+        line
+        for line in (checkout / "constraints.txt").read_text(encoding="utf-8").splitlines()
+        if line and not line.startswith("#")
+    ]
+    assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9][A-Za-z0-9.]*", line) for line in lines)
+    pinned = [line.split("==")[0].lower().replace("_", "-") for line in lines]
+    assert len(pinned) == len(set(pinned))
+    assert wanted - {"cluster-sim"} <= set(pinned)
+
+
+def test_dashboard_reads_the_provisioned_source(checkout: Path) -> None:
+    """The dashboard's data source is the provisioned one, and panels neither overlap nor lack a query."""
+    sources = yaml.safe_load((checkout / "conf/grafana/provisioning/datasources/prometheus.yml").read_text())
+    dashboard = json.loads((checkout / "conf/grafana/dashboards/cluster-sim.json").read_text(encoding="utf-8"))
+    taken: set[tuple[int, int]] = set()
+    for panel in dashboard["panels"]:
+        assert panel["datasource"]["uid"] == sources["datasources"][0]["uid"]
+        assert panel["targets"]
+        at = panel["gridPos"]
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert max(x for x, _ in cells) < 24
+        assert not cells & taken
+        taken |= cells
+
+
+def test_prometheus_accepts_its_configuration_and_the_dashboard(
+    checkout: Path, expressions: list[str], tmp_path: Path
+) -> None:
+    """Promtool accepts the configuration, the rules, and every expression of the dashboard."""
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("needs promtool (Debian package prometheus)")
+    rules = [{"record": f"test:expression:{index}", "expr": text} for index, text in enumerate(expressions)]
+    as_rules = tmp_path / "rules.yml"
+    as_rules.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}), encoding="utf-8")
+    config = checkout / "conf/prometheus/prometheus.yml"
+    for arguments in (["check", "config", str(config)], ["check", "rules", str(as_rules)]):
+        done = subprocess.run([promtool, *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
