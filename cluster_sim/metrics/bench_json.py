@@ -1,0 +1,79 @@
+"""The result of a run in the layout of ``vllm bench serve``, which plotting and comparison tools read.
+
+Definitions are that program's (``vllm/benchmarks/serve.py``): milliseconds; the duration runs from the first arrival
+to the last completion; time per output token is (e2e - ttft) / (n - 1) for n > 1; inter-token latencies pool all gaps;
+goodput counts requests that meet every limit.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from cluster_sim.metrics.facts import RunFacts
+from cluster_sim.metrics.summary import PERCENTILES, merged
+from cluster_sim.recording.outcome import FINISHED, UNFINISHED
+from cluster_sim.recording.request_totals import RequestTotals
+from cluster_sim.recording.sketch import QuantileSketch
+
+_NS_PER_MS: Final = 1e6
+
+
+def bench_json(
+    facts: RunFacts,
+    totals: RequestTotals,
+    gaps: Sequence[QuantileSketch],
+    date: str,
+    request_rate: float | str = "inf",
+    max_concurrency: int | None = None,
+) -> dict[str, Any]:
+    """Return the record of one run; ``date`` is its wall-clock date as YYYYMMDD-HHMMSS.
+
+    ``request_rate`` is in requests per second, or "inf"; figures of intervals that no request has are 0, as there.
+    """
+    duration_s = max(totals.last_finish_ns - totals.first_arrival_ns, 0) / 1e9
+    finished = totals.total("finished")
+    prompt, output = totals.total("prompt_tokens"), totals.total("output_tokens")
+    intervals = {
+        "ttft": totals.sketches["ttft"],
+        "tpot": totals.sketches["tpot"],
+        "itl": merged(gaps),
+        "e2el": totals.sketches["e2e"],
+    }
+    first = facts.pools[0]
+    has_limits = bool(facts.slo.limits())
+    record: dict[str, Any] = {
+        "date": date,
+        "endpoint_type": "cluster_sim",
+        "backend": "cluster_sim",
+        "label": facts.name,
+        "model_id": first.model,
+        "tokenizer_id": first.model,
+        "num_prompts": totals.requests,
+        "request_rate": request_rate,
+        "burstiness": 1.0,
+        "max_concurrency": max_concurrency,
+        "duration": duration_s,
+        "completed": finished,
+        "failed": totals.requests - totals.count(FINISHED) - totals.count(UNFINISHED),
+        "total_input_tokens": prompt,
+        "total_output_tokens": output,
+        "request_throughput": finished / duration_s if duration_s else 0.0,
+        "request_goodput": totals.slo_met["all"] / duration_s if has_limits and duration_s else None,
+        "output_throughput": output / duration_s if duration_s else 0.0,
+        "total_token_throughput": (prompt + output) / duration_s if duration_s else 0.0,
+        "gpu_count": sum(pool.replicas * pool.gpus_per_replica for pool in facts.pools),
+        "tensor_parallel_size": first.gpus_per_replica // first.stages,
+        "pipeline_parallel_size": first.stages,
+        "data_parallel_size": facts.replicas,
+    }
+    for name, sketch in intervals.items():
+        record |= _figures(name, sketch)
+    return record
+
+
+def _figures(name: str, sketch: QuantileSketch) -> dict[str, float]:
+    return {
+        f"mean_{name}_ms": sketch.mean() / _NS_PER_MS,
+        f"median_{name}_ms": sketch.quantile(0.5) / _NS_PER_MS,
+        f"std_{name}_ms": sketch.std() / _NS_PER_MS,
+        **{f"p{rank}_{name}_ms": sketch.quantile(rank / 100) / _NS_PER_MS for rank in PERCENTILES if rank != 50},
+    }

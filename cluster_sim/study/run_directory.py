@@ -1,0 +1,129 @@
+"""The directory of one run: written under ``DIR.partial``, renamed to ``DIR`` when it is complete.
+
+So a directory ``DIR`` is always whole: a reader never sees half a run, and a run that failed leaves nothing (wrong
+input) or only ``DIR.partial`` (interrupted, kept for ``--resume``).
+"""
+
+import json
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from cluster_sim.config.errors import InputError
+from cluster_sim.metrics.facts import RunFacts
+from cluster_sim.study.request_table import RequestTable
+from cluster_sim.study.series_table import SeriesTable
+
+SUMMARY_FILE: Final = "summary.json"
+MANIFEST_FILE: Final = "manifest.json"
+REQUESTS_FILE: Final = "requests.parquet"
+SERIES_FILE: Final = "series.parquet"
+RESOLVED_FILE: Final = "resolved.yaml"
+BENCH_FILE: Final = "bench.json"
+
+
+def default_directory(name: str, config_hash: str) -> Path:
+    """Return the directory of a run that was given none: ``runs/<name>-<config hash>``."""
+    return Path("runs") / f"{name}-{config_hash}"
+
+
+def read_manifest(directory: Path) -> dict[str, Any] | None:
+    """Return the manifest of a complete run, or None where ``directory`` is none."""
+    try:
+        manifest: dict[str, Any] = json.loads((directory / MANIFEST_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return manifest
+
+
+class RunDirectory:
+    """Collects the files of one run; a context manager that discards them when the input turns out to be wrong.
+
+    A complete run already at ``final`` is replaced at the rename, not before.  Raises ``InputError`` where ``final`` is
+    something else than a run, or cannot be written.
+    """
+
+    def __init__(self, final: Path) -> None:
+        self.final = final
+        self.partial = final.with_name(final.name + ".partial")
+        self._requests: RequestTable | None = None
+        self._series: SeriesTable | None = None
+        self._is_complete = False
+        if final.exists() and read_manifest(final) is None and not _is_empty_directory(final):
+            raise InputError(f"--out {final}: exists and is not the directory of a run; give another or remove it")
+        self._made_parent = not final.parent.exists()
+        try:
+            if self.partial.exists():
+                shutil.rmtree(self.partial)
+            self.partial.mkdir(parents=True)
+        except OSError as error:
+            raise InputError(f"--out {final}: cannot be written: {error.strerror or error}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._is_complete:
+            return
+        self._close_tables()
+        if kind is not None and issubclass(kind, InputError):
+            self.discard()
+
+    def requests(self) -> RequestTable:
+        """Return the table of requests, opened at the first call."""
+        if self._requests is None:
+            self._requests = RequestTable(self.partial / REQUESTS_FILE)
+        return self._requests
+
+    def series(self, facts: RunFacts) -> SeriesTable:
+        """Return the table of the replicas' series, opened at the first call."""
+        if self._series is None:
+            pool_of_replica = facts.pool_of_replica()
+            kv_blocks = [facts.pools[pool].kv_blocks for pool in pool_of_replica]
+            names = [pool.name for pool in facts.pools]
+            self._series = SeriesTable(self.partial / SERIES_FILE, names, pool_of_replica, kv_blocks)
+        return self._series
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text file of the run."""
+        (self.partial / name).write_text(text, encoding="utf-8")
+
+    def write_json(self, name: str, content: dict[str, Any]) -> None:
+        """Write a JSON file of the run; NaN and infinity are refused because JSON has neither."""
+        self.write_text(name, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+    def complete(self, summary: dict[str, Any], manifest: dict[str, Any]) -> Path:
+        """Write the last two files, close the tables and rename the directory; return where it is now."""
+        self._close_tables()
+        self.write_json(SUMMARY_FILE, summary)
+        self.write_json(MANIFEST_FILE, manifest)
+        old = self.final.with_name(self.final.name + ".old")
+        if old.exists():
+            shutil.rmtree(old)
+        if self.final.exists():
+            self.final.rename(old)
+        self.partial.replace(self.final)
+        if old.exists():
+            shutil.rmtree(old)
+        self._is_complete = True
+        return self.final
+
+    def discard(self) -> None:
+        """Delete everything written."""
+        self._close_tables()
+        shutil.rmtree(self.partial, ignore_errors=True)
+        if self._made_parent and _is_empty_directory(self.final.parent):
+            self.final.parent.rmdir()
+
+    def _close_tables(self) -> None:
+        for table in (self._requests, self._series):
+            if table is not None:
+                table.close()
+        self._requests = self._series = None
+
+
+def _is_empty_directory(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())

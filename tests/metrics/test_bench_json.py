@@ -1,0 +1,27 @@
+"""Tests of the ``vllm bench serve`` record."""
+
+import pytest
+
+from cluster_sim.metrics.bench_json import bench_json
+
+REQUIRED = {
+    "date", "backend", "model_id", "tokenizer_id", "num_prompts", "request_rate", "burstiness", "max_concurrency",
+    "duration", "completed", "total_input_tokens", "total_output_tokens", "request_throughput", "request_goodput",
+    "output_throughput", "total_token_throughput",
+    *(f"{figure}_{name}_ms" for figure in ("mean", "median", "std", "p99") for name in ("ttft", "tpot", "itl", "e2el")),
+}  # fmt: skip
+
+
+def test_record_by_hand(finished_run) -> None:
+    """Keys are vLLM's; figures are in ms and the duration ends with the last completion, at 32 ms."""
+    record = bench_json(
+        finished_run.facts, finished_run.totals, [log.gaps() for log in finished_run.logs], "20260101-000000"
+    )
+    assert set(record) >= REQUIRED
+    assert record["duration"] == pytest.approx(0.032)
+    assert record["completed"] == 3
+    assert record["failed"] == 1
+    assert record["median_ttft_ms"] == pytest.approx(12.0)
+    assert record["mean_tpot_ms"] == pytest.approx(10.0)
+    assert record["request_goodput"] == pytest.approx(2 / 0.032)
+    assert record["tensor_parallel_size"] == 4

@@ -1,0 +1,78 @@
+"""Tests of the directory of one run."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cluster_sim.config.errors import InputError, UnfinishedError
+from cluster_sim.study.run_directory import RunDirectory, read_manifest
+
+
+def _complete(path: Path, digest: str) -> Path:
+    with RunDirectory(path) as directory:
+        directory.requests()
+        directory.write_text("resolved.yaml", "name: x\n")
+        return directory.complete({"simulated_s": 1.0}, {"digest": digest})
+
+
+def test_complete_run_is_renamed(tmp_path: Path) -> None:
+    """A complete run has all its files under the final name and no partial directory beside it."""
+    final = _complete(tmp_path / "runs" / "a", "00")
+    assert sorted(path.name for path in final.iterdir()) == [
+        "manifest.json", "requests.parquet", "resolved.yaml", "summary.json",
+    ]  # fmt: skip
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["a"]
+    assert json.loads((final / "summary.json").read_text()) == {"simulated_s": 1.0}
+
+
+def test_complete_run_replaces_the_one_before(tmp_path: Path) -> None:
+    """A second run of the same name takes the place of the first, which stays whole until then."""
+    final = _complete(tmp_path / "a", "00")
+    with RunDirectory(final) as directory:
+        assert read_manifest(final) == {"digest": "00"}
+        directory.complete({}, {"digest": "01"})
+    assert read_manifest(final) == {"digest": "01"}
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_wrong_input_leaves_nothing(tmp_path: Path) -> None:
+    """An input error deletes everything written, and the directory made above it."""
+    with pytest.raises(InputError), RunDirectory(tmp_path / "runs" / "a") as directory:  # noqa: PT012
+        directory.requests()
+        raise InputError("trace.csv:3: tokens must be positive")
+    assert not list(tmp_path.iterdir())
+
+
+def test_unfinished_run_is_kept(tmp_path: Path) -> None:
+    """A run that could not finish keeps its partial directory and never shows the final name."""
+    with pytest.raises(UnfinishedError), RunDirectory(tmp_path / "a") as directory:
+        raise UnfinishedError("replica 3 is gone")
+    assert directory.partial.is_dir()
+    assert not directory.final.exists()
+
+
+def test_foreign_directory_is_refused(tmp_path: Path) -> None:
+    """A directory that holds something else than a run is never replaced; an empty one may be used."""
+    foreign = tmp_path / "thesis"
+    foreign.mkdir()
+    _complete(foreign, "00")
+    other = tmp_path / "home"
+    other.mkdir()
+    (other / "letter.txt").write_text("dear")
+    with pytest.raises(InputError, match="not the directory of a run"):
+        RunDirectory(other)
+    assert (other / "letter.txt").exists()
+
+
+def test_unwritable_place_is_one_message(tmp_path: Path) -> None:
+    """A path below a file is wrong input, not a traceback."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        RunDirectory(tmp_path / "file" / "run")
+
+
+def test_json_refuses_nan(tmp_path: Path) -> None:
+    """NaN never reaches a JSON file."""
+    with RunDirectory(tmp_path / "a") as directory, pytest.raises(ValueError, match="JSON"):
+        directory.write_json("bench.json", {"x": float("nan")})
