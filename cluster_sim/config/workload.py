@@ -83,7 +83,7 @@ class TraceWorkload(OpenLoop):
     )
     zero_output: Literal["auto", "skip", "one", "refuse"] = Field(
         default="auto",
-        description="Rows without output tokens: skip, take as 1, or refuse; auto skips failures in BurstGPT, else refuses.",
+        description="Rows without output tokens: skip, take as 1, refuse; auto skips BurstGPT's failures, else refuses.",
     )
     block_tokens: int | None = Field(
         default=None, ge=1, description="Tokens per prefix hash; absent: the format's (Mooncake 512, Bailian 16)."

@@ -1,11 +1,12 @@
 """The contract of everything that produces requests."""
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from cluster_sim.workload.request import Request
 
 
+@runtime_checkable
 class RequestSource(Protocol):
     """An open-loop source: it produces requests lazily and knows nothing of how they fare."""
 
@@ -13,6 +14,7 @@ class RequestSource(Protocol):
         """Yield requests in lists of bounded size (about 4,096), arrival times never decreasing, ids 0, 1, 2 ..."""
 
 
+@runtime_checkable
 class FeedbackSource(Protocol):
     """A closed-loop source: later requests depend on when earlier ones end (users, sessions, agents).
 

@@ -1,0 +1,28 @@
+"""Ends an arrival process after a count or at a time."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+from cluster_sim.workload.arrivals import ArrivalTimes
+from cluster_sim.workload.random_streams import Ints
+
+_NS_PER_S: Final = 1_000_000_000
+
+
+def limited_times(times: ArrivalTimes, count: int | None, duration_s: float | None) -> Iterator[Ints]:
+    """Yield non-empty blocks of arrival times: at most ``count`` of them, all before ``duration_s``."""
+    left = count
+    end_ns = None if duration_s is None else round(duration_s * _NS_PER_S)
+    for whole in times():
+        block = whole
+        if end_ns is not None and int(block[-1]) >= end_ns:
+            block = block[: int(np.searchsorted(block, end_ns, side="left"))]
+        if left is not None:
+            block = block[:left]
+            left -= len(block)
+        if len(block):
+            yield block
+        if len(block) < len(whole) or left == 0:
+            return

@@ -1,0 +1,45 @@
+"""Azure LLM inference traces, 2023 and 2024: ``TIMESTAMP,ContextTokens,GeneratedTokens``, with or without a zone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from cluster_sim.config.errors import InputError
+from cluster_sim.workload.columns import Columns
+from cluster_sim.workload.csv_file import Field, read_csv, tokens_field
+from cluster_sim.workload.readers.base import LONGEST_S, NS_PER_S, ReadOptions, ReadReport, without_outputs
+
+_FIELDS: Final = {
+    "time": Field(("TIMESTAMP",), "instant"),
+    "prompt": tokens_field("ContextTokens"),
+    "output": tokens_field("GeneratedTokens", least=0),
+}
+
+
+class AzureReader:
+    """Times are absolute (100 ns or 1 us steps) and become relative to the first row's."""
+
+    name = "azure"
+    has_times = True
+
+    def recognises(self, path: Path, head: bytes) -> bool:  # noqa: ARG002
+        """Return whether the header is Azure's."""
+        first = head.split(b"\n", 1)[0].lower()
+        return b"timestamp" in first and b"contexttokens" in first
+
+    def blocks(self, path: Path, options: ReadOptions, report: ReadReport) -> Iterator[Columns]:
+        """Yield the rows in file order."""
+        start_ns: int | None = None
+        policy = "refuse" if options.zero_output == "auto" else options.zero_output
+        for block in read_csv(path, _FIELDS):
+            times = block["time"]
+            if start_ns is None:
+                start_ns = int(times[0])
+            arrival = times - start_ns
+            if int(np.abs(arrival).max()) > LONGEST_S * NS_PER_S:
+                raise InputError(f"{path}: TIMESTAMPs lie more than {LONGEST_S:.0f} s apart; a run cannot span that")
+            columns = Columns(arrival, block["prompt"].astype(np.int64), block["output"].astype(np.int64))
+            report.rows += len(columns)
+            yield without_outputs(columns, policy, report, f"{path}: column 'GeneratedTokens'")

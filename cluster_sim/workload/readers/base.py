@@ -1,0 +1,89 @@
+"""What a reader of traces is, and what the readers share."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal, Protocol
+
+import numpy as np
+
+from cluster_sim.config.errors import InputError
+from cluster_sim.workload.columns import Columns
+from cluster_sim.workload.random_streams import Floats, Ints
+
+NS_PER_S: Final = 1_000_000_000
+LONGEST_S: Final = 2.0 * 365 * 86_400
+"""Two years: what an instant of the engine can hold with room to spare."""
+
+NO_TIME: Final = -1
+"""Arrival of every row of a file without times."""
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What the user may say about how a file is read; see ``TraceWorkload`` for the meaning."""
+
+    zero_output: Literal["auto", "skip", "one", "refuse"] = "auto"
+    block_tokens: int | None = None
+    timestamp_unit_s: float | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    prefixes: bool = True
+    segment_base: int = 0
+    strict: bool = False
+
+
+@dataclass
+class ReadReport:
+    """What happened while reading, for the user to know: nothing is skipped in silence."""
+
+    rows: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    changed: Counter[str] = field(default_factory=Counter)
+
+    def notices(self, path: Path) -> list[str]:
+        """Return a line for everything noteworthy."""
+        lines = [f"{path}: skipped {count:,} rows: {reason}" for reason, count in sorted(self.skipped.items())]
+        return lines + [f"{path}: {count:,} rows {what}" for what, count in sorted(self.changed.items())]
+
+
+class Reader(Protocol):
+    """Reads one format."""
+
+    name: str
+    has_times: bool
+
+    def recognises(self, path: Path, head: bytes) -> bool:
+        """Return whether a file that starts with ``head`` (decompressed; empty for a folder) has this format."""
+
+    def blocks(self, path: Path, options: ReadOptions, report: ReadReport) -> Iterator[Columns]:
+        """Yield the rows in file order, arrival in ns from the trace's own start; ``InputError`` for a wrong file."""
+
+
+def seconds_to_ns(path: Path, seconds: Floats) -> Ints:
+    """Return seconds as whole ns; InputError beyond what a run can span."""
+    if len(seconds) and float(seconds.max()) > LONGEST_S:
+        raise InputError(
+            f"{path}: a request arrives {float(seconds.max()):.6g} s after the start, beyond the {LONGEST_S:.0f} s "
+            "that a run can span; is the unit of time right?"
+        )
+    result: Ints = np.rint(seconds * NS_PER_S).astype(np.int64)
+    return result
+
+
+def without_outputs(
+    block: Columns, policy: Literal["skip", "one", "refuse"], report: ReadReport, where: str
+) -> Columns:
+    """Apply the policy for rows whose output is 0 tokens; ``where`` names file and place of the first for a refusal."""
+    zero = block.output_tokens <= 0
+    count = int(np.count_nonzero(zero))
+    if not count:
+        return block
+    if policy == "refuse":
+        raise InputError(f"{where}: no output tokens; zero_output: skip or one says what to do with such rows")
+    if policy == "one":
+        report.changed["without output tokens taken as 1 token"] += count
+        block.output_tokens = np.maximum(block.output_tokens, 1)
+        return block
+    report.skipped["no output tokens"] += count
+    return block.rows(np.flatnonzero(~zero))

@@ -1,0 +1,39 @@
+"""Vidur's processed traces: ``arrived_at,num_prefill_tokens,num_decode_tokens``; length traces lack ``arrived_at``."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from cluster_sim.workload.columns import Columns
+from cluster_sim.workload.csv_file import Field, find_columns, read_csv, read_header, tokens_field
+from cluster_sim.workload.readers.base import NO_TIME, ReadOptions, ReadReport, seconds_to_ns, without_outputs
+
+_FIELDS: Final = {
+    "time": Field(("arrived_at",), "seconds", required=False),
+    "prompt": tokens_field("num_prefill_tokens"),
+    "output": tokens_field("num_decode_tokens", least=0),
+}
+
+
+class VidurReader:
+    """Times are seconds from the trace's start."""
+
+    name = "vidur"
+    has_times = True
+
+    def recognises(self, path: Path, head: bytes) -> bool:  # noqa: ARG002
+        """Return whether the header is Vidur's."""
+        return b"num_prefill_tokens" in head.split(b"\n", 1)[0]
+
+    def blocks(self, path: Path, options: ReadOptions, report: ReadReport) -> Iterator[Columns]:
+        """Yield the rows in file order; arrival is ``NO_TIME`` in a file of lengths alone."""
+        timed = "time" in find_columns(path, read_header(path), _FIELDS)
+        policy = "refuse" if options.zero_output == "auto" else options.zero_output
+        for block in read_csv(path, _FIELDS):
+            prompt = block["prompt"].astype(np.int64)
+            arrival = seconds_to_ns(path, block["time"]) if timed else np.full(len(prompt), NO_TIME, dtype=np.int64)
+            columns = Columns(arrival, prompt, block["output"].astype(np.int64))
+            report.rows += len(columns)
+            yield without_outputs(columns, policy, report, f"{path}: column 'num_decode_tokens'")

@@ -1,0 +1,234 @@
+"""Gives requests what they carry besides lengths: who asks, shared prefixes, adapters, reasoning, media, hints.
+
+Two kinds of traits: an *identity* (prefix path, adapter) belongs to a request, or to a whole session; a *body*
+(reasoning, media, hint) is drawn for every request.  Both are keyed by the index of whom they belong to.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from cluster_sim.config.traits import Multimodal, SharedPrefix, Traits
+from cluster_sim.workload.columns import Columns
+from cluster_sim.workload.distributions import Quantile, build_quantile, to_tokens
+from cluster_sim.workload.normal_quantile import normal_quantile
+from cluster_sim.workload.random_streams import Floats, Ints, Stream, stable_id
+from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes
+
+PART_BITS: Final = 44
+"""Segment and session ids of one part of a workload lie in their own range of 2 ** 44."""
+
+_NS_PER_S: Final = 1_000_000_000
+_CACHED_PATHS: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a request or session is as a whole."""
+
+    base: Attributes
+    segments: tuple[tuple[int, int], ...]
+    prefix_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bodies:
+    """What each of a range of requests carries; None where the workload has no such trait."""
+
+    reasoning_tokens: Ints | None
+    encoder_tokens: Ints | None
+    length_hint_tokens: Ints | None
+
+
+def _choice_edges(count: int, zipf_alpha: float) -> Floats:
+    weights = np.arange(1, count + 1, dtype=np.float64) ** -zipf_alpha
+    return np.asarray(np.cumsum(weights) / weights.sum(), dtype=np.float64)
+
+
+def _pick(edges: Floats, u: Floats) -> Ints:
+    places: Ints = np.minimum(np.searchsorted(edges, u, side="left"), len(edges) - 1).astype(np.int64)
+    return places
+
+
+class _PrefixTree:
+    """Chooses a path through the tree of shared prefixes for each index."""
+
+    def __init__(self, config: SharedPrefix, part: str, stream: Stream) -> None:
+        self._levels = config.levels
+        self._tree = config.name or f"\x01{part}"
+        self._edges = [_choice_edges(level.count, level.zipf_alpha) for level in config.levels]
+        self._streams = [stream.child("prefix", str(depth)) for depth in range(len(config.levels))]
+        self._known: dict[tuple[int, ...], tuple[tuple[int, int], ...]] = {}
+
+    def paths(self, first: int, count: int) -> list[tuple[tuple[int, int], ...]]:
+        picks = [
+            _pick(edges, stream.uniforms(first, count)).tolist()
+            for edges, stream in zip(self._edges, self._streams, strict=True)
+        ]
+        return [self._segments(path) for path in zip(*picks, strict=True)]
+
+    def _segments(self, path: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+        segments = self._known.get(path)
+        if segments is None:
+            segments = tuple(
+                (stable_id("prefix", self._tree, *path[: depth + 1]), level.tokens)
+                for depth, level in enumerate(self._levels)
+            )
+            if len(self._known) < _CACHED_PATHS:
+                self._known[path] = segments
+        return segments
+
+
+class _Media:
+    def __init__(self, config: Multimodal, stream: Stream) -> None:
+        self._probability = config.probability
+        self._items, self._tokens = build_quantile(config.items), build_quantile(config.tokens_per_item)
+        self._has, self._how_many, self._how_long = (stream.child("media", part) for part in ("has", "items", "tokens"))
+
+    def draw(self, first: int, count: int) -> Ints:
+        items = to_tokens(self._items.values(self._how_many.uniforms(first, count)))
+        tokens = to_tokens(self._tokens.values(self._how_long.uniforms(first, count)))
+        result: Ints = np.where(self._has.uniforms(first, count) < self._probability, items * tokens, 0)
+        return result
+
+
+class TraitMaker:
+    """Draws the traits of one part of a workload."""
+
+    def __init__(self, config: Traits, part: int, stream: Stream) -> None:
+        self._config = config
+        self._stream = stream
+        self._part = part
+        self.segment_base = part << PART_BITS
+        self._base = replace(
+            NO_ATTRIBUTES,
+            tenant=config.tenant,
+            model=config.model,
+            priority=config.priority,
+            slo_class=config.slo_class,
+            lora=config.lora,
+        )
+        self._tree = _PrefixTree(config.prefix, str(part), stream) if config.prefix else None
+        self._loras = [replace(self._base, lora=f"lora-{index}") for index in range(config.lora_pool or 0)]
+        self._lora_edges = _choice_edges(len(self._loras), config.lora_zipf_alpha) if self._loras else None
+        self._ratio: Quantile | None = build_quantile(config.reasoning.ratio) if config.reasoning else None
+        self._media = _Media(config.multimodal, stream) if config.multimodal else None
+        self.prefix_on_top = config.prefix is not None and config.prefix.added
+        self.media_in_prompt = config.multimodal is not None and config.multimodal.in_prompt
+        self.reasoning_kept = config.reasoning is None or config.reasoning.kept_in_context
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether requests get nothing at all."""
+        return self._base == NO_ATTRIBUTES and self._is_constant
+
+    @property
+    def _is_constant(self) -> bool:
+        drawn = (self._tree, self._lora_edges, self._ratio, self._media, self._config.length_hint_cv)
+        return all(one is None for one in drawn) and self._config.deadline_s is None
+
+    def deadline_ns(self, arrival_ns: int) -> int:
+        """Return the deadline of a request that arrives then; -1 when there is none."""
+        return -1 if self._config.deadline_s is None else arrival_ns + round(self._config.deadline_s * _NS_PER_S)
+
+    def identities(self, first: int, count: int) -> list[Identity]:
+        """Return the identities of indices ``first`` to ``first + count - 1``."""
+        bases = [self._base] * count
+        if self._lora_edges is not None:
+            picks = _pick(self._lora_edges, self._stream.child("lora").uniforms(first, count))
+            bases = [self._loras[pick] for pick in picks.tolist()]
+        if self._tree is None:
+            return [Identity(base, (), 0) for base in bases]
+        return [
+            Identity(base, path, sum(tokens for _, tokens in path))
+            for base, path in zip(bases, self._tree.paths(first, count), strict=True)
+        ]
+
+    def bodies(self, first: int, output_tokens: Ints) -> Bodies:
+        """Return the bodies of indices from ``first`` on, one for each output length."""
+        count = len(output_tokens)
+        reasoning = hints = None
+        if self._ratio is not None:
+            ratio = np.clip(self._ratio.values(self._stream.child("reasoning").uniforms(first, count)), 0.0, 1.0)
+            reasoning = np.rint(ratio * output_tokens).astype(np.int64)
+        encoder = self._media.draw(first, count) if self._media is not None else None
+        cv = self._config.length_hint_cv
+        if cv is not None:
+            sigma = math.sqrt(math.log1p(cv * cv))
+            score = normal_quantile(self._stream.child("hint").uniforms(first, count))
+            hints = to_tokens(output_tokens.astype(np.float64) * np.exp(sigma * score - sigma * sigma / 2.0))
+        return Bodies(reasoning, encoder, hints)
+
+    def decorate(self, block: Columns, first: int) -> Columns:
+        """Return a block of stand-alone requests with their traits; rows that have attributes keep what they have."""
+        if self.is_plain:
+            return block
+        if self._is_constant and block.attributes is None:
+            return Columns(block.arrival_ns, block.prompt_tokens, block.output_tokens, [self._base] * len(block))
+        identities = self.identities(first, len(block))
+        bodies = self.bodies(first, block.output_tokens)
+        prompt = block.prompt_tokens
+        if self.prefix_on_top:
+            prompt = prompt + np.asarray([one.prefix_tokens for one in identities], dtype=np.int64)
+        if self.media_in_prompt and bodies.encoder_tokens is not None:
+            prompt = prompt + bodies.encoder_tokens
+        had = block.attribute_list()
+        rows = zip(had, identities, block.arrival_ns.tolist(), prompt.tolist(), strict=True)
+        attributes = [
+            self._merged(old, identity, bodies, index, (first + index, arrival, tokens))
+            for index, (old, identity, arrival, tokens) in enumerate(rows)
+        ]
+        return Columns(block.arrival_ns, prompt, block.output_tokens, attributes)
+
+    def _merged(
+        self, old: Attributes, identity: Identity, bodies: Bodies, index: int, request: tuple[int, int, int]
+    ) -> Attributes:
+        number, arrival_ns, prompt_tokens = request
+        base = identity.base
+        segments = old.segments
+        if identity.segments:
+            segments = fill_prompt(identity.segments, prompt_tokens, (number * 2 + 1) + self.segment_base)
+        elif segments and prompt_tokens > (known := sum(tokens for _, tokens in segments)):
+            segments = (*segments, ((number * 2 + 1) + self.segment_base, prompt_tokens - known))
+        return replace(
+            old,
+            tenant=old.tenant or base.tenant,
+            model=old.model or base.model,
+            priority=old.priority or base.priority,
+            slo_class=old.slo_class or base.slo_class,
+            lora=old.lora or base.lora,
+            deadline_ns=old.deadline_ns if old.deadline_ns >= 0 else self.deadline_ns(arrival_ns),
+            segments=segments,
+            **body_fields(bodies, index, old),
+        )
+
+
+def body_fields(bodies: Bodies, index: int, old: Attributes = NO_ATTRIBUTES) -> dict[str, int]:
+    """Return one row of bodies as attribute fields, what is not drawn taken from ``old``."""
+    return {
+        "reasoning_tokens": old.reasoning_tokens
+        if bodies.reasoning_tokens is None
+        else int(bodies.reasoning_tokens[index]),
+        "encoder_tokens": old.encoder_tokens if bodies.encoder_tokens is None else int(bodies.encoder_tokens[index]),
+        "length_hint_tokens": (
+            old.length_hint_tokens if bodies.length_hint_tokens is None else int(bodies.length_hint_tokens[index])
+        ),
+    }
+
+
+def fill_prompt(
+    shared: tuple[tuple[int, int], ...], prompt_tokens: int, own_segment: int
+) -> tuple[tuple[int, int], ...]:
+    """Return shared segments cut to a prompt's length, or completed to it by the request's own segment."""
+    result: list[tuple[int, int]] = []
+    left = prompt_tokens
+    for segment, tokens in shared:
+        if left <= 0:
+            break
+        result.append((segment, min(tokens, left)))
+        left -= tokens
+    if left > 0:
+        result.append((own_segment, left))
+    return tuple(result)
