@@ -1,0 +1,84 @@
+"""Progress of a run while it goes on: a bar on a terminal, a line every few seconds elsewhere."""
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from cluster_sim.report.table import duration_text
+
+LOG_INTERVAL_S: Final = 5.0
+"""Wall seconds between two lines where there is no terminal."""
+BAR_INTERVAL_S: Final = 0.2
+"""Wall seconds between two updates of the bar."""
+
+
+class RunProgress:
+    """Shows simulated time, requests done, speed-up over real time and the time left; a context manager.
+
+    ``total_requests`` is None where nobody knows how many will come; then there is no time left to show.  ``update``
+    may be called as often as one likes: it looks at the clock and mostly returns.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        total_requests: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._console = console
+        self._total = total_requests
+        self._clock = clock
+        self._started_s = self._shown_s = clock()
+        self._interval_s = BAR_INTERVAL_S if console.is_terminal else LOG_INTERVAL_S
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._started_s = self._shown_s = self._clock()
+        if self._console.is_terminal:
+            self._bar = Progress(
+                BarColumn(),
+                TextColumn("{task.description}"),
+                TimeElapsedColumn(),
+                console=self._console,
+                transient=True,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(self.line(0, 0), total=self._total)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def update(self, simulated_ns: int, requests_done: int) -> None:
+        """Show how far the run is, unless that was shown a moment ago."""
+        now_s = self._clock()
+        if now_s - self._shown_s < self._interval_s:
+            return
+        self._shown_s = now_s
+        line = self.line(simulated_ns, requests_done)
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=requests_done, description=line)
+        else:
+            self._console.print(line, highlight=False)
+
+    def line(self, simulated_ns: int, requests_done: int) -> str:
+        """Return the state in one line."""
+        wall_s = self._clock() - self._started_s
+        simulated_s = simulated_ns / 1e9
+        of_total = f" of {self._total:,}" if self._total is not None else ""
+        parts = [f"simulated {duration_text(simulated_s)}", f"{requests_done:,}{of_total} requests"]
+        if wall_s > 0.0:
+            parts.append(f"{simulated_s / wall_s:,.1f} x real time")
+            if requests_done and self._total is not None:
+                left_s = wall_s * max(self._total - requests_done, 0) / requests_done
+                parts.append(f"{left_s:,.0f} s left")
+        return ", ".join(parts)

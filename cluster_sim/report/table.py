@@ -1,0 +1,113 @@
+"""The table that a run prints at its end, made from its summary."""
+
+from typing import Any, Final
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+_LATENCIES: Final = (
+    ("time to first token", "ttft_s"),
+    ("time per output token", "tpot_s"),
+    ("inter-token latency", "itl_s"),
+    ("end to end", "e2e_s"),
+    ("queue", "queue_s"),
+)
+_FIGURES: Final = ("mean", "p50", "p90", "p95", "p99", "max")
+
+
+def duration_text(seconds: float | None) -> str:
+    """Return a duration with three significant digits and the unit that suits it."""
+    if seconds is None:
+        return "-"
+    if seconds == 0.0:
+        return "0 s"
+    for limit, factor, unit in ((1e-3, 1e6, "us"), (1.0, 1e3, "ms"), (1e4, 1.0, "s")):
+        if abs(seconds) < limit:
+            value = seconds * factor
+            return f"{value:.0f} {unit}" if abs(value) >= 999.5 else f"{value:.3g} {unit}"
+    return f"{seconds / 3600:,.2f} h"
+
+
+def latency_table(summary: dict[str, Any]) -> Table:
+    """Return the distributions of latencies; a tilde marks figures from a sketch."""
+    table = Table(title="Latency", title_justify="left")
+    table.add_column("")
+    for figure in _FIGURES:
+        table.add_column(figure, justify="right")
+    for label, key in _LATENCIES:
+        distribution = summary[key]
+        mark = "" if distribution["exact"] else "~"
+        table.add_row(
+            label,
+            *((mark if figure.startswith("p") else "") + duration_text(distribution[figure]) for figure in _FIGURES),
+        )
+    return table
+
+
+def totals_table(summary: dict[str, Any]) -> Table:
+    """Return counts by status, throughput, GPU-hours, cost and what the step times rest on."""
+    table = Table(title="Run", title_justify="left", show_header=False)
+    table.add_column("")
+    table.add_column("", justify="right")
+    for label, text in _totals(summary):
+        table.add_row(label, text)
+    return table
+
+
+def slo_table(summary: dict[str, Any]) -> Table | None:
+    """Return each limit of the study beside its value, or None where the study has none."""
+    slo = summary["slo"]
+    if not slo["limits"]:
+        return None
+    table = Table(title="Objectives", title_justify="left")
+    for name in ("", "limit", "value", "met"):
+        table.add_column(name, justify="left" if not name else "right")
+    for limit in slo["limits"]:
+        verdict = Text("yes", style="green") if limit["is_met"] else Text("no", style="bold red")
+        name = limit["name"].removesuffix("_s").replace("_", " ")
+        table.add_row(name, duration_text(limit["limit_s"]), duration_text(limit["value_s"]), verdict)
+    ratio = slo["good_requests_ratio"]
+    if ratio is not None:
+        table.add_row("good requests", "", f"{ratio:.2%}", "")
+    return table
+
+
+def run_report(summary: dict[str, Any], notes: tuple[str, ...] = ()) -> RenderableType:
+    """Return everything that a run prints at its end: its figures, broken laws if any, and ``notes``."""
+    parts: list[RenderableType] = [latency_table(summary), totals_table(summary)]
+    objectives = slo_table(summary)
+    if objectives is not None:
+        parts.append(objectives)
+    for name, check in summary["checks"].items():
+        if not check["holds"]:
+            parts.append(Text(f"check failed: {name}: {check}", style="bold red"))
+    parts.extend(Text(note) for note in notes)
+    return Group(*parts)
+
+
+def _totals(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    throughput = summary["throughput"]
+    requests = summary["requests"]
+    statuses = ", ".join(
+        f"{count:,} {status}"
+        for status, count in requests.items()
+        if status != "total" and (count or status == "finished")
+    )
+    return [
+        ("requests", statuses),
+        ("simulated time", duration_text(summary["simulated_s"])),
+        ("requests per second", f"{throughput['requests_per_s']:,.2f}"),
+        ("output tokens per second", f"{throughput['output_tokens_per_s']:,.0f}"),
+        ("prompt and output tokens per second", f"{throughput['total_tokens_per_s']:,.0f}"),
+        ("preemptions", f"{summary['preemptions']:,}"),
+        ("GPU-hours", f"{summary['gpu_hours']:,.3f} on {summary['gpus']} GPUs"),
+        ("cost", f"${summary['cost_usd']:,.2f}"),
+        ("cost per million output tokens", _dollars(summary["usd_per_million_output_tokens"])),
+        ("cost per million tokens", _dollars(summary["usd_per_million_tokens"])),
+        ("step times", summary["predictor"]),
+    ]
+
+
+def _dollars(amount: float | None) -> str:
+    return "-" if amount is None else f"${amount:,.3f}"

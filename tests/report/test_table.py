@@ -1,0 +1,68 @@
+"""Tests of the table at the end of a run."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from cluster_sim.report.table import duration_text, run_report
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "-"),
+        (0.0, "0 s"),
+        (0.000012, "12 us"),
+        (0.01234, "12.3 ms"),
+        (0.9999, "1000 ms"),
+        (1.5, "1.5 s"),
+        (1234.0, "1234 s"),
+        (36_000.0, "10.00 h"),
+    ],
+)
+def test_durations_have_the_unit_that_suits_them(seconds: float | None, text: str) -> None:
+    """Durations show three significant digits in us, ms, s or h."""
+    assert duration_text(seconds) == text
+
+
+def _distribution(exact: bool) -> dict[str, object]:
+    names = ("mean", "std", "min", "p50", "p90", "p95", "p99", "max")
+    return {"count": 5, "exact": exact, **dict.fromkeys(names, 0.25)}
+
+
+def _summary() -> dict[str, object]:
+    return {
+        "ttft_s": _distribution(exact=True),
+        "tpot_s": _distribution(exact=True),
+        "itl_s": _distribution(exact=False),
+        "e2e_s": _distribution(exact=True),
+        "queue_s": _distribution(exact=True),
+        "requests": {"finished": 5, "refused": 1, "failed": 0, "total": 6},
+        "simulated_s": 3.0,
+        "throughput": {"requests_per_s": 1.5, "output_tokens_per_s": 300.0, "total_tokens_per_s": 1500.0},
+        "preemptions": 0,
+        "gpu_hours": 0.5,
+        "gpus": 8,
+        "cost_usd": 1.5,
+        "usd_per_million_output_tokens": 2.0,
+        "usd_per_million_tokens": None,
+        "predictor": "uncalibrated roofline",
+        "slo": {
+            "limits": [{"name": "ttft_p99_s", "limit_s": 0.2, "value_s": 0.25, "is_met": False}],
+            "good_requests_ratio": 0.5,
+        },
+        "checks": {"little": {"holds": False}},
+    }
+
+
+def test_report_shows_what_the_issue_asks_for() -> None:
+    """Latencies, throughput, attainment, GPU-hours, cost, the predictor's label, broken laws and notes are printed."""
+    out = io.StringIO()
+    Console(file=out, width=120).print(run_report(_summary(), ("written to runs/x",)))
+    text = out.getvalue()
+    for part in (
+        "time to first token", "250 ms", "~250 ms", "5 finished, 1 refused", "uncalibrated roofline", "0.500 on 8 GPUs",
+        "$2.000", "50.00%", "ttft p99", "check failed: little", "written to runs/x",
+    ):  # fmt: skip
+        assert part in text, part
