@@ -116,12 +116,10 @@ class Group:
         counters = {source: leaf.counters() for source, leaf in self._leaves.items()} if window.is_flush else None
         return Reply(window.number, answers, promises, self._next_touch(), counters)
 
-    def finish(self, end: Instant) -> list[Message]:
-        """Advance every leaf to exactly ``end``, the last act of a run."""
-        answers: list[Message] = []
+    def finish(self, end: Instant) -> None:
+        """Bring every leaf to exactly ``end``, the last act of a run."""
         for source in sorted(self._leaves):
-            answers.extend(self._leaves[source].advance(end))
-        return answers
+            self._leaves[source].finish(end)
 
     def _schedule(self, source: int, floor: Instant = 0) -> None:
         leaf = self._leaves[source]
@@ -149,7 +147,7 @@ class Group:
             return change
         periods, rest = divmod(time_of(change), self._period_ns)
         at = instant(periods * self._period_ns, Kind.SAMPLE)
-        if rest == 0 and change < at:
+        if rest == 0 and change <= at:
             return at
         return instant((periods + 1) * self._period_ns, Kind.SAMPLE)
 

@@ -53,7 +53,14 @@ class Leaf(Protocol):
         """Return the promise that holds after the last ``advance``."""
 
     def next_report(self) -> Instant:
-        """Return the earliest instant at which what telemetry reports may change if no message arrives."""
+        """Return the earliest instant at which what telemetry reports may change if no message arrives.
+
+        A leaf whose state differs from its last report already, because it was advanced between two samples, returns
+        its horizon: the next sample has to show it.
+        """
+
+    def finish(self, end: Instant) -> None:
+        """Note that the run ends at ``end``; nothing happens between the last ``advance`` and it."""
 
     def counters(self) -> Any:
         """Return cumulative counters for live metrics; plain data."""

@@ -1,0 +1,20 @@
+"""Which requests can never run: refused at the hub at once, since a replica may not answer without an iteration."""
+
+from dataclasses import dataclass
+
+from cluster_sim.workload.request import Request
+
+
+@dataclass(frozen=True, slots=True)
+class StaticLimits:
+    """The limits of one pool's replicas."""
+
+    max_model_len: int
+    kv_blocks: int
+    block_size: int
+
+    def can_run(self, request: Request) -> bool:
+        """Whether the request fits an empty replica: context length, and cache for all tokens but the last one."""
+        tokens = request.prompt_tokens + request.output_tokens
+        blocks = -(-(tokens - 1) // self.block_size)
+        return tokens <= self.max_model_len and blocks <= self.kv_blocks

@@ -1,0 +1,77 @@
+"""The one interface of every routing policy, and their registry.
+
+A policy says what it observes; that alone decides how far the router may run ahead of the replicas (see
+``engine.coordinator``).  It answers with a position among the candidates it was built with.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cluster_sim.config.errors import InputError
+from cluster_sim.config.router import Router
+from cluster_sim.engine.observation import NOTHING, Observation
+from cluster_sim.recording.outcome import Sample
+from cluster_sim.workload.request import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The replicas a policy chooses among, and its seed."""
+
+    count: int
+    seed: int
+    forward_ns: Sequence[int]
+    """Link latency to each candidate."""
+
+
+class Policy(ABC):
+    """Chooses a replica for each request, in the order of their global schedules."""
+
+    observation: Observation = NOTHING
+
+    @abstractmethod
+    def choose(self, request: Request, now_ns: int) -> int:
+        """Return the position of the chosen candidate and note the dispatch."""
+
+    def on_end(self, position: int) -> None:
+        """Note that a request dispatched to ``position`` has ended; called only where responses are observed."""
+
+    def on_sample(self, position: int, sample: Sample) -> None:
+        """Note a sample that has become visible; called only where telemetry is observed."""
+
+
+PolicyFactory = Callable[[Router, Candidates], Policy]
+
+
+class PolicyRegistry:
+    """Policies by ``router.policy``."""
+
+    def __init__(self) -> None:
+        self._factories: dict[str, PolicyFactory] = {}
+
+    def register(self, name: str) -> Callable[[PolicyFactory], PolicyFactory]:
+        """Return a decorator that registers a factory under ``name``."""
+
+        def keep(factory: PolicyFactory) -> PolicyFactory:
+            assert name not in self._factories, f"policy {name!r} is registered twice"
+            self._factories[name] = factory
+            return factory
+
+        return keep
+
+    def build(self, router: Router, candidates: Candidates) -> Policy:
+        """Build the policy named by ``router.policy``; InputError names the known ones."""
+        factory = self._factories.get(router.policy)
+        if factory is None:
+            raise InputError(f"router.policy: unknown policy {router.policy!r}; known: {', '.join(self.names())}")
+        return factory(router, candidates)
+
+    def names(self) -> list[str]:
+        """Return the registered names, sorted."""
+        return sorted(self._factories)
+
+
+POLICIES: Final = PolicyRegistry()
+"""Filled by the modules of this package at import."""

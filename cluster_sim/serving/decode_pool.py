@@ -1,0 +1,125 @@
+"""Decodes in lock-step: the state that makes macro-steps a closed form.
+
+Between two changes of its members, every step of a pool computes one token for each of them.  So nothing is stored per
+token: a member's computed tokens are ``base + step``; the sum over members is ``base_sum + count * step``; members are
+sorted into residue classes of ``base`` modulo the block size, so the blocks that j more steps take are a sum over
+classes; and the step that yields a member's last token is known when it joins, so completions are a heap of steps.
+"""
+
+import heapq
+
+from cluster_sim.serving.sequence import Sequence
+
+
+class DecodePool:
+    """Sequences that each decode one token in every step of the pool."""
+
+    def __init__(self, block_size: int) -> None:
+        self._block_size = block_size
+        self.step = 0
+        """Steps made so far."""
+        self.members: dict[int, Sequence] = {}
+        """By request id."""
+        self.last_end_ns = -1
+        """When the last step's tokens came."""
+        self.newcomers: list[Sequence] = []
+        """Members whose last token did not come with the pool's last step."""
+        self._base_sum = 0
+        self._classes = [0] * block_size
+        self._heap: list[tuple[int, int, Sequence]] = []
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    @property
+    def kv_tokens(self) -> int:
+        """Tokens in the cache over all members."""
+        return self._base_sum + len(self.members) * self.step
+
+    def add(self, sequence: Sequence) -> None:
+        """Add a sequence that needs exactly one token computed to yield its next; it has some left to yield."""
+        base = sequence.computed - self.step
+        sequence.base = base
+        sequence.last_step = self.step + sequence.output_tokens - sequence.generated
+        self.members[sequence.request_id] = sequence
+        self._base_sum += base
+        self._classes[base % self._block_size] += 1
+        heapq.heappush(self._heap, (sequence.last_step, sequence.order, sequence))
+        self.newcomers.append(sequence)
+
+    def _leave(self, sequence: Sequence) -> None:
+        sequence.computed = sequence.base + self.step
+        sequence.generated = sequence.computed - sequence.prompt_tokens + 1
+        self._base_sum -= sequence.base
+        self._classes[sequence.base % self._block_size] -= 1
+
+    def dissolve(self) -> None:
+        """Write every member's counters back and empty the pool."""
+        late = {sequence.request_id for sequence in self.newcomers}
+        for sequence in self.members.values():
+            self._leave(sequence)
+            if sequence.request_id not in late:
+                sequence.last_token_ns = self.last_end_ns
+        self.members.clear()
+        self.newcomers.clear()
+        self._heap.clear()
+
+    def remove(self, sequence: Sequence) -> None:
+        """Take one member out, its counters written back (a cancellation)."""
+        self._leave(sequence)
+        del self.members[sequence.request_id]
+        self._heap = [entry for entry in self._heap if entry[2] is not sequence]
+        heapq.heapify(self._heap)
+        if sequence in self.newcomers:
+            self.newcomers.remove(sequence)
+
+    def steps_to_finish(self) -> int:
+        """Return after how many more steps the first member yields its last token; the pool is not empty."""
+        return self._heap[0][0] - self.step
+
+    def blocks_for(self, steps: int) -> int:
+        """Return how many blocks the next ``steps`` steps take.
+
+        A member takes a block at step s (counted from 0) when base + s is a multiple of the block size.
+        """
+        size = self._block_size
+        cycles, rest = divmod(steps, size)
+        blocks = cycles * len(self.members)
+        if rest:
+            first = -self.step % size
+            classes = self._classes
+            for offset in range(rest):
+                blocks += classes[(first - offset) % size]
+        return blocks
+
+    def steps_within(self, free_blocks: int, steps: int) -> int:
+        """Return how many of the next ``steps`` steps fit in ``free_blocks``."""
+        if free_blocks >= len(self.members) * (steps // self._block_size + 1):
+            return steps
+        if self.blocks_for(steps) <= free_blocks:
+            return steps
+        low, high = 0, steps
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self.blocks_for(middle) <= free_blocks:
+                low = middle
+            else:
+                high = middle
+        return low
+
+    def advance(self, steps: int) -> list[Sequence]:
+        """Make ``steps`` steps and return the members, now gone, that yield their last token in the last one.
+
+        None may finish before it.  The caller sets ``last_end_ns`` once it knows when the last step ends.
+        """
+        self.step += steps
+        if self.newcomers:
+            self.newcomers.clear()
+        heap = self._heap
+        finished: list[Sequence] = []
+        while heap and heap[0][0] <= self.step:
+            sequence = heapq.heappop(heap)[2]
+            self._leave(sequence)
+            del self.members[sequence.request_id]
+            finished.append(sequence)
+        return finished

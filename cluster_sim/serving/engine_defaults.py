@@ -1,0 +1,76 @@
+"""Engine settings with every default resolved, pinned by engine version, device memory and model."""
+
+from typing import Final
+
+from cluster_sim.config.engine import Engine
+from cluster_sim.config.errors import InputError
+from cluster_sim.hardware.device import Device
+from cluster_sim.hardware.engine_limits import limits_of
+from cluster_sim.hardware.model import Model
+from cluster_sim.serving.schedulers.base import SchedulerLimits
+
+ASYNC_SINCE: Final = (0, 14)
+"""vLLM plans the next step while one runs, by default, from this version on."""
+RESERVE_SINCE: Final = (0, 20)
+"""vLLM's ``scheduler_reserve_full_isl`` is on by default from this version on."""
+NULL_BLOCKS: Final = 1
+"""vLLM v1 sets one block aside as its null block."""
+V1_KINDS: Final = ("vllm_v1",)
+
+
+def version_of(engine: Engine) -> tuple[int, ...]:
+    """Return the engine's version as numbers."""
+    return tuple(int(part) for part in engine.version.split("."))
+
+
+def resolve_engine(engine: Engine, device: Device) -> Engine:
+    """Return the settings with every null replaced by what the engine itself would choose on ``device``."""
+    version = version_of(engine)
+    limits = limits_of(engine, device)
+    is_v1 = engine.kind in V1_KINDS
+    chosen = {
+        "max_num_seqs": limits.max_num_seqs,
+        "max_num_batched_tokens": limits.max_num_batched_tokens,
+        "async_scheduling": is_v1 and version >= ASYNC_SINCE
+        if engine.async_scheduling is None
+        else engine.async_scheduling,
+        "reserve_full_sequence": is_v1 and version >= RESERVE_SINCE
+        if engine.reserve_full_sequence is None
+        else engine.reserve_full_sequence,
+    }
+    return engine.model_copy(update=chosen)
+
+
+def scheduler_limits(
+    engine: Engine, model: Model, kv_blocks: int, pipeline_parallel: int, *, macro_steps: bool
+) -> SchedulerLimits:
+    """Return what the scheduler must know; ``engine`` is resolved, ``kv_blocks`` comes from the memory plan.
+
+    Raises InputError where the settings contradict each other.
+    """
+    assert engine.max_num_seqs is not None and engine.max_num_batched_tokens is not None
+    max_model_len = engine.max_model_len or model.max_position_embeddings
+    if not engine.enable_chunked_prefill and engine.max_num_batched_tokens < max_model_len:
+        raise InputError(
+            f"engine.max_num_batched_tokens: {engine.max_num_batched_tokens} is below the context of {max_model_len} "
+            "tokens, so without chunked prefill a long prompt could never run; raise it, lower max_model_len, or set "
+            "enable_chunked_prefill: true"
+        )
+    if engine.max_num_seqs > engine.max_num_batched_tokens:
+        raise InputError(
+            f"engine.max_num_seqs: {engine.max_num_seqs} sequences cannot each get a token from a budget of "
+            f"{engine.max_num_batched_tokens} (max_num_batched_tokens); lower the one or raise the other"
+        )
+    is_async = bool(engine.async_scheduling) and pipeline_parallel == 1
+    blocks = (engine.num_kv_blocks or kv_blocks) - (NULL_BLOCKS if engine.kind in V1_KINDS else 0)
+    return SchedulerLimits(
+        kv_blocks=blocks,
+        block_size=engine.block_size,
+        max_num_seqs=engine.max_num_seqs,
+        max_num_batched_tokens=engine.max_num_batched_tokens,
+        max_model_len=max_model_len,
+        pipeline_parallel=pipeline_parallel,
+        batches_in_flight=2 if is_async else pipeline_parallel,
+        is_async=is_async,
+        can_macro_step=macro_steps and pipeline_parallel == 1,
+    )

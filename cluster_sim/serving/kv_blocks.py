@@ -1,0 +1,59 @@
+"""Paged KV memory by count: which sequence holds how many blocks, not which ones.
+
+Without sharing, identity does not matter.  A sequence always holds ceil(computed / block size) blocks, where
+``computed`` moves when a batch is formed; so nothing is stored per sequence, and a release needs no list.
+"""
+
+from cluster_sim.serving.sequence import Sequence
+
+
+class CountedBlocks:
+    """A pool of interchangeable blocks."""
+
+    def __init__(self, total_blocks: int, block_size: int) -> None:
+        assert total_blocks > 0 and block_size > 0
+        self.total = total_blocks
+        self.block_size = block_size
+        self.free = total_blocks
+
+    @property
+    def used(self) -> int:
+        """Blocks held by sequences."""
+        return self.total - self.free
+
+    def blocks_for(self, tokens: int) -> int:
+        """Return how many blocks hold ``tokens`` tokens."""
+        return -(-tokens // self.block_size)
+
+    def find_prefix(self, sequence: Sequence) -> int:
+        """Return how many of the sequence's tokens are in the cache already: none without a prefix cache."""
+        return 0
+
+    def missing(self, sequence: Sequence, tokens: int) -> int:
+        """Return how many free blocks the sequence would take to hold ``tokens`` tokens in all."""
+        return self.blocks_for(tokens) - self.blocks_for(sequence.computed)
+
+    def blocks_to_admit(self, sequence: Sequence, prefix_tokens: int, tokens: int) -> int:
+        """Return how many free blocks an admission takes that holds ``tokens`` tokens in all."""
+        return self.blocks_for(tokens)
+
+    def admit(self, sequence: Sequence, prefix_tokens: int, tokens: int) -> None:
+        """Give a sequence that holds nothing its first blocks: for ``tokens`` tokens, of which ``prefix_tokens`` were
+        found by ``find_prefix``."""
+        self.free -= self.blocks_for(tokens)
+        assert self.free >= 0
+
+    def grow(self, sequence: Sequence, tokens: int) -> None:
+        """Give the sequence what it misses to hold ``tokens`` tokens; ``computed`` has not moved yet."""
+        self.free -= self.missing(sequence, tokens)
+        assert self.free >= 0
+
+    def take(self, blocks: int) -> None:
+        """Take blocks for a whole decode pool at once."""
+        self.free -= blocks
+        assert self.free >= 0
+
+    def release(self, sequence: Sequence) -> None:
+        """Take everything back that the sequence holds, by its ``computed``."""
+        self.free += self.blocks_for(sequence.computed)
+        assert self.free <= self.total

@@ -1,0 +1,139 @@
+"""The one interface of every scheduler, and their registry.
+
+A scheduler decides what the next engine step computes.  It owns the waiting and running sequences and the KV cache; it
+knows simulated time only as an argument and never the duration of a step: the replica asks it to form a batch, finds
+out from the predictor and the pipeline when the batch ends, and tells it so.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from cluster_sim.config.engine import Engine
+from cluster_sim.config.errors import InputError
+from cluster_sim.serving.batch import Batch
+from cluster_sim.serving.decode_pool import DecodePool
+from cluster_sim.serving.sequence import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerLimits:
+    """What a scheduler must know of its replica, every default resolved."""
+
+    kv_blocks: int
+    block_size: int
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    max_model_len: int
+    pipeline_parallel: int
+    batches_in_flight: int
+    """How many formed batches may be unfinished: the pipeline's depth, or 2 with asynchronous scheduling."""
+    is_async: bool
+    """Whether a sequence may be in two unfinished batches (asynchronous scheduling, one stage)."""
+    can_macro_step: bool
+    """False forces single steps everywhere (``run.macro_steps: false``, or a pipeline of several stages)."""
+
+
+class Scheduler(ABC):
+    """Forms batches for one replica."""
+
+    kv_used: int
+    """Blocks in use, for telemetry and series."""
+
+    @property
+    @abstractmethod
+    def running_count(self) -> int:
+        """Sequences that hold a slot."""
+
+    @property
+    @abstractmethod
+    def waiting_count(self) -> int:
+        """Sequences that wait for one."""
+
+    @abstractmethod
+    def enqueue(self, sequence: Sequence) -> None:
+        """Take in a sequence that has become ready; it can run on an empty replica."""
+
+    @abstractmethod
+    def form(self, now_ns: int) -> Batch | None:
+        """Decide the next batch at ``now_ns`` and move all counters as if it had run; None when there is none.
+
+        Called again at every arrival and batch end while a slot in flight is free, and at once after a None that
+        preempted something (``must_form_again``).
+        """
+
+    @abstractmethod
+    def place(self, batch: Batch) -> None:
+        """Note a formed batch's end time (``batch.end_ns``), right after ``form`` returned it."""
+
+    @abstractmethod
+    def end(self, batch: Batch) -> None:
+        """Handle the end of a batch: finished sequences give up slot and memory."""
+
+    @abstractmethod
+    def cancel(self, request_id: int) -> bool:
+        """Drop a sequence (see ``messages.Cancel``); return whether it was here and had not yielded its last token."""
+
+    @abstractmethod
+    def fewest_batches(self) -> int:
+        """Return a lower bound of the batches that must still be formed before any sequence here yields its last
+        token; 0 when there is none left to form."""
+
+    def steady_steps(self) -> int:
+        """Return how many decode-only steps would now be formed one after the other with unchanged members, the last
+        of which may finish some; 0 when the next batch must be formed singly."""
+        return 0
+
+    @property
+    def steady_pool(self) -> DecodePool | None:
+        """The pool that steady steps advance."""
+        return None
+
+    def commit_steady(self, steps: int, end_ns: int) -> list[Sequence]:
+        """Make ``steps`` steady steps, the last ending at ``end_ns``; return what finishes in the last one."""
+        raise AssertionError("this scheduler has no steady steps")
+
+    @property
+    def must_form_again(self) -> bool:
+        """Whether a ``form`` that returned None freed something, so that it must be called again at the same time."""
+        return False
+
+    def waiting_ids(self) -> Iterable[int]:
+        """Return the ids of waiting requests, for messages about a run without progress."""
+        return ()
+
+
+SchedulerFactory = Callable[[Engine, SchedulerLimits], Scheduler]
+
+
+class SchedulerRegistry:
+    """Schedulers by ``engine.kind``."""
+
+    def __init__(self) -> None:
+        self._factories: dict[str, SchedulerFactory] = {}
+
+    def register(self, kind: str) -> Callable[[SchedulerFactory], SchedulerFactory]:
+        """Return a decorator that registers a factory under ``kind``."""
+
+        def keep(factory: SchedulerFactory) -> SchedulerFactory:
+            assert kind not in self._factories, f"scheduler {kind!r} is registered twice"
+            self._factories[kind] = factory
+            return factory
+
+        return keep
+
+    def build(self, engine: Engine, limits: SchedulerLimits) -> Scheduler:
+        """Build the scheduler named by ``engine.kind``; InputError names the known ones."""
+        factory = self._factories.get(engine.kind)
+        if factory is None:
+            raise InputError(f"engine.kind: unknown scheduler {engine.kind!r}; known: {', '.join(self.kinds())}")
+        return factory(engine, limits)
+
+    def kinds(self) -> list[str]:
+        """Return the registered names, sorted."""
+        return sorted(self._factories)
+
+
+SCHEDULERS: Final = SchedulerRegistry()
+"""Filled by the modules of this package at import."""

@@ -1,0 +1,377 @@
+"""The vLLM v1 scheduler (vllm/v1/core/sched/scheduler.py, behaviour pinned by ``engine.version``).
+
+One step hands out tokens so that every sequence's computed tokens move towards its known ones; chunked prefill, prefix
+hits and resumed preemptions are all special cases of that.  Running sequences come first, in admission order; whoever
+finds no block preempts the running list's tail, by recomputation only.  If nothing was preempted, waiting sequences are
+admitted in order until the budget, a slot or memory runs out; the first that does not fit stops admission.
+
+Decodes that are all scheduled in every step sit in a ``DecodePool`` and move in bulk.  The pool is a compressed form of
+walking the running list and never a different model: where a walk could skip or preempt one of them, the pool is
+dissolved and the list is walked.  With several stages, or with macro-steps off, there is no pool at all.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+
+from cluster_sim.config.engine import Engine
+from cluster_sim.hardware.predictor import BatchShape
+from cluster_sim.serving.batch import Batch
+from cluster_sim.serving.decode_pool import DecodePool
+from cluster_sim.serving.kv_blocks import CountedBlocks
+from cluster_sim.serving.schedulers.base import SCHEDULERS, SchedulerLimits, Scheduler
+from cluster_sim.serving.sequence import Sequence
+
+
+class VllmV1(Scheduler):
+    """Continuous batching with chunked prefill, running first."""
+
+    def __init__(self, engine: Engine, limits: SchedulerLimits, kv: CountedBlocks) -> None:
+        self._limits = limits
+        self._kv = kv
+        self._budget = limits.max_num_batched_tokens
+        self._threshold = engine.long_prefill_token_threshold or self._budget
+        self._is_chunked = engine.enable_chunked_prefill
+        self._is_priority = engine.policy == "priority"
+        self._reserves_full = bool(engine.reserve_full_sequence)
+        self._watermark_blocks = int(engine.watermark_ratio * kv.total)
+        self._is_exclusive = not limits.is_async
+        self._waiting: deque[Sequence] = deque()
+        self._running: dict[int, Sequence] = {}
+        """Admission order; includes sequences whose last token is still in flight."""
+        self._prefilling: dict[int, Sequence] = {}
+        """Running sequences whose prompt is not computed yet, in admission order."""
+        self._pool = DecodePool(kv.block_size)
+        self._orders = 0
+        self._batches = 0
+        self._is_blocked = False
+        """The waiting queue's head was refused, and nothing that could change this has happened since."""
+        self._must_form_again = False
+        self._fewest_waiting = 0
+
+    # ------------------------------------------------------------------------------------------------------- readings
+
+    @property
+    def running_count(self) -> int:
+        return len(self._running)
+
+    @property
+    def waiting_count(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def kv_used(self) -> int:  # type: ignore[override]
+        return self._kv.used
+
+    @property
+    def must_form_again(self) -> bool:
+        return self._must_form_again
+
+    @property
+    def steady_pool(self) -> DecodePool | None:
+        return self._pool
+
+    def waiting_ids(self) -> Iterable[int]:
+        return [sequence.request_id for sequence in self._waiting]
+
+    def fewest_batches(self) -> int:
+        fewest = 0
+        pool = self._pool
+        if pool.members:
+            fewest = pool.steps_to_finish()
+        walked = self._prefilling.values() if self._limits.can_macro_step else self._running.values()
+        for sequence in walked:
+            left = sequence.output_tokens - sequence.generated
+            if left and (left < fewest or not fewest):
+                fewest = left
+        if self._waiting:
+            if not self._fewest_waiting:
+                self._fewest_waiting = min(each.output_tokens - each.generated for each in self._waiting)
+            # The last chunk yields a token, so a prompt costs no batch beyond those of its output; at its best it is
+            # all in the prefix cache but one token.
+            if self._fewest_waiting < fewest or not fewest:
+                fewest = self._fewest_waiting
+        return fewest
+
+    # ---------------------------------------------------------------------------------------------- arrivals and ends
+
+    def enqueue(self, sequence: Sequence) -> None:
+        if self._is_priority:
+            self._insert_by_priority(sequence)
+        else:
+            self._waiting.append(sequence)
+        if len(self._waiting) == 1 or self._waiting[0] is sequence:
+            self._is_blocked = False
+        left = sequence.output_tokens
+        if len(self._waiting) == 1 or (self._fewest_waiting and left < self._fewest_waiting):
+            self._fewest_waiting = left
+
+    def _insert_by_priority(self, sequence: Sequence) -> None:
+        urgency = self._urgency(sequence)
+        index = len(self._waiting)
+        while index and self._urgency(self._waiting[index - 1]) > urgency:
+            index -= 1
+        self._waiting.insert(index, sequence)
+
+    @staticmethod
+    def _urgency(sequence: Sequence) -> tuple[int, int, int]:
+        request = sequence.request
+        return request.attributes.priority, request.arrival_ns, sequence.request_id
+
+    def end(self, batch: Batch) -> None:
+        for sequence in batch.finishing:
+            if self._running.pop(sequence.request_id, None) is sequence:
+                self._kv.release(sequence)
+            self._is_blocked = False
+
+    def cancel(self, request_id: int) -> bool:
+        for index, sequence in enumerate(self._waiting):
+            if sequence.request_id == request_id:
+                del self._waiting[index]
+                self._fewest_waiting = 0
+                self._is_blocked = False
+                return True
+        running = self._running.get(request_id)
+        if running is None or running.generated >= running.output_tokens:
+            return False
+        if request_id in self._pool.members:
+            self._pool.remove(running)
+        self._prefilling.pop(request_id, None)
+        del self._running[request_id]
+        self._kv.release(running)
+        self._is_blocked = False
+        return True
+
+    # ---------------------------------------------------------------------------------------------------- macro-steps
+
+    def steady_steps(self) -> int:
+        pool = self._pool
+        if not pool.members or self._prefilling or len(pool.members) > self._budget:
+            return 0
+        if self._waiting and not self._is_blocked:
+            return 0
+        return pool.steps_within(self._kv.free, pool.steps_to_finish())
+
+    def commit_steady(self, steps: int, end_ns: int) -> list[Sequence]:
+        pool = self._pool
+        self._kv.take(pool.blocks_for(steps))
+        finishing = pool.advance(steps)
+        pool.last_end_ns = end_ns
+        self._batches += steps
+        return finishing
+
+    # ------------------------------------------------------------------------------------------------------ formation
+
+    def form(self, now_ns: int) -> Batch | None:
+        self._must_form_again = False
+        batch = Batch(BatchShape())
+        batch.number = self._batches
+        if self._pool.members and self._can_decode_in_bulk():
+            budget = self._budget - len(self._pool.members)
+            self._decode_in_bulk(batch)
+            budget = self._walk(batch, list(self._prefilling.values()), budget, now_ns)
+            for sequence in batch.completed:
+                self._join_pool(sequence)
+        else:
+            self._pool.dissolve()
+            budget = self._walk(batch, list(self._running.values()), self._budget, now_ns)
+            if self._limits.can_macro_step:
+                self._refill_pool()
+        if batch.preempted:
+            self._is_blocked = False
+        else:
+            self._admit(batch, budget, now_ns)
+        shape = batch.shape
+        if not shape.decodes and not shape.prefills:
+            self._must_form_again = bool(batch.preempted)
+            return None
+        self._batches += 1
+        return batch
+
+    def place(self, batch: Batch) -> None:
+        end_ns = batch.end_ns
+        for sequence in batch.completed:
+            sequence.last_token_ns = end_ns
+        for sequence in batch.members:
+            sequence.last_token_ns = end_ns
+        pool = self._pool
+        pool.last_end_ns = end_ns
+        if pool.newcomers:
+            pool.newcomers = [each for each in pool.newcomers if each.last_token_ns != end_ns]
+
+    def _can_decode_in_bulk(self) -> bool:
+        """Whether walking the running list would schedule every decode, and every prompt as if it came last."""
+        pool = self._pool
+        decodes = len(pool.members)
+        blocks = pool.blocks_for(1)
+        if decodes > self._budget or len(self._prefilling) > 1:
+            return False
+        for sequence in self._prefilling.values():
+            chunk = min(sequence.known_tokens - sequence.computed, self._threshold)
+            if decodes + chunk > self._budget:
+                if next(reversed(self._running.values())) is not sequence:
+                    return False
+                chunk = self._budget - decodes
+            blocks += self._kv.missing(sequence, sequence.computed + chunk)
+        return blocks <= self._kv.free
+
+    def _decode_in_bulk(self, batch: Batch) -> None:
+        pool = self._pool
+        shape = batch.shape
+        shape.decodes = len(pool.members)
+        shape.decode_kv_tokens = pool.kv_tokens
+        batch.steady_from_ns = pool.last_end_ns
+        batch.steady_decodes = shape.decodes - len(pool.newcomers)
+        batch.gap_starts_ns = [sequence.last_token_ns for sequence in pool.newcomers]
+        self._kv.take(pool.blocks_for(1))
+        batch.finishing = pool.advance(1)
+
+    def _refill_pool(self) -> None:
+        pool = self._pool
+        for sequence in self._running.values():
+            if 0 < sequence.generated < sequence.output_tokens and sequence.request_id not in self._prefilling:
+                pool.add(sequence)
+
+    def _walk(self, batch: Batch, sequences: list[Sequence], budget: int, now_ns: int) -> int:
+        """Phase 1: give running sequences tokens in order; return what is left of the budget."""
+        chunks: dict[int, int] = {}
+        for sequence in sequences:
+            if budget <= 0:
+                break
+            if sequence.request_id not in self._running or sequence.generated >= sequence.output_tokens:
+                continue
+            if self._is_exclusive and sequence.last_token_ns > now_ns:
+                continue
+            chunk = min(sequence.known_tokens - sequence.computed, self._threshold, budget)
+            is_refused = False
+            while self._kv.missing(sequence, sequence.computed + chunk) > self._kv.free:
+                victim = self._victim()
+                budget += self._preempt(batch, victim, chunks.pop(victim.request_id, 0))
+                if victim is sequence:
+                    is_refused = True
+                    break
+            if is_refused:
+                break
+            self._kv.grow(sequence, sequence.computed + chunk)
+            budget -= chunk
+            chunks[sequence.request_id] = chunk
+            self._schedule(batch, sequence, chunk)
+        return budget
+
+    def _victim(self) -> Sequence:
+        if not self._is_priority:
+            return next(reversed(self._running.values()))
+        return max(self._running.values(), key=self._urgency)
+
+    def _preempt(self, batch: Batch, victim: Sequence, chunk: int) -> int:
+        """Take slot and blocks from a running sequence; return the tokens of this very step that it gives back."""
+        self._kv.release(victim)
+        del self._running[victim.request_id]
+        if victim.generated >= victim.output_tokens and not chunk:
+            return 0  # Its last token is in flight and will be delivered; only the memory comes back early.
+        if chunk:
+            self._withdraw(batch, victim, chunk)
+        self._prefilling.pop(victim.request_id, None)
+        victim.computed = 0
+        victim.preemptions += 1
+        batch.preempted.append(victim)
+        if self._is_priority:
+            self._insert_by_priority(victim)
+        else:
+            self._waiting.appendleft(victim)
+        self._fewest_waiting = 0
+        return chunk
+
+    def _withdraw(self, batch: Batch, victim: Sequence, chunk: int) -> None:
+        """Undo ``_schedule`` for a victim of this same step (priority preemption only)."""
+        shape = batch.shape
+        if victim in batch.members:
+            index = batch.members.index(victim)
+            del batch.members[index]
+            del batch.gap_starts_ns[index]
+            shape.decodes -= 1
+            shape.decode_kv_tokens -= victim.computed - 1
+        else:
+            index = next(i for i, (each, _) in enumerate(batch.prefilled) if each is victim)
+            del batch.prefilled[index]
+            del shape.prefills[index]
+            if victim not in batch.completed:
+                return
+            batch.completed.remove(victim)
+            shape.completed_prefills -= 1
+        victim.generated -= 1
+        if victim in batch.finishing:
+            batch.finishing.remove(victim)
+
+    def _schedule(self, batch: Batch, sequence: Sequence, chunk: int) -> None:
+        """Put ``chunk`` tokens of a sequence into the batch and move its counters."""
+        shape = batch.shape
+        is_decode = sequence.generated > 0 and sequence.request_id not in self._prefilling
+        if is_decode:
+            shape.decodes += 1
+            shape.decode_kv_tokens += sequence.computed
+            batch.members.append(sequence)
+            batch.gap_starts_ns.append(sequence.last_token_ns)
+        else:
+            shape.prefills.append((chunk, sequence.computed))
+            batch.prefilled.append((sequence, chunk))
+        sequence.computed += chunk
+        if sequence.computed < sequence.known_tokens:
+            self._prefilling[sequence.request_id] = sequence
+            return
+        if not is_decode:
+            self._prefilling.pop(sequence.request_id, None)
+            shape.completed_prefills += 1
+            batch.completed.append(sequence)
+        sequence.generated += 1
+        if sequence.generated == sequence.output_tokens:
+            batch.finishing.append(sequence)
+
+    def _join_pool(self, sequence: Sequence) -> None:
+        if self._limits.can_macro_step and sequence.generated < sequence.output_tokens:
+            self._pool.add(sequence)
+
+    def _admit(self, batch: Batch, budget: int, now_ns: int) -> None:
+        """Phase 2: admit waiting sequences in order until one does not fit."""
+        waiting, running, kv = self._waiting, self._running, self._kv
+        most = self._limits.max_num_seqs
+        while waiting and budget > 0:
+            if len(running) >= most:
+                self._is_blocked = True
+                return
+            sequence = waiting[0]
+            if sequence.last_token_ns > now_ns:
+                return  # Preempted with a token in flight: not readmitted before that has arrived.
+            prefix = kv.find_prefix(sequence)
+            need = sequence.known_tokens - prefix
+            chunk = min(need, self._threshold)
+            if chunk > budget:
+                if not self._is_chunked:
+                    return
+                chunk = budget
+            wanted = sequence.known_tokens if self._reserves_full else prefix + chunk
+            spare = self._watermark_blocks if running else 0
+            if kv.blocks_to_admit(sequence, prefix, wanted) + spare > kv.free:
+                self._is_blocked = True
+                return
+            waiting.popleft()
+            kv.admit(sequence, prefix, prefix + chunk)
+            sequence.computed = prefix
+            if sequence.scheduled_ns < 0:
+                sequence.scheduled_ns = now_ns
+                sequence.cached_tokens = prefix
+            sequence.order = self._orders
+            self._orders += 1
+            running[sequence.request_id] = sequence
+            if sequence.output_tokens - sequence.generated == self._fewest_waiting:
+                self._fewest_waiting = 0
+            budget -= chunk
+            self._prefilling[sequence.request_id] = sequence
+            self._schedule(batch, sequence, chunk)
+            if sequence.computed == sequence.known_tokens - 1:
+                self._join_pool(sequence)
+
+
+@SCHEDULERS.register("vllm_v1")
+def build_vllm_v1(engine: Engine, limits: SchedulerLimits) -> Scheduler:
+    """Build the vLLM v1 scheduler with counted blocks."""
+    return VllmV1(engine, limits, CountedBlocks(limits.kv_blocks, limits.block_size))

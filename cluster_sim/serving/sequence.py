@@ -1,0 +1,72 @@
+"""A request as a replica holds it."""
+
+from cluster_sim.workload.request import Request
+
+
+class Sequence:
+    """The replica-side state of one request.
+
+    There is no prefill or decode mode: a sequence has ``known_tokens`` (prompt and generated) and ``computed`` ones, and
+    a step moves ``computed`` towards ``known_tokens``.  When they meet, the step yields one more token.  Counters move
+    when a batch is *formed*: ``generated`` therefore includes tokens still in flight.
+    """
+
+    __slots__ = (
+        "attempt",
+        "base",
+        "batch_number",
+        "cached_tokens",
+        "computed",
+        "first_token_ns",
+        "generated",
+        "kv",
+        "last_step",
+        "last_token_ns",
+        "order",
+        "output_tokens",
+        "preemptions",
+        "prompt_tokens",
+        "ready_ns",
+        "request",
+        "request_id",
+        "scheduled_ns",
+        "state",
+    )
+
+    def __init__(self, request: Request, attempt: int, ready_ns: int) -> None:
+        self.request = request
+        self.request_id = request.request_id
+        self.attempt = attempt
+        self.prompt_tokens = request.prompt_tokens
+        self.output_tokens = request.output_tokens
+        self.ready_ns = ready_ns
+        self.computed = 0
+        self.generated = 0
+        self.state: object = None
+        """Free for the scheduler's own marks."""
+        self.kv: object = None
+        """Free for the KV cache's own books."""
+        self.order = 0
+        """Admission number: the running list is sorted by it, its tail is the first victim."""
+        self.base = 0
+        """In a decode pool: computed minus the pool's step."""
+        self.last_step = 0
+        """In a decode pool: the pool step that yields the last token."""
+        self.batch_number = -1
+        """Number of the last formed batch that holds this sequence."""
+        self.scheduled_ns = -1
+        self.first_token_ns = -1
+        self.last_token_ns = -1
+        self.cached_tokens = 0
+        self.preemptions = 0
+
+    @property
+    def known_tokens(self) -> int:
+        """Prompt and generated tokens: what must be computed to yield the next one."""
+        return self.prompt_tokens + self.generated
+
+    def __repr__(self) -> str:
+        return (
+            f"Sequence({self.request_id}, prompt={self.prompt_tokens}, computed={self.computed}, "
+            f"generated={self.generated}/{self.output_tokens})"
+        )

@@ -1,0 +1,43 @@
+"""The hub's books of one run: the request log with everything that reads its rows."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cluster_sim.metrics.attainment import request_limits
+from cluster_sim.metrics.digest import RowDigest
+from cluster_sim.metrics.facts import RunFacts
+from cluster_sim.recording.request_log import RequestLog
+from cluster_sim.recording.request_totals import RequestTotals
+from cluster_sim.study.request_table import RequestTable
+
+
+class HubResult(NamedTuple):
+    """What the hub's side of a run leaves, plain data."""
+
+    totals: dict[str, Any]
+    digest: str
+    end_ns: int
+    arrived: int
+    traffic: dict[str, int]
+
+
+class HubBooks:
+    """Totals, digest and the table of requests behind one request log."""
+
+    def __init__(self, facts: RunFacts, max_model_tokens: int, requests_path: Path | None) -> None:
+        self.totals = new_totals(facts, max_model_tokens)
+        self.digest = RowDigest()
+        self._table = RequestTable(requests_path) if requests_path is not None else None
+        sinks = [self.digest.add] + ([self._table.add] if self._table else [])
+        self.log = RequestLog(self.totals, sinks, default_model=facts.pools[0].model)
+
+    def close(self) -> None:
+        """Complete the table of requests."""
+        if self._table is not None:
+            self._table.close()
+
+
+def new_totals(facts: RunFacts, max_model_tokens: int) -> RequestTotals:
+    """Return empty totals for a run."""
+    pools = [pool.name for pool in facts.pools]
+    return RequestTotals(facts.replicas, pools, max_model_tokens, request_limits(facts.slo))

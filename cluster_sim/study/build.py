@@ -1,0 +1,77 @@
+"""Builds the processes of a plan: the hub, the replicas, and what the coordinator must know of their links."""
+
+from cluster_sim.engine.coordinator import LeafLink
+from cluster_sim.engine.group import Wiring
+from cluster_sim.engine.observation import Observation
+from cluster_sim.hardware.predictor import Predictor
+from cluster_sim.recording.replica_log import ReplicaLog
+from cluster_sim.recording.request_log import RequestLog
+from cluster_sim.routing.admission import StaticLimits
+from cluster_sim.routing.hub import Route, RouterHub, Target
+from cluster_sim.routing.policies import POLICIES, Candidates
+from cluster_sim.serving.replica import Replica, ReplicaSettings, floor_model
+from cluster_sim.serving.schedulers import SCHEDULERS
+from cluster_sim.study.plan import NS_PER_S, Plan, telemetry_settings
+from cluster_sim.workload.build import build_source
+
+
+def build_predictors(plan: Plan) -> list[Predictor]:
+    """Return one predictor per pool, shared by every replica of the pool in this process."""
+    return [each.predictor(plan.study) for each in plan.pools]
+
+
+def build_replica(
+    plan: Plan, index: int, predictors: list[Predictor], observation: Observation, *, is_streamed: bool = False
+) -> Replica:
+    """Build replica ``index`` for a hub that observes ``observation``."""
+    pool = plan.pool_index(index)
+    pool_plan, predictor = plan.pools[pool], predictors[pool]
+    interval_ns = round(plan.study.run.series_interval_s * NS_PER_S)
+    settings = ReplicaSettings(
+        index=index,
+        limits=pool_plan.limits,
+        return_ns=plan.wiring.return_ns,
+        series_interval_ns=interval_ns,
+        **telemetry_settings(observation),
+    )
+    scheduler = SCHEDULERS.build(pool_plan.pool.engine, pool_plan.limits)
+    log = ReplicaLog(interval_ns, predictor.stages)
+    return Replica(settings, scheduler, predictor, log, is_streamed=is_streamed)
+
+
+def build_hub(plan: Plan, log: RequestLog) -> RouterHub:
+    """Build the hub: the workload, one route per model, the books."""
+    study = plan.study
+    source = build_source(study.workload, study.seed)
+    routes: dict[str, Route] = {}
+    models = list(dict.fromkeys(each.model.name for each in plan.pools))
+    for model in models:
+        targets = [
+            Target(
+                source=replica + 1,
+                pool=each.pool.name,
+                forward_ns=plan.wiring.forward_ns,
+                limits=StaticLimits(each.limits.max_model_len, each.limits.kv_blocks, each.limits.block_size),
+            )
+            for each in plan.pools
+            if each.model.name == model
+            for replica in range(each.first_replica, each.first_replica + each.pool.replicas)
+        ]
+        candidates = Candidates(len(targets), study.seed, [target.forward_ns for target in targets])
+        routes[model] = Route(POLICIES.build(study.router, candidates), targets)
+    routes[""] = routes[models[0]]
+    return RouterHub(source, routes, log, run_end=plan.run_end)
+
+
+def leaf_links(plan: Plan, predictors: list[Predictor], groups: list[int]) -> list[LeafLink]:
+    """Return what the coordinator must know of every replica, ``groups`` naming the group of each."""
+    floors = [floor_model(predictor, each.limits) for predictor, each in zip(predictors, plan.pools, strict=True)]
+    return [
+        LeafLink(replica + 1, groups[replica], plan.wiring, floors[plan.pool_index(replica)])
+        for replica in range(plan.replicas)
+    ]
+
+
+def wirings(plan: Plan) -> dict[int, Wiring]:
+    """Return the links of every replica by source number."""
+    return {replica + 1: plan.wiring for replica in range(plan.replicas)}

@@ -1,0 +1,107 @@
+"""The inline executor: every process of a run in this one, called directly.
+
+It shares the hub, the coordinator, the groups and the loop with every other executor; all replicas sit in one group,
+whose laziness means that a call touches only those that must move.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from cluster_sim.config.errors import UnfinishedError
+from cluster_sim.engine.conduct import DirectExchange, Observer, ProtocolError, conduct
+from cluster_sim.engine.coordinator import Coordinator
+from cluster_sim.engine.group import Group
+from cluster_sim.engine.instant import NEVER, Kind, instant
+from cluster_sim.hardware.predictor import Predictor
+from cluster_sim.recording.replica_log import ReplicaCounters
+from cluster_sim.recording.sketch import QuantileSketch
+from cluster_sim.serving.replica import Replica
+from cluster_sim.study.books import HubBooks, HubResult
+from cluster_sim.study.build import build_hub, build_replica, leaf_links, wirings
+from cluster_sim.study.plan import Plan
+
+SERIES_ROUNDS = 256
+"""Rounds between two deliveries of the replicas' series, so that memory does not grow with the run."""
+
+
+class ReplicaResult(NamedTuple):
+    """What one replica leaves."""
+
+    counters: ReplicaCounters
+    gaps: QuantileSketch
+
+
+class RunOutcome(NamedTuple):
+    """What an executor leaves: the hub's result, and the replicas' in the order of their numbers."""
+
+    hub: HubResult
+    replicas: list[ReplicaResult]
+    coverage: list[tuple[int, int]]
+    """(steps inside the measured region, extrapolated) per pool."""
+
+
+SeriesSink = Callable[[int, dict[str, Any]], None]
+"""Takes (replica, columns of ReplicaLog.take_series)."""
+
+
+class _SeriesTap:
+    """Hands the replicas' series on every so many rounds; otherwise a transparent observer."""
+
+    def __init__(self, inner: Observer, replicas: list[Replica], sink: SeriesSink) -> None:
+        self._inner = inner
+        self._replicas = replicas
+        self._sink = sink
+        self._rounds = 0
+
+    def pace(self) -> int:
+        return self._inner.pace()
+
+    def wants_flush(self) -> bool:
+        return self._inner.wants_flush()
+
+    def observe(self, clock: int, counters: dict[int, Any]) -> None:
+        self._inner.observe(clock, counters)
+        self._rounds += 1
+        if self._rounds % SERIES_ROUNDS == 0:
+            self.drain()
+
+    def drain(self) -> None:
+        """Hand on what every replica has noted."""
+        for replica in self._replicas:
+            self._sink(replica.settings.index, replica.log.take_series())
+
+
+def run_inline(
+    plan: Plan, predictors: list[Predictor], books: HubBooks, series: SeriesSink, observer: Observer
+) -> RunOutcome:
+    """Run a plan to its end in this process.
+
+    Raises UnfinishedError when the run cannot make progress.
+    """
+    hub = build_hub(plan, books.log)
+    replicas = [build_replica(plan, index, predictors, hub.observation) for index in range(plan.replicas)]
+    group = Group(replicas, wirings(plan), hub.observation)
+    coordinator = Coordinator(hub, leaf_links(plan, predictors, [0] * plan.replicas), plan.run_end)
+    tap = _SeriesTap(observer, replicas, series)
+    try:
+        conduct(hub, coordinator, DirectExchange({0: group}), tap)
+    except ProtocolError as error:
+        raise UnfinishedError(str(error)) from error
+    end = plan.run_end if plan.run_end < NEVER else instant(hub.end_ns, Kind.RUN_END)
+    group.finish(end)
+    tap.drain()
+    hub.close()
+    books.close()
+    end_ns = end >> 7
+    traffic = coordinator.traffic
+    return RunOutcome(
+        HubResult(
+            books.totals.snapshot(),
+            books.digest.hexdigest(),
+            end_ns,
+            hub.arrived,
+            {name: getattr(traffic, name) for name in ("rounds", "windows", "sends", "messages")},
+        ),
+        [ReplicaResult(replica.log.counters(end_ns), replica.log.gaps()) for replica in replicas],
+        [(each.coverage.inside, each.coverage.extrapolated) for each in predictors],
+    )

@@ -1,0 +1,132 @@
+"""A plan: everything about a study that is decided before time starts; plain data, the same on every machine."""
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import Any
+
+from cluster_sim.config.fleet import Pool
+from cluster_sim.config.study import Study
+from cluster_sim.engine.group import Wiring
+from cluster_sim.engine.instant import NEVER, Instant, Kind, instant
+from cluster_sim.engine.observation import Observation
+from cluster_sim.hardware.build import build_predictor
+from cluster_sim.hardware.device import Device, load_device
+from cluster_sim.hardware.memory_plan import MemoryPlan, plan_memory
+from cluster_sim.hardware.model import Model, load_model
+from cluster_sim.hardware.predictor import Predictor
+from cluster_sim.metrics.facts import PoolFacts, RunFacts
+from cluster_sim.serving.engine_defaults import resolve_engine, scheduler_limits
+from cluster_sim.serving.schedulers import SchedulerLimits
+
+NS_PER_S = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPlan:
+    """One pool with everything resolved."""
+
+    pool: Pool
+    """The pool's settings, the engine's defaults filled in."""
+    first_replica: int
+    model: Model
+    device: Device
+    memory: MemoryPlan | None
+    """None where the study fixes the number of KV blocks."""
+    limits: SchedulerLimits
+
+    def predictor(self, study: Study) -> Predictor:
+        """Build the pool's predictor; one serves every replica of the pool in a process."""
+        pool = self.pool
+        return build_predictor(
+            study.predictor, self.model, self.device, pool.tensor_parallel, pool.pipeline_parallel, pool.engine
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A study resolved: pools, links, end."""
+
+    study: Study
+    pools: tuple[PoolPlan, ...]
+
+    @property
+    def replicas(self) -> int:
+        """Replicas of all pools; numbered consecutively in the order of the pools."""
+        return sum(each.pool.replicas for each in self.pools)
+
+    def pool_index(self, replica: int) -> int:
+        """Return the position of a replica's pool."""
+        return bisect_right([each.first_replica for each in self.pools], replica) - 1
+
+    @property
+    def wiring(self) -> Wiring:
+        """The link latencies, the same for every replica."""
+        network = self.study.fleet.network
+        return Wiring(network.forward_ns, network.return_ns)
+
+    @property
+    def run_end(self) -> Instant:
+        """Where the run ends: nothing at or above it happens; NEVER when every request is served to its end."""
+        end_s = self.study.run.end_s
+        return NEVER if end_s is None else instant(round(end_s * NS_PER_S), Kind.RUN_END)
+
+    def facts(self, predictors: list[Predictor]) -> RunFacts:
+        """Return what summaries and metrics must know, ``predictors`` by pool."""
+        return RunFacts(
+            name=self.study.name,
+            seed=self.study.seed,
+            pools=tuple(
+                PoolFacts(
+                    name=each.pool.name,
+                    model=each.model.name,
+                    device=each.device.name,
+                    replicas=each.pool.replicas,
+                    gpus_per_replica=each.pool.tensor_parallel * each.pool.pipeline_parallel,
+                    price_usd_per_gpu_hour=each.device.price_usd_per_hour,
+                    predictor_label=predictor.label,
+                    kv_blocks=each.limits.kv_blocks,
+                    block_size_tokens=each.limits.block_size,
+                    max_num_seqs=each.limits.max_num_seqs,
+                    stages=each.pool.pipeline_parallel,
+                )
+                for each, predictor in zip(self.pools, predictors, strict=True)
+            ),
+            slo=self.study.slo,
+            forward_link_ns=self.wiring.forward_ns,
+            return_link_ns=self.wiring.return_ns,
+        )
+
+
+def make_plan(study: Study) -> Plan:
+    """Resolve a study; raises InputError where a model does not fit, settings contradict each other, or a cycle of
+    channels has no delay."""
+    pools: list[PoolPlan] = []
+    first = 0
+    for pool in study.fleet.pools:
+        device, model = load_device(pool.device), load_model(pool.model)
+        engine = resolve_engine(pool.engine, device)
+        memory = None
+        if engine.num_kv_blocks is None:
+            memory = plan_memory(model, device, pool.tensor_parallel, pool.pipeline_parallel, engine)
+        limits = scheduler_limits(
+            engine,
+            model,
+            memory.kv_blocks if memory else 0,
+            pool.pipeline_parallel,
+            macro_steps=study.run.macro_steps,
+        )
+        resolved = pool.model_copy(update={"engine": engine})
+        pools.append(PoolPlan(resolved, first, model, device, memory, limits))
+        first += pool.replicas
+    return Plan(study, tuple(pools))
+
+
+def telemetry_settings(observation: Observation) -> dict[str, Any]:
+    """Return the replica settings that an observation asks for."""
+    if not observation.telemetry:
+        return {}
+    return {
+        "sample_period_ns": observation.period_ns,
+        "sample_latency_ns": observation.latency_ns,
+        "is_probed": observation.is_instantaneous,
+    }
