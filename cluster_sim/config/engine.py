@@ -10,7 +10,9 @@ from cluster_sim.config.base import ConfigModel
 class Engine(ConfigModel):
     """The serving engine of every replica of a pool.  Null means: as the engine's version and the device pin it."""
 
-    kind: Literal["vllm_v1"] = Field("vllm_v1", description="Scheduler that is simulated.")
+    kind: Literal["vllm_v1", "vllm_v0", "sarathi", "orca", "faster_transformer", "lightllm"] = Field(
+        "vllm_v1", description="Scheduler that is simulated."
+    )
     version: str = Field(
         "0.15", pattern=r"^\d+(\.\d+)+$", description="Engine version; it pins the defaults that changed over time."
     )
@@ -47,4 +49,12 @@ class Engine(ConfigModel):
     )
     kv_cache_dtype: Literal["auto", "bf16", "fp8"] = Field(
         "auto", description="Type of the KV cache's entries; auto is the model's."
+    )
+    max_waiting_iters: int = Field(
+        10, ge=0, description="Decode steps between two tries to start new prompts (lightllm)."
+    )
+    vidur_compat: bool = Field(
+        False,
+        description="Whether Vidur's known faults are reproduced: a restart in the middle of a prompt, memory that "
+        "faster_transformer never frees, a queue that stalls after an eviction. For comparisons with Vidur.",
     )

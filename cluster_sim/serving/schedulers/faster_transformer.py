@@ -1,0 +1,81 @@
+"""FasterTransformer: static batches that run until their last sequence has finished."""
+
+from collections import deque
+
+from cluster_sim.config.engine import Engine
+from cluster_sim.serving.batch import Batch
+from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
+from cluster_sim.serving.schedulers.serial import SerialScheduler
+from cluster_sim.serving.sequence import Sequence
+
+
+class FasterTransformer(SerialScheduler):
+    """Up to ``max_num_seqs`` sequences start together; who finishes early leaves the compute but keeps its memory.
+
+    Vidur frees only the sequences that are left when a static batch ends, so early finishers leak; ``vidur_compat``
+    reproduces that.
+    """
+
+    def __init__(self, engine: Engine, limits: SchedulerLimits) -> None:
+        super().__init__(engine, limits)
+        self._reserved_blocks = max(1, limits.max_model_len // limits.block_size)
+        self._ready: deque[list[Sequence]] = deque()
+        """Static batches between two steps: all their sequences, finished ones included."""
+        self._flying: dict[int, list[Sequence]] = {}
+        """Static batches by the number of the engine step they are in."""
+
+    def choose(self, batch: Batch, now_ns: int) -> None:
+        """Fill the batch; see the class."""
+        if self._ready:
+            group = self._ready.popleft()
+            for sequence in group:
+                if sequence.generated < sequence.output_tokens:
+                    self.decode(batch, sequence)
+        else:
+            group = []
+            while self.waiting and len(group) < self.limits.max_num_seqs:
+                if self.free_blocks < self._reserved_blocks:
+                    break
+                sequence = self.waiting[0]
+                self.admit(sequence, now_ns)
+                self.allocate(sequence, self._reserved_blocks)
+                self.prefill(batch, sequence, sequence.known_tokens)
+                group.append(sequence)
+        if group:
+            self._flying[batch.number] = group
+
+    def end(self, batch: Batch) -> None:
+        """Take the batch's sequences back in batch order."""
+        group = self._flying.pop(batch.number)
+        stepped = [*batch.members, *(sequence for sequence, _ in batch.prefilled)]
+        for sequence in stepped:
+            self.land(sequence)
+        if any(sequence.generated < sequence.output_tokens for sequence in group):
+            self._ready.append(group)
+            return
+        for sequence in stepped if self.engine.vidur_compat else group:
+            self.free(sequence)
+
+    def fewest_batches(self) -> int:
+        """Return the least number of tokens that any sequence still has to yield."""
+        lefts = [each.output_tokens - each.generated for group in self._ready for each in group]
+        return min((left for left in (*lefts, super().fewest_batches()) if left > 0), default=0)
+
+    def cancel(self, request_id: int) -> bool:
+        """Drop a sequence at once, or at the end of its batch."""
+        for group in self._ready:
+            for sequence in group:
+                if sequence.request_id == request_id and sequence.generated < sequence.output_tokens:
+                    sequence.output_tokens = sequence.generated
+                    if all(each.generated >= each.output_tokens for each in group):
+                        self._ready.remove(group)
+                        for each in group:
+                            self.free(each)
+                    return True
+        return super().cancel(request_id)
+
+
+@SCHEDULERS.register("faster_transformer")
+def build_faster_transformer(engine: Engine, limits: SchedulerLimits) -> Scheduler:
+    """Build the FasterTransformer scheduler."""
+    return FasterTransformer(engine, limits)

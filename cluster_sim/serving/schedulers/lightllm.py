@@ -1,0 +1,80 @@
+"""LightLLM: blocks of one token, and admission by the peak of memory that the batch will reach."""
+
+from cluster_sim.config.engine import Engine
+from cluster_sim.serving.batch import Batch
+from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
+from cluster_sim.serving.schedulers.serial import SerialScheduler
+from cluster_sim.serving.sequence import Sequence
+
+
+class LightLlm(SerialScheduler):
+    """Decodes everything; a prompt batch is tried when nothing runs and after every ``max_waiting_iters`` decodes.
+
+    The peak is exact because, like Vidur, the scheduler knows every output's length: with sequences sorted by what they
+    have left, longest first, the k-th finishes when the first k hold all they have plus k times what it has left.
+    """
+
+    def __init__(self, engine: Engine, limits: SchedulerLimits) -> None:
+        super().__init__(engine, limits)
+        self._decodes_since_prefill = 0
+
+    def choose(self, batch: Batch, now_ns: int) -> None:
+        """Fill the batch; see the class."""
+        if not self.running:
+            self._prefill(batch, now_ns)
+            if batch.prefilled:
+                self._decodes_since_prefill = 0
+            return
+        if self._decodes_since_prefill >= self.engine.max_waiting_iters:
+            self._decodes_since_prefill = 0
+            self._prefill(batch, now_ns)
+            if batch.prefilled:
+                return
+        self._decode(batch)
+        self._decodes_since_prefill += 1
+
+    def _prefill(self, batch: Batch, now_ns: int) -> None:
+        budget = self.limits.max_num_batched_tokens
+        holders = [self._use(sequence) for sequence in self.running]
+        while self.waiting:
+            sequence = self.waiting[0]
+            tokens = sequence.known_tokens
+            if tokens > budget or len(self.blocks_of) >= self.holder_limit or len(batch.prefilled) >= self.batch_limit:
+                return
+            holders.append(self._use(sequence))
+            if self._peak_tokens(holders) >= self.total_blocks:
+                return
+            self.admit(sequence, now_ns)
+            self.allocate(sequence, tokens)
+            budget -= tokens
+            self.prefill(batch, sequence, tokens)
+
+    @staticmethod
+    def _use(sequence: Sequence) -> tuple[int, int]:
+        """Return (tokens to come beyond the next one, tokens by then) of a sequence."""
+        if sequence.generated:
+            return sequence.output_tokens - sequence.generated - 1, sequence.known_tokens
+        return sequence.output_tokens - 2, sequence.prompt_tokens + 1
+
+    @staticmethod
+    def _peak_tokens(holders: list[tuple[int, int]]) -> int:
+        peak = held = 0
+        for count, (left, has) in enumerate(sorted(holders, key=lambda use: -use[0]), start=1):
+            held += has
+            peak = max(peak, left * count + held)
+        return peak
+
+    def _decode(self, batch: Batch) -> None:
+        sequences, self.running = self.running, []
+        while sequences:
+            sequence = sequences.pop(0)
+            self.running = sequences  # The victims are those not yet in the batch.
+            if self.make_room(batch, sequence):
+                self.allocate(sequence, 1)
+                self.decode(batch, sequence)
+
+
+@SCHEDULERS.register("lightllm")
+def build_lightllm(engine: Engine, limits: SchedulerLimits) -> Scheduler:
+    """Build the LightLLM scheduler."""
+    return LightLlm(engine, limits)

@@ -1,0 +1,75 @@
+"""Sarathi-Serve, as Vidur models it: chunked prefills ride on decode batches, within a budget of tokens."""
+
+from cluster_sim.config.engine import Engine
+from cluster_sim.serving.batch import Batch
+from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
+from cluster_sim.serving.schedulers.serial import SerialScheduler
+from cluster_sim.serving.sequence import Sequence
+
+
+class Sarathi(SerialScheduler):
+    """Decodes first, then half-done prompts, then new ones; the budget counts decodes but limits only chunks.
+
+    The blocks of a whole prompt are taken at admission, so later chunks cannot fail.
+    """
+
+    def choose(self, batch: Batch, now_ns: int) -> None:
+        """Fill the batch; see the class."""
+        prefilling = self._decode(batch)
+        budget = self.limits.max_num_batched_tokens - len(batch.members)
+        skipped: list[Sequence] = []
+        for sequence in prefilling:
+            chunk = min(sequence.known_tokens - sequence.computed, budget)
+            if chunk <= 0:
+                skipped.append(sequence)
+                continue
+            budget -= chunk
+            self.prefill(batch, sequence, chunk)
+        self.running = sorted(skipped + self.running, key=lambda each: each.request.arrival_ns)
+        self._admit(batch, budget, now_ns)
+
+    def _decode(self, batch: Batch) -> list[Sequence]:
+        """Add decodes up to the batch's limit and return the half-done prompts met on the way."""
+        prefilling: list[Sequence] = []
+        running = self.running
+        taken = 0
+        while taken < len(running) and len(batch.members) < self.batch_limit:
+            sequence = running[taken]
+            taken += 1
+            if not self.is_decoding(sequence):
+                prefilling.append(sequence)
+                continue
+            if self.free_blocks < 1:
+                self.running = running[taken:]
+                has_room = self.make_room(batch, sequence)
+                running = self.running
+                taken = 0
+                if not has_room:
+                    continue
+            self.grow(sequence)
+            self.decode(batch, sequence)
+        self.running = running[taken:]
+        return prefilling
+
+    def _admit(self, batch: Batch, budget: int, now_ns: int) -> None:
+        waiting = self.waiting
+        while waiting and budget > 0:
+            if len(self.blocks_of) >= self.holder_limit:
+                return
+            if len(batch.members) + len(batch.prefilled) >= self.batch_limit:
+                return
+            sequence = waiting[0]
+            blocks = self.blocks_for(sequence.known_tokens)
+            if self.free_blocks - blocks < self.watermark_blocks:
+                return
+            self.admit(sequence, now_ns)
+            self.allocate(sequence, blocks)
+            chunk = min(sequence.known_tokens, budget)
+            budget -= chunk
+            self.prefill(batch, sequence, chunk)
+
+
+@SCHEDULERS.register("sarathi")
+def build_sarathi(engine: Engine, limits: SchedulerLimits) -> Scheduler:
+    """Build the Sarathi scheduler."""
+    return Sarathi(engine, limits)

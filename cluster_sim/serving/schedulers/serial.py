@@ -1,0 +1,242 @@
+"""The common part of the schedulers that Vidur models: a sequence is in at most one unfinished batch.
+
+A sequence waits, or is in a formed batch, or stands in the running list between two batches.  It joins the running
+list only when its batch ends, so with several pipeline stages the first batch takes all decodes that are ready and
+later ones what is left.  Memory is counted by sequence, because some of these engines reserve more than they have
+computed.
+"""
+
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Iterable
+from typing import Final
+
+from cluster_sim.config.engine import Engine
+from cluster_sim.hardware.predictor import BatchShape
+from cluster_sim.serving.batch import Batch
+from cluster_sim.serving.schedulers.base import Scheduler, SchedulerLimits
+from cluster_sim.serving.sequence import Sequence
+
+_DECODING: Final = True
+"""``Sequence.state`` of a sequence whose prompt is computed."""
+
+
+class SerialScheduler(Scheduler):
+    """Keeps the queues, the blocks and the counters; subclasses only choose the next batch.
+
+    ``batch_limit`` is how many sequences a batch may hold and ``holder_limit`` how many may hold memory.
+    """
+
+    def __init__(self, engine: Engine, limits: SchedulerLimits) -> None:
+        self.engine = engine
+        self.limits = limits
+        self.block_size = limits.block_size
+        self.total_blocks = limits.kv_blocks
+        self.watermark_blocks = int(engine.watermark_ratio * limits.kv_blocks)
+        self.holder_limit = limits.max_num_seqs
+        self.batch_limit = max(1, limits.max_num_seqs // limits.pipeline_parallel)
+        self.waiting: deque[Sequence] = deque()
+        self.running: list[Sequence] = []
+        """Sequences between two batches."""
+        self.blocks_of: dict[int, int] = {}
+        """Blocks held, by request id."""
+        self.free_blocks = limits.kv_blocks
+        self._in_flight: dict[int, Sequence] = {}
+        self._cancelled: dict[int, None] = {}
+        """Requests to drop when their batch ends."""
+        self._batches = 0
+        self._preempted: list[Sequence] = []
+        self._must_form_again = False
+        self._fewest_waiting = 0
+
+    @abstractmethod
+    def choose(self, batch: Batch, now_ns: int) -> None:
+        """Fill an empty batch with ``decode`` and ``prefill``, or leave it empty."""
+
+    # ------------------------------------------------------------------------------------------------------- readings
+
+    @property
+    def running_count(self) -> int:
+        """Return how many sequences hold memory."""
+        return len(self.blocks_of)
+
+    @property
+    def waiting_count(self) -> int:
+        """Return how many sequences wait for memory."""
+        return len(self.waiting)
+
+    @property
+    def kv_used(self) -> int:  # type: ignore[override]
+        """Return the blocks that are held."""
+        return self.total_blocks - self.free_blocks
+
+    @property
+    def must_form_again(self) -> bool:
+        """Return whether the last formation only evicted."""
+        return self._must_form_again
+
+    def waiting_ids(self) -> Iterable[int]:
+        """Return the waiting requests in queue order."""
+        return [sequence.request_id for sequence in self.waiting]
+
+    def fewest_batches(self) -> int:
+        """Return the least number of tokens that any sequence still has to yield."""
+        lefts = [sequence.output_tokens - sequence.generated for sequence in self.running]
+        lefts += [sequence.output_tokens - sequence.generated for sequence in self._in_flight.values()]
+        if self.waiting:
+            if not self._fewest_waiting:
+                self._fewest_waiting = min(each.output_tokens - each.generated for each in self.waiting)
+            lefts.append(self._fewest_waiting)
+        return min((left for left in lefts if left), default=0)
+
+    # ------------------------------------------------------------------------------------------------------ life cycle
+
+    def enqueue(self, sequence: Sequence) -> None:
+        """Put a sequence at the end of the waiting queue."""
+        if not self.waiting or (self._fewest_waiting and sequence.output_tokens < self._fewest_waiting):
+            self._fewest_waiting = sequence.output_tokens
+        self.waiting.append(sequence)
+
+    def form(self, now_ns: int) -> Batch | None:
+        """Ask the policy for a batch."""
+        self._must_form_again = False
+        batch = Batch(BatchShape())
+        batch.number = self._batches
+        self.choose(batch, now_ns)
+        if not batch.members and not batch.prefilled:
+            self._must_form_again = bool(batch.preempted) and not self.engine.vidur_compat
+            return None
+        self._batches += 1
+        return batch
+
+    def place(self, batch: Batch) -> None:
+        """Note when the tokens of a batch come."""
+        end_ns = batch.end_ns
+        for sequence in batch.completed:
+            sequence.last_token_ns = end_ns
+        for sequence in batch.members:
+            sequence.last_token_ns = end_ns
+
+    def end(self, batch: Batch) -> None:
+        """Take the batch's sequences back in batch order."""
+        for sequence in batch.members:
+            self._return(sequence)
+        for sequence, _ in batch.prefilled:
+            self._return(sequence)
+
+    def _return(self, sequence: Sequence) -> None:
+        """Take a sequence back from its batch: into the running list, or out of the replica when it is done."""
+        self.land(sequence)
+        if sequence.generated >= sequence.output_tokens:
+            self.free(sequence)
+        else:
+            self.running.append(sequence)
+
+    def land(self, sequence: Sequence) -> None:
+        """Note that no batch holds a sequence any more; one cancelled meanwhile has nothing left to generate."""
+        del self._in_flight[sequence.request_id]
+        if self._cancelled.pop(sequence.request_id, True) is None:
+            sequence.output_tokens = sequence.generated
+
+    def cancel(self, request_id: int) -> bool:
+        """Drop a sequence at once, or at the end of its batch."""
+        for index, sequence in enumerate(self.waiting):
+            if sequence.request_id == request_id:
+                del self.waiting[index]
+                self._fewest_waiting = 0
+                return True
+        for index, sequence in enumerate(self.running):
+            if sequence.request_id == request_id:
+                del self.running[index]
+                self.free(sequence)
+                return True
+        flying = self._in_flight.get(request_id)
+        if flying is None or flying.generated >= flying.output_tokens:
+            return False
+        self._cancelled[request_id] = None
+        return True
+
+    # ---------------------------------------------------------------------------------------------------------- memory
+
+    def blocks_for(self, tokens: int) -> int:
+        """Return how many blocks hold ``tokens`` tokens."""
+        return -(-tokens // self.block_size)
+
+    def allocate(self, sequence: Sequence, blocks: int) -> None:
+        """Give a sequence more blocks; they must be free."""
+        self.free_blocks -= blocks
+        assert self.free_blocks >= 0
+        self.blocks_of[sequence.request_id] = self.blocks_of.get(sequence.request_id, 0) + blocks
+
+    def free(self, sequence: Sequence) -> None:
+        """Take back all blocks of a sequence."""
+        self.free_blocks += self.blocks_of.pop(sequence.request_id)
+
+    # ------------------------------------------------------------------------------------------------------- formation
+
+    def admit(self, sequence: Sequence, now_ns: int) -> None:
+        """Take the waiting queue's head out, about to be computed."""
+        head = self.waiting.popleft()
+        assert head is sequence
+        self._fewest_waiting = 0
+        if sequence.scheduled_ns < 0:
+            sequence.scheduled_ns = now_ns
+
+    def decode(self, batch: Batch, sequence: Sequence) -> None:
+        """Add one token of a sequence whose prompt is computed."""
+        batch.shape.decodes += 1
+        batch.shape.decode_kv_tokens += sequence.computed
+        batch.members.append(sequence)
+        batch.gap_starts_ns.append(sequence.last_token_ns)
+        self._in_flight[sequence.request_id] = sequence
+        sequence.computed += 1
+        sequence.generated += 1
+        if sequence.generated == sequence.output_tokens:
+            batch.finishing.append(sequence)
+
+    def prefill(self, batch: Batch, sequence: Sequence, chunk: int) -> None:
+        """Add a chunk of a prompt; the last one yields a token."""
+        batch.shape.prefills.append((chunk, sequence.computed))
+        batch.prefilled.append((sequence, chunk))
+        self._in_flight[sequence.request_id] = sequence
+        sequence.computed += chunk
+        if sequence.computed == sequence.known_tokens:
+            batch.shape.completed_prefills += 1
+            batch.completed.append(sequence)
+            sequence.state = _DECODING
+            sequence.generated += 1
+            if sequence.generated == sequence.output_tokens:
+                batch.finishing.append(sequence)
+
+    def is_decoding(self, sequence: Sequence) -> bool:
+        """Whether a sequence needs one token computed to yield its next."""
+        return sequence.state is _DECODING
+
+    def restart(self, batch: Batch, sequence: Sequence) -> None:
+        """Evict a running sequence: it loses its memory and goes to the front of the waiting queue, to recompute."""
+        self.free(sequence)
+        if self.engine.vidur_compat and not self.is_decoding(sequence):
+            # Vidur takes what is computed for the whole prompt and has the rest of it "generated" token by token.
+            total = sequence.prompt_tokens + sequence.output_tokens
+            sequence.prompt_tokens, sequence.output_tokens = sequence.computed, total - sequence.computed
+            sequence.generated = 0
+        sequence.state = None
+        sequence.computed = 0
+        sequence.preemptions += 1
+        batch.preempted.append(sequence)
+        self.waiting.appendleft(sequence)
+        self._fewest_waiting = 0
+
+    def make_room(self, batch: Batch, sequence: Sequence) -> bool:
+        """Evict from the running list's tail until a block is free; return False if ``sequence`` itself had to go."""
+        while self.free_blocks < 1:
+            if not self.running:
+                self.restart(batch, sequence)
+                return False
+            self.restart(batch, self.running.pop())
+        return True
+
+    def grow(self, sequence: Sequence) -> None:
+        """Give a decoding sequence a block if its next token needs one."""
+        if sequence.computed + 1 > self.blocks_of[sequence.request_id] * self.block_size:
+            self.allocate(sequence, 1)
