@@ -89,9 +89,12 @@ def tuple_schema(code: int, payload_type: type, kinds: str = "") -> PayloadSchem
 
 
 class Codec:
-    """The payload types that one study's messages may have, and the type of its leaves' counters."""
+    """The payload types that one study's messages may have, and how its leaves' counters are read back.
 
-    def __init__(self, schemas: Iterable[PayloadSchema], counters_type: type | None = None) -> None:
+    ``read_counters`` turns the plain lists that msgpack returns for one leaf into what the leaf gave.
+    """
+
+    def __init__(self, schemas: Iterable[PayloadSchema], read_counters: Callable[[Any], Any] | None = None) -> None:
         self._by_type: dict[type, PayloadSchema] = {}
         self._by_code: dict[int, PayloadSchema] = {}
         for schema in schemas:
@@ -99,7 +102,7 @@ class Codec:
                 raise ValueError(f"two payload types have the code {schema.code}")
             self._by_type[schema.payload_type] = schema
             self._by_code[schema.code] = schema
-        self._counters_type = counters_type
+        self._read_counters = read_counters
 
     # ------------------------------------------------------------------------------------------------------- messages
 
@@ -179,10 +182,10 @@ class Codec:
         """Return counters by leaf source as plain data; None stays None."""
         if counters is None:
             return None
-        return [list(counters), [list(each) if isinstance(each, tuple) else each for each in counters.values()]]
+        return [list(counters), list(counters.values())]
 
     def unpack_counters(self, data: object) -> dict[int, Any] | None:
-        """Return the counters of ``pack_counters``, with the study's own type around each."""
+        """Return the counters of ``pack_counters``, as the study's own types."""
         if data is None:
             return None
         if not isinstance(data, list) or len(data) != 2 or not all(isinstance(each, list) for each in data):
@@ -190,12 +193,11 @@ class Codec:
         sources, values = data
         if len(sources) != len(values) or not all(type(source) is int for source in sources):
             raise FrameError(f"counters of {len(values)} leaves for {len(sources)} sources")
-        if self._counters_type is None:
-            return dict(zip(sources, values, strict=True))
+        read = self._read_counters
         try:
-            return {source: self._counters_type(*each) for source, each in zip(sources, values, strict=True)}
-        except TypeError as error:
-            raise FrameError(f"counters do not fit {self._counters_type.__name__}: {error}") from error
+            return dict(zip(sources, values if read is None else map(read, values), strict=True))
+        except (TypeError, ValueError) as error:
+            raise FrameError(f"counters cannot be read: {error}") from error
 
 
 def field_getter(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:

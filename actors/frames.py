@@ -95,7 +95,7 @@ def _checked_parts(frame: bytes) -> tuple[bytes, bytes]:
 def _unpacked(data: bytes, what: str) -> Any:
     try:
         return msgpack.unpackb(data, strict_map_key=False)
-    except Exception as error:  # noqa: BLE001 - msgpack raises several unrelated types for bytes it cannot read
+    except Exception as error:
         raise FrameError(f"the {what} is not msgpack: {error}") from error
 
 
@@ -121,7 +121,14 @@ def pack_reply(codec: Codec, reply: Reply) -> list[Any]:
     """Return the body of a reply's frame."""
     promises = [pack_column(INT, column) for column in zip(*reply.promises, strict=True)]
     messages = codec.pack(reply.messages)
-    return [reply.number, reply.next_touch, len(reply.promises), promises, messages, codec.pack_counters(reply.counters)]
+    return [
+        reply.number,
+        reply.next_touch,
+        len(reply.promises),
+        promises,
+        messages,
+        codec.pack_counters(reply.counters),
+    ]
 
 
 def unpack_reply(codec: Codec, body: object) -> Reply:
@@ -152,27 +159,29 @@ def _fields(body: object, what: str, types: tuple[Any, ...]) -> list[Any]:
 
 
 class StageRows(NamedTuple):
-    """Batches on their way through a chain of stages, as columns of equal length.
-
-    ``tails`` holds three columns per stage that is still to come: step time, link to the next one, and the end that the
-    replica's own recurrence found (all in ns), in order of the stages.
-    """
+    """Batches on their way through a chain of stages, as columns of equal length, in ns."""
 
     replicas: list[int]
+    """Source of the replica that formed the batch."""
     iterations: list[int]
+    """The replica's batches, counted from 0."""
     arrivals_ns: list[int]
+    """When the batch reaches the receiver of this frame; in ``batch_done``, when the last stage ended."""
+    ends_ns: list[int]
+    """When the last stage ends by the replica's own recurrence."""
     tails: list[list[int]]
+    """Two columns per stage to come, in order: its step, and the link from it to the next."""
 
 
 def pack_rows(rows: StageRows) -> list[Any]:
     """Return the body of a ``batch`` or ``batch_done`` frame."""
-    return [len(rows.replicas), [pack_column(INT, column) for column in (*rows[:3], *rows.tails)]]
+    return [len(rows.replicas), [pack_column(INT, column) for column in (*rows[:4], *rows.tails)]]
 
 
 def unpack_rows(body: object, stages: int) -> StageRows:
     """Return the rows of a frame's body for a receiver with ``stages`` stages to come, itself included."""
     count, columns = _fields(body, "batch", (int, list))
-    if len(columns) != 3 + 3 * stages:
-        raise FrameError(f"a batch frame has {len(columns)} columns, not {3 + 3 * stages}")
+    if len(columns) != 4 + 2 * stages:
+        raise FrameError(f"a batch frame has {len(columns)} columns, not {4 + 2 * stages}")
     read = [unpack_column(f"batch column {at}", INT, count, data) for at, data in enumerate(columns)]
-    return StageRows(read[0], read[1], read[2], read[3:])
+    return StageRows(read[0], read[1], read[2], read[3], read[4:])

@@ -103,11 +103,15 @@ OUTCOME: Final = PayloadSchema(
     join=_join_outcomes,
 )
 
-SAMPLE: Final = tuple_schema(
-    17, Sample, "".join(REAL if name == "kv_used_ratio" else INT for name in Sample._fields)
-)
+SAMPLE: Final = tuple_schema(17, Sample, "".join(REAL if name == "kv_used_ratio" else INT for name in Sample._fields))
+
+
+def _read_counters(values: Any) -> Any:
+    """Return a replica's counters: running, waiting, share of KV blocks in use, and its log's cumulative figures."""
+    running, waiting, kv_used_ratio, log = values
+    return running, waiting, kv_used_ratio, ReplicaCounters(*log)
 
 
 def serving_codec() -> Codec:
     """Return the codec of every serving study: the registry of payloads between the router and its replicas."""
-    return Codec((DISPATCH, CANCEL, OUTCOME, SAMPLE), ReplicaCounters)
+    return Codec((DISPATCH, CANCEL, OUTCOME, SAMPLE), _read_counters)

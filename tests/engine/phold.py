@@ -1,0 +1,292 @@
+"""PHOLD on a star, the classic benchmark of parallel simulation, as a test model of the engine.
+
+A fixed population of balls jumps from leaf to leaf through the hub.  A leaf is one server whose pace depends on how
+many balls wait (so an arrival can make an end *earlier*: the two promises differ); the hub forwards each ball after a
+keyed delay, to a keyed-random leaf or to the less loaded of two by telemetry.  Every process chains a digest over what it
+handles, in its order, so that any reordering changes it.
+"""
+
+import heapq
+import pickle
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from actors.columns import Codec, tuple_schema
+from cluster_sim.engine.coordinator import LeafLink
+from cluster_sim.engine.floor import FloorModel
+from cluster_sim.engine.group import Wiring
+from cluster_sim.engine.hub import Send
+from cluster_sim.engine.instant import NEVER, Instant, Kind, instant, kind_of, time_of
+from cluster_sim.engine.observation import Observation
+from cluster_sim.engine.process import Message, Promise
+
+MASK = (1 << 64) - 1
+
+
+def mix(*values: int) -> int:
+    """Return 64 bits that depend on all values and their order (splitmix64 steps)."""
+    state = 0x9E3779B97F4A7C15
+    for value in values:
+        state = (state ^ value) * 0xBF58476D1CE4E5B9 & MASK
+        state = (state ^ state >> 27) * 0x94D049BB133111EB & MASK
+        state ^= state >> 31
+    return state
+
+
+class Ball(NamedTuple):
+    """A ball on its ``hop``-th jump."""
+
+    ball: int
+    hop: int
+
+
+class Load(NamedTuple):
+    """Telemetry: how many balls a leaf held at a sampling time."""
+
+    leaf: int
+    sample_ns: int
+    held: int
+
+
+@dataclass(frozen=True)
+class Phold:
+    """One PHOLD study, plain data."""
+
+    seed: int = 1
+    leaves: int = 4
+    balls: int = 8
+    floor_ns: int = 3
+    spread_ns: int = 20
+    """Service is the floor plus up to this, shared by those who wait."""
+    delay_ns: int = 0
+    """The hub holds a ball up to this long."""
+    forward_ns: int = 1
+    return_ns: int = 1
+    end_ns: int = 400
+    is_sampled: bool = False
+    period_ns: int = 0
+    latency_ns: int = 0
+
+    @property
+    def observation(self) -> Observation:
+        """The hub reacts to every response, and may read telemetry."""
+        return Observation(True, True, self.is_sampled, self.period_ns, self.latency_ns)
+
+    @property
+    def run_end(self) -> Instant:
+        """The fixed end: balls never stop by themselves."""
+        return instant(self.end_ns, Kind.RUN_END)
+
+    @property
+    def wiring(self) -> Wiring:
+        """All links are alike."""
+        return Wiring(self.forward_ns, self.return_ns)
+
+    def links(self, groups: list[list[int]]) -> list[LeafLink]:
+        """Return the hub's view of the leaves (indices from 0) placed in groups."""
+        floors = FloorModel(self.floor_ns, self.floor_ns, is_overlapped=False)
+        return [
+            LeafLink(index + 1, group, self.wiring, floors) for group, members in enumerate(groups) for index in members
+        ]
+
+
+class PholdLeaf:
+    """A server whose queue speeds it up."""
+
+    def __init__(self, study: Phold, index: int) -> None:
+        self.source = index + 1
+        self.study = study
+        self.digest = 0
+        self.handled = 0
+        self._horizon = 0
+        self._inbox: list[Message] = []
+        self._queue: deque[Message] = deque()
+        self._free_ns = 0
+        self._ends: list[int] = []
+        self._sample_ns = 0
+        self._held = 0
+        self._reported = 0
+
+    def receive(self, message: Message) -> None:
+        """Accept a ball."""
+        assert message.at >= self._horizon, f"{message} came below leaf {self.source}'s horizon {self._horizon}"
+        heapq.heappush(self._inbox, message)
+
+    def advance(self, horizon: Instant) -> list[Message]:
+        """Queue deliveries and start services strictly below the horizon."""
+        assert horizon >= self._horizon, "horizons only grow"
+        out: list[Message] = []
+        while (at := self.next_event()) < horizon:
+            self._look(at, out)
+            if kind_of(at) == Kind.BATCH_END:
+                self._held -= 1
+                heapq.heappop(self._ends)
+            elif kind_of(at) == Kind.DELIVERY:
+                message = heapq.heappop(self._inbox)
+                self._held += 1
+                self.digest = mix(self.digest, message.at, message.sequence)
+                self._queue.append(message)
+            else:
+                out.append(self._serve(time_of(at)))
+        self._look(horizon, out)
+        self._horizon = horizon
+        if self.study.observation.is_instantaneous and self._held != self._reported:
+            self._reported = self._held
+            now = time_of(horizon)
+            out.append(Message(instant(now, Kind.SAMPLE), self.source, now, Load(self.source, now, self._held)))
+        return out
+
+    def _start_ns(self) -> int:
+        return max(time_of(self._queue[0].at), self._free_ns)
+
+    def next_event(self) -> Instant:
+        """Return the next thing that happens here."""
+        at = self._inbox[0].at if self._inbox else NEVER
+        if self._ends:
+            at = min(at, instant(self._ends[0], Kind.BATCH_END))
+        if self._queue:
+            at = min(at, instant(self._start_ns(), Kind.REPLICA_SCHEDULE))
+        return at
+
+    def _service_ns(self, message: Message, waiting: int) -> int:
+        draw = mix(self.study.seed, 1, message.payload.ball, message.payload.hop) % (self.study.spread_ns + 1)
+        return self.study.floor_ns + draw // waiting
+
+    def _serve(self, now: int) -> Message:
+        message = self._queue[0]
+        end = now + self._service_ns(message, len(self._queue))
+        self._queue.popleft()
+        self._free_ns = end
+        heapq.heappush(self._ends, end)
+        self.handled += 1
+        self.digest = mix(self.digest, end, message.payload.ball, message.payload.hop)
+        at = instant(end + self.study.return_ns, Kind.RESPONSE)
+        return Message(at, self.source, message.payload.ball, message.payload)
+
+    def _look(self, limit: Instant, out: list[Message]) -> None:
+        """Report the samples below ``limit`` that differ from the last one."""
+        period = self.study.period_ns
+        if not period or not self.study.is_sampled:
+            return
+        while instant(self._sample_ns, Kind.SAMPLE) < limit:
+            if self._held != self._reported:
+                self._reported = self._held
+                at = instant(self._sample_ns + self.study.latency_ns, Kind.NOTICE)
+                load = Load(self.source, self._sample_ns, self._held)
+                out.append(Message(at, self.source, self._sample_ns, load))
+            self._sample_ns += period
+
+    def promise(self) -> Promise:
+        """C knows who waits when the next service starts; U knows only the floor."""
+        pending = sorted(self._inbox)
+        heads = [*self._queue, *pending]
+        if not heads:
+            return Promise(NEVER, NEVER)
+        start = max(time_of(heads[0].at), self._free_ns, time_of(self._horizon) if self._queue else 0)
+        waiting = sum(time_of(each.at) <= start for each in heads)
+        back = Kind.RESPONSE
+        return Promise(
+            instant(start + self._service_ns(heads[0], waiting), back), instant(start + self.study.floor_ns, back)
+        )
+
+    def next_report(self) -> Instant:
+        """Return the next thing that happens here, or the horizon where telemetry does not show all that did."""
+        is_told = not self.study.is_sampled or self._held == self._reported
+        return self.next_event() if is_told else self._horizon
+
+    def finish(self, end: Instant) -> None:
+        """Handle what is left below the end; none of it reaches the hub in time."""
+        late = [each.at for each in self.advance(end) if kind_of(each.at) == Kind.RESPONSE]
+        assert all(at >= end for at in late), f"leaf {self.source} kept back a message below the end"
+
+    def counters(self) -> Any:
+        """Return how much was handled."""
+        return [self.handled, self._held]
+
+    def snapshot(self) -> bytes:
+        """Return the whole state."""
+        return pickle.dumps(self.__dict__)
+
+    def restore(self, state: bytes) -> None:
+        """Take back a state."""
+        self.__dict__.update(pickle.loads(state))
+
+
+class PholdHub:
+    """Forwards balls."""
+
+    def __init__(self, study: Phold) -> None:
+        self.study = study
+        self.observation = study.observation
+        self.digest = 0
+        self.handled = 0
+        self._clock = 0
+        self._events: list[Message] = []
+        self._loads: list[list[Load]] = [[] for _ in range(study.leaves + 1)]
+        for ball in range(study.balls):
+            at = instant(mix(study.seed, 2, ball) % 30, Kind.GLOBAL_SCHEDULE)
+            heapq.heappush(self._events, Message(at, 0, ball, Ball(ball, 0)))
+
+    def next_at(self) -> Instant:
+        """Return the next event."""
+        return self._events[0].at if self._events else NEVER
+
+    def next_send_at(self) -> Instant:
+        """Return the next event: a response may be forwarded at once."""
+        return self.next_at()
+
+    def handle(self) -> list[Send]:
+        """Handle a response or forward a ball."""
+        message = heapq.heappop(self._events)
+        assert message.at >= self._clock, "the hub went back"
+        self._clock = message.at
+        ball, hop = message.payload
+        self.handled += 1
+        self.digest = mix(self.digest, message.at, message.source, ball, hop)
+        now = time_of(message.at)
+        if kind_of(message.at) == Kind.RESPONSE:
+            delay = mix(self.study.seed, 3, ball, hop) % (self.study.delay_ns + 1)
+            forward = Message(instant(now + delay, Kind.GLOBAL_SCHEDULE), 0, ball, Ball(ball, hop + 1))
+            heapq.heappush(self._events, forward)
+            return []
+        leaf = self._choose(now, ball, hop)
+        self.digest = mix(self.digest, leaf)
+        delivery = Message(instant(now + self.study.forward_ns, Kind.DELIVERY), 0, ball, Ball(ball, hop))
+        return [Send(leaf, delivery, 1)]
+
+    def _choose(self, now: int, ball: int, hop: int) -> int:
+        draw = mix(self.study.seed, 4, ball, hop)
+        first = draw % self.study.leaves + 1
+        if not self.study.is_sampled:
+            return first
+        second = (draw >> 32) % self.study.leaves + 1
+        newest = self.observation.newest_sample_ns(now)
+        held = [self._held(each, newest) for each in (first, second)]
+        self.digest = mix(self.digest, *held)
+        return first if held[0] <= held[1] else second
+
+    def _held(self, leaf: int, newest_ns: int) -> int:
+        seen = [load for load in self._loads[leaf] if load.sample_ns <= newest_ns]
+        return seen[-1].held if seen else 0
+
+    def absorb(self, messages: list[Message]) -> None:
+        """Note telemetry; keep responses as events."""
+        for message in messages:
+            if isinstance(message.payload, Load):
+                self._loads[message.source].append(message.payload)
+            else:
+                heapq.heappush(self._events, message)
+
+    def settle(self) -> None:
+        """Nothing waits."""
+
+
+def phold_codec() -> Codec:
+    """Return the wire format of balls and loads."""
+    return Codec((tuple_schema(1, Ball), tuple_schema(2, Load)))
+
+
+def phold_digest(hub: PholdHub, leaves: list[PholdLeaf]) -> tuple[int, ...]:
+    """Return what must be equal for every executor and placement."""
+    return (hub.digest, hub.handled, *(each.digest for each in sorted(leaves, key=lambda each: each.source)))

@@ -1,0 +1,65 @@
+"""PHOLD under every executor: the protocol changes nothing, whatever the placement and the delays."""
+
+import random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.engine.phold import Phold, PholdHub, PholdLeaf, phold_codec, phold_digest
+from tests.engine.random_exchange import RandomExchange, run_in_groups, run_sequentially, split
+
+
+def fresh(study: Phold) -> tuple[PholdHub, list[PholdLeaf]]:
+    return PholdHub(study), [PholdLeaf(study, index) for index in range(study.leaves)]
+
+
+def sequential(study: Phold) -> tuple[int, ...]:
+    hub, leaves = fresh(study)
+    run_sequentially(hub, leaves, study.run_end)
+    return phold_digest(hub, leaves)
+
+
+@st.composite
+def studies(draw: st.DrawFn) -> Phold:
+    forward, back = draw(st.integers(0, 7)), draw(st.integers(0, 7))
+    floor = draw(st.integers(1, 7))  # A service takes time: its end may not precede the delivery at its own instant.
+    is_sampled = draw(st.booleans())
+    period = draw(st.sampled_from((0, 1, 5, 16)))
+    return Phold(
+        seed=draw(st.integers(0, 1 << 30)),
+        leaves=draw(st.integers(1, 5)),
+        balls=draw(st.integers(1, 8)),
+        floor_ns=floor,
+        spread_ns=draw(st.integers(0, 12)),
+        delay_ns=draw(st.integers(0, 5)),
+        forward_ns=forward,
+        return_ns=back,
+        end_ns=draw(st.integers(20, 120)),
+        is_sampled=is_sampled,
+        period_ns=period if is_sampled else 0,
+        latency_ns=draw(st.integers(0, 6)) if is_sampled and period else 0,
+    )
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(study=studies(), groups=st.integers(1, 5), delays=st.integers(0, 1 << 30))
+def test_random_delays_change_nothing(study: Phold, groups: int, delays: int) -> None:
+    """Any placement under random delays handles the same events in the same order as one sequential program."""
+    hub, leaves = fresh(study)
+    choose = random.Random(delays).randrange
+    placed = study.links(split(study.leaves, groups))
+    run_in_groups(hub, leaves, placed, study.run_end, lambda each: RandomExchange(each, phold_codec(), choose))
+    assert phold_digest(hub, leaves) == sequential(study)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 7])
+@pytest.mark.parametrize("period_ns", [0, 25])
+def test_inline_equals_sequential(groups: int, period_ns: int) -> None:
+    """Direct calls of one group and of several give the sequential program's digests, with telemetry and without."""
+    study = Phold(leaves=7, balls=12, is_sampled=period_ns > 0, period_ns=period_ns, latency_ns=2 if period_ns else 0)
+    hub, leaves = fresh(study)
+    coordinator = run_in_groups(hub, leaves, study.links(split(study.leaves, groups)), study.run_end)
+    assert phold_digest(hub, leaves) == sequential(study)
+    assert hub.handled > 100
+    assert coordinator.traffic.messages > 50
