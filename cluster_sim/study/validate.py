@@ -1,0 +1,121 @@
+"""What ``validate`` prints: the study with every value resolved, the memory plan, and how far the actors can run ahead.
+
+The report is YAML with comments, so it is itself a study file.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from cluster_sim.config.canonical import config_hash, resolved_yaml
+from cluster_sim.config.errors import InputError
+from cluster_sim.config.study import Study
+from cluster_sim.engine.observation import Observation
+from cluster_sim.hardware.device import device_names, load_device
+from cluster_sim.hardware.model import load_model, model_names
+from cluster_sim.serving.replica import floor_model
+from cluster_sim.study.books import HubBooks
+from cluster_sim.study.build import build_hub, build_predictors
+from cluster_sim.study.plan import Plan, PoolPlan, make_plan
+from cluster_sim.workload.build import build_source, total_requests
+
+GIB: Final = 1 << 30
+NS_PER_MS: Final = 1_000_000
+
+
+def validation_report(study: Study) -> str:
+    """Return the report; raise ``InputError`` where a model does not fit, a file cannot be read, or settings conflict.
+
+    A trace is read to its end, so every row of it is checked.
+    """
+    plan = make_plan(study)
+    pools = tuple(each.pool for each in plan.pools)
+    resolved = study.model_copy(update={"fleet": study.fleet.model_copy(update={"pools": pools})})
+    lines = [
+        f"# {study.name} is valid; configuration hash {config_hash(study)}.  Every value, pinned defaults filled in:",
+        resolved_yaml(resolved).rstrip("\n"),
+        "",
+        "# Workload:",
+        *(f"#   {line}" for line in _workload(study)),
+        "# Memory plan of one GPU, and KV cache of one replica:",
+        *(f"#   {line}" for each in plan.pools for line in _memory(each)),
+        "# Lookahead:",
+        *(f"#   {line}" for line in _lookahead(plan)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def check_library() -> str:
+    """Load every device and model of the library; return how many, or raise ``InputError`` that lists the faulty."""
+    problems = []
+    for names, load in ((device_names(), load_device), (model_names(), load_model)):
+        for name in names:
+            try:
+                load(name)
+            except InputError as error:
+                problems.append(str(error))
+    if problems:
+        raise InputError("\n".join(problems))
+    return f"# Library: {len(device_names())} devices and {len(model_names())} models are valid.\n"
+
+
+def _workload(study: Study) -> Iterator[str]:
+    notices: list[str] = []
+    source = build_source(study.workload, study.seed, notices)
+    total = total_requests(study.workload)
+    kind = "react to how earlier ones end" if hasattr(source, "on_end") else "arrive whatever happens"
+    yield f"{study.workload.kind}: {'requests' if total is None else f'at most {total} requests'} that {kind}"
+    yield from notices
+
+
+def _memory(each: PoolPlan) -> Iterator[str]:
+    pool, memory = each.pool, each.memory
+    gpus = pool.tensor_parallel * pool.pipeline_parallel
+    yield f"{pool.name}: {pool.replicas} replicas of {each.model.name} on {gpus} x {each.device.name} each"
+    if memory is None:
+        yield f"  {pool.engine.num_kv_blocks} KV blocks, fixed by engine.num_kv_blocks"
+        return
+    yield (
+        f"  memory {memory.memory_bytes / GIB:.2f} GiB, usable {memory.usable_bytes / GIB:.2f}: "
+        f"weights {memory.weights_bytes / GIB:.2f}, activations {memory.activation_bytes / GIB:.2f}, "
+        f"runtime {memory.runtime_bytes / GIB:.2f}"
+    )
+    yield (
+        f"  {memory.kv_blocks} KV blocks of {memory.block_size} tokens: {memory.kv_tokens} tokens, "
+        f"{memory.kv_tokens / each.limits.max_model_len:.1f} requests of {each.limits.max_model_len}"
+    )
+
+
+def _lookahead(plan: Plan) -> Iterator[str]:
+    """Yield what bounds how far the router and the replicas may run ahead of each other."""
+    predictors = build_predictors(plan)
+    wiring = plan.wiring
+    yield f"links: {_ms(wiring.forward_ns)} to a replica, {_ms(wiring.return_ns)} back"
+    for each, predictor in zip(plan.pools, predictors, strict=True):
+        floors = floor_model(predictor, each.limits)
+        cycle_ns = wiring.forward_ns + floors.traversal_ns + wiring.return_ns
+        yield (
+            f"{each.pool.name} ({predictor.label}): a step takes at least {_ms(floors.step_ns)}, a batch at least "
+            f"{_ms(floors.traversal_ns)}; router - replica - router at least {_ms(cycle_ns)}"
+        )
+    max_model_tokens = max(each.limits.max_model_len for each in plan.pools)
+    hub = build_hub(plan, HubBooks(plan.facts(predictors), max_model_tokens, None).log)
+    yield f"the router observes {_observed(hub.observation)}"
+
+
+def _observed(observation: Observation) -> str:
+    if observation.is_instantaneous:
+        return "the replicas' state at every decision (telemetry period 0): exact, and slowest to simulate"
+    parts = []
+    if observation.telemetry:
+        parts.append(
+            f"telemetry every {_ms(observation.period_ns)}, {_ms(observation.latency_ns)} old: windows of one period"
+        )
+    if observation.responses:
+        parts.append("responses: it waits for the earliest that may come before each decision")
+    if observation.reacts:
+        parts.append("ends that cause new requests: replicas wait for the next one as well")
+    return " and ".join(parts) or "nothing: it runs ahead to the end of the workload, bounded by memory"
+
+
+def _ms(time_ns: int) -> str:
+    return f"{time_ns / NS_PER_MS:.3f} ms"

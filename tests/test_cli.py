@@ -1,0 +1,183 @@
+"""The command line: what each command says, and the exit codes."""
+
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cluster_sim
+from cluster_sim.cli import main
+from cluster_sim.config.document import Document
+from cluster_sim.config.errors import InputError, UnfinishedError
+from cluster_sim.config.load import load_study
+from cluster_sim.study.options import RunOptions
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs ``cluster-sim`` with arguments in this process; returns exit code, output and errors."""
+
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["cluster-sim", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        printed = capsys.readouterr()
+        return int(stop.value.code or 0), printed.out, printed.err
+
+    return call
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, RunOptions]]:
+    """Replaces the run itself; the list receives what it was asked to run."""
+    asked: list[tuple[Any, RunOptions]] = []
+    module = types.ModuleType("cluster_sim.study.run")
+    module.run_study = lambda study, options: asked.append((study, options))  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "cluster_sim.study.run", module)
+    return asked
+
+
+@pytest.fixture
+def study_file(command: Command, tmp_path: Path) -> Path:
+    path = tmp_path / "study.yaml"
+    assert command("init", "-o", path)[0] == 0
+    return path
+
+
+def test_module_is_the_command() -> None:
+    """``python -m cluster_sim`` works and knows its version."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cluster_sim", "--version"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, f"cluster-sim {cluster_sim.__version__}\n")
+
+
+def test_help_lists_the_commands_built(command: Command) -> None:
+    """``--help`` names every command, and each command explains its options."""
+    code, text, _ = command("--help")
+    assert code == 0
+    for name in ("init", "validate", "run", "sweep"):
+        assert f" {name} " in text
+        assert command(name, "--help")[0] == 0
+
+
+def test_init_writes_a_valid_study(command: Command, study_file: Path) -> None:
+    """``init`` writes a study that ``validate`` accepts, and never overwrites a file."""
+    assert load_study(study_file).name == "my-study"
+    assert command("validate", study_file)[0] == 0
+    code, _, error = command("init", "-o", study_file)
+    assert code == 2
+    assert "exists already" in error
+    code, _, error = command("init", "-o", study_file.parent / "nowhere" / "study.yaml")
+    assert code == 2
+    assert "cannot be written" in error
+
+
+def test_validate_prints_everything(command: Command, study_file: Path) -> None:
+    """The report holds every value with pinned defaults filled in, the memory plan and the lookahead; it is a study."""
+    code, text, _ = command("validate", study_file, "--set", "seed=7", "-m")
+    assert code == 0
+    data = Document.parse(text, "report").data
+    assert data["seed"] == 7
+    assert data["fleet"]["pools"][0]["engine"]["max_num_batched_tokens"] == 8192
+    assert "KV blocks of 16 tokens" in text
+    assert "a step takes at least" in text
+    assert "the router observes responses" in text
+    assert "models are valid" in text
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("fleet.pools.0.model=llama-3-70b", "llama-3-70b does not fit h100-sxm"),
+        ("fleet.pools.0.tensor_parallel=3", "tensor_parallel"),
+        ("fleet.pools.0.pipeline_parallel=5", "pipeline_parallel"),
+        ("fleet.pools.0.replica=1", "unknown key; did you mean 'replicas'?"),
+        ("workload={kind: trace, format: azure, path: none.csv}", "no such file"),
+    ],
+)
+def test_wrong_input_is_one_message_and_code_2(command: Command, study_file: Path, override: str, message: str) -> None:
+    """What does not fit, does not divide, is not known or not there ends with code 2 and one message."""
+    code, _, error = command("validate", study_file, "--set", override)
+    assert code == 2
+    assert error.startswith("error: ")
+    assert message in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run"],
+        ["run", "study.yaml", "--executor", "slow"],
+        ["run", "study.yaml", "--metrics-port", "0"],
+        ["run", "study.yaml", "--speedup", "fast"],
+        ["run", "study.yaml", "-l", "loud"],
+        ["run", "study.yaml", "--unknown"],
+        ["unknown"],
+    ],
+)
+def test_wrong_usage_is_code_2(command: Command, arguments: list[str]) -> None:
+    """Missing arguments, unknown options and values end with code 2."""
+    code, _, error = command(*arguments)
+    assert code == 2
+    assert "Traceback" not in error
+
+
+def test_missing_study_and_wrong_speedup(command: Command, study_file: Path, runs: list[Any]) -> None:
+    """A study that is not there and a pace that is no pace are wrong input."""
+    assert command("run", study_file.parent / "none.yaml")[0] == 2
+    for speedup in ("0", "-1", "nan", "inf"):
+        code, _, error = command("run", study_file, "--speedup", speedup)
+        assert code == 2
+        assert "must be a positive number" in error
+    assert runs == []
+
+
+def test_run_hands_its_options_on(command: Command, study_file: Path, runs: list[tuple[Any, RunOptions]]) -> None:
+    """Every option of ``run`` reaches the run; the executor is part of the resolved study too."""
+    code, _, _ = command(
+        "run", study_file, "--set", "fleet.pools.0.replicas=9", "--set", "seed=3", "--executor", "inline",
+        "--address", "head:6379", "--out", study_file.parent / "out", "--metrics-port", "9400", "--speedup", "2",
+        "-l", "debug",
+    )  # fmt: skip
+    assert code == 0
+    study, options = runs[0]
+    assert (study.fleet.pools[0].replicas, study.seed, study.run.executor) == (9, 3, "inline")
+    assert options == RunOptions(
+        executor="inline",
+        address="head:6379",
+        out=study_file.parent / "out",
+        metrics_port=9400,
+        speedup=2.0,
+        log_level="debug",
+    )
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "start"),
+    [
+        (InputError("no"), 2, "error: no\n"),
+        (UnfinishedError("stuck"), 3, "unfinished: stuck\n"),
+        (KeyboardInterrupt(), 3, "unfinished: interrupted"),
+    ],
+)
+def test_exit_codes_of_a_run(
+    command: Command, study_file: Path, runs: list[Any], raised: BaseException, code: int, start: str
+) -> None:
+    """Wrong input is 2, a run that cannot finish or is interrupted is 3, each with one message on standard error."""
+
+    def fail(study: Any, options: RunOptions) -> None:
+        raise raised
+
+    sys.modules["cluster_sim.study.run"].run_study = fail  # type: ignore[attr-defined]
+    got, out, error = command("run", study_file)
+    assert got == code
+    assert error.startswith(start)
+    assert out == ""
