@@ -60,7 +60,7 @@ class Leaf(Protocol):
         """
 
     def finish(self, end: Instant) -> None:
-        """Note that the run ends at ``end``; nothing happens between the last ``advance`` and it."""
+        """Handle what is left below the run's end, none of which can reach the hub in time, and close the books."""
 
     def counters(self) -> Any:
         """Return cumulative counters for live metrics; plain data."""

@@ -130,7 +130,9 @@ class Replica:
         return self._out
 
     def finish(self, end: Instant) -> None:
-        """Mark the rest of the run's time once nothing more happens below ``end``."""
+        """Handle what is left below ``end``, none of which reaches the hub in time, and mark the rest of the run."""
+        if end > self._horizon:
+            self.advance(end)
         self._mark(end)
         self.log.busy_ns = list(self.pipeline.busy_ns)
 
