@@ -41,4 +41,46 @@ class VidurTablesPredictor(PredictorBase):
     prefix: str = Field(min_length=1, description="What the tables' file names begin with, up to the first full stop.")
 
 
-Predictor = Annotated[RooflinePredictor | PhysicalPredictor | VidurTablesPredictor, Field(discriminator="kind")]
+class TablePredictor(PredictorBase):
+    """Step times composed and interpolated from measured operators."""
+
+    kind: Literal["table"] = Field("table", description="Measured operator tables.")
+    path: InputFile = Field(description="Operator profile (Parquet), as `cluster-sim profile import` writes it.")
+    step_overhead_us: float = Field(0.0, ge=0, description="The engine's own time per step.")
+    layer_overhead_us: float = Field(0.0, ge=0, description="Launch overhead per layer.")
+    sequence_overhead_us: float = Field(0.0, ge=0, description="The engine's own time per sequence of a step.")
+    frontend_us: float = Field(0.0, ge=0, description="Time in the API server per request.")
+    frontend_us_per_token: float = Field(0.0, ge=0, description="Time in the API server per prompt token.")
+
+
+class LinearPredictor(PredictorBase):
+    """Step time = alpha + beta * tokens computed + gamma * cached tokens read; steps with a prefill add a constant."""
+
+    kind: Literal["linear"] = Field("linear", description="Linear in tokens.")
+    alpha_us: float = Field(gt=0, description="Every step, spread evenly over the stages.")
+    beta_us: float = Field(0.0, ge=0, description="Per token computed.")
+    gamma_us: float = Field(0.0, ge=0, description="Per cached token that decodes read.")
+    prefill_us: float = Field(0.0, ge=0, description="Added once to a step that has a prefill.")
+    prefill_pair_us: float = Field(0.0, ge=0, description="Per pair of a prefilled token and a token it attends to.")
+    frontend_us: float = Field(0.0, ge=0, description="Time in the API server per request.")
+    frontend_us_per_token: float = Field(0.0, ge=0, description="Time in the API server per prompt token.")
+
+
+class SplitwisePredictor(PredictorBase):
+    """Step times interpolated from Splitwise's performance model: whole prompt and token phases by tokens."""
+
+    kind: Literal["splitwise"] = Field("splitwise", description="Splitwise's measured prompt and token times.")
+    path: InputFile = Field(description="perf_model.csv, compressed or not.")
+    measured_model: str = Field("llama2-70b", description="Value of the file's model column.")
+    measured_hardware: str = Field("h100-80gb", description="Value of the file's hardware column.")
+
+
+Predictor = Annotated[
+    RooflinePredictor
+    | PhysicalPredictor
+    | TablePredictor
+    | VidurTablesPredictor
+    | LinearPredictor
+    | SplitwisePredictor,
+    Field(discriminator="kind"),
+]

@@ -3,16 +3,23 @@
 from pathlib import Path
 from typing import Any
 
+from cluster_sim.config.predictor import LinearPredictor as LinearConfig
 from cluster_sim.config.predictor import PhysicalPredictor as PhysicalConfig
 from cluster_sim.config.predictor import Predictor as PredictorConfig
+from cluster_sim.config.predictor import SplitwisePredictor as SplitwiseConfig
+from cluster_sim.config.predictor import TablePredictor as TableConfig
 from cluster_sim.config.predictor import VidurTablesPredictor as VidurTablesConfig
 from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.engine_limits import limits_of
+from cluster_sim.hardware.linear import LinearPredictor
 from cluster_sim.hardware.model import Model
+from cluster_sim.hardware.operator_profile import read_profile
 from cluster_sim.hardware.physical import PhysicalPredictor
 from cluster_sim.hardware.predictor import Predictor
 from cluster_sim.hardware.profile import load_physical_profile
 from cluster_sim.hardware.roofline import RooflinePredictor
+from cluster_sim.hardware.splitwise import SplitwisePredictor, load_splitwise
+from cluster_sim.hardware.table import Overheads, TablePredictor
 from cluster_sim.hardware.vidur_tables import VidurTablePredictor, load_vidur_tables
 
 
@@ -46,5 +53,25 @@ def build_predictor(
             tables = load_vidur_tables(Path(predictor_config.directory), predictor_config.prefix, pipeline_parallel)
             label = f"Vidur tables ({predictor_config.prefix})"
             return VidurTablePredictor(tables, model, tensor_parallel, pipeline_parallel, label)
+        case TableConfig():
+            overheads = Overheads(
+                predictor_config.step_overhead_us,
+                predictor_config.layer_overhead_us,
+                predictor_config.sequence_overhead_us,
+                predictor_config.frontend_us,
+                predictor_config.frontend_us_per_token,
+            )
+            measured = read_profile(Path(predictor_config.path))
+            return TablePredictor(measured, model, device, tensor_parallel, pipeline_parallel, overheads)
+        case LinearConfig():
+            return LinearPredictor(predictor_config, model, tensor_parallel, pipeline_parallel)
+        case SplitwiseConfig():
+            splitwise = load_splitwise(
+                Path(predictor_config.path),
+                predictor_config.measured_model,
+                predictor_config.measured_hardware,
+                tensor_parallel,
+            )
+            return SplitwisePredictor(splitwise, model, tensor_parallel, pipeline_parallel)
         case _:
             return RooflinePredictor(model, device, tensor_parallel, pipeline_parallel, engine)
