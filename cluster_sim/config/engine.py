@@ -50,6 +50,9 @@ class Engine(ConfigModel):
     kv_cache_dtype: Literal["auto", "bf16", "fp8"] = Field(
         "auto", description="Type of the KV cache's entries; auto is the model's."
     )
+    quantization: Literal["fp8", "int8", "int4", "fp4"] | None = Field(
+        None, description="Type of the projections' weights; null is the model's own."
+    )
     max_waiting_iters: int = Field(
         10, ge=0, description="Decode steps between two tries to start new prompts (lightllm)."
     )

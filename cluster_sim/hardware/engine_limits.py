@@ -22,8 +22,6 @@ class EngineLimits:
     """Quantisation of the projections; None: the model's own."""
     kv_cache_dtype: str | None = None
     """fp8 or None for the activation dtype."""
-    is_eager: bool = False
-    """True without CUDA graphs."""
     version: str | None = None
     """Version of the engine, e.g. "0.15"."""
 
@@ -46,7 +44,7 @@ def limits_of(engine: Any, device: Device) -> EngineLimits:
 
     ``engine`` may be None, an EngineLimits (returned as it is), or any object with the attributes of a study's engine
     block: ``max_num_seqs``, ``max_num_batched_tokens``, ``max_model_len``, ``block_size``, ``gpu_memory_utilization``,
-    ``quantization``, ``kv_cache_dtype``, ``enforce_eager``, ``version``.
+    ``quantization``, ``kv_cache_dtype``, ``version``.
     """
     if isinstance(engine, EngineLimits):
         return engine
@@ -65,6 +63,5 @@ def limits_of(engine: Any, device: Device) -> EngineLimits:
         gpu_memory_utilization=float(setting("gpu_memory_utilization", default.gpu_memory_utilization)),
         weight_dtype=setting("quantization", None),
         kv_cache_dtype=setting("kv_cache_dtype", None),
-        is_eager=bool(setting("enforce_eager", False)),
         version=None if version is None else str(version),
     )
