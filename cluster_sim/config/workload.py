@@ -15,7 +15,7 @@ from cluster_sim.config.distributions import Distribution
 from cluster_sim.config.traits import Lengths, TraitBase, Traits
 
 TraceFormat = Literal[
-    "auto", "azure", "vidur", "burstgpt", "mooncake", "bailian", "timed_trace", "sharegpt", "servegen", "parquet"
+    "auto", "azure", "vidur", "burstgpt", "mooncake", "bailian", "timed_trace", "sharegpt", "parquet"
 ]
 """Formats ``trace`` reads; ``auto`` looks at the file's first rows."""
 
@@ -65,7 +65,7 @@ class TraceWorkload(OpenLoop):
 
     kind: Literal["trace"] = "trace"
     format: TraceFormat = Field(default="auto", description="Format of the file.")
-    path: InputFile = Field(description="The file (gzip or zstd by its content), or a ServeGen folder.")
+    path: InputFile = Field(description="The file; gzip and zstd are told by content.")
     time_scale: float = Field(default=1.0, gt=0, description="Multiplies gaps: 0.1 is ten times the rate.")
     request_rate: float | None = Field(
         default=None, gt=0, description="Scale gaps so that the mean rate is this, requests per second; shape kept."
@@ -83,7 +83,7 @@ class TraceWorkload(OpenLoop):
     )
     zero_output: Literal["auto", "skip", "one", "refuse"] = Field(
         default="auto",
-        description="Rows without output tokens: skip, take as 1, refuse; auto skips BurstGPT's failures, else refuses.",
+        description="Rows without output tokens: skip, take as 1, refuse; auto: skip in BurstGPT, else refuse.",
     )
     block_tokens: int | None = Field(
         default=None, ge=1, description="Tokens per prefix hash; absent: the format's (Mooncake 512, Bailian 16)."

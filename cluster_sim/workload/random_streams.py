@@ -40,6 +40,10 @@ class Stream:
         result: Floats = ((raw >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
         return result
 
+    def generator(self, index: int) -> np.random.Generator:
+        """Return a generator of its own for one index, for draws that inversion does not suit."""
+        return np.random.Generator(np.random.Philox(key=self._key, counter=index << 128))
+
     def uniform(self, counter: int) -> float:
         """Return one draw; for many, ``uniforms`` is much cheaper."""
         return float(self.uniforms(counter, 1)[0])

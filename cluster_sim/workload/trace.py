@@ -14,6 +14,7 @@ import numpy as np
 from cluster_sim.config.errors import InputError
 from cluster_sim.config.workload import TraceWorkload
 from cluster_sim.workload.arrivals import ArrivalTimes, build_arrivals
+from cluster_sim.workload.bootstrap import BootstrapColumns
 from cluster_sim.workload.clipping import clip_block
 from cluster_sim.workload.columns import Columns, concatenate, sort_by_arrival
 from cluster_sim.workload.csv_file import line_of_row
@@ -141,7 +142,11 @@ class TraceColumns:
         self._scale = self._time_scale()
         if self._times is None and self._rows.last_ns * self._scale > LONGEST_S * NS_PER_S:
             raise InputError(f"{config.path}: scaled times go beyond the {LONGEST_S:.0f} s that a run can span")
-        self.count = self._rows.count
+        self.count: int | None = self._rows.count
+        self._bootstrap: BootstrapColumns | None = None
+        if config.bootstrap is not None:
+            self._bootstrap = BootstrapColumns(config.bootstrap, concatenate(list(self._timed())), stream)
+            self.count = config.bootstrap.count
 
     def _time_scale(self) -> float:
         rate = self._config.request_rate
@@ -155,7 +160,7 @@ class TraceColumns:
     def columns(self) -> Iterator[Columns]:
         """Yield the blocks from the first on; every call starts over and gives the same."""
         first = 0
-        for block in self._timed():
+        for block in self._timed() if self._bootstrap is None else self._bootstrap.columns():
             number = first
             first += len(block)
             result = self._traits.decorate(block, number)

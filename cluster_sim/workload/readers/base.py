@@ -44,7 +44,7 @@ class ReadReport:
     def notices(self, path: Path) -> list[str]:
         """Return a line for everything noteworthy."""
         lines = [f"{path}: skipped {count:,} rows: {reason}" for reason, count in sorted(self.skipped.items())]
-        return lines + [f"{path}: {count:,} rows {what}" for what, count in sorted(self.changed.items())]
+        return lines + [f"{path}: {count:,} {what}" for what, count in sorted(self.changed.items())]
 
 
 class Reader(Protocol):
@@ -82,7 +82,7 @@ def without_outputs(
     if policy == "refuse":
         raise InputError(f"{where}: no output tokens; zero_output: skip or one says what to do with such rows")
     if policy == "one":
-        report.changed["without output tokens taken as 1 token"] += count
+        report.changed["rows without output tokens taken as 1 token"] += count
         block.output_tokens = np.maximum(block.output_tokens, 1)
         return block
     report.skipped["no output tokens"] += count

@@ -8,10 +8,22 @@ from cluster_sim.config.errors import InputError
 from cluster_sim.workload.file_access import read_head
 from cluster_sim.workload.readers.azure import AzureReader
 from cluster_sim.workload.readers.base import Reader
+from cluster_sim.workload.readers.burstgpt import BurstGptReader
+from cluster_sim.workload.readers.jsonl import JsonlFormat, JsonlReader
 from cluster_sim.workload.readers.parquet import ParquetReader
+from cluster_sim.workload.readers.sharegpt import ShareGptReader
 from cluster_sim.workload.readers.vidur import VidurReader
 
-_ALL: Final[tuple[Reader, ...]] = (ParquetReader(), AzureReader(), VidurReader())
+_ALL: Final[tuple[Reader, ...]] = (
+    ParquetReader(),
+    AzureReader(),
+    VidurReader(),
+    BurstGptReader(),
+    JsonlReader("mooncake", JsonlFormat(unit_s=0.001, block_tokens=512)),
+    JsonlReader("bailian", JsonlFormat(unit_s=1.0, block_tokens=16, has_chats=True)),
+    JsonlReader("timed_trace", JsonlFormat(unit_s=1.0, block_tokens=16)),
+    ShareGptReader(),
+)
 
 READERS: Final = MappingProxyType({reader.name: reader for reader in _ALL})
 """Readers by the name of their format, in the order in which they are asked whether they recognise a file."""

@@ -1,0 +1,69 @@
+"""A trace resampled to any length: windows drawn with replacement and laid end to end.
+
+Design: a moving-block bootstrap in time.  A window keeps everything correlated inside it (bursts, sessions, mixes of
+lengths) and windows start at any time of the trace, wrapping around its end, so that all of it is equally likely.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+from cluster_sim.config.errors import InputError
+from cluster_sim.config.workload import Bootstrap
+from cluster_sim.workload.columns import Columns, concatenate
+from cluster_sim.workload.random_streams import BLOCK, Stream
+
+_NS_PER_S: Final = 1_000_000_000
+_MOST_EMPTY: Final = 1_000_000
+
+
+class BootstrapColumns:
+    """A ``ColumnSource`` over the rows of a whole trace, held in memory."""
+
+    def __init__(self, config: Bootstrap, trace: Columns, stream: Stream) -> None:
+        self._config = config
+        self._trace = trace
+        self._stream = stream.child("bootstrap")
+        self._window_ns = round(config.window_s * _NS_PER_S)
+        self._span_ns = int(trace.arrival_ns[-1]) + 1
+        if self._window_ns > self._span_ns:
+            raise InputError(
+                f"workload.bootstrap: window_s {config.window_s:g} is longer than the trace of "
+                f"{self._span_ns / _NS_PER_S:g} s"
+            )
+
+    def columns(self) -> Iterator[Columns]:
+        """Yield blocks of windows; every call starts over and gives the same."""
+        left = self._config.count
+        end_ns = None if self._config.duration_s is None else round(self._config.duration_s * _NS_PER_S)
+        at_ns = 0
+        empty = 0
+        for number in range(1 << 40):
+            if number % BLOCK == 0:
+                starts = (self._stream.uniforms(number, BLOCK) * self._span_ns).astype(np.int64)
+            block = self._window(int(starts[number % BLOCK]), at_ns)
+            at_ns += self._window_ns
+            if end_ns is not None:
+                block = block.rows(slice(0, int(np.searchsorted(block.arrival_ns, end_ns, side="left"))))
+            if left is not None:
+                block = block.rows(slice(0, left))
+                left -= len(block)
+            empty = 0 if len(block) else empty + 1
+            if len(block):
+                yield block
+            if left == 0 or (end_ns is not None and at_ns >= end_ns) or empty > _MOST_EMPTY:
+                return
+
+    def _window(self, start_ns: int, at_ns: int) -> Columns:
+        """Return the rows of the window that starts at ``start_ns`` of the trace, placed at ``at_ns``."""
+        end_ns = start_ns + self._window_ns
+        parts = [self._between(start_ns, min(end_ns, self._span_ns), at_ns - start_ns)]
+        if end_ns > self._span_ns:
+            parts.append(self._between(0, end_ns - self._span_ns, at_ns + self._span_ns - start_ns))
+        return concatenate(parts)
+
+    def _between(self, start_ns: int, end_ns: int, shift_ns: int) -> Columns:
+        low, high = np.searchsorted(self._trace.arrival_ns, [start_ns, end_ns], side="left").tolist()
+        part = self._trace.rows(slice(low, high))
+        return Columns(part.arrival_ns + shift_ns, part.prompt_tokens, part.output_tokens, part.attributes)
