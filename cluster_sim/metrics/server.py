@@ -1,0 +1,91 @@
+"""Serves live metrics over HTTP, beside the simulation and never in its way.
+
+Publishing a snapshot is one assignment.  The text is made by the thread of the first scrape that asks for it and kept
+until the next snapshot.  The answer is always the text format 0.0.4, whatever ``Accept`` says: see ``exposition_text``.
+"""
+
+import threading
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Final, Self
+
+from cluster_sim.config.errors import InputError
+from cluster_sim.metrics.exposition import Exposition
+from cluster_sim.metrics.exposition_text import CONTENT_TYPE
+from cluster_sim.metrics.live import LiveSnapshot
+
+ALL_INTERFACES: Final = ""
+"""Prometheus usually runs on another machine or in another container than the simulation."""
+
+_CLOSE_TIMEOUT_S: Final = 5.0
+
+
+class MetricsServer:
+    """Serves the latest published snapshot at ``/metrics``; a context manager, or closed by ``close``.
+
+    ``port`` 0 takes any free port; ``port`` then says which.  Raises ``InputError`` when the port cannot be had.
+    """
+
+    def __init__(self, port: int, exposition: Exposition, host: str = ALL_INTERFACES) -> None:
+        self._exposition = exposition
+        self._snapshot: LiveSnapshot | None = None
+        self._rendered: tuple[LiveSnapshot, bytes] | None = None
+        self._lock = threading.Lock()
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                path = self.path.partition("?")[0]
+                if path in {"/metrics", "/"}:
+                    self._answer(HTTPStatus.OK, server.page())
+                elif path == "/-/healthy":
+                    self._answer(HTTPStatus.OK, b"healthy\n")
+                else:
+                    self._answer(HTTPStatus.NOT_FOUND, b"only /metrics and /-/healthy are served\n")
+
+            def _answer(self, status: HTTPStatus, body: bytes) -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", CONTENT_TYPE)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+                """Say nothing: a scrape a second is no news."""
+
+        try:
+            self._http = ThreadingHTTPServer((host, port), Handler)
+        except OSError as error:
+            raise InputError(f"--metrics-port {port}: cannot be served: {error.strerror or error}") from error
+        except OverflowError as error:
+            raise InputError(f"--metrics-port {port}: must be a port from 0 to 65535") from error
+        self._http.daemon_threads = True
+        self.port: int = self._http.server_address[1]
+        self._thread = threading.Thread(target=self._http.serve_forever, name="metrics", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def publish(self, snapshot: LiveSnapshot) -> None:
+        """Make ``snapshot``, which must not change any more, the one that the next scrape sees."""
+        self._snapshot = snapshot
+
+    def page(self) -> bytes:
+        """Return the text of the latest snapshot; empty before the first."""
+        with self._lock:
+            snapshot = self._snapshot
+            if snapshot is None:
+                return b""
+            if self._rendered is None or self._rendered[0] is not snapshot:
+                self._rendered = (snapshot, self._exposition.text(snapshot).encode())
+            return self._rendered[1]
+
+    def close(self) -> None:
+        """Stop serving and free the port."""
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join(_CLOSE_TIMEOUT_S)
