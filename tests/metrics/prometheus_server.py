@@ -1,0 +1,122 @@
+"""A real Prometheus on loopback that scrapes one target, for tests."""
+
+import json
+import math
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCRAPE_INTERVAL = "250ms"
+
+
+def dashboard_expressions(path: Path, model_name: str) -> list[str]:
+    """Return the PromQL expressions of a Grafana dashboard with its variables filled in."""
+    found: list[str] = []
+
+    def walk(node: Any) -> None:
+        if isinstance(node, dict):
+            if isinstance(node.get("expr"), str):
+                found.append(node["expr"])
+            for child in node.values():
+                walk(child)
+        elif isinstance(node, list):
+            for child in node:
+                walk(child)
+
+    walk(json.loads(path.read_text(encoding="utf-8")))
+    values = {
+        "$__rate_interval": "1m",
+        "$__interval": "1m",
+        "$__range": "1h",
+        "$model_name": model_name,
+        "$Deployment_id": model_name,
+    }
+    expressions = []
+    for text in found:
+        expression = text
+        for variable, value in values.items():
+            expression = expression.replace(variable, value)
+        expressions.append(expression)
+    return expressions
+
+
+class PrometheusClient:
+    """Asks a running Prometheus."""
+
+    def __init__(self, port: int) -> None:
+        self._root = f"http://127.0.0.1:{port}"
+
+    def is_ready(self) -> bool:
+        """Whether the server answers."""
+        try:
+            with urllib.request.urlopen(f"{self._root}/-/ready", timeout=5):
+                return True
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return False
+
+    def query(self, expression: str) -> list[float]:
+        """Return the values of an instant query, one per series."""
+        query = urllib.parse.urlencode({"query": expression})
+        with urllib.request.urlopen(f"{self._root}/api/v1/query?{query}", timeout=10) as response:
+            answer = json.load(response)
+        assert answer["status"] == "success", answer
+        return [float(series["value"][1]) for series in answer["data"]["result"]]
+
+    def lacking(self, expressions: list[str]) -> list[str]:
+        """Return the expressions that give no data, or data that is not finite."""
+        lacking = []
+        for expression in expressions:
+            values = self.query(expression)
+            if not values or not all(math.isfinite(value) for value in values):
+                lacking.append(f"{expression}: {values}")
+        return lacking
+
+
+@contextmanager
+def running_prometheus(folder: Path, target_port: int) -> Iterator[PrometheusClient]:
+    """Run Prometheus scraping ``target_port`` until the block ends; skip the test where it is not installed."""
+    program = shutil.which("prometheus")
+    if program is None:
+        pytest.skip("needs prometheus (Debian package of that name)")
+    config = folder / "prometheus.yml"
+    config.write_text(
+        f"global: {{scrape_interval: {SCRAPE_INTERVAL}, scrape_timeout: {SCRAPE_INTERVAL}}}\n"
+        "scrape_configs:\n"
+        f"  - {{job_name: cluster-sim, static_configs: [{{targets: ['127.0.0.1:{target_port}']}}]}}\n",
+        encoding="utf-8",
+    )
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with (folder / "prometheus.log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                program,
+                f"--config.file={config}",
+                f"--storage.tsdb.path={folder / 'tsdb'}",
+                f"--web.listen-address=127.0.0.1:{port}",
+            ],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            client = PrometheusClient(port)
+            deadline = time.monotonic() + 30
+            while not client.is_ready():
+                assert process.poll() is None, (folder / "prometheus.log").read_text()
+                assert time.monotonic() < deadline, "prometheus did not become ready in 30 s"
+                time.sleep(0.1)
+            yield client
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
