@@ -6,7 +6,7 @@ Exit codes: 0 done; 2 the input is wrong; 3 the run could not finish, what is do
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
@@ -151,6 +151,42 @@ def run(
             log_level=log_level.value,
         ),
     )
+
+
+@app.command()
+def sweep(
+    file: StudyFile,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Directory of the results. [default: sweeps/<name>-<config hash>]"),
+    ] = None,
+    address: Address = None,
+    is_resumed: Annotated[bool, typer.Option("--resume", help="Continue a sweep that did not finish.")] = False,
+    is_dry: Annotated[bool, typer.Option("--dry-run", help="List the runs without running them.")] = False,
+) -> None:
+    """Run every combination of a study's sweep block, each as a Ray task."""
+    from cluster_sim.config.document import Document
+    from cluster_sim.config.overrides import apply_overrides
+    from cluster_sim.study.sweep import RESULTS_FILE, SweepOptions, run_sweep
+    from cluster_sim.study.variants import Variant, expand
+
+    document = Document.read(file)
+    apply_overrides(document, overrides or ())
+    variants = expand(file, document)
+    if is_dry:
+        for variant in variants:
+            typer.echo(f"{variant.run_id}  {variant.label}{'' if variant.study else f'  invalid: {variant.error}'}")
+        return
+
+    def report(variant: Variant, row: dict[str, Any]) -> None:
+        error = f": {row['error']}" if row["error"] else ""
+        typer.echo(
+            f"{variant.index + 1:>{len(str(len(variants)))}}/{len(variants)} {variant.label}  {row['status']}{error}"
+        )
+
+    result = run_sweep(file, document, SweepOptions(out=out, address=address, resume=is_resumed), on_row=report)
+    typer.echo(f"{len(result.rows)} runs, {result.failed} failed: {result.directory / RESULTS_FILE}")
 
 
 def main() -> NoReturn:

@@ -1,0 +1,75 @@
+"""Joining a Ray cluster, or starting one for the duration of a run."""
+
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import ray
+
+from cluster_sim.config.errors import InputError, UnfinishedError
+
+REACH_S: Final = 5.0
+"""How long an address may take to accept a connection."""
+OBJECT_STORE_BYTES: Final = 256 << 20
+"""Object store of a local cluster: results are small, and containers have little shared memory."""
+
+
+@contextmanager
+def ray_cluster(address: str | None, num_cpus: int | None = None) -> Iterator[None]:
+    """Connect this process to Ray while the context lasts.
+
+    ``address`` joins a running cluster (``HOST:PORT``, or ``auto`` for the one on this machine); None starts one here
+    with ``num_cpus`` CPUs (default: all) and stops it at the end.  Inside a process that is connected already the
+    connection is left as it is.  Raises ``InputError`` for an address where no cluster answers, ``UnfinishedError``
+    where the local cluster does not start.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    # Usage statistics would call home, and Ray reads this when it starts its processes.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray announces that it will leave this variable alone; we have no accelerators either way.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if address is None:
+        _start(num_cpus)
+    else:
+        _join(address)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _start(num_cpus: int | None) -> None:
+    try:
+        ray.init(
+            address="local",
+            num_cpus=num_cpus,
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (RuntimeError, ConnectionError, TimeoutError, OSError, ValueError) as error:
+        raise UnfinishedError(f"a local Ray cluster did not start: {error}") from error
+
+
+def _join(address: str) -> None:
+    if address != "auto":
+        host, separator, port = address.removeprefix("ray://").rpartition(":")
+        if not separator or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise InputError(f"--address {address}: must be HOST:PORT, for example 10.0.0.1:6379, or auto")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_S).close()
+        except OSError as error:
+            raise InputError(f"--address {address}: no Ray cluster answers there ({error.strerror or error})") from None
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (RuntimeError, ConnectionError, TimeoutError, OSError, ValueError) as error:
+        raise InputError(
+            f"--address {address}: cannot join the Ray cluster there: {error}; this machine must run a Ray node of the "
+            "same version (ray start --address=...)"
+        ) from error

@@ -1,0 +1,34 @@
+"""The table of a sweep: one row per run, whatever mixture of values the grid holds."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+SCALARS = (bool, int, float, str)
+
+
+def write_rows(rows: list[dict[str, Any]], path: Path) -> None:
+    """Write ``results.parquet`` under a temporary name and rename it.
+
+    The columns are the keys of all rows in the order in which they first appear; a row without one has null.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    table = pa.table({name: _column([row.get(name) for row in rows]) for name in names})
+    temporary = path.with_name(path.name + ".tmp")
+    pq.write_table(table, temporary)
+    temporary.replace(path)
+
+
+def _column(values: list[Any]) -> pa.Array:
+    """Return the values in one type: their own, double where whole and broken numbers mix, else their JSON text."""
+    types = {type(value) for value in values if value is not None}
+    if types == {int, float}:
+        return pa.array([None if value is None else float(value) for value in values], pa.float64())
+    if len(types) == 1 and types <= set(SCALARS):
+        return pa.array(values)
+    if not types:
+        return pa.array(values, pa.string())
+    return pa.array([None if value is None else json.dumps(value, sort_keys=True) for value in values], pa.string())
