@@ -29,6 +29,10 @@ class CountedBlocks:
         """Return how many of the sequence's tokens are in the cache already: none without a prefix cache."""
         return 0
 
+    def may_grow_prefix(self, sequence: Sequence) -> bool:
+        """Return whether what ``find_prefix`` returns may grow while only decodes run."""
+        return False
+
     def missing(self, sequence: Sequence, tokens: int) -> int:
         """Return how many free blocks the sequence would take to hold ``tokens`` tokens in all."""
         return self.blocks_for(tokens) - self.blocks_for(sequence.computed)

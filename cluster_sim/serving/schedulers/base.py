@@ -40,6 +40,8 @@ class Scheduler(ABC):
 
     kv_used: int
     """Blocks in use, for telemetry and series."""
+    has_prefix_cache = False
+    """Whether prompts are looked up in a cache, so that hits are counted."""
 
     @property
     @abstractmethod

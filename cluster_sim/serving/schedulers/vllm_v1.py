@@ -18,6 +18,7 @@ from cluster_sim.hardware.predictor import BatchShape
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.decode_pool import DecodePool
 from cluster_sim.serving.kv_blocks import CountedBlocks
+from cluster_sim.serving.kv_hashed import HashedBlocks
 from cluster_sim.serving.schedulers.base import SCHEDULERS, SchedulerLimits, Scheduler
 from cluster_sim.serving.sequence import Sequence
 
@@ -25,7 +26,7 @@ from cluster_sim.serving.sequence import Sequence
 class VllmV1(Scheduler):
     """Continuous batching with chunked prefill, running first."""
 
-    def __init__(self, engine: Engine, limits: SchedulerLimits, kv: CountedBlocks) -> None:
+    def __init__(self, engine: Engine, limits: SchedulerLimits, kv: CountedBlocks, pool: DecodePool) -> None:
         self._limits = limits
         self._kv = kv
         self._budget = limits.max_num_batched_tokens
@@ -40,7 +41,7 @@ class VllmV1(Scheduler):
         """Admission order; includes sequences whose last token is still in flight."""
         self._prefilling: dict[int, Sequence] = {}
         """Running sequences whose prompt is not computed yet, in admission order."""
-        self._pool = DecodePool(kv.block_size)
+        self._pool = pool
         self._orders = 0
         self._batches = 0
         self._is_blocked = False
@@ -118,7 +119,8 @@ class VllmV1(Scheduler):
         return request.attributes.priority, request.arrival_ns, sequence.request_id
 
     def end(self, batch: Batch) -> None:
-        for sequence in batch.finishing:
+        # In admission order, however the batch was formed: the order of frees is the order of reuse.
+        for sequence in sorted(batch.finishing, key=lambda each: each.order):
             if self._running.pop(sequence.request_id, None) is sequence:
                 self._kv.release(sequence)
             self._is_blocked = False
@@ -147,7 +149,7 @@ class VllmV1(Scheduler):
         pool = self._pool
         if not pool.members or self._prefilling or len(pool.members) > self._budget:
             return 0
-        if self._waiting and not self._is_blocked:
+        if self._waiting and (not self._is_blocked or self._kv.may_grow_prefix(self._waiting[0])):
             return 0
         return pool.steps_within(self._kv.free, pool.steps_to_finish())
 
@@ -163,6 +165,8 @@ class VllmV1(Scheduler):
 
     def form(self, now_ns: int) -> Batch | None:
         self._must_form_again = False
+        if not self._running and not self._waiting:
+            return None
         batch = Batch(BatchShape())
         batch.number = self._batches
         if self._pool.members and self._can_decode_in_bulk():
@@ -367,11 +371,16 @@ class VllmV1(Scheduler):
             budget -= chunk
             self._prefilling[sequence.request_id] = sequence
             self._schedule(batch, sequence, chunk)
-            if sequence.computed == sequence.known_tokens - 1:
+            if sequence.request_id not in self._prefilling:
                 self._join_pool(sequence)
 
 
 @SCHEDULERS.register("vllm_v1")
 def build_vllm_v1(engine: Engine, limits: SchedulerLimits) -> Scheduler:
-    """Build the vLLM v1 scheduler with counted blocks."""
-    return VllmV1(engine, limits, CountedBlocks(limits.kv_blocks, limits.block_size))
+    """Build the vLLM v1 scheduler, with counted blocks or with the prefix cache."""
+    pool = DecodePool(limits.block_size)
+    if not engine.enable_prefix_caching:
+        return VllmV1(engine, limits, CountedBlocks(limits.kv_blocks, limits.block_size), pool)
+    scheduler = VllmV1(engine, limits, HashedBlocks(limits.kv_blocks, limits.block_size, pool), pool)
+    scheduler.has_prefix_cache = True
+    return scheduler
