@@ -1,9 +1,10 @@
 """Step times that are affine in the cached tokens: the one elementwise kernel of the analytic predictors.
 
 Design: a step of n tokens and s sequences costs ``tokens(n) + sequences(s) + slope * kv`` plus, with prefills in the
-batch, ``mix + sum of chunk(c, kv)``.  The first two are cached per count, so a decode step is one multiplication, one
-addition and one rounding (half to even), done in the same order by plain floats in ``step_ns`` and by numpy in
-``decode_run_ns``: the bits agree.  Layers with a sliding window read at most ``window`` tokens a sequence; their part
+batch, ``mix + sum of chunk(c, kv)``.  The first two are cached per count.  A decode step is computed in integers of
+2^-20 ns, rounded half up: one multiplication, one addition and one shift, exact in any order, so ``step_ns`` and
+``decode_run_ns`` cannot disagree, and a run costs three passes over a vector.
+Layers with a sliding window read at most ``window`` tokens a sequence; their part
 is ``slope * min(kv, B * window)`` over the batch, which is exact when sequences are equally long and an upper bound
 otherwise.
 
@@ -13,10 +14,16 @@ sequence, so a decode step of one sequence with an empty cache is a lower bound.
 
 from abc import abstractmethod
 
+from typing import Final
+
 import numpy as np
-import numpy.typing as npt
 
 from cluster_sim.hardware.predictor import BatchShape, Int64Array, Predictor
+
+FRACTION_BITS: Final = 20
+"""Decode steps are sums of integers of 2^-20 ns; a step of an hour still fits 63 bits."""
+_ONE: Final = 1 << FRACTION_BITS
+_HALF: Final = _ONE >> 1
 
 
 class AffinePredictor(Predictor):
@@ -30,9 +37,12 @@ class AffinePredictor(Predictor):
         self._is_measured = is_measured
         self._tokens: list[dict[int, float]] = [{} for _ in range(stages)]
         self._sequences: list[dict[int, float]] = [{} for _ in range(stages)]
-        self._decode: list[dict[int, float]] = [{} for _ in range(stages)]
+        self._decode: list[dict[int, int]] = [{} for _ in range(stages)]
+        """Constant part of a decode step by sequences, in 2^-20 ns, the half for rounding included."""
         self._slopes: list[tuple[float, float] | None] = [None] * stages
-        self._iota: npt.NDArray[np.float64] = np.arange(1024, dtype=np.float64)
+        self._fine_slopes: list[tuple[int, int]] = [(0, 0)] * stages
+        """The slopes in 2^-20 ns."""
+        self._iota: Int64Array = np.arange(1024, dtype=np.int64)
 
     @abstractmethod
     def tokens_cost(self, tokens: int, stage: int) -> float:
@@ -65,14 +75,12 @@ class AffinePredictor(Predictor):
             base = self._decode[stage].get(decodes)
             if base is None:
                 base = self._decode_base(decodes, stage)
-            slopes = self._slopes[stage]
-            assert slopes is not None
-            kv = float(shape.decode_kv_tokens)
-            ns = kv * slopes[0] + base
-            if slopes[1]:
-                ns = min(kv, float(decodes * self._window)) * slopes[1] + ns
+            full, windowed = self._fine_slopes[stage]
+            fine = base + shape.decode_kv_tokens * full
+            if windowed:
+                fine += min(shape.decode_kv_tokens, decodes * self._window) * windowed
             self._count(1)
-            return round(ns) or 1
+            return fine >> FRACTION_BITS or 1
         self._count(1)
         return round(self._mixed(shape, stage)) or 1
 
@@ -81,36 +89,31 @@ class AffinePredictor(Predictor):
         base = self._decode[stage].get(decodes)
         if base is None:
             base = self._decode_base(decodes, stage)
-        slopes = self._slopes[stage]
-        assert slopes is not None
+        full, windowed = self._fine_slopes[stage]
         if steps > self._iota.shape[0]:
-            self._iota = np.arange(max(steps, 2 * self._iota.shape[0]), dtype=np.float64)
-        kv = self._iota[:steps] * decodes
-        kv += kv_tokens
-        window_ns = None
-        if slopes[1]:
-            window_ns = np.minimum(kv, float(decodes * self._window))
-            window_ns *= slopes[1]
-        kv *= slopes[0]
-        kv += base
-        if window_ns is not None:
-            kv += window_ns
+            self._iota = np.arange(max(steps, 2 * self._iota.shape[0]), dtype=np.int64)
+        iota = self._iota[:steps]
+        fine: Int64Array = iota * (decodes * full)
+        fine += base + kv_tokens * full
+        if windowed:
+            fine += np.minimum(iota * decodes + kv_tokens, decodes * self._window) * windowed
+        fine >>= FRACTION_BITS
         self._count(steps)
-        np.rint(kv, kv)
-        durations = kv.astype(np.int64)
-        if base < 1.0:
-            np.maximum(durations, 1, durations)
-        return durations
+        if base < _ONE:
+            np.maximum(fine, 1, fine)
+        return fine
 
     def floor_ns(self, stage: int = 0) -> int:
         """Return the duration of a decode step of one sequence with an empty cache."""
-        return round(self._decode_base(1, stage)) or 1
+        return self._decode_base(1, stage) >> FRACTION_BITS or 1
 
-    def _decode_base(self, decodes: int, stage: int) -> float:
-        """Fill the caches for ``decodes`` sequences of one token; return the constant part in ns."""
+    def _decode_base(self, decodes: int, stage: int) -> int:
+        """Fill the caches for ``decodes`` sequences of one token; return the constant part in 2^-20 ns."""
         if self._slopes[stage] is None:
-            self._slopes[stage] = self.kv_slopes(stage)
-        base = self._token_part(max(decodes, 1), stage) + self._sequence_part(max(decodes, 1), stage)
+            full, windowed = self._slopes[stage] = self.kv_slopes(stage)
+            self._fine_slopes[stage] = (round(full * _ONE), round(windowed * _ONE))
+        base_ns = self._token_part(max(decodes, 1), stage) + self._sequence_part(max(decodes, 1), stage)
+        base = round(base_ns * _ONE) + _HALF
         self._decode[stage][decodes] = base
         return base
 
@@ -131,9 +134,10 @@ class AffinePredictor(Predictor):
 
         Every prefill chunk gets logits, also one that does not end its prompt: vLLM computes and drops them.
         """
+        if self._slopes[stage] is None:
+            self._decode_base(1, stage)
         slopes = self._slopes[stage]
-        if slopes is None:
-            slopes = self._slopes[stage] = self.kv_slopes(stage)
+        assert slopes is not None
         sampled = shape.decodes + shape.draft_tokens + len(shape.prefills)
         ns = self._token_part(max(shape.tokens, 1), stage) + self._sequence_part(max(sampled, 1), stage)
         ns += shape.decode_kv_tokens * slopes[0]

@@ -1,34 +1,48 @@
 """A planned macro-step: decode-only iterations of an unchanged batch, as one vector."""
 
-from typing import NamedTuple
-
 import numpy as np
 
 from cluster_sim.hardware.predictor import Int64Array
 
 
-class DecodeRun(NamedTuple):
-    """Iterations i = 0 .. k-1 of one pool.
+class DecodeRun:
+    """Iterations i = 0 .. k-1 of one pool, laid out after the batches in flight.
 
-    Iteration i is formed at ``formed_ns[i]`` and ends at ``ends_ns[i]``; with d batches in flight it is formed at the
-    end of iteration i - d.  ``steps_ns`` are the durations.  The last iteration yields some member's last token when
-    ``is_finishing``.
+    Iteration i ends at ``ends_ns[i]`` and takes ``steps_ns[i]``.  With d batches in flight it is formed at the end of
+    the d-th batch before it: the first d at ``head_ns`` (the next formation's time, then the ends of the batches in
+    flight), iteration i at ``ends_ns[i - d]``.  ``offset`` counts the iterations committed.
     """
 
-    formed_ns: Int64Array
-    ends_ns: Int64Array
-    steps_ns: Int64Array
-    is_finishing: bool
+    __slots__ = ("_head_ns", "ends_ns", "is_finishing", "last_end_ns", "offset", "steps", "steps_ns")
 
-    @staticmethod
-    def plan(first_formed_ns: int, ends_in_flight_ns: list[int], steps_ns: Int64Array, is_finishing: bool) -> "DecodeRun":
-        """Lay ``steps_ns`` out after the batches in flight, whose ends are given in order (none, or depth - 1)."""
-        start = max(first_formed_ns, ends_in_flight_ns[-1]) if ends_in_flight_ns else first_formed_ns
-        steps = len(steps_ns)
+    def __init__(self, head_ns: list[int], steps_ns: Int64Array, *, is_finishing: bool) -> None:
+        self._head_ns = head_ns
+        self.steps_ns = steps_ns
+        self.steps = len(steps_ns)
         ends = np.cumsum(steps_ns)
-        ends += start
-        formed = np.empty(steps, np.int64)
-        head = [first_formed_ns, *ends_in_flight_ns][:steps]
-        formed[: len(head)] = head
-        formed[len(head) :] = ends[: steps - len(head)]
-        return DecodeRun(formed, ends, steps_ns, is_finishing)
+        ends += max(head_ns[0], head_ns[-1])
+        self.ends_ns: Int64Array = ends
+        self.last_end_ns = int(ends[-1])
+        self.is_finishing = is_finishing
+        """Whether the last iteration yields some member's last token."""
+        self.offset = 0
+
+    def steps_formed_by(self, time_ns: int) -> int:
+        """Return how many iterations are formed at or before ``time_ns``."""
+        count = 0
+        for formed_ns in self._head_ns:
+            if formed_ns > time_ns:
+                return min(count, self.steps)
+            count += 1
+        if time_ns >= self.last_end_ns:
+            return self.steps
+        return min(count + int(self.ends_ns.searchsorted(time_ns, "right")), self.steps)
+
+    def formed_ns(self, step: int) -> int:
+        """Return when iteration ``step`` is formed."""
+        head = self._head_ns
+        return head[step] if step < len(head) else int(self.ends_ns[step - len(head)])
+
+    def steps_formed_before(self, time_ns: int) -> int:
+        """Return how many iterations are formed before ``time_ns``."""
+        return self.steps_formed_by(time_ns - 1)

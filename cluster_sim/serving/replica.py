@@ -14,21 +14,25 @@ import heapq
 import pickle
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from cluster_sim.engine.floor import FloorModel
-from cluster_sim.engine.instant import NEVER, Instant, Kind, instant, time_of
+from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, instant, time_of
 from cluster_sim.engine.process import Message, Promise
 from cluster_sim.hardware.predictor import BatchShape, Predictor
-from cluster_sim.recording.outcome import FINISHED, Outcome, Sample
+from cluster_sim.recording.outcome import FINISHED, Outcome
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.batch import Batch
+from cluster_sim.serving.decode_pool import DecodePool
 from cluster_sim.serving.decode_run import DecodeRun
-from cluster_sim.serving.marks import Grid
 from cluster_sim.serving.messages import Cancel, Dispatch
 from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.schedulers.base import Scheduler, SchedulerLimits
 from cluster_sim.serving.sequence import Sequence
+from cluster_sim.serving.watch import Watch
+
+_NO_SHAPE: Final = BatchShape()
+"""The shape of batches inside a decode run: nobody asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,12 @@ class Replica:
     """One serving replica."""
 
     def __init__(
-        self, settings: ReplicaSettings, scheduler: Scheduler, predictor: Predictor, log: ReplicaLog, *,
+        self,
+        settings: ReplicaSettings,
+        scheduler: Scheduler,
+        predictor: Predictor,
+        log: ReplicaLog,
+        *,
         is_streamed: bool = False,
     ) -> None:
         self.settings = settings
@@ -75,16 +84,22 @@ class Replica:
         self._can_plan = settings.limits.can_macro_step and predictor.stages == 1 and not is_streamed
         self._horizon: Instant = 0
         self._inbox: list[Message] = []
-        self._in_flight: deque[Batch] = deque()
+        self._in_flight: deque[tuple[int, Batch | None]] = deque()
+        """(end, batch) of formed batches; no batch where its end changes nothing (inside a decode run)."""
+
         self._form_ns = -1
         """When the next batch may be formed; -1 while nothing can be or no slot in flight is free."""
         self._run: DecodeRun | None = None
-        self._run_offset = 0
-        """Steps of the plan committed already."""
         self._cancellations: dict[int, list[Cancel]] = {}
-        self._ticks = Grid(settings.series_interval_ns, settings.series_interval_ns)
-        self._samples = Grid(settings.sample_period_ns)
-        self._reported = (0, 0, 0)
+        self._watch = Watch(
+            settings.index,
+            settings.limits.kv_blocks,
+            log,
+            settings.series_interval_ns,
+            settings.sample_period_ns,
+            settings.sample_latency_ns,
+            samples_kv=settings.samples_kv,
+        )
         self._out: list[Message] = []
 
     # ------------------------------------------------------------------------------------------------------- protocol
@@ -105,35 +120,43 @@ class Replica:
         """Handle every event strictly below ``horizon``; return responses and samples, stamped at the hub."""
         assert horizon >= self._horizon, "horizons only grow"
         self._out = []
-        inbox, in_flight = self._inbox, self._in_flight
+        inbox, in_flight, watch = self._inbox, self._in_flight, self._watch
         while True:
-            at = inbox[0].at if inbox else NEVER
-            end_at = instant(in_flight[0].end_ns, Kind.BATCH_END) if in_flight else NEVER
-            form_at = instant(self._form_ns, Kind.REPLICA_SCHEDULE) if self._form_ns >= 0 else NEVER
-            at = min(at, end_at, form_at)
+            end_at = in_flight[0][0] << KIND_BITS | Kind.BATCH_END if in_flight else NEVER
+            at = end_at
+            if 0 <= self._form_ns and (form_at := self._form_ns << KIND_BITS | Kind.REPLICA_SCHEDULE) < at:
+                at = form_at
+            if inbox and inbox[0].at < at:
+                at = inbox[0].at
+                if at >= horizon:
+                    break
+                if watch.next_at < at:
+                    watch.pass_by(at, self._scheduler, self._out)
+                self._handle(heapq.heappop(inbox))
+                continue
             if at >= horizon:
                 break
-            self._mark(at)
+            if watch.next_at < at:
+                watch.pass_by(at, self._scheduler, self._out)
+            run = self._run or self._plan()
+            if run is not None and self._commit_run(run, horizon):
+                continue
             if at == end_at:
-                if not self._commit_run(horizon):
-                    self._end_batch()
-            elif at == form_at:
-                if not self._commit_run(horizon):
-                    self._form()
+                self._end_batch()
             else:
-                self._handle(heapq.heappop(inbox))
+                self._form()
         self._horizon = horizon
-        if horizon < NEVER:
-            self._mark(horizon)
+        if watch.next_at < horizon < NEVER:
+            watch.pass_by(horizon, self._scheduler, self._out)
         if self.settings.is_probed:
-            self._probe(horizon)
+            watch.probe(horizon, self._scheduler, self._out)
         return self._out
 
     def finish(self, end: Instant) -> None:
         """Handle what is left below ``end``, none of which reaches the hub in time, and mark the rest of the run."""
         if end > self._horizon:
             self.advance(end)
-        self._mark(end)
+        self._watch.pass_by(end, self._scheduler, self._out)
         self.log.busy_ns = list(self.pipeline.busy_ns)
 
     def promise(self) -> Promise:
@@ -142,7 +165,7 @@ class Replica:
         if not self._inbox:
             run = self._plan()
             if run is not None and run.is_finishing:
-                return Promise(instant(int(run.ends_ns[-1]), Kind.RESPONSE), unconditional)
+                return Promise(instant(run.last_end_ns, Kind.RESPONSE), unconditional)
         return Promise(unconditional, unconditional)
 
     def _unconditional(self) -> Instant:
@@ -163,13 +186,13 @@ class Replica:
         """Return the earliest start of the next batch to be formed."""
         formed = max(time_of(self._horizon), self._form_ns)
         if len(self._in_flight) >= self._depth:
-            formed = max(formed, self._in_flight[0].end_ns)
+            formed = max(formed, self._in_flight[0][0])
         return max(formed, self.pipeline.free_ns[0])
 
     def next_report(self) -> Instant:
         """Return when running, waiting or (where read) KV usage may next change without a message; a change that no
         sample has shown yet counts as made just now."""
-        if self._samples.interval_ns and self._state() != self._reported:
+        if self._watch.has_news(self._scheduler):
             return self._horizon - 1
         due = self._inbox[0].at if self._inbox else NEVER
         if self._form_ns < 0 and not self._in_flight:
@@ -177,10 +200,10 @@ class Replica:
         if not self.settings.samples_kv:
             run = self._plan()
             if run is not None:
-                return min(due, instant(int(run.ends_ns[-1]), Kind.BATCH_END))
+                return min(due, instant(run.last_end_ns, Kind.BATCH_END))
         if self._form_ns >= 0:
             return min(due, instant(self._form_ns, Kind.REPLICA_SCHEDULE))
-        return min(due, instant(self._in_flight[0].end_ns, Kind.BATCH_END))
+        return min(due, instant(self._in_flight[0][0], Kind.BATCH_END))
 
     def counters(self) -> Any:
         """Return (running, waiting, KV usage ratio, the log's counters)."""
@@ -226,19 +249,19 @@ class Replica:
     def _cancel(self, cancel: Cancel, now_ns: int) -> None:
         """Cancel at once where no batch holds the request, else at the end of the last formed batch."""
         if self._in_flight:
-            self._cancellations.setdefault(self._in_flight[-1].end_ns, []).append(cancel)
+            self._cancellations.setdefault(self._in_flight[-1][0], []).append(cancel)
         elif self._scheduler.cancel(cancel.request_id):
             self.log.leave(now_ns)
 
     def _end_batch(self) -> None:
-        batch = self._in_flight.popleft()
-        self._scheduler.end(batch)
+        end_ns, batch = self._in_flight.popleft()
+        if batch is not None:
+            self._scheduler.end(batch)
         if self._cancellations:
-            for cancel in self._cancellations.pop(batch.end_ns, ()):
+            for cancel in self._cancellations.pop(end_ns, ()):
                 if self._scheduler.cancel(cancel.request_id):
-                    self.log.leave(batch.end_ns)
-                    self._run = None
-        self._form_ns = batch.end_ns
+                    self.log.leave(end_ns)
+        self._form_ns = end_ns
 
     def _form(self) -> None:
         """Form one batch at ``_form_ns``; the formation is handled, so the batch is final."""
@@ -259,7 +282,7 @@ class Replica:
                 sequence.first_token_ns = batch.end_ns
         if batch.finishing:
             self._respond(batch.finishing, batch.end_ns)
-        self._in_flight.append(batch)
+        self._in_flight.append((batch.end_ns, batch))
         if len(self._in_flight) >= self._depth:
             self._form_ns = -1
 
@@ -305,140 +328,69 @@ class Replica:
         """Return the planned decode run that starts with the next formation, or None."""
         if self._run is not None:
             return self._run
-        if not self._can_plan:
+        in_flight, form_ns = self._in_flight, self._form_ns
+        if len(in_flight) + (form_ns >= 0) != self._depth or not self._can_plan or self._cancellations:
             return None
-        in_flight = self._in_flight
-        if self._form_ns >= 0 and len(in_flight) == self._depth - 1:
-            first_ns = self._form_ns
-            ends = [batch.end_ns for batch in in_flight]
-        elif self._form_ns < 0 and len(in_flight) == self._depth:
-            first_ns = in_flight[0].end_ns
-            ends = [batch.end_ns for batch in in_flight][1:]
-        else:
-            return None
-        if self._cancellations:
-            return None
-        for batch in in_flight:
-            if batch.finishing:
+        for _, batch in in_flight:
+            if batch is not None and batch.finishing:
                 return None
         steps = self._scheduler.steady_steps()
         if steps < 2:
             return None
+        head = [end_ns for end_ns, _ in in_flight]
+        if form_ns >= 0:
+            head.insert(0, form_ns)
         pool = self._scheduler.steady_pool
         assert pool is not None
         steps_ns = self._predictor.decode_run_ns(len(pool), pool.kv_tokens, steps)
-        self._run = DecodeRun.plan(first_ns, ends, steps_ns, steps == pool.steps_to_finish())
-        self._run_offset = 0
+        self._run = DecodeRun(head, steps_ns, is_finishing=steps == pool.steps_to_finish())
         return self._run
 
-    def _commit_run(self, horizon: Instant) -> bool:
+    def _commit_run(self, run: DecodeRun, horizon: Instant) -> bool:
         """Commit the planned steps that are formed below ``horizon`` and the next message; False if there are none."""
-        run = self._plan()
-        if run is None:
-            return False
         limit = min(horizon, self._inbox[0].at) if self._inbox else horizon
-        offset = self._run_offset
-        last_formed_ns = (limit - 1 - Kind.REPLICA_SCHEDULE) >> 7
-        upto = int(run.formed_ns.searchsorted(last_formed_ns, "right")) if limit < NEVER else len(run.formed_ns)
+        last_formed_ns = (limit - 1 - Kind.REPLICA_SCHEDULE) >> KIND_BITS
+        upto = run.steps_formed_by(last_formed_ns)
+        offset = run.offset
         if upto <= offset:
             return False
         pool = self._scheduler.steady_pool
         assert pool is not None
-        in_flight = self._in_flight
-        self._mark_run(run, offset, int(run.formed_ns[upto - 1]))
-        decodes = len(pool)
-        ends = run.ends_ns[offset:upto]
+        if self._watch.next_at < limit:
+            last_committed = min(limit, instant(run.formed_ns(upto - 1), Kind.REPLICA_SCHEDULE))
+            if self._watch.next_at < last_committed:
+                self._watch.pass_run(last_committed, run, pool, self._scheduler, self._out)
+        ends, steps = run.ends_ns[offset:upto], run.steps_ns[offset:upto]
         end_ns = int(ends[-1])
-        gaps = run.steps_ns[offset:upto]
-        first_end_ns = int(ends[0])
-        if pool.last_end_ns != first_end_ns - int(gaps[0]) or pool.newcomers:
-            self._note_first(pool.last_end_ns, [each.last_token_ns for each in pool.newcomers], first_end_ns, decodes)
-            self.log.decode_run(ends[1:], gaps[1:], decodes)
+        decodes = len(pool)
+        start_ns = int(ends[0]) - int(steps[0])
+        if pool.last_end_ns == start_ns and not pool.newcomers:
+            self.log.decode_run(ends, steps, decodes)
         else:
-            self.log.decode_run(ends, gaps, decodes)
-        kv_tokens = pool.kv_tokens
+            self._note_first(pool, int(ends[0]))
+            self.log.decode_run(ends[1:], steps[1:], decodes)
         finishing = self._scheduler.commit_steady(upto - offset, end_ns)
-        self.pipeline.occupy(int(gaps.sum()), end_ns)
+        self.pipeline.occupy(end_ns - start_ns, end_ns)
+        in_flight = self._in_flight
+        for each in ends[-self._depth :].tolist():
+            in_flight.append((each, None))
+        while len(in_flight) > self._depth:
+            in_flight.popleft()
         if finishing:
             self._respond(finishing, end_ns)
-        last_ends = [batch.end_ns for batch in in_flight][1 - self._depth :] if self._depth > 1 else []
-        last_ends += ends[-self._depth :].tolist()
-        in_flight.clear()
-        for each in last_ends[-self._depth :]:
-            batch = Batch(BatchShape(decodes=decodes, decode_kv_tokens=kv_tokens))
-            batch.end_ns = each
-            in_flight.append(batch)
-        in_flight[-1].finishing = finishing
+            last = Batch(_NO_SHAPE)
+            last.end_ns = end_ns
+            last.finishing = finishing
+            in_flight[-1] = (end_ns, last)
         self._form_ns = -1
-        self._run_offset = upto
-        if upto == len(run.formed_ns):
+        run.offset = upto
+        if upto == run.steps:
             self._run = None
         return True
 
-    def _note_first(self, steady_ns: int, late_ns: list[int], end_ns: int, decodes: int) -> None:
+    def _note_first(self, pool: DecodePool, end_ns: int) -> None:
         """Note the first step of a run whose members' previous tokens did not all come right before it."""
-        self.log.step(end_ns, end_ns - steady_ns, decodes - len(late_ns), 0, decodes)
-        for previous_ns in late_ns:
-            self.log.gap(end_ns - previous_ns)
-
-    # ---------------------------------------------------------------------------------------------------------- marks
-
-    def _mark(self, limit: Instant) -> None:
-        """Look at the state at every tick and sample below ``limit``; it has not changed since the last event."""
-        ticks, samples = self._ticks, self._samples
-        if ticks.next_at < limit:
-            scheduler = self._scheduler
-            running, waiting, used = scheduler.running_count, scheduler.waiting_count, scheduler.kv_used
-            while ticks.next_at < limit:
-                self.log.tick(ticks.step(), running, waiting, used)
-        if samples.next_at < limit:
-            self._sample(samples.next_ns, self._scheduler.kv_used)
-            samples.skip_below(limit)
-            while samples.next_at < limit:
-                samples.step()
-
-    def _mark_run(self, run: DecodeRun, offset: int, last_formed_ns: int) -> None:
-        """Look at the state at ticks and samples inside a decode run, from its closed form, before it is committed."""
-        limit = instant(last_formed_ns, Kind.REPLICA_SCHEDULE)
-        ticks, samples = self._ticks, self._samples
-        scheduler = self._scheduler
-        pool = scheduler.steady_pool
-        assert pool is not None
-        while ticks.next_at < limit:
-            steps = int(run.formed_ns.searchsorted(ticks.next_ns, "left")) - offset
-            used = scheduler.kv_used + pool.blocks_for(steps)
-            self.log.tick(ticks.step(), scheduler.running_count, scheduler.waiting_count, used)
-        while samples.next_at < limit:
-            if not self.settings.samples_kv:
-                self._sample(samples.next_ns, scheduler.kv_used)
-                samples.skip_below(limit)
-                samples.step()
-                continue
-            steps = int(run.formed_ns.searchsorted(samples.next_ns, "left")) - offset
-            self._sample(samples.step(), scheduler.kv_used + pool.blocks_for(steps))
-
-    def _sample(self, at_ns: int, used: int) -> None:
-        """Report the state at a sampling instant, if it has changed since the last report."""
-        scheduler = self._scheduler
-        state = (scheduler.running_count, scheduler.waiting_count, used if self.settings.samples_kv else 0)
-        if state == self._reported:
-            return
-        self._reported = state
-        sample = Sample(self.settings.index, state[0], state[1], used / self.settings.limits.kv_blocks)
-        at = instant(at_ns + self.settings.sample_latency_ns, Kind.NOTICE)
-        self._out.append(Message(at, self.source, at_ns, sample))
-
-    def _state(self) -> tuple[int, int, int]:
-        scheduler = self._scheduler
-        used = scheduler.kv_used if self.settings.samples_kv else 0
-        return scheduler.running_count, scheduler.waiting_count, used
-
-    def _probe(self, horizon: Instant) -> None:
-        scheduler = self._scheduler
-        state = (scheduler.running_count, scheduler.waiting_count, scheduler.kv_used)
-        if state != self._reported and horizon < NEVER:
-            self._reported = state
-            now_ns = time_of(horizon)
-            sample = Sample(self.settings.index, state[0], state[1], state[2] / self.settings.limits.kv_blocks)
-            self._out.append(Message(instant(now_ns, Kind.SAMPLE), self.source, now_ns, sample))
-
+        late = pool.newcomers
+        self.log.step(end_ns, end_ns - pool.last_end_ns, len(pool) - len(late), 0, len(pool))
+        for sequence in late:
+            self.log.gap(end_ns - sequence.last_token_ns)

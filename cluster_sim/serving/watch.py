@@ -1,0 +1,113 @@
+"""Looks at a replica at fixed instants: ticks of its time series, and samples for the router's telemetry.
+
+Both are grids of simulated time; a look at T shows everything below (T, kind SAMPLE).  The state only changes at events,
+so all looks between two events show the same, and looks inside a decode run follow from its closed form.
+"""
+
+from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, instant, time_of
+from cluster_sim.engine.process import Message
+from cluster_sim.recording.outcome import Sample
+from cluster_sim.recording.replica_log import ReplicaLog
+from cluster_sim.serving.decode_pool import DecodePool
+from cluster_sim.serving.decode_run import DecodeRun
+from cluster_sim.serving.schedulers.base import Scheduler
+
+
+class Watch:
+    """The looks at one replica.
+
+    ``sample_period_ns`` of 0 takes no periodic samples; ``samples_kv`` says whether somebody reads the KV usage, which
+    changes with every step.  Only samples that show a change are sent.
+    """
+
+    def __init__(
+        self,
+        replica: int,
+        kv_blocks: int,
+        log: ReplicaLog,
+        series_interval_ns: int,
+        sample_period_ns: int,
+        sample_latency_ns: int,
+        *,
+        samples_kv: bool,
+    ) -> None:
+        self._replica = replica
+        self._kv_blocks = kv_blocks
+        self._log = log
+        self._interval_ns = series_interval_ns
+        self._period_ns = sample_period_ns
+        self._latency_ns = sample_latency_ns
+        self._samples_kv = samples_kv
+        self._tick_ns = series_interval_ns
+        self._sample_ns = 0
+        self._reported = (0, 0, 0)
+        self.next_at: Instant = 0
+        """The earliest look to come; nothing has to be done for events below it."""
+        self._set_next()
+
+    def _set_next(self) -> None:
+        tick = instant(self._tick_ns, Kind.SAMPLE) if self._interval_ns else NEVER
+        sample = instant(self._sample_ns, Kind.SAMPLE) if self._period_ns else NEVER
+        self.next_at = min(tick, sample)
+
+    def has_news(self, scheduler: Scheduler) -> bool:
+        """Whether the state differs from what the last sample showed."""
+        return bool(self._period_ns) and self._state(scheduler, scheduler.kv_used) != self._reported
+
+    def pass_by(self, limit: Instant, scheduler: Scheduler, out: list[Message]) -> None:
+        """Do every look below ``limit``; the state has not changed since the last event."""
+        last_ns = (limit - 1 - Kind.SAMPLE) >> KIND_BITS
+        used = scheduler.kv_used
+        if self._interval_ns:
+            running, waiting = scheduler.running_count, scheduler.waiting_count
+            while self._tick_ns <= last_ns:
+                self._log.tick(self._tick_ns, running, waiting, used)
+                self._tick_ns += self._interval_ns
+        if self._period_ns and self._sample_ns <= last_ns:
+            self._sample(self._sample_ns, scheduler, used, out)
+            self._sample_ns = (last_ns // self._period_ns + 1) * self._period_ns
+        self._set_next()
+
+    def pass_run(
+        self, limit: Instant, run: DecodeRun, pool: DecodePool, scheduler: Scheduler, out: list[Message]
+    ) -> None:
+        """Do every look below ``limit`` inside a run whose steps from ``run.offset`` on are not committed yet."""
+        last_ns = (limit - 1 - Kind.SAMPLE) >> KIND_BITS
+        used = scheduler.kv_used
+        if self._interval_ns:
+            running, waiting = scheduler.running_count, scheduler.waiting_count
+            while self._tick_ns <= last_ns:
+                blocks = pool.blocks_for(run.steps_formed_before(self._tick_ns) - run.offset)
+                self._log.tick(self._tick_ns, running, waiting, used + blocks)
+                self._tick_ns += self._interval_ns
+        if self._period_ns:
+            while self._sample_ns <= last_ns:
+                blocks = 0
+                if self._samples_kv:
+                    blocks = pool.blocks_for(run.steps_formed_before(self._sample_ns) - run.offset)
+                self._sample(self._sample_ns, scheduler, used + blocks, out)
+                self._sample_ns += self._period_ns
+                if not self._samples_kv:
+                    self._sample_ns = max(self._sample_ns, (last_ns // self._period_ns + 1) * self._period_ns)
+        self._set_next()
+
+    def probe(self, horizon: Instant, scheduler: Scheduler, out: list[Message]) -> None:
+        """Show the state at ``horizon`` at once: perfect instantaneous telemetry."""
+        used = scheduler.kv_used
+        state = (scheduler.running_count, scheduler.waiting_count, used)
+        if state != self._reported and horizon < NEVER:
+            self._reported = state
+            now_ns = time_of(horizon)
+            sample = Sample(self._replica, state[0], state[1], used / self._kv_blocks)
+            out.append(Message(instant(now_ns, Kind.SAMPLE), self._replica + 1, now_ns, sample))
+
+    def _state(self, scheduler: Scheduler, used: int) -> tuple[int, int, int]:
+        return scheduler.running_count, scheduler.waiting_count, used if self._samples_kv else 0
+
+    def _sample(self, at_ns: int, scheduler: Scheduler, used: int, out: list[Message]) -> None:
+        state = self._state(scheduler, used)
+        if state == self._reported:
+            return
+        self._reported = state
+        sample = Sample(self._replica, state[0], state[1], used / self._kv_blocks)
+        out.append(Message(instant(at_ns + self._latency_ns, Kind.NOTICE), self._replica + 1, at_ns, sample))
