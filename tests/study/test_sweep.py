@@ -1,0 +1,195 @@
+"""Sweeps: the grid's order, failures as rows, whole results only, resuming to the same table."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from cluster_sim.config.document import Document
+from cluster_sim.config.errors import InputError, UnfinishedError
+from cluster_sim.config.study import Study
+from cluster_sim.config.template import study_template
+from cluster_sim.study.sweep import RESULTS_FILE, SweepOptions, SweepResult, run_sweep
+from cluster_sim.study.variants import expand
+
+GRID = "sweep: {grid: {fleet.pools.0.replicas: [1, 2, 3], router.policy: [round_robin, random]}}\n"
+
+
+@pytest.fixture
+def study_file(tmp_path: Path) -> Path:
+    path = tmp_path / "study.yaml"
+    path.write_text(study_template().replace("sweep: null\n", GRID), encoding="utf-8")
+    return path
+
+
+def fake_run(study: Study) -> dict[str, Any]:
+    """Stands for a run: figures that depend on the study."""
+    replicas = study.fleet.pools[0].replicas
+    if replicas == 2 and study.router.policy == "random":
+        raise UnfinishedError("router waits for replica 1")
+    return {
+        "digest": f"d{replicas}",
+        "summary": {
+            "simulated_s": 10.0 / replicas,
+            "ttft_s": {"p99": 0.5, "exact": True},
+            "pools": [1],
+            "flat": {"x": 1},
+        },
+    }
+
+
+class Tasks:
+    """Runs the fake in this process, last study first; stops after ``limit`` runs as a killed sweep would."""
+
+    def __init__(self, limit: int = 100) -> None:
+        self.limit = limit
+        self.ran: list[Study] = []
+
+    def __call__(
+        self, function: Callable[[Study], Any], studies: list[Study]
+    ) -> Iterator[tuple[int, dict[str, Any] | Exception]]:
+        del function
+        for position in reversed(range(len(studies))):
+            if len(self.ran) == self.limit:
+                raise KeyboardInterrupt
+            self.ran.append(studies[position])
+            try:
+                yield position, fake_run(studies[position])
+            except UnfinishedError as error:
+                yield position, error
+
+
+def sweep(path: Path, out: Path, tasks: Tasks, *, resume: bool = False) -> SweepResult:
+    return run_sweep(path, Document.read(path), SweepOptions(out=out, resume=resume), tasks)
+
+
+def test_grid_order(study_file: Path) -> None:
+    """The last key varies fastest; every variant is the study with its values, without the sweep block."""
+    variants = expand(study_file, Document.read(study_file))
+    assert [tuple(variant.values.values()) for variant in variants] == [
+        (replicas, policy) for replicas in (1, 2, 3) for policy in ("round_robin", "random")
+    ]
+    study = variants[3].study
+    assert study is not None
+    assert (study.fleet.pools[0].replicas, study.router.policy, study.sweep) == (2, "random", None)
+    assert len({variant.run_id for variant in variants}) == 6
+
+
+def test_rows(study_file: Path, tmp_path: Path) -> None:
+    """The table has one row per run in the grid's order: keys, status, error, digest, flattened figures."""
+    result = sweep(study_file, tmp_path / "out", Tasks())
+    assert result.failed == 1
+    rows = pq.read_table(tmp_path / "out" / RESULTS_FILE).to_pylist()
+    assert [row["fleet.pools.0.replicas"] for row in rows] == [1, 1, 2, 2, 3, 3]
+    assert [row["status"] for row in rows] == ["finished"] * 3 + ["failed"] + ["finished"] * 2
+    assert rows[3]["error"] == "router waits for replica 1"
+    assert rows[3]["simulated_s"] is None
+    assert rows[4]["simulated_s"] == pytest.approx(10 / 3)
+    assert rows[4]["ttft_s.p99"] == 0.5
+    assert rows[4]["ttft_s.exact"] is True
+    assert rows[4]["digest"] == "d3"
+    assert not {"pools", "flat", "flat.x"} & set(rows[0])
+    assert not (tmp_path / "out.partial").exists()
+
+
+def test_killed_and_resumed_gives_the_same_rows(study_file: Path, tmp_path: Path) -> None:
+    """What a killed sweep finished is kept and not run again; the resumed table equals the undisturbed one."""
+    sweep(study_file, tmp_path / "whole", Tasks())
+    with pytest.raises(KeyboardInterrupt):
+        sweep(study_file, tmp_path / "out", Tasks(limit=4))
+    assert not (tmp_path / "out").exists()
+    assert len(list((tmp_path / "out.partial" / "runs").glob("*.json"))) == 4
+    with pytest.raises(InputError, match="continue it with --resume"):
+        sweep(study_file, tmp_path / "out", Tasks())
+    rest = Tasks()
+    sweep(study_file, tmp_path / "out", rest, resume=True)
+    assert len(rest.ran) == 3  # the two that are missing, and the one that failed
+    tables = [pq.read_table(tmp_path / name / RESULTS_FILE) for name in ("whole", "out")]
+    assert tables[0].equals(tables[1])
+    again = Tasks()
+    assert sweep(study_file, tmp_path / "out", again, resume=True).failed == 1
+    assert again.ran == []
+
+
+def test_another_study_cannot_resume(study_file: Path, tmp_path: Path) -> None:
+    """--resume refuses results of another study."""
+    with pytest.raises(KeyboardInterrupt):
+        sweep(study_file, tmp_path / "out", Tasks(limit=1))
+    study_file.write_text(study_file.read_text().replace("seed: 42", "seed: 43"))
+    with pytest.raises(InputError, match="holds another sweep"):
+        sweep(study_file, tmp_path / "out", Tasks(), resume=True)
+
+
+def test_unfinished_tasks_are_an_unfinished_sweep(study_file: Path, tmp_path: Path) -> None:
+    """Tasks that end without all results leave the sweep unfinished, and say how to go on."""
+
+    def none(function: Any, studies: Any) -> Iterator[Any]:
+        del function, studies
+        yield from ()
+
+    with pytest.raises(UnfinishedError, match="6 of 6 runs did not end; add --resume"):
+        run_sweep(study_file, Document.read(study_file), SweepOptions(out=tmp_path / "out"), none)
+
+
+def test_wrong_input_leaves_nothing(study_file: Path, tmp_path: Path) -> None:
+    """Wrong input found when the tasks start leaves no directory."""
+
+    def refuse(function: Any, studies: Any) -> Iterator[Any]:
+        del function, studies
+        raise InputError("no cluster")
+        yield
+
+    with pytest.raises(InputError, match="no cluster"):
+        run_sweep(study_file, Document.read(study_file), SweepOptions(out=tmp_path / "out"), refuse)
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_another_directory_is_left_alone(study_file: Path, tmp_path: Path) -> None:
+    """A directory that is no sweep is not replaced."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "precious").touch()
+    with pytest.raises(InputError, match="is not the directory of a sweep"):
+        sweep(study_file, tmp_path / "out", Tasks())
+    assert (tmp_path / "out" / "precious").exists()
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ("sweep: null\n", "has no sweep block"),
+        ("sweep: {grid: {sede: [1, 2]}}\n", "no combination of sweep.grid is a valid study"),
+        ("sweep: {grid: {fleet.pools.4.replicas: [1]}}\n", "name an item by its index"),
+        ("sweep: {grid: {seed: 3}}\n", "sweep.grid.seed: must be a list"),
+    ],
+)
+def test_wrong_grids(study_file: Path, block: str, message: str) -> None:
+    """A missing or senseless grid is wrong input."""
+    study_file.write_text(study_template().replace("sweep: null\n", block), encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        expand(study_file, Document.read(study_file))
+    assert message in str(caught.value)
+
+
+def test_invalid_combinations_are_rows(study_file: Path, tmp_path: Path) -> None:
+    """A value that one variant cannot have makes a failed row with the place of the grid, not a failed sweep."""
+    study_file.write_text(
+        study_template().replace("sweep: null\n", "sweep: {grid: {fleet.pools.0.replicas: [1, 0]}}\n")
+    )
+    tasks = Tasks()
+    rows = sweep(study_file, tmp_path / "out", tasks).rows
+    assert [row["status"] for row in rows] == ["finished", "failed"]
+    assert "(sweep.grid): fleet.pools.0.replicas: must be at least 1; got 0" in rows[1]["error"]
+    assert len(tasks.ran) == 1
+
+
+def test_mixed_values_share_a_column(study_file: Path, tmp_path: Path) -> None:
+    """Values of different types are kept: whole and broken numbers as doubles, anything else as JSON text."""
+    grid = "sweep: {grid: {slo.ttft_p99_s: [1, 2.5], run.replicas_per_actor: [auto, 2]}}\n"
+    study_file.write_text(study_template().replace("sweep: null\n", grid))
+    sweep(study_file, tmp_path / "out", Tasks())
+    columns = pq.read_table(tmp_path / "out" / RESULTS_FILE).to_pydict()
+    assert columns["slo.ttft_p99_s"] == [1.0, 1.0, 2.5, 2.5]
+    assert [json.loads(text) for text in columns["run.replicas_per_actor"]] == ["auto", 2, "auto", 2]
