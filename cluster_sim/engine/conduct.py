@@ -34,6 +34,9 @@ class Observer(Protocol):
     def observe(self, clock: Instant, counters: dict[int, Any]) -> None:
         """Note the hub's clock and counters by leaf source (empty between flushes)."""
 
+    def close(self) -> None:
+        """Let go of whatever the observer holds; the run is over."""
+
 
 class Unwatched:
     """The observer of a run that nobody watches."""
@@ -48,6 +51,9 @@ class Unwatched:
 
     def observe(self, clock: Instant, counters: dict[int, Any]) -> None:
         """Ignore the clock."""
+
+    def close(self) -> None:
+        """Hold nothing."""
 
 
 class DirectExchange:

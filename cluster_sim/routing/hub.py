@@ -63,7 +63,8 @@ class RouterHub:
         run_end: Instant = NEVER,
     ) -> None:
         """``routes`` by model name; the entry "" serves requests that name none.  What would reach the hub at or after
-        ``run_end`` is dropped: its request stays unfinished."""
+        ``run_end`` is dropped: its request stays unfinished.
+        """
         self._run_end = run_end
         self._routes = routes
         self._log = log
@@ -113,7 +114,8 @@ class RouterHub:
 
     def next_send_at(self) -> Instant:
         """Return the earliest instant at which a known event may send something: responses never do by themselves
-        unless a feedback source reacts, and then the coordinator asks ``next_at`` too."""
+        unless a feedback source reacts, and then the coordinator asks ``next_at`` too.
+        """
         if self._timers and self._timers[0].at < self._arrival_at:
             return self._timers[0].at
         return self._arrival_at
@@ -123,8 +125,10 @@ class RouterHub:
         at = self.next_at()
         if self._heard and self._heard[0].at == at:
             return self._hear(heapq.heappop(self._heard))
-        if self._timers and self._timers[0].at == at and (
-            self._arrival_at != at or self._timers[0].sequence < self._chunk[self._cursor].request_id
+        if (
+            self._timers
+            and self._timers[0].at == at
+            and (self._arrival_at != at or self._timers[0].sequence < self._chunk[self._cursor].request_id)
         ):
             timer = heapq.heappop(self._timers)
             if isinstance(timer.payload, Request):
@@ -222,8 +226,7 @@ class RouterHub:
     def _book(self, outcome: Outcome) -> None:
         entry = self._in_flight.pop(outcome.request_id)
         target = entry.route.targets[entry.position]
-        if outcome.finish_ns > self.end_ns:
-            self.end_ns = outcome.finish_ns
+        self.end_ns = max(self.end_ns, outcome.finish_ns)
         self._log.add(
             entry.request,
             target.source - 1,

@@ -60,7 +60,8 @@ class Pipeline:
 
     def take_stream(self) -> "array[int]":
         """Return and forget the batches since the last call, flat int64: per batch the formation time, (step, link)
-        per stage, and the end of the last stage; every batch has 2 + 2 * stages numbers."""
+        per stage, and the end of the last stage; every batch has 2 + 2 * stages numbers.
+        """
         assert self._stream is not None, "the pipeline is not streamed"
         taken, self._stream = self._stream, array("q")
         return taken

@@ -124,7 +124,7 @@ class Replica:
         while True:
             end_at = in_flight[0][0] << KIND_BITS | Kind.BATCH_END if in_flight else NEVER
             at = end_at
-            if 0 <= self._form_ns and (form_at := self._form_ns << KIND_BITS | Kind.REPLICA_SCHEDULE) < at:
+            if self._form_ns >= 0 and (form_at := self._form_ns << KIND_BITS | Kind.REPLICA_SCHEDULE) < at:
                 at = form_at
             if inbox and inbox[0].at < at:
                 at = inbox[0].at
@@ -191,7 +191,8 @@ class Replica:
 
     def next_report(self) -> Instant:
         """Return when running, waiting or (where read) KV usage may next change without a message; a change that no
-        sample has shown yet counts as made just now."""
+        sample has shown yet counts as made just now.
+        """
         if self._watch.has_news(self._scheduler):
             return self._horizon - 1
         due = self._inbox[0].at if self._inbox else NEVER

@@ -14,7 +14,9 @@ from cluster_sim.engine.group import Group
 from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.hardware.predictor import Predictor
 from cluster_sim.recording.replica_log import ReplicaCounters
+from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.sketch import QuantileSketch
+from cluster_sim.routing.hub import RouterHub
 from cluster_sim.serving.replica import Replica
 from cluster_sim.study.books import HubBooks, HubResult
 from cluster_sim.study.build import build_hub, build_replica, leaf_links, wirings
@@ -43,6 +45,8 @@ class RunOutcome(NamedTuple):
 SeriesSink = Callable[[int, dict[str, Any]], None]
 """Takes (replica, columns of ReplicaLog.take_series)."""
 
+WatchFactory = Callable[[RouterHub, RequestLog], Observer]
+
 
 class _SeriesTap:
     """Hands the replicas' series on every so many rounds; otherwise a transparent observer."""
@@ -52,6 +56,9 @@ class _SeriesTap:
         self._replicas = replicas
         self._sink = sink
         self._rounds = 0
+
+    def close(self) -> None:
+        self._inner.close()
 
     def pace(self) -> int:
         return self._inner.pace()
@@ -72,9 +79,9 @@ class _SeriesTap:
 
 
 def run_inline(
-    plan: Plan, predictors: list[Predictor], books: HubBooks, series: SeriesSink, observer: Observer
+    plan: Plan, predictors: list[Predictor], books: HubBooks, series: SeriesSink, watch: WatchFactory
 ) -> RunOutcome:
-    """Run a plan to its end in this process.
+    """Run a plan to its end in this process; ``watch`` makes the observer once the hub is there.
 
     Raises UnfinishedError when the run cannot make progress.
     """
@@ -82,11 +89,14 @@ def run_inline(
     replicas = [build_replica(plan, index, predictors, hub.observation) for index in range(plan.replicas)]
     group = Group(replicas, wirings(plan), hub.observation)
     coordinator = Coordinator(hub, leaf_links(plan, predictors, [0] * plan.replicas), plan.run_end)
+    observer = watch(hub, books.log)
     tap = _SeriesTap(observer, replicas, series)
     try:
         conduct(hub, coordinator, DirectExchange({0: group}), tap)
     except ProtocolError as error:
         raise UnfinishedError(str(error)) from error
+    finally:
+        observer.close()
     end = plan.run_end if plan.run_end < NEVER else instant(hub.end_ns, Kind.RUN_END)
     group.finish(end)
     tap.drain()

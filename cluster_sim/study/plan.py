@@ -99,7 +99,8 @@ class Plan:
 
 def make_plan(study: Study) -> Plan:
     """Resolve a study; raises InputError where a model does not fit, settings contradict each other, or a cycle of
-    channels has no delay."""
+    channels has no delay.
+    """
     pools: list[PoolPlan] = []
     first = 0
     for pool in study.fleet.pools:

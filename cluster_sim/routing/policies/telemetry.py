@@ -19,9 +19,7 @@ class _LeastSampled(Policy):
 
     def __init__(self, router: Router, candidates: Candidates) -> None:
         telemetry = router.telemetry
-        self.observation = Observation(
-            telemetry=True, period_ns=telemetry.period_ns, latency_ns=telemetry.latency_ns
-        )
+        self.observation = Observation(telemetry=True, period_ns=telemetry.period_ns, latency_ns=telemetry.latency_ns)
         self._forward_ns = candidates.forward_ns
         self._sampled = [0] * candidates.count
         self._sent = [0] * candidates.count

@@ -80,11 +80,13 @@ class Scheduler(ABC):
     @abstractmethod
     def fewest_batches(self) -> int:
         """Return a lower bound of the batches that must still be formed before any sequence here yields its last
-        token; 0 when there is none left to form."""
+        token; 0 when there is none left to form.
+        """
 
     def steady_steps(self) -> int:
         """Return how many decode-only steps would now be formed one after the other with unchanged members, the last
-        of which may finish some; 0 when the next batch must be formed singly."""
+        of which may finish some; 0 when the next batch must be formed singly.
+        """
         return 0
 
     @property

@@ -19,7 +19,7 @@ from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.decode_pool import DecodePool
 from cluster_sim.serving.kv_blocks import CountedBlocks
 from cluster_sim.serving.kv_hashed import HashedBlocks
-from cluster_sim.serving.schedulers.base import SCHEDULERS, SchedulerLimits, Scheduler
+from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
 from cluster_sim.serving.sequence import Sequence
 
 

@@ -1,0 +1,159 @@
+"""Runs one study: plan, executor, results."""
+
+import logging
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from cluster_sim import __version__
+from cluster_sim.config.canonical import config_hash, resolved_yaml
+from cluster_sim.config.study import Study
+from cluster_sim.metrics.bench_json import bench_json
+from cluster_sim.metrics.facts import RunFacts
+from cluster_sim.metrics.summary import summarise
+from cluster_sim.recording.request_log import RequestLog
+from cluster_sim.report.progress import RunProgress
+from cluster_sim.report.table import run_report
+from cluster_sim.routing.hub import RouterHub
+from cluster_sim.study.books import HubBooks, new_totals
+from cluster_sim.study.build import build_predictors
+from cluster_sim.study.inline import RunOutcome, run_inline
+from cluster_sim.study.observe import RunWatch
+from cluster_sim.study.options import RunOptions
+from cluster_sim.study.plan import Plan, make_plan
+from cluster_sim.study.run_directory import (
+    BENCH_FILE,
+    REQUESTS_FILE,
+    RESOLVED_FILE,
+    RunDirectory,
+    default_directory,
+)
+from cluster_sim.workload.build import total_requests
+
+LOG_FORMAT = "%(levelname)s %(name)s: %(message)s"
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """A finished run."""
+
+    directory: Path
+    summary: dict[str, Any]
+    digest: str
+
+
+def run_study(study: Study, options: RunOptions) -> RunResult:
+    """Run a study and write its directory.
+
+    Raises InputError for wrong input (nothing is left behind) and UnfinishedError when the run cannot go on.
+    """
+    logging.basicConfig(level=options.log_level.upper(), stream=sys.stderr, format=LOG_FORMAT)
+    plan = make_plan(study)
+    predictors = build_predictors(plan)
+    facts = plan.facts(predictors)
+    final = options.out or default_directory(study.name, config_hash(study))
+    console = Console(quiet=options.quiet)
+    total = total_requests(study.workload)
+    with ExitStack() as stack:
+        directory = stack.enter_context(RunDirectory(final))
+        directory.write_text(RESOLVED_FILE, resolved_yaml(study))
+        series = directory.series(facts)
+        progress = stack.enter_context(RunProgress(console, total))
+        executor = choose_executor(plan, options)
+        started_s = time.perf_counter()
+        if executor == "inline":
+            books = HubBooks(facts, _longest(plan), directory.partial / REQUESTS_FILE)
+
+            def watch(hub: RouterHub, log: RequestLog) -> RunWatch:
+                return RunWatch(
+                    facts,
+                    hub,
+                    log,
+                    progress.update,
+                    options.metrics_port,
+                    options.speedup,
+                    run_labels(study, executor),
+                    total,
+                )
+
+            outcome = run_inline(plan, predictors, books, series.add, watch)
+            placement: dict[str, Any] = {}
+            wall_s = time.perf_counter() - started_s
+        else:
+            from cluster_sim.study.launcher import run_on_ray
+
+            outcome, placement, wall_s = run_on_ray(plan, options, directory.partial, series.add, progress.update)
+        summary = _summary(plan, facts, outcome, series.max_waiting)
+        totals = new_totals(facts, _longest(plan))
+        totals.restore(outcome.hub.totals)
+        gaps = [replica.gaps for replica in outcome.replicas]
+        directory.write_json(BENCH_FILE, bench_json(facts, totals, gaps, time.strftime("%Y%m%d-%H%M%S")))
+        manifest = _manifest(study, executor, placement, wall_s, outcome)
+        path = directory.complete(summary, manifest)
+    requests = summary["requests"]["total"]
+    speed = f"{requests / wall_s:,.0f} requests/s, {summary['simulated_s'] / wall_s:,.0f} times real time"
+    notes = (
+        f"{requests:,} requests in {wall_s:.2f} s on executor {executor}: {speed}",
+        f"digest {outcome.hub.digest}",
+        f"results in {path}",
+    )
+    console.print(run_report(summary, notes))
+    return RunResult(path, summary, outcome.hub.digest)
+
+
+def choose_executor(plan: Plan, options: RunOptions) -> str:
+    """Return "inline" or "ray"; for ``auto`` by the coupling factor, saying why."""
+    executor = options.executor or plan.study.run.executor
+    return "inline" if executor == "auto" else executor
+
+
+def run_labels(study: Study, executor: str) -> dict[str, str]:
+    """Return the labels that describe a run in live metrics."""
+    return {"run": study.name, "version": __version__, "config_hash": config_hash(study), "executor": executor}
+
+
+def _longest(plan: Plan) -> int:
+    return max(each.limits.max_model_len for each in plan.pools)
+
+
+def _summary(plan: Plan, facts: RunFacts, outcome: RunOutcome, max_waiting: int) -> dict[str, Any]:
+    totals = new_totals(facts, _longest(plan))
+    totals.restore(outcome.hub.totals)
+    summary = summarise(
+        facts,
+        totals,
+        [replica.counters for replica in outcome.replicas],
+        [replica.gaps for replica in outcome.replicas],
+        outcome.hub.end_ns,
+        outcome.hub.arrived,
+        max_waiting,
+    )
+    inside, extrapolated = (sum(pool[at] for pool in outcome.coverage) for at in (0, 1))
+    steps = inside + extrapolated
+    summary["predictor_coverage"] = {
+        "steps": steps,
+        "measured_ratio": inside / steps if steps else None,
+        "extrapolated_ratio": extrapolated / steps if steps else None,
+    }
+    return summary
+
+
+def _manifest(
+    study: Study, executor: str, placement: dict[str, Any], wall_s: float, outcome: RunOutcome
+) -> dict[str, Any]:
+    return {
+        "version": __version__,
+        "name": study.name,
+        "seed": study.seed,
+        "config_hash": config_hash(study),
+        "executor": executor,
+        "placement": placement,
+        "wall_s": wall_s,
+        "traffic": outcome.hub.traffic,
+        "digest": outcome.hub.digest,
+    }
