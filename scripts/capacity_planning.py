@@ -1,0 +1,133 @@
+"""Capacity planning: the highest load each configuration serves within its limits, and the best per dollar.
+
+    python scripts/capacity_planning.py conf/studies/capacity.yaml --ttft-p99-s 2 --tpot-p99-s 0.1
+
+The configurations are the combinations of the study's ``sweep.grid``.  Each is searched by bisection on the arrival
+rate, as one Ray task; the answers go to a CSV file.
+"""
+
+import csv
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cluster_sim.config.document import Document
+from cluster_sim.config.errors import InputError, UnfinishedError
+from cluster_sim.config.overrides import apply_overrides
+from cluster_sim.study.capacity import FOUND, Capacity, CapacityTask, Search, rate_of, search_capacity
+from cluster_sim.study.launcher import ray_tasks
+from cluster_sim.study.variants import Variant, expand
+
+START_PER_S = 1.0
+"""First rate tried for a trace, whose own rate may be far off."""
+
+
+def plan(
+    file: Annotated[Path, typer.Argument(help="Study with a sweep block.")] = Path("conf/studies/capacity.yaml"),
+    overrides: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one value.")] = None,
+    ttft_p99_s: Annotated[
+        float | None, typer.Option(help="Limit of the P99 time to first token; overrides slo.")
+    ] = None,
+    tpot_p99_s: Annotated[
+        float | None, typer.Option(help="Limit of the P99 time per output token; overrides slo.")
+    ] = None,
+    tolerance: Annotated[float, typer.Option(min=0.001, max=1, help="Relative precision of the rate.")] = 0.03,
+    max_runs: Annotated[int, typer.Option(min=2, help="Most runs per configuration.")] = 24,
+    address: Annotated[str | None, typer.Option(help="Ray cluster to join; without it a local one is started.")] = None,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="CSV file to write.")] = Path("capacity.csv"),
+) -> None:
+    """Find the highest load of every configuration and the best one per dollar."""
+    document = Document.read(file)
+    limits = {"slo.ttft_p99_s": ttft_p99_s, "slo.tpot_p99_s": tpot_p99_s}
+    apply_overrides(
+        document, [*(overrides or ()), *(f"{key}={limit}" for key, limit in limits.items() if limit is not None)]
+    )
+    variants = expand(file, document)
+    valid = [variant for variant in variants if variant.study is not None]
+    tasks = [
+        CapacityTask(variant.study, Search(rate_of(variant.study) or START_PER_S, tolerance, max_runs))
+        for variant in valid
+        if variant.study is not None
+    ]
+    rows: dict[int, dict[str, Any]] = {
+        variant.index: _row(variant, InputError(variant.error)) for variant in variants if variant.study is None
+    }
+    for position, answer in ray_tasks(address)(search_capacity, tasks):
+        variant = valid[position]
+        row = rows[variant.index] = _row(variant, answer)
+        typer.echo(f"{len(rows)}/{len(variants)} {variant.label}: {_told(row)}")
+    ordered = [rows[variant.index] for variant in variants]
+    _write(ordered, out)
+    typer.echo(f"\n{len(ordered)} configurations: {out}")
+    typer.echo(_best(ordered))
+
+
+def _row(variant: Variant, answer: Capacity | Exception) -> dict[str, Any]:
+    """Return one line of the CSV; what does not apply is empty."""
+    row: dict[str, Any] = {**variant.values, "status": "failed", "requests_per_s": None}
+    figures = ("ttft_p99_s", "tpot_p99_s", "gpus", "usd_per_hour", "requests_per_usd", "output_tokens_per_usd", "runs")
+    row |= dict.fromkeys(figures) | {"error": None}
+    if isinstance(answer, Exception):
+        return row | {"error": str(answer)}
+    row |= {"status": answer.status, "requests_per_s": answer.rate_per_s, "runs": answer.runs}
+    summary = answer.summary
+    if summary is None or answer.rate_per_s is None:
+        return row
+    usd_per_hour = summary["cost_usd"] / summary["gpu_hours"] * summary["gpus"]
+    requests_per_hour = answer.rate_per_s * 3600
+    tokens_per_request = summary["output_tokens"] / summary["requests"]["finished"]
+    return row | {
+        "ttft_p99_s": summary["ttft_s"]["p99"],
+        "tpot_p99_s": summary["tpot_s"]["p99"],
+        "gpus": summary["gpus"],
+        "usd_per_hour": usd_per_hour,
+        "requests_per_usd": requests_per_hour / usd_per_hour if usd_per_hour else None,
+        "output_tokens_per_usd": requests_per_hour * tokens_per_request / usd_per_hour if usd_per_hour else None,
+    }
+
+
+def _told(row: dict[str, Any]) -> str:
+    if row["requests_per_s"] is None:
+        return row["error"] or "no load is within the limits"
+    bound = "" if row["status"] == FOUND else " or more"
+    return (
+        f"{row['requests_per_s']:.2f} requests/s{bound} (P99 TTFT {row['ttft_p99_s']:.3f} s, "
+        f"TPOT {row['tpot_p99_s']:.4f} s) on {row['gpus']} GPUs at {row['usd_per_hour']:.2f} USD/h"
+    )
+
+
+def _best(rows: list[dict[str, Any]]) -> str:
+    ranked = [row for row in rows if row["requests_per_usd"] is not None]
+    if not ranked:
+        return "No configuration serves any load within the limits."
+    best = max(ranked, key=lambda row: row["requests_per_usd"])
+    keys = list(best)[: list(best).index("status")]
+    values = " ".join(f"{key}={best[key]}" for key in keys)
+    return f"Best per dollar: {values}: {best['requests_per_usd']:.0f} requests/USD, {_told(best)}"
+
+
+def _write(rows: list[dict[str, Any]], path: Path) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(f"--out {path}: cannot be written: {error.strerror}") from error
+
+
+def main() -> None:
+    """Run the script; wrong input ends with code 2, a cluster that fails with 3."""
+    try:
+        typer.run(plan)
+    except (InputError, UnfinishedError) as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2 if isinstance(error, InputError) else 3)
+
+
+if __name__ == "__main__":
+    main()
