@@ -1,7 +1,7 @@
 """Random draws by key and counter: the same draw whoever asks first, on whatever process.
 
-A stream is named (seed, process, purpose); draw number i of it is the i-th output of SplitMix64 seeded with the stream's
-key (Steele, Lea, Flood: Fast splittable pseudorandom number generators, OOPSLA 2014).
+A stream is named (seed, process, purpose); draw number i of it is the i-th output of SplitMix64 seeded with the
+stream's key (Steele, Lea, Flood: Fast splittable pseudorandom number generators, OOPSLA 2014).
 """
 
 from hashlib import blake2b

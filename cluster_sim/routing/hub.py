@@ -1,8 +1,8 @@
 """The router: the process in the middle.
 
 Design.  The hub owns arrivals, routing decisions, client time-outs and the books of every request.  An arrival does
-nothing but queue for its own instant's global schedule, so both are one event of kind 40.  What replicas send becomes an
-event only where a component observes it; otherwise it is noted and booked when nobody waits (``settle``), which is what
+nothing but queue for its own instant's global schedule, so both are one event of kind 40.  What replicas send becomes
+an event only where a component observes it; otherwise it is noted and booked when nobody waits (``settle``), which is what
 lets the hub's bookkeeping overlap with the replicas' work.
 """
 

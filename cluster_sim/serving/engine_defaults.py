@@ -48,7 +48,8 @@ def scheduler_limits(
 
     Raises InputError where the settings contradict each other.
     """
-    assert engine.max_num_seqs is not None and engine.max_num_batched_tokens is not None
+    assert engine.max_num_seqs is not None
+    assert engine.max_num_batched_tokens is not None
     max_model_len = engine.max_model_len or model.max_position_embeddings
     if not engine.enable_chunked_prefill and engine.max_num_batched_tokens < max_model_len:
         raise InputError(

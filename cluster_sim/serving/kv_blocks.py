@@ -11,7 +11,8 @@ class CountedBlocks:
     """A pool of interchangeable blocks."""
 
     def __init__(self, total_blocks: int, block_size: int) -> None:
-        assert total_blocks > 0 and block_size > 0
+        assert total_blocks > 0
+        assert block_size > 0
         self.total = total_blocks
         self.block_size = block_size
         self.free = total_blocks
@@ -43,7 +44,8 @@ class CountedBlocks:
 
     def admit(self, sequence: Sequence, prefix_tokens: int, tokens: int) -> None:
         """Give a sequence that holds nothing its first blocks: for ``tokens`` tokens, of which ``prefix_tokens`` were
-        found by ``find_prefix``."""
+        found by ``find_prefix``.
+        """
         self.free -= self.blocks_for(tokens)
         assert self.free >= 0
 

@@ -1,7 +1,7 @@
 """Looks at a replica at fixed instants: ticks of its time series, and samples for the router's telemetry.
 
-Both are grids of simulated time; a look at T shows everything below (T, kind SAMPLE).  The state only changes at events,
-so all looks between two events show the same, and looks inside a decode run follow from its closed form.
+Both are grids of simulated time; a look at T shows everything below (T, kind SAMPLE).  The state only changes at
+events, so all looks between two events show the same, and looks inside a decode run follow from its closed form.
 """
 
 from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, instant, time_of
