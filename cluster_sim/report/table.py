@@ -7,9 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 _LATENCIES: Final = (
-    ("time to first token", "ttft_s"),
-    ("time per output token", "tpot_s"),
-    ("inter-token latency", "itl_s"),
+    ("first token (TTFT)", "ttft_s"),
+    ("per output token (TPOT)", "tpot_s"),
+    ("inter-token (ITL)", "itl_s"),
     ("end to end", "e2e_s"),
     ("queue", "queue_s"),
 )
@@ -32,7 +32,7 @@ def duration_text(seconds: float | None) -> str:
 def latency_table(summary: dict[str, Any]) -> Table:
     """Return the distributions of latencies; a tilde marks figures from a sketch."""
     table = Table(title="Latency", title_justify="left")
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for figure in _FIGURES:
         table.add_column(figure, justify="right")
     for label, key in _LATENCIES:

@@ -62,7 +62,7 @@ def test_report_shows_what_the_issue_asks_for() -> None:
     Console(file=out, width=120).print(run_report(_summary(), ("written to runs/x",)))
     text = out.getvalue()
     for part in (
-        "time to first token", "250 ms", "~250 ms", "5 finished, 1 refused", "uncalibrated roofline", "0.500 on 8 GPUs",
+        "first token (TTFT)", "250 ms", "~250 ms", "5 finished, 1 refused", "uncalibrated roofline", "0.500 on 8 GPUs",
         "$2.000", "50.00%", "ttft p99", "check failed: little", "written to runs/x",
     ):  # fmt: skip
         assert part in text, part
