@@ -1,0 +1,130 @@
+"""The actor that holds replicas: serves windows from its socket in a thread, control calls through Ray."""
+
+import gc
+import threading
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import zmq
+
+from actors.cast import Cast, LeafSide, load
+from actors.stage_stream import StageStream
+from actors.transport import GroupSocket, Session
+from cluster_sim.engine.group import Window
+from cluster_sim.engine.instant import NEVER, Instant
+
+
+class GroupActor:
+    """One group of leaves; a Ray actor, or in tests a plain object.
+
+    ``build``, ``connect`` and ``start`` prepare it in this order; ``watch`` returns when its loop has ended.
+    """
+
+    def __init__(self, index: int) -> None:
+        self._index = index
+        self._side: LeafSide | None = None
+        self._stream: StageStream | None = None
+        self._socket: GroupSocket | None = None
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        """Held while leaves move, so that control calls see them between two windows."""
+        self._end: Instant = NEVER
+        self._failure = ""
+
+    def build(self, cast: Cast, leaves: Sequence[int], session: Session, stages: int) -> str:
+        """Build the leaves (indices from 0); return the endpoint for the last stage's confirmations, or ""."""
+        self._cast, self._session, self._leaves = cast, session, list(leaves)
+        self._side = load(cast.leaf_side)(cast.data, self._leaves, stages > 0)
+        if not stages:
+            return ""
+        self._stream = StageStream(session, self._index, stages)
+        return self._stream.endpoint
+
+    def start(self, hub_endpoint: str, stage_endpoint: str) -> None:
+        """Connect to the hub, and to the first stage where stages are actors; start serving."""
+        if self._stream is not None:
+            self._stream.connect(stage_endpoint)
+        self._socket = GroupSocket(self._session, load(self._cast.codec)(), self._index, hub_endpoint)
+        self._thread = threading.Thread(target=self._serve, name=f"group-{self._index}", daemon=True)
+        self._thread.start()
+
+    def watch(self) -> str:
+        """Return "" when the run has ended here, or what went wrong."""
+        assert self._thread is not None, "the actor was not started"
+        self._thread.join()
+        return self._failure
+
+    def drain(self) -> Any:
+        """Return and forget what the leaves have noted."""
+        assert self._side is not None, "the actor was not built"
+        with self._lock:
+            return self._side.drain()
+
+    def results(self) -> tuple[Any, Any]:
+        """Return (the rest of what the leaves noted, what they leave)."""
+        assert self._side is not None, "the actor was not built"
+        return self._side.drain(), self._side.results(self._end)
+
+    def _serve(self) -> None:
+        socket, side = self._socket, self._side
+        assert socket is not None
+        assert side is not None
+        # Messages make no cycles: the collector would only visit every replica again and again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(100_000, 20, 100)
+        try:
+            socket.hello([index + 1 for index in self._leaves])
+            if self._stream is None:
+                self._loop(socket, side)
+            else:
+                self._loop_with_stages(socket, side, self._stream)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the hub must learn of it
+            self._failure = f"{type(error).__name__}: {error}"
+            where = traceback.format_tb(error.__traceback__)[-1].strip().partition("\n")[0]
+            socket.fail(f"{self._failure} ({where})")
+        finally:
+            socket.close()
+            if self._stream is not None:
+                self._stream.close()
+
+    def _loop(self, socket: GroupSocket, side: LeafSide) -> None:
+        while True:
+            socket.wait()
+            call = socket.receive()
+            if isinstance(call, Window):
+                with self._lock:
+                    reply = side.group.step(call)
+                socket.reply(reply)
+            else:
+                self._finish(side, call)
+                return
+
+    def _loop_with_stages(self, socket: GroupSocket, side: LeafSide, stream: StageStream) -> None:
+        poller = zmq.Poller()
+        poller.register(socket.socket, zmq.POLLIN)
+        poller.register(stream.confirmations, zmq.POLLIN)
+        while True:
+            ready = dict(poller.poll(round(self._session.limits.idle_s * 1e3)))
+            if stream.confirmations in ready:
+                stream.confirm()
+            if ready and socket.socket not in ready:
+                continue
+            socket.wait()
+            call = socket.receive()
+            if isinstance(call, Window):
+                with self._lock:
+                    reply = side.group.step(call)
+                socket.reply(reply)
+                stream.send(side.take_batches())
+            else:
+                self._finish(side, call)
+                stream.send(side.take_batches())
+                stream.finish()
+                return
+
+    def _finish(self, side: LeafSide, end: Instant) -> None:
+        self._end = end
+        with self._lock:
+            side.group.finish(end)

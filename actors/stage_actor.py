@@ -1,0 +1,125 @@
+"""The actor of one pipeline stage: a deterministic server of one ordered stream per replica.
+
+It needs no horizon and no promise: start = max(arrival, free), end = start + step.  The replica runs the same
+recurrence itself and never waits; the stage keeps the stage's books, forwards each batch to the next stage, and the
+last one confirms, so that replica and stages prove each other right.
+"""
+
+import threading
+from typing import NamedTuple
+
+import zmq
+
+from actors.frames import FrameKind, Link, StageRows, pack_rows, unpack_rows
+from actors.stage_stream import forwarded
+from actors.transport import Session, bind_in_range, is_readable, new_socket
+from cluster_sim.engine.conduct import ProtocolError
+
+
+class StageBook(NamedTuple):
+    """What one stage of one replica did."""
+
+    replica: int
+    """Source number."""
+    stage: int
+    batches: int
+    busy_ns: int
+    queued_ns: int
+    """Sum over batches of the time between arrival and start."""
+
+
+class StageServer:
+    """The recurrence of one stage for every replica of a group."""
+
+    def __init__(self, stage: int) -> None:
+        self._stage = stage
+        self._free_ns: dict[int, int] = {}
+        self._books: dict[int, list[int]] = {}
+
+    def serve(self, rows: StageRows) -> list[int]:
+        """Return when each batch ends at this stage."""
+        ends: list[int] = []
+        free = self._free_ns
+        for replica, arrival, step in zip(rows.replicas, rows.arrivals_ns, rows.tails[0], strict=True):
+            start = max(arrival, free.get(replica, 0))
+            end = start + step
+            free[replica] = end
+            ends.append(end)
+            book = self._books.setdefault(replica, [0, 0, 0])
+            book[0] += 1
+            book[1] += step
+            book[2] += start - arrival
+        return ends
+
+    def books(self) -> list[StageBook]:
+        """Return the stage's books by replica."""
+        return [StageBook(replica, self._stage, *self._books[replica]) for replica in sorted(self._books)]
+
+
+class StageActor:
+    """Stage ``stage`` of ``stages`` for one group of replicas; a Ray actor, or in tests a plain object."""
+
+    def __init__(self, group: int, stage: int, stages: int) -> None:
+        self._group = group
+        self._stage = stage
+        self._stages = stages
+        self._server = StageServer(stage)
+        self._thread: threading.Thread | None = None
+        self._failure = ""
+
+    def build(self, session: Session) -> str:
+        """Bind the stage's input; return its endpoint."""
+        self._session = session
+        self._in = Link(session.run, session.epoch, self._group)
+        self._out = Link(session.run, session.epoch, self._group)
+        self._input = new_socket(zmq.PULL)
+        self._output = new_socket(zmq.PUSH)
+        return bind_in_range(self._input, session)
+
+    def start(self, next_endpoint: str) -> None:
+        """Connect to the next stage, or from the last one to the replicas; start serving."""
+        self._output.connect(next_endpoint)
+        self._thread = threading.Thread(target=self._serve, name=f"stage-{self._group}-{self._stage}", daemon=True)
+        self._thread.start()
+
+    def watch(self) -> str:
+        """Return "" when the stream has ended, or what went wrong."""
+        assert self._thread is not None, "the actor was not started"
+        self._thread.join()
+        return self._failure
+
+    def results(self) -> list[StageBook]:
+        """Return the stage's books."""
+        return self._server.books()
+
+    def _serve(self) -> None:
+        try:
+            self._loop()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the replicas must learn of it
+            self._failure = f"{type(error).__name__}: {error}"
+            self._output.send(self._out.seal(FrameKind.ERROR, f"stage {self._stage}: {self._failure}"))
+        finally:
+            self._input.close()
+            self._output.close()
+
+    def _loop(self) -> None:
+        is_last = self._stage == self._stages - 1
+        limit_s = self._session.limits.idle_s
+        while True:
+            if not is_readable(self._input, limit_s):
+                raise ProtocolError(f"stage {self._stage} of actor {self._group} waited {limit_s:g} s for a batch")
+            kind, body = self._in.open(self._input.recv())
+            if kind is FrameKind.STOP:
+                if not is_last:
+                    self._output.send(self._out.seal(kind, body))
+                return
+            if kind is FrameKind.ERROR:
+                self._output.send(self._out.seal(kind, body))
+                return
+            rows = unpack_rows(body, self._stages - self._stage)
+            ends = self._server.serve(rows)
+            if is_last:
+                done = rows._replace(arrivals_ns=ends, tails=[])
+                self._output.send(self._out.seal(FrameKind.BATCH_DONE, pack_rows(done)))
+            else:
+                self._output.send(self._out.seal(FrameKind.BATCH, pack_rows(forwarded(rows, ends))))

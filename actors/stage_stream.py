@@ -1,0 +1,100 @@
+"""The replicas' end of a chain of stages: batches go out one way, the last stage's confirmations come back."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import zmq
+
+from actors.frames import FrameKind, Link, StageRows, pack_rows, unpack_rows
+from actors.transport import Session, bind_in_range, is_readable, new_socket
+from cluster_sim.engine.conduct import ProtocolError
+
+
+def frame_rows(streams: Iterable[tuple[int, Sequence[int]]], stages: int, counts: dict[int, int]) -> StageRows:
+    """Return flat streams (per batch: formation time, step and link of every stage, end) as columns.
+
+    ``counts`` holds the number of batches so far by replica and is raised.
+    """
+    width = 2 + 2 * stages
+    replicas: list[int] = []
+    iterations: list[int] = []
+    columns: list[list[int]] = [[] for _ in range(width)]
+    for source, flat in streams:
+        batches = len(flat) // width
+        first = counts.get(source, 0)
+        counts[source] = first + batches
+        replicas += [source] * batches
+        iterations += range(first, first + batches)
+        for at, column in enumerate(columns):
+            column.extend(flat[at::width])
+    return StageRows(replicas, iterations, columns[0], columns[-1], columns[1:-1])
+
+
+class StageStream:
+    """Sends a group's batches to its first stage and checks what the last one confirms."""
+
+    def __init__(self, session: Session, group: int, stages: int) -> None:
+        self._session = session
+        self._group = group
+        self._stages = stages
+        self._out = Link(session.run, session.epoch, group)
+        self._back = Link(session.run, session.epoch, group)
+        self._sent: dict[int, int] = {}
+        self._confirmed: dict[int, int] = {}
+        self._socket = new_socket(zmq.PUSH)
+        self.confirmations = new_socket(zmq.PULL)
+        self.endpoint = bind_in_range(self.confirmations, session)
+
+    def connect(self, endpoint: str) -> None:
+        """Connect to the first stage."""
+        self._socket.connect(endpoint)
+
+    def send(self, streams: list[tuple[int, Sequence[int]]]) -> None:
+        """Send new batches, if there are any."""
+        if streams:
+            rows = frame_rows(streams, self._stages, self._sent)
+            self._socket.send(self._out.seal(FrameKind.BATCH, pack_rows(rows)))
+
+    def confirm(self) -> None:
+        """Take every confirmation that is there; ProtocolError where a stage came to another time than the replica."""
+        while True:
+            try:
+                frame = self.confirmations.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            kind, body = self._back.open(frame)
+            if kind is FrameKind.ERROR:
+                raise ProtocolError(f"a stage of actor {self._group} failed: {body}")
+            rows = unpack_rows(body, 0)
+            for replica, iteration, ended_ns, end_ns in zip(*rows[:4], strict=True):
+                due = self._confirmed.get(replica, 0)
+                if iteration != due or ended_ns != end_ns:
+                    raise ProtocolError(
+                        f"the stages ended batch {iteration} of replica {replica} at {ended_ns} ns; "
+                        f"the replica ended batch {due} at {end_ns} ns"
+                    )
+                self._confirmed[replica] = due + 1
+
+    def finish(self) -> None:
+        """Close the stream and wait until every batch is confirmed."""
+        self._socket.send(self._out.seal(FrameKind.STOP, None))
+        limit_s = self._session.limits.reply_s
+        while self._confirmed != self._sent:
+            if not is_readable(self.confirmations, limit_s):
+                raise ProtocolError(
+                    f"actor {self._group} waited {limit_s:g} s for its stages: they confirmed "
+                    f"{sum(self._confirmed.values())} of {sum(self._sent.values())} batches"
+                )
+            self.confirm()
+
+    def close(self) -> None:
+        """Close both sockets; frames already sent are still delivered."""
+        self._socket.close()
+        self.confirmations.close()
+
+
+def forwarded(rows: StageRows, ends_ns: list[int]) -> StageRows:
+    """Return the rows that a stage passes on: each batch arrives at the next one its link later."""
+    links: Any = rows.tails[1]
+    arrivals = [end + link for end, link in zip(ends_ns, links, strict=True)]
+    return rows._replace(arrivals_ns=arrivals, tails=rows.tails[2:])

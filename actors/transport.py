@@ -1,0 +1,214 @@
+"""ZeroMQ sockets between the router's process and the actors: one ROUTER at the hub, one DEALER per group of replicas.
+
+Frames go straight from process to process; Ray only places and watches them.  Every wait has a limit and ends in an
+error that says who waits for whom; nobody spins, because hub and actors share the machine's cores.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import zmq
+
+from actors.columns import Codec, FrameError
+from actors.frames import FrameKind, Link, pack_reply, pack_window, unpack_reply, unpack_window
+from cluster_sim.engine.conduct import ProtocolError
+from cluster_sim.engine.group import Reply, Window
+from cluster_sim.engine.instant import NEVER, Instant
+
+LOOPBACK: Final = "127.0.0.1"
+_LINGER_MS: Final = 2_000
+"""How long a closed socket still tries to deliver its last frames."""
+_UNLIMITED: Final = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a wait may last, in seconds of wall time."""
+
+    start_s: float = 120.0
+    """Until every actor is placed, built and connected."""
+    reply_s: float = 300.0
+    """Until an actor that was called answers."""
+    idle_s: float = 3_600.0
+    """Until the hub calls an actor again: a run paced by the wall clock may be silent for long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What both ends of every link of one run share, plain data."""
+
+    run: str
+    epoch: int = 0
+    limits: Limits = Limits()
+    host: str = LOOPBACK
+    """Address to bind to: loopback where the whole cluster is one machine."""
+    port_range: tuple[int, int] = (20000, 29999)
+
+
+def bind_in_range(socket: "zmq.Socket[bytes]", session: Session) -> str:
+    """Bind to a free port of the session's range and return the endpoint; ProtocolError where there is none."""
+    first, last = session.port_range
+    try:
+        port = socket.bind_to_random_port(f"tcp://{session.host}", first, last + 1, max_tries=4 * (last - first + 1))
+    except zmq.ZMQError as error:
+        raise ProtocolError(
+            f"no port to listen on at {session.host} in run.port_range [{first}, {last}]: {error}"
+        ) from error
+    return f"tcp://{session.host}:{port}"
+
+
+def new_socket(kind: int) -> "zmq.Socket[bytes]":
+    """Return a socket of the process's context that never drops a frame."""
+    socket: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
+    socket.setsockopt(zmq.LINGER, _LINGER_MS)
+    socket.setsockopt(zmq.SNDHWM, _UNLIMITED)
+    socket.setsockopt(zmq.RCVHWM, _UNLIMITED)
+    return socket
+
+
+def is_readable(socket: "zmq.Socket[bytes]", limit_s: float) -> bool:
+    """Wait up to ``limit_s`` seconds; return whether a frame is there."""
+    return bool(socket.poll(round(limit_s * 1e3)))
+
+
+class HubSocket:
+    """The hub's end of all links: the exchange of the Ray executor."""
+
+    def __init__(self, session: Session, codec: Codec, groups: Sequence[Sequence[int]]) -> None:
+        """``groups`` lists the sources of the leaves that each group holds."""
+        self._session = session
+        self._codec = codec
+        self._groups = [list(members) for members in groups]
+        self._links = [Link(session.run, session.epoch, index) for index in range(len(groups))]
+        self._names = [_name(index) for index in range(len(groups))]
+        self._owing: set[int] = set()
+        self._socket = new_socket(zmq.ROUTER)
+        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        self.endpoint = bind_in_range(self._socket, session)
+        self.describe: Callable[[], str] = lambda: "the run has not started"
+        """Says who waits for whom with which promise; the coordinator's, once there is one."""
+
+    def await_groups(self) -> None:
+        """Wait until every group has said hello with exactly the leaves that it should hold."""
+        missing = set(range(len(self._groups)))
+        while missing:
+            if not is_readable(self._socket, self._session.limits.start_s):
+                raise ProtocolError(
+                    f"the router waited {self._session.limits.start_s:g} s for actors {sorted(missing)[:8]} "
+                    f"({len(missing)} of {len(self._groups)}) to connect to {self.endpoint}"
+                )
+            index, kind, body = self._receive()
+            if kind is not FrameKind.HELLO or body != self._groups[index]:
+                raise ProtocolError(f"actor {index} said {kind.name} {body!r}, expected HELLO {self._groups[index]!r}")
+            missing.discard(index)
+
+    def send(self, windows: dict[int, Window]) -> None:
+        """Send each group its window."""
+        for index, window in windows.items():
+            self._owing.add(index)
+            self._send(index, FrameKind.WINDOW, pack_window(self._codec, window))
+
+    def collect(self) -> list[tuple[int, Reply]]:
+        """Return every reply that has arrived, waiting for the first; ProtocolError when none comes in time."""
+        replies: list[tuple[int, Reply]] = []
+        limit_s = self._session.limits.reply_s
+        while True:
+            try:
+                index, kind, body = self._receive(zmq.NOBLOCK)
+            except zmq.Again:
+                if replies:
+                    return replies
+                if not is_readable(self._socket, limit_s):
+                    raise ProtocolError(
+                        f"the router waited {limit_s:g} s for a reply of actors {sorted(self._owing)}: "
+                        f"{self.describe()}"
+                    ) from None
+                continue
+            if kind is not FrameKind.REPLY:
+                raise ProtocolError(f"actor {index} sent {kind.name}, expected REPLY: {self.describe()}")
+            replies.append((index, unpack_reply(self._codec, body)))
+            self._owing.discard(index)
+
+    def stop(self, end: Instant) -> None:
+        """Tell every group that the run ends at ``end``."""
+        for index in range(len(self._groups)):
+            self._send(index, FrameKind.STOP, end)
+
+    def close(self) -> None:
+        """Close the socket; frames already sent are still delivered."""
+        self._socket.close()
+
+    def _send(self, index: int, kind: FrameKind, body: object) -> None:
+        try:
+            self._socket.send_multipart((self._names[index], self._links[index].seal(kind, body)))
+        except zmq.ZMQError as error:
+            raise ProtocolError(f"actor {index} cannot be reached: {error}; {self.describe()}") from error
+
+    def _receive(self, flags: int = 0) -> tuple[int, FrameKind, object]:
+        name, frame = self._socket.recv_multipart(flags)
+        index = int.from_bytes(name[1:], "little")
+        if index >= len(self._groups):
+            raise ProtocolError(f"a frame came from actor {index}, the run has {len(self._groups)}")
+        try:
+            kind, body = self._links[index].open(frame)
+        except FrameError as error:
+            raise ProtocolError(f"a frame of actor {index} was refused: {error}") from error
+        if kind is FrameKind.ERROR:
+            raise ProtocolError(f"actor {index} failed: {body}")
+        return index, kind, body
+
+
+class GroupSocket:
+    """One group's end of its link to the hub."""
+
+    def __init__(self, session: Session, codec: Codec, index: int, endpoint: str) -> None:
+        self._session = session
+        self._codec = codec
+        self._index = index
+        self._endpoint = endpoint
+        self._link = Link(session.run, session.epoch, index)
+        self._answered = 0
+        self.socket = new_socket(zmq.DEALER)
+        self.socket.setsockopt(zmq.IDENTITY, _name(index))
+        self.socket.connect(endpoint)
+
+    def hello(self, leaves: Sequence[int]) -> None:
+        """Say which leaves are here, by source."""
+        self.socket.send(self._link.seal(FrameKind.HELLO, list(leaves)))
+
+    def wait(self) -> None:
+        """Wait until a frame of the hub is there; ProtocolError after the idle limit."""
+        limit_s = self._session.limits.idle_s
+        if not is_readable(self.socket, limit_s):
+            raise ProtocolError(
+                f"actor {self._index} waited {limit_s:g} s for the router at {self._endpoint}, "
+                f"its window {self._answered} being answered"
+            )
+
+    def receive(self) -> Window | Instant:
+        """Return the next window, or the instant at which the run ends."""
+        kind, body = self._link.open(self.socket.recv())
+        if kind is FrameKind.WINDOW:
+            return unpack_window(self._codec, body)
+        if kind is FrameKind.STOP and isinstance(body, int) and 0 <= body <= NEVER:
+            return body
+        raise FrameError(f"actor {self._index} was sent {kind.name} {body!r}, expected a window or the end")
+
+    def reply(self, reply: Reply) -> None:
+        """Answer a window."""
+        self.socket.send(self._link.seal(FrameKind.REPLY, pack_reply(self._codec, reply)))
+        self._answered = reply.number
+
+    def fail(self, text: str) -> None:
+        """Tell the hub that this group cannot go on."""
+        self.socket.send(self._link.seal(FrameKind.ERROR, text))
+
+    def close(self) -> None:
+        """Close the socket; frames already sent are still delivered."""
+        self.socket.close()
+
+
+def _name(index: int) -> bytes:
+    """Return a group's ZeroMQ identity; a leading zero byte would be reserved."""
+    return b"G" + index.to_bytes(4, "little")

@@ -1,0 +1,69 @@
+"""PHOLD for the Ray actors: what a test process may name by import path."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from actors.cast import Cast
+from cluster_sim.engine.conduct import Unwatched
+from cluster_sim.engine.coordinator import Coordinator, LeafLink
+from cluster_sim.engine.group import Group
+from cluster_sim.engine.instant import Instant
+from tests.engine.phold import Phold, PholdHub, PholdLeaf
+
+
+class PholdHubSide:
+    def __init__(self, study: Phold) -> None:
+        self.hub = PholdHub(study)
+        self.run_end = study.run_end
+        self.observer = Unwatched()
+        self._study = study
+
+    def links(self, groups: Sequence[Sequence[int]]) -> list[LeafLink]:
+        return self._study.links([list(each) for each in groups])
+
+    def end(self) -> Instant:
+        return self.run_end
+
+    def progress(self) -> int:
+        return self.hub.handled
+
+    def close(self, coordinator: Coordinator) -> tuple[int, ...]:
+        return self.hub.digest, self.hub.handled
+
+
+class PholdLeafSide:
+    def __init__(self, study: Phold, indices: Sequence[int], is_staged: bool) -> None:
+        assert not is_staged
+        self._leaves = [PholdLeaf(study, index) for index in indices]
+        wiring = {leaf.source: study.wiring for leaf in self._leaves}
+        self.group = Group(self._leaves, wiring, study.observation)
+
+    def take_batches(self) -> list[tuple[int, Sequence[int]]]:
+        return []
+
+    def drain(self) -> None:
+        return None
+
+    def results(self, end: Instant) -> list[tuple[int, int]]:
+        return [(leaf.source, leaf.digest) for leaf in self._leaves]
+
+
+class FaultyLeafSide(PholdLeafSide):
+    """Raises in the middle of a run."""
+
+    def __init__(self, study: Phold, indices: Sequence[int], is_staged: bool) -> None:
+        super().__init__(study, indices, is_staged)
+        step = self.group.step
+
+        def faulty(window: Any) -> Any:
+            if window.number > 5:
+                raise RuntimeError("the model broke")
+            return step(window)
+
+        self.group.step = faulty  # type: ignore[method-assign]
+
+
+def phold_cast(study: Phold, leaf_side: str = "PholdLeafSide") -> Cast:
+    """Return the cast of a PHOLD study."""
+    here = "tests.engine.phold_cast"
+    return Cast(f"{here}:PholdHubSide", f"{here}:{leaf_side}", "tests.engine.phold:phold_codec", study)
