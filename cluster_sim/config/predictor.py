@@ -18,6 +18,9 @@ class PredictorBase(ConfigModel):
         le=1,
         description="Highest share of step predictions outside measured regions; a run beyond it fails.",
     )
+    jitter_ratio: float = Field(
+        0.0, ge=0, le=0.3, description="Standard deviation of seeded noise on step times, over their mean; 0 is none."
+    )
 
 
 class RooflinePredictor(PredictorBase):

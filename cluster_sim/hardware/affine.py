@@ -13,7 +13,6 @@ sequence, so a decode step of one sequence with an empty cache is a lower bound.
 """
 
 from abc import abstractmethod
-
 from typing import Final
 
 import numpy as np

@@ -40,13 +40,15 @@ class Network(BaseModel):
 
 
 class Power(BaseModel):
-    """Measured power by phase as fractions of TDP; see ``energy.py``."""
+    """Power by operating point, as fractions of TDP; see ``energy.py`` for the form and the origin of the defaults."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    idle_ratio: float = Field(ge=0, le=1, description="Power with weights loaded and nothing running, over TDP")
-    decode_ratio: float = Field(ge=0, le=1.2, description="Power of a memory-bound decode step, over TDP")
-    prefill_ratio: float = Field(ge=0, le=1.2, description="Power of a compute-bound prefill step, over TDP")
+    idle_ratio: float = Field(default=0.15, ge=0, le=1, description="Weights loaded, nothing running")
+    active_ratio: float = Field(default=0.29, ge=0, le=1, description="Kernels running, before memory and arithmetic")
+    memory_ratio: float = Field(default=0.63, ge=0, le=2, description="Added at the full memory bandwidth")
+    flops_ratio: float = Field(default=1.27, ge=0, le=3, description="Added at the full arithmetic rate")
+    cap_ratio: float = Field(default=1.0, gt=0, le=1.2, description="The board never draws more")
 
 
 class Device(BaseModel):
@@ -69,9 +71,7 @@ class Device(BaseModel):
     sm_count: int = Field(default=108, ge=1, description="Streaming multiprocessors or compute units")
     l2_bytes: int = Field(default=40_000_000, ge=0, description="Last-level cache")
     tdp_w: float = Field(gt=0, description="Thermal design power, W")
-    power: Power = Field(
-        default=Power(idle_ratio=0.15, decode_ratio=0.55, prefill_ratio=0.95), description="Power by phase"
-    )
+    power: Power = Field(default=Power(), description="Power by operating point")
     price_usd_per_hour: float = Field(ge=0, description="Price of one GPU for one hour, USD")
     price_source: str = Field(description="Where the price comes from")
 

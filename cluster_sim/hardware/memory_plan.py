@@ -16,9 +16,9 @@ from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.sharding import shard
 
 MIB: Final = 1 << 20
-CONTEXT_BYTES: Final = 160 * MIB
+CONTEXT_BYTES: Final = 174 * MIB
 """What CUDA and its libraries take outside the allocator in a process of one GPU, beyond an idle context."""
-COLLECTIVE_BYTES: Final = 470 * MIB
+COLLECTIVE_BYTES: Final = 505 * MIB
 """What NCCL and the custom all-reduce buffers add in a process that is one of several."""
 SAMPLER_BYTES_PER_LOGIT: Final = 24
 """fp32 logits, their sorted copy, 64-bit indices and probabilities."""
