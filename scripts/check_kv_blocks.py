@@ -41,7 +41,7 @@ class Case:
 
 def find_model(hf_id: str) -> Model:
     """Return the library's model of a Hugging Face repository, base and instruct variants alike."""
-    wanted = hf_id.split("/")[-1].lower().removesuffix("-hf").removesuffix("-instruct")
+    wanted = hf_id.rsplit("/", maxsplit=1)[-1].lower().removesuffix("-hf").removesuffix("-instruct")
     for name in model_names():
         model = load_model(name)
         known = model.hf_id.split("/")[-1].lower().removesuffix("-hf").removesuffix("-instruct")
