@@ -1,0 +1,89 @@
+"""A case: one measured run of a real engine, as configuration and workload on one side and measurements on the other.
+
+Only the first side reaches the simulator.  What was measured is kept apart and is read by the scoring alone.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+Int64Array = npt.NDArray[np.int64]
+
+WHOLE_RUN = -1
+"""The stage number of a whole run."""
+
+Key = tuple[int, str]
+"""(stage, metric): ``WHOLE_RUN`` or the load stage, and for example "ttft_mean"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """The requests of a run in the order of their arrival, one row each."""
+
+    arrival_s: FloatArray
+    prompt_tokens: Int64Array
+    output_tokens: Int64Array
+    stage: Int64Array
+    """Load stage, from 0."""
+    prompt_ids: Int64Array | None = None
+    """Equal ids mean equal prompts (and so equal KV); None: all differ, unless ``segments`` says otherwise."""
+    segments: tuple[tuple[tuple[int, int], ...], ...] | None = None
+    """Content of every prompt as chained (segment id, tokens), where that was recorded."""
+    measured: npt.NDArray[np.bool_] | None = None
+    """Which rows have a valid measurement; None: all."""
+
+    def __len__(self) -> int:
+        return len(self.arrival_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One run of one serving engine."""
+
+    dataset: str
+    run: str
+    model: str
+    """As the data names it, usually the repository on Hugging Face."""
+    device: str
+    """As the data names it."""
+    tensor_parallel: int
+    workload: str
+    requests: Requests
+    engine: dict[str, Any]
+    """Settings of the study's engine block that the run fixed; what is absent takes the engine's default."""
+    quantization: str | None = None
+    """Dtype of quantised projections where the model's name does not say it."""
+    kv_cache_dtype: str | None = None
+    replicas: int = 1
+    expert_parallel: bool = False
+    in_flight_limit: int = 0
+    """Most requests the client keeps in flight; 0: open loop."""
+    client_timeout_s: float = 0.0
+    """When the client gives up; 0: never."""
+    measured: dict[Key, float] = field(default_factory=dict)
+    """Seconds; rates in 1/s."""
+    peers: dict[str, dict[Key, float]] = field(default_factory=dict)
+    """Absolute percentage errors of other simulators on this very run, by simulator."""
+    fold: str = ""
+    """Runs of one fold are the same measurement (in two folders) or cannot be told apart; left out together."""
+    is_overloaded: bool = False
+    """The client gave up on a good part of the requests: throughput means something, latencies do not."""
+    profile: str | None = None
+    """Frozen coefficients other than those that the engine and device choose."""
+
+    @property
+    def group(self) -> tuple[str, str, int, str]:
+        """What errors are averaged over first, so that repeated runs do not count twice."""
+        return self.model, self.device, self.tensor_parallel, self.workload
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A run that could not be used, and why."""
+
+    dataset: str
+    run: str
+    reason: str
