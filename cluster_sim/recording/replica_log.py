@@ -17,8 +17,8 @@ from cluster_sim.recording.sketch import QuantileSketch
 
 Int64Array = npt.NDArray[np.int64]
 
-PENDING_LIMIT: Final = 4_096
-"""Iterations noted but not yet counted; 1,024 replicas at this limit hold about 100 MB."""
+PENDING_LIMIT: Final = 8_192
+"""Iterations noted but not yet counted; 1,024 replicas at this limit hold about 150 MB."""
 EXACT_GAPS: Final = 16_384
 """Token gaps of one replica up to which its quantiles are exact."""
 
@@ -155,9 +155,9 @@ class ReplicaLog:
             self._count_pending()
 
     def decode_run(self, end_ns: Int64Array, gaps_ns: Int64Array, weight: int) -> None:
-        """Note a macro-step: decode-only iterations of ``weight`` requests each, by their ends and token gaps in ns.
+        """Note a macro-step: decode-only iterations of ``weight`` >= 1 requests each, by ends and token gaps in ns.
 
-        Both arrays are int64[iterations] and must not be changed afterwards.
+        Both arrays are int64[iterations] and must not be changed afterwards; ends rise from run to run.
         """
         steps = len(end_ns)
         if not steps:
@@ -299,35 +299,59 @@ class ReplicaLog:
         if not self._pending:
             return
         steps = np.array(self._steps, np.int64).reshape(-1, _STEP_FIELDS)
-        lengths = np.fromiter(map(len, self._run_ends), np.int64, len(self._run_ends))
-        run_weights = np.repeat(np.array(self._run_weights, np.int64), lengths)
-        ends = np.concatenate([steps[:, 0], *self._run_ends])
-        gaps = np.concatenate([steps[:, 1], *self._run_gaps])
-        weights = np.concatenate([steps[:, 2], run_weights])
-        generated = np.concatenate([steps[:, 4], run_weights])
-        prompts = steps[:, 3]
+        run_ends, run_gaps, run_weights = self._run_ends, self._run_gaps, np.array(self._run_weights, np.int64)
         self._forget_pending()
+        if len(steps):
+            self._count_steps(*steps.T)
+        if run_ends:
+            lengths = np.fromiter(map(len, run_ends), np.int64, len(run_ends))
+            self._count_runs(np.concatenate(run_ends), np.concatenate(run_gaps), lengths, run_weights)
 
-        tokens = generated.copy()
-        tokens[: len(prompts)] += prompts
-        self._iteration_tokens += buckets.count_into(ITERATION_BOUNDS, tokens)
+    def _count_steps(
+        self, ends: Int64Array, gaps: Int64Array, weights: Int64Array, prompts: Int64Array, generated: Int64Array
+    ) -> None:
+        self._iteration_tokens += buckets.count_into(ITERATION_BOUNDS, prompts + generated)
         self._itl += buckets.count_into(GAP_BOUNDS_NS, gaps, weights)
         self._gaps.add_many(gaps, weights)
-        if self.series_interval_ns:
-            self._count_in_intervals(ends, prompts, generated)
-
-    def _count_in_intervals(self, ends: Int64Array, prompts: Int64Array, generated: Int64Array) -> None:
-        """Add iterations, prompt and generated tokens to the interval that each iteration's end falls in."""
-        slots = np.maximum((ends + (self.series_interval_ns - 1)) // self.series_interval_ns - self._bin_base, 0)
-        first = int(slots.min())
+        if not self.series_interval_ns:
+            return
+        slots = self._slots(ends)
+        first, bins = self._bins_for(slots)
         slots -= first
-        counts = np.bincount(slots)
-        last = first + len(counts)
-        if last > self._bins.shape[1]:
-            grown = np.zeros((3, last + 16), np.int64)
+        size = bins.shape[1]
+        bins[0] += np.bincount(slots, minlength=size)
+        bins[1] += np.bincount(slots, prompts, size).astype(np.int64)
+        bins[2] += np.bincount(slots, generated, size).astype(np.int64)
+
+    def _count_runs(self, ends: Int64Array, gaps: Int64Array, lengths: Int64Array, weights: Int64Array) -> None:
+        """Count decode runs that follow each other in ``ends`` and ``gaps``, whole runs where that is possible."""
+        self._iteration_tokens += buckets.count_into(ITERATION_BOUNDS, weights, lengths)
+        self._itl += buckets.count_runs_into(GAP_BOUNDS_NS, gaps, lengths, weights)
+        self._gaps.add_runs(gaps, lengths, weights)
+        if not self.series_interval_ns:
+            return
+        first, bins = self._bins_for(self._slots(ends[[0, -1]]))
+        # A replica's runs follow each other in time, so the ends rise: each tick cuts them at one place.
+        ticks = (self._bin_base + first + np.arange(bins.shape[1])) * self.series_interval_ns
+        upto = np.searchsorted(ends, ticks, side="right")
+        run_ends = np.cumsum(lengths)
+        run = np.minimum(np.searchsorted(run_ends, upto, side="right"), len(lengths) - 1)
+        tokens_before = np.cumsum(lengths * weights) - lengths * weights
+        tokens = tokens_before[run] + (upto - (run_ends - lengths)[run]) * weights[run]
+        bins[0] += np.diff(upto, prepend=0)
+        bins[2] += np.diff(tokens, prepend=0)
+
+    def _slots(self, ends: Int64Array) -> Int64Array:
+        """Return the intervals, counted from the first one kept, that iterations ending at ``ends`` belong to."""
+        interval = self.series_interval_ns
+        slots: Int64Array = np.maximum((ends + (interval - 1)) // interval - self._bin_base, 0)
+        return slots
+
+    def _bins_for(self, slots: Int64Array) -> tuple[int, Int64Array]:
+        """Return the first of ``slots`` and a view of the bins from it to the last, made where they are not yet."""
+        first, end = int(slots.min()), int(slots.max()) + 1
+        if end > self._bins.shape[1]:
+            grown = np.zeros((3, end + 16), np.int64)
             grown[:, : self._bins.shape[1]] = self._bins
             self._bins = grown
-        self._bins[0, first:last] += counts
-        if prompts.any():
-            self._bins[1, first:last] += np.bincount(slots[: len(prompts)], prompts, len(counts)).astype(np.int64)
-        self._bins[2, first:last] += np.bincount(slots, generated, len(counts)).astype(np.int64)
+        return first, self._bins[:, first:end]

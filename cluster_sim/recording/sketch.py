@@ -95,6 +95,29 @@ class QuantileSketch:
         elif len(self.chunks) >= _COMPACT_CHUNKS:
             self._compact()
 
+    def add_runs(self, values: Int64Array, lengths: Int64Array, weights: Int64Array) -> None:
+        """Add ``values``, cut into runs of ``lengths`` >= 1, every value ``weights``[run] >= 1 times.
+
+        The same as ``add_many`` with repeated weights, but a run that lies within one bucket counts as a whole.
+        """
+        if self.chunks is not None or not len(values):
+            self.add_many(values, np.repeat(weights, lengths))
+            return
+        starts = np.cumsum(lengths) - lengths
+        lowest, highest = np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)
+        if lowest.min() < 0:
+            raise ValueError(f"a sketch holds values >= 0, got {lowest.min()}")
+        self._sorted = None
+        self.minimum, self.maximum = min(self.minimum, int(lowest.min())), max(self.maximum, int(highest.max()))
+        self.count += int((lengths * weights).sum())
+        self.total += int((np.add.reduceat(values, starts) * weights).sum())
+        is_whole = bucket_keys(lowest) == bucket_keys(highest)
+        if is_whole.any():
+            self._count_in_bins(lowest[is_whole], (lengths * weights)[is_whole])
+        if not is_whole.all():
+            is_cut = np.repeat(~is_whole, lengths)
+            self._count_in_bins(values[is_cut], np.repeat(weights[~is_whole], lengths[~is_whole]))
+
     def merge(self, other: "QuantileSketch") -> None:
         """Add everything ``other`` holds; the result is exact only if both are and the sum fits ``exact_limit``."""
         if not other.count:

@@ -85,3 +85,19 @@ def test_plain_form_round_trips_through_msgpack(values: np.ndarray, limit: int) 
     copy.add_many(values)
     sketch.add_many(values)
     assert (copy.quantile(0.7), copy.std(), copy.total) == (sketch.quantile(0.7), sketch.std(), sketch.total)
+
+
+@given(st.lists(st.tuples(st.lists(st.integers(0, 10**9), min_size=1, max_size=9), st.integers(1, 50)), min_size=1))
+@settings(max_examples=50, deadline=None)
+def test_runs_count_like_their_values(runs: list[tuple[list[int], int]]) -> None:
+    """Adding runs with one weight each equals adding every value with its run's weight, sketched or exact."""
+    values = np.array([value for run, _ in runs for value in run], np.int64)
+    lengths = np.array([len(run) for run, _ in runs], np.int64)
+    weights = np.array([weight for _, weight in runs], np.int64)
+    for limit in (10, 10**9):
+        by_run, by_value = QuantileSketch(limit), QuantileSketch(limit)
+        for sketch in (by_run, by_value):
+            sketch.add_many(np.full(20, 7, np.int64))
+        by_run.add_runs(values, lengths, weights)
+        by_value.add_many(values, np.repeat(weights, lengths))
+        assert by_run.to_plain() == by_value.to_plain()
