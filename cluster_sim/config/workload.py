@@ -14,9 +14,7 @@ from cluster_sim.config.base import InputFile
 from cluster_sim.config.distributions import Distribution
 from cluster_sim.config.traits import Lengths, TraitBase, Traits
 
-TraceFormat = Literal[
-    "auto", "azure", "vidur", "burstgpt", "mooncake", "bailian", "timed_trace", "sharegpt", "parquet"
-]
+TraceFormat = Literal["auto", "azure", "vidur", "burstgpt", "mooncake", "bailian", "timed_trace", "sharegpt", "parquet"]
 """Formats ``trace`` reads; ``auto`` looks at the file's first rows."""
 
 
@@ -113,7 +111,9 @@ class Ended(TraitBase):
     """How a drawn workload ends: after a number of requests, or at a time, whichever comes first."""
 
     count: int | None = Field(default=None, ge=1, description="Requests (sessions) to produce.")
-    duration_s: float | None = Field(default=None, gt=0, description="No arrival at or after this time, seconds.")
+    duration_s: float | None = Field(
+        default=None, gt=0, description="No arrival (no session start) at or after this time, seconds."
+    )
 
     @model_validator(mode="after")
     def _some_end(self) -> Self:
@@ -157,7 +157,7 @@ class SessionShape(TraitBase):
     )
     accumulate: bool = Field(default=True, description="Whether a turn's prompt holds all earlier turns.")
     max_context_tokens: int | None = Field(
-        default=None, ge=2, description="A session ends before the turn whose prompt plus output would exceed this."
+        default=None, ge=2, description="A session ends before a later turn whose prompt plus output would exceed this."
     )
     traits: Traits = Field(default_factory=Traits, description="What the requests carry besides.")
 
@@ -224,7 +224,7 @@ class ConversationShape(TraitBase):
     )
     accumulate: bool = Field(default=True, description="Whether a turn's prompt holds all earlier turns.")
     max_context_tokens: int | None = Field(
-        default=None, ge=2, description="A session ends before the turn whose prompt plus output would exceed this."
+        default=None, ge=2, description="A session ends before a later turn whose prompt plus output would exceed this."
     )
 
 

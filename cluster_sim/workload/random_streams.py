@@ -50,6 +50,6 @@ class Stream:
 
 
 def stable_id(*parts: str | int) -> int:
-    """Return an id of 62 bits with the highest set, from a name: the same in every process and version."""
+    """Return an id of 60 bits with the highest set, from a name: the same in every process and version."""
     digest = hashlib.blake2b("\x00".join(map(str, parts)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") & ((1 << 61) - 1) | (1 << 61)
+    return int.from_bytes(digest, "little") & ((1 << 59) - 1) | (1 << 59)

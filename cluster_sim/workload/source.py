@@ -1,9 +1,12 @@
 """The contract of everything that produces requests."""
 
 from collections.abc import Iterator
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from cluster_sim.workload.request import Request
+
+SERVED: Final = "finished"
+"""The status, among those of ``recording.outcome``, after which a client goes on."""
 
 
 @runtime_checkable
@@ -29,4 +32,5 @@ class FeedbackSource(Protocol):
     def on_end(self, request: Request, at_ns: int, status: str) -> list[Request]:
         """Return the requests caused by the end of ``request`` at ``at_ns``, each arriving at or after
         ``at_ns + think_floor_ns``.  Ids must not depend on the order of calls at different times: derive them from the
-        session and turn."""
+        session and turn.
+        """

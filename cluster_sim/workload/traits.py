@@ -6,7 +6,7 @@ Two kinds of traits: an *identity* (prefix path, adapter) belongs to a request, 
 
 import math
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes
 
 PART_BITS: Final = 44
 """Segment and session ids of one part of a workload lie in their own range of 2 ** 44."""
+
+VISIBLE: Final = 1 << 43
+"""Added to the id of an output's segment when its reasoning was taken out before it went into a later prompt."""
 
 _NS_PER_S: Final = 1_000_000_000
 _CACHED_PATHS: Final = 100_000
@@ -205,7 +208,7 @@ class TraitMaker:
         )
 
 
-def body_fields(bodies: Bodies, index: int, old: Attributes = NO_ATTRIBUTES) -> dict[str, int]:
+def body_fields(bodies: Bodies, index: int, old: Attributes = NO_ATTRIBUTES) -> dict[str, Any]:
     """Return one row of bodies as attribute fields, what is not drawn taken from ``old``."""
     return {
         "reasoning_tokens": old.reasoning_tokens
