@@ -133,6 +133,7 @@ def run(
 ) -> None:
     """Run a study and write its results."""
     from cluster_sim.config.load import load_study
+    from cluster_sim.report.terminal import TerminalView
     from cluster_sim.study.options import RunOptions
     from cluster_sim.study.run import run_study
 
@@ -150,6 +151,7 @@ def run(
             speedup=speedup,
             log_level=log_level.value,
         ),
+        TerminalView(),
     )
 
 

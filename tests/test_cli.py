@@ -38,7 +38,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, RunOptions]]:
     """Replaces the run itself; the list receives what it was asked to run."""
     asked: list[tuple[Any, RunOptions]] = []
     module = types.ModuleType("cluster_sim.study.run")
-    module.run_study = lambda study, options: asked.append((study, options))  # type: ignore[attr-defined]
+    module.run_study = lambda study, options, _: asked.append((study, options))  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "cluster_sim.study.run", module)
     return asked
 
@@ -173,7 +173,7 @@ def test_exit_codes_of_a_run(
 ) -> None:
     """Wrong input is 2, a run that cannot finish or is interrupted is 3, each with one message on standard error."""
 
-    def fail(study: Any, options: RunOptions) -> None:
+    def fail(study: Any, options: RunOptions, view: Any) -> None:
         raise raised
 
     sys.modules["cluster_sim.study.run"].run_study = fail  # type: ignore[attr-defined]

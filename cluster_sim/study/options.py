@@ -25,5 +25,3 @@ class RunOptions:
     """Continue what an unfinished run left behind."""
     log_level: LogLevel = "warning"
     """Least severe log message to print."""
-    quiet: bool = False
-    """Print neither progress nor the table: the caller looks at the result itself."""

@@ -6,9 +6,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
+from typing import Any, Final
 
 from cluster_sim import __version__
 from cluster_sim.config.canonical import config_hash, resolved_yaml
@@ -17,8 +15,6 @@ from cluster_sim.metrics.bench_json import bench_json
 from cluster_sim.metrics.facts import RunFacts
 from cluster_sim.metrics.summary import summarise
 from cluster_sim.recording.request_log import RequestLog
-from cluster_sim.report.progress import RunProgress
-from cluster_sim.report.table import run_report
 from cluster_sim.routing.hub import RouterHub
 from cluster_sim.study.books import HubBooks, new_totals
 from cluster_sim.study.build import build_predictors
@@ -33,9 +29,11 @@ from cluster_sim.study.run_directory import (
     RunDirectory,
     default_directory,
 )
+from cluster_sim.study.view import RunView, SilentView
 from cluster_sim.workload.build import total_requests
 
-LOG_FORMAT = "%(levelname)s %(name)s: %(message)s"
+LOG_FORMAT: Final = "%(levelname)s %(name)s: %(message)s"
+SILENT: Final = SilentView()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +45,8 @@ class RunResult:
     digest: str
 
 
-def run_study(study: Study, options: RunOptions) -> RunResult:
-    """Run a study and write its directory.
+def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunResult:
+    """Run a study and write its directory; ``view`` shows its progress and its results.
 
     Raises InputError for wrong input (nothing is left behind) and UnfinishedError when the run cannot go on.
     """
@@ -57,13 +55,12 @@ def run_study(study: Study, options: RunOptions) -> RunResult:
     predictors = build_predictors(plan)
     facts = plan.facts(predictors)
     final = options.out or default_directory(study.name, config_hash(study))
-    console = Console(quiet=options.quiet)
     total = total_requests(study.workload)
     with ExitStack() as stack:
         directory = stack.enter_context(RunDirectory(final))
         directory.write_text(RESOLVED_FILE, resolved_yaml(study))
         series = directory.series(facts)
-        progress = stack.enter_context(RunProgress(console, total))
+        progress = stack.enter_context(view.progress(total))
         executor = choose_executor(plan, options)
         started_s = time.perf_counter()
         if executor == "inline":
@@ -74,7 +71,7 @@ def run_study(study: Study, options: RunOptions) -> RunResult:
                     facts,
                     hub,
                     log,
-                    progress.update,
+                    progress,
                     options.metrics_port,
                     options.speedup,
                     run_labels(study, executor),
@@ -87,7 +84,7 @@ def run_study(study: Study, options: RunOptions) -> RunResult:
         else:
             from cluster_sim.study.launcher import run_on_ray
 
-            outcome, placement, wall_s = run_on_ray(plan, options, directory.partial, series.add, progress.update)
+            outcome, placement, wall_s = run_on_ray(plan, options, directory.partial, series.add, progress)
         summary = _summary(plan, facts, outcome, series.max_waiting)
         totals = new_totals(facts, _longest(plan))
         totals.restore(outcome.hub.totals)
@@ -102,7 +99,7 @@ def run_study(study: Study, options: RunOptions) -> RunResult:
         f"digest {outcome.hub.digest}",
         f"results in {path}",
     )
-    console.print(run_report(summary, notes))
+    view.finished(summary, notes)
     return RunResult(path, summary, outcome.hub.digest)
 
 

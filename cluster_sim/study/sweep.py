@@ -69,7 +69,7 @@ def run_variant(study: Study) -> Row:
     from cluster_sim.study.run import run_study
 
     with TemporaryDirectory(prefix="cluster-sim-sweep-") as folder:
-        result = run_study(study, RunOptions(executor="inline", out=Path(folder) / "run", quiet=True))
+        result = run_study(study, RunOptions(executor="inline", out=Path(folder) / "run"))
         return {"digest": result.digest, "summary": result.summary}
 
 

@@ -1,0 +1,34 @@
+"""What a run shows while it goes on and at its end: an interface, so that running knows nothing of showing."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
+
+ProgressSink = Callable[[int, int], None]
+"""Takes (simulated time in ns, requests done); called often."""
+
+
+class RunView(Protocol):
+    """Where a run is shown."""
+
+    def progress(self, total_requests: int | None) -> AbstractContextManager[ProgressSink]:
+        """Return the context in which the run goes on; None where nobody knows how many requests will come."""
+
+    def finished(self, summary: dict[str, Any], notes: Sequence[str]) -> None:
+        """Show the results, with lines about the run itself."""
+
+
+class SilentView:
+    """Shows nothing: the caller looks at the result itself."""
+
+    def progress(self, total_requests: int | None) -> AbstractContextManager[ProgressSink]:
+        """Return a context whose sink drops what it gets."""
+        del total_requests
+        return nullcontext(_drop)
+
+    def finished(self, summary: dict[str, Any], notes: Sequence[str]) -> None:
+        """Do nothing."""
+
+
+def _drop(simulated_ns: int, requests_done: int) -> None:
+    del simulated_ns, requests_done
