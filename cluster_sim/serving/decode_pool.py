@@ -82,15 +82,16 @@ class DecodePool:
 
         A member takes a block at step s (counted from 0) when base + s is a multiple of the block size.
         """
-        size = self._block_size
+        size, classes = self._block_size, self._classes
+        first = -self.step % size
+        if steps == 1:
+            return classes[first]
         cycles, rest = divmod(steps, size)
         blocks = cycles * len(self.members)
-        if rest:
-            first = -self.step % size
-            classes = self._classes
-            for offset in range(rest):
-                blocks += classes[(first - offset) % size]
-        return blocks
+        last = first - rest  # The classes that step are first, first - 1, ... last + 1, around the corner.
+        if last >= -1:
+            return blocks + sum(classes[last + 1 : first + 1])
+        return blocks + sum(classes[: first + 1]) + sum(classes[last + 1 + size :])
 
     def steps_within(self, free_blocks: int, steps: int) -> int:
         """Return how many of the next ``steps`` steps fit in ``free_blocks``."""

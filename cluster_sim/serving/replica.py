@@ -138,7 +138,9 @@ class Replica:
                 break
             if watch.next_at < at:
                 watch.pass_by(at, self._scheduler, self._out)
-            run = self._run or self._plan()
+            run = self._run
+            if run is None and self._can_plan:
+                run = self._plan()
             if run is not None and self._commit_run(run, horizon):
                 continue
             if at == end_at:
@@ -184,7 +186,9 @@ class Replica:
 
     def _next_start_ns(self) -> int:
         """Return the earliest start of the next batch to be formed."""
-        formed = max(time_of(self._horizon), self._form_ns)
+        formed = time_of(self._horizon)
+        if self._scheduler.wake_ns < 0:  # An arrival may well come before a timer and start a batch.
+            formed = max(formed, self._form_ns)
         if len(self._in_flight) >= self._depth:
             formed = max(formed, self._in_flight[0][0])
         return max(formed, self.pipeline.free_ns[0])
@@ -272,7 +276,7 @@ class Replica:
         batch = scheduler.form(now_ns)
         if batch is None:
             if not scheduler.must_form_again or self._in_flight:
-                self._form_ns = -1
+                self._form_ns = scheduler.wake_ns
             return
         batch.formed_ns = now_ns
         batch.start_ns, batch.end_ns = self.pipeline.run(batch.shape, now_ns)
@@ -361,8 +365,12 @@ class Replica:
             last_committed = min(limit, instant(run.formed_ns(upto - 1), Kind.REPLICA_SCHEDULE))
             if self._watch.next_at < last_committed:
                 self._watch.pass_run(last_committed, run, pool, self._scheduler, self._out)
-        ends, steps = run.ends_ns[offset:upto], run.steps_ns[offset:upto]
-        end_ns = int(ends[-1])
+        is_whole = upto == run.steps
+        if is_whole and not offset:
+            ends, steps, end_ns = run.ends_ns, run.steps_ns, run.last_end_ns
+        else:
+            ends, steps = run.ends_ns[offset:upto], run.steps_ns[offset:upto]
+            end_ns = int(ends[-1])
         decodes = len(pool)
         start_ns = int(ends[0]) - int(steps[0])
         if pool.last_end_ns == start_ns and not pool.newcomers:
@@ -385,7 +393,7 @@ class Replica:
             in_flight[-1] = (end_ns, last)
         self._form_ns = -1
         run.offset = upto
-        if upto == run.steps:
+        if is_whole:
             self._run = None
         return True
 

@@ -165,7 +165,7 @@ class VllmV1(Scheduler):
 
     def form(self, now_ns: int) -> Batch | None:
         self._must_form_again = False
-        if not self._running and not self._waiting:
+        if not self._waiting and not self._prefilling and not self._pool.members and not self._has_walkers():
             return None
         batch = Batch(BatchShape())
         batch.number = self._batches
@@ -190,6 +190,10 @@ class VllmV1(Scheduler):
             return None
         self._batches += 1
         return batch
+
+    def _has_walkers(self) -> bool:
+        """Whether decodes may be running that no pool holds."""
+        return not self._limits.can_macro_step and bool(self._running)
 
     def place(self, batch: Batch) -> None:
         end_ns = batch.end_ns
