@@ -10,8 +10,8 @@ from cluster_sim.config.base import ConfigModel
 class Engine(ConfigModel):
     """The serving engine of every replica of a pool.  Null means: as the engine's version and the device pin it."""
 
-    kind: Literal["vllm_v1", "vllm_v0", "sarathi", "orca", "faster_transformer", "lightllm"] = Field(
-        "vllm_v1", description="Scheduler that is simulated."
+    kind: Literal["vllm_v1", "vllm_v0", "sarathi", "orca", "faster_transformer", "lightllm", "static_two_phase"] = (
+        Field("vllm_v1", description="Scheduler that is simulated.")
     )
     version: str = Field(
         "0.15", pattern=r"^\d+(\.\d+)+$", description="Engine version; it pins the defaults that changed over time."
@@ -52,6 +52,11 @@ class Engine(ConfigModel):
     )
     quantization: Literal["fp8", "int8", "int4", "fp4"] | None = Field(
         None, description="Type of the projections' weights; null is the model's own."
+    )
+    batch_timeout_s: float | None = Field(
+        None,
+        ge=0,
+        description="Longest wait for a batch of max_num_seqs to fill up (static_two_phase); null: for ever.",
     )
     max_waiting_iters: int = Field(
         10, ge=0, description="Decode steps between two tries to start new prompts (lightllm)."

@@ -78,12 +78,22 @@ class SplitwisePredictor(PredictorBase):
     measured_hardware: str = Field("h100-80gb", description="Value of the file's hardware column.")
 
 
+class TwoPhasePredictor(PredictorBase):
+    """A server by three coefficients: prefill alpha * sum(prompts) + beta, then gamma for every decode step."""
+
+    kind: Literal["two_phase"] = Field("two_phase", description="Alpha, beta and gamma of a whole server.")
+    alpha_s_per_token: float = Field(0.001, ge=0, description="Prefill time per prompt token.")
+    beta_s: float = Field(0.05, ge=0, description="Prefill time per batch.")
+    gamma_s_per_step: float = Field(0.0005, gt=0, description="Time of one decode step.")
+
+
 Predictor = Annotated[
     RooflinePredictor
     | PhysicalPredictor
     | TablePredictor
     | VidurTablesPredictor
     | LinearPredictor
-    | SplitwisePredictor,
+    | SplitwisePredictor
+    | TwoPhasePredictor,
     Field(discriminator="kind"),
 ]

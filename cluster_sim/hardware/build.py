@@ -8,6 +8,7 @@ from cluster_sim.config.predictor import PhysicalPredictor as PhysicalConfig
 from cluster_sim.config.predictor import Predictor as PredictorConfig
 from cluster_sim.config.predictor import SplitwisePredictor as SplitwiseConfig
 from cluster_sim.config.predictor import TablePredictor as TableConfig
+from cluster_sim.config.predictor import TwoPhasePredictor as TwoPhaseConfig
 from cluster_sim.config.predictor import VidurTablesPredictor as VidurTablesConfig
 from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.engine_limits import limits_of
@@ -20,6 +21,7 @@ from cluster_sim.hardware.profile import load_physical_profile
 from cluster_sim.hardware.roofline import RooflinePredictor
 from cluster_sim.hardware.splitwise import SplitwisePredictor, load_splitwise
 from cluster_sim.hardware.table import Overheads, TablePredictor
+from cluster_sim.hardware.two_phase import TwoPhasePredictor
 from cluster_sim.hardware.vidur_tables import VidurTablePredictor, load_vidur_tables
 
 
@@ -73,5 +75,7 @@ def build_predictor(
                 tensor_parallel,
             )
             return SplitwisePredictor(splitwise, model, tensor_parallel, pipeline_parallel)
+        case TwoPhaseConfig():
+            return TwoPhasePredictor(predictor_config, tensor_parallel, pipeline_parallel)
         case _:
             return RooflinePredictor(model, device, tensor_parallel, pipeline_parallel, engine)

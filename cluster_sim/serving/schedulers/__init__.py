@@ -1,6 +1,14 @@
 """Schedulers, one module each, chosen by ``engine.kind``; importing the package registers them all."""
 
-from cluster_sim.serving.schedulers import faster_transformer, lightllm, orca, sarathi, vllm_v0, vllm_v1
+from cluster_sim.serving.schedulers import (
+    faster_transformer,
+    lightllm,
+    orca,
+    sarathi,
+    static_two_phase,
+    vllm_v0,
+    vllm_v1,
+)
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
 
 __all__ = [
@@ -11,6 +19,7 @@ __all__ = [
     "lightllm",
     "orca",
     "sarathi",
+    "static_two_phase",
     "vllm_v0",
     "vllm_v1",
 ]

@@ -103,6 +103,12 @@ class Scheduler(ABC):
         """Whether a ``form`` that returned None freed something, so that it must be called again at the same time."""
         return False
 
+    @property
+    def wake_ns(self) -> int:
+        """When ``form`` must be called again after a None although nothing has happened by then, later than that call;
+        -1 for never."""
+        return -1
+
     def waiting_ids(self) -> Iterable[int]:
         """Return the ids of waiting requests, for messages about a run without progress."""
         return ()

@@ -1,0 +1,92 @@
+"""llm-infer's batch server: a batch is chosen when the server is free, and runs to its end as a whole.
+
+The server waits until ``max_num_seqs`` requests are there (or the oldest has waited ``batch_timeout_s``), the policy
+chooses among all that wait, and every request of the batch is answered when the longest of them is done.  There is no
+memory limit and no preemption.
+"""
+
+from cluster_sim.config.engine import Engine
+from cluster_sim.engine.instant import NS_PER_S
+from cluster_sim.serving.batch import Batch
+from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
+from cluster_sim.serving.schedulers.serial import SerialScheduler
+from cluster_sim.serving.sequence import Sequence
+
+
+class StaticTwoPhase(SerialScheduler):
+    """One static batch at a time: a step for all prompts, then as many decode steps as the longest output takes."""
+
+    def __init__(self, engine: Engine, limits: SchedulerLimits) -> None:
+        super().__init__(engine, limits)
+        timeout_s = engine.batch_timeout_s
+        self._timeout_ns = -1 if timeout_s is None else round(timeout_s * NS_PER_S)
+        self._group: list[Sequence] = []
+        """The static batch that runs."""
+        self._steps_left = 0
+        self._dropped: dict[int, None] = {}
+        """Requests of the running batch whose clients gave up."""
+        self._wake_ns = -1
+
+    @property
+    def wake_ns(self) -> int:
+        """Return when the oldest waiting request has waited long enough; -1 for never."""
+        return self._wake_ns
+
+    def choose(self, batch: Batch, now_ns: int) -> None:
+        """Start a batch, or decode the running one."""
+        if self._group:
+            for sequence in self._group:
+                if sequence.generated < sequence.output_tokens:
+                    self.decode(batch, sequence)
+        else:
+            self._start(batch, now_ns)
+            if not self._group:
+                return
+        self._steps_left -= 1
+        is_last = self._steps_left == 0
+        batch.finishing = [each for each in self._group if is_last and each.request_id not in self._dropped]
+
+    def _start(self, batch: Batch, now_ns: int) -> None:
+        self._wake_ns = -1
+        if len(self.waiting) < self.limits.max_num_seqs:
+            if self._timeout_ns < 0 or not self.waiting:
+                return
+            due_ns = min(sequence.ready_ns for sequence in self.waiting) + self._timeout_ns
+            if due_ns > now_ns:
+                self._wake_ns = due_ns
+                return
+        while self.waiting and len(self._group) < self.limits.max_num_seqs:
+            sequence = self.waiting[0]
+            self.admit(sequence, now_ns)
+            self.allocate(sequence, 0)
+            self.prefill(batch, sequence, sequence.known_tokens)
+            self._group.append(sequence)
+        self._steps_left = max(sequence.output_tokens for sequence in self._group)
+
+    def end(self, batch: Batch) -> None:
+        """Keep the batch together until its last step has ended."""
+        for sequence in (*batch.members, *(each for each, _ in batch.prefilled)):
+            self.land(sequence)
+        if self._steps_left == 0:
+            for sequence in self._group:
+                self.free(sequence)
+            self._group = []
+            self._dropped = {}
+
+    def fewest_batches(self) -> int:
+        """Return the steps that the running batch still needs, or that the shortest waiting request does."""
+        return self._steps_left or super().fewest_batches()
+
+    def cancel(self, request_id: int) -> bool:
+        """Drop a waiting request; a batched one is computed to the end like the others, but not answered."""
+        if any(sequence.request_id == request_id for sequence in self._group):
+            is_early = self._steps_left > 0 and request_id not in self._dropped
+            self._dropped[request_id] = None
+            return is_early
+        return super().cancel(request_id)
+
+
+@SCHEDULERS.register("static_two_phase")
+def build_static_two_phase(engine: Engine, limits: SchedulerLimits) -> Scheduler:
+    """Build llm-infer's batch server."""
+    return StaticTwoPhase(engine, limits)

@@ -1,0 +1,104 @@
+"""The batch server of llm-infer: its documented example and its reference runs."""
+
+import csv
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from cluster_sim.config.engine import Engine
+from cluster_sim.config.predictor import TwoPhasePredictor as TwoPhaseConfig
+from cluster_sim.engine.instant import NEVER, Kind, instant
+from cluster_sim.engine.process import HUB_SOURCE, Message
+from cluster_sim.hardware.predictor import BatchShape
+from cluster_sim.hardware.two_phase import TwoPhasePredictor
+from cluster_sim.recording.outcome import Outcome
+from cluster_sim.recording.replica_log import ReplicaLog
+from cluster_sim.serving.messages import Cancel, Dispatch
+from cluster_sim.serving.replica import Replica, ReplicaSettings
+from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
+from cluster_sim.workload.request import Request
+
+MS = 1_000_000
+
+
+def serve(
+    requests: list[Request], batch_size: int, cancels: tuple[int, ...] = (), **engine: object
+) -> dict[int, Outcome]:
+    """Run requests through one batch server and return what became of them."""
+    limits = SchedulerLimits(
+        kv_blocks=1,
+        block_size=16,
+        max_num_seqs=batch_size,
+        max_num_batched_tokens=1 << 40,
+        max_model_len=1 << 40,
+        pipeline_parallel=1,
+        batches_in_flight=1,
+        is_async=False,
+        can_macro_step=True,
+    )
+    scheduler = SCHEDULERS.build(Engine(kind="static_two_phase", **engine), limits)
+    replica = Replica(ReplicaSettings(0, limits, 0), scheduler, TwoPhasePredictor(TwoPhaseConfig()), ReplicaLog(0))
+    for request in requests:
+        at = instant(request.arrival_ns, Kind.DELIVERY)
+        replica.receive(Message(at, HUB_SOURCE, request.request_id, Dispatch(request, 0)))
+    for request_id in cancels:
+        replica.receive(Message(instant(MS, Kind.CANCELLATION), HUB_SOURCE, request_id, Cancel(request_id, 0)))
+    return {each.payload.request_id: each.payload for each in replica.advance(NEVER)}
+
+
+def test_documented_prefill_example() -> None:
+    """A prefill of 100 tokens takes 0.001 * 100 + 0.05 = 0.15 s."""
+    predictor = TwoPhasePredictor(TwoPhaseConfig())
+    assert predictor.step_ns(BatchShape(prefills=[(100, 0)])) == 150 * MS
+    assert predictor.step_ns(BatchShape(decodes=7, decode_kv_tokens=700)) == 500_000
+    assert predictor.decode_run_ns(7, 700, 3).tolist() == [500_000] * 3
+
+
+def test_batch_waits_for_its_last_member_and_runs_to_the_longest_output() -> None:
+    """Two requests start when the second is there: 0.05 + 0.001 * 150 + 0.0005 * 40 = 0.22 s for both."""
+    outcomes = serve([Request(0, 0, 100, 10), Request(1, 30 * MS, 50, 40), Request(2, 40 * MS, 10, 5)], 2)
+    assert set(outcomes) == {0, 1}
+    assert [outcomes[index].scheduled_ns for index in range(2)] == [30 * MS] * 2
+    assert [outcomes[index].finish_ns for index in range(2)] == [250 * MS] * 2
+    assert outcomes[0].first_token_ns == 30 * MS + 200 * MS + 500_000
+
+
+def test_time_out_starts_an_incomplete_batch() -> None:
+    """After 0.5 s a lone request runs alone; one that arrives meanwhile waits for its own time-out."""
+    outcomes = serve([Request(0, 0, 100, 10), Request(1, 600 * MS, 100, 10)], 2, batch_timeout_s=0.5)
+    assert [outcomes[index].scheduled_ns for index in range(2)] == [500 * MS, 1100 * MS]
+    assert outcomes[0].finish_ns == 655 * MS
+
+
+def test_cancelled_request_is_computed_but_not_answered() -> None:
+    """Giving up in the middle of a batch changes nothing for the others."""
+    outcomes = serve([Request(0, 0, 100, 10), Request(1, 0, 50, 40)], 2, cancels=(1,))
+    assert set(outcomes) == {0}
+    assert outcomes[0].finish_ns == 220 * MS
+
+
+@pytest.mark.parametrize("name", ["fcfs_b1_rate2", "fcfs_b8_rate4", "fcfs_b32_rate10", "fcfs_b128_rate50"])
+def test_reference_runs_agree(shared: Path, name: str) -> None:
+    """Every start and end of llm-infer's own runs to 1e-6 s, and nothing but its last, incomplete batch is left."""
+    folder = shared / "llm-infer-ref"
+    config = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    with gzip.open(folder / f"{name}.csv.gz", "rt", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    requests = [
+        Request(
+            int(row["request_id"]),
+            round(float(row["arrival_s"]) * 1e9),
+            int(row["prompt_tokens"]),
+            int(row["output_tokens"]),
+        )
+        for row in rows
+    ]
+    requests.sort(key=lambda request: (request.arrival_ns, request.request_id))
+    outcomes = serve(requests, config["config"]["batch_size"])
+    assert len(outcomes) == config["completed"] == len(rows)
+    for row in rows:
+        outcome = outcomes[int(row["request_id"])]
+        assert outcome.scheduled_ns / 1e9 == pytest.approx(float(row["processing_start_s"]), abs=1e-6)
+        assert outcome.finish_ns / 1e9 == pytest.approx(float(row["processing_end_s"]), abs=1e-6)
