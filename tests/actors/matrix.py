@@ -1,0 +1,115 @@
+"""One study under every executor and placement, and what must be equal between them."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from actors.launcher import run_on_ray
+from actors.payloads import serving_codec
+from cluster_sim.config.base import BASE_DIRECTORY
+from cluster_sim.config.study import Study
+from cluster_sim.engine.conduct import DirectExchange, Unwatched, conduct
+from cluster_sim.engine.coordinator import Coordinator
+from cluster_sim.engine.group import Group
+from cluster_sim.engine.instant import NEVER, Kind, instant
+from cluster_sim.study.books import HubBooks
+from cluster_sim.study.build import build_hub, build_predictors, build_replica, leaf_links, wirings
+from cluster_sim.study.inline import RunOutcome, run_inline
+from cluster_sim.study.plan import Plan, make_plan
+from tests.engine.random_exchange import Choose, RandomExchange
+
+
+def study_of(base: Path | None = None, **parts: Any) -> Study:
+    """Return a checked study from its parts, as a study file would have them."""
+    context = {BASE_DIRECTORY: base or Path.cwd()}
+    return Study.model_validate_json(json.dumps(parts), strict=True, context=context)
+
+
+@dataclass
+class Evidence:
+    """What a run left, in a form that compares."""
+
+    digest: str
+    replicas: dict[int, Any]
+    """Counters by replica."""
+    series: dict[int, list[tuple[int, ...]]] = field(default_factory=dict)
+    """Rows of the time series by replica."""
+
+
+class SeriesBook:
+    """Collects the replicas' series, however they are cut into deliveries."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, list[tuple[int, ...]]] = {}
+
+    def add(self, replica: int, columns: dict[str, Any]) -> None:
+        values = zip(*(column.tolist() for column in columns.values()), strict=True)
+        self.rows.setdefault(replica, []).extend(values)
+
+
+def evidence(outcome: RunOutcome, book: SeriesBook) -> Evidence:
+    """Return what must be equal of an outcome."""
+    counters = {index: result.counters for index, result in enumerate(outcome.replicas)}
+    return Evidence(outcome.hub.digest, counters, {index: rows for index, rows in book.rows.items() if rows})
+
+
+def _longest(plan: Plan) -> int:
+    return max(each.limits.max_model_len for each in plan.pools)
+
+
+def inline(study: Study) -> Evidence:
+    """Run in this process, as the inline executor does."""
+    plan = make_plan(study)
+    predictors = build_predictors(plan)
+    book = SeriesBook()
+    books = HubBooks(plan.facts(predictors), _longest(plan), None)
+    return evidence(run_inline(plan, predictors, books, book.add, lambda _hub, _log: Unwatched()), book)
+
+
+def in_memory(study: Study, groups: list[list[int]], choose: Choose | None) -> Evidence:
+    """Run in this process with replicas placed in groups, behind frames that random delays reorder.
+
+    Without ``choose`` the groups are called directly.
+    """
+    plan = make_plan(study)
+    predictors = build_predictors(plan)
+    books = HubBooks(plan.facts(predictors), _longest(plan), None)
+    hub = build_hub(plan, books.log)
+    replicas = [build_replica(plan, index, predictors, hub.observation) for index in range(plan.replicas)]
+    every = wirings(plan)
+    placed = {
+        number: Group([replicas[each] for each in members], {each + 1: every[each + 1] for each in members}, hub.observation)
+        for number, members in enumerate(groups)
+    }
+    group_of = {replica: number for number, members in enumerate(groups) for replica in members}
+    links = leaf_links(plan, predictors, [group_of[each] for each in range(plan.replicas)])
+    coordinator = Coordinator(hub, links, plan.run_end)
+    exchange = DirectExchange(placed) if choose is None else RandomExchange(placed, serving_codec(), choose)
+    conduct(hub, coordinator, exchange)
+    end = plan.run_end if plan.run_end < NEVER else instant(hub.end_ns, Kind.RUN_END)
+    for group in placed.values():
+        group.finish(end)
+    hub.close()
+    book = SeriesBook()
+    for replica in replicas:
+        book.add(replica.settings.index, replica.log.take_series())
+    counters = {replica.settings.index: replica.log.counters(end >> 7) for replica in replicas}
+    return Evidence(books.digest.hexdigest(), counters, {index: rows for index, rows in book.rows.items() if rows})
+
+
+def on_ray(study: Study, address: str | None = None, **run: Any) -> Evidence:
+    """Run on Ray actors; ``run`` changes keys of the study's ``run`` block (actors, placement_seed, stages ...)."""
+    changed = study.model_copy(update={"run": study.run.model_copy(update=run)})
+    plan = make_plan(changed)
+    book = SeriesBook()
+    done = run_on_ray(
+        plan,
+        build_predictors(plan),
+        address=address,
+        requests_path=None,
+        series=book.add,
+        progress=lambda _simulated_ns, _done: None,
+        labels={},
+    )
+    return evidence(done.outcome, book)
