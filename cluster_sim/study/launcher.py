@@ -1,7 +1,14 @@
 """The one place where the model's side calls the actors' side; importing it does not import Ray."""
 
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cluster_sim.hardware.predictor import Predictor
+from cluster_sim.study.inline import RunOutcome, SeriesSink
+from cluster_sim.study.observe import ProgressSink
+from cluster_sim.study.options import RunOptions
+from cluster_sim.study.plan import Plan
 
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
@@ -18,3 +25,32 @@ def ray_tasks(
         return run_tasks(function, tasks, address)
 
     return run
+
+
+def run_on_ray(
+    plan: Plan,
+    predictors: list[Predictor],
+    options: RunOptions,
+    requests_path: Path | None,
+    series: SeriesSink,
+    progress: ProgressSink,
+    labels: dict[str, str],
+) -> tuple[RunOutcome, dict[str, Any], float]:
+    """Run a plan on Ray actors; return what it leaves, its placement for the manifest, and its wall seconds without the
+    start of Ray and the actors.
+
+    Raises InputError where no cluster answers at ``options.address``, UnfinishedError where the run cannot go on.
+    """
+    from actors import launcher
+
+    return launcher.run_on_ray(
+        plan,
+        predictors,
+        address=options.address,
+        requests_path=requests_path,
+        series=series,
+        progress=progress,
+        labels=labels,
+        metrics_port=options.metrics_port,
+        speedup=options.speedup,
+    )

@@ -84,7 +84,15 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
         else:
             from cluster_sim.study.launcher import run_on_ray
 
-            outcome, placement, wall_s = run_on_ray(plan, options, directory.partial, series.add, progress)
+            outcome, placement, wall_s = run_on_ray(
+                plan,
+                predictors,
+                options,
+                directory.partial / REQUESTS_FILE,
+                series.add,
+                progress,
+                run_labels(study, executor),
+            )
         summary = _summary(plan, facts, outcome, series.max_waiting)
         totals = new_totals(facts, _longest(plan))
         totals.restore(outcome.hub.totals)
