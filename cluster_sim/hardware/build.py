@@ -17,7 +17,7 @@ from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.operator_profile import read_profile
 from cluster_sim.hardware.physical import PhysicalPredictor
 from cluster_sim.hardware.predictor import Predictor
-from cluster_sim.hardware.profile import load_physical_profile
+from cluster_sim.hardware.profile import resolve_coefficients
 from cluster_sim.hardware.roofline import RooflinePredictor
 from cluster_sim.hardware.splitwise import SplitwisePredictor, load_splitwise
 from cluster_sim.hardware.table import Overheads, TablePredictor
@@ -40,9 +40,10 @@ def build_predictor(
     """
     match predictor_config:
         case PhysicalConfig():
-            profile = load_physical_profile(predictor_config.profile)
+            version = limits_of(engine, device).version
+            profile, coefficients = resolve_coefficients(predictor_config.profile, device, version)
             return PhysicalPredictor(
-                profile.resolve(device, limits_of(engine, device).version),
+                coefficients,
                 model,
                 device,
                 tensor_parallel,

@@ -1,6 +1,6 @@
 """Frozen profiles: fitted coefficients with the data and the command they came from, read from ``conf/profiles``."""
 
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,6 +25,44 @@ class Provenance(BaseModel):
     )
 
 
+class OperatorRatios(BaseModel):
+    """How close measured operators come to the data sheet, by device and engine; see ``scripts/fit_operators.py``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(description="The file's name")
+    kind: str = Field(default="operators", pattern="^operators$", description="Form of the file")
+    provenance: Provenance = Field(description="Where the figures come from")
+    devices: dict[str, dict[str, dict[str, float]]] = Field(description="Ratios by device and engine")
+
+    def transfer(self, coefficients: dict[str, float], engine: str, measured: str, wanted: str) -> dict[str, float]:
+        """Return coefficients fitted on the device ``measured``, carried over to the device ``wanted``.
+
+        Each rate is scaled by the operators' ratio between the two devices; latencies of all-reduces likewise.  What
+        was not measured on both stays: efficiencies of kernels vary less than data-sheet rates do.
+        """
+        here, there = (self.devices.get(name, {}).get(engine, {}) for name in (wanted, measured))
+        carried = dict(coefficients)
+        for name, operator in TRANSFERRED.items():
+            keys = [key for key in here if key == operator or key.startswith(f"{operator}_tp")]
+            factors = [here[key] / there[key] for key in keys if there.get(key)]
+            if name in carried and factors:
+                carried[name] *= sum(factors) / len(factors)
+        return carried
+
+
+TRANSFERRED: Final[dict[str, str]] = {
+    "gemm_memory_ratio": "gemm_memory_ratio",
+    "moe_memory_ratio": "gemm_memory_ratio",
+    "kv_memory_ratio": "kv_memory_ratio",
+    "gemm_flops_ratio": "gemm_flops_ratio",
+    "attention_flops_ratio": "attention_flops_ratio",
+    "all_reduce_us": "all_reduce_us",
+    "all_reduce_ratio": "all_reduce_ratio",
+}
+"""Coefficients that follow a device's operators, and the operator each follows."""
+
+
 class PhysicalProfile(BaseModel):
     """Coefficients of the physical step model for an engine, with overrides by engine version and device."""
 
@@ -43,13 +81,22 @@ class PhysicalProfile(BaseModel):
         default={}, description="Overrides by engine version: the greatest that is not above the engine's applies"
     )
     measured_devices: tuple[str, ...] = Field(default=(), description="Devices whose measurements were used")
+    reference_device: str = Field(default="", description="Device that the common coefficients were fitted on")
+    operators: str = Field(
+        default="", description="Operator ratios (a name of conf/profiles) that carry them over to other devices"
+    )
 
-    def resolve(self, device: Device, engine_version: str | None = None) -> Coefficients:
+    def resolve(
+        self, device: Device, engine_version: str | None = None, operators: OperatorRatios | None = None
+    ) -> Coefficients:
         """Return the coefficients for a device and an engine version, the more specific override last.
 
-        Raises InputError that names the profile and the wrong or missing coefficients.
+        With ``operators`` the common coefficients are first carried over from the reference device.  Raises InputError
+        that names the profile and the wrong or missing coefficients.
         """
         merged = dict(self.coefficients)
+        if operators is not None and self.reference_device:
+            merged = operators.transfer(merged, self.engine, self.reference_device, device.name)
         merged.update(self.architectures.get(device.architecture, {}))
         merged.update(self.devices.get(device.name, {}))
         chosen = version_at_most(list(self.versions), engine_version)
@@ -91,3 +138,16 @@ def load_physical_profile(name: str) -> PhysicalProfile:
     path = library_file("profiles", name)
     data: dict[str, Any] = load_mapping(path)
     return validated(PhysicalProfile, data, path)
+
+
+def load_operator_ratios(name: str) -> OperatorRatios:
+    """Load operator ratios by their name in ``conf/profiles`` or by path; InputError when unknown or wrong."""
+    path = library_file("profiles", name)
+    return validated(OperatorRatios, load_mapping(path), path)
+
+
+def resolve_coefficients(name: str, device: Device, engine_version: str | None) -> tuple[PhysicalProfile, Coefficients]:
+    """Load a profile, and its operator ratios where it names some; return it and its coefficients for a device."""
+    profile = load_physical_profile(name)
+    operators = load_operator_ratios(profile.operators) if profile.operators else None
+    return profile, profile.resolve(device, engine_version, operators)

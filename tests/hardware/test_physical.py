@@ -14,7 +14,12 @@ from cluster_sim.hardware.engine_limits import EngineLimits
 from cluster_sim.hardware.model import load_model
 from cluster_sim.hardware.physical import Coefficients, PhysicalPredictor
 from cluster_sim.hardware.predictor import BatchShape
-from cluster_sim.hardware.profile import load_physical_profile, version_at_most
+from cluster_sim.hardware.profile import (
+    load_operator_ratios,
+    load_physical_profile,
+    resolve_coefficients,
+    version_at_most,
+)
 
 BASE = {
     "step_us": 0.0,
@@ -136,3 +141,27 @@ def test_wrong_profiles_are_refused(tmp_path: Path) -> None:
     path.write_text(text.replace(", speed: 2", ""))
     with pytest.raises(InputError, match="layer_us"):
         load_physical_profile(str(path)).resolve(load_device("h100-sxm"))
+
+
+def test_operator_ratios_carry_coefficients_over() -> None:
+    """From H100 to B200 each rate is scaled by what the operators reach there over what they reach on H100."""
+    ratios = load_operator_ratios("operator-ratios")
+    here, there = ratios.devices["b200"]["vllm"], ratios.devices["h100-sxm"]["vllm"]
+    carried = ratios.transfer({"kv_memory_ratio": 0.9, "step_us": 300.0}, "vllm", "h100-sxm", "b200")
+    assert carried["kv_memory_ratio"] == pytest.approx(0.9 * here["kv_memory_ratio"] / there["kv_memory_ratio"])
+    assert carried["step_us"] == 300.0
+    assert ratios.transfer({"kv_memory_ratio": 0.9}, "vllm", "h100-sxm", "mi300x") == {"kv_memory_ratio": 0.9}
+    profile, on_reference = resolve_coefficients("vllm-explored", load_device("h100-sxm"), "0.15")
+    assert on_reference.kv_memory_ratio == profile.coefficients["kv_memory_ratio"]
+    _, elsewhere = resolve_coefficients("vllm-explored", load_device("b200"), "0.15")
+    assert elsewhere.kv_memory_ratio == pytest.approx(
+        profile.coefficients["kv_memory_ratio"] * here["kv_memory_ratio"] / there["kv_memory_ratio"]
+    )
+
+
+def test_ratios_are_physical() -> None:
+    """Every fitted rate lies between a quarter and 1.05 of the data sheet, on every device for vLLM."""
+    for device, engines in load_operator_ratios("operator-ratios").devices.items():
+        for name, value in engines["vllm"].items():
+            if name.endswith("_ratio") and not name.startswith("all_reduce"):
+                assert 0.25 < value < 1.05, (device, name, value)
