@@ -83,14 +83,18 @@ class PrometheusClient:
 
 
 @contextmanager
-def running_prometheus(folder: Path, target_port: int) -> Iterator[PrometheusClient]:
-    """Run Prometheus scraping ``target_port`` until the block ends; skip the test where it is not installed."""
+def running_prometheus(folder: Path, target_port: int, rules: Path | None = None) -> Iterator[PrometheusClient]:
+    """Run Prometheus scraping ``target_port`` until the block ends; skip the test where it is not installed.
+
+    ``rules`` is a file of recording rules.
+    """
     program = shutil.which("prometheus")
     if program is None:
         pytest.skip("needs prometheus (Debian package of that name)")
     config = folder / "prometheus.yml"
     config.write_text(
-        f"global: {{scrape_interval: {SCRAPE_INTERVAL}, scrape_timeout: {SCRAPE_INTERVAL}}}\n"
+        f"global: {{scrape_interval: {SCRAPE_INTERVAL}, scrape_timeout: {SCRAPE_INTERVAL}, evaluation_interval: 1s}}\n"
+        f"rule_files: {[str(rules)] if rules else []}\n"
         "scrape_configs:\n"
         f"  - {{job_name: cluster-sim, static_configs: [{{targets: ['127.0.0.1:{target_port}']}}]}}\n",
         encoding="utf-8",
