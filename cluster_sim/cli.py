@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 
 import cluster_sim
+from cluster_sim import cli_workload
 from cluster_sim.config.errors import InputError, UnfinishedError
 
 EXIT_INPUT: Final = 2
@@ -44,6 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(cli_workload.app, name="workload")
 
 StudyFile = Annotated[Path, typer.Argument(metavar="FILE", help="Study file (YAML).", show_default=False)]
 Overrides = Annotated[
