@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from actors.connection import ray_cluster
 from actors.placement import place
 from actors.router_actor import RouterStatus
-from actors.serving import GroupResult, StudyData, study_cast
+from actors.serving_hub import study_cast
+from actors.serving_leaves import GroupResult, StudyData
 from actors.stage_actor import StageBook
 from actors.supervisor import Performance, Staging, Watcher, cluster_cpus, perform
 from cluster_sim.config.errors import InputError, UnfinishedError
@@ -115,7 +116,7 @@ def _study_data(
 
 def _outcome(plan: Plan, done: Performance) -> RunOutcome:
     groups: list[GroupResult] = done.leaves
-    by_index: dict[int, ReplicaResult] = dict(each for group in groups for each in group.replicas)
+    by_index = {index: ReplicaResult(counters, gaps) for group in groups for index, counters, gaps in group.replicas}
     replicas = [by_index[index] for index in range(plan.replicas)]
     _compare_books(replicas, done.stage_books)
     coverage = [
