@@ -23,6 +23,7 @@ FRACTION_BITS: Final = 20
 """Decode steps are sums of integers of 2^-20 ns; a step of an hour still fits 63 bits."""
 _ONE: Final = 1 << FRACTION_BITS
 _HALF: Final = _ONE >> 1
+_SHIFT: Final = np.int64(FRACTION_BITS)
 
 
 class AffinePredictor(Predictor):
@@ -92,11 +93,12 @@ class AffinePredictor(Predictor):
         if steps > self._iota.shape[0]:
             self._iota = np.arange(max(steps, 2 * self._iota.shape[0]), dtype=np.int64)
         iota = self._iota[:steps]
-        fine: Int64Array = iota * (decodes * full)
-        fine += base + kv_tokens * full
+        # Operands of numpy's own type: it takes a Python integer apart first, which costs more than the arithmetic.
+        fine: Int64Array = iota * np.int64(decodes * full)
+        fine += np.int64(base + kv_tokens * full)
         if windowed:
             fine += np.minimum(iota * decodes + kv_tokens, decodes * self._window) * windowed
-        fine >>= FRACTION_BITS
+        fine >>= _SHIFT
         self._count(steps)
         if base < _ONE:
             np.maximum(fine, 1, fine)

@@ -1,5 +1,6 @@
 """Which requests can never run: refused at the hub at once, since a replica may not answer without an iteration."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cluster_sim.workload.request import Request
@@ -18,3 +19,10 @@ class StaticLimits:
         tokens = request.prompt_tokens + request.output_tokens
         blocks = -(-(tokens - 1) // self.block_size)
         return tokens <= self.max_model_len and blocks <= self.kv_blocks
+
+
+def strictest(limits: Iterable[StaticLimits]) -> StaticLimits:
+    """Return what every one of several pools can run; block sizes may differ, so the cache is compared in tokens."""
+    known = list(limits)
+    tightest = min(known, key=lambda each: each.kv_blocks * each.block_size)
+    return StaticLimits(min(each.max_model_len for each in known), tightest.kv_blocks, tightest.block_size)

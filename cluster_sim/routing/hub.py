@@ -30,7 +30,6 @@ class Target:
     source: int
     pool: str
     forward_ns: int
-    limits: StaticLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,8 @@ class Route:
 
     policy: Policy
     targets: list[Target]
+    limits: StaticLimits
+    """What every target can run: a policy must not have to look."""
 
 
 class _InFlight:
@@ -174,7 +175,7 @@ class RouterHub:
     def _dispatch(self, request: Request, now_ns: int) -> list[Send]:
         self.arrived += 1
         route = self._routes.get(request.attributes.model)
-        if route is None or not any(target.limits.can_run(request) for target in route.targets[:1]):
+        if route is None or not route.limits.can_run(request):
             return self._refuse(request, now_ns)
         position = route.policy.choose(request, now_ns)
         target = route.targets[position]

@@ -19,10 +19,10 @@ class DecodeRun:
         self._head_ns = head_ns
         self.steps_ns = steps_ns
         self.steps = len(steps_ns)
-        ends = np.cumsum(steps_ns)
-        ends += max(head_ns[0], head_ns[-1])
-        self.ends_ns: Int64Array = ends
-        self.last_end_ns = int(ends[-1])
+        ends: Int64Array = steps_ns.cumsum()
+        ends += np.int64(max(head_ns[0], head_ns[-1]))
+        self.ends_ns = ends
+        self.last_end_ns: int = ends.item(-1)
         self.is_finishing = is_finishing
         """Whether the last iteration yields some member's last token."""
         self.offset = 0

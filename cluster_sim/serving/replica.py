@@ -79,6 +79,7 @@ class Replica:
         self.pipeline = Pipeline(predictor, is_streamed)
         self._scheduler = scheduler
         self._predictor = predictor
+        scheduler.use_predictor(predictor)
         self._floors = floor_model(predictor, settings.limits)
         self._depth = settings.limits.batches_in_flight
         self._can_plan = settings.limits.can_macro_step and predictor.stages == 1 and not is_streamed
@@ -89,6 +90,8 @@ class Replica:
 
         self._form_ns = -1
         """When the next batch may be formed; -1 while nothing can be or no slot in flight is free."""
+        self._finishing_ns = -1
+        """End of the last formed batch that yields some last token."""
         self._run: DecodeRun | None = None
         self._cancellations: dict[int, list[Cancel]] = {}
         self._watch = Watch(
@@ -230,6 +233,7 @@ class Replica:
         """Take back a state returned by ``snapshot`` of a replica with the same settings."""
         values, free_ns, busy_ns = pickle.loads(state)  # noqa: S301 - our own bytes, never a user's
         self.__dict__.update(values)
+        self._scheduler.use_predictor(self._predictor)
         self.pipeline.free_ns, self.pipeline.busy_ns = free_ns, busy_ns
 
     def waiting_ids(self) -> list[int]:
@@ -266,7 +270,7 @@ class Replica:
             for cancel in self._cancellations.pop(end_ns, ()):
                 if self._scheduler.cancel(cancel.request_id):
                     self.log.leave(end_ns)
-        self._form_ns = end_ns
+        self._form_ns = end_ns if self._scheduler.has_work() else -1
 
     def _form(self) -> None:
         """Form one batch at ``_form_ns``; the formation is handled, so the batch is final."""
@@ -311,6 +315,7 @@ class Replica:
         log.preemptions += len(batch.preempted)
 
     def _respond(self, finishing: list[Sequence], end_ns: int) -> None:
+        self._finishing_ns = end_ns
         back = self.settings.return_ns
         at = instant(end_ns + back, Kind.RESPONSE)
         for sequence in finishing:
@@ -334,11 +339,10 @@ class Replica:
         if self._run is not None:
             return self._run
         in_flight, form_ns = self._in_flight, self._form_ns
+        if in_flight and in_flight[0][0] <= self._finishing_ns:
+            return None  # A batch in flight ends with a completion, which changes who decodes.
         if len(in_flight) + (form_ns >= 0) != self._depth or not self._can_plan or self._cancellations:
             return None
-        for _, batch in in_flight:
-            if batch is not None and batch.finishing:
-                return None
         steps = self._scheduler.steady_steps()
         if steps < 2:
             return None
@@ -347,7 +351,7 @@ class Replica:
             head.insert(0, form_ns)
         pool = self._scheduler.steady_pool
         assert pool is not None
-        steps_ns = self._predictor.decode_run_ns(len(pool), pool.kv_tokens, steps)
+        steps_ns = self._predictor.decode_run_ns(len(pool.members), pool.kv_tokens, steps)
         self._run = DecodeRun(head, steps_ns, is_finishing=steps == pool.steps_to_finish())
         return self._run
 
@@ -361,7 +365,7 @@ class Replica:
             return False
         pool = self._scheduler.steady_pool
         assert pool is not None
-        if self._watch.next_at < limit:
+        if self._watch.next_at < min(limit, run.last_end_ns << KIND_BITS):
             last_committed = min(limit, instant(run.formed_ns(upto - 1), Kind.REPLICA_SCHEDULE))
             if self._watch.next_at < last_committed:
                 self._watch.pass_run(last_committed, run, pool, self._scheduler, self._out)
@@ -371,7 +375,7 @@ class Replica:
         else:
             ends, steps = run.ends_ns[offset:upto], run.steps_ns[offset:upto]
             end_ns = int(ends[-1])
-        decodes = len(pool)
+        decodes = len(pool.members)
         start_ns = int(ends[0]) - int(steps[0])
         if pool.last_end_ns == start_ns and not pool.newcomers:
             self.log.decode_run(ends, steps, decodes)

@@ -6,7 +6,7 @@ from cluster_sim.engine.observation import Observation
 from cluster_sim.hardware.predictor import Predictor
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.recording.request_log import RequestLog
-from cluster_sim.routing.admission import StaticLimits
+from cluster_sim.routing.admission import StaticLimits, strictest
 from cluster_sim.routing.hub import Route, RouterHub, Target
 from cluster_sim.routing.policies import POLICIES, Candidates
 from cluster_sim.serving.replica import Replica, ReplicaSettings, floor_model
@@ -46,19 +46,17 @@ def build_hub(plan: Plan, log: RequestLog) -> RouterHub:
     routes: dict[str, Route] = {}
     models = list(dict.fromkeys(each.model.name for each in plan.pools))
     for model in models:
+        pools = [each for each in plan.pools if each.model.name == model]
         targets = [
-            Target(
-                source=replica + 1,
-                pool=each.pool.name,
-                forward_ns=plan.wiring.forward_ns,
-                limits=StaticLimits(each.limits.max_model_len, each.limits.kv_blocks, each.limits.block_size),
-            )
-            for each in plan.pools
-            if each.model.name == model
+            Target(replica + 1, each.pool.name, plan.wiring.forward_ns)
+            for each in pools
             for replica in range(each.first_replica, each.first_replica + each.pool.replicas)
         ]
+        limits = strictest(
+            StaticLimits(each.limits.max_model_len, each.limits.kv_blocks, each.limits.block_size) for each in pools
+        )
         candidates = Candidates(len(targets), study.seed, [target.forward_ns for target in targets])
-        routes[model] = Route(POLICIES.build(study.router, candidates), targets)
+        routes[model] = Route(POLICIES.build(study.router, candidates), targets, limits)
     routes[""] = routes[models[0]]
     return RouterHub(source, routes, log, run_end=plan.run_end)
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from cluster_sim.config.engine import Engine
 from cluster_sim.config.errors import InputError
+from cluster_sim.hardware.predictor import Predictor
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.decode_pool import DecodePool
 from cluster_sim.serving.sequence import Sequence
@@ -56,6 +57,10 @@ class Scheduler(ABC):
     @abstractmethod
     def enqueue(self, sequence: Sequence) -> None:
         """Take in a sequence that has become ready; it can run on an empty replica."""
+
+    def has_work(self) -> bool:
+        """Whether ``form`` may yield a batch; False lets the replica sleep until something arrives."""
+        return True
 
     @abstractmethod
     def form(self, now_ns: int) -> Batch | None:
@@ -102,6 +107,9 @@ class Scheduler(ABC):
     def must_form_again(self) -> bool:
         """Whether a ``form`` that returned None freed something, so that it must be called again at the same time."""
         return False
+
+    def use_predictor(self, predictor: Predictor) -> None:  # noqa: B027 - few policies estimate times
+        """Hear which predictor will price the batches; again after every restore."""
 
     @property
     def wake_ns(self) -> int:

@@ -14,11 +14,12 @@ from collections import deque
 from collections.abc import Iterable
 
 from cluster_sim.config.engine import Engine
-from cluster_sim.hardware.predictor import BatchShape
+from cluster_sim.hardware.predictor import BatchShape, Predictor
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.decode_pool import DecodePool
 from cluster_sim.serving.kv_blocks import CountedBlocks
 from cluster_sim.serving.kv_hashed import HashedBlocks
+from cluster_sim.serving.ordering import Ordering, ordering_of
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
 from cluster_sim.serving.sequence import Sequence
 
@@ -33,6 +34,8 @@ class VllmV1(Scheduler):
         self._threshold = engine.long_prefill_token_threshold or self._budget
         self._is_chunked = engine.enable_chunked_prefill
         self._is_priority = engine.policy == "priority"
+        self._ordering = None if self._is_priority else ordering_of(engine, kv.find_prefix)
+        self._is_sorted = True
         self._reserves_full = bool(engine.reserve_full_sequence)
         self._watermark_blocks = int(engine.watermark_ratio * kv.total)
         self._is_exclusive = not limits.is_async
@@ -100,7 +103,8 @@ class VllmV1(Scheduler):
             self._insert_by_priority(sequence)
         else:
             self._waiting.append(sequence)
-        if len(self._waiting) == 1 or self._waiting[0] is sequence:
+        self._is_sorted = False
+        if len(self._waiting) == 1 or self._waiting[0] is sequence or self._ordering is not None:
             self._is_blocked = False
         left = sequence.output_tokens
         if len(self._waiting) == 1 or (self._fewest_waiting and left < self._fewest_waiting):
@@ -123,6 +127,8 @@ class VllmV1(Scheduler):
         for sequence in sorted(batch.finishing, key=lambda each: each.order):
             if self._running.pop(sequence.request_id, None) is sequence:
                 self._kv.release(sequence)
+            if self._ordering is not None:
+                self._ordering.on_end(sequence)
             self._is_blocked = False
 
     def cancel(self, request_id: int) -> bool:
@@ -137,6 +143,8 @@ class VllmV1(Scheduler):
             return False
         if request_id in self._pool.members:
             self._pool.remove(running)
+        if self._ordering is not None:
+            self._ordering.on_end(running)
         self._prefilling.pop(request_id, None)
         del self._running[request_id]
         self._kv.release(running)
@@ -163,10 +171,13 @@ class VllmV1(Scheduler):
 
     # ------------------------------------------------------------------------------------------------------ formation
 
+    def has_work(self) -> bool:
+        if self._waiting or self._prefilling or self._pool.members:
+            return True
+        return bool(self._running) and not self._limits.can_macro_step
+
     def form(self, now_ns: int) -> Batch | None:
         self._must_form_again = False
-        if not self._waiting and not self._prefilling and not self._pool.members and not self._has_walkers():
-            return None
         batch = Batch(BatchShape())
         batch.number = self._batches
         if self._pool.members and self._can_decode_in_bulk():
@@ -175,6 +186,8 @@ class VllmV1(Scheduler):
             budget = self._walk(batch, list(self._prefilling.values()), budget, now_ns)
             for sequence in batch.completed:
                 self._join_pool(sequence)
+        elif not self._prefilling and not self._pool.members and self._limits.can_macro_step:
+            budget = self._budget
         else:
             self._pool.dissolve()
             budget = self._walk(batch, list(self._running.values()), self._budget, now_ns)
@@ -183,6 +196,8 @@ class VllmV1(Scheduler):
         if batch.preempted:
             self._is_blocked = False
         else:
+            if self._ordering is not None and self._waiting:
+                self._sort(self._ordering, now_ns)
             self._admit(batch, budget, now_ns)
         shape = batch.shape
         if not shape.decodes and not shape.prefills:
@@ -190,10 +205,6 @@ class VllmV1(Scheduler):
             return None
         self._batches += 1
         return batch
-
-    def _has_walkers(self) -> bool:
-        """Whether decodes may be running that no pool holds."""
-        return not self._limits.can_macro_step and bool(self._running)
 
     def place(self, batch: Batch) -> None:
         end_ns = batch.end_ns
@@ -206,12 +217,37 @@ class VllmV1(Scheduler):
         if pool.newcomers:
             pool.newcomers = [each for each in pool.newcomers if each.last_token_ns != end_ns]
 
+    def use_predictor(self, predictor: Predictor) -> None:
+        if self._ordering is not None:
+            self._ordering.context.deadlines.predictor = predictor
+
+    def _sort(self, policy: Ordering, now_ns: int) -> None:
+        """Put the waiting queue into the policy's order, where it may have changed."""
+        if self._is_sorted and policy.is_static:
+            return
+        if policy.watches_running:
+            self._pool.write_back()
+        self._waiting = deque(policy.sort(self._waiting, self._running.values(), now_ns))
+        self._is_sorted = True
+
+    def _sized(self, batch: Batch, sequence: Sequence, chunk: int) -> int:
+        """Return a prefill chunk cut to the policy's step time."""
+        policy = self._ordering
+        if policy is None or chunk < 2:
+            return chunk
+        target_ns = policy.chunk_target_ns(sequence)
+        if target_ns is None:
+            return chunk
+        return policy.context.deadlines.chunk_tokens(target_ns, sequence.computed, chunk, batch.shape)
+
     def _can_decode_in_bulk(self) -> bool:
         """Whether walking the running list would schedule every decode, and every prompt as if it came last."""
         pool = self._pool
         decodes = len(pool.members)
         blocks = pool.blocks_for(1)
         if decodes > self._budget or len(self._prefilling) > 1:
+            return False
+        if self._prefilling and self._ordering is not None and self._ordering.sizes_chunks:
             return False
         for sequence in self._prefilling.values():
             chunk = min(sequence.known_tokens - sequence.computed, self._threshold)
@@ -250,6 +286,8 @@ class VllmV1(Scheduler):
             if self._is_exclusive and sequence.last_token_ns > now_ns:
                 continue
             chunk = min(sequence.known_tokens - sequence.computed, self._threshold, budget)
+            if self._ordering is not None and self._ordering.sizes_chunks:
+                chunk = self._sized(batch, sequence, chunk)
             is_refused = False
             while self._kv.missing(sequence, sequence.computed + chunk) > self._kv.free:
                 victim = self._victim()
@@ -286,6 +324,7 @@ class VllmV1(Scheduler):
             self._insert_by_priority(victim)
         else:
             self._waiting.appendleft(victim)
+            self._is_sorted = False
         self._fewest_waiting = 0
         return chunk
 
@@ -356,10 +395,12 @@ class VllmV1(Scheduler):
                 if not self._is_chunked:
                     return
                 chunk = budget
+            if self._ordering is not None and self._ordering.sizes_chunks:
+                chunk = self._sized(batch, sequence, chunk)
             wanted = sequence.known_tokens if self._reserves_full else prefix + chunk
             spare = self._watermark_blocks if running else 0
             if kv.blocks_to_admit(sequence, prefix, wanted) + spare > kv.free:
-                self._is_blocked = True
+                self._is_blocked = self._ordering is None or self._ordering.is_static
                 return
             waiting.popleft()
             kv.admit(sequence, prefix, prefix + chunk)

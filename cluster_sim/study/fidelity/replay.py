@@ -7,13 +7,13 @@ most N requests in flight sends request N + j when the j-th response has come, a
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from cluster_sim.config.engine import Engine
 from cluster_sim.config.errors import InputError
 from cluster_sim.config.predictor import PhysicalPredictor as PhysicalConfig
-from cluster_sim.config.predictor import Predictor as PredictorConfig
 from cluster_sim.config.router import Router
 from cluster_sim.config.slo import Slo
 from cluster_sim.engine.conduct import DirectExchange, conduct
@@ -39,10 +39,14 @@ from cluster_sim.serving.replica import Replica, ReplicaSettings, floor_model
 from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
 from cluster_sim.study.fidelity.case import Case, FloatArray, Int64Array, Requests
 from cluster_sim.study.fidelity.library_match import match_device, match_model
-from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes, Request
+from cluster_sim.workload.client_limit import LimitedClient
+from cluster_sim.workload.columns import Columns
+from cluster_sim.workload.request import Attributes
+from cluster_sim.workload.request_stream import RequestStream
 
-NS: float = 1e9
-CHUNK = 4096
+NS: Final = 1e9
+DEFAULT_PROFILE: Final = "vllm"
+"""The frozen coefficients of the physical step model for vLLM's v1 engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,41 +72,23 @@ class Replayed:
     """(inside the measured region, extrapolated)."""
 
 
-class OpenLoop:
-    """A ``RequestSource``: every request at its arrival."""
+class CaseColumns:
+    """A ``ColumnSource``: the requests of a case; equal prompt ids share their whole prompt's content."""
 
-    def __init__(self, requests: list[Request]) -> None:
-        self._requests = requests
+    def __init__(self, table: Requests) -> None:
+        self._table = table
 
-    def chunks(self) -> Iterator[list[Request]]:
-        """Yield the requests in bounded lists."""
-        for start in range(0, len(self._requests), CHUNK):
-            yield self._requests[start : start + CHUNK]
-
-
-class LimitedInFlight:
-    """A ``FeedbackSource``: an open-loop client that never has more than ``limit`` requests in flight."""
-
-    think_floor_ns = 0
-
-    def __init__(self, requests: list[Request], limit: int) -> None:
-        self._requests = requests
-        self._next = min(limit, len(requests))
-
-    def initial(self) -> Iterator[list[Request]]:
-        """Yield the first ``limit`` requests: no response is needed to send them."""
-        first = self._requests[: self._next]
-        for start in range(0, len(first), CHUNK):
-            yield first[start : start + CHUNK]
-
-    def on_end(self, request: Request, at_ns: int, status: str) -> list[Request]:  # noqa: ARG002
-        """Return the next request, sent at once or at its own arrival, whichever is later."""
-        if self._next >= len(self._requests):
-            return []
-        following = self._requests[self._next]
-        self._next += 1
-        following.arrival_ns = max(following.arrival_ns, at_ns)
-        return [following]
+    def columns(self) -> Iterator[Columns]:
+        """Yield all rows at once."""
+        table = self._table
+        attributes: list[Attributes] | None = None
+        if table.segments is not None:
+            attributes = [Attributes(segments=each) for each in table.segments]
+        elif table.prompt_ids is not None:
+            whole = zip(table.prompt_ids.tolist(), table.prompt_tokens.tolist(), strict=True)
+            attributes = [Attributes(segments=(each,)) for each in whole]
+        arrival_ns = np.rint((table.arrival_s - min(0.0, float(table.arrival_s.min()))) * NS).astype(np.int64)
+        yield Columns(arrival_ns, table.prompt_tokens, table.output_tokens, attributes)
 
 
 def set_up(case: Case) -> Setup:
@@ -111,6 +97,8 @@ def set_up(case: Case) -> Setup:
     Raises InputError for an unknown model or device, or a model that does not fit.
     """
     model, device = match_model(case.model, case.quantization), match_device(case.device)
+    if case.expert_parallel and case.replicas > 1:
+        model = divide_experts(model, case.replicas)
     try:
         engine = resolve_engine(Engine(**case.engine), device)
     except ValueError as error:
@@ -126,33 +114,39 @@ def set_up(case: Case) -> Setup:
     return Setup(model, device, engine, limits, hardware)
 
 
+def divide_experts(model: Model, ranks: int) -> Model:
+    """Return what one of ``ranks`` data-parallel GPUs with expert parallelism holds: all but the experts, and its share
+    of those, each of which then sees the tokens of every rank (as many as if its own tokens chose among its share).
+    """
+    share = max(model.num_experts_per_tok, model.experts // ranks)
+    names = ("num_local_experts", "num_experts", "n_routed_experts")
+    return model.model_copy(update={name: share for name in names if getattr(model, name) is not None})
+
+
 def physical_predictor(case: Case, setup: Setup, coefficients: Coefficients) -> Predictor:
     """Return the physical step model with given coefficients."""
     return PhysicalPredictor(coefficients, setup.model, setup.device, case.tensor_parallel, 1, setup.hardware)
 
 
-def frozen_predictor(case: Case, setup: Setup, config: PredictorConfig | None = None) -> Predictor:
-    """Return the predictor that a frozen profile gives for a case."""
-    chosen = config or PhysicalConfig(kind="physical", profile=case.profile or DEFAULT_PROFILE)
-    return build_predictor(chosen, setup.model, setup.device, case.tensor_parallel, 1, setup.hardware)
-
-
-DEFAULT_PROFILE = "vllm-explored"
+def frozen_predictor(case: Case, setup: Setup, profile: str = DEFAULT_PROFILE) -> Predictor:
+    """Return the predictor that a frozen profile gives for a case; a profile that the case names comes first."""
+    config = PhysicalConfig(kind="physical", profile=case.profile or profile)
+    return build_predictor(config, setup.model, setup.device, case.tensor_parallel, 1, setup.hardware)
 
 
 def replay(case: Case, setup: Setup, predictor: Predictor) -> Replayed:
     """Simulate a case to its end; the predictor's coverage counts only this run's steps."""
     before = predictor.coverage.inside, predictor.coverage.extrapolated
-    requests = to_requests(case.requests)
-    source = LimitedInFlight(requests, case.in_flight_limit) if case.in_flight_limit else OpenLoop(requests)
+    columns = CaseColumns(case.requests)
+    source = LimitedClient(columns, case.in_flight_limit, 0) if case.in_flight_limit else RequestStream(columns)
     wiring = Wiring(0, 0)
-    rows: list[RowBlock] = []
+    rows: list[FinishedRows] = []
     totals = RequestTotals(case.replicas, ["main"], setup.limits.max_model_len, request_limits(Slo()))
-    log = RequestLog(totals, [rows.append], default_model=setup.model.name)
+    log = RequestLog(totals, [lambda block: rows.append(FinishedRows.of(block))], default_model=setup.model.name)
     statics = StaticLimits(setup.limits.max_model_len, setup.limits.kv_blocks, setup.limits.block_size)
-    targets = [Target(index + 1, "main", 0, statics) for index in range(case.replicas)]
+    targets = [Target(index + 1, "main", 0) for index in range(case.replicas)]
     policy = POLICIES.build(Router(policy="round_robin"), Candidates(case.replicas, 0, [0] * case.replicas))
-    hub = RouterHub(source, {"": Route(policy, targets)}, log, round(case.client_timeout_s * NS))
+    hub = RouterHub(source, {"": Route(policy, targets, statics)}, log, round(case.client_timeout_s * NS))
     replicas = [
         Replica(
             ReplicaSettings(index, setup.limits, 0),
@@ -171,28 +165,27 @@ def replay(case: Case, setup: Setup, predictor: Predictor) -> Replayed:
     return _collect(case.requests, rows, (after[0] - before[0], after[1] - before[1]))
 
 
-def to_requests(table: Requests) -> list[Request]:
-    """Return the rows as requests; equal prompt ids share their whole prompt's content."""
-    arrival = np.rint((table.arrival_s - min(0.0, float(table.arrival_s.min()))) * NS).astype(np.int64).tolist()
-    prompts, outputs = table.prompt_tokens.tolist(), table.output_tokens.tolist()
-    attributes = [NO_ATTRIBUTES] * len(table)
-    if table.segments is not None:
-        attributes = [Attributes(segments=each) for each in table.segments]
-    elif table.prompt_ids is not None:
-        ids = table.prompt_ids.tolist()
-        attributes = [Attributes(segments=((ids[row], prompts[row]),)) for row in range(len(table))]
-    return [Request(row, arrival[row], prompts[row], outputs[row], attributes[row]) for row in range(len(table))]
+class FinishedRows(NamedTuple):
+    """The columns that a replay keeps of a block of rows."""
+
+    ids: Int64Array
+    arrival_ns: Int64Array
+    first_token_ns: Int64Array
+    finish_ns: Int64Array
+
+    @classmethod
+    def of(cls, block: RowBlock) -> "FinishedRows":
+        """Copy the columns of a block."""
+        names = ("request_id", "arrival_ns", "first_token_ns", "finish_ns")
+        return cls(*(block.column(name).copy() for name in names))
 
 
-def _collect(table: Requests, blocks: list[RowBlock], steps: tuple[int, int]) -> Replayed:
+def _collect(table: Requests, blocks: list[FinishedRows], steps: tuple[int, int]) -> Replayed:
     ttft, e2e = np.full(len(table), np.nan), np.full(len(table), np.nan)
     sent = np.full(len(table), np.nan)
     for block in blocks:
-        ids = block.column("request_id")
-        arrival: Int64Array = block.column("arrival_ns")
-        first, finish = block.column("first_token_ns"), block.column("finish_ns")
-        is_done = (first >= 0) & (finish >= 0)
-        sent[ids] = arrival / NS
-        ttft[ids] = np.where(is_done, (first - arrival) / NS, np.nan)
-        e2e[ids] = np.where(is_done, (finish - arrival) / NS, np.nan)
+        is_done = (block.first_token_ns >= 0) & (block.finish_ns >= 0)
+        sent[block.ids] = block.arrival_ns / NS
+        ttft[block.ids] = np.where(is_done, (block.first_token_ns - block.arrival_ns) / NS, np.nan)
+        e2e[block.ids] = np.where(is_done, (block.finish_ns - block.arrival_ns) / NS, np.nan)
     return Replayed(ttft, e2e, sent, steps)
