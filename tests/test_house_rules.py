@@ -1,6 +1,9 @@
 """Rules of the source that no linter knows: layers, where Ray may be imported, sizes, what tests say."""
 
 import ast
+import re
+import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,3 +103,16 @@ def test_nothing_is_left_undone(checkout: Path) -> None:
         if mark in path.read_text(encoding="utf-8")
     ]
     assert found == []
+
+
+def test_imports_are_declared(checkout: Path) -> None:
+    """What the packages import is Python's own or a dependency in pyproject.toml, and each of those is used."""
+    project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    required = {re.split(r"[<>=\[]", text)[0] for text in project["dependencies"]}
+    fit = {re.split(r"[<>=\[]", text)[0] for text in extras["fit"]}
+    names = {"yaml": "pyyaml", "zmq": "pyzmq", "sklearn": "scikit-learn", "pydantic_core": "pydantic"}
+    imported = {module.split(".")[0] for path in sources(checkout, "cluster_sim", "actors") for module in imports(path)}
+    foreign = {names.get(name, name) for name in imported - sys.stdlib_module_names - {"cluster_sim", "actors"}}
+    assert foreign <= required | fit
+    assert required <= foreign
