@@ -1,0 +1,79 @@
+"""The router's side of a serving study on the actors: the hub with its books and live metrics."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from actors.cast import Cast
+from actors.serving_leaves import StudyData
+from cluster_sim.engine.coordinator import Coordinator, LeafLink
+from cluster_sim.engine.instant import NEVER, Instant, Kind, instant, time_of
+from cluster_sim.study.books import HubBooks, HubResult
+from cluster_sim.study.build import build_hub, leaf_links
+from cluster_sim.study.observe import RunWatch
+
+
+class Progress(NamedTuple):
+    """How far a run is."""
+
+    simulated_ns: int
+    requests_done: int
+
+
+class StudyHubSide:
+    """The router with its books; a ``HubSide``."""
+
+    def __init__(self, data: StudyData) -> None:
+        facts = data.plan.facts(data.predictors)
+        self._plan, self._predictors = data.plan, data.predictors
+        self._books = HubBooks(facts, data.max_model_tokens, data.requests_path)
+        self._progress = Progress(0, 0)
+        self.hub = build_hub(data.plan, self._books.log)
+        self.run_end = data.plan.run_end
+        self.observer = RunWatch(
+            facts,
+            self.hub,
+            self._books.log,
+            self._note,
+            data.metrics_port,
+            data.speedup,
+            data.labels,
+            data.total_requests,
+        )
+
+    def _note(self, simulated_ns: int, requests_done: int) -> None:
+        self._progress = Progress(simulated_ns, requests_done)
+
+    def links(self, groups: Sequence[Sequence[int]]) -> list[LeafLink]:
+        """Return the replicas' links, placed in groups."""
+        group_of = {replica: group for group, members in enumerate(groups) for replica in members}
+        return leaf_links(self._plan, self._predictors, [group_of[each] for each in range(self._plan.replicas)])
+
+    def end(self) -> Instant:
+        """Return the study's own end, or the last thing that a row shows."""
+        return self.run_end if self.run_end < NEVER else instant(self.hub.end_ns, Kind.RUN_END)
+
+    def progress(self) -> Progress:
+        """Return simulated time and requests done."""
+        return self._progress
+
+    def close(self, coordinator: Coordinator) -> HubResult:
+        """Complete the table of requests; return totals and digest."""
+        end = self.end()
+        self.observer.close()
+        self.hub.close()
+        self._books.close()
+        traffic = coordinator.traffic
+        return HubResult(
+            self._books.totals.snapshot(),
+            self._books.digest.hexdigest(),
+            time_of(end),
+            self.hub.arrived,
+            {name: getattr(traffic, name) for name in ("rounds", "windows", "sends", "messages")},
+        )
+
+
+def study_cast(data: StudyData) -> Cast:
+    """Return the cast of a serving study."""
+    return Cast(
+        "actors.serving_hub:StudyHubSide", "actors.serving_leaves:StudyLeafSide", "actors.payloads:serving_codec", data
+    )
