@@ -46,6 +46,8 @@ class RunProgress:
                 TimeElapsedColumn(),
                 console=self._console,
                 transient=True,
+                # A thread that redraws on its own would take time from the simulation.
+                auto_refresh=False,
             )
             self._bar.start()
             self._task = self._bar.add_task(self.line(0, 0), total=self._total)
@@ -66,7 +68,7 @@ class RunProgress:
         self._shown_s = now_s
         line = self.line(simulated_ns, requests_done)
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=requests_done, description=line)
+            self._bar.update(self._task, completed=requests_done, description=line, refresh=True)
         else:
             self._console.print(line, highlight=False)
 

@@ -4,13 +4,15 @@ So a directory ``DIR`` is always whole: a reader never sees half a run, and a ru
 input) or only ``DIR.partial`` (interrupted, kept for ``--resume``).
 """
 
+import errno
 import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from cluster_sim.config.errors import InputError
+from cluster_sim.config.errors import InputError, UnfinishedError
 from cluster_sim.metrics.facts import RunFacts
 from cluster_sim.study.request_table import RequestTable
 from cluster_sim.study.series_table import SeriesTable
@@ -21,6 +23,8 @@ REQUESTS_FILE: Final = "requests.parquet"
 SERIES_FILE: Final = "series.parquet"
 RESOLVED_FILE: Final = "resolved.yaml"
 BENCH_FILE: Final = "bench.json"
+
+_DISK_ERRORS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
 
 
 def default_directory(name: str, config_hash: str) -> Path:
@@ -41,10 +45,14 @@ class RunDirectory:
     """Collects the files of one run; a context manager that discards them when the input turns out to be wrong.
 
     A complete run already at ``final`` is replaced at the rename, not before.  Raises ``InputError`` where ``final`` is
-    something else than a run, or cannot be written.
+    something else than a run, or cannot be written; a disk that fills up later raises ``UnfinishedError``.
     """
 
     def __init__(self, final: Path) -> None:
+        if not final.name:
+            final = final.resolve()
+        if not final.name:
+            raise InputError(f"--out {final}: must name a directory that the run can make")
         self.final = final
         self.partial = final.with_name(final.name + ".partial")
         self._requests: RequestTable | None = None
@@ -52,6 +60,8 @@ class RunDirectory:
         self._is_complete = False
         if final.exists() and read_manifest(final) is None and not _is_empty_directory(final):
             raise InputError(f"--out {final}: exists and is not the directory of a run; give another or remove it")
+        if self.partial.exists() and not (self.partial / RESOLVED_FILE).exists():
+            raise InputError(f"--out {final}: {self.partial} is not what a run left behind; give another or remove it")
         self._made_parent = not final.parent.exists()
         try:
             if self.partial.exists():
@@ -68,9 +78,12 @@ class RunDirectory:
     ) -> None:
         if self._is_complete:
             return
-        self._close_tables()
-        if kind is not None and issubclass(kind, InputError):
+        with suppress(OSError):
+            self._close_tables()
+        if isinstance(error, InputError):
             self.discard()
+        elif isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+            raise UnfinishedError(f"{self.partial}: cannot be written any more: {error}") from error
 
     def requests(self) -> RequestTable:
         """Return the table of requests, opened at the first call."""

@@ -1,5 +1,6 @@
 """Tests of the directory of one run."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -52,6 +53,15 @@ def test_unfinished_run_is_kept(tmp_path: Path) -> None:
     assert not directory.final.exists()
 
 
+def test_full_disk_ends_the_run_unfinished(tmp_path: Path) -> None:
+    """A disk error is one message and keeps what is written, while other system errors pass as they are."""
+    with pytest.raises(UnfinishedError, match="No space left"), RunDirectory(tmp_path / "a") as directory:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert directory.partial.is_dir()
+    with pytest.raises(ConnectionResetError), RunDirectory(tmp_path / "b"):
+        raise ConnectionResetError(errno.ECONNRESET, "peer is gone")
+
+
 def test_foreign_directory_is_refused(tmp_path: Path) -> None:
     """A directory that holds something else than a run is never replaced; an empty one may be used."""
     foreign = tmp_path / "thesis"
@@ -63,6 +73,25 @@ def test_foreign_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not the directory of a run"):
         RunDirectory(other)
     assert (other / "letter.txt").exists()
+
+
+def test_only_a_runs_remains_are_removed(tmp_path: Path) -> None:
+    """What an earlier run left at the partial name is removed; anything else there is refused and left alone."""
+    partial = tmp_path / "a.partial"
+    partial.mkdir()
+    (partial / "letter.txt").write_text("dear")
+    with pytest.raises(InputError, match="is not what a run left behind"):
+        RunDirectory(tmp_path / "a")
+    assert (partial / "letter.txt").exists()
+    (partial / "resolved.yaml").write_text("name: x\n")
+    RunDirectory(tmp_path / "a")
+    assert not list(partial.iterdir())
+
+
+def test_the_root_is_no_run() -> None:
+    """A path without a name is wrong input."""
+    with pytest.raises(InputError, match="must name a directory"):
+        RunDirectory(Path("/"))
 
 
 def test_unwritable_place_is_one_message(tmp_path: Path) -> None:
