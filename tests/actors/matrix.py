@@ -79,7 +79,9 @@ def in_memory(study: Study, groups: list[list[int]], choose: Choose | None) -> E
     replicas = [build_replica(plan, index, predictors, hub.observation) for index in range(plan.replicas)]
     every = wirings(plan)
     placed = {
-        number: Group([replicas[each] for each in members], {each + 1: every[each + 1] for each in members}, hub.observation)
+        number: Group(
+            [replicas[each] for each in members], {each + 1: every[each + 1] for each in members}, hub.observation
+        )
         for number, members in enumerate(groups)
     }
     group_of = {replica: number for number, members in enumerate(groups) for replica in members}

@@ -1,0 +1,134 @@
+"""Columns and payloads: what goes in comes out, and what cannot be believed is refused."""
+
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.columns import CODE, INT, REAL, Codec, FrameError, pack_column, tuple_schema, unpack_column
+from actors.payloads import CANCEL, serving_codec
+from cluster_sim.engine.process import Message
+from cluster_sim.recording.outcome import STATUSES, Outcome, Sample
+from cluster_sim.recording.replica_log import ReplicaLog
+from cluster_sim.serving.messages import Cancel, Dispatch
+from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes, Request
+
+INTS = st.integers(-(1 << 63), (1 << 63) - 1)
+NAMES = st.text(max_size=8)
+
+
+def attributes() -> st.SearchStrategy[Attributes]:
+    segments = st.lists(st.tuples(INTS, INTS), max_size=3).map(tuple)
+    return st.just(NO_ATTRIBUTES) | st.builds(
+        Attributes, session_id=INTS, turn=INTS, tenant=NAMES, model=NAMES, priority=INTS, segments=segments, lora=NAMES
+    )
+
+
+def payloads() -> st.SearchStrategy[Any]:
+    request = st.builds(Request, INTS, INTS, INTS, INTS, attributes())
+    ratio = st.floats(allow_nan=False)
+    return (
+        st.builds(Dispatch, request, INTS)
+        | st.builds(Cancel, INTS, INTS)
+        | st.builds(Outcome, INTS, INTS, st.sampled_from(STATUSES), INTS, INTS, INTS, INTS, INTS)
+        | st.builds(Sample, INTS, INTS, INTS, ratio)
+    )
+
+
+def messages() -> st.SearchStrategy[list[Message]]:
+    return st.lists(st.builds(Message, INTS, INTS, INTS, payloads()), max_size=12)
+
+
+def plain(message: Message) -> Any:
+    """Return a message in a form that compares: requests have no equality of their own."""
+    payload = message.payload
+    if isinstance(payload, Dispatch):
+        request = payload.request
+        inner = (request.request_id, request.arrival_ns, request.prompt_tokens, request.output_tokens)
+        payload = ("dispatch", *inner, request.attributes, payload.attempt)
+    return (*message[:3], type(payload), payload)
+
+
+def over_the_wire(data: Any) -> Any:
+    return msgpack.unpackb(msgpack.packb(data), strict_map_key=False)
+
+
+@given(messages())
+def test_messages_come_back(sent: list[Message]) -> None:
+    """Every payload of a serving study, mixed in any order, comes back equal and of its own type."""
+    codec = serving_codec()
+    received = codec.unpack(over_the_wire(codec.pack(sent)))
+    assert [plain(each) for each in received] == [plain(each) for each in sent]
+    for message in received:
+        assert type(message) is Message
+        if isinstance(message.payload, Dispatch) and message.payload.request.attributes == NO_ATTRIBUTES:
+            assert message.payload.request.attributes is NO_ATTRIBUTES
+
+
+def test_counters_come_back() -> None:
+    """A replica's counters come back as the named tuple that live metrics read."""
+    log = ReplicaLog(0)
+    log.step(5, 2, 3, 7, 4)
+    counters = {3: (1, 2, 0.25, log.counters())}
+    codec = serving_codec()
+    assert codec.unpack_counters(over_the_wire(codec.pack_counters(counters))) == counters
+    assert codec.unpack_counters(codec.pack_counters(None)) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        (None, "not a list"),
+        ([b"", [99, 1, b"", b"", b""]], "unknown payload code 99"),
+        ([b"", [2, 0, b"", b"", b"", b"", b""]], "counts 0 messages"),
+        ([b"", [2, 1, b"12345678", b"12345678", b"12345678", b"12345678"]], "has 4 columns, not 5"),
+        ([b"", [2, 1, *[b"12345678"] * 4, b"1234567"]], "'attempt' has 7 bytes, not 1 x 8"),
+        ([b"", [2, 1, *[b"12345678"] * 4, 7]], "'attempt' is int, not bytes"),
+        ([b"\x00\x00", [2, 1, *[b"12345678"] * 5]], "order of the messages"),
+        ([b"\x05", [2, 1, *[b"12345678"] * 5]], "order of the messages"),
+        ([b"", [2, 1, *[b"12345678"] * 5], [2, 1, *[b"12345678"] * 5]], "without an order"),
+        ([b"", [16, 1, *[b"12345678"] * 5, b"\x63", *[b"12345678"] * 5]], "unknown status code 99"),
+        ([b"", [1, 1, *[b"12345678"] * 8, [[3, 0]]]], "not a row number and"),
+        ([b"", [1, 1, *[b"12345678"] * 8, None]], "attributes of requests are NoneType"),
+    ],
+)
+def test_malformed_messages_are_refused(data: Any, complaint: str) -> None:
+    """Whatever ``pack`` cannot have written is refused with what is wrong."""
+    with pytest.raises(FrameError, match=complaint):
+        serving_codec().unpack(data)
+
+
+def test_attributes_are_checked() -> None:
+    """Attributes of a row that is not there, or of another type, are refused."""
+    codec = serving_codec()
+    packed = codec.pack([Message(1, 0, 1, Dispatch(Request(1, 1, 1, 1, Attributes(tenant="a")), 0))])
+    rows = packed[1][-1]
+    rows[0][0] = 5
+    with pytest.raises(FrameError, match="attributes of row 5, of 1 rows"):
+        codec.unpack(packed)
+    rows[0][0], rows[0][3] = 0, 7
+    with pytest.raises(FrameError, match="attribute 'tenant' is int, not str"):
+        codec.unpack(packed)
+
+
+def test_unknown_payloads_and_values_are_refused() -> None:
+    """A type without a schema, and numbers that do not fit their column, are refused before anything is sent."""
+    with pytest.raises(FrameError, match="type int have no schema; known: Cancel, Dispatch, Outcome, Sample"):
+        serving_codec().pack([Message(1, 0, 1, 5)])
+    with pytest.raises(FrameError, match="does not fit"):
+        Codec([CANCEL]).pack([Message(1 << 63, 0, 1, Cancel(1, 0))])
+    with pytest.raises(ValueError, match="code 2"):
+        Codec([CANCEL, tuple_schema(2, Sample)])
+
+
+@pytest.mark.parametrize(("kind", "values"), [(INT, [1, -2]), (REAL, [0.5, -1e300]), (CODE, [0, 255]), (INT, [])])
+def test_column_of_each_kind(kind: str, values: list[Any]) -> None:
+    """A column of each kind comes back, also an empty one."""
+    assert unpack_column("x", kind, len(values), pack_column(kind, values)) == values
+
+
+def test_columns_are_little_endian() -> None:
+    """The bytes on the wire do not depend on the machine."""
+    assert pack_column(INT, [1]) == b"\x01" + bytes(7)
