@@ -51,7 +51,7 @@ def bind_in_range(socket: "zmq.Socket[bytes]", session: Session) -> str:
     first, last = session.port_range
     try:
         port = socket.bind_to_random_port(f"tcp://{session.host}", first, last + 1, max_tries=4 * (last - first + 1))
-    except zmq.ZMQError as error:
+    except (zmq.ZMQError, zmq.ZMQBindError) as error:
         raise ProtocolError(
             f"no port to listen on at {session.host} in run.port_range [{first}, {last}]: {error}"
         ) from error
