@@ -21,6 +21,8 @@ from cluster_sim.hardware.predictor import BatchShape, Int64Array, Predictor
 
 FRACTION_BITS: Final = 20
 """Decode steps are sums of integers of 2^-20 ns; a step of an hour still fits 63 bits."""
+MIN_RUN_STEPS: Final = 512
+"""Least length of the vectors kept per number of decodes."""
 _ONE: Final = 1 << FRACTION_BITS
 _HALF: Final = _ONE >> 1
 _SHIFT: Final = np.int64(FRACTION_BITS)
@@ -42,7 +44,7 @@ class AffinePredictor(Predictor):
         self._slopes: list[tuple[float, float] | None] = [None] * stages
         self._fine_slopes: list[tuple[int, int]] = [(0, 0)] * stages
         """The slopes in 2^-20 ns."""
-        self._iota: Int64Array = np.arange(1024, dtype=np.int64)
+        self._growth: list[dict[int, Int64Array]] = [{} for _ in range(stages)]
 
     @abstractmethod
     def tokens_cost(self, tokens: int, stage: int) -> float:
@@ -90,19 +92,27 @@ class AffinePredictor(Predictor):
         if base is None:
             base = self._decode_base(decodes, stage)
         full, windowed = self._fine_slopes[stage]
-        if steps > self._iota.shape[0]:
-            self._iota = np.arange(max(steps, 2 * self._iota.shape[0]), dtype=np.int64)
-        iota = self._iota[:steps]
+        growth = self._growth[stage].get(decodes)
+        if growth is None or len(growth) < steps:
+            growth = self._grow(decodes, steps, stage)
         # Operands of numpy's own type: it takes a Python integer apart first, which costs more than the arithmetic.
-        fine: Int64Array = iota * np.int64(decodes * full)
-        fine += np.int64(base + kv_tokens * full)
+        fine: Int64Array = growth[:steps] + np.int64(base + kv_tokens * full)
         if windowed:
+            iota = np.arange(steps)
             fine += np.minimum(iota * decodes + kv_tokens, decodes * self._window) * windowed
         fine >>= _SHIFT
         self._count(steps)
         if base < _ONE:
             np.maximum(fine, 1, fine)
         return fine
+
+    def _grow(self, decodes: int, steps: int, stage: int) -> Int64Array:
+        """Return what step i of a run costs more than its first, in 2^-20 ns, for at least ``steps`` steps."""
+        grown: Int64Array = np.arange(max(steps, MIN_RUN_STEPS), dtype=np.int64) * (
+            decodes * self._fine_slopes[stage][0]
+        )
+        self._growth[stage][decodes] = grown
+        return grown
 
     def floor_ns(self, stage: int = 0) -> int:
         """Return the duration of a decode step of one sequence with an empty cache."""

@@ -385,10 +385,15 @@ class Replica:
         finishing = self._scheduler.commit_steady(upto - offset, end_ns)
         self.pipeline.occupy(end_ns - start_ns, end_ns)
         in_flight = self._in_flight
-        for each in ends[-self._depth :].tolist():
-            in_flight.append((each, None))
-        while len(in_flight) > self._depth:
+        depth = self._depth
+        if depth == 1:
+            in_flight.clear()
+        elif len(ends) > 1:
+            in_flight.clear()
+            in_flight.append((ends.item(-2), None))
+        elif len(in_flight) == depth:
             in_flight.popleft()
+        in_flight.append((end_ns, None))
         if finishing:
             self._respond(finishing, end_ns)
             last = Batch(_NO_SHAPE)
