@@ -5,6 +5,10 @@ from typing import Literal
 from pydantic import Field
 
 from cluster_sim.config.base import ConfigModel
+from cluster_sim.config.ordering import OrderingSettings, Policy
+
+EngineKind = Literal["vllm_v1", "vllm_v0", "sarathi", "orca", "faster_transformer", "lightllm", "static_two_phase"]
+"""Names of the schedulers."""
 
 
 class Engine(ConfigModel):
@@ -16,7 +20,8 @@ class Engine(ConfigModel):
     version: str = Field(
         "0.15", pattern=r"^\d+(\.\d+)+$", description="Engine version; it pins the defaults that changed over time."
     )
-    policy: Literal["fcfs", "priority"] = Field("fcfs", description="Order of the waiting queue.")
+    policy: Policy = Field("fcfs", description="Order of the waiting queue.")
+    ordering: OrderingSettings = Field(OrderingSettings(), description="Figures behind the policy.")
     max_num_seqs: int | None = Field(
         None, ge=1, description="Most requests that run at once; null is pinned by the device's memory."
     )

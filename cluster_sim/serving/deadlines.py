@@ -5,7 +5,7 @@ The time a prompt would take alone is estimated with the predictor, cut into chu
 those schedulers leaves the multiplier out by mistake, the intended form is built here.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from cluster_sim.engine.instant import NS_PER_MS, NS_PER_S
 from cluster_sim.hardware.predictor import BatchShape, Predictor
@@ -20,7 +20,7 @@ class Deadlines:
 
     def __init__(
         self,
-        predictor: Predictor,
+        predictor: Predictor | None = None,
         target_step_ns: int = 50 * NS_PER_MS,
         multiplier: float = 1.5,
         min_span_ns: int = NS_PER_S // 2,
@@ -33,6 +33,10 @@ class Deadlines:
         self.max_chunk_tokens = max_chunk_tokens
         self._prefill_ns: dict[int, int] = {0: 0}
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A predictor is large, pure, and given again after a restore.
+        return {**self.__dict__, "predictor": None}
+
     def chunk_tokens(self, target_ns: int, cached_tokens: int, limit: int, shape: BatchShape | None = None) -> int:
         """Return the longest chunk of at most ``limit`` tokens behind ``cached_tokens`` lasting at most ``target_ns``.
 
@@ -40,10 +44,12 @@ class Deadlines:
         """
         low, high = 1, max(1, min(limit, self.max_chunk_tokens))
         base = shape or BatchShape()
+        predictor = self.predictor
+        assert predictor is not None, "a policy that estimates times needs a predictor"
 
         def fits(chunk: int) -> bool:
             trial = BatchShape(base.decodes, base.decode_kv_tokens, [*base.prefills, (chunk, cached_tokens)])
-            return self.predictor.step_ns(trial) <= target_ns
+            return predictor.step_ns(trial) <= target_ns
 
         if fits(high):
             return high
@@ -64,6 +70,7 @@ class Deadlines:
         total = done = 0
         while done < length:
             chunk = self.chunk_tokens(self.target_step_ns, done, length - done)
+            assert self.predictor is not None
             total += self.predictor.step_ns(BatchShape(prefills=[(chunk, done)]))
             done += chunk
         self._prefill_ns[length] = total

@@ -53,6 +53,12 @@ class DecodePool:
         self._base_sum -= sequence.base
         self._classes[sequence.base % self._block_size] -= 1
 
+    def write_back(self) -> None:
+        """Bring every member's own counters up to date; the pool stays as it is."""
+        for sequence in self.members.values():
+            sequence.computed = sequence.base + self.step
+            sequence.generated = sequence.computed - sequence.prompt_tokens + 1
+
     def dissolve(self) -> None:
         """Write every member's counters back and empty the pool."""
         late = {sequence.request_id for sequence in self.newcomers}

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from cluster_sim.config.engine import Engine
 from cluster_sim.engine.instant import NS_PER_S
 from cluster_sim.serving.deadlines import Deadlines
 from cluster_sim.serving.length_knowledge import LengthKnowledge
@@ -54,6 +55,10 @@ class Ordering(ABC):
 
     is_static = True
     """Whether a key holds for as long as the sequence waits."""
+    watches_running = False
+    """Whether ``begin`` reads the running sequences' counters."""
+    sizes_chunks = False
+    """Whether ``chunk_target_ns`` limits prefill chunks."""
 
     def __init__(self, context: OrderingContext) -> None:
         self.context = context
@@ -66,8 +71,8 @@ class Ordering(ABC):
 
     def begin(
         self,
-        waiting: Iterable[Sequence],  # noqa: ARG002 - for policies that keep books by tenant
-        running: Iterable[Sequence],  # noqa: ARG002
+        waiting: Iterable[Sequence],
+        running: Iterable[Sequence],
         now_ns: int,
     ) -> None:
         """Hear of the scheduling instant and all sequences before keys are asked at it."""
@@ -80,7 +85,10 @@ class Ordering(ABC):
         key = self.key
         return sorted(queue, key=lambda item: (key(item), item.request.arrival_ns, item.request_id))
 
-    def chunk_target_ns(self, sequence: Sequence) -> int | None:  # noqa: ARG002 - most policies size no chunks
+    def on_end(self, sequence: Sequence) -> None:
+        """Hear that a sequence has left for good."""
+
+    def chunk_target_ns(self, sequence: Sequence) -> int | None:
         """Return how long a step may get by this sequence's prefill chunk, in ns; None when only budgets limit it."""
         return None
 
@@ -91,6 +99,14 @@ class FirstComeFirstServed(Ordering):
     def key(self, sequence: Sequence) -> float:
         """Return the arrival time."""
         return sequence.request.arrival_ns
+
+
+class Priority(Ordering):
+    """The most urgent first; a lower value is more urgent."""
+
+    def key(self, sequence: Sequence) -> float:
+        """Return the client's priority."""
+        return sequence.request.attributes.priority
 
 
 class ShortestJobFirst(Ordering):
@@ -150,6 +166,7 @@ class LeastRemainingSlack(Ordering):
 class SpaceTimeSharing(LeastRemainingSlack):
     """Least remaining slack, and long prompts take shorter steps the more slack they have, leaving room for others."""
 
+    sizes_chunks = True
     long_tokens: Final = 8192
     """A sequence with more processed tokens than this is a long one."""
 
@@ -180,24 +197,20 @@ class FairShare(Ordering):
     """
 
     is_static = False
+    watches_running = True
 
     def __init__(self, context: OrderingContext) -> None:
         super().__init__(context)
         self.counters: dict[str, float] = {}
         self._waiting_tenants: dict[str, None] = {}
-        self._charged: dict[int, tuple[str, float]] = {}
-        """Weighted service charged so far to each running sequence."""
+        self._charged: dict[int, float] = {}
+        """Weighted service charged so far to each sequence that has run and not left."""
 
     def begin(self, waiting: Iterable[Sequence], running: Iterable[Sequence], now_ns: int) -> None:
         """Charge what running sequences got since the last call, and lift tenants that come back."""
         self.now_ns = now_ns
-        charged: dict[int, tuple[str, float]] = {}
         for sequence in running:
-            tenant = sequence.request.attributes.tenant
-            service = self._service(sequence)
-            before = self._charged.pop(sequence.request_id, (tenant, 0.0))[1]
-            self.counters[tenant] = self.counters.get(tenant, 0.0) + service - before
-            charged[sequence.request_id] = (tenant, service)
+            self._charge(sequence)
         tenants = dict.fromkeys(sequence.request.attributes.tenant for sequence in waiting)
         active = [self.counters.get(tenant, 0.0) for tenant in tenants if tenant in self._waiting_tenants]
         if active:
@@ -206,17 +219,21 @@ class FairShare(Ordering):
                 if tenant not in self._waiting_tenants:
                     self.counters[tenant] = max(self.counters.get(tenant, 0.0), least)
         self._waiting_tenants = tenants
-        self._charged = charged
 
     def on_end(self, sequence: Sequence) -> None:
-        """Charge the rest of a sequence that finished or was preempted."""
-        tenant = sequence.request.attributes.tenant
-        before = self._charged.pop(sequence.request_id, (tenant, 0.0))[1]
-        self.counters[tenant] = self.counters.get(tenant, 0.0) + self._service(sequence) - before
+        """Charge the rest of a sequence that has left."""
+        self._charge(sequence)
+        self._charged.pop(sequence.request_id, None)
 
-    def _service(self, sequence: Sequence) -> float:
+    def _charge(self, sequence: Sequence) -> None:
+        """Charge what a sequence has got beyond what it was charged; computing it again is on the house."""
         context = self.context
-        return context.prompt_weight * sequence.prompt_tokens + context.output_weight * sequence.generated
+        tenant = sequence.request.attributes.tenant
+        service = context.prompt_weight * sequence.prompt_tokens + context.output_weight * sequence.generated
+        before = self._charged.get(sequence.request_id, 0.0)
+        if service > before:
+            self.counters[tenant] = self.counters.get(tenant, 0.0) + service - before
+            self._charged[sequence.request_id] = service
 
     def key(self, sequence: Sequence) -> float:
         """Return the tenant's counter."""
@@ -225,6 +242,7 @@ class FairShare(Ordering):
 
 ORDERINGS: Final[dict[str, type[Ordering]]] = {
     "fcfs": FirstComeFirstServed,
+    "priority": Priority,
     "sjf": ShortestJobFirst,
     "predicted_sjf": PredictedShortestJobFirst,
     "priority_aging": PriorityWithAging,
@@ -234,6 +252,34 @@ ORDERINGS: Final[dict[str, type[Ordering]]] = {
     "lpm": LongestPrefixMatch,
     "vtc": FairShare,
 }
+
+
+def ordering_of(engine: Engine, prefix_tokens: Callable[[Sequence], int]) -> Ordering | None:
+    """Return the policy of an engine's settings; None for plain first come, first served, which costs nothing."""
+    if engine.policy == "fcfs":
+        return None
+    settings = engine.ordering
+    knowledge = LengthKnowledge(
+        settings.length_knowledge, settings.length_cv, settings.length_default_tokens, settings.length_seed
+    )
+    deadlines = Deadlines(
+        None,
+        round(settings.target_step_s * NS_PER_S),
+        settings.deadline_multiplier,
+        round(settings.min_deadline_s * NS_PER_S),
+    )
+    context = OrderingContext(
+        knowledge,
+        deadlines,
+        prefix_tokens,
+        aging_per_s=settings.aging_per_s,
+        urgency_s=settings.urgency_s,
+        prefill_s_per_token=settings.prefill_s_per_token,
+        decode_s_per_token=settings.decode_s_per_token,
+        prompt_weight=settings.prompt_weight,
+        output_weight=settings.output_weight,
+    )
+    return ordering(engine.policy, context)
 
 
 def ordering(name: str, context: OrderingContext) -> Ordering:

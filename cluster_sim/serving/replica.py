@@ -51,6 +51,8 @@ class ReplicaSettings:
     samples_kv: bool = False
     """Whether somebody reads the KV usage, which changes with every step."""
     series_interval_ns: int = 0
+    stall_limit_ns: int = 3_600_000_000_000
+    """Simulated time without any token, while requests are here, after which the run is given up."""
 
 
 def floor_model(predictor: Predictor, limits: SchedulerLimits) -> FloorModel:
@@ -93,6 +95,10 @@ class Replica:
         self._finishing_ns = -1
         """End of the last formed batch that yields some last token."""
         self._run: DecodeRun | None = None
+        self._progress_ns = 0
+        """When the last token came, or the replica last had nothing to do."""
+        self._fruitless = 0
+        """Formations since then that yielded no batch."""
         self._cancellations: dict[int, list[Cancel]] = {}
         self._watch = Watch(
             settings.index,

@@ -108,7 +108,7 @@ def test_preempted_sequence_finds_its_own_blocks() -> None:
 SESSION = st.tuples(st.integers(0, 3), st.integers(1, 30), st.integers(1, 24), st.integers(0, 400_000))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     turns=st.lists(SESSION, min_size=1, max_size=24),
     blocks=st.integers(28, 80),
@@ -117,7 +117,9 @@ SESSION = st.tuples(st.integers(0, 3), st.integers(1, 30), st.integers(1, 24), s
     threshold=st.sampled_from([0, 7]),
     depth=st.sampled_from([1, 2]),
 )
-@pytest.mark.parametrize("policy", ["fcfs", "priority"])
+@pytest.mark.parametrize(
+    "policy", ["fcfs", "priority", "sjf", "predicted_sjf", "priority_aging", "edf", "lrs", "st", "lpm", "vtc"]
+)
 def test_macro_steps_change_nothing(
     policy: str, turns: list, blocks: int, budget: int, seqs: int, threshold: int, depth: int
 ) -> None:
@@ -129,7 +131,9 @@ def test_macro_steps_change_nothing(
         if sum(tokens for _, tokens in context) > 80:
             context = [(session, 5), (100 + 2 * index, prompt)]
         total = sum(tokens for _, tokens in context)
-        attributes = Attributes(segments=tuple(context), output_segment=101 + 2 * index, priority=index % 3)
+        attributes = Attributes(
+            segments=tuple(context), output_segment=101 + 2 * index, priority=index % 3, tenant=str(session % 2)
+        )
         requests.append(Request(index, now, total, output, attributes))
         contexts[session] = [*context, (101 + 2 * index, output)]
     results = []

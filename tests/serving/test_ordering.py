@@ -149,7 +149,7 @@ def test_length_knowledge() -> None:
 
 def test_unknown_names_list_the_known_ones() -> None:
     """The error says what would be right."""
-    with pytest.raises(ValueError, match="fcfs, sjf"):
+    with pytest.raises(ValueError, match="fcfs, priority, sjf"):
         policy("random")
     with pytest.raises(ValueError, match="exact, noisy, none"):
         LengthKnowledge("oracle")

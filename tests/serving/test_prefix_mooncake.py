@@ -56,7 +56,8 @@ def cached_tokens(requests: list[Request], blocks: int) -> list[int]:
 
 def offline_hits(requests: list[Request]) -> list[int]:
     """Count, request by request, the whole blocks of leading segments that an earlier request had, as far as it had
-    them; one token is always computed."""
+    them; one token is always computed.
+    """
     longest: dict[int, int] = {}
     hits = []
     for request in requests:

@@ -108,13 +108,12 @@ class Scheduler(ABC):
         """Whether a ``form`` that returned None freed something, so that it must be called again at the same time."""
         return False
 
-    def use_predictor(self, predictor: Predictor) -> None:  # noqa: B027 - few policies estimate times
+    def use_predictor(self, predictor: Predictor) -> None:
         """Hear which predictor will price the batches; again after every restore."""
 
     @property
     def wake_ns(self) -> int:
-        """When ``form`` must be called again after a None although nothing has happened by then, later than that call;
-        -1 for never."""
+        """When ``form`` must be called again after a None although nothing has happened by then; -1 for never."""
         return -1
 
     def waiting_ids(self) -> Iterable[int]:

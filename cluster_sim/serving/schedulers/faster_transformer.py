@@ -56,6 +56,10 @@ class FasterTransformer(SerialScheduler):
         for sequence in stepped if self.engine.vidur_compat else group:
             self.free(sequence)
 
+    def has_work(self) -> bool:
+        """Whether a static batch is ready or may be started."""
+        return bool(self._ready or self.waiting)
+
     def fewest_batches(self) -> int:
         """Return the least number of tokens that any sequence still has to yield."""
         lefts = [each.output_tokens - each.generated for group in self._ready for each in group]

@@ -19,7 +19,7 @@ class Sarathi(SerialScheduler):
         budget = self.limits.max_num_batched_tokens - len(batch.members)
         skipped: list[Sequence] = []
         for sequence in prefilling:
-            chunk = min(sequence.known_tokens - sequence.computed, budget)
+            chunk = self.chunk_for(batch, sequence, budget)
             if chunk <= 0:
                 skipped.append(sequence)
                 continue
@@ -64,7 +64,7 @@ class Sarathi(SerialScheduler):
                 return
             self.admit(sequence, now_ns)
             self.allocate(sequence, blocks)
-            chunk = min(sequence.known_tokens, budget)
+            chunk = self.chunk_for(batch, sequence, budget)
             budget -= chunk
             self.prefill(batch, sequence, chunk)
 

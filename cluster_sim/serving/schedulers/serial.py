@@ -12,13 +12,18 @@ from collections.abc import Iterable
 from typing import Final
 
 from cluster_sim.config.engine import Engine
-from cluster_sim.hardware.predictor import BatchShape
+from cluster_sim.hardware.predictor import BatchShape, Predictor
 from cluster_sim.serving.batch import Batch
+from cluster_sim.serving.ordering import ordering_of
 from cluster_sim.serving.schedulers.base import Scheduler, SchedulerLimits
 from cluster_sim.serving.sequence import Sequence
 
 _DECODING: Final = True
 """``Sequence.state`` of a sequence whose prompt is computed."""
+
+
+def _no_prefix(sequence: Sequence) -> int:  # noqa: ARG001 - there is no cache to ask
+    return 0
 
 
 class SerialScheduler(Scheduler):
@@ -48,6 +53,8 @@ class SerialScheduler(Scheduler):
         self._preempted: list[Sequence] = []
         self._must_form_again = False
         self._fewest_waiting = 0
+        self._ordering = ordering_of(engine, _no_prefix)
+        self._is_sorted = True
 
     @abstractmethod
     def choose(self, batch: Batch, now_ns: int) -> None:
@@ -96,12 +103,41 @@ class SerialScheduler(Scheduler):
         if not self.waiting or (self._fewest_waiting and sequence.output_tokens < self._fewest_waiting):
             self._fewest_waiting = sequence.output_tokens
         self.waiting.append(sequence)
+        self._is_sorted = False
+
+    def has_work(self) -> bool:
+        """Whether a sequence waits or stands between two batches."""
+        return bool(self.waiting or self.running)
+
+    def use_predictor(self, predictor: Predictor) -> None:
+        """Give the predictor to the ordering policy."""
+        if self._ordering is not None:
+            self._ordering.context.deadlines.predictor = predictor
+
+    def _sort(self, now_ns: int) -> None:
+        """Put the waiting queue into the policy's order, where it may have changed."""
+        policy = self._ordering
+        if policy is None or not self.waiting or (self._is_sorted and policy.is_static):
+            return
+        self.waiting = deque(policy.sort(self.waiting, [*self.running, *self._in_flight.values()], now_ns))
+        self._is_sorted = True
+
+    def chunk_for(self, batch: Batch, sequence: Sequence, budget: int) -> int:
+        """Return the next chunk of a prompt: what is left of it, within the budget and the policy's step time."""
+        chunk = min(sequence.known_tokens - sequence.computed, budget)
+        if chunk > 1 and self._ordering is not None and self._ordering.sizes_chunks:
+            target_ns = self._ordering.chunk_target_ns(sequence)
+            if target_ns is not None:
+                deadlines = self._ordering.context.deadlines
+                chunk = deadlines.chunk_tokens(target_ns, sequence.computed, chunk, batch.shape)
+        return chunk
 
     def form(self, now_ns: int) -> Batch | None:
         """Ask the policy for a batch."""
         self._must_form_again = False
         batch = Batch(BatchShape())
         batch.number = self._batches
+        self._sort(now_ns)
         self.choose(batch, now_ns)
         if not batch.members and not batch.prefilled:
             self._must_form_again = bool(batch.preempted) and not self.engine.vidur_compat
@@ -137,6 +173,8 @@ class SerialScheduler(Scheduler):
         del self._in_flight[sequence.request_id]
         if self._cancelled.pop(sequence.request_id, True) is None:
             sequence.output_tokens = sequence.generated
+        if self._ordering is not None and sequence.generated >= sequence.output_tokens:
+            self._ordering.on_end(sequence)
 
     def cancel(self, request_id: int) -> bool:
         """Drop a sequence at once, or at the end of its batch."""
@@ -225,6 +263,7 @@ class SerialScheduler(Scheduler):
         sequence.preemptions += 1
         batch.preempted.append(sequence)
         self.waiting.appendleft(sequence)
+        self._is_sorted = False
         self._fewest_waiting = 0
 
     def make_room(self, batch: Batch, sequence: Sequence) -> bool:

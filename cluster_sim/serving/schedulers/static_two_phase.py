@@ -73,6 +73,10 @@ class StaticTwoPhase(SerialScheduler):
             self._group = []
             self._dropped = {}
 
+    def has_work(self) -> bool:
+        """Whether a batch runs or may be started."""
+        return bool(self._group or self.waiting)
+
     def fewest_batches(self) -> int:
         """Return the steps that the running batch still needs, or that the shortest waiting request does."""
         return self._steps_left or super().fewest_batches()
