@@ -6,14 +6,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-_LATENCIES: Final = (
+LATENCIES: Final = (
     ("first token (TTFT)", "ttft_s"),
     ("per output token (TPOT)", "tpot_s"),
     ("inter-token (ITL)", "itl_s"),
     ("end to end", "e2e_s"),
     ("queue", "queue_s"),
 )
-_FIGURES: Final = ("mean", "p50", "p90", "p95", "p99", "max")
+LATENCY_FIGURES: Final = ("mean", "p50", "p90", "p95", "p99", "max")
 
 
 def duration_text(seconds: float | None) -> str:
@@ -33,14 +33,17 @@ def latency_table(summary: dict[str, Any]) -> Table:
     """Return the distributions of latencies; a tilde marks figures from a sketch."""
     table = Table(title="Latency", title_justify="left")
     table.add_column("", no_wrap=True)
-    for figure in _FIGURES:
+    for figure in LATENCY_FIGURES:
         table.add_column(figure, justify="right")
-    for label, key in _LATENCIES:
+    for label, key in LATENCIES:
         distribution = summary[key]
         mark = "" if distribution["exact"] else "~"
         table.add_row(
             label,
-            *((mark if figure.startswith("p") else "") + duration_text(distribution[figure]) for figure in _FIGURES),
+            *(
+                (mark if figure.startswith("p") else "") + duration_text(distribution[figure])
+                for figure in LATENCY_FIGURES
+            ),
         )
     return table
 
@@ -50,7 +53,7 @@ def totals_table(summary: dict[str, Any]) -> Table:
     table = Table(title="Run", title_justify="left", show_header=False)
     table.add_column("")
     table.add_column("", justify="right")
-    for label, text in _totals(summary):
+    for label, text in total_rows(summary):
         table.add_row(label, text)
     return table
 
@@ -86,7 +89,8 @@ def run_report(summary: dict[str, Any], notes: tuple[str, ...] = ()) -> Renderab
     return Group(*parts)
 
 
-def _totals(summary: dict[str, Any]) -> list[tuple[str, str]]:
+def total_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what the table of totals shows, as (label, text)."""
     throughput = summary["throughput"]
     requests = summary["requests"]
     statuses = ", ".join(

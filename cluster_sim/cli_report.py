@@ -1,0 +1,28 @@
+"""The ``report`` command of ``cluster-sim``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RunDirectoryArgument = Annotated[
+    Path, typer.Argument(metavar="DIR", help="Directory of a complete run.", show_default=False)
+]
+
+
+def report(
+    directory: RunDirectoryArgument,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to write. [default: DIR/report.html]")
+    ] = None,
+    is_traced: Annotated[
+        bool, typer.Option("--trace", help="Also write DIR/trace.json for Perfetto or chrome://tracing.")
+    ] = False,
+) -> None:
+    """Write a self-contained HTML report of a run."""
+    from cluster_sim.report.html import write_report
+    from cluster_sim.report.trace import write_trace
+
+    typer.echo(f"Wrote {write_report(directory, output)}")
+    if is_traced:
+        typer.echo(f"Wrote {write_trace(directory)}")

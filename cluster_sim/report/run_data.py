@@ -1,0 +1,75 @@
+"""A complete run read back from its directory, for reports."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cluster_sim.config.errors import InputError
+from cluster_sim.study.run_directory import (
+    MANIFEST_FILE,
+    REQUESTS_FILE,
+    RESOLVED_FILE,
+    SERIES_FILE,
+    SUMMARY_FILE,
+)
+
+FloatArray = npt.NDArray[np.float64]
+
+_SERIES: Final = ("time_s", "replica", "running", "waiting", "kv_used_ratio", "prompt_tokens", "generated_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class RunData:
+    """What a run wrote."""
+
+    directory: Path
+    summary: dict[str, Any]
+    manifest: dict[str, Any]
+    resolved: str
+    """The study with every default, as YAML."""
+
+    @classmethod
+    def read(cls, directory: Path) -> "RunData":
+        """Read the small files of a run; raises InputError where ``directory`` is not that of a complete run."""
+        try:
+            return cls(
+                directory,
+                json.loads((directory / SUMMARY_FILE).read_text(encoding="utf-8")),
+                json.loads((directory / MANIFEST_FILE).read_text(encoding="utf-8")),
+                (directory / RESOLVED_FILE).read_text(encoding="utf-8"),
+            )
+        except OSError as error:
+            raise InputError(f"{directory}: is not the directory of a complete run: {error}") from error
+        except ValueError as error:
+            raise InputError(f"{directory}: its JSON cannot be read: {error}") from error
+
+    def requests(self, columns: list[str]) -> pa.Table:
+        """Read columns of ``requests.parquet``."""
+        return self._table(REQUESTS_FILE, columns)
+
+    def request_columns(self, *columns: str) -> list[FloatArray]:
+        """Read columns of ``requests.parquet`` as float64, NaN where null."""
+        table = self.requests(list(columns))
+        return [_floats(table.column(name)) for name in columns]
+
+    def series(self) -> dict[str, FloatArray]:
+        """Read the columns of ``series.parquet`` that reports use, as float64."""
+        table = self._table(SERIES_FILE, list(_SERIES))
+        return {name: _floats(table.column(name)) for name in _SERIES}
+
+    def _table(self, name: str, columns: list[str]) -> pa.Table:
+        try:
+            return pq.read_table(self.directory / name, columns=columns)
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"{self.directory / name}: cannot be read: {error}") from error
+
+
+def _floats(column: pa.ChunkedArray) -> FloatArray:
+    values: FloatArray = column.cast(pa.float64()).fill_null(float("nan")).combine_chunks().to_numpy()
+    return values
