@@ -34,6 +34,11 @@ class Run(ConfigModel):
     end_s: float | None = Field(
         None, gt=0, description="Simulated time at which the run ends; null serves every request to its end."
     )
+    stall_limit_s: float = Field(
+        3600.0,
+        gt=0,
+        description="Simulated time without any token, with requests there, after which a run is given up.",
+    )
     port_range: tuple[int, int] = Field(
         (20000, 29999), description="First and last TCP port that the Ray actors may listen on."
     )

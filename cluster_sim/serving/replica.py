@@ -16,6 +16,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, Final
 
+from cluster_sim.config.errors import UnfinishedError
 from cluster_sim.engine.floor import FloorModel
 from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, instant, time_of
 from cluster_sim.engine.process import Message, Promise
@@ -31,6 +32,8 @@ from cluster_sim.serving.schedulers.base import Scheduler, SchedulerLimits
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.serving.watch import Watch
 
+FRUITLESS_LIMIT: Final = 100_000
+"""Formations without a batch in a row, while requests are here, after which the run is given up."""
 _NO_SHAPE: Final = BatchShape()
 """The shape of batches inside a decode run: nobody asks for it."""
 
@@ -254,6 +257,8 @@ class Replica:
         now_ns = time_of(message.at)
         payload = message.payload
         if isinstance(payload, Dispatch):
+            if not self._in_flight and self._form_ns < 0:
+                self._progress_ns, self._fruitless = now_ns, 0
             self.log.enter(now_ns)
             self._scheduler.enqueue(Sequence(payload.request, payload.attempt, now_ns))
         else:
@@ -287,11 +292,18 @@ class Replica:
         if batch is None:
             if not scheduler.must_form_again or self._in_flight:
                 self._form_ns = scheduler.wake_ns
+            self._fruitless += 1
+            self._check_progress(now_ns)
             return
         batch.formed_ns = now_ns
         batch.start_ns, batch.end_ns = self.pipeline.run(batch.shape, now_ns)
         self._note(batch)
         scheduler.place(batch)
+        if batch.shape.decodes or batch.completed:
+            self._progress_ns = batch.end_ns
+            self._fruitless = 0
+        else:
+            self._check_progress(now_ns)
         for sequence in batch.completed:
             if sequence.first_token_ns < 0:
                 sequence.first_token_ns = batch.end_ns
@@ -300,6 +312,24 @@ class Replica:
         self._in_flight.append((batch.end_ns, batch))
         if len(self._in_flight) >= self._depth:
             self._form_ns = -1
+
+    def _check_progress(self, now_ns: int) -> None:
+        """Give the run up when nothing has come of many formations: the scheduler starves or chases its own tail.
+
+        Raises UnfinishedError.
+        """
+        if self._scheduler.running_count + self._scheduler.waiting_count == 0:
+            self._progress_ns, self._fruitless = now_ns, 0
+        stalled_ns = now_ns - self._progress_ns
+        if stalled_ns <= self.settings.stall_limit_ns and self._fruitless <= FRUITLESS_LIMIT:
+            return
+        waiting = self.waiting_ids()
+        raise UnfinishedError(
+            f"replica {self.settings.index} has made no token since {self._progress_ns / 1e9:.3f} s of simulated time, "
+            f"{stalled_ns / 1e9:.3f} s ago and {self._fruitless} fruitless formations later: "
+            f"{self._scheduler.running_count} requests hold a slot, {len(waiting)} wait for one or for KV blocks "
+            f"({self._scheduler.kv_used} of {self.settings.limits.kv_blocks} in use); first of them: {waiting[:10]}"
+        )
 
     def _note(self, batch: Batch) -> None:
         log, shape, end_ns = self.log, batch.shape, batch.end_ns

@@ -32,6 +32,7 @@ def build_replica(
         limits=pool_plan.limits,
         return_ns=plan.wiring.return_ns,
         series_interval_ns=interval_ns,
+        stall_limit_ns=round(plan.study.run.stall_limit_s * NS_PER_S),
         **telemetry_settings(observation),
     )
     scheduler = SCHEDULERS.build(pool_plan.pool.engine, pool_plan.limits)

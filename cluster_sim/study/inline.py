@@ -97,6 +97,8 @@ def run_inline(
         raise UnfinishedError(str(error)) from error
     finally:
         observer.close()
+    if plan.run_end >= NEVER and hub.in_flight:
+        raise UnfinishedError(stranded(hub.in_flight_ids(), replicas))
     end = plan.run_end if plan.run_end < NEVER else instant(hub.end_ns, Kind.RUN_END)
     group.finish(end)
     tap.drain()
@@ -114,4 +116,14 @@ def run_inline(
         ),
         [ReplicaResult(replica.log.counters(end_ns), replica.log.gaps()) for replica in replicas],
         [(each.coverage.inside, each.coverage.extrapolated) for each in predictors],
+    )
+
+
+def stranded(request_ids: list[int], replicas: list[Replica]) -> str:
+    """Return who waits for what when nothing can happen any more although requests are unfinished."""
+    waiting = {replica.settings.index: replica.waiting_ids() for replica in replicas}
+    places = [f"replica {index} holds {ids[:10]}" for index, ids in waiting.items() if ids]
+    return (
+        f"{len(request_ids)} requests never finish, the first {request_ids[:10]}: nothing is left that could happen; "
+        f"{'; '.join(places[:10]) or 'no replica has them in its queue'}"
     )
