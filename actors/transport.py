@@ -4,6 +4,7 @@ Frames go straight from process to process; Ray only places and watches them.  E
 error that says who waits for whom; nobody spins, because hub and actors share the machine's cores.
 """
 
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -42,34 +43,43 @@ class Session:
     epoch: int = 0
     limits: Limits = Limits()
     host: str = LOOPBACK
-    """Address to bind to: loopback where the whole cluster is one machine."""
+    """Address of the router's node: loopback where the whole cluster is one machine."""
     port_range: tuple[int, int] = (20000, 29999)
 
 
-def bind_in_range(socket: "zmq.Socket[bytes]", session: Session) -> str:
+def own_address(peer: str) -> str:
+    """Return the address of this machine that the machine at ``peer`` can reach; nothing is sent."""
+    if peer == LOOPBACK:
+        return LOOPBACK
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((peer, 9))
+        address: str = probe.getsockname()[0]
+    return address
+
+
+def bind_in_range(bound: "zmq.Socket[bytes]", session: Session) -> str:
     """Bind to a free port of the session's range and return the endpoint; ProtocolError where there is none."""
     first, last = session.port_range
+    host = own_address(session.host)
     try:
-        port = socket.bind_to_random_port(f"tcp://{session.host}", first, last + 1, max_tries=4 * (last - first + 1))
+        port = bound.bind_to_random_port(f"tcp://{host}", first, last + 1, max_tries=4 * (last - first + 1))
     except (zmq.ZMQError, zmq.ZMQBindError) as error:
-        raise ProtocolError(
-            f"no port to listen on at {session.host} in run.port_range [{first}, {last}]: {error}"
-        ) from error
-    return f"tcp://{session.host}:{port}"
+        raise ProtocolError(f"no port to listen on at {host} in run.port_range [{first}, {last}]: {error}") from error
+    return f"tcp://{host}:{port}"
 
 
 def new_socket(kind: int) -> "zmq.Socket[bytes]":
     """Return a socket of the process's context that never drops a frame."""
-    socket: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
-    socket.setsockopt(zmq.LINGER, _LINGER_MS)
-    socket.setsockopt(zmq.SNDHWM, _UNLIMITED)
-    socket.setsockopt(zmq.RCVHWM, _UNLIMITED)
-    return socket
+    made: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
+    made.setsockopt(zmq.LINGER, _LINGER_MS)
+    made.setsockopt(zmq.SNDHWM, _UNLIMITED)
+    made.setsockopt(zmq.RCVHWM, _UNLIMITED)
+    return made
 
 
-def is_readable(socket: "zmq.Socket[bytes]", limit_s: float) -> bool:
+def is_readable(watched: "zmq.Socket[bytes]", limit_s: float) -> bool:
     """Wait up to ``limit_s`` seconds; return whether a frame is there."""
-    return bool(socket.poll(round(limit_s * 1e3)))
+    return bool(watched.poll(round(limit_s * 1e3)))
 
 
 class HubSocket:

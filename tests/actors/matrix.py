@@ -26,6 +26,37 @@ def study_of(base: Path | None = None, **parts: Any) -> Study:
     return Study.model_validate_json(json.dumps(parts), strict=True, context=context)
 
 
+def small_study(policy: str, pipeline_parallel: int = 1) -> Study:
+    """Return a study of four replicas and 150 requests."""
+    lengths = {
+        "prompt": {"kind": "lognormal", "mean": 800, "std": 600, "min": 2, "max": 4000},
+        "output": {"kind": "lognormal", "mean": 60, "std": 60, "min": 1, "max": 400},
+    }
+    return study_of(
+        name="small",
+        seed=3,
+        workload={
+            "kind": "synthetic",
+            "count": 150,
+            "arrivals": {"kind": "poisson", "request_rate": 30},
+            "lengths": lengths,
+        },
+        fleet={
+            "pools": [
+                {
+                    "name": "main",
+                    "model": "llama-3-8b",
+                    "device": "h100-sxm",
+                    "replicas": 4,
+                    "pipeline_parallel": pipeline_parallel,
+                }
+            ]
+        },
+        router={"policy": policy, "telemetry": {"period_ms": 50.0, "latency_ms": 1.0}},
+        run={"series_interval_s": 0.5},
+    )
+
+
 @dataclass
 class Evidence:
     """What a run left, in a form that compares."""

@@ -1,14 +1,20 @@
+# ruff: noqa: ARG002 - PHOLD needs less than the actors offer
 """PHOLD for the Ray actors: what a test process may name by import path."""
 
+import os
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from actors.cast import Cast
+from cluster_sim.config.errors import InputError
 from cluster_sim.engine.conduct import Unwatched
 from cluster_sim.engine.coordinator import Coordinator, LeafLink
 from cluster_sim.engine.group import Group
 from cluster_sim.engine.instant import Instant
-from tests.engine.phold import Phold, PholdHub, PholdLeaf
+from tests.engine.phold import Phold, PholdHub, PholdLeaf, phold_digest
+from tests.engine.random_exchange import run_sequentially
 
 
 class PholdHubSide:
@@ -63,7 +69,36 @@ class FaultyLeafSide(PholdLeafSide):
         self.group.step = faulty  # type: ignore[method-assign]
 
 
+class PickyLeafSide(PholdLeafSide):
+    """Finds the input wrong."""
+
+    def __init__(self, study: Phold, indices: Sequence[int], is_staged: bool) -> None:
+        raise InputError("tables.csv: no such file")
+
+
+@dataclass(frozen=True)
+class MortalPhold(Phold):
+    """A study whose second leaf's process a test can kill."""
+
+    victim: str = ""
+    """File for the number of that process."""
+
+
+class MortalLeafSide(PholdLeafSide):
+    def __init__(self, study: MortalPhold, indices: Sequence[int], is_staged: bool) -> None:
+        super().__init__(study, indices, is_staged)
+        if 1 in indices:
+            Path(study.victim).write_text(str(os.getpid()), encoding="ascii")
+
+
 def phold_cast(study: Phold, leaf_side: str = "PholdLeafSide") -> Cast:
     """Return the cast of a PHOLD study."""
     here = "tests.engine.phold_cast"
     return Cast(f"{here}:PholdHubSide", f"{here}:{leaf_side}", "tests.engine.phold:phold_codec", study)
+
+
+def phold_reference(study: Phold) -> tuple[int, ...]:
+    """Return the digests of one sequential program."""
+    hub, leaves = PholdHub(study), [PholdLeaf(study, index) for index in range(study.leaves)]
+    run_sequentially(hub, leaves, study.run_end)
+    return phold_digest(hub, leaves)

@@ -7,17 +7,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.engine.phold import Phold, PholdHub, PholdLeaf, phold_codec, phold_digest
-from tests.engine.random_exchange import RandomExchange, run_in_groups, run_sequentially, split
+from tests.engine.phold_cast import phold_reference
+from tests.engine.random_exchange import RandomExchange, run_in_groups, split
 
 
 def fresh(study: Phold) -> tuple[PholdHub, list[PholdLeaf]]:
     return PholdHub(study), [PholdLeaf(study, index) for index in range(study.leaves)]
-
-
-def sequential(study: Phold) -> tuple[int, ...]:
-    hub, leaves = fresh(study)
-    run_sequentially(hub, leaves, study.run_end)
-    return phold_digest(hub, leaves)
 
 
 @st.composite
@@ -50,7 +45,7 @@ def test_random_delays_change_nothing(study: Phold, groups: int, delays: int) ->
     choose = random.Random(delays).randrange
     placed = study.links(split(study.leaves, groups))
     run_in_groups(hub, leaves, placed, study.run_end, lambda each: RandomExchange(each, phold_codec(), choose))
-    assert phold_digest(hub, leaves) == sequential(study)
+    assert phold_digest(hub, leaves) == phold_reference(study)
 
 
 @pytest.mark.parametrize("groups", [1, 2, 7])
@@ -60,6 +55,6 @@ def test_inline_equals_sequential(groups: int, period_ns: int) -> None:
     study = Phold(leaves=7, balls=12, is_sampled=period_ns > 0, period_ns=period_ns, latency_ns=2 if period_ns else 0)
     hub, leaves = fresh(study)
     coordinator = run_in_groups(hub, leaves, study.links(split(study.leaves, groups)), study.run_end)
-    assert phold_digest(hub, leaves) == sequential(study)
+    assert phold_digest(hub, leaves) == phold_reference(study)
     assert hub.handled > 100
     assert coordinator.traffic.messages > 50

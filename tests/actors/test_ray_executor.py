@@ -1,0 +1,107 @@
+"""The Ray executor on a real local cluster: equal to inline whatever the placement, and clear when something dies."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from actors.connection import ray_cluster
+from actors.router_actor import RouterStatus
+from actors.supervisor import Staging, Watcher, perform
+from actors.transport import Limits
+from cluster_sim.config.errors import InputError, UnfinishedError
+from tests.actors.matrix import inline, on_ray, small_study
+from tests.engine.phold import Phold
+from tests.engine.phold_cast import MortalPhold, phold_cast, phold_reference
+from tests.engine.random_exchange import split
+
+pytestmark = pytest.mark.ray
+
+LIMITS = Limits(start_s=60, reply_s=30, idle_s=60)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    """One small local cluster for all tests of this module."""
+    with ray_cluster(None, num_cpus=2):
+        yield
+
+
+@pytest.mark.parametrize(
+    ("policy", "pipeline_parallel", "run"),
+    [
+        ("round_robin", 1, {"actors": 2}),
+        ("least_outstanding", 1, {"replicas_per_actor": 1}),
+        ("least_loaded", 1, {"actors": 3, "placement_seed": 5}),
+        ("least_loaded", 2, {"actors": 2, "stages": "actors"}),
+    ],
+)
+def test_study_equals_inline(policy: str, pipeline_parallel: int, run: dict[str, Any]) -> None:
+    """Rows, counters of every replica and time series are those of the inline executor."""
+    study = small_study(policy, pipeline_parallel)
+    assert on_ray(study, **run) == inline(study)
+
+
+def test_phold_equals_the_reference() -> None:
+    """PHOLD on two actors handles the same events in the same order as one sequential program; its progress shows."""
+    study = Phold(leaves=6, balls=12, end_ns=4000, is_sampled=True, period_ns=25, latency_ns=2)
+    seen: list[RouterStatus] = []
+    done = perform(phold_cast(study), Staging(split(study.leaves, 2), limits=LIMITS), Watcher(on_status=seen.append))
+    leaves = sorted(leaf for group in done.leaves for leaf in group)
+    assert (*done.hub, *(digest for _, digest in leaves)) == phold_reference(study)
+    assert done.wall_s > 0
+
+
+def test_model_error_is_told() -> None:
+    """An exception inside an actor ends the run with its text, and nothing hangs."""
+    study = Phold(leaves=4, end_ns=4000)
+    with pytest.raises(UnfinishedError, match="RuntimeError: the model broke"):
+        perform(phold_cast(study, "FaultyLeafSide"), Staging(split(4, 2), limits=LIMITS))
+
+
+def test_wrong_input_stays_wrong_input() -> None:
+    """What an actor finds wrong with the input while it is built is still the user's error."""
+    with pytest.raises(InputError, match=r"tables\.csv: no such file"):
+        perform(phold_cast(Phold(), "PickyLeafSide"), Staging(split(4, 1), limits=LIMITS))
+
+
+def test_death_of_an_actor_is_told(tmp_path: Path) -> None:
+    """An actor whose process is killed is named with its replicas and how far the run was."""
+
+    def kill(status: RouterStatus) -> None:
+        if status.windows > 3 and not killed.is_set():
+            killed.set()
+            os.kill(int(victim.read_text(encoding="ascii")), signal.SIGKILL)
+
+    killed = threading.Event()
+    victim = tmp_path / "victim"
+    study = MortalPhold(leaves=4, balls=20, end_ns=100_000_000, victim=str(victim))
+    staging = Staging(split(4, 2), limits=LIMITS)
+    with pytest.raises(UnfinishedError, match=r"actor 1 \(replicas 1, 3\) died after \d+ windows"):
+        perform(phold_cast(study, "MortalLeafSide"), staging, Watcher(on_status=kill))
+    assert killed.is_set()
+
+
+def test_no_room_is_told() -> None:
+    """Actors that find no room in time are counted, with what the cluster has."""
+
+    def occupy() -> None:
+        time.sleep(60)
+
+    blocker = ray.remote(num_cpus=2)(occupy).remote()
+    while ray.available_resources().get("CPU", 0.0) > 0:
+        time.sleep(0.05)
+    try:
+        limits = Limits(start_s=2)
+        with pytest.raises(
+            UnfinishedError, match=r"actors were ready after 2 s; the cluster has 1 nodes up with 2 CPUs"
+        ):
+            perform(phold_cast(Phold()), Staging(split(4, 2), limits=limits))
+    finally:
+        ray.cancel(blocker, force=True)

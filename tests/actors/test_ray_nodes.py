@@ -1,0 +1,43 @@
+"""A Ray cluster of three nodes on this machine, joined by its address: equal results, actors on every node."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from actors.connection import OBJECT_STORE_BYTES, ray_cluster
+from actors.supervisor import Staging, perform
+from tests.actors.matrix import inline, on_ray, small_study
+from tests.engine.phold import Phold
+from tests.engine.phold_cast import phold_cast, phold_reference
+from tests.engine.random_exchange import split
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """The address of a cluster of three nodes with one CPU each."""
+    node = {"num_cpus": 1, "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=node)
+    for _ in range(2):
+        cluster.add_node(num_cpus=1, object_store_memory=OBJECT_STORE_BYTES)
+    cluster.wait_for_nodes()
+    yield cluster.address
+    ray.shutdown()
+    cluster.shutdown()
+    logging.getLogger("ray").setLevel(logging.ERROR)
+
+
+def test_three_nodes_equal_inline(address: str) -> None:
+    """A study whose replicas and stages sit on three nodes leaves what the inline executor leaves; PHOLD too."""
+    study = small_study("least_loaded", pipeline_parallel=2)
+    with ray_cluster(address):
+        assert len([node for node in ray.nodes() if node["Alive"]]) == 3
+        assert on_ray(study, address, actors=3) == inline(study)
+        phold = Phold(leaves=6, balls=12, end_ns=1000)
+        done = perform(phold_cast(phold), Staging(split(6, 3)))
+        leaves = sorted(leaf for group in done.leaves for leaf in group)
+        assert (*done.hub, *(digest for _, digest in leaves)) == phold_reference(phold)
