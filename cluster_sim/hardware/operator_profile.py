@@ -83,15 +83,23 @@ class OperatorProfile:
     info: ProfileInfo
     rows: tuple[Measurement, ...]
     path: str = ""
+    _by_operator: dict[str, list[Measurement]] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Sort the rows of each operator by key, once."""
+        for row in self.rows:
+            self._by_operator.setdefault(row.operator, []).append(row)
+        for rows in self._by_operator.values():
+            rows.sort(key=lambda row: row.key)
 
     @property
     def operators(self) -> list[str]:
         """Names of the operators, sorted."""
-        return sorted({row.operator for row in self.rows})
+        return sorted(self._by_operator)
 
     def of(self, operator: str) -> list[Measurement]:
         """Return the rows of one operator, sorted by key."""
-        return sorted((row for row in self.rows if row.operator == operator), key=lambda row: row.key)
+        return self._by_operator.get(operator, [])
 
 
 def make_profile(info: ProfileInfo, rows: Iterable[Measurement], path: str = "") -> OperatorProfile:

@@ -139,6 +139,10 @@ class RooflinePredictor(AffinePredictor):
         moved = tokens * self.model.hidden_size * self._activation_bytes / self.tensor_parallel
         return round(link.latency_us * 1e3 + moved / (link.bandwidth_bytes_per_s * self._efficiency.link_ratio) * NS)
 
+    def layer_all_reduce_us(self, tokens: int) -> float:
+        """Return the two all-reduces of one layer over ``tokens`` tokens, us."""
+        return self._all_reduce_s(tokens, self._shards[0]) / self._shards[0].layers * 1e6
+
     def _all_reduce_s(self, tokens: int, part: Shard) -> float:
         """Two all-reduces a layer, ring: 2 (t - 1) / t of the activations over the link, and a latency each."""
         tp = self.tensor_parallel

@@ -5,7 +5,8 @@ operators(s) + L attention + constants of the engine.  Everything by tokens or s
 predictor is built; the experts' curve is taken at the expected number of activated experts.  Decode attention of B
 requests is a curve over their mean cache, interpolated between the measured batch sizes, so a decode step is two
 lookups and ``decode_run_ns`` is the same arithmetic on arrays.  Attention of a mixed step is the measured mixed grid
-for the largest chunk, and the further chunks' own time beyond an empty call.  A step with any key beyond its grid is
+for the largest chunk, and the further chunks' own time beyond an empty call.  A profile without head and sampler, or
+without the all-reduces that its degree needs, gets them from the roofline.  A step with any key beyond its grid is
 scaled by the ratio of work and counted as extrapolated.
 """
 
@@ -19,6 +20,7 @@ from cluster_sim.hardware.grid import Curve, Float64Array, bracket, envelope
 from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.operator_profile import Measurement, OperatorProfile
 from cluster_sim.hardware.predictor import BatchShape, Int64Array, Predictor
+from cluster_sim.hardware.roofline import RooflinePredictor
 from cluster_sim.hardware.sharding import check_parallelism
 
 
@@ -108,11 +110,10 @@ class TablePredictor(Predictor):
         self._link = _sum_curve(profile, ("send_recv",), "tokens")
         self._device, self._model = device, model
         last = pipeline_parallel - 1
-        layer_us = _tokens_curve(profile, model, tensor_parallel)
+        roofline = RooflinePredictor(model, device, tensor_parallel)
+        layer_us = _tokens_curve(profile, model, tensor_parallel, roofline)
         step = _sum_curve(profile, _named(profile, "step."), "tokens")
-        sequence = _sum_curve(profile, _named(profile, "sequence."), "sequences")
-        if sequence is None:
-            raise InputError(f"{profile.path}: has no sequence operators (head, sampler)")
+        sequence = _sum_curve(profile, _named(profile, "sequence."), "sequences") or _head_curve(roofline)
         self._last_tokens, self._last_sequences = layer_us.last_knot, sequence.last_knot
         self._token_curve = layer_us
         self._step_curve = step
@@ -294,14 +295,23 @@ def _sum_curve(profile: OperatorProfile, operators: tuple[str, ...], key: str) -
     return Curve(knots, [sum(curve(knot) * count for curve, count in curves) for knot in knots])
 
 
-def _tokens_curve(profile: OperatorProfile, model: Model, tensor_parallel: int) -> Curve:
-    """One layer without attention over the tokens: layer operators, experts, all-reduces."""
+def _head_curve(roofline: RooflinePredictor) -> Curve:
+    """The head and sampler by the roofline, for profiles that have none."""
+    knots = [1 << power for power in range(11)]
+    return Curve(knots, [roofline.sequences_cost(knot, 0) * 1e-3 for knot in knots])
+
+
+def _tokens_curve(profile: OperatorProfile, model: Model, tensor_parallel: int, roofline: RooflinePredictor) -> Curve:
+    """One layer without attention over the tokens: layer operators, experts, all-reduces (else by the roofline)."""
     names = _named(profile, "layer.") + (("all_reduce",) if tensor_parallel > 1 else ())
     dense = _sum_curve(profile, names, "tokens")
     if dense is None:
         raise InputError(f"{profile.path}: has no layer operators")
+    if tensor_parallel > 1 and "all_reduce" not in profile.operators:
+        reduced = [dense(knot) + roofline.layer_all_reduce_us(int(knot)) for knot in dense.knots.tolist()]
+        dense = Curve(dense.knots.tolist(), reduced)
     experts = profile.of("moe")
-    if not model.is_moe:
+    if not model.is_moe or "layer.experts" in names:
         return dense
     if not experts:
         raise InputError(f"{profile.path}: has no moe rows, which {model.name} needs")
