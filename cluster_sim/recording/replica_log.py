@@ -222,10 +222,10 @@ class ReplicaLog:
         """
         return (self.entered - self.left) * until_ns - self._moment_ns
 
-    def counters(self, now_ns: int = 0) -> ReplicaCounters:
+    def counters(self, now_ns: int | None = None) -> ReplicaCounters:
         """Return the cumulative figures.
 
-        The area in the system is taken up to ``now_ns`` or the last iteration's end, whichever is later.
+        The area in the system is taken up to ``now_ns``, without it up to the end of the last iteration.
         """
         self._count_pending()
         return ReplicaCounters(
@@ -238,7 +238,7 @@ class ReplicaLog:
             wasted_steps=self.wasted_steps,
             entered=self.entered,
             left=self.left,
-            in_system_area_ns=self.in_system_area_ns(max(now_ns, self.last_end_ns)),
+            in_system_area_ns=self.in_system_area_ns(self.last_end_ns if now_ns is None else now_ns),
             last_end_ns=self.last_end_ns,
             busy_ns=list(self.busy_ns),
             iteration_tokens_counts=self._iteration_tokens.tolist(),

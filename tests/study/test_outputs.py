@@ -1,0 +1,83 @@
+"""What a whole run writes, by every way of computing it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cluster_sim.config.load import load_study
+from cluster_sim.study.options import RunOptions
+from cluster_sim.study.run import run_study
+
+STUDY = """
+name: outputs
+workload:
+  kind: synthetic
+  count: 300
+  arrivals: {kind: poisson, request_rate: 30}
+  lengths: {prompt: {kind: uniform, min: 50, max: 1500}, output: {kind: uniform, min: 1, max: 120}}
+fleet:
+  pools: [{name: main, model: llama-3-8b, device: h100-sxm, replicas: 2, engine: {num_kv_blocks: 800}}]
+router: {policy: least_outstanding}
+slo: {ttft_p99_s: 1.0}
+run: {series_interval_s: 0.1}
+"""
+
+
+def _run(folder: Path, *overrides: str) -> Path:
+    study = folder / "study.yaml"
+    study.write_text(STUDY, encoding="utf-8")
+    out = folder / f"run{len(list(folder.iterdir()))}"
+    return run_study(load_study(study, overrides), RunOptions(executor="inline", out=out)).directory
+
+
+def _summary(directory: Path) -> dict[str, Any]:
+    summary: dict[str, Any] = json.loads((directory / "summary.json").read_text())
+    # Steps that a plan looked at and did not take are predictions too.
+    del summary["predictor_coverage"]
+    return summary
+
+
+def _series(directory: Path) -> pa.Table:
+    return pq.read_table(directory / "series.parquet").sort_by([("replica", "ascending"), ("time_s", "ascending")])
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("fleet.pools.0.pipeline_parallel=2", "fleet.pools.0.engine.num_kv_blocks=null"),
+        ("run.end_s=5",),
+        ("router.policy=round_robin", "fleet.pools.0.engine.max_num_seqs=4"),
+    ],
+)
+def test_laws_hold_and_files_agree(tmp_path: Path, overrides: tuple[str, ...]) -> None:
+    """In every run the laws hold, and rows and series tell what the summary tells."""
+    directory = _run(tmp_path, *overrides)
+    summary = _summary(directory)
+    assert all(check["holds"] for check in summary["checks"].values()), summary["checks"]
+    rows = pq.read_table(directory / "requests.parquet")
+    finished = rows.filter(pa.compute.equal(rows["status"], "finished"))
+    assert len(rows) == summary["requests"]["total"]
+    assert len(finished) == summary["requests"]["finished"] == summary["e2e_s"]["count"]
+    assert pa.compute.mean(finished["ttft_s"]).as_py() == pytest.approx(summary["ttft_s"]["mean"])
+    assert pa.compute.max(finished["tpot_s"]).as_py() == pytest.approx(summary["tpot_s"]["max"], abs=1e-9)
+    assert pa.compute.sum(finished["output_tokens"]).as_py() == summary["output_tokens"]
+    series = _series(directory)
+    # The last tenth of a second has no tick.
+    late = finished.filter(pa.compute.greater(finished["finish_s"], summary["simulated_s"] - 0.2))
+    shortfall = summary["checks"]["tokens"]["generated_tokens"] - pa.compute.sum(series["generated_tokens"]).as_py()
+    assert 0 <= shortfall <= 100 * (len(late) + 64)
+    assert pa.compute.max(series["waiting"]).as_py() == summary["flat"]["max_queue_length"]
+    assert pa.compute.max(series["kv_used_ratio"]).as_py() <= 1.0
+
+
+def test_macro_steps_change_no_output(tmp_path: Path) -> None:
+    """Single steps give the same summary, token gaps included, and the same series, under preemption too."""
+    macro, single = _run(tmp_path), _run(tmp_path, "run.macro_steps=false")
+    assert _summary(macro)["preemptions"] > 0
+    assert _summary(macro) == _summary(single)
+    assert _series(macro).equals(_series(single))
