@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 
 import cluster_sim
-from cluster_sim import cli_workload
+from cluster_sim import cli_profile, cli_report, cli_workload
 from cluster_sim.config.errors import InputError, UnfinishedError
 
 EXIT_INPUT: Final = 2
@@ -45,6 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(cli_profile.app, name="profile")
 app.add_typer(cli_workload.app, name="workload")
 
 StudyFile = Annotated[Path, typer.Argument(metavar="FILE", help="Study file (YAML).", show_default=False)]
@@ -191,6 +192,9 @@ def sweep(
 
     result = run_sweep(file, document, SweepOptions(out=out, address=address, resume=is_resumed), on_row=report)
     typer.echo(f"{len(result.rows)} runs, {result.failed} failed: {result.directory / RESULTS_FILE}")
+
+
+app.command()(cli_report.report)
 
 
 def main() -> NoReturn:
