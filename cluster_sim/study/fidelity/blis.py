@@ -100,7 +100,7 @@ def _request_case(run: str, meta: dict[str, Any], path: Path) -> Case:
 
 
 def _version(engine: str) -> str:
-    """ "vLLM 0.15.1 (V1)" -> "0.15.1"."""
+    """Return the version in a text such as "vLLM 0.15.1 (V1)"."""
     return next(word for word in engine.split() if word[:1].isdigit())
 
 
@@ -202,7 +202,7 @@ def _same_measurement(
 
 
 def generate(stages: list[dict[str, str]], seed: int) -> Requests:
-    """Return a workload like the load generator's: in each stage rate x duration Poisson arrivals, prompts in a cycle."""
+    """Return a workload like the load generator's: rate x duration Poisson arrivals a stage, prompts in a cycle."""
     rng = np.random.default_rng(seed)
     arrivals: list[FloatArray] = []
     labels: list[Int64Array] = []

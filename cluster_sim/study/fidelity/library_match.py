@@ -45,14 +45,19 @@ def match_device(name: str) -> Device:
     raise InputError(f"unknown device {name!r}; known: {', '.join(library_names('devices'))}")
 
 
-def match_model(name: str, quantization: str | None = None) -> Model:
+def known_models() -> list[Model]:
+    """Return every model of the library."""
+    return [load_model(each) for each in library_names("models")]
+
+
+def match_model(name: str, quantization: str | None = None, among: list[Model] | None = None) -> Model:
     """Return the model that a name (usually a Hugging Face repository) means, quantised where the name says so.
 
     Exact repositories come first, then names that agree but for suffixes such as "-Instruct"; ``quantization`` or an
     "fp8" in the name of a model that the library holds unquantised quantises its projections.  Raises InputError when
     no entry fits.
     """
-    models = [load_model(each) for each in library_names("models")]
+    models = known_models() if among is None else among
     wanted = name.strip().lower()
     is_fp8 = "fp8" in wanted or quantization == "fp8"
     exact = [model for model in models if wanted in {model.hf_id.lower(), model.name.lower()}]

@@ -1,0 +1,52 @@
+"""The scoreboard as text."""
+
+from typing import Any, Final
+
+COLUMNS: Final = (
+    ("TTFT", "ttft_mean"),
+    ("TPOT", "tpot_mean"),
+    ("E2E", "e2e_mean"),
+    ("TTFT p99", "ttft_p99"),
+    ("E2E p99", "e2e_p99"),
+    ("req/s", "requests_per_s"),
+    ("tok/s", "tokens_per_s"),
+)
+WIDTH: Final = 34
+
+
+def board_text(result: dict[str, Any]) -> str:
+    """Return the errors per data set and overall, the peers' on the same runs below ours, and what was left out."""
+    lines = ["", _row("mean absolute error, %", [title for title, _ in COLUMNS] + ["n"])]
+    for name, errors in result["datasets"].items():
+        lines.append(_row(name, _cells(errors)))
+        lines += [_row(f"  {peer}", _cells(each)) for peer, each in result["peers"].get(name, {}).items()]
+    silicon = result["datasets"].get("aic-silicon-e2e")
+    if silicon:
+        lines.append(
+            f"aic-silicon-e2e: rank correlation {silicon['rank_correlation']:.2f} over all {silicon['rows']} rows, "
+            f"{silicon['rank_correlation_within_groups']:.2f} within a configuration"
+        )
+    overall = result["overall"]
+    parts = [f"{name.upper()} {value:.1f} %" for name, value in overall.items() if value is not None]
+    lines.append("overall (vLLM 0.15): " + (", ".join(parts) or "nothing to score"))
+    if result["seconds"]:
+        slowest = max(result["seconds"], key=result["seconds"].__getitem__)
+        total = sum(result["seconds"].values())
+        lines.append(
+            f"{len(result['seconds'])} runs in {total:.0f} s; slowest {slowest}: {result['seconds'][slowest]:.1f} s"
+        )
+    reasons: dict[str, int] = {}
+    for each in result["skipped"]:
+        key = f"{each['dataset']}: {each['reason']}"
+        reasons[key] = reasons.get(key, 0) + 1
+    lines += [f"not scored, {count} x {reason}" for reason, count in sorted(reasons.items())]
+    return "\n".join(lines)
+
+
+def _cells(errors: dict[str, float]) -> list[str]:
+    cells = [f"{errors[metric]:.1f}" if metric in errors else "-" for _, metric in COLUMNS]
+    return [*cells, f"{errors.get('n', 0):.0f}"]
+
+
+def _row(title: str, cells: list[str]) -> str:
+    return f"{title:{WIDTH}s}" + "".join(f"{cell:>9s}" for cell in cells)

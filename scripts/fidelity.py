@@ -1,0 +1,64 @@
+"""The scoreboard: simulates every measured run under a folder and prints the errors beside the peers'.
+
+    python scripts/fidelity.py --data DIR --json OUT [--cv]
+
+Only configuration and workload columns reach the simulator; every fitted figure is read from ``conf/profiles``, and a
+run that would fit anything ends with exit code 2.  ``--cv`` is the exception by design: it refits with each run, and
+each (model, TP), left out, which is the honest estimate of what unseen runs will show.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from cluster_sim.config.errors import InputError
+from cluster_sim.study.fidelity.board import Board, run_board
+from cluster_sim.study.fidelity.replay import DEFAULT_PROFILE
+from cluster_sim.study.fidelity.text import board_text
+
+FITTING_MODULE = "cluster_sim.study.fidelity.fit"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; 0 done, 2 wrong input."""
+    parser = argparse.ArgumentParser(description="Simulate measured runs and score the simulator against them.")
+    parser.add_argument("--data", type=Path, required=True, help="folder in the layout of the ground truth")
+    parser.add_argument("--json", type=Path, required=True, help="where the scores go")
+    parser.add_argument("--cv", action="store_true", help="also refit with each run and each (model, TP) left out")
+    parser.add_argument("--only", action="append", default=[], metavar="DATASET", help="these data sets only")
+    parser.add_argument("--profile", default=DEFAULT_PROFILE, help="frozen coefficients (conf/profiles) or a file")
+    options = parser.parse_args(arguments)
+    try:
+        board = run_board(options.data, print, tuple(options.only), options.profile)
+        refuse_to_fit()
+        result = board.as_json()
+        print(board_text(result))
+        if options.cv:
+            result["cross_validation"] = cross_validation(board)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    partial = options.json.with_name(options.json.name + ".partial")
+    partial.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    partial.rename(options.json)
+    return 0
+
+
+def refuse_to_fit() -> None:
+    """Raise InputError when anything has loaded the fitting code: the scores must come from frozen figures alone."""
+    if FITTING_MODULE in sys.modules:
+        raise InputError("the scoreboard would fit: its figures must come from conf/profiles alone")
+
+
+def cross_validation(board: Board) -> dict[str, object]:
+    """Refit with units left out and print what the left-out runs then show."""
+    from cluster_sim.study.fidelity.cross_validation import cross_validate
+
+    return cross_validate(board.cases, print)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
