@@ -95,6 +95,34 @@ class EnergyModel:
         watts = np.minimum(demand * self._tdp_w, self._cap_w)
         return np.rint(watts * self._gpus * duration * UJ_PER_NS_W).astype(np.int64)
 
+    def run_energy_j(
+        self,
+        end_ns: int,
+        busy_ns: list[int],
+        iterations: int,
+        tokens: int,
+        decode_reads_tokens: int,
+        prefill_pairs: int,
+    ) -> float:
+        """Return the energy of one replica over a whole run from its counters, J.
+
+        ``busy_ns`` has one entry a stage; ``tokens`` counts all tokens computed.  Power is linear in the work, so the
+        sums suffice; only the cap, and how many experts a step activates, are taken at the average step.
+        """
+        joules = 0.0
+        idle_w = self._tdp_w * self._power.idle_ratio * self._gpus
+        for stage, busy in enumerate(busy_ns):
+            joules += idle_w * max(0, end_ns - busy) * 1e-9
+            if not busy or not iterations:
+                continue
+            part = self._shards[stage]
+            moved, operations = self._fixed(max(1, round(tokens / iterations)), 0, stage)
+            moved = moved * iterations + decode_reads_tokens * part.kv_bytes_per_token
+            operations = tokens * part.flops_per_token
+            operations += (decode_reads_tokens + prefill_pairs) * part.attention_flops_per_pair
+            joules += min(self._demand_w(moved, operations, busy), self._cap_w) * self._gpus * busy * 1e-9
+        return joules
+
     def _fixed(self, tokens: int, sampled: int, stage: int) -> tuple[float, float]:
         """Bytes and operations of one GPU that do not depend on the cache."""
         part, model = self._shards[stage], self._model

@@ -43,9 +43,13 @@ SUMS: Final = (
     "cached_tokens",
     "preemptions",
     "retries",
+    "decode_reads_tokens",
+    "prefill_pairs",
     *(f"{name}_ns" for name in HISTOGRAMS),
 )
-"""Sums kept per replica, over finished requests."""
+"""Sums kept per replica, over finished requests.  ``decode_reads_tokens`` counts the cached tokens that each decode
+step of a request read, ``prefill_pairs`` the (query, key) pairs of its prompt beyond what was cached: what its energy
+depends on."""
 
 _HISTOGRAM_BOUNDS_NS: Final = {name: buckets.nanoseconds(bounds) for name, bounds in HISTOGRAMS.items()}
 _FINISHED_CODE: Final = STATUSES.index(FINISHED)
@@ -224,6 +228,10 @@ class RequestTotals:
                 np.add.at(self.sums[:, at], replica, 1)
             elif name.endswith("_ns"):
                 np.add.at(self.sums[:, at], replica, intervals[name.removesuffix("_ns")])
+            elif name == "decode_reads_tokens":
+                np.add.at(self.sums[:, at], replica, _decode_reads(block))
+            elif name == "prefill_pairs":
+                np.add.at(self.sums[:, at], replica, _prefill_pairs(block))
             else:
                 np.add.at(self.sums[:, at], replica, block.column(name))
 
@@ -245,6 +253,20 @@ class RequestTotals:
             good &= met
         self.slo_met["all"] += int(good.sum())
         self.good_output_tokens += int(output[good].sum())
+
+
+def _decode_reads(block: "RowBlock") -> Int64Array:
+    """Cached tokens read by a request's decode steps: prompt + j for the j-th of output - 1 steps, j from 0."""
+    steps = np.maximum(block.column("output_tokens") - 1, 0)
+    result: Int64Array = steps * block.column("prompt_tokens") + steps * (steps - 1) // 2
+    return result
+
+
+def _prefill_pairs(block: "RowBlock") -> Int64Array:
+    """Causal pairs of the prompt tokens that were computed: the prompt's triangle less the cached part's."""
+    prompt, cached = block.column("prompt_tokens"), block.column("cached_tokens")
+    result: Int64Array = (prompt * (prompt + 1) - cached * (cached + 1)) // 2
+    return result
 
 
 def _rounded_quotient(numerator: Int64Array, divisor: Int64Array) -> Int64Array:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from cluster_sim import __version__
 from cluster_sim.config.canonical import config_hash, resolved_yaml
 from cluster_sim.config.study import Study
+from cluster_sim.hardware.coverage import check_coverage
 from cluster_sim.metrics.bench_json import bench_json
 from cluster_sim.metrics.facts import RunFacts
 from cluster_sim.metrics.summary import summarise
@@ -18,6 +19,7 @@ from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.routing.hub import RouterHub
 from cluster_sim.study.books import HubBooks, new_totals
 from cluster_sim.study.build import build_predictors
+from cluster_sim.study.energy import energy_summary
 from cluster_sim.study.inline import RunOutcome, run_inline
 from cluster_sim.study.observe import RunWatch
 from cluster_sim.study.options import RunOptions
@@ -145,6 +147,8 @@ def _summary(plan: Plan, facts: RunFacts, outcome: RunOutcome, max_waiting: int)
         "measured_ratio": inside / steps if steps else None,
         "extrapolated_ratio": extrapolated / steps if steps else None,
     }
+    check_coverage(inside, extrapolated, plan.study.predictor.max_extrapolated)
+    summary["energy"] = energy_summary(plan, totals, [each.counters for each in outcome.replicas], outcome.hub.end_ns)
     return summary
 
 

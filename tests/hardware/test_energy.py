@@ -50,3 +50,22 @@ def test_runs_equal_steps(decodes: int, kv: int, durations: list[int]) -> None:
     run = energy.decode_run_energy_uj(decodes, kv, np.array(durations, dtype=np.int64))
     single = [energy.step_energy_uj(BatchShape(decodes, kv + i * decodes), ns) for i, ns in enumerate(durations)]
     assert run.tolist() == single
+
+
+def test_run_energy_is_the_sum_of_its_steps() -> None:
+    """A run's energy from its counters equals that of its steps and idle time, where no cap binds."""
+    energy = EnergyModel(load_model("llama-3-8b"), load_device("h100-sxm"))
+    shapes = [BatchShape(4, 4000 + 4 * i) for i in range(50)] + [BatchShape(0, 0, [(100, 0)], 1)]
+    durations = [9_000_000] * len(shapes)
+    steps = sum(energy.step_energy_uj(shape, ns) for shape, ns in zip(shapes, durations, strict=True))
+    idle = energy.idle_energy_uj(10**9)
+    busy = sum(durations)
+    run = energy.run_energy_j(
+        busy + 10**9,
+        [busy],
+        len(shapes),
+        50 * 4 + 100,
+        sum(shape.decode_kv_tokens for shape in shapes),
+        100 * 101 // 2,
+    )
+    assert run == pytest.approx((steps + idle) * 1e-6, rel=0.005)
