@@ -34,6 +34,9 @@ class CountedBlocks:
         """Return whether what ``find_prefix`` returns may grow while only decodes run."""
         return False
 
+    def catch_up(self) -> None:
+        """Do now what was put off while decodes moved in bulk."""
+
     def missing(self, sequence: Sequence, tokens: int) -> int:
         """Return how many free blocks the sequence would take to hold ``tokens`` tokens in all."""
         return self.blocks_for(tokens) - self.blocks_for(sequence.computed)

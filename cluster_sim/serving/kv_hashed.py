@@ -34,6 +34,11 @@ class HashedBlocks(CountedBlocks):
         self._match = (sequence.request_id, match)
         return match.blocks * self.block_size
 
+    def catch_up(self) -> None:
+        """Give the blocks of every growing output their hashes."""
+        for writer in self._growing.values():
+            self._commit(writer, self._computed(writer))
+
     def may_grow_prefix(self, sequence: Sequence) -> bool:
         """Return whether a running sequence is writing an output that the prompt of ``sequence`` contains."""
         growing = self._growing

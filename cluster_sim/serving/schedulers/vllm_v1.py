@@ -189,6 +189,7 @@ class VllmV1(Scheduler):
         elif not self._prefilling and not self._pool.members and self._limits.can_macro_step:
             budget = self._budget
         else:
+            self._kv.catch_up()
             self._pool.dissolve()
             budget = self._walk(batch, list(self._running.values()), self._budget, now_ns)
             if self._limits.can_macro_step:
@@ -250,6 +251,8 @@ class VllmV1(Scheduler):
         if self._prefilling and self._ordering is not None and self._ordering.sizes_chunks:
             return False
         for sequence in self._prefilling.values():
+            if self._kv.may_grow_prefix(sequence):
+                return False  # Two sequences write equal blocks: which one does first must not depend on the form.
             chunk = min(sequence.known_tokens - sequence.computed, self._threshold)
             if decodes + chunk > self._budget:
                 if next(reversed(self._running.values())) is not sequence:
