@@ -1,7 +1,6 @@
 """Joining a Ray cluster, or starting one for the duration of a run."""
 
 import logging
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from typing import Final
 
 import ray
 
+from actors.environment import prepare_ray
 from cluster_sim.config.errors import InputError, UnfinishedError
 
 REACH_S: Final = 5.0
@@ -29,10 +29,7 @@ def ray_cluster(address: str | None, num_cpus: int | None = None) -> Iterator[No
     if ray.is_initialized():
         yield
         return
-    # Usage statistics would call home, and Ray reads this when it starts its processes.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Ray announces that it will leave this variable alone; we have no accelerators either way.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    prepare_ray(address)
     if address is None:
         _start(num_cpus)
     else:
@@ -70,6 +67,6 @@ def _join(address: str) -> None:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (RuntimeError, ConnectionError, TimeoutError, OSError, ValueError) as error:
         raise InputError(
-            f"--address {address}: cannot join the Ray cluster there: {error}; this machine must run a Ray node of the "
-            "same version (ray start --address=...)"
+            f"--address {address}: cannot join the Ray cluster there: {error}; this machine must run a Ray node of "
+            "the same version (ray start --address=...), with the cluster's RAY_AUTH_TOKEN if it has one"
         ) from error

@@ -20,6 +20,9 @@ def ray_tasks(
     """Return a function that runs independent simulations as Ray tasks on the cluster at ``address``."""
 
     def run(function: Callable[[TaskT], ResultT], tasks: list[TaskT]) -> Iterator[tuple[int, ResultT | Exception]]:
+        from actors.environment import prepare_ray
+
+        prepare_ray(address)
         from actors.sweep_tasks import run_tasks
 
         return run_tasks(function, tasks, address)
@@ -41,6 +44,9 @@ def run_on_ray(
 
     Raises InputError where no cluster answers at ``options.address``, UnfinishedError where the run cannot go on.
     """
+    from actors.environment import prepare_ray
+
+    prepare_ray(options.address)
     from actors import launcher
 
     return launcher.run_on_ray(

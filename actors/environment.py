@@ -1,0 +1,20 @@
+"""What Ray reads from the environment, and only before it is first imported."""
+
+import os
+import secrets
+import sys
+
+
+def prepare_ray(address: str | None) -> None:
+    """Set this process up for Ray; call it before anything imports Ray.
+
+    A local cluster (``address`` None) listens on every network interface of the machine and runs whatever code it is
+    sent, so it gets a token that only this process and its children know.  What the user has set stays.
+    """
+    # Usage statistics would call home.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray announces that it will leave this variable alone; we have no accelerators either way.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if address is None and "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ:
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
