@@ -5,6 +5,7 @@ simulated, rows can be counted, and unsorted times noticed.  Small files stay in
 time, streaming, while the run goes on.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -147,6 +148,18 @@ class TraceColumns:
         if config.bootstrap is not None:
             self._bootstrap = BootstrapColumns(config.bootstrap, concatenate(list(self._timed())), stream)
             self.count = config.bootstrap.count
+        self._report_clip(notices)
+
+    def _report_clip(self, notices: list[str]) -> None:
+        """Tell what the clip does to the rows of the file, in a pass of its own."""
+        if self._config.clip is None:
+            return
+        counts: Counter[str] = Counter()
+        first = 0
+        for block in self._timed():
+            clip_block(self._traits.decorate(block, first), self._config.clip, counts)
+            first += len(block)
+        notices.extend(f"{self._config.path}: {count:,} rows {what}" for what, count in sorted(counts.items()))
 
     def _time_scale(self) -> float:
         rate = self._config.request_rate
@@ -165,7 +178,7 @@ class TraceColumns:
             first += len(block)
             result = self._traits.decorate(block, number)
             if self._config.clip is not None:
-                result = clip_block(result, self._config.clip, ReadReport().changed)
+                result = clip_block(result, self._config.clip, Counter())
             if len(result):
                 yield result
 

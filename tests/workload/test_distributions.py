@@ -94,9 +94,7 @@ def test_discrete_distributions(count: int) -> None:
     """Zipf, geometric and weighted values have their probabilities (chi squared at 1 %)."""
     support = np.arange(2, 12)
     weights = support**-1.3
-    check_discrete(
-        draw({"kind": "zipf", "alpha": 1.3, "min": 2, "max": 11}, count), support, weights / weights.sum()
-    )
+    check_discrete(draw({"kind": "zipf", "alpha": 1.3, "min": 2, "max": 11}, count), support, weights / weights.sum())
     turns = [0.3 * 0.7**k for k in range(4)] + [0.7**4]
     check_discrete(draw({"kind": "geometric", "continue_probability": 0.7, "max": 5}, count), range(1, 6), turns)
     values = {"kind": "empirical", "values": [4, 1, 9], "weights": [1, 0, 3]}
@@ -166,7 +164,10 @@ def test_an_interval_without_probability_is_refused() -> None:
     [
         ({"kind": "lognormal", "mu": 1}, "either mu and sigma, or mean and std"),
         ({"kind": "uniform", "min": 5, "max": 1}, "greater than max"),
-        ({"kind": "bimodal", "short_min": 1, "short_max": 9, "long_min": 5, "long_max": 10, "short_prob": 0.5}, "needs"),
+        (
+            {"kind": "bimodal", "short_min": 1, "short_max": 9, "long_min": 5, "long_max": 10, "short_prob": 0.5},
+            "needs",
+        ),
         ({"kind": "empirical"}, "either values or path"),
         ({"kind": "empirical", "values": [1, 2], "weights": [1]}, "as many as values"),
         ({"kind": "pareto", "alpha": 1, "scale": 5, "max": 2}, "greater than max"),

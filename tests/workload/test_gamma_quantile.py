@@ -6,7 +6,9 @@ from scipy import special
 
 from cluster_sim.workload.gamma_quantile import GammaQuantile
 
-PROBABILITIES = np.concatenate([np.linspace(0.0005, 0.9995, 4001), 10.0 ** -np.arange(4.0, 16.0), [1 - 1e-9, 1 - 1e-14]])
+PROBABILITIES = np.concatenate(
+    [np.linspace(0.0005, 0.9995, 4001), 10.0 ** -np.arange(4.0, 16.0), [1 - 1e-9, 1 - 1e-14]]
+)
 
 
 @pytest.mark.parametrize("shape", [0.01, 0.05, 0.3, 0.5, 1.0, 2.0, 10.0, 100.0, 300.0, 1e4])

@@ -56,12 +56,17 @@ class ParquetReader:
                 if needed not in names:
                     shown = ", ".join(file.schema_arrow.names[:12])
                     raise InputError(f"{path}: no column '{needed}'; the file has: {shown}")
+            ids: list[Ints] = []
             extra = [name for name in (*TEXT_FIELDS, *NUMBER_FIELDS) if name in names]
             content = ["segment_ids", "segment_tokens"] if {"segment_ids", "segment_tokens"} <= names else []
-            wanted = [time_name, "prompt_tokens", "output_tokens", *extra, *content]
+            numbered = ["request_id"] if "request_id" in names else []
+            wanted = [time_name, "prompt_tokens", "output_tokens", *extra, *content, *numbered]
             for batch in file.iter_batches(_ROWS, columns=wanted):
                 yield self._block(path, batch, row, time_name, (extra, content if options.prefixes else []))
+                if numbered:
+                    ids.append(_whole(path, batch, "request_id", row, 0, (1 << 62) - 1))
                 row += batch.num_rows
+            _refuse_duplicates(path, ids)
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{path}: not a readable Parquet file ({one_line(error)})") from None
         report.rows += row
@@ -109,6 +114,15 @@ class ParquetReader:
                 one = made[values] = Attributes(**dict(zip(keys, values, strict=True)))
             result.append(one)
         return None if all(one == NO_ATTRIBUTES for one in made.values()) else result
+
+
+def _refuse_duplicates(path: Path, ids: list[Ints]) -> None:
+    if not ids:
+        return
+    ordered = np.sort(np.concatenate(ids))
+    same = np.flatnonzero(np.diff(ordered) == 0)
+    if len(same):
+        raise InputError(f"{path}: request_id {ordered[same[0]]} is there twice")
 
 
 def _refuse(path: Path, name: str, row: int, values: Any, wrong: Any) -> None:
