@@ -24,7 +24,7 @@ print(os.environ["RAY_USAGE_STATS_ENABLED"], os.environ.get("RAY_AUTH_MODE"), le
     ],
 )
 def test_a_local_cluster_gets_a_token(address: str | None, environment: dict[str, str], expected: str) -> None:
-    """A cluster started here is closed to others unless the user decided otherwise; one that is joined is left alone."""
+    """A cluster started here is closed to others unless the user decided otherwise; a joined one is left alone."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(address=address)],
         env=environment,
