@@ -80,18 +80,23 @@ def conduct(hub: Hub, coordinator: Coordinator, exchange: Exchange, observer: Ob
     Raises ProtocolError when nobody can move although something is left.
     """
     watcher = observer or Unwatched()
+    is_closing = False
     while True:
         coordinator.pace = watcher.pace()
         coordinator.run_hub()
         windows = coordinator.calls(is_flush=watcher.wants_flush())
+        if not windows and not coordinator.is_waiting:
+            if coordinator.is_done:
+                if is_closing:
+                    hub.settle()
+                    return
+                # What nobody waits for, such as the rest of a cancelled request, may still lie with lazy leaves.
+                is_closing = True
+                windows = coordinator.calls(is_flush=True)
+            elif coordinator.pace >= NEVER:
+                raise ProtocolError("nobody can move: " + coordinator.describe_wait())
         if windows:
             exchange.send(windows)
-        elif not coordinator.is_waiting:
-            if coordinator.is_done:
-                hub.settle()
-                return
-            if coordinator.pace >= NEVER:
-                raise ProtocolError("nobody can move: " + coordinator.describe_wait())
         hub.settle()
         counters: dict[int, Any] = {}
         if coordinator.is_waiting:

@@ -30,6 +30,8 @@ from cluster_sim.engine.process import Message
 RUN_AHEAD_SENDS: Final = 8192
 """How many messages the hub may have sent since its last windows: bounds memory where nothing is observed."""
 
+_TELEMETRY_KINDS: Final = (Kind.SAMPLE, Kind.NOTICE)
+
 
 @dataclass(frozen=True, slots=True)
 class LeafLink:
@@ -108,8 +110,12 @@ class Coordinator:
             at = hub.next_at()
             if at >= limit or not self._may_handle(at):
                 return
-            assert at >= self.clock, f"the hub went back from {self.clock} to {at}"
-            self.clock = at
+            # Telemetry counts from its sampling time, so it may come in after the hub has moved on to events that read
+            # none; every decision waits for it.
+            assert at >= self.clock or at & KIND_MASK in _TELEMETRY_KINDS, (
+                f"the hub went back from {self.clock} to {at}"
+            )
+            self.clock = max(self.clock, at)
             for send in hub.handle():
                 self._post(send)
 
@@ -117,7 +123,7 @@ class Coordinator:
         observation = self._observation
         if observation.responses and at >= self.smallest_bound():
             return False
-        if observation.telemetry and at & KIND_MASK >= Kind.NOTICE:
+        if observation.telemetry and at & KIND_MASK >= Kind.GLOBAL_SCHEDULE:
             return self._has_samples_for(at)
         return True
 
@@ -225,11 +231,10 @@ class Coordinator:
         state.acknowledged_clock, state.acknowledged_ceiling = state.clock, state.ceiling
         state.next_touch = reply.next_touch
         for message in reply.messages:
-            # Telemetry is read by its sampling time, so it may come after the hub has moved on within the period.
             assert (
                 message.at >= self.clock
                 or not self._observation.responses
-                or message.at & KIND_MASK in {Kind.SAMPLE, Kind.NOTICE}
+                or message.at & KIND_MASK in _TELEMETRY_KINDS
             ), f"{message} reached the hub at {self.clock}, below its bound"
         for source, conditional, unconditional in reply.promises:
             bound = self._bounds[source]

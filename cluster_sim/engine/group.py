@@ -128,6 +128,9 @@ class Group:
             promise = leaf.promise()
             self._promises[source] = promise
             touch = min(promise)
+            if self._is_instantaneous:
+                # The ceiling of a probed run lies at the sample of the promised time, below the response itself.
+                touch = min(touch, instant(time_of(touch), Kind.SAMPLE) - 1)
         if self._wants_samples:
             touch = min(touch, self._sample_due(leaf.next_report()))
         elif not self._wants_promises:

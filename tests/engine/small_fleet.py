@@ -1,0 +1,334 @@
+"""Small random serving studies, and every way in which a test may run one."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from actors.payloads import serving_codec
+from cluster_sim.config.base import BASE_DIRECTORY
+from cluster_sim.config.study import Study
+from cluster_sim.engine.conduct import DirectExchange, conduct
+from cluster_sim.engine.coordinator import Coordinator, Traffic
+from cluster_sim.engine.group import Group, Reply, Window
+from cluster_sim.engine.instant import NEVER, Kind, instant, time_of
+from cluster_sim.hardware.device import load_device
+from cluster_sim.hardware.model import load_model
+from cluster_sim.metrics.digest import RowDigest
+from cluster_sim.recording.request_log import ROW_FIELDS, RequestLog, RowBlock
+from cluster_sim.routing.hub import RouterHub
+from cluster_sim.serving.replica import Replica
+from cluster_sim.study.books import new_totals
+from cluster_sim.study.build import build_hub, build_predictors, build_replica, leaf_links, wirings
+from cluster_sim.study.plan import Plan, make_plan
+from cluster_sim.workload.request import Request
+from tests.engine.random_exchange import RandomExchange
+
+Choose = Callable[[int], int]
+"""Returns a number below its argument: a study, a placement or the delays of an exchange as drawn by a test."""
+
+MS = 1_000_000
+
+
+@dataclass(frozen=True)
+class SmallFleet:
+    """One study; times in ms, so that many instants coincide."""
+
+    arrivals: tuple[tuple[float, int, int], ...] = ()
+    """(ms, prompt tokens, output tokens) by request id; empty with ``users``."""
+    users: int = 0
+    think_ms: float = 1.0
+    replicas: int = 1
+    stages: int = 1
+    engine: dict[str, Any] = field(default_factory=dict)
+    predictor: dict[str, Any] = field(default_factory=lambda: {"kind": "linear", "alpha_us": 1000.0})
+    policy: str = "round_robin"
+    period_ms: float = 50.0
+    latency_ms: float = 1.0
+    forward_ms: float = 0.0
+    return_ms: float = 0.0
+    end_ms: float | None = None
+    timeout_ms: float = 0.0
+    interval_ms: float = 10.0
+    macro_steps: bool = True
+
+    def study(self) -> Study:
+        """Return the study file's equivalent; ``arrivals`` and ``timeout_ms`` stand outside it."""
+        lengths = {
+            "prompt": {"kind": "uniform", "min": 1, "max": 40},
+            "output": {"kind": "uniform", "min": 1, "max": 9},
+        }
+        closed = {
+            "kind": "closed_loop",
+            "users": max(self.users, 1),
+            "count": 4 * max(self.users, 1),
+            "lengths": lengths,
+            "think_time_s": {"kind": "fixed", "value": self.think_ms / 1e3},
+            "think_floor_ms": self.think_ms,
+        }
+        document = {
+            "seed": 7,
+            "workload": closed,
+            "fleet": {
+                "pools": [
+                    {
+                        "model": "llama-3-8b",
+                        "device": "h100-sxm",
+                        "replicas": self.replicas,
+                        "pipeline_parallel": self.stages,
+                        "engine": {"num_kv_blocks": 1000, "max_num_seqs": 8, "max_num_batched_tokens": 512}
+                        | self.engine,
+                    }
+                ],
+                "network": {"router_to_replica_ms": self.forward_ms, "replica_to_router_ms": self.return_ms},
+            },
+            "router": {
+                "policy": self.policy,
+                "telemetry": {"period_ms": self.period_ms, "latency_ms": self.latency_ms},
+            },
+            "predictor": self.predictor,
+            "run": {
+                "macro_steps": self.macro_steps,
+                "series_interval_s": self.interval_ms / 1e3,
+                "end_s": None if self.end_ms is None else self.end_ms / 1e3,
+            },
+        }
+        return Study.model_validate(document, context={BASE_DIRECTORY: Path.cwd()})
+
+    def requests(self) -> list[Request]:
+        """Return the requests of an open-loop study."""
+        return [
+            Request(number, round(at_ms * MS), prompt, output)
+            for number, (at_ms, prompt, output) in enumerate(self.arrivals)
+        ]
+
+
+class Listed:
+    """A source of given requests, in small chunks."""
+
+    def __init__(self, requests: Sequence[Request]) -> None:
+        self._requests = list(requests)
+
+    def chunks(self) -> Iterator[list[Request]]:
+        for first in range(0, len(self._requests), 3):
+            yield self._requests[first : first + 3]
+
+
+class Users:
+    """Users who send again some time after an end, four times each; ids are user + turn * users."""
+
+    TURNS = 4
+
+    def __init__(self, users: int, think_ns: int) -> None:
+        self._users = users
+        self.think_floor_ns = think_ns
+
+    def initial(self) -> Iterator[list[Request]]:
+        yield [self._request(user, user * 3 * MS) for user in range(self._users)]
+
+    def on_end(self, request: Request, at_ns: int, status: str) -> list[Request]:
+        following = request.request_id + self._users
+        if following >= self.TURNS * self._users:
+            return []
+        return [self._request(following, at_ns + self.think_floor_ns * (1 + following % 2))]
+
+    @staticmethod
+    def _request(request_id: int, at_ns: int) -> Request:
+        return Request(request_id, at_ns, 1 + request_id * 17 % 40, 1 + request_id * 7 % 9)
+
+
+@dataclass
+class Evidence:
+    """What a run left, in a form that compares."""
+
+    rows: list[tuple[int, ...]]
+    """``ROW_FIELDS`` by request id."""
+    digest: str
+    replicas: list[Any]
+    """Counters by replica."""
+    series: list[list[tuple[int, ...]]]
+    """Rows of the time series by replica."""
+
+    def column(self, name: str) -> list[int]:
+        """Return one column of the rows by request id."""
+        at = ROW_FIELDS.index(name)
+        return [row[at] for row in self.rows]
+
+
+@dataclass
+class Run:
+    """The processes of one run, before it starts or after it has ended."""
+
+    plan: Plan
+    hub: RouterHub
+    replicas: list[Replica]
+    coordinator: Coordinator
+    groups: dict[int, Group]
+    digest: RowDigest
+    rows: list[tuple[int, ...]]
+
+    @property
+    def traffic(self) -> Traffic:
+        """What the protocol cost."""
+        return self.coordinator.traffic
+
+    def finish(self) -> Evidence:
+        """Bring everything to the run's end and return what there is to compare."""
+        end = self.plan.run_end if self.plan.run_end < NEVER else instant(self.hub.end_ns, Kind.RUN_END)
+        for group in self.groups.values():
+            group.finish(end)
+        self.hub.close()
+        series = []
+        for replica in self.replicas:
+            columns = replica.log.take_series()
+            series.append(list(zip(*(column.tolist() for column in columns.values()), strict=True)))
+        counters = [replica.log.counters(time_of(end)) for replica in self.replicas]
+        return Evidence(sorted(self.rows), self.digest.hexdigest(), counters, series)
+
+
+_device, _model = cache(load_device), cache(load_model)
+
+
+def prepare(small: SmallFleet, placement: Sequence[Sequence[int]] | None = None) -> Run:
+    """Build the processes of a study, its replicas placed in groups (absent: all in one)."""
+    with mock.patch.multiple("cluster_sim.study.plan", load_device=_device, load_model=_model):
+        plan = make_plan(small.study())
+    predictors = build_predictors(plan)
+    facts = plan.facts(predictors)
+    digest = RowDigest()
+    rows: list[tuple[int, ...]] = []
+
+    def keep(block: RowBlock) -> None:
+        rows.extend(map(tuple, block.rows.tolist()))
+
+    log = RequestLog(new_totals(facts, 8192), [digest.add, keep], default_model=facts.pools[0].model)
+    routes = build_hub(plan, log)._routes
+    source: Any = Users(small.users, round(small.think_ms * MS)) if small.users else Listed(small.requests())
+    hub = RouterHub(source, routes, log, client_timeout_ns=round(small.timeout_ms * MS), run_end=plan.run_end)
+    replicas = [build_replica(plan, index, predictors, hub.observation) for index in range(plan.replicas)]
+    placed = [list(range(plan.replicas))] if placement is None else placement
+    every = wirings(plan)
+    groups = {
+        number: Group(
+            [replicas[each] for each in members], {each + 1: every[each + 1] for each in members}, hub.observation
+        )
+        for number, members in enumerate(placed)
+    }
+    group_of = {replica: number for number, members in enumerate(placed) for replica in members}
+    links = leaf_links(plan, predictors, [group_of[each] for each in range(plan.replicas)])
+    return Run(plan, hub, replicas, Coordinator(hub, links, plan.run_end), groups, digest, rows)
+
+
+def run_inline(small: SmallFleet) -> tuple[Evidence, Run]:
+    """Run with all replicas in one group, called directly."""
+    run = prepare(small)
+    conduct(run.hub, run.coordinator, DirectExchange(run.groups))
+    return run.finish(), run
+
+
+def run_apart(small: SmallFleet, placement: Sequence[Sequence[int]], choose: Choose) -> tuple[Evidence, Run]:
+    """Run with replicas in several groups behind frames that random delays reorder."""
+    run = prepare(small, placement)
+    conduct(run.hub, run.coordinator, RandomExchange(run.groups, serving_codec(), choose))
+    return run.finish(), run
+
+
+class Forgetful(DirectExchange):
+    """Calls groups directly, and now and then replaces a group's replicas by what a snapshot of them restores."""
+
+    def __init__(self, run: Run, choose: Choose) -> None:
+        super().__init__(run.groups)
+        self._run = run
+        self._choose = choose
+
+    def send(self, windows: dict[int, Window]) -> None:
+        super().send(windows)
+        for index in windows:
+            if not self._choose(3):
+                for replica in self._run.groups[index].leaves.values():
+                    assert isinstance(replica, Replica)
+                    state = replica.snapshot()
+                    replica.restore(state)
+                    assert replica.snapshot() == state
+
+    def collect(self) -> list[tuple[int, Reply]]:
+        return super().collect()
+
+
+def run_with_restores(small: SmallFleet, choose: Choose) -> Evidence:
+    """Run with snapshots taken and restored at random window edges."""
+    run = prepare(small)
+    conduct(run.hub, run.coordinator, Forgetful(run, choose))
+    return run.finish()
+
+
+def draw_placement(replicas: int, choose: Choose) -> list[list[int]]:
+    """Return replicas thrown into up to four groups."""
+    bins: list[list[int]] = [[] for _ in range(1 + choose(min(replicas, 4)))]
+    for replica in range(replicas):
+        bins[choose(len(bins))].append(replica)
+    return [members for members in bins if members]
+
+
+def draw_fleet(choose: Choose) -> SmallFleet:
+    """Return a random small study."""
+    replicas = 1 + choose(5)
+    stages = (1, 1, 1, 2, 4)[choose(5)]
+    block = (1, 4, 16)[choose(3)]
+    budget = (4, 16, 64, 512)[choose(4)]
+    engine: dict[str, Any] = {
+        "block_size": block,
+        "max_num_seqs": min((1, 2, 4, 8)[choose(4)], budget),
+        "max_num_batched_tokens": budget,
+        "async_scheduling": bool(choose(2)),
+        "reserve_full_sequence": bool(choose(2)),
+        "watermark_ratio": (0.0, 0.0, 0.1)[choose(3)],
+        "long_prefill_token_threshold": (0, 0, 3)[choose(3)],
+        # A request of 40 prompt and 24 output tokens is the longest; a tiny pool holds little more than one.
+        "num_kv_blocks": 1 + (64 // block) * (1, 1, 2, 3, 40)[choose(5)] + choose(3),
+        "policy": ("fcfs", "fcfs", "fcfs", "priority")[choose(4)],
+    }
+    if not choose(5):
+        engine |= {"enable_chunked_prefill": False, "max_num_batched_tokens": 512, "max_model_len": 512}
+    predictor: dict[str, Any] = {"kind": "linear", "alpha_us": (500.0, 1000.0, 4000.0, 0.002)[choose(4)]}
+    if choose(2):
+        predictor |= {"beta_us": (250.0, 7.3)[choose(2)], "gamma_us": (125.0, 0.37)[choose(2)]}
+    if not choose(4):
+        predictor |= {"frontend_us": 1000.0, "frontend_us_per_token": 125.0}
+    if not choose(4):
+        predictor |= {"prefill_us": 2000.0, "prefill_pair_us": 1.5}
+    grain = (0.0, 1.0, 1.0, 5.0, 0.37)[choose(5)]
+    at = 0.0
+    arrivals = []
+    for _ in range(choose(30)):
+        at += grain * choose(4)
+        arrivals.append((at, 1 + choose((1, 8, 40)[choose(3)]), 1 + choose((1, 4, 24)[choose(3)])))
+    policy = ("round_robin", "random", "least_outstanding", "least_outstanding", "least_loaded", "least_loaded")[
+        choose(6)
+    ]
+    is_closed = not choose(4)
+    period_ms, latency_ms = ((0, 0), (0, 0), (1, 0), (5, 0), (5, 1), (5, 7), (50, 1), (0.5, 0.25))[choose(8)]
+    return SmallFleet(
+        arrivals=() if is_closed else tuple(arrivals),
+        users=1 + choose(6) if is_closed else 0,
+        think_ms=(1.0, 1e-6, 7.0)[choose(3)],
+        replicas=replicas,
+        stages=stages,
+        engine=engine,
+        predictor=predictor,
+        policy=policy,
+        period_ms=period_ms,
+        latency_ms=latency_ms,
+        forward_ms=float((0, 0, 1, 3, 7, 0.5)[choose(6)]),
+        return_ms=float((0, 0, 1, 2, 7, 0.5)[choose(6)]),
+        end_ms=(None, None, 1.0 + choose(60))[choose(3)],
+        timeout_ms=(0.0, 0.0, 0.0, 1.0 + choose(40))[choose(4)],
+        interval_ms=(10.0, 1.0, 0.0)[choose(3)],
+    )
+
+
+def single_stepped(small: SmallFleet) -> SmallFleet:
+    """Return the same study without macro-steps."""
+    return replace(small, macro_steps=False)
