@@ -17,8 +17,10 @@ from cluster_sim.recording.sketch import QuantileSketch
 
 Int64Array = npt.NDArray[np.int64]
 
-PENDING_LIMIT: Final = 8_192
-"""Iterations noted but not yet counted; 1,024 replicas at this limit hold about 150 MB."""
+PENDING_LIMIT: Final = 32_768
+"""Iterations that a replica's log notes before it counts them in bulk, at most."""
+PENDING_BYTES: Final = 128 << 20
+"""What the logs of all replicas together may hold for that."""
 EXACT_GAPS: Final = 16_384
 """Token gaps of one replica up to which its quantiles are exact."""
 
@@ -50,6 +52,11 @@ _PLAIN_COUNTS: Final = (
     "left",
     "last_end_ns",
 )
+
+
+def pending_limit(replicas: int) -> int:
+    """Return how many iterations each log may hold uncounted, two int64 each, in a fleet of ``replicas``."""
+    return max(min(PENDING_LIMIT, PENDING_BYTES // (16 * replicas)), 1)
 
 
 class ReplicaCounters(NamedTuple):
@@ -210,7 +217,7 @@ class ReplicaLog:
         cumulative[:, held + 1 :] = cumulative[:, held : held + 1]
         upto = cumulative[:, slots + 1]
         for at, name in enumerate(SERIES_COLUMNS[4:]):
-            columns[name] = np.diff(upto[at], prepend=0)
+            columns[name] = _steps_of(upto[at])
         self._bins = self._bins[:, int(slots[-1]) + 1 :].copy()
         self._bin_base = int(ticks[-1]) + 1
         return columns
@@ -338,8 +345,8 @@ class ReplicaLog:
         run = np.minimum(np.searchsorted(run_ends, upto, side="right"), len(lengths) - 1)
         tokens_before = np.cumsum(lengths * weights) - lengths * weights
         tokens = tokens_before[run] + (upto - (run_ends - lengths)[run]) * weights[run]
-        bins[0] += np.diff(upto, prepend=0)
-        bins[2] += np.diff(tokens, prepend=0)
+        bins[0] += _steps_of(upto)
+        bins[2] += _steps_of(tokens)
 
     def _slots(self, ends: Int64Array) -> Int64Array:
         """Return the intervals, counted from the first one kept, that iterations ending at ``ends`` belong to."""
@@ -355,3 +362,10 @@ class ReplicaLog:
             grown[:, : self._bins.shape[1]] = self._bins
             self._bins = grown
         return first, self._bins[:, first:end]
+
+
+def _steps_of(cumulative: Int64Array) -> Int64Array:
+    """Return by how much each entry exceeds the one before, the first exceeding 0."""
+    steps = cumulative.copy()
+    steps[1:] -= cumulative[:-1]
+    return steps

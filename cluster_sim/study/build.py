@@ -4,7 +4,7 @@ from cluster_sim.engine.coordinator import LeafLink
 from cluster_sim.engine.group import Wiring
 from cluster_sim.engine.observation import Observation
 from cluster_sim.hardware.predictor import Predictor
-from cluster_sim.recording.replica_log import ReplicaLog
+from cluster_sim.recording.replica_log import ReplicaLog, pending_limit
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.routing.admission import StaticLimits, strictest
 from cluster_sim.routing.hub import Route, RouterHub, Target
@@ -36,7 +36,7 @@ def build_replica(
         **telemetry_settings(observation),
     )
     scheduler = SCHEDULERS.build(pool_plan.pool.engine, pool_plan.limits)
-    log = ReplicaLog(interval_ns, predictor.stages)
+    log = ReplicaLog(interval_ns, predictor.stages, pending_limit(plan.replicas))
     return Replica(settings, scheduler, predictor, log, is_streamed=is_streamed)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster_sim.recording.replica_log import ReplicaLog
+from cluster_sim.recording.replica_log import PENDING_BYTES, ReplicaLog, pending_limit
 
 MS = 1_000_000
 
@@ -123,3 +123,10 @@ def test_snapshot_restores_everything(runs: list[tuple[int, list[int], int]]) ->
     assert copy.counters() == log.counters()
     ours, theirs = log.take_series(), copy.take_series()
     assert all(ours[name].tolist() == theirs[name].tolist() for name in ours)
+
+
+def test_pending_notes_are_bounded_over_the_fleet() -> None:
+    """A small fleet counts rarely, a large one often enough that all logs together stay within the budget."""
+    assert pending_limit(8) == 32_768
+    for replicas in (1_024, 100_000, 10**9):
+        assert replicas * pending_limit(replicas) * 16 <= max(PENDING_BYTES, replicas * 16)
