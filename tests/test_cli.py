@@ -1,5 +1,7 @@
 """The command line: what each command says, and the exit codes."""
 
+import json
+import socket
 import subprocess
 import sys
 import types
@@ -23,7 +25,7 @@ Command = Callable[..., tuple[int, str, str]]
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """Runs ``cluster-sim`` with arguments in this process; returns exit code, output and errors."""
 
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
+    def call(*arguments: str | Path | int) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["cluster-sim", *map(str, arguments)])
         with pytest.raises(SystemExit) as stop:
             main()
@@ -181,3 +183,36 @@ def test_exit_codes_of_a_run(
     assert got == code
     assert error.startswith(start)
     assert out == ""
+
+
+def manifest(directory: Path) -> dict[str, Any]:
+    return json.loads((directory / "manifest.json").read_text(encoding="utf-8"))
+
+
+def test_resolved_study_repeats_the_run(command: Command, study_file: Path) -> None:
+    """A run writes its files and prints where; running its ``resolved.yaml`` gives the same digest."""
+    first, second = study_file.parent / "first", study_file.parent / "second"
+    code, text, _ = command("run", study_file, "--set", "workload.count=200", "--executor", "inline", "--out", first)
+    assert code == 0
+    assert "first token" in text
+    for name in ("summary.json", "requests.parquet", "series.parquet", "resolved.yaml", "manifest.json"):
+        assert (first / name).is_file()
+    assert not first.with_name("first.partial").exists()
+    assert command("run", first / "resolved.yaml", "--out", second)[0] == 0
+    assert manifest(second)["digest"] == manifest(first)["digest"]
+    assert manifest(second)["config_hash"] == manifest(first)["config_hash"]
+
+
+def test_wrong_input_found_late_leaves_nothing(command: Command, study_file: Path) -> None:
+    """A cluster that is not there, and a metrics port that is taken, are wrong input; no directory is left."""
+    out = study_file.parent / "out"
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code, _, error = command("run", study_file, "--executor", "inline", "--metrics-port", port, "--out", out)
+    assert (code, f"--metrics-port {port}" in error) == (2, True)
+    code, _, error = command("run", study_file, "--executor", "ray", "--address", f"127.0.0.1:{port}", "--out", out)
+    assert code == 2
+    assert "no Ray cluster answers there" in error
+    assert not list(study_file.parent.glob("out*"))
