@@ -34,6 +34,11 @@ class Run(ConfigModel):
     end_s: float | None = Field(
         None, gt=0, description="Simulated time at which the run ends; null serves every request to its end."
     )
+    event_trace: bool = Field(
+        False,
+        description="Whether every event is written to event_trace.json in Vidur's vocabulary; single steps, and one "
+        "process (executor inline).",
+    )
     stall_limit_s: float = Field(
         3600.0,
         gt=0,

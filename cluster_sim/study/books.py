@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 from cluster_sim.metrics.attainment import request_limits
 from cluster_sim.metrics.digest import RowDigest
 from cluster_sim.metrics.facts import RunFacts
-from cluster_sim.recording.request_log import RequestLog
+from cluster_sim.recording.request_log import RequestLog, RowBlock
 from cluster_sim.recording.request_totals import RequestTotals
+from cluster_sim.study.event_trace import RoutedRequest
 from cluster_sim.study.request_table import RequestTable
 
 
@@ -24,17 +25,27 @@ class HubResult(NamedTuple):
 class HubBooks:
     """Totals, digest and the table of requests behind one request log."""
 
-    def __init__(self, facts: RunFacts, max_model_tokens: int, requests_path: Path | None) -> None:
+    def __init__(
+        self, facts: RunFacts, max_model_tokens: int, requests_path: Path | None, *, is_traced: bool = False
+    ) -> None:
         self.totals = new_totals(facts, max_model_tokens)
         self.digest = RowDigest()
         self._table = RequestTable(requests_path) if requests_path is not None else None
         sinks = [self.digest.add] + ([self._table.add] if self._table else [])
+        self.routed: list[RoutedRequest] = []
+        """What became of every request, where the run is traced."""
+        if is_traced:
+            sinks.append(self._note_routed)
         self.log = RequestLog(self.totals, sinks, default_model=facts.pools[0].model)
 
     def close(self) -> None:
         """Complete the table of requests."""
         if self._table is not None:
             self._table.close()
+
+    def _note_routed(self, block: RowBlock) -> None:
+        names = ("request_id", "arrival_ns", "dispatch_ns", "replica")
+        self.routed.extend(map(RoutedRequest, *(block.column(name).tolist() for name in names)))
 
 
 def new_totals(facts: RunFacts, max_model_tokens: int) -> RequestTotals:

@@ -4,6 +4,7 @@ It shares the hub, the coordinator, the groups and the loop with every other exe
 whose laziness means that a call touches only those that must move.
 """
 
+from array import array
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -40,6 +41,8 @@ class RunOutcome(NamedTuple):
     replicas: list[ReplicaResult]
     coverage: list[tuple[int, int]]
     """(steps inside the measured region, extrapolated) per pool."""
+    streams: dict[int, tuple[int, array[int]]] | None = None
+    """(stages, stage stream) by replica, where the run is traced."""
 
 
 SeriesSink = Callable[[int, dict[str, Any]], None]
@@ -86,7 +89,10 @@ def run_inline(
     Raises UnfinishedError when the run cannot make progress.
     """
     hub = build_hub(plan, books.log)
-    replicas = [build_replica(plan, index, predictors, hub.observation) for index in range(plan.replicas)]
+    is_traced = plan.study.run.event_trace
+    replicas = [
+        build_replica(plan, index, predictors, hub.observation, is_streamed=is_traced) for index in range(plan.replicas)
+    ]
     group = Group(replicas, wirings(plan), hub.observation)
     coordinator = Coordinator(hub, leaf_links(plan, predictors, [0] * plan.replicas), plan.run_end)
     observer = watch(hub, books.log)
@@ -116,6 +122,9 @@ def run_inline(
         ),
         [ReplicaResult(replica.log.counters(end_ns), replica.log.gaps()) for replica in replicas],
         [(each.coverage.inside, each.coverage.extrapolated) for each in predictors],
+        {each.settings.index: (each.pipeline.stages, each.pipeline.take_stream()) for each in replicas}
+        if is_traced
+        else None,
     )
 
 

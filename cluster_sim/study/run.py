@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from cluster_sim import __version__
 from cluster_sim.config.canonical import config_hash, resolved_yaml
+from cluster_sim.config.errors import InputError
 from cluster_sim.config.study import Study
 from cluster_sim.hardware.coverage import check_coverage
 from cluster_sim.metrics.bench_json import bench_json
@@ -20,6 +21,7 @@ from cluster_sim.routing.hub import RouterHub
 from cluster_sim.study.books import HubBooks, new_totals
 from cluster_sim.study.build import build_predictors
 from cluster_sim.study.energy import energy_summary
+from cluster_sim.study.event_trace import EVENT_TRACE_FILE, write_event_trace
 from cluster_sim.study.inline import RunOutcome, run_inline
 from cluster_sim.study.observe import RunWatch
 from cluster_sim.study.options import RunOptions
@@ -66,7 +68,7 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
         executor = choose_executor(plan, options)
         started_s = time.perf_counter()
         if executor == "inline":
-            books = HubBooks(facts, _longest(plan), directory.partial / REQUESTS_FILE)
+            books = HubBooks(facts, _longest(plan), directory.partial / REQUESTS_FILE, is_traced=study.run.event_trace)
 
             def watch(hub: RouterHub, log: RequestLog) -> RunWatch:
                 return RunWatch(
@@ -83,6 +85,8 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
             outcome = run_inline(plan, predictors, books, series.add, watch)
             placement: dict[str, Any] = {}
             wall_s = time.perf_counter() - started_s
+            if outcome.streams is not None:
+                write_event_trace(directory.partial / EVENT_TRACE_FILE, books.routed, outcome.streams)
         else:
             from cluster_sim.study.launcher import run_on_ray
 
@@ -116,6 +120,8 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
 def choose_executor(plan: Plan, options: RunOptions) -> str:
     """Return "inline" or "ray"; for ``auto`` by the coupling factor, saying why."""
     executor = options.executor or plan.study.run.executor
+    if plan.study.run.event_trace and executor == "ray":
+        raise InputError("run.event_trace: true is recorded in one process; set run.executor: inline")
     return "inline" if executor == "auto" else executor
 
 

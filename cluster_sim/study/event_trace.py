@@ -1,0 +1,86 @@
+"""``event_trace.json``: every event of a run in the vocabulary and with the priorities of Vidur's event system.
+
+Nothing is recorded for it on the way: what the stages of a pipeline do follows from the stream of batches they receive
+(``serving.pipeline``), and what the router does from the requests' rows.  Events are sorted by time, then priority, then
+replica and id.  The numbers are those of the seed; ``engine.instant.Kind`` says in which order the simulation itself
+handles what happens at one time.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+EVENT_TRACE_FILE: Final = "event_trace.json"
+
+PRIORITIES: Final = {
+    "batch_stage_arrival": 1,
+    "request_arrival": 2,
+    "batch_stage_end": 3,
+    "batch_end": 4,
+    "global_schedule": 5,
+    "replica_stage_schedule": 6,
+    "replica_schedule": 7,
+}
+"""Order of events at equal times in Vidur's event system."""
+
+
+class RoutedRequest(NamedTuple):
+    """What the router did with one request; times in ns, -1 where it did not."""
+
+    request_id: int
+    arrival_ns: int
+    dispatch_ns: int
+    replica: int
+
+
+def request_events(requests: Sequence[RoutedRequest]) -> Iterator[dict[str, Any]]:
+    """Yield the arrival and the global schedule of every request."""
+    for request in requests:
+        yield _event(request.arrival_ns, "request_arrival", request=request.request_id)
+        if request.dispatch_ns >= 0:
+            yield _event(request.dispatch_ns, "global_schedule", request=request.request_id, replica=request.replica)
+
+
+def batch_events(replica: int, stages: int, stream: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """Yield the events of every batch of a replica from its stage stream (see ``Pipeline.take_stream``)."""
+    width = 2 + 2 * stages
+    assert len(stream) % width == 0, "the stream holds whole batches"
+    free_ns = [0] * stages
+    for batch, at in enumerate(range(0, len(stream), width)):
+        record = stream[at : at + width]
+        where = {"replica": replica, "batch": batch}
+        yield _event(record[0], "replica_schedule", **where)
+        arrival_ns = record[0]
+        for stage in range(stages):
+            step_ns, link_ns = record[1 + 2 * stage], record[2 + 2 * stage]
+            start_ns = max(arrival_ns, free_ns[stage])
+            end_ns = free_ns[stage] = start_ns + step_ns
+            yield _event(arrival_ns, "batch_stage_arrival", **where, stage=stage)
+            yield _event(start_ns, "replica_stage_schedule", **where, stage=stage)
+            yield _event(end_ns, "batch_stage_end", **where, stage=stage)
+            arrival_ns = end_ns + link_ns
+        yield _event(free_ns[-1], "batch_end", **where)
+
+
+def write_event_trace(
+    path: Path, requests: Sequence[RoutedRequest], streams: Mapping[int, tuple[int, Sequence[int]]]
+) -> None:
+    """Write the trace; ``streams`` holds (stages, stage stream) by replica."""
+    events = list(request_events(requests))
+    for replica, (stages, stream) in sorted(streams.items()):
+        events.extend(batch_events(replica, stages, stream))
+    events.sort(key=_order)
+    with path.open("w", encoding="utf-8") as file:
+        file.write("[\n")
+        file.write(",\n".join(json.dumps(event) for event in events))
+        file.write("\n]\n")
+
+
+def _event(time_ns: int, name: str, **where: int) -> dict[str, Any]:
+    return {"time_ns": int(time_ns), "priority": PRIORITIES[name], "event": name, **where}
+
+
+def _order(event: dict[str, Any]) -> tuple[int, int, int, int, int]:
+    identity = event.get("batch", event.get("request", 0))
+    return event["time_ns"], event["priority"], event.get("replica", -1), identity, event.get("stage", -1)
