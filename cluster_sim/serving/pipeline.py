@@ -7,14 +7,19 @@ Stage actors, where they exist, receive the same stream one way and check that t
 
 from array import array
 
-from cluster_sim.hardware.predictor import BatchShape, Predictor
+from cluster_sim.hardware.jitter import Jitter
+from cluster_sim.hardware.predictor import BatchShape, Int64Array, Predictor
 
 
 class Pipeline:
     """The stages of one replica."""
 
-    def __init__(self, predictor: Predictor, is_streamed: bool = False) -> None:
+    def __init__(self, predictor: Predictor, is_streamed: bool = False, jitters: tuple[Jitter, ...] = ()) -> None:
+        """``jitters`` holds the noise of each stage, or nothing."""
         self._predictor = predictor
+        self._jitters = jitters
+        self.iterations = 0
+        """Batches sent through so far: what noise is keyed by."""
         self._stages = predictor.stages
         self.free_ns = [0] * self._stages
         """When each stage has finished all it was given."""
@@ -32,6 +37,9 @@ class Pipeline:
         if self._stages == 1 and self._stream is None:
             start = max(formed_ns, self.free_ns[0])
             step = predictor.step_ns(shape)
+            if self._jitters:
+                step = self._jitters[0].apply_one(step, self.iterations)
+            self.iterations += 1
             self.busy_ns[0] += step
             self.free_ns[0] = start + step
             return start, start + step
@@ -43,20 +51,29 @@ class Pipeline:
             if first_start < 0:
                 first_start = start
             step = predictor.step_ns(shape, stage)
+            if self._jitters:
+                step = self._jitters[stage].apply_one(step, self.iterations)
             end = start + step
             self.busy_ns[stage] += step
             self.free_ns[stage] = end
             link = predictor.stage_link_ns(shape.tokens, stage) if stage + 1 < self._stages else 0
             arrival = end + link
             record += (step, link)
+        self.iterations += 1
         if self._stream is not None:
             self._stream.extend((*record, end))
         return first_start, end
 
-    def occupy(self, busy_ns: int, end_ns: int) -> None:
-        """Note a macro-step of the only stage: ``busy_ns`` of work, the last step ending at ``end_ns``."""
+    def decode_run_ns(self, decodes: int, kv_tokens: int, steps: int) -> Int64Array:
+        """Return the durations of the only stage's next ``steps`` batches, decode-only ones, noise included."""
+        durations = self._predictor.decode_run_ns(decodes, kv_tokens, steps)
+        return self._jitters[0].apply(durations, self.iterations) if self._jitters else durations
+
+    def occupy(self, busy_ns: int, end_ns: int, steps: int) -> None:
+        """Note ``steps`` batches of the only stage: ``busy_ns`` of work, the last ending at ``end_ns``."""
         self.busy_ns[0] += busy_ns
         self.free_ns[0] = end_ns
+        self.iterations += steps
 
     def take_stream(self) -> "array[int]":
         """Return and forget the batches since the last call, flat int64: per batch the formation time, (step, link)

@@ -20,6 +20,7 @@ from cluster_sim.config.errors import UnfinishedError
 from cluster_sim.engine.floor import FloorModel
 from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, instant, time_of
 from cluster_sim.engine.process import Message, Promise
+from cluster_sim.hardware.jitter import Jitter
 from cluster_sim.hardware.predictor import BatchShape, Predictor
 from cluster_sim.recording.outcome import FINISHED, Outcome
 from cluster_sim.recording.replica_log import ReplicaLog
@@ -56,6 +57,8 @@ class ReplicaSettings:
     series_interval_ns: int = 0
     stall_limit_ns: int = 3_600_000_000_000
     """Simulated time without any token, while requests are here, after which the run is given up."""
+    jitters: tuple[Jitter, ...] = ()
+    """Noise on the step times of each stage, or nothing."""
 
 
 def floor_model(predictor: Predictor, limits: SchedulerLimits) -> FloorModel:
@@ -81,7 +84,7 @@ class Replica:
         self.settings = settings
         self.source = settings.index + 1
         self.log = log
-        self.pipeline = Pipeline(predictor, is_streamed)
+        self.pipeline = Pipeline(predictor, is_streamed, settings.jitters)
         self._scheduler = scheduler
         self._predictor = predictor
         scheduler.use_predictor(predictor)
@@ -160,8 +163,8 @@ class Replica:
             else:
                 self._form()
         self._horizon = horizon
-        if watch.next_at < horizon < NEVER:
-            watch.pass_by(horizon, self._scheduler, self._out)
+        if watch.next_sample_at < horizon < NEVER:
+            watch.report(horizon, self._scheduler, self._out)
         if self.settings.is_probed:
             watch.probe(horizon, self._scheduler, self._out)
         return self._out
@@ -236,14 +239,14 @@ class Replica:
     def snapshot(self) -> bytes:
         """Return the whole state; the predictor, a pure function, stays outside."""
         state = {name: value for name, value in self.__dict__.items() if name not in {"_predictor", "pipeline", "_out"}}
-        return pickle.dumps((state, self.pipeline.free_ns, self.pipeline.busy_ns))
+        return pickle.dumps((state, self.pipeline.free_ns, self.pipeline.busy_ns, self.pipeline.iterations))
 
     def restore(self, state: bytes) -> None:
         """Take back a state returned by ``snapshot`` of a replica with the same settings."""
-        values, free_ns, busy_ns = pickle.loads(state)  # noqa: S301 - our own bytes, never a user's
+        values, free_ns, busy_ns, iterations = pickle.loads(state)  # noqa: S301 - our own bytes, never a user's
         self.__dict__.update(values)
         self._scheduler.use_predictor(self._predictor)
-        self.pipeline.free_ns, self.pipeline.busy_ns = free_ns, busy_ns
+        self.pipeline.free_ns, self.pipeline.busy_ns, self.pipeline.iterations = free_ns, busy_ns, iterations
 
     def waiting_ids(self) -> list[int]:
         """Return the ids of requests here that no batch holds, for messages about a run without progress."""
@@ -387,7 +390,7 @@ class Replica:
             head.insert(0, form_ns)
         pool = self._scheduler.steady_pool
         assert pool is not None
-        steps_ns = self._predictor.decode_run_ns(len(pool.members), pool.kv_tokens, steps)
+        steps_ns = self.pipeline.decode_run_ns(len(pool.members), pool.kv_tokens, steps)
         self._run = DecodeRun(head, steps_ns, is_finishing=steps == pool.steps_to_finish())
         return self._run
 
@@ -419,7 +422,7 @@ class Replica:
             self._note_first(pool, int(ends[0]))
             self.log.decode_run(ends[1:], steps[1:], decodes)
         finishing = self._scheduler.commit_steady(upto - offset, end_ns)
-        self.pipeline.occupy(end_ns - start_ns, end_ns)
+        self.pipeline.occupy(end_ns - start_ns, end_ns, upto - offset)
         in_flight = self._in_flight
         depth = self._depth
         if depth == 1:

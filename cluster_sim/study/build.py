@@ -3,6 +3,7 @@
 from cluster_sim.engine.coordinator import LeafLink
 from cluster_sim.engine.group import Wiring
 from cluster_sim.engine.observation import Observation
+from cluster_sim.hardware.jitter import Jitter
 from cluster_sim.hardware.predictor import Predictor
 from cluster_sim.recording.replica_log import ReplicaLog, pending_limit
 from cluster_sim.recording.request_log import RequestLog
@@ -33,11 +34,20 @@ def build_replica(
         return_ns=plan.wiring.return_ns,
         series_interval_ns=interval_ns,
         stall_limit_ns=round(plan.study.run.stall_limit_s * NS_PER_S),
+        jitters=_jitters(plan, index, predictor),
         **telemetry_settings(observation),
     )
     scheduler = SCHEDULERS.build(pool_plan.pool.engine, pool_plan.limits)
     log = ReplicaLog(interval_ns, predictor.stages, pending_limit(plan.replicas))
     return Replica(settings, scheduler, predictor, log, is_streamed=is_streamed)
+
+
+def _jitters(plan: Plan, index: int, predictor: Predictor) -> tuple[Jitter, ...]:
+    """Return the noise of each stage of replica ``index``, or nothing where the study has none."""
+    ratio, seed = plan.study.predictor.jitter_ratio, plan.study.seed
+    if not ratio:
+        return ()
+    return tuple(Jitter(ratio, seed, index, stage, predictor.floor_ns(stage)) for stage in range(predictor.stages))
 
 
 def build_hub(plan: Plan, log: RequestLog) -> RouterHub:
