@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster_sim.recording import buckets
+from cluster_sim.recording.interval_bins import IntervalBins
 from cluster_sim.recording.sketch import QuantileSketch
 
 Int64Array = npt.NDArray[np.int64]
@@ -90,7 +91,6 @@ class ReplicaLog:
     """
 
     __slots__ = (
-        "_bin_base",
         "_bins",
         "_extra_gaps",
         "_gaps",
@@ -114,12 +114,10 @@ class ReplicaLog:
         "prefix_hits_tokens",
         "prefix_queries_tokens",
         "prompt_tokens",
-        "series_interval_ns",
         "wasted_steps",
     )
 
     def __init__(self, series_interval_ns: int, stages: int = 1, pending_limit: int = PENDING_LIMIT) -> None:
-        self.series_interval_ns = series_interval_ns
         self.pending_limit = pending_limit
         self.iterations = 0
         self.prompt_tokens = 0
@@ -143,8 +141,7 @@ class ReplicaLog:
         self._itl: Int64Array = np.zeros(len(GAP_BOUNDS_NS) + 1, np.int64)
         self._iteration_tokens: Int64Array = np.zeros(len(ITERATION_BOUNDS) + 1, np.int64)
         self._rows = array("q")
-        self._bin_base = 0
-        self._bins: Int64Array = np.zeros((3, 0), np.int64)
+        self._bins = IntervalBins(series_interval_ns) if series_interval_ns else None
 
     def step(self, end_ns: int, gap_ns: int, weight: int, prompt_tokens: int, generated_tokens: int) -> None:
         """Note one iteration that ends at ``end_ns``.
@@ -205,21 +202,11 @@ class ReplicaLog:
         rows = np.array(self._rows, np.int64).reshape(-1, 4)
         columns = {name: rows[:, at].copy() for at, name in enumerate(SERIES_COLUMNS[:4])}
         self._rows = array("q")
-        if not len(rows):
-            return columns | {name: np.zeros(0, np.int64) for name in SERIES_COLUMNS[4:]}
-        self._count_pending()
-        interval = self.series_interval_ns
-        ticks = (columns["time_ns"] + interval - 1) // interval
-        slots = ticks - self._bin_base
-        cumulative = np.zeros((3, int(slots[-1]) + 2), np.int64)
-        held = min(self._bins.shape[1], int(slots[-1]) + 1)
-        np.cumsum(self._bins[:, :held], axis=1, out=cumulative[:, 1 : held + 1])
-        cumulative[:, held + 1 :] = cumulative[:, held : held + 1]
-        upto = cumulative[:, slots + 1]
-        for at, name in enumerate(SERIES_COLUMNS[4:]):
-            columns[name] = _steps_of(upto[at])
-        self._bins = self._bins[:, int(slots[-1]) + 1 :].copy()
-        self._bin_base = int(ticks[-1]) + 1
+        sums = np.zeros((3, 0), np.int64)
+        if len(rows) and self._bins is not None:
+            self._count_pending()
+            sums = self._bins.take(columns["time_ns"])
+        columns.update(zip(SERIES_COLUMNS[4:], sums, strict=True))
         return columns
 
     def in_system_area_ns(self, until_ns: int) -> int:
@@ -270,8 +257,7 @@ class ReplicaLog:
             "itl": self._itl.tolist(),
             "iteration_tokens": self._iteration_tokens.tolist(),
             "rows": self._rows.tobytes(),
-            "bin_base": self._bin_base,
-            "bins": self._bins.tobytes(),
+            "bins": self._bins.snapshot() if self._bins is not None else None,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -284,8 +270,8 @@ class ReplicaLog:
         self._itl = np.array(state["itl"], np.int64)
         self._iteration_tokens = np.array(state["iteration_tokens"], np.int64)
         self._rows = array("q", state["rows"])
-        self._bin_base = state["bin_base"]
-        self._bins = np.frombuffer(state["bins"], np.int64).reshape(3, -1).copy()
+        if self._bins is not None:
+            self._bins.restore(state["bins"])
         self._forget_pending()
 
     def _forget_pending(self) -> None:
@@ -320,52 +306,13 @@ class ReplicaLog:
         self._iteration_tokens += buckets.count_into(ITERATION_BOUNDS, prompts + generated)
         self._itl += buckets.count_into(GAP_BOUNDS_NS, gaps, weights)
         self._gaps.add_many(gaps, weights)
-        if not self.series_interval_ns:
-            return
-        slots = self._slots(ends)
-        first, bins = self._bins_for(slots)
-        slots -= first
-        size = bins.shape[1]
-        bins[0] += np.bincount(slots, minlength=size)
-        bins[1] += np.bincount(slots, prompts, size).astype(np.int64)
-        bins[2] += np.bincount(slots, generated, size).astype(np.int64)
+        if self._bins is not None:
+            self._bins.add_steps(ends, prompts, generated)
 
     def _count_runs(self, ends: Int64Array, gaps: Int64Array, lengths: Int64Array, weights: Int64Array) -> None:
         """Count decode runs that follow each other in ``ends`` and ``gaps``, whole runs where that is possible."""
         self._iteration_tokens += buckets.count_into(ITERATION_BOUNDS, weights, lengths)
         self._itl += buckets.count_runs_into(GAP_BOUNDS_NS, gaps, lengths, weights)
         self._gaps.add_runs(gaps, lengths, weights)
-        if not self.series_interval_ns:
-            return
-        first, bins = self._bins_for(self._slots(ends[[0, -1]]))
-        # A replica's runs follow each other in time, so the ends rise: each tick cuts them at one place.
-        ticks = (self._bin_base + first + np.arange(bins.shape[1])) * self.series_interval_ns
-        upto = np.searchsorted(ends, ticks, side="right")
-        run_ends = np.cumsum(lengths)
-        run = np.minimum(np.searchsorted(run_ends, upto, side="right"), len(lengths) - 1)
-        tokens_before = np.cumsum(lengths * weights) - lengths * weights
-        tokens = tokens_before[run] + (upto - (run_ends - lengths)[run]) * weights[run]
-        bins[0] += _steps_of(upto)
-        bins[2] += _steps_of(tokens)
-
-    def _slots(self, ends: Int64Array) -> Int64Array:
-        """Return the intervals, counted from the first one kept, that iterations ending at ``ends`` belong to."""
-        interval = self.series_interval_ns
-        slots: Int64Array = np.maximum((ends + (interval - 1)) // interval - self._bin_base, 0)
-        return slots
-
-    def _bins_for(self, slots: Int64Array) -> tuple[int, Int64Array]:
-        """Return the first of ``slots`` and a view of the bins from it to the last, made where they are not yet."""
-        first, end = int(slots.min()), int(slots.max()) + 1
-        if end > self._bins.shape[1]:
-            grown = np.zeros((3, end + 16), np.int64)
-            grown[:, : self._bins.shape[1]] = self._bins
-            self._bins = grown
-        return first, self._bins[:, first:end]
-
-
-def _steps_of(cumulative: Int64Array) -> Int64Array:
-    """Return by how much each entry exceeds the one before, the first exceeding 0."""
-    steps = cumulative.copy()
-    steps[1:] -= cumulative[:-1]
-    return steps
+        if self._bins is not None:
+            self._bins.add_runs(ends, lengths, weights)
