@@ -1,8 +1,8 @@
 """``event_trace.json``: every event of a run in the vocabulary and with the priorities of Vidur's event system.
 
 Nothing is recorded for it on the way: what the stages of a pipeline do follows from the stream of batches they receive
-(``serving.pipeline``), and what the router does from the requests' rows.  Events are sorted by time, then priority, then
-replica and id.  The numbers are those of the seed; ``engine.instant.Kind`` says in which order the simulation itself
+(``serving.pipeline``), and what the router does from the rows of requests.  Events are sorted by time, then priority,
+then replica and id.  The numbers are those of the seed; ``engine.instant.Kind`` says in which order the simulation itself
 handles what happens at one time.
 """
 

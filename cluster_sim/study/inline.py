@@ -4,8 +4,7 @@ It shares the hub, the coordinator, the groups and the loop with every other exe
 whose laziness means that a call touches only those that must move.
 """
 
-from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from cluster_sim.config.errors import UnfinishedError
@@ -41,7 +40,7 @@ class RunOutcome(NamedTuple):
     replicas: list[ReplicaResult]
     coverage: list[tuple[int, int]]
     """(steps inside the measured region, extrapolated) per pool."""
-    streams: dict[int, tuple[int, array[int]]] | None = None
+    streams: dict[int, tuple[int, Sequence[int]]] | None = None
     """(stages, stage stream) by replica, where the run is traced."""
 
 
