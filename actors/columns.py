@@ -1,8 +1,8 @@
 """Payloads as columns: the registry that says how each kind of payload crosses a process border.
 
-A frame never carries objects.  The messages of one payload type become one section: a list of columns, each the raw
-little-endian bytes of equally many numbers, so that packing and unpacking cost a copy and not a visit of each value.  A
-new payload is one ``PayloadSchema`` in one registry; nothing else knows its fields.
+A frame never carries objects.  The messages of one payload type become one section of columns of equally many numbers,
+as raw little-endian bytes; all columns of integers lie one after the other in one block, because most windows are small
+and each block costs a call.  A new payload is one ``PayloadSchema`` in one registry; nothing else knows its fields.
 """
 
 import sys
@@ -10,9 +10,8 @@ from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import repeat
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from cluster_sim.engine.process import Message
 
@@ -27,7 +26,12 @@ PLAIN: Final = "o"
 
 _WIDTHS: Final = {INT: 8, REAL: 8, CODE: 1}
 _SWAPS: Final = sys.byteorder == "big"
-_MESSAGE_COLUMNS: Final = (("at", INT), ("source", INT), ("sequence", INT))
+_STAMPS: Final = 3
+"""Columns of every message: at, source, sequence."""
+
+
+_new_message: Final = partial(tuple.__new__, Message)
+"""Half the price of calling the type."""
 
 
 class FrameError(RuntimeError):
@@ -58,6 +62,24 @@ def unpack_column(name: str, kind: str, count: int, data: object) -> list[Any]:
     return packed.tolist()
 
 
+def pack_block(columns: Iterable[Iterable[int]]) -> bytes:
+    """Return columns of integers one after the other."""
+    values: list[int] = []
+    for column in columns:
+        values.extend(column)
+    return pack_column(INT, values)
+
+
+def unpack_block(name: str, columns: int, count: int, data: object) -> list[list[int]]:
+    """Return the columns of ``pack_block``, each of ``count`` integers; raise FrameError where they are not that."""
+    values = unpack_column(name, INT, columns * count, data)
+    if count == 1:
+        return [[value] for value in values]
+    return (
+        [values[at : at + count] for at in range(0, columns * count, count)] if count else [[] for _ in range(columns)]
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class PayloadSchema:
     """How payloads of one type become columns and come back."""
@@ -71,6 +93,16 @@ class PayloadSchema:
     """Payloads to one sequence of values (or one plain object) per column."""
     join: Callable[[list[Any], int], list[Any]]
     """Columns and the number of rows back to payloads; raises FrameError where values make no sense."""
+
+    @property
+    def ints(self) -> list[int]:
+        """Positions of the columns of integers."""
+        return [at for at, (_, kind) in enumerate(self.columns) if kind == INT]
+
+    @property
+    def others(self) -> list[tuple[int, str, str]]:
+        """(position, name, kind) of all other columns."""
+        return [(at, name, kind) for at, (name, kind) in enumerate(self.columns) if kind != INT]
 
 
 def tuple_schema(code: int, payload_type: type, kinds: str = "") -> PayloadSchema:
@@ -88,6 +120,12 @@ def tuple_schema(code: int, payload_type: type, kinds: str = "") -> PayloadSchem
     return PayloadSchema(code, payload_type, tuple(zip(names, letters, strict=True)), split, join)
 
 
+class _Layout(NamedTuple):
+    schema: PayloadSchema
+    ints: list[int]
+    others: list[tuple[int, str, str]]
+
+
 class Codec:
     """The payload types that one study's messages may have, and how its leaves' counters are read back.
 
@@ -95,13 +133,14 @@ class Codec:
     """
 
     def __init__(self, schemas: Iterable[PayloadSchema], read_counters: Callable[[Any], Any] | None = None) -> None:
-        self._by_type: dict[type, PayloadSchema] = {}
-        self._by_code: dict[int, PayloadSchema] = {}
+        self._by_type: dict[type, _Layout] = {}
+        self._by_code: dict[int, _Layout] = {}
         for schema in schemas:
             if schema.code in self._by_code:
                 raise ValueError(f"two payload types have the code {schema.code}")
-            self._by_type[schema.payload_type] = schema
-            self._by_code[schema.code] = schema
+            layout = _Layout(schema, schema.ints, schema.others)
+            self._by_type[schema.payload_type] = layout
+            self._by_code[schema.code] = layout
         self._read_counters = read_counters
 
     # ------------------------------------------------------------------------------------------------------- messages
@@ -141,40 +180,42 @@ class Codec:
             raise FrameError("the order of the messages does not fit their sections") from error
 
     def _section(self, payload_type: type, messages: Sequence[Message]) -> list[Any]:
-        schema = self._by_type.get(payload_type)
-        if schema is None:
+        layout = self._by_type.get(payload_type)
+        if layout is None:
             known = ", ".join(sorted(each.__name__ for each in self._by_type))
             raise FrameError(f"payloads of type {payload_type.__name__} have no schema; known: {known}")
+        schema, ints, others = layout
         at, source, sequence, payloads = zip(*messages, strict=True)
-        packed: list[Any] = [schema.code, len(messages)]
-        packed.extend(map(pack_column, repeat(INT), (at, source, sequence)))
-        for (_, kind), values in zip(schema.columns, schema.split(payloads), strict=True):
+        columns = schema.split(payloads)
+        packed: list[Any] = [
+            schema.code,
+            len(messages),
+            pack_block((at, source, sequence, *[columns[position] for position in ints])),
+        ]
+        for position, _, kind in others:
+            values = columns[position]
             packed.append(values if kind == PLAIN else pack_column(kind, values))
         return packed
 
     def _messages(self, section: object) -> list[Message]:
-        if not isinstance(section, list) or len(section) < 5:
+        if not isinstance(section, list) or len(section) < 3:
             raise FrameError("a section of messages is too short")
         code, count = section[0], section[1]
-        schema = self._by_code.get(code) if isinstance(code, int) else None
-        if schema is None:
+        layout = self._by_code.get(code) if isinstance(code, int) else None
+        if layout is None:
             raise FrameError(f"a section has the unknown payload code {code!r}; known: {sorted(self._by_code)}")
+        schema, ints, others = layout
+        name = schema.payload_type.__name__
         if type(count) is not int or count < 1:
-            raise FrameError(f"a section of {schema.payload_type.__name__} counts {count!r} messages")
-        if len(section) != 5 + len(schema.columns):
-            raise FrameError(
-                f"a section of {schema.payload_type.__name__} has {len(section) - 2} columns, "
-                f"not {3 + len(schema.columns)}"
-            )
-        stamps = [
-            unpack_column(name, kind, count, data)
-            for (name, kind), data in zip(_MESSAGE_COLUMNS, section[2:5], strict=True)
-        ]
-        columns = [
-            data if kind == PLAIN else unpack_column(name, kind, count, data)
-            for (name, kind), data in zip(schema.columns, section[5:], strict=True)
-        ]
-        return list(map(partial(tuple.__new__, Message), zip(*stamps, schema.join(columns, count), strict=True)))
+            raise FrameError(f"a section of {name} counts {count!r} messages")
+        if len(section) != 3 + len(others):
+            raise FrameError(f"a section of {name} has {len(section) - 2} blocks, not {1 + len(others)}")
+        block = unpack_block(name, _STAMPS + len(ints), count, section[2])
+        columns: list[Any] = block[_STAMPS:]
+        for (position, column, kind), data in zip(others, section[3:], strict=True):
+            columns.insert(position, data if kind == PLAIN else unpack_column(column, kind, count, data))
+        payloads = schema.join(columns, count)
+        return list(map(_new_message, zip(*block[:_STAMPS], payloads, strict=True)))
 
     # ------------------------------------------------------------------------------------------------------- counters
 

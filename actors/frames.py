@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import msgpack
 
-from actors.columns import INT, Codec, FrameError, pack_column, unpack_column
+from actors.columns import INT, Codec, FrameError, pack_block, pack_column, unpack_block, unpack_column
 from cluster_sim.engine.group import Reply, Window
 
 MAGIC: Final = "cluster-sim"
@@ -32,6 +32,9 @@ class FrameKind(IntEnum):
     BATCH_DONE = 7
 
 
+_KINDS: Final = {int(kind): kind for kind in FrameKind}
+
+
 class Link:
     """One end's view of its link to one peer: the identity and the two sequences that every frame must fit.
 
@@ -44,13 +47,15 @@ class Link:
         self._peer = peer
         self._sent = 0
         self._received = 0
+        self._packer = msgpack.Packer()
 
     def seal(self, kind: FrameKind, body: Any) -> bytes:
         """Return the next frame to send."""
-        header = msgpack.packb([MAGIC, VERSION, self._run, self._epoch, int(kind), self._peer, self._sent])
-        packed = msgpack.packb(body)
+        pack = self._packer.pack
+        header = pack((MAGIC, VERSION, self._run, self._epoch, kind, self._peer, self._sent))
+        packed = pack(body)
         self._sent += 1
-        frame: bytes = msgpack.packb([header, zlib.crc32(packed, zlib.crc32(header)), packed])
+        frame: bytes = pack((header, zlib.crc32(packed, zlib.crc32(header)), packed))
         return frame
 
     def open(self, frame: bytes) -> tuple[FrameKind, Any]:
@@ -72,10 +77,9 @@ class Link:
         ):
             if value != due or type(value) is not type(due):
                 raise FrameError(f"the frame has {name} {value!r}, due is {due!r}")
-        try:
-            known = FrameKind(kind)
-        except ValueError as error:
-            raise FrameError(f"the frame has the unknown kind {kind!r}") from error
+        known = _KINDS.get(kind) if type(kind) is int else None
+        if known is None:
+            raise FrameError(f"the frame has the unknown kind {kind!r}")
         self._received += 1
         return known, _unpacked(packed, "body")
 
@@ -119,7 +123,7 @@ def unpack_window(codec: Codec, body: object) -> Window:
 
 def pack_reply(codec: Codec, reply: Reply) -> list[Any]:
     """Return the body of a reply's frame."""
-    promises = [pack_column(INT, column) for column in zip(*reply.promises, strict=True)]
+    promises = pack_block(zip(*reply.promises, strict=True))
     messages = codec.pack(reply.messages)
     return [
         reply.number,
@@ -133,15 +137,12 @@ def pack_reply(codec: Codec, reply: Reply) -> list[Any]:
 
 def unpack_reply(codec: Codec, body: object) -> Reply:
     """Return the reply of a frame's body; raise FrameError where it is none."""
-    types = (int, int, int, list, list, (list, type(None)))
-    number, next_touch, count, columns, packed, counters = _fields(body, "reply", types)
+    number, next_touch, count, block, packed, counters = _fields(
+        body, "reply", (int, int, int, bytes, list, (list, type(None)))
+    )
     promises: list[tuple[int, int, int]] = []
-    if count or columns:
-        if len(columns) != 3:
-            raise FrameError(f"promises have {len(columns)} columns, not 3")
-        names = ("leaf", "conditional", "unconditional")
-        read = [unpack_column(name, INT, count, data) for name, data in zip(names, columns, strict=True)]
-        promises = list(zip(*read, strict=True))
+    if count or block:
+        promises = list(zip(*unpack_block("promises", 3, count, block), strict=True))
     return Reply(number, codec.unpack(packed), promises, next_touch, codec.unpack_counters(counters))
 
 
@@ -149,8 +150,8 @@ def _fields(body: object, what: str, types: tuple[Any, ...]) -> list[Any]:
     if not isinstance(body, list) or len(body) != len(types):
         raise FrameError(f"the frame is no {what}: it has not {len(types)} fields")
     for at, (value, expected) in enumerate(zip(body, types, strict=True)):
-        # A bool is an int to isinstance, and True is no window number.
-        if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
+        # Exact types: a bool is an int to isinstance, and True is no window number.
+        if type(value) is not expected and not (isinstance(expected, tuple) and type(value) in expected):
             raise FrameError(f"field {at} of the {what} is {type(value).__name__}")
     return body
 
@@ -175,13 +176,11 @@ class StageRows(NamedTuple):
 
 def pack_rows(rows: StageRows) -> list[Any]:
     """Return the body of a ``batch`` or ``batch_done`` frame."""
-    return [len(rows.replicas), [pack_column(INT, column) for column in (*rows[:4], *rows.tails)]]
+    return [len(rows.replicas), pack_block((*rows[:4], *rows.tails))]
 
 
 def unpack_rows(body: object, stages: int) -> StageRows:
     """Return the rows of a frame's body for a receiver with ``stages`` stages to come, itself included."""
-    count, columns = _fields(body, "batch", (int, list))
-    if len(columns) != 4 + 2 * stages:
-        raise FrameError(f"a batch frame has {len(columns)} columns, not {4 + 2 * stages}")
-    read = [unpack_column(f"batch column {at}", INT, count, data) for at, data in enumerate(columns)]
+    count, block = _fields(body, "batch", (int, bytes))
+    read = unpack_block("batch", 4 + 2 * stages, count, block)
     return StageRows(read[0], read[1], read[2], read[3], read[4:])

@@ -91,7 +91,6 @@ class GroupActor:
 
     def _loop(self, socket: GroupSocket, side: LeafSide) -> None:
         while True:
-            socket.wait()
             call = socket.receive()
             if isinstance(call, Window):
                 with self._lock:
@@ -111,7 +110,6 @@ class GroupActor:
                 stream.confirm()
             if ready and socket.socket not in ready:
                 continue
-            socket.wait()
             call = socket.receive()
             if isinstance(call, Window):
                 with self._lock:

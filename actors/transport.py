@@ -82,6 +82,11 @@ def is_readable(watched: "zmq.Socket[bytes]", limit_s: float) -> bool:
     return bool(watched.poll(round(limit_s * 1e3)))
 
 
+def set_limit(receiving: "zmq.Socket[bytes]", limit_s: float) -> None:
+    """Make every receive of a socket raise ``zmq.Again`` after ``limit_s`` seconds."""
+    receiving.setsockopt(zmq.RCVTIMEO, round(limit_s * 1e3))
+
+
 class HubSocket:
     """The hub's end of all links: the exchange of the Ray executor."""
 
@@ -102,16 +107,20 @@ class HubSocket:
     def await_groups(self) -> None:
         """Wait until every group has said hello with exactly the leaves that it should hold."""
         missing = set(range(len(self._groups)))
+        limit_s = self._session.limits.start_s
+        set_limit(self._socket, limit_s)
         while missing:
-            if not is_readable(self._socket, self._session.limits.start_s):
+            try:
+                index, kind, body = self._receive()
+            except zmq.Again:
                 raise ProtocolError(
-                    f"the router waited {self._session.limits.start_s:g} s for actors {sorted(missing)[:8]} "
+                    f"the router waited {limit_s:g} s for actors {sorted(missing)[:8]} "
                     f"({len(missing)} of {len(self._groups)}) to connect to {self.endpoint}"
-                )
-            index, kind, body = self._receive()
+                ) from None
             if kind is not FrameKind.HELLO or body != self._groups[index]:
                 raise ProtocolError(f"actor {index} said {kind.name} {body!r}, expected HELLO {self._groups[index]!r}")
             missing.discard(index)
+        set_limit(self._socket, self._session.limits.reply_s)
 
     def send(self, windows: dict[int, Window]) -> None:
         """Send each group its window."""
@@ -123,22 +132,23 @@ class HubSocket:
         """Return every reply that has arrived, waiting for the first; ProtocolError when none comes in time."""
         replies: list[tuple[int, Reply]] = []
         limit_s = self._session.limits.reply_s
-        while True:
+        # Asking for the socket's events costs less than a receive that fails.
+        while not replies or self._has_more():
             try:
-                index, kind, body = self._receive(zmq.NOBLOCK)
+                index, kind, body = self._receive()
             except zmq.Again:
-                if replies:
-                    return replies
-                if not is_readable(self._socket, limit_s):
-                    raise ProtocolError(
-                        f"the router waited {limit_s:g} s for a reply of actors {sorted(self._owing)}: "
-                        f"{self.describe()}"
-                    ) from None
-                continue
+                raise ProtocolError(
+                    f"the router waited {limit_s:g} s for a reply of actors {sorted(self._owing)}: {self.describe()}"
+                ) from None
             if kind is not FrameKind.REPLY:
                 raise ProtocolError(f"actor {index} sent {kind.name}, expected REPLY: {self.describe()}")
             replies.append((index, unpack_reply(self._codec, body)))
             self._owing.discard(index)
+        return replies
+
+    def _has_more(self) -> bool:
+        events = self._socket.getsockopt(zmq.EVENTS)
+        return isinstance(events, int) and bool(events & zmq.POLLIN)
 
     def stop(self, end: Instant) -> None:
         """Tell every group that the run ends at ``end``."""
@@ -155,8 +165,8 @@ class HubSocket:
         except zmq.ZMQError as error:
             raise ProtocolError(f"actor {index} cannot be reached: {error}; {self.describe()}") from error
 
-    def _receive(self, flags: int = 0) -> tuple[int, FrameKind, object]:
-        name, frame = self._socket.recv_multipart(flags)
+    def _receive(self) -> tuple[int, FrameKind, object]:
+        name, frame = self._socket.recv_multipart()
         index = int.from_bytes(name[1:], "little")
         if index >= len(self._groups):
             raise ProtocolError(f"a frame came from actor {index}, the run has {len(self._groups)}")
@@ -181,27 +191,26 @@ class GroupSocket:
         self._answered = 0
         self.socket = new_socket(zmq.DEALER)
         self.socket.setsockopt(zmq.IDENTITY, _name(index))
+        set_limit(self.socket, session.limits.idle_s)
         self.socket.connect(endpoint)
 
     def hello(self, leaves: Sequence[int]) -> None:
         """Say which leaves are here, by source."""
         self.socket.send(self._link.seal(FrameKind.HELLO, list(leaves)))
 
-    def wait(self) -> None:
-        """Wait until a frame of the hub is there; ProtocolError after the idle limit."""
-        limit_s = self._session.limits.idle_s
-        if not is_readable(self.socket, limit_s):
-            raise ProtocolError(
-                f"actor {self._index} waited {limit_s:g} s for the router at {self._endpoint}, "
-                f"its window {self._answered} being answered"
-            )
-
     def receive(self) -> Window | Instant:
-        """Return the next window, or the instant at which the run ends."""
-        kind, body = self._link.open(self.socket.recv())
+        """Return the next window, or the instant at which the run ends; ProtocolError when none comes in time."""
+        try:
+            frame = self.socket.recv()
+        except zmq.Again:
+            raise ProtocolError(
+                f"actor {self._index} waited {self._session.limits.idle_s:g} s for the router at {self._endpoint}, "
+                f"its window {self._answered} being answered"
+            ) from None
+        kind, body = self._link.open(frame)
         if kind is FrameKind.WINDOW:
             return unpack_window(self._codec, body)
-        if kind is FrameKind.STOP and isinstance(body, int) and 0 <= body <= NEVER:
+        if kind is FrameKind.STOP and type(body) is int and 0 <= body <= NEVER:
             return body
         raise FrameError(f"actor {self._index} was sent {kind.name} {body!r}, expected a window or the end")
 

@@ -60,8 +60,9 @@ def test_batches_come_back(stages: int, count: int, data: st.DataObject) -> None
     sender, receiver = pair()
     _, body = receiver.open(sender.seal(FrameKind.BATCH, frames.pack_rows(rows)))
     assert frames.unpack_rows(body, stages) == rows
-    with pytest.raises(FrameError, match="columns, not"):
-        frames.unpack_rows(body, stages + 1)
+    if count:
+        with pytest.raises(FrameError, match="bytes, not"):
+            frames.unpack_rows(body, stages + 1)
 
 
 @given(st.data())
@@ -137,12 +138,12 @@ def test_malformed_windows_are_refused(body: object, complaint: str) -> None:
 
 
 def test_malformed_replies_are_refused() -> None:
-    """Promises that are not three equally long columns are refused, and so are counters without sources."""
+    """Promises that are no block of three equal columns are refused, and so are counters without sources."""
     for promises, counters, complaint in (
-        ([b"12345678"], None, "have 1 columns, not 3"),
-        ([b"12345678", b"12345678", b"1"], None, "'unconditional' has 1 bytes"),
-        ([b"12345678"] * 3, [[1], []], "counters of 0 leaves for 1 sources"),
-        ([b"12345678"] * 3, [[1], [[2]]], "counters cannot be read"),
+        (bytes(8), None, "'promises' has 8 bytes, not 3 x 8"),
+        ([bytes(24)], None, "field 3 of the reply is list"),
+        (bytes(24), [[1], []], "counters of 0 leaves for 1 sources"),
+        (bytes(24), [[1], [[2]]], "counters cannot be read"),
     ):
         with pytest.raises(FrameError, match=complaint):
             frames.unpack_reply(CODEC, [1, 5, 1, promises, [b""], counters])

@@ -41,7 +41,6 @@ def test_windows_and_replies_travel(hub: HubSocket) -> None:
     windows = {index: Window(1, 10 + index, NEVER, False, [(2 - index, message)]) for index in range(2)}
     hub.send(windows)
     for index, group in enumerate(groups):
-        group.wait()
         assert group.receive() == windows[index]
         group.reply(Reply(1, [], [(index, 3, 4)], 9))
     replies: dict[int, Reply] = {}
@@ -50,7 +49,6 @@ def test_windows_and_replies_travel(hub: HubSocket) -> None:
     assert replies == {index: Reply(1, [], [(index, 3, 4)], 9) for index in range(2)}
     hub.stop(12)
     for group in groups:
-        group.wait()
         assert group.receive() == 12
         group.close()
 
@@ -90,7 +88,7 @@ def test_silent_router_is_named(hub: HubSocket) -> None:
     """An actor that nobody calls any more says so."""
     group = joined(hub, 0, [1, 3], SHORT)
     with pytest.raises(ProtocolError, match=r"actor 0 waited 0.05 s for the router at tcp://.* its window 0"):
-        group.wait()
+        group.receive()
     group.close()
 
 
