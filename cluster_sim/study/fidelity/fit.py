@@ -34,7 +34,9 @@ PRIOR_WEIGHT: Final = 0.1
 DIFFERENCE_LOG: Final = 0.05
 """Step of the finite differences, in the logarithm of a coefficient."""
 LARGEST_STEP_LOG: Final = 0.5
-SHORT_STAGE_S: Final = 100.0
+SMALL_STEP_LOG: Final = 0.05
+"""A step within which the linearisation holds: it ends the iteration."""
+SHORT_STAGE_S: Final = 40.0
 """Simulated seconds of each load stage in a short copy."""
 ENGINE: Final = "vllm"
 REFERENCE_DEVICE: Final = "h100-sxm"
@@ -209,11 +211,14 @@ class Calibration:
         return weighted
 
     def fit(self, rounds: int = 2) -> FloatArray:
-        """Return the best position: from the priors, ``rounds`` anchors with a new Jacobian each."""
+        """Return the best position: from the priors, ``rounds`` anchors with a new Jacobian each.
+
+        All but the last round stay on the short copies: they only have to come near.
+        """
         everything = list(range(len(self.runs)))
         position = np.zeros(len(self.parameters))
         for number in range(rounds):
-            self._set_anchor(position)
+            self._set_anchor(position, is_rough=number + 1 < rounds)
             position = self.solve(everything, position)
             self._report(f"calibration round {number + 1} of {rounds}: {self._summary(position)}")
         self._set_anchor(position, keep_jacobian=True)
@@ -241,15 +246,17 @@ class Calibration:
             step = np.linalg.lstsq(matrix, target, rcond=None)[0]
             largest = float(np.abs(step).max())
             position = position + step * min(1.0, LARGEST_STEP_LOG / largest if largest else 1.0)
-            if largest < 0.01:
+            if largest < SMALL_STEP_LOG:
                 break
         return position
 
-    def _set_anchor(self, position: FloatArray, *, keep_jacobian: bool = False) -> None:
+    def _set_anchor(self, position: FloatArray, *, is_rough: bool = False, keep_jacobian: bool = False) -> None:
         profile = self.profile(position)
         self._anchor = position.copy()
-        self._anchored = [self.residuals(profile, run, is_short=False) for run in self.runs]
         self._anchored_short = [self.residuals(profile, run, is_short=True) for run in self.runs]
+        self._anchored = self._anchored_short
+        if not is_rough:
+            self._anchored = [self.residuals(profile, run, is_short=False) for run in self.runs]
         if keep_jacobian:
             return
         self.jacobian = [np.zeros((len(run.keys), len(position))) for run in self.runs]
