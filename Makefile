@@ -5,7 +5,6 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 SOURCES := cluster_sim actors scripts tests
 export RAY_USAGE_STATS_ENABLED := 0
-export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint lint/ruff lint/format lint/types lint/schema unit format schema bench acceptance clean
@@ -32,7 +31,7 @@ run: $(STAMP)  ## Run the quickstart study on Ray actors.
 test: lint unit  ## Lint, types and tests.
 
 unit: $(STAMP)  ## Tests only.
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: lint/ruff lint/format lint/types  ## All checks of the source.
 
