@@ -6,6 +6,8 @@ from typing import Any, Final
 from cluster_sim.hardware.device import Device
 
 GIB: Final = 1 << 30
+LARGEST_GRAPH: Final = 512
+"""Most tokens of a captured CUDA graph."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,19 @@ class EngineLimits:
     """fp8 or None for the activation dtype."""
     version: str | None = None
     """Version of the engine, e.g. "0.15"."""
+
+
+def graph_tokens(tokens: int) -> int:
+    """Return the tokens that a CUDA graph computes for ``tokens``: vLLM pads to the next captured size.
+
+    Captured are 1, 2, 4, every 8 up to 256 and every 16 up to 512; larger batches run without padding.
+    """
+    if tokens > LARGEST_GRAPH or tokens <= 2:
+        return tokens
+    if tokens <= 4:
+        return 4
+    step = 8 if tokens <= LARGEST_GRAPH // 2 else 16
+    return -(-tokens // step) * step
 
 
 def default_limits(device: Device) -> EngineLimits:

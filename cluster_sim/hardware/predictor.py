@@ -84,6 +84,6 @@ class Predictor(ABC):
     def floor_ns(self, stage: int = 0) -> int:
         """Return a lower bound of every step of ``stage`` (d_min): tight floors are lookahead."""
 
-    def stage_link_ns(self, tokens: int, stage: int) -> int:
+    def stage_link_ns(self, tokens: int, stage: int) -> int:  # noqa: ARG002 - subclasses use them
         """Return the time to send the activations of ``tokens`` tokens from ``stage`` to the next; >= 0."""
         return 0

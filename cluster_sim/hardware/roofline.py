@@ -1,10 +1,11 @@
 """The uncalibrated roofline: each operator takes as long as its memory traffic or its arithmetic, whichever is longer.
 
-Design: operators of a stage are the projections (one group: they share the ratio of weights to operations), the routed
-experts (as many as n tokens are expected to activate), the head over the sampled positions, decode attention (reads the
-cache once), prefill attention, the all-reduces of tensor parallelism (ring), and what does not scale: kernel launches
-per layer and the engine's work per step and per sequence.  Rates are the data sheet's times an efficiency typical of
-tuned kernels, not a measurement, so a run says "uncalibrated roofline".
+Design: operators of a stage are the projections (one group: they share the ratio of weights to operations), the
+routed experts (as many as n tokens are expected to activate), the head over the sampled positions, decode attention
+(reads the cache once), prefill attention, the all-reduces of tensor parallelism (ring), and what does not scale:
+kernel launches per layer and the engine's work per step and per sequence.  Small batches are padded to the sizes of
+CUDA graphs.  Rates are the data sheet's times an efficiency typical of tuned kernels, not a measurement, so a run
+says "uncalibrated roofline".
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any, Final
 
 from cluster_sim.hardware.affine import AffinePredictor
 from cluster_sim.hardware.device import Device
-from cluster_sim.hardware.engine_limits import limits_of
+from cluster_sim.hardware.engine_limits import graph_tokens, limits_of
 from cluster_sim.hardware.model import DTYPES, Model
 from cluster_sim.hardware.sharding import Shard, kv_dtype_bytes, shard
 
@@ -79,6 +80,7 @@ class RooflinePredictor(AffinePredictor):
     def tokens_cost(self, tokens: int, stage: int) -> float:
         """Return the projections, experts, all-reduces and constants of ``tokens`` tokens, ns."""
         part, model, efficiency = self._shards[stage], self.model, self._efficiency
+        tokens = graph_tokens(tokens)
         expert_flops = 0.0
         moved = 0.0
         if part.moe_layers:

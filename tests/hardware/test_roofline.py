@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from cluster_sim.config.errors import InputError
 from cluster_sim.hardware.device import load_device
-from cluster_sim.hardware.engine_limits import EngineLimits
+from cluster_sim.hardware.engine_limits import EngineLimits, graph_tokens
 from cluster_sim.hardware.model import load_model
 from cluster_sim.hardware.predictor import BatchShape
 from cluster_sim.hardware.roofline import RooflineEfficiency, RooflinePredictor
@@ -114,6 +114,24 @@ def test_stage_link_grows_with_tokens() -> None:
     """Sending 100 tokens of 8,192 two-byte numbers takes the latency and 1.6 MB over the link."""
     predictor = PREDICTORS["pp"]
     assert predictor.stage_link_ns(100, 0) == round(7200 + 100 * 8192 * 2 / (450e9 * 0.6) * 1e9)
+
+
+def test_cuda_graph_padding() -> None:
+    """Batches are padded to captured sizes: 3 costs what 4 does but for its own sampling, 513 is not padded."""
+    assert [graph_tokens(n) for n in (1, 2, 3, 5, 8, 250, 257, 505, 512, 513)] == [
+        1,
+        2,
+        4,
+        8,
+        8,
+        256,
+        272,
+        512,
+        512,
+        513,
+    ]
+    predictor = PREDICTORS["dense"]
+    assert predictor.tokens_cost(5, 0) == predictor.tokens_cost(8, 0) < predictor.tokens_cost(9, 0)
 
 
 def test_degrees_that_do_not_divide_are_refused() -> None:
