@@ -43,12 +43,14 @@ class Watch:
         self._reported = (0, 0, 0)
         self.next_at: Instant = 0
         """The earliest look to come; nothing has to be done for events below it."""
+        self.next_sample_at: Instant = 0
+        """The earliest sample to come."""
         self._set_next()
 
     def _set_next(self) -> None:
         tick = instant(self._tick_ns, Kind.SAMPLE) if self._interval_ns else NEVER
-        sample = instant(self._sample_ns, Kind.SAMPLE) if self._period_ns else NEVER
-        self.next_at = min(tick, sample)
+        self.next_sample_at = instant(self._sample_ns, Kind.SAMPLE) if self._period_ns else NEVER
+        self.next_at = min(tick, self.next_sample_at)
 
     def has_news(self, scheduler: Scheduler) -> bool:
         """Whether the state differs from what the last sample showed."""
@@ -66,6 +68,15 @@ class Watch:
         if self._period_ns and self._sample_ns <= last_ns:
             self._sample(self._sample_ns, scheduler, used, out)
             self._sample_ns = (last_ns // self._period_ns + 1) * self._period_ns
+        self._set_next()
+
+    def report(self, horizon: Instant, scheduler: Scheduler, out: list[Message]) -> None:
+        """Take the samples below ``horizon``, which somebody waits for.  Ticks wait for the next event: how far horizons
+        run beyond a run's last event depends on placement, and the series may not.
+        """
+        last_ns = (horizon - 1 - Kind.SAMPLE) >> KIND_BITS
+        self._sample(self._sample_ns, scheduler, scheduler.kv_used, out)
+        self._sample_ns = (last_ns // self._period_ns + 1) * self._period_ns
         self._set_next()
 
     def pass_run(
