@@ -18,11 +18,14 @@ from cluster_sim.config.errors import InputError
 from cluster_sim.workload.columns import Columns, concatenate
 from cluster_sim.workload.gamma_quantile import GammaQuantile
 from cluster_sim.workload.random_streams import Floats, Ints
+from cluster_sim.workload.weibull_shape import weibull_shape
 
 _NS_PER_S: Final = 1_000_000_000
 _BINS: Final = 100
 _FEWEST: Final = 20
 """Windows with fewer requests are joined with the next."""
+_POISSON_LIMIT: Final = 1.25
+"""Gaps are Poisson unless their distance times sqrt(n) is above this: the 1 % point of Lilliefors' test (1969)."""
 MOST_ROWS: Final = 20_000_000
 
 LengthModel = Literal["empirical", "lognormal"]
@@ -86,37 +89,31 @@ def fit_arrivals(arrival_ns: Ints, duration_s: float) -> dict[str, Any]:
         return {"kind": "poisson", "request_rate": rate}
     cv = max(float(gaps.std()) / mean, 0.05)
     burstiness = min(cv**-2.0, 400.0)
-    shape = _weibull_shape(cv)
+    shape = weibull_shape(cv)
     middle = (np.arange(len(gaps)) + 0.5) / len(gaps)
-    candidates: list[tuple[float, dict[str, Any]]] = [
-        (_distance(gaps / mean, -np.log1p(-middle), penalty=0.0), {"kind": "poisson", "request_rate": rate}),
+    poisson: dict[str, Any] = {"kind": "poisson", "request_rate": rate}
+    least = _distance(gaps / mean, -np.log1p(-middle))
+    if least * math.sqrt(len(gaps)) <= _POISSON_LIMIT:
+        return poisson
+    candidates = [
+        (least, poisson),
         (
-            _distance(gaps / mean, GammaQuantile(burstiness).values(middle) / burstiness, penalty=0.1),
+            _distance(gaps / mean, GammaQuantile(burstiness).values(middle) / burstiness),
             {"kind": "gamma", "request_rate": rate, "burstiness": burstiness},
         ),
         (
-            _distance(gaps / mean, (-np.log1p(-middle)) ** (1 / shape) / math.gamma(1 + 1 / shape), penalty=0.1),
+            _distance(gaps / mean, (-np.log1p(-middle)) ** (1 / shape) / math.gamma(1 + 1 / shape)),
             {"kind": "weibull", "request_rate": rate, "shape": shape},
         ),
     ]
     return min(candidates, key=lambda one: one[0])[1]
 
 
-def _distance(ordered: Floats, quantiles: Floats, penalty: float) -> float:
+def _distance(ordered: Floats, quantiles: Floats) -> float:
     """Return the Kolmogorov-Smirnov distance between sorted values and a distribution given at their mid-ranks."""
     ranks = np.searchsorted(quantiles, ordered) / len(ordered)
     steps = (np.arange(len(ordered)) + 0.5) / len(ordered)
-    return float(np.abs(ranks - steps).max()) * (1.0 + penalty)
-
-
-def _weibull_shape(cv: float) -> float:
-    """Return the Weibull shape with a given coefficient of variation, by bisection."""
-    low, high = 0.1, 50.0
-    for _ in range(60):
-        middle = math.sqrt(low * high)
-        spread = math.sqrt(max(math.gamma(1 + 2 / middle) / math.gamma(1 + 1 / middle) ** 2 - 1.0, 0.0))
-        low, high = (middle, high) if spread > cv else (low, middle)
-    return low
+    return float(np.abs(ranks - steps).max())
 
 
 def fit_lengths(prompt: Ints, output: Ints, model: LengthModel) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """Reads a ServeGen client folder (or its tar.gz): for each client, arrivals and lengths by time window."""
 
-import csv
-import io
 import json
 import math
 import re
@@ -17,6 +15,7 @@ import numpy as np
 from cluster_sim.config.errors import InputError
 from cluster_sim.workload.file_access import compression_of, one_line
 from cluster_sim.workload.random_streams import Floats
+from cluster_sim.workload.weibull_shape import weibull_shape
 
 _TRACE: Final = re.compile(r"(?:^|/)chunk-(\d+)-trace\.csv$")
 _DATASET: Final = re.compile(r"(?:^|/)chunk-(\d+)-dataset\.json$")
@@ -33,7 +32,7 @@ class Window:
     cv: float
     family: str
     shape: float
-    """Shape of the gaps: 1 / cv ** 2 for gamma, the file's parameter for Weibull."""
+    """Shape of the gaps that has the window's CV; the file's own parameters often disagree with its CV."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +159,10 @@ def _windows(origin: str, content: bytes) -> list[Window]:
     except UnicodeDecodeError:
         raise InputError(f"{origin}: not UTF-8 text") from None
     windows: list[Window] = []
-    for line, row in enumerate(csv.reader(io.StringIO(text.replace("\x00", "?"))), start=1):
-        if not row:
+    for line, cells in enumerate(text.split("\n"), start=1):
+        if not cells.strip():
             continue
+        row = cells.split(",")
         if len(row) != 6:
             raise InputError(f"{origin}: line {line}: {len(row)} columns where 6 are expected")
         start, rate, cv = (_finite(origin, line, name, row[at]) for at, name in ((0, "start"), (1, "rate"), (2, "CV")))
@@ -171,19 +171,22 @@ def _windows(origin: str, content: bytes) -> list[Window]:
         family = row[3].strip()
         if rate > 0 and family not in {"Gamma", "Weibull", "Exponential", ""}:
             raise InputError(f"{origin}: line {line}, column 'family': unknown '{family[:40]}'; known: Gamma, Weibull")
-        shape = _finite(origin, line, "parameter 1", row[4])
+        for at in (4, 5):
+            _finite(origin, line, f"parameter {at - 3}", row[at])
         if rate > _MOST_RATE:
             raise InputError(f"{origin}: line {line}, column 'rate': {rate:g} is greater than {_MOST_RATE:g}")
-        windows.append(_window(start, rate, cv, family, shape))
+        windows.append(_window(start, rate, cv, family))
     if not windows:
         raise InputError(f"{origin}: no windows")
     return windows
 
 
-def _window(start: float, rate: float, cv: float, family: str, shape: float) -> Window:
-    if family == "Weibull" and shape > 0:
-        return Window(start, rate, cv, "Weibull", shape)
-    return Window(start, rate, cv, "Gamma", 1.0 / cv**2 if cv > 1e-3 else (1e6 if cv > 0 else 1.0))
+def _window(start: float, rate: float, cv: float, family: str) -> Window:
+    if cv == 0:
+        return Window(start, rate, cv, "Gamma", 1.0)
+    if family == "Weibull":
+        return Window(start, rate, cv, "Weibull", weibull_shape(cv))
+    return Window(start, rate, cv, "Gamma", min(cv**-2.0, 1e6))
 
 
 def _finite(origin: str, line: int, name: str, text: str) -> float:

@@ -101,7 +101,8 @@ CHANGING: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
         lambda t: np.where((t >= 50) & ((t - 50) % 200 < 20), 100, 10),
     ),
     "step": (
-        {"kind": "step", "request_rate": 20, "steps": [{"at_s": 300, "request_rate": 60}, {"at_s": 700, "request_rate": 5}]},
+        {"kind": "step", "request_rate": 20,
+         "steps": [{"at_s": 300, "request_rate": 60}, {"at_s": 700, "request_rate": 5}]},
         lambda t: np.where(t < 300, 20, np.where(t < 700, 60, 5)),
     ),
 }  # fmt: skip
@@ -120,7 +121,8 @@ def check_rate(times: Any, rate: Callable[[Any], Any], duration_s: float) -> Non
 @pytest.mark.parametrize("name", CHANGING)
 def test_changing_rates_match_their_integral(name: str, duration_s: float) -> None:
     """In every tenth of the run the count matches the integrated rate within four standard deviations, and the times
-    rescaled by the integral are uniform (KS at 1 %): the rate is right everywhere, not only on average."""
+    rescaled by the integral are uniform (KS at 1 %): the rate is right everywhere, not only on average.
+    """
     config, rate = CHANGING[name]
     times = times_s(duration_s=duration_s, **config)
     check_rate(times, rate, duration_s)

@@ -21,8 +21,8 @@ VIDUR = "arrived_at,num_prefill_tokens,num_decode_tokens\n0.0,374,44\n4.31,396,1
 BURST = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n5,ChatGPT,472,18,490,API log\n"
 MOONCAKE = '{"timestamp": 0, "input_length": 600, "output_length": 5, "hash_ids": [7, 8]}\n' * 2
 BAILIAN = (
-    '{"chat_id": 1, "parent_chat_id": -1, "timestamp": 1, "input_length": 9, "output_length": 5, "turn": 1, "hash_ids": [7]}\n'
-)  # fmt: skip
+    '{"chat_id": 1, "parent_chat_id": -1, "timestamp": 1, "input_length": 9, "output_length": 5, "hash_ids": [7]}\n'
+)
 SHAREGPT = json.dumps(
     [{"id": "a", "conversations": [{"from": "human", "value": "hi there"}, {"from": "gpt", "value": "x"}]}]
 )

@@ -122,7 +122,7 @@ def test_bailian_sessions(trace_file: Callable[..., str], requests: Callable[...
 
 
 def test_timed_trace_labels_and_units(trace_file: Callable[..., str], requests: Callable[..., Any]) -> None:
-    """vLLM's timed_trace: seconds by default, a multiplier and other labels when told."""
+    """VLLM's timed_trace: seconds by default, a multiplier and other labels when told."""
     path = trace_file(lines({"t": 500, "input_length": 20, "output_length": 5, "hash_ids": [1, 2]}), "t.jsonl")
     section = {"kind": "trace", "format": "timed_trace", "path": path, "labels": {"timestamp": "t"}}
     (one,) = requests({**section, "timestamp_unit_s": 0.001, "block_tokens": 10})
