@@ -62,13 +62,13 @@ def choose_executor(plan: Plan, predictors: list[Predictor], cpus: int | None = 
     round_s = ROUND_S + actors * ACTOR_S
     factor = work_s / round_s
     gain = work_s / (work_s * (HUB_SHARE + (1.0 - HUB_SHARE) / actors) + round_s)
-    known = f"coupling factor {factor:.2g} ({window_requests:,.3g} requests between two synchronisations)"
+    known = f"coupling factor {factor:,.2f} ({window_requests:,.1f} requests between two synchronisations)"
     if actors < 2 or gain < LEAST_GAIN:
-        return ExecutorChoice("inline", f"inline: {known}, {actors} actors would be {gain:.2g} times as fast", factor)
+        return ExecutorChoice("inline", f"inline: {known}, {actors} actors would be {gain:.2f} times as fast", factor)
     total = total_requests(plan.study.workload)
     if total is not None and total / REQUESTS_PER_S * (1.0 - 1.0 / gain) < START_S:
         return ExecutorChoice("inline", f"inline: {known}, but the run is too short to start Ray for", factor)
-    return ExecutorChoice("ray", f"ray: {known}, {actors} actors should be {gain:.2g} times as fast", factor)
+    return ExecutorChoice("ray", f"ray: {known}, {actors} actors should be {gain:.2f} times as fast", factor)
 
 
 def _request_rate(plan: Plan) -> float:

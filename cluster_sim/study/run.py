@@ -13,6 +13,7 @@ from cluster_sim.config.canonical import config_hash, resolved_yaml
 from cluster_sim.config.errors import InputError
 from cluster_sim.config.study import Study
 from cluster_sim.hardware.coverage import check_coverage
+from cluster_sim.hardware.predictor import Predictor
 from cluster_sim.metrics.bench_json import bench_json
 from cluster_sim.metrics.facts import RunFacts
 from cluster_sim.metrics.summary import summarise
@@ -22,6 +23,7 @@ from cluster_sim.study.books import HubBooks, new_totals
 from cluster_sim.study.build import build_predictors
 from cluster_sim.study.energy import energy_summary
 from cluster_sim.study.event_trace import EVENT_TRACE_FILE, write_event_trace
+from cluster_sim.study.executor_choice import ExecutorChoice, choose_executor
 from cluster_sim.study.inline import RunOutcome, run_inline
 from cluster_sim.study.observe import RunWatch
 from cluster_sim.study.options import RunOptions
@@ -65,7 +67,8 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
         directory.write_text(RESOLVED_FILE, resolved_yaml(study))
         series = directory.series(facts)
         progress = stack.enter_context(view.progress(total))
-        executor = choose_executor(plan, options)
+        choice = executor_for(plan, predictors, options)
+        executor = choice.executor
         started_s = time.perf_counter()
         if executor == "inline":
             books = HubBooks(facts, _longest(plan), directory.partial / REQUESTS_FILE, is_traced=study.run.event_trace)
@@ -104,12 +107,13 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
         totals.restore(outcome.hub.totals)
         gaps = [replica.gaps for replica in outcome.replicas]
         directory.write_json(BENCH_FILE, bench_json(facts, totals, gaps, time.strftime("%Y%m%d-%H%M%S")))
-        manifest = _manifest(study, executor, placement, wall_s, outcome)
+        manifest = _manifest(study, choice, placement, wall_s, outcome)
         path = directory.complete(summary, manifest)
     requests = summary["requests"]["total"]
     speed = f"{requests / wall_s:,.0f} requests/s, {summary['simulated_s'] / wall_s:,.0f} times real time"
     notes = (
         f"{requests:,} requests in {wall_s:.2f} s on executor {executor}: {speed}",
+        *([f"executor {choice.reason}"] if choice.reason else []),
         f"digest {outcome.hub.digest}",
         f"results in {path}",
     )
@@ -117,12 +121,19 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
     return RunResult(path, summary, outcome.hub.digest)
 
 
-def choose_executor(plan: Plan, options: RunOptions) -> str:
-    """Return "inline" or "ray"; for ``auto`` by the coupling factor, saying why."""
+def executor_for(plan: Plan, predictors: list[Predictor], options: RunOptions) -> ExecutorChoice:
+    """Return the executor that the options or the study name; for ``auto`` the one that the coupling factor says."""
     executor = options.executor or plan.study.run.executor
-    if plan.study.run.event_trace and executor == "ray":
-        raise InputError("run.event_trace: true is recorded in one process; set run.executor: inline")
-    return "inline" if executor == "auto" else executor
+    if plan.study.run.event_trace:
+        if executor == "ray":
+            raise InputError("run.event_trace: true is recorded in one process; set run.executor: inline")
+        return ExecutorChoice("inline", "inline: run.event_trace is recorded in one process")
+    if executor == "inline":
+        return ExecutorChoice("inline", "")
+    advised = choose_executor(plan, predictors)
+    if executor == "ray" and advised.executor != "ray":
+        return ExecutorChoice("ray", f"ray, as asked; auto would choose {advised.reason}", advised.coupling_factor)
+    return advised
 
 
 def run_labels(study: Study, executor: str) -> dict[str, str]:
@@ -159,14 +170,15 @@ def _summary(plan: Plan, facts: RunFacts, outcome: RunOutcome, max_waiting: int)
 
 
 def _manifest(
-    study: Study, executor: str, placement: dict[str, Any], wall_s: float, outcome: RunOutcome
+    study: Study, choice: ExecutorChoice, placement: dict[str, Any], wall_s: float, outcome: RunOutcome
 ) -> dict[str, Any]:
     return {
         "version": __version__,
         "name": study.name,
         "seed": study.seed,
         "config_hash": config_hash(study),
-        "executor": executor,
+        "executor": choice.executor,
+        "coupling_factor": choice.coupling_factor,
         "placement": placement,
         "wall_s": wall_s,
         "traffic": outcome.hub.traffic,
