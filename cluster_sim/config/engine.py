@@ -6,17 +6,20 @@ from pydantic import Field
 
 from cluster_sim.config.base import ConfigModel
 from cluster_sim.config.ordering import OrderingSettings, Policy
+from cluster_sim.config.speculation import Lora, Speculative
 
-EngineKind = Literal["vllm_v1", "vllm_v0", "sarathi", "orca", "faster_transformer", "lightllm", "static_two_phase"]
+EngineKind = Literal[
+    "vllm_v1", "vllm_v0", "sarathi", "orca", "faster_transformer", "lightllm", "sglang", "static_two_phase"
+]
 """Names of the schedulers."""
 
 
 class Engine(ConfigModel):
     """The serving engine of every replica of a pool.  Null means: as the engine's version and the device pin it."""
 
-    kind: Literal["vllm_v1", "vllm_v0", "sarathi", "orca", "faster_transformer", "lightllm", "static_two_phase"] = (
-        Field("vllm_v1", description="Scheduler that is simulated.")
-    )
+    kind: Literal[
+        "vllm_v1", "vllm_v0", "sarathi", "orca", "faster_transformer", "lightllm", "sglang", "static_two_phase"
+    ] = Field("vllm_v1", description="Scheduler that is simulated.")
     version: str = Field(
         "0.15", pattern=r"^\d+(\.\d+)+$", description="Engine version; it pins the defaults that changed over time."
     )
@@ -63,9 +66,17 @@ class Engine(ConfigModel):
         ge=0,
         description="Longest wait for a batch of max_num_seqs to fill up (static_two_phase); null: for ever.",
     )
+    max_prefill_tokens: int = Field(
+        16384, ge=1, description="Prompt tokens that start together in one prefill batch (sglang)."
+    )
+    schedule_conservativeness: float = Field(
+        1.0, gt=0, description="Factor on the share of future output that admission reserves (sglang)."
+    )
     max_waiting_iters: int = Field(
         10, ge=0, description="Decode steps between two tries to start new prompts (lightllm)."
     )
+    speculative: Speculative | None = Field(None, description="Speculative decoding; null decodes one token a step.")
+    lora: Lora | None = Field(None, description="LoRA adapters; null serves the base model, whatever requests ask for.")
     vidur_compat: bool = Field(
         False,
         description="Whether Vidur's known faults are reproduced: a restart in the middle of a prompt, memory that "

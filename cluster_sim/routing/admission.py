@@ -13,6 +13,12 @@ class StaticLimits:
     max_model_len: int
     kv_blocks: int
     block_size: int
+    tokens_per_step: int = 1
+    """Most tokens that a request can gain in a step."""
+
+    def fewest_batches(self, request: Request) -> int:
+        """Return how many batches the request needs at its best: one for its prompt, then full steps."""
+        return 1 - (1 - request.output_tokens) // self.tokens_per_step
 
     def can_run(self, request: Request) -> bool:
         """Whether the request fits an empty replica: context length, and cache for all tokens but the last one."""
@@ -25,4 +31,9 @@ def strictest(limits: Iterable[StaticLimits]) -> StaticLimits:
     """Return what every one of several pools can run; block sizes may differ, so the cache is compared in tokens."""
     known = list(limits)
     tightest = min(known, key=lambda each: each.kv_blocks * each.block_size)
-    return StaticLimits(min(each.max_model_len for each in known), tightest.kv_blocks, tightest.block_size)
+    return StaticLimits(
+        min(each.max_model_len for each in known),
+        tightest.kv_blocks,
+        tightest.block_size,
+        max(each.tokens_per_step for each in known),
+    )

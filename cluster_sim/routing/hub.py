@@ -185,7 +185,7 @@ class RouterHub:
             heapq.heappush(self._timers, Message(at, HUB_SOURCE, request.request_id, request.request_id))
         delivery = instant(now_ns + target.forward_ns, Kind.DELIVERY)
         message = Message(delivery, HUB_SOURCE, request.request_id, Dispatch(request, 0))
-        return [Send(target.source, message, request.output_tokens)]
+        return [Send(target.source, message, route.limits.fewest_batches(request))]
 
     def _refuse(self, request: Request, now_ns: int) -> list[Send]:
         self._log.add(request, -1, "", REFUSED, -1, -1, -1, -1)

@@ -14,7 +14,9 @@ class Batch:
     """
 
     __slots__ = (
+        "accepted_tokens",
         "completed",
+        "delay_ns",
         "end_ns",
         "finishing",
         "formed_ns",
@@ -33,6 +35,10 @@ class Batch:
         self.shape = shape
         self.number = 0
         self.formed_ns = 0
+        self.delay_ns = 0
+        """How long the batch waits before its first stage can start (drafting, loading an adapter)."""
+        self.accepted_tokens = 0
+        """Tokens beyond one per decode that verified drafts yield."""
         self.start_ns = 0
         self.end_ns = 0
         self.completed: list[Sequence] = []

@@ -42,7 +42,7 @@ def resolve_engine(engine: Engine, device: Device) -> Engine:
 
 
 def scheduler_limits(
-    engine: Engine, model: Model, kv_blocks: int, pipeline_parallel: int, *, macro_steps: bool
+    engine: Engine, model: Model, kv_blocks: int, pipeline_parallel: int, *, macro_steps: bool, seed: int = 0
 ) -> SchedulerLimits:
     """Return what the scheduler must know; ``engine`` is resolved, ``kv_blocks`` comes from the memory plan.
 
@@ -62,7 +62,8 @@ def scheduler_limits(
             f"engine.max_num_seqs: {engine.max_num_seqs} sequences cannot each get a token from a budget of "
             f"{engine.max_num_batched_tokens} (max_num_batched_tokens); lower the one or raise the other"
         )
-    is_async = bool(engine.async_scheduling) and pipeline_parallel == 1
+    check_extras(engine)
+    is_async = bool(engine.async_scheduling) and pipeline_parallel == 1 and engine.speculative is None
     blocks = (engine.num_kv_blocks or kv_blocks) - (NULL_BLOCKS if engine.kind in V1_KINDS else 0)
     return SchedulerLimits(
         kv_blocks=blocks,
@@ -73,5 +74,16 @@ def scheduler_limits(
         pipeline_parallel=pipeline_parallel,
         batches_in_flight=2 if is_async else pipeline_parallel,
         is_async=is_async,
-        can_macro_step=macro_steps and pipeline_parallel == 1,
+        can_macro_step=macro_steps and pipeline_parallel == 1 and engine.speculative is None,
+        tokens_per_step=1 + (engine.speculative.num_speculative_tokens if engine.speculative else 0),
+        seed=seed,
     )
+
+
+def check_extras(engine: Engine) -> None:
+    """Refuse drafts and adapters where the engine has none; raises InputError."""
+    for name in ("speculative", "lora"):
+        if getattr(engine, name) is not None and engine.kind not in V1_KINDS:
+            raise InputError(f"engine.{name}: {engine.kind} cannot do that; engines that can: {', '.join(V1_KINDS)}")
+    if engine.speculative is not None and engine.policy == "priority":
+        raise InputError("engine.speculative: cannot be combined with policy: priority; use fcfs")

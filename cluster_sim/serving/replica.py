@@ -194,7 +194,7 @@ class Replica:
             earliest = instant(first + floors.cost_ns(batches), Kind.RESPONSE)
         for message in self._inbox:
             if isinstance(message.payload, Dispatch):
-                batches = message.payload.request.output_tokens
+                batches = self.settings.limits.fewest_batches(message.payload.request.output_tokens)
                 start = max(time_of(message.at), first)
                 earliest = min(earliest, instant(start + floors.cost_ns(batches), Kind.RESPONSE))
         return earliest
@@ -299,7 +299,7 @@ class Replica:
             self._check_progress(now_ns)
             return
         batch.formed_ns = now_ns
-        batch.start_ns, batch.end_ns = self.pipeline.run(batch.shape, now_ns)
+        batch.start_ns, batch.end_ns = self.pipeline.run(batch.shape, now_ns + batch.delay_ns)
         self._note(batch)
         scheduler.place(batch)
         if batch.shape.decodes or batch.completed:
@@ -344,7 +344,7 @@ class Replica:
             end_ns - batch.steady_from_ns if batch.steady_decodes else 0,
             batch.steady_decodes,
             prompt_tokens,
-            shape.decodes + shape.completed_prefills,
+            shape.decodes + shape.completed_prefills + batch.accepted_tokens,
         )
         for previous_ns in batch.gap_starts_ns:
             log.gap(end_ns - previous_ns)

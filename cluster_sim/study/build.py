@@ -64,7 +64,13 @@ def build_hub(plan: Plan, log: RequestLog) -> RouterHub:
             for replica in range(each.first_replica, each.first_replica + each.pool.replicas)
         ]
         limits = strictest(
-            StaticLimits(each.limits.max_model_len, each.limits.kv_blocks, each.limits.block_size) for each in pools
+            StaticLimits(
+                each.limits.max_model_len,
+                each.limits.kv_blocks,
+                each.limits.block_size,
+                each.limits.tokens_per_step,
+            )
+            for each in pools
         )
         candidates = Candidates(len(targets), study.seed, [target.forward_ns for target in targets])
         routes[model] = Route(POLICIES.build(study.router, candidates), targets, limits)

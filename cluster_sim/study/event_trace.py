@@ -2,8 +2,8 @@
 
 Nothing is recorded for it on the way: what the stages of a pipeline do follows from the stream of batches they receive
 (``serving.pipeline``), and what the router does from the rows of requests.  Events are sorted by time, then priority,
-then replica and id.  The numbers are those of the seed; ``engine.instant.Kind`` says in which order the simulation itself
-handles what happens at one time.
+then replica and id.  The numbers are those of the seed; ``engine.instant.Kind`` says in which order the simulation
+itself handles what happens at one time.
 """
 
 import json

@@ -115,6 +115,7 @@ def make_plan(study: Study) -> Plan:
             memory.kv_blocks if memory else 0,
             pool.pipeline_parallel,
             macro_steps=study.run.macro_steps,
+            seed=study.seed,
         )
         resolved = pool.model_copy(update={"engine": engine})
         pools.append(PoolPlan(resolved, first, model, device, memory, limits))

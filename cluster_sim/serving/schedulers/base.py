@@ -34,6 +34,14 @@ class SchedulerLimits:
     """Whether a sequence may be in two unfinished batches (asynchronous scheduling, one stage)."""
     can_macro_step: bool
     """False forces single steps everywhere (``run.macro_steps: false``, or a pipeline of several stages)."""
+    tokens_per_step: int = 1
+    """Most tokens that one sequence can gain in a step: more than 1 with speculative decoding."""
+    seed: int = 0
+    """Of the study: keys the draws of drafts that are accepted."""
+
+    def fewest_batches(self, output_tokens: int) -> int:
+        """Return how many batches a request needs at its best: one for its prompt, then full steps."""
+        return 1 - (1 - output_tokens) // self.tokens_per_step
 
 
 class Scheduler(ABC):

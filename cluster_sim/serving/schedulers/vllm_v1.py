@@ -19,9 +19,11 @@ from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.decode_pool import DecodePool
 from cluster_sim.serving.kv_blocks import CountedBlocks
 from cluster_sim.serving.kv_hashed import HashedBlocks
+from cluster_sim.serving.lora import LoraSlots
 from cluster_sim.serving.ordering import Ordering, ordering_of
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
 from cluster_sim.serving.sequence import Sequence
+from cluster_sim.serving.speculation import Speculation
 
 
 class VllmV1(Scheduler):
@@ -51,6 +53,8 @@ class VllmV1(Scheduler):
         """The waiting queue's head was refused, and nothing that could change this has happened since."""
         self._must_form_again = False
         self._fewest_waiting = 0
+        self._speculation = Speculation(engine.speculative, limits.seed) if engine.speculative else None
+        self._lora = LoraSlots(engine.lora) if engine.lora else None
 
     # ------------------------------------------------------------------------------------------------------- readings
 
@@ -94,6 +98,8 @@ class VllmV1(Scheduler):
             # all in the prefix cache but one token.
             if self._fewest_waiting < fewest or not fewest:
                 fewest = self._fewest_waiting
+        if self._speculation is not None and fewest:
+            return 1 + (fewest - 1) // (self._speculation.tokens + 1)
         return fewest
 
     # ---------------------------------------------------------------------------------------------- arrivals and ends
@@ -104,7 +110,7 @@ class VllmV1(Scheduler):
         else:
             self._waiting.append(sequence)
         self._is_sorted = False
-        if len(self._waiting) == 1 or self._waiting[0] is sequence or self._ordering is not None:
+        if len(self._waiting) == 1 or self._waiting[0] is sequence or self._ordering is not None or self._lora:
             self._is_blocked = False
         left = sequence.output_tokens
         if len(self._waiting) == 1 or (self._fewest_waiting and left < self._fewest_waiting):
@@ -125,8 +131,8 @@ class VllmV1(Scheduler):
     def end(self, batch: Batch) -> None:
         # In admission order, however the batch was formed: the order of frees is the order of reuse.
         for sequence in sorted(batch.finishing, key=lambda each: each.order):
-            if self._running.pop(sequence.request_id, None) is sequence:
-                self._kv.release(sequence)
+            if self._running.get(sequence.request_id) is sequence:
+                self._leave(sequence)
             if self._ordering is not None:
                 self._ordering.on_end(sequence)
             self._is_blocked = False
@@ -146,8 +152,7 @@ class VllmV1(Scheduler):
         if self._ordering is not None:
             self._ordering.on_end(running)
         self._prefilling.pop(request_id, None)
-        del self._running[request_id]
-        self._kv.release(running)
+        self._leave(running)
         self._is_blocked = False
         return True
 
@@ -291,8 +296,9 @@ class VllmV1(Scheduler):
             chunk = min(sequence.known_tokens - sequence.computed, self._threshold, budget)
             if self._ordering is not None and self._ordering.sizes_chunks:
                 chunk = self._sized(batch, sequence, chunk)
+            drafts = self._drafts(sequence, budget)
             is_refused = False
-            while self._kv.missing(sequence, sequence.computed + chunk) > self._kv.free:
+            while self._kv.missing(sequence, sequence.computed + chunk + drafts) > self._kv.free:
                 victim = self._victim()
                 budget += self._preempt(batch, victim, chunks.pop(victim.request_id, 0))
                 if victim is sequence:
@@ -300,11 +306,29 @@ class VllmV1(Scheduler):
                     break
             if is_refused:
                 break
+            budget -= chunk + drafts
+            if drafts:
+                chunk += self._verify(batch, sequence, drafts)
             self._kv.grow(sequence, sequence.computed + chunk)
-            budget -= chunk
             chunks[sequence.request_id] = chunk
             self._schedule(batch, sequence, chunk)
         return budget
+
+    def _drafts(self, sequence: Sequence, budget: int) -> int:
+        """Return the drafts that a decode verifies beside its next token."""
+        if self._speculation is None or sequence.request_id in self._prefilling:
+            return 0
+        return self._speculation.drafts(sequence, budget)
+
+    def _verify(self, batch: Batch, sequence: Sequence, drafts: int) -> int:
+        """Put drafts into the batch and return how many of them will prove right."""
+        assert self._speculation is not None
+        accepted = self._speculation.accepted(sequence, drafts)
+        if not batch.shape.draft_tokens:
+            batch.delay_ns += self._speculation.draft_ns
+        batch.shape.draft_tokens += drafts
+        batch.accepted_tokens += accepted
+        return accepted
 
     def _victim(self) -> Sequence:
         if not self._is_priority:
@@ -313,8 +337,7 @@ class VllmV1(Scheduler):
 
     def _preempt(self, batch: Batch, victim: Sequence, chunk: int) -> int:
         """Take slot and blocks from a running sequence; return the tokens of this very step that it gives back."""
-        self._kv.release(victim)
-        del self._running[victim.request_id]
+        self._leave(victim)
         if victim.generated >= victim.output_tokens and not chunk:
             return 0  # Its last token is in flight and will be delivered; only the memory comes back early.
         if chunk:
@@ -372,7 +395,7 @@ class VllmV1(Scheduler):
             self._prefilling.pop(sequence.request_id, None)
             shape.completed_prefills += 1
             batch.completed.append(sequence)
-        sequence.generated += 1
+        sequence.generated += chunk if is_decode else 1
         if sequence.generated == sequence.output_tokens:
             batch.finishing.append(sequence)
 
@@ -380,8 +403,22 @@ class VllmV1(Scheduler):
         if self._limits.can_macro_step and sequence.generated < sequence.output_tokens:
             self._pool.add(sequence)
 
+    def _leave(self, sequence: Sequence) -> None:
+        """Take slot, blocks and adapter back from a running sequence."""
+        self._kv.release(sequence)
+        del self._running[sequence.request_id]
+        if self._lora is not None:
+            self._lora.leave(sequence.request.attributes.lora)
+
     def _admit(self, batch: Batch, budget: int, now_ns: int) -> None:
-        """Phase 2: admit waiting sequences in order until one does not fit."""
+        """Phase 2: admit waiting sequences in order until one does not fit; those whose adapter would be one too many
+        are set aside meanwhile and go back in front."""
+        aside: list[Sequence] = []
+        self._admit_in_order(batch, budget, now_ns, aside)
+        if aside:
+            self._waiting.extendleft(reversed(aside))
+
+    def _admit_in_order(self, batch: Batch, budget: int, now_ns: int, aside: list[Sequence]) -> None:
         waiting, running, kv = self._waiting, self._running, self._kv
         most = self._limits.max_num_seqs
         while waiting and budget > 0:
@@ -391,6 +428,9 @@ class VllmV1(Scheduler):
             sequence = waiting[0]
             if sequence.last_token_ns > now_ns:
                 return  # Preempted with a token in flight: not readmitted before that has arrived.
+            if self._lora is not None and not self._lora.can_run(sequence.request.attributes.lora):
+                aside.append(waiting.popleft())
+                continue
             prefix = kv.find_prefix(sequence)
             need = sequence.known_tokens - prefix
             chunk = min(need, self._threshold)
@@ -411,6 +451,9 @@ class VllmV1(Scheduler):
             if sequence.scheduled_ns < 0:
                 sequence.scheduled_ns = now_ns
                 sequence.cached_tokens = prefix
+                batch.shape.encoder_tokens += sequence.request.attributes.encoder_tokens
+            if self._lora is not None:
+                batch.delay_ns += self._lora.enter(sequence.request.attributes.lora)
             sequence.order = self._orders
             self._orders += 1
             running[sequence.request_id] = sequence

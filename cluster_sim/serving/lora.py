@@ -1,0 +1,46 @@
+"""LoRA adapters: which may run together, and which must be loaded first.
+
+A batch may use ``max_loras`` different adapters (vLLM's rule).  A waiting request whose adapter would be one too many is
+set aside without stopping the admission of those behind it.  Slots keep the adapters used last; bringing in another one
+takes ``load_ns``, during which the step waits.
+"""
+
+from cluster_sim.config.speculation import Lora
+
+
+class LoraSlots:
+    """The adapters of one engine."""
+
+    def __init__(self, settings: Lora) -> None:
+        self._most = settings.max_loras
+        self._load_ns = round(settings.load_ms * 1e6)
+        self._running: dict[str, int] = {}
+        """Running requests by adapter."""
+        self._resident: dict[str, None] = {}
+        """Adapters in slots, the one used longest ago first."""
+
+    def can_run(self, adapter: str) -> bool:
+        """Whether a request with ``adapter`` may join; the empty name is the base model."""
+        return not adapter or adapter in self._running or len(self._running) < self._most
+
+    def enter(self, adapter: str) -> int:
+        """Note a request that starts to run; return the ns its first step waits for the adapter."""
+        if not adapter:
+            return 0
+        assert self.can_run(adapter), f"adapter {adapter!r} is one too many"
+        self._running[adapter] = self._running.get(adapter, 0) + 1
+        is_resident = adapter in self._resident
+        self._resident.pop(adapter, None)
+        self._resident[adapter] = None
+        if len(self._resident) > self._most:
+            idle = next(name for name in self._resident if name not in self._running)
+            del self._resident[idle]
+        return 0 if is_resident else self._load_ns
+
+    def leave(self, adapter: str) -> None:
+        """Note that a request no longer runs."""
+        if not adapter:
+            return
+        self._running[adapter] -= 1
+        if not self._running[adapter]:
+            del self._running[adapter]
