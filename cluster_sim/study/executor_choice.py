@@ -62,7 +62,7 @@ def choose_executor(plan: Plan, predictors: list[Predictor], cpus: int | None = 
     round_s = ROUND_S + actors * ACTOR_S
     factor = work_s / round_s
     gain = work_s / (work_s * (HUB_SHARE + (1.0 - HUB_SHARE) / actors) + round_s)
-    known = f"coupling factor {factor:,.2f} ({window_requests:,.1f} requests between two synchronisations)"
+    known = f"coupling factor {factor:,.2f} ({window_requests:,.0f} requests between two synchronisations)"
     if actors < 2 or gain < LEAST_GAIN:
         return ExecutorChoice("inline", f"inline: {known}, {actors} actors would be {gain:.2f} times as fast", factor)
     total = total_requests(plan.study.workload)
@@ -92,4 +92,5 @@ def _window_requests(plan: Plan, predictors: list[Predictor], observation: Obser
         floors = [floor_model(predictor, each.limits) for predictor, each in zip(predictors, plan.pools, strict=True)]
         cycle_ns = wiring.forward_ns + min(each.traversal_ns for each in floors) + wiring.return_ns
         lookahead_ns = min(lookahead_ns, cycle_ns)
-    return min(lookahead_ns * rate / NS_PER_S, RUN_AHEAD_SENDS) if rate else 1.0
+    # Only a decision ever waits, so there is never more than about one synchronisation a request.
+    return max(1.0, min(lookahead_ns * rate / NS_PER_S, RUN_AHEAD_SENDS)) if rate else 1.0
