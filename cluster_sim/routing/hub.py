@@ -2,8 +2,8 @@
 
 Design.  The hub owns arrivals, routing decisions, client time-outs and the books of every request.  An arrival does
 nothing but queue for its own instant's global schedule, so both are one event of kind 40.  What replicas send becomes
-an event only where a component observes it; otherwise it is noted and booked when nobody waits (``settle``), which is what
-lets the hub's bookkeeping overlap with the replicas' work.
+an event only where a component observes it; otherwise it is noted and booked when nobody waits (``settle``), which is
+what lets the hub's bookkeeping overlap with the replicas' work.
 """
 
 import heapq

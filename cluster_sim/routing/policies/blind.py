@@ -10,11 +10,11 @@ from cluster_sim.workload.request import Request
 class RoundRobin(Policy):
     """Each candidate in turn."""
 
-    def __init__(self, router: Router, candidates: Candidates) -> None:  # noqa: ARG002 - the registry's signature
+    def __init__(self, router: Router, candidates: Candidates) -> None:
         self._count = candidates.count
         self._next = 0
 
-    def choose(self, request: Request, now_ns: int) -> int:  # noqa: ARG002
+    def choose(self, request: Request, now_ns: int) -> int:
         chosen = self._next
         self._next = (chosen + 1) % self._count
         return chosen
@@ -24,9 +24,9 @@ class RoundRobin(Policy):
 class Random(Policy):
     """A uniform draw keyed by the request's id, so that it does not depend on who was routed before."""
 
-    def __init__(self, router: Router, candidates: Candidates) -> None:  # noqa: ARG002 - the registry's signature
+    def __init__(self, router: Router, candidates: Candidates) -> None:
         self._count = candidates.count
         self._key = stream_key(candidates.seed, "router", "random")
 
-    def choose(self, request: Request, now_ns: int) -> int:  # noqa: ARG002
+    def choose(self, request: Request, now_ns: int) -> int:
         return draw_below(self._key, request.request_id, self._count)

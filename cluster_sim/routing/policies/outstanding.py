@@ -13,10 +13,10 @@ class LeastOutstanding(Policy):
 
     observation = Observation(responses=True)
 
-    def __init__(self, router: Router, candidates: Candidates) -> None:  # noqa: ARG002 - the registry's signature
+    def __init__(self, router: Router, candidates: Candidates) -> None:
         self._counts = LeastTable([0] * candidates.count)
 
-    def choose(self, request: Request, now_ns: int) -> int:  # noqa: ARG002
+    def choose(self, request: Request, now_ns: int) -> int:
         chosen = self._counts.least()
         self._counts.set(chosen, self._counts.values[chosen] + 1)
         return chosen

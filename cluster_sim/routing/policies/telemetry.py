@@ -31,7 +31,7 @@ class _LeastSampled(Policy):
         """Return the load that a sample shows."""
         raise NotImplementedError
 
-    def choose(self, request: Request, now_ns: int) -> int:  # noqa: ARG002
+    def choose(self, request: Request, now_ns: int) -> int:
         newest_ns = self.observation.newest_sample_ns(now_ns)
         since = self._since
         while since and since[0][0] < newest_ns:

@@ -411,8 +411,10 @@ class VllmV1(Scheduler):
             self._lora.leave(sequence.request.attributes.lora)
 
     def _admit(self, batch: Batch, budget: int, now_ns: int) -> None:
-        """Phase 2: admit waiting sequences in order until one does not fit; those whose adapter would be one too many
-        are set aside meanwhile and go back in front."""
+        """Phase 2: admit waiting sequences in order until one does not fit.
+
+        Those whose adapter would be one too many are set aside meanwhile and go back in front.
+        """
         aside: list[Sequence] = []
         self._admit_in_order(batch, budget, now_ns, aside)
         if aside:
