@@ -28,7 +28,8 @@ from cluster_sim.engine.instant import NEVER, NS_PER_S, Instant, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.predictor import BatchShape, Int64Array, Predictor
-from cluster_sim.hardware.vidur_tables import VidurTablePredictor, load_vidur_tables
+from cluster_sim.hardware.vidur_files import load_vidur_tables
+from cluster_sim.hardware.vidur_tables import VidurTablePredictor
 from cluster_sim.recording.outcome import Outcome
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.messages import Dispatch

@@ -22,7 +22,8 @@ from cluster_sim.hardware.roofline import RooflinePredictor
 from cluster_sim.hardware.splitwise import SplitwisePredictor, load_splitwise
 from cluster_sim.hardware.table import Overheads, TablePredictor
 from cluster_sim.hardware.two_phase import TwoPhasePredictor
-from cluster_sim.hardware.vidur_tables import VidurTablePredictor, load_vidur_tables
+from cluster_sim.hardware.vidur_files import load_vidur_tables
+from cluster_sim.hardware.vidur_tables import VidurTablePredictor
 
 
 def build_predictor(

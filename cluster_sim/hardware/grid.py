@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from cluster_sim.config.errors import InputError
+
 Float64Array = npt.NDArray[np.float64]
 
 
@@ -68,3 +70,34 @@ def bracket(knots: Sequence[float], x: float) -> tuple[int, int, float]:
     upper = bisect_right(knots, x)
     lower = upper - 1
     return lower, upper, (x - knots[lower]) / (knots[upper] - knots[lower])
+
+
+def grid_of(points: list[tuple[int, int, float]], what: str) -> tuple[list[float], list[float], Float64Array]:
+    """Return a grid over the two keys: their values, and a table that is non-decreasing in both.
+
+    Missing cells are filled along the second key.  Raises InputError when there is no point at all.
+    """
+    rows = [float(value) for value in sorted({point[0] for point in points})]
+    columns = [float(value) for value in sorted({point[1] for point in points})]
+    if not rows or not columns:
+        raise InputError(f"the profile has no {what}")
+    table = np.full((len(rows), len(columns)), np.nan)
+    for row, column, us in points:
+        table[rows.index(row), columns.index(column)] = us
+    for index, values in enumerate(table):
+        known = ~np.isnan(values)
+        last = int(np.nonzero(known)[0][-1])
+        table[index, : last + 1] = np.interp(columns[: last + 1], np.array(columns)[known], values[known])
+        for column_index in range(last + 1, len(columns)):
+            scale = columns[column_index] / columns[last] if columns[last] else 1.0
+            table[index, column_index] = table[index, last] * scale
+    return rows, columns, envelope(envelope(table, 0), 1)
+
+
+def interpolate(rows: list[float], columns: list[float], table: Float64Array, x: float, y: float) -> float:
+    """Return the bilinear value at (x, y), clamped to the grid."""
+    x0, x1, wx = bracket(rows, x)
+    y0, y1, wy = bracket(columns, y)
+    low = table[x0, y0] + (table[x0, y1] - table[x0, y0]) * wy
+    high = table[x1, y0] + (table[x1, y1] - table[x1, y0]) * wy
+    return float(low + (high - low) * wx)

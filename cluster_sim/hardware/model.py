@@ -4,14 +4,14 @@ Parameter counts follow from shapes: every projection, bias and norm is counted,
 the sums against the published ones.
 """
 
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from cluster_sim.config.errors import InputError
 from cluster_sim.config.library import library_file, library_names
 from cluster_sim.hardware.device import DTYPE_BYTES
+from cluster_sim.hardware.huggingface import huggingface_fields
 from cluster_sim.hardware.library import load_mapping, validated
 
 DTYPES: Final[dict[str, str]] = {
@@ -263,46 +263,9 @@ class Model(BaseModel):
         return 3 if self.is_gated_mlp else 2
 
 
-_HF_RENAMED: Final[dict[str, str]] = {"dtype": "torch_dtype", "num_experts_per_token": "num_experts_per_tok"}
-
-
 def weight_bytes(dtype: str) -> float:
     """Return the bytes of one stored weight of ``dtype`` (our names), block scales included."""
     return DTYPE_BYTES[dtype] + _SCALE_BITS.get(dtype, 0.0) / 8
-
-
-def from_huggingface(data: dict[str, Any], name: str, path: Path) -> Model:
-    """Build a Model from a raw ``config.json``: unknown keys are left aside, missing ones derived.
-
-    Raises InputError naming the file and what is missing.
-    """
-    if isinstance(data.get("text_config"), dict):
-        data = {**data, **data["text_config"]}
-    data = {_HF_RENAMED.get(key, key): value for key, value in data.items()}
-    kept = {key: value for key, value in data.items() if key in Model.model_fields and value is not None}
-    kept["name"] = name
-    if kept.get("model_type") in ("qwen2", "qwen2_moe"):
-        kept.setdefault("attention_bias", True)
-    if kept.get("model_type") in ("qwen3", "qwen3_moe"):
-        kept["use_qk_norm"] = True
-    if kept.get("model_type") in ("opt", "gpt_neox", "gpt2", "falcon", "bloom"):
-        kept["is_gated_mlp"] = False
-    if data.get("use_sliding_window") is False:
-        kept.pop("sliding_window", None)
-    layer_types = data.get("layer_types")
-    if isinstance(layer_types, list):
-        kept["sliding_window_layers"] = sum(1 for kind in layer_types if kind == "sliding_attention")
-        if kept["sliding_window_layers"] == 0:
-            kept.pop("sliding_window", None)
-    quantization = data.get("quantization_config")
-    if isinstance(quantization, dict) and "weight_dtype" not in kept:
-        method = str(quantization.get("quant_method", ""))
-        bits = quantization.get("bits")
-        kept["weight_dtype"] = {"fp8": "fp8", "mxfp4": "fp4"}.get(method) or {8: "int8", 4: "int4"}.get(bits or 0)
-    kept.setdefault("num_key_value_heads", kept.get("num_attention_heads"))
-    if "head_dim" not in kept and kept.get("hidden_size") and kept.get("num_attention_heads"):
-        kept["head_dim"] = kept["hidden_size"] // kept["num_attention_heads"]
-    return validated(Model, kept, path)
 
 
 def load_model(name: str) -> Model:
@@ -313,7 +276,8 @@ def load_model(name: str) -> Model:
     path = library_file("models", name)
     data = load_mapping(path)
     if path.suffix == ".json" and "name" not in data:
-        model = from_huggingface(data, path.parent.name or path.stem, path)
+        fields = huggingface_fields(data, path.parent.name or path.stem, Model.model_fields)
+        model = validated(Model, fields, path)
     else:
         if "head_dim" not in data and data.get("hidden_size") and data.get("num_attention_heads"):
             data["head_dim"] = int(data["hidden_size"]) // int(data["num_attention_heads"])

@@ -17,7 +17,8 @@ from cluster_sim.hardware.profile_check import check_profile
 from cluster_sim.hardware.profile_import import import_llmservingsim
 from cluster_sim.hardware.profile_vidur import import_vidur
 from cluster_sim.hardware.table import TablePredictor
-from cluster_sim.hardware.vidur_tables import VidurTablePredictor, load_vidur_tables
+from cluster_sim.hardware.vidur_files import load_vidur_tables
+from cluster_sim.hardware.vidur_tables import VidurTablePredictor
 
 
 def vidur_profile(shared: Path) -> OperatorProfile:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from cluster_sim.config.errors import InputError
 from cluster_sim.hardware.model import load_model
 from cluster_sim.hardware.predictor import BatchShape
-from cluster_sim.hardware.vidur_tables import VidurTablePredictor, load_vidur_tables
+from cluster_sim.hardware.vidur_files import load_vidur_tables
+from cluster_sim.hardware.vidur_tables import VidurTablePredictor
 
 RUNS = [
     ("cl34_tp2_vllm_trace500_ts2", "cl34_a100_tp2", "codellama-34b", 2, 1),
