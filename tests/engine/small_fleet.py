@@ -128,7 +128,7 @@ class Users:
     def initial(self) -> Iterator[list[Request]]:
         yield [self._request(user, user * 3 * MS) for user in range(self._users)]
 
-    def on_end(self, request: Request, at_ns: int, status: str) -> list[Request]:
+    def on_end(self, request: Request, at_ns: int, status: str) -> list[Request]:  # noqa: ARG002 - the contract
         following = request.request_id + self._users
         if following >= self.TURNS * self._users:
             return []
