@@ -6,7 +6,9 @@ from pydantic import Field
 
 from cluster_sim.config.base import ConfigModel
 
-Policy = Literal["fcfs", "priority", "priority_aging", "sjf", "predicted_sjf", "edf", "lrs", "st", "lpm", "vtc"]
+Policy = Literal[
+    "fcfs", "priority", "priority_aging", "sjf", "predicted_sjf", "edf", "lrs", "st", "lpm", "dfs_weight", "vtc"
+]
 """Names of the ordering policies."""
 
 

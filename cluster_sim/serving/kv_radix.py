@@ -96,6 +96,10 @@ class RadixCache:
             self._offer(leaf)
         return found.tokens
 
+    def parent_of(self, serial: int) -> int:
+        """Return the serial of a node's parent; 0 above the roots."""
+        return self._nodes[serial].parent
+
     def lock(self, serial: int) -> None:
         """Protect a node and all above it from eviction."""
         while serial:

@@ -255,8 +255,10 @@ ORDERINGS: Final[dict[str, type[Ordering]]] = {
 
 
 def ordering_of(engine: Engine, prefix_tokens: Callable[[Sequence], int]) -> Ordering | None:
-    """Return the policy of an engine's settings; None for plain first come, first served, which costs nothing."""
-    if engine.policy == "fcfs":
+    """Return the policy of an engine's settings; None for plain first come, first served, which costs nothing, and for
+    an order that the scheduler makes itself.
+    """
+    if engine.policy == "fcfs" or engine.policy not in ORDERINGS:
         return None
     settings = engine.ordering
     knowledge = LengthKnowledge(

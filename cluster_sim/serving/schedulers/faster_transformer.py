@@ -16,6 +16,8 @@ class FasterTransformer(SerialScheduler):
     reproduces that.
     """
 
+    reserves_whole = True
+
     def __init__(self, engine: Engine, limits: SchedulerLimits) -> None:
         super().__init__(engine, limits)
         self._reserved_blocks = max(1, limits.max_model_len // limits.block_size)
@@ -44,8 +46,27 @@ class FasterTransformer(SerialScheduler):
         if group:
             self._flying[batch.number] = group
 
+    def is_steady(self, decodes: int) -> bool:
+        """Whether one static batch is all there is: it goes on by itself."""
+        return decodes > 0 and len(self._ready) == 1
+
+    def ready_decodes(self) -> list[Sequence]:
+        """Return the unfinished sequences of the static batch that is next."""
+        return [each for each in self._ready[0] if each.generated < each.output_tokens] if self._ready else []
+
+    def put_back(self, sequences: list[Sequence]) -> None:
+        """Do nothing: the static batch has kept them."""
+
     def end(self, batch: Batch) -> None:
         """Take the batch's sequences back in batch order."""
+        if not batch.members and not batch.prefilled:  # The end of steady steps.
+            for sequence in batch.finishing:
+                self.forget(sequence)
+            if not self._pool.members:
+                for sequence in batch.finishing if self.engine.vidur_compat else self._ready[0]:
+                    self.free(sequence)
+                self._ready.popleft()
+            return
         group = self._flying.pop(batch.number)
         stepped = [*batch.members, *(sequence for sequence, _ in batch.prefilled)]
         for sequence in stepped:
@@ -67,6 +88,7 @@ class FasterTransformer(SerialScheduler):
 
     def cancel(self, request_id: int) -> bool:
         """Drop a sequence at once, or at the end of its batch."""
+        self._scatter()
         for group in self._ready:
             for sequence in group:
                 if sequence.request_id == request_id and sequence.generated < sequence.output_tokens:

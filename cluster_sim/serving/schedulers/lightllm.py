@@ -2,6 +2,7 @@
 
 from cluster_sim.config.engine import Engine
 from cluster_sim.serving.batch import Batch
+from cluster_sim.serving.decode_pool import DecodePool
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
 from cluster_sim.serving.schedulers.serial import SerialScheduler
 from cluster_sim.serving.sequence import Sequence
@@ -32,6 +33,20 @@ class LightLlm(SerialScheduler):
                 return
         self._decode(batch)
         self._decodes_since_prefill += 1
+
+    def is_steady(self, decodes: int) -> bool:
+        """Whether no prompt is tried in the next step."""
+        return decodes > 0 and (not self.waiting or self._decodes_since_prefill < self.engine.max_waiting_iters)
+
+    def steady_limit(self, pool: DecodePool) -> int:
+        """Return the steps until prompts are tried again, as far as memory lasts."""
+        steps = pool.steps_within(self.free_blocks, pool.steps_to_finish())
+        return min(steps, self.engine.max_waiting_iters - self._decodes_since_prefill) if self.waiting else steps
+
+    def take_steady(self, blocks: int, steps: int) -> None:
+        """Take the blocks, and count the steps towards the next try."""
+        super().take_steady(blocks, steps)
+        self._decodes_since_prefill += steps
 
     def _prefill(self, batch: Batch, now_ns: int) -> None:
         budget = self.limits.max_num_batched_tokens

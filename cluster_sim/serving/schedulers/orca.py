@@ -9,9 +9,17 @@ from cluster_sim.serving.schedulers.serial import SerialScheduler
 class Orca(SerialScheduler):
     """Running sequences first, then new prompts, up to ``max_num_seqs``; no token limit and no preemption."""
 
+    reserves_whole = True
+
     def __init__(self, engine: Engine, limits: SchedulerLimits) -> None:
         super().__init__(engine, limits)
         self._reserved_blocks = max(1, limits.max_model_len // limits.block_size)
+
+    def is_steady(self, decodes: int) -> bool:
+        """Whether no prompt can join."""
+        if decodes > self.limits.max_num_seqs:
+            return False
+        return not self.waiting or decodes == self.limits.max_num_seqs or self.free_blocks < self._reserved_blocks
 
     def choose(self, batch: Batch, now_ns: int) -> None:
         """Fill the batch; see the class."""

@@ -28,6 +28,16 @@ class Sarathi(SerialScheduler):
         self.running = sorted(skipped + self.running, key=lambda each: each.request.arrival_ns)
         self._admit(batch, budget, now_ns)
 
+    def is_steady(self, decodes: int) -> bool:
+        """Whether all decodes fit one batch and the waiting queue's head stays refused."""
+        if decodes > self.batch_limit:
+            return False
+        budget = self.limits.max_num_batched_tokens - decodes
+        if not self.waiting or budget <= 0 or decodes == self.batch_limit or len(self.blocks_of) >= self.holder_limit:
+            return True
+        head = self.waiting[0].known_tokens
+        return not self.is_reordered and self.free_blocks - self.blocks_for(head) < self.watermark_blocks
+
     def _decode(self, batch: Batch) -> list[Sequence]:
         """Add decodes up to the batch's limit and return the half-done prompts met on the way."""
         prefilling: list[Sequence] = []

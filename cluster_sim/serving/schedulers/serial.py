@@ -4,6 +4,9 @@ A sequence waits, or is in a formed batch, or stands in the running list between
 list only when its batch ends, so with several pipeline stages the first batch takes all decodes that are ready and
 later ones what is left.  Memory is counted by sequence, because some of these engines reserve more than they have
 computed.
+
+Where the next batches are one decode of everything that runs, the running list is gathered into a ``DecodePool`` and
+moves in bulk; the next formation scatters it again.  Which batches these are is each engine's ``is_steady``.
 """
 
 from abc import abstractmethod
@@ -14,6 +17,7 @@ from typing import Final
 from cluster_sim.config.engine import Engine
 from cluster_sim.hardware.predictor import BatchShape, Predictor
 from cluster_sim.serving.batch import Batch
+from cluster_sim.serving.decode_pool import DecodePool, UncountedPool
 from cluster_sim.serving.ordering import ordering_of
 from cluster_sim.serving.schedulers.base import Scheduler, SchedulerLimits
 from cluster_sim.serving.sequence import Sequence
@@ -31,6 +35,9 @@ class SerialScheduler(Scheduler):
 
     ``batch_limit`` is how many sequences a batch may hold and ``holder_limit`` how many may hold memory.
     """
+
+    reserves_whole = False
+    """Whether a sequence gets all its memory at admission."""
 
     def __init__(self, engine: Engine, limits: SchedulerLimits) -> None:
         self.engine = engine
@@ -55,6 +62,10 @@ class SerialScheduler(Scheduler):
         self._fewest_waiting = 0
         self._ordering = ordering_of(engine, _no_prefix)
         self._is_sorted = True
+        self._has_news = False
+        """A request has come since the last formation, which an ordering policy must hear of."""
+        self._orders = 0
+        self._pool = UncountedPool() if self.reserves_whole else DecodePool(limits.block_size)
 
     @abstractmethod
     def choose(self, batch: Batch, now_ns: int) -> None:
@@ -90,6 +101,8 @@ class SerialScheduler(Scheduler):
         """Return the least number of tokens that any sequence still has to yield."""
         lefts = [sequence.output_tokens - sequence.generated for sequence in self.running]
         lefts += [sequence.output_tokens - sequence.generated for sequence in self._in_flight.values()]
+        if self._pool.members:
+            lefts.append(self._pool.steps_to_finish())
         if self.waiting:
             if not self._fewest_waiting:
                 self._fewest_waiting = min(each.output_tokens - each.generated for each in self.waiting)
@@ -104,15 +117,21 @@ class SerialScheduler(Scheduler):
             self._fewest_waiting = sequence.output_tokens
         self.waiting.append(sequence)
         self._is_sorted = False
+        self._has_news = self._ordering is not None
 
     def has_work(self) -> bool:
         """Whether a sequence waits or stands between two batches."""
-        return bool(self.waiting or self.running)
+        return bool(self.waiting or self.running or self._pool.members)
 
     def use_predictor(self, predictor: Predictor) -> None:
         """Give the predictor to the ordering policy."""
         if self._ordering is not None:
             self._ordering.context.deadlines.predictor = predictor
+
+    @property
+    def is_reordered(self) -> bool:
+        """Whether another request may be at the queue's head at the next formation, with nothing having happened."""
+        return self._ordering is not None and not self._ordering.is_static
 
     def _sort(self, now_ns: int) -> None:
         """Put the waiting queue into the policy's order, where it may have changed."""
@@ -134,7 +153,8 @@ class SerialScheduler(Scheduler):
 
     def form(self, now_ns: int) -> Batch | None:
         """Ask the policy for a batch."""
-        self._must_form_again = False
+        self._must_form_again = self._has_news = False
+        self._scatter()
         batch = Batch(BatchShape())
         batch.number = self._batches
         self._sort(now_ns)
@@ -159,6 +179,10 @@ class SerialScheduler(Scheduler):
             self._return(sequence)
         for sequence, _ in batch.prefilled:
             self._return(sequence)
+        if not batch.members and not batch.prefilled:  # The end of steady steps.
+            for sequence in sorted(batch.finishing, key=lambda each: each.order):
+                self.forget(sequence)
+                self.free(sequence)
 
     def _return(self, sequence: Sequence) -> None:
         """Take a sequence back from its batch: into the running list, or out of the replica when it is done."""
@@ -173,11 +197,17 @@ class SerialScheduler(Scheduler):
         del self._in_flight[sequence.request_id]
         if self._cancelled.pop(sequence.request_id, True) is None:
             sequence.output_tokens = sequence.generated
-        if self._ordering is not None and sequence.generated >= sequence.output_tokens:
+        if sequence.generated >= sequence.output_tokens:
+            self.forget(sequence)
+
+    def forget(self, sequence: Sequence) -> None:
+        """Tell the ordering policy that a sequence has left for good."""
+        if self._ordering is not None:
             self._ordering.on_end(sequence)
 
     def cancel(self, request_id: int) -> bool:
         """Drop a sequence at once, or at the end of its batch."""
+        self._scatter()
         for index, sequence in enumerate(self.waiting):
             if sequence.request_id == request_id:
                 del self.waiting[index]
@@ -193,6 +223,81 @@ class SerialScheduler(Scheduler):
             return False
         self._cancelled[request_id] = None
         return True
+
+    # ---------------------------------------------------------------------------------------------------- macro-steps
+
+    def is_steady(self, decodes: int) -> bool:
+        """Whether the next batches are one decode of each of the ``decodes`` ready sequences, until one of them yields
+        its last token or a request arrives, as long as memory lasts.
+        """
+        return decodes < 0
+
+    def steady_limit(self, pool: DecodePool) -> int:
+        """Return how many steady steps memory allows: these engines want a spare block for every decode."""
+        return pool.steps_within(self.free_blocks - 1, pool.steps_to_finish())
+
+    def ready_decodes(self) -> list[Sequence]:
+        """Return the sequences that the next decode batch would hold."""
+        return self.running
+
+    def put_back(self, sequences: list[Sequence]) -> None:
+        """Take the sequences of ``ready_decodes`` back, in the same order."""
+        self.running = sequences
+
+    @property
+    def steady_pool(self) -> DecodePool | None:
+        """Return the pool of steady decodes."""
+        return self._pool
+
+    def steady_steps(self) -> int:
+        """Return how many steady steps would now be formed; see ``is_steady``."""
+        if not self.limits.can_macro_step or self._in_flight or self._has_news:
+            return 0
+        pool = self._pool
+        if pool.members:
+            return self.steady_limit(pool) if self.is_steady(len(pool.members)) else 0
+        ready = self.ready_decodes()
+        if not ready or not self.is_steady(len(ready)):
+            return 0
+        if any(sequence.state is not _DECODING for sequence in ready):
+            return 0
+        for sequence in ready:
+            pool.add(sequence)
+        pool.last_end_ns = max(sequence.last_token_ns for sequence in ready)
+        pool.newcomers = [sequence for sequence in ready if sequence.last_token_ns != pool.last_end_ns]
+        self.put_back([])
+        return self.steady_limit(pool)
+
+    def commit_steady(self, steps: int, end_ns: int) -> list[Sequence]:
+        """Make steady steps; see ``Scheduler.commit_steady``."""
+        pool = self._pool
+        self.take_steady(pool.blocks_for(steps), steps)
+        finishing = pool.advance(steps)
+        pool.last_end_ns = end_ns
+        self._batches += steps
+        for sequence in finishing:
+            self._count_again(sequence)
+        return finishing
+
+    def take_steady(self, blocks: int, steps: int) -> None:
+        """Take the blocks of ``steps`` steady steps."""
+        self.free_blocks -= blocks
+        assert self.free_blocks >= 0
+
+    def _scatter(self) -> None:
+        """Undo the gathering of ``steady_steps``."""
+        pool = self._pool
+        if pool.members:
+            sequences = list(pool.members.values())
+            pool.dissolve()
+            for sequence in sequences:
+                self._count_again(sequence)
+            self.put_back(sequences)
+
+    def _count_again(self, sequence: Sequence) -> None:
+        """Note the blocks that a sequence has taken as a member of the pool."""
+        if not self.reserves_whole:
+            self.blocks_of[sequence.request_id] = self.blocks_for(sequence.computed)
 
     # ---------------------------------------------------------------------------------------------------------- memory
 
@@ -219,6 +324,8 @@ class SerialScheduler(Scheduler):
         self._fewest_waiting = 0
         if sequence.scheduled_ns < 0:
             sequence.scheduled_ns = now_ns
+        sequence.order = self._orders
+        self._orders += 1
 
     def decode(self, batch: Batch, sequence: Sequence) -> None:
         """Add one token of a sequence whose prompt is computed."""

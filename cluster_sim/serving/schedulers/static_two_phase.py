@@ -16,6 +16,8 @@ from cluster_sim.serving.sequence import Sequence
 class StaticTwoPhase(SerialScheduler):
     """One static batch at a time: a step for all prompts, then as many decode steps as the longest output takes."""
 
+    reserves_whole = True
+
     def __init__(self, engine: Engine, limits: SchedulerLimits) -> None:
         super().__init__(engine, limits)
         timeout_s = engine.batch_timeout_s
@@ -68,10 +70,36 @@ class StaticTwoPhase(SerialScheduler):
         for sequence in (*batch.members, *(each for each, _ in batch.prefilled)):
             self.land(sequence)
         if self._steps_left == 0:
-            for sequence in self._group:
-                self.free(sequence)
-            self._group = []
-            self._dropped = {}
+            self._close()
+
+    def _close(self) -> None:
+        for sequence in self._group:
+            self.forget(sequence)
+            self.free(sequence)
+        self._group = []
+        self._dropped = {}
+
+    def is_steady(self, decodes: int) -> bool:
+        """Whether a batch runs: it goes on by itself."""
+        return decodes > 0 and bool(self._group)
+
+    def ready_decodes(self) -> list[Sequence]:
+        """Return those of the running batch that have not all their tokens."""
+        return [each for each in self._group if each.generated < each.output_tokens]
+
+    def put_back(self, sequences: list[Sequence]) -> None:
+        """Do nothing: the batch has kept them."""
+
+    def commit_steady(self, steps: int, end_ns: int) -> list[Sequence]:
+        """Make steps of the running batch; all its requests are answered in its last one."""
+        super().commit_steady(steps, end_ns)
+        self._steps_left -= steps
+        if self._steps_left:
+            return []
+        finishing = [each for each in self._group if each.request_id not in self._dropped]
+        if not finishing:
+            self._close()
+        return finishing
 
     def has_work(self) -> bool:
         """Whether a batch runs or may be started."""
@@ -84,6 +112,7 @@ class StaticTwoPhase(SerialScheduler):
     def cancel(self, request_id: int) -> bool:
         """Drop a waiting request; a batched one is computed to the end like the others, but not answered."""
         if any(sequence.request_id == request_id for sequence in self._group):
+            self._scatter()
             is_early = self._steps_left > 0 and request_id not in self._dropped
             self._dropped[request_id] = None
             return is_early

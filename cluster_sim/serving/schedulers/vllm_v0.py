@@ -19,6 +19,18 @@ class VllmV0(SerialScheduler):
         if not batch.prefilled:
             self._decode(batch)
 
+    def is_steady(self, decodes: int) -> bool:
+        """Whether all decodes fit one batch and the waiting queue's head stays refused."""
+        if decodes > self.batch_limit:
+            return False
+        if not self.waiting or len(self.blocks_of) >= self.holder_limit:
+            return True
+        if self.is_reordered:
+            return False
+        head = self.waiting[0].known_tokens
+        is_short = self.free_blocks - self.blocks_for(head) < self.watermark_blocks
+        return is_short or head > self.limits.max_num_batched_tokens
+
     def _prefill(self, batch: Batch, now_ns: int) -> None:
         waiting = self.waiting
         longest = 0

@@ -1,0 +1,110 @@
+"""Macro-steps of every scheduler that keeps a sequence in one batch at a time: never a difference."""
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cluster_sim.config.engine import Engine
+from cluster_sim.engine.instant import NEVER, Kind, instant
+from cluster_sim.engine.process import HUB_SOURCE, Message
+from cluster_sim.hardware.predictor import BatchShape, Int64Array, Predictor
+from cluster_sim.recording.outcome import Outcome
+from cluster_sim.recording.replica_log import ReplicaLog
+from cluster_sim.serving.messages import Cancel, Dispatch
+from cluster_sim.serving.replica import Replica, ReplicaSettings
+from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
+from cluster_sim.workload.request import Attributes, Request
+
+
+class Linear(Predictor):
+    """10 us a step, 1 us a prompt token, 100 ns a decode, 1 ns per 16 cached tokens."""
+
+    def step_ns(self, shape: BatchShape, stage: int = 0) -> int:
+        prompt = sum(chunk for chunk, _ in shape.prefills)
+        return 10_000 + 1000 * prompt + 100 * shape.decodes + shape.decode_kv_tokens // 16 + 0 * stage
+
+    def decode_run_ns(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> Int64Array:
+        kv = kv_tokens + decodes * np.arange(steps, dtype=np.int64)
+        return 10_000 + 100 * decodes + kv // 16 + 0 * stage
+
+    def floor_ns(self, stage: int = 0) -> int:
+        return 10_000 + 0 * stage
+
+
+KINDS = ["vllm_v0", "sarathi", "orca", "faster_transformer", "lightllm", "sglang", "static_two_phase"]
+TURN = st.tuples(st.integers(0, 2), st.integers(1, 40), st.integers(1, 30), st.integers(0, 300_000), st.booleans())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    turns=st.lists(TURN, min_size=1, max_size=20),
+    tokens=st.integers(160, 420),
+    budget=st.integers(70, 150),
+    seqs=st.integers(1, 6),
+    policy=st.sampled_from(["fcfs", "priority", "sjf", "priority_aging", "lrs", "st", "vtc"]),
+    timeout_s=st.sampled_from([0.0, 0.0001]),
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_macro_steps_change_nothing(
+    kind: str, turns: list, tokens: int, budget: int, seqs: int, policy: str, timeout_s: float
+) -> None:
+    """Every request ends alike, and the books agree, with macro-steps and without, also after snapshots."""
+    block = 1 if kind == "lightllm" else 4
+    results = []
+    for can_macro_step in (True, False):
+        limits = SchedulerLimits(
+            kv_blocks=tokens // block,
+            block_size=block,
+            max_num_seqs=seqs,
+            max_num_batched_tokens=budget,
+            max_model_len=100,
+            pipeline_parallel=1,
+            batches_in_flight=1,
+            is_async=False,
+            can_macro_step=can_macro_step,
+        )
+        engine = Engine(
+            kind=kind,
+            block_size=block,
+            policy=policy,
+            enable_prefix_caching=kind == "sglang",
+            watermark_ratio=0.01,
+            batch_timeout_s=timeout_s,
+        )
+        predictor = Linear()
+
+        def build(
+            engine: Engine = engine, limits: SchedulerLimits = limits, predictor: Predictor = predictor
+        ) -> Replica:
+            scheduler = SCHEDULERS.build(engine, limits)
+            return Replica(ReplicaSettings(0, limits, 0), scheduler, predictor, ReplicaLog(0))
+
+        replica = build()
+        now = 0
+        messages: list[Message] = []
+        for index, (session, prompt, output, gap, gives_up) in enumerate(turns):
+            now += gap
+            attributes = Attributes(
+                segments=((session, 20), (100 + index, prompt)), tenant=str(session), priority=session
+            )
+            request = Request(index, now, 20 + prompt, output, attributes)
+            messages += replica.advance(instant(now, Kind.GLOBAL_SCHEDULE))
+            replica.receive(Message(instant(now, Kind.DELIVERY), HUB_SOURCE, index, Dispatch(request, 0)))
+            if gives_up:
+                at = instant(now + 150_000, Kind.CANCELLATION)
+                replica.receive(Message(at, HUB_SOURCE, index, Cancel(index, 0)))
+            if index == 5:
+                restored = build()
+                restored.restore(replica.snapshot())
+                replica = restored
+        messages += replica.advance(NEVER)
+        outcomes = {each.payload.request_id: each.payload for each in messages if isinstance(each.payload, Outcome)}
+        scheduler = replica._scheduler
+        assert (scheduler.running_count, scheduler.waiting_count, scheduler.kv_used) == (0, 0, 0)
+        assert set(outcomes) >= {index for index, turn in enumerate(turns) if not turn[-1]}
+        log = replica.log
+        results.append((outcomes, log.iterations, log.generated_tokens, log.preemptions, replica.pipeline.busy_ns))
+    assert results[0] == results[1]

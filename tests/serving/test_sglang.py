@@ -1,0 +1,203 @@
+"""SGLang's scheduler, step by step on hand-worked queues, and what holds whatever arrives."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cluster_sim.config.engine import Engine
+from cluster_sim.serving.batch import Batch
+from cluster_sim.serving.schedulers import SchedulerLimits
+from cluster_sim.serving.schedulers.sglang import Sglang, build_sglang
+from cluster_sim.serving.sequence import Sequence
+from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes, Request
+
+
+class Bench:
+    """A scheduler driven one batch at a time, each taking 1 s."""
+
+    def __init__(self, tokens: int = 1000, chunk: int = 64, seqs: int = 8, page: int = 1, **engine: object) -> None:
+        limits = SchedulerLimits(
+            kv_blocks=tokens // page,
+            block_size=page,
+            max_num_seqs=seqs,
+            max_num_batched_tokens=chunk,
+            max_model_len=1 << 20,
+            pipeline_parallel=1,
+            batches_in_flight=1,
+            is_async=False,
+            can_macro_step=True,
+        )
+        scheduler = build_sglang(Engine(kind="sglang", **{"enable_prefix_caching": True, **engine}), limits)
+        assert isinstance(scheduler, Sglang)
+        self.scheduler = scheduler
+        self.now_s = 0
+
+    def add(self, request_id: int, prompt: int, output: int, attributes: Attributes = NO_ATTRIBUTES) -> Sequence:
+        sequence = Sequence(Request(request_id, request_id, prompt, output, attributes), 0, 0)
+        self.scheduler.enqueue(sequence)
+        return sequence
+
+    def form(self) -> Batch | None:
+        batch = self.scheduler.form(self.now_s * 1_000_000_000)
+        if batch is not None:
+            self.now_s += 1
+            batch.end_ns = self.now_s * 1_000_000_000
+            self.scheduler.place(batch)
+        return batch
+
+    def step(self) -> str:
+        """Form and end one batch; return it as "d: decoding ids p: id*chunk ...", empty when none was formed."""
+        batch = self.form()
+        if batch is None:
+            return ""
+        self.scheduler.end(batch)
+        decodes = "".join(str(each.request_id) for each in batch.members)
+        return f"d:{decodes} p:{' '.join(f'{each.request_id}*{chunk}' for each, chunk in batch.prefilled)}"
+
+    def steps(self, count: int) -> list[str]:
+        return [self.step() for _ in range(count)]
+
+
+def shared(*segments: tuple[int, int]) -> Attributes:
+    return Attributes(segments=segments)
+
+
+def test_prompts_come_before_decodes_and_never_with_them() -> None:
+    """A new prompt interrupts decoding; with nothing waiting all decode together."""
+    bench = Bench()
+    bench.add(0, 10, 3)
+    assert bench.steps(2) == ["d: p:0*10", "d:0 p:"]
+    bench.add(1, 20, 2)
+    assert bench.steps(3) == ["d: p:1*20", "d:01 p:", ""]
+    assert bench.scheduler.kv_used == 0
+
+
+def test_one_prompt_may_be_half_done_and_goes_on_first() -> None:
+    """A prompt of 100 takes chunks of 64 and 36; 28 tokens of the second chunk go to the next one, which waits."""
+    bench = Bench()
+    bench.add(0, 100, 2)
+    bench.add(1, 40, 2)
+    assert bench.steps(4) == ["d: p:0*64", "d: p:0*36 1*28", "d: p:1*12", "d:01 p:"]
+
+
+def test_chunk_is_shared_as_soon_as_it_is_computed() -> None:
+    """While a prompt of 150 is at its second chunk, its first 64 tokens are in the tree for another one."""
+    bench = Bench()
+    bench.add(0, 150, 2, shared((1, 120), (2, 30)))
+    assert bench.steps(2) == ["d: p:0*64", "d: p:0*64"]
+    second = bench.add(1, 130, 2, shared((1, 120), (3, 10)))
+    assert bench.step() == "d: p:0*22 1*10"
+    assert second.cached_tokens == 120
+
+
+def test_finished_tokens_stay_until_they_are_needed() -> None:
+    """A finished request of 40 + 10 - 1 tokens stays in the tree and is evicted whole when room is short."""
+    bench = Bench(tokens=100)
+    bench.add(0, 40, 10, shared((1, 40)))
+    bench.steps(10)
+    assert bench.scheduler.memory.tree.evictable_tokens == 49
+    again = bench.add(1, 40, 2, shared((1, 40)))
+    bench.step()
+    assert again.cached_tokens == 39
+    bench.step()
+    bench.add(2, 60, 2)
+    assert bench.step() == "d: p:2*60"
+    assert bench.scheduler.memory.free_tokens + bench.scheduler.memory.tree.evictable_tokens == 40
+
+
+@pytest.mark.parametrize(("prompt", "expected"), [(70, "d:0 p:"), (69, "d: p:1*69")])
+def test_admission_reserves_a_share_of_what_runs(prompt: int, expected: str) -> None:
+    """150 tokens are left, 0.7 * 99 are spoken for: a prompt with 10 outputs and a page fits below 80.7."""
+    bench = Bench(tokens=200, chunk=100)
+    bench.add(0, 50, 100)
+    bench.step()
+    bench.add(1, prompt, 10)
+    assert bench.scheduler.new_token_ratio == pytest.approx(0.7)
+    assert bench.step() == expected
+
+
+def test_retraction_drops_who_has_generated_least_and_raises_the_ratio() -> None:
+    """25 of 60 tokens are prompts: 17 decodes of two fit; of equals the longer input goes, and waits for memory."""
+    bench = Bench(tokens=60, schedule_conservativeness=0.01)
+    first = bench.add(0, 15, 30)
+    assert bench.step() == "d: p:0*15"
+    second = bench.add(1, 10, 30)
+    assert bench.step() == "d: p:1*10"
+    assert bench.steps(17) == ["d:01 p:"] * 17
+    assert bench.scheduler.new_token_ratio < 0.007
+    assert bench.step() == "d:1 p:"
+    assert (first.preemptions, second.preemptions, first.known_tokens) == (1, 0, 33)
+    assert bench.scheduler.new_token_ratio == 1.0
+    assert bench.steps(11) == ["d:1 p:"] * 11
+    assert bench.step() == "d: p:0*18"  # its prompt is still in the tree
+
+
+def test_pages_round_up() -> None:
+    """With pages of 16, prompts of 20 take 32 tokens each, so 64 hold at most one with its output and a spare page."""
+    bench = Bench(tokens=96, page=16)
+    bench.add(0, 20, 4)
+    bench.add(1, 20, 4)
+    assert bench.step() == "d: p:0*20 1*20"
+    assert bench.scheduler.memory.free_tokens == 32
+    bench.steps(3)
+    assert bench.scheduler.kv_used == 0
+    assert bench.scheduler.memory.tree.evictable_tokens == 32
+
+
+@pytest.mark.parametrize(("policy", "first"), [("fcfs", 1), ("lpm", 3), ("dfs_weight", 2), ("sjf", 4)])
+def test_order_of_the_queue(policy: str, first: int) -> None:
+    """With lpm the first has the longest match, with dfs_weight the heavier subtree, with sjf the shortest prompt."""
+    bench = Bench(policy=policy, seqs=1, tokens=2000, chunk=1000)
+    bench.add(0, 100, 1, shared((1, 60), (2, 40)))
+    bench.step()
+    bench.add(9, 90, 1, shared((7, 90)))
+    bench.step()
+    bench.add(1, 80, 1, shared((3, 80)))
+    bench.add(2, 61, 1, shared((7, 50), (8, 11)))
+    bench.add(3, 120, 1, shared((1, 60), (2, 40), (4, 20)))
+    bench.add(4, 30, 1, shared((5, 30)))
+    bench.add(5, 70, 1, shared((7, 50), (9, 20)))
+    assert bench.step().split("p:")[1].startswith(f"{first}*")
+
+
+def test_request_that_would_repeat_an_earlier_one_steps_back() -> None:
+    """Under lpm, of two waiting requests that share 40 unseen tokens the second goes last in the round."""
+    bench = Bench(policy="lpm", tokens=2000, chunk=1000)
+    bench.add(0, 50, 2, shared((1, 40), (2, 10)))
+    bench.add(1, 50, 2, shared((1, 40), (3, 10)))
+    bench.add(2, 20, 2, shared((4, 20)))
+    assert bench.step() == "d: p:0*50 2*20 1*50"
+
+
+TURN = st.tuples(st.integers(0, 2), st.integers(1, 40), st.integers(1, 30))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    turns=st.lists(TURN, min_size=1, max_size=16),
+    tokens=st.integers(160, 320),
+    chunk=st.sampled_from([16, 48, 400]),
+    page=st.sampled_from([1, 4]),
+    is_caching=st.booleans(),
+    policy=st.sampled_from(["fcfs", "lpm", "dfs_weight", "vtc"]),
+)
+def test_everything_finishes_and_nothing_leaks(
+    turns: list, tokens: int, chunk: int, page: int, is_caching: bool, policy: str
+) -> None:
+    """All requests yield all their tokens, and in the end every token of memory is free or could be evicted."""
+    bench = Bench(tokens=tokens // page * page, chunk=chunk, page=page, enable_prefix_caching=is_caching, policy=policy)
+    sequences = []
+    for index, (session, prompt, output) in enumerate(turns):
+        attributes = Attributes(segments=((session, 20), (100 + index, prompt)), output_segment=200 + index)
+        sequences.append(bench.add(index, 20 + prompt, output, attributes))
+        if index % 3 == 0:
+            bench.step()
+        bench.scheduler.memory.tree.validate()
+    for _ in range(4000):
+        if not bench.step() and not bench.scheduler.must_form_again:
+            break
+        bench.scheduler.memory.tree.validate()
+    assert all(sequence.generated == sequence.output_tokens for sequence in sequences)
+    pool = bench.scheduler.memory
+    assert pool.free_tokens + pool.tree.evictable_tokens == pool.capacity
+    assert bench.scheduler.running_count == bench.scheduler.waiting_count == bench.scheduler.kv_used == 0
