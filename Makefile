@@ -1,5 +1,7 @@
 # Every target sets up what it needs: a virtual environment in .venv with the tested versions.
-PYTHON ?= python3
+NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
+PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,\
+	$(shell $(name) $(NEW_ENOUGH) 2>/dev/null && echo $(name))) python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
@@ -16,7 +18,7 @@ setup: $(STAMP)  ## Create .venv and install the pinned packages.
 
 # Python 3.11 or newer and its venv module; Debian and Ubuntu ship the latter apart.
 $(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	@$(PYTHON) $(NEW_ENOUGH) \
 		|| { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@if ! [ -x $(BIN)/python ]; then $(PYTHON) -m venv $(VENV) || { \
 		rm -rf $(VENV); echo "installing Python's venv module"; \
@@ -31,7 +33,7 @@ run: $(STAMP)  ## Run the quickstart study on Ray actors.
 test: lint unit  ## Lint, types and tests.
 
 unit: $(STAMP)  ## Tests only.
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations 10
 
 lint: lint/ruff lint/format lint/types  ## All checks of the source.
 
