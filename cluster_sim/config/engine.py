@@ -8,18 +8,15 @@ from cluster_sim.config.base import ConfigModel
 from cluster_sim.config.ordering import OrderingSettings, Policy
 from cluster_sim.config.speculation import Lora, Speculative
 
-EngineKind = Literal[
-    "vllm_v1", "vllm_v0", "sarathi", "orca", "faster_transformer", "lightllm", "sglang", "static_two_phase"
-]
-"""Names of the schedulers."""
-
 
 class Engine(ConfigModel):
     """The serving engine of every replica of a pool.  Null means: as the engine's version and the device pin it."""
 
-    kind: Literal[
-        "vllm_v1", "vllm_v0", "sarathi", "orca", "faster_transformer", "lightllm", "sglang", "static_two_phase"
-    ] = Field("vllm_v1", description="Scheduler that is simulated.")
+    kind: str = Field(
+        "vllm_v1",
+        description="Scheduler that is simulated: vllm_v1, vllm_v0, sarathi, orca, faster_transformer, lightllm, "
+        "sglang, tensorrt_llm or static_two_phase.",
+    )
     version: str = Field(
         "0.15", pattern=r"^\d+(\.\d+)+$", description="Engine version; it pins the defaults that changed over time."
     )

@@ -1,7 +1,5 @@
 """The ``router`` block: how a request finds a replica, and what the router knows when it chooses."""
 
-from typing import Literal
-
 from pydantic import Field
 
 from cluster_sim.config.base import ConfigModel
@@ -29,9 +27,9 @@ class Telemetry(ConfigModel):
 class Router(ConfigModel):
     """The global router."""
 
-    policy: Literal["round_robin", "random", "least_outstanding", "least_loaded"] = Field(
+    policy: str = Field(
         "least_outstanding",
         description="How a replica is chosen: round_robin and random know nothing, least_outstanding counts requests "
-        "in flight, least_loaded reads telemetry.",
+        "in flight, least_loaded (running and waiting) and least_waiting read telemetry.",
     )
     telemetry: Telemetry = Field(Telemetry(), description="Samples of the replicas' state that policies may read.")

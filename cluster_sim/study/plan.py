@@ -15,8 +15,9 @@ from cluster_sim.hardware.memory_plan import MemoryPlan, plan_memory
 from cluster_sim.hardware.model import Model, load_model
 from cluster_sim.hardware.predictor import Predictor
 from cluster_sim.metrics.facts import PoolFacts, RunFacts
+from cluster_sim.routing.policies import POLICIES
 from cluster_sim.serving.engine_defaults import resolve_engine, scheduler_limits
-from cluster_sim.serving.schedulers import SchedulerLimits
+from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
 
 NS_PER_S = 1_000_000_000
 
@@ -101,9 +102,11 @@ def make_plan(study: Study) -> Plan:
     """Resolve a study; raises InputError where a model does not fit, settings contradict each other, or a cycle of
     channels has no delay.
     """
+    POLICIES.check(study.router)
     pools: list[PoolPlan] = []
     first = 0
     for pool in study.fleet.pools:
+        SCHEDULERS.check(pool.engine)
         device, model = load_device(pool.device), load_model(pool.model)
         engine = resolve_engine(pool.engine, device)
         memory = None

@@ -1,6 +1,14 @@
-"""Routing policies, one module a family, chosen by ``router.policy``; importing the package registers them all."""
+"""Routing policies, one module a family, chosen by ``router.policy``.
 
-from cluster_sim.routing.policies import blind, outstanding, telemetry
+Importing the package imports every module in it, and each registers its policies: a new one is a file here.
+"""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
 from cluster_sim.routing.policies.base import POLICIES, Candidates, Policy
 
-__all__ = ["POLICIES", "Candidates", "Policy", "blind", "outstanding", "telemetry"]
+for _module in sorted(each.name for each in iter_modules(__path__)):
+    import_module(f"{__name__}.{_module}")
+
+__all__ = ["POLICIES", "Candidates", "Policy"]

@@ -63,10 +63,13 @@ class PolicyRegistry:
 
     def build(self, router: Router, candidates: Candidates) -> Policy:
         """Build the policy named by ``router.policy``; InputError names the known ones."""
-        factory = self._factories.get(router.policy)
-        if factory is None:
+        self.check(router)
+        return self._factories[router.policy](router, candidates)
+
+    def check(self, router: Router) -> None:
+        """Raise InputError, which names the known policies, when ``router.policy`` is not one."""
+        if router.policy not in self._factories:
             raise InputError(f"router.policy: unknown policy {router.policy!r}; known: {', '.join(self.names())}")
-        return factory(router, candidates)
 
     def names(self) -> list[str]:
         """Return the registered names, sorted."""

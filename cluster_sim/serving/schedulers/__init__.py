@@ -1,27 +1,14 @@
-"""Schedulers, one module each, chosen by ``engine.kind``; importing the package registers them all."""
+"""Schedulers, one module each, chosen by ``engine.kind``.
 
-from cluster_sim.serving.schedulers import (
-    faster_transformer,
-    lightllm,
-    orca,
-    sarathi,
-    sglang,
-    static_two_phase,
-    vllm_v0,
-    vllm_v1,
-)
+Importing the package imports every module in it, and each registers its scheduler: a new one is a file here.
+"""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
 
-__all__ = [
-    "SCHEDULERS",
-    "Scheduler",
-    "SchedulerLimits",
-    "faster_transformer",
-    "lightllm",
-    "orca",
-    "sarathi",
-    "sglang",
-    "static_two_phase",
-    "vllm_v0",
-    "vllm_v1",
-]
+for _module in sorted(each.name for each in iter_modules(__path__)):
+    import_module(f"{__name__}.{_module}")
+
+__all__ = ["SCHEDULERS", "Scheduler", "SchedulerLimits"]

@@ -150,10 +150,13 @@ class SchedulerRegistry:
 
     def build(self, engine: Engine, limits: SchedulerLimits) -> Scheduler:
         """Build the scheduler named by ``engine.kind``; InputError names the known ones."""
-        factory = self._factories.get(engine.kind)
-        if factory is None:
+        self.check(engine)
+        return self._factories[engine.kind](engine, limits)
+
+    def check(self, engine: Engine) -> None:
+        """Raise InputError, which names the known schedulers, when ``engine.kind`` is not one."""
+        if engine.kind not in self._factories:
             raise InputError(f"engine.kind: unknown scheduler {engine.kind!r}; known: {', '.join(self.kinds())}")
-        return factory(engine, limits)
 
     def kinds(self) -> list[str]:
         """Return the registered names, sorted."""

@@ -1,0 +1,84 @@
+"""The examples of docs/extend.md, executed as they stand."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster_sim.config.errors import InputError
+from cluster_sim.config.study import Study
+from cluster_sim.routing.policies import POLICIES
+from cluster_sim.serving.schedulers import SCHEDULERS
+from cluster_sim.study.options import RunOptions
+from cluster_sim.study.plan import make_plan
+from cluster_sim.study.run import run_study
+
+PAGE = Path(__file__).parent.parent / "docs" / "extend.md"
+
+
+def example(name: str) -> str:
+    """Return the page's block of Python with this name."""
+    found = re.search(rf"```python {name}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert found, f"docs/extend.md has no example {name!r}"
+    return found.group(1)
+
+
+def study(policy: str = "round_robin", kind: str = "vllm_v1") -> Study:
+    return Study.model_validate(
+        {
+            "workload": {
+                "kind": "synthetic",
+                "count": 60,
+                "arrivals": {"kind": "poisson", "request_rate": 20},
+                "lengths": {
+                    "prompt": {"kind": "uniform", "min": 10, "max": 4000},
+                    "output": {"kind": "uniform", "min": 1, "max": 20},
+                },
+            },
+            "fleet": {
+                "pools": [{"model": "llama-3-8b", "device": "h100-sxm", "replicas": 3, "engine": {"kind": kind}}]
+            },
+            "router": {"policy": policy},
+        }
+    )
+
+
+def rows(result_directory: Path) -> list[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    return pq.read_table(result_directory / "requests.parquet").to_pylist()
+
+
+def test_the_policy_example_routes_as_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prompts above 2,000 tokens all go to the last replica, the others take turns on the rest."""
+    monkeypatch.setattr(POLICIES, "_factories", dict(POLICIES._factories))
+    exec(compile(example("policy"), str(PAGE), "exec"), {"__name__": "example"})
+    result = run_study(study(policy="long_prompts_apart"), RunOptions(executor="inline", out=tmp_path / "run"))
+    for row in rows(result.directory):
+        assert (row["replica"] == 2) == (row["prompt_tokens"] > 2_000)
+    assert {row["replica"] for row in rows(result.directory)} == {0, 1, 2}
+
+
+def test_the_scheduler_example_serves_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No two requests of a replica overlap between their first scheduling and their end."""
+    monkeypatch.setattr(SCHEDULERS, "_factories", dict(SCHEDULERS._factories))
+    exec(compile(example("scheduler"), str(PAGE), "exec"), {"__name__": "example"})
+    result = run_study(study(kind="one_at_a_time"), RunOptions(executor="inline", out=tmp_path / "run"))
+    assert result.summary["requests"]["finished"] == 60
+    assert all(check["holds"] for check in result.summary["checks"].values())
+    return_s = 0.0005
+    for replica in range(3):
+        mine = sorted(
+            (row for row in rows(result.directory) if row["replica"] == replica), key=lambda r: r["scheduled_s"]
+        )
+        for before, after in zip(mine, mine[1:], strict=False):
+            assert after["scheduled_s"] >= before["finish_s"] - return_s - 1e-9
+
+
+def test_unknown_names_are_refused_with_the_known_ones() -> None:
+    """A policy or scheduler that nobody registered is refused, and the message lists those that exist."""
+    with pytest.raises(InputError, match=r"router\.policy: unknown policy 'best'; known: .*least_loaded"):
+        make_plan(study(policy="best"))
+    with pytest.raises(InputError, match=r"engine\.kind: unknown scheduler 'best'; known: .*orca.*vllm_v1"):
+        make_plan(study(kind="best"))
