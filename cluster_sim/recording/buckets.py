@@ -1,7 +1,7 @@
-"""Histogram boundaries, vLLM's own (``vllm/v1/metrics/loggers.py``), and counting into them.
+"""Histogram boundaries, vLLM's own (``vllm/v1/metrics/loggers.py``).
 
-A histogram is a plain int64 array of one count per boundary plus one for everything above the last; it becomes
-cumulative only where it is exposed.
+A histogram is a plain int64 array of one count per boundary, of what is at most that and above the one before, plus one
+for everything above the last; it becomes cumulative only where it is exposed.
 """
 
 from typing import Final
@@ -46,25 +46,3 @@ def one_two_five(limit: int) -> tuple[int, ...]:
         bounds.extend(step * scale for step in (1, 2, 5) if step * scale <= limit)
         scale *= 10
     return tuple(bounds)
-
-
-def count_into(bounds: Int64Array, values: Int64Array, weights: Int64Array | None = None) -> Int64Array:
-    """Return int64[len(bounds) + 1]: how many values (weighted) lie at most at each bound and above the one before."""
-    slots = np.searchsorted(bounds, values, side="left")
-    return np.bincount(slots, weights=weights, minlength=len(bounds) + 1).astype(np.int64)
-
-
-def count_runs_into(bounds: Int64Array, values: Int64Array, lengths: Int64Array, weights: Int64Array) -> Int64Array:
-    """Count as ``count_into`` does ``values`` cut into runs of ``lengths`` >= 1, every value ``weights``[run] times.
-
-    A run that lies within one bucket counts as a whole.
-    """
-    starts = np.cumsum(lengths) - lengths
-    low = np.searchsorted(bounds, np.minimum.reduceat(values, starts), side="left")
-    high = np.searchsorted(bounds, np.maximum.reduceat(values, starts), side="left")
-    is_whole = low == high
-    counts = np.bincount(low[is_whole], (lengths * weights)[is_whole], len(bounds) + 1).astype(np.int64)
-    if not is_whole.all():
-        is_cut = np.repeat(~is_whole, lengths)
-        counts += count_into(bounds, values[is_cut], np.repeat(weights[~is_whole], lengths[~is_whole]))
-    return counts

@@ -12,9 +12,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cluster_sim.recording import buckets
-from cluster_sim.recording.interval_bins import IntervalBins
+from cluster_sim.recording import step_bins
 from cluster_sim.recording.sketch import QuantileSketch
+from cluster_sim.recording.step_bins import StepBins
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -25,20 +25,18 @@ PENDING_BYTES: Final = 128 << 20
 EXACT_GAPS: Final = 16_384
 """Token gaps of one replica up to which its quantiles are exact."""
 
-GAP_BOUNDS_NS: Final = buckets.nanoseconds(buckets.TOKEN_GAP_S)
-ITERATION_BOUNDS: Final = np.array(buckets.ITERATION_TOKENS, np.int64)
-
-SERIES_COLUMNS: Final = (
-    "time_ns",
-    "running",
-    "waiting",
-    "kv_used_blocks",
-    "iterations",
-    "prompt_tokens",
-    "generated_tokens",
-)
-"""Columns of ``take_series``.  The first four are the state at the tick; the last three count iterations that ended
-after the tick before and not after this one."""
+STATE_COLUMNS: Final = ("time_ns", "running", "waiting", "kv_used_blocks")
+"""Columns of ``take_series`` that hold the state at the tick, int64[rows]."""
+STEP_COLUMNS: Final[dict[str, int | slice]] = {
+    "iterations": step_bins.ITERATIONS,
+    "prompt_tokens": step_bins.PROMPT_TOKENS,
+    "generated_tokens": step_bins.GENERATED_TOKENS,
+    "itl_sum_ns": step_bins.GAP_SUM_NS,
+    "itl_counts": step_bins.GAP_COUNTS,
+    "iteration_tokens_counts": step_bins.ITERATION_COUNTS,
+}
+"""Columns of ``take_series`` that sum over the iterations that ended after the tick before and not after this one; the
+histograms are int64[rows, buckets]."""
 
 _STEP_FIELDS: Final = 5
 _PLAIN_COUNTS: Final = (
@@ -94,8 +92,6 @@ class ReplicaLog:
         "_bins",
         "_extra_gaps",
         "_gaps",
-        "_iteration_tokens",
-        "_itl",
         "_moment_ns",
         "_pending",
         "_rows",
@@ -138,10 +134,8 @@ class ReplicaLog:
         self._extra_gaps = array("q")
         self._pending = 0
         self._gaps = QuantileSketch(EXACT_GAPS)
-        self._itl: Int64Array = np.zeros(len(GAP_BOUNDS_NS) + 1, np.int64)
-        self._iteration_tokens: Int64Array = np.zeros(len(ITERATION_BOUNDS) + 1, np.int64)
         self._rows = array("q")
-        self._bins = IntervalBins(series_interval_ns) if series_interval_ns else None
+        self._bins = StepBins(series_interval_ns)
 
     def step(self, end_ns: int, gap_ns: int, weight: int, prompt_tokens: int, generated_tokens: int) -> None:
         """Note one iteration that ends at ``end_ns``.
@@ -177,8 +171,8 @@ class ReplicaLog:
             self._count_pending()
 
     def gap(self, gap_ns: int) -> None:
-        """Note one token gap that its iteration did not count: the first token after a preemption."""
-        self._extra_gaps.append(gap_ns)
+        """Note one token gap that the last iteration noted did not count: the first token after a preemption."""
+        self._extra_gaps.extend((self.last_end_ns, gap_ns))
 
     def enter(self, at_ns: int) -> None:
         """Note that a request reached the replica."""
@@ -198,16 +192,16 @@ class ReplicaLog:
         self._rows.extend((tick_ns, running, waiting, kv_used_blocks))
 
     def take_series(self) -> dict[str, Int64Array]:
-        """Return the rows since the last call as int64 columns, ``SERIES_COLUMNS``, and forget them."""
-        rows = np.array(self._rows, np.int64).reshape(-1, 4)
-        columns = {name: rows[:, at].copy() for at, name in enumerate(SERIES_COLUMNS[:4])}
+        """Return the rows since the last call, by ``STATE_COLUMNS`` and ``STEP_COLUMNS``, and forget them."""
+        rows = np.array(self._rows, np.int64).reshape(-1, len(STATE_COLUMNS))
         self._rows = array("q")
-        sums = np.zeros((3, 0), np.int64)
-        if len(rows) and self._bins is not None:
+        columns = {name: rows[:, at].copy() for at, name in enumerate(STATE_COLUMNS)}
+        if len(rows):
             self._count_pending()
             sums = self._bins.take(columns["time_ns"])
-        columns.update(zip(SERIES_COLUMNS[4:], sums, strict=True))
-        return columns
+        else:
+            sums = np.zeros((step_bins.ROWS, 0), np.int64)
+        return columns | {name: sums[at].T.copy() for name, at in STEP_COLUMNS.items()}
 
     def in_system_area_ns(self, until_ns: int) -> int:
         """Return the integral of the number of requests at the replica from 0 to ``until_ns``, in request ns.
@@ -235,9 +229,9 @@ class ReplicaLog:
             in_system_area_ns=self.in_system_area_ns(self.last_end_ns if now_ns is None else now_ns),
             last_end_ns=self.last_end_ns,
             busy_ns=list(self.busy_ns),
-            iteration_tokens_counts=self._iteration_tokens.tolist(),
+            iteration_tokens_counts=self._bins.totals[step_bins.ITERATION_COUNTS].tolist(),
             iteration_tokens_sum=self.prompt_tokens + self.generated_tokens,
-            itl_counts=self._itl.tolist(),
+            itl_counts=self._bins.totals[step_bins.GAP_COUNTS].tolist(),
             itl_sum_ns=self._gaps.total,
         )
 
@@ -254,10 +248,8 @@ class ReplicaLog:
             "moment_ns": str(self._moment_ns),
             "busy_ns": list(self.busy_ns),
             "gaps": self._gaps.to_plain(),
-            "itl": self._itl.tolist(),
-            "iteration_tokens": self._iteration_tokens.tolist(),
             "rows": self._rows.tobytes(),
-            "bins": self._bins.snapshot() if self._bins is not None else None,
+            "bins": self._bins.snapshot(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -267,11 +259,8 @@ class ReplicaLog:
         self._moment_ns = int(state["moment_ns"])
         self.busy_ns = list(state["busy_ns"])
         self._gaps = QuantileSketch.from_plain(state["gaps"])
-        self._itl = np.array(state["itl"], np.int64)
-        self._iteration_tokens = np.array(state["iteration_tokens"], np.int64)
         self._rows = array("q", state["rows"])
-        if self._bins is not None:
-            self._bins.restore(state["bins"])
+        self._bins.restore(state["bins"])
         self._forget_pending()
 
     def _forget_pending(self) -> None:
@@ -285,34 +274,20 @@ class ReplicaLog:
     def _count_pending(self) -> None:
         """Count everything noted since the last time, in bulk."""
         if self._extra_gaps:
-            extra = np.array(self._extra_gaps, np.int64)
-            self._itl += buckets.count_into(GAP_BOUNDS_NS, extra)
-            self._gaps.add_many(extra)
+            ends, gaps = np.array(self._extra_gaps, np.int64).reshape(-1, 2).T
             self._extra_gaps = array("q")
+            self._bins.add_gaps(ends, gaps)
+            self._gaps.add_many(gaps)
         if not self._pending:
             return
         steps = np.array(self._steps, np.int64).reshape(-1, _STEP_FIELDS)
         run_ends, run_gaps, run_weights = self._run_ends, self._run_gaps, np.array(self._run_weights, np.int64)
         self._forget_pending()
         if len(steps):
-            self._count_steps(*steps.T)
+            self._bins.add_steps(*steps.T)
+            self._gaps.add_many(steps[:, 1], steps[:, 2])
         if run_ends:
             lengths = np.fromiter(map(len, run_ends), np.int64, len(run_ends))
-            self._count_runs(np.concatenate(run_ends), np.concatenate(run_gaps), lengths, run_weights)
-
-    def _count_steps(
-        self, ends: Int64Array, gaps: Int64Array, weights: Int64Array, prompts: Int64Array, generated: Int64Array
-    ) -> None:
-        self._iteration_tokens += buckets.count_into(ITERATION_BOUNDS, prompts + generated)
-        self._itl += buckets.count_into(GAP_BOUNDS_NS, gaps, weights)
-        self._gaps.add_many(gaps, weights)
-        if self._bins is not None:
-            self._bins.add_steps(ends, prompts, generated)
-
-    def _count_runs(self, ends: Int64Array, gaps: Int64Array, lengths: Int64Array, weights: Int64Array) -> None:
-        """Count decode runs that follow each other in ``ends`` and ``gaps``, whole runs where that is possible."""
-        self._iteration_tokens += buckets.count_into(ITERATION_BOUNDS, weights, lengths)
-        self._itl += buckets.count_runs_into(GAP_BOUNDS_NS, gaps, lengths, weights)
-        self._gaps.add_runs(gaps, lengths, weights)
-        if self._bins is not None:
-            self._bins.add_runs(ends, lengths, weights)
+            gaps = np.concatenate(run_gaps)
+            self._bins.add_runs(np.concatenate(run_ends), gaps, lengths, run_weights)
+            self._gaps.add_runs(gaps, lengths, run_weights)

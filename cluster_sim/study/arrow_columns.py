@@ -24,6 +24,11 @@ def seconds_column(times_ns: npt.NDArray[np.int64], is_valid: BoolArray | None =
     return number_column(times_ns / 1e9, pa.float64(), is_valid)
 
 
+def list_column(values: npt.NDArray[np.generic], kind: pa.DataType) -> pa.Array:
+    """Return ``values``[rows, length] as a column of lists of that length, of the fixed-width type ``kind``."""
+    return pa.FixedSizeListArray.from_arrays(number_column(values.reshape(-1), kind), values.shape[1])
+
+
 def word_column(codes: npt.NDArray[np.int64], words: Sequence[str]) -> pa.Array:
     """Return indices into ``words`` as a dictionary column of strings, null where the index is negative."""
     encoded = [word.encode() for word in words]

@@ -9,8 +9,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cluster_sim.recording.replica_log import SERIES_COLUMNS
-from cluster_sim.study.arrow_columns import number_column, seconds_column, word_column
+from cluster_sim.recording.buckets import ITERATION_TOKENS, TOKEN_GAP_S
+from cluster_sim.recording.replica_log import STATE_COLUMNS, STEP_COLUMNS
+from cluster_sim.study.arrow_columns import list_column, number_column, seconds_column, word_column
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -26,9 +27,12 @@ SERIES_SCHEMA: Final = pa.schema(
         ("iterations", pa.int64()),
         ("prompt_tokens", pa.int64()),
         ("generated_tokens", pa.int64()),
+        ("itl_sum_s", pa.float64()),
+        ("itl_counts", pa.list_(pa.int64(), len(TOKEN_GAP_S) + 1)),
+        ("iteration_tokens_counts", pa.list_(pa.int64(), len(ITERATION_TOKENS) + 1)),
     ]
 )
-"""The columns; the last three count what iterations ending in the interval up to ``time_s`` computed."""
+"""The columns; from ``iterations`` on they sum over the iterations that ended in the interval up to ``time_s``."""
 
 GROUP_ROWS: Final = 65_536
 """Rows gathered before they are written as one row group."""
@@ -48,7 +52,7 @@ class SeriesTable:
         self._pools = tuple(pools)
         self._pool_of_replica = np.array(pool_of_replica, np.int64)
         self._kv_blocks = np.array(kv_blocks, np.int64)
-        self._held: list[Int64Array] = []
+        self._held: list[dict[str, Int64Array]] = []
         self._held_rows = 0
         self._writer = pq.ParquetWriter(
             path, SERIES_SCHEMA, compression="zstd", compression_level=1, use_dictionary=["pool"]
@@ -60,7 +64,7 @@ class SeriesTable:
         if not rows:
             return
         self.max_waiting = max(self.max_waiting, int(columns["waiting"].max()))
-        self._held.append(np.stack([np.full(rows, replica), *(columns[name] for name in SERIES_COLUMNS)]))
+        self._held.append({"replica": np.full(rows, replica), **columns})
         self._held_rows += rows
         if self._held_rows >= GROUP_ROWS:
             self._write()
@@ -73,21 +77,20 @@ class SeriesTable:
     def _write(self) -> None:
         if not self._held_rows:
             return
-        replica, *series = np.concatenate(self._held, axis=1)
+        names = ("replica", *STATE_COLUMNS, *STEP_COLUMNS)
+        columns = {name: np.concatenate([held[name] for held in self._held]) for name in names}
         self._held, self._held_rows = [], 0
-        columns = dict(zip(SERIES_COLUMNS, series, strict=True))
+        replica = columns["replica"]
+        kv_used_ratio = columns["kv_used_blocks"] / np.maximum(self._kv_blocks[replica], 1)
         arrays = {
             "time_s": seconds_column(columns["time_ns"]),
             "pool": word_column(self._pool_of_replica[replica], self._pools),
-            "replica": number_column(replica, pa.int32()),
-            "kv_used_ratio": number_column(
-                columns["kv_used_blocks"] / np.maximum(self._kv_blocks[replica], 1), pa.float64()
-            ),
-            **{
-                name: number_column(columns[name], SERIES_SCHEMA.field(name).type)
-                for name in SERIES_COLUMNS
-                if name != "time_ns"
-            },
+            "kv_used_ratio": number_column(kv_used_ratio, pa.float64()),
+            "itl_sum_s": seconds_column(columns["itl_sum_ns"]),
+            **{name: list_column(columns[name], pa.int64()) for name in ("itl_counts", "iteration_tokens_counts")},
         }
+        for field in SERIES_SCHEMA:
+            if field.name not in arrays:
+                arrays[field.name] = number_column(columns[field.name], field.type)
         batch = pa.record_batch([arrays[name] for name in SERIES_SCHEMA.names], schema=SERIES_SCHEMA)
         self._writer.write_batch(batch, row_group_size=batch.num_rows)

@@ -27,5 +27,6 @@ def test_series_of_replicas_come_back(tmp_path: Path) -> None:
     assert rows[2] == {
         "time_s": 1.0, "pool": "b", "replica": 1, "running": 1, "waiting": 4, "kv_used_blocks": 50,
         "kv_used_ratio": 0.25, "iterations": 1, "prompt_tokens": 30, "generated_tokens": 1,
+        "itl_sum_s": 0.0, "itl_counts": [0] * 20, "iteration_tokens_counts": [0, 0, 0, 1] + [0] * 10,
     }  # fmt: skip
     assert table.max_waiting == 4
