@@ -16,9 +16,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from cluster_sim.config.errors import InputError
 from cluster_sim.study.fidelity.board import Board, run_board
+from cluster_sim.study.fidelity.operators import find_operators
 from cluster_sim.study.fidelity.replay import DEFAULT_PROFILE
 from cluster_sim.study.fidelity.text import board_text
 
+CHECKOUT = Path(__file__).resolve().parent.parent
 FITTING_MODULE = "cluster_sim.study.fidelity.fit"
 
 
@@ -32,7 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--profile", default=DEFAULT_PROFILE, help="frozen coefficients (conf/profiles) or a file")
     options = parser.parse_args(arguments)
     try:
-        board = run_board(options.data, print, tuple(options.only), options.profile)
+        operators = find_operators(options.data, CHECKOUT)
+        board = run_board(options.data, print, tuple(options.only), options.profile, operators)
         refuse_to_fit()
         result = board.as_json()
         print(board_text(result))

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from cluster_sim.config.errors import InputError, UnfinishedError
+from cluster_sim.hardware.predictor import Predictor
 from cluster_sim.study.fidelity import silicon
 from cluster_sim.study.fidelity.case import WHOLE_RUN, Case, Key, Skipped
 from cluster_sim.study.fidelity.ground_truth import load_all
 from cluster_sim.study.fidelity.measure import figures, percentage_error
-from cluster_sim.study.fidelity.replay import DEFAULT_PROFILE, Replayed, frozen_predictor, replay, set_up
+from cluster_sim.study.fidelity.operators import operator_predictor
+from cluster_sim.study.fidelity.replay import DEFAULT_PROFILE, Replayed, Setup, frozen_predictor, replay, set_up
 from cluster_sim.study.fidelity.scoring import Score, peer_summary, score, scoreboard
 
 SHOWN: Final = ("ttft_mean", "tpot_mean", "e2e_mean", "ttft_p99", "e2e_p99", "requests_per_s", "tokens_per_s")
@@ -69,14 +71,23 @@ def simulated_figures(case: Case, result: Replayed) -> dict[Key, float]:
     return figures(result.ttft_s, result.e2e_s, result.sent_s, requests.output_tokens, requests.stage, stages_of(case))
 
 
-def run_board(folder: Path, report: Report, only: tuple[str, ...] = (), profile: str = DEFAULT_PROFILE) -> Board:
-    """Replay every run under ``folder`` with frozen predictors; a run that cannot be simulated is skipped by itself."""
+def run_board(
+    folder: Path,
+    report: Report,
+    only: tuple[str, ...] = (),
+    profile: str = DEFAULT_PROFILE,
+    operators: Path | None = None,
+) -> Board:
+    """Replay every run under ``folder`` with frozen predictors; a run that cannot be simulated is skipped by itself.
+
+    ``operators`` is the folder of operator profiles for runs on GPUs that have them.
+    """
     board = Board()
     board.cases, board.skipped = load_all(folder, only)
     for case in board.cases:
         try:
             setup = set_up(case)
-            predictor = frozen_predictor(case, setup, profile)
+            predictor = _predictor(case, setup, profile, operators)
             start = time.perf_counter()
             result = replay(case, setup, predictor)
         except (InputError, UnfinishedError, ValueError) as error:
@@ -93,6 +104,15 @@ def run_board(folder: Path, report: Report, only: tuple[str, ...] = (), profile:
         points, skipped = silicon.score_silicon(folder / silicon.DATASET, profile)
         board.points, board.skipped = points, board.skipped + skipped
     return board
+
+
+def _predictor(case: Case, setup: Setup, profile: str, operators: Path | None) -> Predictor:
+    if case.has_operators and operators is not None:
+        try:
+            return operator_predictor(case, setup, operators, profile)
+        except InputError:
+            return frozen_predictor(case, setup, profile)
+    return frozen_predictor(case, setup, profile)
 
 
 def describe(case: Case, simulated: dict[Key, float]) -> str:

@@ -72,7 +72,9 @@ class Case:
     is_overloaded: bool = False
     """The client gave up on a good part of the requests: throughput means something, latencies do not."""
     profile: str | None = None
-    """Frozen coefficients other than those that the engine and device choose."""
+    """Frozen coefficients other than the scoreboard's default."""
+    has_operators: bool = False
+    """Whether the data's authors measured this GPU's operators too, which then stand in for coefficients."""
 
     @property
     def group(self) -> tuple[str, str, int, str]:

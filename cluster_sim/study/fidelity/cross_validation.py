@@ -54,7 +54,7 @@ def cross_validate(
             refitted = calibration.solve(kept, position)
             moved = float(np.abs(refitted - position).max())
             for index in left_out:
-                scores += _simulate(calibration, refitted, calibration.runs[index])
+                scores += simulate(calibration, refitted, calibration.runs[index])
             report(f"{name}: {' '.join(str(part) for part in unit)} (coefficients moved by up to {moved:.0%})")
         board = scoreboard(scores)
         result[name] = {"overall": board["overall"], "datasets": board["datasets"], "runs": board["runs"]}
@@ -62,7 +62,8 @@ def cross_validate(
     return result
 
 
-def _simulate(calibration: Calibration, position: FloatArray, run: Run) -> list[Score]:
+def simulate(calibration: Calibration, position: FloatArray, run: Run) -> list[Score]:
+    """Replay a run in full with the coefficients at a position, and score it."""
     coefficients = calibration.coefficients(position, run)
     result = replay(run.case, run.setup, physical_predictor(run.case, run.setup, coefficients))
     return score(run.case, simulated_figures(run.case, result))

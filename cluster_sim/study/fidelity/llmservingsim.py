@@ -15,7 +15,6 @@ from cluster_sim.study.fidelity.tables import column, read_json, read_json_lines
 
 BENCH: Final = "llmservingsim-bench-vllm019"
 ISPASS: Final = "llmservingsim-ispass26-vllm013"
-BENCH_PROFILE: Final = "vllm-0.19-operators"
 BLOCK_TOKENS: Final = 16
 PEER: Final = "LLMServingSim 2.0"
 SUMMARY_ROWS: Final = {
@@ -90,7 +89,7 @@ def _bench_case(folder: Path) -> Case:
         measured=measured,
         peers={PEER: _summary_errors(folder / "summary.txt")},
         fold=folder.name,
-        profile=BENCH_PROFILE,
+        has_operators=True,
     )
 
 

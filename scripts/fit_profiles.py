@@ -1,0 +1,128 @@
+"""Refits the frozen profiles of vLLM and writes them to ``conf/profiles``.
+
+    python scripts/fit_profiles.py vllm --data DIR [--cv]         v1 engine, from the 0.15 and 0.23 runs
+    python scripts/fit_profiles.py vllm-0.6 --data DIR [--cv]     v0 engine, from the runs of APEX's authors
+
+The fit replays every run with the simulator some hundred times (on shortened copies): minutes.
+"""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from cluster_sim.config.errors import InputError
+from cluster_sim.config.library import library_path
+from cluster_sim.hardware.profile import PhysicalProfile, Provenance, load_operator_ratios, load_physical_profile
+from cluster_sim.study.fidelity import apex, cross_validation
+from cluster_sim.study.fidelity.case import Case
+from cluster_sim.study.fidelity.fit import Calibration, Parameter, prepare
+from cluster_sim.study.fidelity.ground_truth import load_all
+from cluster_sim.study.fidelity.refit import write_profile
+
+V0_PARAMETERS = (
+    Parameter("step_us", 5000.0, 0.6),
+    Parameter("sequence_us", 50.0, 0.8),
+    Parameter("gemm_flops_ratio", 0.65, 0.3),
+    Parameter("all_reduce_us", 10.0, 0.5),
+    Parameter("frontend_us", 8000.0, 0.5),
+)
+"""What vLLM 0.6 does differently: the CPU plans every step while the GPU waits."""
+COMMENT = "# Fitted coefficients of the physical step model; see cluster_sim/hardware/physical.py for form and units.\n"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; 0 done, 2 wrong input."""
+    parser = argparse.ArgumentParser(description="Refit a frozen profile.")
+    parser.add_argument("profile", choices=["vllm", "vllm-0.6"])
+    parser.add_argument("--data", type=Path, required=True, help="folder in the layout of the ground truth")
+    parser.add_argument("--cv", action="store_true", help="also refit with each run and configuration left out")
+    parser.add_argument("--out", type=Path, help="file to write; the default is the frozen one")
+    options = parser.parse_args(arguments)
+    command = f"python scripts/fit_profiles.py {options.profile} --data ../shared/ground-truth"
+    try:
+        out = options.out or library_path("profiles") / f"{options.profile}.yaml"
+        cases, _ = load_all(options.data)
+        profile = (
+            fit_v1(cases, command, is_validated=options.cv) if options.profile == "vllm" else fit_v0(cases, command)
+        )
+        write_profile(profile, out, COMMENT)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"wrote {out}")
+    return 0
+
+
+def fit_v1(cases: list[Case], command: str, *, is_validated: bool) -> PhysicalProfile:
+    """Fit the v1 engine; the cross-validated errors go into the provenance."""
+    calibration, position = cross_validation.calibrate_vllm(cases, show)
+    errors: dict[str, float] = {}
+    if is_validated:
+        result = cross_validation.cross_validate(cases, show, (calibration, position))
+        for scheme, board in result.items():
+            errors |= {f"{metric}, {scheme}": round(value, 2) for metric, value in board["overall"].items()}
+    return calibration.profile(position).model_copy(
+        update={
+            "provenance": Provenance(
+                data="vLLM 0.15.1 on H100, A100 and L40S: end-to-end latencies of 28 runs below saturation; vLLM 0.23 "
+                "on H100: 8 cells; priors of A100 and L40S from operator-ratios",
+                command=command,
+                cross_validation=errors,
+                notes="moe_memory_ratio above 1 is an effective value: it trades off with moe_layer_us",
+            ),
+            "measured_devices": ("h100-sxm", "a100-80gb", "l40s"),
+        }
+    )
+
+
+def fit_v0(cases: list[Case], command: str) -> PhysicalProfile:
+    """Fit the v0 engine on one server of each configuration, the kernels taken from the v1 profile."""
+    v1 = load_physical_profile("vllm")
+    chosen: dict[tuple[str, int, str], Case] = {}
+    for case in cases:
+        if case.dataset == apex.DATASET:
+            latencies = {key: value for key, value in case.measured.items() if key[1] != "e2e_mean"}
+            key = (case.model, case.tensor_parallel, case.run.rsplit("_", 1)[0])
+            chosen.setdefault(key, replace(case, measured=latencies))
+    base = PhysicalProfile(
+        name="vllm-0.6",
+        engine=v1.engine,
+        provenance=Provenance(
+            data="vLLM 0.6.0 on 8 x H100, Llama-3.1-70B and Mistral-Large-2407 fp8: mean TTFT and TPOT of one server "
+            "of each configuration; kernels as in profile vllm",
+            command=command,
+        ),
+        coefficients=v1.coefficients,
+        measured_devices=("h100-sxm",),
+        reference_device=v1.reference_device,
+        operators=v1.operators,
+    )
+    operators = load_operator_ratios(v1.operators) if v1.operators else None
+    calibration = Calibration(prepare(list(chosen.values())), V0_PARAMETERS, base, operators, show)
+    position = calibration.fit()
+    errors: dict[str, float] = {}
+    units = sorted({(run.case.model, run.case.tensor_parallel) for run in calibration.runs})
+    for unit in units:
+        kept = [i for i, run in enumerate(calibration.runs) if (run.case.model, run.case.tensor_parallel) != unit]
+        refitted = calibration.solve(kept, position)
+        for index, run in enumerate(calibration.runs):
+            if index not in kept:
+                for each in cross_validation.simulate(calibration, refitted, run):
+                    name = f"{each.metric.removesuffix('_mean')}, configuration left out"
+                    errors[name] = errors.get(name, 0.0) + each.error / len(calibration.runs)
+    provenance = base.provenance.model_copy(
+        update={"cross_validation": {name: round(value, 2) for name, value in errors.items()}}
+    )
+    return calibration.profile(position).model_copy(update={"provenance": provenance})
+
+
+def show(line: str) -> None:
+    """Print a line at once."""
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
