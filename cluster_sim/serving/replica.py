@@ -295,6 +295,7 @@ class Replica:
         if batch is None:
             if not scheduler.must_form_again or self._in_flight:
                 self._form_ns = scheduler.wake_ns
+            self.log.preemptions += scheduler.unbatched_preemptions
             self._fruitless += 1
             self._check_progress(now_ns)
             return

@@ -49,6 +49,8 @@ class Scheduler(ABC):
 
     kv_used: int
     """Blocks in use, for telemetry and series."""
+    unbatched_preemptions = 0
+    """Preemptions by the last ``form`` that returned None, which no batch reports."""
     has_prefix_cache = False
     """Whether prompts are looked up in a cache, so that hits are counted."""
 

@@ -160,6 +160,7 @@ class SerialScheduler(Scheduler):
         self._sort(now_ns)
         self.choose(batch, now_ns)
         if not batch.members and not batch.prefilled:
+            self.unbatched_preemptions = len(batch.preempted)
             self._must_form_again = bool(batch.preempted) and not self.engine.vidur_compat
             return None
         self._batches += 1

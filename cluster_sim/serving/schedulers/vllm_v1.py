@@ -207,6 +207,7 @@ class VllmV1(Scheduler):
             self._admit(batch, budget, now_ns)
         shape = batch.shape
         if not shape.decodes and not shape.prefills:
+            self.unbatched_preemptions = len(batch.preempted)
             self._must_form_again = bool(batch.preempted)
             return None
         self._batches += 1
