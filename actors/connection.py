@@ -55,8 +55,13 @@ def _start(num_cpus: int | None) -> None:
 
 
 def _join(address: str) -> None:
+    if address.startswith("ray://"):
+        raise InputError(
+            f"--address {address}: a Ray Client connection cannot put the router beside its files; run this on a node "
+            "of the cluster with HOST:PORT of its head, or as a Ray job with auto"
+        )
     if address != "auto":
-        host, separator, port = address.removeprefix("ray://").rpartition(":")
+        host, separator, port = address.rpartition(":")
         if not separator or not port.isdecimal() or not 0 < int(port) < 65536:
             raise InputError(f"--address {address}: must be HOST:PORT, for example 10.0.0.1:6379, or auto")
         try:

@@ -15,6 +15,10 @@ def prepare_ray(address: str | None) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray announces that it will leave this variable alone; we have no accelerators either way.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Under `uv run` Ray would copy the working directory to every worker and install it again there.
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    # Many actors share few cores, and the model uses no BLAS: its threads would only be in the way.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if address is None and "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)

@@ -61,7 +61,7 @@ class Performance(NamedTuple):
     """``LeafSide.results`` by group."""
     stage_books: list[StageBook]
     wall_s: float
-    """Of the run itself, from the first window to the last reply and the hub's books; no start-up."""
+    """Of the run itself, from the first window to the last result of every actor; no start-up."""
 
 
 @dataclass(slots=True)
@@ -186,7 +186,6 @@ def _run(troupe: _Troupe, staging: Staging, watcher: Watcher) -> Performance:
     status: RouterStatus | None = None
     asked = None
     drained_s = started_s
-    wall_s = 0.0
     while pending:
         ended, _ = ray.wait(pending, num_returns=1, timeout=STATUS_S)
         if not ended:
@@ -196,8 +195,7 @@ def _run(troupe: _Troupe, staging: Staging, watcher: Watcher) -> Performance:
                 drained_s = time.monotonic()
             continue
         pending.remove(ended[0])
-        if ended[0] is run or ended[0] == run:
-            wall_s = time.monotonic() - started_s
+        if ended[0] == run:
             _check_run(run, watches, pending, status)
         else:
             _check_watch(ended[0], watches[ended[0]], troupe, staging, status)
@@ -207,6 +205,7 @@ def _run(troupe: _Troupe, staging: Staging, watcher: Watcher) -> Performance:
         notes, results = _result(call, f"actor {index} failed after the run")
         watcher.on_drain(notes)
         leaves.append(results)
+    wall_s = time.monotonic() - started_s
     books = [_result(each.results.remote(), "a stage failed") for chain in troupe.stages for each in chain]
     return Performance(hub, leaves, [book for part in books for book in part], wall_s)
 

@@ -15,6 +15,12 @@ def test_address_must_have_a_port(address: str) -> None:
         pass
 
 
+def test_client_connections_are_refused() -> None:
+    """A Ray Client address is refused with what to do instead."""
+    with pytest.raises(InputError, match="run this on a node of the cluster"), ray_cluster("ray://head:10001"):
+        pass
+
+
 def test_nobody_answers() -> None:
     """An address where nothing listens is refused without starting anything."""
     with socket.socket() as probe:
