@@ -24,7 +24,7 @@ MOST_TOKENS_IN_FILE: Final = (1 << 31) - 1
 MOST_SECONDS: Final = 1e12
 """Absolute times up to the year 33,000; what a run may span is checked elsewhere."""
 
-_BLOCK_BYTES: Final = 4 << 20
+_BLOCK_BYTES: Final = 1 << 18
 _SHOWN: Final = 60
 
 
