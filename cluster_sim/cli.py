@@ -105,9 +105,10 @@ def validate(
 ) -> None:
     """Check a study; print every resolved value, the memory plan and the lookahead report."""
     from cluster_sim.config.load import load_study
+    from cluster_sim.study.registered import registered_names
     from cluster_sim.study.validate import check_library, validation_report
 
-    typer.echo(validation_report(load_study(file, overrides or ())), nl=False)
+    typer.echo(validation_report(load_study(file, overrides or (), registered_names())), nl=False)
     if is_library_checked:
         typer.echo(check_library(), nl=False)
 
@@ -138,12 +139,13 @@ def run(
     from cluster_sim.config.load import load_study
     from cluster_sim.report.terminal import TerminalView
     from cluster_sim.study.options import RunOptions
+    from cluster_sim.study.registered import registered_names
     from cluster_sim.study.run import run_study
 
     if speedup is not None and not 0 < speedup < float("inf"):
         raise InputError(f"--speedup must be a positive number; got {speedup:g}")
     chosen = [] if executor is None else [f"run.executor={executor.value}"]
-    study = load_study(file, [*(overrides or ()), *chosen])
+    study = load_study(file, [*(overrides or ()), *chosen], registered_names())
     run_study(
         study,
         RunOptions(

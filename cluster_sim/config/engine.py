@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from cluster_sim.config.base import ConfigModel
+from cluster_sim.config.base import ConfigModel, EngineKind
 from cluster_sim.config.ordering import OrderingSettings, Policy
 from cluster_sim.config.speculation import Lora, Speculative
 
@@ -12,7 +12,7 @@ from cluster_sim.config.speculation import Lora, Speculative
 class Engine(ConfigModel):
     """The serving engine of every replica of a pool.  Null means: as the engine's version and the device pin it."""
 
-    kind: str = Field(
+    kind: EngineKind = Field(
         "vllm_v1",
         description="Scheduler that is simulated: vllm_v1, vllm_v0, sarathi, orca, faster_transformer, lightllm, "
         "sglang, tensorrt_llm or static_two_phase.",

@@ -1,7 +1,7 @@
 """From a study file to a checked ``Study``, with messages that say file, line, key and what is allowed."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,20 +33,25 @@ WORDING: Final = {
 """The validator's wording and ours."""
 
 
-def load_study(path: Path, overrides: Iterable[str] = ()) -> Study:
+Names = Mapping[str, Sequence[str]]
+"""Registered names by registry, for example ``ROUTER_POLICIES``; a registry that is absent is not checked."""
+
+UNCHECKED: Final[Names] = {}
+
+
+def load_study(path: Path, overrides: Iterable[str] = (), names: Names = UNCHECKED) -> Study:
     """Read, override and check a study file; raise ``InputError`` that lists what is wrong and where."""
     document = Document.read(path)
     apply_overrides(document, overrides)
-    return check_study(document, path.resolve().parent)
+    return check_study(document, path.resolve().parent, names)
 
 
-def check_study(document: Document, base_directory: Path) -> Study:
+def check_study(document: Document, base_directory: Path, names: Names = UNCHECKED) -> Study:
     """Return the study that ``document`` describes; files in it are looked up from ``base_directory``."""
+    context = {BASE_DIRECTORY: base_directory, **names}
     try:
         # Through JSON, because strict there means what a YAML file needs: no text for numbers, lists for tuples.
-        return Study.model_validate_json(
-            json.dumps(document.data), strict=True, context={BASE_DIRECTORY: base_directory}
-        )
+        return Study.model_validate_json(json.dumps(document.data), strict=True, context=context)
     except ValidationError as error:
         raise InputError(_message(document, error.errors(include_url=False))) from None
 

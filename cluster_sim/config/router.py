@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from cluster_sim.config.base import ConfigModel
+from cluster_sim.config.base import ConfigModel, PolicyName
 
 NS_PER_MS = 1_000_000
 
@@ -27,7 +27,7 @@ class Telemetry(ConfigModel):
 class Router(ConfigModel):
     """The global router."""
 
-    policy: str = Field(
+    policy: PolicyName = Field(
         "least_outstanding",
         description="How a replica is chosen: round_robin and random know nothing, least_outstanding counts requests "
         "in flight, least_loaded (running and waiting) and least_waiting read telemetry.",

@@ -55,7 +55,7 @@ class _Writer:
             value = given.get(name, PydanticUndefined)
             if value is PydanticUndefined:
                 value = field.get_default(call_default_factory=True)
-            if name == "kind":
+            if name == "kind" and words_of(field.annotation):
                 yield f"{indent}kind: {words_of(field.annotation)[0]}  # {_summary(model)}"
             else:
                 yield f"{indent}# {_comment(field)}"

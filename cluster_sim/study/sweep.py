@@ -20,6 +20,7 @@ from cluster_sim.config.errors import InputError, UnfinishedError
 from cluster_sim.config.load import check_study
 from cluster_sim.config.study import Study
 from cluster_sim.study.options import RunOptions
+from cluster_sim.study.registered import registered_names
 from cluster_sim.study.sweep_table import write_rows
 from cluster_sim.study.variants import Variant, expand
 
@@ -86,7 +87,7 @@ def run_sweep(
     where the study is wrong or the directory holds something else, ``UnfinishedError`` where the tasks cannot run.
     """
     variants = expand(path, document)
-    base = check_study(document, path.resolve().parent)
+    base = check_study(document, path.resolve().parent, registered_names())
     files = SweepFiles(options.out or Path("sweeps") / f"{base.name}-{config_hash(base)}")
     done = files.open(resolved_yaml(base), is_resumed=options.resume)
     if files.is_complete:

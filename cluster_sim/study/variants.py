@@ -12,6 +12,7 @@ from cluster_sim.config.errors import InputError
 from cluster_sim.config.load import check_study
 from cluster_sim.config.overrides import set_value
 from cluster_sim.config.study import Study
+from cluster_sim.study.registered import registered_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ def expand(path: Path, document: Document) -> list[Variant]:
     wrong, has no ``sweep`` block, or no combination is valid.
     """
     base_directory = path.resolve().parent
-    sweep = check_study(document, base_directory).sweep
+    sweep = check_study(document, base_directory, registered_names()).sweep
     if sweep is None:
         raise InputError(f"{path}: has no sweep block; for example sweep: {{grid: {{seed: [1, 2, 3]}}}}")
     variants = [
@@ -61,6 +62,6 @@ def _variant(index: int, values: dict[str, Any], document: Document, base_direct
     try:
         for key, value in values.items():
             set_value(changed, key, copy.deepcopy(value), f"{document.where(('sweep', 'grid', key))} (sweep.grid)")
-        return Variant(index, values, check_study(changed, base_directory), None)
+        return Variant(index, values, check_study(changed, base_directory, registered_names()), None)
     except InputError as error:
         return Variant(index, values, None, str(error))

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from cluster_sim.config.base import ENGINE_KINDS, ROUTER_POLICIES
 from cluster_sim.config.errors import InputError
 from cluster_sim.config.load import MAX_PROBLEMS, load_study
+
+NAMES = {ENGINE_KINDS: ["orca", "vllm_v1"], ROUTER_POLICIES: ["least_outstanding", "random"]}
 
 STUDY = """\
 name: small
@@ -65,6 +68,8 @@ def test_defaults_fill_what_is_not_said(study_file: Path) -> None:
         ("fleet.network.router_to_replica_ms=.inf", "must be a finite number"),
         ("router.policy=least_outstandin", "must be one of "),
         ("router.policy=least_outstandin", "; got 'least_outstandin'; did you mean 'least_outstanding'?"),
+        ("router.policy=3", "router.policy: must be text; got 3"),
+        ("fleet.pools.0.engine.kind=vllm", "must be one of orca, vllm_v1; got 'vllm'; did you mean 'vllm_v1'?"),
         ("router=3", "router: must be a mapping of keys to values; got 3"),
         ("run.macro_steps=yes", "run.macro_steps: must be true or false; got 'yes'"),
         ("run.replicas_per_actor=many", "run.replicas_per_actor: must be a whole number; got 'many' or must be auto"),
@@ -84,7 +89,7 @@ def test_defaults_fill_what_is_not_said(study_file: Path) -> None:
 def test_messages(study_file: Path, override: str, message: str) -> None:
     """Wrong keys, types, ranges, names and files are refused with the key and what would be right."""
     with pytest.raises(InputError) as caught:
-        load_study(study_file, [override])
+        load_study(study_file, [override], NAMES)
     assert message in str(caught.value)
     assert str(caught.value).startswith(f"--set {override}: ")
 
