@@ -124,12 +124,15 @@ class Replica:
         assert message.at >= self._horizon, f"{message} came below replica {self.settings.index}'s horizon"
         payload = message.payload
         if isinstance(payload, Dispatch):
-            delay_ns = self._predictor.frontend_ns + int(
-                self._predictor.frontend_ns_per_token * payload.request.prompt_tokens
-            )
+            delay_ns = self._frontend_ns(payload)
             if delay_ns:
                 message = message._replace(at=message.at + instant(delay_ns, 0))
         heapq.heappush(self._inbox, message)
+
+    def _frontend_ns(self, dispatch: Dispatch) -> int:
+        """Return the time that the API server spends on a request before the scheduler sees it."""
+        predictor = self._predictor
+        return predictor.frontend_ns + int(predictor.frontend_ns_per_token * dispatch.request.prompt_tokens)
 
     def advance(self, horizon: Instant) -> list[Message]:
         """Handle every event strictly below ``horizon``; return responses and samples, stamped at the hub."""
@@ -262,7 +265,7 @@ class Replica:
         if isinstance(payload, Dispatch):
             if not self._in_flight and self._form_ns < 0:
                 self._progress_ns, self._fruitless = now_ns, 0
-            self.log.enter(now_ns)
+            self.log.enter(now_ns - self._frontend_ns(payload))
             self._scheduler.enqueue(Sequence(payload.request, payload.attempt, now_ns))
         else:
             self._cancel(payload, now_ns)
