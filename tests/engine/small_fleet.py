@@ -290,6 +290,11 @@ def draw_fleet(choose: Choose) -> SmallFleet:
         "num_kv_blocks": 1 + (64 // block) * (1, 1, 2, 3, 40)[choose(5)] + choose(3),
         "policy": ("fcfs", "fcfs", "fcfs", "priority")[choose(4)],
     }
+    longest_prompt, longest_output = (1, 8, 40)[choose(3)], (1, 4, 24)[choose(3)]
+    is_pressed = not choose(4)
+    if is_pressed:  # Short prompts that grow far beyond the cache: preemptions.
+        engine |= {"num_kv_blocks": 1 + 64 // block, "max_num_seqs": 4, "reserve_full_sequence": False}
+        longest_prompt, longest_output, replicas = 8, 24, 1 + choose(2)
     if not choose(5):
         engine |= {"enable_chunked_prefill": False, "max_num_batched_tokens": 512, "max_model_len": 512}
     predictor: dict[str, Any] = {"kind": "linear", "alpha_us": (500.0, 1000.0, 4000.0, 0.002)[choose(4)]}
@@ -304,11 +309,11 @@ def draw_fleet(choose: Choose) -> SmallFleet:
     arrivals = []
     for _ in range(choose(30)):
         at += grain * choose(4)
-        arrivals.append((at, 1 + choose((1, 8, 40)[choose(3)]), 1 + choose((1, 4, 24)[choose(3)])))
+        arrivals.append((at, 1 + choose(longest_prompt), 1 + choose(longest_output)))
     policy = ("round_robin", "random", "least_outstanding", "least_outstanding", "least_loaded", "least_loaded")[
         choose(6)
     ]
-    is_closed = not choose(4)
+    is_closed = not is_pressed and not choose(4)
     period_ms, latency_ms = ((0, 0), (0, 0), (1, 0), (5, 0), (5, 1), (5, 7), (50, 1), (0.5, 0.25))[choose(8)]
     return SmallFleet(
         arrivals=() if is_closed else tuple(arrivals),

@@ -1,0 +1,28 @@
+"""The simulator against an independent sequential program of the same rules."""
+
+from random import Random
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.engine.sequential_fleet import ROW, SequentialFleet
+from tests.engine.small_fleet import draw_fleet, run_inline
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.integers(0, 1 << 40).map(Random))
+def test_rows_and_counters_equal_a_plain_heap(random: Random) -> None:
+    """Token by token over one heap of events, every request has the same times and every replica the same counts."""
+    small = draw_fleet(random.randrange)
+    evidence, _ = run_inline(small)
+    plain = SequentialFleet(small)
+    plain.run()
+    assert list(zip(*(evidence.column(name) for name in ROW), strict=True)) == sorted(plain.rows)
+    ours = [
+        (each.iterations, each.prompt_tokens, each.generated_tokens, each.preemptions, sum(each.busy_ns))
+        for each in evidence.replicas
+    ]
+    assert ours == [
+        (each.iterations, each.prompt_tokens, each.generated_tokens, each.preemptions, each.busy_ns)
+        for each in plain.servers
+    ]
