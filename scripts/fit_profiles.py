@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from cluster_sim.config.errors import InputError
 from cluster_sim.config.library import library_path
 from cluster_sim.hardware.profile import PhysicalProfile, Provenance, load_operator_ratios, load_physical_profile
-from cluster_sim.study.fidelity import apex, cross_validation
-from cluster_sim.study.fidelity.case import Case
+from cluster_sim.study.fidelity import apex, cross_validation, llmservingsim
+from cluster_sim.study.fidelity.case import WHOLE_RUN, Case
 from cluster_sim.study.fidelity.fit import Calibration, Parameter, prepare
 from cluster_sim.study.fidelity.ground_truth import load_all
 from cluster_sim.study.fidelity.refit import write_profile
@@ -30,6 +30,13 @@ V0_PARAMETERS = (
     Parameter("frontend_us", 8000.0, 0.5),
 )
 """What vLLM 0.6 does differently: the CPU plans every step while the GPU waits."""
+SYNC_PARAMETERS = (
+    Parameter("step_us", 2000.0, 0.7, "version:0.13"),
+    Parameter("sequence_us", 15.0, 0.4, "version:0.13"),
+)
+"""Before asynchronous scheduling (0.14) the GPU waits while the CPU plans the next step."""
+GDDR_BOARDS = ("a40", "a6000")
+"""Ampere boards with GDDR memory, which follow L40S rather than A100."""
 COMMENT = "# Fitted coefficients of the physical step model; see cluster_sim/hardware/physical.py for form and units.\n"
 
 
@@ -64,18 +71,38 @@ def fit_v1(cases: list[Case], command: str, *, is_validated: bool) -> PhysicalPr
         result = cross_validation.cross_validate(cases, show, (calibration, position))
         for scheme, board in result.items():
             errors |= {f"{metric}, {scheme}": round(value, 2) for metric, value in board["overall"].items()}
-    return calibration.profile(position).model_copy(
+    fitted = calibration.profile(position)
+    fitted = fitted.model_copy(
+        update={
+            "versions": {"0.14": {}} | fitted.versions,
+            "devices": {name: fitted.architectures["ada"] for name in GDDR_BOARDS if "ada" in fitted.architectures},
+        }
+    )
+    fitted = fit_synchronous(cases, fitted)
+    return fitted.model_copy(
         update={
             "provenance": Provenance(
                 data="vLLM 0.15.1 on H100, A100 and L40S: end-to-end latencies of 28 runs below saturation; vLLM 0.23 "
                 "on H100: 8 cells; priors of A100 and L40S from operator-ratios",
                 command=command,
                 cross_validation=errors,
-                notes="moe_memory_ratio above 1 is an effective value: it trades off with moe_layer_us",
+                notes="0.13 (synchronous scheduling) from one run of LLMServingSim's ISPASS artifact; a40 and a6000 as l40s",
             ),
             "measured_devices": ("h100-sxm", "a100-80gb", "l40s"),
         }
     )
+
+
+def fit_synchronous(cases: list[Case], fitted: PhysicalProfile) -> PhysicalProfile:
+    """Add what engines before asynchronous scheduling spend on the CPU in every step."""
+    chosen = [
+        case for case in cases if case.dataset == llmservingsim.ISPASS and (WHOLE_RUN, "tpot_mean") in case.measured
+    ]
+    if not chosen:
+        return fitted
+    operators = load_operator_ratios(fitted.operators) if fitted.operators else None
+    calibration = Calibration(prepare(chosen), SYNC_PARAMETERS, fitted, operators, show)
+    return calibration.profile(calibration.fit())
 
 
 def fit_v0(cases: list[Case], command: str) -> PhysicalProfile:
