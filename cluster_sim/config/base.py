@@ -5,14 +5,12 @@ from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
-from pydantic_core import PydanticCustomError, PydanticKnownError
+from pydantic_core import PydanticCustomError
 
 from cluster_sim.config.library import library_names
 
 BASE_DIRECTORY: Final = "base_directory"
 """Key of the validation context that holds the study file's directory; without it, references are not checked."""
-REGISTERED_NAMES: Final = "registered_names"
-"""Key of the validation context that holds what is registered, by topic; without it, such names are not checked."""
 
 
 def suggestion(word: str, known: list[str]) -> str:
@@ -101,21 +99,3 @@ EngineKind = Annotated[str, AfterValidator(RegisteredName(ENGINE_KINDS))]
 PolicyName = Annotated[str, AfterValidator(RegisteredName(ROUTER_POLICIES))]
 ModelName = Annotated[str, AfterValidator(LibraryEntry("models"))]
 DeviceName = Annotated[str, AfterValidator(LibraryEntry("devices"))]
-
-
-class RegisteredName:
-    """Checks that a name is one that a registry knows; the registries lie in lower layers, so the caller brings them."""
-
-    def __init__(self, topic: str) -> None:
-        self.topic = topic
-
-    def __call__(self, value: str, info: ValidationInfo) -> str:
-        """Return ``value``; raise where the context knows the topic's names and this is none of them."""
-        known = (info.context or {}).get(REGISTERED_NAMES, {}).get(self.topic)
-        if known is None or value in known:
-            return value
-        raise PydanticKnownError("literal_error", {"expected": ", ".join(known)})
-
-
-SchedulerName = Annotated[str, AfterValidator(RegisteredName("scheduler"))]
-PolicyName = Annotated[str, AfterValidator(RegisteredName("policy"))]
