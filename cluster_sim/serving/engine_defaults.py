@@ -7,6 +7,7 @@ from cluster_sim.config.errors import InputError
 from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.engine_limits import limits_of
 from cluster_sim.hardware.model import Model
+from cluster_sim.serving.engine_kinds import check_kind, kind_defaults, limit_requests
 from cluster_sim.serving.schedulers.base import SchedulerLimits
 
 ASYNC_SINCE: Final = (0, 14)
@@ -25,6 +26,7 @@ def version_of(engine: Engine) -> tuple[int, ...]:
 
 def resolve_engine(engine: Engine, device: Device) -> Engine:
     """Return the settings with every null replaced by what the engine itself would choose on ``device``."""
+    engine = engine.model_copy(update=kind_defaults(engine, device))
     version = version_of(engine)
     limits = limits_of(engine, device)
     is_v1 = engine.kind in V1_KINDS
@@ -51,6 +53,7 @@ def scheduler_limits(
     assert engine.max_num_seqs is not None
     assert engine.max_num_batched_tokens is not None
     max_model_len = engine.max_model_len or model.max_position_embeddings
+    check_kind(engine, pipeline_parallel)
     if not engine.enable_chunked_prefill and engine.max_num_batched_tokens < max_model_len:
         raise InputError(
             f"engine.max_num_batched_tokens: {engine.max_num_batched_tokens} is below the context of {max_model_len} "
@@ -65,7 +68,7 @@ def scheduler_limits(
     check_extras(engine)
     is_async = bool(engine.async_scheduling) and pipeline_parallel == 1 and engine.speculative is None
     blocks = (engine.num_kv_blocks or kv_blocks) - (NULL_BLOCKS if engine.kind in V1_KINDS else 0)
-    return SchedulerLimits(
+    limits = SchedulerLimits(
         kv_blocks=blocks,
         block_size=engine.block_size,
         max_num_seqs=engine.max_num_seqs,
@@ -78,6 +81,7 @@ def scheduler_limits(
         tokens_per_step=1 + (engine.speculative.num_speculative_tokens if engine.speculative else 0),
         seed=seed,
     )
+    return limit_requests(engine, limits)
 
 
 def check_extras(engine: Engine) -> None:

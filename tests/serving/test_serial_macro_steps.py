@@ -1,7 +1,5 @@
 """Macro-steps of every scheduler that keeps a sequence in one batch at a time: never a difference."""
 
-import pickle
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

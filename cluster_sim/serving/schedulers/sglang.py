@@ -40,6 +40,8 @@ class Sglang(SerialScheduler):
             self._ordering = None
         self._chunked: Sequence | None = None
         """The half-done prompt, between two of its chunks."""
+        self._is_chunk_flying = False
+        """Whether a chunk that does not end its prompt is in an unfinished batch."""
         self._slots: dict[int, None] = {}
         """Sequences that run, are in flight or half done."""
         self._is_full = False
@@ -130,7 +132,7 @@ class Sglang(SerialScheduler):
                 self._is_full = bool(self._slots or chosen)
                 break
             chunk = need if pool.ceil(need) <= chunk_budget else chunk_budget // page * page
-            if chunk <= 0:
+            if chunk <= 0 or (chunk < need and self._is_chunk_flying):
                 pool.unlock(sequence)
                 break
             chosen.append((sequence, chunk))
@@ -155,6 +157,12 @@ class Sglang(SerialScheduler):
             sequence.cached_tokens = sequence.computed
         self._slots[sequence.request_id] = None
         self.prefill(batch, sequence, chunk)
+
+    def prefill(self, batch: Batch, sequence: Sequence, chunk: int) -> None:
+        """Add a chunk of a prompt, noting whether it leaves the prompt half done."""
+        super().prefill(batch, sequence, chunk)
+        if sequence.state is None:
+            self._is_chunk_flying = True
 
     def _decode(self, batch: Batch) -> None:
         pool = self.memory
@@ -221,6 +229,8 @@ class Sglang(SerialScheduler):
         for sequence in batch.members:
             self._return(sequence)
         for sequence, _ in batch.prefilled:
+            if sequence.state is None:
+                self._is_chunk_flying = False
             if sequence.state is None and sequence.request_id not in self._cancelled:
                 self.land(sequence)
                 self.memory.keep(sequence)
