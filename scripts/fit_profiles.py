@@ -37,6 +37,7 @@ SYNC_PARAMETERS = (
 """Before asynchronous scheduling (0.14) the GPU waits while the CPU plans the next step."""
 GDDR_BOARDS = ("a40", "a6000")
 """Ampere boards with GDDR memory, which follow L40S rather than A100."""
+NOTES = "0.13 (synchronous scheduling) from one run of LLMServingSim's ISPASS artifact; a40 and a6000 as l40s"
 COMMENT = "# Fitted coefficients of the physical step model; see cluster_sim/hardware/physical.py for form and units.\n"
 
 
@@ -86,7 +87,7 @@ def fit_v1(cases: list[Case], command: str, *, is_validated: bool) -> PhysicalPr
                 "on H100: 8 cells; priors of A100 and L40S from operator-ratios",
                 command=command,
                 cross_validation=errors,
-                notes="0.13 (synchronous scheduling) from one run of LLMServingSim's ISPASS artifact; a40 and a6000 as l40s",
+                notes=NOTES,
             ),
             "measured_devices": ("h100-sxm", "a100-80gb", "l40s"),
         }
