@@ -91,6 +91,7 @@ def test_validate_prints_everything(command: Command, study_file: Path) -> None:
     assert "KV blocks of 16 tokens" in text
     assert "a step takes at least" in text
     assert "the router observes responses" in text
+    assert "executor auto would choose inline: coupling factor" in text
     assert "models are valid" in text
 
 

@@ -15,6 +15,7 @@ from cluster_sim.hardware.model import load_model, model_names
 from cluster_sim.serving.replica import floor_model
 from cluster_sim.study.books import HubBooks
 from cluster_sim.study.build import build_hub, build_predictors
+from cluster_sim.study.executor_choice import choose_executor
 from cluster_sim.study.plan import Plan, PoolPlan, make_plan
 from cluster_sim.workload.build import build_source, total_requests
 
@@ -100,6 +101,7 @@ def _lookahead(plan: Plan) -> Iterator[str]:
     max_model_tokens = max(each.limits.max_model_len for each in plan.pools)
     hub = build_hub(plan, HubBooks(plan.facts(predictors), max_model_tokens, None).log)
     yield f"the router observes {_observed(hub.observation)}"
+    yield f"executor auto would choose {choose_executor(plan, predictors).reason}"
 
 
 def _observed(observation: Observation) -> str:
