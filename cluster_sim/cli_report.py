@@ -18,11 +18,17 @@ def report(
     is_traced: Annotated[
         bool, typer.Option("--trace", help="Also write DIR/trace.json for Perfetto or chrome://tracing.")
     ] = False,
+    is_backfilled: Annotated[
+        bool, typer.Option("--openmetrics", help="Also write DIR/openmetrics.txt: metrics stamped with simulated time.")
+    ] = False,
 ) -> None:
     """Write a self-contained HTML report of a run."""
     from cluster_sim.report.html import write_report
+    from cluster_sim.report.openmetrics import write_openmetrics
     from cluster_sim.report.trace import write_trace
 
     typer.echo(f"Wrote {write_report(directory, output)}")
     if is_traced:
         typer.echo(f"Wrote {write_trace(directory)}")
+    if is_backfilled:
+        typer.echo(f"Wrote {write_openmetrics(directory)}")

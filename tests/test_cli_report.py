@@ -31,12 +31,13 @@ def _call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 def test_report_writes_page_and_trace(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """The page and, when asked for, the trace are written into the run, which stays whole."""
+    """The page and, when asked for, trace and metrics are written into the run, which stays whole."""
     study = tmp_path / "study.yaml"
     study.write_text(STUDY, encoding="utf-8")
     run = run_study(load_study(study), RunOptions(executor="inline", out=tmp_path / "run")).directory
-    assert _call(monkeypatch, "report", str(run), "--trace") == 0
-    assert capsys.readouterr().out.split() == ["Wrote", str(run / "report.html"), "Wrote", str(run / "trace.json")]
+    assert _call(monkeypatch, "report", str(run), "--trace", "--openmetrics") == 0
+    names = ("report.html", "trace.json", "openmetrics.txt")
+    assert capsys.readouterr().out.splitlines() == [f"Wrote {run / name}" for name in names]
     assert json.loads((run / "trace.json").read_text())
     assert not list(run.glob("*.partial"))
 

@@ -63,6 +63,21 @@ class RunData:
         table = self._table(SERIES_FILE, list(_SERIES))
         return {name: _floats(table.column(name)) for name in _SERIES}
 
+    def full_series(self) -> dict[str, FloatArray]:
+        """Read every number of ``series.parquet`` as float64; histograms are [rows, buckets]."""
+        names = ("itl_sum_s", "itl_counts", "iteration_tokens_counts", "iterations")
+        table = self._table(SERIES_FILE, [*_SERIES, *names])
+        columns: dict[str, FloatArray] = {}
+        for name in (*_SERIES, *names):
+            column = table.column(name)
+            if pa.types.is_fixed_size_list(column.type):
+                width = column.type.list_size
+                flat = pa.chunked_array([chunk.flatten() for chunk in column.chunks], column.type.value_type)
+                columns[name] = _floats(flat).reshape(-1, width)
+            else:
+                columns[name] = _floats(column)
+        return columns
+
     def _table(self, name: str, columns: list[str]) -> pa.Table:
         try:
             return pq.read_table(self.directory / name, columns=columns)

@@ -64,19 +64,19 @@ class PrometheusClient:
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False
 
-    def query(self, expression: str) -> list[float]:
-        """Return the values of an instant query, one per series."""
-        query = urllib.parse.urlencode({"query": expression})
+    def query(self, expression: str, at_s: float | None = None) -> list[float]:
+        """Return the values of an instant query, one per series, now or at a Unix time."""
+        query = urllib.parse.urlencode({"query": expression} | ({} if at_s is None else {"time": at_s}))
         with urllib.request.urlopen(f"{self._root}/api/v1/query?{query}", timeout=10) as response:
             answer = json.load(response)
         assert answer["status"] == "success", answer
         return [float(series["value"][1]) for series in answer["data"]["result"]]
 
-    def lacking(self, expressions: list[str]) -> list[str]:
+    def lacking(self, expressions: list[str], at_s: float | None = None) -> list[str]:
         """Return the expressions that give no data, or data that is not finite."""
         lacking = []
         for expression in expressions:
-            values = self.query(expression)
+            values = self.query(expression, at_s)
             if not values or not all(math.isfinite(value) for value in values):
                 lacking.append(f"{expression}: {values}")
         return lacking
@@ -108,6 +108,7 @@ def running_prometheus(folder: Path, target_port: int, rules: Path | None = None
                 program,
                 f"--config.file={config}",
                 f"--storage.tsdb.path={folder / 'tsdb'}",
+                "--storage.tsdb.retention.time=100y",
                 f"--web.listen-address=127.0.0.1:{port}",
             ],
             stdout=log,

@@ -1,0 +1,112 @@
+"""``openmetrics.txt``: a run's live metrics after the fact, stamped with simulated time.
+
+``promtool tsdb create-blocks-from openmetrics`` turns the file into blocks that Prometheus serves: dashboards made for
+vLLM then show the run with true rates, however fast it was computed.  Simulated time 0 is a fixed date, so that the
+file depends on the run alone.
+"""
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, TextIO
+
+from cluster_sim.config.errors import InputError
+from cluster_sim.config.load import load_study
+from cluster_sim.metrics.exposition import Exposition
+from cluster_sim.metrics.live import LiveSnapshot
+from cluster_sim.report.replay import replay
+from cluster_sim.report.run_data import RunData
+from cluster_sim.study.build import build_predictors
+from cluster_sim.study.plan import make_plan
+from cluster_sim.study.run_directory import RESOLVED_FILE
+
+OPENMETRICS_FILE: Final = "openmetrics.txt"
+
+EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
+"""The date of simulated time 0."""
+STEP_S: Final = 5.0
+"""Simulated seconds between two samples: a rate over one minute sees twelve."""
+
+_LEFT_OUT: Final = ("cluster_sim_wall_seconds", "vllm:prefix_cache_queries_total", "vllm:prefix_cache_hits_total")
+"""Families that the files of a run do not tell over time."""
+
+
+def write_openmetrics(directory: Path, output: Path | None = None, step_s: float = STEP_S) -> Path:
+    """Write the metrics of the run in ``directory``, into it unless ``output`` says where; return the file.
+
+    Raises InputError where there is no complete run or no series, or the file cannot be written.
+    """
+    data = RunData.read(directory)
+    plan = make_plan(load_study(directory / RESOLVED_FILE))
+    facts = plan.facts(build_predictors(plan))
+    longest = max(each.limits.max_model_len for each in plan.pools)
+    exposition = Exposition(facts, {"run": facts.name, "config_hash": str(data.manifest.get("config_hash"))})
+    file = output or directory / OPENMETRICS_FILE
+    temporary = file.with_name(file.name + ".partial")
+    try:
+        with temporary.open("w", encoding="utf-8") as stream:
+            write_snapshots(stream, exposition, replay(data, facts, longest, step_s))
+        temporary.replace(file)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return file
+
+
+def write_snapshots(stream: TextIO, exposition: Exposition, snapshots: Iterable[LiveSnapshot]) -> None:
+    """Write snapshots as one OpenMetrics exposition.
+
+    The format wants a family's samples together, and within it those of each set of labels, so families go to files of
+    their own first: memory does not grow with the run.
+    """
+    epoch_s = EPOCH.timestamp()
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        parts: dict[str, tuple[list[str], TextIO]] = {}
+        for snapshot in snapshots:
+            stamp = f"{epoch_s + snapshot.simulated_s:.3f}"
+            for name, head, samples in _families(exposition.text(snapshot)):
+                if name in _LEFT_OUT:
+                    continue
+                if name not in parts:
+                    path = Path(folder) / f"{len(parts)}.txt"
+                    parts[name] = head, stack.enter_context(path.open("w+", encoding="utf-8"))
+                parts[name][1].writelines(f"{sample} {stamp}\n" for sample in samples)
+        for head, part in parts.values():
+            stream.writelines(f"{line}\n" for line in head)
+            part.seek(0)
+            groups: dict[str, list[str]] = {}
+            for line in part:
+                groups.setdefault(_label_set(line), []).append(line)
+            for group in groups.values():
+                stream.writelines(group)
+    stream.write("# EOF\n")
+
+
+def _families(page: str) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yield (name, head lines in OpenMetrics, sample lines) of every family of a page of text."""
+    name = ""
+    head: list[str] = []
+    samples: list[str] = []
+    for line in page.splitlines():
+        if line.startswith("# HELP "):
+            if name:
+                yield name, head, samples
+            name, head, samples = line.split(" ", 3)[2], [line], []
+        elif line.startswith("# TYPE "):
+            head.append(line)
+            if line.endswith(" counter"):
+                # A counter's family has no suffix in OpenMetrics, its samples do.
+                head = [each.replace(f" {name} ", f" {name.removesuffix('_total')} ") for each in head]
+        else:
+            samples.append(line)
+    if name:
+        yield name, head, samples
+
+
+def _label_set(sample: str) -> str:
+    """Return the labels of a sample line without a histogram's ``le``, which comes last."""
+    labels = sample.partition("{")[2].rpartition("}")[0]
+    return labels.rpartition('le="')[0].rstrip(",") if 'le="' in labels else labels
