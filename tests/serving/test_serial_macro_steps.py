@@ -71,6 +71,7 @@ def test_macro_steps_change_nothing(
             enable_prefix_caching=kind == "sglang",
             watermark_ratio=0.01,
             batch_timeout_s=timeout_s,
+            max_waiting_iters=3,
         )
         predictor = Linear()
 

@@ -44,9 +44,12 @@ class LightLlm(SerialScheduler):
         return min(steps, self.engine.max_waiting_iters - self._decodes_since_prefill) if self.waiting else steps
 
     def take_steady(self, blocks: int, steps: int) -> None:
-        """Take the blocks, and count the steps towards the next try."""
+        """Take the blocks, and count the steps towards the next try, which with nothing waiting only starts the count
+        again.
+        """
         super().take_steady(blocks, steps)
-        self._decodes_since_prefill += steps
+        period = self.engine.max_waiting_iters
+        self._decodes_since_prefill = (self._decodes_since_prefill + steps - 1) % period + 1 if period else 1
 
     def _prefill(self, batch: Batch, now_ns: int) -> None:
         budget = self.limits.max_num_batched_tokens
