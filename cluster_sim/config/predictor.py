@@ -33,7 +33,7 @@ class PhysicalPredictor(PredictorBase):
     """Step times from the physical step model with coefficients fitted to a real engine."""
 
     kind: Literal["physical"] = Field("physical", description="Calibrated physical step model.")
-    profile: ProfileName = Field("vllm-explored", description="Frozen coefficients: a name of conf/profiles or a file.")
+    profile: ProfileName = Field("vllm", description="Frozen coefficients: a name of conf/profiles or a file.")
 
 
 class VidurTablesPredictor(PredictorBase):

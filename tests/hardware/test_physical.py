@@ -50,7 +50,7 @@ def built(model: str, device: str, tp: int = 1, pp: int = 1, **changes: float) -
 @given(data=st.data())
 def test_runs_floors_and_purity(model: str, device: str, tp: int, pp: int, data: st.DataObject) -> None:
     """Runs equal steps to the bit, nothing lies below the floor, and asking in another order changes nothing."""
-    profile = load_physical_profile("vllm-explored").resolve(load_device(device), "0.15")
+    profile = load_physical_profile("vllm").resolve(load_device(device), "0.15")
     predictor = PhysicalPredictor(profile, load_model(model), load_device(device), tp, pp)
     stage = data.draw(st.integers(0, pp - 1))
     decodes, kv = data.draw(st.integers(1, 512)), data.draw(st.integers(0, 2_000_000))
@@ -104,15 +104,24 @@ def test_sampler_cost_only_where_sampling_sorts() -> None:
         assert added == pytest.approx(7 * 10_000 * share, abs=1)
 
 
-def test_profile_overrides_apply_in_order() -> None:
+def test_profile_overrides_apply_in_order(tmp_path: Path) -> None:
     """Everything, then the kernel class, then the device, then the greatest version not above the engine's."""
-    profile = load_physical_profile("vllm-explored")
-    hopper, ada = load_device("h100-sxm"), load_device("l40s")
-    assert profile.resolve(hopper, "0.15.1").frontend_us == 6900
-    assert profile.resolve(hopper, "0.24").frontend_us == 3900
-    assert profile.resolve(hopper, "0.6").frontend_us == 6900
-    assert profile.resolve(hopper).frontend_us == 3900
-    assert profile.resolve(ada).kv_memory_ratio == 0.59
+    path = tmp_path / "mine.yaml"
+    common = ", ".join(f"{name}: {value}" for name, value in BASE.items())
+    path.write_text(
+        f"name: mine\nengine: vllm\nprovenance: {{data: d, command: c}}\ncoefficients: {{{common}, frontend_us: 1}}\n"
+        "architectures: {hopper: {layer_us: 7, token_us: 1}}\ndevices: {h200: {layer_us: 8}}\n"
+        'versions: {"0.15": {frontend_us: 2}, "0.23": {frontend_us: 3}}\n'
+    )
+    profile = load_physical_profile(str(path))
+    assert [profile.resolve(load_device("h200"), version).frontend_us for version in ("0.6", "0.15.1", "0.24")] == [
+        2,
+        2,
+        3,
+    ]
+    assert profile.resolve(load_device("h200")).frontend_us == 3
+    found = [profile.resolve(load_device(name)) for name in ("l40s", "h100-sxm", "h200")]
+    assert [(each.layer_us, each.token_us) for each in found] == [(0, 0), (7, 1), (8, 1)]
     assert version_at_most(["0.9", "0.15"], "0.10.2") == "0.9"
 
 
@@ -120,13 +129,13 @@ def test_build_reads_the_frozen_profile() -> None:
     """A study's physical predictor is calibrated, names its profile, and counts coverage by measured device."""
     model = load_model("llama-3-8b")
     engine = EngineLimits(version="0.15")
-    predictor = build_predictor(PhysicalConfig(profile="vllm-explored"), model, load_device("h100-sxm"), engine=engine)
+    predictor = build_predictor(PhysicalConfig(profile="vllm"), model, load_device("h100-sxm"), engine=engine)
     assert predictor.is_calibrated
-    assert "vllm-explored" in predictor.label
-    assert predictor.frontend_ns == 6_900_000
+    assert "vllm" in predictor.label
+    assert predictor.frontend_ns > 1_000_000
     predictor.decode_run_ns(4, 100, 10)
     assert (predictor.coverage.inside, predictor.coverage.extrapolated) == (10, 0)
-    other = build_predictor(PhysicalConfig(profile="vllm-explored"), model, load_device("mi300x"))
+    other = build_predictor(PhysicalConfig(profile="vllm"), model, load_device("mi300x"))
     other.step_ns(BatchShape(1, 1))
     assert (other.coverage.inside, other.coverage.extrapolated) == (0, 1)
 
@@ -151,9 +160,9 @@ def test_operator_ratios_carry_coefficients_over() -> None:
     assert carried["kv_memory_ratio"] == pytest.approx(0.9 * here["kv_memory_ratio"] / there["kv_memory_ratio"])
     assert carried["step_us"] == 300.0
     assert ratios.transfer({"kv_memory_ratio": 0.9}, "vllm", "h100-sxm", "mi300x") == {"kv_memory_ratio": 0.9}
-    profile, on_reference = resolve_coefficients("vllm-explored", load_device("h100-sxm"), "0.15")
+    profile, on_reference = resolve_coefficients("vllm", load_device("h100-sxm"), "0.15")
     assert on_reference.kv_memory_ratio == profile.coefficients["kv_memory_ratio"]
-    _, elsewhere = resolve_coefficients("vllm-explored", load_device("b200"), "0.15")
+    _, elsewhere = resolve_coefficients("vllm", load_device("b200"), "0.15")
     assert elsewhere.kv_memory_ratio == pytest.approx(
         profile.coefficients["kv_memory_ratio"] * here["kv_memory_ratio"] / there["kv_memory_ratio"]
     )
