@@ -54,7 +54,8 @@ def trace_study(shared: Path, policy: str, pipeline_parallel: int, first: int | 
 @pytest.mark.parametrize("policy", ["round_robin", "least_outstanding", "least_loaded"])
 def test_every_placement_equals_inline(shared: Path, policy: str, pipeline_parallel: int) -> None:
     """All 19,366 requests: rows, counters and series of 1, 2, 3, 7 and 8 actors are inline's, shuffled or not; single
-    steps give the same as macro-steps."""
+    steps give the same as macro-steps.
+    """
     study = trace_study(shared, policy, pipeline_parallel)
     reference = inline(study)
     if pipeline_parallel == 1:
