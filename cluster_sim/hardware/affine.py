@@ -84,7 +84,8 @@ class AffinePredictor(Predictor):
             self._count(1)
             return fine >> FRACTION_BITS or 1
         self._count(1)
-        return round(self._mixed(shape, stage)) or 1
+        # Rounded exactly as a decode step is, or the floor could lie one above a prefill of the same cost.
+        return (round(self._mixed(shape, stage) * _ONE) + _HALF) >> FRACTION_BITS or 1
 
     def decode_run_ns(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> Int64Array:
         """Return the durations of ``steps`` consecutive decode-only steps, int64[steps]."""

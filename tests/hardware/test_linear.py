@@ -38,3 +38,11 @@ def test_decode_run_is_repeated_steps(decodes: int, kv: int, steps: int) -> None
     predictor = build_predictor(CONFIG, load_model("llama-3-8b"), load_device("h100-sxm"))
     run = predictor.decode_run_ns(decodes, kv, steps)
     assert run.tolist() == [predictor.step_ns(BatchShape(decodes, kv + i * decodes)) for i in range(steps)]
+
+
+def test_prefill_and_decode_of_one_cost_round_alike() -> None:
+    """At exactly half a nanosecond both round up, or the floor would lie above one of them."""
+    config = LinearConfig(kind="linear", alpha_us=0.002, beta_us=250.0)
+    predictor = build_predictor(config, load_model("llama-3-8b"), load_device("h100-sxm"), pipeline_parallel=4)
+    prefill, decode = BatchShape(prefills=[(1, 0)], completed_prefills=1), BatchShape(decodes=1)
+    assert (predictor.step_ns(prefill), predictor.step_ns(decode), predictor.floor_ns()) == (62_501, 62_501, 62_501)
