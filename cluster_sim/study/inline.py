@@ -11,7 +11,7 @@ from cluster_sim.config.errors import UnfinishedError
 from cluster_sim.engine.conduct import DirectExchange, Observer, ProtocolError, conduct
 from cluster_sim.engine.coordinator import Coordinator
 from cluster_sim.engine.group import Group
-from cluster_sim.engine.instant import NEVER, Kind, instant
+from cluster_sim.engine.instant import NEVER, Kind, instant, time_of
 from cluster_sim.hardware.predictor import Predictor
 from cluster_sim.recording.replica_log import ReplicaCounters
 from cluster_sim.recording.request_log import RequestLog
@@ -22,8 +22,8 @@ from cluster_sim.study.books import HubBooks, HubResult
 from cluster_sim.study.build import build_hub, build_replica, leaf_links, wirings
 from cluster_sim.study.plan import Plan
 
-SERIES_ROUNDS = 256
-"""Rounds between two deliveries of the replicas' series, so that memory does not grow with the run."""
+SERIES_ROWS = 65_536
+"""Rows of all replicas' series between two deliveries, so that memory does not grow with the run."""
 
 
 class ReplicaResult(NamedTuple):
@@ -51,13 +51,14 @@ WatchFactory = Callable[[RouterHub, RequestLog], Observer]
 
 
 class _SeriesTap:
-    """Hands the replicas' series on every so many rounds; otherwise a transparent observer."""
+    """Hands the replicas' series on every so many ticks; otherwise a transparent observer."""
 
     def __init__(self, inner: Observer, replicas: list[Replica], sink: SeriesSink) -> None:
         self._inner = inner
         self._replicas = replicas
         self._sink = sink
-        self._rounds = 0
+        self._period_ns = replicas[0].settings.series_interval_ns * max(SERIES_ROWS // len(replicas), 1)
+        self._due_ns = self._period_ns or NEVER
 
     def close(self) -> None:
         self._inner.close()
@@ -70,8 +71,8 @@ class _SeriesTap:
 
     def observe(self, clock: int, counters: dict[int, Any]) -> None:
         self._inner.observe(clock, counters)
-        self._rounds += 1
-        if self._rounds % SERIES_ROUNDS == 0:
+        if time_of(clock) >= self._due_ns:
+            self._due_ns = time_of(clock) + self._period_ns
             self.drain()
 
     def drain(self) -> None:
