@@ -38,6 +38,8 @@ SMALL_STEP_LOG: Final = 0.05
 """A step within which the linearisation holds: it ends the iteration."""
 SHORT_STAGE_S: Final = 40.0
 """Simulated seconds of each load stage in a short copy."""
+FEWEST_OF_STAGE: Final = 300
+"""Fewest requests of a stage in a short copy: the first hundred may still fill the prefix cache."""
 ENGINE: Final = "vllm"
 REFERENCE_DEVICE: Final = "h100-sxm"
 
@@ -80,8 +82,8 @@ FIXED: Final = {"token_us": 0.08}
 """Coefficients that the data cannot tell apart from others."""
 BY_VERSION: Final = (Parameter("frontend_us", 4000.0, 0.4, "version:0.23"),)
 BY_ARCHITECTURE: Final = (
-    ("kv_memory_ratio", 0.6),
-    ("gemm_memory_ratio", 0.15),
+    ("kv_memory_ratio", 1.5),
+    ("gemm_memory_ratio", 0.2),
     ("mix_layer_us", 0.8),
 )
 """(coefficient, width) refitted for the GPU architectures that have end-to-end runs; the prior is what the operators
@@ -100,7 +102,9 @@ class Run:
 
 
 def shorten(case: Case, stage_s: float = SHORT_STAGE_S) -> Case:
-    """Return the case with only the first ``stage_s`` seconds of each load stage, the stages moved together."""
+    """Return the case with only the first ``stage_s`` seconds of each load stage (more where it has few requests), the
+    stages moved together.
+    """
     table = case.requests
     kept: list[FloatArray] = []
     chosen: list[np.ndarray] = []
@@ -108,10 +112,12 @@ def shorten(case: Case, stage_s: float = SHORT_STAGE_S) -> Case:
     for stage in sorted(set(table.stage.tolist())):
         rows = np.flatnonzero(table.stage == stage)
         first_s = 0.0 if start_s == 0.0 else float(table.arrival_s[rows[0]])
-        rows = rows[table.arrival_s[rows] - first_s < stage_s]
+        least = min(len(rows), FEWEST_OF_STAGE) - 1
+        length_s = max(stage_s, float(table.arrival_s[rows[least]]) - first_s)
+        rows = rows[table.arrival_s[rows] - first_s <= length_s]
         chosen.append(rows)
         kept.append(table.arrival_s[rows] - first_s + start_s)
-        start_s += stage_s
+        start_s += length_s
     index = np.concatenate(chosen)
     requests = replace(
         table,
