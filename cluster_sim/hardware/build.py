@@ -52,6 +52,7 @@ def build_predictor(
                 engine,
                 label=f"physical ({profile.name})",
                 is_measured=device.name in profile.measured_devices,
+                error_band_percent=profile.provenance.cross_validation,
             )
         case VidurTablesConfig():
             tables = load_vidur_tables(Path(predictor_config.directory), predictor_config.prefix, pipeline_parallel)

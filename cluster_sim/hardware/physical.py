@@ -66,6 +66,7 @@ class PhysicalPredictor(AffinePredictor):
         engine: Any = None,
         label: str = "physical",
         is_measured: bool = True,
+        error_band_percent: dict[str, float] | None = None,
     ) -> None:
         """Build it; ``engine`` is an EngineLimits, a study's engine block, or None for the defaults.
 
@@ -77,6 +78,7 @@ class PhysicalPredictor(AffinePredictor):
         c = self.coefficients = coefficients
         self.label = label
         self.is_calibrated = True
+        self.error_band_percent = dict(error_band_percent or {})
         self.model = model
         self.device = device
         self.tensor_parallel = tensor_parallel

@@ -68,6 +68,8 @@ class Predictor(ABC):
 
     def __init__(self) -> None:
         self.coverage = Coverage()
+        self.error_band_percent: dict[str, float] = {}
+        """Mean absolute errors on data left out of the fit, by metric, in percent; empty where none were learnt."""
 
     @abstractmethod
     def step_ns(self, shape: BatchShape, stage: int = 0) -> int:

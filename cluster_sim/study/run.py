@@ -102,7 +102,7 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
                 progress,
                 run_labels(study, executor),
             )
-        summary = _summary(plan, facts, outcome, series.max_waiting)
+        summary = _summary(plan, predictors, facts, outcome, series.max_waiting)
         totals = new_totals(facts, _longest(plan))
         totals.restore(outcome.hub.totals)
         gaps = [replica.gaps for replica in outcome.replicas]
@@ -145,7 +145,9 @@ def _longest(plan: Plan) -> int:
     return max(each.limits.max_model_len for each in plan.pools)
 
 
-def _summary(plan: Plan, facts: RunFacts, outcome: RunOutcome, max_waiting: int) -> dict[str, Any]:
+def _summary(
+    plan: Plan, predictors: list[Predictor], facts: RunFacts, outcome: RunOutcome, max_waiting: int
+) -> dict[str, Any]:
     totals = new_totals(facts, _longest(plan))
     totals.restore(outcome.hub.totals)
     summary = summarise(
@@ -163,6 +165,7 @@ def _summary(plan: Plan, facts: RunFacts, outcome: RunOutcome, max_waiting: int)
         "steps": steps,
         "measured_ratio": inside / steps if steps else None,
         "extrapolated_ratio": extrapolated / steps if steps else None,
+        "error_band_percent": predictors[0].error_band_percent,
     }
     check_coverage(inside, extrapolated, plan.study.predictor.max_extrapolated)
     summary["energy"] = energy_summary(plan, totals, [each.counters for each in outcome.replicas], outcome.hub.end_ns)
