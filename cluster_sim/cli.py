@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 
 import cluster_sim
-from cluster_sim import cli_profile, cli_report, cli_workload
+from cluster_sim import cli_calibrate, cli_profile, cli_report, cli_workload
 from cluster_sim.config.errors import InputError, UnfinishedError
 
 EXIT_INPUT: Final = 2
@@ -196,6 +196,7 @@ def sweep(
     typer.echo(f"{len(result.rows)} runs, {result.failed} failed: {result.directory / RESULTS_FILE}")
 
 
+app.command()(cli_calibrate.calibrate)
 app.command()(cli_report.report)
 
 
