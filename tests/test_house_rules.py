@@ -17,9 +17,6 @@ IMPURE_MODULES = frozenset({"time", "logging", "socket", "threading", "subproces
 
 MAX_LINES = 500
 
-OPTIONAL = frozenset({"torch"})
-"""What is imported only where it is there: measuring profiles needs a GPU and PyTorch."""
-
 
 def imports(path: Path) -> Iterator[str]:
     """Yield the full names of the modules that a file imports, lazy imports included."""
@@ -113,9 +110,15 @@ def test_imports_are_declared(checkout: Path) -> None:
     project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     required = {re.split(r"[<>=\[]", text)[0] for text in project["dependencies"]}
-    fit = {re.split(r"[<>=\[]", text)[0] for text in extras["fit"]}
-    names = {"yaml": "pyyaml", "zmq": "pyzmq", "sklearn": "scikit-learn", "pydantic_core": "pydantic"}
+    optional = {re.split(r"[<>=\[]", text)[0] for name, extra in extras.items() if name != "dev" for text in extra}
+    names = {
+        "yaml": "pyyaml",
+        "zmq": "pyzmq",
+        "sklearn": "scikit-learn",
+        "pydantic_core": "pydantic",
+        "aiconfigurator_core": "aiconfigurator-core",
+    }
     imported = {module.split(".")[0] for path in sources(checkout, "cluster_sim", "actors") for module in imports(path)}
     foreign = {names.get(name, name) for name in imported - sys.stdlib_module_names - {"cluster_sim", "actors"}}
-    assert foreign <= required | fit | OPTIONAL
+    assert foreign <= required | optional
     assert required <= foreign
