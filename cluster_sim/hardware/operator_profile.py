@@ -73,7 +73,15 @@ class Measurement:
     @property
     def key(self) -> tuple[int, ...]:
         """The measurement's place in its operator's table."""
-        return tuple(getattr(self, name) for name in KEYS)
+        return (
+            self.tokens,
+            self.sequences,
+            self.prefill_tokens,
+            self.prefill_kv_tokens,
+            self.decodes,
+            self.decode_kv_tokens,
+            self.experts,
+        )
 
 
 @dataclass(frozen=True, slots=True)
