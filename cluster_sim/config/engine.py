@@ -63,6 +63,11 @@ class Engine(ConfigModel):
         ge=0,
         description="Longest wait for a batch of max_num_seqs to fill up (static_two_phase); null: for ever.",
     )
+    capacity_policy: Literal["guaranteed_no_evict", "max_utilization"] = Field(
+        "guaranteed_no_evict",
+        description="Which requests may start: those that everything started leaves room for at full length, or all "
+        "that fit now, at the price of pauses (tensorrt_llm).",
+    )
     max_prefill_tokens: int = Field(
         16384, ge=1, description="Prompt tokens that start together in one prefill batch (sglang)."
     )

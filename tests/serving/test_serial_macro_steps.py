@@ -32,7 +32,7 @@ class Linear(Predictor):
         return 10_000 + 0 * stage
 
 
-KINDS = ["vllm_v0", "sarathi", "orca", "faster_transformer", "lightllm", "sglang", "static_two_phase"]
+KINDS = ["vllm_v0", "sarathi", "orca", "faster_transformer", "lightllm", "sglang", "tensorrt_llm", "static_two_phase"]
 TURN = st.tuples(st.integers(0, 2), st.integers(1, 40), st.integers(1, 30), st.integers(0, 300_000), st.booleans())
 
 
@@ -44,10 +44,11 @@ TURN = st.tuples(st.integers(0, 2), st.integers(1, 40), st.integers(1, 30), st.i
     seqs=st.integers(1, 6),
     policy=st.sampled_from(["fcfs", "priority", "sjf", "priority_aging", "lrs", "st", "vtc"]),
     timeout_s=st.sampled_from([0.0, 0.0001]),
+    capacity_policy=st.sampled_from(["guaranteed_no_evict", "max_utilization"]),
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_macro_steps_change_nothing(
-    kind: str, turns: list, tokens: int, budget: int, seqs: int, policy: str, timeout_s: float
+    kind: str, turns: list, tokens: int, budget: int, seqs: int, policy: str, timeout_s: float, capacity_policy: str
 ) -> None:
     """Every request ends alike, and the books agree, with macro-steps and without, also after snapshots."""
     block = 1 if kind == "lightllm" else 4
@@ -72,6 +73,7 @@ def test_macro_steps_change_nothing(
             watermark_ratio=0.01,
             batch_timeout_s=timeout_s,
             max_waiting_iters=3,
+            capacity_policy=capacity_policy,
         )
         predictor = Linear()
 

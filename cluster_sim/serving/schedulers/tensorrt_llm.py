@@ -1,0 +1,141 @@
+"""TensorRT-LLM's in-flight batching (capacity and micro-batch scheduler of its batch manager).
+
+Every step holds all decodes and, beside them, context chunks within ``max_num_batched_tokens`` (max_num_tokens).  Which
+requests may start is the capacity policy's choice: GUARANTEED_NO_EVICT starts one only if everything started could
+grow to its full length; MAX_UTILIZATION starts what fits now and pauses the one started last when memory runs out.
+"""
+
+from collections import deque
+
+from cluster_sim.config.engine import Engine
+from cluster_sim.serving.batch import Batch
+from cluster_sim.serving.decode_pool import DecodePool
+from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
+from cluster_sim.serving.schedulers.serial import SerialScheduler
+from cluster_sim.serving.sequence import Sequence
+
+
+class TensorRtLlm(SerialScheduler):
+    """In-flight fused batching; contexts may be chunked in whole blocks."""
+
+    def __init__(self, engine: Engine, limits: SchedulerLimits) -> None:
+        super().__init__(engine, limits)
+        self._is_guaranteed = engine.capacity_policy == "guaranteed_no_evict"
+        self._promised: dict[int, int] = {}
+        """Blocks that each started sequence needs at its full length."""
+        self._promised_blocks = 0
+
+    def choose(self, batch: Batch, now_ns: int) -> None:
+        """Add decodes, half-done contexts and new ones."""
+        started = deque(sorted(self.running, key=lambda each: each.order))
+        self.running = []
+        halves: deque[Sequence] = deque()
+        budget = self.limits.max_num_batched_tokens
+        while started:
+            sequence = started.popleft()
+            if not self.is_decoding(sequence):
+                halves.append(sequence)
+            elif (
+                len(batch.members) < self.batch_limit
+                and budget > 0
+                and self._find_blocks(batch, sequence, 1, started or halves, is_patient=False)
+            ):
+                self.decode(batch, sequence)
+                budget -= 1
+            elif sequence.computed:  # Not paused just now.
+                self.running.append(sequence)
+        while halves:
+            sequence = halves.popleft()
+            chunk = self._chunk(batch, sequence, budget)
+            if chunk and self._find_blocks(batch, sequence, chunk, halves, is_patient=bool(batch.members)):
+                self.prefill(batch, sequence, chunk)
+                budget -= chunk
+            elif sequence.computed:
+                self.running.append(sequence)
+        if not batch.preempted:
+            self._admit(batch, budget, now_ns)
+
+    def _chunk(self, batch: Batch, sequence: Sequence, budget: int) -> int:
+        """Return the next chunk of a context within the budget: to its end, or whole blocks; 0 without room."""
+        if len(batch.members) + len(batch.prefilled) >= self.batch_limit:
+            return 0
+        left = sequence.known_tokens - sequence.computed
+        if left <= budget:
+            return self.chunk_for(batch, sequence, left)
+        if not self.engine.enable_chunked_prefill or budget < self.block_size:
+            return 0
+        chunk = self.chunk_for(batch, sequence, budget)
+        return max(1, chunk // self.block_size) * self.block_size
+
+    def _find_blocks(
+        self, batch: Batch, sequence: Sequence, tokens: int, later: deque[Sequence], *, is_patient: bool
+    ) -> bool:
+        """Give a sequence the blocks for ``tokens`` more; return False if it is paused or must wait.
+
+        For them those of ``later`` that were started after it are paused, then the sequence itself, unless it is
+        patient or batches in flight will free some.
+        """
+        need = self.blocks_for(sequence.computed + tokens) - self.blocks_of[sequence.request_id]
+        while self.free_blocks < need:
+            if later and later[-1].order > sequence.order:
+                self.restart(batch, later.pop())
+                continue
+            if not is_patient and len(self._in_flight) == len(batch.members) + len(batch.prefilled):
+                self.restart(batch, sequence)
+            return False
+        if need > 0:
+            self.allocate(sequence, need)
+        return True
+
+    def _admit(self, batch: Batch, budget: int, now_ns: int) -> None:
+        while self.waiting:
+            sequence = self.waiting[0]
+            chunk = self._chunk(batch, sequence, budget)
+            if not chunk or not self._may_start(sequence, chunk):
+                return
+            self.admit(sequence, now_ns)
+            self.allocate(sequence, self.blocks_for(chunk))
+            full = self._promised[sequence.request_id] = self._full_blocks(sequence)
+            self._promised_blocks += full
+            self.prefill(batch, sequence, chunk)
+            budget -= chunk
+
+    def _full_blocks(self, sequence: Sequence) -> int:
+        return self.blocks_for(sequence.prompt_tokens + sequence.output_tokens - 1)
+
+    def _may_start(self, sequence: Sequence, chunk: int) -> bool:
+        if len(self.blocks_of) >= self.holder_limit:
+            return False
+        if self._is_guaranteed:
+            return self._promised_blocks + self._full_blocks(sequence) <= self.total_blocks
+        return self.blocks_for(chunk) <= self.free_blocks
+
+    def free(self, sequence: Sequence) -> None:
+        """Take back the blocks and what was promised beyond them."""
+        super().free(sequence)
+        self._promised_blocks -= self._promised.pop(sequence.request_id)
+
+    def is_steady(self, decodes: int) -> bool:
+        """Whether all decodes fit one batch and no context can start."""
+        budget = self.limits.max_num_batched_tokens - decodes
+        if decodes > self.batch_limit or budget < 0:
+            return False
+        if not self.waiting or len(self.blocks_of) >= self.holder_limit or decodes == self.batch_limit:
+            return True
+        if self.is_reordered:
+            return False
+        head = self.waiting[0]
+        chunk = head.known_tokens
+        if chunk > budget:
+            chunk = budget // self.block_size * self.block_size if self.engine.enable_chunked_prefill else 0
+        return not chunk or not self._may_start(head, chunk)
+
+    def steady_limit(self, pool: DecodePool) -> int:
+        """Return the steps for which the free blocks last."""
+        return pool.steps_within(self.free_blocks, pool.steps_to_finish())
+
+
+@SCHEDULERS.register("tensorrt_llm")
+def build_tensorrt_llm(engine: Engine, limits: SchedulerLimits) -> Scheduler:
+    """Build the TensorRT-LLM scheduler."""
+    return TensorRtLlm(engine, limits)
