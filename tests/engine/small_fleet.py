@@ -297,7 +297,7 @@ def draw_fleet(choose: Choose) -> SmallFleet:
         longest_prompt, longest_output, replicas = 8, 24, 1 + choose(2)
     if not choose(5):
         engine |= {"enable_chunked_prefill": False, "max_num_batched_tokens": 512, "max_model_len": 512}
-    predictor: dict[str, Any] = {"kind": "linear", "alpha_us": (500.0, 1000.0, 4000.0, 0.002)[choose(4)]}
+    predictor: dict[str, Any] = {"kind": "linear", "alpha_us": (500.0, 1000.0, 4000.0, 100.5)[choose(4)]}
     if choose(2):
         predictor |= {"beta_us": (250.0, 7.3)[choose(2)], "gamma_us": (125.0, 0.37)[choose(2)]}
     if not choose(4):

@@ -1,0 +1,287 @@
+"""Measure the speed of the simulation: every case in a process of its own, warm, with the default outputs on.
+
+``python scripts/bench.py`` prints one line a case and the time per request by phase; ``--json`` prints everything as
+JSON; ``--case NAME`` (repeatable) selects cases, ``--list`` names them; ``--trace FILE`` gives the Azure conversation
+trace of 2023 (CSV, compressed or not).  Without it a synthetic load with the trace's mean figures stands in, and the
+report says so.
+
+CPU seconds are those of the measuring process: on a shared machine they say more than the wall.  The speed of this
+machine at this moment is reported as the time of a plain loop of 10 million additions and as ``scripts/bare_loop.py``,
+the smallest loop that computes such replicas' times.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+SCRIPTS = Path(__file__).resolve().parent
+TRACE = SCRIPTS.parent.parent / "shared" / "traces" / "azure_llm_2023_conv.csv.gz"
+LENGTHS = {
+    "prompt": {"kind": "lognormal", "mean": 1259, "std": 1535, "min": 2, "max": 7000},
+    "output": {"kind": "lognormal", "mean": 222, "std": 201, "min": 7, "max": 1000},
+}
+"""After truncation these have the figures of the Azure conversation trace."""
+
+FLEET = {"replicas": 1024, "request_rate": 5 * 1024, "count": 51_200}
+"""1,024 replicas at 5 requests a second each, for 10 simulated seconds."""
+
+CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "trace-inline": ("trace", "inline", {"policy": "round_robin"}),
+    "trace-inline-least-outstanding": ("trace", "inline", {"policy": "least_outstanding"}),
+    "trace-inline-telemetry": ("trace", "inline", {"policy": "least_loaded"}),
+    "fleet-inline": ("fleet", "inline", {"policy": "least_loaded"}),
+    "fleet-ray-2-actors": ("fleet", "ray", {"policy": "least_loaded", "actors": 2}),
+    "trace-x10-inline": ("trace-x10", "inline", {"policy": "round_robin"}),
+    "trace-x10-ray": ("trace-x10", "ray", {"policy": "round_robin", "replicas_per_actor": 1}),
+    "trace-x10-inline-telemetry": ("trace-x10", "inline", {"policy": "least_loaded"}),
+    "trace-x10-ray-telemetry": ("trace-x10", "ray", {"policy": "least_loaded", "replicas_per_actor": 1}),
+}
+"""(workload, executor, settings) by name."""
+
+
+def study_of(workload: str, settings: dict[str, Any], trace: Path | None) -> Any:
+    """Return the study of a case."""
+    from cluster_sim.config.base import BASE_DIRECTORY
+    from cluster_sim.config.study import Study
+
+    replicas = FLEET["replicas"] if workload == "fleet" else 8
+    scale = 0.1 if workload == "trace-x10" else 1.0
+    if workload == "fleet":
+        load: dict[str, Any] = {"arrivals": {"kind": "poisson", "request_rate": FLEET["request_rate"]}}
+        load |= {"kind": "synthetic", "count": FLEET["count"], "lengths": LENGTHS}
+    elif trace is not None:
+        load = {"kind": "trace", "format": "azure", "path": str(trace), "time_scale": scale}
+    else:
+        load = {"arrivals": {"kind": "poisson", "request_rate": 5.53 / scale}}
+        load |= {"kind": "synthetic", "count": 19_366, "lengths": LENGTHS}
+    pool = {"model": "llama-3-8b", "device": "h100-sxm", "replicas": replicas}
+    run = {key: value for key, value in settings.items() if key != "policy"}
+    return Study.model_validate(
+        {
+            "workload": load,
+            "fleet": {"pools": [pool], "network": {"router_to_replica_ms": 0.5, "replica_to_router_ms": 0.5}},
+            "router": {"policy": settings["policy"], "telemetry": {"period_ms": 50, "latency_ms": 1}},
+            "run": run,
+        },
+        context={BASE_DIRECTORY: Path.cwd()},
+    )
+
+
+class PhaseClock:
+    """Wall time by phase: a phase inside another one is taken out of it."""
+
+    def __init__(self) -> None:
+        self.spent_s: dict[str, float] = {}
+        self._stack: list[str] = []
+        self._since = 0.0
+
+    def _switch(self) -> None:
+        now = time.perf_counter()
+        if self._stack:
+            self.spent_s[self._stack[-1]] = self.spent_s.get(self._stack[-1], 0.0) + now - self._since
+        self._since = now
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count the time inside as ``name``."""
+        self._switch()
+        self._stack.append(name)
+        try:
+            yield
+        finally:
+            self._switch()
+            self._stack.pop()
+
+    def wrap(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return ``function`` timed as ``name``."""
+
+        def timed(*arguments: Any, **named: Any) -> Any:
+            with self.phase(name):
+                return function(*arguments, **named)
+
+        return timed
+
+    def iterate(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a generator function whose production of each item is timed as ``name``."""
+
+        def timed(*arguments: Any, **named: Any) -> Iterator[Any]:
+            items = function(*arguments, **named)
+            while True:
+                with self.phase(name):
+                    item = next(items, None)
+                if item is None:
+                    return
+                yield item
+
+        return timed
+
+
+def phases_of(study: Any, directory: Path) -> dict[str, float]:
+    """Run a study inline with clocks at the seams of its phases; return seconds by phase."""
+    from cluster_sim.engine.coordinator import Coordinator
+    from cluster_sim.engine.group import Group
+    from cluster_sim.recording.request_log import RequestLog
+    from cluster_sim.routing.hub import RouterHub
+    from cluster_sim.study.series_table import SeriesTable
+    from cluster_sim.workload.request_stream import RequestStream
+
+    clock = PhaseClock()
+    seams = [
+        (RequestStream, "chunks", clock.iterate("workload", RequestStream.chunks)),
+        (Coordinator, "run_hub", clock.wrap("hub", Coordinator.run_hub)),
+        (RouterHub, "settle", clock.wrap("hub", RouterHub.settle)),
+        (Coordinator, "calls", clock.wrap("protocol", Coordinator.calls)),
+        (Coordinator, "absorb", clock.wrap("protocol", Coordinator.absorb)),
+        (Group, "step", clock.wrap("replica", Group.step)),
+        (RequestLog, "flush", clock.wrap("recording", RequestLog.flush)),
+        (SeriesTable, "add", clock.wrap("recording", SeriesTable.add)),
+    ]
+    for owner, name, timed in seams:
+        patch = mock.patch.object(owner, name, timed)
+        patch.start()
+    try:
+        with clock.phase("rest"):
+            run_once(study, "inline", directory)
+    finally:
+        mock.patch.stopall()
+    return clock.spent_s
+
+
+def run_once(study: Any, executor: Any, directory: Path) -> dict[str, Any]:
+    """Run a study and return what its directory says, and the CPU seconds of this process."""
+    from cluster_sim.study.options import RunOptions
+    from cluster_sim.study.run import run_study
+
+    started_s = time.process_time()
+    result = run_study(study, RunOptions(executor=executor, out=directory / f"run-{time.perf_counter_ns()}"))
+    cpu_s = time.process_time() - started_s
+    manifest = json.loads((result.directory / "manifest.json").read_text())
+    return {"manifest": manifest, "summary": result.summary, "digest": result.digest, "cpu_s": cpu_s}
+
+
+def run_case(name: str, trace: Path | None, repeats: int) -> dict[str, Any]:
+    """Measure one case in this process."""
+    from cluster_sim.study.build import build_predictors
+    from cluster_sim.study.executor_choice import choose_executor
+    from cluster_sim.study.plan import make_plan
+
+    workload, executor, settings = CASES[name]
+    study = study_of(workload, settings, trace)
+    with tempfile.TemporaryDirectory() as scratch:
+        directory = Path(scratch)
+        runs = [run_once(study, executor, directory) for _ in range(1 + repeats)]
+        walls_s = [run["manifest"]["wall_s"] for run in runs[1:]]
+        peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        requests = runs[0]["summary"]["requests"]["total"]
+        iterations = runs[0]["summary"]["predictor_coverage"]["steps"]
+        best_s = min(walls_s)
+        figures = {
+            "case": name,
+            "requests": requests,
+            "wall_s": best_s,
+            "walls_s": walls_s,
+            "cpu_s": min(run["cpu_s"] for run in runs[1:]),
+            "requests_per_s": requests / best_s,
+            "iterations_per_s": iterations / best_s,
+            "us_per_request": best_s / requests * 1e6,
+            "peak_mib": peak_mib,
+            "traffic": runs[0]["manifest"]["traffic"],
+            "digest": runs[0]["digest"],
+            "coupling": choose_executor(make_plan(study), build_predictors(make_plan(study))).reason,
+            "additions_s": additions_s(),
+        }
+        if executor == "inline":
+            spent_s = phases_of(study, directory)
+            figures["us_per_request_by_phase"] = {name: each / requests * 1e6 for name, each in spent_s.items()}
+    return figures
+
+
+def additions_s() -> float:
+    """Return how long a plain loop of 10 million additions takes here and now."""
+    started = time.perf_counter()
+    total = 0
+    for number in range(10_000_000):
+        total += number
+    return time.perf_counter() - started
+
+
+def report(results: list[dict[str, Any]], bare: dict[str, float] | None) -> None:
+    """Print what was measured, a line a case."""
+    heads = ("requests/s", "iterations/s", "us/request", "CPU us", "peak MiB", "loop s")
+    print(f"{'case':32}" + "".join(f"{head:>13}" for head in heads))
+    for each in results:
+        print(
+            f"{each['case']:32}{each['requests_per_s']:13,.0f}{each['iterations_per_s']:13,.0f}"
+            f"{each['us_per_request']:13.1f}{each['cpu_s'] / each['requests'] * 1e6:13.1f}"
+            f"{each['peak_mib']:13.0f}{each['additions_s']:13.2f}"
+        )
+        for phase, spent in each.get("us_per_request_by_phase", {}).items():
+            print(f"    {phase:12}{spent:8.1f} us/request")
+    if bare is not None:
+        figures = (bare[name] for name in ("requests_per_s", "iterations_per_s", "us_per_request"))
+        print(f"{'bare loop':32}" + "".join(f"{figure:13,.0f}" for figure in figures))
+        plain = next((each for each in results if each["case"] == "trace-inline"), None)
+        if plain is not None:
+            print(f"trace-inline: {plain['us_per_request'] / bare['us_per_request']:.1f} times the bare loop")
+    by_name = {each["case"]: each for each in results}
+    for slow, fast in (
+        ("fleet-ray-2-actors", "fleet-inline"),
+        ("trace-x10-ray", "trace-x10-inline"),
+        ("trace-x10-ray-telemetry", "trace-x10-inline-telemetry"),
+    ):
+        if slow in by_name and fast in by_name:
+            same = by_name[slow]["digest"] == by_name[fast]["digest"]
+            ratio = by_name[slow]["wall_s"] / by_name[fast]["wall_s"]
+            print(f"{slow}: {ratio:.2f} times the wall time of inline, digest {'equal' if same else 'DIFFERENT'}")
+            print(f"    {by_name[slow]['coupling']}")
+
+
+def main() -> None:
+    """Run the cases, each in its own process, and report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--case", action="append", choices=CASES, help="measure this case only; repeatable")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--list", action="store_true", help="name the cases")
+    parser.add_argument("--trace", type=Path, default=TRACE if TRACE.is_file() else None, help="Azure trace")
+    parser.add_argument("--repeats", type=int, default=2, help="warm runs a case; the fastest counts")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.list:
+        print("\n".join(CASES))
+        return
+    if arguments.trace is not None and not arguments.trace.is_file():
+        sys.exit(f"bench: no file {arguments.trace}; name the Azure conversation trace, or leave --trace away")
+    names = arguments.case or list(CASES)
+    if arguments.here:
+        print(json.dumps(run_case(names[0], arguments.trace, arguments.repeats)))
+        return
+    results = []
+    for name in names:
+        command = [sys.executable, __file__, "--here", "--case", name, "--repeats", str(arguments.repeats)]
+        command += ["--trace", str(arguments.trace)] if arguments.trace else []
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=os.environ)
+        results.append(json.loads(done.stdout.splitlines()[-1]))
+    bare = None
+    if arguments.trace is not None:
+        loop = [sys.executable, str(SCRIPTS / "bare_loop.py"), str(arguments.trace)]
+        bare = json.loads(subprocess.run(loop, stdout=subprocess.PIPE, text=True, check=True).stdout)
+    if arguments.json:
+        print(json.dumps({"cases": results, "bare_loop": bare, "trace": str(arguments.trace or "")}, indent=1))
+        return
+    if arguments.trace is None:
+        print("no trace given: a synthetic load with its mean figures stands in")
+    report(results, bare)
+
+
+if __name__ == "__main__":
+    main()
