@@ -157,7 +157,7 @@ class Replica:
             if watch.next_at < at:
                 watch.pass_by(at, self._scheduler, self._out)
             run = self._run
-            if run is None and self._can_plan:
+            if run is None and self._can_plan and (not in_flight or in_flight[0][0] > self._finishing_ns):
                 run = self._plan()
             if run is not None and self._commit_run(run, horizon):
                 continue
@@ -356,6 +356,16 @@ class Replica:
             if sequence.last_token_ns >= 0:
                 log.gap(end_ns - sequence.last_token_ns)  # Its first token since a preemption.
         log.preemptions += len(batch.preempted)
+        if self._scheduler.has_prefix_cache:
+            self._note_lookups(batch)
+
+    def _note_lookups(self, batch: Batch) -> None:
+        """Count the lookups of first admissions; hits of preempted sequences would be their own blocks."""
+        for sequence, chunk in batch.prefilled:
+            is_first = sequence.scheduled_ns == batch.formed_ns and not sequence.preemptions
+            if is_first and sequence.computed - chunk == sequence.cached_tokens:
+                self.log.prefix_queries_tokens += sequence.prompt_tokens
+                self.log.prefix_hits_tokens += sequence.cached_tokens
 
     def _respond(self, finishing: list[Sequence], end_ns: int) -> None:
         self._finishing_ns = end_ns

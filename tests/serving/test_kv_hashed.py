@@ -49,6 +49,21 @@ def limits(**changes: object) -> SchedulerLimits:
     return SchedulerLimits(**values)
 
 
+def test_lookups_of_first_admissions_are_counted() -> None:
+    """Two prompts of 40 tokens are asked for, 32 of the second are found; the replica's counters say so."""
+    requests = [
+        Request(index, index * 10**6, 40, 2, Attributes(segments=((1, 32), (5 + index, 8)))) for index in range(2)
+    ]
+    bounds = limits()
+    scheduler = SCHEDULERS.build(Engine(enable_prefix_caching=True, block_size=4), bounds)
+    replica = Replica(ReplicaSettings(0, bounds, 0), scheduler, Linear(), ReplicaLog(0))
+    for request in requests:
+        at = instant(request.arrival_ns, Kind.DELIVERY)
+        replica.receive(Message(at, HUB_SOURCE, request.request_id, Dispatch(request, 0)))
+    replica.advance(NEVER)
+    assert (replica.log.prefix_queries_tokens, replica.log.prefix_hits_tokens) == (80, 32)
+
+
 def run(requests: list[Request], bounds: SchedulerLimits, **engine: object) -> tuple[dict[int, Outcome], Scheduler]:
     """Serve ``requests`` on one replica and return what became of them, and the scheduler at the end."""
     scheduler = SCHEDULERS.build(Engine(enable_prefix_caching=True, block_size=bounds.block_size, **engine), bounds)
