@@ -30,7 +30,7 @@ class Board:
     skipped: list[Skipped] = field(default_factory=list)
     points: list[silicon.Point] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
-    """Wall time of each replay."""
+    """Processor time of each replay."""
     extrapolated: dict[str, float] = field(default_factory=dict)
     """Share of each replay's steps outside the measured region."""
 
@@ -88,13 +88,13 @@ def run_board(
         try:
             setup = set_up(case)
             predictor = _predictor(case, setup, profile, operators)
-            start = time.perf_counter()
+            start = time.process_time()
             result = replay(case, setup, predictor)
         except (InputError, UnfinishedError, ValueError) as error:
             board.skipped.append(Skipped(case.dataset, case.run, str(error)))
             continue
         name = f"{case.dataset}/{case.run}"
-        board.seconds[name] = time.perf_counter() - start
+        board.seconds[name] = time.process_time() - start
         inside, outside = result.steps
         board.extrapolated[name] = outside / max(1, inside + outside)
         simulated = simulated_figures(case, result)
