@@ -120,6 +120,40 @@ def test_preempted_sequence_finds_its_own_blocks() -> None:
     assert outcomes[1].finish_ns < without[1].finish_ns
 
 
+@pytest.mark.parametrize("stages", [1, 2])
+def test_snapshot_in_the_middle_changes_nothing(stages: int) -> None:
+    """A replica restored from bytes goes on with the same hits, evictions and times, also with two stages."""
+    requests = []
+    for index in range(40):
+        attributes = Attributes(segments=((index % 3, 24), (100 + index, 10 + index % 7)), output_segment=200 + index)
+        requests.append(Request(index, index * 20_000, 34 + index % 7, 5 + index % 11, attributes))
+    bounds = limits(kv_blocks=40, pipeline_parallel=stages, batches_in_flight=stages, can_macro_step=stages == 1)
+
+    def build() -> Replica:
+        predictor = Linear()
+        predictor.stages = stages
+        scheduler = SCHEDULERS.build(Engine(enable_prefix_caching=True, block_size=4), bounds)
+        return Replica(ReplicaSettings(0, bounds, 0), scheduler, predictor, ReplicaLog(0, stages))
+
+    results = []
+    for cuts in ((), (200_000, 400_000, 700_000)):
+        replica, messages = build(), []
+        for request in requests:
+            at = instant(request.arrival_ns, Kind.DELIVERY)
+            replica.receive(Message(at, HUB_SOURCE, request.request_id, Dispatch(request, 0)))
+        for cut in cuts:
+            messages += replica.advance(instant(cut, Kind.DELIVERY))
+            state, replica = replica.snapshot(), build()
+            replica.restore(state)
+        messages += replica.advance(NEVER)
+        results.append(sorted(each.payload for each in messages if isinstance(each.payload, Outcome)))
+        assert replica._scheduler.kv_used == 0
+    assert len(results[0]) == 40
+    assert results[0] == results[1]
+    assert sum(outcome.cached_tokens for outcome in results[0]) > 20 * 24
+    assert stages == 2 or sum(outcome.preemptions for outcome in results[0]) > 0
+
+
 SESSION = st.tuples(st.integers(0, 3), st.integers(1, 30), st.integers(1, 24), st.integers(0, 400_000))
 
 

@@ -67,7 +67,7 @@ class Bench:
 
 
 def test_budget_goes_to_running_sequences_first_and_prompts_are_chunked() -> None:
-    """16 tokens a step: a prompt of 10 and 6 of the next one; then a decode and 15 of the other 24, then 9 and 6 new."""
+    """16 tokens a step: a prompt of 10 and 6 of the next one; then a decode and 15 of its 24, then 9 and 6 new."""
     bench = Bench()
     bench.add(0, 10, 4)
     bench.add(1, 30, 2)
