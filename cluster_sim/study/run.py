@@ -36,7 +36,7 @@ from cluster_sim.study.run_directory import (
     default_directory,
 )
 from cluster_sim.study.view import RunView, SilentView
-from cluster_sim.workload.build import total_requests
+from cluster_sim.workload.build import input_notices, total_requests
 
 LOG_FORMAT: Final = "%(levelname)s %(name)s: %(message)s"
 SILENT: Final = SilentView()
@@ -62,6 +62,7 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
     facts = plan.facts(predictors)
     final = options.out or default_directory(study.name, config_hash(study))
     total = total_requests(study.workload)
+    notices = input_notices(study.workload, study.seed)
     with ExitStack() as stack:
         directory = stack.enter_context(RunDirectory(final))
         directory.write_text(RESOLVED_FILE, resolved_yaml(study))
@@ -112,6 +113,7 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
     requests = summary["requests"]["total"]
     speed = f"{requests / wall_s:,.0f} requests/s, {summary['simulated_s'] / wall_s:,.0f} times real time"
     notes = (
+        *notices,
         f"{requests:,} requests in {wall_s:.2f} s on executor {executor}: {speed}",
         *([f"executor {choice.reason}"] if choice.reason else []),
         f"digest {outcome.hub.digest}",

@@ -57,6 +57,26 @@ def build_columns(config: WorkloadConfig, seed: int, notices: list[str] | None =
     return _Builder(seed, heard).columns(config)
 
 
+def input_notices(config: WorkloadConfig, seed: int) -> list[str]:
+    """Return what a user should know of a workload's files before the run: rows skipped, times sorted, lengths cut.
+
+    Files are read completely, so InputError comes from here, too.
+    """
+    notices: list[str] = []
+    if _replays(config):
+        _Builder(seed, notices).source(config)
+    return notices
+
+
+def _replays(config: WorkloadConfig) -> bool:
+    match config:
+        case MixWorkload():
+            return any(map(_replays, config.parts))
+        case PhasesWorkload():
+            return any(_replays(phase.workload) for phase in config.phases)
+    return isinstance(config, TraceWorkload)
+
+
 def reacts(config: WorkloadConfig) -> bool:
     """Return whether a workload's later requests depend on how earlier ones fare."""
     match config:

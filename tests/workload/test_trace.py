@@ -9,7 +9,7 @@ import pytest
 
 from cluster_sim.config.errors import InputError
 from cluster_sim.workload import trace
-from cluster_sim.workload.build import total_requests
+from cluster_sim.workload.build import input_notices, total_requests
 
 HEADER = "arrived_at,num_prefill_tokens,num_decode_tokens\n"
 FOUR = HEADER + "0.5,10,1\n1.5,20,2\n2.0,30,3\n4.0,40,4\n"
@@ -66,6 +66,17 @@ def test_unsorted_absolute_times_start_at_the_earliest(
     block = rows({"kind": "trace", "path": path})
     assert block.arrival_ns.tolist() == [0, 3_000_000_000]
     assert block.prompt_tokens.tolist() == [2, 1]
+
+
+def test_a_run_learns_what_was_done_to_its_files(trace_file: Callable[..., str], parse: Callable[..., Any]) -> None:
+    """Notices of traces come from wherever they stand; what is drawn has none."""
+    part = {"kind": "trace", "path": trace_file(HEADER + "3,10,1\n1,20,2\n")}
+    phases = {"kind": "phases", "phases": [{"duration_s": 9, "workload": part}]}
+    for section in (part, {"kind": "mix", "parts": [part]}, phases):
+        assert len(input_notices(parse(**section), 1)) == 1
+    drawn = {"kind": "synthetic", "arrivals": {"kind": "poisson", "request_rate": 1}, "count": 1}
+    lengths = {"prompt": {"kind": "fixed", "value": 1}, "output": {"kind": "fixed", "value": 1}}
+    assert input_notices(parse(**drawn, lengths=lengths), 1) == []
 
 
 def test_long_files_are_streamed(
