@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster_sim.recording.outcome import STATUSES
-from cluster_sim.recording.request_log import FIELD, ROW_FIELDS, RowBlock
+from cluster_sim.recording.rows import FIELD, ROW_FIELDS, RowBlock
 
 Int64Array = npt.NDArray[np.int64]
 

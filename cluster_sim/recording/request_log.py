@@ -7,14 +7,15 @@ and is forgotten: memory does not grow with the number of requests.
 """
 
 from array import array
-from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from cluster_sim.recording.outcome import STATUSES
 from cluster_sim.recording.request_totals import RequestTotals
+from cluster_sim.recording.rows import ROW_FIELDS, RowBlock, RowSink
 from cluster_sim.workload.request import NO_ATTRIBUTES, Request
 
 Int64Array = npt.NDArray[np.int64]
@@ -22,48 +23,7 @@ Int64Array = npt.NDArray[np.int64]
 BLOCK_ROWS: Final = 16_384
 """Rows of a block, and of a row group of ``requests.parquet``."""
 
-ROW_FIELDS: Final = (
-    "request_id",
-    "session_id",
-    "tenant",
-    "model",
-    "pool",
-    "replica",
-    "status",
-    "arrival_ns",
-    "dispatch_ns",
-    "scheduled_ns",
-    "first_token_ns",
-    "finish_ns",
-    "prompt_tokens",
-    "output_tokens",
-    "cached_tokens",
-    "preemptions",
-    "retries",
-)
-"""The integers of a row, in order; tenant, model and pool are indices into the block's words, status into ``STATUSES``,
-and -1 stands for what never happened or does not apply."""
-
-FIELD: Final = {name: at for at, name in enumerate(ROW_FIELDS)}
 _STATUS_CODE: Final = {status: code for code, status in enumerate(STATUSES)}
-
-
-class RowBlock(NamedTuple):
-    """Some finished rows: ``rows`` is int64[n, len(ROW_FIELDS)], the word lists decode tenant, model and pool."""
-
-    rows: Int64Array
-    tenants: Sequence[str]
-    models: Sequence[str]
-    pools: Sequence[str]
-
-    def column(self, name: str) -> Int64Array:
-        """Return one column of ``ROW_FIELDS`` as int64[n]."""
-        column: Int64Array = self.rows[:, FIELD[name]]
-        return column
-
-
-RowSink = Callable[[RowBlock], None]
-"""What takes the blocks, in order; it must not keep them."""
 
 
 class Words:

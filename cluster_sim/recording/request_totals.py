@@ -8,17 +8,15 @@ end and time to first token run from the arrival.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from cluster_sim.recording import buckets
 from cluster_sim.recording.outcome import FINISHED, STATUSES
+from cluster_sim.recording.rows import RowBlock
 from cluster_sim.recording.sketch import EXACT_LIMIT, QuantileSketch
-
-if TYPE_CHECKING:
-    from cluster_sim.recording.request_log import RowBlock
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -128,7 +126,7 @@ class RequestTotals:
         """Return one of ``SUMS`` over all replicas."""
         return int(self.sums[:, SUMS.index(name)].sum())
 
-    def add(self, block: "RowBlock") -> None:
+    def add(self, block: RowBlock) -> None:
         """Add the rows of ``block``."""
         if not len(block.rows):
             return
@@ -172,7 +170,7 @@ class RequestTotals:
             name: _array_like(self.histograms[name], counts) for name, counts in state["histograms"].items()
         }
 
-    def _add_all_statuses(self, block: "RowBlock") -> None:
+    def _add_all_statuses(self, block: RowBlock) -> None:
         status, replica, arrival = block.column("status"), block.column("replica"), block.column("arrival_ns")
         self.statuses += np.bincount(status, minlength=len(STATUSES))
         placed = replica >= 0
@@ -192,7 +190,7 @@ class RequestTotals:
         self.in_service_since_ns += int(dispatch[in_service].sum())
         self.retries_all += int(block.column("retries").sum())
 
-    def _add_finished(self, block: "RowBlock") -> None:
+    def _add_finished(self, block: RowBlock) -> None:
         output = block.column("output_tokens")
         arrival, first, finish = block.column("arrival_ns"), block.column("first_token_ns"), block.column("finish_ns")
         scheduled = block.column("scheduled_ns")
@@ -221,7 +219,7 @@ class RequestTotals:
                     sketches[name].add_many(values[chosen & (pool == at)])
         self._add_slo(intervals, output)
 
-    def _add_sums(self, block: "RowBlock", intervals: dict[str, Int64Array]) -> None:
+    def _add_sums(self, block: RowBlock, intervals: dict[str, Int64Array]) -> None:
         replica = block.column("replica")
         for at, name in enumerate(SUMS):
             if name == "finished":
@@ -235,7 +233,7 @@ class RequestTotals:
             else:
                 np.add.at(self.sums[:, at], replica, block.column(name))
 
-    def _add_histograms(self, block: "RowBlock", intervals: dict[str, Int64Array]) -> None:
+    def _add_histograms(self, block: RowBlock, intervals: dict[str, Int64Array]) -> None:
         replica = block.column("replica")
         for name, bounds in _HISTOGRAM_BOUNDS_NS.items():
             _count_rows_into(self.histograms[name], bounds, replica, intervals[name])
@@ -255,14 +253,14 @@ class RequestTotals:
         self.good_output_tokens += int(output[good].sum())
 
 
-def _decode_reads(block: "RowBlock") -> Int64Array:
+def _decode_reads(block: RowBlock) -> Int64Array:
     """Cached tokens read by a request's decode steps: prompt + j for the j-th of output - 1 steps, j from 0."""
     steps = np.maximum(block.column("output_tokens") - 1, 0)
     result: Int64Array = steps * block.column("prompt_tokens") + steps * (steps - 1) // 2
     return result
 
 
-def _prefill_pairs(block: "RowBlock") -> Int64Array:
+def _prefill_pairs(block: RowBlock) -> Int64Array:
     """Causal pairs of the prompt tokens that were computed: the prompt's triangle less the cached part's."""
     prompt, cached = block.column("prompt_tokens"), block.column("cached_tokens")
     result: Int64Array = (prompt * (prompt + 1) - cached * (cached + 1)) // 2

@@ -12,8 +12,8 @@ from cluster_sim.metrics.facts import RunFacts
 from cluster_sim.metrics.live import LiveSnapshot, ReplicaLive, RequestsLive, idle_replica, opening_snapshot
 from cluster_sim.recording.outcome import STATUSES
 from cluster_sim.recording.replica_log import ReplicaCounters
-from cluster_sim.recording.request_log import FIELD, ROW_FIELDS, RowBlock
 from cluster_sim.recording.request_totals import SUMS, RequestTotals
+from cluster_sim.recording.rows import FIELD, ROW_FIELDS, RowBlock
 from cluster_sim.report.run_data import RunData
 
 Int64Array = npt.NDArray[np.int64]

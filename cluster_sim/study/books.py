@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 from cluster_sim.metrics.attainment import request_limits
 from cluster_sim.metrics.digest import RowDigest
 from cluster_sim.metrics.facts import RunFacts
-from cluster_sim.recording.request_log import RequestLog, RowBlock
+from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.request_totals import RequestTotals
+from cluster_sim.recording.rows import RowBlock
 from cluster_sim.study.event_trace import RoutedRequest
 from cluster_sim.study.request_table import RequestTable
 

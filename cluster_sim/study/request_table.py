@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster_sim.recording.outcome import FINISHED, STATUSES
-from cluster_sim.recording.request_log import RowBlock
+from cluster_sim.recording.rows import RowBlock
 from cluster_sim.study.arrow_columns import number_column, seconds_column, word_column
 
 _WORD: Final = pa.dictionary(pa.int32(), pa.string())

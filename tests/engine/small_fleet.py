@@ -17,7 +17,8 @@ from cluster_sim.engine.instant import NEVER, Kind, instant, time_of
 from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.model import load_model
 from cluster_sim.metrics.digest import RowDigest
-from cluster_sim.recording.request_log import ROW_FIELDS, RequestLog, RowBlock
+from cluster_sim.recording.request_log import RequestLog
+from cluster_sim.recording.rows import ROW_FIELDS, RowBlock
 from cluster_sim.routing.hub import RouterHub
 from cluster_sim.serving.replica import Replica
 from cluster_sim.study.books import new_totals

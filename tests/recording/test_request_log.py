@@ -4,8 +4,9 @@ import msgpack
 import numpy as np
 import pytest
 
-from cluster_sim.recording.request_log import RequestLog, RowBlock
+from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.request_totals import RequestTotals, SloLimits
+from cluster_sim.recording.rows import RowBlock
 from cluster_sim.workload.request import Attributes, Request
 
 S = 1_000_000_000

@@ -29,8 +29,9 @@ from cluster_sim.hardware.physical import Coefficients, PhysicalPredictor
 from cluster_sim.hardware.predictor import Predictor
 from cluster_sim.metrics.attainment import request_limits
 from cluster_sim.recording.replica_log import ReplicaLog
-from cluster_sim.recording.request_log import RequestLog, RowBlock
+from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.request_totals import RequestTotals
+from cluster_sim.recording.rows import RowBlock
 from cluster_sim.routing.admission import StaticLimits
 from cluster_sim.routing.hub import Route, RouterHub, Target
 from cluster_sim.routing.policies import POLICIES, Candidates
