@@ -17,6 +17,8 @@ BENCH: Final = "llmservingsim-bench-vllm019"
 ISPASS: Final = "llmservingsim-ispass26-vllm013"
 BLOCK_TOKENS: Final = 16
 PEER: Final = "LLMServingSim 2.0"
+PEER_NAMES: Final = {"LLMServingSim2.0": PEER}
+"""Names that a file spells differently."""
 SUMMARY_ROWS: Final = {
     "TTFT Mean": "ttft_mean",
     "TTFT P99": "ttft_p99",
@@ -140,7 +142,9 @@ def _figure_8(folder: Path) -> list[tuple[str, dict[Key, float], dict[str, dict[
     for scenario, by_framework in by_scenario.items():
         measured = by_framework.pop("vLLM", {})
         peers = {
-            name: {key: percentage_error(value, measured[key]) for key, value in values.items() if key in measured}
+            PEER_NAMES.get(name, name): {
+                key: percentage_error(value, measured[key]) for key, value in values.items() if key in measured
+            }
             for name, values in by_framework.items()
         }
         if measured:
