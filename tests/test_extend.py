@@ -1,6 +1,7 @@
 """The examples of docs/extend.md, executed as they stand."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def test_the_scheduler_example_serves_one_at_a_time(tmp_path: Path, monkeypatch:
         mine = sorted(
             (row for row in rows(result.directory) if row["replica"] == replica), key=lambda r: r["scheduled_s"]
         )
-        for before, after in zip(mine, mine[1:], strict=False):
+        for before, after in pairwise(mine):
             assert after["scheduled_s"] >= before["finish_s"] - return_s - 1e-9
 
 

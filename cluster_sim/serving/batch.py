@@ -8,9 +8,9 @@ class Batch:
     """One engine step.
 
     ``completed``: sequences whose prefill ends here, so that they emit a token.  ``finishing``: sequences whose last
-    token this is.  ``prefilled``: (sequence, chunk tokens) of every prefill in batch order.  ``steady_decodes``: decodes
-    whose previous token came at ``steady_from_ns``, with the previous batch of their pool; ``gap_starts_ns``: the times
-    of the previous token of every other decode, and ``members`` those decodes.
+    token this is.  ``prefilled``: (sequence, chunk tokens) of every prefill in batch order.  ``steady_decodes``:
+    decodes whose previous token came at ``steady_from_ns``, with the previous batch of their pool; ``gap_starts_ns``:
+    the times of the previous token of every other decode, and ``members`` those decodes.
     """
 
     number = 0

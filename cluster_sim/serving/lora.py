@@ -1,8 +1,8 @@
 """LoRA adapters: which may run together, and which must be loaded first.
 
 A batch may use ``max_loras`` different adapters (vLLM's rule).  A waiting request whose adapter would be one too many
-is set aside without stopping the admission of those behind it.  Slots keep the adapters used last; bringing in another one
-takes ``load_ns``, during which the step waits.
+is set aside without stopping the admission of those behind it.  Slots keep the adapters used last; bringing in another
+one takes ``load_ns``, during which the step waits.
 """
 
 from cluster_sim.config.speculation import Lora

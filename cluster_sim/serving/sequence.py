@@ -7,8 +7,8 @@ class Sequence:
     """The replica-side state of one request.
 
     There is no prefill or decode mode: a sequence has ``known_tokens`` (prompt and generated) and ``computed`` ones,
-    and a step moves ``computed`` towards ``known_tokens``.  When they meet, the step yields one more token.  Counters move
-    when a batch is *formed*: ``generated`` therefore includes tokens still in flight.
+    and a step moves ``computed`` towards ``known_tokens``.  When they meet, the step yields one more token.  Counters
+    move when a batch is *formed*: ``generated`` therefore includes tokens still in flight.
     """
 
     __slots__ = (

@@ -71,8 +71,8 @@ class Watch:
         self._set_next()
 
     def report(self, horizon: Instant, scheduler: Scheduler, out: list[Message]) -> None:
-        """Take the samples below ``horizon``, which somebody waits for.  Ticks wait for the next event: how far horizons
-        run beyond a run's last event depends on placement, and the series may not.
+        """Take the samples below ``horizon``, which somebody waits for.  Ticks wait for the next event: how far
+        horizons run beyond a run's last event depends on placement, and the series may not.
         """
         last_ns = (horizon - 1 - Kind.SAMPLE) >> KIND_BITS
         self._sample(self._sample_ns, scheduler, scheduler.kv_used, out)

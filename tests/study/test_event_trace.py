@@ -7,7 +7,7 @@ from cluster_sim.study.event_trace import RoutedRequest, batch_events, write_eve
 
 
 def test_two_stages_overlap_two_batches_by_hand() -> None:
-    """Batches formed at 0 and 5 through stages of 10 and 20 ns with a link of 1 ns wait for the second stage in turn."""
+    """Batches formed at 0 and 5 through stages of 10 and 20 ns, linked in 1 ns, wait for the second in turn."""
     stream = [0, 10, 1, 20, 0, 31, 5, 10, 1, 20, 0, 51]
     times = {
         (event["event"], event["batch"], event.get("stage")): event["time_ns"] for event in batch_events(3, 2, stream)
