@@ -6,7 +6,7 @@ something is wrong is the file read a second time, row by row, to say which line
 
 import csv
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -220,3 +220,8 @@ def line_of_row(path: Path, row: int) -> int:
         if seen == row:
             return at[0]
     return at[0]
+
+
+def row_place(path: Path, column: str, first_row: int) -> Callable[[int], str]:
+    """Return what names a row, counted from ``first_row`` on, and a column in a message about its value."""
+    return lambda row: f"{path}: line {line_of_row(path, first_row + row)}, column '{column}'"

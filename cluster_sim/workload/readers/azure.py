@@ -8,7 +8,7 @@ import numpy as np
 
 from cluster_sim.config.errors import InputError
 from cluster_sim.workload.columns import Columns
-from cluster_sim.workload.csv_file import Field, read_csv, tokens_field
+from cluster_sim.workload.csv_file import Field, read_csv, row_place, tokens_field
 from cluster_sim.workload.readers.base import LONGEST_S, NS_PER_S, ReadOptions, ReadReport, without_outputs
 
 _FIELDS: Final = {
@@ -42,4 +42,6 @@ class AzureReader:
                 raise InputError(f"{path}: TIMESTAMPs lie more than {LONGEST_S:.0f} s apart; a run cannot span that")
             columns = Columns(arrival, block["prompt"].astype(np.int64), block["output"].astype(np.int64))
             report.rows += len(columns)
-            yield without_outputs(columns, policy, report, f"{path}: column 'GeneratedTokens'")
+            yield without_outputs(
+                columns, policy, report, row_place(path, "GeneratedTokens", report.rows - len(columns))
+            )

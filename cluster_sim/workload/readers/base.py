@@ -1,7 +1,7 @@
 """What a reader of traces is, and what the readers share."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, Protocol
@@ -72,14 +72,15 @@ def seconds_to_ns(path: Path, seconds: Floats) -> Ints:
 
 
 def without_outputs(
-    block: Columns, policy: Literal["skip", "one", "refuse"], report: ReadReport, where: str
+    block: Columns, policy: Literal["skip", "one", "refuse"], report: ReadReport, place: Callable[[int], str]
 ) -> Columns:
-    """Apply the policy for rows whose output is 0 tokens; ``where`` names file and place of the first for a refusal."""
+    """Apply the policy for rows whose output is 0 tokens; ``place`` names file and place of a row of the block."""
     zero = block.output_tokens <= 0
     count = int(np.count_nonzero(zero))
     if not count:
         return block
     if policy == "refuse":
+        where = place(int(np.argmax(zero)))
         raise InputError(f"{where}: no output tokens; zero_output: skip or one says what to do with such rows")
     if policy == "one":
         report.changed["rows without output tokens taken as 1 token"] += count

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from cluster_sim.workload.columns import Columns
-from cluster_sim.workload.csv_file import Field, read_csv, tokens_field
+from cluster_sim.workload.csv_file import Field, read_csv, row_place, tokens_field
 from cluster_sim.workload.readers.base import ReadOptions, ReadReport, seconds_to_ns, without_outputs
 
 _FIELDS: Final = {
@@ -38,7 +38,9 @@ class BurstGptReader:
                 seconds_to_ns(path, block["time"]), block["prompt"].astype(np.int64), block["output"].astype(np.int64)
             )
             report.rows += len(columns)
-            columns = without_outputs(columns, policy, report, f"{path}: column 'Response tokens'")
+            columns = without_outputs(
+                columns, policy, report, row_place(path, "Response tokens", report.rows - len(columns))
+            )
             empty = columns.prompt_tokens == 0
             if bool(empty.any()):
                 report.changed["rows without request tokens taken as 1 token"] += int(np.count_nonzero(empty))

@@ -44,6 +44,9 @@ class _Place:
         self.path = path
         self.line = 0
 
+    def here(self) -> str:
+        return f"{self.path}: line {self.line}"
+
     def error(self, text: str, field: str | None = None) -> InputError:
         where = f", field '{field}'" if field else ""
         return InputError(f"{self.path}: line {self.line}{where}: {text}")
@@ -117,11 +120,11 @@ class JsonlReader:
         for row in self._rows(path, options, place):
             rows.append(row)
             if len(rows) == _ROWS:
-                yield without_outputs(_columns(rows), policy, report, f"{path}: line {place.line}")
+                yield without_outputs(_columns(rows), policy, report, lambda _: place.here())
                 report.rows += len(rows)
                 rows = []
         if rows:
-            yield without_outputs(_columns(rows), policy, report, f"{path}: line {place.line}")
+            yield without_outputs(_columns(rows), policy, report, lambda _: place.here())
             report.rows += len(rows)
         if report.rows == 0:
             raise InputError(f"{path}: no rows")

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from cluster_sim.workload.columns import Columns
-from cluster_sim.workload.csv_file import Field, find_columns, read_csv, read_header, tokens_field
+from cluster_sim.workload.csv_file import Field, find_columns, read_csv, read_header, row_place, tokens_field
 from cluster_sim.workload.readers.base import NO_TIME, ReadOptions, ReadReport, seconds_to_ns, without_outputs
 
 _FIELDS: Final = {
@@ -36,4 +36,6 @@ class VidurReader:
             arrival = seconds_to_ns(path, block["time"]) if timed else np.full(len(prompt), NO_TIME, dtype=np.int64)
             columns = Columns(arrival, prompt, block["output"].astype(np.int64))
             report.rows += len(columns)
-            yield without_outputs(columns, policy, report, f"{path}: column 'num_decode_tokens'")
+            yield without_outputs(
+                columns, policy, report, row_place(path, "num_decode_tokens", report.rows - len(columns))
+            )
