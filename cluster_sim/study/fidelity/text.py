@@ -24,7 +24,8 @@ def board_text(result: dict[str, Any]) -> str:
     if silicon:
         lines.append(
             f"aic-silicon-e2e: TPOT error of a row {silicon['tpot_mean_of_rows']:.1f} % in the mean, "
-            f"{silicon['tpot_median_of_rows']:.1f} % in the median; rank correlation {silicon['rank_correlation']:.2f} over all {silicon['rows']} rows, "
+            f"{silicon['tpot_median_of_rows']:.1f} % in the median; "
+            f"rank correlation {silicon['rank_correlation']:.2f} over all {silicon['rows']} rows, "
             f"{silicon['rank_correlation_within_groups']:.2f} within a configuration"
         )
     overall = result["overall"]
