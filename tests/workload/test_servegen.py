@@ -114,26 +114,46 @@ def test_rates_and_cv_of_real_clients(shared: Path, name: str) -> None:
         assert gaps.std() / gaps.mean() == pytest.approx(window.cv, rel=0.05)
 
 
+def gap_cv(window: Window) -> float:
+    if window.family == "Weibull":
+        one, two = math.gamma(1 + 1 / window.shape), math.gamma(1 + 2 / window.shape)
+        return math.sqrt(two / one**2 - 1)
+    return window.shape**-0.5
+
+
+@pytest.mark.parametrize("name", ["reason_deepseek-r1", "multimodal_mm-image"])
+def test_every_real_window_has_the_cv_of_its_file(shared: Path, name: str) -> None:
+    """In closed form the gaps of every window with arrivals have the CV that the file gives, to 0.1 %."""
+    windows = [
+        window for client in read_clients(shared / f"traces/servegen_{name}.tar.gz") for window in client.windows
+    ]
+    checked = [window for window in windows if window.request_rate > 0 and window.cv > 0.03]
+    assert len(checked) > 1000
+    assert [window for window in checked if abs(gap_cv(window) / window.cv - 1) > 0.001] == []
+
+
 @pytest.mark.acceptance
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", ["reason_deepseek-r1", "multimodal_mm-image"])
 def test_all_windows_of_real_clients(shared: Path, name: str) -> None:
-    """Every window with arrivals: over 100,000 expected requests, rate and CV are within 5 % of the parameters, but
-    for one window in fifty whose tail is too heavy for so small a sample.
+    """Over 100,000 expected requests a window, rates are within 5 % of the parameters and so is the CV.
+
+    The CV is asked of windows up to CV 2, and one in five hundred may miss: beyond, the sample's own error is as large.
     """
     off = total = 0
     for client in read_clients(shared / f"traces/servegen_{name}.tar.gz"):
         for index, window in enumerate(client.windows):
-            if window.request_rate <= 0:
+            if not (window.request_rate > 0 and 0.03 < window.cv <= 2):
                 continue
             times = window_arrivals(
                 window, 100_000 / window.request_rate, 1.0, Stream(1, str(client.number)).generator(index)
             )
             gaps = np.diff(times)
             total += 1
-            wanted = window.cv if window.cv > 0 else 1.0
-            off += abs(len(times) / 100_000 - 1) > 0.05 or abs(gaps.std() / gaps.mean() / wanted - 1) > 0.05
+            assert len(times) / 100_000 == pytest.approx(1, abs=0.05)
+            off += abs(gaps.std() / gaps.mean() / window.cv - 1) > 0.05
     assert total > 100
-    assert off <= 0.02 * total
+    assert off <= 0.002 * total
 
 
 def test_archives_and_folders_agree(tmp_path: Path, rows: Callable[..., Any]) -> None:
