@@ -10,6 +10,7 @@ from typing import Final
 
 from cluster_sim.workload.request import Request
 
+KIND_BITS: Final = 2
 SHARED: Final = 0
 """Stream kind: a segment id of the workload."""
 PRIVATE_PROMPT: Final = 1
@@ -29,7 +30,7 @@ Piece = tuple[Stream, int, int]
 
 def stream_of(kind: int, stream_id: int) -> Stream:
     """Return the stream of ``kind`` that is called ``stream_id``."""
-    return stream_id << 2 | kind
+    return stream_id << KIND_BITS | kind
 
 
 class Content:
@@ -57,9 +58,12 @@ def content_of(request: Request) -> Content:
     prompt = request.prompt_tokens
     for segment_id, tokens in attributes.segments:
         end = position + tokens
-        end = min(end, prompt)
-        if end > position:
-            pieces.append((stream_of(SHARED, segment_id), position, end))
+        if end > prompt:
+            end = prompt
+            if end == position:
+                break
+        if tokens > 0:
+            pieces.append((segment_id << KIND_BITS, position, end))
             position = end
     if position < prompt:
         pieces.append((stream_of(PRIVATE_PROMPT, request_id), position, prompt))

@@ -151,24 +151,35 @@ class PrefixCache:
 
     def take(self, blocks: int) -> None:
         """Pop ``blocks`` free blocks, at most ``free_blocks``, for new content; their hashes are lost."""
-        queue = self._queue
-        while blocks > 0:
-            run = queue.front()
+        if blocks <= 0:
+            return
+        queue, nodes = self._queue, self._nodes
+        assert blocks <= queue.blocks
+        left, evicted = blocks, 0
+        run = queue.front
+        while run is not None:  # Always true while blocks are left; the loop ends inside.
             length = run.end - run.start
-            taken = min(blocks, length)
-            if taken == length:
-                queue.remove(run)
-            else:
-                run.end -= taken
-                queue.blocks -= taken
             node = run.node
+            if length > left:
+                run.end -= left
+                if node is not None:
+                    evicted += left
+                break
+            following = run.following
+            run.following = None
             if node is not None:
-                self.evicted_blocks += taken
-                if taken == length:
-                    node.runs.remove(run)
-                    if not node.runs:
-                        del self._nodes[node.key]
-            blocks -= taken
+                evicted += length
+                runs = node.runs
+                if len(runs) == 1:
+                    del nodes[node.key]
+                else:
+                    runs.remove(run)
+            run = following
+            left -= length
+            if not left:
+                break
+        queue.advance(run, blocks)
+        self.evicted_blocks += evicted
 
     def commit(self, key: int, tokens: int) -> None:
         """Give hashes to the full blocks of the first ``tokens`` tokens of a sequence, which holds those blocks."""
@@ -181,8 +192,10 @@ class PrefixCache:
         parent = holding.parent
         index = holding.piece
         nodes = self._nodes
+        held = holding.runs
+        pieces = holding.pieces
         while True:
-            stream, start, end = holding.pieces[index]
+            stream, start, end = pieces[index]
             node_key = (parent, stream, start)
             first, last = start // size, end // size
             if last > position:
@@ -190,8 +203,15 @@ class PrefixCache:
                 if node is None:
                     node = nodes[node_key] = Node(node_key, self._next_serial, first)
                     self._next_serial += 1
-                reach = min(last, target)
-                self._insert(key, holding.runs, node, position, reach)
+                reach = last if last < target else target  # noqa: FURB136 - this runs for every segment
+                runs = node.runs
+                if runs:
+                    self._insert(key, held, node, position, reach)
+                else:
+                    run = Run(node, position, reach)
+                    run.holders[key] = None
+                    runs.append(run)
+                    held.append(run)
                 position = reach
                 if position >= target:
                     break

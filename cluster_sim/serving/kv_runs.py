@@ -65,10 +65,19 @@ class FreeQueue:
             yield run
             run = run.following
 
-    def front(self) -> Run:
-        """Return the run whose last block is reused next; the queue must not be empty."""
-        assert self._head is not None
+    @property
+    def front(self) -> Run | None:
+        """The run whose last block is reused next."""
         return self._head
+
+    def advance(self, front: Run | None, blocks: int) -> None:
+        """Make ``front`` the front, everything before it having been taken out and ``blocks`` blocks with it."""
+        self._head = front
+        if front is None:
+            self._tail = None
+        else:
+            front.preceding = None
+        self.blocks -= blocks
 
     def append(self, run: Run) -> None:
         """Put a run behind all others."""
