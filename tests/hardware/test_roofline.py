@@ -113,7 +113,7 @@ def test_fp8_weights_halve_the_read() -> None:
 def test_stage_link_grows_with_tokens() -> None:
     """Sending 100 tokens of 8,192 two-byte numbers takes the latency and 1.6 MB over the link."""
     predictor = PREDICTORS["pp"]
-    assert predictor.stage_link_ns(100, 0) == round(7200 + 100 * 8192 * 2 / (450e9 * 0.6) * 1e9)
+    assert predictor.stage_link_ns(100, 0) == round(4500 + 100 * 8192 * 2 / (450e9 * 0.6) * 1e9)
 
 
 def test_cuda_graph_padding() -> None:
