@@ -67,7 +67,6 @@ def _request_case(run: str, meta: dict[str, Any], path: Path) -> Case:
         output_tokens=outputs,
         stage=stage,
         prompt_ids=ids,
-        measured=~failed,
     )
     e2e = np.where(failed, np.nan, column(rows, "e2e_s"))
     measured = figures(column(rows, "ttft_s"), e2e, arrival_s, outputs, stage, tuple(range(len(durations))))

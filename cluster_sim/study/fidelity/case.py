@@ -32,8 +32,6 @@ class Requests:
     """Equal ids mean equal prompts (and so equal KV); None: all differ, unless ``segments`` says otherwise."""
     segments: tuple[tuple[tuple[int, int], ...], ...] | None = None
     """Content of every prompt as chained (segment id, tokens), where that was recorded."""
-    measured: npt.NDArray[np.bool_] | None = None
-    """Which rows have a valid measurement; None: all."""
 
     def __len__(self) -> int:
         return len(self.arrival_s)

@@ -127,7 +127,6 @@ def shorten(case: Case, stage_s: float = SHORT_STAGE_S) -> Case:
         stage=table.stage[index],
         prompt_ids=None if table.prompt_ids is None else table.prompt_ids[index],
         segments=None if table.segments is None else tuple(table.segments[row] for row in index.tolist()),
-        measured=None,
     )
     return replace(case, requests=requests)
 

@@ -1,0 +1,44 @@
+"""The closed form of a closed loop, and the statistics over configurations."""
+
+import pytest
+
+from cluster_sim.config.predictor import LinearPredictor as LinearConfig
+from cluster_sim.hardware.linear import LinearPredictor
+from cluster_sim.hardware.model import load_model
+from cluster_sim.study.fidelity.silicon import Point, rank_correlation, score_silicon, steady_tpot_s, summary
+
+
+def test_a_closed_loop_spreads_prompts_over_steps():
+    """8 requests of 4 outputs replace 2 a step: 1 ms + 2 prompts of 100 tokens at 10 us each are 3 ms."""
+    config = LinearConfig(kind="linear", alpha_us=1000.0, beta_us=10.0)
+    predictor = LinearPredictor(config, load_model("llama-3.1-8b"))
+    expected_us = 1000 + 8 * 10 + 8 / 4 * 100 * 10
+    assert steady_tpot_s(predictor, 8, 100, 4) == pytest.approx(expected_us * 1e-6, rel=1e-6)
+
+
+def points(*pairs, group="g"):
+    return [Point(f"{group}{n}", (group, "d", 1, "vllm"), a, b) for n, (a, b) in enumerate(pairs)]
+
+
+def test_rank_correlation_knows_order_only():
+    """The same order is 1 whatever the scale, the opposite order is -1, two points say nothing."""
+    assert rank_correlation(points((1, 10), (2, 11), (3, 500))) == pytest.approx(1)
+    assert rank_correlation(points((1, 3), (2, 2), (3, 1))) == pytest.approx(-1)
+    assert rank_correlation(points((1, 1), (2, 2))) != rank_correlation(points((1, 1), (2, 2)))
+
+
+def test_means_are_over_groups_and_over_rows():
+    """Two rows with 10 % in one group and one with 40 % in another: 25 % over groups, 20 % over rows, median 10 %."""
+    result = summary(points((1, 1.1), (1, 1.1)) + points((1, 1.4), group="h"))
+    assert result["tpot_mean"] == pytest.approx(25)
+    assert result["tpot_mean_of_rows"] == pytest.approx(20)
+    assert result["tpot_median_of_rows"] == pytest.approx(10)
+    assert (result["n"], result["rows"]) == (2, 3)
+
+
+def test_measured_rows_rank_as_simulated(shared):
+    """Over part A's aggregated rows the rank correlation is at least 0.9, with nothing fitted to them."""
+    found, skipped = score_silicon(shared / "ground-truth" / "aic-silicon-e2e", "vllm")
+    assert len(found) > 1000
+    assert all(each.reason for each in skipped)
+    assert rank_correlation(found) >= 0.9
