@@ -51,12 +51,12 @@ def test_the_client_profiles_of_llmperforacle(checkout: Path, name: str) -> None
 
 
 def test_distributions_of_experiment_4_have_one_mean(checkout: Path) -> None:
-    """Only the shape differs: every prompt distribution has a mean of 169 tokens within 3 %."""
+    """Only the shape differs: every prompt distribution has a mean of 169 tokens within 4 %."""
     path = checkout / "conf/studies/llm_infer/experiment_4_distributions.yaml"
     for variant in expand(path, Document.read(path))[::5]:
         assert variant.study is not None
-        workload = variant.study.workload.model_copy(update={"count": 200_000})
+        workload = variant.study.workload.model_copy(update={"count": 60_000})
         source = build_source(workload, 5)
         assert not isinstance(source, FeedbackSource)
         prompts = [request.prompt_tokens for chunk in source.chunks() for request in chunk]
-        assert sum(prompts) / len(prompts) == pytest.approx(169, rel=0.03)
+        assert sum(prompts) / len(prompts) == pytest.approx(169, rel=0.04)

@@ -6,6 +6,7 @@ characters, and the estimate is reported.  The file has no times.
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +24,7 @@ _CHARACTERS_PER_TOKEN: Final = 4
 _READ_BYTES: Final = 1 << 20
 _LONGEST_ITEM: Final = 16 << 20
 _ROWS: Final = 4096
-_BLANKS: Final = " \t\r\n"
+_SKIPPED: Final = re.compile(r"[ \t\r\n,]*")
 
 
 class ShareGptReader:
@@ -90,35 +91,37 @@ def _items(path: Path) -> Iterator[Any]:
     """Yield the items of a JSON list, decoding each as soon as it is complete."""
     decoder = json.JSONDecoder()
     text = ""
-    opened = False
-    number = 0
+    number = -1
+    """Item to come; -1 before the list has begun."""
     for more in _text_chunks(path):
         text += more
+        at = 0
         while True:
-            text = text.lstrip(_BLANKS + ("," if number else ""))
-            if not opened:
-                if not text:
-                    break
-                if text[0] != "[":
+            blanks = _SKIPPED.match(text, at)
+            at = blanks.end() if blanks else at
+            if at == len(text):
+                break
+            if number < 0:
+                if text[at] != "[":
                     raise InputError(f"{path}: not a JSON list of conversations")
-                opened, text = True, text[1:]
+                number, at = 0, at + 1
                 continue
-            if text.startswith("]"):
+            if text[at] == "]":
                 return
             try:
-                item, end = decoder.raw_decode(text)
+                item, end = decoder.raw_decode(text, at)
             except RecursionError:
                 raise InputError(f"{path}: item {number}: nested too deeply") from None
             except ValueError:
-                if len(text) > _LONGEST_ITEM:
+                if len(text) - at > _LONGEST_ITEM:
                     raise InputError(f"{path}: item {number}: not JSON, or longer than {_LONGEST_ITEM} bytes") from None
                 break
             if end == len(text) and not isinstance(item, dict | list):
                 break
             yield item
-            number += 1
-            text = text[end:]
-    raise InputError(f"{path}: item {number}: the JSON list is cut off or damaged here")
+            number, at = number + 1, end
+        text = text[at:]
+    raise InputError(f"{path}: item {max(number, 0)}: the JSON list is cut off or damaged here")
 
 
 def _text_chunks(path: Path) -> Iterator[str]:
