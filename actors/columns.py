@@ -10,7 +10,6 @@ from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from cluster_sim.engine.process import Message
@@ -239,11 +238,3 @@ class Codec:
             return dict(zip(sources, values if read is None else map(read, values), strict=True))
         except (TypeError, ValueError) as error:
             raise FrameError(f"counters cannot be read: {error}") from error
-
-
-def field_getter(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
-    """Return a function that reads several attributes of an object at once, as a tuple also for one name."""
-    if len(names) == 1:
-        single = attrgetter(names[0])
-        return lambda each: (single(each),)
-    return attrgetter(*names)

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import fields
 from functools import partial
 from itertools import repeat
+from operator import attrgetter
 from typing import Any, Final
 
-from actors.columns import CODE, INT, PLAIN, REAL, Codec, FrameError, PayloadSchema, field_getter, tuple_schema
+from actors.columns import CODE, INT, PLAIN, REAL, Codec, FrameError, PayloadSchema, tuple_schema
 from cluster_sim.recording.outcome import STATUSES, Outcome, Sample
 from cluster_sim.recording.replica_log import ReplicaCounters
 from cluster_sim.serving.messages import Cancel, Dispatch
@@ -20,7 +21,7 @@ _STATUS_CODES: Final = {status: code for code, status in enumerate(STATUSES)}
 
 def _attribute_rows(attributes: Sequence[Attributes]) -> list[list[Any]]:
     """Return ``[row, field, ...]`` for every row whose attributes are not the shared default."""
-    read = field_getter(_ATTRIBUTE_NAMES)
+    read = attrgetter(*_ATTRIBUTE_NAMES)
     return [[row, *read(each)] for row, each in enumerate(attributes) if each is not NO_ATTRIBUTES]
 
 
