@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.columns import CODE, INT, REAL, Codec, FrameError, pack_column, tuple_schema, unpack_column
-from actors.payloads import CANCEL, serving_codec
+from actors.payloads import CANCEL, DISPATCH, serving_codec
 from cluster_sim.engine.process import Message
 from cluster_sim.recording.outcome import STATUSES, Outcome, Sample
 from cluster_sim.recording.replica_log import ReplicaLog
@@ -134,3 +134,10 @@ def test_column_of_each_kind(kind: str, values: list[Any]) -> None:
 def test_columns_are_little_endian() -> None:
     """The bytes on the wire do not depend on the machine."""
     assert pack_column(INT, [1]) == b"\x01" + bytes(7)
+
+
+def test_no_field_is_left_behind() -> None:
+    """Every field of a request has a column: one that is added must be added to the wire too."""
+    columns = {name for name, _ in DISPATCH.columns}
+    assert set(Request.__slots__) == columns - {"attempt"}
+    assert set(Dispatch._fields) == {"request", "attempt"}
