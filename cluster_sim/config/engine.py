@@ -63,6 +63,15 @@ class Engine(ConfigModel):
         ge=0,
         description="Longest wait for a batch of max_num_seqs to fill up (static_two_phase); null: for ever.",
     )
+    preemption_mode: Literal["recompute", "swap"] = Field(
+        "recompute", description="Whether a preempted request is computed again or kept in host memory (vllm_v0)."
+    )
+    swap_blocks: int = Field(2048, ge=0, description="KV blocks that host memory holds for swapped requests (vllm_v0).")
+    swap_block_us: float = Field(
+        80.0,
+        ge=0,
+        description="Time to move one block between device and host memory; the step waits for it (vllm_v0).",
+    )
     capacity_policy: Literal["guaranteed_no_evict", "max_utilization"] = Field(
         "guaranteed_no_evict",
         description="Which requests may start: those that everything started leaves room for at full length, or all "

@@ -45,10 +45,19 @@ TURN = st.tuples(st.integers(0, 2), st.integers(1, 40), st.integers(1, 30), st.i
     policy=st.sampled_from(["fcfs", "priority", "sjf", "priority_aging", "lrs", "st", "vtc"]),
     timeout_s=st.sampled_from([0.0, 0.0001]),
     capacity_policy=st.sampled_from(["guaranteed_no_evict", "max_utilization"]),
+    swap_blocks=st.sampled_from([None, 0, 12, 1000]),
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_macro_steps_change_nothing(
-    kind: str, turns: list, tokens: int, budget: int, seqs: int, policy: str, timeout_s: float, capacity_policy: str
+    kind: str,
+    turns: list,
+    tokens: int,
+    budget: int,
+    seqs: int,
+    policy: str,
+    timeout_s: float,
+    capacity_policy: str,
+    swap_blocks: int | None,
 ) -> None:
     """Every request ends alike, and the books agree, with macro-steps and without, also after snapshots."""
     block = 1 if kind == "lightllm" else 4
@@ -74,6 +83,8 @@ def test_macro_steps_change_nothing(
             batch_timeout_s=timeout_s,
             max_waiting_iters=3,
             capacity_policy=capacity_policy,
+            preemption_mode="recompute" if swap_blocks is None else "swap",
+            swap_blocks=swap_blocks or 0,
         )
         predictor = Linear()
 

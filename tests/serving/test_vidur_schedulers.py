@@ -97,6 +97,37 @@ def test_vllm_v0_evicts_the_latest_arrival_which_recomputes_what_it_had() -> Non
     assert bench.steps(4) == ["d:0 p:", "d: p:1*9", "d:1 p:", ""]
 
 
+def test_vllm_v0_swaps_a_victim_out_and_back_without_computing_it_again() -> None:
+    """The victim's 2 blocks take 2 x 10 us each way; no prompt starts while it is away, and it decodes on at once."""
+    bench = Bench(
+        "vllm_v0", kv_blocks=4, watermark_ratio=0.0, preemption_mode="swap", swap_blocks=8, swap_block_us=10.0
+    )
+    bench.add(0, 8, 3)
+    second = bench.add(1, 8, 3)
+    assert bench.step() == "d: p:0*8 1*8"
+    batch = bench.form()
+    assert batch is not None
+    assert (shown(batch), batch.delay_ns) == ("d:0 p:", 20_000)
+    bench.scheduler.end(batch)
+    bench.add(2, 4, 2)
+    assert (second.preemptions, second.computed, bench.scheduler.waiting_count) == (1, 8, 2)
+    assert bench.step() == "d:0 p:"
+    batch = bench.form()
+    assert batch is not None
+    assert (shown(batch), batch.delay_ns) == ("d:1 p:", 20_000)
+    bench.scheduler.end(batch)
+    assert bench.steps(4) == ["d: p:2*4", "d:1 p:", "d:2 p:", ""]  # no block is free, so 2 goes out and comes back
+
+
+def test_vllm_v0_recomputes_when_host_memory_is_full() -> None:
+    """With room for one block, a victim of two is computed again."""
+    bench = Bench("vllm_v0", kv_blocks=4, watermark_ratio=0.0, preemption_mode="swap", swap_blocks=1)
+    bench.add(0, 8, 3)
+    second = bench.add(1, 8, 3)
+    bench.steps(2)
+    assert (second.preemptions, second.computed) == (1, 0)
+
+
 def test_sarathi_rides_chunks_on_decodes() -> None:
     """With a budget of 16, a prompt of 20 takes 16 and 4; the next one fills the rest, then 15 beside a decode."""
     bench = Bench("sarathi", max_num_batched_tokens=16)

@@ -1,28 +1,103 @@
 """vLLM before its v1 engine, as Vidur models it: whole prompts first, and never prompts and decodes in one batch."""
 
+from collections import deque
+from collections.abc import Iterable
+
 from cluster_sim.config.engine import Engine
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
 from cluster_sim.serving.schedulers.serial import SerialScheduler
+from cluster_sim.serving.sequence import Sequence
 
 
 class VllmV0(SerialScheduler):
     """Prefill batches whenever the head of the queue fits, else one decode of every running sequence.
 
     The batch's token limit counts padding: prompts times the longest of them.  A decode needs a free block even when
-    its last block has room.
+    its last block has room.  With ``preemption_mode: swap`` a victim's blocks go to host memory, as long as it has
+    room; it comes back before any prompt starts, in a step that preempts nobody, and the step waits for the copies.
     """
 
+    def __init__(self, engine: Engine, limits: SchedulerLimits) -> None:
+        super().__init__(engine, limits)
+        self._swapped: deque[Sequence] = deque()
+        """Sequences in host memory, the first to come back in front."""
+        self._host_blocks = engine.swap_blocks if engine.preemption_mode == "swap" else 0
+        """Blocks that host memory can still take."""
+        self._block_ns = engine.swap_block_us * 1000
+
+    @property
+    def waiting_count(self) -> int:
+        """Return how many sequences wait, those in host memory included."""
+        return len(self.waiting) + len(self._swapped)
+
+    def waiting_ids(self) -> Iterable[int]:
+        """Return the requests that wait, those in host memory first."""
+        return [sequence.request_id for sequence in (*self._swapped, *self.waiting)]
+
+    def has_work(self) -> bool:
+        """Whether anything waits or runs."""
+        return super().has_work() or bool(self._swapped)
+
+    def fewest_batches(self) -> int:
+        """Return the least number of tokens that any sequence still has to yield."""
+        lefts = [sequence.output_tokens - sequence.generated for sequence in self._swapped]
+        return min((left for left in (*lefts, super().fewest_batches()) if left), default=0)
+
     def choose(self, batch: Batch, now_ns: int) -> None:
-        """Fill the batch; see the class."""
-        self._prefill(batch, now_ns)
+        """Start prompts or else decode, and bring back who was swapped out."""
+        if not self._swapped:
+            self._prefill(batch, now_ns)
         if not batch.prefilled:
             self._decode(batch)
+            if not batch.preempted:
+                self._swap_in(batch)
+
+    def restart(self, batch: Batch, sequence: Sequence) -> None:
+        """Move a victim to host memory where it has room for it, else let it recompute."""
+        blocks = self.blocks_of[sequence.request_id]
+        if blocks > self._host_blocks:
+            super().restart(batch, sequence)
+            return
+        self._host_blocks -= blocks
+        self.free(sequence)
+        batch.delay_ns += round(blocks * self._block_ns)
+        sequence.preemptions += 1
+        batch.preempted.append(sequence)
+        self._swapped.append(sequence)
+
+    def _can_swap_in(self, decodes: int) -> bool:
+        if len(self.blocks_of) >= self.holder_limit or decodes >= self.batch_limit:
+            return False
+        need = self.blocks_for(self._swapped[0].computed + 1)
+        return self.free_blocks - need >= self.watermark_blocks
+
+    def _swap_in(self, batch: Batch) -> None:
+        while self._swapped and self._can_swap_in(len(batch.members)):
+            sequence = self._swapped.popleft()
+            blocks = self.blocks_for(sequence.computed)
+            self._host_blocks += blocks
+            batch.delay_ns += round(blocks * self._block_ns)
+            self.allocate(sequence, blocks)
+            self.grow(sequence)
+            self.decode(batch, sequence)
+
+    def cancel(self, request_id: int) -> bool:
+        """Drop a sequence, wherever it is."""
+        for sequence in self._swapped:
+            if sequence.request_id == request_id:
+                self._swapped.remove(sequence)
+                self._host_blocks += self.blocks_for(sequence.computed)
+                self.forget(sequence)
+                return True
+        return super().cancel(request_id)
 
     def is_steady(self, decodes: int) -> bool:
         """Whether all decodes fit one batch and the waiting queue's head stays refused."""
         if decodes > self.batch_limit:
             return False
+        if self._swapped:
+            return not self._can_swap_in(decodes)
         if not self.waiting or len(self.blocks_of) >= self.holder_limit:
             return True
         if self.is_reordered:
