@@ -60,11 +60,11 @@ def build_predictor(
             return VidurTablePredictor(tables, model, tensor_parallel, pipeline_parallel, label)
         case TableConfig():
             overheads = Overheads(
-                predictor_config.step_overhead_us,
-                predictor_config.layer_overhead_us,
-                predictor_config.sequence_overhead_us,
-                predictor_config.frontend_us,
-                predictor_config.frontend_us_per_token,
+                step_us=predictor_config.step_overhead_us,
+                layer_us=predictor_config.layer_overhead_us,
+                sequence_us=predictor_config.sequence_overhead_us,
+                frontend_us=predictor_config.frontend_us,
+                frontend_us_per_token=predictor_config.frontend_us_per_token,
             )
             measured = read_profile(Path(predictor_config.path))
             return TablePredictor(measured, model, device, tensor_parallel, pipeline_parallel, overheads)

@@ -27,10 +27,14 @@ from cluster_sim.hardware.sharding import check_parallelism
 
 @dataclass(frozen=True, slots=True)
 class Overheads:
-    """What kernels do not contain: the engine's own time."""
+    """What kernels do not contain: the engine's own time, and what data-parallel ranks exchange and wait for."""
 
     step_us: float = 0.0
     layer_us: float = 0.0
+    layer_us_per_token: float = 0.0
+    """Per layer and token, e.g. the exchange of tokens between ranks that share the experts."""
+    lockstep_ranks: int = 1
+    """Ranks that start every layer together: each waits for the prompts of the others, which are as long as its own."""
     sequence_us: float = 0.0
     frontend_us: float = 0.0
     frontend_us_per_token: float = 0.0
@@ -117,7 +121,8 @@ class TablePredictor(Predictor):
     def _base_us(self, tokens: int, sequences: int, stage: int) -> float:
         """Everything but attention, us."""
         overheads = self._overheads
-        us = self._layers * (self._token_curve(tokens) + overheads.layer_us) + overheads.step_us
+        per_layer = self._token_curve(tokens) + overheads.layer_us + tokens * overheads.layer_us_per_token
+        us = self._layers * per_layer + overheads.step_us
         if stage == 0 and self._step_curve is not None:
             us += self._step_curve(tokens)
         if stage == self._last:
@@ -156,7 +161,13 @@ class TablePredictor(Predictor):
             us, is_known = self._attention.chunk(tokens_further, kv)
             attention_us += max(0.0, us - self._attention.empty_us)
             is_inside = is_inside and is_known
-        return self._base_us(max(tokens, 1), max(sequences, 1), stage) + attention_us * self._layers, is_inside
+        us = self._base_us(max(tokens, 1), max(sequences, 1), stage) + attention_us * self._layers
+        ranks = self._overheads.lockstep_ranks
+        if ranks > 1:
+            count = max(shape.decodes + shape.draft_tokens, 1)
+            alone_us = self._base_us(count, count, stage) + decode_us * self._layers
+            us += (ranks - 1) * max(0.0, us - alone_us)
+        return us, is_inside
 
     def _count(self, steps: int, is_inside: bool) -> None:
         if is_inside:

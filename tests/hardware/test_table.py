@@ -2,6 +2,7 @@
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -48,7 +49,7 @@ def small_profile() -> OperatorProfile:
     return make_profile(INFO, rows)
 
 
-def predictor(**overheads: float) -> TablePredictor:
+def predictor(**overheads: Any) -> TablePredictor:
     """Build the small profile's predictor."""
     return TablePredictor(
         small_profile(), load_model("llama-3-8b"), load_device("h100-sxm"), 1, 1, Overheads(**overheads)
@@ -178,3 +179,14 @@ def test_curve_by_hand() -> None:
     """Linear between points, proportional above, constant below; a dip lowers what comes before it."""
     curve = Curve([10, 20, 40], [1.0, 3.0, 2.0])
     assert [curve(x) for x in (0, 10, 15, 20, 40, 80)] == [1.0, 1.0, 1.5, 2.0, 2.0, 4.0]
+
+
+def test_ranks_that_share_experts_exchange_and_wait() -> None:
+    """Per token and layer the exchange adds up; in lock-step a prompt also costs what the other rank's prompt does."""
+    shape, mixed = BatchShape(5, 2500), BatchShape(5, 2500, [(50, 500)], 1)
+    exchange = predictor(layer_us_per_token=0.5)
+    assert exchange.step_ns(shape) - predictor().step_ns(shape) == pytest.approx(32 * 5 * 500, abs=1)
+    prompt_ns = predictor().step_ns(mixed) - predictor().step_ns(shape)
+    together = predictor(lockstep_ranks=2)
+    assert together.step_ns(shape) == predictor().step_ns(shape)
+    assert together.step_ns(mixed) - together.step_ns(shape) == pytest.approx(2 * prompt_ns, abs=3)

@@ -57,6 +57,9 @@ class Case:
     kv_cache_dtype: str | None = None
     replicas: int = 1
     expert_parallel: bool = False
+    link_bytes_per_s: float = 0.0
+    """Bandwidth between the GPUs that the run's own configuration names; 0 where it names none."""
+    link_latency_us: float = 0.0
     in_flight_limit: int = 0
     """Most requests the client keeps in flight; 0: open loop."""
     client_timeout_s: float = 0.0

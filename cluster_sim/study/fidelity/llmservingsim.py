@@ -76,6 +76,7 @@ def _bench_case(folder: Path) -> Case:
     blocks = meta.get("num_gpu_blocks") or meta.get("kv_blocks")
     if isinstance(blocks, int) and blocks > 1:
         engine["num_kv_blocks"] = blocks
+    config = read_json(folder / "config.json") if (folder / "config.json").exists() else {}
     measured = figures(column(rows, "ttft_s"), column(rows, "e2e_s"), column(rows, "arrival_s"), outputs, stage)
     return Case(
         dataset=BENCH,
@@ -88,6 +89,8 @@ def _bench_case(folder: Path) -> Case:
         engine=engine,
         replicas=ranks,
         expert_parallel=bool(kwargs.get("enable_expert_parallel")),
+        link_bytes_per_s=float(config.get("link_bw", 0)) * 1e9,
+        link_latency_us=float(config.get("link_latency", 0)) * 1e-3,
         measured=measured,
         peers={PEER: _summary_errors(folder / "summary.txt")},
         fold=folder.name,
