@@ -2,14 +2,12 @@
 
 Source of the layout: LLMServingSim 2.0's profiler, folder ``<gpu>/<model>/<dtype>/tp<degree>`` with ``dense.csv`` (by
 tokens), ``per_sequence.csv`` (by sequences), ``attention.csv`` (chunk, its cache, decodes, cache of each decode),
-``moe.csv`` (tokens, activated experts); microseconds.  Measured without CUDA graphs, kernels only.  ``attention.csv``
-has decodes of equal caches; a real batch's are unequal, which ``skew.csv`` (where it is there) measured: attention
-with decodes is multiplied by the mean of unequal over equal time at its batch size.
+``moe.csv`` (tokens, activated experts); microseconds.  Measured without CUDA graphs, kernels only;
+the decodes of one row have equal caches.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import mean
 from typing import Final
 
 import yaml
@@ -83,7 +81,6 @@ def _rows(folder: Path) -> Iterator[Measurement]:
             time_us=number(path, line, row, "time_us"),
             row=line,
         )
-    skew = _skew_factors(folder)
     path = _table(folder, "attention.csv")
     for line, row in read_rows(path, ("prefill_chunk", "kv_prefill", "n_decode", "kv_decode", "time_us")):
         yield Measurement(
@@ -92,7 +89,7 @@ def _rows(folder: Path) -> Iterator[Measurement]:
             prefill_kv_tokens=int(number(path, line, row, "kv_prefill")),
             decodes=int(number(path, line, row, "n_decode")),
             decode_kv_tokens=int(number(path, line, row, "kv_decode")),
-            time_us=number(path, line, row, "time_us") * skew.get(int(number(path, line, row, "n_decode")), 1.0),
+            time_us=number(path, line, row, "time_us"),
             row=line,
         )
     moe = find_table(folder, "moe.csv")
@@ -106,19 +103,6 @@ def _rows(folder: Path) -> Iterator[Measurement]:
             time_us=number(moe, line, row, "time_us"),
             row=line,
         )
-
-
-def _skew_factors(folder: Path) -> dict[int, float]:
-    """Mean of unequal over equal time by batch size, at least 1; empty without ``skew.csv``."""
-    path = find_table(folder, "skew.csv")
-    if path is None:
-        return {}
-    ratios: dict[int, list[float]] = {}
-    for line, row in read_rows(path, ("n", "pc", "t_mean_us", "t_skew_us")):
-        if int(number(path, line, row, "pc")) == 0:
-            ratio = number(path, line, row, "t_skew_us") / max(number(path, line, row, "t_mean_us"), 1e-9)
-            ratios.setdefault(int(number(path, line, row, "n")), []).append(ratio)
-    return {count: max(1.0, mean(values)) for count, values in ratios.items()}
 
 
 def _table(folder: Path, name: str) -> Path:
