@@ -7,8 +7,12 @@ T(mean)), alpha in the profile's own meta file.  A batch's shape has no longest 
 with attention proportional to the context, decode attention takes 1 + alpha (longest / mean - 1) times as long.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
+import yaml
 
 from cluster_sim.config.errors import InputError
 from cluster_sim.hardware.model import Model

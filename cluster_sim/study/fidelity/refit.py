@@ -51,10 +51,11 @@ def refit(files: Sequence[Path], server: Server, base: str, names: Sequence[str]
     position = calibration.fit()
     errors = cross_validated(calibration, position, cases)
     fitted = calibration.profile(position)
-    provenance = fitted.provenance.model_copy(
-        update={"cross_validation": {name: round(value, 2) for name, value in errors.items()}}
-    )
-    write_profile(fitted.model_copy(update={"provenance": provenance}), out)
+    if len(cases) >= FEWEST_TO_CROSS_VALIDATE:
+        rounded = {name: round(value, 2) for name, value in errors.items()}
+        provenance = fitted.provenance.model_copy(update={"cross_validation": rounded})
+        fitted = fitted.model_copy(update={"provenance": provenance})
+    write_profile(fitted, out)
     lines = [f"{name}: {values[name]:.4g} -> {fitted.coefficients[name]:.4g}" for name in names]
     kind = "left out" if len(cases) >= FEWEST_TO_CROSS_VALIDATE else "fitted, one run cannot be left out"
     lines.append(f"error ({kind}): " + ", ".join(f"{name} {value:.1f} %" for name, value in errors.items()))

@@ -5,8 +5,15 @@ import dataclasses
 import pytest
 
 from cluster_sim.config.errors import InputError
+from cluster_sim.hardware.operator_profile import Measurement, OperatorProfile, ProfileInfo
 from cluster_sim.study.fidelity.llmservingsim import BENCH, load_bench
-from cluster_sim.study.fidelity.operators import FOLDER, find_operators, operator_predictor
+from cluster_sim.study.fidelity.operators import (
+    FOLDER,
+    find_operators,
+    operator_predictor,
+    skew_alpha,
+    stretch_attention,
+)
 from cluster_sim.study.fidelity.replay import set_up
 
 
@@ -31,3 +38,19 @@ def test_a_measured_gpu_is_predicted_from_its_operators(shared):
     other = dataclasses.replace(case, tensor_parallel=4)
     with pytest.raises(InputError, match="no operator profile"):
         operator_predictor(other, set_up(other), folder / FOLDER, "vllm")
+
+
+def test_unequal_contexts_stretch_attention_of_decodes_alone(tmp_path):
+    """Only decode attention grows; a profile without the authors' alpha leaves it as it was measured."""
+    info = ProfileInfo(device="h100-sxm", model="llama-3.1-8b", tensor_parallel=1)
+    rows = (
+        Measurement("attention", 10.0, decodes=4, decode_kv_tokens=100),
+        Measurement("attention", 20.0, prefill_tokens=64),
+        Measurement("layer.norm", 1.0, tokens=4),
+    )
+    stretched = stretch_attention(OperatorProfile(info, rows), 1.5)
+    assert [row.time_us for row in stretched.rows] == [15.0, 20.0, 1.0]
+    assert skew_alpha(tmp_path, 1) == 0.0
+    (tmp_path / "meta.yaml").write_text("skew_fit: {per_tp: {1: {alpha_default: 0.05}}}\n")
+    assert skew_alpha(tmp_path, 1) == 0.05
+    assert skew_alpha(tmp_path, 2) == 0.0
