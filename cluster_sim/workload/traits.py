@@ -118,6 +118,7 @@ class TraitMaker:
         self._lora_edges = _choice_edges(len(self._loras), config.lora_zipf_alpha) if self._loras else None
         self._ratio: Quantile | None = build_quantile(config.reasoning.ratio) if config.reasoning else None
         self._media = _Media(config.multimodal, stream) if config.multimodal else None
+        self._identities: dict[tuple[str, tuple[tuple[int, int], ...]], Identity] = {}
         self.prefix_on_top = config.prefix is not None and config.prefix.added
         self.media_in_prompt = config.multimodal is not None and config.multimodal.in_prompt
         self.reasoning_kept = config.reasoning is None or config.reasoning.kept_in_context
@@ -142,12 +143,17 @@ class TraitMaker:
         if self._lora_edges is not None:
             picks = _pick(self._lora_edges, self._stream.child("lora").uniforms(first, count))
             bases = [self._loras[pick] for pick in picks.tolist()]
-        if self._tree is None:
-            return [Identity(base, (), 0) for base in bases]
-        return [
-            Identity(base, path, sum(tokens for _, tokens in path))
-            for base, path in zip(bases, self._tree.paths(first, count), strict=True)
-        ]
+        paths = [()] * count if self._tree is None else self._tree.paths(first, count)
+        known = self._identities
+        result = []
+        for base, path in zip(bases, paths, strict=True):
+            identity = known.get((base.lora, path))
+            if identity is None:
+                identity = Identity(base, path, sum(tokens for _, tokens in path))
+                if len(known) < _CACHED_PATHS:
+                    known[base.lora, path] = identity
+            result.append(identity)
+        return result
 
     def bodies(self, first: int, output_tokens: Ints) -> Bodies:
         """Return the bodies of indices from ``first`` on, one for each output length."""
@@ -177,13 +183,46 @@ class TraitMaker:
             prompt = prompt + np.asarray([one.prefix_tokens for one in identities], dtype=np.int64)
         if self.media_in_prompt and bodies.encoder_tokens is not None:
             prompt = prompt + bodies.encoder_tokens
-        had = block.attribute_list()
-        rows = zip(had, identities, block.arrival_ns.tolist(), prompt.tolist(), strict=True)
+        if block.attributes is None:
+            attributes = self._fresh(identities, bodies, first, block.arrival_ns.tolist(), prompt.tolist())
+            return Columns(block.arrival_ns, prompt, block.output_tokens, attributes)
+        rows = zip(block.attributes, identities, block.arrival_ns.tolist(), prompt.tolist(), strict=True)
         attributes = [
             self._merged(old, identity, bodies, index, (first + index, arrival, tokens))
             for index, (old, identity, arrival, tokens) in enumerate(rows)
         ]
         return Columns(block.arrival_ns, prompt, block.output_tokens, attributes)
+
+    def _fresh(
+        self, identities: list[Identity], bodies: Bodies, first: int, arrival_ns: list[int], prompt: list[int]
+    ) -> list[Attributes]:
+        """Return the attributes of rows that had none; one constructor call a row, since there may be millions."""
+        nothing, count = NO_ATTRIBUTES, len(identities)
+        reasoning = [0] * count if bodies.reasoning_tokens is None else bodies.reasoning_tokens.tolist()
+        encoder = [0] * count if bodies.encoder_tokens is None else bodies.encoder_tokens.tolist()
+        hints = [-1] * count if bodies.length_hint_tokens is None else bodies.length_hint_tokens.tolist()
+        deadline_s = self._config.deadline_s
+        span_ns = None if deadline_s is None else round(deadline_s * _NS_PER_S)
+        own = range(first * 2 + 1 + self.segment_base, (first + count) * 2 + 1 + self.segment_base, 2)
+        rows = zip(identities, arrival_ns, prompt, own, reasoning, encoder, hints, strict=True)
+        return [
+            Attributes(
+                nothing.session_id,
+                nothing.turn,
+                one.base.tenant,
+                one.base.model,
+                one.base.priority,
+                one.base.slo_class,
+                -1 if span_ns is None else arrival + span_ns,
+                one.base.lora,
+                fill_prompt(one.segments, tokens, segment) if one.segments else (),
+                nothing.output_segment,
+                reasoned,
+                encoded,
+                hint,
+            )
+            for one, arrival, tokens, segment, reasoned, encoded, hint in rows
+        ]
 
     def _merged(
         self, old: Attributes, identity: Identity, bodies: Bodies, index: int, request: tuple[int, int, int]
@@ -225,6 +264,10 @@ def fill_prompt(
     shared: tuple[tuple[int, int], ...], prompt_tokens: int, own_segment: int
 ) -> tuple[tuple[int, int], ...]:
     """Return shared segments cut to a prompt's length, or completed to it by the request's own segment."""
+    if len(shared) == 1:
+        ((segment, tokens),) = shared
+        if tokens < prompt_tokens:
+            return ((segment, tokens), (own_segment, prompt_tokens - tokens))
     result: list[tuple[int, int]] = []
     left = prompt_tokens
     for segment, tokens in shared:
