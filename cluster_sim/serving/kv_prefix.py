@@ -170,10 +170,9 @@ class PrefixCache:
             if node is not None:
                 evicted += length
                 runs = node.runs
-                if len(runs) == 1:
+                runs.remove(run)
+                if not runs:
                     del nodes[node.key]
-                else:
-                    runs.remove(run)
             run = following
             left -= length
             if not left:
