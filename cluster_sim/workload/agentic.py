@@ -6,7 +6,7 @@ wait.  A step that does not happen is passed over: its children wait for its par
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -20,7 +20,7 @@ from cluster_sim.workload.random_streams import Ints, Stream
 from cluster_sim.workload.request import Request
 from cluster_sim.workload.session_plans import floor_ns, thoughts_ns
 from cluster_sim.workload.source import SERVED
-from cluster_sim.workload.traits import VISIBLE, Bodies, Identity, TraitMaker, body_fields
+from cluster_sim.workload.traits import VISIBLE, Bodies, Identity, TraitMaker, session_attributes
 
 _NS_PER_S: Final = 1_000_000_000
 _SESSIONS_AT_ONCE: Final = 256
@@ -203,14 +203,12 @@ class AgenticSource:
         chain.append((own, fresh))
         call.chain = tuple(chain)
         session.open_calls += 1
-        attributes = replace(
+        attributes = session_attributes(
             session.identity.base,
-            session_id=self._base + session.number,
-            turn=call.slot,
-            deadline_ns=self._traits.deadline_ns(arrival_ns),
-            segments=call.chain,
-            output_segment=own + 1 if call.children and self._traits.reasoning_kept else -1,
-            **body_fields(session.bodies, call.slot),
+            (self._base + session.number, call.slot),
+            self._traits.deadline_ns(arrival_ns),
+            (call.chain, own + 1 if call.children and self._traits.reasoning_kept else -1),
+            session.bodies.row(call.slot),
         )
         return Request(number, arrival_ns, sum(tokens for _, tokens in chain), call.output, attributes)
 

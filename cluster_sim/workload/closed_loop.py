@@ -5,16 +5,16 @@ Request ids are user + turn * users, and every draw is keyed by that id.
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from cluster_sim.config.workload import ClosedLoopWorkload
 from cluster_sim.workload.distributions import build_quantile
 from cluster_sim.workload.lengths import build_lengths
 from cluster_sim.workload.random_streams import BLOCK, Stream
-from cluster_sim.workload.request import NO_ATTRIBUTES, Request
+from cluster_sim.workload.request import Request
 from cluster_sim.workload.session_plans import floor_ns, thoughts_ns
-from cluster_sim.workload.traits import Bodies, Identity, TraitMaker, body_fields, fill_prompt
+from cluster_sim.workload.traits import Bodies, Identity, TraitMaker, fill_prompt, session_attributes
 
 _NS_PER_S: Final = 1_000_000_000
 
@@ -77,13 +77,12 @@ class ClosedLoopSource:
         identity = draws.identities[place]
         prompt = draws.prompt[place]
         own = self._traits.segment_base + 2 * request_id
-        attributes = replace(
+        attributes = session_attributes(
             identity.base,
-            session_id=self._traits.segment_base + user,
-            turn=turn,
-            deadline_ns=self._traits.deadline_ns(arrival_ns),
-            segments=fill_prompt(identity.segments, prompt, own) if identity.segments else (),
-            **body_fields(draws.bodies, place, NO_ATTRIBUTES),
+            (self._traits.segment_base + user, turn),
+            self._traits.deadline_ns(arrival_ns),
+            (fill_prompt(identity.segments, prompt, own) if identity.segments else (), -1),
+            draws.bodies.row(place),
         )
         return Request(request_id, arrival_ns, prompt, draws.output[place], attributes)
 

@@ -6,7 +6,6 @@ a prefix cache finds everything earlier turns left behind.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +16,7 @@ from cluster_sim.workload.random_streams import Floats, Stream
 from cluster_sim.workload.request import Request
 from cluster_sim.workload.session_plans import SessionPlan, SessionPlanner
 from cluster_sim.workload.source import SERVED
-from cluster_sim.workload.traits import VISIBLE, body_fields, fill_prompt
+from cluster_sim.workload.traits import VISIBLE, fill_prompt, session_attributes
 
 
 class Planner(Protocol):
@@ -94,14 +93,13 @@ class _Session:
         prompt = self.context_tokens + plan.prompt[turn]
         carries_on = planner.shape.accumulate and turn + 1 < len(plan.prompt)
         is_plain = not self.chain and not carries_on
-        attributes = replace(
+        segments = () if is_plain else fill_prompt(self.chain, prompt, own)
+        attributes = session_attributes(
             plan.identity.base,
-            session_id=planner.base + plan.number,
-            turn=turn,
-            deadline_ns=planner.traits.deadline_ns(arrival_ns),
-            segments=() if is_plain else fill_prompt(self.chain, prompt, own),
-            output_segment=own + 1 if carries_on and planner.traits.reasoning_kept else -1,
-            **body_fields(plan.bodies, plan.at + turn),
+            (planner.base + plan.number, turn),
+            planner.traits.deadline_ns(arrival_ns),
+            (segments, own + 1 if carries_on and planner.traits.reasoning_kept else -1),
+            plan.bodies.row(plan.at + turn),
         )
         return Request(self.first_id + turn, arrival_ns, prompt, plan.output[turn], attributes)
 

@@ -6,7 +6,7 @@ Two kinds of traits: an *identity* (prefix path, adapter) belongs to a request, 
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -43,6 +43,15 @@ class Bodies:
     reasoning_tokens: Ints | None
     encoder_tokens: Ints | None
     length_hint_tokens: Ints | None
+
+    def row(self, index: int, old: Attributes = NO_ATTRIBUTES) -> tuple[int, int, int]:
+        """Return (reasoning, encoder, length hint) tokens of one request, what is not drawn taken from ``old``."""
+        reasoning, encoder, hints = self.reasoning_tokens, self.encoder_tokens, self.length_hint_tokens
+        return (
+            old.reasoning_tokens if reasoning is None else int(reasoning[index]),
+            old.encoder_tokens if encoder is None else int(encoder[index]),
+            old.length_hint_tokens if hints is None else int(hints[index]),
+        )
 
 
 def _choice_edges(count: int, zipf_alpha: float) -> Floats:
@@ -229,6 +238,7 @@ class TraitMaker:
     ) -> Attributes:
         number, arrival_ns, prompt_tokens = request
         base = identity.base
+        reasoning, encoder, hint = bodies.row(index, old)
         segments = old.segments
         if identity.segments:
             segments = fill_prompt(identity.segments, prompt_tokens, (number * 2 + 1) + self.segment_base)
@@ -243,21 +253,38 @@ class TraitMaker:
             lora=old.lora or base.lora,
             deadline_ns=old.deadline_ns if old.deadline_ns >= 0 else self.deadline_ns(arrival_ns),
             segments=segments,
-            **body_fields(bodies, index, old),
+            reasoning_tokens=reasoning,
+            encoder_tokens=encoder,
+            length_hint_tokens=hint,
         )
 
 
-def body_fields(bodies: Bodies, index: int, old: Attributes = NO_ATTRIBUTES) -> dict[str, Any]:
-    """Return one row of bodies as attribute fields, what is not drawn taken from ``old``."""
-    return {
-        "reasoning_tokens": old.reasoning_tokens
-        if bodies.reasoning_tokens is None
-        else int(bodies.reasoning_tokens[index]),
-        "encoder_tokens": old.encoder_tokens if bodies.encoder_tokens is None else int(bodies.encoder_tokens[index]),
-        "length_hint_tokens": (
-            old.length_hint_tokens if bodies.length_hint_tokens is None else int(bodies.length_hint_tokens[index])
-        ),
-    }
+def session_attributes(
+    base: Attributes,
+    session: tuple[int, int],
+    deadline_ns: int,
+    content: tuple[tuple[tuple[int, int], ...], int],
+    body: tuple[int, int, int],
+) -> Attributes:
+    """Return the attributes of one request of a session.
+
+    ``session`` is (session id, turn), ``content`` is (segments, output segment), ``body`` a row of ``Bodies``.
+    """
+    return Attributes(
+        session[0],
+        session[1],
+        base.tenant,
+        base.model,
+        base.priority,
+        base.slo_class,
+        deadline_ns,
+        base.lora,
+        content[0],
+        content[1],
+        body[0],
+        body[1],
+        body[2],
+    )
 
 
 def fill_prompt(
