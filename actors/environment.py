@@ -19,6 +19,8 @@ def prepare_ray(address: str | None) -> None:
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     # Many actors share few cores, and the model uses no BLAS: its threads would only be in the way.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Ray starts its workers at niceness 15; here they are the run itself, and must not starve beside other programs.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     if address is None and "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
