@@ -1,0 +1,63 @@
+"""Agentic sessions: graphs of calls."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from typing import Any
+
+from cluster_sim.workload.request import Request
+
+LENGTHS = {
+    "prompt": {"kind": "uniform", "min": 10, "max": 50},
+    "output": {"kind": "uniform", "min": 5, "max": 20},
+}
+POISSON = {"kind": "poisson", "request_rate": 10}
+AGENT = {
+    "kind": "agentic",
+    "arrivals": POISSON,
+    "count": 100,
+    "steps": [
+        {"name": "plan", "lengths": LENGTHS},
+        {"name": "tool", "after": ["plan"], "wait_s": {"kind": "exponential", "mean": 1},
+         "repeat": {"kind": "uniform", "min": 1, "max": 4}, "lengths": LENGTHS},
+        {"name": "check", "after": ["tool"], "probability": 0.5, "context": "first", "lengths": LENGTHS},
+        {"name": "answer", "after": ["check", "plan"], "lengths": LENGTHS},
+    ],
+}  # fmt: skip
+
+
+def by_session(requests: list[Request]) -> dict[int, list[Request]]:
+    found: dict[int, list[Request]] = defaultdict(list)
+    for request in requests:
+        found[request.attributes.session_id].append(request)
+    return found
+
+
+def test_agentic_sessions_follow_their_graph(drive: Callable[..., Any]) -> None:
+    """A call starts when all its parents have ended; every session ends; joins carry all outputs."""
+    source, driven = drive(AGENT)
+    assert (source.started, source.completed, source.broken, source.active) == (100, 100, 0, 0)
+    branches = Counter()
+    for calls in by_session(driven.requests).values():
+        slots = {one.attributes.turn: one for one in calls}
+        assert min(slots) == 0
+        tools = [slot for slot in slots if 1 <= slot <= 16]
+        branches[len(tools)] += 1
+        last = max(slots)
+        answer = slots[last]
+        assert answer.arrival_ns >= max(driven.ends[one.request_id] for one in calls if one is not answer)
+        for slot in tools:
+            assert slots[slot].attributes.segments[0] == slots[0].attributes.segments[0]
+            assert slots[slot].attributes.segments[1] == (slots[0].attributes.output_segment, slots[0].output_tokens)
+        for one in calls:
+            assert one.prompt_tokens == sum(tokens for _, tokens in one.attributes.segments)
+        carried = {segment for segment, _ in answer.attributes.segments}
+        heads = [slot for slot in slots if 16 < slot < last] or tools
+        assert all(slots[slot].attributes.output_segment in carried for slot in heads)
+    assert sorted(branches) == [1, 2, 3, 4]
+
+
+def test_agentic_sessions_break_when_a_call_fails(drive: Callable[..., Any]) -> None:
+    """After a failed call nothing more is started, and the session is accounted for."""
+    source, _ = drive(AGENT, status=lambda one: "failed" if one.request_id % 3 == 0 else "finished")
+    assert source.completed + source.broken == 100
+    assert source.active == 0

@@ -1,0 +1,121 @@
+"""Conversations: turns, contexts, thoughts, shared prefixes, broken sessions."""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+from cluster_sim.workload.request import Request
+
+LENGTHS = {
+    "prompt": {"kind": "uniform", "min": 10, "max": 50},
+    "output": {"kind": "uniform", "min": 5, "max": 20},
+}
+POISSON = {"kind": "poisson", "request_rate": 10}
+
+
+def fixed(value: float) -> dict[str, Any]:
+    return {"kind": "fixed", "value": value}
+
+
+def sessions(**more: Any) -> dict[str, Any]:
+    base = {
+        "kind": "sessions", "arrivals": POISSON, "count": 200, "lengths": LENGTHS,
+        "turns": {"kind": "geometric", "continue_probability": 0.7, "max": 10},
+        "think_time_s": {"kind": "exponential", "mean": 2},
+    }  # fmt: skip
+    return base | more
+
+
+def by_session(requests: list[Request]) -> dict[int, list[Request]]:
+    found: dict[int, list[Request]] = defaultdict(list)
+    for request in requests:
+        found[request.attributes.session_id].append(request)
+    return found
+
+
+def test_every_session_ends_and_contexts_add_up(drive: Callable[..., Any]) -> None:
+    """Each turn's prompt is all earlier prompts and outputs plus its own new tokens, and segments say so."""
+    source, driven = drive(sessions())
+    assert (source.started, source.completed, source.broken, source.active) == (200, 200, 0, 0)
+    for turns in by_session(driven.requests).values():
+        assert [one.attributes.turn for one in turns] == list(range(len(turns)))
+        context = 0
+        chain: tuple[Any, ...] = ()
+        for one in turns:
+            segments = one.attributes.segments
+            assert segments[: len(chain)] == chain
+            if segments:
+                assert sum(tokens for _, tokens in segments) == one.prompt_tokens
+                assert 10 <= one.prompt_tokens - context <= 50
+            context = one.prompt_tokens + one.output_tokens
+            chain = (*segments, (one.attributes.output_segment, one.output_tokens))
+        assert turns[-1].attributes.output_segment == -1, "what nobody will send again has no id"
+
+
+def test_turns_wait_for_the_turn_before(drive: Callable[..., Any]) -> None:
+    """A turn starts its own think time after the end of the one before, whenever that is."""
+    gaps = []
+    for delay in (10**8, 10**10):
+        _, driven = drive(sessions(), service_ns=lambda _, delay=delay: delay)
+        ends = {one.request_id: driven.ends[one.request_id] for one in driven.requests}
+        gaps.append({
+            two.request_id: two.arrival_ns - ends[one.request_id]
+            for turns in by_session(driven.requests).values()
+            for one, two in itertools.pairwise(turns)
+        })  # fmt: skip
+    assert gaps[0] == gaps[1]
+    assert min(gaps[0].values()) >= 1_000_000
+
+
+def test_sessions_break_when_a_turn_fails(drive: Callable[..., Any]) -> None:
+    """A refused or failed turn ends its session; every session is accounted for."""
+    source, driven = drive(sessions(), status=lambda one: "failed" if one.request_id % 5 == 0 else "finished")
+    assert source.completed + source.broken == 200
+    assert source.active == 0
+    for turns in by_session(driven.requests).values():
+        assert all(one.request_id % 5 for one in turns[:-1])
+
+
+def test_context_limit_ends_sessions(drive: Callable[..., Any]) -> None:
+    """No later turn is sent whose prompt plus output exceeds the limit."""
+    source, driven = drive(sessions(max_context_tokens=150, turns=fixed(10)))
+    assert source.completed == 0
+    assert source.broken == 200
+    later = [one for one in driven.requests if one.attributes.turn]
+    assert later
+    assert all(one.prompt_tokens + one.output_tokens <= 150 for one in later)
+
+
+def test_without_accumulation_turns_stand_alone(drive: Callable[..., Any]) -> None:
+    """Turns share the session but not the content."""
+    _, driven = drive(sessions(accumulate=False))
+    assert all(10 <= one.prompt_tokens <= 50 for one in driven.requests)
+    assert all(one.attributes.output_segment == -1 for one in driven.requests)
+
+
+def test_system_prompts_are_shared_between_sessions(drive: Callable[..., Any]) -> None:
+    """A session keeps its prefix over all turns, on top of what is drawn; sessions of one prefix share its id."""
+    prefix = {"levels": [{"count": 2, "tokens": 100}, {"count": 3, "tokens": 30}]}
+    _, driven = drive(sessions(traits={"prefix": prefix}))
+    heads = {
+        session: {one.attributes.segments[:2] for one in turns}
+        for session, turns in by_session(driven.requests).items()
+    }
+    assert all(len(head) == 1 for head in heads.values())
+    assert len(set.union(*heads.values())) == 6
+    firsts = [one for one in driven.requests if one.attributes.turn == 0]
+    assert all(140 <= one.prompt_tokens <= 180 for one in firsts)
+
+
+def test_reasoning_is_left_out_of_later_prompts(drive: Callable[..., Any]) -> None:
+    """What the user does not see is not sent again, unless it is kept; dropped reasoning makes new content."""
+    for kept in (False, True):
+        traits = {"reasoning": {"ratio": fixed(0.5), "kept_in_context": kept}}
+        _, driven = drive(sessions(turns=fixed(2), traits=traits))
+        for one, two in by_session(driven.requests).values():
+            visible = one.output_tokens - (0 if kept else one.attributes.reasoning_tokens)
+            assert one.attributes.reasoning_tokens == round(one.output_tokens * 0.5)
+            assert two.attributes.segments[1][1] == visible
+            assert (two.attributes.segments[1][0] == one.attributes.output_segment) is kept
+            assert (one.attributes.output_segment >= 0) is kept
