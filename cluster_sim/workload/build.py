@@ -24,6 +24,7 @@ from cluster_sim.workload.clients import ClientsColumns
 from cluster_sim.workload.closed_loop import ClosedLoopSource
 from cluster_sim.workload.columns import ColumnSource
 from cluster_sim.workload.feedback_mix import FeedbackMix
+from cluster_sim.workload.instant_service import INSTANT_SERVICE_NOTICE, InstantService
 from cluster_sim.workload.merging import MergedColumns, PhasedColumns
 from cluster_sim.workload.random_streams import Stream
 from cluster_sim.workload.request_stream import RequestStream
@@ -49,12 +50,18 @@ def build_source(config: WorkloadConfig, seed: int, notices: list[str] | None = 
 
 
 def build_columns(config: WorkloadConfig, seed: int, notices: list[str] | None = None) -> ColumnSource:
-    """Return an open-loop workload as columns, without a client's concurrency limit.
+    """Return a workload as columns; one that reacts to how requests fare, as if each were served at once.
 
-    Raises InputError as ``build_source`` does, and for a workload that reacts to how requests fare.
+    ``notices`` receives a line for everything that a user should know.  Raises InputError as ``build_source`` does.
     """
     heard: list[str] = [] if notices is None else notices
-    return _Builder(seed, heard).columns(config)
+    builder = _Builder(seed, heard)
+    if not reacts(config):
+        return builder.columns(config)
+    heard.append(INSTANT_SERVICE_NOTICE)
+    source = builder.source(config)
+    assert isinstance(source, FeedbackSource)
+    return InstantService(source)
 
 
 def input_notices(config: WorkloadConfig, seed: int) -> list[str]:

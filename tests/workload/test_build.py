@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from cluster_sim.config.errors import InputError
 from cluster_sim.config.workload import WorkloadConfig
-from cluster_sim.workload.build import build_columns, build_source, reacts, total_requests
+from cluster_sim.workload.build import build_source, reacts, total_requests
 from cluster_sim.workload.request import Request
 from cluster_sim.workload.source import FeedbackSource
 
@@ -65,14 +65,12 @@ def made(section: dict[str, Any], service_ns: Callable[[Request], int]) -> dict[
 
 
 def test_feedback_has_its_place(parse: Callable[..., Any]) -> None:
-    """What reacts cannot be a phase, nor stand in a mix with a limit, nor be written as columns."""
+    """What reacts cannot be a phase, nor stand in a mix with a limit."""
     phases = {"kind": "phases", "phases": [{"duration_s": 1, "workload": closed_loop()}]}
     with pytest.raises(InputError, match="cannot stand inside phases"):
         build_source(parse(**phases), 1)
     with pytest.raises(InputError, match="need parts that do not react"):
         build_source(parse(kind="mix", parts=[closed_loop()], max_concurrency=3), 1)
-    with pytest.raises(InputError, match="'closed_loop' reacts to how requests fare"):
-        build_columns(parse(**closed_loop()), 1)
 
 
 def test_what_reacts_and_totals(parse: Callable[..., Any]) -> None:
