@@ -159,5 +159,6 @@ def _has_times(file: Path, reader: Any) -> bool:
     """Return whether a trace says when requests arrive."""
     from cluster_sim.workload.readers.base import NO_TIME, ReadOptions, ReadReport
 
-    block = next(reader.blocks(file, ReadOptions(prefixes=False, zero_output="skip"), ReadReport()))
-    return bool(reader.has_times) and not (len(block) and int(block.arrival_ns[0]) == NO_TIME)
+    blocks = reader.blocks(file, ReadOptions(prefixes=False, zero_output="skip"), ReadReport())
+    first = next((block for block in blocks if len(block)), None)
+    return bool(reader.has_times) and (first is None or int(first.arrival_ns[0]) != NO_TIME)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from cluster_sim.config.errors import InputError
 from cluster_sim.config.traits import EmpiricalLengths, IndependentLengths, Lengths, PairLengths
 from cluster_sim.workload.distributions import Quantile, build_quantile, to_tokens
 from cluster_sim.workload.normal_quantile import normal_quantile
@@ -89,4 +90,6 @@ def _lengths_of_trace(config: EmpiricalLengths) -> tuple[Ints, Ints]:
         rows += len(block)
         if config.first is not None and rows >= config.first:
             break
+    if not rows:
+        raise InputError(f"{path}: no row with tokens to draw lengths from")
     return np.concatenate(prompts)[: config.first], np.concatenate(outputs)[: config.first]

@@ -102,7 +102,13 @@ class TraceRows:
                 if self.count > limit and not disorder:
                     self._kept = None
         if not self.count:
-            raise InputError(f"{self._path}: no row lies in the window from start_s {self._config.start_s:g} on")
+            skipped = sum(report.skipped.values())
+            why = (
+                f"all {skipped:,} rows were skipped ({', '.join(report.skipped)})"
+                if skipped
+                else (f"no row lies in the window from start_s {self._config.start_s:g} on")
+            )
+            raise InputError(f"{self._path}: {why}")
         notices.extend(report.notices(self._path))
         if disorder:
             self._kept = [sort_by_arrival(concatenate(list(self._selected(ReadReport()))))]
