@@ -2,8 +2,8 @@
 
 A fixed population of balls jumps from leaf to leaf through the hub.  A leaf is one server whose pace depends on how
 many balls wait (so an arrival can make an end *earlier*: the two promises differ); the hub forwards each ball after a
-keyed delay, to a keyed-random leaf or to the less loaded of two by telemetry.  Every process chains a digest over what it
-handles, in its order, so that any reordering changes it.
+keyed delay, to a keyed-random leaf or to the less loaded of two by telemetry.  Every process chains a digest over what
+it handles, in its order, so that any reordering changes it.
 """
 
 import heapq
