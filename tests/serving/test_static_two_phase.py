@@ -18,7 +18,7 @@ from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.messages import Cancel, Dispatch
 from cluster_sim.serving.replica import Replica, ReplicaSettings
 from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
-from cluster_sim.workload.request import Request
+from cluster_sim.workload.request import Attributes, Request
 
 MS = 1_000_000
 
@@ -70,6 +70,24 @@ def test_time_out_starts_an_incomplete_batch() -> None:
     outcomes = serve([Request(0, 0, 100, 10), Request(1, 600 * MS, 100, 10)], 2, batch_timeout_s=0.5)
     assert [outcomes[index].scheduled_ns for index in range(2)] == [500 * MS, 1100 * MS]
     assert outcomes[0].finish_ns == 655 * MS
+
+
+@pytest.mark.parametrize(
+    ("policy", "first"), [("fcfs", {0, 1}), ("sjf", {2, 4}), ("predicted_sjf", {1, 2}), ("priority_aging", {3, 4})]
+)
+def test_policy_chooses_the_batch_from_the_whole_queue(policy: str, first: set[int]) -> None:
+    """While a first batch runs five requests come; the next batch of two holds those that the policy puts first."""
+    running = [Request(10 + index, 0, 100, 10) for index in range(2)]
+    waiting = [
+        Request(0, 1 * MS, 300, 300, Attributes(priority=4)),
+        Request(1, 2 * MS, 200, 10, Attributes(priority=3)),
+        Request(2, 3 * MS, 100, 200, Attributes(priority=2)),
+        Request(3, 4 * MS, 400, 500, Attributes(priority=0)),
+        Request(4, 5 * MS, 50, 900, Attributes(priority=1)),
+    ]
+    outcomes = serve([*running, *waiting], 2, policy=policy, batch_timeout_s=10.0)
+    start = min(outcomes[index].scheduled_ns for index in range(5))
+    assert {index for index in range(5) if outcomes[index].scheduled_ns == start} == first
 
 
 def test_cancelled_request_is_computed_but_not_answered() -> None:

@@ -213,10 +213,12 @@ class SerialScheduler(Scheduler):
             if sequence.request_id == request_id:
                 del self.waiting[index]
                 self._fewest_waiting = 0
+                self.forget(sequence)
                 return True
         for index, sequence in enumerate(self.running):
             if sequence.request_id == request_id:
                 del self.running[index]
+                self.forget(sequence)
                 self.free(sequence)
                 return True
         flying = self._in_flight.get(request_id)
