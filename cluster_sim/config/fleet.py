@@ -19,7 +19,27 @@ class Pool(ConfigModel):
     replicas: int = Field(1, ge=1, description="How many replicas.")
     tensor_parallel: int = Field(1, ge=1, description="GPUs that share each layer; must divide the attention heads.")
     pipeline_parallel: int = Field(1, ge=1, description="Stages that share the layers; must divide their number.")
+    data_parallel: int = Field(
+        1,
+        ge=1,
+        description="Ranks of one replica, each with a KV cache and requests of its own, that share the experts and so "
+        "step together.",
+    )
+    expert_parallel: int = Field(
+        1,
+        ge=1,
+        description="GPUs of a stage over which whole experts are spread: tensor_parallel * data_parallel; 1 slices "
+        "every expert over them.",
+    )
+    expert_imbalance_ratio: float = Field(
+        1.0, ge=1, description="Tokens of the busiest GPU's experts over those of the mean, with expert_parallel."
+    )
     engine: Engine = Field(Engine(), description="The serving engine of each replica.")
+
+    @property
+    def gpus_per_replica(self) -> int:
+        """GPUs of one replica."""
+        return self.tensor_parallel * self.pipeline_parallel * self.data_parallel
 
 
 class Network(ConfigModel):

@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from cluster_sim.config.errors import InputError
 from cluster_sim.config.predictor import LinearPredictor as LinearConfig
 from cluster_sim.config.predictor import PhysicalPredictor as PhysicalConfig
 from cluster_sim.config.predictor import Predictor as PredictorConfig
+from cluster_sim.config.predictor import RooflinePredictor as RooflineConfig
 from cluster_sim.config.predictor import SplitwisePredictor as SplitwiseConfig
 from cluster_sim.config.predictor import TablePredictor as TableConfig
 from cluster_sim.config.predictor import TwoPhasePredictor as TwoPhaseConfig
@@ -13,12 +15,14 @@ from cluster_sim.config.predictor import VidurTablesPredictor as VidurTablesConf
 from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.engine_limits import limits_of
 from cluster_sim.hardware.linear import LinearPredictor
+from cluster_sim.hardware.lockstep import LockstepPredictor
 from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.operator_profile import read_profile
 from cluster_sim.hardware.physical import PhysicalPredictor
 from cluster_sim.hardware.predictor import Predictor
 from cluster_sim.hardware.profile import resolve_coefficients
 from cluster_sim.hardware.roofline import RooflinePredictor
+from cluster_sim.hardware.sharding import ONE_RANK, ExpertLayout
 from cluster_sim.hardware.splitwise import SplitwisePredictor, load_splitwise
 from cluster_sim.hardware.table import Overheads, TablePredictor
 from cluster_sim.hardware.two_phase import TwoPhasePredictor
@@ -33,12 +37,37 @@ def build_predictor(
     tensor_parallel: int = 1,
     pipeline_parallel: int = 1,
     engine: Any = None,
+    experts: ExpertLayout = ONE_RANK,
 ) -> Predictor:
-    """Return the predictor of one pool.
+    """Return the predictor of one pool, whose data-parallel ranks, if there are several, step together.
 
     ``engine`` is the pool's engine block or an EngineLimits; None stands for the engine's defaults, as None for
     ``predictor_config`` stands for the roofline.  Raises InputError for wrong files, degrees or dtypes.
     """
+    arguments = predictor_config, model, device, tensor_parallel, pipeline_parallel, engine
+    if experts == ONE_RANK:
+        return _build_rank(*arguments, experts)
+    if not isinstance(predictor_config, RooflineConfig | PhysicalConfig | LinearConfig | None):
+        raise InputError(
+            f"predictor.kind: {predictor_config.kind} has measured whole replicas, not data-parallel ranks or unevenly "
+            "used experts; use physical, roofline or linear, or leave data_parallel and expert_imbalance_ratio at 1"
+        )
+    if isinstance(predictor_config, LinearConfig) and experts.imbalance_ratio != 1:
+        raise InputError("fleet.pools.expert_imbalance_ratio: predictor linear has no term for experts; leave it at 1")
+    rank = _build_rank(*arguments, experts)
+    return rank if experts.ranks == 1 else LockstepPredictor(rank, experts.ranks)
+
+
+def _build_rank(
+    predictor_config: PredictorConfig | None,
+    model: Model,
+    device: Device,
+    tensor_parallel: int,
+    pipeline_parallel: int,
+    engine: Any,
+    experts: ExpertLayout,
+) -> Predictor:
+    """Return the predictor of one rank."""
     match predictor_config:
         case PhysicalConfig():
             version = limits_of(engine, device).version
@@ -53,6 +82,7 @@ def build_predictor(
                 label=f"physical ({profile.name})",
                 is_measured=device.name in profile.measured_devices,
                 error_band_percent=profile.provenance.cross_validation,
+                experts=experts,
             )
         case VidurTablesConfig():
             tables = load_vidur_tables(Path(predictor_config.directory), predictor_config.prefix, pipeline_parallel)
@@ -81,4 +111,4 @@ def build_predictor(
         case TwoPhaseConfig():
             return TwoPhasePredictor(predictor_config, tensor_parallel, pipeline_parallel)
         case _:
-            return RooflinePredictor(model, device, tensor_parallel, pipeline_parallel, engine)
+            return RooflinePredictor(model, device, tensor_parallel, pipeline_parallel, engine, experts=experts)

@@ -17,7 +17,7 @@ from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.engine_limits import limits_of
 from cluster_sim.hardware.model import DTYPES, Model
 from cluster_sim.hardware.predictor import BatchShape, Int64Array
-from cluster_sim.hardware.sharding import shard
+from cluster_sim.hardware.sharding import ONE_RANK, ExpertLayout, shard
 
 UJ_PER_NS_W: Final = 1e-3
 """Microjoules of one watt over one nanosecond."""
@@ -34,9 +34,14 @@ class EnergyModel:
         pipeline_parallel: int = 1,
         engine: Any = None,
         power_cap_w: float | None = None,
+        experts: ExpertLayout = ONE_RANK,
     ) -> None:
-        """``power_cap_w`` bounds the draw of one GPU below its TDP; the step times must already reflect it."""
+        """``power_cap_w`` bounds the draw of one GPU below its TDP; the step times must already reflect it.
+
+        With several data-parallel ranks the energy is that of one of them.
+        """
         limits = limits_of(engine, device)
+        self._experts = experts
         self._model = model
         self._power = device.power
         self._gpus = tensor_parallel
@@ -47,7 +52,15 @@ class EnergyModel:
         weight = DTYPES[limits.weight_dtype] if limits.weight_dtype else model.projection_dtype
         self._flops = device.peak_flops(weight)
         self._shards = [
-            shard(model, tensor_parallel, pipeline_parallel, stage, limits.weight_dtype, limits.kv_cache_dtype)
+            shard(
+                model,
+                tensor_parallel,
+                pipeline_parallel,
+                stage,
+                limits.weight_dtype,
+                limits.kv_cache_dtype,
+                experts.ranks,
+            )
             for stage in range(pipeline_parallel)
         ]
 
@@ -128,7 +141,7 @@ class EnergyModel:
         part, model = self._shards[stage], self._model
         moved = part.dense_weight_bytes + part.head_weight_bytes
         if part.moe_layers:
-            moved += part.expert_weight_bytes * (1.0 - (1.0 - model.num_experts_per_tok / model.experts) ** tokens)
+            moved += part.expert_weight_bytes * self._experts.activated_ratio(model, tokens)
         return moved, tokens * part.flops_per_token + sampled * part.head_flops_per_token
 
     def _demand_w(self, moved: float, operations: float, duration_ns: int) -> float:

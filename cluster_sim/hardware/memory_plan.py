@@ -55,17 +55,18 @@ def plan_memory(
     tensor_parallel: int = 1,
     pipeline_parallel: int = 1,
     engine: Any = None,
+    expert_ranks: int = 1,
 ) -> MemoryPlan:
-    """Return the memory plan of one replica.
+    """Return the memory plan of one replica, or of one of the ``expert_ranks`` ranks that share its experts.
 
     ``engine`` is an EngineLimits or a study's engine block.  Raises InputError, with the numbers, when the model does
     not fit, when fewer than two blocks are left, or for degrees that do not divide heads or layers.
     """
     limits = limits_of(engine, device)
     usable = int(device.memory_bytes * limits.gpu_memory_utilization)
-    runtime = CONTEXT_BYTES + (COLLECTIVE_BYTES if tensor_parallel * pipeline_parallel > 1 else 0)
+    runtime = CONTEXT_BYTES + (COLLECTIVE_BYTES if tensor_parallel * pipeline_parallel * expert_ranks > 1 else 0)
     plans = [
-        _stage_plan(model, device, tensor_parallel, pipeline_parallel, stage, limits, usable, runtime)
+        _stage_plan(model, device, tensor_parallel, pipeline_parallel, stage, limits, usable, runtime, expert_ranks)
         for stage in range(pipeline_parallel)
     ]
     tightest = min(plans, key=lambda plan: plan.kv_blocks)
@@ -102,8 +103,11 @@ def _stage_plan(
     limits: EngineLimits,
     usable: int,
     runtime: int,
+    expert_ranks: int,
 ) -> MemoryPlan:
-    part = shard(model, tensor_parallel, pipeline_parallel, stage, limits.weight_dtype, limits.kv_cache_dtype)
+    part = shard(
+        model, tensor_parallel, pipeline_parallel, stage, limits.weight_dtype, limits.kv_cache_dtype, expert_ranks
+    )
     kv_layers_ratio = 1.0
     if 0 < model.windowed_layers < model.num_hidden_layers:
         # Windowed layers keep a constant few blocks per sequence: only the others grow with the context.

@@ -21,7 +21,7 @@ from cluster_sim.hardware.affine import AffinePredictor
 from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.engine_limits import limits_of
 from cluster_sim.hardware.model import DTYPES, Model
-from cluster_sim.hardware.sharding import Shard, kv_dtype_bytes, shard
+from cluster_sim.hardware.sharding import ONE_RANK, ExpertLayout, Shard, kv_dtype_bytes, shard
 
 NS_PER_US: Final = 1e3
 NS_PER_S: Final = 1e9
@@ -67,10 +67,12 @@ class PhysicalPredictor(AffinePredictor):
         label: str = "physical",
         is_measured: bool = True,
         error_band_percent: dict[str, float] | None = None,
+        experts: ExpertLayout = ONE_RANK,
     ) -> None:
         """Build it; ``engine`` is an EngineLimits, a study's engine block, or None for the defaults.
 
         ``is_measured`` says whether the coefficients were fitted on this device, which decides what coverage counts.
+        With several data-parallel ranks the answers are those of one of them, each of which has the same batch.
         Raises InputError for impossible degrees or unknown dtypes.
         """
         super().__init__(pipeline_parallel, window_tokens=model.sliding_window or 0, is_measured=is_measured)
@@ -84,8 +86,17 @@ class PhysicalPredictor(AffinePredictor):
         self.tensor_parallel = tensor_parallel
         self.frontend_ns = round(c.frontend_us * NS_PER_US)
         self.frontend_ns_per_token = c.frontend_us_per_token * NS_PER_US
+        self._experts = experts
         self._shards: list[Shard] = [
-            shard(model, tensor_parallel, pipeline_parallel, stage, limits.weight_dtype, limits.kv_cache_dtype)
+            shard(
+                model,
+                tensor_parallel,
+                pipeline_parallel,
+                stage,
+                limits.weight_dtype,
+                limits.kv_cache_dtype,
+                experts.ranks,
+            )
             for stage in range(pipeline_parallel)
         ]
         quantized = DTYPES[limits.weight_dtype] if limits.weight_dtype else None
@@ -98,7 +109,7 @@ class PhysicalPredictor(AffinePredictor):
         self._head_flops = plain * c.gemm_flops_ratio
         self._attention_flops = plain * c.attention_flops_ratio
         self._activation_bytes = kv_dtype_bytes(model, None)
-        self._is_one_node = tensor_parallel * pipeline_parallel <= device.gpus_per_node
+        self._is_one_node = tensor_parallel * pipeline_parallel * experts.ranks <= device.gpus_per_node
         self._windowed_ratio = model.windowed_layers / model.num_hidden_layers
 
     def tokens_cost(self, tokens: int, stage: int) -> float:
@@ -107,17 +118,26 @@ class PhysicalPredictor(AffinePredictor):
         weights_s = part.dense_weight_bytes / self._dense_rate
         expert_flops = 0.0
         if part.moe_layers:
-            activated = 1.0 - (1.0 - model.num_experts_per_tok / model.experts) ** tokens
-            weights_s += part.expert_weight_bytes * activated / self._expert_rate
+            activated = self._experts.activated_ratio(model, tokens)
+            weights_s += part.expert_weight_bytes * activated / self._expert_rate * self._experts.imbalance_ratio
             expert_flops = (
                 2.0 * part.moe_layers * model.num_experts_per_tok * model.expert_parameters / self.tensor_parallel
             )
         dense_flops = part.flops_per_token - expert_flops
-        arithmetic_s = tokens * (dense_flops / self._flops + expert_flops / self._expert_flops)
+        expert_s = expert_flops / self._expert_flops * self._experts.imbalance_ratio
+        arithmetic_s = tokens * (dense_flops / self._flops + expert_s)
         us = c.step_us + part.layers * c.layer_us + part.moe_layers * c.moe_layer_us + tokens * c.token_us
         if self.tensor_parallel > 1:
             us += 2 * part.layers * (c.all_reduce_us + self._ring_us(tokens))
+        if self._experts.ranks > 1:
+            us += part.moe_layers * self._exchange_us(tokens)
         return us * NS_PER_US + _smooth_max(weights_s, arithmetic_s, c.smooth_power) * NS_PER_S
+
+    def _exchange_us(self, tokens: int) -> float:
+        """Return the gathering and scattering of one layer's tokens between data-parallel ranks, us."""
+        link = self.device.interconnect if self._is_one_node else self.device.network
+        rate = link.bandwidth_bytes_per_s * self.coefficients.all_reduce_ratio
+        return 2 * self.coefficients.all_reduce_us + self._experts.exchanged_bytes(self.model, tokens) / rate * 1e6
 
     def sequences_cost(self, sequences: int, stage: int) -> float:
         """Return the head and the sampler, ns; only the last stage has them."""

@@ -34,10 +34,14 @@ class BatchShape:
     """Speculative tokens verified in this step, over all decodes."""
     encoder_tokens: int = 0
     """Multimodal encoder tokens computed in this step."""
+    ranks: tuple["BatchShape", ...] = ()
+    """The parts of data-parallel ranks that step together, whose sums the other fields are; empty for one rank."""
 
     @property
     def tokens(self) -> int:
-        """Tokens computed in this step."""
+        """Tokens computed in this step; where ranks step together, those of the rank that has most."""
+        if self.ranks:
+            return max(rank.tokens for rank in self.ranks)
         return self.decodes + self.draft_tokens + sum(chunk for chunk, _ in self.prefills)
 
 

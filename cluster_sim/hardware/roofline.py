@@ -15,7 +15,7 @@ from cluster_sim.hardware.affine import AffinePredictor
 from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.engine_limits import graph_tokens, limits_of
 from cluster_sim.hardware.model import DTYPES, Model
-from cluster_sim.hardware.sharding import Shard, kv_dtype_bytes, shard
+from cluster_sim.hardware.sharding import ONE_RANK, ExpertLayout, Shard, kv_dtype_bytes, shard
 
 NS: Final = 1e9
 
@@ -50,8 +50,11 @@ class RooflinePredictor(AffinePredictor):
         pipeline_parallel: int = 1,
         engine: Any = None,
         efficiency: RooflineEfficiency | None = None,
+        experts: ExpertLayout = ONE_RANK,
     ) -> None:
         """``engine`` is an EngineLimits, a study's engine block, or None for the defaults.
+
+        With several data-parallel ranks the answers are those of one of them, each of which has the same batch.
 
         Raises InputError for impossible degrees or unknown dtypes.
         """
@@ -62,8 +65,17 @@ class RooflinePredictor(AffinePredictor):
         self.device = device
         self.tensor_parallel = tensor_parallel
         self._efficiency = efficiency or RooflineEfficiency()
+        self._experts = experts
         self._shards: list[Shard] = [
-            shard(model, tensor_parallel, pipeline_parallel, stage, limits.weight_dtype, limits.kv_cache_dtype)
+            shard(
+                model,
+                tensor_parallel,
+                pipeline_parallel,
+                stage,
+                limits.weight_dtype,
+                limits.kv_cache_dtype,
+                experts.ranks,
+            )
             for stage in range(pipeline_parallel)
         ]
         quantized = DTYPES[limits.weight_dtype] if limits.weight_dtype else None
@@ -75,7 +87,7 @@ class RooflinePredictor(AffinePredictor):
         self._bandwidth = device.memory_bandwidth_bytes_per_s * self._efficiency.gemm_memory_ratio
         self._attention_bandwidth = device.memory_bandwidth_bytes_per_s * self._efficiency.attention_memory_ratio
         self._activation_bytes = kv_dtype_bytes(model, None)
-        self._is_one_node = tensor_parallel * pipeline_parallel <= device.gpus_per_node
+        self._is_one_node = tensor_parallel * pipeline_parallel * experts.ranks <= device.gpus_per_node
 
     def tokens_cost(self, tokens: int, stage: int) -> float:
         """Return the projections, experts, all-reduces and constants of ``tokens`` tokens, ns."""
@@ -84,9 +96,7 @@ class RooflinePredictor(AffinePredictor):
         expert_flops = 0.0
         moved = 0.0
         if part.moe_layers:
-            used = model.num_experts_per_tok / model.experts
-            activated = 1.0 - (1.0 - used) ** tokens
-            moved = part.expert_weight_bytes * activated
+            moved = part.expert_weight_bytes * self._experts.activated_ratio(model, tokens)
             expert_flops = (
                 2.0 * part.moe_layers * model.num_experts_per_tok * model.expert_parameters / self.tensor_parallel
             )
@@ -94,7 +104,8 @@ class RooflinePredictor(AffinePredictor):
         activations = 4.0 * part.layers * model.hidden_size * self._activation_bytes * tokens
         seconds = max((part.dense_weight_bytes + activations) / self._bandwidth, tokens * dense_flops / self._flops)
         if part.moe_layers:
-            seconds += max(moved / self._bandwidth, tokens * expert_flops / self._expert_flops)
+            experts_s = max(moved / self._bandwidth, tokens * expert_flops / self._expert_flops)
+            seconds += experts_s * self._experts.imbalance_ratio + part.moe_layers * self._exchange_s(tokens)
         seconds += self._all_reduce_s(tokens, part)
         seconds += 1e-6 * (part.layers * efficiency.layer_us + part.moe_layers * efficiency.moe_layer_us)
         return seconds * NS + efficiency.step_us * 1e3
@@ -144,6 +155,14 @@ class RooflinePredictor(AffinePredictor):
     def layer_all_reduce_us(self, tokens: int) -> float:
         """Return the two all-reduces of one layer over ``tokens`` tokens, us."""
         return self._all_reduce_s(tokens, self._shards[0]) / self._shards[0].layers * 1e6
+
+    def _exchange_s(self, tokens: int) -> float:
+        """Return the gathering and scattering of one layer's tokens between data-parallel ranks, s."""
+        if self._experts.ranks == 1:
+            return 0.0
+        link = self.device.interconnect if self._is_one_node else self.device.network
+        moved = self._experts.exchanged_bytes(self.model, tokens)
+        return 2e-6 * link.latency_us + moved / (link.bandwidth_bytes_per_s * self._efficiency.link_ratio)
 
     def _all_reduce_s(self, tokens: int, part: Shard) -> float:
         """Two all-reduces a layer, ring: 2 (t - 1) / t of the activations over the link, and a latency each."""

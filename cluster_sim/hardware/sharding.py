@@ -3,12 +3,40 @@
 Design: a replica is ``pipeline_parallel`` stages of ``tensor_parallel`` GPUs.  Layers are split evenly over the stages,
 every projection evenly over the GPUs of a stage; key and value heads are repeated where there are fewer heads than
 GPUs.  The first stage also holds the embedding, the last one the head (both, when they are tied).
+
+Data-parallel ranks repeat all of this but the routed experts, which are divided over all ranks: whole (expert
+parallelism) or sliced, a GPU has the same bytes, and computes the tokens of every rank with them.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from cluster_sim.config.errors import InputError
 from cluster_sim.hardware.model import DTYPES, Model, weight_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertLayout:
+    """How the routed experts of a stage lie on the GPUs of a replica."""
+
+    ranks: int = 1
+    """Data-parallel ranks that share them."""
+    imbalance_ratio: float = 1.0
+    """Work of the busiest GPU's experts over the mean; more than 1 only where GPUs hold whole experts."""
+
+    def activated_ratio(self, model: Model, tokens: int) -> float:
+        """Return the expected share of a GPU's experts that ``tokens`` tokens of each rank activate."""
+        return 1.0 - (1.0 - model.num_experts_per_tok / model.experts) ** (tokens * self.ranks)
+
+    def exchanged_bytes(self, model: Model, tokens: int) -> float:
+        """Return the bytes that a GPU receives per layer with experts: ``tokens`` tokens of every other rank are
+        gathered and their results scattered back (vLLM's ``allgather_reducescatter``).
+        """
+        return 2.0 * (self.ranks - 1) * tokens * model.hidden_size * weight_bytes(model.activation_dtype)
+
+
+ONE_RANK: Final = ExpertLayout()
+"""No data parallelism."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +103,12 @@ def shard(
     stage: int = 0,
     weight_dtype: str | None = None,
     kv_cache_dtype: str | None = None,
+    expert_ranks: int = 1,
 ) -> Shard:
     """Return what one GPU of ``stage`` holds.
 
-    ``weight_dtype`` quantises the projections (not the embedding, head, norms and routers).  Raises InputError for an
+    ``weight_dtype`` quantises the projections (not the embedding, head, norms and routers); ``expert_ranks`` is the
+    number of data-parallel ranks that share the routed experts.  Raises InputError for an
     impossible degree or an unknown dtype.
     """
     check_parallelism(model, tensor_parallel, pipeline_parallel)
@@ -100,7 +130,7 @@ def shard(
     small = layers * model.small_parameters_per_layer + moe_layers * (
         model.router_parameters + model.expert_bias_parameters / tp
     )
-    expert_parameters = moe_layers * model.experts * model.expert_parameters / tp
+    expert_parameters = moe_layers * model.experts * model.expert_parameters / tp / expert_ranks
     used_parameters = dense_parameters + moe_layers * (
         model.num_experts_per_tok * model.expert_parameters / tp + model.router_parameters
     )

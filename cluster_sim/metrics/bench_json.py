@@ -61,7 +61,7 @@ def bench_json(
         "output_throughput": output / duration_s if duration_s else 0.0,
         "total_token_throughput": (prompt + output) / duration_s if duration_s else 0.0,
         "gpu_count": sum(pool.replicas * pool.gpus_per_replica for pool in facts.pools),
-        "tensor_parallel_size": first.gpus_per_replica // first.stages,
+        "tensor_parallel_size": first.gpus_per_replica // (first.stages * first.ranks),
         "pipeline_parallel_size": first.stages,
         "data_parallel_size": facts.replicas,
     }

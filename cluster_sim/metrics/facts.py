@@ -22,6 +22,8 @@ class PoolFacts:
     block_size_tokens: int = 16
     max_num_seqs: int = 0
     stages: int = 1
+    ranks: int = 1
+    """Data-parallel ranks of one replica."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,8 @@ class Batch:
     end_ns = 0
     delay_ns = 0
     """How long the batch waits before its first stage can start (drafting, loading an adapter)."""
+    unbatched_preemptions = 0
+    """Preemptions in ranks that have no part in this joint batch."""
     accepted_tokens = 0
     """Tokens beyond one per decode that verified drafts yield."""
     steady_decodes = 0

@@ -83,6 +83,12 @@ def check_kind(engine: Engine, pipeline_parallel: int) -> None:
             f"engine.block_size: {kind} keeps its cache by the token, so the block size must be "
             f"{traits.only_block_size}, not {engine.block_size}"
         )
+    budget = engine.max_num_batched_tokens or engine.block_size
+    if kind == "sglang" and budget < engine.block_size:
+        raise InputError(
+            f"engine.max_num_batched_tokens: sglang cuts chunks in whole pages, and {budget} tokens hold none of "
+            f"{engine.block_size} (block_size); raise the one or lower the other"
+        )
     if engine.enable_prefix_caching and not traits.can_cache_prefixes:
         able = ", ".join(name for name, each in KINDS.items() if each.can_cache_prefixes)
         raise InputError(f"engine.enable_prefix_caching: {kind} has no prefix cache; engines that have one: {able}")

@@ -355,7 +355,7 @@ class Replica:
         for sequence in batch.completed:
             if sequence.last_token_ns >= 0:
                 log.gap(end_ns - sequence.last_token_ns)  # Its first token since a preemption.
-        log.preemptions += len(batch.preempted)
+        log.preemptions += len(batch.preempted) + batch.unbatched_preemptions
         if self._scheduler.has_prefix_cache:
             self._note_lookups(batch)
 

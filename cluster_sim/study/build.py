@@ -10,8 +10,9 @@ from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.routing.admission import StaticLimits, strictest
 from cluster_sim.routing.hub import Route, RouterHub, Target
 from cluster_sim.routing.policies import POLICIES, Candidates
+from cluster_sim.serving.data_parallel import build_scheduler
+from cluster_sim.serving.parallelism import replica_limits
 from cluster_sim.serving.replica import Replica, ReplicaSettings, floor_model
-from cluster_sim.serving.schedulers import SCHEDULERS
 from cluster_sim.study.plan import NS_PER_S, Plan, telemetry_settings
 from cluster_sim.workload.build import build_source
 
@@ -30,14 +31,14 @@ def build_replica(
     interval_ns = round(plan.study.run.series_interval_s * NS_PER_S)
     settings = ReplicaSettings(
         index=index,
-        limits=pool_plan.limits,
+        limits=replica_limits(pool_plan.limits),
         return_ns=plan.wiring.return_ns,
         series_interval_ns=interval_ns,
         stall_limit_ns=round(plan.study.run.stall_limit_s * NS_PER_S),
         jitters=_jitters(plan, index, predictor),
         **telemetry_settings(observation),
     )
-    scheduler = SCHEDULERS.build(pool_plan.pool.engine, pool_plan.limits)
+    scheduler = build_scheduler(pool_plan.pool.engine, pool_plan.limits)
     log = ReplicaLog(interval_ns, predictor.stages, pending_limit(plan.replicas))
     return Replica(settings, scheduler, predictor, log, is_streamed=is_streamed)
 

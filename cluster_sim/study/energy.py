@@ -6,6 +6,7 @@ from typing import Any
 from cluster_sim.hardware.energy import EnergyModel
 from cluster_sim.recording.replica_log import ReplicaCounters
 from cluster_sim.recording.request_totals import SUMS, RequestTotals
+from cluster_sim.serving.parallelism import expert_layout
 from cluster_sim.study.plan import Plan
 
 J_PER_KWH = 3.6e6
@@ -18,9 +19,17 @@ def energy_summary(
     pools = []
     for each in plan.pools:
         pool = each.pool
-        model = EnergyModel(each.model, each.device, pool.tensor_parallel, pool.pipeline_parallel, pool.engine)
+        model = EnergyModel(
+            each.model,
+            each.device,
+            pool.tensor_parallel,
+            pool.pipeline_parallel,
+            pool.engine,
+            experts=expert_layout(pool),
+        )
         members = range(each.first_replica, each.first_replica + pool.replicas)
-        joules = sum(_replica_energy_j(model, totals, member, replicas[member], end_ns) for member in members)
+        ranks = pool.data_parallel
+        joules = sum(_replica_energy_j(model, totals, member, replicas[member], end_ns, ranks) for member in members)
         sums = totals.sums[members.start : members.stop].sum(axis=0).tolist()
         figures = _figures(joules, sums[SUMS.index("finished")], sums[SUMS.index("output_tokens")], end_ns)
         pools.append({"name": pool.name, **figures})
@@ -29,16 +38,17 @@ def energy_summary(
 
 
 def _replica_energy_j(
-    model: EnergyModel, totals: RequestTotals, number: int, counters: ReplicaCounters, end_ns: int
+    model: EnergyModel, totals: RequestTotals, number: int, counters: ReplicaCounters, end_ns: int, ranks: int
 ) -> float:
+    """Return the joules of all ranks, each of which is taken to do its even share of the work."""
     sums = totals.sums[number]
-    return model.run_energy_j(
+    return ranks * model.run_energy_j(
         end_ns,
         counters.busy_ns,
         counters.iterations,
-        counters.prompt_tokens + counters.generated_tokens,
-        int(sums[SUMS.index("decode_reads_tokens")]),
-        int(sums[SUMS.index("prefill_pairs")]),
+        (counters.prompt_tokens + counters.generated_tokens) // ranks,
+        int(sums[SUMS.index("decode_reads_tokens")]) // ranks,
+        int(sums[SUMS.index("prefill_pairs")]) // ranks,
     )
 
 

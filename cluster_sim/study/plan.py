@@ -17,6 +17,7 @@ from cluster_sim.hardware.predictor import Predictor
 from cluster_sim.metrics.facts import PoolFacts, RunFacts
 from cluster_sim.routing.policies import POLICIES
 from cluster_sim.serving.engine_defaults import resolve_engine, scheduler_limits
+from cluster_sim.serving.parallelism import check_ranks, expert_layout, rank_limits
 from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
 
 NS_PER_S = 1_000_000_000
@@ -39,7 +40,13 @@ class PoolPlan:
         """Build the pool's predictor; one serves every replica of the pool in a process."""
         pool = self.pool
         return build_predictor(
-            study.predictor, self.model, self.device, pool.tensor_parallel, pool.pipeline_parallel, pool.engine
+            study.predictor,
+            self.model,
+            self.device,
+            pool.tensor_parallel,
+            pool.pipeline_parallel,
+            pool.engine,
+            expert_layout(pool),
         )
 
 
@@ -82,13 +89,14 @@ class Plan:
                     model=each.model.name,
                     device=each.device.name,
                     replicas=each.pool.replicas,
-                    gpus_per_replica=each.pool.tensor_parallel * each.pool.pipeline_parallel,
+                    gpus_per_replica=each.pool.gpus_per_replica,
                     price_usd_per_gpu_hour=each.device.price_usd_per_hour,
                     predictor_label=predictor.label,
-                    kv_blocks=each.limits.kv_blocks,
+                    kv_blocks=each.limits.kv_blocks * each.limits.data_parallel,
                     block_size_tokens=each.limits.block_size,
-                    max_num_seqs=each.limits.max_num_seqs,
+                    max_num_seqs=each.limits.max_num_seqs * each.limits.data_parallel,
                     stages=each.pool.pipeline_parallel,
+                    ranks=each.pool.data_parallel,
                 )
                 for each, predictor in zip(self.pools, predictors, strict=True)
             ),
@@ -108,10 +116,13 @@ def make_plan(study: Study) -> Plan:
     for pool in study.fleet.pools:
         SCHEDULERS.check(pool.engine)
         device, model = load_device(pool.device), load_model(pool.model)
+        check_ranks(pool, model)
         engine = resolve_engine(pool.engine, device)
         memory = None
         if engine.num_kv_blocks is None:
-            memory = plan_memory(model, device, pool.tensor_parallel, pool.pipeline_parallel, engine)
+            memory = plan_memory(
+                model, device, pool.tensor_parallel, pool.pipeline_parallel, engine, pool.data_parallel
+            )
         limits = scheduler_limits(
             engine,
             model,
@@ -121,7 +132,7 @@ def make_plan(study: Study) -> Plan:
             seed=study.seed,
         )
         resolved = pool.model_copy(update={"engine": engine})
-        pools.append(PoolPlan(resolved, first, model, device, memory, limits))
+        pools.append(PoolPlan(resolved, first, model, device, memory, rank_limits(limits, pool.data_parallel)))
         first += pool.replicas
     return Plan(study, tuple(pools))
 

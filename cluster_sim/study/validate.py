@@ -70,8 +70,10 @@ def _workload(study: Study) -> Iterator[str]:
 
 def _memory(each: PoolPlan) -> Iterator[str]:
     pool, memory = each.pool, each.memory
-    gpus = pool.tensor_parallel * pool.pipeline_parallel
+    gpus, ranks = pool.gpus_per_replica, pool.data_parallel
     yield f"{pool.name}: {pool.replicas} replicas of {each.model.name} on {gpus} x {each.device.name} each"
+    if ranks > 1:
+        yield f"  {ranks} ranks, each with what follows"
     if memory is None:
         yield f"  {pool.engine.num_kv_blocks} KV blocks, fixed by engine.num_kv_blocks"
         return

@@ -82,16 +82,11 @@ def test_conservation(random: Random) -> None:
     assert computed == prompts if not any(evidence.column("preemptions")) else computed >= prompts
     areas = sum(each.in_system_area_ns for each in evidence.replicas)
     links = round((small.forward_ms + small.return_ms) * 1e6)
-    frontend = [
-        round(1000 * small.predictor.get("frontend_us", 0.0))
-        + int(1000 * small.predictor.get("frontend_us_per_token", 0.0) * tokens)
-        for tokens in evidence.column("prompt_tokens")
-    ]
     stays = (
         finish - dispatch - links
         for finish, dispatch in zip(evidence.column("finish_ns"), evidence.column("dispatch_ns"), strict=True)
     )
-    assert areas == sum(stays) - sum(frontend)
+    assert areas == sum(stays)
 
 
 @pytest.mark.parametrize(

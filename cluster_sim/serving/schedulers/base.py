@@ -36,6 +36,8 @@ class SchedulerLimits:
     """False forces single steps everywhere (``run.macro_steps: false``, or a pipeline of several stages)."""
     tokens_per_step: int = 1
     """Most tokens that one sequence can gain in a step: more than 1 with speculative decoding."""
+    data_parallel: int = 1
+    """Ranks that step together, each with ``kv_blocks`` and ``max_num_seqs`` of its own."""
     seed: int = 0
     """Of the study: keys the draws of drafts that are accepted."""
 
@@ -51,6 +53,8 @@ class Scheduler(ABC):
     """Blocks in use, for telemetry and series."""
     unbatched_preemptions = 0
     """Preemptions by the last ``form`` that returned None, which no batch reports."""
+    is_admitting = True
+    """Whether the next batch may start waiting sequences; data-parallel ranks open admission together."""
     has_prefix_cache = False
     """Whether prompts are looked up in a cache, so that hits are counted."""
 

@@ -201,7 +201,7 @@ class VllmV1(Scheduler):
                 self._refill_pool()
         if batch.preempted:
             self._is_blocked = False
-        else:
+        elif self.is_admitting:
             if self._ordering is not None and self._waiting:
                 self._sort(self._ordering, now_ns)
             self._admit(batch, budget, now_ns)

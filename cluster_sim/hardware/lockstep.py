@@ -1,0 +1,43 @@
+"""Data-parallel ranks that step together: a step lasts as long as that of the slowest rank.
+
+Design: the ranks of a mixture-of-experts replica meet in every layer with experts, to which each sends its tokens, so
+none can be ahead of another; vLLM pads all of them to the rank with most tokens, and a rank without work runs a dummy
+batch.  The predictor inside prices one rank as if the others had the same batch (its experts see the tokens of all
+ranks), and the step is the maximum over the ranks.
+"""
+
+from cluster_sim.hardware.predictor import BatchShape, Int64Array, Predictor
+
+
+class LockstepPredictor(Predictor):
+    """Prices the joint batches of ranks that are all alike."""
+
+    def __init__(self, rank: Predictor, ranks: int) -> None:
+        """``rank`` prices one of ``ranks`` ranks; coverage counts its predictions, one for each rank of a step."""
+        super().__init__()
+        self._rank = rank
+        self.stages = rank.stages
+        self.is_calibrated = rank.is_calibrated
+        self.label = f"{rank.label}, {ranks} ranks"
+        self.frontend_ns = rank.frontend_ns
+        self.frontend_ns_per_token = rank.frontend_ns_per_token
+        self.coverage = rank.coverage
+        self.error_band_percent = rank.error_band_percent
+
+    def step_ns(self, shape: BatchShape, stage: int = 0) -> int:
+        """Return the longest step of any rank in ns; a shape without ranks is that of one rank."""
+        if not shape.ranks:
+            return self._rank.step_ns(shape, stage)
+        return max(self._rank.step_ns(part, stage) for part in shape.ranks)
+
+    def decode_run_ns(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> Int64Array:
+        """Return the durations of consecutive decode-only steps of one rank, int64[steps]."""
+        return self._rank.decode_run_ns(decodes, kv_tokens, steps, stage)
+
+    def floor_ns(self, stage: int = 0) -> int:
+        """Return the floor of one rank: every joint step has a rank with work."""
+        return self._rank.floor_ns(stage)
+
+    def stage_link_ns(self, tokens: int, stage: int) -> int:
+        """Return the time to send the activations of the rank with most tokens; the ranks have links of their own."""
+        return self._rank.stage_link_ns(tokens, stage)

@@ -1,0 +1,137 @@
+"""Data parallelism inside a replica: several schedulers that form one joint batch.
+
+Design: every rank has a scheduler, a KV cache and requests of its own, and the ranks of a mixture-of-experts model step
+together, since their tokens meet in every layer with experts.  A request goes to the rank that has fewest, and stays
+there.  A joint batch is the rank's batches side by side: its shape lists theirs, which is what the predictor prices,
+and its other books are their sums, which is what the replica notes.  A rank may have none.
+
+``engine.prefill_schedule_interval`` N opens admission in every N-th joint batch only, in all ranks at once, so that
+steps that are long because of a prompt somewhere are few.  Where nothing at all runs, admission opens at once.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from cluster_sim.config.engine import Engine
+from cluster_sim.hardware.predictor import BatchShape, Predictor
+from cluster_sim.serving.batch import Batch
+from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
+from cluster_sim.serving.sequence import Sequence as Served
+
+
+class JointBatch(Batch):
+    """The batches of ranks that run in one step, by the rank's number."""
+
+    def __init__(self, parts: Sequence[tuple[int, Batch]]) -> None:
+        shapes = [part.shape for _, part in parts]
+        super().__init__(
+            BatchShape(
+                decodes=sum(shape.decodes for shape in shapes),
+                decode_kv_tokens=sum(shape.decode_kv_tokens for shape in shapes),
+                prefills=[prefill for shape in shapes for prefill in shape.prefills],
+                completed_prefills=sum(shape.completed_prefills for shape in shapes),
+                draft_tokens=sum(shape.draft_tokens for shape in shapes),
+                encoder_tokens=sum(shape.encoder_tokens for shape in shapes),
+                ranks=tuple(shapes),
+            )
+        )
+        self.parts = tuple(parts)
+        for _, part in parts:
+            self.completed += part.completed
+            self.finishing += part.finishing
+            self.prefilled += part.prefilled
+            self.preempted += part.preempted
+            self.members += part.members
+            self.gap_starts_ns += part.gap_starts_ns
+        self.delay_ns = max(part.delay_ns for _, part in parts)
+        self.accepted_tokens = sum(part.accepted_tokens for _, part in parts)
+
+
+class DataParallel(Scheduler):
+    """Ranks with a scheduler each, stepping together."""
+
+    def __init__(self, build_rank: Callable[[], Scheduler], ranks: int, prefill_interval: int = 1) -> None:
+        """``build_rank`` makes the scheduler of one rank, which must step singly (``can_macro_step`` false)."""
+        self._ranks = [build_rank() for _ in range(ranks)]
+        self._interval = prefill_interval
+        self._steps = 0
+        self._must_form_again = False
+        self.has_prefix_cache = self._ranks[0].has_prefix_cache
+
+    # ------------------------------------------------------------------------------------------------------- readings
+
+    @property
+    def running_count(self) -> int:
+        return sum(rank.running_count for rank in self._ranks)
+
+    @property
+    def waiting_count(self) -> int:
+        return sum(rank.waiting_count for rank in self._ranks)
+
+    @property
+    def kv_used(self) -> int:  # type: ignore[override]
+        return sum(rank.kv_used for rank in self._ranks)
+
+    @property
+    def must_form_again(self) -> bool:
+        return self._must_form_again
+
+    def waiting_ids(self) -> Iterable[int]:
+        return [request_id for rank in self._ranks for request_id in rank.waiting_ids()]
+
+    def has_work(self) -> bool:
+        return any(rank.has_work() for rank in self._ranks)
+
+    def fewest_batches(self) -> int:
+        return min(filter(None, (rank.fewest_batches() for rank in self._ranks)), default=0)
+
+    # --------------------------------------------------------------------------------------------------------- events
+
+    def use_predictor(self, predictor: Predictor) -> None:
+        for rank in self._ranks:
+            rank.use_predictor(predictor)
+
+    def enqueue(self, sequence: Served) -> None:
+        min(self._ranks, key=lambda rank: rank.running_count + rank.waiting_count).enqueue(sequence)
+
+    def cancel(self, request_id: int) -> bool:
+        return any(rank.cancel(request_id) for rank in self._ranks)
+
+    def form(self, now_ns: int) -> Batch | None:
+        is_open = self._steps % self._interval == 0 or not any(rank.running_count for rank in self._ranks)
+        parts: list[tuple[int, Batch]] = []
+        self._must_form_again = False
+        self.unbatched_preemptions = 0
+        for number, rank in enumerate(self._ranks):
+            rank.is_admitting = is_open
+            part = rank.form(now_ns)
+            if part is not None:
+                parts.append((number, part))
+            else:
+                self.unbatched_preemptions += rank.unbatched_preemptions
+                self._must_form_again = self._must_form_again or rank.must_form_again
+        if not parts:
+            return None
+        self._steps += 1
+        batch = JointBatch(parts)
+        batch.unbatched_preemptions, self.unbatched_preemptions = self.unbatched_preemptions, 0
+        return batch
+
+    def place(self, batch: Batch) -> None:
+        assert isinstance(batch, JointBatch)
+        for number, part in batch.parts:
+            part.formed_ns, part.start_ns, part.end_ns = batch.formed_ns, batch.start_ns, batch.end_ns
+            self._ranks[number].place(part)
+
+    def end(self, batch: Batch) -> None:
+        assert isinstance(batch, JointBatch)
+        for number, part in batch.parts:
+            self._ranks[number].end(part)
+
+
+def build_scheduler(engine: Engine, limits: SchedulerLimits) -> Scheduler:
+    """Build the scheduler of a replica: that of the engine's kind, or one for each of its ranks."""
+    if limits.data_parallel == 1:
+        return SCHEDULERS.build(engine, limits)
+    return DataParallel(
+        lambda: SCHEDULERS.build(engine, limits), limits.data_parallel, engine.prefill_schedule_interval
+    )

@@ -1,0 +1,128 @@
+"""Data-parallel ranks step together: by hand, and whatever the placement."""
+
+from dataclasses import dataclass, fields
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cluster_sim.config.errors import InputError
+from cluster_sim.config.study import Study
+from cluster_sim.engine.instant import NEVER
+from cluster_sim.study.plan import make_plan
+from tests.engine.small_fleet import (
+    Choose,
+    SmallFleet,
+    draw_fleet,
+    draw_placement,
+    run_apart,
+    run_inline,
+    run_with_restores,
+)
+
+MS = 1_000_000
+SMALL = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+RANDOMS = st.integers(0, 1 << 40).map(Random)
+ENGINE = ("prefill_schedule_interval", "max_num_batched_tokens", "block_size")
+BY_TOKEN = {"kind": "linear", "alpha_us": 1000.0, "beta_us": 100.0}
+"""1 ms a step and 0.1 ms a token."""
+
+
+@dataclass(frozen=True)
+class RankedFleet(SmallFleet):
+    """A small study whose replicas have ranks."""
+
+    pool: tuple[tuple[str, Any], ...] = ()
+
+    def study(self) -> Study:
+        """Return the study with other pool settings."""
+        study = super().study()
+        pool = study.fleet.pools[0].model_copy(update={"model": "mixtral-8x7b", **dict(self.pool)})
+        return study.model_copy(update={"fleet": study.fleet.model_copy(update={"pools": (pool,)})})
+
+
+def draw_ranked(choose: Choose) -> RankedFleet:
+    """Return a random small study with one to three ranks a replica."""
+    small = draw_fleet(choose)
+    engine = dict(small.engine)
+    if not choose(3):
+        engine |= {"kind": "sglang", "policy": "fcfs", "async_scheduling": False, "enable_chunked_prefill": True}
+    else:
+        engine["enable_prefix_caching"] = bool(choose(2))
+    ranks = 1 + choose(3)
+    if ranks > 1 and engine.get("kind") != "sglang":
+        engine["prefill_schedule_interval"] = (1, 1, 2, 5)[choose(4)]
+    values = {each.name: getattr(small, each.name) for each in fields(SmallFleet)}
+    return RankedFleet(**values | {"engine": engine}, pool=(("data_parallel", ranks), ("expert_parallel", 1)))
+
+
+def finishes(engine: dict[str, Any], arrivals: tuple[tuple[float, int, int], ...]) -> list[float]:
+    """Return when the requests of one replica of two ranks finish, ms, by number."""
+    small = RankedFleet(
+        arrivals, engine=engine | {"async_scheduling": False}, predictor=BY_TOKEN, pool=(("data_parallel", 2),)
+    )
+    evidence, _ = run_inline(small)
+    by_id = dict(zip(evidence.column("request_id"), evidence.column("finish_ns"), strict=True))
+    return [by_id[number] / MS for number in range(len(arrivals))]
+
+
+def test_a_step_lasts_as_long_as_the_slowest_rank() -> None:
+    """Prompts of 10 and 5 on one rank, of 4 on the other: 1 + 1.5 ms for all; then decodes of 1.1 ms side by side."""
+    assert finishes({}, ((0, 10, 2), (0, 4, 3), (0, 5, 1))) == [3.6, 4.7, 2.5]
+
+
+def test_ranks_have_their_own_slots_and_blocks() -> None:
+    """With one slot a rank two requests run at once; the third waits for its own rank, though another is free."""
+    assert finishes({"max_num_seqs": 1}, ((0, 10, 2), (0, 10, 1), (0, 10, 1))) == [3.1, 2.0, 5.1]
+
+
+@pytest.mark.parametrize(("interval", "expected"), [(1, [7.8, 3.4]), (3, [7.8, 5.6])])
+def test_prompts_start_in_every_third_step(interval: int, expected: list[float]) -> None:
+    """A request that comes during the first step waits for the fourth, which the other rank's decode shares."""
+    arrivals = ((0, 10, 6), (0.5, 4, 1))
+    assert finishes({"prefill_schedule_interval": interval}, arrivals) == expected
+
+
+@SMALL
+@given(RANDOMS)
+def test_placement_and_delays_change_nothing(random: Random) -> None:
+    """Replicas in several groups behind frames in any order leave what one group called directly leaves."""
+    small = draw_ranked(random.randrange)
+    placement = draw_placement(small.replicas, random.randrange)
+    try:
+        make_plan(small.study())
+    except InputError:
+        return
+    evidence, run = run_inline(small)
+    assert run_apart(small, placement, random.randrange)[0] == evidence
+    assert run_with_restores(small, random.randrange) == evidence
+    if small.end_ms is None:
+        for replica in run.replicas:
+            replica.advance(NEVER)
+            scheduler = replica._scheduler
+            held = 0 if small.engine.get("kind") != "sglang" else scheduler.kv_used
+            assert (scheduler.running_count, scheduler.waiting_count, scheduler.kv_used) == (0, 0, held)
+
+
+@pytest.mark.parametrize(
+    ("pool", "message"),
+    [
+        ({"model": "llama-3-8b", "data_parallel": 2}, "has no experts to share.*set replicas: 2"),
+        ({"data_parallel": 2, "kind": "sarathi"}, "sarathi has no ranks; engines that have: vllm_v1, sglang"),
+        ({"data_parallel": 2, "expert_parallel": 3}, r"expert_parallel 3: .*set 2, or 1"),
+        ({"model": "llama-3-8b", "tensor_parallel": 2, "expert_parallel": 2}, "llama-3-8b has no experts"),
+        ({"tensor_parallel": 16, "expert_parallel": 16}, "does not divide the 8 experts"),
+        ({"expert_imbalance_ratio": 1.5}, "slices of experts are always in balance"),
+        ({"tensor_parallel": 2, "expert_parallel": 2, "expert_imbalance_ratio": 3.0}, "at most 2 times the mean"),
+        ({"kind": "sglang", "max_num_batched_tokens": 8, "block_size": 16}, "chunks in whole pages, and 8 tokens"),
+        ({"prefill_schedule_interval": 2}, "aligns the data-parallel ranks of vllm_v1"),
+    ],
+)
+def test_impossible_combinations_are_refused(pool: dict[str, Any], message: str) -> None:
+    """The message names the pool, the value, the reason and what would be right."""
+    inside = {name: pool.pop(name) for name in ("kind", *ENGINE) if name in pool}
+    study = RankedFleet(engine=inside, pool=tuple(pool.items())).study()
+    with pytest.raises(InputError, match=message):
+        make_plan(study)
