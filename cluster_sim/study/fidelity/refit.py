@@ -18,9 +18,11 @@ from cluster_sim.study.fidelity.replay import physical_predictor, replay, set_up
 from cluster_sim.study.fidelity.scoring import OVERALL_METRICS
 
 DEFAULT_COEFFICIENTS: Final = ("step_us", "gemm_memory_ratio", "kv_memory_ratio", "frontend_us")
-WIDTH_LOG: Final = 0.3
+WIDTH_LOG: Final = 0.5
 """How far, in the logarithm, a refit may go from the base profile before its prior pulls it back."""
 FEWEST_TO_CROSS_VALIDATE: Final = 2
+ROUNDS: Final = 4
+"""Few coefficients and runs: more anchors cost little, and a server may lie far from the base profile."""
 
 
 def refit(files: Sequence[Path], server: Server, base: str, names: Sequence[str], out: Path, command: str) -> list[str]:
@@ -48,7 +50,7 @@ def refit(files: Sequence[Path], server: Server, base: str, names: Sequence[str]
     )
     parameters = [Parameter(name, values[name], WIDTH_LOG) for name in names]
     calibration = Calibration(prepare(cases), parameters, blank)
-    position = calibration.fit()
+    position = calibration.fit(ROUNDS)
     errors = cross_validated(calibration, position, cases)
     fitted = calibration.profile(position)
     if len(cases) >= FEWEST_TO_CROSS_VALIDATE:
