@@ -7,8 +7,8 @@ DIR is a run directory or one that holds several.  A run directory holds ``confi
 The dense tables of Vidur's predictor are in ``--predictor``, by default ``predictor`` beside the run directory.
 
 For vllm and sarathi runs the step times come from those tables and each request's scheduled, first-token and completion
-times are compared, relative to max(|time|, 1 ms).  Where the tables were not kept (orca, lightllm, faster_transformer)
-the logged durations are replayed and the sequence of batch compositions is compared.  Exit code 1 above the target,
+times are compared, relative to max(|time|, 1 ms).  Where the tables were not kept (orca, lightllm, faster_transformer,
+or a model without any) the logged durations are replayed and the sequence of batch compositions is compared.  Exit code 1 above the target,
 2 for wrong input.
 """
 
@@ -33,6 +33,7 @@ from cluster_sim.hardware.vidur_tables import VidurTablePredictor
 from cluster_sim.recording.outcome import Outcome
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.messages import Dispatch
+from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.replica import Replica, ReplicaSettings
 from cluster_sim.serving.schedulers import SCHEDULERS, Scheduler, SchedulerLimits
 from cluster_sim.workload.request import Request
@@ -184,6 +185,20 @@ class LoggedDurations(Predictor):
         return 1
 
 
+class LoggedPipeline(Pipeline):
+    """Ends every batch when the log says, however many stages it went through."""
+
+    def __init__(self, durations: LoggedDurations) -> None:
+        super().__init__(durations)
+        self._durations = durations
+
+    def run(self, shape: BatchShape, formed_ns: int) -> tuple[int, int]:
+        """Return (start, end); a logged duration begins when the batch is formed."""
+        step = self._durations.step_ns(shape)
+        self.busy_ns[0] += step
+        return formed_ns, formed_ns + step
+
+
 class Watched:
     """A scheduler that also keeps what its batches were made of."""
 
@@ -230,6 +245,9 @@ def replay(run: Run, predictors: list[Predictor]) -> Result:
         )
         for index, (scheduler, predictor) in enumerate(zip(schedulers, predictors, strict=True))
     ]
+    for replica, predictor in zip(replicas, predictors, strict=True):
+        if isinstance(predictor, LoggedDurations):
+            replica.pipeline = LoggedPipeline(predictor)
     outcomes: dict[int, Outcome] = {}
     placements: dict[int, int] = {}
 
@@ -262,17 +280,22 @@ def replay(run: Run, predictors: list[Predictor]) -> Result:
     return Result(outcomes, [scheduler.compositions for scheduler in schedulers], placements)
 
 
+def _predictors(run: Run, tables: Path) -> tuple[list[Predictor], bool]:
+    """Return one predictor per replica, and whether they only repeat the log because the tables were not kept."""
+    if run.name not in WITHOUT_TABLES:
+        try:
+            return [run.predictor(tables)] * run.replicas, False
+        except InputError:
+            if run.batches is None:
+                raise
+    if run.batches is None:
+        raise InputError(f"{run.directory}: a {run.name} run needs batches.csv.gz, which is missing")
+    return [LoggedDurations(batches) for batches in run.batches], True
+
+
 def check(run: Run, tables: Path, target: float, shows_compositions: bool) -> bool:
     """Replay one directory, print its line and return whether it meets the target."""
-    is_logged = run.name in WITHOUT_TABLES
-    predictors: list[Predictor]
-    if is_logged:
-        if run.batches is None:
-            raise InputError(f"{run.directory}: a {run.name} run needs batches.csv.gz, which is missing")
-        predictors = [LoggedDurations(batches) for batches in run.batches]
-    else:
-        predictor = run.predictor(tables)
-        predictors = [predictor] * run.replicas
+    predictors, is_logged = _predictors(run, tables)
     result = replay(run, predictors)
     worst, where = 0.0, ""
     unfinished = misplaced = 0
