@@ -8,8 +8,8 @@ The dense tables of Vidur's predictor are in ``--predictor``, by default ``predi
 
 For vllm and sarathi runs the step times come from those tables and each request's scheduled, first-token and completion
 times are compared, relative to max(|time|, 1 ms).  Where the tables were not kept (orca, lightllm, faster_transformer,
-or a model without any) the logged durations are replayed and the sequence of batch compositions is compared.  Exit code 1 above the target,
-2 for wrong input.
+or a model without any) the logged durations are replayed and the sequence of batch compositions is compared.  Exit code
+1 above the target, 2 for wrong input.
 """
 
 import argparse
