@@ -4,6 +4,7 @@ A sample at S holds every delivery before S.  Own dispatches delivered at or aft
 so that one stale sample does not draw a whole period's requests to one replica.
 """
 
+from abc import abstractmethod
 from collections import deque
 
 from cluster_sim.config.router import Router
@@ -27,9 +28,9 @@ class _LeastSampled(Policy):
         self._since: deque[tuple[int, int]] = deque()
         """(delivery time, position) of own dispatches that no visible sample holds, in order of dispatch."""
 
+    @abstractmethod
     def load_of(self, sample: Sample) -> int:
         """Return the load that a sample shows."""
-        raise NotImplementedError
 
     def choose(self, request: Request, now_ns: int) -> int:
         newest_ns = self.observation.newest_sample_ns(now_ns)
