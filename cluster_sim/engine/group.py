@@ -127,7 +127,7 @@ class Group:
         if self._wants_promises:
             promise = leaf.promise()
             self._promises[source] = promise
-            touch = min(promise)
+            touch = promise.conditional  # U matters from the next message on, which makes a new promise anyway.
             if self._is_instantaneous:
                 # The ceiling of a probed run lies at the sample of the promised time, below the response itself.
                 touch = min(touch, instant(time_of(touch), Kind.SAMPLE) - 1)

@@ -180,9 +180,13 @@ class Replica:
         self.log.busy_ns = list(self.pipeline.busy_ns)
 
     def promise(self) -> Promise:
-        """Return (C, U): exact for a planned decode run that ends with a completion, the step floor otherwise."""
+        """Return (C, U): C is exact for a planned decode run that ends with a completion, and never where nothing will
+        happen without a message, whatever waits here; otherwise both rest on the step floor.
+        """
         unconditional = self._unconditional()
         if not self._inbox:
+            if self._form_ns < 0 and not self._in_flight:
+                return Promise(NEVER, unconditional)
             run = self._plan()
             if run is not None and run.is_finishing:
                 return Promise(instant(run.last_end_ns, Kind.RESPONSE), unconditional)

@@ -16,15 +16,16 @@ from cluster_sim.engine.group import Group, Reply, Window
 from cluster_sim.engine.instant import NEVER, Kind, instant, time_of
 from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.model import load_model
-from cluster_sim.metrics.digest import RowDigest
+from cluster_sim.metrics.digest import RowDigest, canonical_rows
 from cluster_sim.recording.request_log import RequestLog
-from cluster_sim.recording.rows import ROW_FIELDS, RowBlock
+from cluster_sim.recording.rows import FIELD, ROW_FIELDS, RowBlock
 from cluster_sim.routing.hub import RouterHub
+from cluster_sim.serving.engine_kinds import KINDS
 from cluster_sim.serving.replica import Replica
 from cluster_sim.study.books import new_totals
 from cluster_sim.study.build import build_hub, build_predictors, build_replica, leaf_links, wirings
 from cluster_sim.study.plan import Plan, make_plan
-from cluster_sim.workload.request import Request
+from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes, Request
 from tests.engine.random_exchange import RandomExchange
 
 Choose = Callable[[int], int]
@@ -54,6 +55,8 @@ class SmallFleet:
     timeout_ms: float = 0.0
     interval_ms: float = 10.0
     macro_steps: bool = True
+    is_varied: bool = False
+    """Whether requests carry shared prompt content, priorities, tenants, deadlines and adapters."""
 
     def study(self) -> Study:
         """Return the study file's equivalent; ``arrivals`` and ``timeout_ms`` stand outside it."""
@@ -101,9 +104,28 @@ class SmallFleet:
     def requests(self) -> list[Request]:
         """Return the requests of an open-loop study."""
         return [
-            Request(number, round(at_ms * MS), prompt, output)
+            Request(number, round(at_ms * MS), prompt, output, attributes_of(number, prompt, self.is_varied))
             for number, (at_ms, prompt, output) in enumerate(self.arrivals)
         ]
+
+
+def attributes_of(number: int, prompt_tokens: int, is_varied: bool) -> Attributes:
+    """Return what request ``number`` carries: every third request begins like the one three before."""
+    if not is_varied:
+        return NO_ATTRIBUTES
+    shared = max(1, prompt_tokens * (1 + number % 4) // 4)
+    segments: tuple[tuple[int, int], ...] = ((number % 3, shared),)
+    if shared < prompt_tokens:
+        segments += ((1000 + number, prompt_tokens - shared),)
+    return Attributes(
+        tenant="ab"[number % 2],
+        priority=number * 5 % 3,
+        deadline_ns=number * 7 * MS if number % 4 else -1,
+        lora=("", "x", "y", "z")[number % 4],
+        segments=segments,
+        output_segment=2000 + number,
+        length_hint_tokens=number % 6 - 1,
+    )
 
 
 class Listed:
@@ -122,8 +144,9 @@ class Users:
 
     TURNS = 4
 
-    def __init__(self, users: int, think_ns: int) -> None:
+    def __init__(self, users: int, think_ns: int, is_varied: bool = False) -> None:
         self._users = users
+        self._is_varied = is_varied
         self.think_floor_ns = think_ns
 
     def initial(self) -> Iterator[list[Request]]:
@@ -135,9 +158,11 @@ class Users:
             return []
         return [self._request(following, at_ns + self.think_floor_ns * (1 + following % 2))]
 
-    @staticmethod
-    def _request(request_id: int, at_ns: int) -> Request:
-        return Request(request_id, at_ns, 1 + request_id * 17 % 40, 1 + request_id * 7 % 9)
+    def _request(self, request_id: int, at_ns: int) -> Request:
+        prompt = 1 + request_id * 17 % 40
+        return Request(
+            request_id, at_ns, prompt, 1 + request_id * 7 % 9, attributes_of(request_id, prompt, self._is_varied)
+        )
 
 
 @dataclass
@@ -202,11 +227,15 @@ def prepare(small: SmallFleet, placement: Sequence[Sequence[int]] | None = None)
     rows: list[tuple[int, ...]] = []
 
     def keep(block: RowBlock) -> None:
-        rows.extend(map(tuple, block.rows.tolist()))
+        named = block.rows.copy()
+        named[:, FIELD["tenant"]] = canonical_rows(block)[:, FIELD["tenant"]]  # Codes follow the order of the rows.
+        rows.extend(map(tuple, named.tolist()))
 
     log = RequestLog(new_totals(facts, 8192), [digest.add, keep], default_model=facts.pools[0].model)
     routes = build_hub(plan, log)._routes
-    source: Any = Users(small.users, round(small.think_ms * MS)) if small.users else Listed(small.requests())
+    source: Any = Listed(small.requests())
+    if small.users:
+        source = Users(small.users, round(small.think_ms * MS), small.is_varied)
     hub = RouterHub(source, routes, log, client_timeout_ns=round(small.timeout_ms * MS), run_end=plan.run_end)
     replicas = [build_replica(plan, index, predictors, hub.observation) for index in range(plan.replicas)]
     placed = [list(range(plan.replicas))] if placement is None else placement
@@ -250,9 +279,7 @@ class Forgetful(DirectExchange):
             if not self._choose(3):
                 for replica in self._run.groups[index].leaves.values():
                     assert isinstance(replica, Replica)
-                    state = replica.snapshot()
-                    replica.restore(state)
-                    assert replica.snapshot() == state
+                    replica.restore(replica.snapshot())
 
     def collect(self) -> list[tuple[int, Reply]]:
         return super().collect()
@@ -263,6 +290,21 @@ def run_with_restores(small: SmallFleet, choose: Choose) -> Evidence:
     run = prepare(small)
     conduct(run.hub, run.coordinator, Forgetful(run, choose))
     return run.finish()
+
+
+ORDERS = (
+    "fcfs",
+    "fcfs",
+    "priority",
+    "priority_aging",
+    "sjf",
+    "predicted_sjf",
+    "edf",
+    "lrs",
+    "lpm",
+    "dfs_weight",
+    "vtc",
+)
 
 
 def draw_placement(replicas: int, choose: Choose) -> list[list[int]]:
@@ -333,6 +375,35 @@ def draw_fleet(choose: Choose) -> SmallFleet:
         timeout_ms=(0.0, 0.0, 0.0, 1.0 + choose(40))[choose(4)],
         interval_ms=(10.0, 1.0, 0.0)[choose(3)],
     )
+
+
+def draw_varied_fleet(choose: Choose) -> SmallFleet:
+    """Return a random small study with any engine and any of its features; some combinations are refused."""
+    small = draw_fleet(choose)
+    kinds = ("vllm_v1", "vllm_v1", "vllm_v1", "sglang", "sglang", *sorted({*KINDS} - {"static_two_phase"}))
+    kind = kinds[choose(len(kinds))]
+    engine = small.engine | {"kind": kind, "enable_prefix_caching": bool(choose(2))}
+    engine["policy"] = ORDERS[choose(len(ORDERS))]
+    if kind == "lightllm":
+        engine["block_size"] = 1
+    if kind not in {"vllm_v1", "sglang"}:
+        engine |= {"max_model_len": 64, "max_num_batched_tokens": 128, "enable_chunked_prefill": True}
+        engine["enable_prefix_caching"] = False
+    if not choose(3):
+        engine["speculative"] = {
+            "num_speculative_tokens": 1 + choose(3),
+            "acceptance": [0.6],
+            "draft_ms": choose(2) * 0.3,
+        }
+    if not choose(4):
+        engine["lora"] = {"max_loras": 1 + choose(3), "load_ms": float(choose(3))}
+    if kind == "vllm_v0":
+        engine["preemption_mode"] = ("recompute", "swap")[choose(2)]
+    if kind != "vllm_v1":
+        engine["async_scheduling"] = False
+    engine["capacity_policy"] = ("guaranteed_no_evict", "max_utilization")[choose(2)]
+    jitter = {"jitter_ratio": (0.0, 0.0, 0.2)[choose(3)]}
+    return replace(small, engine=engine, predictor=small.predictor | jitter, is_varied=bool(choose(3)))
 
 
 def single_stepped(small: SmallFleet) -> SmallFleet:
