@@ -26,7 +26,7 @@ from tests.engine.small_fleet import (
 )
 
 RANDOMS = st.integers(0, 1 << 40).map(Random)
-SMALL = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SMALL = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 FINISHED, CANCELLED, UNFINISHED = (STATUSES.index(each) for each in ("finished", "cancelled", "unfinished"))
 
