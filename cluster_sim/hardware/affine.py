@@ -96,13 +96,15 @@ class AffinePredictor(Predictor):
         growth = self._growth[stage].get(decodes)
         if growth is None or len(growth) < steps:
             growth = self._grow(decodes, steps, stage)
-        # Operands of numpy's own type: it takes a Python integer apart first, which costs more than the arithmetic.
-        fine: Int64Array = growth[:steps] + np.int64(base + kv_tokens * full)
+        fine: Int64Array = growth[:steps] + (base + kv_tokens * full)
         if windowed:
             iota = np.arange(steps)
             fine += np.minimum(iota * decodes + kv_tokens, decodes * self._window) * windowed
         fine >>= _SHIFT
-        self._count(steps)
+        if self._is_measured:
+            self.coverage.inside += steps
+        else:
+            self.coverage.extrapolated += steps
         if base < _ONE:
             np.maximum(fine, 1, fine)
         return fine
@@ -150,8 +152,11 @@ class AffinePredictor(Predictor):
             self._decode_base(1, stage)
         slopes = self._slopes[stage]
         assert slopes is not None
-        sampled = shape.decodes + shape.draft_tokens + len(shape.prefills)
-        ns = self._token_part(max(shape.tokens, 1), stage) + self._sequence_part(max(sampled, 1), stage)
+        computed = shape.decodes + shape.draft_tokens
+        sampled = computed + len(shape.prefills)
+        for chunk, _ in shape.prefills:
+            computed += chunk
+        ns = self._token_part(computed or 1, stage) + self._sequence_part(sampled or 1, stage)
         ns += shape.decode_kv_tokens * slopes[0]
         if slopes[1]:
             ns += min(float(shape.decode_kv_tokens), float(shape.decodes * self._window)) * slopes[1]

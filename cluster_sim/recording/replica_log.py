@@ -97,6 +97,7 @@ class ReplicaLog:
         "_rows",
         "_run_ends",
         "_run_gaps",
+        "_run_since_ns",
         "_run_weights",
         "_steps",
         "busy_ns",
@@ -129,6 +130,7 @@ class ReplicaLog:
         self._moment_ns = 0
         self._steps = array("q")
         self._run_ends: list[Int64Array] = []
+        self._run_since_ns = array("q")
         self._run_gaps: list[Int64Array] = []
         self._run_weights = array("q")
         self._extra_gaps = array("q")
@@ -152,18 +154,20 @@ class ReplicaLog:
         if self._pending >= self.pending_limit:
             self._count_pending()
 
-    def decode_run(self, end_ns: Int64Array, gaps_ns: Int64Array, weight: int) -> None:
+    def decode_run(self, end_ns: Int64Array, gaps_ns: Int64Array, weight: int, since_ns: int = 0) -> None:
         """Note a macro-step: decode-only iterations of ``weight`` >= 1 requests each, by ends and token gaps in ns.
 
-        Both arrays are int64[iterations] and must not be changed afterwards; ends rise from run to run.
+        Both arrays are int64[iterations] and must not be changed afterwards; ends count from ``since_ns`` and rise from
+        run to run.
         """
         steps = len(end_ns)
         if not steps:
             return
         self.iterations += steps
         self.generated_tokens += steps * weight
-        self.last_end_ns = int(end_ns[-1])
+        self.last_end_ns = since_ns + end_ns.item(-1)
         self._run_ends.append(end_ns)
+        self._run_since_ns.append(since_ns)
         self._run_gaps.append(gaps_ns)
         self._run_weights.append(weight)
         self._pending += steps
@@ -266,6 +270,7 @@ class ReplicaLog:
     def _forget_pending(self) -> None:
         self._steps = array("q")
         self._run_ends = []
+        self._run_since_ns = array("q")
         self._run_gaps = []
         self._run_weights = array("q")
         self._extra_gaps = array("q")
@@ -281,7 +286,8 @@ class ReplicaLog:
         if not self._pending:
             return
         steps = np.array(self._steps, np.int64).reshape(-1, _STEP_FIELDS)
-        run_ends, run_gaps, run_weights = self._run_ends, self._run_gaps, np.array(self._run_weights, np.int64)
+        run_ends, run_gaps = self._run_ends, self._run_gaps
+        since_ns, run_weights = np.array(self._run_since_ns, np.int64), np.array(self._run_weights, np.int64)
         self._forget_pending()
         if len(steps):
             self._bins.add_steps(*steps.T)
@@ -289,5 +295,6 @@ class ReplicaLog:
         if run_ends:
             lengths = np.fromiter(map(len, run_ends), np.int64, len(run_ends))
             gaps = np.concatenate(run_gaps)
-            self._bins.add_runs(np.concatenate(run_ends), gaps, lengths, run_weights)
+            ends = np.concatenate(run_ends) + np.repeat(since_ns, lengths)
+            self._bins.add_runs(ends, gaps, lengths, run_weights)
             self._gaps.add_runs(gaps, lengths, run_weights)

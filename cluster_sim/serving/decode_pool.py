@@ -92,7 +92,8 @@ class DecodePool:
         first = -self.step % size
         if steps == 1:
             return classes[first]
-        cycles, rest = divmod(steps, size)
+        cycles = steps // size
+        rest = steps - cycles * size
         blocks = cycles * len(self.members)
         last = first - rest  # The classes that step are first, first - 1, ... last + 1, around the corner.
         if last >= -1:

@@ -35,14 +35,15 @@ class Pipeline:
         """Send a batch formed at ``formed_ns`` through every stage; return (start of the first, end of the last)."""
         predictor = self._predictor
         if self._stages == 1 and self._stream is None:
-            start = max(formed_ns, self.free_ns[0])
+            free = self.free_ns[0]
+            start = formed_ns if formed_ns > free else free
             step = predictor.step_ns(shape)
             if self._jitters:
                 step = self._jitters[0].apply_one(step, self.iterations)
             self.iterations += 1
             self.busy_ns[0] += step
-            self.free_ns[0] = start + step
-            return start, start + step
+            end = self.free_ns[0] = start + step
+            return start, end
         arrival = formed_ns
         first_start = -1
         record = [formed_ns]

@@ -400,63 +400,64 @@ class Replica:
             return None  # A batch in flight ends with a completion, which changes who decodes.
         if len(in_flight) + (form_ns >= 0) != self._depth or not self._can_plan or self._cancellations:
             return None
-        steps = self._scheduler.steady_steps()
+        scheduler = self._scheduler
+        steps = scheduler.steady_steps()
         if steps < 2:
             return None
-        head = [end_ns for end_ns, _ in in_flight]
+        head = tuple([end_ns for end_ns, _ in in_flight])
         if form_ns >= 0:
-            head.insert(0, form_ns)
-        pool = self._scheduler.steady_pool
+            head = (form_ns, *head)
+        pool = scheduler.steady_pool
         assert pool is not None
         steps_ns = self.pipeline.decode_run_ns(len(pool.members), pool.kv_tokens, steps)
-        self._run = DecodeRun(head, steps_ns, is_finishing=steps == pool.steps_to_finish())
-        return self._run
+        run = self._run = DecodeRun(head, steps_ns, steps, is_finishing=steps == pool.steps_to_finish())
+        return run
 
     def _commit_run(self, run: DecodeRun, horizon: Instant) -> bool:
         """Commit the planned steps that are formed below ``horizon`` and the next message; False if there are none."""
-        limit = min(horizon, self._inbox[0].at) if self._inbox else horizon
-        last_formed_ns = (limit - 1 - Kind.REPLICA_SCHEDULE) >> KIND_BITS
-        upto = run.steps_formed_by(last_formed_ns)
+        inbox = self._inbox
+        limit = inbox[0].at if inbox and inbox[0].at < horizon else horizon
+        upto = run.steps_formed_by((limit - 1 - Kind.REPLICA_SCHEDULE) >> KIND_BITS)
         offset = run.offset
         if upto <= offset:
             return False
-        pool = self._scheduler.steady_pool
+        scheduler, watch, log = self._scheduler, self._watch, self.log
+        pool = scheduler.steady_pool
         assert pool is not None
-        if self._watch.next_at < min(limit, run.last_end_ns << KIND_BITS):
-            last_committed = min(limit, instant(run.formed_ns(upto - 1), Kind.REPLICA_SCHEDULE))
-            if self._watch.next_at < last_committed:
-                self._watch.pass_run(last_committed, run, pool, self._scheduler, self._out)
+        if watch.next_at < limit and watch.next_at < run.last_end_ns << KIND_BITS:
+            last_committed = run.formed_ns(upto - 1) << KIND_BITS | Kind.REPLICA_SCHEDULE
+            if watch.next_at < last_committed:
+                watch.pass_run(last_committed, run, pool, scheduler, self._out)
         is_whole = upto == run.steps
-        if is_whole and not offset:
-            ends, steps, end_ns = run.ends_ns, run.steps_ns, run.last_end_ns
-        else:
-            ends, steps = run.ends_ns[offset:upto], run.steps_ns[offset:upto]
-            end_ns = int(ends[-1])
+        start_ns = run.start_ns if not offset else run.end_ns(offset - 1)
+        end_ns = run.last_end_ns if is_whole else run.end_ns(upto - 1)
         decodes = len(pool.members)
-        start_ns = int(ends[0]) - int(steps[0])
-        if pool.last_end_ns == start_ns and not pool.newcomers:
-            self.log.decode_run(ends, steps, decodes)
+        noted = offset
+        if pool.last_end_ns != start_ns or pool.newcomers:
+            self._note_first(pool, run.end_ns(offset))
+            noted += 1
+        if is_whole and not noted:
+            log.decode_run(run.ends_ns, run.steps_ns, decodes, run.start_ns)
         else:
-            self._note_first(pool, int(ends[0]))
-            self.log.decode_run(ends[1:], steps[1:], decodes)
-        finishing = self._scheduler.commit_steady(upto - offset, end_ns)
-        self.pipeline.occupy(end_ns - start_ns, end_ns, upto - offset)
+            log.decode_run(run.ends_ns[noted:upto], run.steps_ns[noted:upto], decodes, run.start_ns)
+        steps = upto - offset
+        finishing = scheduler.commit_steady(steps, end_ns)
+        self.pipeline.occupy(end_ns - start_ns, end_ns, steps)
         in_flight = self._in_flight
-        depth = self._depth
-        if depth == 1:
+        if self._depth == 1:
             in_flight.clear()
-        elif len(ends) > 1:
+        elif steps > 1:
             in_flight.clear()
-            in_flight.append((ends.item(-2), None))
-        elif len(in_flight) == depth:
+            in_flight.append((run.end_ns(upto - 2), None))
+        elif len(in_flight) == self._depth:
             in_flight.popleft()
-        in_flight.append((end_ns, None))
+        last = None
         if finishing:
             self._respond(finishing, end_ns)
             last = Batch(_NO_SHAPE)
             last.end_ns = end_ns
             last.finishing = finishing
-            in_flight[-1] = (end_ns, last)
+        in_flight.append((end_ns, last))
         self._form_ns = -1
         run.offset = upto
         if is_whole:
