@@ -50,6 +50,14 @@ class Engine(ConfigModel):
         0.0, ge=0, lt=1, description="Share of all blocks that admissions must leave free while something runs."
     )
     enable_prefix_caching: bool = Field(False, description="Whether computed blocks are reused by equal prefixes.")
+    host_blocks: int = Field(
+        0,
+        ge=0,
+        description="KV blocks that host memory keeps of computed prefixes, for each rank; 0 is none (vllm_v1).",
+    )
+    host_load_block_us: float = Field(
+        80.0, ge=0, description="Time to load one block from host memory; the step that needs it waits (vllm_v1)."
+    )
     block_size: int = Field(16, ge=1, description="Tokens in one KV block.")
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="Share of device memory that the engine takes.")
     num_kv_blocks: int | None = Field(

@@ -98,6 +98,10 @@ def check_kind(engine: Engine, pipeline_parallel: int) -> None:
         raise InputError(f"engine.policy: {engine.policy} orders by cached prefixes; set enable_prefix_caching: true")
     if engine.async_scheduling and kind != "vllm_v1":
         raise InputError(f"engine.async_scheduling: {kind} has no asynchronous scheduling; vllm_v1 has")
+    if engine.host_blocks and not (kind == "vllm_v1" and engine.enable_prefix_caching):
+        raise InputError(
+            "engine.host_blocks: host memory keeps prefixes for vllm_v1 with enable_prefix_caching: true; set 0"
+        )
     if engine.preemption_mode == "swap" and kind != "vllm_v0":
         raise InputError(f"engine.preemption_mode: {kind} only recomputes; vllm_v0 can swap")
     if engine.batch_timeout_s is not None and kind != "static_two_phase":

@@ -45,12 +45,13 @@ class CountedBlocks:
         """Return how many free blocks an admission takes that holds ``tokens`` tokens in all."""
         return self.blocks_for(tokens)
 
-    def admit(self, sequence: Sequence, prefix_tokens: int, tokens: int) -> None:
+    def admit(self, sequence: Sequence, prefix_tokens: int, tokens: int) -> int:
         """Give a sequence that holds nothing its first blocks: for ``tokens`` tokens, of which ``prefix_tokens`` were
-        found by ``find_prefix``.
+        found by ``find_prefix``; return how long the step must wait for their content, ns.
         """
         self.free -= self.blocks_for(tokens)
         assert self.free >= 0
+        return 0
 
     def grow(self, sequence: Sequence, tokens: int) -> None:
         """Give the sequence what it misses to hold ``tokens`` tokens; ``computed`` has not moved yet."""

@@ -49,7 +49,7 @@ class HashedBlocks(CountedBlocks):
         match = self._last_match(sequence)
         return self.blocks_for(tokens) - prefix_tokens // self.block_size + match.free_blocks
 
-    def admit(self, sequence: Sequence, prefix_tokens: int, tokens: int) -> None:
+    def admit(self, sequence: Sequence, prefix_tokens: int, tokens: int) -> int:
         """Give a sequence its cached blocks and new ones for the rest of ``tokens`` tokens."""
         self._cache.admit(sequence.request_id, self._content(sequence), self._last_match(sequence))
         self._take(self.blocks_for(tokens) - prefix_tokens // self.block_size)
@@ -57,6 +57,7 @@ class HashedBlocks(CountedBlocks):
         output = sequence.request.attributes.output_segment
         if output >= 0:
             self._growing[output] = sequence
+        return 0
 
     def grow(self, sequence: Sequence, tokens: int) -> None:
         """Give the sequence what it misses to hold ``tokens`` tokens; ``computed`` has not moved yet."""

@@ -51,6 +51,7 @@ def draw_ranked(choose: Choose) -> RankedFleet:
         engine |= {"kind": "sglang", "policy": "fcfs", "async_scheduling": False, "enable_chunked_prefill": True}
     else:
         engine["enable_prefix_caching"] = bool(choose(2))
+        engine["host_blocks"] = (0, 3, 100)[choose(3)] if engine["enable_prefix_caching"] else 0
     ranks = 1 + choose(3)
     if ranks > 1 and engine.get("kind") != "sglang":
         engine["prefill_schedule_interval"] = (1, 1, 2, 5)[choose(4)]

@@ -19,6 +19,7 @@ from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.decode_pool import DecodePool
 from cluster_sim.serving.kv_blocks import CountedBlocks
 from cluster_sim.serving.kv_hashed import HashedBlocks
+from cluster_sim.serving.kv_hosted import HostedBlocks
 from cluster_sim.serving.lora import LoraSlots
 from cluster_sim.serving.ordering import Ordering, ordering_of
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
@@ -449,7 +450,7 @@ class VllmV1(Scheduler):
                 self._is_blocked = self._ordering is None or self._ordering.is_static
                 return
             waiting.popleft()
-            kv.admit(sequence, prefix, prefix + chunk)
+            batch.delay_ns += kv.admit(sequence, prefix, prefix + chunk)
             sequence.computed = prefix
             if sequence.scheduled_ns < 0:
                 sequence.scheduled_ns = now_ns
@@ -471,10 +472,13 @@ class VllmV1(Scheduler):
 
 @SCHEDULERS.register("vllm_v1")
 def build_vllm_v1(engine: Engine, limits: SchedulerLimits) -> Scheduler:
-    """Build the vLLM v1 scheduler, with counted blocks or with the prefix cache."""
+    """Build the vLLM v1 scheduler, with counted blocks or with the prefix cache, on the host too."""
     pool = DecodePool(limits.block_size)
     if not engine.enable_prefix_caching:
         return VllmV1(engine, limits, CountedBlocks(limits.kv_blocks, limits.block_size), pool)
-    scheduler = VllmV1(engine, limits, HashedBlocks(limits.kv_blocks, limits.block_size, pool), pool)
+    blocks = HashedBlocks(limits.kv_blocks, limits.block_size, pool)
+    if engine.host_blocks:
+        blocks = HostedBlocks(limits.kv_blocks, limits.block_size, pool, engine.host_blocks, engine.host_load_block_us)
+    scheduler = VllmV1(engine, limits, blocks, pool)
     scheduler.has_prefix_cache = True
     return scheduler
