@@ -1,0 +1,153 @@
+"""Bounds, windows and horizons by hand: floors of 10 ns a batch, 2 ns to the leaf, 3 ns back."""
+
+import pytest
+
+from cluster_sim.engine.coordinator import Coordinator, LeafLink
+from cluster_sim.engine.floor import FloorModel
+from cluster_sim.engine.group import Reply, Wiring, horizon_of
+from cluster_sim.engine.hub import Send
+from cluster_sim.engine.instant import NEVER, Instant, Kind, instant, kind_of, time_of
+from cluster_sim.engine.observation import NOTHING, Observation, strictest
+from cluster_sim.engine.process import HUB_SOURCE, Message
+
+RESPONSES = Observation(responses=True)
+
+
+class ScriptedHub:
+    """Sends one message of so many batches to leaf 1 at each of the given times."""
+
+    def __init__(self, observation: Observation, *sends: tuple[int, int]) -> None:
+        self.observation = observation
+        self._sends = list(sends)
+        self.heard: list[Message] = []
+
+    def next_at(self) -> Instant:
+        return instant(self._sends[0][0], Kind.GLOBAL_SCHEDULE) if self._sends else NEVER
+
+    next_send_at = next_at
+
+    def handle(self) -> list[Send]:
+        at, batches = self._sends.pop(0)
+        return [Send(1, Message(instant(at + 2, Kind.DELIVERY), HUB_SOURCE, at, None), batches)]
+
+    def absorb(self, messages: list[Message]) -> None:
+        self.heard += messages
+
+    def settle(self) -> None:
+        pass
+
+
+def coordinator(hub: ScriptedHub, leaves: int = 1, run_end: Instant = NEVER) -> Coordinator:
+    floors = FloorModel(10, 10, is_overlapped=False)
+    return Coordinator(hub, [LeafLink(1 + each, each, Wiring(2, 3), floors) for each in range(leaves)], run_end, 100)
+
+
+def response(at: int) -> Instant:
+    return instant(at, Kind.RESPONSE)
+
+
+def test_instants_order_like_pairs() -> None:
+    """Time first, then kind; both come back out."""
+    assert instant(5, Kind.CANCELLATION) < instant(5, Kind.DELIVERY) < instant(6, Kind.RUN_END) < NEVER
+    assert (time_of(instant(7, 52)), kind_of(instant(7, 52))) == (7, 52)
+
+
+def test_horizon() -> None:
+    """The hub's action plus the forward link, at a cancellation's kind or above a grant's; never above a ceiling."""
+    assert horizon_of(instant(100, Kind.GLOBAL_SCHEDULE), 2, NEVER) == instant(102, Kind.CANCELLATION)
+    assert horizon_of(instant(100, Kind.GRANT), 2, NEVER) == instant(102, Kind.KV_READY)
+    assert horizon_of(instant(100, Kind.GLOBAL_SCHEDULE), 2, instant(90, 0)) == instant(90, 0)
+    assert horizon_of(NEVER, 2, instant(90, 0)) == instant(90, 0)
+
+
+@pytest.mark.parametrize(("is_overlapped", "cost_ns"), [(False, 120), (True, 60)])
+def test_cost_of_batches(is_overlapped: bool, cost_ns: int) -> None:
+    """Three batches through stages of 40 ns in all, 10 ns the slowest: 3 * 40, or 40 + 2 * 10 where they overlap."""
+    assert FloorModel(40, 10, is_overlapped).cost_ns(3) == cost_ns
+
+
+def test_the_strictest_observation_rules() -> None:
+    """Declarations are joined; the one telemetry setting survives."""
+    telemetry = Observation(telemetry=True, period_ns=50, latency_ns=1)
+    assert strictest([NOTHING, telemetry, RESPONSES]) == Observation(True, False, True, 50, 1)
+    assert [telemetry.newest_sample_ns(now) for now in (0, 50, 51, 100, 101)] == [-50, 0, 50, 50, 100]
+
+
+def test_nothing_observed_means_no_waiting() -> None:
+    """All events are handled before any window, and one window carries all messages."""
+    hub = ScriptedHub(NOTHING, (100, 4), (200, 4), (300, 4))
+    ahead = coordinator(hub)
+    ahead.run_hub()
+    (window,) = ahead.calls().values()
+    assert (window.clock, len(window.messages)) == (NEVER, 3)
+
+
+def test_bounds_fall_with_sends_and_rise_with_replies() -> None:
+    """A dispatch of 4 batches delivered at 102 ns: 102 + 40 + 3.  Then the leaf promises C = 200 and U = 120; a
+    dispatch of 1 batch delivered at 152 lowers the bound to 152 + 10 + 3.
+    """
+    hub = ScriptedHub(RESPONSES, (100, 4), (150, 1), (170, 1))
+    between = coordinator(hub)
+    between.run_hub()
+    assert between.smallest_bound() == response(145)  # The event at 150 has to wait.
+    assert hub.next_at() == instant(150, Kind.GLOBAL_SCHEDULE)
+    (window,) = between.calls().values()
+    assert window.clock == instant(150, Kind.GLOBAL_SCHEDULE)
+    assert between.calls() == {}  # Nobody is called twice.
+    between.absorb(0, Reply(1, [], [(1, response(200), response(120))], response(197)))
+    assert between.smallest_bound() == response(200)
+    between.run_hub()
+    assert between.smallest_bound() == response(165)  # 170 has to wait again.
+    assert between.calls()[0].number == 2
+
+
+def test_a_reply_clears_only_what_it_acknowledges() -> None:
+    """A dispatch sent after the window stays unacknowledged when the window's reply comes."""
+    hub = ScriptedHub(RESPONSES, (100, 9), (120, 1))
+    between = coordinator(hub)
+    between.pace = instant(110, 0)
+    between.run_hub()
+    between.calls()
+    between.pace = NEVER
+    between.run_hub()
+    assert between.smallest_bound() == response(122 + 10 + 3)
+    between.absorb(0, Reply(1, [], [(1, response(500), response(400))], response(400)))
+    assert between.smallest_bound() == response(135)
+
+
+def test_a_message_below_the_clock_is_an_error() -> None:
+    """A response cannot come before what the hub has handled already."""
+    between = coordinator(ScriptedHub(RESPONSES, (100, 4)))
+    between.run_hub()
+    between.calls()
+    early = Message(response(99), 1, 0, None)
+    with pytest.raises(AssertionError, match="below its bound"):
+        between.absorb(0, Reply(1, [early], [(1, NEVER, NEVER)], NEVER))
+
+
+def test_telemetry_waits_for_its_sample_and_only_for_that() -> None:
+    """With period 50 and latency 1 the decision at 100 reads the sample at 50: a leaf that may have news below 50 is
+    called, an idle one is not.
+    """
+    hub = ScriptedHub(Observation(telemetry=True, period_ns=50, latency_ns=1), (10, 1), (100, 1))
+    between = coordinator(hub, leaves=2)
+    for index, window in between.calls().items():
+        between.absorb(index, Reply(window.number, [], [], NEVER))
+    between.run_hub()  # The event at 10 reads no sample; its message may bring news to leaf 1.
+    assert hub.next_at() == instant(100, Kind.GLOBAL_SCHEDULE)
+    windows = between.calls()
+    assert list(windows) == [0]
+    between.absorb(0, Reply(windows[0].number, [], [], instant(150, Kind.SAMPLE)))
+    between.run_hub()
+    assert hub.next_at() == NEVER
+
+
+def test_describes_who_waits_for_whom() -> None:
+    """The message about a run that is stuck names the next event, the owing groups and the smallest promise."""
+    between = coordinator(ScriptedHub(RESPONSES, (100, 4), (5_000, 1)))
+    between.run_hub()
+    between.calls()
+    text = between.describe_wait()
+    assert "next event is at 0.000005000 s, kind 40" in text
+    assert "groups that owe a reply: [0]" in text
+    assert "leaf 1 at 0.000000145 s, kind 30" in text
