@@ -227,18 +227,19 @@ class RouterHub:
     def _book(self, outcome: Outcome) -> None:
         entry = self._in_flight.pop(outcome.request_id)
         target = entry.route.targets[entry.position]
-        self.end_ns = max(self.end_ns, outcome.finish_ns)
+        _, _, status, scheduled_ns, first_token_ns, finish_ns, cached_tokens, preemptions = outcome
+        self.end_ns = max(self.end_ns, finish_ns)
         self._log.add(
             entry.request,
             target.source - 1,
             target.pool,
-            outcome.status,
+            status,
             entry.dispatch_ns,
-            outcome.scheduled_ns,
-            outcome.first_token_ns,
-            outcome.finish_ns,
-            outcome.cached_tokens,
-            outcome.preemptions,
+            scheduled_ns,
+            first_token_ns,
+            finish_ns,
+            cached_tokens,
+            preemptions,
         )
 
     def close(self) -> None:

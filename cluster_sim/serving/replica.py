@@ -35,6 +35,8 @@ from cluster_sim.serving.watch import Watch
 
 FRUITLESS_LIMIT: Final = 100_000
 """Formations without a batch in a row, while requests are here, after which the run is given up."""
+_BATCH_END: Final = Kind.BATCH_END
+_REPLICA_SCHEDULE: Final = Kind.REPLICA_SCHEDULE
 _NO_SHAPE: Final = BatchShape()
 """The shape of batches inside a decode run: nobody asks for it."""
 
@@ -87,6 +89,7 @@ class Replica:
         self.pipeline = Pipeline(predictor, is_streamed, settings.jitters)
         self._scheduler = scheduler
         self._predictor = predictor
+        self._has_frontend = bool(predictor.frontend_ns or predictor.frontend_ns_per_token)
         scheduler.use_predictor(predictor)
         self._floors = floor_model(predictor, settings.limits)
         self._depth = settings.limits.batches_in_flight
@@ -131,6 +134,8 @@ class Replica:
 
     def _frontend_ns(self, dispatch: Dispatch) -> int:
         """Return the time that the API server spends on a request before the scheduler sees it."""
+        if not self._has_frontend:
+            return 0
         predictor = self._predictor
         return predictor.frontend_ns + int(predictor.frontend_ns_per_token * dispatch.request.prompt_tokens)
 
@@ -140,9 +145,9 @@ class Replica:
         self._out = []
         inbox, in_flight, watch = self._inbox, self._in_flight, self._watch
         while True:
-            end_at = in_flight[0][0] << KIND_BITS | Kind.BATCH_END if in_flight else NEVER
+            end_at = in_flight[0][0] << KIND_BITS | _BATCH_END if in_flight else NEVER
             at = end_at
-            if self._form_ns >= 0 and (form_at := self._form_ns << KIND_BITS | Kind.REPLICA_SCHEDULE) < at:
+            if self._form_ns >= 0 and (form_at := self._form_ns << KIND_BITS | _REPLICA_SCHEDULE) < at:
                 at = form_at
             if inbox and inbox[0].at < at:
                 at = inbox[0].at
@@ -310,17 +315,18 @@ class Replica:
         batch.start_ns, batch.end_ns = self.pipeline.run(batch.shape, now_ns + batch.delay_ns)
         self._note(batch)
         scheduler.place(batch)
+        end_ns = batch.end_ns
         if batch.shape.decodes or batch.completed:
-            self._progress_ns = batch.end_ns
+            self._progress_ns = end_ns
             self._fruitless = 0
         else:
             self._check_progress(now_ns)
         for sequence in batch.completed:
             if sequence.first_token_ns < 0:
-                sequence.first_token_ns = batch.end_ns
+                sequence.first_token_ns = end_ns
         if batch.finishing:
-            self._respond(batch.finishing, batch.end_ns)
-        self._in_flight.append((batch.end_ns, batch))
+            self._respond(batch.finishing, end_ns)
+        self._in_flight.append((end_ns, batch))
         if len(self._in_flight) >= self._depth:
             self._form_ns = -1
 
@@ -417,7 +423,7 @@ class Replica:
         """Commit the planned steps that are formed below ``horizon`` and the next message; False if there are none."""
         inbox = self._inbox
         limit = inbox[0].at if inbox and inbox[0].at < horizon else horizon
-        upto = run.steps_formed_by((limit - 1 - Kind.REPLICA_SCHEDULE) >> KIND_BITS)
+        upto = run.steps_formed_by((limit - 1 - _REPLICA_SCHEDULE) >> KIND_BITS)
         offset = run.offset
         if upto <= offset:
             return False
@@ -425,7 +431,7 @@ class Replica:
         pool = scheduler.steady_pool
         assert pool is not None
         if watch.next_at < limit and watch.next_at < run.last_end_ns << KIND_BITS:
-            last_committed = run.formed_ns(upto - 1) << KIND_BITS | Kind.REPLICA_SCHEDULE
+            last_committed = run.formed_ns(upto - 1) << KIND_BITS | _REPLICA_SCHEDULE
             if watch.next_at < last_committed:
                 watch.pass_run(last_committed, run, pool, scheduler, self._out)
         is_whole = upto == run.steps

@@ -48,9 +48,10 @@ class Watch:
         self._set_next()
 
     def _set_next(self) -> None:
-        tick = instant(self._tick_ns, Kind.SAMPLE) if self._interval_ns else NEVER
-        self.next_sample_at = instant(self._sample_ns, Kind.SAMPLE) if self._period_ns else NEVER
-        self.next_at = min(tick, self.next_sample_at)
+        tick = self._tick_ns << KIND_BITS | Kind.SAMPLE if self._interval_ns else NEVER
+        sample = self._sample_ns << KIND_BITS | Kind.SAMPLE if self._period_ns else NEVER
+        self.next_sample_at = sample
+        self.next_at = tick if tick < sample else sample  # noqa: FURB136 - a call costs five times as much
 
     def has_news(self, scheduler: Scheduler) -> bool:
         """Whether the state differs from what the last sample showed."""
