@@ -85,6 +85,9 @@ class Ordering(ABC):
         key = self.key
         return sorted(queue, key=lambda item: (key(item), item.request.arrival_ns, item.request_id))
 
+    def note_waiting(self, waiting: Iterable[Sequence]) -> None:
+        """Hear who still waits after admission, so that nothing depends on formations in which nobody is admitted."""
+
     def on_end(self, sequence: Sequence) -> None:
         """Hear that a sequence has left for good."""
 
@@ -219,6 +222,10 @@ class FairShare(Ordering):
                 if tenant not in self._waiting_tenants:
                     self.counters[tenant] = max(self.counters.get(tenant, 0.0), least)
         self._waiting_tenants = tenants
+
+    def note_waiting(self, waiting: Iterable[Sequence]) -> None:
+        """Remember who has something waiting from now on: who next comes without is lifted."""
+        self._waiting_tenants = dict.fromkeys(sequence.request.attributes.tenant for sequence in waiting)
 
     def on_end(self, sequence: Sequence) -> None:
         """Charge the rest of a sequence that has left."""

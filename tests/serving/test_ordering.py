@@ -133,6 +133,18 @@ def test_fair_share_serves_the_tenant_with_less_service() -> None:
     assert fair.counters["c"] == 1200.0
 
 
+def test_fair_share_lifts_a_tenant_whose_last_request_was_admitted() -> None:
+    """Tenant a's request starts, so a has nothing waiting; its next one comes in at b's counter, not at its own 10."""
+    fair = policy("vtc")
+    assert isinstance(fair, FairShare)
+    fair.counters.update(a=10.0, b=500.0)
+    first, other, later = (waiting(index, index, 10, 10, tenant=tenant) for index, tenant in enumerate("aba"))
+    assert fair.sort([first, other], [], 0) == [first, other]
+    fair.note_waiting([other])
+    fair.sort([other, later], [], 0)
+    assert fair.counters == {"a": 500.0, "b": 500.0}
+
+
 def test_length_knowledge() -> None:
     """Exact knows, none gives its default, noisy is right on average, spread, and the same for the same request."""
     request = Request(7, 0, 10, 1000)

@@ -159,6 +159,8 @@ class SerialScheduler(Scheduler):
         batch.number = self._batches
         self._sort(now_ns)
         self.choose(batch, now_ns)
+        if self._ordering is not None:
+            self._ordering.note_waiting(self.waiting)
         if not batch.members and not batch.prefilled:
             self.unbatched_preemptions = len(batch.preempted)
             self._must_form_again = bool(batch.preempted) and not self.engine.vidur_compat
@@ -202,13 +204,14 @@ class SerialScheduler(Scheduler):
             self.forget(sequence)
 
     def forget(self, sequence: Sequence) -> None:
-        """Tell the ordering policy that a sequence has left for good."""
-        if self._ordering is not None:
+        """Tell the ordering policy that a sequence has left for good; of one that never ran it has not heard."""
+        if self._ordering is not None and sequence.scheduled_ns >= 0:
             self._ordering.on_end(sequence)
 
     def cancel(self, request_id: int) -> bool:
         """Drop a sequence at once, or at the end of its batch."""
         self._scatter()
+        self._has_news = self._ordering is not None
         for index, sequence in enumerate(self.waiting):
             if sequence.request_id == request_id:
                 del self.waiting[index]

@@ -206,6 +206,8 @@ class VllmV1(Scheduler):
             if self._ordering is not None and self._waiting:
                 self._sort(self._ordering, now_ns)
             self._admit(batch, budget, now_ns)
+            if self._ordering is not None:
+                self._ordering.note_waiting(self._waiting)
         shape = batch.shape
         if not shape.decodes and not shape.prefills:
             self.unbatched_preemptions = len(batch.preempted)
