@@ -74,7 +74,6 @@ class StaticTwoPhase(SerialScheduler):
 
     def _close(self) -> None:
         for sequence in self._group:
-            self.forget(sequence)
             self.free(sequence)
         self._group = []
         self._dropped = {}
@@ -92,7 +91,8 @@ class StaticTwoPhase(SerialScheduler):
 
     def commit_steady(self, steps: int, end_ns: int) -> list[Sequence]:
         """Make steps of the running batch; all its requests are answered in its last one."""
-        super().commit_steady(steps, end_ns)
+        for sequence in super().commit_steady(steps, end_ns):
+            self.forget(sequence)
         self._steps_left -= steps
         if self._steps_left:
             return []
