@@ -131,7 +131,7 @@ class SerialScheduler(Scheduler):
     @property
     def is_reordered(self) -> bool:
         """Whether another request may be at the queue's head at the next formation, with nothing having happened."""
-        return self._ordering is not None and not self._ordering.is_static
+        return self._ordering is not None and not (self._is_sorted and self._ordering.is_static)
 
     def _sort(self, now_ns: int) -> None:
         """Put the waiting queue into the policy's order, where it may have changed."""
