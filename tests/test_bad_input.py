@@ -74,6 +74,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         ("run.end_s=0", ("run.end_s", "greater than 0")),
         ("run.port_range=[30000, 20000]", ("run.port_range", "first not above the second")),
         ("router.telemetry.period_ms=nan", ("router.telemetry.period_ms",)),
+        ("router.telemetry={period_ms: 0, latency_ms: 5}", ("router.telemetry", "perfect knowledge", "latency_ms: 0")),
         ("fleet.pools.0.tensor_parallel=3", ("tensor_parallel", "3", "heads")),
         ("fleet.pools.0.pipeline_parallel=5", ("pipeline_parallel", "5", "layers")),
         ("fleet.pools.0.model=llama-3-70b", ("llama-3-70b", "does not fit", "131.4 GiB", "71.3 GiB")),

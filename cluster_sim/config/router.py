@@ -1,6 +1,8 @@
 """The ``router`` block: how a request finds a replica, and what the router knows when it chooses."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from cluster_sim.config.base import ConfigModel, PolicyName
 
@@ -12,6 +14,15 @@ class Telemetry(ConfigModel):
 
     period_ms: float = Field(50.0, ge=0, description="Time between two samples; 0 with latency 0 is perfect knowledge.")
     latency_ms: float = Field(1.0, ge=0, description="Time from a sample until the router can use it.")
+
+    @model_validator(mode="after")
+    def _perfect_knowledge_has_no_age(self) -> Self:
+        if self.period_ms == 0 and self.latency_ms > 0:
+            raise ValueError(
+                "period_ms: 0 is perfect knowledge at every decision, which contradicts "
+                f"latency_ms: {self.latency_ms:g}; set latency_ms: 0, or a period"
+            )
+        return self
 
     @property
     def period_ns(self) -> int:

@@ -1,5 +1,6 @@
 """Builds the processes of a plan: the hub, the replicas, and what the coordinator must know of their links."""
 
+from cluster_sim.config.errors import InputError
 from cluster_sim.engine.coordinator import LeafLink
 from cluster_sim.engine.group import Wiring
 from cluster_sim.engine.observation import Observation
@@ -80,8 +81,17 @@ def build_hub(plan: Plan, log: RequestLog) -> RouterHub:
 
 
 def leaf_links(plan: Plan, predictors: list[Predictor], groups: list[int]) -> list[LeafLink]:
-    """Return what the coordinator must know of every replica, ``groups`` naming the group of each."""
+    """Return what the coordinator must know of every replica, ``groups`` naming the group of each.
+
+    Raises InputError where the cycle router - replica - router has no delay: time could not advance.
+    """
     floors = [floor_model(predictor, each.limits) for predictor, each in zip(predictors, plan.pools, strict=True)]
+    for each, floor in zip(plan.pools, floors, strict=True):
+        if plan.wiring.forward_ns + floor.traversal_ns + plan.wiring.return_ns <= 0:
+            raise InputError(
+                f"pool {each.pool.name!r}: links of 0 ms and steps without a least duration make a cycle without "
+                "delay; give fleet.network a delay, or use a predictor whose steps take time"
+            )
     return [
         LeafLink(replica + 1, groups[replica], plan.wiring, floors[plan.pool_index(replica)])
         for replica in range(plan.replicas)

@@ -107,9 +107,7 @@ class Plan:
 
 
 def make_plan(study: Study) -> Plan:
-    """Resolve a study; raises InputError where a model does not fit, settings contradict each other, or a cycle of
-    channels has no delay.
-    """
+    """Resolve a study; raises InputError where a model does not fit or settings contradict each other."""
     POLICIES.check(study.router)
     pools: list[PoolPlan] = []
     first = 0
