@@ -22,8 +22,8 @@ class Pool(ConfigModel):
     data_parallel: int = Field(
         1,
         ge=1,
-        description="Ranks of one replica, each with a KV cache and requests of its own, that share the experts and so "
-        "step together.",
+        description="Ranks of one replica that share the experts and step together, each with requests, slots, token "
+        "budget and KV blocks (engine.num_kv_blocks of them) of its own.",
     )
     expert_parallel: int = Field(
         1,

@@ -50,6 +50,10 @@ class AffinePredictor(Predictor):
     def tokens_cost(self, tokens: int, stage: int) -> float:
         """Return what depends on the tokens computed (at least 1), ns."""
 
+    def routed_cost(self, tokens: int, routed_tokens: int, stage: int) -> float:  # noqa: ARG002
+        """Return ``tokens_cost`` where all data-parallel ranks together have ``routed_tokens`` tokens, ns."""
+        return self.tokens_cost(tokens, stage)
+
     @abstractmethod
     def sequences_cost(self, sequences: int, stage: int) -> float:
         """Return what depends on the sequences that get logits (at least 1), ns."""
@@ -73,7 +77,7 @@ class AffinePredictor(Predictor):
     def step_ns(self, shape: BatchShape, stage: int = 0) -> int:
         """Return the duration of one step of ``stage`` in ns."""
         decodes = shape.decodes
-        if not shape.prefills and not shape.draft_tokens and not shape.encoder_tokens:
+        if not (shape.prefills or shape.draft_tokens or shape.encoder_tokens or shape.routed_tokens):
             base = self._decode[stage].get(decodes)
             if base is None:
                 base = self._decode_base(decodes, stage)
@@ -156,7 +160,11 @@ class AffinePredictor(Predictor):
         sampled = computed + len(shape.prefills)
         for chunk, _ in shape.prefills:
             computed += chunk
-        ns = self._token_part(computed or 1, stage) + self._sequence_part(sampled or 1, stage)
+        if shape.routed_tokens:
+            ns = self.routed_cost(computed or 1, shape.routed_tokens, stage)
+        else:
+            ns = self._token_part(computed or 1, stage)
+        ns += self._sequence_part(sampled or 1, stage)
         ns += shape.decode_kv_tokens * slopes[0]
         if slopes[1]:
             ns += min(float(shape.decode_kv_tokens), float(shape.decodes * self._window)) * slopes[1]

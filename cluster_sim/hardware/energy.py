@@ -141,7 +141,7 @@ class EnergyModel:
         part, model = self._shards[stage], self._model
         moved = part.dense_weight_bytes + part.head_weight_bytes
         if part.moe_layers:
-            moved += part.expert_weight_bytes * self._experts.activated_ratio(model, tokens)
+            moved += part.expert_weight_bytes * self._experts.activated_ratio(model, tokens * self._experts.ranks)
         return moved, tokens * part.flops_per_token + sampled * part.head_flops_per_token
 
     def _demand_w(self, moved: float, operations: float, duration_ns: int) -> float:

@@ -1,11 +1,15 @@
 """Data-parallel ranks that step together: a step lasts as long as that of the slowest rank.
 
 Design: the ranks of a mixture-of-experts replica meet in every layer with experts, to which each sends its tokens, so
-none can be ahead of another; vLLM pads all of them to the rank with most tokens, and a rank without work runs a dummy
-batch.  The predictor inside prices one rank as if the others had the same batch (its experts see the tokens of all
-ranks), and the step is the maximum over the ranks.
+none can be ahead of another, and the step is the maximum over the ranks.  While the rank with most tokens runs in a
+CUDA graph, vLLM pads all ranks to it, those without work too: each is priced as if the others had as many tokens as it
+has, which for the longest is what happens.  Longer steps are not padded, and the experts see the tokens there are.
 """
 
+from collections.abc import Iterable
+from dataclasses import replace
+
+from cluster_sim.hardware.engine_limits import LARGEST_GRAPH
 from cluster_sim.hardware.predictor import BatchShape, Int64Array, Predictor
 
 
@@ -28,7 +32,11 @@ class LockstepPredictor(Predictor):
         """Return the longest step of any rank in ns; a shape without ranks is that of one rank."""
         if not shape.ranks:
             return self._rank.step_ns(shape, stage)
-        return max(self._rank.step_ns(part, stage) for part in shape.ranks)
+        parts: Iterable[BatchShape] = shape.ranks
+        if shape.tokens > LARGEST_GRAPH:
+            total = sum(part.tokens for part in parts)
+            parts = (replace(part, routed_tokens=total) for part in parts)
+        return max(self._rank.step_ns(part, stage) for part in parts)
 
     def decode_run_ns(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> Int64Array:
         """Return the durations of consecutive decode-only steps of one rank, int64[steps]."""

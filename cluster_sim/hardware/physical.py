@@ -114,30 +114,39 @@ class PhysicalPredictor(AffinePredictor):
 
     def tokens_cost(self, tokens: int, stage: int) -> float:
         """Return the constants, projections, experts and all-reduces of ``tokens`` tokens, ns."""
+        return self.routed_cost(tokens, tokens * self._experts.ranks, stage)
+
+    def routed_cost(self, tokens: int, routed_tokens: int, stage: int) -> float:
+        """Return the same where the ranks together have ``routed_tokens`` tokens, ns."""
         part, c, model = self._shards[stage], self.coefficients, self.model
         weights_s = part.dense_weight_bytes / self._dense_rate
         expert_flops = 0.0
         if part.moe_layers:
-            activated = self._experts.activated_ratio(model, tokens)
+            activated = self._experts.activated_ratio(model, routed_tokens)
             weights_s += part.expert_weight_bytes * activated / self._expert_rate * self._experts.imbalance_ratio
             expert_flops = (
                 2.0 * part.moe_layers * model.num_experts_per_tok * model.expert_parameters / self.tensor_parallel
             )
         dense_flops = part.flops_per_token - expert_flops
-        expert_s = expert_flops / self._expert_flops * self._experts.imbalance_ratio
-        arithmetic_s = tokens * (dense_flops / self._flops + expert_s)
+        if self._experts == ONE_RANK:
+            arithmetic_s = tokens * (dense_flops / self._flops + expert_flops / self._expert_flops)
+        else:
+            share = routed_tokens / self._experts.ranks * self._experts.imbalance_ratio
+            arithmetic_s = tokens * dense_flops / self._flops + share * expert_flops / self._expert_flops
         us = c.step_us + part.layers * c.layer_us + part.moe_layers * c.moe_layer_us + tokens * c.token_us
         if self.tensor_parallel > 1:
             us += 2 * part.layers * (c.all_reduce_us + self._ring_us(tokens))
         if self._experts.ranks > 1:
-            us += part.moe_layers * self._exchange_us(tokens)
+            us += part.moe_layers * self._exchange_us(routed_tokens)
         return us * NS_PER_US + _smooth_max(weights_s, arithmetic_s, c.smooth_power) * NS_PER_S
 
-    def _exchange_us(self, tokens: int) -> float:
+    def _exchange_us(self, routed_tokens: int) -> float:
         """Return the gathering and scattering of one layer's tokens between data-parallel ranks, us."""
         link = self.device.interconnect if self._is_one_node else self.device.network
         rate = link.bandwidth_bytes_per_s * self.coefficients.all_reduce_ratio
-        return 2 * self.coefficients.all_reduce_us + self._experts.exchanged_bytes(self.model, tokens) / rate * 1e6
+        return (
+            2 * self.coefficients.all_reduce_us + self._experts.exchanged_bytes(self.model, routed_tokens) / rate * 1e6
+        )
 
     def sequences_cost(self, sequences: int, stage: int) -> float:
         """Return the head and the sampler, ns; only the last stage has them."""

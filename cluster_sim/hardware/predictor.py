@@ -34,6 +34,8 @@ class BatchShape:
     """Speculative tokens verified in this step, over all decodes."""
     encoder_tokens: int = 0
     """Multimodal encoder tokens computed in this step."""
+    routed_tokens: int = 0
+    """Tokens of all data-parallel ranks in this step; 0 where every rank has as many as this one."""
     ranks: tuple["BatchShape", ...] = ()
     """The parts of data-parallel ranks that step together, whose sums the other fields are; empty for one rank."""
 

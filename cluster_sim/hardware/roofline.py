@@ -91,12 +91,16 @@ class RooflinePredictor(AffinePredictor):
 
     def tokens_cost(self, tokens: int, stage: int) -> float:
         """Return the projections, experts, all-reduces and constants of ``tokens`` tokens, ns."""
+        return self.routed_cost(tokens, graph_tokens(tokens) * self._experts.ranks, stage)
+
+    def routed_cost(self, tokens: int, routed_tokens: int, stage: int) -> float:
+        """Return the same where the ranks together have ``routed_tokens`` tokens, ns."""
         part, model, efficiency = self._shards[stage], self.model, self._efficiency
         tokens = graph_tokens(tokens)
         expert_flops = 0.0
         moved = 0.0
         if part.moe_layers:
-            moved = part.expert_weight_bytes * self._experts.activated_ratio(model, tokens)
+            moved = part.expert_weight_bytes * self._experts.activated_ratio(model, routed_tokens)
             expert_flops = (
                 2.0 * part.moe_layers * model.num_experts_per_tok * model.expert_parameters / self.tensor_parallel
             )
@@ -104,8 +108,9 @@ class RooflinePredictor(AffinePredictor):
         activations = 4.0 * part.layers * model.hidden_size * self._activation_bytes * tokens
         seconds = max((part.dense_weight_bytes + activations) / self._bandwidth, tokens * dense_flops / self._flops)
         if part.moe_layers:
-            experts_s = max(moved / self._bandwidth, tokens * expert_flops / self._expert_flops)
-            seconds += experts_s * self._experts.imbalance_ratio + part.moe_layers * self._exchange_s(tokens)
+            share = routed_tokens / self._experts.ranks
+            experts_s = max(moved / self._bandwidth, share * expert_flops / self._expert_flops)
+            seconds += experts_s * self._experts.imbalance_ratio + part.moe_layers * self._exchange_s(routed_tokens)
         seconds += self._all_reduce_s(tokens, part)
         seconds += 1e-6 * (part.layers * efficiency.layer_us + part.moe_layers * efficiency.moe_layer_us)
         return seconds * NS + efficiency.step_us * 1e3
@@ -156,12 +161,12 @@ class RooflinePredictor(AffinePredictor):
         """Return the two all-reduces of one layer over ``tokens`` tokens, us."""
         return self._all_reduce_s(tokens, self._shards[0]) / self._shards[0].layers * 1e6
 
-    def _exchange_s(self, tokens: int) -> float:
+    def _exchange_s(self, routed_tokens: int) -> float:
         """Return the gathering and scattering of one layer's tokens between data-parallel ranks, s."""
         if self._experts.ranks == 1:
             return 0.0
         link = self.device.interconnect if self._is_one_node else self.device.network
-        moved = self._experts.exchanged_bytes(self.model, tokens)
+        moved = self._experts.exchanged_bytes(self.model, routed_tokens)
         return 2e-6 * link.latency_us + moved / (link.bandwidth_bytes_per_s * self._efficiency.link_ratio)
 
     def _all_reduce_s(self, tokens: int, part: Shard) -> float:

@@ -24,15 +24,16 @@ class ExpertLayout:
     imbalance_ratio: float = 1.0
     """Work of the busiest GPU's experts over the mean; more than 1 only where GPUs hold whole experts."""
 
-    def activated_ratio(self, model: Model, tokens: int) -> float:
-        """Return the expected share of a GPU's experts that ``tokens`` tokens of each rank activate."""
-        return 1.0 - (1.0 - model.num_experts_per_tok / model.experts) ** (tokens * self.ranks)
+    def activated_ratio(self, model: Model, routed_tokens: int) -> float:
+        """Return the expected share of a GPU's experts that ``routed_tokens`` tokens of all ranks activate."""
+        return 1.0 - (1.0 - model.num_experts_per_tok / model.experts) ** routed_tokens
 
-    def exchanged_bytes(self, model: Model, tokens: int) -> float:
-        """Return the bytes that a GPU receives per layer with experts: ``tokens`` tokens of every other rank are
-        gathered and their results scattered back (vLLM's ``allgather_reducescatter``).
+    def exchanged_bytes(self, model: Model, routed_tokens: int) -> float:
+        """Return the bytes that a GPU receives per layer with experts: of ``routed_tokens`` tokens, those of the other
+        ranks are gathered and their results scattered back (vLLM's ``allgather_reducescatter``).
         """
-        return 2.0 * (self.ranks - 1) * tokens * model.hidden_size * weight_bytes(model.activation_dtype)
+        others = (self.ranks - 1) / self.ranks * routed_tokens
+        return 2.0 * others * model.hidden_size * weight_bytes(model.activation_dtype)
 
 
 ONE_RANK: Final = ExpertLayout()

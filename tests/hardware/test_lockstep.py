@@ -38,7 +38,7 @@ def test_ranks_divide_the_experts_and_share_their_tokens() -> None:
     one, four = shard(MIXTRAL, 2), shard(MIXTRAL, 2, expert_ranks=4)
     assert four.expert_weight_bytes == one.expert_weight_bytes / 4
     assert four.dense_weight_bytes == one.dense_weight_bytes
-    assert ExpertLayout(4).activated_ratio(MIXTRAL, 1) == pytest.approx(1 - 0.75**4)
+    assert ExpertLayout(4).activated_ratio(MIXTRAL, 4) == pytest.approx(1 - 0.75**4)
     assert ExpertLayout(1).activated_ratio(MIXTRAL, 1) == pytest.approx(0.25)
 
 
@@ -55,6 +55,22 @@ def test_exchange_between_ranks_by_hand() -> None:
     exchange_s = 32 * (2e-6 * link.latency_us + 2 * 64 * 4096 * 2 / link.bandwidth_bytes_per_s)
     difference_ns = two.tokens_cost(64, 0) - one.tokens_cost(64, 0)
     assert difference_ns == pytest.approx(1e9 * (experts_s[1] - experts_s[0] + exchange_s), rel=1e-9)
+
+
+def test_long_steps_are_not_padded() -> None:
+    """A prompt of 2,000 tokens beside a decode: the experts of each of two ranks compute half of 2,001 tokens, bound by
+    arithmetic, and 2,001 / 2 tokens come from the other rank; up to 512 tokens the other rank is padded.
+    """
+    predictor = build_predictor(None, MIXTRAL, H100, experts=ExpertLayout(2))
+    long = BatchShape(prefills=[(2000, 0)], completed_prefills=1)
+    decode = BatchShape(decodes=1, decode_kv_tokens=100)
+    joint = BatchShape(1, 100, [(2000, 0)], 1, ranks=(long, decode))
+    expert_flops = 2.0 * 32 * 2 * MIXTRAL.expert_parameters / (H100.peak_flops("bf16") * 0.65)
+    exchange_s = 32 * 2 * 4096 * 2 / (H100.interconnect.bandwidth_bytes_per_s * 0.60)
+    saved_ns = 1e9 * (2000 - 2001 / 2) * (expert_flops + exchange_s)
+    assert predictor.step_ns(long) - predictor.step_ns(joint) == pytest.approx(saved_ns, abs=2)
+    short = BatchShape(prefills=[(500, 0)], completed_prefills=1)
+    assert predictor.step_ns(BatchShape(1, 100, [(500, 0)], 1, ranks=(short, decode))) == predictor.step_ns(short)
 
 
 @pytest.mark.parametrize("ratio", [1.5, 2.0])
