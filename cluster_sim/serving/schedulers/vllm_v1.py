@@ -131,7 +131,10 @@ class VllmV1(Scheduler):
 
     def end(self, batch: Batch) -> None:
         # In admission order, however the batch was formed: the order of frees is the order of reuse.
-        for sequence in sorted(batch.finishing, key=lambda each: each.order):
+        finishing = batch.finishing
+        if len(finishing) > 1:
+            finishing = sorted(finishing, key=lambda each: each.order)
+        for sequence in finishing:
             if self._running.get(sequence.request_id) is sequence:
                 self._leave(sequence)
             if self._ordering is not None:
@@ -161,7 +164,8 @@ class VllmV1(Scheduler):
 
     def steady_steps(self) -> int:
         pool = self._pool
-        if not pool.members or self._prefilling or len(pool.members) > self._budget:
+        members = pool.members
+        if not members or self._prefilling or len(members) > self._budget:
             return 0
         if self._waiting and (not self._is_blocked or self._kv.may_grow_prefix(self._waiting[0])):
             return 0
@@ -189,9 +193,10 @@ class VllmV1(Scheduler):
         if self._pool.members and self._can_decode_in_bulk():
             budget = self._budget - len(self._pool.members)
             self._decode_in_bulk(batch)
-            budget = self._walk(batch, list(self._prefilling.values()), budget, now_ns)
-            for sequence in batch.completed:
-                self._join_pool(sequence)
+            if self._prefilling:
+                budget = self._walk(batch, list(self._prefilling.values()), budget, now_ns)
+                for sequence in batch.completed:
+                    self._join_pool(sequence)
         elif not self._prefilling and not self._pool.members and self._limits.can_macro_step:
             budget = self._budget
         else:
@@ -205,7 +210,8 @@ class VllmV1(Scheduler):
         elif self.is_admitting:
             if self._ordering is not None and self._waiting:
                 self._sort(self._ordering, now_ns)
-            self._admit(batch, budget, now_ns)
+            if self._waiting:
+                self._admit(batch, budget, now_ns)
             if self._ordering is not None:
                 self._ordering.note_waiting(self._waiting)
         shape = batch.shape
@@ -255,9 +261,11 @@ class VllmV1(Scheduler):
         pool = self._pool
         decodes = len(pool.members)
         blocks = pool.blocks_for(1)
+        if not self._prefilling:
+            return decodes <= self._budget and blocks <= self._kv.free
         if decodes > self._budget or len(self._prefilling) > 1:
             return False
-        if self._prefilling and self._ordering is not None and self._ordering.sizes_chunks:
+        if self._ordering is not None and self._ordering.sizes_chunks:
             return False
         for sequence in self._prefilling.values():
             if self._kv.may_grow_prefix(sequence):
@@ -438,15 +446,15 @@ class VllmV1(Scheduler):
                 aside.append(waiting.popleft())
                 continue
             prefix = kv.find_prefix(sequence)
-            need = sequence.known_tokens - prefix
-            chunk = min(need, self._threshold)
+            known = sequence.known_tokens
+            chunk = min(known - prefix, self._threshold)
             if chunk > budget:
                 if not self._is_chunked:
                     return
                 chunk = budget
             if self._ordering is not None and self._ordering.sizes_chunks:
                 chunk = self._sized(batch, sequence, chunk)
-            wanted = sequence.known_tokens if self._reserves_full else prefix + chunk
+            wanted = known if self._reserves_full else prefix + chunk
             spare = self._watermark_blocks if running else 0
             if kv.blocks_to_admit(sequence, prefix, wanted) + spare > kv.free:
                 self._is_blocked = self._ordering is None or self._ordering.is_static
