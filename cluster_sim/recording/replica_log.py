@@ -7,6 +7,7 @@ end of their iteration, which is known when the iteration is reported, however f
 """
 
 from array import array
+from struct import Struct
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -39,6 +40,9 @@ STEP_COLUMNS: Final[dict[str, int | slice]] = {
 histograms are int64[rows, buckets]."""
 
 _STEP_FIELDS: Final = 5
+_STEP: Final = Struct(f"{_STEP_FIELDS}q")
+_STATE: Final = Struct(f"{len(STATE_COLUMNS)}q")
+"""Pack a row in half the time that an array takes to be extended by one."""
 _PLAIN_COUNTS: Final = (
     "iterations",
     "prompt_tokens",
@@ -128,7 +132,7 @@ class ReplicaLog:
         self.entered = 0
         self.left = 0
         self._moment_ns = 0
-        self._steps = array("q")
+        self._steps = bytearray()
         self._run_ends: list[Int64Array] = []
         self._run_since_ns = array("q")
         self._run_gaps: list[Int64Array] = []
@@ -136,7 +140,7 @@ class ReplicaLog:
         self._extra_gaps = array("q")
         self._pending = 0
         self._gaps = QuantileSketch(EXACT_GAPS)
-        self._rows = array("q")
+        self._rows = bytearray()
         self._bins = StepBins(series_interval_ns)
 
     def step(self, end_ns: int, gap_ns: int, weight: int, prompt_tokens: int, generated_tokens: int) -> None:
@@ -149,7 +153,7 @@ class ReplicaLog:
         self.prompt_tokens += prompt_tokens
         self.generated_tokens += generated_tokens
         self.last_end_ns = end_ns
-        self._steps.extend((end_ns, gap_ns, weight, prompt_tokens, generated_tokens))
+        self._steps.extend(_STEP.pack(end_ns, gap_ns, weight, prompt_tokens, generated_tokens))
         self._pending += 1
         if self._pending >= self.pending_limit:
             self._count_pending()
@@ -193,12 +197,12 @@ class ReplicaLog:
 
         Every iteration that ends at or before the tick must have been noted.
         """
-        self._rows.extend((tick_ns, running, waiting, kv_used_blocks))
+        self._rows.extend(_STATE.pack(tick_ns, running, waiting, kv_used_blocks))
 
     def take_series(self) -> dict[str, Int64Array]:
         """Return the rows since the last call, by ``STATE_COLUMNS`` and ``STEP_COLUMNS``, and forget them."""
-        rows = np.array(self._rows, np.int64).reshape(-1, len(STATE_COLUMNS))
-        self._rows = array("q")
+        rows = np.frombuffer(self._rows, np.int64).reshape(-1, len(STATE_COLUMNS))
+        self._rows = bytearray()
         columns = {name: rows[:, at].copy() for at, name in enumerate(STATE_COLUMNS)}
         if len(rows):
             self._count_pending()
@@ -252,7 +256,7 @@ class ReplicaLog:
             "moment_ns": str(self._moment_ns),
             "busy_ns": list(self.busy_ns),
             "gaps": self._gaps.to_plain(),
-            "rows": self._rows.tobytes(),
+            "rows": bytes(self._rows),
             "bins": self._bins.snapshot(),
         }
 
@@ -263,12 +267,12 @@ class ReplicaLog:
         self._moment_ns = int(state["moment_ns"])
         self.busy_ns = list(state["busy_ns"])
         self._gaps = QuantileSketch.from_plain(state["gaps"])
-        self._rows = array("q", state["rows"])
+        self._rows = bytearray(state["rows"])
         self._bins.restore(state["bins"])
         self._forget_pending()
 
     def _forget_pending(self) -> None:
-        self._steps = array("q")
+        self._steps = bytearray()
         self._run_ends = []
         self._run_since_ns = array("q")
         self._run_gaps = []
@@ -285,7 +289,7 @@ class ReplicaLog:
             self._gaps.add_many(gaps)
         if not self._pending:
             return
-        steps = np.array(self._steps, np.int64).reshape(-1, _STEP_FIELDS)
+        steps = np.frombuffer(self._steps, np.int64).reshape(-1, _STEP_FIELDS)
         run_ends, run_gaps = self._run_ends, self._run_gaps
         since_ns, run_weights = np.array(self._run_since_ns, np.int64), np.array(self._run_weights, np.int64)
         self._forget_pending()
