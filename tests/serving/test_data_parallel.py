@@ -5,7 +5,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cluster_sim.config.errors import InputError
@@ -88,6 +88,7 @@ def test_prompts_start_in_every_third_step(interval: int, expected: list[float])
 
 @SMALL
 @given(RANDOMS)
+@example(Random(256411))  # sglang in a pipeline, where the memory of batches in flight leaves room for no decode at all
 def test_placement_and_delays_change_nothing(random: Random) -> None:
     """Replicas in several groups behind frames in any order leave what one group called directly leaves."""
     small = draw_ranked(random.randrange)

@@ -178,10 +178,14 @@ class Sglang(SerialScheduler):
         self.running = []
 
     def _retract(self, batch: Batch) -> None:
-        """Drop those that have generated least (of these the longest inputs first) until the others can go on."""
+        """Drop those that have generated least (of these the longest inputs first) until the others can go on.
+
+        One is kept, which alone always fits; but where other batches of the pipeline hold memory too, none may fit.
+        """
         pool = self.memory
+        fewest = 0 if self._in_flight else 1
         order = sorted(self.running, key=lambda each: (-each.generated, each.prompt_tokens))
-        while len(order) > 1:
+        while len(order) > fewest:
             victim = order.pop()
             pool.drop(victim)
             del self._slots[victim.request_id]
