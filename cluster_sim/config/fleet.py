@@ -34,6 +34,9 @@ class Pool(ConfigModel):
     expert_imbalance_ratio: float = Field(
         1.0, ge=1, description="Tokens of the busiest GPU's experts over those of the mean, with expert_parallel."
     )
+    power_cap_w: float | None = Field(
+        None, gt=0, description="Most power that each GPU may draw, in watts; null is the board's own limit."
+    )
     engine: Engine = Field(Engine(), description="The serving engine of each replica.")
 
     @property

@@ -25,6 +25,7 @@ def energy_summary(
             pool.tensor_parallel,
             pool.pipeline_parallel,
             pool.engine,
+            pool.power_cap_w,
             experts=expert_layout(pool),
         )
         members = range(each.first_replica, each.first_replica + pool.replicas)

@@ -4,6 +4,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Any
 
+from cluster_sim.config.errors import InputError
 from cluster_sim.config.fleet import Pool
 from cluster_sim.config.study import Study
 from cluster_sim.engine.group import Wiring
@@ -13,6 +14,7 @@ from cluster_sim.hardware.build import build_predictor
 from cluster_sim.hardware.device import Device, load_device
 from cluster_sim.hardware.memory_plan import MemoryPlan, plan_memory
 from cluster_sim.hardware.model import Model, load_model
+from cluster_sim.hardware.power_cap import capped
 from cluster_sim.hardware.predictor import Predictor
 from cluster_sim.metrics.facts import PoolFacts, RunFacts
 from cluster_sim.routing.policies import POLICIES
@@ -42,7 +44,7 @@ class PoolPlan:
         return build_predictor(
             study.predictor,
             self.model,
-            self.device,
+            capped(self.device, pool.power_cap_w),
             pool.tensor_parallel,
             pool.pipeline_parallel,
             pool.engine,
@@ -112,6 +114,7 @@ def make_plan(study: Study) -> Plan:
     pools: list[PoolPlan] = []
     first = 0
     for pool in study.fleet.pools:
+        check_power_cap(study, pool)
         SCHEDULERS.check(pool.engine)
         device, model = load_device(pool.device), load_model(pool.model)
         check_ranks(pool, model)
@@ -133,6 +136,16 @@ def make_plan(study: Study) -> Plan:
         pools.append(PoolPlan(resolved, first, model, device, memory, rank_limits(limits, pool.data_parallel)))
         first += pool.replicas
     return Plan(study, tuple(pools))
+
+
+def check_power_cap(study: Study, pool: Pool) -> None:
+    """Refuse a power cap where step times were measured without one; raises InputError."""
+    kinds = ("roofline", "physical")
+    if pool.power_cap_w is not None and study.predictor.kind not in kinds:
+        raise InputError(
+            f"fleet.pools.power_cap_w: predictor {study.predictor.kind} knows step times as measured, not what a cap "
+            f"makes of them; use {' or '.join(kinds)}, or leave the cap out"
+        )
 
 
 def telemetry_settings(observation: Observation) -> dict[str, Any]:
