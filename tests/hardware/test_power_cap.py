@@ -52,7 +52,7 @@ def test_measured_step_times_refuse_a_cap() -> None:
                 "lengths": {"prompt": {"kind": "fixed", "value": 1}, "output": {"kind": "fixed", "value": 1}},
             },
             "fleet": {"pools": [{"model": "llama-3-8b", "device": "h100-sxm", "power_cap_w": 400}]},
-            "predictor": {"kind": "linear"},
+            "predictor": {"kind": "linear", "alpha_us": 1000.0},
         }
     )
     with pytest.raises(InputError, match="predictor linear knows step times as measured"):
