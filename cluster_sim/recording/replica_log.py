@@ -19,7 +19,7 @@ from cluster_sim.recording.step_bins import StepBins
 
 Int64Array = npt.NDArray[np.int64]
 
-PENDING_LIMIT: Final = 32_768
+PENDING_LIMIT: Final = 65_536
 """Iterations that a replica's log notes before it counts them in bulk, at most."""
 PENDING_BYTES: Final = 128 << 20
 """What the logs of all replicas together may hold for that."""
