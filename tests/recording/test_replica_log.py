@@ -127,6 +127,6 @@ def test_snapshot_restores_everything(runs: list[tuple[int, list[int], int]]) ->
 
 def test_pending_notes_are_bounded_over_the_fleet() -> None:
     """A small fleet counts rarely, a large one often enough that all logs together stay within the budget."""
-    assert pending_limit(8) == 32_768
+    assert pending_limit(8) == 65_536
     for replicas in (1_024, 100_000, 10**9):
         assert replicas * pending_limit(replicas) * 16 <= max(PENDING_BYTES, replicas * 16)
