@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from cluster_sim.config.base import ConfigModel, PolicyName
 
 NS_PER_MS = 1_000_000
+NS_PER_S = 1_000_000_000
 
 
 class Telemetry(ConfigModel):
@@ -44,3 +45,11 @@ class Router(ConfigModel):
         "in flight, least_loaded (running and waiting) and least_waiting read telemetry.",
     )
     telemetry: Telemetry = Field(Telemetry(), description="Samples of the replicas' state that policies may read.")
+    client_timeout_s: float | None = Field(
+        None, gt=0, description="Time from its arrival after which a client gives a request up; null waits for ever."
+    )
+
+    @property
+    def client_timeout_ns(self) -> int:
+        """The client's patience in ns; 0 when it waits for ever."""
+        return round((self.client_timeout_s or 0) * NS_PER_S)

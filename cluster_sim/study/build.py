@@ -77,7 +77,7 @@ def build_hub(plan: Plan, log: RequestLog) -> RouterHub:
         candidates = Candidates(len(targets), study.seed, [target.forward_ns for target in targets])
         routes[model] = Route(POLICIES.build(study.router, candidates), targets, limits)
     routes[""] = routes[models[0]]
-    return RouterHub(source, routes, log, run_end=plan.run_end)
+    return RouterHub(source, routes, log, study.router.client_timeout_ns, plan.run_end)
 
 
 def leaf_links(plan: Plan, predictors: list[Predictor], groups: list[int]) -> list[LeafLink]:

@@ -1,6 +1,7 @@
 """The router and group actors as plain objects in threads of this process: real sockets, no Ray."""
 
 import threading
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -55,6 +56,9 @@ def test_model_error_names_actor_and_cause() -> None:
     run, actors, _ = play(phold_cast(STUDY, "FaultyLeafSide"), split(STUDY.leaves, 2))
     with pytest.raises(ProtocolError, match=r"actor \d failed: RuntimeError: the model broke \(File .*phold_cast.py"):
         run()
+    give_up = time.monotonic() + 30
+    while all(actor._thread.is_alive() for actor in actors) and time.monotonic() < give_up:
+        time.sleep(0.01)  # The router hears of it before the thread that fails has quite ended.
     assert "RuntimeError: the model broke" in {actor.watch() for actor in actors if not actor._thread.is_alive()}
 
 
