@@ -11,12 +11,18 @@ class LeastTable:
         self.values = list(values)
         self._heap = [(value, index) for index, value in enumerate(self.values)]
         heapq.heapify(self._heap)
+        self._most_entries = 8 * len(self.values) + 64
 
     def set(self, index: int, value: float) -> None:
         """Set one value."""
         if value != self.values[index]:
             self.values[index] = value
-            heapq.heappush(self._heap, (value, index))
+            if len(self._heap) >= self._most_entries:
+                # Stale entries above the least value never surface by themselves.
+                self._heap = [(each, at) for at, each in enumerate(self.values)]
+                heapq.heapify(self._heap)
+            else:
+                heapq.heappush(self._heap, (value, index))
 
     def least(self) -> int:
         """Return the index of the least value, the lowest among equals."""

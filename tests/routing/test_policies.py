@@ -88,3 +88,14 @@ def test_least_table_is_a_minimum(changes: list[tuple[int, int]]) -> None:
         table.set(index, value)
         values[index] = value
         assert table.least() == values.index(min(values))
+
+
+def test_the_table_of_least_values_stays_small() -> None:
+    """A value that goes up and down above the least one leaves no trail: entries stay bounded, answers right."""
+    table = LeastTable([0, 5, 5])
+    for step in range(10_000):
+        table.set(1, 5 + step % 3)
+        assert table.least() == 0
+    assert len(table._heap) < 200
+    table.set(0, 9)
+    assert table.least() == 1
