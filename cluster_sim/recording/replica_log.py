@@ -21,6 +21,8 @@ Int64Array = npt.NDArray[np.int64]
 
 PENDING_LIMIT: Final = 65_536
 """Iterations that a replica's log notes before it counts them in bulk, at most."""
+RUN_ITERATIONS: Final = 16
+"""A macro-step's two arrays weigh as much as so many iterations, however few they hold."""
 PENDING_BYTES: Final = 128 << 20
 """What the logs of all replicas together may hold for that."""
 EXACT_GAPS: Final = 16_384
@@ -174,7 +176,7 @@ class ReplicaLog:
         self._run_since_ns.append(since_ns)
         self._run_gaps.append(gaps_ns)
         self._run_weights.append(weight)
-        self._pending += steps
+        self._pending += steps + RUN_ITERATIONS
         if self._pending >= self.pending_limit:
             self._count_pending()
 
