@@ -183,7 +183,7 @@ def run_case(name: str, trace: Path | None, repeats: int) -> dict[str, Any]:
         walls_s = [run["manifest"]["wall_s"] for run in runs[1:]]
         peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         requests = runs[0]["summary"]["requests"]["total"]
-        iterations = runs[0]["summary"]["predictor_coverage"]["steps"]
+        iterations = runs[0]["summary"]["iterations"]
         best_s = min(walls_s)
         figures = {
             "case": name,

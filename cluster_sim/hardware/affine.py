@@ -42,6 +42,8 @@ class AffinePredictor(Predictor):
         self._decode: list[dict[int, int]] = [{} for _ in range(stages)]
         """Constant part of a decode step by sequences, in 2^-20 ns, the half for rounding included."""
         self._slopes: list[tuple[float, float] | None] = [None] * stages
+        self._mixed_slopes: list[tuple[float, float]] = [(0.0, 0.0)] * stages
+        """The slopes of steps with prefills."""
         self._fine_slopes: list[tuple[int, int]] = [(0, 0)] * stages
         """The slopes in 2^-20 ns."""
         self._growth: list[dict[int, Int64Array]] = [{} for _ in range(stages)]
@@ -61,6 +63,10 @@ class AffinePredictor(Predictor):
     @abstractmethod
     def kv_slopes(self, stage: int) -> tuple[float, float]:
         """Return ns per cached token of layers with full attention and of layers with a sliding window."""
+
+    def mixed_slopes(self, stage: int) -> tuple[float, float]:
+        """Return the same for steps with prefills, never less."""
+        return self.kv_slopes(stage)
 
     @abstractmethod
     def chunk_cost(self, chunk_tokens: int, kv_tokens: int, stage: int) -> float:
@@ -85,9 +91,9 @@ class AffinePredictor(Predictor):
             fine = base + shape.decode_kv_tokens * full
             if windowed:
                 fine += min(shape.decode_kv_tokens, decodes * self._window) * windowed
-            self._count(1)
+            self.count(1, self._is_measured)
             return fine >> FRACTION_BITS or 1
-        self._count(1)
+        self.count(1, self._is_measured)
         # Rounded exactly as a decode step is, or the floor could lie one above a prefill of the same cost.
         return (round(self._mixed(shape, stage) * _ONE) + _HALF) >> FRACTION_BITS or 1
 
@@ -105,13 +111,13 @@ class AffinePredictor(Predictor):
             iota = np.arange(steps)
             fine += np.minimum(iota * decodes + kv_tokens, decodes * self._window) * windowed
         fine >>= _SHIFT
-        if self._is_measured:
-            self.coverage.inside += steps
-        else:
-            self.coverage.extrapolated += steps
         if base < _ONE:
             np.maximum(fine, 1, fine)
         return fine
+
+    def cover_run(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> None:  # noqa: ARG002
+        """Count ``steps`` steps of a decode run, all alike: coefficients know no measured range of contexts."""
+        self.count(steps, self._is_measured)
 
     def _grow(self, decodes: int, steps: int, stage: int) -> Int64Array:
         """Return what step i of a run costs more than its first, in 2^-20 ns, for at least ``steps`` steps."""
@@ -129,6 +135,7 @@ class AffinePredictor(Predictor):
         """Fill the caches for ``decodes`` sequences of one token; return the constant part in 2^-20 ns."""
         if self._slopes[stage] is None:
             full, windowed = self._slopes[stage] = self.kv_slopes(stage)
+            self._mixed_slopes[stage] = self.mixed_slopes(stage)
             self._fine_slopes[stage] = (round(full * _ONE), round(windowed * _ONE))
         base_ns = self._token_part(max(decodes, 1), stage) + self._sequence_part(max(decodes, 1), stage)
         base = round(base_ns * _ONE) + _HALF
@@ -154,7 +161,7 @@ class AffinePredictor(Predictor):
         """
         if self._slopes[stage] is None:
             self._decode_base(1, stage)
-        slopes = self._slopes[stage]
+        slopes = self._mixed_slopes[stage] if shape.prefills else self._slopes[stage]
         assert slopes is not None
         computed = shape.decodes + shape.draft_tokens
         sampled = computed + len(shape.prefills)
@@ -175,9 +182,3 @@ class AffinePredictor(Predictor):
         if shape.encoder_tokens:
             ns += self.encoder_cost(shape.encoder_tokens, stage)
         return ns
-
-    def _count(self, steps: int) -> None:
-        if self._is_measured:
-            self.coverage.inside += steps
-        else:
-            self.coverage.extrapolated += steps

@@ -42,6 +42,10 @@ class LockstepPredictor(Predictor):
         """Return the durations of consecutive decode-only steps of one rank, int64[steps]."""
         return self._rank.decode_run_ns(decodes, kv_tokens, steps, stage)
 
+    def cover_run(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> None:
+        """Count ``steps`` steps of one rank."""
+        self._rank.cover_run(decodes, kv_tokens, steps, stage)
+
     def floor_ns(self, stage: int = 0) -> int:
         """Return the floor of one rank: every joint step has a rank with work."""
         return self._rank.floor_ns(stage)

@@ -85,8 +85,20 @@ class Predictor(ABC):
     def decode_run_ns(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> Int64Array:
         """Return the durations of ``steps`` consecutive decode-only steps, int64[steps].
 
-        Step i runs with ``decodes`` requests and ``kv_tokens + i * decodes`` tokens in the cache.
+        Step i runs with ``decodes`` requests and ``kv_tokens + i * decodes`` tokens in the cache.  Nothing is counted
+        in ``coverage``: not every planned step is made, and ``cover_run`` counts those that are.
         """
+
+    def cover_run(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> None:  # noqa: ARG002
+        """Count ``steps`` steps of a decode run in ``coverage``, as as many calls of ``step_ns`` would."""
+        self.count(steps, self.is_calibrated)
+
+    def count(self, steps: int, is_inside: bool) -> None:
+        """Count ``steps`` predictions, all inside the measured region or all extrapolated."""
+        if is_inside:
+            self.coverage.inside += steps
+        else:
+            self.coverage.extrapolated += steps
 
     @abstractmethod
     def floor_ns(self, stage: int = 0) -> int:

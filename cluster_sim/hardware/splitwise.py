@@ -76,17 +76,20 @@ class SplitwisePredictor(Predictor):
         """Return the duration of one step of ``stage`` in ns."""
         count = max(shape.decodes + shape.draft_tokens, 1)
         if not shape.prefills:
-            self._count(1, count <= self._tables.token.last_knot)
+            self.count(1, count <= self._tables.token.last_knot)
             return self._token_ns(count)
         tokens = shape.tokens
-        self._count(1, tokens <= self._tables.prompt.last_knot and count <= self._tables.token.last_knot)
+        self.count(1, tokens <= self._tables.prompt.last_knot and count <= self._tables.token.last_knot)
         ns = max(1, round(self._tables.prompt(tokens) * self._ns_per_ms))
         return max(ns, self._token_ns(count)) if shape.decodes else ns
 
     def decode_run_ns(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> Int64Array:  # noqa: ARG002
         """Return the durations of ``steps`` consecutive decode-only steps, int64[steps]: all equal."""
-        self._count(steps, decodes <= self._tables.token.last_knot)
         return np.full(steps, self._token_ns(max(decodes, 1)), dtype=np.int64)
+
+    def cover_run(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> None:  # noqa: ARG002
+        """Count ``steps`` steps of a decode run, inside up to the largest measured batch."""
+        self.count(steps, decodes <= self._tables.token.last_knot)
 
     def floor_ns(self, stage: int = 0) -> int:  # noqa: ARG002
         """Return the shorter of one token and the smallest prompt."""
@@ -97,12 +100,6 @@ class SplitwisePredictor(Predictor):
         if ns is None:
             ns = self._decode_ns[count] = max(1, round(self._tables.token(count) * self._ns_per_ms))
         return ns
-
-    def _count(self, steps: int, is_inside: bool) -> None:
-        if is_inside:
-            self.coverage.inside += steps
-        else:
-            self.coverage.extrapolated += steps
 
 
 def _median_curve(points: dict[int, list[float]]) -> Curve:

@@ -10,6 +10,7 @@ without the all-reduces that its degree needs, gets them from the roofline.  A s
 scaled by the ratio of work and counted as extrapolated.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,27 +86,34 @@ class TablePredictor(Predictor):
         if not shape.prefills and not shape.draft_tokens:
             base, curve, is_inside = self._decode_entry(shape.decodes, stage)
             mean = float(shape.decode_kv_tokens) / (shape.decodes or 1)
-            self._count(1, is_inside and mean <= curve.last_knot)
+            self.count(1, is_inside and mean <= curve.last_knot)
             return max(1, round(curve(mean) * self._layers * 1e3 + base))
         us, is_inside = self._mixed_us(shape, stage)
-        self._count(1, is_inside)
+        self.count(1, is_inside)
         return max(1, round(us * 1e3))
 
     def decode_run_ns(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> Int64Array:
         """Return the durations of ``steps`` consecutive decode-only steps, int64[steps]."""
-        base, curve, is_inside = self._decode_entry(decodes, stage)
+        base, curve, _ = self._decode_entry(decodes, stage)
         mean = np.arange(steps, dtype=np.float64) * decodes
         mean += kv_tokens
         mean /= decodes
-        beyond = int(np.count_nonzero(mean > curve.last_knot)) if is_inside else steps
-        self.coverage.inside += steps - beyond
-        self.coverage.extrapolated += beyond
         ns = curve.many(mean)
         ns *= self._layers
         ns *= 1e3
         ns += base
         np.rint(ns, ns)
         return np.maximum(ns.astype(np.int64), 1)
+
+    def cover_run(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> None:
+        """Count ``steps`` steps of a decode run: inside up to the last mean context that was measured."""
+        _, curve, is_inside = self._decode_entry(decodes, stage)
+        inside = 0
+        if is_inside:
+            last = math.floor(curve.last_knot * decodes) - kv_tokens
+            inside = min(max(last // decodes + 1, 0), steps)
+        self.count(inside, is_inside=True)
+        self.count(steps - inside, is_inside=False)
 
     def floor_ns(self, stage: int = 0) -> int:
         """Return the time of one token and one sequence with the cheapest attention call that was measured."""
@@ -168,12 +176,6 @@ class TablePredictor(Predictor):
             alone_us = self._base_us(count, count, stage) + decode_us * self._layers
             us += (ranks - 1) * max(0.0, us - alone_us)
         return us, is_inside
-
-    def _count(self, steps: int, is_inside: bool) -> None:
-        if is_inside:
-            self.coverage.inside += steps
-        else:
-            self.coverage.extrapolated += steps
 
 
 def _named(profile: OperatorProfile, prefix: str) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ class TwoPhasePredictor(Predictor):
 
     def step_ns(self, shape: BatchShape, stage: int = 0) -> int:  # noqa: ARG002 - there is one stage
         """Return the duration of a step in ns."""
-        self.coverage.inside += 1
+        self.count(1, is_inside=True)
         step = 0.0
         if shape.prefills:
             step = self._alpha_ns * sum(chunk for chunk, _ in shape.prefills) + self._beta_ns
@@ -44,7 +44,6 @@ class TwoPhasePredictor(Predictor):
 
     def decode_run_ns(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> Int64Array:  # noqa: ARG002
         """Return gamma for every step."""
-        self.coverage.inside += steps
         return np.full(steps, max(1, round(self._gamma_ns)), np.int64)
 
     def floor_ns(self, stage: int = 0) -> int:  # noqa: ARG002

@@ -60,27 +60,26 @@ class VidurTablePredictor(Predictor):
         """Return the duration of one step of ``stage`` in ns."""
         if shape.decodes and not shape.prefills and not shape.draft_tokens:
             steps = 1 - (-(shape.decode_kv_tokens // shape.decodes + 1) // KV_STEP)
-            self._count_decode(shape.decodes, steps - 1, 1)
+            self.count(1, self._knows(shape.decodes) and steps <= self._tables.decode.shape[1])
             return int(self._decode_row(shape.decodes, steps, stage)[steps - 1])
         ms, is_inside = self.stage_time_ms(shape, stage)
-        if is_inside:
-            self.coverage.inside += 1
-        else:
-            self.coverage.extrapolated += 1
+        self.count(1, is_inside)
         return max(1, round(ms * 1e6))
 
     def decode_run_ns(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> Int64Array:
         """Return the durations of ``steps`` consecutive decode-only steps, int64[steps]."""
         mean = kv_tokens // decodes + 1
         keys = -(-np.arange(mean, mean + steps, dtype=np.int64) // KV_STEP)
-        last = int(keys[-1])
-        row = self._decode_row(decodes, last + 1, stage)
-        if last < self._tables.decode.shape[1]:
-            self._count_decode(decodes, last, steps)
-        else:
-            for key in keys.tolist():
-                self._count_decode(decodes, key, 1)
-        return row[keys]
+        return self._decode_row(decodes, int(keys[-1]) + 1, stage)[keys]
+
+    def cover_run(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> None:  # noqa: ARG002
+        """Count ``steps`` steps of a decode run: inside up to the last column of the decode table."""
+        inside = 0
+        if self._knows(decodes):
+            last = (self._tables.decode.shape[1] - 1) * KV_STEP
+            inside = min(max(last - kv_tokens // decodes, 0), steps)
+        self.count(inside, is_inside=True)
+        self.count(steps - inside, is_inside=False)
 
     def floor_ns(self, stage: int = 0) -> int:
         """Return a bound from the smallest entry of every table: forests are not monotone in their inputs."""
@@ -172,12 +171,9 @@ class VidurTablePredictor(Predictor):
         self._runs[decodes, stage] = row
         return row
 
-    def _count_decode(self, decodes: int, key: int, steps: int) -> None:
-        rows, columns = self._tables.decode.shape
-        if decodes < rows and key < columns and -(-decodes // TOKEN_STEP) * TOKEN_STEP <= self._max_tokens:
-            self.coverage.inside += steps
-        else:
-            self.coverage.extrapolated += steps
+    def _knows(self, decodes: int) -> bool:
+        rows, _ = self._tables.decode.shape
+        return decodes < rows and -(-decodes // TOKEN_STEP) * TOKEN_STEP <= self._max_tokens
 
     def _lower_bound_ns(self, stage: int) -> int:
         """Every step has some attention and, rounded up, some count of tokens: the smallest of each, composed."""

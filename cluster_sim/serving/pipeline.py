@@ -70,8 +70,11 @@ class Pipeline:
         durations = self._predictor.decode_run_ns(decodes, kv_tokens, steps)
         return self._jitters[0].apply(durations, self.iterations) if self._jitters else durations
 
-    def occupy(self, busy_ns: int, end_ns: int, steps: int) -> None:
-        """Note ``steps`` batches of the only stage: ``busy_ns`` of work, the last ending at ``end_ns``."""
+    def occupy(self, busy_ns: int, end_ns: int, steps: int, decodes: int, kv_tokens: int) -> None:
+        """Note ``steps`` batches of the only stage: ``busy_ns`` of work, the last ending at ``end_ns``; each computes a
+        token for ``decodes`` sequences, which have ``kv_tokens`` before the first.
+        """
+        self._predictor.cover_run(decodes, kv_tokens, steps)
         self.busy_ns[0] += busy_ns
         self.free_ns[0] = end_ns
         self.iterations += steps

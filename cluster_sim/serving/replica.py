@@ -447,8 +447,8 @@ class Replica:
         else:
             log.decode_run(run.ends_ns[noted:upto], run.steps_ns[noted:upto], decodes, run.start_ns)
         steps = upto - offset
+        self.pipeline.occupy(end_ns - start_ns, end_ns, steps, decodes, pool.kv_tokens)
         finishing = scheduler.commit_steady(steps, end_ns)
-        self.pipeline.occupy(end_ns - start_ns, end_ns, steps)
         in_flight = self._in_flight
         if self._depth == 1:
             in_flight.clear()

@@ -140,7 +140,7 @@ def test_build_reads_the_frozen_profile() -> None:
     assert predictor.is_calibrated
     assert "vllm" in predictor.label
     assert predictor.frontend_ns > 1_000_000
-    predictor.decode_run_ns(4, 100, 10)
+    predictor.cover_run(4, 100, 10)
     assert (predictor.coverage.inside, predictor.coverage.extrapolated) == (10, 0)
     other = build_predictor(PhysicalConfig(profile="vllm"), model, load_device("mi300x"))
     other.step_ns(BatchShape(1, 1))

@@ -23,7 +23,7 @@ from cluster_sim.hardware.operator_profile import (
     read_profile,
     write_profile,
 )
-from cluster_sim.hardware.predictor import BatchShape
+from cluster_sim.hardware.predictor import BatchShape, Coverage
 from cluster_sim.hardware.profile_import import import_llmservingsim
 from cluster_sim.hardware.table import Overheads, TablePredictor
 
@@ -88,7 +88,7 @@ def test_outside_is_scaled_and_counted() -> None:
     twice = table.step_ns(BatchShape(0, 0, [(2000, 0)], 1))
     assert (table.coverage.inside, table.coverage.extrapolated) == (1, 1)
     assert twice > 1.9 * table.step_ns(BatchShape(0, 0, [(1000, 0)], 1))
-    table.decode_run_ns(1, 1990, 21)
+    table.cover_run(1, 1990, 21)
     assert (table.coverage.inside, table.coverage.extrapolated) == (2 + 11, 1 + 10)
 
 
@@ -100,10 +100,13 @@ def test_outside_is_scaled_and_counted() -> None:
     prefills=st.lists(st.tuples(st.integers(1, 3000), st.integers(0, 3000)), max_size=3),
 )
 def test_runs_and_floor(decodes: int, kv: int, steps: int, prefills: list[tuple[int, int]]) -> None:
-    """Runs equal steps to the bit; no step is below the floor; more work is never shorter."""
+    """Runs equal steps to the bit and in coverage; no step is below the floor; more work is never shorter."""
     table = predictor()
     run = table.decode_run_ns(decodes, kv, steps)
     assert run.tolist() == [table.step_ns(BatchShape(decodes, kv + i * decodes)) for i in range(steps)]
+    stepped, table.coverage = table.coverage, Coverage()
+    table.cover_run(decodes, kv, steps)
+    assert table.coverage == stepped
     mixed = table.step_ns(BatchShape(decodes, kv, prefills, len(prefills)))
     assert mixed >= int(run[0]) >= table.floor_ns()
     if prefills:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cluster_sim.config.errors import InputError
 from cluster_sim.hardware.model import load_model
-from cluster_sim.hardware.predictor import BatchShape
+from cluster_sim.hardware.predictor import BatchShape, Coverage
 from cluster_sim.hardware.vidur_files import load_vidur_tables
 from cluster_sim.hardware.vidur_tables import VidurTablePredictor
 
@@ -91,13 +91,16 @@ def test_pipeline_stage_times(shared: Path) -> None:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(decodes=st.integers(1, 300), kv=st.integers(0, 9000), extra=st.integers(0, 50), steps=st.integers(1, 400))
 def test_decode_run_is_repeated_steps(shared: Path, decodes: int, kv: int, extra: int, steps: int) -> None:
-    """Runs equal single steps inside and outside the table, none is below the floor, and all are counted."""
+    """Runs equal single steps inside and outside the table, in time and coverage, and none is below the floor."""
     predictor = predictor_of(shared / "vidur-ref/predictor", "cl34_a100_tp2", "codellama-34b", 2, 1)
-    before = predictor.coverage.inside + predictor.coverage.extrapolated
+    predictor.coverage = Coverage()
     total = kv * decodes + min(extra, decodes - 1)
     run = predictor.decode_run_ns(decodes, total, steps)
-    assert predictor.coverage.inside + predictor.coverage.extrapolated == before + steps
+    assert predictor.coverage == Coverage()
     assert run.tolist() == [predictor.step_ns(BatchShape(decodes, total + i * decodes)) for i in range(steps)]
+    stepped, predictor.coverage = predictor.coverage, Coverage()
+    predictor.cover_run(decodes, total, steps)
+    assert predictor.coverage == stepped
     assert int(run.min()) >= predictor.floor_ns() > 1
 
 
