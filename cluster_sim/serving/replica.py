@@ -16,7 +16,6 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cluster_sim.config.errors import UnfinishedError
 from cluster_sim.engine.floor import FloorModel
 from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, instant, time_of
 from cluster_sim.engine.process import Message, Promise
@@ -25,16 +24,15 @@ from cluster_sim.hardware.predictor import BatchShape, Predictor
 from cluster_sim.recording.outcome import FINISHED, Outcome
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.decode_pool import DecodePool
+from cluster_sim.serving.batch_notes import note_batch, note_first_step, note_lookups
 from cluster_sim.serving.decode_run import DecodeRun
 from cluster_sim.serving.messages import Cancel, Dispatch
 from cluster_sim.serving.pipeline import Pipeline
+from cluster_sim.serving.progress import Progress
 from cluster_sim.serving.schedulers.base import Scheduler, SchedulerLimits
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.serving.watch import Watch
 
-FRUITLESS_LIMIT: Final = 100_000
-"""Formations without a batch in a row, while requests are here, after which the run is given up."""
 _BATCH_END: Final = Kind.BATCH_END
 _REPLICA_SCHEDULE: Final = Kind.REPLICA_SCHEDULE
 _NO_SHAPE: Final = BatchShape()
@@ -104,10 +102,7 @@ class Replica:
         self._finishing_ns = -1
         """End of the last formed batch that yields some last token."""
         self._run: DecodeRun | None = None
-        self._progress_ns = 0
-        """When the last token came, or the replica last had nothing to do."""
-        self._fruitless = 0
-        """Formations since then that yielded no batch."""
+        self._progress = Progress(settings.index, settings.limits.kv_blocks, settings.stall_limit_ns)
         self._cancellations: dict[int, list[Cancel]] = {}
         self._watch = Watch(
             settings.index,
@@ -273,7 +268,7 @@ class Replica:
         payload = message.payload
         if isinstance(payload, Dispatch):
             if not self._in_flight and self._form_ns < 0:
-                self._progress_ns, self._fruitless = now_ns, 0
+                self._progress.since_ns, self._progress.fruitless = now_ns, 0
             self.log.enter(now_ns - self._frontend_ns(payload))
             self._scheduler.enqueue(Sequence(payload.request, payload.attempt, now_ns))
         else:
@@ -308,19 +303,22 @@ class Replica:
             if not scheduler.must_form_again or self._in_flight:
                 self._form_ns = scheduler.wake_ns
             self.log.preemptions += scheduler.unbatched_preemptions
-            self._fruitless += 1
-            self._check_progress(now_ns)
+            self._progress.fruitless += 1
+            self._progress.check(now_ns, scheduler, self.waiting_ids)
             return
         batch.formed_ns = now_ns
         batch.start_ns, batch.end_ns = self.pipeline.run(batch.shape, now_ns + batch.delay_ns)
-        self._note(batch)
+        note_batch(self.log, batch)
+        if scheduler.has_prefix_cache:
+            note_lookups(self.log, batch)
         scheduler.place(batch)
         end_ns = batch.end_ns
         if batch.shape.decodes or batch.completed:
-            self._progress_ns = end_ns
-            self._fruitless = 0
+            progress = self._progress
+            progress.since_ns = end_ns
+            progress.fruitless = 0
         else:
-            self._check_progress(now_ns)
+            self._progress.check(now_ns, scheduler, self.waiting_ids)
         for sequence in batch.completed:
             if sequence.first_token_ns < 0:
                 sequence.first_token_ns = end_ns
@@ -329,53 +327,6 @@ class Replica:
         self._in_flight.append((end_ns, batch))
         if len(self._in_flight) >= self._depth:
             self._form_ns = -1
-
-    def _check_progress(self, now_ns: int) -> None:
-        """Give the run up when nothing has come of many formations: the scheduler starves or chases its own tail.
-
-        Raises UnfinishedError.
-        """
-        if self._scheduler.running_count + self._scheduler.waiting_count == 0:
-            self._progress_ns, self._fruitless = now_ns, 0
-        stalled_ns = now_ns - self._progress_ns
-        if stalled_ns <= self.settings.stall_limit_ns and self._fruitless <= FRUITLESS_LIMIT:
-            return
-        waiting = self.waiting_ids()
-        raise UnfinishedError(
-            f"replica {self.settings.index} has made no token since {self._progress_ns / 1e9:.3f} s of simulated time, "
-            f"{stalled_ns / 1e9:.3f} s ago and {self._fruitless} fruitless formations later: "
-            f"{self._scheduler.running_count} requests hold a slot, {len(waiting)} wait for one or for KV blocks "
-            f"({self._scheduler.kv_used} of {self.settings.limits.kv_blocks} in use); first of them: {waiting[:10]}"
-        )
-
-    def _note(self, batch: Batch) -> None:
-        log, shape, end_ns = self.log, batch.shape, batch.end_ns
-        prompt_tokens = 0
-        for chunk, _ in shape.prefills:
-            prompt_tokens += chunk
-        log.step(
-            end_ns,
-            end_ns - batch.steady_from_ns if batch.steady_decodes else 0,
-            batch.steady_decodes,
-            prompt_tokens,
-            shape.decodes + shape.completed_prefills + batch.accepted_tokens,
-        )
-        for previous_ns in batch.gap_starts_ns:
-            log.gap(end_ns - previous_ns)
-        for sequence in batch.completed:
-            if sequence.last_token_ns >= 0:
-                log.gap(end_ns - sequence.last_token_ns)  # Its first token since a preemption.
-        log.preemptions += len(batch.preempted) + batch.unbatched_preemptions
-        if self._scheduler.has_prefix_cache:
-            self._note_lookups(batch)
-
-    def _note_lookups(self, batch: Batch) -> None:
-        """Count the lookups of first admissions; hits of preempted sequences would be their own blocks."""
-        for sequence, chunk in batch.prefilled:
-            is_first = sequence.scheduled_ns == batch.formed_ns and not sequence.preemptions
-            if is_first and sequence.computed - chunk == sequence.cached_tokens:
-                self.log.prefix_queries_tokens += sequence.prompt_tokens
-                self.log.prefix_hits_tokens += sequence.cached_tokens
 
     def _respond(self, finishing: list[Sequence], end_ns: int) -> None:
         self._finishing_ns = end_ns
@@ -440,7 +391,7 @@ class Replica:
         decodes = len(pool.members)
         noted = offset
         if pool.last_end_ns != start_ns or pool.newcomers:
-            self._note_first(pool, run.end_ns(offset))
+            note_first_step(log, pool, run.end_ns(offset))
             noted += 1
         if is_whole and not noted:
             log.decode_run(run.ends_ns, run.steps_ns, decodes, run.start_ns)
@@ -469,10 +420,3 @@ class Replica:
         if is_whole:
             self._run = None
         return True
-
-    def _note_first(self, pool: DecodePool, end_ns: int) -> None:
-        """Note the first step of a run whose members' previous tokens did not all come right before it."""
-        late = pool.newcomers
-        self.log.step(end_ns, end_ns - pool.last_end_ns, len(pool) - len(late), 0, len(pool))
-        for sequence in late:
-            self.log.gap(end_ns - sequence.last_token_ns)

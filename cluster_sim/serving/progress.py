@@ -1,0 +1,43 @@
+"""Whether a replica gets anywhere: what stops a run whose scheduler starves, or chases its own tail."""
+
+from collections.abc import Callable
+from typing import Final
+
+from cluster_sim.config.errors import UnfinishedError
+from cluster_sim.serving.schedulers.base import Scheduler
+
+FRUITLESS_LIMIT: Final = 100_000
+"""Formations without a batch in a row, while requests are here, after which the run is given up."""
+
+
+class Progress:
+    """When replica ``index`` last got a token; the next may take it ``stall_limit_ns`` of simulated time."""
+
+    __slots__ = ("_index", "_kv_blocks", "_stall_limit_ns", "fruitless", "since_ns")
+
+    def __init__(self, index: int, kv_blocks: int, stall_limit_ns: int) -> None:
+        self._index = index
+        self._kv_blocks = kv_blocks
+        self._stall_limit_ns = stall_limit_ns
+        self.since_ns = 0
+        """When the last token came, or the replica last had nothing to do."""
+        self.fruitless = 0
+        """Formations since then that yielded no batch."""
+
+    def check(self, now_ns: int, scheduler: Scheduler, list_waiting: Callable[[], list[int]]) -> None:
+        """Give the run up when nothing has come of many formations, or for long.
+
+        ``list_waiting`` names the requests that no batch holds.  Raises UnfinishedError.
+        """
+        if scheduler.running_count + scheduler.waiting_count == 0:
+            self.since_ns, self.fruitless = now_ns, 0
+        stalled_ns = now_ns - self.since_ns
+        if stalled_ns <= self._stall_limit_ns and self.fruitless <= FRUITLESS_LIMIT:
+            return
+        waiting = list_waiting()
+        raise UnfinishedError(
+            f"replica {self._index} has made no token since {self.since_ns / 1e9:.3f} s of simulated time, "
+            f"{stalled_ns / 1e9:.3f} s ago and {self.fruitless} fruitless formations later: "
+            f"{scheduler.running_count} requests hold a slot, {len(waiting)} wait for one or for KV blocks "
+            f"({scheduler.kv_used} of {self._kv_blocks} in use); first of them: {waiting[:10]}"
+        )
