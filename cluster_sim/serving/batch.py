@@ -34,3 +34,51 @@ class Batch:
         self.preempted: list[Sequence] = []
         self.members: list[Sequence] = []
         self.gap_starts_ns: list[int] = []
+
+    def schedule(self, sequence: Sequence, chunk: int, prefilling: dict[int, Sequence]) -> None:
+        """Put ``chunk`` tokens of a sequence into the batch and move its counters.
+
+        ``prefilling`` holds, by request id, the sequences whose known tokens are not computed yet, and is kept so.
+        """
+        shape = self.shape
+        is_decode = sequence.generated > 0 and sequence.request_id not in prefilling
+        if is_decode:
+            shape.decodes += 1
+            shape.decode_kv_tokens += sequence.computed
+            self.members.append(sequence)
+            self.gap_starts_ns.append(sequence.last_token_ns)
+        else:
+            shape.prefills.append((chunk, sequence.computed))
+            self.prefilled.append((sequence, chunk))
+        sequence.computed += chunk
+        if sequence.computed < sequence.known_tokens:
+            prefilling[sequence.request_id] = sequence
+            return
+        if not is_decode:
+            prefilling.pop(sequence.request_id, None)
+            shape.completed_prefills += 1
+            self.completed.append(sequence)
+        sequence.generated += chunk if is_decode else 1
+        if sequence.generated == sequence.output_tokens:
+            self.finishing.append(sequence)
+
+    def withdraw(self, victim: Sequence) -> None:
+        """Undo ``schedule`` for a sequence of this batch, but for its ``computed`` tokens, which it loses anyway."""
+        shape = self.shape
+        if victim in self.members:
+            index = self.members.index(victim)
+            del self.members[index]
+            del self.gap_starts_ns[index]
+            shape.decodes -= 1
+            shape.decode_kv_tokens -= victim.computed - 1
+        else:
+            index = next(i for i, (each, _) in enumerate(self.prefilled) if each is victim)
+            del self.prefilled[index]
+            del shape.prefills[index]
+            if victim not in self.completed:
+                return
+            self.completed.remove(victim)
+            shape.completed_prefills -= 1
+        victim.generated -= 1
+        if victim in self.finishing:
+            self.finishing.remove(victim)

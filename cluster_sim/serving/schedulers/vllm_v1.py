@@ -10,7 +10,6 @@ walking the running list and never a different model: where a walk could skip or
 dissolved and the list is walked.  With several stages, or with macro-steps off, there is no pool at all.
 """
 
-from collections import deque
 from collections.abc import Iterable
 
 from cluster_sim.config.engine import Engine
@@ -25,6 +24,7 @@ from cluster_sim.serving.ordering import Ordering, ordering_of
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.serving.speculation import Speculation
+from cluster_sim.serving.waiting_queue import WaitingQueue, urgency
 
 
 class VllmV1(Scheduler):
@@ -38,11 +38,13 @@ class VllmV1(Scheduler):
         self._is_chunked = engine.enable_chunked_prefill
         self._is_priority = engine.policy == "priority"
         self._ordering = None if self._is_priority else ordering_of(engine, kv.find_prefix)
-        self._is_sorted = True
         self._reserves_full = bool(engine.reserve_full_sequence)
         self._watermark_blocks = int(engine.watermark_ratio * kv.total)
         self._is_exclusive = not limits.is_async
-        self._waiting: deque[Sequence] = deque()
+        self._queue = WaitingQueue(
+            is_by_urgency=self._is_priority, reads_all=self._ordering is not None or engine.lora is not None
+        )
+        self._waiting = self._queue.entries
         self._running: dict[int, Sequence] = {}
         """Admission order; includes sequences whose last token is still in flight."""
         self._prefilling: dict[int, Sequence] = {}
@@ -50,10 +52,7 @@ class VllmV1(Scheduler):
         self._pool = pool
         self._orders = 0
         self._batches = 0
-        self._is_blocked = False
-        """The waiting queue's head was refused, and nothing that could change this has happened since."""
         self._must_form_again = False
-        self._fewest_waiting = 0
         self._speculation = Speculation(engine.speculative, limits.seed) if engine.speculative else None
         self._lora = LoraSlots(engine.lora) if engine.lora else None
 
@@ -93,12 +92,11 @@ class VllmV1(Scheduler):
             if left and (left < fewest or not fewest):
                 fewest = left
         if self._waiting:
-            if not self._fewest_waiting:
-                self._fewest_waiting = min(each.output_tokens - each.generated for each in self._waiting)
             # The last chunk yields a token, so a prompt costs no batch beyond those of its output; at its best it is
             # all in the prefix cache but one token.
-            if self._fewest_waiting < fewest or not fewest:
-                fewest = self._fewest_waiting
+            left = self._queue.fewest_left()
+            if left < fewest or not fewest:
+                fewest = left
         if self._speculation is not None and fewest:
             return 1 + (fewest - 1) // (self._speculation.tokens + 1)
         return fewest
@@ -106,28 +104,7 @@ class VllmV1(Scheduler):
     # ---------------------------------------------------------------------------------------------- arrivals and ends
 
     def enqueue(self, sequence: Sequence) -> None:
-        if self._is_priority:
-            self._insert_by_priority(sequence)
-        else:
-            self._waiting.append(sequence)
-        self._is_sorted = False
-        if len(self._waiting) == 1 or self._waiting[0] is sequence or self._ordering is not None or self._lora:
-            self._is_blocked = False
-        left = sequence.output_tokens
-        if len(self._waiting) == 1 or (self._fewest_waiting and left < self._fewest_waiting):
-            self._fewest_waiting = left
-
-    def _insert_by_priority(self, sequence: Sequence) -> None:
-        urgency = self._urgency(sequence)
-        index = len(self._waiting)
-        while index and self._urgency(self._waiting[index - 1]) > urgency:
-            index -= 1
-        self._waiting.insert(index, sequence)
-
-    @staticmethod
-    def _urgency(sequence: Sequence) -> tuple[int, int, int]:
-        request = sequence.request
-        return request.attributes.priority, request.arrival_ns, sequence.request_id
+        self._queue.enter(sequence)
 
     def end(self, batch: Batch) -> None:
         # In admission order, however the batch was formed: the order of frees is the order of reuse.
@@ -139,15 +116,11 @@ class VllmV1(Scheduler):
                 self._leave(sequence)
             if self._ordering is not None:
                 self._ordering.on_end(sequence)
-            self._is_blocked = False
+            self._queue.is_blocked = False
 
     def cancel(self, request_id: int) -> bool:
-        for index, sequence in enumerate(self._waiting):
-            if sequence.request_id == request_id:
-                del self._waiting[index]
-                self._fewest_waiting = 0
-                self._is_blocked = False
-                return True
+        if self._queue.remove(request_id):
+            return True
         running = self._running.get(request_id)
         if running is None or running.generated >= running.output_tokens:
             return False
@@ -157,7 +130,7 @@ class VllmV1(Scheduler):
             self._ordering.on_end(running)
         self._prefilling.pop(request_id, None)
         self._leave(running)
-        self._is_blocked = False
+        self._queue.is_blocked = False
         return True
 
     # ---------------------------------------------------------------------------------------------------- macro-steps
@@ -167,7 +140,7 @@ class VllmV1(Scheduler):
         members = pool.members
         if not members or self._prefilling or len(members) > self._budget:
             return 0
-        if self._waiting and (not self._is_blocked or self._kv.may_grow_prefix(self._waiting[0])):
+        if self._waiting and (not self._queue.is_blocked or self._kv.may_grow_prefix(self._waiting[0])):
             return 0
         return pool.steps_within(self._kv.free, pool.steps_to_finish())
 
@@ -206,7 +179,7 @@ class VllmV1(Scheduler):
             if self._limits.can_macro_step:
                 self._refill_pool()
         if batch.preempted:
-            self._is_blocked = False
+            self._queue.is_blocked = False
         elif self.is_admitting:
             if self._ordering is not None and self._waiting:
                 self._sort(self._ordering, now_ns)
@@ -238,13 +211,11 @@ class VllmV1(Scheduler):
             self._ordering.context.deadlines.predictor = predictor
 
     def _sort(self, policy: Ordering, now_ns: int) -> None:
-        """Put the waiting queue into the policy's order, where it may have changed."""
-        if self._is_sorted and policy.is_static:
+        if self._queue.is_sorted and policy.is_static:
             return
         if policy.watches_running:
             self._pool.write_back()
-        self._waiting = deque(policy.sort(self._waiting, self._running.values(), now_ns))
-        self._is_sorted = True
+        self._queue.sort(policy, self._running.values(), now_ns)
 
     def _sized(self, batch: Batch, sequence: Sequence, chunk: int) -> int:
         """Return a prefill chunk cut to the policy's step time."""
@@ -323,7 +294,7 @@ class VllmV1(Scheduler):
                 chunk += self._verify(batch, sequence, drafts)
             self._kv.grow(sequence, sequence.computed + chunk)
             chunks[sequence.request_id] = chunk
-            self._schedule(batch, sequence, chunk)
+            batch.schedule(sequence, chunk, self._prefilling)
         return budget
 
     def _drafts(self, sequence: Sequence, budget: int) -> int:
@@ -345,7 +316,7 @@ class VllmV1(Scheduler):
     def _victim(self) -> Sequence:
         if not self._is_priority:
             return next(reversed(self._running.values()))
-        return max(self._running.values(), key=self._urgency)
+        return max(self._running.values(), key=urgency)
 
     def _preempt(self, batch: Batch, victim: Sequence, chunk: int) -> int:
         """Take slot and blocks from a running sequence; return the tokens of this very step that it gives back."""
@@ -353,63 +324,13 @@ class VllmV1(Scheduler):
         if victim.generated >= victim.output_tokens and not chunk:
             return 0  # Its last token is in flight and will be delivered; only the memory comes back early.
         if chunk:
-            self._withdraw(batch, victim, chunk)
+            batch.withdraw(victim)
         self._prefilling.pop(victim.request_id, None)
         victim.computed = 0
         victim.preemptions += 1
         batch.preempted.append(victim)
-        if self._is_priority:
-            self._insert_by_priority(victim)
-        else:
-            self._waiting.appendleft(victim)
-            self._is_sorted = False
-        self._fewest_waiting = 0
+        self._queue.put_back(victim)
         return chunk
-
-    def _withdraw(self, batch: Batch, victim: Sequence, chunk: int) -> None:
-        """Undo ``_schedule`` for a victim of this same step (priority preemption only)."""
-        shape = batch.shape
-        if victim in batch.members:
-            index = batch.members.index(victim)
-            del batch.members[index]
-            del batch.gap_starts_ns[index]
-            shape.decodes -= 1
-            shape.decode_kv_tokens -= victim.computed - 1
-        else:
-            index = next(i for i, (each, _) in enumerate(batch.prefilled) if each is victim)
-            del batch.prefilled[index]
-            del shape.prefills[index]
-            if victim not in batch.completed:
-                return
-            batch.completed.remove(victim)
-            shape.completed_prefills -= 1
-        victim.generated -= 1
-        if victim in batch.finishing:
-            batch.finishing.remove(victim)
-
-    def _schedule(self, batch: Batch, sequence: Sequence, chunk: int) -> None:
-        """Put ``chunk`` tokens of a sequence into the batch and move its counters."""
-        shape = batch.shape
-        is_decode = sequence.generated > 0 and sequence.request_id not in self._prefilling
-        if is_decode:
-            shape.decodes += 1
-            shape.decode_kv_tokens += sequence.computed
-            batch.members.append(sequence)
-            batch.gap_starts_ns.append(sequence.last_token_ns)
-        else:
-            shape.prefills.append((chunk, sequence.computed))
-            batch.prefilled.append((sequence, chunk))
-        sequence.computed += chunk
-        if sequence.computed < sequence.known_tokens:
-            self._prefilling[sequence.request_id] = sequence
-            return
-        if not is_decode:
-            self._prefilling.pop(sequence.request_id, None)
-            shape.completed_prefills += 1
-            batch.completed.append(sequence)
-        sequence.generated += chunk if is_decode else 1
-        if sequence.generated == sequence.output_tokens:
-            batch.finishing.append(sequence)
 
     def _join_pool(self, sequence: Sequence) -> None:
         if self._limits.can_macro_step and sequence.generated < sequence.output_tokens:
@@ -437,7 +358,7 @@ class VllmV1(Scheduler):
         most = self._limits.max_num_seqs
         while waiting and budget > 0:
             if len(running) >= most:
-                self._is_blocked = True
+                self._queue.is_blocked = True
                 return
             sequence = waiting[0]
             if sequence.last_token_ns > now_ns:
@@ -457,9 +378,9 @@ class VllmV1(Scheduler):
             wanted = known if self._reserves_full else prefix + chunk
             spare = self._watermark_blocks if running else 0
             if kv.blocks_to_admit(sequence, prefix, wanted) + spare > kv.free:
-                self._is_blocked = self._ordering is None or self._ordering.is_static
+                self._queue.is_blocked = self._ordering is None or self._ordering.is_static
                 return
-            waiting.popleft()
+            self._queue.leave(sequence)
             batch.delay_ns += kv.admit(sequence, prefix, prefix + chunk)
             sequence.computed = prefix
             if sequence.scheduled_ns < 0:
@@ -471,11 +392,9 @@ class VllmV1(Scheduler):
             sequence.order = self._orders
             self._orders += 1
             running[sequence.request_id] = sequence
-            if sequence.output_tokens - sequence.generated == self._fewest_waiting:
-                self._fewest_waiting = 0
             budget -= chunk
             self._prefilling[sequence.request_id] = sequence
-            self._schedule(batch, sequence, chunk)
+            batch.schedule(sequence, chunk, self._prefilling)
             if sequence.request_id not in self._prefilling:
                 self._join_pool(sequence)
 
