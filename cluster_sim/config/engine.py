@@ -88,6 +88,9 @@ class Engine(ConfigModel):
         description="Which requests may start: those that everything started leaves room for at full length, or all "
         "that fit now, at the price of pauses (tensorrt_llm).",
     )
+    enable_mixed_chunk: bool = Field(
+        False, description="Whether a batch of prompts carries the running decodes too, within its budgets (sglang)."
+    )
     max_prefill_tokens: int = Field(
         16384, ge=1, description="Prompt tokens that start together in one prefill batch (sglang)."
     )

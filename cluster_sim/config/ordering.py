@@ -38,5 +38,11 @@ class OrderingSettings(ConfigModel):
         1.5, gt=0, description="A deadline's span is this many times the prefill alone (edf, lrs, st)."
     )
     min_deadline_s: float = Field(0.5, ge=0, description="Shortest span of a deadline (edf, lrs, st).")
+    long_prompt_tokens: int = Field(
+        8192,
+        ge=1,
+        description="Beyond so many tokens of it a prompt is long: its steps get shorter with its slack, and no step "
+        "holds two of them (st).",
+    )
     prompt_weight: float = Field(1.0, ge=0, description="Service charged per prompt token (vtc).")
     output_weight: float = Field(2.0, ge=0, description="Service charged per output token (vtc).")

@@ -96,6 +96,10 @@ def check_kind(engine: Engine, pipeline_parallel: int) -> None:
         raise InputError(f"engine.policy: dfs_weight walks sglang's radix tree, which {kind} has not")
     if engine.policy in {"lpm", "dfs_weight"} and not engine.enable_prefix_caching:
         raise InputError(f"engine.policy: {engine.policy} orders by cached prefixes; set enable_prefix_caching: true")
+    if engine.enable_mixed_chunk and kind != "sglang":
+        raise InputError(f"engine.enable_mixed_chunk: batches of {kind} are what they are; it is an option of sglang")
+    if engine.enable_mixed_chunk and not engine.enable_chunked_prefill:
+        raise InputError("engine.enable_mixed_chunk: sglang mixes only with enable_chunked_prefill: true")
     if engine.async_scheduling and kind != "vllm_v1":
         raise InputError(f"engine.async_scheduling: {kind} has no asynchronous scheduling; vllm_v1 has")
     if engine.host_blocks and not (kind == "vllm_v1" and engine.enable_prefix_caching):

@@ -11,6 +11,7 @@ from typing import Final
 
 from cluster_sim.config.engine import Engine
 from cluster_sim.engine.instant import NS_PER_S
+from cluster_sim.hardware.predictor import BatchShape
 from cluster_sim.serving.deadlines import Deadlines
 from cluster_sim.serving.length_knowledge import LengthKnowledge
 from cluster_sim.serving.sequence import Sequence
@@ -30,6 +31,7 @@ class OrderingContext:
         decode_s_per_token: float = 0.0005,
         prompt_weight: float = 1.0,
         output_weight: float = 2.0,
+        long_prompt_tokens: int = 8192,
     ) -> None:
         self.knowledge = knowledge
         self.deadlines = deadlines
@@ -43,6 +45,8 @@ class OrderingContext:
         self.decode_s_per_token = decode_s_per_token
         self.prompt_weight = prompt_weight
         self.output_weight = output_weight
+        self.long_prompt_tokens = long_prompt_tokens
+        """A prompt of which more tokens are processed is a long one."""
 
     def service_s(self, sequence: Sequence) -> float:
         """Return the estimated service time of a sequence alone in seconds, from its predicted output length."""
@@ -58,7 +62,7 @@ class Ordering(ABC):
     watches_running = False
     """Whether ``begin`` reads the running sequences' counters."""
     sizes_chunks = False
-    """Whether ``chunk_target_ns`` limits prefill chunks."""
+    """Whether ``fit_chunk`` limits prefill chunks and ``may_join`` keeps some out of a step."""
 
     def __init__(self, context: OrderingContext) -> None:
         self.context = context
@@ -94,6 +98,14 @@ class Ordering(ABC):
     def chunk_target_ns(self, sequence: Sequence) -> int | None:
         """Return how long a step may get by this sequence's prefill chunk, in ns; None when only budgets limit it."""
         return None
+
+    def may_join(self, shape: BatchShape, end: int) -> bool:
+        """Whether a prefill chunk that ends ``end`` tokens deep in its sequence may join a step of ``shape``."""
+        return True
+
+    def fit_chunk(self, sequence: Sequence, computed: int, chunk: int, shape: BatchShape) -> int:
+        """Return how much of a prefill chunk behind ``computed`` tokens may join a step of ``shape``; 0 for none."""
+        return chunk
 
 
 class FirstComeFirstServed(Ordering):
@@ -167,19 +179,30 @@ class LeastRemainingSlack(Ordering):
 
 
 class SpaceTimeSharing(LeastRemainingSlack):
-    """Least remaining slack, and long prompts take shorter steps the more slack they have, leaving room for others."""
+    """Least remaining slack; long prompts take shorter steps the more slack they have, leaving room for others, and two
+    chunks that end beyond ``long_prompt_tokens`` of their prompts never share a step.
+    """
 
     sizes_chunks = True
-    long_tokens: Final = 8192
-    """A sequence with more processed tokens than this is a long one."""
 
-    def chunk_target_ns(self, sequence: Sequence) -> int | None:
-        """Return the target step time, for a long sequence times 1 - slack ratio clipped to 0..0.5."""
+    def chunk_target_ns(self, sequence: Sequence) -> int:
+        """Return the target step time in ns, for a long sequence times 1 - slack ratio clipped to 0..0.5."""
         target = self.context.deadlines.target_step_ns
-        if sequence.computed <= self.long_tokens:
+        if sequence.computed <= self.context.long_prompt_tokens:
             return target
         slack = min(0.5, max(0.0, self.key(sequence)))
         return round(target * (1.0 - slack))
+
+    def may_join(self, shape: BatchShape, end: int) -> bool:
+        """Whether the chunk or all those in the step end within ``long_prompt_tokens``."""
+        long = self.context.long_prompt_tokens
+        return end <= long or all(cached + chunk <= long for chunk, cached in shape.prefills)
+
+    def fit_chunk(self, sequence: Sequence, computed: int, chunk: int, shape: BatchShape) -> int:
+        """Return the part of a chunk that fills the target step; 0 next to another long one."""
+        target_ns = self.chunk_target_ns(sequence)
+        chunk = self.context.deadlines.chunk_tokens(target_ns, computed, chunk, shape)
+        return chunk if self.may_join(shape, computed + chunk) else 0
 
 
 class LongestPrefixMatch(Ordering):
@@ -287,6 +310,7 @@ def ordering_of(engine: Engine, prefix_tokens: Callable[[Sequence], int]) -> Ord
         decode_s_per_token=settings.decode_s_per_token,
         prompt_weight=settings.prompt_weight,
         output_weight=settings.output_weight,
+        long_prompt_tokens=settings.long_prompt_tokens,
     )
     return ordering(engine.policy, context)
 

@@ -54,6 +54,8 @@ def test_defaults_of_a_kind(kind: str, seqs: int, tokens: int, block: int, water
         ("vllm_v1", {"policy": "dfs_weight"}, "sglang's radix tree"),
         ("vllm_v1", {"policy": "lpm"}, "enable_prefix_caching: true"),
         ("orca", {"async_scheduling": True}, "no asynchronous scheduling"),
+        ("vllm_v1", {"enable_mixed_chunk": True}, "an option of sglang"),
+        ("sglang", {"enable_mixed_chunk": True, "enable_chunked_prefill": False}, "mixes only with"),
         ("sarathi", {"batch_timeout_s": 1.0}, "static_two_phase does"),
         ("orca", {"max_model_len": 4096}, "reserves 256 blocks for every sequence and the replica has 200"),
     ],

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster_sim.config.engine import Engine
+from cluster_sim.config.ordering import OrderingSettings
 from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.hardware.predictor import BatchShape, Int64Array, Predictor
@@ -46,6 +47,7 @@ TURN = st.tuples(st.integers(0, 2), st.integers(1, 40), st.integers(1, 30), st.i
     timeout_s=st.sampled_from([0.0, 0.0001]),
     capacity_policy=st.sampled_from(["guaranteed_no_evict", "max_utilization"]),
     swap_blocks=st.sampled_from([None, 0, 12, 1000]),
+    is_mixed=st.booleans(),
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_macro_steps_change_nothing(
@@ -58,6 +60,7 @@ def test_macro_steps_change_nothing(
     timeout_s: float,
     capacity_policy: str,
     swap_blocks: int | None,
+    is_mixed: bool,
 ) -> None:
     """Every request ends alike, and the books agree, with macro-steps and without, also after snapshots."""
     block = 1 if kind == "lightllm" else 4
@@ -85,6 +88,8 @@ def test_macro_steps_change_nothing(
             capacity_policy=capacity_policy,
             preemption_mode="recompute" if swap_blocks is None else "swap",
             swap_blocks=swap_blocks or 0,
+            enable_mixed_chunk=is_mixed,
+            ordering=OrderingSettings(long_prompt_tokens=30),
         )
         predictor = Linear()
 

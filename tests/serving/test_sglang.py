@@ -169,6 +169,56 @@ def test_request_that_would_repeat_an_earlier_one_steps_back() -> None:
     assert bench.step() == "d: p:0*50 2*20 1*50"
 
 
+def test_mixed_chunks_carry_the_decodes_and_budgets_count_them() -> None:
+    """Of a budget of 8 a decode leaves 7 for the prompt of 12, two leave 6; only batches without prompts are quiet."""
+    bench = Bench(chunk=8, enable_mixed_chunk=True)
+    bench.add(0, 4, 5)
+    assert bench.step() == "d: p:0*4"
+    bench.add(1, 12, 3)
+    assert bench.steps(2) == ["d:0 p:1*7", "d:0 p:1*5"]
+    bench.add(2, 6, 2)
+    assert bench.step() == "d:01 p:2*6"
+    assert bench.scheduler.new_token_ratio == pytest.approx(0.7)
+    assert bench.steps(2) == ["d:012 p:", ""]
+    assert bench.scheduler.new_token_ratio == pytest.approx(0.7 - 0.7 * 0.86 / 600)
+    assert bench.scheduler.kv_used == 0
+
+
+@pytest.mark.parametrize(("prompt", "expected"), [(69, "d:0 p:"), (68, "d:0 p:1*68")])
+def test_mixed_admission_also_reserves_the_next_decodes(prompt: int, expected: str) -> None:
+    """As without mixing, less the token of the decode in the same batch: below 79.7 instead of 80.7."""
+    bench = Bench(tokens=200, chunk=100, enable_mixed_chunk=True)
+    bench.add(0, 50, 100)
+    bench.step()
+    bench.add(1, prompt, 10)
+    assert bench.step() == expected
+
+
+def test_mixed_prompt_waits_for_memory_that_decodes_take_first() -> None:
+    """Chunks of 1 beside two decodes take 36 of 38 tokens in 12 steps; then the prompt waits, and one is retracted."""
+    bench = Bench(tokens=60, chunk=3, enable_mixed_chunk=True, schedule_conservativeness=0.01)
+    bench.add(0, 10, 40)
+    assert bench.steps(4) == ["d: p:0*3"] * 3 + ["d: p:0*1"]
+    retracted = bench.add(1, 8, 39)
+    assert bench.steps(4) == ["d:0 p:1*2"] * 4
+    bench.add(2, 20, 14)
+    assert bench.steps(12) == ["d:01 p:2*1"] * 12
+    assert bench.scheduler.memory.reachable == 2
+    assert bench.step() == "d:01 p:"
+    assert bench.step() == "d:0 p:"
+    assert (retracted.preemptions, retracted.generated) == (1, 14)
+    assert bench.scheduler.memory.reachable == 20
+    assert bench.steps(5) == ["d:0 p:2*2"] * 4 + ["d:02 p:"]
+
+
+def test_without_chunks_prompts_share_a_batch_up_to_its_prompt_tokens() -> None:
+    """Of prompts of 90, 50 and 30 the first two exceed 120 prompt tokens together, the last two do not."""
+    bench = Bench(enable_chunked_prefill=False, max_prefill_tokens=120, chunk=10)
+    for index, prompt in enumerate((90, 50, 30)):
+        bench.add(index, prompt, 1)
+    assert bench.steps(3) == ["d: p:0*90", "d: p:1*50 2*30", ""]
+
+
 TURN = st.tuples(st.integers(0, 2), st.integers(1, 40), st.integers(1, 30))
 
 
@@ -179,13 +229,22 @@ TURN = st.tuples(st.integers(0, 2), st.integers(1, 40), st.integers(1, 30))
     chunk=st.sampled_from([16, 48, 400]),
     page=st.sampled_from([1, 4]),
     is_caching=st.booleans(),
+    mode=st.sampled_from(["chunked", "mixed", "whole"]),
     policy=st.sampled_from(["fcfs", "lpm", "dfs_weight", "vtc"]),
 )
 def test_everything_finishes_and_nothing_leaks(
-    turns: list, tokens: int, chunk: int, page: int, is_caching: bool, policy: str
+    turns: list, tokens: int, chunk: int, page: int, is_caching: bool, mode: str, policy: str
 ) -> None:
     """All requests yield all their tokens, and in the end every token of memory is free or could be evicted."""
-    bench = Bench(tokens=tokens // page * page, chunk=chunk, page=page, enable_prefix_caching=is_caching, policy=policy)
+    bench = Bench(
+        tokens=tokens // page * page,
+        chunk=chunk,
+        page=page,
+        enable_prefix_caching=is_caching,
+        policy=policy,
+        enable_chunked_prefill=mode != "whole",
+        enable_mixed_chunk=mode == "mixed",
+    )
     sequences = []
     for index, (session, prompt, output) in enumerate(turns):
         attributes = Attributes(segments=((session, 20), (100 + index, prompt)), output_segment=200 + index)

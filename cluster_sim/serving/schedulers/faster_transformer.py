@@ -35,7 +35,7 @@ class FasterTransformer(SerialScheduler):
                     self.decode(batch, sequence)
         else:
             group = []
-            while self.waiting and len(group) < self.limits.max_num_seqs:
+            while len(group) < self.limits.max_num_seqs and self.has_candidate(batch):
                 if self.free_blocks < self._reserved_blocks:
                     break
                 sequence = self.waiting[0]

@@ -54,7 +54,7 @@ class LightLlm(SerialScheduler):
     def _prefill(self, batch: Batch, now_ns: int) -> None:
         budget = self.limits.max_num_batched_tokens
         holders = [self._use(sequence) for sequence in self.running]
-        while self.waiting:
+        while self.has_candidate(batch):
             sequence = self.waiting[0]
             tokens = sequence.known_tokens
             if tokens > budget or len(self.blocks_of) >= self.holder_limit or len(batch.prefilled) >= self.batch_limit:

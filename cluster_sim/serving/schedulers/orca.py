@@ -27,7 +27,7 @@ class Orca(SerialScheduler):
         for sequence in self.running[:limit]:
             self.decode(batch, sequence)
         del self.running[:limit]
-        while self.waiting and len(batch.members) + len(batch.prefilled) < limit:
+        while len(batch.members) + len(batch.prefilled) < limit and self.has_candidate(batch):
             if self.free_blocks < self._reserved_blocks:
                 return
             sequence = self.waiting[0]

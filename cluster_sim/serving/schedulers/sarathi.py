@@ -63,7 +63,7 @@ class Sarathi(SerialScheduler):
 
     def _admit(self, batch: Batch, budget: int, now_ns: int) -> None:
         waiting = self.waiting
-        while waiting and budget > 0:
+        while budget > 0 and self.has_candidate(batch, budget):
             if len(self.blocks_of) >= self.holder_limit:
                 return
             if len(batch.members) + len(batch.prefilled) >= self.batch_limit:

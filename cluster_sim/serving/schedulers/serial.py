@@ -22,6 +22,8 @@ from cluster_sim.serving.ordering import ordering_of
 from cluster_sim.serving.schedulers.base import Scheduler, SchedulerLimits
 from cluster_sim.serving.sequence import Sequence
 
+UNLIMITED: Final = 1 << 60
+"""Tokens of a prompt that a step may hold where prompts are computed whole."""
 _DECODING: Final = True
 """``Sequence.state`` of a sequence whose prompt is computed."""
 
@@ -64,6 +66,8 @@ class SerialScheduler(Scheduler):
         self._is_sorted = True
         self._has_news = False
         """A request has come since the last formation, which an ordering policy must hear of."""
+        self._aside: list[Sequence] = []
+        """During a formation: waiting sequences that the policy keeps out of it, in order."""
         self._orders = 0
         self._pool = UncountedPool() if self.reserves_whole else DecodePool(limits.block_size)
 
@@ -142,14 +146,24 @@ class SerialScheduler(Scheduler):
         self._is_sorted = True
 
     def chunk_for(self, batch: Batch, sequence: Sequence, budget: int) -> int:
-        """Return the next chunk of a prompt: what is left of it, within the budget and the policy's step time."""
+        """Return the next chunk of a prompt: what is left of it, within the budget and what the policy allows."""
         chunk = min(sequence.known_tokens - sequence.computed, budget)
-        if chunk > 1 and self._ordering is not None and self._ordering.sizes_chunks:
-            target_ns = self._ordering.chunk_target_ns(sequence)
-            if target_ns is not None:
-                deadlines = self._ordering.context.deadlines
-                chunk = deadlines.chunk_tokens(target_ns, sequence.computed, chunk, batch.shape)
+        if chunk > 0 and self._ordering is not None and self._ordering.sizes_chunks:
+            chunk = self._ordering.fit_chunk(sequence, sequence.computed, chunk, batch.shape)
         return chunk
+
+    def has_candidate(self, batch: Batch, budget: int = UNLIMITED) -> bool:
+        """Whether some waiting sequence may join the batch as far as the policy is concerned: the queue's head then.
+
+        Of its prompt at most ``budget`` tokens would be computed.  Those before it that may not join are set aside
+        until the batch is formed.
+        """
+        policy = self._ordering
+        if policy is not None and policy.sizes_chunks:
+            waiting = self.waiting
+            while waiting and not policy.may_join(batch.shape, min(waiting[0].known_tokens, budget)):
+                self._aside.append(waiting.popleft())
+        return bool(self.waiting)
 
     def form(self, now_ns: int) -> Batch | None:
         """Ask the policy for a batch."""
@@ -160,6 +174,9 @@ class SerialScheduler(Scheduler):
         self._sort(now_ns)
         self.choose(batch, now_ns)
         if self._ordering is not None:
+            if self._aside:
+                self.waiting.extendleft(reversed(self._aside))
+                self._aside = []
             self._ordering.note_waiting(self.waiting)
         if not batch.members and not batch.prefilled:
             self.unbatched_preemptions = len(batch.preempted)

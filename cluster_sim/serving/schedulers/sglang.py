@@ -1,6 +1,7 @@
 """SGLang's scheduler (scheduler.py, schedule_policy.py, schedule_batch.py): prompts first, and a radix cache.
 
-A round runs a batch of prompts if one can be built, else one decode of everything that runs.  Admission looks ahead:
+A round runs a batch of prompts if one can be built, else one decode of everything that runs; with mixed chunks a batch
+of prompts carries the decodes too, and its budgets count them.  Admission looks ahead:
 what running sequences may still generate is reserved times ``new_token_ratio``, which falls while decoding goes well
 and jumps up when memory runs out and sequences are retracted.  At most one prompt is half done; it goes on first.
 ``max_num_batched_tokens`` is SGLang's ``chunked_prefill_size``, ``block_size`` its page size; the longest output a
@@ -10,11 +11,12 @@ request may ask for is taken to be the one it gets.
 from typing import Final
 
 from cluster_sim.config.engine import Engine
+from cluster_sim.hardware.predictor import BatchShape
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.decode_pool import DecodePool
 from cluster_sim.serving.kv_radix_pool import RadixPool
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
-from cluster_sim.serving.schedulers.serial import SerialScheduler
+from cluster_sim.serving.schedulers.serial import UNLIMITED, SerialScheduler
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.serving.sglang_order import CACHE_AWARE, sort_by_cache
 
@@ -29,6 +31,22 @@ RETRACT_STEPS: Final = 20
 """Decode steps that must fit after a retraction."""
 
 
+class _Plan:
+    """A batch of prompts while it is built: what it may still take, and what it has."""
+
+    def __init__(self, spoken_for: float, input_tokens: int, chunk_tokens: int, has_half: bool) -> None:
+        self.spoken_for = spoken_for
+        """Tokens of memory that are reserved, fractions of outputs among them."""
+        self.input_tokens = input_tokens
+        self.chunk_tokens = chunk_tokens
+        self.has_half = has_half
+        """Whether a prompt is left half done, here or in a batch in flight."""
+        self.extended = 0
+        """Tokens in new pages."""
+        self.shape = BatchShape()
+        self.chosen: list[tuple[Sequence, int]] = []
+
+
 class Sglang(SerialScheduler):
     """One pool of KV tokens, a tree that shares them, and sequences that own the rest."""
 
@@ -38,6 +56,8 @@ class Sglang(SerialScheduler):
         self.has_prefix_cache = engine.enable_prefix_caching
         if engine.policy in CACHE_AWARE:
             self._ordering = None
+        self._is_mixed = engine.enable_mixed_chunk
+        self._chunk_size = limits.max_num_batched_tokens if engine.enable_chunked_prefill else UNLIMITED
         self._chunked: Sequence | None = None
         """The half-done prompt, between two of its chunks."""
         self._is_chunk_flying = False
@@ -85,66 +105,97 @@ class Sglang(SerialScheduler):
     # ------------------------------------------------------------------------------------------------------- formation
 
     def choose(self, batch: Batch, now_ns: int) -> None:
-        """Build a prompt batch, or decode."""
+        """Build a prompt batch, or decode, or both where batches are mixed."""
         if self._chunked is not None or (self.waiting and not self._is_full):
             self._prefill(batch, now_ns)
-        if not batch.prefilled and self.running:
+        if self.running and (self._is_mixed or not batch.prefilled):
             self._decode(batch)
 
     def _reserved(self, sequence: Sequence) -> int:
         return min(sequence.output_tokens - sequence.generated, CLIP_TOKENS)
 
     def _prefill(self, batch: Batch, now_ns: int) -> None:
-        pool, page = self.memory, self.block_size
+        """Build a batch of prompts: the half-done one first, then those that wait, until something runs out."""
         ratio = self.new_token_ratio
-        spoken_for = sum(self._reserved(each) * ratio for each in (*self.running, *self._in_flight.values()))
-        inputs = self.engine.max_prefill_tokens
-        chunk_budget = self.limits.max_num_batched_tokens
-        extended = 0
-        if self._chunked is not None:
-            sequence, self._chunked = self._chunked, None
-            chunk = min(sequence.known_tokens - sequence.computed, chunk_budget)
-            spoken_for += pool.ceil(chunk)
-            if sequence.computed + chunk == sequence.known_tokens:
-                spoken_for += self._reserved(sequence)
-            inputs -= chunk
-            chunk_budget -= chunk
-            extended += pool.missing(sequence, chunk)
-            self.prefill(batch, sequence, chunk)
+        decodes = len(self.running) if self._is_mixed else 0
+        plan = _Plan(
+            decodes + sum(self._reserved(each) * ratio for each in (*self.running, *self._in_flight.values())),
+            self.engine.max_prefill_tokens - decodes,
+            self._chunk_size - decodes,
+            self._is_chunk_flying,
+        )
+        if self._chunked is not None and not self._continue(batch, plan, self._chunked):
+            return
         if self.engine.policy in CACHE_AWARE:
-            self.waiting = sort_by_cache(self.engine.policy, self.waiting, pool)
-        chosen: list[tuple[Sequence, int]] = []
+            self.waiting = sort_by_cache(self.engine.policy, self.waiting, self.memory)
+        plan.shape = BatchShape(decodes=decodes, prefills=[*batch.shape.prefills])
         for sequence in self.waiting:
-            if len(self._slots) + len(chosen) >= self.limits.max_num_seqs:
-                self._is_full = True
+            if not self._consider(plan, sequence):
                 break
-            prefix = pool.match(sequence)
-            need = sequence.known_tokens - prefix
-            total = need + self._reserved(sequence) + page
-            if total >= pool.reachable - spoken_for:
-                self._is_full = bool(self._slots or chosen)
-                break
-            if pool.ceil(need) >= inputs and (batch.prefilled or chosen):
-                break
-            pool.lock(sequence)
-            if total >= pool.reachable - spoken_for:
-                pool.unlock(sequence)
-                self._is_full = bool(self._slots or chosen)
-                break
-            chunk = need if pool.ceil(need) <= chunk_budget else chunk_budget // page * page
-            if chunk <= 0 or (chunk < need and self._is_chunk_flying):
-                pool.unlock(sequence)
-                break
-            chosen.append((sequence, chunk))
-            extended += pool.missing(sequence, chunk, prefix)
-            spoken_for += pool.ceil(chunk) + (self._reserved(sequence) if chunk == need else 0)
-            inputs -= pool.ceil(chunk)
-            chunk_budget -= pool.ceil(chunk)
-            if inputs <= 0 or chunk_budget <= 0 or pool.reachable <= spoken_for:
-                break
-        pool.allocate(extended)
-        for sequence, chunk in chosen:
+        self.memory.allocate(plan.extended)
+        for sequence, chunk in plan.chosen:
             self._start(batch, sequence, chunk, now_ns)
+
+    def _continue(self, batch: Batch, plan: _Plan, sequence: Sequence) -> bool:
+        """Add the next chunk of the half-done prompt; return False if it must wait for memory or budget."""
+        pool = self.memory
+        chunk = self.chunk_for(batch, sequence, min(plan.chunk_tokens, self._room_for(sequence)))
+        if chunk <= 0:
+            return False
+        self._chunked = None
+        is_last = sequence.computed + chunk == sequence.known_tokens
+        plan.spoken_for += pool.ceil(chunk) + (self._reserved(sequence) if is_last else 0)
+        plan.input_tokens -= chunk
+        plan.chunk_tokens -= chunk
+        plan.extended += pool.missing(sequence, chunk)
+        plan.has_half |= not is_last
+        self.prefill(batch, sequence, chunk)
+        return True
+
+    def _consider(self, plan: _Plan, sequence: Sequence) -> bool:
+        """Take a waiting sequence into the batch if it fits; return whether to go on to the next one."""
+        pool = self.memory
+        if len(self._slots) + len(plan.chosen) >= self.limits.max_num_seqs:
+            self._is_full = True
+            return False
+        prefix = pool.match(sequence)
+        need = sequence.known_tokens - prefix
+        total = need + self._reserved(sequence) + self.block_size
+        if total >= pool.reachable - plan.spoken_for:
+            self._is_full = bool(self._slots or plan.chosen)
+            return False
+        if pool.ceil(need) >= plan.input_tokens and plan.shape.prefills:
+            return False
+        pool.lock(sequence)
+        if total >= pool.reachable - plan.spoken_for:
+            pool.unlock(sequence)
+            self._is_full = bool(self._slots or plan.chosen)
+            return False
+        chunk = self._first_chunk(plan, sequence, prefix)
+        if chunk <= 0:
+            pool.unlock(sequence)
+            return chunk < 0
+        plan.has_half |= chunk < need
+        plan.chosen.append((sequence, chunk))
+        plan.shape.prefills.append((chunk, prefix))
+        plan.extended += pool.missing(sequence, chunk, prefix)
+        plan.spoken_for += pool.ceil(chunk) + (self._reserved(sequence) if chunk == need else 0)
+        plan.input_tokens -= pool.ceil(chunk)
+        plan.chunk_tokens -= pool.ceil(chunk)
+        return plan.input_tokens > 0 and plan.chunk_tokens > 0 and pool.reachable > plan.spoken_for
+
+    def _first_chunk(self, plan: _Plan, sequence: Sequence, prefix: int) -> int:
+        """Return how much of a prompt behind its prefix is computed: 0 for nothing and the end of the batch, -1 where
+        the policy keeps it out; only one prompt may be left half done.
+        """
+        page, need = self.block_size, sequence.known_tokens - prefix
+        chunk = need if self.memory.ceil(need) <= plan.chunk_tokens else plan.chunk_tokens // page * page
+        if chunk > 0 and self._ordering is not None and self._ordering.sizes_chunks:
+            fitting = self._ordering.fit_chunk(sequence, prefix, chunk, plan.shape)
+            if not fitting:
+                return -1
+            chunk = min(chunk, self.memory.ceil(fitting))
+        return 0 if chunk <= 0 or (chunk < need and plan.has_half) else chunk
 
     def _start(self, batch: Batch, sequence: Sequence, chunk: int, now_ns: int) -> None:
         self.waiting.remove(sequence)
@@ -164,13 +215,23 @@ class Sglang(SerialScheduler):
         if sequence.state is None:
             self._is_chunk_flying = True
 
+    def _room_for(self, sequence: Sequence) -> int:
+        """Return how many tokens of a half-done prompt memory holds, after those that decode in the same batch."""
+        pool = self.memory
+        room = pool.reachable - (self._needs() if self._is_mixed else 0)
+        return max(0, room // self.block_size * self.block_size + pool.ceil(sequence.computed) - sequence.computed)
+
+    def _needs(self) -> int:
+        """Return the tokens in new pages that a decode of everything between two batches takes."""
+        return sum(self.memory.missing(sequence, 1) for sequence in self.running)
+
     def _decode(self, batch: Batch) -> None:
         pool = self.memory
-        needs = sum(pool.missing(sequence, 1) for sequence in self.running)
+        needs = self._needs()
         if needs > pool.reachable:
             self._retract(batch)
-            needs = sum(pool.missing(sequence, 1) for sequence in self.running)
-        else:
+            needs = self._needs()
+        elif not batch.prefilled:
             self._quiet_steps += 1
         pool.allocate(needs)
         for sequence in self.running:
@@ -180,10 +241,11 @@ class Sglang(SerialScheduler):
     def _retract(self, batch: Batch) -> None:
         """Drop those that have generated least (of these the longest inputs first) until the others can go on.
 
-        One is kept, which alone always fits; but where other batches of the pipeline hold memory too, none may fit.
+        One is kept, which alone always fits; but where a half-done prompt or other batches of the pipeline hold memory
+        too, none may fit.
         """
         pool = self.memory
-        fewest = 0 if self._in_flight else 1
+        fewest = 0 if self._in_flight or self._chunked is not None else 1
         order = sorted(self.running, key=lambda each: (-each.generated, each.prompt_tokens))
         while len(order) > fewest:
             victim = order.pop()

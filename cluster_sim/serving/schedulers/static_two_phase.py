@@ -57,7 +57,7 @@ class StaticTwoPhase(SerialScheduler):
             if due_ns > now_ns:
                 self._wake_ns = due_ns
                 return
-        while self.waiting and len(self._group) < self.limits.max_num_seqs:
+        while len(self._group) < self.limits.max_num_seqs and self.has_candidate(batch):
             sequence = self.waiting[0]
             self.admit(sequence, now_ns)
             self.allocate(sequence, 0)

@@ -11,7 +11,7 @@ from cluster_sim.config.engine import Engine
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.decode_pool import DecodePool
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
-from cluster_sim.serving.schedulers.serial import SerialScheduler
+from cluster_sim.serving.schedulers.serial import UNLIMITED, SerialScheduler
 from cluster_sim.serving.sequence import Sequence
 
 
@@ -60,12 +60,14 @@ class TensorRtLlm(SerialScheduler):
         if len(batch.members) + len(batch.prefilled) >= self.batch_limit:
             return 0
         left = sequence.known_tokens - sequence.computed
-        if left <= budget:
-            return self.chunk_for(batch, sequence, left)
-        if not self.engine.enable_chunked_prefill or budget < self.block_size:
+        if not self.engine.enable_chunked_prefill:
+            return left if left <= budget else 0
+        if left > budget and budget < self.block_size:
             return 0
         chunk = self.chunk_for(batch, sequence, budget)
-        return max(1, chunk // self.block_size) * self.block_size
+        if 0 < chunk < left:
+            chunk = min(left, max(1, chunk // self.block_size) * self.block_size)
+        return chunk
 
     def _find_blocks(
         self, batch: Batch, sequence: Sequence, tokens: int, later: deque[Sequence], *, is_patient: bool
@@ -88,7 +90,7 @@ class TensorRtLlm(SerialScheduler):
         return True
 
     def _admit(self, batch: Batch, budget: int, now_ns: int) -> None:
-        while self.waiting:
+        while self.has_candidate(batch, budget if self.engine.enable_chunked_prefill else UNLIMITED):
             sequence = self.waiting[0]
             chunk = self._chunk(batch, sequence, budget)
             if not chunk or not self._may_start(sequence, chunk):

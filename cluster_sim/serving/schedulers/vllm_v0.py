@@ -109,7 +109,7 @@ class VllmV0(SerialScheduler):
     def _prefill(self, batch: Batch, now_ns: int) -> None:
         waiting = self.waiting
         longest = 0
-        while waiting:
+        while self.has_candidate(batch):
             sequence = waiting[0]
             blocks = self.blocks_for(sequence.known_tokens)
             if self.free_blocks - blocks < self.watermark_blocks:
