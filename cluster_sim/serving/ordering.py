@@ -95,10 +95,6 @@ class Ordering(ABC):
     def on_end(self, sequence: Sequence) -> None:
         """Hear that a sequence has left for good."""
 
-    def chunk_target_ns(self, sequence: Sequence) -> int | None:
-        """Return how long a step may get by this sequence's prefill chunk, in ns; None when only budgets limit it."""
-        return None
-
     def may_join(self, shape: BatchShape, end: int) -> bool:
         """Whether a prefill chunk that ends ``end`` tokens deep in its sequence may join a step of ``shape``."""
         return True

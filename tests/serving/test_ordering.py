@@ -6,7 +6,7 @@ from cluster_sim.engine.instant import NS_PER_MS, NS_PER_S
 from cluster_sim.hardware.predictor import BatchShape, Int64Array, Predictor
 from cluster_sim.serving.deadlines import Deadlines
 from cluster_sim.serving.length_knowledge import LengthKnowledge
-from cluster_sim.serving.ordering import ORDERINGS, FairShare, Ordering, OrderingContext, ordering
+from cluster_sim.serving.ordering import ORDERINGS, FairShare, Ordering, OrderingContext, SpaceTimeSharing, ordering
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.workload.request import Attributes, Request
 
@@ -99,13 +99,29 @@ def test_slack_counts_only_what_is_left_of_the_prefill() -> None:
 def test_space_time_sharing_shortens_long_prompts_with_slack() -> None:
     """A long prompt with all its slack gives half of the 50 ms step away; a short one nothing."""
     st = policy("st")
+    assert isinstance(st, SpaceTimeSharing)
     long = waiting(0, 0.0, 100_000, 10)
     assert st.chunk_target_ns(long) == 50 * NS_PER_MS
     long.computed = 90_000
     assert st.chunk_target_ns(long) == 25 * NS_PER_MS
     st.begin([long], [], 100 * NS_PER_S)
     assert st.chunk_target_ns(long) == 50 * NS_PER_MS
-    assert policy("lrs").chunk_target_ns(long) is None
+    assert not policy("lrs").sizes_chunks
+
+
+def test_space_time_sharing_keeps_long_chunks_apart() -> None:
+    """Chunks that end beyond 8,192 tokens exclude each other; those that end there or before do not."""
+    st = policy("st")
+    shape = BatchShape(prefills=[(192, 8000)])
+    assert st.may_join(shape, 9000)
+    shape.prefills.append((193, 8000))
+    assert st.may_join(shape, 8192)
+    assert not st.may_join(shape, 8193)
+    sequence = waiting(0, 0.0, 100_000, 10)
+    sequence.computed = 8000
+    assert st.fit_chunk(sequence, 8000, 1000, BatchShape()) == 500
+    assert st.fit_chunk(sequence, 8000, 192, BatchShape(prefills=[(100, 9000)])) == 192
+    assert st.fit_chunk(sequence, 8000, 193, BatchShape(prefills=[(100, 9000)])) == 0
 
 
 def test_chunk_fills_the_target_step() -> None:

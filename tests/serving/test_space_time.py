@@ -13,7 +13,7 @@ from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.workload.request import Request
 
-ENGINES = sorted({*KINDS} - {"vllm_v1"})
+ENGINES = sorted(KINDS)
 LONG = 20
 S = 1_000_000_000
 
@@ -85,7 +85,7 @@ def test_a_short_prompt_joins_a_long_one_but_another_long_one_waits(kind: str) -
     assert bench.scheduler.running_count == bench.scheduler.waiting_count == 0
 
 
-@pytest.mark.parametrize("kind", ["sarathi", "tensorrt_llm"])
+@pytest.mark.parametrize("kind", ["sarathi", "tensorrt_llm", "vllm_v1"])
 def test_long_chunks_take_turns(kind: str) -> None:
     """With a budget of 40, the second prompt of 60 starts beside the last 20 of the first, up to its own 20th token.
 

@@ -7,7 +7,8 @@ admitted in order until the budget, a slot or memory runs out; the first that do
 
 Decodes that are all scheduled in every step sit in a ``DecodePool`` and move in bulk.  The pool is a compressed form of
 walking the running list and never a different model: where a walk could skip or preempt one of them, the pool is
-dissolved and the list is walked.  With several stages, or with macro-steps off, there is no pool at all.
+dissolved and the list is walked.  With several stages every batch that holds nothing but decodes is a pool of its own
+while they rotate (``Rotation``).  With macro-steps off there is no pool at all.
 """
 
 from collections.abc import Iterable
@@ -22,6 +23,7 @@ from cluster_sim.serving.kv_hosted import HostedBlocks
 from cluster_sim.serving.lora import LoraSlots
 from cluster_sim.serving.ordering import Ordering, ordering_of
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
+from cluster_sim.serving.rotation import Rotation
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.serving.speculation import Speculation
 from cluster_sim.serving.waiting_queue import WaitingQueue, urgency
@@ -50,6 +52,7 @@ class VllmV1(Scheduler):
         self._prefilling: dict[int, Sequence] = {}
         """Running sequences whose prompt is not computed yet, in admission order."""
         self._pool = pool
+        self._rotation = Rotation(limits.block_size)
         self._orders = 0
         self._batches = 0
         self._must_form_again = False
@@ -86,8 +89,11 @@ class VllmV1(Scheduler):
         pool = self._pool
         if pool.members:
             fewest = pool.steps_to_finish()
-        walked = self._prefilling.values() if self._limits.can_macro_step else self._running.values()
-        for sequence in walked:
+        walked = self._prefilling if self._limits.can_macro_step else self._running
+        if self._rotation:
+            fewest = self._rotation.steps_to_finish()
+            walked = self._prefilling
+        for sequence in walked.values():
             left = sequence.output_tokens - sequence.generated
             if left and (left < fewest or not fewest):
                 fewest = left
@@ -124,6 +130,7 @@ class VllmV1(Scheduler):
         running = self._running.get(request_id)
         if running is None or running.generated >= running.output_tokens:
             return False
+        self._rotation.dissolve()
         if request_id in self._pool.members:
             self._pool.remove(running)
         if self._ordering is not None:
@@ -138,11 +145,16 @@ class VllmV1(Scheduler):
     def steady_steps(self) -> int:
         pool = self._pool
         members = pool.members
-        if not members or self._prefilling or len(members) > self._budget:
-            return 0
-        if self._waiting and (not self._queue.is_blocked or self._kv.may_grow_prefix(self._waiting[0])):
+        if not members or self._is_changing() or len(members) > self._budget:
             return 0
         return pool.steps_within(self._kv.free, pool.steps_to_finish())
+
+    def _is_changing(self) -> bool:
+        """Whether a batch formed now could hold a prompt, or admit one."""
+        if self._prefilling:
+            return True
+        waiting = self._waiting
+        return bool(waiting) and (not self._queue.is_blocked or self._kv.may_grow_prefix(waiting[0]))
 
     def commit_steady(self, steps: int, end_ns: int) -> list[Sequence]:
         pool = self._pool
@@ -150,6 +162,26 @@ class VllmV1(Scheduler):
         finishing = pool.advance(steps)
         pool.last_end_ns = end_ns
         self._batches += steps
+        return finishing
+
+    def rotating_pools(self) -> list[DecodePool]:
+        if self._is_changing() or len(self._running) > self._budget:
+            return []
+        if not self._rotation:
+            self._rotation.gather(self._running.values())
+        return self._rotation.in_turn()
+
+    def free_blocks(self) -> int:
+        return self._kv.free
+
+    def commit_rotation(self, pools: list[DecodePool], turns: list[int], ends_ns: list[int]) -> list[Sequence]:
+        finishing: list[Sequence] = []
+        for pool, steps, end_ns in zip(pools, turns, ends_ns, strict=True):
+            if steps:
+                self._kv.take(pool.blocks_for(steps))
+                finishing += pool.advance(steps)
+                pool.last_end_ns = end_ns
+        self._batches += sum(turns)
         return finishing
 
     # ------------------------------------------------------------------------------------------------------ formation
@@ -173,6 +205,7 @@ class VllmV1(Scheduler):
         elif not self._prefilling and not self._pool.members and self._limits.can_macro_step:
             budget = self._budget
         else:
+            self._rotation.dissolve()
             self._kv.catch_up()
             self._pool.dissolve()
             budget = self._walk(batch, list(self._running.values()), self._budget, now_ns)
@@ -216,16 +249,6 @@ class VllmV1(Scheduler):
         if policy.watches_running:
             self._pool.write_back()
         self._queue.sort(policy, self._running.values(), now_ns)
-
-    def _sized(self, batch: Batch, sequence: Sequence, chunk: int) -> int:
-        """Return a prefill chunk cut to the policy's step time."""
-        policy = self._ordering
-        if policy is None or chunk < 2:
-            return chunk
-        target_ns = policy.chunk_target_ns(sequence)
-        if target_ns is None:
-            return chunk
-        return policy.context.deadlines.chunk_tokens(target_ns, sequence.computed, chunk, batch.shape)
 
     def _can_decode_in_bulk(self) -> bool:
         """Whether walking the running list would schedule every decode, and every prompt as if it came last."""
@@ -277,8 +300,11 @@ class VllmV1(Scheduler):
             if self._is_exclusive and sequence.last_token_ns > now_ns:
                 continue
             chunk = min(sequence.known_tokens - sequence.computed, self._threshold, budget)
-            if self._ordering is not None and self._ordering.sizes_chunks:
-                chunk = self._sized(batch, sequence, chunk)
+            policy = self._ordering
+            if policy is not None and policy.sizes_chunks and sequence.request_id in self._prefilling:
+                chunk = policy.fit_chunk(sequence, sequence.computed, chunk, batch.shape)
+                if not chunk:
+                    continue
             drafts = self._drafts(sequence, budget)
             is_refused = False
             while self._kv.missing(sequence, sequence.computed + chunk + drafts) > self._kv.free:
@@ -346,7 +372,8 @@ class VllmV1(Scheduler):
     def _admit(self, batch: Batch, budget: int, now_ns: int) -> None:
         """Phase 2: admit waiting sequences in order until one does not fit.
 
-        Those whose adapter would be one too many are set aside meanwhile and go back in front.
+        Those whose adapter would be one too many, or that the policy keeps out of this batch, are set aside meanwhile
+        and go back in front.
         """
         aside: list[Sequence] = []
         self._admit_in_order(batch, budget, now_ns, aside)
@@ -373,8 +400,13 @@ class VllmV1(Scheduler):
                 if not self._is_chunked:
                     return
                 chunk = budget
-            if self._ordering is not None and self._ordering.sizes_chunks:
-                chunk = self._sized(batch, sequence, chunk)
+            policy = self._ordering
+            if policy is not None and policy.sizes_chunks:
+                if not policy.may_join(batch.shape, prefix + chunk):
+                    aside.append(waiting.popleft())
+                    continue
+                if self._is_chunked:
+                    chunk = policy.fit_chunk(sequence, prefix, chunk, batch.shape)
             wanted = known if self._reserves_full else prefix + chunk
             spare = self._watermark_blocks if running else 0
             if kv.blocks_to_admit(sequence, prefix, wanted) + spare > kv.free:
