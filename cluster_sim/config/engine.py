@@ -63,6 +63,11 @@ class Engine(ConfigModel):
     num_kv_blocks: int | None = Field(
         None, ge=1, description="KV blocks of one replica; null computes them from the memory plan."
     )
+    disable_hybrid_kv_cache_manager: bool | None = Field(
+        None,
+        description="Whether a model that mixes layers with and without an attention window keeps the whole context in "
+        "all of them; null: where windows are chunks (Llama 4), with host_blocks, and before version 0.10 (vllm_v1).",
+    )
     kv_cache_dtype: Literal["auto", "bf16", "fp8"] = Field(
         "auto", description="Type of the KV cache's entries; auto is the model's."
     )

@@ -26,6 +26,9 @@ class EngineLimits:
     """fp8 or None for the activation dtype."""
     version: str | None = None
     """Version of the engine, e.g. "0.15"."""
+    kind: str = "vllm_v1"
+    disable_hybrid_kv_cache_manager: bool | None = None
+    """Whether a model of both kinds of layers gets one KV cache group; None leaves it to the model."""
 
 
 def graph_tokens(tokens: int) -> int:
@@ -59,7 +62,7 @@ def limits_of(engine: Any, device: Device) -> EngineLimits:
 
     ``engine`` may be None, an EngineLimits (returned as it is), or any object with the attributes of a study's engine
     block: ``max_num_seqs``, ``max_num_batched_tokens``, ``max_model_len``, ``block_size``, ``gpu_memory_utilization``,
-    ``quantization``, ``kv_cache_dtype``, ``version``.
+    ``quantization``, ``kv_cache_dtype``, ``version``, ``kind``, ``disable_hybrid_kv_cache_manager``.
     """
     if isinstance(engine, EngineLimits):
         return engine
@@ -79,4 +82,6 @@ def limits_of(engine: Any, device: Device) -> EngineLimits:
         weight_dtype=setting("quantization", None),
         kv_cache_dtype=setting("kv_cache_dtype", None),
         version=None if version is None else str(version),
+        kind=setting("kind", default.kind),
+        disable_hybrid_kv_cache_manager=setting("disable_hybrid_kv_cache_manager", None),
     )

@@ -2,8 +2,9 @@
 
 Design: the arithmetic of vLLM's start-up.  It may use ``gpu_memory_utilization`` of a GPU's memory; from that go the
 weights, the peak of a profiling step over ``max_num_batched_tokens`` tokens with the sampler over ``max_num_seqs``
-sequences, and what CUDA and NCCL take outside the allocator; the rest is cut into blocks.  The replica has the fewest
-blocks of any of its GPUs.
+sequences, and what CUDA and NCCL take outside the allocator; the rest is cut into blocks.  A block holds the layers of
+one KV cache group (``kv_groups``): of the largest one on the GPU.  The replica has the fewest blocks of any of its
+GPUs.
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any, Final
 from cluster_sim.config.errors import InputError
 from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.engine_limits import GIB, EngineLimits, limits_of
+from cluster_sim.hardware.kv_groups import layer_groups
 from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.sharding import shard
 
@@ -42,11 +44,13 @@ class MemoryPlan:
     kv_blocks: int
     """Blocks of the replica, as vLLM reports them (one of them is its null block)."""
     block_size: int
+    kv_groups: int = 1
+    """KV cache groups that share the blocks."""
 
     @property
     def kv_tokens(self) -> int:
-        """Tokens the cache holds."""
-        return self.kv_blocks * self.block_size
+        """Tokens the cache holds in every group, windows apart; vLLM reports this figure."""
+        return self.kv_blocks // self.kv_groups * self.block_size
 
 
 def plan_memory(
@@ -108,11 +112,10 @@ def _stage_plan(
     part = shard(
         model, tensor_parallel, pipeline_parallel, stage, limits.weight_dtype, limits.kv_cache_dtype, expert_ranks
     )
-    kv_layers_ratio = 1.0
-    if 0 < model.windowed_layers < model.num_hidden_layers:
-        # Windowed layers keep a constant few blocks per sequence: only the others grow with the context.
-        kv_layers_ratio = 1 - model.windowed_layers / model.num_hidden_layers
-    block = int(part.kv_bytes_per_token * kv_layers_ratio) * limits.block_size
+    groups = layer_groups(model, limits)
+    held = range(stage * part.layers, (stage + 1) * part.layers)
+    widest = max(sum(layer in held for layer in group) for group in groups)
+    block = int(part.kv_bytes_per_token / part.layers * widest) * limits.block_size
     activation = activation_bytes(model, tensor_parallel, limits)
     free = usable - int(part.resident_bytes) - activation - runtime
     return MemoryPlan(
@@ -124,6 +127,7 @@ def _stage_plan(
         kv_bytes_per_block=block,
         kv_blocks=max(0, free // block),
         block_size=limits.block_size,
+        kv_groups=len(groups),
     )
 
 

@@ -4,9 +4,9 @@ Parameter counts follow from shapes: every projection, bias and norm is counted,
 the sums against the published ones.
 """
 
-from typing import Final
+from typing import Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cluster_sim.config.errors import InputError
 from cluster_sim.config.library import library_file, library_names
@@ -26,6 +26,9 @@ DTYPES: Final[dict[str, str]] = {
 
 _SCALE_BITS: Final[dict[str, float]] = {"fp4": 8 / 32, "int4": 16 / 128, "fp8": 0.0, "int8": 0.0}
 """Bits of scale per weight: MXFP4 has 8 bits per 32 weights, int4 16 bits per group of 128."""
+
+
+LayerType = Literal["full_attention", "sliding_attention", "chunked_attention"]
 
 
 class DefaultSampling(BaseModel):
@@ -74,9 +77,14 @@ class Model(BaseModel):
     attention_bias: bool = Field(default=False, description="Biases on the query, key and value projections")
     attention_output_bias: bool = Field(default=False, description="Bias on the output projection")
     use_qk_norm: bool = Field(default=False, description="Norm of each query and key head")
-    sliding_window: int | None = Field(default=None, ge=1, description="Attention window in tokens; null: full")
-    sliding_window_layers: int = Field(
-        default=0, ge=0, description="Layers with the window; 0 with a window set: every layer"
+    sliding_window: int | None = Field(
+        default=None, ge=1, description="Tokens that a sliding layer's token sees, itself included; null: all"
+    )
+    attention_chunk_size: int | None = Field(
+        default=None, ge=1, description="Chunked layers: tokens of a chunk, in which a token sees what precedes it"
+    )
+    layer_types: tuple[LayerType, ...] = Field(
+        default=(), description="Attention of every layer; none: all have the window, where one is set"
     )
     num_local_experts: int | None = Field(default=None, ge=1, description="Routed experts a layer (Mixtral's name)")
     num_experts: int | None = Field(default=None, ge=1, description="Routed experts a layer (Qwen's name)")
@@ -129,10 +137,39 @@ class Model(BaseModel):
 
     @property
     def windowed_layers(self) -> int:
-        """Number of layers with sliding-window attention."""
-        if self.sliding_window is None:
+        """Number of layers with an attention window, sliding or in chunks."""
+        if self.layer_types:
+            return sum(kind != "full_attention" for kind in self.layer_types)
+        return self.num_hidden_layers if self.window_tokens else 0
+
+    def is_windowed(self, layer: int) -> bool:
+        """Return whether a layer, counted from 0, has an attention window."""
+        return self.layer_types[layer] != "full_attention" if self.layer_types else self.window_tokens > 0
+
+    @property
+    def is_chunked_attention(self) -> bool:
+        """True where the windows are chunks."""
+        return "chunked_attention" in self.layer_types
+
+    @property
+    def window_tokens(self) -> int:
+        """Tokens of the window or chunk; 0 without one."""
+        if self.layer_types and not self.windowed_layers:
             return 0
-        return self.sliding_window_layers or self.num_hidden_layers
+        return (self.attention_chunk_size if self.is_chunked_attention else self.sliding_window) or 0
+
+    @model_validator(mode="after")
+    def _check_layer_types(self) -> Self:
+        kinds = self.layer_types
+        if kinds and len(kinds) != self.num_hidden_layers:
+            raise ValueError(f"layer_types: {len(kinds)} entries for {self.num_hidden_layers} layers")
+        if {"sliding_attention", "chunked_attention"} <= set(kinds):
+            raise ValueError("layer_types: sliding and chunked attention in one model are not known here")
+        if "sliding_attention" in kinds and not self.sliding_window:
+            raise ValueError("sliding_window: missing, although layer_types has sliding_attention")
+        if "chunked_attention" in kinds and not self.attention_chunk_size:
+            raise ValueError("attention_chunk_size: missing, although layer_types has chunked_attention")
+        return self
 
     @property
     def activation_dtype(self) -> str:

@@ -18,6 +18,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from cluster_sim.hardware.affine import AffinePredictor
+from cluster_sim.hardware.attention_window import seen_cache, seen_pairs
 from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.engine_limits import limits_of
 from cluster_sim.hardware.model import DTYPES, Model
@@ -75,7 +76,7 @@ class PhysicalPredictor(AffinePredictor):
         With several data-parallel ranks the answers are those of one of them, each of which has the same batch.
         Raises InputError for impossible degrees or unknown dtypes.
         """
-        super().__init__(pipeline_parallel, window_tokens=model.sliding_window or 0, is_measured=is_measured)
+        super().__init__(pipeline_parallel, window_tokens=model.window_tokens, is_measured=is_measured)
         limits = limits_of(engine, device)
         c = self.coefficients = coefficients
         self.label = label
@@ -175,14 +176,8 @@ class PhysicalPredictor(AffinePredictor):
     def chunk_cost(self, chunk_tokens: int, kv_tokens: int, stage: int) -> float:
         """Return the attention of a prefill chunk, ns: it reads the cache once and computes the causal part."""
         part = self._shards[stage]
-        pairs = chunk_tokens * (kv_tokens + 0.5 * (chunk_tokens + 1))
-        read = float(kv_tokens)
-        if self._windowed_ratio:
-            window = self.model.sliding_window or 0
-            share = self._windowed_ratio
-            pairs = pairs * (1.0 - share) + min(pairs, float(chunk_tokens) * window) * share
-            read = read * (1.0 - share) + min(read, float(window)) * share
-        seconds = read * part.kv_bytes_per_token / self._kv_rate
+        seconds = seen_cache(self.model, kv_tokens) * part.kv_bytes_per_token / self._kv_rate
+        pairs = seen_pairs(self.model, chunk_tokens, kv_tokens)
         seconds += pairs * part.attention_flops_per_pair / self._attention_flops
         return seconds * NS_PER_S
 

@@ -6,6 +6,7 @@ from cluster_sim.config.engine import Engine
 from cluster_sim.config.errors import InputError
 from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.engine_limits import limits_of
+from cluster_sim.hardware.kv_groups import kv_groups
 from cluster_sim.hardware.model import Model
 from cluster_sim.serving.engine_kinds import check_kind, kind_defaults, limit_requests
 from cluster_sim.serving.schedulers.base import SchedulerLimits
@@ -14,6 +15,8 @@ ASYNC_SINCE: Final = (0, 14)
 """vLLM plans the next step while one runs, by default, from this version on."""
 RESERVE_SINCE: Final = (0, 20)
 """vLLM's ``scheduler_reserve_full_isl`` is on by default from this version on."""
+HYBRID_SINCE: Final = (0, 10)
+"""vLLM has KV cache groups, so that layers with an attention window keep the window only, from this version on."""
 NULL_BLOCKS: Final = 1
 """vLLM v1 sets one block aside as its null block."""
 V1_KINDS: Final = ("vllm_v1",)
@@ -39,6 +42,9 @@ def resolve_engine(engine: Engine, device: Device) -> Engine:
         "reserve_full_sequence": is_v1 and version >= RESERVE_SINCE
         if engine.reserve_full_sequence is None
         else engine.reserve_full_sequence,
+        "disable_hybrid_kv_cache_manager": True
+        if engine.disable_hybrid_kv_cache_manager is None and (engine.host_blocks or version < HYBRID_SINCE)
+        else engine.disable_hybrid_kv_cache_manager,
     }
     return engine.model_copy(update=chosen)
 
@@ -80,6 +86,7 @@ def scheduler_limits(
         can_macro_step=macro_steps and pipeline_parallel == 1 and engine.speculative is None,
         tokens_per_step=1 + (engine.speculative.num_speculative_tokens if engine.speculative else 0),
         seed=seed,
+        kv_groups=kv_groups(model, engine, engine.block_size),
     )
     return limit_requests(engine, limits)
 

@@ -106,6 +106,10 @@ def check_kind(engine: Engine, pipeline_parallel: int) -> None:
         raise InputError(
             "engine.host_blocks: host memory keeps prefixes for vllm_v1 with enable_prefix_caching: true; set 0"
         )
+    if engine.disable_hybrid_kv_cache_manager is False and engine.host_blocks:
+        raise InputError(
+            "engine.disable_hybrid_kv_cache_manager: with host_blocks vLLM keeps whole contexts; leave it out"
+        )
     if engine.preemption_mode == "swap" and kind != "vllm_v0":
         raise InputError(f"engine.preemption_mode: {kind} only recomputes; vllm_v0 can swap")
     if engine.batch_timeout_s is not None and kind != "static_two_phase":
@@ -125,6 +129,10 @@ def limit_requests(engine: Engine, limits: SchedulerLimits) -> SchedulerLimits:
             f"and the replica has {blocks}; lower max_model_len to at most {blocks * size}"
         )
     longest = limits.max_model_len
+    groups = limits.kv_groups
+    if groups is not None:
+        # All tokens but the last are computed.
+        longest = 1 + groups.longest(blocks, limits.max_num_batched_tokens, size, longest - 1)
     if traits.whole_prompts:
         longest = min(longest, limits.max_num_batched_tokens)
     if engine.kind in {"vllm_v0", "sarathi"}:

@@ -68,7 +68,7 @@ def build_hub(plan: Plan, log: RequestLog) -> RouterHub:
         limits = strictest(
             StaticLimits(
                 each.limits.max_model_len,
-                each.limits.kv_blocks,
+                each.limits.context_blocks,
                 each.limits.block_size,
                 each.limits.tokens_per_step,
             )

@@ -12,6 +12,7 @@ from typing import Final
 
 from cluster_sim.config.engine import Engine
 from cluster_sim.config.errors import InputError
+from cluster_sim.hardware.kv_groups import KvGroups
 from cluster_sim.hardware.predictor import Predictor
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.decode_pool import DecodePool
@@ -40,6 +41,13 @@ class SchedulerLimits:
     """Ranks that step together, each with ``kv_blocks`` and ``max_num_seqs`` of its own."""
     seed: int = 0
     """Of the study: keys the draws of drafts that are accepted."""
+    kv_groups: KvGroups | None = None
+    """Groups that share the KV blocks; None where every layer keeps the whole context."""
+
+    @property
+    def context_blocks(self) -> int:
+        """Blocks that a cache without groups would need to hold the same requests, each alone."""
+        return self.kv_blocks if self.kv_groups is None else -(-self.max_model_len // self.block_size)
 
     def fewest_batches(self, output_tokens: int) -> int:
         """Return how many batches a request needs at its best: one for its prompt, then full steps."""

@@ -144,7 +144,7 @@ def replay(case: Case, setup: Setup, predictor: Predictor) -> Replayed:
     rows: list[FinishedRows] = []
     totals = RequestTotals(case.replicas, ["main"], setup.limits.max_model_len, request_limits(Slo()))
     log = RequestLog(totals, [lambda block: rows.append(FinishedRows.of(block))], default_model=setup.model.name)
-    statics = StaticLimits(setup.limits.max_model_len, setup.limits.kv_blocks, setup.limits.block_size)
+    statics = StaticLimits(setup.limits.max_model_len, setup.limits.context_blocks, setup.limits.block_size)
     targets = [Target(index + 1, "main", 0) for index in range(case.replicas)]
     policy = POLICIES.build(Router(policy="round_robin"), Candidates(case.replicas, 0, [0] * case.replicas))
     hub = RouterHub(source, {"": Route(policy, targets, statics)}, log, round(case.client_timeout_s * NS))

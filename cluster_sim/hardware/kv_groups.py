@@ -1,0 +1,136 @@
+"""KV cache groups: what layers with and without an attention window need of one pool of blocks.
+
+Design: vLLM's.  Layers of one kind of attention form groups of equally many layers, so that a block, which holds one
+group's layers for ``block_size`` tokens, has the same bytes in every group and all groups share one pool.  A group
+with full attention keeps the blocks of the whole context; a windowed group gives those back that no later token can
+see.  Where all layers are alike, or the groups are switched off, there is one group of all layers.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from cluster_sim.config.errors import InputError
+from cluster_sim.hardware.model import Model
+
+GROUPED_KINDS: Final = ("vllm_v1",)
+"""Engines that give back what lies out of the window; to all others every layer is a full one."""
+_SIMILAR_RATIO: Final = 1.25
+"""Kinds of layers whose numbers differ by less than this factor form one group each, the smaller one padded."""
+
+
+class CacheSettings(Protocol):
+    """What the groups depend on beside the model; an engine block or an EngineLimits has it."""
+
+    @property
+    def kind(self) -> str:
+        """The engine."""
+
+    @property
+    def disable_hybrid_kv_cache_manager(self) -> bool | None:
+        """Whether a model of both kinds of layers gets one group; None leaves it to the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class KvGroups:
+    """The groups of one replica, of which some are windowed."""
+
+    full: int
+    """Groups that keep the whole context."""
+    windowed: int
+    """Groups that keep the window."""
+    window_tokens: int
+    """Tokens that a token sees, itself included; or the length of a chunk."""
+    is_chunked: bool = False
+    """Whether a token sees its chunk up to itself instead of the last ``window_tokens``."""
+    is_windowed_first: bool = True
+    """Whether the windowed groups come first in vLLM's order, as their layers do in the model."""
+
+    @property
+    def count(self) -> int:
+        """All groups: the blocks that hold ``block_size`` tokens inside the window."""
+        return self.full + self.windowed
+
+    def skipped_tokens(self, computed: int) -> int:
+        """Return how many leading tokens the next token, behind ``computed`` ones, and all later ones cannot see."""
+        if self.is_chunked:
+            return computed // self.window_tokens * self.window_tokens
+        skipped = computed - self.window_tokens + 1
+        return skipped if skipped > 0 else 0  # noqa: FURB136 - this runs for every scheduled chunk
+
+    def window_blocks(self, budget_tokens: int, block_size: int) -> int:
+        """Return the most blocks that one windowed group holds of a sequence in steps of up to ``budget_tokens``.
+
+        They hold what the step's first token sees of the past and the step's own tokens; a window, unlike a chunk,
+        may begin inside a block, which makes it one more.
+        """
+        if self.is_chunked:
+            return -(-(self.window_tokens + budget_tokens) // block_size)
+        return -(-(self.window_tokens - 1 + budget_tokens) // block_size) + 1
+
+    def most_blocks(self, tokens: int, budget_tokens: int, block_size: int) -> int:
+        """Return the most blocks that a sequence may hold at a time until ``tokens`` tokens are computed."""
+        blocks = -(-tokens // block_size)
+        return self.full * blocks + self.windowed * min(blocks, self.window_blocks(budget_tokens, block_size))
+
+    def longest(self, blocks: int, budget_tokens: int, block_size: int, limit_tokens: int) -> int:
+        """Return how many computed tokens, at most ``limit_tokens``, surely fit in ``blocks`` blocks."""
+        low, high = 0, limit_tokens
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self.most_blocks(middle, budget_tokens, block_size) <= blocks:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+
+def _is_sliding(model: Model, engine: CacheSettings) -> bool:
+    """Whether the engine keeps windows apart from the rest of the model, or the model has nothing else."""
+    windowed = model.windowed_layers
+    if not windowed or engine.kind not in GROUPED_KINDS:
+        return False
+    if windowed == model.num_hidden_layers:
+        return True
+    is_off = engine.disable_hybrid_kv_cache_manager
+    return not (model.is_chunked_attention if is_off is None else is_off)
+
+
+def layer_groups(model: Model, engine: CacheSettings) -> list[list[int]]:
+    """Return the layers of every group, in vLLM's order of the groups.
+
+    The group size is the number of layers of the rarer kind, so that an n:1 pattern makes n + 1 groups; a group takes
+    every so-many-th layer of its kind, so that the stages of a pipeline have parts of all groups.
+    """
+    layers = range(model.num_hidden_layers)
+    if not _is_sliding(model, engine):
+        return [list(layers)]
+    kinds: dict[bool, list[int]] = {}
+    for layer in layers:
+        kinds.setdefault(model.is_windowed(layer), []).append(layer)
+    numbers = [len(members) for members in kinds.values()]
+    size = max(numbers) if max(numbers) < _SIMILAR_RATIO * min(numbers) else min(numbers)
+    groups: list[list[int]] = []
+    for members in kinds.values():
+        count = -(-len(members) // size)
+        groups += [members[first::count] for first in range(count)]
+    return groups
+
+
+def kv_groups(model: Model, engine: CacheSettings, block_size: int) -> KvGroups | None:
+    """Return the groups of a model with windows; None where every layer keeps the whole context.
+
+    Raises InputError where chunks are no whole blocks.
+    """
+    if not _is_sliding(model, engine):
+        return None
+    groups = layer_groups(model, engine)
+    windowed = sum(model.is_windowed(layers[0]) for layers in groups)
+    window = model.window_tokens
+    if model.is_chunked_attention and window % block_size:
+        raise InputError(
+            f"engine.block_size: {model.name} attends in chunks of {window} tokens, which are no whole blocks of "
+            f"{block_size}; choose a divisor of {window}, or set disable_hybrid_kv_cache_manager: true"
+        )
+    return KvGroups(
+        len(groups) - windowed, windowed, window, model.is_chunked_attention, model.is_windowed(groups[0][0])
+    )
