@@ -180,6 +180,17 @@ class ReplicaLog:
         if self._pending >= self.pending_limit:
             self._count_pending()
 
+    def steps(self, ends_ns: Int64Array, gaps_ns: Int64Array, weights: Int64Array) -> None:
+        """Note decode-only iterations, in each of which ``weights`` requests got a token, by ends and gaps in ns."""
+        count = len(ends_ns)
+        self.iterations += count
+        self.generated_tokens += int(weights.sum())
+        self.last_end_ns = ends_ns.item(-1)
+        self._steps.extend(np.column_stack((ends_ns, gaps_ns, weights, np.zeros(count, np.int64), weights)).tobytes())
+        self._pending += count
+        if self._pending >= self.pending_limit:
+            self._count_pending()
+
     def gap(self, gap_ns: int) -> None:
         """Note one token gap that the last iteration noted did not count: the first token after a preemption."""
         self._extra_gaps.extend((self.last_end_ns, gap_ns))

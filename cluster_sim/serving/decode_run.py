@@ -1,31 +1,38 @@
-"""A planned macro-step: decode-only iterations of an unchanged batch, as one vector."""
+"""A planned macro-step of one stage: decode-only iterations of an unchanged batch, as one vector."""
 
 import numpy as np
 
 from cluster_sim.hardware.predictor import Int64Array
+from cluster_sim.recording.replica_log import ReplicaLog
+from cluster_sim.serving.batch_notes import note_first_step
+from cluster_sim.serving.decode_pool import DecodePool
+from cluster_sim.serving.pipeline import Pipeline
+from cluster_sim.serving.schedulers.base import Scheduler
+from cluster_sim.serving.sequence import Sequence
+from cluster_sim.serving.steady_run import SteadyRun
 
 
-class DecodeRun:
+class DecodeRun(SteadyRun):
     """Iterations i = 0 .. k-1 of one pool, laid out after the batches in flight.
 
     Iteration i takes ``steps_ns[i]`` and ends ``ends_ns[i]`` after ``start_ns``.  With d batches in flight it is formed
     at the end of the d-th batch before it: the first d at ``head_ns`` (the next formation's time, then the ends of the
-    batches in flight), iteration i at the end of i - d.  ``offset`` counts the iterations committed.
+    batches in flight), iteration i at the end of i - d.
     """
 
-    __slots__ = ("_head_ns", "ends_ns", "is_finishing", "last_end_ns", "offset", "start_ns", "steps", "steps_ns")
+    __slots__ = ("_head_ns", "_pool", "ends_ns", "start_ns", "steps_ns")
 
-    def __init__(self, head_ns: tuple[int, ...], steps_ns: Int64Array, steps: int, *, is_finishing: bool) -> None:
+    def __init__(self, head_ns: tuple[int, ...], steps_ns: Int64Array, pool: DecodePool, *, is_finishing: bool) -> None:
         self._head_ns = head_ns
+        self._pool = pool
         self.steps_ns = steps_ns
-        self.steps = steps
+        self.steps = len(steps_ns)
         first, last = head_ns[0], head_ns[-1]
         self.start_ns = first if first > last else last  # noqa: FURB136 - a call costs five times as much
         # Relative ends save a pass over the vector, and the ufunc itself half of what the method ``cumsum`` costs.
         self.ends_ns: Int64Array = np.add.accumulate(steps_ns)
-        self.last_end_ns: int = self.start_ns + self.ends_ns.item(-1)
+        self.last_end_ns = self.start_ns + self.ends_ns.item(-1)
         self.is_finishing = is_finishing
-        """Whether the last iteration yields some member's last token."""
         self.offset = 0
 
     def end_ns(self, step: int) -> int:
@@ -53,6 +60,30 @@ class DecodeRun:
         head = self._head_ns
         return head[step] if step < len(head) else self.end_ns(step - len(head))
 
-    def steps_formed_before(self, time_ns: int) -> int:
-        """Return how many iterations are formed before ``time_ns``."""
-        return self.steps_formed_by(time_ns - 1)
+    def blocks_before(self, time_ns: int) -> int:
+        """Return how many blocks the iterations take that are not committed yet and formed before ``time_ns``."""
+        return self._pool.blocks_for(self.steps_formed_by(time_ns - 1) - self.offset)
+
+    def in_flight_after(self, upto: int) -> list[int]:
+        """Return the ends of the batches in flight once ``upto`` iterations are formed."""
+        depth = len(self._head_ns)
+        return [self.formed_ns(step) for step in range(upto, upto + depth - 1)] + [self.end_ns(upto - 1)]
+
+    def commit(self, upto: int, scheduler: Scheduler, pipeline: Pipeline, log: ReplicaLog) -> list[Sequence]:
+        """Form the iterations from ``offset`` up to ``upto``; return the sequences that finish in the last one."""
+        pool, offset = self._pool, self.offset
+        is_whole = upto == self.steps
+        start_ns = self.start_ns if not offset else self.end_ns(offset - 1)
+        end_ns = self.last_end_ns if is_whole else self.end_ns(upto - 1)
+        decodes = len(pool.members)
+        noted = offset
+        if pool.last_end_ns != start_ns or pool.newcomers:
+            note_first_step(log, pool, self.end_ns(offset))
+            noted += 1
+        if is_whole and not noted:
+            log.decode_run(self.ends_ns, self.steps_ns, decodes, self.start_ns)
+        else:
+            log.decode_run(self.ends_ns[noted:upto], self.steps_ns[noted:upto], decodes, self.start_ns)
+        pipeline.occupy(end_ns - start_ns, end_ns, upto - offset, decodes, pool.kv_tokens)
+        self.offset = upto
+        return scheduler.commit_steady(upto - offset, end_ns)

@@ -6,9 +6,13 @@ Stage actors, where they exist, receive the same stream one way and check that t
 """
 
 from array import array
+from collections.abc import Sequence
+
+import numpy as np
 
 from cluster_sim.hardware.jitter import Jitter
 from cluster_sim.hardware.predictor import BatchShape, Int64Array, Predictor
+from cluster_sim.serving.decode_pool import DecodePool
 
 
 class Pipeline:
@@ -78,6 +82,34 @@ class Pipeline:
         self.busy_ns[0] += busy_ns
         self.free_ns[0] = end_ns
         self.iterations += steps
+
+    def rotation_costs_ns(self, pools: Sequence[DecodePool], steps: int) -> Int64Array:
+        """Return what the next ``steps`` batches cost when pools take turns: int64[steps, 2 * stages], for each stage
+        its step, noise included, and the way to the next.
+        """
+        many, predictor = len(pools), self._predictor
+        turns = -(-steps // many)
+        costs = np.zeros((turns, many, 2 * self._stages), np.int64)
+        for stage in range(self._stages):
+            for at, pool in enumerate(pools):
+                costs[:, at, 2 * stage] = predictor.decode_run_ns(len(pool), pool.kv_tokens, turns, stage)
+                if stage + 1 < self._stages:
+                    costs[:, at, 2 * stage + 1] = predictor.stage_link_ns(len(pool), stage)
+        rows: Int64Array = costs.reshape(turns * many, 2 * self._stages)[:steps]
+        for stage, jitter in enumerate(self._jitters):
+            rows[:, 2 * stage] = jitter.apply(rows[:, 2 * stage], self.iterations)
+        return rows
+
+    def occupy_all(self, free_ns: list[int], busy_ns: list[int], steps: int) -> None:
+        """Note ``steps`` batches sent through every stage: when each is free then, and its work in ns."""
+        self.free_ns = list(free_ns)
+        self.busy_ns = [done + more for done, more in zip(self.busy_ns, busy_ns, strict=True)]
+        self.iterations += steps
+
+    def cover(self, decodes: int, kv_tokens: int, steps: int) -> None:
+        """Count the predictions of ``steps`` batches of ``decodes`` decodes, on every stage."""
+        for stage in range(self._stages):
+            self._predictor.cover_run(decodes, kv_tokens, steps, stage)
 
     def take_stream(self) -> "array[int]":
         """Return and forget the batches since the last call, flat int64: per batch the formation time, (step, link)

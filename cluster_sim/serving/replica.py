@@ -24,17 +24,21 @@ from cluster_sim.hardware.predictor import BatchShape, Predictor
 from cluster_sim.recording.outcome import FINISHED, Outcome
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.batch_notes import note_batch, note_first_step, note_lookups
+from cluster_sim.serving.batch_notes import note_batch, note_lookups
 from cluster_sim.serving.decode_run import DecodeRun
 from cluster_sim.serving.messages import Cancel, Dispatch
 from cluster_sim.serving.pipeline import Pipeline
+from cluster_sim.serving.pipelined_run import PipelinedRun, rotating_steps
 from cluster_sim.serving.progress import Progress
 from cluster_sim.serving.schedulers.base import Scheduler, SchedulerLimits
 from cluster_sim.serving.sequence import Sequence
+from cluster_sim.serving.steady_run import SteadyRun
 from cluster_sim.serving.watch import Watch
 
 _BATCH_END: Final = Kind.BATCH_END
 _REPLICA_SCHEDULE: Final = Kind.REPLICA_SCHEDULE
+MOST_TURNS: Final = 512
+"""Turns of each batch that a pipeline's run plans at most: an arrival throws the rest of a plan away."""
 _NO_SHAPE: Final = BatchShape()
 """The shape of batches inside a decode run: nobody asks for it."""
 
@@ -91,7 +95,8 @@ class Replica:
         scheduler.use_predictor(predictor)
         self._floors = floor_model(predictor, settings.limits)
         self._depth = settings.limits.batches_in_flight
-        self._can_plan = settings.limits.can_macro_step and predictor.stages == 1 and not is_streamed
+        can_plan = settings.limits.can_rotate if predictor.stages > 1 else settings.limits.can_macro_step
+        self._can_plan = can_plan and not is_streamed
         self._horizon: Instant = 0
         self._inbox: list[Message] = []
         self._in_flight: deque[tuple[int, Batch | None]] = deque()
@@ -101,7 +106,7 @@ class Replica:
         """When the next batch may be formed; -1 while nothing can be or no slot in flight is free."""
         self._finishing_ns = -1
         """End of the last formed batch that yields some last token."""
-        self._run: DecodeRun | None = None
+        self._run: SteadyRun | None = None
         self._progress = Progress(settings.index, settings.limits.kv_blocks, settings.stall_limit_ns)
         self._cancellations: dict[int, list[Cancel]] = {}
         self._watch = Watch(
@@ -157,7 +162,7 @@ class Replica:
             if watch.next_at < at:
                 watch.pass_by(at, self._scheduler, self._out)
             run = self._run
-            if run is None and self._can_plan and (not in_flight or in_flight[0][0] > self._finishing_ns):
+            if run is None and self._can_plan:
                 run = self._plan()
             if run is not None and self._commit_run(run, horizon):
                 continue
@@ -227,7 +232,9 @@ class Replica:
         if not self.settings.samples_kv:
             run = self._plan()
             if run is not None:
-                return min(due, instant(run.last_end_ns, Kind.BATCH_END))
+                # The formation that follows may be the first to preempt, before the run's last batch has ended.
+                following = run.formed_ns(run.steps)
+                return min(due, instant(following, Kind.REPLICA_SCHEDULE), instant(run.last_end_ns, Kind.BATCH_END))
         if self._form_ns >= 0:
             return min(due, instant(self._form_ns, Kind.REPLICA_SCHEDULE))
         return min(due, instant(self._in_flight[0][0], Kind.BATCH_END))
@@ -348,16 +355,20 @@ class Replica:
 
     # ---------------------------------------------------------------------------------------------------- macro-steps
 
-    def _plan(self) -> DecodeRun | None:
-        """Return the planned decode run that starts with the next formation, or None."""
-        if self._run is not None:
-            return self._run
-        in_flight, form_ns = self._in_flight, self._form_ns
-        if in_flight and in_flight[0][0] <= self._finishing_ns:
-            return None  # A batch in flight ends with a completion, which changes who decodes.
-        if len(in_flight) + (form_ns >= 0) != self._depth or not self._can_plan or self._cancellations:
+    def _plan(self) -> SteadyRun | None:
+        """Return the planned run that starts with the next formation, or None."""
+        if self._run is None and self._can_plan and not self._cancellations:
+            in_flight = self._in_flight
+            # A batch in flight that ends with a completion changes who decodes.
+            if not in_flight or in_flight[0][0] > self._finishing_ns:
+                self._run = self._plan_rotation() if self.pipeline.stages > 1 else self._plan_decodes()
+        return self._run
+
+    def _plan_decodes(self) -> DecodeRun | None:
+        """Return the next iterations of one stage's pool."""
+        in_flight, form_ns, scheduler = self._in_flight, self._form_ns, self._scheduler
+        if len(in_flight) + (form_ns >= 0) != self._depth:
             return None
-        scheduler = self._scheduler
         steps = scheduler.steady_steps()
         if steps < 2:
             return None
@@ -367,56 +378,57 @@ class Replica:
         pool = scheduler.steady_pool
         assert pool is not None
         steps_ns = self.pipeline.decode_run_ns(len(pool.members), pool.kv_tokens, steps)
-        run = self._run = DecodeRun(head, steps_ns, steps, is_finishing=steps == pool.steps_to_finish())
-        return run
+        return DecodeRun(head, steps_ns, pool, is_finishing=steps == pool.steps_to_finish())
 
-    def _commit_run(self, run: DecodeRun, horizon: Instant) -> bool:
-        """Commit the planned steps that are formed below ``horizon`` and the next message; False if there are none."""
+    def _plan_rotation(self) -> PipelinedRun | None:
+        """Return the next turns of the batches in a pipeline, and of the one about to be formed if there is one."""
+        in_flight, form_ns = self._in_flight, self._form_ns
+        if not in_flight:
+            return None
+        pools = self._scheduler.rotating_pools()
+        head = [end_ns for end_ns, _ in in_flight]
+        pool_ends = [pool.last_end_ns for pool in pools]
+        is_whole = pool_ends == head
+        if not is_whole:
+            # A batch in flight may hold no decode, only the first part of a prompt: then it does not come round again.
+            if pool_ends[1:] != head or not pool_ends[0] <= form_ns < head[0]:
+                return None
+            head = [form_ns, *head]
+        steps, is_finishing = rotating_steps(pools, self._scheduler.spare_blocks(), MOST_TURNS * len(pools))
+        if steps < 2:
+            return None
+        costs_ns = self.pipeline.rotation_costs_ns(pools, steps)
+        if is_whole:
+            self._form_ns = -1  # A slot may be free, but nobody is there to fill it.
+        return PipelinedRun(pools, head, costs_ns, self.pipeline.free_ns, is_finishing=is_finishing)
+
+    def _commit_run(self, run: SteadyRun, horizon: Instant) -> bool:
+        """Commit what is planned to be formed below ``horizon`` and the next message; False if there is nothing."""
         inbox = self._inbox
         limit = inbox[0].at if inbox and inbox[0].at < horizon else horizon
         upto = run.steps_formed_by((limit - 1 - _REPLICA_SCHEDULE) >> KIND_BITS)
-        offset = run.offset
-        if upto <= offset:
+        if upto <= run.offset:
             return False
-        scheduler, watch, log = self._scheduler, self._watch, self.log
-        pool = scheduler.steady_pool
-        assert pool is not None
+        scheduler, watch, in_flight = self._scheduler, self._watch, self._in_flight
         if watch.next_at < limit and watch.next_at < run.last_end_ns << KIND_BITS:
             last_committed = run.formed_ns(upto - 1) << KIND_BITS | _REPLICA_SCHEDULE
             if watch.next_at < last_committed:
-                watch.pass_run(last_committed, run, pool, scheduler, self._out)
-        is_whole = upto == run.steps
-        start_ns = run.start_ns if not offset else run.end_ns(offset - 1)
-        end_ns = run.last_end_ns if is_whole else run.end_ns(upto - 1)
-        decodes = len(pool.members)
-        noted = offset
-        if pool.last_end_ns != start_ns or pool.newcomers:
-            note_first_step(log, pool, run.end_ns(offset))
-            noted += 1
-        if is_whole and not noted:
-            log.decode_run(run.ends_ns, run.steps_ns, decodes, run.start_ns)
-        else:
-            log.decode_run(run.ends_ns[noted:upto], run.steps_ns[noted:upto], decodes, run.start_ns)
-        steps = upto - offset
-        self.pipeline.occupy(end_ns - start_ns, end_ns, steps, decodes, pool.kv_tokens)
-        finishing = scheduler.commit_steady(steps, end_ns)
-        in_flight = self._in_flight
-        if self._depth == 1:
-            in_flight.clear()
-        elif steps > 1:
-            in_flight.clear()
-            in_flight.append((run.end_ns(upto - 2), None))
-        elif len(in_flight) == self._depth:
+                watch.pass_run(last_committed, run, scheduler, self._out)
+        finishing = run.commit(upto, scheduler, self.pipeline, self.log)
+        ends_ns = run.in_flight_after(upto)
+        while in_flight and in_flight[0][0] < ends_ns[0]:
             in_flight.popleft()
-        last = None
+        for end_ns in ends_ns[len(in_flight) :]:
+            in_flight.append((end_ns, None))
+        end_ns = ends_ns[-1]
+        self._progress.since_ns, self._progress.fruitless = end_ns, 0
         if finishing:
             self._respond(finishing, end_ns)
             last = Batch(_NO_SHAPE)
             last.end_ns = end_ns
             last.finishing = finishing
-        in_flight.append((end_ns, last))
+            in_flight[-1] = (end_ns, last)
         self._form_ns = -1
-        run.offset = upto
-        if is_whole:
+        if upto == run.steps:
             self._run = None
         return True

@@ -8,9 +8,8 @@ from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, instant,
 from cluster_sim.engine.process import Message
 from cluster_sim.recording.outcome import Sample
 from cluster_sim.recording.replica_log import ReplicaLog
-from cluster_sim.serving.decode_pool import DecodePool
-from cluster_sim.serving.decode_run import DecodeRun
 from cluster_sim.serving.schedulers.base import Scheduler
+from cluster_sim.serving.steady_run import SteadyRun
 
 
 class Watch:
@@ -80,23 +79,21 @@ class Watch:
         self._sample_ns = (last_ns // self._period_ns + 1) * self._period_ns
         self._set_next()
 
-    def pass_run(
-        self, limit: Instant, run: DecodeRun, pool: DecodePool, scheduler: Scheduler, out: list[Message]
-    ) -> None:
-        """Do every look below ``limit`` inside a run whose steps from ``run.offset`` on are not committed yet."""
+    def pass_run(self, limit: Instant, run: SteadyRun, scheduler: Scheduler, out: list[Message]) -> None:
+        """Do every look below ``limit`` inside a run whose formations from ``run.offset`` on are not committed yet."""
         last_ns = (limit - 1 - Kind.SAMPLE) >> KIND_BITS
         used = scheduler.kv_used
         if self._interval_ns:
             running, waiting = scheduler.running_count, scheduler.waiting_count
             while self._tick_ns <= last_ns:
-                blocks = pool.blocks_for(run.steps_formed_before(self._tick_ns) - run.offset)
+                blocks = run.blocks_before(self._tick_ns)
                 self._log.tick(self._tick_ns, running, waiting, used + blocks)
                 self._tick_ns += self._interval_ns
         if self._period_ns:
             while self._sample_ns <= last_ns:
                 blocks = 0
                 if self._samples_kv:
-                    blocks = pool.blocks_for(run.steps_formed_before(self._sample_ns) - run.offset)
+                    blocks = run.blocks_before(self._sample_ns)
                 self._sample(self._sample_ns, scheduler, used + blocks, out)
                 self._sample_ns += self._period_ns
                 if not self._samples_kv:

@@ -34,7 +34,9 @@ class SchedulerLimits:
     is_async: bool
     """Whether a sequence may be in two unfinished batches (asynchronous scheduling, one stage)."""
     can_macro_step: bool
-    """False forces single steps everywhere (``run.macro_steps: false``, or a pipeline of several stages)."""
+    """Whether decodes move in bulk on one stage; False forces single steps everywhere (``run.macro_steps: false``)."""
+    can_rotate: bool = False
+    """The same for the batches that rotate in a pipeline of several stages."""
     tokens_per_step: int = 1
     """Most tokens that one sequence can gain in a step: more than 1 with speculative decoding."""
     data_parallel: int = 1
@@ -124,6 +126,22 @@ class Scheduler(ABC):
     def commit_steady(self, steps: int, end_ns: int) -> list[Sequence]:
         """Make ``steps`` steady steps, the last ending at ``end_ns``; return what finishes in the last one."""
         raise AssertionError("this scheduler has no steady steps")
+
+    def rotating_pools(self) -> list[DecodePool]:
+        """Return the running sequences as pools, by the batch of each one's last token and in the order of these, where
+        every batch formed now would hold just the members of the pools that are not in flight; else nothing.
+
+        A pipeline of several stages makes macro-steps of them.
+        """
+        return []
+
+    def spare_blocks(self) -> int:
+        """Return how many blocks rotating pools may take before something else happens."""
+        return 0
+
+    def commit_rotation(self, pools: list[DecodePool], turns: list[int], ends_ns: list[int]) -> list[Sequence]:
+        """Make ``turns`` decode steps of each pool, its last one ending at ``ends_ns``; return what finishes."""
+        raise AssertionError("this scheduler has no rotating pools")
 
     @property
     def must_form_again(self) -> bool:

@@ -7,7 +7,8 @@ admitted in order until the budget, a slot or memory runs out; the first that do
 
 Decodes that are all scheduled in every step sit in a ``DecodePool`` and move in bulk.  The pool is a compressed form of
 walking the running list and never a different model: where a walk could skip or preempt one of them, the pool is
-dissolved and the list is walked.  With several stages, or with macro-steps off, there is no pool at all.
+dissolved and the list is walked.  With several stages every batch that holds nothing but decodes is a pool of its own
+while they rotate (``Rotation``).  With macro-steps off there is no pool at all.
 """
 
 from collections.abc import Iterable
@@ -21,6 +22,7 @@ from cluster_sim.serving.kv_hashed import HashedBlocks
 from cluster_sim.serving.kv_hosted import HostedBlocks
 from cluster_sim.serving.lora import LoraSlots
 from cluster_sim.serving.ordering import Ordering, ordering_of
+from cluster_sim.serving.rotation import Rotation
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.serving.speculation import Speculation
@@ -50,6 +52,7 @@ class VllmV1(Scheduler):
         self._prefilling: dict[int, Sequence] = {}
         """Running sequences whose prompt is not computed yet, in admission order."""
         self._pool = pool
+        self._rotation = Rotation(limits.block_size)
         self._orders = 0
         self._batches = 0
         self._must_form_again = False
@@ -86,8 +89,11 @@ class VllmV1(Scheduler):
         pool = self._pool
         if pool.members:
             fewest = pool.steps_to_finish()
-        walked = self._prefilling.values() if self._limits.can_macro_step else self._running.values()
-        for sequence in walked:
+        walked = self._prefilling if self._limits.can_macro_step else self._running
+        if self._rotation:
+            fewest = self._rotation.steps_to_finish()
+            walked = self._prefilling
+        for sequence in walked.values():
             left = sequence.output_tokens - sequence.generated
             if left and (left < fewest or not fewest):
                 fewest = left
@@ -124,6 +130,7 @@ class VllmV1(Scheduler):
         running = self._running.get(request_id)
         if running is None or running.generated >= running.output_tokens:
             return False
+        self._rotation.dissolve()
         if request_id in self._pool.members:
             self._pool.remove(running)
         if self._ordering is not None:
@@ -138,11 +145,16 @@ class VllmV1(Scheduler):
     def steady_steps(self) -> int:
         pool = self._pool
         members = pool.members
-        if not members or self._prefilling or len(members) > self._budget:
-            return 0
-        if self._waiting and (not self._queue.is_blocked or self._kv.may_grow_prefix(self._waiting[0])):
+        if not members or self._is_changing() or len(members) > self._budget:
             return 0
         return pool.steps_within(self._kv.free, pool.steps_to_finish())
+
+    def _is_changing(self) -> bool:
+        """Whether a batch formed now could hold a prompt, or admit one."""
+        if self._prefilling:
+            return True
+        waiting = self._waiting
+        return bool(waiting) and (not self._queue.is_blocked or self._kv.may_grow_prefix(waiting[0]))
 
     def commit_steady(self, steps: int, end_ns: int) -> list[Sequence]:
         pool = self._pool
@@ -150,6 +162,26 @@ class VllmV1(Scheduler):
         finishing = pool.advance(steps)
         pool.last_end_ns = end_ns
         self._batches += steps
+        return finishing
+
+    def rotating_pools(self) -> list[DecodePool]:
+        if self._is_changing() or len(self._running) > self._budget:
+            return []
+        if not self._rotation:
+            self._rotation.gather(self._running.values())
+        return self._rotation.in_turn()
+
+    def spare_blocks(self) -> int:
+        return self._kv.free
+
+    def commit_rotation(self, pools: list[DecodePool], turns: list[int], ends_ns: list[int]) -> list[Sequence]:
+        finishing: list[Sequence] = []
+        for pool, steps, end_ns in zip(pools, turns, ends_ns, strict=True):
+            if steps:
+                self._kv.take(pool.blocks_for(steps))
+                finishing += pool.advance(steps)
+                pool.last_end_ns = end_ns
+        self._batches += sum(turns)
         return finishing
 
     # ------------------------------------------------------------------------------------------------------ formation
@@ -173,6 +205,7 @@ class VllmV1(Scheduler):
         elif not self._prefilling and not self._pool.members and self._limits.can_macro_step:
             budget = self._budget
         else:
+            self._rotation.dissolve()
             self._kv.catch_up()
             self._pool.dissolve()
             budget = self._walk(batch, list(self._running.values()), self._budget, now_ns)
@@ -406,7 +439,9 @@ def build_vllm_v1(engine: Engine, limits: SchedulerLimits) -> Scheduler:
         return VllmV1(engine, limits, CountedBlocks(limits.kv_blocks, limits.block_size), pool)
     blocks = HashedBlocks(limits.kv_blocks, limits.block_size, pool)
     if engine.host_blocks:
-        blocks = HostedBlocks(limits.kv_blocks, limits.block_size, pool, engine.host_blocks, engine.host_load_block_us)
+        blocks = HostedBlocks(
+            limits.kv_blocks, limits.block_size, pool, engine.host_blocks, engine.host_load_block_us or 0.0
+        )
     scheduler = VllmV1(engine, limits, blocks, pool)
     scheduler.has_prefix_cache = True
     return scheduler
