@@ -55,8 +55,25 @@ class Engine(ConfigModel):
         ge=0,
         description="KV blocks that host memory keeps of computed prefixes, for each rank; 0 is none (vllm_v1).",
     )
-    host_load_block_us: float = Field(
-        80.0, ge=0, description="Time to load one block from host memory; the step that needs it waits (vllm_v1)."
+    host_load_block_us: float | None = Field(
+        None,
+        ge=0,
+        description="Time to load one block from host memory; null is what the device's link to the host takes "
+        "(vllm_v1, sglang).",
+    )
+    hicache_ratio: float = Field(
+        0.0,
+        ge=0,
+        description="Tokens that the radix cache keeps in host memory for each that the device's cache holds; 0 is "
+        "none (sglang, whose own --hicache-ratio is 2).",
+    )
+    hicache_write_policy: Literal["write_through", "write_through_selective", "write_back"] = Field(
+        "write_through",
+        description="When tokens are copied to host memory: once computed, once found by a request, or once evicted "
+        "from the device, which the step waits for (sglang).",
+    )
+    hicache_load_back_tokens: int = Field(
+        10, ge=0, description="Fewest tokens for which host memory is read; fewer are computed again (sglang)."
     )
     block_size: int = Field(16, ge=1, description="Tokens in one KV block.")
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="Share of device memory that the engine takes.")

@@ -67,6 +67,9 @@ class Device(BaseModel):
     network: Network = Field(
         default=Network(bandwidth_bytes_per_s=50e9, latency_us=10.0), description="Link between nodes, per GPU"
     )
+    host_bandwidth_bytes_per_s: float = Field(
+        default=25e9, gt=0, description="Rate of large copies between one GPU and host memory, in one direction"
+    )
     gpus_per_node: int = Field(default=8, ge=1, description="GPUs in one node")
     sm_count: int = Field(default=108, ge=1, description="Streaming multiprocessors or compute units")
     l2_bytes: int = Field(default=40_000_000, ge=0, description="Last-level cache")

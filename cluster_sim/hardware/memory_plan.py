@@ -79,6 +79,22 @@ def plan_memory(
     return tightest
 
 
+def host_block_us(
+    model: Model, device: Device, tensor_parallel: int = 1, pipeline_parallel: int = 1, engine: Any = None
+) -> float:
+    """Return how long one KV block takes between device and host memory in us: every GPU moves its part over its link
+    at once, so the stage with most counts.
+    """
+    limits = limits_of(engine, device)
+    largest = max(
+        shard(
+            model, tensor_parallel, pipeline_parallel, stage, limits.weight_dtype, limits.kv_cache_dtype
+        ).kv_bytes_per_token
+        for stage in range(pipeline_parallel)
+    )
+    return largest * limits.block_size / device.host_bandwidth_bytes_per_s * 1e6
+
+
 def activation_bytes(model: Model, tensor_parallel: int, limits: EngineLimits) -> int:
     """Return the peak bytes of the profiling step on one GPU.
 

@@ -83,12 +83,7 @@ def check_kind(engine: Engine, pipeline_parallel: int) -> None:
             f"engine.block_size: {kind} keeps its cache by the token, so the block size must be "
             f"{traits.only_block_size}, not {engine.block_size}"
         )
-    budget = engine.max_num_batched_tokens or engine.block_size
-    if kind == "sglang" and budget < engine.block_size:
-        raise InputError(
-            f"engine.max_num_batched_tokens: sglang cuts chunks in whole pages, and {budget} tokens hold none of "
-            f"{engine.block_size} (block_size); raise the one or lower the other"
-        )
+    _check_sglang(engine)
     if engine.enable_prefix_caching and not traits.can_cache_prefixes:
         able = ", ".join(name for name, each in KINDS.items() if each.can_cache_prefixes)
         raise InputError(f"engine.enable_prefix_caching: {kind} has no prefix cache; engines that have one: {able}")
@@ -96,10 +91,6 @@ def check_kind(engine: Engine, pipeline_parallel: int) -> None:
         raise InputError(f"engine.policy: dfs_weight walks sglang's radix tree, which {kind} has not")
     if engine.policy in {"lpm", "dfs_weight"} and not engine.enable_prefix_caching:
         raise InputError(f"engine.policy: {engine.policy} orders by cached prefixes; set enable_prefix_caching: true")
-    if engine.enable_mixed_chunk and kind != "sglang":
-        raise InputError(f"engine.enable_mixed_chunk: batches of {kind} are what they are; it is an option of sglang")
-    if engine.enable_mixed_chunk and not engine.enable_chunked_prefill:
-        raise InputError("engine.enable_mixed_chunk: sglang mixes only with enable_chunked_prefill: true")
     if engine.async_scheduling and kind != "vllm_v1":
         raise InputError(f"engine.async_scheduling: {kind} has no asynchronous scheduling; vllm_v1 has")
     if engine.host_blocks and not (kind == "vllm_v1" and engine.enable_prefix_caching):
@@ -114,6 +105,33 @@ def check_kind(engine: Engine, pipeline_parallel: int) -> None:
         raise InputError(f"engine.preemption_mode: {kind} only recomputes; vllm_v0 can swap")
     if engine.batch_timeout_s is not None and kind != "static_two_phase":
         raise InputError(f"engine.batch_timeout_s: {kind} does not wait for batches to fill; static_two_phase does")
+
+
+def _check_sglang(engine: Engine) -> None:
+    """Raise InputError for options of SGLang that contradict each other, or that another engine has not."""
+    is_sglang = engine.kind == "sglang"
+    budget = engine.max_num_batched_tokens or engine.block_size
+    if is_sglang and budget < engine.block_size:
+        raise InputError(
+            f"engine.max_num_batched_tokens: sglang cuts chunks in whole pages, and {budget} tokens hold none of "
+            f"{engine.block_size} (block_size); raise the one or lower the other"
+        )
+    if engine.enable_mixed_chunk and not is_sglang:
+        raise InputError(
+            f"engine.enable_mixed_chunk: batches of {engine.kind} are what they are; sglang has the option"
+        )
+    if engine.enable_mixed_chunk and not engine.enable_chunked_prefill:
+        raise InputError("engine.enable_mixed_chunk: sglang mixes only with enable_chunked_prefill: true")
+    if engine.hicache_ratio and not (is_sglang and engine.enable_prefix_caching):
+        raise InputError(
+            "engine.hicache_ratio: it is a tier behind sglang's radix cache, so it needs kind: sglang and "
+            "enable_prefix_caching: true; set 0 (vllm_v1 has host_blocks)"
+        )
+    if 0 < engine.hicache_ratio <= 1:
+        raise InputError(
+            f"engine.hicache_ratio: sglang refuses {engine.hicache_ratio:g}, as its host cache must be larger than the "
+            "device's; set more than 1, or 0 for none"
+        )
 
 
 def limit_requests(engine: Engine, limits: SchedulerLimits) -> SchedulerLimits:

@@ -16,7 +16,7 @@ Key = tuple[Any, ...]
 
 
 class Node:
-    """Tokens ``start <= position < end`` behind the node's parent.
+    """Tokens ``start <= position < end`` behind the node's parent; a root, which holds none, has its namespace as key.
 
     ``pieces`` are (stream, first position of the stream, end) in order; the first may begin before the node does.
     """
@@ -61,11 +61,11 @@ class RadixCache:
 
     def match(self, content: Content, tokens: int) -> RadixMatch:
         """Find the longest cached prefix of the first ``tokens`` tokens, and note the access."""
-        return self._descend(content, self._whole_pages(tokens))
+        return self._descend(content, self.whole_pages(tokens))
 
     def peek(self, content: Content, tokens: int) -> int:
         """Return the length of the longest cached prefix without an access or a split."""
-        limit = self._whole_pages(tokens)
+        limit = self.whole_pages(tokens)
         node = self._root(content)
         position = 0
         while position < limit:
@@ -80,7 +80,7 @@ class RadixCache:
 
     def insert(self, content: Content, tokens: int) -> int:
         """Make sure that the first ``tokens`` tokens, cut to whole pages, are in the tree; return how many were."""
-        limit = self._whole_pages(tokens)
+        limit = self.whole_pages(tokens)
         found = self._descend(content, limit)
         if found.tokens < limit:
             start = found.tokens
@@ -95,6 +95,10 @@ class RadixCache:
             self.evictable_tokens += limit - start
             self._offer(leaf)
         return found.tokens
+
+    def whole_pages(self, tokens: int) -> int:
+        """Return ``tokens`` cut down to whole pages."""
+        return tokens - tokens % self.page_size
 
     def parent_of(self, serial: int) -> int:
         """Return the serial of a node's parent; 0 above the roots."""
@@ -122,8 +126,11 @@ class RadixCache:
                 self._offer(node)
             serial = node.parent
 
-    def evict(self, tokens: int) -> int:
-        """Remove unlocked leaves, least recently used first, until ``tokens`` tokens are gone; return how many were."""
+    def evict(self, tokens: int, lost: list[tuple[Content, int]] | None = None) -> int:
+        """Remove unlocked leaves, least recently used first, until ``tokens`` tokens are gone; return how many were.
+
+        What the removed leaves end is appended to ``lost``, with its length.
+        """
         gone = 0
         while gone < tokens and self._leaves:
             used, serial = heapq.heappop(self._leaves)
@@ -131,6 +138,8 @@ class RadixCache:
             if node is None or node.used != used or node.children or node.locks:
                 continue
             gone += node.end - node.start
+            if lost is not None:
+                lost.append((self._content_of(node), node.end))
             parent = self._nodes[node.parent]
             del parent.children[node.key]
             del self._nodes[serial]
@@ -140,16 +149,23 @@ class RadixCache:
 
     # ----------------------------------------------------------------------------------------------------------- inside
 
-    def _whole_pages(self, tokens: int) -> int:
-        return tokens - tokens % self.page_size
-
     def _root(self, content: Content) -> Node:
         serial = self._roots.get(content.namespace)
         if serial is None:
             serial = self._roots[content.namespace] = self._next_serial
             self._next_serial += 1
-            self._nodes[serial] = Node(serial, 0, (), [], 0, 0)
+            self._nodes[serial] = Node(serial, 0, (content.namespace,), [], 0, 0)
         return self._nodes[serial]
+
+    def _content_of(self, node: Node) -> Content:
+        """Return the chain of pieces from the root to the end of a node."""
+        pieces: list[Piece] = []
+        while node.parent:
+            for stream, origin, end in reversed(node.pieces):
+                if not pieces or pieces[-1][:2] != (stream, origin):
+                    pieces.append((stream, origin, end))
+            node = self._nodes[node.parent]
+        return Content(str(node.key[0]), tuple(reversed(pieces)))
 
     def _add(self, parent: Node, key: Key, pieces: list[Piece], start: int, end: int) -> Node:
         node = Node(self._next_serial, parent.serial, key, pieces, start, end)
@@ -189,7 +205,7 @@ class RadixCache:
             position = min(end, other[2], limit)
             if end != other[2] or position >= limit:
                 break
-        return self._whole_pages(position)
+        return self.whole_pages(position)
 
     def _descend(self, content: Content, limit: int) -> RadixMatch:
         """Walk down as far as ``content`` agrees, splitting the node in which it stops; all nodes count as used."""

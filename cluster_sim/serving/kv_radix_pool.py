@@ -2,6 +2,7 @@
 
 from cluster_sim.serving.kv_content import Content, content_of
 from cluster_sim.serving.kv_radix import RadixCache
+from cluster_sim.serving.kv_radix_host import RadixHost
 from cluster_sim.serving.sequence import Sequence
 
 
@@ -18,13 +19,14 @@ class Share:
 
 
 class RadixPool:
-    """``capacity`` tokens in pages; ``free_tokens`` are in nobody's hands."""
+    """``capacity`` tokens in pages; ``free_tokens`` are in nobody's hands.  ``host`` is the tier behind, if any."""
 
-    def __init__(self, capacity: int, page_size: int, is_caching: bool = True) -> None:
+    def __init__(self, capacity: int, page_size: int, is_caching: bool = True, host: RadixHost | None = None) -> None:
         self.capacity = capacity
         self.page_size = page_size
         self.free_tokens = capacity
         self.tree = RadixCache(page_size)
+        self.host = host
         self._is_caching = is_caching
 
     @property
@@ -83,9 +85,40 @@ class RadixPool:
     def allocate(self, tokens: int) -> None:
         """Take tokens out of the free ones, after evicting as many from the tree where they do not suffice."""
         if tokens > self.free_tokens:
-            self.free_tokens += self.tree.evict(tokens)
+            if self.host is None:
+                self.free_tokens += self.tree.evict(tokens)
+            else:
+                lost: list[tuple[Content, int]] = []
+                self.free_tokens += self.tree.evict(tokens, lost)
+                for content, end in lost:
+                    self.host.note_eviction(content, end)
         self.free_tokens -= tokens
         assert self.free_tokens >= 0
+
+    def on_host(self, sequence: Sequence) -> int:
+        """Return how many tokens behind the last match can be loaded from the host."""
+        if self.host is None:
+            return 0
+        share = self.share_of(sequence)
+        return self.host.beyond(share.content, share.prefix, sequence.known_tokens - 1)
+
+    def load(self, sequence: Sequence, tokens: int) -> None:
+        """Load ``tokens`` tokens behind a locked match into the tree, and lock them too."""
+        share = self.share_of(sequence)
+        assert self.host is not None
+        self.host.note_hit(share.content, share.prefix)
+        if tokens:
+            self.host.loaded_tokens += tokens
+            self.allocate(tokens)
+            self.tree.insert(share.content, share.prefix + tokens)
+            self._hold(sequence, share, share.prefix + tokens)
+
+    def _hold(self, sequence: Sequence, share: Share, tokens: int) -> None:
+        """Lock the first ``tokens`` tokens, which are in the tree, in place of what was locked."""
+        found = self.tree.match(share.content, tokens)
+        self.tree.lock(found.node)
+        self.unlock(sequence)
+        share.node, share.prefix, share.is_locked = found.node, found.tokens, True
 
     def keep(self, sequence: Sequence) -> None:
         """Put the whole pages that a living sequence has computed into the tree and hold them there."""
@@ -93,10 +126,9 @@ class RadixPool:
             return
         share = self.share_of(sequence)
         self.free_tokens += self.tree.insert(share.content, sequence.computed) - share.prefix
-        found = self.tree.match(share.content, sequence.computed)
-        self.tree.lock(found.node)
-        self.unlock(sequence)
-        share.node, share.prefix, share.is_locked = found.node, found.tokens, True
+        self._hold(sequence, share, sequence.computed)
+        if self.host is not None:
+            self.host.note_insert(share.content, sequence.computed)
 
     def finish(self, sequence: Sequence) -> None:
         """Put what a sequence has computed into the tree and let go of it."""
@@ -105,6 +137,8 @@ class RadixPool:
         if self._is_caching:
             self.free_tokens += self.tree.insert(share.content, whole) - share.prefix
             self.free_tokens += self.ceil(sequence.computed) - whole
+            if self.host is not None:
+                self.host.note_insert(share.content, whole)
         else:
             self.free_tokens += self.ceil(sequence.computed)
         self.unlock(sequence)

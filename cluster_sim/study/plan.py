@@ -12,7 +12,7 @@ from cluster_sim.engine.instant import NEVER, Instant, Kind, instant
 from cluster_sim.engine.observation import Observation
 from cluster_sim.hardware.build import build_predictor
 from cluster_sim.hardware.device import Device, load_device
-from cluster_sim.hardware.memory_plan import MemoryPlan, plan_memory
+from cluster_sim.hardware.memory_plan import MemoryPlan, host_block_us, plan_memory
 from cluster_sim.hardware.model import Model, load_model
 from cluster_sim.hardware.power_cap import capped
 from cluster_sim.hardware.predictor import Predictor
@@ -119,6 +119,9 @@ def make_plan(study: Study) -> Plan:
         device, model = load_device(pool.device), load_model(pool.model)
         check_ranks(pool, model)
         engine = resolve_engine(pool.engine, device)
+        if engine.host_load_block_us is None:
+            block_us = host_block_us(model, device, pool.tensor_parallel, pool.pipeline_parallel, engine)
+            engine = engine.model_copy(update={"host_load_block_us": block_us})
         memory = None
         if engine.num_kv_blocks is None:
             memory = plan_memory(

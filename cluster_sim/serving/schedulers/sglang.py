@@ -8,12 +8,13 @@ and jumps up when memory runs out and sequences are retracted.  At most one prom
 request may ask for is taken to be the one it gets.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from cluster_sim.config.engine import Engine
-from cluster_sim.hardware.predictor import BatchShape
+from cluster_sim.hardware.predictor import BatchShape, Predictor
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.decode_pool import DecodePool
+from cluster_sim.serving.kv_radix_host import RadixHost
 from cluster_sim.serving.kv_radix_pool import RadixPool
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
 from cluster_sim.serving.schedulers.serial import UNLIMITED, SerialScheduler
@@ -51,11 +52,22 @@ class Sglang(SerialScheduler):
     """One pool of KV tokens, a tree that shares them, and sequences that own the rest."""
 
     def __init__(self, engine: Engine, limits: SchedulerLimits) -> None:
-        self.memory = RadixPool(limits.kv_blocks * limits.block_size, limits.block_size, engine.enable_prefix_caching)
+        tokens, page = limits.kv_blocks * limits.block_size, limits.block_size
+        host = None
+        if engine.hicache_ratio:
+            host = RadixHost(
+                int(limits.kv_blocks * engine.hicache_ratio) * page,
+                page,
+                engine.hicache_write_policy,
+                engine.hicache_load_back_tokens,
+                engine.host_load_block_us or 0.0,
+            )
+        self.memory = RadixPool(tokens, page, engine.enable_prefix_caching, host)
         super().__init__(engine, limits)
         self.has_prefix_cache = engine.enable_prefix_caching
         if engine.policy in CACHE_AWARE:
             self._ordering = None
+        self._predictor: Predictor | None = None
         self._is_mixed = engine.enable_mixed_chunk
         self._chunk_size = limits.max_num_batched_tokens if engine.enable_chunked_prefill else UNLIMITED
         self._chunked: Sequence | None = None
@@ -110,6 +122,21 @@ class Sglang(SerialScheduler):
             self._prefill(batch, now_ns)
         if self.running and (self._is_mixed or not batch.prefilled):
             self._decode(batch)
+        host = self.memory.host
+        if host is not None:
+            load_ns, write_ns = host.take_waits_ns()
+            if load_ns and self._predictor is not None:
+                load_ns = max(0, load_ns - self._predictor.step_ns(batch.shape))
+            batch.delay_ns += write_ns + load_ns
+
+    def use_predictor(self, predictor: Predictor) -> None:
+        """Keep the predictor, which says how much of a load hides behind a step."""
+        super().use_predictor(predictor)
+        self._predictor = predictor
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A predictor is large, pure, and given again after a restore.
+        return {**self.__dict__, "_predictor": None}
 
     def _reserved(self, sequence: Sequence) -> int:
         return min(sequence.output_tokens - sequence.generated, CLIP_TOKENS)
@@ -164,17 +191,22 @@ class Sglang(SerialScheduler):
         if total >= pool.reachable - plan.spoken_for:
             self._is_full = bool(self._slots or plan.chosen)
             return False
-        if pool.ceil(need) >= plan.input_tokens and plan.shape.prefills:
+        hosted = pool.on_host(sequence)
+        if pool.ceil(need - hosted) >= plan.input_tokens and plan.shape.prefills:
             return False
         pool.lock(sequence)
         if total >= pool.reachable - plan.spoken_for:
             pool.unlock(sequence)
             self._is_full = bool(self._slots or plan.chosen)
             return False
+        prefix += hosted
+        need -= hosted
         chunk = self._first_chunk(plan, sequence, prefix)
         if chunk <= 0:
             pool.unlock(sequence)
             return chunk < 0
+        if pool.host is not None:
+            pool.load(sequence, hosted)
         plan.has_half |= chunk < need
         plan.chosen.append((sequence, chunk))
         plan.shape.prefills.append((chunk, prefix))
