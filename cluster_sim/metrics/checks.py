@@ -13,9 +13,6 @@ from cluster_sim.recording.request_totals import RequestTotals
 
 LITTLE_TOLERANCE: Final = 1e-3
 """Largest relative difference between L and lambda W that passes."""
-CANCELLED_STEPS: Final = 4
-"""Mean steps for which a cancelled request may still hold its place at the replica, which its row does not tell: up to
-two batches are in flight when the cancellation comes, and they may be longer than most."""
 
 
 def little_check(
@@ -24,20 +21,21 @@ def little_check(
     """Check Little's law, L = lambda W, for the replicas together.
 
     L is the time average of requests at the replicas by their own entries and departures; lambda W is the rate of
-    requests that reached a replica times their mean stay by the rows, links taken off.  Where a run of fixed length
-    cuts requests off, the sides may differ by what lies between that moment and the end of the iteration they are in.
+    requests that reached a replica times their mean stay by the rows, links taken off.  A cancelled request's row ends
+    when its client gave up; between the arrival of the cancellation and the departure its stay is what the replicas
+    noted (``overstay_ns``).  Where a run of fixed length cuts requests off, the sides may differ by what lies between
+    that moment and the end of the iteration they are in, or the arrival of their cancellation.
     """
     links_ns = facts.forward_link_ns + facts.return_link_ns
-    stay_ns = totals.served_ns - totals.served * links_ns
+    stay_ns = totals.served_ns - (totals.served - totals.count(CANCELLED)) * links_ns
+    stay_ns += sum(counters.overstay_ns for counters in replicas)
     stay_ns += totals.in_service * (end_ns - facts.forward_link_ns) - totals.in_service_since_ns
     requests = totals.served + totals.in_service
     area_ns = sum(counters.in_system_area_ns for counters in replicas)
     duration_s = end_ns / 1e9
     overrun_ns = max([0, *(counters.last_end_ns - end_ns for counters in replicas)])
-    cut_off_ns = totals.in_service * (overrun_ns + links_ns)
-    iterations = sum(counters.iterations for counters in replicas)
-    step_ns = sum(sum(counters.busy_ns) for counters in replicas) // max(iterations, 1)
-    cut_off_ns += totals.count(CANCELLED) * (links_ns + CANCELLED_STEPS * step_ns)
+    present = sum(counters.entered - counters.left for counters in replicas)
+    cut_off_ns = totals.in_service * (overrun_ns + links_ns) + present * facts.forward_link_ns
     error = max(abs(area_ns - stay_ns) - cut_off_ns, 0) / max(area_ns, stay_ns, 1)
     return {
         "mean_in_system": area_ns / end_ns if end_ns else 0.0,

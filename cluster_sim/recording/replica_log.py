@@ -55,6 +55,7 @@ _PLAIN_COUNTS: Final = (
     "wasted_steps",
     "entered",
     "left",
+    "overstay_ns",
     "last_end_ns",
 )
 
@@ -77,6 +78,7 @@ class ReplicaCounters(NamedTuple):
     entered: int
     left: int
     in_system_area_ns: int
+    overstay_ns: int
     last_end_ns: int
     busy_ns: list[int]
     iteration_tokens_counts: list[int]
@@ -91,7 +93,8 @@ class ReplicaLog:
     The public integers are cumulative.  ``iterations``, ``prompt_tokens`` (computed, recomputation included) and
     ``generated_tokens`` follow from ``step`` and ``decode_run``; the replica itself raises ``preemptions``,
     ``prefix_queries_tokens``, ``prefix_hits_tokens``, ``wasted_steps`` (tokens computed for a request that had already
-    ended) and ``busy_ns`` (one entry a pipeline stage).
+    ended), ``overstay_ns`` (departures of cancelled requests less the arrivals of their cancellations) and ``busy_ns``
+    (one entry a pipeline stage).
     """
 
     __slots__ = (
@@ -112,6 +115,7 @@ class ReplicaLog:
         "iterations",
         "last_end_ns",
         "left",
+        "overstay_ns",
         "pending_limit",
         "preemptions",
         "prefix_hits_tokens",
@@ -133,6 +137,7 @@ class ReplicaLog:
         self.last_end_ns = 0
         self.entered = 0
         self.left = 0
+        self.overstay_ns = 0
         self._moment_ns = 0
         self._steps = bytearray()
         self._run_ends: list[Int64Array] = []
@@ -248,6 +253,7 @@ class ReplicaLog:
             entered=self.entered,
             left=self.left,
             in_system_area_ns=self.in_system_area_ns(self.last_end_ns if now_ns is None else now_ns),
+            overstay_ns=self.overstay_ns,
             last_end_ns=self.last_end_ns,
             busy_ns=list(self.busy_ns),
             iteration_tokens_counts=self._bins.totals[step_bins.ITERATION_COUNTS].tolist(),

@@ -93,6 +93,12 @@ class DataParallel(Scheduler):
     def enqueue(self, sequence: Served) -> None:
         min(self._ranks, key=lambda rank: rank.running_count + rank.waiting_count).enqueue(sequence)
 
+    def withdraw(self, request_id: int) -> bool:
+        return any(rank.withdraw(request_id) for rank in self._ranks)
+
+    def is_flying(self, request_id: int) -> bool:
+        return any(rank.is_flying(request_id) for rank in self._ranks)
+
     def cancel(self, request_id: int) -> bool:
         return any(rank.cancel(request_id) for rank in self._ranks)
 

@@ -14,7 +14,7 @@ class Dispatch(NamedTuple):
 
 
 class Cancel(NamedTuple):
-    """The client gave up: a waiting request leaves at once, a batched one when its batch ends.  Never acknowledged."""
+    """The client gave up: a waiting request leaves at once, a running one when a batch ends.  Never acknowledged."""
 
     request_id: int
     attempt: int

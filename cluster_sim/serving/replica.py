@@ -25,6 +25,7 @@ from cluster_sim.recording.outcome import FINISHED, Outcome
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.batch_notes import note_batch, note_lookups
+from cluster_sim.serving.cancellations import Cancellations
 from cluster_sim.serving.decode_run import DecodeRun
 from cluster_sim.serving.messages import Cancel, Dispatch
 from cluster_sim.serving.pipeline import Pipeline
@@ -61,6 +62,8 @@ class ReplicaSettings:
     series_interval_ns: int = 0
     stall_limit_ns: int = 3_600_000_000_000
     """Simulated time without any token, while requests are here, after which the run is given up."""
+    recall_ns: int | None = None
+    """For how long after its end a request may still be cancelled: both links; None where no client gives up."""
     jitters: tuple[Jitter, ...] = ()
     """Noise on the step times of each stage, or nothing."""
 
@@ -108,7 +111,8 @@ class Replica:
         """End of the last formed batch that yields some last token."""
         self._run: SteadyRun | None = None
         self._progress = Progress(settings.index, settings.limits.kv_blocks, settings.stall_limit_ns)
-        self._cancellations: dict[int, list[Cancel]] = {}
+        self._recall_ns = settings.recall_ns
+        self._cancellations = Cancellations(scheduler, log, settings.recall_ns or 0)
         self._watch = Watch(
             settings.index,
             settings.limits.kv_blocks,
@@ -182,6 +186,7 @@ class Replica:
         if end > self._horizon:
             self.advance(end)
         self._watch.pass_by(end, self._scheduler, self._out)
+        self._cancellations.cut_off(time_of(end))
         self.log.busy_ns = list(self.pipeline.busy_ns)
 
     def promise(self) -> Promise:
@@ -284,20 +289,23 @@ class Replica:
             self._form_ns = now_ns
 
     def _cancel(self, cancel: Cancel, now_ns: int) -> None:
-        """Cancel at once where no batch holds the request, else at the end of the last formed batch."""
-        if self._in_flight:
-            self._cancellations.setdefault(self._in_flight[-1][0], []).append(cancel)
-        elif self._scheduler.cancel(cancel.request_id):
-            self.log.leave(now_ns)
+        """Cancel a request wherever it is: see ``Cancellations``; at the API server it is dropped at once."""
+        for message in self._inbox if self._has_frontend else ():
+            payload = message.payload
+            if isinstance(payload, Dispatch) and payload.request.request_id == cancel.request_id:
+                self._inbox.remove(message)
+                heapq.heapify(self._inbox)
+                self.log.enter(time_of(message.at) - self._frontend_ns(payload))
+                self.log.leave(now_ns)
+                return
+        self._cancellations.handle(cancel, now_ns, is_idle=not self._in_flight)
 
     def _end_batch(self) -> None:
         end_ns, batch = self._in_flight.popleft()
         if batch is not None:
             self._scheduler.end(batch)
-        if self._cancellations:
-            for cancel in self._cancellations.pop(end_ns, ()):
-                if self._scheduler.cancel(cancel.request_id):
-                    self.log.leave(end_ns)
+        if self._cancellations.pending:
+            self._cancellations.retry(end_ns)
         self._form_ns = end_ns if self._scheduler.has_work() else -1
 
     def _form(self) -> None:
@@ -352,12 +360,14 @@ class Replica:
             )
             self.log.leave(end_ns)
             self._out.append(Message(at, self.source, sequence.request_id, outcome))
+        if self._recall_ns is not None:
+            self._cancellations.remember(finishing, end_ns, time_of(self._horizon))
 
     # ---------------------------------------------------------------------------------------------------- macro-steps
 
     def _plan(self) -> SteadyRun | None:
         """Return the planned run that starts with the next formation, or None."""
-        if self._run is None and self._can_plan and not self._cancellations:
+        if self._run is None and self._can_plan and not self._cancellations.pending:
             in_flight = self._in_flight
             # A batch in flight that ends with a completion changes who decodes.
             if not in_flight or in_flight[0][0] > self._finishing_ns:

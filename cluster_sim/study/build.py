@@ -35,6 +35,7 @@ def build_replica(
         limits=replica_limits(pool_plan.limits),
         return_ns=plan.wiring.return_ns,
         series_interval_ns=interval_ns,
+        recall_ns=sum(plan.wiring) if plan.study.router.client_timeout_s else None,
         stall_limit_ns=round(plan.study.run.stall_limit_s * NS_PER_S),
         jitters=_jitters(plan, index, predictor),
         **telemetry_settings(observation),

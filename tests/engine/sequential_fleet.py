@@ -18,8 +18,9 @@ from tests.engine.small_fleet import MS, Listed, SmallFleet, Users, prepare
 class Job:
     """A request at a replica."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, entered_ns: int) -> None:
         self.request = request
+        self.entered_ns = entered_ns
         self.computed = 0
         self.generated = 0
         """Tokens whose computation is formed, those in flight included."""
@@ -51,9 +52,11 @@ class Server:
         self.running: list[Job] = []
         self.in_flight: list[tuple[int, list[Job]]] = []
         self.must_form = False
-        self.cancels: list[tuple[int, int]] = []
-        """(end of the batch that was formed last, request id)"""
+        self.cancels: list[int] = []
+        """Request ids to cancel when the next batch ends."""
         self.iterations = self.prompt_tokens = self.generated_tokens = self.preemptions = self.busy_ns = 0
+        self.stay_ns = 0
+        """Summed over the requests that have left: departure less entry."""
 
     def held(self, job: Job) -> int:
         return -(-job.computed // self.limits.block_size)
@@ -174,13 +177,22 @@ class Server:
         end_ns, done = self.in_flight.pop(0)
         assert end_ns == now_ns
         self.running = [job for job in self.running if job not in done]
-        for at_ns, request_id in self.cancels:
-            if at_ns == now_ns:
-                self.cancel(request_id)
+        self.stay_ns += sum(now_ns - job.entered_ns for job in done)
+        for request_id in self.cancels:
+            self.cancel(request_id, now_ns)
+        self.cancels = []
 
-    def cancel(self, request_id: int) -> None:
-        self.waiting = [job for job in self.waiting if job.request.request_id != request_id]
-        self.running = [job for job in self.running if job.request.request_id != request_id or job.is_complete]
+    def withdraw(self, request_id: int, now_ns: int) -> None:
+        self.drop(self.waiting, request_id, now_ns)
+
+    def cancel(self, request_id: int, now_ns: int) -> None:
+        self.withdraw(request_id, now_ns)
+        self.drop(self.running, request_id, now_ns)
+
+    def drop(self, jobs: list[Job], request_id: int, now_ns: int) -> None:
+        for job in [each for each in jobs if each.request.request_id == request_id and not each.is_complete]:
+            jobs.remove(job)
+            self.stay_ns += now_ns - job.entered_ns
 
 
 Row = tuple[int, ...]
@@ -252,7 +264,7 @@ class SequentialFleet:
         if self.timeout_ns:
             self.push(request.arrival_ns + self.timeout_ns, Kind.TIMER, 0, request_id, "time_out")
         delay = self.predictor.frontend_ns + int(self.predictor.frontend_ns_per_token * request.prompt_tokens)
-        self.push(now_ns + self.forward_ns + delay, Kind.DELIVERY, 0, request_id, "deliver", (replica, request))
+        self.push(now_ns + self.forward_ns + delay, Kind.DELIVERY, 0, request_id, "deliver", (replica, request, delay))
 
     def on_time_out(self, now_ns: int, _source: int, request_id: int, _data: None) -> None:
         if request_id not in self.in_flight:
@@ -278,17 +290,22 @@ class SequentialFleet:
         for caused in self.users.on_end(request, now_ns, status) if self.users else ():
             self.arrive(caused)
 
-    def on_deliver(self, now_ns: int, _source: int, _sequence: int, data: tuple[int, Request]) -> None:
-        replica, request = data
-        self.servers[replica].enqueue(Job(request))
+    def on_deliver(self, now_ns: int, _source: int, _sequence: int, data: tuple[int, Request, int]) -> None:
+        replica, request, delay_ns = data
+        self.servers[replica].enqueue(Job(request, now_ns - delay_ns))
         self.schedule(now_ns, replica)
 
     def on_cancel(self, now_ns: int, _source: int, request_id: int, replica: int) -> None:
         server = self.servers[replica]
+        for event in [each for each in self.events if each[2:4] == (request_id, "deliver")]:
+            self.events.remove(event)  # It is still at the API server.
+            heapq.heapify(self.events)
+            server.stay_ns += now_ns - (time_of(event[0]) - event[4][2])
         if server.in_flight:
-            server.cancels.append((server.in_flight[-1][0], request_id))
+            server.withdraw(request_id, now_ns)
+            server.cancels.append(request_id)
         else:
-            server.cancel(request_id)
+            server.cancel(request_id, now_ns)
         self.schedule(now_ns, replica)
 
     def on_end(self, now_ns: int, source: int, _sequence: int, _data: None) -> None:

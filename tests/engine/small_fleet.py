@@ -59,7 +59,7 @@ class SmallFleet:
     """Whether requests carry shared prompt content, priorities, tenants, deadlines and adapters."""
 
     def study(self) -> Study:
-        """Return the study file's equivalent; ``arrivals`` and ``timeout_ms`` stand outside it."""
+        """Return the study file's equivalent; ``arrivals`` stand outside it."""
         lengths = {
             "prompt": {"kind": "uniform", "min": 1, "max": 40},
             "output": {"kind": "uniform", "min": 1, "max": 9},
@@ -91,6 +91,7 @@ class SmallFleet:
             "router": {
                 "policy": self.policy,
                 "telemetry": {"period_ms": self.period_ms, "latency_ms": self.latency_ms},
+                "client_timeout_s": self.timeout_ms / 1e3 or None,
             },
             "predictor": self.predictor,
             "run": {

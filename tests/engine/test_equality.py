@@ -75,6 +75,13 @@ def test_conservation(random: Random) -> None:
         assert (scheduler.running_count, scheduler.waiting_count, scheduler.kv_used) == (0, 0, 0)
     assert UNFINISHED not in statuses
     assert sum(each.entered for each in evidence.replicas) == sum(each.left for each in evidence.replicas) == len(ids)
+    areas = sum(each.in_system_area_ns - each.overstay_ns for each in evidence.replicas)
+    links = round((small.forward_ms + small.return_ms) * 1e6)
+    columns = (evidence.column(name) for name in ("status", "dispatch_ns", "finish_ns"))
+    assert areas == sum(
+        finish - dispatch - (0 if status == CANCELLED else links)
+        for status, dispatch, finish in zip(*columns, strict=True)
+    )
     if CANCELLED in statuses:
         return
     outputs = sum(evidence.column("output_tokens"))
@@ -82,13 +89,6 @@ def test_conservation(random: Random) -> None:
     prompts = sum(evidence.column("prompt_tokens"))
     computed = sum(each.prompt_tokens for each in evidence.replicas)
     assert computed == prompts if not any(evidence.column("preemptions")) else computed >= prompts
-    areas = sum(each.in_system_area_ns for each in evidence.replicas)
-    links = round((small.forward_ms + small.return_ms) * 1e6)
-    stays = (
-        finish - dispatch - links
-        for finish, dispatch in zip(evidence.column("finish_ns"), evidence.column("dispatch_ns"), strict=True)
-    )
-    assert areas == sum(stays)
 
 
 @pytest.mark.parametrize(

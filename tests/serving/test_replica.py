@@ -7,7 +7,7 @@ import pytest
 from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message, Promise
 from cluster_sim.recording.outcome import STATUSES
-from cluster_sim.serving.messages import Dispatch
+from cluster_sim.serving.messages import Cancel, Dispatch
 from cluster_sim.serving.replica import Replica
 from cluster_sim.workload.request import Request
 from tests.engine.small_fleet import MS, Evidence, SmallFleet, prepare, run_inline
@@ -80,9 +80,67 @@ def test_a_cancellation_ends_the_decoding() -> None:
     assert (evidence.replicas[0].iterations, evidence.replicas[0].left) == (2, 1)
 
 
-def replica_with(*requests: tuple[float, int, int], **parts: Any) -> Replica:
+def test_a_response_and_a_cancellation_cross() -> None:
+    """The only token comes at 1.5 ms and would be back at 2.25 ms; given up at 2 ms, the cancellation finds nobody at
+    2.5 ms, by when the request has been gone for 1 ms.
+    """
+    small = SmallFleet(arrivals=((0, 10, 1),), engine=SYNC, forward_ms=0.5, return_ms=0.75, timeout_ms=2.0)
+    evidence, _ = run_inline(small)
+    assert statuses(evidence) == ["cancelled"]
+    (counters,) = evidence.replicas
+    assert (counters.left, counters.in_system_area_ns, counters.overstay_ns) == (1, 1 * MS, -1 * MS)
+
+
+def test_a_cancellation_overtakes_the_api_server() -> None:
+    """It takes 3 ms over the request; given up at 2 ms, the request never comes to the scheduler."""
+    predictor = {"kind": "linear", "alpha_us": 1000.0, "frontend_us": 3000.0}
+    evidence, _ = run_inline(SmallFleet(arrivals=((0, 10, 3),), engine=SYNC, predictor=predictor, timeout_ms=2.0))
+    (counters,) = evidence.replicas
+    assert (counters.iterations, counters.left, counters.in_system_area_ns) == (0, 1, 2 * MS)
+
+
+def cancel(replica: Replica, request_id: int, at_ms: float) -> None:
+    """Tell a replica that a client gave up, and let it come to that instant."""
+    at = instant(round(at_ms * MS), Kind.CANCELLATION)
+    replica.receive(Message(at, HUB_SOURCE, request_id, Cancel(request_id, 0)))
+    replica.advance(at + 1)
+
+
+def test_what_waits_leaves_when_the_cancellation_arrives() -> None:
+    """The only slot is taken and its step lasts to 1 ms; the second request leaves at 0.3 ms all the same."""
+    replica = replica_with((0, 10, 9), (0.2, 10, 5), engine=SYNC | {"max_num_seqs": 1})
+    cancel(replica, 1, 0.3)
+    assert replica.counters()[:2] == (1, 0)
+    assert replica.log.counters(MS).in_system_area_ns == MS + MS // 10
+    assert replica.log.overstay_ns == 0
+
+
+def test_what_runs_leaves_when_the_next_batch_ends() -> None:
+    """At 1.2 ms the steps up to 2 ms and up to 3 ms are in flight: it leaves with the first of them, and its token of
+    the second goes nowhere.
+    """
+    replica = replica_with((0, 10, 9), engine=ASYNC)
+    cancel(replica, 0, 1.2)
+    assert replica.log.left == 0
+    assert replica.advance(NEVER) == []
+    assert (replica.log.iterations, replica.log.left) == (3, 1)
+    assert replica.log.counters(3 * MS).in_system_area_ns == 2 * MS
+    assert replica.log.overstay_ns == 8 * MS // 10
+
+
+def test_what_is_nearly_done_ends() -> None:
+    """At 2.2 ms the step of the last token is formed: its response leaves, and the cancellation comes to nothing."""
+    replica = replica_with((0, 10, 3), engine=SYNC, timeout_ms=1.0)
+    (response,) = replica.advance(instant(2 * MS + 1, Kind.DELIVERY))
+    assert response.at == response_at(3)
+    cancel(replica, 0, 2.2)
+    assert replica.advance(NEVER) == []
+    assert (replica.log.left, replica.log.overstay_ns) == (1, 8 * MS // 10)
+
+
+def replica_with(*requests: tuple[float, int, int], engine: dict[str, Any] = SYNC, **parts: Any) -> Replica:
     """A replica to which requests (delivery in ms, prompt, output) have been sent."""
-    replica = prepare(SmallFleet(policy="least_outstanding", engine=SYNC, **parts)).replicas[0]
+    replica = prepare(SmallFleet(policy="least_outstanding", engine=engine, **parts)).replicas[0]
     for number, (at_ms, prompt, output) in enumerate(requests):
         at = round(at_ms * MS)
         dispatch = Dispatch(Request(number, at, prompt, output), 0)

@@ -205,7 +205,9 @@ def test_pipeline_gives_the_first_batch_every_ready_decode() -> None:
 
 @pytest.mark.parametrize("kind", ["vllm_v0", "sarathi", "orca", "faster_transformer", "lightllm"])
 def test_cancel_frees_memory_wherever_the_sequence_is(kind: str) -> None:
-    """A waiting, a running and a batched sequence can be cancelled once, and nothing of them stays."""
+    """A waiting and a running sequence can be cancelled once, a batched one when its batch has ended, and nothing of
+    them stays.
+    """
     bench = Bench(kind, max_num_seqs=2, block_size=1 if kind == "lightllm" else 4)
     bench.add(0, 8, 5)
     bench.step()
@@ -214,8 +216,11 @@ def test_cancel_frees_memory_wherever_the_sequence_is(kind: str) -> None:
     assert not bench.scheduler.cancel(1)
     flying = bench.form()
     assert flying is not None
-    assert bench.scheduler.cancel(0)
+    assert not bench.scheduler.cancel(0)
+    assert bench.scheduler.is_flying(0)
     bench.scheduler.end(flying)
+    assert not bench.scheduler.is_flying(0)
+    assert bench.scheduler.cancel(0)
     assert bench.step() == ""
     assert (bench.scheduler.kv_used, bench.scheduler.running_count, bench.scheduler.waiting_count) == (0, 0, 0)
     bench.add(2, 8, 5)

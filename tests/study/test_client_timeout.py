@@ -35,4 +35,4 @@ def test_a_client_gives_up_at_its_patience_and_no_sooner(tmp_path: Path) -> None
     assert max(waited["finished"]) <= 2.0
     assert waited["cancelled"] == pytest.approx([2.0] * len(waited["cancelled"]))
     assert result.summary["checks"]["requests"]["holds"]
-    assert result.summary["checks"]["little"]["holds"]
+    assert result.summary["checks"]["little"]["relative_error"] == 0.0

@@ -103,8 +103,19 @@ class Scheduler(ABC):
         """Handle the end of a batch: finished sequences give up slot and memory."""
 
     @abstractmethod
+    def withdraw(self, request_id: int) -> bool:
+        """Drop a sequence that waits for a slot; return whether there was one.  Called at any time."""
+
+    @abstractmethod
     def cancel(self, request_id: int) -> bool:
-        """Drop a sequence (see ``messages.Cancel``); return whether it was here and had not yielded its last token."""
+        """Drop a sequence, waiting or running; return whether it has left.  Called between two batches.
+
+        One whose last token is formed stays, and so does one that ``is_flying``.
+        """
+
+    def is_flying(self, request_id: int) -> bool:
+        """Whether ``cancel`` cannot drop a sequence before a batch in flight that holds it has ended."""
+        return False
 
     @abstractmethod
     def fewest_batches(self) -> int:

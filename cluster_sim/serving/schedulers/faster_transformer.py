@@ -87,7 +87,7 @@ class FasterTransformer(SerialScheduler):
         return min((left for left in (*lefts, super().fewest_batches()) if left > 0), default=0)
 
     def cancel(self, request_id: int) -> bool:
-        """Drop a sequence at once, or at the end of its batch."""
+        """Drop a sequence that waits or whose static batch is between two steps."""
         self._scatter()
         for group in self._ready:
             for sequence in group:

@@ -56,8 +56,6 @@ class SerialScheduler(Scheduler):
         """Blocks held, by request id."""
         self.free_blocks = limits.kv_blocks
         self._in_flight: dict[int, Sequence] = {}
-        self._cancelled: dict[int, None] = {}
-        """Requests to drop when their batch ends."""
         self._batches = 0
         self._preempted: list[Sequence] = []
         self._must_form_again = False
@@ -213,10 +211,8 @@ class SerialScheduler(Scheduler):
             self.running.append(sequence)
 
     def land(self, sequence: Sequence) -> None:
-        """Note that no batch holds a sequence any more; one cancelled meanwhile has nothing left to generate."""
+        """Note that no batch holds a sequence any more."""
         del self._in_flight[sequence.request_id]
-        if self._cancelled.pop(sequence.request_id, True) is None:
-            sequence.output_tokens = sequence.generated
         if sequence.generated >= sequence.output_tokens:
             self.forget(sequence)
 
@@ -225,27 +221,35 @@ class SerialScheduler(Scheduler):
         if self._ordering is not None and sequence.scheduled_ns >= 0:
             self._ordering.on_end(sequence)
 
-    def cancel(self, request_id: int) -> bool:
-        """Drop a sequence at once, or at the end of its batch."""
-        self._scatter()
-        self._has_news = self._ordering is not None
+    def withdraw(self, request_id: int) -> bool:
+        """Drop a sequence of the waiting queue."""
         for index, sequence in enumerate(self.waiting):
             if sequence.request_id == request_id:
                 del self.waiting[index]
                 self._fewest_waiting = 0
+                self._has_news = self._ordering is not None
                 self.forget(sequence)
                 return True
+        return False
+
+    def cancel(self, request_id: int) -> bool:
+        """Drop a sequence that waits or stands between two batches."""
+        if self.withdraw(request_id):
+            return True
+        self._scatter()
+        self._has_news = self._ordering is not None
         for index, sequence in enumerate(self.running):
             if sequence.request_id == request_id:
                 del self.running[index]
                 self.forget(sequence)
                 self.free(sequence)
                 return True
+        return False
+
+    def is_flying(self, request_id: int) -> bool:
+        """Whether a batch holds a sequence and does not yield its last token."""
         flying = self._in_flight.get(request_id)
-        if flying is None or flying.generated >= flying.output_tokens:
-            return False
-        self._cancelled[request_id] = None
-        return True
+        return flying is not None and flying.generated < flying.output_tokens
 
     # ---------------------------------------------------------------------------------------------------- macro-steps
 

@@ -329,7 +329,7 @@ class Sglang(SerialScheduler):
         for sequence, _ in batch.prefilled:
             if sequence.state is None:
                 self._is_chunk_flying = False
-            if sequence.state is None and sequence.request_id not in self._cancelled:
+            if sequence.state is None:
                 self.land(sequence)
                 self.memory.keep(sequence)
                 self._chunked = sequence
@@ -345,7 +345,7 @@ class Sglang(SerialScheduler):
         self._is_full = False
 
     def cancel(self, request_id: int) -> bool:
-        """Drop a sequence at once, or at the end of its batch."""
+        """Drop a sequence that waits, stands between two batches or is half done."""
         if self._chunked is not None and self._chunked.request_id == request_id:
             sequence, self._chunked = self._chunked, None
             self.free(sequence)

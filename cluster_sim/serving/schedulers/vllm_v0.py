@@ -82,15 +82,15 @@ class VllmV0(SerialScheduler):
             self.grow(sequence)
             self.decode(batch, sequence)
 
-    def cancel(self, request_id: int) -> bool:
-        """Drop a sequence, wherever it is."""
+    def withdraw(self, request_id: int) -> bool:
+        """Drop a sequence that waits, here or in host memory."""
         for sequence in self._swapped:
             if sequence.request_id == request_id:
                 self._swapped.remove(sequence)
                 self._host_blocks += self.blocks_for(sequence.computed)
                 self.forget(sequence)
                 return True
-        return super().cancel(request_id)
+        return super().withdraw(request_id)
 
     def is_steady(self, decodes: int) -> bool:
         """Whether all decodes fit one batch and the waiting queue's head stays refused."""

@@ -124,6 +124,9 @@ class VllmV1(Scheduler):
                 self._ordering.on_end(sequence)
             self._queue.is_blocked = False
 
+    def withdraw(self, request_id: int) -> bool:
+        return self._queue.remove(request_id)
+
     def cancel(self, request_id: int) -> bool:
         if self._queue.remove(request_id):
             return True
