@@ -35,9 +35,7 @@ SYNC_PARAMETERS = (
     Parameter("sequence_us", 15.0, 0.4, "version:0.13"),
 )
 """Before asynchronous scheduling (0.14) the GPU waits while the CPU plans the next step."""
-GDDR_BOARDS = ("a40", "a6000")
-"""Ampere boards with GDDR memory, which follow L40S rather than A100."""
-NOTES = "0.13 (synchronous scheduling) from one run of LLMServingSim's ISPASS artifact; a40 and a6000 as l40s"
+NOTES = "0.13 (synchronous scheduling) from one run of LLMServingSim's ISPASS artifact"
 COMMENT = "# Fitted coefficients of the physical step model; see cluster_sim/hardware/physical.py for form and units.\n"
 
 
@@ -73,12 +71,7 @@ def fit_v1(cases: list[Case], command: str, *, is_validated: bool) -> PhysicalPr
         for scheme, board in result.items():
             errors |= {f"{metric}, {scheme}": round(value, 2) for metric, value in board["overall"].items()}
     fitted = calibration.profile(position)
-    fitted = fitted.model_copy(
-        update={
-            "versions": {"0.14": {}} | fitted.versions,
-            "devices": {name: fitted.architectures["ada"] for name in GDDR_BOARDS if "ada" in fitted.architectures},
-        }
-    )
+    fitted = fitted.model_copy(update={"versions": {"0.14": {}} | fitted.versions})
     fitted = fit_synchronous(cases, fitted)
     return fitted.model_copy(
         update={

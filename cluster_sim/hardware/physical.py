@@ -4,12 +4,17 @@ Design: a step of one stage takes
 
     T = c_step + L c_layer + [t_w^p + t_f^p]^(1/p) + head + KV bytes / (e_k BW) + attention operations / (e_a F)
         + 2 L (a_ar + ring bytes / (e_ar link)) if TP > 1 + L_moe c_moe + L c_mix if a prefill is in the batch
-        + s (c_seq + c_voc V / 1e5 if the model's sampling sorts) + n c_tok
+        + s (c_seq + c_voc V / BW if the model's sampling sorts) + n c_tok
 
 for n tokens and s sequences, with t_w = dense weights / (e_m BW) + expert weights (1 - (1 - k/E)^n) / (e_moe BW) and
 t_f = operations / (e_f F).  Some twenty coefficients serve every model, degree and batch of an engine and kernel class;
 they are fitted to end-to-end results elsewhere and read here from a frozen profile.  The head is its own smooth maximum
 over s, so the sum separates into parts of n, of s and of the cached tokens: decode steps are affine in the cache.
+
+FlashAttention 2 packs the query heads that share a key head into one tile only where every sequence has one query.
+Beside a prefill each query head of a decode fills one row of a tile of its own: the cached tokens then cost the
+arithmetic of whole tiles, or reading them where that takes longer.  (Operator tables of RTX PRO 6000 and RTX 4090 have
+it: decode attention beside a chunk of 16 tokens takes 1.4 to 3.3 times as long, by the query heads per key head.)
 """
 
 import math
@@ -43,9 +48,16 @@ class Coefficients(BaseModel):
     smooth_power: float = Field(default=3.0, ge=1, le=64, description="p of the smooth maximum")
     moe_layer_us: float = Field(default=0.0, ge=0, description="c_moe: per layer with experts")
     mix_layer_us: float = Field(default=0.0, ge=0, description="c_mix: per layer when a prefill is in the batch")
+    lone_tile_rows: int = Field(
+        default=0,
+        ge=0,
+        description="Rows of the tile that a decode's query head fills alone beside a prefill; 0: packed",
+    )
     sequence_us: float = Field(default=0.0, ge=0, description="c_seq: per sequence")
-    sort_us_per_100k: float = Field(
-        default=0.0, ge=0, description="c_voc: per sequence and 100,000 vocabulary entries where top-p or top-k is on"
+    sort_bytes_per_entry: float = Field(
+        default=0.0,
+        ge=0,
+        description="c_voc: memory traffic per sequence and vocabulary entry where top-p or top-k is on",
     )
     token_us: float = Field(default=0.0, ge=0, description="c_tok: per token")
     all_reduce_us: float = Field(default=0.0, ge=0, description="a_ar: latency of one all-reduce")
@@ -159,10 +171,10 @@ class PhysicalPredictor(AffinePredictor):
             sequences * part.head_flops_per_token / self._head_flops,
             c.smooth_power,
         )
-        us = sequences * c.sequence_us
         if model.default_sampling.is_sorting:
-            us += sequences * c.sort_us_per_100k * model.vocab_size / 1e5
-        return head_s * NS_PER_S + us * NS_PER_US
+            moved = sequences * c.sort_bytes_per_entry * model.vocab_size
+            head_s += moved / self.device.memory_bandwidth_bytes_per_s
+        return head_s * NS_PER_S + sequences * c.sequence_us * NS_PER_US
 
     def kv_slopes(self, stage: int) -> tuple[float, float]:
         """Return ns per cached token: its bytes, or for latent attention its operations where they take longer."""
@@ -172,6 +184,16 @@ class PhysicalPredictor(AffinePredictor):
             slope = max(slope, part.attention_flops_per_pair / self._attention_flops)
         slope *= NS_PER_S
         return slope * (1.0 - self._windowed_ratio), slope * self._windowed_ratio
+
+    def mixed_slopes(self, stage: int) -> tuple[float, float]:
+        """Return the same where the batch has a prefill: a tile of rows for each query head, of which one is used."""
+        slopes = self.kv_slopes(stage)
+        rows = self.coefficients.lone_tile_rows
+        if not rows or self.model.is_latent_attention:
+            return slopes
+        tile = rows * self._shards[stage].attention_flops_per_pair / self._attention_flops * NS_PER_S
+        share = self._windowed_ratio
+        return max(slopes[0], tile * (1.0 - share)), max(slopes[1], tile * share)
 
     def chunk_cost(self, chunk_tokens: int, kv_tokens: int, stage: int) -> float:
         """Return the attention of a prefill chunk, ns: it reads the cache once and computes the causal part."""

@@ -1,12 +1,13 @@
 """Frozen profiles: fitted coefficients with the data and the command they came from, read from ``conf/profiles``."""
 
+import math
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from cluster_sim.config.errors import InputError
 from cluster_sim.config.library import library_file
-from cluster_sim.hardware.device import Device
+from cluster_sim.hardware.device import Device, load_device
 from cluster_sim.hardware.library import load_mapping, validated
 from cluster_sim.hardware.physical import Coefficients
 
@@ -50,6 +51,23 @@ class OperatorRatios(BaseModel):
                 carried[name] *= sum(factors) / len(factors)
         return carried
 
+    def nearest(self, device: Device, engine: str) -> str:
+        """Return the device whose operators stand for ``device``: itself where it was measured, else the one with the
+        nearest memory bandwidth, another architecture counting as a factor of 2; "" where its architecture is unknown.
+        """
+        measured = [name for name, engines in self.devices.items() if engine in engines]
+        if device.name in measured:
+            return device.name
+        candidates = [load_device(name) for name in measured]
+        if all(each.architecture != device.architecture for each in candidates):
+            return ""
+
+        def distance(each: Device) -> tuple[float, str]:
+            bandwidths = each.memory_bandwidth_bytes_per_s / device.memory_bandwidth_bytes_per_s
+            return abs(math.log2(bandwidths)) + (each.architecture != device.architecture), each.name
+
+        return min(candidates, key=distance).name
+
 
 TRANSFERRED: Final[dict[str, str]] = {
     "gemm_memory_ratio": "gemm_memory_ratio",
@@ -76,7 +94,9 @@ class PhysicalProfile(BaseModel):
     architectures: dict[str, dict[str, float]] = Field(
         default={}, description="Overrides by the device's kernel class (hopper, ampere ...)"
     )
-    devices: dict[str, dict[str, float]] = Field(default={}, description="Overrides by device name")
+    devices: dict[str, dict[str, float]] = Field(
+        default={}, description="Overrides by device name, which hold for devices that it stands for too"
+    )
     versions: dict[str, dict[str, float]] = Field(
         default={}, description="Overrides by engine version: the greatest that is not above the engine's applies"
     )
@@ -91,14 +111,17 @@ class PhysicalProfile(BaseModel):
     ) -> Coefficients:
         """Return the coefficients for a device and an engine version, the more specific override last.
 
-        With ``operators`` the common coefficients are first carried over from the reference device.  Raises InputError
-        that names the profile and the wrong or missing coefficients.
+        With ``operators`` the common coefficients are first carried over from the reference device, by the operators of
+        the nearest device where its own were not measured.  Raises InputError that names the profile and the wrong or
+        missing coefficients.
         """
         merged = dict(self.coefficients)
+        name = device.name
         if operators is not None and self.reference_device:
-            merged = operators.transfer(merged, self.engine, self.reference_device, device.name)
+            name = operators.nearest(device, self.engine)
+            merged = operators.transfer(merged, self.engine, self.reference_device, name)
         merged.update(self.architectures.get(device.architecture, {}))
-        merged.update(self.devices.get(device.name, {}))
+        merged.update(self.devices.get(device.name, self.devices.get(name, {})))
         chosen = version_at_most(list(self.versions), engine_version)
         if chosen is not None:
             merged.update(self.versions[chosen])

@@ -30,7 +30,7 @@ def calibrate_vllm(cases: list[Case], report: Report, rounds: int = 2) -> tuple[
     runs = prepare([case for case in cases if case.dataset in DATASETS])
     operators = load_operator_ratios(OPERATORS)
     base = blank_profile("vllm", "", "", OPERATORS)
-    calibration = Calibration(runs, default_parameters(runs, operators), base, operators, report)
+    calibration = Calibration(runs, default_parameters(runs), base, operators, report)
     return calibration, calibration.fit(rounds)
 
 

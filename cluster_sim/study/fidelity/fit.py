@@ -53,10 +53,11 @@ class Parameter:
     name: str
     """A field of ``Coefficients``."""
     prior: float
+    """In the scope of a device: of what the common value comes to there by the operators of both devices."""
     width: float
     """Standard deviation of the prior, in the logarithm."""
     scope: str = ""
-    """Empty, or "version:0.23", or "architecture:ampere": where the value overrides the common one."""
+    """Empty, or "version:0.23", or "device:l40s": where the value overrides the common one."""
 
 
 COMMON: Final = (
@@ -71,7 +72,7 @@ COMMON: Final = (
     Parameter("moe_layer_us", 50.0, 0.6),
     Parameter("mix_layer_us", 5.0, 0.8),
     Parameter("sequence_us", 5.0, 0.8),
-    Parameter("sort_us_per_100k", 15.0, 0.6),
+    Parameter("sort_bytes_per_entry", 500.0, 0.6),
     Parameter("all_reduce_us", 7.2, 0.5),
     Parameter("all_reduce_ratio", 0.5, 0.4),
     Parameter("frontend_us", 6000.0, 0.4),
@@ -81,13 +82,14 @@ COMMON: Final = (
 FIXED: Final = {"token_us": 0.08}
 """Coefficients that the data cannot tell apart from others."""
 BY_VERSION: Final = (Parameter("frontend_us", 4000.0, 0.4, "version:0.23"),)
-BY_ARCHITECTURE: Final = (
-    ("kv_memory_ratio", 1.5),
-    ("gemm_memory_ratio", 0.2),
-    ("mix_layer_us", 0.8),
+BY_DEVICE: Final = (
+    ("kv_memory_ratio", 0.6),
+    ("gemm_memory_ratio", 0.1),
+    ("sort_bytes_per_entry", 1.0),
 )
-"""(coefficient, width) refitted for the GPU architectures that have end-to-end runs; the prior is what the operators
-of that device say."""
+"""(coefficient, width) refitted for the other GPUs that have end-to-end runs, around what the operators carry over."""
+FLASH_ATTENTION_2: Final[dict[str, float]] = {"lone_tile_rows": 64}
+"""The tile of FlashAttention 2 with 128-wide heads, which vLLM uses except on Hopper and Blackwell data-centre GPUs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,21 +181,24 @@ class Calibration:
 
     def profile(self, position: FloatArray) -> PhysicalProfile:
         """Return the profile at a position."""
+        values = [
+            each.prior * math.exp(offset) for each, offset in zip(self.parameters, position.tolist(), strict=True)
+        ]
         common = dict(self._base.coefficients)
-        scoped = {
-            "version": {name: dict(values) for name, values in self._base.versions.items()},
-            "architecture": {name: dict(values) for name, values in self._base.architectures.items()},
-        }
-        for parameter, offset in zip(self.parameters, position.tolist(), strict=True):
-            value = parameter.prior * math.exp(offset)
-            if not parameter.scope:
-                common[parameter.name] = value
-                continue
-            kind, name = parameter.scope.split(":")
-            scoped[kind].setdefault(name, {})[parameter.name] = value
-        return self._base.model_copy(
-            update={"coefficients": common, "versions": scoped["version"], "architectures": scoped["architecture"]}
-        )
+        common |= {each.name: value for each, value in zip(self.parameters, values, strict=True) if not each.scope}
+        versions = {name: dict(own) for name, own in self._base.versions.items()}
+        devices = {name: dict(own) for name, own in self._base.devices.items()}
+        for parameter, value in zip(self.parameters, values, strict=True):
+            match parameter.scope.split(":"):
+                case ["version", name]:
+                    versions.setdefault(name, {})[parameter.name] = value
+                case ["device", name]:
+                    carried = common
+                    if self._operators is not None:
+                        reference = self._base.reference_device
+                        carried = self._operators.transfer(common, self._base.engine, reference, name)
+                    devices.setdefault(name, {})[parameter.name] = value * carried[parameter.name]
+        return self._base.model_copy(update={"coefficients": common, "versions": versions, "devices": devices})
 
     def resolve(self, profile: PhysicalProfile, run: Run) -> Coefficients:
         """Return a profile's coefficients for a run."""
@@ -289,31 +294,24 @@ def _concerns(parameter: Parameter, run: Run) -> bool:
     match parameter.scope.split(":"):
         case ["version", wanted] if version < tuple(int(part) for part in wanted.split(".")):
             return False
-        case ["architecture", wanted] if run.setup.device.architecture != wanted:
+        case ["device", wanted] if run.setup.device.name != wanted:
             return False
     if parameter.name.startswith("moe_"):
         return model.is_moe
     if parameter.name.startswith("all_reduce"):
         return tensor > 1
-    if parameter.name == "sort_us_per_100k":
+    if parameter.name == "sort_bytes_per_entry":
         return model.default_sampling.is_sorting
     return True
 
 
-def default_parameters(runs: list[Run], operators: OperatorRatios | None) -> list[Parameter]:
-    """Return the parameters that the runs can say something of, priors of other devices from the operators."""
+def default_parameters(runs: list[Run]) -> list[Parameter]:
+    """Return the parameters that the runs can say something of."""
     chosen = [each for each in COMMON if any(_concerns(each, run) for run in runs)]
     chosen += [each for each in BY_VERSION if any(_concerns(each, run) for run in runs)]
-    common = {each.name: each.prior for each in COMMON}
-    reference = {run.setup.device.architecture for run in runs if run.setup.device.name == REFERENCE_DEVICE}
-    devices = {run.setup.device.architecture: run.setup.device for run in runs}
-    for architecture, device in sorted(devices.items()):
-        if architecture in reference:
-            continue
-        carried = operators.transfer(common, ENGINE, REFERENCE_DEVICE, device.name) if operators else common
-        chosen += [
-            Parameter(name, carried[name], width, f"architecture:{architecture}") for name, width in BY_ARCHITECTURE
-        ]
+    for device in sorted({run.setup.device.name for run in runs} - {REFERENCE_DEVICE}):
+        own = [Parameter(name, 1.0, width, f"device:{device}") for name, width in BY_DEVICE]
+        chosen += [each for each in own if any(_concerns(each, run) for run in runs)]
     return chosen
 
 
@@ -324,6 +322,8 @@ def blank_profile(name: str, data: str, command: str, operators: str) -> Physica
         engine=ENGINE,
         provenance=Provenance(data=data, command=command),
         coefficients={each.name: each.prior for each in COMMON} | FIXED,
+        architectures={"ampere": FLASH_ATTENTION_2, "ada": FLASH_ATTENTION_2},
+        devices={"rtx-pro-6000": FLASH_ATTENTION_2},
         versions={"0.15": {}},
         reference_device=REFERENCE_DEVICE,
         operators=operators,
