@@ -23,7 +23,7 @@ from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.operator_profile import OperatorProfile
 from cluster_sim.hardware.predictor import BatchShape, Int64Array, Predictor
 from cluster_sim.hardware.roofline import RooflinePredictor
-from cluster_sim.hardware.sharding import check_parallelism
+from cluster_sim.hardware.sharding import ONE_RANK, ExpertLayout, check_parallelism
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,7 @@ class TablePredictor(Predictor):
         tensor_parallel: int = 1,
         pipeline_parallel: int = 1,
         overheads: Overheads | None = None,
+        experts: ExpertLayout = ONE_RANK,
     ) -> None:
         """Raise InputError when the profile is of another device, model or degree, or lacks what the model needs."""
         super().__init__()
@@ -70,7 +71,7 @@ class TablePredictor(Predictor):
         self._device, self._model = device, model
         last = pipeline_parallel - 1
         roofline = RooflinePredictor(model, device, tensor_parallel)
-        layer_us = _tokens_curve(profile, model, tensor_parallel, roofline)
+        layer_us = _tokens_curve(profile, model, tensor_parallel, roofline, experts)
         step = _sum_curve(profile, _named(profile, "step."), "tokens")
         sequence = _sum_curve(profile, _named(profile, "sequence."), "sequences") or _head_curve(roofline)
         self._last_tokens, self._last_sequences = layer_us.last_knot, sequence.last_knot
@@ -201,7 +202,9 @@ def _head_curve(roofline: RooflinePredictor) -> Curve:
     return Curve(knots, [roofline.sequences_cost(knot, 0) * 1e-3 for knot in knots])
 
 
-def _tokens_curve(profile: OperatorProfile, model: Model, tensor_parallel: int, roofline: RooflinePredictor) -> Curve:
+def _tokens_curve(
+    profile: OperatorProfile, model: Model, tensor_parallel: int, roofline: RooflinePredictor, layout: ExpertLayout
+) -> Curve:
     """One layer without attention over the tokens: layer operators, experts, all-reduces (else by the roofline)."""
     names = _named(profile, "layer.") + (("all_reduce",) if tensor_parallel > 1 else ())
     dense = _sum_curve(profile, names, "tokens")
@@ -220,7 +223,7 @@ def _tokens_curve(profile: OperatorProfile, model: Model, tensor_parallel: int, 
     knots = sorted(set(dense.knots.tolist()) | set(tokens))
 
     def experts_us(count: float) -> float:
-        expected = model.experts * (1.0 - (1.0 - model.num_experts_per_tok / model.experts) ** count)
+        expected = model.experts / layout.ranks * layout.activated_ratio(model, round(count * layout.ranks))
         us = interpolate(tokens, activated, table, count, expected)
         return us * count / tokens[-1] if count > tokens[-1] else us
 

@@ -68,7 +68,8 @@ def operator_predictor(case: Case, setup: Setup, folder: Path, engine_profile: s
             overheads = Overheads(
                 step_us=engine.step_us, sequence_us=engine.sequence_us, **_exchange(case, setup.model)
             )
-            return TablePredictor(profile, setup.model, setup.device, case.tensor_parallel, 1, overheads)
+            arguments = profile, setup.model, setup.device, case.tensor_parallel, 1, overheads
+            return TablePredictor(*arguments, setup.experts)
     raise InputError(f"no operator profile of {case.model} with TP {case.tensor_parallel} on {case.device}")
 
 

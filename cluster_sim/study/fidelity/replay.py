@@ -27,6 +27,7 @@ from cluster_sim.hardware.memory_plan import plan_memory
 from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.physical import Coefficients, PhysicalPredictor
 from cluster_sim.hardware.predictor import Predictor
+from cluster_sim.hardware.sharding import ExpertLayout
 from cluster_sim.metrics.attainment import request_limits
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.recording.request_log import RequestLog
@@ -60,6 +61,7 @@ class Setup:
     limits: SchedulerLimits
     hardware: EngineLimits
     """What the predictor must know of the engine."""
+    experts: ExpertLayout
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +100,7 @@ def set_up(case: Case) -> Setup:
     Raises InputError for an unknown model or device, or a model that does not fit.
     """
     model, device = match_model(case.model, case.quantization), match_device(case.device)
-    if case.expert_parallel and case.replicas > 1:
-        model = divide_experts(model, case.replicas)
+    experts = ExpertLayout(case.replicas if case.expert_parallel else 1)
     try:
         engine = resolve_engine(Engine(**case.engine), device)
     except ValueError as error:
@@ -110,29 +111,24 @@ def set_up(case: Case) -> Setup:
             **{name: getattr(hardware, name) for name in EngineLimits.__slots__}
             | {"kv_cache_dtype": case.kv_cache_dtype}
         )
-    blocks = engine.num_kv_blocks or plan_memory(model, device, case.tensor_parallel, 1, hardware).kv_blocks
+    blocks = engine.num_kv_blocks
+    if not blocks:
+        blocks = plan_memory(model, device, case.tensor_parallel, 1, hardware, experts.ranks).kv_blocks
     limits = scheduler_limits(engine, model, blocks, 1, macro_steps=True)
-    return Setup(model, device, engine, limits, hardware)
-
-
-def divide_experts(model: Model, ranks: int) -> Model:
-    """Return what one of ``ranks`` data-parallel GPUs with expert parallelism holds: all but the experts, and its share
-    of those, each of which then sees the tokens of every rank (as many as if its own tokens chose among its share).
-    """
-    share = max(model.num_experts_per_tok, model.experts // ranks)
-    names = ("num_local_experts", "num_experts", "n_routed_experts")
-    return model.model_copy(update={name: share for name in names if getattr(model, name) is not None})
+    return Setup(model, device, engine, limits, hardware, experts)
 
 
 def physical_predictor(case: Case, setup: Setup, coefficients: Coefficients) -> Predictor:
     """Return the physical step model with given coefficients."""
-    return PhysicalPredictor(coefficients, setup.model, setup.device, case.tensor_parallel, 1, setup.hardware)
+    arguments = coefficients, setup.model, setup.device, case.tensor_parallel, 1, setup.hardware
+    return PhysicalPredictor(*arguments, experts=setup.experts)
 
 
 def frozen_predictor(case: Case, setup: Setup, profile: str = DEFAULT_PROFILE) -> Predictor:
     """Return the predictor that a frozen profile gives for a case; a profile that the case names comes first."""
     config = PhysicalConfig(kind="physical", profile=case.profile or profile)
-    return build_predictor(config, setup.model, setup.device, case.tensor_parallel, 1, setup.hardware)
+    arguments = config, setup.model, setup.device, case.tensor_parallel, 1, setup.hardware
+    return build_predictor(*arguments, setup.experts)
 
 
 def replay(case: Case, setup: Setup, predictor: Predictor) -> Replayed:

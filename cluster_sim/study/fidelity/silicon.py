@@ -23,10 +23,10 @@ from cluster_sim.hardware.build import build_predictor
 from cluster_sim.hardware.engine_limits import limits_of
 from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.predictor import BatchShape, Predictor
+from cluster_sim.hardware.sharding import ExpertLayout
 from cluster_sim.study.fidelity.case import Skipped
 from cluster_sim.study.fidelity.library_match import known_models, match_device, match_model
 from cluster_sim.study.fidelity.measure import percentage_error
-from cluster_sim.study.fidelity.replay import divide_experts
 from cluster_sim.study.fidelity.tables import read_rows
 
 DATASET: Final = "aic-silicon-e2e"
@@ -88,10 +88,9 @@ class SteadyState:
     def _build(self, name: str, precision: str, system: str, tensor: int, ranks: int) -> tuple[Predictor, str]:
         device = match_device(system)
         model = _quantized(match_model(name, among=self._models), precision)
-        if model.is_moe and ranks > 1:
-            model = divide_experts(model, ranks)
+        experts = ExpertLayout(ranks if model.is_moe else 1)
         engine = limits_of(Engine(), device)
-        return build_predictor(self._config, model, device, tensor, 1, engine), model.name
+        return build_predictor(self._config, model, device, tensor, 1, engine, experts), model.name
 
 
 def steady_tpot_s(predictor: Predictor, concurrency: int, prompt_tokens: int, output_tokens: int) -> float:

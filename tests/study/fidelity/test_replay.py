@@ -8,7 +8,7 @@ from cluster_sim.config.predictor import LinearPredictor as LinearConfig
 from cluster_sim.hardware.linear import LinearPredictor
 from cluster_sim.hardware.model import load_model
 from cluster_sim.study.fidelity.case import Case, Requests
-from cluster_sim.study.fidelity.replay import divide_experts, replay, set_up
+from cluster_sim.study.fidelity.replay import replay, set_up
 
 
 def make_case(arrivals, *, outputs=3, prompt=16, **changes):
@@ -76,7 +76,10 @@ def test_unknown_names_are_input_errors():
 
 
 def test_ranks_share_the_experts():
-    """Two ranks of a model with 128 experts hold 64 each and use as many per token."""
-    divided = divide_experts(load_model("qwen3-30b-a3b"), 2)
-    assert divided.experts == 64
-    assert divided.num_experts_per_tok == 8
+    """Two ranks of a model with 128 experts hold 64 each, which leaves both more KV blocks than a server of its own."""
+    base = make_case([0.0], replicas=2)
+    fields = {name: getattr(base, name) for name in base.__slots__} | {"model": "Qwen/Qwen3-30B-A3B"}
+    alone, shared = (set_up(Case(**fields | {"expert_parallel": value})) for value in (False, True))
+    assert (alone.experts.ranks, shared.experts.ranks) == (1, 2)
+    freed = 48 * 64 * 3 * 2048 * 768 * 2 / (48 * 2 * 4 * 128 * 2 * 16)
+    assert shared.limits.kv_blocks - alone.limits.kv_blocks == pytest.approx(freed, rel=0.03)
