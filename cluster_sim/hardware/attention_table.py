@@ -1,4 +1,10 @@
-"""Measured attention of one layer: decodes alone, a prefill chunk alone, and both in one call."""
+"""Measured attention of one layer: decodes alone, a prefill chunk alone, and both in one call.
+
+Both together take longer than one after the other where FlashAttention 2 is used: with a prompt in the call every query
+head of a decode fills a tile of its own, and reads the cache again.
+"""
+
+from collections.abc import Sequence
 
 from cluster_sim.config.errors import InputError
 from cluster_sim.hardware.grid import Curve, bracket, grid_of, interpolate
@@ -21,7 +27,8 @@ class AttentionTable:
             [(row.prefill_tokens, row.prefill_kv_tokens, row.time_us) for row in chunks], "prefill attention"
         )
         self.empty_us = float(min(self.chunk_us.min(), self.decode_us.min()))
-        self._mixed = _MixedGrid([row for row in rows if row.prefill_tokens and row.decodes])
+        together = [row for row in rows if row.prefill_tokens and row.decodes]
+        self._mixed = _Branch.of([(_mixed_key(row), row.time_us) for row in together]) if together else None
 
     def decode_curve(self, decodes: int) -> tuple[Curve, bool]:
         """Return (time over the mean cache for ``decodes`` requests, whether that count lies in the grid)."""
@@ -43,47 +50,58 @@ class AttentionTable:
     def mixed(self, tokens: int, kv: int, decodes: int, decode_us: float, mean_kv: float) -> tuple[float, bool]:
         """Return (time of one chunk together with decodes, whether the keys lie in the grid).
 
-        ``decode_us`` is the time of the decodes alone, taken where the mixed grid was not measured.
+        ``decode_us`` is the time of the decodes alone.  Beyond the grid the edge is scaled as the sum of the two alone
+        grows; a profile without measurements of both together has that sum.
         """
         chunk_us, is_inside = self.chunk(tokens, kv)
-        together = self._mixed.at(tokens, kv, decodes, mean_kv)
-        if together is None or not is_inside:
-            return chunk_us + decode_us, False if self._mixed.is_present else is_inside
-        return max(together, chunk_us, decode_us), True
+        if self._mixed is None:
+            return chunk_us + decode_us, is_inside
+        keys = (tokens, kv, decodes, mean_kv)
+        together = self._mixed.at(keys)
+        last = self._mixed.last
+        if any(key > end for key, end in zip(keys, last, strict=True)):
+            is_inside = False
+            edge_chunk_us, _ = self.chunk(int(min(tokens, last[0])), int(min(kv, last[1])))
+            edge_curve, _ = self.decode_curve(int(min(decodes, last[2])))
+            together *= (chunk_us + decode_us) / (edge_chunk_us + edge_curve(min(mean_kv, last[3])))
+        return max(together, chunk_us, decode_us), is_inside
 
 
-class _MixedGrid:
-    """The four-dimensional grid of one chunk together with decodes, on the axes where it was measured in full."""
+def _mixed_key(row: Measurement) -> tuple[float, ...]:
+    return float(row.prefill_tokens), float(row.prefill_kv_tokens), float(row.decodes), float(row.decode_kv_tokens)
 
-    def __init__(self, rows: list[Measurement]) -> None:
-        self.is_present = bool(rows)
-        self._axes: list[list[float]] = []
-        if not rows:
-            return
-        keys = [(row.prefill_tokens, row.prefill_kv_tokens, row.decodes, row.decode_kv_tokens) for row in rows]
-        self._axes = [[float(value) for value in sorted({key[axis] for key in keys})] for axis in range(4)]
-        self._cells: dict[tuple[int, ...], float] = {}
-        places = [{value: index for index, value in enumerate(axis)} for axis in self._axes]
-        for key, row in zip(keys, rows, strict=True):
-            self._cells[tuple(places[axis][float(value)] for axis, value in enumerate(key))] = row.time_us
 
-    def at(self, tokens: int, kv: int, decodes: int, mean_kv: float) -> float | None:
-        """Return the interpolated time, or None where a corner was not measured or a key lies outside."""
-        if not self.is_present:
-            return None
-        corners: list[tuple[tuple[int, ...], float]] = [((), 1.0)]
-        for axis, value in zip(self._axes, (tokens, kv, decodes, mean_kv), strict=True):
-            if value > axis[-1]:
-                return None
-            lower, upper, weight = bracket(axis, value)
-            grown = [((*place, lower), share * (1.0 - weight)) for place, share in corners]
-            if weight:
-                grown += [((*place, upper), share * weight) for place, share in corners]
-            corners = grown
-        total = 0.0
-        for place, share in corners:
-            us = self._cells.get(place)
-            if us is None:
-                return None
-            total += us * share
-        return total
+class _Branch:
+    """Measurements over several keys, interpolated key by key, each over the values measured beside those before it.
+
+    A profile may hold grids laid over one another, whose union is none: beside each chunk there are the caches that
+    were measured with it, and so on.  Keys beyond the measured ones are clamped.
+    """
+
+    __slots__ = ("_knots", "_leaves", "_twigs", "last")
+
+    def __init__(
+        self, knots: list[float], twigs: list["_Branch"], leaves: list[float], last: tuple[float, ...]
+    ) -> None:
+        self._knots, self._twigs, self._leaves, self.last = knots, twigs, leaves, last
+
+    @classmethod
+    def of(cls, rows: Sequence[tuple[tuple[float, ...], float]]) -> "_Branch":
+        """Build the tree of ``rows``, pairs of as many keys each and a time."""
+        last = tuple(max(key[axis] for key, _ in rows) for axis in range(len(rows[0][0])))
+        if len(last) == 1:
+            pairs = sorted((key[0], us) for key, us in rows)
+            return cls([key for key, _ in pairs], [], [us for _, us in pairs], last)
+        groups: dict[float, list[tuple[tuple[float, ...], float]]] = {}
+        for key, us in rows:
+            groups.setdefault(key[0], []).append((key[1:], us))
+        knots = sorted(groups)
+        return cls(knots, [cls.of(groups[knot]) for knot in knots], [], last)
+
+    def at(self, keys: tuple[float, ...]) -> float:
+        """Return the interpolated time at as many keys as the tree is deep."""
+        lower, upper, weight = bracket(self._knots, keys[0])
+        if self._leaves:
+            return self._leaves[lower] + (self._leaves[upper] - self._leaves[lower]) * weight
+        low = self._twigs[lower].at(keys[1:])
+        return low + (self._twigs[upper].at(keys[1:]) - low) * weight if weight else low

@@ -47,13 +47,17 @@ def build_predictor(
     arguments = predictor_config, model, device, tensor_parallel, pipeline_parallel, engine
     if experts == ONE_RANK:
         return _build_rank(*arguments, experts)
-    if not isinstance(predictor_config, RooflineConfig | PhysicalConfig | LinearConfig | None):
+    if not isinstance(predictor_config, RooflineConfig | PhysicalConfig | TableConfig | LinearConfig | None):
         raise InputError(
             f"predictor.kind: {predictor_config.kind} has measured whole replicas, not data-parallel ranks or unevenly "
-            "used experts; use physical, roofline or linear, or leave data_parallel and expert_imbalance_ratio at 1"
+            "used experts; use physical, roofline, table or linear, or leave data_parallel and expert_imbalance_ratio "
+            "at 1"
         )
-    if isinstance(predictor_config, LinearConfig) and experts.imbalance_ratio != 1:
-        raise InputError("fleet.pools.expert_imbalance_ratio: predictor linear has no term for experts; leave it at 1")
+    if isinstance(predictor_config, TableConfig | LinearConfig) and experts.imbalance_ratio != 1:
+        raise InputError(
+            f"fleet.pools.expert_imbalance_ratio: predictor {predictor_config.kind} knows evenly used experts only; "
+            "leave it at 1"
+        )
     rank = _build_rank(*arguments, experts)
     return rank if experts.ranks == 1 else LockstepPredictor(rank, experts.ranks)
 
@@ -97,7 +101,7 @@ def _build_rank(
                 frontend_us_per_token=predictor_config.frontend_us_per_token,
             )
             measured = read_profile(Path(predictor_config.path))
-            return TablePredictor(measured, model, device, tensor_parallel, pipeline_parallel, overheads)
+            return TablePredictor(measured, model, device, tensor_parallel, pipeline_parallel, overheads, experts)
         case LinearConfig():
             return LinearPredictor(predictor_config, model, tensor_parallel, pipeline_parallel)
         case SplitwiseConfig():

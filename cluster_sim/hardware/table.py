@@ -2,12 +2,13 @@
 
 Design: a stage of L layers takes L (layer operators(n) + experts(n) + all-reduces(n)) + step operators(n) + sequence
 operators(s) + L attention + constants of the engine.  Everything by tokens or sequences becomes one curve when the
-predictor is built; the experts' curve is taken at the expected number of activated experts.  Decode attention of B
-requests is a curve over their mean cache, interpolated between the measured batch sizes, so a decode step is two
-lookups and ``decode_run_ns`` is the same arithmetic on arrays.  Attention of a mixed step is the measured mixed grid
-for the largest chunk, and the further chunks' own time beyond an empty call.  A profile without head and sampler, or
-without the all-reduces that its degree needs, gets them from the roofline.  A step with any key beyond its grid is
-scaled by the ratio of work and counted as extrapolated.
+predictor is built; the experts' curve is taken at the expected number of activated experts, over the tokens of all
+data-parallel ranks that share them, which also exchange those.  Decode attention of B requests is a curve over their
+mean cache, interpolated between the measured batch sizes, so a decode step is two lookups and ``decode_run_ns`` is the
+same arithmetic on arrays.  Attention of a mixed step is the measured mixed grid for the largest chunk, and the further
+chunks' own time beyond an empty call.  A profile without head and sampler gets them from the roofline, one without the
+all-reduces that its degree needs from the link.  A step with any key beyond its grid is scaled by the ratio of work and
+counted as extrapolated.
 """
 
 import math
@@ -17,25 +18,23 @@ import numpy as np
 
 from cluster_sim.config.errors import InputError
 from cluster_sim.hardware.attention_table import AttentionTable
+from cluster_sim.hardware.collectives import Collectives
 from cluster_sim.hardware.device import Device
-from cluster_sim.hardware.grid import Curve, grid_of, interpolate
+from cluster_sim.hardware.expert_table import experts_curve
+from cluster_sim.hardware.grid import Curve
 from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.operator_profile import OperatorProfile
 from cluster_sim.hardware.predictor import BatchShape, Int64Array, Predictor
 from cluster_sim.hardware.roofline import RooflinePredictor
-from cluster_sim.hardware.sharding import ONE_RANK, ExpertLayout, check_parallelism
+from cluster_sim.hardware.sharding import ONE_RANK, ExpertLayout, check_parallelism, kv_dtype_bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Overheads:
-    """What kernels do not contain: the engine's own time, and what data-parallel ranks exchange and wait for."""
+    """What kernels do not contain: the engine's own time."""
 
     step_us: float = 0.0
     layer_us: float = 0.0
-    layer_us_per_token: float = 0.0
-    """Per layer and token, e.g. the exchange of tokens between ranks that share the experts."""
-    lockstep_ranks: int = 1
-    """Ranks that start every layer together: each waits for the prompts of the others, which are as long as its own."""
     sequence_us: float = 0.0
     frontend_us: float = 0.0
     frontend_us_per_token: float = 0.0
@@ -53,8 +52,13 @@ class TablePredictor(Predictor):
         pipeline_parallel: int = 1,
         overheads: Overheads | None = None,
         experts: ExpertLayout = ONE_RANK,
+        collectives: Collectives | None = None,
     ) -> None:
-        """Raise InputError when the profile is of another device, model or degree, or lacks what the model needs."""
+        """``collectives`` stand for those that the profile lacks; without them the data sheet's link does.
+
+        With several data-parallel ranks the answers are those of one of them, each of which has the same batch.
+        Raises InputError when the profile is of another device, model or degree, or lacks what the model needs.
+        """
         super().__init__()
         check_parallelism(model, tensor_parallel, pipeline_parallel)
         _check_identity(profile, model, device, tensor_parallel)
@@ -69,22 +73,24 @@ class TablePredictor(Predictor):
         self._attention = AttentionTable(profile.of("attention"))
         self._link = _sum_curve(profile, ("send_recv",), "tokens")
         self._device, self._model = device, model
-        last = pipeline_parallel - 1
-        roofline = RooflinePredictor(model, device, tensor_parallel)
-        layer_us = _tokens_curve(profile, model, tensor_parallel, roofline, experts)
-        step = _sum_curve(profile, _named(profile, "step."), "tokens")
-        sequence = _sum_curve(profile, _named(profile, "sequence."), "sequences") or _head_curve(roofline)
-        self._last_tokens, self._last_sequences = layer_us.last_knot, sequence.last_knot
-        self._token_curve = layer_us
-        self._step_curve = step
-        self._sequence_curve = sequence
-        self._last = last
-        self._tokens_us: dict[tuple[int, int], float] = {}
+        self._ranks = experts
+        self._collectives = collectives or Collectives.by_data_sheet(device)
+        self._expert_share = model.moe_layers / model.num_hidden_layers
+        self._token_curve = _dense_curve(profile, model, tensor_parallel, self._collectives)
+        self._expert_curve: Curve | None = None
+        if model.is_moe and "layer.experts" not in profile.operators:
+            self._expert_curve = experts_curve(profile, model, experts, self._token_curve.knots.tolist())
+        self._step_curve = _sum_curve(profile, _named(profile, "step."), "tokens")
+        self._sequence_curve = _sum_curve(profile, _named(profile, "sequence."), "sequences") or _head_curve(
+            RooflinePredictor(model, device, tensor_parallel)
+        )
+        self._last_tokens, self._last_sequences = self._token_curve.last_knot, self._sequence_curve.last_knot
+        self._last = pipeline_parallel - 1
         self._decode: dict[tuple[int, int], tuple[float, Curve, bool]] = {}
 
     def step_ns(self, shape: BatchShape, stage: int = 0) -> int:
         """Return the duration of one step of ``stage`` in ns."""
-        if not shape.prefills and not shape.draft_tokens:
+        if not (shape.prefills or shape.draft_tokens or shape.routed_tokens):
             base, curve, is_inside = self._decode_entry(shape.decodes, stage)
             mean = float(shape.decode_kv_tokens) / (shape.decodes or 1)
             self.count(1, is_inside and mean <= curve.last_knot)
@@ -127,10 +133,16 @@ class TablePredictor(Predictor):
         link = self._device.interconnect
         return round(link.latency_us * 1e3 + tokens * self._model.hidden_size * 2 / link.bandwidth_bytes_per_s * 1e9)
 
-    def _base_us(self, tokens: int, sequences: int, stage: int) -> float:
-        """Everything but attention, us."""
+    def _base_us(self, tokens: int, sequences: int, stage: int, routed_tokens: int = 0) -> float:
+        """Everything but attention, us; ``routed_tokens`` are those of all ranks, 0 where each has as many."""
         overheads = self._overheads
-        per_layer = self._token_curve(tokens) + overheads.layer_us + tokens * overheads.layer_us_per_token
+        per_layer = self._token_curve(tokens) + overheads.layer_us
+        routed_tokens = routed_tokens or tokens * self._ranks.ranks
+        if self._expert_curve is not None:
+            per_layer += self._expert_share * self._expert_curve(routed_tokens)
+        if self._ranks.ranks > 1:
+            received = self._ranks.exchanged_bytes(self._model, routed_tokens)
+            per_layer += self._expert_share * self._collectives.exchange_us(received)
         us = self._layers * per_layer + overheads.step_us
         if stage == 0 and self._step_curve is not None:
             us += self._step_curve(tokens)
@@ -170,13 +182,8 @@ class TablePredictor(Predictor):
             us, is_known = self._attention.chunk(tokens_further, kv)
             attention_us += max(0.0, us - self._attention.empty_us)
             is_inside = is_inside and is_known
-        us = self._base_us(max(tokens, 1), max(sequences, 1), stage) + attention_us * self._layers
-        ranks = self._overheads.lockstep_ranks
-        if ranks > 1:
-            count = max(shape.decodes + shape.draft_tokens, 1)
-            alone_us = self._base_us(count, count, stage) + decode_us * self._layers
-            us += (ranks - 1) * max(0.0, us - alone_us)
-        return us, is_inside
+        base_us = self._base_us(max(tokens, 1), max(sequences, 1), stage, shape.routed_tokens)
+        return base_us + attention_us * self._layers, is_inside
 
 
 def _named(profile: OperatorProfile, prefix: str) -> tuple[str, ...]:
@@ -202,32 +209,19 @@ def _head_curve(roofline: RooflinePredictor) -> Curve:
     return Curve(knots, [roofline.sequences_cost(knot, 0) * 1e-3 for knot in knots])
 
 
-def _tokens_curve(
-    profile: OperatorProfile, model: Model, tensor_parallel: int, roofline: RooflinePredictor, layout: ExpertLayout
-) -> Curve:
-    """One layer without attention over the tokens: layer operators, experts, all-reduces (else by the roofline)."""
+def _dense_curve(profile: OperatorProfile, model: Model, tensor_parallel: int, collectives: Collectives) -> Curve:
+    """One layer without attention and experts over the tokens: layer operators and all-reduces (else by the link)."""
     names = _named(profile, "layer.") + (("all_reduce",) if tensor_parallel > 1 else ())
     dense = _sum_curve(profile, names, "tokens")
     if dense is None:
         raise InputError(f"{profile.path}: has no layer operators")
-    if tensor_parallel > 1 and "all_reduce" not in profile.operators:
-        reduced = [dense(knot) + roofline.layer_all_reduce_us(int(knot)) for knot in dense.knots.tolist()]
-        dense = Curve(dense.knots.tolist(), reduced)
-    experts = profile.of("moe")
-    if not model.is_moe or "layer.experts" in names:
+    if tensor_parallel == 1 or "all_reduce" in profile.operators:
         return dense
-    if not experts:
-        raise InputError(f"{profile.path}: has no moe rows, which {model.name} needs")
-    tokens, activated, table = grid_of([(row.tokens, row.experts, row.time_us) for row in experts], "moe operators")
-    share = model.moe_layers / model.num_hidden_layers
-    knots = sorted(set(dense.knots.tolist()) | set(tokens))
-
-    def experts_us(count: float) -> float:
-        expected = model.experts / layout.ranks * layout.activated_ratio(model, round(count * layout.ranks))
-        us = interpolate(tokens, activated, table, count, expected)
-        return us * count / tokens[-1] if count > tokens[-1] else us
-
-    return Curve(knots, [dense(knot) + share * experts_us(knot) for knot in knots])
+    token_bytes = model.hidden_size * kv_dtype_bytes(model, None)
+    knots = dense.knots.tolist()
+    return Curve(
+        knots, [dense(knot) + 2 * collectives.all_reduce_us(tensor_parallel, knot * token_bytes) for knot in knots]
+    )
 
 
 def _check_identity(profile: OperatorProfile, model: Model, device: Device, tensor_parallel: int) -> None:

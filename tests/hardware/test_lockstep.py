@@ -110,5 +110,5 @@ def test_sources_that_know_no_experts_are_refused() -> None:
     """Whole-replica measurements cannot be divided over ranks, and a linear model has no experts to slow down."""
     with pytest.raises(InputError, match=r"predictor\.kind: two_phase has measured whole replicas"):
         build_predictor(TwoPhaseConfig(kind="two_phase"), MIXTRAL, H100, experts=ExpertLayout(2))
-    with pytest.raises(InputError, match="has no term for experts"):
+    with pytest.raises(InputError, match="predictor linear knows evenly used experts only"):
         build_predictor(LinearConfig(kind="linear", alpha_us=1), MIXTRAL, H100, experts=ExpertLayout(2, 1.5))

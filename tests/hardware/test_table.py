@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from cluster_sim.config.errors import InputError
 from cluster_sim.config.predictor import TablePredictor as TableConfig
+from cluster_sim.hardware.attention_table import AttentionTable
 from cluster_sim.hardware.build import build_predictor
+from cluster_sim.hardware.collectives import Collectives
 from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.grid import Curve
 from cluster_sim.hardware.model import load_model
@@ -25,6 +27,7 @@ from cluster_sim.hardware.operator_profile import (
 )
 from cluster_sim.hardware.predictor import BatchShape, Coverage
 from cluster_sim.hardware.profile_import import import_llmservingsim
+from cluster_sim.hardware.sharding import ExpertLayout
 from cluster_sim.hardware.table import Overheads, TablePredictor
 
 INFO = ProfileInfo("h100-sxm", "llama-3-8b", 1)
@@ -184,12 +187,79 @@ def test_curve_by_hand() -> None:
     assert [curve(x) for x in (0, 10, 15, 20, 40, 80)] == [1.0, 1.0, 1.5, 2.0, 2.0, 4.0]
 
 
-def test_ranks_that_share_experts_exchange_and_wait() -> None:
-    """Per token and layer the exchange adds up; in lock-step a prompt also costs what the other rank's prompt does."""
-    shape, mixed = BatchShape(5, 2500), BatchShape(5, 2500, [(50, 500)], 1)
-    exchange = predictor(layer_us_per_token=0.5)
-    assert exchange.step_ns(shape) - predictor().step_ns(shape) == pytest.approx(32 * 5 * 500, abs=1)
-    prompt_ns = predictor().step_ns(mixed) - predictor().step_ns(shape)
-    together = predictor(lockstep_ranks=2)
-    assert together.step_ns(shape) == predictor().step_ns(shape)
-    assert together.step_ns(mixed) - together.step_ns(shape) == pytest.approx(2 * prompt_ns, abs=3)
+def attention_rows(together: dict[tuple[int, int, int, int], float]) -> list[Measurement]:
+    """Attention of decodes alone, 1 us each, of chunks alone, 0.1 us a token, and of both as given."""
+    rows = [Measurement("attention", 1.0 * b, decodes=b, decode_kv_tokens=kv) for b in (1, 10) for kv in (0, 1000)]
+    rows += [
+        Measurement("attention", 0.1 * c, prefill_tokens=c, prefill_kv_tokens=kv) for c in (10, 100) for kv in (0, 1000)
+    ]
+    for (chunk, kv, decodes, mean), us in together.items():
+        rows.append(
+            Measurement(
+                "attention",
+                us,
+                prefill_tokens=chunk,
+                prefill_kv_tokens=kv,
+                decodes=decodes,
+                decode_kv_tokens=mean,
+            )
+        )
+    return rows
+
+
+def test_attention_of_both_together_in_overlaid_grids() -> None:
+    """Chunks of 10 were measured at contexts 0 and 1000, of 100 at 0 and 500: each interpolates over its own."""
+    ends = {10: 1000, 100: 500}
+    together = {
+        (c, kv, b, mean): 50.0 + c + kv / 100 + b + mean / 10
+        for c, end in ends.items()
+        for kv in (0, 1000)
+        for b in (1, 10)
+        for mean in (0, end)
+    }
+    table = AttentionTable(attention_rows(together))
+    for c, kv, b, mean in ((10, 0, 1, 0), (100, 1000, 10, 500), (55, 500, 4, 250), (28, 100, 7, 400)):
+        assert table.mixed(c, kv, b, 1.0, mean) == (pytest.approx(50 + c + kv / 100 + b + mean / 10), True)
+
+
+def test_attention_beyond_the_mixed_grid_grows_as_its_parts() -> None:
+    """At twice the decodes of the edge, 10 + 10 us alone become 10 + 20 us: half as much again, extrapolated."""
+    together = {(c, kv, b, mean): 40.0 for c in (10, 100) for kv in (0, 1000) for b in (1, 10) for mean in (0, 1000)}
+    table = AttentionTable(attention_rows(together))
+    assert table.mixed(100, 0, 10, 10.0, 500) == (40.0, True)
+    assert table.mixed(100, 0, 20, 20.0, 500) == (pytest.approx(60.0), False)
+    assert AttentionTable(attention_rows({})).mixed(100, 0, 20, 20.0, 500) == (pytest.approx(30.0), True)
+
+
+def test_ranks_share_measured_experts_and_exchange_their_tokens() -> None:
+    """On two ranks each has half of the experts, which see the tokens of both; these pass the link once each way."""
+    model, device = load_model("qwen3-30b-a3b"), load_device("rtx-pro-6000")
+    base = [row for row in small_profile().rows if not row.operator.startswith("sequence.")]
+    base += [Measurement("sequence.head", 100.0, sequences=n) for n in (1, 10)]
+    base += [Measurement("moe", 1.0 * n + 10.0 * e, tokens=n, experts=e) for n in (1, 1000) for e in (8, 128)]
+    profile = make_profile(ProfileInfo(device.name, model.name, 1), base)
+    link = Collectives(latency_us=3.0, bytes_per_s=8192e6)
+
+    def built(ranks: int) -> TablePredictor:
+        return TablePredictor(profile, model, device, experts=ExpertLayout(ranks), collectives=link)
+
+    shape = BatchShape(100, 0)
+    experts_us = [100 + 10.0 * 128 / ranks * (1 - (1 - 8 / 128) ** (100 * ranks)) for ranks in (1, 2)]
+    exchange_us = 2 * 3.0 + 2 * 100 * 2048 * 2 / 8192
+    difference = built(2).step_ns(shape) - built(1).step_ns(shape)
+    assert difference == pytest.approx(48e3 * (experts_us[1] - experts_us[0] + exchange_us), rel=1e-6)
+    uneven = BatchShape(100, 0, routed_tokens=101)
+    assert built(2).step_ns(shape) - built(2).step_ns(uneven) > 48e3 * 99 / 2
+    assert built(2).step_ns(BatchShape(100, 0, routed_tokens=200)) == built(2).step_ns(shape)
+
+
+def test_all_reduces_that_were_not_measured_take_the_link() -> None:
+    """On two GPUs half of 2 x the activations pass the link, twice a layer, and each all-reduce has its latency."""
+    info = ProfileInfo("h100-sxm", "llama-3-8b", 2)
+    profile = make_profile(info, small_profile().rows)
+    model, device = load_model("llama-3-8b"), load_device("h100-sxm")
+    slow, none = Collectives(20.0, 16e9), Collectives(0.0, 1e30)
+    step = [
+        TablePredictor(profile, model, device, 2, collectives=each).step_ns(BatchShape(100, 0)) for each in (slow, none)
+    ]
+    assert step[0] - step[1] == pytest.approx(32 * 2 * (20e3 + 100 * 4096 * 2 / 16e9 * 1e9), rel=1e-6)

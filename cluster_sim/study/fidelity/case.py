@@ -56,7 +56,8 @@ class Case:
     """Dtype of quantised projections where the model's name does not say it."""
     kv_cache_dtype: str | None = None
     replicas: int = 1
-    expert_parallel: bool = False
+    is_data_parallel: bool = False
+    """Whether the replicas are ranks of one engine, which share the experts of a model that has any."""
     link_bytes_per_s: float = 0.0
     """Bandwidth between the GPUs that the run's own configuration names; 0 where it names none."""
     link_latency_us: float = 0.0

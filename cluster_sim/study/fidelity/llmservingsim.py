@@ -1,7 +1,6 @@
 """The two LLMServingSim data sets: 300 ShareGPT requests at 10 requests/s against vLLM 0.19 and vLLM 0.13.
 
-Prompts carry the chained hashes of their 16-token blocks, so prefix hits replay without the text.  Data-parallel ranks
-with expert parallelism are replayed as that many servers, each holding its share of the experts.
+Prompts carry the chained hashes of their 16-token blocks, so prefix hits replay without the text.
 """
 
 from pathlib import Path
@@ -88,7 +87,7 @@ def _bench_case(folder: Path) -> Case:
         requests=workload,
         engine=engine,
         replicas=ranks,
-        expert_parallel=bool(kwargs.get("enable_expert_parallel")),
+        is_data_parallel=ranks > 1,
         link_bytes_per_s=float(config.get("link_bw", 0)) * 1e9,
         link_latency_us=float(config.get("link_latency", 0)) * 1e-3,
         measured=measured,

@@ -1,21 +1,24 @@
 """Predictors for runs on GPUs without end-to-end data, from operator profiles beside the measurements.
 
-The engine's own time per step and sequence, which kernels do not contain, comes from a frozen profile of the engine.
+The engine's own time per step and sequence, which kernels do not contain, comes from a frozen profile of the engine;
+collectives, which the profiles lack, from the link that the run's own configuration names.
 
-Attention was measured at equal context lengths.  At unequal ones its authors found T = T(mean) + alpha (T(longest) -
-T(mean)), alpha in the profile's own meta file.  A batch's shape has no longest context, so the workload's is taken:
-with attention proportional to the context, decode attention takes 1 + alpha (longest / mean - 1) times as long.
+Attention was measured at equal context lengths, and again at unequal ones beside equal ones of the same mean: what the
+latter take longer, for each number of decodes, in proportion to the coefficient of variation of the contexts, is added
+for the spread that the workload's contexts have.
 """
 
+import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 import numpy as np
-import yaml
 
 from cluster_sim.config.errors import InputError
-from cluster_sim.hardware.model import Model
+from cluster_sim.hardware.collectives import Collectives
+from cluster_sim.hardware.csv_table import find_table
+from cluster_sim.hardware.lockstep import LockstepPredictor
 from cluster_sim.hardware.operator_profile import OperatorProfile
 from cluster_sim.hardware.predictor import Predictor
 from cluster_sim.hardware.profile import resolve_coefficients
@@ -24,9 +27,19 @@ from cluster_sim.hardware.table import Overheads, TablePredictor
 from cluster_sim.study.fidelity.case import Case
 from cluster_sim.study.fidelity.library_match import canonical
 from cluster_sim.study.fidelity.replay import Setup
+from cluster_sim.study.fidelity.tables import read_rows
 
 FOLDER: Final = "llmservingsim-op-profiles"
 DTYPE: Final = "bf16"
+SKEW_COLUMNS: Final = ("regime", "n", "nb", "kvs", "kv_big", "kv_mean", "t_mean_us", "t_skew_us")
+
+
+class Spread(NamedTuple):
+    """Contexts of running requests."""
+
+    mean_tokens: float
+    variation: float
+    """Standard deviation over mean."""
 
 
 def find_operators(data: Path, checkout: Path) -> Path | None:
@@ -35,21 +48,6 @@ def find_operators(data: Path, checkout: Path) -> Path | None:
         if folder.is_dir():
             return folder
     return None
-
-
-def _exchange(case: Case, model: Model) -> dict[str, Any]:
-    """What ranks that share the experts add: around each MoE layer every rank gathers the others' tokens and scatters
-    the results back, and all wait for the slowest.
-    """
-    if not case.expert_parallel or case.replicas < 2 or not case.link_bytes_per_s:
-        return {}
-    share = model.moe_layers / model.num_hidden_layers
-    moved = 2 * (case.replicas - 1) * model.hidden_size * 2
-    return {
-        "layer_us": share * 2 * case.link_latency_us,
-        "layer_us_per_token": share * moved / case.link_bytes_per_s * 1e6,
-        "lockstep_ranks": case.replicas,
-    }
 
 
 def operator_predictor(case: Case, setup: Setup, folder: Path, engine_profile: str) -> Predictor:
@@ -63,40 +61,64 @@ def operator_predictor(case: Case, setup: Setup, folder: Path, engine_profile: s
             if canonical(model.name) != wanted or not (source / f"tp{case.tensor_parallel}").is_dir():
                 continue
             profile = import_llmservingsim(source, setup.device.name, setup.model.name, case.tensor_parallel)
-            profile = stretch_attention(profile, 1.0 + skew_alpha(source, case.tensor_parallel) * excess_context(case))
+            spread = context_spread(case)
+            stretched = stretch_attention(profile, unequal_contexts(source / f"tp{case.tensor_parallel}", spread))
             _, engine = resolve_coefficients(engine_profile, setup.device, setup.hardware.version)
-            overheads = Overheads(
-                step_us=engine.step_us, sequence_us=engine.sequence_us, **_exchange(case, setup.model)
+            rank = TablePredictor(
+                stretched,
+                setup.model,
+                setup.device,
+                case.tensor_parallel,
+                overheads=Overheads(step_us=engine.step_us, sequence_us=engine.sequence_us),
+                experts=setup.experts,
+                collectives=named_link(case),
             )
-            arguments = profile, setup.model, setup.device, case.tensor_parallel, 1, overheads
-            return TablePredictor(*arguments, setup.experts)
+            return rank if setup.experts.ranks == 1 else LockstepPredictor(rank, setup.experts.ranks)
     raise InputError(f"no operator profile of {case.model} with TP {case.tensor_parallel} on {case.device}")
 
 
-def skew_alpha(source: Path, tensor_parallel: int) -> float:
-    """Return the profile's alpha of unequal context lengths, 0 where its meta file has none."""
-    path = source / "meta.yaml"
-    if not path.is_file():
-        return 0.0
-    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    by_degree = (content.get("skew_fit") or {}).get("per_tp") or {}
-    return float((by_degree.get(tensor_parallel) or {}).get("alpha_default", 0.0))
+def named_link(case: Case) -> Collectives | None:
+    """Return the link between the GPUs as the run's own configuration has it, None where it names none."""
+    if not case.link_bytes_per_s:
+        return None
+    return Collectives(case.link_latency_us, case.link_bytes_per_s)
 
 
-def excess_context(case: Case) -> float:
-    """Return by how much the longest context of a batch exceeds the mean one, as a share of it.
+def context_spread(case: Case) -> Spread:
+    """Return mean and variation of the contexts that a request has while it runs, over time and over requests."""
+    prompt, output = (each.astype(np.float64) for each in (case.requests.prompt_tokens, case.requests.output_tokens))
+    mean = float((output * (prompt + output / 2)).sum() / output.sum())
+    square = float((output * (prompt**2 + prompt * output + output**2 / 3)).sum() / output.sum())
+    return Spread(mean, math.sqrt(max(0.0, square / mean**2 - 1.0)))
 
-    A request stands at half its output on average; the longest of a full batch is near the workload's 99th percentile.
+
+def unequal_contexts(folder: Path, spread: Spread) -> dict[tuple[bool, int], float]:
+    """Return how many times as long attention takes as with equal contexts, by (with a prompt, decodes).
+
+    From the profile's measurements with two lengths of context, those whose mean is within a factor of two of the
+    workload's; empty where it has none.
     """
-    table = case.requests
-    mean = float((table.prompt_tokens + table.output_tokens / 2).mean())
-    return max(0.0, float(np.percentile(table.prompt_tokens + table.output_tokens / 2, 99)) / mean - 1.0)
+    path = find_table(folder, "skew.csv")
+    sums: dict[tuple[bool, int], tuple[float, float]] = {}
+    for row in read_rows(path, SKEW_COLUMNS) if path else ():
+        decodes, long, mean = int(row["n"]), int(row["nb"]), float(row["kv_mean"])
+        if not 0.5 <= mean / spread.mean_tokens <= 2.0:
+            continue
+        share = long / decodes
+        variation = (float(row["kv_big"]) - float(row["kvs"])) * math.sqrt(share * (1.0 - share)) / mean
+        excess = float(row["t_skew_us"]) / float(row["t_mean_us"]) - 1.0
+        key = (row["regime"] != "pure", decodes)
+        above, below = sums.get(key, (0.0, 0.0))
+        sums[key] = above + excess * variation, below + variation**2
+    return {key: 1.0 + max(0.0, above / below) * spread.variation for key, (above, below) in sums.items() if below}
 
 
-def stretch_attention(profile: OperatorProfile, factor: float) -> OperatorProfile:
-    """Return the profile with attention of decodes ``factor`` times as long."""
+def stretch_attention(profile: OperatorProfile, factors: dict[tuple[bool, int], float]) -> OperatorProfile:
+    """Return the profile with attention of decodes ``factors`` times as long, by (with a prompt, decodes)."""
     rows = tuple(
-        replace(row, time_us=row.time_us * factor) if row.operator == "attention" and row.decodes else row
+        replace(row, time_us=row.time_us * factors.get((row.prefill_tokens > 0, row.decodes), 1.0))
+        if row.operator == "attention" and row.decodes
+        else row
         for row in profile.rows
     )
     return OperatorProfile(profile.info, rows, profile.path)

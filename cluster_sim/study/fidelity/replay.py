@@ -36,9 +36,11 @@ from cluster_sim.recording.rows import RowBlock
 from cluster_sim.routing.admission import StaticLimits
 from cluster_sim.routing.hub import Route, RouterHub, Target
 from cluster_sim.routing.policies import POLICIES, Candidates
+from cluster_sim.serving.data_parallel import build_scheduler
 from cluster_sim.serving.engine_defaults import resolve_engine, scheduler_limits
+from cluster_sim.serving.parallelism import rank_limits, replica_limits
 from cluster_sim.serving.replica import Replica, ReplicaSettings, floor_model
-from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
+from cluster_sim.serving.schedulers import SchedulerLimits
 from cluster_sim.study.fidelity.case import Case, FloatArray, Int64Array, Requests
 from cluster_sim.study.fidelity.library_match import match_device, match_model
 from cluster_sim.workload.client_limit import LimitedClient
@@ -62,6 +64,7 @@ class Setup:
     hardware: EngineLimits
     """What the predictor must know of the engine."""
     experts: ExpertLayout
+    """Data-parallel ranks that share the experts of a replica; ranks of a dense model are replicas of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ def set_up(case: Case) -> Setup:
     Raises InputError for an unknown model or device, or a model that does not fit.
     """
     model, device = match_model(case.model, case.quantization), match_device(case.device)
-    experts = ExpertLayout(case.replicas if case.expert_parallel else 1)
+    experts = ExpertLayout(case.replicas if case.is_data_parallel and model.is_moe else 1)
     try:
         engine = resolve_engine(Engine(**case.engine), device)
     except ValueError as error:
@@ -137,25 +140,27 @@ def replay(case: Case, setup: Setup, predictor: Predictor) -> Replayed:
     columns = CaseColumns(case.requests)
     source = LimitedClient(columns, case.in_flight_limit, 0) if case.in_flight_limit else RequestStream(columns)
     wiring = Wiring(0, 0)
+    ranks = setup.experts.ranks
+    count, limits = case.replicas // ranks, rank_limits(setup.limits, ranks)
     rows: list[FinishedRows] = []
-    totals = RequestTotals(case.replicas, ["main"], setup.limits.max_model_len, request_limits(Slo()))
+    totals = RequestTotals(count, ["main"], setup.limits.max_model_len, request_limits(Slo()))
     log = RequestLog(totals, [lambda block: rows.append(FinishedRows.of(block))], default_model=setup.model.name)
     statics = StaticLimits(setup.limits.max_model_len, setup.limits.context_blocks, setup.limits.block_size)
-    targets = [Target(index + 1, "main", 0) for index in range(case.replicas)]
-    policy = POLICIES.build(Router(policy="round_robin"), Candidates(case.replicas, 0, [0] * case.replicas))
+    targets = [Target(index + 1, "main", 0) for index in range(count)]
+    policy = POLICIES.build(Router(policy="round_robin"), Candidates(count, 0, [0] * count))
     hub = RouterHub(source, {"": Route(policy, targets, statics)}, log, round(case.client_timeout_s * NS))
     replicas = [
         Replica(
-            ReplicaSettings(index, setup.limits, 0),
-            SCHEDULERS.build(setup.engine, setup.limits),
+            ReplicaSettings(index, replica_limits(limits), 0),
+            build_scheduler(setup.engine, limits),
             predictor,
             ReplicaLog(0, predictor.stages),
         )
-        for index in range(case.replicas)
+        for index in range(count)
     ]
-    group = Group(replicas, {index + 1: wiring for index in range(case.replicas)}, hub.observation)
+    group = Group(replicas, {index + 1: wiring for index in range(count)}, hub.observation)
     floors = floor_model(predictor, setup.limits)
-    links = [LeafLink(index + 1, 0, wiring, floors) for index in range(case.replicas)]
+    links = [LeafLink(index + 1, 0, wiring, floors) for index in range(count)]
     conduct(hub, Coordinator(hub, links, NEVER), DirectExchange({0: group}))
     hub.close()
     after = predictor.coverage.inside, predictor.coverage.extrapolated

@@ -1,18 +1,25 @@
 """Predictors from operator profiles beside the measurements."""
 
 import dataclasses
+import math
 
+import numpy as np
 import pytest
 
 from cluster_sim.config.errors import InputError
+from cluster_sim.hardware.collectives import Collectives
 from cluster_sim.hardware.operator_profile import Measurement, OperatorProfile, ProfileInfo
+from cluster_sim.study.fidelity.case import Case, Requests
 from cluster_sim.study.fidelity.llmservingsim import BENCH, load_bench
 from cluster_sim.study.fidelity.operators import (
     FOLDER,
+    Spread,
+    context_spread,
     find_operators,
+    named_link,
     operator_predictor,
-    skew_alpha,
     stretch_attention,
+    unequal_contexts,
 )
 from cluster_sim.study.fidelity.replay import set_up
 
@@ -40,17 +47,43 @@ def test_a_measured_gpu_is_predicted_from_its_operators(shared):
         operator_predictor(other, set_up(other), folder / FOLDER, "vllm")
 
 
+def test_contexts_of_running_requests():
+    """Prompts of 100 with outputs to 200 stand at 200 on average, spread as evenly from 100 to 300."""
+    case = next(iter(load_case([100, 100], [200, 200])))
+    mean, variation = context_spread(case)
+    assert mean == pytest.approx(200)
+    assert variation == pytest.approx(200 / math.sqrt(12) / 200)
+
+
+def load_case(prompts, outputs):
+    """Yield a case of requests of these lengths."""
+    table = Requests(np.zeros(len(prompts)), np.array(prompts), np.array(outputs), np.zeros(len(prompts), np.int64))
+    yield Case("d", "r", "meta-llama/Llama-3.1-8B", "H100", 1, "w", table, {})
+
+
 def test_unequal_contexts_stretch_attention_of_decodes_alone(tmp_path):
-    """Only decode attention grows; a profile without the authors' alpha leaves it as it was measured."""
+    """Half of the contexts at 100 and half at 300 have a variation of 0.5: at 0.25 the excess of 10 % is 5 %."""
     info = ProfileInfo(device="h100-sxm", model="llama-3.1-8b", tensor_parallel=1)
     rows = (
         Measurement("attention", 10.0, decodes=4, decode_kv_tokens=100),
         Measurement("attention", 20.0, prefill_tokens=64),
+        Measurement("attention", 30.0, prefill_tokens=64, decodes=4),
         Measurement("layer.norm", 1.0, tokens=4),
     )
-    stretched = stretch_attention(OperatorProfile(info, rows), 1.5)
-    assert [row.time_us for row in stretched.rows] == [15.0, 20.0, 1.0]
-    assert skew_alpha(tmp_path, 1) == 0.0
-    (tmp_path / "meta.yaml").write_text("skew_fit: {per_tp: {1: {alpha_default: 0.05}}}\n")
-    assert skew_alpha(tmp_path, 1) == 0.05
-    assert skew_alpha(tmp_path, 2) == 0.0
+    assert unequal_contexts(tmp_path, Spread(200.0, 0.25)) == {}
+    (tmp_path / "skew.csv").write_text(
+        "regime,n,nb,kvs,kv_big,kv_mean,t_mean_us,t_skew_us\n"
+        "pure,4,2,100,300,200,50.0,55.0\npure,4,2,1000,3000,2000,50.0,99.0\nmixed,4,2,100,300,200,50.0,49.0\n"
+    )
+    factors = unequal_contexts(tmp_path, Spread(200.0, 0.25))
+    assert factors == {(False, 4): pytest.approx(1.05), (True, 4): 1.0}
+    stretched = stretch_attention(OperatorProfile(info, rows), factors)
+    assert [row.time_us for row in stretched.rows] == [pytest.approx(10.5), 20.0, 30.0, 1.0]
+
+
+def test_collectives_take_the_link_that_the_run_names():
+    """Without one the data sheet's stands in."""
+    case = next(iter(load_case([1], [1])))
+    assert named_link(case) is None
+    linked = dataclasses.replace(case, link_bytes_per_s=16e9, link_latency_us=20.0)
+    assert named_link(linked) == Collectives(20.0, 16e9)

@@ -1,11 +1,14 @@
 """Replays: the client's behaviour and the engine's, on runs small enough to follow by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from cluster_sim.config.errors import InputError
 from cluster_sim.config.predictor import LinearPredictor as LinearConfig
 from cluster_sim.hardware.linear import LinearPredictor
+from cluster_sim.hardware.lockstep import LockstepPredictor
 from cluster_sim.hardware.model import load_model
 from cluster_sim.study.fidelity.case import Case, Requests
 from cluster_sim.study.fidelity.replay import replay, set_up
@@ -79,7 +82,16 @@ def test_ranks_share_the_experts():
     """Two ranks of a model with 128 experts hold 64 each, which leaves both more KV blocks than a server of its own."""
     base = make_case([0.0], replicas=2)
     fields = {name: getattr(base, name) for name in base.__slots__} | {"model": "Qwen/Qwen3-30B-A3B"}
-    alone, shared = (set_up(Case(**fields | {"expert_parallel": value})) for value in (False, True))
+    alone, shared = (set_up(Case(**fields | {"is_data_parallel": value})) for value in (False, True))
     assert (alone.experts.ranks, shared.experts.ranks) == (1, 2)
     freed = 48 * 64 * 3 * 2048 * 768 * 2 / (48 * 2 * 4 * 128 * 2 * 16)
     assert shared.limits.kv_blocks - alone.limits.kv_blocks == pytest.approx(freed, rel=0.03)
+
+
+def test_ranks_of_a_mixture_of_experts_step_together():
+    """Of two requests at once each runs in a rank of its own, in the same steps; a dense model's ranks are servers."""
+    dense = make_case([0.0, 0.0], replicas=2, is_data_parallel=True)
+    assert set_up(dense).experts.ranks == 1
+    case = dataclasses.replace(dense, model="mistralai/Mixtral-8x7B-v0.1", device="H200")
+    result = replay(case, set_up(case), LockstepPredictor(steps(beta_us=100.0), 2))
+    assert result.e2e_s.tolist() == [pytest.approx(0.0318), pytest.approx(0.0318)]
