@@ -15,8 +15,8 @@ from cluster_sim.serving.steady_run import SteadyRun
 class DecodeRun(SteadyRun):
     """Iterations i = 0 .. k-1 of one pool, laid out after the batches in flight.
 
-    Iteration i takes ``steps_ns[i]`` and ends ``ends_ns[i]`` after ``start_ns``.  With d batches in flight it is formed
-    at the end of the d-th batch before it: the first d at ``head_ns`` (the next formation's time, then the ends of the
+    Iteration i takes ``steps_ns[i]`` and ends ``ends_ns[i]`` after ``start_ns``.  With d batches in flight, 1 or 2, it is
+    formed at the end of the d-th batch before it: the first d at ``head_ns`` (the next formation's time, then the ends of the
     batches in flight), iteration i at the end of i - d.
     """
 
@@ -66,8 +66,10 @@ class DecodeRun(SteadyRun):
 
     def in_flight_after(self, upto: int) -> list[int]:
         """Return the ends of the batches in flight once ``upto`` iterations are formed."""
-        depth = len(self._head_ns)
-        return [self.formed_ns(step) for step in range(upto, upto + depth - 1)] + [self.end_ns(upto - 1)]
+        last_ns = self.start_ns + self.ends_ns.item(upto - 1)
+        if len(self._head_ns) == 1:
+            return [last_ns]
+        return [self.start_ns + self.ends_ns.item(upto - 2) if upto > 1 else self._head_ns[1], last_ns]
 
     def commit(self, upto: int, scheduler: Scheduler, pipeline: Pipeline, log: ReplicaLog) -> list[Sequence]:
         """Form the iterations from ``offset`` up to ``upto``; return the sequences that finish in the last one."""

@@ -98,7 +98,8 @@ class Replica:
         scheduler.use_predictor(predictor)
         self._floors = floor_model(predictor, settings.limits)
         self._depth = settings.limits.batches_in_flight
-        can_plan = settings.limits.can_rotate if predictor.stages > 1 else settings.limits.can_macro_step
+        self._is_one_stage = predictor.stages == 1
+        can_plan = settings.limits.can_macro_step if self._is_one_stage else settings.limits.can_rotate
         self._can_plan = can_plan and not is_streamed
         self._horizon: Instant = 0
         self._inbox: list[Message] = []
@@ -166,8 +167,8 @@ class Replica:
             if watch.next_at < at:
                 watch.pass_by(at, self._scheduler, self._out)
             run = self._run
-            if run is None and self._can_plan:
-                run = self._plan()
+            if run is None and self._can_plan and (not in_flight or in_flight[0][0] > self._finishing_ns):
+                run = self._run = self._plan_decodes() if self._is_one_stage else self._plan_rotation()
             if run is not None and self._commit_run(run, horizon):
                 continue
             if at == end_at:
@@ -367,17 +368,17 @@ class Replica:
 
     def _plan(self) -> SteadyRun | None:
         """Return the planned run that starts with the next formation, or None."""
-        if self._run is None and self._can_plan and not self._cancellations.pending:
+        if self._run is None and self._can_plan:
             in_flight = self._in_flight
             # A batch in flight that ends with a completion changes who decodes.
             if not in_flight or in_flight[0][0] > self._finishing_ns:
-                self._run = self._plan_rotation() if self.pipeline.stages > 1 else self._plan_decodes()
+                self._run = self._plan_decodes() if self._is_one_stage else self._plan_rotation()
         return self._run
 
     def _plan_decodes(self) -> DecodeRun | None:
         """Return the next iterations of one stage's pool."""
         in_flight, form_ns, scheduler = self._in_flight, self._form_ns, self._scheduler
-        if len(in_flight) + (form_ns >= 0) != self._depth:
+        if len(in_flight) + (form_ns >= 0) != self._depth or self._cancellations.pending:
             return None
         steps = scheduler.steady_steps()
         if steps < 2:
@@ -393,7 +394,7 @@ class Replica:
     def _plan_rotation(self) -> PipelinedRun | None:
         """Return the next turns of the batches in a pipeline, and of the one about to be formed if there is one."""
         in_flight, form_ns = self._in_flight, self._form_ns
-        if not in_flight:
+        if not in_flight or self._cancellations.pending:
             return None
         pools = self._scheduler.rotating_pools()
         head = [end_ns for end_ns, _ in in_flight]
@@ -426,11 +427,9 @@ class Replica:
                 watch.pass_run(last_committed, run, scheduler, self._out)
         finishing = run.commit(upto, scheduler, self.pipeline, self.log)
         ends_ns = run.in_flight_after(upto)
-        while in_flight and in_flight[0][0] < ends_ns[0]:
-            in_flight.popleft()
-        for end_ns in ends_ns[len(in_flight) :]:
+        in_flight.clear()
+        for end_ns in ends_ns:
             in_flight.append((end_ns, None))
-        end_ns = ends_ns[-1]
         self._progress.since_ns, self._progress.fruitless = end_ns, 0
         if finishing:
             self._respond(finishing, end_ns)
