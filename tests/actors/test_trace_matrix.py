@@ -58,9 +58,8 @@ def test_every_placement_equals_inline(shared: Path, policy: str, pipeline_paral
     """
     study = trace_study(shared, policy, pipeline_parallel)
     reference = inline(study)
-    if pipeline_parallel == 1:
-        single = study.model_copy(update={"run": study.run.model_copy(update={"macro_steps": False})})
-        assert inline(single) == reference
+    single = study.model_copy(update={"run": study.run.model_copy(update={"macro_steps": False})})
+    assert inline(single) == reference
     for placement in PLACEMENTS:
         assert on_ray(study, **placement) == reference, placement
 
