@@ -4,7 +4,8 @@ Design: a step of one stage takes
 
     T = c_step + L c_layer + [t_w^p + t_f^p]^(1/p) + head + KV bytes / (e_k BW) + attention operations / (e_a F)
         + 2 L (a_ar + ring bytes / (e_ar link)) if TP > 1 + L_moe c_moe + L c_mix if a prefill is in the batch
-        + s (c_seq + c_voc V / BW if the model's sampling sorts) + n c_tok
+        + L c_qk if queries and keys are normalised + c_sort + s c_voc V / BW if the model's sampling sorts
+        + s c_seq + n c_tok
 
 for n tokens and s sequences, with t_w = dense weights / (e_m BW) + expert weights (1 - (1 - k/E)^n) / (e_moe BW) and
 t_f = operations / (e_f F).  Some twenty coefficients serve every model, degree and batch of an engine and kernel class;
@@ -47,6 +48,7 @@ class Coefficients(BaseModel):
     attention_flops_ratio: float = Field(gt=0, le=2, description="e_a: prefill attention")
     smooth_power: float = Field(default=3.0, ge=1, le=64, description="p of the smooth maximum")
     moe_layer_us: float = Field(default=0.0, ge=0, description="c_moe: per layer with experts")
+    qk_norm_us: float = Field(default=0.0, ge=0, description="c_qk: per layer that normalises queries and keys by head")
     mix_layer_us: float = Field(default=0.0, ge=0, description="c_mix: per layer when a prefill is in the batch")
     lone_tile_rows: int = Field(
         default=0,
@@ -54,6 +56,9 @@ class Coefficients(BaseModel):
         description="Rows of the tile that a decode's query head fills alone beside a prefill; 0: packed",
     )
     sequence_us: float = Field(default=0.0, ge=0, description="c_seq: per sequence")
+    sort_us: float = Field(
+        default=0.0, ge=0, description="c_sort: per step where top-p or top-k is on, the sampler's many small kernels"
+    )
     sort_bytes_per_entry: float = Field(
         default=0.0,
         ge=0,
@@ -147,6 +152,8 @@ class PhysicalPredictor(AffinePredictor):
             share = routed_tokens / self._experts.ranks * self._experts.imbalance_ratio
             arithmetic_s = tokens * dense_flops / self._flops + share * expert_flops / self._expert_flops
         us = c.step_us + part.layers * c.layer_us + part.moe_layers * c.moe_layer_us + tokens * c.token_us
+        if model.use_qk_norm:
+            us += part.layers * c.qk_norm_us
         if self.tensor_parallel > 1:
             us += 2 * part.layers * (c.all_reduce_us + self._ring_us(tokens))
         if self._experts.ranks > 1:
@@ -171,10 +178,12 @@ class PhysicalPredictor(AffinePredictor):
             sequences * part.head_flops_per_token / self._head_flops,
             c.smooth_power,
         )
+        us = sequences * c.sequence_us
         if model.default_sampling.is_sorting:
+            us += c.sort_us
             moved = sequences * c.sort_bytes_per_entry * model.vocab_size
             head_s += moved / self.device.memory_bandwidth_bytes_per_s
-        return head_s * NS_PER_S + sequences * c.sequence_us * NS_PER_US
+        return head_s * NS_PER_S + us * NS_PER_US
 
     def kv_slopes(self, stage: int) -> tuple[float, float]:
         """Return ns per cached token: its bytes, or for latent attention its operations where they take longer."""

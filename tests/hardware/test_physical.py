@@ -112,6 +112,16 @@ def test_sampler_cost_only_where_sampling_sorts() -> None:
             assert added == pytest.approx(7 * entries * 500 / bandwidth * 1e9, abs=1)
 
 
+def test_constants_of_what_only_some_models_compute() -> None:
+    """Sorting costs a constant a step beside its traffic; norms of queries and keys a constant a layer."""
+    for name, sorts, layers in (("qwen3-14b", 1, 40), ("llama-3.1-8b", 1, 0), ("mistral-nemo", 0, 0)):
+        before = built(name, "h100-sxm").step_ns(BatchShape(7, 0))
+        for changes, count in (({"sort_us": 200}, sorts * 200), ({"qk_norm_us": 5}, layers * 5)):
+            assert built(name, "h100-sxm", **changes).step_ns(BatchShape(7, 0)) - before == pytest.approx(
+                1000 * count, abs=1
+            )
+
+
 def test_decodes_fill_tiles_alone_beside_a_prefill() -> None:
     """With FlashAttention 2 a cached token costs 64 rows of arithmetic per head beside a prefill, where that exceeds
     reading it: 107.6 against 64.3 ns for Llama-3-8B on A100; decodes among themselves stay packed.

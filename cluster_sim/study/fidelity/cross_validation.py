@@ -9,6 +9,7 @@ from cluster_sim.hardware.profile import load_operator_ratios
 from cluster_sim.study.fidelity.board import simulated_figures
 from cluster_sim.study.fidelity.case import Case, FloatArray
 from cluster_sim.study.fidelity.fit import (
+    REFERENCE_DEVICE,
     Calibration,
     Run,
     blank_profile,
@@ -37,21 +38,30 @@ def calibrate_vllm(cases: list[Case], report: Report, rounds: int = 2) -> tuple[
 def cross_validate(
     cases: list[Case], report: Report, fitted: tuple[Calibration, FloatArray] | None = None
 ) -> dict[str, Any]:
-    """Return the errors with each run, and each (model, device, TP), left out: a scoreboard each, by scheme."""
+    """Return the errors with each run, each (model, device, TP) and each device but the reference left out: a
+    scoreboard each, by scheme.  Units of the same runs are refitted once.
+    """
     calibration, position = fitted or calibrate_vllm(cases, report)
     schemes: dict[str, Callable[[Run], tuple[Any, ...]]] = {
         "run left out": lambda run: (run.case.fold or run.case.run,),
         "configuration left out": lambda run: (run.case.model, run.setup.device.name, run.case.tensor_parallel),
+        "device left out": lambda run: (run.setup.device.name,),
     }
     result: dict[str, Any] = {}
+    known: dict[tuple[int, ...], FloatArray] = {}
     for name, unit_of in schemes.items():
         scores: list[Score] = []
         units: dict[tuple[Any, ...], list[int]] = {}
         for index, run in enumerate(calibration.runs):
             units.setdefault(unit_of(run), []).append(index)
         for unit, left_out in units.items():
-            kept = [index for index in range(len(calibration.runs)) if index not in left_out]
-            refitted = calibration.solve(kept, position)
+            if unit == (REFERENCE_DEVICE,):
+                continue
+            key = tuple(left_out)
+            if key not in known:
+                kept = [index for index in range(len(calibration.runs)) if index not in left_out]
+                known[key] = calibration.solve(kept, position)
+            refitted = known[key]
             moved = float(np.abs(refitted - position).max())
             for index in left_out:
                 scores += simulate(calibration, refitted, calibration.runs[index])

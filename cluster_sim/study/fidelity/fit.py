@@ -70,8 +70,10 @@ COMMON: Final = (
     Parameter("attention_flops_ratio", 0.5, 0.4),
     Parameter("smooth_power", 3.0, 0.3),
     Parameter("moe_layer_us", 50.0, 0.6),
+    Parameter("qk_norm_us", 5.0, 0.5),
     Parameter("mix_layer_us", 5.0, 0.8),
     Parameter("sequence_us", 5.0, 0.8),
+    Parameter("sort_us", 200.0, 0.7),
     Parameter("sort_bytes_per_entry", 500.0, 0.6),
     Parameter("all_reduce_us", 7.2, 0.5),
     Parameter("all_reduce_ratio", 0.5, 0.4),
@@ -81,7 +83,12 @@ COMMON: Final = (
 """What holds for every device and version, with data-sheet and order-of-magnitude priors."""
 FIXED: Final = {"token_us": 0.08}
 """Coefficients that the data cannot tell apart from others."""
-BY_VERSION: Final = (Parameter("frontend_us", 4000.0, 0.4, "version:0.23"),)
+BY_VERSION: Final = (
+    Parameter("frontend_us", 4000.0, 0.4, "version:0.23"),
+    Parameter("sort_us", 100.0, 1.0, "version:0.23"),
+    Parameter("sort_bytes_per_entry", 250.0, 1.0, "version:0.23"),
+)
+"""What changed between versions: the API server and the sampler."""
 BY_DEVICE: Final = (
     ("kv_memory_ratio", 0.6),
     ("gemm_memory_ratio", 0.1),
@@ -300,8 +307,10 @@ def _concerns(parameter: Parameter, run: Run) -> bool:
         return model.is_moe
     if parameter.name.startswith("all_reduce"):
         return tensor > 1
-    if parameter.name == "sort_bytes_per_entry":
+    if parameter.name.startswith("sort_"):
         return model.default_sampling.is_sorting
+    if parameter.name == "qk_norm_us":
+        return model.use_qk_norm
     return True
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from cluster_sim.config.errors import InputError
 from cluster_sim.hardware.device import load_device
-from cluster_sim.hardware.profile import load_physical_profile, resolve_coefficients
+from cluster_sim.hardware.profile import load_operator_ratios, load_physical_profile, resolve_coefficients
 from cluster_sim.study.fidelity.benchmark import Server
 from cluster_sim.study.fidelity.case import Case, Requests
 from cluster_sim.study.fidelity.fit import Calibration, Parameter, prepare, shorten
@@ -68,6 +68,18 @@ def test_scoped_parameters_override_one_version():
     moved = calibration.profile(np.array([math.log(2.0)]))
     assert moved.versions["0.99"] == {"frontend_us": pytest.approx(8000.0)}
     assert moved.coefficients == profile.coefficients
+
+
+def test_parameters_of_a_device_are_relative_to_what_operators_carry_over():
+    """Twice the cache rate that H100's coefficient comes to on L40S lands in the profile's devices."""
+    case, _ = measured_case()
+    profile, operators = load_physical_profile("vllm"), load_operator_ratios("operator-ratios")
+    parameters = [Parameter("kv_memory_ratio", 0.9, 0.1), Parameter("kv_memory_ratio", 1.0, 0.5, "device:l40s")]
+    calibration = Calibration(prepare([case]), parameters, profile, operators)
+    moved = calibration.profile(np.array([0.0, math.log(2.0)]))
+    here, there = (operators.devices[name]["vllm"]["kv_memory_ratio"] for name in ("l40s", "h100-sxm"))
+    assert moved.coefficients["kv_memory_ratio"] == pytest.approx(0.9)
+    assert moved.devices["l40s"]["kv_memory_ratio"] == pytest.approx(2 * 0.9 * here / there)
 
 
 def test_short_copies_keep_every_stage():
