@@ -1,4 +1,4 @@
-"""The payloads of a serving study on the wire: dispatches, cancellations, outcomes, telemetry samples."""
+"""The payloads of a serving study on the wire: dispatches, cancellations, ends of arrivals, outcomes, samples."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -10,7 +10,7 @@ from typing import Any, Final
 from actors.columns import CODE, INT, PLAIN, REAL, Codec, FrameError, PayloadSchema, tuple_schema
 from cluster_sim.recording.outcome import STATUSES, Outcome, Sample
 from cluster_sim.recording.replica_log import ReplicaCounters
-from cluster_sim.serving.messages import Cancel, Dispatch
+from cluster_sim.serving.messages import Cancel, Dispatch, Drain
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes, Request
 
 _ATTRIBUTE_NAMES: Final = tuple(each.name for each in fields(Attributes))
@@ -81,6 +81,7 @@ DISPATCH: Final = PayloadSchema(
 )
 
 CANCEL: Final = tuple_schema(2, Cancel)
+DRAIN: Final = tuple_schema(3, Drain)
 
 
 def _split_outcomes(outcomes: Sequence[Outcome]) -> Sequence[Any]:
@@ -115,4 +116,4 @@ def _read_counters(values: Any) -> Any:
 
 def serving_codec() -> Codec:
     """Return the codec of every serving study: the registry of payloads between the router and its replicas."""
-    return Codec((DISPATCH, CANCEL, OUTCOME, SAMPLE), _read_counters)
+    return Codec((DISPATCH, CANCEL, DRAIN, OUTCOME, SAMPLE), _read_counters)

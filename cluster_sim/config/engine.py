@@ -94,7 +94,13 @@ class Engine(ConfigModel):
     batch_timeout_s: float | None = Field(
         None,
         ge=0,
-        description="Longest wait for a batch of max_num_seqs to fill up (static_two_phase); null: for ever.",
+        description="Longest wait for a batch of max_num_seqs to fill up (static_two_phase); null: until it is full, "
+        "or no more requests come in a run without end_s.",
+    )
+    adaptive_batch_size: bool = Field(
+        False,
+        description="Whether the size of a batch follows the load: from 1 on, after every batch half of the way to the "
+        "number of requests that wait, up to max_num_seqs (static_two_phase).",
     )
     preemption_mode: Literal["recompute", "swap"] = Field(
         "recompute", description="Whether a preempted request is computed again or kept in host memory (vllm_v0)."

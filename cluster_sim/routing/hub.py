@@ -18,7 +18,7 @@ from cluster_sim.recording.outcome import CANCELLED, REFUSED, UNFINISHED, Outcom
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.routing.admission import StaticLimits
 from cluster_sim.routing.policies import Policy
-from cluster_sim.serving.messages import Cancel, Dispatch
+from cluster_sim.serving.messages import Cancel, Dispatch, Drain
 from cluster_sim.workload.request import Request
 from cluster_sim.workload.source import FeedbackSource, RequestSource
 
@@ -30,6 +30,8 @@ class Target:
     source: int
     pool: str
     forward_ns: int
+    fills_batches: bool = False
+    """Whether it must hear when no more requests come, because it waits for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,25 @@ class RouterHub:
             return self._time_out(timer.payload, time_of(at))
         request = self._chunk[self._cursor]
         self._next_arrival()
-        return self._dispatch(request, time_of(at))
+        sends = self._dispatch(request, time_of(at))
+        if self._arrival_at >= NEVER and self._feedback is None and self._run_end >= NEVER:
+            sends += self._drain(time_of(at))
+        return sends
+
+    def _drain(self, now_ns: int) -> list[Send]:
+        """Tell the replicas that fill batches that the last request has been sent."""
+        targets = [route.targets[position] for route, position in self._positions.values()]
+        return [
+            Send(
+                each.source,
+                Message(
+                    instant(now_ns + each.forward_ns, Kind.CANCELLATION), HUB_SOURCE, self.arrived, Drain(self.arrived)
+                ),
+                0,
+            )
+            for each in targets
+            if each.fills_batches
+        ]
 
     def absorb(self, messages: list[Message]) -> None:
         """Make events of what a component observes; note the rest."""

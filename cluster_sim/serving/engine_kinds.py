@@ -47,6 +47,11 @@ def traits_of(kind: str) -> KindTraits:
     return KINDS.get(kind, KindTraits(can_cache_prefixes=True))
 
 
+def fills_batches(engine: Engine) -> bool:
+    """Whether an engine waits, without a time-out, for requests that may never come."""
+    return engine.kind == "static_two_phase" and engine.batch_timeout_s is None
+
+
 def chunk_by_memory(device: Device) -> int:
     """Return SGLang's ``chunked_prefill_size`` for a device (server_args.py)."""
     for gibibytes, tokens in ((35, 2048), (60, 4096), (160, 8192)):
@@ -103,6 +108,8 @@ def check_kind(engine: Engine, pipeline_parallel: int) -> None:
         )
     if engine.preemption_mode == "swap" and kind != "vllm_v0":
         raise InputError(f"engine.preemption_mode: {kind} only recomputes; vllm_v0 can swap")
+    if engine.adaptive_batch_size and kind != "static_two_phase":
+        raise InputError(f"engine.adaptive_batch_size: {kind} does not wait for batches to fill; static_two_phase does")
     if engine.batch_timeout_s is not None and kind != "static_two_phase":
         raise InputError(f"engine.batch_timeout_s: {kind} does not wait for batches to fill; static_two_phase does")
 

@@ -29,7 +29,7 @@ class Progress:
 
         ``list_waiting`` names the requests that no batch holds.  Raises UnfinishedError.
         """
-        if scheduler.running_count + scheduler.waiting_count == 0:
+        if scheduler.running_count + scheduler.waiting_count == 0 or scheduler.is_patient:
             self.since_ns, self.fruitless = now_ns, 0
         stalled_ns = now_ns - self.since_ns
         if stalled_ns <= self._stall_limit_ns and self.fruitless <= FRUITLESS_LIMIT:

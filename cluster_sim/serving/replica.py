@@ -27,7 +27,7 @@ from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.batch_notes import note_batch, note_lookups
 from cluster_sim.serving.cancellations import Cancellations
 from cluster_sim.serving.decode_run import DecodeRun
-from cluster_sim.serving.messages import Cancel, Dispatch
+from cluster_sim.serving.messages import Cancel, Dispatch, Drain
 from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.pipelined_run import PipelinedRun, rotating_steps
 from cluster_sim.serving.progress import Progress
@@ -284,6 +284,12 @@ class Replica:
                 self._progress.since_ns, self._progress.fruitless = now_ns, 0
             self.log.enter(now_ns - self._frontend_ns(payload))
             self._scheduler.enqueue(Sequence(payload.request, payload.attempt, now_ns))
+        elif isinstance(payload, Drain):
+            pending = [each.at for each in self._inbox if isinstance(each.payload, Dispatch)]
+            if pending:  # The API server still works on some, or they come at this very time.
+                heapq.heappush(self._inbox, message._replace(at=max(pending) + 1))
+                return
+            self._scheduler.drain()
         else:
             self._cancel(payload, now_ns)
         if len(self._in_flight) < self._depth:

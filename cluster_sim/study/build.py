@@ -3,6 +3,7 @@
 from cluster_sim.config.errors import InputError
 from cluster_sim.engine.coordinator import LeafLink
 from cluster_sim.engine.group import Wiring
+from cluster_sim.engine.instant import NEVER
 from cluster_sim.engine.observation import Observation
 from cluster_sim.hardware.jitter import Jitter
 from cluster_sim.hardware.predictor import Predictor
@@ -12,10 +13,12 @@ from cluster_sim.routing.admission import StaticLimits, strictest
 from cluster_sim.routing.hub import Route, RouterHub, Target
 from cluster_sim.routing.policies import POLICIES, Candidates
 from cluster_sim.serving.data_parallel import build_scheduler
+from cluster_sim.serving.engine_kinds import fills_batches
 from cluster_sim.serving.parallelism import replica_limits
 from cluster_sim.serving.replica import Replica, ReplicaSettings, floor_model
 from cluster_sim.study.plan import NS_PER_S, Plan, telemetry_settings
 from cluster_sim.workload.build import build_source
+from cluster_sim.workload.source import FeedbackSource
 
 
 def build_predictors(plan: Plan) -> list[Predictor]:
@@ -57,12 +60,14 @@ def build_hub(plan: Plan, log: RequestLog) -> RouterHub:
     """Build the hub: the workload, one route per model, the books."""
     study = plan.study
     source = build_source(study.workload, study.seed)
+    if isinstance(source, FeedbackSource):
+        check_feedback(plan)
     routes: dict[str, Route] = {}
     models = list(dict.fromkeys(each.model.name for each in plan.pools))
     for model in models:
         pools = [each for each in plan.pools if each.model.name == model]
         targets = [
-            Target(replica + 1, each.pool.name, plan.wiring.forward_ns)
+            Target(replica + 1, each.pool.name, plan.wiring.forward_ns, fills_batches(each.pool.engine))
             for each in pools
             for replica in range(each.first_replica, each.first_replica + each.pool.replicas)
         ]
@@ -79,6 +84,17 @@ def build_hub(plan: Plan, log: RequestLog) -> RouterHub:
         routes[model] = Route(POLICIES.build(study.router, candidates), targets, limits)
     routes[""] = routes[models[0]]
     return RouterHub(source, routes, log, study.router.client_timeout_ns, plan.run_end)
+
+
+def check_feedback(plan: Plan) -> None:
+    """Refuse batches that wait to be full where requests wait for earlier ones to end; raises InputError."""
+    for each in plan.pools:
+        if fills_batches(each.pool.engine) and plan.run_end >= NEVER:
+            raise InputError(
+                f"pool {each.pool.name!r}: engine.batch_timeout_s null waits for {each.limits.max_num_seqs} requests, "
+                "but this workload sends requests when earlier ones have ended, so both could wait for ever; set "
+                "batch_timeout_s, or run.end_s"
+            )
 
 
 def leaf_links(plan: Plan, predictors: list[Predictor], groups: list[int]) -> list[LeafLink]:

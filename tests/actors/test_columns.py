@@ -12,7 +12,7 @@ from actors.payloads import CANCEL, DISPATCH, serving_codec
 from cluster_sim.engine.process import Message
 from cluster_sim.recording.outcome import STATUSES, Outcome, Sample
 from cluster_sim.recording.replica_log import ReplicaLog
-from cluster_sim.serving.messages import Cancel, Dispatch
+from cluster_sim.serving.messages import Cancel, Dispatch, Drain
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes, Request
 
 INTS = st.integers(-(1 << 63), (1 << 63) - 1)
@@ -32,6 +32,7 @@ def payloads() -> st.SearchStrategy[Any]:
     return (
         st.builds(Dispatch, request, INTS)
         | st.builds(Cancel, INTS, INTS)
+        | st.builds(Drain, INTS)
         | st.builds(Outcome, INTS, INTS, st.sampled_from(STATUSES), INTS, INTS, INTS, INTS, INTS)
         | st.builds(Sample, INTS, INTS, INTS, ratio)
     )
@@ -117,7 +118,7 @@ def test_attributes_are_checked() -> None:
 
 def test_unknown_payloads_and_values_are_refused() -> None:
     """A type without a schema, and numbers that do not fit their column, are refused before anything is sent."""
-    with pytest.raises(FrameError, match="type int have no schema; known: Cancel, Dispatch, Outcome, Sample"):
+    with pytest.raises(FrameError, match="type int have no schema; known: Cancel, Dispatch, Drain, Outcome, Sample"):
         serving_codec().pack([Message(1, 0, 1, 5)])
     with pytest.raises(FrameError, match="does not fit"):
         Codec([CANCEL]).pack([Message(1 << 63, 0, 1, Cancel(1, 0))])

@@ -24,6 +24,18 @@ CASES = [
 ]
 
 
+HOSTED = {"kind": "sglang", "enable_prefix_caching": True, "num_kv_blocks": 60_000, "hicache_ratio": 2.0}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "mixed": {"kind": "sglang", "enable_prefix_caching": True, "enable_mixed_chunk": True},
+    "write_through": HOSTED,
+    "write_back": HOSTED | {"hicache_write_policy": "write_back", "enable_mixed_chunk": True},
+    "selective": HOSTED | {"hicache_write_policy": "write_through_selective", "block_size": 16, "num_kv_blocks": 4000},
+    "adaptive": {"kind": "static_two_phase", "adaptive_batch_size": True},
+    **{f"st-{kind}": {"kind": kind, "policy": "st"} for kind in ("vllm_v1", "sarathi", "sglang", "tensorrt_llm")},
+}
+"""Options of engines that change how batches are made, and a policy that shapes them."""
+
+
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
     """One local cluster for all tests of this module."""
@@ -31,10 +43,7 @@ def cluster() -> Iterator[None]:
         yield
 
 
-def study(shared: Path, kind: str, stages: int, is_caching: bool) -> Study:
-    engine: dict[str, Any] = {"kind": kind} | ({"enable_prefix_caching": True} if is_caching else {})
-    if kind == "static_two_phase":
-        engine["batch_timeout_s"] = 1.0  # Without it the last batch, never full, would wait for ever.
+def study(shared: Path, stages: int, engine: dict[str, Any]) -> Study:
     return study_of(
         name="engines",
         workload={
@@ -61,7 +70,20 @@ def study(shared: Path, kind: str, stages: int, is_caching: bool) -> Study:
 @pytest.mark.parametrize(("kind", "stages", "is_caching"), CASES)
 def test_ray_and_single_steps_equal_inline(shared: Path, kind: str, stages: int, is_caching: bool) -> None:
     """2,000 requests: rows, counters and series on two Ray actors are inline's; so are those of single steps."""
-    whole = study(shared, kind, stages, is_caching)
+    check(study(shared, stages, {"kind": kind} | ({"enable_prefix_caching": True} if is_caching else {})), stages)
+
+
+@pytest.mark.parametrize("stages", [1, 2])
+@pytest.mark.parametrize("option", OPTIONS)
+def test_options_change_nothing_either(shared: Path, option: str, stages: int) -> None:
+    """The same with mixed chunks, a host tier, sizes that adapt and steps that are shared."""
+    if stages > KINDS[OPTIONS[option]["kind"]].most_stages:
+        pytest.skip("this engine runs on one stage")
+    check(study(shared, stages, OPTIONS[option]), stages)
+
+
+def check(whole: Study, stages: int) -> None:
+    """Compare inline with single steps and with two Ray actors."""
     reference = inline(whole)
     if stages == 1:
         single = whole.model_copy(update={"run": whole.run.model_copy(update={"macro_steps": False})})

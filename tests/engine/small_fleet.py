@@ -72,9 +72,15 @@ class SmallFleet:
             "think_time_s": {"kind": "fixed", "value": self.think_ms / 1e3},
             "think_floor_ms": self.think_ms,
         }
+        listed = {
+            "kind": "synthetic",
+            "count": 4,
+            "arrivals": {"kind": "poisson", "request_rate": 1},
+            "lengths": lengths,
+        }
         document = {
             "seed": 7,
-            "workload": closed,
+            "workload": closed if self.users else listed,
             "fleet": {
                 "pools": [
                     {
@@ -381,7 +387,7 @@ def draw_fleet(choose: Choose) -> SmallFleet:
 def draw_varied_fleet(choose: Choose) -> SmallFleet:
     """Return a random small study with any engine and any of its features; some combinations are refused."""
     small = draw_fleet(choose)
-    kinds = ("vllm_v1", "vllm_v1", "vllm_v1", "sglang", "sglang", *sorted({*KINDS} - {"static_two_phase"}))
+    kinds = ("vllm_v1", "vllm_v1", "vllm_v1", "sglang", "sglang", *sorted(KINDS))
     kind = kinds[choose(len(kinds))]
     engine = small.engine | {"kind": kind, "enable_prefix_caching": bool(choose(2))}
     engine["policy"] = ORDERS[choose(len(ORDERS))]
@@ -390,13 +396,28 @@ def draw_varied_fleet(choose: Choose) -> SmallFleet:
     if kind not in {"vllm_v1", "sglang"}:
         engine |= {"max_model_len": 64, "max_num_batched_tokens": 128, "enable_chunked_prefill": True}
         engine["enable_prefix_caching"] = False
-    if not choose(3):
+    if kind == "static_two_phase":
+        engine |= {"adaptive_batch_size": bool(choose(2))}
+        if small.users or choose(2):  # Users would wait for each other for ever.
+            engine["batch_timeout_s"] = (0.0, 0.003)[choose(2)]
+    if kind == "sglang":
+        engine["enable_mixed_chunk"] = bool(choose(2))
+        if engine["enable_prefix_caching"] and choose(2):
+            engine |= {
+                "hicache_ratio": (1.2, 3.0)[choose(2)],
+                "hicache_write_policy": ("write_through", "write_through_selective", "write_back")[choose(3)],
+                "hicache_load_back_tokens": 1,
+                "host_load_block_us": (0.0, 700.0)[choose(2)],
+            }
+    if kind in {"vllm_v1", "sglang"} and choose(2):
+        engine["ordering"] = {"long_prompt_tokens": 4}
+    if kind == "vllm_v1" and not choose(3):
         engine["speculative"] = {
             "num_speculative_tokens": 1 + choose(3),
             "acceptance": [0.6],
             "draft_ms": choose(2) * 0.3,
         }
-    if not choose(4):
+    if kind == "vllm_v1" and not choose(4):
         engine["lora"] = {"max_loras": 1 + choose(3), "load_ms": float(choose(3))}
     if kind == "vllm_v0":
         engine["preemption_mode"] = ("recompute", "swap")[choose(2)]

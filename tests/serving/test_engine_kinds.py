@@ -59,6 +59,7 @@ def test_defaults_of_a_kind(kind: str, seqs: int, tokens: int, block: int, water
         ("sglang", {"hicache_ratio": 2.0}, "enable_prefix_caching: true"),
         ("vllm_v1", {"hicache_ratio": 2.0, "enable_prefix_caching": True}, "vllm_v1 has host_blocks"),
         ("sglang", {"hicache_ratio": 0.5, "enable_prefix_caching": True}, "larger than the device's"),
+        ("sarathi", {"adaptive_batch_size": True}, "static_two_phase does"),
         ("sarathi", {"batch_timeout_s": 1.0}, "static_two_phase does"),
         ("orca", {"max_model_len": 4096}, "reserves 256 blocks for every sequence and the replica has 200"),
     ],

@@ -15,7 +15,7 @@ from cluster_sim.hardware.predictor import BatchShape
 from cluster_sim.hardware.two_phase import TwoPhasePredictor
 from cluster_sim.recording.outcome import Outcome
 from cluster_sim.recording.replica_log import ReplicaLog
-from cluster_sim.serving.messages import Cancel, Dispatch
+from cluster_sim.serving.messages import Cancel, Dispatch, Drain
 from cluster_sim.serving.replica import Replica, ReplicaSettings
 from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
 from cluster_sim.workload.request import Attributes, Request
@@ -24,7 +24,7 @@ MS = 1_000_000
 
 
 def serve(
-    requests: list[Request], batch_size: int, cancels: tuple[int, ...] = (), **engine: object
+    requests: list[Request], batch_size: int, cancels: tuple[int, ...] = (), drain_ns: int = -1, **engine: object
 ) -> dict[int, Outcome]:
     """Run requests through one batch server and return what became of them."""
     limits = SchedulerLimits(
@@ -45,6 +45,8 @@ def serve(
         replica.receive(Message(at, HUB_SOURCE, request.request_id, Dispatch(request, 0)))
     for request_id in cancels:
         replica.receive(Message(instant(MS, Kind.CANCELLATION), HUB_SOURCE, request_id, Cancel(request_id, 0)))
+    if drain_ns >= 0:
+        replica.receive(Message(instant(drain_ns, Kind.CANCELLATION), HUB_SOURCE, 0, Drain(len(requests))))
     return {each.payload.request_id: each.payload for each in replica.advance(NEVER)}
 
 
@@ -70,6 +72,41 @@ def test_time_out_starts_an_incomplete_batch() -> None:
     outcomes = serve([Request(0, 0, 100, 10), Request(1, 600 * MS, 100, 10)], 2, batch_timeout_s=0.5)
     assert [outcomes[index].scheduled_ns for index in range(2)] == [500 * MS, 1100 * MS]
     assert outcomes[0].finish_ns == 655 * MS
+
+
+def test_the_end_of_arrivals_starts_an_incomplete_batch() -> None:
+    """Of three requests the first two run from 30 to 205 ms; the third starts then, or when it hears it is the last."""
+    requests = [Request(0, 0, 100, 10), Request(1, 30 * MS, 20, 10), Request(2, 40 * MS, 50, 10)]
+    assert set(serve(requests, 2)) == {0, 1}
+    for drain_ms, start_ms in ((40, 205), (205, 205), (300, 300)):
+        outcomes = serve(requests, 2, drain_ns=drain_ms * MS)
+        assert [outcomes[index].scheduled_ns // MS for index in range(3)] == [30, 30, start_ms]
+
+
+def test_adaptive_size_goes_half_of_the_way_to_the_queue() -> None:
+    """A batch of n takes 55 + 10 n ms: 1 alone, (1 + 7) / 2 = 4 until 160 ms, of 3 waiting 3, which leaves nothing.
+
+    At 1,000 ms one comes and the size is 2, so it waits until 1,200 ms; at 2,000 ms the size becomes 1.
+    """
+    waiting = [Request(index, index and MS, 10, 10) for index in range(8)]
+    later = [Request(8, 1000 * MS, 10, 10), Request(9, 1200 * MS, 10, 10), Request(10, 2000 * MS, 10, 10)]
+    outcomes = serve([*waiting, *later], 32, adaptive_batch_size=True)
+    starts = [outcomes[index].scheduled_ns // MS for index in range(11)]
+    assert starts == [0, 65, 65, 65, 65, 160, 160, 160, 1200, 1200, 2000]
+
+
+def test_adaptive_size_is_capped_and_a_time_out_still_holds() -> None:
+    """Of 13, 9 and 5 waiting the size becomes 4; for the last it falls to 2, and 10 s after its arrival it starts."""
+    requests = [Request(index, index and MS, 10, 10) for index in range(14)]
+    outcomes = serve(requests, 4, adaptive_batch_size=True, batch_timeout_s=10.0)
+    starts = [outcomes[index].scheduled_ns // MS for index in range(14)]
+    assert starts == [0] + [65] * 4 + [160] * 4 + [255] * 4 + [10_001]
+
+
+def test_waiting_for_a_batch_is_no_stall() -> None:
+    """Two requests five hours apart wait for each other, longer than a run may go without a token."""
+    outcomes = serve([Request(0, 0, 100, 10), Request(1, 18_000_000 * MS, 50, 40)], 2)
+    assert outcomes[0].scheduled_ns == 18_000_000 * MS
 
 
 @pytest.mark.parametrize(

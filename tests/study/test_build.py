@@ -1,11 +1,19 @@
 """What is checked when the processes of a study are built."""
 
+from dataclasses import replace
+from random import Random
+
 import pytest
 
 from cluster_sim.config.errors import InputError
+from cluster_sim.config.study import Study
 from cluster_sim.hardware.predictor import BatchShape, Int64Array, Predictor
-from cluster_sim.study.build import leaf_links
-from tests.engine.small_fleet import SmallFleet, prepare
+from cluster_sim.recording.outcome import STATUSES
+from cluster_sim.recording.request_log import RequestLog
+from cluster_sim.recording.request_totals import RequestTotals
+from cluster_sim.study.build import build_hub, leaf_links
+from cluster_sim.study.plan import make_plan
+from tests.engine.small_fleet import MS, SmallFleet, prepare, run_apart, run_inline
 
 
 class Instantaneous(Predictor):
@@ -27,3 +35,33 @@ def test_a_cycle_without_delay_is_refused() -> None:
     assert len(leaf_links(linked, [Instantaneous()], [0])) == 1
     with pytest.raises(InputError, match=r"'main': links of 0 ms .* cycle without delay"):
         leaf_links(still, [Instantaneous()], [0])
+
+
+STATIC = {"kind": "static_two_phase", "max_num_seqs": 2, "max_num_batched_tokens": 128, "async_scheduling": False}
+
+
+def test_the_last_incomplete_batch_starts_when_nothing_more_comes() -> None:
+    """Three requests fill a batch and a half on one replica: the last starts when it has come.
+
+    In a run that ends at 50 ms it waits instead, and is left unfinished.
+    """
+    small = SmallFleet(arrivals=((0, 8, 2), (1, 8, 2), (40, 8, 2)), engine=STATIC, forward_ms=1.0)
+    evidence, _ = run_inline(small)
+    assert [at // MS for at in evidence.column("scheduled_ns")] == [2, 2, 41]
+    assert run_apart(small, [[0]], Random(1).randrange)[0] == evidence
+    evidence, _ = run_inline(replace(small, end_ms=60.0))
+    assert [STATUSES[code] for code in evidence.column("status")] == ["finished", "finished", "unfinished"]
+
+
+def test_batches_and_clients_that_wait_for_each_other_are_refused() -> None:
+    """Users that send when they are answered may never fill a batch, so a time-out or an end is asked for."""
+    lengths = {"prompt": {"kind": "fixed", "value": 8}, "output": {"kind": "fixed", "value": 2}}
+    think = {"kind": "fixed", "value": 1}
+    users = {"kind": "closed_loop", "users": 3, "count": 9, "lengths": lengths, "think_time_s": think}
+    study = SmallFleet(engine=STATIC).study()
+    closed = Study.model_validate({**study.model_dump(), "workload": users})
+    log = RequestLog(RequestTotals(1, ["main"]))
+    with pytest.raises(InputError, match=r"waits for 2 requests, .* set batch_timeout_s, or run.end_s"):
+        build_hub(make_plan(closed), log)
+    ending = closed.model_copy(update={"run": closed.run.model_copy(update={"end_s": 1.0})})
+    assert build_hub(make_plan(ending), log).observation.reacts

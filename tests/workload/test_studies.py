@@ -15,7 +15,7 @@ LLM_INFER = {
     "experiment_2_policies": 4 * 30,
     "experiment_3_load": 14,
     "experiment_4_distributions": 5 * 5,
-    "experiment_5_varying_load": 4 * 2 * 5,
+    "experiment_5_varying_load": 2 * 2 * 2 * 5,
     "high_load_fcfs": 1,
     "sjf_bimodal": 1,
     "priority_sinusoidal": 1,

@@ -65,6 +65,8 @@ class Scheduler(ABC):
     """Preemptions by the last ``form`` that returned None, which no batch reports."""
     is_admitting = True
     """Whether the next batch may start waiting sequences; data-parallel ranks open admission together."""
+    is_patient = False
+    """Whether requests wait for others to come, on purpose, so that time without a token is no stall."""
     has_prefix_cache = False
     """Whether prompts are looked up in a cache, so that hits are counted."""
 
@@ -158,6 +160,9 @@ class Scheduler(ABC):
     def must_form_again(self) -> bool:
         """Whether a ``form`` that returned None freed something, so that it must be called again at the same time."""
         return False
+
+    def drain(self) -> None:
+        """Hear that no more requests will come, so that none is to be waited for."""
 
     def use_predictor(self, predictor: Predictor) -> None:
         """Hear which predictor will price the batches; again after every restore."""

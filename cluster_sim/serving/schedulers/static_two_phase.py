@@ -1,8 +1,11 @@
 """llm-infer's batch server: a batch is chosen when the server is free, and runs to its end as a whole.
 
-The server waits until ``max_num_seqs`` requests are there (or the oldest has waited ``batch_timeout_s``), the policy
-chooses among all that wait, and every request of the batch is answered when the longest of them is done.  There is no
-memory limit and no preemption.
+The server waits until ``max_num_seqs`` requests are there, or the oldest has waited ``batch_timeout_s``, or no more
+will come; the policy chooses among all that wait, and every request of the batch is answered when the longest of them
+is done.  There is no memory limit and no preemption.
+
+With ``adaptive_batch_size`` the number follows the load: from 1 on, once a batch has ended and requests wait it moves
+half of the way (rounded up) to how many do, up to ``max_num_seqs``.
 """
 
 from cluster_sim.config.engine import Engine
@@ -17,6 +20,7 @@ class StaticTwoPhase(SerialScheduler):
     """One static batch at a time: a step for all prompts, then as many decode steps as the longest output takes."""
 
     reserves_whole = True
+    is_patient = True
 
     def __init__(self, engine: Engine, limits: SchedulerLimits) -> None:
         super().__init__(engine, limits)
@@ -28,6 +32,11 @@ class StaticTwoPhase(SerialScheduler):
         self._dropped: dict[int, None] = {}
         """Requests of the running batch whose clients gave up."""
         self._wake_ns = -1
+        self._size = 1 if engine.adaptive_batch_size else limits.max_num_seqs
+        """Requests that a batch waits for, and the most it takes."""
+        self._has_ended = False
+        """Whether a batch has ended since the last look at the queue with something in it."""
+        self._is_draining = False
 
     @property
     def wake_ns(self) -> int:
@@ -50,20 +59,31 @@ class StaticTwoPhase(SerialScheduler):
 
     def _start(self, batch: Batch, now_ns: int) -> None:
         self._wake_ns = -1
-        if len(self.waiting) < self.limits.max_num_seqs:
-            if self._timeout_ns < 0 or not self.waiting:
+        if not self.waiting:
+            return
+        if self._has_ended and self.engine.adaptive_batch_size:
+            self._adapt()
+        if len(self.waiting) < self._size and not self._is_draining:
+            if self._timeout_ns < 0:
                 return
             due_ns = min(sequence.ready_ns for sequence in self.waiting) + self._timeout_ns
             if due_ns > now_ns:
                 self._wake_ns = due_ns
                 return
-        while len(self._group) < self.limits.max_num_seqs and self.has_candidate(batch):
+        while len(self._group) < self._size and self.has_candidate(batch):
             sequence = self.waiting[0]
             self.admit(sequence, now_ns)
             self.allocate(sequence, 0)
             self.prefill(batch, sequence, sequence.known_tokens)
             self._group.append(sequence)
+        self._has_ended = False
         self._steps_left = max(sequence.output_tokens for sequence in self._group)
+
+    def _adapt(self) -> None:
+        self._has_ended = False
+        way = len(self.waiting) - self._size
+        half = -(-abs(way) // 2)
+        self._size = min(self._size + (half if way > 0 else -half), self.limits.max_num_seqs)
 
     def end(self, batch: Batch) -> None:
         """Keep the batch together until its last step has ended."""
@@ -77,10 +97,15 @@ class StaticTwoPhase(SerialScheduler):
             self.free(sequence)
         self._group = []
         self._dropped = {}
+        self._has_ended = True
+
+    def drain(self) -> None:
+        """Start what waits without waiting for more."""
+        self._is_draining = True
 
     def is_steady(self, decodes: int) -> bool:
-        """Whether a batch runs: it goes on by itself."""
-        return decodes > 0 and bool(self._group)
+        """Whether a batch runs that somebody waits for: it goes on by itself."""
+        return decodes > 0 and len(self._group) > len(self._dropped)
 
     def ready_decodes(self) -> list[Sequence]:
         """Return those of the running batch that have not all their tokens."""
@@ -96,10 +121,7 @@ class StaticTwoPhase(SerialScheduler):
         self._steps_left -= steps
         if self._steps_left:
             return []
-        finishing = [each for each in self._group if each.request_id not in self._dropped]
-        if not finishing:
-            self._close()
-        return finishing
+        return [each for each in self._group if each.request_id not in self._dropped]
 
     def has_work(self) -> bool:
         """Whether a batch runs or may be started."""
