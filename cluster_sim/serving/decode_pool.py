@@ -88,17 +88,27 @@ class DecodePool:
 
         A member takes a block at step s (counted from 0) when base + s is a multiple of the block size.
         """
-        size, classes = self._block_size, self._classes
-        first = -self.step % size
         if steps == 1:
-            return classes[first]
+            return self._classes[-self.step % self._block_size]
+        return self._events(self._classes, len(self.members), 0, steps)
+
+    def _events(self, classes: list[int], members: int, shift: int, steps: int) -> int:
+        """Count the next ``steps`` steps' events of members that have one when ``base + step`` is ``shift`` modulo the
+        block size; ``classes`` counts those ``members`` members by the residue of their base.
+        """
+        size = self._block_size
+        first = (shift - self.step) % size
         cycles = steps // size
         rest = steps - cycles * size
-        blocks = cycles * len(self.members)
+        blocks = cycles * members
         last = first - rest  # The classes that step are first, first - 1, ... last + 1, around the corner.
         if last >= -1:
             return blocks + sum(classes[last + 1 : first + 1])
         return blocks + sum(classes[: first + 1]) + sum(classes[last + 1 + size :])
+
+    def blocks_taken(self) -> int:
+        """Return how many blocks the next step takes."""
+        return self._classes[-self.step % self._block_size]
 
     def steps_within(self, free_blocks: int, steps: int) -> int:
         """Return how many of the next ``steps`` steps fit in ``free_blocks``."""

@@ -4,11 +4,17 @@ Without sharing, identity does not matter.  A sequence always holds ceil(compute
 ``computed`` moves when a batch is formed; so nothing is stored per sequence, and a release needs no list.
 """
 
+from cluster_sim.serving.decode_pool import DecodePool
 from cluster_sim.serving.sequence import Sequence
 
 
 class CountedBlocks:
     """A pool of interchangeable blocks."""
+
+    slides = False
+    """Whether sequences give blocks back while they run, so that ``slide`` must be called."""
+    can_plan_decodes = True
+    """Whether what a decode pool will take and give back is known ahead."""
 
     def __init__(self, total_blocks: int, block_size: int) -> None:
         assert total_blocks > 0
@@ -58,9 +64,12 @@ class CountedBlocks:
         self.free -= self.missing(sequence, tokens)
         assert self.free >= 0
 
-    def take(self, blocks: int) -> None:
-        """Take blocks for a whole decode pool at once."""
-        self.free -= blocks
+    def slide(self, sequence: Sequence) -> None:
+        """Give back what the sequence's next token cannot see; done before it is given anything."""
+
+    def decode(self, pool: DecodePool, steps: int) -> None:
+        """Take what the next ``steps`` steps of a decode pool take; the pool has not made them yet."""
+        self.free -= pool.blocks_for(steps)
         assert self.free >= 0
 
     def release(self, sequence: Sequence) -> None:

@@ -64,9 +64,9 @@ class HashedBlocks(CountedBlocks):
         self._take(self.missing(sequence, tokens))
         self._commit(sequence, tokens)
 
-    def take(self, blocks: int) -> None:
-        """Take blocks for a whole decode pool at once."""
-        self._take(blocks)
+    def decode(self, pool: DecodePool, steps: int) -> None:
+        """Take what the next ``steps`` steps of a decode pool take; hashes are given when they can matter."""
+        self._take(pool.blocks_for(steps))
 
     def release(self, sequence: Sequence) -> None:
         """Take everything back; full blocks stay findable until they are reused."""

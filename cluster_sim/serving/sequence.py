@@ -30,6 +30,7 @@ class Sequence:
         "request",
         "request_id",
         "scheduled_ns",
+        "skipped_blocks",
         "state",
     )
 
@@ -44,6 +45,8 @@ class Sequence:
         self.generated = 0
         self.state: object = None
         """Free for the scheduler's own marks."""
+        self.skipped_blocks = 0
+        """Leading blocks that each windowed KV cache group has given back; a windowed decode pool keeps it itself."""
         self.kv: object = None
         """Free for the KV cache's own books."""
         self.order = 0

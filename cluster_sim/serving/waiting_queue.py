@@ -29,6 +29,8 @@ class WaitingQueue:
         self.is_sorted = True
         self.is_blocked = False
         """The head was refused, and nothing that could change this has happened since."""
+        self.wanted_blocks = 0
+        """How many free blocks that would take; 0 where it was refused for another reason."""
         self._fewest_left = 0
         """Fewest tokens that a waiting sequence must still yield; 0 when not known."""
 

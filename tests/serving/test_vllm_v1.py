@@ -22,6 +22,7 @@ class Bench:
             "max_num_batched_tokens": 16,
             "max_model_len": 1000,
             "pipeline_parallel": 1,
+            "kv_groups": None,
         }
         engine: dict[str, object] = {"reserve_full_sequence": False}
         for name, value in settings.items():

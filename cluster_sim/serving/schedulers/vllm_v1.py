@@ -14,19 +14,24 @@ while they rotate (``Rotation``).  With macro-steps off there is no pool at all.
 from collections.abc import Iterable
 
 from cluster_sim.config.engine import Engine
+from cluster_sim.hardware.kv_groups import KvGroups
 from cluster_sim.hardware.predictor import BatchShape, Predictor
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.decode_pool import DecodePool
 from cluster_sim.serving.kv_blocks import CountedBlocks
+from cluster_sim.serving.kv_grouped import GroupedBlocks
+from cluster_sim.serving.kv_grouped_hashed import GroupedHashedBlocks
 from cluster_sim.serving.kv_hashed import HashedBlocks
 from cluster_sim.serving.kv_hosted import HostedBlocks
 from cluster_sim.serving.lora import LoraSlots
 from cluster_sim.serving.ordering import Ordering, ordering_of
+from cluster_sim.serving.replayed_pool import ReplayedPool
 from cluster_sim.serving.rotation import Rotation
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.serving.speculation import Speculation
 from cluster_sim.serving.waiting_queue import WaitingQueue, urgency
+from cluster_sim.serving.windowed_pool import WindowedPool
 
 
 class VllmV1(Scheduler):
@@ -35,6 +40,7 @@ class VllmV1(Scheduler):
     def __init__(self, engine: Engine, limits: SchedulerLimits, kv: CountedBlocks, pool: DecodePool) -> None:
         self._limits = limits
         self._kv = kv
+        self._slides = kv.slides
         self._budget = limits.max_num_batched_tokens
         self._threshold = engine.long_prefill_token_threshold or self._budget
         self._is_chunked = engine.enable_chunked_prefill
@@ -150,7 +156,19 @@ class VllmV1(Scheduler):
         members = pool.members
         if not members or self._is_changing() or len(members) > self._budget:
             return 0
-        return pool.steps_within(self._kv.free, pool.steps_to_finish())
+        steps = pool.steps_within(self._kv.free, pool.steps_to_finish())
+        return self._steps_unchanged(steps) if self._slides else steps
+
+    def _steps_unchanged(self, steps: int) -> int:
+        """Return how many of ``steps`` steady steps are formed before windows free what the queue's head wants."""
+        if not self._kv.can_plan_decodes:
+            return 0
+        wanted = self._queue.wanted_blocks
+        if not self._waiting or not wanted:
+            return steps
+        pool = self._pool
+        assert isinstance(pool, WindowedPool)
+        return pool.steps_below(wanted - self._kv.free, steps)
 
     def _is_changing(self) -> bool:
         """Whether a batch formed now could hold a prompt, or admit one."""
@@ -161,15 +179,15 @@ class VllmV1(Scheduler):
 
     def commit_steady(self, steps: int, end_ns: int) -> list[Sequence]:
         pool = self._pool
-        self._kv.take(pool.blocks_for(steps))
+        self._kv.decode(pool, steps)
         finishing = pool.advance(steps)
         pool.last_end_ns = end_ns
         self._batches += steps
         return finishing
 
     def rotating_pools(self) -> list[DecodePool]:
-        if self._is_changing() or len(self._running) > self._budget:
-            return []
+        if self._slides or self._is_changing() or len(self._running) > self._budget:
+            return []  # Windows give blocks back, which only the pool of a single stage counts.
         if not self._rotation:
             self._rotation.gather(self._running.values())
         return self._rotation.in_turn()
@@ -181,7 +199,7 @@ class VllmV1(Scheduler):
         finishing: list[Sequence] = []
         for pool, steps, end_ns in zip(pools, turns, ends_ns, strict=True):
             if steps:
-                self._kv.take(pool.blocks_for(steps))
+                self._kv.decode(pool, steps)
                 finishing += pool.advance(steps)
                 pool.last_end_ns = end_ns
         self._batches += sum(turns)
@@ -257,7 +275,7 @@ class VllmV1(Scheduler):
         """Whether walking the running list would schedule every decode, and every prompt as if it came last."""
         pool = self._pool
         decodes = len(pool.members)
-        blocks = pool.blocks_for(1)
+        blocks = pool.blocks_taken()
         if not self._prefilling:
             return decodes <= self._budget and blocks <= self._kv.free
         if decodes > self._budget or len(self._prefilling) > 1:
@@ -267,6 +285,8 @@ class VllmV1(Scheduler):
         for sequence in self._prefilling.values():
             if self._kv.may_grow_prefix(sequence):
                 return False  # Two sequences write equal blocks: which one does first must not depend on the form.
+            if self._slides and next(reversed(self._running.values())) is not sequence:
+                return False  # The same for the order in which windows give blocks back.
             chunk = min(sequence.known_tokens - sequence.computed, self._threshold)
             if decodes + chunk > self._budget:
                 if next(reversed(self._running.values())) is not sequence:
@@ -283,7 +303,7 @@ class VllmV1(Scheduler):
         batch.steady_from_ns = pool.last_end_ns
         batch.steady_decodes = shape.decodes - len(pool.newcomers)
         batch.gap_starts_ns = [sequence.last_token_ns for sequence in pool.newcomers]
-        self._kv.take(pool.blocks_for(1))
+        self._kv.decode(pool, 1)
         batch.finishing = pool.advance(1)
 
     def _refill_pool(self) -> None:
@@ -310,6 +330,8 @@ class VllmV1(Scheduler):
                     continue
             drafts = self._drafts(sequence, budget)
             is_refused = False
+            if self._slides:
+                self._kv.slide(sequence)
             while self._kv.missing(sequence, sequence.computed + chunk + drafts) > self._kv.free:
                 victim = self._victim()
                 budget += self._preempt(batch, victim, chunks.pop(victim.request_id, 0))
@@ -389,6 +411,7 @@ class VllmV1(Scheduler):
         while waiting and budget > 0:
             if len(running) >= most:
                 self._queue.is_blocked = True
+                self._queue.wanted_blocks = 0
                 return
             sequence = waiting[0]
             if sequence.last_token_ns > now_ns:
@@ -411,9 +434,13 @@ class VllmV1(Scheduler):
                 if self._is_chunked:
                     chunk = policy.fit_chunk(sequence, prefix, chunk, batch.shape)
             wanted = known if self._reserves_full else prefix + chunk
-            spare = self._watermark_blocks if running else 0
-            if kv.blocks_to_admit(sequence, prefix, wanted) + spare > kv.free:
-                self._queue.is_blocked = self._ordering is None or self._ordering.is_static
+            blocks = kv.blocks_to_admit(sequence, prefix, wanted) + (self._watermark_blocks if running else 0)
+            if blocks > kv.free:
+                # Where windows move, a prefix may lose any of its blocks, and more with it than was reused: then the
+                # head wants less.
+                is_steady = not (prefix and self._slides)
+                self._queue.is_blocked = is_steady and (self._ordering is None or self._ordering.is_static)
+                self._queue.wanted_blocks = blocks
                 return
             self._queue.leave(sequence)
             batch.delay_ns += kv.admit(sequence, prefix, prefix + chunk)
@@ -437,6 +464,8 @@ class VllmV1(Scheduler):
 @SCHEDULERS.register("vllm_v1")
 def build_vllm_v1(engine: Engine, limits: SchedulerLimits) -> Scheduler:
     """Build the vLLM v1 scheduler, with counted blocks or with the prefix cache, on the host too."""
+    if limits.kv_groups is not None:
+        return _build_grouped(engine, limits, limits.kv_groups)
     pool = DecodePool(limits.block_size)
     if not engine.enable_prefix_caching:
         return VllmV1(engine, limits, CountedBlocks(limits.kv_blocks, limits.block_size), pool)
@@ -446,5 +475,16 @@ def build_vllm_v1(engine: Engine, limits: SchedulerLimits) -> Scheduler:
             limits.kv_blocks, limits.block_size, pool, engine.host_blocks, engine.host_load_block_us or 0.0
         )
     scheduler = VllmV1(engine, limits, blocks, pool)
+    scheduler.has_prefix_cache = True
+    return scheduler
+
+
+def _build_grouped(engine: Engine, limits: SchedulerLimits, groups: KvGroups) -> Scheduler:
+    """Build the scheduler of a model with attention windows."""
+    total, size, budget = limits.kv_blocks, limits.block_size, limits.max_num_batched_tokens
+    if not engine.enable_prefix_caching:
+        return VllmV1(engine, limits, GroupedBlocks(total, size, groups, budget), WindowedPool(size, groups))
+    blocks = GroupedHashedBlocks(total, size, groups, budget)
+    scheduler = VllmV1(engine, limits, blocks, ReplayedPool(size, groups))
     scheduler.has_prefix_cache = True
     return scheduler
