@@ -15,9 +15,9 @@ from cluster_sim.serving.steady_run import SteadyRun
 class DecodeRun(SteadyRun):
     """Iterations i = 0 .. k-1 of one pool, laid out after the batches in flight.
 
-    Iteration i takes ``steps_ns[i]`` and ends ``ends_ns[i]`` after ``start_ns``.  With d batches in flight, 1 or 2, it is
-    formed at the end of the d-th batch before it: the first d at ``head_ns`` (the next formation's time, then the ends of the
-    batches in flight), iteration i at the end of i - d.
+    Iteration i takes ``steps_ns[i]`` and ends ``ends_ns[i]`` after ``start_ns``.  With d batches in flight, 1 or 2, it
+    is formed at the end of the d-th batch before it: the first d at ``head_ns`` (the next formation's time, then the
+    ends of the batches in flight), iteration i at the end of i - d.
     """
 
     __slots__ = ("_head_ns", "_pool", "ends_ns", "start_ns", "steps_ns")
@@ -66,26 +66,29 @@ class DecodeRun(SteadyRun):
 
     def in_flight_after(self, upto: int) -> list[int]:
         """Return the ends of the batches in flight once ``upto`` iterations are formed."""
-        last_ns = self.start_ns + self.ends_ns.item(upto - 1)
-        if len(self._head_ns) == 1:
+        head, ends_ns = self._head_ns, self.ends_ns
+        last_ns = self.last_end_ns if upto == self.steps else self.start_ns + ends_ns.item(upto - 1)
+        if len(head) == 1:
             return [last_ns]
-        return [self.start_ns + self.ends_ns.item(upto - 2) if upto > 1 else self._head_ns[1], last_ns]
+        return [self.start_ns + ends_ns.item(upto - 2) if upto > 1 else head[1], last_ns]
 
     def commit(self, upto: int, scheduler: Scheduler, pipeline: Pipeline, log: ReplicaLog) -> list[Sequence]:
         """Form the iterations from ``offset`` up to ``upto``; return the sequences that finish in the last one."""
-        pool, offset = self._pool, self.offset
-        is_whole = upto == self.steps
-        start_ns = self.start_ns if not offset else self.end_ns(offset - 1)
-        end_ns = self.last_end_ns if is_whole else self.end_ns(upto - 1)
+        pool, offset, ends_ns, steps_ns, since_ns = self._pool, self.offset, self.ends_ns, self.steps_ns, self.start_ns
+        start_ns = since_ns + ends_ns.item(offset - 1) if offset else since_ns
         decodes = len(pool.members)
         noted = offset
         if pool.last_end_ns != start_ns or pool.newcomers:
             note_first_step(log, pool, self.end_ns(offset))
             noted += 1
-        if is_whole and not noted:
-            log.decode_run(self.ends_ns, self.steps_ns, decodes, self.start_ns)
+        if upto == self.steps:
+            end_ns = self.last_end_ns
+            if noted:
+                ends_ns, steps_ns = ends_ns[noted:], steps_ns[noted:]
         else:
-            log.decode_run(self.ends_ns[noted:upto], self.steps_ns[noted:upto], decodes, self.start_ns)
+            end_ns = since_ns + ends_ns.item(upto - 1)
+            ends_ns, steps_ns = ends_ns[noted:upto], steps_ns[noted:upto]
+        log.decode_run(ends_ns, steps_ns, decodes, since_ns)
         pipeline.occupy(end_ns - start_ns, end_ns, upto - offset, decodes, pool.kv_tokens)
         self.offset = upto
         return scheduler.commit_steady(upto - offset, end_ns)
