@@ -19,11 +19,15 @@ class PoolFacts:
     """Where step times came from, for example "uncalibrated roofline"."""
     kv_blocks: int
     """Blocks of the KV cache of one replica."""
+    max_model_tokens: int = 131_072
+    """Longest context that its model serves."""
     block_size_tokens: int = 16
     max_num_seqs: int = 0
     stages: int = 1
     ranks: int = 1
     """Data-parallel ranks of one replica."""
+    has_static_batches: bool = False
+    """Whether the requests of a batch stay together from its first step to its last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,11 @@ class RunFacts:
     def replicas(self) -> int:
         """Replicas of all pools."""
         return sum(pool.replicas for pool in self.pools)
+
+    @property
+    def max_model_tokens(self) -> int:
+        """Longest context of all pools."""
+        return max(pool.max_model_tokens for pool in self.pools)
 
     def pool_of_replica(self) -> list[int]:
         """Return the pool's index for every replica, in the order of the replicas' numbers."""

@@ -1,12 +1,15 @@
 """One flat dictionary of metrics under the names that llm-infer's studies use.
 
 Latency is arrival to last token, queue wait is dispatch to first schedule, processing is first schedule to last token;
-all in seconds over finished requests.  A batch is an iteration, its size the number of requests that get a token in it.
+all in seconds over finished requests.  Where a batch runs to its end as a whole (static_two_phase, faster_transformer)
+it is one batch, as llm-infer counts, and its size is its number of requests; elsewhere requests join and leave between
+iterations, so a batch is an iteration, as for Vidur, and its size the number of requests that get a token in it.
 Starvation counts requests whose latency exceeds a multiple of the median; fairness is Jain's index of the latencies,
 (sum x)^2 / (n sum x^2): 1 when all are equal, 1 / n when one has all.
 """
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Final
 
 from cluster_sim.recording.replica_log import ReplicaCounters
@@ -35,16 +38,21 @@ def flat_metrics(
     end_ns: int,
     max_waiting: int,
     starvation_factor: float = STARVATION_FACTOR,
+    are_static: Sequence[bool] = (),
 ) -> dict[str, float]:
     """Return llm-infer's dictionary for a run that ended at ``end_ns``.
 
-    ``max_waiting`` is the largest number of requests waiting at a tick of the series.
+    ``max_waiting`` is the largest number of requests waiting at a tick of the series; ``are_static`` tells, replica by
+    replica, whose batches are static (absent: none).
     """
     duration_s = end_ns / 1e9
     finished = totals.total("finished")
     prompt, output = totals.total("prompt_tokens"), totals.total("output_tokens")
-    batches = sum(counters.iterations for counters in replicas)
-    generated = sum(counters.generated_tokens for counters in replicas)
+    batches = members = 0
+    for counters, is_static in zip_longest(replicas, are_static, fillvalue=False):
+        assert isinstance(counters, ReplicaCounters)
+        batches += counters.prompt_iterations if is_static else counters.iterations
+        members += counters.left if is_static else counters.generated_tokens
     latency = totals.sketches["e2e"]
     return {
         **_spread("latency", latency, ("std", "min", "p50", "p95", "p99")),
@@ -62,7 +70,7 @@ def flat_metrics(
         "total_tokens_processed": prompt + output,
         "max_queue_length": max_waiting,
         "total_batches_processed": batches,
-        "avg_batch_size": generated / batches if batches else 0.0,
+        "avg_batch_size": members / batches if batches else 0.0,
     }
 
 

@@ -99,7 +99,13 @@ def summarise(
         },
         "pools": pools,
         "replicas": _replicas(facts, totals, replicas, end_ns),
-        "flat": flat_metrics(totals, replicas, end_ns, max_waiting),
+        "flat": flat_metrics(
+            totals,
+            replicas,
+            end_ns,
+            max_waiting,
+            are_static=[facts.pools[at].has_static_batches for at in facts.pool_of_replica()],
+        ),
     }
 
 

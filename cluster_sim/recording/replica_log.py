@@ -47,6 +47,7 @@ _STATE: Final = Struct(f"{len(STATE_COLUMNS)}q")
 """Pack a row in half the time that an array takes to be extended by one."""
 _PLAIN_COUNTS: Final = (
     "iterations",
+    "prompt_iterations",
     "prompt_tokens",
     "generated_tokens",
     "preemptions",
@@ -69,6 +70,7 @@ class ReplicaCounters(NamedTuple):
     """Cumulative figures of one replica, plain numbers and lists: what live metrics and the summary read."""
 
     iterations: int
+    prompt_iterations: int
     prompt_tokens: int
     generated_tokens: int
     preemptions: int
@@ -91,7 +93,8 @@ class ReplicaLog:
     """The notes of one replica.  ``series_interval_ns`` is the grid of its ticks; 0 keeps no series.
 
     The public integers are cumulative.  ``iterations``, ``prompt_tokens`` (computed, recomputation included) and
-    ``generated_tokens`` follow from ``step`` and ``decode_run``; the replica itself raises ``preemptions``,
+    ``generated_tokens`` follow from ``step`` and ``decode_run``, as does ``prompt_iterations`` (with prompts in them),
+    which is only up to date in ``counters``; the replica itself raises ``preemptions``,
     ``prefix_queries_tokens``, ``prefix_hits_tokens``, ``wasted_steps`` (tokens computed for a request that had already
     ended), ``overstay_ns`` (departures of cancelled requests less the arrivals of their cancellations) and ``busy_ns``
     (one entry a pipeline stage).
@@ -120,6 +123,7 @@ class ReplicaLog:
         "preemptions",
         "prefix_hits_tokens",
         "prefix_queries_tokens",
+        "prompt_iterations",
         "prompt_tokens",
         "wasted_steps",
     )
@@ -127,6 +131,7 @@ class ReplicaLog:
     def __init__(self, series_interval_ns: int, stages: int = 1, pending_limit: int = PENDING_LIMIT) -> None:
         self.pending_limit = pending_limit
         self.iterations = 0
+        self.prompt_iterations = 0
         self.prompt_tokens = 0
         self.generated_tokens = 0
         self.preemptions = 0
@@ -244,6 +249,7 @@ class ReplicaLog:
         self._count_pending()
         return ReplicaCounters(
             iterations=self.iterations,
+            prompt_iterations=self.prompt_iterations,
             prompt_tokens=self.prompt_tokens,
             generated_tokens=self.generated_tokens,
             preemptions=self.preemptions,
@@ -313,6 +319,7 @@ class ReplicaLog:
         since_ns, run_weights = np.array(self._run_since_ns, np.int64), np.array(self._run_weights, np.int64)
         self._forget_pending()
         if len(steps):
+            self.prompt_iterations += int(np.count_nonzero(steps[:, 3]))
             self._bins.add_steps(*steps.T)
             self._gaps.add_many(steps[:, 1], steps[:, 2])
         if run_ends:

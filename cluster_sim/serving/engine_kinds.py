@@ -23,6 +23,8 @@ class KindTraits:
     """Prompts run in one step, so none may exceed max_num_batched_tokens."""
     reserves_longest: bool = False
     """Every sequence reserves memory for max_model_len tokens."""
+    static_batches: bool = False
+    """The requests of a batch stay together to its end."""
     can_cache_prefixes: bool = False
     most_stages: int = 1 << 30
     only_block_size: int | None = None
@@ -33,11 +35,11 @@ KINDS: Final[dict[str, KindTraits]] = {
     "vllm_v0": KindTraits(128, 16384, watermark_ratio=0.01, whole_prompts=True),
     "sarathi": KindTraits(128, 512, watermark_ratio=0.01),
     "orca": KindTraits(128, reserves_longest=True),
-    "faster_transformer": KindTraits(128, reserves_longest=True),
+    "faster_transformer": KindTraits(128, reserves_longest=True, static_batches=True),
     "lightllm": KindTraits(128, 16384, block_size=1, whole_prompts=True, most_stages=1, only_block_size=1),
     "sglang": KindTraits(block_size=1, can_cache_prefixes=True),
     "tensorrt_llm": KindTraits(2048, 8192, block_size=32, can_cache_prefixes=False),
-    "static_two_phase": KindTraits(32, most_stages=1),
+    "static_two_phase": KindTraits(32, most_stages=1, static_batches=True),
 }
 """Vidur's defaults for its schedulers; SGLang's and TensorRT-LLM's own; llm-infer's batch of 32."""
 

@@ -19,6 +19,7 @@ from cluster_sim.hardware.predictor import Predictor
 from cluster_sim.metrics.facts import PoolFacts, RunFacts
 from cluster_sim.routing.policies import POLICIES
 from cluster_sim.serving.engine_defaults import resolve_engine, scheduler_limits
+from cluster_sim.serving.engine_kinds import traits_of
 from cluster_sim.serving.parallelism import check_ranks, expert_layout, rank_limits
 from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
 
@@ -95,10 +96,12 @@ class Plan:
                     price_usd_per_gpu_hour=each.device.price_usd_per_hour,
                     predictor_label=predictor.label,
                     kv_blocks=each.limits.kv_blocks * each.limits.data_parallel,
+                    max_model_tokens=each.limits.max_model_len,
                     block_size_tokens=each.limits.block_size,
                     max_num_seqs=each.limits.max_num_seqs * each.limits.data_parallel,
                     stages=each.pool.pipeline_parallel,
                     ranks=each.pool.data_parallel,
+                    has_static_batches=traits_of(each.pool.engine.kind).static_batches,
                 )
                 for each, predictor in zip(self.pools, predictors, strict=True)
             ),

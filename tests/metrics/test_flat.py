@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from cluster_sim.config.study import Study
 from cluster_sim.metrics.flat import flat_metrics
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.request_totals import RequestTotals
+from cluster_sim.study.options import RunOptions
+from cluster_sim.study.run import run_study
 from cluster_sim.workload.request import Request
 
 LLM_INFER_KEYS = {
@@ -70,3 +73,51 @@ def test_agrees_with_llm_infer_on_its_own_rows(shared: Path, name: str) -> None:
         assert after_warm_up[key] == pytest.approx(reference[key], rel=1e-6, abs=1e-9), key
     for key in ("p50_latency", "p95_latency", "p99_latency"):
         assert whole[key] == pytest.approx(reference[key], rel=0.02), f"{key}: ours interpolates, its is the next rank"
+
+
+@pytest.mark.parametrize(("name", "engine"), [("fcfs_b8_rate4", "static_two_phase"), ("fcfs_b8_rate4", "sglang")])
+def test_a_study_of_llm_infer_gives_its_dictionary(shared: Path, tmp_path: Path, name: str, engine: str) -> None:
+    """A run over llm-infer's requests has its figures, and counts its 375 batches of 8; elsewhere iterations count."""
+    reference = json.loads((shared / "llm-infer-ref" / f"{name}.json").read_text())
+    with gzip.open(shared / "llm-infer-ref" / f"{name}.csv.gz", "rt") as file:
+        rows = list(csv.DictReader(file))
+    trace = tmp_path / "trace.csv"
+    lines = [f"{row['arrival_s']},{row['prompt_tokens']},{row['output_tokens']}" for row in rows]
+    trace.write_text("\n".join(["arrived_at,num_prefill_tokens,num_decode_tokens", *lines]))
+    coefficients = {key: reference[key] for key in ("alpha_s_per_token", "beta_s", "gamma_s_per_step")}
+    pool = {
+        "model": "llama-3-8b",
+        "device": "h100-sxm",
+        "engine": {
+            "kind": engine,
+            "max_num_seqs": reference["config"]["batch_size"],
+            "max_model_len": 40_000,
+            "num_kv_blocks": 400_000,
+        },
+    }
+    document = {
+        "name": "llm-infer",
+        "workload": {"kind": "trace", "format": "vidur", "path": str(trace)},
+        "fleet": {"pools": [pool], "network": {"router_to_replica_ms": 0, "replica_to_router_ms": 0}},
+        "router": {"policy": "round_robin"},
+        "predictor": {"kind": "two_phase", **coefficients},
+    }
+    study = Study.model_validate(document)
+    directory = run_study(study, RunOptions(executor="inline", out=tmp_path / "run")).directory
+    summary = json.loads((directory / "summary.json").read_text())
+    flat = summary["flat"]
+    assert flat["total_requests_processed"] == reference["completed"]
+    if engine == "sglang":
+        assert flat["total_batches_processed"] == summary["iterations"]
+        return
+    for key in ("total_batches_processed", "avg_batch_size", *WHOLE_RUN_KEYS):
+        assert flat[key] == pytest.approx(reference["metrics"][key], rel=1e-6, abs=1e-9), key
+
+
+def test_static_batches_are_counted_once(finished_run) -> None:
+    """Of 4 iterations 3 hold prompts: as static batches of 3 requests that left; mixed fleets add up by replica."""
+    counters = [log.counters() for log in finished_run.logs]
+    for are_static, batches, members in (([], 4, 6), ([True, True], 3, 3), ([True], 3, 3), ([False, True], 4, 6)):
+        flat = flat_metrics(finished_run.totals, counters, finished_run.end_ns, 1, are_static=are_static)
+        assert flat["total_batches_processed"] == batches
+        assert flat["avg_batch_size"] == members / batches
