@@ -14,20 +14,16 @@ while they rotate (``Rotation``).  With macro-steps off there is no pool at all.
 from collections.abc import Iterable
 
 from cluster_sim.config.engine import Engine
-from cluster_sim.hardware.kv_groups import KvGroups
 from cluster_sim.hardware.predictor import BatchShape, Predictor
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.decode_pool import DecodePool
 from cluster_sim.serving.kv_blocks import CountedBlocks
-from cluster_sim.serving.kv_grouped import GroupedBlocks
-from cluster_sim.serving.kv_grouped_hashed import GroupedHashedBlocks
-from cluster_sim.serving.kv_hashed import HashedBlocks
-from cluster_sim.serving.kv_hosted import HostedBlocks
+from cluster_sim.serving.kv_choice import paged_cache
 from cluster_sim.serving.lora import LoraSlots
 from cluster_sim.serving.ordering import Ordering, ordering_of
-from cluster_sim.serving.replayed_pool import ReplayedPool
 from cluster_sim.serving.rotation import Rotation
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
+from cluster_sim.serving.schedulers.vllm_admission import Admission
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.serving.speculation import Speculation
 from cluster_sim.serving.waiting_queue import WaitingQueue, urgency
@@ -43,11 +39,8 @@ class VllmV1(Scheduler):
         self._slides = kv.slides
         self._budget = limits.max_num_batched_tokens
         self._threshold = engine.long_prefill_token_threshold or self._budget
-        self._is_chunked = engine.enable_chunked_prefill
         self._is_priority = engine.policy == "priority"
         self._ordering = None if self._is_priority else ordering_of(engine, kv.find_prefix)
-        self._reserves_full = bool(engine.reserve_full_sequence)
-        self._watermark_blocks = int(engine.watermark_ratio * kv.total)
         self._is_exclusive = not limits.is_async
         self._queue = WaitingQueue(
             is_by_urgency=self._is_priority, reads_all=self._ordering is not None or engine.lora is not None
@@ -59,11 +52,13 @@ class VllmV1(Scheduler):
         """Running sequences whose prompt is not computed yet, in admission order."""
         self._pool = pool
         self._rotation = Rotation(limits.block_size)
-        self._orders = 0
         self._batches = 0
         self._must_form_again = False
         self._speculation = Speculation(engine.speculative, limits.seed) if engine.speculative else None
         self._lora = LoraSlots(engine.lora) if engine.lora else None
+        self._admission = Admission(
+            engine, limits, kv, self._queue, self._running, self._prefilling, self._ordering, self._lora
+        )
 
     # ------------------------------------------------------------------------------------------------------- readings
 
@@ -238,7 +233,8 @@ class VllmV1(Scheduler):
             if self._ordering is not None and self._waiting:
                 self._sort(self._ordering, now_ns)
             if self._waiting:
-                self._admit(batch, budget, now_ns)
+                for sequence in self._admission.admit(batch, budget, now_ns):
+                    self._join_pool(sequence)
             if self._ordering is not None:
                 self._ordering.note_waiting(self._waiting)
         shape = batch.shape
@@ -394,97 +390,11 @@ class VllmV1(Scheduler):
         if self._lora is not None:
             self._lora.leave(sequence.request.attributes.lora)
 
-    def _admit(self, batch: Batch, budget: int, now_ns: int) -> None:
-        """Phase 2: admit waiting sequences in order until one does not fit.
-
-        Those whose adapter would be one too many, or that the policy keeps out of this batch, are set aside meanwhile
-        and go back in front.
-        """
-        aside: list[Sequence] = []
-        self._admit_in_order(batch, budget, now_ns, aside)
-        if aside:
-            self._waiting.extendleft(reversed(aside))
-
-    def _admit_in_order(self, batch: Batch, budget: int, now_ns: int, aside: list[Sequence]) -> None:
-        waiting, running, kv = self._waiting, self._running, self._kv
-        most = self._limits.max_num_seqs
-        while waiting and budget > 0:
-            if len(running) >= most:
-                self._queue.is_blocked = True
-                self._queue.wanted_blocks = 0
-                return
-            sequence = waiting[0]
-            if sequence.last_token_ns > now_ns:
-                return  # Preempted with a token in flight: not readmitted before that has arrived.
-            if self._lora is not None and not self._lora.can_run(sequence.request.attributes.lora):
-                aside.append(waiting.popleft())
-                continue
-            prefix = kv.find_prefix(sequence)
-            known = sequence.known_tokens
-            chunk = min(known - prefix, self._threshold)
-            if chunk > budget:
-                if not self._is_chunked:
-                    return
-                chunk = budget
-            policy = self._ordering
-            if policy is not None and policy.sizes_chunks:
-                if not policy.may_join(batch.shape, prefix + chunk):
-                    aside.append(waiting.popleft())
-                    continue
-                if self._is_chunked:
-                    chunk = policy.fit_chunk(sequence, prefix, chunk, batch.shape)
-            wanted = known if self._reserves_full else prefix + chunk
-            blocks = kv.blocks_to_admit(sequence, prefix, wanted) + (self._watermark_blocks if running else 0)
-            if blocks > kv.free:
-                # Where windows move, a prefix may lose any of its blocks, and more with it than was reused: then the
-                # head wants less.
-                is_steady = not (prefix and self._slides)
-                self._queue.is_blocked = is_steady and (self._ordering is None or self._ordering.is_static)
-                self._queue.wanted_blocks = blocks
-                return
-            self._queue.leave(sequence)
-            batch.delay_ns += kv.admit(sequence, prefix, prefix + chunk)
-            sequence.computed = prefix
-            if sequence.scheduled_ns < 0:
-                sequence.scheduled_ns = now_ns
-                sequence.cached_tokens = prefix
-                batch.shape.encoder_tokens += sequence.request.attributes.encoder_tokens
-            if self._lora is not None:
-                batch.delay_ns += self._lora.enter(sequence.request.attributes.lora)
-            sequence.order = self._orders
-            self._orders += 1
-            running[sequence.request_id] = sequence
-            budget -= chunk
-            self._prefilling[sequence.request_id] = sequence
-            batch.schedule(sequence, chunk, self._prefilling)
-            if sequence.request_id not in self._prefilling:
-                self._join_pool(sequence)
-
 
 @SCHEDULERS.register("vllm_v1")
 def build_vllm_v1(engine: Engine, limits: SchedulerLimits) -> Scheduler:
-    """Build the vLLM v1 scheduler, with counted blocks or with the prefix cache, on the host too."""
-    if limits.kv_groups is not None:
-        return _build_grouped(engine, limits, limits.kv_groups)
-    pool = DecodePool(limits.block_size)
-    if not engine.enable_prefix_caching:
-        return VllmV1(engine, limits, CountedBlocks(limits.kv_blocks, limits.block_size), pool)
-    blocks = HashedBlocks(limits.kv_blocks, limits.block_size, pool)
-    if engine.host_blocks:
-        blocks = HostedBlocks(
-            limits.kv_blocks, limits.block_size, pool, engine.host_blocks, engine.host_load_block_us or 0.0
-        )
-    scheduler = VllmV1(engine, limits, blocks, pool)
-    scheduler.has_prefix_cache = True
-    return scheduler
-
-
-def _build_grouped(engine: Engine, limits: SchedulerLimits, groups: KvGroups) -> Scheduler:
-    """Build the scheduler of a model with attention windows."""
-    total, size, budget = limits.kv_blocks, limits.block_size, limits.max_num_batched_tokens
-    if not engine.enable_prefix_caching:
-        return VllmV1(engine, limits, GroupedBlocks(total, size, groups, budget), WindowedPool(size, groups))
-    blocks = GroupedHashedBlocks(total, size, groups, budget)
-    scheduler = VllmV1(engine, limits, blocks, ReplayedPool(size, groups))
-    scheduler.has_prefix_cache = True
+    """Build the vLLM v1 scheduler with the cache that its settings and its model ask for."""
+    kv, pool = paged_cache(engine, limits)
+    scheduler = VllmV1(engine, limits, kv, pool)
+    scheduler.has_prefix_cache = engine.enable_prefix_caching
     return scheduler

@@ -1,0 +1,120 @@
+"""The second half of vLLM v1's step: which waiting sequences start."""
+
+from cluster_sim.config.engine import Engine
+from cluster_sim.serving.batch import Batch
+from cluster_sim.serving.kv_blocks import CountedBlocks
+from cluster_sim.serving.lora import LoraSlots
+from cluster_sim.serving.ordering import Ordering
+from cluster_sim.serving.schedulers.base import SchedulerLimits
+from cluster_sim.serving.sequence import Sequence
+from cluster_sim.serving.waiting_queue import WaitingQueue
+
+
+class Admission:
+    """Moves sequences from the waiting queue to the running list, both of which are the scheduler's.
+
+    They start in order until the budget, a slot or memory runs out; the first that does not fit ends it.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        limits: SchedulerLimits,
+        kv: CountedBlocks,
+        queue: WaitingQueue,
+        running: dict[int, Sequence],
+        prefilling: dict[int, Sequence],
+        ordering: Ordering | None,
+        lora: LoraSlots | None,
+    ) -> None:
+        self._kv = kv
+        self._queue = queue
+        self._running = running
+        self._prefilling = prefilling
+        self._ordering = ordering
+        self._lora = lora
+        self._most_running = limits.max_num_seqs
+        self._threshold = engine.long_prefill_token_threshold or limits.max_num_batched_tokens
+        self._is_chunked = engine.enable_chunked_prefill
+        self._reserves_full = bool(engine.reserve_full_sequence)
+        self._watermark_blocks = int(engine.watermark_ratio * kv.total)
+        self._orders = 0
+
+    def admit(self, batch: Batch, budget: int, now_ns: int) -> list[Sequence]:
+        """Start what fits into ``budget`` tokens; return those whose known tokens this step computes to their end.
+
+        Sequences whose adapter would be one too many, or that the policy keeps out of this batch, are set aside
+        meanwhile and go back in front.
+        """
+        aside: list[Sequence] = []
+        complete = self._admit_in_order(batch, budget, now_ns, aside)
+        if aside:
+            self._queue.entries.extendleft(reversed(aside))
+        return complete
+
+    def _admit_in_order(self, batch: Batch, budget: int, now_ns: int, aside: list[Sequence]) -> list[Sequence]:
+        waiting, running, kv, policy = self._queue.entries, self._running, self._kv, self._ordering
+        complete: list[Sequence] = []
+        while waiting and budget > 0:
+            if len(running) >= self._most_running:
+                self._refuse(0)
+                break
+            sequence = waiting[0]
+            if sequence.last_token_ns > now_ns:
+                break  # Preempted with a token in flight: not readmitted before that has arrived.
+            if self._lora is not None and not self._lora.can_run(sequence.request.attributes.lora):
+                aside.append(waiting.popleft())
+                continue
+            prefix = kv.find_prefix(sequence)
+            known = sequence.known_tokens
+            chunk = min(known - prefix, self._threshold)
+            if chunk > budget:
+                if not self._is_chunked:
+                    break
+                chunk = budget
+            if policy is not None and policy.sizes_chunks:
+                if not policy.may_join(batch.shape, prefix + chunk):
+                    aside.append(waiting.popleft())
+                    continue
+                if self._is_chunked:
+                    chunk = policy.fit_chunk(sequence, prefix, chunk, batch.shape)
+            wanted = known if self._reserves_full else prefix + chunk
+            blocks = kv.blocks_to_admit(sequence, prefix, wanted) + (self._watermark_blocks if running else 0)
+            if blocks > kv.free:
+                self._refuse(blocks, prefix)
+                break
+            self._start(batch, sequence, prefix, chunk, now_ns)
+            budget -= chunk
+            if sequence.request_id not in self._prefilling:
+                complete.append(sequence)
+        return complete
+
+    def _start(self, batch: Batch, sequence: Sequence, prefix: int, chunk: int, now_ns: int) -> None:
+        """Give the queue's head a slot, blocks and its first ``chunk`` tokens behind a cached prefix."""
+        self._queue.leave(sequence)
+        batch.delay_ns += self._kv.admit(sequence, prefix, prefix + chunk)
+        sequence.computed = prefix
+        if sequence.scheduled_ns < 0:
+            sequence.scheduled_ns = now_ns
+            sequence.cached_tokens = prefix
+            batch.shape.encoder_tokens += sequence.request.attributes.encoder_tokens
+        if self._lora is not None:
+            batch.delay_ns += self._lora.enter(sequence.request.attributes.lora)
+        sequence.order = self._orders
+        self._orders += 1
+        self._running[sequence.request_id] = sequence
+        self._prefilling[sequence.request_id] = sequence
+        batch.schedule(sequence, chunk, self._prefilling)
+
+    def _refuse(self, blocks: int, prefix: int = 0) -> None:
+        """Note that the head stays for want of ``blocks`` free blocks, or of a slot, and whether that lasts.
+
+        Where windows move, a prefix may lose any of its blocks, and more with it than was reused: then the head wants
+        less.
+        """
+        queue, policy = self._queue, self._ordering
+        queue.wanted_blocks = blocks
+        if not blocks:
+            queue.is_blocked = True
+        else:
+            queue.is_blocked = (policy is None or policy.is_static) and not (prefix and self._kv.slides)
