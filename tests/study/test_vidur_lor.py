@@ -16,7 +16,7 @@ NAME = "l8_tp1_rep4_lor_sarathi512_trace2000_ts0.25"
 
 
 def study(reference: Path, link_ms: float, telemetry: dict[str, float]) -> Study:
-    """Return Vidur's run of 2,000 requests on four replicas; its scheduler's limits as ``scripts/vidur_parity.py``'s."""
+    """Return Vidur's run of 2,000 requests on four replicas, with its scheduler's limits."""
     pool = {
         "model": "llama-3-8b",
         "device": "a100-80gb",
@@ -50,8 +50,8 @@ def reference_rows(reference: Path) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("link_ms", [0.0, 1e-6])
 def test_instant_knowledge_without_links_decides_as_vidur(shared: Path, tmp_path: Path, link_ms: float) -> None:
-    """With samples at every decision and links of 0, or of a nanosecond, all 2,000 requests go where Vidur sent them and
-    end as there.
+    """With samples at every decision and links of 0, or of a nanosecond, all 2,000 requests go where Vidur sent them
+    and end as there.
     """
     reference = shared / "vidur-ref"
     served = rows(study(reference, link_ms, {"period_ms": 0, "latency_ms": 0}), tmp_path / "run")
