@@ -64,7 +64,8 @@ class GroupActor:
     def results(self) -> tuple[Any, Any]:
         """Return (the rest of what the leaves noted, what they leave)."""
         assert self._side is not None, "the actor was not built"
-        return self._side.drain(), self._side.results(self._end)
+        with self._lock:
+            return self._side.drain(), self._side.results(self._end)
 
     def _serve(self) -> None:
         socket, side = self._socket, self._side

@@ -10,11 +10,11 @@ from actors.router_actor import RouterStatus
 from actors.serving_hub import study_cast
 from actors.serving_leaves import GroupResult, StudyData
 from actors.stage_actor import StageBook
-from actors.supervisor import Performance, Staging, Watcher, cluster_cpus, perform
+from actors.supervisor import Performance, Watcher, perform
+from actors.troupe import Staging, cluster_cpus
 from cluster_sim.config.errors import InputError, UnfinishedError
 from cluster_sim.hardware.predictor import Predictor
-from cluster_sim.study.books import HubBooks
-from cluster_sim.study.build import build_hub
+from cluster_sim.study.build import observation_of
 from cluster_sim.study.inline import ReplicaResult, RunOutcome, SeriesSink
 from cluster_sim.study.plan import Plan
 from cluster_sim.workload.build import total_requests
@@ -51,7 +51,7 @@ def run_on_ray(
     """
     stages = staged_depth(plan)
     run = plan.study.run
-    data = _study_data(plan, predictors, requests_path, labels, metrics_port, speedup)
+    data = study_data(plan, predictors, requests_path, labels, metrics_port, speedup)
 
     def show(status: RouterStatus) -> None:
         progress(status.progress.simulated_ns, status.progress.requests_done)
@@ -90,23 +90,20 @@ def staged_depth(plan: Plan) -> int:
     return depths[0] if depths[0] > 1 else 0
 
 
-def _study_data(
+def study_data(
     plan: Plan,
     predictors: list[Predictor],
     requests_path: Path | None,
     labels: dict[str, str],
-    metrics_port: int | None,
-    speedup: float | None,
+    metrics_port: int | None = None,
+    speedup: float | None = None,
 ) -> StudyData:
-    max_model_tokens = max(each.limits.max_model_len for each in plan.pools)
-    # The same hub that the router actor will build says what it observes.
-    hub = build_hub(plan, HubBooks(plan.facts(predictors), max_model_tokens, None).log)
+    """Return what every actor of a study gets."""
     return StudyData(
         plan,
         predictors,
-        hub.observation,
+        observation_of(plan),
         requests_path.resolve() if requests_path is not None else None,
-        max_model_tokens,
         labels,
         metrics_port,
         speedup,

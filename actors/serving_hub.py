@@ -6,9 +6,10 @@ from typing import NamedTuple
 from actors.cast import Cast
 from actors.serving_leaves import StudyData
 from cluster_sim.engine.coordinator import Coordinator, LeafLink
-from cluster_sim.engine.instant import NEVER, Instant, Kind, instant, time_of
+from cluster_sim.engine.instant import Instant
 from cluster_sim.study.books import HubBooks, HubResult
 from cluster_sim.study.build import build_hub, leaf_links
+from cluster_sim.study.ending import check_nobody_waits, close_hub, end_of
 from cluster_sim.study.observe import RunWatch
 
 
@@ -25,7 +26,7 @@ class StudyHubSide:
     def __init__(self, data: StudyData) -> None:
         facts = data.plan.facts(data.predictors)
         self._plan, self._predictors = data.plan, data.predictors
-        self._books = HubBooks(facts, data.max_model_tokens, data.requests_path)
+        self._books = HubBooks(facts, data.requests_path)
         self._progress = Progress(0, 0)
         self.hub = build_hub(data.plan, self._books.log)
         self.run_end = data.plan.run_end
@@ -50,26 +51,20 @@ class StudyHubSide:
 
     def end(self) -> Instant:
         """Return the study's own end, or the last thing that a row shows."""
-        return self.run_end if self.run_end < NEVER else instant(self.hub.end_ns, Kind.RUN_END)
+        return end_of(self.run_end, self.hub)
 
     def progress(self) -> Progress:
         """Return simulated time and requests done."""
         return self._progress
 
     def close(self, coordinator: Coordinator) -> HubResult:
-        """Complete the table of requests; return totals and digest."""
-        end = self.end()
+        """Complete the table of requests; return totals and digest.
+
+        Raises UnfinishedError where requests are left that nothing can end any more.
+        """
         self.observer.close()
-        self.hub.close()
-        self._books.close()
-        traffic = coordinator.traffic
-        return HubResult(
-            self._books.totals.snapshot(),
-            self._books.digest.hexdigest(),
-            time_of(end),
-            self.hub.arrived,
-            {name: getattr(traffic, name) for name in ("rounds", "windows", "sends", "messages")},
-        )
+        check_nobody_waits(self.run_end, self.hub)
+        return close_hub(self.hub, self._books, coordinator.traffic, self.end())
 
 
 def study_cast(data: StudyData) -> Cast:

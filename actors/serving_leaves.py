@@ -28,7 +28,6 @@ class StudyData:
     observation: Observation
     """Of the hub, which decides what the replicas report."""
     requests_path: Path | None
-    max_model_tokens: int
     labels: dict[str, str]
     """Describe the run in live metrics."""
     metrics_port: int | None = None

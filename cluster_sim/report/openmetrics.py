@@ -41,13 +41,12 @@ def write_openmetrics(directory: Path, output: Path | None = None, step_s: float
     data = RunData.read(directory)
     plan = make_plan(load_study(directory / RESOLVED_FILE))
     facts = plan.facts(build_predictors(plan))
-    longest = max(each.limits.max_model_len for each in plan.pools)
     exposition = Exposition(facts, {"run": facts.name, "config_hash": str(data.manifest.get("config_hash"))})
     file = output or directory / OPENMETRICS_FILE
     temporary = file.with_name(file.name + ".partial")
     try:
         with temporary.open("w", encoding="utf-8") as stream:
-            write_snapshots(stream, exposition, replay(data, facts, longest, step_s))
+            write_snapshots(stream, exposition, replay(data, facts, step_s))
         temporary.replace(file)
     except OSError as error:
         raise InputError(f"{file}: cannot be written: {error.strerror or error}") from error

@@ -24,7 +24,7 @@ _STEPS: Final = ("iterations", "prompt_tokens", "generated_tokens")
 _PREEMPTIONS: Final = SUMS.index("preemptions")
 
 
-def replay(data: RunData, facts: RunFacts, max_model_tokens: int, step_s: float) -> Iterator[LiveSnapshot]:
+def replay(data: RunData, facts: RunFacts, step_s: float) -> Iterator[LiveSnapshot]:
     """Yield a snapshot at 0, about every ``step_s`` simulated seconds at ticks of the series, and one after the end.
 
     Gauges and token counters are the series' own.  Requests count when they end.  Raises InputError where the run kept
@@ -32,7 +32,7 @@ def replay(data: RunData, facts: RunFacts, max_model_tokens: int, step_s: float)
     """
     rows, ends_s = _rows(data, facts)
     arrivals_s = np.sort(rows[:, FIELD["arrival_ns"]]) / 1e9
-    totals = RequestTotals(facts.replicas, [pool.name for pool in facts.pools], max_model_tokens, exact_limit=1)
+    totals = RequestTotals(facts.replicas, [pool.name for pool in facts.pools], facts.max_model_tokens, exact_limit=1)
     done = 0
     yield opening_snapshot(facts.replicas, totals)
     for time_s, replicas in _states(data, facts.replicas, step_s, float(data.summary["simulated_s"])):

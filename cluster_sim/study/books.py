@@ -26,10 +26,9 @@ class HubResult(NamedTuple):
 class HubBooks:
     """Totals, digest and the table of requests behind one request log."""
 
-    def __init__(
-        self, facts: RunFacts, max_model_tokens: int, requests_path: Path | None, *, is_traced: bool = False
-    ) -> None:
-        self.totals = new_totals(facts, max_model_tokens)
+    def __init__(self, facts: RunFacts, requests_path: Path | None = None, *, is_traced: bool = False) -> None:
+        """``requests_path`` is the table of requests to write, if any."""
+        self.totals = new_totals(facts)
         self.digest = RowDigest()
         self._table = RequestTable(requests_path) if requests_path is not None else None
         sinks = [self.digest.add] + ([self._table.add] if self._table else [])
@@ -49,7 +48,7 @@ class HubBooks:
         self.routed.extend(map(RoutedRequest, *(block.column(name).tolist() for name in names)))
 
 
-def new_totals(facts: RunFacts, max_model_tokens: int) -> RequestTotals:
+def new_totals(facts: RunFacts) -> RequestTotals:
     """Return empty totals for a run."""
     pools = [pool.name for pool in facts.pools]
-    return RequestTotals(facts.replicas, pools, max_model_tokens, request_limits(facts.slo))
+    return RequestTotals(facts.replicas, pools, facts.max_model_tokens, request_limits(facts.slo))

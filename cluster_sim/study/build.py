@@ -9,6 +9,7 @@ from cluster_sim.hardware.jitter import Jitter
 from cluster_sim.hardware.predictor import Predictor
 from cluster_sim.recording.replica_log import ReplicaLog, pending_limit
 from cluster_sim.recording.request_log import RequestLog
+from cluster_sim.recording.request_totals import RequestTotals
 from cluster_sim.routing.admission import StaticLimits, strictest
 from cluster_sim.routing.hub import Route, RouterHub, Target
 from cluster_sim.routing.policies import POLICIES, Candidates
@@ -84,6 +85,12 @@ def build_hub(plan: Plan, log: RequestLog) -> RouterHub:
         routes[model] = Route(POLICIES.build(study.router, candidates), targets, limits)
     routes[""] = routes[models[0]]
     return RouterHub(source, routes, log, study.router.client_timeout_ns, plan.run_end)
+
+
+def observation_of(plan: Plan) -> Observation:
+    """Return what the hub of a plan observes: it decides how far the hub may run ahead of the replicas."""
+    totals = RequestTotals(plan.replicas, [each.pool.name for each in plan.pools])
+    return build_hub(plan, RequestLog(totals)).observation
 
 
 def check_feedback(plan: Plan) -> None:

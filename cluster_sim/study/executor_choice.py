@@ -14,8 +14,7 @@ from cluster_sim.engine.instant import NS_PER_S
 from cluster_sim.engine.observation import Observation
 from cluster_sim.hardware.predictor import Predictor
 from cluster_sim.serving.replica import floor_model
-from cluster_sim.study.books import HubBooks
-from cluster_sim.study.build import build_hub
+from cluster_sim.study.build import observation_of
 from cluster_sim.study.plan import Plan
 from cluster_sim.workload.build import build_source, total_requests
 from cluster_sim.workload.request import Request
@@ -51,8 +50,7 @@ def choose_executor(plan: Plan, predictors: list[Predictor], cpus: int | None = 
     ``cpus`` are those of the cluster; by default the ones of this machine that the process may use.
     """
     cpus = len(os.sched_getaffinity(0)) if cpus is None else cpus
-    max_model_tokens = max(each.limits.max_model_len for each in plan.pools)
-    observation = build_hub(plan, HubBooks(plan.facts(predictors), max_model_tokens, None).log).observation
+    observation = observation_of(plan)
     if observation.reacts:
         return ExecutorChoice("inline", "inline: requests follow from the ends of others, so replicas run in lockstep")
     rate = _request_rate(plan)

@@ -13,7 +13,7 @@ from cluster_sim.config.errors import UnfinishedError
 from cluster_sim.engine.conduct import DirectExchange, Observer, ProtocolError, conduct
 from cluster_sim.engine.coordinator import Coordinator
 from cluster_sim.engine.group import Group
-from cluster_sim.engine.instant import NEVER, Kind, instant, time_of
+from cluster_sim.engine.instant import NEVER, time_of
 from cluster_sim.hardware.predictor import Predictor
 from cluster_sim.recording.replica_log import ReplicaCounters
 from cluster_sim.recording.request_log import RequestLog
@@ -22,6 +22,7 @@ from cluster_sim.routing.hub import RouterHub
 from cluster_sim.serving.replica import Replica
 from cluster_sim.study.books import HubBooks, HubResult
 from cluster_sim.study.build import build_hub, build_replica, leaf_links, wirings
+from cluster_sim.study.ending import check_nobody_waits, close_hub, end_of
 from cluster_sim.study.plan import Plan
 
 SERIES_ROWS = 65_536
@@ -117,36 +118,15 @@ def run_inline(
         raise UnfinishedError(str(error)) from error
     finally:
         observer.close()
-    if plan.run_end >= NEVER and hub.in_flight:
-        raise UnfinishedError(stranded(hub.in_flight_ids(), replicas))
-    end = plan.run_end if plan.run_end < NEVER else instant(hub.end_ns, Kind.RUN_END)
+    check_nobody_waits(plan.run_end, hub, replicas)
+    end = end_of(plan.run_end, hub)
     group.finish(end)
     tap.drain()
-    hub.close()
-    books.close()
-    end_ns = end >> 7
-    traffic = coordinator.traffic
     return RunOutcome(
-        HubResult(
-            books.totals.snapshot(),
-            books.digest.hexdigest(),
-            end_ns,
-            hub.arrived,
-            {name: getattr(traffic, name) for name in ("rounds", "windows", "sends", "messages")},
-        ),
-        [ReplicaResult(replica.log.counters(end_ns), replica.log.gaps()) for replica in replicas],
+        close_hub(hub, books, coordinator.traffic, end),
+        [ReplicaResult(replica.log.counters(time_of(end)), replica.log.gaps()) for replica in replicas],
         [(each.coverage.inside, each.coverage.extrapolated) for each in predictors],
         {each.settings.index: (each.pipeline.stages, each.pipeline.take_stream()) for each in replicas}
         if is_traced
         else None,
-    )
-
-
-def stranded(request_ids: list[int], replicas: list[Replica]) -> str:
-    """Return who waits for what when nothing can happen any more although requests are unfinished."""
-    waiting = {replica.settings.index: replica.waiting_ids() for replica in replicas}
-    places = [f"replica {index} holds {ids[:10]}" for index, ids in waiting.items() if ids]
-    return (
-        f"{len(request_ids)} requests never finish, the first {request_ids[:10]}: nothing is left that could happen; "
-        f"{'; '.join(places[:10]) or 'no replica has them in its queue'}"
     )

@@ -72,7 +72,7 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
         executor = choice.executor
         started_s = time.perf_counter()
         if executor == "inline":
-            books = HubBooks(facts, _longest(plan), directory.partial / REQUESTS_FILE, is_traced=study.run.event_trace)
+            books = HubBooks(facts, directory.partial / REQUESTS_FILE, is_traced=study.run.event_trace)
 
             def watch(hub: RouterHub, log: RequestLog) -> RunWatch:
                 return RunWatch(
@@ -104,7 +104,7 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
                 run_labels(study, executor),
             )
         summary = _summary(plan, predictors, facts, outcome, series.max_waiting)
-        totals = new_totals(facts, _longest(plan))
+        totals = new_totals(facts)
         totals.restore(outcome.hub.totals)
         gaps = [replica.gaps for replica in outcome.replicas]
         directory.write_json(BENCH_FILE, bench_json(facts, totals, gaps, time.strftime("%Y%m%d-%H%M%S")))
@@ -143,14 +143,10 @@ def run_labels(study: Study, executor: str) -> dict[str, str]:
     return {"run": study.name, "version": __version__, "config_hash": config_hash(study), "executor": executor}
 
 
-def _longest(plan: Plan) -> int:
-    return max(each.limits.max_model_len for each in plan.pools)
-
-
 def _summary(
     plan: Plan, predictors: list[Predictor], facts: RunFacts, outcome: RunOutcome, max_waiting: int
 ) -> dict[str, Any]:
-    totals = new_totals(facts, _longest(plan))
+    totals = new_totals(facts)
     totals.restore(outcome.hub.totals)
     summary = summarise(
         facts,

@@ -13,8 +13,7 @@ from cluster_sim.engine.observation import Observation
 from cluster_sim.hardware.device import device_names, load_device
 from cluster_sim.hardware.model import load_model, model_names
 from cluster_sim.serving.replica import floor_model
-from cluster_sim.study.books import HubBooks
-from cluster_sim.study.build import build_hub, build_predictors
+from cluster_sim.study.build import build_predictors, observation_of
 from cluster_sim.study.executor_choice import choose_executor
 from cluster_sim.study.plan import Plan, PoolPlan, make_plan
 from cluster_sim.workload.build import build_source, total_requests
@@ -100,9 +99,7 @@ def _lookahead(plan: Plan) -> Iterator[str]:
             f"{each.pool.name} ({predictor.label}): a step takes at least {_ms(floors.step_ns)}, a batch at least "
             f"{_ms(floors.traversal_ns)}; router - replica - router at least {_ms(cycle_ns)}"
         )
-    max_model_tokens = max(each.limits.max_model_len for each in plan.pools)
-    hub = build_hub(plan, HubBooks(plan.facts(predictors), max_model_tokens, None).log)
-    yield f"the router observes {_observed(hub.observation)}"
+    yield f"the router observes {_observed(observation_of(plan))}"
     yield f"executor auto would choose {choose_executor(plan, predictors).reason}"
 
 

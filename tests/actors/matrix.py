@@ -12,11 +12,12 @@ from cluster_sim.config.study import Study
 from cluster_sim.engine.conduct import DirectExchange, Unwatched, conduct
 from cluster_sim.engine.coordinator import Coordinator
 from cluster_sim.engine.group import Group
-from cluster_sim.engine.instant import NEVER, Kind, instant
+from cluster_sim.engine.instant import time_of
 from cluster_sim.study.books import HubBooks
 from cluster_sim.study.build import build_hub, build_predictors, build_replica, leaf_links, wirings
+from cluster_sim.study.ending import end_of
 from cluster_sim.study.inline import RunOutcome, run_inline
-from cluster_sim.study.plan import Plan, make_plan
+from cluster_sim.study.plan import make_plan
 from tests.engine.random_exchange import Choose, RandomExchange
 
 
@@ -85,16 +86,12 @@ def evidence(outcome: RunOutcome, book: SeriesBook) -> Evidence:
     return Evidence(outcome.hub.digest, counters, {index: rows for index, rows in book.rows.items() if rows})
 
 
-def _longest(plan: Plan) -> int:
-    return max(each.limits.max_model_len for each in plan.pools)
-
-
 def inline(study: Study) -> Evidence:
     """Run in this process, as the inline executor does."""
     plan = make_plan(study)
     predictors = build_predictors(plan)
     book = SeriesBook()
-    books = HubBooks(plan.facts(predictors), _longest(plan), None)
+    books = HubBooks(plan.facts(predictors))
     return evidence(run_inline(plan, predictors, books, book.add, lambda _hub, _log: Unwatched()), book)
 
 
@@ -105,7 +102,7 @@ def in_memory(study: Study, groups: list[list[int]], choose: Choose | None) -> E
     """
     plan = make_plan(study)
     predictors = build_predictors(plan)
-    books = HubBooks(plan.facts(predictors), _longest(plan), None)
+    books = HubBooks(plan.facts(predictors))
     hub = build_hub(plan, books.log)
     replicas = [build_replica(plan, index, predictors, hub.observation) for index in range(plan.replicas)]
     every = wirings(plan)
@@ -120,14 +117,14 @@ def in_memory(study: Study, groups: list[list[int]], choose: Choose | None) -> E
     coordinator = Coordinator(hub, links, plan.run_end)
     exchange = DirectExchange(placed) if choose is None else RandomExchange(placed, serving_codec(), choose)
     conduct(hub, coordinator, exchange)
-    end = plan.run_end if plan.run_end < NEVER else instant(hub.end_ns, Kind.RUN_END)
+    end = end_of(plan.run_end, hub)
     for group in placed.values():
         group.finish(end)
     hub.close()
     book = SeriesBook()
     for replica in replicas:
         book.add(replica.settings.index, replica.log.take_series())
-    counters = {replica.settings.index: replica.log.counters(end >> 7) for replica in replicas}
+    counters = {replica.settings.index: replica.log.counters(time_of(end)) for replica in replicas}
     return Evidence(books.digest.hexdigest(), counters, {index: rows for index, rows in book.rows.items() if rows})
 
 

@@ -7,14 +7,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import ray
 
 from actors.connection import ray_cluster
 from actors.router_actor import RouterStatus
-from actors.supervisor import Staging, Watcher, perform
+from actors.supervisor import Watcher, perform
 from actors.transport import Limits
+from actors.troupe import Staging
 from cluster_sim.config.errors import InputError, UnfinishedError
 from tests.actors.matrix import inline, on_ray, small_study
 from tests.engine.phold import Phold
@@ -69,6 +71,28 @@ def test_wrong_input_stays_wrong_input() -> None:
     """What an actor finds wrong with the input while it is built is still the user's error."""
     with pytest.raises(InputError, match=r"tables\.csv: no such file"):
         perform(phold_cast(Phold(), "PickyLeafSide"), Staging(split(4, 1), limits=LIMITS))
+
+
+def test_input_found_wrong_while_running_stays_wrong_input() -> None:
+    """What the router finds wrong with the input in the middle of a run is the user's error, as it is inline."""
+    study = Phold(leaves=4, end_ns=4000)
+    with pytest.raises(InputError, match=r"^trace\.csv: line 9"):
+        perform(phold_cast(study, hub_side="LateHubSide"), Staging(split(4, 2), limits=LIMITS))
+
+
+def test_no_note_is_lost_in_long_windows() -> None:
+    """Notes are collected once each and in order, though windows last longer than the time between collections."""
+    study = Phold(leaves=4, balls=8, end_ns=1000)
+    seen: dict[int, list[int]] = {0: [], 1: []}
+
+    def keep(notes: list[tuple[int, int]]) -> None:
+        for group, number in notes:
+            seen[group].append(number)
+
+    with mock.patch.multiple("actors.supervisor", STATUS_S=0.01, DRAIN_S=0.02):
+        cast = phold_cast(study, "SlowLeafSide")
+        perform(cast, Staging(split(4, 2), limits=LIMITS), Watcher(on_drain=keep))
+    assert all(len(numbers) > 32 and numbers == list(range(1, len(numbers) + 1)) for numbers in seen.values())
 
 
 def test_death_of_an_actor_is_told(tmp_path: Path) -> None:

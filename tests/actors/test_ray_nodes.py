@@ -8,7 +8,8 @@ import ray
 from ray.cluster_utils import Cluster
 
 from actors.connection import OBJECT_STORE_BYTES, ray_cluster
-from actors.supervisor import Staging, perform
+from actors.supervisor import perform
+from actors.troupe import Staging
 from tests.actors.matrix import inline, on_ray, small_study
 from tests.engine.phold import Phold
 from tests.engine.phold_cast import phold_cast, phold_reference

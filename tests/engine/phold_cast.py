@@ -2,6 +2,7 @@
 """PHOLD for the Ray actors: what a test process may name by import path."""
 
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,42 @@ class FaultyLeafSide(PholdLeafSide):
         self.group.step = faulty  # type: ignore[method-assign]
 
 
+class SlowLeafSide(PholdLeafSide):
+    """Takes long over some windows, and notes the number of each."""
+
+    def __init__(self, study: Phold, indices: Sequence[int], is_staged: bool) -> None:
+        super().__init__(study, indices, is_staged)
+        self._notes: list[tuple[int, int]] = []
+        step = self.group.step
+
+        def slow(window: Any) -> Any:
+            self._notes.append((indices[0], window.number))
+            if window.number in {9, 33}:
+                time.sleep(0.4)
+            return step(window)
+
+        self.group.step = slow  # type: ignore[method-assign]
+
+    def drain(self) -> list[tuple[int, int]]:  # type: ignore[override]
+        notes, self._notes = self._notes, []
+        return notes
+
+
+class LateHubSide(PholdHubSide):
+    """Finds the input wrong in the middle of a run."""
+
+    def __init__(self, study: Phold) -> None:
+        super().__init__(study)
+        handle = self.hub.handle
+
+        def faulty() -> Any:
+            if self.hub.handled > 5:
+                raise InputError("trace.csv: line 9: the time goes backwards")
+            return handle()
+
+        self.hub.handle = faulty  # type: ignore[method-assign]
+
+
 class PickyLeafSide(PholdLeafSide):
     """Finds the input wrong."""
 
@@ -91,10 +128,10 @@ class MortalLeafSide(PholdLeafSide):
             Path(study.victim).write_text(str(os.getpid()), encoding="ascii")
 
 
-def phold_cast(study: Phold, leaf_side: str = "PholdLeafSide") -> Cast:
+def phold_cast(study: Phold, leaf_side: str = "PholdLeafSide", hub_side: str = "PholdHubSide") -> Cast:
     """Return the cast of a PHOLD study."""
     here = "tests.engine.phold_cast"
-    return Cast(f"{here}:PholdHubSide", f"{here}:{leaf_side}", "tests.engine.phold:phold_codec", study)
+    return Cast(f"{here}:{hub_side}", f"{here}:{leaf_side}", "tests.engine.phold:phold_codec", study)
 
 
 def phold_reference(study: Phold) -> tuple[int, ...]:

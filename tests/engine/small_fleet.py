@@ -13,7 +13,7 @@ from cluster_sim.config.study import Study
 from cluster_sim.engine.conduct import DirectExchange, conduct
 from cluster_sim.engine.coordinator import Coordinator, Traffic
 from cluster_sim.engine.group import Group, Reply, Window
-from cluster_sim.engine.instant import NEVER, Kind, instant, time_of
+from cluster_sim.engine.instant import time_of
 from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.model import load_model
 from cluster_sim.metrics.digest import RowDigest, canonical_rows
@@ -24,6 +24,7 @@ from cluster_sim.serving.engine_kinds import KINDS
 from cluster_sim.serving.replica import Replica
 from cluster_sim.study.books import new_totals
 from cluster_sim.study.build import build_hub, build_predictors, build_replica, leaf_links, wirings
+from cluster_sim.study.ending import end_of
 from cluster_sim.study.plan import Plan, make_plan
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes, Request
 from tests.engine.random_exchange import RandomExchange
@@ -209,7 +210,7 @@ class Run:
 
     def finish(self) -> Evidence:
         """Bring everything to the run's end and return what there is to compare."""
-        end = self.plan.run_end if self.plan.run_end < NEVER else instant(self.hub.end_ns, Kind.RUN_END)
+        end = end_of(self.plan.run_end, self.hub)
         for group in self.groups.values():
             group.finish(end)
         self.hub.close()
@@ -238,7 +239,7 @@ def prepare(small: SmallFleet, placement: Sequence[Sequence[int]] | None = None)
         named[:, FIELD["tenant"]] = canonical_rows(block)[:, FIELD["tenant"]]  # Codes follow the order of the rows.
         rows.extend(map(tuple, named.tolist()))
 
-    log = RequestLog(new_totals(facts, 8192), [digest.add, keep], default_model=facts.pools[0].model)
+    log = RequestLog(new_totals(facts), [digest.add, keep], default_model=facts.pools[0].model)
     routes = build_hub(plan, log)._routes
     source: Any = Listed(small.requests())
     if small.users:
