@@ -6,8 +6,10 @@ CUDA graph, vLLM pads all ranks to it, those without work too: each is priced as
 has, which for the longest is what happens.  Longer steps are not padded, and the experts see the tokens there are.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from cluster_sim.hardware.engine_limits import LARGEST_GRAPH
 from cluster_sim.hardware.predictor import BatchShape, Int64Array, Predictor
@@ -41,6 +43,14 @@ class LockstepPredictor(Predictor):
     def decode_run_ns(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> Int64Array:
         """Return the durations of consecutive decode-only steps of one rank, int64[steps]."""
         return self._rank.decode_run_ns(decodes, kv_tokens, steps, stage)
+
+    def joint_run_ns(self, loads: Sequence[tuple[int, int]], steps: int) -> Int64Array | None:
+        """Return the longest of the ranks' steps; None beyond the CUDA graphs, where each depends on all ranks."""
+        if sum(decodes for decodes, _ in loads) > LARGEST_GRAPH:
+            return None
+        runs = [self._rank.decode_run_ns(decodes, kv_tokens, steps) for decodes, kv_tokens in loads]
+        longest: Int64Array = np.maximum.reduce(runs)
+        return longest
 
     def cover_run(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> None:
         """Count ``steps`` steps of one rank."""

@@ -6,6 +6,7 @@ the bit on one CPU family.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -88,6 +89,14 @@ class Predictor(ABC):
         Step i runs with ``decodes`` requests and ``kv_tokens + i * decodes`` tokens in the cache.  Nothing is counted
         in ``coverage``: not every planned step is made, and ``cover_run`` counts those that are.
         """
+
+    def joint_run_ns(self, loads: Sequence[tuple[int, int]], steps: int) -> Int64Array | None:  # noqa: ARG002
+        """Return the durations of ``steps`` decode-only steps that data-parallel ranks make together, int64[steps].
+
+        ``loads`` has the requests of each rank with work and their tokens in the cache.  None where there are no ranks,
+        or only ``step_ns`` can tell.
+        """
+        return None
 
     def cover_run(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> None:  # noqa: ARG002
         """Count ``steps`` steps of a decode run in ``coverage``, as as many calls of ``step_ns`` would."""

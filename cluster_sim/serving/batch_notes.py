@@ -1,5 +1,7 @@
 """What batches mean to the log of their replica: tokens, gaps, preemptions, lookups in the prefix cache."""
 
+from collections.abc import Sequence
+
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.decode_pool import DecodePool
@@ -41,3 +43,15 @@ def note_first_step(log: ReplicaLog, pool: DecodePool, end_ns: int) -> None:
     log.step(end_ns, end_ns - pool.last_end_ns, len(pool) - len(late), 0, len(pool))
     for sequence in late:
         log.gap(end_ns - sequence.last_token_ns)
+
+
+def note_first_joint_step(log: ReplicaLog, pools: Sequence[DecodePool], start_ns: int, end_ns: int) -> None:
+    """Note the first step, from ``start_ns`` to ``end_ns``, of a run of several pools together."""
+    steady = sum(len(pool) - len(pool.newcomers) for pool in pools if pool.last_end_ns == start_ns)
+    log.step(end_ns, end_ns - start_ns, steady, 0, sum(map(len, pools)))
+    for pool in pools:
+        for sequence in pool.newcomers:
+            log.gap(end_ns - sequence.last_token_ns)
+        if pool.last_end_ns != start_ns:
+            for _ in range(len(pool) - len(pool.newcomers)):
+                log.gap(end_ns - pool.last_end_ns)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from cluster_sim.config.engine import Engine
 from cluster_sim.hardware.predictor import BatchShape, Predictor
 from cluster_sim.serving.batch import Batch
+from cluster_sim.serving.decode_pool import DecodePool
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
 from cluster_sim.serving.sequence import Sequence as Served
 
@@ -42,16 +43,31 @@ class JointBatch(Batch):
             self.preempted += part.preempted
             self.members += part.members
             self.gap_starts_ns += part.gap_starts_ns
+        for _, part in parts:
+            self._add_steady(part)
         self.delay_ns = max(part.delay_ns for _, part in parts)
         self.accepted_tokens = sum(part.accepted_tokens for _, part in parts)
+
+    def _add_steady(self, part: Batch) -> None:
+        """Count a part's steady decodes; a rank may have missed the step in which the others' last tokens came."""
+        if not self.steady_decodes:
+            self.steady_from_ns = part.steady_from_ns
+        if part.steady_from_ns == self.steady_from_ns:
+            self.steady_decodes += part.steady_decodes
+        else:
+            self.gap_starts_ns += [part.steady_from_ns] * part.steady_decodes
 
 
 class DataParallel(Scheduler):
     """Ranks with a scheduler each, stepping together."""
 
     def __init__(self, build_rank: Callable[[], Scheduler], ranks: int, prefill_interval: int = 1) -> None:
-        """``build_rank`` makes the scheduler of one rank, which must step singly (``can_macro_step`` false)."""
+        """``build_rank`` makes the scheduler of one rank."""
         self._ranks = [build_rank() for _ in range(ranks)]
+        self._rank_of: dict[int, Scheduler] = {}
+        """The ranks of the requests that are here."""
+        self._decoding: list[Scheduler] = []
+        """The ranks that take part in the steady steps to come."""
         self._interval = prefill_interval
         self._steps = 0
         self._must_form_again = False
@@ -91,16 +107,27 @@ class DataParallel(Scheduler):
             rank.use_predictor(predictor)
 
     def enqueue(self, sequence: Served) -> None:
-        min(self._ranks, key=lambda rank: rank.running_count + rank.waiting_count).enqueue(sequence)
+        rank = min(self._ranks, key=lambda rank: rank.running_count + rank.waiting_count)
+        self._rank_of[sequence.request_id] = rank
+        rank.enqueue(sequence)
 
     def withdraw(self, request_id: int) -> bool:
-        return any(rank.withdraw(request_id) for rank in self._ranks)
+        rank = self._rank_of.get(request_id)
+        if rank is None or not rank.withdraw(request_id):
+            return False
+        del self._rank_of[request_id]
+        return True
 
     def is_flying(self, request_id: int) -> bool:
-        return any(rank.is_flying(request_id) for rank in self._ranks)
+        rank = self._rank_of.get(request_id)
+        return rank is not None and rank.is_flying(request_id)
 
     def cancel(self, request_id: int) -> bool:
-        return any(rank.cancel(request_id) for rank in self._ranks)
+        rank = self._rank_of.get(request_id)
+        if rank is None or not rank.cancel(request_id):
+            return False
+        del self._rank_of[request_id]
+        return True
 
     def form(self, now_ns: int) -> Batch | None:
         is_open = self._steps % self._interval == 0 or not any(rank.running_count for rank in self._ranks)
@@ -129,9 +156,44 @@ class DataParallel(Scheduler):
             self._ranks[number].place(part)
 
     def end(self, batch: Batch) -> None:
-        assert isinstance(batch, JointBatch)
-        for number, part in batch.parts:
-            self._ranks[number].end(part)
+        if isinstance(batch, JointBatch):
+            for number, part in batch.parts:
+                self._ranks[number].end(part)
+        else:
+            self._end_steady(batch.finishing)
+        for sequence in batch.finishing:
+            del self._rank_of[sequence.request_id]
+
+    # ---------------------------------------------------------------------------------------------------- macro-steps
+
+    def steady_steps(self) -> int:
+        """Return the fewest steady steps of any rank; 0 while one has work of another kind."""
+        decoding: list[Scheduler] = []
+        fewest = 0
+        for rank in self._ranks:
+            steps = rank.steady_steps()
+            if steps:
+                decoding.append(rank)
+                fewest = min(fewest, steps) if fewest else steps
+            elif rank.has_work():
+                return 0
+        self._decoding = decoding
+        return fewest
+
+    def joint_pools(self) -> list[DecodePool]:
+        return [pool for rank in self._decoding if (pool := rank.steady_pool) is not None]
+
+    def commit_steady(self, steps: int, end_ns: int) -> list[Served]:
+        self._steps += steps
+        return [each for rank in self._decoding for each in rank.commit_steady(steps, end_ns)]
+
+    def _end_steady(self, finishing: list[Served]) -> None:
+        """End the last of some steady steps: every rank hears of the sequences that it has finished."""
+        for rank in self._ranks:
+            part = Batch(BatchShape())
+            part.finishing = [sequence for sequence in finishing if self._rank_of[sequence.request_id] is rank]
+            if part.finishing:
+                rank.end(part)
 
 
 def build_scheduler(engine: Engine, limits: SchedulerLimits) -> Scheduler:

@@ -12,19 +12,18 @@ from cluster_sim.serving.sequence import Sequence
 from cluster_sim.serving.steady_run import SteadyRun
 
 
-class DecodeRun(SteadyRun):
-    """Iterations i = 0 .. k-1 of one pool, laid out after the batches in flight.
+class StageRun(SteadyRun):
+    """Iterations i = 0 .. k-1 of the only stage, laid out after the batches in flight.
 
     Iteration i takes ``steps_ns[i]`` and ends ``ends_ns[i]`` after ``start_ns``.  With d batches in flight, 1 or 2, it
     is formed at the end of the d-th batch before it: the first d at ``head_ns`` (the next formation's time, then the
     ends of the batches in flight), iteration i at the end of i - d.
     """
 
-    __slots__ = ("_head_ns", "_pool", "ends_ns", "start_ns", "steps_ns")
+    __slots__ = ("_head_ns", "ends_ns", "start_ns", "steps_ns")
 
-    def __init__(self, head_ns: tuple[int, ...], steps_ns: Int64Array, pool: DecodePool, *, is_finishing: bool) -> None:
+    def __init__(self, head_ns: tuple[int, ...], steps_ns: Int64Array, *, is_finishing: bool) -> None:
         self._head_ns = head_ns
-        self._pool = pool
         self.steps_ns = steps_ns
         self.steps = len(steps_ns)
         first, last = head_ns[0], head_ns[-1]
@@ -60,10 +59,6 @@ class DecodeRun(SteadyRun):
         head = self._head_ns
         return head[step] if step < len(head) else self.end_ns(step - len(head))
 
-    def blocks_before(self, time_ns: int) -> int:
-        """Return how many blocks the iterations take that are not committed yet and formed before ``time_ns``."""
-        return self._pool.blocks_for(self.steps_formed_by(time_ns - 1) - self.offset)
-
     def in_flight_after(self, upto: int) -> list[int]:
         """Return the ends of the batches in flight once ``upto`` iterations are formed."""
         head, ends_ns = self._head_ns, self.ends_ns
@@ -71,6 +66,20 @@ class DecodeRun(SteadyRun):
         if len(head) == 1:
             return [last_ns]
         return [self.start_ns + ends_ns.item(upto - 2) if upto > 1 else head[1], last_ns]
+
+
+class DecodeRun(StageRun):
+    """Iterations of one pool."""
+
+    __slots__ = ("_pool",)
+
+    def __init__(self, head_ns: tuple[int, ...], steps_ns: Int64Array, pool: DecodePool, *, is_finishing: bool) -> None:
+        super().__init__(head_ns, steps_ns, is_finishing=is_finishing)
+        self._pool = pool
+
+    def blocks_before(self, time_ns: int) -> int:
+        """Return how many blocks the iterations take that are not committed yet and formed before ``time_ns``."""
+        return self._pool.blocks_for(self.steps_formed_by(time_ns - 1) - self.offset)
 
     def commit(self, upto: int, scheduler: Scheduler, pipeline: Pipeline, log: ReplicaLog) -> list[Sequence]:
         """Form the iterations from ``offset`` up to ``upto``; return the sequences that finish in the last one."""

@@ -71,8 +71,8 @@ def expert_layout(pool: Pool) -> ExpertLayout:
 
 
 def rank_limits(limits: SchedulerLimits, ranks: int) -> SchedulerLimits:
-    """Return the limits of each of ``ranks`` ranks; several step singly."""
-    return limits if ranks == 1 else replace(limits, data_parallel=ranks, can_macro_step=False, can_rotate=False)
+    """Return the limits of each of ``ranks`` ranks; in a pipeline several step singly."""
+    return limits if ranks == 1 else replace(limits, data_parallel=ranks, can_rotate=False)
 
 
 def replica_limits(limits: SchedulerLimits) -> SchedulerLimits:

@@ -74,6 +74,15 @@ class Pipeline:
         durations = self._predictor.decode_run_ns(decodes, kv_tokens, steps)
         return self._jitters[0].apply(durations, self.iterations) if self._jitters else durations
 
+    def joint_run_ns(self, pools: Sequence[DecodePool], steps: int) -> Int64Array | None:
+        """Return the durations of the only stage's next ``steps`` batches where the ranks of ``pools`` decode together,
+        noise included; None where they must be asked for one by one.
+        """
+        durations = self._predictor.joint_run_ns([(len(pool), pool.kv_tokens) for pool in pools], steps)
+        if durations is None or not self._jitters:
+            return durations
+        return self._jitters[0].apply(durations, self.iterations)
+
     def occupy(self, busy_ns: int, end_ns: int, steps: int, decodes: int, kv_tokens: int) -> None:
         """Note ``steps`` batches of the only stage: ``busy_ns`` of work, the last ending at ``end_ns``; each computes a
         token for ``decodes`` sequences, which have ``kv_tokens`` before the first.

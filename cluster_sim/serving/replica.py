@@ -27,6 +27,7 @@ from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.batch_notes import note_batch, note_lookups
 from cluster_sim.serving.cancellations import Cancellations
 from cluster_sim.serving.decode_run import DecodeRun
+from cluster_sim.serving.joint_run import JointRun
 from cluster_sim.serving.messages import Cancel, Dispatch, Drain
 from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.pipelined_run import PipelinedRun, rotating_steps
@@ -381,8 +382,8 @@ class Replica:
                 self._run = self._plan_decodes() if self._is_one_stage else self._plan_rotation()
         return self._run
 
-    def _plan_decodes(self) -> DecodeRun | None:
-        """Return the next iterations of one stage's pool."""
+    def _plan_decodes(self) -> SteadyRun | None:
+        """Return the next iterations of one stage's pool, or pools where it has ranks."""
         in_flight, form_ns, scheduler = self._in_flight, self._form_ns, self._scheduler
         if len(in_flight) + (form_ns >= 0) != self._depth or self._cancellations.pending:
             return None
@@ -393,9 +394,16 @@ class Replica:
         if form_ns >= 0:
             head = (form_ns, *head)
         pool = scheduler.steady_pool
-        assert pool is not None
+        if pool is None:
+            return self._plan_joint_decodes(head, steps)
         steps_ns = self.pipeline.decode_run_ns(len(pool.members), pool.kv_tokens, steps)
         return DecodeRun(head, steps_ns, pool, is_finishing=steps == pool.steps_to_finish())
+
+    def _plan_joint_decodes(self, head_ns: tuple[int, ...], steps: int) -> JointRun | None:
+        """Return the next ``steps`` iterations that ranks make together."""
+        pools = self._scheduler.joint_pools()
+        steps_ns = self.pipeline.joint_run_ns(pools, steps)
+        return None if steps_ns is None else JointRun(head_ns, steps_ns, pools)
 
     def _plan_rotation(self) -> PipelinedRun | None:
         """Return the next turns of the batches in a pipeline, and of the one about to be formed if there is one."""

@@ -10,16 +10,22 @@ from hypothesis import strategies as st
 
 from cluster_sim.config.errors import InputError
 from cluster_sim.config.study import Study
-from cluster_sim.engine.instant import NEVER
+from cluster_sim.engine.instant import NEVER, Kind, instant
+from cluster_sim.engine.process import HUB_SOURCE, Message
+from cluster_sim.serving.joint_run import JointRun
+from cluster_sim.serving.messages import Dispatch
 from cluster_sim.study.plan import make_plan
+from cluster_sim.workload.request import Request
 from tests.engine.small_fleet import (
     Choose,
     SmallFleet,
     draw_fleet,
     draw_placement,
+    prepare,
     run_apart,
     run_inline,
     run_with_restores,
+    single_stepped,
 )
 
 MS = 1_000_000
@@ -86,6 +92,32 @@ def test_prompts_start_in_every_third_step(interval: int, expected: list[float])
     assert finishes({"prefill_schedule_interval": interval}, arrivals) == expected
 
 
+def test_joint_decodes_are_planned_together() -> None:
+    """Prompts of 10 tokens up to 2 ms, then steps of 1.1 ms in both ranks: all 4 up to the first end are one run, and
+    the promise is its end.  The third request joins a rank at 2.5 ms and ends that.
+    """
+    small = RankedFleet(
+        policy="least_outstanding",
+        engine={"async_scheduling": False},
+        predictor=BY_TOKEN,
+        pool=(("data_parallel", 2),),
+    )
+    replica = prepare(small).replicas[0]
+    for number, (at_ms, output) in enumerate(((0, 5), (0, 9), (2.5, 2))):
+        at = round(at_ms * MS)
+        replica.advance(instant(at, Kind.CANCELLATION))
+        if number == 2:
+            run = replica._plan()
+            assert isinstance(run, JointRun)
+            assert (run.steps, run.is_finishing) == (4, True)
+            assert replica.promise().conditional == instant(round(6.4 * MS), Kind.RESPONSE)
+        request = Request(number, at, 10, output)
+        replica.receive(Message(instant(at, Kind.DELIVERY), HUB_SOURCE, number, Dispatch(request, 0)))
+    ends = [message.at for message in replica.advance(NEVER)]
+    # A step of 1.1 ms, one with the third prompt beside a decode (1 + 1.1), then 1.2 with two decodes, then 1.1 again.
+    assert ends == [instant(round(each * MS), Kind.RESPONSE) for each in (6.4, 7.5, 11.9)]
+
+
 @SMALL
 @given(RANDOMS)
 @example(Random(256411))  # sglang in a pipeline, where the memory of batches in flight leaves room for no decode at all
@@ -100,6 +132,7 @@ def test_placement_and_delays_change_nothing(random: Random) -> None:
     evidence, run = run_inline(small)
     assert run_apart(small, placement, random.randrange)[0] == evidence
     assert run_with_restores(small, random.randrange) == evidence
+    assert run_inline(single_stepped(small))[0] == evidence
     if small.end_ms is None:
         for replica in run.replicas:
             replica.advance(NEVER)

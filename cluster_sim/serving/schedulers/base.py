@@ -136,6 +136,10 @@ class Scheduler(ABC):
         """The pool that steady steps advance."""
         return None
 
+    def joint_pools(self) -> list[DecodePool]:
+        """Return the pools that steady steps advance together where there is no single one."""
+        return []
+
     def commit_steady(self, steps: int, end_ns: int) -> list[Sequence]:
         """Make ``steps`` steady steps, the last ending at ``end_ns``; return what finishes in the last one."""
         raise AssertionError("this scheduler has no steady steps")

@@ -1,0 +1,44 @@
+"""A planned macro-step of data-parallel ranks: joint decode-only iterations, each as long as its slowest rank."""
+
+from collections.abc import Sequence as Row
+
+from cluster_sim.hardware.predictor import Int64Array
+from cluster_sim.recording.replica_log import ReplicaLog
+from cluster_sim.serving.batch_notes import note_first_joint_step
+from cluster_sim.serving.decode_pool import DecodePool
+from cluster_sim.serving.decode_run import StageRun
+from cluster_sim.serving.pipeline import Pipeline
+from cluster_sim.serving.schedulers.base import Scheduler
+from cluster_sim.serving.sequence import Sequence
+
+
+class JointRun(StageRun):
+    """Iterations in which every pool makes a step; ranks without a pool here have nothing to do."""
+
+    __slots__ = ("_pools",)
+
+    def __init__(self, head_ns: tuple[int, ...], steps_ns: Int64Array, pools: Row[DecodePool]) -> None:
+        is_finishing = len(steps_ns) == min(pool.steps_to_finish() for pool in pools)
+        super().__init__(head_ns, steps_ns, is_finishing=is_finishing)
+        self._pools = pools
+
+    def blocks_before(self, time_ns: int) -> int:
+        """Return how many blocks the iterations take that are not committed yet and formed before ``time_ns``."""
+        steps = self.steps_formed_by(time_ns - 1) - self.offset
+        return sum(pool.blocks_for(steps) for pool in self._pools)
+
+    def commit(self, upto: int, scheduler: Scheduler, pipeline: Pipeline, log: ReplicaLog) -> list[Sequence]:
+        """Form the iterations from ``offset`` up to ``upto``; return the sequences that finish in the last one."""
+        pools, offset = self._pools, self.offset
+        start_ns, end_ns = self.end_ns(offset - 1), self.end_ns(upto - 1)
+        steps = upto - offset
+        noted = offset
+        if any(pool.last_end_ns != start_ns or pool.newcomers for pool in pools):
+            note_first_joint_step(log, pools, start_ns, self.end_ns(offset))
+            noted += 1
+        log.decode_run(self.ends_ns[noted:upto], self.steps_ns[noted:upto], sum(map(len, pools)), self.start_ns)
+        for pool in pools:
+            pipeline.cover(len(pool), pool.kv_tokens, steps)
+        pipeline.occupy_all([end_ns], [end_ns - start_ns], steps)
+        self.offset = upto
+        return scheduler.commit_steady(steps, end_ns)
