@@ -46,7 +46,7 @@ class GroupedHashedBlocks(GroupedBlocks):
         """Return how many free blocks an admission takes: new ones, and cached ones that nobody holds."""
         match = self._last_match(sequence)
         new = self.blocks_for(tokens) - match.blocks
-        free = self.cache.free_of(match)
+        free = self.cache.free_of(match) if match.blocks else [0] * self.groups.count
         groups = self.groups
         windowed = free[: groups.windowed] if groups.is_windowed_first else free[groups.full :]
         return (

@@ -53,8 +53,8 @@ class GroupedPrefixCache:
         """By block how many sequences hold it; blocks have numbers once they are used."""
         self._key_of: list[int] = []
         self._group_of: list[int] = []
-        self._cached: list[dict[int, list[int]]] = [{} for _ in self._numbers]
-        """By group and key the blocks with that content, in order of insertion."""
+        self._cached: list[dict[int, int | list[int]]] = [{} for _ in self._numbers]
+        """By group and key the block with that content, or the blocks in order of insertion."""
         self._held: dict[int, list[list[int]]] = {}
         self._hashed: dict[int, int] = {}
 
@@ -77,7 +77,7 @@ class GroupedPrefixCache:
         for number in self._numbers:
             first = start if self._is_windowed[number] else 0
             cached = self._cached[number]
-            found.append([NULL] * first + [cached[key][0] for key in keys[first:hit]])
+            found.append([NULL] * first + [_first(cached[key]) for key in keys[first:hit]])
         return GroupMatch(hit, found)
 
     def _has(self, groups: list[int], key: int) -> bool:
@@ -124,68 +124,80 @@ class GroupedPrefixCache:
         self._hashed[name] = match.blocks
 
     def take(self, name: int, blocks: int) -> None:
-        """Give a sequence ``blocks`` more blocks in every group."""
+        """Give a sequence ``blocks`` more blocks in every group: the free ones that are reused next lose their hash."""
         for number, held in zip(self._numbers, self._held[name], strict=True):
-            for _ in range(blocks):
-                held.append(self._pop(number))
+            unused = min(blocks, self._unused)
+            if unused:
+                self._unused -= unused
+                first = len(self._holders)
+                self._holders.extend([1] * unused)
+                self._key_of.extend([NULL] * unused)
+                self._group_of.extend([number] * unused)
+                held.extend(range(first, first + unused))
+            for _ in range(blocks - unused):
+                block, _ = self._queue.popitem(last=False)
+                if self._key_of[block] != NULL:
+                    self._forget(block)
+                self._group_of[block] = number
+                self._holders[block] = 1
+                held.append(block)
 
-    def _pop(self, number: int) -> int:
-        """Take the free block that is reused next; its hash is lost."""
-        if self._unused:
-            self._unused -= 1
-            self._holders.append(1)
-            self._key_of.append(NULL)
-            self._group_of.append(number)
-            return len(self._holders) - 1
-        block, _ = self._queue.popitem(last=False)
+    def _forget(self, block: int) -> None:
+        """Take the hash from a block."""
         key = self._key_of[block]
-        if key != NULL:
-            cached = self._cached[self._group_of[block]]
-            copies = cached[key]
+        cached = self._cached[self._group_of[block]]
+        copies = cached[key]
+        if isinstance(copies, int):
+            del cached[key]
+        else:
             copies.remove(block)
-            if not copies:
-                del cached[key]
-            self._key_of[block] = NULL
-        self._group_of[block] = number
-        self._holders[block] = 1
-        return block
+            if len(copies) == 1:
+                cached[key] = copies[0]
+        self._key_of[block] = NULL
 
     def commit(self, name: int, keys: list[int], blocks: int) -> None:
         """Give hashes to the first ``blocks`` blocks of a sequence, which are full."""
         hashed = self._hashed[name]
-        for index in range(hashed, blocks):
-            key = keys[index]
-            for number, held in zip(self._numbers, self._held[name], strict=True):
-                block = held[index]
-                self._key_of[block] = key
-                self._cached[number].setdefault(key, []).append(block)
-        if blocks > hashed:
-            self._hashed[name] = blocks
+        if blocks <= hashed:
+            return
+        self._hashed[name] = blocks
+        key_of, new_keys = self._key_of, keys[hashed:blocks]
+        for cached, held in zip(self._cached, self._held[name], strict=True):
+            for key, block in zip(new_keys, held[hashed:blocks], strict=True):
+                key_of[block] = key
+                copies = cached.get(key)
+                if copies is None:
+                    cached[key] = block
+                elif isinstance(copies, int):
+                    cached[key] = [copies, block]
+                else:
+                    copies.append(block)
 
     def slide(self, name: int, first: int, end: int) -> None:
         """Take the blocks ``first <= index < end`` of every windowed group back from a sequence, the last first."""
         held = self._held[name]
         for number in self._windowed:
             blocks = held[number]
-            for index in range(end - 1, first - 1, -1):
-                self._free(blocks[index], is_windowed=True)
-                blocks[index] = NULL
+            self._free(blocks[first:end], is_windowed=True)
+            blocks[first:end] = [NULL] * (end - first)
 
     def release(self, name: int) -> None:
         """Take everything back from a sequence: group by group, the last block first."""
         for number, blocks in zip(self._numbers, self._held.pop(name), strict=True):
-            for block in reversed(blocks):
-                if block == NULL:
-                    break  # All before it are out of the window.
-                self._free(block, is_windowed=self._is_windowed[number])
+            self._free(blocks, is_windowed=self._is_windowed[number])
         del self._hashed[name]
 
-    def _free(self, block: int, *, is_windowed: bool) -> None:
-        holders = self._holders[block] = self._holders[block] - 1
-        if not holders:
-            self._queue[block] = None
-        elif holders == 1 and is_windowed:
-            self.shared_blocks -= 1
+    def _free(self, blocks: list[int], *, is_windowed: bool) -> None:
+        """Take blocks from one that holds them, the last first; what lies before a given-back one was given back."""
+        holders, queue = self._holders, self._queue
+        for block in reversed(blocks):
+            if block == NULL:
+                break
+            left = holders[block] = holders[block] - 1
+            if not left:
+                queue[block] = None
+            elif left == 1 and is_windowed:
+                self.shared_blocks -= 1
 
     def validate(self) -> None:
         """Assert what must hold between calls: every block is free or as often held as it counts, found blocks have
@@ -202,8 +214,16 @@ class GroupedPrefixCache:
         assert self._unused + len(counts) == self.total_blocks
         shared = (block for block, holders in enumerate(counts) if holders > 1)
         assert sum(self._is_windowed[self._group_of[block]] for block in shared) == self.shared_blocks
-        named = sum(len(copies) for cached in self._cached for copies in cached.values())
-        assert named == sum(key != NULL for key in self._key_of)
+        named = 0
         for number, cached in enumerate(self._cached):
             for key, copies in cached.items():
-                assert all(self._key_of[block] == key and self._group_of[block] == number for block in copies)
+                for block in [copies] if isinstance(copies, int) else copies:
+                    assert self._key_of[block] == key
+                    assert self._group_of[block] == number
+                    named += 1
+        assert named == sum(key != NULL for key in self._key_of)
+
+
+def _first(copies: int | list[int]) -> int:
+    """Return the block that a lookup finds: the one inserted first."""
+    return copies if isinstance(copies, int) else copies[0]

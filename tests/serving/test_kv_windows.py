@@ -173,6 +173,23 @@ GROUPS = st.builds(
 ) | st.builds(KvGroups, full=st.integers(0, 1), windowed=st.just(1), window_tokens=st.integers(2, 23))
 
 
+def sessions(turns: list[tuple[int, int, int, int, bool]]) -> list[Request]:
+    """Return requests whose prompts are what the session has said so far, until that exceeds 80 tokens."""
+    requests: list[Request] = []
+    contexts: dict[int, list[tuple[int, int]]] = {}
+    now = 0
+    for index, (session, prompt, output, gap, _) in enumerate(turns):
+        now += gap
+        context = [*contexts.get(session, [(session, 5)]), (100 + 2 * index, prompt)]
+        if sum(tokens for _, tokens in context) > 80:
+            context = [(session, 5), (100 + 2 * index, prompt)]
+        total = sum(tokens for _, tokens in context)
+        attributes = Attributes(segments=tuple(context), output_segment=101 + 2 * index, priority=index % 3)
+        requests.append(Request(index, now, total, output, attributes))
+        contexts[session] = [*context, (101 + 2 * index, output)]
+    return requests
+
+
 @settings(max_examples=80, deadline=None, derandomize=True)
 @given(
     groups=GROUPS,
@@ -201,18 +218,8 @@ def test_macro_steps_change_nothing(
     """Sessions end alike with macro-steps and without: times, hits, preemptions, the blocks in use at every tick, and
     the order in which all blocks were freed.
     """
-    requests, contexts, now, cancels = [], {}, 0, []
-    for index, (session, prompt, output, gap, is_cancelled) in enumerate(turns):
-        now += gap
-        context = [*contexts.get(session, [(session, 5)]), (100 + 2 * index, prompt)]
-        if sum(tokens for _, tokens in context) > 80:
-            context = [(session, 5), (100 + 2 * index, prompt)]
-        total = sum(tokens for _, tokens in context)
-        attributes = Attributes(segments=tuple(context), output_segment=101 + 2 * index, priority=index % 3)
-        requests.append(Request(index, now, total, output, attributes))
-        contexts[session] = [*context, (101 + 2 * index, output)]
-        if is_cancelled and index % 4 == 3:
-            cancels.append(index)
+    requests = sessions(turns)
+    cancels = [index for index, turn in enumerate(turns) if turn[-1] and index % 4 == 3]
     budget = max(budget, seqs)
     least = max(groups.most_blocks(each.prompt_tokens + each.output_tokens, budget, 4) for each in requests)
     results = []
@@ -244,6 +251,28 @@ def test_macro_steps_change_nothing(
             order = [(block, kv.cache._key_of[block]) for block in kv.cache._queue]
         series = {name: column.tolist() for name, column in replica.log.take_series().items()}
         results.append((outcomes, series, replica.log.preemptions, order))
+    assert results[0] == results[1]
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    turns=st.lists(SESSION, min_size=1, max_size=24),
+    blocks=st.integers(0, 30),
+    is_reserving=st.booleans(),
+    can_macro_step=st.booleans(),
+)
+def test_one_full_group_is_the_cache_without_groups(
+    turns: list, blocks: int, is_reserving: bool, can_macro_step: bool
+) -> None:
+    """The cache that names every block and the one that keeps runs are the same cache where nothing has a window."""
+    requests = sessions(turns)
+    least = max(-(-(each.prompt_tokens + each.output_tokens) // 4) for each in requests)
+    results = []
+    for groups in (None, KvGroups(full=1, windowed=0, window_tokens=8)):
+        bounds = limits(kv_blocks=least + blocks, kv_groups=groups, can_macro_step=can_macro_step)
+        outcomes, replica = serve(requests, bounds, is_caching=True, reserve_full_sequence=is_reserving)
+        series = {name: column.tolist() for name, column in replica.log.take_series().items()}
+        results.append((outcomes, series, replica.log.preemptions))
     assert results[0] == results[1]
 
 
