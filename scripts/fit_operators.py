@@ -4,8 +4,9 @@ Run ``python scripts/fit_operators.py SYSTEMS --out conf/profiles/operator-ratio
 ``aiconfigurator_core/systems/data`` of the package aiconfigurator-core (Apache-2.0; optional extra).  Kernel timings
 alone are read, no end-to-end result.  Each ratio is the inverse slope of ``latency = constant + work / (ratio *
 rate)``, fitted with relative weights: reading weights (GEMMs of at most 16 rows), computing (GEMMs of 2,048 to 8,192
-rows), reading the cache (decode attention), prefill attention; for all-reduces the latency of small messages and the
-share of the link's bandwidth of large ones.
+rows), reading the cache (decode attention), prefill attention, reading and computing experts; for all-reduces the
+latency of small messages and the share of the link's bandwidth of large ones.  Constants are kept of a layer's experts
+and of latent attention, the latter beyond a plain block's.
 """
 
 import argparse
@@ -33,6 +34,17 @@ SYSTEMS = {
     "gb300": "gb300",
 }
 ENGINES = ("vllm", "sglang", "trtllm")
+EXPERT_DTYPES = {
+    "bfloat16": (2.0, "bf16"),
+    "fp8_block": (1.0, "fp8"),
+    "nvfp4": (0.5625, "fp4"),
+    "w4a16_mxfp4": (0.53125, "bf16"),
+    "w4a8_mxfp4_mxfp8": (0.53125, "fp8"),
+}
+"""Stored bytes of an expert's weight, scales included, and the dtype it is computed in; fp8 with one scale a tensor is
+left out, which is not tuned."""
+LEAST_EXPERTS_S = 5e-6
+"""Experts read and computed in less than this show the constant of a layer."""
 CACHE_MULTIPLE = 2
 """Work below this multiple of the last-level cache is left out: it would be read from there."""
 Columns = dict[str, npt.NDArray[Any]]
@@ -103,6 +115,8 @@ def fit(system: Path, engine: str, device: Device) -> dict[str, float]:
         work = 4.0 * rows["num_heads"] * 128 * rows["batch_size"] * length * (length + 1) / 2
         chosen = (work > 1e10) & (rows["num_heads"] >= 8)
         put(ratios, "attention_flops_ratio", work[chosen] / device.peak_flops("bf16"), rows["latency"][chosen] * 1e-3)
+    put_experts(ratios, system / "moe", engine, device)
+    put_latent(ratios, system, engine)
     reduce = load(system / "comm", engine, "custom_allreduce_perf.parquet")
     if reduce is not None:
         put_all_reduce(ratios, reduce, device)
@@ -113,10 +127,78 @@ def put(ratios: dict[str, float], name: str, ideal_s: npt.NDArray[Any], seconds:
     """Add the ratio, fitted as the inverse slope of measured over ideal time with relative weights."""
     if len(ideal_s) < 5:
         return
-    design = np.stack([np.ones_like(ideal_s), ideal_s], axis=1) / seconds[:, None]
-    (_, slope), *_ = np.linalg.lstsq(design, np.ones_like(seconds), rcond=None)
+    _, slope = line(ideal_s, seconds)
     if slope > 0:
-        ratios[name] = round(float(1 / slope), 3)
+        ratios[name] = round(1 / slope, 3)
+
+
+def line(ideal_s: npt.NDArray[Any], seconds: npt.NDArray[Any]) -> tuple[float, float]:
+    """Return constant and slope of measured over ideal time, fitted with relative weights."""
+    design = np.stack([np.ones_like(ideal_s), ideal_s], axis=1) / seconds[:, None]
+    (constant, slope), *_ = np.linalg.lstsq(design, np.ones_like(seconds), rcond=None)
+    return float(constant), float(slope)
+
+
+def put_experts(ratios: dict[str, float], folder: Path, engine: str, device: Device) -> None:
+    """Add the time of a layer's experts with next to nothing to read, and how fast they are read and computed.
+
+    Tokens choose evenly, so n of them activate k n experts; of several kernels for a shape the fastest counts, and of
+    several versions of a dtype the newest.  Reading and computing add up: these kernels do not overlap them.
+    """
+    best: dict[tuple[Any, ...], tuple[float, float, float]] = {}
+    for columns in reversed(load_all(folder, engine, "moe_perf.parquet")):
+        rows = select(columns, distribution="balanced", moe_ep_size=1)
+        done = {key[0] for key in best}
+        known = [name for name in EXPERT_DTYPES if name not in done and EXPERT_DTYPES[name][1] in device.flops]
+        chosen = (rows["num_tokens"] <= 8192) & np.isin(rows["moe_dtype"], known)
+        names = (
+            "moe_dtype",
+            "hidden_size",
+            "inter_size",
+            "num_experts",
+            "topk",
+            "moe_tp_size",
+            "num_tokens",
+            "latency",
+        )
+        for dtype, hidden, inter, experts, topk, ways, tokens, latency in zip(
+            *(rows[name][chosen].tolist() for name in names), strict=True
+        ):
+            weight_bytes, arithmetic = EXPERT_DTYPES[dtype]
+            weights = 3.0 * hidden * inter / ways
+            read_s = weights * weight_bytes * min(experts, topk * tokens) / device.memory_bandwidth_bytes_per_s
+            compute_s = 2.0 * weights * topk * tokens / device.peak_flops(arithmetic)
+            key = (dtype, hidden, inter, experts, topk, ways, tokens)
+            if key not in best or latency * 1e-3 < best[key][2]:
+                best[key] = read_s, compute_s, latency * 1e-3
+    if not best:
+        return
+    read, compute, seconds = (np.array(each) for each in zip(*best.values(), strict=True))
+    cached = CACHE_MULTIPLE * device.l2_bytes / device.memory_bandwidth_bytes_per_s
+    short, long = read + compute < LEAST_EXPERTS_S, read >= cached
+    if short.sum() < 5 or long.sum() < 50:
+        return
+    constant = float(np.median(seconds[short]))
+    design = np.stack([read, compute], axis=1)[long] / seconds[long, None]
+    slopes, *_ = np.linalg.lstsq(design, 1.0 - constant / seconds[long], rcond=None)
+    names = ("moe_memory_ratio", "moe_flops_ratio")
+    ratios |= {"moe_us": round(constant * 1e6, 1)}
+    ratios |= {name: round(1.0 / float(slope), 3) for name, slope in zip(names, slopes, strict=True) if slope > 0}
+
+
+def put_latent(ratios: dict[str, float], system: Path, engine: str) -> None:
+    """Add what a block of latent attention takes longer than a plain one, both at one short sequence and one head."""
+    latent = load(system / "mla", engine, "mla_generation_module_perf.parquet")
+    plain = load(system / "attention", engine, "generation_attention_perf.parquet")
+    gemm = load(system / "gemm", engine, "gemm_perf.parquet")
+    if latent is None or plain is None or gemm is None:
+        return
+    small = (gemm["m"] <= 8) & (gemm["n"] * gemm["k"] <= 3e6) & (gemm["gemm_dtype"] == "bfloat16")
+    short = (plain["batch_size"] <= 2) & (plain["step"] + plain["isl"] <= 128)
+    one = (latent["batch_size"] == 1) & (latent["num_heads"] == latent["num_heads"].min())
+    if small.any() and short.any() and one.any():
+        block_ms = 2 * np.median(gemm["latency"][small]) + np.median(plain["latency"][short])
+        ratios["latent_us"] = round(float(latent["latency"][one].min() - block_ms) * 1e3, 1)
 
 
 def put_all_reduce(ratios: dict[str, float], columns: Columns, device: Device) -> None:
@@ -138,10 +220,14 @@ def put_all_reduce(ratios: dict[str, float], columns: Columns, device: Device) -
 
 def load(folder: Path, engine: str, name: str) -> Columns | None:
     """Return the columns of the newest version of a table, or None."""
+    tables = load_all(folder, engine, name)
+    return tables[-1] if tables else None
+
+
+def load_all(folder: Path, engine: str, name: str) -> list[Columns]:
+    """Return the columns of every version of a table, the newest last."""
     paths = sorted((folder / engine).glob(f"*/{name}"), key=lambda path: version(path.parent.name))
-    if not paths:
-        return None
-    return columns_of(pq.read_table(paths[-1]))
+    return [columns_of(pq.read_table(path)) for path in paths]
 
 
 def version(text: str) -> tuple[int, ...]:

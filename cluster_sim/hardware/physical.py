@@ -3,12 +3,13 @@
 Design: a step of one stage takes
 
     T = c_step + L c_layer + [t_w^p + t_f^p]^(1/p) + head + KV bytes / (e_k BW) + attention operations / (e_a F)
-        + 2 L (a_ar + ring bytes / (e_ar link)) if TP > 1 + L_moe c_moe + L c_mix if a prefill is in the batch
+        + 2 L (a_ar + ring bytes / (e_ar link)) if TP > 1 + L_moe c_moe + L c_mla if attention is latent
+        + L c_mix if a prefill is in the batch
         + L c_qk if queries and keys are normalised + c_sort + s c_voc V / BW if the model's sampling sorts
         + s c_seq + n c_tok
 
 for n tokens and s sequences, with t_w = dense weights / (e_m BW) + expert weights (1 - (1 - k/E)^n) / (e_moe BW) and
-t_f = operations / (e_f F).  Some twenty coefficients serve every model, degree and batch of an engine and kernel class;
+t_f = operations / (e_f F); with e_x given experts are apart, their reading and operations / (e_x F) added.  Some twenty coefficients serve every model, degree and batch of an engine and kernel class;
 they are fitted to end-to-end results elsewhere and read here from a frozen profile.  The head is its own smooth maximum
 over s, so the sum separates into parts of n, of s and of the cached tokens: decode steps are affine in the cache.
 
@@ -45,10 +46,19 @@ class Coefficients(BaseModel):
     moe_memory_ratio: float = Field(gt=0, le=2, description="e_moe: reading expert weights")
     kv_memory_ratio: float = Field(gt=0, le=2, description="e_k: reading the KV cache")
     gemm_flops_ratio: float = Field(gt=0, le=2, description="e_f: projections")
+    moe_flops_ratio: float = Field(
+        default=0.0,
+        ge=0,
+        le=2,
+        description="e_x: routed experts, then read and computed one after the other; 0: with the projections",
+    )
     attention_flops_ratio: float = Field(gt=0, le=2, description="e_a: prefill attention")
     smooth_power: float = Field(default=3.0, ge=1, le=64, description="p of the smooth maximum")
     moe_layer_us: float = Field(default=0.0, ge=0, description="c_moe: per layer with experts")
     qk_norm_us: float = Field(default=0.0, ge=0, description="c_qk: per layer that normalises queries and keys by head")
+    latent_layer_us: float = Field(
+        default=0.0, ge=0, description="c_mla: per layer with latent attention, for its further projections and norms"
+    )
     mix_layer_us: float = Field(default=0.0, ge=0, description="c_mix: per layer when a prefill is in the batch")
     lone_tile_rows: int = Field(
         default=0,
@@ -123,7 +133,8 @@ class PhysicalPredictor(AffinePredictor):
         self._expert_rate = bandwidth * c.moe_memory_ratio
         self._kv_rate = bandwidth * c.kv_memory_ratio
         self._flops = device.peak_flops(quantized or model.projection_dtype) * c.gemm_flops_ratio
-        self._expert_flops = device.peak_flops(quantized or model.expert_dtype) * c.gemm_flops_ratio
+        expert_ratio = c.moe_flops_ratio or c.gemm_flops_ratio
+        self._expert_flops = device.peak_flops(quantized or model.expert_dtype) * expert_ratio
         self._head_flops = plain * c.gemm_flops_ratio
         self._attention_flops = plain * c.attention_flops_ratio
         self._activation_bytes = kv_dtype_bytes(model, None)
@@ -137,28 +148,33 @@ class PhysicalPredictor(AffinePredictor):
     def routed_cost(self, tokens: int, routed_tokens: int, stage: int) -> float:
         """Return the same where the ranks together have ``routed_tokens`` tokens, ns."""
         part, c, model = self._shards[stage], self.coefficients, self.model
-        weights_s = part.dense_weight_bytes / self._dense_rate
+        weights_s, experts_s = part.dense_weight_bytes / self._dense_rate, 0.0
         expert_flops = 0.0
         if part.moe_layers:
             activated = self._experts.activated_ratio(model, routed_tokens)
-            weights_s += part.expert_weight_bytes * activated / self._expert_rate * self._experts.imbalance_ratio
+            experts_s = part.expert_weight_bytes * activated / self._expert_rate * self._experts.imbalance_ratio
             expert_flops = (
                 2.0 * part.moe_layers * model.num_experts_per_tok * model.expert_parameters / self.tensor_parallel
             )
         dense_flops = part.flops_per_token - expert_flops
-        if self._experts == ONE_RANK:
-            arithmetic_s = tokens * (dense_flops / self._flops + expert_flops / self._expert_flops)
+        arithmetic_s = tokens * dense_flops / self._flops
+        share = routed_tokens / self._experts.ranks * self._experts.imbalance_ratio
+        experts_arithmetic_s = share * expert_flops / self._expert_flops
+        apart_s = 0.0
+        if c.moe_flops_ratio:
+            apart_s = experts_s + experts_arithmetic_s
         else:
-            share = routed_tokens / self._experts.ranks * self._experts.imbalance_ratio
-            arithmetic_s = tokens * dense_flops / self._flops + share * expert_flops / self._expert_flops
+            weights_s, arithmetic_s = weights_s + experts_s, arithmetic_s + experts_arithmetic_s
         us = c.step_us + part.layers * c.layer_us + part.moe_layers * c.moe_layer_us + tokens * c.token_us
+        if model.is_latent_attention:
+            us += part.layers * c.latent_layer_us
         if model.use_qk_norm:
             us += part.layers * c.qk_norm_us
         if self.tensor_parallel > 1:
             us += 2 * part.layers * (c.all_reduce_us + self._ring_us(tokens))
         if self._experts.ranks > 1:
             us += part.moe_layers * self._exchange_us(routed_tokens)
-        return us * NS_PER_US + _smooth_max(weights_s, arithmetic_s, c.smooth_power) * NS_PER_S
+        return us * NS_PER_US + (_smooth_max(weights_s, arithmetic_s, c.smooth_power) + apart_s) * NS_PER_S
 
     def _exchange_us(self, routed_tokens: int) -> float:
         """Return the gathering and scattering of one layer's tokens between data-parallel ranks, us."""

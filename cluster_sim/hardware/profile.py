@@ -36,20 +36,33 @@ class OperatorRatios(BaseModel):
     provenance: Provenance = Field(description="Where the figures come from")
     devices: dict[str, dict[str, dict[str, float]]] = Field(description="Ratios by device and engine")
 
-    def transfer(self, coefficients: dict[str, float], engine: str, measured: str, wanted: str) -> dict[str, float]:
-        """Return coefficients fitted on the device ``measured``, carried over to the device ``wanted``.
+    def transfer(
+        self, coefficients: dict[str, float], engine: str, measured: str, wanted: str, wanted_engine: str = ""
+    ) -> dict[str, float]:
+        """Return coefficients fitted on the device ``measured``, carried over to the device ``wanted``, and from the
+        kernels of ``engine`` to those of ``wanted_engine`` where that is another.
 
         Each rate is scaled by the operators' ratio between the two devices; latencies of all-reduces likewise.  What
         was not measured on both stays: efficiencies of kernels vary less than data-sheet rates do.
         """
-        here, there = (self.devices.get(name, {}).get(engine, {}) for name in (wanted, measured))
+        here = self.devices.get(wanted, {}).get(wanted_engine or engine, {})
+        there = self.devices.get(measured, {}).get(engine, {})
         carried = dict(coefficients)
-        for name, operator in TRANSFERRED.items():
-            keys = [key for key in here if key == operator or key.startswith(f"{operator}_tp")]
-            factors = [here[key] / there[key] for key in keys if there.get(key)]
-            if name in carried and factors:
-                carried[name] *= sum(factors) / len(factors)
+        for name, operators in TRANSFERRED.items():
+            for operator in operators if name in carried else ():
+                keys = [key for key in here if key == operator or key.startswith(f"{operator}_tp")]
+                factors = [here[key] / there[key] for key in keys if there.get(key)]
+                if factors:
+                    carried[name] *= sum(factors) / len(factors)
+                    break
         return carried
+
+    def latent_us(self, device: str, engine: str) -> float:
+        """Return what latent attention adds to a layer: by the engine's kernels, else the mean of others', else 0."""
+        by_engine = {name: own["latent_us"] for name, own in self.devices.get(device, {}).items() if "latent_us" in own}
+        if engine in by_engine or not by_engine:
+            return by_engine.get(engine, 0.0)
+        return sum(by_engine.values()) / len(by_engine)
 
     def nearest(self, device: Device, engine: str) -> str:
         """Return the device whose operators stand for ``device``: itself where it was measured, else the one with the
@@ -69,16 +82,17 @@ class OperatorRatios(BaseModel):
         return min(candidates, key=distance).name
 
 
-TRANSFERRED: Final[dict[str, str]] = {
-    "gemm_memory_ratio": "gemm_memory_ratio",
-    "moe_memory_ratio": "gemm_memory_ratio",
-    "kv_memory_ratio": "kv_memory_ratio",
-    "gemm_flops_ratio": "gemm_flops_ratio",
-    "attention_flops_ratio": "attention_flops_ratio",
-    "all_reduce_us": "all_reduce_us",
-    "all_reduce_ratio": "all_reduce_ratio",
+TRANSFERRED: Final[dict[str, tuple[str, ...]]] = {
+    "gemm_memory_ratio": ("gemm_memory_ratio",),
+    "moe_memory_ratio": ("moe_memory_ratio", "gemm_memory_ratio"),
+    "moe_layer_us": ("moe_us",),
+    "kv_memory_ratio": ("kv_memory_ratio",),
+    "gemm_flops_ratio": ("gemm_flops_ratio",),
+    "attention_flops_ratio": ("attention_flops_ratio",),
+    "all_reduce_us": ("all_reduce_us",),
+    "all_reduce_ratio": ("all_reduce_ratio",),
 }
-"""Coefficients that follow a device's operators, and the operator each follows."""
+"""Coefficients that follow a device's operators, and the operator each follows: the first that both devices have."""
 
 
 class PhysicalProfile(BaseModel):
@@ -107,19 +121,29 @@ class PhysicalProfile(BaseModel):
     )
 
     def resolve(
-        self, device: Device, engine_version: str | None = None, operators: OperatorRatios | None = None
+        self,
+        device: Device,
+        engine_version: str | None = None,
+        operators: OperatorRatios | None = None,
+        engine: str = "",
     ) -> Coefficients:
         """Return the coefficients for a device and an engine version, the more specific override last.
 
         With ``operators`` the common coefficients are first carried over from the reference device, by the operators of
-        the nearest device where its own were not measured.  Raises InputError that names the profile and the wrong or
-        missing coefficients.
+        the nearest device where its own were not measured, and to the kernels of another ``engine``.  Raises InputError
+        that names the profile and the wrong or missing coefficients.
         """
         merged = dict(self.coefficients)
         name = device.name
         if operators is not None and self.reference_device:
-            name = operators.nearest(device, self.engine)
-            merged = operators.transfer(merged, self.engine, self.reference_device, name)
+            engine = engine or self.engine
+            name = operators.nearest(device, engine)
+            merged = operators.transfer(merged, self.engine, self.reference_device, name, engine)
+            merged.setdefault("latent_layer_us", operators.latent_us(name, engine))
+            if (name, engine) != (self.reference_device, self.engine):
+                merged.setdefault(
+                    "moe_flops_ratio", operators.devices.get(name, {}).get(engine, {}).get("moe_flops_ratio", 0.0)
+                )
         merged.update(self.architectures.get(device.architecture, {}))
         merged.update(self.devices.get(device.name, self.devices.get(name, {})))
         chosen = version_at_most(list(self.versions), engine_version)

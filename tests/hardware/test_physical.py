@@ -21,6 +21,7 @@ from cluster_sim.hardware.profile import (
     resolve_coefficients,
     version_at_most,
 )
+from cluster_sim.hardware.sharding import shard
 
 BASE = {
     "step_us": 0.0,
@@ -185,6 +186,33 @@ def test_wrong_profiles_are_refused(tmp_path: Path) -> None:
         load_physical_profile(str(path)).resolve(load_device("h100-sxm"))
 
 
+def test_operator_ratios_carry_over_to_another_engine() -> None:
+    """Experts of SGLang on B200 against those of vLLM on H100; latent attention's share is its own, else the mean."""
+    ratios = load_operator_ratios("operator-ratios")
+    here, there = ratios.devices["b200"]["sglang"], ratios.devices["h100-sxm"]["vllm"]
+    carried = ratios.transfer({"moe_layer_us": 50.0}, "vllm", "h100-sxm", "b200", "sglang")
+    assert carried["moe_layer_us"] == pytest.approx(50.0 * here["moe_us"] / there["moe_us"])
+    own = {engine: ratios.devices["b200"][engine]["latent_us"] for engine in ("vllm", "trtllm")}
+    assert ratios.latent_us("b200", "trtllm") == own["trtllm"]
+    assert ratios.latent_us("b200", "sglang") == pytest.approx(sum(own.values()) / 2)
+    assert ratios.latent_us("a100-80gb", "vllm") == 0.0
+    coefficients = load_physical_profile("vllm").resolve(load_device("b200"), None, ratios, "trtllm")
+    assert coefficients.latent_layer_us == own["trtllm"]
+
+
+def test_latent_attention_has_a_constant_per_layer() -> None:
+    """Ten microseconds in each of DeepSeek's 61 layers are 610 us; a plain model does not have them."""
+    device = load_device("h200")
+    base = load_physical_profile("vllm").resolve(device)
+    with_constant = base.model_copy(update={"latent_layer_us": 10.0})
+    for name, tensor, expected_ns in (("deepseek-v3", 8, 610_000), ("llama-3.1-8b", 1, 0)):
+        model = load_model(name)
+        without, added = (PhysicalPredictor(each, model, device, tensor) for each in (base, with_constant))
+        assert added.step_ns(BatchShape(4, 400)) - without.step_ns(BatchShape(4, 400)) == pytest.approx(
+            expected_ns, abs=1
+        )
+
+
 def test_operator_ratios_carry_coefficients_over() -> None:
     """From H100 to B200 each rate is scaled by what the operators reach there over what they reach on H100."""
     ratios = load_operator_ratios("operator-ratios")
@@ -209,3 +237,18 @@ def test_ratios_are_physical() -> None:
         for name, value in engines["vllm"].items():
             if name.endswith("_ratio") and not name.startswith("all_reduce"):
                 assert 0.25 < value < 1.05, (device, name, value)
+
+
+def test_experts_apart_are_read_and_computed_one_after_the_other() -> None:
+    """With a rate of their own, Mixtral's experts cost reading and arithmetic in full, and the projections theirs."""
+    device, model = load_device("h100-sxm"), load_model("mixtral-8x7b")
+    base = load_physical_profile("vllm").resolve(device)
+    apart = PhysicalPredictor(base.model_copy(update={"moe_flops_ratio": 0.5}), model, device, 2)
+    half = PhysicalPredictor(base.model_copy(update={"moe_flops_ratio": 0.25}), model, device, 2)
+    part = shard(model, 2)
+    flops = 2.0 * 32 * 2 * model.expert_parameters / 2 * 1000
+    added_ns = flops / (0.25 * 9.89e14) * 1e9 - flops / (0.5 * 9.89e14) * 1e9
+    assert half.tokens_cost(1000, 0) - apart.tokens_cost(1000, 0) == pytest.approx(added_ns, rel=2e-3)
+    joint = PhysicalPredictor(base, model, device, 2)
+    read_ns = part.expert_weight_bytes / (base.moe_memory_ratio * device.memory_bandwidth_bytes_per_s) * 1e9
+    assert apart.tokens_cost(10_000, 0) > joint.tokens_cost(10_000, 0) + read_ns

@@ -5,7 +5,15 @@ import pytest
 from cluster_sim.config.predictor import LinearPredictor as LinearConfig
 from cluster_sim.hardware.linear import LinearPredictor
 from cluster_sim.hardware.model import load_model
-from cluster_sim.study.fidelity.silicon import Point, rank_correlation, score_silicon, steady_tpot_s, summary
+from cluster_sim.study.fidelity.silicon import (
+    Point,
+    SteadyState,
+    layout_of,
+    rank_correlation,
+    score_silicon,
+    steady_tpot_s,
+    summary,
+)
 
 
 def test_a_closed_loop_spreads_prompts_over_steps():
@@ -14,6 +22,39 @@ def test_a_closed_loop_spreads_prompts_over_steps():
     predictor = LinearPredictor(config, load_model("llama-3.1-8b"))
     expected_us = 1000 + 8 * 10 + 8 / 4 * 100 * 10
     assert steady_tpot_s(predictor, 8, 100, 4) == pytest.approx(expected_us * 1e-6, rel=1e-6)
+
+
+def test_cohorts_are_interrupted_by_half_of_their_prompts():
+    """Of requests that start together each waits for the prompts behind its own: half of the 2 ms above."""
+    predictor = LinearPredictor(LinearConfig(kind="linear", alpha_us=1000.0, beta_us=10.0), load_model("llama-3.1-8b"))
+    assert steady_tpot_s(predictor, 8, 100, 4, 0.5) == pytest.approx((1000 + 80 + 1000) * 1e-6, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "expected"),
+    [
+        (("8", "1", "8", "1"), (8, 1)),
+        (("1", "8", "1", "8"), (1, 8)),
+        (("64", "1", "8", "8"), (8, 1)),
+        (("1", "16", "4", "4"), (1, 4)),
+        (("4", "", "2", "2"), (4, 1)),
+        (("2", "0", "0", "0"), (2, 1)),
+    ],
+)
+def test_squared_degrees_are_those_of_one_node(degrees, expected):
+    """Sixty-four GPUs of 8 ways and 8 ways are 8; what fits a node stays; empty and 0 are 1."""
+    names = ("tp_size", "attention_dp_size", "moe_tp_size", "moe_ep_size")
+    assert layout_of(dict(zip(names, degrees, strict=True)), 8) == expected
+
+
+def test_a_full_cache_limits_what_runs():
+    """Llama 70B in fp8 on one H200 caches some hundred thousand tokens: of 512 requests as many run as of 256."""
+    row = {"id": "r", "model_path": "meta-llama/Llama-3.3-70B-Instruct", "precision": "fp8", "system": "h200_sxm"}
+    row |= {"backend": "vllm", "tp_size": "1", "attention_dp_size": "1", "moe_tp_size": "1", "moe_ep_size": "1"}
+    row |= {"isl": "8192", "osl": "1024", "silicon_tpot_ms": "50"}
+    steady = SteadyState("vllm")
+    few, many, more = (steady.point(row | {"concurrency": each}).simulated_s for each in ("4", "256", "512"))
+    assert few < many == more
 
 
 def points(*pairs, group="g"):
