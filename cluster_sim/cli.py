@@ -136,6 +136,8 @@ def run(
     ] = LogLevelName.warning,
 ) -> None:
     """Run a study and write its results."""
+    import logging
+
     from cluster_sim.config.load import load_study
     from cluster_sim.report.terminal import TerminalView
     from cluster_sim.study.options import RunOptions
@@ -144,6 +146,7 @@ def run(
 
     if speedup is not None and not 0 < speedup < float("inf"):
         raise InputError(f"--speedup must be a positive number; got {speedup:g}")
+    logging.basicConfig(level=log_level.value.upper(), format="%(levelname)s %(name)s: %(message)s")
     chosen = [] if executor is None else [f"run.executor={executor.value}"]
     study = load_study(file, [*(overrides or ()), *chosen], registered_names())
     run_study(
@@ -154,7 +157,6 @@ def run(
             out=out,
             metrics_port=metrics_port,
             speedup=speedup,
-            log_level=log_level.value,
         ),
         TerminalView(),
     )

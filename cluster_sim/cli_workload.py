@@ -100,6 +100,7 @@ def fit(
     """Fit a generator to a trace: a ``workload`` section with its rate, burstiness and lengths over time."""
     import yaml
 
+    from cluster_sim.config.whole_file import whole_file
     from cluster_sim.workload.build import build_columns
     from cluster_sim.workload.fitting import collect, fit_workload
 
@@ -111,12 +112,8 @@ def fit(
     if output is None:
         typer.echo(text, nl=False)
         return
-    partial = output.with_name(f"{output.name}.partial")
-    try:
+    with whole_file(output) as partial:
         partial.write_text(text, encoding="utf-8")
-        partial.replace(output)
-    except OSError as error:
-        raise InputError(f"{output}: cannot be written ({error.strerror or error})") from None
     for line in notices:
         typer.echo(line)
     typer.echo(f"Wrote {output}, fitted to {len(rows):,} requests")

@@ -16,6 +16,7 @@ import typer
 from cluster_sim.config.document import Document
 from cluster_sim.config.errors import InputError, UnfinishedError
 from cluster_sim.config.overrides import apply_overrides
+from cluster_sim.config.whole_file import whole_file
 from cluster_sim.study.capacity import FOUND, Capacity, CapacityTask, Search, rate_of, search_capacity
 from cluster_sim.study.launcher import ray_tasks
 from cluster_sim.study.variants import Variant, expand
@@ -109,15 +110,10 @@ def _best(rows: list[dict[str, Any]]) -> str:
 
 
 def _write(rows: list[dict[str, Any]], path: Path) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-        temporary.replace(path)
-    except OSError as error:
-        raise InputError(f"--out {path}: cannot be written: {error.strerror}") from error
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def main() -> None:

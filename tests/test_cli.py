@@ -159,7 +159,6 @@ def test_run_hands_its_options_on(command: Command, study_file: Path, runs: list
         out=study_file.parent / "out",
         metrics_port=9400,
         speedup=2.0,
-        log_level="debug",
     )
 
 

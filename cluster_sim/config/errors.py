@@ -1,4 +1,4 @@
-"""The one exception for wrong input."""
+"""The two exceptions that the command line turns into exit codes."""
 
 
 class InputError(Exception):

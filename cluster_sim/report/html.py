@@ -4,7 +4,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
-from cluster_sim.config.errors import InputError
+from cluster_sim.config.whole_file import whole_file
 from cluster_sim.report.figures import run_figures
 from cluster_sim.report.run_data import RunData
 from cluster_sim.report.table import LATENCIES, LATENCY_FIGURES, duration_text, total_rows
@@ -31,12 +31,8 @@ def write_report(directory: Path, output: Path | None = None) -> Path:
     """
     data = RunData.read(directory)
     file = output or directory / REPORT_FILE
-    temporary = file.with_name(file.name + ".partial")
-    try:
-        temporary.write_text(report_page(data), encoding="utf-8")
-        temporary.replace(file)
-    except OSError as error:
-        raise InputError(f"{file}: cannot be written: {error.strerror or error}") from error
+    with whole_file(file) as partial:
+        partial.write_text(report_page(data), encoding="utf-8")
     return file
 
 

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TextIO
 
-from cluster_sim.config.errors import InputError
 from cluster_sim.config.load import load_study
+from cluster_sim.config.whole_file import whole_file
 from cluster_sim.metrics.exposition import Exposition
 from cluster_sim.metrics.live import LiveSnapshot
 from cluster_sim.report.replay import replay
@@ -43,15 +43,8 @@ def write_openmetrics(directory: Path, output: Path | None = None, step_s: float
     facts = plan.facts(build_predictors(plan))
     exposition = Exposition(facts, {"run": facts.name, "config_hash": str(data.manifest.get("config_hash"))})
     file = output or directory / OPENMETRICS_FILE
-    temporary = file.with_name(file.name + ".partial")
-    try:
-        with temporary.open("w", encoding="utf-8") as stream:
-            write_snapshots(stream, exposition, replay(data, facts, step_s))
-        temporary.replace(file)
-    except OSError as error:
-        raise InputError(f"{file}: cannot be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(file) as partial, partial.open("w", encoding="utf-8") as stream:
+        write_snapshots(stream, exposition, replay(data, facts, step_s))
     return file
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from cluster_sim.config.errors import InputError
+from cluster_sim.config.whole_file import whole_file
 from cluster_sim.report.run_data import RunData
 
 TRACE_FILE: Final = "trace.json"
@@ -32,18 +32,13 @@ def write_trace(directory: Path, output: Path | None = None) -> Path:
     """
     data = RunData.read(directory)
     file = output or directory / TRACE_FILE
-    temporary = file.with_name(file.name + ".partial")
-    try:
-        with temporary.open("w", encoding="utf-8") as stream:
-            stream.write("[\n")
-            separator = ""
-            for event in trace_events(data):
-                stream.write(separator + json.dumps(event, separators=(",", ":")))
-                separator = ",\n"
-            stream.write("\n]\n")
-        temporary.replace(file)
-    except OSError as error:
-        raise InputError(f"{file}: cannot be written: {error.strerror or error}") from error
+    with whole_file(file) as partial, partial.open("w", encoding="utf-8") as stream:
+        stream.write("[\n")
+        separator = ""
+        for event in trace_events(data):
+            stream.write(separator + json.dumps(event, separators=(",", ":")))
+            separator = ",\n"
+        stream.write("\n]\n")
     return file
 
 

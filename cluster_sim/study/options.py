@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-LogLevel = Literal["debug", "info", "warning", "error"]
-
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
@@ -21,7 +19,3 @@ class RunOptions:
     """TCP port that serves live Prometheus metrics; None serves none."""
     speedup: float | None = None
     """Simulated seconds per wall second to pace the run at; None runs as fast as possible."""
-    resume: bool = False
-    """Continue what an unfinished run left behind."""
-    log_level: LogLevel = "warning"
-    """Least severe log message to print."""

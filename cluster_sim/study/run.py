@@ -1,7 +1,5 @@
 """Runs one study: plan, executor, results."""
 
-import logging
-import sys
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -38,7 +36,6 @@ from cluster_sim.study.run_directory import (
 from cluster_sim.study.view import RunView, SilentView
 from cluster_sim.workload.build import input_notices, total_requests
 
-LOG_FORMAT: Final = "%(levelname)s %(name)s: %(message)s"
 SILENT: Final = SilentView()
 
 
@@ -56,7 +53,6 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
 
     Raises InputError for wrong input (nothing is left behind) and UnfinishedError when the run cannot go on.
     """
-    logging.basicConfig(level=options.log_level.upper(), stream=sys.stderr, format=LOG_FORMAT)
     plan = make_plan(study)
     predictors = build_predictors(plan)
     facts = plan.facts(predictors)

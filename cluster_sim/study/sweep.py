@@ -19,6 +19,7 @@ from cluster_sim.config.document import Document
 from cluster_sim.config.errors import InputError, UnfinishedError
 from cluster_sim.config.load import check_study
 from cluster_sim.config.study import Study
+from cluster_sim.config.whole_file import whole_file
 from cluster_sim.study.options import RunOptions
 from cluster_sim.study.registered import registered_names
 from cluster_sim.study.sweep_table import write_rows
@@ -116,7 +117,7 @@ def run_sweep(
         for position, outcome in run_all(run_variant, [study for _, study in pending]):
             keep(pending[position][0], _finished(outcome))
     except InputError:
-        if not done:
+        if not any(row["status"] == FINISHED for row in rows.values()):
             files.discard()
         raise
     if len(rows) < len(variants):
@@ -219,6 +220,5 @@ def _read(path: Path) -> str | None:
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    with whole_file(path, UnfinishedError) as partial:
+        partial.write_text(text, encoding="utf-8")

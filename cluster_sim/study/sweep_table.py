@@ -7,19 +7,21 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cluster_sim.config.errors import UnfinishedError
+from cluster_sim.config.whole_file import whole_file
+
 SCALARS = (bool, int, float, str)
 
 
 def write_rows(rows: list[dict[str, Any]], path: Path) -> None:
-    """Write ``results.parquet`` under a temporary name and rename it.
+    """Write ``results.parquet``, whole or not at all; raises UnfinishedError where it cannot be written.
 
     The columns are the keys of all rows in the order in which they first appear; a row without one has null.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
     table = pa.table({name: _column([row.get(name) for row in rows]) for name in names})
-    temporary = path.with_name(path.name + ".tmp")
-    pq.write_table(table, temporary)
-    temporary.replace(path)
+    with whole_file(path, UnfinishedError) as partial:
+        pq.write_table(table, partial)
 
 
 def _column(values: list[Any]) -> pa.Array:

@@ -7,7 +7,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet
 
-from cluster_sim.config.errors import InputError
+from cluster_sim.config.whole_file import whole_file
 from cluster_sim.workload.columns import Columns
 from cluster_sim.workload.readers.parquet import NUMBER_FIELDS, TEXT_FIELDS
 
@@ -45,26 +45,16 @@ def write_trace(blocks: Iterator[Columns], path: Path, *, with_attributes: bool)
     Raises InputError when the file cannot be written.
     """
     schema = _SCHEMA if with_attributes else _PLAIN
-    partial = path.with_name(f"{path.name}.partial")
-    rows = 0
-    try:
-        with pyarrow.parquet.ParquetWriter(partial, schema, compression="zstd") as writer:
-            waiting: list[Any] = []
-            held = 0
-            for block in blocks:
-                waiting.append(_batch(block, schema))
-                held += len(block)
-                rows += len(block)
-                if held >= _ROWS:
-                    writer.write_table(pa.Table.from_batches(waiting, schema))
-                    waiting, held = [], 0
-            if waiting:
+    rows = held = 0
+    waiting: list[Any] = []
+    with whole_file(path) as partial, pyarrow.parquet.ParquetWriter(partial, schema, compression="zstd") as writer:
+        for block in blocks:
+            waiting.append(_batch(block, schema))
+            held += len(block)
+            rows += len(block)
+            if held >= _ROWS:
                 writer.write_table(pa.Table.from_batches(waiting, schema))
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+                waiting, held = [], 0
+        if waiting:
+            writer.write_table(pa.Table.from_batches(waiting, schema))
     return rows

@@ -114,6 +114,20 @@ def test_killed_and_resumed_gives_the_same_rows(study_file: Path, tmp_path: Path
     assert again.ran == []
 
 
+def test_a_disk_that_fails_keeps_what_is_there(study_file: Path, tmp_path: Path) -> None:
+    """A result that cannot be written leaves the sweep unfinished, not wrong, and nothing is deleted."""
+
+    def failing(function: Any, studies: Any) -> Iterator[Any]:
+        for position, outcome in Tasks()(function, studies):
+            if position < len(studies) - 1:
+                (tmp_path / "out.partial" / "runs").rename(tmp_path / "out.partial" / "away")
+            yield position, outcome
+
+    with pytest.raises(UnfinishedError, match="cannot be written"):
+        sweep(study_file, tmp_path / "out", failing)
+    assert len(list((tmp_path / "out.partial" / "away").glob("*.json"))) == 1
+
+
 def test_another_study_cannot_resume(study_file: Path, tmp_path: Path) -> None:
     """--resume refuses results of another study."""
     with pytest.raises(KeyboardInterrupt):
