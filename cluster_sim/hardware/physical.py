@@ -9,9 +9,10 @@ Design: a step of one stage takes
         + s c_seq + n c_tok
 
 for n tokens and s sequences, with t_w = dense weights / (e_m BW) + expert weights (1 - (1 - k/E)^n) / (e_moe BW) and
-t_f = operations / (e_f F); with e_x given experts are apart, their reading and operations / (e_x F) added.  Some twenty coefficients serve every model, degree and batch of an engine and kernel class;
-they are fitted to end-to-end results elsewhere and read here from a frozen profile.  The head is its own smooth maximum
-over s, so the sum separates into parts of n, of s and of the cached tokens: decode steps are affine in the cache.
+t_f = operations / (e_f F); with e_x given experts stand apart, their reading and operations / (e_x F) added up.  Some
+twenty coefficients serve every model, degree and batch of an engine and kernel class; they are fitted to end-to-end
+results elsewhere and read here from a frozen profile.  The head is its own smooth maximum over s, so the sum separates
+into parts of n, of s and of the cached tokens: decode steps are affine in the cache.
 
 FlashAttention 2 packs the query heads that share a key head into one tile only where every sequence has one query.
 Beside a prefill each query head of a decode fills one row of a tile of its own: the cached tokens then cost the
