@@ -111,7 +111,8 @@ def measure(
     from cluster_sim.hardware.device import load_device
     from cluster_sim.hardware.model import load_model
     from cluster_sim.hardware.operator_profile import write_profile
-    from cluster_sim.hardware.profile_measure import SMALL, Grid, backend_named
+    from cluster_sim.hardware.profile_backends import backend_named
+    from cluster_sim.hardware.profile_measure import SMALL, Grid
     from cluster_sim.hardware.profile_measure import measure as measure_operators
 
     device = load_device(device_name)

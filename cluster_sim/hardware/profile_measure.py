@@ -2,23 +2,20 @@
 
 Design: one layer's matrices of one tensor-parallel rank are allocated once and multiplied by every number of tokens;
 attention runs over caches of every length and batch, a chunk of a prompt over the cache before it.  Each time is the
-median of repeats after a warm-up; the GPU is timed with events around a group of launches.  The result is an operator
-profile with the versions of driver and libraries.  Collectives need several GPUs and are not measured here; the
-predictor takes them from the roofline.
+median of repeats after a warm-up (see ``profile_backends.py``).  Shapes that the memory does not hold are left out.
+The result is an operator profile with the versions of driver and libraries.  Collectives need several GPUs and are not
+measured here; the predictor takes them from the link.  Caches are contiguous, not paged, and attention of prompts and
+decodes in one call is not measured.
 """
 
-import platform
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from statistics import median
-from typing import Any, Protocol
-
-import numpy as np
 
 from cluster_sim.config.errors import InputError
 from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.operator_profile import Measurement, OperatorProfile, ProfileInfo, make_profile
+from cluster_sim.hardware.profile_backends import Backend
 from cluster_sim.hardware.sharding import check_parallelism
 
 
@@ -38,36 +35,6 @@ class Grid:
 
 SMALL = Grid((1, 2, 4), (1, 2), (2, 4), (1, 2), (4, 8), 1 << 10, 3)
 """A grid for tests, of milliseconds."""
-
-
-class Backend(Protocol):
-    """The arithmetic to time."""
-
-    name: str
-
-    def versions(self) -> dict[str, str]:
-        """Return driver and library versions."""
-
-    def tensor(self, *shape: int) -> Any:
-        """Return a matrix of small random numbers in the working dtype."""
-
-    def matmul(self, left: Any, right: Any) -> Any:
-        """Multiply."""
-
-    def norm(self, values: Any) -> Any:
-        """Apply a root-mean-square norm over the last axis."""
-
-    def gate(self, values: Any) -> Any:
-        """Apply SiLU to the first half of the last axis and multiply by the second."""
-
-    def sample(self, logits: Any) -> Any:
-        """Sort each row and take its cumulative probabilities, as top-p sampling does."""
-
-    def attention(self, query: Any, key: Any, value: Any, is_causal: bool) -> Any:
-        """Attend: query [batch, heads, tokens, width], key and value [batch, kv heads, length, width]."""
-
-    def time_us(self, call: Callable[[], Any], repeats: int) -> float:
-        """Return the median time of a call, us."""
 
 
 def measure(
@@ -96,15 +63,6 @@ def measure(
         versions=backend.versions(),
     )
     return make_profile(info, rows)
-
-
-def backend_named(name: str) -> Backend:
-    """Return ``torch`` (needs PyTorch and a GPU) or ``numpy``; InputError for anything else or what is missing."""
-    if name == "numpy":
-        return NumpyBackend()
-    if name == "torch":
-        return TorchBackend()
-    raise InputError(f"unknown backend {name!r}; known: torch, numpy")
 
 
 def _projections(model: Model, backend: Backend, tp: int, grid: Grid) -> Iterator[Measurement]:
@@ -152,139 +110,9 @@ def _attention(model: Model, backend: Backend, tp: int, grid: Grid) -> Iterator[
     for batch in grid.batches:
         for cached in grid.cached:
             if batch * cached <= grid.most_cached_tokens:
-                yield Measurement("attention", timed(batch, 1, cached), decodes=batch, decode_kv_tokens=cached)
+                with suppress(MemoryError):
+                    yield Measurement("attention", timed(batch, 1, cached), decodes=batch, decode_kv_tokens=cached)
     for chunk in grid.chunks:
         for cached in (0, *grid.cached):
-            yield Measurement("attention", timed(1, chunk, cached), prefill_tokens=chunk, prefill_kv_tokens=cached)
-
-
-class NumpyBackend:
-    """The CPU, in single precision: for tests and tiny shapes."""
-
-    name = "numpy"
-
-    def __init__(self) -> None:
-        """Draw from a fixed seed."""
-        self._random = np.random.default_rng(0)
-
-    def versions(self) -> dict[str, str]:
-        """Return numpy's and Python's versions and the processor."""
-        return {"numpy": np.__version__, "python": platform.python_version(), "processor": platform.machine()}
-
-    def tensor(self, *shape: int) -> Any:
-        """Return small random numbers."""
-        return self._random.standard_normal(shape, dtype=np.float32)
-
-    def matmul(self, left: Any, right: Any) -> Any:
-        """Multiply."""
-        return left @ right
-
-    def norm(self, values: Any) -> Any:
-        """Apply a root-mean-square norm."""
-        return values / np.sqrt(np.mean(values * values, axis=-1, keepdims=True) + 1e-6)
-
-    def gate(self, values: Any) -> Any:
-        """Apply SiLU and multiply."""
-        first, second = np.split(values, 2, axis=-1)
-        return first / (1.0 + np.exp(-first)) * second
-
-    def sample(self, logits: Any) -> Any:
-        """Sort and accumulate."""
-        ordered = np.sort(logits, axis=-1)
-        return np.cumsum(np.exp(ordered - ordered[:, -1:]), axis=-1)
-
-    def attention(self, query: Any, key: Any, value: Any, is_causal: bool) -> Any:
-        """Attend, with key and value heads repeated."""
-        repeat = query.shape[1] // key.shape[1]
-        key, value = np.repeat(key, repeat, axis=1), np.repeat(value, repeat, axis=1)
-        scores = query @ key.swapaxes(-1, -2) / np.sqrt(query.shape[-1])
-        if is_causal:
-            tokens, length = scores.shape[-2:]
-            scores += np.triu(np.full((tokens, length), -np.inf), 1 + length - tokens)
-        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        return weights @ value / weights.sum(axis=-1, keepdims=True)
-
-    def time_us(self, call: Callable[[], Any], repeats: int) -> float:
-        """Return the median of single calls by the process clock."""
-        call()
-        times = []
-        for _ in range(repeats):
-            started = time.perf_counter_ns()
-            call()
-            times.append(time.perf_counter_ns() - started)
-        return median(times) / 1e3
-
-
-class TorchBackend:
-    """PyTorch in bfloat16 on the first GPU, or in single precision on the CPU where there is none."""
-
-    name = "torch"
-
-    def __init__(self) -> None:
-        """Raise InputError when PyTorch is not installed."""
-        try:
-            import torch  # type: ignore[import-not-found,unused-ignore]
-        except ImportError:
-            raise InputError("measuring with torch needs PyTorch: install it, or use --backend numpy") from None
-        self._torch: Any = torch
-        self._is_gpu = torch.cuda.is_available()
-        self._device = "cuda" if self._is_gpu else "cpu"
-        self._dtype = torch.bfloat16 if self._is_gpu else torch.float32
-
-    def versions(self) -> dict[str, str]:
-        """Return PyTorch's and CUDA's versions and the GPU's name."""
-        torch = self._torch
-        found = {"torch": str(torch.__version__), "python": platform.python_version()}
-        if self._is_gpu:
-            found |= {"cuda": str(torch.version.cuda), "gpu": torch.cuda.get_device_name(0)}
-        return found
-
-    def tensor(self, *shape: int) -> Any:
-        """Return small random numbers on the device."""
-        return self._torch.randn(shape, device=self._device, dtype=self._dtype)
-
-    def matmul(self, left: Any, right: Any) -> Any:
-        """Multiply."""
-        return left @ right
-
-    def norm(self, values: Any) -> Any:
-        """Apply a root-mean-square norm."""
-        return values * self._torch.rsqrt(values.float().pow(2).mean(-1, keepdim=True) + 1e-6).to(values.dtype)
-
-    def gate(self, values: Any) -> Any:
-        """Apply SiLU and multiply."""
-        first, second = values.chunk(2, dim=-1)
-        return self._torch.nn.functional.silu(first) * second
-
-    def sample(self, logits: Any) -> Any:
-        """Sort and accumulate."""
-        ordered = logits.float().sort(dim=-1).values
-        return ordered.softmax(dim=-1).cumsum(dim=-1)
-
-    def attention(self, query: Any, key: Any, value: Any, is_causal: bool) -> Any:
-        """Attend with the fused kernel; a chunk over a cache attends to all of it, which costs at most the triangle."""
-        is_square = query.shape[2] == key.shape[2]
-        return self._torch.nn.functional.scaled_dot_product_attention(
-            query, key, value, is_causal=is_causal and is_square, enable_gqa=query.shape[1] != key.shape[1]
-        )
-
-    def time_us(self, call: Callable[[], Any], repeats: int) -> float:
-        """Return the median time: GPU events around each call, or the process clock on the CPU."""
-        torch = self._torch
-        with torch.no_grad():
-            for _ in range(3):
-                call()
-            if not self._is_gpu:
-                times = []
-                for _ in range(repeats):
-                    started = time.perf_counter_ns()
-                    call()
-                    times.append((time.perf_counter_ns() - started) / 1e3)
-                return median(times)
-            marks = [(torch.cuda.Event(True), torch.cuda.Event(True)) for _ in range(repeats)]
-            for start, end in marks:
-                start.record()
-                call()
-                end.record()
-            torch.cuda.synchronize()
-            return median(float(start.elapsed_time(end)) * 1e3 for start, end in marks)
+            with suppress(MemoryError):
+                yield Measurement("attention", timed(1, chunk, cached), prefill_tokens=chunk, prefill_kv_tokens=cached)

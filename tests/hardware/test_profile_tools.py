@@ -1,6 +1,7 @@
 """Fitting, measuring and showing profiles, and the commands for them."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -11,8 +12,9 @@ from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.model import Model, load_model
 from cluster_sim.hardware.operator_profile import Measurement, ProfileInfo, make_profile, read_profile, write_profile
 from cluster_sim.hardware.predictor import BatchShape
+from cluster_sim.hardware.profile_backends import backend_named
 from cluster_sim.hardware.profile_fit import fit_profile
-from cluster_sim.hardware.profile_measure import SMALL, backend_named, measure
+from cluster_sim.hardware.profile_measure import SMALL, measure
 from cluster_sim.hardware.profile_show import against_profile, against_roofline, summarise, write_page
 from cluster_sim.hardware.table import TablePredictor
 
@@ -40,6 +42,37 @@ def test_measured_profile_predicts(backend: str) -> None:
     assert backend in profile.info.versions
     predictor = TablePredictor(profile, TINY, load_device("h100-sxm"))
     assert predictor.step_ns(BatchShape(2, 10, [(4, 0)], 1)) >= predictor.floor_ns() > 1
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+def test_causal_attention_is_aligned_to_the_end(backend: str) -> None:
+    """Two queries over three keys of equal scores: the first averages two values, the last one all three."""
+    if backend == "torch":
+        pytest.importorskip("torch", reason="PyTorch is not installed")
+    arithmetic = backend_named(backend)
+    query, key = arithmetic.tensor(1, 2, 2, 8) * 0, arithmetic.tensor(1, 1, 3, 8)
+    value = key * 0
+    for index in range(3):
+        value[0, 0, index] += 3.0**index
+    found = arithmetic.attention(query, key, value, True)
+    assert [float(found[0, head, row, 0]) for head in (0, 1) for row in (0, 1)] == pytest.approx([2, 13 / 3] * 2)
+    assert float(arithmetic.attention(query, key, value, False)[0, 0, 0, 0]) == pytest.approx(13 / 3)
+
+
+def test_shapes_without_room_are_left_out() -> None:
+    """A batch that the memory does not hold is no row, and the others are measured."""
+    arithmetic = backend_named("numpy")
+    plain = arithmetic.tensor
+
+    def tensor(*shape: int) -> Any:
+        if len(shape) == 4 and shape[0] == 2:
+            raise MemoryError
+        return plain(*shape)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arithmetic, "tensor", tensor)
+        profile = measure(TINY, "h100-sxm", arithmetic, 1, SMALL)
+    assert {row.decodes for row in profile.of("attention")} == {0, 1}
 
 
 def test_measure_refuses_what_it_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
