@@ -32,7 +32,7 @@ class RequestsLive:
 
     statuses: Int64Array
     replica_statuses: Int64Array
-    sums: Int64Array
+    sums: npt.NDArray[np.object_]
     histograms: dict[str, Int64Array]
     token_bounds: tuple[int, ...]
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster_sim.recording import buckets
+from cluster_sim.recording.exact_sums import exact_sum, sums_by_group
 from cluster_sim.recording.outcome import FINISHED, STATUSES
 from cluster_sim.recording.rows import RowBlock
 from cluster_sim.recording.sketch import EXACT_LIMIT, QuantileSketch
@@ -77,6 +78,7 @@ class RequestTotals:
 
     ``served`` counts the rows that reached a replica and ended, ``served_ns`` sums their time from dispatch to end;
     ``in_service`` counts those that reached one and have no end, ``in_service_since_ns`` sums their dispatches.
+    ``sums`` holds Python's integers by replica and ``SUMS``: nanoseconds over many requests leave 64 bits.
     """
 
     def __init__(
@@ -93,7 +95,7 @@ class RequestTotals:
         self.token_bounds = buckets.one_two_five(max_model_tokens)
         self.statuses: Int64Array = np.zeros(len(STATUSES), np.int64)
         self.replica_statuses: Int64Array = np.zeros((replicas, len(STATUSES)), np.int64)
-        self.sums: Int64Array = np.zeros((replicas, len(SUMS)), np.int64)
+        self.sums: npt.NDArray[np.object_] = np.zeros((replicas, len(SUMS)), np.object_)
         self.prompt_tokens_all = 0
         self.first_arrival_ns = -1
         self.last_arrival_ns = -1
@@ -140,7 +142,7 @@ class RequestTotals:
         return {
             "statuses": self.statuses.tolist(),
             "replica_statuses": self.replica_statuses.tobytes(),
-            "sums": self.sums.tobytes(),
+            "sums": [list(map(str, row)) for row in self.sums.tolist()],
             "plain": [getattr(self, name) for name in _PLAIN],
             "plain_sums": [str(getattr(self, name)) for name in _PLAIN_SUMS],
             "slo_met": dict(self.slo_met),
@@ -155,7 +157,7 @@ class RequestTotals:
         """Take back a state returned by ``snapshot``."""
         self.statuses = np.array(state["statuses"], np.int64)
         self.replica_statuses = _array_like(self.replica_statuses, state["replica_statuses"])
-        self.sums = _array_like(self.sums, state["sums"])
+        self.sums = np.array([list(map(int, row)) for row in state["sums"]], np.object_).reshape(self.sums.shape)
         for name, value in zip(_PLAIN, state["plain"], strict=True):
             setattr(self, name, value)
         for name, value in zip(_PLAIN_SUMS, state["plain_sums"], strict=True):
@@ -185,9 +187,9 @@ class RequestTotals:
         dispatch = block.column("dispatch_ns")
         served, in_service = placed & (dispatch >= 0) & (finish >= 0), placed & (dispatch >= 0) & (finish < 0)
         self.served += int(served.sum())
-        self.served_ns += int((finish[served] - dispatch[served]).sum())
+        self.served_ns += exact_sum(finish[served] - dispatch[served])
         self.in_service += int(in_service.sum())
-        self.in_service_since_ns += int(dispatch[in_service].sum())
+        self.in_service_since_ns += exact_sum(dispatch[in_service])
         self.retries_all += int(block.column("retries").sum())
 
     def _add_finished(self, block: RowBlock) -> None:
@@ -223,15 +225,17 @@ class RequestTotals:
         replica = block.column("replica")
         for at, name in enumerate(SUMS):
             if name == "finished":
-                np.add.at(self.sums[:, at], replica, 1)
+                values = np.ones_like(replica)
             elif name.endswith("_ns"):
-                np.add.at(self.sums[:, at], replica, intervals[name.removesuffix("_ns")])
+                values = intervals[name.removesuffix("_ns")]
             elif name == "decode_reads_tokens":
-                np.add.at(self.sums[:, at], replica, _decode_reads(block))
+                values = _decode_reads(block)
             elif name == "prefill_pairs":
-                np.add.at(self.sums[:, at], replica, _prefill_pairs(block))
+                values = _prefill_pairs(block)
             else:
-                np.add.at(self.sums[:, at], replica, block.column(name))
+                values = block.column(name)
+            high, low = sums_by_group(replica, values, len(self.sums))
+            self.sums[:, at] += (high.astype(np.object_) << 32) + low
 
     def _add_histograms(self, block: RowBlock, intervals: dict[str, Int64Array]) -> None:
         replica = block.column("replica")

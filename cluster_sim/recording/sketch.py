@@ -13,6 +13,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from cluster_sim.recording.exact_sums import exact_sum
+
 Int64Array = npt.NDArray[np.int64]
 
 SUB_BUCKET_BITS: Final = 7
@@ -81,10 +83,10 @@ class QuantileSketch:
         self._sorted = None
         if weights is None:
             self.count += len(values)
-            self.total += int(values.sum())
+            self.total += exact_sum(values)
         else:
             self.count += int(weights.sum())
-            self.total += int((values * weights).sum())
+            self.total += exact_sum(values * weights)
         if self.chunks is None:
             self._count_in_bins(values, weights)
             return
@@ -110,7 +112,7 @@ class QuantileSketch:
         self._sorted = None
         self.minimum, self.maximum = min(self.minimum, int(lowest.min())), max(self.maximum, int(highest.max()))
         self.count += int((lengths * weights).sum())
-        self.total += int((np.add.reduceat(values, starts) * weights).sum())
+        self.total += exact_sum(np.add.reduceat(values, starts) * weights)
         is_whole = bucket_keys(lowest) == bucket_keys(highest)
         if is_whole.any():
             self._count_in_bins(lowest[is_whole], (lengths * weights)[is_whole])

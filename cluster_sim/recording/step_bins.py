@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster_sim.recording import buckets
+from cluster_sim.recording.exact_sums import sums_by_group
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -133,7 +134,8 @@ class StepBins:
         return first, slots, np.zeros((ROWS, int(slots.max()) + 1), np.int64)
 
     def _add_gaps(self, sums: Int64Array, slots: Int64Array, gaps: Int64Array, weights: Int64Array) -> None:
-        sums[GAP_SUM_NS] = np.bincount(slots, gaps * weights, sums.shape[1])
+        high, low = sums_by_group(slots, gaps * weights, sums.shape[1])
+        sums[GAP_SUM_NS] = (high << 32) + low
         sums[GAP_COUNTS] = _counts(np.searchsorted(GAP_BOUNDS_NS, gaps, side="left"), slots, weights, sums[GAP_COUNTS])
 
     def _end(self, first: int, sums: Int64Array) -> None:

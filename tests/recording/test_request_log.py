@@ -125,3 +125,17 @@ def test_unknown_status_is_an_error() -> None:
     """A status outside the published list is refused where it is noted."""
     with pytest.raises(KeyError):
         _log([]).add(Request(0, 0, 1, 1), 0, "a", "lost", 0, 0, 0, 0)
+
+
+def test_sums_of_an_overloaded_fleet_leave_64_bits() -> None:
+    """800 requests that each end a year and a half after they came: more ns together than an int64 holds."""
+    year_and_half_ns = 48_000_000 * S
+    log = _log([], block_rows=150)
+    for number in range(800):
+        log.add(Request(number, 0, 10, 2), 0, "a", "finished", 0, 0, S, year_and_half_ns)
+    totals = log.refresh_totals()
+    assert totals.total("e2e_ns") == 800 * year_and_half_ns > 1 << 63
+    assert totals.served_ns == totals.sketches["e2e"].total == 800 * year_and_half_ns
+    copy = _log([])
+    copy.restore(msgpack.unpackb(msgpack.packb(log.snapshot())))
+    assert copy.totals.total("e2e_ns") == 800 * year_and_half_ns

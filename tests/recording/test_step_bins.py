@@ -47,6 +47,15 @@ def test_values_on_a_bound_are_within_it() -> None:
     assert bins.totals[step_bins.GAP_SUM_NS] == 40 * MS + 1
 
 
+def test_sums_of_gaps_are_exact() -> None:
+    """Gaps that sum to more than a float holds keep their last digit, however they come."""
+    gap = (1 << 52) + 1
+    bins = StepBins(0)
+    bins.add_steps(_array(1, 2, 3), _array(gap, gap, gap), _array(1, 1, 1), _array(0, 0, 0), _array(1, 1, 1))
+    bins.add_gaps(_array(4, 5), _array(gap, gap))
+    assert bins.totals[step_bins.GAP_SUM_NS] == 5 * gap
+
+
 def test_taken_intervals_are_forgotten_and_gaps_filled() -> None:
     """Skipped ticks fall to the next one taken; what comes late for a taken interval is not lost."""
     bins = StepBins(10)
