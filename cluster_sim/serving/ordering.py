@@ -233,6 +233,10 @@ class FairShare(Ordering):
         self.now_ns = now_ns
         for sequence in running:
             self._charge(sequence)
+        waiting = list(waiting)
+        for sequence in waiting:
+            if sequence.scheduled_ns >= 0:  # Preempted since: what it got until then counts.
+                self._charge(sequence)
         tenants = dict.fromkeys(sequence.request.attributes.tenant for sequence in waiting)
         active = [self.counters.get(tenant, 0.0) for tenant in tenants if tenant in self._waiting_tenants]
         if active:

@@ -63,15 +63,15 @@ class WaitingQueue:
         if head.output_tokens - head.generated == self._fewest_left:
             self._fewest_left = 0
 
-    def remove(self, request_id: int) -> bool:
-        """Drop a request wherever it stands; return whether it was here."""
+    def remove(self, request_id: int) -> Sequence | None:
+        """Drop a request wherever it stands; return its sequence, None if it was not here."""
         for index, sequence in enumerate(self.entries):
             if sequence.request_id == request_id:
                 del self.entries[index]
                 self._fewest_left = 0
                 self.is_blocked = False
-                return True
-        return False
+                return sequence
+        return None
 
     def sort(self, policy: Ordering, running: Iterable[Sequence], now_ns: int) -> None:
         """Put the queue into the policy's order at ``now_ns``."""

@@ -101,6 +101,32 @@ def test_little_is_computed_again(least: int, cached: int) -> None:
     assert (outcomes[2].cached_tokens, host.loaded_tokens) == (cached, cached)
 
 
+def test_loaded_tokens_take_no_chunk() -> None:
+    """Behind 100 loaded tokens 90 are computed in chunks of 64 and 26: 100 us for the load, which hides the first step
+    of 74, and 36 us more.
+    """
+    requests = [
+        Request(0, 0, 100, 2, Attributes(segments=((1, 100),))),
+        Request(1, 1 * MS, 180, 2),
+        Request(2, 2 * MS, 190, 2, Attributes(segments=((1, 100), (9, 90)))),
+    ]
+    outcomes, host = serve(replica_of(200), requests)
+    assert (outcomes[2].cached_tokens, host.loaded_tokens) == (100, 100)
+    assert outcomes[2].first_token_ns - outcomes[2].scheduled_ns == 1000 * (100 + 36)
+
+
+def test_a_retracted_request_finds_its_prompt_on_the_host() -> None:
+    """Two prompts of 20 grow by 10 tokens each until a device of 60 is full; the second starts again.
+
+    By then the first has had the room of the second's prompt, whose 20 tokens come back from the host.
+    """
+    requests = [Request(0, 0, 20, 36), Request(1, 1000, 20, 12, Attributes(segments=((5, 20),)))]
+    outcomes, host = serve(replica_of(60, schedule_conservativeness=0.01), requests)
+    assert outcomes[1].preemptions == 1
+    assert outcomes[0].preemptions == 0
+    assert host.loaded_tokens == 20
+
+
 def test_only_what_the_device_has_lost_is_loaded() -> None:
     """On a device of 200 tokens nothing is lost and nothing loaded."""
     outcomes, host = serve(replica_of(200), three())

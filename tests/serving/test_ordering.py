@@ -161,6 +161,16 @@ def test_fair_share_lifts_a_tenant_whose_last_request_was_admitted() -> None:
     assert fair.counters == {"a": 500.0, "b": 500.0}
 
 
+def test_fair_share_charges_what_a_preempted_sequence_got() -> None:
+    """A sequence that ran to its 50th token, was preempted and waits again owes 1,000 + 2 * 50 when it is next seen."""
+    fair = policy("vtc")
+    assert isinstance(fair, FairShare)
+    back, other = waiting(0, 0.0, 1000, 100, tenant="a"), waiting(1, 1.0, 10, 10, tenant="b")
+    back.scheduled_ns, back.generated = 0, 50
+    assert fair.sort([back, other], [], 0) == [other, back]
+    assert fair.counters == {"a": 1100.0}
+
+
 def test_length_knowledge() -> None:
     """Exact knows, none gives its default, noisy is right on average, spread, and the same for the same request."""
     request = Request(7, 0, 10, 1000)

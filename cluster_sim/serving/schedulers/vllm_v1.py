@@ -126,10 +126,15 @@ class VllmV1(Scheduler):
             self._queue.is_blocked = False
 
     def withdraw(self, request_id: int) -> bool:
-        return self._queue.remove(request_id)
+        waiting = self._queue.remove(request_id)
+        if waiting is None:
+            return False
+        if self._ordering is not None and waiting.scheduled_ns >= 0:
+            self._ordering.on_end(waiting)
+        return True
 
     def cancel(self, request_id: int) -> bool:
-        if self._queue.remove(request_id):
+        if self.withdraw(request_id):
             return True
         running = self._running.get(request_id)
         if running is None or running.generated >= running.output_tokens:
