@@ -26,7 +26,7 @@ DATASETS = ("blis-vllm015-h100-requests", "blis-vllm015-aggregates", "residency-
 Report = Callable[[str], None]
 
 
-def calibrate_vllm(cases: list[Case], report: Report, rounds: int = 2) -> tuple[Calibration, FloatArray]:
+def calibrate_vllm(cases: list[Case], report: Report, rounds: int = 3) -> tuple[Calibration, FloatArray]:
     """Fit the shared coefficients to the vLLM 0.15 and 0.23 runs among ``cases``."""
     runs = prepare([case for case in cases if case.dataset in DATASETS])
     operators = load_operator_ratios(OPERATORS)

@@ -85,10 +85,9 @@ FIXED: Final = {"token_us": 0.08}
 """Coefficients that the data cannot tell apart from others."""
 BY_VERSION: Final = (
     Parameter("frontend_us", 4000.0, 0.4, "version:0.23"),
-    Parameter("sort_us", 100.0, 1.0, "version:0.23"),
-    Parameter("sort_bytes_per_entry", 250.0, 1.0, "version:0.23"),
+    Parameter("sort_us", 60.0, 1.5, "version:0.23"),
 )
-"""What changed between versions: the API server and the sampler."""
+"""What changed between versions: the API server, and the sampler's kernels."""
 BY_DEVICE: Final = (
     ("kv_memory_ratio", 0.6),
     ("gemm_memory_ratio", 0.1),
