@@ -4,7 +4,7 @@ Design: a step of one stage takes
 
     T = c_step + L c_layer + [t_w^p + t_f^p]^(1/p) + head + KV bytes / (e_k BW) + attention operations / (e_a F)
         + 2 L (a_ar + ring bytes / (e_ar link)) if TP > 1 + L_moe c_moe + L c_mla if attention is latent
-        + L c_mix if a prefill is in the batch
+        + L (c_mix, and c_quant if activations are quantised) if a prefill is in the batch
         + L c_qk if queries and keys are normalised + c_sort + s c_voc V / BW if the model's sampling sorts
         + s c_seq + n c_tok
 
@@ -61,6 +61,11 @@ class Coefficients(BaseModel):
         default=0.0, ge=0, description="c_mla: per layer with latent attention, for its further projections and norms"
     )
     mix_layer_us: float = Field(default=0.0, ge=0, description="c_mix: per layer when a prefill is in the batch")
+    quantize_layer_us: float = Field(
+        default=0.0,
+        ge=0,
+        description="c_quant: per layer when a prefill is in the batch and activations are quantised before projections",
+    )
     lone_tile_rows: int = Field(
         default=0,
         ge=0,
@@ -133,7 +138,9 @@ class PhysicalPredictor(AffinePredictor):
         self._dense_rate = bandwidth * c.gemm_memory_ratio
         self._expert_rate = bandwidth * c.moe_memory_ratio
         self._kv_rate = bandwidth * c.kv_memory_ratio
-        self._flops = device.peak_flops(quantized or model.projection_dtype) * c.gemm_flops_ratio
+        projections = quantized or model.projection_dtype
+        self._is_quantized = projections in {"fp8", "int8"}
+        self._flops = device.peak_flops(projections) * c.gemm_flops_ratio
         expert_ratio = c.moe_flops_ratio or c.gemm_flops_ratio
         self._expert_flops = device.peak_flops(quantized or model.expert_dtype) * expert_ratio
         self._head_flops = plain * c.gemm_flops_ratio
@@ -231,7 +238,8 @@ class PhysicalPredictor(AffinePredictor):
 
     def mix_cost(self, stage: int) -> float:
         """Return what any prefill in the batch adds, ns."""
-        return self._shards[stage].layers * self.coefficients.mix_layer_us * NS_PER_US
+        us = self.coefficients.mix_layer_us + self._is_quantized * self.coefficients.quantize_layer_us
+        return self._shards[stage].layers * us * NS_PER_US
 
     def encoder_cost(self, encoder_tokens: int, stage: int) -> float:
         """Return the encoder's arithmetic, ns; the first stage has it."""

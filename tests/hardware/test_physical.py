@@ -252,3 +252,16 @@ def test_experts_apart_are_read_and_computed_one_after_the_other() -> None:
     joint = PhysicalPredictor(base, model, device, 2)
     read_ns = part.expert_weight_bytes / (base.moe_memory_ratio * device.memory_bandwidth_bytes_per_s) * 1e9
     assert apart.tokens_cost(10_000, 0) > joint.tokens_cost(10_000, 0) + read_ns
+
+
+def test_quantising_activations_costs_launches_beside_prompts_alone() -> None:
+    """Ten microseconds in each of 32 layers for weights in fp8, none in bf16 or without a prompt."""
+    device = load_device("h100-sxm")
+    base = load_physical_profile("vllm").resolve(device)
+    prompt, decodes = BatchShape(prefills=[(100, 0)], completed_prefills=1), BatchShape(4, 400)
+    for dtype, expected_ns in (("fp8", 320_000), (None, 0)):
+        model = load_model("llama-3.1-8b").model_copy(update={"weight_dtype": dtype})
+        without = PhysicalPredictor(base, model, device)
+        added = PhysicalPredictor(base.model_copy(update={"quantize_layer_us": 10.0}), model, device)
+        assert added.step_ns(prompt) - without.step_ns(prompt) == pytest.approx(expected_ns, abs=1)
+        assert added.step_ns(decodes) == without.step_ns(decodes)
