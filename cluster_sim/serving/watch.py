@@ -4,12 +4,16 @@ Both are grids of simulated time; a look at T shows everything below (T, kind SA
 events, so all looks between two events show the same, and looks inside a decode run follow from its closed form.
 """
 
+from typing import Final
+
 from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, instant, time_of
 from cluster_sim.engine.process import Message
 from cluster_sim.recording.outcome import Sample
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.serving.steady_run import SteadyRun
+
+_SAMPLE: Final = Kind.SAMPLE
 
 
 class Watch:
@@ -47,26 +51,25 @@ class Watch:
         self._set_next()
 
     def _set_next(self) -> None:
-        tick = self._tick_ns << KIND_BITS | Kind.SAMPLE if self._interval_ns else NEVER
-        sample = self._sample_ns << KIND_BITS | Kind.SAMPLE if self._period_ns else NEVER
+        tick = self._tick_ns << KIND_BITS | _SAMPLE if self._interval_ns else NEVER
+        sample = self._sample_ns << KIND_BITS | _SAMPLE if self._period_ns else NEVER
         self.next_sample_at = sample
         self.next_at = tick if tick < sample else sample  # noqa: FURB136 - a call costs five times as much
 
     def has_news(self, scheduler: Scheduler) -> bool:
         """Whether the state differs from what the last sample showed."""
-        return bool(self._period_ns) and self._state(scheduler, scheduler.kv_used) != self._reported
+        return self._period_ns > 0 and self._state(scheduler, 0) != self._reported
 
     def pass_by(self, limit: Instant, scheduler: Scheduler, out: list[Message]) -> None:
         """Do every look below ``limit``; the state has not changed since the last event."""
-        last_ns = (limit - 1 - Kind.SAMPLE) >> KIND_BITS
-        used = scheduler.kv_used
-        if self._interval_ns:
-            running, waiting = scheduler.running_count, scheduler.waiting_count
+        last_ns = (limit - 1 - _SAMPLE) >> KIND_BITS
+        if self._interval_ns and self._tick_ns <= last_ns:
+            running, waiting, used = scheduler.running_count, scheduler.waiting_count, scheduler.kv_used
             while self._tick_ns <= last_ns:
                 self._log.tick(self._tick_ns, running, waiting, used)
                 self._tick_ns += self._interval_ns
         if self._period_ns and self._sample_ns <= last_ns:
-            self._sample(self._sample_ns, scheduler, used, out)
+            self._sample(self._sample_ns, scheduler, 0, out)
             self._sample_ns = (last_ns // self._period_ns + 1) * self._period_ns
         self._set_next()
 
@@ -74,30 +77,27 @@ class Watch:
         """Take the samples below ``horizon``, which somebody waits for.  Ticks wait for the next event: how far
         horizons run beyond a run's last event depends on placement, and the series may not.
         """
-        last_ns = (horizon - 1 - Kind.SAMPLE) >> KIND_BITS
-        self._sample(self._sample_ns, scheduler, scheduler.kv_used, out)
+        last_ns = (horizon - 1 - _SAMPLE) >> KIND_BITS
+        self._sample(self._sample_ns, scheduler, 0, out)
         self._sample_ns = (last_ns // self._period_ns + 1) * self._period_ns
         self._set_next()
 
     def pass_run(self, limit: Instant, run: SteadyRun, scheduler: Scheduler, out: list[Message]) -> None:
         """Do every look below ``limit`` inside a run whose formations from ``run.offset`` on are not committed yet."""
-        last_ns = (limit - 1 - Kind.SAMPLE) >> KIND_BITS
-        used = scheduler.kv_used
-        if self._interval_ns:
-            running, waiting = scheduler.running_count, scheduler.waiting_count
+        last_ns = (limit - 1 - _SAMPLE) >> KIND_BITS
+        if self._interval_ns and self._tick_ns <= last_ns:
+            running, waiting, used = scheduler.running_count, scheduler.waiting_count, scheduler.kv_used
             while self._tick_ns <= last_ns:
                 blocks = run.blocks_before(self._tick_ns)
                 self._log.tick(self._tick_ns, running, waiting, used + blocks)
                 self._tick_ns += self._interval_ns
-        if self._period_ns:
+        if self._period_ns and self._sample_ns <= last_ns:
+            if not self._samples_kv:
+                self._sample(self._sample_ns, scheduler, 0, out)
+                self._sample_ns = (last_ns // self._period_ns + 1) * self._period_ns
             while self._sample_ns <= last_ns:
-                blocks = 0
-                if self._samples_kv:
-                    blocks = run.blocks_before(self._sample_ns)
-                self._sample(self._sample_ns, scheduler, used + blocks, out)
+                self._sample(self._sample_ns, scheduler, run.blocks_before(self._sample_ns), out)
                 self._sample_ns += self._period_ns
-                if not self._samples_kv:
-                    self._sample_ns = max(self._sample_ns, (last_ns // self._period_ns + 1) * self._period_ns)
         self._set_next()
 
     def probe(self, horizon: Instant, scheduler: Scheduler, out: list[Message]) -> None:
@@ -110,13 +110,16 @@ class Watch:
             sample = Sample(self._replica, state[0], state[1], used / self._kv_blocks)
             out.append(Message(instant(now_ns, Kind.SAMPLE), self._replica + 1, now_ns, sample))
 
-    def _state(self, scheduler: Scheduler, used: int) -> tuple[int, int, int]:
-        return scheduler.running_count, scheduler.waiting_count, used if self._samples_kv else 0
+    def _state(self, scheduler: Scheduler, more_blocks: int) -> tuple[int, int, int]:
+        used = scheduler.kv_used + more_blocks if self._samples_kv else 0
+        return scheduler.running_count, scheduler.waiting_count, used
 
-    def _sample(self, at_ns: int, scheduler: Scheduler, used: int, out: list[Message]) -> None:
-        state = self._state(scheduler, used)
+    def _sample(self, at_ns: int, scheduler: Scheduler, more_blocks: int, out: list[Message]) -> None:
+        """Show the state at ``at_ns``, when ``more_blocks`` are in use than now, where it has changed."""
+        state = self._state(scheduler, more_blocks)
         if state == self._reported:
             return
         self._reported = state
-        sample = Sample(self._replica, state[0], state[1], used / self._kv_blocks)
+        used_ratio = (scheduler.kv_used + more_blocks) / self._kv_blocks
+        sample = Sample(self._replica, state[0], state[1], used_ratio)
         out.append(Message(instant(at_ns + self._latency_ns, Kind.NOTICE), self._replica + 1, at_ns, sample))
