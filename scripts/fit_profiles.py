@@ -30,8 +30,8 @@ V0_PARAMETERS = (
     Parameter("frontend_us", 8000.0, 0.5),
     Parameter("quantize_layer_us", 150.0, 0.7),
 )
-"""What vLLM 0.6 does differently: the CPU plans every step while the GPU waits, and launches the kernels of prompts one by
-one, twice as many where activations are quantised."""
+"""What vLLM 0.6 does differently: the CPU plans every step while the GPU waits, and launches the kernels of prompts one
+by one, twice as many where activations are quantised."""
 SYNC_PARAMETERS = (
     Parameter("step_us", 2000.0, 0.7, "version:0.13"),
     Parameter("sequence_us", 15.0, 0.4, "version:0.13"),
