@@ -64,7 +64,7 @@ class Coefficients(BaseModel):
     quantize_layer_us: float = Field(
         default=0.0,
         ge=0,
-        description="c_quant: per layer when a prefill is in the batch and activations are quantised before projections",
+        description="c_quant: per layer when a prefill is in the batch and projections quantise their input",
     )
     lone_tile_rows: int = Field(
         default=0,
