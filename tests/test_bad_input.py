@@ -72,6 +72,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         ("workload.lengths.prompt.value=-5", ("workload.lengths.prompt", "-5")),
         ("seed=-1", ("seed", "at least 0")),
         ("run.end_s=0", ("run.end_s", "greater than 0")),
+        ("run.end_s=1e10", ("run.end_s", "at most 63072000")),
+        ("run.series_interval_s=1e12", ("run.series_interval_s", "at most 63072000")),
+        ("router.client_timeout_s=1e-10", ("router.client_timeout_s", "at least 0.000000001")),
+        ("router.telemetry={period_ms: 1e-8, latency_ms: 5}", ("router.telemetry", "perfect knowledge")),
+        ("fleet.network.replica_to_router_ms=1e15", ("fleet.network.replica_to_router_ms", "at most 86400000")),
         ("run.port_range=[30000, 20000]", ("run.port_range", "first not above the second")),
         ("router.telemetry.period_ms=nan", ("router.telemetry.period_ms",)),
         ("router.telemetry={period_ms: 0, latency_ms: 5}", ("router.telemetry", "perfect knowledge", "latency_ms: 0")),
@@ -82,6 +87,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         ("workload={kind: trace, format: azure, path: nowhere.csv}", ("nowhere.csv", "no such file")),
         ("workload={kind: trace, format: azure, path: .}", ("is a folder",)),
         ("predictor={kind: table, path: nowhere.parquet}", ("nowhere.parquet", "no such file")),
+        ("predictor={kind: linear, alpha_us: 1e300}", ("predictor", "alpha_us", "at most 1000000000")),
         ("predictor={kind: oracle}", ("predictor", "oracle", "roofline")),
     ],
 )
@@ -118,6 +124,18 @@ def test_malformed_trace(run: Run, tmp_path: Path, form: str, text: str, message
     assert "trace.csv" in error
     for message in messages:
         assert message in error
+
+
+def test_a_run_of_many_years(run: Run) -> None:
+    """Users who think for months at a time cannot end within two years: said, not cut off; with an end they are."""
+    fixed = "{kind: fixed, value: 5}"
+    users = f"workload={{kind: closed_loop, users: 2, count: 60, lengths: {{prompt: {fixed}, output: {fixed}}}, "
+    users += "think_time_s: {kind: fixed, value: 9000000}}"
+    quiet = "run.series_interval_s=0"
+    code, error = run(users, quiet)
+    assert code == 2
+    assert "beyond the two simulated years" in error
+    assert run(users, quiet, "run.end_s=60000000")[0] == 0
 
 
 def test_times_that_go_backwards(run: Run, tmp_path: Path) -> None:

@@ -9,6 +9,10 @@ from pydantic_core import PydanticCustomError
 
 from cluster_sim.config.library import library_names
 
+LONGEST_RUN_S: Final = 2.0 * 365 * 86_400
+"""Two simulated years: what an instant holds (``engine.instant``), less room for links and steps beyond."""
+MS_PER_DAY: Final = 86_400_000.0
+"""The longest delay between processes that makes sense."""
 BASE_DIRECTORY: Final = "base_directory"
 """Key of the validation context that holds the study file's directory; without it, references are not checked."""
 

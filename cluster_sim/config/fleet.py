@@ -2,7 +2,7 @@
 
 from pydantic import Field, field_validator
 
-from cluster_sim.config.base import ConfigModel, DeviceName, ModelName
+from cluster_sim.config.base import MS_PER_DAY, ConfigModel, DeviceName, ModelName
 from cluster_sim.config.engine import Engine
 
 NS_PER_MS = 1_000_000
@@ -48,8 +48,12 @@ class Pool(ConfigModel):
 class Network(ConfigModel):
     """One-way delays between the router and every replica."""
 
-    router_to_replica_ms: float = Field(0.5, ge=0, description="From the router to a replica, in milliseconds.")
-    replica_to_router_ms: float = Field(0.5, ge=0, description="From a replica to the router, in milliseconds.")
+    router_to_replica_ms: float = Field(
+        0.5, ge=0, le=MS_PER_DAY, description="From the router to a replica, in milliseconds."
+    )
+    replica_to_router_ms: float = Field(
+        0.5, ge=0, le=MS_PER_DAY, description="From a replica to the router, in milliseconds."
+    )
 
     @property
     def forward_ns(self) -> int:

@@ -1,12 +1,17 @@
 """The ``predictor`` block: where step times come from."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
 from cluster_sim.config.base import ConfigModel, InputFile, LibraryEntry
 
 ProfileName = Annotated[str, AfterValidator(LibraryEntry("profiles"))]
+
+MOST_US: Final = 1e9
+"""Longest time that a coefficient may add to a step, 1,000 s, so that no step leaves what an instant holds."""
+MOST_US_EACH: Final = 1e6
+"""The same for each token, pair of tokens or sequence: 1 s."""
 
 
 class PredictorBase(ConfigModel):
@@ -49,24 +54,32 @@ class TablePredictor(PredictorBase):
 
     kind: Literal["table"] = Field("table", description="Measured operator tables.")
     path: InputFile = Field(description="Operator profile (Parquet), as `cluster-sim profile import` writes it.")
-    step_overhead_us: float = Field(0.0, ge=0, description="The engine's own time per step.")
-    layer_overhead_us: float = Field(0.0, ge=0, description="Launch overhead per layer.")
-    sequence_overhead_us: float = Field(0.0, ge=0, description="The engine's own time per sequence of a step.")
-    frontend_us: float = Field(0.0, ge=0, description="Time in the API server per request.")
-    frontend_us_per_token: float = Field(0.0, ge=0, description="Time in the API server per prompt token.")
+    step_overhead_us: float = Field(0.0, ge=0, le=MOST_US, description="The engine's own time per step.")
+    layer_overhead_us: float = Field(0.0, ge=0, le=MOST_US, description="Launch overhead per layer.")
+    sequence_overhead_us: float = Field(
+        0.0, ge=0, le=MOST_US_EACH, description="The engine's own time per sequence of a step."
+    )
+    frontend_us: float = Field(0.0, ge=0, le=MOST_US, description="Time in the API server per request.")
+    frontend_us_per_token: float = Field(
+        0.0, ge=0, le=MOST_US_EACH, description="Time in the API server per prompt token."
+    )
 
 
 class LinearPredictor(PredictorBase):
     """Step time = alpha + beta * tokens computed + gamma * cached tokens read; steps with a prefill add a constant."""
 
     kind: Literal["linear"] = Field("linear", description="Linear in tokens.")
-    alpha_us: float = Field(gt=0, description="Every step, spread evenly over the stages.")
-    beta_us: float = Field(0.0, ge=0, description="Per token computed.")
-    gamma_us: float = Field(0.0, ge=0, description="Per cached token that decodes read.")
-    prefill_us: float = Field(0.0, ge=0, description="Added once to a step that has a prefill.")
-    prefill_pair_us: float = Field(0.0, ge=0, description="Per pair of a prefilled token and a token it attends to.")
-    frontend_us: float = Field(0.0, ge=0, description="Time in the API server per request.")
-    frontend_us_per_token: float = Field(0.0, ge=0, description="Time in the API server per prompt token.")
+    alpha_us: float = Field(gt=0, le=MOST_US, description="Every step, spread evenly over the stages.")
+    beta_us: float = Field(0.0, ge=0, le=MOST_US_EACH, description="Per token computed.")
+    gamma_us: float = Field(0.0, ge=0, le=MOST_US_EACH, description="Per cached token that decodes read.")
+    prefill_us: float = Field(0.0, ge=0, le=MOST_US, description="Added once to a step that has a prefill.")
+    prefill_pair_us: float = Field(
+        0.0, ge=0, le=MOST_US_EACH, description="Per pair of a prefilled token and a token it attends to."
+    )
+    frontend_us: float = Field(0.0, ge=0, le=MOST_US, description="Time in the API server per request.")
+    frontend_us_per_token: float = Field(
+        0.0, ge=0, le=MOST_US_EACH, description="Time in the API server per prompt token."
+    )
 
 
 class SplitwisePredictor(PredictorBase):
@@ -82,9 +95,9 @@ class TwoPhasePredictor(PredictorBase):
     """A server by three coefficients: prefill alpha * sum(prompts) + beta, then gamma for every decode step."""
 
     kind: Literal["two_phase"] = Field("two_phase", description="Alpha, beta and gamma of a whole server.")
-    alpha_s_per_token: float = Field(0.001, ge=0, description="Prefill time per prompt token.")
-    beta_s: float = Field(0.05, ge=0, description="Prefill time per batch.")
-    gamma_s_per_step: float = Field(0.0005, gt=0, description="Time of one decode step.")
+    alpha_s_per_token: float = Field(0.001, ge=0, le=1, description="Prefill time per prompt token.")
+    beta_s: float = Field(0.05, ge=0, le=1000, description="Prefill time per batch.")
+    gamma_s_per_step: float = Field(0.0005, gt=0, le=1000, description="Time of one decode step.")
 
 
 Predictor = Annotated[

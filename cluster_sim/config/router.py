@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from cluster_sim.config.base import ConfigModel, PolicyName
+from cluster_sim.config.base import LONGEST_RUN_S, MS_PER_DAY, ConfigModel, PolicyName
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
@@ -13,12 +13,14 @@ NS_PER_S = 1_000_000_000
 class Telemetry(ConfigModel):
     """How old the router's picture of the replicas is; the staler, the further the simulation can run ahead."""
 
-    period_ms: float = Field(50.0, ge=0, description="Time between two samples; 0 with latency 0 is perfect knowledge.")
-    latency_ms: float = Field(1.0, ge=0, description="Time from a sample until the router can use it.")
+    period_ms: float = Field(
+        50.0, ge=0, le=MS_PER_DAY, description="Time between two samples; 0 with latency 0 is perfect knowledge."
+    )
+    latency_ms: float = Field(1.0, ge=0, le=MS_PER_DAY, description="Time from a sample until the router can use it.")
 
     @model_validator(mode="after")
     def _perfect_knowledge_has_no_age(self) -> Self:
-        if self.period_ms == 0 and self.latency_ms > 0:
+        if self.period_ns == 0 and self.latency_ms > 0:
             raise ValueError(
                 "period_ms: 0 is perfect knowledge at every decision, which contradicts "
                 f"latency_ms: {self.latency_ms:g}; set latency_ms: 0, or a period"
@@ -46,7 +48,10 @@ class Router(ConfigModel):
     )
     telemetry: Telemetry = Field(Telemetry(), description="Samples of the replicas' state that policies may read.")
     client_timeout_s: float | None = Field(
-        None, gt=0, description="Time from its arrival after which a client gives a request up; null waits for ever."
+        None,
+        ge=1e-9,
+        le=LONGEST_RUN_S,
+        description="Time from its arrival after which a client gives a request up; null waits for ever.",
     )
 
     @property

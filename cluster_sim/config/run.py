@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from cluster_sim.config.base import ConfigModel
+from cluster_sim.config.base import LONGEST_RUN_S, ConfigModel
 
 
 class Run(ConfigModel):
@@ -29,10 +29,16 @@ class Run(ConfigModel):
         True, description="Whether decode iterations of an unchanged batch are computed together; equal bytes, faster."
     )
     series_interval_s: float = Field(
-        1.0, ge=0, description="Simulated time between two rows per replica in series.parquet; 0 writes none."
+        1.0,
+        ge=0,
+        le=LONGEST_RUN_S,
+        description="Simulated time between two rows per replica in series.parquet; 0 writes none.",
     )
     end_s: float | None = Field(
-        None, gt=0, description="Simulated time at which the run ends; null serves every request to its end."
+        None,
+        gt=0,
+        le=LONGEST_RUN_S,
+        description="Simulated time at which the run ends; null serves every request to its end.",
     )
     event_trace: bool = Field(
         False,
@@ -42,6 +48,7 @@ class Run(ConfigModel):
     stall_limit_s: float = Field(
         3600.0,
         gt=0,
+        le=LONGEST_RUN_S,
         description="Simulated time without any token, with requests there, after which a run is given up.",
     )
     port_range: tuple[int, int] = Field(

@@ -10,8 +10,9 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from cluster_sim.config.errors import InputError
 from cluster_sim.engine.hub import Send
-from cluster_sim.engine.instant import NEVER, Instant, Kind, instant, time_of
+from cluster_sim.engine.instant import NEVER, NS_PER_S, Instant, Kind, instant, time_of
 from cluster_sim.engine.observation import Observation, strictest
 from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.recording.outcome import CANCELLED, REFUSED, UNFINISHED, Outcome, Sample
@@ -229,6 +230,11 @@ class RouterHub:
         if self._feedback is not None:
             for caused in self._feedback.on_end(request, now_ns, status):
                 at = instant(caused.arrival_ns, Kind.GLOBAL_SCHEDULE)
+                if at >= NEVER <= self._run_end:
+                    raise InputError(
+                        f"workload: request {caused.request_id} would arrive after {caused.arrival_ns / NS_PER_S:.3g} "
+                        "s, beyond the two simulated years that a run can span; shorten think times, or set run.end_s"
+                    )
                 heapq.heappush(self._timers, Message(at, HUB_SOURCE, caused.request_id, caused))
         return []
 

@@ -25,6 +25,7 @@ from cluster_sim.config.arrivals import (
     StepArrivals,
     WeibullArrivals,
 )
+from cluster_sim.config.base import LONGEST_RUN_S
 from cluster_sim.config.errors import InputError
 from cluster_sim.workload.gamma_quantile import GammaQuantile
 from cluster_sim.workload.random_streams import BLOCK, Floats, Ints, Stream
@@ -34,8 +35,7 @@ ArrivalTimes = Callable[[], Iterator[Ints]]
 """Starts a process over: non-empty blocks of arrival times in ns, never decreasing; endless unless the rate ends."""
 
 _NS_PER_S: Final = 1e9
-_LONGEST_NS: Final = 6.3e16
-"""Two years: no run lasts longer, and sums stay far from overflow."""
+_LONGEST_NS: Final = LONGEST_RUN_S * _NS_PER_S
 
 _EMPTY_BLOCKS: Final = 20_000
 """Thinning gives up after this many blocks without an arrival: the rate is then as good as 0 for ever."""

@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from cluster_sim.config.base import LONGEST_RUN_S
 from cluster_sim.config.errors import InputError
 from cluster_sim.config.workload import TraceWorkload
 from cluster_sim.workload.arrivals import ArrivalTimes, build_arrivals
@@ -21,7 +22,7 @@ from cluster_sim.workload.columns import Columns, concatenate, sort_by_arrival
 from cluster_sim.workload.csv_file import line_of_row
 from cluster_sim.workload.limits import limited_times
 from cluster_sim.workload.random_streams import BLOCK, Ints, Stream
-from cluster_sim.workload.readers.base import LONGEST_S, NO_TIME, NS_PER_S, Reader, ReadOptions, ReadReport
+from cluster_sim.workload.readers.base import NO_TIME, NS_PER_S, Reader, ReadOptions, ReadReport
 from cluster_sim.workload.readers.registry import find_reader
 from cluster_sim.workload.traits import PART_BITS, TraitMaker
 
@@ -147,8 +148,8 @@ class TraceColumns:
         elif not self._rows.is_timed:
             raise InputError(f"{config.path}: the file has no arrival times; give workload.arrivals")
         self._scale = self._time_scale()
-        if self._times is None and self._rows.last_ns * self._scale > LONGEST_S * NS_PER_S:
-            raise InputError(f"{config.path}: scaled times go beyond the {LONGEST_S:.0f} s that a run can span")
+        if self._times is None and self._rows.last_ns * self._scale > LONGEST_RUN_S * NS_PER_S:
+            raise InputError(f"{config.path}: scaled times go beyond the {LONGEST_RUN_S:.0f} s that a run can span")
         self.count: int | None = self._rows.count
         self._bootstrap: BootstrapColumns | None = None
         if config.bootstrap is not None:

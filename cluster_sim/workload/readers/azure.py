@@ -6,10 +6,11 @@ from typing import Final
 
 import numpy as np
 
+from cluster_sim.config.base import LONGEST_RUN_S
 from cluster_sim.config.errors import InputError
 from cluster_sim.workload.columns import Columns
 from cluster_sim.workload.csv_file import Field, read_csv, row_place, tokens_field
-from cluster_sim.workload.readers.base import LONGEST_S, NS_PER_S, ReadOptions, ReadReport, without_outputs
+from cluster_sim.workload.readers.base import NS_PER_S, ReadOptions, ReadReport, without_outputs
 
 _FIELDS: Final = {
     "time": Field(("TIMESTAMP",), "instant"),
@@ -38,8 +39,10 @@ class AzureReader:
             if start_ns is None:
                 start_ns = int(times[0])
             arrival = times - start_ns
-            if int(np.abs(arrival).max()) > LONGEST_S * NS_PER_S:
-                raise InputError(f"{path}: TIMESTAMPs lie more than {LONGEST_S:.0f} s apart; a run cannot span that")
+            if int(np.abs(arrival).max()) > LONGEST_RUN_S * NS_PER_S:
+                raise InputError(
+                    f"{path}: TIMESTAMPs lie more than {LONGEST_RUN_S:.0f} s apart; a run cannot span that"
+                )
             columns = Columns(arrival, block["prompt"].astype(np.int64), block["output"].astype(np.int64))
             report.rows += len(columns)
             yield without_outputs(

@@ -8,13 +8,12 @@ from typing import Final, Literal, Protocol
 
 import numpy as np
 
+from cluster_sim.config.base import LONGEST_RUN_S
 from cluster_sim.config.errors import InputError
 from cluster_sim.workload.columns import Columns
 from cluster_sim.workload.random_streams import Floats, Ints
 
 NS_PER_S: Final = 1_000_000_000
-LONGEST_S: Final = 2.0 * 365 * 86_400
-"""Two years: what an instant of the engine can hold with room to spare."""
 
 NO_TIME: Final = -1
 """Arrival of every row of a file without times."""
@@ -62,9 +61,9 @@ class Reader(Protocol):
 
 def seconds_to_ns(path: Path, seconds: Floats) -> Ints:
     """Return seconds as whole ns; InputError beyond what a run can span."""
-    if len(seconds) and float(seconds.max()) > LONGEST_S:
+    if len(seconds) and float(seconds.max()) > LONGEST_RUN_S:
         raise InputError(
-            f"{path}: a request arrives {float(seconds.max()):.6g} s after the start, beyond the {LONGEST_S:.0f} s "
+            f"{path}: a request arrives {float(seconds.max()):.6g} s after the start, beyond the {LONGEST_RUN_S:.0f} s "
             "that a run can span; is the unit of time right?"
         )
     result: Ints = np.rint(seconds * NS_PER_S).astype(np.int64)

@@ -13,12 +13,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from cluster_sim.config.base import LONGEST_RUN_S
 from cluster_sim.config.errors import InputError
 from cluster_sim.workload.columns import Columns
 from cluster_sim.workload.csv_file import MOST_TOKENS_IN_FILE
 from cluster_sim.workload.file_access import read_lines
 from cluster_sim.workload.random_streams import stable_id
-from cluster_sim.workload.readers.base import LONGEST_S, NS_PER_S, ReadOptions, ReadReport, without_outputs
+from cluster_sim.workload.readers.base import NS_PER_S, ReadOptions, ReadReport, without_outputs
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes
 
 _ROWS: Final = 4096
@@ -132,7 +133,7 @@ class JsonlReader:
     def _rows(self, path: Path, options: ReadOptions, place: _Place) -> Iterator[tuple[int, int, int, Attributes]]:
         label = {name: options.labels.get(name, name) for name in _LABELS}
         unit_ns = (options.timestamp_unit_s or self._layout.unit_s) * NS_PER_S
-        most_units = LONGEST_S * NS_PER_S / unit_ns
+        most_units = LONGEST_RUN_S * NS_PER_S / unit_ns
         block = options.block_tokens or self._layout.block_tokens
         chats = _Chats() if self._layout.has_chats else None
         least_output = 0 if options.zero_output in {"skip", "one"} else 1

@@ -12,12 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
+from cluster_sim.config.base import LONGEST_RUN_S
 from cluster_sim.config.errors import InputError
 from cluster_sim.workload.columns import Columns
 from cluster_sim.workload.csv_file import MOST_TOKENS_IN_FILE
 from cluster_sim.workload.file_access import compression_of, one_line
 from cluster_sim.workload.random_streams import Ints
-from cluster_sim.workload.readers.base import LONGEST_S, NS_PER_S, ReadOptions, ReadReport, seconds_to_ns
+from cluster_sim.workload.readers.base import NS_PER_S, ReadOptions, ReadReport, seconds_to_ns
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes
 
 TEXT_FIELDS: Final = ("tenant", "model", "slo_class", "lora")
@@ -75,7 +76,7 @@ class ParquetReader:
 
     def _block(self, path: Path, batch: Any, row: int, time_name: str, extra: tuple[list[str], list[str]]) -> Columns:
         if time_name == "arrival_ns":
-            arrival = _whole(path, batch, "arrival_ns", row, 0, int(LONGEST_S) * NS_PER_S)
+            arrival = _whole(path, batch, "arrival_ns", row, 0, int(LONGEST_RUN_S) * NS_PER_S)
         else:
             seconds = batch.column("arrival_s").cast(pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False)
             _refuse(path, "arrival_s", row, seconds, ~(np.isfinite(seconds) & (seconds >= 0)))
