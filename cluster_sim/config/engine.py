@@ -36,7 +36,10 @@ class Engine(ConfigModel):
         0, ge=0, description="Most tokens of one prompt in one step; 0 leaves it to the budget."
     )
     prefill_schedule_interval: int = Field(
-        1, ge=1, description="Data-parallel ranks start new prompts in every so many-th step only, all in the same one."
+        1,
+        ge=1,
+        description="Data-parallel ranks that decode compute prompts in every so many-th step only, all in the same "
+        "one, unless they fall behind.",
     )
     async_scheduling: bool | None = Field(
         None, description="Whether the next step is planned while one runs; null is pinned by the version."

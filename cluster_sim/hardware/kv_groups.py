@@ -15,7 +15,8 @@ from cluster_sim.hardware.model import Model
 GROUPED_KINDS: Final = ("vllm_v1",)
 """Engines that give back what lies out of the window; to all others every layer is a full one."""
 _SIMILAR_RATIO: Final = 1.25
-"""Kinds of layers whose numbers differ by less than this factor form one group each, the smaller one padded."""
+"""Kinds of layers whose numbers differ by less than this factor form one group each, the smaller one padded (1.5 in
+vLLM's releases of late 2026)."""
 
 
 class CacheSettings(Protocol):

@@ -5,8 +5,9 @@ together, since their tokens meet in every layer with experts.  A request goes t
 there.  A joint batch is the rank's batches side by side: its shape lists theirs, which is what the predictor prices,
 and its other books are their sums, which is what the replica notes.  A rank may have none.
 
-``engine.prefill_schedule_interval`` N opens admission in every N-th joint batch only, in all ranks at once, so that
-steps that are long because of a prompt somewhere are few.  Where nothing at all runs, admission opens at once.
+``engine.prefill_schedule_interval`` N leaves prompts, begun or not, to every N-th joint batch since the ranks were last
+idle, so that steps that are long because of a prompt somewhere are few.  A rank that decodes nothing does not wait, nor
+one whose last such step left requests waiting.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -130,12 +131,14 @@ class DataParallel(Scheduler):
         return True
 
     def form(self, now_ns: int) -> Batch | None:
-        is_open = self._steps % self._interval == 0 or not any(rank.running_count for rank in self._ranks)
+        if not self.running_count:
+            self._steps = 0
+        is_prefill_step = self._steps % self._interval == 0
         parts: list[tuple[int, Batch]] = []
         self._must_form_again = False
         self.unbatched_preemptions = 0
         for number, rank in enumerate(self._ranks):
-            rank.is_admitting = is_open
+            rank.is_prefill_step = is_prefill_step
             part = rank.form(now_ns)
             if part is not None:
                 parts.append((number, part))

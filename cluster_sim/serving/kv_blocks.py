@@ -51,6 +51,12 @@ class CountedBlocks:
         """Return how many free blocks an admission takes that holds ``tokens`` tokens in all."""
         return self.blocks_for(tokens)
 
+    def blocks_to_reserve(self, sequence: Sequence, tokens: int) -> int:
+        """Return how many free blocks an admission takes that reaches ``tokens`` tokens in several steps; asked where
+        sequences give blocks back between them.
+        """
+        return self.blocks_to_admit(sequence, 0, tokens)
+
     def admit(self, sequence: Sequence, prefix_tokens: int, tokens: int) -> int:
         """Give a sequence that holds nothing its first blocks: for ``tokens`` tokens, of which ``prefix_tokens`` were
         found by ``find_prefix``; return how long the step must wait for their content, ns.

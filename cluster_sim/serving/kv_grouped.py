@@ -32,8 +32,12 @@ class GroupedBlocks(CountedBlocks):
         return self.groups.count * super().missing(sequence, tokens)
 
     def blocks_to_admit(self, sequence: Sequence, prefix_tokens: int, tokens: int) -> int:
-        """Return how many free blocks an admission takes that reaches ``tokens`` tokens in all, however many steps that
-        takes: a windowed group never holds more than the window and a step.
+        """Return how many free blocks an admission takes that holds ``tokens`` tokens in all."""
+        return self.groups.count * self.blocks_for(tokens)
+
+    def blocks_to_reserve(self, sequence: Sequence, tokens: int) -> int:
+        """Return the same for ``tokens`` tokens in several steps: a windowed group never holds more than the window and
+        a step.
         """
         blocks = self.blocks_for(tokens)
         return self.groups.full * blocks + self.groups.windowed * min(blocks, self._window_blocks)

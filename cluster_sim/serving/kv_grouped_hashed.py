@@ -45,16 +45,16 @@ class GroupedHashedBlocks(GroupedBlocks):
     def blocks_to_admit(self, sequence: Sequence, prefix_tokens: int, tokens: int) -> int:
         """Return how many free blocks an admission takes: new ones, and cached ones that nobody holds."""
         match = self._last_match(sequence)
-        new = self.blocks_for(tokens) - match.blocks
-        free = self.cache.free_of(match) if match.blocks else [0] * self.groups.count
-        groups = self.groups
-        windowed = free[: groups.windowed] if groups.is_windowed_first else free[groups.full :]
-        return (
-            groups.full * new
-            + sum(free)
-            - sum(windowed)
-            + sum(min(new + blocks, self._window_blocks) for blocks in windowed)
-        )
+        return self.groups.count * (self.blocks_for(tokens) - match.blocks) + self.cache.free_of(match)
+
+    def blocks_to_reserve(self, sequence: Sequence, tokens: int) -> int:
+        """Return the same for ``tokens`` tokens in several steps.  vLLM caps a windowed group's blocks before it counts
+        what is found, so that behind a long prefix it reserves nothing there.
+        """
+        match, groups = self._last_match(sequence), self.groups
+        blocks = self.blocks_for(tokens)
+        windowed = max(min(blocks, self._window_blocks) - match.blocks, 0)
+        return groups.full * (blocks - match.blocks) + groups.windowed * windowed + self.cache.free_of(match)
 
     def admit(self, sequence: Sequence, prefix_tokens: int, tokens: int) -> int:
         """Give a sequence its cached blocks and new ones for the rest of ``tokens`` tokens."""

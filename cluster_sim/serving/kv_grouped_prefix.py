@@ -104,10 +104,12 @@ class GroupedPrefixCache:
             end += 1
         return start, end
 
-    def free_of(self, match: GroupMatch) -> list[int]:
-        """Return by group how many blocks of a match nobody holds, so that taking them lowers what is free."""
+    def free_of(self, match: GroupMatch) -> int:
+        """Return how many blocks of a match nobody holds, so that taking them lowers what is free."""
+        if not match.blocks:
+            return 0
         holders = self._holders
-        return [sum(block != NULL and not holders[block] for block in blocks) for blocks in match.found]
+        return sum(block != NULL and not holders[block] for blocks in match.found for block in blocks)
 
     def admit(self, name: int, match: GroupMatch) -> None:
         """Let a sequence hold the blocks of a match."""

@@ -85,11 +85,22 @@ def test_ranks_have_their_own_slots_and_blocks() -> None:
     assert finishes({"max_num_seqs": 1}, ((0, 10, 2), (0, 10, 1), (0, 10, 1))) == [3.1, 2.0, 5.1]
 
 
-@pytest.mark.parametrize(("interval", "expected"), [(1, [7.8, 3.4]), (3, [7.8, 5.6])])
+@pytest.mark.parametrize(("interval", "expected"), [(1, [7.9, 7.9, 3.5]), (3, [7.9, 7.9, 5.7])])
 def test_prompts_start_in_every_third_step(interval: int, expected: list[float]) -> None:
-    """A request that comes during the first step waits for the fourth, which the other rank's decode shares."""
-    arrivals = ((0, 10, 6), (0.5, 4, 1))
+    """A request that comes during the first step to a rank that decodes then waits for the fourth."""
+    arrivals = ((0, 10, 6), (0, 10, 6), (0.5, 4, 1))
     assert finishes({"prefill_schedule_interval": interval}, arrivals) == expected
+
+
+def test_a_rank_that_decodes_nothing_does_not_wait() -> None:
+    """The other rank has nothing to do when the second request comes during the first step: it starts in the second."""
+    assert finishes({"prefill_schedule_interval": 3}, ((0, 10, 6), (0.5, 4, 1))) == [7.8, 3.4]
+
+
+def test_steps_are_counted_from_the_last_idle_time() -> None:
+    """Two steps, then nobody is here; what comes at 9.5 ms waits for the fourth step since 9 ms, not since 0 ms."""
+    arrivals = ((0, 1, 2), (9, 10, 6), (9, 10, 6), (9.5, 4, 1))
+    assert finishes({"prefill_schedule_interval": 3}, arrivals) == [2.2, 16.9, 16.9, 14.7]
 
 
 def test_joint_decodes_are_planned_together() -> None:

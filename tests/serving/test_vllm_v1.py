@@ -99,6 +99,25 @@ def test_without_chunks_a_prompt_that_exceeds_the_rest_of_the_budget_stops_admis
     assert bench.steps(3) == ["- / 0*10 / - / 3", "- / 1*8 2*4 / - / 3", "nothing"]
 
 
+def test_prompts_begun_or_not_wait_for_a_prefill_step_beside_decodes() -> None:
+    """8 tokens a step.  In steps that are none for prompts the 10 tokens left of one wait, as a new one of 3 does; the
+    first step, in which nothing decodes, takes both prompts.  One that leaves a request waiting ends the deferring.
+    """
+    bench = Bench(max_num_batched_tokens=8)
+    bench.scheduler.is_prefill_step = False
+    bench.add(0, 4, 9)
+    bench.add(1, 14, 2)
+    assert bench.steps(2) == ["- / 0*4 1*4 / - / 2", "0 / - / - / 3"]
+    bench.add(2, 3, 1)
+    assert bench.step() == "0 / - / - / 3"
+    bench.scheduler.is_prefill_step = True
+    assert bench.step() == "0 / 1*7 / - / 5"
+    bench.scheduler.is_prefill_step = False
+    assert bench.step() == "0 / 1*3 2*3 / - / 7"
+    bench.add(3, 3, 1)
+    assert bench.step() == "01 / - / - / 7"
+
+
 def test_slots_limit_admission() -> None:
     """With two slots the third request starts in the step after one has ended."""
     bench = Bench(max_num_seqs=2)

@@ -63,8 +63,9 @@ class Scheduler(ABC):
     """Blocks in use, for telemetry and series."""
     unbatched_preemptions = 0
     """Preemptions by the last ``form`` that returned None, which no batch reports."""
-    is_admitting = True
-    """Whether the next batch may start waiting sequences; data-parallel ranks open admission together."""
+    is_prefill_step = True
+    """Whether the next batch is one of those in which all data-parallel ranks compute prompts; in others, ranks that
+    can decode defer them."""
     is_patient = False
     """Whether requests wait for others to come, on purpose, so that time without a token is no stall."""
     has_prefix_cache = False

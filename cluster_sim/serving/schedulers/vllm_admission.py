@@ -40,19 +40,22 @@ class Admission:
         self._watermark_blocks = int(engine.watermark_ratio * kv.total)
         self._orders = 0
 
-    def admit(self, batch: Batch, budget: int, now_ns: int) -> list[Sequence]:
+    def admit(self, batch: Batch, budget: int, now_ns: int, *, is_deferring: bool) -> list[Sequence]:
         """Start what fits into ``budget`` tokens; return those whose known tokens this step computes to their end.
+        ``is_deferring`` ends it before the first of which more than the last token is to be computed.
 
         Sequences whose adapter would be one too many, or that the policy keeps out of this batch, are set aside
         meanwhile and go back in front.
         """
         aside: list[Sequence] = []
-        complete = self._admit_in_order(batch, budget, now_ns, aside)
+        complete = self._admit_in_order(batch, budget, now_ns, aside, is_deferring)
         if aside:
             self._queue.entries.extendleft(reversed(aside))
         return complete
 
-    def _admit_in_order(self, batch: Batch, budget: int, now_ns: int, aside: list[Sequence]) -> list[Sequence]:
+    def _admit_in_order(
+        self, batch: Batch, budget: int, now_ns: int, aside: list[Sequence], is_deferring: bool
+    ) -> list[Sequence]:
         waiting, running, kv, policy = self._queue.entries, self._running, self._kv, self._ordering
         complete: list[Sequence] = []
         while waiting and budget > 0:
@@ -67,6 +70,8 @@ class Admission:
                 continue
             prefix = kv.find_prefix(sequence)
             known = sequence.known_tokens
+            if is_deferring and prefix < known - 1:
+                break
             chunk = min(known - prefix, self._threshold)
             if chunk > budget:
                 if not self._is_chunked:
@@ -78,8 +83,7 @@ class Admission:
                     continue
                 if self._is_chunked:
                     chunk = policy.fit_chunk(sequence, prefix, chunk, batch.shape)
-            wanted = known if self._reserves_full else prefix + chunk
-            blocks = kv.blocks_to_admit(sequence, prefix, wanted) + (self._watermark_blocks if running else 0)
+            blocks = self._wanted_blocks(sequence, prefix, chunk) + (self._watermark_blocks if running else 0)
             if blocks > kv.free:
                 self._refuse(blocks, prefix)
                 break
@@ -88,6 +92,16 @@ class Admission:
             if sequence.request_id not in self._prefilling:
                 complete.append(sequence)
         return complete
+
+    def _wanted_blocks(self, sequence: Sequence, prefix: int, chunk: int) -> int:
+        """Return how many free blocks the sequence needs to start: for its first chunk, or for all that is known."""
+        kv = self._kv
+        if not self._reserves_full:
+            return kv.blocks_to_admit(sequence, prefix, prefix + chunk)
+        if not kv.slides:
+            return kv.blocks_to_admit(sequence, prefix, sequence.known_tokens)
+        first = kv.blocks_to_admit(sequence, prefix, prefix + chunk)
+        return max(first, kv.blocks_to_reserve(sequence, sequence.known_tokens))
 
     def _start(self, batch: Batch, sequence: Sequence, prefix: int, chunk: int, now_ns: int) -> None:
         """Give the queue's head a slot, blocks and its first ``chunk`` tokens behind a cached prefix."""

@@ -54,6 +54,8 @@ class VllmV1(Scheduler):
         self._rotation = Rotation(limits.block_size)
         self._batches = 0
         self._must_form_again = False
+        self._is_saturated = False
+        """The last step that could start sequences left some waiting: then no rank waits for the others."""
         self._speculation = Speculation(engine.speculative, limits.seed) if engine.speculative else None
         self._lora = LoraSlots(engine.lora) if engine.lora else None
         self._admission = Admission(
@@ -183,6 +185,8 @@ class VllmV1(Scheduler):
         finishing = pool.advance(steps)
         pool.last_end_ns = end_ns
         self._batches += steps
+        if self._is_saturated and not self._waiting:
+            self._is_saturated = False
         return finishing
 
     def rotating_pools(self) -> list[DecodePool]:
@@ -216,10 +220,11 @@ class VllmV1(Scheduler):
         self._must_form_again = False
         batch = Batch(BatchShape())
         batch.number = self._batches
-        if self._pool.members and self._can_decode_in_bulk():
+        is_deferring = not (self.is_prefill_step or self._is_saturated) and len(self._running) > len(self._prefilling)
+        if self._pool.members and self._can_decode_in_bulk(is_deferring=is_deferring):
             budget = self._budget - len(self._pool.members)
             self._decode_in_bulk(batch)
-            if self._prefilling:
+            if self._prefilling and not is_deferring:
                 budget = self._walk(batch, list(self._prefilling.values()), budget, now_ns)
                 for sequence in batch.completed:
                     self._join_pool(sequence)
@@ -229,19 +234,24 @@ class VllmV1(Scheduler):
             self._rotation.dissolve()
             self._kv.catch_up()
             self._pool.dissolve()
-            budget = self._walk(batch, list(self._running.values()), self._budget, now_ns)
+            sequences = list(self._running.values())
+            if is_deferring:
+                sequences = [each for each in sequences if each.request_id not in self._prefilling]
+            budget = self._walk(batch, sequences, self._budget, now_ns)
             if self._limits.can_macro_step:
                 self._refill_pool()
         if batch.preempted:
             self._queue.is_blocked = False
-        elif self.is_admitting:
+        else:
             if self._ordering is not None and self._waiting:
                 self._sort(self._ordering, now_ns)
             if self._waiting:
-                for sequence in self._admission.admit(batch, budget, now_ns):
+                for sequence in self._admission.admit(batch, budget, now_ns, is_deferring=is_deferring):
                     self._join_pool(sequence)
             if self._ordering is not None:
                 self._ordering.note_waiting(self._waiting)
+            if not is_deferring:
+                self._is_saturated = bool(self._waiting)
         shape = batch.shape
         if not shape.decodes and not shape.prefills:
             self.unbatched_preemptions = len(batch.preempted)
@@ -272,12 +282,14 @@ class VllmV1(Scheduler):
             self._pool.write_back()
         self._queue.sort(policy, self._running.values(), now_ns)
 
-    def _can_decode_in_bulk(self) -> bool:
-        """Whether walking the running list would schedule every decode, and every prompt as if it came last."""
+    def _can_decode_in_bulk(self, *, is_deferring: bool) -> bool:
+        """Whether walking the running list would schedule every decode, and every prompt, unless deferred, as if it
+        came last.
+        """
         pool = self._pool
         decodes = len(pool.members)
         blocks = pool.blocks_taken()
-        if not self._prefilling:
+        if not self._prefilling or is_deferring:
             return decodes <= self._budget and blocks <= self._kv.free
         if decodes > self._budget or len(self._prefilling) > 1:
             return False
