@@ -72,6 +72,12 @@ def scheduler_limits(
             f"{engine.max_num_batched_tokens} (max_num_batched_tokens); lower the one or raise the other"
         )
     check_extras(engine)
+    groups = kv_groups(model, engine, engine.block_size)
+    if groups is not None and engine.host_blocks:
+        raise InputError(
+            f"engine.host_blocks: every layer of {model.name} has a window of {groups.window_tokens} tokens, and host "
+            "memory keeps whole prefixes; set 0"
+        )
     is_async = bool(engine.async_scheduling) and pipeline_parallel == 1 and engine.speculative is None
     blocks = (engine.num_kv_blocks or kv_blocks) - (NULL_BLOCKS if engine.kind in V1_KINDS else 0)
     limits = SchedulerLimits(
@@ -87,7 +93,7 @@ def scheduler_limits(
         can_rotate=macro_steps and pipeline_parallel > 1 and engine.speculative is None,
         tokens_per_step=1 + (engine.speculative.num_speculative_tokens if engine.speculative else 0),
         seed=seed,
-        kv_groups=kv_groups(model, engine, engine.block_size),
+        kv_groups=groups,
     )
     return limit_requests(engine, limits)
 

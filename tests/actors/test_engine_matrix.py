@@ -43,7 +43,7 @@ def cluster() -> Iterator[None]:
         yield
 
 
-def study(shared: Path, stages: int, engine: dict[str, Any]) -> Study:
+def study(shared: Path, stages: int, engine: dict[str, Any], model: str = "llama-3-8b") -> Study:
     return study_of(
         name="engines",
         workload={
@@ -55,7 +55,7 @@ def study(shared: Path, stages: int, engine: dict[str, Any]) -> Study:
         fleet={
             "pools": [
                 {
-                    "model": "llama-3-8b",
+                    "model": model,
                     "device": "h100-sxm",
                     "replicas": 4,
                     "pipeline_parallel": stages,
@@ -80,6 +80,22 @@ def test_options_change_nothing_either(shared: Path, option: str, stages: int) -
     if stages > KINDS[OPTIONS[option]["kind"]].most_stages:
         pytest.skip("this engine runs on one stage")
     check(study(shared, stages, OPTIONS[option]), stages)
+
+
+WINDOWED: dict[str, tuple[int, dict[str, Any]]] = {
+    "counted": (1, {}),
+    "cached": (1, {"enable_prefix_caching": True}),
+    "tight": (1, {"enable_prefix_caching": True, "num_kv_blocks": 2000, "max_model_len": 8192}),
+    "stages": (2, {"enable_prefix_caching": True}),
+}
+"""Stages and engine settings of a model with KV cache groups."""
+
+
+@pytest.mark.parametrize("case", WINDOWED)
+def test_attention_windows_change_nothing_either(shared: Path, case: str) -> None:
+    """The same with gpt-oss-20b, half of whose layers have a window, also where memory is short."""
+    stages, engine = WINDOWED[case]
+    check(study(shared, stages, engine, "gpt-oss-20b"), stages)
 
 
 def check(whole: Study, stages: int) -> None:

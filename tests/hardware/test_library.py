@@ -60,6 +60,36 @@ def test_raw_huggingface_config(tmp_path: Path) -> None:
     assert model.total_parameters == 6_738_415_616
 
 
+@pytest.mark.parametrize(
+    ("fields", "windowed", "window"),
+    [
+        ({"sliding_window": 4096}, [0, 1, 2, 3, 4, 5], 4096),
+        ({"sliding_window": 4096, "use_sliding_window": False}, [], 0),
+        ({"sliding_window": 1024, "sliding_window_pattern": 3}, [0, 1, 3, 4], 1024),
+        ({"attention_chunk_size": 8192, "no_rope_layer_interval": 2}, [0, 2, 4], 8192),
+        ({"sliding_window": 128, "layer_types": ["sliding_attention", "full_attention"] * 3}, [0, 2, 4], 128),
+        ({"sliding_window": 128, "layer_types": ["linear_attention", "full_attention"] * 3}, [], 0),
+    ],
+)
+def test_windows_of_a_raw_huggingface_config(
+    tmp_path: Path, fields: dict[str, object], windowed: list[int], window: int
+) -> None:
+    """Which layers have a window is read from their types, or from the period of the full ones."""
+    config = {
+        "hidden_size": 64,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 4,
+        "intermediate_size": 128,
+        "vocab_size": 1000,
+        "max_position_embeddings": 4096,
+    }
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config | fields))
+    model = load_model(str(path))
+    assert [layer for layer in range(6) if model.is_windowed(layer)] == windowed
+    assert (model.window_tokens, model.windowed_layers) == (window, len(windowed))
+
+
 def test_unknown_name_lists_the_known(tmp_path: Path) -> None:
     """An unknown model or device names the known ones; a missing key names file and key."""
     with pytest.raises(InputError, match="llama-3-8b"):

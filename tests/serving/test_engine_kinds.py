@@ -19,11 +19,13 @@ from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
 from cluster_sim.workload.request import Request
 
 
-def limits_of(kind: str, stages: int = 1, **engine: object) -> tuple[Engine, SchedulerLimits]:
+def limits_of(
+    kind: str, stages: int = 1, model: str = "llama-3-8b", **engine: object
+) -> tuple[Engine, SchedulerLimits]:
     """Resolve an engine on an H100 with Llama-3-8B and 200 blocks unless told otherwise."""
     asked = Engine(**{"kind": kind, "num_kv_blocks": 200, "max_model_len": 2048, **engine})
     resolved = resolve_engine(asked, load_device("h100-sxm"))
-    return resolved, scheduler_limits(resolved, load_model("llama-3-8b"), 0, stages, macro_steps=True)
+    return resolved, scheduler_limits(resolved, load_model(model), 0, stages, macro_steps=True)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,16 @@ def test_defaults_of_a_kind(kind: str, seqs: int, tokens: int, block: int, water
     [
         ("lightllm", {"stages": 2}, "one stage only"),
         ("lightllm", {"block_size": 16}, "block size must be 1, not 16"),
+        (
+            "vllm_v1",
+            {"disable_hybrid_kv_cache_manager": False, "host_blocks": 9, "enable_prefix_caching": True},
+            "keeps whole contexts",
+        ),
+        (
+            "vllm_v1",
+            {"model": "mistral-7b", "host_blocks": 9, "enable_prefix_caching": True},
+            "every layer of mistral-7b has a window of 4096 tokens",
+        ),
         ("sarathi", {"enable_prefix_caching": True}, "sarathi has no prefix cache; engines that have one: vllm_v1"),
         ("vllm_v1", {"policy": "dfs_weight"}, "sglang's radix tree"),
         ("vllm_v1", {"policy": "lpm"}, "enable_prefix_caching: true"),
@@ -91,3 +103,27 @@ def test_the_longest_request_allowed_finishes(kind: str, stages: int) -> None:
         request = Request(index, index, prompt, longest - prompt)
         replica.receive(Message(instant(index, Kind.DELIVERY), HUB_SOURCE, index, Dispatch(request, 0)))
     assert len(replica.advance(NEVER)) == 64
+
+
+def test_groups_follow_version_host_tier_and_kind() -> None:
+    """gpt-oss-20b has groups from vLLM 0.10 on, without a host tier, and in no other engine; what a request may need
+    in them bounds its length.
+    """
+    found = [
+        limits_of("vllm_v1", model="gpt-oss-20b", **settings)[1].kv_groups is not None
+        for settings in (
+            {},
+            {"version": "0.9.2"},
+            {"host_blocks": 9, "enable_prefix_caching": True},
+            {"disable_hybrid_kv_cache_manager": True},
+        )
+    ]
+    assert found == [True, False, False, False]
+    assert limits_of("sglang", model="gpt-oss-20b")[1].kv_groups is None
+    # Of 199 blocks a window takes at most (127 + 512) / 16 + 1 = 41; 158 are left to the full group, 2,528 tokens.
+    settings = {"model": "gpt-oss-20b", "max_num_batched_tokens": 512, "max_num_seqs": 8, "max_model_len": 4096}
+    limits = limits_of("vllm_v1", **settings)[1]
+    assert (limits.max_model_len, limits.context_blocks) == (2529, 159)
+    # All layers of Mistral 7B slide: (4,095 + 512) / 16 + 1 = 289 blocks are enough for any context.
+    settings = {"model": "mistral-7b", "max_num_batched_tokens": 512, "max_num_seqs": 8, "num_kv_blocks": 290}
+    assert limits_of("vllm_v1", **settings, max_model_len=32_768)[1].max_model_len == 32_768
