@@ -55,6 +55,16 @@ class _InFlight:
         self.dispatch_ns = dispatch_ns
 
 
+def observed_by(routes: dict[str, Route], *, reacts: bool, times_out: bool) -> Observation:
+    """Return what a hub observes: its policies, its workload if that ``reacts`` to ends, clients if they time out."""
+    observed = [route.policy.observation for route in routes.values()]
+    if reacts:
+        observed.append(Observation(responses=True, reacts=True))
+    if times_out:
+        observed.append(Observation(responses=True))
+    return strictest(observed)
+
+
 class RouterHub:
     """Routes requests and keeps their books."""
 
@@ -79,12 +89,7 @@ class RouterHub:
             self._chunks: Iterator[list[Request]] = workload.initial()
         else:
             self._chunks = workload.chunks()
-        observed = [route.policy.observation for route in routes.values()]
-        if self._feedback is not None:
-            observed.append(Observation(responses=True, reacts=True))
-        if client_timeout_ns:
-            observed.append(Observation(responses=True))
-        self.observation = strictest(observed)
+        self.observation = observed_by(routes, reacts=self._feedback is not None, times_out=bool(client_timeout_ns))
         self._positions = {
             target.source: (route, position)
             for route in routes.values()

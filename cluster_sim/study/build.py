@@ -9,17 +9,15 @@ from cluster_sim.hardware.jitter import Jitter
 from cluster_sim.hardware.predictor import Predictor
 from cluster_sim.recording.replica_log import ReplicaLog, pending_limit
 from cluster_sim.recording.request_log import RequestLog
-from cluster_sim.recording.request_totals import RequestTotals
 from cluster_sim.routing.admission import StaticLimits, strictest
-from cluster_sim.routing.hub import Route, RouterHub, Target
+from cluster_sim.routing.hub import Route, RouterHub, Target, observed_by
 from cluster_sim.routing.policies import POLICIES, Candidates
 from cluster_sim.serving.data_parallel import build_scheduler
 from cluster_sim.serving.engine_kinds import fills_batches
 from cluster_sim.serving.parallelism import replica_limits
 from cluster_sim.serving.replica import Replica, ReplicaSettings, floor_model
 from cluster_sim.study.plan import NS_PER_S, Plan, telemetry_settings
-from cluster_sim.workload.build import build_source
-from cluster_sim.workload.source import FeedbackSource
+from cluster_sim.workload.build import build_source, reacts
 
 
 def build_predictors(plan: Plan) -> list[Predictor]:
@@ -60,9 +58,14 @@ def _jitters(plan: Plan, index: int, predictor: Predictor) -> tuple[Jitter, ...]
 def build_hub(plan: Plan, log: RequestLog) -> RouterHub:
     """Build the hub: the workload, one route per model, the books."""
     study = plan.study
+    check_feedback(plan)
     source = build_source(study.workload, study.seed)
-    if isinstance(source, FeedbackSource):
-        check_feedback(plan)
+    return RouterHub(source, build_routes(plan), log, study.router.client_timeout_ns, plan.run_end)
+
+
+def build_routes(plan: Plan) -> dict[str, Route]:
+    """Return the route of each model by its name, and under "" the one of requests that name none."""
+    study = plan.study
     routes: dict[str, Route] = {}
     models = list(dict.fromkeys(each.model.name for each in plan.pools))
     for model in models:
@@ -84,17 +87,23 @@ def build_hub(plan: Plan, log: RequestLog) -> RouterHub:
         candidates = Candidates(len(targets), study.seed, [target.forward_ns for target in targets])
         routes[model] = Route(POLICIES.build(study.router, candidates), targets, limits)
     routes[""] = routes[models[0]]
-    return RouterHub(source, routes, log, study.router.client_timeout_ns, plan.run_end)
+    return routes
 
 
 def observation_of(plan: Plan) -> Observation:
-    """Return what the hub of a plan observes: it decides how far the hub may run ahead of the replicas."""
-    totals = RequestTotals(plan.replicas, [each.pool.name for each in plan.pools])
-    return build_hub(plan, RequestLog(totals)).observation
+    """Return what the hub of a plan will observe, without reading the workload: it decides how far the hub may run
+    ahead of the replicas.
+    """
+    check_feedback(plan)
+    study = plan.study
+    times_out = bool(study.router.client_timeout_ns)
+    return observed_by(build_routes(plan), reacts=reacts(study.workload), times_out=times_out)
 
 
 def check_feedback(plan: Plan) -> None:
     """Refuse batches that wait to be full where requests wait for earlier ones to end; raises InputError."""
+    if not reacts(plan.study.workload):
+        return
     for each in plan.pools:
         if fills_batches(each.pool.engine) and plan.run_end >= NEVER:
             raise InputError(

@@ -23,7 +23,7 @@ from cluster_sim.routing.hub import RouterHub
 from cluster_sim.serving.engine_kinds import KINDS
 from cluster_sim.serving.replica import Replica
 from cluster_sim.study.books import new_totals
-from cluster_sim.study.build import build_hub, build_predictors, build_replica, leaf_links, wirings
+from cluster_sim.study.build import build_predictors, build_replica, build_routes, leaf_links, wirings
 from cluster_sim.study.ending import end_of
 from cluster_sim.study.plan import Plan, make_plan
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes, Request
@@ -240,7 +240,7 @@ def prepare(small: SmallFleet, placement: Sequence[Sequence[int]] | None = None)
         rows.extend(map(tuple, named.tolist()))
 
     log = RequestLog(new_totals(facts), [digest.add, keep], default_model=facts.pools[0].model)
-    routes = build_hub(plan, log)._routes
+    routes = build_routes(plan)
     source: Any = Listed(small.requests())
     if small.users:
         source = Users(small.users, round(small.think_ms * MS), small.is_varied)

@@ -11,7 +11,7 @@ from cluster_sim.hardware.predictor import BatchShape, Int64Array, Predictor
 from cluster_sim.recording.outcome import STATUSES
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.request_totals import RequestTotals
-from cluster_sim.study.build import build_hub, leaf_links
+from cluster_sim.study.build import build_hub, leaf_links, observation_of
 from cluster_sim.study.plan import make_plan
 from tests.engine.small_fleet import MS, SmallFleet, prepare, run_apart, run_inline
 
@@ -65,3 +65,52 @@ def test_batches_and_clients_that_wait_for_each_other_are_refused() -> None:
         build_hub(make_plan(closed), log)
     ending = closed.model_copy(update={"run": closed.run.model_copy(update={"end_s": 1.0})})
     assert build_hub(make_plan(ending), log).observation.reacts
+
+
+LENGTHS = {"prompt": {"kind": "fixed", "value": 8}, "output": {"kind": "fixed", "value": 2}}
+ONE = {"kind": "fixed", "value": 1}
+POISSON = {"kind": "poisson", "request_rate": 1}
+OPEN = {"kind": "synthetic", "arrivals": POISSON, "count": 3, "lengths": LENGTHS}
+SESSIONS = {
+    "kind": "sessions",
+    "arrivals": POISSON,
+    "count": 3,
+    "lengths": LENGTHS,
+    "turns": ONE,
+    "think_time_s": ONE,
+}
+TALK = {"turns": ONE, "think_time_s": ONE}
+
+
+@pytest.mark.parametrize("policy", ["round_robin", "least_outstanding", "least_loaded"])
+@pytest.mark.parametrize("timeout_s", [None, 5.0])
+@pytest.mark.parametrize(
+    "workload",
+    [
+        OPEN,
+        OPEN | {"max_concurrency": 2},
+        SESSIONS,
+        {"kind": "closed_loop", "users": 2, "count": 3, "lengths": LENGTHS, "think_time_s": ONE},
+        {"kind": "agentic", "arrivals": POISSON, "count": 3, "steps": [{"name": "plan", "lengths": LENGTHS}]},
+        {"kind": "clients", "arrivals": POISSON, "count": 3, "profiles": [{"name": "a", "lengths": LENGTHS}]},
+        {
+            "kind": "clients",
+            "arrivals": POISSON,
+            "count": 3,
+            "profiles": [{"name": "a", "lengths": LENGTHS, "conversation": TALK}],
+        },
+        {"kind": "mix", "parts": [OPEN, OPEN]},
+        {"kind": "mix", "parts": [OPEN, SESSIONS]},
+        {"kind": "mix", "parts": [OPEN], "max_concurrency": 2},
+        {"kind": "phases", "phases": [{"duration_s": 5, "workload": OPEN}]},
+    ],
+    ids=lambda workload: f"{workload['kind']}{len(str(workload))}",
+)
+def test_what_a_hub_observes_is_known_before_it_is_built(
+    policy: str, timeout_s: float | None, workload: dict[str, object]
+) -> None:
+    """From the study alone follows what the hub will declare, whatever the workload."""
+    document = SmallFleet(policy=policy).study().model_dump() | {"workload": workload}
+    document["router"]["client_timeout_s"] = timeout_s
+    plan = make_plan(Study.model_validate(document))
+    assert observation_of(plan) == build_hub(plan, RequestLog(RequestTotals(1, ["main"]))).observation
