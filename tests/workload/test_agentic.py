@@ -1,35 +1,10 @@
 """Agentic sessions: graphs of calls."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from cluster_sim.workload.request import Request
-
-LENGTHS = {
-    "prompt": {"kind": "uniform", "min": 10, "max": 50},
-    "output": {"kind": "uniform", "min": 5, "max": 20},
-}
-POISSON = {"kind": "poisson", "request_rate": 10}
-AGENT = {
-    "kind": "agentic",
-    "arrivals": POISSON,
-    "count": 100,
-    "steps": [
-        {"name": "plan", "lengths": LENGTHS},
-        {"name": "tool", "after": ["plan"], "wait_s": {"kind": "exponential", "mean": 1},
-         "repeat": {"kind": "uniform", "min": 1, "max": 4}, "lengths": LENGTHS},
-        {"name": "check", "after": ["tool"], "probability": 0.5, "context": "first", "lengths": LENGTHS},
-        {"name": "answer", "after": ["check", "plan"], "lengths": LENGTHS},
-    ],
-}  # fmt: skip
-
-
-def by_session(requests: list[Request]) -> dict[int, list[Request]]:
-    found: dict[int, list[Request]] = defaultdict(list)
-    for request in requests:
-        found[request.attributes.session_id].append(request)
-    return found
+from tests.workload.sections import AGENT, by_session
 
 
 def test_agentic_sessions_follow_their_graph(drive: Callable[..., Any]) -> None:

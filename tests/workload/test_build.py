@@ -13,42 +13,7 @@ from cluster_sim.config.workload import WorkloadConfig
 from cluster_sim.workload.build import build_source, reacts, total_requests
 from cluster_sim.workload.request import Request
 from cluster_sim.workload.source import FeedbackSource
-
-LENGTHS = {
-    "prompt": {"kind": "uniform", "min": 10, "max": 50},
-    "output": {"kind": "uniform", "min": 5, "max": 20},
-}
-POISSON = {"kind": "poisson", "request_rate": 10}
-AGENT = {
-    "kind": "agentic",
-    "arrivals": POISSON,
-    "count": 100,
-    "steps": [
-        {"name": "plan", "lengths": LENGTHS},
-        {"name": "tool", "after": ["plan"], "wait_s": {"kind": "exponential", "mean": 1},
-         "repeat": {"kind": "uniform", "min": 1, "max": 4}, "lengths": LENGTHS},
-        {"name": "check", "after": ["tool"], "probability": 0.5, "context": "first", "lengths": LENGTHS},
-        {"name": "answer", "after": ["check", "plan"], "lengths": LENGTHS},
-    ],
-}  # fmt: skip
-
-
-def fixed(value: float) -> dict[str, Any]:
-    return {"kind": "fixed", "value": value}
-
-
-def sessions(**more: Any) -> dict[str, Any]:
-    base = {
-        "kind": "sessions", "arrivals": POISSON, "count": 200, "lengths": LENGTHS,
-        "turns": {"kind": "geometric", "continue_probability": 0.7, "max": 10},
-        "think_time_s": {"kind": "exponential", "mean": 2},
-    }  # fmt: skip
-    return base | more
-
-
-def closed_loop(**more: Any) -> dict[str, Any]:
-    base = {"kind": "closed_loop", "users": 20, "count": 500, "lengths": LENGTHS, "think_time_s": fixed(0.5)}
-    return base | more
+from tests.workload.sections import AGENT, LENGTHS, POISSON, closed_loop, sessions
 
 
 def made(section: dict[str, Any], service_ns: Callable[[Request], int]) -> dict[int, Any]:

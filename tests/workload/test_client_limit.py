@@ -3,11 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-LENGTHS = {
-    "prompt": {"kind": "uniform", "min": 10, "max": 50},
-    "output": {"kind": "uniform", "min": 5, "max": 20},
-}
-POISSON = {"kind": "poisson", "request_rate": 10}
+from tests.workload.sections import LENGTHS, POISSON
 
 
 def test_limited_client_is_a_semaphore(drive: Callable[..., Any], rows: Callable[..., Any]) -> None:

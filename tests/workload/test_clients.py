@@ -1,29 +1,12 @@
 """Client profiles, with and without conversations."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from cluster_sim.workload.request import Request
-
-LENGTHS = {
-    "prompt": {"kind": "uniform", "min": 10, "max": 50},
-    "output": {"kind": "uniform", "min": 5, "max": 20},
-}
-POISSON = {"kind": "poisson", "request_rate": 10}
-
-
-def fixed(value: float) -> dict[str, Any]:
-    return {"kind": "fixed", "value": value}
-
-
-def by_session(requests: list[Request]) -> dict[int, list[Request]]:
-    found: dict[int, list[Request]] = defaultdict(list)
-    for request in requests:
-        found[request.attributes.session_id].append(request)
-    return found
+from tests.workload.sections import LENGTHS, POISSON, by_session, fixed
 
 
 def test_clients_with_conversations(drive: Callable[..., Any]) -> None:

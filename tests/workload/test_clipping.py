@@ -3,12 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-LENGTHS = {"prompt": {"kind": "uniform", "min": 100, "max": 200}, "output": {"kind": "uniform", "min": 5, "max": 20}}
-
-
-def synthetic(rate: float = 10, **more: Any) -> dict[str, Any]:
-    arrivals = {"kind": "poisson", "request_rate": rate}
-    return {"kind": "synthetic", "arrivals": arrivals, "lengths": LENGTHS, "count": 2000} | more
+from tests.workload.sections import synthetic
 
 
 def test_clipping_keeps_segments_in_step(rows: Callable[..., Any]) -> None:

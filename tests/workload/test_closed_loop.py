@@ -1,34 +1,12 @@
 """N users: send, wait, think, send."""
 
 import itertools
-from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from cluster_sim.workload.request import Request
-
-LENGTHS = {
-    "prompt": {"kind": "uniform", "min": 10, "max": 50},
-    "output": {"kind": "uniform", "min": 5, "max": 20},
-}
-
-
-def fixed(value: float) -> dict[str, Any]:
-    return {"kind": "fixed", "value": value}
-
-
-def closed_loop(**more: Any) -> dict[str, Any]:
-    base = {"kind": "closed_loop", "users": 20, "count": 500, "lengths": LENGTHS, "think_time_s": fixed(0.5)}
-    return base | more
-
-
-def by_session(requests: list[Request]) -> dict[int, list[Request]]:
-    found: dict[int, list[Request]] = defaultdict(list)
-    for request in requests:
-        found[request.attributes.session_id].append(request)
-    return found
+from tests.workload.sections import by_session, closed_loop
 
 
 def test_closed_loop_keeps_one_request_a_user(drive: Callable[..., Any]) -> None:

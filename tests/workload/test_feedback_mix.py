@@ -5,30 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cluster_sim.workload.source import FeedbackSource
-
-LENGTHS = {
-    "prompt": {"kind": "uniform", "min": 10, "max": 50},
-    "output": {"kind": "uniform", "min": 5, "max": 20},
-}
-POISSON = {"kind": "poisson", "request_rate": 10}
-
-
-def fixed(value: float) -> dict[str, Any]:
-    return {"kind": "fixed", "value": value}
-
-
-def sessions(**more: Any) -> dict[str, Any]:
-    base = {
-        "kind": "sessions", "arrivals": POISSON, "count": 200, "lengths": LENGTHS,
-        "turns": {"kind": "geometric", "continue_probability": 0.7, "max": 10},
-        "think_time_s": {"kind": "exponential", "mean": 2},
-    }  # fmt: skip
-    return base | more
-
-
-def closed_loop(**more: Any) -> dict[str, Any]:
-    base = {"kind": "closed_loop", "users": 20, "count": 500, "lengths": LENGTHS, "think_time_s": fixed(0.5)}
-    return base | more
+from tests.workload.sections import LENGTHS, POISSON, closed_loop, sessions
 
 
 def test_mixing_feedback_and_open_loop(drive: Callable[..., Any]) -> None:

@@ -12,17 +12,7 @@ from cluster_sim.config.errors import InputError
 from cluster_sim.config.workload import WorkloadConfig
 from cluster_sim.workload.columns import Columns
 from cluster_sim.workload.fitting import fit_arrivals, fit_workload
-
-LENGTHS = {
-    "prompt": {"kind": "lognormal", "mean": 800, "std": 600, "max": 8000},
-    "output": {"kind": "gamma", "shape": 2, "scale": 100},
-    "correlation": 0.4,
-}
-
-
-def synthetic(**more: Any) -> dict[str, Any]:
-    arrivals = {"kind": "poisson", "request_rate": 10}
-    return {"kind": "synthetic", "arrivals": arrivals, "lengths": LENGTHS, "count": 20_000} | more
+from tests.workload.sections import LONG_TAILED, long_tailed
 
 
 @pytest.mark.parametrize(
@@ -36,7 +26,7 @@ def synthetic(**more: Any) -> dict[str, Any]:
 )
 def test_fitted_arrivals_are_those_drawn(rows: Callable[..., Any], arrivals: dict[str, Any]) -> None:
     """The family, the rate and the burstiness of a generated trace are found again."""
-    times = rows(synthetic(arrivals=arrivals)).arrival_ns
+    times = rows(long_tailed(arrivals=arrivals)).arrival_ns
     found = fit_arrivals(times, times[-1] / 1e9)
     assert found["kind"] == arrivals["kind"]
     for name in arrivals.keys() - {"kind"}:
@@ -46,13 +36,13 @@ def test_fitted_arrivals_are_those_drawn(rows: Callable[..., Any], arrivals: dic
 @pytest.mark.parametrize("model", ["empirical", "lognormal"])
 def test_a_fit_generates_the_same_figures(rows: Callable[..., Any], model: Any) -> None:
     """A workload drawn from the fit has the trace's rate, mean lengths, quantiles and rank correlation."""
-    lengths = LENGTHS if model == "empirical" else {
+    lengths = LONG_TAILED if model == "empirical" else {
         "prompt": {"kind": "lognormal", "mean": 800, "std": 600},
         "output": {"kind": "lognormal", "mean": 200, "std": 100},
     }  # fmt: skip
     parts = [
-        {"duration_s": 600, "workload": synthetic(lengths=lengths)},
-        {"duration_s": 600, "workload": synthetic(arrivals={"kind": "poisson", "request_rate": 30}, lengths=lengths)},
+        {"duration_s": 600, "workload": long_tailed(lengths=lengths)},
+        {"duration_s": 600, "workload": long_tailed(arrivals={"kind": "poisson", "request_rate": 30}, lengths=lengths)},
     ]
     one = rows({"kind": "phases", "phases": parts})
     section = fit_workload(one, 300.0, model)
@@ -73,7 +63,7 @@ def test_a_fit_generates_the_same_figures(rows: Callable[..., Any], model: Any) 
 
 def test_short_traces_make_one_phase_and_shorter_ones_none(rows: Callable[..., Any]) -> None:
     """Windows with few requests are joined; too few for a rate are refused."""
-    block = rows(synthetic(count=50))
+    block = rows(long_tailed(count=50))
     section = fit_workload(block, 0.5, "empirical")
     TypeAdapter(WorkloadConfig).validate_python(section)
     with pytest.raises(InputError, match="at least 20 requests"):

@@ -5,10 +5,8 @@ from typing import Any
 
 import numpy as np
 
-LENGTHS = {
-    "prompt": {"kind": "uniform", "min": 10, "max": 50},
-    "output": {"kind": "uniform", "min": 5, "max": 20},
-}
+from tests.workload.sections import LENGTHS
+
 POISSON = {"kind": "poisson", "request_rate": 50}
 SESSIONS = {
     "kind": "sessions",

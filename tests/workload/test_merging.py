@@ -11,13 +11,7 @@ from hypothesis import strategies as st
 
 from cluster_sim.workload.columns import Columns, ColumnSource, concatenate
 from cluster_sim.workload.merging import MergedColumns, PhasedColumns
-
-LENGTHS = {"prompt": {"kind": "uniform", "min": 100, "max": 200}, "output": {"kind": "uniform", "min": 5, "max": 20}}
-
-
-def synthetic(rate: float = 10, **more: Any) -> dict[str, Any]:
-    arrivals = {"kind": "poisson", "request_rate": rate}
-    return {"kind": "synthetic", "arrivals": arrivals, "lengths": LENGTHS, "count": 2000} | more
+from tests.workload.sections import synthetic
 
 
 class Listed:

@@ -10,17 +10,7 @@ import pytest
 from cluster_sim.config.errors import InputError
 from cluster_sim.workload.columns import Columns
 from cluster_sim.workload.parquet_writer import write_trace
-
-LENGTHS = {
-    "prompt": {"kind": "lognormal", "mean": 800, "std": 600, "max": 8000},
-    "output": {"kind": "gamma", "shape": 2, "scale": 100},
-    "correlation": 0.4,
-}
-
-
-def synthetic(**more: Any) -> dict[str, Any]:
-    arrivals = {"kind": "poisson", "request_rate": 10}
-    return {"kind": "synthetic", "arrivals": arrivals, "lengths": LENGTHS, "count": 20_000} | more
+from tests.workload.sections import long_tailed
 
 
 def test_converted_traces_replay_equally(tmp_path: Path, rows: Callable[..., Any]) -> None:
@@ -29,7 +19,7 @@ def test_converted_traces_replay_equally(tmp_path: Path, rows: Callable[..., Any
         "tenant": "t", "priority": -3, "deadline_s": 2, "lora_pool": 3, "length_hint_cv": 0.2, "slo_class": "gold",
         "prefix": {"levels": [{"count": 3, "tokens": 40}]}, "reasoning": {"ratio": {"kind": "fixed", "value": 0.5}},
     }  # fmt: skip
-    for section in (synthetic(count=3000), synthetic(count=3000, traits=traits)):
+    for section in (long_tailed(count=3000), long_tailed(count=3000, traits=traits)):
         block = rows(section)
         path = tmp_path / "t.parquet"
         assert write_trace(iter([block]), path, with_attributes=block.attributes is not None) == 3000

@@ -1,37 +1,10 @@
 """Conversations: turns, contexts, thoughts, shared prefixes, broken sessions."""
 
 import itertools
-from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from cluster_sim.workload.request import Request
-
-LENGTHS = {
-    "prompt": {"kind": "uniform", "min": 10, "max": 50},
-    "output": {"kind": "uniform", "min": 5, "max": 20},
-}
-POISSON = {"kind": "poisson", "request_rate": 10}
-
-
-def fixed(value: float) -> dict[str, Any]:
-    return {"kind": "fixed", "value": value}
-
-
-def sessions(**more: Any) -> dict[str, Any]:
-    base = {
-        "kind": "sessions", "arrivals": POISSON, "count": 200, "lengths": LENGTHS,
-        "turns": {"kind": "geometric", "continue_probability": 0.7, "max": 10},
-        "think_time_s": {"kind": "exponential", "mean": 2},
-    }  # fmt: skip
-    return base | more
-
-
-def by_session(requests: list[Request]) -> dict[int, list[Request]]:
-    found: dict[int, list[Request]] = defaultdict(list)
-    for request in requests:
-        found[request.attributes.session_id].append(request)
-    return found
+from tests.workload.sections import by_session, fixed, sessions
 
 
 def test_every_session_ends_and_contexts_add_up(drive: Callable[..., Any]) -> None:

@@ -6,16 +6,7 @@ from typing import Any
 
 import numpy as np
 
-LENGTHS = {"prompt": {"kind": "uniform", "min": 100, "max": 200}, "output": {"kind": "uniform", "min": 5, "max": 20}}
-
-
-def synthetic(rate: float = 10, **more: Any) -> dict[str, Any]:
-    arrivals = {"kind": "poisson", "request_rate": rate}
-    return {"kind": "synthetic", "arrivals": arrivals, "lengths": LENGTHS, "count": 2000} | more
-
-
-def fixed(value: float) -> dict[str, Any]:
-    return {"kind": "fixed", "value": value}
+from tests.workload.sections import fixed, synthetic
 
 
 def test_synthetic_is_reproducible_and_seeded(rows: Callable[..., Any]) -> None:

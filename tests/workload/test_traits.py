@@ -7,16 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-LENGTHS = {"prompt": {"kind": "uniform", "min": 100, "max": 200}, "output": {"kind": "uniform", "min": 5, "max": 20}}
-
-
-def synthetic(rate: float = 10, **more: Any) -> dict[str, Any]:
-    arrivals = {"kind": "poisson", "request_rate": rate}
-    return {"kind": "synthetic", "arrivals": arrivals, "lengths": LENGTHS, "count": 2000} | more
-
-
-def fixed(value: float) -> dict[str, Any]:
-    return {"kind": "fixed", "value": value}
+from tests.workload.sections import fixed, synthetic
 
 
 def test_plain_requests_share_one_attributes_object(requests: Callable[..., Any]) -> None:
