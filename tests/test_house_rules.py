@@ -5,6 +5,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 LAYERS = ("config", "workload", "hardware", "engine", "recording", "serving", "routing", "metrics", "study", "report")
@@ -18,9 +19,15 @@ IMPURE_MODULES = frozenset({"time", "logging", "socket", "threading", "subproces
 MAX_LINES = 500
 
 
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """Return every node of a file's syntax tree."""
+    return tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def imports(path: Path) -> Iterator[str]:
     """Yield the full names of the modules that a file imports, lazy imports included."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -62,7 +69,7 @@ def test_the_model_is_pure(checkout: Path) -> None:
         wrong += [
             f"{path.relative_to(checkout)} imports {m}" for m in imports(path) if m.split(".")[0] in IMPURE_MODULES
         ]
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes(path):
             if (
                 isinstance(node, ast.Call)
                 and isinstance(node.func, ast.Name)
@@ -87,7 +94,7 @@ def test_every_test_says_what_must_hold(checkout: Path) -> None:
     silent = [
         f"{path.relative_to(checkout)}::{node.name}"
         for path in sources(checkout, "tests")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in nodes(path)
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_") and not ast.get_docstring(node)
     ]
     assert silent == []

@@ -8,6 +8,7 @@ interval; the share of good requests is the attainment, their rate the goodput (
 from typing import Any
 
 from cluster_sim.config.slo import Limit, Slo
+from cluster_sim.recording.outcome import FINISHED
 from cluster_sim.recording.request_totals import RequestTotals, SloLimits
 
 
@@ -30,12 +31,19 @@ def limit_value_s(limit: Limit, totals: RequestTotals) -> float | None:
     return sketch.quantile(int(limit.percentile.removeprefix("p")) / 100) / 1e9
 
 
+def is_kept(limit: Limit, value_s: float | None) -> bool:
+    """Return whether ``limit`` holds for a percentile; no request with that interval is none that breaks it."""
+    return value_s is None or value_s <= limit.limit_s
+
+
 def attainment(slo: Slo, totals: RequestTotals, duration_s: float) -> dict[str, Any]:
     """Return what the summary says of the objectives: each limit with its value, and the share of good requests.
 
-    Requests that did not finish are not good.  Without limits ``is_met`` and the shares are None.
+    Requests that did not finish are not good, and a run that finishes none meets nothing.  Without limits ``is_met``
+    and the shares are None.
     """
     limits = []
+    has_finished = totals.count(FINISHED) > 0
     for limit in slo.limits():
         value_s = limit_value_s(limit, totals)
         limits.append(
@@ -43,7 +51,7 @@ def attainment(slo: Slo, totals: RequestTotals, duration_s: float) -> dict[str, 
                 "name": f"{limit.metric.removesuffix('_s')}_{limit.percentile}_s",
                 "limit_s": limit.limit_s,
                 "value_s": value_s,
-                "is_met": value_s is not None and value_s <= limit.limit_s,
+                "is_met": has_finished and is_kept(limit, value_s),
             }
         )
     requests = totals.requests

@@ -5,6 +5,7 @@ until the next snapshot.  The answer is always the text format 0.0.4, whatever `
 """
 
 import threading
+from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final, Self
@@ -18,6 +19,8 @@ ALL_INTERFACES: Final = ""
 """Prometheus usually runs on another machine or in another container than the simulation."""
 
 _CLOSE_TIMEOUT_S: Final = 5.0
+_POLL_S: Final = 0.05
+"""How long a run's end may have to wait for the server's."""
 
 
 class MetricsServer:
@@ -61,7 +64,8 @@ class MetricsServer:
             raise InputError(f"--metrics-port {port}: must be a port from 0 to 65535") from error
         self._http.daemon_threads = True
         self.port: int = self._http.server_address[1]
-        self._thread = threading.Thread(target=self._http.serve_forever, name="metrics", daemon=True)
+        serve = partial(self._http.serve_forever, _POLL_S)
+        self._thread = threading.Thread(target=serve, name="metrics", daemon=True)
         self._thread.start()
 
     def __enter__(self) -> Self:

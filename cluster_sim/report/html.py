@@ -7,7 +7,7 @@ from typing import Any, Final
 from cluster_sim.config.whole_file import whole_file
 from cluster_sim.report.figures import run_figures
 from cluster_sim.report.run_data import RunData
-from cluster_sim.report.table import LATENCIES, LATENCY_FIGURES, duration_text, total_rows
+from cluster_sim.report.table import LATENCY_FIGURES, duration_text, latency_rows, limit_row, total_rows
 
 REPORT_FILE: Final = "report.html"
 
@@ -50,7 +50,11 @@ def report_page(data: RunData) -> str:
         f"<title>{escape(summary['name'])} - cluster_sim</title><style>{_STYLE}</style></head><body>",
         f"<h1>{escape(summary['name'])}</h1>",
         f"<p>Step times: {escape(summary['predictor'])}. {escape(facts)}.</p>",
-        _section("Latency", "Of finished requests; ~ marks percentiles from a sketch.", _latencies(summary)),
+        _section(
+            "Latency",
+            "Of finished requests; ~ marks percentiles from a sketch.",
+            _table(["", *LATENCY_FIGURES], latency_rows(summary)),
+        ),
         _section("Run", "", _table([], [[label, text] for label, text in total_rows(summary)])),
         _objectives(summary),
         _charts(data),
@@ -81,36 +85,11 @@ def _verdict(is_met: bool) -> str:
     return '<span class="yes">yes</span>' if is_met else '<span class="no">no</span>'
 
 
-def _latencies(summary: dict[str, Any]) -> str:
-    rows = []
-    for label, key in LATENCIES:
-        distribution = summary[key]
-        mark = "" if distribution["exact"] else "~"
-        rows.append(
-            [
-                label,
-                *(
-                    (mark if figure.startswith("p") else "") + duration_text(distribution[figure])
-                    for figure in LATENCY_FIGURES
-                ),
-            ]
-        )
-    return _table(["", *LATENCY_FIGURES], rows)
-
-
 def _objectives(summary: dict[str, Any]) -> str:
     slo = summary["slo"]
     if not slo["limits"]:
         return ""
-    rows = [
-        [
-            limit["name"].removesuffix("_s").replace("_", " "),
-            duration_text(limit["limit_s"]),
-            duration_text(limit["value_s"]),
-            _verdict(limit["is_met"]),
-        ]
-        for limit in slo["limits"]
-    ]
+    rows = [[*limit_row(limit), _verdict(limit["is_met"])] for limit in slo["limits"]]
     ratio = slo["good_requests_ratio"]
     text = "" if ratio is None else f"{ratio:.2%} of all requests are within every limit."
     return _section("Objectives", text, _table(["", "limit", "value", "met"], rows))

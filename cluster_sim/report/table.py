@@ -35,16 +35,8 @@ def latency_table(summary: dict[str, Any]) -> Table:
     table.add_column("", no_wrap=True)
     for figure in LATENCY_FIGURES:
         table.add_column(figure, justify="right")
-    for label, key in LATENCIES:
-        distribution = summary[key]
-        mark = "" if distribution["exact"] else "~"
-        table.add_row(
-            label,
-            *(
-                (mark if figure.startswith("p") else "") + duration_text(distribution[figure])
-                for figure in LATENCY_FIGURES
-            ),
-        )
+    for row in latency_rows(summary):
+        table.add_row(*row)
     return table
 
 
@@ -68,8 +60,7 @@ def slo_table(summary: dict[str, Any]) -> Table | None:
         table.add_column(name, justify="left" if not name else "right")
     for limit in slo["limits"]:
         verdict = Text("yes", style="green") if limit["is_met"] else Text("no", style="bold red")
-        name = limit["name"].removesuffix("_s").replace("_", " ")
-        table.add_row(name, duration_text(limit["limit_s"]), duration_text(limit["value_s"]), verdict)
+        table.add_row(*limit_row(limit), verdict)
     ratio = slo["good_requests_ratio"]
     if ratio is not None:
         table.add_row("good requests", "", f"{ratio:.2%}", "")
@@ -87,6 +78,25 @@ def run_report(summary: dict[str, Any], notes: tuple[str, ...] = ()) -> Renderab
             parts.append(Text(f"check failed: {name}: {check}", style="bold red"))
     parts.extend(Text(note) for note in notes)
     return Group(*parts)
+
+
+def latency_rows(summary: dict[str, Any]) -> list[list[str]]:
+    """Return what the table of latencies shows: a label, then ``LATENCY_FIGURES``, those of a sketch with a tilde."""
+    rows = []
+    for label, key in LATENCIES:
+        distribution = summary[key]
+        mark = "" if distribution["exact"] else "~"
+        figures = [
+            (mark if figure.startswith("p") else "") + duration_text(distribution[figure]) for figure in LATENCY_FIGURES
+        ]
+        rows.append([label, *figures])
+    return rows
+
+
+def limit_row(limit: dict[str, Any]) -> list[str]:
+    """Return a limit of the study as name, limit and value."""
+    name = limit["name"].removesuffix("_s").replace("_", " ")
+    return [name, duration_text(limit["limit_s"]), duration_text(limit["value_s"])]
 
 
 def total_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from cluster_sim.config.errors import InputError
 from cluster_sim.config.slo import Limit
 from cluster_sim.config.study import Study
 from cluster_sim.config.workload import SyntheticWorkload, TraceWorkload
+from cluster_sim.metrics.attainment import is_kept
 
 BAD_STATUSES: Final = ("failed", "cancelled", "shed", "unfinished")
 """Ends of requests that no load within the limits may have; a refused request could never have run."""
@@ -84,10 +85,7 @@ def is_within(summary: dict[str, Any], limits: list[Limit]) -> bool:
     requests = summary["requests"]
     if not requests["finished"] or any(requests[status] for status in BAD_STATUSES):
         return False
-    return all(
-        summary[limit.metric][limit.percentile] is None or summary[limit.metric][limit.percentile] <= limit.limit_s
-        for limit in limits
-    )
+    return all(is_kept(limit, summary[limit.metric][limit.percentile]) for limit in limits)
 
 
 def rate_of(study: Study) -> float | None:

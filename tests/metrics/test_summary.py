@@ -5,9 +5,11 @@ import json
 import pytest
 
 from cluster_sim.config.slo import Slo
-from cluster_sim.metrics.attainment import request_limits
+from cluster_sim.metrics.attainment import attainment, request_limits
 from cluster_sim.metrics.summary import summarise
-from cluster_sim.recording.request_totals import SloLimits
+from cluster_sim.recording.request_log import RequestLog
+from cluster_sim.recording.request_totals import RequestTotals, SloLimits
+from cluster_sim.workload.request import Request
 
 
 def _summary(run):
@@ -59,6 +61,19 @@ def test_attainment_by_hand(finished_run) -> None:
     assert slo["is_met"] is False
     assert slo["good_requests_ratio"] == 0.5
     assert slo["good_requests_per_s"] == pytest.approx(50.0)
+
+
+@pytest.mark.parametrize(("status", "is_met"), [("finished", True), ("refused", False)])
+def test_a_limit_that_no_request_can_break_is_met(status: str, is_met: bool) -> None:
+    """One output token has no time per output token, so its limit holds; a run that finishes nothing meets nothing."""
+    slo = Slo(tpot_p99_s=1.0)
+    totals = RequestTotals(1, ["main"], slo=request_limits(slo))
+    log = RequestLog(totals)
+    log.add(Request(0, 0, 10, 1), 0, "main", status, 0, 0, 1, 1)
+    log.flush()
+    found = attainment(slo, totals, 1.0)
+    assert (found["limits"][0]["value_s"], found["limits"][0]["is_met"], found["is_met"]) == (None, is_met, is_met)
+    assert found["good_requests_ratio"] == float(is_met)
 
 
 def test_the_highest_percentile_limits_a_request() -> None:
