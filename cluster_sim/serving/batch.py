@@ -35,35 +35,40 @@ class Batch:
         self.members: list[Sequence] = []
         self.gap_starts_ns: list[int] = []
 
-    def schedule(self, sequence: Sequence, chunk: int, prefilling: dict[int, Sequence]) -> None:
-        """Put ``chunk`` tokens of a sequence into the batch and move its counters.
+    def decode(self, sequence: Sequence, tokens: int) -> None:
+        """Put a decode into the batch that yields ``tokens`` tokens, and move the sequence's counters."""
+        shape = self.shape
+        shape.decodes += 1
+        shape.decode_kv_tokens += sequence.computed
+        self.members.append(sequence)
+        self.gap_starts_ns.append(sequence.last_token_ns)
+        sequence.computed += tokens
+        sequence.generated += tokens
+        if sequence.generated == sequence.output_tokens:
+            self.finishing.append(sequence)
+
+    def prefill(self, sequence: Sequence, chunk: int, prefilling: dict[int, Sequence]) -> bool:
+        """Put ``chunk`` tokens of a sequence into the batch, move its counters, and return whether they were its last.
 
         ``prefilling`` holds, by request id, the sequences whose known tokens are not computed yet, and is kept so.
         """
         shape = self.shape
-        is_decode = sequence.generated > 0 and sequence.request_id not in prefilling
-        if is_decode:
-            shape.decodes += 1
-            shape.decode_kv_tokens += sequence.computed
-            self.members.append(sequence)
-            self.gap_starts_ns.append(sequence.last_token_ns)
-        else:
-            shape.prefills.append((chunk, sequence.computed))
-            self.prefilled.append((sequence, chunk))
-        sequence.computed += chunk
-        if sequence.computed < sequence.known_tokens:
+        shape.prefills.append((chunk, sequence.computed))
+        self.prefilled.append((sequence, chunk))
+        computed = sequence.computed = sequence.computed + chunk
+        if computed < sequence.prompt_tokens + sequence.generated:
             prefilling[sequence.request_id] = sequence
-            return
-        if not is_decode:
-            prefilling.pop(sequence.request_id, None)
-            shape.completed_prefills += 1
-            self.completed.append(sequence)
-        sequence.generated += chunk if is_decode else 1
+            return False
+        prefilling.pop(sequence.request_id, None)
+        shape.completed_prefills += 1
+        self.completed.append(sequence)
+        sequence.generated += 1
         if sequence.generated == sequence.output_tokens:
             self.finishing.append(sequence)
+        return True
 
     def withdraw(self, victim: Sequence) -> None:
-        """Undo ``schedule`` for a sequence of this batch, but for its ``computed`` tokens, which it loses anyway."""
+        """Take a sequence out of the batch, but leave its ``computed`` tokens, all of which it loses anyway."""
         shape = self.shape
         if victim in self.members:
             index = self.members.index(victim)

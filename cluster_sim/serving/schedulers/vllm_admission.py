@@ -40,7 +40,7 @@ class Admission:
         self._watermark_blocks = int(engine.watermark_ratio * kv.total)
         self._orders = 0
 
-    def admit(self, batch: Batch, budget: int, now_ns: int, *, is_deferring: bool) -> list[Sequence]:
+    def admit(self, batch: Batch, budget: int, now_ns: int, is_deferring: bool) -> list[Sequence]:
         """Start what fits into ``budget`` tokens; return those whose known tokens this step computes to their end.
         ``is_deferring`` ends it before the first of which more than the last token is to be computed.
 
@@ -83,28 +83,32 @@ class Admission:
                     continue
                 if self._is_chunked:
                     chunk = policy.fit_chunk(sequence, prefix, chunk, batch.shape)
-            blocks = self._wanted_blocks(sequence, prefix, chunk) + (self._watermark_blocks if running else 0)
+            if self._reserves_full:
+                blocks = self._whole_blocks(sequence, prefix, chunk)
+            else:
+                blocks = kv.blocks_to_admit(sequence, prefix, prefix + chunk)
+            if running:
+                blocks += self._watermark_blocks
             if blocks > kv.free:
                 self._refuse(blocks, prefix)
                 break
-            self._start(batch, sequence, prefix, chunk, now_ns)
             budget -= chunk
-            if sequence.request_id not in self._prefilling:
+            if self._start(batch, sequence, prefix, chunk, now_ns):
                 complete.append(sequence)
         return complete
 
-    def _wanted_blocks(self, sequence: Sequence, prefix: int, chunk: int) -> int:
-        """Return how many free blocks the sequence needs to start: for its first chunk, or for all that is known."""
+    def _whole_blocks(self, sequence: Sequence, prefix: int, chunk: int) -> int:
+        """Return how many free blocks the sequence needs to start if they must be enough for all that is known."""
         kv = self._kv
-        if not self._reserves_full:
-            return kv.blocks_to_admit(sequence, prefix, prefix + chunk)
         if not kv.slides:
             return kv.blocks_to_admit(sequence, prefix, sequence.known_tokens)
         first = kv.blocks_to_admit(sequence, prefix, prefix + chunk)
         return max(first, kv.blocks_to_reserve(sequence, sequence.known_tokens))
 
-    def _start(self, batch: Batch, sequence: Sequence, prefix: int, chunk: int, now_ns: int) -> None:
-        """Give the queue's head a slot, blocks and its first ``chunk`` tokens behind a cached prefix."""
+    def _start(self, batch: Batch, sequence: Sequence, prefix: int, chunk: int, now_ns: int) -> bool:
+        """Give the queue's head a slot, blocks and its first ``chunk`` tokens behind a cached prefix; return whether
+        these are all that it knows.
+        """
         self._queue.leave(sequence)
         batch.delay_ns += self._kv.admit(sequence, prefix, prefix + chunk)
         sequence.computed = prefix
@@ -117,8 +121,7 @@ class Admission:
         sequence.order = self._orders
         self._orders += 1
         self._running[sequence.request_id] = sequence
-        self._prefilling[sequence.request_id] = sequence
-        batch.schedule(sequence, chunk, self._prefilling)
+        return batch.prefill(sequence, chunk, self._prefilling)
 
     def _refuse(self, blocks: int, prefix: int = 0) -> None:
         """Note that the head stays for want of ``blocks`` free blocks, or of a slot, and whether that lasts.

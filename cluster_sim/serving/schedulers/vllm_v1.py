@@ -54,6 +54,7 @@ class VllmV1(Scheduler):
         self._rotation = Rotation(limits.block_size)
         self._batches = 0
         self._must_form_again = False
+        self._has_cadence = engine.prefill_schedule_interval > 1
         self._is_saturated = False
         """The last step that could start sequences left some waiting: then no rank waits for the others."""
         self._speculation = Speculation(engine.speculative, limits.seed) if engine.speculative else None
@@ -220,8 +221,8 @@ class VllmV1(Scheduler):
         self._must_form_again = False
         batch = Batch(BatchShape())
         batch.number = self._batches
-        is_deferring = not (self.is_prefill_step or self._is_saturated) and len(self._running) > len(self._prefilling)
-        if self._pool.members and self._can_decode_in_bulk(is_deferring=is_deferring):
+        is_deferring = not self.is_prefill_step and self._can_defer()
+        if self._pool.members and self._can_decode_in_bulk(is_deferring):
             budget = self._budget - len(self._pool.members)
             self._decode_in_bulk(batch)
             if self._prefilling and not is_deferring:
@@ -246,11 +247,11 @@ class VllmV1(Scheduler):
             if self._ordering is not None and self._waiting:
                 self._sort(self._ordering, now_ns)
             if self._waiting:
-                for sequence in self._admission.admit(batch, budget, now_ns, is_deferring=is_deferring):
+                for sequence in self._admission.admit(batch, budget, now_ns, is_deferring):
                     self._join_pool(sequence)
             if self._ordering is not None:
                 self._ordering.note_waiting(self._waiting)
-            if not is_deferring:
+            if self._has_cadence and not is_deferring:
                 self._is_saturated = bool(self._waiting)
         shape = batch.shape
         if not shape.decodes and not shape.prefills:
@@ -282,7 +283,11 @@ class VllmV1(Scheduler):
             self._pool.write_back()
         self._queue.sort(policy, self._running.values(), now_ns)
 
-    def _can_decode_in_bulk(self, *, is_deferring: bool) -> bool:
+    def _can_defer(self) -> bool:
+        """Whether prompts may wait: something decodes, and none has been waiting since the last step for prompts."""
+        return not self._is_saturated and len(self._running) > len(self._prefilling)
+
+    def _can_decode_in_bulk(self, is_deferring: bool) -> bool:
         """Whether walking the running list would schedule every decode, and every prompt, unless deferred, as if it
         came last.
         """
@@ -358,7 +363,10 @@ class VllmV1(Scheduler):
                 chunk += self._verify(batch, sequence, drafts)
             self._kv.grow(sequence, sequence.computed + chunk)
             chunks[sequence.request_id] = chunk
-            batch.schedule(sequence, chunk, self._prefilling)
+            if sequence.request_id in self._prefilling:
+                batch.prefill(sequence, chunk, self._prefilling)
+            else:
+                batch.decode(sequence, chunk)
         return budget
 
     def _drafts(self, sequence: Sequence, budget: int) -> int:
