@@ -103,7 +103,7 @@ def test_prompts_begun_or_not_wait_for_a_prefill_step_beside_decodes() -> None:
     """8 tokens a step.  In steps that are none for prompts the 10 tokens left of one wait, as a new one of 3 does; the
     first step, in which nothing decodes, takes both prompts.  One that leaves a request waiting ends the deferring.
     """
-    bench = Bench(max_num_batched_tokens=8)
+    bench = Bench(max_num_batched_tokens=8, prefill_schedule_interval=2)
     bench.scheduler.is_prefill_step = False
     bench.add(0, 4, 9)
     bench.add(1, 14, 2)
