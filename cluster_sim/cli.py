@@ -104,11 +104,15 @@ def validate(
     ] = False,
 ) -> None:
     """Check a study; print every resolved value, the memory plan and the lookahead report."""
-    from cluster_sim.config.load import load_study
+    from cluster_sim.config.blame import naming_places
+    from cluster_sim.config.load import check_study, read_document
     from cluster_sim.study.registered import registered_names
     from cluster_sim.study.validate import check_library, validation_report
 
-    typer.echo(validation_report(load_study(file, overrides or (), registered_names())), nl=False)
+    document = read_document(file, overrides or ())
+    study = check_study(document, file.resolve().parent, registered_names())
+    with naming_places(document):
+        typer.echo(validation_report(study), nl=False)
     if is_library_checked:
         typer.echo(check_library(), nl=False)
 
@@ -138,7 +142,8 @@ def run(
     """Run a study and write its results."""
     import logging
 
-    from cluster_sim.config.load import load_study
+    from cluster_sim.config.blame import naming_places
+    from cluster_sim.config.load import check_study, read_document
     from cluster_sim.report.terminal import TerminalView
     from cluster_sim.study.options import RunOptions
     from cluster_sim.study.registered import registered_names
@@ -148,18 +153,17 @@ def run(
         raise InputError(f"--speedup must be a positive number; got {speedup:g}")
     logging.basicConfig(level=log_level.value.upper(), format="%(levelname)s %(name)s: %(message)s")
     chosen = [] if executor is None else [f"run.executor={executor.value}"]
-    study = load_study(file, [*(overrides or ()), *chosen], registered_names())
-    run_study(
-        study,
-        RunOptions(
-            executor=None if executor is None else executor.value,
-            address=address,
-            out=out,
-            metrics_port=metrics_port,
-            speedup=speedup,
-        ),
-        TerminalView(),
+    document = read_document(file, [*(overrides or ()), *chosen])
+    study = check_study(document, file.resolve().parent, registered_names())
+    options = RunOptions(
+        executor=None if executor is None else executor.value,
+        address=address,
+        out=out,
+        metrics_port=metrics_port,
+        speedup=speedup,
     )
+    with naming_places(document):
+        run_study(study, options, TerminalView())
 
 
 @app.command()
@@ -175,13 +179,11 @@ def sweep(
     is_dry: Annotated[bool, typer.Option("--dry-run", help="List the runs without running them.")] = False,
 ) -> None:
     """Run every combination of a study's sweep block, each as a Ray task."""
-    from cluster_sim.config.document import Document
-    from cluster_sim.config.overrides import apply_overrides
+    from cluster_sim.config.load import read_document
     from cluster_sim.study.sweep import RESULTS_FILE, SweepOptions, run_sweep
     from cluster_sim.study.variants import Variant, expand
 
-    document = Document.read(file)
-    apply_overrides(document, overrides or ())
+    document = read_document(file, overrides or ())
     variants = expand(file, document)
     if is_dry:
         for variant in variants:

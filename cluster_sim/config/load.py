@@ -41,9 +41,14 @@ UNCHECKED: Final[Names] = {}
 
 def load_study(path: Path, overrides: Iterable[str] = (), names: Names = UNCHECKED) -> Study:
     """Read, override and check a study file; raise ``InputError`` that lists what is wrong and where."""
+    return check_study(read_document(path, overrides), path.resolve().parent, names)
+
+
+def read_document(path: Path, overrides: Iterable[str] = ()) -> Document:
+    """Read and override a study file without checking it."""
     document = Document.read(path)
     apply_overrides(document, overrides)
-    return check_study(document, path.resolve().parent, names)
+    return document
 
 
 def check_study(document: Document, base_directory: Path, names: Names = UNCHECKED) -> Study:

@@ -28,7 +28,7 @@ def capped(device: Device, power_cap_w: float | None) -> Device:
     least_w = device.power.active_ratio * device.tdp_w
     if power_cap_w <= least_w:
         raise InputError(
-            f"fleet.pools.power_cap_w: {device.name} draws {least_w:.0f} W before it computes anything, so a cap of "
+            f"power_cap_w: {device.name} draws {least_w:.0f} W before it computes anything, so a cap of "
             f"{power_cap_w:g} W lets nothing run; give more than that, up to its {board_w:g} W"
         )
     kept_ratio = (power_cap_w / board_w) ** _CLOCK_EXPONENT

@@ -1,6 +1,9 @@
 """Builds the processes of a plan: the hub, the replicas, and what the coordinator must know of their links."""
 
+from cluster_sim.config.blame import inside
 from cluster_sim.config.errors import InputError
+from cluster_sim.config.fleet import Pool
+from cluster_sim.config.study import Study
 from cluster_sim.engine.coordinator import LeafLink
 from cluster_sim.engine.group import Wiring
 from cluster_sim.engine.instant import NEVER
@@ -21,8 +24,15 @@ from cluster_sim.workload.build import build_source, reacts
 
 
 def build_predictors(plan: Plan) -> list[Predictor]:
-    """Return one predictor per pool, shared by every replica of the pool in this process."""
-    return [each.predictor(plan.study) for each in plan.pools]
+    """Return one predictor per pool, shared by every replica of the pool in this process.
+
+    Raises InputError that begins with the key at fault.
+    """
+    predictors = []
+    for index, each in enumerate(plan.pools):
+        with inside("", Study.model_fields, "predictor"), inside(f"fleet.pools.{index}", Pool.model_fields, None):
+            predictors.append(each.predictor(plan.study))
+    return predictors
 
 
 def build_replica(
@@ -104,11 +114,11 @@ def check_feedback(plan: Plan) -> None:
     """Refuse batches that wait to be full where requests wait for earlier ones to end; raises InputError."""
     if not reacts(plan.study.workload):
         return
-    for each in plan.pools:
+    for index, each in enumerate(plan.pools):
         if fills_batches(each.pool.engine) and plan.run_end >= NEVER:
             raise InputError(
-                f"pool {each.pool.name!r}: engine.batch_timeout_s null waits for {each.limits.max_num_seqs} requests, "
-                "but this workload sends requests when earlier ones have ended, so both could wait for ever; set "
+                f"fleet.pools.{index}.engine.batch_timeout_s: null waits for {each.limits.max_num_seqs} requests, but "
+                "this workload sends requests when earlier ones have ended, so both could wait for ever; set "
                 "batch_timeout_s, or run.end_s"
             )
 
@@ -122,8 +132,8 @@ def leaf_links(plan: Plan, predictors: list[Predictor], groups: list[int]) -> li
     for each, floor in zip(plan.pools, floors, strict=True):
         if plan.wiring.forward_ns + floor.traversal_ns + plan.wiring.return_ns <= 0:
             raise InputError(
-                f"pool {each.pool.name!r}: links of 0 ms and steps without a least duration make a cycle without "
-                "delay; give fleet.network a delay, or use a predictor whose steps take time"
+                f"fleet.network: links of 0 ms and steps of pool {each.pool.name!r} without a least duration make a "
+                "cycle without delay; give a link a delay, or use a predictor whose steps take time"
             )
     return [
         LeafLink(replica + 1, groups[replica], plan.wiring, floors[plan.pool_index(replica)])

@@ -4,6 +4,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Any
 
+from cluster_sim.config.blame import inside
 from cluster_sim.config.errors import InputError
 from cluster_sim.config.fleet import Pool
 from cluster_sim.config.study import Study
@@ -112,36 +113,42 @@ class Plan:
 
 
 def make_plan(study: Study) -> Plan:
-    """Resolve a study; raises InputError where a model does not fit or settings contradict each other."""
+    """Resolve a study; raises InputError that begins with the key where a model does not fit or settings contradict
+    each other.
+    """
     POLICIES.check(study.router)
     pools: list[PoolPlan] = []
     first = 0
-    for pool in study.fleet.pools:
-        check_power_cap(study, pool)
-        SCHEDULERS.check(pool.engine)
-        device, model = load_device(pool.device), load_model(pool.model)
-        check_ranks(pool, model)
-        engine = resolve_engine(pool.engine, device)
-        if engine.host_load_block_us is None:
-            block_us = host_block_us(model, device, pool.tensor_parallel, pool.pipeline_parallel, engine)
-            engine = engine.model_copy(update={"host_load_block_us": block_us})
-        memory = None
-        if engine.num_kv_blocks is None:
-            memory = plan_memory(
-                model, device, pool.tensor_parallel, pool.pipeline_parallel, engine, pool.data_parallel
-            )
-        limits = scheduler_limits(
-            engine,
-            model,
-            memory.kv_blocks if memory else 0,
-            pool.pipeline_parallel,
-            macro_steps=study.run.macro_steps,
-            seed=study.seed,
-        )
-        resolved = pool.model_copy(update={"engine": engine})
-        pools.append(PoolPlan(resolved, first, model, device, memory, rank_limits(limits, pool.data_parallel)))
+    for index, pool in enumerate(study.fleet.pools):
+        with inside(f"fleet.pools.{index}", Pool.model_fields, "model"):
+            pools.append(_plan_pool(study, pool, first))
         first += pool.replicas
     return Plan(study, tuple(pools))
+
+
+def _plan_pool(study: Study, pool: Pool, first_replica: int) -> PoolPlan:
+    check_power_cap(study, pool)
+    SCHEDULERS.check(pool.engine)
+    device, model = load_device(pool.device), load_model(pool.model)
+    capped(device, pool.power_cap_w)
+    check_ranks(pool, model)
+    engine = resolve_engine(pool.engine, device)
+    if engine.host_load_block_us is None:
+        block_us = host_block_us(model, device, pool.tensor_parallel, pool.pipeline_parallel, engine)
+        engine = engine.model_copy(update={"host_load_block_us": block_us})
+    memory = None
+    if engine.num_kv_blocks is None:
+        memory = plan_memory(model, device, pool.tensor_parallel, pool.pipeline_parallel, engine, pool.data_parallel)
+    limits = scheduler_limits(
+        engine,
+        model,
+        memory.kv_blocks if memory else 0,
+        pool.pipeline_parallel,
+        macro_steps=study.run.macro_steps,
+        seed=study.seed,
+    )
+    resolved = pool.model_copy(update={"engine": engine})
+    return PoolPlan(resolved, first_replica, model, device, memory, rank_limits(limits, pool.data_parallel))
 
 
 def check_power_cap(study: Study, pool: Pool) -> None:
@@ -149,7 +156,7 @@ def check_power_cap(study: Study, pool: Pool) -> None:
     kinds = ("roofline", "physical")
     if pool.power_cap_w is not None and study.predictor.kind not in kinds:
         raise InputError(
-            f"fleet.pools.power_cap_w: predictor {study.predictor.kind} knows step times as measured, not what a cap "
+            f"power_cap_w: predictor {study.predictor.kind} knows step times as measured, not what a cap "
             f"makes of them; use {' or '.join(kinds)}, or leave the cap out"
         )
 

@@ -1,23 +1,26 @@
 """The variants of a study that a sweep runs: every combination of the grid's values."""
 
 import copy
+import json
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+from cluster_sim.config.blame import naming_places
 from cluster_sim.config.canonical import config_hash
 from cluster_sim.config.document import Document
 from cluster_sim.config.errors import InputError
 from cluster_sim.config.load import check_study
 from cluster_sim.config.overrides import set_value
 from cluster_sim.config.study import Study
+from cluster_sim.study.plan import make_plan
 from cluster_sim.study.registered import registered_names
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One combination; ``study`` is None where the values make no valid study, and ``error`` says why."""
+    """One combination; ``study`` is None where the values make no valid study or plan, and ``error`` says why."""
 
     index: int
     """Place in the grid's order: the last key varies fastest."""
@@ -29,7 +32,9 @@ class Variant:
     @property
     def label(self) -> str:
         """The values as ``--set`` would give them."""
-        return " ".join(f"{key}={value}" for key, value in self.values.items())
+        return " ".join(
+            f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in self.values.items()
+        )
 
     @property
     def run_id(self) -> str:
@@ -62,6 +67,9 @@ def _variant(index: int, values: dict[str, Any], document: Document, base_direct
     try:
         for key, value in values.items():
             set_value(changed, key, copy.deepcopy(value), f"{document.where(('sweep', 'grid', key))} (sweep.grid)")
-        return Variant(index, values, check_study(changed, base_directory, registered_names()), None)
+        study = check_study(changed, base_directory, registered_names())
+        with naming_places(changed):
+            make_plan(study)
+        return Variant(index, values, study, None)
     except InputError as error:
         return Variant(index, values, None, str(error))

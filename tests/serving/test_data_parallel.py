@@ -157,7 +157,7 @@ def test_placement_and_delays_change_nothing(random: Random) -> None:
     [
         ({"model": "llama-3-8b", "data_parallel": 2}, "has no experts to share.*set replicas: 2"),
         ({"data_parallel": 2, "kind": "sarathi"}, "sarathi has no ranks; engines that have: vllm_v1, sglang"),
-        ({"data_parallel": 2, "expert_parallel": 3}, r"expert_parallel 3: .*set 2, or 1"),
+        ({"data_parallel": 2, "expert_parallel": 3}, r"expert_parallel: 3: .*set 2, or 1"),
         ({"model": "llama-3-8b", "tensor_parallel": 2, "expert_parallel": 2}, "llama-3-8b has no experts"),
         ({"tensor_parallel": 16, "expert_parallel": 16}, "does not divide the 8 experts"),
         ({"expert_imbalance_ratio": 1.5}, "slices of experts are always in balance"),

@@ -33,7 +33,7 @@ def test_a_cycle_without_delay_is_refused() -> None:
     """Links of 0 ms are fine as long as a step takes time, and a step may take none where a link does."""
     still, linked = prepare(SmallFleet()).plan, prepare(SmallFleet(return_ms=1e-6)).plan
     assert len(leaf_links(linked, [Instantaneous()], [0])) == 1
-    with pytest.raises(InputError, match=r"'main': links of 0 ms .* cycle without delay"):
+    with pytest.raises(InputError, match=r"fleet.network: links of 0 ms .* cycle without delay"):
         leaf_links(still, [Instantaneous()], [0])
 
 

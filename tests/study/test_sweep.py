@@ -207,3 +207,14 @@ def test_mixed_values_share_a_column(study_file: Path, tmp_path: Path) -> None:
     columns = pq.read_table(tmp_path / "out" / RESULTS_FILE).to_pydict()
     assert columns["slo.ttft_p99_s"] == [1.0, 1.0, 2.5, 2.5]
     assert [json.loads(text) for text in columns["run.replicas_per_actor"]] == ["auto", 2, "auto", 2]
+
+
+def test_a_model_that_does_not_fit_is_an_invalid_combination(study_file: Path) -> None:
+    """Planning is part of validity: the error names the place of the grid, and the label is what ``--set`` takes."""
+    grid = "sweep: {grid: {fleet.pools.0.model: [llama-3-8b, llama-3-70b], run.end_s: [null]}}\n"
+    study_file.write_text(study_template().replace("sweep: null\n", grid))
+    fitting, large = expand(study_file, Document.read(study_file))
+    assert fitting.study is not None
+    assert large.study is None
+    assert "(sweep.grid): fleet.pools.0.model: llama-3-70b does not fit" in str(large.error)
+    assert fitting.label == "fleet.pools.0.model=llama-3-8b run.end_s=null"
