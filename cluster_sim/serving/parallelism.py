@@ -43,9 +43,7 @@ def _check_experts(pool: Pool, model: Model) -> None:
             f"{pool.tensor_parallel} * data_parallel {pool.data_parallel}; set {gpus}, or 1 to slice them"
         )
     if degree > 1 and model.experts % degree:
-        raise InputError(
-            f"expert_parallel {degree} does not divide the {model.experts} experts of {model.name}"
-        )
+        raise InputError(f"expert_parallel {degree} does not divide the {model.experts} experts of {model.name}")
     width = model.moe_intermediate_size or model.intermediate_size
     if degree == 1 and pool.data_parallel > 1 and width % gpus:
         raise InputError(
