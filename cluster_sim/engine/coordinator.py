@@ -1,13 +1,7 @@
-"""What the hub may do, and what it must ask for first: bounds, windows and horizons.
+"""What the hub may do, and what it must ask for first: windows and horizons.
 
-One algorithm serves every executor.  Per leaf it keeps the last promise (C, U) and the dispatches that promise does not
-know yet; the bound of a leaf is the earliest instant at which a message of it may still reach the hub:
-
-    bound = min(C, max(U, d + F + return), d_i + cost_i + return for every unacknowledged dispatch i)
-
-with d the earliest unacknowledged delivery.  C holds until anything arrives; from then on U does, and a new job needs
-its own batches first.  Bounds fall at a send and rise with replies; what never falls is the hub's clock.  The hub may
-handle an event at instant e when
+One algorithm serves every executor.  ``Bounds`` says how early a leaf's message may still reach the hub; bounds fall
+and rise, what never falls is the hub's clock.  The hub may handle an event at instant e when
 
     nothing is observed     always;
     responses are observed  e < every bound;
@@ -17,10 +11,10 @@ When it may not, the groups that stand in the way are called with the hub's earl
 is its next event that may send, or the smallest bound if responses make it send.
 """
 
-import heapq
 from dataclasses import dataclass, field
 from typing import Final
 
+from cluster_sim.engine.bounds import Bounds
 from cluster_sim.engine.floor import FloorModel
 from cluster_sim.engine.group import Reply, Window, Wiring, horizon_of
 from cluster_sim.engine.hub import Hub, Send
@@ -41,15 +35,6 @@ class LeafLink:
     group: int
     wiring: Wiring
     floors: FloorModel
-
-
-@dataclass(slots=True)
-class _Bound:
-    conditional: Instant = NEVER
-    unconditional: Instant = NEVER
-    unacknowledged: list[tuple[int, int, int]] = field(default_factory=list)
-    """(window number, delivery time in ns, batches) of dispatches no reply has acknowledged."""
-    value: Instant = NEVER
 
 
 @dataclass(slots=True)
@@ -86,9 +71,8 @@ class Coordinator:
         self._hub = hub
         self._observation = hub.observation
         self._run_end = run_end
-        self._links = {link.source: link for link in links}
-        self._bounds = {link.source: _Bound() for link in links}
-        self._bound_heap: list[tuple[Instant, int]] = []
+        self._group_of = {link.source: link.group for link in links}
+        self._bounds = Bounds({link.source: (link.floors, link.wiring.return_ns) for link in links})
         self._groups = {link.group: _GroupState() for link in links}
         for index, state in self._groups.items():
             state.forward_ns = min(link.wiring.forward_ns for link in links if link.group == index)
@@ -121,7 +105,7 @@ class Coordinator:
 
     def _may_handle(self, at: Instant) -> bool:
         observation = self._observation
-        if observation.responses and at >= self.smallest_bound():
+        if observation.responses and at >= self._bounds.smallest():
             return False
         if observation.telemetry and at & KIND_MASK >= Kind.GLOBAL_SCHEDULE:
             return self._has_samples_for(at)
@@ -147,38 +131,11 @@ class Coordinator:
         return horizon_of(state.acknowledged_clock, state.forward_ns, state.acknowledged_ceiling)
 
     def _post(self, send: Send) -> None:
-        link = self._links[send.leaf]
-        state = self._groups[link.group]
+        state = self._groups[self._group_of[send.leaf]]
         state.outbox.append((send.leaf, send.message))
         self.traffic.sends += 1
         if self._observation.responses:
-            bound = self._bounds[send.leaf]
-            bound.unacknowledged.append((state.called + 1, time_of(send.message.at), send.batches))
-            self._refresh(send.leaf, bound)
-
-    def _refresh(self, source: int, bound: _Bound) -> None:
-        value = bound.conditional
-        if bound.unacknowledged:
-            link = self._links[source]
-            back = link.wiring.return_ns
-            floors = link.floors
-            first = min(delivery for _, delivery, _ in bound.unacknowledged)
-            value = min(value, max(bound.unconditional, instant(first + floors.traversal_ns + back, Kind.RESPONSE)))
-            for _, delivery, batches in bound.unacknowledged:
-                if batches:
-                    value = min(value, instant(delivery + floors.cost_ns(batches) + back, Kind.RESPONSE))
-        if value != bound.value:
-            bound.value = value
-            if value < NEVER:
-                heapq.heappush(self._bound_heap, (value, source))
-
-    def smallest_bound(self) -> Instant:
-        """Return the earliest instant at which any leaf's message may still reach the hub."""
-        heap = self._bound_heap
-        bounds = self._bounds
-        while heap and heap[0][0] != bounds[heap[0][1]].value:
-            heapq.heappop(heap)
-        return heap[0][0] if heap else NEVER
+            self._bounds.send(send.leaf, state.called + 1, time_of(send.message.at), send.batches)
 
     # -------------------------------------------------------------------------------------------------------- windows
 
@@ -186,7 +143,7 @@ class Coordinator:
         """Return M, the hub's earliest possible action."""
         action = min(self._hub.next_send_at(), self._run_end, self.pace)
         if self._observation.reacts:
-            action = min(action, self._hub.next_at(), self.smallest_bound())
+            action = min(action, self._hub.next_at(), self._bounds.smallest())
         return action
 
     def _ceiling(self) -> Instant:
@@ -237,10 +194,7 @@ class Coordinator:
                 or message.at & KIND_MASK in _TELEMETRY_KINDS
             ), f"{message} reached the hub at {self.clock}, below its bound"
         for source, conditional, unconditional in reply.promises:
-            bound = self._bounds[source]
-            bound.conditional, bound.unconditional = conditional, unconditional
-            bound.unacknowledged = [entry for entry in bound.unacknowledged if entry[0] > reply.number]
-            self._refresh(source, bound)
+            self._bounds.promise(source, reply.number, conditional, unconditional)
         self.traffic.messages += len(reply.messages)
         self._hub.absorb(reply.messages)
 
@@ -259,8 +213,7 @@ class Coordinator:
     def describe_wait(self) -> str:
         """Return who waits for whom with which promise, for error messages."""
         owing = [index for index, state in self._groups.items() if state.answered != state.called]
-        source = min(self._bounds, key=lambda each: self._bounds[each].value)
-        bound = self._bounds[source].value
+        source, bound = self._bounds.tightest()
         promise = "never" if bound >= NEVER else f"{time_of(bound) / 1e9:.9f} s, kind {bound & KIND_MASK}"
         at = self._hub.next_at()
         event = "none" if at >= NEVER else f"{time_of(at) / 1e9:.9f} s, kind {at & KIND_MASK}"

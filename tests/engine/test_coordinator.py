@@ -89,15 +89,15 @@ def test_bounds_fall_with_sends_and_rise_with_replies() -> None:
     hub = ScriptedHub(RESPONSES, (100, 4), (150, 1), (170, 1))
     between = coordinator(hub)
     between.run_hub()
-    assert between.smallest_bound() == response(145)  # The event at 150 has to wait.
+    assert between._bounds.smallest() == response(145)  # The event at 150 has to wait.
     assert hub.next_at() == instant(150, Kind.GLOBAL_SCHEDULE)
     (window,) = between.calls().values()
     assert window.clock == instant(150, Kind.GLOBAL_SCHEDULE)
     assert between.calls() == {}  # Nobody is called twice.
     between.absorb(0, Reply(1, [], [(1, response(200), response(120))], response(197)))
-    assert between.smallest_bound() == response(200)
+    assert between._bounds.smallest() == response(200)
     between.run_hub()
-    assert between.smallest_bound() == response(165)  # 170 has to wait again.
+    assert between._bounds.smallest() == response(165)  # 170 has to wait again.
     assert between.calls()[0].number == 2
 
 
@@ -110,9 +110,9 @@ def test_a_reply_clears_only_what_it_acknowledges() -> None:
     between.calls()
     between.pace = NEVER
     between.run_hub()
-    assert between.smallest_bound() == response(122 + 10 + 3)
+    assert between._bounds.smallest() == response(122 + 10 + 3)
     between.absorb(0, Reply(1, [], [(1, response(500), response(400))], response(400)))
-    assert between.smallest_bound() == response(135)
+    assert between._bounds.smallest() == response(135)
 
 
 def test_a_message_below_the_clock_is_an_error() -> None:

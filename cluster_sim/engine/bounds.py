@@ -1,0 +1,79 @@
+"""The earliest instant at which a message of each leaf may still reach the hub.
+
+Per leaf the hub knows the last promise (C, U) and the dispatches that promise does not know yet:
+
+    bound = min(C, max(U, d + F + return), d_i + cost_i + return for every unacknowledged dispatch i)
+
+with d the earliest unacknowledged delivery.  C holds until anything arrives; from then on U does, and a new job needs
+its own batches first.  Bounds fall at a send and rise with replies.
+"""
+
+import heapq
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cluster_sim.engine.floor import FloorModel
+from cluster_sim.engine.instant import NEVER, Instant, Kind, instant
+
+
+@dataclass(slots=True)
+class _Bound:
+    floors: FloorModel
+    return_ns: int
+    conditional: Instant = NEVER
+    unconditional: Instant = NEVER
+    unacknowledged: list[tuple[int, int, int]] = field(default_factory=list)
+    """(window number, delivery time in ns, batches) of messages that no reply has acknowledged."""
+    value: Instant = NEVER
+
+    def earliest(self) -> Instant:
+        """Return the bound as the formula says."""
+        value = self.conditional
+        if self.unacknowledged:
+            floors, back = self.floors, self.return_ns
+            first = min(delivery for _, delivery, _ in self.unacknowledged)
+            value = min(value, max(self.unconditional, instant(first + floors.traversal_ns + back, Kind.RESPONSE)))
+            for _, delivery, batches in self.unacknowledged:
+                if batches:
+                    value = min(value, instant(delivery + floors.cost_ns(batches) + back, Kind.RESPONSE))
+        return value
+
+
+class Bounds:
+    """The bounds of all leaves; ``leaves`` gives the floors and the return link in ns by leaf source."""
+
+    def __init__(self, leaves: Mapping[int, tuple[FloorModel, int]]) -> None:
+        self._bounds = {source: _Bound(floors, return_ns) for source, (floors, return_ns) in leaves.items()}
+        self._heap: list[tuple[Instant, int]] = []
+
+    def send(self, source: int, window: int, delivery_ns: int, batches: int) -> None:
+        """Note a message that goes with a window: where it is delivered, and the fewest batches until it causes one."""
+        bound = self._bounds[source]
+        bound.unacknowledged.append((window, delivery_ns, batches))
+        self._refresh(source, bound)
+
+    def promise(self, source: int, window: int, conditional: Instant, unconditional: Instant) -> None:
+        """Take the promise (C, U) of a reply, which acknowledges every message up to its window."""
+        bound = self._bounds[source]
+        bound.conditional, bound.unconditional = conditional, unconditional
+        bound.unacknowledged = [entry for entry in bound.unacknowledged if entry[0] > window]
+        self._refresh(source, bound)
+
+    def _refresh(self, source: int, bound: _Bound) -> None:
+        value = bound.earliest()
+        if value != bound.value:
+            bound.value = value
+            if value < NEVER:
+                heapq.heappush(self._heap, (value, source))
+
+    def smallest(self) -> Instant:
+        """Return the earliest instant at which any leaf's message may still reach the hub."""
+        heap, bounds = self._heap, self._bounds
+        while heap and heap[0][0] != bounds[heap[0][1]].value:
+            heapq.heappop(heap)
+        return heap[0][0] if heap else NEVER
+
+    def tightest(self) -> tuple[int, Instant]:
+        """Return the leaf with the smallest bound, and that bound; safe to call from another thread."""
+        source = min(self._bounds, key=lambda each: self._bounds[each].value)
+        return source, self._bounds[source].value
