@@ -3,11 +3,13 @@
     python scripts/plot_fidelity.py OUT.json docs/images
 
 One row per data set and metric, one dot per configuration, at its signed error; the band is the target, the small
-triangles the best other simulator's mean error.  Only errors are drawn: the measurements stay where they are.
+triangles the best other simulator's mean error.  Only errors are drawn: the measurements stay where they are.  Of
+aiconfigurator's rows, which are published, simulated TPOT is drawn over the measured.
 """
 
 import argparse
 import json
+import math
 import sys
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -43,6 +45,13 @@ TARGETS = {
     ("apex-vllm060-8xh100", "tpot_mean"): 8,
 }
 LEFT, WIDTH, ROW, TOP = 250, 620, 24, 46
+SILICON = "aic-silicon-e2e"
+ENGINES = {"vllm": ("vLLM", "#1f5fa8"), "trtllm": ("TensorRT-LLM", "#3a8f3a"), "sglang": ("SGLang", "#c0392b")}
+"""Engines by the part of a row's name, with title and colour."""
+DECADES = (2.0, 200.0)
+"""Ends of both axes of the silicon picture, ms."""
+SIDE = 420
+DASHED = 'stroke-dasharray="4 4"'
 LIMIT = 40.0
 """Errors beyond this are drawn at the edge."""
 
@@ -66,6 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     result = json.loads(options.scores.read_text(encoding="utf-8"))
     options.folder.mkdir(parents=True, exist_ok=True)
     draw(options.folder / "fidelity-frozen.svg", "Signed error by run, frozen profiles", rows_of(result))
+    draw_silicon(options.folder / "fidelity-silicon.svg", [run for run in result["runs"] if run["dataset"] == SILICON])
     for scheme, board in result.get("cross_validation", {}).items():
         name = "fidelity-" + scheme.replace(" ", "-") + ".svg"
         draw(options.folder / name, f"Signed error by run, {scheme} and refitted", rows_of(board | {"peers": {}}))
@@ -125,6 +135,46 @@ def draw(path: Path, title: str, rows: list[Row]) -> None:
     parts.append(
         f'<text x="{LEFT}" y="{bottom + 34}" fill="#444">dots: runs; green: target for the mean; '
         "red: best other simulator's mean error; beyond 40 % at the edge</text>"
+    )
+    parts.append("</svg>")
+    path.write_text("\n".join(parts) + "\n", encoding="utf-8")
+
+
+def draw_silicon(path: Path, runs: list[dict[str, Any]]) -> None:
+    """Write simulated over measured TPOT on logarithmic axes, with lines of equality and of 15 % either way."""
+    low, high = (math.log10(each) for each in DECADES)
+
+    def at(value_ms: float) -> float:
+        return (min(max(math.log10(value_ms), low), high) - low) / (high - low) * SIDE
+
+    left, bottom = 60, SIDE + 40
+    size = f'width="{SIDE + 90}" height="{SIDE + 100}"'
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="12">',
+        '<rect width="100%" height="100%" fill="white"/>',
+        f'<text x="{left}" y="24" font-size="14">TPOT simulated over measured, ms, nothing fitted</text>',
+        f'<rect x="{left}" y="40" width="{SIDE}" height="{SIDE}" fill="none" stroke="#444"/>',
+    ]
+    for tick in (2, 5, 10, 20, 50, 100, 200):
+        place_ = at(tick)
+        parts.append(f'<text x="{left + place_:.0f}" y="{bottom + 16}" text-anchor="middle" fill="#444">{tick}</text>')
+        parts.append(f'<text x="{left - 6}" y="{bottom - place_ + 4:.0f}" text-anchor="end" fill="#444">{tick}</text>')
+    for factor in (0.85, 1.0, 1.15):
+        start, end = DECADES[0] * max(1.0, 1.0 / factor), DECADES[1] * min(1.0, 1.0 / factor)
+        parts.append(
+            f'<line x1="{left + at(start):.1f}" y1="{bottom - at(start * factor):.1f}" x2="{left + at(end):.1f}" '
+            f'y2="{bottom - at(end * factor):.1f}" stroke="#999" {"" if factor == 1.0 else DASHED}/>'
+        )
+    for number, (key, (title, colour)) in enumerate(ENGINES.items()):
+        mine = [run for run in runs if f"_{key}_" in run["run"]]
+        parts.append(f'<text x="{left + 10}" y="{58 + 16 * number}" fill="{colour}">{title}: {len(mine)} rows</text>')
+        parts += [
+            f'<circle cx="{left + at(run["measured"] * 1e3):.1f}" cy="{bottom - at(run["simulated"] * 1e3):.1f}" '
+            f'r="2" fill="{colour}" opacity="0.5"/>'
+            for run in mine
+        ]
+    parts.append(
+        f'<text x="{left}" y="{bottom + 40}" fill="#444">dashed: 15 % either way; beyond the axes at the edge</text>'
     )
     parts.append("</svg>")
     path.write_text("\n".join(parts) + "\n", encoding="utf-8")

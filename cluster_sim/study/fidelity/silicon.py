@@ -40,7 +40,7 @@ DATASET: Final = "aic-silicon-e2e"
 RANDOM_LENGTHS: Final = ((1024, 1024), (1024, 8192), (8192, 1024))
 """(prompt, output) of InferenceMAX's scenarios."""
 FP8_CACHE_ENGINES: Final = ("trtllm",)
-"""Engines whose checkpoints in fp8 or fp4 bring scales of an fp8 cache and so get one."""
+"""Engines whose checkpoints in fp8 or fp4 bring scales of an fp8 cache and so get one; Qwen's own bring none."""
 FEWEST_RANKED: Final = 5
 """Fewest rows of a group whose order says something."""
 COLUMNS: Final = (
@@ -118,7 +118,7 @@ class SteadyState:
     def _build(self, name: str, precision: str, system: str, backend: str, layout: Layout) -> Server:
         device = match_device(system)
         model = _quantized(match_model(name, among=self._models), precision)
-        has_fp8_cache = backend in FP8_CACHE_ENGINES and precision in {"fp8", "fp4"}
+        has_fp8_cache = backend in FP8_CACHE_ENGINES and precision in {"fp8", "fp4"} and not name.startswith("Qwen/")
         engine = replace(limits_of(Engine(), device), kv_cache_dtype="fp8" if has_fp8_cache else None)
         ranks = layout.ranks if model.is_moe else 1
         coefficients = self._profile.resolve(device, None, self._operators, backend)
