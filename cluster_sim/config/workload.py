@@ -146,11 +146,10 @@ class ClosedLoopWorkload(Ended):
     traits: Traits = Field(default_factory=Traits, description="What the requests carry besides.")
 
 
-class SessionShape(TraitBase):
-    """One conversation: turns that wait for one another and carry the context along."""
+class TurnTaking(TraitBase):
+    """Turns that wait for one another and carry the context along."""
 
     turns: Distribution = Field(description="Turns of a session; rounded, at least 1.")
-    lengths: Lengths = Field(description="New prompt tokens and output tokens of each turn.")
     think_time_s: Distribution = Field(description="From the end of a turn to the next one, seconds.")
     think_floor_ms: float = Field(
         default=1.0, gt=0, description="Shorter thoughts are lengthened to this: the simulation's lookahead, ms."
@@ -159,14 +158,15 @@ class SessionShape(TraitBase):
     max_context_tokens: int | None = Field(
         default=None, ge=2, description="A session ends before a later turn whose prompt plus output would exceed this."
     )
-    traits: Traits = Field(default_factory=Traits, description="What the requests carry besides.")
 
 
-class SessionsWorkload(SessionShape, Ended):
+class SessionsWorkload(TurnTaking, Ended):
     """Conversations that start by an arrival process; ``count`` counts sessions."""
 
     kind: Literal["sessions"]
     arrivals: Arrivals = Field(description="When sessions start.")
+    lengths: Lengths = Field(description="New prompt tokens and output tokens of each turn.")
+    traits: Traits = Field(default_factory=Traits, description="What the requests carry besides.")
 
 
 class AgentStep(TraitBase):
@@ -213,19 +213,10 @@ class AgenticWorkload(Ended):
         return self
 
 
-class ConversationShape(TraitBase):
+class Conversation(TurnTaking):
     """What makes a client profile conversational."""
 
     probability: float = Field(default=1.0, ge=0, le=1, description="Share of this profile's arrivals that converse.")
-    turns: Distribution = Field(description="Turns of a conversation; rounded, at least 1.")
-    think_time_s: Distribution = Field(description="From the end of a turn to the next one, seconds.")
-    think_floor_ms: float = Field(
-        default=1.0, gt=0, description="Shorter thoughts are lengthened to this: the simulation's lookahead, ms."
-    )
-    accumulate: bool = Field(default=True, description="Whether a turn's prompt holds all earlier turns.")
-    max_context_tokens: int | None = Field(
-        default=None, ge=2, description="A session ends before a later turn whose prompt plus output would exceed this."
-    )
 
 
 class ClientProfile(TraitBase):
@@ -234,7 +225,7 @@ class ClientProfile(TraitBase):
     name: str = Field(min_length=1, description="Name; also the tenant unless traits give one.")
     share: float = Field(default=1.0, gt=0, description="Relative share of the arrivals.")
     lengths: Lengths = Field(description="Prompt and output tokens (of each turn, when conversational).")
-    conversation: ConversationShape | None = Field(default=None, description="Multi-turn behaviour; absent: none.")
+    conversation: Conversation | None = Field(default=None, description="Multi-turn behaviour; absent: none.")
     traits: Traits = Field(default_factory=Traits, description="What the requests carry besides.")
 
 

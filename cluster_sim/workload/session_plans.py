@@ -12,7 +12,7 @@ import numpy as np
 
 from cluster_sim.config.distributions import Distribution, Fixed
 from cluster_sim.config.traits import Lengths, Traits
-from cluster_sim.config.workload import ClientProfile, SessionShape
+from cluster_sim.config.workload import ClientProfile, SessionsWorkload, TurnTaking
 from cluster_sim.workload.distributions import build_quantile, to_tokens
 from cluster_sim.workload.lengths import build_lengths
 from cluster_sim.workload.random_streams import Floats, Ints, Stream
@@ -39,17 +39,9 @@ class Shape:
     """Share of the sessions that have more than one turn at all."""
 
 
-def shape_of(config: SessionShape) -> Shape:
+def shape_of(config: SessionsWorkload) -> Shape:
     """Return the shape of a sessions workload."""
-    return Shape(
-        turns=config.turns,
-        lengths=config.lengths,
-        think_time_s=config.think_time_s,
-        think_floor_ns=floor_ns(config.think_floor_ms),
-        accumulate=config.accumulate,
-        max_context_tokens=config.max_context_tokens,
-        traits=config.traits,
-    )
+    return _shape(config, config.lengths, config.traits)
 
 
 def shape_of_profile(profile: ClientProfile) -> Shape:
@@ -61,15 +53,19 @@ def shape_of_profile(profile: ClientProfile) -> Shape:
         return Shape(
             one, profile.lengths, one, floor_ns(1000.0), accumulate=False, max_context_tokens=None, traits=traits
         )
+    return _shape(talk, profile.lengths, traits, talk.probability)
+
+
+def _shape(talk: TurnTaking, lengths: Lengths, traits: Traits, conversing: float = 1.0) -> Shape:
     return Shape(
         turns=talk.turns,
-        lengths=profile.lengths,
+        lengths=lengths,
         think_time_s=talk.think_time_s,
         think_floor_ns=floor_ns(talk.think_floor_ms),
         accumulate=talk.accumulate,
         max_context_tokens=talk.max_context_tokens,
         traits=traits,
-        conversing=talk.probability,
+        conversing=conversing,
     )
 
 
