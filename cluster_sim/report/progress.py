@@ -70,7 +70,7 @@ class RunProgress:
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=requests_done, description=line, refresh=True)
         else:
-            self._console.print(line, highlight=False)
+            self._console.print(line, highlight=False, soft_wrap=True)
 
     def line(self, simulated_ns: int, requests_done: int) -> str:
         """Return the state in one line."""

@@ -1,14 +1,16 @@
 """The table that a run prints at its end, made from its summary."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
-from rich.console import Group, RenderableType
+from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 LATENCIES: Final = (
     ("first token (TTFT)", "ttft_s"),
-    ("per output token (TPOT)", "tpot_s"),
+    ("per token (TPOT)", "tpot_s"),
     ("inter-token (ITL)", "itl_s"),
     ("end to end", "e2e_s"),
     ("queue", "queue_s"),
@@ -31,10 +33,10 @@ def duration_text(seconds: float | None) -> str:
 
 def latency_table(summary: dict[str, Any]) -> Table:
     """Return the distributions of latencies; a tilde marks figures from a sketch."""
-    table = Table(title="Latency", title_justify="left")
+    table = _table("Latency")
     table.add_column("", no_wrap=True)
     for figure in LATENCY_FIGURES:
-        table.add_column(figure, justify="right")
+        table.add_column(figure, justify="right", no_wrap=True)
     for row in latency_rows(summary):
         table.add_row(*row)
     return table
@@ -42,7 +44,7 @@ def latency_table(summary: dict[str, Any]) -> Table:
 
 def totals_table(summary: dict[str, Any]) -> Table:
     """Return counts by status, throughput, GPU-hours, cost and what the step times rest on."""
-    table = Table(title="Run", title_justify="left", show_header=False)
+    table = _table("Run", show_header=False)
     table.add_column("")
     table.add_column("", justify="right")
     for label, text in total_rows(summary):
@@ -55,7 +57,7 @@ def slo_table(summary: dict[str, Any]) -> Table | None:
     slo = summary["slo"]
     if not slo["limits"]:
         return None
-    table = Table(title="Objectives", title_justify="left")
+    table = _table("Objectives")
     for name in ("", "limit", "value", "met"):
         table.add_column(name, justify="left" if not name else "right")
     for limit in slo["limits"]:
@@ -67,17 +69,20 @@ def slo_table(summary: dict[str, Any]) -> Table | None:
     return table
 
 
-def run_report(summary: dict[str, Any], notes: tuple[str, ...] = ()) -> RenderableType:
-    """Return everything that a run prints at its end: its figures, broken laws if any, and ``notes``."""
-    parts: list[RenderableType] = [latency_table(summary), totals_table(summary)]
-    objectives = slo_table(summary)
-    if objectives is not None:
-        parts.append(objectives)
+def print_report(console: Console, summary: dict[str, Any], notes: Sequence[str] = ()) -> None:
+    """Print everything that a run shows at its end: its figures, broken laws if any, and ``notes``.
+
+    The tables fit 80 columns.  Notes are never broken into lines, so that paths and digests in them can be copied.
+    """
+    for table in (latency_table(summary), totals_table(summary), slo_table(summary)):
+        if table is not None:
+            console.print(table)
+            console.print()
     for name, check in summary["checks"].items():
         if not check["holds"]:
-            parts.append(Text(f"check failed: {name}: {check}", style="bold red"))
-    parts.extend(Text(note) for note in notes)
-    return Group(*parts)
+            console.print(Text(f"check failed: {name}: {check}", style="bold red"), soft_wrap=True)
+    for note in notes:
+        console.print(Text(note), soft_wrap=True)
 
 
 def latency_rows(summary: dict[str, Any]) -> list[list[str]]:
@@ -102,7 +107,8 @@ def limit_row(limit: dict[str, Any]) -> list[str]:
 def total_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
     """Return what the table of totals shows, as (label, text)."""
     throughput = summary["throughput"]
-    requests = summary["requests"]
+    requests, energy = summary["requests"], summary["energy"]
+    joules = energy["j_per_output_token"]
     statuses = ", ".join(
         f"{count:,} {status}"
         for status, count in requests.items()
@@ -115,12 +121,27 @@ def total_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ("output tokens per second", f"{throughput['output_tokens_per_s']:,.0f}"),
         ("prompt and output tokens per second", f"{throughput['total_tokens_per_s']:,.0f}"),
         ("preemptions", f"{summary['preemptions']:,}"),
-        ("GPU-hours", f"{summary['gpu_hours']:,.3f} on {summary['gpus']} GPUs"),
+        ("GPU-hours", f"{summary['gpu_hours']:,.3f} on {summary['gpus']:,} GPU{'s' * (summary['gpus'] != 1)}"),
         ("cost", f"${summary['cost_usd']:,.2f}"),
         ("cost per million output tokens", _dollars(summary["usd_per_million_output_tokens"])),
         ("cost per million tokens", _dollars(summary["usd_per_million_tokens"])),
+        ("energy", f"{energy['energy_kwh']:,.3f} kWh"),
+        ("energy per output token", "-" if joules is None else f"{joules:,.3g} J"),
         ("step times", summary["predictor"]),
     ]
+
+
+def _table(title: str, *, show_header: bool = True) -> Table:
+    """Return an empty table without a frame, which leaves the width to the figures."""
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        show_header=show_header,
+        show_edge=False,
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
 
 
 def _dollars(amount: float | None) -> str:

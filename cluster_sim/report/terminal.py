@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from cluster_sim.report.progress import RunProgress
-from cluster_sim.report.table import run_report
+from cluster_sim.report.table import print_report
 
 
 class TerminalView:
@@ -27,4 +27,4 @@ class TerminalView:
 
     def finished(self, summary: dict[str, Any], notes: Sequence[str]) -> None:
         """Print the tables and the notes."""
-        self._console.print(run_report(summary, tuple(notes)))
+        print_report(self._console, summary, notes)

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from cluster_sim.report.table import duration_text, run_report
+from cluster_sim.report.table import duration_text, print_report
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,7 @@ def _summary() -> dict[str, object]:
         "usd_per_million_output_tokens": 2.0,
         "usd_per_million_tokens": None,
         "predictor": "uncalibrated roofline",
+        "energy": {"energy_kwh": 1.25, "j_per_output_token": 1.7311},
         "slo": {
             "limits": [{"name": "ttft_p99_s", "limit_s": 0.2, "value_s": 0.25, "is_met": False}],
             "good_requests_ratio": 0.5,
@@ -59,10 +60,26 @@ def _summary() -> dict[str, object]:
 def test_report_shows_what_the_issue_asks_for() -> None:
     """Latencies, throughput, attainment, GPU-hours, cost, the predictor's label, broken laws and notes are printed."""
     out = io.StringIO()
-    Console(file=out, width=120).print(run_report(_summary(), ("written to runs/x",)))
+    print_report(Console(file=out, width=120), _summary(), ("written to runs/x",))
     text = out.getvalue()
     for part in (
         "first token (TTFT)", "250 ms", "~250 ms", "5 finished, 1 refused", "uncalibrated roofline", "0.500 on 8 GPUs",
-        "$2.000", "50.00%", "ttft p99", "check failed: little", "written to runs/x",
+        "$2.000", "1.250 kWh", "1.73 J", "50.00%", "ttft p99", "check failed: little", "written to runs/x",
     ):  # fmt: skip
         assert part in text, part
+
+
+def test_tables_fit_80_columns_and_notes_stay_whole() -> None:
+    """Nothing is cut or broken at 80 columns, whatever the figures; a note longer than the line is one line."""
+    out = io.StringIO()
+    summary = _summary()
+    wide = {**_distribution(exact=False), "p99": 0.0001234, "max": 9_999.0, "mean": 0.9999}
+    summary |= {"ttft_s": wide, "itl_s": wide}
+    note = "results in " + "/a long directory" * 10
+    print_report(Console(file=out, width=80), summary, (note,))
+    lines = out.getvalue().splitlines()
+    assert note in lines
+    assert max(len(line) for line in lines if line != note and "check failed" not in line) <= 80
+    row = next(line for line in lines if line.startswith("first token (TTFT)"))
+    assert row.split("  ")[-1].strip() == "9999 s"
+    assert " ".join(row.split()) == "first token (TTFT) 1000 ms ~250 ms ~250 ms ~250 ms ~123 us 9999 s"
