@@ -10,32 +10,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster_sim.config.errors import InputError
-from cluster_sim.config.load import load_study
 from cluster_sim.report.openmetrics import EPOCH, write_openmetrics
-from cluster_sim.study.options import RunOptions
-from cluster_sim.study.run import run_study
 from tests.metrics.prometheus_server import dashboard_expressions, running_prometheus
-
-STUDY = """
-name: after
-workload:
-  kind: synthetic
-  count: 1000
-  arrivals: {kind: constant, request_rate: 10}
-  lengths: {prompt: {kind: uniform, min: 100, max: 900}, output: {kind: uniform, min: 2, max: 60}}
-fleet:
-  pools: [{name: main, model: llama-3-8b, device: h100-sxm, replicas: 2}]
-router: {policy: round_robin}
-"""
+from tests.small_run import run_small
 
 
 @pytest.fixture(scope="module")
 def long_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a run of 100 simulated seconds."""
-    folder = tmp_path_factory.mktemp("openmetrics")
-    study = folder / "study.yaml"
-    study.write_text(STUDY, encoding="utf-8")
-    return run_study(load_study(study), RunOptions(executor="inline", out=folder / "run")).directory
+    arrivals = "workload.arrivals={kind: constant, request_rate: 10}"
+    return run_small(tmp_path_factory.mktemp("openmetrics"), "workload.count=1000", arrivals).directory
 
 
 def _last(text: str, name: str) -> float:
@@ -94,11 +78,9 @@ def test_unmodified_dashboard_shows_true_rates(long_run: Path, shared: Path, tmp
     assert increase == pytest.approx(pa.compute.sum(series.filter(in_minute)["generated_tokens"]).as_py())
 
 
-def test_run_without_series_is_refused(long_run: Path, tmp_path: Path) -> None:
+def test_run_without_series_is_refused(tmp_path: Path) -> None:
     """A run that kept no series gives one message that says how to get one."""
-    study = long_run.parent / "study.yaml"
-    options = RunOptions(executor="inline", out=tmp_path / "run")
-    bare = run_study(load_study(study, ["run.series_interval_s=0", "workload.count=20"]), options).directory
+    bare = run_small(tmp_path, "run.series_interval_s=0", "workload.count=20").directory
     with pytest.raises(InputError, match="series_interval_s above 0"):
         write_openmetrics(bare)
     assert not list(bare.glob("openmetrics*"))

@@ -8,30 +8,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cluster_sim.config.load import load_study
-from cluster_sim.study.options import RunOptions
-from cluster_sim.study.run import run_study
+from tests.small_run import run_small
 
-STUDY = """
-name: outputs
-workload:
-  kind: synthetic
-  count: 300
-  arrivals: {kind: poisson, request_rate: 30}
-  lengths: {prompt: {kind: uniform, min: 50, max: 1500}, output: {kind: uniform, min: 1, max: 120}}
-fleet:
-  pools: [{name: main, model: llama-3-8b, device: h100-sxm, replicas: 2, engine: {num_kv_blocks: 800}}]
-router: {policy: least_outstanding}
-slo: {ttft_p99_s: 1.0}
-run: {series_interval_s: 0.1}
-"""
+BUSY = (
+    "workload.count=300",
+    "workload.arrivals.request_rate=30",
+    "workload.lengths={prompt: {kind: uniform, min: 50, max: 1500}, output: {kind: uniform, min: 1, max: 120}}",
+    "slo.ttft_p99_s=1.0",
+    "run.series_interval_s=0.1",
+)
 
 
 def _run(folder: Path, *overrides: str) -> Path:
-    study = folder / "study.yaml"
-    study.write_text(STUDY, encoding="utf-8")
-    out = folder / f"run{len(list(folder.iterdir()))}"
-    return run_study(load_study(study, overrides), RunOptions(executor="inline", out=out)).directory
+    return run_small(folder, *BUSY, *overrides).directory
 
 
 def _summary(directory: Path) -> dict[str, Any]:

@@ -1,0 +1,28 @@
+"""One small study, run inline from its file as the command does, with whatever a test changes."""
+
+from pathlib import Path
+
+from cluster_sim.config.load import load_study
+from cluster_sim.study.options import RunOptions
+from cluster_sim.study.run import RunResult, run_study
+
+STUDY = """\
+name: small
+workload:
+  kind: synthetic
+  count: 150
+  arrivals: {kind: poisson, request_rate: 20}
+  lengths: {prompt: {kind: uniform, min: 50, max: 900}, output: {kind: uniform, min: 1, max: 90}}
+fleet:
+  pools: [{name: main, model: llama-3-8b, device: h100-sxm, replicas: 2, engine: {num_kv_blocks: 800}}]
+router: {policy: least_outstanding}
+predictor: {kind: roofline}
+"""
+
+
+def run_small(folder: Path, *overrides: str) -> RunResult:
+    """Run the study with ``overrides`` as ``--set`` takes them; its file and its directory lie in ``folder``."""
+    study = folder / "study.yaml"
+    study.write_text(STUDY, encoding="utf-8")
+    out = folder / f"run{len(list(folder.iterdir()))}"
+    return run_study(load_study(study, overrides), RunOptions(executor="inline", out=out))
