@@ -82,6 +82,10 @@ class AffinePredictor(Predictor):
 
     def step_ns(self, shape: BatchShape, stage: int = 0) -> int:
         """Return the duration of one step of ``stage`` in ns."""
+        if self._is_measured:  # As ``count``, without the call.
+            self.coverage.inside += 1
+        else:
+            self.coverage.extrapolated += 1
         decodes = shape.decodes
         if not (shape.prefills or shape.draft_tokens or shape.encoder_tokens or shape.routed_tokens):
             base = self._decode[stage].get(decodes)
@@ -91,9 +95,7 @@ class AffinePredictor(Predictor):
             fine = base + shape.decode_kv_tokens * full
             if windowed:
                 fine += min(shape.decode_kv_tokens, decodes * self._window) * windowed
-            self.count(1, self._is_measured)
             return fine >> FRACTION_BITS or 1
-        self.count(1, self._is_measured)
         # Rounded exactly as a decode step is, or the floor could lie one above a prefill of the same cost.
         return (round(self._mixed(shape, stage) * _ONE) + _HALF) >> FRACTION_BITS or 1
 
@@ -117,7 +119,10 @@ class AffinePredictor(Predictor):
 
     def cover_run(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> None:  # noqa: ARG002
         """Count ``steps`` steps of a decode run, all alike: coefficients know no measured range of contexts."""
-        self.count(steps, self._is_measured)
+        if self._is_measured:
+            self.coverage.inside += steps
+        else:
+            self.coverage.extrapolated += steps
 
     def _grow(self, decodes: int, steps: int, stage: int) -> Int64Array:
         """Return what step i of a run costs more than its first, in 2^-20 ns, for at least ``steps`` steps."""

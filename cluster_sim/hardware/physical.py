@@ -26,7 +26,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from cluster_sim.hardware.affine import AffinePredictor
-from cluster_sim.hardware.attention_window import seen_cache, seen_pairs
+from cluster_sim.hardware.attention_window import AttentionWindow
 from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.engine_limits import limits_of
 from cluster_sim.hardware.model import DTYPES, Model
@@ -110,6 +110,7 @@ class PhysicalPredictor(AffinePredictor):
         Raises InputError for impossible degrees or unknown dtypes.
         """
         super().__init__(pipeline_parallel, window_tokens=model.window_tokens, is_measured=is_measured)
+        self._attention_window = AttentionWindow(model)
         limits = limits_of(engine, device)
         c = self.coefficients = coefficients
         self.label = label
@@ -231,8 +232,8 @@ class PhysicalPredictor(AffinePredictor):
     def chunk_cost(self, chunk_tokens: int, kv_tokens: int, stage: int) -> float:
         """Return the attention of a prefill chunk, ns: it reads the cache once and computes the causal part."""
         part = self._shards[stage]
-        seconds = seen_cache(self.model, kv_tokens) * part.kv_bytes_per_token / self._kv_rate
-        pairs = seen_pairs(self.model, chunk_tokens, kv_tokens)
+        seconds = self._attention_window.cache_tokens(kv_tokens) * part.kv_bytes_per_token / self._kv_rate
+        pairs = self._attention_window.pairs(chunk_tokens, kv_tokens)
         seconds += pairs * part.attention_flops_per_pair / self._attention_flops
         return seconds * NS_PER_S
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cluster_sim.hardware.affine import AffinePredictor
-from cluster_sim.hardware.attention_window import seen_cache, seen_pairs
+from cluster_sim.hardware.attention_window import AttentionWindow
 from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.engine_limits import graph_tokens, limits_of
 from cluster_sim.hardware.model import DTYPES, Model
@@ -60,6 +60,7 @@ class RooflinePredictor(AffinePredictor):
         Raises InputError for impossible degrees or unknown dtypes.
         """
         super().__init__(pipeline_parallel, window_tokens=model.window_tokens)
+        self._attention_window = AttentionWindow(model)
         limits = limits_of(engine, device)
         self.label = "uncalibrated roofline"
         self.model = model
@@ -138,8 +139,8 @@ class RooflinePredictor(AffinePredictor):
     def chunk_cost(self, chunk_tokens: int, kv_tokens: int, stage: int) -> float:
         """Return causal attention of a chunk over the cache and itself, ns; windowed layers see the window only."""
         part = self._shards[stage]
-        pairs = seen_pairs(self.model, chunk_tokens, kv_tokens)
-        by_bytes = seen_cache(self.model, kv_tokens) * part.kv_bytes_per_token / self._attention_bandwidth
+        pairs = self._attention_window.pairs(chunk_tokens, kv_tokens)
+        by_bytes = self._attention_window.cache_tokens(kv_tokens) * part.kv_bytes_per_token / self._attention_bandwidth
         return max(pairs * part.attention_flops_per_pair / self._attention_flops, by_bytes) * NS
 
     def encoder_cost(self, encoder_tokens: int, stage: int) -> float:

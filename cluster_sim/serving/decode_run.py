@@ -74,7 +74,7 @@ class DecodeRun(StageRun):
     __slots__ = ("_pool",)
 
     def __init__(self, head_ns: tuple[int, ...], steps_ns: Int64Array, pool: DecodePool, *, is_finishing: bool) -> None:
-        super().__init__(head_ns, steps_ns, is_finishing=is_finishing)
+        StageRun.__init__(self, head_ns, steps_ns, is_finishing=is_finishing)  # ``super`` costs as much again
         self._pool = pool
 
     def blocks_before(self, time_ns: int) -> int:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster_sim.config.errors import InputError
-from cluster_sim.hardware.attention_window import seen_cache, seen_pairs
+from cluster_sim.hardware.attention_window import AttentionWindow
 from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.engine_limits import EngineLimits
 from cluster_sim.hardware.kv_groups import KvGroups, kv_groups, layer_groups
@@ -119,11 +119,11 @@ def test_what_a_chunk_sees(chunk: int, cached: int) -> None:
     full = sum(position + 1 for position in positions)
     sliding = sum(min(position + 1, 10) for position in positions)
     chunked = sum(position % 8 + 1 for position in positions)
-    assert seen_pairs(model_of("ff"), chunk, cached) == full
-    assert seen_pairs(model_of("sf"), chunk, cached) == pytest.approx((full + sliding) / 2)
-    assert seen_pairs(model_of("cccf"), chunk, cached) == pytest.approx((full + 3 * chunked) / 4)
-    assert seen_cache(model_of("sf"), cached) == pytest.approx((cached + min(cached, 9)) / 2)
-    assert seen_cache(model_of("cf"), cached) == pytest.approx((cached + cached % 8) / 2)
+    assert AttentionWindow(model_of("ff")).pairs(chunk, cached) == full
+    assert AttentionWindow(model_of("sf")).pairs(chunk, cached) == pytest.approx((full + sliding) / 2)
+    assert AttentionWindow(model_of("cccf")).pairs(chunk, cached) == pytest.approx((full + 3 * chunked) / 4)
+    assert AttentionWindow(model_of("sf")).cache_tokens(cached) == pytest.approx((cached + min(cached, 9)) / 2)
+    assert AttentionWindow(model_of("cf")).cache_tokens(cached) == pytest.approx((cached + cached % 8) / 2)
 
 
 @pytest.mark.parametrize(

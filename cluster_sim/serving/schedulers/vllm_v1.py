@@ -157,7 +157,9 @@ class VllmV1(Scheduler):
     def steady_steps(self) -> int:
         pool = self._pool
         members = pool.members
-        if not members or self._is_changing() or len(members) > self._budget:
+        if not members or self._prefilling or len(members) > self._budget:
+            return 0
+        if self._waiting and self._is_changing():
             return 0
         steps = pool.steps_within(self._kv.free, pool.steps_to_finish())
         return self._steps_unchanged(steps) if self._slides else steps
