@@ -8,7 +8,7 @@ import platform
 import time
 from collections.abc import Callable
 from statistics import median
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import numpy as np
 
@@ -134,7 +134,7 @@ class TorchBackend:
             properties = torch.cuda.get_device_properties(0)
             cached_bytes = getattr(properties, "L2_cache_size", 0) or LARGEST_CACHE_BYTES
             self._scratch = torch.empty(2 * cached_bytes, device="cuda", dtype=torch.uint8)
-            self._empty_cache = self._graph(self._scratch.zero_)
+            self._empty_cache = self._replayed(self._scratch.zero_)
 
     def versions(self) -> dict[str, str]:
         """Return PyTorch's and CUDA's versions and the GPU's name."""
@@ -183,13 +183,13 @@ class TorchBackend:
             if not self._is_gpu:
                 return _clocked_us(call, repeats)
             try:
-                graph = self._graph(lambda: (self._scratch.zero_(), call()))
+                cold_call = self._replayed(lambda: (self._scratch.zero_(), call()))
                 marks = [[torch.cuda.Event(enable_timing=True) for _ in range(3)] for _ in range(repeats)]
                 for start, between, end in marks:
                     start.record()
-                    self._empty_cache.replay()
+                    self._empty_cache()
                     between.record()
-                    graph.replay()
+                    cold_call()
                     end.record()
                 torch.cuda.synchronize()
             except torch.OutOfMemoryError:
@@ -198,8 +198,10 @@ class TorchBackend:
         both_ms = median(float(between.elapsed_time(end)) for _, between, end in marks)
         return max(LEAST_US, (both_ms - alone_ms) * 1e3)
 
-    def _graph(self, call: Callable[[], Any]) -> Any:
-        """Return a CUDA graph of a call that was warmed up on a stream of its own, as capturing requires."""
+    def _replayed(self, call: Callable[[], Any]) -> Callable[[], Any]:
+        """Return the replay of a CUDA graph of a call, warmed up on a stream of its own as capturing requires; the call
+        itself where it cannot be captured.
+        """
         torch = self._torch
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
@@ -208,9 +210,15 @@ class TorchBackend:
                 call()
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            call()
-        return graph
+        try:
+            with torch.cuda.graph(graph):
+                call()
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError:
+            torch.cuda.synchronize()
+            return call
+        return cast("Callable[[], Any]", graph.replay)
 
 
 def _clocked_us(call: Callable[[], Any], repeats: int) -> float:
