@@ -13,6 +13,8 @@ def whole_file(path: Path, failure: type[InputError | UnfinishedError] = InputEr
 
     Raises ``failure`` where the file cannot be written.
     """
+    if path.is_dir():
+        raise failure(f"{path}: cannot be written: it is a directory; name a file")
     partial = path.with_name(path.name + ".partial")
     try:
         yield partial

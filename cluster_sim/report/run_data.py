@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster_sim.config.errors import InputError
+from cluster_sim.metrics.summary import SUMMARY_VERSION
 from cluster_sim.study.run_directory import (
     MANIFEST_FILE,
     REQUESTS_FILE,
@@ -38,16 +39,24 @@ class RunData:
     def read(cls, directory: Path) -> "RunData":
         """Read the small files of a run; raises InputError where ``directory`` is not that of a complete run."""
         try:
-            return cls(
+            run = cls(
                 directory,
-                json.loads((directory / SUMMARY_FILE).read_text(encoding="utf-8")),
-                json.loads((directory / MANIFEST_FILE).read_text(encoding="utf-8")),
+                _read_json(directory / SUMMARY_FILE),
+                _read_json(directory / MANIFEST_FILE),
                 (directory / RESOLVED_FILE).read_text(encoding="utf-8"),
             )
+        except FileNotFoundError as error:
+            lacks = f"it has no {Path(error.filename).name}" if directory.is_dir() else "there is none"
+            raise InputError(f"{directory}: is not the directory of a complete run: {lacks}") from error
         except OSError as error:
-            raise InputError(f"{directory}: is not the directory of a complete run: {error}") from error
-        except ValueError as error:
-            raise InputError(f"{directory}: its JSON cannot be read: {error}") from error
+            raise InputError(f"{directory}: is not the directory of a complete run: {error.strerror}") from error
+        version = run.summary.get("summary_version")
+        if version != SUMMARY_VERSION:
+            raise InputError(
+                f"{directory / SUMMARY_FILE}: has summary_version {version}, this program reads {SUMMARY_VERSION}; run "
+                f"{directory / RESOLVED_FILE} again"
+            )
+        return run
 
     def requests(self, columns: list[str]) -> pa.Table:
         """Read columns of ``requests.parquet``."""
@@ -81,8 +90,20 @@ class RunData:
     def _table(self, name: str, columns: list[str]) -> pa.Table:
         try:
             return pq.read_table(self.directory / name, columns=columns)
+        except FileNotFoundError as error:
+            raise InputError(f"{self.directory}: is not the directory of a complete run: it has no {name}") from error
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{self.directory / name}: cannot be read: {error}") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: must be a JSON object, as runs write it")
+    return content
 
 
 def _floats(column: pa.ChunkedArray) -> FloatArray:

@@ -1,7 +1,7 @@
 """The directory of one run: written under ``DIR.partial``, renamed to ``DIR`` when it is complete.
 
 So a directory ``DIR`` is always whole: a reader never sees half a run, and a run that failed leaves nothing (wrong
-input) or only ``DIR.partial`` (interrupted, kept for ``--resume``).
+input) or only ``DIR.partial`` (interrupted or failed, with what was written so far).
 """
 
 import errno
@@ -58,7 +58,7 @@ class RunDirectory:
         self._requests: RequestTable | None = None
         self._series: SeriesTable | None = None
         self._is_complete = False
-        if final.exists() and read_manifest(final) is None and not _is_empty_directory(final):
+        if final.exists() and read_manifest(final) is None and not is_empty_directory(final):
             raise InputError(f"--out {final}: exists and is not the directory of a run; give another or remove it")
         if self.partial.exists() and not (self.partial / RESOLVED_FILE).exists():
             raise InputError(f"--out {final}: {self.partial} is not what a run left behind; give another or remove it")
@@ -84,6 +84,10 @@ class RunDirectory:
             self.discard()
         elif isinstance(error, OSError) and error.errno in _DISK_ERRORS:
             raise UnfinishedError(f"{self.partial}: cannot be written any more: {error}") from error
+        elif isinstance(error, KeyboardInterrupt):
+            raise UnfinishedError(f"interrupted; what was written so far is in {self.partial}") from error
+        elif isinstance(error, UnfinishedError):
+            raise UnfinishedError(f"{error}; what was written so far is in {self.partial}") from error
 
     def requests(self) -> RequestTable:
         """Return the table of requests, opened at the first call."""
@@ -128,7 +132,7 @@ class RunDirectory:
         """Delete everything written."""
         self._close_tables()
         shutil.rmtree(self.partial, ignore_errors=True)
-        if self._made_parent and _is_empty_directory(self.final.parent):
+        if self._made_parent and is_empty_directory(self.final.parent):
             self.final.parent.rmdir()
 
     def _close_tables(self) -> None:
@@ -138,5 +142,6 @@ class RunDirectory:
         self._requests = self._series = None
 
 
-def _is_empty_directory(path: Path) -> bool:
+def is_empty_directory(path: Path) -> bool:
+    """Return whether ``path`` is a directory with nothing in it."""
     return path.is_dir() and not any(path.iterdir())

@@ -22,6 +22,7 @@ from cluster_sim.config.study import Study
 from cluster_sim.config.whole_file import whole_file
 from cluster_sim.study.options import RunOptions
 from cluster_sim.study.registered import registered_names
+from cluster_sim.study.run_directory import is_empty_directory
 from cluster_sim.study.sweep_table import write_rows
 from cluster_sim.study.variants import Variant, expand
 
@@ -147,7 +148,7 @@ class SweepFiles:
             raise InputError(
                 f"{self.partial}: holds a sweep that did not finish; continue it with --resume, or remove it"
             )
-        if self.final.exists() and any(self.final.iterdir()) and not (self.final / RESULTS_FILE).exists():
+        if self.final.exists() and not (self.final / RESULTS_FILE).exists() and not is_empty_directory(self.final):
             raise InputError(
                 f"--out {self.final}: exists and is not the directory of a sweep; give another or remove it"
             )

@@ -34,9 +34,10 @@ def draw_summary(summary: WorkloadSummary) -> Iterator[str]:
     """Yield the lines of a description: rate over time, lengths, burstiness, prefix sharing, sessions."""
     rate = _figure(summary.request_rate)
     yield f"requests: {summary.requests:,} over {summary.duration_s:,.1f} s, {rate} per second"
-    rates = [one for _, one in summary.rate.series(summary.last_ns, 60)]
-    yield f"rate over time, {_figure(min(rates))} to {_figure(max(rates))} per second:"
-    yield f"  |{spark(rates)}|"
+    if summary.duration_s:
+        rates = [one for _, one in summary.rate.series(summary.last_ns, 60)]
+        yield f"rate over time, {_figure(min(rates))} to {_figure(max(rates))} per second:"
+        yield f"  |{spark(rates)}|"
     yield (
         f"burstiness: CV of gaps {_figure(summary.gap_cv)} (Poisson 1); variance / mean of counts "
         + ", ".join(

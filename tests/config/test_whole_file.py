@@ -36,3 +36,10 @@ def test_what_cannot_be_written_is_told(tmp_path: Path, failure: type[Exception]
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(failure, match=rf"{place}: cannot be written: "), whole_file(tmp_path / place, failure) as it:
         it.write_text("x", encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", [Path(), Path(".."), Path("/")])
+def test_a_directory_is_no_file(path: Path) -> None:
+    """Paths without a name, and directories, are refused before anything is written."""
+    with pytest.raises(InputError, match="is a directory; name a file"), whole_file(path):
+        pytest.fail("nothing may be written")

@@ -44,6 +44,29 @@ def test_report_goes_where_asked(run_directory: Path, tmp_path: Path) -> None:
         write_report(run_directory, tmp_path / "no" / "mine.html")
 
 
+def test_damaged_runs_are_refused(run_directory: Path, tmp_path: Path) -> None:
+    """What is missing, unreadable or of another version is named."""
+    with pytest.raises(InputError, match=r"nowhere: is not the directory of a complete run: there is none"):
+        RunData.read(tmp_path / "nowhere")
+    run = tmp_path / "run"
+    shutil.copytree(run_directory, run)
+    (run / "series.parquet").unlink()
+    with pytest.raises(InputError, match=r"run: is not the directory of a complete run: it has no series.parquet"):
+        RunData.read(run).series()
+    for text, message in (
+        ("{}", "summary.json: has summary_version None, this program reads"),
+        ("[]", "summary.json: must be a JSON object"),
+        ("{", "summary.json: cannot be read: Expecting"),
+    ):
+        (run / "summary.json").write_text(text, encoding="utf-8")
+        with pytest.raises(InputError, match=message):
+            RunData.read(run)
+    (run / "manifest.json").unlink()
+    (run / "summary.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(InputError, match=r"it has no manifest.json"):
+        RunData.read(run)
+
+
 def test_a_browser_draws_every_chart(run_directory: Path, tmp_path: Path) -> None:
     """A real browser, offline, draws all six charts."""
     browser = shutil.which("chromium")

@@ -53,6 +53,16 @@ def test_unfinished_run_is_kept(tmp_path: Path) -> None:
     assert not directory.final.exists()
 
 
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), UnfinishedError("replica 3 is gone")])
+def test_what_is_kept_is_named(tmp_path: Path, stop: BaseException) -> None:
+    """A run that is interrupted or cannot go on says where lies what it wrote."""
+    with (
+        pytest.raises(UnfinishedError, match=r"what was written so far is in .*a\.partial"),
+        RunDirectory(tmp_path / "a"),
+    ):
+        raise stop
+
+
 def test_full_disk_ends_the_run_unfinished(tmp_path: Path) -> None:
     """A disk error is one message and keeps what is written, while other system errors pass as they are."""
     with pytest.raises(UnfinishedError, match="No space left"), RunDirectory(tmp_path / "a") as directory:

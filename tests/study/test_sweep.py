@@ -218,3 +218,10 @@ def test_a_model_that_does_not_fit_is_an_invalid_combination(study_file: Path) -
     assert large.study is None
     assert "(sweep.grid): fleet.pools.0.model: llama-3-70b does not fit" in str(large.error)
     assert fitting.label == "fleet.pools.0.model=llama-3-8b run.end_s=null"
+
+
+def test_a_file_is_no_sweep(study_file: Path) -> None:
+    """A file at the place of the results is wrong input and stays."""
+    with pytest.raises(InputError, match="exists and is not the directory of a sweep"):
+        sweep(study_file, study_file, Tasks())
+    assert study_file.is_file()

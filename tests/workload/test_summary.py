@@ -66,5 +66,5 @@ def test_a_single_request_can_be_described() -> None:
     summary.add(Columns(one, one, one))
     assert summary.request_rate is None
     assert summary.gap_cv is None
-    assert list(draw_summary(summary))
+    assert not [line for line in draw_summary(summary) if line.startswith("rate over time")]
     assert spark([0.0, 0.0]) == "  "
