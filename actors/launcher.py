@@ -1,6 +1,5 @@
 """Runs a planned study on Ray: what ``cluster_sim.study.launcher`` calls."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,9 +16,8 @@ from cluster_sim.hardware.predictor import Predictor
 from cluster_sim.study.build import observation_of
 from cluster_sim.study.inline import ReplicaResult, RunOutcome, SeriesSink
 from cluster_sim.study.plan import Plan
+from cluster_sim.study.view import ProgressSink
 from cluster_sim.workload.build import total_requests
-
-ProgressSink = Callable[[int, int], None]
 
 
 class RayRun(NamedTuple):

@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 
 from cluster_sim.hardware.predictor import Predictor
 from cluster_sim.study.inline import RunOutcome, SeriesSink
-from cluster_sim.study.observe import ProgressSink
 from cluster_sim.study.options import RunOptions
 from cluster_sim.study.plan import Plan
+from cluster_sim.study.view import ProgressSink
 
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")

@@ -1,7 +1,6 @@
 """What watches a run from the process that conducts it: progress, live metrics, pacing by the wall clock."""
 
 import time
-from collections.abc import Callable
 from typing import Any, Final
 
 from cluster_sim.engine.instant import NEVER, NS_PER_S, Instant, Kind, instant, time_of
@@ -11,14 +10,12 @@ from cluster_sim.metrics.live import LiveSnapshot, ReplicaLive, RequestsLive, Sp
 from cluster_sim.metrics.server import MetricsServer
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.routing.hub import RouterHub
+from cluster_sim.study.view import ProgressSink
 
 FLUSH_INTERVAL_S: Final = 1.0
 """Wall seconds between two snapshots for live metrics."""
 NAP_S: Final = 0.005
 """How long a paced run sleeps when the wall clock holds it back."""
-
-ProgressSink = Callable[[int, int], None]
-"""Takes (simulated time in ns, requests done); called often."""
 
 
 class RunWatch:

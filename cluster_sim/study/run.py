@@ -16,13 +16,14 @@ from cluster_sim.metrics.bench_json import bench_json
 from cluster_sim.metrics.facts import RunFacts
 from cluster_sim.metrics.summary import summarise
 from cluster_sim.recording.request_log import RequestLog
+from cluster_sim.recording.request_totals import RequestTotals
 from cluster_sim.routing.hub import RouterHub
 from cluster_sim.study.books import HubBooks, new_totals
 from cluster_sim.study.build import build_predictors
 from cluster_sim.study.energy import energy_summary
 from cluster_sim.study.event_trace import EVENT_TRACE_FILE, write_event_trace
 from cluster_sim.study.executor_choice import ExecutorChoice, choose_executor
-from cluster_sim.study.inline import RunOutcome, run_inline
+from cluster_sim.study.inline import RunOutcome, SeriesSink, run_inline
 from cluster_sim.study.observe import RunWatch
 from cluster_sim.study.options import RunOptions
 from cluster_sim.study.plan import Plan, make_plan
@@ -33,7 +34,7 @@ from cluster_sim.study.run_directory import (
     RunDirectory,
     default_directory,
 )
-from cluster_sim.study.view import RunView, SilentView
+from cluster_sim.study.view import ProgressSink, RunView, SilentView
 from cluster_sim.workload.build import input_notices, total_requests
 
 SILENT: Final = SilentView()
@@ -65,43 +66,11 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
         series = directory.series(facts)
         progress = stack.enter_context(view.progress(total))
         choice = executor_for(plan, predictors, options)
-        executor = choice.executor
-        started_s = time.perf_counter()
-        if executor == "inline":
-            books = HubBooks(facts, directory.partial / REQUESTS_FILE, is_traced=study.run.event_trace)
-
-            def watch(hub: RouterHub, log: RequestLog) -> RunWatch:
-                return RunWatch(
-                    facts,
-                    hub,
-                    log,
-                    progress,
-                    options.metrics_port,
-                    options.speedup,
-                    run_labels(study, executor),
-                    total,
-                )
-
-            outcome = run_inline(plan, predictors, books, series.add, watch)
-            placement: dict[str, Any] = {}
-            wall_s = time.perf_counter() - started_s
-            if outcome.streams is not None:
-                write_event_trace(directory.partial / EVENT_TRACE_FILE, books.routed, outcome.streams)
-        else:
-            from cluster_sim.study.launcher import run_on_ray
-
-            outcome, placement, wall_s = run_on_ray(
-                plan,
-                predictors,
-                options,
-                directory.partial / REQUESTS_FILE,
-                series.add,
-                progress,
-                run_labels(study, executor),
-            )
-        summary = _summary(plan, predictors, facts, outcome, series.max_waiting)
+        execute = _on_ray if choice.executor == "ray" else _inline
+        outcome, placement, wall_s = execute(plan, predictors, options, directory.partial, series.add, progress)
         totals = new_totals(facts)
         totals.restore(outcome.hub.totals)
+        summary = _summary(plan, predictors, facts, totals, outcome, series.max_waiting)
         gaps = [replica.gaps for replica in outcome.replicas]
         directory.write_json(BENCH_FILE, bench_json(facts, totals, gaps, time.strftime("%Y%m%d-%H%M%S")))
         manifest = _manifest(study, choice, placement, wall_s, outcome)
@@ -110,13 +79,60 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
     speed = f"{requests / wall_s:,.0f} requests/s, {summary['simulated_s'] / wall_s:,.0f} times real time"
     notes = (
         *notices,
-        f"{requests:,} requests in {wall_s:.2f} s on executor {executor}: {speed}",
+        f"{requests:,} requests in {wall_s:.2f} s on executor {choice.executor}: {speed}",
         *([f"executor {choice.reason}"] if choice.reason else []),
         f"digest {outcome.hub.digest}",
         f"results in {path}",
     )
     view.finished(summary, notes)
     return RunResult(path, summary, outcome.hub.digest)
+
+
+def _inline(
+    plan: Plan,
+    predictors: list[Predictor],
+    options: RunOptions,
+    folder: Path,
+    series: SeriesSink,
+    progress: ProgressSink,
+) -> tuple[RunOutcome, dict[str, Any], float]:
+    """Run in this process; return what the run leaves, its placement (none), and its wall seconds."""
+    started_s = time.perf_counter()
+    facts = plan.facts(predictors)
+    books = HubBooks(facts, folder / REQUESTS_FILE, is_traced=plan.study.run.event_trace)
+
+    def watch(hub: RouterHub, log: RequestLog) -> RunWatch:
+        return RunWatch(
+            facts,
+            hub,
+            log,
+            progress,
+            options.metrics_port,
+            options.speedup,
+            run_labels(plan.study, "inline"),
+            total_requests(plan.study.workload),
+        )
+
+    outcome = run_inline(plan, predictors, books, series, watch)
+    wall_s = time.perf_counter() - started_s
+    if outcome.streams is not None:
+        write_event_trace(folder / EVENT_TRACE_FILE, books.routed, outcome.streams)
+    return outcome, {}, wall_s
+
+
+def _on_ray(
+    plan: Plan,
+    predictors: list[Predictor],
+    options: RunOptions,
+    folder: Path,
+    series: SeriesSink,
+    progress: ProgressSink,
+) -> tuple[RunOutcome, dict[str, Any], float]:
+    """Run on Ray actors; return what the run leaves, its placement, and its wall seconds without their start."""
+    from cluster_sim.study.launcher import run_on_ray
+
+    labels = run_labels(plan.study, "ray")
+    return run_on_ray(plan, predictors, options, folder / REQUESTS_FILE, series, progress, labels)
 
 
 def executor_for(plan: Plan, predictors: list[Predictor], options: RunOptions) -> ExecutorChoice:
@@ -140,10 +156,13 @@ def run_labels(study: Study, executor: str) -> dict[str, str]:
 
 
 def _summary(
-    plan: Plan, predictors: list[Predictor], facts: RunFacts, outcome: RunOutcome, max_waiting: int
+    plan: Plan,
+    predictors: list[Predictor],
+    facts: RunFacts,
+    totals: RequestTotals,
+    outcome: RunOutcome,
+    max_waiting: int,
 ) -> dict[str, Any]:
-    totals = new_totals(facts)
-    totals.restore(outcome.hub.totals)
     summary = summarise(
         facts,
         totals,

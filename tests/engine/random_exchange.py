@@ -11,7 +11,7 @@ from cluster_sim.engine.group import Group, Reply, Window
 from cluster_sim.engine.instant import Instant
 
 Choose = Callable[[int], int]
-"""Returns a number below its argument: the delays of an exchange, drawn by a test."""
+"""Returns a number below its argument: a study, a placement or the delays of an exchange as drawn by a test."""
 
 
 class RandomExchange:

@@ -1,6 +1,6 @@
 """Small random serving studies, and every way in which a test may run one."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -27,10 +27,7 @@ from cluster_sim.study.build import build_predictors, build_replica, build_route
 from cluster_sim.study.ending import end_of
 from cluster_sim.study.plan import Plan, make_plan
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes, Request
-from tests.engine.random_exchange import RandomExchange
-
-Choose = Callable[[int], int]
-"""Returns a number below its argument: a study, a placement or the delays of an exchange as drawn by a test."""
+from tests.engine.random_exchange import Choose, RandomExchange
 
 MS = 1_000_000
 
