@@ -10,11 +10,12 @@ from typing import Final
 
 import numpy as np
 
-from cluster_sim.config.traits import Multimodal, SharedPrefix, Traits
+from cluster_sim.config.traits import Multimodal, Traits
 from cluster_sim.workload.columns import Columns
 from cluster_sim.workload.distributions import Quantile, build_quantile, to_tokens
 from cluster_sim.workload.normal_quantile import normal_quantile
-from cluster_sim.workload.random_streams import Floats, Ints, Stream, stable_id
+from cluster_sim.workload.prefix_tree import PrefixTree, ZipfChoice
+from cluster_sim.workload.random_streams import Ints, Stream
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes
 
 PART_BITS: Final = 44
@@ -24,7 +25,7 @@ VISIBLE: Final = 1 << 43
 """Added to the id of an output's segment when its reasoning was taken out before it went into a later prompt."""
 
 _NS_PER_S: Final = 1_000_000_000
-_CACHED_PATHS: Final = 100_000
+_CACHED_IDENTITIES: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,45 +53,6 @@ class Bodies:
             old.encoder_tokens if encoder is None else int(encoder[index]),
             old.length_hint_tokens if hints is None else int(hints[index]),
         )
-
-
-def _choice_edges(count: int, zipf_alpha: float) -> Floats:
-    weights = np.arange(1, count + 1, dtype=np.float64) ** -zipf_alpha
-    return np.asarray(np.cumsum(weights) / weights.sum(), dtype=np.float64)
-
-
-def _pick(edges: Floats, u: Floats) -> Ints:
-    places: Ints = np.minimum(np.searchsorted(edges, u, side="left"), len(edges) - 1).astype(np.int64)
-    return places
-
-
-class _PrefixTree:
-    """Chooses a path through the tree of shared prefixes for each index."""
-
-    def __init__(self, config: SharedPrefix, part: str, stream: Stream) -> None:
-        self._levels = config.levels
-        self._tree = config.name or f"\x01{part}"
-        self._edges = [_choice_edges(level.count, level.zipf_alpha) for level in config.levels]
-        self._streams = [stream.child("prefix", str(depth)) for depth in range(len(config.levels))]
-        self._known: dict[tuple[int, ...], tuple[tuple[int, int], ...]] = {}
-
-    def paths(self, first: int, count: int) -> list[tuple[tuple[int, int], ...]]:
-        picks = [
-            _pick(edges, stream.uniforms(first, count)).tolist()
-            for edges, stream in zip(self._edges, self._streams, strict=True)
-        ]
-        return [self._segments(path) for path in zip(*picks, strict=True)]
-
-    def _segments(self, path: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
-        segments = self._known.get(path)
-        if segments is None:
-            segments = tuple(
-                (stable_id("prefix", self._tree, *path[: depth + 1]), level.tokens)
-                for depth, level in enumerate(self._levels)
-            )
-            if len(self._known) < _CACHED_PATHS:
-                self._known[path] = segments
-        return segments
 
 
 class _Media:
@@ -122,9 +84,9 @@ class TraitMaker:
             slo_class=config.slo_class,
             lora=config.lora,
         )
-        self._tree = _PrefixTree(config.prefix, str(part), stream) if config.prefix else None
+        self._tree = PrefixTree(config.prefix, str(part), stream) if config.prefix else None
         self._loras = [replace(self._base, lora=f"lora-{index}") for index in range(config.lora_pool or 0)]
-        self._lora_edges = _choice_edges(len(self._loras), config.lora_zipf_alpha) if self._loras else None
+        self._lora = ZipfChoice(len(self._loras), config.lora_zipf_alpha) if self._loras else None
         self._ratio: Quantile | None = build_quantile(config.reasoning.ratio) if config.reasoning else None
         self._media = _Media(config.multimodal, stream) if config.multimodal else None
         self._identities: dict[tuple[str, tuple[tuple[int, int], ...]], Identity] = {}
@@ -139,7 +101,7 @@ class TraitMaker:
 
     @property
     def _is_constant(self) -> bool:
-        drawn = (self._tree, self._lora_edges, self._ratio, self._media, self._config.length_hint_cv)
+        drawn = (self._tree, self._lora, self._ratio, self._media, self._config.length_hint_cv)
         return all(one is None for one in drawn) and self._config.deadline_s is None
 
     def deadline_ns(self, arrival_ns: int) -> int:
@@ -149,8 +111,8 @@ class TraitMaker:
     def identities(self, first: int, count: int) -> list[Identity]:
         """Return the identities of indices ``first`` to ``first + count - 1``."""
         bases = [self._base] * count
-        if self._lora_edges is not None:
-            picks = _pick(self._lora_edges, self._stream.child("lora").uniforms(first, count))
+        if self._lora is not None:
+            picks = self._lora.pick(self._stream.child("lora").uniforms(first, count))
             bases = [self._loras[pick] for pick in picks.tolist()]
         paths = [()] * count if self._tree is None else self._tree.paths(first, count)
         known = self._identities
@@ -159,7 +121,7 @@ class TraitMaker:
             identity = known.get((base.lora, path))
             if identity is None:
                 identity = Identity(base, path, sum(tokens for _, tokens in path))
-                if len(known) < _CACHED_PATHS:
+                if len(known) < _CACHED_IDENTITIES:
                     known[base.lora, path] = identity
             result.append(identity)
         return result
