@@ -1,6 +1,7 @@
 """What a whole run writes, by every way of computing it."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +71,26 @@ def test_macro_steps_change_no_output(tmp_path: Path) -> None:
     assert _summary(macro)["preemptions"] > 0
     assert _summary(macro) == _summary(single)
     assert _series(macro).equals(_series(single))
+
+
+def _keys(content: Any) -> set[str]:
+    """Return every key at any depth."""
+    if isinstance(content, dict):
+        return {key for name, value in content.items() for key in (name, *_keys(value))}
+    return {key for each in content for key in _keys(each)} if isinstance(content, list) else set()
+
+
+def test_every_key_is_documented(tmp_path: Path) -> None:
+    """docs/results.md names every key of summary.json and manifest.json, and every column of both tables."""
+    directory = _run(
+        tmp_path,
+        "workload.max_concurrency=40",
+        "router.client_timeout_s=0.5",
+        "fleet.pools.0.engine.enable_prefix_caching=true",
+    )
+    page = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
+    named = {word for code in re.findall(r"`([^`]+)`", page) for word in re.findall(r"\w+", code)}
+    summary, manifest = _summary(directory), json.loads((directory / "manifest.json").read_text())
+    assert summary["requests"]["cancelled"]
+    columns = [pq.read_schema(directory / name).names for name in ("requests.parquet", "series.parquet")]
+    assert _keys(summary) | _keys(manifest) | set().union(*columns) <= named
