@@ -1,7 +1,8 @@
 """The hub's books of one run: the request log with everything that reads its rows."""
 
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from cluster_sim.metrics.attainment import request_limits
 from cluster_sim.metrics.digest import RowDigest
@@ -24,7 +25,10 @@ class HubResult(NamedTuple):
 
 
 class HubBooks:
-    """Totals, digest and the table of requests behind one request log."""
+    """Totals, digest and the table of requests behind one request log.
+
+    A context manager: a run that breaks off leaves the rows of requests that have ended, in a table that can be read.
+    """
 
     def __init__(self, facts: RunFacts, requests_path: Path | None = None, *, is_traced: bool = False) -> None:
         """``requests_path`` is the table of requests to write, if any."""
@@ -37,6 +41,15 @@ class HubBooks:
         if is_traced:
             sinks.append(self._note_routed)
         self.log = RequestLog(self.totals, sinks, default_model=facts.pools[0].model)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            with suppress(OSError):
+                self.log.flush()
+                self.close()
 
     def close(self) -> None:
         """Complete the table of requests."""

@@ -113,7 +113,8 @@ def _inline(
             total_requests(plan.study.workload),
         )
 
-    outcome = run_inline(plan, predictors, books, series, watch)
+    with books:
+        outcome = run_inline(plan, predictors, books, series, watch)
     wall_s = time.perf_counter() - started_s
     if outcome.streams is not None:
         write_event_trace(folder / EVENT_TRACE_FILE, books.routed, outcome.streams)

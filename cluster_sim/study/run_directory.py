@@ -14,7 +14,6 @@ from typing import Any, Final, Self
 
 from cluster_sim.config.errors import InputError, UnfinishedError
 from cluster_sim.metrics.facts import RunFacts
-from cluster_sim.study.request_table import RequestTable
 from cluster_sim.study.series_table import SeriesTable
 
 SUMMARY_FILE: Final = "summary.json"
@@ -55,7 +54,6 @@ class RunDirectory:
             raise InputError(f"--out {final}: must name a directory that the run can make")
         self.final = final
         self.partial = final.with_name(final.name + ".partial")
-        self._requests: RequestTable | None = None
         self._series: SeriesTable | None = None
         self._is_complete = False
         if final.exists() and read_manifest(final) is None and not is_empty_directory(final):
@@ -79,7 +77,7 @@ class RunDirectory:
         if self._is_complete:
             return
         with suppress(OSError):
-            self._close_tables()
+            self._close_series()
         if isinstance(error, InputError):
             self.discard()
         elif isinstance(error, OSError) and error.errno in _DISK_ERRORS:
@@ -88,12 +86,6 @@ class RunDirectory:
             raise UnfinishedError(f"interrupted; what was written so far is in {self.partial}") from error
         elif isinstance(error, UnfinishedError):
             raise UnfinishedError(f"{error}; what was written so far is in {self.partial}") from error
-
-    def requests(self) -> RequestTable:
-        """Return the table of requests, opened at the first call."""
-        if self._requests is None:
-            self._requests = RequestTable(self.partial / REQUESTS_FILE)
-        return self._requests
 
     def series(self, facts: RunFacts) -> SeriesTable:
         """Return the table of the replicas' series, opened at the first call."""
@@ -113,8 +105,8 @@ class RunDirectory:
         self.write_text(name, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
     def complete(self, summary: dict[str, Any], manifest: dict[str, Any]) -> Path:
-        """Write the last two files, close the tables and rename the directory; return where it is now."""
-        self._close_tables()
+        """Write the last two files, close the series and rename the directory; return where it is now."""
+        self._close_series()
         self.write_json(SUMMARY_FILE, summary)
         self.write_json(MANIFEST_FILE, manifest)
         old = self.final.with_name(self.final.name + ".old")
@@ -130,16 +122,15 @@ class RunDirectory:
 
     def discard(self) -> None:
         """Delete everything written."""
-        self._close_tables()
+        self._close_series()
         shutil.rmtree(self.partial, ignore_errors=True)
         if self._made_parent and is_empty_directory(self.final.parent):
             self.final.parent.rmdir()
 
-    def _close_tables(self) -> None:
-        for table in (self._requests, self._series):
-            if table is not None:
-                table.close()
-        self._requests = self._series = None
+    def _close_series(self) -> None:
+        if self._series is not None:
+            self._series.close()
+        self._series = None
 
 
 def is_empty_directory(path: Path) -> bool:

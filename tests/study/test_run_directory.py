@@ -12,7 +12,6 @@ from cluster_sim.study.run_directory import RunDirectory, read_manifest
 
 def _complete(path: Path, digest: str) -> Path:
     with RunDirectory(path) as directory:
-        directory.requests()
         directory.write_text("resolved.yaml", "name: x\n")
         return directory.complete({"simulated_s": 1.0}, {"digest": digest})
 
@@ -21,7 +20,7 @@ def test_complete_run_is_renamed(tmp_path: Path) -> None:
     """A complete run has all its files under the final name and no partial directory beside it."""
     final = _complete(tmp_path / "runs" / "a", "00")
     assert sorted(path.name for path in final.iterdir()) == [
-        "manifest.json", "requests.parquet", "resolved.yaml", "summary.json",
+        "manifest.json", "resolved.yaml", "summary.json",
     ]  # fmt: skip
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["a"]
     assert json.loads((final / "summary.json").read_text()) == {"simulated_s": 1.0}
@@ -40,7 +39,7 @@ def test_complete_run_replaces_the_one_before(tmp_path: Path) -> None:
 def test_wrong_input_leaves_nothing(tmp_path: Path) -> None:
     """An input error deletes everything written, and the directory made above it."""
     with pytest.raises(InputError), RunDirectory(tmp_path / "runs" / "a") as directory:  # noqa: PT012
-        directory.requests()
+        directory.write_text("resolved.yaml", "name: x\n")
         raise InputError("trace.csv:3: tokens must be positive")
     assert not list(tmp_path.iterdir())
 
