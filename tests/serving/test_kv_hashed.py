@@ -1,6 +1,5 @@
 """The prefix cache inside the vLLM v1 scheduler: golden steps, and the same results however decodes are advanced."""
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,28 +7,13 @@ from hypothesis import strategies as st
 from cluster_sim.config.engine import Engine
 from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
-from cluster_sim.hardware.predictor import BatchShape, Int64Array, Predictor
 from cluster_sim.recording.outcome import Outcome
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.messages import Dispatch
 from cluster_sim.serving.replica import Replica, ReplicaSettings
 from cluster_sim.serving.schedulers import SCHEDULERS, Scheduler, SchedulerLimits
 from cluster_sim.workload.request import Attributes, Request
-
-
-class Linear(Predictor):
-    """10 us a step, 1 us a prompt token, 100 ns a decode, 1 ns per 16 cached tokens."""
-
-    def step_ns(self, shape: BatchShape, stage: int = 0) -> int:
-        prompt = sum(chunk for chunk, _ in shape.prefills)
-        return 10_000 + 1000 * prompt + 100 * shape.decodes + shape.decode_kv_tokens // 16 + 0 * stage
-
-    def decode_run_ns(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> Int64Array:
-        kv = kv_tokens + decodes * np.arange(steps, dtype=np.int64)
-        return 10_000 + 100 * decodes + kv // 16 + 0 * stage
-
-    def floor_ns(self, stage: int = 0) -> int:
-        return 10_000 + 0 * stage
+from tests.serving.step_times import Linear
 
 
 def limits(**changes: object) -> SchedulerLimits:

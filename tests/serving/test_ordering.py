@@ -3,30 +3,18 @@
 import pytest
 
 from cluster_sim.engine.instant import NS_PER_MS, NS_PER_S
-from cluster_sim.hardware.predictor import BatchShape, Int64Array, Predictor
+from cluster_sim.hardware.predictor import BatchShape
 from cluster_sim.serving.deadlines import Deadlines
 from cluster_sim.serving.length_knowledge import LengthKnowledge
 from cluster_sim.serving.ordering import ORDERINGS, FairShare, Ordering, OrderingContext, SpaceTimeSharing, ordering
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.workload.request import Attributes, Request
-
-
-class TokenClock(Predictor):
-    """Every token costs 100 us, nothing else does."""
-
-    def step_ns(self, shape: BatchShape, stage: int = 0) -> int:
-        return 100_000 * shape.tokens + 0 * stage
-
-    def decode_run_ns(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> Int64Array:
-        raise NotImplementedError
-
-    def floor_ns(self, stage: int = 0) -> int:
-        return 1 + 0 * stage
+from tests.serving.step_times import TokenClock
 
 
 def policy(name: str, **figures: float) -> Ordering:
     """Return a policy on the token clock; the cache holds half of every prompt."""
-    deadlines = Deadlines(TokenClock())
+    deadlines = Deadlines(TokenClock(100_000))
     context = OrderingContext(LengthKnowledge(), deadlines, lambda item: item.prompt_tokens // 2, **figures)
     return ordering(name, context)
 
@@ -80,7 +68,7 @@ def test_urgency_favours_short_jobs() -> None:
 
 def test_deadline_span_is_at_least_the_minimum_and_the_clients_own_wins() -> None:
     """6,000 tokens alone take 0.6 s (rounded up to 64 tokens: 0.6016 s), times 1.5; short prompts get 0.5 s."""
-    deadlines = Deadlines(TokenClock())
+    deadlines = Deadlines(TokenClock(100_000))
     assert deadlines.span_ns(QUEUE[3].request) == round(1.5 * 6016 * 100_000)
     assert deadlines.span_ns(QUEUE[1].request) == NS_PER_S // 2
     given = waiting(9, 1.0, 10, 10, deadline_ns=3 * NS_PER_S).request
@@ -90,7 +78,7 @@ def test_deadline_span_is_at_least_the_minimum_and_the_clients_own_wins() -> Non
 
 def test_slack_counts_only_what_is_left_of_the_prefill() -> None:
     """With half of 6,016 tokens done, the slack at arrival is (0.9024 - 0.3008) / 0.9024."""
-    deadlines = Deadlines(TokenClock())
+    deadlines = Deadlines(TokenClock(100_000))
     assert deadlines.slack_ratio(QUEUE[3].request, 3008, 3 * NS_PER_S) == pytest.approx(2 / 3)
     late = policy("lrs").sort(QUEUE, [], 10 * NS_PER_S)
     assert [item.request_id for item in late] == [0, 1, 2, 3]
@@ -126,7 +114,7 @@ def test_space_time_sharing_keeps_long_chunks_apart() -> None:
 
 def test_chunk_fills_the_target_step() -> None:
     """50 ms hold 500 tokens at 100 us; 100 decodes in the step leave room for 400."""
-    deadlines = Deadlines(TokenClock())
+    deadlines = Deadlines(TokenClock(100_000))
     assert deadlines.chunk_tokens(50 * NS_PER_MS, 0, 10_000) == 500
     assert deadlines.chunk_tokens(50 * NS_PER_MS, 0, 10_000, BatchShape(decodes=100)) == 400
     assert deadlines.chunk_tokens(50 * NS_PER_MS, 0, 64) == 64

@@ -5,15 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster_sim.config.engine import Engine
-from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.schedulers import SchedulerLimits
 from cluster_sim.serving.schedulers.sglang import Sglang, build_sglang
-from cluster_sim.serving.sequence import Sequence
-from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes, Request
+from cluster_sim.workload.request import Attributes
+from tests.serving.bench import SchedulerBench
 
 
-class Bench:
-    """A scheduler driven one batch at a time, each taking 1 s."""
+class Bench(SchedulerBench):
+    """SGLang in a cache of so many tokens."""
 
     def __init__(self, tokens: int = 1000, chunk: int = 64, seqs: int = 8, page: int = 1, **engine: object) -> None:
         limits = SchedulerLimits(
@@ -29,33 +28,7 @@ class Bench:
         )
         scheduler = build_sglang(Engine(kind="sglang", **{"enable_prefix_caching": True, **engine}), limits)
         assert isinstance(scheduler, Sglang)
-        self.scheduler = scheduler
-        self.now_s = 0
-
-    def add(self, request_id: int, prompt: int, output: int, attributes: Attributes = NO_ATTRIBUTES) -> Sequence:
-        sequence = Sequence(Request(request_id, request_id, prompt, output, attributes), 0, 0)
-        self.scheduler.enqueue(sequence)
-        return sequence
-
-    def form(self) -> Batch | None:
-        batch = self.scheduler.form(self.now_s * 1_000_000_000)
-        if batch is not None:
-            self.now_s += 1
-            batch.end_ns = self.now_s * 1_000_000_000
-            self.scheduler.place(batch)
-        return batch
-
-    def step(self) -> str:
-        """Form and end one batch; return it as "d: decoding ids p: id*chunk ...", empty when none was formed."""
-        batch = self.form()
-        if batch is None:
-            return ""
-        self.scheduler.end(batch)
-        decodes = "".join(str(each.request_id) for each in batch.members)
-        return f"d:{decodes} p:{' '.join(f'{each.request_id}*{chunk}' for each, chunk in batch.prefilled)}"
-
-    def steps(self, count: int) -> list[str]:
-        return [self.step() for _ in range(count)]
+        super().__init__(scheduler)
 
 
 def shared(*segments: tuple[int, int]) -> Attributes:

@@ -6,29 +6,16 @@ from hypothesis import strategies as st
 
 from cluster_sim.config.engine import Engine
 from cluster_sim.config.ordering import OrderingSettings
-from cluster_sim.hardware.predictor import BatchShape, Int64Array, Predictor
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.engine_kinds import KINDS
 from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.workload.request import Request
+from tests.serving.step_times import TokenClock
 
 ENGINES = sorted(KINDS)
 LONG = 20
 S = 1_000_000_000
-
-
-class TokenClock(Predictor):
-    """Every token costs 1 ms, nothing else does."""
-
-    def step_ns(self, shape: BatchShape, stage: int = 0) -> int:
-        return 1_000_000 * shape.tokens + 0 * stage
-
-    def decode_run_ns(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> Int64Array:
-        raise NotImplementedError
-
-    def floor_ns(self, stage: int = 0) -> int:
-        return 1 + 0 * stage
 
 
 class Bench:
@@ -42,7 +29,7 @@ class Bench:
         ordering = OrderingSettings(long_prompt_tokens=LONG, target_step_s=target_step_s)
         engine = Engine(kind=kind, policy="st", ordering=ordering, block_size=block, batch_timeout_s=0.0)
         self.scheduler = SCHEDULERS.build(engine, limits)
-        self.scheduler.use_predictor(TokenClock())
+        self.scheduler.use_predictor(TokenClock(1_000_000))
         self.now_ns = 0
 
     def add(self, request_id: int, prompt: int, output: int) -> Sequence:

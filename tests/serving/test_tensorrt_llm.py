@@ -2,12 +2,11 @@
 
 from cluster_sim.config.engine import Engine
 from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
-from cluster_sim.serving.sequence import Sequence
-from cluster_sim.workload.request import Request
+from tests.serving.bench import SchedulerBench
 
 
-class Bench:
-    """A scheduler driven one batch at a time, each taking 1 s; blocks of 4 tokens."""
+class Bench(SchedulerBench):
+    """TensorRT-LLM with blocks of 4 tokens."""
 
     def __init__(self, blocks: int, tokens: int = 64, **engine: object) -> None:
         limits = SchedulerLimits(
@@ -21,27 +20,7 @@ class Bench:
             is_async=False,
             can_macro_step=False,
         )
-        self.scheduler = SCHEDULERS.build(Engine(kind="tensorrt_llm", **engine), limits)
-        self.now_s = 0
-
-    def add(self, request_id: int, prompt: int, output: int) -> Sequence:
-        sequence = Sequence(Request(request_id, request_id, prompt, output), 0, 0)
-        self.scheduler.enqueue(sequence)
-        return sequence
-
-    def step(self) -> str:
-        batch = self.scheduler.form(self.now_s * 1_000_000_000)
-        if batch is None:
-            return ""
-        self.now_s += 1
-        batch.end_ns = self.now_s * 1_000_000_000
-        self.scheduler.place(batch)
-        self.scheduler.end(batch)
-        decodes = "".join(str(each.request_id) for each in batch.members)
-        return f"d:{decodes} p:{' '.join(f'{each.request_id}*{chunk}' for each, chunk in batch.prefilled)}"
-
-    def steps(self, count: int) -> list[str]:
-        return [self.step() for _ in range(count)]
+        super().__init__(SCHEDULERS.build(Engine(kind="tensorrt_llm", **engine), limits))
 
 
 def test_contexts_join_decodes_in_one_step_in_whole_blocks() -> None:

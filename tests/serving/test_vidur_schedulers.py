@@ -3,14 +3,12 @@
 import pytest
 
 from cluster_sim.config.engine import Engine
-from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.schedulers import SCHEDULERS, Scheduler, SchedulerLimits
-from cluster_sim.serving.sequence import Sequence
-from cluster_sim.workload.request import Request
+from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
+from tests.serving.bench import SchedulerBench, shown
 
 
-class Bench:
-    """A scheduler driven one batch at a time, each taking 1 s."""
+class Bench(SchedulerBench):
+    """A scheduler of 100 blocks of 4 tokens."""
 
     def __init__(self, kind: str, **settings: object) -> None:
         limits = {
@@ -27,39 +25,7 @@ class Bench:
         engine = {"kind": kind, "watermark_ratio": 0.01}
         for name, value in settings.items():
             (limits if name in limits else engine)[name] = value
-        self.scheduler: Scheduler = SCHEDULERS.build(Engine(**engine), SchedulerLimits(**limits))
-        self.now_s = 0
-
-    def add(self, request_id: int, prompt: int, output: int) -> Sequence:
-        sequence = Sequence(Request(request_id, self.now_s * 1_000_000_000 + request_id, prompt, output), 0, 0)
-        self.scheduler.enqueue(sequence)
-        return sequence
-
-    def form(self) -> Batch | None:
-        batch = self.scheduler.form(self.now_s * 1_000_000_000)
-        if batch is not None:
-            self.now_s += 1
-            batch.end_ns = self.now_s * 1_000_000_000
-            self.scheduler.place(batch)
-        return batch
-
-    def step(self) -> str:
-        """Form and end one batch; return it as "d: decoding ids p: id*chunk ...", empty when none was formed."""
-        batch = self.form()
-        if batch is None:
-            return ""
-        self.scheduler.end(batch)
-        return shown(batch)
-
-    def steps(self, count: int) -> list[str]:
-        return [self.step() for _ in range(count)]
-
-
-def shown(batch: Batch) -> str:
-    """Return a batch's composition as text."""
-    decodes = "".join(str(each.request_id) for each in batch.members)
-    prefills = " ".join(f"{each.request_id}*{chunk}" for each, chunk in batch.prefilled)
-    return f"d:{decodes} p:{prefills}"
+        super().__init__(SCHEDULERS.build(Engine(**engine), SchedulerLimits(**limits)))
 
 
 def test_vllm_v0_stops_decodes_for_prompts_and_counts_padding() -> None:
