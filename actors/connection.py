@@ -1,7 +1,10 @@
 """Joining a Ray cluster, or starting one for the duration of a run."""
 
 import logging
+import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -13,6 +16,8 @@ from cluster_sim.config.errors import InputError, UnfinishedError
 
 REACH_S: Final = 5.0
 """How long an address may take to accept a connection."""
+_SETTINGS: Final = 4
+"""Type of the frame with which both sides of HTTP/2 begin (RFC 9113, 6.5)."""
 OBJECT_STORE_BYTES: Final = 256 << 20
 """Object store of a local cluster: results are small, and containers have little shared memory."""
 
@@ -30,10 +35,11 @@ def ray_cluster(address: str | None, num_cpus: int | None = None) -> Iterator[No
         yield
         return
     prepare_ray(address)
-    if address is None:
-        _start(num_cpus)
-    else:
-        _join(address)
+    with _kept_signals():
+        if address is None:
+            _start(num_cpus)
+        else:
+            _join(address)
     try:
         yield
     finally:
@@ -54,6 +60,25 @@ def _start(num_cpus: int | None) -> None:
         raise UnfinishedError(f"a local Ray cluster did not start: {error}") from error
 
 
+def _greet(connection: socket.socket) -> None:
+    """Raise OSError where the other side does not speak HTTP/2, as a Ray head does: Ray itself would try for minutes."""
+    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, _SETTINGS, 0, 0, 0, 0, 0]))
+    answer = connection.recv(9)
+    if len(answer) < 9 or answer[3] != _SETTINGS:
+        raise OSError("something else listens at this port")
+
+
+@contextmanager
+def _kept_signals() -> Iterator[None]:
+    """Keep the handlers of the signals that end a process: Ray sets its own, which leave a traceback and no clean end."""
+    is_main = threading.current_thread() is threading.main_thread()
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)} if is_main else {}
+    yield
+    for each, handler in handlers.items():
+        if handler is not None:  # None: a handler that no Python code set, which nobody else can set either.
+            signal.signal(each, handler)
+
+
 def _join(address: str) -> None:
     if address.startswith("ray://"):
         raise InputError(
@@ -65,7 +90,9 @@ def _join(address: str) -> None:
         if not separator or not port.isdecimal() or not 0 < int(port) < 65536:
             raise InputError(f"--address {address}: must be HOST:PORT, for example 10.0.0.1:6379, or auto")
         try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_S).close()
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_S) as connection:
+                if not os.environ.get("RAY_USE_TLS"):
+                    _greet(connection)
         except OSError as error:
             raise InputError(f"--address {address}: no Ray cluster answers there ({error.strerror or error})") from None
     try:

@@ -3,6 +3,7 @@
 Exit codes: 0 done; 2 the input is wrong; 3 the run could not finish, what is done is kept.
 """
 
+import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -205,7 +206,12 @@ app.command()(cli_report.report)
 
 
 def main() -> NoReturn:
-    """Run the command line; wrong input ends with code 2, an unfinished run with 3, never with a traceback."""
+    """Run the command line; wrong input ends with code 2, an unfinished run with 3, never with a traceback.
+
+    SIGTERM and SIGHUP stop a run as Ctrl-C does, so that its actors and its local cluster are gone afterwards.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     try:
         app()
     except InputError as error:

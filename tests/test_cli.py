@@ -1,6 +1,7 @@
 """The command line: what each command says, and the exit codes."""
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -216,3 +217,27 @@ def test_wrong_input_found_late_leaves_nothing(command: Command, study_file: Pat
     assert code == 2
     assert "no Ray cluster answers there" in error
     assert not list(study_file.parent.glob("out*"))
+
+
+@pytest.mark.parametrize(
+    ("executor", "number"),
+    [("inline", signal.SIGINT), pytest.param("ray", signal.SIGTERM, marks=pytest.mark.ray)],
+)
+def test_a_stopped_run_ends_cleanly(tmp_path: Path, study_file: Path, executor: str, number: signal.Signals) -> None:
+    """Ctrl-C, and what batch systems send, end a run with code 3 and one message; no result appears."""
+    out = tmp_path / "out"
+    arguments = ["run", str(study_file), "--executor", executor, "--out", str(out), "--speedup", "0.1"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "cluster_sim", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - no threads yet
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # The first line of progress: the run is under way.
+        process.send_signal(number)
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert error == f"unfinished: interrupted; what was written so far is in {out}.partial\n"
+    assert not out.exists()

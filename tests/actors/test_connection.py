@@ -1,6 +1,7 @@
 """Joining a Ray cluster: wrong addresses are wrong input, quickly."""
 
 import socket
+import threading
 
 import pytest
 
@@ -29,3 +30,22 @@ def test_nobody_answers() -> None:
     address = f"127.0.0.1:{port}"
     with pytest.raises(InputError, match=f"--address {address}: no Ray cluster answers"), ray_cluster(address):
         pass
+
+
+@pytest.mark.parametrize("greeting", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_somebody_else_answers(greeting: bytes) -> None:
+    """A port of another service is told apart from a Ray head without asking Ray, which would try for minutes."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(9)
+                connection.sendall(greeting)
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        with pytest.raises(InputError, match="something else listens|reset"), ray_cluster(address):
+            pass
+        answering.join()
