@@ -61,7 +61,7 @@ def _start(num_cpus: int | None) -> None:
 
 
 def _greet(connection: socket.socket) -> None:
-    """Raise OSError where the other side does not speak HTTP/2, as a Ray head does: Ray itself would try for minutes."""
+    """Raise OSError where the other side does not speak HTTP/2 as a Ray head does; Ray itself would try for minutes."""
     connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, _SETTINGS, 0, 0, 0, 0, 0]))
     answer = connection.recv(9)
     if len(answer) < 9 or answer[3] != _SETTINGS:
@@ -70,7 +70,7 @@ def _greet(connection: socket.socket) -> None:
 
 @contextmanager
 def _kept_signals() -> Iterator[None]:
-    """Keep the handlers of the signals that end a process: Ray sets its own, which leave a traceback and no clean end."""
+    """Keep the handlers of signals that end a process: Ray sets its own, which leave a traceback and no clean end."""
     is_main = threading.current_thread() is threading.main_thread()
     handlers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)} if is_main else {}
     yield

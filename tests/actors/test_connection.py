@@ -46,6 +46,6 @@ def test_somebody_else_answers(greeting: bytes) -> None:
 
         answering = threading.Thread(target=answer)
         answering.start()
-        with pytest.raises(InputError, match="something else listens|reset"), ray_cluster(address):
+        with pytest.raises(InputError, match=r"something else listens|reset"), ray_cluster(address):
             pass
         answering.join()
