@@ -55,13 +55,11 @@ _FINISHED_CODE: Final = STATUSES.index(FINISHED)
 _NO_LIMIT_NS: Final = -1
 _PLAIN: Final = ("first_arrival_ns", "last_arrival_ns", "last_finish_ns")
 _PLAIN_SUMS: Final = (
-    "prompt_tokens_all",
     "served",
     "served_ns",
     "in_service",
     "in_service_since_ns",
     "retries_all",
-    "good_output_tokens",
 )
 
 
@@ -96,7 +94,6 @@ class RequestTotals:
         self.statuses: Int64Array = np.zeros(len(STATUSES), np.int64)
         self.replica_statuses: Int64Array = np.zeros((replicas, len(STATUSES)), np.int64)
         self.sums: npt.NDArray[np.object_] = np.zeros((replicas, len(SUMS)), np.object_)
-        self.prompt_tokens_all = 0
         self.first_arrival_ns = -1
         self.last_arrival_ns = -1
         self.last_finish_ns = -1
@@ -106,7 +103,6 @@ class RequestTotals:
         self.in_service_since_ns = 0
         self.retries_all = 0
         self.slo_met: dict[str, int] = {"ttft": 0, "tpot": 0, "e2e": 0, "all": 0}
-        self.good_output_tokens = 0
         self.sketches = {name: QuantileSketch(exact_limit) for name in SKETCHED}
         self.pool_sketches = [{name: QuantileSketch(exact_limit) for name in SKETCHED} for _ in self.pools]
         self.histograms: dict[str, Int64Array] = {
@@ -178,7 +174,6 @@ class RequestTotals:
         placed = replica >= 0
         flat = replica[placed] * len(STATUSES) + status[placed]
         self.replica_statuses += np.bincount(flat, minlength=self.replica_statuses.size).reshape(-1, len(STATUSES))
-        self.prompt_tokens_all += int(block.column("prompt_tokens").sum())
         first, last = int(arrival.min()), int(arrival.max())
         self.first_arrival_ns = first if self.first_arrival_ns < 0 else min(self.first_arrival_ns, first)
         self.last_arrival_ns = max(self.last_arrival_ns, last)
@@ -219,7 +214,7 @@ class RequestTotals:
             if len(self.pools) > 1:
                 for at, sketches in enumerate(self.pool_sketches):
                     sketches[name].add_many(values[chosen & (pool == at)])
-        self._add_slo(intervals, output)
+        self._add_slo(intervals)
 
     def _add_sums(self, block: RowBlock, intervals: dict[str, Int64Array]) -> None:
         replica = block.column("replica")
@@ -245,8 +240,8 @@ class RequestTotals:
         _count_rows_into(self.histograms["prompt_tokens"], token_bounds, replica, block.column("prompt_tokens"))
         _count_rows_into(self.histograms["generation_tokens"], token_bounds, replica, block.column("output_tokens"))
 
-    def _add_slo(self, intervals: dict[str, Int64Array], output: Int64Array) -> None:
-        good = np.ones(len(output), np.bool_)
+    def _add_slo(self, intervals: dict[str, Int64Array]) -> None:
+        good = np.ones(len(intervals["e2e"]), np.bool_)
         for name, limit in (("ttft", self.slo.ttft_ns), ("tpot", self.slo.tpot_ns), ("e2e", self.slo.e2e_ns)):
             if limit < 0:
                 continue
@@ -254,7 +249,6 @@ class RequestTotals:
             self.slo_met[name] += int(met.sum())
             good &= met
         self.slo_met["all"] += int(good.sum())
-        self.good_output_tokens += int(output[good].sum())
 
 
 def _decode_reads(block: RowBlock) -> Int64Array:

@@ -13,7 +13,6 @@ FloatArray = npt.NDArray[np.float64]
 BLUE: Final = "#2a6fbb"
 ORANGE: Final = "#d9822b"
 GREEN: Final = "#2f8f62"
-GREY: Final = "#8a8f98"
 
 MAX_TICKS: Final = 600
 """Points of a chart over time; longer series are averaged."""
