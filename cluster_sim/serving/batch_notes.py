@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.decode_pool import DecodePool
+from cluster_sim.serving.macro.decode_pool import DecodePool
 
 
 def note_batch(log: ReplicaLog, batch: Batch) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from cluster_sim.hardware.jitter import Jitter
 from cluster_sim.hardware.predictor import BatchShape, Int64Array, Predictor
-from cluster_sim.serving.decode_pool import DecodePool
+from cluster_sim.serving.macro.decode_pool import DecodePool
 
 
 class Pipeline:

@@ -26,15 +26,15 @@ from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.batch_notes import note_batch, note_lookups
 from cluster_sim.serving.cancellations import Cancellations
-from cluster_sim.serving.decode_run import DecodeRun
-from cluster_sim.serving.joint_run import JointRun
+from cluster_sim.serving.macro.decode_run import DecodeRun
+from cluster_sim.serving.macro.joint_run import JointRun
+from cluster_sim.serving.macro.pipelined_run import PipelinedRun, rotating_steps
+from cluster_sim.serving.macro.steady_run import SteadyRun
 from cluster_sim.serving.messages import Cancel, Dispatch, Drain
 from cluster_sim.serving.pipeline import Pipeline
-from cluster_sim.serving.pipelined_run import PipelinedRun, rotating_steps
 from cluster_sim.serving.progress import Progress
 from cluster_sim.serving.schedulers.base import Scheduler, SchedulerLimits
 from cluster_sim.serving.sequence import Sequence
-from cluster_sim.serving.steady_run import SteadyRun
 from cluster_sim.serving.watch import Watch
 
 _BATCH_END: Final = Kind.BATCH_END

@@ -10,8 +10,8 @@ from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, instant,
 from cluster_sim.engine.process import Message
 from cluster_sim.recording.outcome import Sample
 from cluster_sim.recording.replica_log import ReplicaLog
+from cluster_sim.serving.macro.steady_run import SteadyRun
 from cluster_sim.serving.schedulers.base import Scheduler
-from cluster_sim.serving.steady_run import SteadyRun
 
 _SAMPLE: Final = Kind.SAMPLE
 

@@ -12,7 +12,7 @@ from cluster_sim.config.errors import InputError
 from cluster_sim.config.study import Study
 from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
-from cluster_sim.serving.joint_run import JointRun
+from cluster_sim.serving.macro.joint_run import JointRun
 from cluster_sim.serving.messages import Dispatch
 from cluster_sim.study.plan import make_plan
 from cluster_sim.workload.request import Request

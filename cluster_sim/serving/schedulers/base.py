@@ -15,7 +15,7 @@ from cluster_sim.config.errors import InputError
 from cluster_sim.hardware.kv_groups import KvGroups
 from cluster_sim.hardware.predictor import Predictor
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.decode_pool import DecodePool
+from cluster_sim.serving.macro.decode_pool import DecodePool
 from cluster_sim.serving.sequence import Sequence
 
 

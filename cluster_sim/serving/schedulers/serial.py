@@ -17,7 +17,7 @@ from typing import Final
 from cluster_sim.config.engine import Engine
 from cluster_sim.hardware.predictor import BatchShape, Predictor
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.decode_pool import DecodePool, UncountedPool
+from cluster_sim.serving.macro.decode_pool import DecodePool, UncountedPool
 from cluster_sim.serving.ordering import ordering_of
 from cluster_sim.serving.schedulers.base import Scheduler, SchedulerLimits
 from cluster_sim.serving.sequence import Sequence

@@ -13,9 +13,9 @@ from typing import Any, Final
 from cluster_sim.config.engine import Engine
 from cluster_sim.hardware.predictor import BatchShape, Predictor
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.decode_pool import DecodePool
-from cluster_sim.serving.kv_radix_host import RadixHost
-from cluster_sim.serving.kv_radix_pool import RadixPool
+from cluster_sim.serving.kv.radix_host import RadixHost
+from cluster_sim.serving.kv.radix_pool import RadixPool
+from cluster_sim.serving.macro.decode_pool import DecodePool
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
 from cluster_sim.serving.schedulers.serial import UNLIMITED, SerialScheduler
 from cluster_sim.serving.sequence import Sequence

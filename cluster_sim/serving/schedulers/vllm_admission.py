@@ -2,7 +2,7 @@
 
 from cluster_sim.config.engine import Engine
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.kv_blocks import CountedBlocks
+from cluster_sim.serving.kv.blocks import CountedBlocks
 from cluster_sim.serving.lora import LoraSlots
 from cluster_sim.serving.ordering import Ordering
 from cluster_sim.serving.schedulers.base import SchedulerLimits

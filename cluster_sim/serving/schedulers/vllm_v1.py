@@ -16,18 +16,18 @@ from collections.abc import Iterable
 from cluster_sim.config.engine import Engine
 from cluster_sim.hardware.predictor import BatchShape, Predictor
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.decode_pool import DecodePool
-from cluster_sim.serving.kv_blocks import CountedBlocks
-from cluster_sim.serving.kv_choice import paged_cache
+from cluster_sim.serving.kv.blocks import CountedBlocks
+from cluster_sim.serving.kv.choice import paged_cache
 from cluster_sim.serving.lora import LoraSlots
+from cluster_sim.serving.macro.decode_pool import DecodePool
+from cluster_sim.serving.macro.rotation import Rotation
+from cluster_sim.serving.macro.windowed_pool import WindowedPool
 from cluster_sim.serving.ordering import Ordering, ordering_of
-from cluster_sim.serving.rotation import Rotation
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
 from cluster_sim.serving.schedulers.vllm_admission import Admission
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.serving.speculation import Speculation
 from cluster_sim.serving.waiting_queue import WaitingQueue, urgency
-from cluster_sim.serving.windowed_pool import WindowedPool
 
 
 class VllmV1(Scheduler):

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster_sim.hardware.kv_groups import KvGroups
+from cluster_sim.serving.macro.windowed_pool import WindowedPool
 from cluster_sim.serving.sequence import Sequence
-from cluster_sim.serving.windowed_pool import WindowedPool
-from tests.serving.test_decode_pool import decoding
+from tests.serving.macro.test_decode_pool import decoding
 
 GROUPS = st.builds(
     KvGroups,

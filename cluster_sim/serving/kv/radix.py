@@ -10,7 +10,7 @@ computed.  With a page size above 1 everything is cut down to whole pages.
 import heapq
 from typing import Any, NamedTuple
 
-from cluster_sim.serving.kv_content import Content, Piece
+from cluster_sim.serving.kv.content import Content, Piece
 
 Key = tuple[Any, ...]
 

@@ -1,12 +1,12 @@
 """Paged KV memory with the prefix cache for models with attention windows."""
 
 from cluster_sim.hardware.kv_groups import KvGroups
-from cluster_sim.serving.decode_pool import DecodePool
-from cluster_sim.serving.kv_content import content_of
-from cluster_sim.serving.kv_grouped import GroupedBlocks
-from cluster_sim.serving.kv_grouped_prefix import GroupedPrefixCache, GroupMatch
-from cluster_sim.serving.kv_keys import BlockKeys
-from cluster_sim.serving.replayed_pool import ReplayedPool
+from cluster_sim.serving.kv.content import content_of
+from cluster_sim.serving.kv.grouped import GroupedBlocks
+from cluster_sim.serving.kv.grouped_prefix import GroupedPrefixCache, GroupMatch
+from cluster_sim.serving.kv.keys import BlockKeys
+from cluster_sim.serving.macro.decode_pool import DecodePool
+from cluster_sim.serving.macro.replayed_pool import ReplayedPool
 from cluster_sim.serving.sequence import Sequence
 
 

@@ -4,7 +4,7 @@ Without sharing, identity does not matter.  A sequence always holds ceil(compute
 ``computed`` moves when a batch is formed; so nothing is stored per sequence, and a release needs no list.
 """
 
-from cluster_sim.serving.decode_pool import DecodePool
+from cluster_sim.serving.macro.decode_pool import DecodePool
 from cluster_sim.serving.sequence import Sequence
 
 

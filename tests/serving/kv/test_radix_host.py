@@ -14,9 +14,9 @@ from cluster_sim.hardware.memory_plan import host_block_us
 from cluster_sim.hardware.model import load_model
 from cluster_sim.recording.outcome import Outcome
 from cluster_sim.recording.replica_log import ReplicaLog
-from cluster_sim.serving.kv_content import SHARED, Content, stream_of
-from cluster_sim.serving.kv_radix import RadixCache
-from cluster_sim.serving.kv_radix_host import RadixHost
+from cluster_sim.serving.kv.content import SHARED, Content, stream_of
+from cluster_sim.serving.kv.radix import RadixCache
+from cluster_sim.serving.kv.radix_host import RadixHost
 from cluster_sim.serving.messages import Cancel, Dispatch
 from cluster_sim.serving.replica import Replica, ReplicaSettings
 from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits

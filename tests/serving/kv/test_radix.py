@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster_sim.serving.kv_content import SHARED, Content, stream_of
-from cluster_sim.serving.kv_radix import RadixCache
+from cluster_sim.serving.kv.content import SHARED, Content, stream_of
+from cluster_sim.serving.kv.radix import RadixCache
 
 
 def content(*pieces: tuple[int, int]) -> Content:

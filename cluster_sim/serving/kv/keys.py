@@ -3,7 +3,7 @@
 from hashlib import blake2b
 from typing import Final
 
-from cluster_sim.serving.kv_content import Content
+from cluster_sim.serving.kv.content import Content
 
 _INDEX_BITS: Final = 40
 """Bits of a key that hold the block's index."""

@@ -1,15 +1,15 @@
 """Which KV cache a vLLM v1 engine has, and the decode pool that counts for it."""
 
 from cluster_sim.config.engine import Engine
-from cluster_sim.serving.decode_pool import DecodePool
-from cluster_sim.serving.kv_blocks import CountedBlocks
-from cluster_sim.serving.kv_grouped import GroupedBlocks
-from cluster_sim.serving.kv_grouped_hashed import GroupedHashedBlocks
-from cluster_sim.serving.kv_hashed import HashedBlocks
-from cluster_sim.serving.kv_hosted import HostedBlocks
-from cluster_sim.serving.replayed_pool import ReplayedPool
+from cluster_sim.serving.kv.blocks import CountedBlocks
+from cluster_sim.serving.kv.grouped import GroupedBlocks
+from cluster_sim.serving.kv.grouped_hashed import GroupedHashedBlocks
+from cluster_sim.serving.kv.hashed import HashedBlocks
+from cluster_sim.serving.kv.hosted import HostedBlocks
+from cluster_sim.serving.macro.decode_pool import DecodePool
+from cluster_sim.serving.macro.replayed_pool import ReplayedPool
+from cluster_sim.serving.macro.windowed_pool import WindowedPool
 from cluster_sim.serving.schedulers.base import SchedulerLimits
-from cluster_sim.serving.windowed_pool import WindowedPool
 
 
 def paged_cache(engine: Engine, limits: SchedulerLimits) -> tuple[CountedBlocks, DecodePool]:

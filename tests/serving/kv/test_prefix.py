@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster_sim.serving.kv_content import SHARED, Content, content_of, stream_of
-from cluster_sim.serving.kv_prefix import PrefixCache
+from cluster_sim.serving.kv.content import SHARED, Content, content_of, stream_of
+from cluster_sim.serving.kv.prefix import PrefixCache
 from cluster_sim.workload.request import Attributes, Request
 
 

@@ -14,8 +14,8 @@ too.  Layers are loaded while earlier ones compute, so the step lasts as long as
 
 from typing import Final, Literal
 
-from cluster_sim.serving.kv_content import Content
-from cluster_sim.serving.kv_radix import RadixCache
+from cluster_sim.serving.kv.content import Content
+from cluster_sim.serving.kv.radix import RadixCache
 
 NS_PER_US: Final = 1e3
 

@@ -13,7 +13,7 @@ from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.model import load_model
 from cluster_sim.recording.outcome import Outcome
 from cluster_sim.recording.replica_log import ReplicaLog
-from cluster_sim.serving.kv_hosted import HostedBlocks
+from cluster_sim.serving.kv.hosted import HostedBlocks
 from cluster_sim.serving.messages import Dispatch
 from cluster_sim.serving.replica import Replica, ReplicaSettings
 from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits

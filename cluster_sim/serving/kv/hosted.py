@@ -8,9 +8,9 @@ block over one link, and the step that admits the sequence waits for it.  Both t
 
 from typing import Final
 
-from cluster_sim.serving.decode_pool import DecodePool
-from cluster_sim.serving.kv_hashed import HashedBlocks
-from cluster_sim.serving.kv_prefix import PrefixCache
+from cluster_sim.serving.kv.hashed import HashedBlocks
+from cluster_sim.serving.kv.prefix import PrefixCache
+from cluster_sim.serving.macro.decode_pool import DecodePool
 from cluster_sim.serving.sequence import Sequence
 
 NS_PER_US: Final = 1e3

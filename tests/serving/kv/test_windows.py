@@ -10,12 +10,12 @@ from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.hardware.kv_groups import KvGroups
 from cluster_sim.recording.outcome import Outcome
 from cluster_sim.recording.replica_log import ReplicaLog
-from cluster_sim.serving.kv_grouped_hashed import GroupedHashedBlocks
+from cluster_sim.serving.kv.grouped_hashed import GroupedHashedBlocks
 from cluster_sim.serving.messages import Cancel, Dispatch
 from cluster_sim.serving.replica import Replica, ReplicaSettings
 from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
 from cluster_sim.workload.request import Attributes, Request
-from tests.serving.test_kv_hashed import Linear, limits
+from tests.serving.kv.test_hashed import Linear, limits
 from tests.serving.test_vllm_v1 import Bench
 
 SLIDING = KvGroups(full=0, windowed=1, window_tokens=8)

@@ -8,9 +8,9 @@ from cluster_sim.hardware.jitter import Jitter
 from cluster_sim.hardware.model import load_model
 from cluster_sim.hardware.predictor import BatchShape
 from cluster_sim.hardware.roofline import RooflinePredictor
-from cluster_sim.serving.decode_pool import DecodePool
+from cluster_sim.serving.macro.decode_pool import DecodePool
+from cluster_sim.serving.macro.pipelined_run import PipelinedRun, rotating_steps
 from cluster_sim.serving.pipeline import Pipeline
-from cluster_sim.serving.pipelined_run import PipelinedRun, rotating_steps
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.workload.request import Request
 

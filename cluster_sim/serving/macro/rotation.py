@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from cluster_sim.serving.decode_pool import DecodePool
+from cluster_sim.serving.macro.decode_pool import DecodePool
 from cluster_sim.serving.sequence import Sequence
 
 

@@ -1,8 +1,8 @@
 """A windowed decode pool that can tell which member touches its blocks in which step."""
 
 from cluster_sim.hardware.kv_groups import KvGroups
+from cluster_sim.serving.macro.windowed_pool import WindowedPool
 from cluster_sim.serving.sequence import Sequence
-from cluster_sim.serving.windowed_pool import WindowedPool
 
 
 class ReplayedPool(WindowedPool):

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster_sim.hardware.kv_groups import KvGroups
-from cluster_sim.serving.kv_content import content_of
-from cluster_sim.serving.kv_grouped_prefix import NULL, GroupedPrefixCache
-from cluster_sim.serving.kv_keys import BlockKeys
+from cluster_sim.serving.kv.content import content_of
+from cluster_sim.serving.kv.grouped_prefix import NULL, GroupedPrefixCache
+from cluster_sim.serving.kv.keys import BlockKeys
 from cluster_sim.workload.request import Attributes, Request
 
 

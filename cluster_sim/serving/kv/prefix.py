@@ -14,8 +14,8 @@ without runs has no cached descendants.
 
 from typing import Any
 
-from cluster_sim.serving.kv_content import Content, Piece
-from cluster_sim.serving.kv_runs import FreeQueue, Node, Run
+from cluster_sim.serving.kv.content import Content, Piece
+from cluster_sim.serving.kv.runs import FreeQueue, Node, Run
 
 
 class Match:

@@ -1,7 +1,7 @@
 """Paged KV memory by count for models with attention windows: KV cache groups that share one pool of blocks."""
 
 from cluster_sim.hardware.kv_groups import KvGroups
-from cluster_sim.serving.kv_blocks import CountedBlocks
+from cluster_sim.serving.kv.blocks import CountedBlocks
 from cluster_sim.serving.sequence import Sequence
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence as Row
 from cluster_sim.hardware.predictor import Int64Array
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.batch_notes import note_first_joint_step
-from cluster_sim.serving.decode_pool import DecodePool
-from cluster_sim.serving.decode_run import StageRun
+from cluster_sim.serving.macro.decode_pool import DecodePool
+from cluster_sim.serving.macro.decode_run import StageRun
 from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.serving.sequence import Sequence

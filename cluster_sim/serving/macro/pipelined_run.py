@@ -13,11 +13,11 @@ import numpy as np
 
 from cluster_sim.hardware.predictor import Int64Array
 from cluster_sim.recording.replica_log import ReplicaLog
-from cluster_sim.serving.decode_pool import DecodePool
+from cluster_sim.serving.macro.decode_pool import DecodePool
+from cluster_sim.serving.macro.steady_run import SteadyRun
 from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.serving.sequence import Sequence
-from cluster_sim.serving.steady_run import SteadyRun
 
 
 class PipelinedRun(SteadyRun):

@@ -1,9 +1,9 @@
 """Paged KV memory with vLLM's prefix cache: ``CountedBlocks`` for a scheduler, ``PrefixCache`` inside."""
 
-from cluster_sim.serving.decode_pool import DecodePool
-from cluster_sim.serving.kv_blocks import CountedBlocks
-from cluster_sim.serving.kv_content import Content, content_of
-from cluster_sim.serving.kv_prefix import Match, PrefixCache
+from cluster_sim.serving.kv.blocks import CountedBlocks
+from cluster_sim.serving.kv.content import Content, content_of
+from cluster_sim.serving.kv.prefix import Match, PrefixCache
+from cluster_sim.serving.macro.decode_pool import DecodePool
 from cluster_sim.serving.sequence import Sequence
 
 

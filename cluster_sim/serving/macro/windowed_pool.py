@@ -3,7 +3,7 @@
 import heapq
 
 from cluster_sim.hardware.kv_groups import KvGroups
-from cluster_sim.serving.decode_pool import DecodePool
+from cluster_sim.serving.macro.decode_pool import DecodePool
 from cluster_sim.serving.sequence import Sequence
 
 

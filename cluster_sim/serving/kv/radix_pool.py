@@ -1,8 +1,8 @@
 """A pool of KV tokens under a radix cache: what each sequence shares with the tree and what it owns itself."""
 
-from cluster_sim.serving.kv_content import Content, content_of
-from cluster_sim.serving.kv_radix import RadixCache
-from cluster_sim.serving.kv_radix_host import RadixHost
+from cluster_sim.serving.kv.content import Content, content_of
+from cluster_sim.serving.kv.radix import RadixCache
+from cluster_sim.serving.kv.radix_host import RadixHost
 from cluster_sim.serving.sequence import Sequence
 
 

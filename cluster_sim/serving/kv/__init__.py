@@ -1,0 +1,1 @@
+"""Paged memory for keys and values: which sequence holds which blocks, and which of them another may reuse."""
