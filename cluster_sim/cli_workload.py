@@ -26,8 +26,8 @@ Source = Annotated[
     Path, typer.Argument(metavar="FILE", help="Trace, ServeGen folder or archive, or study file.", show_default=False)
 ]
 Format = Annotated[str, typer.Option("--format", help="Format of a trace; auto looks at its first rows.")]
-First = Annotated[int | None, typer.Option(min=1, help="Take the first rows only.")]
-Seed = Annotated[int, typer.Option(help="Seed of what is drawn.")]
+First = Annotated[int | None, typer.Option(min=1, help="Take the first requests (or sessions) only.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="Seed of what is drawn. [default: the study's, else 0]")]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse unsorted times and rows that would be skipped.")]
 DurationOption = Annotated[float, typer.Option("--duration-s", help="Seconds to generate from ServeGen clients.")]
 Rate = Annotated[float, typer.Option("--request-rate", help="Rate for files without times, requests per second.")]
@@ -38,7 +38,7 @@ def describe(
     file: Source,
     format_name: Format = "auto",
     first: First = None,
-    seed: Seed = 0,
+    seed: Seed = None,
     duration_s: DurationOption = 3600.0,
     request_rate: Rate = 1.0,
     is_strict: Strict = False,
@@ -49,9 +49,9 @@ def describe(
     from cluster_sim.workload.drawing import draw_summary
     from cluster_sim.workload.summary import summarise
 
-    config = _config(file, format_name, first, duration_s, request_rate, is_strict=is_strict)
+    config, own_seed = _config(file, format_name, first, duration_s, request_rate, is_strict=is_strict)
     notices: list[str] = []
-    summary = summarise(build_columns(config, seed, notices).columns())
+    summary = summarise(build_columns(config, own_seed if seed is None else seed, notices).columns())
     if is_json:
         typer.echo(json.dumps(summary.as_dict() | {"notices": notices}, indent=2))
         return
@@ -65,7 +65,7 @@ def convert(
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Parquet file to write.", show_default=False)],
     format_name: Format = "auto",
     first: First = None,
-    seed: Seed = 0,
+    seed: Seed = None,
     duration_s: DurationOption = 3600.0,
     request_rate: Rate = 1.0,
     is_strict: Strict = False,
@@ -74,9 +74,9 @@ def convert(
     from cluster_sim.workload.build import build_columns
     from cluster_sim.workload.parquet_writer import write_trace
 
-    config = _config(file, format_name, first, duration_s, request_rate, is_strict=is_strict)
+    config, own_seed = _config(file, format_name, first, duration_s, request_rate, is_strict=is_strict)
     notices: list[str] = []
-    source = build_columns(config, seed, notices)
+    source = build_columns(config, own_seed if seed is None else seed, notices)
     has_attributes = any(block.attributes is not None for block in source.columns())
     rows = write_trace(source.columns(), output, with_attributes=has_attributes)
     for line in notices:
@@ -104,9 +104,9 @@ def fit(
     from cluster_sim.workload.build import build_columns
     from cluster_sim.workload.fitting import collect, fit_workload
 
-    config = _config(file, format_name, first, 3600.0, request_rate, is_strict=is_strict)
+    config, seed = _config(file, format_name, first, 3600.0, request_rate, is_strict=is_strict)
     notices: list[str] = []
-    rows = collect(build_columns(config, 0, notices).columns(), str(file))
+    rows = collect(build_columns(config, seed, notices).columns(), str(file))
     section = {"workload": fit_workload(rows, window_s, lengths.value)}
     text = yaml.safe_dump(section, sort_keys=False, default_flow_style=None, width=120)
     if output is None:
@@ -121,18 +121,19 @@ def fit(
 
 def _config(
     file: Path, format_name: str, first: int | None, duration_s: float, request_rate: float, *, is_strict: bool
-) -> "WorkloadConfig":
-    """Return the workload that a file stands for: the study's own, ServeGen's clients, or a replay of the trace."""
-    from cluster_sim.config.load import load_study
+) -> tuple["WorkloadConfig", int]:
+    """Return the workload that a file stands for - the study's own, ServeGen's clients, or a replay of the trace - and
+    its seed: the study's, or 0.
+    """
     from cluster_sim.config.workload import ServegenWorkload, TraceWorkload
     from cluster_sim.workload.readers.registry import READERS, find_reader
 
     if file.suffix in {".yaml", ".yml"}:
-        return load_study(file).workload
+        return _of_study(file, format_name, first, is_strict=is_strict)
     if format_name == "servegen" or file.is_dir() or file.name.endswith((".tar", ".tar.gz", ".tgz", ".tar.zst")):
         if duration_s <= 0:
             raise InputError(f"--duration-s must be positive; got {duration_s:g}")
-        return ServegenWorkload(kind="servegen", path=str(file), duration_s=duration_s, count=first)
+        return ServegenWorkload(kind="servegen", path=str(file), duration_s=duration_s, count=first), 0
     if format_name != "auto" and format_name not in READERS:
         raise InputError(f"--format: unknown format '{format_name}'; known: auto, servegen, {', '.join(READERS)}")
     arrivals: dict[str, Any] | None = None
@@ -140,16 +141,33 @@ def _config(
         if not 0 < request_rate < float("inf"):
             raise InputError(f"--request-rate must be a positive number; got {request_rate:g}")
         arrivals = {"kind": "poisson", "request_rate": request_rate}
-    return TraceWorkload.model_validate(
-        {
-            "kind": "trace",
-            "path": str(file),
-            "format": format_name,
-            "first": first,
-            "strict": is_strict,
-            "arrivals": arrivals,
-        }
-    )
+    trace = {
+        "kind": "trace",
+        "path": str(file),
+        "format": format_name,
+        "first": first,
+        "strict": is_strict,
+        "arrivals": arrivals,
+    }
+    return TraceWorkload.model_validate(trace), 0
+
+
+def _of_study(file: Path, format_name: str, first: int | None, *, is_strict: bool) -> tuple["WorkloadConfig", int]:
+    """Return the workload of a study, its first requests if so asked, and the study's seed."""
+    from cluster_sim.config.load import load_study
+
+    study = load_study(file)
+    workload = study.workload
+    if format_name != "auto" or is_strict:
+        option = "--strict" if format_name == "auto" else "--format"
+        raise InputError(f"{option}: {file} is a study, which says so itself; change its workload section")
+    if first is None:
+        return workload, study.seed
+    limit = next((name for name in ("first", "count") if name in type(workload).model_fields), None)
+    if limit is None:
+        raise InputError(f"--first: a workload of kind {workload.kind} has no first requests; change {file}")
+    own = getattr(workload, limit)
+    return workload.model_copy(update={limit: first if own is None else min(first, own)}), study.seed
 
 
 def _has_times(file: Path, reader: Any) -> bool:

@@ -1,5 +1,6 @@
 """The ``workload`` commands."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from cluster_sim.cli import app
 from cluster_sim.config.errors import InputError
 from cluster_sim.config.workload import WorkloadConfig
+from tests.small_run import STUDY, run_small
 
 
 @pytest.fixture(name="trace_file")
@@ -66,3 +68,20 @@ def test_commands_on_clients_and_lengths(tmp_path: Path, trace_file: Callable[[s
         invoke("describe", path, "--format", "x")
     with pytest.raises(InputError, match="--duration-s must be"):
         invoke("describe", str(tmp_path / "c"), "--duration-s", "0")
+
+
+def test_a_study_is_described_as_it_runs(tmp_path: Path) -> None:
+    """A study brings its own seed; --first bounds it, and what only a trace can be asked is refused."""
+    study = tmp_path / "study.yaml"
+    study.write_text(STUDY.replace("name: small\n", "name: small\nseed: 5\n"), encoding="utf-8")
+    (tmp_path / "ran").mkdir()
+    ran = run_small(tmp_path / "ran", "seed=5").summary
+    described = json.loads(invoke("describe", str(study), "--json"))
+    assert described["requests"] == ran["requests"]["total"] == 150
+    assert described["prompt_tokens"]["mean"] == pytest.approx(ran["prompt_tokens"] / 150)
+    assert json.loads(invoke("describe", str(study), "--json", "--seed", "6")) != described
+    assert json.loads(invoke("describe", str(study), "--json", "--first", "7"))["requests"] == 7
+    assert json.loads(invoke("describe", str(study), "--json", "--first", "700"))["requests"] == 150
+    for option in (["--format", "azure"], ["--strict"]):
+        with pytest.raises(InputError, match=rf"{option[0]}: .*study.yaml is a study"):
+            CliRunner().invoke(app, ["workload", "describe", str(study), *option], catch_exceptions=False)
