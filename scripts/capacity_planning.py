@@ -46,6 +46,10 @@ def plan(
         document, [*(overrides or ()), *(f"{key}={limit}" for key, limit in limits.items() if limit is not None)]
     )
     variants = expand(file, document)
+    if not any(variant.study is not None and variant.study.slo.limits() for variant in variants):
+        raise InputError(f"{file}: slo: a search needs at least one limit; give --ttft-p99-s or --tpot-p99-s")
+    if out.is_dir() or not out.parent.is_dir():
+        raise InputError(f"--out {out}: must name a file in a directory that exists")
     valid = [variant for variant in variants if variant.study is not None]
     tasks = [
         CapacityTask(variant.study, Search(rate_of(variant.study) or START_PER_S, tolerance, max_runs))
@@ -93,14 +97,17 @@ def _told(row: dict[str, Any]) -> str:
     if row["requests_per_s"] is None:
         return row["error"] or "no load is within the limits"
     bound = "" if row["status"] == FOUND else " or more"
+    gpus = f"{row['gpus']} GPU{'s' * (row['gpus'] != 1)}"
     return (
         f"{row['requests_per_s']:.2f} requests/s{bound} (P99 TTFT {row['ttft_p99_s']:.3f} s, "
-        f"TPOT {row['tpot_p99_s']:.4f} s) on {row['gpus']} GPUs at {row['usd_per_hour']:.2f} USD/h"
+        f"TPOT {row['tpot_p99_s']:.4f} s) on {gpus} at {row['usd_per_hour']:.2f} USD/h"
     )
 
 
 def _best(rows: list[dict[str, Any]]) -> str:
     ranked = [row for row in rows if row["requests_per_usd"] is not None]
+    if all(row["error"] for row in rows):
+        return "No configuration could be searched: the column error says why."
     if not ranked:
         return "No configuration serves any load within the limits."
     best = max(ranked, key=lambda row: row["requests_per_usd"])

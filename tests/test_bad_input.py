@@ -67,6 +67,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         ("fleet.pools.0.replicas=two", ("fleet.pools.0.replicas", "two")),
         ("fleet.pools.0.replicas=1.5", ("fleet.pools.0.replicas", "1.5")),
         ("fleet.pools.0.replicas=0", ("fleet.pools.0.replicas", "at least 1")),
+        ("fleet.pools.0.replicas=1000000000", ("fleet.pools.0.replicas", "at most 100000")),
+        ("run.series_interval_s=1e-9", ("run.series_interval_s", "0, or at least 0.001")),
         ("fleet.network.router_to_replica_ms=-1", ("fleet.network.router_to_replica_ms", "at least 0")),
         ("workload.arrivals.request_rate=0", ("workload.arrivals.request_rate", "greater than 0")),
         ("workload.lengths.prompt.value=-5", ("workload.lengths.prompt", "-5")),

@@ -6,6 +6,8 @@ from cluster_sim.config.base import MS_PER_DAY, ConfigModel, DeviceName, ModelNa
 from cluster_sim.config.engine import Engine
 
 NS_PER_MS = 1_000_000
+MOST_REPLICAS = 100_000
+"""Of one pool; each takes about 20 KB of memory in the process that simulates it."""
 
 
 class Pool(ConfigModel):
@@ -16,7 +18,7 @@ class Pool(ConfigModel):
     )
     model: ModelName = Field(description="Model served: a name of conf/models, or the path of a file of that layout.")
     device: DeviceName = Field(description="GPU: a name of conf/devices, or the path of a file of that layout.")
-    replicas: int = Field(1, ge=1, description="How many replicas.")
+    replicas: int = Field(1, ge=1, le=MOST_REPLICAS, description="How many replicas.")
     tensor_parallel: int = Field(1, ge=1, description="GPUs that share each layer; must divide the attention heads.")
     pipeline_parallel: int = Field(1, ge=1, description="Stages that share the layers; must divide their number.")
     data_parallel: int = Field(

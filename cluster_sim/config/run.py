@@ -6,6 +6,9 @@ from pydantic import Field, field_validator
 
 from cluster_sim.config.base import LONGEST_RUN_S, ConfigModel
 
+LEAST_SERIES_INTERVAL_S = 1e-3
+"""Shorter than a step of any engine; a typing error below it would fill the disk."""
+
 
 class Run(ConfigModel):
     """Executor, placement, end and output."""
@@ -32,7 +35,7 @@ class Run(ConfigModel):
         1.0,
         ge=0,
         le=LONGEST_RUN_S,
-        description="Simulated time between two rows per replica in series.parquet; 0 writes none.",
+        description="Simulated time between two rows per replica in series.parquet, at least 0.001; 0 writes none.",
     )
     end_s: float | None = Field(
         None,
@@ -60,6 +63,13 @@ class Run(ConfigModel):
     def _check_replicas_per_actor(cls, value: int | str) -> int | str:
         if isinstance(value, int) and value < 1:
             raise ValueError("must be at least 1, or auto")
+        return value
+
+    @field_validator("series_interval_s")
+    @classmethod
+    def _check_series_interval(cls, value: float) -> float:
+        if 0 < value < LEAST_SERIES_INTERVAL_S:
+            raise ValueError(f"must be 0, or at least {LEAST_SERIES_INTERVAL_S:g}; got {value:g}")
         return value
 
     @field_validator("port_range")

@@ -93,11 +93,12 @@ def rate_of(study: Study) -> float | None:
     workload = study.workload
     if isinstance(workload, TraceWorkload):
         return workload.request_rate
-    rate = getattr(getattr(workload, "arrivals", None), "request_rate", None)
+    arrivals = getattr(workload, "arrivals", None)
+    rate = getattr(arrivals, "request_rate", None)
     if not isinstance(workload, SyntheticWorkload) or rate is None:
         raise InputError(
-            "workload: a search of the highest load needs a trace, or synthetic arrivals with a request_rate; "
-            f"got {workload.kind}"
+            "workload: a search of the highest load needs a trace, or synthetic arrivals with a request_rate; got "
+            f"{workload.kind}{f' with arrivals of kind {arrivals.kind}' if arrivals else ''}"
         )
     return float(rate)
 

@@ -86,3 +86,46 @@ def test_wrong_input(script: ModuleType, tmp_path: Path, monkeypatch: pytest.Mon
     study.write_text(STUDY.partition("sweep:")[0], encoding="utf-8")
     assert run(script, monkeypatch, study, "--out", out) == 2
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "arguments", "message"),
+    [
+        ("slo: {}", [], "slo: a search needs at least one limit"),
+        ("slo: {ttft_p99_s: 1}", ["--out", "nowhere/capacity.csv"], "must name a file in a directory that exists"),
+        ("slo: {ttft_p99_s: 1}", ["--out", "."], "must name a file in a directory that exists"),
+    ],
+)
+def test_wrong_input_is_found_before_the_search(
+    script: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    changed: str,
+    arguments: list[str],
+    message: str,
+) -> None:
+    """A study without limits and a file that cannot be written end with code 2 before anything is run."""
+    monkeypatch.setattr(script, "ray_tasks", lambda _: pytest.fail("nothing may run"))
+    study = tmp_path / "study.yaml"
+    study.write_text(STUDY.replace("slo: {ttft_p99_s: 100}", changed), encoding="utf-8")
+    assert run(script, monkeypatch, study, *arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_load_that_cannot_be_varied_is_told(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Arrivals without one rate are wrong input, named with their kind."""
+    study = tmp_path / "study.yaml"
+    ramp = "{kind: mmpp, states: [{request_rate: 1, mean_stay_s: 5}, {request_rate: 3, mean_stay_s: 5}]}"
+    study.write_text(STUDY.replace("{kind: poisson, request_rate: 8}", ramp), encoding="utf-8")
+    assert run(script, monkeypatch, study, "--out", tmp_path / "capacity.csv") == 2
+    assert "got synthetic with arrivals of kind mmpp" in capsys.readouterr().err
+
+
+def test_configurations_that_all_fail_are_no_answer(script: ModuleType) -> None:
+    """Where nothing could be searched the script says so, not that no configuration serves the load."""
+    row = {"seed": 1, "status": "failed", "requests_per_usd": None, "error": "does not fit"}
+    assert script._best([row, row]) == "No configuration could be searched: the column error says why."
+    assert script._best([row, row | {"error": None}]) == "No configuration serves any load within the limits."
