@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from cluster_sim.config.errors import InputError
+from cluster_sim.config.whole_file import whole_file
 from cluster_sim.study.fidelity.board import Board, run_board
 from cluster_sim.study.fidelity.operators import find_operators
 from cluster_sim.study.fidelity.replay import DEFAULT_PROFILE
@@ -41,12 +42,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(board_text(result))
         if options.cv:
             result["cross_validation"] = cross_validation(board)
+        with whole_file(options.json) as partial:
+            partial.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    partial = options.json.with_name(options.json.name + ".partial")
-    partial.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    partial.rename(options.json)
     return 0
 
 

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from cluster_sim.config.whole_file import whole_file
 from cluster_sim.hardware.device import Device, load_device
 
 SYSTEMS = {
@@ -75,13 +76,12 @@ def main(arguments: list[str]) -> int:
         },
         "devices": devices,
     }
-    partial = options.out.with_name(options.out.name + ".partial")
-    partial.write_text(
-        "# Fitted figures: how close measured operators come to the data sheet; see scripts/fit_operators.py.\n"
-        + yaml.safe_dump(document, sort_keys=False, width=120),
-        encoding="utf-8",
-    )
-    partial.replace(options.out)
+    with whole_file(options.out) as partial:
+        partial.write_text(
+            "# Fitted figures: how close measured operators come to the data sheet; see scripts/fit_operators.py.\n"
+            + yaml.safe_dump(document, sort_keys=False, width=120),
+            encoding="utf-8",
+        )
     return 0
 
 

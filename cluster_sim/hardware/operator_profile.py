@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster_sim.config.errors import InputError
+from cluster_sim.config.whole_file import whole_file
 
 Float64Array = npt.NDArray[np.float64]
 KEYS: Final = (
@@ -141,7 +142,7 @@ def make_profile(info: ProfileInfo, rows: Iterable[Measurement], path: str = "")
 
 
 def write_profile(profile: OperatorProfile, path: Path) -> None:
-    """Write the Parquet file under a temporary name and rename it."""
+    """Write the Parquet file, whole or not at all; InputError when it cannot be written."""
     rows = sorted(profile.rows, key=lambda row: (row.operator, row.key))
     columns: dict[str, Any] = {"operator": pa.array([row.operator for row in rows], pa.string())}
     for name in (*KEYS, "count"):
@@ -149,15 +150,9 @@ def write_profile(profile: OperatorProfile, path: Path) -> None:
     columns["time_us"] = pa.array([row.time_us for row in rows], pa.float64())
     metadata = {METADATA_KEY: json.dumps({"format": FORMAT_VERSION, **asdict(profile.info)}, sort_keys=True).encode()}
     table = pa.table(columns).replace_schema_metadata(metadata)
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with whole_file(path) as partial:
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, partial, compression="zstd")
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_profile(path: Path) -> OperatorProfile:

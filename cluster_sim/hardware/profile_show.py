@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from cluster_sim.config.errors import InputError
+from cluster_sim.config.whole_file import whole_file
 from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.operator_profile import KEYS, Measurement, OperatorProfile
@@ -112,7 +112,7 @@ def against_profile(profile: OperatorProfile, other: OperatorProfile) -> list[Co
 
 
 def write_page(profile: OperatorProfile, comparisons: list[Comparison], predicted: str, path: Path) -> None:
-    """Write the HTML page under a temporary name and rename it; InputError when it cannot be written."""
+    """Write the HTML page, whole or not at all; InputError when it cannot be written."""
     info = profile.info
     title = f"{info.model} on {info.device}, TP{info.tensor_parallel}"
     rows = "".join(
@@ -131,12 +131,8 @@ def write_page(profile: OperatorProfile, comparisons: list[Comparison], predicte
         "<table><tr><th>operator<th>rows<th>keys<th>shortest us<th>longest us<th>ratio</tr>"
         f"{rows}</table>{plots}\n"
     )
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with whole_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def _scatter(item: Comparison) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import yaml
 
 from cluster_sim.config.errors import InputError
+from cluster_sim.config.whole_file import whole_file
 from cluster_sim.hardware.physical import Coefficients
 from cluster_sim.hardware.profile import PhysicalProfile, Provenance, resolve_coefficients
 from cluster_sim.study.fidelity.benchmark import Server, load_benchmark
@@ -91,9 +92,8 @@ def write_profile(profile: PhysicalProfile, path: Path, comment: str = "") -> No
         if key in content:
             content[key] = _rounded(content[key])
     text = yaml.safe_dump(content, sort_keys=False, width=110, allow_unicode=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(comment + text, encoding="utf-8")
-    partial.rename(path)
+    with whole_file(path) as partial:
+        partial.write_text(comment + text, encoding="utf-8")
 
 
 def _rounded(value: object) -> object:
