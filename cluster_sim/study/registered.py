@@ -8,4 +8,4 @@ from cluster_sim.serving.schedulers import SCHEDULERS
 
 def registered_names() -> Names:
     """Return the registered names for ``load_study``, which checks the study's against them."""
-    return {ENGINE_KINDS: SCHEDULERS.kinds(), ROUTER_POLICIES: POLICIES.names()}
+    return {ENGINE_KINDS: SCHEDULERS.names(), ROUTER_POLICIES: POLICIES.names()}

@@ -86,7 +86,7 @@ def test_impossible_combinations_are_refused(kind: str, settings: dict, message:
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_the_longest_request_allowed_finishes(kind: str, stages: int) -> None:
     """On a small cache, the longest request that is not refused runs to its end beside others like it."""
-    if kind not in SCHEDULERS.kinds():
+    if kind not in SCHEDULERS.names():
         pytest.skip(f"{kind} is not registered")
     if stages > KINDS[kind].most_stages:
         pytest.skip(f"{kind} runs on one stage")

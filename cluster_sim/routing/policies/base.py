@@ -5,11 +5,11 @@ A policy says what it observes; that alone decides how far the router may run ah
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cluster_sim.config.errors import InputError
+from cluster_sim.config.registry import Registry
 from cluster_sim.config.router import Router
 from cluster_sim.engine.observation import NOTHING, Observation
 from cluster_sim.recording.outcome import Sample
@@ -42,39 +42,5 @@ class Policy(ABC):
         """Note a sample that has become visible; called only where telemetry is observed."""
 
 
-PolicyFactory = Callable[[Router, Candidates], Policy]
-
-
-class PolicyRegistry:
-    """Policies by ``router.policy``."""
-
-    def __init__(self) -> None:
-        self._factories: dict[str, PolicyFactory] = {}
-
-    def register(self, name: str) -> Callable[[PolicyFactory], PolicyFactory]:
-        """Return a decorator that registers a factory under ``name``."""
-
-        def keep(factory: PolicyFactory) -> PolicyFactory:
-            assert name not in self._factories, f"policy {name!r} is registered twice"
-            self._factories[name] = factory
-            return factory
-
-        return keep
-
-    def build(self, router: Router, candidates: Candidates) -> Policy:
-        """Build the policy named by ``router.policy``; InputError names the known ones."""
-        self.check(router)
-        return self._factories[router.policy](router, candidates)
-
-    def check(self, router: Router) -> None:
-        """Raise InputError, which names the known policies, when ``router.policy`` is not one."""
-        if router.policy not in self._factories:
-            raise InputError(f"router.policy: unknown policy {router.policy!r}; known: {', '.join(self.names())}")
-
-    def names(self) -> list[str]:
-        """Return the registered names, sorted."""
-        return sorted(self._factories)
-
-
-POLICIES: Final = PolicyRegistry()
+POLICIES: Final = Registry[Router, Candidates, Policy]("router.policy", "policy", lambda router: router.policy)
 """Filled by the modules of this package at import."""

@@ -6,12 +6,12 @@ out from the predictor and the pipeline when the batch ends, and tells it so.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from cluster_sim.config.engine import Engine
-from cluster_sim.config.errors import InputError
+from cluster_sim.config.registry import Registry
 from cluster_sim.hardware.kv_groups import KvGroups
 from cluster_sim.hardware.predictor import Predictor
 from cluster_sim.serving.batch import Batch
@@ -182,39 +182,5 @@ class Scheduler(ABC):
         return ()
 
 
-SchedulerFactory = Callable[[Engine, SchedulerLimits], Scheduler]
-
-
-class SchedulerRegistry:
-    """Schedulers by ``engine.kind``."""
-
-    def __init__(self) -> None:
-        self._factories: dict[str, SchedulerFactory] = {}
-
-    def register(self, kind: str) -> Callable[[SchedulerFactory], SchedulerFactory]:
-        """Return a decorator that registers a factory under ``kind``."""
-
-        def keep(factory: SchedulerFactory) -> SchedulerFactory:
-            assert kind not in self._factories, f"scheduler {kind!r} is registered twice"
-            self._factories[kind] = factory
-            return factory
-
-        return keep
-
-    def build(self, engine: Engine, limits: SchedulerLimits) -> Scheduler:
-        """Build the scheduler named by ``engine.kind``; InputError names the known ones."""
-        self.check(engine)
-        return self._factories[engine.kind](engine, limits)
-
-    def check(self, engine: Engine) -> None:
-        """Raise InputError, which names the known schedulers, when ``engine.kind`` is not one."""
-        if engine.kind not in self._factories:
-            raise InputError(f"engine.kind: unknown scheduler {engine.kind!r}; known: {', '.join(self.kinds())}")
-
-    def kinds(self) -> list[str]:
-        """Return the registered names, sorted."""
-        return sorted(self._factories)
-
-
-SCHEDULERS: Final = SchedulerRegistry()
+SCHEDULERS: Final = Registry[Engine, SchedulerLimits, Scheduler]("engine.kind", "scheduler", lambda engine: engine.kind)
 """Filled by the modules of this package at import."""
