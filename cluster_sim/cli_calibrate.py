@@ -1,5 +1,6 @@
 """``cluster-sim calibrate``: the coefficients of the step model, refitted to a benchmark of one's own server."""
 
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -41,6 +42,12 @@ def calibrate(
 
     if out.suffix != ".yaml":
         raise InputError(f"--out: {out} must end in .yaml")
+    if not out.parent.is_dir():
+        raise InputError(f"--out: {out.parent} is no directory")
+    if not re.fullmatch(r"\d+(\.\d+)+", engine_version):
+        raise InputError(
+            f"--engine-version: must be numbers with dots between, for example 0.15; got {engine_version!r}"
+        )
     engine = {
         "version": engine_version,
         "max_num_seqs": max_num_seqs,
