@@ -16,10 +16,6 @@ class StaticLimits:
     tokens_per_step: int = 1
     """Most tokens that a request can gain in a step."""
 
-    def fewest_batches(self, request: Request) -> int:
-        """Return how many batches the request needs at its best: one for its prompt, then full steps."""
-        return 1 - (1 - request.output_tokens) // self.tokens_per_step
-
     def can_run(self, request: Request) -> bool:
         """Whether the request fits an empty replica: context length, and cache for all tokens but the last one."""
         tokens = request.prompt_tokens + request.output_tokens

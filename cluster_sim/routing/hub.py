@@ -210,8 +210,9 @@ class RouterHub:
             at = instant(request.arrival_ns + self._timeout_ns, Kind.TIMER)
             heapq.heappush(self._timers, Message(at, HUB_SOURCE, request.request_id, request.request_id))
         delivery = instant(now_ns + target.forward_ns, Kind.DELIVERY)
-        message = Message(delivery, HUB_SOURCE, request.request_id, Dispatch(request, 0))
-        return [Send(target.source, message, route.limits.fewest_batches(request))]
+        dispatch = Dispatch(request, 0)
+        message = Message(delivery, HUB_SOURCE, request.request_id, dispatch)
+        return [Send(target.source, message, dispatch.fewest_batches(route.limits.tokens_per_step))]
 
     def _refuse(self, request: Request, now_ns: int) -> list[Send]:
         self._log.add(request, -1, "", REFUSED, -1, -1, -1, -1)

@@ -12,6 +12,10 @@ class Dispatch(NamedTuple):
     attempt: int
     """0 at first; retries count up, and a response names the attempt it answers."""
 
+    def fewest_batches(self, tokens_per_step: int) -> int:
+        """Return how many batches the request needs at its best: one for its prompt, then full steps."""
+        return 1 - (1 - self.request.output_tokens) // tokens_per_step
+
 
 class Drain(NamedTuple):
     """No request will come any more: nothing is to be waited for.  Never acknowledged."""

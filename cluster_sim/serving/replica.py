@@ -213,7 +213,7 @@ class Replica:
             earliest = instant(first + floors.cost_ns(batches), Kind.RESPONSE)
         for message in self._inbox:
             if isinstance(message.payload, Dispatch):
-                batches = self.settings.limits.fewest_batches(message.payload.request.output_tokens)
+                batches = message.payload.fewest_batches(self.settings.limits.tokens_per_step)
                 start = max(time_of(message.at), first)
                 earliest = min(earliest, instant(start + floors.cost_ns(batches), Kind.RESPONSE))
         return earliest

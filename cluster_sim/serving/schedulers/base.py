@@ -51,10 +51,6 @@ class SchedulerLimits:
         """Blocks that a cache without groups would need to hold the same requests, each alone."""
         return self.kv_blocks if self.kv_groups is None else -(-self.max_model_len // self.block_size)
 
-    def fewest_batches(self, output_tokens: int) -> int:
-        """Return how many batches a request needs at its best: one for its prompt, then full steps."""
-        return 1 - (1 - output_tokens) // self.tokens_per_step
-
 
 class Scheduler(ABC):
     """Forms batches for one replica."""
