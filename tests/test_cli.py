@@ -241,3 +241,21 @@ def test_a_stopped_run_ends_cleanly(tmp_path: Path, study_file: Path, executor: 
     assert process.returncode == 3
     assert error == f"unfinished: interrupted; what was written so far is in {out}.partial\n"
     assert not out.exists()
+
+
+def test_log_level(tmp_path: Path, study_file: Path) -> None:
+    """Nothing is logged by default; info tells what was decided, debug the protocol's traffic."""
+    logged = {}
+    for level in ("warning", "info", "debug"):
+        arguments = ["--set", "workload.count=20", "--executor", "inline", "--out", str(tmp_path / level), "-l", level]
+        done = subprocess.run(
+            [sys.executable, "-m", "cluster_sim", "run", str(study_file), *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        logged[level] = done.stderr
+    assert logged["warning"] == ""
+    assert "INFO cluster_sim.study.run: pool main: 4 replicas of llama-3-8b on 1 x h100-sxm" in logged["info"]
+    assert "DEBUG" not in logged["info"]
+    assert "DEBUG cluster_sim.study.run: placement {}, traffic {'rounds':" in logged["debug"]

@@ -1,5 +1,6 @@
 """Runs one study: plan, executor, results."""
 
+import logging
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ from cluster_sim.study.view import ProgressSink, RunView, SilentView
 from cluster_sim.workload.build import input_notices, total_requests
 
 SILENT: Final = SilentView()
+LOGGER: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +68,11 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
         series = directory.series(facts)
         progress = stack.enter_context(view.progress(total))
         choice = executor_for(plan, predictors, options)
+        _log_start(plan, facts, choice, directory.partial)
         execute = _on_ray if choice.executor == "ray" else _inline
         outcome, placement, wall_s = execute(plan, predictors, options, directory.partial, series.add, progress)
+        LOGGER.info("the simulation took %.3f s; summing up", wall_s)
+        LOGGER.debug("placement %s, traffic %s", placement, outcome.hub.traffic)
         totals = new_totals(facts)
         totals.restore(outcome.hub.totals)
         summary = _summary(plan, predictors, facts, totals, outcome, series.max_waiting)
@@ -86,6 +91,16 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
     )
     view.finished(summary, notes)
     return RunResult(path, summary, outcome.hub.digest)
+
+
+def _log_start(plan: Plan, facts: RunFacts, choice: ExecutorChoice, folder: Path) -> None:
+    """Log what was decided before time starts."""
+    for pool, resolved in zip(facts.pools, plan.pools, strict=True):
+        replicas = f"{pool.replicas} replicas of {pool.model} on {pool.gpus_per_replica} x {pool.device}"
+        LOGGER.info("pool %s: %s, %d KV blocks each, %s", pool.name, replicas, pool.kv_blocks, pool.predictor_label)
+        LOGGER.debug("pool %s: %s", pool.name, resolved.limits)
+    LOGGER.info("executor %s", choice.reason or choice.executor)
+    LOGGER.info("writing to %s", folder)
 
 
 def _inline(
