@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster_sim.config.errors import InputError
+from cluster_sim.config.units import NS_PER_S
 from cluster_sim.metrics.facts import RunFacts
 from cluster_sim.metrics.live import LiveSnapshot, ReplicaLive, RequestsLive, idle_replica, opening_snapshot
 from cluster_sim.recording.outcome import STATUSES
@@ -31,7 +32,7 @@ def replay(data: RunData, facts: RunFacts, step_s: float) -> Iterator[LiveSnapsh
     no series.
     """
     rows, ends_s = _rows(data, facts)
-    arrivals_s = np.sort(rows[:, FIELD["arrival_ns"]]) / 1e9
+    arrivals_s = np.sort(rows[:, FIELD["arrival_ns"]]) / NS_PER_S
     totals = RequestTotals(facts.replicas, [pool.name for pool in facts.pools], facts.max_model_tokens, exact_limit=1)
     done = 0
     yield opening_snapshot(facts.replicas, totals)
@@ -61,7 +62,7 @@ def _rows(data: RunData, facts: RunFacts) -> tuple[Int64Array, npt.NDArray[np.fl
     codes = {word: code for code, word in enumerate(STATUSES)}
     rows = np.full((len(status), len(ROW_FIELDS)), 0, np.int64)
     for name, values in times.items():
-        rows[:, FIELD[f"{name}_ns"]] = np.rint(values * 1e9)
+        rows[:, FIELD[f"{name}_ns"]] = np.rint(values * NS_PER_S)
     for name, values in counts.items():
         rows[:, FIELD[name]] = values
     rows[:, FIELD["status"]] = [codes[word] for word in status]
@@ -78,7 +79,10 @@ def _states(data: RunData, replicas: int, step_s: float, end_s: float) -> Iterat
     series = data.full_series()
     ticks, at = np.unique(series["time_s"], return_inverse=True)
     if not len(ticks):
-        raise InputError(f"{data.directory}: the run kept no series; set run.series_interval_s above 0")
+        raise InputError(
+            f"{data.directory}: the run of {end_s:g} s has no tick in its series; run it again with "
+            "run.series_interval_s above 0 and shorter than the run"
+        )
     interval_s = float(ticks[0])
     stride = max(1, round(step_s / interval_s))
     samples = np.append(np.arange(stride - 1, len(ticks), stride), len(ticks) - 1)
@@ -114,7 +118,7 @@ def _live(cumulative: dict[str, Any], gauges: dict[str, Any], row: int, replica:
             iteration_tokens_counts=[int(count) for count in figures["iteration_tokens_counts"]],
             iteration_tokens_sum=int(figures["prompt_tokens"] + figures["generated_tokens"]),
             itl_counts=[int(count) for count in figures["itl_counts"]],
-            itl_sum_ns=round(figures["itl_sum_s"] * 1e9),
+            itl_sum_ns=round(figures["itl_sum_s"] * NS_PER_S),
         ),
     )
 

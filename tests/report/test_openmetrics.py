@@ -79,8 +79,9 @@ def test_unmodified_dashboard_shows_true_rates(long_run: Path, shared: Path, tmp
 
 
 def test_run_without_series_is_refused(tmp_path: Path) -> None:
-    """A run that kept no series gives one message that says how to get one."""
-    bare = run_small(tmp_path, "run.series_interval_s=0", "workload.count=20").directory
-    with pytest.raises(InputError, match="series_interval_s above 0"):
-        write_openmetrics(bare)
+    """A run that kept no series, or ended before its first tick, gives one message that says how to get one."""
+    for interval_s in (0, 3600):
+        bare = run_small(tmp_path, f"run.series_interval_s={interval_s}", "workload.count=20").directory
+        with pytest.raises(InputError, match="series_interval_s above 0 and shorter than the run"):
+            write_openmetrics(bare)
     assert not list(bare.glob("openmetrics*"))
