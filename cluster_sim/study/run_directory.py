@@ -5,7 +5,10 @@ input) or only ``DIR.partial`` (interrupted or failed, with what was written so 
 """
 
 import errno
+import fcntl
 import json
+import os
+import secrets
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -63,8 +66,10 @@ class RunDirectory:
         self._made_parent = not final.parent.exists()
         try:
             if self.partial.exists():
+                os.close(self._claim())
                 shutil.rmtree(self.partial)
             self.partial.mkdir(parents=True)
+            self._claimed = self._claim()
         except OSError as error:
             raise InputError(f"--out {final}: cannot be written: {error.strerror or error}") from error
 
@@ -74,6 +79,7 @@ class RunDirectory:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        os.close(self._claimed)
         if self._is_complete:
             return
         with suppress(OSError):
@@ -86,6 +92,23 @@ class RunDirectory:
             raise UnfinishedError(f"interrupted; what was written so far is in {self.partial}") from error
         elif isinstance(error, UnfinishedError):
             raise UnfinishedError(f"{error}; what was written so far is in {self.partial}") from error
+
+    def _claim(self) -> int:
+        """Lock the partial directory for this process until the descriptor returned is closed, or the process ends.
+
+        Raises InputError where another process has it.
+        """
+        claimed = os.open(self.partial, os.O_RDONLY)
+        try:
+            fcntl.flock(claimed, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(claimed)
+            raise InputError(
+                f"--out {self.final}: another run is writing {self.partial}; wait for its end, or give another"
+            ) from None
+        except OSError:
+            pass  # A file system without locks.
+        return claimed
 
     def series(self, facts: RunFacts) -> SeriesTable:
         """Return the table of the replicas' series, opened at the first call."""
@@ -109,9 +132,7 @@ class RunDirectory:
         self._close_series()
         self.write_json(SUMMARY_FILE, summary)
         self.write_json(MANIFEST_FILE, manifest)
-        old = self.final.with_name(self.final.name + ".old")
-        if old.exists():
-            shutil.rmtree(old)
+        old = self.final.with_name(f".{self.final.name}.{secrets.token_hex(8)}.old")
         if self.final.exists():
             self.final.rename(old)
         self.partial.replace(self.final)

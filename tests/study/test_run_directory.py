@@ -114,3 +114,25 @@ def test_json_refuses_nan(tmp_path: Path) -> None:
     """NaN never reaches a JSON file."""
     with RunDirectory(tmp_path / "a") as directory, pytest.raises(ValueError, match="JSON"):
         directory.write_json("bench.json", {"x": float("nan")})
+
+
+def test_two_runs_cannot_write_the_same_directory(tmp_path: Path) -> None:
+    """While a run writes, another one with the same directory is refused and takes nothing away from the first."""
+    with RunDirectory(tmp_path / "a") as first:
+        first.write_text("resolved.yaml", "name: x\n")
+        with pytest.raises(InputError, match=r"another run is writing .*a\.partial"):
+            RunDirectory(tmp_path / "a")
+        first.complete({}, {"digest": "00"})
+    assert (tmp_path / "a" / "resolved.yaml").exists()
+    _complete(tmp_path / "a", "01")
+
+
+def test_a_neighbour_is_left_alone(tmp_path: Path) -> None:
+    """Replacing a run touches no other directory, whatever its name, and leaves nothing beside the run."""
+    _complete(tmp_path / "a", "00")
+    backup = tmp_path / "a.old"
+    backup.mkdir()
+    (backup / "letter.txt").write_text("dear")
+    _complete(tmp_path / "a", "01")
+    assert (backup / "letter.txt").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "a.old"]
