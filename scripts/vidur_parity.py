@@ -24,7 +24,8 @@ from typing import Any, NamedTuple
 
 from cluster_sim.config.engine import Engine
 from cluster_sim.config.errors import InputError
-from cluster_sim.engine.instant import NEVER, NS_PER_S, Instant, Kind, instant
+from cluster_sim.config.units import NS_PER_S
+from cluster_sim.engine.instant import NEVER, Instant, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.predictor import BatchShape, Int64Array, Predictor

@@ -4,8 +4,8 @@ from pydantic import Field, field_validator
 
 from cluster_sim.config.base import MS_PER_DAY, ConfigModel, DeviceName, ModelName
 from cluster_sim.config.engine import Engine
+from cluster_sim.config.units import NS_PER_MS
 
-NS_PER_MS = 1_000_000
 MOST_REPLICAS = 100_000
 """Of one pool; each takes about 20 KB of memory in the process that simulates it."""
 

@@ -5,9 +5,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from cluster_sim.config.base import LONGEST_RUN_S, MS_PER_DAY, ConfigModel, PolicyName
-
-NS_PER_MS = 1_000_000
-NS_PER_S = 1_000_000_000
+from cluster_sim.config.units import NS_PER_MS, NS_PER_S
 
 
 class Telemetry(ConfigModel):

@@ -14,6 +14,7 @@ is its next event that may send, or the smallest bound if responses make it send
 from dataclasses import dataclass, field
 from typing import Final
 
+from cluster_sim.config.units import NS_PER_S
 from cluster_sim.engine.bounds import Bounds
 from cluster_sim.engine.floor import FloorModel
 from cluster_sim.engine.group import Reply, Window, Wiring, horizon_of
@@ -214,9 +215,9 @@ class Coordinator:
         """Return who waits for whom with which promise, for error messages."""
         owing = [index for index, state in self._groups.items() if state.answered != state.called]
         source, bound = self._bounds.tightest()
-        promise = "never" if bound >= NEVER else f"{time_of(bound) / 1e9:.9f} s, kind {bound & KIND_MASK}"
+        promise = "never" if bound >= NEVER else f"{time_of(bound) / NS_PER_S:.9f} s, kind {bound & KIND_MASK}"
         at = self._hub.next_at()
-        event = "none" if at >= NEVER else f"{time_of(at) / 1e9:.9f} s, kind {at & KIND_MASK}"
+        event = "none" if at >= NEVER else f"{time_of(at) / NS_PER_S:.9f} s, kind {at & KIND_MASK}"
         return (
             f"the hub's next event is at {event}; groups that owe a reply: {owing or 'none'}; "
             f"smallest promise: leaf {source} at {promise}"

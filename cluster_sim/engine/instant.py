@@ -16,9 +16,6 @@ Instant = int
 NEVER: Final[Instant] = (1 << 63) - 1
 """Later than every instant of a run."""
 
-NS_PER_S: Final = 1_000_000_000
-NS_PER_MS: Final = 1_000_000
-
 
 class Kind:
     """The published order of events at equal times: a smaller kind happens first.

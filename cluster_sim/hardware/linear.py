@@ -1,13 +1,10 @@
 """The linear form: alpha + beta per computed token + gamma per cached token, as several simulators have it."""
 
-from typing import Final
-
 from cluster_sim.config.predictor import LinearPredictor as LinearConfig
+from cluster_sim.config.units import NS_PER_US
 from cluster_sim.hardware.affine import AffinePredictor
 from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.sharding import check_parallelism
-
-NS_PER_US: Final = 1e3
 
 
 class LinearPredictor(AffinePredictor):

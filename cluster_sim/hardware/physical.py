@@ -21,19 +21,17 @@ it: decode attention beside a chunk of 16 tokens takes 1.4 to 3.3 times as long,
 """
 
 import math
-from typing import Any, Final
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cluster_sim.config.units import NS_PER_S, NS_PER_US
 from cluster_sim.hardware.affine import AffinePredictor
 from cluster_sim.hardware.attention_window import AttentionWindow
 from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.engine_limits import limits_of
 from cluster_sim.hardware.model import DTYPES, Model
 from cluster_sim.hardware.sharding import ONE_RANK, ExpertLayout, Shard, kv_dtype_bytes, shard
-
-NS_PER_US: Final = 1e3
-NS_PER_S: Final = 1e9
 
 
 class Coefficients(BaseModel):

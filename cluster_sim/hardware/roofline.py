@@ -9,16 +9,15 @@ says "uncalibrated roofline".
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
+from cluster_sim.config.units import NS_PER_S, NS_PER_US
 from cluster_sim.hardware.affine import AffinePredictor
 from cluster_sim.hardware.attention_window import AttentionWindow
 from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.engine_limits import graph_tokens, limits_of
 from cluster_sim.hardware.model import DTYPES, Model
 from cluster_sim.hardware.sharding import ONE_RANK, ExpertLayout, Shard, kv_dtype_bytes, shard
-
-NS: Final = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +114,7 @@ class RooflinePredictor(AffinePredictor):
             seconds += experts_s * self._experts.imbalance_ratio + part.moe_layers * self._exchange_s(routed_tokens)
         seconds += self._all_reduce_s(tokens, part)
         seconds += 1e-6 * (part.layers * efficiency.layer_us + part.moe_layers * efficiency.moe_layer_us)
-        return seconds * NS + efficiency.step_us * 1e3
+        return seconds * NS_PER_S + efficiency.step_us * NS_PER_US
 
     def sequences_cost(self, sequences: int, stage: int) -> float:
         """Return the head and the sampler, ns; only the last stage has them."""
@@ -125,14 +124,14 @@ class RooflinePredictor(AffinePredictor):
         head_s = max(
             part.head_weight_bytes / self._bandwidth, sequences * part.head_flops_per_token / self._plain_flops
         )
-        return head_s * NS + sequences * self._efficiency.sequence_us * 1e3
+        return head_s * NS_PER_S + sequences * self._efficiency.sequence_us * NS_PER_US
 
     def kv_slopes(self, stage: int) -> tuple[float, float]:
         """Return ns per cached token, by bytes or by operations, whichever takes longer."""
         part = self._shards[stage]
         by_bytes = part.kv_bytes_per_token / self._attention_bandwidth
         by_flops = part.attention_flops_per_pair / self._attention_flops
-        slope = max(by_bytes, by_flops) * NS
+        slope = max(by_bytes, by_flops) * NS_PER_S
         windowed = self.model.windowed_layers / self.model.num_hidden_layers
         return slope * (1.0 - windowed), slope * windowed
 
@@ -141,19 +140,21 @@ class RooflinePredictor(AffinePredictor):
         part = self._shards[stage]
         pairs = self._attention_window.pairs(chunk_tokens, kv_tokens)
         by_bytes = self._attention_window.cache_tokens(kv_tokens) * part.kv_bytes_per_token / self._attention_bandwidth
-        return max(pairs * part.attention_flops_per_pair / self._attention_flops, by_bytes) * NS
+        return max(pairs * part.attention_flops_per_pair / self._attention_flops, by_bytes) * NS_PER_S
 
     def encoder_cost(self, encoder_tokens: int, stage: int) -> float:
         """Return the encoder's arithmetic, ns; the first stage has it."""
         if stage:
             return 0.0
-        return encoder_tokens * 2.0 * self.model.extra_parameters / self.tensor_parallel / self._plain_flops * NS
+        return encoder_tokens * 2.0 * self.model.extra_parameters / self.tensor_parallel / self._plain_flops * NS_PER_S
 
     def stage_link_ns(self, tokens: int, stage: int) -> int:  # noqa: ARG002
         """Return the time to hand the activations of ``tokens`` tokens to the next stage, ns."""
         link = self.device.interconnect if self._is_one_node else self.device.network
         moved = tokens * self.model.hidden_size * self._activation_bytes / self.tensor_parallel
-        return round(link.latency_us * 1e3 + moved / (link.bandwidth_bytes_per_s * self._efficiency.link_ratio) * NS)
+        return round(
+            link.latency_us * NS_PER_US + moved / (link.bandwidth_bytes_per_s * self._efficiency.link_ratio) * NS_PER_S
+        )
 
     def layer_all_reduce_us(self, tokens: int) -> float:
         """Return the two all-reduces of one layer over ``tokens`` tokens, us."""

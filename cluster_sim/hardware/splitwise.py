@@ -13,6 +13,7 @@ from statistics import median
 import numpy as np
 
 from cluster_sim.config.errors import InputError
+from cluster_sim.config.units import NS_PER_MS
 from cluster_sim.hardware.csv_table import number, read_rows
 from cluster_sim.hardware.grid import Curve
 from cluster_sim.hardware.model import Model
@@ -69,7 +70,7 @@ class SplitwisePredictor(Predictor):
         self.is_calibrated = True
         self.label = f"Splitwise performance model ({tables.name})"
         self._tables = tables
-        self._ns_per_ms = 1e6 / pipeline_parallel
+        self._ns_per_ms = NS_PER_MS / pipeline_parallel
         self._decode_ns: dict[int, int] = {}
 
     def step_ns(self, shape: BatchShape, stage: int = 0) -> int:  # noqa: ARG002

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cluster_sim.config.errors import InputError
+from cluster_sim.config.units import NS_PER_S, NS_PER_US
 from cluster_sim.hardware.attention_table import AttentionTable
 from cluster_sim.hardware.collectives import Collectives
 from cluster_sim.hardware.device import Device
@@ -66,8 +67,8 @@ class TablePredictor(Predictor):
         self.stages = pipeline_parallel
         self.is_calibrated = True
         self.label = f"operator tables ({profile.info.source or profile.path})"
-        self.frontend_ns = round(overheads.frontend_us * 1e3)
-        self.frontend_ns_per_token = overheads.frontend_us_per_token * 1e3
+        self.frontend_ns = round(overheads.frontend_us * NS_PER_US)
+        self.frontend_ns_per_token = overheads.frontend_us_per_token * NS_PER_US
         self._layers = model.num_hidden_layers // pipeline_parallel
         self._overheads = overheads
         self._attention = AttentionTable(profile.of("attention"))
@@ -94,10 +95,10 @@ class TablePredictor(Predictor):
             base, curve, is_inside = self._decode_entry(shape.decodes, stage)
             mean = float(shape.decode_kv_tokens) / (shape.decodes or 1)
             self.count(1, is_inside and mean <= curve.last_knot)
-            return max(1, round(curve(mean) * self._layers * 1e3 + base))
+            return max(1, round(curve(mean) * self._layers * NS_PER_US + base))
         us, is_inside = self._mixed_us(shape, stage)
         self.count(1, is_inside)
-        return max(1, round(us * 1e3))
+        return max(1, round(us * NS_PER_US))
 
     def decode_run_ns(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> Int64Array:
         """Return the durations of ``steps`` consecutive decode-only steps, int64[steps]."""
@@ -107,7 +108,7 @@ class TablePredictor(Predictor):
         mean /= decodes
         ns = curve.many(mean)
         ns *= self._layers
-        ns *= 1e3
+        ns *= NS_PER_US
         ns += base
         np.rint(ns, ns)
         return np.maximum(ns.astype(np.int64), 1)
@@ -124,14 +125,18 @@ class TablePredictor(Predictor):
 
     def floor_ns(self, stage: int = 0) -> int:
         """Return the time of one token and one sequence with the cheapest attention call that was measured."""
-        return max(1, round(self._attention.empty_us * self._layers * 1e3 + self._base_us(1, 1, stage) * 1e3) - 1)
+        return max(
+            1, round(self._attention.empty_us * self._layers * NS_PER_US + self._base_us(1, 1, stage) * NS_PER_US) - 1
+        )
 
     def stage_link_ns(self, tokens: int, stage: int) -> int:  # noqa: ARG002
         """Return the measured send, or without one the link's latency and bandwidth."""
         if self._link is not None:
-            return round(self._link(tokens) * 1e3)
+            return round(self._link(tokens) * NS_PER_US)
         link = self._device.interconnect
-        return round(link.latency_us * 1e3 + tokens * self._model.hidden_size * 2 / link.bandwidth_bytes_per_s * 1e9)
+        return round(
+            link.latency_us * NS_PER_US + tokens * self._model.hidden_size * 2 / link.bandwidth_bytes_per_s * NS_PER_S
+        )
 
     def _base_us(self, tokens: int, sequences: int, stage: int, routed_tokens: int = 0) -> float:
         """Everything but attention, us; ``routed_tokens`` are those of all ranks, 0 where each has as many."""
@@ -156,7 +161,7 @@ class TablePredictor(Predictor):
             count = max(decodes, 1)
             curve, is_inside = self._attention.decode_curve(count)
             is_inside = is_inside and count <= min(self._last_tokens, self._last_sequences)
-            entry = self._base_us(count, count, stage) * 1e3, curve, is_inside
+            entry = self._base_us(count, count, stage) * NS_PER_US, curve, is_inside
             self._decode[decodes, stage] = entry
         return entry
 

@@ -4,15 +4,12 @@ A batch of prompts P and outputs O takes alpha * sum(P) + beta + gamma * max(O).
 is also the first of the max(O) decode steps, so its step costs one gamma and max(O) - 1 steps follow.
 """
 
-from typing import Final
-
 import numpy as np
 
 from cluster_sim.config.errors import InputError
 from cluster_sim.config.predictor import TwoPhasePredictor as TwoPhaseConfig
+from cluster_sim.config.units import NS_PER_S
 from cluster_sim.hardware.predictor import BatchShape, Int64Array, Predictor
-
-NS_PER_S: Final = 1e9
 
 
 class TwoPhasePredictor(Predictor):

@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 
 from cluster_sim.config.errors import InputError
+from cluster_sim.config.units import NS_PER_MS
 from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.predictor import BatchShape, Int64Array, Predictor
 from cluster_sim.hardware.sharding import check_parallelism
@@ -64,7 +65,7 @@ class VidurTablePredictor(Predictor):
             return int(self._decode_row(shape.decodes, steps, stage)[steps - 1])
         ms, is_inside = self.stage_time_ms(shape, stage)
         self.count(1, is_inside)
-        return max(1, round(ms * 1e6))
+        return max(1, round(ms * NS_PER_MS))
 
     def decode_run_ns(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> Int64Array:
         """Return the durations of ``steps`` consecutive decode-only steps, int64[steps]."""
@@ -163,7 +164,7 @@ class VidurTablePredictor(Predictor):
         length = max(columns, self._tables.decode.shape[1], 2 * len(stored) if stored is not None else 0)
         row = np.array(
             [
-                max(1, round(self._compose(decodes, self._decode_lookup(decodes, key)[0], 0.0, stage) * 1e6))
+                max(1, round(self._compose(decodes, self._decode_lookup(decodes, key)[0], 0.0, stage) * NS_PER_MS))
                 for key in range(length)
             ],
             dtype=np.int64,
@@ -183,4 +184,4 @@ class VidurTablePredictor(Predictor):
         )
         saved = self._tables.ops["attn_kv_cache_save_ms"]
         slack = float(saved[TOKEN_STEP::TOKEN_STEP].max() - saved[1:].min())
-        return max(1, math.floor((least + (attention - slack) * self._layers) * 1e6))
+        return max(1, math.floor((least + (attention - slack) * self._layers) * NS_PER_MS))

@@ -8,6 +8,7 @@ interval; the share of good requests is the attainment, their rate the goodput (
 from typing import Any
 
 from cluster_sim.config.slo import Limit, Slo
+from cluster_sim.config.units import NS_PER_S
 from cluster_sim.recording.outcome import FINISHED
 from cluster_sim.recording.request_totals import RequestTotals, SloLimits
 
@@ -19,7 +20,7 @@ def request_limits(slo: Slo) -> SloLimits:
         interval = limit.metric.removesuffix("_s")
         rank = int(limit.percentile.removeprefix("p"))
         if rank >= limits.get(interval, (0, 0))[0]:
-            limits[interval] = (rank, round(limit.limit_s * 1e9))
+            limits[interval] = (rank, round(limit.limit_s * NS_PER_S))
     return SloLimits(**{f"{interval}_ns": limit_ns for interval, (_, limit_ns) in limits.items()})
 
 
@@ -28,7 +29,7 @@ def limit_value_s(limit: Limit, totals: RequestTotals) -> float | None:
     sketch = totals.sketches[limit.metric.removesuffix("_s")]
     if not sketch.count:
         return None
-    return sketch.quantile(int(limit.percentile.removeprefix("p")) / 100) / 1e9
+    return sketch.quantile(int(limit.percentile.removeprefix("p")) / 100) / NS_PER_S
 
 
 def is_kept(limit: Limit, value_s: float | None) -> bool:

@@ -6,15 +6,14 @@ goodput counts requests that meet every limit.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
+from cluster_sim.config.units import NS_PER_MS, NS_PER_S
 from cluster_sim.metrics.facts import RunFacts
 from cluster_sim.metrics.summary import PERCENTILES, merged
 from cluster_sim.recording.outcome import FINISHED, UNFINISHED
 from cluster_sim.recording.request_totals import RequestTotals
 from cluster_sim.recording.sketch import QuantileSketch
-
-_NS_PER_MS: Final = 1e6
 
 
 def bench_json(
@@ -29,7 +28,7 @@ def bench_json(
 
     ``request_rate`` is in requests per second, or "inf"; figures of intervals that no request has are 0, as there.
     """
-    duration_s = max(totals.last_finish_ns - totals.first_arrival_ns, 0) / 1e9
+    duration_s = max(totals.last_finish_ns - totals.first_arrival_ns, 0) / NS_PER_S
     finished = totals.total("finished")
     prompt, output = totals.total("prompt_tokens"), totals.total("output_tokens")
     intervals = {
@@ -72,8 +71,8 @@ def bench_json(
 
 def _figures(name: str, sketch: QuantileSketch) -> dict[str, float]:
     return {
-        f"mean_{name}_ms": sketch.mean() / _NS_PER_MS,
-        f"median_{name}_ms": sketch.quantile(0.5) / _NS_PER_MS,
-        f"std_{name}_ms": sketch.std() / _NS_PER_MS,
-        **{f"p{rank}_{name}_ms": sketch.quantile(rank / 100) / _NS_PER_MS for rank in PERCENTILES if rank != 50},
+        f"mean_{name}_ms": sketch.mean() / NS_PER_MS,
+        f"median_{name}_ms": sketch.quantile(0.5) / NS_PER_MS,
+        f"std_{name}_ms": sketch.std() / NS_PER_MS,
+        **{f"p{rank}_{name}_ms": sketch.quantile(rank / 100) / NS_PER_MS for rank in PERCENTILES if rank != 50},
     }

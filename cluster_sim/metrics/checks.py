@@ -6,6 +6,7 @@ The two sides of each check were recorded apart: one by the replicas while they 
 from collections.abc import Sequence
 from typing import Any, Final
 
+from cluster_sim.config.units import NS_PER_S
 from cluster_sim.metrics.facts import RunFacts
 from cluster_sim.recording.outcome import CANCELLED, FINISHED, REFUSED
 from cluster_sim.recording.replica_log import ReplicaCounters
@@ -32,7 +33,7 @@ def little_check(
     stay_ns += totals.in_service * (end_ns - facts.forward_link_ns) - totals.in_service_since_ns
     requests = totals.served + totals.in_service
     area_ns = sum(counters.in_system_area_ns for counters in replicas)
-    duration_s = end_ns / 1e9
+    duration_s = end_ns / NS_PER_S
     overrun_ns = max([0, *(counters.last_end_ns - end_ns for counters in replicas)])
     present = sum(counters.entered - counters.left for counters in replicas)
     cut_off_ns = totals.in_service * (overrun_ns + links_ns) + present * facts.forward_link_ns
@@ -40,7 +41,7 @@ def little_check(
     return {
         "mean_in_system": area_ns / end_ns if end_ns else 0.0,
         "arrivals_per_s": requests / duration_s if end_ns else 0.0,
-        "mean_stay_s": stay_ns / 1e9 / requests if requests else 0.0,
+        "mean_stay_s": stay_ns / NS_PER_S / requests if requests else 0.0,
         "relative_error": error,
         "holds": error <= LITTLE_TOLERANCE or totals.retries_all > 0,
     }

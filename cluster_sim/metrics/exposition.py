@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from cluster_sim.config.units import NS_PER_S
 from cluster_sim.metrics.exposition_text import TextPage, bound_texts, label_text
 from cluster_sim.metrics.facts import PoolFacts, RunFacts
 from cluster_sim.metrics.live import LiveSnapshot, ReplicaLive
@@ -165,7 +166,7 @@ class Exposition:
         for engine, members in zip(self._engines, replicas, strict=True):
             counts = _column_sums([each.counters.itl_counts for each in members])
             total_ns = sum(each.counters.itl_sum_ns for each in members)
-            page.histogram(name, engine.labels, _GAP_BOUNDS, counts, total_ns / 1e9)
+            page.histogram(name, engine.labels, _GAP_BOUNDS, counts, total_ns / NS_PER_S)
 
     def _request_histograms(self, page: TextPage, snapshot: LiveSnapshot) -> None:
         requests = snapshot.requests
@@ -174,7 +175,7 @@ class Exposition:
             for engine in self._engines:
                 counts = requests.histograms[key][engine.members].sum(axis=0).tolist()
                 total_ns = int(requests.sums[engine.members, _SUM_INDEX[f"{key}_ns"]].sum())
-                page.histogram(name, engine.labels, _SECONDS_BOUNDS[key], counts, total_ns / 1e9)
+                page.histogram(name, engine.labels, _SECONDS_BOUNDS[key], counts, total_ns / NS_PER_S)
         token_bounds = bound_texts(requests.token_bounds)
         for name, (key, sum_name, text) in _TOKEN_HISTOGRAMS.items():
             page.family(name, "histogram", text)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Final
 
+from cluster_sim.config.units import NS_PER_S
 from cluster_sim.recording.replica_log import ReplicaCounters
 from cluster_sim.recording.request_totals import RequestTotals
 from cluster_sim.recording.sketch import QuantileSketch
@@ -45,7 +46,7 @@ def flat_metrics(
     ``max_waiting`` is the largest number of requests waiting at a tick of the series; ``are_static`` tells, replica by
     replica, whose batches are static (absent: none).
     """
-    duration_s = end_ns / 1e9
+    duration_s = end_ns / NS_PER_S
     finished = totals.total("finished")
     prompt, output = totals.total("prompt_tokens"), totals.total("output_tokens")
     batches = members = 0
@@ -77,9 +78,9 @@ def flat_metrics(
 def _spread(name: str, sketch: QuantileSketch, figures: tuple[str, ...]) -> dict[str, float]:
     """Return average, median, maximum and the further figures asked for, in seconds, as ``avg_<name>`` and so on."""
     spread = {
-        f"avg_{name}": sketch.mean() / 1e9,
-        f"median_{name}": sketch.quantile(0.5) / 1e9,
-        f"max_{name}": sketch.maximum / 1e9,
+        f"avg_{name}": sketch.mean() / NS_PER_S,
+        f"median_{name}": sketch.quantile(0.5) / NS_PER_S,
+        f"max_{name}": sketch.maximum / NS_PER_S,
     }
     for figure in figures:
         if figure == "std":
@@ -88,5 +89,5 @@ def _spread(name: str, sketch: QuantileSketch, figures: tuple[str, ...]) -> dict
             value = sketch.minimum
         else:
             value = sketch.quantile(int(figure.removeprefix("p")) / 100)
-        spread[f"{figure}_{name}"] = value / 1e9
+        spread[f"{figure}_{name}"] = value / NS_PER_S
     return spread

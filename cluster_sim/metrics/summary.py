@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from cluster_sim.config.units import NS_PER_S
 from cluster_sim.metrics.attainment import attainment
 from cluster_sim.metrics.checks import little_check, request_check, token_check
 from cluster_sim.metrics.facts import PoolFacts, RunFacts
@@ -34,11 +35,11 @@ def distribution_s(sketch: QuantileSketch) -> dict[str, Any]:
         return {"count": 0, **dict.fromkeys(names), "exact": True}
     return {
         "count": sketch.count,
-        "mean": sketch.mean() / 1e9,
-        "std": sketch.std() / 1e9,
-        "min": sketch.minimum / 1e9,
-        **{f"p{rank}": sketch.quantile(rank / 100) / 1e9 for rank in PERCENTILES},
-        "max": sketch.maximum / 1e9,
+        "mean": sketch.mean() / NS_PER_S,
+        "std": sketch.std() / NS_PER_S,
+        "min": sketch.minimum / NS_PER_S,
+        **{f"p{rank}": sketch.quantile(rank / 100) / NS_PER_S for rank in PERCENTILES},
+        "max": sketch.maximum / NS_PER_S,
         "exact": sketch.is_exact,
     }
 
@@ -65,7 +66,7 @@ def summarise(
     ``replicas`` and ``gaps`` hold the counters and token gaps of every replica, in the order of their numbers;
     ``arrived`` is the number of requests the hub pulled, ``max_waiting`` the most that waited at a tick of the series.
     """
-    duration_s = end_ns / 1e9
+    duration_s = end_ns / NS_PER_S
     pools = _pools(facts, totals, replicas, gaps, end_ns)
     gpu_hours = sum(pool["gpu_hours"] for pool in pools)
     cost_usd = sum(pool["cost_usd"] for pool in pools)
@@ -198,8 +199,8 @@ def _replicas(
                 "busy_ratio": _busy_ratio(counters, end_ns),
                 "stage_busy_ratio": [busy / end_ns if end_ns else 0.0 for busy in counters.busy_ns],
                 "prefix_hit_ratio": counters.prefix_hits_tokens / queries if queries else None,
-                "mean_ttft_s": sums["ttft_ns"] / finished / 1e9 if finished else None,
-                "mean_queue_s": sums["queue_ns"] / finished / 1e9 if finished else None,
+                "mean_ttft_s": sums["ttft_ns"] / finished / NS_PER_S if finished else None,
+                "mean_queue_s": sums["queue_ns"] / finished / NS_PER_S if finished else None,
             }
         )
     return entries

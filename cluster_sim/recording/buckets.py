@@ -9,6 +9,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from cluster_sim.config.units import NS_PER_S
+
 Int64Array = npt.NDArray[np.int64]
 
 ITERATION_TOKENS: Final = (1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
@@ -35,7 +37,7 @@ REQUEST_S: Final = (
 
 def nanoseconds(bounds_s: tuple[float, ...]) -> Int64Array:
     """Return boundaries in seconds as int64 nanoseconds."""
-    return np.array([round(bound * 1e9) for bound in bounds_s], np.int64)
+    return np.array([round(bound * NS_PER_S) for bound in bounds_s], np.int64)
 
 
 def one_two_five(limit: int) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from typing import Final, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from cluster_sim.config.units import NS_PER_S
 from cluster_sim.report.table import duration_text
 
 LOG_INTERVAL_S: Final = 5.0
@@ -75,7 +76,7 @@ class RunProgress:
     def line(self, simulated_ns: int, requests_done: int) -> str:
         """Return the state in one line."""
         wall_s = self._clock() - self._started_s
-        simulated_s = simulated_ns / 1e9
+        simulated_s = simulated_ns / NS_PER_S
         of_total = f" of {self._total:,}" if self._total is not None else ""
         parts = [f"simulated {duration_text(simulated_s)}", f"{requests_done:,}{of_total} requests"]
         if wall_s > 0.0:

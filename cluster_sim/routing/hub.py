@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cluster_sim.config.errors import InputError
+from cluster_sim.config.units import NS_PER_S
 from cluster_sim.engine.hub import Send
-from cluster_sim.engine.instant import NEVER, NS_PER_S, Instant, Kind, instant, time_of
+from cluster_sim.engine.instant import NEVER, Instant, Kind, instant, time_of
 from cluster_sim.engine.observation import Observation, strictest
 from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.recording.outcome import CANCELLED, REFUSED, UNFINISHED, Outcome, Sample

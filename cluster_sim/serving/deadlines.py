@@ -7,7 +7,7 @@ those schedulers leaves the multiplier out by mistake, the intended form is buil
 
 from typing import Any, Final
 
-from cluster_sim.engine.instant import NS_PER_MS, NS_PER_S
+from cluster_sim.config.units import NS_PER_MS, NS_PER_S
 from cluster_sim.hardware.predictor import BatchShape, Predictor
 from cluster_sim.workload.request import Request
 

@@ -6,6 +6,7 @@ one takes ``load_ns``, during which the step waits.
 """
 
 from cluster_sim.config.speculation import Lora
+from cluster_sim.config.units import NS_PER_MS
 
 
 class LoraSlots:
@@ -13,7 +14,7 @@ class LoraSlots:
 
     def __init__(self, settings: Lora) -> None:
         self._most = settings.max_loras
-        self._load_ns = round(settings.load_ms * 1e6)
+        self._load_ns = round(settings.load_ms * NS_PER_MS)
         self._running: dict[str, int] = {}
         """Running requests by adapter."""
         self._resident: dict[str, None] = {}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from cluster_sim.config.engine import Engine
-from cluster_sim.engine.instant import NS_PER_S
+from cluster_sim.config.units import NS_PER_S
 from cluster_sim.hardware.predictor import BatchShape
 from cluster_sim.serving.deadlines import Deadlines
 from cluster_sim.serving.length_knowledge import LengthKnowledge

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from cluster_sim.config.errors import UnfinishedError
+from cluster_sim.config.units import NS_PER_S
 from cluster_sim.serving.schedulers.base import Scheduler
 
 FRUITLESS_LIMIT: Final = 100_000
@@ -36,8 +37,8 @@ class Progress:
             return
         waiting = list_waiting()
         raise UnfinishedError(
-            f"replica {self._index} has made no token since {self.since_ns / 1e9:.3f} s of simulated time, "
-            f"{stalled_ns / 1e9:.3f} s ago and {self.fruitless} fruitless formations later: "
+            f"replica {self._index} has made no token since {self.since_ns / NS_PER_S:.3f} s of simulated time, "
+            f"{stalled_ns / NS_PER_S:.3f} s ago and {self.fruitless} fruitless formations later: "
             f"{scheduler.running_count} requests hold a slot, {len(waiting)} wait for one or for KV blocks "
             f"({scheduler.kv_used} of {self._kv_blocks} in use); first of them: {waiting[:10]}"
         )

@@ -9,6 +9,7 @@ preemption.
 from typing import Final
 
 from cluster_sim.config.speculation import Speculative
+from cluster_sim.config.units import NS_PER_MS
 from cluster_sim.engine.draws import draw_u64, stream_key
 from cluster_sim.serving.sequence import Sequence
 
@@ -25,7 +26,7 @@ class Speculation:
         known = settings.acceptance
         self._limits = [int(known[min(at, len(known) - 1)] * _SPAN) for at in range(self.tokens)]
         self._key = stream_key(seed, "speculation", "acceptance")
-        self.draft_ns = round(settings.draft_ms * 1e6) * (1 if settings.method == "mtp" else self.tokens)
+        self.draft_ns = round(settings.draft_ms * NS_PER_MS) * (1 if settings.method == "mtp" else self.tokens)
         """What drafting adds to a step; a drafter runs once per position, prediction heads run together."""
 
     def drafts(self, sequence: Sequence, budget: int) -> int:

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from cluster_sim.config.units import NS_PER_S
+
 BoolArray = npt.NDArray[np.bool_]
 
 
@@ -21,7 +23,7 @@ def number_column(values: npt.NDArray[np.generic], kind: pa.DataType, is_valid: 
 
 def seconds_column(times_ns: npt.NDArray[np.int64], is_valid: BoolArray | None = None) -> pa.Array:
     """Return times in ns as a column of float64 seconds."""
-    return number_column(times_ns / 1e9, pa.float64(), is_valid)
+    return number_column(times_ns / NS_PER_S, pa.float64(), is_valid)
 
 
 def list_column(values: npt.NDArray[np.generic], kind: pa.DataType) -> pa.Array:

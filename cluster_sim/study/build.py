@@ -4,6 +4,7 @@ from cluster_sim.config.blame import inside
 from cluster_sim.config.errors import InputError
 from cluster_sim.config.fleet import Pool
 from cluster_sim.config.study import Study
+from cluster_sim.config.units import NS_PER_S
 from cluster_sim.engine.coordinator import LeafLink
 from cluster_sim.engine.group import Wiring
 from cluster_sim.engine.instant import NEVER
@@ -19,7 +20,7 @@ from cluster_sim.serving.data_parallel import build_scheduler
 from cluster_sim.serving.engine_kinds import fills_batches
 from cluster_sim.serving.parallelism import replica_limits
 from cluster_sim.serving.replica import Replica, ReplicaSettings, floor_model
-from cluster_sim.study.plan import NS_PER_S, Plan, telemetry_settings
+from cluster_sim.study.plan import Plan, telemetry_settings
 from cluster_sim.workload.build import build_source, reacts
 
 

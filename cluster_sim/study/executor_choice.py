@@ -9,8 +9,8 @@ import os
 from dataclasses import dataclass
 from typing import Final
 
+from cluster_sim.config.units import NS_PER_S
 from cluster_sim.engine.coordinator import RUN_AHEAD_SENDS
-from cluster_sim.engine.instant import NS_PER_S
 from cluster_sim.engine.observation import Observation
 from cluster_sim.hardware.predictor import Predictor
 from cluster_sim.serving.replica import floor_model

@@ -3,7 +3,8 @@
 import time
 from typing import Any, Final
 
-from cluster_sim.engine.instant import NEVER, NS_PER_S, Instant, Kind, instant, time_of
+from cluster_sim.config.units import NS_PER_S
+from cluster_sim.engine.instant import NEVER, Instant, Kind, instant, time_of
 from cluster_sim.metrics.exposition import Exposition
 from cluster_sim.metrics.facts import RunFacts
 from cluster_sim.metrics.live import LiveSnapshot, ReplicaLive, RequestsLive, SpeedMeter, idle_replica

@@ -8,6 +8,7 @@ from cluster_sim.config.blame import inside
 from cluster_sim.config.errors import InputError
 from cluster_sim.config.fleet import Pool
 from cluster_sim.config.study import Study
+from cluster_sim.config.units import NS_PER_S
 from cluster_sim.engine.group import Wiring
 from cluster_sim.engine.instant import NEVER, Instant, Kind, instant
 from cluster_sim.engine.observation import Observation
@@ -23,8 +24,6 @@ from cluster_sim.serving.engine_defaults import resolve_engine, scheduler_limits
 from cluster_sim.serving.engine_kinds import traits_of
 from cluster_sim.serving.parallelism import check_ranks, expert_layout, rank_limits
 from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
-
-NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)

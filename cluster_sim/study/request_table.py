@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cluster_sim.config.units import NS_PER_S
 from cluster_sim.recording.outcome import FINISHED, STATUSES
 from cluster_sim.recording.rows import RowBlock
 from cluster_sim.study.arrow_columns import number_column, seconds_column, word_column
@@ -73,7 +74,7 @@ def request_batch(block: RowBlock) -> pa.RecordBatch:
         "first_token_s": seconds_column(first, has_first),
         "finish_s": seconds_column(finish, finish >= 0),
         "ttft_s": seconds_column(first - arrival, has_first),
-        "tpot_s": number_column((finish - first) / np.maximum(output - 1, 1) / 1e9, pa.float64(), several),
+        "tpot_s": number_column((finish - first) / np.maximum(output - 1, 1) / NS_PER_S, pa.float64(), several),
         "e2e_s": seconds_column(finish - arrival, is_finished),
         "queue_s": seconds_column(scheduled - dispatch, scheduled >= 0),
         "prefill_s": seconds_column(first - scheduled, has_first),

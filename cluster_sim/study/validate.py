@@ -9,6 +9,7 @@ from typing import Final
 from cluster_sim.config.canonical import config_hash, resolved_yaml
 from cluster_sim.config.errors import InputError
 from cluster_sim.config.study import Study
+from cluster_sim.config.units import NS_PER_MS
 from cluster_sim.engine.observation import Observation
 from cluster_sim.hardware.device import device_names, load_device
 from cluster_sim.hardware.model import load_model, model_names
@@ -19,7 +20,6 @@ from cluster_sim.study.plan import Plan, PoolPlan, make_plan
 from cluster_sim.workload.build import build_source, total_requests
 
 GIB: Final = 1 << 30
-NS_PER_MS: Final = 1_000_000
 
 
 def validation_report(study: Study) -> str:

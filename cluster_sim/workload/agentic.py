@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from cluster_sim.config.units import NS_PER_S
 from cluster_sim.config.workload import AgenticWorkload, AgentStep
 from cluster_sim.workload.arrivals import ArrivalTimes
 from cluster_sim.workload.distributions import Quantile, build_quantile, to_tokens
@@ -22,7 +23,6 @@ from cluster_sim.workload.session_plans import floor_ns, thoughts_ns
 from cluster_sim.workload.source import SERVED
 from cluster_sim.workload.traits import VISIBLE, Bodies, Identity, TraitMaker, session_attributes
 
-_NS_PER_S: Final = 1_000_000_000
 _SESSIONS_AT_ONCE: Final = 256
 
 
@@ -112,7 +112,7 @@ class AgenticSource:
         self._slots = slots
         self._places = {step.name: index for index, step in enumerate(config.steps)}
         waits = [step.least_wait_s for step in self._steps if step.config.after]
-        least_wait_ns = int(min(min(waits, default=0.0), 1e7) * _NS_PER_S)
+        least_wait_ns = int(min(min(waits, default=0.0), 1e7) * NS_PER_S)
         self.think_floor_ns = max(floor_ns(config.think_floor_ms), least_wait_ns)
         self._active: dict[int, _Session] = {}
         self.started = self.completed = self.broken = 0

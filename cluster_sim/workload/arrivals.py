@@ -27,6 +27,7 @@ from cluster_sim.config.arrivals import (
 )
 from cluster_sim.config.base import LONGEST_RUN_S
 from cluster_sim.config.errors import InputError
+from cluster_sim.config.units import NS_PER_S
 from cluster_sim.workload.gamma_quantile import GammaQuantile
 from cluster_sim.workload.random_streams import BLOCK, Floats, Ints, Stream
 from cluster_sim.workload.rates import Ramp, Rate, Sinusoid, Spike, StatePath, Steps, piecewise_rate, step_rate
@@ -34,8 +35,7 @@ from cluster_sim.workload.rates import Ramp, Rate, Sinusoid, Spike, StatePath, S
 ArrivalTimes = Callable[[], Iterator[Ints]]
 """Starts a process over: non-empty blocks of arrival times in ns, never decreasing; endless unless the rate ends."""
 
-_NS_PER_S: Final = 1e9
-_LONGEST_NS: Final = LONGEST_RUN_S * _NS_PER_S
+_LONGEST_NS: Final = LONGEST_RUN_S * NS_PER_S
 
 _EMPTY_BLOCKS: Final = 20_000
 """Thinning gives up after this many blocks without an arrival: the rate is then as good as 0 for ever."""
@@ -74,7 +74,7 @@ def _constant(request_rate: float) -> Iterator[Ints]:
     first = 1
     while True:
         index = np.arange(first, first + BLOCK, dtype=np.float64)
-        yield _within_a_run(np.rint(index / request_rate * _NS_PER_S))
+        yield _within_a_run(np.rint(index / request_rate * NS_PER_S))
         first += BLOCK
 
 
@@ -103,7 +103,7 @@ def _gap_blocks(
     first = 0
     while True:
         index = np.arange(first, first + BLOCK, dtype=np.float64)
-        gaps_ns = unit_gap(stream.uniforms(first, BLOCK)) * mean_gap_s(index) * _NS_PER_S
+        gaps_ns = unit_gap(stream.uniforms(first, BLOCK)) * mean_gap_s(index) * NS_PER_S
         yield np.rint(np.minimum(gaps_ns, 2 * _LONGEST_NS)).astype(np.int64)
         first += BLOCK
 
@@ -140,7 +140,7 @@ def _gamma(config: GammaArrivals, stream: Stream, count: int | None) -> ArrivalT
             if count is None:
                 raise InputError("workload.arrivals: rescale needs workload.count, the number of requests")
             total_ns = _total_of_gaps(unit_gap, config.request_rate, stream.child("gaps"), count)
-            scale = count / config.request_rate * _NS_PER_S / total_ns
+            scale = count / config.request_rate * NS_PER_S / total_ns
         return _renewal(unit_gap, lambda _: scale / config.request_rate, stream)
     if count is None:
         raise InputError("workload.arrivals: a ramp by request index needs workload.count, the number of requests")
@@ -178,13 +178,13 @@ def _thinned(make_rate: Callable[[], Rate], stream: Stream) -> ArrivalTimes:
         for gaps in _gap_blocks(lambda u: -np.log1p(-u), lambda _: 1.0 / rate.bound, gap_stream):
             candidates = _sums(now, gaps)
             now = int(candidates[-1])
-            chance = rate.at(candidates / _NS_PER_S) / rate.bound
+            chance = rate.at(candidates / NS_PER_S) / rate.bound
             kept = candidates[keep_stream.uniforms(first, len(candidates)) < chance]
             first += BLOCK
             empty = 0 if len(kept) else empty + 1
             if len(kept):
                 yield kept
-            if now / _NS_PER_S >= rate.ends_s or empty > _EMPTY_BLOCKS:
+            if now / NS_PER_S >= rate.ends_s or empty > _EMPTY_BLOCKS:
                 return
 
     return times

@@ -10,11 +10,11 @@ from typing import Final
 import numpy as np
 
 from cluster_sim.config.errors import InputError
+from cluster_sim.config.units import NS_PER_S
 from cluster_sim.config.workload import Bootstrap
 from cluster_sim.workload.columns import Columns, concatenate
 from cluster_sim.workload.random_streams import BLOCK, Stream
 
-_NS_PER_S: Final = 1_000_000_000
 _MOST_EMPTY: Final = 1_000_000
 
 
@@ -25,18 +25,18 @@ class BootstrapColumns:
         self._config = config
         self._trace = trace
         self._stream = stream.child("bootstrap")
-        self._window_ns = round(config.window_s * _NS_PER_S)
+        self._window_ns = round(config.window_s * NS_PER_S)
         self._span_ns = int(trace.arrival_ns[-1]) + 1
         if self._window_ns > self._span_ns:
             raise InputError(
                 f"workload.bootstrap: window_s {config.window_s:g} is longer than the trace of "
-                f"{self._span_ns / _NS_PER_S:g} s"
+                f"{self._span_ns / NS_PER_S:g} s"
             )
 
     def columns(self) -> Iterator[Columns]:
         """Yield blocks of windows; every call starts over and gives the same."""
         left = self._config.count
-        end_ns = None if self._config.duration_s is None else round(self._config.duration_s * _NS_PER_S)
+        end_ns = None if self._config.duration_s is None else round(self._config.duration_s * NS_PER_S)
         at_ns = 0
         empty = 0
         for number in range(1 << 40):

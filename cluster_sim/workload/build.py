@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from cluster_sim.config.errors import InputError
+from cluster_sim.config.units import NS_PER_MS
 from cluster_sim.config.workload import (
     AgenticWorkload,
     ClientsWorkload,
@@ -35,7 +36,6 @@ from cluster_sim.workload.source import FeedbackSource, RequestSource
 from cluster_sim.workload.synthetic import SyntheticColumns
 from cluster_sim.workload.trace import TraceColumns
 
-_NS_PER_MS: Final = 1_000_000
 _MOST_PARTS: Final = 32_767
 
 
@@ -135,7 +135,7 @@ class _Builder:
                 return FeedbackMix([self.source(part) for part in config.parts])
         columns = self.columns(config)
         if isinstance(config, OpenLoop) and config.max_concurrency is not None:
-            return LimitedClient(columns, config.max_concurrency, round(config.reaction_ms * _NS_PER_MS))
+            return LimitedClient(columns, config.max_concurrency, round(config.reaction_ms * NS_PER_MS))
         return RequestStream(columns)
 
     def _conversing(self, config: ClientsWorkload) -> SessionsSource:

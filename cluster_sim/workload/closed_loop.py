@@ -6,8 +6,8 @@ Request ids are user + turn * users, and every draw is keyed by that id.
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 
+from cluster_sim.config.units import NS_PER_S
 from cluster_sim.config.workload import ClosedLoopWorkload
 from cluster_sim.workload.distributions import build_quantile
 from cluster_sim.workload.lengths import build_lengths
@@ -15,8 +15,6 @@ from cluster_sim.workload.random_streams import BLOCK, Stream
 from cluster_sim.workload.request import Request
 from cluster_sim.workload.session_plans import floor_ns, thoughts_ns
 from cluster_sim.workload.traits import Bodies, Identity, TraitMaker, fill_prompt, session_attributes
-
-_NS_PER_S: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +37,8 @@ class ClosedLoopSource:
         self._think = build_quantile(config.think_time_s)
         self._think_stream = stream.child("think")
         self._traits = TraitMaker(config.traits, part, stream.child("traits"))
-        self.think_floor_ns = max(floor_ns(config.think_floor_ms), int(min(self._think.least, 1e7) * _NS_PER_S))
-        self._end_ns = None if config.duration_s is None else round(config.duration_s * _NS_PER_S)
+        self.think_floor_ns = max(floor_ns(config.think_floor_ms), int(min(self._think.least, 1e7) * NS_PER_S))
+        self._end_ns = None if config.duration_s is None else round(config.duration_s * NS_PER_S)
         self._blocks: OrderedDict[int, _Draws] = OrderedDict()
         self._most_blocks = 64 + 16 * config.users // BLOCK
 
@@ -89,7 +87,7 @@ class ClosedLoopSource:
     def initial(self) -> Iterator[list[Request]]:
         """Yield every user's first request."""
         self._blocks.clear()
-        users, ramp_ns = self._config.users, round(self._config.ramp_s * _NS_PER_S)
+        users, ramp_ns = self._config.users, round(self._config.ramp_s * NS_PER_S)
         for first in range(0, users, BLOCK):
             made = [self._request(user, user * ramp_ns // users) for user in range(first, min(first + BLOCK, users))]
             some = [request for request in made if request is not None]

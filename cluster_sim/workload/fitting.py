@@ -15,12 +15,12 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from cluster_sim.config.errors import InputError
+from cluster_sim.config.units import NS_PER_S
 from cluster_sim.workload.columns import Columns, concatenate
 from cluster_sim.workload.gamma_quantile import GammaQuantile
 from cluster_sim.workload.random_streams import Floats, Ints
 from cluster_sim.workload.weibull_shape import weibull_shape
 
-_NS_PER_S: Final = 1_000_000_000
 _BINS: Final = 100
 _FEWEST: Final = 20
 """Windows with fewer requests are joined with the next."""
@@ -51,18 +51,18 @@ def fit_workload(rows: Columns, window_s: float, lengths: LengthModel) -> dict[s
     if len(rows) < _FEWEST or int(rows.arrival_ns[-1]) <= int(rows.arrival_ns[0]):
         raise InputError(f"a fit needs at least {_FEWEST} requests at different times; there are {len(rows)}")
     end_ns = int(rows.arrival_ns[-1]) + 1
-    edges = _edges(rows.arrival_ns, end_ns, round(window_s * _NS_PER_S))
+    edges = _edges(rows.arrival_ns, end_ns, round(window_s * NS_PER_S))
     phases: list[dict[str, Any]] = []
     for start, end in pairwise(edges):
         low, high = np.searchsorted(rows.arrival_ns, [start, end]).tolist()
         part = rows.rows(slice(low, high))
         section: dict[str, Any] = {
             "kind": "synthetic",
-            "duration_s": (end - start) / _NS_PER_S,
-            "arrivals": fit_arrivals(part.arrival_ns, (end - start) / _NS_PER_S),
+            "duration_s": (end - start) / NS_PER_S,
+            "arrivals": fit_arrivals(part.arrival_ns, (end - start) / NS_PER_S),
             "lengths": fit_lengths(part.prompt_tokens, part.output_tokens, lengths),
         }
-        phases.append({"duration_s": (end - start) / _NS_PER_S, "workload": section})
+        phases.append({"duration_s": (end - start) / NS_PER_S, "workload": section})
     if len(phases) == 1:
         only: dict[str, Any] = phases[0]["workload"]
         return only
@@ -83,7 +83,7 @@ def _edges(arrival_ns: Ints, end_ns: int, window_ns: int) -> list[int]:
 def fit_arrivals(arrival_ns: Ints, duration_s: float) -> dict[str, Any]:
     """Return the arrivals section nearest to the given times."""
     rate = len(arrival_ns) / duration_s
-    gaps = np.sort(np.diff(arrival_ns)) / _NS_PER_S
+    gaps = np.sort(np.diff(arrival_ns)) / NS_PER_S
     mean = float(gaps.mean())
     if mean <= 0:
         return {"kind": "poisson", "request_rate": rate}

@@ -1,20 +1,18 @@
 """Ends an arrival process after a count or at a time."""
 
 from collections.abc import Iterator
-from typing import Final
 
 import numpy as np
 
+from cluster_sim.config.units import NS_PER_S
 from cluster_sim.workload.arrivals import ArrivalTimes
 from cluster_sim.workload.random_streams import Ints
-
-_NS_PER_S: Final = 1_000_000_000
 
 
 def limited_times(times: ArrivalTimes, count: int | None, duration_s: float | None) -> Iterator[Ints]:
     """Yield non-empty blocks of arrival times: at most ``count`` of them, all before ``duration_s``."""
     left = count
-    end_ns = None if duration_s is None else round(duration_s * _NS_PER_S)
+    end_ns = None if duration_s is None else round(duration_s * NS_PER_S)
     for whole in times():
         block = whole
         if end_ns is not None and int(block[-1]) >= end_ns:

@@ -1,13 +1,11 @@
 """Several column sources at once (merged by time) and one after the other (phases)."""
 
 from collections.abc import Iterator, Sequence
-from typing import Final
 
 import numpy as np
 
+from cluster_sim.config.units import NS_PER_S
 from cluster_sim.workload.columns import Columns, ColumnSource, concatenate, sort_by_arrival
-
-_NS_PER_S: Final = 1_000_000_000
 
 
 class _Feed:
@@ -74,7 +72,7 @@ class PhasedColumns:
         start_ns = 0
         for _ in range(self._repeat):
             for duration_s, source in self._phases:
-                length_ns = round(duration_s * _NS_PER_S)
+                length_ns = round(duration_s * NS_PER_S)
                 for whole in source.columns():
                     cut = int(np.searchsorted(whole.arrival_ns, length_ns, side="left"))
                     block = whole.rows(slice(0, cut))

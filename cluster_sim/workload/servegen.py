@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 
 from cluster_sim.config.errors import InputError
+from cluster_sim.config.units import NS_PER_S
 from cluster_sim.config.workload import ServegenWorkload
 from cluster_sim.workload.clipping import clip_block
 from cluster_sim.workload.columns import Columns, concatenate, sort_by_arrival
@@ -25,7 +26,6 @@ from cluster_sim.workload.request import Attributes
 from cluster_sim.workload.servegen_files import Client, Window, read_clients
 from cluster_sim.workload.traits import TraitMaker
 
-_NS_PER_S: Final = 1e9
 _MEDIA: Final = ("image", "audio", "video")
 
 
@@ -142,7 +142,7 @@ class ServegenColumns:
         times = window_arrivals(window, end - start, self._scale, random)
         if not len(times):
             return None
-        arrival = np.rint((times + (start - self._config.start_s)) * _NS_PER_S).astype(np.int64)
+        arrival = np.rint((times + (start - self._config.start_s)) * NS_PER_S).astype(np.int64)
         prompt, output, attributes = _lengths(client, start, len(times), random)
         return Columns(arrival, prompt, output, attributes)
 

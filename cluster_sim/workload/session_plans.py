@@ -12,14 +12,13 @@ import numpy as np
 
 from cluster_sim.config.distributions import Distribution, Fixed
 from cluster_sim.config.traits import Lengths, Traits
+from cluster_sim.config.units import NS_PER_MS, NS_PER_S
 from cluster_sim.config.workload import ClientProfile, SessionsWorkload, TurnTaking
 from cluster_sim.workload.distributions import build_quantile, to_tokens
 from cluster_sim.workload.lengths import build_lengths
 from cluster_sim.workload.random_streams import Floats, Ints, Stream
 from cluster_sim.workload.traits import Bodies, Identity, TraitMaker
 
-_NS_PER_S: Final = 1e9
-_NS_PER_MS: Final = 1e6
 _LONGEST_THOUGHT_NS: Final = 1e16
 MOST_TURNS: Final = 100_000
 
@@ -71,12 +70,12 @@ def _shape(talk: TurnTaking, lengths: Lengths, traits: Traits, conversing: float
 
 def floor_ns(think_floor_ms: float) -> int:
     """Return a think floor in ns, at least 1: an end and what it causes are never at the same instant."""
-    return max(round(think_floor_ms * _NS_PER_MS), 1)
+    return max(round(think_floor_ms * NS_PER_MS), 1)
 
 
 def thoughts_ns(seconds: Floats, floor: int) -> Ints:
     """Return drawn think times in ns, raised to the floor."""
-    result: Ints = np.rint(np.clip(seconds * _NS_PER_S, floor, _LONGEST_THOUGHT_NS)).astype(np.int64)
+    result: Ints = np.rint(np.clip(seconds * NS_PER_S, floor, _LONGEST_THOUGHT_NS)).astype(np.int64)
     return result
 
 
@@ -108,7 +107,7 @@ class SessionPlanner:
         self._lengths = build_lengths(shape.lengths, stream.child("lengths"))
         self._turn_stream, self._think_stream = stream.child("turns"), stream.child("think")
         self._converse_stream = stream.child("converse")
-        self.floor_ns = max(shape.think_floor_ns, int(min(self._think.least * _NS_PER_S, _LONGEST_THOUGHT_NS)))
+        self.floor_ns = max(shape.think_floor_ns, int(min(self._think.least * NS_PER_S, _LONGEST_THOUGHT_NS)))
         self.sessions = 0
         self.turns = 0
 

@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from cluster_sim.config.units import NS_PER_S
 from cluster_sim.workload.columns import Columns
 from cluster_sim.workload.random_streams import Floats, Ints
 
-_NS_PER_S: Final = 1e9
 _MOST_BINS: Final = 4096
 _FIRST_BIN_NS: Final = 100_000_000
 _SUB_BINS: Final = 64
@@ -122,13 +122,13 @@ class RateOverTime:
         for start in range(0, used, step):
             count = int(self._counts[start : min(start + step, used)].sum())
             length_ns = min((start + step) * self.bin_ns, end_ns + 1) - start * self.bin_ns
-            result.append((start * self.bin_ns / _NS_PER_S, count / (length_ns / _NS_PER_S)))
+            result.append((start * self.bin_ns / NS_PER_S, count / (length_ns / NS_PER_S)))
         return result
 
     def dispersion(self, end_ns: int, width_s: float) -> float | None:
         """Return variance over mean of the counts in whole intervals near ``width_s``; 1 for Poisson."""
-        step = max(round(width_s * _NS_PER_S / self.bin_ns), 1)
-        if not 0.5 <= step * self.bin_ns / (width_s * _NS_PER_S) <= 2:
+        step = max(round(width_s * NS_PER_S / self.bin_ns), 1)
+        if not 0.5 <= step * self.bin_ns / (width_s * NS_PER_S) <= 2:
             return None
         whole = min((end_ns + 1) // self.bin_ns, _MOST_BINS) // step
         if whole < 10:
@@ -161,7 +161,7 @@ class WorkloadSummary:
     def add(self, block: Columns) -> None:
         """Take in a block of rows in order of arrival."""
         before = self.last_ns if self.requests else int(block.arrival_ns[0])
-        gaps: Floats = np.diff(block.arrival_ns, prepend=before) / _NS_PER_S
+        gaps: Floats = np.diff(block.arrival_ns, prepend=before) / NS_PER_S
         self._gap_total += float(gaps.sum())
         self._gap_squares += float(np.square(gaps).sum())
         if not self.requests:
@@ -195,7 +195,7 @@ class WorkloadSummary:
     @property
     def duration_s(self) -> float:
         """From the first arrival to the last, seconds."""
-        return (self.last_ns - self.first_ns) / _NS_PER_S
+        return (self.last_ns - self.first_ns) / NS_PER_S
 
     @property
     def request_rate(self) -> float | None:
@@ -224,7 +224,7 @@ class WorkloadSummary:
         turns = np.asarray(list(self.session_turns.values()) or [0])
         return {
             "requests": self.requests,
-            "first_arrival_s": self.first_ns / _NS_PER_S,
+            "first_arrival_s": self.first_ns / NS_PER_S,
             "duration_s": self.duration_s,
             "request_rate": self.request_rate,
             "gap_cv": self.gap_cv,

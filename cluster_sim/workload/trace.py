@@ -14,6 +14,7 @@ import numpy as np
 
 from cluster_sim.config.base import LONGEST_RUN_S
 from cluster_sim.config.errors import InputError
+from cluster_sim.config.units import NS_PER_S
 from cluster_sim.config.workload import TraceWorkload
 from cluster_sim.workload.arrivals import ArrivalTimes, build_arrivals
 from cluster_sim.workload.bootstrap import BootstrapColumns
@@ -22,7 +23,7 @@ from cluster_sim.workload.columns import Columns, concatenate, sort_by_arrival
 from cluster_sim.workload.csv_file import line_of_row
 from cluster_sim.workload.limits import limited_times
 from cluster_sim.workload.random_streams import BLOCK, Ints, Stream
-from cluster_sim.workload.readers.base import NO_TIME, NS_PER_S, Reader, ReadOptions, ReadReport
+from cluster_sim.workload.readers.base import NO_TIME, Reader, ReadOptions, ReadReport
 from cluster_sim.workload.readers.registry import find_reader
 from cluster_sim.workload.traits import PART_BITS, TraitMaker
 

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from cluster_sim.config.traits import Multimodal, Traits
+from cluster_sim.config.units import NS_PER_S
 from cluster_sim.workload.columns import Columns
 from cluster_sim.workload.distributions import Quantile, build_quantile, to_tokens
 from cluster_sim.workload.normal_quantile import normal_quantile
@@ -24,7 +25,6 @@ PART_BITS: Final = 44
 VISIBLE: Final = 1 << 43
 """Added to the id of an output's segment when its reasoning was taken out before it went into a later prompt."""
 
-_NS_PER_S: Final = 1_000_000_000
 _CACHED_IDENTITIES: Final = 100_000
 
 
@@ -106,7 +106,7 @@ class TraitMaker:
 
     def deadline_ns(self, arrival_ns: int) -> int:
         """Return the deadline of a request that arrives then; -1 when there is none."""
-        return -1 if self._config.deadline_s is None else arrival_ns + round(self._config.deadline_s * _NS_PER_S)
+        return -1 if self._config.deadline_s is None else arrival_ns + round(self._config.deadline_s * NS_PER_S)
 
     def identities(self, first: int, count: int) -> list[Identity]:
         """Return the identities of indices ``first`` to ``first + count - 1``."""
@@ -173,7 +173,7 @@ class TraitMaker:
         encoder = [0] * count if bodies.encoder_tokens is None else bodies.encoder_tokens.tolist()
         hints = [-1] * count if bodies.length_hint_tokens is None else bodies.length_hint_tokens.tolist()
         deadline_s = self._config.deadline_s
-        span_ns = None if deadline_s is None else round(deadline_s * _NS_PER_S)
+        span_ns = None if deadline_s is None else round(deadline_s * NS_PER_S)
         own = range(first * 2 + 1 + self.segment_base, (first + count) * 2 + 1 + self.segment_base, 2)
         rows = zip(identities, arrival_ns, prompt, own, reasoning, encoder, hints, strict=True)
         return [

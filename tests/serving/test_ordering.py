@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster_sim.engine.instant import NS_PER_MS, NS_PER_S
+from cluster_sim.config.units import NS_PER_MS, NS_PER_S
 from cluster_sim.hardware.predictor import BatchShape
 from cluster_sim.serving.deadlines import Deadlines
 from cluster_sim.serving.length_knowledge import LengthKnowledge

@@ -6,14 +6,11 @@ lookup takes the longer of the two prefixes; what only the host has is loaded in
 block over one link, and the step that admits the sequence waits for it.  Both tiers are the same kind of cache.
 """
 
-from typing import Final
-
+from cluster_sim.config.units import NS_PER_US
 from cluster_sim.serving.kv.hashed import HashedBlocks
 from cluster_sim.serving.kv.prefix import PrefixCache
 from cluster_sim.serving.macro.decode_pool import DecodePool
 from cluster_sim.serving.sequence import Sequence
-
-NS_PER_US: Final = 1e3
 
 
 class HostedBlocks(HashedBlocks):

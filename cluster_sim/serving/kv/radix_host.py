@@ -12,12 +12,11 @@ A waiting sequence whose prefix goes on in the host's tree gets that part loaded
 too.  Layers are loaded while earlier ones compute, so the step lasts as long as the longer of the two.
 """
 
-from typing import Final, Literal
+from typing import Literal
 
+from cluster_sim.config.units import NS_PER_US
 from cluster_sim.serving.kv.content import Content
 from cluster_sim.serving.kv.radix import RadixCache
-
-NS_PER_US: Final = 1e3
 
 WritePolicy = Literal["write_through", "write_through_selective", "write_back"]
 

@@ -9,7 +9,7 @@ half of the way (rounded up) to how many do, up to ``max_num_seqs``.
 """
 
 from cluster_sim.config.engine import Engine
-from cluster_sim.engine.instant import NS_PER_S
+from cluster_sim.config.units import NS_PER_S
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
 from cluster_sim.serving.schedulers.serial import SerialScheduler

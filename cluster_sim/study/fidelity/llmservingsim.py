@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from cluster_sim.config.units import NS_PER_S
 from cluster_sim.study.fidelity.case import WHOLE_RUN, Case, Key, Requests, Skipped
 from cluster_sim.study.fidelity.measure import figures, percentage_error
 from cluster_sim.study.fidelity.tables import column, read_json, read_json_lines, read_rows
@@ -34,7 +35,7 @@ def load_workload(path: Path) -> Requests:
     """Read a workload of arrival times, lengths and block hashes."""
     rows = sorted(read_json_lines(path), key=lambda row: int(row["arrival_time_ns"]))
     return Requests(
-        arrival_s=np.array([row["arrival_time_ns"] / 1e9 for row in rows], np.float64),
+        arrival_s=np.array([row["arrival_time_ns"] / NS_PER_S for row in rows], np.float64),
         prompt_tokens=np.array([row["input_tokens"] for row in rows], np.int64),
         output_tokens=np.array([row["output_tokens"] for row in rows], np.int64),
         stage=np.zeros(len(rows), np.int64),

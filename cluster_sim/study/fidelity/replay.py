@@ -16,6 +16,7 @@ from cluster_sim.config.errors import InputError
 from cluster_sim.config.predictor import PhysicalPredictor as PhysicalConfig
 from cluster_sim.config.router import Router
 from cluster_sim.config.slo import Slo
+from cluster_sim.config.units import NS_PER_S
 from cluster_sim.engine.conduct import DirectExchange, conduct
 from cluster_sim.engine.coordinator import Coordinator, LeafLink
 from cluster_sim.engine.group import Group, Wiring
@@ -48,7 +49,6 @@ from cluster_sim.workload.columns import Columns
 from cluster_sim.workload.request import Attributes
 from cluster_sim.workload.request_stream import RequestStream
 
-NS: Final = 1e9
 DEFAULT_PROFILE: Final = "vllm"
 """The frozen coefficients of the physical step model for vLLM's v1 engine."""
 
@@ -93,7 +93,7 @@ class CaseColumns:
         elif table.prompt_ids is not None:
             whole = zip(table.prompt_ids.tolist(), table.prompt_tokens.tolist(), strict=True)
             attributes = [Attributes(segments=(each,)) for each in whole]
-        arrival_ns = np.rint((table.arrival_s - min(0.0, float(table.arrival_s.min()))) * NS).astype(np.int64)
+        arrival_ns = np.rint((table.arrival_s - min(0.0, float(table.arrival_s.min()))) * NS_PER_S).astype(np.int64)
         yield Columns(arrival_ns, table.prompt_tokens, table.output_tokens, attributes)
 
 
@@ -148,7 +148,7 @@ def replay(case: Case, setup: Setup, predictor: Predictor) -> Replayed:
     statics = StaticLimits(setup.limits.max_model_len, setup.limits.context_blocks, setup.limits.block_size)
     targets = [Target(index + 1, "main", 0) for index in range(count)]
     policy = POLICIES.build(Router(policy="round_robin"), Candidates(count, 0, [0] * count))
-    hub = RouterHub(source, {"": Route(policy, targets, statics)}, log, round(case.client_timeout_s * NS))
+    hub = RouterHub(source, {"": Route(policy, targets, statics)}, log, round(case.client_timeout_s * NS_PER_S))
     replicas = [
         Replica(
             ReplicaSettings(index, replica_limits(limits), 0),
@@ -187,7 +187,7 @@ def _collect(table: Requests, blocks: list[FinishedRows], steps: tuple[int, int]
     sent = np.full(len(table), np.nan)
     for block in blocks:
         is_done = (block.first_token_ns >= 0) & (block.finish_ns >= 0)
-        sent[block.ids] = block.arrival_ns / NS
-        ttft[block.ids] = np.where(is_done, (block.first_token_ns - block.arrival_ns) / NS, np.nan)
-        e2e[block.ids] = np.where(is_done, (block.finish_ns - block.arrival_ns) / NS, np.nan)
+        sent[block.ids] = block.arrival_ns / NS_PER_S
+        ttft[block.ids] = np.where(is_done, (block.first_token_ns - block.arrival_ns) / NS_PER_S, np.nan)
+        e2e[block.ids] = np.where(is_done, (block.finish_ns - block.arrival_ns) / NS_PER_S, np.nan)
     return Replayed(ttft, e2e, sent, steps)

@@ -24,6 +24,7 @@ import numpy as np
 
 from cluster_sim.config.engine import Engine
 from cluster_sim.config.errors import InputError
+from cluster_sim.config.units import NS_PER_S
 from cluster_sim.hardware.engine_limits import limits_of
 from cluster_sim.hardware.memory_plan import plan_memory
 from cluster_sim.hardware.model import Model
@@ -162,7 +163,7 @@ def steady_tpot_s(
         decodes=concurrency, decode_kv_tokens=cached, prefills=[(prompt_tokens, 0)], completed_prefills=1
     )
     mixed = predictor.step_ns(shape)
-    return (decode + interruptions * concurrency / output_tokens * (mixed - decode)) / 1e9
+    return (decode + interruptions * concurrency / output_tokens * (mixed - decode)) / NS_PER_S
 
 
 def score_silicon(folder: Path, profile: str) -> tuple[list[Point], list[Skipped]]:

@@ -10,10 +10,9 @@ import numpy as np
 
 from cluster_sim.config.base import LONGEST_RUN_S
 from cluster_sim.config.errors import InputError
+from cluster_sim.config.units import NS_PER_S
 from cluster_sim.workload.columns import Columns
 from cluster_sim.workload.random_streams import Floats, Ints
-
-NS_PER_S: Final = 1_000_000_000
 
 NO_TIME: Final = -1
 """Arrival of every row of a file without times."""

@@ -14,11 +14,12 @@ import pyarrow.parquet
 
 from cluster_sim.config.base import LONGEST_RUN_S
 from cluster_sim.config.errors import InputError
+from cluster_sim.config.units import NS_PER_S
 from cluster_sim.workload.columns import Columns
 from cluster_sim.workload.csv_file import MOST_TOKENS_IN_FILE
 from cluster_sim.workload.file_access import compression_of, one_line
 from cluster_sim.workload.random_streams import Ints
-from cluster_sim.workload.readers.base import NS_PER_S, ReadOptions, ReadReport, seconds_to_ns
+from cluster_sim.workload.readers.base import ReadOptions, ReadReport, seconds_to_ns
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes
 
 TEXT_FIELDS: Final = ("tenant", "model", "slo_class", "lora")

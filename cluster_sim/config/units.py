@@ -1,0 +1,7 @@
+"""Units of simulated time, which counts in whole nanoseconds."""
+
+from typing import Final
+
+NS_PER_US: Final = 1_000
+NS_PER_MS: Final = 1_000_000
+NS_PER_S: Final = 1_000_000_000
