@@ -89,7 +89,7 @@ class Document:
 
 def parse_value(text: str, source: str) -> Any:
     """Parse one YAML value, for example the right side of ``--set``."""
-    return _Reader(source).read(text)
+    return _Reader(source, has_lines=False).read(text)
 
 
 def _kind_of(value: Any) -> str:
@@ -99,8 +99,9 @@ def _kind_of(value: Any) -> str:
 class _Reader:
     """Turns YAML nodes into data, noting places and refusing what plain YAML readers let pass."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, *, has_lines: bool = True) -> None:
         self.source = source
+        self._has_lines = has_lines
         self.places: dict[KeyPath, str] = {}
         self._nodes = 0
         self._open: list[yaml.Node] = []
@@ -112,7 +113,7 @@ class _Reader:
             return None if node is None else self._value(loader, node, ())
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            line = f":{mark.line + 1}" if mark else ""
+            line = f":{mark.line + 1}" if mark and self._has_lines else ""
             raise InputError(f"{self.source}{line}: not valid YAML: {error.problem or error.context}") from None
         except yaml.YAMLError as error:
             raise InputError(f"{self.source}: not valid YAML: {error}") from None
@@ -120,7 +121,7 @@ class _Reader:
             loader.dispose()
 
     def _place(self, node: yaml.Node) -> str:
-        return f"{self.source}:{node.start_mark.line + 1}"
+        return f"{self.source}:{node.start_mark.line + 1}" if self._has_lines else self.source
 
     def _value(self, loader: _Loader, node: yaml.Node, path: KeyPath) -> Any:
         self._nodes += 1

@@ -121,6 +121,10 @@ def run_sweep(
         if not any(row["status"] == FINISHED for row in rows.values()):
             files.discard()
         raise
+    except KeyboardInterrupt as error:
+        raise UnfinishedError(
+            f"interrupted; {len(rows)} of {len(variants)} runs are in {files.partial}; add --resume to go on"
+        ) from error
     if len(rows) < len(variants):
         raise UnfinishedError(f"{len(variants) - len(rows)} of {len(variants)} runs did not end; add --resume to go on")
     ordered = [rows[variant.index] for variant in variants]

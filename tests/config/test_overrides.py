@@ -47,7 +47,7 @@ def test_later_overrides_win() -> None:
         ("fleet.pools.1.replicas=2", "name an item by its index (0 to 0), not '1'"),
         ("fleet.pools.main.replicas=2", "name an item by its index (0 to 0), not 'main'"),
         ("seed.x=2", "seed is the single value 1"),
-        ("seed=[1", "not valid YAML"),
+        ("seed=[1", "--set seed=[1: not valid YAML"),
     ],
 )
 def test_refusals(override: str, message: str) -> None:

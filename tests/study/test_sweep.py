@@ -98,7 +98,7 @@ def test_rows(study_file: Path, tmp_path: Path) -> None:
 def test_killed_and_resumed_gives_the_same_rows(study_file: Path, tmp_path: Path) -> None:
     """What a killed sweep finished is kept and not run again; the resumed table equals the undisturbed one."""
     sweep(study_file, tmp_path / "whole", Tasks())
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(UnfinishedError, match=r"interrupted; 4 of 6 runs are in .*out.partial; add --resume to go on"):
         sweep(study_file, tmp_path / "out", Tasks(limit=4))
     assert not (tmp_path / "out").exists()
     assert len(list((tmp_path / "out.partial" / "runs").glob("*.json"))) == 4
@@ -130,7 +130,7 @@ def test_a_disk_that_fails_keeps_what_is_there(study_file: Path, tmp_path: Path)
 
 def test_another_study_cannot_resume(study_file: Path, tmp_path: Path) -> None:
     """--resume refuses results of another study."""
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(UnfinishedError, match="interrupted"):
         sweep(study_file, tmp_path / "out", Tasks(limit=1))
     study_file.write_text(study_file.read_text().replace("seed: 42", "seed: 43"))
     with pytest.raises(InputError, match="holds another sweep"):
