@@ -22,11 +22,13 @@ def bench_json(
     gaps: Sequence[QuantileSketch],
     date: str,
     request_rate: float | str = "inf",
+    burstiness: float = 1.0,
     max_concurrency: int | None = None,
 ) -> dict[str, Any]:
     """Return the record of one run; ``date`` is its wall-clock date as YYYYMMDD-HHMMSS.
 
-    ``request_rate`` is in requests per second, or "inf"; figures of intervals that no request has are 0, as there.
+    ``request_rate`` is in requests per second, or "inf" where the study names none; figures of intervals that no
+    request has are 0, as there.
     """
     duration_s = max(totals.last_finish_ns - totals.first_arrival_ns, 0) / NS_PER_S
     finished = totals.total("finished")
@@ -48,7 +50,7 @@ def bench_json(
         "tokenizer_id": first.model,
         "num_prompts": totals.requests,
         "request_rate": request_rate,
-        "burstiness": 1.0,
+        "burstiness": burstiness,
         "max_concurrency": max_concurrency,
         "duration": duration_s,
         "completed": finished,

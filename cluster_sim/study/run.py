@@ -77,7 +77,9 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
         totals.restore(outcome.hub.totals)
         summary = _summary(plan, predictors, facts, totals, outcome, series.max_waiting)
         gaps = [replica.gaps for replica in outcome.replicas]
-        directory.write_json(BENCH_FILE, bench_json(facts, totals, gaps, time.strftime("%Y%m%d-%H%M%S")))
+        directory.write_json(
+            BENCH_FILE, bench_json(facts, totals, gaps, time.strftime("%Y%m%d-%H%M%S"), **_load(study))
+        )
         manifest = _manifest(study, choice, placement, wall_s, outcome)
         path = directory.complete(summary, manifest)
     requests = summary["requests"]["total"]
@@ -91,6 +93,18 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
     )
     view.finished(summary, notes)
     return RunResult(path, summary, outcome.hub.digest)
+
+
+def _load(study: Study) -> dict[str, Any]:
+    """Return what the study says of its load under the names of ``vllm bench serve``."""
+    workload = study.workload
+    arrivals = getattr(workload, "arrivals", None)
+    rates = (getattr(each, "request_rate", None) for each in (arrivals, workload))
+    return {
+        "request_rate": next((rate for rate in rates if rate is not None), "inf"),
+        "burstiness": getattr(arrivals, "burstiness", 1.0),
+        "max_concurrency": getattr(workload, "max_concurrency", None),
+    }
 
 
 def _log_start(plan: Plan, facts: RunFacts, choice: ExecutorChoice, folder: Path) -> None:

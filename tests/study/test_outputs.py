@@ -94,3 +94,23 @@ def test_every_key_is_documented(tmp_path: Path) -> None:
     assert summary["requests"]["cancelled"]
     columns = [pq.read_schema(directory / name).names for name in ("requests.parquet", "series.parquet")]
     assert _keys(summary) | _keys(manifest) | set().union(*columns) <= named
+
+
+_STATE = "{request_rate: 30, mean_stay_s: 1}"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "load"),
+    [
+        ((), (30, 1.0, None)),
+        (
+            ("workload.arrivals={kind: gamma, request_rate: 8, burstiness: 0.5}", "workload.max_concurrency=9"),
+            (8, 0.5, 9),
+        ),
+        ((f"workload.arrivals={{kind: mmpp, states: [{_STATE}, {_STATE}]}}",), ("inf", 1.0, None)),
+    ],
+)
+def test_bench_json_names_the_load(tmp_path: Path, overrides: tuple[str, ...], load: tuple[Any, ...]) -> None:
+    """Rate, burstiness and concurrency are those that the study names."""
+    record = json.loads((_run(tmp_path, *overrides) / "bench.json").read_text())
+    assert (record["request_rate"], record["burstiness"], record["max_concurrency"]) == load
