@@ -71,7 +71,6 @@ class DataParallel(Scheduler):
         """The ranks that take part in the steady steps to come."""
         self._interval = prefill_interval
         self._steps = 0
-        self._must_form_again = False
         self.has_prefix_cache = self._ranks[0].has_prefix_cache
 
     # ------------------------------------------------------------------------------------------------------- readings
@@ -85,12 +84,8 @@ class DataParallel(Scheduler):
         return sum(rank.waiting_count for rank in self._ranks)
 
     @property
-    def kv_used(self) -> int:  # type: ignore[override]
+    def kv_used(self) -> int:
         return sum(rank.kv_used for rank in self._ranks)
-
-    @property
-    def must_form_again(self) -> bool:
-        return self._must_form_again
 
     def waiting_ids(self) -> Iterable[int]:
         return [request_id for rank in self._ranks for request_id in rank.waiting_ids()]
@@ -135,7 +130,7 @@ class DataParallel(Scheduler):
             self._steps = 0
         is_prefill_step = self._steps % self._interval == 0
         parts: list[tuple[int, Batch]] = []
-        self._must_form_again = False
+        self.must_form_again = False
         self.unbatched_preemptions = 0
         for number, rank in enumerate(self._ranks):
             rank.is_prefill_step = is_prefill_step
@@ -144,7 +139,7 @@ class DataParallel(Scheduler):
                 parts.append((number, part))
             else:
                 self.unbatched_preemptions += rank.unbatched_preemptions
-                self._must_form_again = self._must_form_again or rank.must_form_again
+                self.must_form_again = self.must_form_again or rank.must_form_again
         if not parts:
             return None
         self._steps += 1

@@ -55,10 +55,10 @@ class SchedulerLimits:
 class Scheduler(ABC):
     """Forms batches for one replica."""
 
-    kv_used: int
-    """Blocks in use, for telemetry and series."""
     unbatched_preemptions = 0
     """Preemptions by the last ``form`` that returned None, which no batch reports."""
+    must_form_again = False
+    """Whether a ``form`` that returned None freed something, so that it must be called again at the same time."""
     is_prefill_step = True
     """Whether the next batch is one of those in which all data-parallel ranks compute prompts; in others, ranks that
     can decode defer them."""
@@ -76,6 +76,11 @@ class Scheduler(ABC):
     @abstractmethod
     def waiting_count(self) -> int:
         """Sequences that wait for one."""
+
+    @property
+    @abstractmethod
+    def kv_used(self) -> int:
+        """Blocks in use, for telemetry and series."""
 
     @abstractmethod
     def enqueue(self, sequence: Sequence) -> None:
@@ -156,11 +161,6 @@ class Scheduler(ABC):
     def commit_rotation(self, pools: list[DecodePool], turns: list[int], ends_ns: list[int]) -> list[Sequence]:
         """Make ``turns`` decode steps of each pool, its last one ending at ``ends_ns``; return what finishes."""
         raise AssertionError("this scheduler has no rotating pools")
-
-    @property
-    def must_form_again(self) -> bool:
-        """Whether a ``form`` that returned None freed something, so that it must be called again at the same time."""
-        return False
 
     def drain(self) -> None:
         """Hear that no more requests will come, so that none is to be waited for."""

@@ -58,7 +58,6 @@ class SerialScheduler(Scheduler):
         self._in_flight: dict[int, Sequence] = {}
         self._batches = 0
         self._preempted: list[Sequence] = []
-        self._must_form_again = False
         self._fewest_waiting = 0
         self._ordering = ordering_of(engine, _no_prefix)
         self._is_sorted = True
@@ -86,14 +85,9 @@ class SerialScheduler(Scheduler):
         return len(self.waiting)
 
     @property
-    def kv_used(self) -> int:  # type: ignore[override]
+    def kv_used(self) -> int:
         """Return the blocks that are held."""
         return self.total_blocks - self.free_blocks
-
-    @property
-    def must_form_again(self) -> bool:
-        """Return whether the last formation only evicted."""
-        return self._must_form_again
 
     def waiting_ids(self) -> Iterable[int]:
         """Return the waiting requests in queue order."""
@@ -165,7 +159,7 @@ class SerialScheduler(Scheduler):
 
     def form(self, now_ns: int) -> Batch | None:
         """Ask the policy for a batch."""
-        self._must_form_again = self._has_news = False
+        self.must_form_again = self._has_news = False
         self._scatter()
         batch = Batch(BatchShape())
         batch.number = self._batches
@@ -178,7 +172,7 @@ class SerialScheduler(Scheduler):
             self._ordering.note_waiting(self.waiting)
         if not batch.members and not batch.prefilled:
             self.unbatched_preemptions = len(batch.preempted)
-            self._must_form_again = bool(batch.preempted) and not self.engine.vidur_compat
+            self.must_form_again = bool(batch.preempted) and not self.engine.vidur_compat
             return None
         self._batches += 1
         return batch

@@ -98,7 +98,7 @@ class Sglang(SerialScheduler):
         return len(self._slots)
 
     @property
-    def kv_used(self) -> int:  # type: ignore[override]
+    def kv_used(self) -> int:
         """Return the pages that sequences hold, shared ones once."""
         return -(-self.memory.held_tokens // self.block_size)
 

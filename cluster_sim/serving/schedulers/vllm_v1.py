@@ -53,7 +53,6 @@ class VllmV1(Scheduler):
         self._pool = pool
         self._rotation = Rotation(limits.block_size)
         self._batches = 0
-        self._must_form_again = False
         self._has_cadence = engine.prefill_schedule_interval > 1
         self._is_saturated = False
         """The last step that could start sequences left some waiting: then no rank waits for the others."""
@@ -74,12 +73,8 @@ class VllmV1(Scheduler):
         return len(self._waiting)
 
     @property
-    def kv_used(self) -> int:  # type: ignore[override]
+    def kv_used(self) -> int:
         return self._kv.used
-
-    @property
-    def must_form_again(self) -> bool:
-        return self._must_form_again
 
     @property
     def steady_pool(self) -> DecodePool | None:
@@ -220,7 +215,7 @@ class VllmV1(Scheduler):
         return bool(self._running) and not self._limits.can_macro_step
 
     def form(self, now_ns: int) -> Batch | None:
-        self._must_form_again = False
+        self.must_form_again = False
         batch = Batch(BatchShape())
         batch.number = self._batches
         is_deferring = not self.is_prefill_step and self._can_defer()
@@ -258,7 +253,7 @@ class VllmV1(Scheduler):
         shape = batch.shape
         if not shape.decodes and not shape.prefills:
             self.unbatched_preemptions = len(batch.preempted)
-            self._must_form_again = bool(batch.preempted)
+            self.must_form_again = bool(batch.preempted)
             return None
         self._batches += 1
         return batch
