@@ -165,6 +165,13 @@ def test_request_that_can_never_run(run: Run, tmp_path: Path, engine: str) -> No
     assert '"finished": 2' in summary
 
 
+def test_an_address_without_ray(run: Run) -> None:
+    """An address that nothing would be sent to is refused."""
+    code, error = run(options=("--address", "10.0.0.1:6379"))
+    assert code == 2
+    assert "--address 10.0.0.1:6379: the executor inline joins no cluster" in error
+
+
 @pytest.mark.ray
 def test_unreachable_cluster(run: Run) -> None:
     """A Ray address at which nothing answers is wrong input, said with the address."""

@@ -173,6 +173,10 @@ def executor_for(plan: Plan, predictors: list[Predictor], options: RunOptions) -
             raise InputError("run.event_trace: true is recorded in one process; set run.executor: inline")
         return ExecutorChoice("inline", "inline: run.event_trace is recorded in one process")
     if executor == "inline":
+        if options.address is not None:
+            raise InputError(
+                f"--address {options.address}: the executor inline joins no cluster; leave it out, or use ray"
+            )
         return ExecutorChoice("inline", "")
     advised = choose_executor(plan, predictors)
     if executor == "ray" and advised.executor != "ray":
