@@ -400,13 +400,16 @@ class Replica:
         if pool is None:
             return self._plan_joint_decodes(head, steps)
         steps_ns = self.pipeline.decode_run_ns(len(pool.members), pool.kv_tokens, steps)
-        return DecodeRun(head, steps_ns, pool, is_finishing=steps == pool.steps_to_finish())
+        return DecodeRun(head, steps_ns, (pool,), is_finishing=steps == pool.steps_to_finish())
 
     def _plan_joint_decodes(self, head_ns: tuple[int, ...], steps: int) -> JointRun | None:
         """Return the next ``steps`` iterations that ranks make together."""
         pools = self._scheduler.joint_pools()
         steps_ns = self.pipeline.joint_run_ns(pools, steps)
-        return None if steps_ns is None else JointRun(head_ns, steps_ns, pools)
+        if steps_ns is None:
+            return None
+        finish = min(pool.steps_to_finish() for pool in pools)
+        return JointRun(head_ns, steps_ns, pools, is_finishing=len(steps_ns) == finish)
 
     def _plan_rotation(self) -> PipelinedRun | None:
         """Return the next turns of the batches in a pipeline, and of the one about to be formed if there is one."""

@@ -1,5 +1,7 @@
 """A planned macro-step of one stage: decode-only iterations of an unchanged batch, as one vector."""
 
+from collections.abc import Sequence as Row
+
 import numpy as np
 
 from cluster_sim.hardware.predictor import Int64Array
@@ -20,10 +22,14 @@ class StageRun(SteadyRun):
     ends of the batches in flight), iteration i at the end of i - d.
     """
 
-    __slots__ = ("_head_ns", "ends_ns", "start_ns", "steps_ns")
+    __slots__ = ("_head_ns", "_pools", "ends_ns", "start_ns", "steps_ns")
 
-    def __init__(self, head_ns: tuple[int, ...], steps_ns: Int64Array, *, is_finishing: bool) -> None:
+    def __init__(
+        self, head_ns: tuple[int, ...], steps_ns: Int64Array, pools: Row[DecodePool], *, is_finishing: bool
+    ) -> None:
         self._head_ns = head_ns
+        self._pools = pools
+        """What makes a step in every iteration."""
         self.steps_ns = steps_ns
         self.steps = len(steps_ns)
         first, last = head_ns[0], head_ns[-1]
@@ -71,19 +77,16 @@ class StageRun(SteadyRun):
 class DecodeRun(StageRun):
     """Iterations of one pool."""
 
-    __slots__ = ("_pool",)
-
-    def __init__(self, head_ns: tuple[int, ...], steps_ns: Int64Array, pool: DecodePool, *, is_finishing: bool) -> None:
-        StageRun.__init__(self, head_ns, steps_ns, is_finishing=is_finishing)  # ``super`` costs as much again
-        self._pool = pool
+    __slots__ = ()
 
     def blocks_before(self, time_ns: int) -> int:
         """Return how many blocks the iterations take that are not committed yet and formed before ``time_ns``."""
-        return self._pool.blocks_for(self.steps_formed_by(time_ns - 1) - self.offset)
+        return self._pools[0].blocks_for(self.steps_formed_by(time_ns - 1) - self.offset)
 
     def commit(self, upto: int, scheduler: Scheduler, pipeline: Pipeline, log: ReplicaLog) -> list[Sequence]:
         """Form the iterations from ``offset`` up to ``upto``; return the sequences that finish in the last one."""
-        pool, offset, ends_ns, steps_ns, since_ns = self._pool, self.offset, self.ends_ns, self.steps_ns, self.start_ns
+        pool, offset, ends_ns, steps_ns = self._pools[0], self.offset, self.ends_ns, self.steps_ns
+        since_ns = self.start_ns
         start_ns = since_ns + ends_ns.item(offset - 1) if offset else since_ns
         decodes = len(pool.members)
         noted = offset

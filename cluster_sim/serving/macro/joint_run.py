@@ -1,11 +1,7 @@
 """A planned macro-step of data-parallel ranks: joint decode-only iterations, each as long as its slowest rank."""
 
-from collections.abc import Sequence as Row
-
-from cluster_sim.hardware.predictor import Int64Array
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.batch_notes import note_first_joint_step
-from cluster_sim.serving.macro.decode_pool import DecodePool
 from cluster_sim.serving.macro.decode_run import StageRun
 from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.schedulers.base import Scheduler
@@ -15,12 +11,7 @@ from cluster_sim.serving.sequence import Sequence
 class JointRun(StageRun):
     """Iterations in which every pool makes a step; ranks without a pool here have nothing to do."""
 
-    __slots__ = ("_pools",)
-
-    def __init__(self, head_ns: tuple[int, ...], steps_ns: Int64Array, pools: Row[DecodePool]) -> None:
-        is_finishing = len(steps_ns) == min(pool.steps_to_finish() for pool in pools)
-        super().__init__(head_ns, steps_ns, is_finishing=is_finishing)
-        self._pools = pools
+    __slots__ = ()
 
     def blocks_before(self, time_ns: int) -> int:
         """Return how many blocks the iterations take that are not committed yet and formed before ``time_ns``."""
