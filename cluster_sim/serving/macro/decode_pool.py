@@ -7,6 +7,7 @@ classes; and the step that yields a member's last token is known when it joins, 
 """
 
 import heapq
+from bisect import bisect_right
 
 from cluster_sim.serving.sequence import Sequence
 
@@ -116,14 +117,7 @@ class DecodePool:
             return steps
         if self.blocks_for(steps) <= free_blocks:
             return steps
-        low, high = 0, steps
-        while high - low > 1:
-            middle = (low + high) // 2
-            if self.blocks_for(middle) <= free_blocks:
-                low = middle
-            else:
-                high = middle
-        return low
+        return bisect_right(range(1, steps), free_blocks, key=self.blocks_for)
 
     def advance(self, steps: int) -> list[Sequence]:
         """Make ``steps`` steps and return the members, now gone, that yield their last token in the last one.

@@ -127,12 +127,5 @@ def rotating_steps(pools: list[DecodePool], free_blocks: int, most: int) -> tupl
         return sum(pool.blocks_for((steps - at - 1) // many + 1) for at, pool in enumerate(pools))
 
     if blocks(steps) > free_blocks:
-        low, high = 0, steps
-        while high - low > 1:
-            middle = (low + high) // 2
-            if blocks(middle) <= free_blocks:
-                low = middle
-            else:
-                high = middle
-        steps = low
+        steps = bisect_right(range(1, steps), free_blocks, key=blocks)
     return steps, steps == finish

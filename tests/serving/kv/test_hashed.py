@@ -13,6 +13,7 @@ from cluster_sim.serving.messages import Dispatch
 from cluster_sim.serving.replica import Replica, ReplicaSettings
 from cluster_sim.serving.schedulers import SCHEDULERS, Scheduler, SchedulerLimits
 from cluster_sim.workload.request import Attributes, Request
+from tests.serving.kv.restored import outcomes_restored
 from tests.serving.step_times import Linear
 
 
@@ -121,16 +122,8 @@ def test_snapshot_in_the_middle_changes_nothing(stages: int) -> None:
 
     results = []
     for cuts in ((), (200_000, 400_000, 700_000)):
-        replica, messages = build(), []
-        for request in requests:
-            at = instant(request.arrival_ns, Kind.DELIVERY)
-            replica.receive(Message(at, HUB_SOURCE, request.request_id, Dispatch(request, 0)))
-        for cut in cuts:
-            messages += replica.advance(instant(cut, Kind.DELIVERY))
-            state, replica = replica.snapshot(), build()
-            replica.restore(state)
-        messages += replica.advance(NEVER)
-        results.append(sorted(each.payload for each in messages if isinstance(each.payload, Outcome)))
+        replica, outcomes = outcomes_restored(build, requests, cuts)
+        results.append(outcomes)
         assert replica._scheduler.kv_used == 0
     assert len(results[0]) == 40
     assert results[0] == results[1]

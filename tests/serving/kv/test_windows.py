@@ -15,6 +15,7 @@ from cluster_sim.serving.messages import Cancel, Dispatch
 from cluster_sim.serving.replica import Replica, ReplicaSettings
 from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
 from cluster_sim.workload.request import Attributes, Request
+from tests.serving.kv.restored import outcomes_restored
 from tests.serving.kv.test_hashed import Linear, limits
 from tests.serving.test_vllm_v1 import Bench
 
@@ -309,16 +310,7 @@ def test_snapshot_keeps_the_cache() -> None:
             scheduler = SCHEDULERS.build(Engine(enable_prefix_caching=True, block_size=4), bounds)
             return Replica(ReplicaSettings(0, bounds, 0), scheduler, Linear(), ReplicaLog(0))
 
-        replica, messages = build(), []
-        for request in requests:
-            at = instant(request.arrival_ns, Kind.DELIVERY)
-            replica.receive(Message(at, HUB_SOURCE, request.request_id, Dispatch(request, 0)))
-        for cut in cuts:
-            messages += replica.advance(instant(cut, Kind.DELIVERY))
-            state, replica = replica.snapshot(), build()
-            replica.restore(state)
-        messages += replica.advance(NEVER)
-        results.append(sorted(each.payload for each in messages if isinstance(each.payload, Outcome)))
+        results.append(outcomes_restored(build, requests, cuts)[1])
     assert len(results[0]) == 40
     assert results[0] == results[1]
     assert sum(outcome.cached_tokens for outcome in results[0]) > 10 * 24
