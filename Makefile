@@ -5,7 +5,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,\
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
-SOURCES := cluster_sim actors scripts tests
+SOURCES := cluster_sim actors validation scripts tests
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := help
@@ -51,7 +51,7 @@ format: $(STAMP)  ## Lay the source out and sort its imports.
 	$(BIN)/ruff format $(SOURCES)
 
 schema: $(STAMP)  ## Write conf/schema.json anew.
-	$(BIN)/python -m cluster_sim.config.export
+	$(BIN)/python -m cluster_sim.config.loading.schema_export
 
 bench: $(STAMP)  ## Measure the speed of the simulation.
 	$(BIN)/python scripts/bench.py

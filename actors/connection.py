@@ -12,7 +12,7 @@ from typing import Final
 import ray
 
 from actors.environment import prepare_ray
-from cluster_sim.config.errors import InputError, UnfinishedError
+from cluster_sim.errors import InputError, UnfinishedError
 
 REACH_S: Final = 5.0
 """How long an address may take to accept a connection."""

@@ -110,15 +110,17 @@ def pack_window(codec: Codec, window: Window) -> list[Any]:
     """Return the body of a window's frame."""
     leaves = pack_column(INT, [leaf for leaf, _ in window.messages])
     messages = codec.pack([message for _, message in window.messages])
-    return [window.number, window.clock, window.ceiling, window.is_flush, leaves, messages]
+    return [window.number, window.clock, window.ceiling, window.collect_counters, leaves, messages]
 
 
 def unpack_window(codec: Codec, body: object) -> Window:
     """Return the window of a frame's body; raise FrameError where it is none."""
-    number, clock, ceiling, is_flush, leaves, packed = _fields(body, "window", (int, int, int, bool, bytes, list))
+    number, clock, ceiling, collect_counters, leaves, packed = _fields(
+        body, "window", (int, int, int, bool, bytes, list)
+    )
     messages = codec.unpack(packed)
     targets = unpack_column("leaf", INT, len(messages), leaves)
-    return Window(number, clock, ceiling, is_flush, list(zip(targets, messages, strict=True)))
+    return Window(number, clock, ceiling, collect_counters, list(zip(targets, messages, strict=True)))
 
 
 def pack_reply(codec: Codec, reply: Reply) -> list[Any]:
@@ -127,7 +129,7 @@ def pack_reply(codec: Codec, reply: Reply) -> list[Any]:
     messages = codec.pack(reply.messages)
     return [
         reply.number,
-        reply.next_touch,
+        reply.next_activation,
         len(reply.promises),
         promises,
         messages,
@@ -137,13 +139,13 @@ def pack_reply(codec: Codec, reply: Reply) -> list[Any]:
 
 def unpack_reply(codec: Codec, body: object) -> Reply:
     """Return the reply of a frame's body; raise FrameError where it is none."""
-    number, next_touch, count, block, packed, counters = _fields(
+    number, next_activation, count, block, packed, counters = _fields(
         body, "reply", (int, int, int, bytes, list, (list, type(None)))
     )
     promises: list[tuple[int, int, int]] = []
     if count or block:
         promises = list(zip(*unpack_block("promises", 3, count, block), strict=True))
-    return Reply(number, codec.unpack(packed), promises, next_touch, codec.unpack_counters(counters))
+    return Reply(number, codec.unpack(packed), promises, next_activation, codec.unpack_counters(counters))
 
 
 def _fields(body: object, what: str, types: tuple[Any, ...]) -> list[Any]:

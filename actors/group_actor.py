@@ -8,7 +8,7 @@ from typing import Any
 
 import zmq
 
-from actors.cast import Cast, LeafSide, load
+from actors.run_spec import ReplicaGroupRuntime, RunSpec, load
 from actors.stage_stream import StageStream
 from actors.transport import GroupSocket, Session
 from cluster_sim.engine.group import Window
@@ -23,7 +23,7 @@ class GroupActor:
 
     def __init__(self, index: int) -> None:
         self._index = index
-        self._side: LeafSide | None = None
+        self._side: ReplicaGroupRuntime | None = None
         self._stream: StageStream | None = None
         self._socket: GroupSocket | None = None
         self._thread: threading.Thread | None = None
@@ -32,10 +32,10 @@ class GroupActor:
         self._end: Instant = NEVER
         self._failure = ""
 
-    def build(self, cast: Cast, leaves: Sequence[int], session: Session, stages: int) -> str:
+    def build(self, cast: RunSpec, leaves: Sequence[int], session: Session, stages: int) -> str:
         """Build the leaves (indices from 0); return the endpoint for the last stage's confirmations, or ""."""
         self._cast, self._session, self._leaves = cast, session, list(leaves)
-        self._side = load(cast.leaf_side)(cast.data, self._leaves, stages > 0)
+        self._side = load(cast.group_runtime)(cast.data, self._leaves, stages > 0)
         if not stages:
             return ""
         self._stream = StageStream(session, self._index, stages)
@@ -90,7 +90,7 @@ class GroupActor:
             if self._stream is not None:
                 self._stream.close()
 
-    def _loop(self, socket: GroupSocket, side: LeafSide) -> None:
+    def _loop(self, socket: GroupSocket, side: ReplicaGroupRuntime) -> None:
         while True:
             call = socket.receive()
             if isinstance(call, Window):
@@ -101,7 +101,7 @@ class GroupActor:
                 self._finish(side, call)
                 return
 
-    def _loop_with_stages(self, socket: GroupSocket, side: LeafSide, stream: StageStream) -> None:
+    def _loop_with_stages(self, socket: GroupSocket, side: ReplicaGroupRuntime, stream: StageStream) -> None:
         poller = zmq.Poller()
         poller.register(socket.socket, zmq.POLLIN)
         poller.register(stream.confirmations, zmq.POLLIN)
@@ -123,7 +123,7 @@ class GroupActor:
                 stream.finish()
                 return
 
-    def _finish(self, side: LeafSide, end: Instant) -> None:
+    def _finish(self, side: ReplicaGroupRuntime, end: Instant) -> None:
         self._end = end
         with self._lock:
             side.group.finish(end)

@@ -1,22 +1,22 @@
-"""Runs a planned study on Ray: what ``cluster_sim.study.launcher`` calls."""
+"""Runs a planned study on Ray: what ``cluster_sim.simulation.launcher`` calls."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from actors.actor_creation import Staging, cluster_cpus
 from actors.connection import ray_cluster
 from actors.placement import place
+from actors.replica_group_runtime import GroupResult, StudyData
 from actors.router_actor import RouterStatus
-from actors.serving_hub import study_cast
-from actors.serving_leaves import GroupResult, StudyData
+from actors.router_runtime import serving_run_spec
 from actors.stage_actor import StageBook
-from actors.supervisor import Performance, Watcher, perform
-from actors.troupe import Staging, cluster_cpus
-from cluster_sim.config.errors import InputError, UnfinishedError
-from cluster_sim.hardware.predictor import Predictor
-from cluster_sim.study.build import observation_of
-from cluster_sim.study.inline import ReplicaResult, RunOutcome, SeriesSink
-from cluster_sim.study.plan import Plan
-from cluster_sim.study.view import ProgressSink
+from actors.supervisor import RayRunResult, Watcher, run_actors
+from cluster_sim.errors import InputError, UnfinishedError
+from cluster_sim.hardware.predictors.base import Predictor
+from cluster_sim.simulation.composition import observation_of
+from cluster_sim.simulation.inline import ReplicaResult, RunOutcome, SeriesSink
+from cluster_sim.simulation.plan import Plan
+from cluster_sim.simulation.view import ProgressSink
 from cluster_sim.workload.build import total_requests
 
 
@@ -61,7 +61,7 @@ def run_on_ray(
     with ray_cluster(address):
         cpus = cluster_cpus()
         groups = place(plan.replicas, sum(cpus), run.replicas_per_actor, run.actors, run.placement_seed)
-        done = perform(study_cast(data), Staging(groups, stages, run.port_range), Watcher(show, keep))
+        done = run_actors(serving_run_spec(data), Staging(groups, stages, run.port_range), Watcher(show, keep))
     placement = {
         "actors": len(groups),
         "replicas_per_actor": max(map(len, groups)),
@@ -109,7 +109,7 @@ def study_data(
     )
 
 
-def _outcome(plan: Plan, done: Performance) -> RunOutcome:
+def _outcome(plan: Plan, done: RayRunResult) -> RunOutcome:
     groups: list[GroupResult] = done.leaves
     by_index = {index: ReplicaResult(counters, gaps) for group in groups for index, counters, gaps in group.replicas}
     replicas = [by_index[index] for index in range(plan.replicas)]

@@ -4,11 +4,11 @@ import gc
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from actors.cast import Cast, HubSide, load
+from actors.run_spec import RouterRuntime, RunSpec, load
 from actors.transport import HubSocket, Session
-from cluster_sim.engine.conduct import conduct
 from cluster_sim.engine.coordinator import Coordinator
 from cluster_sim.engine.instant import Instant
+from cluster_sim.engine.loop import run_loop
 
 
 class RouterStatus(NamedTuple):
@@ -25,13 +25,13 @@ class RouterActor:
     """The hub; a Ray actor, or in tests a plain object.  ``build``, then ``run``; ``status`` at any time."""
 
     def __init__(self) -> None:
-        self._side: HubSide | None = None
+        self._side: RouterRuntime | None = None
         self._socket: HubSocket | None = None
         self._coordinator: Coordinator | None = None
 
-    def build(self, cast: Cast, groups: Sequence[Sequence[int]], session: Session) -> str:
+    def build(self, cast: RunSpec, groups: Sequence[Sequence[int]], session: Session) -> str:
         """Build the hub for leaves (indices from 0) placed in groups; return the endpoint of its socket."""
-        self._side = load(cast.hub_side)(cast.data)
+        self._side = load(cast.router_runtime)(cast.data)
         sources = [[index + 1 for index in members] for members in groups]
         self._socket = HubSocket(session, load(cast.codec)(), sources)
         self._coordinator = Coordinator(self._side.hub, self._side.links(groups), self._side.run_end)
@@ -48,7 +48,7 @@ class RouterActor:
         gc.collect()
         gc.freeze()
         gc.set_threshold(100_000, 20, 100)
-        conduct(side.hub, coordinator, socket, side.observer)
+        run_loop(side.hub, coordinator, socket, side.observer)
         socket.stop(side.end())
         socket.close()
         return side.close(coordinator)

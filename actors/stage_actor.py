@@ -13,7 +13,7 @@ import zmq
 from actors.frames import FrameKind, Link, StageRows, pack_rows, unpack_rows
 from actors.stage_stream import forwarded
 from actors.transport import Session, bind_in_range, is_readable, new_socket
-from cluster_sim.engine.conduct import ProtocolError
+from cluster_sim.engine.loop import ProtocolError
 
 
 class StageBook(NamedTuple):

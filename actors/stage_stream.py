@@ -7,7 +7,7 @@ import zmq
 
 from actors.frames import FrameKind, Link, StageRows, pack_rows, unpack_rows
 from actors.transport import Session, bind_in_range, is_readable, new_socket
-from cluster_sim.engine.conduct import ProtocolError
+from cluster_sim.engine.loop import ProtocolError
 
 
 def frame_rows(streams: Iterable[tuple[int, Sequence[int]]], stages: int, counts: dict[int, int]) -> StageRows:

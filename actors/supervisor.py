@@ -13,12 +13,21 @@ from typing import Any, Final, NamedTuple
 
 import ray
 
-from actors.cast import Cast
+from actors.actor_creation import (
+    CONTROL_S,
+    RunActors,
+    Staging,
+    cluster_cpus,
+    create_actors,
+    raise_told,
+    result_of,
+    set_up,
+)
 from actors.router_actor import RouterStatus
+from actors.run_spec import RunSpec
 from actors.stage_actor import StageBook
 from actors.transport import LOOPBACK, Session
-from actors.troupe import CONTROL_S, Staging, Troupe, cluster_cpus, hire, raise_told, result_of, set_up
-from cluster_sim.config.errors import UnfinishedError
+from cluster_sim.errors import UnfinishedError
 
 STATUS_S: Final = 0.25
 """Wall seconds between two looks at the router."""
@@ -32,21 +41,21 @@ class Watcher:
 
     on_status: Callable[[RouterStatus], None] = lambda _status: None
     on_drain: Callable[[Any], None] = lambda _notes: None
-    """Takes what ``LeafSide.drain`` of one group returned."""
+    """Takes what ``ReplicaGroupRuntime.drain`` of one group returned."""
 
 
-class Performance(NamedTuple):
+class RayRunResult(NamedTuple):
     """What a run leaves."""
 
     hub: Any
     leaves: list[Any]
-    """``LeafSide.results`` by group."""
+    """``ReplicaGroupRuntime.results`` by group."""
     stage_books: list[StageBook]
     wall_s: float
     """Of the run itself, from the first window to the last result of every actor; no start-up."""
 
 
-def perform(cast: Cast, staging: Staging, watcher: Watcher | None = None) -> Performance:
+def run_actors(cast: RunSpec, staging: Staging, watcher: Watcher | None = None) -> RayRunResult:
     """Run a study on the connected Ray cluster.
 
     Raises InputError that an actor met (a file missing on its node), and UnfinishedError where actors cannot be placed,
@@ -58,19 +67,19 @@ def perform(cast: Cast, staging: Staging, watcher: Watcher | None = None) -> Per
         host=LOOPBACK if len(cluster_cpus()) == 1 else ray.util.get_node_ip_address(),
         port_range=staging.port_range,
     )
-    troupe = hire(staging)
+    actors = create_actors(staging)
     try:
-        set_up(troupe, cast, staging, session)
-        return _Supervision(troupe, staging, watcher or Watcher()).run()
+        set_up(actors, cast, staging, session)
+        return _Supervision(actors, staging, watcher or Watcher()).run()
     finally:
-        troupe.dismiss()
+        actors.stop()
 
 
 class _Supervision:
     """One run under way: the calls that are open, and the last that was heard of it."""
 
-    def __init__(self, troupe: Troupe, staging: Staging, watcher: Watcher) -> None:
-        self._troupe = troupe
+    def __init__(self, actors: RunActors, staging: Staging, watcher: Watcher) -> None:
+        self._troupe = actors
         self._staging = staging
         self._watcher = watcher
         self._status: RouterStatus | None = None
@@ -80,13 +89,13 @@ class _Supervision:
         """Notes that are due, by group."""
         self._drained_s = 0.0
 
-    def run(self) -> Performance:
+    def run(self) -> RayRunResult:
         """Start the run, watch it to its end and collect what it leaves."""
-        troupe = self._troupe
+        actors = self._troupe
         started_s = self._drained_s = time.monotonic()
-        run = troupe.router.run.remote()
-        watches = {each.watch.remote(): f"actor {index}" for index, each in enumerate(troupe.groups)}
-        for index, chain in enumerate(troupe.stages):
+        run = actors.router.run.remote()
+        watches = {each.watch.remote(): f"actor {index}" for index, each in enumerate(actors.groups)}
+        for index, chain in enumerate(actors.stages):
             watches |= {each.watch.remote(): f"stage {at} of actor {index}" for at, each in enumerate(chain)}
         pending = [run, *watches]
         while pending:
@@ -103,8 +112,8 @@ class _Supervision:
         hub = ray.get(run)
         leaves = self._results()
         wall_s = time.monotonic() - started_s
-        books = [result_of(each.results.remote(), "a stage failed") for chain in troupe.stages for each in chain]
-        return Performance(hub, leaves, [book for part in books for book in part], wall_s)
+        books = [result_of(each.results.remote(), "a stage failed") for chain in actors.stages for each in chain]
+        return RayRunResult(hub, leaves, [book for part in books for book in part], wall_s)
 
     def _results(self) -> list[Any]:
         """Return what the leaves of every group leave, after the last of their notes."""

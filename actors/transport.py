@@ -13,9 +13,9 @@ import zmq
 
 from actors.columns import Codec, FrameError
 from actors.frames import FrameKind, Link, pack_reply, pack_window, unpack_reply, unpack_window
-from cluster_sim.engine.conduct import ProtocolError
 from cluster_sim.engine.group import Reply, Window
 from cluster_sim.engine.instant import NEVER, Instant
+from cluster_sim.engine.loop import ProtocolError
 
 LOOPBACK: Final = "127.0.0.1"
 _LINGER_MS: Final = 2_000

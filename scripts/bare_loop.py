@@ -13,9 +13,9 @@ from collections import deque
 from heapq import heappop, heappush
 from pathlib import Path
 
-from cluster_sim.config.base import BASE_DIRECTORY
-from cluster_sim.config.workload import TraceWorkload
+from cluster_sim.options import BASE_DIRECTORY
 from cluster_sim.workload.build import build_source
+from cluster_sim.workload.options import TraceWorkload
 from cluster_sim.workload.source import RequestSource
 
 REPLICAS = 8

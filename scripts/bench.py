@@ -51,8 +51,8 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 def study_of(workload: str, settings: dict[str, Any], trace: Path | None) -> Any:
     """Return the study of a case."""
-    from cluster_sim.config.base import BASE_DIRECTORY
-    from cluster_sim.config.study import Study
+    from cluster_sim.config.schema.study import Study
+    from cluster_sim.options import BASE_DIRECTORY
 
     replicas = FLEET["replicas"] if workload == "fleet" else 8
     scale = 0.1 if workload == "trace-x10" else 1.0
@@ -130,9 +130,9 @@ def phases_of(study: Any, directory: Path) -> dict[str, float]:
     """Run a study inline with clocks at the seams of its phases; return seconds by phase."""
     from cluster_sim.engine.coordinator import Coordinator
     from cluster_sim.engine.group import Group
+    from cluster_sim.output.series_table import SeriesTable
     from cluster_sim.recording.request_log import RequestLog
     from cluster_sim.routing.hub import RouterHub
-    from cluster_sim.study.series_table import SeriesTable
     from cluster_sim.workload.request_stream import RequestStream
 
     clock = PhaseClock()
@@ -159,8 +159,8 @@ def phases_of(study: Any, directory: Path) -> dict[str, float]:
 
 def run_once(study: Any, executor: Any, directory: Path) -> dict[str, Any]:
     """Run a study and return what its directory says, and the CPU seconds of this process."""
-    from cluster_sim.study.options import RunOptions
-    from cluster_sim.study.run import run_study
+    from cluster_sim.simulation.run import run_study
+    from cluster_sim.simulation.run_options import RunOptions
 
     started_s = time.process_time()
     result = run_study(study, RunOptions(executor=executor, out=directory / f"run-{time.perf_counter_ns()}"))
@@ -171,9 +171,9 @@ def run_once(study: Any, executor: Any, directory: Path) -> dict[str, Any]:
 
 def run_case(name: str, trace: Path | None, repeats: int) -> dict[str, Any]:
     """Measure one case in this process."""
-    from cluster_sim.study.build import build_predictors
-    from cluster_sim.study.executor_choice import choose_executor
-    from cluster_sim.study.plan import make_plan
+    from cluster_sim.simulation.composition import build_predictors
+    from cluster_sim.simulation.executor_choice import choose_executor
+    from cluster_sim.simulation.plan import make_plan
 
     workload, executor, settings = CASES[name]
     study = study_of(workload, settings, trace)

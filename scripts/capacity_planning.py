@@ -13,12 +13,12 @@ from typing import Annotated, Any
 
 import typer
 
-from cluster_sim.config.document import Document
-from cluster_sim.config.errors import InputError, UnfinishedError
-from cluster_sim.config.overrides import apply_overrides
-from cluster_sim.config.whole_file import whole_file
+from cluster_sim.atomic_file import whole_file
+from cluster_sim.config.loading.document import Document
+from cluster_sim.config.loading.overrides import apply_overrides
+from cluster_sim.errors import InputError, UnfinishedError
+from cluster_sim.simulation.launcher import ray_tasks
 from cluster_sim.study.capacity import FOUND, Capacity, CapacityTask, Search, rate_of, search_capacity
-from cluster_sim.study.launcher import ray_tasks
 from cluster_sim.study.variants import Variant, expand
 
 START_PER_S = 1.0

@@ -14,15 +14,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from cluster_sim.config.errors import InputError
-from cluster_sim.config.whole_file import whole_file
-from cluster_sim.study.fidelity.board import Board, run_board
-from cluster_sim.study.fidelity.operators import find_operators
-from cluster_sim.study.fidelity.replay import DEFAULT_PROFILE
-from cluster_sim.study.fidelity.text import board_text
+from cluster_sim.atomic_file import whole_file
+from cluster_sim.calibration.replay import DEFAULT_PROFILE
+from cluster_sim.errors import InputError
+from validation.board import Board, run_board
+from validation.operators import find_operators
+from validation.text import board_text
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-FITTING_MODULE = "cluster_sim.study.fidelity.fit"
+FITTING_MODULE = "cluster_sim.calibration.fit"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -58,7 +58,7 @@ def refuse_to_fit() -> None:
 
 def cross_validation(board: Board) -> dict[str, object]:
     """Refit with units left out and print what the left-out runs then show."""
-    from cluster_sim.study.fidelity.cross_validation import cross_validate
+    from validation.cross_validation import cross_validate
 
     return cross_validate(board.cases, print)
 

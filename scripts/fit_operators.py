@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from cluster_sim.config.whole_file import whole_file
+from cluster_sim.atomic_file import whole_file
 from cluster_sim.hardware.device import Device, load_device
 
 SYSTEMS = {

@@ -13,14 +13,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from cluster_sim.config.errors import InputError
-from cluster_sim.config.library import library_path
-from cluster_sim.hardware.profile import PhysicalProfile, Provenance, load_operator_ratios, load_physical_profile
-from cluster_sim.study.fidelity import apex, cross_validation, llmservingsim
-from cluster_sim.study.fidelity.case import WHOLE_RUN, Case
-from cluster_sim.study.fidelity.fit import Calibration, Parameter, prepare
-from cluster_sim.study.fidelity.ground_truth import load_all
-from cluster_sim.study.fidelity.refit import write_profile
+from cluster_sim.calibration.case import WHOLE_RUN, Case
+from cluster_sim.calibration.fit import Calibration, Parameter, prepare
+from cluster_sim.calibration.refit import write_profile
+from cluster_sim.errors import InputError
+from cluster_sim.hardware.predictors.calibration import (
+    PhysicalProfile,
+    Provenance,
+    load_operator_ratios,
+    load_physical_profile,
+)
+from cluster_sim.library import library_path
+from validation import apex, cross_validation, llmservingsim
+from validation.ground_truth import load_all
 
 V0_PARAMETERS = (
     Parameter("step_us", 5000.0, 0.6),
@@ -38,7 +43,10 @@ SYNC_PARAMETERS = (
 )
 """Before asynchronous scheduling (0.14) the GPU waits while the CPU plans the next step."""
 NOTES = "0.13 (synchronous scheduling) from one run of LLMServingSim's ISPASS artifact"
-COMMENT = "# Fitted coefficients of the physical step model; see cluster_sim/hardware/physical.py for form and units.\n"
+COMMENT = (
+    "# Fitted coefficients of the physical step model; see cluster_sim/hardware/predictors/physical.py for form and "
+    "units.\n"
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

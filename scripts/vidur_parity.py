@@ -22,21 +22,21 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cluster_sim.config.engine import Engine
-from cluster_sim.config.errors import InputError
-from cluster_sim.config.units import NS_PER_S
 from cluster_sim.engine.instant import NEVER, Instant, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
+from cluster_sim.errors import InputError
 from cluster_sim.hardware.model import Model
-from cluster_sim.hardware.predictor import BatchShape, Int64Array, Predictor
-from cluster_sim.hardware.vidur_files import load_vidur_tables
-from cluster_sim.hardware.vidur_tables import VidurTablePredictor
+from cluster_sim.hardware.predictors.base import BatchShape, Int64Array, Predictor
+from cluster_sim.hardware.predictors.vidur_files import load_vidur_tables
+from cluster_sim.hardware.predictors.vidur_tables import VidurTablePredictor
 from cluster_sim.recording.outcome import Outcome
 from cluster_sim.recording.replica_log import ReplicaLog
+from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.messages import Dispatch
 from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.replica import Replica, ReplicaSettings
 from cluster_sim.serving.schedulers import SCHEDULERS, Scheduler, SchedulerLimits
+from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.request import Request
 
 TARGET = 1e-6

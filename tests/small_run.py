@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from cluster_sim.config.load import load_study
-from cluster_sim.study.options import RunOptions
-from cluster_sim.study.run import RunResult, run_study
+from cluster_sim.config.loading.load import load_study
+from cluster_sim.simulation.run import RunResult, run_study
+from cluster_sim.simulation.run_options import RunOptions
 
 STUDY = """\
 name: small

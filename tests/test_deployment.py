@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from cluster_sim.config.slo import Slo
 from cluster_sim.metrics.exposition import Exposition
-from cluster_sim.metrics.facts import PoolFacts, RunFacts
 from cluster_sim.metrics.live import LiveSnapshot, RequestsLive, idle_replica
+from cluster_sim.metrics.objectives import Slo
+from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
 from cluster_sim.recording.request_totals import RequestTotals
 
 
@@ -127,10 +127,10 @@ def test_dashboard_reads_the_provisioned_source(checkout: Path) -> None:
 
 def test_dashboard_and_rules_read_series_that_are_served(checkout: Path, expressions: list[str]) -> None:
     """Every series that the dashboard and the rules name is served by a run, or recorded by the rules."""
-    pool = PoolFacts("main", "llama-3-8b", "h100-sxm", 1, 1, 3.0, "roofline", kv_blocks=100)
+    pool = PoolMetadata("main", "llama-3-8b", "h100-sxm", 1, 1, 3.0, "roofline", kv_blocks=100)
     totals = RequestTotals(1, ["main"])
     snapshot = LiveSnapshot(1.0, 1.0, 1.0, 0, [idle_replica()], RequestsLive.copy_of(totals), completed_ratio=0.5)
-    page = Exposition(RunFacts("small", 1, (pool,), Slo()), {"run": "small"}).text(snapshot)
+    page = Exposition(RunMetadata("small", 1, (pool,), Slo()), {"run": "small"}).text(snapshot)
     served = {re.split(r"[ {]", line)[0] for line in page.splitlines() if not line.startswith("#")}
     rules = yaml.safe_load((checkout / "conf/prometheus/rules.yml").read_text(encoding="utf-8"))["groups"][0]["rules"]
     recorded = {rule["record"] for rule in rules}

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from cluster_sim.config.errors import InputError
-from cluster_sim.config.study import Study
+from cluster_sim.config.schema.study import Study
+from cluster_sim.errors import InputError
 from cluster_sim.routing.policies import POLICIES
 from cluster_sim.serving.schedulers import SCHEDULERS
-from cluster_sim.study.options import RunOptions
-from cluster_sim.study.plan import make_plan
-from cluster_sim.study.run import run_study
+from cluster_sim.simulation.plan import make_plan
+from cluster_sim.simulation.run import run_study
+from cluster_sim.simulation.run_options import RunOptions
 
 PAGE = Path(__file__).parent.parent / "docs" / "extend.md"
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster_sim.config.document import Document
-from cluster_sim.config.study import Study
-from cluster_sim.study.plan import make_plan
+from cluster_sim.config.loading.document import Document
+from cluster_sim.config.schema.study import Study
+from cluster_sim.simulation.plan import make_plan
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 STUDIES = sorted(path for folder in (CONF.glob("*.yaml"), (CONF / "studies").rglob("*.yaml")) for path in folder)

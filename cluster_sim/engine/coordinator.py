@@ -14,13 +14,13 @@ is its next event that may send, or the smallest bound if responses make it send
 from dataclasses import dataclass, field
 from typing import Final
 
-from cluster_sim.config.units import NS_PER_S
 from cluster_sim.engine.bounds import Bounds
 from cluster_sim.engine.floor import FloorModel
 from cluster_sim.engine.group import Reply, Window, Wiring, horizon_of
 from cluster_sim.engine.hub import Hub, Send
 from cluster_sim.engine.instant import KIND_MASK, NEVER, Instant, Kind, instant, time_of
 from cluster_sim.engine.process import Message
+from cluster_sim.units import NS_PER_S
 
 RUN_AHEAD_SENDS: Final = 8192
 """How many messages the hub may have sent since its last windows: bounds memory where nothing is observed."""
@@ -29,7 +29,7 @@ _TELEMETRY_KINDS: Final = (Kind.SAMPLE, Kind.NOTICE)
 
 
 @dataclass(frozen=True, slots=True)
-class LeafLink:
+class ProcessLink:
     """What the hub knows of one leaf from the configuration."""
 
     source: int
@@ -48,7 +48,7 @@ class _GroupState:
     ceiling: Instant = 0
     acknowledged_clock: Instant = 0
     acknowledged_ceiling: Instant = 0
-    next_touch: Instant = 0
+    next_activation: Instant = 0
     forward_ns: int = 0
     """Smallest forward link of the group."""
 
@@ -67,7 +67,7 @@ class Coordinator:
     """Keeps bounds and windows for one hub and its groups."""
 
     def __init__(
-        self, hub: Hub, links: list[LeafLink], run_end: Instant = NEVER, run_ahead: int = RUN_AHEAD_SENDS
+        self, hub: Hub, links: list[ProcessLink], run_end: Instant = NEVER, run_ahead: int = RUN_AHEAD_SENDS
     ) -> None:
         self._hub = hub
         self._observation = hub.observation
@@ -123,7 +123,7 @@ class Coordinator:
                 continue
             # Nothing of an idle group moves below its next touch, so it stands there without being called.
             is_idle = state.answered == state.called and not state.outbox
-            if not is_idle or min(state.next_touch, horizon_of(clock, state.forward_ns, ceiling)) < needed:
+            if not is_idle or min(state.next_activation, horizon_of(clock, state.forward_ns, ceiling)) < needed:
                 return False
         self._sampled_ns = sample_ns
         return True
@@ -158,7 +158,7 @@ class Coordinator:
         kind = Kind.SAMPLE + 1 if stands else Kind.SAMPLE
         return min(instant(time_of(action), kind), self._run_end)
 
-    def calls(self, is_flush: bool = False) -> dict[int, Window]:
+    def calls(self, collect_counters: bool = False) -> dict[int, Window]:
         """Return the windows to send now, by group; empty when every group that matters is already called.
 
         A group is called when messages wait for it, or when it stands in the way: its next touch lies below the new
@@ -170,11 +170,13 @@ class Coordinator:
         for index, state in self._groups.items():
             if state.answered != state.called:
                 continue
-            if not (is_flush or state.outbox) and state.next_touch >= horizon_of(clock, state.forward_ns, ceiling):
+            if not (collect_counters or state.outbox) and state.next_activation >= horizon_of(
+                clock, state.forward_ns, ceiling
+            ):
                 continue
             state.called += 1
             state.clock, state.ceiling = clock, ceiling
-            windows[index] = Window(state.called, clock, ceiling, is_flush, state.outbox)
+            windows[index] = Window(state.called, clock, ceiling, collect_counters, state.outbox)
             state.outbox = []
             self.traffic.windows += 1
         if windows:
@@ -187,7 +189,7 @@ class Coordinator:
         assert reply.number == state.called, f"group {index} answered window {reply.number}, not {state.called}"
         state.answered = reply.number
         state.acknowledged_clock, state.acknowledged_ceiling = state.clock, state.ceiling
-        state.next_touch = reply.next_touch
+        state.next_activation = reply.next_activation
         for message in reply.messages:
             assert (
                 message.at >= self.clock
@@ -209,7 +211,7 @@ class Coordinator:
         """Whether nothing can happen any more below the run's end."""
         if self.is_waiting or self._hub.next_at() < self._run_end:
             return False
-        return all(not state.outbox and state.next_touch >= self._run_end for state in self._groups.values())
+        return all(not state.outbox and state.next_activation >= self._run_end for state in self._groups.values())
 
     def describe_wait(self) -> str:
         """Return who waits for whom with which promise, for error messages."""

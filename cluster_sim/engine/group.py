@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from cluster_sim.engine.instant import KIND_MASK, NEVER, Instant, Kind, instant, time_of
 from cluster_sim.engine.observation import Observation
-from cluster_sim.engine.process import Leaf, Message, Promise
+from cluster_sim.engine.process import LogicalProcess, Message, Promise
 
 
 class Window(NamedTuple):
@@ -22,7 +22,7 @@ class Window(NamedTuple):
     """The hub's earliest possible action: each leaf's horizon follows by adding its forward link."""
     ceiling: Instant
     """No leaf goes to or above this (run end, probes)."""
-    is_flush: bool
+    collect_counters: bool
     """Advance every leaf, lazy or not, and answer with their counters (live metrics, pacing)."""
     messages: list[tuple[int, Message]]
     """(leaf source, message) in order of sending."""
@@ -36,7 +36,7 @@ class Reply(NamedTuple):
     """To the hub, stamped with their arrival there."""
     promises: list[tuple[int, Instant, Instant]]
     """(leaf source, C, U) at the hub (return link added) for every leaf whose promise may have changed."""
-    next_touch: Instant
+    next_activation: Instant
     """No leaf of the group has anything to do, report or answer below this horizon unless a message arrives."""
     counters: dict[int, Any] | None = None
     """Each leaf's cumulative counters by source, where the window asked for a flush."""
@@ -60,14 +60,14 @@ def horizon_of(clock: Instant, forward_ns: int, ceiling: Instant) -> Instant:
 class Group:
     """Leaves that share one mailbox, and the order in which they must be touched."""
 
-    def __init__(self, leaves: Sequence[Leaf], wiring: dict[int, Wiring], observation: Observation) -> None:
+    def __init__(self, leaves: Sequence[LogicalProcess], wiring: dict[int, Wiring], observation: Observation) -> None:
         self._leaves = {leaf.source: leaf for leaf in leaves}
         self._wiring = wiring
         self._wants_promises = observation.responses
         self._wants_samples = observation.telemetry
         self._period_ns = observation.period_ns
         self._is_instantaneous = observation.is_instantaneous
-        self._touch_at: dict[int, Instant] = dict.fromkeys(self._leaves, NEVER)
+        self._activation_at: dict[int, Instant] = dict.fromkeys(self._leaves, NEVER)
         self._promises: dict[int, Promise] = {}
         self._heap: list[tuple[Instant, int]] = []
         self._max_forward_ns = max((wiring[source].forward_ns for source in self._leaves), default=0)
@@ -75,7 +75,7 @@ class Group:
             self._schedule(source)
 
     @property
-    def leaves(self) -> dict[int, Leaf]:
+    def leaves(self) -> dict[int, LogicalProcess]:
         """The leaves by source number."""
         return self._leaves
 
@@ -89,15 +89,15 @@ class Group:
             stale.add(source)
         for source in sorted(stale):
             self._schedule(source)
-        if window.is_flush:
+        if window.collect_counters:
             for source in self._leaves:
-                self._touch(source, 0)
+                self._set_activation(source, 0)
         farthest = horizon_of(window.clock, self._max_forward_ns, window.ceiling)
         heap = self._heap
         again: list[tuple[Instant, int]] = []
         while heap and heap[0][0] < farthest:
             touch, source = heapq.heappop(heap)
-            if touch != self._touch_at[source]:
+            if touch != self._activation_at[source]:
                 continue
             horizon = horizon_of(window.clock, self._wiring[source].forward_ns, window.ceiling)
             if touch >= horizon:
@@ -113,8 +113,10 @@ class Group:
                 conditional, unconditional = self._promises[source]
                 back = self._wiring[source].return_ns
                 promises.append((source, _later(conditional, back), _later(unconditional, back)))
-        counters = {source: leaf.counters() for source, leaf in self._leaves.items()} if window.is_flush else None
-        return Reply(window.number, answers, promises, self._next_touch(), counters)
+        counters = (
+            {source: leaf.counters() for source, leaf in self._leaves.items()} if window.collect_counters else None
+        )
+        return Reply(window.number, answers, promises, self._next_activation(), counters)
 
     def finish(self, end: Instant) -> None:
         """Bring every leaf to exactly ``end``, the last act of a run."""
@@ -135,10 +137,10 @@ class Group:
             touch = min(touch, self._sample_due(leaf.next_report()))
         elif not self._wants_promises:
             touch = leaf.next_report()
-        self._touch(source, max(touch, floor))
+        self._set_activation(source, max(touch, floor))
 
-    def _touch(self, source: int, touch: Instant) -> None:
-        self._touch_at[source] = touch
+    def _set_activation(self, source: int, touch: Instant) -> None:
+        self._activation_at[source] = touch
         if touch < NEVER:
             heapq.heappush(self._heap, (touch, source))
 
@@ -154,9 +156,9 @@ class Group:
             return at
         return instant((periods + 1) * self._period_ns, Kind.SAMPLE)
 
-    def _next_touch(self) -> Instant:
+    def _next_activation(self) -> Instant:
         heap = self._heap
-        while heap and heap[0][0] != self._touch_at[heap[0][1]]:
+        while heap and heap[0][0] != self._activation_at[heap[0][1]]:
             heapq.heappop(heap)
         return heap[0][0] if heap else NEVER
 

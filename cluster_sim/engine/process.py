@@ -35,7 +35,7 @@ class Promise(NamedTuple):
     unconditional: Instant
 
 
-class Leaf(Protocol):
+class LogicalProcess(Protocol):
     """A process at the end of a link of the star."""
 
     source: int

@@ -4,9 +4,9 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cluster_sim.config.errors import InputError
-from cluster_sim.config.library import library_file, library_names
-from cluster_sim.hardware.library import load_mapping, validated
+from cluster_sim.errors import InputError
+from cluster_sim.hardware.library_file import load_mapping, validated
+from cluster_sim.library import library_file, library_names
 
 DTYPE_BYTES: Final[dict[str, float]] = {
     "fp32": 4.0,

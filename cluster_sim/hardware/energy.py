@@ -16,7 +16,7 @@ import numpy.typing as npt
 from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.engine_limits import limits_of
 from cluster_sim.hardware.model import DTYPES, Model
-from cluster_sim.hardware.predictor import BatchShape, Int64Array
+from cluster_sim.hardware.predictors.base import BatchShape, Int64Array
 from cluster_sim.hardware.sharding import ONE_RANK, ExpertLayout, shard
 
 UJ_PER_NS_W: Final = 1e-3

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from cluster_sim.hardware.predictor import Int64Array
+from cluster_sim.hardware.predictors.base import Int64Array
 
 UInt64Array = npt.NDArray[np.uint64]
 

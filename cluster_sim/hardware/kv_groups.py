@@ -9,7 +9,7 @@ see.  Where all layers are alike, or the groups are switched off, there is one g
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from cluster_sim.config.errors import InputError
+from cluster_sim.errors import InputError
 from cluster_sim.hardware.model import Model
 
 GROUPED_KINDS: Final = ("vllm_v1",)

@@ -10,7 +10,7 @@ GPUs.
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cluster_sim.config.errors import InputError
+from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.engine_limits import GIB, EngineLimits, limits_of
 from cluster_sim.hardware.kv_groups import layer_groups

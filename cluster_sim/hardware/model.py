@@ -8,11 +8,11 @@ from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from cluster_sim.config.errors import InputError
-from cluster_sim.config.library import library_file, library_names
+from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import DTYPE_BYTES
 from cluster_sim.hardware.huggingface import huggingface_fields
-from cluster_sim.hardware.library import load_mapping, validated
+from cluster_sim.hardware.library_file import load_mapping, validated
+from cluster_sim.library import library_file, library_names
 
 DTYPES: Final[dict[str, str]] = {
     "float16": "fp16",

@@ -9,7 +9,7 @@ prompts on an H100 capped at half its TDP (and 1.0 for tokens).
 import math
 from typing import Final
 
-from cluster_sim.config.errors import InputError
+from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import Device
 
 HALF_POWER_SLOWDOWN: Final = 1.3

@@ -11,7 +11,7 @@ parallelism) or sliced, a GPU has the same bytes, and computes the tokens of eve
 from dataclasses import dataclass
 from typing import Final
 
-from cluster_sim.config.errors import InputError
+from cluster_sim.errors import InputError
 from cluster_sim.hardware.model import DTYPES, Model, weight_bytes
 
 

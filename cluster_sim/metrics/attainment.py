@@ -7,10 +7,10 @@ interval; the share of good requests is the attainment, their rate the goodput (
 
 from typing import Any
 
-from cluster_sim.config.slo import Limit, Slo
-from cluster_sim.config.units import NS_PER_S
+from cluster_sim.metrics.objectives import Limit, Slo
 from cluster_sim.recording.outcome import FINISHED
 from cluster_sim.recording.request_totals import RequestTotals, SloLimits
+from cluster_sim.units import NS_PER_S
 
 
 def request_limits(slo: Slo) -> SloLimits:

@@ -8,16 +8,16 @@ goodput counts requests that meet every limit.
 from collections.abc import Sequence
 from typing import Any
 
-from cluster_sim.config.units import NS_PER_MS, NS_PER_S
-from cluster_sim.metrics.facts import RunFacts
+from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.metrics.summary import PERCENTILES, merged
 from cluster_sim.recording.outcome import FINISHED, UNFINISHED
 from cluster_sim.recording.request_totals import RequestTotals
 from cluster_sim.recording.sketch import QuantileSketch
+from cluster_sim.units import NS_PER_MS, NS_PER_S
 
 
 def bench_json(
-    facts: RunFacts,
+    metadata: RunMetadata,
     totals: RequestTotals,
     gaps: Sequence[QuantileSketch],
     date: str,
@@ -39,13 +39,13 @@ def bench_json(
         "itl": merged(gaps),
         "e2el": totals.sketches["e2e"],
     }
-    first = facts.pools[0]
-    has_limits = bool(facts.slo.limits())
+    first = metadata.pools[0]
+    has_limits = bool(metadata.slo.limits())
     record: dict[str, Any] = {
         "date": date,
         "endpoint_type": "cluster_sim",
         "backend": "cluster_sim",
-        "label": facts.name,
+        "label": metadata.name,
         "model_id": first.model,
         "tokenizer_id": first.model,
         "num_prompts": totals.requests,
@@ -61,10 +61,10 @@ def bench_json(
         "request_goodput": totals.slo_met["all"] / duration_s if has_limits and duration_s else None,
         "output_throughput": output / duration_s if duration_s else 0.0,
         "total_token_throughput": (prompt + output) / duration_s if duration_s else 0.0,
-        "gpu_count": sum(pool.replicas * pool.gpus_per_replica for pool in facts.pools),
+        "gpu_count": sum(pool.replicas * pool.gpus_per_replica for pool in metadata.pools),
         "tensor_parallel_size": first.gpus_per_replica // (first.stages * first.ranks),
         "pipeline_parallel_size": first.stages,
-        "data_parallel_size": facts.replicas,
+        "data_parallel_size": metadata.replicas,
     }
     for name, sketch in intervals.items():
         record |= _figures(name, sketch)

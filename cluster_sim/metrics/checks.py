@@ -6,37 +6,37 @@ The two sides of each check were recorded apart: one by the replicas while they 
 from collections.abc import Sequence
 from typing import Any, Final
 
-from cluster_sim.config.units import NS_PER_S
-from cluster_sim.metrics.facts import RunFacts
+from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.recording.outcome import CANCELLED, FINISHED, REFUSED
 from cluster_sim.recording.replica_log import ReplicaCounters
 from cluster_sim.recording.request_totals import RequestTotals
+from cluster_sim.units import NS_PER_S
 
 LITTLE_TOLERANCE: Final = 1e-3
 """Largest relative difference between L and lambda W that passes."""
 
 
 def little_check(
-    facts: RunFacts, totals: RequestTotals, replicas: Sequence[ReplicaCounters], end_ns: int
+    metadata: RunMetadata, totals: RequestTotals, replicas: Sequence[ReplicaCounters], end_ns: int
 ) -> dict[str, Any]:
     """Check Little's law, L = lambda W, for the replicas together.
 
     L is the time average of requests at the replicas by their own entries and departures; lambda W is the rate of
     requests that reached a replica times their mean stay by the rows, links taken off.  A cancelled request's row ends
     when its client gave up; between the arrival of the cancellation and the departure its stay is what the replicas
-    noted (``overstay_ns``).  Where a run of fixed length cuts requests off, the sides may differ by what lies between
-    that moment and the end of the iteration they are in, or the arrival of their cancellation.
+    noted (``cancellation_lag_ns``).  Where a run of fixed length cuts requests off, the sides may differ by what lies
+    between that moment and the end of the iteration they are in, or the arrival of their cancellation.
     """
-    links_ns = facts.forward_link_ns + facts.return_link_ns
+    links_ns = metadata.forward_link_ns + metadata.return_link_ns
     stay_ns = totals.served_ns - (totals.served - totals.count(CANCELLED)) * links_ns
-    stay_ns += sum(counters.overstay_ns for counters in replicas)
-    stay_ns += totals.in_service * (end_ns - facts.forward_link_ns) - totals.in_service_since_ns
+    stay_ns += sum(counters.cancellation_lag_ns for counters in replicas)
+    stay_ns += totals.in_service * (end_ns - metadata.forward_link_ns) - totals.in_service_since_ns
     requests = totals.served + totals.in_service
     area_ns = sum(counters.in_system_area_ns for counters in replicas)
     duration_s = end_ns / NS_PER_S
     overrun_ns = max([0, *(counters.last_end_ns - end_ns for counters in replicas)])
     present = sum(counters.entered - counters.left for counters in replicas)
-    cut_off_ns = totals.in_service * (overrun_ns + links_ns) + present * facts.forward_link_ns
+    cut_off_ns = totals.in_service * (overrun_ns + links_ns) + present * metadata.forward_link_ns
     error = max(abs(area_ns - stay_ns) - cut_off_ns, 0) / max(area_ns, stay_ns, 1)
     return {
         "mean_in_system": area_ns / end_ns if end_ns else 0.0,

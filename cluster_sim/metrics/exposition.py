@@ -12,13 +12,13 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cluster_sim.config.units import NS_PER_S
 from cluster_sim.metrics.exposition_text import TextPage, bound_texts, label_text
-from cluster_sim.metrics.facts import PoolFacts, RunFacts
 from cluster_sim.metrics.live import LiveSnapshot, ReplicaLive
+from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
 from cluster_sim.recording import buckets
 from cluster_sim.recording.outcome import CANCELLED, FAILED, FINISHED, STATUSES
 from cluster_sim.recording.request_totals import HISTOGRAMS, SUMS
+from cluster_sim.units import NS_PER_S
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -58,7 +58,7 @@ class _Engine(NamedTuple):
 
     labels: str
     members: slice
-    pool: PoolFacts
+    pool: PoolMetadata
 
 
 class Exposition:
@@ -67,12 +67,12 @@ class Exposition:
     ``run_labels`` describe the run in ``cluster_sim_run_info`` (name, version, config hash, executor ...).
     """
 
-    def __init__(self, facts: RunFacts, run_labels: dict[str, str], engine_limit: int = ENGINE_LIMIT) -> None:
+    def __init__(self, metadata: RunMetadata, run_labels: dict[str, str], engine_limit: int = ENGINE_LIMIT) -> None:
         self._run_labels = label_text(run_labels)
         self._engines: list[_Engine] = []
         first = 0
-        for pool in facts.pools:
-            if facts.replicas <= engine_limit:
+        for pool in metadata.pools:
+            if metadata.replicas <= engine_limit:
                 for replica in range(first, first + pool.replicas):
                     self._add_engine(pool, str(replica), slice(replica, replica + 1))
             else:
@@ -90,7 +90,7 @@ class Exposition:
         self._request_histograms(page, snapshot)
         return page.text()
 
-    def _add_engine(self, pool: PoolFacts, engine: str, members: slice) -> None:
+    def _add_engine(self, pool: PoolMetadata, engine: str, members: slice) -> None:
         self._engines.append(_Engine(label_text({"model_name": pool.model, "engine": engine}), members, pool))
 
     def _simulation(self, page: TextPage, snapshot: LiveSnapshot) -> None:

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final, Self
 
-from cluster_sim.config.errors import InputError
+from cluster_sim.errors import InputError
 from cluster_sim.metrics.exposition import Exposition
 from cluster_sim.metrics.exposition_text import CONTENT_TYPE
 from cluster_sim.metrics.live import LiveSnapshot

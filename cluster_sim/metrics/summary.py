@@ -9,15 +9,15 @@ from typing import Any, Final
 
 import numpy as np
 
-from cluster_sim.config.units import NS_PER_S
 from cluster_sim.metrics.attainment import attainment
 from cluster_sim.metrics.checks import little_check, request_check, token_check
-from cluster_sim.metrics.facts import PoolFacts, RunFacts
 from cluster_sim.metrics.flat import flat_metrics
+from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
 from cluster_sim.recording.outcome import STATUSES
 from cluster_sim.recording.replica_log import ReplicaCounters
 from cluster_sim.recording.request_totals import SKETCHED, SUMS, RequestTotals
 from cluster_sim.recording.sketch import RELATIVE_ERROR, QuantileSketch
+from cluster_sim.units import NS_PER_S
 
 SUMMARY_VERSION: Final = 1
 """Raised when a key changes its meaning or disappears."""
@@ -53,7 +53,7 @@ def merged(sketches: Sequence[QuantileSketch]) -> QuantileSketch:
 
 
 def summarise(
-    facts: RunFacts,
+    metadata: RunMetadata,
     totals: RequestTotals,
     replicas: Sequence[ReplicaCounters],
     gaps: Sequence[QuantileSketch],
@@ -67,16 +67,16 @@ def summarise(
     ``arrived`` is the number of requests the hub pulled, ``max_waiting`` the most that waited at a tick of the series.
     """
     duration_s = end_ns / NS_PER_S
-    pools = _pools(facts, totals, replicas, gaps, end_ns)
+    pools = _pools(metadata, totals, replicas, gaps, end_ns)
     gpu_hours = sum(pool["gpu_hours"] for pool in pools)
     cost_usd = sum(pool["cost_usd"] for pool in pools)
     output_tokens, prompt_tokens = totals.total("output_tokens"), totals.total("prompt_tokens")
     itl = merged(gaps)
     return {
         "summary_version": SUMMARY_VERSION,
-        "name": facts.name,
-        "seed": facts.seed,
-        "predictor": ", ".join(dict.fromkeys(pool.predictor_label for pool in facts.pools)),
+        "name": metadata.name,
+        "seed": metadata.seed,
+        "predictor": ", ".join(dict.fromkeys(pool.predictor_label for pool in metadata.pools)),
         "simulated_s": duration_s,
         "requests": {status: totals.count(status) for status in STATUSES} | {"total": totals.requests},
         "prompt_tokens": prompt_tokens,
@@ -88,24 +88,24 @@ def summarise(
         **{f"{name}_s": distribution_s(totals.sketches[name]) for name in SKETCHED},
         "itl_s": distribution_s(itl),
         "sketch_relative_error": RELATIVE_ERROR,
-        "slo": attainment(facts.slo, totals, duration_s),
-        "gpus": sum(pool.replicas * pool.gpus_per_replica for pool in facts.pools),
+        "slo": attainment(metadata.slo, totals, duration_s),
+        "gpus": sum(pool.replicas * pool.gpus_per_replica for pool in metadata.pools),
         "gpu_hours": gpu_hours,
         "cost_usd": cost_usd,
         **_cost_per_token(cost_usd, prompt_tokens, output_tokens),
         "checks": {
             "requests": request_check(totals, arrived),
             "tokens": token_check(totals, replicas),
-            "little": little_check(facts, totals, replicas, end_ns),
+            "little": little_check(metadata, totals, replicas, end_ns),
         },
         "pools": pools,
-        "replicas": _replicas(facts, totals, replicas, end_ns),
+        "replicas": _replicas(metadata, totals, replicas, end_ns),
         "flat": flat_metrics(
             totals,
             replicas,
             end_ns,
             max_waiting,
-            are_static=[facts.pools[at].has_static_batches for at in facts.pool_of_replica()],
+            are_static=[metadata.pools[at].has_static_batches for at in metadata.pool_of_replica()],
         ),
     }
 
@@ -130,7 +130,7 @@ def _cost_per_token(cost_usd: float, prompt_tokens: int, output_tokens: int) -> 
 
 
 def _pools(
-    facts: RunFacts,
+    metadata: RunMetadata,
     totals: RequestTotals,
     replicas: Sequence[ReplicaCounters],
     gaps: Sequence[QuantileSketch],
@@ -138,16 +138,16 @@ def _pools(
 ) -> list[dict[str, Any]]:
     entries = []
     first = 0
-    for at, pool in enumerate(facts.pools):
+    for at, pool in enumerate(metadata.pools):
         members = slice(first, first + pool.replicas)
         first += pool.replicas
-        sketches = totals.pool_sketches[at] if len(facts.pools) > 1 else totals.sketches
+        sketches = totals.pool_sketches[at] if len(metadata.pools) > 1 else totals.sketches
         entries.append(_pool(pool, totals, members, sketches, replicas[members], gaps[members], end_ns))
     return entries
 
 
 def _pool(
-    pool: PoolFacts,
+    pool: PoolMetadata,
     totals: RequestTotals,
     members: slice,
     sketches: dict[str, QuantileSketch],
@@ -180,10 +180,10 @@ def _pool(
 
 
 def _replicas(
-    facts: RunFacts, totals: RequestTotals, replicas: Sequence[ReplicaCounters], end_ns: int
+    metadata: RunMetadata, totals: RequestTotals, replicas: Sequence[ReplicaCounters], end_ns: int
 ) -> list[dict[str, Any]]:
     entries = []
-    pool_of = facts.pool_of_replica()
+    pool_of = metadata.pool_of_replica()
     for number, counters in enumerate(replicas):
         sums = dict(zip(SUMS, totals.sums[number].tolist(), strict=True))
         finished = sums["finished"]
@@ -191,7 +191,7 @@ def _replicas(
         entries.append(
             {
                 "replica": number,
-                "pool": facts.pools[pool_of[number]].name,
+                "pool": metadata.pools[pool_of[number]].name,
                 "finished": finished,
                 "output_tokens": sums["output_tokens"],
                 "iterations": counters.iterations,

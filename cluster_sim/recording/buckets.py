@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from cluster_sim.config.units import NS_PER_S
+from cluster_sim.units import NS_PER_S
 
 Int64Array = npt.NDArray[np.int64]
 

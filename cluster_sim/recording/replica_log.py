@@ -56,7 +56,7 @@ _PLAIN_COUNTS: Final = (
     "wasted_steps",
     "entered",
     "left",
-    "overstay_ns",
+    "cancellation_lag_ns",
     "last_end_ns",
 )
 
@@ -80,7 +80,7 @@ class ReplicaCounters(NamedTuple):
     entered: int
     left: int
     in_system_area_ns: int
-    overstay_ns: int
+    cancellation_lag_ns: int
     last_end_ns: int
     busy_ns: list[int]
     iteration_tokens_counts: list[int]
@@ -96,8 +96,8 @@ class ReplicaLog:
     ``generated_tokens`` follow from ``step`` and ``decode_run``, as does ``prompt_iterations`` (with prompts in them),
     which is only up to date in ``counters``; the replica itself raises ``preemptions``,
     ``prefix_queries_tokens``, ``prefix_hits_tokens``, ``wasted_steps`` (tokens computed for a request that had already
-    ended), ``overstay_ns`` (departures of cancelled requests less the arrivals of their cancellations) and ``busy_ns``
-    (one entry a pipeline stage).
+    ended), ``cancellation_lag_ns`` (departures of cancelled requests less the arrivals of their cancellations) and
+    ``busy_ns`` (one entry a pipeline stage).
     """
 
     __slots__ = (
@@ -113,12 +113,12 @@ class ReplicaLog:
         "_run_weights",
         "_steps",
         "busy_ns",
+        "cancellation_lag_ns",
         "entered",
         "generated_tokens",
         "iterations",
         "last_end_ns",
         "left",
-        "overstay_ns",
         "pending_limit",
         "preemptions",
         "prefix_hits_tokens",
@@ -142,7 +142,7 @@ class ReplicaLog:
         self.last_end_ns = 0
         self.entered = 0
         self.left = 0
-        self.overstay_ns = 0
+        self.cancellation_lag_ns = 0
         self._moment_ns = 0
         self._steps = bytearray()
         self._run_ends: list[Int64Array] = []
@@ -259,7 +259,7 @@ class ReplicaLog:
             entered=self.entered,
             left=self.left,
             in_system_area_ns=self.in_system_area_ns(self.last_end_ns if now_ns is None else now_ns),
-            overstay_ns=self.overstay_ns,
+            cancellation_lag_ns=self.cancellation_lag_ns,
             last_end_ns=self.last_end_ns,
             busy_ns=list(self.busy_ns),
             iteration_tokens_counts=self._bins.totals[step_bins.ITERATION_COUNTS].tolist(),

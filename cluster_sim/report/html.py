@@ -4,7 +4,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
-from cluster_sim.config.whole_file import whole_file
+from cluster_sim.atomic_file import whole_file
 from cluster_sim.report.figures import run_figures
 from cluster_sim.report.run_data import RunData
 from cluster_sim.report.table import LATENCY_FIGURES, duration_text, latency_rows, limit_row, total_rows
@@ -39,7 +39,7 @@ def write_report(directory: Path, output: Path | None = None) -> Path:
 def report_page(data: RunData) -> str:
     """Return the page as HTML text."""
     summary, manifest = data.summary, data.manifest
-    facts = (
+    metadata = (
         f"executor {manifest.get('executor')}, {manifest.get('wall_s', 0.0):,.2f} s of wall time, "
         f"seed {summary['seed']}, version {manifest.get('version')}"
     )
@@ -49,7 +49,7 @@ def report_page(data: RunData) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{escape(summary['name'])} - cluster_sim</title><style>{_STYLE}</style></head><body>",
         f"<h1>{escape(summary['name'])}</h1>",
-        f"<p>Step times: {escape(summary['predictor'])}. {escape(facts)}.</p>",
+        f"<p>Step times: {escape(summary['predictor'])}. {escape(metadata)}.</p>",
         _section(
             "Latency",
             "Of finished requests; ~ marks percentiles from a sketch.",

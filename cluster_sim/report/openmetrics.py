@@ -12,15 +12,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TextIO
 
-from cluster_sim.config.load import load_study
-from cluster_sim.config.whole_file import whole_file
+from cluster_sim.atomic_file import whole_file
+from cluster_sim.config.loading.load import load_study
 from cluster_sim.metrics.exposition import Exposition
 from cluster_sim.metrics.live import LiveSnapshot
+from cluster_sim.output.run_directory import RESOLVED_FILE
 from cluster_sim.report.replay import replay
 from cluster_sim.report.run_data import RunData
-from cluster_sim.study.build import build_predictors
-from cluster_sim.study.plan import make_plan
-from cluster_sim.study.run_directory import RESOLVED_FILE
+from cluster_sim.simulation.composition import build_predictors
+from cluster_sim.simulation.plan import make_plan
 
 OPENMETRICS_FILE: Final = "openmetrics.txt"
 
@@ -40,11 +40,11 @@ def write_openmetrics(directory: Path, output: Path | None = None, step_s: float
     """
     data = RunData.read(directory)
     plan = make_plan(load_study(directory / RESOLVED_FILE))
-    facts = plan.facts(build_predictors(plan))
-    exposition = Exposition(facts, {"run": facts.name, "config_hash": str(data.manifest.get("config_hash"))})
+    metadata = plan.metadata(build_predictors(plan))
+    exposition = Exposition(metadata, {"run": metadata.name, "config_hash": str(data.manifest.get("config_hash"))})
     file = output or directory / OPENMETRICS_FILE
     with whole_file(file) as partial, partial.open("w", encoding="utf-8") as stream:
-        write_snapshots(stream, exposition, replay(data, facts, step_s))
+        write_snapshots(stream, exposition, replay(data, metadata, step_s))
     return file
 
 

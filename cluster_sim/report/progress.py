@@ -8,8 +8,8 @@ from typing import Final, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from cluster_sim.config.units import NS_PER_S
 from cluster_sim.report.table import duration_text
+from cluster_sim.units import NS_PER_S
 
 LOG_INTERVAL_S: Final = 5.0
 """Wall seconds between two lines where there is no terminal."""

@@ -7,15 +7,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cluster_sim.config.errors import InputError
-from cluster_sim.config.units import NS_PER_S
-from cluster_sim.metrics.facts import RunFacts
+from cluster_sim.errors import InputError
 from cluster_sim.metrics.live import LiveSnapshot, ReplicaLive, RequestsLive, idle_replica, opening_snapshot
+from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.recording.outcome import STATUSES
 from cluster_sim.recording.replica_log import ReplicaCounters
 from cluster_sim.recording.request_totals import SUMS, RequestTotals
 from cluster_sim.recording.rows import FIELD, ROW_FIELDS, RowBlock
 from cluster_sim.report.run_data import RunData
+from cluster_sim.units import NS_PER_S
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -25,18 +25,20 @@ _STEPS: Final = ("iterations", "prompt_tokens", "generated_tokens")
 _PREEMPTIONS: Final = SUMS.index("preemptions")
 
 
-def replay(data: RunData, facts: RunFacts, step_s: float) -> Iterator[LiveSnapshot]:
+def replay(data: RunData, metadata: RunMetadata, step_s: float) -> Iterator[LiveSnapshot]:
     """Yield a snapshot at 0, about every ``step_s`` simulated seconds at ticks of the series, and one after the end.
 
     Gauges and token counters are the series' own.  Requests count when they end.  Raises InputError where the run kept
     no series.
     """
-    rows, ends_s = _rows(data, facts)
+    rows, ends_s = _rows(data, metadata)
     arrivals_s = np.sort(rows[:, FIELD["arrival_ns"]]) / NS_PER_S
-    totals = RequestTotals(facts.replicas, [pool.name for pool in facts.pools], facts.max_model_tokens, exact_limit=1)
+    totals = RequestTotals(
+        metadata.replicas, [pool.name for pool in metadata.pools], metadata.max_model_tokens, exact_limit=1
+    )
     done = 0
-    yield opening_snapshot(facts.replicas, totals)
-    for time_s, replicas in _states(data, facts.replicas, step_s, float(data.summary["simulated_s"])):
+    yield opening_snapshot(metadata.replicas, totals)
+    for time_s, replicas in _states(data, metadata.replicas, step_s, float(data.summary["simulated_s"])):
         upto = int(np.searchsorted(ends_s, time_s, side="right"))
         totals.add(RowBlock(rows[done:upto], [""], [""], totals.pools))
         done = upto
@@ -54,7 +56,7 @@ def replay(data: RunData, facts: RunFacts, step_s: float) -> Iterator[LiveSnapsh
         )
 
 
-def _rows(data: RunData, facts: RunFacts) -> tuple[Int64Array, npt.NDArray[np.float64]]:
+def _rows(data: RunData, metadata: RunMetadata) -> tuple[Int64Array, npt.NDArray[np.float64]]:
     """Return the request rows in the order of their ends, and those ends; what never ended comes after everything."""
     times = {name: _numbers(data.requests([f"{name}_s"]).column(0), -1e-9) for name in _TIMES}
     counts = {name: _numbers(data.requests([name]).column(0), -1) for name in _COUNTS}
@@ -67,7 +69,7 @@ def _rows(data: RunData, facts: RunFacts) -> tuple[Int64Array, npt.NDArray[np.fl
         rows[:, FIELD[name]] = values
     rows[:, FIELD["status"]] = [codes[word] for word in status]
     replica = rows[:, FIELD["replica"]]
-    rows[:, FIELD["pool"]] = np.where(replica >= 0, np.array(facts.pool_of_replica())[replica], -1)
+    rows[:, FIELD["pool"]] = np.where(replica >= 0, np.array(metadata.pool_of_replica())[replica], -1)
     is_refused = (rows[:, FIELD["status"]] == codes["refused"]) & (times["finish"] < 0)
     ends_s = np.where(is_refused, times["arrival"], np.where(times["finish"] < 0, np.inf, times["finish"]))
     order = np.argsort(ends_s, kind="stable")

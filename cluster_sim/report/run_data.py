@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cluster_sim.config.errors import InputError
+from cluster_sim.errors import InputError
 from cluster_sim.metrics.summary import SUMMARY_VERSION
-from cluster_sim.study.run_directory import (
+from cluster_sim.output.run_directory import (
     MANIFEST_FILE,
     REQUESTS_FILE,
     RESOLVED_FILE,

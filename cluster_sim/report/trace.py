@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from cluster_sim.config.whole_file import whole_file
+from cluster_sim.atomic_file import whole_file
 from cluster_sim.report.run_data import RunData
 
 TRACE_FILE: Final = "trace.json"

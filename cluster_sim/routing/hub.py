@@ -10,17 +10,17 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cluster_sim.config.errors import InputError
-from cluster_sim.config.units import NS_PER_S
 from cluster_sim.engine.hub import Send
 from cluster_sim.engine.instant import NEVER, Instant, Kind, instant, time_of
 from cluster_sim.engine.observation import Observation, strictest
 from cluster_sim.engine.process import HUB_SOURCE, Message
+from cluster_sim.errors import InputError
 from cluster_sim.recording.outcome import CANCELLED, REFUSED, UNFINISHED, Outcome, Sample
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.routing.admission import StaticLimits
 from cluster_sim.routing.policies import Policy
 from cluster_sim.serving.messages import Cancel, Dispatch, Drain
+from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.request import Request
 from cluster_sim.workload.source import FeedbackSource, RequestSource
 

@@ -1,6 +1,6 @@
 """A batch: what a scheduler formed, and where the pipeline put it."""
 
-from cluster_sim.hardware.predictor import BatchShape
+from cluster_sim.hardware.predictors.base import BatchShape
 from cluster_sim.serving.sequence import Sequence
 
 
@@ -67,7 +67,7 @@ class Batch:
             self.finishing.append(sequence)
         return True
 
-    def withdraw(self, victim: Sequence) -> None:
+    def remove_waiting(self, victim: Sequence) -> None:
         """Take a sequence out of the batch, but leave its ``computed`` tokens, all of which it loses anyway."""
         shape = self.shape
         if victim in self.members:

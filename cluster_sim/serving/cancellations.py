@@ -5,7 +5,7 @@ runs when the next batch in flight ends, or its own batch where the scheduler ca
 whose last token is formed is past cancelling; its response meets a row that is written.
 
 A row tells no more than when the client gave up, so when its cancellation arrived.  What lies between that and the
-departure, either way, is kept in the log as ``overstay_ns``.
+departure, either way, is kept in the log as ``cancellation_lag_ns``.
 """
 
 from collections.abc import Iterable
@@ -33,7 +33,7 @@ class Cancellations:
 
     def handle(self, cancel: Cancel, now_ns: int, *, is_idle: bool) -> None:
         """Take a cancellation that arrives at ``now_ns``; ``is_idle`` where no batch is in flight."""
-        if self._scheduler.withdraw(cancel.request_id):
+        if self._scheduler.remove_waiting(cancel.request_id):
             self._log.leave(now_ns)
             return
         self.pending.append((cancel.request_id, now_ns))
@@ -46,11 +46,11 @@ class Cancellations:
         for request_id, since_ns in pending:
             if self._scheduler.cancel(request_id):
                 self._log.leave(now_ns)
-                self._log.overstay_ns += now_ns - since_ns
-            elif self._scheduler.is_flying(request_id):
+                self._log.cancellation_lag_ns += now_ns - since_ns
+            elif self._scheduler.is_in_flight(request_id):
                 self.pending.append((request_id, since_ns))
             else:
-                self._log.overstay_ns += self._ends_ns.pop(request_id, since_ns) - since_ns
+                self._log.cancellation_lag_ns += self._ends_ns.pop(request_id, since_ns) - since_ns
 
     def remember(self, finishing: Iterable[Sequence], end_ns: int, now_ns: int) -> None:
         """Note requests that end at ``end_ns``; nothing below ``now_ns`` is still to come."""
@@ -62,4 +62,4 @@ class Cancellations:
 
     def cut_off(self, end_ns: int) -> None:
         """Count what is pending when the run ends at ``end_ns``."""
-        self._log.overstay_ns += sum(end_ns - since_ns for _, since_ns in self.pending)
+        self._log.cancellation_lag_ns += sum(end_ns - since_ns for _, since_ns in self.pending)

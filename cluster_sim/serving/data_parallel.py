@@ -12,10 +12,10 @@ one whose last such step left requests waiting.
 
 from collections.abc import Callable, Iterable, Sequence
 
-from cluster_sim.config.engine import Engine
-from cluster_sim.hardware.predictor import BatchShape, Predictor
+from cluster_sim.hardware.predictors.base import BatchShape, Predictor
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.macro.decode_pool import DecodePool
+from cluster_sim.serving.engine_options import Engine
+from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
 from cluster_sim.serving.sequence import Sequence as Served
 
@@ -107,16 +107,16 @@ class DataParallel(Scheduler):
         self._rank_of[sequence.request_id] = rank
         rank.enqueue(sequence)
 
-    def withdraw(self, request_id: int) -> bool:
+    def remove_waiting(self, request_id: int) -> bool:
         rank = self._rank_of.get(request_id)
-        if rank is None or not rank.withdraw(request_id):
+        if rank is None or not rank.remove_waiting(request_id):
             return False
         del self._rank_of[request_id]
         return True
 
-    def is_flying(self, request_id: int) -> bool:
+    def is_in_flight(self, request_id: int) -> bool:
         rank = self._rank_of.get(request_id)
-        return rank is not None and rank.is_flying(request_id)
+        return rank is not None and rank.is_in_flight(request_id)
 
     def cancel(self, request_id: int) -> bool:
         rank = self._rank_of.get(request_id)
@@ -130,7 +130,7 @@ class DataParallel(Scheduler):
             self._steps = 0
         is_prefill_step = self._steps % self._interval == 0
         parts: list[tuple[int, Batch]] = []
-        self.must_form_again = False
+        self.retry_now = False
         self.unbatched_preemptions = 0
         for number, rank in enumerate(self._ranks):
             rank.is_prefill_step = is_prefill_step
@@ -139,7 +139,7 @@ class DataParallel(Scheduler):
                 parts.append((number, part))
             else:
                 self.unbatched_preemptions += rank.unbatched_preemptions
-                self.must_form_again = self.must_form_again or rank.must_form_again
+                self.retry_now = self.retry_now or rank.retry_now
         if not parts:
             return None
         self._steps += 1

@@ -7,8 +7,8 @@ those schedulers leaves the multiplier out by mistake, the intended form is buil
 
 from typing import Any, Final
 
-from cluster_sim.config.units import NS_PER_MS, NS_PER_S
-from cluster_sim.hardware.predictor import BatchShape, Predictor
+from cluster_sim.hardware.predictors.base import BatchShape, Predictor
+from cluster_sim.units import NS_PER_MS, NS_PER_S
 from cluster_sim.workload.request import Request
 
 _LENGTH_STEP: Final = 64

@@ -2,13 +2,13 @@
 
 from typing import Final
 
-from cluster_sim.config.engine import Engine
-from cluster_sim.config.errors import InputError
+from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.engine_limits import limits_of
 from cluster_sim.hardware.kv_groups import kv_groups
 from cluster_sim.hardware.model import Model
 from cluster_sim.serving.engine_kinds import check_kind, kind_defaults, limit_requests
+from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.schedulers.base import SchedulerLimits
 
 ASYNC_SINCE: Final = (0, 14)

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from cluster_sim.config.engine import Engine
-from cluster_sim.config.errors import InputError
+from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import Device
+from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.schedulers.base import SchedulerLimits
 
 GIB: Final = 1 << 30

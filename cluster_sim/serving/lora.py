@@ -5,8 +5,8 @@ is set aside without stopping the admission of those behind it.  Slots keep the 
 one takes ``load_ns``, during which the step waits.
 """
 
-from cluster_sim.config.speculation import Lora
-from cluster_sim.config.units import NS_PER_MS
+from cluster_sim.serving.speculation_options import Lora
+from cluster_sim.units import NS_PER_MS
 
 
 class LoraSlots:

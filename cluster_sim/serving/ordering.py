@@ -9,12 +9,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from cluster_sim.config.engine import Engine
-from cluster_sim.config.units import NS_PER_S
-from cluster_sim.hardware.predictor import BatchShape
+from cluster_sim.hardware.predictors.base import BatchShape
 from cluster_sim.serving.deadlines import Deadlines
+from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.length_knowledge import LengthKnowledge
 from cluster_sim.serving.sequence import Sequence
+from cluster_sim.units import NS_PER_S
 
 
 class OrderingContext:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from cluster_sim.hardware.jitter import Jitter
-from cluster_sim.hardware.predictor import BatchShape, Int64Array, Predictor
-from cluster_sim.serving.macro.decode_pool import DecodePool
+from cluster_sim.hardware.predictors.base import BatchShape, Int64Array, Predictor
+from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 
 
 class Pipeline:

@@ -20,22 +20,22 @@ from cluster_sim.engine.floor import FloorModel
 from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, instant, time_of
 from cluster_sim.engine.process import Message, Promise
 from cluster_sim.hardware.jitter import Jitter
-from cluster_sim.hardware.predictor import BatchShape, Predictor
+from cluster_sim.hardware.predictors.base import BatchShape, Predictor
 from cluster_sim.recording.outcome import FINISHED, Outcome
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.batch_notes import note_batch, note_lookups
+from cluster_sim.serving.batch_recording import record_batch, record_lookups
 from cluster_sim.serving.cancellations import Cancellations
-from cluster_sim.serving.macro.decode_run import DecodeRun
-from cluster_sim.serving.macro.joint_run import JointRun
-from cluster_sim.serving.macro.pipelined_run import PipelinedRun, rotating_steps
-from cluster_sim.serving.macro.steady_run import SteadyRun
+from cluster_sim.serving.fast_forward.data_parallel_decode import JointRun
+from cluster_sim.serving.fast_forward.pipelined_decode import PipelinedRun, rotating_steps
+from cluster_sim.serving.fast_forward.planned_decode import SteadyRun
+from cluster_sim.serving.fast_forward.uniform_decode import DecodeRun
 from cluster_sim.serving.messages import Cancel, Dispatch, Drain
 from cluster_sim.serving.pipeline import Pipeline
-from cluster_sim.serving.progress import Progress
 from cluster_sim.serving.schedulers.base import Scheduler, SchedulerLimits
 from cluster_sim.serving.sequence import Sequence
-from cluster_sim.serving.watch import Watch
+from cluster_sim.serving.stall_detector import StallDetector
+from cluster_sim.serving.state_sampler import StateSampler
 
 _BATCH_END: Final = Kind.BATCH_END
 _REPLICA_SCHEDULE: Final = Kind.REPLICA_SCHEDULE
@@ -112,10 +112,10 @@ class Replica:
         self._finishing_ns = -1
         """End of the last formed batch that yields some last token."""
         self._run: SteadyRun | None = None
-        self._progress = Progress(settings.index, settings.limits.kv_blocks, settings.stall_limit_ns)
+        self._stalls = StallDetector(settings.index, settings.limits.kv_blocks, settings.stall_limit_ns)
         self._recall_ns = settings.recall_ns
         self._cancellations = Cancellations(scheduler, log, settings.recall_ns or 0)
-        self._watch = Watch(
+        self._sampler = StateSampler(
             settings.index,
             settings.limits.kv_blocks,
             log,
@@ -149,7 +149,7 @@ class Replica:
         """Handle every event strictly below ``horizon``; return responses and samples, stamped at the hub."""
         assert horizon >= self._horizon, "horizons only grow"
         self._out = []
-        inbox, in_flight, watch = self._inbox, self._in_flight, self._watch
+        inbox, in_flight, sampler = self._inbox, self._in_flight, self._sampler
         while True:
             end_at = in_flight[0][0] << KIND_BITS | _BATCH_END if in_flight else NEVER
             at = end_at
@@ -159,14 +159,14 @@ class Replica:
                 at = inbox[0].at
                 if at >= horizon:
                     break
-                if watch.next_at < at:
-                    watch.pass_by(at, self._scheduler, self._out)
+                if sampler.next_at < at:
+                    sampler.sample_until(at, self._scheduler, self._out)
                 self._handle(heapq.heappop(inbox))
                 continue
             if at >= horizon:
                 break
-            if watch.next_at < at:
-                watch.pass_by(at, self._scheduler, self._out)
+            if sampler.next_at < at:
+                sampler.sample_until(at, self._scheduler, self._out)
             run = self._run
             if run is None and self._can_plan and (not in_flight or in_flight[0][0] > self._finishing_ns):
                 run = self._run = self._plan_decodes() if self._is_one_stage else self._plan_rotation()
@@ -177,17 +177,17 @@ class Replica:
             else:
                 self._form()
         self._horizon = horizon
-        if watch.next_sample_at < horizon < NEVER:
-            watch.report(horizon, self._scheduler, self._out)
+        if sampler.next_sample_at < horizon < NEVER:
+            sampler.report(horizon, self._scheduler, self._out)
         if self.settings.is_probed:
-            watch.probe(horizon, self._scheduler, self._out)
+            sampler.probe(horizon, self._scheduler, self._out)
         return self._out
 
     def finish(self, end: Instant) -> None:
         """Handle what is left below ``end``, none of which reaches the hub in time, and mark the rest of the run."""
         if end > self._horizon:
             self.advance(end)
-        self._watch.pass_by(end, self._scheduler, self._out)
+        self._sampler.sample_until(end, self._scheduler, self._out)
         self._cancellations.cut_off(time_of(end))
         self.log.busy_ns = list(self.pipeline.busy_ns)
 
@@ -221,7 +221,7 @@ class Replica:
     def _next_start_ns(self) -> int:
         """Return the earliest start of the next batch to be formed."""
         formed = time_of(self._horizon)
-        if self._scheduler.wake_ns < 0:  # An arrival may well come before a timer and start a batch.
+        if self._scheduler.next_wakeup_ns < 0:  # An arrival may well come before a timer and start a batch.
             formed = max(formed, self._form_ns)
         if len(self._in_flight) >= self._depth:
             formed = max(formed, self._in_flight[0][0])
@@ -231,7 +231,7 @@ class Replica:
         """Return when running, waiting or (where read) KV usage may next change without a message; a change that no
         sample has shown yet counts as made just now.
         """
-        if self._watch.has_news(self._scheduler):
+        if self._sampler.has_news(self._scheduler):
             return self._horizon - 1
         due = self._inbox[0].at if self._inbox else NEVER
         if self._form_ns < 0 and not self._in_flight:
@@ -285,7 +285,7 @@ class Replica:
         payload = message.payload
         if isinstance(payload, Dispatch):
             if not self._in_flight and self._form_ns < 0:
-                self._progress.since_ns, self._progress.fruitless = now_ns, 0
+                self._stalls.since_ns, self._stalls.attempts_without_batch = now_ns, 0
             self.log.enter(now_ns - self._frontend_ns(payload))
             self._scheduler.enqueue(Sequence(payload.request, payload.attempt, now_ns))
         elif isinstance(payload, Drain):
@@ -326,25 +326,25 @@ class Replica:
         scheduler = self._scheduler
         batch = scheduler.form(now_ns)
         if batch is None:
-            if not scheduler.must_form_again or self._in_flight:
-                self._form_ns = scheduler.wake_ns
+            if not scheduler.retry_now or self._in_flight:
+                self._form_ns = scheduler.next_wakeup_ns
             self.log.preemptions += scheduler.unbatched_preemptions
-            self._progress.fruitless += 1
-            self._progress.check(now_ns, scheduler, self.waiting_ids)
+            self._stalls.attempts_without_batch += 1
+            self._stalls.check(now_ns, scheduler, self.waiting_ids)
             return
         batch.formed_ns = now_ns
         batch.start_ns, batch.end_ns = self.pipeline.run(batch.shape, now_ns + batch.delay_ns)
-        note_batch(self.log, batch)
+        record_batch(self.log, batch)
         if scheduler.has_prefix_cache:
-            note_lookups(self.log, batch)
+            record_lookups(self.log, batch)
         scheduler.place(batch)
         end_ns = batch.end_ns
         if batch.shape.decodes or batch.completed:
-            progress = self._progress
+            progress = self._stalls
             progress.since_ns = end_ns
-            progress.fruitless = 0
+            progress.attempts_without_batch = 0
         else:
-            self._progress.check(now_ns, scheduler, self.waiting_ids)
+            self._stalls.check(now_ns, scheduler, self.waiting_ids)
         for sequence in batch.completed:
             if sequence.first_token_ns < 0:
                 sequence.first_token_ns = end_ns
@@ -440,17 +440,17 @@ class Replica:
         upto = run.steps_formed_by((limit - 1 - _REPLICA_SCHEDULE) >> KIND_BITS)
         if upto <= run.offset:
             return False
-        scheduler, watch, in_flight = self._scheduler, self._watch, self._in_flight
-        if watch.next_at < limit and watch.next_at < run.last_end_ns << KIND_BITS:
+        scheduler, sampler, in_flight = self._scheduler, self._sampler, self._in_flight
+        if sampler.next_at < limit and sampler.next_at < run.last_end_ns << KIND_BITS:
             last_committed = run.formed_ns(upto - 1) << KIND_BITS | _REPLICA_SCHEDULE
-            if watch.next_at < last_committed:
-                watch.pass_run(last_committed, run, scheduler, self._out)
+            if sampler.next_at < last_committed:
+                sampler.pass_run(last_committed, run, scheduler, self._out)
         finishing = run.commit(upto, scheduler, self.pipeline, self.log)
         ends_ns = run.in_flight_after(upto)
         in_flight.clear()
         for end_ns in ends_ns:
             in_flight.append((end_ns, None))
-        self._progress.since_ns, self._progress.fruitless = end_ns, 0
+        self._stalls.since_ns, self._stalls.attempts_without_batch = end_ns, 0
         if finishing:
             self._respond(finishing, end_ns)
             last = Batch(_NO_SHAPE)

@@ -3,8 +3,8 @@
 from collections import deque
 from typing import Final
 
-from cluster_sim.serving.kv.radix import RadixCache
-from cluster_sim.serving.kv.radix_pool import RadixPool
+from cluster_sim.serving.kv_cache.radix import RadixCache
+from cluster_sim.serving.kv_cache.radix_pool import RadixPool
 from cluster_sim.serving.sequence import Sequence
 
 CACHE_AWARE: Final = ("lpm", "dfs_weight")

@@ -8,10 +8,10 @@ preemption.
 
 from typing import Final
 
-from cluster_sim.config.speculation import Speculative
-from cluster_sim.config.units import NS_PER_MS
 from cluster_sim.engine.draws import draw_u64, stream_key
 from cluster_sim.serving.sequence import Sequence
+from cluster_sim.serving.speculation_options import Speculative
+from cluster_sim.units import NS_PER_MS
 
 _SPAN: Final = 1 << 64
 _TOKENS_PER_REQUEST: Final = 1 << 24

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from cluster_sim.config.errors import InputError
-from cluster_sim.config.slo import Limit
-from cluster_sim.config.study import Study
-from cluster_sim.config.workload import SyntheticWorkload, TraceWorkload
+from cluster_sim.config.schema.study import Study
+from cluster_sim.errors import InputError
 from cluster_sim.metrics.attainment import is_kept
+from cluster_sim.metrics.objectives import Limit
+from cluster_sim.workload.options import SyntheticWorkload, TraceWorkload
 
 BAD_STATUSES: Final = ("failed", "cancelled", "shed", "unfinished")
 """Ends of requests that no load within the limits may have; a refused request could never have run."""

@@ -14,15 +14,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from cluster_sim.config.canonical import config_hash, resolved_yaml
-from cluster_sim.config.document import Document
-from cluster_sim.config.errors import InputError, UnfinishedError
-from cluster_sim.config.load import check_study
-from cluster_sim.config.study import Study
-from cluster_sim.config.whole_file import whole_file
-from cluster_sim.study.options import RunOptions
-from cluster_sim.study.registered import registered_names
-from cluster_sim.study.run_directory import is_empty_directory
+from cluster_sim.atomic_file import whole_file
+from cluster_sim.config.loading.canonical import config_hash, resolved_yaml
+from cluster_sim.config.loading.document import Document
+from cluster_sim.config.loading.load import check_study
+from cluster_sim.config.schema.study import Study
+from cluster_sim.errors import InputError, UnfinishedError
+from cluster_sim.output.run_directory import is_empty_directory
+from cluster_sim.simulation.registered import registered_names
+from cluster_sim.simulation.run_options import RunOptions
 from cluster_sim.study.sweep_table import write_rows
 from cluster_sim.study.variants import Variant, expand
 
@@ -69,7 +69,7 @@ def run_variant(study: Study) -> Row:
     Its tables are written to a temporary directory and dropped: a sweep keeps the figures, and the run's resolved study
     gives everything else again.
     """
-    from cluster_sim.study.run import run_study
+    from cluster_sim.simulation.run import run_study
 
     with TemporaryDirectory(prefix="cluster-sim-sweep-") as folder:
         result = run_study(study, RunOptions(executor="inline", out=Path(folder) / "run"))
@@ -181,7 +181,7 @@ class SweepFiles:
 
 
 def _ray_tasks(address: str | None) -> TaskRunner:
-    from cluster_sim.study.launcher import ray_tasks
+    from cluster_sim.simulation.launcher import ray_tasks
 
     return ray_tasks(address)
 

@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cluster_sim.config.errors import UnfinishedError
-from cluster_sim.config.whole_file import whole_file
+from cluster_sim.atomic_file import whole_file
+from cluster_sim.errors import UnfinishedError
 
 SCALARS = (bool, int, float, str)
 

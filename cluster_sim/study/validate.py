@@ -6,17 +6,17 @@ The report is YAML with comments, so it is itself a study file.
 from collections.abc import Iterator
 from typing import Final
 
-from cluster_sim.config.canonical import config_hash, resolved_yaml
-from cluster_sim.config.errors import InputError
-from cluster_sim.config.study import Study
-from cluster_sim.config.units import NS_PER_MS
+from cluster_sim.config.loading.canonical import config_hash, resolved_yaml
+from cluster_sim.config.schema.study import Study
 from cluster_sim.engine.observation import Observation
+from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import device_names, load_device
 from cluster_sim.hardware.model import load_model, model_names
 from cluster_sim.serving.replica import floor_model
-from cluster_sim.study.build import build_predictors, observation_of
-from cluster_sim.study.executor_choice import choose_executor
-from cluster_sim.study.plan import Plan, PoolPlan, make_plan
+from cluster_sim.simulation.composition import build_predictors, observation_of
+from cluster_sim.simulation.executor_choice import choose_executor
+from cluster_sim.simulation.plan import Plan, PoolPlan, make_plan
+from cluster_sim.units import NS_PER_MS
 from cluster_sim.workload.build import build_source, total_requests
 
 GIB: Final = 1 << 30

@@ -7,15 +7,15 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from cluster_sim.config.blame import naming_places
-from cluster_sim.config.canonical import config_hash
-from cluster_sim.config.document import Document
-from cluster_sim.config.errors import InputError
-from cluster_sim.config.load import check_study
-from cluster_sim.config.overrides import set_value
-from cluster_sim.config.study import Study
-from cluster_sim.study.plan import make_plan
-from cluster_sim.study.registered import registered_names
+from cluster_sim.config.loading.canonical import config_hash
+from cluster_sim.config.loading.document import Document
+from cluster_sim.config.loading.error_context import locating_errors
+from cluster_sim.config.loading.load import check_study
+from cluster_sim.config.loading.overrides import set_value
+from cluster_sim.config.schema.study import Study
+from cluster_sim.errors import InputError
+from cluster_sim.simulation.plan import make_plan
+from cluster_sim.simulation.registered import registered_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def _variant(index: int, values: dict[str, Any], document: Document, base_direct
         for key, value in values.items():
             set_value(changed, key, copy.deepcopy(value), f"{document.where(('sweep', 'grid', key))} (sweep.grid)")
         study = check_study(changed, base_directory, registered_names())
-        with naming_places(changed):
+        with locating_errors(changed):
             make_plan(study)
         return Variant(index, values, study, None)
     except InputError as error:

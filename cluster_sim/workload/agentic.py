@@ -11,14 +11,14 @@ from typing import Final
 
 import numpy as np
 
-from cluster_sim.config.units import NS_PER_S
-from cluster_sim.config.workload import AgenticWorkload, AgentStep
+from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.arrivals import ArrivalTimes
-from cluster_sim.workload.distributions import Quantile, build_quantile, to_tokens
 from cluster_sim.workload.lengths import LengthSampler, build_lengths
 from cluster_sim.workload.limits import limited_times
-from cluster_sim.workload.random_streams import Ints, Stream
+from cluster_sim.workload.options import AgenticWorkload, AgentStep
 from cluster_sim.workload.request import Request
+from cluster_sim.workload.sampling.distributions import Quantile, build_quantile, to_tokens
+from cluster_sim.workload.sampling.random_streams import Ints, Stream
 from cluster_sim.workload.session_plans import floor_ns, thoughts_ns
 from cluster_sim.workload.source import SERVED
 from cluster_sim.workload.traits import VISIBLE, Bodies, Identity, TraitMaker, session_attributes

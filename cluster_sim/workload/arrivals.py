@@ -12,7 +12,10 @@ from typing import Final
 
 import numpy as np
 
-from cluster_sim.config.arrivals import (
+from cluster_sim.errors import InputError
+from cluster_sim.options import LONGEST_RUN_S
+from cluster_sim.units import NS_PER_S
+from cluster_sim.workload.arrival_options import (
     Arrivals,
     ConstantArrivals,
     GammaArrivals,
@@ -25,12 +28,9 @@ from cluster_sim.config.arrivals import (
     StepArrivals,
     WeibullArrivals,
 )
-from cluster_sim.config.base import LONGEST_RUN_S
-from cluster_sim.config.errors import InputError
-from cluster_sim.config.units import NS_PER_S
-from cluster_sim.workload.gamma_quantile import GammaQuantile
-from cluster_sim.workload.random_streams import BLOCK, Floats, Ints, Stream
 from cluster_sim.workload.rates import Ramp, Rate, Sinusoid, Spike, StatePath, Steps, piecewise_rate, step_rate
+from cluster_sim.workload.sampling.gamma_quantile import GammaQuantile
+from cluster_sim.workload.sampling.random_streams import BLOCK, Floats, Ints, Stream
 
 ArrivalTimes = Callable[[], Iterator[Ints]]
 """Starts a process over: non-empty blocks of arrival times in ns, never decreasing; endless unless the rate ends."""

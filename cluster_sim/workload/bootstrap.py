@@ -9,11 +9,11 @@ from typing import Final
 
 import numpy as np
 
-from cluster_sim.config.errors import InputError
-from cluster_sim.config.units import NS_PER_S
-from cluster_sim.config.workload import Bootstrap
+from cluster_sim.errors import InputError
+from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.columns import Columns, concatenate
-from cluster_sim.workload.random_streams import BLOCK, Stream
+from cluster_sim.workload.options import Bootstrap
+from cluster_sim.workload.sampling.random_streams import BLOCK, Stream
 
 _MOST_EMPTY: Final = 1_000_000
 

@@ -3,9 +3,18 @@
 from collections.abc import Iterable
 from typing import Final
 
-from cluster_sim.config.errors import InputError
-from cluster_sim.config.units import NS_PER_MS
-from cluster_sim.config.workload import (
+from cluster_sim.errors import InputError
+from cluster_sim.units import NS_PER_MS
+from cluster_sim.workload.agentic import AgenticSource
+from cluster_sim.workload.arrivals import build_arrivals
+from cluster_sim.workload.client_limit import LimitedClient
+from cluster_sim.workload.clients import ClientsColumns
+from cluster_sim.workload.closed_loop import ClosedLoopSource
+from cluster_sim.workload.columns import ColumnSource
+from cluster_sim.workload.feedback_mix import FeedbackMix
+from cluster_sim.workload.instant_service import INSTANT_SERVICE_NOTICE, InstantService
+from cluster_sim.workload.merging import MergedColumns, PhasedColumns
+from cluster_sim.workload.options import (
     AgenticWorkload,
     ClientsWorkload,
     ClosedLoopWorkload,
@@ -18,17 +27,8 @@ from cluster_sim.config.workload import (
     TraceWorkload,
     WorkloadConfig,
 )
-from cluster_sim.workload.agentic import AgenticSource
-from cluster_sim.workload.arrivals import build_arrivals
-from cluster_sim.workload.client_limit import LimitedClient
-from cluster_sim.workload.clients import ClientsColumns
-from cluster_sim.workload.closed_loop import ClosedLoopSource
-from cluster_sim.workload.columns import ColumnSource
-from cluster_sim.workload.feedback_mix import FeedbackMix
-from cluster_sim.workload.instant_service import INSTANT_SERVICE_NOTICE, InstantService
-from cluster_sim.workload.merging import MergedColumns, PhasedColumns
-from cluster_sim.workload.random_streams import Stream
 from cluster_sim.workload.request_stream import RequestStream
+from cluster_sim.workload.sampling.random_streams import Stream
 from cluster_sim.workload.servegen import ServegenColumns
 from cluster_sim.workload.session_plans import SessionPlanner, shape_of, shape_of_profile
 from cluster_sim.workload.sessions import SessionsSource, SharedPlanner, SinglePlanner

@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Iterator
 
 from cluster_sim.workload.columns import ColumnSource
-from cluster_sim.workload.random_streams import BLOCK
 from cluster_sim.workload.request import Request
 from cluster_sim.workload.request_stream import RequestStream
+from cluster_sim.workload.sampling.random_streams import BLOCK
 
 
 class LimitedClient:

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from cluster_sim.config.workload import ClientsWorkload
 from cluster_sim.workload.arrivals import build_arrivals
 from cluster_sim.workload.columns import Columns, concatenate
 from cluster_sim.workload.lengths import build_lengths
 from cluster_sim.workload.limits import limited_times
-from cluster_sim.workload.random_streams import Ints, Stream
+from cluster_sim.workload.options import ClientsWorkload
+from cluster_sim.workload.sampling.random_streams import Ints, Stream
 from cluster_sim.workload.session_plans import shape_of_profile
 from cluster_sim.workload.traits import TraitMaker
 

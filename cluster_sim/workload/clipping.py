@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from cluster_sim.config.workload import Clip
 from cluster_sim.workload.columns import Columns
-from cluster_sim.workload.random_streams import Ints
+from cluster_sim.workload.options import Clip
 from cluster_sim.workload.request import Attributes
+from cluster_sim.workload.sampling.random_streams import Ints
 
 
 def _bounded(values: Ints, low: int | None, high: int | None) -> Ints:

@@ -7,12 +7,12 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cluster_sim.config.units import NS_PER_S
-from cluster_sim.config.workload import ClosedLoopWorkload
-from cluster_sim.workload.distributions import build_quantile
+from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.lengths import build_lengths
-from cluster_sim.workload.random_streams import BLOCK, Stream
+from cluster_sim.workload.options import ClosedLoopWorkload
 from cluster_sim.workload.request import Request
+from cluster_sim.workload.sampling.distributions import build_quantile
+from cluster_sim.workload.sampling.random_streams import BLOCK, Stream
 from cluster_sim.workload.session_plans import floor_ns, thoughts_ns
 from cluster_sim.workload.traits import Bodies, Identity, TraitMaker, fill_prompt, session_attributes
 

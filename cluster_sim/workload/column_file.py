@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from cluster_sim.config.errors import InputError
+from cluster_sim.errors import InputError
 from cluster_sim.workload.csv_file import Field, read_csv
 from cluster_sim.workload.file_access import compression_of, one_line
-from cluster_sim.workload.random_streams import Floats
+from cluster_sim.workload.sampling.random_streams import Floats
 
 
 def read_number_column(path: Path, column: str) -> Floats:

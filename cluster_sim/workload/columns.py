@@ -6,8 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
-from cluster_sim.workload.random_streams import Ints
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes
+from cluster_sim.workload.sampling.random_streams import Ints
 
 
 @dataclass(slots=True)

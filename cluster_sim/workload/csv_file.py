@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from cluster_sim.config.errors import InputError
+from cluster_sim.errors import InputError
 from cluster_sim.workload.file_access import broken_stream, one_line, open_input, read_head, read_lines
-from cluster_sim.workload.random_streams import Floats, Ints
+from cluster_sim.workload.sampling.random_streams import Floats, Ints
 
 MOST_TOKENS_IN_FILE: Final = (1 << 31) - 1
 MOST_SECONDS: Final = 1e12

@@ -6,8 +6,8 @@ Request ids interleave: request i of part k of K has id i * K + k.
 import heapq
 from collections.abc import Iterator, Sequence
 
-from cluster_sim.workload.random_streams import BLOCK
 from cluster_sim.workload.request import Request
+from cluster_sim.workload.sampling.random_streams import BLOCK
 from cluster_sim.workload.source import FeedbackSource, RequestSource
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from cluster_sim.config.errors import InputError
+from cluster_sim.errors import InputError
 
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"

@@ -14,12 +14,12 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from cluster_sim.config.errors import InputError
-from cluster_sim.config.units import NS_PER_S
+from cluster_sim.errors import InputError
+from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.columns import Columns, concatenate
-from cluster_sim.workload.gamma_quantile import GammaQuantile
-from cluster_sim.workload.random_streams import Floats, Ints
-from cluster_sim.workload.weibull_shape import weibull_shape
+from cluster_sim.workload.sampling.gamma_quantile import GammaQuantile
+from cluster_sim.workload.sampling.random_streams import Floats, Ints
+from cluster_sim.workload.sampling.weibull_shape import weibull_shape
 
 _BINS: Final = 100
 _FEWEST: Final = 20

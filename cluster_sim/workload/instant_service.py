@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 
 from cluster_sim.workload.columns import Columns
-from cluster_sim.workload.random_streams import BLOCK
 from cluster_sim.workload.request import Request
+from cluster_sim.workload.sampling.random_streams import BLOCK
 from cluster_sim.workload.source import SERVED, FeedbackSource
 
 INSTANT_SERVICE_NOTICE: Final = (

@@ -6,13 +6,13 @@ from typing import Protocol
 
 import numpy as np
 
-from cluster_sim.config.errors import InputError
-from cluster_sim.config.traits import EmpiricalLengths, IndependentLengths, Lengths, PairLengths
-from cluster_sim.workload.distributions import Quantile, build_quantile, to_tokens
-from cluster_sim.workload.normal_quantile import normal_quantile
-from cluster_sim.workload.random_streams import Floats, Ints, Stream
+from cluster_sim.errors import InputError
 from cluster_sim.workload.readers.base import ReadOptions, ReadReport
 from cluster_sim.workload.readers.registry import find_reader
+from cluster_sim.workload.sampling.distributions import Quantile, build_quantile, to_tokens
+from cluster_sim.workload.sampling.normal_quantile import normal_quantile
+from cluster_sim.workload.sampling.random_streams import Floats, Ints, Stream
+from cluster_sim.workload.trait_options import EmpiricalLengths, IndependentLengths, Lengths, PairLengths
 
 
 class LengthSampler(Protocol):

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from cluster_sim.config.units import NS_PER_S
+from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.arrivals import ArrivalTimes
-from cluster_sim.workload.random_streams import Ints
+from cluster_sim.workload.sampling.random_streams import Ints
 
 
 def limited_times(times: ArrivalTimes, count: int | None, duration_s: float | None) -> Iterator[Ints]:

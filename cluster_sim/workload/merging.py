@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from cluster_sim.config.units import NS_PER_S
+from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.columns import Columns, ColumnSource, concatenate, sort_by_arrival
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet
 
-from cluster_sim.config.whole_file import whole_file
+from cluster_sim.atomic_file import whole_file
 from cluster_sim.workload.columns import Columns
 from cluster_sim.workload.readers.parquet import NUMBER_FIELDS, TEXT_FIELDS
 

@@ -4,8 +4,8 @@ from typing import Final
 
 import numpy as np
 
-from cluster_sim.config.traits import SharedPrefix
-from cluster_sim.workload.random_streams import Floats, Ints, Stream, stable_id
+from cluster_sim.workload.sampling.random_streams import Floats, Ints, Stream, stable_id
+from cluster_sim.workload.trait_options import SharedPrefix
 
 _CACHED_PATHS: Final = 100_000
 

@@ -6,7 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
-from cluster_sim.config.arrivals import (
+from cluster_sim.errors import InputError
+from cluster_sim.workload.arrival_options import (
     MmppArrivals,
     PiecewiseArrivals,
     RampArrivals,
@@ -14,9 +15,8 @@ from cluster_sim.config.arrivals import (
     SpikeArrivals,
     StepArrivals,
 )
-from cluster_sim.config.errors import InputError
 from cluster_sim.workload.csv_file import Field, read_csv
-from cluster_sim.workload.random_streams import Floats, Stream
+from cluster_sim.workload.sampling.random_streams import Floats, Stream
 
 
 class Rate(Protocol):

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from cluster_sim.workload.columns import Columns, ColumnSource
-from cluster_sim.workload.random_streams import BLOCK
 from cluster_sim.workload.request import Request
+from cluster_sim.workload.sampling.random_streams import BLOCK
 
 
 def to_requests(block: Columns, first_id: int) -> list[Request]:

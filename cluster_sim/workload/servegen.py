@@ -14,15 +14,15 @@ from typing import Final
 
 import numpy as np
 
-from cluster_sim.config.errors import InputError
-from cluster_sim.config.units import NS_PER_S
-from cluster_sim.config.workload import ServegenWorkload
+from cluster_sim.errors import InputError
+from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.clipping import clip_block
 from cluster_sim.workload.columns import Columns, concatenate, sort_by_arrival
-from cluster_sim.workload.distributions import to_tokens
-from cluster_sim.workload.random_streams import Floats, Ints, Stream
+from cluster_sim.workload.options import ServegenWorkload
 from cluster_sim.workload.readers.base import ReadReport
 from cluster_sim.workload.request import Attributes
+from cluster_sim.workload.sampling.distributions import to_tokens
+from cluster_sim.workload.sampling.random_streams import Floats, Ints, Stream
 from cluster_sim.workload.servegen_files import Client, Window, read_clients
 from cluster_sim.workload.traits import TraitMaker
 

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from cluster_sim.config.errors import InputError
+from cluster_sim.errors import InputError
 from cluster_sim.workload.file_access import compression_of, one_line
-from cluster_sim.workload.random_streams import Floats
-from cluster_sim.workload.weibull_shape import weibull_shape
+from cluster_sim.workload.sampling.random_streams import Floats
+from cluster_sim.workload.sampling.weibull_shape import weibull_shape
 
 _TRACE: Final = re.compile(r"(?:^|/)chunk-(\d+)-trace\.csv$")
 _DATASET: Final = re.compile(r"(?:^|/)chunk-(\d+)-dataset\.json$")

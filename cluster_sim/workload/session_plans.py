@@ -10,13 +10,13 @@ from typing import Final
 
 import numpy as np
 
-from cluster_sim.config.distributions import Distribution, Fixed
-from cluster_sim.config.traits import Lengths, Traits
-from cluster_sim.config.units import NS_PER_MS, NS_PER_S
-from cluster_sim.config.workload import ClientProfile, SessionsWorkload, TurnTaking
-from cluster_sim.workload.distributions import build_quantile, to_tokens
+from cluster_sim.units import NS_PER_MS, NS_PER_S
 from cluster_sim.workload.lengths import build_lengths
-from cluster_sim.workload.random_streams import Floats, Ints, Stream
+from cluster_sim.workload.options import ClientProfile, SessionsWorkload, TurnTaking
+from cluster_sim.workload.sampling.distributions import build_quantile, to_tokens
+from cluster_sim.workload.sampling.options import Distribution, Fixed
+from cluster_sim.workload.sampling.random_streams import Floats, Ints, Stream
+from cluster_sim.workload.trait_options import Lengths, Traits
 from cluster_sim.workload.traits import Bodies, Identity, TraitMaker
 
 _LONGEST_THOUGHT_NS: Final = 1e16

@@ -12,8 +12,8 @@ import numpy as np
 
 from cluster_sim.workload.arrivals import ArrivalTimes
 from cluster_sim.workload.limits import limited_times
-from cluster_sim.workload.random_streams import Floats, Stream
 from cluster_sim.workload.request import Request
+from cluster_sim.workload.sampling.random_streams import Floats, Stream
 from cluster_sim.workload.session_plans import SessionPlan, SessionPlanner
 from cluster_sim.workload.source import SERVED
 from cluster_sim.workload.traits import VISIBLE, fill_prompt, session_attributes

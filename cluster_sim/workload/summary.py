@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from cluster_sim.config.units import NS_PER_S
+from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.columns import Columns
-from cluster_sim.workload.random_streams import Floats, Ints
+from cluster_sim.workload.sampling.random_streams import Floats, Ints
 
 _MOST_BINS: Final = 4096
 _FIRST_BIN_NS: Final = 100_000_000

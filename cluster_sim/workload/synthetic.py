@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from cluster_sim.config.workload import SyntheticWorkload
 from cluster_sim.workload.arrivals import build_arrivals
 from cluster_sim.workload.clipping import clip_block
 from cluster_sim.workload.columns import Columns
 from cluster_sim.workload.lengths import build_lengths
 from cluster_sim.workload.limits import limited_times
-from cluster_sim.workload.random_streams import Stream
+from cluster_sim.workload.options import SyntheticWorkload
+from cluster_sim.workload.sampling.random_streams import Stream
 from cluster_sim.workload.traits import TraitMaker
 
 

@@ -12,19 +12,19 @@ from typing import Final
 
 import numpy as np
 
-from cluster_sim.config.base import LONGEST_RUN_S
-from cluster_sim.config.errors import InputError
-from cluster_sim.config.units import NS_PER_S
-from cluster_sim.config.workload import TraceWorkload
+from cluster_sim.errors import InputError
+from cluster_sim.options import LONGEST_RUN_S
+from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.arrivals import ArrivalTimes, build_arrivals
 from cluster_sim.workload.bootstrap import BootstrapColumns
 from cluster_sim.workload.clipping import clip_block
 from cluster_sim.workload.columns import Columns, concatenate, sort_by_arrival
 from cluster_sim.workload.csv_file import line_of_row
 from cluster_sim.workload.limits import limited_times
-from cluster_sim.workload.random_streams import BLOCK, Ints, Stream
+from cluster_sim.workload.options import TraceWorkload
 from cluster_sim.workload.readers.base import NO_TIME, Reader, ReadOptions, ReadReport
 from cluster_sim.workload.readers.registry import find_reader
+from cluster_sim.workload.sampling.random_streams import BLOCK, Ints, Stream
 from cluster_sim.workload.traits import PART_BITS, TraitMaker
 
 KEPT_ROWS: Final = 1_000_000

@@ -10,14 +10,14 @@ from typing import Final
 
 import numpy as np
 
-from cluster_sim.config.traits import Multimodal, Traits
-from cluster_sim.config.units import NS_PER_S
+from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.columns import Columns
-from cluster_sim.workload.distributions import Quantile, build_quantile, to_tokens
-from cluster_sim.workload.normal_quantile import normal_quantile
 from cluster_sim.workload.prefix_tree import PrefixTree, ZipfChoice
-from cluster_sim.workload.random_streams import Ints, Stream
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes
+from cluster_sim.workload.sampling.distributions import Quantile, build_quantile, to_tokens
+from cluster_sim.workload.sampling.normal_quantile import normal_quantile
+from cluster_sim.workload.sampling.random_streams import Ints, Stream
+from cluster_sim.workload.trait_options import Multimodal, Traits
 
 PART_BITS: Final = 44
 """Segment and session ids of one part of a workload lie in their own range of 2 ** 44."""

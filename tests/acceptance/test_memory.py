@@ -14,9 +14,9 @@ MIB = 1 << 20
 RUN = """
 import json, resource, sys
 from pathlib import Path
-from cluster_sim.config.load import load_study
-from cluster_sim.study.options import RunOptions
-from cluster_sim.study.run import run_study
+from cluster_sim.config.loading.load import load_study
+from cluster_sim.simulation.run_options import RunOptions
+from cluster_sim.simulation.run import run_study
 result = run_study(load_study(Path(sys.argv[1])), RunOptions(out=Path(sys.argv[2])))
 peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps({"peak_bytes": peak_kib * 1024, "requests": result.summary["requests"]}))

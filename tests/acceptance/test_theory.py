@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from cluster_sim.config.base import BASE_DIRECTORY
-from cluster_sim.config.study import Study
-from cluster_sim.study.options import RunOptions
-from cluster_sim.study.run import run_study
+from cluster_sim.config.schema.study import Study
+from cluster_sim.options import BASE_DIRECTORY
+from cluster_sim.simulation.run import run_study
+from cluster_sim.simulation.run_options import RunOptions
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(3600)]
 

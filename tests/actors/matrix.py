@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from actors.launcher import run_on_ray
-from actors.payloads import serving_codec
-from cluster_sim.config.base import BASE_DIRECTORY
-from cluster_sim.config.study import Study
-from cluster_sim.engine.conduct import DirectExchange, Unwatched, conduct
+from actors.messages_as_columns import serving_codec
+from cluster_sim.config.schema.study import Study
 from cluster_sim.engine.coordinator import Coordinator
 from cluster_sim.engine.group import Group
 from cluster_sim.engine.instant import time_of
-from cluster_sim.study.books import HubBooks
-from cluster_sim.study.build import build_hub, build_predictors, build_replica, leaf_links, wirings
-from cluster_sim.study.ending import end_of
-from cluster_sim.study.inline import RunOutcome, run_inline
-from cluster_sim.study.plan import make_plan
+from cluster_sim.engine.loop import DirectExchange, Unwatched, run_loop
+from cluster_sim.options import BASE_DIRECTORY
+from cluster_sim.simulation.composition import build_hub, build_predictors, build_replica, process_links, wirings
+from cluster_sim.simulation.ending import end_of
+from cluster_sim.simulation.inline import RunOutcome, run_inline
+from cluster_sim.simulation.plan import make_plan
+from cluster_sim.simulation.run_recorder import RunRecorder
 from tests.engine.random_exchange import Choose, RandomExchange
 
 
@@ -91,7 +91,7 @@ def inline(study: Study) -> Evidence:
     plan = make_plan(study)
     predictors = build_predictors(plan)
     book = SeriesBook()
-    books = HubBooks(plan.facts(predictors))
+    books = RunRecorder(plan.metadata(predictors))
     return evidence(run_inline(plan, predictors, books, book.add, lambda _hub, _log: Unwatched()), book)
 
 
@@ -102,7 +102,7 @@ def in_memory(study: Study, groups: list[list[int]], choose: Choose | None) -> E
     """
     plan = make_plan(study)
     predictors = build_predictors(plan)
-    books = HubBooks(plan.facts(predictors))
+    books = RunRecorder(plan.metadata(predictors))
     hub = build_hub(plan, books.log)
     replicas = [build_replica(plan, index, predictors, hub.observation) for index in range(plan.replicas)]
     every = wirings(plan)
@@ -113,10 +113,10 @@ def in_memory(study: Study, groups: list[list[int]], choose: Choose | None) -> E
         for number, members in enumerate(groups)
     }
     group_of = {replica: number for number, members in enumerate(groups) for replica in members}
-    links = leaf_links(plan, predictors, [group_of[each] for each in range(plan.replicas)])
+    links = process_links(plan, predictors, [group_of[each] for each in range(plan.replicas)])
     coordinator = Coordinator(hub, links, plan.run_end)
     exchange = DirectExchange(placed) if choose is None else RandomExchange(placed, serving_codec(), choose)
-    conduct(hub, coordinator, exchange)
+    run_loop(hub, coordinator, exchange)
     end = end_of(plan.run_end, hub)
     for group in placed.values():
         group.finish(end)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.columns import CODE, INT, REAL, Codec, FrameError, pack_column, tuple_schema, unpack_column
-from actors.payloads import CANCEL, DISPATCH, serving_codec
+from actors.messages_as_columns import CANCEL, DISPATCH, serving_codec
 from cluster_sim.engine.process import Message
 from cluster_sim.recording.outcome import STATUSES, Outcome, Sample
 from cluster_sim.recording.replica_log import ReplicaLog

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from actors.connection import ray_cluster
-from cluster_sim.config.errors import InputError
+from cluster_sim.errors import InputError
 
 
 @pytest.mark.parametrize("address", ["head", "head:port", "head:0", "head:70000"])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from actors.connection import ray_cluster
-from cluster_sim.config.study import Study
+from cluster_sim.config.schema.study import Study
 from cluster_sim.serving.engine_kinds import KINDS
 from tests.actors.matrix import inline, on_ray, study_of
 

@@ -7,20 +7,22 @@ from typing import Any
 
 import pytest
 
-from actors.cast import Cast
 from actors.group_actor import GroupActor
 from actors.router_actor import RouterActor
+from actors.run_spec import RunSpec
 from actors.transport import Limits, Session
-from cluster_sim.engine.conduct import ProtocolError
+from cluster_sim.engine.loop import ProtocolError
 from tests.engine.phold import Phold
-from tests.engine.phold_cast import phold_cast, phold_reference
+from tests.engine.phold_run_spec import phold_reference, phold_run_spec
 from tests.engine.random_exchange import split
 
 STUDY = Phold(leaves=5, balls=9, is_sampled=True, period_ns=25, latency_ns=2)
 SESSION = Session("run", limits=Limits(5, 5, 5))
 
 
-def play(cast: Cast, groups: list[list[int]], session: Session = SESSION) -> tuple[Any, list[GroupActor], RouterActor]:
+def play(
+    cast: RunSpec, groups: list[list[int]], session: Session = SESSION
+) -> tuple[Any, list[GroupActor], RouterActor]:
     """Build and start every actor here; return the router's run as a thunk, the groups and the router."""
     router = RouterActor()
     endpoint = router.build(cast, groups, session)
@@ -34,7 +36,7 @@ def play(cast: Cast, groups: list[list[int]], session: Session = SESSION) -> tup
 @pytest.mark.parametrize("groups", [1, 3])
 def test_run_equals_the_reference(groups: int) -> None:
     """Every process handles the same events in the same order as in one sequential program."""
-    run, actors, router = play(phold_cast(STUDY), split(STUDY.leaves, groups))
+    run, actors, router = play(phold_run_spec(STUDY), split(STUDY.leaves, groups))
     hub = run()
     assert [actor.watch() for actor in actors] == [""] * groups
     leaves = sorted(leaf for actor in actors for leaf in actor.results()[1])
@@ -53,8 +55,8 @@ def test_status_before_and_while_building() -> None:
 
 def test_model_error_names_actor_and_cause() -> None:
     """An exception inside a replica ends the run with its text, at the router and in the actor's own watch."""
-    run, actors, _ = play(phold_cast(STUDY, "FaultyLeafSide"), split(STUDY.leaves, 2))
-    with pytest.raises(ProtocolError, match=r"actor \d failed: RuntimeError: the model broke \(File .*phold_cast.py"):
+    run, actors, _ = play(phold_run_spec(STUDY, "FaultyLeafSide"), split(STUDY.leaves, 2))
+    with pytest.raises(ProtocolError, match=r"actor \d failed: RuntimeError: the model broke \(File .*phold_run_spec"):
         run()
     give_up = time.monotonic() + 30
     while all(actor._thread.is_alive() for actor in actors) and time.monotonic() < give_up:
@@ -65,7 +67,7 @@ def test_model_error_names_actor_and_cause() -> None:
 def test_actor_that_never_starts_is_named() -> None:
     """A router whose groups do not connect says which."""
     router = RouterActor()
-    router.build(phold_cast(STUDY), split(STUDY.leaves, 2), replace(SESSION, limits=Limits(start_s=0.05)))
+    router.build(phold_run_spec(STUDY), split(STUDY.leaves, 2), replace(SESSION, limits=Limits(start_s=0.05)))
     with pytest.raises(ProtocolError, match=r"waited 0.05 s for actors \[0, 1\] \(2 of 2\) to connect"):
         router.run()
 
@@ -73,7 +75,7 @@ def test_actor_that_never_starts_is_named() -> None:
 def test_drain_waits_for_the_window() -> None:
     """Notes are collected between two windows, never in the middle of one."""
     actor = GroupActor(0)
-    actor.build(phold_cast(STUDY), [0], SESSION, 0)
+    actor.build(phold_run_spec(STUDY), [0], SESSION, 0)
     actor._lock.acquire()
     drained = threading.Thread(target=actor.drain, daemon=True)
     drained.start()

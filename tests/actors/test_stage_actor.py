@@ -9,8 +9,8 @@ import pytest
 from actors.stage_actor import StageActor, StageBook, StageServer
 from actors.stage_stream import StageStream, forwarded, frame_rows
 from actors.transport import Limits, Session
-from cluster_sim.engine.conduct import ProtocolError
-from cluster_sim.hardware.predictor import BatchShape, Int64Array, Predictor
+from cluster_sim.engine.loop import ProtocolError
+from cluster_sim.hardware.predictors.base import BatchShape, Int64Array, Predictor
 from cluster_sim.serving.pipeline import Pipeline
 
 SESSION = Session("run", limits=Limits(5, 5, 5))

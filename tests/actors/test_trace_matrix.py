@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from actors.connection import ray_cluster
-from cluster_sim.config.study import Study
+from cluster_sim.config.schema.study import Study
 from tests.actors.matrix import inline, on_ray, study_of
 
 pytestmark = [pytest.mark.ray, pytest.mark.acceptance, pytest.mark.timeout(900)]

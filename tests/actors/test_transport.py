@@ -7,11 +7,11 @@ import pytest
 
 from actors.columns import FrameError
 from actors.frames import FrameKind
-from actors.payloads import serving_codec
+from actors.messages_as_columns import serving_codec
 from actors.transport import GroupSocket, HubSocket, Limits, Session
-from cluster_sim.engine.conduct import ProtocolError
 from cluster_sim.engine.group import Reply, Window
 from cluster_sim.engine.instant import NEVER
+from cluster_sim.engine.loop import ProtocolError
 from cluster_sim.engine.process import Message
 from cluster_sim.serving.messages import Cancel
 

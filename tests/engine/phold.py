@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from actors.columns import Codec, tuple_schema
-from cluster_sim.engine.coordinator import LeafLink
+from cluster_sim.engine.coordinator import ProcessLink
 from cluster_sim.engine.floor import FloorModel
 from cluster_sim.engine.group import Wiring
 from cluster_sim.engine.hub import Send
@@ -83,15 +83,17 @@ class Phold:
         """All links are alike."""
         return Wiring(self.forward_ns, self.return_ns)
 
-    def links(self, groups: list[list[int]]) -> list[LeafLink]:
+    def links(self, groups: list[list[int]]) -> list[ProcessLink]:
         """Return the hub's view of the leaves (indices from 0) placed in groups."""
         floors = FloorModel(self.floor_ns, self.floor_ns, is_overlapped=False)
         return [
-            LeafLink(index + 1, group, self.wiring, floors) for group, members in enumerate(groups) for index in members
+            ProcessLink(index + 1, group, self.wiring, floors)
+            for group, members in enumerate(groups)
+            for index in members
         ]
 
 
-class PholdLeaf:
+class PholdProcess:
     """A server whose queue speeds it up."""
 
     def __init__(self, study: Phold, index: int) -> None:
@@ -287,6 +289,6 @@ def phold_codec() -> Codec:
     return Codec((tuple_schema(1, Ball), tuple_schema(2, Load)))
 
 
-def phold_digest(hub: PholdHub, leaves: list[PholdLeaf]) -> tuple[int, ...]:
+def phold_digest(hub: PholdHub, leaves: list[PholdProcess]) -> tuple[int, ...]:
     """Return what must be equal for every executor and placement."""
     return (hub.digest, hub.handled, *(each.digest for each in sorted(leaves, key=lambda each: each.source)))

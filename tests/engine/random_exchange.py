@@ -5,10 +5,10 @@ from typing import Any
 
 from actors.columns import Codec
 from actors.frames import FrameKind, Link, pack_reply, pack_window, unpack_reply, unpack_window
-from cluster_sim.engine.conduct import DirectExchange, conduct
-from cluster_sim.engine.coordinator import Coordinator, LeafLink
+from cluster_sim.engine.coordinator import Coordinator, ProcessLink
 from cluster_sim.engine.group import Group, Reply, Window
 from cluster_sim.engine.instant import Instant
+from cluster_sim.engine.loop import DirectExchange, run_loop
 
 Choose = Callable[[int], int]
 """Returns a number below its argument: a study, a placement or the delays of an exchange as drawn by a test."""
@@ -62,7 +62,7 @@ def split(count: int, groups: int) -> list[list[int]]:
 def run_in_groups(
     hub: Any,
     leaves: list[Any],
-    links: list[LeafLink],
+    links: list[ProcessLink],
     run_end: Instant,
     exchange_of: Callable[[dict[int, Group]], Any] = DirectExchange,
 ) -> Coordinator:
@@ -74,7 +74,7 @@ def run_in_groups(
         wiring = {link.source: link.wiring for link in members}
         groups[index] = Group([by_source[link.source] for link in members], wiring, hub.observation)
     coordinator = Coordinator(hub, links, run_end)
-    conduct(hub, coordinator, exchange_of(groups))
+    run_loop(hub, coordinator, exchange_of(groups))
     for group in groups.values():
         group.finish(run_end)
     return coordinator

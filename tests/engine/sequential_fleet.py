@@ -8,7 +8,7 @@ import heapq
 from typing import Any
 
 from cluster_sim.engine.instant import Instant, Kind, instant, time_of
-from cluster_sim.hardware.predictor import BatchShape, Predictor
+from cluster_sim.hardware.predictors.base import BatchShape, Predictor
 from cluster_sim.recording.outcome import STATUSES, Sample
 from cluster_sim.serving.schedulers import SchedulerLimits
 from cluster_sim.workload.request import Request
@@ -182,11 +182,11 @@ class Server:
             self.cancel(request_id, now_ns)
         self.cancels = []
 
-    def withdraw(self, request_id: int, now_ns: int) -> None:
+    def remove_waiting(self, request_id: int, now_ns: int) -> None:
         self.drop(self.waiting, request_id, now_ns)
 
     def cancel(self, request_id: int, now_ns: int) -> None:
-        self.withdraw(request_id, now_ns)
+        self.remove_waiting(request_id, now_ns)
         self.drop(self.running, request_id, now_ns)
 
     def drop(self, jobs: list[Job], request_id: int, now_ns: int) -> None:
@@ -302,7 +302,7 @@ class SequentialFleet:
             heapq.heapify(self.events)
             server.stay_ns += now_ns - (time_of(event[0]) - event[4][2])
         if server.in_flight:
-            server.withdraw(request_id, now_ns)
+            server.remove_waiting(request_id, now_ns)
             server.cancels.append(request_id)
         else:
             server.cancel(request_id, now_ns)

@@ -7,25 +7,25 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from actors.payloads import serving_codec
-from cluster_sim.config.base import BASE_DIRECTORY
-from cluster_sim.config.study import Study
-from cluster_sim.engine.conduct import DirectExchange, conduct
+from actors.messages_as_columns import serving_codec
+from cluster_sim.config.schema.study import Study
 from cluster_sim.engine.coordinator import Coordinator, Traffic
 from cluster_sim.engine.group import Group, Reply, Window
 from cluster_sim.engine.instant import time_of
+from cluster_sim.engine.loop import DirectExchange, run_loop
 from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.model import load_model
 from cluster_sim.metrics.digest import RowDigest, canonical_rows
+from cluster_sim.options import BASE_DIRECTORY
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.rows import FIELD, ROW_FIELDS, RowBlock
 from cluster_sim.routing.hub import RouterHub
 from cluster_sim.serving.engine_kinds import KINDS
 from cluster_sim.serving.replica import Replica
-from cluster_sim.study.books import new_totals
-from cluster_sim.study.build import build_predictors, build_replica, build_routes, leaf_links, wirings
-from cluster_sim.study.ending import end_of
-from cluster_sim.study.plan import Plan, make_plan
+from cluster_sim.simulation.composition import build_predictors, build_replica, build_routes, process_links, wirings
+from cluster_sim.simulation.ending import end_of
+from cluster_sim.simulation.plan import Plan, make_plan
+from cluster_sim.simulation.run_recorder import new_totals
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes, Request
 from tests.engine.random_exchange import Choose, RandomExchange
 
@@ -224,10 +224,10 @@ _device, _model = cache(load_device), cache(load_model)
 
 def prepare(small: SmallFleet, placement: Sequence[Sequence[int]] | None = None) -> Run:
     """Build the processes of a study, its replicas placed in groups (absent: all in one)."""
-    with mock.patch.multiple("cluster_sim.study.plan", load_device=_device, load_model=_model):
+    with mock.patch.multiple("cluster_sim.simulation.plan", load_device=_device, load_model=_model):
         plan = make_plan(small.study())
     predictors = build_predictors(plan)
-    facts = plan.facts(predictors)
+    metadata = plan.metadata(predictors)
     digest = RowDigest()
     rows: list[tuple[int, ...]] = []
 
@@ -236,7 +236,7 @@ def prepare(small: SmallFleet, placement: Sequence[Sequence[int]] | None = None)
         named[:, FIELD["tenant"]] = canonical_rows(block)[:, FIELD["tenant"]]  # Codes follow the order of the rows.
         rows.extend(map(tuple, named.tolist()))
 
-    log = RequestLog(new_totals(facts), [digest.add, keep], default_model=facts.pools[0].model)
+    log = RequestLog(new_totals(metadata), [digest.add, keep], default_model=metadata.pools[0].model)
     routes = build_routes(plan)
     source: Any = Listed(small.requests())
     if small.users:
@@ -252,21 +252,21 @@ def prepare(small: SmallFleet, placement: Sequence[Sequence[int]] | None = None)
         for number, members in enumerate(placed)
     }
     group_of = {replica: number for number, members in enumerate(placed) for replica in members}
-    links = leaf_links(plan, predictors, [group_of[each] for each in range(plan.replicas)])
+    links = process_links(plan, predictors, [group_of[each] for each in range(plan.replicas)])
     return Run(plan, hub, replicas, Coordinator(hub, links, plan.run_end), groups, digest, rows)
 
 
 def run_inline(small: SmallFleet) -> tuple[Evidence, Run]:
     """Run with all replicas in one group, called directly."""
     run = prepare(small)
-    conduct(run.hub, run.coordinator, DirectExchange(run.groups))
+    run_loop(run.hub, run.coordinator, DirectExchange(run.groups))
     return run.finish(), run
 
 
 def run_apart(small: SmallFleet, placement: Sequence[Sequence[int]], choose: Choose) -> tuple[Evidence, Run]:
     """Run with replicas in several groups behind frames that random delays reorder."""
     run = prepare(small, placement)
-    conduct(run.hub, run.coordinator, RandomExchange(run.groups, serving_codec(), choose))
+    run_loop(run.hub, run.coordinator, RandomExchange(run.groups, serving_codec(), choose))
     return run.finish(), run
 
 
@@ -293,7 +293,7 @@ class Forgetful(DirectExchange):
 def run_with_restores(small: SmallFleet, choose: Choose) -> Evidence:
     """Run with snapshots taken and restored at random window edges."""
     run = prepare(small)
-    conduct(run.hub, run.coordinator, Forgetful(run, choose))
+    run_loop(run.hub, run.coordinator, Forgetful(run, choose))
     return run.finish()
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster_sim.engine.coordinator import Coordinator, LeafLink
+from cluster_sim.engine.coordinator import Coordinator, ProcessLink
 from cluster_sim.engine.floor import FloorModel
 from cluster_sim.engine.group import Reply, Wiring, horizon_of
 from cluster_sim.engine.hub import Send
@@ -39,7 +39,7 @@ class ScriptedHub:
 
 def coordinator(hub: ScriptedHub, leaves: int = 1, run_end: Instant = NEVER) -> Coordinator:
     floors = FloorModel(10, 10, is_overlapped=False)
-    return Coordinator(hub, [LeafLink(1 + each, each, Wiring(2, 3), floors) for each in range(leaves)], run_end, 100)
+    return Coordinator(hub, [ProcessLink(1 + each, each, Wiring(2, 3), floors) for each in range(leaves)], run_end, 100)
 
 
 def response(at: int) -> Instant:

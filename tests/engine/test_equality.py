@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from cluster_sim.config.errors import InputError
 from cluster_sim.engine.instant import NEVER
+from cluster_sim.errors import InputError
 from cluster_sim.recording.outcome import STATUSES
 from tests.engine.small_fleet import (
     SmallFleet,
@@ -75,7 +75,7 @@ def test_conservation(random: Random) -> None:
         assert (scheduler.running_count, scheduler.waiting_count, scheduler.kv_used) == (0, 0, 0)
     assert UNFINISHED not in statuses
     assert sum(each.entered for each in evidence.replicas) == sum(each.left for each in evidence.replicas) == len(ids)
-    areas = sum(each.in_system_area_ns - each.overstay_ns for each in evidence.replicas)
+    areas = sum(each.in_system_area_ns - each.cancellation_lag_ns for each in evidence.replicas)
     links = round((small.forward_ms + small.return_ms) * 1e6)
     columns = (evidence.column(name) for name in ("status", "dispatch_ns", "finish_ns"))
     assert areas == sum(

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.engine.phold import Phold, PholdHub, PholdLeaf, phold_codec, phold_digest
-from tests.engine.phold_cast import phold_reference
+from tests.engine.phold import Phold, PholdHub, PholdProcess, phold_codec, phold_digest
+from tests.engine.phold_run_spec import phold_reference
 from tests.engine.random_exchange import RandomExchange, run_in_groups, split
 
 
-def fresh(study: Phold) -> tuple[PholdHub, list[PholdLeaf]]:
-    return PholdHub(study), [PholdLeaf(study, index) for index in range(study.leaves)]
+def fresh(study: Phold) -> tuple[PholdHub, list[PholdProcess]]:
+    return PholdHub(study), [PholdProcess(study, index) for index in range(study.leaves)]
 
 
 @st.composite

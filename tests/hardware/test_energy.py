@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.energy import EnergyModel
 from cluster_sim.hardware.model import load_model
-from cluster_sim.hardware.predictor import BatchShape
+from cluster_sim.hardware.predictors.base import BatchShape
 
 
 def test_power_by_hand() -> None:

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster_sim.config.errors import InputError
-from cluster_sim.hardware.attention_window import AttentionWindow
+from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.engine_limits import EngineLimits
 from cluster_sim.hardware.kv_groups import KvGroups, kv_groups, layer_groups
 from cluster_sim.hardware.memory_plan import plan_memory
 from cluster_sim.hardware.model import Model, load_model
+from cluster_sim.hardware.predictors.attention_window import AttentionWindow
 
 VLLM = EngineLimits(max_num_seqs=128, max_num_batched_tokens=2048)
 

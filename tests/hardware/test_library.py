@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster_sim.config.errors import InputError
+from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import device_names, load_device
 from cluster_sim.hardware.model import load_model, model_names
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster_sim.config.errors import InputError
+from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.engine_limits import EngineLimits, default_limits, limits_of
 from cluster_sim.hardware.memory_plan import plan_memory

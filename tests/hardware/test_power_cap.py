@@ -2,14 +2,14 @@
 
 import pytest
 
-from cluster_sim.config.errors import InputError
-from cluster_sim.config.study import Study
+from cluster_sim.config.schema.study import Study
+from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.model import load_model
 from cluster_sim.hardware.power_cap import capped
-from cluster_sim.hardware.predictor import BatchShape
-from cluster_sim.hardware.roofline import RooflinePredictor
-from cluster_sim.study.plan import check_power_cap
+from cluster_sim.hardware.predictors.base import BatchShape
+from cluster_sim.hardware.predictors.roofline import RooflinePredictor
+from cluster_sim.simulation.plan import check_power_cap
 
 H100 = load_device("h100-sxm")
 

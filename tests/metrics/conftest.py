@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from cluster_sim.config.slo import Slo
 from cluster_sim.metrics.attainment import request_limits
-from cluster_sim.metrics.facts import PoolFacts, RunFacts
+from cluster_sim.metrics.objectives import Slo
+from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.request_totals import RequestTotals
@@ -17,9 +17,9 @@ MS = 1_000_000
 
 @dataclass
 class FinishedRun:
-    """What a run leaves: its facts, totals and the replicas' logs."""
+    """What a run leaves: its metadata, totals and the replicas' logs."""
 
-    facts: RunFacts
+    metadata: RunMetadata
     totals: RequestTotals
     logs: list[ReplicaLog]
     end_ns: int
@@ -32,8 +32,8 @@ def make_run(slo: Slo | None = None) -> FinishedRun:
     One iteration takes 10 ms; the first of a request computes its whole prompt.
     """
     slo = slo or Slo(ttft_p99_s=0.0125, tpot_p99_s=0.05)
-    pool = PoolFacts("main", "llama-3-8b", "h100-sxm", 2, 4, 3.0, "uncalibrated roofline", kv_blocks=100)
-    facts = RunFacts("hand", 1, (pool,), slo, forward_link_ns=MS, return_link_ns=MS)
+    pool = PoolMetadata("main", "llama-3-8b", "h100-sxm", 2, 4, 3.0, "uncalibrated roofline", kv_blocks=100)
+    metadata = RunMetadata("hand", 1, (pool,), slo, forward_link_ns=MS, return_link_ns=MS)
     totals = RequestTotals(2, ["main"], 8_192, request_limits(slo))
     rows = RequestLog(totals, [], "llama-3-8b")
     logs = [ReplicaLog(10 * MS), ReplicaLog(10 * MS)]
@@ -55,7 +55,7 @@ def make_run(slo: Slo | None = None) -> FinishedRun:
     rows.add(Request(2, 20 * MS, 64, 1), 1, "main", "finished", 20 * MS, 21 * MS, 32 * MS, 32 * MS)
     rows.add(Request(3, 20 * MS, 64_000, 1), -1, "", "refused", -1, -1, -1, 20 * MS)
     rows.flush()
-    return FinishedRun(facts, totals, logs, 40 * MS, 4)
+    return FinishedRun(metadata, totals, logs, 40 * MS, 4)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ REQUIRED = {
 def test_record_by_hand(finished_run) -> None:
     """Keys are vLLM's; figures are in ms and the duration ends with the last completion, at 32 ms."""
     record = bench_json(
-        finished_run.facts, finished_run.totals, [log.gaps() for log in finished_run.logs], "20260101-000000"
+        finished_run.metadata, finished_run.totals, [log.gaps() for log in finished_run.logs], "20260101-000000"
     )
     assert set(record) >= REQUIRED
     assert record["duration"] == pytest.approx(0.032)

@@ -17,7 +17,7 @@ def _page(run, engine_limit: int = 64) -> str:
     replicas = [ReplicaLive(2, 1, 0.25, log.counters()) for log in run.logs]
     requests = RequestsLive.copy_of(run.totals)
     snapshot = LiveSnapshot(0.04, 0.01, 4.0, 4, replicas, requests, 1.0)
-    return Exposition(run.facts, {"run": "hand", "version": "1"}, engine_limit).text(snapshot)
+    return Exposition(run.metadata, {"run": "hand", "version": "1"}, engine_limit).text(snapshot)
 
 
 def _samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -90,7 +90,7 @@ def test_large_fleet_has_series_per_pool(finished_run) -> None:
 def test_opening_snapshot_has_every_series_at_zero(finished_run) -> None:
     """Before the first event every series of the run exists, so that rates see the first increment."""
     opening = opening_snapshot(2, RequestTotals(2, ["main"], 8_192))
-    before = Exposition(finished_run.facts, {"run": "hand", "version": "1"}).text(opening)
+    before = Exposition(finished_run.metadata, {"run": "hand", "version": "1"}).text(opening)
     ours, later = _samples(before), _samples(_page(finished_run))
     assert set(later) - set(ours) == {("cluster_sim_run_completed_ratio", frozenset())}
     assert {value for (name, _), value in ours.items() if not name.endswith("_info")} == {0.0}

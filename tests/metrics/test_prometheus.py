@@ -44,11 +44,13 @@ class SyntheticRun:
 
 def test_vllm_dashboard_is_full(finished_run, shared: Path, tmp_path: Path) -> None:
     """Every expression of vLLM's own Grafana dashboard has non-empty, finite data in a real Prometheus."""
-    expressions = dashboard_expressions(shared / "dashboards" / "vllm__grafana.json", finished_run.facts.pools[0].model)
+    expressions = dashboard_expressions(
+        shared / "dashboards" / "vllm__grafana.json", finished_run.metadata.pools[0].model
+    )
     assert len(expressions) >= 27
     run = SyntheticRun()
     with (
-        MetricsServer(0, Exposition(finished_run.facts, {"run": "synthetic"}), "127.0.0.1") as server,
+        MetricsServer(0, Exposition(finished_run.metadata, {"run": "synthetic"}), "127.0.0.1") as server,
         running_prometheus(tmp_path, server.port) as prometheus,
     ):
         server.publish(opening_snapshot(2, run.totals))

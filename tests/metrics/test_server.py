@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cluster_sim.config.errors import InputError
+from cluster_sim.errors import InputError
 from cluster_sim.metrics.exposition import Exposition
 from cluster_sim.metrics.live import opening_snapshot
 from cluster_sim.metrics.server import MetricsServer
@@ -18,7 +18,7 @@ OPENMETRICS = "application/openmetrics-text;version=1.0.0,application/openmetric
 @pytest.fixture
 def server(finished_run) -> Iterator[MetricsServer]:
     """A server on any free loopback port."""
-    with MetricsServer(0, Exposition(finished_run.facts, {"run": "hand"}), "127.0.0.1") as server:
+    with MetricsServer(0, Exposition(finished_run.metadata, {"run": "hand"}), "127.0.0.1") as server:
         yield server
 
 
@@ -58,7 +58,7 @@ def test_other_paths(server: MetricsServer) -> None:
 
 def test_port_in_use_is_wrong_input(server: MetricsServer, finished_run) -> None:
     """A port that cannot be had gives one message that names the option."""
-    exposition = Exposition(finished_run.facts, {"run": "hand"})
+    exposition = Exposition(finished_run.metadata, {"run": "hand"})
     with pytest.raises(InputError, match=f"--metrics-port {server.port}"):
         MetricsServer(server.port, exposition, "127.0.0.1")
     with pytest.raises(InputError, match="0 to 65535"):

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from cluster_sim.config.slo import Slo
 from cluster_sim.metrics.attainment import attainment, request_limits
+from cluster_sim.metrics.objectives import Slo
 from cluster_sim.metrics.summary import summarise
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.request_totals import RequestTotals, SloLimits
@@ -15,7 +15,7 @@ from cluster_sim.workload.request import Request
 def _summary(run):
     counters = [log.counters() for log in run.logs]
     gaps = [log.gaps() for log in run.logs]
-    return summarise(run.facts, run.totals, counters, gaps, run.end_ns, run.arrived, max_waiting=1)
+    return summarise(run.metadata, run.totals, counters, gaps, run.end_ns, run.arrived, max_waiting=1)
 
 
 def test_latencies_by_hand(finished_run) -> None:
@@ -115,7 +115,7 @@ def test_empty_run_has_nulls_not_errors(finished_run) -> None:
 
     log = ReplicaLog(0)
     totals = RequestTotals(2, ["main"])
-    summary = summarise(finished_run.facts, totals, [log.counters()] * 2, [log.gaps()] * 2, 0, 0)
+    summary = summarise(finished_run.metadata, totals, [log.counters()] * 2, [log.gaps()] * 2, 0, 0)
     assert summary["ttft_s"]["p99"] is None
     assert summary["usd_per_million_tokens"] is None
     assert summary["slo"]["good_requests_ratio"] is None

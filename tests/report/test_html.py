@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster_sim.config.errors import InputError
+from cluster_sim.errors import InputError
 from cluster_sim.report.html import report_page, write_report
 from cluster_sim.report.run_data import RunData
 

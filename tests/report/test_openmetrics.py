@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cluster_sim.config.errors import InputError
+from cluster_sim.errors import InputError
 from cluster_sim.report.openmetrics import EPOCH, write_openmetrics
 from tests.metrics.prometheus_server import dashboard_expressions, running_prometheus
 from tests.small_run import run_small

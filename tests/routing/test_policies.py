@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster_sim.config.errors import InputError
-from cluster_sim.config.router import Router, Telemetry
 from cluster_sim.engine.observation import NOTHING, Observation
+from cluster_sim.errors import InputError
 from cluster_sim.recording.outcome import Sample
-from cluster_sim.routing.least import LeastTable
+from cluster_sim.routing.indexed_heap import IndexedMinHeap
+from cluster_sim.routing.options import Router, Telemetry
 from cluster_sim.routing.policies import POLICIES, Candidates, Policy
 from cluster_sim.workload.request import Request
 
@@ -82,7 +82,7 @@ def test_unknown_policy_lists_the_known() -> None:
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), max_size=40))
 def test_least_table_is_a_minimum(changes: list[tuple[int, int]]) -> None:
     """After any changes the table's least is the lowest index of the smallest value."""
-    table = LeastTable([0] * 5)
+    table = IndexedMinHeap([0] * 5)
     values = [0] * 5
     for index, value in changes:
         table.set(index, value)
@@ -92,7 +92,7 @@ def test_least_table_is_a_minimum(changes: list[tuple[int, int]]) -> None:
 
 def test_the_table_of_least_values_stays_small() -> None:
     """A value that goes up and down above the least one leaves no trail: entries stay bounded, answers right."""
-    table = LeastTable([0, 5, 5])
+    table = IndexedMinHeap([0, 5, 5])
     for step in range(10_000):
         table.set(1, 5 + step % 3)
         assert table.least() == 0

@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-from cluster_sim.config.errors import InputError
+from cluster_sim.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +59,7 @@ def test_scoring_never_loads_the_fitting_code(checkout):
     """The modules behind the scoreboard do not import the fit."""
     import subprocess
 
-    code = (
-        "import sys, cluster_sim.study.fidelity.board, cluster_sim.study.fidelity.text; "
-        "sys.exit('cluster_sim.study.fidelity.fit' in sys.modules)"
-    )
+    code = "import sys, validation.board, validation.text; sys.exit('cluster_sim.calibration.fit' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=checkout, check=False).returncode == 0
 
 

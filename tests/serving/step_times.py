@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cluster_sim.hardware.predictor import BatchShape, Int64Array, Predictor
+from cluster_sim.hardware.predictors.base import BatchShape, Int64Array, Predictor
 
 
 class Linear(Predictor):

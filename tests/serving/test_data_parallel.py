@@ -8,13 +8,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from cluster_sim.config.errors import InputError
-from cluster_sim.config.study import Study
+from cluster_sim.config.schema.study import Study
 from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
-from cluster_sim.serving.macro.joint_run import JointRun
+from cluster_sim.errors import InputError
+from cluster_sim.serving.fast_forward.data_parallel_decode import JointRun
 from cluster_sim.serving.messages import Dispatch
-from cluster_sim.study.plan import make_plan
+from cluster_sim.simulation.plan import make_plan
 from cluster_sim.workload.request import Request
 from tests.engine.small_fleet import (
     Choose,

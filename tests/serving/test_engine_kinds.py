@@ -2,17 +2,17 @@
 
 import pytest
 
-from cluster_sim.config.engine import Engine
-from cluster_sim.config.errors import InputError
 from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
+from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.model import load_model
-from cluster_sim.hardware.roofline import RooflinePredictor
+from cluster_sim.hardware.predictors.roofline import RooflinePredictor
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.routing.admission import StaticLimits
 from cluster_sim.serving.engine_defaults import resolve_engine, scheduler_limits
 from cluster_sim.serving.engine_kinds import KINDS
+from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.messages import Dispatch
 from cluster_sim.serving.replica import Replica, ReplicaSettings
 from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits

@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 
-from cluster_sim.config.errors import InputError
-from cluster_sim.config.load import load_study
-from cluster_sim.config.predictor import LinearPredictor as LinearConfig
+from cluster_sim.config.loading.load import load_study
+from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import load_device
-from cluster_sim.hardware.linear import LinearPredictor
 from cluster_sim.hardware.model import load_model
-from cluster_sim.hardware.predictor import BatchShape
-from cluster_sim.hardware.roofline import RooflineEfficiency, RooflinePredictor
+from cluster_sim.hardware.predictors.base import BatchShape
+from cluster_sim.hardware.predictors.linear import LinearPredictor
+from cluster_sim.hardware.predictors.options import LinearPredictor as LinearConfig
+from cluster_sim.hardware.predictors.roofline import RooflineEfficiency, RooflinePredictor
 from cluster_sim.serving.replica import Replica
-from cluster_sim.study.options import RunOptions
-from cluster_sim.study.plan import make_plan
-from cluster_sim.study.run import RunResult, run_study
+from cluster_sim.simulation.plan import make_plan
+from cluster_sim.simulation.run import RunResult, run_study
+from cluster_sim.simulation.run_options import RunOptions
 
 STUDIES = Path(__file__).resolve().parents[2] / "conf" / "studies" / "llmperforacle"
 POOL = "fleet.pools.0"

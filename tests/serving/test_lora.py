@@ -1,7 +1,7 @@
 """LoRA adapters in slots."""
 
-from cluster_sim.config.speculation import Lora
 from cluster_sim.serving.lora import LoraSlots
+from cluster_sim.serving.speculation_options import Lora
 
 
 def test_an_adapter_too_many_waits_until_one_leaves() -> None:

@@ -2,12 +2,12 @@
 
 import pytest
 
-from cluster_sim.config.units import NS_PER_MS, NS_PER_S
-from cluster_sim.hardware.predictor import BatchShape
+from cluster_sim.hardware.predictors.base import BatchShape
 from cluster_sim.serving.deadlines import Deadlines
 from cluster_sim.serving.length_knowledge import LengthKnowledge
 from cluster_sim.serving.ordering import ORDERINGS, FairShare, Ordering, OrderingContext, SpaceTimeSharing, ordering
 from cluster_sim.serving.sequence import Sequence
+from cluster_sim.units import NS_PER_MS, NS_PER_S
 from cluster_sim.workload.request import Attributes, Request
 from tests.serving.step_times import TokenClock
 

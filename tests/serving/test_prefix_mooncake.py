@@ -4,19 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from cluster_sim.config.engine import Engine
-from cluster_sim.config.predictor import LinearPredictor as LinearConfig
-from cluster_sim.config.workload import TraceWorkload
 from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
-from cluster_sim.hardware.linear import LinearPredictor
 from cluster_sim.hardware.model import load_model
+from cluster_sim.hardware.predictors.linear import LinearPredictor
+from cluster_sim.hardware.predictors.options import LinearPredictor as LinearConfig
 from cluster_sim.recording.outcome import Outcome
 from cluster_sim.recording.replica_log import ReplicaLog
+from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.messages import Dispatch
 from cluster_sim.serving.replica import Replica, ReplicaSettings
 from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
 from cluster_sim.workload.build import build_source
+from cluster_sim.workload.options import TraceWorkload
 from cluster_sim.workload.request import Request
 
 BLOCK = 16

@@ -88,7 +88,7 @@ def test_a_response_and_a_cancellation_cross() -> None:
     evidence, _ = run_inline(small)
     assert statuses(evidence) == ["cancelled"]
     (counters,) = evidence.replicas
-    assert (counters.left, counters.in_system_area_ns, counters.overstay_ns) == (1, 1 * MS, -1 * MS)
+    assert (counters.left, counters.in_system_area_ns, counters.cancellation_lag_ns) == (1, 1 * MS, -1 * MS)
 
 
 def test_a_cancellation_overtakes_the_api_server() -> None:
@@ -112,7 +112,7 @@ def test_what_waits_leaves_when_the_cancellation_arrives() -> None:
     cancel(replica, 1, 0.3)
     assert replica.counters()[:2] == (1, 0)
     assert replica.log.counters(MS).in_system_area_ns == MS + MS // 10
-    assert replica.log.overstay_ns == 0
+    assert replica.log.cancellation_lag_ns == 0
 
 
 def test_what_runs_leaves_when_the_next_batch_ends() -> None:
@@ -125,7 +125,7 @@ def test_what_runs_leaves_when_the_next_batch_ends() -> None:
     assert replica.advance(NEVER) == []
     assert (replica.log.iterations, replica.log.left) == (3, 1)
     assert replica.log.counters(3 * MS).in_system_area_ns == 2 * MS
-    assert replica.log.overstay_ns == 8 * MS // 10
+    assert replica.log.cancellation_lag_ns == 8 * MS // 10
 
 
 def test_what_is_nearly_done_ends() -> None:
@@ -135,7 +135,7 @@ def test_what_is_nearly_done_ends() -> None:
     assert response.at == response_at(3)
     cancel(replica, 0, 2.2)
     assert replica.advance(NEVER) == []
-    assert (replica.log.left, replica.log.overstay_ns) == (1, 8 * MS // 10)
+    assert (replica.log.left, replica.log.cancellation_lag_ns) == (1, 8 * MS // 10)
 
 
 def replica_with(*requests: tuple[float, int, int], engine: dict[str, Any] = SYNC, **parts: Any) -> Replica:

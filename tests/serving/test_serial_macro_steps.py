@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster_sim.config.engine import Engine
-from cluster_sim.config.ordering import OrderingSettings
 from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
-from cluster_sim.hardware.predictor import Predictor
+from cluster_sim.hardware.predictors.base import Predictor
 from cluster_sim.recording.outcome import Outcome
 from cluster_sim.recording.replica_log import ReplicaLog
+from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.messages import Cancel, Dispatch
+from cluster_sim.serving.ordering_options import OrderingSettings
 from cluster_sim.serving.replica import Replica, ReplicaSettings
 from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
 from cluster_sim.workload.request import Attributes, Request

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster_sim.config.engine import Engine
+from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.schedulers import SchedulerLimits
 from cluster_sim.serving.schedulers.sglang import Sglang, build_sglang
 from cluster_sim.workload.request import Attributes
@@ -226,7 +226,7 @@ def test_everything_finishes_and_nothing_leaks(
             bench.step()
         bench.scheduler.memory.tree.validate()
     for _ in range(4000):
-        if not bench.step() and not bench.scheduler.must_form_again:
+        if not bench.step() and not bench.scheduler.retry_now:
             break
         bench.scheduler.memory.tree.validate()
     assert all(sequence.generated == sequence.output_tokens for sequence in sequences)

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster_sim.config.engine import Engine
-from cluster_sim.config.ordering import OrderingSettings
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.engine_kinds import KINDS
+from cluster_sim.serving.engine_options import Engine
+from cluster_sim.serving.ordering_options import OrderingSettings
 from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.workload.request import Request

@@ -2,10 +2,10 @@
 
 import pytest
 
-from cluster_sim.config.errors import InputError
-from cluster_sim.config.speculation import Speculative
+from cluster_sim.errors import InputError
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.serving.speculation import Speculation
+from cluster_sim.serving.speculation_options import Speculative
 from cluster_sim.workload.request import Request
 
 
@@ -35,7 +35,7 @@ def test_no_draft_beyond_the_output() -> None:
     assert speculation.drafts(sequence(0, 9, 10), 100) == 0
 
 
-def test_draws_depend_on_request_and_progress_alone() -> None:
+def test_draws_depend_on_request_and_stalls_alone() -> None:
     """The same request at the same token draws the same, whoever asked before."""
     speculation = Speculation(Speculative(num_speculative_tokens=3), seed=7)
     first = [speculation.accepted(sequence(5, at), 3) for at in range(1, 50)]
@@ -50,8 +50,8 @@ def test_probabilities_out_of_range_are_refused() -> None:
 
 def test_other_engines_refuse_drafts() -> None:
     """Orca has no speculative decoding: validation says so."""
-    from cluster_sim.config.engine import Engine
     from cluster_sim.serving.engine_defaults import check_extras
+    from cluster_sim.serving.engine_options import Engine
 
     with pytest.raises(InputError, match="orca cannot do that"):
         check_extras(Engine(kind="orca", speculative=Speculative()))

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from cluster_sim.config.engine import Engine
-from cluster_sim.config.predictor import TwoPhasePredictor as TwoPhaseConfig
 from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
-from cluster_sim.hardware.predictor import BatchShape
-from cluster_sim.hardware.two_phase import TwoPhasePredictor
+from cluster_sim.hardware.predictors.base import BatchShape
+from cluster_sim.hardware.predictors.options import TwoPhasePredictor as TwoPhaseConfig
+from cluster_sim.hardware.predictors.two_phase import TwoPhasePredictor
 from cluster_sim.recording.outcome import Outcome
 from cluster_sim.recording.replica_log import ReplicaLog
+from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.messages import Cancel, Dispatch, Drain
 from cluster_sim.serving.replica import Replica, ReplicaSettings
 from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits

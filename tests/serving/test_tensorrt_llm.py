@@ -1,6 +1,6 @@
 """TensorRT-LLM's in-flight batching, step by step on hand-worked queues."""
 
-from cluster_sim.config.engine import Engine
+from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
 from tests.serving.bench import SchedulerBench
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster_sim.config.engine import Engine
+from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
 from tests.serving.bench import SchedulerBench, shown
 
@@ -183,9 +183,9 @@ def test_cancel_frees_memory_wherever_the_sequence_is(kind: str) -> None:
     flying = bench.form()
     assert flying is not None
     assert not bench.scheduler.cancel(0)
-    assert bench.scheduler.is_flying(0)
+    assert bench.scheduler.is_in_flight(0)
     bench.scheduler.end(flying)
-    assert not bench.scheduler.is_flying(0)
+    assert not bench.scheduler.is_in_flight(0)
     assert bench.scheduler.cancel(0)
     assert bench.step() == ""
     assert (bench.scheduler.kv_used, bench.scheduler.running_count, bench.scheduler.waiting_count) == (0, 0, 0)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from cluster_sim.config.engine import Engine
 from cluster_sim.serving.batch import Batch
+from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.schedulers import SCHEDULERS, Scheduler, SchedulerLimits
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes, Request
@@ -43,7 +43,7 @@ class Bench:
     def step(self) -> str:
         """Form a step and end the oldest in flight; return "decodes / prefill chunks / preempted / blocks used"."""
         batch = self.scheduler.form(self.now_ns)
-        while batch is None and self.scheduler.must_form_again:
+        while batch is None and self.scheduler.retry_now:
             batch = self.scheduler.form(self.now_ns)
         if batch is not None:
             self.free_ns = max(self.free_ns, self.now_ns) + STEP_NS

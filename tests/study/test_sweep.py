@@ -8,10 +8,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from cluster_sim.config.document import Document
-from cluster_sim.config.errors import InputError, UnfinishedError
-from cluster_sim.config.study import Study
-from cluster_sim.config.template import study_template
+from cluster_sim.config.loading.document import Document
+from cluster_sim.config.loading.template import study_template
+from cluster_sim.config.schema.study import Study
+from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.study.sweep import RESULTS_FILE, SweepOptions, SweepResult, run_sweep
 from cluster_sim.study.variants import expand
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from ray.cluster_utils import Cluster
 
-from cluster_sim.config.document import Document
+from cluster_sim.config.loading.document import Document
 from cluster_sim.study.sweep import RESULTS_FILE, SweepOptions, run_sweep
 
 WAIT_S = 60

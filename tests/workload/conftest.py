@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from cluster_sim.config.workload import WorkloadConfig
 from cluster_sim.workload.build import build_columns, build_source
 from cluster_sim.workload.columns import Columns, concatenate
+from cluster_sim.workload.options import WorkloadConfig
 from cluster_sim.workload.request import Request
 from cluster_sim.workload.source import FeedbackSource, RequestSource
 

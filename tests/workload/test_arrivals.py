@@ -10,11 +10,11 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from scipy import integrate, stats
 
-from cluster_sim.config.arrivals import Arrivals
-from cluster_sim.config.errors import InputError
+from cluster_sim.errors import InputError
+from cluster_sim.workload.arrival_options import Arrivals
 from cluster_sim.workload.arrivals import build_arrivals
 from cluster_sim.workload.limits import limited_times
-from cluster_sim.workload.random_streams import Stream
+from cluster_sim.workload.sampling.random_streams import Stream
 
 ADAPTER: TypeAdapter[Any] = TypeAdapter(Arrivals)
 

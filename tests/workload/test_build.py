@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from cluster_sim.config.errors import InputError
-from cluster_sim.config.workload import WorkloadConfig
+from cluster_sim.errors import InputError
 from cluster_sim.workload.build import build_source, reacts, total_requests
+from cluster_sim.workload.options import WorkloadConfig
 from cluster_sim.workload.request import Request
 from cluster_sim.workload.source import FeedbackSource
 from tests.workload.sections import AGENT, LENGTHS, POISSON, closed_loop, sessions

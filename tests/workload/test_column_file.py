@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cluster_sim.config.errors import InputError
+from cluster_sim.errors import InputError
 from cluster_sim.workload.column_file import read_number_column
 
 

@@ -8,10 +8,10 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from cluster_sim.config.errors import InputError
-from cluster_sim.config.workload import WorkloadConfig
+from cluster_sim.errors import InputError
 from cluster_sim.workload.columns import Columns
 from cluster_sim.workload.fitting import fit_arrivals, fit_workload
+from cluster_sim.workload.options import WorkloadConfig
 from tests.workload.sections import LONG_TAILED, long_tailed
 
 

@@ -8,9 +8,9 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from scipy import stats
 
-from cluster_sim.config.traits import Lengths
 from cluster_sim.workload.lengths import build_lengths
-from cluster_sim.workload.random_streams import Stream
+from cluster_sim.workload.sampling.random_streams import Stream
+from cluster_sim.workload.trait_options import Lengths
 
 ADAPTER: TypeAdapter[Any] = TypeAdapter(Lengths)
 LOGNORMAL = {"kind": "lognormal", "mean": 500, "std": 400}

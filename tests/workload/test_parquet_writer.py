@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cluster_sim.config.errors import InputError
+from cluster_sim.errors import InputError
 from cluster_sim.workload.columns import Columns
 from cluster_sim.workload.parquet_writer import write_trace
 from tests.workload.sections import long_tailed

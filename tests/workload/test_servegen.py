@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from cluster_sim.config.errors import InputError
-from cluster_sim.workload.random_streams import Stream
+from cluster_sim.errors import InputError
+from cluster_sim.workload.sampling.random_streams import Stream
 from cluster_sim.workload.servegen import residual_gap, unit_gaps, window_arrivals
 from cluster_sim.workload.servegen_files import Window, read_clients
 

@@ -1,7 +1,7 @@
 """Policies that observe nothing, so that replicas never hold the router back."""
 
-from cluster_sim.config.router import Router
 from cluster_sim.engine.draws import draw_below, stream_key
+from cluster_sim.routing.options import Router
 from cluster_sim.routing.policies.base import POLICIES, Candidates, Policy
 from cluster_sim.workload.request import Request
 

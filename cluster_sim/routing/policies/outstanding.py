@@ -1,8 +1,8 @@
 """Least outstanding requests: the router's own count of what it sent and has not had back."""
 
-from cluster_sim.config.router import Router
 from cluster_sim.engine.observation import Observation
-from cluster_sim.routing.least import LeastTable
+from cluster_sim.routing.indexed_heap import IndexedMinHeap
+from cluster_sim.routing.options import Router
 from cluster_sim.routing.policies.base import POLICIES, Candidates, Policy
 from cluster_sim.workload.request import Request
 
@@ -14,7 +14,7 @@ class LeastOutstanding(Policy):
     observation = Observation(responses=True)
 
     def __init__(self, router: Router, candidates: Candidates) -> None:
-        self._counts = LeastTable([0] * candidates.count)
+        self._counts = IndexedMinHeap([0] * candidates.count)
 
     def choose(self, request: Request, now_ns: int) -> int:
         chosen = self._counts.least()

@@ -7,10 +7,10 @@ so that one stale sample does not draw a whole period's requests to one replica.
 from abc import abstractmethod
 from collections import deque
 
-from cluster_sim.config.router import Router
 from cluster_sim.engine.observation import Observation
 from cluster_sim.recording.outcome import Sample
-from cluster_sim.routing.least import LeastTable
+from cluster_sim.routing.indexed_heap import IndexedMinHeap
+from cluster_sim.routing.options import Router
 from cluster_sim.routing.policies.base import POLICIES, Candidates, Policy
 from cluster_sim.workload.request import Request
 
@@ -24,7 +24,7 @@ class _LeastSampled(Policy):
         self._forward_ns = candidates.forward_ns
         self._sampled = [0] * candidates.count
         self._sent = [0] * candidates.count
-        self._loads = LeastTable([0] * candidates.count)
+        self._loads = IndexedMinHeap([0] * candidates.count)
         self._since: deque[tuple[int, int]] = deque()
         """(delivery time, position) of own dispatches that no visible sample holds, in order of dispatch."""
 

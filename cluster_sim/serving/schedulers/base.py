@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from cluster_sim.config.engine import Engine
-from cluster_sim.config.registry import Registry
+from cluster_sim.factory_registry import Registry
 from cluster_sim.hardware.kv_groups import KvGroups
-from cluster_sim.hardware.predictor import Predictor
+from cluster_sim.hardware.predictors.base import Predictor
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.macro.decode_pool import DecodePool
+from cluster_sim.serving.engine_options import Engine
+from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.sequence import Sequence
 
 
@@ -57,12 +57,12 @@ class Scheduler(ABC):
 
     unbatched_preemptions = 0
     """Preemptions by the last ``form`` that returned None, which no batch reports."""
-    must_form_again = False
+    retry_now = False
     """Whether a ``form`` that returned None freed something, so that it must be called again at the same time."""
     is_prefill_step = True
     """Whether the next batch is one of those in which all data-parallel ranks compute prompts; in others, ranks that
     can decode defer them."""
-    is_patient = False
+    waits_for_full_batch = False
     """Whether requests wait for others to come, on purpose, so that time without a token is no stall."""
     has_prefix_cache = False
     """Whether prompts are looked up in a cache, so that hits are counted."""
@@ -95,7 +95,7 @@ class Scheduler(ABC):
         """Decide the next batch at ``now_ns`` and move all counters as if it had run; None when there is none.
 
         Called again at every arrival and batch end while a slot in flight is free, and at once after a None that
-        preempted something (``must_form_again``).
+        preempted something (``retry_now``).
         """
 
     @abstractmethod
@@ -107,17 +107,17 @@ class Scheduler(ABC):
         """Handle the end of a batch: finished sequences give up slot and memory."""
 
     @abstractmethod
-    def withdraw(self, request_id: int) -> bool:
+    def remove_waiting(self, request_id: int) -> bool:
         """Drop a sequence that waits for a slot; return whether there was one.  Called at any time."""
 
     @abstractmethod
     def cancel(self, request_id: int) -> bool:
         """Drop a sequence, waiting or running; return whether it has left.  Called between two batches.
 
-        One whose last token is formed stays, and so does one that ``is_flying``.
+        One whose last token is formed stays, and so does one that ``is_in_flight``.
         """
 
-    def is_flying(self, request_id: int) -> bool:
+    def is_in_flight(self, request_id: int) -> bool:
         """Whether ``cancel`` cannot drop a sequence before a batch in flight that holds it has ended."""
         return False
 
@@ -169,7 +169,7 @@ class Scheduler(ABC):
         """Hear which predictor will price the batches; again after every restore."""
 
     @property
-    def wake_ns(self) -> int:
+    def next_wakeup_ns(self) -> int:
         """When ``form`` must be called again after a None although nothing has happened by then; -1 for never."""
         return -1
 

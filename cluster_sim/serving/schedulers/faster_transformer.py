@@ -2,8 +2,8 @@
 
 from collections import deque
 
-from cluster_sim.config.engine import Engine
 from cluster_sim.serving.batch import Batch
+from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
 from cluster_sim.serving.schedulers.serial import SerialScheduler
 from cluster_sim.serving.sequence import Sequence

@@ -1,8 +1,8 @@
 """LightLLM: blocks of one token, and admission by the peak of memory that the batch will reach."""
 
-from cluster_sim.config.engine import Engine
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.macro.decode_pool import DecodePool
+from cluster_sim.serving.engine_options import Engine
+from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
 from cluster_sim.serving.schedulers.serial import SerialScheduler
 from cluster_sim.serving.sequence import Sequence

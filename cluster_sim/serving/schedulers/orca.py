@@ -1,7 +1,7 @@
 """Orca: iteration-level scheduling, whole prompts beside decodes, memory reserved for the longest possible sequence."""
 
-from cluster_sim.config.engine import Engine
 from cluster_sim.serving.batch import Batch
+from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
 from cluster_sim.serving.schedulers.serial import SerialScheduler
 

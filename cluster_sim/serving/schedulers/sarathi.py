@@ -1,7 +1,7 @@
 """Sarathi-Serve, as Vidur models it: chunked prefills ride on decode batches, within a budget of tokens."""
 
-from cluster_sim.config.engine import Engine
 from cluster_sim.serving.batch import Batch
+from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
 from cluster_sim.serving.schedulers.serial import SerialScheduler
 from cluster_sim.serving.sequence import Sequence

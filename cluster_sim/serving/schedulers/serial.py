@@ -14,10 +14,10 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
-from cluster_sim.config.engine import Engine
-from cluster_sim.hardware.predictor import BatchShape, Predictor
+from cluster_sim.hardware.predictors.base import BatchShape, Predictor
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.macro.decode_pool import DecodePool, UncountedPool
+from cluster_sim.serving.engine_options import Engine
+from cluster_sim.serving.fast_forward.decode_pool import DecodePool, UncountedPool
 from cluster_sim.serving.ordering import ordering_of
 from cluster_sim.serving.schedulers.base import Scheduler, SchedulerLimits
 from cluster_sim.serving.sequence import Sequence
@@ -159,7 +159,7 @@ class SerialScheduler(Scheduler):
 
     def form(self, now_ns: int) -> Batch | None:
         """Ask the policy for a batch."""
-        self.must_form_again = self._has_news = False
+        self.retry_now = self._has_news = False
         self._scatter()
         batch = Batch(BatchShape())
         batch.number = self._batches
@@ -172,7 +172,7 @@ class SerialScheduler(Scheduler):
             self._ordering.note_waiting(self.waiting)
         if not batch.members and not batch.prefilled:
             self.unbatched_preemptions = len(batch.preempted)
-            self.must_form_again = bool(batch.preempted) and not self.engine.vidur_compat
+            self.retry_now = bool(batch.preempted) and not self.engine.vidur_compat
             return None
         self._batches += 1
         return batch
@@ -215,7 +215,7 @@ class SerialScheduler(Scheduler):
         if self._ordering is not None and sequence.scheduled_ns >= 0:
             self._ordering.on_end(sequence)
 
-    def withdraw(self, request_id: int) -> bool:
+    def remove_waiting(self, request_id: int) -> bool:
         """Drop a sequence of the waiting queue."""
         for index, sequence in enumerate(self.waiting):
             if sequence.request_id == request_id:
@@ -228,7 +228,7 @@ class SerialScheduler(Scheduler):
 
     def cancel(self, request_id: int) -> bool:
         """Drop a sequence that waits or stands between two batches."""
-        if self.withdraw(request_id):
+        if self.remove_waiting(request_id):
             return True
         self._scatter()
         self._has_news = self._ordering is not None
@@ -240,7 +240,7 @@ class SerialScheduler(Scheduler):
                 return True
         return False
 
-    def is_flying(self, request_id: int) -> bool:
+    def is_in_flight(self, request_id: int) -> bool:
         """Whether a batch holds a sequence and does not yield its last token."""
         flying = self._in_flight.get(request_id)
         return flying is not None and flying.generated < flying.output_tokens
@@ -285,7 +285,7 @@ class SerialScheduler(Scheduler):
         for sequence in ready:
             pool.add(sequence)
         pool.last_end_ns = max(sequence.last_token_ns for sequence in ready)
-        pool.newcomers = [sequence for sequence in ready if sequence.last_token_ns != pool.last_end_ns]
+        pool.unsynchronised = [sequence for sequence in ready if sequence.last_token_ns != pool.last_end_ns]
         self.put_back([])
         return self.steady_limit(pool)
 

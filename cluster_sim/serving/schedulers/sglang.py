@@ -10,12 +10,12 @@ request may ask for is taken to be the one it gets.
 
 from typing import Any, Final
 
-from cluster_sim.config.engine import Engine
-from cluster_sim.hardware.predictor import BatchShape, Predictor
+from cluster_sim.hardware.predictors.base import BatchShape, Predictor
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.kv.radix_host import RadixHost
-from cluster_sim.serving.kv.radix_pool import RadixPool
-from cluster_sim.serving.macro.decode_pool import DecodePool
+from cluster_sim.serving.engine_options import Engine
+from cluster_sim.serving.fast_forward.decode_pool import DecodePool
+from cluster_sim.serving.kv_cache.radix_host import RadixHost
+from cluster_sim.serving.kv_cache.radix_pool import RadixPool
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
 from cluster_sim.serving.schedulers.serial import UNLIMITED, SerialScheduler
 from cluster_sim.serving.sequence import Sequence

@@ -8,19 +8,19 @@ With ``adaptive_batch_size`` the number follows the load: from 1 on, once a batc
 half of the way (rounded up) to how many do, up to ``max_num_seqs``.
 """
 
-from cluster_sim.config.engine import Engine
-from cluster_sim.config.units import NS_PER_S
 from cluster_sim.serving.batch import Batch
+from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
 from cluster_sim.serving.schedulers.serial import SerialScheduler
 from cluster_sim.serving.sequence import Sequence
+from cluster_sim.units import NS_PER_S
 
 
 class StaticTwoPhase(SerialScheduler):
     """One static batch at a time: a step for all prompts, then as many decode steps as the longest output takes."""
 
     reserves_whole = True
-    is_patient = True
+    waits_for_full_batch = True
 
     def __init__(self, engine: Engine, limits: SchedulerLimits) -> None:
         super().__init__(engine, limits)
@@ -39,7 +39,7 @@ class StaticTwoPhase(SerialScheduler):
         self._is_draining = False
 
     @property
-    def wake_ns(self) -> int:
+    def next_wakeup_ns(self) -> int:
         """Return when the oldest waiting request has waited long enough; -1 for never."""
         return self._wake_ns
 

@@ -7,9 +7,9 @@ grow to its full length; MAX_UTILIZATION starts what fits now and pauses the one
 
 from collections import deque
 
-from cluster_sim.config.engine import Engine
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.macro.decode_pool import DecodePool
+from cluster_sim.serving.engine_options import Engine
+from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
 from cluster_sim.serving.schedulers.serial import UNLIMITED, SerialScheduler
 from cluster_sim.serving.sequence import Sequence
@@ -38,7 +38,7 @@ class TensorRtLlm(SerialScheduler):
             elif (
                 len(batch.members) < self.batch_limit
                 and budget > 0
-                and self._find_blocks(batch, sequence, 1, started or halves, is_patient=False)
+                and self._find_blocks(batch, sequence, 1, started or halves, waits_for_full_batch=False)
             ):
                 self.decode(batch, sequence)
                 budget -= 1
@@ -47,7 +47,7 @@ class TensorRtLlm(SerialScheduler):
         while halves:
             sequence = halves.popleft()
             chunk = self._chunk(batch, sequence, budget)
-            if chunk and self._find_blocks(batch, sequence, chunk, halves, is_patient=bool(batch.members)):
+            if chunk and self._find_blocks(batch, sequence, chunk, halves, waits_for_full_batch=bool(batch.members)):
                 self.prefill(batch, sequence, chunk)
                 budget -= chunk
             elif sequence.computed:
@@ -70,7 +70,7 @@ class TensorRtLlm(SerialScheduler):
         return chunk
 
     def _find_blocks(
-        self, batch: Batch, sequence: Sequence, tokens: int, later: deque[Sequence], *, is_patient: bool
+        self, batch: Batch, sequence: Sequence, tokens: int, later: deque[Sequence], *, waits_for_full_batch: bool
     ) -> bool:
         """Give a sequence the blocks for ``tokens`` more; return False if it is paused or must wait.
 
@@ -82,7 +82,7 @@ class TensorRtLlm(SerialScheduler):
             if later and later[-1].order > sequence.order:
                 self.restart(batch, later.pop())
                 continue
-            if not is_patient and len(self._in_flight) == len(batch.members) + len(batch.prefilled):
+            if not waits_for_full_batch and len(self._in_flight) == len(batch.members) + len(batch.prefilled):
                 self.restart(batch, sequence)
             return False
         if need > 0:

@@ -1,8 +1,8 @@
 """The second half of vLLM v1's step: which waiting sequences start."""
 
-from cluster_sim.config.engine import Engine
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.kv.blocks import CountedBlocks
+from cluster_sim.serving.engine_options import Engine
+from cluster_sim.serving.kv_cache.blocks import CountedBlocks
 from cluster_sim.serving.lora import LoraSlots
 from cluster_sim.serving.ordering import Ordering
 from cluster_sim.serving.schedulers.base import SchedulerLimits

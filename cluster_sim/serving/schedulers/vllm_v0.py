@@ -3,8 +3,8 @@
 from collections import deque
 from collections.abc import Iterable
 
-from cluster_sim.config.engine import Engine
 from cluster_sim.serving.batch import Batch
+from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
 from cluster_sim.serving.schedulers.serial import SerialScheduler
 from cluster_sim.serving.sequence import Sequence
@@ -82,7 +82,7 @@ class VllmV0(SerialScheduler):
             self.grow(sequence)
             self.decode(batch, sequence)
 
-    def withdraw(self, request_id: int) -> bool:
+    def remove_waiting(self, request_id: int) -> bool:
         """Drop a sequence that waits, here or in host memory."""
         for sequence in self._swapped:
             if sequence.request_id == request_id:
@@ -90,7 +90,7 @@ class VllmV0(SerialScheduler):
                 self._host_blocks += self.blocks_for(sequence.computed)
                 self.forget(sequence)
                 return True
-        return super().withdraw(request_id)
+        return super().remove_waiting(request_id)
 
     def is_steady(self, decodes: int) -> bool:
         """Whether all decodes fit one batch and the waiting queue's head stays refused."""

@@ -13,15 +13,15 @@ while they rotate (``Rotation``).  With macro-steps off there is no pool at all.
 
 from collections.abc import Iterable
 
-from cluster_sim.config.engine import Engine
-from cluster_sim.hardware.predictor import BatchShape, Predictor
+from cluster_sim.hardware.predictors.base import BatchShape, Predictor
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.kv.blocks import CountedBlocks
-from cluster_sim.serving.kv.choice import paged_cache
+from cluster_sim.serving.engine_options import Engine
+from cluster_sim.serving.fast_forward.decode_pool import DecodePool
+from cluster_sim.serving.fast_forward.rotation import Rotation
+from cluster_sim.serving.fast_forward.windowed_pool import WindowedPool
+from cluster_sim.serving.kv_cache.blocks import CountedBlocks
+from cluster_sim.serving.kv_cache.choice import paged_cache
 from cluster_sim.serving.lora import LoraSlots
-from cluster_sim.serving.macro.decode_pool import DecodePool
-from cluster_sim.serving.macro.rotation import Rotation
-from cluster_sim.serving.macro.windowed_pool import WindowedPool
 from cluster_sim.serving.ordering import Ordering, ordering_of
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
 from cluster_sim.serving.schedulers.vllm_admission import Admission
@@ -123,7 +123,7 @@ class VllmV1(Scheduler):
                 self._ordering.on_end(sequence)
             self._queue.is_blocked = False
 
-    def withdraw(self, request_id: int) -> bool:
+    def remove_waiting(self, request_id: int) -> bool:
         waiting = self._queue.remove(request_id)
         if waiting is None:
             return False
@@ -132,7 +132,7 @@ class VllmV1(Scheduler):
         return True
 
     def cancel(self, request_id: int) -> bool:
-        if self.withdraw(request_id):
+        if self.remove_waiting(request_id):
             return True
         running = self._running.get(request_id)
         if running is None or running.generated >= running.output_tokens:
@@ -215,7 +215,7 @@ class VllmV1(Scheduler):
         return bool(self._running) and not self._limits.can_macro_step
 
     def form(self, now_ns: int) -> Batch | None:
-        self.must_form_again = False
+        self.retry_now = False
         batch = Batch(BatchShape())
         batch.number = self._batches
         is_deferring = not self.is_prefill_step and self._can_defer()
@@ -253,7 +253,7 @@ class VllmV1(Scheduler):
         shape = batch.shape
         if not shape.decodes and not shape.prefills:
             self.unbatched_preemptions = len(batch.preempted)
-            self.must_form_again = bool(batch.preempted)
+            self.retry_now = bool(batch.preempted)
             return None
         self._batches += 1
         return batch
@@ -266,8 +266,8 @@ class VllmV1(Scheduler):
             sequence.last_token_ns = end_ns
         pool = self._pool
         pool.last_end_ns = end_ns
-        if pool.newcomers:
-            pool.newcomers = [each for each in pool.newcomers if each.last_token_ns != end_ns]
+        if pool.unsynchronised:
+            pool.unsynchronised = [each for each in pool.unsynchronised if each.last_token_ns != end_ns]
 
     def use_predictor(self, predictor: Predictor) -> None:
         if self._ordering is not None:
@@ -316,8 +316,8 @@ class VllmV1(Scheduler):
         shape.decodes = len(pool.members)
         shape.decode_kv_tokens = pool.kv_tokens
         batch.steady_from_ns = pool.last_end_ns
-        batch.steady_decodes = shape.decodes - len(pool.newcomers)
-        batch.gap_starts_ns = [sequence.last_token_ns for sequence in pool.newcomers]
+        batch.steady_decodes = shape.decodes - len(pool.unsynchronised)
+        batch.gap_starts_ns = [sequence.last_token_ns for sequence in pool.unsynchronised]
         self._kv.decode(pool, 1)
         batch.finishing = pool.advance(1)
 
@@ -393,7 +393,7 @@ class VllmV1(Scheduler):
         if victim.generated >= victim.output_tokens and not chunk:
             return 0  # Its last token is in flight and will be delivered; only the memory comes back early.
         if chunk:
-            batch.withdraw(victim)
+            batch.remove_waiting(victim)
         self._prefilling.pop(victim.request_id, None)
         victim.computed = 0
         victim.preemptions += 1

@@ -6,9 +6,9 @@ from typing import Final
 
 import numpy as np
 
-from cluster_sim.config.base import LONGEST_RUN_S
-from cluster_sim.config.errors import InputError
-from cluster_sim.config.units import NS_PER_S
+from cluster_sim.errors import InputError
+from cluster_sim.options import LONGEST_RUN_S
+from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.columns import Columns
 from cluster_sim.workload.csv_file import Field, read_csv, row_place, tokens_field
 from cluster_sim.workload.readers.base import ReadOptions, ReadReport, without_outputs

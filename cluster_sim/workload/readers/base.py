@@ -8,11 +8,11 @@ from typing import Final, Literal, Protocol
 
 import numpy as np
 
-from cluster_sim.config.base import LONGEST_RUN_S
-from cluster_sim.config.errors import InputError
-from cluster_sim.config.units import NS_PER_S
+from cluster_sim.errors import InputError
+from cluster_sim.options import LONGEST_RUN_S
+from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.columns import Columns
-from cluster_sim.workload.random_streams import Floats, Ints
+from cluster_sim.workload.sampling.random_streams import Floats, Ints
 
 NO_TIME: Final = -1
 """Arrival of every row of a file without times."""

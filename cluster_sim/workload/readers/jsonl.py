@@ -13,15 +13,15 @@ from typing import Any, Final
 
 import numpy as np
 
-from cluster_sim.config.base import LONGEST_RUN_S
-from cluster_sim.config.errors import InputError
-from cluster_sim.config.units import NS_PER_S
+from cluster_sim.errors import InputError
+from cluster_sim.options import LONGEST_RUN_S
+from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.columns import Columns
 from cluster_sim.workload.csv_file import MOST_TOKENS_IN_FILE
 from cluster_sim.workload.file_access import read_lines
-from cluster_sim.workload.random_streams import stable_id
 from cluster_sim.workload.readers.base import ReadOptions, ReadReport, without_outputs
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes
+from cluster_sim.workload.sampling.random_streams import stable_id
 
 _ROWS: Final = 4096
 _SMALL_ID: Final = 1 << 42

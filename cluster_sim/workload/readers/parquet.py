@@ -12,15 +12,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from cluster_sim.config.base import LONGEST_RUN_S
-from cluster_sim.config.errors import InputError
-from cluster_sim.config.units import NS_PER_S
+from cluster_sim.errors import InputError
+from cluster_sim.options import LONGEST_RUN_S
+from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.columns import Columns
 from cluster_sim.workload.csv_file import MOST_TOKENS_IN_FILE
 from cluster_sim.workload.file_access import compression_of, one_line
-from cluster_sim.workload.random_streams import Ints
 from cluster_sim.workload.readers.base import ReadOptions, ReadReport, seconds_to_ns
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes
+from cluster_sim.workload.sampling.random_streams import Ints
 
 TEXT_FIELDS: Final = ("tenant", "model", "slo_class", "lora")
 NUMBER_FIELDS: Final = (

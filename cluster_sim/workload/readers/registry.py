@@ -4,7 +4,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from cluster_sim.config.errors import InputError
+from cluster_sim.errors import InputError
 from cluster_sim.workload.file_access import read_head
 from cluster_sim.workload.readers.azure import AzureReader
 from cluster_sim.workload.readers.base import Reader

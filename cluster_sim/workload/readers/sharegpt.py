@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from cluster_sim.config.errors import InputError
+from cluster_sim.errors import InputError
 from cluster_sim.workload.columns import Columns
 from cluster_sim.workload.csv_file import MOST_TOKENS_IN_FILE
 from cluster_sim.workload.file_access import broken_stream, open_input

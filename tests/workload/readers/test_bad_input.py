@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cluster_sim.config.errors import InputError
+from cluster_sim.errors import InputError
 from cluster_sim.workload.readers.base import ReadOptions, ReadReport
 from cluster_sim.workload.readers.registry import READERS, find_reader
 

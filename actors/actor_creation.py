@@ -1,0 +1,147 @@
+"""The actors of one run: creates them on the cluster, builds them, and connects them to each other."""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from actors.group_actor import GroupActor
+from actors.placement import cpu_share
+from actors.router_actor import RouterActor
+from actors.run_spec import RunSpec
+from actors.stage_actor import StageActor
+from actors.transport import Limits, Session
+from cluster_sim.errors import InputError, UnfinishedError
+
+CONTROL_S: Final = 30.0
+"""How long a control call may take."""
+_THREADS: Final = 3
+"""Calls an actor answers at once: the long one (run, watch), and control calls beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Staging:
+    """How a run is put on the cluster."""
+
+    groups: list[list[int]]
+    """Leaves (indices from 0) of each group actor."""
+    stages: int = 0
+    """Pipeline stages that are actors of their own, per group; 0 when they are fused."""
+    port_range: tuple[int, int] = (20000, 29999)
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(slots=True)
+class RunActors:
+    """Handles of the actors of one run."""
+
+    router: Any
+    groups: list[Any]
+    stages: list[list[Any]]
+    """The chain of stages of each group; empty where stages are fused."""
+
+    def stop(self) -> None:
+        """Kill every actor."""
+        for each in (self.router, *self.groups, *(stage for chain in self.stages for stage in chain)):
+            ray.kill(each)
+
+
+def cluster_cpus() -> list[float]:
+    """Return the CPUs of each node of the cluster that is up."""
+    return [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]
+
+
+def create_actors(staging: Staging) -> RunActors:
+    """Create the actors, the router on this node; they start when the cluster has room for them."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    count = len(staging.groups) * (1 + staging.stages)
+    options: dict[str, Any] = {
+        "num_cpus": cpu_share(count, cluster_cpus()),
+        "scheduling_strategy": "SPREAD",
+        "max_concurrency": _THREADS,
+        "max_restarts": 0,
+    }
+    # The router writes files beside this process, so it stays on this node; it waits most of the time.
+    router = ray.remote(RouterActor).options(**options | {"num_cpus": 0, "scheduling_strategy": here}).remote()
+    group, stage = ray.remote(GroupActor), ray.remote(StageActor)
+    return RunActors(
+        router,
+        [group.options(**options).remote(index) for index in range(len(staging.groups))],
+        [
+            [stage.options(**options).remote(index, at, staging.stages) for at in range(staging.stages)]
+            for index in range(len(staging.groups) if staging.stages else 0)
+        ],
+    )
+
+
+def set_up(actors: RunActors, cast: RunSpec, staging: Staging, session: Session) -> None:
+    """Build every actor of a study and connect it to its neighbours.
+
+    Raises InputError that an actor met, and UnfinishedError where one fails or is not ready in time.
+    """
+    shared = ray.put(cast)  # Once per node, whatever the number of actors.
+    hub = actors.router.build.remote(shared, staging.groups, session)
+    groups = [
+        each.build.remote(shared, leaves, session, staging.stages)
+        for each, leaves in zip(actors.groups, staging.groups, strict=True)
+    ]
+    chains = [[each.build.remote(session) for each in chain] for chain in actors.stages]
+    built = _await_all([hub, *groups, *(each for chain in chains for each in chain)], staging)
+    hub_endpoint, endpoints = built[0], built[1 : 1 + len(groups)]
+    inputs = built[1 + len(groups) :]
+    starts = []
+    for index, (each, confirmations) in enumerate(zip(actors.groups, endpoints, strict=True)):
+        chain = inputs[index * staging.stages : (index + 1) * staging.stages]
+        following = [*chain[1:], confirmations]
+        starts += [
+            stage.start.remote(endpoint)
+            for stage, endpoint in zip(actors.stages[index] if chain else [], following, strict=False)
+        ]
+        starts.append(each.start.remote(hub_endpoint, chain[0] if chain else ""))
+    _await_all(starts, staging)
+
+
+def _await_all(calls: list[Any], staging: Staging) -> list[Any]:
+    """Return the results of calls that every actor must answer before the run starts."""
+    limit_s = staging.limits.start_s
+    ready, missing = ray.wait(calls, num_returns=len(calls), timeout=limit_s)
+    for call in ready:  # An actor that failed is the better explanation than those that wait for it.
+        result_of(call, "an actor failed before the run started")
+    if missing:
+        raise UnfinishedError(
+            f"{len(ready)} of {len(calls)} actors were ready after {limit_s:g} s; {_cluster_status()}"
+        )
+    return [ray.get(call) for call in calls]
+
+
+def _cluster_status() -> str:
+    """Return what ``ray status`` would say of the cluster's room, in one line."""
+    total, free = ray.cluster_resources(), ray.available_resources()
+    nodes = sum(node["Alive"] for node in ray.nodes())
+    return (
+        f"the cluster has {nodes} nodes up with {total.get('CPU', 0):g} CPUs, {free.get('CPU', 0):g} of them free, and "
+        f"{total.get('memory', 0) / 2**30:.1f} GiB for actors; ask for fewer actors (run.replicas_per_actor) or add "
+        "nodes"
+    )
+
+
+def result_of(call: Any, what: str) -> Any:
+    """Return what a control call returned.
+
+    Raises the InputError or UnfinishedError that the actor raised, and UnfinishedError, which begins with ``what``,
+    where it failed otherwise or does not answer.
+    """
+    try:
+        return ray.get(call, timeout=CONTROL_S)
+    except ray.exceptions.RayTaskError as error:
+        raise_told(error)
+        raise UnfinishedError(f"{what}: {type(error.cause).__name__}: {error.cause}") from error
+    except ray.exceptions.RayError as error:
+        raise UnfinishedError(f"{what}: {str(error).strip().partition(chr(10))[0]}") from error
+
+
+def raise_told(error: Exception) -> None:
+    """Raise the cause of a failed call where an actor already said what the user must know."""
+    if isinstance(error, ray.exceptions.RayTaskError) and isinstance(error.cause, InputError | UnfinishedError):
+        raise error.cause from None

@@ -1,0 +1,1 @@
+"""Fitting of step times to measurements of real engines."""

@@ -1,0 +1,49 @@
+"""The figures that measured and simulated runs are compared by: one set of formulas for both sides.
+
+TPOT is (E2E - TTFT) / (n - 1) with n the tokens the engine really generated.  Means are over requests.  Throughput is
+requests completed per second from the first sending to the last completion.
+"""
+
+import numpy as np
+
+from cluster_sim.calibration.case import WHOLE_RUN, FloatArray, Int64Array, Key
+
+
+def figures(
+    ttft_s: FloatArray,
+    e2e_s: FloatArray,
+    sent_s: FloatArray,
+    output_tokens: Int64Array,
+    stage: Int64Array,
+    stages: tuple[int, ...] = (),
+) -> dict[Key, float]:
+    """Return means, medians and p90 and p99 of TTFT, TPOT and E2E, and rates, of the rows whose ``e2e_s`` is finite.
+
+    ``stages`` are the load stages to report beside the whole run.  Tokens per second count ``output_tokens``.
+    """
+    found: dict[Key, float] = {}
+    is_done = np.isfinite(e2e_s) & np.isfinite(ttft_s)
+    for each in (WHOLE_RUN, *stages):
+        chosen = is_done if each == WHOLE_RUN else is_done & (stage == each)
+        if not chosen.any():
+            continue
+        ttft, e2e, outputs = ttft_s[chosen], e2e_s[chosen], output_tokens[chosen]
+        gaps = outputs > 1
+        tpot = (e2e[gaps] - ttft[gaps]) / (outputs[gaps] - 1)
+        for name, values in (("ttft", ttft), ("tpot", tpot), ("e2e", e2e)):
+            if not len(values):
+                continue
+            found[each, f"{name}_mean"] = float(values.mean())
+            for percent in (50, 90, 99):
+                found[each, f"{name}_p{percent}"] = float(np.percentile(values, percent))
+        in_stage = np.ones(len(stage), bool) if each == WHOLE_RUN else stage == each
+        span = float((sent_s[chosen] + e2e).max() - sent_s[in_stage].min())
+        if span > 0:
+            found[each, "requests_per_s"] = float(chosen.sum()) / span
+            found[each, "tokens_per_s"] = float(outputs.sum()) / span
+    return found
+
+
+def percentage_error(simulated: float, measured: float) -> float:
+    """Return the absolute error in percent of the measurement."""
+    return 100.0 * abs(simulated - measured) / abs(measured)

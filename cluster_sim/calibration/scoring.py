@@ -1,0 +1,134 @@
+"""From replays to the scoreboard: errors per run, averaged within groups first and over groups then.
+
+A group is (model, device, TP, workload), so a configuration measured four times counts once.  ``overall`` is over the
+vLLM 0.15 aggregates and requests whose latencies mean something, a run given in two folders counted once.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cluster_sim.calibration.case import WHOLE_RUN, Case, Key
+from cluster_sim.calibration.measure import percentage_error
+
+AGGREGATES: Final = "blis-vllm015-aggregates"
+REQUESTS: Final = "blis-vllm015-h100-requests"
+OVERALL_DATASETS: Final = (AGGREGATES, REQUESTS)
+OVERALL_METRICS: Final = {"e2e": "e2e_mean", "tpot": "tpot_mean", "ttft": "ttft_mean"}
+OVERLOAD_METRICS: Final = ("requests_per_s", "tokens_per_s")
+"""What is scored of a run whose client gave up on a good part of the requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One figure of one run, measured and simulated."""
+
+    case: Case
+    key: Key
+    measured: float
+    simulated: float
+
+    @property
+    def error(self) -> float:
+        """Absolute error in percent."""
+        return percentage_error(self.simulated, self.measured)
+
+    @property
+    def metric(self) -> str:
+        """The figure's name, the stage in front where it is not the whole run."""
+        stage, name = self.key
+        return name if stage == WHOLE_RUN else f"stage{stage}.{name}"
+
+
+def score(case: Case, simulated: dict[Key, float]) -> list[Score]:
+    """Return the figures of a case that both sides have; of an overloaded run only its throughput."""
+    return [
+        Score(case, key, measured, simulated[key])
+        for key, measured in sorted(case.measured.items())
+        if key in simulated and measured and (not case.is_overloaded or key[1] in OVERLOAD_METRICS)
+    ]
+
+
+def group_mean(scores: Iterable[Score]) -> tuple[float, int]:
+    """Return the mean over groups of the groups' mean errors in percent, and the number of groups; (nan, 0) if none."""
+    by_group: dict[tuple[str, str, int, str], list[float]] = defaultdict(list)
+    for each in scores:
+        by_group[each.case.group].append(each.error)
+    means = [sum(errors) / len(errors) for errors in by_group.values()]
+    return (sum(means) / len(means), len(means)) if means else (float("nan"), 0)
+
+
+def once(scores: list[Score]) -> list[Score]:
+    """Return the scores without the second and later appearances of a run that several folders have."""
+    chosen: dict[tuple[str, str], Score] = {}
+    for each in scores:
+        chosen.setdefault((each.case.fold or each.case.run, each.metric), each)
+    return list(chosen.values())
+
+
+def scoreboard(scores: list[Score]) -> dict[str, Any]:
+    """Return ``{"overall", "datasets", "runs"}`` as the scoreboard's file has them, errors in percent."""
+    datasets: dict[str, dict[str, Any]] = {}
+    for name in sorted({each.case.dataset for each in scores}):
+        mine = [each for each in scores if each.case.dataset == name]
+        datasets[name] = summary(mine)
+    return {
+        "overall": overall(scores),
+        "datasets": datasets,
+        "runs": [
+            {
+                "dataset": each.case.dataset,
+                "run": each.case.run,
+                "metric": each.metric,
+                "measured": each.measured,
+                "simulated": each.simulated,
+                "error": each.error,
+            }
+            for each in scores
+        ],
+    }
+
+
+def summary(scores: list[Score]) -> dict[str, Any]:
+    """Return each metric's error and the number of groups behind the largest of them; stages are one metric."""
+    result: dict[str, Any] = {}
+    count = 0
+    for metric in sorted({each.key[1] for each in scores}):
+        whole = [each for each in scores if each.key == (WHOLE_RUN, metric)]
+        if whole:
+            result[metric], groups = group_mean(whole)
+            count = max(count, groups)
+        stages = [each for each in scores if each.key[1] == metric and each.key[0] != WHOLE_RUN]
+        if stages:
+            result[f"stage.{metric}"] = group_mean(stages)[0]
+    result["n"] = count
+    return result
+
+
+def overall(scores: list[Score]) -> dict[str, float | None]:
+    """Return the mean errors of E2E, TPOT and TTFT over the vLLM 0.15 runs; None where there is none."""
+    chosen = [each for each in scores if each.case.dataset in OVERALL_DATASETS and not each.case.is_overloaded]
+    result: dict[str, float | None] = {}
+    for name, metric in OVERALL_METRICS.items():
+        value, groups = group_mean(once([each for each in chosen if each.key == (WHOLE_RUN, metric)]))
+        result[name] = value if groups else None
+    return result
+
+
+def peer_summary(cases: list[Case]) -> dict[str, dict[str, dict[str, float]]]:
+    """Return other simulators' errors by data set, simulator and metric, averaged as ours; ``n`` counts groups."""
+    collected: dict[tuple[str, str, str], dict[tuple[str, str, int, str], list[float]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    for case in cases:
+        for peer, errors in case.peers.items():
+            for (stage, metric), error in errors.items():
+                if stage == WHOLE_RUN:
+                    collected[case.dataset, peer, metric][case.group].append(error)
+    result: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
+    for (dataset, peer, metric), by_group in sorted(collected.items()):
+        means = [sum(errors) / len(errors) for errors in by_group.values()]
+        result[dataset][peer][metric] = sum(means) / len(means)
+        result[dataset][peer]["n"] = max(result[dataset][peer].get("n", 0.0), float(len(means)))
+    return {dataset: dict(by_peer) for dataset, by_peer in result.items()}

@@ -1,0 +1,61 @@
+"""``cluster-sim calibrate``: the coefficients of the step model, refitted to a benchmark of one's own server."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cluster_sim.errors import InputError
+
+
+def calibrate(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE",
+            help="Output of `vllm bench serve --save-result` (JSON), or a CSV table with arrival_s, input_tokens, "
+            "output_tokens, ttft_s and e2e_s. Several files are several runs of one server.",
+            show_default=False,
+        ),
+    ],
+    model: Annotated[str, typer.Option("--model", help="Model served: a name of conf/models.", show_default=False)],
+    device: Annotated[str, typer.Option("--device", help="GPU: a name of conf/devices.", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Profile to write (YAML).", show_default=False)],
+    tensor_parallel: Annotated[int, typer.Option("--tensor-parallel", min=1, help="GPUs that share a layer.")] = 1,
+    engine_version: Annotated[str, typer.Option("--engine-version", help="Version of vLLM.")] = "0.15",
+    max_num_seqs: Annotated[int | None, typer.Option("--max-num-seqs", min=1, help="As the server had it.")] = None,
+    max_num_batched_tokens: Annotated[
+        int | None, typer.Option("--max-num-batched-tokens", min=1, help="As the server had it.")
+    ] = None,
+    base: Annotated[str, typer.Option("--base", help="Profile to start from: conf/profiles or a file.")] = "vllm",
+    coefficient: Annotated[
+        list[str] | None,
+        typer.Option("--coefficient", help="Coefficients to refit; the default is a few that one server decides."),
+    ] = None,
+) -> None:
+    """Refit the step model to a benchmark and write a profile that studies can name."""
+    from cluster_sim.calibration.benchmark import Server
+    from cluster_sim.calibration.refit import DEFAULT_COEFFICIENTS, refit
+
+    if out.suffix != ".yaml":
+        raise InputError(f"--out: {out} must end in .yaml")
+    if not out.parent.is_dir():
+        raise InputError(f"--out: {out.parent} is no directory")
+    if not re.fullmatch(r"\d+(\.\d+)+", engine_version):
+        raise InputError(
+            f"--engine-version: must be numbers with dots between, for example 0.15; got {engine_version!r}"
+        )
+    engine = {
+        "version": engine_version,
+        "max_num_seqs": max_num_seqs,
+        "max_num_batched_tokens": max_num_batched_tokens,
+    }
+    server = Server(model, device, tensor_parallel, engine)
+    names = tuple(coefficient or DEFAULT_COEFFICIENTS)
+    command = shlex.join(["cluster-sim", *sys.argv[1:]])
+    result = refit(files, server, base, names, out, command)
+    for line in result:
+        typer.echo(line)

@@ -1,0 +1,1 @@
+"""Loading of study files: documents, overrides, error context, template."""

@@ -1,0 +1,33 @@
+"""The canonical forms of a study: the file that repeats a run, and the hash that names it."""
+
+import hashlib
+import json
+from typing import Final
+
+import yaml
+
+from cluster_sim.config.loading.document import FLOAT
+from cluster_sim.config.schema.study import Study
+
+HASH_DIGITS: Final = 12
+"""Hexadecimal digits of the hash that directories carry."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Also quotes text that only this program's reader would take for a number."""
+
+
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, None)
+
+
+def resolved_yaml(study: Study) -> str:
+    """Return the study as YAML with every default written out; loading it gives an equal study."""
+    data = study.model_dump(mode="json")
+    body: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return body
+
+
+def config_hash(study: Study) -> str:
+    """Return the hash of everything that the study says, independent of order and layout in its file."""
+    text = json.dumps(study.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:HASH_DIGITS]

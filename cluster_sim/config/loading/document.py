@@ -1,0 +1,168 @@
+"""A YAML file as plain data that remembers on which line each value stands."""
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from cluster_sim.errors import InputError
+
+KeyPath = tuple[str | int, ...]
+"""Where a value stands: keys of mappings and indices of lists from the root."""
+
+MAX_NODES: Final = 100_000
+"""More values than any sensible study has; stops nested aliases that would expand without end."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with the scalars of version 1.2: ``yes`` and ``12:30`` are text, ``1e3`` is a number, dates are text."""
+
+
+FLOAT: Final = re.compile(
+    r"^[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$|^[-+]?\.(?:inf|Inf)$|^\.nan$"
+)
+"""Text that is a floating-point number; the YAML library's own rule takes ``1e3`` for text."""
+
+_SCALARS: Final = {
+    "bool": re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"),
+    "null": re.compile(r"^(?:~|null|Null|NULL|)$"),
+    "int": re.compile(r"^[-+]?(?:0|[1-9][0-9_]*)$"),
+    "float": FLOAT,
+    "merge": re.compile(r"^<<$"),
+}
+
+_Loader.yaml_implicit_resolvers = {}
+for _name, _pattern in _SCALARS.items():
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", _pattern, None)
+
+
+def dotted(path: KeyPath) -> str:
+    """Return a path the way ``--set`` takes it, for example ``fleet.pools.0.replicas``."""
+    return ".".join(str(part) for part in path)
+
+
+class Document:
+    """A mapping read from YAML.
+
+    ``data`` holds dictionaries, lists and scalars.  ``places`` tells for a path where its key (or list item) stands,
+    as text for messages.
+    """
+
+    def __init__(self, source: str, data: dict[str, Any], places: dict[KeyPath, str]) -> None:
+        self.source = source
+        self.data = data
+        self.places = places
+
+    @classmethod
+    def read(cls, path: Path) -> "Document":
+        """Read a file; raise ``InputError`` with the line where it is no YAML mapping or repeats a key."""
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise InputError(f"{path}: no such file") from None
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}: not a UTF-8 text file ({error.reason} at byte {error.start})") from None
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        return cls.parse(text, str(path))
+
+    @classmethod
+    def parse(cls, text: str, source: str) -> "Document":
+        """Parse YAML text; ``source`` stands in messages for the file's name."""
+        reader = _Reader(source)
+        data = reader.read(text)
+        if data is None:
+            raise InputError(f"{source}: is empty; `cluster-sim init` writes a commented study to start from")
+        if not isinstance(data, dict):
+            raise InputError(f"{source}:1: must be a mapping of keys to values, found {_kind_of(data)}")
+        return cls(source, data, reader.places)
+
+    def where(self, path: KeyPath) -> str:
+        """Return the place of the deepest known part of ``path``: ``file:line``, or the override that set it."""
+        for length in range(len(path), 0, -1):
+            place = self.places.get(path[:length])
+            if place is not None:
+                return place
+        return self.source
+
+
+def parse_value(text: str, source: str) -> Any:
+    """Parse one YAML value, for example the right side of ``--set``."""
+    return _Reader(source, has_lines=False).read(text)
+
+
+def _kind_of(value: Any) -> str:
+    return "a list" if isinstance(value, list) else f"the single value {value!r}"
+
+
+class _Reader:
+    """Turns YAML nodes into data, noting places and refusing what plain YAML readers let pass."""
+
+    def __init__(self, source: str, *, has_lines: bool = True) -> None:
+        self.source = source
+        self._has_lines = has_lines
+        self.places: dict[KeyPath, str] = {}
+        self._nodes = 0
+        self._open: list[yaml.Node] = []
+
+    def read(self, text: str) -> Any:
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            return None if node is None else self._value(loader, node, ())
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line = f":{mark.line + 1}" if mark and self._has_lines else ""
+            raise InputError(f"{self.source}{line}: not valid YAML: {error.problem or error.context}") from None
+        except yaml.YAMLError as error:
+            raise InputError(f"{self.source}: not valid YAML: {error}") from None
+        finally:
+            loader.dispose()
+
+    def _place(self, node: yaml.Node) -> str:
+        return f"{self.source}:{node.start_mark.line + 1}" if self._has_lines else self.source
+
+    def _value(self, loader: _Loader, node: yaml.Node, path: KeyPath) -> Any:
+        self._nodes += 1
+        if node in self._open or self._nodes > MAX_NODES:
+            raise InputError(f"{self._place(node)}: an alias makes this value contain itself or grow without end")
+        self._open.append(node)
+        try:
+            if isinstance(node, yaml.MappingNode):
+                return self._mapping(loader, node, path)
+            if isinstance(node, yaml.SequenceNode):
+                items = []
+                for index, item in enumerate(node.value):
+                    self.places.setdefault((*path, index), self._place(item))
+                    items.append(self._value(loader, item, (*path, index)))
+                return items
+            return self._scalar(loader, node)
+        finally:
+            self._open.pop()
+
+    def _mapping(self, loader: _Loader, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
+        seen: dict[str, int] = {}
+        for key_node, _ in node.value:
+            key = key_node.value
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise InputError(f"{self._place(key_node)}: a key must be plain text")
+            if key in seen:
+                raise InputError(
+                    f"{self._place(key_node)}: key {dotted((*path, key))!r} stands here a second time (first on line "
+                    f"{seen[key]}): keep one"
+                )
+            seen[key] = key_node.start_mark.line + 1
+        loader.flatten_mapping(node)
+        mapping = {}
+        for key_node, value_node in node.value:
+            inner = (*path, str(key_node.value))
+            self.places[inner] = self._place(key_node)
+            mapping[str(key_node.value)] = self._value(loader, value_node, inner)
+        return mapping
+
+    def _scalar(self, loader: _Loader, node: yaml.Node) -> Any:
+        try:
+            return loader.construct_object(node)
+        except ValueError as error:
+            raise InputError(f"{self._place(node)}: {error}") from None

@@ -1,0 +1,57 @@
+"""``--set a.b=v``: changes to a study before it is checked."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from cluster_sim.config.loading.document import Document, KeyPath, dotted, parse_value
+from cluster_sim.errors import InputError
+
+
+def apply_overrides(document: Document, overrides: Iterable[str]) -> None:
+    """Apply ``key=value`` texts in order, changing ``document`` in place.
+
+    The key is a dotted path with list items by index; the value is YAML.  Raises ``InputError`` where a text has no
+    ``=``, or the path leads through something that is neither a mapping nor an existing list item.
+    """
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        source = f"--set {override}"
+        if not separator or not key.strip():
+            raise InputError(f"{source}: must look like key.path=value, for example fleet.pools.0.replicas=8")
+        set_value(document, key.strip(), parse_value(text, source), source)
+
+
+def set_value(document: Document, key: str, value: Any, source: str) -> None:
+    """Set one dotted key; ``source`` says in messages who asked for it."""
+    path = tuple(key.split("."))
+    place: Any = document.data
+    walked: KeyPath = ()
+    for depth, part in enumerate(path):
+        is_last = depth == len(path) - 1
+        if isinstance(place, list):
+            index = _index(part, place, walked, source)
+            walked = (*walked, index)
+            if is_last:
+                place[index] = value
+            else:
+                place = place[index]
+        elif isinstance(place, dict):
+            walked = (*walked, part)
+            if is_last:
+                place[part] = value
+            else:
+                if place.get(part) is None:
+                    place[part] = {}
+                place = place[part]
+        else:
+            raise InputError(f"{source}: {dotted(walked)} is the single value {place!r}, it has no parts to set")
+    for known in [known for known in document.places if known[: len(walked)] == walked]:
+        del document.places[known]
+    document.places[walked] = source
+
+
+def _index(part: str, items: list[Any], walked: KeyPath, source: str) -> int:
+    if part.isdecimal() and int(part) < len(items):
+        return int(part)
+    allowed = f"0 to {len(items) - 1}" if items else "none, it is empty"
+    raise InputError(f"{source}: {dotted(walked)} is a list: name an item by its index ({allowed}), not {part!r}")

@@ -1,0 +1,25 @@
+"""JSON Schema of study files, written by ``python -m cluster_sim.config.loading.schema_export``."""
+
+import json
+from typing import Any
+
+from cluster_sim.config.schema.study import Study
+from cluster_sim.library import library_root
+
+
+def study_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a study file."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "cluster_sim study",
+        **{key: value for key, value in Study.model_json_schema().items() if key != "title"},
+    }
+
+
+def schema_text() -> str:
+    """Return the text of ``conf/schema.json``."""
+    return json.dumps(study_schema(), indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    (library_root() / "schema.json").write_text(schema_text(), encoding="utf-8")

@@ -1,0 +1,116 @@
+"""The commented study that ``init`` writes: every option, its meaning and its default, made from the schema."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from cluster_sim.config.loading.schema_inspection import has_kind, models_of, words_of
+from cluster_sim.config.schema.study import Study
+
+EXAMPLE: Final[dict[str, Any]] = {
+    "name": "my-study",
+    "workload": {
+        "kind": "synthetic",
+        "arrivals": {"kind": "poisson", "request_rate": 10.0},
+        "lengths": {
+            "prompt": {"kind": "lognormal", "mean": 1155.0, "std": 1109.0, "min": 1, "max": 7000},
+            "output": {"kind": "lognormal", "mean": 211.0, "std": 163.0, "min": 1, "max": 1000},
+        },
+        "count": 2000,
+    },
+    "fleet": {"pools": [{"model": "llama-3-8b", "device": "h100-sxm", "replicas": 4}]},
+    "slo": {"ttft_p99_s": 2.0, "tpot_p99_s": 0.1},
+}
+"""What the template says where there is no default, or where the default would make a dull study."""
+
+HEADER: Final = """\
+# A cluster_sim study.  Every option stands here with its default; delete what you do not change.
+#   cluster-sim validate FILE   checks it and prints every resolved value and the memory plan
+#   cluster-sim run FILE        runs it; --set key.path=value changes one value
+"""
+
+
+def study_template() -> str:
+    """Return the text of a study that validates and shows every option."""
+    lines = _Writer().block(Study, EXAMPLE, "")
+    return HEADER + "".join(f"{line}\n" for line in lines)
+
+
+class _Writer:
+    """Writes blocks; the alternatives to a kind are explained where they first come up."""
+
+    def __init__(self) -> None:
+        self._explained: set[type[BaseModel]] = set()
+
+    def block(self, model: type[BaseModel], given: dict[str, Any], indent: str) -> Iterator[str]:
+        """Yield the lines of one block; ``given`` holds the example's values."""
+        for name in sorted(model.model_fields, key="kind".__ne__):
+            field = model.model_fields[name]
+            if indent == "":
+                yield ""
+            value = given.get(name, PydanticUndefined)
+            if value is PydanticUndefined:
+                value = field.get_default(call_default_factory=True)
+            if name == "kind" and words_of(field.annotation):
+                yield f"{indent}kind: {words_of(field.annotation)[0]}  # {_summary(model)}"
+            else:
+                yield f"{indent}# {_comment(field)}"
+                yield from self._option(name, field, value, indent)
+
+    def _option(self, name: str, field: FieldInfo, value: Any, indent: str) -> Iterator[str]:
+        """Yield one option with its value; an option without example or default stays a comment."""
+        if value is PydanticUndefined:
+            yield f"{indent}# {name}:"
+            return
+        models = models_of(field.annotation)
+        chosen: type[BaseModel] | None
+        if isinstance(value, BaseModel):
+            chosen, value = type(value), value.model_dump(exclude_unset=True)
+        else:
+            chosen = next((model for model in models if _fits(model, value)), None)
+        if isinstance(value, dict) and chosen:
+            yield f"{indent}{name}:"
+            yield from self.block(chosen, value, indent + "  ")
+            yield from self._alternatives([model for model in models if model is not chosen], indent + "  ")
+        elif isinstance(value, list) and chosen:
+            yield f"{indent}{name}:"
+            for item in value:
+                first, *rest = self.block(chosen, item, indent + "    ")
+                yield f"{indent}  - {first.strip()}"
+                yield from rest
+        else:
+            yield f"{indent}{name}: {json.dumps(value)}"
+
+    def _alternatives(self, models: list[type[BaseModel]], indent: str) -> Iterator[str]:
+        """Yield, as comments, what other kinds of a block take instead of the one written out."""
+        for model in models:
+            if "kind" not in model.model_fields or model in self._explained:
+                continue
+            self._explained.add(model)
+            yield f"{indent}#"
+            yield f"{indent}# Or kind: {words_of(model.model_fields['kind'].annotation)[0]}  # {_summary(model)}"
+            for name, field in model.model_fields.items():
+                if name != "kind":
+                    default = field.get_default(call_default_factory=True)
+                    is_shown = default is not PydanticUndefined and not isinstance(default, BaseModel)
+                    yield f"{indent}#   {name}:{' ' + json.dumps(default) if is_shown else ''}  # {_comment(field)}"
+
+
+def _summary(model: type[BaseModel]) -> str:
+    return (model.__doc__ or "").strip().splitlines()[0]
+
+
+def _comment(field: FieldInfo) -> str:
+    words = ", ".join(str(word) for word in words_of(field.annotation))
+    return f"{field.description} One of: {words}." if "," in words else str(field.description)
+
+
+def _fits(model: type[BaseModel], value: Any) -> bool:
+    """Return whether ``value`` is written for ``model``: its ``kind`` is the model's, where both have one."""
+    if not isinstance(value, dict) or "kind" not in model.model_fields or "kind" not in value:
+        return True
+    return has_kind(model, value["kind"])

@@ -1,0 +1,84 @@
+"""The ``fleet`` block: pools of replicas and the links between router and replicas."""
+
+from pydantic import Field, field_validator
+
+from cluster_sim.options import MS_PER_DAY, ConfigModel, DeviceName, ModelName
+from cluster_sim.serving.engine_options import Engine
+from cluster_sim.units import NS_PER_MS
+
+MOST_REPLICAS = 100_000
+"""Of one pool; each takes about 20 KB of memory in the process that simulates it."""
+
+
+class Pool(ConfigModel):
+    """Replicas that are all alike."""
+
+    name: str = Field(
+        "main", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the pool; it labels rows and metrics."
+    )
+    model: ModelName = Field(description="Model served: a name of conf/models, or the path of a file of that layout.")
+    device: DeviceName = Field(description="GPU: a name of conf/devices, or the path of a file of that layout.")
+    replicas: int = Field(1, ge=1, le=MOST_REPLICAS, description="How many replicas.")
+    tensor_parallel: int = Field(1, ge=1, description="GPUs that share each layer; must divide the attention heads.")
+    pipeline_parallel: int = Field(1, ge=1, description="Stages that share the layers; must divide their number.")
+    data_parallel: int = Field(
+        1,
+        ge=1,
+        description="Ranks of one replica that share the experts and step together, each with requests, slots, token "
+        "budget and KV blocks (engine.num_kv_blocks of them) of its own.",
+    )
+    expert_parallel: int = Field(
+        1,
+        ge=1,
+        description="GPUs of a stage over which whole experts are spread: tensor_parallel * data_parallel; 1 slices "
+        "every expert over them.",
+    )
+    expert_imbalance_ratio: float = Field(
+        1.0, ge=1, description="Tokens of the busiest GPU's experts over those of the mean, with expert_parallel."
+    )
+    power_cap_w: float | None = Field(
+        None, gt=0, description="Most power that each GPU may draw, in watts; null is the board's own limit."
+    )
+    engine: Engine = Field(Engine(), description="The serving engine of each replica.")
+
+    @property
+    def gpus_per_replica(self) -> int:
+        """GPUs of one replica."""
+        return self.tensor_parallel * self.pipeline_parallel * self.data_parallel
+
+
+class Network(ConfigModel):
+    """One-way delays between the router and every replica."""
+
+    router_to_replica_ms: float = Field(
+        0.5, ge=0, le=MS_PER_DAY, description="From the router to a replica, in milliseconds."
+    )
+    replica_to_router_ms: float = Field(
+        0.5, ge=0, le=MS_PER_DAY, description="From a replica to the router, in milliseconds."
+    )
+
+    @property
+    def forward_ns(self) -> int:
+        """The delay from the router to a replica in ns."""
+        return round(self.router_to_replica_ms * NS_PER_MS)
+
+    @property
+    def return_ns(self) -> int:
+        """The delay from a replica to the router in ns."""
+        return round(self.replica_to_router_ms * NS_PER_MS)
+
+
+class Fleet(ConfigModel):
+    """Everything that serves."""
+
+    pools: tuple[Pool, ...] = Field(min_length=1, description="The pools, in the order of their numbers.")
+    network: Network = Field(Network(), description="Delays between router and replicas.")
+
+    @field_validator("pools")
+    @classmethod
+    def _check_names(cls, pools: tuple[Pool, ...]) -> tuple[Pool, ...]:
+        names = [pool.name for pool in pools]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two pools have the name {name!r}: give each its own")
+        return pools

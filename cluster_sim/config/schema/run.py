@@ -1,0 +1,81 @@
+"""The ``run`` block: how the simulation is executed.  Nothing here but ``end_s`` changes a result."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from cluster_sim.options import LONGEST_RUN_S, ConfigModel
+
+LEAST_SERIES_INTERVAL_S = 1e-3
+"""Shorter than a step of any engine; a typing error below it would fill the disk."""
+
+
+class Run(ConfigModel):
+    """Executor, placement, end and output."""
+
+    executor: Literal["auto", "inline", "ray"] = Field(
+        "auto", description="What runs the simulation: one process, Ray actors, or whichever is faster."
+    )
+    replicas_per_actor: int | Literal["auto"] = Field(
+        "auto", description="Replicas that share a Ray actor; auto is one each while actors fit the cluster's CPUs."
+    )
+    actors: int | None = Field(
+        None, ge=1, description="Number of Ray actors to spread the replicas over; overrides replicas_per_actor."
+    )
+    placement_seed: int | None = Field(
+        None, ge=0, description="Shuffles the replicas over the actors; null keeps their order."
+    )
+    stages: Literal["fused", "actors"] = Field(
+        "fused", description="Whether pipeline stages run inside their replica or as a chain of actors."
+    )
+    macro_steps: bool = Field(
+        True, description="Whether decode iterations of an unchanged batch are computed together; equal bytes, faster."
+    )
+    series_interval_s: float = Field(
+        1.0,
+        ge=0,
+        le=LONGEST_RUN_S,
+        description="Simulated time between two rows per replica in series.parquet, at least 0.001; 0 writes none.",
+    )
+    end_s: float | None = Field(
+        None,
+        gt=0,
+        le=LONGEST_RUN_S,
+        description="Simulated time at which the run ends; null serves every request to its end.",
+    )
+    event_trace: bool = Field(
+        False,
+        description="Whether every event is written to event_trace.json in Vidur's vocabulary; single steps, and one "
+        "process (executor inline).",
+    )
+    stall_limit_s: float = Field(
+        3600.0,
+        gt=0,
+        le=LONGEST_RUN_S,
+        description="Simulated time without any token, with requests there, after which a run is given up.",
+    )
+    port_range: tuple[int, int] = Field(
+        (20000, 29999), description="First and last TCP port that the Ray actors may listen on."
+    )
+
+    @field_validator("replicas_per_actor")
+    @classmethod
+    def _check_replicas_per_actor(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and value < 1:
+            raise ValueError("must be at least 1, or auto")
+        return value
+
+    @field_validator("series_interval_s")
+    @classmethod
+    def _check_series_interval(cls, value: float) -> float:
+        if 0 < value < LEAST_SERIES_INTERVAL_S:
+            raise ValueError(f"must be 0, or at least {LEAST_SERIES_INTERVAL_S:g}; got {value:g}")
+        return value
+
+    @field_validator("port_range")
+    @classmethod
+    def _check_port_range(cls, value: tuple[int, int]) -> tuple[int, int]:
+        first, last = value
+        if not 1024 <= first <= last <= 65535:
+            raise ValueError("must be two ports from 1024 to 65535, the first not above the second")
+        return value

@@ -1,0 +1,28 @@
+"""The root of a study file."""
+
+from pydantic import Field
+
+from cluster_sim.config.schema.fleet import Fleet
+from cluster_sim.config.schema.run import Run
+from cluster_sim.config.schema.sweep import Sweep
+from cluster_sim.hardware.predictors.options import Predictor, RooflinePredictor
+from cluster_sim.metrics.objectives import Slo
+from cluster_sim.options import ConfigModel
+from cluster_sim.routing.options import Router
+from cluster_sim.workload.options import WorkloadConfig
+
+
+class Study(ConfigModel):
+    """One study: what arrives, what serves it, and how it is run."""
+
+    name: str = Field(
+        "study", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the study; it names the run directory."
+    )
+    seed: int = Field(42, ge=0, lt=1 << 63, description="Seed of every random draw.")
+    workload: WorkloadConfig = Field(description="Where requests come from.")
+    fleet: Fleet = Field(description="What serves them.")
+    router: Router = Field(Router(), description="How a request finds a replica.")
+    predictor: Predictor = Field(RooflinePredictor(), description="Where step times come from.")
+    slo: Slo = Field(Slo(), description="Limits that the results are held against.")
+    run: Run = Field(Run(), description="How the simulation is executed.")
+    sweep: Sweep | None = Field(None, description="Variants of this study for the sweep command.")

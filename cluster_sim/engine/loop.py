@@ -1,0 +1,107 @@
+"""The loop that every executor runs: hub, windows, replies, until nothing can happen any more."""
+
+from typing import Any, Protocol
+
+from cluster_sim.engine.coordinator import Coordinator
+from cluster_sim.engine.group import Group, Reply, Window
+from cluster_sim.engine.hub import Hub
+from cluster_sim.engine.instant import NEVER, Instant
+
+
+class ProtocolError(RuntimeError):
+    """The protocol cannot go on: a bug, never the user's fault.  Says who waits for whom with which promise."""
+
+
+class Exchange(Protocol):
+    """How windows reach the groups and replies come back."""
+
+    def send(self, windows: dict[int, Window]) -> None:
+        """Send each group its window."""
+
+    def collect(self) -> list[tuple[int, Reply]]:
+        """Return at least one reply, waiting for it if need be."""
+
+
+class Observer(Protocol):
+    """What watches a run from outside (progress, live metrics, pacing); it never changes a result."""
+
+    def pace(self) -> Instant:
+        """Return the instant that the wall clock allows by now, sleeping a little if that is what pacing needs."""
+
+    def wants_counters(self) -> bool:
+        """Return whether the next windows should bring every leaf's counters."""
+
+    def observe(self, clock: Instant, counters: dict[int, Any]) -> None:
+        """Note the hub's clock and counters by leaf source (empty between flushes)."""
+
+    def close(self) -> None:
+        """Let go of whatever the observer holds; the run is over."""
+
+
+class Unwatched:
+    """The observer of a run that nobody watches."""
+
+    def pace(self) -> Instant:
+        """Never hold the run back."""
+        return NEVER
+
+    def wants_counters(self) -> bool:
+        """Never ask for counters."""
+        return False
+
+    def observe(self, clock: Instant, counters: dict[int, Any]) -> None:
+        """Ignore the clock."""
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+class DirectExchange:
+    """Groups in this process, called as functions: the inline executor's exchange."""
+
+    def __init__(self, groups: dict[int, Group]) -> None:
+        self._groups = groups
+        self._replies: list[tuple[int, Reply]] = []
+
+    def send(self, windows: dict[int, Window]) -> None:
+        """Step each called group at once."""
+        for index, window in windows.items():
+            self._replies.append((index, self._groups[index].step(window)))
+
+    def collect(self) -> list[tuple[int, Reply]]:
+        """Return the replies of the last windows."""
+        replies, self._replies = self._replies, []
+        return replies
+
+
+def run_loop(hub: Hub, coordinator: Coordinator, exchange: Exchange, observer: Observer | None = None) -> None:
+    """Run until the hub and every group have nothing left below the run's end.
+
+    Raises ProtocolError when nobody can move although something is left.
+    """
+    watcher = observer or Unwatched()
+    is_closing = False
+    while True:
+        coordinator.pace = watcher.pace()
+        coordinator.run_hub()
+        windows = coordinator.calls(collect_counters=watcher.wants_counters())
+        if not windows and not coordinator.is_waiting:
+            if coordinator.is_done:
+                if is_closing:
+                    hub.settle()
+                    return
+                # What nobody waits for, such as the rest of a cancelled request, may still lie with lazy leaves.
+                is_closing = True
+                windows = coordinator.calls(collect_counters=True)
+            elif coordinator.pace >= NEVER:
+                raise ProtocolError("nobody can move: " + coordinator.describe_wait())
+        if windows:
+            exchange.send(windows)
+        hub.settle()
+        counters: dict[int, Any] = {}
+        if coordinator.is_waiting:
+            for index, reply in exchange.collect():
+                coordinator.absorb(index, reply)
+                if reply.counters:
+                    counters.update(reply.counters)
+        watcher.observe(coordinator.clock, counters)

@@ -1,0 +1,189 @@
+"""Step times that are affine in the cached tokens: the one elementwise kernel of the analytic predictors.
+
+Design: a step of n tokens and s sequences costs ``tokens(n) + sequences(s) + slope * kv`` plus, with prefills in the
+batch, ``mix + sum of chunk(c, kv)``.  The first two are cached per count.  A decode step is computed in integers of
+2^-20 ns, rounded half up: one multiplication, one addition and one shift, exact in any order, so ``step_ns`` and
+``decode_run_ns`` cannot disagree, and a run costs three passes over a vector.
+Layers with a sliding window read at most ``window`` tokens a sequence; their part
+is ``slope * min(kv, B * window)`` over the batch, which is exact when sequences are equally long and an upper bound
+otherwise.
+
+Floor: every term is non-negative and no smaller for more tokens or sequences, and every batch has a token and a
+sequence, so a decode step of one sequence with an empty cache is a lower bound.
+"""
+
+from abc import abstractmethod
+from typing import Final
+
+import numpy as np
+
+from cluster_sim.hardware.predictors.base import BatchShape, Int64Array, Predictor
+
+FRACTION_BITS: Final = 20
+"""Decode steps are sums of integers of 2^-20 ns; a step of an hour still fits 63 bits."""
+MIN_RUN_STEPS: Final = 512
+"""Least length of the vectors kept per number of decodes."""
+_ONE: Final = 1 << FRACTION_BITS
+_HALF: Final = _ONE >> 1
+_SHIFT: Final = np.int64(FRACTION_BITS)
+
+
+class AffinePredictor(Predictor):
+    """A predictor built from non-negative, non-decreasing terms; subclasses give the terms in ns as floats."""
+
+    def __init__(self, stages: int, window_tokens: int = 0, is_measured: bool = False) -> None:
+        """``window_tokens`` is the sliding window, 0 without one; ``is_measured`` decides what coverage counts."""
+        super().__init__()
+        self.stages = stages
+        self._window = window_tokens
+        self._is_measured = is_measured
+        self._tokens: list[dict[int, float]] = [{} for _ in range(stages)]
+        self._sequences: list[dict[int, float]] = [{} for _ in range(stages)]
+        self._decode: list[dict[int, int]] = [{} for _ in range(stages)]
+        """Constant part of a decode step by sequences, in 2^-20 ns, the half for rounding included."""
+        self._slopes: list[tuple[float, float] | None] = [None] * stages
+        self._mixed_slopes: list[tuple[float, float]] = [(0.0, 0.0)] * stages
+        """The slopes of steps with prefills."""
+        self._fine_slopes: list[tuple[int, int]] = [(0, 0)] * stages
+        """The slopes in 2^-20 ns."""
+        self._growth: list[dict[int, Int64Array]] = [{} for _ in range(stages)]
+
+    @abstractmethod
+    def tokens_cost(self, tokens: int, stage: int) -> float:
+        """Return what depends on the tokens computed (at least 1), ns."""
+
+    def routed_cost(self, tokens: int, routed_tokens: int, stage: int) -> float:  # noqa: ARG002
+        """Return ``tokens_cost`` where all data-parallel ranks together have ``routed_tokens`` tokens, ns."""
+        return self.tokens_cost(tokens, stage)
+
+    @abstractmethod
+    def sequences_cost(self, sequences: int, stage: int) -> float:
+        """Return what depends on the sequences that get logits (at least 1), ns."""
+
+    @abstractmethod
+    def kv_slopes(self, stage: int) -> tuple[float, float]:
+        """Return ns per cached token of layers with full attention and of layers with a sliding window."""
+
+    def mixed_slopes(self, stage: int) -> tuple[float, float]:
+        """Return the same for steps with prefills, never less."""
+        return self.kv_slopes(stage)
+
+    @abstractmethod
+    def chunk_cost(self, chunk_tokens: int, kv_tokens: int, stage: int) -> float:
+        """Return the attention of one prefill chunk over itself and the cache before it, ns."""
+
+    def mix_cost(self, stage: int) -> float:  # noqa: ARG002
+        """Return what any prefill in the batch adds, ns."""
+        return 0.0
+
+    def encoder_cost(self, encoder_tokens: int, stage: int) -> float:  # noqa: ARG002
+        """Return what multimodal encoder tokens add, ns."""
+        return 0.0
+
+    def step_ns(self, shape: BatchShape, stage: int = 0) -> int:
+        """Return the duration of one step of ``stage`` in ns."""
+        if self._is_measured:  # As ``count``, without the call.
+            self.coverage.inside += 1
+        else:
+            self.coverage.extrapolated += 1
+        decodes = shape.decodes
+        if not (shape.prefills or shape.draft_tokens or shape.encoder_tokens or shape.routed_tokens):
+            base = self._decode[stage].get(decodes)
+            if base is None:
+                base = self._decode_base(decodes, stage)
+            full, windowed = self._fine_slopes[stage]
+            fine = base + shape.decode_kv_tokens * full
+            if windowed:
+                fine += min(shape.decode_kv_tokens, decodes * self._window) * windowed
+            return fine >> FRACTION_BITS or 1
+        # Rounded exactly as a decode step is, or the floor could lie one above a prefill of the same cost.
+        return (round(self._mixed(shape, stage) * _ONE) + _HALF) >> FRACTION_BITS or 1
+
+    def decode_run_ns(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> Int64Array:
+        """Return the durations of ``steps`` consecutive decode-only steps, int64[steps]."""
+        base = self._decode[stage].get(decodes)
+        if base is None:
+            base = self._decode_base(decodes, stage)
+        full, windowed = self._fine_slopes[stage]
+        growth = self._growth[stage].get(decodes)
+        if growth is None or len(growth) < steps:
+            growth = self._grow(decodes, steps, stage)
+        fine: Int64Array = growth[:steps] + (base + kv_tokens * full)
+        if windowed:
+            iota = np.arange(steps)
+            fine += np.minimum(iota * decodes + kv_tokens, decodes * self._window) * windowed
+        fine >>= _SHIFT
+        if base < _ONE:
+            np.maximum(fine, 1, fine)
+        return fine
+
+    def cover_run(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> None:  # noqa: ARG002
+        """Count ``steps`` steps of a decode run, all alike: coefficients know no measured range of contexts."""
+        if self._is_measured:
+            self.coverage.inside += steps
+        else:
+            self.coverage.extrapolated += steps
+
+    def _grow(self, decodes: int, steps: int, stage: int) -> Int64Array:
+        """Return what step i of a run costs more than its first, in 2^-20 ns, for at least ``steps`` steps."""
+        grown: Int64Array = np.arange(max(steps, MIN_RUN_STEPS), dtype=np.int64) * (
+            decodes * self._fine_slopes[stage][0]
+        )
+        self._growth[stage][decodes] = grown
+        return grown
+
+    def floor_ns(self, stage: int = 0) -> int:
+        """Return the duration of a decode step of one sequence with an empty cache."""
+        return self._decode_base(1, stage) >> FRACTION_BITS or 1
+
+    def _decode_base(self, decodes: int, stage: int) -> int:
+        """Fill the caches for ``decodes`` sequences of one token; return the constant part in 2^-20 ns."""
+        if self._slopes[stage] is None:
+            full, windowed = self._slopes[stage] = self.kv_slopes(stage)
+            self._mixed_slopes[stage] = self.mixed_slopes(stage)
+            self._fine_slopes[stage] = (round(full * _ONE), round(windowed * _ONE))
+        base_ns = self._token_part(max(decodes, 1), stage) + self._sequence_part(max(decodes, 1), stage)
+        base = round(base_ns * _ONE) + _HALF
+        self._decode[stage][decodes] = base
+        return base
+
+    def _token_part(self, tokens: int, stage: int) -> float:
+        cost = self._tokens[stage].get(tokens)
+        if cost is None:
+            cost = self._tokens[stage][tokens] = self.tokens_cost(tokens, stage)
+        return cost
+
+    def _sequence_part(self, sequences: int, stage: int) -> float:
+        cost = self._sequences[stage].get(sequences)
+        if cost is None:
+            cost = self._sequences[stage][sequences] = self.sequences_cost(sequences, stage)
+        return cost
+
+    def _mixed(self, shape: BatchShape, stage: int) -> float:
+        """The duration of a step with prefills, drafts or encoder tokens, ns.
+
+        Every prefill chunk gets logits, also one that does not end its prompt: vLLM computes and drops them.
+        """
+        if self._slopes[stage] is None:
+            self._decode_base(1, stage)
+        slopes = self._mixed_slopes[stage] if shape.prefills else self._slopes[stage]
+        assert slopes is not None
+        computed = shape.decodes + shape.draft_tokens
+        sampled = computed + len(shape.prefills)
+        for chunk, _ in shape.prefills:
+            computed += chunk
+        if shape.routed_tokens:
+            ns = self.routed_cost(computed or 1, shape.routed_tokens, stage)
+        else:
+            ns = self._token_part(computed or 1, stage)
+        ns += self._sequence_part(sampled or 1, stage)
+        ns += shape.decode_kv_tokens * slopes[0]
+        if slopes[1]:
+            ns += min(float(shape.decode_kv_tokens), float(shape.decodes * self._window)) * slopes[1]
+        if shape.prefills:
+            ns += self.mix_cost(stage)
+            for chunk, kv in shape.prefills:
+                ns += self.chunk_cost(chunk, kv, stage)
+        if shape.encoder_tokens:
+            ns += self.encoder_cost(shape.encoder_tokens, stage)
+        return ns

@@ -1,0 +1,107 @@
+"""Measured attention of one layer: decodes alone, a prefill chunk alone, and both in one call.
+
+Both together take longer than one after the other where FlashAttention 2 is used: with a prompt in the call every query
+head of a decode fills a tile of its own, and reads the cache again.
+"""
+
+from collections.abc import Sequence
+
+from cluster_sim.errors import InputError
+from cluster_sim.hardware.predictors.grid import Curve, bracket, grid_of, interpolate
+from cluster_sim.hardware.predictors.operator_profile import Measurement
+
+
+class AttentionTable:
+    """Measured attention of one layer, us: decodes alone, a chunk alone, and both together."""
+
+    def __init__(self, rows: list[Measurement]) -> None:
+        """Build the grids from the profile's ``attention`` rows; InputError when either kind is missing."""
+        alone = [row for row in rows if row.decodes and not row.prefill_tokens]
+        chunks = [row for row in rows if row.prefill_tokens and not row.decodes]
+        if not alone or not chunks:
+            raise InputError("the profile lacks attention of decodes alone or of prefill chunks alone")
+        self.decode_batches, self.decode_kv, self.decode_us = grid_of(
+            [(row.decodes, row.decode_kv_tokens, row.time_us) for row in alone], "decode attention"
+        )
+        self.chunk_tokens, self.chunk_kv, self.chunk_us = grid_of(
+            [(row.prefill_tokens, row.prefill_kv_tokens, row.time_us) for row in chunks], "prefill attention"
+        )
+        self.empty_us = float(min(self.chunk_us.min(), self.decode_us.min()))
+        together = [row for row in rows if row.prefill_tokens and row.decodes]
+        self._mixed = _Branch.of([(_mixed_key(row), row.time_us) for row in together]) if together else None
+
+    def decode_curve(self, decodes: int) -> tuple[Curve, bool]:
+        """Return (time over the mean cache for ``decodes`` requests, whether that count lies in the grid)."""
+        lower, upper, weight = bracket(self.decode_batches, decodes)
+        values = self.decode_us[lower] + (self.decode_us[upper] - self.decode_us[lower]) * weight
+        if decodes > self.decode_batches[-1]:
+            values = values * (decodes / self.decode_batches[-1])
+        return Curve(self.decode_kv, values.tolist()), decodes <= self.decode_batches[-1]
+
+    def chunk(self, tokens: int, kv: int) -> tuple[float, bool]:
+        """Return (time of a prefill chunk over its cache, whether both keys lie in the grid)."""
+        us = interpolate(self.chunk_tokens, self.chunk_kv, self.chunk_us, tokens, kv)
+        last_tokens, last_kv = self.chunk_tokens[-1], self.chunk_kv[-1]
+        if tokens <= last_tokens and kv <= last_kv:
+            return us, True
+        clamped_tokens, clamped_kv = min(tokens, last_tokens), min(kv, last_kv)
+        return us * (tokens * (kv + tokens / 2)) / (clamped_tokens * (clamped_kv + clamped_tokens / 2)), False
+
+    def mixed(self, tokens: int, kv: int, decodes: int, decode_us: float, mean_kv: float) -> tuple[float, bool]:
+        """Return (time of one chunk together with decodes, whether the keys lie in the grid).
+
+        ``decode_us`` is the time of the decodes alone.  Beyond the grid the edge is scaled as the sum of the two alone
+        grows; a profile without measurements of both together has that sum.
+        """
+        chunk_us, is_inside = self.chunk(tokens, kv)
+        if self._mixed is None:
+            return chunk_us + decode_us, is_inside
+        keys = (tokens, kv, decodes, mean_kv)
+        together = self._mixed.at(keys)
+        last = self._mixed.last
+        if any(key > end for key, end in zip(keys, last, strict=True)):
+            is_inside = False
+            edge_chunk_us, _ = self.chunk(int(min(tokens, last[0])), int(min(kv, last[1])))
+            edge_curve, _ = self.decode_curve(int(min(decodes, last[2])))
+            together *= (chunk_us + decode_us) / (edge_chunk_us + edge_curve(min(mean_kv, last[3])))
+        return max(together, chunk_us, decode_us), is_inside
+
+
+def _mixed_key(row: Measurement) -> tuple[float, ...]:
+    return float(row.prefill_tokens), float(row.prefill_kv_tokens), float(row.decodes), float(row.decode_kv_tokens)
+
+
+class _Branch:
+    """Measurements over several keys, interpolated key by key, each over the values measured beside those before it.
+
+    A profile may hold grids laid over one another, whose union is none: beside each chunk there are the caches that
+    were measured with it, and so on.  Keys beyond the measured ones are clamped.
+    """
+
+    __slots__ = ("_knots", "_leaves", "_twigs", "last")
+
+    def __init__(
+        self, knots: list[float], twigs: list["_Branch"], leaves: list[float], last: tuple[float, ...]
+    ) -> None:
+        self._knots, self._twigs, self._leaves, self.last = knots, twigs, leaves, last
+
+    @classmethod
+    def of(cls, rows: Sequence[tuple[tuple[float, ...], float]]) -> "_Branch":
+        """Build the tree of ``rows``, pairs of as many keys each and a time."""
+        last = tuple(max(key[axis] for key, _ in rows) for axis in range(len(rows[0][0])))
+        if len(last) == 1:
+            pairs = sorted((key[0], us) for key, us in rows)
+            return cls([key for key, _ in pairs], [], [us for _, us in pairs], last)
+        groups: dict[float, list[tuple[tuple[float, ...], float]]] = {}
+        for key, us in rows:
+            groups.setdefault(key[0], []).append((key[1:], us))
+        knots = sorted(groups)
+        return cls(knots, [cls.of(groups[knot]) for knot in knots], [], last)
+
+    def at(self, keys: tuple[float, ...]) -> float:
+        """Return the interpolated time at as many keys as the tree is deep."""
+        lower, upper, weight = bracket(self._knots, keys[0])
+        if self._leaves:
+            return self._leaves[lower] + (self._leaves[upper] - self._leaves[lower]) * weight
+        low = self._twigs[lower].at(keys[1:])
+        return low + (self._twigs[upper].at(keys[1:]) - low) * weight if weight else low

@@ -1,0 +1,200 @@
+"""Frozen profiles: fitted coefficients with the data and the command they came from, read from ``conf/profiles``."""
+
+import math
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cluster_sim.errors import InputError
+from cluster_sim.hardware.device import Device, load_device
+from cluster_sim.hardware.library_file import load_mapping, validated
+from cluster_sim.hardware.predictors.physical import Coefficients
+from cluster_sim.library import library_file
+
+
+class Provenance(BaseModel):
+    """Where fitted figures come from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: str = Field(description="The measurements the figures were fitted to")
+    command: str = Field(description="The command that fitted them")
+    date: str = Field(default="", description="When")
+    notes: str = Field(default="", description="What a reader should know")
+    cross_validation: dict[str, float] = Field(
+        default={}, description="Mean absolute errors in percent on data left out, by metric"
+    )
+
+
+class OperatorRatios(BaseModel):
+    """How close measured operators come to the data sheet, by device and engine; see ``scripts/fit_operators.py``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(description="The file's name")
+    kind: str = Field(default="operators", pattern="^operators$", description="Form of the file")
+    provenance: Provenance = Field(description="Where the figures come from")
+    devices: dict[str, dict[str, dict[str, float]]] = Field(description="Ratios by device and engine")
+
+    def transfer(
+        self, coefficients: dict[str, float], engine: str, measured: str, wanted: str, wanted_engine: str = ""
+    ) -> dict[str, float]:
+        """Return coefficients fitted on the device ``measured``, carried over to the device ``wanted``, and from the
+        kernels of ``engine`` to those of ``wanted_engine`` where that is another.
+
+        Each rate is scaled by the operators' ratio between the two devices; latencies of all-reduces likewise.  What
+        was not measured on both stays: efficiencies of kernels vary less than data-sheet rates do.
+        """
+        here = self.devices.get(wanted, {}).get(wanted_engine or engine, {})
+        there = self.devices.get(measured, {}).get(engine, {})
+        carried = dict(coefficients)
+        for name, operators in TRANSFERRED.items():
+            for operator in operators if name in carried else ():
+                keys = [key for key in here if key == operator or key.startswith(f"{operator}_tp")]
+                factors = [here[key] / there[key] for key in keys if there.get(key)]
+                if factors:
+                    carried[name] *= sum(factors) / len(factors)
+                    break
+        return carried
+
+    def latent_us(self, device: str, engine: str) -> float:
+        """Return what latent attention adds to a layer: by the engine's kernels, else the mean of others', else 0."""
+        by_engine = {name: own["latent_us"] for name, own in self.devices.get(device, {}).items() if "latent_us" in own}
+        if engine in by_engine or not by_engine:
+            return by_engine.get(engine, 0.0)
+        return sum(by_engine.values()) / len(by_engine)
+
+    def nearest(self, device: Device, engine: str) -> str:
+        """Return the device whose operators stand for ``device``: itself where it was measured, else the one with the
+        nearest memory bandwidth, another architecture counting as a factor of 2; "" where its architecture is unknown.
+        """
+        measured = [name for name, engines in self.devices.items() if engine in engines]
+        if device.name in measured:
+            return device.name
+        candidates = [load_device(name) for name in measured]
+        if all(each.architecture != device.architecture for each in candidates):
+            return ""
+
+        def distance(each: Device) -> tuple[float, str]:
+            bandwidths = each.memory_bandwidth_bytes_per_s / device.memory_bandwidth_bytes_per_s
+            return abs(math.log2(bandwidths)) + (each.architecture != device.architecture), each.name
+
+        return min(candidates, key=distance).name
+
+
+TRANSFERRED: Final[dict[str, tuple[str, ...]]] = {
+    "gemm_memory_ratio": ("gemm_memory_ratio",),
+    "moe_memory_ratio": ("moe_memory_ratio", "gemm_memory_ratio"),
+    "moe_layer_us": ("moe_us",),
+    "kv_memory_ratio": ("kv_memory_ratio",),
+    "gemm_flops_ratio": ("gemm_flops_ratio",),
+    "attention_flops_ratio": ("attention_flops_ratio",),
+    "all_reduce_us": ("all_reduce_us",),
+    "all_reduce_ratio": ("all_reduce_ratio",),
+}
+"""Coefficients that follow a device's operators, and the operator each follows: the first that both devices have."""
+
+
+class PhysicalProfile(BaseModel):
+    """Coefficients of the physical step model for an engine, with overrides by engine version and device."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(description="The file's name")
+    kind: str = Field(default="physical", pattern="^physical$", description="Form of the model")
+    engine: str = Field(description="Engine measured, e.g. vllm")
+    provenance: Provenance = Field(description="Where the figures come from")
+    coefficients: dict[str, float] = Field(description="Fields of Coefficients that hold everywhere")
+    architectures: dict[str, dict[str, float]] = Field(
+        default={}, description="Overrides by the device's kernel class (hopper, ampere ...)"
+    )
+    devices: dict[str, dict[str, float]] = Field(
+        default={}, description="Overrides by device name, which hold for devices that it stands for too"
+    )
+    versions: dict[str, dict[str, float]] = Field(
+        default={}, description="Overrides by engine version: the greatest that is not above the engine's applies"
+    )
+    measured_devices: tuple[str, ...] = Field(default=(), description="Devices whose measurements were used")
+    reference_device: str = Field(default="", description="Device that the common coefficients were fitted on")
+    operators: str = Field(
+        default="", description="Operator ratios (a name of conf/profiles) that carry them over to other devices"
+    )
+
+    def resolve(
+        self,
+        device: Device,
+        engine_version: str | None = None,
+        operators: OperatorRatios | None = None,
+        engine: str = "",
+    ) -> Coefficients:
+        """Return the coefficients for a device and an engine version, the more specific override last.
+
+        With ``operators`` the common coefficients are first carried over from the reference device, by the operators of
+        the nearest device where its own were not measured, and to the kernels of another ``engine``.  Raises InputError
+        that names the profile and the wrong or missing coefficients.
+        """
+        merged = dict(self.coefficients)
+        name = device.name
+        if operators is not None and self.reference_device:
+            engine = engine or self.engine
+            name = operators.nearest(device, engine)
+            merged = operators.transfer(merged, self.engine, self.reference_device, name, engine)
+            merged.setdefault("latent_layer_us", operators.latent_us(name, engine))
+            if (name, engine) != (self.reference_device, self.engine):
+                merged.setdefault(
+                    "moe_flops_ratio", operators.devices.get(name, {}).get(engine, {}).get("moe_flops_ratio", 0.0)
+                )
+        merged.update(self.architectures.get(device.architecture, {}))
+        merged.update(self.devices.get(device.name, self.devices.get(name, {})))
+        chosen = version_at_most(list(self.versions), engine_version)
+        if chosen is not None:
+            merged.update(self.versions[chosen])
+        unknown = sorted(set(merged) - set(Coefficients.model_fields))
+        if unknown:
+            known = ", ".join(Coefficients.model_fields)
+            raise InputError(f"profile {self.name}: unknown coefficients {', '.join(unknown)}; known: {known}")
+        try:
+            return Coefficients(**merged)
+        except ValueError as error:
+            raise InputError(f"profile {self.name}: {error}") from None
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """Return a version's numbers for comparison: "0.15.1" -> (0, 15, 1); what is not a number ends it."""
+    numbers: list[int] = []
+    for part in version.lstrip("v").split("."):
+        if not part.isdigit():
+            break
+        numbers.append(int(part))
+    return tuple(numbers)
+
+
+def version_at_most(known: list[str], wanted: str | None) -> str | None:
+    """Return the greatest known version not above ``wanted`` (the greatest of all for None), else the smallest."""
+    if not known:
+        return None
+    ordered = sorted(known, key=version_key)
+    if wanted is None:
+        return ordered[-1]
+    fitting = [version for version in ordered if version_key(version) <= version_key(wanted)]
+    return fitting[-1] if fitting else ordered[0]
+
+
+def load_physical_profile(name: str) -> PhysicalProfile:
+    """Load a profile by its name in ``conf/profiles`` or by path; InputError when unknown or wrong."""
+    path = library_file("profiles", name)
+    data: dict[str, Any] = load_mapping(path)
+    return validated(PhysicalProfile, data, path)
+
+
+def load_operator_ratios(name: str) -> OperatorRatios:
+    """Load operator ratios by their name in ``conf/profiles`` or by path; InputError when unknown or wrong."""
+    path = library_file("profiles", name)
+    return validated(OperatorRatios, load_mapping(path), path)
+
+
+def resolve_coefficients(name: str, device: Device, engine_version: str | None) -> tuple[PhysicalProfile, Coefficients]:
+    """Load a profile, and its operator ratios where it names some; return it and its coefficients for a device."""
+    profile = load_physical_profile(name)
+    operators = load_operator_ratios(profile.operators) if profile.operators else None
+    return profile, profile.resolve(device, engine_version, operators)

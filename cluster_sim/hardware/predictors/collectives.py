@@ -1,0 +1,28 @@
+"""What collectives between the GPUs of a replica take, where a profile has not measured them."""
+
+from dataclasses import dataclass
+
+from cluster_sim.hardware.device import Device
+from cluster_sim.hardware.predictors.roofline import RooflineEfficiency
+
+
+@dataclass(frozen=True, slots=True)
+class Collectives:
+    """A latency each and a rate of bytes, as seen by one GPU."""
+
+    latency_us: float
+    bytes_per_s: float
+
+    @classmethod
+    def by_data_sheet(cls, device: Device) -> "Collectives":
+        """Return those of the link inside the node, at the rate that the roofline reckons with."""
+        link = device.interconnect
+        return cls(link.latency_us, link.bandwidth_bytes_per_s * RooflineEfficiency().link_ratio)
+
+    def all_reduce_us(self, gpus: int, size_bytes: float) -> float:
+        """Return one ring all-reduce of ``size_bytes`` on each of ``gpus``, us: 2 (g - 1) / g of them pass a link."""
+        return self.latency_us + 2.0 * (gpus - 1) / gpus * size_bytes / self.bytes_per_s * 1e6
+
+    def exchange_us(self, received_bytes: float) -> float:
+        """Return a gathering and a scattering in which a GPU receives ``received_bytes`` altogether, us."""
+        return 2.0 * self.latency_us + received_bytes / self.bytes_per_s * 1e6

@@ -1,0 +1,79 @@
+"""Reading measured tables: CSV files, compressed or not, checked row by row."""
+
+import csv
+import gzip
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster_sim.errors import InputError
+
+Float64Array = npt.NDArray[np.float64]
+
+
+def open_text(path: Path) -> TextIO:
+    """Open a text file, gunzipped where its name ends in ``.gz``; InputError when it is not there."""
+    try:
+        if path.suffix == ".gz":
+            return gzip.open(path, "rt", encoding="utf-8", newline="")
+        return path.open("r", encoding="utf-8", newline="")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def find_table(directory: Path, name: str) -> Path | None:
+    """Return ``directory/name`` with or without ``.gz``, or None."""
+    for candidate in (directory / name, directory / f"{name}.gz"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def read_numbers(path: Path) -> tuple[list[str], Float64Array]:
+    """Read a CSV whose every value is a number: (column names, float64[rows, columns]).
+
+    Raises InputError with the line and column of the first value that is not a finite number.
+    """
+    with open_text(path) as stream:
+        try:
+            header = stream.readline().strip().split(",")
+            values: Float64Array = np.loadtxt(stream, delimiter=",", dtype=np.float64, ndmin=2)
+        except (OSError, EOFError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: cannot be read: {error}") from None
+        except ValueError as error:
+            raise InputError(f"{path}: {error}") from None
+    if values.shape[0] == 0 or values.shape[1] != len(header):
+        raise InputError(f"{path}: has {values.shape[0]} rows of {values.shape[1]} values for {len(header)} columns")
+    if not np.isfinite(values).all():
+        row, column = (int(index[0]) for index in np.nonzero(~np.isfinite(values)))
+        raise InputError(f"{path}:{row + 2}: {header[column]} is not a finite number")
+    return header, values
+
+
+def read_rows(path: Path, required: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield (line number, row) of a CSV with a header; InputError when a required column is missing."""
+    with open_text(path) as stream:
+        reader = csv.DictReader(stream)
+        missing = [column for column in required if column not in (reader.fieldnames or [])]
+        if missing:
+            raise InputError(
+                f"{path}: lacks the columns {', '.join(missing)}; has {', '.join(reader.fieldnames or [])}"
+            )
+        for row in reader:
+            yield reader.line_num, row
+
+
+def number(path: Path, line: int, row: dict[str, str], column: str) -> float:
+    """Return one value of a row as a finite, non-negative float; InputError with file, line and column otherwise."""
+    text = row.get(column) or ""
+    try:
+        value = float(text)
+    except ValueError:
+        raise InputError(f"{path}:{line}: {column} is {text!r}, not a number") from None
+    if not math.isfinite(value) or value < 0:
+        raise InputError(f"{path}:{line}: {column} is {text}, not a finite number of at least 0")
+    return value

@@ -1,0 +1,182 @@
+"""The uncalibrated roofline: each operator takes as long as its memory traffic or its arithmetic, whichever is longer.
+
+Design: operators of a stage are the projections (one group: they share the ratio of weights to operations), the
+routed experts (as many as n tokens are expected to activate), the head over the sampled positions, decode attention
+(reads the cache once), prefill attention, the all-reduces of tensor parallelism (ring), and what does not scale:
+kernel launches per layer and the engine's work per step and per sequence.  Small batches are padded to the sizes of
+CUDA graphs.  Rates are the data sheet's times an efficiency typical of tuned kernels, not a measurement, so a run
+says "uncalibrated roofline".
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from cluster_sim.hardware.device import Device
+from cluster_sim.hardware.engine_limits import graph_tokens, limits_of
+from cluster_sim.hardware.model import DTYPES, Model
+from cluster_sim.hardware.predictors.affine import AffinePredictor
+from cluster_sim.hardware.predictors.attention_window import AttentionWindow
+from cluster_sim.hardware.sharding import ONE_RANK, ExpertLayout, Shard, kv_dtype_bytes, shard
+from cluster_sim.units import NS_PER_S, NS_PER_US
+
+
+@dataclass(frozen=True, slots=True)
+class RooflineEfficiency:
+    """Which part of the data sheet's rates kernels reach, and the constant times."""
+
+    gemm_memory_ratio: float = 0.85
+    gemm_flops_ratio: float = 0.65
+    attention_memory_ratio: float = 0.80
+    attention_flops_ratio: float = 0.50
+    link_ratio: float = 0.60
+    step_us: float = 300.0
+    """The engine's work per step that does not hide behind the device."""
+    layer_us: float = 25.0
+    """Kernel launches and small kernels per layer."""
+    moe_layer_us: float = 50.0
+    """Routing per layer with experts."""
+    sequence_us: float = 5.0
+    """Sampling and bookkeeping per sequence."""
+
+
+class RooflinePredictor(AffinePredictor):
+    """Roofline for one (model, device, TP, PP); pure function of its arguments."""
+
+    def __init__(
+        self,
+        model: Model,
+        device: Device,
+        tensor_parallel: int = 1,
+        pipeline_parallel: int = 1,
+        engine: Any = None,
+        efficiency: RooflineEfficiency | None = None,
+        experts: ExpertLayout = ONE_RANK,
+    ) -> None:
+        """``engine`` is an EngineLimits, a study's engine block, or None for the defaults.
+
+        With several data-parallel ranks the answers are those of one of them, each of which has the same batch.
+
+        Raises InputError for impossible degrees or unknown dtypes.
+        """
+        super().__init__(pipeline_parallel, window_tokens=model.window_tokens)
+        self._attention_window = AttentionWindow(model)
+        limits = limits_of(engine, device)
+        self.label = "uncalibrated roofline"
+        self.model = model
+        self.device = device
+        self.tensor_parallel = tensor_parallel
+        self._efficiency = efficiency or RooflineEfficiency()
+        self._experts = experts
+        self._shards: list[Shard] = [
+            shard(
+                model,
+                tensor_parallel,
+                pipeline_parallel,
+                stage,
+                limits.weight_dtype,
+                limits.kv_cache_dtype,
+                experts.ranks,
+            )
+            for stage in range(pipeline_parallel)
+        ]
+        quantized = DTYPES[limits.weight_dtype] if limits.weight_dtype else None
+        weight = quantized or model.projection_dtype
+        self._flops = device.peak_flops(weight) * self._efficiency.gemm_flops_ratio
+        self._expert_flops = device.peak_flops(quantized or model.expert_dtype) * self._efficiency.gemm_flops_ratio
+        self._plain_flops = device.peak_flops(model.activation_dtype) * self._efficiency.gemm_flops_ratio
+        self._attention_flops = device.peak_flops(model.activation_dtype) * self._efficiency.attention_flops_ratio
+        self._bandwidth = device.memory_bandwidth_bytes_per_s * self._efficiency.gemm_memory_ratio
+        self._attention_bandwidth = device.memory_bandwidth_bytes_per_s * self._efficiency.attention_memory_ratio
+        self._activation_bytes = kv_dtype_bytes(model, None)
+        self._is_one_node = tensor_parallel * pipeline_parallel * experts.ranks <= device.gpus_per_node
+
+    def tokens_cost(self, tokens: int, stage: int) -> float:
+        """Return the projections, experts, all-reduces and constants of ``tokens`` tokens, ns."""
+        return self.routed_cost(tokens, graph_tokens(tokens) * self._experts.ranks, stage)
+
+    def routed_cost(self, tokens: int, routed_tokens: int, stage: int) -> float:
+        """Return the same where the ranks together have ``routed_tokens`` tokens, ns."""
+        part, model, efficiency = self._shards[stage], self.model, self._efficiency
+        tokens = graph_tokens(tokens)
+        expert_flops = 0.0
+        moved = 0.0
+        if part.moe_layers:
+            moved = part.expert_weight_bytes * self._experts.activated_ratio(model, routed_tokens)
+            expert_flops = (
+                2.0 * part.moe_layers * model.num_experts_per_tok * model.expert_parameters / self.tensor_parallel
+            )
+        dense_flops = part.flops_per_token - expert_flops
+        activations = 4.0 * part.layers * model.hidden_size * self._activation_bytes * tokens
+        seconds = max((part.dense_weight_bytes + activations) / self._bandwidth, tokens * dense_flops / self._flops)
+        if part.moe_layers:
+            share = routed_tokens / self._experts.ranks
+            experts_s = max(moved / self._bandwidth, share * expert_flops / self._expert_flops)
+            seconds += experts_s * self._experts.imbalance_ratio + part.moe_layers * self._exchange_s(routed_tokens)
+        seconds += self._all_reduce_s(tokens, part)
+        seconds += 1e-6 * (part.layers * efficiency.layer_us + part.moe_layers * efficiency.moe_layer_us)
+        return seconds * NS_PER_S + efficiency.step_us * NS_PER_US
+
+    def sequences_cost(self, sequences: int, stage: int) -> float:
+        """Return the head and the sampler, ns; only the last stage has them."""
+        part = self._shards[stage]
+        if not part.head_weight_bytes:
+            return 0.0
+        head_s = max(
+            part.head_weight_bytes / self._bandwidth, sequences * part.head_flops_per_token / self._plain_flops
+        )
+        return head_s * NS_PER_S + sequences * self._efficiency.sequence_us * NS_PER_US
+
+    def kv_slopes(self, stage: int) -> tuple[float, float]:
+        """Return ns per cached token, by bytes or by operations, whichever takes longer."""
+        part = self._shards[stage]
+        by_bytes = part.kv_bytes_per_token / self._attention_bandwidth
+        by_flops = part.attention_flops_per_pair / self._attention_flops
+        slope = max(by_bytes, by_flops) * NS_PER_S
+        windowed = self.model.windowed_layers / self.model.num_hidden_layers
+        return slope * (1.0 - windowed), slope * windowed
+
+    def chunk_cost(self, chunk_tokens: int, kv_tokens: int, stage: int) -> float:
+        """Return causal attention of a chunk over the cache and itself, ns; windowed layers see the window only."""
+        part = self._shards[stage]
+        pairs = self._attention_window.pairs(chunk_tokens, kv_tokens)
+        by_bytes = self._attention_window.cache_tokens(kv_tokens) * part.kv_bytes_per_token / self._attention_bandwidth
+        return max(pairs * part.attention_flops_per_pair / self._attention_flops, by_bytes) * NS_PER_S
+
+    def encoder_cost(self, encoder_tokens: int, stage: int) -> float:
+        """Return the encoder's arithmetic, ns; the first stage has it."""
+        if stage:
+            return 0.0
+        return encoder_tokens * 2.0 * self.model.extra_parameters / self.tensor_parallel / self._plain_flops * NS_PER_S
+
+    def stage_link_ns(self, tokens: int, stage: int) -> int:  # noqa: ARG002
+        """Return the time to hand the activations of ``tokens`` tokens to the next stage, ns."""
+        link = self.device.interconnect if self._is_one_node else self.device.network
+        moved = tokens * self.model.hidden_size * self._activation_bytes / self.tensor_parallel
+        return round(
+            link.latency_us * NS_PER_US + moved / (link.bandwidth_bytes_per_s * self._efficiency.link_ratio) * NS_PER_S
+        )
+
+    def layer_all_reduce_us(self, tokens: int) -> float:
+        """Return the two all-reduces of one layer over ``tokens`` tokens, us."""
+        return self._all_reduce_s(tokens, self._shards[0]) / self._shards[0].layers * 1e6
+
+    def _exchange_s(self, routed_tokens: int) -> float:
+        """Return the gathering and scattering of one layer's tokens between data-parallel ranks, s."""
+        if self._experts.ranks == 1:
+            return 0.0
+        link = self.device.interconnect if self._is_one_node else self.device.network
+        moved = self._experts.exchanged_bytes(self.model, routed_tokens)
+        return 2e-6 * link.latency_us + moved / (link.bandwidth_bytes_per_s * self._efficiency.link_ratio)
+
+    def _all_reduce_s(self, tokens: int, part: Shard) -> float:
+        """Two all-reduces a layer, ring: 2 (t - 1) / t of the activations over the link, and a latency each."""
+        tp = self.tensor_parallel
+        if tp == 1:
+            return 0.0
+        link = self.device.interconnect if tp <= self.device.gpus_per_node else self.device.network
+        moved = 2.0 * (tp - 1) / tp * tokens * self.model.hidden_size * self._activation_bytes
+        return (
+            2
+            * part.layers
+            * (link.latency_us * 1e-6 + moved / (link.bandwidth_bytes_per_s * self._efficiency.link_ratio))
+        )

@@ -1,0 +1,108 @@
+"""Splitwise's performance model: whole-model prompt and token times by tokens and batch size.
+
+Design: as splitwise-sim does, the prompt phase is a curve over the prompt tokens of the batch and the token phase a
+curve over the batch size, both medians of repeated measurements; a longer cache costs nothing.  A step with prompts
+takes the prompt time of all tokens it computes, and at least the token time of its decodes.  Beyond the measured
+range times grow in proportion and are counted as extrapolated.  Measured on 2023's engines without CUDA graphs.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from cluster_sim.errors import InputError
+from cluster_sim.hardware.model import Model
+from cluster_sim.hardware.predictors.base import BatchShape, Int64Array, Predictor
+from cluster_sim.hardware.predictors.csv_table import number, read_rows
+from cluster_sim.hardware.predictors.grid import Curve
+from cluster_sim.hardware.sharding import check_parallelism
+from cluster_sim.units import NS_PER_MS
+
+
+@dataclass(frozen=True, slots=True)
+class SplitwiseTables:
+    """Times in ms of one (model, hardware, TP)."""
+
+    prompt: Curve
+    """By prompt tokens in the batch."""
+    token: Curve
+    """By requests in the batch."""
+    name: str
+
+
+def load_splitwise(path: Path, model: str, hardware: str, tensor_parallel: int) -> SplitwiseTables:
+    """Read ``perf_model.csv``.
+
+    Raises InputError with file, line and column for wrong values, and with the known combinations when the file lacks
+    the one that is asked for.
+    """
+    prompt: dict[int, list[float]] = {}
+    token: dict[int, list[float]] = {}
+    known: set[str] = set()
+    columns = ("model", "hardware", "tensor_parallel", "prompt_size", "batch_size", "prompt_time", "token_time")
+    for line, row in read_rows(path, columns):
+        known.add(f"{row['model']}/{row['hardware']}/tp{row['tensor_parallel']}")
+        if (row["model"], row["hardware"]) != (model, hardware):
+            continue
+        if int(number(path, line, row, "tensor_parallel")) != tensor_parallel:
+            continue
+        batch = int(number(path, line, row, "batch_size"))
+        tokens = int(number(path, line, row, "prompt_size")) * batch
+        prompt.setdefault(tokens, []).append(number(path, line, row, "prompt_time"))
+        token.setdefault(batch, []).append(number(path, line, row, "token_time"))
+    if not prompt:
+        raise InputError(
+            f"{path}: has nothing for {model}/{hardware}/tp{tensor_parallel}; known: {', '.join(sorted(known))}"
+        )
+    return SplitwiseTables(_median_curve(prompt), _median_curve(token), f"{model} on {hardware}")
+
+
+class SplitwisePredictor(Predictor):
+    """Step times from Splitwise's tables; stages share a step evenly."""
+
+    def __init__(self, tables: SplitwiseTables, model: Model, tensor_parallel: int, pipeline_parallel: int) -> None:
+        """Raise InputError for degrees that do not divide."""
+        super().__init__()
+        check_parallelism(model, tensor_parallel, pipeline_parallel)
+        self.stages = pipeline_parallel
+        self.is_calibrated = True
+        self.label = f"Splitwise performance model ({tables.name})"
+        self._tables = tables
+        self._ns_per_ms = NS_PER_MS / pipeline_parallel
+        self._decode_ns: dict[int, int] = {}
+
+    def step_ns(self, shape: BatchShape, stage: int = 0) -> int:  # noqa: ARG002
+        """Return the duration of one step of ``stage`` in ns."""
+        count = max(shape.decodes + shape.draft_tokens, 1)
+        if not shape.prefills:
+            self.count(1, count <= self._tables.token.last_knot)
+            return self._token_ns(count)
+        tokens = shape.tokens
+        self.count(1, tokens <= self._tables.prompt.last_knot and count <= self._tables.token.last_knot)
+        ns = max(1, round(self._tables.prompt(tokens) * self._ns_per_ms))
+        return max(ns, self._token_ns(count)) if shape.decodes else ns
+
+    def decode_run_ns(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> Int64Array:  # noqa: ARG002
+        """Return the durations of ``steps`` consecutive decode-only steps, int64[steps]: all equal."""
+        return np.full(steps, self._token_ns(max(decodes, 1)), dtype=np.int64)
+
+    def cover_run(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> None:  # noqa: ARG002
+        """Count ``steps`` steps of a decode run, inside up to the largest measured batch."""
+        self.count(steps, decodes <= self._tables.token.last_knot)
+
+    def floor_ns(self, stage: int = 0) -> int:  # noqa: ARG002
+        """Return the shorter of one token and the smallest prompt."""
+        return min(self._token_ns(1), max(1, round(self._tables.prompt(1) * self._ns_per_ms)))
+
+    def _token_ns(self, count: int) -> int:
+        ns = self._decode_ns.get(count)
+        if ns is None:
+            ns = self._decode_ns[count] = max(1, round(self._tables.token(count) * self._ns_per_ms))
+        return ns
+
+
+def _median_curve(points: dict[int, list[float]]) -> Curve:
+    knots = sorted(points)
+    return Curve(knots, [median(points[knot]) for knot in knots])

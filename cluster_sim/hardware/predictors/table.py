@@ -1,0 +1,240 @@
+"""Step times from an operator profile: measured kernels, composed and interpolated.
+
+Design: a stage of L layers takes L (layer operators(n) + experts(n) + all-reduces(n)) + step operators(n) + sequence
+operators(s) + L attention + constants of the engine.  Everything by tokens or sequences becomes one curve when the
+predictor is built; the experts' curve is taken at the expected number of activated experts, over the tokens of all
+data-parallel ranks that share them, which also exchange those.  Decode attention of B requests is a curve over their
+mean cache, interpolated between the measured batch sizes, so a decode step is two lookups and ``decode_run_ns`` is the
+same arithmetic on arrays.  Attention of a mixed step is the measured mixed grid for the largest chunk, and the further
+chunks' own time beyond an empty call.  A profile without head and sampler gets them from the roofline, one without the
+all-reduces that its degree needs from the link.  A step with any key beyond its grid is scaled by the ratio of work and
+counted as extrapolated.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from cluster_sim.errors import InputError
+from cluster_sim.hardware.device import Device
+from cluster_sim.hardware.model import Model
+from cluster_sim.hardware.predictors.attention_table import AttentionTable
+from cluster_sim.hardware.predictors.base import BatchShape, Int64Array, Predictor
+from cluster_sim.hardware.predictors.collectives import Collectives
+from cluster_sim.hardware.predictors.expert_table import experts_curve
+from cluster_sim.hardware.predictors.grid import Curve
+from cluster_sim.hardware.predictors.operator_profile import OperatorProfile
+from cluster_sim.hardware.predictors.roofline import RooflinePredictor
+from cluster_sim.hardware.sharding import ONE_RANK, ExpertLayout, check_parallelism, kv_dtype_bytes
+from cluster_sim.units import NS_PER_S, NS_PER_US
+
+
+@dataclass(frozen=True, slots=True)
+class Overheads:
+    """What kernels do not contain: the engine's own time."""
+
+    step_us: float = 0.0
+    layer_us: float = 0.0
+    sequence_us: float = 0.0
+    frontend_us: float = 0.0
+    frontend_us_per_token: float = 0.0
+
+
+class TablePredictor(Predictor):
+    """Step times from one operator profile; a pure function of its arguments."""
+
+    def __init__(
+        self,
+        profile: OperatorProfile,
+        model: Model,
+        device: Device,
+        tensor_parallel: int = 1,
+        pipeline_parallel: int = 1,
+        overheads: Overheads | None = None,
+        experts: ExpertLayout = ONE_RANK,
+        collectives: Collectives | None = None,
+    ) -> None:
+        """``collectives`` stand for those that the profile lacks; without them the data sheet's link does.
+
+        With several data-parallel ranks the answers are those of one of them, each of which has the same batch.
+        Raises InputError when the profile is of another device, model or degree, or lacks what the model needs.
+        """
+        super().__init__()
+        check_parallelism(model, tensor_parallel, pipeline_parallel)
+        _check_identity(profile, model, device, tensor_parallel)
+        overheads = overheads or Overheads()
+        self.stages = pipeline_parallel
+        self.is_calibrated = True
+        self.label = f"operator tables ({profile.info.source or profile.path})"
+        self.frontend_ns = round(overheads.frontend_us * NS_PER_US)
+        self.frontend_ns_per_token = overheads.frontend_us_per_token * NS_PER_US
+        self._layers = model.num_hidden_layers // pipeline_parallel
+        self._overheads = overheads
+        self._attention = AttentionTable(profile.of("attention"))
+        self._link = _sum_curve(profile, ("send_recv",), "tokens")
+        self._device, self._model = device, model
+        self._ranks = experts
+        self._collectives = collectives or Collectives.by_data_sheet(device)
+        self._expert_share = model.moe_layers / model.num_hidden_layers
+        self._token_curve = _dense_curve(profile, model, tensor_parallel, self._collectives)
+        self._expert_curve: Curve | None = None
+        if model.is_moe and "layer.experts" not in profile.operators:
+            self._expert_curve = experts_curve(profile, model, experts, self._token_curve.knots.tolist())
+        self._step_curve = _sum_curve(profile, _named(profile, "step."), "tokens")
+        self._sequence_curve = _sum_curve(profile, _named(profile, "sequence."), "sequences") or _head_curve(
+            RooflinePredictor(model, device, tensor_parallel)
+        )
+        self._last_tokens, self._last_sequences = self._token_curve.last_knot, self._sequence_curve.last_knot
+        self._last = pipeline_parallel - 1
+        self._decode: dict[tuple[int, int], tuple[float, Curve, bool]] = {}
+
+    def step_ns(self, shape: BatchShape, stage: int = 0) -> int:
+        """Return the duration of one step of ``stage`` in ns."""
+        if not (shape.prefills or shape.draft_tokens or shape.routed_tokens):
+            base, curve, is_inside = self._decode_entry(shape.decodes, stage)
+            mean = float(shape.decode_kv_tokens) / (shape.decodes or 1)
+            self.count(1, is_inside and mean <= curve.last_knot)
+            return max(1, round(curve(mean) * self._layers * NS_PER_US + base))
+        us, is_inside = self._mixed_us(shape, stage)
+        self.count(1, is_inside)
+        return max(1, round(us * NS_PER_US))
+
+    def decode_run_ns(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> Int64Array:
+        """Return the durations of ``steps`` consecutive decode-only steps, int64[steps]."""
+        base, curve, _ = self._decode_entry(decodes, stage)
+        mean = np.arange(steps, dtype=np.float64) * decodes
+        mean += kv_tokens
+        mean /= decodes
+        ns = curve.many(mean)
+        ns *= self._layers
+        ns *= NS_PER_US
+        ns += base
+        np.rint(ns, ns)
+        return np.maximum(ns.astype(np.int64), 1)
+
+    def cover_run(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> None:
+        """Count ``steps`` steps of a decode run: inside up to the last mean context that was measured."""
+        _, curve, is_inside = self._decode_entry(decodes, stage)
+        inside = 0
+        if is_inside:
+            last = math.floor(curve.last_knot * decodes) - kv_tokens
+            inside = min(max(last // decodes + 1, 0), steps)
+        self.count(inside, is_inside=True)
+        self.count(steps - inside, is_inside=False)
+
+    def floor_ns(self, stage: int = 0) -> int:
+        """Return the time of one token and one sequence with the cheapest attention call that was measured."""
+        return max(
+            1, round(self._attention.empty_us * self._layers * NS_PER_US + self._base_us(1, 1, stage) * NS_PER_US) - 1
+        )
+
+    def stage_link_ns(self, tokens: int, stage: int) -> int:  # noqa: ARG002
+        """Return the measured send, or without one the link's latency and bandwidth."""
+        if self._link is not None:
+            return round(self._link(tokens) * NS_PER_US)
+        link = self._device.interconnect
+        return round(
+            link.latency_us * NS_PER_US + tokens * self._model.hidden_size * 2 / link.bandwidth_bytes_per_s * NS_PER_S
+        )
+
+    def _base_us(self, tokens: int, sequences: int, stage: int, routed_tokens: int = 0) -> float:
+        """Everything but attention, us; ``routed_tokens`` are those of all ranks, 0 where each has as many."""
+        overheads = self._overheads
+        per_layer = self._token_curve(tokens) + overheads.layer_us
+        routed_tokens = routed_tokens or tokens * self._ranks.ranks
+        if self._expert_curve is not None:
+            per_layer += self._expert_share * self._expert_curve(routed_tokens)
+        if self._ranks.ranks > 1:
+            received = self._ranks.exchanged_bytes(self._model, routed_tokens)
+            per_layer += self._expert_share * self._collectives.exchange_us(received)
+        us = self._layers * per_layer + overheads.step_us
+        if stage == 0 and self._step_curve is not None:
+            us += self._step_curve(tokens)
+        if stage == self._last:
+            us += self._sequence_curve(sequences) + sequences * overheads.sequence_us
+        return us
+
+    def _decode_entry(self, decodes: int, stage: int) -> tuple[float, Curve, bool]:
+        entry = self._decode.get((decodes, stage))
+        if entry is None:
+            count = max(decodes, 1)
+            curve, is_inside = self._attention.decode_curve(count)
+            is_inside = is_inside and count <= min(self._last_tokens, self._last_sequences)
+            entry = self._base_us(count, count, stage) * NS_PER_US, curve, is_inside
+            self._decode[decodes, stage] = entry
+        return entry
+
+    def _mixed_us(self, shape: BatchShape, stage: int) -> tuple[float, bool]:
+        tokens, sequences = shape.tokens, shape.decodes + shape.draft_tokens + len(shape.prefills)
+        is_inside = tokens <= self._last_tokens and sequences <= self._last_sequences
+        decode_us, mean = 0.0, 0.0
+        if shape.decodes:
+            _, curve, is_known = self._decode_entry(shape.decodes + shape.draft_tokens, stage)
+            mean = float(shape.decode_kv_tokens) / shape.decodes
+            decode_us = curve(mean)
+            is_inside = is_inside and is_known and mean <= curve.last_knot
+        chunks = sorted(shape.prefills, key=lambda chunk: chunk[0] * (chunk[1] + chunk[0]), reverse=True)
+        attention_us = decode_us
+        if chunks:
+            first, kv = chunks[0]
+            if shape.decodes:
+                attention_us, is_known = self._attention.mixed(first, kv, shape.decodes, decode_us, mean)
+            else:
+                attention_us, is_known = self._attention.chunk(first, kv)
+            is_inside = is_inside and is_known
+        for tokens_further, kv in chunks[1:]:
+            us, is_known = self._attention.chunk(tokens_further, kv)
+            attention_us += max(0.0, us - self._attention.empty_us)
+            is_inside = is_inside and is_known
+        base_us = self._base_us(max(tokens, 1), max(sequences, 1), stage, shape.routed_tokens)
+        return base_us + attention_us * self._layers, is_inside
+
+
+def _named(profile: OperatorProfile, prefix: str) -> tuple[str, ...]:
+    return tuple(name for name in profile.operators if name.startswith(prefix))
+
+
+def _sum_curve(profile: OperatorProfile, operators: tuple[str, ...], key: str) -> Curve | None:
+    """The sum of operators over one key, each interpolated and counted; None when there are none."""
+    curves: list[tuple[Curve, int]] = []
+    for operator in operators:
+        rows = profile.of(operator)
+        if rows:
+            curves.append((Curve([getattr(row, key) for row in rows], [row.time_us for row in rows]), rows[0].count))
+    if not curves:
+        return None
+    knots = sorted({knot for curve, _ in curves for knot in curve.knots.tolist()})
+    return Curve(knots, [sum(curve(knot) * count for curve, count in curves) for knot in knots])
+
+
+def _head_curve(roofline: RooflinePredictor) -> Curve:
+    """The head and sampler by the roofline, for profiles that have none."""
+    knots = [1 << power for power in range(11)]
+    return Curve(knots, [roofline.sequences_cost(knot, 0) * 1e-3 for knot in knots])
+
+
+def _dense_curve(profile: OperatorProfile, model: Model, tensor_parallel: int, collectives: Collectives) -> Curve:
+    """One layer without attention and experts over the tokens: layer operators and all-reduces (else by the link)."""
+    names = _named(profile, "layer.") + (("all_reduce",) if tensor_parallel > 1 else ())
+    dense = _sum_curve(profile, names, "tokens")
+    if dense is None:
+        raise InputError(f"{profile.path}: has no layer operators")
+    if tensor_parallel == 1 or "all_reduce" in profile.operators:
+        return dense
+    token_bytes = model.hidden_size * kv_dtype_bytes(model, None)
+    knots = dense.knots.tolist()
+    return Curve(
+        knots, [dense(knot) + 2 * collectives.all_reduce_us(tensor_parallel, knot * token_bytes) for knot in knots]
+    )
+
+
+def _check_identity(profile: OperatorProfile, model: Model, device: Device, tensor_parallel: int) -> None:
+    info = profile.info
+    for what, found, wanted in (
+        ("device", info.device, device.name),
+        ("model", info.model, model.name),
+        ("tensor_parallel", info.tensor_parallel, tensor_parallel),
+    ):
+        if found != wanted:
+            raise InputError(f"{profile.path or 'profile'}: was measured with {what} {found}, not {wanted}")

@@ -1,0 +1,187 @@
+"""Vidur's execution-time model, exactly, from the dense prediction tables that it looks its times up in.
+
+Design: a stage takes ``layers * (attention + mlp + add) + send_recv (not in the last stage)``, in milliseconds until
+one rounding to ns at the end.  Dense operators are keyed by the batch's tokens rounded up to 8 (the cache write by the
+exact count); decode attention by (decodes, mean cached tokens rounded up to 64), prefill attention by (sum of cached
+tokens, each rounded up to 64; root of the sum of squared chunks, rounded); with grouped heads the attention of several
+requests costs 1.1 times; an all-reduce costs 0.02 ms beside its prediction, twice a layer.  Source: Vidur's sources at
+commit 7d47513, checked by rebuilding its logged batch times.  Vidur counts a decode's newest token as cached, we do
+not: one is added per decode.
+
+Outside a table Vidur crashes; here the edge is scaled by the ratio of work (tokens, cached tokens, or query-key pairs)
+and counted as extrapolated.
+"""
+
+import math
+from typing import Final
+
+import numpy as np
+
+from cluster_sim.errors import InputError
+from cluster_sim.hardware.model import Model
+from cluster_sim.hardware.predictors.base import BatchShape, Int64Array, Predictor
+from cluster_sim.hardware.predictors.vidur_files import KV_STEP, VidurTables
+from cluster_sim.hardware.sharding import check_parallelism
+from cluster_sim.units import NS_PER_MS
+
+TOKEN_STEP: Final = 8
+GROUPED_FACTOR: Final = 1.1
+LAUNCH_MS: Final = 0.02
+
+
+class VidurTablePredictor(Predictor):
+    """Vidur's batch times; see the module's text."""
+
+    def __init__(
+        self,
+        tables: VidurTables,
+        model: Model,
+        tensor_parallel: int,
+        pipeline_parallel: int,
+        label: str = "Vidur tables",
+    ) -> None:
+        """Raise InputError for degrees that do not divide or tables without the operators the degrees need."""
+        super().__init__()
+        check_parallelism(model, tensor_parallel, pipeline_parallel)
+        for needed, column in ((tensor_parallel, "all_reduce_ms"), (pipeline_parallel, "send_recv_ms")):
+            if needed > 1 and column not in tables.ops:
+                raise InputError(f"Vidur's tables lack {column}, which these degrees of parallelism need")
+        self.stages = pipeline_parallel
+        self.is_calibrated = True
+        self.label = label
+        self._tables = tables
+        self._layers = model.num_hidden_layers // pipeline_parallel
+        self._is_split = tensor_parallel > 1
+        self._factor = GROUPED_FACTOR if model.num_attention_heads > model.num_key_value_heads else 1.0
+        self._max_tokens = len(tables.ops["add_ms"]) - 1
+        self._runs: dict[tuple[int, int], Int64Array] = {}
+        self._floors = [self._lower_bound_ns(stage) for stage in range(pipeline_parallel)]
+
+    def step_ns(self, shape: BatchShape, stage: int = 0) -> int:
+        """Return the duration of one step of ``stage`` in ns."""
+        if shape.decodes and not shape.prefills and not shape.draft_tokens:
+            steps = 1 - (-(shape.decode_kv_tokens // shape.decodes + 1) // KV_STEP)
+            self.count(1, self._knows(shape.decodes) and steps <= self._tables.decode.shape[1])
+            return int(self._decode_row(shape.decodes, steps, stage)[steps - 1])
+        ms, is_inside = self.stage_time_ms(shape, stage)
+        self.count(1, is_inside)
+        return max(1, round(ms * NS_PER_MS))
+
+    def decode_run_ns(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> Int64Array:
+        """Return the durations of ``steps`` consecutive decode-only steps, int64[steps]."""
+        mean = kv_tokens // decodes + 1
+        keys = -(-np.arange(mean, mean + steps, dtype=np.int64) // KV_STEP)
+        return self._decode_row(decodes, int(keys[-1]) + 1, stage)[keys]
+
+    def cover_run(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> None:  # noqa: ARG002
+        """Count ``steps`` steps of a decode run: inside up to the last column of the decode table."""
+        inside = 0
+        if self._knows(decodes):
+            last = (self._tables.decode.shape[1] - 1) * KV_STEP
+            inside = min(max(last - kv_tokens // decodes, 0), steps)
+        self.count(inside, is_inside=True)
+        self.count(steps - inside, is_inside=False)
+
+    def floor_ns(self, stage: int = 0) -> int:
+        """Return a bound from the smallest entry of every table: forests are not monotone in their inputs."""
+        return self._floors[stage]
+
+    def stage_time_ms(self, shape: BatchShape, stage: int = 0) -> tuple[float, bool]:
+        """Return (ms of one step of ``stage``, whether every key lies inside its table)."""
+        decode, is_decode_inside = self._decode_ms(shape)
+        prefill, is_prefill_inside = self._prefill_ms(shape)
+        tokens = max(1, shape.tokens)
+        ms = self._compose(tokens, decode, prefill, stage)
+        rounded = -(-tokens // TOKEN_STEP) * TOKEN_STEP
+        return ms, is_decode_inside and is_prefill_inside and rounded <= self._max_tokens
+
+    def _compose(self, tokens: int, decode_ms: float, prefill_ms: float, stage: int) -> float:
+        """Vidur's sum for one stage, in its order of additions."""
+        rounded = -(-tokens // TOKEN_STEP) * TOKEN_STEP
+        op = self._op
+        reduce_ms = op("all_reduce_ms", rounded) + LAUNCH_MS if self._is_split else 0.0
+        attention = (
+            op("attn_pre_proj_ms", rounded)
+            + op("attn_post_proj_ms", rounded)
+            + op("attn_rope_ms", rounded)
+            + op("attn_kv_cache_save_ms", tokens)
+            + decode_ms
+            + prefill_ms
+            + reduce_ms
+            + op("input_layernorm_ms", rounded)
+        )
+        mlp = (
+            op("mlp_up_proj_ms", rounded)
+            + op("mlp_down_proj_ms", rounded)
+            + op("mlp_act_ms", rounded)
+            + reduce_ms
+            + op("post_attention_layernorm_ms", rounded)
+        )
+        total = (attention + mlp + op("add_ms", rounded)) * self._layers
+        return total + op("send_recv_ms", rounded) if stage < self.stages - 1 else total
+
+    def _op(self, name: str, tokens: int) -> float:
+        table = self._tables.ops[name]
+        if tokens <= self._max_tokens:
+            return float(table[tokens])
+        return float(table[self._max_tokens]) * tokens / self._max_tokens
+
+    def _decode_ms(self, shape: BatchShape) -> tuple[float, bool]:
+        count = shape.decodes + shape.draft_tokens
+        if not count:
+            return 0.0, True
+        mean = shape.decode_kv_tokens // max(1, shape.decodes) + 1
+        return self._decode_lookup(count, -(-mean // KV_STEP))
+
+    def _decode_lookup(self, count: int, key: int) -> tuple[float, bool]:
+        """Decode attention of ``count`` requests whose mean cache is ``key * 64`` tokens: (ms, whether measured)."""
+        rows, columns = self._tables.decode.shape
+        row, column = min(count, rows - 1), min(key, columns - 1)
+        ms = float(self._tables.decode[row, column])
+        is_inside = row == count and column == key
+        if not is_inside:
+            ms *= count * max(key, 1) / (row * max(column, 1))
+        return ms * self._factor if count > 1 else ms, is_inside
+
+    def _prefill_ms(self, shape: BatchShape) -> tuple[float, bool]:
+        if not shape.prefills:
+            return 0.0, True
+        cached = sum(-(-kv // KV_STEP) for _, kv in shape.prefills)
+        chunk = round(math.sqrt(sum(tokens * tokens for tokens, _ in shape.prefills)))
+        rows, columns = self._tables.prefill.shape
+        row, column = min(chunk, rows - 1), min(cached, columns - 1)
+        ms = float(self._tables.prefill[row, column])
+        is_inside = row == chunk and column == cached
+        if not is_inside:
+            ms *= chunk * (2 * KV_STEP * cached + chunk) / (row * (2 * KV_STEP * column + row))
+        return ms * self._factor if len(shape.prefills) > 1 else ms, is_inside
+
+    def _decode_row(self, decodes: int, columns: int, stage: int) -> Int64Array:
+        """Durations of a decode-only step by the mean cache in units of 64 tokens, at least ``columns`` of them."""
+        stored = self._runs.get((decodes, stage))
+        if stored is not None and len(stored) >= columns:
+            return stored
+        length = max(columns, self._tables.decode.shape[1], 2 * len(stored) if stored is not None else 0)
+        row = np.array(
+            [
+                max(1, round(self._compose(decodes, self._decode_lookup(decodes, key)[0], 0.0, stage) * NS_PER_MS))
+                for key in range(length)
+            ],
+            dtype=np.int64,
+        )
+        self._runs[decodes, stage] = row
+        return row
+
+    def _knows(self, decodes: int) -> bool:
+        rows, _ = self._tables.decode.shape
+        return decodes < rows and -(-decodes // TOKEN_STEP) * TOKEN_STEP <= self._max_tokens
+
+    def _lower_bound_ns(self, stage: int) -> int:
+        """Every step has some attention and, rounded up, some count of tokens: the smallest of each, composed."""
+        attention = min(float(self._tables.decode[1:].min()), float(self._tables.prefill[1:].min()))
+        least = min(
+            self._compose(tokens, 0.0, 0.0, stage) for tokens in range(TOKEN_STEP, self._max_tokens + 1, TOKEN_STEP)
+        )
+        saved = self._tables.ops["attn_kv_cache_save_ms"]
+        slack = float(saved[TOKEN_STEP::TOKEN_STEP].max() - saved[1:].min())
+        return max(1, math.floor((least + (attention - slack) * self._layers) * NS_PER_MS))

@@ -1,0 +1,1 @@
+"""Import and measurement of operator profiles."""

@@ -1,0 +1,45 @@
+"""Where the files of ``conf/`` are: beside the packages in a checkout, inside the package in an installed wheel."""
+
+from pathlib import Path
+
+from cluster_sim.errors import InputError
+
+SUFFIXES = (".yaml", ".json")
+"""Suffixes that a library entry's file may have."""
+
+
+def library_root() -> Path:
+    """Return the directory of the library; raise ``InputError`` where the installation lacks it."""
+    package = Path(__file__).resolve().parent.parent
+    for root in (package.parent / "conf", package / "conf"):
+        if (root / "devices").is_dir():
+            return root
+    raise InputError(f"the library conf/ is neither beside nor inside {package}: reinstall cluster-sim")
+
+
+def library_path(topic: str) -> Path:
+    """Return the directory of one topic of the library, for example ``devices`` or ``models``."""
+    return library_root() / topic
+
+
+def library_names(topic: str) -> list[str]:
+    """Return the sorted names of a topic's entries: its files' names without the suffix."""
+    directory = library_path(topic)
+    if not directory.is_dir():
+        return []
+    return sorted(path.stem for path in directory.iterdir() if path.suffix in SUFFIXES)
+
+
+def library_file(topic: str, name: str) -> Path:
+    """Return the file of an entry; a name that is a path to an existing file stands for itself.
+
+    Raises ``InputError`` that lists the known names where there is no such entry.
+    """
+    for suffix in SUFFIXES:
+        path = library_path(topic) / f"{name}{suffix}"
+        if path.is_file():
+            return path
+    own = Path(name)
+    if own.suffix in SUFFIXES and own.is_file():
+        return own
+    raise InputError(f"unknown name {name!r} for {topic}; conf/{topic} has: {', '.join(library_names(topic))}")

@@ -1,0 +1,56 @@
+"""What the summary and the live metrics must know of a run beside what was recorded."""
+
+from dataclasses import dataclass
+
+from cluster_sim.metrics.objectives import Slo
+
+
+@dataclass(frozen=True, slots=True)
+class PoolMetadata:
+    """One pool of equal replicas, numbered consecutively over all pools."""
+
+    name: str
+    model: str
+    device: str
+    replicas: int
+    gpus_per_replica: int
+    price_usd_per_gpu_hour: float
+    predictor_label: str
+    """Where step times came from, for example "uncalibrated roofline"."""
+    kv_blocks: int
+    """Blocks of the KV cache of one replica."""
+    max_model_tokens: int = 131_072
+    """Longest context that its model serves."""
+    block_size_tokens: int = 16
+    max_num_seqs: int = 0
+    stages: int = 1
+    ranks: int = 1
+    """Data-parallel ranks of one replica."""
+    has_static_batches: bool = False
+    """Whether the requests of a batch stay together from its first step to its last."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunMetadata:
+    """One run: its fleet in the order of the replicas' numbers, its limits, and its links."""
+
+    name: str
+    seed: int
+    pools: tuple[PoolMetadata, ...]
+    slo: Slo
+    forward_link_ns: int = 0
+    return_link_ns: int = 0
+
+    @property
+    def replicas(self) -> int:
+        """Replicas of all pools."""
+        return sum(pool.replicas for pool in self.pools)
+
+    @property
+    def max_model_tokens(self) -> int:
+        """Longest context of all pools."""
+        return max(pool.max_model_tokens for pool in self.pools)
+
+    def pool_of_replica(self) -> list[int]:
+        """Return the pool's index for every replica, in the order of the replicas' numbers."""
+        return [at for at, pool in enumerate(self.pools) for _ in range(pool.replicas)]

@@ -1,0 +1,105 @@
+"""The common base of every part of a study, and the types that refer to files and library entries."""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+from cluster_sim.library import library_names
+
+LONGEST_RUN_S: Final = 2.0 * 365 * 86_400
+"""Two simulated years: what an instant holds (``engine.instant``), less room for links and steps beyond."""
+MS_PER_DAY: Final = 86_400_000.0
+"""The longest delay between processes that makes sense."""
+BASE_DIRECTORY: Final = "base_directory"
+"""Key of the validation context that holds the study file's directory; without it, references are not checked."""
+
+
+def suggestion(word: str, known: list[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` where ``known`` has something like ``word``, else an empty string."""
+    close = difflib.get_close_matches(word, known, n=1) or [name for name in known if word in name.split("_")]
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+class ConfigModel(BaseModel):
+    """A part of a study: immutable and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+
+
+def _resolve_file(value: str, info: ValidationInfo) -> str:
+    """Make a path absolute: relative to the study file's directory, or where nothing is there, to the working one."""
+    base = (info.context or {}).get(BASE_DIRECTORY)
+    if base is None:
+        return value
+    path = Path(value).expanduser()
+    candidates = [Path(base) / path, Path.cwd() / path]
+    for candidate in candidates:
+        if candidate.exists():
+            return str(candidate.resolve())
+    looked = " or ".join(dict.fromkeys(str(candidate.resolve()) for candidate in candidates))
+    raise PydanticCustomError("missing_file", "no such file: {looked}", {"looked": looked})
+
+
+InputFile = Annotated[str, AfterValidator(_resolve_file)]
+"""A file or folder to read.  Relative paths are looked up beside the study file, then in the working directory."""
+
+
+class LibraryEntry:
+    """Checks that a name is an entry of one directory of the library, or a YAML or JSON file of the user's own."""
+
+    def __init__(self, topic: str) -> None:
+        self.topic = topic
+
+    def __call__(self, value: str, info: ValidationInfo) -> str:
+        """Return ``value``, made absolute where it is a file; raise where it is neither a name nor a file."""
+        if (info.context or {}).get(BASE_DIRECTORY) is None:
+            return value
+        known = library_names(self.topic)
+        if value in known:
+            return value
+        if value.endswith((".yaml", ".yml", ".json")):
+            return _resolve_file(value, info)
+        raise PydanticCustomError(
+            "unknown_entry",
+            "unknown name {value}{hint} conf/{topic} has: {known}; or give the path of a YAML or JSON file",
+            {
+                "value": repr(value),
+                "hint": suggestion(value, known) or ".",
+                "topic": self.topic,
+                "known": ", ".join(known) or "nothing",
+            },
+        )
+
+
+class RegisteredName:
+    """Checks that a name is registered, where the validation context says which names are.
+
+    The registries are in layers below the configuration, so whoever loads a study hands their names in
+    (``load_study``); a study made in code is checked when its processes are built.
+    """
+
+    def __init__(self, registry: str) -> None:
+        self.registry = registry
+
+    def __call__(self, value: str, info: ValidationInfo) -> str:
+        """Return ``value``; raise where the registry's names are known and it is none of them."""
+        known = (info.context or {}).get(self.registry)
+        if known is None or value in known:
+            return value
+        raise PydanticCustomError(
+            "unknown_entry",
+            "must be one of {known}; got {value}{hint}",
+            {"known": ", ".join(known), "value": repr(value), "hint": suggestion(value, list(known))},
+        )
+
+
+ENGINE_KINDS: Final = "engine kinds"
+ROUTER_POLICIES: Final = "router policies"
+
+EngineKind = Annotated[str, AfterValidator(RegisteredName(ENGINE_KINDS))]
+PolicyName = Annotated[str, AfterValidator(RegisteredName(ROUTER_POLICIES))]
+ModelName = Annotated[str, AfterValidator(LibraryEntry("models"))]
+DeviceName = Annotated[str, AfterValidator(LibraryEntry("devices"))]

@@ -1,0 +1,58 @@
+"""The ``router`` block: how a request finds a replica, and what the router knows when it chooses."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from cluster_sim.options import LONGEST_RUN_S, MS_PER_DAY, ConfigModel, PolicyName
+from cluster_sim.units import NS_PER_MS, NS_PER_S
+
+
+class Telemetry(ConfigModel):
+    """How old the router's picture of the replicas is; the staler, the further the simulation can run ahead."""
+
+    period_ms: float = Field(
+        50.0, ge=0, le=MS_PER_DAY, description="Time between two samples; 0 with latency 0 is perfect knowledge."
+    )
+    latency_ms: float = Field(1.0, ge=0, le=MS_PER_DAY, description="Time from a sample until the router can use it.")
+
+    @model_validator(mode="after")
+    def _perfect_knowledge_has_no_age(self) -> Self:
+        if self.period_ns == 0 and self.latency_ms > 0:
+            raise ValueError(
+                "period_ms: 0 is perfect knowledge at every decision, which contradicts "
+                f"latency_ms: {self.latency_ms:g}; set latency_ms: 0, or a period"
+            )
+        return self
+
+    @property
+    def period_ns(self) -> int:
+        """The time between two samples in ns."""
+        return round(self.period_ms * NS_PER_MS)
+
+    @property
+    def latency_ns(self) -> int:
+        """The time from a sample until the router can use it, in ns."""
+        return round(self.latency_ms * NS_PER_MS)
+
+
+class Router(ConfigModel):
+    """The global router."""
+
+    policy: PolicyName = Field(
+        "least_outstanding",
+        description="How a replica is chosen: round_robin and random know nothing, least_outstanding counts requests "
+        "in flight, least_loaded (running and waiting) and least_waiting read telemetry.",
+    )
+    telemetry: Telemetry = Field(Telemetry(), description="Samples of the replicas' state that policies may read.")
+    client_timeout_s: float | None = Field(
+        None,
+        ge=1e-9,
+        le=LONGEST_RUN_S,
+        description="Time from its arrival after which a client gives a request up; null waits for ever.",
+    )
+
+    @property
+    def client_timeout_ns(self) -> int:
+        """The client's patience in ns; 0 when it waits for ever."""
+        return round((self.client_timeout_s or 0) * NS_PER_S)

@@ -1,0 +1,35 @@
+"""A planned macro-step of data-parallel ranks: joint decode-only iterations, each as long as its slowest rank."""
+
+from cluster_sim.recording.replica_log import ReplicaLog
+from cluster_sim.serving.batch_recording import record_first_joint_step
+from cluster_sim.serving.fast_forward.uniform_decode import StageRun
+from cluster_sim.serving.pipeline import Pipeline
+from cluster_sim.serving.schedulers.base import Scheduler
+from cluster_sim.serving.sequence import Sequence
+
+
+class JointRun(StageRun):
+    """Iterations in which every pool makes a step; ranks without a pool here have nothing to do."""
+
+    __slots__ = ()
+
+    def blocks_before(self, time_ns: int) -> int:
+        """Return how many blocks the iterations take that are not committed yet and formed before ``time_ns``."""
+        steps = self.steps_formed_by(time_ns - 1) - self.offset
+        return sum(pool.blocks_for(steps) for pool in self._pools)
+
+    def commit(self, upto: int, scheduler: Scheduler, pipeline: Pipeline, log: ReplicaLog) -> list[Sequence]:
+        """Form the iterations from ``offset`` up to ``upto``; return the sequences that finish in the last one."""
+        pools, offset = self._pools, self.offset
+        start_ns, end_ns = self.end_ns(offset - 1), self.end_ns(upto - 1)
+        steps = upto - offset
+        noted = offset
+        if any(pool.last_end_ns != start_ns or pool.unsynchronised for pool in pools):
+            record_first_joint_step(log, pools, start_ns, self.end_ns(offset))
+            noted += 1
+        log.decode_run(self.ends_ns[noted:upto], self.steps_ns[noted:upto], sum(map(len, pools)), self.start_ns)
+        for pool in pools:
+            pipeline.cover(len(pool), pool.kv_tokens, steps)
+        pipeline.occupy_all([end_ns], [end_ns - start_ns], steps)
+        self.offset = upto
+        return scheduler.commit_steady(steps, end_ns)

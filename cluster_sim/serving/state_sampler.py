@@ -1,0 +1,125 @@
+"""Looks at a replica at fixed instants: ticks of its time series, and samples for the router's telemetry.
+
+Both are grids of simulated time; a look at T shows everything below (T, kind SAMPLE).  The state only changes at
+events, so all looks between two events show the same, and looks inside a decode run follow from its closed form.
+"""
+
+from typing import Final
+
+from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, instant, time_of
+from cluster_sim.engine.process import Message
+from cluster_sim.recording.outcome import Sample
+from cluster_sim.recording.replica_log import ReplicaLog
+from cluster_sim.serving.fast_forward.planned_decode import SteadyRun
+from cluster_sim.serving.schedulers.base import Scheduler
+
+_SAMPLE: Final = Kind.SAMPLE
+
+
+class StateSampler:
+    """The looks at one replica.
+
+    ``sample_period_ns`` of 0 takes no periodic samples; ``samples_kv`` says whether somebody reads the KV usage, which
+    changes with every step.  Only samples that show a change are sent.
+    """
+
+    def __init__(
+        self,
+        replica: int,
+        kv_blocks: int,
+        log: ReplicaLog,
+        series_interval_ns: int,
+        sample_period_ns: int,
+        sample_latency_ns: int,
+        *,
+        samples_kv: bool,
+    ) -> None:
+        self._replica = replica
+        self._kv_blocks = kv_blocks
+        self._log = log
+        self._interval_ns = series_interval_ns
+        self._period_ns = sample_period_ns
+        self._latency_ns = sample_latency_ns
+        self._samples_kv = samples_kv
+        self._tick_ns = series_interval_ns
+        self._sample_ns = 0
+        self._reported = (0, 0, 0)
+        self.next_at: Instant = 0
+        """The earliest look to come; nothing has to be done for events below it."""
+        self.next_sample_at: Instant = 0
+        """The earliest sample to come."""
+        self._set_next()
+
+    def _set_next(self) -> None:
+        tick = self._tick_ns << KIND_BITS | _SAMPLE if self._interval_ns else NEVER
+        sample = self._sample_ns << KIND_BITS | _SAMPLE if self._period_ns else NEVER
+        self.next_sample_at = sample
+        self.next_at = tick if tick < sample else sample  # noqa: FURB136 - a call costs five times as much
+
+    def has_news(self, scheduler: Scheduler) -> bool:
+        """Whether the state differs from what the last sample showed."""
+        return self._period_ns > 0 and self._state(scheduler, 0) != self._reported
+
+    def sample_until(self, limit: Instant, scheduler: Scheduler, out: list[Message]) -> None:
+        """Do every look below ``limit``; the state has not changed since the last event."""
+        last_ns = (limit - 1 - _SAMPLE) >> KIND_BITS
+        if self._interval_ns and self._tick_ns <= last_ns:
+            running, waiting, used = scheduler.running_count, scheduler.waiting_count, scheduler.kv_used
+            while self._tick_ns <= last_ns:
+                self._log.tick(self._tick_ns, running, waiting, used)
+                self._tick_ns += self._interval_ns
+        if self._period_ns and self._sample_ns <= last_ns:
+            self._sample(self._sample_ns, scheduler, 0, out)
+            self._sample_ns = (last_ns // self._period_ns + 1) * self._period_ns
+        self._set_next()
+
+    def report(self, horizon: Instant, scheduler: Scheduler, out: list[Message]) -> None:
+        """Take the samples below ``horizon``, which somebody waits for.  Ticks wait for the next event: how far
+        horizons run beyond a run's last event depends on placement, and the series may not.
+        """
+        last_ns = (horizon - 1 - _SAMPLE) >> KIND_BITS
+        self._sample(self._sample_ns, scheduler, 0, out)
+        self._sample_ns = (last_ns // self._period_ns + 1) * self._period_ns
+        self._set_next()
+
+    def pass_run(self, limit: Instant, run: SteadyRun, scheduler: Scheduler, out: list[Message]) -> None:
+        """Do every look below ``limit`` inside a run whose formations from ``run.offset`` on are not committed yet."""
+        last_ns = (limit - 1 - _SAMPLE) >> KIND_BITS
+        if self._interval_ns and self._tick_ns <= last_ns:
+            running, waiting, used = scheduler.running_count, scheduler.waiting_count, scheduler.kv_used
+            while self._tick_ns <= last_ns:
+                blocks = run.blocks_before(self._tick_ns)
+                self._log.tick(self._tick_ns, running, waiting, used + blocks)
+                self._tick_ns += self._interval_ns
+        if self._period_ns and self._sample_ns <= last_ns:
+            if not self._samples_kv:
+                self._sample(self._sample_ns, scheduler, 0, out)
+                self._sample_ns = (last_ns // self._period_ns + 1) * self._period_ns
+            while self._sample_ns <= last_ns:
+                self._sample(self._sample_ns, scheduler, run.blocks_before(self._sample_ns), out)
+                self._sample_ns += self._period_ns
+        self._set_next()
+
+    def probe(self, horizon: Instant, scheduler: Scheduler, out: list[Message]) -> None:
+        """Show the state at ``horizon`` at once: perfect instantaneous telemetry."""
+        used = scheduler.kv_used
+        state = (scheduler.running_count, scheduler.waiting_count, used)
+        if state != self._reported and horizon < NEVER:
+            self._reported = state
+            now_ns = time_of(horizon)
+            sample = Sample(self._replica, state[0], state[1], used / self._kv_blocks)
+            out.append(Message(instant(now_ns, Kind.SAMPLE), self._replica + 1, now_ns, sample))
+
+    def _state(self, scheduler: Scheduler, more_blocks: int) -> tuple[int, int, int]:
+        used = scheduler.kv_used + more_blocks if self._samples_kv else 0
+        return scheduler.running_count, scheduler.waiting_count, used
+
+    def _sample(self, at_ns: int, scheduler: Scheduler, more_blocks: int, out: list[Message]) -> None:
+        """Show the state at ``at_ns``, when ``more_blocks`` are in use than now, where it has changed."""
+        state = self._state(scheduler, more_blocks)
+        if state == self._reported:
+            return
+        self._reported = state
+        used_ratio = (scheduler.kv_used + more_blocks) / self._kv_blocks
+        sample = Sample(self._replica, state[0], state[1], used_ratio)
+        out.append(Message(instant(at_ns + self._latency_ns, Kind.NOTICE), self._replica + 1, at_ns, sample))

@@ -1,0 +1,63 @@
+"""The energy of a run: joules by pool, per request and per token, from what the replicas counted."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from cluster_sim.hardware.energy import EnergyModel
+from cluster_sim.recording.replica_log import ReplicaCounters
+from cluster_sim.recording.request_totals import SUMS, RequestTotals
+from cluster_sim.simulation.parallelism import expert_layout
+from cluster_sim.simulation.plan import Plan
+
+J_PER_KWH = 3.6e6
+
+
+def energy_summary(
+    plan: Plan, totals: RequestTotals, replicas: Sequence[ReplicaCounters], end_ns: int
+) -> dict[str, Any]:
+    """Return the run's ``energy`` block: joules, kWh, mean power, joules per finished request and output token."""
+    pools = []
+    for each in plan.pools:
+        pool = each.pool
+        model = EnergyModel(
+            each.model,
+            each.device,
+            pool.tensor_parallel,
+            pool.pipeline_parallel,
+            pool.engine,
+            pool.power_cap_w,
+            experts=expert_layout(pool),
+        )
+        members = range(each.first_replica, each.first_replica + pool.replicas)
+        ranks = pool.data_parallel
+        joules = sum(_replica_energy_j(model, totals, member, replicas[member], end_ns, ranks) for member in members)
+        sums = totals.sums[members.start : members.stop].sum(axis=0).tolist()
+        figures = _figures(joules, sums[SUMS.index("finished")], sums[SUMS.index("output_tokens")], end_ns)
+        pools.append({"name": pool.name, **figures})
+    joules = sum(entry["energy_j"] for entry in pools)
+    return {**_figures(joules, totals.total("finished"), totals.total("output_tokens"), end_ns), "pools": pools}
+
+
+def _replica_energy_j(
+    model: EnergyModel, totals: RequestTotals, number: int, counters: ReplicaCounters, end_ns: int, ranks: int
+) -> float:
+    """Return the joules of all ranks, each of which is taken to do its even share of the work."""
+    sums = totals.sums[number]
+    return ranks * model.run_energy_j(
+        end_ns,
+        counters.busy_ns,
+        counters.iterations,
+        (counters.prompt_tokens + counters.generated_tokens) // ranks,
+        int(sums[SUMS.index("decode_reads_tokens")]) // ranks,
+        int(sums[SUMS.index("prefill_pairs")]) // ranks,
+    )
+
+
+def _figures(joules: float, finished: int, output_tokens: int, end_ns: int) -> dict[str, Any]:
+    return {
+        "energy_j": joules,
+        "energy_kwh": joules / J_PER_KWH,
+        "mean_power_w": joules / (end_ns * 1e-9) if end_ns else None,
+        "j_per_request": joules / finished if finished else None,
+        "j_per_output_token": joules / output_tokens if output_tokens else None,
+    }

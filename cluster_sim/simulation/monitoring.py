@@ -1,0 +1,98 @@
+"""What watches a run from the process that conducts it: progress, live metrics, pacing by the wall clock."""
+
+import time
+from typing import Any, Final
+
+from cluster_sim.engine.instant import NEVER, Instant, Kind, instant, time_of
+from cluster_sim.metrics.exposition import Exposition
+from cluster_sim.metrics.live import LiveSnapshot, ReplicaLive, RequestsLive, SpeedMeter, idle_replica
+from cluster_sim.metrics.run_metadata import RunMetadata
+from cluster_sim.metrics.server import MetricsServer
+from cluster_sim.recording.request_log import RequestLog
+from cluster_sim.routing.hub import RouterHub
+from cluster_sim.simulation.view import ProgressSink
+from cluster_sim.units import NS_PER_S
+
+FLUSH_INTERVAL_S: Final = 1.0
+"""Wall seconds between two snapshots for live metrics."""
+NAP_S: Final = 0.005
+"""How long a paced run sleeps when the wall clock holds it back."""
+
+
+class RunMonitor:
+    """The observer of one run."""
+
+    def __init__(
+        self,
+        metadata: RunMetadata,
+        hub: RouterHub,
+        log: RequestLog,
+        progress: ProgressSink,
+        metrics_port: int | None = None,
+        speedup: float | None = None,
+        run_labels: dict[str, str] | None = None,
+        total_requests: int | None = None,
+    ) -> None:
+        self._hub = hub
+        self._log = log
+        self._progress = progress
+        self._speedup = speedup
+        self._total = total_requests
+        self._started_s = time.monotonic()
+        self._flushed_s = self._started_s
+        self._clock: Instant = 0
+        self._paced_at: Instant = -1
+        self._meter = SpeedMeter()
+        self._replicas = [idle_replica()] * metadata.replicas
+        self._server: MetricsServer | None = None
+        if metrics_port is not None:
+            self._server = MetricsServer(metrics_port, Exposition(metadata, run_labels or {}))
+            self._publish()
+
+    def pace(self) -> Instant:
+        """Allow as much simulated time as the speed-up grants the wall time so far, napping when nothing moved."""
+        if self._speedup is None:
+            return NEVER
+        if self._clock == self._paced_at:
+            time.sleep(NAP_S)
+        self._paced_at = self._clock
+        allowed_s = (time.monotonic() - self._started_s) * self._speedup
+        return instant(int(allowed_s * NS_PER_S), Kind.RUN_END)
+
+    def wants_counters(self) -> bool:
+        """Ask for counters once a second while somebody may scrape them."""
+        if self._server is None or time.monotonic() - self._flushed_s < FLUSH_INTERVAL_S:
+            return False
+        self._flushed_s = time.monotonic()
+        return True
+
+    def observe(self, clock: Instant, counters: dict[int, Any]) -> None:
+        """Pass the progress on and publish new counters."""
+        self._clock = clock
+        self._progress(time_of(clock), self._hub.arrived - self._hub.in_flight)
+        if counters and self._server is not None:
+            for source, values in counters.items():
+                self._replicas[source - 1] = ReplicaLive(*values)
+            self._publish()
+
+    def close(self) -> None:
+        """Stop serving metrics."""
+        if self._server is not None:
+            self._server.close()
+
+    def _publish(self) -> None:
+        assert self._server is not None
+        simulated_s = time_of(self._clock) / NS_PER_S
+        wall_s = time.monotonic() - self._started_s
+        done = self._hub.arrived - self._hub.in_flight
+        self._server.publish(
+            LiveSnapshot(
+                simulated_s=simulated_s,
+                wall_s=wall_s,
+                speedup_ratio=self._meter.measure(wall_s, simulated_s),
+                arrived=self._hub.arrived,
+                replicas=list(self._replicas),
+                requests=RequestsLive.copy_of(self._log.refresh_totals()),
+                completed_ratio=None if not self._total else done / self._total,
+            )
+        )

@@ -1,0 +1,77 @@
+"""Which degrees of data and expert parallelism a pool can have."""
+
+from dataclasses import replace
+from typing import Final
+
+from cluster_sim.config.schema.fleet import Pool
+from cluster_sim.errors import InputError
+from cluster_sim.hardware.model import Model
+from cluster_sim.hardware.sharding import ExpertLayout
+from cluster_sim.serving.schedulers.base import SchedulerLimits
+
+RANKED_KINDS: Final = ("vllm_v1", "sglang")
+"""Engines that have data-parallel ranks."""
+
+
+def check_ranks(pool: Pool, model: Model) -> None:
+    """Raise InputError, which begins with the pool's key at fault, for degrees that engine or model cannot have."""
+    engine, ranks = pool.engine, pool.data_parallel
+    if ranks > 1 and not model.is_moe:
+        raise InputError(
+            f"data_parallel {ranks}: {model.name} has no experts to share, so its ranks would be servers of "
+            f"their own; set replicas: {pool.replicas * ranks} instead"
+        )
+    if ranks > 1 and engine.kind not in RANKED_KINDS:
+        raise InputError(
+            f"data_parallel {ranks}: {engine.kind} has no ranks; engines that have: {', '.join(RANKED_KINDS)}"
+        )
+    if engine.prefill_schedule_interval > 1 and (ranks == 1 or engine.kind != "vllm_v1"):
+        raise InputError(
+            f"engine.prefill_schedule_interval {engine.prefill_schedule_interval} aligns the data-parallel "
+            "ranks of vllm_v1; leave it at 1 elsewhere"
+        )
+    _check_experts(pool, model)
+
+
+def _check_experts(pool: Pool, model: Model) -> None:
+    gpus, degree = pool.tensor_parallel * pool.data_parallel, pool.expert_parallel
+    if degree > 1 and not model.is_moe:
+        raise InputError(f"expert_parallel {degree}: {model.name} has no experts; leave it at 1")
+    if degree not in {1, gpus}:
+        raise InputError(
+            f"expert_parallel {degree}: experts are spread over all GPUs of a stage, tensor_parallel "
+            f"{pool.tensor_parallel} * data_parallel {pool.data_parallel}; set {gpus}, or 1 to slice them"
+        )
+    if degree > 1 and model.experts % degree:
+        raise InputError(f"expert_parallel {degree} does not divide the {model.experts} experts of {model.name}")
+    width = model.moe_intermediate_size or model.intermediate_size
+    if degree == 1 and pool.data_parallel > 1 and width % gpus:
+        raise InputError(
+            f"data_parallel {pool.data_parallel}: experts of width {width} cannot be sliced over {gpus} GPUs; "
+            f"set expert_parallel: {gpus}"
+        )
+    if degree == 1 and pool.expert_imbalance_ratio > 1:
+        raise InputError(
+            f"expert_imbalance_ratio {pool.expert_imbalance_ratio:g}: slices of experts are always in balance; "
+            f"set expert_parallel: {gpus} or leave it at 1"
+        )
+    if pool.expert_imbalance_ratio > max(degree, 1):
+        raise InputError(
+            f"expert_imbalance_ratio {pool.expert_imbalance_ratio:g}: the busiest of {degree} GPUs can have at "
+            f"most {degree} times the mean"
+        )
+
+
+def expert_layout(pool: Pool) -> ExpertLayout:
+    """Return how the experts of a pool lie on the GPUs of a replica."""
+    return ExpertLayout(pool.data_parallel, pool.expert_imbalance_ratio)
+
+
+def rank_limits(limits: SchedulerLimits, ranks: int) -> SchedulerLimits:
+    """Return the limits of each of ``ranks`` ranks; in a pipeline several step singly."""
+    return limits if ranks == 1 else replace(limits, data_parallel=ranks, can_rotate=False)
+
+
+def replica_limits(limits: SchedulerLimits) -> SchedulerLimits:
+    """Return the limits of a whole replica: the KV blocks of all ranks."""
+    return replace(limits, kv_blocks=limits.kv_blocks * limits.data_parallel)

@@ -1,0 +1,171 @@
+"""A plan: everything about a study that is decided before time starts; plain data, the same on every machine."""
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import Any
+
+from cluster_sim.config.loading.error_context import inside
+from cluster_sim.config.schema.fleet import Pool
+from cluster_sim.config.schema.study import Study
+from cluster_sim.engine.group import Wiring
+from cluster_sim.engine.instant import NEVER, Instant, Kind, instant
+from cluster_sim.engine.observation import Observation
+from cluster_sim.errors import InputError
+from cluster_sim.hardware.device import Device, load_device
+from cluster_sim.hardware.memory_plan import MemoryPlan, host_block_us, plan_memory
+from cluster_sim.hardware.model import Model, load_model
+from cluster_sim.hardware.power_cap import capped
+from cluster_sim.hardware.predictors.base import Predictor
+from cluster_sim.hardware.predictors.build import build_predictor
+from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
+from cluster_sim.routing.policies import POLICIES
+from cluster_sim.serving.engine_defaults import resolve_engine, scheduler_limits
+from cluster_sim.serving.engine_kinds import traits_of
+from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
+from cluster_sim.simulation.parallelism import check_ranks, expert_layout, rank_limits
+from cluster_sim.units import NS_PER_S
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPlan:
+    """One pool with everything resolved."""
+
+    pool: Pool
+    """The pool's settings, the engine's defaults filled in."""
+    first_replica: int
+    model: Model
+    device: Device
+    memory: MemoryPlan | None
+    """None where the study fixes the number of KV blocks."""
+    limits: SchedulerLimits
+
+    def predictor(self, study: Study) -> Predictor:
+        """Build the pool's predictor; one serves every replica of the pool in a process."""
+        pool = self.pool
+        return build_predictor(
+            study.predictor,
+            self.model,
+            capped(self.device, pool.power_cap_w),
+            pool.tensor_parallel,
+            pool.pipeline_parallel,
+            pool.engine,
+            expert_layout(pool),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A study resolved: pools, links, end."""
+
+    study: Study
+    pools: tuple[PoolPlan, ...]
+
+    @property
+    def replicas(self) -> int:
+        """Replicas of all pools; numbered consecutively in the order of the pools."""
+        return sum(each.pool.replicas for each in self.pools)
+
+    def pool_index(self, replica: int) -> int:
+        """Return the position of a replica's pool."""
+        return bisect_right([each.first_replica for each in self.pools], replica) - 1
+
+    @property
+    def wiring(self) -> Wiring:
+        """The link latencies, the same for every replica."""
+        network = self.study.fleet.network
+        return Wiring(network.forward_ns, network.return_ns)
+
+    @property
+    def run_end(self) -> Instant:
+        """Where the run ends: nothing at or above it happens; NEVER when every request is served to its end."""
+        end_s = self.study.run.end_s
+        return NEVER if end_s is None else instant(round(end_s * NS_PER_S), Kind.RUN_END)
+
+    def metadata(self, predictors: list[Predictor]) -> RunMetadata:
+        """Return what summaries and metrics must know, ``predictors`` by pool."""
+        return RunMetadata(
+            name=self.study.name,
+            seed=self.study.seed,
+            pools=tuple(
+                PoolMetadata(
+                    name=each.pool.name,
+                    model=each.model.name,
+                    device=each.device.name,
+                    replicas=each.pool.replicas,
+                    gpus_per_replica=each.pool.gpus_per_replica,
+                    price_usd_per_gpu_hour=each.device.price_usd_per_hour,
+                    predictor_label=predictor.label,
+                    kv_blocks=each.limits.kv_blocks * each.limits.data_parallel,
+                    max_model_tokens=each.limits.max_model_len,
+                    block_size_tokens=each.limits.block_size,
+                    max_num_seqs=each.limits.max_num_seqs * each.limits.data_parallel,
+                    stages=each.pool.pipeline_parallel,
+                    ranks=each.pool.data_parallel,
+                    has_static_batches=traits_of(each.pool.engine.kind).static_batches,
+                )
+                for each, predictor in zip(self.pools, predictors, strict=True)
+            ),
+            slo=self.study.slo,
+            forward_link_ns=self.wiring.forward_ns,
+            return_link_ns=self.wiring.return_ns,
+        )
+
+
+def make_plan(study: Study) -> Plan:
+    """Resolve a study; raises InputError that begins with the key where a model does not fit or settings contradict
+    each other.
+    """
+    POLICIES.check(study.router)
+    pools: list[PoolPlan] = []
+    first = 0
+    for index, pool in enumerate(study.fleet.pools):
+        with inside(f"fleet.pools.{index}", Pool.model_fields, "model"):
+            pools.append(_plan_pool(study, pool, first))
+        first += pool.replicas
+    return Plan(study, tuple(pools))
+
+
+def _plan_pool(study: Study, pool: Pool, first_replica: int) -> PoolPlan:
+    check_power_cap(study, pool)
+    SCHEDULERS.check(pool.engine)
+    device, model = load_device(pool.device), load_model(pool.model)
+    capped(device, pool.power_cap_w)
+    check_ranks(pool, model)
+    engine = resolve_engine(pool.engine, device)
+    if engine.host_load_block_us is None:
+        block_us = host_block_us(model, device, pool.tensor_parallel, pool.pipeline_parallel, engine)
+        engine = engine.model_copy(update={"host_load_block_us": block_us})
+    memory = None
+    if engine.num_kv_blocks is None:
+        memory = plan_memory(model, device, pool.tensor_parallel, pool.pipeline_parallel, engine, pool.data_parallel)
+    limits = scheduler_limits(
+        engine,
+        model,
+        memory.kv_blocks if memory else 0,
+        pool.pipeline_parallel,
+        macro_steps=study.run.macro_steps,
+        seed=study.seed,
+    )
+    resolved = pool.model_copy(update={"engine": engine})
+    return PoolPlan(resolved, first_replica, model, device, memory, rank_limits(limits, pool.data_parallel))
+
+
+def check_power_cap(study: Study, pool: Pool) -> None:
+    """Refuse a power cap where step times were measured without one; raises InputError."""
+    kinds = ("roofline", "physical")
+    if pool.power_cap_w is not None and study.predictor.kind not in kinds:
+        raise InputError(
+            f"power_cap_w: predictor {study.predictor.kind} knows step times as measured, not what a cap "
+            f"makes of them; use {' or '.join(kinds)}, or leave the cap out"
+        )
+
+
+def telemetry_settings(observation: Observation) -> dict[str, Any]:
+    """Return the replica settings that an observation asks for."""
+    if not observation.telemetry:
+        return {}
+    return {
+        "sample_period_ns": observation.period_ns,
+        "sample_latency_ns": observation.latency_ns,
+        "is_probed": observation.is_instantaneous,
+    }

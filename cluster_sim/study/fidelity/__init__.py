@@ -1,1 +1,0 @@
-"""Fidelity: measured runs of real engines, replayed by the simulator and held against the measurements."""

@@ -1,0 +1,1 @@
+"""Random streams, distributions and quantiles."""

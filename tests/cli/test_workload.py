@@ -1,0 +1,87 @@
+"""The ``workload`` commands."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from pydantic import TypeAdapter
+from typer.testing import CliRunner
+
+from cluster_sim.cli.app import app
+from cluster_sim.errors import InputError
+from cluster_sim.workload.options import WorkloadConfig
+from tests.small_run import STUDY, run_small
+
+
+@pytest.fixture(name="trace_file")
+def _trace_file(tmp_path: Path) -> Callable[[str], str]:
+    """Write a trace and return its path."""
+
+    def write(content: str) -> str:
+        path = tmp_path / "trace.csv"
+        path.write_text(content)
+        return str(path)
+
+    return write
+
+
+def invoke(*arguments: str) -> str:
+    result = CliRunner().invoke(app, ["workload", *arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_commands(tmp_path: Path, trace_file: Callable[[str], str]) -> None:
+    """Describe prints and draws, convert writes what describe reads, fit writes a section that a study accepts."""
+    times = np.cumsum(np.random.default_rng(3).exponential(0.1, 2000))
+    content = "arrived_at,num_prefill_tokens,num_decode_tokens\n" + "".join(
+        f"{t:.6f},{50 + i % 90},{i % 40 + 1}\n" for i, t in enumerate(times)
+    )
+    path = trace_file(content)
+    text = invoke("describe", path)
+    assert "requests: 2,000" in text
+    assert "█" in text
+    assert '"requests": 100' in invoke("describe", path, "--json", "--first", "100")
+    written = str(tmp_path / "own.parquet")
+    assert "Wrote 2,000 requests" in invoke("convert", path, written)
+    assert invoke("describe", written) == text
+    fitted = tmp_path / "fit.yaml"
+    invoke("fit", path, "-o", str(fitted), "--window-s", "60")
+    TypeAdapter(WorkloadConfig).validate_python(yaml.safe_load(fitted.read_text())["workload"])
+    assert yaml.safe_load(invoke("fit", path, "--lengths", "lognormal"))["workload"]["kind"] == "synthetic"
+
+
+def test_commands_on_clients_and_lengths(tmp_path: Path, trace_file: Callable[[str], str]) -> None:
+    """ServeGen folders are generated from; files without times get Poisson arrivals at the rate asked for."""
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "chunk-0-trace.csv").write_text("0,5,1,Gamma,1,1\n")
+    (tmp_path / "c" / "chunk-0-dataset.json").write_text('{"0": {"input_tokens": "{9: 1}", "output_tokens": "{4: 1}"}}')
+    assert "client-0" in invoke("describe", str(tmp_path / "c"), "--duration-s", "100")
+    path = trace_file("num_prefill_tokens,num_decode_tokens\n" + "10,1\n" * 1000)
+    assert '"requests": 1000' in invoke("describe", path, "--request-rate", "5", "--json")
+    with pytest.raises(InputError, match="--request-rate must be"):
+        invoke("describe", path, "--request-rate", "0")
+    with pytest.raises(InputError, match="--format: unknown format 'x'"):
+        invoke("describe", path, "--format", "x")
+    with pytest.raises(InputError, match="--duration-s must be"):
+        invoke("describe", str(tmp_path / "c"), "--duration-s", "0")
+
+
+def test_a_study_is_described_as_it_runs(tmp_path: Path) -> None:
+    """A study brings its own seed; --first bounds it, and what only a trace can be asked is refused."""
+    study = tmp_path / "study.yaml"
+    study.write_text(STUDY.replace("name: small\n", "name: small\nseed: 5\n"), encoding="utf-8")
+    (tmp_path / "ran").mkdir()
+    ran = run_small(tmp_path / "ran", "seed=5").summary
+    described = json.loads(invoke("describe", str(study), "--json"))
+    assert described["requests"] == ran["requests"]["total"] == 150
+    assert described["prompt_tokens"]["mean"] == pytest.approx(ran["prompt_tokens"] / 150)
+    assert json.loads(invoke("describe", str(study), "--json", "--seed", "6")) != described
+    assert json.loads(invoke("describe", str(study), "--json", "--first", "7"))["requests"] == 7
+    assert json.loads(invoke("describe", str(study), "--json", "--first", "700"))["requests"] == 150
+    for option in (["--format", "azure"], ["--strict"]):
+        with pytest.raises(InputError, match=rf"{option[0]}: .*study.yaml is a study"):
+            CliRunner().invoke(app, ["workload", "describe", str(study), *option], catch_exceptions=False)

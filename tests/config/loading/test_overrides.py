@@ -1,0 +1,65 @@
+"""``--set``: dotted keys, list indices, YAML values, places in later messages."""
+
+import pytest
+
+from cluster_sim.config.loading.document import Document
+from cluster_sim.config.loading.overrides import apply_overrides
+from cluster_sim.errors import InputError
+
+
+def changed(*overrides: str) -> dict[str, object]:
+    document = Document.parse("seed: 1\nfleet:\n  pools:\n    - {name: a, replicas: 1}\nslo:\n", "f.yaml")
+    apply_overrides(document, overrides)
+    return document.data
+
+
+@pytest.mark.parametrize(
+    ("override", "keys", "value"),
+    [
+        ("seed=7", ("seed",), 7),
+        ("fleet.pools.0.replicas=8", ("fleet", "pools", 0, "replicas"), 8),
+        ("fleet.pools.0={name: b}", ("fleet", "pools", 0), {"name": "b"}),
+        ("slo.ttft_p99_s=1e0", ("slo", "ttft_p99_s"), 1.0),
+        ("run.executor=ray", ("run", "executor"), "ray"),
+        ("a.b.c=x=y", ("a", "b", "c"), "x=y"),
+        ("seed=", ("seed",), None),
+        ("seed='7'", ("seed",), "7"),
+    ],
+)
+def test_sets_a_value(override: str, keys: tuple[str | int, ...], value: object) -> None:
+    """The value lands where the dotted key says; missing blocks on the way are made."""
+    place: object = changed(override)
+    for key in keys:
+        place = place[key]  # type: ignore[index]
+    assert place == value
+
+
+def test_later_overrides_win() -> None:
+    """Overrides apply in order."""
+    assert changed("seed=2", "seed=3")["seed"] == 3
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("seed", "must look like key.path=value"),
+        ("=3", "must look like key.path=value"),
+        ("fleet.pools.1.replicas=2", "name an item by its index (0 to 0), not '1'"),
+        ("fleet.pools.main.replicas=2", "name an item by its index (0 to 0), not 'main'"),
+        ("seed.x=2", "seed is the single value 1"),
+        ("seed=[1", "--set seed=[1: not valid YAML"),
+    ],
+)
+def test_refusals(override: str, message: str) -> None:
+    """A key that leads nowhere and a value that is no YAML are refused, naming the override."""
+    with pytest.raises(InputError) as caught:
+        changed(override)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith(f"--set {override}")
+
+
+def test_place_is_the_override() -> None:
+    """Later messages about an overridden value name the override, not the file's line."""
+    document = Document.parse("fleet:\n  pools:\n    - {name: a}\n", "f.yaml")
+    apply_overrides(document, ["fleet.pools.0={name: b, x: 1}"])
+    assert document.where(("fleet", "pools", 0, "x")) == "--set fleet.pools.0={name: b, x: 1}"

@@ -1,0 +1,141 @@
+# ruff: noqa: ARG002 - PHOLD needs less than the actors offer
+"""PHOLD for the Ray actors: what a test process may name by import path."""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from actors.run_spec import RunSpec
+from cluster_sim.engine.coordinator import Coordinator, ProcessLink
+from cluster_sim.engine.group import Group
+from cluster_sim.engine.instant import Instant
+from cluster_sim.engine.loop import Unwatched
+from cluster_sim.errors import InputError
+from tests.engine.phold import Phold, PholdHub, PholdProcess, phold_digest
+from tests.engine.random_exchange import run_sequentially
+
+
+class PholdHubSide:
+    def __init__(self, study: Phold) -> None:
+        self.hub = PholdHub(study)
+        self.run_end = study.run_end
+        self.observer = Unwatched()
+        self._study = study
+
+    def links(self, groups: Sequence[Sequence[int]]) -> list[ProcessLink]:
+        return self._study.links([list(each) for each in groups])
+
+    def end(self) -> Instant:
+        return self.run_end
+
+    def progress(self) -> int:
+        return self.hub.handled
+
+    def close(self, coordinator: Coordinator) -> tuple[int, ...]:
+        return self.hub.digest, self.hub.handled
+
+
+class PholdLeafSide:
+    def __init__(self, study: Phold, indices: Sequence[int], is_staged: bool) -> None:
+        assert not is_staged
+        self._leaves = [PholdProcess(study, index) for index in indices]
+        wiring = {leaf.source: study.wiring for leaf in self._leaves}
+        self.group = Group(self._leaves, wiring, study.observation)
+
+    def take_batches(self) -> list[tuple[int, Sequence[int]]]:
+        return []
+
+    def drain(self) -> None:
+        return None
+
+    def results(self, end: Instant) -> list[tuple[int, int]]:
+        return [(leaf.source, leaf.digest) for leaf in self._leaves]
+
+
+class FaultyLeafSide(PholdLeafSide):
+    """Raises in the middle of a run."""
+
+    def __init__(self, study: Phold, indices: Sequence[int], is_staged: bool) -> None:
+        super().__init__(study, indices, is_staged)
+        step = self.group.step
+
+        def faulty(window: Any) -> Any:
+            if window.number > 5:
+                raise RuntimeError("the model broke")
+            return step(window)
+
+        self.group.step = faulty  # type: ignore[method-assign]
+
+
+class SlowLeafSide(PholdLeafSide):
+    """Takes long over some windows, and notes the number of each."""
+
+    def __init__(self, study: Phold, indices: Sequence[int], is_staged: bool) -> None:
+        super().__init__(study, indices, is_staged)
+        self._notes: list[tuple[int, int]] = []
+        step = self.group.step
+
+        def slow(window: Any) -> Any:
+            self._notes.append((indices[0], window.number))
+            if window.number in {9, 33}:
+                time.sleep(0.4)
+            return step(window)
+
+        self.group.step = slow  # type: ignore[method-assign]
+
+    def drain(self) -> list[tuple[int, int]]:  # type: ignore[override]
+        notes, self._notes = self._notes, []
+        return notes
+
+
+class LateHubSide(PholdHubSide):
+    """Finds the input wrong in the middle of a run."""
+
+    def __init__(self, study: Phold) -> None:
+        super().__init__(study)
+        handle = self.hub.handle
+
+        def faulty() -> Any:
+            if self.hub.handled > 5:
+                raise InputError("trace.csv: line 9: the time goes backwards")
+            return handle()
+
+        self.hub.handle = faulty  # type: ignore[method-assign]
+
+
+class PickyLeafSide(PholdLeafSide):
+    """Finds the input wrong."""
+
+    def __init__(self, study: Phold, indices: Sequence[int], is_staged: bool) -> None:
+        raise InputError("tables.csv: no such file")
+
+
+@dataclass(frozen=True)
+class MortalPhold(Phold):
+    """A study whose second leaf's process a test can kill."""
+
+    victim: str = ""
+    """File for the number of that process."""
+
+
+class MortalLeafSide(PholdLeafSide):
+    def __init__(self, study: MortalPhold, indices: Sequence[int], is_staged: bool) -> None:
+        super().__init__(study, indices, is_staged)
+        if 1 in indices:
+            Path(study.victim).write_text(str(os.getpid()), encoding="ascii")
+
+
+def phold_run_spec(study: Phold, group_runtime: str = "PholdLeafSide", router_runtime: str = "PholdHubSide") -> RunSpec:
+    """Return the cast of a PHOLD study."""
+    here = "tests.engine.phold_run_spec"
+    return RunSpec(f"{here}:{router_runtime}", f"{here}:{group_runtime}", "tests.engine.phold:phold_codec", study)
+
+
+def phold_reference(study: Phold) -> tuple[int, ...]:
+    """Return the digests of one sequential program."""
+    hub, leaves = PholdHub(study), [PholdProcess(study, index) for index in range(study.leaves)]
+    run_sequentially(hub, leaves, study.run_end)
+    return phold_digest(hub, leaves)

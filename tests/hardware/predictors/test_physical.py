@@ -1,0 +1,267 @@
+"""The physical step model: its terms by hand, one kernel, floors, and profiles with overrides."""
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cluster_sim.errors import InputError
+from cluster_sim.hardware.device import load_device
+from cluster_sim.hardware.engine_limits import EngineLimits
+from cluster_sim.hardware.model import load_model
+from cluster_sim.hardware.predictors.base import BatchShape
+from cluster_sim.hardware.predictors.build import build_predictor
+from cluster_sim.hardware.predictors.calibration import (
+    load_operator_ratios,
+    load_physical_profile,
+    resolve_coefficients,
+    version_at_most,
+)
+from cluster_sim.hardware.predictors.options import PhysicalPredictor as PhysicalConfig
+from cluster_sim.hardware.predictors.physical import Coefficients, PhysicalPredictor
+from cluster_sim.hardware.sharding import shard
+
+BASE = {
+    "step_us": 0.0,
+    "layer_us": 0.0,
+    "gemm_memory_ratio": 1.0,
+    "moe_memory_ratio": 1.0,
+    "kv_memory_ratio": 1.0,
+    "gemm_flops_ratio": 1.0,
+    "attention_flops_ratio": 1.0,
+}
+CASES = [
+    ("llama-3-8b", "h100-sxm", 1, 1),
+    ("llama-2-70b", "a100-80gb", 4, 1),
+    ("mixtral-8x7b", "h100-sxm", 2, 1),
+    ("gpt-oss-120b", "b200", 1, 1),
+    ("deepseek-v3", "h200", 8, 1),
+    ("codellama-34b", "l40s", 2, 2),
+]
+
+
+def built(model: str, device: str, tp: int = 1, pp: int = 1, **changes: float) -> PhysicalPredictor:
+    """Build a predictor whose coefficients are perfect except for ``changes``."""
+    return PhysicalPredictor(Coefficients(**{**BASE, **changes}), load_model(model), load_device(device), tp, pp)
+
+
+@cache
+def fitted(model: str, device: str, tp: int, pp: int) -> PhysicalPredictor:
+    """Build each predictor of the shipped profile once."""
+    coefficients = load_physical_profile("vllm").resolve(load_device(device), "0.15")
+    return PhysicalPredictor(coefficients, load_model(model), load_device(device), tp, pp)
+
+
+@pytest.mark.parametrize(("model", "device", "tp", "pp"), CASES)
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_runs_floors_and_purity(model: str, device: str, tp: int, pp: int, data: st.DataObject) -> None:
+    """Runs equal steps to the bit, nothing lies below the floor, and asking in another order changes nothing."""
+    predictor = fitted(model, device, tp, pp)
+    stage = data.draw(st.integers(0, pp - 1))
+    decodes, kv = data.draw(st.integers(1, 512)), data.draw(st.integers(0, 2_000_000))
+    steps = data.draw(st.integers(1, 100))
+    run = predictor.decode_run_ns(decodes, kv, steps, stage)
+    assert run.tolist() == [predictor.step_ns(BatchShape(decodes, kv + i * decodes), stage) for i in range(steps)]
+    prefills = data.draw(st.lists(st.tuples(st.integers(1, 8192), st.integers(0, 60_000)), max_size=3))
+    mixed = predictor.step_ns(BatchShape(decodes, kv, prefills, len(prefills)), stage)
+    assert mixed >= int(run[0]) >= predictor.floor_ns(stage) >= predictor.step_ns(BatchShape(1, 0), stage) - 1
+    fresh = PhysicalPredictor(predictor.coefficients, predictor.model, predictor.device, tp, pp)
+    assert fresh.step_ns(BatchShape(decodes, kv, prefills, len(prefills)), stage) == mixed
+
+
+def test_each_term_by_hand() -> None:
+    """Every coefficient moves a step by exactly what the formula says."""
+    plain = built("mixtral-8x7b", "h100-sxm", 2)
+    shape = BatchShape(10, 5000)
+    mixed = BatchShape(10, 5000, [(100, 0)], 1)
+    before, before_mixed = plain.step_ns(shape), plain.step_ns(mixed)
+
+    def added(batch: BatchShape, base: int, **changes: float) -> int:
+        return built("mixtral-8x7b", "h100-sxm", 2, **changes).step_ns(batch) - base
+
+    assert added(shape, before, step_us=340) == pytest.approx(340_000, abs=1)
+    assert added(shape, before, layer_us=42) == pytest.approx(32 * 42_000, abs=1)
+    assert added(shape, before, moe_layer_us=66) == pytest.approx(32 * 66_000, abs=1)
+    assert added(shape, before, mix_layer_us=5) == 0
+    assert added(mixed, before_mixed, mix_layer_us=5) == pytest.approx(32 * 5_000, abs=1)
+    assert added(mixed, before_mixed, sequence_us=6) == pytest.approx(11 * 6_000, abs=1)
+    assert added(mixed, before_mixed, token_us=0.08) == pytest.approx(110 * 80, abs=1)
+    assert added(shape, before, all_reduce_us=7) == pytest.approx(64 * 7_000, abs=1)
+    kv_ns = 5000 * 32 * 2 * 4 * 128 * 2 / 3.352e12 * 1e9
+    assert added(shape, before, kv_memory_ratio=0.5) == pytest.approx(kv_ns, abs=1)
+
+
+def test_experts_read_by_expectation() -> None:
+    """One token reads k of E experts, a crowd reads all of them."""
+    fast, slow = built("mixtral-8x7b", "h100-sxm"), built("mixtral-8x7b", "h100-sxm", moe_memory_ratio=0.5)
+    experts_ns = 32 * 8 * 3 * 4096 * 14336 * 2 / 3.352e12 * 1e9
+    one = slow.step_ns(BatchShape(1, 0)) - fast.step_ns(BatchShape(1, 0))
+    many = slow.step_ns(BatchShape(60, 0)) - fast.step_ns(BatchShape(60, 0))
+    assert one == pytest.approx(experts_ns * 2 / 8, rel=0.01)
+    assert many == pytest.approx(experts_ns, rel=0.02)
+
+
+def test_sampler_cost_only_where_sampling_sorts() -> None:
+    """Llama-3.1 samples with top-p by default and moves bytes per sequence and entry; Mistral-Nemo does not."""
+    for name, entries in (("llama-3.1-8b", 128_256), ("mistral-nemo", 0)):
+        for device, bandwidth in (("h100-sxm", 3.352e12), ("l40s", 0.864e12)):
+            added = built(name, device, sort_bytes_per_entry=500).step_ns(BatchShape(7, 0))
+            added -= built(name, device).step_ns(BatchShape(7, 0))
+            assert added == pytest.approx(7 * entries * 500 / bandwidth * 1e9, abs=1)
+
+
+def test_constants_of_what_only_some_models_compute() -> None:
+    """Sorting costs a constant a step beside its traffic; norms of queries and keys a constant a layer."""
+    for name, sorts, layers in (("qwen3-14b", 1, 40), ("llama-3.1-8b", 1, 0), ("mistral-nemo", 0, 0)):
+        before = built(name, "h100-sxm").step_ns(BatchShape(7, 0))
+        for changes, count in (({"sort_us": 200}, sorts * 200), ({"qk_norm_us": 5}, layers * 5)):
+            assert built(name, "h100-sxm", **changes).step_ns(BatchShape(7, 0)) - before == pytest.approx(
+                1000 * count, abs=1
+            )
+
+
+def test_decodes_fill_tiles_alone_beside_a_prefill() -> None:
+    """With FlashAttention 2 a cached token costs 64 rows of arithmetic per head beside a prefill, where that exceeds
+    reading it: 107.6 against 64.3 ns for Llama-3-8B on A100; decodes among themselves stay packed.
+    """
+    packed, lone = built("llama-3-8b", "a100-80gb"), built("llama-3-8b", "a100-80gb", lone_tile_rows=64)
+    decodes, mixed = BatchShape(10, 50_000), BatchShape(10, 50_000, [(16, 0)], 1)
+    assert lone.step_ns(decodes) == packed.step_ns(decodes)
+    tile_ns, read_ns = 32 * 4 * 32 * 128 * 64 / 312e12 * 1e9, 32 * 2 * 8 * 128 * 2 / 2.039e12 * 1e9
+    assert lone.step_ns(mixed) - packed.step_ns(mixed) == pytest.approx(50_000 * (tile_ns - read_ns), abs=1)
+    slow_memory = built("llama-2-7b", "l40s", lone_tile_rows=64).step_ns(mixed)
+    assert slow_memory == built("llama-2-7b", "l40s").step_ns(mixed)
+
+
+def test_profile_overrides_apply_in_order(tmp_path: Path) -> None:
+    """Everything, then the kernel class, then the device, then the greatest version not above the engine's."""
+    path = tmp_path / "mine.yaml"
+    common = ", ".join(f"{name}: {value}" for name, value in BASE.items())
+    path.write_text(
+        f"name: mine\nengine: vllm\nprovenance: {{data: d, command: c}}\ncoefficients: {{{common}, frontend_us: 1}}\n"
+        "architectures: {hopper: {layer_us: 7, token_us: 1}}\ndevices: {h200: {layer_us: 8}}\n"
+        'versions: {"0.15": {frontend_us: 2}, "0.23": {frontend_us: 3}}\n'
+    )
+    profile = load_physical_profile(str(path))
+    assert [profile.resolve(load_device("h200"), version).frontend_us for version in ("0.6", "0.15.1", "0.24")] == [
+        2,
+        2,
+        3,
+    ]
+    assert profile.resolve(load_device("h200")).frontend_us == 3
+    found = [profile.resolve(load_device(name)) for name in ("l40s", "h100-sxm", "h200")]
+    assert [(each.layer_us, each.token_us) for each in found] == [(0, 0), (7, 1), (8, 1)]
+    fitted, unknown = (resolve_coefficients("vllm", load_device(name), "0.15")[1] for name in ("l40s", "a40"))
+    assert unknown == fitted
+    assert version_at_most(["0.9", "0.15"], "0.10.2") == "0.9"
+
+
+def test_build_reads_the_frozen_profile() -> None:
+    """A study's physical predictor is calibrated, names its profile, and counts coverage by measured device."""
+    model = load_model("llama-3-8b")
+    engine = EngineLimits(version="0.15")
+    predictor = build_predictor(PhysicalConfig(profile="vllm"), model, load_device("h100-sxm"), engine=engine)
+    assert predictor.is_calibrated
+    assert "vllm" in predictor.label
+    assert predictor.frontend_ns > 1_000_000
+    predictor.cover_run(4, 100, 10)
+    assert (predictor.coverage.inside, predictor.coverage.extrapolated) == (10, 0)
+    other = build_predictor(PhysicalConfig(profile="vllm"), model, load_device("mi300x"))
+    other.step_ns(BatchShape(1, 1))
+    assert (other.coverage.inside, other.coverage.extrapolated) == (0, 1)
+
+
+def test_wrong_profiles_are_refused(tmp_path: Path) -> None:
+    """An unknown coefficient or a missing one is an input error that names it."""
+    path = tmp_path / "bad.yaml"
+    text = "name: bad\nengine: vllm\nprovenance: {data: d, command: c}\ncoefficients: {step_us: 1, speed: 2}\n"
+    path.write_text(text)
+    with pytest.raises(InputError, match="profile bad: unknown coefficients speed"):
+        load_physical_profile(str(path)).resolve(load_device("h100-sxm"))
+    path.write_text(text.replace(", speed: 2", ""))
+    with pytest.raises(InputError, match="layer_us"):
+        load_physical_profile(str(path)).resolve(load_device("h100-sxm"))
+
+
+def test_operator_ratios_carry_over_to_another_engine() -> None:
+    """Experts of SGLang on B200 against those of vLLM on H100; latent attention's share is its own, else the mean."""
+    ratios = load_operator_ratios("operator-ratios")
+    here, there = ratios.devices["b200"]["sglang"], ratios.devices["h100-sxm"]["vllm"]
+    carried = ratios.transfer({"moe_layer_us": 50.0}, "vllm", "h100-sxm", "b200", "sglang")
+    assert carried["moe_layer_us"] == pytest.approx(50.0 * here["moe_us"] / there["moe_us"])
+    own = {engine: ratios.devices["b200"][engine]["latent_us"] for engine in ("vllm", "trtllm")}
+    assert ratios.latent_us("b200", "trtllm") == own["trtllm"]
+    assert ratios.latent_us("b200", "sglang") == pytest.approx(sum(own.values()) / 2)
+    assert ratios.latent_us("a100-80gb", "vllm") == 0.0
+    coefficients = load_physical_profile("vllm").resolve(load_device("b200"), None, ratios, "trtllm")
+    assert coefficients.latent_layer_us == own["trtllm"]
+
+
+def test_latent_attention_has_a_constant_per_layer() -> None:
+    """Ten microseconds in each of DeepSeek's 61 layers are 610 us; a plain model does not have them."""
+    device = load_device("h200")
+    base = load_physical_profile("vllm").resolve(device)
+    with_constant = base.model_copy(update={"latent_layer_us": 10.0})
+    for name, tensor, expected_ns in (("deepseek-v3", 8, 610_000), ("llama-3.1-8b", 1, 0)):
+        model = load_model(name)
+        without, added = (PhysicalPredictor(each, model, device, tensor) for each in (base, with_constant))
+        assert added.step_ns(BatchShape(4, 400)) - without.step_ns(BatchShape(4, 400)) == pytest.approx(
+            expected_ns, abs=1
+        )
+
+
+def test_operator_ratios_carry_coefficients_over() -> None:
+    """From H100 to B200 each rate is scaled by what the operators reach there over what they reach on H100."""
+    ratios = load_operator_ratios("operator-ratios")
+    here, there = ratios.devices["b200"]["vllm"], ratios.devices["h100-sxm"]["vllm"]
+    carried = ratios.transfer({"kv_memory_ratio": 0.9, "step_us": 300.0}, "vllm", "h100-sxm", "b200")
+    assert carried["kv_memory_ratio"] == pytest.approx(0.9 * here["kv_memory_ratio"] / there["kv_memory_ratio"])
+    assert carried["step_us"] == 300.0
+    assert ratios.transfer({"kv_memory_ratio": 0.9}, "vllm", "h100-sxm", "mi300x") == {"kv_memory_ratio": 0.9}
+    stand_ins = {"a6000": "l40s", "rtx-4090": "l40s", "a100-40gb": "a100-80gb", "h200": "h200", "mi300x": ""}
+    assert {name: ratios.nearest(load_device(name), "vllm") for name in stand_ins} == stand_ins
+    profile, on_reference = resolve_coefficients("vllm", load_device("h100-sxm"), "0.15")
+    assert on_reference.kv_memory_ratio == profile.coefficients["kv_memory_ratio"]
+    _, elsewhere = resolve_coefficients("vllm", load_device("b200"), "0.15")
+    assert elsewhere.kv_memory_ratio == pytest.approx(
+        profile.coefficients["kv_memory_ratio"] * here["kv_memory_ratio"] / there["kv_memory_ratio"]
+    )
+
+
+def test_ratios_are_physical() -> None:
+    """Every fitted rate lies between a quarter and 1.05 of the data sheet, on every device for vLLM."""
+    for device, engines in load_operator_ratios("operator-ratios").devices.items():
+        for name, value in engines["vllm"].items():
+            if name.endswith("_ratio") and not name.startswith("all_reduce"):
+                assert 0.25 < value < 1.05, (device, name, value)
+
+
+def test_experts_apart_are_read_and_computed_one_after_the_other() -> None:
+    """With a rate of their own, Mixtral's experts cost reading and arithmetic in full, and the projections theirs."""
+    device, model = load_device("h100-sxm"), load_model("mixtral-8x7b")
+    base = load_physical_profile("vllm").resolve(device)
+    apart = PhysicalPredictor(base.model_copy(update={"moe_flops_ratio": 0.5}), model, device, 2)
+    half = PhysicalPredictor(base.model_copy(update={"moe_flops_ratio": 0.25}), model, device, 2)
+    part = shard(model, 2)
+    flops = 2.0 * 32 * 2 * model.expert_parameters / 2 * 1000
+    added_ns = flops / (0.25 * 9.89e14) * 1e9 - flops / (0.5 * 9.89e14) * 1e9
+    assert half.tokens_cost(1000, 0) - apart.tokens_cost(1000, 0) == pytest.approx(added_ns, rel=2e-3)
+    joint = PhysicalPredictor(base, model, device, 2)
+    read_ns = part.expert_weight_bytes / (base.moe_memory_ratio * device.memory_bandwidth_bytes_per_s) * 1e9
+    assert apart.tokens_cost(10_000, 0) > joint.tokens_cost(10_000, 0) + read_ns
+
+
+def test_quantising_activations_costs_launches_beside_prompts_alone() -> None:
+    """Ten microseconds in each of 32 layers for weights in fp8, none in bf16 or without a prompt."""
+    device = load_device("h100-sxm")
+    base = load_physical_profile("vllm").resolve(device)
+    prompt, decodes = BatchShape(prefills=[(100, 0)], completed_prefills=1), BatchShape(4, 400)
+    for dtype, expected_ns in (("fp8", 320_000), (None, 0)):
+        model = load_model("llama-3.1-8b").model_copy(update={"weight_dtype": dtype})
+        without = PhysicalPredictor(base, model, device)
+        added = PhysicalPredictor(base.model_copy(update={"quantize_layer_us": 10.0}), model, device)
+        assert added.step_ns(prompt) - without.step_ns(prompt) == pytest.approx(expected_ns, abs=1)
+        assert added.step_ns(decodes) == without.step_ns(decodes)

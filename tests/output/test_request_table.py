@@ -1,0 +1,43 @@
+"""Tests of ``requests.parquet``."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from cluster_sim.output.request_table import REQUEST_SCHEMA, RequestTable
+from cluster_sim.recording.request_log import RequestLog
+from cluster_sim.recording.request_totals import RequestTotals
+from cluster_sim.workload.request import Attributes, Request
+
+S = 1_000_000_000
+
+
+def test_rows_come_back_in_seconds_with_nulls(tmp_path: Path) -> None:
+    """Every column has its hand-computed value; what does not apply is null; blocks are row groups."""
+    table = RequestTable(tmp_path / "requests.parquet")
+    log = RequestLog(RequestTotals(2, ["main"]), [table.add], "llama", block_rows=2)
+    log.add(Request(0, 0, 100, 3), 1, "main", "finished", 1 * S, 2 * S, 3 * S, 7 * S, 16, 1, 2)
+    log.add(Request(1, 1 * S, 50, 1), 0, "main", "finished", 1 * S, 1 * S, 2 * S, 2 * S)
+    log.add(Request(2, 2 * S, 9_000, 5), -1, "", "refused", -1, -1, -1, 2 * S)
+    attributes = Attributes(session_id=7, tenant="blå", model="other")
+    log.add(Request(3, 3 * S, 10, 2, attributes), 0, "main", "unfinished", 3 * S, 4 * S, 5 * S, -1)
+    log.flush()
+    table.close()
+    file = pq.ParquetFile(tmp_path / "requests.parquet")
+    assert file.num_row_groups == 2
+    rows = file.read().to_pylist()
+    assert list(rows[0]) == REQUEST_SCHEMA.names
+    assert rows[0] == {
+        "request_id": 0, "session_id": None, "tenant": "", "model": "llama", "pool": "main", "replica": 1,
+        "status": "finished", "arrival_s": 0.0, "dispatch_s": 1.0, "scheduled_s": 2.0, "first_token_s": 3.0,
+        "finish_s": 7.0, "prompt_tokens": 100, "output_tokens": 3, "cached_tokens": 16, "preemptions": 1,
+        "retries": 2, "ttft_s": 3.0, "tpot_s": 2.0, "e2e_s": 7.0, "queue_s": 1.0, "prefill_s": 1.0, "decode_s": 4.0,
+    }  # fmt: skip
+    assert rows[1]["tpot_s"] is None
+    assert rows[1]["decode_s"] == 0.0
+    refused = rows[2]
+    assert (refused["pool"], refused["replica"], refused["dispatch_s"], refused["ttft_s"]) == (None, None, None, None)
+    assert (refused["status"], refused["finish_s"], refused["e2e_s"]) == ("refused", 2.0, None)
+    unfinished = rows[3]
+    assert (unfinished["session_id"], unfinished["tenant"], unfinished["model"]) == (7, "blå", "other")
+    assert (unfinished["ttft_s"], unfinished["finish_s"], unfinished["decode_s"]) == (2.0, None, None)

@@ -1,0 +1,32 @@
+"""Tests of ``series.parquet``."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from cluster_sim.output.series_table import SeriesTable
+from cluster_sim.recording.replica_log import ReplicaLog
+
+S = 1_000_000_000
+
+
+def test_series_of_replicas_come_back(tmp_path: Path) -> None:
+    """Rows carry pool, replica and KV use as a ratio; the most waiting at any tick is known."""
+    table = SeriesTable(tmp_path / "series.parquet", ["a", "b"], [0, 1], [100, 200])
+    for replica in (0, 1):
+        log = ReplicaLog(S)
+        log.step(S // 2, 0, 0, 30, 1)
+        log.tick(S, running=1, waiting=replica * 4, kv_used_blocks=50)
+        log.tick(2 * S, running=0, waiting=0, kv_used_blocks=0)
+        table.add(replica, log.take_series())
+    table.add(1, {name: np.zeros(0, np.int64) for name in log.take_series()})
+    table.close()
+    rows = pq.read_table(tmp_path / "series.parquet").to_pylist()
+    assert len(rows) == 4
+    assert rows[2] == {
+        "time_s": 1.0, "pool": "b", "replica": 1, "running": 1, "waiting": 4, "kv_used_blocks": 50,
+        "kv_used_ratio": 0.25, "iterations": 1, "prompt_tokens": 30, "generated_tokens": 1,
+        "itl_sum_s": 0.0, "itl_counts": [0] * 20, "iteration_tokens_counts": [0, 0, 0, 1] + [0] * 10,
+    }  # fmt: skip
+    assert table.max_waiting == 4

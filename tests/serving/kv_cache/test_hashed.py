@@ -1,0 +1,179 @@
+"""The prefix cache inside the vLLM v1 scheduler: golden steps, and the same results however decodes are advanced."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cluster_sim.engine.instant import NEVER, Kind, instant
+from cluster_sim.engine.process import HUB_SOURCE, Message
+from cluster_sim.recording.outcome import Outcome
+from cluster_sim.recording.replica_log import ReplicaLog
+from cluster_sim.serving.engine_options import Engine
+from cluster_sim.serving.messages import Dispatch
+from cluster_sim.serving.replica import Replica, ReplicaSettings
+from cluster_sim.serving.schedulers import SCHEDULERS, Scheduler, SchedulerLimits
+from cluster_sim.workload.request import Attributes, Request
+from tests.serving.kv_cache.restored import outcomes_restored
+from tests.serving.step_times import Linear
+
+
+def limits(**changes: object) -> SchedulerLimits:
+    """Return small limits: 64 blocks of 4 tokens, 8 sequences, 64 tokens a step."""
+    values = {
+        "kv_blocks": 64,
+        "block_size": 4,
+        "max_num_seqs": 8,
+        "max_num_batched_tokens": 64,
+        "max_model_len": 256,
+        "pipeline_parallel": 1,
+        "batches_in_flight": 1,
+        "is_async": False,
+        "can_macro_step": True,
+        **changes,
+    }
+    return SchedulerLimits(**values)
+
+
+def test_lookups_of_first_admissions_are_counted() -> None:
+    """Two prompts of 40 tokens are asked for, 32 of the second are found; the replica's counters say so."""
+    requests = [
+        Request(index, index * 10**6, 40, 2, Attributes(segments=((1, 32), (5 + index, 8)))) for index in range(2)
+    ]
+    bounds = limits()
+    scheduler = SCHEDULERS.build(Engine(enable_prefix_caching=True, block_size=4), bounds)
+    replica = Replica(ReplicaSettings(0, bounds, 0), scheduler, Linear(), ReplicaLog(0))
+    for request in requests:
+        at = instant(request.arrival_ns, Kind.DELIVERY)
+        replica.receive(Message(at, HUB_SOURCE, request.request_id, Dispatch(request, 0)))
+    replica.advance(NEVER)
+    assert (replica.log.prefix_queries_tokens, replica.log.prefix_hits_tokens) == (80, 32)
+
+
+def run(requests: list[Request], bounds: SchedulerLimits, **engine: object) -> tuple[dict[int, Outcome], Scheduler]:
+    """Serve ``requests`` on one replica and return what became of them, and the scheduler at the end."""
+    scheduler = SCHEDULERS.build(Engine(enable_prefix_caching=True, block_size=bounds.block_size, **engine), bounds)
+    replica = Replica(ReplicaSettings(0, bounds, 0), scheduler, Linear(), ReplicaLog(0))
+    for request in requests:
+        at = instant(request.arrival_ns, Kind.DELIVERY)
+        replica.receive(Message(at, HUB_SOURCE, request.request_id, Dispatch(request, 0)))
+    messages = replica.advance(NEVER)
+    return {each.payload.request_id: each.payload for each in messages if isinstance(each.payload, Outcome)}, scheduler
+
+
+def test_second_turn_hits_prompt_and_answer_of_the_first() -> None:
+    """Turn 1 computes 10 + 8 - 1 = 17 tokens, 4 full blocks of 4; turn 2 names them and 6 tokens more."""
+    first = Request(0, 0, 10, 8, Attributes(segments=((1, 10),), output_segment=2))
+    second = Request(1, 10**9, 24, 4, Attributes(segments=((1, 10), (2, 8), (3, 6)), output_segment=4))
+    outcomes, scheduler = run([first, second], limits())
+    assert [outcomes[0].cached_tokens, outcomes[1].cached_tokens] == [0, 16]
+    assert outcomes[1].first_token_ns - outcomes[1].scheduled_ns == 10_000 + 8 * 1000
+    assert scheduler.kv_used == 0
+
+
+def test_requests_of_one_step_share_a_prefix() -> None:
+    """Blocks have their hashes once scheduled: the second request of the same step hits 32 of its 40 tokens."""
+    requests = [Request(index, 0, 40, 2, Attributes(segments=((1, 32), (5 + index, 8)))) for index in range(2)]
+    outcomes, _ = run(requests, limits())
+    assert [outcomes[0].cached_tokens, outcomes[1].cached_tokens] == [0, 32]
+    assert outcomes[0].scheduled_ns == outcomes[1].scheduled_ns == 0
+
+
+def test_later_turn_that_comes_early_hits_what_is_generated_so_far() -> None:
+    """A turn that arrives while the answer it names is being written hits the blocks written by then."""
+    first = Request(0, 0, 8, 40, Attributes(segments=((1, 8),), output_segment=2))
+    second = Request(1, 18_000 + 12 * 10_102, 60, 4, Attributes(segments=((1, 8), (2, 40), (3, 12))))
+    hits = []
+    for can_macro_step in (True, False):
+        outcomes, _ = run([first, second], limits(can_macro_step=can_macro_step))
+        hits.append(outcomes[1].cached_tokens)
+    # The prompt's step takes 18 us, a decode 10.1 us and a little: 12 decodes have run or are formed by then.
+    assert hits == [20, 20]
+
+
+def test_preempted_sequence_finds_its_own_blocks() -> None:
+    """Two sequences outgrow 12 blocks; the second recomputes only what the first took from it."""
+    requests = [Request(index, 0, 20, 12) for index in range(2)]
+    outcomes, _ = run(requests, limits(kv_blocks=12, max_num_batched_tokens=40))
+    assert outcomes[1].preemptions == 1
+    assert outcomes[1].cached_tokens == 0
+    plain = limits(kv_blocks=12, max_num_batched_tokens=40)
+    scheduler = SCHEDULERS.build(Engine(block_size=4), plain)
+    replica = Replica(ReplicaSettings(0, plain, 0), scheduler, Linear(), ReplicaLog(0))
+    for request in requests:
+        replica.receive(Message(instant(0, Kind.DELIVERY), HUB_SOURCE, request.request_id, Dispatch(request, 0)))
+    without = {each.payload.request_id: each.payload for each in replica.advance(NEVER)}
+    assert outcomes[1].finish_ns < without[1].finish_ns
+
+
+@pytest.mark.parametrize("stages", [1, 2])
+def test_snapshot_in_the_middle_changes_nothing(stages: int) -> None:
+    """A replica restored from bytes goes on with the same hits, evictions and times, also with two stages."""
+    requests = []
+    for index in range(40):
+        attributes = Attributes(segments=((index % 3, 24), (100 + index, 10 + index % 7)), output_segment=200 + index)
+        requests.append(Request(index, index * 20_000, 34 + index % 7, 5 + index % 11, attributes))
+    bounds = limits(kv_blocks=40, pipeline_parallel=stages, batches_in_flight=stages, can_macro_step=stages == 1)
+
+    def build() -> Replica:
+        predictor = Linear()
+        predictor.stages = stages
+        scheduler = SCHEDULERS.build(Engine(enable_prefix_caching=True, block_size=4), bounds)
+        return Replica(ReplicaSettings(0, bounds, 0), scheduler, predictor, ReplicaLog(0, stages))
+
+    results = []
+    for cuts in ((), (200_000, 400_000, 700_000)):
+        replica, outcomes = outcomes_restored(build, requests, cuts)
+        results.append(outcomes)
+        assert replica._scheduler.kv_used == 0
+    assert len(results[0]) == 40
+    assert results[0] == results[1]
+    assert sum(outcome.cached_tokens for outcome in results[0]) > 20 * 24
+    assert stages == 2 or sum(outcome.preemptions for outcome in results[0]) > 0
+
+
+SESSION = st.tuples(st.integers(0, 3), st.integers(1, 30), st.integers(1, 24), st.integers(0, 400_000))
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    turns=st.lists(SESSION, min_size=1, max_size=24),
+    blocks=st.integers(28, 80),
+    budget=st.integers(9, 48),
+    seqs=st.integers(1, 8),
+    threshold=st.sampled_from([0, 7]),
+    depth=st.sampled_from([1, 2]),
+)
+@pytest.mark.parametrize(
+    "policy", ["fcfs", "priority", "sjf", "predicted_sjf", "priority_aging", "edf", "lrs", "st", "lpm", "vtc"]
+)
+def test_macro_steps_change_nothing(
+    policy: str, turns: list, blocks: int, budget: int, seqs: int, threshold: int, depth: int
+) -> None:
+    """Sessions whose turns share prefixes end alike with macro-steps and without, preemptions and hits included."""
+    requests, contexts, now = [], {}, 0
+    for index, (session, prompt, output, gap) in enumerate(turns):
+        now += gap
+        context = [*contexts.get(session, [(session, 5)]), (100 + 2 * index, prompt)]
+        if sum(tokens for _, tokens in context) > 80:
+            context = [(session, 5), (100 + 2 * index, prompt)]
+        total = sum(tokens for _, tokens in context)
+        attributes = Attributes(
+            segments=tuple(context), output_segment=101 + 2 * index, priority=index % 3, tenant=str(session % 2)
+        )
+        requests.append(Request(index, now, total, output, attributes))
+        contexts[session] = [*context, (101 + 2 * index, output)]
+    results = []
+    for can_macro_step in (True, False):
+        bounds = limits(
+            kv_blocks=blocks,
+            max_num_batched_tokens=max(budget, seqs),
+            max_num_seqs=seqs,
+            can_macro_step=can_macro_step,
+            batches_in_flight=depth,
+            is_async=depth == 2,
+        )
+        outcomes, scheduler = run(requests, bounds, policy=policy, long_prefill_token_threshold=threshold)
+        assert len(outcomes) == len(requests)
+        assert scheduler.kv_used == 0
+        results.append(outcomes)
+    assert results[0] == results[1]

@@ -1,0 +1,55 @@
+"""How a run ends: what nothing can end any more is never booked as if the run had ended by itself."""
+
+import re
+from unittest import mock
+
+import pytest
+
+from actors.group_actor import GroupActor
+from actors.launcher import study_data
+from actors.router_actor import RouterActor
+from actors.router_runtime import serving_run_spec
+from actors.transport import Limits, Session
+from cluster_sim.config.schema.study import Study
+from cluster_sim.errors import UnfinishedError
+from cluster_sim.serving.replica import Replica
+from cluster_sim.simulation.composition import build_predictors
+from cluster_sim.simulation.plan import make_plan
+from tests.actors.matrix import inline, small_study
+
+TOLD = r"^150 requests never finish, the first \[0, 1, 2, 3, 4, 5, 6, 7, 8, 9\]: nothing is left that could happen"
+
+
+def on_actors(study: Study) -> None:
+    """Run with the router's and two groups' actors as plain objects of this process."""
+    plan = make_plan(study)
+    cast = serving_run_spec(study_data(plan, build_predictors(plan), None, {}))
+    groups = [[0, 1], [2, 3]]
+    session = Session("run", limits=Limits(5, 5, 5))
+    router, actors = RouterActor(), [GroupActor(index) for index in range(len(groups))]
+    endpoint = router.build(cast, groups, session)
+    for actor, members in zip(actors, groups, strict=True):
+        actor.build(cast, members, session, 0)
+        actor.start(endpoint, "")
+    try:
+        router.run()
+    finally:
+        assert [actor.watch() for actor in actors] == ["", ""]
+
+
+@pytest.mark.parametrize("run", [inline, on_actors])
+def test_requests_that_never_end_are_told(run: object) -> None:
+    """Replicas that lose every message leave all requests on their way: an error, not rows that say unfinished."""
+    assert callable(run)
+    with (
+        mock.patch.object(Replica, "_handle", return_value=None),
+        pytest.raises(UnfinishedError, match=re.compile(TOLD)),
+    ):
+        run(small_study("round_robin"))
+
+
+def test_a_run_with_an_end_leaves_requests_unfinished() -> None:
+    """Where the study says when it ends, requests on their way then are rows like any others."""
+    study = small_study("round_robin")
+    ending = study.model_copy(update={"run": study.run.model_copy(update={"end_s": 1.0})})
+    assert sum(each.entered - each.left for each in inline(ending).replicas.values()) > 0

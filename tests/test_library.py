@@ -1,0 +1,26 @@
+"""Finding the files of ``conf/``."""
+
+from pathlib import Path
+
+import pytest
+
+from cluster_sim.errors import InputError
+from cluster_sim.library import library_file, library_names, library_path
+
+
+def test_names_and_files() -> None:
+    """Every listed name has its file."""
+    assert {"h100-sxm", "h200", "a100-80gb", "l40s"} <= set(library_names("devices"))
+    assert "codellama-34b" in library_names("models")
+    for topic in ("devices", "models"):
+        for name in library_names(topic):
+            assert library_file(topic, name).parent == library_path(topic)
+
+
+def test_own_file_and_unknown_name(tmp_path: Path) -> None:
+    """A path to a file of the user's own stands for itself; an unknown name lists the known ones."""
+    own = tmp_path / "mine.yaml"
+    own.touch()
+    assert library_file("models", str(own)) == own
+    with pytest.raises(InputError, match=r"conf/devices has: .*h100-sxm"):
+        library_file("devices", "h1000")

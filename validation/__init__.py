@@ -1,0 +1,1 @@
+"""Scores against external data sets."""

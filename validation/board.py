@@ -1,0 +1,126 @@
+"""Runs the scoreboard: every case replayed with frozen profiles, errors summed up, text printed by the caller."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from cluster_sim.calibration.case import WHOLE_RUN, Case, Key, Skipped
+from cluster_sim.calibration.measure import figures, percentage_error
+from cluster_sim.calibration.replay import DEFAULT_PROFILE, Replayed, Setup, frozen_predictor, replay, set_up
+from cluster_sim.calibration.scoring import Score, peer_summary, score, scoreboard
+from cluster_sim.errors import InputError, UnfinishedError
+from cluster_sim.hardware.predictors.base import Predictor
+from validation import silicon
+from validation.ground_truth import load_all
+from validation.operators import operator_predictor
+
+SHOWN: Final = ("ttft_mean", "tpot_mean", "e2e_mean", "ttft_p99", "e2e_p99", "requests_per_s", "tokens_per_s")
+
+Report = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Board:
+    """What a run of the scoreboard leaves."""
+
+    scores: list[Score] = field(default_factory=list)
+    cases: list[Case] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    points: list[silicon.Point] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Processor time of each replay."""
+    extrapolated: dict[str, float] = field(default_factory=dict)
+    """Share of each replay's steps outside the measured region."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the file's content."""
+        result = scoreboard(self.scores)
+        if self.points:
+            result["datasets"][silicon.DATASET] = silicon.summary(self.points)
+            result["runs"] += [
+                {
+                    "dataset": silicon.DATASET,
+                    "run": point.run,
+                    "metric": "tpot_mean",
+                    "measured": point.measured_s,
+                    "simulated": point.simulated_s,
+                    "error": percentage_error(point.simulated_s, point.measured_s),
+                }
+                for point in self.points
+            ]
+        result["peers"] = peer_summary(self.cases)
+        result["skipped"] = [{"dataset": each.dataset, "run": each.run, "reason": each.reason} for each in self.skipped]
+        result["seconds"] = self.seconds
+        result["extrapolated"] = self.extrapolated
+        return result
+
+
+def stages_of(case: Case) -> tuple[int, ...]:
+    """Return the load stages that were measured."""
+    return tuple(sorted({stage for stage, _ in case.measured if stage != WHOLE_RUN}))
+
+
+def simulated_figures(case: Case, result: Replayed) -> dict[Key, float]:
+    """Return the figures of a replay that a case's measurements are compared with.
+
+    Failed requests of the measurement are not taken out: that they failed is a measurement.
+    """
+    requests = case.requests
+    return figures(result.ttft_s, result.e2e_s, result.sent_s, requests.output_tokens, requests.stage, stages_of(case))
+
+
+def run_board(
+    folder: Path,
+    report: Report,
+    only: tuple[str, ...] = (),
+    profile: str = DEFAULT_PROFILE,
+    operators: Path | None = None,
+) -> Board:
+    """Replay every run under ``folder`` with frozen predictors; a run that cannot be simulated is skipped by itself.
+
+    ``operators`` is the folder of operator profiles for runs on GPUs that have them.
+    """
+    board = Board()
+    board.cases, board.skipped = load_all(folder, only)
+    for case in board.cases:
+        try:
+            setup = set_up(case)
+            predictor = _predictor(case, setup, profile, operators)
+            start = time.process_time()
+            result = replay(case, setup, predictor)
+        except (InputError, UnfinishedError, ValueError) as error:
+            board.skipped.append(Skipped(case.dataset, case.run, str(error)))
+            continue
+        name = f"{case.dataset}/{case.run}"
+        board.seconds[name] = time.process_time() - start
+        inside, outside = result.steps
+        board.extrapolated[name] = outside / max(1, inside + outside)
+        simulated = simulated_figures(case, result)
+        board.scores += score(case, simulated)
+        report(describe(case, simulated))
+    if (folder / silicon.DATASET).is_dir() and (not only or silicon.DATASET in only):
+        points, skipped = silicon.score_silicon(folder / silicon.DATASET, profile)
+        board.points, board.skipped = points, board.skipped + skipped
+    return board
+
+
+def _predictor(case: Case, setup: Setup, profile: str, operators: Path | None) -> Predictor:
+    if case.has_operators and operators is not None:
+        try:
+            return operator_predictor(case, setup, operators, profile)
+        except InputError:
+            return frozen_predictor(case, setup, profile)
+    return frozen_predictor(case, setup, profile)
+
+
+def describe(case: Case, simulated: dict[Key, float]) -> str:
+    """Return one line with the signed errors of a run."""
+    parts = [
+        f"{metric} {100 * (simulated[WHOLE_RUN, metric] / case.measured[WHOLE_RUN, metric] - 1):+.1f}"
+        for metric in SHOWN
+        if case.measured.get((WHOLE_RUN, metric)) and (WHOLE_RUN, metric) in simulated
+    ]
+    mark = " (overloaded: throughput only)" if case.is_overloaded else ""
+    return f"{case.run[:52]:52s} {'  '.join(parts)}{mark}"

@@ -1,0 +1,220 @@
+"""aiconfigurator's measurements: TensorRT-LLM, SGLang and vLLM at fixed lengths and fixed concurrency.
+
+Design: the client is a closed loop of equal requests, whose steady state has a closed form.  With R requests running,
+R / n of them are replaced in every step (n output tokens), so a decode step of R sequences is lengthened by R / n
+prompts of p tokens:
+
+    TPOT = T(R decodes, R (p + n / 2) cached tokens) + i (R / n) (T(the same and one prompt) - T(the same)).
+
+R is the concurrency, or as many requests as the KV cache holds.  i = 1 where prompts come one by one.  SGLang computes
+waiting prompts before any decode, so requests of one length that start together end together and only the prompts
+behind its own hold up a request, half of them on average: i = 1/2.  InferenceMAX, whose three pairs of lengths these
+are, draws lengths from 80 to 100 % of them, and its requests do not keep step.
+
+Attention data parallelism divides the concurrency over its ranks; experts are divided over all GPUs.  Coefficients are
+those of vLLM on H100, carried over to each engine's kernels on each device by operator timings: nothing is fitted.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from cluster_sim.calibration.case import Skipped
+from cluster_sim.calibration.library_match import known_models, match_device, match_model
+from cluster_sim.calibration.measure import percentage_error
+from cluster_sim.calibration.tables import read_rows
+from cluster_sim.errors import InputError
+from cluster_sim.hardware.engine_limits import limits_of
+from cluster_sim.hardware.memory_plan import plan_memory
+from cluster_sim.hardware.model import Model
+from cluster_sim.hardware.predictors.base import BatchShape, Predictor
+from cluster_sim.hardware.predictors.calibration import load_operator_ratios, load_physical_profile
+from cluster_sim.hardware.predictors.physical import PhysicalPredictor
+from cluster_sim.hardware.sharding import ExpertLayout
+from cluster_sim.serving.engine_options import Engine
+from cluster_sim.units import NS_PER_S
+
+DATASET: Final = "aic-silicon-e2e"
+RANDOM_LENGTHS: Final = ((1024, 1024), (1024, 8192), (8192, 1024))
+"""(prompt, output) of InferenceMAX's scenarios."""
+FP8_CACHE_ENGINES: Final = ("trtllm",)
+"""Engines whose checkpoints in fp8 or fp4 bring scales of an fp8 cache and so get one; Qwen's own bring none."""
+FEWEST_RANKED: Final = 5
+"""Fewest rows of a group whose order says something."""
+COLUMNS: Final = (
+    "id",
+    "backend",
+    "model_path",
+    "system",
+    "precision",
+    "mode",
+    "isl",
+    "osl",
+    "tp_size",
+    "attention_dp_size",
+    "moe_ep_size",
+    "moe_tp_size",
+    "silicon_tpot_ms",
+    "concurrency",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One measured configuration and what the model says of it."""
+
+    run: str
+    group: tuple[str, str, int, str]
+    """(model, device, GPUs, backend)."""
+    measured_s: float
+    simulated_s: float
+
+
+class Layout(NamedTuple):
+    """How a row's model lies on its GPUs."""
+
+    tensor: int
+    ranks: int
+
+
+class Server(NamedTuple):
+    """One configuration made ready."""
+
+    predictor: Predictor
+    model: str
+    cached_tokens: int
+    """What the KV cache of one rank holds; 0 where the model does not fit by our reckoning."""
+
+
+class SteadyState:
+    """The closed form over one frozen profile; predictors are built once per configuration."""
+
+    def __init__(self, profile: str) -> None:
+        self._profile = load_physical_profile(profile)
+        self._operators = load_operator_ratios(self._profile.operators) if self._profile.operators else None
+        self._models = known_models()
+        self._servers: dict[tuple[str, str, str, str, Layout], Server] = {}
+
+    def point(self, row: dict[str, str]) -> Point:
+        """Return a row measured and simulated; raises InputError or ValueError with the reason why it cannot be."""
+        if not row["silicon_tpot_ms"] or not row["concurrency"]:
+            raise ValueError("no measured TPOT or concurrency")
+        layout = layout_of(row, match_device(row["system"]).gpus_per_node)
+        key = (row["model_path"], row["precision"], row["system"], row["backend"], layout)
+        if key not in self._servers:
+            self._servers[key] = self._build(*key)
+        server = self._servers[key]
+        concurrency = max(1, round(float(row["concurrency"]) / layout.ranks))
+        prompt, output = _count(row["isl"]), _count(row["osl"])
+        if server.cached_tokens:
+            concurrency = max(1, min(concurrency, int(server.cached_tokens / (prompt + output / 2))))
+        in_step = row["backend"] == "sglang" and (prompt, output) not in RANDOM_LENGTHS
+        step_s = steady_tpot_s(server.predictor, concurrency, prompt, output, 0.5 if in_step else 1.0)
+        group = (server.model, row["system"], layout.tensor * layout.ranks, row["backend"])
+        return Point(row["id"], group, float(row["silicon_tpot_ms"]) / 1e3, step_s)
+
+    def _build(self, name: str, precision: str, system: str, backend: str, layout: Layout) -> Server:
+        device = match_device(system)
+        model = _quantized(match_model(name, among=self._models), precision)
+        has_fp8_cache = backend in FP8_CACHE_ENGINES and precision in {"fp8", "fp4"} and not name.startswith("Qwen/")
+        engine = replace(limits_of(Engine(), device), kv_cache_dtype="fp8" if has_fp8_cache else None)
+        ranks = layout.ranks if model.is_moe else 1
+        coefficients = self._profile.resolve(device, None, self._operators, backend)
+        if backend != self._profile.engine:
+            coefficients = coefficients.model_copy(update={"sort_bytes_per_entry": 0.0})
+        predictor = PhysicalPredictor(
+            coefficients, model, device, layout.tensor, 1, engine, experts=ExpertLayout(ranks)
+        )
+        try:
+            plan = plan_memory(model, device, layout.tensor, 1, engine, ranks)
+        except InputError:
+            return Server(predictor, model.name, 0)
+        return Server(predictor, model.name, plan.kv_blocks * plan.block_size)
+
+
+def layout_of(row: dict[str, str], gpus_per_node: int) -> Layout:
+    """Return the degrees of a row.
+
+    Where experts are spread by t ways of tensor and t of expert parallelism, the table gives t squared for the GPUs of
+    one node of t: the same measurements stand in other rows with t.
+    """
+    tensor, ranks = _count(row["tp_size"]), _count(row["attention_dp_size"])
+    ways = _count(row["moe_tp_size"])
+    if tensor * ranks > gpus_per_node and ways == _count(row["moe_ep_size"]) and ways * ways == tensor * ranks:
+        return Layout(1, ways) if ranks > 1 else Layout(ways, 1)
+    return Layout(tensor, ranks)
+
+
+def _count(text: str) -> int:
+    """Return a count of the table, 1 where it is empty or 0."""
+    return max(1, int(float(text or 1)))
+
+
+def steady_tpot_s(
+    predictor: Predictor, concurrency: int, prompt_tokens: int, output_tokens: int, interruptions: float = 1.0
+) -> float:
+    """Return the closed form of the module's text, s; ``interruptions`` is its i."""
+    cached = round(concurrency * (prompt_tokens + output_tokens / 2))
+    decode = predictor.step_ns(BatchShape(decodes=concurrency, decode_kv_tokens=cached))
+    shape = BatchShape(
+        decodes=concurrency, decode_kv_tokens=cached, prefills=[(prompt_tokens, 0)], completed_prefills=1
+    )
+    mixed = predictor.step_ns(shape)
+    return (decode + interruptions * concurrency / output_tokens * (mixed - decode)) / NS_PER_S
+
+
+def score_silicon(folder: Path, profile: str) -> tuple[list[Point], list[Skipped]]:
+    """Return every aggregated row that the libraries can express, and the others with reasons."""
+    points: list[Point] = []
+    skipped: list[Skipped] = []
+    steady = SteadyState(profile)
+    for row in read_rows(folder / "measured.csv.gz", COLUMNS):
+        if row["mode"] != "agg":
+            skipped.append(Skipped(DATASET, row["id"], "prefill and decode apart"))
+            continue
+        try:
+            points.append(steady.point(row))
+        except (InputError, ValueError) as error:
+            skipped.append(Skipped(DATASET, row["id"], str(error).split(";", maxsplit=1)[0]))
+    return points, skipped
+
+
+def summary(points: list[Point]) -> dict[str, float]:
+    """Return TPOT errors in percent over groups and over rows, rank correlations over all and within groups, counts."""
+    by_group: dict[tuple[str, str, int, str], list[Point]] = defaultdict(list)
+    for point in points:
+        by_group[point.group].append(point)
+    means = [
+        float(np.mean([percentage_error(point.simulated_s, point.measured_s) for point in each]))
+        for each in by_group.values()
+    ]
+    correlations = [rank_correlation(each) for each in by_group.values() if len(each) >= FEWEST_RANKED]
+    every = [percentage_error(point.simulated_s, point.measured_s) for point in points]
+    return {
+        "tpot_mean": float(np.mean(means)) if means else float("nan"),
+        "tpot_mean_of_rows": float(np.mean(every)) if every else float("nan"),
+        "tpot_median_of_rows": float(np.median(every)) if every else float("nan"),
+        "rank_correlation": rank_correlation(points),
+        "rank_correlation_within_groups": float(np.mean(correlations)) if correlations else float("nan"),
+        "n": len(means),
+        "rows": len(points),
+    }
+
+
+def rank_correlation(points: list[Point]) -> float:
+    """Return Spearman's rank correlation of simulated and measured TPOT; NaN for fewer than three points."""
+    if len(points) < 3:
+        return float("nan")
+    a = np.argsort(np.argsort([point.measured_s for point in points], kind="stable"))
+    b = np.argsort(np.argsort([point.simulated_s for point in points], kind="stable"))
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def _quantized(model: Model, precision: str) -> Model:
+    """Return the model with its projections in the row's precision."""
+    if precision in {"fp8", "fp4", "int4", "int8"} and model.expert_weight_dtype is None:
+        return model.model_copy(update={"weight_dtype": precision})
+    return model
