@@ -1,4 +1,4 @@
-"""What Ray reads from the environment, and only before it is first imported."""
+"""Environment variables of Ray, which it reads only before it is first imported."""
 
 import os
 import secrets

@@ -1,4 +1,4 @@
-"""Which replica sits in which actor, and how much of a CPU each actor asks for.  It never changes a result."""
+"""Placement: the replicas of each actor, and the share of a CPU that it asks for.  It never changes a result."""
 
 import random
 from collections.abc import Sequence

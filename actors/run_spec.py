@@ -1,4 +1,4 @@
-"""Who plays in a run: what the actors must be told of a study, as plain data and import paths.
+"""Run specification: all that actors must be told of a study, as plain data and import paths.
 
 The actors know nothing of serving.  A study names three functions by import path; each actor imports its own and calls
 it with the study's plain data.  So a test model runs on the same actors as a serving study.

@@ -1,4 +1,4 @@
-"""What a study may choose by name, where a choice is one file that registers itself: policies, schedulers."""
+"""Registries of factories: parts that a study chooses by name, one self-registering file each."""
 
 from collections.abc import Callable
 from typing import Generic, TypeVar

@@ -1,4 +1,4 @@
-"""Where the files of ``conf/`` are: beside the packages in a checkout, inside the package in an installed wheel."""
+"""Location of the files of ``conf/``: beside the packages in a checkout, inside the package in an installed wheel."""
 
 from pathlib import Path
 

@@ -33,6 +33,8 @@ IMPURE_MODULES = frozenset({"time", "logging", "socket", "threading", "subproces
 
 MAX_LINES = 500
 
+INDIRECT_QUESTIONS = frozenset({"What", "Which", "Where", "Who", "Whose", "How", "Why", "When", "Whether"})
+
 
 @cache
 def nodes(path: Path) -> tuple[ast.AST, ...]:
@@ -103,10 +105,21 @@ def test_modules_are_small(checkout: Path) -> None:
     """No module has more than 500 lines."""
     long = {
         str(path.relative_to(checkout)): lines
-        for path in sources(checkout, "cluster_sim", "actors", "scripts", "tests")
+        for path in sources(checkout, "cluster_sim", "actors", "validation", "scripts", "tests")
         if (lines := len(path.read_text(encoding="utf-8").splitlines())) > MAX_LINES
     }
     assert long == {}
+
+
+def test_titles_are_noun_phrases(checkout: Path) -> None:
+    """No module's docstring starts with the word of an indirect question."""
+    found = [
+        f"{path.relative_to(checkout)}: {title.splitlines()[0]}"
+        for path in sources(checkout, "cluster_sim", "actors", "validation", "scripts", "tests")
+        if (title := ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))))
+        and title.split()[0].strip(":,") in INDIRECT_QUESTIONS
+    ]
+    assert found == []
 
 
 def test_every_test_says_what_must_hold(checkout: Path) -> None:
@@ -125,7 +138,7 @@ def test_nothing_is_left_undone(checkout: Path) -> None:
     marks = ("TO" + "DO", "FIX" + "ME", "XX" + "X")
     found = [
         f"{path.relative_to(checkout)}: {mark}"
-        for path in sources(checkout, "cluster_sim", "actors", "scripts", "tests")
+        for path in sources(checkout, "cluster_sim", "actors", "validation", "scripts", "tests")
         for mark in marks
         if mark in path.read_text(encoding="utf-8")
     ]

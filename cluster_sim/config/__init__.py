@@ -1,1 +1,1 @@
-"""What a study file may say: schema, loading and overrides."""
+"""Study files: schema, loading and overrides."""

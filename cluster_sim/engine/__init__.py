@@ -1,1 +1,1 @@
-"""How simulated time advances: instants, messages, processes, bounds, the inline executor."""
+"""Simulated time: instants, messages, logical processes, bounds and the event loop."""

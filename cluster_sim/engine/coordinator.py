@@ -1,4 +1,4 @@
-"""What the hub may do, and what it must ask for first: windows and horizons.
+"""Coordinator: windows and horizons, and the requests for them before the hub may act.
 
 One algorithm serves every executor.  ``Bounds`` says how early a leaf's message may still reach the hub; bounds fall
 and rise, what never falls is the hub's clock.  The hub may handle an event at instant e when

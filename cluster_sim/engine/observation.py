@@ -1,4 +1,4 @@
-"""What hub components observe of the replicas: it decides how far the hub may run ahead of them."""
+"""Observation: the state of the replicas that hub components read, which limits how far the hub may run ahead."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""What a step costs: devices, links, models, memory plan, predictors."""
+"""Cost of a step: devices, links, models, memory plan, predictors."""

@@ -1,4 +1,4 @@
-"""What the hardware layer must know of the serving engine: its limits, with the defaults of the real engine."""
+"""Engine limits that the hardware layer needs, with the defaults of the real engine."""
 
 from dataclasses import dataclass
 from typing import Any, Final

@@ -1,1 +1,1 @@
-"""What the notes mean: definitions, summaries, digest, exposition."""
+"""Meaning of the records: definitions, summaries, digest, exposition."""

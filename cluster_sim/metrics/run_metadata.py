@@ -1,4 +1,4 @@
-"""What the summary and the live metrics must know of a run beside what was recorded."""
+"""Run metadata: names and constants that the summary and the live metrics need beside the records."""
 
 from dataclasses import dataclass
 

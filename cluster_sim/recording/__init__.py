@@ -1,1 +1,1 @@
-"""What a process notes while it runs: plain data, no output."""
+"""Records that a process keeps while it runs: plain data, no output."""

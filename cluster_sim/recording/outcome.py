@@ -1,4 +1,4 @@
-"""How a request ended, as the replica reports it to the hub."""
+"""Outcome of a request, as the replica reports it to the hub."""
 
 from typing import Final, NamedTuple
 

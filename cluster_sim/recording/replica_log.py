@@ -1,4 +1,4 @@
-"""What one replica notes while it runs: counters, histograms of steps and token gaps, and its time series.
+"""Log of one replica: counters, histograms of steps and token gaps, and its time series.
 
 Design.  A macro-step reports hundreds of iterations in one call, a single step reports one; both only append, and the
 pending notes are counted in bulk once there are enough of them.  Every result is a sum of integers over iterations, so

@@ -1,1 +1,1 @@
-"""How results are shown: tables, progress, HTML."""
+"""Presentation of results: tables, progress, HTML."""

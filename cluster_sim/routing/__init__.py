@@ -1,1 +1,1 @@
-"""How a request finds a replica: the hub, its policies and admission."""
+"""Router: the hub process, its policies and admission."""

@@ -1,4 +1,4 @@
-"""Which requests can never run: refused at the hub at once, since a replica may not answer without an iteration."""
+"""Admission: requests that can never run are refused at the hub, since a replica may not answer without a step."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Which of many counted things is least, with the lowest index winning ties, in O(log n) per change."""
+"""Indexed minimum heap: the least of many counts, the lowest index winning ties, in O(log n) per change."""
 
 import heapq
 from collections.abc import Sequence

@@ -1,1 +1,1 @@
-"""What a replica does: requests, batches, KV cache, schedulers, pipeline stages."""
+"""Replica: requests, batches, KV cache, schedulers, pipeline stages."""

@@ -1,4 +1,4 @@
-"""What batches mean to the log of their replica: tokens, gaps, preemptions, lookups in the prefix cache."""
+"""Recording of batches in the log of their replica: tokens, gaps, preemptions, lookups in the prefix cache."""
 
 from collections.abc import Sequence
 

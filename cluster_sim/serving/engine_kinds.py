@@ -1,4 +1,4 @@
-"""What tells the engine kinds apart before a run: their defaults, the requests they can hold, what they cannot do."""
+"""Engine kinds before a run: their defaults, the requests they can hold, the options they refuse."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""What a scheduler knows of how long an answer will be."""
+"""Knowledge that a scheduler has of the length of an answer."""
 
 import math
 from typing import Final

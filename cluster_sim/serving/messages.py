@@ -1,4 +1,4 @@
-"""What the hub sends a replica."""
+"""Messages from the hub to a replica."""
 
 from typing import NamedTuple
 

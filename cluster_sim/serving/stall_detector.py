@@ -1,4 +1,4 @@
-"""Whether a replica gets anywhere: what stops a run whose scheduler starves, or chases its own tail."""
+"""Stall detector: ends a run whose scheduler starves, or preempts for ever."""
 
 from collections.abc import Callable
 from typing import Final

@@ -1,4 +1,4 @@
-"""How a run ends, the same for every executor: where, whether anybody waits in vain, and what the hub's side leaves."""
+"""End of a run, the same for every executor: its instant, requests that wait in vain, and the results of the hub."""
 
 from collections.abc import Sequence
 from typing import Final

@@ -1,4 +1,4 @@
-"""Which executor a study deserves: the coupling factor of parallel simulation, and what it predicts.
+"""Choice of the executor: the coupling factor of parallel simulation, and the speed that it predicts.
 
 lambda = L E / (tau P) (Varga and others, "A practical efficiency criterion for the null message algorithm", 2003): the
 work between two synchronisations, L E / P seconds of one process, over the time tau that a synchronisation takes.

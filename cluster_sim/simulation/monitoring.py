@@ -1,4 +1,4 @@
-"""What watches a run from the process that conducts it: progress, live metrics, pacing by the wall clock."""
+"""Monitoring of a run in the process of its event loop: progress, live metrics, pacing by the wall clock."""
 
 import time
 from typing import Any, Final

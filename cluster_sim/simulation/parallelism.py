@@ -1,4 +1,4 @@
-"""Which degrees of data and expert parallelism a pool can have."""
+"""Degrees of data and expert parallelism that a pool can have."""
 
 from dataclasses import replace
 from typing import Final

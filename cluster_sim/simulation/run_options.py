@@ -1,4 +1,4 @@
-"""What a caller may ask of one run beside the study itself; none of it changes a result."""
+"""Run options: requests of a caller beside the study itself, none of which changes a result."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a run shows while it goes on and at its end: an interface, so that running knows nothing of showing."""
+"""View of a run while it goes on and at its end: an interface, so that running knows nothing of showing."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext

@@ -1,1 +1,1 @@
-"""How runs combine: building, running, sweeps, capacity search."""
+"""Studies of several runs: sweeps, capacity search, validation."""

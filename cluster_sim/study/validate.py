@@ -1,4 +1,4 @@
-"""What ``validate`` prints: the study with every value resolved, the memory plan, and how far the actors can run ahead.
+"""Report of ``validate``: the resolved study, the memory plan, and how far the actors can run ahead.
 
 The report is YAML with comments, so it is itself a study file.
 """

@@ -1,1 +1,1 @@
-"""Where requests come from: traces, arrivals, lengths, sessions."""
+"""Sources of requests: traces, arrivals, lengths, sessions."""

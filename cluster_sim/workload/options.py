@@ -1,4 +1,4 @@
-"""What a study may say of its workload, told apart by ``kind``.
+"""Options of a workload, a union by ``kind``.
 
 ``trace`` replays a file; ``synthetic`` draws requests; ``closed_loop``, ``sessions`` and ``agentic`` react to how
 requests fare; ``clients`` and ``mix`` put several together at once, ``phases`` one after the other; ``servegen``

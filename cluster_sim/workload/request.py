@@ -1,4 +1,4 @@
-"""What a client asks for: the request as the workload makes it and every layer reads it."""
+"""Request of a client, as the workload makes it and every layer reads it."""
 
 from dataclasses import dataclass
 

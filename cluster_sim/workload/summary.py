@@ -1,4 +1,4 @@
-"""What is in a workload: one pass over its columns, memory bounded however long it is.
+"""Summary of a workload: one pass over its columns, in bounded memory however long it is.
 
 Design: the rate over time is counted in bins whose width doubles whenever there would be too many; lengths go into
 logarithmic bins (relative width 1/64, so quantiles are within 1 %), with exact moments beside them.  Prefix sharing is

@@ -1,4 +1,4 @@
-"""What Ray reads from the environment."""
+"""Environment variables of Ray."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What is checked when the processes of a study are built."""
+"""Checks made when the processes of a study are built."""
 
 from dataclasses import replace
 from random import Random

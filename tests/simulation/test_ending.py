@@ -1,4 +1,4 @@
-"""How a run ends: what nothing can end any more is never booked as if the run had ended by itself."""
+"""End of a run: requests that nothing can end any more are never recorded as if the run had ended by itself."""
 
 import re
 from unittest import mock

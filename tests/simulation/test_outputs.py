@@ -1,4 +1,4 @@
-"""What a whole run writes, by every way of computing it."""
+"""Output of a whole run, by every way of computing it."""
 
 import json
 import re

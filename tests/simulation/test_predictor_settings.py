@@ -1,4 +1,4 @@
-"""What a study's predictor block does to a whole run: noise, energy, the limit on extrapolation."""
+"""Effects of a study's predictor block on a whole run: noise, energy, the limit on extrapolation."""
 
 from pathlib import Path
 

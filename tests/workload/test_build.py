@@ -1,4 +1,4 @@
-"""What the builder makes of the kinds, and what it refuses."""
+"""The builder of workloads: the source of each kind, and refusals."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the workload section refuses."""
+"""Refusals of the workload section."""
 
 from typing import Any
 

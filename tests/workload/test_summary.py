@@ -1,4 +1,4 @@
-"""What a description of a workload says."""
+"""The description of a workload."""
 
 import numpy as np
 import pytest

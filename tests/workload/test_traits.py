@@ -1,4 +1,4 @@
-"""What requests carry besides lengths."""
+"""Properties of requests besides lengths."""
 
 from collections import Counter
 from collections.abc import Callable

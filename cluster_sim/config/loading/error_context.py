@@ -1,4 +1,4 @@
-"""Where in a study the setting stands that an error is about.
+"""Error context: the place in a study of the setting that an error is about.
 
 What resolves a study - models, memory, engines - is given values, not the file.  The message of its ``InputError``
 begins with the key, seen from the block that it was given (``engine.max_num_seqs: ...``, ``tensor_parallel 3 ...``).

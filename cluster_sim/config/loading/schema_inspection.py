@@ -1,4 +1,4 @@
-"""Which blocks and words an annotation of the schema allows: for messages and for the template."""
+"""Schema inspection: the blocks and words that an annotation allows, for messages and for the template."""
 
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin

@@ -1,4 +1,4 @@
-"""What layers with an attention window read and compute of a prefill chunk."""
+"""Attention windows: tokens that such layers read and compute of a prefill chunk."""
 
 from cluster_sim.hardware.model import Model
 

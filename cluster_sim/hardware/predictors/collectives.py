@@ -1,4 +1,4 @@
-"""What collectives between the GPUs of a replica take, where a profile has not measured them."""
+"""Collectives between the GPUs of a replica: their time if no operator profile has measured them."""
 
 from dataclasses import dataclass
 

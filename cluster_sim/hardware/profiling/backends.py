@@ -1,4 +1,4 @@
-"""What runs the operators that a profile measures: PyTorch on a GPU, or numpy, or PyTorch, on the CPU for tests.
+"""Backends that run the operators of a profile: PyTorch on a GPU, or numpy or PyTorch on the CPU for tests.
 
 Design: on a GPU calls are replayed from a CUDA graph, so that launches do not count, after a write that empties the
 last-level cache, whose own time is taken off: in an engine a layer never finds its weights there.

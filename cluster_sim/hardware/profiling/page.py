@@ -1,4 +1,4 @@
-"""What a profile contains: a table of its operators, and a page that plots it against a prediction.
+"""Views of an operator profile: a table of its operators, and a page that plots it against a prediction.
 
 Design: every measured row is held against a predicted time - the data sheet's roofline for that operator, or the same
 operator of another profile at the same key - so the table's ratio says how far kernels are from the ideal, or two

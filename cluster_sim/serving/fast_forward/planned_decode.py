@@ -1,4 +1,4 @@
-"""What every planned macro-step can tell and do: a run of formations whose members do not change."""
+"""Interface of a planned fast-forward: a run of steps whose batches keep their members."""
 
 from abc import ABC, abstractmethod
 

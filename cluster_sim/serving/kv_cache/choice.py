@@ -1,4 +1,4 @@
-"""Which KV cache a vLLM v1 engine has, and the decode pool that counts for it."""
+"""Choice of the KV cache of a vLLM v1 engine, and of the decode pool that counts for it."""
 
 from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool

@@ -1,4 +1,4 @@
-"""What the tokens of a sequence are: the identity that prefix caches compare.
+"""Content of a sequence: the identity of its tokens, which prefix caches compare.
 
 A request's content is a chain of *pieces*, each the head of a named token stream: the segments of its attributes in
 order, then what it generates.  Two sequences share KV exactly as far as their chains name the same streams at the same

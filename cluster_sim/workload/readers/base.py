@@ -1,4 +1,4 @@
-"""What a reader of traces is, and what the readers share."""
+"""Interface of trace readers, and the parts that they share."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""What each reader makes of a well-formed file."""
+"""Well-formed files, as each reader reads them."""
 
 import json
 from collections.abc import Callable
