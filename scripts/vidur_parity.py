@@ -35,7 +35,8 @@ from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.messages import Dispatch
 from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.replica import Replica, ReplicaSettings
-from cluster_sim.serving.schedulers import SCHEDULERS, Scheduler, SchedulerLimits
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
+from cluster_sim.serving.schedulers import SCHEDULERS, Scheduler
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.request import Request
 
@@ -109,7 +110,7 @@ class Run:
             pipeline_parallel=self.stages,
             batches_in_flight=self.stages,
             is_async=False,
-            can_macro_step=False,
+            can_fast_forward=False,
         )
         return engine, limits
 
@@ -210,9 +211,9 @@ class Watched:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._scheduler, name)
 
-    def form(self, now_ns: int) -> Any:
+    def schedule(self, now_ns: int) -> Any:
         """Form a batch and note its composition."""
-        batch = self._scheduler.form(now_ns)
+        batch = self._scheduler.schedule(now_ns)
         if batch is not None:
             shape = batch.shape
             chunks = ";".join(f"{chunk}+{cached}" for chunk, cached in shape.prefills)

@@ -41,7 +41,7 @@ from cluster_sim.serving.data_parallel import build_scheduler
 from cluster_sim.serving.engine_defaults import resolve_engine, scheduler_limits
 from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.replica import Replica, ReplicaSettings, floor_model
-from cluster_sim.serving.schedulers import SchedulerLimits
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.simulation.parallelism import rank_limits, replica_limits
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.client_limit import LimitedClient

@@ -67,7 +67,7 @@ class Batch:
             self.finishing.append(sequence)
         return True
 
-    def remove_waiting(self, victim: Sequence) -> None:
+    def remove(self, victim: Sequence) -> None:
         """Take a sequence out of the batch, but leave its ``computed`` tokens, all of which it loses anyway."""
         shape = self.shape
         if victim in self.members:

@@ -39,7 +39,7 @@ def record_lookups(log: ReplicaLog, batch: Batch) -> None:
 
 def record_first_step(log: ReplicaLog, pool: DecodePool, end_ns: int) -> None:
     """Note the first step of a run whose members' previous tokens did not all come right before it."""
-    late = pool.unsynchronised
+    late = pool.unsynchronised_members
     log.step(end_ns, end_ns - pool.last_end_ns, len(pool) - len(late), 0, len(pool))
     for sequence in late:
         log.gap(end_ns - sequence.last_token_ns)
@@ -47,11 +47,11 @@ def record_first_step(log: ReplicaLog, pool: DecodePool, end_ns: int) -> None:
 
 def record_first_joint_step(log: ReplicaLog, pools: Sequence[DecodePool], start_ns: int, end_ns: int) -> None:
     """Note the first step, from ``start_ns`` to ``end_ns``, of a run of several pools together."""
-    steady = sum(len(pool) - len(pool.unsynchronised) for pool in pools if pool.last_end_ns == start_ns)
+    steady = sum(len(pool) - len(pool.unsynchronised_members) for pool in pools if pool.last_end_ns == start_ns)
     log.step(end_ns, end_ns - start_ns, steady, 0, sum(map(len, pools)))
     for pool in pools:
-        for sequence in pool.unsynchronised:
+        for sequence in pool.unsynchronised_members:
             log.gap(end_ns - sequence.last_token_ns)
         if pool.last_end_ns != start_ns:
-            for _ in range(len(pool) - len(pool.unsynchronised)):
+            for _ in range(len(pool) - len(pool.unsynchronised_members)):
                 log.gap(end_ns - pool.last_end_ns)

@@ -16,7 +16,8 @@ from cluster_sim.hardware.predictors.base import BatchShape, Predictor
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
-from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
+from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler
 from cluster_sim.serving.sequence import Sequence as Served
 
 
@@ -84,8 +85,8 @@ class DataParallel(Scheduler):
         return sum(rank.waiting_count for rank in self._ranks)
 
     @property
-    def kv_used(self) -> int:
-        return sum(rank.kv_used for rank in self._ranks)
+    def kv_used_blocks(self) -> int:
+        return sum(rank.kv_used_blocks for rank in self._ranks)
 
     def waiting_ids(self) -> Iterable[int]:
         return [request_id for rank in self._ranks for request_id in rank.waiting_ids()]
@@ -102,10 +103,10 @@ class DataParallel(Scheduler):
         for rank in self._ranks:
             rank.use_predictor(predictor)
 
-    def enqueue(self, sequence: Served) -> None:
+    def add(self, sequence: Served) -> None:
         rank = min(self._ranks, key=lambda rank: rank.running_count + rank.waiting_count)
         self._rank_of[sequence.request_id] = rank
-        rank.enqueue(sequence)
+        rank.add(sequence)
 
     def remove_waiting(self, request_id: int) -> bool:
         rank = self._rank_of.get(request_id)
@@ -125,7 +126,7 @@ class DataParallel(Scheduler):
         del self._rank_of[request_id]
         return True
 
-    def form(self, now_ns: int) -> Batch | None:
+    def schedule(self, now_ns: int) -> Batch | None:
         if not self.running_count:
             self._steps = 0
         is_prefill_step = self._steps % self._interval == 0
@@ -134,7 +135,7 @@ class DataParallel(Scheduler):
         self.unbatched_preemptions = 0
         for number, rank in enumerate(self._ranks):
             rank.is_prefill_step = is_prefill_step
-            part = rank.form(now_ns)
+            part = rank.schedule(now_ns)
             if part is not None:
                 parts.append((number, part))
             else:
@@ -147,16 +148,16 @@ class DataParallel(Scheduler):
         batch.unbatched_preemptions, self.unbatched_preemptions = self.unbatched_preemptions, 0
         return batch
 
-    def place(self, batch: Batch) -> None:
+    def on_scheduled(self, batch: Batch) -> None:
         assert isinstance(batch, JointBatch)
         for number, part in batch.parts:
             part.formed_ns, part.start_ns, part.end_ns = batch.formed_ns, batch.start_ns, batch.end_ns
-            self._ranks[number].place(part)
+            self._ranks[number].on_scheduled(part)
 
-    def end(self, batch: Batch) -> None:
+    def complete(self, batch: Batch) -> None:
         if isinstance(batch, JointBatch):
             for number, part in batch.parts:
-                self._ranks[number].end(part)
+                self._ranks[number].complete(part)
         else:
             self._end_steady(batch.finishing)
         for sequence in batch.finishing:
@@ -164,12 +165,12 @@ class DataParallel(Scheduler):
 
     # ---------------------------------------------------------------------------------------------------- macro-steps
 
-    def steady_steps(self) -> int:
+    def uniform_decode_steps(self) -> int:
         """Return the fewest steady steps of any rank; 0 while one has work of another kind."""
         decoding: list[Scheduler] = []
         fewest = 0
         for rank in self._ranks:
-            steps = rank.steady_steps()
+            steps = rank.uniform_decode_steps()
             if steps:
                 decoding.append(rank)
                 fewest = min(fewest, steps) if fewest else steps
@@ -178,12 +179,12 @@ class DataParallel(Scheduler):
         self._decoding = decoding
         return fewest
 
-    def joint_pools(self) -> list[DecodePool]:
-        return [pool for rank in self._decoding if (pool := rank.steady_pool) is not None]
+    def rank_decode_pools(self) -> list[DecodePool]:
+        return [pool for rank in self._decoding if (pool := rank.decode_pool) is not None]
 
-    def commit_steady(self, steps: int, end_ns: int) -> list[Served]:
+    def commit_uniform_decode(self, steps: int, end_ns: int) -> list[Served]:
         self._steps += steps
-        return [each for rank in self._decoding for each in rank.commit_steady(steps, end_ns)]
+        return [each for rank in self._decoding for each in rank.commit_uniform_decode(steps, end_ns)]
 
     def _end_steady(self, finishing: list[Served]) -> None:
         """End the last of some steady steps: every rank hears of the sequences that it has finished."""
@@ -191,7 +192,7 @@ class DataParallel(Scheduler):
             part = Batch(BatchShape())
             part.finishing = [sequence for sequence in finishing if self._rank_of[sequence.request_id] is rank]
             if part.finishing:
-                rank.end(part)
+                rank.complete(part)
 
 
 def build_scheduler(engine: Engine, limits: SchedulerLimits) -> Scheduler:

@@ -9,7 +9,7 @@ from cluster_sim.hardware.kv_groups import kv_groups
 from cluster_sim.hardware.model import Model
 from cluster_sim.serving.engine_kinds import check_kind, kind_defaults, limit_requests
 from cluster_sim.serving.engine_options import Engine
-from cluster_sim.serving.schedulers.base import SchedulerLimits
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
 
 ASYNC_SINCE: Final = (0, 14)
 """vLLM plans the next step while one runs, by default, from this version on."""
@@ -89,8 +89,8 @@ def scheduler_limits(
         pipeline_parallel=pipeline_parallel,
         batches_in_flight=2 if is_async else pipeline_parallel,
         is_async=is_async,
-        can_macro_step=macro_steps and pipeline_parallel == 1 and engine.speculative is None,
-        can_rotate=macro_steps and pipeline_parallel > 1 and engine.speculative is None,
+        can_fast_forward=macro_steps and pipeline_parallel == 1 and engine.speculative is None,
+        can_fast_forward_pipeline=macro_steps and pipeline_parallel > 1 and engine.speculative is None,
         tokens_per_step=1 + (engine.speculative.num_speculative_tokens if engine.speculative else 0),
         seed=seed,
         kv_groups=groups,

@@ -6,7 +6,7 @@ from typing import Any, Final
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import Device
 from cluster_sim.serving.engine_options import Engine
-from cluster_sim.serving.schedulers.base import SchedulerLimits
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
 
 GIB: Final = 1 << 30
 

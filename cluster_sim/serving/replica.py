@@ -32,7 +32,8 @@ from cluster_sim.serving.fast_forward.planned_decode import SteadyRun
 from cluster_sim.serving.fast_forward.uniform_decode import DecodeRun
 from cluster_sim.serving.messages import Cancel, Dispatch, Drain
 from cluster_sim.serving.pipeline import Pipeline
-from cluster_sim.serving.schedulers.base import Scheduler, SchedulerLimits
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
+from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.serving.stall_detector import StallDetector
 from cluster_sim.serving.state_sampler import StateSampler
@@ -100,7 +101,7 @@ class Replica:
         self._floors = floor_model(predictor, settings.limits)
         self._depth = settings.limits.batches_in_flight
         self._is_one_stage = predictor.stages == 1
-        can_plan = settings.limits.can_macro_step if self._is_one_stage else settings.limits.can_rotate
+        can_plan = settings.limits.can_fast_forward if self._is_one_stage else settings.limits.can_fast_forward_pipeline
         self._can_plan = can_plan and not is_streamed
         self._horizon: Instant = 0
         self._inbox: list[Message] = []
@@ -256,7 +257,7 @@ class Replica:
         return (
             scheduler.running_count,
             scheduler.waiting_count,
-            scheduler.kv_used / self.settings.limits.kv_blocks,
+            scheduler.kv_used_blocks / self.settings.limits.kv_blocks,
             self.log.counters(),
         )
 
@@ -287,7 +288,7 @@ class Replica:
             if not self._in_flight and self._form_ns < 0:
                 self._stalls.since_ns, self._stalls.attempts_without_batch = now_ns, 0
             self.log.enter(now_ns - self._frontend_ns(payload))
-            self._scheduler.enqueue(Sequence(payload.request, payload.attempt, now_ns))
+            self._scheduler.add(Sequence(payload.request, payload.attempt, now_ns))
         elif isinstance(payload, Drain):
             pending = [each.at for each in self._inbox if isinstance(each.payload, Dispatch)]
             if pending:  # The API server still works on some, or they come at this very time.
@@ -314,7 +315,7 @@ class Replica:
     def _end_batch(self) -> None:
         end_ns, batch = self._in_flight.popleft()
         if batch is not None:
-            self._scheduler.end(batch)
+            self._scheduler.complete(batch)
         if self._cancellations.pending:
             self._cancellations.retry(end_ns)
         self._form_ns = end_ns if self._scheduler.has_work() else -1
@@ -324,7 +325,7 @@ class Replica:
         self._run = None
         now_ns = self._form_ns
         scheduler = self._scheduler
-        batch = scheduler.form(now_ns)
+        batch = scheduler.schedule(now_ns)
         if batch is None:
             if not scheduler.retry_now or self._in_flight:
                 self._form_ns = scheduler.next_wakeup_ns
@@ -337,7 +338,7 @@ class Replica:
         record_batch(self.log, batch)
         if scheduler.has_prefix_cache:
             record_lookups(self.log, batch)
-        scheduler.place(batch)
+        scheduler.on_scheduled(batch)
         end_ns = batch.end_ns
         if batch.shape.decodes or batch.completed:
             progress = self._stalls
@@ -390,13 +391,13 @@ class Replica:
         in_flight, form_ns, scheduler = self._in_flight, self._form_ns, self._scheduler
         if len(in_flight) + (form_ns >= 0) != self._depth or self._cancellations.pending:
             return None
-        steps = scheduler.steady_steps()
+        steps = scheduler.uniform_decode_steps()
         if steps < 2:
             return None
         head = tuple([end_ns for end_ns, _ in in_flight])
         if form_ns >= 0:
             head = (form_ns, *head)
-        pool = scheduler.steady_pool
+        pool = scheduler.decode_pool
         if pool is None:
             return self._plan_joint_decodes(head, steps)
         steps_ns = self.pipeline.decode_run_ns(len(pool.members), pool.kv_tokens, steps)
@@ -404,7 +405,7 @@ class Replica:
 
     def _plan_joint_decodes(self, head_ns: tuple[int, ...], steps: int) -> JointRun | None:
         """Return the next ``steps`` iterations that ranks make together."""
-        pools = self._scheduler.joint_pools()
+        pools = self._scheduler.rank_decode_pools()
         steps_ns = self.pipeline.joint_run_ns(pools, steps)
         if steps_ns is None:
             return None
@@ -416,7 +417,7 @@ class Replica:
         in_flight, form_ns = self._in_flight, self._form_ns
         if not in_flight or self._cancellations.pending:
             return None
-        pools = self._scheduler.rotating_pools()
+        pools = self._scheduler.pipelined_decode_pools()
         head = [end_ns for end_ns, _ in in_flight]
         pool_ends = [pool.last_end_ns for pool in pools]
         is_whole = pool_ends == head

@@ -41,5 +41,5 @@ class StallDetector:
             f"{stalled_ns / NS_PER_S:.3f} s ago and {self.attempts_without_batch} scheduling attempts without a "
             "batch later: "
             f"{scheduler.running_count} requests hold a slot, {len(waiting)} wait for one or for KV blocks "
-            f"({scheduler.kv_used} of {self._kv_blocks} in use); first of them: {waiting[:10]}"
+            f"({scheduler.kv_used_blocks} of {self._kv_blocks} in use); first of them: {waiting[:10]}"
         )

@@ -64,7 +64,7 @@ class StateSampler:
         """Do every look below ``limit``; the state has not changed since the last event."""
         last_ns = (limit - 1 - _SAMPLE) >> KIND_BITS
         if self._interval_ns and self._tick_ns <= last_ns:
-            running, waiting, used = scheduler.running_count, scheduler.waiting_count, scheduler.kv_used
+            running, waiting, used = scheduler.running_count, scheduler.waiting_count, scheduler.kv_used_blocks
             while self._tick_ns <= last_ns:
                 self._log.tick(self._tick_ns, running, waiting, used)
                 self._tick_ns += self._interval_ns
@@ -86,7 +86,7 @@ class StateSampler:
         """Do every look below ``limit`` inside a run whose formations from ``run.offset`` on are not committed yet."""
         last_ns = (limit - 1 - _SAMPLE) >> KIND_BITS
         if self._interval_ns and self._tick_ns <= last_ns:
-            running, waiting, used = scheduler.running_count, scheduler.waiting_count, scheduler.kv_used
+            running, waiting, used = scheduler.running_count, scheduler.waiting_count, scheduler.kv_used_blocks
             while self._tick_ns <= last_ns:
                 blocks = run.blocks_before(self._tick_ns)
                 self._log.tick(self._tick_ns, running, waiting, used + blocks)
@@ -102,7 +102,7 @@ class StateSampler:
 
     def probe(self, horizon: Instant, scheduler: Scheduler, out: list[Message]) -> None:
         """Show the state at ``horizon`` at once: perfect instantaneous telemetry."""
-        used = scheduler.kv_used
+        used = scheduler.kv_used_blocks
         state = (scheduler.running_count, scheduler.waiting_count, used)
         if state != self._reported and horizon < NEVER:
             self._reported = state
@@ -111,7 +111,7 @@ class StateSampler:
             out.append(Message(instant(now_ns, Kind.SAMPLE), self._replica + 1, now_ns, sample))
 
     def _state(self, scheduler: Scheduler, more_blocks: int) -> tuple[int, int, int]:
-        used = scheduler.kv_used + more_blocks if self._samples_kv else 0
+        used = scheduler.kv_used_blocks + more_blocks if self._samples_kv else 0
         return scheduler.running_count, scheduler.waiting_count, used
 
     def _sample(self, at_ns: int, scheduler: Scheduler, more_blocks: int, out: list[Message]) -> None:
@@ -120,6 +120,6 @@ class StateSampler:
         if state == self._reported:
             return
         self._reported = state
-        used_ratio = (scheduler.kv_used + more_blocks) / self._kv_blocks
+        used_ratio = (scheduler.kv_used_blocks + more_blocks) / self._kv_blocks
         sample = Sample(self._replica, state[0], state[1], used_ratio)
         out.append(Message(instant(at_ns + self._latency_ns, Kind.NOTICE), self._replica + 1, at_ns, sample))

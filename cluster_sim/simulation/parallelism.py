@@ -7,7 +7,7 @@ from cluster_sim.config.schema.fleet import Pool
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.sharding import ExpertLayout
-from cluster_sim.serving.schedulers.base import SchedulerLimits
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
 
 RANKED_KINDS: Final = ("vllm_v1", "sglang")
 """Engines that have data-parallel ranks."""
@@ -69,7 +69,7 @@ def expert_layout(pool: Pool) -> ExpertLayout:
 
 def rank_limits(limits: SchedulerLimits, ranks: int) -> SchedulerLimits:
     """Return the limits of each of ``ranks`` ranks; in a pipeline several step singly."""
-    return limits if ranks == 1 else replace(limits, data_parallel=ranks, can_rotate=False)
+    return limits if ranks == 1 else replace(limits, data_parallel=ranks, can_fast_forward_pipeline=False)
 
 
 def replica_limits(limits: SchedulerLimits) -> SchedulerLimits:

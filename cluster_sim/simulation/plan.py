@@ -21,7 +21,8 @@ from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
 from cluster_sim.routing.policies import POLICIES
 from cluster_sim.serving.engine_defaults import resolve_engine, scheduler_limits
 from cluster_sim.serving.engine_kinds import traits_of
-from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
+from cluster_sim.serving.schedulers import SCHEDULERS
 from cluster_sim.simulation.parallelism import check_ranks, expert_layout, rank_limits
 from cluster_sim.units import NS_PER_S
 

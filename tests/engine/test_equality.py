@@ -72,7 +72,7 @@ def test_conservation(random: Random) -> None:
     for replica in run.replicas:
         replica.advance(NEVER)
         scheduler = replica._scheduler
-        assert (scheduler.running_count, scheduler.waiting_count, scheduler.kv_used) == (0, 0, 0)
+        assert (scheduler.running_count, scheduler.waiting_count, scheduler.kv_used_blocks) == (0, 0, 0)
     assert UNFINISHED not in statuses
     assert sum(each.entered for each in evidence.replicas) == sum(each.left for each in evidence.replicas) == len(ids)
     areas = sum(each.in_system_area_ns - each.cancellation_lag_ns for each in evidence.replicas)

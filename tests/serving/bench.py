@@ -19,24 +19,24 @@ class SchedulerBench:
         """Let a request arrive now, at equal times ordered by id."""
         request = Request(request_id, self.now_s * S + request_id, prompt, output, attributes)
         sequence = Sequence(request, 0, 0)
-        self.scheduler.enqueue(sequence)
+        self.scheduler.add(sequence)
         return sequence
 
-    def form(self) -> Batch | None:
+    def schedule(self) -> Batch | None:
         """Form a batch and leave it running."""
-        batch = self.scheduler.form(self.now_s * S)
+        batch = self.scheduler.schedule(self.now_s * S)
         if batch is not None:
             self.now_s += 1
             batch.end_ns = self.now_s * S
-            self.scheduler.place(batch)
+            self.scheduler.on_scheduled(batch)
         return batch
 
     def step(self) -> str:
         """Form and end one batch; return it as ``shown`` does, empty when none was formed."""
-        batch = self.form()
+        batch = self.schedule()
         if batch is None:
             return ""
-        self.scheduler.end(batch)
+        self.scheduler.complete(batch)
         return shown(batch)
 
     def steps(self, count: int) -> list[str]:

@@ -148,8 +148,8 @@ def test_placement_and_delays_change_nothing(random: Random) -> None:
         for replica in run.replicas:
             replica.advance(NEVER)
             scheduler = replica._scheduler
-            held = 0 if small.engine.get("kind") != "sglang" else scheduler.kv_used
-            assert (scheduler.running_count, scheduler.waiting_count, scheduler.kv_used) == (0, 0, held)
+            held = 0 if small.engine.get("kind") != "sglang" else scheduler.kv_used_blocks
+            assert (scheduler.running_count, scheduler.waiting_count, scheduler.kv_used_blocks) == (0, 0, held)
 
 
 @pytest.mark.parametrize(

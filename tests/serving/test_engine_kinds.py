@@ -15,7 +15,8 @@ from cluster_sim.serving.engine_kinds import KINDS
 from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.messages import Dispatch
 from cluster_sim.serving.replica import Replica, ReplicaSettings
-from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
+from cluster_sim.serving.schedulers import SCHEDULERS
 from cluster_sim.workload.request import Request
 
 

@@ -14,7 +14,8 @@ from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.messages import Dispatch
 from cluster_sim.serving.replica import Replica, ReplicaSettings
-from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
+from cluster_sim.serving.schedulers import SCHEDULERS
 from cluster_sim.workload.build import build_source
 from cluster_sim.workload.options import TraceWorkload
 from cluster_sim.workload.request import Request
@@ -41,7 +42,7 @@ def cached_tokens(requests: list[Request], blocks: int) -> list[int]:
         pipeline_parallel=1,
         batches_in_flight=1,
         is_async=False,
-        can_macro_step=True,
+        can_fast_forward=True,
     )
     scheduler = SCHEDULERS.build(Engine(enable_prefix_caching=True), limits)
     predictor = LinearPredictor(LinearConfig(alpha_us=1000.0, beta_us=0.5, gamma_us=0.0), load_model("llama-3-8b"))

@@ -13,7 +13,8 @@ from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.messages import Cancel, Dispatch
 from cluster_sim.serving.ordering_options import OrderingSettings
 from cluster_sim.serving.replica import Replica, ReplicaSettings
-from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
+from cluster_sim.serving.schedulers import SCHEDULERS
 from cluster_sim.workload.request import Attributes, Request
 from tests.serving.step_times import Linear
 
@@ -51,7 +52,7 @@ def test_macro_steps_change_nothing(
     """Every request ends alike, and the books agree, with macro-steps and without, also after snapshots."""
     block = 1 if kind == "lightllm" else 4
     results = []
-    for can_macro_step in (True, False):
+    for can_fast_forward in (True, False):
         limits = SchedulerLimits(
             kv_blocks=tokens // block,
             block_size=block,
@@ -61,7 +62,7 @@ def test_macro_steps_change_nothing(
             pipeline_parallel=1,
             batches_in_flight=1,
             is_async=False,
-            can_macro_step=can_macro_step,
+            can_fast_forward=can_fast_forward,
         )
         engine = Engine(
             kind=kind,
@@ -107,7 +108,7 @@ def test_macro_steps_change_nothing(
         messages += replica.advance(NEVER)
         outcomes = {each.payload.request_id: each.payload for each in messages if isinstance(each.payload, Outcome)}
         scheduler = replica._scheduler
-        assert (scheduler.running_count, scheduler.waiting_count, scheduler.kv_used) == (0, 0, 0)
+        assert (scheduler.running_count, scheduler.waiting_count, scheduler.kv_used_blocks) == (0, 0, 0)
         assert set(outcomes) >= {index for index, turn in enumerate(turns) if not turn[-1]}
         log = replica.log
         results.append((outcomes, log.iterations, log.generated_tokens, log.preemptions, replica.pipeline.busy_ns))

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster_sim.serving.engine_options import Engine
-from cluster_sim.serving.schedulers import SchedulerLimits
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.sglang import Sglang, build_sglang
 from cluster_sim.workload.request import Attributes
 from tests.serving.bench import SchedulerBench
@@ -24,7 +24,7 @@ class Bench(SchedulerBench):
             pipeline_parallel=1,
             batches_in_flight=1,
             is_async=False,
-            can_macro_step=True,
+            can_fast_forward=True,
         )
         scheduler = build_sglang(Engine(kind="sglang", **{"enable_prefix_caching": True, **engine}), limits)
         assert isinstance(scheduler, Sglang)
@@ -42,7 +42,7 @@ def test_prompts_come_before_decodes_and_never_with_them() -> None:
     assert bench.steps(2) == ["d: p:0*10", "d:0 p:"]
     bench.add(1, 20, 2)
     assert bench.steps(3) == ["d: p:1*20", "d:01 p:", ""]
-    assert bench.scheduler.kv_used == 0
+    assert bench.scheduler.kv_used_blocks == 0
 
 
 def test_one_prompt_may_be_half_done_and_goes_on_first() -> None:
@@ -113,7 +113,7 @@ def test_pages_round_up() -> None:
     assert bench.step() == "d: p:0*20 1*20"
     assert bench.scheduler.memory.free_tokens == 32
     bench.steps(3)
-    assert bench.scheduler.kv_used == 0
+    assert bench.scheduler.kv_used_blocks == 0
     assert bench.scheduler.memory.tree.evictable_tokens == 32
 
 
@@ -154,7 +154,7 @@ def test_mixed_chunks_carry_the_decodes_and_budgets_count_them() -> None:
     assert bench.scheduler.new_token_ratio == pytest.approx(0.7)
     assert bench.steps(2) == ["d:012 p:", ""]
     assert bench.scheduler.new_token_ratio == pytest.approx(0.7 - 0.7 * 0.86 / 600)
-    assert bench.scheduler.kv_used == 0
+    assert bench.scheduler.kv_used_blocks == 0
 
 
 @pytest.mark.parametrize(("prompt", "expected"), [(69, "d:0 p:"), (68, "d:0 p:1*68")])
@@ -232,4 +232,4 @@ def test_everything_finishes_and_nothing_leaks(
     assert all(sequence.generated == sequence.output_tokens for sequence in sequences)
     pool = bench.scheduler.memory
     assert pool.free_tokens + pool.tree.evictable_tokens == pool.capacity
-    assert bench.scheduler.running_count == bench.scheduler.waiting_count == bench.scheduler.kv_used == 0
+    assert bench.scheduler.running_count == bench.scheduler.waiting_count == bench.scheduler.kv_used_blocks == 0

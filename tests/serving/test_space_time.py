@@ -8,7 +8,8 @@ from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.engine_kinds import KINDS
 from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.ordering_options import OrderingSettings
-from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
+from cluster_sim.serving.schedulers import SCHEDULERS
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.workload.request import Request
 from tests.serving.step_times import TokenClock
@@ -24,7 +25,7 @@ class Bench:
     def __init__(self, kind: str, budget: int = 1000, seqs: int = 8, target_step_s: float = 1.0) -> None:
         block = 1 if kind in {"lightllm", "sglang"} else 4
         limits = SchedulerLimits(
-            4000 // block, block, seqs, budget, 400, 1, 1, is_async=False, can_macro_step=False
+            4000 // block, block, seqs, budget, 400, 1, 1, is_async=False, can_fast_forward=False
         )  # fmt: skip
         ordering = OrderingSettings(long_prompt_tokens=LONG, target_step_s=target_step_s)
         engine = Engine(kind=kind, policy="st", ordering=ordering, block_size=block, batch_timeout_s=0.0)
@@ -34,16 +35,16 @@ class Bench:
 
     def add(self, request_id: int, prompt: int, output: int) -> Sequence:
         sequence = Sequence(Request(request_id, request_id, prompt, output), 0, 0)
-        self.scheduler.enqueue(sequence)
+        self.scheduler.add(sequence)
         return sequence
 
     def step(self) -> Batch | None:
-        batch = self.scheduler.form(self.now_ns)
+        batch = self.scheduler.schedule(self.now_ns)
         if batch is not None:
             self.now_ns += S
             batch.end_ns = self.now_ns
-            self.scheduler.place(batch)
-            self.scheduler.end(batch)
+            self.scheduler.on_scheduled(batch)
+            self.scheduler.complete(batch)
         return batch
 
     def chunks(self) -> dict[int, int]:

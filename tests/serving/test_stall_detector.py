@@ -4,7 +4,8 @@ import pytest
 
 from cluster_sim.errors import UnfinishedError
 from cluster_sim.serving.engine_options import Engine
-from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
+from cluster_sim.serving.schedulers import SCHEDULERS
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.serving.stall_detector import ATTEMPT_LIMIT, StallDetector
 from cluster_sim.workload.request import Request
@@ -24,7 +25,7 @@ def test_a_replica_without_work_never_stalls() -> None:
 def test_a_stalled_replica_names_who_waits(now_ns: int, attempts_without_batch: int) -> None:
     """One ns beyond the limit, or one formation: the message holds the figures and the first waiting requests."""
     scheduler = SCHEDULERS.build(Engine(), LIMITS)
-    scheduler.enqueue(Sequence(Request(7, 0, 5, 5), 0, 0))
+    scheduler.add(Sequence(Request(7, 0, 5, 5), 0, 0))
     progress = StallDetector(3, 64, stall_limit_ns=10)
     progress.check(10, scheduler, lambda: [7])
     progress.attempts_without_batch = attempts_without_batch

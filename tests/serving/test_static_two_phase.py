@@ -17,7 +17,8 @@ from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.messages import Cancel, Dispatch, Drain
 from cluster_sim.serving.replica import Replica, ReplicaSettings
-from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
+from cluster_sim.serving.schedulers import SCHEDULERS
 from cluster_sim.workload.request import Attributes, Request
 
 MS = 1_000_000
@@ -36,7 +37,7 @@ def serve(
         pipeline_parallel=1,
         batches_in_flight=1,
         is_async=False,
-        can_macro_step=True,
+        can_fast_forward=True,
     )
     scheduler = SCHEDULERS.build(Engine(kind="static_two_phase", **engine), limits)
     replica = Replica(ReplicaSettings(0, limits, 0), scheduler, TwoPhasePredictor(TwoPhaseConfig()), ReplicaLog(0))

@@ -1,7 +1,8 @@
 """TensorRT-LLM's in-flight batching, step by step on hand-worked queues."""
 
 from cluster_sim.serving.engine_options import Engine
-from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
+from cluster_sim.serving.schedulers import SCHEDULERS
 from tests.serving.bench import SchedulerBench
 
 
@@ -18,7 +19,7 @@ class Bench(SchedulerBench):
             pipeline_parallel=1,
             batches_in_flight=1,
             is_async=False,
-            can_macro_step=False,
+            can_fast_forward=False,
         )
         super().__init__(SCHEDULERS.build(Engine(kind="tensorrt_llm", **engine), limits))
 
@@ -59,8 +60,8 @@ def test_max_utilization_starts_all_and_pauses_the_last() -> None:
     assert bench.step() == "d: p:0*8 1*8 2*8"
     assert bench.step() == "d:01 p:"
     assert [sequence.preemptions for sequence in sequences] == [0, 0, 1]
-    assert bench.scheduler.kv_used == 6
+    assert bench.scheduler.kv_used_blocks == 6
     while bench.step():
         pass
     assert [sequence.generated for sequence in sequences] == [13, 13, 13]
-    assert bench.scheduler.kv_used == 0
+    assert bench.scheduler.kv_used_blocks == 0

@@ -3,7 +3,8 @@
 import pytest
 
 from cluster_sim.serving.engine_options import Engine
-from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
+from cluster_sim.serving.schedulers import SCHEDULERS
 from tests.serving.bench import SchedulerBench, shown
 
 
@@ -20,7 +21,7 @@ class Bench(SchedulerBench):
             "pipeline_parallel": 1,
             "batches_in_flight": 1,
             "is_async": False,
-            "can_macro_step": False,
+            "can_fast_forward": False,
         }
         engine = {"kind": kind, "watermark_ratio": 0.01}
         for name, value in settings.items():
@@ -35,7 +36,7 @@ def test_vllm_v0_stops_decodes_for_prompts_and_counts_padding() -> None:
         bench.add(request_id, prompt, 3)
     assert bench.steps(2) == ["d: p:0*20 1*10 2*20", "d: p:3*16"]
     assert bench.steps(3) == ["d:0123 p:", "d:0123 p:", ""]
-    assert bench.scheduler.kv_used == 0
+    assert bench.scheduler.kv_used_blocks == 0
 
 
 def test_vllm_v0_watermark_keeps_admissions_but_not_decodes_out() -> None:
@@ -47,9 +48,9 @@ def test_vllm_v0_watermark_keeps_admissions_but_not_decodes_out() -> None:
     bench = Bench("vllm_v0", kv_blocks=10, watermark_ratio=0.2)
     bench.add(0, 32, 6)
     assert bench.step() == "d: p:0*32"
-    assert bench.scheduler.kv_used == 8
+    assert bench.scheduler.kv_used_blocks == 8
     assert bench.step() == "d:0 p:"
-    assert bench.scheduler.kv_used == 9
+    assert bench.scheduler.kv_used_blocks == 9
 
 
 def test_vllm_v0_evicts_the_latest_arrival_which_recomputes_what_it_had() -> None:
@@ -71,17 +72,17 @@ def test_vllm_v0_swaps_a_victim_out_and_back_without_computing_it_again() -> Non
     bench.add(0, 8, 3)
     second = bench.add(1, 8, 3)
     assert bench.step() == "d: p:0*8 1*8"
-    batch = bench.form()
+    batch = bench.schedule()
     assert batch is not None
     assert (shown(batch), batch.delay_ns) == ("d:0 p:", 20_000)
-    bench.scheduler.end(batch)
+    bench.scheduler.complete(batch)
     bench.add(2, 4, 2)
     assert (second.preemptions, second.computed, bench.scheduler.waiting_count) == (1, 8, 2)
     assert bench.step() == "d:0 p:"
-    batch = bench.form()
+    batch = bench.schedule()
     assert batch is not None
     assert (shown(batch), batch.delay_ns) == ("d:1 p:", 20_000)
-    bench.scheduler.end(batch)
+    bench.scheduler.complete(batch)
     assert bench.steps(4) == ["d: p:2*4", "d:1 p:", "d:2 p:", ""]  # no block is free, so 2 goes out and comes back
 
 
@@ -122,7 +123,7 @@ def test_orca_mixes_whole_prompts_with_decodes_and_reserves_the_longest() -> Non
     for request_id, output in enumerate((2, 4, 2)):
         bench.add(request_id, 10, output)
     assert bench.steps(3) == ["d: p:0*10 1*10", "d:01 p:", "d:1 p:2*10"]
-    assert bench.scheduler.kv_used == 16
+    assert bench.scheduler.kv_used_blocks == 16
     assert bench.steps(2) == ["d:12 p:", ""]
 
 
@@ -133,9 +134,9 @@ def test_faster_transformer_runs_a_batch_to_its_end(is_compat: bool, left: int) 
     for request_id, output in enumerate((1, 3, 1)):
         bench.add(request_id, 10, output)
     assert bench.steps(2) == ["d: p:0*10 1*10", "d:1 p:"]
-    assert bench.scheduler.kv_used == 16
+    assert bench.scheduler.kv_used_blocks == 16
     assert bench.step() == "d:1 p:"
-    assert bench.scheduler.kv_used == left
+    assert bench.scheduler.kv_used_blocks == left
     assert bench.steps(2) == ["d: p:2*10", ""]
 
 
@@ -159,12 +160,12 @@ def test_pipeline_gives_the_first_batch_every_ready_decode() -> None:
     bench = Bench("sarathi", pipeline_parallel=2, max_num_batched_tokens=16)
     bench.add(0, 8, 5)
     bench.add(1, 12, 5)
-    first, second = bench.form(), bench.form()
+    first, second = bench.schedule(), bench.schedule()
     assert first is not None
     assert shown(first) == "d: p:0*8 1*8"
     assert second is None
-    bench.scheduler.end(first)
-    first = bench.form()
+    bench.scheduler.complete(first)
+    first = bench.schedule()
     assert first is not None
     assert shown(first) == "d:0 p:1*4"
 
@@ -180,17 +181,17 @@ def test_cancel_frees_memory_wherever_the_sequence_is(kind: str) -> None:
     bench.add(1, 8, 5)
     assert bench.scheduler.cancel(1)
     assert not bench.scheduler.cancel(1)
-    flying = bench.form()
+    flying = bench.schedule()
     assert flying is not None
     assert not bench.scheduler.cancel(0)
     assert bench.scheduler.is_in_flight(0)
-    bench.scheduler.end(flying)
+    bench.scheduler.complete(flying)
     assert not bench.scheduler.is_in_flight(0)
     assert bench.scheduler.cancel(0)
     assert bench.step() == ""
-    assert (bench.scheduler.kv_used, bench.scheduler.running_count, bench.scheduler.waiting_count) == (0, 0, 0)
+    assert (bench.scheduler.kv_used_blocks, bench.scheduler.running_count, bench.scheduler.waiting_count) == (0, 0, 0)
     bench.add(2, 8, 5)
     bench.step()
     assert bench.scheduler.cancel(2)
-    assert bench.scheduler.kv_used == 0
+    assert bench.scheduler.kv_used_blocks == 0
     assert bench.scheduler.fewest_batches() == 0

@@ -4,7 +4,8 @@ import pytest
 
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.engine_options import Engine
-from cluster_sim.serving.schedulers import SCHEDULERS, Scheduler, SchedulerLimits
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
+from cluster_sim.serving.schedulers import SCHEDULERS, Scheduler
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes, Request
 
@@ -27,7 +28,7 @@ class Bench:
         engine: dict[str, object] = {"reserve_full_sequence": False}
         for name, value in settings.items():
             (limits if name in limits else engine)[name] = value
-        bounds = SchedulerLimits(**limits, batches_in_flight=in_flight, is_async=in_flight == 2, can_macro_step=macro)
+        bounds = SchedulerLimits(**limits, batches_in_flight=in_flight, is_async=in_flight == 2, can_fast_forward=macro)
         self.scheduler: Scheduler = SCHEDULERS.build(Engine(block_size=limits["block_size"], **engine), bounds)
         self.in_flight = in_flight
         self.flying: list[Batch] = []
@@ -37,24 +38,24 @@ class Bench:
     def add(self, request_id: int, prompt: int, output: int, attributes: Attributes = NO_ATTRIBUTES) -> Sequence:
         """Let a request arrive, ordered in time by its id."""
         sequence = Sequence(Request(request_id, request_id, prompt, output, attributes), 0, 0)
-        self.scheduler.enqueue(sequence)
+        self.scheduler.add(sequence)
         return sequence
 
     def step(self) -> str:
         """Form a step and end the oldest in flight; return "decodes / prefill chunks / preempted / blocks used"."""
-        batch = self.scheduler.form(self.now_ns)
+        batch = self.scheduler.schedule(self.now_ns)
         while batch is None and self.scheduler.retry_now:
-            batch = self.scheduler.form(self.now_ns)
+            batch = self.scheduler.schedule(self.now_ns)
         if batch is not None:
             self.free_ns = max(self.free_ns, self.now_ns) + STEP_NS
             batch.end_ns = self.free_ns
-            self.scheduler.place(batch)
+            self.scheduler.on_scheduled(batch)
             self.flying.append(batch)
-        used = self.scheduler.kv_used
+        used = self.scheduler.kv_used_blocks
         if self.flying and (len(self.flying) == self.in_flight or batch is None):
             oldest = self.flying.pop(0)
             self.now_ns = oldest.end_ns
-            self.scheduler.end(oldest)
+            self.scheduler.complete(oldest)
         if batch is None:
             return "nothing"
         decodes = "".join(str(each.request_id) for each in batch.members) or "-"

@@ -24,7 +24,7 @@ class JointRun(StageRun):
         start_ns, end_ns = self.end_ns(offset - 1), self.end_ns(upto - 1)
         steps = upto - offset
         noted = offset
-        if any(pool.last_end_ns != start_ns or pool.unsynchronised for pool in pools):
+        if any(pool.last_end_ns != start_ns or pool.unsynchronised_members for pool in pools):
             record_first_joint_step(log, pools, start_ns, self.end_ns(offset))
             noted += 1
         log.decode_run(self.ends_ns[noted:upto], self.steps_ns[noted:upto], sum(map(len, pools)), self.start_ns)
@@ -32,4 +32,4 @@ class JointRun(StageRun):
             pipeline.cover(len(pool), pool.kv_tokens, steps)
         pipeline.occupy_all([end_ns], [end_ns - start_ns], steps)
         self.offset = upto
-        return scheduler.commit_steady(steps, end_ns)
+        return scheduler.commit_uniform_decode(steps, end_ns)

@@ -23,7 +23,7 @@ class DecodePool:
         """By request id."""
         self.last_end_ns = -1
         """When the last step's tokens came."""
-        self.unsynchronised: list[Sequence] = []
+        self.unsynchronised_members: list[Sequence] = []
         """Members whose last token did not come with the pool's last step."""
         self._base_sum = 0
         self._classes = [0] * block_size
@@ -46,7 +46,7 @@ class DecodePool:
         self._base_sum += base
         self._classes[base % self._block_size] += 1
         heapq.heappush(self._heap, (sequence.last_step, sequence.order, sequence))
-        self.unsynchronised.append(sequence)
+        self.unsynchronised_members.append(sequence)
 
     def _leave(self, sequence: Sequence) -> None:
         sequence.computed = sequence.base + self.step
@@ -62,13 +62,13 @@ class DecodePool:
 
     def dissolve(self) -> None:
         """Write every member's counters back and empty the pool."""
-        late = {sequence.request_id for sequence in self.unsynchronised}
+        late = {sequence.request_id for sequence in self.unsynchronised_members}
         for sequence in self.members.values():
             self._leave(sequence)
             if sequence.request_id not in late:
                 sequence.last_token_ns = self.last_end_ns
         self.members.clear()
-        self.unsynchronised.clear()
+        self.unsynchronised_members.clear()
         self._heap.clear()
 
     def remove(self, sequence: Sequence) -> None:
@@ -77,8 +77,8 @@ class DecodePool:
         del self.members[sequence.request_id]
         self._heap = [entry for entry in self._heap if entry[2] is not sequence]
         heapq.heapify(self._heap)
-        if sequence in self.unsynchronised:
-            self.unsynchronised.remove(sequence)
+        if sequence in self.unsynchronised_members:
+            self.unsynchronised_members.remove(sequence)
 
     def steps_to_finish(self) -> int:
         """Return after how many more steps the first member yields its last token; the pool is not empty."""
@@ -125,8 +125,8 @@ class DecodePool:
         None may finish before it.  The caller sets ``last_end_ns`` once it knows when the last step ends.
         """
         self.step += steps
-        if self.unsynchronised:
-            self.unsynchronised.clear()
+        if self.unsynchronised_members:
+            self.unsynchronised_members.clear()
         heap = self._heap
         finished: list[Sequence] = []
         while heap and heap[0][0] <= self.step:

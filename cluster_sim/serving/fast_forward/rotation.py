@@ -32,7 +32,7 @@ class Rotation:
                 pool.last_end_ns = sequence.last_token_ns
             pool.add(sequence)
         for pool in pools.values():
-            pool.unsynchronised.clear()
+            pool.unsynchronised_members.clear()
         self._pools = list(pools.values())
 
     def in_turn(self) -> list[DecodePool]:

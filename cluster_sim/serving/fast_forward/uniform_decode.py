@@ -90,7 +90,7 @@ class DecodeRun(StageRun):
         start_ns = since_ns + ends_ns.item(offset - 1) if offset else since_ns
         decodes = len(pool.members)
         noted = offset
-        if pool.last_end_ns != start_ns or pool.unsynchronised:
+        if pool.last_end_ns != start_ns or pool.unsynchronised_members:
             record_first_step(log, pool, self.end_ns(offset))
             noted += 1
         if upto == self.steps:
@@ -103,4 +103,4 @@ class DecodeRun(StageRun):
         log.decode_run(ends_ns, steps_ns, decodes, since_ns)
         pipeline.occupy(end_ns - start_ns, end_ns, upto - offset, decodes, pool.kv_tokens)
         self.offset = upto
-        return scheduler.commit_steady(upto - offset, end_ns)
+        return scheduler.commit_uniform_decode(upto - offset, end_ns)

@@ -9,7 +9,7 @@ from cluster_sim.serving.kv_cache.grouped import GroupedBlocks
 from cluster_sim.serving.kv_cache.grouped_hashed import GroupedHashedBlocks
 from cluster_sim.serving.kv_cache.hashed import HashedBlocks
 from cluster_sim.serving.kv_cache.hosted import HostedBlocks
-from cluster_sim.serving.schedulers.base import SchedulerLimits
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
 
 
 def paged_cache(engine: Engine, limits: SchedulerLimits) -> tuple[CountedBlocks, DecodePool]:

@@ -6,9 +6,9 @@ Importing the package imports every module in it, and each registers its schedul
 from importlib import import_module
 from pkgutil import iter_modules
 
-from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
+from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler
 
 for _module in sorted(each.name for each in iter_modules(__path__)):
     import_module(f"{__name__}.{_module}")
 
-__all__ = ["SCHEDULERS", "Scheduler", "SchedulerLimits"]
+__all__ = ["SCHEDULERS", "Scheduler"]

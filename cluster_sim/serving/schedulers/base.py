@@ -7,58 +7,24 @@ out from the predictor and the pipeline when the batch ends, and tells it so.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from cluster_sim.factory_registry import Registry
-from cluster_sim.hardware.kv_groups import KvGroups
 from cluster_sim.hardware.predictors.base import Predictor
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.sequence import Sequence
-
-
-@dataclass(frozen=True, slots=True)
-class SchedulerLimits:
-    """What a scheduler must know of its replica, every default resolved."""
-
-    kv_blocks: int
-    block_size: int
-    max_num_seqs: int
-    max_num_batched_tokens: int
-    max_model_len: int
-    pipeline_parallel: int
-    batches_in_flight: int
-    """How many formed batches may be unfinished: the pipeline's depth, or 2 with asynchronous scheduling."""
-    is_async: bool
-    """Whether a sequence may be in two unfinished batches (asynchronous scheduling, one stage)."""
-    can_macro_step: bool
-    """Whether decodes move in bulk on one stage; False forces single steps everywhere (``run.macro_steps: false``)."""
-    can_rotate: bool = False
-    """The same for the batches that rotate in a pipeline of several stages."""
-    tokens_per_step: int = 1
-    """Most tokens that one sequence can gain in a step: more than 1 with speculative decoding."""
-    data_parallel: int = 1
-    """Ranks that step together, each with ``kv_blocks`` and ``max_num_seqs`` of its own."""
-    seed: int = 0
-    """Of the study: keys the draws of drafts that are accepted."""
-    kv_groups: KvGroups | None = None
-    """Groups that share the KV blocks; None where every layer keeps the whole context."""
-
-    @property
-    def context_blocks(self) -> int:
-        """Blocks that a cache without groups would need to hold the same requests, each alone."""
-        return self.kv_blocks if self.kv_groups is None else -(-self.max_model_len // self.block_size)
 
 
 class Scheduler(ABC):
     """Forms batches for one replica."""
 
     unbatched_preemptions = 0
-    """Preemptions by the last ``form`` that returned None, which no batch reports."""
+    """Preemptions by the last ``schedule`` that returned None, which no batch reports."""
     retry_now = False
-    """Whether a ``form`` that returned None freed something, so that it must be called again at the same time."""
+    """Whether a ``schedule`` that returned None freed something, so that it must be called again at the same time."""
     is_prefill_step = True
     """Whether the next batch is one of those in which all data-parallel ranks compute prompts; in others, ranks that
     can decode defer them."""
@@ -79,19 +45,19 @@ class Scheduler(ABC):
 
     @property
     @abstractmethod
-    def kv_used(self) -> int:
+    def kv_used_blocks(self) -> int:
         """Blocks in use, for telemetry and series."""
 
     @abstractmethod
-    def enqueue(self, sequence: Sequence) -> None:
+    def add(self, sequence: Sequence) -> None:
         """Take in a sequence that has become ready; it can run on an empty replica."""
 
     def has_work(self) -> bool:
-        """Whether ``form`` may yield a batch; False lets the replica sleep until something arrives."""
+        """Whether ``schedule`` may yield a batch; False lets the replica sleep until something arrives."""
         return True
 
     @abstractmethod
-    def form(self, now_ns: int) -> Batch | None:
+    def schedule(self, now_ns: int) -> Batch | None:
         """Decide the next batch at ``now_ns`` and move all counters as if it had run; None when there is none.
 
         Called again at every arrival and batch end while a slot in flight is free, and at once after a None that
@@ -99,11 +65,11 @@ class Scheduler(ABC):
         """
 
     @abstractmethod
-    def place(self, batch: Batch) -> None:
-        """Note a formed batch's end time (``batch.end_ns``), right after ``form`` returned it."""
+    def on_scheduled(self, batch: Batch) -> None:
+        """Note a formed batch's end time (``batch.end_ns``), right after ``schedule`` returned it."""
 
     @abstractmethod
-    def end(self, batch: Batch) -> None:
+    def complete(self, batch: Batch) -> None:
         """Handle the end of a batch: finished sequences give up slot and memory."""
 
     @abstractmethod
@@ -127,26 +93,26 @@ class Scheduler(ABC):
         token; 0 when there is none left to form.
         """
 
-    def steady_steps(self) -> int:
+    def uniform_decode_steps(self) -> int:
         """Return how many decode-only steps would now be formed one after the other with unchanged members, the last
         of which may finish some; 0 when the next batch must be formed singly.
         """
         return 0
 
     @property
-    def steady_pool(self) -> DecodePool | None:
+    def decode_pool(self) -> DecodePool | None:
         """The pool that steady steps advance."""
         return None
 
-    def joint_pools(self) -> list[DecodePool]:
+    def rank_decode_pools(self) -> list[DecodePool]:
         """Return the pools that steady steps advance together where there is no single one."""
         return []
 
-    def commit_steady(self, steps: int, end_ns: int) -> list[Sequence]:
+    def commit_uniform_decode(self, steps: int, end_ns: int) -> list[Sequence]:
         """Make ``steps`` steady steps, the last ending at ``end_ns``; return what finishes in the last one."""
         raise AssertionError("this scheduler has no steady steps")
 
-    def rotating_pools(self) -> list[DecodePool]:
+    def pipelined_decode_pools(self) -> list[DecodePool]:
         """Return the running sequences as pools, by the batch of each one's last token and in the order of these, where
         every batch formed now would hold just the members of the pools that are not in flight; else nothing.
 
@@ -158,7 +124,7 @@ class Scheduler(ABC):
         """Return how many blocks rotating pools may take before something else happens."""
         return 0
 
-    def commit_rotation(self, pools: list[DecodePool], turns: list[int], ends_ns: list[int]) -> list[Sequence]:
+    def commit_pipelined_decode(self, pools: list[DecodePool], turns: list[int], ends_ns: list[int]) -> list[Sequence]:
         """Make ``turns`` decode steps of each pool, its last one ending at ``ends_ns``; return what finishes."""
         raise AssertionError("this scheduler has no rotating pools")
 
@@ -170,7 +136,7 @@ class Scheduler(ABC):
 
     @property
     def next_wakeup_ns(self) -> int:
-        """When ``form`` must be called again after a None although nothing has happened by then; -1 for never."""
+        """When ``schedule`` must be called again after a None although nothing has happened by then; -1 for never."""
         return -1
 
     def waiting_ids(self) -> Iterable[int]:

@@ -4,7 +4,8 @@ from collections import deque
 
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.engine_options import Engine
-from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
+from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler
 from cluster_sim.serving.schedulers.serial import SerialScheduler
 from cluster_sim.serving.sequence import Sequence
 
@@ -46,7 +47,7 @@ class FasterTransformer(SerialScheduler):
         if group:
             self._flying[batch.number] = group
 
-    def is_steady(self, decodes: int) -> bool:
+    def is_uniform_decode(self, decodes: int) -> bool:
         """Whether one static batch is all there is: it goes on by itself."""
         return decodes > 0 and len(self._ready) == 1
 
@@ -57,7 +58,7 @@ class FasterTransformer(SerialScheduler):
     def put_back(self, sequences: list[Sequence]) -> None:
         """Do nothing: the static batch has kept them."""
 
-    def end(self, batch: Batch) -> None:
+    def complete(self, batch: Batch) -> None:
         """Take the batch's sequences back in batch order."""
         if not batch.members and not batch.prefilled:  # The end of steady steps.
             for sequence in batch.finishing:

@@ -2,7 +2,8 @@
 
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.engine_options import Engine
-from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
+from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler
 from cluster_sim.serving.schedulers.serial import SerialScheduler
 
 
@@ -15,7 +16,7 @@ class Orca(SerialScheduler):
         super().__init__(engine, limits)
         self._reserved_blocks = max(1, limits.max_model_len // limits.block_size)
 
-    def is_steady(self, decodes: int) -> bool:
+    def is_uniform_decode(self, decodes: int) -> bool:
         """Whether no prompt can join."""
         if decodes > self.limits.max_num_seqs:
             return False

@@ -2,7 +2,8 @@
 
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.engine_options import Engine
-from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
+from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler
 from cluster_sim.serving.schedulers.serial import SerialScheduler
 from cluster_sim.serving.sequence import Sequence
 
@@ -28,7 +29,7 @@ class Sarathi(SerialScheduler):
         self.running = sorted(skipped + self.running, key=lambda each: each.request.arrival_ns)
         self._admit(batch, budget, now_ns)
 
-    def is_steady(self, decodes: int) -> bool:
+    def is_uniform_decode(self, decodes: int) -> bool:
         """Whether all decodes fit one batch and the waiting queue's head stays refused."""
         if decodes > self.batch_limit:
             return False

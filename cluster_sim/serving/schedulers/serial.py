@@ -6,7 +6,7 @@ later ones what is left.  Memory is counted by sequence, because some of these e
 computed.
 
 Where the next batches are one decode of everything that runs, the running list is gathered into a ``DecodePool`` and
-moves in bulk; the next formation scatters it again.  Which batches these are is each engine's ``is_steady``.
+moves in bulk; the next formation scatters it again.  Which batches these are is each engine's ``is_uniform_decode``.
 """
 
 from abc import abstractmethod
@@ -19,7 +19,8 @@ from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool, UncountedPool
 from cluster_sim.serving.ordering import ordering_of
-from cluster_sim.serving.schedulers.base import Scheduler, SchedulerLimits
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
+from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.serving.sequence import Sequence
 
 UNLIMITED: Final = 1 << 60
@@ -63,7 +64,7 @@ class SerialScheduler(Scheduler):
         self._is_sorted = True
         self._has_news = False
         """A request has come since the last formation, which an ordering policy must hear of."""
-        self._aside: list[Sequence] = []
+        self._deferred: list[Sequence] = []
         """During a formation: waiting sequences that the policy keeps out of it, in order."""
         self._orders = 0
         self._pool = UncountedPool() if self.reserves_whole else DecodePool(limits.block_size)
@@ -85,7 +86,7 @@ class SerialScheduler(Scheduler):
         return len(self.waiting)
 
     @property
-    def kv_used(self) -> int:
+    def kv_used_blocks(self) -> int:
         """Return the blocks that are held."""
         return self.total_blocks - self.free_blocks
 
@@ -107,7 +108,7 @@ class SerialScheduler(Scheduler):
 
     # ------------------------------------------------------------------------------------------------------ life cycle
 
-    def enqueue(self, sequence: Sequence) -> None:
+    def add(self, sequence: Sequence) -> None:
         """Put a sequence at the end of the waiting queue."""
         if not self.waiting or (self._fewest_waiting and sequence.output_tokens < self._fewest_waiting):
             self._fewest_waiting = sequence.output_tokens
@@ -154,10 +155,10 @@ class SerialScheduler(Scheduler):
         if policy is not None and policy.sizes_chunks:
             waiting = self.waiting
             while waiting and not policy.may_join(batch.shape, min(waiting[0].known_tokens, budget)):
-                self._aside.append(waiting.popleft())
+                self._deferred.append(waiting.popleft())
         return bool(self.waiting)
 
-    def form(self, now_ns: int) -> Batch | None:
+    def schedule(self, now_ns: int) -> Batch | None:
         """Ask the policy for a batch."""
         self.retry_now = self._has_news = False
         self._scatter()
@@ -166,9 +167,9 @@ class SerialScheduler(Scheduler):
         self._sort(now_ns)
         self.choose(batch, now_ns)
         if self._ordering is not None:
-            if self._aside:
-                self.waiting.extendleft(reversed(self._aside))
-                self._aside = []
+            if self._deferred:
+                self.waiting.extendleft(reversed(self._deferred))
+                self._deferred = []
             self._ordering.note_waiting(self.waiting)
         if not batch.members and not batch.prefilled:
             self.unbatched_preemptions = len(batch.preempted)
@@ -177,7 +178,7 @@ class SerialScheduler(Scheduler):
         self._batches += 1
         return batch
 
-    def place(self, batch: Batch) -> None:
+    def on_scheduled(self, batch: Batch) -> None:
         """Note when the tokens of a batch come."""
         end_ns = batch.end_ns
         for sequence in batch.completed:
@@ -185,7 +186,7 @@ class SerialScheduler(Scheduler):
         for sequence in batch.members:
             sequence.last_token_ns = end_ns
 
-    def end(self, batch: Batch) -> None:
+    def complete(self, batch: Batch) -> None:
         """Take the batch's sequences back in batch order."""
         for sequence in batch.members:
             self._return(sequence)
@@ -247,13 +248,13 @@ class SerialScheduler(Scheduler):
 
     # ---------------------------------------------------------------------------------------------------- macro-steps
 
-    def is_steady(self, decodes: int) -> bool:
+    def is_uniform_decode(self, decodes: int) -> bool:
         """Whether the next batches are one decode of each of the ``decodes`` ready sequences, until one of them yields
         its last token or a request arrives, as long as memory lasts.
         """
         return decodes < 0
 
-    def steady_limit(self, pool: DecodePool) -> int:
+    def uniform_decode_limit(self, pool: DecodePool) -> int:
         """Return how many steady steps memory allows: these engines want a spare block for every decode."""
         return pool.steps_within(self.free_blocks - 1, pool.steps_to_finish())
 
@@ -266,33 +267,33 @@ class SerialScheduler(Scheduler):
         self.running = sequences
 
     @property
-    def steady_pool(self) -> DecodePool | None:
+    def decode_pool(self) -> DecodePool | None:
         """Return the pool of steady decodes."""
         return self._pool
 
-    def steady_steps(self) -> int:
-        """Return how many steady steps would now be formed; see ``is_steady``."""
-        if not self.limits.can_macro_step or self._in_flight or self._has_news:
+    def uniform_decode_steps(self) -> int:
+        """Return how many steady steps would now be formed; see ``is_uniform_decode``."""
+        if not self.limits.can_fast_forward or self._in_flight or self._has_news:
             return 0
         pool = self._pool
         if pool.members:
-            return self.steady_limit(pool) if self.is_steady(len(pool.members)) else 0
+            return self.uniform_decode_limit(pool) if self.is_uniform_decode(len(pool.members)) else 0
         ready = self.ready_decodes()
-        if not ready or not self.is_steady(len(ready)):
+        if not ready or not self.is_uniform_decode(len(ready)):
             return 0
         if any(sequence.state is not _DECODING for sequence in ready):
             return 0
         for sequence in ready:
             pool.add(sequence)
         pool.last_end_ns = max(sequence.last_token_ns for sequence in ready)
-        pool.unsynchronised = [sequence for sequence in ready if sequence.last_token_ns != pool.last_end_ns]
+        pool.unsynchronised_members = [sequence for sequence in ready if sequence.last_token_ns != pool.last_end_ns]
         self.put_back([])
-        return self.steady_limit(pool)
+        return self.uniform_decode_limit(pool)
 
-    def commit_steady(self, steps: int, end_ns: int) -> list[Sequence]:
-        """Make steady steps; see ``Scheduler.commit_steady``."""
+    def commit_uniform_decode(self, steps: int, end_ns: int) -> list[Sequence]:
+        """Make steady steps; see ``Scheduler.commit_uniform_decode``."""
         pool = self._pool
-        self.take_steady(pool.blocks_for(steps), steps)
+        self.take_uniform_decode(pool.blocks_for(steps), steps)
         finishing = pool.advance(steps)
         pool.last_end_ns = end_ns
         self._batches += steps
@@ -300,13 +301,13 @@ class SerialScheduler(Scheduler):
             self._count_again(sequence)
         return finishing
 
-    def take_steady(self, blocks: int, steps: int) -> None:
+    def take_uniform_decode(self, blocks: int, steps: int) -> None:
         """Take the blocks of ``steps`` steady steps."""
         self.free_blocks -= blocks
         assert self.free_blocks >= 0
 
     def _scatter(self) -> None:
-        """Undo the gathering of ``steady_steps``."""
+        """Undo the gathering of ``uniform_decode_steps``."""
         pool = self._pool
         if pool.members:
             sequences = list(pool.members.values())

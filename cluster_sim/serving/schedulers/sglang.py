@@ -16,7 +16,8 @@ from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.kv_cache.radix_host import RadixHost
 from cluster_sim.serving.kv_cache.radix_pool import RadixPool
-from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
+from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler
 from cluster_sim.serving.schedulers.serial import UNLIMITED, SerialScheduler
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.serving.sglang_order import CACHE_AWARE, sort_by_cache
@@ -98,7 +99,7 @@ class Sglang(SerialScheduler):
         return len(self._slots)
 
     @property
-    def kv_used(self) -> int:
+    def kv_used_blocks(self) -> int:
         """Return the pages that sequences hold, shared ones once."""
         return -(-self.memory.held_tokens // self.block_size)
 
@@ -301,15 +302,15 @@ class Sglang(SerialScheduler):
 
     # ----------------------------------------------------------------------------------------------------- macro-steps
 
-    def is_steady(self, decodes: int) -> bool:
+    def is_uniform_decode(self, decodes: int) -> bool:
         """Whether no prompt batch can be built."""
         return decodes > 0 and self._chunked is None and (not self.waiting or self._is_full)
 
-    def steady_limit(self, pool: DecodePool) -> int:
+    def uniform_decode_limit(self, pool: DecodePool) -> int:
         """Return how many steps the free tokens last; with eviction batches are formed singly."""
         return pool.steps_within(self.memory.free_tokens // self.block_size, pool.steps_to_finish())
 
-    def take_steady(self, blocks: int, steps: int) -> None:
+    def take_uniform_decode(self, blocks: int, steps: int) -> None:
         """Take the pages of steady steps, in which the reserve falls."""
         self.memory.allocate(blocks * self.block_size)
         self._quiet_steps += steps
@@ -319,10 +320,10 @@ class Sglang(SerialScheduler):
 
     # ------------------------------------------------------------------------------------------------------ life cycle
 
-    def end(self, batch: Batch) -> None:
+    def complete(self, batch: Batch) -> None:
         """Put what a batch has computed into the tree; a half-done prompt waits for its next chunk."""
         if not batch.members and not batch.prefilled:
-            super().end(batch)
+            super().complete(batch)
             return
         for sequence in batch.members:
             self._return(sequence)

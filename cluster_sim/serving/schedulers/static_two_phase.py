@@ -10,7 +10,8 @@ half of the way (rounded up) to how many do, up to ``max_num_seqs``.
 
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.engine_options import Engine
-from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
+from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler
 from cluster_sim.serving.schedulers.serial import SerialScheduler
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.units import NS_PER_S
@@ -85,7 +86,7 @@ class StaticTwoPhase(SerialScheduler):
         half = -(-abs(way) // 2)
         self._size = min(self._size + (half if way > 0 else -half), self.limits.max_num_seqs)
 
-    def end(self, batch: Batch) -> None:
+    def complete(self, batch: Batch) -> None:
         """Keep the batch together until its last step has ended."""
         for sequence in (*batch.members, *(each for each, _ in batch.prefilled)):
             self.land(sequence)
@@ -103,7 +104,7 @@ class StaticTwoPhase(SerialScheduler):
         """Start what waits without waiting for more."""
         self._is_draining = True
 
-    def is_steady(self, decodes: int) -> bool:
+    def is_uniform_decode(self, decodes: int) -> bool:
         """Whether a batch runs that somebody waits for: it goes on by itself."""
         return decodes > 0 and len(self._group) > len(self._dropped)
 
@@ -114,9 +115,9 @@ class StaticTwoPhase(SerialScheduler):
     def put_back(self, sequences: list[Sequence]) -> None:
         """Do nothing: the batch has kept them."""
 
-    def commit_steady(self, steps: int, end_ns: int) -> list[Sequence]:
+    def commit_uniform_decode(self, steps: int, end_ns: int) -> list[Sequence]:
         """Make steps of the running batch; all its requests are answered in its last one."""
-        for sequence in super().commit_steady(steps, end_ns):
+        for sequence in super().commit_uniform_decode(steps, end_ns):
             self.forget(sequence)
         self._steps_left -= steps
         if self._steps_left:

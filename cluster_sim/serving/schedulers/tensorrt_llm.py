@@ -10,7 +10,8 @@ from collections import deque
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
-from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
+from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler
 from cluster_sim.serving.schedulers.serial import UNLIMITED, SerialScheduler
 from cluster_sim.serving.sequence import Sequence
 
@@ -117,7 +118,7 @@ class TensorRtLlm(SerialScheduler):
         super().free(sequence)
         self._promised_blocks -= self._promised.pop(sequence.request_id)
 
-    def is_steady(self, decodes: int) -> bool:
+    def is_uniform_decode(self, decodes: int) -> bool:
         """Whether all decodes fit one batch and no context can start."""
         budget = self.limits.max_num_batched_tokens - decodes
         if decodes > self.batch_limit or budget < 0:
@@ -132,7 +133,7 @@ class TensorRtLlm(SerialScheduler):
             chunk = budget // self.block_size * self.block_size if self.engine.enable_chunked_prefill else 0
         return not chunk or not self._may_start(head, chunk)
 
-    def steady_limit(self, pool: DecodePool) -> int:
+    def uniform_decode_limit(self, pool: DecodePool) -> int:
         """Return the steps for which the free blocks last."""
         return pool.steps_within(self.free_blocks, pool.steps_to_finish())
 

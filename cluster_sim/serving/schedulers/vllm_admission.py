@@ -5,7 +5,7 @@ from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.kv_cache.blocks import CountedBlocks
 from cluster_sim.serving.lora import LoraSlots
 from cluster_sim.serving.ordering import Ordering
-from cluster_sim.serving.schedulers.base import SchedulerLimits
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.serving.waiting_queue import WaitingQueue
 
@@ -44,17 +44,17 @@ class Admission:
         """Start what fits into ``budget`` tokens; return those whose known tokens this step computes to their end.
         ``is_deferring`` ends it before the first of which more than the last token is to be computed.
 
-        Sequences whose adapter would be one too many, or that the policy keeps out of this batch, are set aside
-        meanwhile and go back in front.
+        Sequences whose adapter would be one too many, or that the policy keeps out of this batch, are deferred
+        and go back to the front.
         """
-        aside: list[Sequence] = []
-        complete = self._admit_in_order(batch, budget, now_ns, aside, is_deferring)
-        if aside:
-            self._queue.entries.extendleft(reversed(aside))
+        deferred: list[Sequence] = []
+        complete = self._admit_in_order(batch, budget, now_ns, deferred, is_deferring)
+        if deferred:
+            self._queue.entries.extendleft(reversed(deferred))
         return complete
 
     def _admit_in_order(
-        self, batch: Batch, budget: int, now_ns: int, aside: list[Sequence], is_deferring: bool
+        self, batch: Batch, budget: int, now_ns: int, deferred: list[Sequence], is_deferring: bool
     ) -> list[Sequence]:
         waiting, running, kv, policy = self._queue.entries, self._running, self._kv, self._ordering
         complete: list[Sequence] = []
@@ -66,7 +66,7 @@ class Admission:
             if sequence.last_token_ns > now_ns:
                 break  # Preempted with a token in flight: not readmitted before that has arrived.
             if self._lora is not None and not self._lora.can_run(sequence.request.attributes.lora):
-                aside.append(waiting.popleft())
+                deferred.append(waiting.popleft())
                 continue
             prefix = kv.find_prefix(sequence)
             known = sequence.known_tokens
@@ -79,7 +79,7 @@ class Admission:
                 chunk = budget
             if policy is not None and policy.sizes_chunks:
                 if not policy.may_join(batch.shape, prefix + chunk):
-                    aside.append(waiting.popleft())
+                    deferred.append(waiting.popleft())
                     continue
                 if self._is_chunked:
                     chunk = policy.fit_chunk(sequence, prefix, chunk, batch.shape)

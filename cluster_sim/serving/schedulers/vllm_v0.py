@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.engine_options import Engine
-from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
+from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler
 from cluster_sim.serving.schedulers.serial import SerialScheduler
 from cluster_sim.serving.sequence import Sequence
 
@@ -92,7 +93,7 @@ class VllmV0(SerialScheduler):
                 return True
         return super().remove_waiting(request_id)
 
-    def is_steady(self, decodes: int) -> bool:
+    def is_uniform_decode(self, decodes: int) -> bool:
         """Whether all decodes fit one batch and the waiting queue's head stays refused."""
         if decodes > self.batch_limit:
             return False

@@ -23,7 +23,8 @@ from cluster_sim.serving.kv_cache.blocks import CountedBlocks
 from cluster_sim.serving.kv_cache.choice import paged_cache
 from cluster_sim.serving.lora import LoraSlots
 from cluster_sim.serving.ordering import Ordering, ordering_of
-from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler, SchedulerLimits
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
+from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler
 from cluster_sim.serving.schedulers.vllm_admission import Admission
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.serving.speculation import Speculation
@@ -73,11 +74,11 @@ class VllmV1(Scheduler):
         return len(self._waiting)
 
     @property
-    def kv_used(self) -> int:
+    def kv_used_blocks(self) -> int:
         return self._kv.used
 
     @property
-    def steady_pool(self) -> DecodePool | None:
+    def decode_pool(self) -> DecodePool | None:
         return self._pool
 
     def waiting_ids(self) -> Iterable[int]:
@@ -88,7 +89,7 @@ class VllmV1(Scheduler):
         pool = self._pool
         if pool.members:
             fewest = pool.steps_to_finish()
-        walked = self._prefilling if self._limits.can_macro_step else self._running
+        walked = self._prefilling if self._limits.can_fast_forward else self._running
         if self._rotation:
             fewest = self._rotation.steps_to_finish()
             walked = self._prefilling
@@ -108,10 +109,10 @@ class VllmV1(Scheduler):
 
     # ---------------------------------------------------------------------------------------------- arrivals and ends
 
-    def enqueue(self, sequence: Sequence) -> None:
+    def add(self, sequence: Sequence) -> None:
         self._queue.enter(sequence)
 
-    def end(self, batch: Batch) -> None:
+    def complete(self, batch: Batch) -> None:
         # In admission order, however the batch was formed: the order of frees is the order of reuse.
         finishing = batch.finishing
         if len(finishing) > 1:
@@ -149,7 +150,7 @@ class VllmV1(Scheduler):
 
     # ---------------------------------------------------------------------------------------------------- macro-steps
 
-    def steady_steps(self) -> int:
+    def uniform_decode_steps(self) -> int:
         pool = self._pool
         members = pool.members
         if not members or self._prefilling or len(members) > self._budget:
@@ -177,7 +178,7 @@ class VllmV1(Scheduler):
         waiting = self._waiting
         return bool(waiting) and (not self._queue.is_blocked or self._kv.may_grow_prefix(waiting[0]))
 
-    def commit_steady(self, steps: int, end_ns: int) -> list[Sequence]:
+    def commit_uniform_decode(self, steps: int, end_ns: int) -> list[Sequence]:
         pool = self._pool
         self._kv.decode(pool, steps)
         finishing = pool.advance(steps)
@@ -187,7 +188,7 @@ class VllmV1(Scheduler):
             self._is_saturated = False
         return finishing
 
-    def rotating_pools(self) -> list[DecodePool]:
+    def pipelined_decode_pools(self) -> list[DecodePool]:
         if self._slides or self._is_changing() or len(self._running) > self._budget:
             return []  # Windows give blocks back, which only the pool of a single stage counts.
         if not self._rotation:
@@ -197,7 +198,7 @@ class VllmV1(Scheduler):
     def spare_blocks(self) -> int:
         return self._kv.free
 
-    def commit_rotation(self, pools: list[DecodePool], turns: list[int], ends_ns: list[int]) -> list[Sequence]:
+    def commit_pipelined_decode(self, pools: list[DecodePool], turns: list[int], ends_ns: list[int]) -> list[Sequence]:
         finishing: list[Sequence] = []
         for pool, steps, end_ns in zip(pools, turns, ends_ns, strict=True):
             if steps:
@@ -212,9 +213,9 @@ class VllmV1(Scheduler):
     def has_work(self) -> bool:
         if self._waiting or self._prefilling or self._pool.members:
             return True
-        return bool(self._running) and not self._limits.can_macro_step
+        return bool(self._running) and not self._limits.can_fast_forward
 
-    def form(self, now_ns: int) -> Batch | None:
+    def schedule(self, now_ns: int) -> Batch | None:
         self.retry_now = False
         batch = Batch(BatchShape())
         batch.number = self._batches
@@ -226,7 +227,7 @@ class VllmV1(Scheduler):
                 budget = self._walk(batch, list(self._prefilling.values()), budget, now_ns)
                 for sequence in batch.completed:
                     self._join_pool(sequence)
-        elif not self._prefilling and not self._pool.members and self._limits.can_macro_step:
+        elif not self._prefilling and not self._pool.members and self._limits.can_fast_forward:
             budget = self._budget
         else:
             self._rotation.dissolve()
@@ -236,7 +237,7 @@ class VllmV1(Scheduler):
             if is_deferring:
                 sequences = [each for each in sequences if each.request_id not in self._prefilling]
             budget = self._walk(batch, sequences, self._budget, now_ns)
-            if self._limits.can_macro_step:
+            if self._limits.can_fast_forward:
                 self._refill_pool()
         if batch.preempted:
             self._queue.is_blocked = False
@@ -258,7 +259,7 @@ class VllmV1(Scheduler):
         self._batches += 1
         return batch
 
-    def place(self, batch: Batch) -> None:
+    def on_scheduled(self, batch: Batch) -> None:
         end_ns = batch.end_ns
         for sequence in batch.completed:
             sequence.last_token_ns = end_ns
@@ -266,8 +267,8 @@ class VllmV1(Scheduler):
             sequence.last_token_ns = end_ns
         pool = self._pool
         pool.last_end_ns = end_ns
-        if pool.unsynchronised:
-            pool.unsynchronised = [each for each in pool.unsynchronised if each.last_token_ns != end_ns]
+        if pool.unsynchronised_members:
+            pool.unsynchronised_members = [each for each in pool.unsynchronised_members if each.last_token_ns != end_ns]
 
     def use_predictor(self, predictor: Predictor) -> None:
         if self._ordering is not None:
@@ -316,8 +317,8 @@ class VllmV1(Scheduler):
         shape.decodes = len(pool.members)
         shape.decode_kv_tokens = pool.kv_tokens
         batch.steady_from_ns = pool.last_end_ns
-        batch.steady_decodes = shape.decodes - len(pool.unsynchronised)
-        batch.gap_starts_ns = [sequence.last_token_ns for sequence in pool.unsynchronised]
+        batch.steady_decodes = shape.decodes - len(pool.unsynchronised_members)
+        batch.gap_starts_ns = [sequence.last_token_ns for sequence in pool.unsynchronised_members]
         self._kv.decode(pool, 1)
         batch.finishing = pool.advance(1)
 
@@ -393,7 +394,7 @@ class VllmV1(Scheduler):
         if victim.generated >= victim.output_tokens and not chunk:
             return 0  # Its last token is in flight and will be delivered; only the memory comes back early.
         if chunk:
-            batch.remove_waiting(victim)
+            batch.remove(victim)
         self._prefilling.pop(victim.request_id, None)
         victim.computed = 0
         victim.preemptions += 1
@@ -402,7 +403,7 @@ class VllmV1(Scheduler):
         return chunk
 
     def _join_pool(self, sequence: Sequence) -> None:
-        if self._limits.can_macro_step and sequence.generated < sequence.output_tokens:
+        if self._limits.can_fast_forward and sequence.generated < sequence.output_tokens:
             self._pool.add(sequence)
 
     def _leave(self, sequence: Sequence) -> None:

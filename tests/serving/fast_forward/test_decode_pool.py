@@ -52,7 +52,7 @@ def test_last_token_times() -> None:
     new = decoding(2, 3, 9)
     new.last_token_ns = 700
     pool.add(new)
-    assert pool.unsynchronised == [new]
+    assert pool.unsynchronised_members == [new]
     pool.dissolve()
     assert (old.last_token_ns, new.last_token_ns) == (500, 700)
 

@@ -24,7 +24,7 @@ def pool_of(number: int, members: list[tuple[int, int]]) -> DecodePool:
         sequence = Sequence(Request(100 * number + index, 0, prompt, 1 + left), 0, 0)
         sequence.computed, sequence.generated, sequence.order = prompt, 1, index
         pool.add(sequence)
-    pool.unsynchronised.clear()
+    pool.unsynchronised_members.clear()
     return pool
 
 

@@ -11,7 +11,8 @@ from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.messages import Dispatch
 from cluster_sim.serving.replica import Replica, ReplicaSettings
-from cluster_sim.serving.schedulers import SCHEDULERS, Scheduler, SchedulerLimits
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
+from cluster_sim.serving.schedulers import SCHEDULERS, Scheduler
 from cluster_sim.workload.request import Attributes, Request
 from tests.serving.kv_cache.restored import outcomes_restored
 from tests.serving.step_times import Linear
@@ -28,7 +29,7 @@ def limits(**changes: object) -> SchedulerLimits:
         "pipeline_parallel": 1,
         "batches_in_flight": 1,
         "is_async": False,
-        "can_macro_step": True,
+        "can_fast_forward": True,
         **changes,
     }
     return SchedulerLimits(**values)
@@ -67,7 +68,7 @@ def test_second_turn_hits_prompt_and_answer_of_the_first() -> None:
     outcomes, scheduler = run([first, second], limits())
     assert [outcomes[0].cached_tokens, outcomes[1].cached_tokens] == [0, 16]
     assert outcomes[1].first_token_ns - outcomes[1].scheduled_ns == 10_000 + 8 * 1000
-    assert scheduler.kv_used == 0
+    assert scheduler.kv_used_blocks == 0
 
 
 def test_requests_of_one_step_share_a_prefix() -> None:
@@ -83,8 +84,8 @@ def test_later_turn_that_comes_early_hits_what_is_generated_so_far() -> None:
     first = Request(0, 0, 8, 40, Attributes(segments=((1, 8),), output_segment=2))
     second = Request(1, 18_000 + 12 * 10_102, 60, 4, Attributes(segments=((1, 8), (2, 40), (3, 12))))
     hits = []
-    for can_macro_step in (True, False):
-        outcomes, _ = run([first, second], limits(can_macro_step=can_macro_step))
+    for can_fast_forward in (True, False):
+        outcomes, _ = run([first, second], limits(can_fast_forward=can_fast_forward))
         hits.append(outcomes[1].cached_tokens)
     # The prompt's step takes 18 us, a decode 10.1 us and a little: 12 decodes have run or are formed by then.
     assert hits == [20, 20]
@@ -112,7 +113,7 @@ def test_snapshot_in_the_middle_changes_nothing(stages: int) -> None:
     for index in range(40):
         attributes = Attributes(segments=((index % 3, 24), (100 + index, 10 + index % 7)), output_segment=200 + index)
         requests.append(Request(index, index * 20_000, 34 + index % 7, 5 + index % 11, attributes))
-    bounds = limits(kv_blocks=40, pipeline_parallel=stages, batches_in_flight=stages, can_macro_step=stages == 1)
+    bounds = limits(kv_blocks=40, pipeline_parallel=stages, batches_in_flight=stages, can_fast_forward=stages == 1)
 
     def build() -> Replica:
         predictor = Linear()
@@ -124,7 +125,7 @@ def test_snapshot_in_the_middle_changes_nothing(stages: int) -> None:
     for cuts in ((), (200_000, 400_000, 700_000)):
         replica, outcomes = outcomes_restored(build, requests, cuts)
         results.append(outcomes)
-        assert replica._scheduler.kv_used == 0
+        assert replica._scheduler.kv_used_blocks == 0
     assert len(results[0]) == 40
     assert results[0] == results[1]
     assert sum(outcome.cached_tokens for outcome in results[0]) > 20 * 24
@@ -163,17 +164,17 @@ def test_macro_steps_change_nothing(
         requests.append(Request(index, now, total, output, attributes))
         contexts[session] = [*context, (101 + 2 * index, output)]
     results = []
-    for can_macro_step in (True, False):
+    for can_fast_forward in (True, False):
         bounds = limits(
             kv_blocks=blocks,
             max_num_batched_tokens=max(budget, seqs),
             max_num_seqs=seqs,
-            can_macro_step=can_macro_step,
+            can_fast_forward=can_fast_forward,
             batches_in_flight=depth,
             is_async=depth == 2,
         )
         outcomes, scheduler = run(requests, bounds, policy=policy, long_prefill_token_threshold=threshold)
         assert len(outcomes) == len(requests)
-        assert scheduler.kv_used == 0
+        assert scheduler.kv_used_blocks == 0
         results.append(outcomes)
     assert results[0] == results[1]

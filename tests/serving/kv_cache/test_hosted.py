@@ -16,7 +16,8 @@ from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.kv_cache.hosted import HostedBlocks
 from cluster_sim.serving.messages import Dispatch
 from cluster_sim.serving.replica import Replica, ReplicaSettings
-from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
+from cluster_sim.serving.schedulers import SCHEDULERS
 from cluster_sim.serving.schedulers.vllm_v1 import VllmV1
 from cluster_sim.workload.request import Attributes, Request
 
@@ -30,7 +31,7 @@ def serve(
     requests: list[Request], device_blocks: int, host_blocks: int, *, macro: bool = True
 ) -> tuple[dict[int, Outcome], HostedBlocks]:
     """Serve requests on one replica with blocks of 4 tokens, 1 us to load each; return the outcomes and the cache."""
-    bounds = SchedulerLimits(device_blocks, 4, 8, 64, 256, 1, 1, is_async=False, can_macro_step=macro)
+    bounds = SchedulerLimits(device_blocks, 4, 8, 64, 256, 1, 1, is_async=False, can_fast_forward=macro)
     engine = Engine(enable_prefix_caching=True, block_size=4, host_blocks=host_blocks, host_load_block_us=1.0)
     scheduler = SCHEDULERS.build(engine, bounds)
     assert isinstance(scheduler, VllmV1)
@@ -41,7 +42,7 @@ def serve(
         at = instant(request.arrival_ns, Kind.DELIVERY)
         replica.receive(Message(at, HUB_SOURCE, request.request_id, Dispatch(request, 0)))
     messages = replica.advance(NEVER)
-    assert scheduler.kv_used == 0
+    assert scheduler.kv_used_blocks == 0
     blocks._host.validate()
     return {each.payload.request_id: each.payload for each in messages}, blocks
 

@@ -19,7 +19,8 @@ from cluster_sim.serving.kv_cache.radix import RadixCache
 from cluster_sim.serving.kv_cache.radix_host import RadixHost
 from cluster_sim.serving.messages import Cancel, Dispatch
 from cluster_sim.serving.replica import Replica, ReplicaSettings
-from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
+from cluster_sim.serving.schedulers import SCHEDULERS
 from cluster_sim.serving.schedulers.sglang import Sglang
 from cluster_sim.workload.request import Attributes, Request
 
@@ -33,7 +34,7 @@ MS = 1_000_000
 def replica_of(tokens: int, *, macro: bool = True, page: int = 1, stages: int = 1, **engine: object) -> Replica:
     """Return a replica of ``tokens`` tokens with chunks of 64; its host holds twice as many, 1 us to move a page."""
     bounds = SchedulerLimits(
-        tokens // page, page, 8, 64, 256, stages, stages, is_async=False, can_macro_step=macro
+        tokens // page, page, 8, 64, 256, stages, stages, is_async=False, can_fast_forward=macro
     )  # fmt: skip
     settings = {"hicache_ratio": 2.0, "host_load_block_us": 1.0, "enable_prefix_caching": True, **engine}
     scheduler = SCHEDULERS.build(Engine(kind="sglang", block_size=page, **settings), bounds)

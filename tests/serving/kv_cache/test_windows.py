@@ -13,7 +13,8 @@ from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.kv_cache.grouped_hashed import GroupedHashedBlocks
 from cluster_sim.serving.messages import Cancel, Dispatch
 from cluster_sim.serving.replica import Replica, ReplicaSettings
-from cluster_sim.serving.schedulers import SCHEDULERS, SchedulerLimits
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
+from cluster_sim.serving.schedulers import SCHEDULERS
 from cluster_sim.workload.request import Attributes, Request
 from tests.serving.kv_cache.restored import outcomes_restored
 from tests.serving.kv_cache.test_hashed import Linear, limits
@@ -224,12 +225,12 @@ def test_macro_steps_change_nothing(
     budget = max(budget, seqs)
     least = max(groups.most_blocks(each.prompt_tokens + each.output_tokens, budget, 4) for each in requests)
     results = []
-    for can_macro_step in (True, False):
+    for can_fast_forward in (True, False):
         bounds = limits(
             kv_blocks=least + blocks,
             max_num_batched_tokens=budget,
             max_num_seqs=seqs,
-            can_macro_step=can_macro_step,
+            can_fast_forward=can_fast_forward,
             batches_in_flight=depth,
             is_async=depth == 2,
             kv_groups=groups,
@@ -245,7 +246,7 @@ def test_macro_steps_change_nothing(
         )
         assert set(outcomes) >= {request.request_id for request in requests} - set(cancels)
         scheduler = replica._scheduler
-        assert (scheduler.kv_used, scheduler.running_count, scheduler.waiting_count) == (0, 0, 0)
+        assert (scheduler.kv_used_blocks, scheduler.running_count, scheduler.waiting_count) == (0, 0, 0)
         kv, order = scheduler._kv, []
         if isinstance(kv, GroupedHashedBlocks):
             kv.cache.validate()
@@ -260,17 +261,17 @@ def test_macro_steps_change_nothing(
     turns=st.lists(SESSION, min_size=1, max_size=24),
     blocks=st.integers(0, 30),
     is_reserving=st.booleans(),
-    can_macro_step=st.booleans(),
+    can_fast_forward=st.booleans(),
 )
 def test_one_full_group_is_the_cache_without_groups(
-    turns: list, blocks: int, is_reserving: bool, can_macro_step: bool
+    turns: list, blocks: int, is_reserving: bool, can_fast_forward: bool
 ) -> None:
     """The cache that names every block and the one that keeps runs are the same cache where nothing has a window."""
     requests = sessions(turns)
     least = max(-(-(each.prompt_tokens + each.output_tokens) // 4) for each in requests)
     results = []
     for groups in (None, KvGroups(full=1, windowed=0, window_tokens=8)):
-        bounds = limits(kv_blocks=least + blocks, kv_groups=groups, can_macro_step=can_macro_step)
+        bounds = limits(kv_blocks=least + blocks, kv_groups=groups, can_fast_forward=can_fast_forward)
         outcomes, replica = serve(requests, bounds, is_caching=True, reserve_full_sequence=is_reserving)
         series = {name: column.tolist() for name, column in replica.log.take_series().items()}
         results.append((outcomes, series, replica.log.preemptions))
@@ -284,8 +285,10 @@ def test_macro_steps_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def counting(engine: Engine, bounds: SchedulerLimits) -> object:
         scheduler = build(engine, bounds)
-        form = scheduler.form
-        monkeypatch.setattr(scheduler, "form", lambda now_ns: formed.append(now_ns) or form(now_ns), raising=False)
+        schedule = scheduler.schedule
+        monkeypatch.setattr(
+            scheduler, "schedule", lambda now_ns: formed.append(now_ns) or schedule(now_ns), raising=False
+        )
         return scheduler
 
     monkeypatch.setattr(SCHEDULERS, "build", counting)
