@@ -159,18 +159,18 @@ class DataParallel(Scheduler):
             for number, part in batch.parts:
                 self._ranks[number].complete(part)
         else:
-            self._end_steady(batch.finishing)
+            self._complete_uniform(batch.finishing)
         for sequence in batch.finishing:
             del self._rank_of[sequence.request_id]
 
     # ---------------------------------------------------------------------------------------------------- macro-steps
 
-    def uniform_decode_steps(self) -> int:
+    def uniform_steps(self) -> int:
         """Return the fewest steady steps of any rank; 0 while one has work of another kind."""
         decoding: list[Scheduler] = []
         fewest = 0
         for rank in self._ranks:
-            steps = rank.uniform_decode_steps()
+            steps = rank.uniform_steps()
             if steps:
                 decoding.append(rank)
                 fewest = min(fewest, steps) if fewest else steps
@@ -179,14 +179,14 @@ class DataParallel(Scheduler):
         self._decoding = decoding
         return fewest
 
-    def rank_decode_pools(self) -> list[DecodePool]:
+    def data_parallel_pools(self) -> list[DecodePool]:
         return [pool for rank in self._decoding if (pool := rank.decode_pool) is not None]
 
-    def commit_uniform_decode(self, steps: int, end_ns: int) -> list[Served]:
+    def commit_uniform(self, steps: int, end_ns: int) -> list[Served]:
         self._steps += steps
-        return [each for rank in self._decoding for each in rank.commit_uniform_decode(steps, end_ns)]
+        return [each for rank in self._decoding for each in rank.commit_uniform(steps, end_ns)]
 
-    def _end_steady(self, finishing: list[Served]) -> None:
+    def _complete_uniform(self, finishing: list[Served]) -> None:
         """End the last of some steady steps: every rank hears of the sequences that it has finished."""
         for rank in self._ranks:
             part = Batch(BatchShape())

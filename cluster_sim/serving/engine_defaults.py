@@ -90,7 +90,7 @@ def scheduler_limits(
         batches_in_flight=2 if is_async else pipeline_parallel,
         is_async=is_async,
         can_fast_forward=macro_steps and pipeline_parallel == 1 and engine.speculative is None,
-        can_fast_forward_pipeline=macro_steps and pipeline_parallel > 1 and engine.speculative is None,
+        can_fast_forward_stages=macro_steps and pipeline_parallel > 1 and engine.speculative is None,
         tokens_per_step=1 + (engine.speculative.num_speculative_tokens if engine.speculative else 0),
         seed=seed,
         kv_groups=groups,

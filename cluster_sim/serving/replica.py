@@ -101,7 +101,7 @@ class Replica:
         self._floors = floor_model(predictor, settings.limits)
         self._depth = settings.limits.batches_in_flight
         self._is_one_stage = predictor.stages == 1
-        can_plan = settings.limits.can_fast_forward if self._is_one_stage else settings.limits.can_fast_forward_pipeline
+        can_plan = settings.limits.can_fast_forward if self._is_one_stage else settings.limits.can_fast_forward_stages
         self._can_plan = can_plan and not is_streamed
         self._horizon: Instant = 0
         self._inbox: list[Message] = []
@@ -391,7 +391,7 @@ class Replica:
         in_flight, form_ns, scheduler = self._in_flight, self._form_ns, self._scheduler
         if len(in_flight) + (form_ns >= 0) != self._depth or self._cancellations.pending:
             return None
-        steps = scheduler.uniform_decode_steps()
+        steps = scheduler.uniform_steps()
         if steps < 2:
             return None
         head = tuple([end_ns for end_ns, _ in in_flight])
@@ -405,7 +405,7 @@ class Replica:
 
     def _plan_joint_decodes(self, head_ns: tuple[int, ...], steps: int) -> JointRun | None:
         """Return the next ``steps`` iterations that ranks make together."""
-        pools = self._scheduler.rank_decode_pools()
+        pools = self._scheduler.data_parallel_pools()
         steps_ns = self.pipeline.joint_run_ns(pools, steps)
         if steps_ns is None:
             return None
@@ -417,7 +417,7 @@ class Replica:
         in_flight, form_ns = self._in_flight, self._form_ns
         if not in_flight or self._cancellations.pending:
             return None
-        pools = self._scheduler.pipelined_decode_pools()
+        pools = self._scheduler.pipelined_pools()
         head = [end_ns for end_ns, _ in in_flight]
         pool_ends = [pool.last_end_ns for pool in pools]
         is_whole = pool_ends == head

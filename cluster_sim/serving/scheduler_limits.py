@@ -21,7 +21,7 @@ class SchedulerLimits:
     """Whether a sequence may be in two unfinished batches (asynchronous scheduling, one stage)."""
     can_fast_forward: bool
     """Whether decodes move in bulk on one stage; False forces single steps everywhere (``run.macro_steps: false``)."""
-    can_fast_forward_pipeline: bool = False
+    can_fast_forward_stages: bool = False
     """The same for the batches that rotate in a pipeline of several stages."""
     tokens_per_step: int = 1
     """Most tokens that one sequence can gain in a step: more than 1 with speculative decoding."""

@@ -69,7 +69,7 @@ def expert_layout(pool: Pool) -> ExpertLayout:
 
 def rank_limits(limits: SchedulerLimits, ranks: int) -> SchedulerLimits:
     """Return the limits of each of ``ranks`` ranks; in a pipeline several step singly."""
-    return limits if ranks == 1 else replace(limits, data_parallel=ranks, can_fast_forward_pipeline=False)
+    return limits if ranks == 1 else replace(limits, data_parallel=ranks, can_fast_forward_stages=False)
 
 
 def replica_limits(limits: SchedulerLimits) -> SchedulerLimits:

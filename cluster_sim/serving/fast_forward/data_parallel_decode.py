@@ -32,4 +32,4 @@ class JointRun(StageRun):
             pipeline.cover(len(pool), pool.kv_tokens, steps)
         pipeline.occupy_all([end_ns], [end_ns - start_ns], steps)
         self.offset = upto
-        return scheduler.commit_uniform_decode(steps, end_ns)
+        return scheduler.commit_uniform(steps, end_ns)

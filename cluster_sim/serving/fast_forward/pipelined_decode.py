@@ -98,7 +98,7 @@ class PipelinedRun(SteadyRun):
         self.offset = upto
         if following:
             ends_ns = ends_ns[-following:] + ends_ns[:-following]
-        return scheduler.commit_pipelined_decode(self.pools, turns, ends_ns)
+        return scheduler.commit_pipelined(self.pools, turns, ends_ns)
 
     def iterations(self, upto: int) -> tuple[Int64Array, Int64Array, Int64Array]:
         """Return ends, token gaps in ns and decodes of the formations from ``offset`` up to ``upto``, int64 each."""

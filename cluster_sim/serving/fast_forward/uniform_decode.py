@@ -103,4 +103,4 @@ class DecodeRun(StageRun):
         log.decode_run(ends_ns, steps_ns, decodes, since_ns)
         pipeline.occupy(end_ns - start_ns, end_ns, upto - offset, decodes, pool.kv_tokens)
         self.offset = upto
-        return scheduler.commit_uniform_decode(upto - offset, end_ns)
+        return scheduler.commit_uniform(upto - offset, end_ns)

@@ -93,7 +93,7 @@ class Scheduler(ABC):
         token; 0 when there is none left to form.
         """
 
-    def uniform_decode_steps(self) -> int:
+    def uniform_steps(self) -> int:
         """Return how many decode-only steps would now be formed one after the other with unchanged members, the last
         of which may finish some; 0 when the next batch must be formed singly.
         """
@@ -104,15 +104,15 @@ class Scheduler(ABC):
         """The pool that steady steps advance."""
         return None
 
-    def rank_decode_pools(self) -> list[DecodePool]:
+    def data_parallel_pools(self) -> list[DecodePool]:
         """Return the pools that steady steps advance together where there is no single one."""
         return []
 
-    def commit_uniform_decode(self, steps: int, end_ns: int) -> list[Sequence]:
+    def commit_uniform(self, steps: int, end_ns: int) -> list[Sequence]:
         """Make ``steps`` steady steps, the last ending at ``end_ns``; return what finishes in the last one."""
         raise AssertionError("this scheduler has no steady steps")
 
-    def pipelined_decode_pools(self) -> list[DecodePool]:
+    def pipelined_pools(self) -> list[DecodePool]:
         """Return the running sequences as pools, by the batch of each one's last token and in the order of these, where
         every batch formed now would hold just the members of the pools that are not in flight; else nothing.
 
@@ -124,7 +124,7 @@ class Scheduler(ABC):
         """Return how many blocks rotating pools may take before something else happens."""
         return 0
 
-    def commit_pipelined_decode(self, pools: list[DecodePool], turns: list[int], ends_ns: list[int]) -> list[Sequence]:
+    def commit_pipelined(self, pools: list[DecodePool], turns: list[int], ends_ns: list[int]) -> list[Sequence]:
         """Make ``turns`` decode steps of each pool, its last one ending at ``ends_ns``; return what finishes."""
         raise AssertionError("this scheduler has no rotating pools")
 

@@ -47,7 +47,7 @@ class FasterTransformer(SerialScheduler):
         if group:
             self._flying[batch.number] = group
 
-    def is_uniform_decode(self, decodes: int) -> bool:
+    def is_uniform(self, decodes: int) -> bool:
         """Whether one static batch is all there is: it goes on by itself."""
         return decodes > 0 and len(self._ready) == 1
 
@@ -89,7 +89,7 @@ class FasterTransformer(SerialScheduler):
 
     def cancel(self, request_id: int) -> bool:
         """Drop a sequence that waits or whose static batch is between two steps."""
-        self._scatter()
+        self._dissolve_pool()
         for group in self._ready:
             for sequence in group:
                 if sequence.request_id == request_id and sequence.generated < sequence.output_tokens:

@@ -35,20 +35,20 @@ class LightLlm(SerialScheduler):
         self._decode(batch)
         self._decodes_since_prefill += 1
 
-    def is_uniform_decode(self, decodes: int) -> bool:
+    def is_uniform(self, decodes: int) -> bool:
         """Whether no prompt is tried in the next step."""
         return decodes > 0 and (not self.waiting or self._decodes_since_prefill < self.engine.max_waiting_iters)
 
-    def uniform_decode_limit(self, pool: DecodePool) -> int:
+    def uniform_limit(self, pool: DecodePool) -> int:
         """Return the steps until prompts are tried again, as far as memory lasts."""
         steps = pool.steps_within(self.free_blocks, pool.steps_to_finish())
         return min(steps, self.engine.max_waiting_iters - self._decodes_since_prefill) if self.waiting else steps
 
-    def take_uniform_decode(self, blocks: int, steps: int) -> None:
+    def take_uniform(self, blocks: int, steps: int) -> None:
         """Take the blocks, and count the steps towards the next try, which with nothing waiting only starts the count
         again.
         """
-        super().take_uniform_decode(blocks, steps)
+        super().take_uniform(blocks, steps)
         period = self.engine.max_waiting_iters
         self._decodes_since_prefill = (self._decodes_since_prefill + steps - 1) % period + 1 if period else 1
 

@@ -16,7 +16,7 @@ class Orca(SerialScheduler):
         super().__init__(engine, limits)
         self._reserved_blocks = max(1, limits.max_model_len // limits.block_size)
 
-    def is_uniform_decode(self, decodes: int) -> bool:
+    def is_uniform(self, decodes: int) -> bool:
         """Whether no prompt can join."""
         if decodes > self.limits.max_num_seqs:
             return False

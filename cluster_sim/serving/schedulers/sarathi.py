@@ -29,7 +29,7 @@ class Sarathi(SerialScheduler):
         self.running = sorted(skipped + self.running, key=lambda each: each.request.arrival_ns)
         self._admit(batch, budget, now_ns)
 
-    def is_uniform_decode(self, decodes: int) -> bool:
+    def is_uniform(self, decodes: int) -> bool:
         """Whether all decodes fit one batch and the waiting queue's head stays refused."""
         if decodes > self.batch_limit:
             return False

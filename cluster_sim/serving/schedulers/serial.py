@@ -6,7 +6,7 @@ later ones what is left.  Memory is counted by sequence, because some of these e
 computed.
 
 Where the next batches are one decode of everything that runs, the running list is gathered into a ``DecodePool`` and
-moves in bulk; the next formation scatters it again.  Which batches these are is each engine's ``is_uniform_decode``.
+moves in bulk; the next formation scatters it again.  Which batches these are is each engine's ``is_uniform``.
 """
 
 from abc import abstractmethod
@@ -161,7 +161,7 @@ class SerialScheduler(Scheduler):
     def schedule(self, now_ns: int) -> Batch | None:
         """Ask the policy for a batch."""
         self.retry_now = self._has_news = False
-        self._scatter()
+        self._dissolve_pool()
         batch = Batch(BatchShape())
         batch.number = self._batches
         self._sort(now_ns)
@@ -231,7 +231,7 @@ class SerialScheduler(Scheduler):
         """Drop a sequence that waits or stands between two batches."""
         if self.remove_waiting(request_id):
             return True
-        self._scatter()
+        self._dissolve_pool()
         self._has_news = self._ordering is not None
         for index, sequence in enumerate(self.running):
             if sequence.request_id == request_id:
@@ -248,13 +248,13 @@ class SerialScheduler(Scheduler):
 
     # ---------------------------------------------------------------------------------------------------- macro-steps
 
-    def is_uniform_decode(self, decodes: int) -> bool:
+    def is_uniform(self, decodes: int) -> bool:
         """Whether the next batches are one decode of each of the ``decodes`` ready sequences, until one of them yields
         its last token or a request arrives, as long as memory lasts.
         """
         return decodes < 0
 
-    def uniform_decode_limit(self, pool: DecodePool) -> int:
+    def uniform_limit(self, pool: DecodePool) -> int:
         """Return how many steady steps memory allows: these engines want a spare block for every decode."""
         return pool.steps_within(self.free_blocks - 1, pool.steps_to_finish())
 
@@ -271,15 +271,15 @@ class SerialScheduler(Scheduler):
         """Return the pool of steady decodes."""
         return self._pool
 
-    def uniform_decode_steps(self) -> int:
-        """Return how many steady steps would now be formed; see ``is_uniform_decode``."""
+    def uniform_steps(self) -> int:
+        """Return how many steady steps would now be formed; see ``is_uniform``."""
         if not self.limits.can_fast_forward or self._in_flight or self._has_news:
             return 0
         pool = self._pool
         if pool.members:
-            return self.uniform_decode_limit(pool) if self.is_uniform_decode(len(pool.members)) else 0
+            return self.uniform_limit(pool) if self.is_uniform(len(pool.members)) else 0
         ready = self.ready_decodes()
-        if not ready or not self.is_uniform_decode(len(ready)):
+        if not ready or not self.is_uniform(len(ready)):
             return 0
         if any(sequence.state is not _DECODING for sequence in ready):
             return 0
@@ -288,35 +288,35 @@ class SerialScheduler(Scheduler):
         pool.last_end_ns = max(sequence.last_token_ns for sequence in ready)
         pool.unsynchronised_members = [sequence for sequence in ready if sequence.last_token_ns != pool.last_end_ns]
         self.put_back([])
-        return self.uniform_decode_limit(pool)
+        return self.uniform_limit(pool)
 
-    def commit_uniform_decode(self, steps: int, end_ns: int) -> list[Sequence]:
-        """Make steady steps; see ``Scheduler.commit_uniform_decode``."""
+    def commit_uniform(self, steps: int, end_ns: int) -> list[Sequence]:
+        """Make steady steps; see ``Scheduler.commit_uniform``."""
         pool = self._pool
-        self.take_uniform_decode(pool.blocks_for(steps), steps)
+        self.take_uniform(pool.blocks_for(steps), steps)
         finishing = pool.advance(steps)
         pool.last_end_ns = end_ns
         self._batches += steps
         for sequence in finishing:
-            self._count_again(sequence)
+            self._recount_blocks(sequence)
         return finishing
 
-    def take_uniform_decode(self, blocks: int, steps: int) -> None:
+    def take_uniform(self, blocks: int, steps: int) -> None:
         """Take the blocks of ``steps`` steady steps."""
         self.free_blocks -= blocks
         assert self.free_blocks >= 0
 
-    def _scatter(self) -> None:
-        """Undo the gathering of ``uniform_decode_steps``."""
+    def _dissolve_pool(self) -> None:
+        """Undo the gathering of ``uniform_steps``."""
         pool = self._pool
         if pool.members:
             sequences = list(pool.members.values())
             pool.dissolve()
             for sequence in sequences:
-                self._count_again(sequence)
+                self._recount_blocks(sequence)
             self.put_back(sequences)
 
-    def _count_again(self, sequence: Sequence) -> None:
+    def _recount_blocks(self, sequence: Sequence) -> None:
         """Note the blocks that a sequence has taken as a member of the pool."""
         if not self.reserves_whole:
             self.blocks_of[sequence.request_id] = self.blocks_for(sequence.computed)

@@ -302,20 +302,20 @@ class Sglang(SerialScheduler):
 
     # ----------------------------------------------------------------------------------------------------- macro-steps
 
-    def is_uniform_decode(self, decodes: int) -> bool:
+    def is_uniform(self, decodes: int) -> bool:
         """Whether no prompt batch can be built."""
         return decodes > 0 and self._chunked is None and (not self.waiting or self._is_full)
 
-    def uniform_decode_limit(self, pool: DecodePool) -> int:
+    def uniform_limit(self, pool: DecodePool) -> int:
         """Return how many steps the free tokens last; with eviction batches are formed singly."""
         return pool.steps_within(self.memory.free_tokens // self.block_size, pool.steps_to_finish())
 
-    def take_uniform_decode(self, blocks: int, steps: int) -> None:
+    def take_uniform(self, blocks: int, steps: int) -> None:
         """Take the pages of steady steps, in which the reserve falls."""
         self.memory.allocate(blocks * self.block_size)
         self._quiet_steps += steps
 
-    def _count_again(self, sequence: Sequence) -> None:
+    def _recount_blocks(self, sequence: Sequence) -> None:
         """Note nothing: a sequence's own count says what it holds."""
 
     # ------------------------------------------------------------------------------------------------------ life cycle

@@ -104,7 +104,7 @@ class StaticTwoPhase(SerialScheduler):
         """Start what waits without waiting for more."""
         self._is_draining = True
 
-    def is_uniform_decode(self, decodes: int) -> bool:
+    def is_uniform(self, decodes: int) -> bool:
         """Whether a batch runs that somebody waits for: it goes on by itself."""
         return decodes > 0 and len(self._group) > len(self._dropped)
 
@@ -115,9 +115,9 @@ class StaticTwoPhase(SerialScheduler):
     def put_back(self, sequences: list[Sequence]) -> None:
         """Do nothing: the batch has kept them."""
 
-    def commit_uniform_decode(self, steps: int, end_ns: int) -> list[Sequence]:
+    def commit_uniform(self, steps: int, end_ns: int) -> list[Sequence]:
         """Make steps of the running batch; all its requests are answered in its last one."""
-        for sequence in super().commit_uniform_decode(steps, end_ns):
+        for sequence in super().commit_uniform(steps, end_ns):
             self.forget(sequence)
         self._steps_left -= steps
         if self._steps_left:
@@ -135,7 +135,7 @@ class StaticTwoPhase(SerialScheduler):
     def cancel(self, request_id: int) -> bool:
         """Drop a waiting request; a batched one is computed to the end like the others, but not answered."""
         if any(sequence.request_id == request_id for sequence in self._group):
-            self._scatter()
+            self._dissolve_pool()
             is_early = self._steps_left > 0 and request_id not in self._dropped
             self._dropped[request_id] = None
             return is_early

@@ -118,7 +118,7 @@ class TensorRtLlm(SerialScheduler):
         super().free(sequence)
         self._promised_blocks -= self._promised.pop(sequence.request_id)
 
-    def is_uniform_decode(self, decodes: int) -> bool:
+    def is_uniform(self, decodes: int) -> bool:
         """Whether all decodes fit one batch and no context can start."""
         budget = self.limits.max_num_batched_tokens - decodes
         if decodes > self.batch_limit or budget < 0:
@@ -133,7 +133,7 @@ class TensorRtLlm(SerialScheduler):
             chunk = budget // self.block_size * self.block_size if self.engine.enable_chunked_prefill else 0
         return not chunk or not self._may_start(head, chunk)
 
-    def uniform_decode_limit(self, pool: DecodePool) -> int:
+    def uniform_limit(self, pool: DecodePool) -> int:
         """Return the steps for which the free blocks last."""
         return pool.steps_within(self.free_blocks, pool.steps_to_finish())
 

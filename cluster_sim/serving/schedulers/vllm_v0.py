@@ -93,7 +93,7 @@ class VllmV0(SerialScheduler):
                 return True
         return super().remove_waiting(request_id)
 
-    def is_uniform_decode(self, decodes: int) -> bool:
+    def is_uniform(self, decodes: int) -> bool:
         """Whether all decodes fit one batch and the waiting queue's head stays refused."""
         if decodes > self.batch_limit:
             return False

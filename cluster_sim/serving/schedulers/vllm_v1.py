@@ -150,7 +150,7 @@ class VllmV1(Scheduler):
 
     # ---------------------------------------------------------------------------------------------------- macro-steps
 
-    def uniform_decode_steps(self) -> int:
+    def uniform_steps(self) -> int:
         pool = self._pool
         members = pool.members
         if not members or self._prefilling or len(members) > self._budget:
@@ -178,7 +178,7 @@ class VllmV1(Scheduler):
         waiting = self._waiting
         return bool(waiting) and (not self._queue.is_blocked or self._kv.may_grow_prefix(waiting[0]))
 
-    def commit_uniform_decode(self, steps: int, end_ns: int) -> list[Sequence]:
+    def commit_uniform(self, steps: int, end_ns: int) -> list[Sequence]:
         pool = self._pool
         self._kv.decode(pool, steps)
         finishing = pool.advance(steps)
@@ -188,7 +188,7 @@ class VllmV1(Scheduler):
             self._is_saturated = False
         return finishing
 
-    def pipelined_decode_pools(self) -> list[DecodePool]:
+    def pipelined_pools(self) -> list[DecodePool]:
         if self._slides or self._is_changing() or len(self._running) > self._budget:
             return []  # Windows give blocks back, which only the pool of a single stage counts.
         if not self._rotation:
@@ -198,7 +198,7 @@ class VllmV1(Scheduler):
     def spare_blocks(self) -> int:
         return self._kv.free
 
-    def commit_pipelined_decode(self, pools: list[DecodePool], turns: list[int], ends_ns: list[int]) -> list[Sequence]:
+    def commit_pipelined(self, pools: list[DecodePool], turns: list[int], ends_ns: list[int]) -> list[Sequence]:
         finishing: list[Sequence] = []
         for pool, steps, end_ns in zip(pools, turns, ends_ns, strict=True):
             if steps:
