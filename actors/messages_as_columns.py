@@ -1,4 +1,4 @@
-"""The payloads of a serving study on the wire: dispatches, cancellations, ends of arrivals, outcomes, samples."""
+"""The payloads of a serving study on the wire: dispatches, cancellations, ends of arrivals, responses, samples."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -8,9 +8,9 @@ from operator import attrgetter
 from typing import Any, Final
 
 from actors.columns import CODE, INT, PLAIN, REAL, Codec, FrameError, PayloadSchema, tuple_schema
-from cluster_sim.recording.outcome import STATUSES, Outcome, Sample
 from cluster_sim.recording.replica_log import ReplicaCounters
-from cluster_sim.serving.messages import Cancel, Dispatch, Drain
+from cluster_sim.recording.statuses import STATUSES
+from cluster_sim.serving.messages import Cancellation, Dispatch, EndOfArrivals, Response, Sample
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes, Request
 
 _ATTRIBUTE_NAMES: Final = tuple(each.name for each in fields(Attributes))
@@ -80,29 +80,29 @@ DISPATCH: Final = PayloadSchema(
     join=_join_dispatches,
 )
 
-CANCEL: Final = tuple_schema(2, Cancel)
-DRAIN: Final = tuple_schema(3, Drain)
+CANCELLATION: Final = tuple_schema(2, Cancellation)
+END_OF_ARRIVALS: Final = tuple_schema(3, EndOfArrivals)
 
 
-def _split_outcomes(outcomes: Sequence[Outcome]) -> Sequence[Any]:
-    columns: list[Any] = list(zip(*outcomes, strict=True))
+def _split_responses(responses: Sequence[Response]) -> Sequence[Any]:
+    columns: list[Any] = list(zip(*responses, strict=True))
     columns[2] = [_STATUS_CODES[status] for status in columns[2]]
     return columns
 
 
-def _join_outcomes(columns: list[Any], _count: int) -> list[Any]:
+def _join_responses(columns: list[Any], _count: int) -> list[Any]:
     if max(columns[2]) >= len(STATUSES):
-        raise FrameError(f"an outcome has the unknown status code {max(columns[2])}")
+        raise FrameError(f"a response has the unknown status code {max(columns[2])}")
     columns[2] = map(STATUSES.__getitem__, columns[2])
-    return list(map(partial(tuple.__new__, Outcome), zip(*columns, strict=True)))
+    return list(map(partial(tuple.__new__, Response), zip(*columns, strict=True)))
 
 
-OUTCOME: Final = PayloadSchema(
+RESPONSE: Final = PayloadSchema(
     code=16,
-    payload_type=Outcome,
-    columns=tuple((name, CODE if name == "status" else INT) for name in Outcome._fields),
-    split=_split_outcomes,
-    join=_join_outcomes,
+    payload_type=Response,
+    columns=tuple((name, CODE if name == "status" else INT) for name in Response._fields),
+    split=_split_responses,
+    join=_join_responses,
 )
 
 SAMPLE: Final = tuple_schema(17, Sample, "".join(REAL if name == "kv_used_ratio" else INT for name in Sample._fields))
@@ -116,4 +116,4 @@ def _read_counters(values: Any) -> Any:
 
 def serving_codec() -> Codec:
     """Return the codec of every serving study: the registry of payloads between the router and its replicas."""
-    return Codec((DISPATCH, CANCEL, DRAIN, OUTCOME, SAMPLE), _read_counters)
+    return Codec((DISPATCH, CANCELLATION, END_OF_ARRIVALS, RESPONSE, SAMPLE), _read_counters)

@@ -29,10 +29,9 @@ from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.predictors.base import BatchShape, Int64Array, Predictor
 from cluster_sim.hardware.predictors.vidur_files import load_vidur_tables
 from cluster_sim.hardware.predictors.vidur_tables import VidurTablePredictor
-from cluster_sim.recording.outcome import Outcome
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.engine_options import Engine
-from cluster_sim.serving.messages import Dispatch
+from cluster_sim.serving.messages import Dispatch, Response
 from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.replica import Replica, ReplicaSettings
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
@@ -224,7 +223,7 @@ class Watched:
 class Result(NamedTuple):
     """What a replay gave."""
 
-    outcomes: dict[int, Outcome]
+    responses: dict[int, Response]
     compositions: list[list[Composition]]
     placements: dict[int, int]
 
@@ -250,13 +249,13 @@ def replay(run: Run, predictors: list[Predictor]) -> Result:
     for replica, predictor in zip(replicas, predictors, strict=True):
         if isinstance(predictor, LoggedDurations):
             replica.pipeline = LoggedPipeline(predictor)
-    outcomes: dict[int, Outcome] = {}
+    responses: dict[int, Response] = {}
     placements: dict[int, int] = {}
 
     def advance(replica: Replica, horizon: Instant) -> None:
         for message in replica.advance(horizon):
-            if isinstance(message.payload, Outcome):
-                outcomes[message.payload.request_id] = message.payload
+            if isinstance(message.payload, Response):
+                responses[message.payload.request_id] = message.payload
 
     pending: list[int] = []
     now_ns = -1
@@ -279,7 +278,7 @@ def replay(run: Run, predictors: list[Predictor]) -> Result:
         replicas[place].receive(delivery)
     for replica in replicas:
         advance(replica, NEVER)
-    return Result(outcomes, [scheduler.compositions for scheduler in schedulers], placements)
+    return Result(responses, [scheduler.compositions for scheduler in schedulers], placements)
 
 
 def _predictors(run: Run, tables: Path) -> tuple[list[Predictor], bool]:
@@ -303,7 +302,7 @@ def check(run: Run, tables: Path, target: float, shows_compositions: bool) -> bo
     unfinished = misplaced = 0
     for row in run.rows:
         request_id = row.request.request_id
-        outcome = result.outcomes.get(request_id)
+        outcome = result.responses.get(request_id)
         misplaced += result.placements[request_id] != row.replica
         if outcome is None:
             unfinished += 1
@@ -313,7 +312,7 @@ def check(run: Run, tables: Path, target: float, shows_compositions: bool) -> bo
             difference = abs(got_ns / NS_PER_S - want_s) / max(abs(want_s), 1e-3)
             if difference > worst:
                 worst, where = difference, f"{label} of request {request_id}"
-    restarts = sum(outcome.preemptions for outcome in result.outcomes.values())
+    restarts = sum(outcome.preemptions for outcome in result.responses.values())
     want_batches, want_restarts = int(run.summary["batches"]), sum(row.restarts for row in run.rows)
     differing = _first_difference(run, result)
     is_good = (

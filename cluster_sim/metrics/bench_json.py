@@ -10,9 +10,9 @@ from typing import Any
 
 from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.metrics.summary import PERCENTILES, merged
-from cluster_sim.recording.outcome import FINISHED, UNFINISHED
 from cluster_sim.recording.request_totals import RequestTotals
 from cluster_sim.recording.sketch import QuantileSketch
+from cluster_sim.recording.statuses import FINISHED, UNFINISHED
 from cluster_sim.units import NS_PER_MS, NS_PER_S
 
 

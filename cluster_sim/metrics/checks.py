@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from cluster_sim.metrics.run_metadata import RunMetadata
-from cluster_sim.recording.outcome import CANCELLED, FINISHED, REFUSED
 from cluster_sim.recording.replica_log import ReplicaCounters
 from cluster_sim.recording.request_totals import RequestTotals
+from cluster_sim.recording.statuses import CANCELLED, FINISHED, REFUSED
 from cluster_sim.units import NS_PER_S
 
 LITTLE_TOLERANCE: Final = 1e-3

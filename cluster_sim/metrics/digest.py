@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from cluster_sim.recording.outcome import STATUSES
 from cluster_sim.recording.rows import FIELD, ROW_FIELDS, RowBlock
+from cluster_sim.recording.statuses import STATUSES
 
 Int64Array = npt.NDArray[np.int64]
 

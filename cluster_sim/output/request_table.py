@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster_sim.output.arrow_columns import number_column, seconds_column, word_column
-from cluster_sim.recording.outcome import FINISHED, STATUSES
 from cluster_sim.recording.rows import RowBlock
+from cluster_sim.recording.statuses import FINISHED, STATUSES
 from cluster_sim.units import NS_PER_S
 
 _WORD: Final = pa.dictionary(pa.int32(), pa.string())

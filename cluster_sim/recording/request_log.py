@@ -13,9 +13,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from cluster_sim.recording.outcome import STATUSES
 from cluster_sim.recording.request_totals import RequestTotals
 from cluster_sim.recording.rows import ROW_FIELDS, RowBlock, RowSink
+from cluster_sim.recording.statuses import STATUSES
 from cluster_sim.workload.request import NO_ATTRIBUTES, Request
 
 Int64Array = npt.NDArray[np.int64]

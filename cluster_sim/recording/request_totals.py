@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from cluster_sim.recording import buckets
 from cluster_sim.recording.exact_sums import exact_sum, sums_by_group
-from cluster_sim.recording.outcome import FINISHED, STATUSES
 from cluster_sim.recording.rows import RowBlock
 from cluster_sim.recording.sketch import EXACT_LIMIT, QuantileSketch
+from cluster_sim.recording.statuses import FINISHED, STATUSES
 
 Int64Array = npt.NDArray[np.int64]
 

@@ -15,11 +15,11 @@ from cluster_sim.engine.instant import NEVER, Instant, Kind, instant, time_of
 from cluster_sim.engine.observation import Observation, strictest
 from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.errors import InputError
-from cluster_sim.recording.outcome import CANCELLED, REFUSED, UNFINISHED, Outcome, Sample
 from cluster_sim.recording.request_log import RequestLog
+from cluster_sim.recording.statuses import CANCELLED, REFUSED, UNFINISHED
 from cluster_sim.routing.admission import StaticLimits
 from cluster_sim.routing.policies import Policy
-from cluster_sim.serving.messages import Cancel, Dispatch, Drain
+from cluster_sim.serving.messages import Cancellation, Dispatch, EndOfArrivals, Response, Sample
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.request import Request
 from cluster_sim.workload.source import FeedbackSource, RequestSource
@@ -153,18 +153,14 @@ class RouterHub:
 
     def _drain(self, now_ns: int) -> list[Send]:
         """Tell the replicas that fill batches that the last request has been sent."""
-        targets = [route.targets[position] for route, position in self._positions.values()]
-        return [
-            Send(
-                each.source,
-                Message(
-                    instant(now_ns + each.forward_ns, Kind.CANCELLATION), HUB_SOURCE, self.arrived, Drain(self.arrived)
-                ),
-                0,
-            )
-            for each in targets
-            if each.fills_batches
-        ]
+        payload = EndOfArrivals(self.arrived)
+        sends = []
+        for route, position in self._positions.values():
+            target = route.targets[position]
+            if target.fills_batches:
+                at = instant(now_ns + target.forward_ns, Kind.CANCELLATION)
+                sends.append(Send(target.source, Message(at, HUB_SOURCE, self.arrived, payload), 0))
+        return sends
 
     def absorb(self, messages: list[Message]) -> None:
         """Make events of what a component observes; note the rest."""
@@ -255,12 +251,12 @@ class RouterHub:
         self.end_ns = max(self.end_ns, now_ns)
         self._react(entry.request, now_ns, CANCELLED)
         at = instant(now_ns + target.forward_ns, Kind.CANCELLATION)
-        return [Send(target.source, Message(at, HUB_SOURCE, request_id, Cancel(request_id, 0)), 0)]
+        return [Send(target.source, Message(at, HUB_SOURCE, request_id, Cancellation(request_id, 0)), 0)]
 
-    def _book(self, outcome: Outcome) -> None:
-        entry = self._in_flight.pop(outcome.request_id)
+    def _book(self, response: Response) -> None:
+        entry = self._in_flight.pop(response.request_id)
         target = entry.route.targets[entry.position]
-        _, _, status, scheduled_ns, first_token_ns, finish_ns, cached_tokens, preemptions = outcome
+        _, _, status, scheduled_ns, first_token_ns, finish_ns, cached_tokens, preemptions = response
         self.end_ns = max(self.end_ns, finish_ns)
         self._log.add(
             entry.request,

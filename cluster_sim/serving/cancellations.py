@@ -11,7 +11,7 @@ departure, either way, is kept in the log as ``cancellation_lag_ns``.
 from collections.abc import Iterable
 
 from cluster_sim.recording.replica_log import ReplicaLog
-from cluster_sim.serving.messages import Cancel
+from cluster_sim.serving.messages import Cancellation
 from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.serving.sequence import Sequence
 
@@ -31,7 +31,7 @@ class Cancellations:
         self._ends_ns: dict[int, int] = {}
         """Ends of the requests finished of late, by request id, in the order in which they were formed."""
 
-    def handle(self, cancel: Cancel, now_ns: int, *, is_idle: bool) -> None:
+    def handle(self, cancel: Cancellation, now_ns: int, *, is_idle: bool) -> None:
         """Take a cancellation that arrives at ``now_ns``; ``is_idle`` where no batch is in flight."""
         if self._scheduler.remove_waiting(cancel.request_id):
             self._log.leave(now_ns)

@@ -21,8 +21,8 @@ from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, instant,
 from cluster_sim.engine.process import Message, Promise
 from cluster_sim.hardware.jitter import Jitter
 from cluster_sim.hardware.predictors.base import BatchShape, Predictor
-from cluster_sim.recording.outcome import FINISHED, Outcome
 from cluster_sim.recording.replica_log import ReplicaLog
+from cluster_sim.recording.statuses import FINISHED
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.batch_recording import record_batch, record_lookups
 from cluster_sim.serving.cancellations import Cancellations
@@ -30,7 +30,7 @@ from cluster_sim.serving.fast_forward.data_parallel_decode import JointRun
 from cluster_sim.serving.fast_forward.pipelined_decode import PipelinedRun, rotating_steps
 from cluster_sim.serving.fast_forward.planned_decode import SteadyRun
 from cluster_sim.serving.fast_forward.uniform_decode import DecodeRun
-from cluster_sim.serving.messages import Cancel, Dispatch, Drain
+from cluster_sim.serving.messages import Cancellation, Dispatch, EndOfArrivals, Response
 from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.base import Scheduler
@@ -289,7 +289,7 @@ class Replica:
                 self._stalls.since_ns, self._stalls.attempts_without_batch = now_ns, 0
             self.log.enter(now_ns - self._frontend_ns(payload))
             self._scheduler.add(Sequence(payload.request, payload.attempt, now_ns))
-        elif isinstance(payload, Drain):
+        elif isinstance(payload, EndOfArrivals):
             pending = [each.at for each in self._inbox if isinstance(each.payload, Dispatch)]
             if pending:  # The API server still works on some, or they come at this very time.
                 heapq.heappush(self._inbox, message._replace(at=max(pending) + 1))
@@ -300,7 +300,7 @@ class Replica:
         if len(self._in_flight) < self._depth:
             self._form_ns = now_ns
 
-    def _cancel(self, cancel: Cancel, now_ns: int) -> None:
+    def _cancel(self, cancel: Cancellation, now_ns: int) -> None:
         """Cancel a request wherever it is: see ``Cancellations``; at the API server it is dropped at once."""
         for message in self._inbox if self._has_frontend else ():
             payload = message.payload
@@ -360,7 +360,7 @@ class Replica:
         back = self.settings.return_ns
         at = instant(end_ns + back, Kind.RESPONSE)
         for sequence in finishing:
-            outcome = Outcome(
+            response = Response(
                 sequence.request_id,
                 sequence.attempt,
                 FINISHED,
@@ -371,7 +371,7 @@ class Replica:
                 sequence.preemptions,
             )
             self.log.leave(end_ns)
-            self._out.append(Message(at, self.source, sequence.request_id, outcome))
+            self._out.append(Message(at, self.source, sequence.request_id, response))
         if self._recall_ns is not None:
             self._cancellations.remember(finishing, end_ns, time_of(self._horizon))
 

@@ -8,9 +8,9 @@ from typing import Final
 
 from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, instant, time_of
 from cluster_sim.engine.process import Message
-from cluster_sim.recording.outcome import Sample
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.fast_forward.planned_decode import SteadyRun
+from cluster_sim.serving.messages import Sample
 from cluster_sim.serving.schedulers.base import Scheduler
 
 _SAMPLE: Final = Kind.SAMPLE

@@ -6,7 +6,7 @@ from typing import Final, Protocol, runtime_checkable
 from cluster_sim.workload.request import Request
 
 SERVED: Final = "finished"
-"""The status, among those of ``recording.outcome``, after which a client goes on."""
+"""The status, among those of ``recording.statuses``, after which a client goes on."""
 
 
 @runtime_checkable

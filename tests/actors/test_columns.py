@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.columns import CODE, INT, REAL, Codec, FrameError, pack_column, tuple_schema, unpack_column
-from actors.messages_as_columns import CANCEL, DISPATCH, serving_codec
+from actors.messages_as_columns import CANCELLATION, DISPATCH, serving_codec
 from cluster_sim.engine.process import Message
-from cluster_sim.recording.outcome import STATUSES, Outcome, Sample
 from cluster_sim.recording.replica_log import ReplicaLog
-from cluster_sim.serving.messages import Cancel, Dispatch, Drain
+from cluster_sim.recording.statuses import STATUSES
+from cluster_sim.serving.messages import Cancellation, Dispatch, EndOfArrivals, Response, Sample
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes, Request
 
 INTS = st.integers(-(1 << 63), (1 << 63) - 1)
@@ -31,9 +31,9 @@ def payloads() -> st.SearchStrategy[Any]:
     ratio = st.floats(allow_nan=False)
     return (
         st.builds(Dispatch, request, INTS)
-        | st.builds(Cancel, INTS, INTS)
-        | st.builds(Drain, INTS)
-        | st.builds(Outcome, INTS, INTS, st.sampled_from(STATUSES), INTS, INTS, INTS, INTS, INTS)
+        | st.builds(Cancellation, INTS, INTS)
+        | st.builds(EndOfArrivals, INTS)
+        | st.builds(Response, INTS, INTS, st.sampled_from(STATUSES), INTS, INTS, INTS, INTS, INTS)
         | st.builds(Sample, INTS, INTS, INTS, ratio)
     )
 
@@ -85,9 +85,9 @@ def test_counters_come_back() -> None:
         ([b"", [99, 1, b"", b"", b""]], "unknown payload code 99"),
         ([b"", [2, 0, b"", b"", b"", b"", b""]], "counts 0 messages"),
         ([b"", [2, 1]], "too short"),
-        ([b"", [2, 1, bytes(40), b""]], "Cancel has 2 blocks, not 1"),
-        ([b"", [2, 1, bytes(39)]], "'Cancel' has 39 bytes, not 5 x 8"),
-        ([b"", [2, 1, 7]], "'Cancel' is int, not bytes"),
+        ([b"", [2, 1, bytes(40), b""]], "Cancellation has 2 blocks, not 1"),
+        ([b"", [2, 1, bytes(39)]], "'Cancellation' has 39 bytes, not 5 x 8"),
+        ([b"", [2, 1, 7]], "'Cancellation' is int, not bytes"),
         ([b"\x00\x00", [2, 1, bytes(40)]], "order of the messages"),
         ([b"\x05", [2, 1, bytes(40)]], "order of the messages"),
         ([b"\x00\x00", [2, 1, bytes(40)], [2, 1, bytes(40)]], "order of the messages"),
@@ -118,12 +118,14 @@ def test_attributes_are_checked() -> None:
 
 def test_unknown_payloads_and_values_are_refused() -> None:
     """A type without a schema, and numbers that do not fit their column, are refused before anything is sent."""
-    with pytest.raises(FrameError, match="type int have no schema; known: Cancel, Dispatch, Drain, Outcome, Sample"):
+    with pytest.raises(
+        FrameError, match="type int have no schema; known: Cancellation, Dispatch, EndOfArrivals, Response, Sample"
+    ):
         serving_codec().pack([Message(1, 0, 1, 5)])
     with pytest.raises(FrameError, match="does not fit"):
-        Codec([CANCEL]).pack([Message(1 << 63, 0, 1, Cancel(1, 0))])
+        Codec([CANCELLATION]).pack([Message(1 << 63, 0, 1, Cancellation(1, 0))])
     with pytest.raises(ValueError, match="code 2"):
-        Codec([CANCEL, tuple_schema(2, Sample)])
+        Codec([CANCELLATION, tuple_schema(2, Sample)])
 
 
 @pytest.mark.parametrize(("kind", "values"), [(INT, [1, -2]), (REAL, [0.5, -1e300]), (CODE, [0, 255]), (INT, [])])

@@ -12,12 +12,11 @@ from actors.messages_as_columns import serving_codec
 from cluster_sim.engine.group import Reply, Window
 from cluster_sim.engine.instant import NEVER
 from cluster_sim.engine.process import Message
-from cluster_sim.recording.outcome import Sample
-from cluster_sim.serving.messages import Cancel
+from cluster_sim.serving.messages import Cancellation, Sample
 
 INSTANTS = st.integers(0, NEVER)
 NUMBERS = st.integers(0, 1 << 40)
-CANCELS = st.builds(Message, INSTANTS, NUMBERS, NUMBERS, st.builds(Cancel, NUMBERS, NUMBERS))
+CANCELS = st.builds(Message, INSTANTS, NUMBERS, NUMBERS, st.builds(Cancellation, NUMBERS, NUMBERS))
 SAMPLES = st.builds(Message, INSTANTS, NUMBERS, NUMBERS, st.builds(Sample, NUMBERS, NUMBERS, NUMBERS, st.just(0.5)))
 CODEC = serving_codec()
 
@@ -68,7 +67,7 @@ def test_batches_come_back(stages: int, count: int, data: st.DataObject) -> None
 @given(st.data())
 def test_damage_is_refused(data: st.DataObject) -> None:
     """A frame with any byte changed, cut off or appended is refused, and the good one is still due afterwards."""
-    window = Window(1, 5, NEVER, False, [(1, Message(7, 0, 1, Cancel(1, 0)))])
+    window = Window(1, 5, NEVER, False, [(1, Message(7, 0, 1, Cancellation(1, 0)))])
     sender, receiver = pair()
     good = sender.seal(FrameKind.WINDOW, frames.pack_window(CODEC, window))
     at = data.draw(st.integers(0, len(good) - 1))

@@ -13,7 +13,7 @@ from cluster_sim.engine.group import Reply, Window
 from cluster_sim.engine.instant import NEVER
 from cluster_sim.engine.loop import ProtocolError
 from cluster_sim.engine.process import Message
-from cluster_sim.serving.messages import Cancel
+from cluster_sim.serving.messages import Cancellation
 
 SHORT = Session("run", limits=Limits(0.05, 0.05, 0.05))
 LONG = Session("run")
@@ -37,7 +37,7 @@ def test_windows_and_replies_travel(hub: HubSocket) -> None:
     """Each group gets its own window; replies come back under the group's number; the end reaches everybody."""
     groups = [joined(hub, 0, [1, 3]), joined(hub, 1, [2])]
     hub.await_groups()
-    message = Message(7, 0, 5, Cancel(5, 0))
+    message = Message(7, 0, 5, Cancellation(5, 0))
     windows = {index: Window(1, 10 + index, NEVER, False, [(2 - index, message)]) for index in range(2)}
     hub.send(windows)
     for index, group in enumerate(groups):

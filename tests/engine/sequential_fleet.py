@@ -9,7 +9,8 @@ from typing import Any
 
 from cluster_sim.engine.instant import Instant, Kind, instant, time_of
 from cluster_sim.hardware.predictors.base import BatchShape, Predictor
-from cluster_sim.recording.outcome import STATUSES, Sample
+from cluster_sim.recording.statuses import STATUSES
+from cluster_sim.serving.messages import Sample
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.workload.request import Request
 from tests.engine.small_fleet import MS, Listed, SmallFleet, Users, prepare

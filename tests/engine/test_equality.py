@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cluster_sim.engine.instant import NEVER
 from cluster_sim.errors import InputError
-from cluster_sim.recording.outcome import STATUSES
+from cluster_sim.recording.statuses import STATUSES
 from tests.engine.small_fleet import (
     SmallFleet,
     draw_fleet,

@@ -2,8 +2,9 @@
 
 from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.engine.process import Message
-from cluster_sim.recording.outcome import FINISHED, STATUSES, Outcome
+from cluster_sim.recording.statuses import FINISHED, STATUSES
 from cluster_sim.routing.admission import StaticLimits
+from cluster_sim.serving.messages import Response
 from cluster_sim.workload.request import Attributes, Request
 from tests.engine.small_fleet import MS, Evidence, Run, SmallFleet, prepare, run_inline
 
@@ -15,9 +16,9 @@ def statuses(evidence: Evidence) -> list[str]:
     return [STATUSES[code] for code in evidence.column("status")]
 
 
-def outcome(number: int, at_ms: float) -> Message:
+def response(number: int, at_ms: float) -> Message:
     at = round(at_ms * MS)
-    payload = Outcome(number, 0, FINISHED, 0, at, at, 0, 0)
+    payload = Response(number, 0, FINISHED, 0, at, at, 0, 0)
     return Message(instant(at, Kind.RESPONSE), 1, number, payload)
 
 
@@ -75,7 +76,7 @@ def test_order_at_one_instant() -> None:
     hub.handle()
     hub.handle()
     assert hub.next_at() == instant(4 * MS, Kind.TIMER)
-    hub.absorb([outcome(0, 5)])
+    hub.absorb([response(0, 5)])
     kinds = []
     while hub.next_at() < NEVER:
         kinds.append((hub.next_at() >> 7, hub.next_at() & 127))
@@ -94,7 +95,7 @@ def test_a_response_in_time_beats_the_time_out() -> None:
     """Answered at the very instant of its time-out, a request is finished; the time-out finds nothing."""
     run = prepare(SmallFleet(arrivals=((0, 1, 1),), policy="least_outstanding", timeout_ms=4.0))
     run.hub.handle()
-    run.hub.absorb([outcome(0, 4)])
+    run.hub.absorb([response(0, 4)])
     while run.hub.next_at() < NEVER:
         assert run.hub.handle() == []
     assert statuses_of(run) == {0: "finished"}
@@ -105,7 +106,7 @@ def test_unobserved_responses_are_booked_when_nobody_waits() -> None:
     run = prepare(SmallFleet(arrivals=((0, 1, 1), (0, 1, 1)), end_ms=5.0))
     run.hub.handle()
     run.hub.handle()
-    run.hub.absorb([outcome(0, 4.999), outcome(1, 5)])
+    run.hub.absorb([response(0, 4.999), response(1, 5)])
     assert run.hub.next_at() == NEVER
     run.hub.settle()
     assert run.hub.in_flight_ids() == [1]

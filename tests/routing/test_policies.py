@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from cluster_sim.engine.observation import NOTHING, Observation
 from cluster_sim.errors import InputError
-from cluster_sim.recording.outcome import Sample
 from cluster_sim.routing.indexed_heap import IndexedMinHeap
 from cluster_sim.routing.options import Router, Telemetry
 from cluster_sim.routing.policies import POLICIES, Candidates, Policy
+from cluster_sim.serving.messages import Sample
 from cluster_sim.workload.request import Request
 
 MS = 1_000_000

@@ -9,10 +9,9 @@ from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.hardware.model import load_model
 from cluster_sim.hardware.predictors.linear import LinearPredictor
 from cluster_sim.hardware.predictors.options import LinearPredictor as LinearConfig
-from cluster_sim.recording.outcome import Outcome
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.engine_options import Engine
-from cluster_sim.serving.messages import Dispatch
+from cluster_sim.serving.messages import Dispatch, Response
 from cluster_sim.serving.replica import Replica, ReplicaSettings
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers import SCHEDULERS
@@ -50,7 +49,7 @@ def cached_tokens(requests: list[Request], blocks: int) -> list[int]:
     for request in requests:
         at = instant(request.arrival_ns, Kind.DELIVERY)
         replica.receive(Message(at, HUB_SOURCE, request.request_id, Dispatch(request, 0)))
-    ends = [each.payload for each in replica.advance(NEVER) if isinstance(each.payload, Outcome)]
+    ends = [each.payload for each in replica.advance(NEVER) if isinstance(each.payload, Response)]
     assert len(ends) == len(requests)
     return [each.cached_tokens for each in sorted(ends, key=lambda each: each.request_id)]
 

@@ -6,8 +6,8 @@ import pytest
 
 from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message, Promise
-from cluster_sim.recording.outcome import STATUSES
-from cluster_sim.serving.messages import Cancel, Dispatch
+from cluster_sim.recording.statuses import STATUSES
+from cluster_sim.serving.messages import Cancellation, Dispatch
 from cluster_sim.serving.replica import Replica
 from cluster_sim.workload.request import Request
 from tests.engine.small_fleet import MS, Evidence, SmallFleet, prepare, run_inline
@@ -102,7 +102,7 @@ def test_a_cancellation_overtakes_the_api_server() -> None:
 def cancel(replica: Replica, request_id: int, at_ms: float) -> None:
     """Tell a replica that a client gave up, and let it come to that instant."""
     at = instant(round(at_ms * MS), Kind.CANCELLATION)
-    replica.receive(Message(at, HUB_SOURCE, request_id, Cancel(request_id, 0)))
+    replica.receive(Message(at, HUB_SOURCE, request_id, Cancellation(request_id, 0)))
     replica.advance(at + 1)
 
 

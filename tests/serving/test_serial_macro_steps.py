@@ -7,10 +7,9 @@ from hypothesis import strategies as st
 from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.hardware.predictors.base import Predictor
-from cluster_sim.recording.outcome import Outcome
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.engine_options import Engine
-from cluster_sim.serving.messages import Cancel, Dispatch
+from cluster_sim.serving.messages import Cancellation, Dispatch, Response
 from cluster_sim.serving.ordering_options import OrderingSettings
 from cluster_sim.serving.replica import Replica, ReplicaSettings
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
@@ -100,16 +99,16 @@ def test_macro_steps_change_nothing(
             replica.receive(Message(instant(now, Kind.DELIVERY), HUB_SOURCE, index, Dispatch(request, 0)))
             if gives_up:
                 at = instant(now + 150_000, Kind.CANCELLATION)
-                replica.receive(Message(at, HUB_SOURCE, index, Cancel(index, 0)))
+                replica.receive(Message(at, HUB_SOURCE, index, Cancellation(index, 0)))
             if index == 5:
                 restored = build()
                 restored.restore(replica.snapshot())
                 replica = restored
         messages += replica.advance(NEVER)
-        outcomes = {each.payload.request_id: each.payload for each in messages if isinstance(each.payload, Outcome)}
+        responses = {each.payload.request_id: each.payload for each in messages if isinstance(each.payload, Response)}
         scheduler = replica._scheduler
         assert (scheduler.running_count, scheduler.waiting_count, scheduler.kv_used_blocks) == (0, 0, 0)
-        assert set(outcomes) >= {index for index, turn in enumerate(turns) if not turn[-1]}
+        assert set(responses) >= {index for index, turn in enumerate(turns) if not turn[-1]}
         log = replica.log
-        results.append((outcomes, log.iterations, log.generated_tokens, log.preemptions, replica.pipeline.busy_ns))
+        results.append((responses, log.iterations, log.generated_tokens, log.preemptions, replica.pipeline.busy_ns))
     assert results[0] == results[1]

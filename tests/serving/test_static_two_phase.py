@@ -12,10 +12,9 @@ from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.hardware.predictors.base import BatchShape
 from cluster_sim.hardware.predictors.options import TwoPhasePredictor as TwoPhaseConfig
 from cluster_sim.hardware.predictors.two_phase import TwoPhasePredictor
-from cluster_sim.recording.outcome import Outcome
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.engine_options import Engine
-from cluster_sim.serving.messages import Cancel, Dispatch, Drain
+from cluster_sim.serving.messages import Cancellation, Dispatch, EndOfArrivals, Response
 from cluster_sim.serving.replica import Replica, ReplicaSettings
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers import SCHEDULERS
@@ -26,7 +25,7 @@ MS = 1_000_000
 
 def serve(
     requests: list[Request], batch_size: int, cancels: tuple[int, ...] = (), drain_ns: int = -1, **engine: object
-) -> dict[int, Outcome]:
+) -> dict[int, Response]:
     """Run requests through one batch server and return what became of them."""
     limits = SchedulerLimits(
         kv_blocks=1,
@@ -45,9 +44,9 @@ def serve(
         at = instant(request.arrival_ns, Kind.DELIVERY)
         replica.receive(Message(at, HUB_SOURCE, request.request_id, Dispatch(request, 0)))
     for request_id in cancels:
-        replica.receive(Message(instant(MS, Kind.CANCELLATION), HUB_SOURCE, request_id, Cancel(request_id, 0)))
+        replica.receive(Message(instant(MS, Kind.CANCELLATION), HUB_SOURCE, request_id, Cancellation(request_id, 0)))
     if drain_ns >= 0:
-        replica.receive(Message(instant(drain_ns, Kind.CANCELLATION), HUB_SOURCE, 0, Drain(len(requests))))
+        replica.receive(Message(instant(drain_ns, Kind.CANCELLATION), HUB_SOURCE, 0, EndOfArrivals(len(requests))))
     return {each.payload.request_id: each.payload for each in replica.advance(NEVER)}
 
 
@@ -61,18 +60,18 @@ def test_documented_prefill_example() -> None:
 
 def test_batch_waits_for_its_last_member_and_runs_to_the_longest_output() -> None:
     """Two requests start when the second is there: 0.05 + 0.001 * 150 + 0.0005 * 40 = 0.22 s for both."""
-    outcomes = serve([Request(0, 0, 100, 10), Request(1, 30 * MS, 50, 40), Request(2, 40 * MS, 10, 5)], 2)
-    assert set(outcomes) == {0, 1}
-    assert [outcomes[index].scheduled_ns for index in range(2)] == [30 * MS] * 2
-    assert [outcomes[index].finish_ns for index in range(2)] == [250 * MS] * 2
-    assert outcomes[0].first_token_ns == 30 * MS + 200 * MS + 500_000
+    responses = serve([Request(0, 0, 100, 10), Request(1, 30 * MS, 50, 40), Request(2, 40 * MS, 10, 5)], 2)
+    assert set(responses) == {0, 1}
+    assert [responses[index].scheduled_ns for index in range(2)] == [30 * MS] * 2
+    assert [responses[index].finish_ns for index in range(2)] == [250 * MS] * 2
+    assert responses[0].first_token_ns == 30 * MS + 200 * MS + 500_000
 
 
 def test_time_out_starts_an_incomplete_batch() -> None:
     """After 0.5 s a lone request runs alone; one that arrives meanwhile waits for its own time-out."""
-    outcomes = serve([Request(0, 0, 100, 10), Request(1, 600 * MS, 100, 10)], 2, batch_timeout_s=0.5)
-    assert [outcomes[index].scheduled_ns for index in range(2)] == [500 * MS, 1100 * MS]
-    assert outcomes[0].finish_ns == 655 * MS
+    responses = serve([Request(0, 0, 100, 10), Request(1, 600 * MS, 100, 10)], 2, batch_timeout_s=0.5)
+    assert [responses[index].scheduled_ns for index in range(2)] == [500 * MS, 1100 * MS]
+    assert responses[0].finish_ns == 655 * MS
 
 
 def test_the_end_of_arrivals_starts_an_incomplete_batch() -> None:
@@ -80,8 +79,8 @@ def test_the_end_of_arrivals_starts_an_incomplete_batch() -> None:
     requests = [Request(0, 0, 100, 10), Request(1, 30 * MS, 20, 10), Request(2, 40 * MS, 50, 10)]
     assert set(serve(requests, 2)) == {0, 1}
     for drain_ms, start_ms in ((40, 205), (205, 205), (300, 300)):
-        outcomes = serve(requests, 2, drain_ns=drain_ms * MS)
-        assert [outcomes[index].scheduled_ns // MS for index in range(3)] == [30, 30, start_ms]
+        responses = serve(requests, 2, drain_ns=drain_ms * MS)
+        assert [responses[index].scheduled_ns // MS for index in range(3)] == [30, 30, start_ms]
 
 
 def test_adaptive_size_goes_half_of_the_way_to_the_queue() -> None:
@@ -91,23 +90,23 @@ def test_adaptive_size_goes_half_of_the_way_to_the_queue() -> None:
     """
     waiting = [Request(index, index and MS, 10, 10) for index in range(8)]
     later = [Request(8, 1000 * MS, 10, 10), Request(9, 1200 * MS, 10, 10), Request(10, 2000 * MS, 10, 10)]
-    outcomes = serve([*waiting, *later], 32, adaptive_batch_size=True)
-    starts = [outcomes[index].scheduled_ns // MS for index in range(11)]
+    responses = serve([*waiting, *later], 32, adaptive_batch_size=True)
+    starts = [responses[index].scheduled_ns // MS for index in range(11)]
     assert starts == [0, 65, 65, 65, 65, 160, 160, 160, 1200, 1200, 2000]
 
 
 def test_adaptive_size_is_capped_and_a_time_out_still_holds() -> None:
     """Of 13, 9 and 5 waiting the size becomes 4; for the last it falls to 2, and 10 s after its arrival it starts."""
     requests = [Request(index, index and MS, 10, 10) for index in range(14)]
-    outcomes = serve(requests, 4, adaptive_batch_size=True, batch_timeout_s=10.0)
-    starts = [outcomes[index].scheduled_ns // MS for index in range(14)]
+    responses = serve(requests, 4, adaptive_batch_size=True, batch_timeout_s=10.0)
+    starts = [responses[index].scheduled_ns // MS for index in range(14)]
     assert starts == [0] + [65] * 4 + [160] * 4 + [255] * 4 + [10_001]
 
 
 def test_waiting_for_a_batch_is_no_stall() -> None:
     """Two requests five hours apart wait for each other, longer than a run may go without a token."""
-    outcomes = serve([Request(0, 0, 100, 10), Request(1, 18_000_000 * MS, 50, 40)], 2)
-    assert outcomes[0].scheduled_ns == 18_000_000 * MS
+    responses = serve([Request(0, 0, 100, 10), Request(1, 18_000_000 * MS, 50, 40)], 2)
+    assert responses[0].scheduled_ns == 18_000_000 * MS
 
 
 @pytest.mark.parametrize(
@@ -123,16 +122,16 @@ def test_policy_chooses_the_batch_from_the_whole_queue(policy: str, first: set[i
         Request(3, 4 * MS, 400, 500, Attributes(priority=0)),
         Request(4, 5 * MS, 50, 900, Attributes(priority=1)),
     ]
-    outcomes = serve([*running, *waiting], 2, policy=policy, batch_timeout_s=10.0)
-    start = min(outcomes[index].scheduled_ns for index in range(5))
-    assert {index for index in range(5) if outcomes[index].scheduled_ns == start} == first
+    responses = serve([*running, *waiting], 2, policy=policy, batch_timeout_s=10.0)
+    start = min(responses[index].scheduled_ns for index in range(5))
+    assert {index for index in range(5) if responses[index].scheduled_ns == start} == first
 
 
 def test_cancelled_request_is_computed_but_not_answered() -> None:
     """Giving up in the middle of a batch changes nothing for the others."""
-    outcomes = serve([Request(0, 0, 100, 10), Request(1, 0, 50, 40)], 2, cancels=(1,))
-    assert set(outcomes) == {0}
-    assert outcomes[0].finish_ns == 220 * MS
+    responses = serve([Request(0, 0, 100, 10), Request(1, 0, 50, 40)], 2, cancels=(1,))
+    assert set(responses) == {0}
+    assert responses[0].finish_ns == 220 * MS
 
 
 @pytest.mark.parametrize("name", ["fcfs_b1_rate2", "fcfs_b8_rate4", "fcfs_b32_rate10", "fcfs_b128_rate50"])
@@ -152,9 +151,9 @@ def test_reference_runs_agree(shared: Path, name: str) -> None:
         for row in rows
     ]
     requests.sort(key=lambda request: (request.arrival_ns, request.request_id))
-    outcomes = serve(requests, config["config"]["batch_size"])
-    assert len(outcomes) == config["completed"] == len(rows)
+    responses = serve(requests, config["config"]["batch_size"])
+    assert len(responses) == config["completed"] == len(rows)
     for row in rows:
-        outcome = outcomes[int(row["request_id"])]
+        outcome = responses[int(row["request_id"])]
         assert outcome.scheduled_ns / 1e9 == pytest.approx(float(row["processing_start_s"]), abs=1e-6)
         assert outcome.finish_ns / 1e9 == pytest.approx(float(row["processing_end_s"]), abs=1e-6)

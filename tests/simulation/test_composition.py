@@ -8,9 +8,9 @@ import pytest
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.predictors.base import BatchShape, Int64Array, Predictor
-from cluster_sim.recording.outcome import STATUSES
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.request_totals import RequestTotals
+from cluster_sim.recording.statuses import STATUSES
 from cluster_sim.simulation.composition import build_hub, observation_of, process_links
 from cluster_sim.simulation.plan import make_plan
 from tests.engine.small_fleet import MS, SmallFleet, prepare, run_apart, run_inline

@@ -11,8 +11,8 @@ from typing import Final
 
 from cluster_sim.engine.observation import NOTHING, Observation
 from cluster_sim.factory_registry import Registry
-from cluster_sim.recording.outcome import Sample
 from cluster_sim.routing.options import Router
+from cluster_sim.serving.messages import Sample
 from cluster_sim.workload.request import Request
 
 

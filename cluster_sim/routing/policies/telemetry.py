@@ -8,10 +8,10 @@ from abc import abstractmethod
 from collections import deque
 
 from cluster_sim.engine.observation import Observation
-from cluster_sim.recording.outcome import Sample
 from cluster_sim.routing.indexed_heap import IndexedMinHeap
 from cluster_sim.routing.options import Router
 from cluster_sim.routing.policies.base import POLICIES, Candidates, Policy
+from cluster_sim.serving.messages import Sample
 from cluster_sim.workload.request import Request
 
 

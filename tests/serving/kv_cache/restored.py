@@ -4,16 +4,15 @@ from collections.abc import Callable, Iterable
 
 from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
-from cluster_sim.recording.outcome import Outcome
-from cluster_sim.serving.messages import Dispatch
+from cluster_sim.serving.messages import Dispatch, Response
 from cluster_sim.serving.replica import Replica
 from cluster_sim.workload.request import Request
 
 
-def outcomes_restored(
+def responses_restored(
     build: Callable[[], Replica], requests: Iterable[Request], cuts_ns: Iterable[int]
-) -> tuple[Replica, list[Outcome]]:
-    """Serve all requests, restoring a new replica at each cut; return the last replica, and the outcomes in order."""
+) -> tuple[Replica, list[Response]]:
+    """Serve all requests, restoring a new replica at each cut; return the last replica, and the responses in order."""
     replica = build()
     messages: list[Message] = []
     for request in requests:
@@ -24,4 +23,4 @@ def outcomes_restored(
         state, replica = replica.snapshot(), build()
         replica.restore(state)
     messages += replica.advance(NEVER)
-    return replica, sorted(each.payload for each in messages if isinstance(each.payload, Outcome))
+    return replica, sorted(each.payload for each in messages if isinstance(each.payload, Response))

@@ -6,15 +6,14 @@ from hypothesis import strategies as st
 
 from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
-from cluster_sim.recording.outcome import Outcome
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.engine_options import Engine
-from cluster_sim.serving.messages import Dispatch
+from cluster_sim.serving.messages import Dispatch, Response
 from cluster_sim.serving.replica import Replica, ReplicaSettings
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers import SCHEDULERS, Scheduler
 from cluster_sim.workload.request import Attributes, Request
-from tests.serving.kv_cache.restored import outcomes_restored
+from tests.serving.kv_cache.restored import responses_restored
 from tests.serving.step_times import Linear
 
 
@@ -50,7 +49,7 @@ def test_lookups_of_first_admissions_are_counted() -> None:
     assert (replica.log.prefix_queries_tokens, replica.log.prefix_hits_tokens) == (80, 32)
 
 
-def run(requests: list[Request], bounds: SchedulerLimits, **engine: object) -> tuple[dict[int, Outcome], Scheduler]:
+def run(requests: list[Request], bounds: SchedulerLimits, **engine: object) -> tuple[dict[int, Response], Scheduler]:
     """Serve ``requests`` on one replica and return what became of them, and the scheduler at the end."""
     scheduler = SCHEDULERS.build(Engine(enable_prefix_caching=True, block_size=bounds.block_size, **engine), bounds)
     replica = Replica(ReplicaSettings(0, bounds, 0), scheduler, Linear(), ReplicaLog(0))
@@ -58,25 +57,25 @@ def run(requests: list[Request], bounds: SchedulerLimits, **engine: object) -> t
         at = instant(request.arrival_ns, Kind.DELIVERY)
         replica.receive(Message(at, HUB_SOURCE, request.request_id, Dispatch(request, 0)))
     messages = replica.advance(NEVER)
-    return {each.payload.request_id: each.payload for each in messages if isinstance(each.payload, Outcome)}, scheduler
+    return {each.payload.request_id: each.payload for each in messages if isinstance(each.payload, Response)}, scheduler
 
 
 def test_second_turn_hits_prompt_and_answer_of_the_first() -> None:
     """Turn 1 computes 10 + 8 - 1 = 17 tokens, 4 full blocks of 4; turn 2 names them and 6 tokens more."""
     first = Request(0, 0, 10, 8, Attributes(segments=((1, 10),), output_segment=2))
     second = Request(1, 10**9, 24, 4, Attributes(segments=((1, 10), (2, 8), (3, 6)), output_segment=4))
-    outcomes, scheduler = run([first, second], limits())
-    assert [outcomes[0].cached_tokens, outcomes[1].cached_tokens] == [0, 16]
-    assert outcomes[1].first_token_ns - outcomes[1].scheduled_ns == 10_000 + 8 * 1000
+    responses, scheduler = run([first, second], limits())
+    assert [responses[0].cached_tokens, responses[1].cached_tokens] == [0, 16]
+    assert responses[1].first_token_ns - responses[1].scheduled_ns == 10_000 + 8 * 1000
     assert scheduler.kv_used_blocks == 0
 
 
 def test_requests_of_one_step_share_a_prefix() -> None:
     """Blocks have their hashes once scheduled: the second request of the same step hits 32 of its 40 tokens."""
     requests = [Request(index, 0, 40, 2, Attributes(segments=((1, 32), (5 + index, 8)))) for index in range(2)]
-    outcomes, _ = run(requests, limits())
-    assert [outcomes[0].cached_tokens, outcomes[1].cached_tokens] == [0, 32]
-    assert outcomes[0].scheduled_ns == outcomes[1].scheduled_ns == 0
+    responses, _ = run(requests, limits())
+    assert [responses[0].cached_tokens, responses[1].cached_tokens] == [0, 32]
+    assert responses[0].scheduled_ns == responses[1].scheduled_ns == 0
 
 
 def test_later_turn_that_comes_early_hits_what_is_generated_so_far() -> None:
@@ -85,8 +84,8 @@ def test_later_turn_that_comes_early_hits_what_is_generated_so_far() -> None:
     second = Request(1, 18_000 + 12 * 10_102, 60, 4, Attributes(segments=((1, 8), (2, 40), (3, 12))))
     hits = []
     for can_fast_forward in (True, False):
-        outcomes, _ = run([first, second], limits(can_fast_forward=can_fast_forward))
-        hits.append(outcomes[1].cached_tokens)
+        responses, _ = run([first, second], limits(can_fast_forward=can_fast_forward))
+        hits.append(responses[1].cached_tokens)
     # The prompt's step takes 18 us, a decode 10.1 us and a little: 12 decodes have run or are formed by then.
     assert hits == [20, 20]
 
@@ -94,16 +93,16 @@ def test_later_turn_that_comes_early_hits_what_is_generated_so_far() -> None:
 def test_preempted_sequence_finds_its_own_blocks() -> None:
     """Two sequences outgrow 12 blocks; the second recomputes only what the first took from it."""
     requests = [Request(index, 0, 20, 12) for index in range(2)]
-    outcomes, _ = run(requests, limits(kv_blocks=12, max_num_batched_tokens=40))
-    assert outcomes[1].preemptions == 1
-    assert outcomes[1].cached_tokens == 0
+    responses, _ = run(requests, limits(kv_blocks=12, max_num_batched_tokens=40))
+    assert responses[1].preemptions == 1
+    assert responses[1].cached_tokens == 0
     plain = limits(kv_blocks=12, max_num_batched_tokens=40)
     scheduler = SCHEDULERS.build(Engine(block_size=4), plain)
     replica = Replica(ReplicaSettings(0, plain, 0), scheduler, Linear(), ReplicaLog(0))
     for request in requests:
         replica.receive(Message(instant(0, Kind.DELIVERY), HUB_SOURCE, request.request_id, Dispatch(request, 0)))
     without = {each.payload.request_id: each.payload for each in replica.advance(NEVER)}
-    assert outcomes[1].finish_ns < without[1].finish_ns
+    assert responses[1].finish_ns < without[1].finish_ns
 
 
 @pytest.mark.parametrize("stages", [1, 2])
@@ -123,8 +122,8 @@ def test_snapshot_in_the_middle_changes_nothing(stages: int) -> None:
 
     results = []
     for cuts in ((), (200_000, 400_000, 700_000)):
-        replica, outcomes = outcomes_restored(build, requests, cuts)
-        results.append(outcomes)
+        replica, responses = responses_restored(build, requests, cuts)
+        results.append(responses)
         assert replica._scheduler.kv_used_blocks == 0
     assert len(results[0]) == 40
     assert results[0] == results[1]
@@ -173,8 +172,8 @@ def test_macro_steps_change_nothing(
             batches_in_flight=depth,
             is_async=depth == 2,
         )
-        outcomes, scheduler = run(requests, bounds, policy=policy, long_prefill_token_threshold=threshold)
-        assert len(outcomes) == len(requests)
+        responses, scheduler = run(requests, bounds, policy=policy, long_prefill_token_threshold=threshold)
+        assert len(responses) == len(requests)
         assert scheduler.kv_used_blocks == 0
-        results.append(outcomes)
+        results.append(responses)
     assert results[0] == results[1]

@@ -10,11 +10,10 @@ from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.model import load_model
 from cluster_sim.hardware.predictors.build import build_predictor
 from cluster_sim.hardware.predictors.options import LinearPredictor as LinearConfig
-from cluster_sim.recording.outcome import Outcome
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.kv_cache.hosted import HostedBlocks
-from cluster_sim.serving.messages import Dispatch
+from cluster_sim.serving.messages import Dispatch, Response
 from cluster_sim.serving.replica import Replica, ReplicaSettings
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers import SCHEDULERS
@@ -29,8 +28,8 @@ PREDICTOR = build_predictor(
 
 def serve(
     requests: list[Request], device_blocks: int, host_blocks: int, *, macro: bool = True
-) -> tuple[dict[int, Outcome], HostedBlocks]:
-    """Serve requests on one replica with blocks of 4 tokens, 1 us to load each; return the outcomes and the cache."""
+) -> tuple[dict[int, Response], HostedBlocks]:
+    """Serve requests on one replica with blocks of 4 tokens, 1 us to load each; return the responses and the cache."""
     bounds = SchedulerLimits(device_blocks, 4, 8, 64, 256, 1, 1, is_async=False, can_fast_forward=macro)
     engine = Engine(enable_prefix_caching=True, block_size=4, host_blocks=host_blocks, host_load_block_us=1.0)
     scheduler = SCHEDULERS.build(engine, bounds)
@@ -61,17 +60,17 @@ def test_lost_prefix_is_loaded_back(host_blocks: int, hit_tokens: int, loaded: i
     """The device has lost all 10 blocks; the host has them, or of 18 blocks the 3 that the 15 of the second request
     leave.  The step is 10 us and 1 us for every token not found, and waits 1 us for every block loaded.
     """
-    outcomes, blocks = serve(three(), 16, host_blocks)
-    third = outcomes[2]
+    responses, blocks = serve(three(), 16, host_blocks)
+    third = responses[2]
     assert (third.cached_tokens, blocks.loaded_blocks) == (hit_tokens, loaded)
     assert third.first_token_ns - third.scheduled_ns == 1000 * (10 + 48 - hit_tokens + loaded)
 
 
 def test_what_the_device_still_has_is_not_loaded() -> None:
     """On a device of 64 blocks nothing is lost, so nothing is loaded: the step has no wait."""
-    outcomes, blocks = serve(three(), 64, 100)
-    assert (outcomes[2].cached_tokens, blocks.loaded_blocks) == (40, 0)
-    assert outcomes[2].first_token_ns - outcomes[2].scheduled_ns == 18_000
+    responses, blocks = serve(three(), 64, 100)
+    assert (responses[2].cached_tokens, blocks.loaded_blocks) == (40, 0)
+    assert responses[2].first_token_ns - responses[2].scheduled_ns == 18_000
 
 
 @settings(max_examples=60, deadline=None)

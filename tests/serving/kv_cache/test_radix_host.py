@@ -11,13 +11,12 @@ from cluster_sim.hardware.memory_plan import host_block_us
 from cluster_sim.hardware.model import load_model
 from cluster_sim.hardware.predictors.build import build_predictor
 from cluster_sim.hardware.predictors.options import LinearPredictor as LinearConfig
-from cluster_sim.recording.outcome import Outcome
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.kv_cache.content import SHARED, Content, stream_of
 from cluster_sim.serving.kv_cache.radix import RadixCache
 from cluster_sim.serving.kv_cache.radix_host import RadixHost
-from cluster_sim.serving.messages import Cancel, Dispatch
+from cluster_sim.serving.messages import Cancellation, Dispatch, Response
 from cluster_sim.serving.replica import Replica, ReplicaSettings
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers import SCHEDULERS
@@ -41,8 +40,8 @@ def replica_of(tokens: int, *, macro: bool = True, page: int = 1, stages: int = 
     return Replica(ReplicaSettings(0, bounds, 0), scheduler, PREDICTOR, ReplicaLog(0, stages))
 
 
-def serve(replica: Replica, requests: list[Request]) -> tuple[dict[int, Outcome], RadixHost]:
-    """Serve requests; return the outcomes and the host's tier, with the books checked."""
+def serve(replica: Replica, requests: list[Request]) -> tuple[dict[int, Response], RadixHost]:
+    """Serve requests; return the responses and the host's tier, with the books checked."""
     for request in requests:
         at = instant(request.arrival_ns, Kind.DELIVERY)
         replica.receive(Message(at, HUB_SOURCE, request.request_id, Dispatch(request, 0)))
@@ -74,8 +73,8 @@ def three() -> list[Request]:
 
 def test_lost_prefix_is_loaded_back_while_layers_compute() -> None:
     """The device has lost the 41 tokens of the first; 40 come back in 40 us, of which 22 are beyond the step's 18."""
-    outcomes, host = serve(replica_of(64), three())
-    third = outcomes[2]
+    responses, host = serve(replica_of(64), three())
+    third = responses[2]
     assert (third.cached_tokens, host.loaded_tokens) == (40, 40)
     assert third.first_token_ns - third.scheduled_ns == 1000 * 40
     # 41 and 61 by the first two; the third adds its 8 and one of its answer to the 40 that are there
@@ -84,22 +83,22 @@ def test_lost_prefix_is_loaded_back_while_layers_compute() -> None:
 
 def test_short_load_hides_behind_the_step() -> None:
     """At 0.4 us a token 40 tokens take 16 us, less than the step."""
-    outcomes, _ = serve(replica_of(64, host_load_block_us=0.4), three())
-    assert outcomes[2].first_token_ns - outcomes[2].scheduled_ns == 18_000
+    responses, _ = serve(replica_of(64, host_load_block_us=0.4), three())
+    assert responses[2].first_token_ns - responses[2].scheduled_ns == 18_000
 
 
 def test_pages_round_down_what_comes_back() -> None:
     """With pages of 16 the host has 32 of the 40 tokens; 16 are computed, and two pages take 2 us."""
-    outcomes, host = serve(replica_of(80, page=16), three())
-    assert (outcomes[2].cached_tokens, host.loaded_tokens) == (32, 32)
-    assert outcomes[2].first_token_ns - outcomes[2].scheduled_ns == 26_000
+    responses, host = serve(replica_of(80, page=16), three())
+    assert (responses[2].cached_tokens, host.loaded_tokens) == (32, 32)
+    assert responses[2].first_token_ns - responses[2].scheduled_ns == 26_000
 
 
 @pytest.mark.parametrize(("least", "cached"), [(40, 40), (41, 0)])
 def test_little_is_computed_again(least: int, cached: int) -> None:
     """Below the threshold nothing is loaded."""
-    outcomes, host = serve(replica_of(64, hicache_load_back_tokens=least), three())
-    assert (outcomes[2].cached_tokens, host.loaded_tokens) == (cached, cached)
+    responses, host = serve(replica_of(64, hicache_load_back_tokens=least), three())
+    assert (responses[2].cached_tokens, host.loaded_tokens) == (cached, cached)
 
 
 def test_loaded_tokens_take_no_chunk() -> None:
@@ -111,9 +110,9 @@ def test_loaded_tokens_take_no_chunk() -> None:
         Request(1, 1 * MS, 180, 2),
         Request(2, 2 * MS, 190, 2, Attributes(segments=((1, 100), (9, 90)))),
     ]
-    outcomes, host = serve(replica_of(200), requests)
-    assert (outcomes[2].cached_tokens, host.loaded_tokens) == (100, 100)
-    assert outcomes[2].first_token_ns - outcomes[2].scheduled_ns == 1000 * (100 + 36)
+    responses, host = serve(replica_of(200), requests)
+    assert (responses[2].cached_tokens, host.loaded_tokens) == (100, 100)
+    assert responses[2].first_token_ns - responses[2].scheduled_ns == 1000 * (100 + 36)
 
 
 def test_a_retracted_request_finds_its_prompt_on_the_host() -> None:
@@ -122,17 +121,17 @@ def test_a_retracted_request_finds_its_prompt_on_the_host() -> None:
     By then the first has had the room of the second's prompt, whose 20 tokens come back from the host.
     """
     requests = [Request(0, 0, 20, 36), Request(1, 1000, 20, 12, Attributes(segments=((5, 20),)))]
-    outcomes, host = serve(replica_of(60, schedule_conservativeness=0.01), requests)
-    assert outcomes[1].preemptions == 1
-    assert outcomes[0].preemptions == 0
+    responses, host = serve(replica_of(60, schedule_conservativeness=0.01), requests)
+    assert responses[1].preemptions == 1
+    assert responses[0].preemptions == 0
     assert host.loaded_tokens == 20
 
 
 def test_only_what_the_device_has_lost_is_loaded() -> None:
     """On a device of 200 tokens nothing is lost and nothing loaded."""
-    outcomes, host = serve(replica_of(200), three())
-    assert (outcomes[2].cached_tokens, host.loaded_tokens) == (40, 0)
-    assert outcomes[2].first_token_ns - outcomes[2].scheduled_ns == 18_000
+    responses, host = serve(replica_of(200), three())
+    assert (responses[2].cached_tokens, host.loaded_tokens) == (40, 0)
+    assert responses[2].first_token_ns - responses[2].scheduled_ns == 18_000
 
 
 def test_loaded_tokens_are_shared_at_once() -> None:
@@ -140,27 +139,27 @@ def test_loaded_tokens_are_shared_at_once() -> None:
     requests = three()
     requests[1] = Request(1, 1 * MS, 180, 2)
     requests.append(Request(3, 2 * MS, 48, 2, Attributes(segments=((1, 40), (8, 8)))))
-    outcomes, host = serve(replica_of(200), requests)
-    assert [outcomes[each].cached_tokens for each in (2, 3)] == [40, 40]
+    responses, host = serve(replica_of(200), requests)
+    assert [responses[each].cached_tokens for each in (2, 3)] == [40, 40]
     assert host.loaded_tokens == 40
-    assert outcomes[2].scheduled_ns == outcomes[3].scheduled_ns
+    assert responses[2].scheduled_ns == responses[3].scheduled_ns
 
 
 def test_selective_writes_what_is_found_again() -> None:
     """The first request's tokens are not stored before another one has found 40 of them."""
-    outcomes, host = serve(replica_of(64, hicache_write_policy="write_through_selective"), three())
-    assert (outcomes[2].cached_tokens, host.stored_tokens) == (0, 0)
+    responses, host = serve(replica_of(64, hicache_write_policy="write_through_selective"), three())
+    assert (responses[2].cached_tokens, host.stored_tokens) == (0, 0)
     turns = [three()[0], Request(1, 1 * MS, 48, 2, Attributes(segments=((1, 40), (9, 8))))]
     turns += [Request(2, 2 * MS, 60, 2), Request(3, 3 * MS, 48, 2, Attributes(segments=((1, 40), (7, 8))))]
-    outcomes, host = serve(replica_of(64, hicache_write_policy="write_through_selective"), turns)
-    assert [outcomes[each].cached_tokens for each in range(4)] == [0, 40, 0, 40]
+    responses, host = serve(replica_of(64, hicache_write_policy="write_through_selective"), turns)
+    assert [responses[each].cached_tokens for each in range(4)] == [0, 40, 0, 40]
     assert host.stored_tokens == 40
 
 
 def test_write_back_waits_for_the_copy() -> None:
     """Evicting the 41 tokens of the first delays the second's step by 41 us; the prefix comes back as otherwise."""
-    outcomes, host = serve(replica_of(64, hicache_write_policy="write_back"), three())
-    second, third = outcomes[1], outcomes[2]
+    responses, host = serve(replica_of(64, hicache_write_policy="write_back"), three())
+    second, third = responses[1], responses[2]
     assert second.first_token_ns - second.scheduled_ns == 1000 * (41 + 10 + 60)
     # The third evicts the second's 61 tokens, 61 us, and 22 of its load of 40 do not hide behind its step of 18.
     assert third.cached_tokens == 40
@@ -251,7 +250,7 @@ def test_macro_steps_change_nothing(
             replica.receive(Message(instant(at_ns, Kind.DELIVERY), HUB_SOURCE, index, Dispatch(request, 0)))
             if gives_up:
                 at = instant(at_ns + 150_000, Kind.CANCELLATION)
-                replica.receive(Message(at, HUB_SOURCE, index, Cancel(index, 0)))
+                replica.receive(Message(at, HUB_SOURCE, index, Cancellation(index, 0)))
             if index == 3:
                 replicas[1].restore(replica.snapshot())
                 replica = replicas[1]

@@ -7,16 +7,15 @@ from hypothesis import strategies as st
 from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.hardware.kv_groups import KvGroups
-from cluster_sim.recording.outcome import Outcome
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.kv_cache.grouped_hashed import GroupedHashedBlocks
-from cluster_sim.serving.messages import Cancel, Dispatch
+from cluster_sim.serving.messages import Cancellation, Dispatch, Response
 from cluster_sim.serving.replica import Replica, ReplicaSettings
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers import SCHEDULERS
 from cluster_sim.workload.request import Attributes, Request
-from tests.serving.kv_cache.restored import outcomes_restored
+from tests.serving.kv_cache.restored import responses_restored
 from tests.serving.kv_cache.test_hashed import Linear, limits
 from tests.serving.test_vllm_v1 import Bench
 
@@ -89,8 +88,8 @@ def test_admission_of_a_long_prompt_needs_window_and_budget_only() -> None:
 def hits(groups: KvGroups, requests: list[Request], **changes: object) -> list[int]:
     """Return the cached tokens of requests that are served one after the other."""
     bounds = limits(kv_groups=groups, **changes)
-    outcomes, _ = serve(requests, bounds, is_caching=True)
-    return [outcomes[request.request_id].cached_tokens for request in requests]
+    responses, _ = serve(requests, bounds, is_caching=True)
+    return [responses[request.request_id].cached_tokens for request in requests]
 
 
 def serve(
@@ -100,7 +99,7 @@ def serve(
     is_caching: bool,
     cancels: tuple[int, ...] = (),
     **engine: object,
-) -> tuple[dict[int, Outcome], Replica]:
+) -> tuple[dict[int, Response], Replica]:
     """Serve requests on one replica with a series of its state; return what became of them, and the replica."""
     scheduler = SCHEDULERS.build(
         Engine(enable_prefix_caching=is_caching, block_size=bounds.block_size, **engine), bounds
@@ -111,9 +110,9 @@ def serve(
         replica.receive(Message(at, HUB_SOURCE, request.request_id, Dispatch(request, 0)))
         if request.request_id in cancels:
             at = instant(request.arrival_ns + 150_000, Kind.CANCELLATION)
-            replica.receive(Message(at, HUB_SOURCE, request.request_id, Cancel(request.request_id, 0)))
+            replica.receive(Message(at, HUB_SOURCE, request.request_id, Cancellation(request.request_id, 0)))
     messages = replica.advance(NEVER)
-    return {each.payload.request_id: each.payload for each in messages if isinstance(each.payload, Outcome)}, replica
+    return {each.payload.request_id: each.payload for each in messages if isinstance(each.payload, Response)}, replica
 
 
 def prompts(*segments: tuple[tuple[int, int], ...]) -> list[Request]:
@@ -235,7 +234,7 @@ def test_macro_steps_change_nothing(
             is_async=depth == 2,
             kv_groups=groups,
         )
-        outcomes, replica = serve(
+        responses, replica = serve(
             requests,
             bounds,
             is_caching=is_caching,
@@ -244,7 +243,7 @@ def test_macro_steps_change_nothing(
             long_prefill_token_threshold=threshold,
             reserve_full_sequence=is_reserving,
         )
-        assert set(outcomes) >= {request.request_id for request in requests} - set(cancels)
+        assert set(responses) >= {request.request_id for request in requests} - set(cancels)
         scheduler = replica._scheduler
         assert (scheduler.kv_used_blocks, scheduler.running_count, scheduler.waiting_count) == (0, 0, 0)
         kv, order = scheduler._kv, []
@@ -252,7 +251,7 @@ def test_macro_steps_change_nothing(
             kv.cache.validate()
             order = [(block, kv.cache._key_of[block]) for block in kv.cache._queue]
         series = {name: column.tolist() for name, column in replica.log.take_series().items()}
-        results.append((outcomes, series, replica.log.preemptions, order))
+        results.append((responses, series, replica.log.preemptions, order))
     assert results[0] == results[1]
 
 
@@ -272,9 +271,9 @@ def test_one_full_group_is_the_cache_without_groups(
     results = []
     for groups in (None, KvGroups(full=1, windowed=0, window_tokens=8)):
         bounds = limits(kv_blocks=least + blocks, kv_groups=groups, can_fast_forward=can_fast_forward)
-        outcomes, replica = serve(requests, bounds, is_caching=True, reserve_full_sequence=is_reserving)
+        responses, replica = serve(requests, bounds, is_caching=True, reserve_full_sequence=is_reserving)
         series = {name: column.tolist() for name, column in replica.log.take_series().items()}
-        results.append((outcomes, series, replica.log.preemptions))
+        results.append((responses, series, replica.log.preemptions))
     assert results[0] == results[1]
 
 
@@ -293,8 +292,8 @@ def test_macro_steps_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(SCHEDULERS, "build", counting)
     request = Request(0, 0, 40, 1000, Attributes(segments=((1, 40),)))
-    outcomes, replica = serve([request], limits(kv_groups=HYBRID, kv_blocks=600, max_model_len=2000), is_caching=True)
-    assert outcomes[0].finish_ns > 1000 * 10_000
+    responses, replica = serve([request], limits(kv_groups=HYBRID, kv_blocks=600, max_model_len=2000), is_caching=True)
+    assert responses[0].finish_ns > 1000 * 10_000
     assert replica.log.iterations == 1000
     assert len(formed) < 10
 
@@ -313,7 +312,7 @@ def test_snapshot_keeps_the_cache() -> None:
             scheduler = SCHEDULERS.build(Engine(enable_prefix_caching=True, block_size=4), bounds)
             return Replica(ReplicaSettings(0, bounds, 0), scheduler, Linear(), ReplicaLog(0))
 
-        results.append(outcomes_restored(build, requests, cuts)[1])
+        results.append(responses_restored(build, requests, cuts)[1])
     assert len(results[0]) == 40
     assert results[0] == results[1]
     assert sum(outcome.cached_tokens for outcome in results[0]) > 10 * 24
