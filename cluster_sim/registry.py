@@ -1,6 +1,6 @@
 """Registry of one axis of extension: parts by name, each with its options.
 
-A part is one file: a class or factory with a decorator that names it and its options.  The registry imports the
+A part is one file: a class or function with a decorator that names it and its options.  The registry imports the
 modules of its own package, and the entry points that other installed packages declare for the axis, when it is first
 asked; before that it costs nothing.
 """
@@ -10,10 +10,12 @@ import pkgutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import entry_points
-from typing import Annotated, Any, Generic, TypeVar
+from importlib.metadata import EntryPoint, entry_points
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import Field
+from pydantic import Discriminator, GetCoreSchemaHandler, GetJsonSchemaHandler, Tag
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from cluster_sim.errors import InputError
 from cluster_sim.options import ConfigModel, suggestion
@@ -28,24 +30,31 @@ class Entry(Generic[Part]):
 
     name: str
     options: type[ConfigModel]
-    """The block of a study that chooses this part; its ``tag`` field is a ``Literal`` of the name."""
+    """The block of a study that chooses this part; its ``tag`` field is a ``Literal`` that has the name."""
     part: Part
     summary: str
-    """One line: the first of the part's docstring."""
+    """One line for users: the first of the options' docstring, or of the part's where parts share their options."""
+
+    @property
+    def package(self) -> str:
+        """The top-level package that the part comes from; ``cluster_sim`` for those of the project."""
+        return self.options.__module__.partition(".")[0]
 
 
 class Registry(Generic[Part]):
     """The parts of one axis."""
 
-    def __init__(self, noun: str, package: str, group: str, tag: str = "kind") -> None:
+    def __init__(self, noun: str, package: str, group: str, tag: str = "kind", default: str | None = None) -> None:
         """Name the axis.
 
         Messages call a part a ``noun``.  Parts are looked for in the modules of ``package`` and in the entry points
-        of ``group``; ``tag`` is the key of a study that holds a part's name.
+        of ``group``; ``tag`` is the key of a study that holds a part's name, and ``default`` is the part of a block
+        without that key (its options must have the name as default of the tag).
         """
         self.noun = noun
         self.group = group
         self.tag = tag
+        self.default = default
         self.failures: dict[str, str] = {}
         """Entry points that could not be loaded, with the package and the error."""
         self._package = package
@@ -53,11 +62,20 @@ class Registry(Generic[Part]):
         self._is_scanned = False
 
     def register(self, name: str, options: type[ConfigModel]) -> Callable[[Part], Part]:
-        """Return a decorator that registers a part under ``name``."""
+        """Return a decorator that registers a part under ``name``.
+
+        Raises ValueError where the name is taken, and TypeError where the options' tag does not allow the name.
+        """
+        names = self.names_of(options)
+        if name not in names:
+            raise TypeError(f"{options.__name__} needs the field {self.tag}: Literal[{name!r}]")
+        if name in self._entries:
+            owner = self._entries[name].options.__module__
+            raise ValueError(f"the {self.noun} {name!r} is registered already, by {owner}")
 
         def keep(part: Part) -> Part:
-            assert name not in self._entries, f"the {self.noun} {name!r} is registered twice"
-            summary = (getattr(part, "__doc__", None) or "").strip().partition("\n")[0]
+            text = (options.__doc__ if len(names) == 1 else None) or part.__doc__ or ""
+            summary = text.strip().partition("\n")[0]
             self._entries[name] = Entry(name, options, part, summary)
             return part
 
@@ -78,20 +96,36 @@ class Registry(Generic[Part]):
             raise InputError(self.unknown(name))
         return found
 
+    def chosen_by(self, options: ConfigModel) -> Entry[Part]:
+        """Return the entry that a study's block chooses by its tag; raise InputError if there is none."""
+        return self.get(getattr(options, self.tag))
+
     def unknown(self, name: str) -> str:
         """Return the message about a name that is not registered."""
         known = self.names()
-        broken = "".join(f"; {text}" for text in self.failures.values())
-        return f"unknown {self.noun} {name!r}{suggestion(name, known)}; known: {', '.join(known)}{broken}"
+        return f"unknown {self.noun} {name!r}{suggestion(name, known)}; known: {', '.join(known)}{self.broken()}"
+
+    def broken(self) -> str:
+        """Return, to be added to a message about an unknown name, which entry points could not be loaded."""
+        return "".join(f"; {text}" for text in self.failures.values())
 
     def owners(self, option: str) -> list[str]:
         """Return the names of the parts that have an option."""
         return [entry.name for entry in self.entries() if option in entry.options.model_fields]
 
     def annotation(self) -> Any:
-        """Return the type of a study's block that holds any part's options, told apart by ``tag``."""
-        options = tuple(dict.fromkeys(entry.options for entry in self.entries()))
-        return Annotated[options, Field(discriminator=self.tag)] if len(options) > 1 else options[0]
+        """Return the type of a study's block that holds any part's options, told apart by ``tag``.
+
+        The parts are looked for when a model that has such a field is completed, not before: a part whose options hold
+        other parts of the same axis needs ``model_config = ConfigDict(defer_build=True)``.
+        """
+        return type("Block", (Block,), {"registry": self})
+
+    def names_of(self, options: type[ConfigModel]) -> tuple[Any, ...]:
+        """Return the names that the tag of options allows."""
+        field = options.model_fields.get(self.tag)
+        is_literal = field is not None and get_origin(field.annotation) is Literal
+        return get_args(field.annotation) if field is not None and is_literal else ()
 
     @contextmanager
     def isolated(self) -> Iterator[None]:
@@ -108,16 +142,55 @@ class Registry(Generic[Part]):
             package = importlib.import_module(self._package)
             for module in pkgutil.iter_modules(package.__path__, f"{self._package}."):
                 importlib.import_module(module.name)
-            for point in entry_points(group=self.group):
+            for point in sorted(entry_points(group=self.group), key=lambda point: (point.name, point.value)):
                 self._load(point)
         return self._entries
 
-    def _load(self, point: Any) -> None:
+    def _load(self, point: EntryPoint) -> None:
+        """Load one entry point, whole or not at all."""
+        before = dict(self._entries)
         try:
             point.load()
         except Exception as error:  # noqa: BLE001 - a broken package must not take every other entry with it
-            owner = point.dist.name if point.dist is not None else "an unknown package"
+            self._entries = before
+            owner = point.dist.name if point.dist is not None else point.value
             self.failures[point.name] = (
-                f"the {self.noun} {point.name!r} of the package {owner} cannot be loaded: "
-                f"{type(error).__name__}: {error}"
+                f"the {self.noun} {point.name!r} of the package {owner} cannot be loaded "
+                f"({type(error).__name__}: {error})"
             )
+
+
+class Block:
+    """The type of a study's block that holds the options of any part of one axis."""
+
+    registry: ClassVar[Registry[Any]]
+
+    @classmethod
+    def models(cls) -> list[type[ConfigModel]]:
+        """Return the options of every part; parts may share them."""
+        return list(dict.fromkeys(entry.options for entry in cls.registry.entries()))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Return the schema of a union told apart by the tag."""
+        tag, default = cls.registry.tag, cls.registry.default
+
+        def name_of(block: Any) -> str | None:
+            name = block.get(tag, default) if isinstance(block, dict) else getattr(block, tag, None)
+            return name if isinstance(name, str) else None
+
+        models = cls.models()
+        if len(models) == 1:
+            return handler.generate_schema(models[0])
+        choices = tuple(Annotated[entry.options, Tag(entry.name)] for entry in cls.registry.entries())
+        return handler.generate_schema(Annotated[Union[choices], Discriminator(name_of)])  # noqa: UP007 - made from a tuple
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Return the JSON Schema: a block without the tag is the default part's, or wrong."""
+        schema = handler(core_schema)
+        choices = schema.get("oneOf", [])
+        for model, choice in zip(cls.models(), choices, strict=bool(choices)):
+            if cls.registry.default not in cls.registry.names_of(model):
+                choice["required"] = [cls.registry.tag]
+        return schema

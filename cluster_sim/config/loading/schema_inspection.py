@@ -1,16 +1,28 @@
-"""Schema inspection: the blocks and words that an annotation allows, for messages and for the template."""
+"""Blocks and words that an annotation of the schema allows: for messages and for the template."""
 
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel
+
+from cluster_sim.registry import Block, Registry
 
 
 def models_of(annotation: Any) -> list[type[BaseModel]]:
     """Return the models that an annotation may hold, looking through unions, ``Annotated``, tuples and mappings."""
+    if isinstance(annotation, type) and issubclass(annotation, Block):
+        return [*annotation.models()]
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for part in get_args(annotation) if part is not Ellipsis for model in models_of(part)]
+
+
+def registry_of(annotation: Any) -> Registry[Any] | None:
+    """Return the registry whose parts an annotation may hold, looking through unions, tuples and mappings."""
+    if isinstance(annotation, type) and issubclass(annotation, Block):
+        return annotation.registry
+    found = (registry_of(part) for part in get_args(annotation) if part is not Ellipsis)
+    return next((registry for registry in found if registry is not None), None)
 
 
 def words_of(annotation: Any) -> list[Any]:
@@ -28,13 +40,36 @@ def has_kind(model: type[BaseModel], kind: Any) -> bool:
     return field is not None and kind in words_of(field.annotation)
 
 
-def known_keys(root: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """Return the keys of the block at ``location``: pydantic's, with list indices and tags of unions in it."""
-    candidates = [root]
-    for part in location:
-        inner = [field for model in candidates if (field := model.model_fields.get(str(part))) is not None]
-        if inner:
-            candidates = [model for field in inner for model in models_of(field.annotation)]
+class SchemaPlace(NamedTuple):
+    """A place of a study, as the schema sees it."""
+
+    models: list[type[BaseModel]]
+    """What may stand there."""
+    registry: Registry[Any] | None
+    """The axis whose parts may stand there."""
+    name: str | None
+    """The part that does."""
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys that may stand in the block."""
+        return list(dict.fromkeys(key for model in self.models for key in model.model_fields))
+
+
+def place_at(root: type[BaseModel], location: tuple[int | str, ...]) -> SchemaPlace:
+    """Return the place at ``location``: pydantic's, with list indices and tags of unions in it."""
+    place = SchemaPlace([root], None, None)
+    for step in location:
+        if isinstance(step, int):
+            continue
+        if place.registry is not None and place.name is None and step in place.registry.names():
+            place = SchemaPlace([place.registry.get(step).options], place.registry, step)
+            continue
+        fields = [field for model in place.models if (field := model.model_fields.get(step)) is not None]
+        if fields:
+            models = [model for field in fields for model in models_of(field.annotation)]
+            registries = [registry_of(field.annotation) for field in fields]
+            place = SchemaPlace(models, next((found for found in registries if found is not None), None), None)
         else:
-            candidates = [model for model in candidates if has_kind(model, part)] or candidates
-    return list(dict.fromkeys(key for model in candidates for key in model.model_fields))
+            place = place._replace(models=[model for model in place.models if has_kind(model, step)] or place.models)
+    return place

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster_sim.config.loading.load import MAX_PROBLEMS, load_study
+from cluster_sim.config.loading.load import load_study
+from cluster_sim.config.loading.messages import MAX_PROBLEMS
 from cluster_sim.errors import InputError
 from cluster_sim.options import ENGINE_KINDS, ROUTER_POLICIES
 

@@ -1,0 +1,131 @@
+"""Messages about what is wrong with a study: place, key, fault, and what would be right."""
+
+from typing import Any, Final
+
+from pydantic_core import ErrorDetails
+
+from cluster_sim.config.loading.document import Document, KeyPath, dotted
+from cluster_sim.config.loading.schema_inspection import place_at
+from cluster_sim.config.schema.study import Study
+from cluster_sim.options import suggestion
+
+MAX_PROBLEMS: Final = 10
+"""Problems that one message lists."""
+
+WORDING: Final = {
+    "Input should be": "must be",
+    "String should": "must",
+    "a valid array": "a list",
+    "a valid integer": "a whole number",
+    "a valid boolean": "true or false",
+    "a valid ": "a ",
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+    "Tuple should have at least 1 item after validation, not 0": "needs at least one item",
+    "Dictionary should have at least 1 item after validation, not 0": "needs at least one key",
+}
+"""The validator's wording and ours."""
+
+
+def message_of(document: Document, errors: list[ErrorDetails]) -> str:
+    """Return one line per faulty key; alternatives of a union that failed at the same key share a line."""
+    problems: dict[tuple[str, str], list[str]] = {}
+    for error in errors:
+        if _is_consequence(error):
+            continue
+        path = _document_path(document.data, error)
+        line = problems.setdefault((document.where(path), dotted(path)), [])
+        text = _describe(error)
+        if text not in line:
+            line.append(text)
+    lines = [f"{where}: {key + ': ' if key else ''}{' or '.join(texts)}" for (where, key), texts in problems.items()]
+    if len(lines) > MAX_PROBLEMS:
+        lines = [*lines[:MAX_PROBLEMS], f"... and {len(lines) - MAX_PROBLEMS} more"]
+    return "\n".join(lines)
+
+
+def _is_consequence(error: ErrorDetails) -> bool:
+    """Return whether a list counts as too short only because its items have faults of their own."""
+    given = error["input"]
+    return error["type"] == "too_short" and isinstance(given, list) and len(given) >= error["ctx"]["min_length"]
+
+
+def _document_path(data: Any, error: ErrorDetails) -> KeyPath:
+    """Return the part of pydantic's location that names keys: tags of unions stand in it too and are dropped."""
+    path: KeyPath = ()
+    place = data
+    location = error["loc"]
+    for depth, part in enumerate(location):
+        is_item = isinstance(place, list) and isinstance(part, int) and part < len(place)
+        is_key = isinstance(place, dict) and part in place
+        if is_item or is_key:
+            path = (*path, part)
+            place = place[part]
+        elif error["type"] == "missing" and depth == len(location) - 1:
+            path = (*path, part)
+    if error["type"] in ("union_tag_invalid", "union_tag_not_found") and isinstance(error["input"], dict):
+        registry = place_at(Study, location).registry
+        path = (*path, registry.tag if registry else error["ctx"]["discriminator"].strip("'"))
+    return path
+
+
+def _describe(error: ErrorDetails) -> str:
+    """Return what is wrong and what would be right, in the words that the documentation uses."""
+    kind = error["type"]
+    context = error.get("ctx", {})
+    given = error.get("input")
+    if kind == "missing":
+        return "is required"
+    if kind == "union_tag_invalid":
+        return _unknown_name(error)
+    if kind == "union_tag_not_found":
+        return _missing_name(error)
+    if kind == "literal_error":
+        allowed = context["expected"].replace("'", "").replace(" or ", ", ")
+        hint = suggestion(str(given), allowed.split(", "))
+        return f"must be {'one of ' if ', ' in allowed else ''}{allowed}; got {given!r}{hint}"
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        return f"must be a mapping of keys to values; got {given!r}"
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "extra_forbidden":
+        return _unknown_key(error)
+    if kind in ("missing_file", "unknown_entry"):
+        return error["msg"]
+    if kind == "string_type":
+        return f"must be text; got {given!r}{': put it in quotes' if isinstance(given, int | float) else ''}"
+    text = error["msg"]
+    for theirs, ours in WORDING.items():
+        text = text.replace(theirs, ours)
+    return f"{text}; got {given!r}"
+
+
+def _unknown_name(error: ErrorDetails) -> str:
+    """Return the message about a name that is none of an axis."""
+    registry = place_at(Study, error["loc"]).registry
+    name = str(error["ctx"]["tag"])
+    known = registry.names() if registry else error["ctx"]["expected_tags"].replace("'", "").split(", ")
+    broken = registry.broken() if registry else ""
+    return f"must be one of {', '.join(known)}; got {name!r}{suggestion(name, known)}{broken}"
+
+
+def _missing_name(error: ErrorDetails) -> str:
+    """Return the message about a block that does not name the part that it describes."""
+    given = error["input"]
+    registry = place_at(Study, error["loc"]).registry
+    if not isinstance(given, dict):
+        return f"must be a mapping of keys to values; got {given!r}"
+    if registry and registry.tag in given:
+        return f"must be text; got {given[registry.tag]!r}"
+    return "is required"
+
+
+def _unknown_key(error: ErrorDetails) -> str:
+    """Return the message about a key that the block has not, and the parts of the axis that have it."""
+    *block, key = error["loc"]
+    place = place_at(Study, tuple(block))
+    owners = place.registry.owners(str(key)) if place.registry else []
+    if place.registry and place.name is not None and owners:
+        listed = " and ".join(part for part in (", ".join(owners[:-1]), owners[-1]) if part)
+        return f"{key} belongs to {listed}; this {place.registry.noun} is {place.name}"
+    return f"unknown key{suggestion(str(key), place.keys)}; known keys: {', '.join(place.keys)}"
