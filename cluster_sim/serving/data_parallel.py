@@ -51,7 +51,7 @@ class JointBatch(Batch):
         self.accepted_tokens = sum(part.accepted_tokens for _, part in parts)
 
     def _add_steady(self, part: Batch) -> None:
-        """Count a part's steady decodes; a rank may have missed the step in which the others' last tokens came."""
+        """Count a part's pooled decodes; a rank may have missed the step in which the others' last tokens came."""
         if not self.steady_decodes:
             self.steady_from_ns = part.steady_from_ns
         if part.steady_from_ns == self.steady_from_ns:
@@ -69,7 +69,7 @@ class DataParallel(Scheduler):
         self._rank_of: dict[int, Scheduler] = {}
         """The ranks of the requests that are here."""
         self._decoding: list[Scheduler] = []
-        """The ranks that take part in the steady steps to come."""
+        """The ranks that take part in the uniform steps to come."""
         self._interval = prefill_interval
         self._steps = 0
         self.has_prefix_cache = self._ranks[0].has_prefix_cache
@@ -163,10 +163,10 @@ class DataParallel(Scheduler):
         for sequence in batch.finishing:
             del self._rank_of[sequence.request_id]
 
-    # ---------------------------------------------------------------------------------------------------- macro-steps
+    # ------------------------------------------------------------------------------------------------ fast-forwarding
 
     def uniform_steps(self) -> int:
-        """Return the fewest steady steps of any rank; 0 while one has work of another kind."""
+        """Return the fewest uniform steps of any rank; 0 while one has work of another kind."""
         decoding: list[Scheduler] = []
         fewest = 0
         for rank in self._ranks:
@@ -187,7 +187,7 @@ class DataParallel(Scheduler):
         return [each for rank in self._decoding for each in rank.commit_uniform(steps, end_ns)]
 
     def _complete_uniform(self, finishing: list[Served]) -> None:
-        """End the last of some steady steps: every rank hears of the sequences that it has finished."""
+        """Complete the last of some uniform steps: every rank gives up the sequences that it has finished."""
         for rank in self._ranks:
             part = Batch(BatchShape())
             part.finishing = [sequence for sequence in finishing if self._rank_of[sequence.request_id] is rank]

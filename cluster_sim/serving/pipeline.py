@@ -92,7 +92,7 @@ class Pipeline:
         self.free_ns[0] = end_ns
         self.iterations += steps
 
-    def rotation_costs_ns(self, pools: Sequence[DecodePool], steps: int) -> Int64Array:
+    def pipelined_costs_ns(self, pools: Sequence[DecodePool], steps: int) -> Int64Array:
         """Return what the next ``steps`` batches cost when pools take turns: int64[steps, 2 * stages], for each stage
         its step, noise included, and the way to the next.
         """

@@ -5,9 +5,9 @@ message falls due, a batch ends, a batch is formed, its state is looked at (a ma
 *formation* is handled: the pipeline's recurrence gives its end at once, so responses leave one whole step early, which
 is most of the protocol's lookahead.  Up to ``batches_in_flight`` formed batches may be unfinished.
 
-Where the scheduler says that the next k batches are the same decodes (steady steps), they are planned as one vector
-(``DecodeRun``) and as many are committed as are formed below the horizon and below the next message.  A plan survives
-until something changes the batch, so advancing in small windows costs no more than in one.
+If the scheduler says that the next k batches are the same decodes (uniform steps), they are planned as one vector
+(``UniformDecode``), and as many are committed as are formed below the horizon and below the next message.  A plan
+survives until something changes the batch, so advancing in small windows costs no more than in one.
 """
 
 import heapq
@@ -26,10 +26,10 @@ from cluster_sim.recording.statuses import FINISHED
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.batch_recording import record_batch, record_lookups
 from cluster_sim.serving.cancellations import Cancellations
-from cluster_sim.serving.fast_forward.data_parallel_decode import JointRun
-from cluster_sim.serving.fast_forward.pipelined_decode import PipelinedRun, rotating_steps
-from cluster_sim.serving.fast_forward.planned_decode import SteadyRun
-from cluster_sim.serving.fast_forward.uniform_decode import DecodeRun
+from cluster_sim.serving.fast_forward.data_parallel_decode import DataParallelDecode
+from cluster_sim.serving.fast_forward.pipelined_decode import PipelinedDecode, pipelined_steps
+from cluster_sim.serving.fast_forward.planned_decode import PlannedDecode
+from cluster_sim.serving.fast_forward.uniform_decode import UniformDecode
 from cluster_sim.serving.messages import Cancellation, Dispatch, EndOfArrivals, Response
 from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
@@ -112,7 +112,7 @@ class Replica:
         """When the next batch may be formed; -1 while nothing can be or no slot in flight is free."""
         self._finishing_ns = -1
         """End of the last formed batch that yields some last token."""
-        self._run: SteadyRun | None = None
+        self._run: PlannedDecode | None = None
         self._stalls = StallDetector(settings.index, settings.limits.kv_blocks, settings.stall_limit_ns)
         self._recall_ns = settings.recall_ns
         self._cancellations = Cancellations(scheduler, log, settings.recall_ns or 0)
@@ -170,7 +170,7 @@ class Replica:
                 sampler.sample_until(at, self._scheduler, self._out)
             run = self._run
             if run is None and self._can_plan and (not in_flight or in_flight[0][0] > self._finishing_ns):
-                run = self._run = self._plan_decodes() if self._is_one_stage else self._plan_rotation()
+                run = self._run = self._plan_decode() if self._is_one_stage else self._plan_pipelined_decode()
             if run is not None and self._commit_run(run, horizon):
                 continue
             if at == end_at:
@@ -375,18 +375,18 @@ class Replica:
         if self._recall_ns is not None:
             self._cancellations.remember(finishing, end_ns, time_of(self._horizon))
 
-    # ---------------------------------------------------------------------------------------------------- macro-steps
+    # ------------------------------------------------------------------------------------------------ fast-forwarding
 
-    def _plan(self) -> SteadyRun | None:
+    def _plan(self) -> PlannedDecode | None:
         """Return the planned run that starts with the next formation, or None."""
         if self._run is None and self._can_plan:
             in_flight = self._in_flight
             # A batch in flight that ends with a completion changes who decodes.
             if not in_flight or in_flight[0][0] > self._finishing_ns:
-                self._run = self._plan_decodes() if self._is_one_stage else self._plan_rotation()
+                self._run = self._plan_decode() if self._is_one_stage else self._plan_pipelined_decode()
         return self._run
 
-    def _plan_decodes(self) -> SteadyRun | None:
+    def _plan_decode(self) -> PlannedDecode | None:
         """Return the next iterations of one stage's pool, or pools where it has ranks."""
         in_flight, form_ns, scheduler = self._in_flight, self._form_ns, self._scheduler
         if len(in_flight) + (form_ns >= 0) != self._depth or self._cancellations.pending:
@@ -399,20 +399,20 @@ class Replica:
             head = (form_ns, *head)
         pool = scheduler.decode_pool
         if pool is None:
-            return self._plan_joint_decodes(head, steps)
+            return self._plan_data_parallel_decode(head, steps)
         steps_ns = self.pipeline.decode_run_ns(len(pool.members), pool.kv_tokens, steps)
-        return DecodeRun(head, steps_ns, (pool,), is_finishing=steps == pool.steps_to_finish())
+        return UniformDecode(head, steps_ns, (pool,), is_finishing=steps == pool.steps_to_finish())
 
-    def _plan_joint_decodes(self, head_ns: tuple[int, ...], steps: int) -> JointRun | None:
+    def _plan_data_parallel_decode(self, head_ns: tuple[int, ...], steps: int) -> DataParallelDecode | None:
         """Return the next ``steps`` iterations that ranks make together."""
         pools = self._scheduler.data_parallel_pools()
         steps_ns = self.pipeline.joint_run_ns(pools, steps)
         if steps_ns is None:
             return None
         finish = min(pool.steps_to_finish() for pool in pools)
-        return JointRun(head_ns, steps_ns, pools, is_finishing=len(steps_ns) == finish)
+        return DataParallelDecode(head_ns, steps_ns, pools, is_finishing=len(steps_ns) == finish)
 
-    def _plan_rotation(self) -> PipelinedRun | None:
+    def _plan_pipelined_decode(self) -> PipelinedDecode | None:
         """Return the next turns of the batches in a pipeline, and of the one about to be formed if there is one."""
         in_flight, form_ns = self._in_flight, self._form_ns
         if not in_flight or self._cancellations.pending:
@@ -426,15 +426,15 @@ class Replica:
             if pool_ends[1:] != head or not pool_ends[0] <= form_ns < head[0]:
                 return None
             head = [form_ns, *head]
-        steps, is_finishing = rotating_steps(pools, self._scheduler.spare_blocks(), MOST_TURNS * len(pools))
+        steps, is_finishing = pipelined_steps(pools, self._scheduler.spare_blocks(), MOST_TURNS * len(pools))
         if steps < 2:
             return None
-        costs_ns = self.pipeline.rotation_costs_ns(pools, steps)
+        costs_ns = self.pipeline.pipelined_costs_ns(pools, steps)
         if is_whole:
             self._form_ns = -1  # A slot may be free, but nobody is there to fill it.
-        return PipelinedRun(pools, head, costs_ns, self.pipeline.free_ns, is_finishing=is_finishing)
+        return PipelinedDecode(pools, head, costs_ns, self.pipeline.free_ns, is_finishing=is_finishing)
 
-    def _commit_run(self, run: SteadyRun, horizon: Instant) -> bool:
+    def _commit_run(self, run: PlannedDecode, horizon: Instant) -> bool:
         """Commit what is planned to be formed below ``horizon`` and the next message; False if there is nothing."""
         inbox = self._inbox
         limit = inbox[0].at if inbox and inbox[0].at < horizon else horizon

@@ -20,9 +20,9 @@ class SchedulerLimits:
     is_async: bool
     """Whether a sequence may be in two unfinished batches (asynchronous scheduling, one stage)."""
     can_fast_forward: bool
-    """Whether decodes move in bulk on one stage; False forces single steps everywhere (``run.macro_steps: false``)."""
+    """Whether decodes are fast-forwarded on one stage; False forces single steps (``run.macro_steps: false``)."""
     can_fast_forward_stages: bool = False
-    """The same for the batches that rotate in a pipeline of several stages."""
+    """The same for micro-batches that follow each other through several stages."""
     tokens_per_step: int = 1
     """Most tokens that one sequence can gain in a step: more than 1 with speculative decoding."""
     data_parallel: int = 1

@@ -9,7 +9,7 @@ from typing import Final
 from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, instant, time_of
 from cluster_sim.engine.process import Message
 from cluster_sim.recording.replica_log import ReplicaLog
-from cluster_sim.serving.fast_forward.planned_decode import SteadyRun
+from cluster_sim.serving.fast_forward.planned_decode import PlannedDecode
 from cluster_sim.serving.messages import Sample
 from cluster_sim.serving.schedulers.base import Scheduler
 
@@ -82,7 +82,7 @@ class StateSampler:
         self._sample_ns = (last_ns // self._period_ns + 1) * self._period_ns
         self._set_next()
 
-    def pass_run(self, limit: Instant, run: SteadyRun, scheduler: Scheduler, out: list[Message]) -> None:
+    def pass_run(self, limit: Instant, run: PlannedDecode, scheduler: Scheduler, out: list[Message]) -> None:
         """Do every look below ``limit`` inside a run whose formations from ``run.offset`` on are not committed yet."""
         last_ns = (limit - 1 - _SAMPLE) >> KIND_BITS
         if self._interval_ns and self._tick_ns <= last_ns:

@@ -12,7 +12,7 @@ from cluster_sim.config.schema.study import Study
 from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.errors import InputError
-from cluster_sim.serving.fast_forward.data_parallel_decode import JointRun
+from cluster_sim.serving.fast_forward.data_parallel_decode import DataParallelDecode
 from cluster_sim.serving.messages import Dispatch
 from cluster_sim.simulation.plan import make_plan
 from cluster_sim.workload.request import Request
@@ -119,7 +119,7 @@ def test_joint_decodes_are_planned_together() -> None:
         replica.advance(instant(at, Kind.CANCELLATION))
         if number == 2:
             run = replica._plan()
-            assert isinstance(run, JointRun)
+            assert isinstance(run, DataParallelDecode)
             assert (run.steps, run.is_finishing) == (4, True)
             assert replica.promise().conditional == instant(round(6.4 * MS), Kind.RESPONSE)
         request = Request(number, at, 10, output)

@@ -121,7 +121,7 @@ def write_page(profile: OperatorProfile, comparisons: list[Comparison], predicte
         f"<td>{'' if line.ratio is None else f'{line.ratio:.3g}'}</td></tr>"
         for line in summarise(profile, comparisons)
     )
-    plots = "".join(_dissolve_pool(item) for item in comparisons if item.points) + _coverage(profile)
+    plots = "".join(_scatter(item) for item in comparisons if item.points) + _coverage(profile)
     text = (
         f"<!doctype html><meta charset='utf-8'><title>{html.escape(title)}</title>"
         "<style>body{font:14px sans-serif;margin:2em}td,th{padding:2px 10px;text-align:right}"
@@ -135,7 +135,7 @@ def write_page(profile: OperatorProfile, comparisons: list[Comparison], predicte
         partial.write_text(text, encoding="utf-8")
 
 
-def _dissolve_pool(item: Comparison) -> str:
+def _scatter(item: Comparison) -> str:
     """Predicted over measured on logarithmic axes, with the diagonal."""
     values = [value for point in item.points for value in point]
     low, high = math.log10(min(values)), math.log10(max(values))

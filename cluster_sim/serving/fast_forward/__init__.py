@@ -1,1 +1,14 @@
-"""Macro-steps: decodes that are counted in pools and planned in runs, which change no result."""
+"""Fast-forwarding: many decode steps in one computation, with the same result as single steps.
+
+While nothing arrives, starts, finishes or is preempted, a replica repeats one decode step.  Each kind of
+fast-forwarding skips the scheduling, the pricing and the recording of those repeated steps one by one;
+``run.macro_steps: false`` turns all of them off.
+
+``uniform_decode``        one stage, one batch: the steps up to the next change of its members, priced as one vector.
+``data_parallel_decode``  one stage, several ranks: the joint steps in which every rank only decodes.
+``pipelined_decode``      several stages: the turns of decode-only micro-batches that follow each other unchanged.
+
+A ``DecodePool`` counts the members of one such batch, so that a step costs nothing per token (``windowed_pool`` where
+attention windows give blocks back, ``replayed_pool`` where every single block matters, ``pipelined_pools`` for the
+micro-batches of a pipeline).  A ``PlannedDecode`` holds the steps that are planned and says how many are committed.
+"""

@@ -1,14 +1,14 @@
-"""A planned macro-step of data-parallel ranks: joint decode-only iterations, each as long as its slowest rank."""
+"""Data-parallel decode: joint decode-only steps of several ranks, each as long as its slowest rank."""
 
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.batch_recording import record_first_joint_step
-from cluster_sim.serving.fast_forward.uniform_decode import StageRun
+from cluster_sim.serving.fast_forward.uniform_decode import StagePlan
 from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.serving.sequence import Sequence
 
 
-class JointRun(StageRun):
+class DataParallelDecode(StagePlan):
     """Iterations in which every pool makes a step; ranks without a pool here have nothing to do."""
 
     __slots__ = ()

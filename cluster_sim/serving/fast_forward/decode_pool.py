@@ -1,4 +1,4 @@
-"""Decodes in lock-step: the state that makes macro-steps a closed form.
+"""Decode pool: sequences that decode in lock-step, counted so that many steps are a closed form.
 
 Between two changes of its members, every step of a pool computes one token for each of them.  So nothing is stored per
 token: a member's computed tokens are ``base + step``; the sum over members is ``base_sum + count * step``; members are
@@ -137,7 +137,7 @@ class DecodePool:
         return finished
 
 
-class UncountedPool(DecodePool):
+class ReservedPool(DecodePool):
     """A pool whose members' memory was all reserved before they decode."""
 
     def __init__(self) -> None:

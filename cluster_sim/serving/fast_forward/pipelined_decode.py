@@ -1,9 +1,10 @@
-"""A planned macro-step of a pipeline: decode-only micro-batches that follow each other round and round, unchanged.
+"""Pipelined decode: decode-only micro-batches that follow each other through the stages, unchanged.
 
 With several stages each running sequence is in at most one unfinished batch.  While nothing arrives, ends or runs short
-of memory, the members of a batch are formed again, together, when it ends, so the batches in flight rotate.  Formation
-i takes up the batch that formation i - n made, n being their number, at its end; the stages are the same ordered
-servers as for single batches (``Pipeline.run``), so a round costs a few additions instead of n walks of the scheduler.
+of memory, the members of a batch are formed again, together, when it ends, so the batches in flight take turns.
+Formation i takes up the batch that formation i - n made, n being their number, at its end; the stages are the same
+ordered servers as for single batches (``Pipeline.run``), so a round costs a few additions instead of n walks of the
+scheduler.
 """
 
 from bisect import bisect_right
@@ -14,13 +15,13 @@ import numpy as np
 from cluster_sim.hardware.predictors.base import Int64Array
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
-from cluster_sim.serving.fast_forward.planned_decode import SteadyRun
+from cluster_sim.serving.fast_forward.planned_decode import PlannedDecode
 from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.serving.sequence import Sequence
 
 
-class PipelinedRun(SteadyRun):
+class PipelinedDecode(PlannedDecode):
     """Formations i = 0 .. steps - 1 of ``pools`` in turn, the first of each at ``heads_ns``.
 
     ``costs_ns`` has a row per formation: the step of each stage and the way to the next, alternating, the last way 0.
@@ -114,8 +115,8 @@ class PipelinedRun(SteadyRun):
         return self._stage_ends_ns[upto - 1], busy_ns
 
 
-def rotating_steps(pools: list[DecodePool], free_blocks: int, most: int) -> tuple[int, bool]:
-    """Return how many formations of ``pools`` in turn are steady, and whether the last one finishes a member.
+def pipelined_steps(pools: list[DecodePool], free_blocks: int, most: int) -> tuple[int, bool]:
+    """Return how many formations of ``pools`` in turn are uniform, and whether the last one finishes a member.
 
     At most ``most``, and no more than fit in ``free_blocks``.
     """

@@ -8,7 +8,7 @@ from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.serving.sequence import Sequence
 
 
-class SteadyRun(ABC):
+class PlannedDecode(ABC):
     """Formations 0 .. ``steps`` - 1, each a batch of decodes, of which ``offset`` are committed."""
 
     __slots__ = ("is_finishing", "last_end_ns", "offset", "steps")

@@ -1,4 +1,4 @@
-"""A planned macro-step of one stage: decode-only iterations of an unchanged batch, as one vector."""
+"""Uniform decode: the decode-only steps of one unchanged batch on a single stage, as one vector."""
 
 from collections.abc import Sequence as Row
 
@@ -8,13 +8,13 @@ from cluster_sim.hardware.predictors.base import Int64Array
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.batch_recording import record_first_step
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
-from cluster_sim.serving.fast_forward.planned_decode import SteadyRun
+from cluster_sim.serving.fast_forward.planned_decode import PlannedDecode
 from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.serving.sequence import Sequence
 
 
-class StageRun(SteadyRun):
+class StagePlan(PlannedDecode):
     """Iterations i = 0 .. k-1 of the only stage, laid out after the batches in flight.
 
     Iteration i takes ``steps_ns[i]`` and ends ``ends_ns[i]`` after ``start_ns``.  With d batches in flight, 1 or 2, it
@@ -74,7 +74,7 @@ class StageRun(SteadyRun):
         return [self.start_ns + ends_ns.item(upto - 2) if upto > 1 else head[1], last_ns]
 
 
-class DecodeRun(StageRun):
+class UniformDecode(StagePlan):
     """Iterations of one pool."""
 
     __slots__ = ()

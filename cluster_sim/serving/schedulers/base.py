@@ -101,32 +101,32 @@ class Scheduler(ABC):
 
     @property
     def decode_pool(self) -> DecodePool | None:
-        """The pool that steady steps advance."""
+        """The pool that uniform steps advance."""
         return None
 
     def data_parallel_pools(self) -> list[DecodePool]:
-        """Return the pools that steady steps advance together where there is no single one."""
+        """Return the pools that uniform steps advance together if there is no single one."""
         return []
 
     def commit_uniform(self, steps: int, end_ns: int) -> list[Sequence]:
-        """Make ``steps`` steady steps, the last ending at ``end_ns``; return what finishes in the last one."""
-        raise AssertionError("this scheduler has no steady steps")
+        """Make ``steps`` uniform steps, the last ending at ``end_ns``; return what finishes in the last one."""
+        raise AssertionError("this scheduler has no uniform steps")
 
     def pipelined_pools(self) -> list[DecodePool]:
         """Return the running sequences as pools, by the batch of each one's last token and in the order of these, where
         every batch formed now would hold just the members of the pools that are not in flight; else nothing.
 
-        A pipeline of several stages makes macro-steps of them.
+        A pipeline of several stages fast-forwards them.
         """
         return []
 
     def spare_blocks(self) -> int:
-        """Return how many blocks rotating pools may take before something else happens."""
+        """Return how many blocks pipelined pools may take before something else happens."""
         return 0
 
     def commit_pipelined(self, pools: list[DecodePool], turns: list[int], ends_ns: list[int]) -> list[Sequence]:
         """Make ``turns`` decode steps of each pool, its last one ending at ``ends_ns``; return what finishes."""
-        raise AssertionError("this scheduler has no rotating pools")
+        raise AssertionError("this scheduler has no pipelined pools")
 
     def drain(self) -> None:
         """Hear that no more requests will come, so that none is to be waited for."""

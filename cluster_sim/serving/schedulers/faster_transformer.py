@@ -60,7 +60,7 @@ class FasterTransformer(SerialScheduler):
 
     def complete(self, batch: Batch) -> None:
         """Take the batch's sequences back in batch order."""
-        if not batch.members and not batch.prefilled:  # The end of steady steps.
+        if not batch.members and not batch.prefilled:  # The end of uniform steps.
             for sequence in batch.finishing:
                 self.forget(sequence)
             if not self._pool.members:

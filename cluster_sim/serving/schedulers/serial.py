@@ -17,7 +17,7 @@ from typing import Final
 from cluster_sim.hardware.predictors.base import BatchShape, Predictor
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.engine_options import Engine
-from cluster_sim.serving.fast_forward.decode_pool import DecodePool, UncountedPool
+from cluster_sim.serving.fast_forward.decode_pool import DecodePool, ReservedPool
 from cluster_sim.serving.ordering import ordering_of
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.base import Scheduler
@@ -67,7 +67,7 @@ class SerialScheduler(Scheduler):
         self._deferred: list[Sequence] = []
         """During a formation: waiting sequences that the policy keeps out of it, in order."""
         self._orders = 0
-        self._pool = UncountedPool() if self.reserves_whole else DecodePool(limits.block_size)
+        self._pool = ReservedPool() if self.reserves_whole else DecodePool(limits.block_size)
 
     @abstractmethod
     def choose(self, batch: Batch, now_ns: int) -> None:
@@ -192,7 +192,7 @@ class SerialScheduler(Scheduler):
             self._return(sequence)
         for sequence, _ in batch.prefilled:
             self._return(sequence)
-        if not batch.members and not batch.prefilled:  # The end of steady steps.
+        if not batch.members and not batch.prefilled:  # The end of uniform steps.
             for sequence in sorted(batch.finishing, key=lambda each: each.order):
                 self.forget(sequence)
                 self.free(sequence)
@@ -246,7 +246,7 @@ class SerialScheduler(Scheduler):
         flying = self._in_flight.get(request_id)
         return flying is not None and flying.generated < flying.output_tokens
 
-    # ---------------------------------------------------------------------------------------------------- macro-steps
+    # ------------------------------------------------------------------------------------------------ fast-forwarding
 
     def is_uniform(self, decodes: int) -> bool:
         """Whether the next batches are one decode of each of the ``decodes`` ready sequences, until one of them yields
@@ -255,7 +255,7 @@ class SerialScheduler(Scheduler):
         return decodes < 0
 
     def uniform_limit(self, pool: DecodePool) -> int:
-        """Return how many steady steps memory allows: these engines want a spare block for every decode."""
+        """Return how many uniform steps memory allows: these engines want a spare block for every decode."""
         return pool.steps_within(self.free_blocks - 1, pool.steps_to_finish())
 
     def ready_decodes(self) -> list[Sequence]:
@@ -268,11 +268,11 @@ class SerialScheduler(Scheduler):
 
     @property
     def decode_pool(self) -> DecodePool | None:
-        """Return the pool of steady decodes."""
+        """Return the pool of uniform decodes."""
         return self._pool
 
     def uniform_steps(self) -> int:
-        """Return how many steady steps would now be formed; see ``is_uniform``."""
+        """Return how many uniform steps would now be formed; see ``is_uniform``."""
         if not self.limits.can_fast_forward or self._in_flight or self._has_news:
             return 0
         pool = self._pool
@@ -291,7 +291,7 @@ class SerialScheduler(Scheduler):
         return self.uniform_limit(pool)
 
     def commit_uniform(self, steps: int, end_ns: int) -> list[Sequence]:
-        """Make steady steps; see ``Scheduler.commit_uniform``."""
+        """Make uniform steps; see ``Scheduler.commit_uniform``."""
         pool = self._pool
         self.take_uniform(pool.blocks_for(steps), steps)
         finishing = pool.advance(steps)
@@ -302,7 +302,7 @@ class SerialScheduler(Scheduler):
         return finishing
 
     def take_uniform(self, blocks: int, steps: int) -> None:
-        """Take the blocks of ``steps`` steady steps."""
+        """Take the blocks of ``steps`` uniform steps."""
         self.free_blocks -= blocks
         assert self.free_blocks >= 0
 

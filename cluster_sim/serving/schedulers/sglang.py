@@ -300,7 +300,7 @@ class Sglang(SerialScheduler):
         self._is_sorted = False
         self._fewest_waiting = 0
 
-    # ----------------------------------------------------------------------------------------------------- macro-steps
+    # ------------------------------------------------------------------------------------------------- fast-forwarding
 
     def is_uniform(self, decodes: int) -> bool:
         """Whether no prompt batch can be built."""
@@ -311,7 +311,7 @@ class Sglang(SerialScheduler):
         return pool.steps_within(self.memory.free_tokens // self.block_size, pool.steps_to_finish())
 
     def take_uniform(self, blocks: int, steps: int) -> None:
-        """Take the pages of steady steps, in which the reserve falls."""
+        """Take the pages of uniform steps, in which the reserve falls."""
         self.memory.allocate(blocks * self.block_size)
         self._quiet_steps += steps
 

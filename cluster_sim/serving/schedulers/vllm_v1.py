@@ -8,7 +8,7 @@ admitted in order until the budget, a slot or memory runs out; the first that do
 Decodes that are all scheduled in every step sit in a ``DecodePool`` and move in bulk.  The pool is a compressed form of
 walking the running list and never a different model: where a walk could skip or preempt one of them, the pool is
 dissolved and the list is walked.  With several stages every batch that holds nothing but decodes is a pool of its own
-while they rotate (``Rotation``).  With macro-steps off there is no pool at all.
+while they follow each other (``PipelinedPools``).  Without fast-forwarding there is no pool at all.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from cluster_sim.hardware.predictors.base import BatchShape, Predictor
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
-from cluster_sim.serving.fast_forward.rotation import Rotation
+from cluster_sim.serving.fast_forward.pipelined_pools import PipelinedPools
 from cluster_sim.serving.fast_forward.windowed_pool import WindowedPool
 from cluster_sim.serving.kv_cache.blocks import CountedBlocks
 from cluster_sim.serving.kv_cache.choice import paged_cache
@@ -52,7 +52,7 @@ class VllmV1(Scheduler):
         self._prefilling: dict[int, Sequence] = {}
         """Running sequences whose prompt is not computed yet, in admission order."""
         self._pool = pool
-        self._rotation = Rotation(limits.block_size)
+        self._pipelined = PipelinedPools(limits.block_size)
         self._batches = 0
         self._has_cadence = engine.prefill_schedule_interval > 1
         self._is_saturated = False
@@ -90,8 +90,8 @@ class VllmV1(Scheduler):
         if pool.members:
             fewest = pool.steps_to_finish()
         walked = self._prefilling if self._limits.can_fast_forward else self._running
-        if self._rotation:
-            fewest = self._rotation.steps_to_finish()
+        if self._pipelined:
+            fewest = self._pipelined.steps_to_finish()
             walked = self._prefilling
         for sequence in walked.values():
             left = sequence.output_tokens - sequence.generated
@@ -138,7 +138,7 @@ class VllmV1(Scheduler):
         running = self._running.get(request_id)
         if running is None or running.generated >= running.output_tokens:
             return False
-        self._rotation.dissolve()
+        self._pipelined.dissolve()
         if request_id in self._pool.members:
             self._pool.remove(running)
         if self._ordering is not None:
@@ -148,7 +148,7 @@ class VllmV1(Scheduler):
         self._queue.is_blocked = False
         return True
 
-    # ---------------------------------------------------------------------------------------------------- macro-steps
+    # ------------------------------------------------------------------------------------------------ fast-forwarding
 
     def uniform_steps(self) -> int:
         pool = self._pool
@@ -161,7 +161,7 @@ class VllmV1(Scheduler):
         return self._steps_unchanged(steps) if self._slides else steps
 
     def _steps_unchanged(self, steps: int) -> int:
-        """Return how many of ``steps`` steady steps are formed before windows free what the queue's head wants."""
+        """Return how many of ``steps`` uniform steps are formed before windows free what the queue's head wants."""
         if not self._kv.can_plan_decodes:
             return 0
         wanted = self._queue.wanted_blocks
@@ -191,9 +191,9 @@ class VllmV1(Scheduler):
     def pipelined_pools(self) -> list[DecodePool]:
         if self._slides or self._is_changing() or len(self._running) > self._budget:
             return []  # Windows give blocks back, which only the pool of a single stage counts.
-        if not self._rotation:
-            self._rotation.gather(self._running.values())
-        return self._rotation.in_turn()
+        if not self._pipelined:
+            self._pipelined.gather(self._running.values())
+        return self._pipelined.in_turn()
 
     def spare_blocks(self) -> int:
         return self._kv.free
@@ -230,7 +230,7 @@ class VllmV1(Scheduler):
         elif not self._prefilling and not self._pool.members and self._limits.can_fast_forward:
             budget = self._budget
         else:
-            self._rotation.dissolve()
+            self._pipelined.dissolve()
             self._kv.catch_up()
             self._pool.dissolve()
             sequences = list(self._running.values())

@@ -9,7 +9,7 @@ from cluster_sim.hardware.model import load_model
 from cluster_sim.hardware.predictors.base import BatchShape
 from cluster_sim.hardware.predictors.roofline import RooflinePredictor
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
-from cluster_sim.serving.fast_forward.pipelined_decode import PipelinedRun, rotating_steps
+from cluster_sim.serving.fast_forward.pipelined_decode import PipelinedDecode, pipelined_steps
 from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.workload.request import Request
@@ -56,10 +56,10 @@ def test_equals_batches_one_by_one(
         heads.append(planned.run(shape, 0)[1])
         single.run(shape, 0)
         pool.last_end_ns = heads[-1]
-    steps, is_finishing = rotating_steps(pools, 1 << 40, 1000)
+    steps, is_finishing = pipelined_steps(pools, 1 << 40, 1000)
     assert is_finishing
-    costs = planned.rotation_costs_ns(pools, steps)
-    run = PipelinedRun(pools, heads, costs, planned.free_ns, is_finishing=is_finishing)
+    costs = planned.pipelined_costs_ns(pools, steps)
+    run = PipelinedDecode(pools, heads, costs, planned.free_ns, is_finishing=is_finishing)
 
     formed, rows, taken = list(heads), [], []
     tokens = [pool.kv_tokens for pool in pools]
@@ -95,7 +95,7 @@ def test_equals_batches_one_by_one(
 def test_steps_end_where_memory_or_a_member_does(groups: list[list[tuple[int, int]]], free: int, most: int) -> None:
     """A run takes no more blocks than are free, one more formation would, finish nobody early or pass the limit."""
     pools = [pool_of(number, members) for number, members in enumerate(groups)]
-    steps, is_finishing = rotating_steps(pools, free, most)
+    steps, is_finishing = pipelined_steps(pools, free, most)
 
     def blocks(steps: int) -> int:
         turns = [len(range(at, steps, len(pools))) for at in range(len(pools))]

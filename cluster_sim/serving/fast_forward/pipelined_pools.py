@@ -1,4 +1,4 @@
-"""The decoding micro-batches that rotate in a pipeline, each a decode pool while nothing changes them."""
+"""Decode pools of a pipeline: one for each micro-batch that holds only decodes, while nothing changes them."""
 
 from collections.abc import Iterable
 
@@ -6,8 +6,8 @@ from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.sequence import Sequence
 
 
-class Rotation:
-    """Running sequences by the batch that computes their last token; empty where they are not known to be steady.
+class PipelinedPools:
+    """Running sequences by the batch that computes their last token; empty while they are not known to be uniform.
 
     Batches end one after the other in the last stage, so sequences whose last tokens come at one time are one batch.
     """
