@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cluster_sim.cli.profile import app
+from cluster_sim.cli.profile_commands import app
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.model import Model, load_model

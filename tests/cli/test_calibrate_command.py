@@ -1,11 +1,10 @@
 """The ``calibrate`` command: wrong options are found before anything is fitted."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
-from cluster_sim.cli.app import main
+from tests.cli.command import Command
 
 RUN = "arrival_s,input_tokens,output_tokens,ttft_s,e2e_s\n0,100,10,0.1,0.2\n"
 
@@ -21,22 +20,15 @@ RUN = "arrival_s,input_tokens,output_tokens,ttft_s,e2e_s\n0,100,10,0.1,0.2\n"
     ],
 )
 def test_wrong_options(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    options: list[str],
-    message: str,
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: list[str], message: str
 ) -> None:
     """One message with code 2, and no profile."""
     (tmp_path / "run.csv").write_text(RUN, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    arguments = ["calibrate", "run.csv", "--model", "llama-3-8b", "--device", "h100-sxm", *options]
-    monkeypatch.setattr(sys, "argv", ["cluster-sim", *arguments])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    assert stop.value.code == 2
-    error = capsys.readouterr().err
+    code, _, error = command("calibrate", "run.csv", "--model", "llama-3-8b", "--device", "h100-sxm", *options)
+    assert code == 2
     assert error.startswith("error: ")
+    assert error.count("error: ") == 1
     assert message in error
     assert "pydantic" not in error
     assert [path.name for path in tmp_path.iterdir()] == ["run.csv"]

@@ -1,4 +1,4 @@
-"""The ``report`` command of ``cluster-sim``."""
+"""``cluster-sim report``: pages and exports of a finished run."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,0 +1,76 @@
+"""``cluster-sim run``: one run of a study, its results in a directory."""
+
+import math
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cluster_sim.cli.arguments import Address, Overrides, StudyFile
+from cluster_sim.errors import InputError
+
+
+class ExecutorName(StrEnum):
+    """Runtimes of the simulation."""
+
+    auto = "auto"
+    inline = "inline"
+    ray = "ray"
+
+
+class LogLevelName(StrEnum):
+    """Least severe message that is printed."""
+
+    debug = "debug"
+    info = "info"
+    warning = "warning"
+    error = "error"
+
+
+def run(
+    file: StudyFile,
+    overrides: Overrides = None,
+    executor: Annotated[
+        ExecutorName | None, typer.Option(help="What runs the simulation; overrides run.executor.")
+    ] = None,
+    address: Address = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Run directory. [default: runs/<name>-<config hash>]")
+    ] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Serve live Prometheus metrics on this port.")
+    ] = None,
+    speedup: Annotated[
+        float | None,
+        typer.Option(help="Pace simulated time to so many times real time; without it, as fast as possible."),
+    ] = None,
+    log_level: Annotated[
+        LogLevelName, typer.Option("-l", "--log-level", help="Least severe message to print.")
+    ] = LogLevelName.warning,
+) -> None:
+    """Run a study and write its results."""
+    import logging
+
+    from cluster_sim.config.loading.error_context import locating_errors
+    from cluster_sim.config.loading.load import check_study, read_document
+    from cluster_sim.report.terminal import TerminalView
+    from cluster_sim.simulation.registered import registered_names
+    from cluster_sim.simulation.run import run_study
+    from cluster_sim.simulation.run_options import RunOptions
+
+    if speedup is not None and not 0 < speedup < math.inf:
+        raise InputError(f"--speedup must be a positive number; got {speedup:g}")
+    logging.basicConfig(level=log_level.value.upper(), format="%(levelname)s %(name)s: %(message)s")
+    chosen = [] if executor is None else [f"run.executor={executor.value}"]
+    document = read_document(file, [*(overrides or ()), *chosen])
+    study = check_study(document, file.resolve().parent, registered_names())
+    options = RunOptions(
+        executor=None if executor is None else executor.value,
+        address=address,
+        out=out,
+        metrics_port=metrics_port,
+        speedup=speedup,
+    )
+    with locating_errors(document):
+        run_study(study, options, TerminalView())

@@ -1,0 +1,43 @@
+"""``cluster-sim sweep``: every combination of a study's sweep block."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cluster_sim.cli.arguments import Address, Overrides, StudyFile
+
+if TYPE_CHECKING:
+    from cluster_sim.study.variants import Variant
+
+
+def sweep(
+    file: StudyFile,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Directory of the results. [default: sweeps/<name>-<config hash>]"),
+    ] = None,
+    address: Address = None,
+    is_resumed: Annotated[bool, typer.Option("--resume", help="Continue a sweep that did not finish.")] = False,
+    is_dry: Annotated[bool, typer.Option("--dry-run", help="List the runs without running them.")] = False,
+) -> None:
+    """Run every combination of a study's sweep block, each as a Ray task."""
+    from cluster_sim.config.loading.load import read_document
+    from cluster_sim.study.sweep import RESULTS_FILE, SweepOptions, run_sweep
+    from cluster_sim.study.variants import expand
+
+    document = read_document(file, overrides or ())
+    variants = expand(file, document)
+    if is_dry:
+        for variant in variants:
+            typer.echo(f"{variant.run_id}  {variant.label}{'' if variant.study else f'  invalid: {variant.error}'}")
+        return
+    width = len(str(len(variants)))
+
+    def print_row(variant: "Variant", row: dict[str, Any]) -> None:
+        error = f": {row['error']}" if row["error"] else ""
+        typer.echo(f"{variant.index + 1:>{width}}/{len(variants)} {variant.label}  {row['status']}{error}")
+
+    result = run_sweep(file, document, SweepOptions(out=out, address=address, resume=is_resumed), on_row=print_row)
+    typer.echo(f"{len(result.rows)} runs, {result.failed} failed: {result.directory / RESULTS_FILE}")

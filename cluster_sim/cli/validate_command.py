@@ -1,0 +1,28 @@
+"""``cluster-sim validate``: check of a study, with the memory plan and the lookahead report."""
+
+from typing import Annotated
+
+import typer
+
+from cluster_sim.cli.arguments import Overrides, StudyFile
+
+
+def validate(
+    file: StudyFile,
+    overrides: Overrides = None,
+    is_library_checked: Annotated[
+        bool, typer.Option("-m", "--models", help="Check every model and device of the library too.")
+    ] = False,
+) -> None:
+    """Check a study; print every resolved value, the memory plan and the lookahead report."""
+    from cluster_sim.config.loading.error_context import locating_errors
+    from cluster_sim.config.loading.load import check_study, read_document
+    from cluster_sim.simulation.registered import registered_names
+    from cluster_sim.study.validate import check_library, validation_report
+
+    document = read_document(file, overrides or ())
+    study = check_study(document, file.resolve().parent, registered_names())
+    with locating_errors(document):
+        typer.echo(validation_report(study), nl=False)
+    if is_library_checked:
+        typer.echo(check_library(), nl=False)

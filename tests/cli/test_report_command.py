@@ -1,0 +1,45 @@
+"""The ``report`` command."""
+
+import json
+from pathlib import Path
+
+from cluster_sim.config.loading.load import load_study
+from cluster_sim.simulation.run import run_study
+from cluster_sim.simulation.run_options import RunOptions
+from tests.cli.command import Command
+
+STUDY = """
+workload:
+  kind: synthetic
+  count: 20
+  arrivals: {kind: poisson, request_rate: 20}
+  lengths: {prompt: {kind: fixed, value: 100}, output: {kind: fixed, value: 5}}
+fleet: {pools: [{model: llama-3-8b, device: h100-sxm}]}
+"""
+
+
+def _contents(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def test_report_writes_page_and_trace(command: Command, tmp_path: Path) -> None:
+    """The page and, when asked for, trace and metrics are written into the run, whose own files stay as they were."""
+    study = tmp_path / "study.yaml"
+    study.write_text(STUDY, encoding="utf-8")
+    run = run_study(load_study(study), RunOptions(executor="inline", out=tmp_path / "run")).directory
+    before = _contents(run)
+    code, text, error = command("report", run, "--trace", "--openmetrics")
+    names = ("report.html", "trace.json", "openmetrics.txt")
+    assert (code, error) == (0, "")
+    assert text.splitlines() == [f"Wrote {run / name}" for name in names]
+    after = _contents(run)
+    assert json.loads(after["trace.json"])
+    assert after["openmetrics.txt"].endswith(b"# EOF\n")
+    assert {name: data for name, data in after.items() if name not in names} == before
+
+
+def test_no_run_is_wrong_input(command: Command, tmp_path: Path) -> None:
+    """A directory without a run gives code 2 and one message."""
+    code, text, error = command("report", tmp_path)
+    assert (code, text) == (2, "")
+    assert error == f"error: {tmp_path}: is not the directory of a complete run: it has no summary.json\n"

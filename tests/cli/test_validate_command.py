@@ -1,0 +1,55 @@
+"""The ``init`` and ``validate`` commands."""
+
+from pathlib import Path
+
+import pytest
+
+from cluster_sim.config.loading.document import Document
+from cluster_sim.config.loading.load import load_study
+from tests.cli.command import Command
+
+
+def test_init_writes_a_valid_study(command: Command, study_file: Path) -> None:
+    """``init`` writes a study that ``validate`` accepts, and never overwrites a file."""
+    assert load_study(study_file).name == "my-study"
+    assert command("validate", study_file)[0] == 0
+    code, _, error = command("init", "-o", study_file)
+    assert code == 2
+    assert "exists already" in error
+    code, _, error = command("init", "-o", study_file.parent / "nowhere" / "study.yaml")
+    assert code == 2
+    assert "cannot be written" in error
+
+
+def test_validate_prints_everything(command: Command, study_file: Path) -> None:
+    """The report holds every value with pinned defaults filled in, the memory plan and the lookahead; it is a study."""
+    code, text, _ = command("validate", study_file, "--set", "seed=7", "-m")
+    assert code == 0
+    data = Document.parse(text, "report").data
+    assert data["seed"] == 7
+    assert data["fleet"]["pools"][0]["engine"]["max_num_batched_tokens"] == 8192
+    assert "KV blocks of 16 tokens" in text
+    assert "a step takes at least" in text
+    assert "the router observes responses" in text
+    assert "executor auto would choose inline: coupling factor" in text
+    assert "models are valid" in text
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("fleet.pools.0.model=llama-3-70b", "llama-3-70b does not fit h100-sxm"),
+        ("fleet.pools.0.tensor_parallel=3", "tensor_parallel"),
+        ("fleet.pools.0.pipeline_parallel=5", "pipeline_parallel"),
+        ("fleet.pools.0.replica=1", "unknown key; did you mean 'replicas'?"),
+        ("workload={kind: trace, format: azure, path: none.csv}", "no such file"),
+    ],
+)
+def test_wrong_input_is_one_message_and_code_2(command: Command, study_file: Path, override: str, message: str) -> None:
+    """What does not fit, does not divide, is not known or not there ends with code 2 and one message."""
+    code, _, error = command("validate", study_file, "--set", override)
+    assert code == 2
+    assert error.startswith("error: ")
+    assert error.count("error: ") == 1
+    assert message in error
+    assert "Traceback" not in error
