@@ -111,14 +111,14 @@ def study_data(
 
 def _outcome(plan: Plan, done: RayRunResult) -> RunOutcome:
     groups: list[GroupResult] = done.leaves
-    by_index = {index: ReplicaResult(counters, gaps) for group in groups for index, counters, gaps in group.replicas}
+    by_index = {
+        index: ReplicaResult(counters, gaps, coverage)
+        for group in groups
+        for index, counters, gaps, coverage in group.replicas
+    }
     replicas = [by_index[index] for index in range(plan.replicas)]
     _compare_books(replicas, done.stage_books)
-    coverage = [
-        (sum(group.coverage[pool][0] for group in groups), sum(group.coverage[pool][1] for group in groups))
-        for pool in range(len(plan.pools))
-    ]
-    return RunOutcome(done.hub, replicas, coverage)
+    return RunOutcome(done.hub, replicas)
 
 
 def _compare_books(replicas: list[ReplicaResult], books: list[StageBook]) -> None:

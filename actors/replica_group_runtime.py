@@ -12,6 +12,7 @@ from cluster_sim.engine.group import Group
 from cluster_sim.engine.instant import Instant, time_of
 from cluster_sim.engine.observation import Observation
 from cluster_sim.hardware.predictors.base import Predictor
+from cluster_sim.hardware.predictors.coverage import Coverage
 from cluster_sim.recording.replica_log import ReplicaCounters
 from cluster_sim.recording.sketch import QuantileSketch
 from cluster_sim.simulation.composition import build_replica, wirings
@@ -38,19 +39,14 @@ class StudyData:
 class GroupResult(NamedTuple):
     """What one group of replicas leaves."""
 
-    replicas: list[tuple[int, ReplicaCounters, QuantileSketch]]
-    """(index, counters, token gaps)"""
-    coverage: list[tuple[int, int]]
-    """(steps inside the measured region, extrapolated) per pool."""
+    replicas: list[tuple[int, ReplicaCounters, QuantileSketch, Coverage]]
+    """(index, counters, token gaps, coverage of the step predictions)"""
 
 
 class ServingGroupRuntime:
     """A group of replicas; a ``ReplicaGroupRuntime``."""
 
     def __init__(self, data: StudyData, indices: Sequence[int], is_staged: bool) -> None:
-        self._predictors = data.predictors
-        for predictor in self._predictors:
-            predictor.coverage.inside = predictor.coverage.extrapolated = 0
         self._replicas = [
             build_replica(
                 data.plan,
@@ -76,9 +72,11 @@ class ServingGroupRuntime:
         return [(replica.settings.index, replica.log.take_series()) for replica in self._replicas]
 
     def results(self, end: Instant) -> GroupResult:
-        """Return every replica's counters and token gaps."""
+        """Return every replica's counters, token gaps and coverage."""
         end_ns = time_of(end)
         return GroupResult(
-            [(replica.settings.index, replica.log.counters(end_ns), replica.log.gaps()) for replica in self._replicas],
-            [(each.coverage.inside, each.coverage.extrapolated) for each in self._predictors],
+            [
+                (replica.settings.index, replica.log.counters(end_ns), replica.log.gaps(), replica.pipeline.coverage)
+                for replica in self._replicas
+            ]
         )

@@ -95,8 +95,7 @@ def run_board(
             continue
         name = f"{case.dataset}/{case.run}"
         board.seconds[name] = time.process_time() - start
-        inside, outside = result.steps
-        board.extrapolated[name] = outside / max(1, inside + outside)
+        board.extrapolated[name] = result.coverage.extrapolated / max(1, sum(result.coverage))
         simulated = simulated_figures(case, result)
         board.scores += score(case, simulated)
         report(describe(case, simulated))

@@ -24,6 +24,7 @@ from cluster_sim.hardware.memory_plan import plan_memory
 from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.predictors.base import Predictor
 from cluster_sim.hardware.predictors.build import build_predictor
+from cluster_sim.hardware.predictors.coverage import Coverage, total_coverage
 from cluster_sim.hardware.predictors.options import PhysicalPredictor as PhysicalConfig
 from cluster_sim.hardware.predictors.physical import Coefficients, PhysicalPredictor
 from cluster_sim.hardware.sharding import ExpertLayout
@@ -74,8 +75,7 @@ class Replayed:
     ttft_s: FloatArray
     e2e_s: FloatArray
     sent_s: FloatArray
-    steps: tuple[int, int]
-    """(inside the measured region, extrapolated)."""
+    coverage: Coverage
 
 
 class CaseColumns:
@@ -135,8 +135,7 @@ def frozen_predictor(case: Case, setup: Setup, profile: str = DEFAULT_PROFILE) -
 
 
 def replay(case: Case, setup: Setup, predictor: Predictor) -> Replayed:
-    """Simulate a case to its end; the predictor's coverage counts only this run's steps."""
-    before = predictor.coverage.inside, predictor.coverage.extrapolated
+    """Simulate a case to its end."""
     columns = CaseColumns(case.requests)
     source = LimitedClient(columns, case.in_flight_limit, 0) if case.in_flight_limit else RequestStream(columns)
     wiring = Wiring(0, 0)
@@ -163,8 +162,7 @@ def replay(case: Case, setup: Setup, predictor: Predictor) -> Replayed:
     links = [ProcessLink(index + 1, 0, wiring, floors) for index in range(count)]
     run_loop(hub, Coordinator(hub, links, NEVER), DirectExchange({0: group}))
     hub.close()
-    after = predictor.coverage.inside, predictor.coverage.extrapolated
-    return _collect(case.requests, rows, (after[0] - before[0], after[1] - before[1]))
+    return _collect(case.requests, rows, total_coverage(replica.pipeline.coverage for replica in replicas))
 
 
 class FinishedRows(NamedTuple):
@@ -182,7 +180,7 @@ class FinishedRows(NamedTuple):
         return cls(*(block.column(name).copy() for name in names))
 
 
-def _collect(table: Requests, blocks: list[FinishedRows], steps: tuple[int, int]) -> Replayed:
+def _collect(table: Requests, blocks: list[FinishedRows], coverage: Coverage) -> Replayed:
     ttft, e2e = np.full(len(table), np.nan), np.full(len(table), np.nan)
     sent = np.full(len(table), np.nan)
     for block in blocks:
@@ -190,4 +188,4 @@ def _collect(table: Requests, blocks: list[FinishedRows], steps: tuple[int, int]
         sent[block.ids] = block.arrival_ns / NS_PER_S
         ttft[block.ids] = np.where(is_done, (block.first_token_ns - block.arrival_ns) / NS_PER_S, np.nan)
         e2e[block.ids] = np.where(is_done, (block.finish_ns - block.arrival_ns) / NS_PER_S, np.nan)
-    return Replayed(ttft, e2e, sent, steps)
+    return Replayed(ttft, e2e, sent, coverage)

@@ -7,11 +7,13 @@ Stage actors, where they exist, receive the same stream one way and check that t
 
 from array import array
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from cluster_sim.hardware.jitter import Jitter
 from cluster_sim.hardware.predictors.base import BatchShape, Int64Array, Predictor
+from cluster_sim.hardware.predictors.coverage import Coverage, CoverageCounter, coverage_of
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 
 
@@ -21,6 +23,7 @@ class Pipeline:
     def __init__(self, predictor: Predictor, is_streamed: bool = False, jitters: tuple[Jitter, ...] = ()) -> None:
         """``jitters`` holds the noise of each stage, or nothing."""
         self._predictor = predictor
+        self._covered = CoverageCounter.where_needed(predictor)
         self._jitters = jitters
         self.iterations = 0
         """Batches sent through so far: what noise is keyed by."""
@@ -38,6 +41,8 @@ class Pipeline:
     def run(self, shape: BatchShape, formed_ns: int) -> tuple[int, int]:
         """Send a batch formed at ``formed_ns`` through every stage; return (start of the first, end of the last)."""
         predictor = self._predictor
+        if self._covered is not None:
+            self._covered.add_step(shape)
         if self._stages == 1 and self._stream is None:
             free = self.free_ns[0]
             start = formed_ns if formed_ns > free else free  # noqa: FURB136 - a call costs five times as much
@@ -87,7 +92,8 @@ class Pipeline:
         """Note ``steps`` batches of the only stage: ``busy_ns`` of work, the last ending at ``end_ns``; each computes a
         token for ``decodes`` sequences, which have ``kv_tokens`` before the first.
         """
-        self._predictor.cover_run(decodes, kv_tokens, steps)
+        if self._covered is not None:
+            self._covered.add_run(decodes, kv_tokens, steps)
         self.busy_ns[0] += busy_ns
         self.free_ns[0] = end_ns
         self.iterations += steps
@@ -117,8 +123,24 @@ class Pipeline:
 
     def cover(self, decodes: int, kv_tokens: int, steps: int) -> None:
         """Count the predictions of ``steps`` batches of ``decodes`` decodes, on every stage."""
-        for stage in range(self._stages):
-            self._predictor.cover_run(decodes, kv_tokens, steps, stage)
+        if self._covered is not None:
+            self._covered.add_run(decodes, kv_tokens, steps)
+
+    @property
+    def coverage(self) -> Coverage:
+        """Where the predictions of all batches so far lie."""
+        return self._covered.total if self._covered is not None else coverage_of(self._predictor, self.iterations)
+
+    def snapshot(self) -> tuple[Any, ...]:
+        """Return the state: plain numbers and lists."""
+        counted = (self._covered.predictions, self._covered.inside) if self._covered is not None else None
+        return list(self.free_ns), list(self.busy_ns), self.iterations, counted
+
+    def restore(self, state: tuple[Any, ...]) -> None:
+        """Take back a state returned by ``snapshot``."""
+        self.free_ns, self.busy_ns, self.iterations, counted = state
+        if self._covered is not None:
+            self._covered.predictions, self._covered.inside = counted
 
     def take_stream(self) -> "array[int]":
         """Return and forget the batches since the last call, flat int64: per batch the formation time, (step, link)

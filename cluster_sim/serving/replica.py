@@ -264,14 +264,14 @@ class Replica:
     def snapshot(self) -> bytes:
         """Return the whole state; the predictor, a pure function, stays outside."""
         state = {name: value for name, value in self.__dict__.items() if name not in {"_predictor", "pipeline", "_out"}}
-        return pickle.dumps((state, self.pipeline.free_ns, self.pipeline.busy_ns, self.pipeline.iterations))
+        return pickle.dumps((state, self.pipeline.snapshot()))
 
     def restore(self, state: bytes) -> None:
         """Take back a state returned by ``snapshot`` of a replica with the same settings."""
-        values, free_ns, busy_ns, iterations = pickle.loads(state)  # noqa: S301 - our own bytes, never a user's
+        values, pipeline = pickle.loads(state)  # noqa: S301 - our own bytes, never a user's
         self.__dict__.update(values)
         self._scheduler.use_predictor(self._predictor)
-        self.pipeline.free_ns, self.pipeline.busy_ns, self.pipeline.iterations = free_ns, busy_ns, iterations
+        self.pipeline.restore(pipeline)
 
     def waiting_ids(self) -> list[int]:
         """Return the ids of requests here that no batch holds, for messages about a run without progress."""

@@ -15,6 +15,7 @@ from cluster_sim.engine.instant import NEVER, time_of
 from cluster_sim.engine.loop import DirectExchange, Observer, ProtocolError, run_loop
 from cluster_sim.errors import UnfinishedError
 from cluster_sim.hardware.predictors.base import Predictor
+from cluster_sim.hardware.predictors.coverage import Coverage
 from cluster_sim.recording.replica_log import ReplicaCounters
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.sketch import QuantileSketch
@@ -34,6 +35,7 @@ class ReplicaResult(NamedTuple):
 
     counters: ReplicaCounters
     gaps: QuantileSketch
+    coverage: Coverage
 
 
 class RunOutcome(NamedTuple):
@@ -41,8 +43,6 @@ class RunOutcome(NamedTuple):
 
     hub: HubResult
     replicas: list[ReplicaResult]
-    coverage: list[tuple[int, int]]
-    """(steps inside the measured region, extrapolated) per pool."""
     streams: dict[int, tuple[int, Sequence[int]]] | None = None
     """(stages, stage stream) by replica, where the run is traced."""
 
@@ -124,8 +124,10 @@ def run_inline(
     tap.drain()
     return RunOutcome(
         close_hub(hub, books, coordinator.traffic, end),
-        [ReplicaResult(replica.log.counters(time_of(end)), replica.log.gaps()) for replica in replicas],
-        [(each.coverage.inside, each.coverage.extrapolated) for each in predictors],
+        [
+            ReplicaResult(replica.log.counters(time_of(end)), replica.log.gaps(), replica.pipeline.coverage)
+            for replica in replicas
+        ],
         {each.settings.index: (each.pipeline.stages, each.pipeline.take_stream()) for each in replicas}
         if is_traced
         else None,

@@ -12,7 +12,7 @@ from cluster_sim.config.loading.canonical import config_hash, resolved_yaml
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.predictors.base import Predictor
-from cluster_sim.hardware.predictors.coverage import check_coverage
+from cluster_sim.hardware.predictors.coverage import check_coverage, total_coverage
 from cluster_sim.metrics.bench_json import bench_json
 from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.metrics.summary import summarise
@@ -206,15 +206,15 @@ def _summary(
         outcome.hub.arrived,
         max_waiting,
     )
-    inside, extrapolated = (sum(pool[at] for pool in outcome.coverage) for at in (0, 1))
-    steps = inside + extrapolated
+    coverage = total_coverage(replica.coverage for replica in outcome.replicas)
+    steps = sum(coverage)
     summary["predictor_coverage"] = {
         "steps": steps,
-        "measured_ratio": inside / steps if steps else None,
-        "extrapolated_ratio": extrapolated / steps if steps else None,
+        "measured_ratio": coverage.inside / steps if steps else None,
+        "extrapolated_ratio": coverage.extrapolated / steps if steps else None,
         "error_band_percent": predictors[0].error_band_percent,
     }
-    check_coverage(inside, extrapolated, plan.study.predictor.max_extrapolated)
+    check_coverage(coverage, plan.study.predictor.max_extrapolated)
     summary["energy"] = energy_summary(plan, totals, [each.counters for each in outcome.replicas], outcome.hub.end_ns)
     return summary
 

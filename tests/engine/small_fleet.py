@@ -15,6 +15,7 @@ from cluster_sim.engine.instant import time_of
 from cluster_sim.engine.loop import DirectExchange, run_loop
 from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.model import load_model
+from cluster_sim.hardware.predictors.coverage import Coverage
 from cluster_sim.metrics.digest import RowDigest, canonical_rows
 from cluster_sim.options import BASE_DIRECTORY
 from cluster_sim.recording.request_log import RequestLog
@@ -181,6 +182,8 @@ class Evidence:
     """Counters by replica."""
     series: list[list[tuple[int, ...]]]
     """Rows of the time series by replica."""
+    coverage: list[Coverage]
+    """Where the step predictions lie, by replica."""
 
     def column(self, name: str) -> list[int]:
         """Return one column of the rows by request id."""
@@ -216,7 +219,8 @@ class Run:
             columns = replica.log.take_series()
             series.append(list(zip(*(column.tolist() for column in columns.values()), strict=True)))
         counters = [replica.log.counters(time_of(end)) for replica in self.replicas]
-        return Evidence(sorted(self.rows), self.digest.hexdigest(), counters, series)
+        coverage = [replica.pipeline.coverage for replica in self.replicas]
+        return Evidence(sorted(self.rows), self.digest.hexdigest(), counters, series, coverage)
 
 
 _device, _model = cache(load_device), cache(load_model)

@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from cluster_sim.hardware.predictors.base import BatchShape, Int64Array, Predictor
+from cluster_sim.hardware.predictors.base import BatchShape, Int64Array, MeasuredSteps, Predictor
 
 FRACTION_BITS: Final = 20
 """Decode steps are sums of integers of 2^-20 ns; a step of an hour still fits 63 bits."""
@@ -32,11 +32,15 @@ class AffinePredictor(Predictor):
     """A predictor built from non-negative, non-decreasing terms; subclasses give the terms in ns as floats."""
 
     def __init__(self, stages: int, window_tokens: int = 0, is_measured: bool = False) -> None:
-        """``window_tokens`` is the sliding window, 0 without one; ``is_measured`` decides what coverage counts."""
+        """``window_tokens`` is the sliding window, 0 without one.
+
+        Coefficients know no range of contexts, so all steps lie inside the measured region, or, unless ``is_measured``,
+        none.
+        """
         super().__init__()
         self.stages = stages
         self._window = window_tokens
-        self._is_measured = is_measured
+        self.measured = MeasuredSteps.ALL if is_measured else MeasuredSteps.NONE
         self._tokens: list[dict[int, float]] = [{} for _ in range(stages)]
         self._sequences: list[dict[int, float]] = [{} for _ in range(stages)]
         self._decode: list[dict[int, int]] = [{} for _ in range(stages)]
@@ -82,10 +86,6 @@ class AffinePredictor(Predictor):
 
     def step_ns(self, shape: BatchShape, stage: int = 0) -> int:
         """Return the duration of one step of ``stage`` in ns."""
-        if self._is_measured:  # As ``count``, without the call.
-            self.coverage.inside += 1
-        else:
-            self.coverage.extrapolated += 1
         decodes = shape.decodes
         if not (shape.prefills or shape.draft_tokens or shape.encoder_tokens or shape.routed_tokens):
             base = self._decode[stage].get(decodes)
@@ -116,13 +116,6 @@ class AffinePredictor(Predictor):
         if base < _ONE:
             np.maximum(fine, 1, fine)
         return fine
-
-    def cover_run(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> None:  # noqa: ARG002
-        """Count ``steps`` steps of a decode run, all alike: coefficients know no measured range of contexts."""
-        if self._is_measured:
-            self.coverage.inside += steps
-        else:
-            self.coverage.extrapolated += steps
 
     def _grow(self, decodes: int, steps: int, stage: int) -> Int64Array:
         """Return what step i of a run costs more than its first, in 2^-20 ns, for at least ``steps`` steps."""

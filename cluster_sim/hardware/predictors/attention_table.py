@@ -30,41 +30,56 @@ class AttentionTable:
         together = [row for row in rows if row.prefill_tokens and row.decodes]
         self._mixed = _Branch.of([(_mixed_key(row), row.time_us) for row in together]) if together else None
 
-    def decode_curve(self, decodes: int) -> tuple[Curve, bool]:
-        """Return (time over the mean cache for ``decodes`` requests, whether that count lies in the grid)."""
+    def has_decodes(self, decodes: int, mean_kv: float) -> bool:
+        """Return whether the number of decodes and their mean cache lie in the grid."""
+        return decodes <= self.decode_batches[-1] and mean_kv <= self.decode_kv[-1]
+
+    def has_chunk(self, tokens: int, kv: int) -> bool:
+        """Return whether a prefill chunk and its cache lie in the grid."""
+        return tokens <= self.chunk_tokens[-1] and kv <= self.chunk_kv[-1]
+
+    def has_mixed(self, tokens: int, kv: int, decodes: int, mean_kv: float) -> bool:
+        """Return whether a prefill chunk lies in its grid, and with the decodes in that of both, if there is one."""
+        if not self.has_chunk(tokens, kv):
+            return False
+        if self._mixed is None:
+            return True
+        keys = (tokens, kv, decodes, mean_kv)
+        return all(key <= end for key, end in zip(keys, self._mixed.last, strict=True))
+
+    def decode_curve(self, decodes: int) -> Curve:
+        """Return the time over the mean cache for ``decodes`` requests."""
         lower, upper, weight = bracket(self.decode_batches, decodes)
         values = self.decode_us[lower] + (self.decode_us[upper] - self.decode_us[lower]) * weight
         if decodes > self.decode_batches[-1]:
             values = values * (decodes / self.decode_batches[-1])
-        return Curve(self.decode_kv, values.tolist()), decodes <= self.decode_batches[-1]
+        return Curve(self.decode_kv, values.tolist())
 
-    def chunk(self, tokens: int, kv: int) -> tuple[float, bool]:
-        """Return (time of a prefill chunk over its cache, whether both keys lie in the grid)."""
+    def chunk(self, tokens: int, kv: int) -> float:
+        """Return the time of a prefill chunk over its cache."""
         us = interpolate(self.chunk_tokens, self.chunk_kv, self.chunk_us, tokens, kv)
-        last_tokens, last_kv = self.chunk_tokens[-1], self.chunk_kv[-1]
-        if tokens <= last_tokens and kv <= last_kv:
-            return us, True
-        clamped_tokens, clamped_kv = min(tokens, last_tokens), min(kv, last_kv)
-        return us * (tokens * (kv + tokens / 2)) / (clamped_tokens * (clamped_kv + clamped_tokens / 2)), False
+        if self.has_chunk(tokens, kv):
+            return us
+        clamped_tokens, clamped_kv = min(tokens, self.chunk_tokens[-1]), min(kv, self.chunk_kv[-1])
+        return us * (tokens * (kv + tokens / 2)) / (clamped_tokens * (clamped_kv + clamped_tokens / 2))
 
-    def mixed(self, tokens: int, kv: int, decodes: int, decode_us: float, mean_kv: float) -> tuple[float, bool]:
-        """Return (time of one chunk together with decodes, whether the keys lie in the grid).
+    def mixed(self, tokens: int, kv: int, decodes: int, decode_us: float, mean_kv: float) -> float:
+        """Return the time of one chunk together with decodes.
 
         ``decode_us`` is the time of the decodes alone.  Beyond the grid the edge is scaled as the sum of the two alone
         grows; a profile without measurements of both together has that sum.
         """
-        chunk_us, is_inside = self.chunk(tokens, kv)
+        chunk_us = self.chunk(tokens, kv)
         if self._mixed is None:
-            return chunk_us + decode_us, is_inside
+            return chunk_us + decode_us
         keys = (tokens, kv, decodes, mean_kv)
         together = self._mixed.at(keys)
         last = self._mixed.last
         if any(key > end for key, end in zip(keys, last, strict=True)):
-            is_inside = False
-            edge_chunk_us, _ = self.chunk(int(min(tokens, last[0])), int(min(kv, last[1])))
-            edge_curve, _ = self.decode_curve(int(min(decodes, last[2])))
+            edge_chunk_us = self.chunk(int(min(tokens, last[0])), int(min(kv, last[1])))
+            edge_curve = self.decode_curve(int(min(decodes, last[2])))
             together *= (chunk_us + decode_us) / (edge_chunk_us + edge_curve(min(mean_kv, last[3])))
-        return max(together, chunk_us, decode_us), is_inside
+        return max(together, chunk_us, decode_us)
 
 
 def _mixed_key(row: Measurement) -> tuple[float, ...]:

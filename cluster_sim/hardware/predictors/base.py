@@ -8,6 +8,7 @@ the bit on one CPU family.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 
 import numpy as np
 import numpy.typing as npt
@@ -48,12 +49,13 @@ class BatchShape:
         return self.decodes + self.draft_tokens + sum(chunk for chunk, _ in self.prefills)
 
 
-@dataclass(slots=True)
-class Coverage:
-    """How many step predictions lay inside the measured region, and how many were extrapolated."""
+class MeasuredSteps(Enum):
+    """The steps that lie inside the region in which a predictor's source was measured; all others are extrapolated."""
 
-    inside: int = 0
-    extrapolated: int = 0
+    ALL = "all"
+    NONE = "none"
+    SOME = "some"
+    """Those that ``is_inside`` and ``steps_inside`` tell."""
 
 
 class Predictor(ABC):
@@ -64,6 +66,9 @@ class Predictor(ABC):
 
     stages: int = 1
     """Pipeline stages of the replica."""
+    ranks: int = 1
+    """Data-parallel ranks that step together."""
+    measured: MeasuredSteps = MeasuredSteps.NONE
     is_calibrated: bool = False
     """False for data-sheet figures alone; the run's table then says "uncalibrated"."""
     label: str = ""
@@ -74,7 +79,6 @@ class Predictor(ABC):
     """The same, per prompt token."""
 
     def __init__(self) -> None:
-        self.coverage = Coverage()
         self.error_band_percent: dict[str, float] = {}
         """Mean absolute errors on data left out of the fit, by metric, in percent; empty where none were learnt."""
 
@@ -86,8 +90,7 @@ class Predictor(ABC):
     def decode_run_ns(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> Int64Array:
         """Return the durations of ``steps`` consecutive decode-only steps, int64[steps].
 
-        Step i runs with ``decodes`` requests and ``kv_tokens + i * decodes`` tokens in the cache.  Nothing is counted
-        in ``coverage``: not every planned step is made, and ``cover_run`` counts those that are.
+        Step i runs with ``decodes`` requests and ``kv_tokens + i * decodes`` tokens in the cache.
         """
 
     def joint_run_ns(self, loads: Sequence[tuple[int, int]], steps: int) -> Int64Array | None:  # noqa: ARG002
@@ -98,16 +101,13 @@ class Predictor(ABC):
         """
         return None
 
-    def cover_run(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> None:  # noqa: ARG002
-        """Count ``steps`` steps of a decode run in ``coverage``, as as many calls of ``step_ns`` would."""
-        self.count(steps, self.is_calibrated)
+    def is_inside(self, shape: BatchShape, stage: int = 0) -> bool:  # noqa: ARG002
+        """Return whether a step of one rank lies inside the measured region."""
+        return self.measured is MeasuredSteps.ALL
 
-    def count(self, steps: int, is_inside: bool) -> None:
-        """Count ``steps`` predictions, all inside the measured region or all extrapolated."""
-        if is_inside:
-            self.coverage.inside += steps
-        else:
-            self.coverage.extrapolated += steps
+    def steps_inside(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> int:  # noqa: ARG002
+        """Return how many of ``steps`` consecutive decode-only steps lie inside the measured region."""
+        return steps if self.measured is MeasuredSteps.ALL else 0
 
     @abstractmethod
     def floor_ns(self, stage: int = 0) -> int:

@@ -19,15 +19,16 @@ class LockstepPredictor(Predictor):
     """Prices the joint batches of ranks that are all alike."""
 
     def __init__(self, rank: Predictor, ranks: int) -> None:
-        """``rank`` prices one of ``ranks`` ranks; coverage counts its predictions, one for each rank of a step."""
+        """``rank`` prices one of ``ranks`` ranks."""
         super().__init__()
         self._rank = rank
         self.stages = rank.stages
+        self.ranks = ranks
+        self.measured = rank.measured
         self.is_calibrated = rank.is_calibrated
         self.label = f"{rank.label}, {ranks} ranks"
         self.frontend_ns = rank.frontend_ns
         self.frontend_ns_per_token = rank.frontend_ns_per_token
-        self.coverage = rank.coverage
         self.error_band_percent = rank.error_band_percent
 
     def step_ns(self, shape: BatchShape, stage: int = 0) -> int:
@@ -52,9 +53,13 @@ class LockstepPredictor(Predictor):
         longest: Int64Array = np.maximum.reduce(runs)
         return longest
 
-    def cover_run(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> None:
-        """Count ``steps`` steps of one rank."""
-        self._rank.cover_run(decodes, kv_tokens, steps, stage)
+    def is_inside(self, shape: BatchShape, stage: int = 0) -> bool:
+        """Return whether a step of one rank lies inside the region measured for it."""
+        return self._rank.is_inside(shape, stage)
+
+    def steps_inside(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> int:
+        """Return how many decode-only steps of one rank do."""
+        return self._rank.steps_inside(decodes, kv_tokens, steps, stage)
 
     def floor_ns(self, stage: int = 0) -> int:
         """Return the floor of one rank: every joint step has a rank with work."""

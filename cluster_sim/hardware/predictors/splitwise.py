@@ -14,7 +14,7 @@ import numpy as np
 
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.model import Model
-from cluster_sim.hardware.predictors.base import BatchShape, Int64Array, Predictor
+from cluster_sim.hardware.predictors.base import BatchShape, Int64Array, MeasuredSteps, Predictor
 from cluster_sim.hardware.predictors.csv_table import number, read_rows
 from cluster_sim.hardware.predictors.grid import Curve
 from cluster_sim.hardware.sharding import check_parallelism
@@ -68,6 +68,7 @@ class SplitwisePredictor(Predictor):
         check_parallelism(model, tensor_parallel, pipeline_parallel)
         self.stages = pipeline_parallel
         self.is_calibrated = True
+        self.measured = MeasuredSteps.SOME
         self.label = f"Splitwise performance model ({tables.name})"
         self._tables = tables
         self._ns_per_ms = NS_PER_MS / pipeline_parallel
@@ -77,10 +78,8 @@ class SplitwisePredictor(Predictor):
         """Return the duration of one step of ``stage`` in ns."""
         count = max(shape.decodes + shape.draft_tokens, 1)
         if not shape.prefills:
-            self.count(1, count <= self._tables.token.last_knot)
             return self._token_ns(count)
         tokens = shape.tokens
-        self.count(1, tokens <= self._tables.prompt.last_knot and count <= self._tables.token.last_knot)
         ns = max(1, round(self._tables.prompt(tokens) * self._ns_per_ms))
         return max(ns, self._token_ns(count)) if shape.decodes else ns
 
@@ -88,9 +87,15 @@ class SplitwisePredictor(Predictor):
         """Return the durations of ``steps`` consecutive decode-only steps, int64[steps]: all equal."""
         return np.full(steps, self._token_ns(max(decodes, 1)), dtype=np.int64)
 
-    def cover_run(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> None:  # noqa: ARG002
-        """Count ``steps`` steps of a decode run, inside up to the largest measured batch."""
-        self.count(steps, decodes <= self._tables.token.last_knot)
+    def is_inside(self, shape: BatchShape, stage: int = 0) -> bool:  # noqa: ARG002
+        """Return whether neither the decodes nor, with prompts in the batch, the tokens exceed what was measured."""
+        if shape.decodes + shape.draft_tokens > self._tables.token.last_knot:
+            return False
+        return not shape.prefills or shape.tokens <= self._tables.prompt.last_knot
+
+    def steps_inside(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> int:  # noqa: ARG002
+        """Return all of the steps up to the largest measured batch, else none."""
+        return steps if decodes <= self._tables.token.last_knot else 0
 
     def floor_ns(self, stage: int = 0) -> int:  # noqa: ARG002
         """Return the shorter of one token and the smallest prompt."""

@@ -20,7 +20,7 @@ from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.predictors.attention_table import AttentionTable
-from cluster_sim.hardware.predictors.base import BatchShape, Int64Array, Predictor
+from cluster_sim.hardware.predictors.base import BatchShape, Int64Array, MeasuredSteps, Predictor
 from cluster_sim.hardware.predictors.collectives import Collectives
 from cluster_sim.hardware.predictors.expert_table import experts_curve
 from cluster_sim.hardware.predictors.grid import Curve
@@ -66,6 +66,7 @@ class TablePredictor(Predictor):
         overheads = overheads or Overheads()
         self.stages = pipeline_parallel
         self.is_calibrated = True
+        self.measured = MeasuredSteps.SOME
         self.label = f"operator tables ({profile.info.source or profile.path})"
         self.frontend_ns = round(overheads.frontend_us * NS_PER_US)
         self.frontend_ns_per_token = overheads.frontend_us_per_token * NS_PER_US
@@ -87,22 +88,19 @@ class TablePredictor(Predictor):
         )
         self._last_tokens, self._last_sequences = self._token_curve.last_knot, self._sequence_curve.last_knot
         self._last = pipeline_parallel - 1
-        self._decode: dict[tuple[int, int], tuple[float, Curve, bool]] = {}
+        self._decode: dict[tuple[int, int], tuple[float, Curve]] = {}
 
     def step_ns(self, shape: BatchShape, stage: int = 0) -> int:
         """Return the duration of one step of ``stage`` in ns."""
         if not (shape.prefills or shape.draft_tokens or shape.routed_tokens):
-            base, curve, is_inside = self._decode_entry(shape.decodes, stage)
+            base, curve = self._decode_entry(shape.decodes, stage)
             mean = float(shape.decode_kv_tokens) / (shape.decodes or 1)
-            self.count(1, is_inside and mean <= curve.last_knot)
             return max(1, round(curve(mean) * self._layers * NS_PER_US + base))
-        us, is_inside = self._mixed_us(shape, stage)
-        self.count(1, is_inside)
-        return max(1, round(us * NS_PER_US))
+        return max(1, round(self._mixed_us(shape, stage) * NS_PER_US))
 
     def decode_run_ns(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> Int64Array:
         """Return the durations of ``steps`` consecutive decode-only steps, int64[steps]."""
-        base, curve, _ = self._decode_entry(decodes, stage)
+        base, curve = self._decode_entry(decodes, stage)
         mean = np.arange(steps, dtype=np.float64) * decodes
         mean += kv_tokens
         mean /= decodes
@@ -113,15 +111,26 @@ class TablePredictor(Predictor):
         np.rint(ns, ns)
         return np.maximum(ns.astype(np.int64), 1)
 
-    def cover_run(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> None:
-        """Count ``steps`` steps of a decode run: inside up to the last mean context that was measured."""
-        _, curve, is_inside = self._decode_entry(decodes, stage)
-        inside = 0
-        if is_inside:
-            last = math.floor(curve.last_knot * decodes) - kv_tokens
-            inside = min(max(last // decodes + 1, 0), steps)
-        self.count(inside, is_inside=True)
-        self.count(steps - inside, is_inside=False)
+    def is_inside(self, shape: BatchShape, stage: int = 0) -> bool:  # noqa: ARG002
+        """Return whether every key of a step lies in its grid."""
+        sequences = shape.decodes + shape.draft_tokens
+        mean = shape.decode_kv_tokens / (shape.decodes or 1)
+        if sequences and not self._attention.has_decodes(sequences, mean):
+            return False
+        sequences += len(shape.prefills)
+        if shape.tokens > self._last_tokens or sequences > self._last_sequences:
+            return False
+        chunks = _longest_first(shape.prefills)
+        if chunks and shape.decodes and not self._attention.has_mixed(*chunks[0], shape.decodes, mean):
+            return False
+        return all(self._attention.has_chunk(*chunk) for chunk in chunks)
+
+    def steps_inside(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> int:  # noqa: ARG002
+        """Return how many steps of a decode run are made up to the last mean context that was measured."""
+        if decodes > min(self._last_tokens, self._last_sequences) or not self._attention.has_decodes(decodes, 0):
+            return 0
+        last = math.floor(self._attention.decode_kv[-1] * decodes) - kv_tokens
+        return min(max(last // decodes + 1, 0), steps)
 
     def floor_ns(self, stage: int = 0) -> int:
         """Return the time of one token and one sequence with the cheapest attention call that was measured."""
@@ -155,40 +164,38 @@ class TablePredictor(Predictor):
             us += self._sequence_curve(sequences) + sequences * overheads.sequence_us
         return us
 
-    def _decode_entry(self, decodes: int, stage: int) -> tuple[float, Curve, bool]:
+    def _decode_entry(self, decodes: int, stage: int) -> tuple[float, Curve]:
         entry = self._decode.get((decodes, stage))
         if entry is None:
             count = max(decodes, 1)
-            curve, is_inside = self._attention.decode_curve(count)
-            is_inside = is_inside and count <= min(self._last_tokens, self._last_sequences)
-            entry = self._base_us(count, count, stage) * NS_PER_US, curve, is_inside
+            entry = self._base_us(count, count, stage) * NS_PER_US, self._attention.decode_curve(count)
             self._decode[decodes, stage] = entry
         return entry
 
-    def _mixed_us(self, shape: BatchShape, stage: int) -> tuple[float, bool]:
+    def _mixed_us(self, shape: BatchShape, stage: int) -> float:
         tokens, sequences = shape.tokens, shape.decodes + shape.draft_tokens + len(shape.prefills)
-        is_inside = tokens <= self._last_tokens and sequences <= self._last_sequences
         decode_us, mean = 0.0, 0.0
         if shape.decodes:
-            _, curve, is_known = self._decode_entry(shape.decodes + shape.draft_tokens, stage)
+            _, curve = self._decode_entry(shape.decodes + shape.draft_tokens, stage)
             mean = float(shape.decode_kv_tokens) / shape.decodes
             decode_us = curve(mean)
-            is_inside = is_inside and is_known and mean <= curve.last_knot
-        chunks = sorted(shape.prefills, key=lambda chunk: chunk[0] * (chunk[1] + chunk[0]), reverse=True)
+        chunks = _longest_first(shape.prefills)
         attention_us = decode_us
         if chunks:
             first, kv = chunks[0]
             if shape.decodes:
-                attention_us, is_known = self._attention.mixed(first, kv, shape.decodes, decode_us, mean)
+                attention_us = self._attention.mixed(first, kv, shape.decodes, decode_us, mean)
             else:
-                attention_us, is_known = self._attention.chunk(first, kv)
-            is_inside = is_inside and is_known
+                attention_us = self._attention.chunk(first, kv)
         for tokens_further, kv in chunks[1:]:
-            us, is_known = self._attention.chunk(tokens_further, kv)
-            attention_us += max(0.0, us - self._attention.empty_us)
-            is_inside = is_inside and is_known
+            attention_us += max(0.0, self._attention.chunk(tokens_further, kv) - self._attention.empty_us)
         base_us = self._base_us(max(tokens, 1), max(sequences, 1), stage, shape.routed_tokens)
-        return base_us + attention_us * self._layers, is_inside
+        return base_us + attention_us * self._layers
+
+
+def _longest_first(prefills: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The chunks of a batch by what they attend to."""
+    return sorted(prefills, key=lambda chunk: chunk[0] * (chunk[1] + chunk[0]), reverse=True)
 
 
 def _named(profile: OperatorProfile, prefix: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ is also the first of the max(O) decode steps, so its step costs one gamma and ma
 import numpy as np
 
 from cluster_sim.errors import InputError
-from cluster_sim.hardware.predictors.base import BatchShape, Int64Array, Predictor
+from cluster_sim.hardware.predictors.base import BatchShape, Int64Array, MeasuredSteps, Predictor
 from cluster_sim.hardware.predictors.options import TwoPhasePredictor as TwoPhaseConfig
 from cluster_sim.units import NS_PER_S
 
@@ -24,6 +24,7 @@ class TwoPhasePredictor(Predictor):
                 f"{tensor_parallel} and pipeline_parallel {pipeline_parallel} must both be 1"
             )
         self.is_calibrated = True
+        self.measured = MeasuredSteps.ALL
         self.label = "two-phase"
         self._alpha_ns = config.alpha_s_per_token * NS_PER_S
         self._beta_ns = config.beta_s * NS_PER_S
@@ -31,7 +32,6 @@ class TwoPhasePredictor(Predictor):
 
     def step_ns(self, shape: BatchShape, stage: int = 0) -> int:  # noqa: ARG002 - there is one stage
         """Return the duration of a step in ns."""
-        self.count(1, is_inside=True)
         step = 0.0
         if shape.prefills:
             step = self._alpha_ns * sum(chunk for chunk, _ in shape.prefills) + self._beta_ns

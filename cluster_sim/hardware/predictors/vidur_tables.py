@@ -19,7 +19,8 @@ import numpy as np
 
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.model import Model
-from cluster_sim.hardware.predictors.base import BatchShape, Int64Array, Predictor
+from cluster_sim.hardware.predictors.base import BatchShape, Int64Array, MeasuredSteps, Predictor
+from cluster_sim.hardware.predictors.csv_table import Float64Array
 from cluster_sim.hardware.predictors.vidur_files import KV_STEP, VidurTables
 from cluster_sim.hardware.sharding import check_parallelism
 from cluster_sim.units import NS_PER_MS
@@ -48,6 +49,7 @@ class VidurTablePredictor(Predictor):
                 raise InputError(f"Vidur's tables lack {column}, which these degrees of parallelism need")
         self.stages = pipeline_parallel
         self.is_calibrated = True
+        self.measured = MeasuredSteps.SOME
         self.label = label
         self._tables = tables
         self._layers = model.num_hidden_layers // pipeline_parallel
@@ -61,11 +63,8 @@ class VidurTablePredictor(Predictor):
         """Return the duration of one step of ``stage`` in ns."""
         if shape.decodes and not shape.prefills and not shape.draft_tokens:
             steps = 1 - (-(shape.decode_kv_tokens // shape.decodes + 1) // KV_STEP)
-            self.count(1, self._knows(shape.decodes) and steps <= self._tables.decode.shape[1])
             return int(self._decode_row(shape.decodes, steps, stage)[steps - 1])
-        ms, is_inside = self.stage_time_ms(shape, stage)
-        self.count(1, is_inside)
-        return max(1, round(ms * NS_PER_MS))
+        return max(1, round(self.stage_time_ms(shape, stage) * NS_PER_MS))
 
     def decode_run_ns(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> Int64Array:
         """Return the durations of ``steps`` consecutive decode-only steps, int64[steps]."""
@@ -73,27 +72,29 @@ class VidurTablePredictor(Predictor):
         keys = -(-np.arange(mean, mean + steps, dtype=np.int64) // KV_STEP)
         return self._decode_row(decodes, int(keys[-1]) + 1, stage)[keys]
 
-    def cover_run(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> None:  # noqa: ARG002
-        """Count ``steps`` steps of a decode run: inside up to the last column of the decode table."""
-        inside = 0
-        if self._knows(decodes):
-            last = (self._tables.decode.shape[1] - 1) * KV_STEP
-            inside = min(max(last - kv_tokens // decodes, 0), steps)
-        self.count(inside, is_inside=True)
-        self.count(steps - inside, is_inside=False)
+    def is_inside(self, shape: BatchShape, stage: int = 0) -> bool:  # noqa: ARG002
+        """Return whether every key lies inside its table."""
+        if -(-shape.tokens // TOKEN_STEP) * TOKEN_STEP > self._max_tokens:
+            return False
+        decodes = shape.decodes + shape.draft_tokens
+        if decodes and not _has(self._tables.decode, decodes, self._decode_key(shape)):
+            return False
+        return not shape.prefills or _has(self._tables.prefill, *self._prefill_key(shape))
+
+    def steps_inside(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> int:  # noqa: ARG002
+        """Return how many steps of a decode run are made before the last column of the decode table is left behind."""
+        if not _has(self._tables.decode, decodes, 0) or -(-decodes // TOKEN_STEP) * TOKEN_STEP > self._max_tokens:
+            return 0
+        last: int = (self._tables.decode.shape[1] - 1) * KV_STEP
+        return min(max(last - kv_tokens // decodes, 0), steps)
 
     def floor_ns(self, stage: int = 0) -> int:
         """Return a bound from the smallest entry of every table: forests are not monotone in their inputs."""
         return self._floors[stage]
 
-    def stage_time_ms(self, shape: BatchShape, stage: int = 0) -> tuple[float, bool]:
-        """Return (ms of one step of ``stage``, whether every key lies inside its table)."""
-        decode, is_decode_inside = self._decode_ms(shape)
-        prefill, is_prefill_inside = self._prefill_ms(shape)
-        tokens = max(1, shape.tokens)
-        ms = self._compose(tokens, decode, prefill, stage)
-        rounded = -(-tokens // TOKEN_STEP) * TOKEN_STEP
-        return ms, is_decode_inside and is_prefill_inside and rounded <= self._max_tokens
+    def stage_time_ms(self, shape: BatchShape, stage: int = 0) -> float:
+        """Return one step of ``stage`` in ms."""
+        return self._compose(max(1, shape.tokens), self._decode_ms(shape), self._prefill_ms(shape), stage)
 
     def _compose(self, tokens: int, decode_ms: float, prefill_ms: float, stage: int) -> float:
         """Vidur's sum for one stage, in its order of additions."""
@@ -126,35 +127,40 @@ class VidurTablePredictor(Predictor):
             return float(table[tokens])
         return float(table[self._max_tokens]) * tokens / self._max_tokens
 
-    def _decode_ms(self, shape: BatchShape) -> tuple[float, bool]:
+    def _decode_ms(self, shape: BatchShape) -> float:
         count = shape.decodes + shape.draft_tokens
-        if not count:
-            return 0.0, True
-        mean = shape.decode_kv_tokens // max(1, shape.decodes) + 1
-        return self._decode_lookup(count, -(-mean // KV_STEP))
+        return self._decode_lookup(count, self._decode_key(shape)) if count else 0.0
 
-    def _decode_lookup(self, count: int, key: int) -> tuple[float, bool]:
-        """Decode attention of ``count`` requests whose mean cache is ``key * 64`` tokens: (ms, whether measured)."""
+    @staticmethod
+    def _decode_key(shape: BatchShape) -> int:
+        """The mean cache of the decodes, in units of 64 tokens."""
+        return -(-(shape.decode_kv_tokens // max(1, shape.decodes) + 1) // KV_STEP)
+
+    def _decode_lookup(self, count: int, key: int) -> float:
+        """Decode attention of ``count`` requests whose mean cache is ``key * 64`` tokens, ms."""
         rows, columns = self._tables.decode.shape
         row, column = min(count, rows - 1), min(key, columns - 1)
         ms = float(self._tables.decode[row, column])
-        is_inside = row == count and column == key
-        if not is_inside:
+        if (row, column) != (count, key):
             ms *= count * max(key, 1) / (row * max(column, 1))
-        return ms * self._factor if count > 1 else ms, is_inside
+        return ms * self._factor if count > 1 else ms
 
-    def _prefill_ms(self, shape: BatchShape) -> tuple[float, bool]:
-        if not shape.prefills:
-            return 0.0, True
-        cached = sum(-(-kv // KV_STEP) for _, kv in shape.prefills)
+    @staticmethod
+    def _prefill_key(shape: BatchShape) -> tuple[int, int]:
+        """The chunks as one, in tokens, and what they find in the cache, in units of 64 tokens."""
         chunk = round(math.sqrt(sum(tokens * tokens for tokens, _ in shape.prefills)))
+        return chunk, sum(-(-kv // KV_STEP) for _, kv in shape.prefills)
+
+    def _prefill_ms(self, shape: BatchShape) -> float:
+        if not shape.prefills:
+            return 0.0
+        chunk, cached = self._prefill_key(shape)
         rows, columns = self._tables.prefill.shape
         row, column = min(chunk, rows - 1), min(cached, columns - 1)
         ms = float(self._tables.prefill[row, column])
-        is_inside = row == chunk and column == cached
-        if not is_inside:
+        if (row, column) != (chunk, cached):
             ms *= chunk * (2 * KV_STEP * cached + chunk) / (row * (2 * KV_STEP * column + row))
-        return ms * self._factor if len(shape.prefills) > 1 else ms, is_inside
+        return ms * self._factor if len(shape.prefills) > 1 else ms
 
     def _decode_row(self, decodes: int, columns: int, stage: int) -> Int64Array:
         """Durations of a decode-only step by the mean cache in units of 64 tokens, at least ``columns`` of them."""
@@ -164,17 +170,13 @@ class VidurTablePredictor(Predictor):
         length = max(columns, self._tables.decode.shape[1], 2 * len(stored) if stored is not None else 0)
         row = np.array(
             [
-                max(1, round(self._compose(decodes, self._decode_lookup(decodes, key)[0], 0.0, stage) * NS_PER_MS))
+                max(1, round(self._compose(decodes, self._decode_lookup(decodes, key), 0.0, stage) * NS_PER_MS))
                 for key in range(length)
             ],
             dtype=np.int64,
         )
         self._runs[decodes, stage] = row
         return row
-
-    def _knows(self, decodes: int) -> bool:
-        rows, _ = self._tables.decode.shape
-        return decodes < rows and -(-decodes // TOKEN_STEP) * TOKEN_STEP <= self._max_tokens
 
     def _lower_bound_ns(self, stage: int) -> int:
         """Every step has some attention and, rounded up, some count of tokens: the smallest of each, composed."""
@@ -185,3 +187,9 @@ class VidurTablePredictor(Predictor):
         saved = self._tables.ops["attn_kv_cache_save_ms"]
         slack = float(saved[TOKEN_STEP::TOKEN_STEP].max() - saved[1:].min())
         return max(1, math.floor((least + (attention - slack) * self._layers) * NS_PER_MS))
+
+
+def _has(table: Float64Array, row: int, column: int) -> bool:
+    """Return whether a table reaches to a cell."""
+    rows, columns = table.shape
+    return bool(row < rows and column < columns)

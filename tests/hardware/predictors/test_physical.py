@@ -11,7 +11,7 @@ from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.engine_limits import EngineLimits
 from cluster_sim.hardware.model import load_model
-from cluster_sim.hardware.predictors.base import BatchShape
+from cluster_sim.hardware.predictors.base import BatchShape, MeasuredSteps
 from cluster_sim.hardware.predictors.build import build_predictor
 from cluster_sim.hardware.predictors.calibration import (
     load_operator_ratios,
@@ -160,18 +160,18 @@ def test_profile_overrides_apply_in_order(tmp_path: Path) -> None:
 
 
 def test_build_reads_the_frozen_profile() -> None:
-    """A study's physical predictor is calibrated, names its profile, and counts coverage by measured device."""
+    """A study's physical predictor is calibrated and names its profile; its device decides what counts as measured."""
     model = load_model("llama-3-8b")
     engine = EngineLimits(version="0.15")
     predictor = build_predictor(PhysicalConfig(profile="vllm"), model, load_device("h100-sxm"), engine=engine)
     assert predictor.is_calibrated
     assert "vllm" in predictor.label
     assert predictor.frontend_ns > 1_000_000
-    predictor.cover_run(4, 100, 10)
-    assert (predictor.coverage.inside, predictor.coverage.extrapolated) == (10, 0)
+    assert predictor.measured is MeasuredSteps.ALL
+    assert predictor.steps_inside(4, 100, 10) == 10
     other = build_predictor(PhysicalConfig(profile="vllm"), model, load_device("mi300x"))
-    other.step_ns(BatchShape(1, 1))
-    assert (other.coverage.inside, other.coverage.extrapolated) == (0, 1)
+    assert other.measured is MeasuredSteps.NONE
+    assert other.steps_inside(4, 100, 10) == 0
 
 
 def test_wrong_profiles_are_refused(tmp_path: Path) -> None:

@@ -27,10 +27,10 @@ def test_medians_and_curves_by_hand(tmp_path: Path) -> None:
     assert predictor.step_ns(BatchShape(0, 0, [(150, 0), (100, 0)], 2)) == 26_000_000
     assert predictor.step_ns(BatchShape(4, 0, [(96, 0)], 1)) == 30_000_000
     assert predictor.floor_ns() == 12_000_000
-    predictor.cover_run(2, 500, 3)
-    assert (predictor.coverage.inside, predictor.coverage.extrapolated) == (7, 0)
-    predictor.step_ns(BatchShape(0, 0, [(800, 0)], 1))
-    assert predictor.coverage.extrapolated == 1
+    assert [predictor.steps_inside(decodes, 500, 3) for decodes in (4, 5)] == [3, 0]
+    assert predictor.is_inside(BatchShape(4, 0, [(396, 0)], 1))
+    assert not predictor.is_inside(BatchShape(0, 0, [(401, 0)], 1))
+    assert not predictor.is_inside(BatchShape(5, 0))
 
 
 def test_real_file(shared: Path) -> None:

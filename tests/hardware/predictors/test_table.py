@@ -13,13 +13,12 @@ from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.model import load_model
 from cluster_sim.hardware.predictors.attention_table import AttentionTable
-from cluster_sim.hardware.predictors.base import BatchShape, Coverage
+from cluster_sim.hardware.predictors.base import BatchShape
 from cluster_sim.hardware.predictors.build import build_predictor
 from cluster_sim.hardware.predictors.collectives import Collectives
 from cluster_sim.hardware.predictors.grid import Curve
 from cluster_sim.hardware.predictors.operator_profile import (
     Measurement,
-    OperatorProfile,
     ProfileInfo,
     make_profile,
     read_profile,
@@ -29,27 +28,7 @@ from cluster_sim.hardware.predictors.options import TablePredictor as TableConfi
 from cluster_sim.hardware.predictors.table import Overheads, TablePredictor
 from cluster_sim.hardware.profiling.import_llmservingsim import import_llmservingsim
 from cluster_sim.hardware.sharding import ExpertLayout
-
-INFO = ProfileInfo("h100-sxm", "llama-3-8b", 1)
-
-
-def small_profile() -> OperatorProfile:
-    """A profile whose times are easy sums: 10 us + 1 us a token in a layer, 5 us a step, 100 us a sequence."""
-    rows = [Measurement("layer.gemm", 10.0 + n, tokens=n) for n in (1, 100, 1000)]
-    rows += [Measurement("layer.norm", 1.0, tokens=n, count=2) for n in (1, 1000)]
-    rows += [Measurement("step.embedding", 5.0, tokens=n) for n in (1, 1000)]
-    rows += [Measurement("sequence.head", 100.0 * n, sequences=n) for n in (1, 10)]
-    rows += [
-        Measurement("attention", 2.0 * b + 0.01 * b * kv, decodes=b, decode_kv_tokens=kv)
-        for b in (1, 10)
-        for kv in (0, 1000, 2000)
-    ]
-    rows += [
-        Measurement("attention", 3.0 + 0.1 * c + 0.001 * kv, prefill_tokens=c, prefill_kv_tokens=kv)
-        for c in (1, 100, 1000)
-        for kv in (0, 1000)
-    ]
-    return make_profile(INFO, rows)
+from tests.hardware.predictors.small_profile import INFO, small_profile
 
 
 def predictor(**overheads: Any) -> TablePredictor:
@@ -84,15 +63,13 @@ def test_overheads_add_up() -> None:
 
 
 def test_outside_is_scaled_and_counted() -> None:
-    """Beyond the last point times grow with the key, and coverage says so; inside it does not."""
+    """Beyond the last point times grow with the key, and the step counts as outside; the last point is inside."""
     table = predictor()
-    table.step_ns(BatchShape(5, 2500))
-    assert (table.coverage.inside, table.coverage.extrapolated) == (1, 0)
-    twice = table.step_ns(BatchShape(0, 0, [(2000, 0)], 1))
-    assert (table.coverage.inside, table.coverage.extrapolated) == (1, 1)
-    assert twice > 1.9 * table.step_ns(BatchShape(0, 0, [(1000, 0)], 1))
-    table.cover_run(1, 1990, 21)
-    assert (table.coverage.inside, table.coverage.extrapolated) == (2 + 11, 1 + 10)
+    whole, twice = BatchShape(0, 0, [(1000, 0)], 1), BatchShape(0, 0, [(2000, 0)], 1)
+    assert table.step_ns(twice) > 1.9 * table.step_ns(whole)
+    assert (table.is_inside(whole), table.is_inside(twice)) == (True, False)
+    assert table.is_inside(BatchShape(5, 2500))
+    assert table.steps_inside(1, 1990, 21) == 11
 
 
 @settings(max_examples=60, deadline=None)
@@ -103,13 +80,12 @@ def test_outside_is_scaled_and_counted() -> None:
     prefills=st.lists(st.tuples(st.integers(1, 3000), st.integers(0, 3000)), max_size=3),
 )
 def test_runs_and_floor(decodes: int, kv: int, steps: int, prefills: list[tuple[int, int]]) -> None:
-    """Runs equal steps to the bit and in coverage; no step is below the floor; more work is never shorter."""
+    """Runs equal steps to the bit and in what is inside; no step is below the floor; more work is never shorter."""
     table = predictor()
     run = table.decode_run_ns(decodes, kv, steps)
-    assert run.tolist() == [table.step_ns(BatchShape(decodes, kv + i * decodes)) for i in range(steps)]
-    stepped, table.coverage = table.coverage, Coverage()
-    table.cover_run(decodes, kv, steps)
-    assert table.coverage == stepped
+    shapes = [BatchShape(decodes, kv + step * decodes) for step in range(steps)]
+    assert run.tolist() == [table.step_ns(shape) for shape in shapes]
+    assert table.steps_inside(decodes, kv, steps) == sum(table.is_inside(shape) for shape in shapes)
     mixed = table.step_ns(BatchShape(decodes, kv, prefills, len(prefills)))
     assert mixed >= int(run[0]) >= table.floor_ns()
     if prefills:
@@ -219,16 +195,18 @@ def test_attention_of_both_together_in_overlaid_grids() -> None:
     }
     table = AttentionTable(attention_rows(together))
     for c, kv, b, mean in ((10, 0, 1, 0), (100, 1000, 10, 500), (55, 500, 4, 250), (28, 100, 7, 400)):
-        assert table.mixed(c, kv, b, 1.0, mean) == (pytest.approx(50 + c + kv / 100 + b + mean / 10), True)
+        assert table.mixed(c, kv, b, 1.0, mean) == pytest.approx(50 + c + kv / 100 + b + mean / 10)
+        assert table.has_mixed(c, kv, b, mean)
 
 
 def test_attention_beyond_the_mixed_grid_grows_as_its_parts() -> None:
     """At twice the decodes of the edge, 10 + 10 us alone become 10 + 20 us: half as much again, extrapolated."""
     together = {(c, kv, b, mean): 40.0 for c in (10, 100) for kv in (0, 1000) for b in (1, 10) for mean in (0, 1000)}
     table = AttentionTable(attention_rows(together))
-    assert table.mixed(100, 0, 10, 10.0, 500) == (40.0, True)
-    assert table.mixed(100, 0, 20, 20.0, 500) == (pytest.approx(60.0), False)
-    assert AttentionTable(attention_rows({})).mixed(100, 0, 20, 20.0, 500) == (pytest.approx(30.0), True)
+    assert table.mixed(100, 0, 10, 10.0, 500) == 40.0
+    assert table.mixed(100, 0, 20, 20.0, 500) == pytest.approx(60.0)
+    assert [table.has_mixed(100, 0, decodes, 500) for decodes in (10, 20)] == [True, False]
+    assert AttentionTable(attention_rows({})).mixed(100, 0, 20, 20.0, 500) == pytest.approx(30.0)
 
 
 def test_ranks_share_measured_experts_and_exchange_their_tokens() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.model import load_model
-from cluster_sim.hardware.predictors.base import BatchShape, Coverage
+from cluster_sim.hardware.predictors.base import BatchShape
 from cluster_sim.hardware.predictors.vidur_files import load_vidur_tables
 from cluster_sim.hardware.predictors.vidur_tables import VidurTablePredictor
 
@@ -62,8 +62,8 @@ def test_logged_batch_times(shared: Path, run: str, prefix: str, model: str, tp:
     predictor = predictor_of(shared / "vidur-ref/predictor", prefix, model, tp, pp)
     worst, count = 0.0, 0
     for seconds, shape in logged_batches(shared / "vidur-ref" / run / "batches.csv.gz"):
-        ms, is_inside = predictor.stage_time_ms(shape)
-        assert is_inside
+        ms = predictor.stage_time_ms(shape)
+        assert predictor.is_inside(shape)
         worst, count = max(worst, abs(seconds - ms * 1e-3)), count + 1
         if not shape.prefills:
             assert predictor.step_ns(shape) == round(ms * 1e6)
@@ -84,35 +84,31 @@ def test_pipeline_stage_times(shared: Path) -> None:
         if prefills and len(prefills) * prefills[0][0] != int(row["total_tokens"]) - decodes:
             continue
         shape = BatchShape(decodes, decodes * (int(row["decode_kv"]) - 1), prefills, len(prefills))
-        assert predictor.stage_time_ms(shape, 0)[0] == pytest.approx(float(row["first_stage_ms"]), abs=1e-9)
-        assert predictor.stage_time_ms(shape, 1)[0] == pytest.approx(float(row["last_stage_ms"]), abs=1e-9)
+        assert predictor.stage_time_ms(shape, 0) == pytest.approx(float(row["first_stage_ms"]), abs=1e-9)
+        assert predictor.stage_time_ms(shape, 1) == pytest.approx(float(row["last_stage_ms"]), abs=1e-9)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(decodes=st.integers(1, 300), kv=st.integers(0, 9000), extra=st.integers(0, 50), steps=st.integers(1, 400))
 def test_decode_run_is_repeated_steps(shared: Path, decodes: int, kv: int, extra: int, steps: int) -> None:
-    """Runs equal single steps inside and outside the table, in time and coverage, and none is below the floor."""
+    """Runs equal single steps in time and in what is inside the table, and none is below the floor."""
     predictor = predictor_of(shared / "vidur-ref/predictor", "cl34_a100_tp2", "codellama-34b", 2, 1)
-    predictor.coverage = Coverage()
     total = kv * decodes + min(extra, decodes - 1)
     run = predictor.decode_run_ns(decodes, total, steps)
-    assert predictor.coverage == Coverage()
-    assert run.tolist() == [predictor.step_ns(BatchShape(decodes, total + i * decodes)) for i in range(steps)]
-    stepped, predictor.coverage = predictor.coverage, Coverage()
-    predictor.cover_run(decodes, total, steps)
-    assert predictor.coverage == stepped
+    shapes = [BatchShape(decodes, total + step * decodes) for step in range(steps)]
+    assert run.tolist() == [predictor.step_ns(shape) for shape in shapes]
+    assert predictor.steps_inside(decodes, total, steps) == sum(predictor.is_inside(shape) for shape in shapes)
     assert int(run.min()) >= predictor.floor_ns() > 1
 
 
 def test_outside_the_table_is_extrapolated(shared: Path) -> None:
-    """A batch beyond the table is scaled by its work, not refused, and counted as extrapolated."""
+    """A batch beyond the table is scaled by its work, not refused, and told apart from one inside."""
     predictor = VidurTablePredictor(
         load_vidur_tables(shared / "vidur-ref/predictor", "cl34_a100_tp2"), load_model("codellama-34b"), 2, 1
     )
-    inside = predictor.step_ns(BatchShape(0, 0, [(4096, 0)], 1))
-    outside = predictor.step_ns(BatchShape(0, 0, [(8192, 0)], 1))
-    assert 2 * inside < outside < 3 * inside
-    assert (predictor.coverage.inside, predictor.coverage.extrapolated) == (1, 1)
+    inside, outside = (BatchShape(0, 0, [(tokens, 0)], 1) for tokens in (4096, 8192))
+    assert 2 * predictor.step_ns(inside) < predictor.step_ns(outside) < 3 * predictor.step_ns(inside)
+    assert (predictor.is_inside(inside), predictor.is_inside(outside)) == (True, False)
 
 
 def test_wrong_tables_are_refused(tmp_path: Path) -> None:
