@@ -1,10 +1,10 @@
 """Jitter: seeded noise on step times that is a pure function of (seed, replica, stage, iteration).
 
-Design: every word is a splitmix64 hash of the key, never a generator's state, so macro-steps, single steps and stages
-as actors draw the same noise.  A standard normal is the sum of twelve 16-bit uniforms minus six (Irwin-Hall: within six
-deviations, exact integer sums, no logarithm whose last bit could depend on the array's length).  The noisy duration is
-``duration * (1 + ratio * z)`` with z kept within three deviations, at least the stage's floor: promises that rest on
-floors stay true.
+Design: every word is a SplitMix64 hash of the key, never a generator's state, so fast-forwarded steps, single steps
+and stages as actors draw the same noise.  A standard normal is the sum of twelve 16-bit uniforms minus six (Irwin-Hall:
+within six deviations, exact integer sums, no logarithm whose last bit could depend on the array's length).  The noisy
+duration is ``duration * (1 + ratio * z)`` with z kept within three deviations, at least the stage's floor: promises
+that rest on floors stay true.
 """
 
 from typing import Final
@@ -13,11 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster_sim.hardware.predictors.base import Int64Array
+from cluster_sim.splitmix64 import splitmix64, splitmix64_array
 
-UInt64Array = npt.NDArray[np.uint64]
-
-GOLDEN: Final = 0x9E3779B97F4A7C15
-MASK: Final = (1 << 64) - 1
 WORDS: Final = 3
 DEVIATIONS: Final = 3.0
 
@@ -29,9 +26,9 @@ class Jitter:
         """``ratio`` is the standard deviation over the mean, from 0 (none) to 0.3."""
         self.ratio = ratio
         self._floor_ns = floor_ns
-        key = _mix(seed & MASK)
-        key = _mix(key ^ ((replica + 1) * 0xD1B54A32D192ED03 & MASK))
-        self._key = _mix(key ^ ((stage + 1) * 0x8CB92BA72F3D8DD7 & MASK))
+        key = splitmix64(seed)
+        key = splitmix64(key ^ (replica + 1) * 0xD1B54A32D192ED03)
+        self._key = splitmix64(key ^ (stage + 1) * 0x8CB92BA72F3D8DD7)
 
     def apply(self, durations_ns: Int64Array, first_iteration: int) -> Int64Array:
         """Return the noisy durations of consecutive iterations, int64 of the same length."""
@@ -40,7 +37,7 @@ class Jitter:
         iterations = np.arange(first_iteration, first_iteration + len(durations_ns), dtype=np.uint64)
         z = np.zeros(len(durations_ns), dtype=np.int64)
         for word in range(WORDS):
-            bits = _mix_array(iterations * np.uint64(WORDS) + np.uint64(word) ^ np.uint64(self._key))
+            bits = splitmix64_array(iterations * np.uint64(WORDS) + np.uint64(word) ^ np.uint64(self._key))
             for shift in (0, 16, 32, 48):
                 z += ((bits >> np.uint64(shift)) & np.uint64(0xFFFF)).astype(np.int64)
         factor = _clipped(z.astype(np.float64) / 65536.0 - 6.0) * self.ratio + 1.0
@@ -53,7 +50,7 @@ class Jitter:
             return duration_ns
         z = 0
         for word in range(WORDS):
-            bits = _mix((iteration * WORDS + word & MASK) ^ self._key)
+            bits = splitmix64(iteration * WORDS + word ^ self._key)
             z += (bits & 0xFFFF) + (bits >> 16 & 0xFFFF) + (bits >> 32 & 0xFFFF) + (bits >> 48)
         deviation = min(max(float(z) / 65536.0 - 6.0, -DEVIATIONS), DEVIATIONS)
         return max(round(float(duration_ns) * (deviation * self.ratio + 1.0)), self._floor_ns)
@@ -61,21 +58,4 @@ class Jitter:
 
 def _clipped(z: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     result: npt.NDArray[np.float64] = np.clip(z, -DEVIATIONS, DEVIATIONS)
-    return result
-
-
-def _mix(word: int) -> int:
-    """One step of splitmix64 (Steele, Lea, Flood 2014) on a 64-bit integer."""
-    word = (word + GOLDEN) & MASK
-    word = (word ^ word >> 30) * 0xBF58476D1CE4E5B9 & MASK
-    word = (word ^ word >> 27) * 0x94D049BB133111EB & MASK
-    return word ^ word >> 31
-
-
-def _mix_array(words: UInt64Array) -> UInt64Array:
-    """``_mix`` on an array; unsigned arithmetic wraps."""
-    words = words + np.uint64(GOLDEN)
-    words = (words ^ words >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
-    words = (words ^ words >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
-    result: UInt64Array = words ^ words >> np.uint64(31)
     return result

@@ -3,22 +3,13 @@
 import math
 from typing import Final
 
+from cluster_sim.splitmix64 import splitmix64
 from cluster_sim.workload.request import Request
 
 EXACT: Final = "exact"
 NOISY: Final = "noisy"
 NONE: Final = "none"
 KNOWLEDGE_KINDS: Final = (EXACT, NOISY, NONE)
-
-_MASK: Final = (1 << 64) - 1
-
-
-def _mix(value: int) -> int:
-    """Return splitmix64's output function: a counter in, 64 well-mixed bits out."""
-    value = (value + 0x9E3779B97F4A7C15) & _MASK
-    value = ((value ^ value >> 30) * 0xBF58476D1CE4E5B9) & _MASK
-    value = ((value ^ value >> 27) * 0x94D049BB133111EB) & _MASK
-    return value ^ value >> 31
 
 
 class LengthKnowledge:
@@ -46,8 +37,8 @@ class LengthKnowledge:
         hint = request.attributes.length_hint_tokens
         if hint > 0:
             return hint
-        counter = _mix(self.seed & _MASK) ^ request.request_id
-        uniform = (_mix(2 * counter & _MASK) >> 11) + 1  # 1 .. 2^53: the logarithm needs a positive one
-        angle = _mix(2 * counter + 1 & _MASK) >> 11
+        counter = splitmix64(self.seed) ^ request.request_id
+        uniform = (splitmix64(2 * counter) >> 11) + 1  # 1 .. 2^53: the logarithm needs a positive one
+        angle = splitmix64(2 * counter + 1) >> 11
         normal = math.sqrt(-2.0 * math.log(uniform / 2**53)) * math.cos(2.0 * math.pi * angle / 2**53)
         return max(1, round(request.output_tokens * math.exp(self.cv * normal - self.cv * self.cv / 2)))
