@@ -6,6 +6,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 LAYERS = (
@@ -25,6 +26,9 @@ LAYERS = (
     "cli",
 )
 """A package imports those before it, and every one the modules beside them."""
+
+SERVING_FOLDERS = ("fast_forward", "kv_cache", "queue_orders", "schedulers")
+"""A folder of serving/ imports those before it; the modules beside them stand below, between or above, in no ring."""
 
 PURE = ("engine", "serving", "routing", "recording")
 """Packages that do no I/O, read no clock and log nothing."""
@@ -71,6 +75,22 @@ def test_packages_import_only_upwards(checkout: Path) -> None:
                 if root == "cluster_sim" and package and package not in allowed:
                     wrong.append(f"{path.relative_to(checkout)} imports {module}")
     assert wrong == []
+
+
+def test_serving_has_no_ring(checkout: Path) -> None:
+    """Modules and folders of serving/ import each other in one direction, and the folders in their order."""
+    package = checkout / "cluster_sim/serving"
+    prefix = "cluster_sim.serving."
+    graph: dict[str, set[str]] = {}
+    for path in sources(checkout, "cluster_sim/serving"):
+        part = path.relative_to(package).parts[0].removesuffix(".py")
+        imported = {module.removeprefix(prefix).split(".")[0] for module in imports(path) if module.startswith(prefix)}
+        graph.setdefault(part, set()).update(imported - {part})
+    order = list(TopologicalSorter(graph).static_order())  # Raises CycleError if there is a ring.
+    folders = [part for part in order if (package / part).is_dir()]
+    assert set(folders) <= set(SERVING_FOLDERS)
+    for folder in folders:
+        assert not graph[folder] & set(SERVING_FOLDERS[SERVING_FOLDERS.index(folder) + 1 :])
 
 
 def test_ray_stays_in_actors(checkout: Path) -> None:

@@ -1,6 +1,7 @@
-"""A batch: what a scheduler formed, and where the pipeline put it."""
+"""A batch: the sequences that a scheduler chose for one engine step, and when the step runs."""
 
 from cluster_sim.hardware.predictors.base import BatchShape
+from cluster_sim.serving.last_tokens import TokenGaps
 from cluster_sim.serving.sequence import Sequence
 
 
@@ -8,9 +9,8 @@ class Batch:
     """One engine step.
 
     ``completed``: sequences whose prefill ends here, so that they emit a token.  ``finishing``: sequences whose last
-    token this is.  ``prefilled``: (sequence, chunk tokens) of every prefill in batch order.  ``steady_decodes``:
-    decodes whose previous token came at ``steady_from_ns``, with the previous batch of their pool; ``gap_starts_ns``:
-    the times of the previous token of every other decode, and ``members`` those decodes.
+    token this is.  ``prefilled``: (sequence, chunk tokens) of every prefill in batch order.  ``members``: the decodes,
+    except those of a decode pool.  ``gaps``: when the previous tokens of all decodes came.
     """
 
     number = 0
@@ -23,8 +23,6 @@ class Batch:
     """Preemptions in ranks that have no part in this joint batch."""
     accepted_tokens = 0
     """Tokens beyond one per decode that verified drafts yield."""
-    steady_decodes = 0
-    steady_from_ns = 0
 
     def __init__(self, shape: BatchShape) -> None:
         self.shape = shape
@@ -33,7 +31,7 @@ class Batch:
         self.prefilled: list[tuple[Sequence, int]] = []
         self.preempted: list[Sequence] = []
         self.members: list[Sequence] = []
-        self.gap_starts_ns: list[int] = []
+        self.gaps = TokenGaps()
 
     def decode(self, sequence: Sequence, tokens: int) -> None:
         """Put a decode into the batch that yields ``tokens`` tokens, and move the sequence's counters."""
@@ -41,7 +39,7 @@ class Batch:
         shape.decodes += 1
         shape.decode_kv_tokens += sequence.computed
         self.members.append(sequence)
-        self.gap_starts_ns.append(sequence.last_token_ns)
+        self.gaps.add(sequence)
         sequence.computed += tokens
         sequence.generated += tokens
         if sequence.generated == sequence.output_tokens:
@@ -73,7 +71,7 @@ class Batch:
         if victim in self.members:
             index = self.members.index(victim)
             del self.members[index]
-            del self.gap_starts_ns[index]
+            del self.gaps.others_ns[index]
             shape.decodes -= 1
             shape.decode_kv_tokens -= victim.computed - 1
         else:

@@ -1,10 +1,8 @@
 """Recording of batches in the log of their replica: tokens, gaps, preemptions, lookups in the prefix cache."""
 
-from collections.abc import Sequence
-
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.fast_forward.decode_pool import DecodePool
+from cluster_sim.serving.last_tokens import record_resumed
 
 
 def record_batch(log: ReplicaLog, batch: Batch) -> None:
@@ -13,18 +11,9 @@ def record_batch(log: ReplicaLog, batch: Batch) -> None:
     prompt_tokens = 0
     for chunk, _ in shape.prefills:
         prompt_tokens += chunk
-    log.step(
-        end_ns,
-        end_ns - batch.steady_from_ns if batch.steady_decodes else 0,
-        batch.steady_decodes,
-        prompt_tokens,
-        shape.decodes + shape.completed_prefills + batch.accepted_tokens,
-    )
-    for previous_ns in batch.gap_starts_ns:
-        log.gap(end_ns - previous_ns)
-    for sequence in batch.completed:
-        if sequence.last_token_ns >= 0:
-            log.gap(end_ns - sequence.last_token_ns)  # Its first token since a preemption.
+    generated_tokens = shape.decodes + shape.completed_prefills + batch.accepted_tokens
+    batch.gaps.record(log, end_ns, prompt_tokens, generated_tokens)
+    record_resumed(log, batch.completed, end_ns)
     log.preemptions += len(batch.preempted) + batch.unbatched_preemptions
 
 
@@ -35,23 +24,3 @@ def record_lookups(log: ReplicaLog, batch: Batch) -> None:
         if is_first and sequence.computed - chunk == sequence.cached_tokens:
             log.prefix_queries_tokens += sequence.prompt_tokens
             log.prefix_hits_tokens += sequence.cached_tokens
-
-
-def record_first_step(log: ReplicaLog, pool: DecodePool, end_ns: int) -> None:
-    """Note the first step of a run whose members' previous tokens did not all come right before it."""
-    late = pool.unsynchronised_members
-    log.step(end_ns, end_ns - pool.last_end_ns, len(pool) - len(late), 0, len(pool))
-    for sequence in late:
-        log.gap(end_ns - sequence.last_token_ns)
-
-
-def record_first_joint_step(log: ReplicaLog, pools: Sequence[DecodePool], start_ns: int, end_ns: int) -> None:
-    """Note the first step, from ``start_ns`` to ``end_ns``, of a run of several pools together."""
-    steady = sum(len(pool) - len(pool.unsynchronised_members) for pool in pools if pool.last_end_ns == start_ns)
-    log.step(end_ns, end_ns - start_ns, steady, 0, sum(map(len, pools)))
-    for pool in pools:
-        for sequence in pool.unsynchronised_members:
-            log.gap(end_ns - sequence.last_token_ns)
-        if pool.last_end_ns != start_ns:
-            for _ in range(len(pool) - len(pool.unsynchronised_members)):
-                log.gap(end_ns - pool.last_end_ns)

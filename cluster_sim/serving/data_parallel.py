@@ -44,20 +44,9 @@ class JointBatch(Batch):
             self.prefilled += part.prefilled
             self.preempted += part.preempted
             self.members += part.members
-            self.gap_starts_ns += part.gap_starts_ns
-        for _, part in parts:
-            self._add_steady(part)
+            self.gaps.merge(part.gaps)
         self.delay_ns = max(part.delay_ns for _, part in parts)
         self.accepted_tokens = sum(part.accepted_tokens for _, part in parts)
-
-    def _add_steady(self, part: Batch) -> None:
-        """Count a part's pooled decodes; a rank may have missed the step in which the others' last tokens came."""
-        if not self.steady_decodes:
-            self.steady_from_ns = part.steady_from_ns
-        if part.steady_from_ns == self.steady_from_ns:
-            self.steady_decodes += part.steady_decodes
-        else:
-            self.gap_starts_ns += [part.steady_from_ns] * part.steady_decodes
 
 
 class DataParallel(Scheduler):

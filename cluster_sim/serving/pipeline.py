@@ -7,14 +7,24 @@ Stage actors, where they exist, receive the same stream one way and check that t
 
 from array import array
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from cluster_sim.hardware.jitter import Jitter
 from cluster_sim.hardware.predictors.base import BatchShape, Int64Array, Predictor
 from cluster_sim.hardware.predictors.coverage import Coverage, CoverageCounter, coverage_of
-from cluster_sim.serving.fast_forward.decode_pool import DecodePool
+
+
+class Decodes(Protocol):
+    """Sequences that decode together, such as a decode pool."""
+
+    def __len__(self) -> int:
+        """Return how many sequences they are."""
+
+    @property
+    def kv_tokens(self) -> int:
+        """Tokens that they have in the cache."""
 
 
 class Pipeline:
@@ -79,7 +89,7 @@ class Pipeline:
         durations = self._predictor.decode_run_ns(decodes, kv_tokens, steps)
         return self._jitters[0].apply(durations, self.iterations) if self._jitters else durations
 
-    def joint_run_ns(self, pools: Sequence[DecodePool], steps: int) -> Int64Array | None:
+    def joint_run_ns(self, pools: Sequence[Decodes], steps: int) -> Int64Array | None:
         """Return the durations of the only stage's next ``steps`` batches where the ranks of ``pools`` decode together,
         noise included; None where they must be asked for one by one.
         """
@@ -98,7 +108,7 @@ class Pipeline:
         self.free_ns[0] = end_ns
         self.iterations += steps
 
-    def pipelined_costs_ns(self, pools: Sequence[DecodePool], steps: int) -> Int64Array:
+    def pipelined_costs_ns(self, pools: Sequence[Decodes], steps: int) -> Int64Array:
         """Return what the next ``steps`` batches cost when pools take turns: int64[steps, 2 * stages], for each stage
         its step, noise included, and the way to the next.
         """

@@ -419,7 +419,7 @@ class Replica:
             return None
         pools = self._scheduler.pipelined_pools()
         head = [end_ns for end_ns, _ in in_flight]
-        pool_ends = [pool.last_end_ns for pool in pools]
+        pool_ends = [pool.last_tokens.time_ns for pool in pools]
         is_whole = pool_ends == head
         if not is_whole:
             # A batch in flight may hold no decode, only the first part of a prompt: then it does not come round again.

@@ -1,10 +1,10 @@
 """Data-parallel decode: joint decode-only steps of several ranks, each as long as its slowest rank."""
 
 from cluster_sim.recording.replica_log import ReplicaLog
-from cluster_sim.serving.batch_recording import record_first_joint_step
+from cluster_sim.serving.fast_forward.interface import FastForwardScheduler
 from cluster_sim.serving.fast_forward.uniform_decode import StagePlan
+from cluster_sim.serving.last_tokens import TokenGaps
 from cluster_sim.serving.pipeline import Pipeline
-from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.serving.sequence import Sequence
 
 
@@ -18,14 +18,17 @@ class DataParallelDecode(StagePlan):
         steps = self.steps_formed_by(time_ns - 1) - self.offset
         return sum(pool.blocks_for(steps) for pool in self._pools)
 
-    def commit(self, upto: int, scheduler: Scheduler, pipeline: Pipeline, log: ReplicaLog) -> list[Sequence]:
+    def commit(self, upto: int, scheduler: FastForwardScheduler, pipeline: Pipeline, log: ReplicaLog) -> list[Sequence]:
         """Form the iterations from ``offset`` up to ``upto``; return the sequences that finish in the last one."""
         pools, offset = self._pools, self.offset
         start_ns, end_ns = self.end_ns(offset - 1), self.end_ns(upto - 1)
         steps = upto - offset
         noted = offset
-        if any(pool.last_end_ns != start_ns or pool.unsynchronised_members for pool in pools):
-            record_first_joint_step(log, pools, start_ns, self.end_ns(offset))
+        if not all(pool.last_tokens.are_all_at(start_ns) for pool in pools):
+            gaps = TokenGaps()
+            for pool in pools:
+                gaps.merge(pool.last_tokens.gaps(len(pool)))
+            gaps.record(log, self.end_ns(offset), 0, sum(map(len, pools)))
             noted += 1
         log.decode_run(self.ends_ns[noted:upto], self.steps_ns[noted:upto], sum(map(len, pools)), self.start_ns)
         for pool in pools:

@@ -9,6 +9,7 @@ classes; and the step that yields a member's last token is known when it joins, 
 import heapq
 from bisect import bisect_right
 
+from cluster_sim.serving.last_tokens import LastTokens
 from cluster_sim.serving.sequence import Sequence
 
 
@@ -21,10 +22,7 @@ class DecodePool:
         """Steps made so far."""
         self.members: dict[int, Sequence] = {}
         """By request id."""
-        self.last_end_ns = -1
-        """When the last step's tokens came."""
-        self.unsynchronised_members: list[Sequence] = []
-        """Members whose last token did not come with the pool's last step."""
+        self.last_tokens = LastTokens()
         self._base_sum = 0
         self._classes = [0] * block_size
         self._heap: list[tuple[int, int, Sequence]] = []
@@ -46,7 +44,7 @@ class DecodePool:
         self._base_sum += base
         self._classes[base % self._block_size] += 1
         heapq.heappush(self._heap, (sequence.last_step, sequence.order, sequence))
-        self.unsynchronised_members.append(sequence)
+        self.last_tokens.unsynchronised.append(sequence)
 
     def _leave(self, sequence: Sequence) -> None:
         sequence.computed = sequence.base + self.step
@@ -62,13 +60,10 @@ class DecodePool:
 
     def dissolve(self) -> None:
         """Write every member's counters back and empty the pool."""
-        late = {sequence.request_id for sequence in self.unsynchronised_members}
         for sequence in self.members.values():
             self._leave(sequence)
-            if sequence.request_id not in late:
-                sequence.last_token_ns = self.last_end_ns
+        self.last_tokens.write_back(self.members.values())
         self.members.clear()
-        self.unsynchronised_members.clear()
         self._heap.clear()
 
     def remove(self, sequence: Sequence) -> None:
@@ -77,8 +72,7 @@ class DecodePool:
         del self.members[sequence.request_id]
         self._heap = [entry for entry in self._heap if entry[2] is not sequence]
         heapq.heapify(self._heap)
-        if sequence in self.unsynchronised_members:
-            self.unsynchronised_members.remove(sequence)
+        self.last_tokens.remove(sequence)
 
     def steps_to_finish(self) -> int:
         """Return after how many more steps the first member yields its last token; the pool is not empty."""
@@ -122,11 +116,11 @@ class DecodePool:
     def advance(self, steps: int) -> list[Sequence]:
         """Make ``steps`` steps and return the members, now gone, that yield their last token in the last one.
 
-        None may finish before it.  The caller sets ``last_end_ns`` once it knows when the last step ends.
+        None may finish before it.  The caller sets ``last_tokens.time_ns`` once it knows when the last step ends.
         """
         self.step += steps
-        if self.unsynchronised_members:
-            self.unsynchronised_members.clear()
+        if self.last_tokens.unsynchronised:
+            self.last_tokens.unsynchronised.clear()
         heap = self._heap
         finished: list[Sequence] = []
         while heap and heap[0][0] <= self.step:

@@ -15,9 +15,9 @@ import numpy as np
 from cluster_sim.hardware.predictors.base import Int64Array
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
+from cluster_sim.serving.fast_forward.interface import FastForwardScheduler
 from cluster_sim.serving.fast_forward.planned_decode import PlannedDecode
 from cluster_sim.serving.pipeline import Pipeline
-from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.serving.sequence import Sequence
 
 
@@ -61,7 +61,7 @@ class PipelinedDecode(PlannedDecode):
         self._formed_ns = formed_ns
         """When each batch is formed: the heads, then the ends of the batches n before."""
         self._stage_ends_ns = ends_ns
-        self._tokens_ns = [pool.last_end_ns for pool in pools] + formed_ns[len(pools) :]
+        self._tokens_ns = [pool.last_tokens.time_ns for pool in pools] + formed_ns[len(pools) :]
         """When the previous token of each formation's members came."""
 
     def formed_ns(self, step: int) -> int:
@@ -86,7 +86,7 @@ class PipelinedDecode(PlannedDecode):
         """Return the ends of the batches in flight once ``upto`` formations are made, one of them at least."""
         return self._formed_ns[upto : upto + len(self.pools)]
 
-    def commit(self, upto: int, scheduler: Scheduler, pipeline: Pipeline, log: ReplicaLog) -> list[Sequence]:
+    def commit(self, upto: int, scheduler: FastForwardScheduler, pipeline: Pipeline, log: ReplicaLog) -> list[Sequence]:
         """Make the formations from ``offset`` up to ``upto``; return the sequences that finish in the last one."""
         log.steps(*self.iterations(upto))
         pipeline.occupy_all(*self.stage_times(upto), upto - self.offset)

@@ -29,15 +29,14 @@ class PipelinedPools:
             pool = pools.get(sequence.last_token_ns)
             if pool is None:
                 pool = pools[sequence.last_token_ns] = DecodePool(self._block_size)
-                pool.last_end_ns = sequence.last_token_ns
             pool.add(sequence)
         for pool in pools.values():
-            pool.unsynchronised_members.clear()
+            pool.last_tokens.gather(pool.members.values())
         self._pools = list(pools.values())
 
     def in_turn(self) -> list[DecodePool]:
         """Return the pools in the order in which their batches end."""
-        self._pools.sort(key=lambda pool: pool.last_end_ns)
+        self._pools.sort(key=lambda pool: pool.last_tokens.time_ns)
         return self._pools.copy()
 
     def steps_to_finish(self) -> int:

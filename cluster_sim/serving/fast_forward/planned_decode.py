@@ -3,8 +3,8 @@
 from abc import ABC, abstractmethod
 
 from cluster_sim.recording.replica_log import ReplicaLog
+from cluster_sim.serving.fast_forward.interface import FastForwardScheduler
 from cluster_sim.serving.pipeline import Pipeline
-from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.serving.sequence import Sequence
 
 
@@ -37,5 +37,5 @@ class PlannedDecode(ABC):
         """Return the ends of the batches in flight once ``upto`` formations are made, one of them at least."""
 
     @abstractmethod
-    def commit(self, upto: int, scheduler: Scheduler, pipeline: Pipeline, log: ReplicaLog) -> list[Sequence]:
+    def commit(self, upto: int, scheduler: FastForwardScheduler, pipeline: Pipeline, log: ReplicaLog) -> list[Sequence]:
         """Make the formations from ``offset`` up to ``upto``; return the sequences that finish in the last one."""

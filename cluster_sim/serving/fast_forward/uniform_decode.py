@@ -6,11 +6,10 @@ import numpy as np
 
 from cluster_sim.hardware.predictors.base import Int64Array
 from cluster_sim.recording.replica_log import ReplicaLog
-from cluster_sim.serving.batch_recording import record_first_step
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
+from cluster_sim.serving.fast_forward.interface import FastForwardScheduler
 from cluster_sim.serving.fast_forward.planned_decode import PlannedDecode
 from cluster_sim.serving.pipeline import Pipeline
-from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.serving.sequence import Sequence
 
 
@@ -83,15 +82,15 @@ class UniformDecode(StagePlan):
         """Return how many blocks the iterations take that are not committed yet and formed before ``time_ns``."""
         return self._pools[0].blocks_for(self.steps_formed_by(time_ns - 1) - self.offset)
 
-    def commit(self, upto: int, scheduler: Scheduler, pipeline: Pipeline, log: ReplicaLog) -> list[Sequence]:
+    def commit(self, upto: int, scheduler: FastForwardScheduler, pipeline: Pipeline, log: ReplicaLog) -> list[Sequence]:
         """Form the iterations from ``offset`` up to ``upto``; return the sequences that finish in the last one."""
         pool, offset, ends_ns, steps_ns = self._pools[0], self.offset, self.ends_ns, self.steps_ns
         since_ns = self.start_ns
         start_ns = since_ns + ends_ns.item(offset - 1) if offset else since_ns
         decodes = len(pool.members)
         noted = offset
-        if pool.last_end_ns != start_ns or pool.unsynchronised_members:
-            record_first_step(log, pool, self.end_ns(offset))
+        if not pool.last_tokens.are_all_at(start_ns):
+            pool.last_tokens.gaps(decodes).record(log, self.end_ns(offset), 0, decodes)
             noted += 1
         if upto == self.steps:
             end_ns = self.last_end_ns

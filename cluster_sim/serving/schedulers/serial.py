@@ -18,6 +18,7 @@ from cluster_sim.hardware.predictors.base import BatchShape, Predictor
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool, ReservedPool
+from cluster_sim.serving.last_tokens import set_last_tokens
 from cluster_sim.serving.ordering import ordering_of
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.base import Scheduler
@@ -181,10 +182,8 @@ class SerialScheduler(Scheduler):
     def on_scheduled(self, batch: Batch) -> None:
         """Note when the tokens of a batch come."""
         end_ns = batch.end_ns
-        for sequence in batch.completed:
-            sequence.last_token_ns = end_ns
-        for sequence in batch.members:
-            sequence.last_token_ns = end_ns
+        set_last_tokens(batch.completed, end_ns)
+        set_last_tokens(batch.members, end_ns)
 
     def complete(self, batch: Batch) -> None:
         """Take the batch's sequences back in batch order."""
@@ -285,8 +284,7 @@ class SerialScheduler(Scheduler):
             return 0
         for sequence in ready:
             pool.add(sequence)
-        pool.last_end_ns = max(sequence.last_token_ns for sequence in ready)
-        pool.unsynchronised_members = [sequence for sequence in ready if sequence.last_token_ns != pool.last_end_ns]
+        pool.last_tokens.gather(ready)
         self.put_back([])
         return self.uniform_limit(pool)
 
@@ -295,7 +293,7 @@ class SerialScheduler(Scheduler):
         pool = self._pool
         self.take_uniform(pool.blocks_for(steps), steps)
         finishing = pool.advance(steps)
-        pool.last_end_ns = end_ns
+        pool.last_tokens.time_ns = end_ns
         self._batches += steps
         for sequence in finishing:
             self._recount_blocks(sequence)
@@ -354,7 +352,7 @@ class SerialScheduler(Scheduler):
         batch.shape.decodes += 1
         batch.shape.decode_kv_tokens += sequence.computed
         batch.members.append(sequence)
-        batch.gap_starts_ns.append(sequence.last_token_ns)
+        batch.gaps.add(sequence)
         self._in_flight[sequence.request_id] = sequence
         sequence.computed += 1
         sequence.generated += 1

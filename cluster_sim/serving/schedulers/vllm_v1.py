@@ -21,6 +21,7 @@ from cluster_sim.serving.fast_forward.pipelined_pools import PipelinedPools
 from cluster_sim.serving.fast_forward.windowed_pool import WindowedPool
 from cluster_sim.serving.kv_cache.blocks import CountedBlocks
 from cluster_sim.serving.kv_cache.choice import paged_cache
+from cluster_sim.serving.last_tokens import set_last_tokens
 from cluster_sim.serving.lora import LoraSlots
 from cluster_sim.serving.ordering import Ordering, ordering_of
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
@@ -182,7 +183,7 @@ class VllmV1(Scheduler):
         pool = self._pool
         self._kv.decode(pool, steps)
         finishing = pool.advance(steps)
-        pool.last_end_ns = end_ns
+        pool.last_tokens.time_ns = end_ns
         self._batches += steps
         if self._is_saturated and not self._waiting:
             self._is_saturated = False
@@ -204,7 +205,7 @@ class VllmV1(Scheduler):
             if steps:
                 self._kv.decode(pool, steps)
                 finishing += pool.advance(steps)
-                pool.last_end_ns = end_ns
+                pool.last_tokens.time_ns = end_ns
         self._batches += sum(turns)
         return finishing
 
@@ -261,14 +262,9 @@ class VllmV1(Scheduler):
 
     def on_scheduled(self, batch: Batch) -> None:
         end_ns = batch.end_ns
-        for sequence in batch.completed:
-            sequence.last_token_ns = end_ns
-        for sequence in batch.members:
-            sequence.last_token_ns = end_ns
-        pool = self._pool
-        pool.last_end_ns = end_ns
-        if pool.unsynchronised_members:
-            pool.unsynchronised_members = [each for each in pool.unsynchronised_members if each.last_token_ns != end_ns]
+        set_last_tokens(batch.completed, end_ns)
+        set_last_tokens(batch.members, end_ns)
+        self._pool.last_tokens.synchronise(end_ns)
 
     def use_predictor(self, predictor: Predictor) -> None:
         if self._ordering is not None:
@@ -316,9 +312,7 @@ class VllmV1(Scheduler):
         shape = batch.shape
         shape.decodes = len(pool.members)
         shape.decode_kv_tokens = pool.kv_tokens
-        batch.steady_from_ns = pool.last_end_ns
-        batch.steady_decodes = shape.decodes - len(pool.unsynchronised_members)
-        batch.gap_starts_ns = [sequence.last_token_ns for sequence in pool.unsynchronised_members]
+        batch.gaps = pool.last_tokens.gaps(shape.decodes)
         self._kv.decode(pool, 1)
         batch.finishing = pool.advance(1)
 

@@ -48,11 +48,11 @@ def test_last_token_times() -> None:
     old = decoding(1, 3, 9)
     pool.add(old)
     pool.advance(1)
-    pool.last_end_ns = 500
+    pool.last_tokens.time_ns = 500
     new = decoding(2, 3, 9)
     new.last_token_ns = 700
     pool.add(new)
-    assert pool.unsynchronised_members == [new]
+    assert pool.last_tokens.unsynchronised == [new]
     pool.dissolve()
     assert (old.last_token_ns, new.last_token_ns) == (500, 700)
 

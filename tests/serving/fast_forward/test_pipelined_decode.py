@@ -24,7 +24,7 @@ def pool_of(number: int, members: list[tuple[int, int]]) -> DecodePool:
         sequence = Sequence(Request(100 * number + index, 0, prompt, 1 + left), 0, 0)
         sequence.computed, sequence.generated, sequence.order = prompt, 1, index
         pool.add(sequence)
-    pool.unsynchronised_members.clear()
+    pool.last_tokens.unsynchronised.clear()
     return pool
 
 
@@ -55,7 +55,7 @@ def test_equals_batches_one_by_one(
         shape = BatchShape(0, 0, [(sequence.prompt_tokens, 0) for sequence in pool.members.values()], len(pool))
         heads.append(planned.run(shape, 0)[1])
         single.run(shape, 0)
-        pool.last_end_ns = heads[-1]
+        pool.last_tokens.time_ns = heads[-1]
     steps, is_finishing = pipelined_steps(pools, 1 << 40, 1000)
     assert is_finishing
     costs = planned.pipelined_costs_ns(pools, steps)
