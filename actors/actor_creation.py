@@ -1,4 +1,4 @@
-"""The actors of one run: creates them on the cluster, builds them, and connects them to each other."""
+"""Actors of one run: their creation on the cluster, what they build, and their connections."""
 
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -21,11 +21,11 @@ _THREADS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Staging:
+class Placement:
     """How a run is put on the cluster."""
 
     groups: list[list[int]]
-    """Leaves (indices from 0) of each group actor."""
+    """Replicas (indices from 0) of each group actor."""
     stages: int = 0
     """Pipeline stages that are actors of their own, per group; 0 when they are fused."""
     port_range: tuple[int, int] = (20000, 29999)
@@ -43,8 +43,8 @@ class RunActors:
 
     def stop(self) -> None:
         """Kill every actor."""
-        for each in (self.router, *self.groups, *(stage for chain in self.stages for stage in chain)):
-            ray.kill(each)
+        for actor in (self.router, *self.groups, *(stage for chain in self.stages for stage in chain)):
+            ray.kill(actor)
 
 
 def cluster_cpus() -> list[float]:
@@ -52,10 +52,10 @@ def cluster_cpus() -> list[float]:
     return [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]
 
 
-def create_actors(staging: Staging) -> RunActors:
+def create_actors(placement: Placement) -> RunActors:
     """Create the actors, the router on this node; they start when the cluster has room for them."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    count = len(staging.groups) * (1 + staging.stages)
+    count = len(placement.groups) * (1 + placement.stages)
     options: dict[str, Any] = {
         "num_cpus": cpu_share(count, cluster_cpus()),
         "scheduling_strategy": "SPREAD",
@@ -67,44 +67,44 @@ def create_actors(staging: Staging) -> RunActors:
     group, stage = ray.remote(GroupActor), ray.remote(StageActor)
     return RunActors(
         router,
-        [group.options(**options).remote(index) for index in range(len(staging.groups))],
+        [group.options(**options).remote(index) for index in range(len(placement.groups))],
         [
-            [stage.options(**options).remote(index, at, staging.stages) for at in range(staging.stages)]
-            for index in range(len(staging.groups) if staging.stages else 0)
+            [stage.options(**options).remote(index, number, placement.stages) for number in range(placement.stages)]
+            for index in range(len(placement.groups) if placement.stages else 0)
         ],
     )
 
 
-def set_up(actors: RunActors, cast: RunSpec, staging: Staging, session: Session) -> None:
+def connect(actors: RunActors, spec: RunSpec, placement: Placement, session: Session) -> None:
     """Build every actor of a study and connect it to its neighbours.
 
     Raises InputError that an actor met, and UnfinishedError where one fails or is not ready in time.
     """
-    shared = ray.put(cast)  # Once per node, whatever the number of actors.
-    hub = actors.router.build.remote(shared, staging.groups, session)
+    shared = ray.put(spec)  # Once per node, whatever the number of actors.
+    hub = actors.router.build.remote(shared, placement.groups, session)
     groups = [
-        each.build.remote(shared, leaves, session, staging.stages)
-        for each, leaves in zip(actors.groups, staging.groups, strict=True)
+        group.build.remote(shared, members, session, placement.stages)
+        for group, members in zip(actors.groups, placement.groups, strict=True)
     ]
-    chains = [[each.build.remote(session) for each in chain] for chain in actors.stages]
-    built = _await_all([hub, *groups, *(each for chain in chains for each in chain)], staging)
+    chains = [[stage.build.remote(session) for stage in chain] for chain in actors.stages]
+    built = _await_all([hub, *groups, *(call for chain in chains for call in chain)], placement)
     hub_endpoint, endpoints = built[0], built[1 : 1 + len(groups)]
     inputs = built[1 + len(groups) :]
     starts = []
-    for index, (each, confirmations) in enumerate(zip(actors.groups, endpoints, strict=True)):
-        chain = inputs[index * staging.stages : (index + 1) * staging.stages]
+    for index, (group, confirmations) in enumerate(zip(actors.groups, endpoints, strict=True)):
+        chain = inputs[index * placement.stages : (index + 1) * placement.stages]
         following = [*chain[1:], confirmations]
         starts += [
             stage.start.remote(endpoint)
             for stage, endpoint in zip(actors.stages[index] if chain else [], following, strict=False)
         ]
-        starts.append(each.start.remote(hub_endpoint, chain[0] if chain else ""))
-    _await_all(starts, staging)
+        starts.append(group.start.remote(hub_endpoint, chain[0] if chain else ""))
+    _await_all(starts, placement)
 
 
-def _await_all(calls: list[Any], staging: Staging) -> list[Any]:
+def _await_all(calls: list[Any], placement: Placement) -> list[Any]:
     """Return the results of calls that every actor must answer before the run starts."""
-    limit_s = staging.limits.start_s
+    limit_s = placement.limits.start_s
     ready, missing = ray.wait(calls, num_returns=len(calls), timeout=limit_s)
     for call in ready:  # An actor that failed is the better explanation than those that wait for it.
         result_of(call, "an actor failed before the run started")

@@ -1,7 +1,7 @@
 """Frames: what travels between the actors, and every check on receipt.
 
 A frame is a msgpack array ``[header, checksum, body]``.  The header says whose frame it is (magic, version, run, epoch,
-kind, peer, sequence), the checksum is the CRC-32 of header and body, the body holds columns (``actors.columns``).
+kind, peer, sequence), the checksum is the CRC-32 of header and body, the body holds columns (``actors.codec``).
 Nothing of a frame is used before all of that fits: a frame of another run, of an epoch that is over, out of sequence,
 or damaged raises FrameError with both what came and what was due.
 """
@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import msgpack
 
-from actors.columns import INT, Codec, FrameError, pack_block, pack_column, unpack_block, unpack_column
+from actors.codec import INT, Codec, FrameError, pack_block, pack_column, unpack_block, unpack_column
 from cluster_sim.engine.group import Reply, Window
 
 MAGIC: Final = "cluster-sim"

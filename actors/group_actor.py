@@ -1,4 +1,4 @@
-"""The actor that holds replicas: serves windows from its socket in a thread, control calls through Ray."""
+"""Actor that holds replicas: serves windows from its socket in a thread, control calls through Ray."""
 
 import gc
 import threading
@@ -8,7 +8,7 @@ from typing import Any
 
 import zmq
 
-from actors.run_spec import ReplicaGroupRuntime, RunSpec, load
+from actors.run_spec import ReplicaGroupRuntime, RunSpec
 from actors.stage_stream import StageStream
 from actors.transport import GroupSocket, Session
 from cluster_sim.engine.group import Window
@@ -16,26 +16,26 @@ from cluster_sim.engine.instant import NEVER, Instant
 
 
 class GroupActor:
-    """One group of leaves; a Ray actor, or in tests a plain object.
+    """One group of replicas; a Ray actor, or in tests a plain object.
 
-    ``build``, ``connect`` and ``start`` prepare it in this order; ``watch`` returns when its loop has ended.
+    ``build`` and ``start`` prepare it in this order; ``watch`` returns when its loop has ended.
     """
 
     def __init__(self, index: int) -> None:
         self._index = index
-        self._side: ReplicaGroupRuntime | None = None
+        self._runtime: ReplicaGroupRuntime | None = None
         self._stream: StageStream | None = None
         self._socket: GroupSocket | None = None
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
-        """Held while leaves move, so that control calls see them between two windows."""
+        """Held while replicas advance, so that control calls see them between two windows."""
         self._end: Instant = NEVER
         self._failure = ""
 
-    def build(self, cast: RunSpec, leaves: Sequence[int], session: Session, stages: int) -> str:
-        """Build the leaves (indices from 0); return the endpoint for the last stage's confirmations, or ""."""
-        self._cast, self._session, self._leaves = cast, session, list(leaves)
-        self._side = load(cast.group_runtime)(cast.data, self._leaves, stages > 0)
+    def build(self, spec: RunSpec, members: Sequence[int], session: Session, stages: int) -> str:
+        """Build the replicas (indices from 0); return the endpoint for the last stage's confirmations, or ""."""
+        self._spec, self._session, self._members = spec, session, list(members)
+        self._runtime = spec.group_runtime(self._members, is_staged=stages > 0)
         if not stages:
             return ""
         self._stream = StageStream(session, self._index, stages)
@@ -45,7 +45,7 @@ class GroupActor:
         """Connect to the hub, and to the first stage where stages are actors; start serving."""
         if self._stream is not None:
             self._stream.connect(stage_endpoint)
-        self._socket = GroupSocket(self._session, load(self._cast.codec)(), self._index, hub_endpoint)
+        self._socket = GroupSocket(self._session, self._spec.codec(), self._index, hub_endpoint)
         self._thread = threading.Thread(target=self._serve, name=f"group-{self._index}", daemon=True)
         self._thread.start()
 
@@ -56,31 +56,31 @@ class GroupActor:
         return self._failure
 
     def drain(self) -> Any:
-        """Return and forget what the leaves have noted."""
-        assert self._side is not None, "the actor was not built"
+        """Return and forget what the replicas have recorded."""
+        assert self._runtime is not None, "the actor was not built"
         with self._lock:
-            return self._side.drain()
+            return self._runtime.drain()
 
     def results(self) -> tuple[Any, Any]:
-        """Return (the rest of what the leaves noted, what they leave)."""
-        assert self._side is not None, "the actor was not built"
+        """Return (the rest of what the replicas recorded, their results)."""
+        assert self._runtime is not None, "the actor was not built"
         with self._lock:
-            return self._side.drain(), self._side.results(self._end)
+            return self._runtime.drain(), self._runtime.results(self._end)
 
     def _serve(self) -> None:
-        socket, side = self._socket, self._side
+        socket, runtime = self._socket, self._runtime
         assert socket is not None
-        assert side is not None
+        assert runtime is not None
         # Messages make no cycles: the collector would only visit every replica again and again.
         gc.collect()
         gc.freeze()
         gc.set_threshold(100_000, 20, 100)
         try:
-            socket.hello([index + 1 for index in self._leaves])
+            socket.hello([index + 1 for index in self._members])
             if self._stream is None:
-                self._loop(socket, side)
+                self._loop(socket, runtime)
             else:
-                self._loop_with_stages(socket, side, self._stream)
+                self._loop_with_stages(socket, runtime, self._stream)
         except Exception as error:  # noqa: BLE001 - whatever it is, the hub must learn of it
             self._failure = f"{type(error).__name__}: {error}"
             where = traceback.format_tb(error.__traceback__)[-1].strip().partition("\n")[0]
@@ -90,18 +90,18 @@ class GroupActor:
             if self._stream is not None:
                 self._stream.close()
 
-    def _loop(self, socket: GroupSocket, side: ReplicaGroupRuntime) -> None:
+    def _loop(self, socket: GroupSocket, runtime: ReplicaGroupRuntime) -> None:
         while True:
             call = socket.receive()
             if isinstance(call, Window):
                 with self._lock:
-                    reply = side.group.step(call)
+                    reply = runtime.group.step(call)
                 socket.reply(reply)
             else:
-                self._finish(side, call)
+                self._finish(runtime, call)
                 return
 
-    def _loop_with_stages(self, socket: GroupSocket, side: ReplicaGroupRuntime, stream: StageStream) -> None:
+    def _loop_with_stages(self, socket: GroupSocket, runtime: ReplicaGroupRuntime, stream: StageStream) -> None:
         poller = zmq.Poller()
         poller.register(socket.socket, zmq.POLLIN)
         poller.register(stream.confirmations, zmq.POLLIN)
@@ -114,16 +114,16 @@ class GroupActor:
             call = socket.receive()
             if isinstance(call, Window):
                 with self._lock:
-                    reply = side.group.step(call)
+                    reply = runtime.group.step(call)
                 socket.reply(reply)
-                stream.send(side.take_batches())
+                stream.send(runtime.take_batches())
             else:
-                self._finish(side, call)
-                stream.send(side.take_batches())
+                self._finish(runtime, call)
+                stream.send(runtime.take_batches())
                 stream.finish()
                 return
 
-    def _finish(self, side: ReplicaGroupRuntime, end: Instant) -> None:
+    def _finish(self, runtime: ReplicaGroupRuntime, end: Instant) -> None:
         self._end = end
         with self._lock:
-            side.group.finish(end)
+            runtime.group.finish(end)

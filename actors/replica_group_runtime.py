@@ -1,39 +1,13 @@
-"""The replicas' side of a serving study on the actors.
-
-Kept apart from the router's side because every actor pays for what it imports: no tables, no live metrics here.
-"""
+"""Replicas of a serving run on one actor."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from cluster_sim.engine.group import Group
 from cluster_sim.engine.instant import Instant, time_of
-from cluster_sim.engine.observation import Observation
-from cluster_sim.hardware.predictors.base import Predictor
 from cluster_sim.hardware.predictors.coverage import Coverage
 from cluster_sim.recording.replica_log import ReplicaCounters
 from cluster_sim.recording.sketch import QuantileSketch
-from cluster_sim.simulation.composition import build_replica, wirings
-from cluster_sim.simulation.plan import Plan
-
-
-@dataclass(frozen=True, slots=True)
-class StudyData:
-    """What every actor of a study gets, once per node: tables are read there without being copied."""
-
-    plan: Plan
-    predictors: list[Predictor]
-    """By pool."""
-    observation: Observation
-    """Of the hub, which decides what the replicas report."""
-    requests_path: Path | None
-    labels: dict[str, str]
-    """Describe the run in live metrics."""
-    metrics_port: int | None = None
-    speedup: float | None = None
-    total_requests: int | None = None
+from cluster_sim.simulation.simulation import Simulation
 
 
 class GroupResult(NamedTuple):
@@ -44,23 +18,18 @@ class GroupResult(NamedTuple):
 
 
 class ServingGroupRuntime:
-    """A group of replicas; a ``ReplicaGroupRuntime``."""
+    """A ``ReplicaGroupRuntime`` of some replicas of a simulation."""
 
-    def __init__(self, data: StudyData, indices: Sequence[int], is_staged: bool) -> None:
+    def __init__(self, simulation: Simulation, indices: Sequence[int], *, is_staged: bool) -> None:
+        observation = simulation.observation
         self._replicas = [
-            build_replica(
-                data.plan,
-                index,
-                data.predictors,
-                data.observation,
-                is_streamed=is_staged and data.plan.pools[data.plan.pool_index(index)].pool.pipeline_parallel > 1,
+            simulation.build_replica(
+                index, observation, is_streamed=is_staged and simulation.pool_of(index).predictor.stages > 1
             )
             for index in indices
         ]
-        self._streamed = [each for each in self._replicas if is_staged and each.pipeline.stages > 1]
-        every = wirings(data.plan)
-        wiring = {replica.source: every[replica.source] for replica in self._replicas}
-        self.group = Group(self._replicas, wiring, data.observation)
+        self._streamed = [replica for replica in self._replicas if is_staged and replica.pipeline.stages > 1]
+        self.group = simulation.group(self._replicas, observation)
 
     def take_batches(self) -> list[tuple[int, Sequence[int]]]:
         """Return the new batches of every replica whose stages are actors."""

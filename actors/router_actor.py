@@ -1,10 +1,10 @@
-"""The actor of the global router: it conducts the run over the sockets and keeps the hub's books."""
+"""Actor of the global router: runs the hub and the event loop over the sockets."""
 
 import gc
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from actors.run_spec import RouterRuntime, RunSpec, load
+from actors.run_spec import RouterRuntime, RunSpec
 from actors.transport import HubSocket, Session
 from cluster_sim.engine.coordinator import Coordinator
 from cluster_sim.engine.instant import Instant
@@ -25,39 +25,39 @@ class RouterActor:
     """The hub; a Ray actor, or in tests a plain object.  ``build``, then ``run``; ``status`` at any time."""
 
     def __init__(self) -> None:
-        self._side: RouterRuntime | None = None
+        self._runtime: RouterRuntime | None = None
         self._socket: HubSocket | None = None
         self._coordinator: Coordinator | None = None
 
-    def build(self, cast: RunSpec, groups: Sequence[Sequence[int]], session: Session) -> str:
-        """Build the hub for leaves (indices from 0) placed in groups; return the endpoint of its socket."""
-        self._side = load(cast.router_runtime)(cast.data)
+    def build(self, spec: RunSpec, groups: Sequence[Sequence[int]], session: Session) -> str:
+        """Build the hub for replicas (indices from 0) placed in groups; return the endpoint of its socket."""
+        self._runtime = spec.router_runtime()
         sources = [[index + 1 for index in members] for members in groups]
-        self._socket = HubSocket(session, load(cast.codec)(), sources)
-        self._coordinator = Coordinator(self._side.hub, self._side.links(groups), self._side.run_end)
+        self._socket = HubSocket(session, spec.codec(), sources)
+        self._coordinator = Coordinator(self._runtime.hub, self._runtime.links(groups), self._runtime.run_end)
         self._socket.describe = self._coordinator.describe_wait
         return self._socket.endpoint
 
     def run(self) -> Any:
-        """Conduct the run to its end and return the hub's result."""
-        side, socket, coordinator = self._side, self._socket, self._coordinator
-        assert side is not None, "the actor was not built"
+        """Run the loop to the run's end and return the hub's result."""
+        runtime, socket, coordinator = self._runtime, self._socket, self._coordinator
+        assert runtime is not None, "the actor was not built"
         assert socket is not None
         assert coordinator is not None
         socket.await_groups()
         gc.collect()
         gc.freeze()
         gc.set_threshold(100_000, 20, 100)
-        run_loop(side.hub, coordinator, socket, side.observer)
-        socket.stop(side.end())
+        run_loop(runtime.hub, coordinator, socket, runtime.observer)
+        socket.stop(runtime.end())
         socket.close()
-        return side.close(coordinator)
+        return runtime.close(coordinator)
 
     def status(self) -> RouterStatus | None:
         """Return how far the run is; None before it is built."""
-        side, coordinator = self._side, self._coordinator
-        if side is None or coordinator is None:
+        runtime, coordinator = self._runtime, self._coordinator
+        if runtime is None or coordinator is None:
             return None
         return RouterStatus(
-            coordinator.clock, coordinator.traffic.windows, coordinator.describe_wait(), side.progress()
+            coordinator.clock, coordinator.traffic.windows, coordinator.describe_wait(), runtime.progress()
         )

@@ -1,14 +1,13 @@
 """Run specification: all that actors must be told of a study, as plain data and import paths.
 
-The actors know nothing of serving.  A study names three functions by import path; each actor imports its own and calls
-it with the study's plain data.  So a test model runs on the same actors as a serving study.
+A ``RunSpec`` travels to every actor as one picklable object and builds there what the actor runs, so a test model runs
+on the same actors as a serving study.
 """
 
-import importlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Protocol
 
+from actors.codec import Codec
 from cluster_sim.engine.coordinator import Coordinator, ProcessLink
 from cluster_sim.engine.group import Group
 from cluster_sim.engine.hub import Hub
@@ -17,15 +16,20 @@ from cluster_sim.engine.loop import Observer
 
 
 class RouterRuntime(Protocol):
-    """What the router actor plays: the hub with its books."""
+    """What the router actor runs: the hub and what it records."""
 
-    hub: Hub
     run_end: Instant
-    observer: Observer
-    """Paces the run and keeps its live figures; a ``Watch`` or something that wraps one."""
+
+    @property
+    def hub(self) -> Hub:
+        """The process in the middle of the star."""
+
+    @property
+    def observer(self) -> Observer:
+        """What paces the run and keeps its live figures."""
 
     def links(self, groups: Sequence[Sequence[int]]) -> list[ProcessLink]:
-        """Return the links of all leaves (indices from 0) placed in groups."""
+        """Return the links of all replicas (indices from 0) placed in groups."""
 
     def end(self) -> Instant:
         """Return where the run ended, once nothing can happen any more."""
@@ -34,40 +38,32 @@ class RouterRuntime(Protocol):
         """Return the live figures for whoever shows them; called from another thread, plain data."""
 
     def close(self, coordinator: Coordinator) -> Any:
-        """Complete the books and return the hub's result."""
+        """Complete what was recorded and return the hub's result."""
 
 
 class ReplicaGroupRuntime(Protocol):
-    """What one group actor plays: its leaves."""
+    """What one group actor runs: its replicas."""
 
     group: Group
 
     def take_batches(self) -> list[tuple[int, Sequence[int]]]:
-        """Return (leaf source, flat stream of ``Pipeline.take_stream``) of every leaf with new batches."""
+        """Return (source, flat stream of ``Pipeline.take_stream``) of every replica with new batches."""
 
     def drain(self) -> Any:
-        """Return and forget what the leaves noted since the last call (time series), plain data."""
+        """Return and forget what the replicas recorded since the last call (time series), plain data."""
 
     def results(self, end: Instant) -> Any:
-        """Return what the leaves leave, once the run has ended."""
+        """Return the replicas' results, once the run has ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunSpec:
-    """A study for the actors.  Import paths are written ``package.module:function``."""
+class RunSpec(Protocol):
+    """A run for the actors; picklable, and stored once per node."""
 
-    router_runtime: str
-    """``(data) -> RouterRuntime``"""
-    group_runtime: str
-    """``(data, indices of the leaves, whether stages are actors) -> ReplicaGroupRuntime``"""
-    codec: str
-    """``() -> Codec``"""
-    data: Any
-    """Handed to both; pickled once into the object store."""
+    def codec(self) -> Codec:
+        """Return the codec of the run's messages."""
 
+    def router_runtime(self) -> RouterRuntime:
+        """Build what the router actor runs."""
 
-def load(path: str) -> Callable[..., Any]:
-    """Return the function at ``package.module:function``."""
-    module, _, name = path.partition(":")
-    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    return found
+    def group_runtime(self, indices: Sequence[int], *, is_staged: bool) -> ReplicaGroupRuntime:
+        """Build the replicas with these indices (from 0); ``is_staged`` if their pipeline stages are actors."""

@@ -1,7 +1,7 @@
-"""The actor of one pipeline stage: a deterministic server of one ordered stream per replica.
+"""Actor of one pipeline stage: a deterministic server of one ordered stream per replica.
 
 It needs no horizon and no promise: start = max(arrival, free), end = start + step.  The replica runs the same
-recurrence itself and never waits; the stage keeps the stage's books, forwards each batch to the next stage, and the
+recurrence itself and never waits; the stage counts what it does, forwards each batch to the next stage, and the
 last one confirms, so that replica and stages prove each other right.
 """
 
@@ -16,7 +16,7 @@ from actors.transport import Session, bind_in_range, is_readable, new_socket
 from cluster_sim.engine.loop import ProtocolError
 
 
-class StageBook(NamedTuple):
+class StageCounts(NamedTuple):
     """What one stage of one replica did."""
 
     replica: int
@@ -34,7 +34,7 @@ class StageServer:
     def __init__(self, stage: int) -> None:
         self._stage = stage
         self._free_ns: dict[int, int] = {}
-        self._books: dict[int, list[int]] = {}
+        self._counts: dict[int, list[int]] = {}
 
     def serve(self, rows: StageRows) -> list[int]:
         """Return when each batch ends at this stage."""
@@ -45,15 +45,15 @@ class StageServer:
             end = start + step
             free[replica] = end
             ends.append(end)
-            book = self._books.setdefault(replica, [0, 0, 0])
-            book[0] += 1
-            book[1] += step
-            book[2] += start - arrival
+            counts = self._counts.setdefault(replica, [0, 0, 0])
+            counts[0] += 1
+            counts[1] += step
+            counts[2] += start - arrival
         return ends
 
-    def books(self) -> list[StageBook]:
-        """Return the stage's books by replica."""
-        return [StageBook(replica, self._stage, *self._books[replica]) for replica in sorted(self._books)]
+    def counts(self) -> list[StageCounts]:
+        """Return the stage's counts by replica."""
+        return [StageCounts(replica, self._stage, *self._counts[replica]) for replica in sorted(self._counts)]
 
 
 class StageActor:
@@ -88,9 +88,9 @@ class StageActor:
         self._thread.join()
         return self._failure
 
-    def results(self) -> list[StageBook]:
-        """Return the stage's books."""
-        return self._server.books()
+    def results(self) -> list[StageCounts]:
+        """Return the stage's counts by replica."""
+        return self._server.counts()
 
     def _serve(self) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Performs a run on the cluster: watches its actors until it ends, and says clearly what went wrong where it does not.
+"""Supervisor of a run on the cluster: watches its actors until it ends, and says clearly what went wrong if not.
 
 Only this process ever waits on Ray.  Each actor's ``watch`` call stays open as long as the actor serves, so the death
 of one shows at once, whatever the others wait for.
@@ -15,32 +15,32 @@ import ray
 
 from actors.actor_creation import (
     CONTROL_S,
+    Placement,
     RunActors,
-    Staging,
     cluster_cpus,
+    connect,
     create_actors,
     raise_told,
     result_of,
-    set_up,
 )
 from actors.router_actor import RouterStatus
 from actors.run_spec import RunSpec
-from actors.stage_actor import StageBook
+from actors.stage_actor import StageCounts
 from actors.transport import LOOPBACK, Session
 from cluster_sim.errors import UnfinishedError
 
 STATUS_S: Final = 0.25
-"""Wall seconds between two looks at the router."""
+"""Wall seconds between two status requests to the router."""
 DRAIN_S: Final = 5.0
-"""Wall seconds between two collections of what the leaves noted."""
+"""Wall seconds between two collections of the replicas' series."""
 
 
 @dataclass(slots=True)
-class Watcher:
-    """What the caller wants to see while the run goes on."""
+class RunObserver:
+    """Callbacks of the caller while the run goes on."""
 
     on_status: Callable[[RouterStatus], None] = lambda _status: None
-    on_drain: Callable[[Any], None] = lambda _notes: None
+    on_drain: Callable[[Any], None] = lambda _series: None
     """Takes what ``ReplicaGroupRuntime.drain`` of one group returned."""
 
 
@@ -48,14 +48,14 @@ class RayRunResult(NamedTuple):
     """What a run leaves."""
 
     hub: Any
-    leaves: list[Any]
+    groups: list[Any]
     """``ReplicaGroupRuntime.results`` by group."""
-    stage_books: list[StageBook]
+    stages: list[StageCounts]
     wall_s: float
     """Of the run itself, from the first window to the last result of every actor; no start-up."""
 
 
-def run_actors(cast: RunSpec, staging: Staging, watcher: Watcher | None = None) -> RayRunResult:
+def run_actors(spec: RunSpec, placement: Placement, observer: RunObserver | None = None) -> RayRunResult:
     """Run a study on the connected Ray cluster.
 
     Raises InputError that an actor met (a file missing on its node), and UnfinishedError where actors cannot be placed,
@@ -63,45 +63,45 @@ def run_actors(cast: RunSpec, staging: Staging, watcher: Watcher | None = None) 
     """
     session = Session(
         run=uuid.uuid4().hex,
-        limits=staging.limits,
+        limits=placement.limits,
         host=LOOPBACK if len(cluster_cpus()) == 1 else ray.util.get_node_ip_address(),
-        port_range=staging.port_range,
+        port_range=placement.port_range,
     )
-    actors = create_actors(staging)
+    actors = create_actors(placement)
     try:
-        set_up(actors, cast, staging, session)
-        return _Supervision(actors, staging, watcher or Watcher()).run()
+        connect(actors, spec, placement, session)
+        return _Supervision(actors, placement, observer or RunObserver()).run()
     finally:
         actors.stop()
 
 
 class _Supervision:
-    """One run under way: the calls that are open, and the last that was heard of it."""
+    """One run under way: the calls that are open, and its last known status."""
 
-    def __init__(self, actors: RunActors, staging: Staging, watcher: Watcher) -> None:
-        self._troupe = actors
-        self._staging = staging
-        self._watcher = watcher
+    def __init__(self, actors: RunActors, placement: Placement, observer: RunObserver) -> None:
+        self._actors = actors
+        self._placement = placement
+        self._observer = observer
         self._status: RouterStatus | None = None
         self._asked: Any = None
         """The router's answer that is due."""
         self._draining: dict[int, Any] = {}
-        """Notes that are due, by group."""
+        """Series that are due, by group."""
         self._drained_s = 0.0
 
     def run(self) -> RayRunResult:
         """Start the run, watch it to its end and collect what it leaves."""
-        actors = self._troupe
+        actors = self._actors
         started_s = self._drained_s = time.monotonic()
         run = actors.router.run.remote()
-        watches = {each.watch.remote(): f"actor {index}" for index, each in enumerate(actors.groups)}
+        watches = {group.watch.remote(): f"actor {index}" for index, group in enumerate(actors.groups)}
         for index, chain in enumerate(actors.stages):
-            watches |= {each.watch.remote(): f"stage {at} of actor {index}" for at, each in enumerate(chain)}
+            watches |= {actor.watch.remote(): f"stage {stage} of actor {index}" for stage, actor in enumerate(chain)}
         pending = [run, *watches]
         while pending:
             ended, _ = ray.wait(pending, num_returns=1, timeout=STATUS_S)
             if not ended:
-                self._look()
+                self._request_status()
                 self._drain()
                 continue
             pending.remove(ended[0])
@@ -110,26 +110,31 @@ class _Supervision:
             else:
                 self._check_watch(ended[0], watches[ended[0]])
         hub = ray.get(run)
-        leaves = self._results()
+        groups = self._results()
         wall_s = time.monotonic() - started_s
-        books = [result_of(each.results.remote(), "a stage failed") for chain in actors.stages for each in chain]
-        return RayRunResult(hub, leaves, [book for part in books for book in part], wall_s)
+        stages = [
+            counts
+            for chain in actors.stages
+            for stage in chain
+            for counts in result_of(stage.results.remote(), "a stage failed")
+        ]
+        return RayRunResult(hub, groups, stages, wall_s)
 
     def _results(self) -> list[Any]:
-        """Return what the leaves of every group leave, after the last of their notes."""
+        """Return the results of every group, after the last of its series."""
         for index, call in self._draining.items():
-            self._watcher.on_drain(result_of(call, f"actor {index} failed after the run"))
-        leaves = []
-        for index, call in enumerate([each.results.remote() for each in self._troupe.groups]):
-            notes, results = result_of(call, f"actor {index} failed after the run")
-            self._watcher.on_drain(notes)
-            leaves.append(results)
-        return leaves
+            self._observer.on_drain(result_of(call, f"actor {index} failed after the run"))
+        groups = []
+        for index, call in enumerate([group.results.remote() for group in self._actors.groups]):
+            series, results = result_of(call, f"actor {index} failed after the run")
+            self._observer.on_drain(series)
+            groups.append(results)
+        return groups
 
-    def _look(self) -> None:
+    def _request_status(self) -> None:
         """Ask the router how far it is, without ever waiting for the answer."""
         if self._asked is None:
-            self._asked = self._troupe.router.status.remote()
+            self._asked = self._actors.router.status.remote()
             return
         answered, _ = ray.wait([self._asked], timeout=0)
         if not answered:
@@ -138,11 +143,11 @@ class _Supervision:
             latest = ray.get(self._asked)
             if latest is not None:
                 self._status = latest
-                self._watcher.on_status(latest)
+                self._observer.on_status(latest)
         self._asked = None
 
     def _drain(self) -> None:
-        """Collect what the leaves noted, so that no actor's memory grows with the run.
+        """Collect what the replicas recorded, so that no actor's memory grows with the run.
 
         Nobody waits for an actor: one in a long window answers when the window ends, and is not asked again before.
         """
@@ -150,12 +155,12 @@ class _Supervision:
             if ray.wait([call], timeout=0)[0]:
                 del self._draining[index]
                 with contextlib.suppress(ray.exceptions.RayError):  # Its death shows in ``watch``.
-                    self._watcher.on_drain(ray.get(call))
+                    self._observer.on_drain(ray.get(call))
         if time.monotonic() - self._drained_s >= DRAIN_S:
             self._drained_s = time.monotonic()
-            for index, each in enumerate(self._troupe.groups):
+            for index, group in enumerate(self._actors.groups):
                 if index not in self._draining:
-                    self._draining[index] = each.drain.remote()
+                    self._draining[index] = group.drain.remote()
 
     def _check_run(self, run: Any, watches: dict[Any, str], pending: list[Any]) -> None:
         """Raise what ended the router, or better what ended an actor that it complains of."""
@@ -177,7 +182,7 @@ class _Supervision:
             failure = ray.get(call)
         except ray.exceptions.RayError as error:
             with contextlib.suppress(ray.exceptions.RayError):
-                self._status = ray.get(self._troupe.router.status.remote(), timeout=CONTROL_S) or self._status
+                self._status = ray.get(self._actors.router.status.remote(), timeout=CONTROL_S) or self._status
             raise UnfinishedError(self._death(name, error)) from error
         if failure:
             raise UnfinishedError(f"{name} failed{self._where()}: {failure}")
@@ -186,12 +191,12 @@ class _Supervision:
         if isinstance(error, ray.exceptions.RayTaskError):
             return f"{name} stopped{self._where()}: {type(error.cause).__name__}: {error.cause}"
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        leaves = ""
+        replicas = ""
         if name.startswith("actor "):
-            members = self._staging.groups[int(name.split()[1])]
+            members = self._placement.groups[int(name.split()[1])]
             shown = ", ".join(map(str, members[:8])) + (" ..." if len(members) > 8 else "")
-            leaves = f" (replicas {shown})"
-        return f"{name}{leaves} died{self._where()}: {reason}"
+            replicas = f" (replicas {shown})"
+        return f"{name}{replicas} died{self._where()}: {reason}"
 
     def _where(self) -> str:
         status = self._status

@@ -11,7 +11,7 @@ from typing import Final
 
 import zmq
 
-from actors.columns import Codec, FrameError
+from actors.codec import Codec, FrameError
 from actors.frames import FrameKind, Link, pack_reply, pack_window, unpack_reply, unpack_window
 from cluster_sim.engine.group import Reply, Window
 from cluster_sim.engine.instant import NEVER, Instant

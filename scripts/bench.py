@@ -171,7 +171,6 @@ def run_once(study: Any, executor: Any, directory: Path) -> dict[str, Any]:
 
 def run_case(name: str, trace: Path | None, repeats: int) -> dict[str, Any]:
     """Measure one case in this process."""
-    from cluster_sim.simulation.composition import build_predictors
     from cluster_sim.simulation.executor_choice import choose_executor
     from cluster_sim.simulation.plan import make_plan
 
@@ -197,7 +196,7 @@ def run_case(name: str, trace: Path | None, repeats: int) -> dict[str, Any]:
             "peak_mib": peak_mib,
             "traffic": runs[0]["manifest"]["traffic"],
             "digest": runs[0]["digest"],
-            "coupling": choose_executor(make_plan(study), build_predictors(make_plan(study))).reason,
+            "coupling": choose_executor(make_plan(study).simulation()).reason,
             "additions_s": additions_s(),
         }
         if executor == "inline":

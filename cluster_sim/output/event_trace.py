@@ -9,7 +9,9 @@ itself handles what happens at one time.
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+from cluster_sim.recording.rows import RowBlock
 
 EVENT_TRACE_FILE: Final = "event_trace.json"
 
@@ -25,21 +27,15 @@ PRIORITIES: Final = {
 """Order of events at equal times in Vidur's event system."""
 
 
-class RoutedRequest(NamedTuple):
-    """What the router did with one request; times in ns, -1 where it did not."""
-
-    request_id: int
-    arrival_ns: int
-    dispatch_ns: int
-    replica: int
-
-
-def request_events(requests: Sequence[RoutedRequest]) -> Iterator[dict[str, Any]]:
-    """Yield the arrival and the global schedule of every request."""
-    for request in requests:
-        yield _event(request.arrival_ns, "request_arrival", request=request.request_id)
-        if request.dispatch_ns >= 0:
-            yield _event(request.dispatch_ns, "global_schedule", request=request.request_id, replica=request.replica)
+def request_events(block: RowBlock) -> Iterator[dict[str, Any]]:
+    """Yield the arrival and the global schedule of every request of a block of rows."""
+    names = ("request_id", "arrival_ns", "dispatch_ns", "replica")
+    for request_id, arrival_ns, dispatch_ns, replica in zip(
+        *(block.column(name).tolist() for name in names), strict=True
+    ):
+        yield _event(arrival_ns, "request_arrival", request=request_id)
+        if dispatch_ns >= 0:
+            yield _event(dispatch_ns, "global_schedule", request=request_id, replica=replica)
 
 
 def batch_events(replica: int, stages: int, stream: Sequence[int]) -> Iterator[dict[str, Any]]:
@@ -63,11 +59,9 @@ def batch_events(replica: int, stages: int, stream: Sequence[int]) -> Iterator[d
         yield _event(free_ns[-1], "batch_end", **where)
 
 
-def write_event_trace(
-    path: Path, requests: Sequence[RoutedRequest], streams: Mapping[int, tuple[int, Sequence[int]]]
-) -> None:
-    """Write the trace; ``streams`` holds (stages, stage stream) by replica."""
-    events = list(request_events(requests))
+def write_event_trace(path: Path, blocks: Sequence[RowBlock], streams: Mapping[int, tuple[int, Sequence[int]]]) -> None:
+    """Write the trace from every request's row and, by replica, (stages, stage stream)."""
+    events = [event for block in blocks for event in request_events(block)]
     for replica, (stages, stream) in sorted(streams.items()):
         events.extend(batch_events(replica, stages, stream))
     events.sort(key=_order)

@@ -19,7 +19,6 @@ from cluster_sim.metrics.live import LiveSnapshot
 from cluster_sim.output.run_directory import RESOLVED_FILE
 from cluster_sim.report.replay import replay
 from cluster_sim.report.run_data import RunData
-from cluster_sim.simulation.composition import build_predictors
 from cluster_sim.simulation.plan import make_plan
 
 OPENMETRICS_FILE: Final = "openmetrics.txt"
@@ -39,8 +38,7 @@ def write_openmetrics(directory: Path, output: Path | None = None, step_s: float
     Raises InputError where there is no complete run or no series, or the file cannot be written.
     """
     data = RunData.read(directory)
-    plan = make_plan(load_study(directory / RESOLVED_FILE))
-    metadata = plan.metadata(build_predictors(plan))
+    metadata = make_plan(load_study(directory / RESOLVED_FILE)).simulation().metadata
     exposition = Exposition(metadata, {"run": metadata.name, "config_hash": str(data.manifest.get("config_hash"))})
     file = output or directory / OPENMETRICS_FILE
     with whole_file(file) as partial, partial.open("w", encoding="utf-8") as stream:

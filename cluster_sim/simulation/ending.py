@@ -35,14 +35,15 @@ def check_nobody_waits(run_end: Instant, hub: RouterHub, replicas: Sequence[Repl
     )
 
 
-def close_hub(hub: RouterHub, books: RunRecorder, traffic: Traffic, end: Instant) -> HubResult:
-    """Complete the hub's books and return what they hold."""
+def close_hub(hub: RouterHub, recorder: RunRecorder, traffic: Traffic, end: Instant) -> HubResult:
+    """Complete what was recorded and return it."""
     hub.close()
-    books.close()
+    recorder.close()
     return HubResult(
-        books.totals.snapshot(),
-        books.digest.hexdigest(),
+        recorder.totals.snapshot(),
+        recorder.digest.hexdigest(),
         time_of(end),
         hub.arrived,
         {name: getattr(traffic, name) for name in ("rounds", "windows", "sends", "messages")},
+        recorder.rows,
     )

@@ -11,12 +11,8 @@ from typing import Final
 
 from cluster_sim.engine.coordinator import RUN_AHEAD_SENDS
 from cluster_sim.engine.observation import Observation
-from cluster_sim.hardware.predictors.base import Predictor
-from cluster_sim.serving.replica import floor_model
-from cluster_sim.simulation.composition import observation_of
-from cluster_sim.simulation.plan import Plan
+from cluster_sim.simulation.simulation import Simulation
 from cluster_sim.units import NS_PER_S
-from cluster_sim.workload.build import build_source, total_requests
 from cluster_sim.workload.request import Request
 from cluster_sim.workload.source import RequestSource
 
@@ -44,18 +40,18 @@ class ExecutorChoice:
     """lambda; None where it was not asked for."""
 
 
-def choose_executor(plan: Plan, predictors: list[Predictor], cpus: int | None = None) -> ExecutorChoice:
+def choose_executor(simulation: Simulation, cpus: int | None = None) -> ExecutorChoice:
     """Choose between ``inline`` and ``ray`` for a study that leaves it open.
 
     ``cpus`` are those of the cluster; by default the ones of this machine that the process may use.
     """
     cpus = len(os.sched_getaffinity(0)) if cpus is None else cpus
-    observation = observation_of(plan)
+    observation = simulation.observation
     if observation.reacts:
         return ExecutorChoice("inline", "inline: requests follow from the ends of others, so replicas run in lockstep")
-    rate = _request_rate(plan)
-    window_requests = _window_requests(plan, predictors, observation, rate)
-    actors = min(plan.replicas, cpus)
+    rate = _request_rate(simulation)
+    window_requests = _window_requests(simulation, observation, rate)
+    actors = min(simulation.replicas, cpus)
     work_s = window_requests / REQUESTS_PER_S
     round_s = ROUND_S + actors * ACTOR_S
     factor = work_s / round_s
@@ -63,22 +59,22 @@ def choose_executor(plan: Plan, predictors: list[Predictor], cpus: int | None = 
     known = f"coupling factor {factor:,.2f} ({window_requests:,.0f} requests between two synchronisations)"
     if actors < 2 or gain < LEAST_GAIN:
         return ExecutorChoice("inline", f"inline: {known}, {actors} actors would be {gain:.2f} times as fast", factor)
-    total = total_requests(plan.study.workload)
+    total = simulation.total_requests
     if total is not None and total / REQUESTS_PER_S * (1.0 - 1.0 / gain) < START_S:
         return ExecutorChoice("inline", f"inline: {known}, but the run is too short to start Ray for", factor)
     return ExecutorChoice("ray", f"ray: {known}, {actors} actors should be {gain:.2f} times as fast", factor)
 
 
-def _request_rate(plan: Plan) -> float:
+def _request_rate(simulation: Simulation) -> float:
     """Return the requests per simulated second of the first few thousand: E."""
-    source = build_source(plan.study.workload, plan.study.seed)
+    source = simulation.source()
     assert isinstance(source, RequestSource), "a source that reacts has no rate of its own"
     chunk: list[Request] = next(source.chunks(), [])
     span_ns = chunk[-1].arrival_ns - chunk[0].arrival_ns if chunk else 0
     return len(chunk) * NS_PER_S / span_ns if span_ns else 0.0
 
 
-def _window_requests(plan: Plan, predictors: list[Predictor], observation: Observation, rate: float) -> float:
+def _window_requests(simulation: Simulation, observation: Observation, rate: float) -> float:
     """Return L E: requests that arrive between two synchronisations."""
     lookahead_ns = float("inf")
     if observation.is_instantaneous:
@@ -86,9 +82,8 @@ def _window_requests(plan: Plan, predictors: list[Predictor], observation: Obser
     if observation.telemetry:
         lookahead_ns = observation.period_ns
     if observation.responses:
-        wiring = plan.wiring
-        floors = [floor_model(predictor, each.limits) for predictor, each in zip(predictors, plan.pools, strict=True)]
-        cycle_ns = wiring.forward_ns + min(each.traversal_ns for each in floors) + wiring.return_ns
+        traversal_ns = min(pool.floors.traversal_ns for pool in simulation.pools)
+        cycle_ns = sum(simulation.wiring) + traversal_ns
         lookahead_ns = min(lookahead_ns, cycle_ns)
     # Only a decision ever waits, so there is never more than about one synchronisation a request.
     return max(1.0, min(lookahead_ns * rate / NS_PER_S, RUN_AHEAD_SENDS)) if rate else 1.0

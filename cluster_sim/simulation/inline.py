@@ -1,56 +1,73 @@
-"""The inline executor: every process of a run in this one, called directly.
+"""Inline executor: every process of a run in this one, called directly.
 
-It shares the hub, the coordinator, the groups and the loop with every other executor; all replicas sit in one group,
-whose laziness means that a call touches only those that must move.
+It shares the hub, the coordinator, the groups and the loop with every other executor; all replicas are in one group,
+whose laziness means that a call advances only those that must move.
 """
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
-from cluster_sim.engine.coordinator import Coordinator
-from cluster_sim.engine.group import Group
-from cluster_sim.engine.instant import NEVER, time_of
-from cluster_sim.engine.loop import DirectExchange, Observer, ProtocolError, run_loop
+from cluster_sim.engine.instant import NEVER, Instant, time_of
+from cluster_sim.engine.loop import DirectExchange, Exchange, Observer, ProtocolError, run_loop
 from cluster_sim.errors import UnfinishedError
-from cluster_sim.hardware.predictors.base import Predictor
-from cluster_sim.hardware.predictors.coverage import Coverage
-from cluster_sim.recording.replica_log import ReplicaCounters
-from cluster_sim.recording.request_log import RequestLog
-from cluster_sim.recording.sketch import QuantileSketch
-from cluster_sim.routing.hub import RouterHub
 from cluster_sim.serving.replica import Replica
-from cluster_sim.simulation.composition import build_hub, build_replica, process_links, wirings
 from cluster_sim.simulation.ending import check_nobody_waits, close_hub, end_of
-from cluster_sim.simulation.plan import Plan
-from cluster_sim.simulation.run_recorder import HubResult, RunRecorder
+from cluster_sim.simulation.executor import ReplicaResult, RunOutcome, RunOutputs, SeriesSink
+from cluster_sim.simulation.monitoring import RunMonitor
+from cluster_sim.simulation.run_recorder import RunRecorder
+from cluster_sim.simulation.simulation import Placement, Processes, Simulation
 
 SERIES_ROWS = 65_536
 """Rows of all replicas' series between two deliveries, so that memory does not grow with the run."""
 
 
-class ReplicaResult(NamedTuple):
-    """What one replica leaves."""
+class InlineExecutor:
+    """Runs simulations in this process; ``placement`` says which replicas share a group (None: all of them)."""
 
-    counters: ReplicaCounters
-    gaps: QuantileSketch
-    coverage: Coverage
+    def __init__(self, placement: Placement | None = None) -> None:
+        self._placement = placement
 
+    def connect(self, processes: Processes) -> Exchange:
+        """Return what carries windows to the groups."""
+        return DirectExchange(processes.groups)
 
-class RunOutcome(NamedTuple):
-    """What an executor leaves: the hub's result, and the replicas' in the order of their numbers."""
+    def run(self, simulation: Simulation, outputs: RunOutputs) -> RunOutcome:
+        """Run a simulation to its end in this process."""
+        started_s = time.perf_counter()
+        recorder = RunRecorder(simulation.metadata, outputs.requests_path, keeps_rows=simulation.keeps_rows)
+        with recorder:
+            processes = simulation.build_processes(recorder.log, self._placement)
+            hub, replicas = processes.hub, processes.replicas
+            monitor = RunMonitor(outputs.monitor, simulation, hub, recorder.log, outputs.progress)
+            tap = _SeriesTap(monitor, replicas, outputs.series)
+            self._run_loop(processes, tap)
+            check_nobody_waits(simulation.run_end, hub, replicas)
+            end = end_of(simulation.run_end, hub)
+            processes.finish(end)
+            tap.drain()
+            hub_result = close_hub(hub, recorder, processes.coordinator.traffic, end)
+        return RunOutcome(
+            hub_result,
+            [
+                ReplicaResult(replica.log.counters(time_of(end)), replica.log.gaps(), replica.pipeline.coverage)
+                for replica in replicas
+            ],
+            time.perf_counter() - started_s,
+            {},
+            _streams(replicas) if simulation.keeps_streams else None,
+        )
 
-    hub: HubResult
-    replicas: list[ReplicaResult]
-    streams: dict[int, tuple[int, Sequence[int]]] | None = None
-    """(stages, stage stream) by replica, where the run is traced."""
-
-
-SeriesSink = Callable[[int, dict[str, Any]], None]
-"""Takes (replica, columns of ReplicaLog.take_series)."""
-
-ObserverFactory = Callable[[RouterHub, RequestLog], Observer]
+    def _run_loop(self, processes: Processes, observer: Observer) -> None:
+        try:
+            with _rare_collections():
+                run_loop(processes.hub, processes.coordinator, self.connect(processes), observer)
+        except ProtocolError as error:
+            raise UnfinishedError(str(error)) from error
+        finally:
+            observer.close()
 
 
 class _SeriesTap:
@@ -66,22 +83,27 @@ class _SeriesTap:
     def close(self) -> None:
         self._inner.close()
 
-    def pace(self) -> int:
+    def pace(self) -> Instant:
         return self._inner.pace()
 
     def wants_counters(self) -> bool:
         return self._inner.wants_counters()
 
-    def observe(self, clock: int, counters: dict[int, Any]) -> None:
+    def observe(self, clock: Instant, counters: dict[int, Any]) -> None:
         self._inner.observe(clock, counters)
         if time_of(clock) >= self._due_ns:
             self._due_ns = time_of(clock) + self._period_ns
             self.drain()
 
     def drain(self) -> None:
-        """Hand on what every replica has noted."""
+        """Hand on the rows that every replica has recorded."""
         for replica in self._replicas:
             self._sink(replica.settings.index, replica.log.take_series())
+
+
+def _streams(replicas: list[Replica]) -> dict[int, tuple[int, Any]]:
+    """Return (stages, stage stream) by replica."""
+    return {replica.settings.index: (replica.pipeline.stages, replica.pipeline.take_stream()) for replica in replicas}
 
 
 @contextmanager
@@ -93,42 +115,3 @@ def _rare_collections() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*thresholds)
-
-
-def run_inline(
-    plan: Plan, predictors: list[Predictor], books: RunRecorder, series: SeriesSink, watch: ObserverFactory
-) -> RunOutcome:
-    """Run a plan to its end in this process; ``watch`` makes the observer once the hub is there.
-
-    Raises UnfinishedError when the run cannot make progress.
-    """
-    hub = build_hub(plan, books.log)
-    is_traced = plan.study.run.event_trace
-    replicas = [
-        build_replica(plan, index, predictors, hub.observation, is_streamed=is_traced) for index in range(plan.replicas)
-    ]
-    group = Group(replicas, wirings(plan), hub.observation)
-    coordinator = Coordinator(hub, process_links(plan, predictors, [0] * plan.replicas), plan.run_end)
-    observer = watch(hub, books.log)
-    tap = _SeriesTap(observer, replicas, series)
-    try:
-        with _rare_collections():
-            run_loop(hub, coordinator, DirectExchange({0: group}), tap)
-    except ProtocolError as error:
-        raise UnfinishedError(str(error)) from error
-    finally:
-        observer.close()
-    check_nobody_waits(plan.run_end, hub, replicas)
-    end = end_of(plan.run_end, hub)
-    group.finish(end)
-    tap.drain()
-    return RunOutcome(
-        close_hub(hub, books, coordinator.traffic, end),
-        [
-            ReplicaResult(replica.log.counters(time_of(end)), replica.log.gaps(), replica.pipeline.coverage)
-            for replica in replicas
-        ],
-        {each.settings.index: (each.pipeline.stages, each.pipeline.take_stream()) for each in replicas}
-        if is_traced
-        else None,
-    )

@@ -1,17 +1,23 @@
-"""The one place where the model's side calls the actors' side; importing it does not import Ray."""
+"""Bridge to the Ray side: the only module that imports ``actors``, and only when it is called."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from cluster_sim.hardware.predictors.base import Predictor
-from cluster_sim.simulation.inline import RunOutcome, SeriesSink
-from cluster_sim.simulation.plan import Plan
-from cluster_sim.simulation.run_options import RunOptions
-from cluster_sim.simulation.view import ProgressSink
+from cluster_sim.config.schema.run import Run
+from cluster_sim.simulation.executor import Executor
 
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
+
+
+def ray_executor(settings: Run, address: str | None) -> Executor:
+    """Return the executor that runs on the Ray cluster at ``address``, or on a local one that it starts and stops."""
+    from actors.environment import prepare_ray
+
+    prepare_ray(address)
+    from actors.ray_executor import RayExecutor
+
+    return RayExecutor(settings, address)
 
 
 def ray_tasks(
@@ -28,35 +34,3 @@ def ray_tasks(
         return run_tasks(function, tasks, address)
 
     return run
-
-
-def run_on_ray(
-    plan: Plan,
-    predictors: list[Predictor],
-    options: RunOptions,
-    requests_path: Path | None,
-    series: SeriesSink,
-    progress: ProgressSink,
-    labels: dict[str, str],
-) -> tuple[RunOutcome, dict[str, Any], float]:
-    """Run a plan on Ray actors; return what it leaves, its placement for the manifest, and its wall seconds without the
-    start of Ray and the actors.
-
-    Raises InputError where no cluster answers at ``options.address``, UnfinishedError where the run cannot go on.
-    """
-    from actors.environment import prepare_ray
-
-    prepare_ray(options.address)
-    from actors import launcher
-
-    return launcher.run_on_ray(
-        plan,
-        predictors,
-        address=options.address,
-        requests_path=requests_path,
-        series=series,
-        progress=progress,
-        labels=labels,
-        metrics_port=options.metrics_port,
-        speedup=options.speedup,
-    )

@@ -6,10 +6,11 @@ from typing import Any, Final
 from cluster_sim.engine.instant import NEVER, Instant, Kind, instant, time_of
 from cluster_sim.metrics.exposition import Exposition
 from cluster_sim.metrics.live import LiveSnapshot, ReplicaLive, RequestsLive, SpeedMeter, idle_replica
-from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.metrics.server import MetricsServer
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.routing.hub import RouterHub
+from cluster_sim.simulation.monitor_settings import MonitorSettings
+from cluster_sim.simulation.simulation import Simulation
 from cluster_sim.simulation.view import ProgressSink
 from cluster_sim.units import NS_PER_S
 
@@ -24,29 +25,27 @@ class RunMonitor:
 
     def __init__(
         self,
-        metadata: RunMetadata,
+        settings: MonitorSettings,
+        simulation: Simulation,
         hub: RouterHub,
         log: RequestLog,
         progress: ProgressSink,
-        metrics_port: int | None = None,
-        speedup: float | None = None,
-        run_labels: dict[str, str] | None = None,
-        total_requests: int | None = None,
     ) -> None:
         self._hub = hub
         self._log = log
         self._progress = progress
-        self._speedup = speedup
-        self._total = total_requests
+        self._speedup = settings.speedup
+        self._total = simulation.total_requests
         self._started_s = time.monotonic()
         self._flushed_s = self._started_s
         self._clock: Instant = 0
         self._paced_at: Instant = -1
         self._meter = SpeedMeter()
-        self._replicas = [idle_replica()] * metadata.replicas
+        self._replicas = [idle_replica()] * simulation.replicas
         self._server: MetricsServer | None = None
-        if metrics_port is not None:
-            self._server = MetricsServer(metrics_port, Exposition(metadata, run_labels or {}))
+        if settings.metrics_port is not None:
+            exposition = Exposition(simulation.metadata, settings.labels)
+            self._server = MetricsServer(settings.metrics_port, exposition)
             self._publish()
 
     def pace(self) -> Instant:

@@ -1,15 +1,13 @@
 """A plan: everything about a study that is decided before time starts; plain data, the same on every machine."""
 
-from bisect import bisect_right
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 from cluster_sim.config.loading.error_context import inside
 from cluster_sim.config.schema.fleet import Pool
 from cluster_sim.config.schema.study import Study
 from cluster_sim.engine.group import Wiring
 from cluster_sim.engine.instant import NEVER, Instant, Kind, instant
-from cluster_sim.engine.observation import Observation
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import Device, load_device
 from cluster_sim.hardware.memory_plan import MemoryPlan, host_block_us, plan_memory
@@ -19,12 +17,15 @@ from cluster_sim.hardware.predictors.base import Predictor
 from cluster_sim.hardware.predictors.build import build_predictor
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
 from cluster_sim.routing.policies import POLICIES
+from cluster_sim.serving.data_parallel import build_scheduler
 from cluster_sim.serving.engine_defaults import resolve_engine, scheduler_limits
-from cluster_sim.serving.engine_kinds import traits_of
+from cluster_sim.serving.engine_kinds import fills_batches, traits_of
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers import SCHEDULERS
 from cluster_sim.simulation.parallelism import check_ranks, expert_layout, rank_limits
+from cluster_sim.simulation.simulation import SimulatedPool, Simulation
 from cluster_sim.units import NS_PER_S
+from cluster_sim.workload.build import build_source, reacts, total_requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,40 @@ class PoolPlan:
             expert_layout(pool),
         )
 
+    def simulated(self, predictor: Predictor) -> SimulatedPool:
+        """Return what the pool's replicas are built from."""
+        engine = self.pool.engine
+        return SimulatedPool(
+            name=self.pool.name,
+            model=self.model.name,
+            replicas=self.pool.replicas,
+            first_replica=self.first_replica,
+            limits=self.limits,
+            predictor=predictor,
+            scheduler=partial(build_scheduler, engine, self.limits),
+            fills_batches=fills_batches(engine),
+        )
+
+    def metadata(self, predictor: Predictor) -> PoolMetadata:
+        """Return what summaries and metrics must know of the pool."""
+        pool, limits = self.pool, self.limits
+        return PoolMetadata(
+            name=pool.name,
+            model=self.model.name,
+            device=self.device.name,
+            replicas=pool.replicas,
+            gpus_per_replica=pool.gpus_per_replica,
+            price_usd_per_gpu_hour=self.device.price_usd_per_hour,
+            predictor_label=predictor.label,
+            kv_blocks=limits.kv_blocks * limits.data_parallel,
+            max_model_tokens=limits.max_model_len,
+            block_size_tokens=limits.block_size,
+            max_num_seqs=limits.max_num_seqs * limits.data_parallel,
+            stages=pool.pipeline_parallel,
+            ranks=pool.data_parallel,
+            has_static_batches=traits_of(pool.engine.kind).static_batches,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -66,10 +101,6 @@ class Plan:
         """Replicas of all pools; numbered consecutively in the order of the pools."""
         return sum(each.pool.replicas for each in self.pools)
 
-    def pool_index(self, replica: int) -> int:
-        """Return the position of a replica's pool."""
-        return bisect_right([each.first_replica for each in self.pools], replica) - 1
-
     @property
     def wiring(self) -> Wiring:
         """The link latencies, the same for every replica."""
@@ -82,30 +113,43 @@ class Plan:
         end_s = self.study.run.end_s
         return NEVER if end_s is None else instant(round(end_s * NS_PER_S), Kind.RUN_END)
 
-    def metadata(self, predictors: list[Predictor]) -> RunMetadata:
-        """Return what summaries and metrics must know, ``predictors`` by pool."""
+    def simulation(self) -> Simulation:
+        """Build the pools' predictors and return everything that the run's processes are built from.
+
+        Raises InputError that begins with the key at fault.
+        """
+        study, run = self.study, self.study.run
+        predictors = self._predictors()
+        return Simulation(
+            pools=tuple(pool.simulated(predictor) for pool, predictor in zip(self.pools, predictors, strict=True)),
+            source=partial(build_source, study.workload, study.seed),
+            policy=partial(POLICIES.build, study.router),
+            metadata=self._metadata(predictors),
+            reacts=reacts(study.workload),
+            total_requests=total_requests(study.workload),
+            wiring=self.wiring,
+            client_timeout_ns=study.router.client_timeout_ns,
+            run_end=self.run_end,
+            seed=study.seed,
+            series_interval_ns=round(run.series_interval_s * NS_PER_S),
+            stall_limit_ns=round(run.stall_limit_s * NS_PER_S),
+            jitter_ratio=study.predictor.jitter_ratio,
+            keeps_rows=run.event_trace,
+            keeps_streams=run.event_trace,
+        )
+
+    def _predictors(self) -> list[Predictor]:
+        predictors = []
+        for index, pool in enumerate(self.pools):
+            with inside("", Study.model_fields, "predictor"), inside(f"fleet.pools.{index}", Pool.model_fields, None):
+                predictors.append(pool.predictor(self.study))
+        return predictors
+
+    def _metadata(self, predictors: list[Predictor]) -> RunMetadata:
         return RunMetadata(
             name=self.study.name,
             seed=self.study.seed,
-            pools=tuple(
-                PoolMetadata(
-                    name=each.pool.name,
-                    model=each.model.name,
-                    device=each.device.name,
-                    replicas=each.pool.replicas,
-                    gpus_per_replica=each.pool.gpus_per_replica,
-                    price_usd_per_gpu_hour=each.device.price_usd_per_hour,
-                    predictor_label=predictor.label,
-                    kv_blocks=each.limits.kv_blocks * each.limits.data_parallel,
-                    max_model_tokens=each.limits.max_model_len,
-                    block_size_tokens=each.limits.block_size,
-                    max_num_seqs=each.limits.max_num_seqs * each.limits.data_parallel,
-                    stages=each.pool.pipeline_parallel,
-                    ranks=each.pool.data_parallel,
-                    has_static_batches=traits_of(each.pool.engine.kind).static_batches,
-                )
-                for each, predictor in zip(self.pools, predictors, strict=True)
-            ),
+            pools=tuple(pool.metadata(predictor) for pool, predictor in zip(self.pools, predictors, strict=True)),
             slo=self.study.slo,
             forward_link_ns=self.wiring.forward_ns,
             return_link_ns=self.wiring.return_ns,
@@ -159,14 +203,3 @@ def check_power_cap(study: Study, pool: Pool) -> None:
             f"power_cap_w: predictor {study.predictor.kind} knows step times as measured, not what a cap "
             f"makes of them; use {' or '.join(kinds)}, or leave the cap out"
         )
-
-
-def telemetry_settings(observation: Observation) -> dict[str, Any]:
-    """Return the replica settings that an observation asks for."""
-    if not observation.telemetry:
-        return {}
-    return {
-        "sample_period_ns": observation.period_ns,
-        "sample_latency_ns": observation.latency_ns,
-        "is_probed": observation.is_instantaneous,
-    }

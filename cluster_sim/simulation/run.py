@@ -1,4 +1,4 @@
-"""Runs one study: plan, executor, results."""
+"""Run of one study: plan, executor, results."""
 
 import logging
 import time
@@ -11,7 +11,6 @@ from cluster_sim import __version__
 from cluster_sim.config.loading.canonical import config_hash, resolved_yaml
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
-from cluster_sim.hardware.predictors.base import Predictor
 from cluster_sim.hardware.predictors.coverage import check_coverage, total_coverage
 from cluster_sim.metrics.bench_json import bench_json
 from cluster_sim.metrics.run_metadata import RunMetadata
@@ -24,19 +23,19 @@ from cluster_sim.output.run_directory import (
     RunDirectory,
     default_directory,
 )
-from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.request_totals import RequestTotals
-from cluster_sim.routing.hub import RouterHub
-from cluster_sim.simulation.composition import build_predictors
 from cluster_sim.simulation.energy import energy_summary
+from cluster_sim.simulation.executor import RunOutcome, RunOutputs
 from cluster_sim.simulation.executor_choice import ExecutorChoice, choose_executor
-from cluster_sim.simulation.inline import RunOutcome, SeriesSink, run_inline
-from cluster_sim.simulation.monitoring import RunMonitor
+from cluster_sim.simulation.inline import InlineExecutor
+from cluster_sim.simulation.launcher import ray_executor
+from cluster_sim.simulation.monitor_settings import MonitorSettings
 from cluster_sim.simulation.plan import Plan, make_plan
 from cluster_sim.simulation.run_options import RunOptions
-from cluster_sim.simulation.run_recorder import RunRecorder, new_totals
-from cluster_sim.simulation.view import ProgressSink, RunView, SilentView
-from cluster_sim.workload.build import input_notices, total_requests
+from cluster_sim.simulation.run_recorder import new_totals
+from cluster_sim.simulation.simulation import Simulation
+from cluster_sim.simulation.view import RunView, SilentView
+from cluster_sim.workload.build import input_notices
 
 SILENT: Final = SilentView()
 LOGGER: Final = logging.getLogger(__name__)
@@ -57,32 +56,32 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
     Raises InputError for wrong input (nothing is left behind) and UnfinishedError when the run cannot go on.
     """
     plan = make_plan(study)
-    predictors = build_predictors(plan)
-    metadata = plan.metadata(predictors)
+    simulation = plan.simulation()
     final = options.out or default_directory(study.name, config_hash(study))
-    total = total_requests(study.workload)
     notices = input_notices(study.workload, study.seed)
     with ExitStack() as stack:
         directory = stack.enter_context(RunDirectory(final))
         directory.write_text(RESOLVED_FILE, resolved_yaml(study))
-        series = directory.series(metadata)
-        progress = stack.enter_context(view.progress(total))
-        choice = executor_for(plan, predictors, options)
-        _log_start(plan, metadata, choice, directory.partial)
-        execute = _on_ray if choice.executor == "ray" else _inline
-        outcome, placement, wall_s = execute(plan, predictors, options, directory.partial, series.add, progress)
-        LOGGER.info("the simulation took %.3f s; summing up", wall_s)
-        LOGGER.debug("placement %s, traffic %s", placement, outcome.hub.traffic)
-        totals = new_totals(metadata)
+        series = directory.series(simulation.metadata)
+        progress = stack.enter_context(view.progress(simulation.total_requests))
+        choice = choose(study, simulation, options)
+        _log_start(plan, simulation.metadata, choice, directory.partial)
+        executor = ray_executor(study.run, options.address) if choice.executor == "ray" else InlineExecutor()
+        monitor = MonitorSettings(options.speedup, options.metrics_port, run_labels(study, choice.executor))
+        requests_path = directory.partial / REQUESTS_FILE
+        outcome = executor.run(simulation, RunOutputs(requests_path, series.add, progress, monitor))
+        LOGGER.info("the simulation took %.3f s; summing up", outcome.wall_s)
+        LOGGER.debug("placement %s, traffic %s", outcome.placement, outcome.hub.traffic)
+        if outcome.streams is not None:
+            write_event_trace(directory.partial / EVENT_TRACE_FILE, outcome.hub.rows or [], outcome.streams)
+        totals = new_totals(simulation.metadata)
         totals.restore(outcome.hub.totals)
-        summary = _summary(plan, predictors, metadata, totals, outcome, series.max_waiting)
+        summary = _summary(plan, simulation, totals, outcome, series.max_waiting)
         gaps = [replica.gaps for replica in outcome.replicas]
-        directory.write_json(
-            BENCH_FILE, bench_json(metadata, totals, gaps, time.strftime("%Y%m%d-%H%M%S"), **_load(study))
-        )
-        manifest = _manifest(study, choice, placement, wall_s, outcome)
-        path = directory.complete(summary, manifest)
-    requests = summary["requests"]["total"]
+        date = time.strftime("%Y%m%d-%H%M%S")
+        directory.write_json(BENCH_FILE, bench_json(simulation.metadata, totals, gaps, date, **_load(study)))
+        path = directory.complete(summary, _manifest(study, choice, outcome))
+    requests, wall_s = summary["requests"]["total"], outcome.wall_s
     speed = f"{requests / wall_s:,.0f} requests/s, {summary['simulated_s'] / wall_s:,.0f} times real time"
     notes = (
         *notices,
@@ -117,58 +116,10 @@ def _log_start(plan: Plan, metadata: RunMetadata, choice: ExecutorChoice, folder
     LOGGER.info("writing to %s", folder)
 
 
-def _inline(
-    plan: Plan,
-    predictors: list[Predictor],
-    options: RunOptions,
-    folder: Path,
-    series: SeriesSink,
-    progress: ProgressSink,
-) -> tuple[RunOutcome, dict[str, Any], float]:
-    """Run in this process; return what the run leaves, its placement (none), and its wall seconds."""
-    started_s = time.perf_counter()
-    metadata = plan.metadata(predictors)
-    books = RunRecorder(metadata, folder / REQUESTS_FILE, is_traced=plan.study.run.event_trace)
-
-    def watch(hub: RouterHub, log: RequestLog) -> RunMonitor:
-        return RunMonitor(
-            metadata,
-            hub,
-            log,
-            progress,
-            options.metrics_port,
-            options.speedup,
-            run_labels(plan.study, "inline"),
-            total_requests(plan.study.workload),
-        )
-
-    with books:
-        outcome = run_inline(plan, predictors, books, series, watch)
-    wall_s = time.perf_counter() - started_s
-    if outcome.streams is not None:
-        write_event_trace(folder / EVENT_TRACE_FILE, books.routed, outcome.streams)
-    return outcome, {}, wall_s
-
-
-def _on_ray(
-    plan: Plan,
-    predictors: list[Predictor],
-    options: RunOptions,
-    folder: Path,
-    series: SeriesSink,
-    progress: ProgressSink,
-) -> tuple[RunOutcome, dict[str, Any], float]:
-    """Run on Ray actors; return what the run leaves, its placement, and its wall seconds without their start."""
-    from cluster_sim.simulation.launcher import run_on_ray
-
-    labels = run_labels(plan.study, "ray")
-    return run_on_ray(plan, predictors, options, folder / REQUESTS_FILE, series, progress, labels)
-
-
-def executor_for(plan: Plan, predictors: list[Predictor], options: RunOptions) -> ExecutorChoice:
+def choose(study: Study, simulation: Simulation, options: RunOptions) -> ExecutorChoice:
     """Return the executor that the options or the study name; for ``auto`` the one that the coupling factor says."""
-    executor = options.executor or plan.study.run.executor
-    if plan.study.run.event_trace:
+    executor = options.executor or study.run.executor
+    if study.run.event_trace:
         if executor == "ray":
             raise InputError("run.event_trace: true is recorded in one process; set run.executor: inline")
         return ExecutorChoice("inline", "inline: run.event_trace is recorded in one process")
@@ -178,7 +129,7 @@ def executor_for(plan: Plan, predictors: list[Predictor], options: RunOptions) -
                 f"--address {options.address}: the executor inline joins no cluster; leave it out, or use ray"
             )
         return ExecutorChoice("inline", "")
-    advised = choose_executor(plan, predictors)
+    advised = choose_executor(simulation)
     if executor == "ray" and advised.executor != "ray":
         return ExecutorChoice("ray", f"ray, as asked; auto would choose {advised.reason}", advised.coupling_factor)
     return advised
@@ -190,17 +141,13 @@ def run_labels(study: Study, executor: str) -> dict[str, str]:
 
 
 def _summary(
-    plan: Plan,
-    predictors: list[Predictor],
-    metadata: RunMetadata,
-    totals: RequestTotals,
-    outcome: RunOutcome,
-    max_waiting: int,
+    plan: Plan, simulation: Simulation, totals: RequestTotals, outcome: RunOutcome, max_waiting: int
 ) -> dict[str, Any]:
+    counters = [replica.counters for replica in outcome.replicas]
     summary = summarise(
-        metadata,
+        simulation.metadata,
         totals,
-        [replica.counters for replica in outcome.replicas],
+        counters,
         [replica.gaps for replica in outcome.replicas],
         outcome.hub.end_ns,
         outcome.hub.arrived,
@@ -212,16 +159,14 @@ def _summary(
         "steps": steps,
         "measured_ratio": coverage.inside / steps if steps else None,
         "extrapolated_ratio": coverage.extrapolated / steps if steps else None,
-        "error_band_percent": predictors[0].error_band_percent,
+        "error_band_percent": simulation.pools[0].predictor.error_band_percent,
     }
     check_coverage(coverage, plan.study.predictor.max_extrapolated)
-    summary["energy"] = energy_summary(plan, totals, [each.counters for each in outcome.replicas], outcome.hub.end_ns)
+    summary["energy"] = energy_summary(plan, totals, counters, outcome.hub.end_ns)
     return summary
 
 
-def _manifest(
-    study: Study, choice: ExecutorChoice, placement: dict[str, Any], wall_s: float, outcome: RunOutcome
-) -> dict[str, Any]:
+def _manifest(study: Study, choice: ExecutorChoice, outcome: RunOutcome) -> dict[str, Any]:
     return {
         "version": __version__,
         "name": study.name,
@@ -229,8 +174,8 @@ def _manifest(
         "config_hash": config_hash(study),
         "executor": choice.executor,
         "coupling_factor": choice.coupling_factor,
-        "placement": placement,
-        "wall_s": wall_s,
+        "placement": outcome.placement,
+        "wall_s": outcome.wall_s,
         "traffic": outcome.hub.traffic,
         "digest": outcome.hub.digest,
     }

@@ -1,4 +1,4 @@
-"""The hub's books of one run: the request log with everything that reads its rows."""
+"""Recorder of one run: the request log with everything that reads its rows."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -7,7 +7,6 @@ from typing import Any, NamedTuple, Self
 from cluster_sim.metrics.attainment import request_limits
 from cluster_sim.metrics.digest import RowDigest
 from cluster_sim.metrics.run_metadata import RunMetadata
-from cluster_sim.output.event_trace import RoutedRequest
 from cluster_sim.output.request_table import RequestTable
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.request_totals import RequestTotals
@@ -22,6 +21,8 @@ class HubResult(NamedTuple):
     end_ns: int
     arrived: int
     traffic: dict[str, int]
+    rows: list[RowBlock] | None = None
+    """Every request's row, if the recorder keeps them."""
 
 
 class RunRecorder:
@@ -30,16 +31,17 @@ class RunRecorder:
     A context manager: a run that breaks off leaves the rows of requests that have ended, in a table that can be read.
     """
 
-    def __init__(self, metadata: RunMetadata, requests_path: Path | None = None, *, is_traced: bool = False) -> None:
+    def __init__(self, metadata: RunMetadata, requests_path: Path | None = None, *, keeps_rows: bool = False) -> None:
         """``requests_path`` is the table of requests to write, if any."""
         self.totals = new_totals(metadata)
         self.digest = RowDigest()
         self._table = RequestTable(requests_path) if requests_path is not None else None
-        sinks = [self.digest.add] + ([self._table.add] if self._table else [])
-        self.routed: list[RoutedRequest] = []
-        """What became of every request, where the run is traced."""
-        if is_traced:
-            sinks.append(self._note_routed)
+        self.rows: list[RowBlock] | None = [] if keeps_rows else None
+        sinks = [self.digest.add]
+        if self._table is not None:
+            sinks.append(self._table.add)
+        if keeps_rows:
+            sinks.append(self._keep)
         self.log = RequestLog(self.totals, sinks, default_model=metadata.pools[0].model)
 
     def __enter__(self) -> Self:
@@ -56,9 +58,9 @@ class RunRecorder:
         if self._table is not None:
             self._table.close()
 
-    def _note_routed(self, block: RowBlock) -> None:
-        names = ("request_id", "arrival_ns", "dispatch_ns", "replica")
-        self.routed.extend(map(RoutedRequest, *(block.column(name).tolist() for name in names)))
+    def _keep(self, block: RowBlock) -> None:
+        assert self.rows is not None
+        self.rows.append(RowBlock(block.rows.copy(), *(tuple(words) for words in block[1:])))
 
 
 def new_totals(metadata: RunMetadata) -> RequestTotals:

@@ -24,11 +24,12 @@ class SilentView:
     def progress(self, total_requests: int | None) -> AbstractContextManager[ProgressSink]:
         """Return a context whose sink drops what it gets."""
         del total_requests
-        return nullcontext(_drop)
+        return nullcontext(drop_progress)
 
     def finished(self, summary: dict[str, Any], notes: Sequence[str]) -> None:
         """Do nothing."""
 
 
-def _drop(simulated_ns: int, requests_done: int) -> None:
+def drop_progress(simulated_ns: int, requests_done: int) -> None:
+    """Drop the progress of a run."""
     del simulated_ns, requests_done

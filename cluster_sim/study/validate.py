@@ -12,10 +12,9 @@ from cluster_sim.engine.observation import Observation
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import device_names, load_device
 from cluster_sim.hardware.model import load_model, model_names
-from cluster_sim.serving.replica import floor_model
-from cluster_sim.simulation.composition import build_predictors, observation_of
 from cluster_sim.simulation.executor_choice import choose_executor
-from cluster_sim.simulation.plan import Plan, PoolPlan, make_plan
+from cluster_sim.simulation.plan import PoolPlan, make_plan
+from cluster_sim.simulation.simulation import Simulation
 from cluster_sim.units import NS_PER_MS
 from cluster_sim.workload.build import build_source, total_requests
 
@@ -39,7 +38,7 @@ def validation_report(study: Study) -> str:
         "# Memory plan of one GPU, and KV cache of one replica:",
         *(f"#   {line}" for each in plan.pools for line in _memory(each)),
         "# Lookahead:",
-        *(f"#   {line}" for line in _lookahead(plan)),
+        *(f"#   {line}" for line in _lookahead(plan.simulation())),
     ]
     return "\n".join(lines) + "\n"
 
@@ -87,20 +86,19 @@ def _memory(each: PoolPlan) -> Iterator[str]:
     )
 
 
-def _lookahead(plan: Plan) -> Iterator[str]:
+def _lookahead(simulation: Simulation) -> Iterator[str]:
     """Yield what bounds how far the router and the replicas may run ahead of each other."""
-    predictors = build_predictors(plan)
-    wiring = plan.wiring
+    wiring = simulation.wiring
     yield f"links: {_ms(wiring.forward_ns)} to a replica, {_ms(wiring.return_ns)} back"
-    for each, predictor in zip(plan.pools, predictors, strict=True):
-        floors = floor_model(predictor, each.limits)
+    for pool in simulation.pools:
+        floors = pool.floors
         cycle_ns = wiring.forward_ns + floors.traversal_ns + wiring.return_ns
         yield (
-            f"{each.pool.name} ({predictor.label}): a step takes at least {_ms(floors.step_ns)}, a batch at least "
+            f"{pool.name} ({pool.predictor.label}): a step takes at least {_ms(floors.step_ns)}, a batch at least "
             f"{_ms(floors.traversal_ns)}; router - replica - router at least {_ms(cycle_ns)}"
         )
-    yield f"the router observes {_observed(observation_of(plan))}"
-    yield f"executor auto would choose {choose_executor(plan, predictors).reason}"
+    yield f"the router observes {_observed(simulation.observation)}"
+    yield f"executor auto would choose {choose_executor(simulation).reason}"
 
 
 def _observed(observation: Observation) -> str:

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors import frames
-from actors.columns import FrameError
+from actors.codec import FrameError
 from actors.frames import FrameKind, Link, StageRows
-from actors.messages_as_columns import serving_codec
+from actors.serving_codec import serving_codec
 from cluster_sim.engine.group import Reply, Window
 from cluster_sim.engine.instant import NEVER
 from cluster_sim.engine.process import Message

@@ -12,16 +12,25 @@ from unittest import mock
 import pytest
 import ray
 
-from actors.actor_creation import Staging
+from actors.actor_creation import Placement
 from actors.connection import ray_cluster
 from actors.router_actor import RouterStatus
-from actors.supervisor import Watcher, run_actors
+from actors.supervisor import RunObserver, run_actors
 from actors.transport import Limits
 from cluster_sim.errors import InputError, UnfinishedError
 from tests.actors.matrix import inline, on_ray, small_study
 from tests.engine.phold import Phold
-from tests.engine.phold_run_spec import MortalPhold, phold_reference, phold_run_spec
-from tests.engine.random_exchange import split
+from tests.engine.phold_run import (
+    FaultyGroup,
+    LateRouter,
+    MortalGroup,
+    MortalPhold,
+    PholdRun,
+    PickyGroup,
+    SlowGroup,
+    phold_reference,
+)
+from tests.engine.star import split
 
 pytestmark = pytest.mark.ray
 
@@ -55,9 +64,9 @@ def test_phold_equals_the_reference() -> None:
     study = Phold(leaves=6, balls=12, end_ns=4000, is_sampled=True, period_ns=25, latency_ns=2)
     seen: list[RouterStatus] = []
     done = run_actors(
-        phold_run_spec(study), Staging(split(study.leaves, 2), limits=LIMITS), Watcher(on_status=seen.append)
+        PholdRun(study), Placement(split(study.leaves, 2), limits=LIMITS), RunObserver(on_status=seen.append)
     )
-    leaves = sorted(leaf for group in done.leaves for leaf in group)
+    leaves = sorted(leaf for group in done.groups for leaf in group)
     assert (*done.hub, *(digest for _, digest in leaves)) == phold_reference(study)
     assert done.wall_s > 0
 
@@ -66,20 +75,20 @@ def test_model_error_is_told() -> None:
     """An exception inside an actor ends the run with its text, and nothing hangs."""
     study = Phold(leaves=4, end_ns=4000)
     with pytest.raises(UnfinishedError, match="RuntimeError: the model broke"):
-        run_actors(phold_run_spec(study, "FaultyLeafSide"), Staging(split(4, 2), limits=LIMITS))
+        run_actors(PholdRun(study, FaultyGroup), Placement(split(4, 2), limits=LIMITS))
 
 
 def test_wrong_input_stays_wrong_input() -> None:
     """What an actor finds wrong with the input while it is built is still the user's error."""
     with pytest.raises(InputError, match=r"tables\.csv: no such file"):
-        run_actors(phold_run_spec(Phold(), "PickyLeafSide"), Staging(split(4, 1), limits=LIMITS))
+        run_actors(PholdRun(Phold(), PickyGroup), Placement(split(4, 1), limits=LIMITS))
 
 
 def test_input_found_wrong_while_running_stays_wrong_input() -> None:
     """What the router finds wrong with the input in the middle of a run is the user's error, as it is inline."""
     study = Phold(leaves=4, end_ns=4000)
     with pytest.raises(InputError, match=r"^trace\.csv: line 9"):
-        run_actors(phold_run_spec(study, router_runtime="LateHubSide"), Staging(split(4, 2), limits=LIMITS))
+        run_actors(PholdRun(study, router_class=LateRouter), Placement(split(4, 2), limits=LIMITS))
 
 
 def test_no_note_is_lost_in_long_windows() -> None:
@@ -92,8 +101,8 @@ def test_no_note_is_lost_in_long_windows() -> None:
             seen[group].append(number)
 
     with mock.patch.multiple("actors.supervisor", STATUS_S=0.01, DRAIN_S=0.02):
-        cast = phold_run_spec(study, "SlowLeafSide")
-        run_actors(cast, Staging(split(4, 2), limits=LIMITS), Watcher(on_drain=keep))
+        spec = PholdRun(study, SlowGroup)
+        run_actors(spec, Placement(split(4, 2), limits=LIMITS), RunObserver(on_drain=keep))
     assert all(len(numbers) > 32 and numbers == list(range(1, len(numbers) + 1)) for numbers in seen.values())
 
 
@@ -108,9 +117,9 @@ def test_death_of_an_actor_is_told(tmp_path: Path) -> None:
     killed = threading.Event()
     victim = tmp_path / "victim"
     study = MortalPhold(leaves=4, balls=20, end_ns=100_000_000, victim=str(victim))
-    staging = Staging(split(4, 2), limits=LIMITS)
+    placement = Placement(split(4, 2), limits=LIMITS)
     with pytest.raises(UnfinishedError, match=r"actor 1 \(replicas 1, 3\) died after \d+ windows"):
-        run_actors(phold_run_spec(study, "MortalLeafSide"), staging, Watcher(on_status=kill))
+        run_actors(PholdRun(study, MortalGroup), placement, RunObserver(on_status=kill))
     assert killed.is_set()
 
 
@@ -128,6 +137,6 @@ def test_no_room_is_told() -> None:
         with pytest.raises(
             UnfinishedError, match=r"actors were ready after 2 s; the cluster has 1 nodes up with 2 CPUs"
         ):
-            run_actors(phold_run_spec(Phold()), Staging(split(4, 2), limits=limits))
+            run_actors(PholdRun(Phold()), Placement(split(4, 2), limits=limits))
     finally:
         ray.cancel(blocker, force=True)

@@ -7,13 +7,13 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from actors.actor_creation import Staging
+from actors.actor_creation import Placement
 from actors.connection import OBJECT_STORE_BYTES, ray_cluster
 from actors.supervisor import run_actors
 from tests.actors.matrix import inline, on_ray, small_study
 from tests.engine.phold import Phold
-from tests.engine.phold_run_spec import phold_reference, phold_run_spec
-from tests.engine.random_exchange import split
+from tests.engine.phold_run import PholdRun, phold_reference
+from tests.engine.star import split
 
 pytestmark = pytest.mark.ray
 
@@ -39,6 +39,6 @@ def test_three_nodes_equal_inline(address: str) -> None:
         assert len([node for node in ray.nodes() if node["Alive"]]) == 3
         assert on_ray(study, address, actors=3) == inline(study)
         phold = Phold(leaves=6, balls=12, end_ns=1000)
-        done = run_actors(phold_run_spec(phold), Staging(split(6, 3)))
-        leaves = sorted(leaf for group in done.leaves for leaf in group)
+        done = run_actors(PholdRun(phold), Placement(split(6, 3)))
+        leaves = sorted(leaf for group in done.groups for leaf in group)
         assert (*done.hub, *(digest for _, digest in leaves)) == phold_reference(phold)

@@ -13,22 +13,22 @@ from actors.run_spec import RunSpec
 from actors.transport import Limits, Session
 from cluster_sim.engine.loop import ProtocolError
 from tests.engine.phold import Phold
-from tests.engine.phold_run_spec import phold_reference, phold_run_spec
-from tests.engine.random_exchange import split
+from tests.engine.phold_run import FaultyGroup, PholdRun, phold_reference
+from tests.engine.star import split
 
 STUDY = Phold(leaves=5, balls=9, is_sampled=True, period_ns=25, latency_ns=2)
 SESSION = Session("run", limits=Limits(5, 5, 5))
 
 
 def play(
-    cast: RunSpec, groups: list[list[int]], session: Session = SESSION
+    spec: RunSpec, groups: list[list[int]], session: Session = SESSION
 ) -> tuple[Any, list[GroupActor], RouterActor]:
     """Build and start every actor here; return the router's run as a thunk, the groups and the router."""
     router = RouterActor()
-    endpoint = router.build(cast, groups, session)
+    endpoint = router.build(spec, groups, session)
     actors = [GroupActor(index) for index in range(len(groups))]
     for actor, members in zip(actors, groups, strict=True):
-        assert actor.build(cast, members, session, 0) == ""
+        assert actor.build(spec, members, session, 0) == ""
         actor.start(endpoint, "")
     return router.run, actors, router
 
@@ -36,7 +36,7 @@ def play(
 @pytest.mark.parametrize("groups", [1, 3])
 def test_run_equals_the_reference(groups: int) -> None:
     """Every process handles the same events in the same order as in one sequential program."""
-    run, actors, router = play(phold_run_spec(STUDY), split(STUDY.leaves, groups))
+    run, actors, router = play(PholdRun(STUDY), split(STUDY.leaves, groups))
     hub = run()
     assert [actor.watch() for actor in actors] == [""] * groups
     leaves = sorted(leaf for actor in actors for leaf in actor.results()[1])
@@ -55,8 +55,8 @@ def test_status_before_and_while_building() -> None:
 
 def test_model_error_names_actor_and_cause() -> None:
     """An exception inside a replica ends the run with its text, at the router and in the actor's own watch."""
-    run, actors, _ = play(phold_run_spec(STUDY, "FaultyLeafSide"), split(STUDY.leaves, 2))
-    with pytest.raises(ProtocolError, match=r"actor \d failed: RuntimeError: the model broke \(File .*phold_run_spec"):
+    run, actors, _ = play(PholdRun(STUDY, FaultyGroup), split(STUDY.leaves, 2))
+    with pytest.raises(ProtocolError, match=r"actor \d failed: RuntimeError: the model broke \(File .*phold_run"):
         run()
     give_up = time.monotonic() + 30
     while all(actor._thread.is_alive() for actor in actors) and time.monotonic() < give_up:
@@ -67,7 +67,7 @@ def test_model_error_names_actor_and_cause() -> None:
 def test_actor_that_never_starts_is_named() -> None:
     """A router whose groups do not connect says which."""
     router = RouterActor()
-    router.build(phold_run_spec(STUDY), split(STUDY.leaves, 2), replace(SESSION, limits=Limits(start_s=0.05)))
+    router.build(PholdRun(STUDY), split(STUDY.leaves, 2), replace(SESSION, limits=Limits(start_s=0.05)))
     with pytest.raises(ProtocolError, match=r"waited 0.05 s for actors \[0, 1\] \(2 of 2\) to connect"):
         router.run()
 
@@ -75,7 +75,7 @@ def test_actor_that_never_starts_is_named() -> None:
 def test_drain_waits_for_the_window() -> None:
     """Notes are collected between two windows, never in the middle of one."""
     actor = GroupActor(0)
-    actor.build(phold_run_spec(STUDY), [0], SESSION, 0)
+    actor.build(PholdRun(STUDY), [0], SESSION, 0)
     actor._lock.acquire()
     drained = threading.Thread(target=actor.drain, daemon=True)
     drained.start()

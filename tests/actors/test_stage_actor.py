@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from actors.stage_actor import StageActor, StageBook, StageServer
+from actors.stage_actor import StageActor, StageCounts, StageServer
 from actors.stage_stream import StageStream, forwarded, frame_rows
 from actors.transport import Limits, Session
 from cluster_sim.engine.loop import ProtocolError
@@ -62,11 +62,11 @@ def test_columns_of_a_stream() -> None:
     assert forwarded(rows, ends) == ([7, 7], [4, 5], [14, 17], [19, 25], [[5, 6], [0, 0]])
 
 
-def test_books_of_a_stage() -> None:
+def test_counts_of_a_stage() -> None:
     """A stage counts batches, busy time and queueing by hand-computed values."""
     server = StageServer(1)
     server.serve(frame_rows([(2, [10, 5, 0, 15, 12, 4, 0, 19, 40, 1, 0, 41])], 1, {}))
-    assert server.books() == [StageBook(replica=2, stage=1, batches=3, busy_ns=10, queued_ns=3)]
+    assert server.counts() == [StageCounts(replica=2, stage=1, batches=3, busy_ns=10, queued_ns=3)]
 
 
 @pytest.mark.parametrize("stages", [1, 2, 4])
@@ -88,7 +88,7 @@ def test_chain_confirms_the_replicas(stages: int) -> None:
     stream.close()
     assert [actor.watch() for actor in actors] == [""] * stages
     for actor, stage in zip(actors, range(stages), strict=True):
-        assert [book.busy_ns for book in actor.results()] == [pipeline.busy_ns[stage] for pipeline in pipelines]
+        assert [counts.busy_ns for counts in actor.results()] == [pipeline.busy_ns[stage] for pipeline in pipelines]
 
 
 def test_disagreement_is_an_error() -> None:

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from actors.columns import FrameError
+from actors.codec import FrameError
 from actors.frames import FrameKind
-from actors.messages_as_columns import serving_codec
+from actors.serving_codec import serving_codec
 from actors.transport import GroupSocket, HubSocket, Limits, Session
 from cluster_sim.engine.group import Reply, Window
 from cluster_sim.engine.instant import NEVER

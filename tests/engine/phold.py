@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from actors.columns import Codec, tuple_schema
+from actors.codec import Codec, tuple_schema
 from cluster_sim.engine.coordinator import ProcessLink
 from cluster_sim.engine.floor import FloorModel
 from cluster_sim.engine.group import Wiring

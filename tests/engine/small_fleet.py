@@ -7,28 +7,19 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from actors.messages_as_columns import serving_codec
 from cluster_sim.config.schema.study import Study
-from cluster_sim.engine.coordinator import Coordinator, Traffic
-from cluster_sim.engine.group import Group, Reply, Window
-from cluster_sim.engine.instant import time_of
-from cluster_sim.engine.loop import DirectExchange, run_loop
 from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.model import load_model
-from cluster_sim.hardware.predictors.coverage import Coverage
-from cluster_sim.metrics.digest import RowDigest, canonical_rows
 from cluster_sim.options import BASE_DIRECTORY
-from cluster_sim.recording.request_log import RequestLog
-from cluster_sim.recording.rows import FIELD, ROW_FIELDS, RowBlock
 from cluster_sim.routing.hub import RouterHub
 from cluster_sim.serving.engine_kinds import KINDS
 from cluster_sim.serving.replica import Replica
-from cluster_sim.simulation.composition import build_predictors, build_replica, build_routes, process_links, wirings
-from cluster_sim.simulation.ending import end_of
 from cluster_sim.simulation.plan import Plan, make_plan
-from cluster_sim.simulation.run_recorder import new_totals
+from cluster_sim.simulation.run_recorder import RunRecorder
+from cluster_sim.simulation.simulation import Processes, Simulation
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes, Request
-from tests.engine.random_exchange import Choose, RandomExchange
+from tests.engine.in_memory import Choose, InMemoryExecutor, KeepingExecutor, RestoringExecutor
+from tests.evidence import Evidence, evidence_of, plain_rows
 
 MS = 1_000_000
 
@@ -172,133 +163,72 @@ class Users:
 
 
 @dataclass
-class Evidence:
-    """What a run left, in a form that compares."""
-
-    rows: list[tuple[int, ...]]
-    """``ROW_FIELDS`` by request id."""
-    digest: str
-    replicas: list[Any]
-    """Counters by replica."""
-    series: list[list[tuple[int, ...]]]
-    """Rows of the time series by replica."""
-    coverage: list[Coverage]
-    """Where the step predictions lie, by replica."""
-
-    def column(self, name: str) -> list[int]:
-        """Return one column of the rows by request id."""
-        at = ROW_FIELDS.index(name)
-        return [row[at] for row in self.rows]
-
-
-@dataclass
 class Run:
     """The processes of one run, before it starts or after it has ended."""
 
     plan: Plan
-    hub: RouterHub
-    replicas: list[Replica]
-    coordinator: Coordinator
-    groups: dict[int, Group]
-    digest: RowDigest
-    rows: list[tuple[int, ...]]
+    simulation: Simulation
+    processes: Processes
+    recorder: RunRecorder
 
     @property
-    def traffic(self) -> Traffic:
-        """What the protocol cost."""
-        return self.coordinator.traffic
+    def hub(self) -> RouterHub:
+        """The router."""
+        return self.processes.hub
 
-    def finish(self) -> Evidence:
-        """Bring everything to the run's end and return what there is to compare."""
-        end = end_of(self.plan.run_end, self.hub)
-        for group in self.groups.values():
-            group.finish(end)
-        self.hub.close()
-        series = []
-        for replica in self.replicas:
-            columns = replica.log.take_series()
-            series.append(list(zip(*(column.tolist() for column in columns.values()), strict=True)))
-        counters = [replica.log.counters(time_of(end)) for replica in self.replicas]
-        coverage = [replica.pipeline.coverage for replica in self.replicas]
-        return Evidence(sorted(self.rows), self.digest.hexdigest(), counters, series, coverage)
+    @property
+    def replicas(self) -> list[Replica]:
+        """The replicas by index."""
+        return self.processes.replicas
+
+    @property
+    def rows(self) -> list[tuple[int, ...]]:
+        """The rows that the hub has written."""
+        return [row for block in self.recorder.rows or [] for row in plain_rows(block)]
 
 
 _device, _model = cache(load_device), cache(load_model)
 
 
-def prepare(small: SmallFleet, placement: Sequence[Sequence[int]] | None = None) -> Run:
-    """Build the processes of a study, its replicas placed in groups (absent: all in one)."""
+def plan_of(small: SmallFleet) -> Plan:
+    """Return the plan of a small fleet."""
     with mock.patch.multiple("cluster_sim.simulation.plan", load_device=_device, load_model=_model):
-        plan = make_plan(small.study())
-    predictors = build_predictors(plan)
-    metadata = plan.metadata(predictors)
-    digest = RowDigest()
-    rows: list[tuple[int, ...]] = []
-
-    def keep(block: RowBlock) -> None:
-        named = block.rows.copy()
-        named[:, FIELD["tenant"]] = canonical_rows(block)[:, FIELD["tenant"]]  # Codes follow the order of the rows.
-        rows.extend(map(tuple, named.tolist()))
-
-    log = RequestLog(new_totals(metadata), [digest.add, keep], default_model=metadata.pools[0].model)
-    routes = build_routes(plan)
-    source: Any = Listed(small.requests())
-    if small.users:
-        source = Users(small.users, round(small.think_ms * MS), small.is_varied)
-    hub = RouterHub(source, routes, log, client_timeout_ns=round(small.timeout_ms * MS), run_end=plan.run_end)
-    replicas = [build_replica(plan, index, predictors, hub.observation) for index in range(plan.replicas)]
-    placed = [list(range(plan.replicas))] if placement is None else placement
-    every = wirings(plan)
-    groups = {
-        number: Group(
-            [replicas[each] for each in members], {each + 1: every[each + 1] for each in members}, hub.observation
-        )
-        for number, members in enumerate(placed)
-    }
-    group_of = {replica: number for number, members in enumerate(placed) for replica in members}
-    links = process_links(plan, predictors, [group_of[each] for each in range(plan.replicas)])
-    return Run(plan, hub, replicas, Coordinator(hub, links, plan.run_end), groups, digest, rows)
+        return make_plan(small.study())
 
 
-def run_inline(small: SmallFleet) -> tuple[Evidence, Run]:
-    """Run with all replicas in one group, called directly."""
-    run = prepare(small)
-    run_loop(run.hub, run.coordinator, DirectExchange(run.groups))
-    return run.finish(), run
+def simulation_of(small: SmallFleet, plan: Plan | None = None) -> Simulation:
+    """Return the simulation of a small fleet, with its own source of requests."""
+
+    def source() -> Any:
+        if small.users:
+            return Users(small.users, round(small.think_ms * MS), small.is_varied)
+        return Listed(small.requests())
+
+    return replace((plan or plan_of(small)).simulation(), source=source, keeps_rows=True)
 
 
-def run_apart(small: SmallFleet, placement: Sequence[Sequence[int]], choose: Choose) -> tuple[Evidence, Run]:
+def prepare(small: SmallFleet) -> Run:
+    """Build the processes of a study without running it."""
+    plan = plan_of(small)
+    simulation = simulation_of(small, plan)
+    recorder = RunRecorder(simulation.metadata, keeps_rows=True)
+    return Run(plan, simulation, simulation.build_processes(recorder.log), recorder)
+
+
+def run_inline(small: SmallFleet) -> tuple[Evidence, Processes]:
+    """Run with all replicas in one group, called directly; return the processes, too."""
+    executor = KeepingExecutor()
+    return evidence_of(executor, simulation_of(small)), executor.processes
+
+
+def run_apart(small: SmallFleet, placement: Sequence[Sequence[int]], choose: Choose) -> Evidence:
     """Run with replicas in several groups behind frames that random delays reorder."""
-    run = prepare(small, placement)
-    run_loop(run.hub, run.coordinator, RandomExchange(run.groups, serving_codec(), choose))
-    return run.finish(), run
-
-
-class Forgetful(DirectExchange):
-    """Calls groups directly, and now and then replaces a group's replicas by what a snapshot of them restores."""
-
-    def __init__(self, run: Run, choose: Choose) -> None:
-        super().__init__(run.groups)
-        self._run = run
-        self._choose = choose
-
-    def send(self, windows: dict[int, Window]) -> None:
-        super().send(windows)
-        for index in windows:
-            if not self._choose(3):
-                for replica in self._run.groups[index].leaves.values():
-                    assert isinstance(replica, Replica)
-                    replica.restore(replica.snapshot())
-
-    def collect(self) -> list[tuple[int, Reply]]:
-        return super().collect()
+    return evidence_of(InMemoryExecutor(placement, choose), simulation_of(small))
 
 
 def run_with_restores(small: SmallFleet, choose: Choose) -> Evidence:
     """Run with snapshots taken and restored at random window edges."""
-    run = prepare(small)
-    run_loop(run.hub, run.coordinator, Forgetful(run, choose))
-    return run.finish()
+    return evidence_of(RestoringExecutor(choose), simulation_of(small))
 
 
 ORDERS = (

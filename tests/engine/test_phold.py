@@ -6,9 +6,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.engine.in_memory import RandomExchange
 from tests.engine.phold import Phold, PholdHub, PholdProcess, phold_codec, phold_digest
-from tests.engine.phold_run_spec import phold_reference
-from tests.engine.random_exchange import RandomExchange, run_in_groups, split
+from tests.engine.phold_run import phold_reference
+from tests.engine.star import run_in_groups, split
 
 
 def fresh(study: Phold) -> tuple[PholdHub, list[PholdProcess]]:

@@ -3,7 +3,10 @@
 import json
 from pathlib import Path
 
-from cluster_sim.output.event_trace import RoutedRequest, batch_events, write_event_trace
+import numpy as np
+
+from cluster_sim.output.event_trace import batch_events, write_event_trace
+from cluster_sim.recording.rows import FIELD, ROW_FIELDS, RowBlock
 
 
 def test_two_stages_overlap_two_batches_by_hand() -> None:
@@ -23,7 +26,10 @@ def test_two_stages_overlap_two_batches_by_hand() -> None:
 def test_events_at_one_time_follow_the_seed_s_priorities(tmp_path: Path) -> None:
     """At equal times a stage arrival precedes a request's arrival, that precedes a stage end, and so on."""
     path = tmp_path / "event_trace.json"
-    write_event_trace(path, [RoutedRequest(7, 10, 10, 0)], {0: (1, [0, 10, 0, 10, 10, 5, 0, 15])})
+    row = np.full((1, len(ROW_FIELDS)), -1)
+    for name, value in {"request_id": 7, "arrival_ns": 10, "dispatch_ns": 10, "replica": 0}.items():
+        row[0, FIELD[name]] = value
+    write_event_trace(path, [RowBlock(row, (), (), ())], {0: (1, [0, 10, 0, 10, 10, 5, 0, 15])})
     events = json.loads(path.read_text())
     assert [event["event"] for event in events if event["time_ns"] == 10] == [
         "batch_stage_arrival",

@@ -46,6 +46,6 @@ def test_coverage_counts_the_steps_that_are_made(tmp_path: Path, policy: str, st
         for replica, coverage in zip(inline.replicas, inline.coverage, strict=True):
             assert sum(coverage) == stages * replica.iterations > 0
         assert run_inline(single_stepped(small))[0].coverage == inline.coverage
-        assert run_apart(small, [[2], [0, 1]], Random(1).randrange)[0].coverage == inline.coverage
+        assert run_apart(small, [[2], [0, 1]], Random(1).randrange).coverage == inline.coverage
         if predictor is table:
             assert min(total_coverage(inline.coverage)) > 0

@@ -6,14 +6,13 @@ from unittest import mock
 import pytest
 
 from actors.group_actor import GroupActor
-from actors.launcher import study_data
 from actors.router_actor import RouterActor
-from actors.router_runtime import serving_run_spec
+from actors.serving_run import ServingRun
 from actors.transport import Limits, Session
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import UnfinishedError
 from cluster_sim.serving.replica import Replica
-from cluster_sim.simulation.composition import build_predictors
+from cluster_sim.simulation.monitor_settings import MonitorSettings
 from cluster_sim.simulation.plan import make_plan
 from tests.actors.matrix import inline, small_study
 
@@ -22,14 +21,13 @@ TOLD = r"^150 requests never finish, the first \[0, 1, 2, 3, 4, 5, 6, 7, 8, 9\]:
 
 def on_actors(study: Study) -> None:
     """Run with the router's and two groups' actors as plain objects of this process."""
-    plan = make_plan(study)
-    cast = serving_run_spec(study_data(plan, build_predictors(plan), None, {}))
+    spec = ServingRun(make_plan(study).simulation(), None, MonitorSettings())
     groups = [[0, 1], [2, 3]]
     session = Session("run", limits=Limits(5, 5, 5))
     router, actors = RouterActor(), [GroupActor(index) for index in range(len(groups))]
-    endpoint = router.build(cast, groups, session)
+    endpoint = router.build(spec, groups, session)
     for actor, members in zip(actors, groups, strict=True):
-        actor.build(cast, members, session, 0)
+        actor.build(spec, members, session, 0)
         actor.start(endpoint, "")
     try:
         router.run()
@@ -52,4 +50,4 @@ def test_a_run_with_an_end_leaves_requests_unfinished() -> None:
     """Where the study says when it ends, requests on their way then are rows like any others."""
     study = small_study("round_robin")
     ending = study.model_copy(update={"run": study.run.model_copy(update={"end_s": 1.0})})
-    assert sum(each.entered - each.left for each in inline(ending).replicas.values()) > 0
+    assert sum(each.entered - each.left for each in inline(ending).replicas) > 0

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from cluster_sim.config.schema.study import Study
-from cluster_sim.simulation.composition import build_predictors
 from cluster_sim.simulation.executor_choice import ExecutorChoice, choose_executor
 from cluster_sim.simulation.plan import make_plan
 
@@ -28,8 +27,7 @@ def choice(
         },
         strict=False,
     )
-    plan = make_plan(study)
-    return choose_executor(plan, build_predictors(plan), cpus)
+    return choose_executor(make_plan(study).simulation(), cpus)
 
 
 def test_wide_windows_go_parallel() -> None:

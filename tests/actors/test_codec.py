@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.columns import CODE, INT, REAL, Codec, FrameError, pack_column, tuple_schema, unpack_column
-from actors.messages_as_columns import CANCELLATION, DISPATCH, serving_codec
+from actors.codec import CODE, INT, REAL, Codec, FrameError, pack_column, tuple_schema, unpack_column
+from actors.serving_codec import CANCELLATION, DISPATCH, serving_codec
 from cluster_sim.engine.process import Message
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.recording.statuses import STATUSES

@@ -7,7 +7,7 @@ from itertools import repeat
 from operator import attrgetter
 from typing import Any, Final
 
-from actors.columns import CODE, INT, PLAIN, REAL, Codec, FrameError, PayloadSchema, tuple_schema
+from actors.codec import CODE, INT, PLAIN, REAL, Codec, FrameError, PayloadSchema, tuple_schema
 from cluster_sim.recording.replica_log import ReplicaCounters
 from cluster_sim.recording.statuses import STATUSES
 from cluster_sim.serving.messages import Cancellation, Dispatch, EndOfArrivals, Response, Sample

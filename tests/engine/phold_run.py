@@ -1,5 +1,5 @@
 # ruff: noqa: ARG002 - PHOLD needs less than the actors offer
-"""PHOLD for the Ray actors: what a test process may name by import path."""
+"""PHOLD on the actors, with routers and groups that fail in one way each."""
 
 import os
 import time
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from actors.run_spec import RunSpec
+from actors.codec import Codec
 from cluster_sim.engine.coordinator import Coordinator, ProcessLink
 from cluster_sim.engine.group import Group
 from cluster_sim.engine.instant import Instant
 from cluster_sim.engine.loop import Unwatched
 from cluster_sim.errors import InputError
-from tests.engine.phold import Phold, PholdHub, PholdProcess, phold_digest
-from tests.engine.random_exchange import run_sequentially
+from tests.engine.phold import Phold, PholdHub, PholdProcess, phold_codec, phold_digest
+from tests.engine.star import run_sequentially
 
 
-class PholdHubSide:
+class PholdRouter:
     def __init__(self, study: Phold) -> None:
         self.hub = PholdHub(study)
         self.run_end = study.run_end
@@ -38,8 +38,8 @@ class PholdHubSide:
         return self.hub.digest, self.hub.handled
 
 
-class PholdLeafSide:
-    def __init__(self, study: Phold, indices: Sequence[int], is_staged: bool) -> None:
+class PholdGroup:
+    def __init__(self, study: Phold, indices: Sequence[int], *, is_staged: bool) -> None:
         assert not is_staged
         self._leaves = [PholdProcess(study, index) for index in indices]
         wiring = {leaf.source: study.wiring for leaf in self._leaves}
@@ -55,11 +55,11 @@ class PholdLeafSide:
         return [(leaf.source, leaf.digest) for leaf in self._leaves]
 
 
-class FaultyLeafSide(PholdLeafSide):
+class FaultyGroup(PholdGroup):
     """Raises in the middle of a run."""
 
-    def __init__(self, study: Phold, indices: Sequence[int], is_staged: bool) -> None:
-        super().__init__(study, indices, is_staged)
+    def __init__(self, study: Phold, indices: Sequence[int], *, is_staged: bool) -> None:
+        super().__init__(study, indices, is_staged=is_staged)
         step = self.group.step
 
         def faulty(window: Any) -> Any:
@@ -70,11 +70,11 @@ class FaultyLeafSide(PholdLeafSide):
         self.group.step = faulty  # type: ignore[method-assign]
 
 
-class SlowLeafSide(PholdLeafSide):
+class SlowGroup(PholdGroup):
     """Takes long over some windows, and notes the number of each."""
 
-    def __init__(self, study: Phold, indices: Sequence[int], is_staged: bool) -> None:
-        super().__init__(study, indices, is_staged)
+    def __init__(self, study: Phold, indices: Sequence[int], *, is_staged: bool) -> None:
+        super().__init__(study, indices, is_staged=is_staged)
         self._notes: list[tuple[int, int]] = []
         step = self.group.step
 
@@ -91,7 +91,7 @@ class SlowLeafSide(PholdLeafSide):
         return notes
 
 
-class LateHubSide(PholdHubSide):
+class LateRouter(PholdRouter):
     """Finds the input wrong in the middle of a run."""
 
     def __init__(self, study: Phold) -> None:
@@ -106,10 +106,10 @@ class LateHubSide(PholdHubSide):
         self.hub.handle = faulty  # type: ignore[method-assign]
 
 
-class PickyLeafSide(PholdLeafSide):
+class PickyGroup(PholdGroup):
     """Finds the input wrong."""
 
-    def __init__(self, study: Phold, indices: Sequence[int], is_staged: bool) -> None:
+    def __init__(self, study: Phold, indices: Sequence[int], *, is_staged: bool) -> None:
         raise InputError("tables.csv: no such file")
 
 
@@ -121,17 +121,29 @@ class MortalPhold(Phold):
     """File for the number of that process."""
 
 
-class MortalLeafSide(PholdLeafSide):
-    def __init__(self, study: MortalPhold, indices: Sequence[int], is_staged: bool) -> None:
-        super().__init__(study, indices, is_staged)
+class MortalGroup(PholdGroup):
+    def __init__(self, study: MortalPhold, indices: Sequence[int], *, is_staged: bool) -> None:
+        super().__init__(study, indices, is_staged=is_staged)
         if 1 in indices:
             Path(study.victim).write_text(str(os.getpid()), encoding="ascii")
 
 
-def phold_run_spec(study: Phold, group_runtime: str = "PholdLeafSide", router_runtime: str = "PholdHubSide") -> RunSpec:
-    """Return the cast of a PHOLD study."""
-    here = "tests.engine.phold_run_spec"
-    return RunSpec(f"{here}:{router_runtime}", f"{here}:{group_runtime}", "tests.engine.phold:phold_codec", study)
+@dataclass(frozen=True)
+class PholdRun:
+    """A ``RunSpec`` of a PHOLD study."""
+
+    study: Phold
+    group_class: type[PholdGroup] = PholdGroup
+    router_class: type[PholdRouter] = PholdRouter
+
+    def codec(self) -> Codec:
+        return phold_codec()
+
+    def router_runtime(self) -> PholdRouter:
+        return self.router_class(self.study)
+
+    def group_runtime(self, indices: Sequence[int], *, is_staged: bool) -> PholdGroup:
+        return self.group_class(self.study, indices, is_staged=is_staged)
 
 
 def phold_reference(study: Phold) -> tuple[int, ...]:

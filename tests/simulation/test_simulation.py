@@ -11,9 +11,9 @@ from cluster_sim.hardware.predictors.base import BatchShape, Int64Array, Predict
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.request_totals import RequestTotals
 from cluster_sim.recording.statuses import STATUSES
-from cluster_sim.simulation.composition import build_hub, observation_of, process_links
 from cluster_sim.simulation.plan import make_plan
-from tests.engine.small_fleet import MS, SmallFleet, prepare, run_apart, run_inline
+from cluster_sim.simulation.simulation import Simulation
+from tests.engine.small_fleet import MS, SmallFleet, run_apart, run_inline, simulation_of
 
 
 class Instantaneous(Predictor):
@@ -29,12 +29,18 @@ class Instantaneous(Predictor):
         return 0
 
 
+def with_instant_steps(small: SmallFleet) -> Simulation:
+    """Return the simulation of a small fleet whose steps take no time."""
+    simulation = simulation_of(small)
+    return replace(simulation, pools=tuple(replace(pool, predictor=Instantaneous()) for pool in simulation.pools))
+
+
 def test_a_cycle_without_delay_is_refused() -> None:
     """Links of 0 ms are fine as long as a step takes time, and a step may take none where a link does."""
-    still, linked = prepare(SmallFleet()).plan, prepare(SmallFleet(return_ms=1e-6)).plan
-    assert len(process_links(linked, [Instantaneous()], [0])) == 1
+    still, linked = (with_instant_steps(SmallFleet(return_ms=return_ms)) for return_ms in (0.0, 1e-6))
+    assert len(linked.process_links([[0]])) == 1
     with pytest.raises(InputError, match=r"fleet.network: links of 0 ms .* cycle without delay"):
-        process_links(still, [Instantaneous()], [0])
+        still.process_links([[0]])
 
 
 STATIC = {"kind": "static_two_phase", "max_num_seqs": 2, "max_num_batched_tokens": 128, "async_scheduling": False}
@@ -48,7 +54,7 @@ def test_the_last_incomplete_batch_starts_when_nothing_more_comes() -> None:
     small = SmallFleet(arrivals=((0, 8, 2), (1, 8, 2), (40, 8, 2)), engine=STATIC, forward_ms=1.0)
     evidence, _ = run_inline(small)
     assert [at // MS for at in evidence.column("scheduled_ns")] == [2, 2, 41]
-    assert run_apart(small, [[0]], Random(1).randrange)[0] == evidence
+    assert run_apart(small, [[0]], Random(1).randrange) == evidence
     evidence, _ = run_inline(replace(small, end_ms=60.0))
     assert [STATUSES[code] for code in evidence.column("status")] == ["finished", "finished", "unfinished"]
 
@@ -62,9 +68,9 @@ def test_batches_and_clients_that_wait_for_each_other_are_refused() -> None:
     closed = Study.model_validate({**study.model_dump(), "workload": users})
     log = RequestLog(RequestTotals(1, ["main"]))
     with pytest.raises(InputError, match=r"waits for 2 requests, .* set batch_timeout_s, or run.end_s"):
-        build_hub(make_plan(closed), log)
+        make_plan(closed).simulation().build_hub(log)
     ending = closed.model_copy(update={"run": closed.run.model_copy(update={"end_s": 1.0})})
-    assert build_hub(make_plan(ending), log).observation.reacts
+    assert make_plan(ending).simulation().build_hub(log).observation.reacts
 
 
 LENGTHS = {"prompt": {"kind": "fixed", "value": 8}, "output": {"kind": "fixed", "value": 2}}
@@ -112,5 +118,5 @@ def test_what_a_hub_observes_is_known_before_it_is_built(
     """From the study alone follows what the hub will declare, whatever the workload."""
     document = SmallFleet(policy=policy).study().model_dump() | {"workload": workload}
     document["router"]["client_timeout_s"] = timeout_s
-    plan = make_plan(Study.model_validate(document))
-    assert observation_of(plan) == build_hub(plan, RequestLog(RequestTotals(1, ["main"]))).observation
+    simulation = make_plan(Study.model_validate(document)).simulation()
+    assert simulation.observation == simulation.build_hub(RequestLog(RequestTotals(1, ["main"]))).observation

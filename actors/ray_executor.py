@@ -1,0 +1,95 @@
+"""Ray executor: places a simulation's replicas on actors, runs them, and gathers what they leave."""
+
+from typing import Any
+
+from actors.actor_creation import Placement, cluster_cpus
+from actors.connection import ray_cluster
+from actors.placement import place
+from actors.replica_group_runtime import GroupResult
+from actors.router_actor import RouterStatus
+from actors.serving_run import ServingRun
+from actors.stage_actor import StageCounts
+from actors.supervisor import RayRunResult, RunObserver, run_actors
+from cluster_sim.config.schema.run import Run
+from cluster_sim.errors import InputError, UnfinishedError
+from cluster_sim.simulation.executor import ReplicaResult, RunOutcome, RunOutputs
+from cluster_sim.simulation.simulation import Simulation
+
+
+class RayExecutor:
+    """Runs simulations on the Ray cluster at ``address``, or on a local one that it starts and stops (None)."""
+
+    def __init__(self, settings: Run, address: str | None = None) -> None:
+        self._settings = settings
+        self._address = address
+
+    def run(self, simulation: Simulation, outputs: RunOutputs) -> RunOutcome:
+        """Run a simulation to its end.
+
+        Raises InputError if no cluster answers or an actor cannot read what the study names, UnfinishedError if the run
+        cannot go on.
+        """
+        settings = self._settings
+        stages = self._stages(simulation)
+        path = outputs.requests_path
+        spec = ServingRun(simulation, None if path is None else path.resolve(), outputs.monitor)
+
+        def show(status: RouterStatus) -> None:
+            outputs.progress(status.progress.simulated_ns, status.progress.requests_done)
+
+        def keep(series: list[tuple[int, dict[str, Any]]]) -> None:
+            for replica, columns in series:
+                outputs.series(replica, columns)
+
+        with ray_cluster(self._address):
+            cpus = cluster_cpus()
+            groups = place(
+                simulation.replicas, sum(cpus), settings.replicas_per_actor, settings.actors, settings.placement_seed
+            )
+            result = run_actors(spec, Placement(groups, stages, settings.port_range), RunObserver(show, keep))
+        placement = {
+            "actors": len(groups),
+            "replicas_per_actor": max(map(len, groups)),
+            "placement_seed": settings.placement_seed,
+            "stage_actors": len(groups) * stages,
+            "nodes": len(cpus),
+            "cpus": sum(cpus),
+        }
+        return _outcome(simulation, result, placement)
+
+    def _stages(self, simulation: Simulation) -> int:
+        """Return how many stages a chain of stage actors has; 0 if stages are fused or replicas have only one.
+
+        Raises InputError if pools differ in their stages: one chain serves all replicas of an actor.
+        """
+        if self._settings.stages == "fused":
+            return 0
+        depths = sorted({pool.limits.pipeline_parallel for pool in simulation.pools})
+        if len(depths) > 1:
+            raise InputError(
+                f"run.stages: actors needs the same pipeline_parallel in every pool, the pools have {depths}; use fused"
+            )
+        return depths[0] if depths[0] > 1 else 0
+
+
+def _outcome(simulation: Simulation, result: RayRunResult, placement: dict[str, Any]) -> RunOutcome:
+    groups: list[GroupResult] = result.groups
+    by_index = {
+        index: ReplicaResult(counters, gaps, coverage)
+        for group in groups
+        for index, counters, gaps, coverage in group.replicas
+    }
+    replicas = [by_index[index] for index in range(simulation.replicas)]
+    _compare_stages(replicas, result.stages)
+    return RunOutcome(result.hub, replicas, result.wall_s, placement)
+
+
+def _compare_stages(replicas: list[ReplicaResult], stages: list[StageCounts]) -> None:
+    """Check that the stage actors were busy exactly as long as the replicas' own recurrence says."""
+    for counts in stages:
+        busy_ns = replicas[counts.replica - 1].counters.busy_ns[counts.stage]
+        if busy_ns != counts.busy_ns:
+            raise UnfinishedError(
+                f"stage {counts.stage} of replica {counts.replica - 1} was busy {counts.busy_ns} ns in its actor and "
+                f"{busy_ns} ns in the replica"
+            )

@@ -1,0 +1,64 @@
+"""Interface of the executors: what a run is given, what it leaves, and the one method between them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from cluster_sim.hardware.predictors.coverage import Coverage
+from cluster_sim.recording.replica_log import ReplicaCounters
+from cluster_sim.recording.sketch import QuantileSketch
+from cluster_sim.simulation.monitor_settings import MonitorSettings
+from cluster_sim.simulation.run_recorder import HubResult
+from cluster_sim.simulation.simulation import Simulation
+from cluster_sim.simulation.view import ProgressSink, drop_progress
+
+SeriesSink = Callable[[int, dict[str, Any]], None]
+"""Takes (replica, columns of ``ReplicaLog.take_series``)."""
+
+
+def drop_series(replica: int, columns: dict[str, Any]) -> None:
+    """Drop the rows of a series."""
+    del replica, columns
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutputs:
+    """Where a run writes and reports while it goes on; none of it changes a result."""
+
+    requests_path: Path | None = None
+    """The table of requests to write."""
+    series: SeriesSink = drop_series
+    progress: ProgressSink = drop_progress
+    monitor: MonitorSettings = field(default_factory=MonitorSettings)
+
+
+class ReplicaResult(NamedTuple):
+    """What one replica leaves."""
+
+    counters: ReplicaCounters
+    gaps: QuantileSketch
+    coverage: Coverage
+
+
+class RunOutcome(NamedTuple):
+    """What a run leaves: the hub's result, and the replicas' in the order of their numbers."""
+
+    hub: HubResult
+    replicas: list[ReplicaResult]
+    wall_s: float
+    """Of the simulation itself: what an executor starts before the run does not count."""
+    placement: dict[str, Any]
+    """How the run was spread over actors, for the manifest; empty in one process."""
+    streams: dict[int, tuple[int, Sequence[int]]] | None = None
+    """(stages, stage stream) by replica if the simulation keeps them."""
+
+
+class Executor(Protocol):
+    """Runs simulations; every executor leaves the same results."""
+
+    def run(self, simulation: Simulation, outputs: RunOutputs) -> RunOutcome:
+        """Run a simulation to its end.
+
+        Raises InputError that a process meets, and UnfinishedError when the run cannot go on.
+        """

@@ -1,0 +1,238 @@
+"""Composition of one run: the only place that builds a hub, replicas, groups and a coordinator, and connects them.
+
+A ``Simulation`` holds what was decided before time starts, resolved and picklable: the inline executor builds every
+process from it, a distributed one builds in each worker the processes that live there.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
+
+from cluster_sim.engine.coordinator import Coordinator, ProcessLink
+from cluster_sim.engine.floor import FloorModel
+from cluster_sim.engine.group import Group, Wiring
+from cluster_sim.engine.instant import NEVER, Instant
+from cluster_sim.engine.observation import Observation
+from cluster_sim.errors import InputError
+from cluster_sim.hardware.jitter import Jitter
+from cluster_sim.hardware.predictors.base import Predictor
+from cluster_sim.metrics.run_metadata import RunMetadata
+from cluster_sim.recording.replica_log import ReplicaLog, pending_limit
+from cluster_sim.recording.request_log import RequestLog
+from cluster_sim.routing.admission import StaticLimits, strictest
+from cluster_sim.routing.hub import Route, RouterHub, Target, observed_by
+from cluster_sim.routing.policies import Candidates, Policy
+from cluster_sim.serving.replica import Replica, ReplicaSettings, floor_model
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
+from cluster_sim.serving.schedulers.base import Scheduler
+from cluster_sim.simulation.parallelism import replica_limits
+from cluster_sim.units import NS_PER_S
+from cluster_sim.workload.source import FeedbackSource, RequestSource
+
+Placement = Sequence[Sequence[int]]
+"""The replicas (indices from 0) of each group."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedPool:
+    """Equal replicas that serve one model."""
+
+    name: str
+    model: str
+    replicas: int
+    first_replica: int
+    """Replicas are numbered consecutively over all pools."""
+    limits: SchedulerLimits
+    """Of one data-parallel rank."""
+    predictor: Predictor
+    """Serves every replica of the pool in one process."""
+    scheduler: Callable[[], Scheduler]
+    """Builds the scheduler of one replica."""
+    fills_batches: bool = False
+    """Whether a batch waits until it is full."""
+
+    @property
+    def members(self) -> range:
+        """The pool's replicas."""
+        return range(self.first_replica, self.first_replica + self.replicas)
+
+    @property
+    def static_limits(self) -> StaticLimits:
+        """What a request must keep to be servable at all."""
+        limits = self.limits
+        return StaticLimits(limits.max_model_len, limits.context_blocks, limits.block_size, limits.tokens_per_step)
+
+    @property
+    def floors(self) -> FloorModel:
+        """Least durations of a replica's steps."""
+        return floor_model(self.predictor, self.limits)
+
+
+class Processes(NamedTuple):
+    """All processes of one run that is executed in this operating-system process."""
+
+    hub: RouterHub
+    replicas: list[Replica]
+    """In the order of their indices."""
+    groups: dict[int, Group]
+    coordinator: Coordinator
+
+    def finish(self, end: Instant) -> None:
+        """Bring every replica to exactly ``end``."""
+        for group in self.groups.values():
+            group.finish(end)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Simulation:
+    """One run, decided before time starts."""
+
+    pools: tuple[SimulatedPool, ...]
+    source: Callable[[], RequestSource | FeedbackSource]
+    """Builds the source of the requests; raises InputError where a file is wrong."""
+    policy: Callable[[Candidates], Policy]
+    """Builds the routing policy among the replicas of one model."""
+    metadata: RunMetadata
+    reacts: bool = False
+    """Whether the source's later requests depend on how earlier ones fare."""
+    total_requests: int | None = None
+    """Most requests that the run can see; None where only the run can tell."""
+    wiring: Wiring = field(default=Wiring(0, 0))
+    """The links between the router and every replica."""
+    client_timeout_ns: int = 0
+    """The patience of every client; 0 waits for ever."""
+    run_end: Instant = NEVER
+    """Nothing at or above this happens; NEVER serves every request to its end."""
+    seed: int = 0
+    series_interval_ns: int = 0
+    """Time between two rows of a replica's series; 0 writes none."""
+    stall_limit_ns: int = 3600 * NS_PER_S
+    """Simulated time without any token, with requests there, after which the run is given up."""
+    jitter_ratio: float = 0.0
+    keeps_rows: bool = False
+    """Whether the outcome holds every request's row."""
+    keeps_streams: bool = False
+    """Whether the outcome holds every batch's way through the stages; replicas take single steps for it."""
+
+    @property
+    def replicas(self) -> int:
+        """Replicas of all pools."""
+        return sum(pool.replicas for pool in self.pools)
+
+    def pool_of(self, replica: int) -> SimulatedPool:
+        """Return the pool of a replica."""
+        return next(pool for pool in self.pools if replica in pool.members)
+
+    @property
+    def observation(self) -> Observation:
+        """What the hub will observe, known without reading the workload: it decides how far the hub may run ahead."""
+        self._check_batches_fill()
+        return observed_by(self.build_routes(), reacts=self.reacts, times_out=bool(self.client_timeout_ns))
+
+    # -------------------------------------------------------------------------------------------------------- the hub
+
+    def build_hub(self, log: RequestLog) -> RouterHub:
+        """Build the hub, which writes its rows to ``log``."""
+        self._check_batches_fill()
+        return RouterHub(self.source(), self.build_routes(), log, self.client_timeout_ns, self.run_end)
+
+    def build_routes(self) -> dict[str, Route]:
+        """Return the route of each model by its name, and under "" that of requests which name none."""
+        routes: dict[str, Route] = {}
+        models = list(dict.fromkeys(pool.model for pool in self.pools))
+        for model in models:
+            pools = [pool for pool in self.pools if pool.model == model]
+            targets = [
+                Target(replica + 1, pool.name, self.wiring.forward_ns, pool.fills_batches)
+                for pool in pools
+                for replica in pool.members
+            ]
+            candidates = Candidates(len(targets), self.seed, [target.forward_ns for target in targets])
+            limits = strictest(pool.static_limits for pool in pools)
+            routes[model] = Route(self.policy(candidates), targets, limits)
+        routes[""] = routes[models[0]]
+        return routes
+
+    def _check_batches_fill(self) -> None:
+        """Refuse batches that wait to be full where requests wait for earlier ones to end; raises InputError."""
+        if not self.reacts or self.run_end < NEVER:
+            return
+        for index, pool in enumerate(self.pools):
+            if pool.fills_batches:
+                raise InputError(
+                    f"fleet.pools.{index}.engine.batch_timeout_s: null waits for {pool.limits.max_num_seqs} requests, "
+                    "but this workload sends requests when earlier ones have ended, so both could wait for ever; set "
+                    "batch_timeout_s, or run.end_s"
+                )
+
+    # --------------------------------------------------------------------------------------------------- the replicas
+
+    def build_replica(self, index: int, observation: Observation, *, is_streamed: bool = False) -> Replica:
+        """Build replica ``index`` for a hub that observes ``observation``."""
+        pool = self.pool_of(index)
+        settings = ReplicaSettings(
+            index=index,
+            limits=replica_limits(pool.limits),
+            return_ns=self.wiring.return_ns,
+            series_interval_ns=self.series_interval_ns,
+            recall_ns=sum(self.wiring) if self.client_timeout_ns else None,
+            stall_limit_ns=self.stall_limit_ns,
+            jitters=self._jitters(index, pool.predictor),
+            sample_period_ns=observation.period_ns if observation.telemetry else 0,
+            sample_latency_ns=observation.latency_ns if observation.telemetry else 0,
+            is_probed=observation.is_instantaneous,
+        )
+        log = ReplicaLog(self.series_interval_ns, pool.predictor.stages, pending_limit(self.replicas))
+        return Replica(settings, pool.scheduler(), pool.predictor, log, is_streamed=is_streamed)
+
+    def _jitters(self, index: int, predictor: Predictor) -> tuple[Jitter, ...]:
+        """Return the noise of each stage of a replica, or nothing if the run has none."""
+        if not self.jitter_ratio:
+            return ()
+        jitter = partial(Jitter, self.jitter_ratio, self.seed, index)
+        return tuple(jitter(stage, predictor.floor_ns(stage)) for stage in range(predictor.stages))
+
+    def group(self, replicas: Sequence[Replica], observation: Observation) -> Group:
+        """Put replicas behind one mailbox."""
+        return Group(replicas, {replica.source: self.wiring for replica in replicas}, observation)
+
+    # ---------------------------------------------------------------------------------------------------------- both
+
+    def process_links(self, placement: Placement) -> list[ProcessLink]:
+        """Return what the coordinator must know of every replica.
+
+        Raises InputError where the cycle router - replica - router has no delay: time could not advance.
+        """
+        floors = [pool.floors for pool in self.pools]
+        wiring = self.wiring
+        for pool, floor in zip(self.pools, floors, strict=True):
+            if wiring.forward_ns + floor.traversal_ns + wiring.return_ns <= 0:
+                raise InputError(
+                    f"fleet.network: links of 0 ms and steps of pool {pool.name!r} without a least duration make a "
+                    "cycle without delay; give a link a delay, or use a predictor whose steps take time"
+                )
+        group_of = {replica: group for group, members in enumerate(placement) for replica in members}
+        return [
+            ProcessLink(replica + 1, group_of[replica], wiring, floor)
+            for pool, floor in zip(self.pools, floors, strict=True)
+            for replica in pool.members
+        ]
+
+    def build_coordinator(self, hub: RouterHub, placement: Placement) -> Coordinator:
+        """Build the coordinator of a hub and the groups of a placement."""
+        return Coordinator(hub, self.process_links(placement), self.run_end)
+
+    def build_processes(self, log: RequestLog, placement: Placement | None = None) -> Processes:
+        """Build every process; without a ``placement`` all replicas are in one group."""
+        placement = [range(self.replicas)] if placement is None else placement
+        hub = self.build_hub(log)
+        observation = hub.observation
+        replicas = [
+            self.build_replica(index, observation, is_streamed=self.keeps_streams) for index in range(self.replicas)
+        ]
+        groups = {
+            number: self.group([replicas[index] for index in members], observation)
+            for number, members in enumerate(placement)
+        }
+        return Processes(hub, replicas, groups, self.build_coordinator(hub, placement))

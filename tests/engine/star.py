@@ -1,0 +1,55 @@
+"""Runs of any hub and its logical processes: sequential without any protocol, and under the protocol in groups."""
+
+from collections.abc import Callable
+from typing import Any
+
+from cluster_sim.engine.coordinator import Coordinator, ProcessLink
+from cluster_sim.engine.group import Group
+from cluster_sim.engine.instant import Instant
+from cluster_sim.engine.loop import DirectExchange, run_loop
+
+
+def split(count: int, groups: int) -> list[list[int]]:
+    """Return process indices dealt out to groups in turn."""
+    return [list(range(first, count, groups)) for first in range(min(groups, count))]
+
+
+def run_in_groups(
+    hub: Any,
+    leaves: list[Any],
+    links: list[ProcessLink],
+    run_end: Instant,
+    exchange_of: Callable[[dict[int, Group]], Any] = DirectExchange,
+) -> Coordinator:
+    """Run a study under the protocol with the placement that ``links`` states; return the coordinator."""
+    by_source = {leaf.source: leaf for leaf in leaves}
+    groups: dict[int, Group] = {}
+    for index in sorted({link.group for link in links}):
+        members = [link for link in links if link.group == index]
+        wiring = {link.source: link.wiring for link in members}
+        groups[index] = Group([by_source[link.source] for link in members], wiring, hub.observation)
+    coordinator = Coordinator(hub, links, run_end)
+    run_loop(hub, coordinator, exchange_of(groups))
+    for group in groups.values():
+        group.finish(run_end)
+    return coordinator
+
+
+def run_sequentially(hub: Any, leaves: list[Any], run_end: Instant) -> None:
+    """Run a study as one sequential program: always the earliest event of all, everybody else brought up to it."""
+    by_source = {leaf.source: leaf for leaf in leaves}
+    while True:
+        at = min(hub.next_at(), *(leaf.next_event() for leaf in leaves))
+        if at >= run_end:
+            break
+        for leaf in leaves:
+            hub.absorb(leaf.advance(at))
+        if hub.next_at() == at:
+            for send in hub.handle():
+                by_source[send.leaf].receive(send.message)
+        else:
+            for leaf in leaves:
+                if leaf.next_event() == at:
+                    hub.absorb(leaf.advance(at + 1))
+    for leaf in leaves:
+        leaf.finish(run_end)

@@ -1,0 +1,51 @@
+"""Evidence of a run: what must be equal on every executor and placement, in a form that compares."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from cluster_sim.hardware.predictors.coverage import Coverage
+from cluster_sim.metrics.digest import canonical_rows
+from cluster_sim.recording.rows import FIELD, ROW_FIELDS, RowBlock
+from cluster_sim.simulation.executor import Executor, RunOutputs
+from cluster_sim.simulation.simulation import Simulation
+
+
+@dataclass
+class Evidence:
+    """What a run left."""
+
+    digest: str
+    replicas: list[Any]
+    """Counters by replica."""
+    series: list[list[tuple[int, ...]]]
+    """Rows of the time series by replica, however they were cut into deliveries."""
+    coverage: list[Coverage]
+    """Where the step predictions lie, by replica."""
+    rows: list[tuple[int, ...]]
+    """``ROW_FIELDS`` by request id; empty unless the simulation keeps rows."""
+
+    def column(self, name: str) -> list[int]:
+        """Return one column of the rows by request id."""
+        index = ROW_FIELDS.index(name)
+        return [row[index] for row in self.rows]
+
+
+def evidence_of(executor: Executor, simulation: Simulation) -> Evidence:
+    """Run a simulation and return what it left."""
+    series: list[list[tuple[int, ...]]] = [[] for _ in range(simulation.replicas)]
+
+    def add(replica: int, columns: dict[str, Any]) -> None:
+        series[replica].extend(zip(*(column.tolist() for column in columns.values()), strict=True))
+
+    outcome = executor.run(simulation, RunOutputs(series=add))
+    counters = [replica.counters for replica in outcome.replicas]
+    coverage = [replica.coverage for replica in outcome.replicas]
+    rows = sorted(row for block in outcome.hub.rows or [] for row in plain_rows(block))
+    return Evidence(outcome.hub.digest, counters, series, coverage, rows)
+
+
+def plain_rows(block: RowBlock) -> list[tuple[int, ...]]:
+    """Return the rows of a block as tuples, with tenants that do not depend on the order of the rows."""
+    rows = block.rows.copy()
+    rows[:, FIELD["tenant"]] = canonical_rows(block)[:, FIELD["tenant"]]
+    return list(map(tuple, rows.tolist()))
