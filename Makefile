@@ -9,7 +9,7 @@ SOURCES := cluster_sim actors validation scripts tests
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint lint/ruff lint/format lint/types lint/schema unit format schema bench acceptance clean
+.PHONY: help setup run test docs lint lint/ruff lint/format lint/types lint/schema unit format schema bench acceptance clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z/]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,6 +53,14 @@ format: $(STAMP)  ## Lay the source out and sort its imports.
 schema: $(STAMP)  ## Write conf/schema.json anew.
 	$(BIN)/python -m cluster_sim.config.loading.schema_export
 
+docs: $(VENV)/.docs  ## Build the site of docs/ into site/.
+	$(BIN)/python -m mkdocs build --strict --quiet
+	@echo "site/index.html"
+
+$(VENV)/.docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
 bench: $(STAMP)  ## Measure the speed of the simulation.
 	$(BIN)/python scripts/bench.py
 
@@ -60,4 +68,4 @@ acceptance: $(STAMP)  ## Tests that take minutes.
 	$(BIN)/python -m pytest -m acceptance --timeout 3600
 
 clean:  ## Remove the environment and caches.
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist site

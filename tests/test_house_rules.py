@@ -39,6 +39,12 @@ MAX_LINES = 500
 
 INDIRECT_QUESTIONS = frozenset({"What", "Which", "Where", "Who", "Whose", "How", "Why", "When", "Whether"})
 
+NAMED_MODULE = re.compile(r"(?<![\w./*{}])(?P<name>(?:\w+/)*\w+\.py)\b(?:::(?P<test>\w+))?")
+FOREIGN = ("vllm/", "python/sglang/")
+"""Folders of the programs that are modelled."""
+
+LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#]+)(?:#[^)]*)?\)")
+
 
 @cache
 def nodes(path: Path) -> tuple[ast.AST, ...]:
@@ -53,6 +59,17 @@ def imports(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
+
+
+@cache
+def functions(path: Path) -> frozenset[str]:
+    """Return the names of a module's functions."""
+    return frozenset(node.name for node in nodes(path) if isinstance(node, ast.FunctionDef))
+
+
+def pages(checkout: Path) -> list[Path]:
+    """Return the pages for readers, the changelog apart: it names what is gone."""
+    return [checkout / "README.md", checkout / "CONTRIBUTING.md", *sorted((checkout / "docs").rglob("*.md"))]
 
 
 def sources(checkout: Path, *folders: str) -> list[Path]:
@@ -140,6 +157,40 @@ def test_titles_are_noun_phrases(checkout: Path) -> None:
         and title.split()[0].strip(":,") in INDIRECT_QUESTIONS
     ]
     assert found == []
+
+
+def test_modules_named_in_text_exist(checkout: Path) -> None:
+    """Every module that a page names, with or without its folder, exists, and so does every test in it.
+
+    In source files only names with a folder count: names without may be those of the program that is modelled.
+    """
+    everything = sources(checkout, "cluster_sim", "actors", "validation", "scripts", "tests")
+    modules: dict[str, list[Path]] = {}
+    for path in everything:
+        parts = path.relative_to(checkout).parts
+        for first in range(len(parts)):
+            modules.setdefault("/".join(parts[first:]), []).append(path)
+    missing = []
+    for path in [*pages(checkout), *everything]:
+        text = path.read_text(encoding="utf-8")
+        for match in NAMED_MODULE.finditer(text):
+            name, test = match["name"], match["test"]
+            if name.startswith(FOREIGN) or (path.suffix == ".py" and "/" not in name):
+                continue
+            found = modules.get(name, [])
+            if not found or (test and not any(test in functions(module) for module in found)):
+                missing.append(f"{path.relative_to(checkout)}: {match[0]}")
+    assert missing == []
+
+
+def test_links_of_pages_lead_somewhere(checkout: Path) -> None:
+    """Every relative link of a page leads to a file or folder."""
+    broken = []
+    for path in [*pages(checkout), checkout / "CHANGELOG.md"]:
+        for link in LINK.findall(path.read_text(encoding="utf-8")):
+            if not (path.parent / link).exists():
+                broken.append(f"{path.relative_to(checkout)}: {link}")
+    assert broken == []
 
 
 def test_every_test_says_what_must_hold(checkout: Path) -> None:

@@ -1,6 +1,6 @@
 """The scenario kinds of LLMPerfOracle behave here as its guide promises; its rules, where they are sound, are ours.
 
-The studies are those of ``conf/studies/llmperforacle``.  What its code does otherwise is in ``docs/seeds.md``.
+The studies are those of ``conf/studies/llmperforacle``.  What its code does otherwise is in ``docs/requirements.md``.
 """
 
 import csv

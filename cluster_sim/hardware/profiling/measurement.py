@@ -2,7 +2,7 @@
 
 Design: one layer's matrices of one tensor-parallel rank are allocated once and multiplied by every number of tokens;
 attention runs over caches of every length and batch, a chunk of a prompt over the cache before it.  Each time is the
-median of repeats after a warm-up (see ``profile_backends.py``).  Shapes that the memory does not hold are left out.
+median of repeats after a warm-up (see ``backends.py``).  Shapes that the memory does not hold are left out.
 The result is an operator profile with the versions of driver and libraries.  Collectives need several GPUs and are not
 measured here; the predictor takes them from the link.  Caches are contiguous, not paged, and attention of prompts and
 decodes in one call is not measured.

@@ -1,4 +1,4 @@
-"""The page about the seeds: every item has a row, and everything that a row names exists."""
+"""The traceability table of the requirements: every item has a row, and everything that a row names exists."""
 
 import ast
 import re
@@ -11,17 +11,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ITEMS: Final = {"000": 27, "001": 34, "002": 26, "003": 53, "004": 62}
-"""How many items each seed document has; they are numbered from 1."""
+"""Items of each of the five documents; they are numbered from 1."""
 ROW = re.compile(r"^\| (?P<id>\d{3}-\d+) \| (?P<what>.+?) \| (?P<shown>.+) \|$", re.MULTILINE)
 NAMED = re.compile(
-    r"`((?:tests|docs|conf|cluster_sim|scripts|actors)/[^`]+|Makefile|Dockerfile|README\.md|[a-z]+\.(?:toml|txt))`"
+    r"`((?:tests|docs|conf|cluster_sim|scripts|actors)/[^`]+|Makefile|Dockerfile|README\.md|CONTRIBUTING\.md(?:#[^`]+)?|[a-z]+\.(?:toml|txt))`"
 )
 MARKS = ("**Decision**", "**Later**", "**Missing**")
 
 
 def rows() -> list[tuple[str, str]]:
     """Return (id, what shows it) of every row of the page."""
-    page = (ROOT / "docs" / "seeds.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "requirements.md").read_text(encoding="utf-8")
     return [(match["id"], match["shown"]) for match in ROW.finditer(page)]
 
 
@@ -49,7 +49,7 @@ def named() -> Iterator[tuple[str, str]]:
 
 def test_every_item_has_one_row() -> None:
     """The rows are the items of the five documents, each once and in order."""
-    expected = [f"{seed}-{number}" for seed, count in ITEMS.items() for number in range(1, count + 1)]
+    expected = [f"{document}-{number}" for document, count in ITEMS.items() for number in range(1, count + 1)]
     assert [item for item, _ in rows()] == expected
 
 
@@ -59,12 +59,12 @@ def test_every_row_shows_or_says_why_not() -> None:
     assert not silent
 
 
-@pytest.mark.parametrize("seed", ITEMS)
-def test_what_is_named_exists(seed: str) -> None:
+@pytest.mark.parametrize("document", ITEMS)
+def test_what_is_named_exists(document: str) -> None:
     """Named tests are functions of their files, named sections are headings of their pages, named files are there."""
     missing = []
     for item, reference in named():
-        if not item.startswith(seed):
+        if not item.startswith(document):
             continue
         name, is_test, test = reference.partition("::")
         name, is_section, section = name.partition("#")
