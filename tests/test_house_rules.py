@@ -185,11 +185,12 @@ def test_modules_named_in_text_exist(checkout: Path) -> None:
 
 def test_links_of_pages_lead_somewhere(checkout: Path) -> None:
     """Every relative link of a page leads to a file or folder."""
-    broken = []
-    for path in [*pages(checkout), checkout / "CHANGELOG.md"]:
-        for link in LINK.findall(path.read_text(encoding="utf-8")):
-            if not (path.parent / link).exists():
-                broken.append(f"{path.relative_to(checkout)}: {link}")
+    broken = [
+        f"{path.relative_to(checkout)}: {link}"
+        for path in [*pages(checkout), checkout / "CHANGELOG.md"]
+        for link in LINK.findall(path.read_text(encoding="utf-8"))
+        if not (path.parent / link).exists()
+    ]
     assert broken == []
 
 
