@@ -14,6 +14,8 @@ from cluster_sim.serving.schedulers import SCHEDULERS
 from cluster_sim.simulation.plan import make_plan
 from cluster_sim.simulation.run import run_study
 from cluster_sim.simulation.run_options import RunOptions
+from tests.outside_package import install, recipe
+from tests.outside_package import run_study as run_outside
 
 PAGE = Path(__file__).parent.parent / "docs" / "extend.md"
 
@@ -75,6 +77,31 @@ def test_the_scheduler_example_serves_one_at_a_time(tmp_path: Path, monkeypatch:
         )
         for before, after in pairwise(mine):
             assert after["scheduled_s"] >= before["finish_s"] - return_s - 1e-9
+
+
+def test_the_queue_order_recipe_orders_as_the_page_says(tmp_path: Path) -> None:
+    """On one slot the longest prompt that waits is next, but for those that have waited for 0.5 s."""
+    site = tmp_path / "site"
+    install(site, "longest_first", recipe("queue_order"), "cluster_sim.queue_orders")
+    pool = "fleet.pools.0"
+    out = run_outside(
+        tmp_path,
+        site,
+        f"{pool}.replicas=1",
+        f"{pool}.engine.policy=longest_first",
+        f"{pool}.engine.ordering.patience_s=0.5",
+        f"{pool}.engine.max_num_seqs=1",
+        "workload.arrivals.request_rate=20",
+    )
+    served = sorted(rows(out), key=lambda row: row["scheduled_s"])
+    overtaken = 0
+    for position, row in enumerate(served):
+        now_s = row["scheduled_s"]
+        for later in served[position + 1 :]:
+            if now_s - 0.4 < later["arrival_s"] < now_s - 0.01:
+                overtaken += 1
+                assert row["prompt_tokens"] >= later["prompt_tokens"] or now_s - row["arrival_s"] > 0.499
+    assert overtaken
 
 
 def test_unknown_names_are_refused_with_the_known_ones() -> None:

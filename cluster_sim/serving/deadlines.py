@@ -5,14 +5,27 @@ The time a prompt would take alone is estimated with the predictor, cut into chu
 those schedulers leaves the multiplier out by mistake, the intended form is built here.
 """
 
-from typing import Any, Final
+from typing import Any, Final, Self
+
+from pydantic import Field
 
 from cluster_sim.hardware.predictors.base import BatchShape, Predictor
+from cluster_sim.options import ConfigModel
 from cluster_sim.units import NS_PER_MS, NS_PER_S
 from cluster_sim.workload.request import Request
 
 _LENGTH_STEP: Final = 64
 """Prompt lengths are rounded up to this many tokens, so that the estimates are few."""
+
+
+class DeadlineOptions(ConfigModel):
+    """Figures behind deadlines."""
+
+    target_step_s: float = Field(
+        0.05, gt=0, description="Step that a prefill chunk should fill, and in which prefill times are estimated."
+    )
+    deadline_multiplier: float = Field(1.5, gt=0, description="A deadline's span is this many times the prefill alone.")
+    min_deadline_s: float = Field(0.5, ge=0, description="Shortest span of a deadline.")
 
 
 class Deadlines:
@@ -32,6 +45,16 @@ class Deadlines:
         self.min_span_ns = min_span_ns
         self.max_chunk_tokens = max_chunk_tokens
         self._prefill_ns: dict[int, int] = {0: 0}
+
+    @classmethod
+    def of(cls, options: DeadlineOptions) -> Self:
+        """Return the deadlines that options describe; a predictor must follow."""
+        return cls(
+            None,
+            round(options.target_step_s * NS_PER_S),
+            options.deadline_multiplier,
+            round(options.min_deadline_s * NS_PER_S),
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         # A predictor is large, pure, and given again after a restore.

@@ -9,6 +9,7 @@ from cluster_sim.hardware.kv_groups import kv_groups
 from cluster_sim.hardware.model import Model
 from cluster_sim.serving.engine_kinds import check_kind, kind_defaults, limit_requests
 from cluster_sim.serving.engine_options import Engine
+from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 
 ASYNC_SINCE: Final = (0, 14)
@@ -103,5 +104,5 @@ def check_extras(engine: Engine) -> None:
     for name in ("speculative", "lora"):
         if getattr(engine, name) is not None and engine.kind not in V1_KINDS:
             raise InputError(f"engine.{name}: {engine.kind} cannot do that; engines that can: {', '.join(V1_KINDS)}")
-    if engine.speculative is not None and engine.policy == "priority":
-        raise InputError("engine.speculative: cannot be combined with policy: priority; use fcfs")
+    if engine.speculative is not None and QUEUE_ORDERS.get(engine.policy).part.chooses_victims:
+        raise InputError(f"engine.speculative: cannot be combined with policy: {engine.policy}; use fcfs")

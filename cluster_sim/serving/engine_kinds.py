@@ -6,6 +6,7 @@ from typing import Any, Final
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import Device
 from cluster_sim.serving.engine_options import Engine
+from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 
 GIB: Final = 1 << 30
@@ -94,9 +95,10 @@ def check_kind(engine: Engine, pipeline_parallel: int) -> None:
     if engine.enable_prefix_caching and not traits.can_cache_prefixes:
         able = ", ".join(name for name, each in KINDS.items() if each.can_cache_prefixes)
         raise InputError(f"engine.enable_prefix_caching: {kind} has no prefix cache; engines that have one: {able}")
-    if engine.policy == "dfs_weight" and kind != "sglang":
-        raise InputError(f"engine.policy: dfs_weight walks sglang's radix tree, which {kind} has not")
-    if engine.policy in {"lpm", "dfs_weight"} and not engine.enable_prefix_caching:
+    order = QUEUE_ORDERS.get(engine.policy).part
+    if order.needs_radix_tree and kind != "sglang":
+        raise InputError(f"engine.policy: {engine.policy} walks sglang's radix tree, which {kind} has not")
+    if order.needs_prefix_cache and not engine.enable_prefix_caching:
         raise InputError(f"engine.policy: {engine.policy} orders by cached prefixes; set enable_prefix_caching: true")
     if engine.async_scheduling and kind != "vllm_v1":
         raise InputError(f"engine.async_scheduling: {kind} has no asynchronous scheduling; vllm_v1 has")

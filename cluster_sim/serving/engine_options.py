@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from cluster_sim.options import ConfigModel, EngineKind
-from cluster_sim.serving.ordering_options import OrderingSettings, Policy
+from cluster_sim.serving.ordering import Ordering, Policy
 from cluster_sim.serving.speculation_options import Lora, Speculative
 
 
@@ -20,8 +20,8 @@ class Engine(ConfigModel):
     version: str = Field(
         "0.15", pattern=r"^\d+(\.\d+)+$", description="Engine version; it pins the defaults that changed over time."
     )
-    policy: Policy = Field("fcfs", description="Order of the waiting queue.")
-    ordering: OrderingSettings = Field(OrderingSettings(), description="Figures behind the policy.")
+    policy: Policy = "fcfs"
+    ordering: Ordering = Field(Ordering(), description="Figures behind the policy.")
     max_num_seqs: int | None = Field(
         None, ge=1, description="Most requests that run at once; null is pinned by the device's memory."
     )

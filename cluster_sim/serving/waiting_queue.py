@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterable
 
-from cluster_sim.serving.ordering import Ordering
+from cluster_sim.serving.queue_orders.base import QueueOrder
 from cluster_sim.serving.sequence import Sequence
 
 
@@ -17,7 +17,7 @@ class WaitingQueue:
     """Sequences that wait for a slot, the next to be admitted in front.
 
     Newcomers go to the end and preempted sequences to the front, unless the queue keeps itself sorted by ``urgency``;
-    ``sort`` puts all into the order of a policy.
+    ``sort`` puts all in a queue order.
     """
 
     def __init__(self, *, is_by_urgency: bool, reads_all: bool) -> None:
@@ -73,10 +73,10 @@ class WaitingQueue:
                 return sequence
         return None
 
-    def sort(self, policy: Ordering, running: Iterable[Sequence], now_ns: int) -> None:
-        """Put the queue into the policy's order at ``now_ns``."""
+    def sort(self, order: QueueOrder, running: Iterable[Sequence], now_ns: int) -> None:
+        """Put the queue in order at ``now_ns``."""
         entries = self.entries
-        ordered = policy.sort(entries, running, now_ns)
+        ordered = order.sort(entries, running, now_ns)
         entries.clear()
         entries.extend(ordered)
         self.is_sorted = True

@@ -10,7 +10,7 @@ from cluster_sim.hardware.predictors.base import Predictor
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.messages import Cancellation, Dispatch, Response
-from cluster_sim.serving.ordering_options import OrderingSettings
+from cluster_sim.serving.ordering import Ordering
 from cluster_sim.serving.replica import Replica, ReplicaSettings
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers import SCHEDULERS
@@ -76,7 +76,7 @@ def test_macro_steps_change_nothing(
             preemption_mode="recompute" if swap_blocks is None else "swap",
             swap_blocks=swap_blocks or 0,
             enable_mixed_chunk=is_mixed,
-            ordering=OrderingSettings(long_prompt_tokens=30),
+            ordering=Ordering(long_prompt_tokens=30),
         )
         predictor = Linear()
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.engine_kinds import KINDS
 from cluster_sim.serving.engine_options import Engine
-from cluster_sim.serving.ordering_options import OrderingSettings
+from cluster_sim.serving.ordering import Ordering
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers import SCHEDULERS
 from cluster_sim.serving.sequence import Sequence
@@ -27,7 +27,7 @@ class Bench:
         limits = SchedulerLimits(
             4000 // block, block, seqs, budget, 400, 1, 1, is_async=False, can_fast_forward=False
         )  # fmt: skip
-        ordering = OrderingSettings(long_prompt_tokens=LONG, target_step_s=target_step_s)
+        ordering = Ordering(long_prompt_tokens=LONG, target_step_s=target_step_s)
         engine = Engine(kind=kind, policy="st", ordering=ordering, block_size=block, batch_timeout_s=0.0)
         self.scheduler = SCHEDULERS.build(engine, limits)
         self.scheduler.use_predictor(TokenClock(1_000_000))

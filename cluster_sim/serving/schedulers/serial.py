@@ -19,7 +19,7 @@ from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool, ReservedPool
 from cluster_sim.serving.last_tokens import set_last_tokens
-from cluster_sim.serving.ordering import ordering_of
+from cluster_sim.serving.ordering import queue_order_of
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.serving.sequence import Sequence
@@ -61,13 +61,13 @@ class SerialScheduler(Scheduler):
         self._batches = 0
         self._preempted: list[Sequence] = []
         self._fewest_waiting = 0
-        self._ordering = ordering_of(engine, _no_prefix)
+        self._order = queue_order_of(engine, _no_prefix)
         self._is_sorted = True
         self._has_news = False
-        """A request has come since the last formation, which an ordering policy must hear of."""
+        """A request has come since the last formation, which a queue order must take in."""
         self._deferred: list[Sequence] = []
-        """During a formation: waiting sequences that the policy keeps out of it, in order."""
-        self._orders = 0
+        """During a formation: waiting sequences that the queue order keeps out of it, in order."""
+        self._admissions = 0
         self._pool = ReservedPool() if self.reserves_whole else DecodePool(limits.block_size)
 
     @abstractmethod
@@ -115,63 +115,63 @@ class SerialScheduler(Scheduler):
             self._fewest_waiting = sequence.output_tokens
         self.waiting.append(sequence)
         self._is_sorted = False
-        self._has_news = self._ordering is not None
+        self._has_news = self._order is not None
 
     def has_work(self) -> bool:
         """Whether a sequence waits or stands between two batches."""
         return bool(self.waiting or self.running or self._pool.members)
 
     def use_predictor(self, predictor: Predictor) -> None:
-        """Give the predictor to the ordering policy."""
-        if self._ordering is not None:
-            self._ordering.context.deadlines.predictor = predictor
+        """Give the predictor to the queue order."""
+        if self._order is not None:
+            self._order.use_predictor(predictor)
 
     @property
     def is_reordered(self) -> bool:
         """Whether another request may be at the queue's head at the next formation, with nothing having happened."""
-        return self._ordering is not None and not (self._is_sorted and self._ordering.is_static)
+        return self._order is not None and not (self._is_sorted and self._order.is_static)
 
     def _sort(self, now_ns: int) -> None:
-        """Put the waiting queue into the policy's order, where it may have changed."""
-        policy = self._ordering
-        if policy is None or not self.waiting or (self._is_sorted and policy.is_static):
+        """Put the waiting queue in order, if that may have changed."""
+        order = self._order
+        if order is None or not self.waiting or (self._is_sorted and order.is_static):
             return
-        self.waiting = deque(policy.sort(self.waiting, [*self.running, *self._in_flight.values()], now_ns))
+        self.waiting = deque(order.sort(self.waiting, [*self.running, *self._in_flight.values()], now_ns))
         self._is_sorted = True
 
     def chunk_for(self, batch: Batch, sequence: Sequence, budget: int) -> int:
-        """Return the next chunk of a prompt: what is left of it, within the budget and what the policy allows."""
+        """Return the next chunk of a prompt: what is left of it, within the budget and what the queue order allows."""
         chunk = min(sequence.known_tokens - sequence.computed, budget)
-        if chunk > 0 and self._ordering is not None and self._ordering.sizes_chunks:
-            chunk = self._ordering.fit_chunk(sequence, sequence.computed, chunk, batch.shape)
+        if chunk > 0 and self._order is not None and self._order.sizes_chunks:
+            chunk = self._order.fit_chunk(sequence, sequence.computed, chunk, batch.shape)
         return chunk
 
     def has_candidate(self, batch: Batch, budget: int = UNLIMITED) -> bool:
-        """Whether some waiting sequence may join the batch as far as the policy is concerned: the queue's head then.
+        """Whether the queue order lets some waiting sequence join the batch: the queue's head then.
 
-        Of its prompt at most ``budget`` tokens would be computed.  Those before it that may not join are set aside
-        until the batch is formed.
+        Of its prompt at most ``budget`` tokens would be computed.  Those before it that may not join are deferred until
+        the batch is complete.
         """
-        policy = self._ordering
-        if policy is not None and policy.sizes_chunks:
+        order = self._order
+        if order is not None and order.sizes_chunks:
             waiting = self.waiting
-            while waiting and not policy.may_join(batch.shape, min(waiting[0].known_tokens, budget)):
+            while waiting and not order.may_join(batch.shape, min(waiting[0].known_tokens, budget)):
                 self._deferred.append(waiting.popleft())
         return bool(self.waiting)
 
     def schedule(self, now_ns: int) -> Batch | None:
-        """Ask the policy for a batch."""
+        """Have ``choose`` fill a batch."""
         self.retry_now = self._has_news = False
         self._dissolve_pool()
         batch = Batch(BatchShape())
         batch.number = self._batches
         self._sort(now_ns)
         self.choose(batch, now_ns)
-        if self._ordering is not None:
+        if self._order is not None:
             if self._deferred:
                 self.waiting.extendleft(reversed(self._deferred))
                 self._deferred = []
-            self._ordering.note_waiting(self.waiting)
+            self._order.on_waiting(self.waiting)
         if not batch.members and not batch.prefilled:
             self.unbatched_preemptions = len(batch.preempted)
             self.retry_now = bool(batch.preempted) and not self.engine.vidur_compat
@@ -211,9 +211,9 @@ class SerialScheduler(Scheduler):
             self.forget(sequence)
 
     def forget(self, sequence: Sequence) -> None:
-        """Tell the ordering policy that a sequence has left for good; of one that never ran it has not heard."""
-        if self._ordering is not None and sequence.scheduled_ns >= 0:
-            self._ordering.on_end(sequence)
+        """Tell the queue order that a sequence has left for good; one that never ran is unknown to it."""
+        if self._order is not None and sequence.scheduled_ns >= 0:
+            self._order.on_end(sequence)
 
     def remove_waiting(self, request_id: int) -> bool:
         """Drop a sequence of the waiting queue."""
@@ -221,7 +221,7 @@ class SerialScheduler(Scheduler):
             if sequence.request_id == request_id:
                 del self.waiting[index]
                 self._fewest_waiting = 0
-                self._has_news = self._ordering is not None
+                self._has_news = self._order is not None
                 self.forget(sequence)
                 return True
         return False
@@ -231,7 +231,7 @@ class SerialScheduler(Scheduler):
         if self.remove_waiting(request_id):
             return True
         self._dissolve_pool()
-        self._has_news = self._ordering is not None
+        self._has_news = self._order is not None
         for index, sequence in enumerate(self.running):
             if sequence.request_id == request_id:
                 del self.running[index]
@@ -344,8 +344,8 @@ class SerialScheduler(Scheduler):
         self._fewest_waiting = 0
         if sequence.scheduled_ns < 0:
             sequence.scheduled_ns = now_ns
-        sequence.order = self._orders
-        self._orders += 1
+        sequence.order = self._admissions
+        self._admissions += 1
 
     def decode(self, batch: Batch, sequence: Sequence) -> None:
         """Add one token of a sequence whose prompt is computed."""

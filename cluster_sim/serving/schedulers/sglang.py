@@ -16,11 +16,11 @@ from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.kv_cache.radix_host import RadixHost
 from cluster_sim.serving.kv_cache.radix_pool import RadixPool
+from cluster_sim.serving.queue_orders.base import TreeOrder
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler
 from cluster_sim.serving.schedulers.serial import UNLIMITED, SerialScheduler
 from cluster_sim.serving.sequence import Sequence
-from cluster_sim.serving.sglang_order import CACHE_AWARE, sort_by_cache
 
 CLIP_TOKENS: Final = 4096
 """No more than this is reserved for the output of one sequence."""
@@ -66,8 +66,10 @@ class Sglang(SerialScheduler):
         self.memory = RadixPool(tokens, page, engine.enable_prefix_caching, host)
         super().__init__(engine, limits)
         self.has_prefix_cache = engine.enable_prefix_caching
-        if engine.policy in CACHE_AWARE:
-            self._ordering = None
+        self._tree_order: TreeOrder | None = None
+        """An order that the radix tree tells, when prompts are chosen."""
+        if isinstance(self._order, TreeOrder):
+            self._tree_order, self._order = self._order, None
         self._predictor: Predictor | None = None
         self._is_mixed = engine.enable_mixed_chunk
         self._chunk_size = limits.max_num_batched_tokens if engine.enable_chunked_prefill else UNLIMITED
@@ -154,8 +156,8 @@ class Sglang(SerialScheduler):
         )
         if self._chunked is not None and not self._continue(batch, plan, self._chunked):
             return
-        if self.engine.policy in CACHE_AWARE:
-            self.waiting = sort_by_cache(self.engine.policy, self.waiting, self.memory)
+        if self._tree_order is not None:
+            self.waiting = self._tree_order.sort_by_tree(self.waiting, self.memory)
         plan.shape = BatchShape(decodes=decodes, prefills=[*batch.shape.prefills])
         for sequence in self.waiting:
             if not self._consider(plan, sequence):
@@ -219,12 +221,12 @@ class Sglang(SerialScheduler):
 
     def _first_chunk(self, plan: _Plan, sequence: Sequence, prefix: int) -> int:
         """Return how much of a prompt behind its prefix is computed: 0 for nothing and the end of the batch, -1 where
-        the policy keeps it out; only one prompt may be left half done.
+        the queue order keeps it out; only one prompt may be left half done.
         """
         page, need = self.block_size, sequence.known_tokens - prefix
         chunk = need if self.memory.ceil(need) <= plan.chunk_tokens else plan.chunk_tokens // page * page
-        if chunk > 0 and self._ordering is not None and self._ordering.sizes_chunks:
-            fitting = self._ordering.fit_chunk(sequence, prefix, chunk, plan.shape)
+        if chunk > 0 and self._order is not None and self._order.sizes_chunks:
+            fitting = self._order.fit_chunk(sequence, prefix, chunk, plan.shape)
             if not fitting:
                 return -1
             chunk = min(chunk, self.memory.ceil(fitting))
@@ -233,8 +235,8 @@ class Sglang(SerialScheduler):
     def _start(self, batch: Batch, sequence: Sequence, chunk: int, now_ns: int) -> None:
         self.waiting.remove(sequence)
         self._fewest_waiting = 0
-        sequence.order = self._orders
-        self._orders += 1
+        sequence.order = self._admissions
+        self._admissions += 1
         sequence.computed = self.memory.prefix_of(sequence)
         if sequence.scheduled_ns < 0:
             sequence.scheduled_ns = now_ns

@@ -4,7 +4,7 @@ from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.kv_cache.blocks import CountedBlocks
 from cluster_sim.serving.lora import LoraSlots
-from cluster_sim.serving.ordering import Ordering
+from cluster_sim.serving.queue_orders.base import QueueOrder
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.serving.waiting_queue import WaitingQueue
@@ -24,27 +24,27 @@ class Admission:
         queue: WaitingQueue,
         running: dict[int, Sequence],
         prefilling: dict[int, Sequence],
-        ordering: Ordering | None,
+        order: QueueOrder | None,
         lora: LoraSlots | None,
     ) -> None:
         self._kv = kv
         self._queue = queue
         self._running = running
         self._prefilling = prefilling
-        self._ordering = ordering
+        self._order = order
         self._lora = lora
         self._most_running = limits.max_num_seqs
         self._threshold = engine.long_prefill_token_threshold or limits.max_num_batched_tokens
         self._is_chunked = engine.enable_chunked_prefill
         self._reserves_full = bool(engine.reserve_full_sequence)
         self._watermark_blocks = int(engine.watermark_ratio * kv.total)
-        self._orders = 0
+        self._admissions = 0
 
     def admit(self, batch: Batch, budget: int, now_ns: int, is_deferring: bool) -> list[Sequence]:
         """Start what fits into ``budget`` tokens; return those whose known tokens this step computes to their end.
         ``is_deferring`` ends it before the first of which more than the last token is to be computed.
 
-        Sequences whose adapter would be one too many, or that the policy keeps out of this batch, are deferred
+        Sequences whose adapter would be one too many, or that the queue order keeps out of this batch, are deferred
         and go back to the front.
         """
         deferred: list[Sequence] = []
@@ -56,7 +56,7 @@ class Admission:
     def _admit_in_order(
         self, batch: Batch, budget: int, now_ns: int, deferred: list[Sequence], is_deferring: bool
     ) -> list[Sequence]:
-        waiting, running, kv, policy = self._queue.entries, self._running, self._kv, self._ordering
+        waiting, running, kv, order = self._queue.entries, self._running, self._kv, self._order
         complete: list[Sequence] = []
         while waiting and budget > 0:
             if len(running) >= self._most_running:
@@ -77,12 +77,12 @@ class Admission:
                 if not self._is_chunked:
                     break
                 chunk = budget
-            if policy is not None and policy.sizes_chunks:
-                if not policy.may_join(batch.shape, prefix + chunk):
+            if order is not None and order.sizes_chunks:
+                if not order.may_join(batch.shape, prefix + chunk):
                     deferred.append(waiting.popleft())
                     continue
                 if self._is_chunked:
-                    chunk = policy.fit_chunk(sequence, prefix, chunk, batch.shape)
+                    chunk = order.fit_chunk(sequence, prefix, chunk, batch.shape)
             if self._reserves_full:
                 blocks = self._whole_blocks(sequence, prefix, chunk)
             else:
@@ -118,8 +118,8 @@ class Admission:
             batch.shape.encoder_tokens += sequence.request.attributes.encoder_tokens
         if self._lora is not None:
             batch.delay_ns += self._lora.enter(sequence.request.attributes.lora)
-        sequence.order = self._orders
-        self._orders += 1
+        sequence.order = self._admissions
+        self._admissions += 1
         self._running[sequence.request_id] = sequence
         return batch.prefill(sequence, chunk, self._prefilling)
 
@@ -129,9 +129,9 @@ class Admission:
         Where windows move, a prefix may lose any of its blocks, and more with it than was reused: then the head wants
         less.
         """
-        queue, policy = self._queue, self._ordering
+        queue, order = self._queue, self._order
         queue.wanted_blocks = blocks
         if not blocks:
             queue.is_blocked = True
         else:
-            queue.is_blocked = (policy is None or policy.is_static) and not (prefix and self._kv.slides)
+            queue.is_blocked = (order is None or order.is_static) and not (prefix and self._kv.slides)

@@ -23,7 +23,8 @@ from cluster_sim.serving.kv_cache.blocks import CountedBlocks
 from cluster_sim.serving.kv_cache.choice import paged_cache
 from cluster_sim.serving.last_tokens import set_last_tokens
 from cluster_sim.serving.lora import LoraSlots
-from cluster_sim.serving.ordering import Ordering, ordering_of
+from cluster_sim.serving.ordering import queue_order_of
+from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS, QueueOrder
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler
 from cluster_sim.serving.schedulers.vllm_admission import Admission
@@ -41,11 +42,11 @@ class VllmV1(Scheduler):
         self._slides = kv.slides
         self._budget = limits.max_num_batched_tokens
         self._threshold = engine.long_prefill_token_threshold or self._budget
-        self._is_priority = engine.policy == "priority"
-        self._ordering = None if self._is_priority else ordering_of(engine, kv.find_prefix)
+        self._is_priority = QUEUE_ORDERS.get(engine.policy).part.chooses_victims
+        self._order = None if self._is_priority else queue_order_of(engine, kv.find_prefix)
         self._is_exclusive = not limits.is_async
         self._queue = WaitingQueue(
-            is_by_urgency=self._is_priority, reads_all=self._ordering is not None or engine.lora is not None
+            is_by_urgency=self._is_priority, reads_all=self._order is not None or engine.lora is not None
         )
         self._waiting = self._queue.entries
         self._running: dict[int, Sequence] = {}
@@ -61,7 +62,7 @@ class VllmV1(Scheduler):
         self._speculation = Speculation(engine.speculative, limits.seed) if engine.speculative else None
         self._lora = LoraSlots(engine.lora) if engine.lora else None
         self._admission = Admission(
-            engine, limits, kv, self._queue, self._running, self._prefilling, self._ordering, self._lora
+            engine, limits, kv, self._queue, self._running, self._prefilling, self._order, self._lora
         )
 
     # ------------------------------------------------------------------------------------------------------- readings
@@ -121,16 +122,16 @@ class VllmV1(Scheduler):
         for sequence in finishing:
             if self._running.get(sequence.request_id) is sequence:
                 self._leave(sequence)
-            if self._ordering is not None:
-                self._ordering.on_end(sequence)
+            if self._order is not None:
+                self._order.on_end(sequence)
             self._queue.is_blocked = False
 
     def remove_waiting(self, request_id: int) -> bool:
         waiting = self._queue.remove(request_id)
         if waiting is None:
             return False
-        if self._ordering is not None and waiting.scheduled_ns >= 0:
-            self._ordering.on_end(waiting)
+        if self._order is not None and waiting.scheduled_ns >= 0:
+            self._order.on_end(waiting)
         return True
 
     def cancel(self, request_id: int) -> bool:
@@ -142,8 +143,8 @@ class VllmV1(Scheduler):
         self._pipelined.dissolve()
         if request_id in self._pool.members:
             self._pool.remove(running)
-        if self._ordering is not None:
-            self._ordering.on_end(running)
+        if self._order is not None:
+            self._order.on_end(running)
         self._prefilling.pop(request_id, None)
         self._leave(running)
         self._queue.is_blocked = False
@@ -243,13 +244,13 @@ class VllmV1(Scheduler):
         if batch.preempted:
             self._queue.is_blocked = False
         else:
-            if self._ordering is not None and self._waiting:
-                self._sort(self._ordering, now_ns)
+            if self._order is not None and self._waiting:
+                self._sort(self._order, now_ns)
             if self._waiting:
                 for sequence in self._admission.admit(batch, budget, now_ns, is_deferring):
                     self._join_pool(sequence)
-            if self._ordering is not None:
-                self._ordering.note_waiting(self._waiting)
+            if self._order is not None:
+                self._order.on_waiting(self._waiting)
             if self._has_cadence and not is_deferring:
                 self._is_saturated = bool(self._waiting)
         shape = batch.shape
@@ -267,15 +268,15 @@ class VllmV1(Scheduler):
         self._pool.last_tokens.synchronise(end_ns)
 
     def use_predictor(self, predictor: Predictor) -> None:
-        if self._ordering is not None:
-            self._ordering.context.deadlines.predictor = predictor
+        if self._order is not None:
+            self._order.use_predictor(predictor)
 
-    def _sort(self, policy: Ordering, now_ns: int) -> None:
-        if self._queue.is_sorted and policy.is_static:
+    def _sort(self, order: QueueOrder, now_ns: int) -> None:
+        if self._queue.is_sorted and order.is_static:
             return
-        if policy.watches_running:
+        if order.watches_running:
             self._pool.write_back()
-        self._queue.sort(policy, self._running.values(), now_ns)
+        self._queue.sort(order, self._running.values(), now_ns)
 
     def _can_defer(self) -> bool:
         """Whether prompts may wait: something decodes, and none has been waiting since the last step for prompts."""
@@ -292,7 +293,7 @@ class VllmV1(Scheduler):
             return decodes <= self._budget and blocks <= self._kv.free
         if decodes > self._budget or len(self._prefilling) > 1:
             return False
-        if self._ordering is not None and self._ordering.sizes_chunks:
+        if self._order is not None and self._order.sizes_chunks:
             return False
         for sequence in self._prefilling.values():
             if self._kv.may_grow_prefix(sequence):
@@ -333,9 +334,9 @@ class VllmV1(Scheduler):
             if self._is_exclusive and sequence.last_token_ns > now_ns:
                 continue
             chunk = min(sequence.known_tokens - sequence.computed, self._threshold, budget)
-            policy = self._ordering
-            if policy is not None and policy.sizes_chunks and sequence.request_id in self._prefilling:
-                chunk = policy.fit_chunk(sequence, sequence.computed, chunk, batch.shape)
+            order = self._order
+            if order is not None and order.sizes_chunks and sequence.request_id in self._prefilling:
+                chunk = order.fit_chunk(sequence, sequence.computed, chunk, batch.shape)
                 if not chunk:
                     continue
             drafts = self._drafts(sequence, budget)

@@ -1,22 +1,26 @@
-"""Every ordering policy against a hand-made queue."""
+"""Every queue order against a hand-made queue."""
 
 import pytest
 
+from cluster_sim.errors import InputError
 from cluster_sim.hardware.predictors.base import BatchShape
 from cluster_sim.serving.deadlines import Deadlines
-from cluster_sim.serving.length_knowledge import LengthKnowledge
-from cluster_sim.serving.ordering import ORDERINGS, FairShare, Ordering, OrderingContext, SpaceTimeSharing, ordering
+from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS, QueueOrder
+from cluster_sim.serving.queue_orders.st import SpaceTimeSharing
+from cluster_sim.serving.queue_orders.vtc import FairShare
 from cluster_sim.serving.sequence import Sequence
+from cluster_sim.serving.service_time import ServiceTime, ServiceTimeOptions
 from cluster_sim.units import NS_PER_MS, NS_PER_S
 from cluster_sim.workload.request import Attributes, Request
 from tests.serving.step_times import TokenClock
 
 
-def policy(name: str, **figures: float) -> Ordering:
-    """Return a policy on the token clock; the cache holds half of every prompt."""
-    deadlines = Deadlines(TokenClock(100_000))
-    context = OrderingContext(LengthKnowledge(), deadlines, lambda item: item.prompt_tokens // 2, **figures)
-    return ordering(name, context)
+def policy(name: str, **figures: float) -> QueueOrder:
+    """Return a queue order on the token clock; the cache holds half of every prompt."""
+    entry = QUEUE_ORDERS.get(name)
+    order = entry.part(entry.options(**figures), lambda item: item.prompt_tokens // 2)
+    order.use_predictor(TokenClock(100_000))
+    return order
 
 
 def waiting(request_id: int, arrival_s: float, prompt: int, output: int, **attributes: object) -> Sequence:
@@ -144,7 +148,7 @@ def test_fair_share_lifts_a_tenant_whose_last_request_was_admitted() -> None:
     fair.counters.update(a=10.0, b=500.0)
     first, other, later = (waiting(index, index, 10, 10, tenant=tenant) for index, tenant in enumerate("aba"))
     assert fair.sort([first, other], [], 0) == [first, other]
-    fair.note_waiting([other])
+    fair.on_waiting([other])
     fair.sort([other, later], [], 0)
     assert fair.counters == {"a": 500.0, "b": 500.0}
 
@@ -159,24 +163,28 @@ def test_fair_share_charges_what_a_preempted_sequence_got() -> None:
     assert fair.counters == {"a": 1100.0}
 
 
+def service(**options: object) -> ServiceTime:
+    return ServiceTime(ServiceTimeOptions(**options))
+
+
 def test_length_knowledge() -> None:
     """Exact knows, none gives its default, noisy is right on average, spread, and the same for the same request."""
     request = Request(7, 0, 10, 1000)
-    assert LengthKnowledge("exact").output_tokens(request) == 1000
-    assert LengthKnowledge("none", default_tokens=99).output_tokens(request) == 99
-    noisy = LengthKnowledge("noisy", cv=0.3, seed=5)
+    assert service(length_knowledge="exact").output_tokens(request) == 1000
+    assert service(length_knowledge="none", length_default_tokens=99).output_tokens(request) == 99
+    noisy = service(length_knowledge="noisy", length_cv=0.3, length_seed=5)
     draws = [noisy.output_tokens(Request(index, 0, 10, 1000)) for index in range(4000)]
     assert sum(draws) / 4000 == pytest.approx(1000, rel=0.02)
     assert noisy.output_tokens(Request(17, 0, 10, 1000)) == draws[17]
-    assert LengthKnowledge("noisy", cv=0.3, seed=6).output_tokens(Request(17, 0, 10, 1000)) != draws[17]
+    other = service(length_knowledge="noisy", length_cv=0.3, length_seed=6)
+    assert other.output_tokens(Request(17, 0, 10, 1000)) != draws[17]
     hinted = Request(1, 0, 10, 1000, Attributes(length_hint_tokens=700))
     assert noisy.output_tokens(hinted) == 700
 
 
 def test_unknown_names_list_the_known_ones() -> None:
     """The error says what would be right."""
-    with pytest.raises(ValueError, match="fcfs, priority, sjf"):
-        policy("random")
-    with pytest.raises(ValueError, match="exact, noisy, none"):
-        LengthKnowledge("oracle")
-    assert set(ORDERINGS) >= {"fcfs", "sjf", "predicted_sjf", "priority_aging", "edf", "lrs", "st", "lpm", "vtc"}
+    with pytest.raises(InputError, match=r"unknown queue order 'sjff'; did you mean 'sjf'\?; known: dfs_weight, edf"):
+        policy("sjff")
+    with pytest.raises(ValueError, match="'exact', 'noisy' or 'none'"):
+        service(length_knowledge="oracle")

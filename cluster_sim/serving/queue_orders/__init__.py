@@ -1,0 +1,1 @@
+"""Queue orders, one module each, chosen by ``engine.policy``."""

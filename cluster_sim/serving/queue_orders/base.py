@@ -1,0 +1,91 @@
+"""Interface of the queue orders, and their registry.
+
+A queue order gives every waiting sequence a key; the smallest goes first, equal keys by arrival, then by request id.  A
+*static* key never changes while the sequence waits, so a queue can keep it; a dynamic one is asked again at every
+scheduling instant.
+"""
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import ClassVar, Final
+
+from cluster_sim.hardware.predictors.base import BatchShape, Predictor
+from cluster_sim.options import ConfigModel
+from cluster_sim.registry import Registry
+from cluster_sim.serving.kv_cache.radix_pool import RadixPool
+from cluster_sim.serving.sequence import Sequence
+
+PrefixTokens = Callable[[Sequence], int]
+"""Returns how many tokens of a waiting sequence the KV cache holds now."""
+
+
+class QueueOrder(ABC):
+    """The order of one replica's waiting queue."""
+
+    is_by_arrival: ClassVar = False
+    """Whether it is plain first come, first served, which costs a scheduler nothing."""
+    chooses_victims: ClassVar = False
+    """Whether an engine that can preempts by this order too."""
+    needs_prefix_cache: ClassVar = False
+    """Whether it reads what the KV cache holds of a prompt."""
+    needs_radix_tree: ClassVar = False
+    """Whether it walks the cache's radix tree, so that it exists in engines that have one only."""
+    is_static = True
+    """Whether a key holds for as long as the sequence waits."""
+    watches_running = False
+    """Whether ``begin`` reads the running sequences' counters."""
+    sizes_chunks = False
+    """Whether ``fit_chunk`` limits prefill chunks and ``may_join`` keeps some out of a step."""
+
+    def __init__(self, options: ConfigModel, prefix_tokens: PrefixTokens) -> None:
+        self.now_ns = 0
+        """The scheduling instant for which keys are asked."""
+
+    @abstractmethod
+    def key(self, sequence: Sequence) -> float:
+        """Return the sequence's place; the smallest goes first."""
+
+    def begin(self, waiting: Iterable[Sequence], running: Iterable[Sequence], now_ns: int) -> None:
+        """Take in the scheduling instant and all sequences before keys are asked at it."""
+        self.now_ns = now_ns
+
+    def sort(self, waiting: Iterable[Sequence], running: Iterable[Sequence], now_ns: int) -> list[Sequence]:
+        """Return the waiting sequences in this order."""
+        queue = list(waiting)
+        self.begin(queue, running, now_ns)
+        key = self.key
+        return sorted(queue, key=lambda item: (key(item), item.request.arrival_ns, item.request_id))
+
+    def on_waiting(self, waiting: Iterable[Sequence]) -> None:
+        """Take in who still waits after admission, so that nothing depends on steps in which nobody is admitted."""
+
+    def on_end(self, sequence: Sequence) -> None:
+        """Take in that a sequence has left for good."""
+
+    def use_predictor(self, predictor: Predictor) -> None:
+        """Take the predictor that prices the batches; again after every restore."""
+
+    def may_join(self, shape: BatchShape, end: int) -> bool:
+        """Whether a prefill chunk that ends ``end`` tokens deep in its sequence may join a step of ``shape``."""
+        return True
+
+    def fit_chunk(self, sequence: Sequence, computed: int, chunk: int, shape: BatchShape) -> int:
+        """Return how much of a prefill chunk behind ``computed`` tokens may join a step of ``shape``; 0 for none."""
+        return chunk
+
+
+class TreeOrder(QueueOrder):
+    """A queue order that a radix tree can tell more exactly than one key can."""
+
+    needs_prefix_cache = True
+    is_static = False
+
+    @abstractmethod
+    def sort_by_tree(self, waiting: deque[Sequence], pool: RadixPool) -> deque[Sequence]:
+        """Return the queue in this order."""
+
+
+QUEUE_ORDERS: Final = Registry[type[QueueOrder]](
+    "queue order", "cluster_sim.serving.queue_orders", "cluster_sim.queue_orders", tag="policy"
+)

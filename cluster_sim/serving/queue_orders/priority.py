@@ -1,0 +1,24 @@
+"""The client's priority, as vLLM's scheduling policy of that name has it."""
+
+from typing import Literal
+
+from cluster_sim.options import ConfigModel
+from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS, QueueOrder
+from cluster_sim.serving.sequence import Sequence
+
+
+class PriorityOptions(ConfigModel):
+    """The lowest priority value (vLLM's convention; in vllm_v1 it also chooses whom to preempt)."""
+
+    policy: Literal["priority"] = "priority"
+
+
+@QUEUE_ORDERS.register("priority", PriorityOptions)
+class Priority(QueueOrder):
+    """The most urgent first; a lower value is more urgent."""
+
+    chooses_victims = True
+
+    def key(self, sequence: Sequence) -> float:
+        """Return the client's priority."""
+        return sequence.request.attributes.priority
