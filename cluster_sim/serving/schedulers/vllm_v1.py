@@ -20,7 +20,6 @@ from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.fast_forward.pipelined_pools import PipelinedPools
 from cluster_sim.serving.fast_forward.windowed_pool import WindowedPool
 from cluster_sim.serving.kv_cache.blocks import CountedBlocks
-from cluster_sim.serving.kv_cache.choice import paged_cache
 from cluster_sim.serving.last_tokens import set_last_tokens
 from cluster_sim.serving.lora import LoraSlots
 from cluster_sim.serving.ordering import queue_order_of
@@ -28,6 +27,7 @@ from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS, QueueOrder
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler
 from cluster_sim.serving.schedulers.vllm_admission import Admission
+from cluster_sim.serving.schedulers.vllm_cache import paged_cache
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.serving.speculation import Speculation
 from cluster_sim.serving.waiting_queue import WaitingQueue, urgency
