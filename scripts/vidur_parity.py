@@ -1,4 +1,4 @@
-"""Replays runs of Vidur through the same schedulers here and compares every request's times.
+"""Replay of Vidur's runs by the simulator, every request's times compared.
 
 Usage: vidur_parity.py DIR... [--predictor DIR] [--target X] [--compositions]
 
@@ -19,23 +19,28 @@ import io
 import json
 import re
 import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cluster_sim.engine.instant import NEVER, Instant, Kind, instant
-from cluster_sim.engine.process import HUB_SOURCE, Message
+from cluster_sim.engine.loop import Exchange
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.predictors.base import BatchShape, Int64Array, Predictor
 from cluster_sim.hardware.predictors.vidur_files import load_vidur_tables
 from cluster_sim.hardware.predictors.vidur_tables import VidurTablePredictor
-from cluster_sim.recording.replica_log import ReplicaLog
+from cluster_sim.metrics.objectives import Slo
+from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
+from cluster_sim.routing.options import Router, Telemetry
+from cluster_sim.routing.policies import POLICIES, Candidates, Policy
 from cluster_sim.serving.engine_options import Engine
-from cluster_sim.serving.messages import Dispatch, Response
 from cluster_sim.serving.pipeline import Pipeline
-from cluster_sim.serving.replica import Replica, ReplicaSettings
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers import SCHEDULERS, Scheduler
+from cluster_sim.simulation.executor import RunOutputs
+from cluster_sim.simulation.inline import InlineExecutor
+from cluster_sim.simulation.simulation import Processes, SimulatedPool, Simulation
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.request import Request
 
@@ -112,6 +117,16 @@ class Run:
             can_fast_forward=False,
         )
         return engine, limits
+
+    def policy(self) -> Callable[[Candidates], Policy]:
+        """Return what builds the routing policy: Vidur's own, or the logged placements where it draws them."""
+        if self.routing == "lor":  # Vidur's reads the queues at every decision.
+            router = Router(policy="least_waiting", telemetry=Telemetry(period_ms=0, latency_ms=0))
+        elif self.routing == "round_robin":
+            router = Router(policy="round_robin")
+        else:
+            return lambda _: LoggedPlacements({row.request.request_id: row.replica for row in self.rows})
+        return partial(POLICIES.build, router)
 
     def _planned(self) -> tuple[int, int]:
         """Return Vidur's planned (KV blocks, batch size) where the run does not say."""
@@ -200,7 +215,7 @@ class LoggedPipeline(Pipeline):
         return formed_ns, formed_ns + step
 
 
-class Watched:
+class RecordingScheduler:
     """A scheduler that also keeps what its batches were made of."""
 
     def __init__(self, scheduler: Scheduler) -> None:
@@ -211,7 +226,7 @@ class Watched:
         return getattr(self._scheduler, name)
 
     def schedule(self, now_ns: int) -> Any:
-        """Form a batch and note its composition."""
+        """Form a batch and record its composition."""
         batch = self._scheduler.schedule(now_ns)
         if batch is not None:
             shape = batch.shape
@@ -220,65 +235,107 @@ class Watched:
         return batch
 
 
+class LoggedPlacements(Policy):
+    """Sends every request where Vidur sent it."""
+
+    def __init__(self, replicas: dict[int, int]) -> None:
+        self._replicas = replicas
+
+    def choose(self, request: Request, now_ns: int) -> int:  # noqa: ARG002 - the log knows
+        """Return the logged replica."""
+        return self._replicas[request.request_id]
+
+
+class ReferenceRequests:
+    """A ``RequestSource`` of the reference's requests."""
+
+    def __init__(self, rows: list[Row]) -> None:
+        self._rows = rows
+
+    def chunks(self) -> Iterator[list[Request]]:
+        """Yield all requests at once."""
+        yield [row.request for row in self._rows]
+
+
+class ReferenceExecutor(InlineExecutor):
+    """The inline executor, with batches that end when the log says if only their durations are known."""
+
+    def __init__(self, predictors: list[Predictor]) -> None:
+        super().__init__()
+        self._predictors = predictors
+
+    def connect(self, processes: Processes) -> Exchange:
+        """Replace the pipelines; call groups directly."""
+        for replica, predictor in zip(processes.replicas, self._predictors, strict=True):
+            if isinstance(predictor, LoggedDurations):
+                replica.pipeline = LoggedPipeline(predictor)
+        return super().connect(processes)
+
+
+class Served(NamedTuple):
+    """What became of one request."""
+
+    replica: int
+    times_ns: tuple[int, int, int]
+    """Scheduled, first token, completed."""
+    restarts: int
+
+
 class Result(NamedTuple):
     """What a replay gave."""
 
-    responses: dict[int, Response]
+    served: dict[int, Served]
+    """By request; those that did not finish are absent."""
     compositions: list[list[Composition]]
-    placements: dict[int, int]
 
     @property
     def batches(self) -> int:
         """Batches formed over all replicas."""
-        return sum(len(each) for each in self.compositions)
+        return sum(len(batches) for batches in self.compositions)
+
+
+def _same(scheduler: RecordingScheduler) -> Any:
+    """Return the scheduler that has been built already."""
+    return scheduler
 
 
 def replay(run: Run, predictors: list[Predictor]) -> Result:
-    """Run the reference's requests through fresh replicas and return what became of them."""
+    """Simulate the reference's requests on one pool for each replica, whose predictors may differ."""
     engine, limits = run.limits()
-    schedulers = [Watched(SCHEDULERS.build(engine, limits)) for _ in range(run.replicas)]
-    replicas = [
-        Replica(
-            ReplicaSettings(index=index, limits=limits, return_ns=0),
-            scheduler,  # type: ignore[arg-type]  # a stand-in that delegates
-            predictor,
-            ReplicaLog(0, run.stages),
+    schedulers = [RecordingScheduler(SCHEDULERS.build(engine, limits)) for _ in range(run.replicas)]
+    pools = tuple(
+        SimulatedPool(
+            name=str(index),
+            model=run.name,
+            replicas=1,
+            first_replica=index,
+            limits=limits,
+            predictor=predictor,
+            scheduler=partial(_same, scheduler),
         )
         for index, (scheduler, predictor) in enumerate(zip(schedulers, predictors, strict=True))
+    )
+    metadata = [
+        PoolMetadata(pool.name, pool.model, "", 1, 1, 0.0, pool.predictor.label, limits.kv_blocks, run.max_tokens)
+        for pool in pools
     ]
-    for replica, predictor in zip(replicas, predictors, strict=True):
-        if isinstance(predictor, LoggedDurations):
-            replica.pipeline = LoggedPipeline(predictor)
-    responses: dict[int, Response] = {}
-    placements: dict[int, int] = {}
-
-    def advance(replica: Replica, horizon: Instant) -> None:
-        for message in replica.advance(horizon):
-            if isinstance(message.payload, Response):
-                responses[message.payload.request_id] = message.payload
-
-    pending: list[int] = []
-    now_ns = -1
-    for count, row in enumerate(run.rows):
-        request = row.request
-        if run.routing == "lor":
-            if request.arrival_ns != now_ns:
-                now_ns = request.arrival_ns
-                for replica in replicas:
-                    advance(replica, instant(now_ns, Kind.GLOBAL_SCHEDULE))
-                pending = [scheduler.waiting_count for scheduler in schedulers]
-            place = pending.index(min(pending))
-            pending[place] += 1
-        else:
-            place = count % run.replicas if run.routing == "round_robin" else row.replica
-        placements[request.request_id] = place
-        delivery = Message(
-            instant(request.arrival_ns, Kind.DELIVERY), HUB_SOURCE, request.request_id, Dispatch(request, 0)
-        )
-        replicas[place].receive(delivery)
-    for replica in replicas:
-        advance(replica, NEVER)
-    return Result(responses, [scheduler.compositions for scheduler in schedulers], placements)
+    simulation = Simulation(
+        pools=pools,
+        source=lambda: ReferenceRequests(run.rows),
+        policy=run.policy(),
+        metadata=RunMetadata(run.directory.name, 0, tuple(metadata), Slo()),
+        keeps_rows=True,
+    )
+    outcome = ReferenceExecutor(predictors).run(simulation, RunOutputs())
+    served: dict[int, Served] = {}
+    names = ("request_id", "replica", "scheduled_ns", "first_token_ns", "finish_ns", "preemptions")
+    for block in outcome.hub.rows or []:
+        for request_id, replica, *times_ns, restarts in zip(
+            *(block.column(name).tolist() for name in names), strict=True
+        ):
+            if times_ns[-1] >= 0:
+                served[request_id] = Served(replica, (times_ns[0], times_ns[1], times_ns[2]), restarts)
+    return Result(served, [scheduler.compositions for scheduler in schedulers])
 
 
 def _predictors(run: Run, tables: Path) -> tuple[list[Predictor], bool]:
@@ -302,17 +359,17 @@ def check(run: Run, tables: Path, target: float, shows_compositions: bool) -> bo
     unfinished = misplaced = 0
     for row in run.rows:
         request_id = row.request.request_id
-        outcome = result.responses.get(request_id)
-        misplaced += result.placements[request_id] != row.replica
-        if outcome is None:
+        served = result.served.get(request_id)
+        if served is None:
             unfinished += 1
             continue
-        ours = (outcome.scheduled_ns, outcome.first_token_ns, outcome.finish_ns)
-        for label, got_ns, want_s in zip(("scheduled", "first token", "completed"), ours, row.times_s, strict=True):
+        misplaced += served.replica != row.replica
+        labels = ("scheduled", "first token", "completed")
+        for label, got_ns, want_s in zip(labels, served.times_ns, row.times_s, strict=True):
             difference = abs(got_ns / NS_PER_S - want_s) / max(abs(want_s), 1e-3)
             if difference > worst:
                 worst, where = difference, f"{label} of request {request_id}"
-    restarts = sum(outcome.preemptions for outcome in result.responses.values())
+    restarts = sum(served.restarts for served in result.served.values())
     want_batches, want_restarts = int(run.summary["batches"]), sum(row.restarts for row in run.rows)
     differing = _first_difference(run, result)
     is_good = (

@@ -1,22 +1,19 @@
-"""Replays a case with the simulator's own hub, scheduler and replicas, in this process.
+"""Replay of a measured case by the simulator, in this process.
 
-Design: the same parts that a study's inline executor joins, without a run directory, and with the case's requests in
-place of a study's workload.  What the client did is modelled, not read from the measurement: a client that keeps at
-most N requests in flight sends request N + j when the j-th response has come, and not before its scheduled arrival.
+Design: the inline executor runs the case's requests in place of a study's workload, without a run directory.  What the
+client did is modelled, not read from the measurement: a client that keeps at most N requests in flight sends request
+N + j when the j-th response has come, and not before its scheduled arrival.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from functools import partial
+from typing import Final
 
 import numpy as np
 
-from cluster_sim.calibration.case import Case, FloatArray, Int64Array, Requests
+from cluster_sim.calibration.case import Case, FloatArray, Requests
 from cluster_sim.calibration.library_match import match_device, match_model
-from cluster_sim.engine.coordinator import Coordinator, ProcessLink
-from cluster_sim.engine.group import Group, Wiring
-from cluster_sim.engine.instant import NEVER
-from cluster_sim.engine.loop import DirectExchange, run_loop
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.engine_limits import EngineLimits, limits_of
@@ -28,27 +25,24 @@ from cluster_sim.hardware.predictors.coverage import Coverage, total_coverage
 from cluster_sim.hardware.predictors.options import PhysicalPredictor as PhysicalConfig
 from cluster_sim.hardware.predictors.physical import Coefficients, PhysicalPredictor
 from cluster_sim.hardware.sharding import ExpertLayout
-from cluster_sim.metrics.attainment import request_limits
 from cluster_sim.metrics.objectives import Slo
-from cluster_sim.recording.replica_log import ReplicaLog
-from cluster_sim.recording.request_log import RequestLog
-from cluster_sim.recording.request_totals import RequestTotals
-from cluster_sim.recording.rows import RowBlock
-from cluster_sim.routing.admission import StaticLimits
-from cluster_sim.routing.hub import Route, RouterHub, Target
+from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
 from cluster_sim.routing.options import Router
-from cluster_sim.routing.policies import POLICIES, Candidates
+from cluster_sim.routing.policies import POLICIES
 from cluster_sim.serving.data_parallel import build_scheduler
 from cluster_sim.serving.engine_defaults import resolve_engine, scheduler_limits
 from cluster_sim.serving.engine_options import Engine
-from cluster_sim.serving.replica import Replica, ReplicaSettings, floor_model
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
-from cluster_sim.simulation.parallelism import rank_limits, replica_limits
+from cluster_sim.simulation.executor import RunOutputs
+from cluster_sim.simulation.inline import InlineExecutor
+from cluster_sim.simulation.parallelism import rank_limits
+from cluster_sim.simulation.simulation import SimulatedPool, Simulation
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.client_limit import LimitedClient
 from cluster_sim.workload.columns import Columns
 from cluster_sim.workload.request import Attributes
 from cluster_sim.workload.request_stream import RequestStream
+from cluster_sim.workload.source import FeedbackSource, RequestSource
 
 DEFAULT_PROFILE: Final = "vllm"
 """The frozen coefficients of the physical step model for vLLM's v1 engine."""
@@ -134,58 +128,57 @@ def frozen_predictor(case: Case, setup: Setup, profile: str = DEFAULT_PROFILE) -
     return build_predictor(*arguments, setup.experts)
 
 
+def simulation_of(case: Case, setup: Setup, predictor: Predictor) -> Simulation:
+    """Return the simulation of a case: one pool behind links without delay, and the case's client."""
+    ranks = setup.experts.ranks
+    limits = rank_limits(setup.limits, ranks)
+    pool = SimulatedPool(
+        name="main",
+        model=setup.model.name,
+        replicas=case.replicas // ranks,
+        first_replica=0,
+        limits=limits,
+        predictor=predictor,
+        scheduler=partial(build_scheduler, setup.engine, limits),
+    )
+    metadata = PoolMetadata(
+        name=pool.name,
+        model=pool.model,
+        device=setup.device.name,
+        replicas=pool.replicas,
+        gpus_per_replica=case.tensor_parallel * ranks,
+        price_usd_per_gpu_hour=setup.device.price_usd_per_hour,
+        predictor_label=predictor.label,
+        kv_blocks=limits.kv_blocks * ranks,
+        max_model_tokens=limits.max_model_len,
+    )
+    return Simulation(
+        pools=(pool,),
+        source=partial(client_of, case),
+        policy=partial(POLICIES.build, Router(policy="round_robin")),
+        metadata=RunMetadata(f"{case.dataset}/{case.run}", 0, (metadata,), Slo()),
+        reacts=bool(case.in_flight_limit),
+        client_timeout_ns=round(case.client_timeout_s * NS_PER_S),
+        keeps_rows=True,
+    )
+
+
+def client_of(case: Case) -> RequestSource | FeedbackSource:
+    """Return the source of a case's requests."""
+    columns = CaseColumns(case.requests)
+    return LimitedClient(columns, case.in_flight_limit, 0) if case.in_flight_limit else RequestStream(columns)
+
+
 def replay(case: Case, setup: Setup, predictor: Predictor) -> Replayed:
     """Simulate a case to its end."""
-    columns = CaseColumns(case.requests)
-    source = LimitedClient(columns, case.in_flight_limit, 0) if case.in_flight_limit else RequestStream(columns)
-    wiring = Wiring(0, 0)
-    ranks = setup.experts.ranks
-    count, limits = case.replicas // ranks, rank_limits(setup.limits, ranks)
-    rows: list[FinishedRows] = []
-    totals = RequestTotals(count, ["main"], setup.limits.max_model_len, request_limits(Slo()))
-    log = RequestLog(totals, [lambda block: rows.append(FinishedRows.of(block))], default_model=setup.model.name)
-    statics = StaticLimits(setup.limits.max_model_len, setup.limits.context_blocks, setup.limits.block_size)
-    targets = [Target(index + 1, "main", 0) for index in range(count)]
-    policy = POLICIES.build(Router(policy="round_robin"), Candidates(count, 0, [0] * count))
-    hub = RouterHub(source, {"": Route(policy, targets, statics)}, log, round(case.client_timeout_s * NS_PER_S))
-    replicas = [
-        Replica(
-            ReplicaSettings(index, replica_limits(limits), 0),
-            build_scheduler(setup.engine, limits),
-            predictor,
-            ReplicaLog(0, predictor.stages),
+    outcome = InlineExecutor().run(simulation_of(case, setup, predictor), RunOutputs())
+    ttft, e2e, sent = (np.full(len(case.requests), np.nan) for _ in range(3))
+    for block in outcome.hub.rows or []:
+        ids, arrival_ns, first_ns, finish_ns = (
+            block.column(name) for name in ("request_id", "arrival_ns", "first_token_ns", "finish_ns")
         )
-        for index in range(count)
-    ]
-    group = Group(replicas, {index + 1: wiring for index in range(count)}, hub.observation)
-    floors = floor_model(predictor, setup.limits)
-    links = [ProcessLink(index + 1, 0, wiring, floors) for index in range(count)]
-    run_loop(hub, Coordinator(hub, links, NEVER), DirectExchange({0: group}))
-    hub.close()
-    return _collect(case.requests, rows, total_coverage(replica.pipeline.coverage for replica in replicas))
-
-
-class FinishedRows(NamedTuple):
-    """The columns that a replay keeps of a block of rows."""
-
-    ids: Int64Array
-    arrival_ns: Int64Array
-    first_token_ns: Int64Array
-    finish_ns: Int64Array
-
-    @classmethod
-    def of(cls, block: RowBlock) -> "FinishedRows":
-        """Copy the columns of a block."""
-        names = ("request_id", "arrival_ns", "first_token_ns", "finish_ns")
-        return cls(*(block.column(name).copy() for name in names))
-
-
-def _collect(table: Requests, blocks: list[FinishedRows], coverage: Coverage) -> Replayed:
-    ttft, e2e = np.full(len(table), np.nan), np.full(len(table), np.nan)
-    sent = np.full(len(table), np.nan)
-    for block in blocks:
-        is_done = (block.first_token_ns >= 0) & (block.finish_ns >= 0)
-        sent[block.ids] = block.arrival_ns / NS_PER_S
-        ttft[block.ids] = np.where(is_done, (block.first_token_ns - block.arrival_ns) / NS_PER_S, np.nan)
-        e2e[block.ids] = np.where(is_done, (block.finish_ns - block.arrival_ns) / NS_PER_S, np.nan)
-    return Replayed(ttft, e2e, sent, coverage)
+        is_done = (first_ns >= 0) & (finish_ns >= 0)
+        sent[ids] = arrival_ns / NS_PER_S
+        ttft[ids] = np.where(is_done, (first_ns - arrival_ns) / NS_PER_S, np.nan)
+        e2e[ids] = np.where(is_done, (finish_ns - arrival_ns) / NS_PER_S, np.nan)
+    return Replayed(ttft, e2e, sent, total_coverage(replica.coverage for replica in outcome.replicas))
