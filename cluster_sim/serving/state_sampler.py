@@ -1,7 +1,8 @@
-"""Looks at a replica at fixed instants: ticks of its time series, and samples for the router's telemetry.
+"""Sampling of a replica's state at fixed instants: ticks of its time series, and samples for the router's telemetry.
 
-Both are grids of simulated time; a look at T shows everything below (T, kind SAMPLE).  The state only changes at
-events, so all looks between two events show the same, and looks inside a decode run follow from its closed form.
+Both are grids of simulated time; what is taken at T shows everything below (T, kind SAMPLE).  The state only changes at
+events, so everything taken between two events shows the same, and inside a fast-forward it follows from the closed
+form.
 """
 
 from typing import Final
@@ -17,7 +18,7 @@ _SAMPLE: Final = Kind.SAMPLE
 
 
 class StateSampler:
-    """The looks at one replica.
+    """The ticks and samples of one replica.
 
     ``sample_period_ns`` of 0 takes no periodic samples; ``samples_kv`` says whether somebody reads the KV usage, which
     changes with every step.  Only samples that show a change are sent.
@@ -44,24 +45,24 @@ class StateSampler:
         self._tick_ns = series_interval_ns
         self._sample_ns = 0
         self._reported = (0, 0, 0)
-        self.next_at: Instant = 0
-        """The earliest look to come; nothing has to be done for events below it."""
-        self.next_sample_at: Instant = 0
+        self.next_due: Instant = 0
+        """The earliest tick or sample to come; nothing has to be done for events below it."""
+        self.next_sample: Instant = 0
         """The earliest sample to come."""
         self._set_next()
 
     def _set_next(self) -> None:
         tick = self._tick_ns << KIND_BITS | _SAMPLE if self._interval_ns else NEVER
         sample = self._sample_ns << KIND_BITS | _SAMPLE if self._period_ns else NEVER
-        self.next_sample_at = sample
-        self.next_at = tick if tick < sample else sample  # noqa: FURB136 - a call costs five times as much
+        self.next_sample = sample
+        self.next_due = tick if tick < sample else sample  # noqa: FURB136 - a call costs five times as much
 
     def has_news(self, scheduler: Scheduler) -> bool:
-        """Whether the state differs from what the last sample showed."""
+        """Return whether the state differs from what the last sample showed."""
         return self._period_ns > 0 and self._state(scheduler, 0) != self._reported
 
     def sample_until(self, limit: Instant, scheduler: Scheduler, out: list[Message]) -> None:
-        """Do every look below ``limit``; the state has not changed since the last event."""
+        """Take every tick and sample below ``limit``; the state has not changed since the last event."""
         last_ns = (limit - 1 - _SAMPLE) >> KIND_BITS
         if self._interval_ns and self._tick_ns <= last_ns:
             running, waiting, used = scheduler.running_count, scheduler.waiting_count, scheduler.kv_used_blocks
@@ -74,21 +75,25 @@ class StateSampler:
         self._set_next()
 
     def report(self, horizon: Instant, scheduler: Scheduler, out: list[Message]) -> None:
-        """Take the samples below ``horizon``, which somebody waits for.  Ticks wait for the next event: how far
-        horizons run beyond a run's last event depends on placement, and the series may not.
+        """Take the samples below ``horizon``, which somebody waits for.
+
+        Ticks wait for the next event: how far horizons run beyond a run's last event depends on placement, and the
+        series may not.
         """
         last_ns = (horizon - 1 - _SAMPLE) >> KIND_BITS
         self._sample(self._sample_ns, scheduler, 0, out)
         self._sample_ns = (last_ns // self._period_ns + 1) * self._period_ns
         self._set_next()
 
-    def pass_run(self, limit: Instant, run: PlannedDecode, scheduler: Scheduler, out: list[Message]) -> None:
-        """Do every look below ``limit`` inside a run whose formations from ``run.offset`` on are not committed yet."""
+    def sample_during(self, planned: PlannedDecode, limit: Instant, scheduler: Scheduler, out: list[Message]) -> None:
+        """Take every tick and sample below ``limit`` in a fast-forward whose steps from ``planned.offset`` on are
+        not committed yet.
+        """
         last_ns = (limit - 1 - _SAMPLE) >> KIND_BITS
         if self._interval_ns and self._tick_ns <= last_ns:
             running, waiting, used = scheduler.running_count, scheduler.waiting_count, scheduler.kv_used_blocks
             while self._tick_ns <= last_ns:
-                blocks = run.blocks_before(self._tick_ns)
+                blocks = planned.blocks_before(self._tick_ns)
                 self._log.tick(self._tick_ns, running, waiting, used + blocks)
                 self._tick_ns += self._interval_ns
         if self._period_ns and self._sample_ns <= last_ns:
@@ -96,7 +101,7 @@ class StateSampler:
                 self._sample(self._sample_ns, scheduler, 0, out)
                 self._sample_ns = (last_ns // self._period_ns + 1) * self._period_ns
             while self._sample_ns <= last_ns:
-                self._sample(self._sample_ns, scheduler, run.blocks_before(self._sample_ns), out)
+                self._sample(self._sample_ns, scheduler, planned.blocks_before(self._sample_ns), out)
                 self._sample_ns += self._period_ns
         self._set_next()
 
@@ -114,12 +119,12 @@ class StateSampler:
         used = scheduler.kv_used_blocks + more_blocks if self._samples_kv else 0
         return scheduler.running_count, scheduler.waiting_count, used
 
-    def _sample(self, at_ns: int, scheduler: Scheduler, more_blocks: int, out: list[Message]) -> None:
-        """Show the state at ``at_ns``, when ``more_blocks`` are in use than now, where it has changed."""
+    def _sample(self, sample_ns: int, scheduler: Scheduler, more_blocks: int, out: list[Message]) -> None:
+        """Show the state at ``sample_ns``, when ``more_blocks`` are in use than now, if it has changed."""
         state = self._state(scheduler, more_blocks)
         if state == self._reported:
             return
         self._reported = state
         used_ratio = (scheduler.kv_used_blocks + more_blocks) / self._kv_blocks
         sample = Sample(self._replica, state[0], state[1], used_ratio)
-        out.append(Message(instant(at_ns + self._latency_ns, Kind.NOTICE), self._replica + 1, at_ns, sample))
+        out.append(Message(instant(sample_ns + self._latency_ns, Kind.NOTICE), self._replica + 1, sample_ns, sample))

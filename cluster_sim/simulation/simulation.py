@@ -23,7 +23,8 @@ from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.routing.admission import StaticLimits, strictest
 from cluster_sim.routing.hub import Route, RouterHub, Target, observed_by
 from cluster_sim.routing.policies import Candidates, Policy
-from cluster_sim.serving.replica import Replica, ReplicaSettings, floor_model
+from cluster_sim.serving.replica import Replica
+from cluster_sim.serving.replica_settings import ReplicaSettings, floor_model
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.simulation.parallelism import replica_limits
@@ -176,7 +177,7 @@ class Simulation:
             limits=replica_limits(pool.limits),
             return_ns=self.wiring.return_ns,
             series_interval_ns=self.series_interval_ns,
-            recall_ns=sum(self.wiring) if self.client_timeout_ns else None,
+            late_cancellation_ns=sum(self.wiring) if self.client_timeout_ns else None,
             stall_limit_ns=self.stall_limit_ns,
             jitters=self._jitters(index, pool.predictor),
             sample_period_ns=observation.period_ns if observation.telemetry else 0,

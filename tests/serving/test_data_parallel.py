@@ -118,7 +118,7 @@ def test_joint_decodes_are_planned_together() -> None:
         at = round(at_ms * MS)
         replica.advance(instant(at, Kind.CANCELLATION))
         if number == 2:
-            run = replica._plan()
+            run = replica._planner.plan()
             assert isinstance(run, DataParallelDecode)
             assert (run.steps, run.is_finishing) == (4, True)
             assert replica.promise().conditional == instant(round(6.4 * MS), Kind.RESPONSE)

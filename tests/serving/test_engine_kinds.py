@@ -14,7 +14,8 @@ from cluster_sim.serving.engine_defaults import resolve_engine, scheduler_limits
 from cluster_sim.serving.engine_kinds import KINDS
 from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.messages import Dispatch
-from cluster_sim.serving.replica import Replica, ReplicaSettings
+from cluster_sim.serving.replica import Replica
+from cluster_sim.serving.replica_settings import ReplicaSettings
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers import SCHEDULERS
 from cluster_sim.workload.request import Request

@@ -11,7 +11,8 @@ from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.messages import Cancellation, Dispatch, Response
 from cluster_sim.serving.ordering import Ordering
-from cluster_sim.serving.replica import Replica, ReplicaSettings
+from cluster_sim.serving.replica import Replica
+from cluster_sim.serving.replica_settings import ReplicaSettings
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers import SCHEDULERS
 from cluster_sim.workload.request import Attributes, Request

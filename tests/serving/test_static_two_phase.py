@@ -15,7 +15,8 @@ from cluster_sim.hardware.predictors.two_phase import TwoPhasePredictor
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.messages import Cancellation, Dispatch, EndOfArrivals, Response
-from cluster_sim.serving.replica import Replica, ReplicaSettings
+from cluster_sim.serving.replica import Replica
+from cluster_sim.serving.replica_settings import ReplicaSettings
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers import SCHEDULERS
 from cluster_sim.workload.request import Attributes, Request

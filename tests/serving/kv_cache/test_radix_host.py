@@ -17,7 +17,8 @@ from cluster_sim.serving.kv_cache.content import SHARED, Content, stream_of
 from cluster_sim.serving.kv_cache.radix import RadixCache
 from cluster_sim.serving.kv_cache.radix_host import RadixHost
 from cluster_sim.serving.messages import Cancellation, Dispatch, Response
-from cluster_sim.serving.replica import Replica, ReplicaSettings
+from cluster_sim.serving.replica import Replica
+from cluster_sim.serving.replica_settings import ReplicaSettings
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers import SCHEDULERS
 from cluster_sim.serving.schedulers.sglang import Sglang

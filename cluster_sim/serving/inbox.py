@@ -1,0 +1,66 @@
+"""Inbox of a replica: messages that have not fallen due, among them requests that the API server still works on."""
+
+import heapq
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from cluster_sim.engine.instant import Instant, instant
+from cluster_sim.engine.process import Message
+from cluster_sim.serving.messages import Dispatch
+
+
+class ApiServer(NamedTuple):
+    """The time that an API server spends on a request before the scheduler sees it."""
+
+    fixed_ns: int
+    ns_per_token: float
+
+    def delay_ns(self, prompt_tokens: int) -> int:
+        """Return the time that a request with ``prompt_tokens`` takes."""
+        return self.fixed_ns + int(self.ns_per_token * prompt_tokens)
+
+
+class Inbox:
+    """Messages in the order of their instants; a request's own is when the API server hands it to the scheduler."""
+
+    __slots__ = ("_api_server", "_has_api_server", "heap")
+
+    def __init__(self, api_server: ApiServer) -> None:
+        self.heap: list[Message] = []
+        self._api_server = api_server
+        self._has_api_server = bool(api_server.fixed_ns or api_server.ns_per_token)
+
+    def push(self, message: Message) -> None:
+        """Take in a message stamped with its delivery."""
+        if self._has_api_server and type(message.payload) is Dispatch:
+            delay_ns = self._api_server.delay_ns(message.payload.request.prompt_tokens)
+            message = message._replace(at=message.at + instant(delay_ns, 0))
+        heapq.heappush(self.heap, message)
+
+    def pop(self) -> Message:
+        """Return and forget the earliest message."""
+        return heapq.heappop(self.heap)
+
+    def dispatches(self) -> Iterator[tuple[Instant, Dispatch]]:
+        """Yield the requests that have not reached the scheduler, and when they will."""
+        for message in self.heap:
+            if type(message.payload) is Dispatch:
+                yield message.at, message.payload
+
+    def delivered_ns(self, dispatch: Dispatch, scheduler_ns: int) -> int:
+        """Return when a request was delivered that reaches the scheduler at ``scheduler_ns``."""
+        if not self._has_api_server:
+            return scheduler_ns
+        return scheduler_ns - self._api_server.delay_ns(dispatch.request.prompt_tokens)
+
+    def withdraw(self, request_id: int, attempt: int) -> tuple[Instant, Dispatch] | None:
+        """Take back an attempt that the API server works on; return it, and when the scheduler would have seen it."""
+        if not self._has_api_server:
+            return None
+        for index, message in enumerate(self.heap):
+            payload = message.payload
+            if type(payload) is Dispatch and (payload.request.request_id, payload.attempt) == (request_id, attempt):
+                del self.heap[index]
+                heapq.heapify(self.heap)
+                return message.at, payload
+        return None

@@ -1,0 +1,40 @@
+"""Settings of a replica, and the floors that its guarantees rest on."""
+
+from dataclasses import dataclass
+
+from cluster_sim.engine.floor import FloorModel
+from cluster_sim.hardware.jitter import Jitter
+from cluster_sim.hardware.predictors.base import Predictor
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaSettings:
+    """A replica's place in the fleet and in the run, beside its scheduler and predictor."""
+
+    index: int
+    """From 0 over the whole fleet; the replica's source is one more."""
+    limits: SchedulerLimits
+    return_ns: int
+    sample_period_ns: int = 0
+    """0 if nobody reads periodic telemetry."""
+    sample_latency_ns: int = 0
+    is_probed: bool = False
+    """Perfect instantaneous telemetry: a sample after every advance that changed something."""
+    samples_kv: bool = False
+    """Whether somebody reads the KV usage, which changes with every step."""
+    series_interval_ns: int = 0
+    stall_limit_ns: int = 3_600_000_000_000
+    """Simulated time without any token, while requests are here, after which the run is given up."""
+    late_cancellation_ns: int | None = None
+    """How long after a request's end its cancellation may still arrive: both links; None if no client gives up."""
+    jitters: tuple[Jitter, ...] = ()
+    """Noise on the step times of each stage, or nothing."""
+
+
+def floor_model(predictor: Predictor, limits: SchedulerLimits) -> FloorModel:
+    """Return the floors of a replica: what its guarantees, and the router's bounds for it, are made of."""
+    stages = range(predictor.stages)
+    floors = [predictor.floor_ns(stage) for stage in stages]
+    links = sum(predictor.stage_link_ns(1, stage) for stage in stages[:-1])
+    return FloorModel(sum(floors) + links, max(floors), limits.is_async or predictor.stages == 1)

@@ -1,0 +1,34 @@
+"""Steps of a replica: the batches in flight, the time of the next one, and the fast-forward that is planned."""
+
+from collections import deque
+
+from cluster_sim.serving.batch import Batch
+from cluster_sim.serving.fast_forward.planned_decode import PlannedDecode
+
+
+class StepState:
+    """The steps that are scheduled and have not ended, and when the next may be scheduled."""
+
+    __slots__ = ("depth", "finishing_ns", "in_flight", "planned", "schedule_ns")
+
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+        """How many batches may be in flight."""
+        self.in_flight: deque[tuple[int, Batch | None]] = deque()
+        """(end, batch) of each, in order; no batch if its end changes nothing (inside a fast-forward)."""
+        self.schedule_ns = -1
+        """When the next batch may be scheduled; -1 while nothing can be or no slot in flight is free."""
+        self.finishing_ns = -1
+        """End of the last scheduled batch that yields some last token."""
+        self.planned: PlannedDecode | None = None
+        """The fast-forward that starts with the next batch; None if none is planned yet, or none can be."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing will happen without a message."""
+        return self.schedule_ns < 0 and not self.in_flight
+
+    @property
+    def has_free_slot(self) -> bool:
+        """Whether another batch may be in flight."""
+        return len(self.in_flight) < self.depth
