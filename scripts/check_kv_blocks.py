@@ -12,9 +12,10 @@ from pathlib import Path
 from statistics import mean
 
 from cluster_sim.hardware.device import load_device
-from cluster_sim.hardware.engine_limits import EngineLimits
+from cluster_sim.hardware.engine_settings import EngineSettings
 from cluster_sim.hardware.memory_plan import COLLECTIVE_BYTES, CONTEXT_BYTES, MemoryPlan, plan_memory
 from cluster_sim.hardware.model import Model, load_model, model_names
+from cluster_sim.hardware.replica_hardware import ReplicaHardware
 
 
 @dataclass(frozen=True)
@@ -59,21 +60,22 @@ def read_cases(root: Path) -> list[Case]:
         engine = meta.get("engine_config", {})
         if "kv_blocks_total_gpu" not in engine:
             continue
-        limits = EngineLimits(
+        settings = EngineSettings(
             engine["max_num_seqs"],
             engine["max_num_batched_tokens"],
             gpu_memory_utilization=engine["gpu_memory_utilization"],
         )
         degree = engine["tensor_parallel"]
-        plan = plan_memory(find_model(meta["model_id"]), device, degree, 1, limits)
+        plan = plan_memory(ReplicaHardware(find_model(meta["model_id"]), device, settings, degree))
         label = f"{meta['model_id'].split('/')[-1]} TP{degree}"
         cases[label] = Case(label, plan, engine["kv_blocks_total_gpu"], degree > 1)
     for path in sorted(root.rglob("server_config.json")):
         meta = json.loads(path.read_text(encoding="utf-8"))
-        limits = EngineLimits(
+        settings = EngineSettings(
             meta["max_num_seqs"], meta["max_num_batched_tokens"], gpu_memory_utilization=meta["gpu_memory_utilization"]
         )
-        plan = plan_memory(find_model(meta["model"]), device, meta["tensor_parallel_size"], 1, limits)
+        model, degree = find_model(meta["model"]), meta["tensor_parallel_size"]
+        plan = plan_memory(ReplicaHardware(model, device, settings, degree))
         label = f"{meta['model'].split('/')[-1]} TP{meta['tensor_parallel_size']}"
         cases[label] = Case(label, plan, meta["num_gpu_blocks"], meta["tensor_parallel_size"] > 1)
     return list(cases.values())

@@ -44,8 +44,8 @@ SYNC_PARAMETERS = (
 """Before asynchronous scheduling (0.14) the GPU waits while the CPU plans the next step."""
 NOTES = "0.13 (synchronous scheduling) from one run of LLMServingSim's ISPASS artifact"
 COMMENT = (
-    "# Fitted coefficients of the physical step model; see cluster_sim/hardware/predictors/physical.py for form and "
-    "units.\n"
+    "# Fitted coefficients of the physical step model; see cluster_sim/hardware/predictors/kinds/physical.py for form "
+    "and units.\n"
 )
 
 

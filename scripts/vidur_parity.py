@@ -24,12 +24,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cluster_sim.calibration.library_match import match_device
 from cluster_sim.engine.loop import Exchange
 from cluster_sim.errors import InputError
+from cluster_sim.hardware.batch_shape import BatchShape, Int64Array
+from cluster_sim.hardware.engine_settings import default_settings
 from cluster_sim.hardware.model import Model
-from cluster_sim.hardware.predictors.base import BatchShape, Int64Array, Predictor
+from cluster_sim.hardware.predictors.kinds.vidur_tables import VidurTablePredictor
+from cluster_sim.hardware.predictors.predictor import Predictor
 from cluster_sim.hardware.predictors.vidur_files import load_vidur_tables
-from cluster_sim.hardware.predictors.vidur_tables import VidurTablePredictor
+from cluster_sim.hardware.replica_hardware import ReplicaHardware
 from cluster_sim.metrics.objectives import Slo
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
 from cluster_sim.routing.options import Router, Telemetry
@@ -176,7 +180,9 @@ class Run:
                 "with the first word of one"
             )
         loaded = load_vidur_tables(tables, prefixes[0], self.stages)
-        return VidurTablePredictor(loaded, self.model(), degree, self.stages)
+        device = match_device(str(self.replica["device"]))
+        hardware = ReplicaHardware(self.model(), device, default_settings(device), degree, self.stages)
+        return VidurTablePredictor(loaded, hardware)
 
 
 class LoggedDurations(Predictor):

@@ -11,7 +11,7 @@ from cluster_sim.calibration.measure import figures, percentage_error
 from cluster_sim.calibration.replay import DEFAULT_PROFILE, Replayed, Setup, frozen_predictor, replay, set_up
 from cluster_sim.calibration.scoring import Score, peer_summary, score, scoreboard
 from cluster_sim.errors import InputError, UnfinishedError
-from cluster_sim.hardware.predictors.base import Predictor
+from cluster_sim.hardware.predictors.predictor import Predictor
 from validation import silicon
 from validation.ground_truth import load_all
 from validation.operators import operator_predictor

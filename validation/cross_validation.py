@@ -14,9 +14,10 @@ from cluster_sim.calibration.fit import (
     default_parameters,
     prepare,
 )
-from cluster_sim.calibration.replay import physical_predictor, replay
+from cluster_sim.calibration.replay import replay
 from cluster_sim.calibration.scoring import Score, score, scoreboard
 from cluster_sim.hardware.predictors.calibration import load_operator_ratios
+from cluster_sim.hardware.predictors.kinds.physical import PhysicalPredictor
 from validation.board import simulated_figures
 
 OPERATORS = "operator-ratios"
@@ -44,8 +45,12 @@ def cross_validate(
     calibration, position = fitted or calibrate_vllm(cases, report)
     schemes: dict[str, Callable[[Run], tuple[Any, ...]]] = {
         "run left out": lambda run: (run.case.fold or run.case.run,),
-        "configuration left out": lambda run: (run.case.model, run.setup.device.name, run.case.tensor_parallel),
-        "device left out": lambda run: (run.setup.device.name,),
+        "configuration left out": lambda run: (
+            run.case.model,
+            run.setup.hardware.device.name,
+            run.case.tensor_parallel,
+        ),
+        "device left out": lambda run: (run.setup.hardware.device.name,),
     }
     result: dict[str, Any] = {}
     known: dict[tuple[int, ...], FloatArray] = {}
@@ -75,5 +80,5 @@ def cross_validate(
 def simulate(calibration: Calibration, position: FloatArray, run: Run) -> list[Score]:
     """Replay a run in full with the coefficients at a position, and score it."""
     coefficients = calibration.coefficients(position, run)
-    result = replay(run.case, run.setup, physical_predictor(run.case, run.setup, coefficients))
+    result = replay(run.case, run.setup, PhysicalPredictor(coefficients, run.setup.hardware))
     return score(run.case, simulated_figures(run.case, result))

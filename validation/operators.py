@@ -20,13 +20,13 @@ from cluster_sim.calibration.library_match import canonical
 from cluster_sim.calibration.replay import Setup
 from cluster_sim.calibration.tables import read_rows
 from cluster_sim.errors import InputError
-from cluster_sim.hardware.predictors.base import Predictor
 from cluster_sim.hardware.predictors.calibration import resolve_coefficients
 from cluster_sim.hardware.predictors.collectives import Collectives
 from cluster_sim.hardware.predictors.csv_table import find_table
+from cluster_sim.hardware.predictors.kinds.table import Overheads, TablePredictor
 from cluster_sim.hardware.predictors.lockstep import LockstepPredictor
 from cluster_sim.hardware.predictors.operator_profile import OperatorProfile
-from cluster_sim.hardware.predictors.table import Overheads, TablePredictor
+from cluster_sim.hardware.predictors.predictor import Predictor
 from cluster_sim.hardware.profiling.import_llmservingsim import import_llmservingsim, plain_name
 
 FOLDER: Final = "llmservingsim-op-profiles"
@@ -52,7 +52,7 @@ def find_operators(data: Path, checkout: Path) -> Path | None:
 
 def operator_predictor(case: Case, setup: Setup, folder: Path, engine_profile: str) -> Predictor:
     """Return the table predictor of a case; InputError when no profile fits its device, model and degree."""
-    wanted = canonical(case.model)
+    wanted, hardware = canonical(case.model), setup.hardware
     for device in sorted(folder.iterdir()):
         if plain_name(device.name) != plain_name(case.device):
             continue
@@ -60,20 +60,17 @@ def operator_predictor(case: Case, setup: Setup, folder: Path, engine_profile: s
             source = model / DTYPE
             if canonical(model.name) != wanted or not (source / f"tp{case.tensor_parallel}").is_dir():
                 continue
-            profile = import_llmservingsim(source, setup.device.name, setup.model.name, case.tensor_parallel)
+            profile = import_llmservingsim(source, hardware.device.name, hardware.model.name, case.tensor_parallel)
             spread = context_spread(case)
             stretched = stretch_attention(profile, unequal_contexts(source / f"tp{case.tensor_parallel}", spread))
-            _, engine = resolve_coefficients(engine_profile, setup.device, setup.hardware.version)
+            _, engine = resolve_coefficients(engine_profile, hardware.device, hardware.engine.version)
             rank = TablePredictor(
                 stretched,
-                setup.model,
-                setup.device,
-                case.tensor_parallel,
+                hardware,
                 overheads=Overheads(step_us=engine.step_us, sequence_us=engine.sequence_us),
-                experts=setup.experts,
                 collectives=named_link(case),
             )
-            return rank if setup.experts.ranks == 1 else LockstepPredictor(rank, setup.experts.ranks)
+            return rank if hardware.experts.ranks == 1 else LockstepPredictor(rank, hardware.experts.ranks)
     raise InputError(f"no operator profile of {case.model} with TP {case.tensor_parallel} on {case.device}")
 
 

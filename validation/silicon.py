@@ -27,14 +27,15 @@ from cluster_sim.calibration.library_match import known_models, match_device, ma
 from cluster_sim.calibration.measure import percentage_error
 from cluster_sim.calibration.tables import read_rows
 from cluster_sim.errors import InputError
-from cluster_sim.hardware.engine_limits import limits_of
+from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.memory_plan import plan_memory
 from cluster_sim.hardware.model import Model
-from cluster_sim.hardware.predictors.base import BatchShape, Predictor
 from cluster_sim.hardware.predictors.calibration import load_operator_ratios, load_physical_profile
-from cluster_sim.hardware.predictors.physical import PhysicalPredictor
-from cluster_sim.hardware.sharding import ExpertLayout
+from cluster_sim.hardware.predictors.kinds.physical import PhysicalPredictor
+from cluster_sim.hardware.predictors.predictor import Predictor
+from cluster_sim.hardware.replica_hardware import ExpertSharding, ReplicaHardware
 from cluster_sim.serving.engine_options import Engine
+from cluster_sim.serving.hardware_settings import hardware_settings
 from cluster_sim.units import NS_PER_S
 
 DATASET: Final = "aic-silicon-e2e"
@@ -120,16 +121,15 @@ class SteadyState:
         device = match_device(system)
         model = _quantized(match_model(name, among=self._models), precision)
         has_fp8_cache = backend in FP8_CACHE_ENGINES and precision in {"fp8", "fp4"} and not name.startswith("Qwen/")
-        engine = replace(limits_of(Engine(), device), kv_cache_dtype="fp8" if has_fp8_cache else None)
-        ranks = layout.ranks if model.is_moe else 1
+        engine = replace(hardware_settings(Engine(), device), kv_cache_dtype="fp8" if has_fp8_cache else None)
+        experts = ExpertSharding(layout.ranks if model.is_moe else 1)
         coefficients = self._profile.resolve(device, None, self._operators, backend)
         if backend != self._profile.engine:
             coefficients = coefficients.model_copy(update={"sort_bytes_per_entry": 0.0})
-        predictor = PhysicalPredictor(
-            coefficients, model, device, layout.tensor, 1, engine, experts=ExpertLayout(ranks)
-        )
+        hardware = ReplicaHardware(model, device, engine, layout.tensor, experts=experts)
+        predictor = PhysicalPredictor(coefficients, hardware)
         try:
-            plan = plan_memory(model, device, layout.tensor, 1, engine, ranks)
+            plan = plan_memory(hardware)
         except InputError:
             return Server(predictor, model.name, 0)
         return Server(predictor, model.name, plan.kv_blocks * plan.block_size)

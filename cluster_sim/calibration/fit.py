@@ -20,10 +20,11 @@ import numpy as np
 
 from cluster_sim.calibration.case import WHOLE_RUN, Case, FloatArray, Key
 from cluster_sim.calibration.measure import figures
-from cluster_sim.calibration.replay import Setup, physical_predictor, replay, set_up
+from cluster_sim.calibration.replay import Setup, replay, set_up
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.predictors.calibration import OperatorRatios, PhysicalProfile, Provenance
-from cluster_sim.hardware.predictors.physical import Coefficients
+from cluster_sim.hardware.predictors.coefficients import Coefficients
+from cluster_sim.hardware.predictors.kinds.physical import PhysicalPredictor
 
 TTFT_WEIGHT: Final = 0.5
 """Weight of a TTFT residual beside TPOT's: it depends on the API server's noise as much as on the step."""
@@ -208,7 +209,7 @@ class Calibration:
 
     def resolve(self, profile: PhysicalProfile, run: Run) -> Coefficients:
         """Return a profile's coefficients for a run."""
-        return profile.resolve(run.setup.device, run.setup.hardware.version, self._operators)
+        return profile.resolve(run.setup.hardware.device, run.setup.hardware.engine.version, self._operators)
 
     def coefficients(self, position: FloatArray, run: Run) -> Coefficients:
         """Return the coefficients at a position for a run."""
@@ -218,7 +219,7 @@ class Calibration:
         """Return weighted log ratios of simulated to measured figures; a figure that is missing counts as no error."""
         coefficients = self.resolve(profile, run)
         case = run.short if is_short else run.case
-        result = replay(case, run.setup, physical_predictor(case, run.setup, coefficients))
+        result = replay(case, run.setup, PhysicalPredictor(coefficients, run.setup.hardware))
         table = case.requests
         stages = tuple(stage for stage, _ in run.keys if stage != WHOLE_RUN)
         simulated = figures(result.ttft_s, result.e2e_s, result.sent_s, table.output_tokens, table.stage, stages)
@@ -295,12 +296,12 @@ class Calibration:
 
 def _concerns(parameter: Parameter, run: Run) -> bool:
     """Whether a coefficient can move a run at all; replaying where it cannot would only cost time."""
-    model, tensor = run.setup.model, run.case.tensor_parallel
-    version = tuple(int(part) for part in (run.setup.hardware.version or "0").split("."))
+    model, tensor = run.setup.hardware.model, run.case.tensor_parallel
+    version = tuple(int(part) for part in (run.setup.hardware.engine.version or "0").split("."))
     match parameter.scope.split(":"):
         case ["version", wanted] if version < tuple(int(part) for part in wanted.split(".")):
             return False
-        case ["device", wanted] if run.setup.device.name != wanted:
+        case ["device", wanted] if run.setup.hardware.device.name != wanted:
             return False
     if parameter.name.startswith("moe_"):
         return model.is_moe
@@ -317,7 +318,7 @@ def default_parameters(runs: list[Run]) -> list[Parameter]:
     """Return the parameters that the runs can say something of."""
     chosen = [each for each in COMMON if any(_concerns(each, run) for run in runs)]
     chosen += [each for each in BY_VERSION if any(_concerns(each, run) for run in runs)]
-    for device in sorted({run.setup.device.name for run in runs} - {REFERENCE_DEVICE}):
+    for device in sorted({run.setup.hardware.device.name for run in runs} - {REFERENCE_DEVICE}):
         own = [Parameter(name, 1.0, width, f"device:{device}") for name, width in BY_DEVICE]
         chosen += [each for each in own if any(_concerns(each, run) for run in runs)]
     return chosen

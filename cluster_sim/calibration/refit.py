@@ -12,11 +12,12 @@ from cluster_sim.calibration.benchmark import Server, load_benchmark
 from cluster_sim.calibration.case import WHOLE_RUN, Case, FloatArray
 from cluster_sim.calibration.fit import Calibration, Parameter, prepare
 from cluster_sim.calibration.measure import figures, percentage_error
-from cluster_sim.calibration.replay import physical_predictor, replay, set_up
+from cluster_sim.calibration.replay import replay, set_up
 from cluster_sim.calibration.scoring import OVERALL_METRICS
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.predictors.calibration import PhysicalProfile, Provenance, resolve_coefficients
-from cluster_sim.hardware.predictors.physical import Coefficients
+from cluster_sim.hardware.predictors.coefficients import Coefficients
+from cluster_sim.hardware.predictors.kinds.physical import PhysicalPredictor
 
 DEFAULT_COEFFICIENTS: Final = ("step_us", "gemm_memory_ratio", "kv_memory_ratio", "frontend_us")
 WIDTH_LOG: Final = 0.5
@@ -33,7 +34,8 @@ def refit(files: Sequence[Path], server: Server, base: str, names: Sequence[str]
     """
     cases = [load_benchmark(path, server) for path in files]
     setup = set_up(cases[0])
-    profile, start = resolve_coefficients(base, setup.device, setup.hardware.version)
+    device = setup.hardware.device
+    profile, start = resolve_coefficients(base, device, setup.hardware.engine.version)
     unknown = [name for name in names if name not in Coefficients.model_fields]
     if unknown:
         raise InputError(f"unknown coefficients {', '.join(unknown)}; known: {', '.join(Coefficients.model_fields)}")
@@ -46,8 +48,8 @@ def refit(files: Sequence[Path], server: Server, base: str, names: Sequence[str]
         engine=profile.engine,
         provenance=Provenance(data=", ".join(path.name for path in files), command=command),
         coefficients=values,
-        measured_devices=(setup.device.name,),
-        reference_device=setup.device.name,
+        measured_devices=(device.name,),
+        reference_device=device.name,
     )
     parameters = [Parameter(name, values[name], WIDTH_LOG) for name in names]
     calibration = Calibration(prepare(cases), parameters, blank)
@@ -73,7 +75,7 @@ def cross_validated(calibration: Calibration, position: FloatArray, cases: Seque
     for index, run in enumerate(calibration.runs):
         kept = [other for other in everything if other != index]
         chosen = calibration.solve(kept, position) if len(cases) >= FEWEST_TO_CROSS_VALIDATE else position
-        predictor = physical_predictor(run.case, run.setup, calibration.coefficients(chosen, run))
+        predictor = PhysicalPredictor(calibration.coefficients(chosen, run), run.setup.hardware)
         result = replay(run.case, run.setup, predictor)
         table = run.case.requests
         simulated = figures(result.ttft_s, result.e2e_s, result.sent_s, table.output_tokens, table.stage)

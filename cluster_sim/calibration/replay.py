@@ -6,7 +6,7 @@ N + j when the j-th response has come, and not before its scheduled arrival.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -15,16 +15,12 @@ import numpy as np
 from cluster_sim.calibration.case import Case, FloatArray, Requests
 from cluster_sim.calibration.library_match import match_device, match_model
 from cluster_sim.errors import InputError
-from cluster_sim.hardware.device import Device
-from cluster_sim.hardware.engine_limits import EngineLimits, limits_of
 from cluster_sim.hardware.memory_plan import plan_memory
-from cluster_sim.hardware.model import Model
-from cluster_sim.hardware.predictors.base import Predictor
-from cluster_sim.hardware.predictors.build import build_predictor
 from cluster_sim.hardware.predictors.coverage import Coverage, total_coverage
-from cluster_sim.hardware.predictors.options import PhysicalPredictor as PhysicalConfig
-from cluster_sim.hardware.predictors.physical import Coefficients, PhysicalPredictor
-from cluster_sim.hardware.sharding import ExpertLayout
+from cluster_sim.hardware.predictors.kinds.physical import PhysicalOptions
+from cluster_sim.hardware.predictors.pool_predictor import build_predictor
+from cluster_sim.hardware.predictors.predictor import Predictor
+from cluster_sim.hardware.replica_hardware import ExpertSharding, ReplicaHardware
 from cluster_sim.metrics.objectives import Slo
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
 from cluster_sim.routing.options import Router
@@ -32,6 +28,7 @@ from cluster_sim.routing.policies import POLICIES
 from cluster_sim.serving.data_parallel import build_scheduler
 from cluster_sim.serving.engine_defaults import resolve_engine, scheduler_limits
 from cluster_sim.serving.engine_options import Engine
+from cluster_sim.serving.hardware_settings import hardware_settings
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.simulation.executor import RunOutputs
 from cluster_sim.simulation.inline import InlineExecutor
@@ -52,14 +49,10 @@ DEFAULT_PROFILE: Final = "vllm"
 class Setup:
     """A case's engine, resolved against the libraries."""
 
-    model: Model
-    device: Device
     engine: Engine
     limits: SchedulerLimits
-    hardware: EngineLimits
-    """What the predictor must know of the engine."""
-    experts: ExpertLayout
-    """Data-parallel ranks that share the experts of a replica; ranks of a dense model are replicas of their own."""
+    hardware: ReplicaHardware
+    """Data-parallel ranks share the experts of a replica; ranks of a dense model are replicas of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,44 +90,32 @@ def set_up(case: Case) -> Setup:
     Raises InputError for an unknown model or device, or a model that does not fit.
     """
     model, device = match_model(case.model, case.quantization), match_device(case.device)
-    experts = ExpertLayout(case.replicas if case.is_data_parallel and model.is_moe else 1)
+    experts = ExpertSharding(case.replicas if case.is_data_parallel and model.is_moe else 1)
     try:
         engine = resolve_engine(Engine(**case.engine), device)
     except ValueError as error:
         raise InputError(f"{case.dataset}/{case.run}: {error}") from None
-    hardware = limits_of(engine, device)
+    settings = hardware_settings(engine, device)
     if case.kv_cache_dtype:
-        hardware = EngineLimits(
-            **{name: getattr(hardware, name) for name in EngineLimits.__slots__}
-            | {"kv_cache_dtype": case.kv_cache_dtype}
-        )
-    blocks = engine.num_kv_blocks
-    if not blocks:
-        blocks = plan_memory(model, device, case.tensor_parallel, 1, hardware, experts.ranks).kv_blocks
+        settings = replace(settings, kv_cache_dtype=case.kv_cache_dtype)
+    hardware = ReplicaHardware(model, device, settings, case.tensor_parallel, experts=experts)
+    blocks = engine.num_kv_blocks or plan_memory(hardware).kv_blocks
     limits = scheduler_limits(engine, model, blocks, 1, macro_steps=True)
-    return Setup(model, device, engine, limits, hardware, experts)
-
-
-def physical_predictor(case: Case, setup: Setup, coefficients: Coefficients) -> Predictor:
-    """Return the physical step model with given coefficients."""
-    arguments = coefficients, setup.model, setup.device, case.tensor_parallel, 1, setup.hardware
-    return PhysicalPredictor(*arguments, experts=setup.experts)
+    return Setup(engine, limits, hardware)
 
 
 def frozen_predictor(case: Case, setup: Setup, profile: str = DEFAULT_PROFILE) -> Predictor:
     """Return the predictor that a frozen profile gives for a case; a profile that the case names comes first."""
-    config = PhysicalConfig(kind="physical", profile=case.profile or profile)
-    arguments = config, setup.model, setup.device, case.tensor_parallel, 1, setup.hardware
-    return build_predictor(*arguments, setup.experts)
+    return build_predictor(PhysicalOptions(profile=case.profile or profile), setup.hardware)
 
 
 def simulation_of(case: Case, setup: Setup, predictor: Predictor) -> Simulation:
     """Return the simulation of a case: one pool behind links without delay, and the case's client."""
-    ranks = setup.experts.ranks
+    hardware, ranks = setup.hardware, setup.hardware.experts.ranks
     limits = rank_limits(setup.limits, ranks)
     pool = SimulatedPool(
         name="main",
-        model=setup.model.name,
+        model=hardware.model.name,
         replicas=case.replicas // ranks,
         first_replica=0,
         limits=limits,
@@ -144,10 +125,10 @@ def simulation_of(case: Case, setup: Setup, predictor: Predictor) -> Simulation:
     metadata = PoolMetadata(
         name=pool.name,
         model=pool.model,
-        device=setup.device.name,
+        device=hardware.device.name,
         replicas=pool.replicas,
         gpus_per_replica=case.tensor_parallel * ranks,
-        price_usd_per_gpu_hour=setup.device.price_usd_per_hour,
+        price_usd_per_gpu_hour=hardware.device.price_usd_per_hour,
         predictor_label=predictor.label,
         kv_blocks=limits.kv_blocks * ranks,
         max_model_tokens=limits.max_model_len,

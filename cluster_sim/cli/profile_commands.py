@@ -75,7 +75,7 @@ def import_command(
     """Read measured operator tables of another layout, check them against the data sheet, and write a profile."""
     from cluster_sim.hardware.device import load_device
     from cluster_sim.hardware.model import load_model
-    from cluster_sim.hardware.predictors.operator_profile import write_profile
+    from cluster_sim.hardware.predictors.operator_profile_file import write_profile
     from cluster_sim.hardware.profiling.plausibility import check_profile
 
     model, device = load_model(model_name), load_device(device_name)
@@ -110,7 +110,7 @@ def measure(
     """Measure a model's operators on this machine and write a profile."""
     from cluster_sim.hardware.device import load_device
     from cluster_sim.hardware.model import load_model
-    from cluster_sim.hardware.predictors.operator_profile import write_profile
+    from cluster_sim.hardware.predictors.operator_profile_file import write_profile
     from cluster_sim.hardware.profiling.backends import backend_named
     from cluster_sim.hardware.profiling.measurement import SMALL, Grid
     from cluster_sim.hardware.profiling.measurement import measure as measure_operators
@@ -131,7 +131,7 @@ def fit(
     method: Annotated[Method, typer.Option(help="forest: random forest; linear: regression.")] = Method.forest,
 ) -> None:
     """Fit a model to every operator, print its cross-validated error, and write its answers as a profile."""
-    from cluster_sim.hardware.predictors.operator_profile import read_profile, write_profile
+    from cluster_sim.hardware.predictors.operator_profile_file import read_profile, write_profile
     from cluster_sim.hardware.profiling.distillation import fit_profile
 
     fitted, errors = fit_profile(read_profile(file), method.value)
@@ -153,7 +153,7 @@ def show(
 
     from cluster_sim.hardware.device import load_device
     from cluster_sim.hardware.model import load_model
-    from cluster_sim.hardware.predictors.operator_profile import read_profile
+    from cluster_sim.hardware.predictors.operator_profile_file import read_profile
     from cluster_sim.hardware.profiling.page import against_profile, against_roofline, summarise, write_page
 
     profile = read_profile(file)

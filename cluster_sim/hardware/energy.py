@@ -8,16 +8,14 @@ error 11 %; ``idle`` is a rounded figure for loaded, idle data-centre GPUs.  Jou
 per step, so sums are exact and do not depend on how steps were grouped.
 """
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from cluster_sim.hardware.device import Device
-from cluster_sim.hardware.engine_limits import limits_of
-from cluster_sim.hardware.model import DTYPES, Model
-from cluster_sim.hardware.predictors.base import BatchShape, Int64Array
-from cluster_sim.hardware.sharding import ONE_RANK, ExpertLayout, shard
+from cluster_sim.hardware.batch_shape import BatchShape, Int64Array
+from cluster_sim.hardware.replica_hardware import ReplicaHardware
+from cluster_sim.hardware.sharding import shards
 
 UJ_PER_NS_W: Final = 1e-3
 """Microjoules of one watt over one nanosecond."""
@@ -26,43 +24,22 @@ UJ_PER_NS_W: Final = 1e-3
 class EnergyModel:
     """Energy of one replica's steps over all GPUs of a stage; a pure function of its arguments."""
 
-    def __init__(
-        self,
-        model: Model,
-        device: Device,
-        tensor_parallel: int = 1,
-        pipeline_parallel: int = 1,
-        engine: Any = None,
-        power_cap_w: float | None = None,
-        experts: ExpertLayout = ONE_RANK,
-    ) -> None:
+    def __init__(self, hardware: ReplicaHardware, power_cap_w: float | None = None) -> None:
         """``power_cap_w`` bounds the draw of one GPU below its TDP; the step times must already reflect it.
 
         With several data-parallel ranks the energy is that of one of them.
         """
-        limits = limits_of(engine, device)
-        self._experts = experts
-        self._model = model
+        device = hardware.device
+        self._experts = hardware.experts
+        self._model = hardware.model
         self._power = device.power
-        self._gpus = tensor_parallel
-        self._stages = pipeline_parallel
+        self._gpus = hardware.tensor_parallel
+        self._stages = hardware.pipeline_parallel
         self._tdp_w = device.tdp_w
         self._cap_w = min(device.tdp_w * device.power.cap_ratio, power_cap_w or float("inf"))
         self._bandwidth = device.memory_bandwidth_bytes_per_s
-        weight = DTYPES[limits.weight_dtype] if limits.weight_dtype else model.projection_dtype
-        self._flops = device.peak_flops(weight)
-        self._shards = [
-            shard(
-                model,
-                tensor_parallel,
-                pipeline_parallel,
-                stage,
-                limits.weight_dtype,
-                limits.kv_cache_dtype,
-                experts.ranks,
-            )
-            for stage in range(pipeline_parallel)
-        ]
+        self._flops = device.peak_flops(hardware.projection_dtype)
+        self._shards = shards(hardware)
 
     @property
     def idle_power_w(self) -> float:

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from cluster_sim.hardware.predictors.base import Int64Array
+from cluster_sim.hardware.batch_shape import Int64Array
 from cluster_sim.splitmix64 import splitmix64, splitmix64_array
 
 WORDS: Final = 3

@@ -20,7 +20,7 @@ vLLM's releases of late 2026)."""
 
 
 class CacheSettings(Protocol):
-    """What the groups depend on beside the model; an engine block or an EngineLimits has it."""
+    """What the groups depend on beside the model; an engine block and EngineSettings have it."""
 
     @property
     def kind(self) -> str:

@@ -8,14 +8,13 @@ GPUs.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from cluster_sim.errors import InputError
-from cluster_sim.hardware.device import Device
-from cluster_sim.hardware.engine_limits import GIB, EngineLimits, limits_of
 from cluster_sim.hardware.kv_groups import layer_groups
-from cluster_sim.hardware.model import Model
-from cluster_sim.hardware.sharding import shard
+from cluster_sim.hardware.replica_hardware import ReplicaHardware
+from cluster_sim.hardware.sharding import shard, shards
+from cluster_sim.units import GIB
 
 MIB: Final = 1 << 20
 CONTEXT_BYTES: Final = 174 * MIB
@@ -53,55 +52,36 @@ class MemoryPlan:
         return self.kv_blocks // self.kv_groups * self.block_size
 
 
-def plan_memory(
-    model: Model,
-    device: Device,
-    tensor_parallel: int = 1,
-    pipeline_parallel: int = 1,
-    engine: Any = None,
-    expert_ranks: int = 1,
-) -> MemoryPlan:
-    """Return the memory plan of one replica, or of one of the ``expert_ranks`` ranks that share its experts.
+def plan_memory(hardware: ReplicaHardware) -> MemoryPlan:
+    """Return the memory plan of one replica, or of one of the data-parallel ranks that share its experts.
 
-    ``engine`` is an EngineLimits or a study's engine block.  Raises InputError, with the numbers, when the model does
-    not fit, when fewer than two blocks are left, or for degrees that do not divide heads or layers.
+    Raises InputError, with the numbers, when the model does not fit, or when fewer than two blocks are left.
     """
-    limits = limits_of(engine, device)
-    usable = int(device.memory_bytes * limits.gpu_memory_utilization)
-    runtime = CONTEXT_BYTES + (COLLECTIVE_BYTES if tensor_parallel * pipeline_parallel * expert_ranks > 1 else 0)
-    plans = [
-        _stage_plan(model, device, tensor_parallel, pipeline_parallel, stage, limits, usable, runtime, expert_ranks)
-        for stage in range(pipeline_parallel)
-    ]
+    gpus = hardware.tensor_parallel * hardware.pipeline_parallel * hardware.experts.ranks
+    runtime_bytes = CONTEXT_BYTES + (COLLECTIVE_BYTES if gpus > 1 else 0)
+    plans = [_stage_plan(hardware, stage, runtime_bytes) for stage in range(hardware.pipeline_parallel)]
     tightest = min(plans, key=lambda plan: plan.kv_blocks)
     if tightest.kv_blocks < 2:
-        raise InputError(_does_not_fit(tightest, model, device, tensor_parallel, pipeline_parallel, limits))
+        raise InputError(_does_not_fit(tightest, hardware))
     return tightest
 
 
-def host_block_us(
-    model: Model, device: Device, tensor_parallel: int = 1, pipeline_parallel: int = 1, engine: Any = None
-) -> float:
+def host_block_us(hardware: ReplicaHardware) -> float:
     """Return how long one KV block takes between device and host memory in us: every GPU moves its part over its link
     at once, so the stage with most counts.
     """
-    limits = limits_of(engine, device)
-    largest = max(
-        shard(
-            model, tensor_parallel, pipeline_parallel, stage, limits.weight_dtype, limits.kv_cache_dtype
-        ).kv_bytes_per_token
-        for stage in range(pipeline_parallel)
-    )
-    return largest * limits.block_size / device.host_bandwidth_bytes_per_s * 1e6
+    largest = max(part.kv_bytes_per_token for part in shards(hardware))
+    return largest * hardware.engine.block_size / hardware.device.host_bandwidth_bytes_per_s * 1e6
 
 
-def activation_bytes(model: Model, tensor_parallel: int, limits: EngineLimits) -> int:
+def activation_bytes(hardware: ReplicaHardware) -> int:
     """Return the peak bytes of the profiling step on one GPU.
 
     The widest point of a layer holds the residual stream, its normed copy and the feed-forward network's gate-and-up
     output with its product (or the attention's query, key, value and output); the sampler comes after it.
     """
-    tokens = limits.max_num_batched_tokens
+    model, tensor_parallel = hardware.model, hardware.tensor_parallel
+    tokens = hardware.engine.max_num_batched_tokens
     width = (model.moe_intermediate_size or model.intermediate_size) if model.is_moe else model.intermediate_size
     if model.is_moe:
         width = max(width * model.num_experts_per_tok, model.intermediate_size_mlp or 0)
@@ -110,52 +90,43 @@ def activation_bytes(model: Model, tensor_parallel: int, limits: EngineLimits) -
     layer = tokens * (2 * model.hidden_size + max(feed_forward, attention)) * 2
     if model.is_moe:
         layer += tokens * model.num_experts_per_tok * model.hidden_size * 2
-    sampler = min(limits.max_num_seqs, tokens) * model.vocab_size * SAMPLER_BYTES_PER_LOGIT
+    sampler = min(hardware.engine.max_num_seqs, tokens) * model.vocab_size * SAMPLER_BYTES_PER_LOGIT
     return int(max(layer, sampler + tokens * model.hidden_size * 2))
 
 
-def _stage_plan(
-    model: Model,
-    device: Device,
-    tensor_parallel: int,
-    pipeline_parallel: int,
-    stage: int,
-    limits: EngineLimits,
-    usable: int,
-    runtime: int,
-    expert_ranks: int,
-) -> MemoryPlan:
-    part = shard(
-        model, tensor_parallel, pipeline_parallel, stage, limits.weight_dtype, limits.kv_cache_dtype, expert_ranks
-    )
-    groups = layer_groups(model, limits)
+def _stage_plan(hardware: ReplicaHardware, stage: int, runtime_bytes: int) -> MemoryPlan:
+    engine, memory_bytes = hardware.engine, hardware.device.memory_bytes
+    usable_bytes = int(memory_bytes * engine.gpu_memory_utilization)
+    part = shard(hardware, stage)
+    groups = layer_groups(hardware.model, engine)
     held = range(stage * part.layers, (stage + 1) * part.layers)
     widest = max(sum(layer in held for layer in group) for group in groups)
-    block = int(part.kv_bytes_per_token / part.layers * widest) * limits.block_size
-    activation = activation_bytes(model, tensor_parallel, limits)
-    free = usable - int(part.resident_bytes) - activation - runtime
+    block_bytes = int(part.kv_bytes_per_token / part.layers * widest) * engine.block_size
+    peak_bytes = activation_bytes(hardware)
+    free_bytes = usable_bytes - int(part.resident_bytes) - peak_bytes - runtime_bytes
     return MemoryPlan(
-        memory_bytes=device.memory_bytes,
-        usable_bytes=usable,
+        memory_bytes=memory_bytes,
+        usable_bytes=usable_bytes,
         weights_bytes=int(part.resident_bytes),
-        activation_bytes=activation,
-        runtime_bytes=runtime,
-        kv_bytes_per_block=block,
-        kv_blocks=max(0, free // block),
-        block_size=limits.block_size,
+        activation_bytes=peak_bytes,
+        runtime_bytes=runtime_bytes,
+        kv_bytes_per_block=block_bytes,
+        kv_blocks=max(0, free_bytes // block_bytes),
+        block_size=engine.block_size,
         kv_groups=len(groups),
     )
 
 
-def _does_not_fit(plan: MemoryPlan, model: Model, device: Device, tp: int, pp: int, limits: EngineLimits) -> str:
+def _does_not_fit(plan: MemoryPlan, hardware: ReplicaHardware) -> str:
     def gib(count: int) -> str:
         return f"{count / GIB:.1f} GiB"
 
     needed = plan.weights_bytes + plan.activation_bytes + plan.runtime_bytes
     return (
-        f"{model.name} does not fit {device.name} with tensor_parallel {tp} and pipeline_parallel {pp}: each GPU needs "
+        f"{hardware.model.name} does not fit {hardware.device.name} with tensor_parallel {hardware.tensor_parallel} "
+        f"and pipeline_parallel {hardware.pipeline_parallel}: each GPU needs "
         f"{gib(plan.weights_bytes)} for weights, {gib(plan.activation_bytes)} for activations and "
         f"{gib(plan.runtime_bytes)} for the runtime, {gib(needed)} in all, and "
-        f"{limits.gpu_memory_utilization:g} of its {gib(plan.memory_bytes)} is {gib(plan.usable_bytes)}; "
+        f"{hardware.engine.gpu_memory_utilization:g} of its {gib(plan.memory_bytes)} is {gib(plan.usable_bytes)}; "
         "use more GPUs per replica, a smaller dtype or a higher gpu_memory_utilization"
     )

@@ -9,35 +9,10 @@ parallelism) or sliced, a GPU has the same bytes, and computes the tokens of eve
 """
 
 from dataclasses import dataclass
-from typing import Final
 
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.model import DTYPES, Model, weight_bytes
-
-
-@dataclass(frozen=True, slots=True)
-class ExpertLayout:
-    """How the routed experts of a stage lie on the GPUs of a replica."""
-
-    ranks: int = 1
-    """Data-parallel ranks that share them."""
-    imbalance_ratio: float = 1.0
-    """Work of the busiest GPU's experts over the mean; more than 1 only where GPUs hold whole experts."""
-
-    def activated_ratio(self, model: Model, routed_tokens: int) -> float:
-        """Return the expected share of a GPU's experts that ``routed_tokens`` tokens of all ranks activate."""
-        return 1.0 - (1.0 - model.num_experts_per_tok / model.experts) ** routed_tokens
-
-    def exchanged_bytes(self, model: Model, routed_tokens: int) -> float:
-        """Return the bytes that a GPU receives per layer with experts: of ``routed_tokens`` tokens, those of the other
-        ranks are gathered and their results scattered back (vLLM's ``allgather_reducescatter``).
-        """
-        others = (self.ranks - 1) / self.ranks * routed_tokens
-        return 2.0 * others * model.hidden_size * weight_bytes(model.activation_dtype)
-
-
-ONE_RANK: Final = ExpertLayout()
-"""No data parallelism."""
+from cluster_sim.hardware.replica_hardware import ReplicaHardware
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,27 +41,6 @@ class Shard:
     """All weights this GPU holds."""
 
 
-def check_parallelism(model: Model, tensor_parallel: int, pipeline_parallel: int) -> None:
-    """Raise InputError when the tensor degree does not divide the heads or the pipeline degree the layers."""
-    if tensor_parallel < 1 or pipeline_parallel < 1:
-        raise InputError("tensor_parallel and pipeline_parallel must be at least 1")
-    if model.num_attention_heads % tensor_parallel:
-        raise InputError(
-            f"tensor_parallel {tensor_parallel} does not divide the {model.num_attention_heads} attention heads of "
-            f"{model.name}; possible: {_divisors(model.num_attention_heads, 64)}"
-        )
-    kv = model.num_key_value_heads
-    if not model.is_latent_attention and kv % tensor_parallel and tensor_parallel % kv:
-        raise InputError(
-            f"tensor_parallel {tensor_parallel} and the {kv} key/value heads of {model.name} do not divide each other"
-        )
-    if model.num_hidden_layers % pipeline_parallel:
-        raise InputError(
-            f"pipeline_parallel {pipeline_parallel} does not divide the {model.num_hidden_layers} layers of "
-            f"{model.name}; possible: {_divisors(model.num_hidden_layers, 64)}"
-        )
-
-
 def kv_dtype_bytes(model: Model, kv_cache_dtype: str | None) -> float:
     """Return the bytes of one number in the cache; InputError for an unknown dtype."""
     if kv_cache_dtype is None or kv_cache_dtype == "auto":
@@ -97,30 +51,21 @@ def kv_dtype_bytes(model: Model, kv_cache_dtype: str | None) -> float:
     return weight_bytes(DTYPES[name])
 
 
-def shard(
-    model: Model,
-    tensor_parallel: int = 1,
-    pipeline_parallel: int = 1,
-    stage: int = 0,
-    weight_dtype: str | None = None,
-    kv_cache_dtype: str | None = None,
-    expert_ranks: int = 1,
-) -> Shard:
+def shard(hardware: ReplicaHardware, stage: int = 0) -> Shard:
     """Return what one GPU of ``stage`` holds.
 
-    ``weight_dtype`` quantises the projections (not the embedding, head, norms and routers); ``expert_ranks`` is the
-    number of data-parallel ranks that share the routed experts.  Raises InputError for an
-    impossible degree or an unknown dtype.
+    The engine's quantisation concerns the projections, not the embedding, head, norms and routers.  Raises InputError
+    for an unknown dtype.
     """
-    check_parallelism(model, tensor_parallel, pipeline_parallel)
-    if weight_dtype is not None and weight_dtype not in DTYPES:
-        raise InputError(f"unknown quantization {weight_dtype!r}; known: {', '.join(DTYPES)}")
-    tp = tensor_parallel
+    model, engine, tp = hardware.model, hardware.engine, hardware.tensor_parallel
+    pipeline_parallel = hardware.pipeline_parallel
+    if engine.weight_dtype is not None and engine.weight_dtype not in DTYPES:
+        raise InputError(f"unknown quantization {engine.weight_dtype!r}; known: {', '.join(DTYPES)}")
     layers = model.num_hidden_layers // pipeline_parallel
     moe_layers = _moe_layers_of(model, pipeline_parallel, stage)
     dense_layers = layers - moe_layers
-    projection = weight_bytes(DTYPES[weight_dtype] if weight_dtype else model.projection_dtype)
-    expert_weight = weight_bytes(DTYPES[weight_dtype]) if weight_dtype else weight_bytes(model.expert_dtype)
+    projection = weight_bytes(hardware.projection_dtype)
+    expert_weight = weight_bytes(hardware.expert_dtype)
     plain = weight_bytes(model.activation_dtype)
     attention = _attention_parameters_of(model, tp)
     dense_parameters = (
@@ -131,7 +76,7 @@ def shard(
     small = layers * model.small_parameters_per_layer + moe_layers * (
         model.router_parameters + model.expert_bias_parameters / tp
     )
-    expert_parameters = moe_layers * model.experts * model.expert_parameters / tp / expert_ranks
+    expert_parameters = moe_layers * model.experts * model.expert_parameters / tp / hardware.experts.ranks
     used_parameters = dense_parameters + moe_layers * (
         model.num_experts_per_tok * model.expert_parameters / tp + model.router_parameters
     )
@@ -151,13 +96,18 @@ def shard(
         flops_per_token=2.0 * used_parameters,
         head_flops_per_token=2.0 * model.embedding_parameters / tp if is_last else 0.0,
         attention_flops_per_pair=layers * _flops_per_pair(model) / tp,
-        kv_bytes_per_token=layers * model.kv_elements_per_token(tp) * kv_dtype_bytes(model, kv_cache_dtype),
+        kv_bytes_per_token=layers * model.kv_elements_per_token(tp) * kv_dtype_bytes(model, engine.kv_cache_dtype),
         resident_bytes=dense_bytes
         + expert_bytes
         + head_bytes
         + (0.0 if is_shared else embedding_bytes)
         + (plain * model.extra_parameters / tp if is_first else 0.0),
     )
+
+
+def shards(hardware: ReplicaHardware) -> list[Shard]:
+    """Return what one GPU of every stage holds."""
+    return [shard(hardware, stage) for stage in range(hardware.pipeline_parallel)]
 
 
 def _moe_layers_of(model: Model, pipeline_parallel: int, stage: int) -> int:
@@ -189,7 +139,3 @@ def _flops_per_pair(model: Model) -> float:
     if model.kv_lora_rank is not None:
         return 2.0 * model.num_attention_heads * (model.qk_nope_head_dim + model.qk_rope_head_dim + model.v_head_dim)
     return 4.0 * model.num_attention_heads * model.head_dim
-
-
-def _divisors(number: int, limit: int) -> str:
-    return ", ".join(str(d) for d in range(1, min(number, limit) + 1) if number % d == 0)

@@ -1,6 +1,6 @@
 """A batch: the sequences that a scheduler chose for one engine step, and when the step runs."""
 
-from cluster_sim.hardware.predictors.base import BatchShape
+from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.serving.last_tokens import TokenGaps
 from cluster_sim.serving.sequence import Sequence
 

@@ -4,11 +4,11 @@ from typing import Final
 
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import Device
-from cluster_sim.hardware.engine_limits import limits_of
 from cluster_sim.hardware.kv_groups import kv_groups
 from cluster_sim.hardware.model import Model
 from cluster_sim.serving.engine_kinds import check_kind, kind_defaults, limit_requests
 from cluster_sim.serving.engine_options import Engine
+from cluster_sim.serving.hardware_settings import hardware_settings
 from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 
@@ -32,11 +32,11 @@ def resolve_engine(engine: Engine, device: Device) -> Engine:
     """Return the settings with every null replaced by what the engine itself would choose on ``device``."""
     engine = engine.model_copy(update=kind_defaults(engine, device))
     version = version_of(engine)
-    limits = limits_of(engine, device)
+    settings = hardware_settings(engine, device)
     is_v1 = engine.kind in V1_KINDS
     chosen = {
-        "max_num_seqs": limits.max_num_seqs,
-        "max_num_batched_tokens": limits.max_num_batched_tokens,
+        "max_num_seqs": settings.max_num_seqs,
+        "max_num_batched_tokens": settings.max_num_batched_tokens,
         "async_scheduling": is_v1 and version >= ASYNC_SINCE
         if engine.async_scheduling is None
         else engine.async_scheduling,

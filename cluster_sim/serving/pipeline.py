@@ -11,9 +11,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from cluster_sim.hardware.batch_shape import BatchShape, Int64Array
 from cluster_sim.hardware.jitter import Jitter
-from cluster_sim.hardware.predictors.base import BatchShape, Int64Array, Predictor
 from cluster_sim.hardware.predictors.coverage import Coverage, CoverageCounter, coverage_of
+from cluster_sim.hardware.predictors.predictor import Predictor
 
 
 class Decodes(Protocol):

@@ -15,7 +15,8 @@ from typing import Any, ClassVar, Final
 
 from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, instant, time_of
 from cluster_sim.engine.process import HUB_SOURCE, Message, Promise
-from cluster_sim.hardware.predictors.base import BatchShape, Predictor
+from cluster_sim.hardware.batch_shape import BatchShape
+from cluster_sim.hardware.predictors.predictor import Predictor
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.recording.statuses import FINISHED
 from cluster_sim.serving.batch import Batch

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from cluster_sim.engine.floor import FloorModel
 from cluster_sim.hardware.jitter import Jitter
-from cluster_sim.hardware.predictors.base import Predictor
+from cluster_sim.hardware.predictors.predictor import Predictor
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 
 

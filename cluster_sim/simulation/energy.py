@@ -6,7 +6,6 @@ from typing import Any
 from cluster_sim.hardware.energy import EnergyModel
 from cluster_sim.recording.replica_log import ReplicaCounters
 from cluster_sim.recording.request_totals import SUMS, RequestTotals
-from cluster_sim.simulation.parallelism import expert_layout
 from cluster_sim.simulation.plan import Plan
 
 J_PER_KWH = 3.6e6
@@ -19,15 +18,7 @@ def energy_summary(
     pools = []
     for each in plan.pools:
         pool = each.pool
-        model = EnergyModel(
-            each.model,
-            each.device,
-            pool.tensor_parallel,
-            pool.pipeline_parallel,
-            pool.engine,
-            pool.power_cap_w,
-            experts=expert_layout(pool),
-        )
+        model = EnergyModel(each.hardware, pool.power_cap_w)
         members = range(each.first_replica, each.first_replica + pool.replicas)
         ranks = pool.data_parallel
         joules = sum(_replica_energy_j(model, totals, member, replicas[member], end_ns, ranks) for member in members)

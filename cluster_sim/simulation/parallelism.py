@@ -6,7 +6,7 @@ from typing import Final
 from cluster_sim.config.schema.fleet import Pool
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.model import Model
-from cluster_sim.hardware.sharding import ExpertLayout
+from cluster_sim.hardware.replica_hardware import ExpertSharding
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 
 RANKED_KINDS: Final = ("vllm_v1", "sglang")
@@ -62,9 +62,9 @@ def _check_experts(pool: Pool, model: Model) -> None:
         )
 
 
-def expert_layout(pool: Pool) -> ExpertLayout:
-    """Return how the experts of a pool lie on the GPUs of a replica."""
-    return ExpertLayout(pool.data_parallel, pool.expert_imbalance_ratio)
+def expert_sharding(pool: Pool) -> ExpertSharding:
+    """Return how the data-parallel ranks of a pool share its experts."""
+    return ExpertSharding(pool.data_parallel, pool.expert_imbalance_ratio)
 
 
 def rank_limits(limits: SchedulerLimits, ranks: int) -> SchedulerLimits:

@@ -1,6 +1,6 @@
 """A plan: everything about a study that is decided before time starts; plain data, the same on every machine."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from cluster_sim.config.loading.error_context import inside
@@ -8,21 +8,22 @@ from cluster_sim.config.schema.fleet import Pool
 from cluster_sim.config.schema.study import Study
 from cluster_sim.engine.group import Wiring
 from cluster_sim.engine.instant import NEVER, Instant, Kind, instant
-from cluster_sim.errors import InputError
-from cluster_sim.hardware.device import Device, load_device
+from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.memory_plan import MemoryPlan, host_block_us, plan_memory
-from cluster_sim.hardware.model import Model, load_model
+from cluster_sim.hardware.model import load_model
 from cluster_sim.hardware.power_cap import capped
-from cluster_sim.hardware.predictors.base import Predictor
-from cluster_sim.hardware.predictors.build import build_predictor
+from cluster_sim.hardware.predictors.pool_predictor import build_predictor, check_power_cap
+from cluster_sim.hardware.predictors.predictor import Predictor
+from cluster_sim.hardware.replica_hardware import ReplicaHardware
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
 from cluster_sim.routing.policies import POLICIES
 from cluster_sim.serving.data_parallel import build_scheduler
 from cluster_sim.serving.engine_defaults import resolve_engine, scheduler_limits
 from cluster_sim.serving.engine_kinds import fills_batches, traits_of
+from cluster_sim.serving.hardware_settings import hardware_settings
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers import SCHEDULERS
-from cluster_sim.simulation.parallelism import check_ranks, expert_layout, rank_limits
+from cluster_sim.simulation.parallelism import check_ranks, expert_sharding, rank_limits
 from cluster_sim.simulation.simulation import SimulatedPool, Simulation
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.build import build_source, reacts, total_requests
@@ -35,31 +36,22 @@ class PoolPlan:
     pool: Pool
     """The pool's settings, the engine's defaults filled in."""
     first_replica: int
-    model: Model
-    device: Device
+    hardware: ReplicaHardware
     memory: MemoryPlan | None
     """None where the study fixes the number of KV blocks."""
     limits: SchedulerLimits
 
     def predictor(self, study: Study) -> Predictor:
         """Build the pool's predictor; one serves every replica of the pool in a process."""
-        pool = self.pool
-        return build_predictor(
-            study.predictor,
-            self.model,
-            capped(self.device, pool.power_cap_w),
-            pool.tensor_parallel,
-            pool.pipeline_parallel,
-            pool.engine,
-            expert_layout(pool),
-        )
+        device = capped(self.hardware.device, self.pool.power_cap_w)
+        return build_predictor(study.predictor, replace(self.hardware, device=device))
 
     def simulated(self, predictor: Predictor) -> SimulatedPool:
         """Return what the pool's replicas are built from."""
         engine = self.pool.engine
         return SimulatedPool(
             name=self.pool.name,
-            model=self.model.name,
+            model=self.hardware.model.name,
             replicas=self.pool.replicas,
             first_replica=self.first_replica,
             limits=self.limits,
@@ -73,11 +65,11 @@ class PoolPlan:
         pool, limits = self.pool, self.limits
         return PoolMetadata(
             name=pool.name,
-            model=self.model.name,
-            device=self.device.name,
+            model=self.hardware.model.name,
+            device=self.hardware.device.name,
             replicas=pool.replicas,
             gpus_per_replica=pool.gpus_per_replica,
-            price_usd_per_gpu_hour=self.device.price_usd_per_hour,
+            price_usd_per_gpu_hour=self.hardware.device.price_usd_per_hour,
             predictor_label=predictor.label,
             kv_blocks=limits.kv_blocks * limits.data_parallel,
             max_model_tokens=limits.max_model_len,
@@ -171,18 +163,18 @@ def make_plan(study: Study) -> Plan:
 
 
 def _plan_pool(study: Study, pool: Pool, first_replica: int) -> PoolPlan:
-    check_power_cap(study, pool)
+    check_power_cap(study.predictor, pool.power_cap_w)
     SCHEDULERS.check(pool.engine)
     device, model = load_device(pool.device), load_model(pool.model)
     capped(device, pool.power_cap_w)
     check_ranks(pool, model)
     engine = resolve_engine(pool.engine, device)
+    settings = hardware_settings(engine, device)
+    experts = expert_sharding(pool)
+    hardware = ReplicaHardware(model, device, settings, pool.tensor_parallel, pool.pipeline_parallel, experts)
     if engine.host_load_block_us is None:
-        block_us = host_block_us(model, device, pool.tensor_parallel, pool.pipeline_parallel, engine)
-        engine = engine.model_copy(update={"host_load_block_us": block_us})
-    memory = None
-    if engine.num_kv_blocks is None:
-        memory = plan_memory(model, device, pool.tensor_parallel, pool.pipeline_parallel, engine, pool.data_parallel)
+        engine = engine.model_copy(update={"host_load_block_us": host_block_us(hardware)})
+    memory = plan_memory(hardware) if engine.num_kv_blocks is None else None
     limits = scheduler_limits(
         engine,
         model,
@@ -192,14 +184,4 @@ def _plan_pool(study: Study, pool: Pool, first_replica: int) -> PoolPlan:
         seed=study.seed,
     )
     resolved = pool.model_copy(update={"engine": engine})
-    return PoolPlan(resolved, first_replica, model, device, memory, rank_limits(limits, pool.data_parallel))
-
-
-def check_power_cap(study: Study, pool: Pool) -> None:
-    """Refuse a power cap where step times were measured without one; raises InputError."""
-    kinds = ("roofline", "physical")
-    if pool.power_cap_w is not None and study.predictor.kind not in kinds:
-        raise InputError(
-            f"power_cap_w: predictor {study.predictor.kind} knows step times as measured, not what a cap "
-            f"makes of them; use {' or '.join(kinds)}, or leave the cap out"
-        )
+    return PoolPlan(resolved, first_replica, hardware, memory, rank_limits(limits, pool.data_parallel))

@@ -16,7 +16,7 @@ from cluster_sim.engine.instant import NEVER, Instant
 from cluster_sim.engine.observation import Observation
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.jitter import Jitter
-from cluster_sim.hardware.predictors.base import Predictor
+from cluster_sim.hardware.predictors.predictor import Predictor
 from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.recording.replica_log import ReplicaLog, pending_limit
 from cluster_sim.recording.request_log import RequestLog

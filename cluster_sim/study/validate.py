@@ -68,8 +68,8 @@ def _workload(study: Study) -> Iterator[str]:
 
 def _memory(each: PoolPlan) -> Iterator[str]:
     pool, memory = each.pool, each.memory
-    gpus, ranks = pool.gpus_per_replica, pool.data_parallel
-    yield f"{pool.name}: {pool.replicas} replicas of {each.model.name} on {gpus} x {each.device.name} each"
+    hardware, gpus, ranks = each.hardware, pool.gpus_per_replica, pool.data_parallel
+    yield f"{pool.name}: {pool.replicas} replicas of {hardware.model.name} on {gpus} x {hardware.device.name} each"
     if ranks > 1:
         yield f"  {ranks} ranks, each with what follows"
     if memory is None:

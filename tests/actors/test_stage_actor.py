@@ -10,7 +10,8 @@ from actors.stage_actor import StageActor, StageCounts, StageServer
 from actors.stage_stream import StageStream, forwarded, frame_rows
 from actors.transport import Limits, Session
 from cluster_sim.engine.loop import ProtocolError
-from cluster_sim.hardware.predictors.base import BatchShape, Int64Array, Predictor
+from cluster_sim.hardware.batch_shape import BatchShape, Int64Array
+from cluster_sim.hardware.predictors.predictor import Predictor
 from cluster_sim.serving.pipeline import Pipeline
 
 SESSION = Session("run", limits=Limits(5, 5, 5))

@@ -10,7 +10,7 @@ from cluster_sim.calibration.case import Case, Requests
 from cluster_sim.calibration.fit import Calibration, Parameter, prepare, shorten
 from cluster_sim.calibration.measure import figures
 from cluster_sim.calibration.refit import refit
-from cluster_sim.calibration.replay import physical_predictor, replay, set_up
+from cluster_sim.calibration.replay import replay, set_up
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.predictors.calibration import (
@@ -18,6 +18,7 @@ from cluster_sim.hardware.predictors.calibration import (
     load_physical_profile,
     resolve_coefficients,
 )
+from cluster_sim.hardware.predictors.kinds.physical import PhysicalPredictor
 
 SERVER = Server("llama-3.1-8b", "h100-sxm", 1, {"version": "0.15"})
 
@@ -33,8 +34,8 @@ def make_case(run="r", stages=1):
 
 def simulate(case, **changes):
     setup = set_up(case)
-    _, coefficients = resolve_coefficients("vllm", setup.device, "0.15")
-    predictor = physical_predictor(case, setup, coefficients.model_copy(update=changes))
+    _, coefficients = resolve_coefficients("vllm", setup.hardware.device, "0.15")
+    predictor = PhysicalPredictor(coefficients.model_copy(update=changes), setup.hardware)
     return replay(case, setup, predictor)
 
 

@@ -8,10 +8,9 @@ import pytest
 from cluster_sim.calibration.case import Case, Requests
 from cluster_sim.calibration.replay import replay, set_up
 from cluster_sim.errors import InputError
-from cluster_sim.hardware.model import load_model
-from cluster_sim.hardware.predictors.linear import LinearPredictor
+from cluster_sim.hardware.predictors.kinds.linear import LinearOptions, LinearPredictor
 from cluster_sim.hardware.predictors.lockstep import LockstepPredictor
-from cluster_sim.hardware.predictors.options import LinearPredictor as LinearConfig
+from tests.hardware.replicas import hardware
 
 
 def make_case(arrivals, *, outputs=3, prompt=16, **changes):
@@ -29,7 +28,7 @@ def make_case(arrivals, *, outputs=3, prompt=16, **changes):
 
 
 def steps(alpha_us=10_000.0, beta_us=0.0):
-    return LinearPredictor(LinearConfig(kind="linear", alpha_us=alpha_us, beta_us=beta_us), load_model("llama-3.1-8b"))
+    return LinearPredictor(LinearOptions(alpha_us=alpha_us, beta_us=beta_us), hardware("llama-3.1-8b"))
 
 
 def test_a_request_alone_takes_one_step_a_token():
@@ -83,7 +82,7 @@ def test_ranks_share_the_experts():
     base = make_case([0.0], replicas=2)
     fields = {name: getattr(base, name) for name in base.__slots__} | {"model": "Qwen/Qwen3-30B-A3B"}
     alone, shared = (set_up(Case(**fields | {"is_data_parallel": value})) for value in (False, True))
-    assert (alone.experts.ranks, shared.experts.ranks) == (1, 2)
+    assert (alone.hardware.experts.ranks, shared.hardware.experts.ranks) == (1, 2)
     freed = 48 * 64 * 3 * 2048 * 768 * 2 / (48 * 2 * 4 * 128 * 2 * 16)
     assert shared.limits.kv_blocks - alone.limits.kv_blocks == pytest.approx(freed, rel=0.03)
 
@@ -91,7 +90,7 @@ def test_ranks_share_the_experts():
 def test_ranks_of_a_mixture_of_experts_step_together():
     """Of two requests at once each runs in a rank of its own, in the same steps; a dense model's ranks are servers."""
     dense = make_case([0.0, 0.0], replicas=2, is_data_parallel=True)
-    assert set_up(dense).experts.ranks == 1
+    assert set_up(dense).hardware.experts.ranks == 1
     case = dataclasses.replace(dense, model="mistralai/Mixtral-8x7B-v0.1", device="H200")
     result = replay(case, set_up(case), LockstepPredictor(steps(beta_us=100.0), 2))
     assert result.e2e_s.tolist() == [pytest.approx(0.0318), pytest.approx(0.0318)]

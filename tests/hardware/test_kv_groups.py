@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import load_device
-from cluster_sim.hardware.engine_limits import EngineLimits
+from cluster_sim.hardware.engine_settings import EngineSettings
 from cluster_sim.hardware.kv_groups import KvGroups, kv_groups, layer_groups
 from cluster_sim.hardware.memory_plan import plan_memory
 from cluster_sim.hardware.model import Model, load_model
 from cluster_sim.hardware.predictors.attention_window import AttentionWindow
+from cluster_sim.hardware.replica_hardware import ReplicaHardware
 
-VLLM = EngineLimits(max_num_seqs=128, max_num_batched_tokens=2048)
+VLLM = EngineSettings(max_num_seqs=128, max_num_batched_tokens=2048)
 
 
 def model_of(*kinds: str) -> Model:
@@ -72,17 +73,17 @@ def test_groups_of_the_library_s_models() -> None:
 def test_blocks_hold_one_group() -> None:
     """gpt-oss-20b: 16 tokens of 12 layers with 2 * 8 * 64 numbers of 2 bytes; two groups take twice the blocks."""
     model, device = load_model("gpt-oss-20b"), load_device("h100-sxm")
-    grouped = plan_memory(model, device, engine=VLLM)
-    whole = plan_memory(model, device, engine=replace(VLLM, disable_hybrid_kv_cache_manager=True))
+    grouped = plan_memory(ReplicaHardware(model, device, VLLM))
+    whole = plan_memory(ReplicaHardware(model, device, replace(VLLM, disable_hybrid_kv_cache_manager=True)))
     assert grouped.kv_bytes_per_block == 16 * 12 * 2 * 8 * 64 * 2
     assert whole.kv_bytes_per_block == 2 * grouped.kv_bytes_per_block
     assert (grouped.kv_groups, whole.kv_groups) == (2, 1)
     assert grouped.kv_blocks // 2 == whole.kv_blocks
     assert grouped.kv_tokens == grouped.kv_blocks // 2 * 16
     # Two stages hold six layers of each group; six stages of Llama 4 two of each of the four.
-    assert plan_memory(model, device, 1, 2, VLLM).kv_bytes_per_block * 2 == grouped.kv_bytes_per_block
+    assert plan_memory(ReplicaHardware(model, device, VLLM, 1, 2)).kv_bytes_per_block * 2 == grouped.kv_bytes_per_block
     scout, engine = load_model("llama-4-scout"), replace(VLLM, disable_hybrid_kv_cache_manager=False)
-    assert plan_memory(scout, device, 2, 6, engine).kv_bytes_per_block == 16 * 2 * 2 * 4 * 128 * 2
+    assert plan_memory(ReplicaHardware(scout, device, engine, 2, 6)).kv_bytes_per_block == 16 * 2 * 2 * 4 * 128 * 2
 
 
 def test_what_a_window_skips_and_needs() -> None:

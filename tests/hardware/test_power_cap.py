@@ -2,14 +2,15 @@
 
 import pytest
 
-from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
+from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.device import load_device
-from cluster_sim.hardware.model import load_model
 from cluster_sim.hardware.power_cap import capped
-from cluster_sim.hardware.predictors.base import BatchShape
-from cluster_sim.hardware.predictors.roofline import RooflinePredictor
-from cluster_sim.simulation.plan import check_power_cap
+from cluster_sim.hardware.predictors.kinds.linear import LinearOptions
+from cluster_sim.hardware.predictors.kinds.physical import PhysicalOptions
+from cluster_sim.hardware.predictors.kinds.roofline import RooflinePredictor
+from cluster_sim.hardware.predictors.pool_predictor import check_power_cap
+from tests.hardware.replicas import hardware
 
 H100 = load_device("h100-sxm")
 
@@ -29,7 +30,7 @@ def test_no_cap_and_a_loose_cap_change_nothing() -> None:
 
 def test_prefill_suffers_and_decode_does_not() -> None:
     """At half the power a long prompt takes almost 1.3 times as long, a decode step of one sequence as long as ever."""
-    free, tight = (RooflinePredictor(load_model("llama-3-8b"), device) for device in (H100, capped(H100, 350)))
+    free, tight = (RooflinePredictor(hardware(device=device)) for device in (H100, capped(H100, 350)))
     decode, prefill = BatchShape(1, 1000), BatchShape(prefills=[(8000, 0)], completed_prefills=1)
     assert tight.step_ns(decode) == free.step_ns(decode)
     assert 1.2 < tight.step_ns(prefill) / free.step_ns(prefill) <= 1.3
@@ -42,18 +43,9 @@ def test_a_cap_below_the_active_power_is_refused() -> None:
 
 
 def test_measured_step_times_refuse_a_cap() -> None:
-    """A linear predictor does not know what a cap makes of its times."""
-    study = Study.model_validate(
-        {
-            "workload": {
-                "kind": "synthetic",
-                "count": 1,
-                "arrivals": {"kind": "poisson", "request_rate": 1},
-                "lengths": {"prompt": {"kind": "fixed", "value": 1}, "output": {"kind": "fixed", "value": 1}},
-            },
-            "fleet": {"pools": [{"model": "llama-3-8b", "device": "h100-sxm", "power_cap_w": 400}]},
-            "predictor": {"kind": "linear", "alpha_us": 1000.0},
-        }
-    )
-    with pytest.raises(InputError, match="predictor linear knows step times as measured"):
-        check_power_cap(study, study.fleet.pools[0])
+    """A linear predictor does not know what a cap makes of its times, the physical step model does."""
+    options = LinearOptions(alpha_us=1000.0)
+    with pytest.raises(InputError, match=r"predictor linear knows step times as measured.*use physical or roofline"):
+        check_power_cap(options, 400)
+    check_power_cap(options, None)
+    check_power_cap(PhysicalOptions(), 400)

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from cluster_sim.hardware.predictors.base import BatchShape, Int64Array, Predictor
+from cluster_sim.hardware.batch_shape import BatchShape, Int64Array
+from cluster_sim.hardware.predictors.predictor import Predictor
 
 
 class Linear(Predictor):

@@ -7,7 +7,7 @@ from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.model import load_model
-from cluster_sim.hardware.predictors.roofline import RooflinePredictor
+from cluster_sim.hardware.predictors.kinds.roofline import RooflinePredictor
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.routing.admission import StaticLimits
 from cluster_sim.serving.engine_defaults import resolve_engine, scheduler_limits
@@ -19,6 +19,7 @@ from cluster_sim.serving.replica_settings import ReplicaSettings
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers import SCHEDULERS
 from cluster_sim.workload.request import Request
+from tests.hardware.replicas import hardware
 
 
 def limits_of(
@@ -98,7 +99,7 @@ def test_the_longest_request_allowed_finishes(kind: str, stages: int) -> None:
     longest = max(
         tokens for tokens in range(2, 2100) if static.can_run(Request(0, 0, tokens // 2, tokens - tokens // 2))
     )
-    predictor = RooflinePredictor(load_model("llama-3-8b"), load_device("h100-sxm"), 1, stages, engine)
+    predictor = RooflinePredictor(hardware(pipeline_parallel=stages))
     replica = Replica(ReplicaSettings(0, limits, 0), SCHEDULERS.build(engine, limits), predictor, ReplicaLog(0, stages))
     for index in range(32 * 2):
         prompt = longest - 1 if index % 2 else longest // 2

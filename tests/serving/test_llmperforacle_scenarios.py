@@ -12,16 +12,15 @@ import pytest
 
 from cluster_sim.config.loading.load import load_study
 from cluster_sim.errors import InputError
+from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.device import load_device
-from cluster_sim.hardware.model import load_model
-from cluster_sim.hardware.predictors.base import BatchShape
-from cluster_sim.hardware.predictors.linear import LinearPredictor
-from cluster_sim.hardware.predictors.options import LinearPredictor as LinearConfig
-from cluster_sim.hardware.predictors.roofline import RooflineEfficiency, RooflinePredictor
+from cluster_sim.hardware.predictors.kinds.linear import LinearOptions, LinearPredictor
+from cluster_sim.hardware.predictors.kinds.roofline import RooflineEfficiency, RooflinePredictor
 from cluster_sim.serving.replica import Replica
 from cluster_sim.simulation.plan import make_plan
 from cluster_sim.simulation.run import RunResult, run_study
 from cluster_sim.simulation.run_options import RunOptions
+from tests.hardware.replicas import hardware
 
 STUDIES = Path(__file__).resolve().parents[2] / "conf" / "studies" / "llmperforacle"
 POOL = "fleet.pools.0"
@@ -178,7 +177,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 def linear(beta_us: float) -> LinearPredictor:
     """Return the linear predictor with next to no constant."""
-    return LinearPredictor(LinearConfig(kind="linear", alpha_us=1e-6, beta_us=beta_us), load_model("llama-3-8b"))
+    return LinearPredictor(LinearOptions(alpha_us=1e-6, beta_us=beta_us), hardware())
 
 
 def test_costs_of_one_gpu_are_linear(shared: Path) -> None:
@@ -213,9 +212,7 @@ def test_all_reduce_is_a_ring(shared: Path) -> None:
     degrees = {degree for lod, degree, _ in seconds if lod == "medium" and degree > 1}
     assert degrees
     for degree in degrees:
-        roofline = RooflinePredictor(
-            load_model("llama-3-8b"), device, degree, efficiency=RooflineEfficiency(link_ratio=1)
-        )
+        roofline = RooflinePredictor(hardware("llama-3-8b", device, degree), RooflineEfficiency(link_ratio=1))
         for lod, other, tokens in seconds:
             if (lod, other) == ("medium", degree) and tokens >= 1024:
                 ring_us = 1e6 * (seconds["medium", degree, tokens] - seconds["medium", 1, tokens] / degree)

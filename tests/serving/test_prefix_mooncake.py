@@ -6,9 +6,7 @@ import pytest
 
 from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
-from cluster_sim.hardware.model import load_model
-from cluster_sim.hardware.predictors.linear import LinearPredictor
-from cluster_sim.hardware.predictors.options import LinearPredictor as LinearConfig
+from cluster_sim.hardware.predictors.kinds.linear import LinearOptions, LinearPredictor
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.messages import Dispatch, Response
@@ -19,6 +17,7 @@ from cluster_sim.serving.schedulers import SCHEDULERS
 from cluster_sim.workload.build import build_source
 from cluster_sim.workload.options import TraceWorkload
 from cluster_sim.workload.request import Request
+from tests.hardware.replicas import hardware
 
 BLOCK = 16
 
@@ -45,7 +44,7 @@ def cached_tokens(requests: list[Request], blocks: int) -> list[int]:
         can_fast_forward=True,
     )
     scheduler = SCHEDULERS.build(Engine(enable_prefix_caching=True), limits)
-    predictor = LinearPredictor(LinearConfig(alpha_us=1000.0, beta_us=0.5, gamma_us=0.0), load_model("llama-3-8b"))
+    predictor = LinearPredictor(LinearOptions(alpha_us=1000.0, beta_us=0.5, gamma_us=0.0), hardware())
     replica = Replica(ReplicaSettings(0, limits, 0), scheduler, predictor, ReplicaLog(0))
     for request in requests:
         at = instant(request.arrival_ns, Kind.DELIVERY)

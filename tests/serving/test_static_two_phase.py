@@ -9,9 +9,8 @@ import pytest
 
 from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
-from cluster_sim.hardware.predictors.base import BatchShape
-from cluster_sim.hardware.predictors.options import TwoPhasePredictor as TwoPhaseConfig
-from cluster_sim.hardware.predictors.two_phase import TwoPhasePredictor
+from cluster_sim.hardware.batch_shape import BatchShape
+from cluster_sim.hardware.predictors.kinds.two_phase import TwoPhaseOptions, TwoPhasePredictor
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.messages import Cancellation, Dispatch, EndOfArrivals, Response
@@ -20,6 +19,7 @@ from cluster_sim.serving.replica_settings import ReplicaSettings
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers import SCHEDULERS
 from cluster_sim.workload.request import Attributes, Request
+from tests.hardware.replicas import hardware
 
 MS = 1_000_000
 
@@ -40,7 +40,9 @@ def serve(
         can_fast_forward=True,
     )
     scheduler = SCHEDULERS.build(Engine(kind="static_two_phase", **engine), limits)
-    replica = Replica(ReplicaSettings(0, limits, 0), scheduler, TwoPhasePredictor(TwoPhaseConfig()), ReplicaLog(0))
+    replica = Replica(
+        ReplicaSettings(0, limits, 0), scheduler, TwoPhasePredictor(TwoPhaseOptions(), hardware()), ReplicaLog(0)
+    )
     for request in requests:
         at = instant(request.arrival_ns, Kind.DELIVERY)
         replica.receive(Message(at, HUB_SOURCE, request.request_id, Dispatch(request, 0)))
@@ -53,7 +55,7 @@ def serve(
 
 def test_documented_prefill_example() -> None:
     """A prefill of 100 tokens takes 0.001 * 100 + 0.05 = 0.15 s."""
-    predictor = TwoPhasePredictor(TwoPhaseConfig())
+    predictor = TwoPhasePredictor(TwoPhaseOptions(), hardware())
     assert predictor.step_ns(BatchShape(prefills=[(100, 0)])) == 150 * MS
     assert predictor.step_ns(BatchShape(decodes=7, decode_kv_tokens=700)) == 500_000
     assert predictor.decode_run_ns(7, 700, 3).tolist() == [500_000] * 3

@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from cluster_sim.hardware.predictors.coverage import total_coverage
-from cluster_sim.hardware.predictors.operator_profile import write_profile
+from cluster_sim.hardware.predictors.operator_profile_file import write_profile
 from tests.engine.small_fleet import SmallFleet, run_apart, run_inline, single_stepped
 from tests.hardware.predictors.small_profile import small_profile
 

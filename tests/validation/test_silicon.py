@@ -2,9 +2,8 @@
 
 import pytest
 
-from cluster_sim.hardware.model import load_model
-from cluster_sim.hardware.predictors.linear import LinearPredictor
-from cluster_sim.hardware.predictors.options import LinearPredictor as LinearConfig
+from cluster_sim.hardware.predictors.kinds.linear import LinearOptions, LinearPredictor
+from tests.hardware.replicas import hardware
 from validation.silicon import (
     Point,
     SteadyState,
@@ -18,15 +17,15 @@ from validation.silicon import (
 
 def test_a_closed_loop_spreads_prompts_over_steps():
     """8 requests of 4 outputs replace 2 a step: 1 ms + 2 prompts of 100 tokens at 10 us each are 3 ms."""
-    config = LinearConfig(kind="linear", alpha_us=1000.0, beta_us=10.0)
-    predictor = LinearPredictor(config, load_model("llama-3.1-8b"))
+    config = LinearOptions(kind="linear", alpha_us=1000.0, beta_us=10.0)
+    predictor = LinearPredictor(config, hardware("llama-3.1-8b"))
     expected_us = 1000 + 8 * 10 + 8 / 4 * 100 * 10
     assert steady_tpot_s(predictor, 8, 100, 4) == pytest.approx(expected_us * 1e-6, rel=1e-6)
 
 
 def test_cohorts_are_interrupted_by_half_of_their_prompts():
     """Of requests that start together each waits for the prompts behind its own: half of the 2 ms above."""
-    predictor = LinearPredictor(LinearConfig(kind="linear", alpha_us=1000.0, beta_us=10.0), load_model("llama-3.1-8b"))
+    predictor = LinearPredictor(LinearOptions(alpha_us=1000.0, beta_us=10.0), hardware("llama-3.1-8b"))
     assert steady_tpot_s(predictor, 8, 100, 4, 0.5) == pytest.approx((1000 + 80 + 1000) * 1e-6, rel=1e-6)
 
 

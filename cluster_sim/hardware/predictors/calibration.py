@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import Device, load_device
 from cluster_sim.hardware.library_file import load_mapping, validated
-from cluster_sim.hardware.predictors.physical import Coefficients
+from cluster_sim.hardware.predictors.coefficients import Coefficients
 from cluster_sim.library import library_file
 
 

@@ -1,9 +1,12 @@
 """Collectives between the GPUs of a replica: their time if no operator profile has measured them."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from cluster_sim.hardware.device import Device
-from cluster_sim.hardware.predictors.roofline import RooflineEfficiency
+
+LINK_RATIO: Final = 0.60
+"""Share of a link's bandwidth that collectives reach, where it was not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +20,7 @@ class Collectives:
     def by_data_sheet(cls, device: Device) -> "Collectives":
         """Return those of the link inside the node, at the rate that the roofline reckons with."""
         link = device.interconnect
-        return cls(link.latency_us, link.bandwidth_bytes_per_s * RooflineEfficiency().link_ratio)
+        return cls(link.latency_us, link.bandwidth_bytes_per_s * LINK_RATIO)
 
     def all_reduce_us(self, gpus: int, size_bytes: float) -> float:
         """Return one ring all-reduce of ``size_bytes`` on each of ``gpus``, us: 2 (g - 1) / g of them pass a link."""

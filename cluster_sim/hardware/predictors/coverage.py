@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from cluster_sim.errors import InputError
-from cluster_sim.hardware.predictors.base import BatchShape, MeasuredSteps, Predictor
+from cluster_sim.hardware.batch_shape import BatchShape
+from cluster_sim.hardware.predictors.predictor import MeasuredSteps, Predictor
 
 
 class Coverage(NamedTuple):

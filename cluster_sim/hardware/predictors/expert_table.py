@@ -8,27 +8,27 @@ expected to.
 from collections.abc import Iterable
 
 from cluster_sim.errors import InputError
-from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.predictors.grid import Curve, grid_of, interpolate
 from cluster_sim.hardware.predictors.operator_profile import OperatorProfile
-from cluster_sim.hardware.sharding import ExpertLayout
+from cluster_sim.hardware.replica_hardware import ReplicaHardware
 
 
-def experts_curve(profile: OperatorProfile, model: Model, layout: ExpertLayout, tokens: Iterable[float]) -> Curve:
+def experts_curve(profile: OperatorProfile, hardware: ReplicaHardware, tokens: Iterable[float]) -> Curve:
     """Return the time of one layer's experts on one GPU over the tokens of all ranks, us.
 
     ``tokens`` are further knots for each rank's tokens.  Raises InputError where the profile has no ``moe`` rows.
     """
+    model, sharding = hardware.model, hardware.experts
     rows = profile.of("moe")
     if not rows:
         raise InputError(f"{profile.path}: has no moe rows, which {model.name} needs")
     measured, activated, table = grid_of([(row.tokens, row.experts, row.time_us) for row in rows], "moe operators")
-    held = model.experts / layout.ranks
+    held = model.experts / sharding.ranks
 
-    def at(own: float) -> float:
-        expected = held * layout.activated_ratio(model, round(own * layout.ranks))
+    def time_us(own: float) -> float:
+        expected = held * sharding.activated_ratio(model, round(own * sharding.ranks))
         us = interpolate(measured, activated, table, own, expected)
         return us * own / measured[-1] if own > measured[-1] else us
 
     knots = sorted({*tokens, *measured})
-    return Curve([knot * layout.ranks for knot in knots], [at(knot) for knot in knots])
+    return Curve([knot * sharding.ranks for knot in knots], [time_us(knot) for knot in knots])

@@ -11,8 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from cluster_sim.hardware.engine_limits import LARGEST_GRAPH
-from cluster_sim.hardware.predictors.base import BatchShape, Int64Array, Predictor
+from cluster_sim.hardware.batch_shape import BatchShape, Int64Array
+from cluster_sim.hardware.cuda_graphs import LARGEST_GRAPH_TOKENS
+from cluster_sim.hardware.predictors.predictor import Predictor
 
 
 class LockstepPredictor(Predictor):
@@ -36,7 +37,7 @@ class LockstepPredictor(Predictor):
         if not shape.ranks:
             return self._rank.step_ns(shape, stage)
         parts: Iterable[BatchShape] = shape.ranks
-        if shape.tokens > LARGEST_GRAPH:
+        if shape.tokens > LARGEST_GRAPH_TOKENS:
             total = sum(part.tokens for part in parts)
             parts = (replace(part, routed_tokens=total) for part in parts)
         return max(self._rank.step_ns(part, stage) for part in parts)
@@ -47,7 +48,7 @@ class LockstepPredictor(Predictor):
 
     def joint_run_ns(self, loads: Sequence[tuple[int, int]], steps: int) -> Int64Array | None:
         """Return the longest of the ranks' steps; None beyond the CUDA graphs, where each depends on all ranks."""
-        if sum(decodes for decodes, _ in loads) > LARGEST_GRAPH:
+        if sum(decodes for decodes, _ in loads) > LARGEST_GRAPH_TOKENS:
             return None
         runs = [self._rank.decode_run_ns(decodes, kv_tokens, steps) for decodes, kv_tokens in loads]
         longest: Int64Array = np.maximum.reduce(runs)

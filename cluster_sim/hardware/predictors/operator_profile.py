@@ -1,4 +1,4 @@
-"""Operator profiles: measured kernel times of one (device, model, TP) in one layout, and its Parquet file.
+"""Operator profiles: measured kernel times of one (device, model, TP) in one layout.
 
 Design: one row per measurement.  ``operator`` is ``layer.<name>`` (by tokens, once per layer and ``count``),
 ``step.<name>`` (by tokens, once a step), ``sequence.<name>`` (by sequences, once a step), ``attention`` (by prefill
@@ -7,21 +7,13 @@ chunk, its cache, decodes and their mean cache, per layer), ``moe`` (by tokens a
 are 0. Times are microseconds.  Every import, measurement and fit produces this layout; one predictor reads it.
 """
 
-import json
+import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from cluster_sim.atomic_file import whole_file
 from cluster_sim.errors import InputError
 
-Float64Array = npt.NDArray[np.float64]
 KEYS: Final = (
     "tokens",
     "sequences",
@@ -31,8 +23,6 @@ KEYS: Final = (
     "decode_kv_tokens",
     "experts",
 )
-METADATA_KEY: Final = b"cluster_sim_profile"
-FORMAT_VERSION: Final = 1
 PREFIXES: Final = ("layer.", "step.", "sequence.")
 PLAIN: Final = ("attention", "moe", "all_reduce", "send_recv")
 
@@ -126,7 +116,7 @@ def make_profile(info: ProfileInfo, rows: Iterable[Measurement], path: str = "")
                 f"{where}: unknown operator {row.operator!r}; known: {', '.join(PLAIN)}, or a name after "
                 f"{', '.join(PREFIXES)}"
             )
-        if not np.isfinite(row.time_us) or row.time_us < 0:
+        if not math.isfinite(row.time_us) or row.time_us < 0:
             raise InputError(
                 f"{where}: time of {row.operator} is {row.time_us:g} us; it must be finite and not negative"
             )
@@ -139,42 +129,3 @@ def make_profile(info: ProfileInfo, rows: Iterable[Measurement], path: str = "")
     if not kept:
         raise InputError(f"{path or 'profile'}: has no rows")
     return OperatorProfile(info, kept, path)
-
-
-def write_profile(profile: OperatorProfile, path: Path) -> None:
-    """Write the Parquet file, whole or not at all; InputError when it cannot be written."""
-    rows = sorted(profile.rows, key=lambda row: (row.operator, row.key))
-    columns: dict[str, Any] = {"operator": pa.array([row.operator for row in rows], pa.string())}
-    for name in (*KEYS, "count"):
-        columns[name] = pa.array([getattr(row, name) for row in rows], pa.int32())
-    columns["time_us"] = pa.array([row.time_us for row in rows], pa.float64())
-    metadata = {METADATA_KEY: json.dumps({"format": FORMAT_VERSION, **asdict(profile.info)}, sort_keys=True).encode()}
-    table = pa.table(columns).replace_schema_metadata(metadata)
-    with whole_file(path) as partial:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, partial, compression="zstd")
-
-
-def read_profile(path: Path) -> OperatorProfile:
-    """Read and check a profile's Parquet file; InputError names the file and what is wrong."""
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path}: is not a readable Parquet file: {error}") from None
-    raw = (table.schema.metadata or {}).get(METADATA_KEY)
-    if raw is None:
-        raise InputError(f"{path}: is no operator profile (its metadata lacks {METADATA_KEY.decode()})")
-    try:
-        metadata = json.loads(raw)
-        version = metadata.pop("format")
-        info = ProfileInfo(**metadata)
-    except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{path}: its metadata is wrong: {error}") from None
-    if version != FORMAT_VERSION:
-        raise InputError(f"{path}: has format {version}; this version reads format {FORMAT_VERSION}")
-    needed = ("operator", *KEYS, "count", "time_us")
-    missing = [name for name in needed if name not in table.column_names]
-    if missing:
-        raise InputError(f"{path}: lacks the columns {', '.join(missing)}")
-    data = table.select(list(needed)).to_pylist()
-    return make_profile(info, (Measurement(**item, row=index) for index, item in enumerate(data, start=1)), str(path))

@@ -25,7 +25,7 @@ from cluster_sim.hardware.device import DTYPE_BYTES, Device
 from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.predictors.calibration import version_key
 from cluster_sim.hardware.predictors.operator_profile import Measurement, OperatorProfile, ProfileInfo, make_profile
-from cluster_sim.hardware.sharding import check_parallelism
+from cluster_sim.hardware.replica_hardware import check_parallelism
 
 FOLDERS: Final[dict[str, str]] = {
     "a100-80gb": "a100_sxm",

@@ -16,7 +16,7 @@ from cluster_sim.errors import InputError
 from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.predictors.operator_profile import Measurement, OperatorProfile, ProfileInfo, make_profile
 from cluster_sim.hardware.profiling.backends import Backend
-from cluster_sim.hardware.sharding import check_parallelism
+from cluster_sim.hardware.replica_hardware import check_parallelism
 
 
 @dataclass(frozen=True, slots=True)

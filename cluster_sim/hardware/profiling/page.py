@@ -13,8 +13,10 @@ from statistics import median
 
 from cluster_sim.atomic_file import whole_file
 from cluster_sim.hardware.device import Device
+from cluster_sim.hardware.engine_settings import default_settings
 from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.predictors.operator_profile import KEYS, Measurement, OperatorProfile
+from cluster_sim.hardware.replica_hardware import ReplicaHardware
 from cluster_sim.hardware.sharding import shard
 
 SIZE = 260
@@ -68,8 +70,7 @@ def summarise(profile: OperatorProfile, comparisons: list[Comparison]) -> list[O
 
 def against_roofline(profile: OperatorProfile, model: Model, device: Device) -> list[Comparison]:
     """Hold attention and the sum of the layer operators against the data sheet."""
-    degree = profile.info.tensor_parallel
-    part = shard(model, degree)
+    part = shard(ReplicaHardware(model, device, default_settings(device), profile.info.tensor_parallel))
     bandwidth, peak = device.memory_bandwidth_bytes_per_s, device.peak_flops(model.activation_dtype)
     per_token, per_pair = part.kv_bytes_per_token / part.layers, part.attention_flops_per_pair / part.layers
 

@@ -11,8 +11,10 @@ from typing import Final
 
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import Device
+from cluster_sim.hardware.engine_settings import default_settings
 from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.predictors.operator_profile import KEYS, Measurement, OperatorProfile
+from cluster_sim.hardware.replica_hardware import ReplicaHardware
 from cluster_sim.hardware.sharding import shard
 
 FASTEST: Final = 0.4
@@ -36,7 +38,7 @@ def check_profile(profile: OperatorProfile, model: Model, device: Device) -> Non
 
 def _check_layers(profile: OperatorProfile, model: Model, device: Device) -> None:
     """The sum of layer operators at the smallest and largest token counts that all of them have."""
-    part = shard(model, profile.info.tensor_parallel)
+    part = shard(ReplicaHardware(model, device, default_settings(device), profile.info.tensor_parallel))
     weights = part.dense_weight_bytes / part.layers
     operations = (part.flops_per_token - _expert_flops(model, profile.info.tensor_parallel)) / part.layers
     totals: dict[int, float] = {}
@@ -57,7 +59,7 @@ def _check_layers(profile: OperatorProfile, model: Model, device: Device) -> Non
 
 def _check_attention(profile: OperatorProfile, model: Model, device: Device) -> None:
     """Attention with much work: the four rows with the most cached tokens or pairs of each kind."""
-    part = shard(model, profile.info.tensor_parallel)
+    part = shard(ReplicaHardware(model, device, default_settings(device), profile.info.tensor_parallel))
     bytes_per_token = part.kv_bytes_per_token / part.layers
     operations = part.attention_flops_per_pair / part.layers
     rows = profile.of("attention")

@@ -12,7 +12,7 @@ from collections.abc import Sequence as Row
 
 import numpy as np
 
-from cluster_sim.hardware.predictors.base import Int64Array
+from cluster_sim.hardware.batch_shape import Int64Array
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.fast_forward.interface import FastForwardScheduler

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from cluster_sim.hardware.predictors.base import BatchShape
+from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.serving.deadlines import DeadlineOptions
 from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS, PrefixTokens
 from cluster_sim.serving.queue_orders.lrs import LeastRemainingSlack

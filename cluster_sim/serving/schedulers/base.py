@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from cluster_sim.factory_registry import Registry
-from cluster_sim.hardware.predictors.base import Predictor
+from cluster_sim.hardware.predictors.predictor import Predictor
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool

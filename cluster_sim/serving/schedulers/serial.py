@@ -14,7 +14,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
-from cluster_sim.hardware.predictors.base import BatchShape, Predictor
+from cluster_sim.hardware.batch_shape import BatchShape
+from cluster_sim.hardware.predictors.predictor import Predictor
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool, ReservedPool

@@ -13,7 +13,8 @@ while they follow each other (``PipelinedPools``).  Without fast-forwarding ther
 
 from collections.abc import Iterable
 
-from cluster_sim.hardware.predictors.base import BatchShape, Predictor
+from cluster_sim.hardware.batch_shape import BatchShape
+from cluster_sim.hardware.predictors.predictor import Predictor
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool

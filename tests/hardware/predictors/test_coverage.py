@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cluster_sim.errors import InputError
-from cluster_sim.hardware.predictors.base import BatchShape, Int64Array, MeasuredSteps, Predictor
+from cluster_sim.hardware.batch_shape import BatchShape, Int64Array
 from cluster_sim.hardware.predictors.coverage import (
     Coverage,
     CoverageCounter,
@@ -12,6 +12,7 @@ from cluster_sim.hardware.predictors.coverage import (
     coverage_of,
     total_coverage,
 )
+from cluster_sim.hardware.predictors.predictor import MeasuredSteps, Predictor
 
 
 class UpToTenTokens(Predictor):

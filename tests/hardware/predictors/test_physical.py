@@ -8,20 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster_sim.errors import InputError
+from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.device import load_device
-from cluster_sim.hardware.engine_limits import EngineLimits
 from cluster_sim.hardware.model import load_model
-from cluster_sim.hardware.predictors.base import BatchShape, MeasuredSteps
-from cluster_sim.hardware.predictors.build import build_predictor
 from cluster_sim.hardware.predictors.calibration import (
     load_operator_ratios,
     load_physical_profile,
     resolve_coefficients,
     version_at_most,
 )
-from cluster_sim.hardware.predictors.options import PhysicalPredictor as PhysicalConfig
-from cluster_sim.hardware.predictors.physical import Coefficients, PhysicalPredictor
+from cluster_sim.hardware.predictors.coefficients import Coefficients
+from cluster_sim.hardware.predictors.kinds.physical import PhysicalOptions, PhysicalPredictor
+from cluster_sim.hardware.predictors.pool_predictor import build_predictor
+from cluster_sim.hardware.predictors.predictor import MeasuredSteps
 from cluster_sim.hardware.sharding import shard
+from tests.hardware.replicas import hardware
 
 BASE = {
     "step_us": 0.0,
@@ -44,14 +45,14 @@ CASES = [
 
 def built(model: str, device: str, tp: int = 1, pp: int = 1, **changes: float) -> PhysicalPredictor:
     """Build a predictor whose coefficients are perfect except for ``changes``."""
-    return PhysicalPredictor(Coefficients(**{**BASE, **changes}), load_model(model), load_device(device), tp, pp)
+    return PhysicalPredictor(Coefficients(**{**BASE, **changes}), hardware(model, device, tp, pp))
 
 
 @cache
 def fitted(model: str, device: str, tp: int, pp: int) -> PhysicalPredictor:
     """Build each predictor of the shipped profile once."""
     coefficients = load_physical_profile("vllm").resolve(load_device(device), "0.15")
-    return PhysicalPredictor(coefficients, load_model(model), load_device(device), tp, pp)
+    return PhysicalPredictor(coefficients, hardware(model, device, tp, pp))
 
 
 @pytest.mark.parametrize(("model", "device", "tp", "pp"), CASES)
@@ -68,7 +69,7 @@ def test_runs_floors_and_purity(model: str, device: str, tp: int, pp: int, data:
     prefills = data.draw(st.lists(st.tuples(st.integers(1, 8192), st.integers(0, 60_000)), max_size=3))
     mixed = predictor.step_ns(BatchShape(decodes, kv, prefills, len(prefills)), stage)
     assert mixed >= int(run[0]) >= predictor.floor_ns(stage) >= predictor.step_ns(BatchShape(1, 0), stage) - 1
-    fresh = PhysicalPredictor(predictor.coefficients, predictor.model, predictor.device, tp, pp)
+    fresh = PhysicalPredictor(predictor.coefficients, predictor.hardware)
     assert fresh.step_ns(BatchShape(decodes, kv, prefills, len(prefills)), stage) == mixed
 
 
@@ -161,15 +162,13 @@ def test_profile_overrides_apply_in_order(tmp_path: Path) -> None:
 
 def test_build_reads_the_frozen_profile() -> None:
     """A study's physical predictor is calibrated and names its profile; its device decides what counts as measured."""
-    model = load_model("llama-3-8b")
-    engine = EngineLimits(version="0.15")
-    predictor = build_predictor(PhysicalConfig(profile="vllm"), model, load_device("h100-sxm"), engine=engine)
+    predictor = build_predictor(PhysicalOptions(profile="vllm"), hardware(version="0.15"))
     assert predictor.is_calibrated
     assert "vllm" in predictor.label
     assert predictor.frontend_ns > 1_000_000
     assert predictor.measured is MeasuredSteps.ALL
     assert predictor.steps_inside(4, 100, 10) == 10
-    other = build_predictor(PhysicalConfig(profile="vllm"), model, load_device("mi300x"))
+    other = build_predictor(PhysicalOptions(profile="vllm"), hardware(device="mi300x"))
     assert other.measured is MeasuredSteps.NONE
     assert other.steps_inside(4, 100, 10) == 0
 
@@ -206,8 +205,8 @@ def test_latent_attention_has_a_constant_per_layer() -> None:
     base = load_physical_profile("vllm").resolve(device)
     with_constant = base.model_copy(update={"latent_layer_us": 10.0})
     for name, tensor, expected_ns in (("deepseek-v3", 8, 610_000), ("llama-3.1-8b", 1, 0)):
-        model = load_model(name)
-        without, added = (PhysicalPredictor(each, model, device, tensor) for each in (base, with_constant))
+        replica = hardware(name, device, tensor)
+        without, added = (PhysicalPredictor(coefficients, replica) for coefficients in (base, with_constant))
         assert added.step_ns(BatchShape(4, 400)) - without.step_ns(BatchShape(4, 400)) == pytest.approx(
             expected_ns, abs=1
         )
@@ -243,13 +242,13 @@ def test_experts_apart_are_read_and_computed_one_after_the_other() -> None:
     """With a rate of their own, Mixtral's experts cost reading and arithmetic in full, and the projections theirs."""
     device, model = load_device("h100-sxm"), load_model("mixtral-8x7b")
     base = load_physical_profile("vllm").resolve(device)
-    apart = PhysicalPredictor(base.model_copy(update={"moe_flops_ratio": 0.5}), model, device, 2)
-    half = PhysicalPredictor(base.model_copy(update={"moe_flops_ratio": 0.25}), model, device, 2)
-    part = shard(model, 2)
+    apart = PhysicalPredictor(base.model_copy(update={"moe_flops_ratio": 0.5}), hardware(model, device, 2))
+    half = PhysicalPredictor(base.model_copy(update={"moe_flops_ratio": 0.25}), hardware(model, device, 2))
+    part = shard(hardware(model, device, 2))
     flops = 2.0 * 32 * 2 * model.expert_parameters / 2 * 1000
     added_ns = flops / (0.25 * 9.89e14) * 1e9 - flops / (0.5 * 9.89e14) * 1e9
     assert half.tokens_cost(1000, 0) - apart.tokens_cost(1000, 0) == pytest.approx(added_ns, rel=2e-3)
-    joint = PhysicalPredictor(base, model, device, 2)
+    joint = PhysicalPredictor(base, hardware(model, device, 2))
     read_ns = part.expert_weight_bytes / (base.moe_memory_ratio * device.memory_bandwidth_bytes_per_s) * 1e9
     assert apart.tokens_cost(10_000, 0) > joint.tokens_cost(10_000, 0) + read_ns
 
@@ -261,7 +260,7 @@ def test_quantising_activations_costs_launches_beside_prompts_alone() -> None:
     prompt, decodes = BatchShape(prefills=[(100, 0)], completed_prefills=1), BatchShape(4, 400)
     for dtype, expected_ns in (("fp8", 320_000), (None, 0)):
         model = load_model("llama-3.1-8b").model_copy(update={"weight_dtype": dtype})
-        without = PhysicalPredictor(base, model, device)
-        added = PhysicalPredictor(base.model_copy(update={"quantize_layer_us": 10.0}), model, device)
+        without = PhysicalPredictor(base, hardware(model, device))
+        added = PhysicalPredictor(base.model_copy(update={"quantize_layer_us": 10.0}), hardware(model, device))
         assert added.step_ns(prompt) - without.step_ns(prompt) == pytest.approx(expected_ns, abs=1)
         assert added.step_ns(decodes) == without.step_ns(decodes)

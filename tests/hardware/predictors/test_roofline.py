@@ -6,19 +6,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster_sim.errors import InputError
+from cluster_sim.hardware.batch_shape import BatchShape
+from cluster_sim.hardware.cuda_graphs import graph_tokens
 from cluster_sim.hardware.device import load_device
-from cluster_sim.hardware.engine_limits import EngineLimits, graph_tokens
-from cluster_sim.hardware.model import load_model
-from cluster_sim.hardware.predictors.base import BatchShape
-from cluster_sim.hardware.predictors.roofline import RooflineEfficiency, RooflinePredictor
+from cluster_sim.hardware.predictors.kinds.roofline import RooflineEfficiency, RooflinePredictor
+from tests.hardware.replicas import hardware
 
 PREDICTORS = {
-    "dense": RooflinePredictor(load_model("llama-3-8b"), load_device("h100-sxm")),
-    "tp": RooflinePredictor(load_model("llama-2-70b"), load_device("a100-80gb"), 4),
-    "pp": RooflinePredictor(load_model("codellama-34b"), load_device("h200"), 1, 4),
-    "moe": RooflinePredictor(load_model("mixtral-8x7b"), load_device("h100-sxm"), 2),
-    "window": RooflinePredictor(load_model("gpt-oss-20b"), load_device("h100-sxm")),
-    "latent": RooflinePredictor(load_model("deepseek-v3"), load_device("b200"), 8),
+    "dense": RooflinePredictor(hardware("llama-3-8b", "h100-sxm")),
+    "tp": RooflinePredictor(hardware("llama-2-70b", "a100-80gb", 4)),
+    "pp": RooflinePredictor(hardware("codellama-34b", "h200", 1, 4)),
+    "moe": RooflinePredictor(hardware("mixtral-8x7b", "h100-sxm", 2)),
+    "window": RooflinePredictor(hardware("gpt-oss-20b", "h100-sxm")),
+    "latent": RooflinePredictor(hardware("deepseek-v3", "b200", 8)),
 }
 
 
@@ -74,7 +74,7 @@ def test_decode_step_by_hand() -> None:
     """A decode of llama-3-8b reads 15.0 GB of weights and 131,072 bytes a cached token at the stated rates."""
     perfect = RooflineEfficiency(1, 1, 1, 1, 1, 0, 0, 0, 0)
     device = load_device("h100-sxm")
-    predictor = RooflinePredictor(load_model("llama-3-8b"), device, efficiency=perfect)
+    predictor = RooflinePredictor(hardware("llama-3-8b", device), perfect)
     layer = 4096 * (2 * 4096 + 2 * 1024) + 3 * 4096 * 14336
     weights = 2 * (32 * (layer + 2 * 4096) + 128256 * 4096)
     activations = 4 * 32 * 4096 * 2
@@ -86,7 +86,7 @@ def test_prefill_by_hand() -> None:
     """A long prefill is bound by arithmetic: two operations a weight and token, and the causal triangle."""
     perfect = RooflineEfficiency(1, 1, 1, 1, 1, 0, 0, 0, 0)
     device = load_device("h100-sxm")
-    predictor = RooflinePredictor(load_model("llama-3-8b"), device, efficiency=perfect)
+    predictor = RooflinePredictor(hardware("llama-3-8b", device), perfect)
     layer = 4096 * (2 * 4096 + 2 * 1024) + 3 * 4096 * 14336
     operations = 2 * 8192 * 32 * layer + 4 * 32 * 32 * 128 * 8192 * (8192 + 1) / 2
     head = 2 * 128256 * 4096 / device.memory_bandwidth_bytes_per_s
@@ -104,9 +104,8 @@ def test_window_bounds_the_cache_read() -> None:
 
 def test_fp8_weights_halve_the_read() -> None:
     """Quantising the projections to fp8 makes a decode step shorter, by less than half (the head stays)."""
-    model, device = load_model("llama-3-8b"), load_device("h100-sxm")
-    plain = RooflinePredictor(model, device).floor_ns()
-    quantized = RooflinePredictor(model, device, engine=EngineLimits(weight_dtype="fp8")).floor_ns()
+    plain = RooflinePredictor(hardware()).floor_ns()
+    quantized = RooflinePredictor(hardware(weight_dtype="fp8")).floor_ns()
     assert 0.5 * plain < quantized < 0.75 * plain
 
 
@@ -136,8 +135,7 @@ def test_cuda_graph_padding() -> None:
 
 def test_degrees_that_do_not_divide_are_refused() -> None:
     """TP that does not divide the heads and PP that does not divide the layers are input errors with the numbers."""
-    model, device = load_model("llama-3-8b"), load_device("h100-sxm")
     with pytest.raises(InputError, match="tensor_parallel 3 does not divide the 32 attention heads"):
-        RooflinePredictor(model, device, 3)
+        hardware(tensor_parallel=3)
     with pytest.raises(InputError, match="pipeline_parallel 5 does not divide the 32 layers"):
-        RooflinePredictor(model, device, 1, 5)
+        hardware(pipeline_parallel=5)

@@ -5,11 +5,10 @@ from pathlib import Path
 import pytest
 
 from cluster_sim.errors import InputError
-from cluster_sim.hardware.device import load_device
-from cluster_sim.hardware.model import load_model
-from cluster_sim.hardware.predictors.base import BatchShape
-from cluster_sim.hardware.predictors.build import build_predictor
-from cluster_sim.hardware.predictors.options import SplitwisePredictor as SplitwiseConfig
+from cluster_sim.hardware.batch_shape import BatchShape
+from cluster_sim.hardware.predictors.kinds.splitwise import SplitwiseOptions
+from cluster_sim.hardware.predictors.pool_predictor import build_predictor
+from tests.hardware.replicas import hardware
 
 HEADER = "model,hardware,prompt_size,batch_size,token_size,prompt_time,token_time,tensor_parallel\n"
 ROWS = "m,h,100,1,8,10,20,2\nm,h,100,1,8,12,22,2\nm,h,100,1,8,99,24,2\nm,h,100,4,8,40,30,2\n"
@@ -19,8 +18,8 @@ def test_medians_and_curves_by_hand(tmp_path: Path) -> None:
     """Repeated rows give their median; prompts go by tokens in the batch, tokens by requests, between them linear."""
     path = tmp_path / "perf.csv"
     path.write_text(HEADER + ROWS)
-    config = SplitwiseConfig(path=str(path), measured_model="m", measured_hardware="h")
-    predictor = build_predictor(config, load_model("llama-2-70b"), load_device("h100-sxm"), 2)
+    config = SplitwiseOptions(path=str(path), measured_model="m", measured_hardware="h")
+    predictor = build_predictor(config, hardware("llama-2-70b", "h100-sxm", 2))
     assert predictor.step_ns(BatchShape(1, 500)) == 22_000_000
     assert predictor.decode_run_ns(2, 500, 3).tolist() == [round((22 + 8 / 3) * 1e6)] * 3
     assert predictor.step_ns(BatchShape(0, 0, [(100, 0)], 1)) == 12_000_000
@@ -36,18 +35,18 @@ def test_medians_and_curves_by_hand(tmp_path: Path) -> None:
 def test_real_file(shared: Path) -> None:
     """Llama-2-70B on 8 H100: about 30 ms a token alone, slower with 64, prompts grow with their tokens."""
     path = shared / "ground-truth/splitwise-perf-model/perf_model.csv.gz"
-    predictor = build_predictor(SplitwiseConfig(path=str(path)), load_model("llama-2-70b"), load_device("h100-sxm"), 8)
+    predictor = build_predictor(SplitwiseOptions(path=str(path)), hardware("llama-2-70b", "h100-sxm", 8))
     one, many = predictor.step_ns(BatchShape(1, 0)), predictor.step_ns(BatchShape(64, 0))
     assert 25_000_000 < one < many < 60_000_000
     assert predictor.step_ns(BatchShape(0, 0, [(2048, 0)], 1)) < predictor.step_ns(BatchShape(0, 0, [(4096, 0)], 1))
     with pytest.raises(InputError, match=r"nothing for llama2-70b/h100-80gb/tp1; known: .*llama2-70b/h100-80gb/tp8"):
-        build_predictor(SplitwiseConfig(path=str(path)), load_model("llama-2-70b"), load_device("h100-sxm"), 1)
+        build_predictor(SplitwiseOptions(path=str(path)), hardware("llama-2-70b", "h100-sxm", 1))
 
 
 def test_wrong_value_names_line_and_column(tmp_path: Path) -> None:
     """A value that is no number is an input error with its place."""
     path = tmp_path / "perf.csv"
     path.write_text(HEADER + ROWS + "m,h,100,x,8,10,20,2\n")
-    config = SplitwiseConfig(path=str(path), measured_model="m", measured_hardware="h")
+    config = SplitwiseOptions(path=str(path), measured_model="m", measured_hardware="h")
     with pytest.raises(InputError, match=r"perf\.csv:6: batch_size is 'x'"):
-        build_predictor(config, load_model("llama-2-70b"), load_device("h100-sxm"), 2)
+        build_predictor(config, hardware("llama-2-70b", "h100-sxm", 2))

@@ -10,39 +10,36 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cluster_sim.errors import InputError
+from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.model import load_model
 from cluster_sim.hardware.predictors.attention_table import AttentionTable
-from cluster_sim.hardware.predictors.base import BatchShape
-from cluster_sim.hardware.predictors.build import build_predictor
 from cluster_sim.hardware.predictors.collectives import Collectives
 from cluster_sim.hardware.predictors.grid import Curve
+from cluster_sim.hardware.predictors.kinds.table import Overheads, TableOptions, TablePredictor
 from cluster_sim.hardware.predictors.operator_profile import (
     Measurement,
     ProfileInfo,
     make_profile,
-    read_profile,
-    write_profile,
 )
-from cluster_sim.hardware.predictors.options import TablePredictor as TableConfig
-from cluster_sim.hardware.predictors.table import Overheads, TablePredictor
+from cluster_sim.hardware.predictors.operator_profile_file import read_profile, write_profile
+from cluster_sim.hardware.predictors.pool_predictor import build_predictor
 from cluster_sim.hardware.profiling.import_llmservingsim import import_llmservingsim
-from cluster_sim.hardware.sharding import ExpertLayout
+from cluster_sim.hardware.replica_hardware import ExpertSharding
 from tests.hardware.predictors.small_profile import INFO, small_profile
+from tests.hardware.replicas import hardware
 
 
 def predictor(**overheads: Any) -> TablePredictor:
     """Build the small profile's predictor."""
-    return TablePredictor(
-        small_profile(), load_model("llama-3-8b"), load_device("h100-sxm"), 1, 1, Overheads(**overheads)
-    )
+    return TablePredictor(small_profile(), hardware(), Overheads(**overheads))
 
 
 @cache
 def measured(root: Path, model: str, hf_id: str) -> TablePredictor:
     """Import each real profile once."""
     profile = import_llmservingsim(root / hf_id / "bf16", "rtx-pro-6000", model)
-    return TablePredictor(profile, load_model(model), load_device("rtx-pro-6000"))
+    return TablePredictor(profile, hardware(model, "rtx-pro-6000"))
 
 
 def test_decode_step_by_hand() -> None:
@@ -122,7 +119,7 @@ def test_parquet_round_trip(tmp_path: Path) -> None:
     assert sorted((row.operator, row.key, row.count, row.time_us) for row in again.rows) == sorted(
         (row.operator, row.key, row.count, row.time_us) for row in profile.rows
     )
-    built = build_predictor(TableConfig(path=str(path)), load_model("llama-3-8b"), load_device("h100-sxm"))
+    built = build_predictor(TableOptions(path=str(path)), hardware())
     assert built.step_ns(BatchShape(5, 2500)) == predictor().step_ns(BatchShape(5, 2500))
     assert [entry.name for entry in tmp_path.iterdir()] == ["profile.parquet"]
 
@@ -137,9 +134,9 @@ def test_wrong_profiles_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="row 5: unknown operator 'gemm'"):
         make_profile(INFO, [Measurement("gemm", 1.0, tokens=1, row=5)])
     with pytest.raises(InputError, match="measured with device h100-sxm, not h200"):
-        TablePredictor(small_profile(), load_model("llama-3-8b"), load_device("h200"))
+        TablePredictor(small_profile(), hardware(device="h200"))
     with pytest.raises(InputError, match="measured with tensor_parallel 1, not 2"):
-        TablePredictor(small_profile(), load_model("llama-3-8b"), load_device("h100-sxm"), 2)
+        TablePredictor(small_profile(), hardware(tensor_parallel=2))
     path = tmp_path / "other.parquet"
     path.write_text("no parquet")
     with pytest.raises(InputError, match="not a readable Parquet file"):
@@ -219,7 +216,7 @@ def test_ranks_share_measured_experts_and_exchange_their_tokens() -> None:
     link = Collectives(latency_us=3.0, bytes_per_s=8192e6)
 
     def built(ranks: int) -> TablePredictor:
-        return TablePredictor(profile, model, device, experts=ExpertLayout(ranks), collectives=link)
+        return TablePredictor(profile, hardware(model, device, experts=ExpertSharding(ranks)), collectives=link)
 
     shape = BatchShape(100, 0)
     experts_us = [100 + 10.0 * 128 / ranks * (1 - (1 - 8 / 128) ** (100 * ranks)) for ranks in (1, 2)]
@@ -238,6 +235,7 @@ def test_all_reduces_that_were_not_measured_take_the_link() -> None:
     model, device = load_model("llama-3-8b"), load_device("h100-sxm")
     slow, none = Collectives(20.0, 16e9), Collectives(0.0, 1e30)
     step = [
-        TablePredictor(profile, model, device, 2, collectives=each).step_ns(BatchShape(100, 0)) for each in (slow, none)
+        TablePredictor(profile, hardware(model, device, 2), collectives=each).step_ns(BatchShape(100, 0))
+        for each in (slow, none)
     ]
     assert step[0] - step[1] == pytest.approx(32 * 2 * (20e3 + 100 * 4096 * 2 / 16e9 * 1e9), rel=1e-6)

@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cluster_sim.errors import InputError
+from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.model import load_model
-from cluster_sim.hardware.predictors.base import BatchShape
+from cluster_sim.hardware.predictors.kinds.vidur_tables import VidurTablePredictor
 from cluster_sim.hardware.predictors.vidur_files import load_vidur_tables
-from cluster_sim.hardware.predictors.vidur_tables import VidurTablePredictor
+from tests.hardware.replicas import hardware
 
 RUNS = [
     ("cl34_tp2_vllm_trace500_ts2", "cl34_a100_tp2", "codellama-34b", 2, 1),
@@ -42,7 +43,7 @@ DENSE = (
 @cache
 def predictor_of(directory: Path, prefix: str, model: str, tp: int, pp: int) -> VidurTablePredictor:
     """Load each set of tables once."""
-    return VidurTablePredictor(load_vidur_tables(directory, prefix, pp), load_model(model), tp, pp)
+    return VidurTablePredictor(load_vidur_tables(directory, prefix, pp), hardware(model, "a100-80gb", tp, pp))
 
 
 def logged_batches(path: Path) -> Iterator[tuple[float, BatchShape]]:
@@ -104,7 +105,7 @@ def test_decode_run_is_repeated_steps(shared: Path, decodes: int, kv: int, extra
 def test_outside_the_table_is_extrapolated(shared: Path) -> None:
     """A batch beyond the table is scaled by its work, not refused, and told apart from one inside."""
     predictor = VidurTablePredictor(
-        load_vidur_tables(shared / "vidur-ref/predictor", "cl34_a100_tp2"), load_model("codellama-34b"), 2, 1
+        load_vidur_tables(shared / "vidur-ref/predictor", "cl34_a100_tp2"), hardware("codellama-34b", "a100-80gb", 2)
     )
     inside, outside = (BatchShape(0, 0, [(tokens, 0)], 1) for tokens in (4096, 8192))
     assert 2 * predictor.step_ns(inside) < predictor.step_ns(outside) < 3 * predictor.step_ns(inside)
@@ -142,7 +143,7 @@ def test_composition_by_hand(tmp_path: Path) -> None:
         "batch_size,kv_cache_size,attn_decode_ms\n1,0,1\n2,0,1\n1,64,2\n2,64,2\n"
     )
     (tmp_path / "x.attn_prefill.csv").write_text("chunk_tokens,kv0_ms,kv64_ms\n1,1,2\n2,3,4\n")
-    predictor = VidurTablePredictor(load_vidur_tables(tmp_path, "x"), model, 1, 1)
+    predictor = VidurTablePredictor(load_vidur_tables(tmp_path, "x"), hardware(model))
     assert predictor.step_ns(BatchShape(1, 10)) == 32 * 12 * 1_000_000
     assert predictor.step_ns(BatchShape(2, 10)) == round(32 * 12.2e6)
     assert predictor.step_ns(BatchShape(1, 10, [(2, 64)], 1)) == 32 * 16 * 1_000_000

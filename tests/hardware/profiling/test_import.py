@@ -8,17 +8,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster_sim.errors import InputError
+from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.model import load_model
-from cluster_sim.hardware.predictors.base import BatchShape
+from cluster_sim.hardware.predictors.kinds.table import TablePredictor
+from cluster_sim.hardware.predictors.kinds.vidur_tables import VidurTablePredictor
 from cluster_sim.hardware.predictors.operator_profile import Measurement, OperatorProfile, ProfileInfo, make_profile
-from cluster_sim.hardware.predictors.table import TablePredictor
 from cluster_sim.hardware.predictors.vidur_files import load_vidur_tables
-from cluster_sim.hardware.predictors.vidur_tables import VidurTablePredictor
 from cluster_sim.hardware.profiling.import_aiconfigurator import import_aiconfigurator
 from cluster_sim.hardware.profiling.import_llmservingsim import import_llmservingsim
 from cluster_sim.hardware.profiling.import_vidur import import_vidur
 from cluster_sim.hardware.profiling.plausibility import check_profile
+from tests.hardware.replicas import hardware
 
 
 def vidur_profile(shared: Path) -> OperatorProfile:
@@ -41,8 +42,10 @@ def test_vidur_raw_files_agree_with_its_forest(shared: Path) -> None:
     model, device = load_model("codellama-34b"), load_device("a100-80gb")
     profile = vidur_profile(shared)
     check_profile(profile, model, device)
-    table = TablePredictor(profile, model, device, 2)
-    forest = VidurTablePredictor(load_vidur_tables(shared / "vidur-ref/predictor", "cl34_a100_tp2"), model, 2, 1)
+    table = TablePredictor(profile, hardware(model, device, 2))
+    forest = VidurTablePredictor(
+        load_vidur_tables(shared / "vidur-ref/predictor", "cl34_a100_tp2"), hardware(model, device, 2)
+    )
     for shape in (
         BatchShape(1, 374),
         BatchShape(8, 8000),
@@ -93,7 +96,7 @@ def test_llmservingsim_layout(tmp_path: Path) -> None:
     assert profile.info.versions["vllm_version"] == "0.19.0"
     model, device = load_model("llama-3-8b"), load_device("h100-sxm")
     check_profile(profile, model, device)
-    step = TablePredictor(profile, model, device).step_ns(BatchShape(1, 16))
+    step = TablePredictor(profile, hardware(model, device)).step_ns(BatchShape(1, 16))
     assert step == pytest.approx((32 * (260 + 8.0384) + 600) * 1e3, rel=1e-6)
 
 
@@ -198,7 +201,7 @@ def test_aiconfigurator_layout(tmp_path: Path) -> None:
     model, device = load_model("llama-3-8b"), load_device("h100-sxm")
     profile = import_aiconfigurator(systems, device, model)
     check_profile(profile, model, device)
-    step = TablePredictor(profile, model, device).step_ns(BatchShape(1, 8191))
+    step = TablePredictor(profile, hardware(model, device)).step_ns(BatchShape(1, 8191))
     weights = 2 * (model.total_parameters - model.embedding_parameters) + 8192 * 131072
     ideal = weights / device.memory_bandwidth_bytes_per_s * 1e9
     assert step == pytest.approx(2 * ideal + 32 * 8_000, rel=0.02)

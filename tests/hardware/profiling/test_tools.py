@@ -8,21 +8,21 @@ from typer.testing import CliRunner
 
 from cluster_sim.cli.profile_commands import app
 from cluster_sim.errors import InputError
+from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.model import Model, load_model
-from cluster_sim.hardware.predictors.base import BatchShape
+from cluster_sim.hardware.predictors.kinds.table import TablePredictor
 from cluster_sim.hardware.predictors.operator_profile import (
     Measurement,
     ProfileInfo,
     make_profile,
-    read_profile,
-    write_profile,
 )
-from cluster_sim.hardware.predictors.table import TablePredictor
+from cluster_sim.hardware.predictors.operator_profile_file import read_profile, write_profile
 from cluster_sim.hardware.profiling.backends import backend_named
 from cluster_sim.hardware.profiling.distillation import fit_profile
 from cluster_sim.hardware.profiling.measurement import SMALL, measure
 from cluster_sim.hardware.profiling.page import against_profile, against_roofline, summarise, write_page
+from tests.hardware.replicas import hardware
 
 TINY = Model(
     name="tiny",
@@ -46,7 +46,7 @@ def test_measured_profile_predicts(backend: str) -> None:
     assert {"attention", "layer.qkv_proj", "layer.down_proj", "sequence.lm_head"} <= set(profile.operators)
     assert all(row.time_us > 0 for row in profile.rows)
     assert backend in profile.info.versions
-    predictor = TablePredictor(profile, TINY, load_device("h100-sxm"))
+    predictor = TablePredictor(profile, hardware(TINY))
     assert predictor.step_ns(BatchShape(2, 10, [(4, 0)], 1)) >= predictor.floor_ns() > 1
 
 

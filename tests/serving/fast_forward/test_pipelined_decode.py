@@ -3,16 +3,15 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster_sim.hardware.device import load_device
+from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.jitter import Jitter
-from cluster_sim.hardware.model import load_model
-from cluster_sim.hardware.predictors.base import BatchShape
-from cluster_sim.hardware.predictors.roofline import RooflinePredictor
+from cluster_sim.hardware.predictors.kinds.roofline import RooflinePredictor
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.fast_forward.pipelined_decode import PipelinedDecode, pipelined_steps
 from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.workload.request import Request
+from tests.hardware.replicas import hardware
 
 BLOCK = 4
 
@@ -29,7 +28,7 @@ def pool_of(number: int, members: list[tuple[int, int]]) -> DecodePool:
 
 
 def pipeline_of(stages: int, jitter: float) -> Pipeline:
-    predictor = RooflinePredictor(load_model("llama-3-8b"), load_device("h100-sxm"), 1, stages)
+    predictor = RooflinePredictor(hardware(pipeline_parallel=stages))
     noises = tuple(Jitter(jitter, 1, 0, stage, predictor.floor_ns(stage)) for stage in range(stages))
     return Pipeline(predictor, jitters=noises if jitter else ())
 

@@ -6,10 +6,7 @@ from hypothesis import strategies as st
 
 from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
-from cluster_sim.hardware.device import load_device
-from cluster_sim.hardware.model import load_model
-from cluster_sim.hardware.predictors.build import build_predictor
-from cluster_sim.hardware.predictors.options import LinearPredictor as LinearConfig
+from cluster_sim.hardware.predictors.kinds.linear import LinearOptions, LinearPredictor
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.kv_cache.hosted import HostedBlocks
@@ -20,10 +17,9 @@ from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers import SCHEDULERS
 from cluster_sim.serving.schedulers.vllm_v1 import VllmV1
 from cluster_sim.workload.request import Attributes, Request
+from tests.hardware.replicas import hardware
 
-PREDICTOR = build_predictor(
-    LinearConfig(kind="linear", alpha_us=10.0, beta_us=1.0), load_model("llama-3-8b"), load_device("h100-sxm")
-)
+PREDICTOR = LinearPredictor(LinearOptions(alpha_us=10.0, beta_us=1.0), hardware())
 """10 us a step and 1 us a token."""
 
 

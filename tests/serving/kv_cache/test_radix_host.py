@@ -6,11 +6,8 @@ from hypothesis import strategies as st
 
 from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
-from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.memory_plan import host_block_us
-from cluster_sim.hardware.model import load_model
-from cluster_sim.hardware.predictors.build import build_predictor
-from cluster_sim.hardware.predictors.options import LinearPredictor as LinearConfig
+from cluster_sim.hardware.predictors.kinds.linear import LinearOptions, LinearPredictor
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.kv_cache.content import SHARED, Content, stream_of
@@ -23,10 +20,9 @@ from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers import SCHEDULERS
 from cluster_sim.serving.schedulers.sglang import Sglang
 from cluster_sim.workload.request import Attributes, Request
+from tests.hardware.replicas import hardware
 
-PREDICTOR = build_predictor(
-    LinearConfig(kind="linear", alpha_us=10.0, beta_us=1.0), load_model("llama-3-8b"), load_device("h100-sxm")
-)
+PREDICTOR = LinearPredictor(LinearOptions(alpha_us=10.0, beta_us=1.0), hardware())
 """10 us a step and 1 us a token."""
 MS = 1_000_000
 
@@ -205,11 +201,9 @@ def test_eviction_names_what_is_lost() -> None:
 
 def test_a_page_takes_what_the_link_to_the_host_allows() -> None:
     """Llama-3-8B keeps 131,072 bytes a token: 16 tokens take 42 us at 50 GB/s, half on each of two GPUs."""
-    model, device = load_model("llama-3-8b"), load_device("h100-sxm")
-    engine = Engine(kind="sglang", block_size=16, max_num_seqs=8, max_num_batched_tokens=512)
-    assert host_block_us(model, device, 1, 1, engine) == pytest.approx(131_072 * 16 / 50e9 * 1e6)
-    assert host_block_us(model, device, 2, 1, engine) == pytest.approx(131_072 * 8 / 50e9 * 1e6)
-    assert host_block_us(model, device, 1, 2, engine) == pytest.approx(131_072 * 8 / 50e9 * 1e6)
+    assert host_block_us(hardware(block_size=16)) == pytest.approx(131_072 * 16 / 50e9 * 1e6)
+    assert host_block_us(hardware(tensor_parallel=2, block_size=16)) == pytest.approx(131_072 * 8 / 50e9 * 1e6)
+    assert host_block_us(hardware(pipeline_parallel=2, block_size=16)) == pytest.approx(131_072 * 8 / 50e9 * 1e6)
 
 
 TURN = st.tuples(st.integers(0, 3), st.integers(1, 40), st.integers(1, 20), st.integers(0, 150), st.booleans())

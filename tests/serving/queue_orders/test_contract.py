@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from cluster_sim.errors import InputError
-from cluster_sim.hardware.predictors.base import BatchShape
+from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.serving.ordering import Ordering, queue_order_of
 from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS, QueueOrder
 from cluster_sim.serving.sequence import Sequence

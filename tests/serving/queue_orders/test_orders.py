@@ -3,7 +3,7 @@
 import pytest
 
 from cluster_sim.errors import InputError
-from cluster_sim.hardware.predictors.base import BatchShape
+from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.serving.deadlines import Deadlines
 from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS, QueueOrder
 from cluster_sim.serving.queue_orders.st import SpaceTimeSharing

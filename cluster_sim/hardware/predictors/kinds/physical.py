@@ -21,132 +21,91 @@ it: decode attention beside a chunk of 16 tokens takes 1.4 to 3.3 times as long,
 """
 
 import math
-from typing import Any
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
-from cluster_sim.hardware.device import Device
-from cluster_sim.hardware.engine_limits import limits_of
-from cluster_sim.hardware.model import DTYPES, Model
+from cluster_sim.hardware.model import weight_bytes
 from cluster_sim.hardware.predictors.affine import AffinePredictor
 from cluster_sim.hardware.predictors.attention_window import AttentionWindow
-from cluster_sim.hardware.sharding import ONE_RANK, ExpertLayout, Shard, kv_dtype_bytes, shard
+from cluster_sim.hardware.predictors.calibration import resolve_coefficients
+from cluster_sim.hardware.predictors.coefficients import Coefficients
+from cluster_sim.hardware.predictors.predictor import PREDICTORS, PredictorOptions
+from cluster_sim.hardware.replica_hardware import ReplicaHardware
+from cluster_sim.hardware.sharding import Shard, shards
+from cluster_sim.options import LibraryEntry
 from cluster_sim.units import NS_PER_S, NS_PER_US
 
 
-class Coefficients(BaseModel):
-    """The coefficients of the step model.  Ratios are of the data sheet's rate; effective values may exceed 1."""
+class PhysicalOptions(PredictorOptions):
+    """Step times from the physical step model with coefficients fitted to a real engine."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    step_us: float = Field(ge=0, description="c_step: per step and stage")
-    layer_us: float = Field(ge=0, description="c_layer: per layer")
-    gemm_memory_ratio: float = Field(gt=0, le=2, description="e_m: reading dense weights")
-    moe_memory_ratio: float = Field(gt=0, le=2, description="e_moe: reading expert weights")
-    kv_memory_ratio: float = Field(gt=0, le=2, description="e_k: reading the KV cache")
-    gemm_flops_ratio: float = Field(gt=0, le=2, description="e_f: projections")
-    moe_flops_ratio: float = Field(
-        default=0.0,
-        ge=0,
-        le=2,
-        description="e_x: routed experts, then read and computed one after the other; 0: with the projections",
+    kind: Literal["physical"] = Field("physical", description="Calibrated physical step model.")
+    profile: Annotated[str, AfterValidator(LibraryEntry("profiles"))] = Field(
+        "vllm", description="Frozen coefficients: a name of conf/profiles or a file."
     )
-    attention_flops_ratio: float = Field(gt=0, le=2, description="e_a: prefill attention")
-    smooth_power: float = Field(default=3.0, ge=1, le=64, description="p of the smooth maximum")
-    moe_layer_us: float = Field(default=0.0, ge=0, description="c_moe: per layer with experts")
-    qk_norm_us: float = Field(default=0.0, ge=0, description="c_qk: per layer that normalises queries and keys by head")
-    latent_layer_us: float = Field(
-        default=0.0, ge=0, description="c_mla: per layer with latent attention, for its further projections and norms"
-    )
-    mix_layer_us: float = Field(default=0.0, ge=0, description="c_mix: per layer when a prefill is in the batch")
-    quantize_layer_us: float = Field(
-        default=0.0,
-        ge=0,
-        description="c_quant: per layer when a prefill is in the batch and projections quantise their input",
-    )
-    lone_tile_rows: int = Field(
-        default=0,
-        ge=0,
-        description="Rows of the tile that a decode's query head fills alone beside a prefill; 0: packed",
-    )
-    sequence_us: float = Field(default=0.0, ge=0, description="c_seq: per sequence")
-    sort_us: float = Field(
-        default=0.0, ge=0, description="c_sort: per step where top-p or top-k is on, the sampler's many small kernels"
-    )
-    sort_bytes_per_entry: float = Field(
-        default=0.0,
-        ge=0,
-        description="c_voc: memory traffic per sequence and vocabulary entry where top-p or top-k is on",
-    )
-    token_us: float = Field(default=0.0, ge=0, description="c_tok: per token")
-    all_reduce_us: float = Field(default=0.0, ge=0, description="a_ar: latency of one all-reduce")
-    all_reduce_ratio: float = Field(default=0.5, gt=0, le=2, description="e_ar: of the link's bandwidth")
-    frontend_us: float = Field(default=0.0, ge=0, description="API server, per request")
-    frontend_us_per_token: float = Field(default=0.0, ge=0, description="API server, per prompt token")
 
 
+@PREDICTORS.register("physical", PhysicalOptions)
 class PhysicalPredictor(AffinePredictor):
     """The step model for one (coefficients, model, device, TP, PP, engine); a pure function of them."""
+
+    models_ranks = True
+    models_imbalance = True
+    models_power_caps = True
 
     def __init__(
         self,
         coefficients: Coefficients,
-        model: Model,
-        device: Device,
-        tensor_parallel: int = 1,
-        pipeline_parallel: int = 1,
-        engine: Any = None,
+        hardware: ReplicaHardware,
         label: str = "physical",
         is_measured: bool = True,
         error_band_percent: dict[str, float] | None = None,
-        experts: ExpertLayout = ONE_RANK,
     ) -> None:
-        """Build it; ``engine`` is an EngineLimits, a study's engine block, or None for the defaults.
+        """``is_measured`` says whether the coefficients were fitted on this device.
 
-        ``is_measured`` says whether the coefficients were fitted on this device, which decides what coverage counts.
         With several data-parallel ranks the answers are those of one of them, each of which has the same batch.
-        Raises InputError for impossible degrees or unknown dtypes.
+        Raises InputError for unknown dtypes.
         """
-        super().__init__(pipeline_parallel, window_tokens=model.window_tokens, is_measured=is_measured)
+        model, device = hardware.model, hardware.device
+        super().__init__(hardware.pipeline_parallel, window_tokens=model.window_tokens, is_measured=is_measured)
         self._attention_window = AttentionWindow(model)
-        limits = limits_of(engine, device)
         c = self.coefficients = coefficients
         self.label = label
         self.is_calibrated = True
         self.error_band_percent = dict(error_band_percent or {})
-        self.model = model
-        self.device = device
-        self.tensor_parallel = tensor_parallel
+        self.hardware = hardware
+        self._model = model
+        self._tensor_parallel = hardware.tensor_parallel
         self.frontend_ns = round(c.frontend_us * NS_PER_US)
         self.frontend_ns_per_token = c.frontend_us_per_token * NS_PER_US
-        self._experts = experts
-        self._shards: list[Shard] = [
-            shard(
-                model,
-                tensor_parallel,
-                pipeline_parallel,
-                stage,
-                limits.weight_dtype,
-                limits.kv_cache_dtype,
-                experts.ranks,
-            )
-            for stage in range(pipeline_parallel)
-        ]
-        quantized = DTYPES[limits.weight_dtype] if limits.weight_dtype else None
+        self._experts = hardware.experts
+        self._shards: list[Shard] = shards(hardware)
         bandwidth, plain = device.memory_bandwidth_bytes_per_s, device.peak_flops(model.activation_dtype)
         self._dense_rate = bandwidth * c.gemm_memory_ratio
         self._expert_rate = bandwidth * c.moe_memory_ratio
         self._kv_rate = bandwidth * c.kv_memory_ratio
-        projections = quantized or model.projection_dtype
-        self._is_quantized = projections in {"fp8", "int8"}
-        self._flops = device.peak_flops(projections) * c.gemm_flops_ratio
+        self._is_quantized = hardware.projection_dtype in {"fp8", "int8"}
+        self._flops = device.peak_flops(hardware.projection_dtype) * c.gemm_flops_ratio
         expert_ratio = c.moe_flops_ratio or c.gemm_flops_ratio
-        self._expert_flops = device.peak_flops(quantized or model.expert_dtype) * expert_ratio
+        self._expert_flops = device.peak_flops(hardware.expert_dtype) * expert_ratio
         self._head_flops = plain * c.gemm_flops_ratio
         self._attention_flops = plain * c.attention_flops_ratio
-        self._activation_bytes = kv_dtype_bytes(model, None)
-        self._is_one_node = tensor_parallel * pipeline_parallel * experts.ranks <= device.gpus_per_node
+        self._activation_bytes = weight_bytes(model.activation_dtype)
         self._windowed_ratio = model.windowed_layers / model.num_hidden_layers
+
+    @classmethod
+    def build(cls, options: PhysicalOptions, hardware: ReplicaHardware) -> Self:
+        """Read the calibration that a study's block names."""
+        device = hardware.device
+        profile, coefficients = resolve_coefficients(options.profile, device, hardware.engine.version)
+        return cls(
+            coefficients,
+            hardware,
+            label=f"physical ({profile.name})",
+            is_measured=device.name in profile.measured_devices,
+            error_band_percent=profile.provenance.cross_validation,
+        )
 
     def tokens_cost(self, tokens: int, stage: int) -> float:
         """Return the constants, projections, experts and all-reduces of ``tokens`` tokens, ns."""
@@ -154,14 +113,14 @@ class PhysicalPredictor(AffinePredictor):
 
     def routed_cost(self, tokens: int, routed_tokens: int, stage: int) -> float:
         """Return the same where the ranks together have ``routed_tokens`` tokens, ns."""
-        part, c, model = self._shards[stage], self.coefficients, self.model
+        part, c, model = self._shards[stage], self.coefficients, self._model
         weights_s, experts_s = part.dense_weight_bytes / self._dense_rate, 0.0
         expert_flops = 0.0
         if part.moe_layers:
             activated = self._experts.activated_ratio(model, routed_tokens)
             experts_s = part.expert_weight_bytes * activated / self._expert_rate * self._experts.imbalance_ratio
             expert_flops = (
-                2.0 * part.moe_layers * model.num_experts_per_tok * model.expert_parameters / self.tensor_parallel
+                2.0 * part.moe_layers * model.num_experts_per_tok * model.expert_parameters / self._tensor_parallel
             )
         dense_flops = part.flops_per_token - expert_flops
         arithmetic_s = tokens * dense_flops / self._flops
@@ -177,7 +136,7 @@ class PhysicalPredictor(AffinePredictor):
             us += part.layers * c.latent_layer_us
         if model.use_qk_norm:
             us += part.layers * c.qk_norm_us
-        if self.tensor_parallel > 1:
+        if self._tensor_parallel > 1:
             us += 2 * part.layers * (c.all_reduce_us + self._ring_us(tokens))
         if self._experts.ranks > 1:
             us += part.moe_layers * self._exchange_us(routed_tokens)
@@ -185,15 +144,15 @@ class PhysicalPredictor(AffinePredictor):
 
     def _exchange_us(self, routed_tokens: int) -> float:
         """Return the gathering and scattering of one layer's tokens between data-parallel ranks, us."""
-        link = self.device.interconnect if self._is_one_node else self.device.network
+        link = self.hardware.replica_link
         rate = link.bandwidth_bytes_per_s * self.coefficients.all_reduce_ratio
         return (
-            2 * self.coefficients.all_reduce_us + self._experts.exchanged_bytes(self.model, routed_tokens) / rate * 1e6
+            2 * self.coefficients.all_reduce_us + self._experts.exchanged_bytes(self._model, routed_tokens) / rate * 1e6
         )
 
     def sequences_cost(self, sequences: int, stage: int) -> float:
         """Return the head and the sampler, ns; only the last stage has them."""
-        part, c, model = self._shards[stage], self.coefficients, self.model
+        part, c, model = self._shards[stage], self.coefficients, self._model
         if not part.head_weight_bytes:
             return 0.0
         head_s = _smooth_max(
@@ -205,14 +164,14 @@ class PhysicalPredictor(AffinePredictor):
         if model.default_sampling.is_sorting:
             us += c.sort_us
             moved = sequences * c.sort_bytes_per_entry * model.vocab_size
-            head_s += moved / self.device.memory_bandwidth_bytes_per_s
+            head_s += moved / self.hardware.device.memory_bandwidth_bytes_per_s
         return head_s * NS_PER_S + us * NS_PER_US
 
     def kv_slopes(self, stage: int) -> tuple[float, float]:
         """Return ns per cached token: its bytes, or for latent attention its operations where they take longer."""
         part = self._shards[stage]
         slope = part.kv_bytes_per_token / self._kv_rate
-        if self.model.is_latent_attention:
+        if self._model.is_latent_attention:
             slope = max(slope, part.attention_flops_per_pair / self._attention_flops)
         slope *= NS_PER_S
         return slope * (1.0 - self._windowed_ratio), slope * self._windowed_ratio
@@ -221,7 +180,7 @@ class PhysicalPredictor(AffinePredictor):
         """Return the same where the batch has a prefill: a tile of rows for each query head, of which one is used."""
         slopes = self.kv_slopes(stage)
         rows = self.coefficients.lone_tile_rows
-        if not rows or self.model.is_latent_attention:
+        if not rows or self._model.is_latent_attention:
             return slopes
         tile = rows * self._shards[stage].attention_flops_per_pair / self._attention_flops * NS_PER_S
         share = self._windowed_ratio
@@ -244,20 +203,20 @@ class PhysicalPredictor(AffinePredictor):
         """Return the encoder's arithmetic, ns; the first stage has it."""
         if stage:
             return 0.0
-        return encoder_tokens * 2.0 * self.model.extra_parameters / self.tensor_parallel / self._head_flops * NS_PER_S
+        return encoder_tokens * 2.0 * self._model.extra_parameters / self._tensor_parallel / self._head_flops * NS_PER_S
 
     def stage_link_ns(self, tokens: int, stage: int) -> int:  # noqa: ARG002
         """Return the time to hand the activations of ``tokens`` tokens to the next stage, ns."""
-        link = self.device.interconnect if self._is_one_node else self.device.network
-        moved = tokens * self.model.hidden_size * self._activation_bytes / self.tensor_parallel
+        link = self.hardware.replica_link
+        moved = tokens * self._model.hidden_size * self._activation_bytes / self._tensor_parallel
         rate = link.bandwidth_bytes_per_s * self.coefficients.all_reduce_ratio
         return round(link.latency_us * NS_PER_US + moved / rate * NS_PER_S)
 
     def _ring_us(self, tokens: int) -> float:
         """The bytes of one ring all-reduce over the link, us."""
-        tp = self.tensor_parallel
-        link = self.device.interconnect if tp <= self.device.gpus_per_node else self.device.network
-        moved = 2.0 * (tp - 1) / tp * tokens * self.model.hidden_size * self._activation_bytes
+        tp = self._tensor_parallel
+        link = self.hardware.tensor_link
+        moved = 2.0 * (tp - 1) / tp * tokens * self._model.hidden_size * self._activation_bytes
         return moved / (link.bandwidth_bytes_per_s * self.coefficients.all_reduce_ratio) * 1e6
 
 

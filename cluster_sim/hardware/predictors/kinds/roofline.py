@@ -9,14 +9,18 @@ says "uncalibrated roofline".
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal, Self
 
-from cluster_sim.hardware.device import Device
-from cluster_sim.hardware.engine_limits import graph_tokens, limits_of
-from cluster_sim.hardware.model import DTYPES, Model
+from pydantic import Field
+
+from cluster_sim.hardware.cuda_graphs import graph_tokens
+from cluster_sim.hardware.model import weight_bytes
 from cluster_sim.hardware.predictors.affine import AffinePredictor
 from cluster_sim.hardware.predictors.attention_window import AttentionWindow
-from cluster_sim.hardware.sharding import ONE_RANK, ExpertLayout, Shard, kv_dtype_bytes, shard
+from cluster_sim.hardware.predictors.collectives import LINK_RATIO
+from cluster_sim.hardware.predictors.predictor import PREDICTORS, PredictorOptions
+from cluster_sim.hardware.replica_hardware import ReplicaHardware
+from cluster_sim.hardware.sharding import Shard, shards
 from cluster_sim.units import NS_PER_S, NS_PER_US
 
 
@@ -28,7 +32,7 @@ class RooflineEfficiency:
     gemm_flops_ratio: float = 0.65
     attention_memory_ratio: float = 0.80
     attention_flops_ratio: float = 0.50
-    link_ratio: float = 0.60
+    link_ratio: float = LINK_RATIO
     step_us: float = 300.0
     """The engine's work per step that does not hide behind the device."""
     layer_us: float = 25.0
@@ -39,56 +43,47 @@ class RooflineEfficiency:
     """Sampling and bookkeeping per sequence."""
 
 
+class RooflineOptions(PredictorOptions):
+    """Step times from the device's data sheet and the model's shape; nothing is measured."""
+
+    kind: Literal["roofline"] = Field("roofline", description="Data-sheet figures.")
+
+
+@PREDICTORS.register("roofline", RooflineOptions)
 class RooflinePredictor(AffinePredictor):
     """Roofline for one (model, device, TP, PP); pure function of its arguments."""
 
-    def __init__(
-        self,
-        model: Model,
-        device: Device,
-        tensor_parallel: int = 1,
-        pipeline_parallel: int = 1,
-        engine: Any = None,
-        efficiency: RooflineEfficiency | None = None,
-        experts: ExpertLayout = ONE_RANK,
-    ) -> None:
-        """``engine`` is an EngineLimits, a study's engine block, or None for the defaults.
+    models_ranks = True
+    models_imbalance = True
+    models_power_caps = True
 
-        With several data-parallel ranks the answers are those of one of them, each of which has the same batch.
+    def __init__(self, hardware: ReplicaHardware, efficiency: RooflineEfficiency | None = None) -> None:
+        """With several data-parallel ranks the answers are those of one of them, each of which has the same batch.
 
-        Raises InputError for impossible degrees or unknown dtypes.
+        Raises InputError for unknown dtypes.
         """
-        super().__init__(pipeline_parallel, window_tokens=model.window_tokens)
+        model, device = hardware.model, hardware.device
+        super().__init__(hardware.pipeline_parallel, window_tokens=model.window_tokens)
         self._attention_window = AttentionWindow(model)
-        limits = limits_of(engine, device)
         self.label = "uncalibrated roofline"
-        self.model = model
-        self.device = device
-        self.tensor_parallel = tensor_parallel
+        self._hardware = hardware
+        self._model = model
+        self._tensor_parallel = hardware.tensor_parallel
         self._efficiency = efficiency or RooflineEfficiency()
-        self._experts = experts
-        self._shards: list[Shard] = [
-            shard(
-                model,
-                tensor_parallel,
-                pipeline_parallel,
-                stage,
-                limits.weight_dtype,
-                limits.kv_cache_dtype,
-                experts.ranks,
-            )
-            for stage in range(pipeline_parallel)
-        ]
-        quantized = DTYPES[limits.weight_dtype] if limits.weight_dtype else None
-        weight = quantized or model.projection_dtype
-        self._flops = device.peak_flops(weight) * self._efficiency.gemm_flops_ratio
-        self._expert_flops = device.peak_flops(quantized or model.expert_dtype) * self._efficiency.gemm_flops_ratio
+        self._experts = hardware.experts
+        self._shards: list[Shard] = shards(hardware)
+        self._flops = device.peak_flops(hardware.projection_dtype) * self._efficiency.gemm_flops_ratio
+        self._expert_flops = device.peak_flops(hardware.expert_dtype) * self._efficiency.gemm_flops_ratio
         self._plain_flops = device.peak_flops(model.activation_dtype) * self._efficiency.gemm_flops_ratio
         self._attention_flops = device.peak_flops(model.activation_dtype) * self._efficiency.attention_flops_ratio
         self._bandwidth = device.memory_bandwidth_bytes_per_s * self._efficiency.gemm_memory_ratio
         self._attention_bandwidth = device.memory_bandwidth_bytes_per_s * self._efficiency.attention_memory_ratio
-        self._activation_bytes = kv_dtype_bytes(model, None)
-        self._is_one_node = tensor_parallel * pipeline_parallel * experts.ranks <= device.gpus_per_node
+        self._activation_bytes = weight_bytes(model.activation_dtype)
+
+    @classmethod
+    def build(cls, options: RooflineOptions, hardware: ReplicaHardware) -> Self:  # noqa: ARG003
+        """Return the roofline with typical efficiencies."""
+        return cls(hardware)
 
     def tokens_cost(self, tokens: int, stage: int) -> float:
         """Return the projections, experts, all-reduces and constants of ``tokens`` tokens, ns."""
@@ -96,14 +91,14 @@ class RooflinePredictor(AffinePredictor):
 
     def routed_cost(self, tokens: int, routed_tokens: int, stage: int) -> float:
         """Return the same where the ranks together have ``routed_tokens`` tokens, ns."""
-        part, model, efficiency = self._shards[stage], self.model, self._efficiency
+        part, model, efficiency = self._shards[stage], self._model, self._efficiency
         tokens = graph_tokens(tokens)
         expert_flops = 0.0
         moved = 0.0
         if part.moe_layers:
             moved = part.expert_weight_bytes * self._experts.activated_ratio(model, routed_tokens)
             expert_flops = (
-                2.0 * part.moe_layers * model.num_experts_per_tok * model.expert_parameters / self.tensor_parallel
+                2.0 * part.moe_layers * model.num_experts_per_tok * model.expert_parameters / self._tensor_parallel
             )
         dense_flops = part.flops_per_token - expert_flops
         activations = 4.0 * part.layers * model.hidden_size * self._activation_bytes * tokens
@@ -132,7 +127,7 @@ class RooflinePredictor(AffinePredictor):
         by_bytes = part.kv_bytes_per_token / self._attention_bandwidth
         by_flops = part.attention_flops_per_pair / self._attention_flops
         slope = max(by_bytes, by_flops) * NS_PER_S
-        windowed = self.model.windowed_layers / self.model.num_hidden_layers
+        windowed = self._model.windowed_layers / self._model.num_hidden_layers
         return slope * (1.0 - windowed), slope * windowed
 
     def chunk_cost(self, chunk_tokens: int, kv_tokens: int, stage: int) -> float:
@@ -146,12 +141,14 @@ class RooflinePredictor(AffinePredictor):
         """Return the encoder's arithmetic, ns; the first stage has it."""
         if stage:
             return 0.0
-        return encoder_tokens * 2.0 * self.model.extra_parameters / self.tensor_parallel / self._plain_flops * NS_PER_S
+        return (
+            encoder_tokens * 2.0 * self._model.extra_parameters / self._tensor_parallel / self._plain_flops * NS_PER_S
+        )
 
     def stage_link_ns(self, tokens: int, stage: int) -> int:  # noqa: ARG002
         """Return the time to hand the activations of ``tokens`` tokens to the next stage, ns."""
-        link = self.device.interconnect if self._is_one_node else self.device.network
-        moved = tokens * self.model.hidden_size * self._activation_bytes / self.tensor_parallel
+        link = self._hardware.replica_link
+        moved = tokens * self._model.hidden_size * self._activation_bytes / self._tensor_parallel
         return round(
             link.latency_us * NS_PER_US + moved / (link.bandwidth_bytes_per_s * self._efficiency.link_ratio) * NS_PER_S
         )
@@ -164,17 +161,17 @@ class RooflinePredictor(AffinePredictor):
         """Return the gathering and scattering of one layer's tokens between data-parallel ranks, s."""
         if self._experts.ranks == 1:
             return 0.0
-        link = self.device.interconnect if self._is_one_node else self.device.network
-        moved = self._experts.exchanged_bytes(self.model, routed_tokens)
+        link = self._hardware.replica_link
+        moved = self._experts.exchanged_bytes(self._model, routed_tokens)
         return 2e-6 * link.latency_us + moved / (link.bandwidth_bytes_per_s * self._efficiency.link_ratio)
 
     def _all_reduce_s(self, tokens: int, part: Shard) -> float:
         """Two all-reduces a layer, ring: 2 (t - 1) / t of the activations over the link, and a latency each."""
-        tp = self.tensor_parallel
+        tp = self._tensor_parallel
         if tp == 1:
             return 0.0
-        link = self.device.interconnect if tp <= self.device.gpus_per_node else self.device.network
-        moved = 2.0 * (tp - 1) / tp * tokens * self.model.hidden_size * self._activation_bytes
+        link = self._hardware.tensor_link
+        moved = 2.0 * (tp - 1) / tp * tokens * self._model.hidden_size * self._activation_bytes
         return (
             2
             * part.layers

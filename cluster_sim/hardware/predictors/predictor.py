@@ -7,46 +7,35 @@ the bit on one CPU family.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
-import numpy as np
-import numpy.typing as npt
+from pydantic import Field
 
-Int64Array = npt.NDArray[np.int64]
+from cluster_sim.hardware.batch_shape import BatchShape, Int64Array
+from cluster_sim.hardware.replica_hardware import ReplicaHardware
+from cluster_sim.options import ConfigModel
+from cluster_sim.registry import Registry
+
+MOST_US: Final = 1e9
+"""Longest time that a coefficient may add to a step, 1,000 s, so that no step leaves what an instant holds."""
+MOST_US_EACH: Final = 1e6
+"""The same for each token, pair of tokens or sequence: 1 s."""
 
 
-@dataclass(slots=True)
-class BatchShape:
-    """What a predictor may know of a batch.
+class PredictorOptions(ConfigModel):
+    """Options that every predictor has; ``kind`` tells predictors apart."""
 
-    ``kv`` figures count tokens already in the cache *before* the step, so a decoding request with 100 prompt tokens and
-    3 generated ones, whose third token's KV is not yet written, counts 102.
-    """
-
-    decodes: int = 0
-    """Requests that compute one token (plus drafts)."""
-    decode_kv_tokens: int = 0
-    """Sum over the decodes of tokens in the cache."""
-    prefills: list[tuple[int, int]] = field(default_factory=list)
-    """(chunk tokens, tokens already in the cache) of every prefill chunk, in batch order."""
-    completed_prefills: int = 0
-    """How many of the prefills end their prompt in this step and so sample a token."""
-    draft_tokens: int = 0
-    """Speculative tokens verified in this step, over all decodes."""
-    encoder_tokens: int = 0
-    """Multimodal encoder tokens computed in this step."""
-    routed_tokens: int = 0
-    """Tokens of all data-parallel ranks in this step; 0 where every rank has as many as this one."""
-    ranks: tuple["BatchShape", ...] = ()
-    """The parts of data-parallel ranks that step together, whose sums the other fields are; empty for one rank."""
-
-    @property
-    def tokens(self) -> int:
-        """Tokens computed in this step; where ranks step together, those of the rank that has most."""
-        if self.ranks:
-            return max(rank.tokens for rank in self.ranks)
-        return self.decodes + self.draft_tokens + sum(chunk for chunk, _ in self.prefills)
+    kind: str
+    max_extrapolated: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="Highest share of step predictions outside measured regions; a run beyond it fails.",
+    )
+    jitter_ratio: float = Field(
+        0.0, ge=0, le=0.3, description="Standard deviation of seeded noise on step times, over their mean; 0 is none."
+    )
 
 
 class MeasuredSteps(Enum):
@@ -64,6 +53,12 @@ class Predictor(ABC):
     Answers are pure functions of their arguments, at least ``floor_ns(stage)``, and at least 1.
     """
 
+    models_ranks: ClassVar[bool] = False
+    """Whether it prices data-parallel ranks that share the experts of a replica."""
+    models_imbalance: ClassVar[bool] = False
+    """Whether it prices unevenly used experts."""
+    models_power_caps: ClassVar[bool] = False
+    """Whether step times follow from the device's rates, which a power cap lowers."""
     stages: int = 1
     """Pipeline stages of the replica."""
     ranks: int = 1
@@ -81,6 +76,14 @@ class Predictor(ABC):
     def __init__(self) -> None:
         self.error_band_percent: dict[str, float] = {}
         """Mean absolute errors on data left out of the fit, by metric, in percent; empty where none were learnt."""
+
+    @classmethod
+    def build(cls, options: Any, hardware: ReplicaHardware) -> Self:
+        """Return the predictor that a study's block describes, for one rank of a replica; registered ones have it.
+
+        Raises InputError for files that are missing or wrong, and for hardware that it cannot predict.
+        """
+        raise NotImplementedError(f"{cls.__name__} is not made from a study")
 
     @abstractmethod
     def step_ns(self, shape: BatchShape, stage: int = 0) -> int:
@@ -116,3 +119,14 @@ class Predictor(ABC):
     def stage_link_ns(self, tokens: int, stage: int) -> int:  # noqa: ARG002 - subclasses use them
         """Return the time to send the activations of ``tokens`` tokens from ``stage`` to the next; >= 0."""
         return 0
+
+
+PREDICTORS: Final = Registry[type[Predictor]](
+    "predictor", "cluster_sim.hardware.predictors.kinds", "cluster_sim.predictors"
+)
+"""Predictors by the kind that a study names."""
+
+if TYPE_CHECKING:
+    PredictorBlock = PredictorOptions
+else:
+    PredictorBlock = PREDICTORS.annotation()

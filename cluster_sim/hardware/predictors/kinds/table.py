@@ -12,21 +12,33 @@ counted as extrapolated.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, Self
 
 import numpy as np
+from pydantic import Field
 
 from cluster_sim.errors import InputError
-from cluster_sim.hardware.device import Device
-from cluster_sim.hardware.model import Model
+from cluster_sim.hardware.batch_shape import BatchShape, Int64Array
+from cluster_sim.hardware.engine_settings import default_settings
+from cluster_sim.hardware.model import Model, weight_bytes
 from cluster_sim.hardware.predictors.attention_table import AttentionTable
-from cluster_sim.hardware.predictors.base import BatchShape, Int64Array, MeasuredSteps, Predictor
 from cluster_sim.hardware.predictors.collectives import Collectives
 from cluster_sim.hardware.predictors.expert_table import experts_curve
 from cluster_sim.hardware.predictors.grid import Curve
+from cluster_sim.hardware.predictors.kinds.roofline import RooflinePredictor
 from cluster_sim.hardware.predictors.operator_profile import OperatorProfile
-from cluster_sim.hardware.predictors.roofline import RooflinePredictor
-from cluster_sim.hardware.sharding import ONE_RANK, ExpertLayout, check_parallelism, kv_dtype_bytes
+from cluster_sim.hardware.predictors.predictor import (
+    MOST_US,
+    MOST_US_EACH,
+    PREDICTORS,
+    MeasuredSteps,
+    Predictor,
+    PredictorOptions,
+)
+from cluster_sim.hardware.replica_hardware import ONE_RANK, ReplicaHardware
+from cluster_sim.options import InputFile
 from cluster_sim.units import NS_PER_S, NS_PER_US
 
 
@@ -41,18 +53,33 @@ class Overheads:
     frontend_us_per_token: float = 0.0
 
 
+class TableOptions(PredictorOptions):
+    """Step times composed and interpolated from measured operators."""
+
+    kind: Literal["table"] = Field("table", description="Measured operator tables.")
+    path: InputFile = Field(description="Operator profile (Parquet), as `cluster-sim profile import` writes it.")
+    step_overhead_us: float = Field(0.0, ge=0, le=MOST_US, description="The engine's own time per step.")
+    layer_overhead_us: float = Field(0.0, ge=0, le=MOST_US, description="Launch overhead per layer.")
+    sequence_overhead_us: float = Field(
+        0.0, ge=0, le=MOST_US_EACH, description="The engine's own time per sequence of a step."
+    )
+    frontend_us: float = Field(0.0, ge=0, le=MOST_US, description="Time in the API server per request.")
+    frontend_us_per_token: float = Field(
+        0.0, ge=0, le=MOST_US_EACH, description="Time in the API server per prompt token."
+    )
+
+
+@PREDICTORS.register("table", TableOptions)
 class TablePredictor(Predictor):
     """Step times from one operator profile; a pure function of its arguments."""
+
+    models_ranks = True
 
     def __init__(
         self,
         profile: OperatorProfile,
-        model: Model,
-        device: Device,
-        tensor_parallel: int = 1,
-        pipeline_parallel: int = 1,
+        hardware: ReplicaHardware,
         overheads: Overheads | None = None,
-        experts: ExpertLayout = ONE_RANK,
         collectives: Collectives | None = None,
     ) -> None:
         """``collectives`` stand for those that the profile lacks; without them the data sheet's link does.
@@ -61,8 +88,8 @@ class TablePredictor(Predictor):
         Raises InputError when the profile is of another device, model or degree, or lacks what the model needs.
         """
         super().__init__()
-        check_parallelism(model, tensor_parallel, pipeline_parallel)
-        _check_identity(profile, model, device, tensor_parallel)
+        model, device, pipeline_parallel = hardware.model, hardware.device, hardware.pipeline_parallel
+        _check_identity(profile, hardware)
         overheads = overheads or Overheads()
         self.stages = pipeline_parallel
         self.is_calibrated = True
@@ -75,20 +102,32 @@ class TablePredictor(Predictor):
         self._attention = AttentionTable(profile.of("attention"))
         self._link = _sum_curve(profile, ("send_recv",), "tokens")
         self._device, self._model = device, model
-        self._ranks = experts
+        self._experts = hardware.experts
         self._collectives = collectives or Collectives.by_data_sheet(device)
         self._expert_share = model.moe_layers / model.num_hidden_layers
-        self._token_curve = _dense_curve(profile, model, tensor_parallel, self._collectives)
+        self._token_curve = _dense_curve(profile, model, hardware.tensor_parallel, self._collectives)
         self._expert_curve: Curve | None = None
         if model.is_moe and "layer.experts" not in profile.operators:
-            self._expert_curve = experts_curve(profile, model, experts, self._token_curve.knots.tolist())
+            self._expert_curve = experts_curve(profile, hardware, self._token_curve.knots.tolist())
         self._step_curve = _sum_curve(profile, _named(profile, "step."), "tokens")
-        self._sequence_curve = _sum_curve(profile, _named(profile, "sequence."), "sequences") or _head_curve(
-            RooflinePredictor(model, device, tensor_parallel)
-        )
+        self._sequence_curve = _sum_curve(profile, _named(profile, "sequence."), "sequences") or _head_curve(hardware)
         self._last_tokens, self._last_sequences = self._token_curve.last_knot, self._sequence_curve.last_knot
         self._last = pipeline_parallel - 1
         self._decode: dict[tuple[int, int], tuple[float, Curve]] = {}
+
+    @classmethod
+    def build(cls, options: TableOptions, hardware: ReplicaHardware) -> Self:
+        """Read the operator profile that a study's block names."""
+        from cluster_sim.hardware.predictors.operator_profile_file import read_profile
+
+        overheads = Overheads(
+            step_us=options.step_overhead_us,
+            layer_us=options.layer_overhead_us,
+            sequence_us=options.sequence_overhead_us,
+            frontend_us=options.frontend_us,
+            frontend_us_per_token=options.frontend_us_per_token,
+        )
+        return cls(read_profile(Path(options.path)), hardware, overheads)
 
     def step_ns(self, shape: BatchShape, stage: int = 0) -> int:
         """Return the duration of one step of ``stage`` in ns."""
@@ -151,11 +190,11 @@ class TablePredictor(Predictor):
         """Everything but attention, us; ``routed_tokens`` are those of all ranks, 0 where each has as many."""
         overheads = self._overheads
         per_layer = self._token_curve(tokens) + overheads.layer_us
-        routed_tokens = routed_tokens or tokens * self._ranks.ranks
+        routed_tokens = routed_tokens or tokens * self._experts.ranks
         if self._expert_curve is not None:
             per_layer += self._expert_share * self._expert_curve(routed_tokens)
-        if self._ranks.ranks > 1:
-            received = self._ranks.exchanged_bytes(self._model, routed_tokens)
+        if self._experts.ranks > 1:
+            received = self._experts.exchanged_bytes(self._model, routed_tokens)
             per_layer += self._expert_share * self._collectives.exchange_us(received)
         us = self._layers * per_layer + overheads.step_us
         if stage == 0 and self._step_curve is not None:
@@ -215,8 +254,10 @@ def _sum_curve(profile: OperatorProfile, operators: tuple[str, ...], key: str) -
     return Curve(knots, [sum(curve(knot) * count for curve, count in curves) for knot in knots])
 
 
-def _head_curve(roofline: RooflinePredictor) -> Curve:
-    """The head and sampler by the roofline, for profiles that have none."""
+def _head_curve(hardware: ReplicaHardware) -> Curve:
+    """Return the head and sampler by the roofline, for profiles that have none."""
+    plain = replace(hardware, engine=default_settings(hardware.device), pipeline_parallel=1, experts=ONE_RANK)
+    roofline = RooflinePredictor(plain)
     knots = [1 << power for power in range(11)]
     return Curve(knots, [roofline.sequences_cost(knot, 0) * 1e-3 for knot in knots])
 
@@ -229,19 +270,19 @@ def _dense_curve(profile: OperatorProfile, model: Model, tensor_parallel: int, c
         raise InputError(f"{profile.path}: has no layer operators")
     if tensor_parallel == 1 or "all_reduce" in profile.operators:
         return dense
-    token_bytes = model.hidden_size * kv_dtype_bytes(model, None)
+    token_bytes = model.hidden_size * weight_bytes(model.activation_dtype)
     knots = dense.knots.tolist()
     return Curve(
         knots, [dense(knot) + 2 * collectives.all_reduce_us(tensor_parallel, knot * token_bytes) for knot in knots]
     )
 
 
-def _check_identity(profile: OperatorProfile, model: Model, device: Device, tensor_parallel: int) -> None:
+def _check_identity(profile: OperatorProfile, hardware: ReplicaHardware) -> None:
     info = profile.info
     for what, found, wanted in (
-        ("device", info.device, device.name),
-        ("model", info.model, model.name),
-        ("tensor_parallel", info.tensor_parallel, tensor_parallel),
+        ("device", info.device, hardware.device.name),
+        ("model", info.model, hardware.model.name),
+        ("tensor_parallel", info.tensor_parallel, hardware.tensor_parallel),
     ):
         if found != wanted:
             raise InputError(f"{profile.path or 'profile'}: was measured with {what} {found}, not {wanted}")

@@ -9,15 +9,18 @@ range times grow in proportion and are counted as extrapolated.  Measured on 202
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Literal, Self
 
 import numpy as np
+from pydantic import Field
 
 from cluster_sim.errors import InputError
-from cluster_sim.hardware.model import Model
-from cluster_sim.hardware.predictors.base import BatchShape, Int64Array, MeasuredSteps, Predictor
+from cluster_sim.hardware.batch_shape import BatchShape, Int64Array
 from cluster_sim.hardware.predictors.csv_table import number, read_rows
 from cluster_sim.hardware.predictors.grid import Curve
-from cluster_sim.hardware.sharding import check_parallelism
+from cluster_sim.hardware.predictors.predictor import PREDICTORS, MeasuredSteps, Predictor, PredictorOptions
+from cluster_sim.hardware.replica_hardware import ReplicaHardware
+from cluster_sim.options import InputFile
 from cluster_sim.units import NS_PER_MS
 
 
@@ -59,20 +62,34 @@ def load_splitwise(path: Path, model: str, hardware: str, tensor_parallel: int) 
     return SplitwiseTables(_median_curve(prompt), _median_curve(token), f"{model} on {hardware}")
 
 
+class SplitwiseOptions(PredictorOptions):
+    """Step times interpolated from Splitwise's performance model: whole prompt and token phases by tokens."""
+
+    kind: Literal["splitwise"] = Field("splitwise", description="Splitwise's measured prompt and token times.")
+    path: InputFile = Field(description="perf_model.csv, compressed or not.")
+    measured_model: str = Field("llama2-70b", description="Value of the file's model column.")
+    measured_hardware: str = Field("h100-80gb", description="Value of the file's hardware column.")
+
+
+@PREDICTORS.register("splitwise", SplitwiseOptions)
 class SplitwisePredictor(Predictor):
     """Step times from Splitwise's tables; stages share a step evenly."""
 
-    def __init__(self, tables: SplitwiseTables, model: Model, tensor_parallel: int, pipeline_parallel: int) -> None:
-        """Raise InputError for degrees that do not divide."""
+    def __init__(self, tables: SplitwiseTables, hardware: ReplicaHardware) -> None:
         super().__init__()
-        check_parallelism(model, tensor_parallel, pipeline_parallel)
-        self.stages = pipeline_parallel
+        self.stages = hardware.pipeline_parallel
         self.is_calibrated = True
         self.measured = MeasuredSteps.SOME
         self.label = f"Splitwise performance model ({tables.name})"
         self._tables = tables
-        self._ns_per_ms = NS_PER_MS / pipeline_parallel
+        self._ns_per_ms = NS_PER_MS / self.stages
         self._decode_ns: dict[int, int] = {}
+
+    @classmethod
+    def build(cls, options: SplitwiseOptions, hardware: ReplicaHardware) -> Self:
+        """Read the file that a study's block names."""
+        path, model, device = Path(options.path), options.measured_model, options.measured_hardware
+        return cls(load_splitwise(path, model, device, hardware.tensor_parallel), hardware)
 
     def step_ns(self, shape: BatchShape, stage: int = 0) -> int:  # noqa: ARG002
         """Return the duration of one step of ``stage`` in ns."""

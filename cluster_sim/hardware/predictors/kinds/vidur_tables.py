@@ -13,16 +13,19 @@ and counted as extrapolated.
 """
 
 import math
-from typing import Final
+from pathlib import Path
+from typing import Final, Literal, Self
 
 import numpy as np
+from pydantic import Field
 
 from cluster_sim.errors import InputError
-from cluster_sim.hardware.model import Model
-from cluster_sim.hardware.predictors.base import BatchShape, Int64Array, MeasuredSteps, Predictor
+from cluster_sim.hardware.batch_shape import BatchShape, Int64Array
 from cluster_sim.hardware.predictors.csv_table import Float64Array
-from cluster_sim.hardware.predictors.vidur_files import KV_STEP, VidurTables
-from cluster_sim.hardware.sharding import check_parallelism
+from cluster_sim.hardware.predictors.predictor import PREDICTORS, MeasuredSteps, Predictor, PredictorOptions
+from cluster_sim.hardware.predictors.vidur_files import KV_STEP, VidurTables, load_vidur_tables
+from cluster_sim.hardware.replica_hardware import ReplicaHardware
+from cluster_sim.options import InputFile
 from cluster_sim.units import NS_PER_MS
 
 TOKEN_STEP: Final = 8
@@ -30,21 +33,23 @@ GROUPED_FACTOR: Final = 1.1
 LAUNCH_MS: Final = 0.02
 
 
+class VidurTablesOptions(PredictorOptions):
+    """Step times exactly as Vidur composes them from its dense prediction tables."""
+
+    kind: Literal["vidur_tables"] = Field("vidur_tables", description="Vidur's lookup tables.")
+    directory: InputFile = Field(description="Folder of the tables.")
+    prefix: str = Field(min_length=1, description="What the tables' file names begin with, up to the first full stop.")
+
+
+@PREDICTORS.register("vidur_tables", VidurTablesOptions)
 class VidurTablePredictor(Predictor):
     """Vidur's batch times; see the module's text."""
 
-    def __init__(
-        self,
-        tables: VidurTables,
-        model: Model,
-        tensor_parallel: int,
-        pipeline_parallel: int,
-        label: str = "Vidur tables",
-    ) -> None:
-        """Raise InputError for degrees that do not divide or tables without the operators the degrees need."""
+    def __init__(self, tables: VidurTables, hardware: ReplicaHardware, label: str = "Vidur tables") -> None:
+        """Raise InputError for tables without the operators that the degrees of parallelism need."""
         super().__init__()
-        check_parallelism(model, tensor_parallel, pipeline_parallel)
-        for needed, column in ((tensor_parallel, "all_reduce_ms"), (pipeline_parallel, "send_recv_ms")):
+        model, pipeline_parallel = hardware.model, hardware.pipeline_parallel
+        for needed, column in ((hardware.tensor_parallel, "all_reduce_ms"), (pipeline_parallel, "send_recv_ms")):
             if needed > 1 and column not in tables.ops:
                 raise InputError(f"Vidur's tables lack {column}, which these degrees of parallelism need")
         self.stages = pipeline_parallel
@@ -53,11 +58,17 @@ class VidurTablePredictor(Predictor):
         self.label = label
         self._tables = tables
         self._layers = model.num_hidden_layers // pipeline_parallel
-        self._is_split = tensor_parallel > 1
+        self._is_split = hardware.tensor_parallel > 1
         self._factor = GROUPED_FACTOR if model.num_attention_heads > model.num_key_value_heads else 1.0
         self._max_tokens = len(tables.ops["add_ms"]) - 1
         self._runs: dict[tuple[int, int], Int64Array] = {}
         self._floors = [self._lower_bound_ns(stage) for stage in range(pipeline_parallel)]
+
+    @classmethod
+    def build(cls, options: VidurTablesOptions, hardware: ReplicaHardware) -> Self:
+        """Read the tables that a study's block names."""
+        tables = load_vidur_tables(Path(options.directory), options.prefix, hardware.pipeline_parallel)
+        return cls(tables, hardware, f"Vidur tables ({options.prefix})")
 
     def step_ns(self, shape: BatchShape, stage: int = 0) -> int:
         """Return the duration of one step of ``stage`` in ns."""

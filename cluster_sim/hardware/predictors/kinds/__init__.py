@@ -1,0 +1,1 @@
+"""Predictors, one file for each kind that a study can name."""

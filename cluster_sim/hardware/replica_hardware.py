@@ -1,0 +1,102 @@
+"""The hardware of one replica: model, device, parallelism and the engine's settings, from which step times follow."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from cluster_sim.errors import InputError
+from cluster_sim.hardware.device import Device, Interconnect, Network
+from cluster_sim.hardware.engine_settings import EngineSettings
+from cluster_sim.hardware.model import DTYPES, Model, weight_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertSharding:
+    """How data-parallel ranks share the routed experts of a stage."""
+
+    ranks: int = 1
+    """Data-parallel ranks that share them."""
+    imbalance_ratio: float = 1.0
+    """Work of the busiest GPU's experts over the mean; more than 1 only where GPUs hold whole experts."""
+
+    def activated_ratio(self, model: Model, routed_tokens: int) -> float:
+        """Return the expected share of a GPU's experts that ``routed_tokens`` tokens of all ranks activate."""
+        return 1.0 - (1.0 - model.num_experts_per_tok / model.experts) ** routed_tokens
+
+    def exchanged_bytes(self, model: Model, routed_tokens: int) -> float:
+        """Return the bytes that a GPU receives per layer with experts: of ``routed_tokens`` tokens, those of the other
+        ranks are gathered and their results scattered back (vLLM's ``allgather_reducescatter``).
+        """
+        others = (self.ranks - 1) / self.ranks * routed_tokens
+        return 2.0 * others * model.hidden_size * weight_bytes(model.activation_dtype)
+
+
+ONE_RANK: Final = ExpertSharding()
+"""No data parallelism."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaHardware:
+    """What one replica runs on, and what it runs.
+
+    Raises InputError for degrees of parallelism that do not divide the model.
+    """
+
+    model: Model
+    device: Device
+    engine: EngineSettings
+    tensor_parallel: int = 1
+    pipeline_parallel: int = 1
+    experts: ExpertSharding = ONE_RANK
+
+    def __post_init__(self) -> None:
+        """Check the degrees of parallelism."""
+        check_parallelism(self.model, self.tensor_parallel, self.pipeline_parallel)
+
+    @property
+    def projection_dtype(self) -> str:
+        """Dtype of the projections' weights: the engine's quantisation, or the model's own."""
+        return DTYPES[self.engine.weight_dtype] if self.engine.weight_dtype else self.model.projection_dtype
+
+    @property
+    def expert_dtype(self) -> str:
+        """Dtype of the routed experts' weights."""
+        return DTYPES[self.engine.weight_dtype] if self.engine.weight_dtype else self.model.expert_dtype
+
+    @property
+    def tensor_link(self) -> Interconnect | Network:
+        """Link between the GPUs of one stage."""
+        return self._link(self.tensor_parallel)
+
+    @property
+    def replica_link(self) -> Interconnect | Network:
+        """Link between stages, and between data-parallel ranks."""
+        return self._link(self.tensor_parallel * self.pipeline_parallel * self.experts.ranks)
+
+    def _link(self, gpus: int) -> Interconnect | Network:
+        """Return the link that so many GPUs have: the node's own, or the network beyond a node."""
+        return self.device.interconnect if gpus <= self.device.gpus_per_node else self.device.network
+
+
+def check_parallelism(model: Model, tensor_parallel: int, pipeline_parallel: int) -> None:
+    """Raise InputError when the tensor degree does not divide the heads or the pipeline degree the layers."""
+    if tensor_parallel < 1 or pipeline_parallel < 1:
+        raise InputError("tensor_parallel and pipeline_parallel must be at least 1")
+    if model.num_attention_heads % tensor_parallel:
+        raise InputError(
+            f"tensor_parallel {tensor_parallel} does not divide the {model.num_attention_heads} attention heads of "
+            f"{model.name}; possible: {_divisors(model.num_attention_heads, 64)}"
+        )
+    kv = model.num_key_value_heads
+    if not model.is_latent_attention and kv % tensor_parallel and tensor_parallel % kv:
+        raise InputError(
+            f"tensor_parallel {tensor_parallel} and the {kv} key/value heads of {model.name} do not divide each other"
+        )
+    if model.num_hidden_layers % pipeline_parallel:
+        raise InputError(
+            f"pipeline_parallel {pipeline_parallel} does not divide the {model.num_hidden_layers} layers of "
+            f"{model.name}; possible: {_divisors(model.num_hidden_layers, 64)}"
+        )
+
+
+def _divisors(number: int, limit: int) -> str:
+    return ", ".join(str(divisor) for divisor in range(1, min(number, limit) + 1) if number % divisor == 0)
