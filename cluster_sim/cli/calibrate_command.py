@@ -1,4 +1,4 @@
-"""``cluster-sim calibrate``: the coefficients of the step model, refitted to a benchmark of one's own server."""
+"""``cluster-sim calibrate``: step times fitted to a benchmark of one's own server."""
 
 import re
 import shlex
@@ -33,7 +33,9 @@ def calibrate(
     base: Annotated[str, typer.Option("--base", help="Profile to start from: conf/profiles or a file.")] = "vllm",
     coefficient: Annotated[
         list[str] | None,
-        typer.Option("--coefficient", help="Coefficients to refit; the default is a few that one server decides."),
+        typer.Option(
+            "--coefficient", help="Coefficient to refit; repeatable. [default: the few that one server determines]"
+        ),
     ] = None,
 ) -> None:
     """Refit the step model to a benchmark and write a profile that studies can name."""
@@ -43,10 +45,10 @@ def calibrate(
     if out.suffix != ".yaml":
         raise InputError(f"--out: {out} must end in .yaml")
     if not out.parent.is_dir():
-        raise InputError(f"--out: {out.parent} is no directory")
+        raise InputError(f"--out: {out.parent} is not a directory")
     if not re.fullmatch(r"\d+(\.\d+)+", engine_version):
         raise InputError(
-            f"--engine-version: must be numbers with dots between, for example 0.15; got {engine_version!r}"
+            f"--engine-version: must be numbers separated by dots, for example 0.15; got {engine_version!r}"
         )
     engine = {
         "version": engine_version,

@@ -19,21 +19,21 @@ class Layout(StrEnum):
 
 
 class Method(StrEnum):
-    """Models that can be fitted."""
+    """Regressions that can be fitted."""
 
     forest = "forest"
     linear = "linear"
 
 
 class BackendName(StrEnum):
-    """What runs the operators to measure."""
+    """Libraries that run the measured operators."""
 
     torch = "torch"
     numpy = "numpy"
 
 
 class GridName(StrEnum):
-    """How much to measure."""
+    """Sizes of the measured grid."""
 
     full = "full"
     small = "small"
@@ -148,7 +148,7 @@ def show(
     page: Annotated[Path | None, typer.Option("--html", help="Also write a page with plots.")] = None,
     is_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
 ) -> None:
-    """Print what a profile holds, and how far it is from the data sheet or from another profile."""
+    """Print the operators of a profile, and how far they are from the data sheet or from another profile."""
     from dataclasses import asdict
 
     from cluster_sim.hardware.device import load_device

@@ -25,7 +25,7 @@ def report(
     """Write a self-contained HTML report of a run."""
     from cluster_sim.report.html import write_report
     from cluster_sim.report.openmetrics import write_openmetrics
-    from cluster_sim.report.trace import write_trace
+    from cluster_sim.report.perfetto_trace import write_trace
 
     typer.echo(f"Wrote {write_report(directory, output)}")
     if is_traced:

@@ -32,7 +32,7 @@ def run(
     file: StudyFile,
     overrides: Overrides = None,
     executor: Annotated[
-        ExecutorName | None, typer.Option(help="What runs the simulation; overrides run.executor.")
+        ExecutorName | None, typer.Option(help="Runtime of the simulation; overrides run.executor.")
     ] = None,
     address: Address = None,
     out: Annotated[

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class LengthModelName(StrEnum):
-    """How fitted lengths are written down."""
+    """Forms of fitted lengths."""
 
     empirical = "empirical"
     lognormal = "lognormal"
@@ -27,7 +27,7 @@ Source = Annotated[
 ]
 Format = Annotated[str, typer.Option("--format", help="Format of a trace; auto looks at its first rows.")]
 First = Annotated[int | None, typer.Option(min=1, help="Take the first requests (or sessions) only.")]
-Seed = Annotated[int | None, typer.Option(min=0, help="Seed of what is drawn. [default: the study's, else 0]")]
+Seed = Annotated[int | None, typer.Option(min=0, help="Seed of the draws. [default: the study's, else 0]")]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse unsorted times and rows that would be skipped.")]
 DurationOption = Annotated[float, typer.Option("--duration-s", help="Seconds to generate from ServeGen clients.")]
 Rate = Annotated[float, typer.Option("--request-rate", help="Rate for files without times, requests per second.")]
@@ -44,7 +44,7 @@ def describe(
     is_strict: Strict = False,
     is_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Print and draw what is in a workload: rate over time, lengths, burstiness, prefix sharing, sessions."""
+    """Print and plot a workload: rate over time, lengths, burstiness, prefix sharing, sessions."""
     from cluster_sim.workload.build import build_columns
     from cluster_sim.workload.drawing import draw_summary
     from cluster_sim.workload.summary import summarise
@@ -93,7 +93,7 @@ def fit(
     format_name: Format = "auto",
     first: First = None,
     window_s: Annotated[float, typer.Option("--window-s", min=1e-3, help="Length of a phase, seconds.")] = 300.0,
-    lengths: Annotated[LengthModelName, typer.Option(help="How lengths are written down.")] = LengthModelName.empirical,
+    lengths: Annotated[LengthModelName, typer.Option(help="Form of the fitted lengths.")] = LengthModelName.empirical,
     request_rate: Rate = 1.0,
     is_strict: Strict = False,
 ) -> None:
@@ -122,8 +122,9 @@ def fit(
 def _config(
     file: Path, format_name: str, first: int | None, duration_s: float, request_rate: float, *, is_strict: bool
 ) -> tuple["WorkloadConfig", int]:
-    """Return the workload that a file stands for - the study's own, ServeGen's clients, or a replay of the trace - and
-    its seed: the study's, or 0.
+    """Return the workload in a file (of a study, of ServeGen's clients, or a replay of the trace) and its seed.
+
+    The seed is that of the study, or 0.
     """
     from cluster_sim.workload.options import ServegenWorkload, TraceWorkload
     from cluster_sim.workload.readers.registry import READERS, find_reader
@@ -153,25 +154,27 @@ def _config(
 
 
 def _of_study(file: Path, format_name: str, first: int | None, *, is_strict: bool) -> tuple["WorkloadConfig", int]:
-    """Return the workload of a study, its first requests if so asked, and the study's seed."""
+    """Return the workload of a study, cut to its ``first`` requests, and the study's seed."""
     from cluster_sim.config.loading.load import load_study
 
     study = load_study(file)
     workload = study.workload
     if format_name != "auto" or is_strict:
         option = "--strict" if format_name == "auto" else "--format"
-        raise InputError(f"{option}: {file} is a study, which says so itself; change its workload section")
+        raise InputError(f"{option}: {file} is a study, whose workload section decides this; change it there")
     if first is None:
         return workload, study.seed
     limit = next((name for name in ("first", "count") if name in type(workload).model_fields), None)
     if limit is None:
-        raise InputError(f"--first: a workload of kind {workload.kind} has no first requests; change {file}")
+        raise InputError(
+            f"--first: a workload of kind {workload.kind} cannot be cut to its first requests; change {file}"
+        )
     own = getattr(workload, limit)
     return workload.model_copy(update={limit: first if own is None else min(first, own)}), study.seed
 
 
 def _has_times(file: Path, reader: Any) -> bool:
-    """Return whether a trace says when requests arrive."""
+    """Return whether a trace has arrival times."""
     from cluster_sim.workload.readers.base import NO_TIME, ReadOptions, ReadReport
 
     blocks = reader.blocks(file, ReadOptions(prefixes=False, zero_output="skip"), ReadReport())

@@ -1,4 +1,4 @@
-"""Service level objectives: limits of percentiles from the study, and what they ask of a single request.
+"""Attainment of service level objectives: limits of percentiles, and the limits of one request that follow.
 
 A study limits percentiles ("TTFT p99 at most 2 s").  A run meets a limit when that percentile does.  A request
 counts as good when each of its intervals is within the limit that the study sets for the highest percentile of that
@@ -25,20 +25,20 @@ def request_limits(slo: Slo) -> SloLimits:
 
 
 def limit_value_s(limit: Limit, totals: RequestTotals) -> float | None:
-    """Return the percentile that ``limit`` speaks of in seconds, or None when no request has that interval."""
+    """Return the percentile that ``limit`` limits, in seconds, or None if no request has that interval."""
     sketch = totals.sketches[limit.metric.removesuffix("_s")]
     if not sketch.count:
         return None
     return sketch.quantile(int(limit.percentile.removeprefix("p")) / 100) / NS_PER_S
 
 
-def is_kept(limit: Limit, value_s: float | None) -> bool:
-    """Return whether ``limit`` holds for a percentile; no request with that interval is none that breaks it."""
+def is_within(limit: Limit, value_s: float | None) -> bool:
+    """Return whether a percentile is within ``limit``; it is if no request has that interval."""
     return value_s is None or value_s <= limit.limit_s
 
 
 def attainment(slo: Slo, totals: RequestTotals, duration_s: float) -> dict[str, Any]:
-    """Return what the summary says of the objectives: each limit with its value, and the share of good requests.
+    """Return the objectives of the summary: each limit with its value, and the share of good requests.
 
     Requests that did not finish are not good, and a run that finishes none meets nothing.  Without limits ``is_met``
     and the shares are None.
@@ -52,7 +52,7 @@ def attainment(slo: Slo, totals: RequestTotals, duration_s: float) -> dict[str, 
                 "name": f"{limit.metric.removesuffix('_s')}_{limit.percentile}_s",
                 "limit_s": limit.limit_s,
                 "value_s": value_s,
-                "is_met": has_finished and is_kept(limit, value_s),
+                "is_met": has_finished and is_within(limit, value_s),
             }
         )
     requests = totals.requests

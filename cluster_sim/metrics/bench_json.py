@@ -1,4 +1,4 @@
-"""The result of a run in the layout of ``vllm bench serve``, which plotting and comparison tools read.
+"""``bench.json``: a run in the layout of ``vllm bench serve``, which plotting and comparison tools read.
 
 Definitions are that program's (``vllm/benchmarks/serve.py``): milliseconds; the duration runs from the first arrival
 to the last completion; time per output token is (e2e - ttft) / (n - 1) for n > 1; inter-token latencies pool all gaps;
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cluster_sim.metrics.run_metadata import RunMetadata
-from cluster_sim.metrics.summary import PERCENTILES, merged
+from cluster_sim.metrics.run_summary import PERCENTILES, merged
 from cluster_sim.recording.request_totals import RequestTotals
 from cluster_sim.recording.sketch import QuantileSketch
 from cluster_sim.recording.statuses import FINISHED, UNFINISHED
@@ -27,8 +27,8 @@ def bench_json(
 ) -> dict[str, Any]:
     """Return the record of one run; ``date`` is its wall-clock date as YYYYMMDD-HHMMSS.
 
-    ``request_rate`` is in requests per second, or "inf" where the study names none; figures of intervals that no
-    request has are 0, as there.
+    ``request_rate`` is in requests per second, or "inf" if the study names none.  Figures of intervals that no request
+    has are 0, as in vLLM.
     """
     duration_s = max(totals.last_finish_ns - totals.first_arrival_ns, 0) / NS_PER_S
     finished = totals.total("finished")

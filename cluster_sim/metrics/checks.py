@@ -1,6 +1,6 @@
-"""Laws that every run must obey, checked on every run and reported in its summary.
+"""Checks of the laws that every run must obey, reported in its summary.
 
-The two sides of each check were recorded apart: one by the replicas while they ran, one in the rows that the hub kept.
+The two sides of each check are independent records: one by the replicas while they run, one in the rows of the hub.
 """
 
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ def little_check(
     """Check Little's law, L = lambda W, for the replicas together.
 
     L is the time average of requests at the replicas by their own entries and departures; lambda W is the rate of
-    requests that reached a replica times their mean stay by the rows, links taken off.  A cancelled request's row ends
-    when its client gave up; between the arrival of the cancellation and the departure its stay is what the replicas
-    noted (``cancellation_lag_ns``).  Where a run of fixed length cuts requests off, the sides may differ by what lies
-    between that moment and the end of the iteration they are in, or the arrival of their cancellation.
+    requests that reached a replica times their mean stay by the rows, without the links.  The row of a cancelled request
+    ends when its client gives up; the replicas record its stay from the arrival of the cancellation to the departure
+    (``cancellation_lag_ns``).  If a run of fixed length cuts requests off, the sides may differ by the time from the
+    end of the run to the end of the steps that they are in, or to the arrival of their cancellation.
     """
     links_ns = metadata.forward_link_ns + metadata.return_link_ns
     stay_ns = totals.served_ns - (totals.served - totals.count(CANCELLED)) * links_ns

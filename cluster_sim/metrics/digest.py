@@ -1,8 +1,8 @@
-"""The digest of a run: what two runs that must be equal are compared by.
+"""Digest of a run: one hash of all its rows, by which runs that must be equal are compared.
 
 The digest is the sum modulo 2**256 of the SHA-256 of every row, so it does not depend on the order of the rows and is
 computed while they stream.  A row's canonical encoding is its columns ``DIGEST_COLUMNS`` in order, each a signed
-64-bit little-endian integer: times in ns, -1 for what never happened; a word (tenant, model, pool, status) is the first
+64-bit little-endian integer: times in ns, -1 for null; a word (tenant, model, pool, status) is the first
 eight bytes of the SHA-256 of its UTF-8 text, the pool of a request that reached none being the empty word.
 """
 
@@ -42,13 +42,13 @@ def canonical_rows(block: RowBlock) -> Int64Array:
     for name, words in vocabularies:
         # The last entry answers index -1.
         codes = np.array([*(word_code(word) for word in words), word_code("")], np.int64)
-        at = FIELD[name]
-        rows[:, at] = codes[rows[:, at]]
+        column = FIELD[name]
+        rows[:, column] = codes[rows[:, column]]
     return rows
 
 
 class RowDigest:
-    """Accumulates the digest over blocks of rows; ``value`` is its state and may be stored and taken back."""
+    """Accumulates the digest over blocks of rows; ``value`` is its whole state."""
 
     def __init__(self, value: int = 0) -> None:
         self.value = value
@@ -57,14 +57,14 @@ class RowDigest:
         """Add the rows of ``block``."""
         packed = canonical_rows(block).tobytes()
         width = len(DIGEST_COLUMNS) * 8
-        hashes = b"".join([sha256(packed[at : at + width]).digest() for at in range(0, len(packed), width)])
+        hashes = b"".join([sha256(packed[start : start + width]).digest() for start in range(0, len(packed), width)])
         # Columns of 32-bit limbs sum without overflow up to 2**32 rows; Python's integers take the carries.
         limbs = np.frombuffer(hashes, "<u4").reshape(-1, 8).sum(axis=0, dtype=np.uint64)
-        total = sum(int(limb) << (32 * at) for at, limb in enumerate(limbs))
+        total = sum(int(limb) << (32 * index) for index, limb in enumerate(limbs))
         self.value = (self.value + total) % _MODULUS
 
     def merge(self, other: "RowDigest") -> None:
-        """Add the rows that ``other`` has seen."""
+        """Add the rows of ``other``."""
         self.value = (self.value + other.value) % _MODULUS
 
     def hexdigest(self) -> str:

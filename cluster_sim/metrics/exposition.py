@@ -1,9 +1,9 @@
-"""Live metrics: vLLM's own series for what the simulated engines do, ``cluster_sim_*`` for the simulation itself.
+"""Exposition of live metrics: vLLM's own series of the simulated engines, ``cluster_sim_*`` of the simulation itself.
 
 Names, buckets and labels are vLLM v1's (``vllm/v1/metrics/loggers.py``): dashboards made for vLLM work unchanged.  Two
-things differ because a simulation notes them otherwise: per-request histograms are observed when the request finishes,
-the time to first token too; and ``prompt_tokens`` counts prefill tokens as they are computed or found in the prefix
-cache, those computed again after a preemption included.
+things differ because a simulation records them otherwise.  Per-request histograms are observed when the request
+finishes, the time to first token too.  ``prompt_tokens`` counts prefill tokens as they are computed or found in the
+prefix cache, those computed again after a preemption included.
 """
 
 from collections.abc import Sequence
@@ -23,10 +23,10 @@ from cluster_sim.units import NS_PER_S
 Int64Array = npt.NDArray[np.int64]
 
 ENGINE_LIMIT: Final = 64
-"""Replicas up to which each has its own series; a larger fleet has one set of series per pool."""
+"""Largest fleet whose replicas have series of their own; a larger one has one set of series per pool."""
 
 FINISHED_REASONS: Final = {"stop": None, "length": FINISHED, "abort": CANCELLED, "error": FAILED, "repetition": None}
-"""vLLM's reasons and the status that each counts; a request ends at its output length, so it ends by ``length``."""
+"""vLLM's reasons and the status that each counts; a request that finishes has reached its output length."""
 
 _REQUEST_HISTOGRAMS: Final = {
     "ttft": ("vllm:time_to_first_token_seconds", "Time to first token in seconds."),
@@ -49,8 +49,8 @@ _TOKEN_HISTOGRAMS: Final = {
 _SECONDS_BOUNDS: Final = {name: bound_texts(bounds) for name, bounds in HISTOGRAMS.items()}
 _GAP_BOUNDS: Final = bound_texts(buckets.TOKEN_GAP_S)
 _ITERATION_BOUNDS: Final = bound_texts(buckets.ITERATION_TOKENS)
-_SUM_INDEX: Final = {name: at for at, name in enumerate(SUMS)}
-_STATUS_INDEX: Final = {status: at for at, status in enumerate(STATUSES)}
+_SUM_INDEX: Final = {name: index for index, name in enumerate(SUMS)}
+_STATUS_INDEX: Final = {status: index for index, status in enumerate(STATUSES)}
 
 
 class _Engine(NamedTuple):
@@ -119,13 +119,13 @@ class Exposition:
     def _gauges(self, page: TextPage, replicas: list[Sequence[ReplicaLive]]) -> None:
         page.family("vllm:num_requests_running", "gauge", "Number of requests in model execution batches.")
         for engine, members in zip(self._engines, replicas, strict=True):
-            page.sample("vllm:num_requests_running", engine.labels, sum(each.running for each in members))
+            page.sample("vllm:num_requests_running", engine.labels, sum(replica.running for replica in members))
         page.family("vllm:num_requests_waiting", "gauge", "Number of requests waiting to be processed.")
         for engine, members in zip(self._engines, replicas, strict=True):
-            page.sample("vllm:num_requests_waiting", engine.labels, sum(each.waiting for each in members))
+            page.sample("vllm:num_requests_waiting", engine.labels, sum(replica.waiting for replica in members))
         page.family("vllm:kv_cache_usage_perc", "gauge", "KV-cache usage. 1 means 100 percent usage.")
         for engine, members in zip(self._engines, replicas, strict=True):
-            usage = sum(each.kv_used_ratio for each in members) / max(len(members), 1)
+            usage = sum(replica.kv_used_ratio for replica in members) / max(len(members), 1)
             page.sample("vllm:kv_cache_usage_perc", engine.labels, usage)
         page.family("vllm:cache_config_info", "gauge", "Information of the LLMEngine CacheConfig")
         for engine in self._engines:
@@ -158,14 +158,14 @@ class Exposition:
         name = "vllm:iteration_tokens_total"
         page.family(name, "histogram", "Histogram of number of tokens per engine_step.")
         for engine, members in zip(self._engines, replicas, strict=True):
-            counts = _column_sums([each.counters.iteration_tokens_counts for each in members])
-            total = sum(each.counters.iteration_tokens_sum for each in members)
+            counts = _column_sums([replica.counters.iteration_tokens_counts for replica in members])
+            total = sum(replica.counters.iteration_tokens_sum for replica in members)
             page.histogram(name, engine.labels, _ITERATION_BOUNDS, counts, total)
         name = "vllm:inter_token_latency_seconds"
         page.family(name, "histogram", "Histogram of inter-token latency in seconds.")
         for engine, members in zip(self._engines, replicas, strict=True):
-            counts = _column_sums([each.counters.itl_counts for each in members])
-            total_ns = sum(each.counters.itl_sum_ns for each in members)
+            counts = _column_sums([replica.counters.itl_counts for replica in members])
+            total_ns = sum(replica.counters.itl_sum_ns for replica in members)
             page.histogram(name, engine.labels, _GAP_BOUNDS, counts, total_ns / NS_PER_S)
 
     def _request_histograms(self, page: TextPage, snapshot: LiveSnapshot) -> None:
@@ -196,13 +196,13 @@ class _Figures(NamedTuple):
 
     @classmethod
     def of(cls, members: Sequence[ReplicaLive]) -> "_Figures":
-        counters = [each.counters for each in members]
-        hits_tokens = sum(each.prefix_hits_tokens for each in counters)
+        all_counters = [replica.counters for replica in members]
+        hits_tokens = sum(counters.prefix_hits_tokens for counters in all_counters)
         return cls(
-            prompt_tokens=sum(each.prompt_tokens for each in counters) + hits_tokens,
-            generation_tokens=sum(each.generated_tokens for each in counters),
-            preemptions=sum(each.preemptions for each in counters),
-            queries_tokens=sum(each.prefix_queries_tokens for each in counters),
+            prompt_tokens=sum(counters.prompt_tokens for counters in all_counters) + hits_tokens,
+            generation_tokens=sum(counters.generated_tokens for counters in all_counters),
+            preemptions=sum(counters.preemptions for counters in all_counters),
+            queries_tokens=sum(counters.prefix_queries_tokens for counters in all_counters),
             hits_tokens=hits_tokens,
         )
 

@@ -1,4 +1,4 @@
-"""The Prometheus text format 0.0.4, written directly.
+"""Writer of the Prometheus text format 0.0.4.
 
 prometheus-client's registry would cost an object per series and five microseconds per line; and its own handlers
 rewrite ``vllm:x`` to ``vllm_x`` for scrapers that ask for OpenMetrics (client_python issue 1177), which empties every

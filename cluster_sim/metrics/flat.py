@@ -1,9 +1,9 @@
-"""One flat dictionary of metrics under the names that llm-infer's studies use.
+"""Flat dictionary of metrics under the names of llm-infer's studies.
 
 Latency is arrival to last token, queue wait is dispatch to first schedule, processing is first schedule to last token;
-all in seconds over finished requests.  Where a batch runs to its end as a whole (static_two_phase, faster_transformer)
-it is one batch, as llm-infer counts, and its size is its number of requests; elsewhere requests join and leave between
-iterations, so a batch is an iteration, as for Vidur, and its size the number of requests that get a token in it.
+all in seconds over finished requests.  If a batch runs to its end as a whole (static_two_phase, faster_transformer)
+it is one batch, as llm-infer counts, and its size is its number of requests.  In other engines requests join and leave
+between steps, so a batch is a step, as for Vidur, and its size the number of requests that get a token in it.
 Starvation counts requests whose latency exceeds a multiple of the median; fairness is Jain's index of the latencies,
 (sum x)^2 / (n sum x^2): 1 when all are equal, 1 / n when one has all.
 """
@@ -43,8 +43,8 @@ def flat_metrics(
 ) -> dict[str, float]:
     """Return llm-infer's dictionary for a run that ended at ``end_ns``.
 
-    ``max_waiting`` is the largest number of requests waiting at a tick of the series; ``are_static`` tells, replica by
-    replica, whose batches are static (absent: none).
+    ``max_waiting`` is the largest number of requests waiting at a tick of the series; ``are_static`` says for each
+    replica whether its batches are static (empty: none).
     """
     duration_s = end_ns / NS_PER_S
     finished = totals.total("finished")

@@ -1,4 +1,4 @@
-"""A picture of a run while it goes on: plain figures, safe to read from another thread."""
+"""Live snapshots of a run: plain figures, safe to read from another thread."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ class ReplicaLive(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RequestsLive:
-    """Copies of the running totals over requests, by replica where the first axis is the replica's number."""
+    """Copies of the running totals over requests; the first axis of arrays by replica is the replica's number."""
 
     statuses: Int64Array
     replica_statuses: Int64Array
@@ -60,7 +60,7 @@ class LiveSnapshot:
     replicas: Sequence[ReplicaLive]
     requests: RequestsLive
     completed_ratio: float | None = None
-    """Share of the run that is done, where its length is known."""
+    """Share of the run that is done, if its length is known."""
 
 
 class SpeedMeter:
@@ -68,15 +68,15 @@ class SpeedMeter:
 
     def __init__(self, window_s: float = SPEED_WINDOW_S) -> None:
         self._window_s = window_s
-        self._marks: deque[tuple[float, float]] = deque()
+        self._readings: deque[tuple[float, float]] = deque()
 
     def measure(self, wall_s: float, simulated_s: float) -> float:
-        """Note where both clocks stand and return the ratio; 0 until two moments are known."""
-        marks = self._marks
-        marks.append((wall_s, simulated_s))
-        while len(marks) > 2 and wall_s - marks[1][0] >= self._window_s:
-            marks.popleft()
-        first_wall_s, first_simulated_s = marks[0]
+        """Record both clocks and return the ratio; 0 until two readings are known."""
+        readings = self._readings
+        readings.append((wall_s, simulated_s))
+        while len(readings) > 2 and wall_s - readings[1][0] >= self._window_s:
+            readings.popleft()
+        first_wall_s, first_simulated_s = readings[0]
         if wall_s <= first_wall_s:
             return 0.0
         return (simulated_s - first_simulated_s) / (wall_s - first_wall_s)

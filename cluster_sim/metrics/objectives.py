@@ -1,4 +1,4 @@
-"""The ``slo`` block: limits that the results are held against."""
+"""The ``slo`` block: limits that the results are compared with."""
 
 from typing import NamedTuple
 

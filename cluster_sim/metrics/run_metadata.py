@@ -16,7 +16,7 @@ class PoolMetadata:
     gpus_per_replica: int
     price_usd_per_gpu_hour: float
     predictor_label: str
-    """Where step times came from, for example "uncalibrated roofline"."""
+    """Source of the step times, for example "uncalibrated roofline"."""
     kv_blocks: int
     """Blocks of the KV cache of one replica."""
     max_model_tokens: int = 131_072
@@ -53,4 +53,4 @@ class RunMetadata:
 
     def pool_of_replica(self) -> list[int]:
         """Return the pool's index for every replica, in the order of the replicas' numbers."""
-        return [at for at, pool in enumerate(self.pools) for _ in range(pool.replicas)]
+        return [index for index, pool in enumerate(self.pools) for _ in range(pool.replicas)]

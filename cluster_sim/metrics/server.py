@@ -1,4 +1,4 @@
-"""Serves live metrics over HTTP, beside the simulation and never in its way.
+"""HTTP server of live metrics, which never delays the simulation.
 
 Publishing a snapshot is one assignment.  The text is made by the thread of the first scrape that asks for it and kept
 until the next snapshot.  The answer is always the text format 0.0.4, whatever ``Accept`` says: see ``exposition_text``.
@@ -20,13 +20,13 @@ ALL_INTERFACES: Final = ""
 
 _CLOSE_TIMEOUT_S: Final = 5.0
 _POLL_S: Final = 0.05
-"""How long a run's end may have to wait for the server's."""
+"""Longest wait for the server at the end of a run."""
 
 
 class MetricsServer:
     """Serves the latest published snapshot at ``/metrics``; a context manager, or closed by ``close``.
 
-    ``port`` 0 takes any free port; ``port`` then says which.  Raises ``InputError`` when the port cannot be had.
+    ``port`` 0 takes any free port, which the attribute ``port`` then has.  Raises ``InputError`` if the port is taken.
     """
 
     def __init__(self, port: int, exposition: Exposition, host: str = ALL_INTERFACES) -> None:
@@ -54,12 +54,12 @@ class MetricsServer:
                 self.wfile.write(body)
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-                """Say nothing: a scrape a second is no news."""
+                """Log nothing: scrapes come every second."""
 
         try:
             self._http = ThreadingHTTPServer((host, port), Handler)
         except OSError as error:
-            raise InputError(f"--metrics-port {port}: cannot be served: {error.strerror or error}") from error
+            raise InputError(f"--metrics-port {port}: the port cannot be served: {error.strerror or error}") from error
         except OverflowError as error:
             raise InputError(f"--metrics-port {port}: must be a port from 0 to 65535") from error
         self._http.daemon_threads = True
@@ -75,7 +75,7 @@ class MetricsServer:
         self.close()
 
     def publish(self, snapshot: LiveSnapshot) -> None:
-        """Make ``snapshot``, which must not change any more, the one that the next scrape sees."""
+        """Serve ``snapshot``, which must not change any more, from the next scrape on."""
         self._snapshot = snapshot
 
     def page(self) -> bytes:

@@ -1,4 +1,4 @@
-"""The charts of a run's report, as plotly figures of bounded size however long the run is."""
+"""Charts of a run's report: plotly figures of bounded size, however long the run is."""
 
 from typing import Any, Final
 
@@ -46,24 +46,24 @@ def latency_figure(data: RunData) -> go.Figure:
     figure = _figure("latency", "share of requests")
     names = (("first token", "ttft_s", BLUE), ("per output token", "tpot_s", ORANGE), ("end to end", "e2e_s", GREEN))
     columns = data.request_columns(*(key for _, key, _ in names))
-    for (label, key, color), values in zip(names, columns, strict=True):
+    for (name, key, color), values in zip(names, columns, strict=True):
         known = values[~np.isnan(values)]
         if not len(known):
             continue
         shares = np.linspace(0.0, 1.0, _CURVE_POINTS)
         figure.add_trace(
             go.Scatter(
-                x=np.quantile(known, shares), y=shares, name=label, mode="lines", line={"color": color, "width": 2}
+                x=np.quantile(known, shares), y=shares, name=name, mode="lines", line={"color": color, "width": 2}
             )
         )
         for limit in data.summary["slo"]["limits"]:
             if limit["name"].startswith(key.removesuffix("_s")):
-                note = limit["name"].removesuffix("_s").replace("_", " ") + " limit"
+                label = limit["name"].removesuffix("_s").replace("_", " ") + " limit"
                 figure.add_vline(x=limit["limit_s"], line={"color": color, "dash": "dot", "width": 1})
                 figure.add_annotation(
                     x=np.log10(limit["limit_s"]),
                     y=0.02,
-                    text=note,
+                    text=label,
                     textangle=-90,
                     showarrow=False,
                     xshift=-8,
@@ -117,10 +117,10 @@ def token_figure(series: dict[str, FloatArray]) -> go.Figure:
 def kv_figure(series: dict[str, FloatArray]) -> go.Figure:
     """Return the mean and the largest share of KV cache blocks in use over time."""
     figure = _figure("simulated time", "blocks in use")
-    ticks, at = np.unique(series["time_s"], return_inverse=True)
-    mean = np.bincount(at, series["kv_used_ratio"]) / np.bincount(at)
+    ticks, tick_index = np.unique(series["time_s"], return_inverse=True)
+    mean = np.bincount(tick_index, series["kv_used_ratio"]) / np.bincount(tick_index)
     fullest = np.zeros(len(ticks))
-    np.maximum.at(fullest, at, series["kv_used_ratio"])
+    np.maximum.at(fullest, tick_index, series["kv_used_ratio"])
     for label, values, color in (("mean", mean, BLUE), ("fullest", fullest, ORANGE)):
         figure.add_trace(_line(*_thinned(ticks, values), label, color))
     figure.update_yaxes(tickformat=".0%", rangemode="tozero")
@@ -169,8 +169,8 @@ def _line(x: FloatArray, y: Any, label: str, color: str) -> go.Scatter:
 
 def _over_time(time_s: FloatArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the sum of ``values`` over all replicas at each tick, averaged to at most ``MAX_TICKS`` points."""
-    ticks, at = np.unique(time_s, return_inverse=True)
-    return _thinned(ticks, np.bincount(at, values).astype(np.float64))
+    ticks, tick_index = np.unique(time_s, return_inverse=True)
+    return _thinned(ticks, np.bincount(tick_index, values).astype(np.float64))
 
 
 def _thinned(ticks: FloatArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:

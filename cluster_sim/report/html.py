@@ -1,4 +1,4 @@
-"""``report.html``: a run on one page that needs nothing else, no network either."""
+"""``report.html``: a run on one self-contained page, which loads nothing from anywhere."""
 
 from html import escape
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from cluster_sim.atomic_file import whole_file
 from cluster_sim.report.figures import run_figures
+from cluster_sim.report.result_tables import LATENCY_FIGURES, duration_text, latency_rows, limit_row, total_rows
 from cluster_sim.report.run_data import RunData
-from cluster_sim.report.table import LATENCY_FIGURES, duration_text, latency_rows, limit_row, total_rows
 
 REPORT_FILE: Final = "report.html"
 
@@ -25,9 +25,9 @@ th { color: #57606a; } th:first-child, td:first-child { text-align: left; }
 
 
 def write_report(directory: Path, output: Path | None = None) -> Path:
-    """Write the report of the run in ``directory``, into it unless ``output`` says where; return the file.
+    """Write the report of the run in ``directory``, into it or to ``output``; return the file.
 
-    Raises InputError where there is no complete run, or the file cannot be written.
+    Raises InputError if there is no complete run, or if the file cannot be written.
     """
     data = RunData.read(directory)
     file = output or directory / REPORT_FILE
@@ -59,7 +59,7 @@ def report_page(data: RunData) -> str:
         _objectives(summary),
         _charts(data),
         _section("Pools", "", _pools(summary)),
-        _section("Checks", "Laws that every run must obey, by two records made apart.", _checks(summary)),
+        _section("Checks", "Laws that every run must obey; each compares two independent records.", _checks(summary)),
         _section("Study", "Every value, defaults included.", f"<pre>{escape(data.resolved)}</pre>"),
         f"<p>digest {escape(str(manifest.get('digest')))}</p></body></html>",
     ]
@@ -71,7 +71,7 @@ def _section(title: str, text: str, body: str) -> str:
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
-    """Return a table; cells are text, or HTML where they begin with a tag of ours."""
+    """Return a table; a cell is text, or HTML if it begins with the tag of a verdict."""
     lines = ["<table>"]
     if head:
         lines.append("<tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>")

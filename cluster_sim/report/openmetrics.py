@@ -17,8 +17,8 @@ from cluster_sim.config.loading.load import load_study
 from cluster_sim.metrics.exposition import Exposition
 from cluster_sim.metrics.live import LiveSnapshot
 from cluster_sim.output.run_directory import RESOLVED_FILE
-from cluster_sim.report.replay import replay
 from cluster_sim.report.run_data import RunData
+from cluster_sim.report.run_snapshots import replay
 from cluster_sim.simulation.plan import make_plan
 
 OPENMETRICS_FILE: Final = "openmetrics.txt"
@@ -29,13 +29,13 @@ STEP_S: Final = 5.0
 """Simulated seconds between two samples: a rate over one minute sees twelve."""
 
 _LEFT_OUT: Final = ("cluster_sim_wall_seconds", "vllm:prefix_cache_queries_total", "vllm:prefix_cache_hits_total")
-"""Families that the files of a run do not tell over time."""
+"""Families of which the files of a run have no values over time."""
 
 
 def write_openmetrics(directory: Path, output: Path | None = None, step_s: float = STEP_S) -> Path:
-    """Write the metrics of the run in ``directory``, into it unless ``output`` says where; return the file.
+    """Write the metrics of the run in ``directory``, into it or to ``output``; return the file.
 
-    Raises InputError where there is no complete run or no series, or the file cannot be written.
+    Raises InputError if there is no complete run or no series, or if the file cannot be written.
     """
     data = RunData.read(directory)
     metadata = make_plan(load_study(directory / RESOLVED_FILE)).simulation().metadata
@@ -49,8 +49,8 @@ def write_openmetrics(directory: Path, output: Path | None = None, step_s: float
 def write_snapshots(stream: TextIO, exposition: Exposition, snapshots: Iterable[LiveSnapshot]) -> None:
     """Write snapshots as one OpenMetrics exposition.
 
-    The format wants a family's samples together, and within it those of each set of labels, so families go to files of
-    their own first: memory does not grow with the run.
+    The format demands that the samples of a family stand together, and within it those of each set of labels.  So each
+    family goes to a file of its own first, and memory does not grow with the run.
     """
     epoch_s = EPOCH.timestamp()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
@@ -89,7 +89,7 @@ def _families(page: str) -> Iterator[tuple[str, list[str], list[str]]]:
             head.append(line)
             if line.endswith(" counter"):
                 # A counter's family has no suffix in OpenMetrics, its samples do.
-                head = [each.replace(f" {name} ", f" {name.removesuffix('_total')} ") for each in head]
+                head = [comment.replace(f" {name} ", f" {name.removesuffix('_total')} ") for comment in head]
         else:
             samples.append(line)
     if name:

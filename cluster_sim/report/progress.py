@@ -1,4 +1,4 @@
-"""Progress of a run while it goes on: a bar on a terminal, a line every few seconds elsewhere."""
+"""Progress of a run: a bar on a terminal, a line every few seconds elsewhere."""
 
 import time
 from collections.abc import Callable
@@ -8,11 +8,11 @@ from typing import Final, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from cluster_sim.report.table import duration_text
+from cluster_sim.report.result_tables import duration_text
 from cluster_sim.units import NS_PER_S
 
 LOG_INTERVAL_S: Final = 5.0
-"""Wall seconds between two lines where there is no terminal."""
+"""Wall seconds between two lines if there is no terminal."""
 BAR_INTERVAL_S: Final = 0.2
 """Wall seconds between two updates of the bar."""
 
@@ -20,8 +20,8 @@ BAR_INTERVAL_S: Final = 0.2
 class RunProgress:
     """Shows simulated time, requests done, speed-up over real time and the time left; a context manager.
 
-    ``total_requests`` is None where nobody knows how many will come; then there is no time left to show.  ``update``
-    may be called as often as one likes: it looks at the clock and mostly returns.
+    ``total_requests`` is None if the number is unknown; then no time left is shown.  ``update`` may be called often: it
+    reads the clock and mostly returns.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A complete run read back from its directory, for reports."""
+"""Complete runs, read back from their directories for reports."""
 
 import json
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster_sim.errors import InputError
-from cluster_sim.metrics.summary import SUMMARY_VERSION
+from cluster_sim.metrics.run_summary import SUMMARY_VERSION
 from cluster_sim.output.run_directory import (
     MANIFEST_FILE,
     REQUESTS_FILE,
@@ -27,7 +27,7 @@ _SERIES: Final = ("time_s", "replica", "running", "waiting", "kv_used_ratio", "p
 
 @dataclass(frozen=True, slots=True)
 class RunData:
-    """What a run wrote."""
+    """The files of one run; its tables are read column by column."""
 
     directory: Path
     summary: dict[str, Any]
@@ -37,7 +37,7 @@ class RunData:
 
     @classmethod
     def read(cls, directory: Path) -> "RunData":
-        """Read the small files of a run; raises InputError where ``directory`` is not that of a complete run."""
+        """Read the small files of a run; raises InputError if ``directory`` is not that of a complete run."""
         try:
             run = cls(
                 directory,
@@ -53,8 +53,8 @@ class RunData:
         version = run.summary.get("summary_version")
         if version != SUMMARY_VERSION:
             raise InputError(
-                f"{directory / SUMMARY_FILE}: has summary_version {version}, this program reads {SUMMARY_VERSION}; run "
-                f"{directory / RESOLVED_FILE} again"
+                f"{directory / SUMMARY_FILE}: has summary_version {version}, but this program reads {SUMMARY_VERSION}; "
+                f"run {directory / RESOLVED_FILE} again"
             )
         return run
 
@@ -63,7 +63,7 @@ class RunData:
         return self._table(REQUESTS_FILE, columns)
 
     def request_columns(self, *columns: str) -> list[FloatArray]:
-        """Read columns of ``requests.parquet`` as float64, NaN where null."""
+        """Read columns of ``requests.parquet`` as float64, with NaN for null."""
         table = self.requests(list(columns))
         return [_floats(table.column(name)) for name in columns]
 

@@ -1,4 +1,4 @@
-"""A run in the terminal: its progress, then its tables."""
+"""Terminal view of a run: its progress, then its tables."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from cluster_sim.report.progress import RunProgress
-from cluster_sim.report.table import print_report
+from cluster_sim.report.result_tables import print_report
 
 
 class TerminalView:

@@ -14,7 +14,7 @@ from cluster_sim.errors import InputError
 from cluster_sim.hardware.predictors.coverage import check_coverage, total_coverage
 from cluster_sim.metrics.bench_json import bench_json
 from cluster_sim.metrics.run_metadata import RunMetadata
-from cluster_sim.metrics.summary import summarise
+from cluster_sim.metrics.run_summary import summarise
 from cluster_sim.output.event_trace import EVENT_TRACE_FILE, write_event_trace
 from cluster_sim.output.run_directory import (
     BENCH_FILE,

@@ -13,8 +13,8 @@ RUN = "arrival_s,input_tokens,output_tokens,ttft_s,e2e_s\n0,100,10,0.1,0.2\n"
     ("options", "message"),
     [
         (["-o", "own.txt"], "--out: own.txt must end in .yaml"),
-        (["-o", "nowhere/own.yaml"], "--out: nowhere is no directory"),
-        (["-o", "own.yaml", "--engine-version", "x"], "--engine-version: must be numbers with dots between"),
+        (["-o", "nowhere/own.yaml"], "--out: nowhere is not a directory"),
+        (["-o", "own.yaml", "--engine-version", "x"], "--engine-version: must be numbers separated by dots"),
         (["-o", "own.yaml", "--coefficient", "foo"], "unknown coefficients foo; known: step_us"),
         (["-o", "own.yaml", "--base", "nope"], "unknown name 'nope'"),
     ],

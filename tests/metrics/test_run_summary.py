@@ -6,7 +6,7 @@ import pytest
 
 from cluster_sim.metrics.attainment import attainment, request_limits
 from cluster_sim.metrics.objectives import Slo
-from cluster_sim.metrics.summary import summarise
+from cluster_sim.metrics.run_summary import summarise
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.request_totals import RequestTotals, SloLimits
 from cluster_sim.workload.request import Request

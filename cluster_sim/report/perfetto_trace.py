@@ -26,9 +26,9 @@ _PHASES: Final = (
 
 
 def write_trace(directory: Path, output: Path | None = None) -> Path:
-    """Write the trace of the run in ``directory``, into it unless ``output`` says where; return the file.
+    """Write the trace of the run in ``directory``, into it or to ``output``; return the file.
 
-    Raises InputError where there is no complete run, or the file cannot be written.
+    Raises InputError if there is no complete run, or if the file cannot be written.
     """
     data = RunData.read(directory)
     file = output or directory / TRACE_FILE

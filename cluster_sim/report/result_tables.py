@@ -1,4 +1,4 @@
-"""The table that a run prints at its end, made from its summary."""
+"""Tables of a run's results: the rows that the terminal and the HTML page share, made from its summary."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -43,7 +43,7 @@ def latency_table(summary: dict[str, Any]) -> Table:
 
 
 def totals_table(summary: dict[str, Any]) -> Table:
-    """Return counts by status, throughput, GPU-hours, cost and what the step times rest on."""
+    """Return counts by status, throughput, GPU-hours, cost and the source of the step times."""
     table = _table("Run", show_header=False)
     table.add_column("")
     table.add_column("", justify="right")
@@ -53,7 +53,7 @@ def totals_table(summary: dict[str, Any]) -> Table:
 
 
 def slo_table(summary: dict[str, Any]) -> Table | None:
-    """Return each limit of the study beside its value, or None where the study has none."""
+    """Return each limit of the study beside its value, or None if the study has none."""
     slo = summary["slo"]
     if not slo["limits"]:
         return None
@@ -86,7 +86,7 @@ def print_report(console: Console, summary: dict[str, Any], notes: Sequence[str]
 
 
 def latency_rows(summary: dict[str, Any]) -> list[list[str]]:
-    """Return what the table of latencies shows: a label, then ``LATENCY_FIGURES``, those of a sketch with a tilde."""
+    """Return the rows of latencies: a label, then ``LATENCY_FIGURES``, those of a sketch with a tilde."""
     rows = []
     for label, key in LATENCIES:
         distribution = summary[key]
@@ -105,7 +105,7 @@ def limit_row(limit: dict[str, Any]) -> list[str]:
 
 
 def total_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return what the table of totals shows, as (label, text)."""
+    """Return the rows of totals as (label, text)."""
     throughput = summary["throughput"]
     requests, energy = summary["requests"], summary["energy"]
     joules = energy["j_per_output_token"]

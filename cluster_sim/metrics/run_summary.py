@@ -1,4 +1,4 @@
-"""The content of ``summary.json``: every figure with its unit in the name.
+"""Summary of a run, the content of ``summary.json``: every figure with its unit in the name.
 
 Seconds are simulated.  Rates and GPU-hours refer to the whole run, from 0 to its end.  Latencies are those of finished
 requests.
@@ -20,7 +20,7 @@ from cluster_sim.recording.statuses import STATUSES
 from cluster_sim.units import NS_PER_S
 
 SUMMARY_VERSION: Final = 1
-"""Raised when a key changes its meaning or disappears."""
+"""Increased when a key changes its meaning or disappears."""
 
 PERCENTILES: Final = (50, 90, 95, 99)
 
@@ -45,7 +45,7 @@ def distribution_s(sketch: QuantileSketch) -> dict[str, Any]:
 
 
 def merged(sketches: Sequence[QuantileSketch]) -> QuantileSketch:
-    """Return one sketch of everything that ``sketches`` hold."""
+    """Return one sketch of all values in ``sketches``."""
     whole = QuantileSketch()
     for sketch in sketches:
         whole.merge(sketch)
@@ -105,7 +105,7 @@ def summarise(
             replicas,
             end_ns,
             max_waiting,
-            are_static=[metadata.pools[at].has_static_batches for at in metadata.pool_of_replica()],
+            are_static=[metadata.pools[pool].has_static_batches for pool in metadata.pool_of_replica()],
         ),
     }
 
@@ -138,10 +138,10 @@ def _pools(
 ) -> list[dict[str, Any]]:
     entries = []
     first = 0
-    for at, pool in enumerate(metadata.pools):
+    for index, pool in enumerate(metadata.pools):
         members = slice(first, first + pool.replicas)
         first += pool.replicas
-        sketches = totals.pool_sketches[at] if len(metadata.pools) > 1 else totals.sketches
+        sketches = totals.pool_sketches[index] if len(metadata.pools) > 1 else totals.sketches
         entries.append(_pool(pool, totals, members, sketches, replicas[members], gaps[members], end_ns))
     return entries
 
@@ -207,5 +207,5 @@ def _replicas(
 
 
 def _busy_ratio(counters: ReplicaCounters, end_ns: int) -> float:
-    """Return the busiest stage's share of the run: what limits the replica."""
+    """Return the busy share of the busiest stage, which limits the replica."""
     return max(counters.busy_ns, default=0) / end_ns if end_ns else 0.0

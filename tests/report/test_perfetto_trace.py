@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from cluster_sim.report.trace import write_trace
+from cluster_sim.report.perfetto_trace import write_trace
 
 
 def test_trace_tells_every_phase_of_every_request(run_directory: Path, tmp_path: Path) -> None:

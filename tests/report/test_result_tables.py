@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from cluster_sim.report.table import duration_text, print_report
+from cluster_sim.report.result_tables import duration_text, print_report
 
 
 @pytest.mark.parametrize(

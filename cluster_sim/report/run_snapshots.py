@@ -1,4 +1,4 @@
-"""Snapshots of a finished run on a grid of simulated time, as live metrics would have seen it."""
+"""Snapshots of a finished run on a grid of simulated time, as live metrics would have shown it."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -28,7 +28,7 @@ _PREEMPTIONS: Final = SUMS.index("preemptions")
 def replay(data: RunData, metadata: RunMetadata, step_s: float) -> Iterator[LiveSnapshot]:
     """Yield a snapshot at 0, about every ``step_s`` simulated seconds at ticks of the series, and one after the end.
 
-    Gauges and token counters are the series' own.  Requests count when they end.  Raises InputError where the run kept
+    Gauges and token counters are those of the series.  Requests count when they end.  Raises InputError if the run kept
     no series.
     """
     rows, ends_s = _rows(data, metadata)
@@ -49,15 +49,15 @@ def replay(data: RunData, metadata: RunMetadata, step_s: float) -> Iterator[Live
             speedup_ratio=1.0,
             arrived=int(np.searchsorted(arrivals_s, time_s, side="right")),
             replicas=[
-                each._replace(counters=each.counters._replace(preemptions=count))
-                for each, count in zip(replicas, preemptions, strict=True)
+                replica._replace(counters=replica.counters._replace(preemptions=count))
+                for replica, count in zip(replicas, preemptions, strict=True)
             ],
             requests=RequestsLive.copy_of(totals),
         )
 
 
 def _rows(data: RunData, metadata: RunMetadata) -> tuple[Int64Array, npt.NDArray[np.float64]]:
-    """Return the request rows in the order of their ends, and those ends; what never ended comes after everything."""
+    """Return the request rows in the order of their ends, and those ends; rows without an end come last."""
     times = {name: _numbers(data.requests([f"{name}_s"]).column(0), -1e-9) for name in _TIMES}
     counts = {name: _numbers(data.requests([name]).column(0), -1) for name in _COUNTS}
     status = data.requests(["status"]).column(0).cast(pa.string()).to_pylist()
@@ -77,9 +77,9 @@ def _rows(data: RunData, metadata: RunMetadata) -> tuple[Int64Array, npt.NDArray
 
 
 def _states(data: RunData, replicas: int, step_s: float, end_s: float) -> Iterator[tuple[float, list[ReplicaLive]]]:
-    """Yield (time, state of every replica) every so many ticks, and once after ``end_s`` with all that came later."""
+    """Yield (time, state of every replica) about every ``step_s``, and once after ``end_s`` with the rest."""
     series = data.full_series()
-    ticks, at = np.unique(series["time_s"], return_inverse=True)
+    ticks, tick_index = np.unique(series["time_s"], return_inverse=True)
     if not len(ticks):
         raise InputError(
             f"{data.directory}: the run of {end_s:g} s has no tick in its series; run it again with "
@@ -88,7 +88,7 @@ def _states(data: RunData, replicas: int, step_s: float, end_s: float) -> Iterat
     interval_s = float(ticks[0])
     stride = max(1, round(step_s / interval_s))
     samples = np.append(np.arange(stride - 1, len(ticks), stride), len(ticks) - 1)
-    place = (at, series["replica"].astype(np.int64))
+    place = (tick_index, series["replica"].astype(np.int64))
     cumulative = {
         name: _cumulative(values, place, (len(ticks), replicas), samples)
         for name, values in series.items()
@@ -103,7 +103,7 @@ def _states(data: RunData, replicas: int, step_s: float, end_s: float) -> Iterat
         yield float(ticks[sample]), [_live(cumulative, gauges, row, replica) for replica in range(replicas)]
     after_s = (int(max(end_s, ticks[-1]) / (stride * interval_s)) + 1) * stride * interval_s
     states = [_live(cumulative, gauges, len(samples) - 1, replica) for replica in range(replicas)]
-    yield after_s, [each._replace(running=0, waiting=0, kv_used_ratio=0.0) for each in states]
+    yield after_s, [state._replace(running=0, waiting=0, kv_used_ratio=0.0) for state in states]
 
 
 def _live(cumulative: dict[str, Any], gauges: dict[str, Any], row: int, replica: int) -> ReplicaLive:
@@ -126,7 +126,7 @@ def _live(cumulative: dict[str, Any], gauges: dict[str, Any], row: int, replica:
 
 
 def _cumulative(values: Any, place: Any, shape: tuple[int, int], samples: Int64Array) -> npt.NDArray[np.float64]:
-    """Return what was summed up to each of ``samples``, [samples, replicas, ...]."""
+    """Return the cumulative sums at each of ``samples``, [samples, replicas, ...]."""
     grid = np.zeros((*shape, *values.shape[1:]))
     grid[place] = values
     sums: npt.NDArray[np.float64] = np.cumsum(grid, axis=0)[samples]
