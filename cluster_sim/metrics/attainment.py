@@ -32,7 +32,7 @@ def limit_value_s(limit: Limit, totals: RequestTotals) -> float | None:
     return sketch.quantile(int(limit.percentile.removeprefix("p")) / 100) / NS_PER_S
 
 
-def is_within(limit: Limit, value_s: float | None) -> bool:
+def is_within_limit(limit: Limit, value_s: float | None) -> bool:
     """Return whether a percentile is within ``limit``; it is if no request has that interval."""
     return value_s is None or value_s <= limit.limit_s
 
@@ -52,7 +52,7 @@ def attainment(slo: Slo, totals: RequestTotals, duration_s: float) -> dict[str, 
                 "name": f"{limit.metric.removesuffix('_s')}_{limit.percentile}_s",
                 "limit_s": limit.limit_s,
                 "value_s": value_s,
-                "is_met": has_finished and is_within(limit, value_s),
+                "is_met": has_finished and is_within_limit(limit, value_s),
             }
         )
     requests = totals.requests

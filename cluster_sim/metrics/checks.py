@@ -22,10 +22,12 @@ def little_check(
     """Check Little's law, L = lambda W, for the replicas together.
 
     L is the time average of requests at the replicas by their own entries and departures; lambda W is the rate of
-    requests that reached a replica times their mean stay by the rows, without the links.  The row of a cancelled request
-    ends when its client gives up; the replicas record its stay from the arrival of the cancellation to the departure
-    (``cancellation_lag_ns``).  If a run of fixed length cuts requests off, the sides may differ by the time from the
-    end of the run to the end of the steps that they are in, or to the arrival of their cancellation.
+    requests that reached a replica times their mean stay by the rows, without the links.
+
+    The row of a cancelled request ends when its client gives up.  The replicas record its stay from the arrival of
+    the cancellation to the departure (``cancellation_lag_ns``).  If a run of fixed length cuts requests off, the sides
+    may differ by the time from the end of the run to the end of the steps that they are in, or to the arrival of
+    their cancellation.
     """
     links_ns = metadata.forward_link_ns + metadata.return_link_ns
     stay_ns = totals.served_ns - (totals.served - totals.count(CANCELLED)) * links_ns

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
-from cluster_sim.metrics.attainment import is_within
+from cluster_sim.metrics.attainment import is_within_limit
 from cluster_sim.metrics.objectives import Limit
 from cluster_sim.workload.options import SyntheticWorkload, TraceWorkload
 
@@ -85,7 +85,7 @@ def is_within(summary: dict[str, Any], limits: list[Limit]) -> bool:
     requests = summary["requests"]
     if not requests["finished"] or any(requests[status] for status in BAD_STATUSES):
         return False
-    return all(is_within(limit, summary[limit.metric][limit.percentile]) for limit in limits)
+    return all(is_within_limit(limit, summary[limit.metric][limit.percentile]) for limit in limits)
 
 
 def rate_of(study: Study) -> float | None:

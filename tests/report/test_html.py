@@ -54,7 +54,7 @@ def test_damaged_runs_are_refused(run_directory: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"run: is not the directory of a complete run: it has no series.parquet"):
         RunData.read(run).series()
     for text, message in (
-        ("{}", "summary.json: has summary_version None, this program reads"),
+        ("{}", "summary.json: has summary_version None, but this program reads"),
         ("[]", "summary.json: must be a JSON object"),
         ("{", "summary.json: cannot be read: Expecting"),
     ):
