@@ -180,7 +180,7 @@ def test_modules_named_in_text_exist(checkout: Path) -> None:
             found = modules.get(name, [])
             if not found or (test and not any(test in functions(module) for module in found)):
                 missing.append(f"{path.relative_to(checkout)}: {match[0]}")
-    assert missing == []
+    assert not missing, "\n".join(missing)
 
 
 def test_links_of_pages_lead_somewhere(checkout: Path) -> None:
@@ -191,7 +191,7 @@ def test_links_of_pages_lead_somewhere(checkout: Path) -> None:
         for link in LINK.findall(path.read_text(encoding="utf-8"))
         if not (path.parent / link).exists()
     ]
-    assert broken == []
+    assert not broken, "\n".join(broken)
 
 
 def test_every_test_says_what_must_hold(checkout: Path) -> None:
