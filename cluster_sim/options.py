@@ -26,7 +26,7 @@ def suggestion(word: str, known: list[str]) -> str:
 class ConfigModel(BaseModel):
     """A part of a study: immutable and closed to unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True, defer_build=True)
 
 
 def _resolve_file(value: str, info: ValidationInfo) -> str:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, Union, g
 
 from pydantic import Discriminator, GetCoreSchemaHandler, GetJsonSchemaHandler, Tag
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from cluster_sim.errors import InputError
 from cluster_sim.options import ConfigModel, suggestion
@@ -39,6 +39,11 @@ class Entry(Generic[Part]):
     def package(self) -> str:
         """The top-level package that the part comes from; ``cluster_sim`` for those of the project."""
         return self.options.__module__.partition(".")[0]
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether another package than this project's has registered the part."""
+        return self.package != __name__.partition(".")[0]
 
 
 class Registry(Generic[Part]):
@@ -103,11 +108,12 @@ class Registry(Generic[Part]):
     def unknown(self, name: str) -> str:
         """Return the message about a name that is not registered."""
         known = self.names()
-        return f"unknown {self.noun} {name!r}{suggestion(name, known)}; known: {', '.join(known)}{self.broken()}"
+        return f"unknown {self.noun} {name!r}{suggestion(name, known)}; known: {', '.join(known)}{self._broken()}"
 
-    def broken(self) -> str:
-        """Return, to be added to a message about an unknown name, which entry points could not be loaded."""
-        return "".join(f"; {text}" for text in self.failures.values())
+    def must_be_known(self, name: str, *others: str) -> str:
+        """Return the message about a value of a study that is neither a registered name nor one of ``others``."""
+        known = [*others, *self.names()]
+        return f"must be one of {', '.join(known)}; got {name!r}{suggestion(name, known)}{self._broken()}"
 
     def owners(self, option: str) -> list[str]:
         """Return the names of the parts that have an option."""
@@ -116,10 +122,14 @@ class Registry(Generic[Part]):
     def annotation(self) -> Any:
         """Return the type of a study's block that holds any part's options, told apart by ``tag``.
 
-        The parts are looked for when a model that has such a field is completed, not before: a part whose options hold
-        other parts of the same axis needs ``model_config = ConfigDict(defer_build=True)``.
+        The parts are looked for when a model that has such a field is first used, not before, so that options may
+        hold other parts, also of the same axis.
         """
         return type("Block", (Block,), {"registry": self})
+
+    def name_annotation(self, *others: str) -> Any:
+        """Return the type of a part's name; ``others`` are allowed beside the registered names."""
+        return type("Name", (Name,), {"registry": self, "others": others})
 
     def names_of(self, options: type[ConfigModel]) -> tuple[Any, ...]:
         """Return the names that the tag of options allows."""
@@ -135,6 +145,10 @@ class Registry(Generic[Part]):
             yield
         finally:
             self._entries = before
+
+    def _broken(self) -> str:
+        """Return which entry points could not be loaded, to be added to a message about an unknown name."""
+        return "".join(f"; {text}" for text in self.failures.values())
 
     def _scanned(self) -> dict[str, Entry[Part]]:
         if not self._is_scanned:
@@ -186,11 +200,40 @@ class Block:
         return handler.generate_schema(Annotated[Union[choices], Discriminator(name_of)])  # noqa: UP007 - made from a tuple
 
     @classmethod
-    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """Return the JSON Schema: a block without the tag is the default part's, or wrong."""
-        schema = handler(core_schema)
-        choices = schema.get("oneOf", [])
+        union = handler(schema)
+        choices = union.get("oneOf", [])
         for model, choice in zip(cls.models(), choices, strict=bool(choices)):
             if cls.registry.default not in cls.registry.names_of(model):
                 choice["required"] = [cls.registry.tag]
-        return schema
+        return union
+
+
+class Name:
+    """The type of a name of one axis, where a study gives no more of a part than that."""
+
+    registry: ClassVar[Registry[Any]]
+    others: ClassVar[tuple[str, ...]]
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Return every name that is allowed."""
+        return [*cls.others, *cls.registry.names()]
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Return the schema of a text that is one of the names."""
+
+        def check(name: str) -> str:
+            if name not in cls.names():
+                text = cls.registry.must_be_known(name, *cls.others)
+                raise PydanticCustomError("unknown_entry", "{text}", {"text": text})
+            return name
+
+        return core_schema.no_info_after_validator_function(check, core_schema.str_schema())
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Return the JSON Schema: the list of the names."""
+        return {"enum": cls.names(), "type": "string"}

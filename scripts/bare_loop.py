@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cluster_sim.options import BASE_DIRECTORY
 from cluster_sim.workload.build import build_source
-from cluster_sim.workload.options import TraceWorkload
+from cluster_sim.workload.kinds.trace import TraceWorkload
 from cluster_sim.workload.source import RequestSource
 
 REPLICAS = 8

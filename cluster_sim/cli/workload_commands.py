@@ -10,7 +10,7 @@ import typer
 from cluster_sim.errors import InputError
 
 if TYPE_CHECKING:
-    from cluster_sim.workload.options import WorkloadConfig
+    from cluster_sim.workload.workload_kind import WorkloadConfig
 
 
 class LengthModelName(StrEnum):
@@ -45,9 +45,9 @@ def describe(
     is_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Print and plot a workload: rate over time, lengths, burstiness, prefix sharing, sessions."""
+    from cluster_sim.workload.analysis.drawing import draw_summary
+    from cluster_sim.workload.analysis.summary import summarise
     from cluster_sim.workload.build import build_columns
-    from cluster_sim.workload.drawing import draw_summary
-    from cluster_sim.workload.summary import summarise
 
     config, own_seed = _config(file, format_name, first, duration_s, request_rate, is_strict=is_strict)
     notices: list[str] = []
@@ -72,7 +72,7 @@ def convert(
 ) -> None:
     """Write a workload as a Parquet trace that every study can replay."""
     from cluster_sim.workload.build import build_columns
-    from cluster_sim.workload.parquet_writer import write_trace
+    from cluster_sim.workload.traces.parquet_writer import write_trace
 
     config, own_seed = _config(file, format_name, first, duration_s, request_rate, is_strict=is_strict)
     notices: list[str] = []
@@ -101,8 +101,8 @@ def fit(
     import yaml
 
     from cluster_sim.atomic_file import whole_file
+    from cluster_sim.workload.analysis.fitting import collect, fit_workload
     from cluster_sim.workload.build import build_columns
-    from cluster_sim.workload.fitting import collect, fit_workload
 
     config, seed = _config(file, format_name, first, 3600.0, request_rate, is_strict=is_strict)
     notices: list[str] = []
@@ -126,8 +126,9 @@ def _config(
 
     The seed is that of the study, or 0.
     """
-    from cluster_sim.workload.options import ServegenWorkload, TraceWorkload
-    from cluster_sim.workload.readers.registry import READERS, find_reader
+    from cluster_sim.workload.kinds.servegen import ServegenWorkload
+    from cluster_sim.workload.kinds.trace import TraceWorkload
+    from cluster_sim.workload.readers.trace_format import AUTO, TRACE_READERS, find_reader
 
     if file.suffix in {".yaml", ".yml"}:
         return _of_study(file, format_name, first, is_strict=is_strict)
@@ -135,8 +136,8 @@ def _config(
         if duration_s <= 0:
             raise InputError(f"--duration-s must be positive; got {duration_s:g}")
         return ServegenWorkload(kind="servegen", path=str(file), duration_s=duration_s, count=first), 0
-    if format_name != "auto" and format_name not in READERS:
-        raise InputError(f"--format: unknown format '{format_name}'; known: auto, servegen, {', '.join(READERS)}")
+    if format_name != AUTO and format_name not in TRACE_READERS.names():
+        raise InputError(f"--format: {TRACE_READERS.must_be_known(format_name, AUTO, 'servegen')}")
     arrivals: dict[str, Any] | None = None
     if not _has_times(file, find_reader(format_name, file)):
         if not 0 < request_rate < float("inf"):
@@ -175,7 +176,7 @@ def _of_study(file: Path, format_name: str, first: int | None, *, is_strict: boo
 
 def _has_times(file: Path, reader: Any) -> bool:
     """Return whether a trace has arrival times."""
-    from cluster_sim.workload.readers.base import NO_TIME, ReadOptions, ReadReport
+    from cluster_sim.workload.readers.reader import NO_TIME, ReadOptions, ReadReport
 
     blocks = reader.blocks(file, ReadOptions(prefixes=False, zero_output="skip"), ReadReport())
     first = next((block for block in blocks if len(block)), None)

@@ -13,7 +13,7 @@ from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
 from cluster_sim.metrics.attainment import is_within_limit
 from cluster_sim.metrics.objectives import Limit
-from cluster_sim.workload.options import SyntheticWorkload, TraceWorkload
+from cluster_sim.workload.workload_kind import kind_of
 
 BAD_STATUSES: Final = ("failed", "cancelled", "shed", "unfinished")
 """Ends of requests that no load within the limits may have; a refused request could never have run."""
@@ -90,30 +90,14 @@ def is_within(summary: dict[str, Any], limits: list[Limit]) -> bool:
 
 def rate_of(study: Study) -> float | None:
     """Return the mean rate that the study names, requests per second; None for a trace at its own rate."""
-    workload = study.workload
-    if isinstance(workload, TraceWorkload):
-        return workload.request_rate
-    arrivals = getattr(workload, "arrivals", None)
-    rate = getattr(arrivals, "request_rate", None)
-    if not isinstance(workload, SyntheticWorkload) or rate is None:
-        raise InputError(
-            "workload: a search of the highest load needs a trace, or synthetic arrivals with a request_rate; got "
-            f"{workload.kind}{f' with arrivals of kind {arrivals.kind}' if arrivals else ''}"
-        )
-    return float(rate)
+    return kind_of(study.workload).mean_rate()
 
 
 def at_rate(study: Study, rate_per_s: float) -> Study:
     """Return the study with its mean arrival rate changed and everything else the same."""
-    workload = study.workload
-    if isinstance(workload, TraceWorkload):
-        changed: Any = workload.model_copy(update={"request_rate": rate_per_s, "time_scale": 1.0})
-    else:
-        rate_of(study)
-        arrivals = workload.arrivals  # type: ignore[union-attr]
-        assert arrivals is not None
-        changed = workload.model_copy(update={"arrivals": arrivals.model_copy(update={"request_rate": rate_per_s})})
-    return study.model_copy(update={"workload": changed})
+    kind = kind_of(study.workload)
+    rate_of(study)
+    return study.model_copy(update={"workload": kind.at_rate(rate_per_s)})
 
 
 def search_capacity(task: CapacityTask) -> Capacity:

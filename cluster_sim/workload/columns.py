@@ -1,4 +1,4 @@
-"""Requests as columns: what readers, generators and compositions hand to one another."""
+"""Requests as columns, which readers, generators and compositions hand to one another."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ def concatenate(parts: Sequence[Columns]) -> Columns:
         return Columns(empty, empty, empty)
     attributes: list[Attributes] | None = None
     if any(part.attributes is not None for part in parts):
-        attributes = [one for part in parts for one in part.attribute_list()]
+        attributes = [row for part in parts for row in part.attribute_list()]
     return Columns(
         np.concatenate([part.arrival_ns for part in parts]),
         np.concatenate([part.prompt_tokens for part in parts]),

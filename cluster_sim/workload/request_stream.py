@@ -1,4 +1,4 @@
-"""Turns columns into request objects of bounded lists."""
+"""Stream of request objects, in bounded lists, from columns."""
 
 from collections.abc import Iterator
 

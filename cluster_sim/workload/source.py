@@ -1,4 +1,4 @@
-"""The contract of everything that produces requests."""
+"""Interfaces of the sources of requests."""
 
 from collections.abc import Iterator
 from typing import Final, Protocol, runtime_checkable
@@ -29,8 +29,8 @@ class FeedbackSource(Protocol):
     def initial(self) -> Iterator[list[Request]]:
         """Yield the requests that depend on nothing, as ``RequestSource.chunks`` does."""
 
-    def on_end(self, request: Request, at_ns: int, status: str) -> list[Request]:
-        """Return the requests caused by the end of ``request`` at ``at_ns``, each arriving at or after
-        ``at_ns + think_floor_ns``.  Ids must not depend on the order of calls at different times: derive them from the
+    def on_end(self, request: Request, now_ns: int, status: str) -> list[Request]:
+        """Return the requests caused by the end of ``request`` at ``now_ns``, each arriving at or after
+        ``now_ns + think_floor_ns``.  Ids must not depend on the order of calls at different times: derive them from the
         session and turn.
         """

@@ -15,7 +15,7 @@ from cluster_sim.serving.replica_settings import ReplicaSettings
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers import SCHEDULERS
 from cluster_sim.workload.build import build_source
-from cluster_sim.workload.options import TraceWorkload
+from cluster_sim.workload.kinds.trace import TraceWorkload
 from cluster_sim.workload.request import Request
 from tests.hardware.replicas import hardware
 

@@ -9,8 +9,8 @@ from cluster_sim.config.schema.study import Study
 from cluster_sim.options import BASE_DIRECTORY
 from cluster_sim.simulation.run import run_study
 from cluster_sim.simulation.run_options import RunOptions
+from cluster_sim.workload.analysis.fitting import collect, fit_workload
 from cluster_sim.workload.build import build_columns
-from cluster_sim.workload.fitting import collect, fit_workload
 
 
 def run(base: Path, workload: dict[str, Any], seed: int) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from pydantic import TypeAdapter
 
 from cluster_sim.workload.build import build_columns, build_source
 from cluster_sim.workload.columns import Columns, concatenate
-from cluster_sim.workload.options import WorkloadConfig
 from cluster_sim.workload.request import Request
 from cluster_sim.workload.source import FeedbackSource, RequestSource
+from cluster_sim.workload.workload_kind import WorkloadConfig
 
 ADAPTER: TypeAdapter[Any] = TypeAdapter(WorkloadConfig)
 
@@ -44,17 +44,17 @@ class Driven:
                 heapq.heappush(events, (request.arrival_ns, 1, request.request_id, request))
         in_flight = 0
         while events:
-            at_ns, is_arrival, request_id, request = heapq.heappop(events)
+            now_ns, is_arrival, request_id, request = heapq.heappop(events)
             if is_arrival:
                 self.requests.append(request)
                 in_flight += 1
                 self.most_in_flight = max(self.most_in_flight, in_flight)
-                heapq.heappush(events, (at_ns + service_ns(request), 0, request_id, request))
+                heapq.heappush(events, (now_ns + service_ns(request), 0, request_id, request))
                 continue
             in_flight -= 1
-            self.ends[request_id] = at_ns
-            for caused in source.on_end(request, at_ns, status(request)):
-                assert caused.arrival_ns >= at_ns + source.think_floor_ns
+            self.ends[request_id] = now_ns
+            for caused in source.on_end(request, now_ns, status(request)):
+                assert caused.arrival_ns >= now_ns + source.think_floor_ns
                 heapq.heappush(events, (caused.arrival_ns, 1, caused.request_id, caused))
         assert len(self.ends) == len(self.requests), "ids are unique and every request ends"
 

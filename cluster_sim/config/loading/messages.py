@@ -104,9 +104,10 @@ def _unknown_name(error: ErrorDetails) -> str:
     """Return the message about a name that is none of an axis."""
     registry = place_at(Study, error["loc"]).registry
     name = str(error["ctx"]["tag"])
-    known = registry.names() if registry else error["ctx"]["expected_tags"].replace("'", "").split(", ")
-    broken = registry.broken() if registry else ""
-    return f"must be one of {', '.join(known)}; got {name!r}{suggestion(name, known)}{broken}"
+    if registry is not None:
+        return registry.must_be_known(name)
+    known = error["ctx"]["expected_tags"].replace("'", "").split(", ")
+    return f"must be one of {', '.join(known)}; got {name!r}{suggestion(name, known)}"
 
 
 def _missing_name(error: ErrorDetails) -> str:

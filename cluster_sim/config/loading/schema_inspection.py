@@ -1,20 +1,60 @@
 """Blocks and words that an annotation of the schema allows: for messages and for the template."""
 
 from types import NoneType, UnionType
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from cluster_sim.registry import Block, Registry
+from cluster_sim.registry import Block, Name, Registry
+
+
+class Choice(NamedTuple):
+    """One model that may stand in a place: a plain block, or a part of an axis."""
+
+    model: type[BaseModel]
+    tag: str = ""
+    """The key that names the part; empty for a plain block."""
+    name: str | None = None
+    is_default: bool = False
+    """Whether a block without the key is this part's."""
+    summary: str = ""
+
+    def fits(self, value: Any) -> bool:
+        """Return whether ``value``, a block or a model, is written for this choice."""
+        if isinstance(value, BaseModel):
+            return type(value) is self.model and getattr(value, self.tag, None) == self.name
+        if not isinstance(value, dict) or self.name is None:
+            return True
+        return value.get(self.tag, self.name if self.is_default else None) == self.name
+
+
+def choices_of(annotation: Any) -> list[Choice]:
+    """Return what an annotation may hold, looking through unions, ``Annotated``, tuples and mappings."""
+    if isinstance(annotation, type) and issubclass(annotation, Block):
+        registry = annotation.registry
+        return [
+            Choice(entry.options, registry.tag, entry.name, entry.name == registry.default, entry.summary)
+            for entry in registry.entries()
+        ]
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [_plain_choice(annotation)]
+    return [choice for part in get_args(annotation) if part is not Ellipsis for choice in choices_of(part)]
+
+
+def _plain_choice(model: type[BaseModel]) -> Choice:
+    kind = model.model_fields.get("kind")
+    words = words_of(kind.annotation) if kind is not None else []
+    return Choice(model, "kind", words[0], False, summary_of(model)) if words else Choice(model)
+
+
+def summary_of(model: type[BaseModel]) -> str:
+    """Return the first line of a model's docstring."""
+    return (model.__doc__ or "").strip().partition("\n")[0]
 
 
 def models_of(annotation: Any) -> list[type[BaseModel]]:
-    """Return the models that an annotation may hold, looking through unions, ``Annotated``, tuples and mappings."""
-    if isinstance(annotation, type) and issubclass(annotation, Block):
-        return [*annotation.models()]
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for part in get_args(annotation) if part is not Ellipsis for model in models_of(part)]
+    """Return the models that an annotation may hold."""
+    return list(dict.fromkeys(choice.model for choice in choices_of(annotation)))
 
 
 def registry_of(annotation: Any) -> Registry[Any] | None:
@@ -26,10 +66,12 @@ def registry_of(annotation: Any) -> Registry[Any] | None:
 
 
 def words_of(annotation: Any) -> list[Any]:
-    """Return the words of a ``Literal``, also inside a union with others."""
+    """Return the words of a ``Literal`` or the names of an axis, also inside a union with others."""
+    if isinstance(annotation, type) and issubclass(annotation, Name):
+        return annotation.names()
     if get_origin(annotation) is Literal:
         return list(get_args(annotation))
-    if get_origin(annotation) in (Union, UnionType):
+    if get_origin(annotation) in (Union, UnionType, Annotated):
         return [word for part in get_args(annotation) if part is not NoneType for word in words_of(part)]
     return []
 

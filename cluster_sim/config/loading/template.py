@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from cluster_sim.config.loading.schema_inspection import has_kind, models_of, words_of
+from cluster_sim.config.loading.schema_inspection import Choice, choices_of, words_of
 from cluster_sim.config.schema.study import Study
 
 EXAMPLE: Final[dict[str, Any]] = {
@@ -36,46 +36,45 @@ HEADER: Final = """\
 
 def study_template() -> str:
     """Return the text of a study that validates and shows every option."""
-    lines = _Writer().block(Study, EXAMPLE, "")
+    lines = _Writer().block(Choice(Study), EXAMPLE, "")
     return HEADER + "".join(f"{line}\n" for line in lines)
 
 
 class _Writer:
-    """Writes blocks; the alternatives to a kind are explained where they first come up."""
+    """Writes blocks; the alternatives to a part of an axis are explained where they first come up."""
 
     def __init__(self) -> None:
         self._explained: set[type[BaseModel]] = set()
 
-    def block(self, model: type[BaseModel], given: dict[str, Any], indent: str) -> Iterator[str]:
+    def block(self, choice: Choice, given: dict[str, Any], indent: str) -> Iterator[str]:
         """Yield the lines of one block; ``given`` holds the example's values."""
-        for name in sorted(model.model_fields, key="kind".__ne__):
-            field = model.model_fields[name]
+        fields = choice.model.model_fields
+        if choice.name is not None:
+            yield f"{indent}{choice.tag}: {choice.name}  # {choice.summary}"
+        for name, field in fields.items():
+            if name == choice.tag:
+                continue
             if indent == "":
                 yield ""
             value = given.get(name, PydanticUndefined)
             if value is PydanticUndefined:
                 value = field.get_default(call_default_factory=True)
-            if name == "kind" and words_of(field.annotation):
-                yield f"{indent}kind: {words_of(field.annotation)[0]}  # {_summary(model)}"
-            else:
-                yield f"{indent}# {_comment(field)}"
-                yield from self._option(name, field, value, indent)
+            yield f"{indent}# {_comment(field)}"
+            yield from self._option(name, field, value, indent)
 
     def _option(self, name: str, field: FieldInfo, value: Any, indent: str) -> Iterator[str]:
         """Yield one option with its value; an option without example or default stays a comment."""
         if value is PydanticUndefined:
             yield f"{indent}# {name}:"
             return
-        models = models_of(field.annotation)
-        chosen: type[BaseModel] | None
+        choices = choices_of(field.annotation)
+        chosen = next((choice for choice in choices if choice.fits(value)), None)
         if isinstance(value, BaseModel):
-            chosen, value = type(value), value.model_dump(exclude_unset=True)
-        else:
-            chosen = next((model for model in models if _fits(model, value)), None)
+            value = value.model_dump(exclude_unset=True)
         if isinstance(value, dict) and chosen:
             yield f"{indent}{name}:"
             yield from self.block(chosen, value, indent + "  ")
-            yield from self._alternatives([model for model in models if model is not chosen], indent + "  ")
+            yield from self._alternatives([choice for choice in choices if choice is not chosen], indent + "  ")
         elif isinstance(value, list) and chosen:
             yield f"{indent}{name}:"
             for item in value:
@@ -85,32 +84,21 @@ class _Writer:
         else:
             yield f"{indent}{name}: {json.dumps(value)}"
 
-    def _alternatives(self, models: list[type[BaseModel]], indent: str) -> Iterator[str]:
-        """Yield, as comments, what other kinds of a block take instead of the one written out."""
-        for model in models:
-            if "kind" not in model.model_fields or model in self._explained:
+    def _alternatives(self, choices: list[Choice], indent: str) -> Iterator[str]:
+        """Yield, as comments, the options of other parts that a block may take instead of the one written out."""
+        for choice in choices:
+            if choice.name is None or choice.model in self._explained:
                 continue
-            self._explained.add(model)
+            self._explained.add(choice.model)
             yield f"{indent}#"
-            yield f"{indent}# Or kind: {words_of(model.model_fields['kind'].annotation)[0]}  # {_summary(model)}"
-            for name, field in model.model_fields.items():
-                if name != "kind":
+            yield f"{indent}# Or {choice.tag}: {choice.name}  # {choice.summary}"
+            for name, field in choice.model.model_fields.items():
+                if name != choice.tag:
                     default = field.get_default(call_default_factory=True)
                     is_shown = default is not PydanticUndefined and not isinstance(default, BaseModel)
                     yield f"{indent}#   {name}:{' ' + json.dumps(default) if is_shown else ''}  # {_comment(field)}"
 
 
-def _summary(model: type[BaseModel]) -> str:
-    return (model.__doc__ or "").strip().splitlines()[0]
-
-
 def _comment(field: FieldInfo) -> str:
     words = ", ".join(str(word) for word in words_of(field.annotation))
     return f"{field.description} One of: {words}." if "," in words else str(field.description)
-
-
-def _fits(model: type[BaseModel], value: Any) -> bool:
-    """Return whether ``value`` is written for ``model``: its ``kind`` is the model's, where both have one."""
-    if not isinstance(value, dict) or "kind" not in model.model_fields or "kind" not in value:
-        return True
-    return has_kind(model, value["kind"])

@@ -10,7 +10,7 @@ from cluster_sim.hardware.predictors.predictor import PredictorBlock
 from cluster_sim.metrics.objectives import Slo
 from cluster_sim.options import ConfigModel
 from cluster_sim.routing.options import Router
-from cluster_sim.workload.options import WorkloadConfig
+from cluster_sim.workload.workload_kind import WorkloadConfig
 
 
 class Study(ConfigModel):

@@ -1,1 +1,1 @@
-"""Readers of the trace formats users have, one module each; ``registry`` lists them."""
+"""Reading of recorded traces: the axis of formats, and what the readers share."""

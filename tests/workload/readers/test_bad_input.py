@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cluster_sim.errors import InputError
-from cluster_sim.workload.readers.base import ReadOptions, ReadReport
-from cluster_sim.workload.readers.registry import READERS, find_reader
+from cluster_sim.workload.readers.reader import ReadOptions, ReadReport
+from cluster_sim.workload.readers.trace_format import AUTO, TRACE_READERS, find_reader
 
 AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03.9799600,4808,10\n2023-11-16 18:17:04,3180,8\n"
 VIDUR = "arrived_at,num_prefill_tokens,num_decode_tokens\n0.0,374,44\n4.31,396,109\n"
@@ -63,7 +63,7 @@ def read(path: Path | str, name: str = "auto", **options: Any) -> tuple[int, Rea
         (BURST.replace("472", "many"), "line 2, column 'Request tokens': 'many'"),
         ("", "the file is empty"),
         ("\n\n", "the file is empty"),
-        ("a,b,c\n1,2,3\n", "not recognised as any of parquet, azure"),
+        ("a,b,c\n1,2,3\n", "not recognised as any of azure, bailian"),
     ],
 )
 def test_wrong_csv_files(trace_file: Callable[..., str], content: str, message: str) -> None:
@@ -170,7 +170,7 @@ def test_binary_files_and_folders(tmp_path: Path) -> None:
         read(tmp_path / "missing.csv")
     with pytest.raises(InputError, match="is a folder"):
         read(tmp_path, "azure")
-    with pytest.raises(InputError, match="unknown format 'csv'; known: auto, parquet"):
+    with pytest.raises(InputError, match="unknown trace format 'csv'; known: azure, bailian"):
         read(path, "csv")
 
 
@@ -209,7 +209,7 @@ def attempt(path: Path, name: str) -> None:
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(junk=st.binary(max_size=400), head=st.sampled_from(["", "\x1f\x8b", "PAR1", "(\xb5/\xfd", "[", "{"]))
-@pytest.mark.parametrize("name", [*READERS, "auto"])
+@pytest.mark.parametrize("name", [*TRACE_READERS.names(), AUTO])
 def test_random_bytes(tmp_path: Path, name: str, junk: bytes, head: str) -> None:
     """Whatever the bytes, a reader answers with rows or with one message."""
     path = tmp_path / "junk"

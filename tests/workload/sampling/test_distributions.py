@@ -9,8 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 from scipy import stats
 
 from cluster_sim.errors import InputError
-from cluster_sim.workload.sampling.distributions import MOST_TOKENS, build_quantile, to_tokens
-from cluster_sim.workload.sampling.options import Distribution
+from cluster_sim.workload.sampling.distribution import Distribution, build_quantile
+from cluster_sim.workload.sampling.quantile import MOST_TOKENS, to_tokens
 from cluster_sim.workload.sampling.random_streams import Stream
 
 ADAPTER: TypeAdapter[Any] = TypeAdapter(Distribution)
@@ -169,7 +169,7 @@ def test_an_interval_without_probability_is_refused() -> None:
             "needs",
         ),
         ({"kind": "empirical"}, "either values or path"),
-        ({"kind": "empirical", "values": [1, 2], "weights": [1]}, "as many as values"),
+        ({"kind": "empirical", "values": [1, 2], "weights": [1]}, "one weight for each of its values"),
         ({"kind": "pareto", "alpha": 1, "scale": 5, "max": 2}, "greater than max"),
         ({"kind": "gauss", "mean": 1}, "does not match any of the expected tags"),
         ({"kind": "fixed", "value": float("nan")}, "finite"),

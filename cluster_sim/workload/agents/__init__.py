@@ -1,0 +1,1 @@
+"""Agentic sessions: steps of a graph of calls, and their source."""

@@ -1,0 +1,1 @@
+"""Summaries of workloads, drawn as text, and generators fitted to them."""

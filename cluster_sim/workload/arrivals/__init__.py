@@ -1,0 +1,1 @@
+"""Arrival processes: their axis, and what renewal processes and changing rates share."""

@@ -1,0 +1,22 @@
+"""Poisson arrivals."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from cluster_sim.workload.arrivals.arrival_process import ARRIVALS, ArrivalOptions, ArrivalTimes
+from cluster_sim.workload.arrivals.renewal import exponential_gap, renewal_times
+from cluster_sim.workload.sampling.random_streams import Stream
+
+
+class PoissonArrivals(ArrivalOptions):
+    """Independent exponential gaps."""
+
+    kind: Literal["poisson"]
+    request_rate: float = Field(gt=0, description="Requests per second.")
+
+
+@ARRIVALS.register("poisson", PoissonArrivals)
+def build_poisson(options: PoissonArrivals, stream: Stream, count: int | None) -> ArrivalTimes:
+    """Return a Poisson process."""
+    return renewal_times(exponential_gap, lambda _: 1.0 / options.request_rate, stream)

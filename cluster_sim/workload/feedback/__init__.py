@@ -1,0 +1,1 @@
+"""Sources that react to how requests fare, for any kind of workload."""

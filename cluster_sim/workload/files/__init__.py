@@ -1,0 +1,1 @@
+"""Input files: compression, CSV and Parquet columns, places in messages."""

@@ -1,0 +1,89 @@
+"""Input files: gzip and zstd are told by their first bytes, and every failure is one clear message."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+
+from cluster_sim.errors import InputError
+
+_GZIP: Final = b"\x1f\x8b"
+_ZSTD: Final = b"\x28\xb5\x2f\xfd"
+PARQUET: Final = b"PAR1"
+_READ_BYTES: Final = 1 << 20
+
+
+def compression_of(path: Path) -> str | None:
+    """Return ``gzip``, ``zstd`` or None by the file's first bytes; InputError when it cannot be read or is empty."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder, not a file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    if not start:
+        raise InputError(f"{path}: the file is empty")
+    if start.startswith(_GZIP):
+        return "gzip"
+    if start == _ZSTD:
+        return "zstd"
+    return None
+
+
+def open_input(path: Path) -> Any:
+    """Open a file for reading bytes, decompressed; a pyarrow stream."""
+    compression = compression_of(path)
+    raw = pa.OSFile(str(path))
+    return pa.CompressedInputStream(raw, compression) if compression else raw
+
+
+def broken_stream(path: Path, error: Exception) -> InputError:
+    """Return the error to raise when decompression fails half-way."""
+    return InputError(f"{path}: the compressed file is truncated or damaged ({one_line(error)})")
+
+
+def one_line(error: Exception) -> str:
+    """Return an exception's text on one line of bounded length."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 160 else text[:157] + "..."
+
+
+def read_head(path: Path, count: int = 1 << 16) -> bytes:
+    """Return up to ``count`` first bytes, decompressed; InputError for binary content or an empty file."""
+    try:
+        with open_input(path) as stream:
+            head = bytes(stream.read(count))
+    except (OSError, pa.ArrowException) as error:
+        raise broken_stream(path, error) from None
+    if not head.strip():
+        raise InputError(f"{path}: the file is empty")
+    if b"\x00" in head and not head.startswith(PARQUET):
+        raise InputError(f"{path}: binary content, not a text file of a known format")
+    return head
+
+
+def first_line(head: bytes) -> bytes:
+    """Return the first line of a text file that starts with ``head``, in lower case; empty for a Parquet file."""
+    return b"" if head.startswith(PARQUET) else head.split(b"\n", 1)[0].lower()
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield (line number from 1, line without its end), memory bounded by the longest line."""
+    number = 0
+    rest = b""
+    try:
+        with open_input(path) as stream:
+            while chunk := bytes(stream.read(_READ_BYTES)):
+                lines = (rest + chunk).split(b"\n")
+                rest = lines.pop()
+                for line in lines:
+                    number += 1
+                    yield number, line.rstrip(b"\r")
+    except (OSError, pa.ArrowException) as error:
+        raise broken_stream(path, error) from None
+    if rest:
+        yield number + 1, rest.rstrip(b"\r")

@@ -1,0 +1,39 @@
+"""Conversations that start by an arrival process."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from cluster_sim.workload.arrivals.arrival_process import Arrivals
+from cluster_sim.workload.lengths.length_sampler import Lengths
+from cluster_sim.workload.sessions.session_planner import SessionPlanner
+from cluster_sim.workload.sessions.session_source import SessionSource, SinglePlanner
+from cluster_sim.workload.sessions.turn_taking import SessionShape, TurnTaking
+from cluster_sim.workload.traits.options import Traits
+from cluster_sim.workload.workload_kind import WORKLOAD_KINDS, ArrivingOptions, Parts, WorkloadKind
+
+
+class SessionsWorkload(TurnTaking, ArrivingOptions):
+    """Conversations that start by an arrival process; ``count`` counts sessions."""
+
+    kind: Literal["sessions"]
+    arrivals: Arrivals = Field(description="When sessions start.")
+    lengths: Lengths = Field(description="New prompt tokens and output tokens of each turn.")
+    traits: Traits = Field(default_factory=Traits, description="What the requests carry besides.")
+
+
+@WORKLOAD_KINDS.register("sessions", SessionsWorkload)
+class SessionsKind(WorkloadKind[SessionsWorkload]):
+    """Conversations that start by an arrival process."""
+
+    @property
+    def reacts(self) -> bool:
+        """Whether later requests depend on how earlier ones fare: always."""
+        return True
+
+    def source(self, parts: Parts) -> SessionSource:
+        """Return the source of the conversations' turns."""
+        part, stream = parts.take()
+        shape = SessionShape.of(self.options, self.options.lengths, self.options.traits)
+        planner = SinglePlanner(SessionPlanner(shape, part, stream))
+        return SessionSource(planner, self.options.arrival_times(stream))

@@ -1,0 +1,1 @@
+"""Prompt and output lengths: the axis, and what samplers of pairs share."""

@@ -1,0 +1,42 @@
+"""Lengths from a table of pairs."""
+
+from typing import Literal, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from cluster_sim.workload.lengths.length_sampler import LENGTHS, LengthOptions, PairSampler
+from cluster_sim.workload.sampling.random_streams import Stream
+
+
+class JointLengths(LengthOptions):
+    """Pairs of prompt and output lengths given in the study, drawn by weight: a joint histogram."""
+
+    kind: Literal["joint"]
+    prompt_tokens: tuple[int, ...] = Field(min_length=1, description="Prompt tokens of each pair.")
+    output_tokens: tuple[int, ...] = Field(min_length=1, description="Output tokens of each pair.")
+    weights: tuple[float, ...] | None = Field(default=None, description="Weight of each pair; equal when absent.")
+
+    @model_validator(mode="after")
+    def _check_pairs(self) -> Self:
+        if len(self.prompt_tokens) != len(self.output_tokens):
+            raise ValueError("prompt_tokens and output_tokens must have the same number of items")
+        if min(self.prompt_tokens) < 1 or min(self.output_tokens) < 1:
+            raise ValueError("tokens must be at least 1")
+        if self.weights is not None:
+            if len(self.weights) != len(self.prompt_tokens):
+                raise ValueError("each pair needs one weight")
+            if min(self.weights) < 0 or sum(self.weights) <= 0:
+                raise ValueError("weights must not be negative and must not all be zero")
+        return self
+
+
+@LENGTHS.register("joint", JointLengths)
+def build_joint(options: JointLengths, stream: Stream) -> PairSampler:
+    """Return the sampler of the given pairs."""
+    return PairSampler(
+        np.asarray(options.prompt_tokens, dtype=np.int64),
+        np.asarray(options.output_tokens, dtype=np.int64),
+        None if options.weights is None else np.asarray(options.weights, dtype=np.float64),
+        stream,
+    )

@@ -1,0 +1,21 @@
+"""Trace format of Qwen-Bailian."""
+
+from typing import Literal
+
+from cluster_sim.workload.readers.json_lines import JsonLinesReader
+from cluster_sim.workload.readers.trace_format import TRACE_READERS, TraceFormatOptions
+
+
+class BailianFormat(TraceFormatOptions):
+    """JSON lines as Mooncake's in seconds, 16 tokens each hash, with chat_id and parent_chat_id."""
+
+    kind: Literal["bailian"] = "bailian"
+
+
+@TRACE_READERS.register("bailian", BailianFormat)
+class BailianReader(JsonLinesReader):
+    """Lines with times in seconds."""
+
+    unit_s = 1.0
+    block_tokens = 16
+    has_chats = True

@@ -1,0 +1,20 @@
+"""Trace format of Mooncake."""
+
+from typing import Literal
+
+from cluster_sim.workload.readers.json_lines import JsonLinesReader
+from cluster_sim.workload.readers.trace_format import TRACE_READERS, TraceFormatOptions
+
+
+class MooncakeFormat(TraceFormatOptions):
+    """JSON lines of timestamp (ms), input_length, output_length, hash_ids (512 tokens each)."""
+
+    kind: Literal["mooncake"] = "mooncake"
+
+
+@TRACE_READERS.register("mooncake", MooncakeFormat)
+class MooncakeReader(JsonLinesReader):
+    """Lines with times in ms."""
+
+    unit_s = 0.001
+    block_tokens = 512

@@ -1,0 +1,154 @@
+"""The product's own Parquet traces, and ``requests.parquet`` of an earlier run.
+
+Needed: ``arrival_ns`` (or ``arrival_s``), ``prompt_tokens``, ``output_tokens``.  The attributes of a request may
+follow under their own names, and its prompt's content as ``segment_ids`` and ``segment_tokens`` (lists).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+
+from cluster_sim.errors import InputError
+from cluster_sim.options import LONGEST_RUN_S
+from cluster_sim.units import NS_PER_S
+from cluster_sim.workload.columns import Columns
+from cluster_sim.workload.files.csv_file import MOST_TOKENS_IN_FILE
+from cluster_sim.workload.files.file_access import PARQUET, compression_of, one_line
+from cluster_sim.workload.readers.reader import ReadOptions, ReadReport, TraceReader, seconds_to_ns
+from cluster_sim.workload.readers.trace_format import TRACE_READERS, TraceFormatOptions
+from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes
+from cluster_sim.workload.sampling.random_streams import Ints
+
+TEXT_FIELDS: Final = ("tenant", "model", "slo_class", "lora")
+NUMBER_FIELDS: Final = (
+    "session_id",
+    "turn",
+    "priority",
+    "deadline_ns",
+    "output_segment",
+    "reasoning_tokens",
+    "encoder_tokens",
+    "length_hint_tokens",
+)
+_ROWS: Final = 65_536
+
+
+class ParquetFormat(TraceFormatOptions):
+    """Parquet of arrival_ns or arrival_s, prompt_tokens, output_tokens, and further attributes by name."""
+
+    kind: Literal["parquet"] = "parquet"
+
+
+@TRACE_READERS.register("parquet", ParquetFormat)
+class ParquetReader(TraceReader):
+    """Times are ns (or seconds) from the trace's start."""
+
+    def recognises(self, path: Path, head: bytes) -> bool:
+        """Return whether the file is Parquet."""
+        return head.startswith(PARQUET)
+
+    def blocks(self, path: Path, options: ReadOptions, report: ReadReport) -> Iterator[Columns]:
+        """Yield the rows in file order, row groups in bounded batches."""
+        compression_of(path)
+        row = 0
+        try:
+            file = pyarrow.parquet.ParquetFile(path)
+            names = set(file.schema_arrow.names)
+            time_name = "arrival_ns" if "arrival_ns" in names else "arrival_s"
+            for needed in (time_name, "prompt_tokens", "output_tokens"):
+                if needed not in names:
+                    shown = ", ".join(file.schema_arrow.names[:12])
+                    raise InputError(f"{path}: no column '{needed}'; the file has: {shown}")
+            ids: list[Ints] = []
+            extra = [name for name in (*TEXT_FIELDS, *NUMBER_FIELDS) if name in names]
+            content = ["segment_ids", "segment_tokens"] if {"segment_ids", "segment_tokens"} <= names else []
+            numbered = ["request_id"] if "request_id" in names else []
+            wanted = [time_name, "prompt_tokens", "output_tokens", *extra, *content, *numbered]
+            for batch in file.iter_batches(_ROWS, columns=wanted):
+                yield self._block(path, batch, row, time_name, (extra, content if options.prefixes else []))
+                if numbered:
+                    ids.append(_whole(path, batch, "request_id", row, 0, (1 << 62) - 1))
+                row += batch.num_rows
+            _refuse_duplicates(path, ids)
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"{path}: not a readable Parquet file ({one_line(error)})") from None
+        report.rows += row
+        if row == 0:
+            raise InputError(f"{path}: no rows")
+
+    def _block(self, path: Path, batch: Any, row: int, time_name: str, extra: tuple[list[str], list[str]]) -> Columns:
+        if time_name == "arrival_ns":
+            arrival = _whole(path, batch, "arrival_ns", row, 0, int(LONGEST_RUN_S) * NS_PER_S)
+        else:
+            seconds = batch.column("arrival_s").cast(pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False)
+            _refuse(path, "arrival_s", row, seconds, ~(np.isfinite(seconds) & (seconds >= 0)))
+            arrival = seconds_to_ns(path, seconds)
+        prompt = _whole(path, batch, "prompt_tokens", row, 1, MOST_TOKENS_IN_FILE)
+        output = _whole(path, batch, "output_tokens", row, 1, MOST_TOKENS_IN_FILE)
+        names, content = extra
+        attributes = self._attributes(path, batch, row, names, content, prompt) if names or content else None
+        return Columns(arrival, prompt, output, attributes)
+
+    def _attributes(
+        self, path: Path, batch: Any, row: int, names: list[str], content: list[str], prompt: Ints
+    ) -> list[Attributes] | None:
+        columns: dict[str, list[Any]] = {}
+        for name in names:
+            default = getattr(NO_ATTRIBUTES, name)
+            kind = pa.string() if name in TEXT_FIELDS else pa.int64()
+            columns[name] = batch.column(name).cast(kind).fill_null(default).to_pylist()
+        if content:
+            ids, tokens = batch.column("segment_ids").to_pylist(), batch.column("segment_tokens").to_pylist()
+            segments = [tuple(zip(one or (), two or (), strict=False)) for one, two in zip(ids, tokens, strict=True)]
+            for index, (one, two, total) in enumerate(zip(ids, tokens, prompt.tolist(), strict=True)):
+                if (one or two) and (len(one or ()) != len(two or ()) or sum(two) != total or min(two) < 1):
+                    raise InputError(
+                        f"{path}: row {row + index}: segment_tokens must be positive, as many as segment_ids, "
+                        f"and add up to the {total} prompt_tokens"
+                    )
+            columns["segments"] = segments
+        rows = zip(*columns.values(), strict=True)
+        keys = tuple(columns)
+        made: dict[tuple[Any, ...], Attributes] = {}
+        result = []
+        for values in rows:
+            one = made.get(values)
+            if one is None:
+                one = made[values] = Attributes(**dict(zip(keys, values, strict=True)))
+            result.append(one)
+        return None if all(one == NO_ATTRIBUTES for one in made.values()) else result
+
+
+def _refuse_duplicates(path: Path, ids: list[Ints]) -> None:
+    if not ids:
+        return
+    ordered = np.sort(np.concatenate(ids))
+    same = np.flatnonzero(np.diff(ordered) == 0)
+    if len(same):
+        raise InputError(f"{path}: request_id {ordered[same[0]]} is there twice")
+
+
+def _refuse(path: Path, name: str, row: int, values: Any, wrong: Any) -> None:
+    bad = np.flatnonzero(wrong)
+    if len(bad):
+        raise InputError(f"{path}: row {row + int(bad[0])}, column '{name}': {values[bad[0]]} is not allowed")
+
+
+def _whole(path: Path, batch: Any, name: str, row: int, least: int, most: int) -> Ints:
+    column = batch.column(name)
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        raise InputError(f"{path}: column '{name}' holds {column.type}, not numbers")
+    if column.null_count:
+        index = column.is_null().to_pylist().index(True)
+        raise InputError(f"{path}: row {row + index}, column '{name}': the value is missing")
+    if pa.types.is_floating(column.type):
+        floats = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        _refuse(path, name, row, floats, ~((floats >= least) & (floats <= most) & (floats == np.floor(floats))))
+        return np.asarray(floats, dtype=np.int64)
+    values: Ints = column.cast(pa.int64()).to_numpy(zero_copy_only=False)
+    _refuse(path, name, row, values, (values < least) | (values > most))
+    return values

@@ -1,0 +1,71 @@
+"""Trace formats: the axis, its registry, and how the format of a file is found."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from pydantic import Discriminator, Tag, ValidationError
+
+from cluster_sim.errors import InputError
+from cluster_sim.options import ConfigModel
+from cluster_sim.registry import Registry
+from cluster_sim.workload.files.file_access import read_head
+from cluster_sim.workload.readers.reader import TraceReader
+
+TRACE_READERS: Final = Registry[type[TraceReader]](
+    "trace format", "cluster_sim.workload.readers.formats", "cluster_sim.trace_readers"
+)
+"""Readers, each made from the options of its format."""
+
+AUTO: Final = "auto"
+"""The format of a file whose first rows say what it is."""
+
+
+class TraceFormatOptions(ConfigModel):
+    """Options of a trace format; ``kind`` tells them apart."""
+
+    kind: str
+
+
+def _form_of(value: Any) -> str:
+    return "by name" if isinstance(value, str) else "with options"
+
+
+if TYPE_CHECKING:
+    TraceFormat = str | TraceFormatOptions
+else:
+    TraceFormat = Annotated[
+        Annotated[TRACE_READERS.name_annotation(AUTO), Tag("by name")]
+        | Annotated[TRACE_READERS.annotation(), Tag("with options")],
+        Discriminator(_form_of),
+    ]
+"""Format of a file: its name, or a block of its name (``kind``) and its options."""
+
+
+def find_reader(trace_format: TraceFormat, path: Path) -> TraceReader:
+    """Return the reader of a format, or the one that recognises the file when the format is ``auto``.
+
+    Formats of this project are asked first, in the order of their names.  Raises InputError for an unknown name,
+    listing the known ones, for a file nobody recognises, and for a format that needs options and got none.
+    """
+    if isinstance(trace_format, TraceFormatOptions):
+        return TRACE_READERS.chosen_by(trace_format).part(trace_format)
+    if trace_format != AUTO:
+        return _reader_of(trace_format)
+    head = b"" if path.is_dir() else read_head(path)
+    for entry in sorted(TRACE_READERS.entries(), key=lambda entry: entry.is_outside):
+        reader = _reader_of(entry.name)
+        if reader.recognises(path, head):
+            return reader
+    raise InputError(f"{path}: not recognised as any of {', '.join(TRACE_READERS.names())}; name it with format")
+
+
+def _reader_of(name: str) -> TraceReader:
+    """Return the reader of a format at its default options."""
+    entry = TRACE_READERS.get(name)
+    try:
+        return entry.part(entry.options.model_validate({"kind": name}))
+    except ValidationError as error:
+        missing = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
+        raise InputError(
+            f"workload.format: {name} needs options ({missing}); give them as format: {{kind: {name}, ...}}"
+        ) from None

@@ -1,0 +1,36 @@
+"""Exponential distribution."""
+
+import math
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from cluster_sim.workload.sampling.distribution import DISTRIBUTIONS, TruncatableOptions
+from cluster_sim.workload.sampling.random_streams import Floats
+
+
+class ExponentialDistribution(TruncatableOptions):
+    """Exponential with a given mean (before truncation)."""
+
+    kind: Literal["exponential"]
+    mean: float = Field(gt=0, description="Mean.")
+
+
+@DISTRIBUTIONS.register("exponential", ExponentialDistribution)
+class Exponential:
+    """Exponential quantile."""
+
+    least = 0.0
+
+    def __init__(self, options: ExponentialDistribution) -> None:
+        self._mean = options.mean
+
+    def values(self, probability: Floats) -> Floats:
+        """Return the values at the given probabilities."""
+        result: Floats = -self._mean * np.log1p(-probability)
+        return result
+
+    def cdf(self, value: float) -> float:
+        """Return the probability of a value of at most ``value``."""
+        return -math.expm1(-value / self._mean) if value > 0 else 0.0

@@ -1,0 +1,28 @@
+"""Fixed value."""
+
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from cluster_sim.workload.sampling.distribution import DISTRIBUTIONS, DistributionOptions
+from cluster_sim.workload.sampling.random_streams import Floats
+
+
+class FixedDistribution(DistributionOptions):
+    """Always the same value."""
+
+    kind: Literal["fixed"] = "fixed"
+    value: float = Field(ge=0, description="The value.")
+
+
+@DISTRIBUTIONS.register("fixed", FixedDistribution)
+class Fixed:
+    """One value for every probability."""
+
+    def __init__(self, options: FixedDistribution) -> None:
+        self.least = options.value
+
+    def values(self, probability: Floats) -> Floats:
+        """Return the value once for each probability."""
+        return np.full_like(probability, self.least)

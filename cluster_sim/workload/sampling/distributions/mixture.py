@@ -1,0 +1,30 @@
+"""Mixture of distributions."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from cluster_sim.options import ConfigModel
+from cluster_sim.workload.sampling.distribution import DISTRIBUTIONS, Distribution, DistributionOptions, build_quantile
+from cluster_sim.workload.sampling.quantile import QuantileMixture
+
+
+class MixturePart(ConfigModel):
+    """One component of a mixture."""
+
+    weight: float = Field(gt=0, description="Relative weight.")
+    distribution: Distribution = Field(description="The component.")
+
+
+class MixtureDistribution(DistributionOptions):
+    """One of several distributions, chosen by weight for every draw."""
+
+    kind: Literal["mixture"]
+    parts: tuple[MixturePart, ...] = Field(min_length=1, description="The components with their weights.")
+
+
+@DISTRIBUTIONS.register("mixture", MixtureDistribution)
+def build_mixture(options: MixtureDistribution) -> QuantileMixture:
+    """Return the components laid side by side."""
+    weights = [part.weight for part in options.parts]
+    return QuantileMixture(weights, [build_quantile(part.distribution) for part in options.parts])

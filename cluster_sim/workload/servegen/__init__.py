@@ -1,0 +1,1 @@
+"""ServeGen client folders: files, and arrivals within a window."""

@@ -1,0 +1,1 @@
+"""Conversations: turn-taking, planned sessions, and their source."""
