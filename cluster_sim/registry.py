@@ -108,12 +108,12 @@ class Registry(Generic[Part]):
     def unknown(self, name: str) -> str:
         """Return the message about a name that is not registered."""
         known = self.names()
-        return f"unknown {self.noun} {name!r}{suggestion(name, known)}; known: {', '.join(known)}{self._broken()}"
+        return f"unknown {self.noun} {name!r}{suggestion(name, known)}; known: {', '.join(known)}{self.broken()}"
 
     def must_be_known(self, name: str, *others: str) -> str:
         """Return the message about a value of a study that is neither a registered name nor one of ``others``."""
         known = [*others, *self.names()]
-        return f"must be one of {', '.join(known)}; got {name!r}{suggestion(name, known)}{self._broken()}"
+        return f"must be one of {', '.join(known)}; got {name!r}{suggestion(name, known)}{self.broken()}"
 
     def owners(self, option: str) -> list[str]:
         """Return the names of the parts that have an option."""
