@@ -35,8 +35,8 @@ from cluster_sim.simulation.inline import InlineExecutor
 from cluster_sim.simulation.parallelism import rank_limits
 from cluster_sim.simulation.simulation import SimulatedPool, Simulation
 from cluster_sim.units import NS_PER_S
-from cluster_sim.workload.feedback.client_limit import LimitedClient
 from cluster_sim.workload.columns import Columns
+from cluster_sim.workload.feedback.client_limit import LimitedClient
 from cluster_sim.workload.request import Attributes
 from cluster_sim.workload.request_stream import RequestStream
 from cluster_sim.workload.source import FeedbackSource, RequestSource
