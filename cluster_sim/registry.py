@@ -115,6 +115,10 @@ class Registry(Generic[Part]):
         known = [*others, *self.names()]
         return f"must be one of {', '.join(known)}; got {name!r}{suggestion(name, known)}{self.broken()}"
 
+    def broken(self) -> str:
+        """Return the entry points that could not be loaded, to be added to a message about an unknown name."""
+        return "".join(f"; {text}" for text in self.failures.values())
+
     def owners(self, option: str) -> list[str]:
         """Return the names of the parts that have an option."""
         return [entry.name for entry in self.entries() if option in entry.options.model_fields]
@@ -145,10 +149,6 @@ class Registry(Generic[Part]):
             yield
         finally:
             self._entries = before
-
-    def _broken(self) -> str:
-        """Return which entry points could not be loaded, to be added to a message about an unknown name."""
-        return "".join(f"; {text}" for text in self.failures.values())
 
     def _scanned(self) -> dict[str, Entry[Part]]:
         if not self._is_scanned:
