@@ -39,7 +39,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     study.write_text(STUDY, encoding="utf-8")
 
     def call(*overrides: str, options: tuple[str, ...] = ()) -> tuple[int, str]:
-        chosen = [word for each in overrides for word in ("--set", each)]
+        chosen = [word for override in overrides for word in ("--set", override)]
         out = tmp_path / "results" / "run"
         monkeypatch.setattr(sys, "argv", ["cluster-sim", "run", str(study), "--out", str(out), *chosen, *options])
         with pytest.raises(SystemExit) as stop:

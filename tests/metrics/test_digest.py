@@ -8,6 +8,7 @@ import numpy as np
 from cluster_sim.metrics.digest import RowDigest
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.request_totals import RequestTotals
+from cluster_sim.recording.rows import ROW_FIELDS, RowBlock
 from cluster_sim.workload.request import Attributes, Request
 
 
@@ -45,9 +46,28 @@ def test_order_and_blocks_do_not_matter() -> None:
 
 
 def test_one_nanosecond_matters() -> None:
-    """Any change of any row changes the digest, and a row twice is not a row once."""
+    """A nanosecond more changes the digest, and a row twice is not a row once."""
     assert _digest([0, 1, 2], 10) != _digest([0, 1, 2], 10, shift_ns=1)
     assert _digest([0, 1], 10) != _digest([0, 1, 1], 10)
+
+
+def test_every_column_matters() -> None:
+    """A change of any column of any row changes the digest."""
+    rows = np.zeros((2, len(ROW_FIELDS)), np.int64)
+
+    def digest_of(rows: np.ndarray) -> str:
+        digest = RowDigest()
+        digest.add(RowBlock(rows, ("", "t"), ("", "m"), ("main", "other")))
+        return digest.hexdigest()
+
+    seen = {digest_of(rows)}
+    for row in range(2):
+        for column in range(len(ROW_FIELDS)):
+            changed = rows.copy()
+            changed[row, column] = 1
+            seen.add(digest_of(changed))
+    # The two rows are equal before the change, so it does not matter which of them changes.
+    assert len(seen) == 1 + len(ROW_FIELDS)
 
 
 def test_merge_equals_one_digest() -> None:

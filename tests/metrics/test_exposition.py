@@ -14,7 +14,7 @@ from cluster_sim.recording.request_totals import RequestTotals
 
 
 def _page(run, engine_limit: int = 64) -> str:
-    replicas = [ReplicaLive(2, 1, 0.25, log.counters()) for log in run.logs]
+    replicas = [ReplicaLive(2 + index, 1, 0.25 + 0.5 * index, log.counters()) for index, log in enumerate(run.logs)]
     requests = RequestsLive.copy_of(run.totals)
     snapshot = LiveSnapshot(0.04, 0.01, 4.0, 4, replicas, requests, 1.0)
     return Exposition(run.metadata, {"run": "hand", "version": "1"}, engine_limit).text(snapshot)
@@ -80,8 +80,9 @@ def test_large_fleet_has_series_per_pool(finished_run) -> None:
     """Above the limit a pool is one engine: counts add up, cache use is the mean."""
     text = _page(finished_run, engine_limit=1)
     engine = {**MODEL, "engine": "main"}
-    assert _value(text, "vllm:num_requests_running", **engine) == 4
-    assert _value(text, "vllm:kv_cache_usage_perc", **engine) == 0.25
+    assert _value(text, "vllm:num_requests_running", **engine) == 5
+    assert _value(text, "vllm:num_requests_waiting", **engine) == 2
+    assert _value(text, "vllm:kv_cache_usage_perc", **engine) == 0.5
     assert _value(text, "vllm:e2e_request_latency_seconds_count", **engine) == 3
     assert _value(text, "vllm:iteration_tokens_total_count", **engine) == 4
     assert 'engine="0"' not in text

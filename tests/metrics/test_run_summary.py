@@ -32,8 +32,9 @@ def test_latencies_by_hand(finished_run) -> None:
     assert summary["itl_s"]["count"] == 3
     assert summary["e2e_s"]["max"] == 0.032
     assert summary["queue_s"]["mean"] == pytest.approx((0.001 + 0.003 + 0.001) / 3)
-    assert summary["prefill_s"]["max"] == 0.011
-    assert summary["decode_s"]["min"] == 0.0
+    assert [summary["prefill_s"][figure] for figure in ("min", "mean", "max")] == [0.011, 0.011, 0.011]
+    assert [summary["decode_s"][figure] for figure in ("min", "mean", "max")] == [0.0, 0.01, 0.02]
+    assert [summary["inference_s"][figure] for figure in ("min", "mean", "max")] == [0.011, 0.021, 0.031]
 
 
 def test_counts_cost_and_throughput_by_hand(finished_run) -> None:

@@ -61,5 +61,5 @@ def test_port_in_use_is_wrong_input(server: MetricsServer, finished_run) -> None
     exposition = Exposition(finished_run.metadata, {"run": "hand"})
     with pytest.raises(InputError, match=f"--metrics-port {server.port}"):
         MetricsServer(server.port, exposition, "127.0.0.1")
-    with pytest.raises(InputError, match="0 to 65535"):
+    with pytest.raises(InputError, match="--metrics-port 70000: must be a port from 0 to 65535"):
         MetricsServer(70_000, exposition, "127.0.0.1")

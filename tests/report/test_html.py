@@ -35,7 +35,12 @@ def test_text_of_the_study_is_escaped(run_directory: Path) -> None:
 
 
 def test_report_goes_where_asked(run_directory: Path, tmp_path: Path) -> None:
-    """The report is written into the run, or where the caller says; what cannot be is one message."""
+    """The report is written into the run, or to the file that the caller names; a failure is one message."""
+    run = tmp_path / "run"
+    shutil.copytree(run_directory, run)
+    assert write_report(run) == run / "report.html"
+    assert (run / "report.html").read_text(encoding="utf-8") == report_page(RunData.read(run))
+    shutil.rmtree(run)
     assert write_report(run_directory, tmp_path / "mine.html").stat().st_size > 100_000
     assert [path.name for path in tmp_path.iterdir()] == ["mine.html"]
     with pytest.raises(InputError, match="is not the directory of a complete run"):

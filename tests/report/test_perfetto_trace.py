@@ -30,6 +30,12 @@ def test_trace_names_replicas_and_counts_their_requests(run_directory: Path, tmp
     events = json.loads(write_trace(run_directory, tmp_path / "trace.json").read_text())
     names = {event["pid"]: event["args"]["name"] for event in events if event["ph"] == "M"}
     assert names == {0: "main 0", 1: "main 1"}
-    counters = [event for event in events if event["ph"] == "C" and event["name"] == "requests"]
-    assert counters
-    assert set(counters[0]["args"]) == {"running", "waiting"}
+    series = pq.read_table(run_directory / "series.parquet").to_pylist()
+    assert len(series) > 10
+    assert [
+        (event["ts"], event["pid"], event["args"])
+        for event in events
+        if (event["ph"], event["name"]) == ("C", "requests")
+    ] == [
+        (row["time_s"] * 1e6, row["replica"], {"running": row["running"], "waiting": row["waiting"]}) for row in series
+    ]

@@ -57,7 +57,7 @@ def _summary() -> dict[str, object]:
     }
 
 
-def test_report_shows_what_the_issue_asks_for() -> None:
+def test_report_shows_every_figure() -> None:
     """Latencies, throughput, attainment, GPU-hours, cost, the predictor's label, broken laws and notes are printed."""
     out = io.StringIO()
     print_report(Console(file=out, width=120), _summary(), ("written to runs/x",))
