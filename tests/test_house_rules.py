@@ -40,6 +40,7 @@ MAX_LINES = 500
 INDIRECT_QUESTIONS = frozenset({"What", "Which", "Where", "Who", "Whose", "How", "Why", "When", "Whether"})
 
 NAMED_MODULE = re.compile(r"(?<![\w./*{}])(?P<name>(?:\w+/)*\w+\.py)\b(?:::(?P<test>\w+))?")
+SETTINGS = ("Makefile", "Dockerfile", "pyproject.toml", "docker-compose.yml", "mkdocs.yml")
 FOREIGN = ("vllm/", "python/sglang/")
 """Folders of the programs that are modelled."""
 
@@ -160,7 +161,7 @@ def test_titles_are_noun_phrases(checkout: Path) -> None:
 
 
 def test_modules_named_in_text_exist(checkout: Path) -> None:
-    """Every module that a page names, with or without its folder, exists, and so does every test in it.
+    """Every module that a page or a settings file names, with or without its folder, exists, and so does every test in it.
 
     In source files only names with a folder count: names without may be those of the program that is modelled.
     """
@@ -170,8 +171,10 @@ def test_modules_named_in_text_exist(checkout: Path) -> None:
         parts = path.relative_to(checkout).parts
         for first in range(len(parts)):
             modules.setdefault("/".join(parts[first:]), []).append(path)
+    settings = [path for path in checkout.iterdir() if path.name in SETTINGS]
+    settings += sorted((checkout / "conf").rglob("*.y*ml"))
     missing = []
-    for path in [*pages(checkout), *everything]:
+    for path in [*pages(checkout), *settings, *everything]:
         text = path.read_text(encoding="utf-8")
         for match in NAMED_MODULE.finditer(text):
             name, test = match["name"], match["test"]
