@@ -1,35 +1,23 @@
 """Actors of one run: their creation on the cluster, what they build, and their connections."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.group_actor import GroupActor
-from actors.placement import cpu_share
+from actors.placement import Placement, cpu_share
 from actors.router_actor import RouterActor
 from actors.run_spec import RunSpec
 from actors.stage_actor import StageActor
-from actors.transport import Limits, Session
+from actors.transport import LinkSettings
 from cluster_sim.errors import InputError, UnfinishedError
 
 CONTROL_S: Final = 30.0
 """How long a control call may take."""
 _THREADS: Final = 3
 """Calls an actor answers at once: the long one (run, watch), and control calls beside it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """How a run is put on the cluster."""
-
-    groups: list[list[int]]
-    """Replicas (indices from 0) of each group actor."""
-    stages: int = 0
-    """Pipeline stages that are actors of their own, per group; 0 when they are fused."""
-    port_range: tuple[int, int] = (20000, 29999)
-    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(slots=True)
@@ -39,7 +27,7 @@ class RunActors:
     router: Any
     groups: list[Any]
     stages: list[list[Any]]
-    """The chain of stages of each group; empty where stages are fused."""
+    """The chain of stages of each group; empty if stages are fused."""
 
     def stop(self) -> None:
         """Kill every actor."""
@@ -75,18 +63,18 @@ def create_actors(placement: Placement) -> RunActors:
     )
 
 
-def connect(actors: RunActors, spec: RunSpec, placement: Placement, session: Session) -> None:
+def connect(actors: RunActors, spec: RunSpec, placement: Placement, settings: LinkSettings) -> None:
     """Build every actor of a study and connect it to its neighbours.
 
-    Raises InputError that an actor met, and UnfinishedError where one fails or is not ready in time.
+    Raises the InputError that an actor met, and UnfinishedError if one fails or is not ready in time.
     """
     shared = ray.put(spec)  # Once per node, whatever the number of actors.
-    hub = actors.router.build.remote(shared, placement.groups, session)
+    hub = actors.router.build.remote(shared, placement.groups, settings)
     groups = [
-        group.build.remote(shared, members, session, placement.stages)
+        group.build.remote(shared, members, settings, placement.stages)
         for group, members in zip(actors.groups, placement.groups, strict=True)
     ]
-    chains = [[stage.build.remote(session) for stage in chain] for chain in actors.stages]
+    chains = [[stage.build.remote(settings) for stage in chain] for chain in actors.stages]
     built = _await_all([hub, *groups, *(call for chain in chains for call in chain)], placement)
     hub_endpoint, endpoints = built[0], built[1 : 1 + len(groups)]
     inputs = built[1 + len(groups) :]
@@ -106,7 +94,7 @@ def _await_all(calls: list[Any], placement: Placement) -> list[Any]:
     """Return the results of calls that every actor must answer before the run starts."""
     limit_s = placement.limits.start_s
     ready, missing = ray.wait(calls, num_returns=len(calls), timeout=limit_s)
-    for call in ready:  # An actor that failed is the better explanation than those that wait for it.
+    for call in ready:  # An actor that failed explains more than those that wait for it.
         result_of(call, "an actor failed before the run started")
     if missing:
         raise UnfinishedError(
@@ -129,19 +117,19 @@ def _cluster_status() -> str:
 def result_of(call: Any, what: str) -> Any:
     """Return what a control call returned.
 
-    Raises the InputError or UnfinishedError that the actor raised, and UnfinishedError, which begins with ``what``,
-    where it failed otherwise or does not answer.
+    Raises the InputError or UnfinishedError that the actor raised, and UnfinishedError, which begins with ``what``, if
+    it failed otherwise or does not answer.
     """
     try:
         return ray.get(call, timeout=CONTROL_S)
     except ray.exceptions.RayTaskError as error:
-        raise_told(error)
+        raise_worded(error)
         raise UnfinishedError(f"{what}: {type(error.cause).__name__}: {error.cause}") from error
     except ray.exceptions.RayError as error:
         raise UnfinishedError(f"{what}: {str(error).strip().partition(chr(10))[0]}") from error
 
 
-def raise_told(error: Exception) -> None:
-    """Raise the cause of a failed call where an actor already said what the user must know."""
+def raise_worded(error: Exception) -> None:
+    """Raise the cause of a failed call if an actor has already worded it for the user."""
     if isinstance(error, ray.exceptions.RayTaskError) and isinstance(error.cause, InputError | UnfinishedError):
         raise error.cause from None

@@ -1,8 +1,8 @@
-"""Payloads as columns: the registry that says how each kind of payload crosses a process border.
+"""Codec of messages: payloads as columns, by a schema for each payload type.
 
-A frame never carries objects.  The messages of one payload type become one section of columns of equally many numbers,
-as raw little-endian bytes; all columns of integers lie one after the other in one block, because most windows are small
-and each block costs a call.  A new payload is one ``PayloadSchema`` in one registry; nothing else knows its fields.
+A frame never carries objects.  The messages of one payload type become one section of columns of equal length, as raw
+little-endian bytes; all columns of integers lie one after the other in one block, because most windows are small and
+each block costs a call.  A new payload type is one ``PayloadSchema``; nothing else knows its fields.
 """
 
 import sys
@@ -26,7 +26,7 @@ PLAIN: Final = "o"
 _WIDTHS: Final = {INT: 8, REAL: 8, CODE: 1}
 _SWAPS: Final = sys.byteorder == "big"
 _STAMPS: Final = 3
-"""Columns of every message: at, source, sequence."""
+"""Columns of every message: instant, source, sequence."""
 
 
 _new_message: Final = partial(tuple.__new__, Message)
@@ -34,7 +34,7 @@ _new_message: Final = partial(tuple.__new__, Message)
 
 
 class FrameError(RuntimeError):
-    """A frame that must not be believed: another run, version or order than expected, or damaged on the way."""
+    """A frame that must not be used: of another run, version or order than expected, or damaged on the way."""
 
 
 def pack_column(kind: str, values: Iterable[Any]) -> bytes:
@@ -75,7 +75,9 @@ def unpack_block(name: str, columns: int, count: int, data: object) -> list[list
     if count == 1:
         return [[value] for value in values]
     return (
-        [values[at : at + count] for at in range(0, columns * count, count)] if count else [[] for _ in range(columns)]
+        [values[start : start + count] for start in range(0, columns * count, count)]
+        if count
+        else [[] for _ in range(columns)]
     )
 
 
@@ -96,12 +98,12 @@ class PayloadSchema:
     @property
     def ints(self) -> list[int]:
         """Positions of the columns of integers."""
-        return [at for at, (_, kind) in enumerate(self.columns) if kind == INT]
+        return [position for position, (_, kind) in enumerate(self.columns) if kind == INT]
 
     @property
     def others(self) -> list[tuple[int, str, str]]:
         """(position, name, kind) of all other columns."""
-        return [(at, name, kind) for at, (name, kind) in enumerate(self.columns) if kind != INT]
+        return [(position, name, kind) for position, (name, kind) in enumerate(self.columns) if kind != INT]
 
 
 def tuple_schema(code: int, payload_type: type, kinds: str = "") -> PayloadSchema:
@@ -126,9 +128,9 @@ class _Layout(NamedTuple):
 
 
 class Codec:
-    """The payload types that one study's messages may have, and how its leaves' counters are read back.
+    """The payload types of one run's messages.
 
-    ``read_counters`` turns the plain lists that msgpack returns for one leaf into what the leaf gave.
+    ``read_counters`` turns the plain lists that msgpack returns for one process's counters back into their type.
     """
 
     def __init__(self, schemas: Iterable[PayloadSchema], read_counters: Callable[[Any], Any] | None = None) -> None:
@@ -155,16 +157,16 @@ class Codec:
         if types.count(types[0]) == len(types):
             return [b"", self._section(types[0], messages)]
         distinct = list(dict.fromkeys(types))
-        order = pack_column(CODE, map({each: at for at, each in enumerate(distinct)}.__getitem__, types))
+        order = pack_column(CODE, map({kind: index for index, kind in enumerate(distinct)}.__getitem__, types))
         sections = [
-            self._section(each, [message for message in messages if type(message.payload) is each]) for each in distinct
+            self._section(kind, [message for message in messages if type(message.payload) is kind]) for kind in distinct
         ]
         return [order, *sections]
 
     def unpack(self, data: object) -> list[Message]:
         """Return the messages of ``pack``; raise FrameError at anything that ``pack`` cannot have written."""
         if not isinstance(data, list) or not data or not isinstance(data[0], bytes):
-            raise FrameError("messages are not a list of an order and sections")
+            raise FrameError("messages must be a list of an order and sections")
         order, sections = data[0], [self._messages(section) for section in data[1:]]
         if not order:
             if len(sections) > 1:
@@ -174,22 +176,22 @@ class Codec:
             raise FrameError("the order of the messages does not fit their sections")
         iterators = [iter(section) for section in sections]
         try:
-            return [next(iterators[at]) for at in order]
+            return [next(iterators[index]) for index in order]
         except StopIteration as error:
             raise FrameError("the order of the messages does not fit their sections") from error
 
     def _section(self, payload_type: type, messages: Sequence[Message]) -> list[Any]:
         layout = self._by_type.get(payload_type)
         if layout is None:
-            known = ", ".join(sorted(each.__name__ for each in self._by_type))
+            known = ", ".join(sorted(kind.__name__ for kind in self._by_type))
             raise FrameError(f"payloads of type {payload_type.__name__} have no schema; known: {known}")
         schema, ints, others = layout
-        at, source, sequence, payloads = zip(*messages, strict=True)
+        instants, sources, sequences, payloads = zip(*messages, strict=True)
         columns = schema.split(payloads)
         packed: list[Any] = [
             schema.code,
             len(messages),
-            pack_block((at, source, sequence, *[columns[position] for position in ints])),
+            pack_block((instants, sources, sequences, *[columns[position] for position in ints])),
         ]
         for position, _, kind in others:
             values = columns[position]
@@ -219,20 +221,20 @@ class Codec:
     # ------------------------------------------------------------------------------------------------------- counters
 
     def pack_counters(self, counters: dict[int, Any] | None) -> list[Any] | None:
-        """Return counters by leaf source as plain data; None stays None."""
+        """Return counters by source as plain data; None stays None."""
         if counters is None:
             return None
         return [list(counters), list(counters.values())]
 
     def unpack_counters(self, data: object) -> dict[int, Any] | None:
-        """Return the counters of ``pack_counters``, as the study's own types."""
+        """Return the counters of ``pack_counters`` in their own types."""
         if data is None:
             return None
-        if not isinstance(data, list) or len(data) != 2 or not all(isinstance(each, list) for each in data):
-            raise FrameError("counters are not a list of sources and a list of values")
+        if not isinstance(data, list) or len(data) != 2 or not all(isinstance(part, list) for part in data):
+            raise FrameError("counters must be a list of sources and a list of values")
         sources, values = data
         if len(sources) != len(values) or not all(type(source) is int for source in sources):
-            raise FrameError(f"counters of {len(values)} leaves for {len(sources)} sources")
+            raise FrameError(f"counters of {len(values)} processes for {len(sources)} sources")
         read = self._read_counters
         try:
             return dict(zip(sources, values if read is None else map(read, values), strict=True))

@@ -1,4 +1,4 @@
-"""Joining a Ray cluster, or starting one for the duration of a run."""
+"""Connection to a Ray cluster: joins one, or starts one for the duration of a run."""
 
 import logging
 import os
@@ -72,11 +72,11 @@ def _greet(connection: socket.socket) -> None:
 def _kept_signals() -> Iterator[None]:
     """Keep the handlers of signals that end a process: Ray sets its own, which leave a traceback and no clean end."""
     is_main = threading.current_thread() is threading.main_thread()
-    handlers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)} if is_main else {}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)} if is_main else {}
     yield
-    for each, handler in handlers.items():
+    for number, handler in handlers.items():
         if handler is not None:  # None: a handler that no Python code set, which nobody else can set either.
-            signal.signal(each, handler)
+            signal.signal(number, handler)
 
 
 def _join(address: str) -> None:

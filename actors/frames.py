@@ -1,9 +1,9 @@
-"""Frames: what travels between the actors, and every check on receipt.
+"""Frames between the actors, with every check on receipt.
 
 A frame is a msgpack array ``[header, checksum, body]``.  The header says whose frame it is (magic, version, run, epoch,
 kind, peer, sequence), the checksum is the CRC-32 of header and body, the body holds columns (``actors.codec``).
-Nothing of a frame is used before all of that fits: a frame of another run, of an epoch that is over, out of sequence,
-or damaged raises FrameError with both what came and what was due.
+Nothing of a frame is used before all of it is checked: a frame of another run, of an epoch that is over, out of
+sequence, or damaged raises FrameError with the value that came and the one expected.
 """
 
 import zlib
@@ -21,7 +21,7 @@ VERSION: Final = 1
 
 
 class FrameKind(IntEnum):
-    """What a frame holds."""
+    """The kind of a frame's body."""
 
     HELLO = 1
     WINDOW = 2
@@ -59,24 +59,24 @@ class Link:
         return frame
 
     def open(self, frame: bytes) -> tuple[FrameKind, Any]:
-        """Return (kind, body) of the next frame received; raise FrameError where it is not the one that is due."""
+        """Return (kind, body) of the next frame received; raise FrameError if it is not the expected one."""
         header, packed = _checked_parts(frame)
         fields = _unpacked(header, "header")
         if not isinstance(fields, list) or len(fields) < 2 or fields[0] != MAGIC:
-            raise FrameError("this is no frame of cluster-sim")
+            raise FrameError("these bytes are not a frame of cluster-sim")
         if fields[1] != VERSION:
             raise FrameError(f"the frame has version {fields[1]!r}, this end has {VERSION}: use the same release")
         if len(fields) != 7:
             raise FrameError(f"the frame's header has {len(fields)} fields, not 7")
         _, _, run, epoch, kind, peer, sequence = fields
-        for name, value, due in (
+        for name, value, expected in (
             ("run", run, self._run),
             ("epoch", epoch, self._epoch),
             ("peer", peer, self._peer),
             ("sequence", sequence, self._received),
         ):
-            if value != due or type(value) is not type(due):
-                raise FrameError(f"the frame has {name} {value!r}, due is {due!r}")
+            if value != expected or type(value) is not type(expected):
+                raise FrameError(f"the frame has {name} {value!r}, expected {expected!r}")
         known = _KINDS.get(kind) if type(kind) is int else None
         if known is None:
             raise FrameError(f"the frame has the unknown kind {kind!r}")
@@ -87,12 +87,12 @@ class Link:
 def _checked_parts(frame: bytes) -> tuple[bytes, bytes]:
     parts = _unpacked(frame, "frame")
     if not isinstance(parts, list) or len(parts) != 3:
-        raise FrameError("this is no frame of cluster-sim")
+        raise FrameError("these bytes are not a frame of cluster-sim")
     header, checksum, packed = parts
     if not isinstance(header, bytes) or not isinstance(packed, bytes):
-        raise FrameError("this is no frame of cluster-sim")
+        raise FrameError("these bytes are not a frame of cluster-sim")
     if zlib.crc32(packed, zlib.crc32(header)) != checksum:
-        raise FrameError("the frame's checksum does not fit: it was damaged on the way")
+        raise FrameError("the frame's checksum does not match: it was damaged on the way")
     return header, packed
 
 
@@ -108,44 +108,44 @@ def _unpacked(data: bytes, what: str) -> Any:
 
 def pack_window(codec: Codec, window: Window) -> list[Any]:
     """Return the body of a window's frame."""
-    leaves = pack_column(INT, [leaf for leaf, _ in window.messages])
+    receivers = pack_column(INT, [source for source, _ in window.messages])
     messages = codec.pack([message for _, message in window.messages])
-    return [window.number, window.clock, window.ceiling, window.collect_counters, leaves, messages]
+    return [window.number, window.clock, window.ceiling, window.collect_counters, receivers, messages]
 
 
 def unpack_window(codec: Codec, body: object) -> Window:
-    """Return the window of a frame's body; raise FrameError where it is none."""
-    number, clock, ceiling, collect_counters, leaves, packed = _fields(
+    """Return the window of a frame's body; raise FrameError if it is not one."""
+    number, clock, ceiling, collect_counters, receivers, packed = _fields(
         body, "window", (int, int, int, bool, bytes, list)
     )
     messages = codec.unpack(packed)
-    targets = unpack_column("leaf", INT, len(messages), leaves)
-    return Window(number, clock, ceiling, collect_counters, list(zip(targets, messages, strict=True)))
+    sources = unpack_column("receiver", INT, len(messages), receivers)
+    return Window(number, clock, ceiling, collect_counters, list(zip(sources, messages, strict=True)))
 
 
 def pack_reply(codec: Codec, reply: Reply) -> list[Any]:
     """Return the body of a reply's frame."""
-    promises = pack_block(zip(*reply.promises, strict=True))
+    output_times = pack_block(zip(*reply.output_times, strict=True))
     messages = codec.pack(reply.messages)
     return [
         reply.number,
         reply.next_activation,
-        len(reply.promises),
-        promises,
+        len(reply.output_times),
+        output_times,
         messages,
         codec.pack_counters(reply.counters),
     ]
 
 
 def unpack_reply(codec: Codec, body: object) -> Reply:
-    """Return the reply of a frame's body; raise FrameError where it is none."""
+    """Return the reply of a frame's body; raise FrameError if it is not one."""
     number, next_activation, count, block, packed, counters = _fields(
         body, "reply", (int, int, int, bytes, list, (list, type(None)))
     )
-    promises: list[tuple[int, int, int]] = []
+    output_times: list[tuple[int, int, int]] = []
     if count or block:
-        promises = list(zip(*unpack_block("promises", 3, count, block), strict=True))
-    return Reply(number, codec.unpack(packed), promises, next_activation, codec.unpack_counters(counters))
+        output_times = list(zip(*unpack_block("output times", 3, count, block), strict=True))
+    return Reply(number, codec.unpack(packed), output_times, next_activation, codec.unpack_counters(counters))
 
 
 def _fields(body: object, what: str, types: tuple[Any, ...]) -> list[Any]:
@@ -166,7 +166,7 @@ class StageRows(NamedTuple):
 
     replicas: list[int]
     """Source of the replica that formed the batch."""
-    iterations: list[int]
+    batches: list[int]
     """The replica's batches, counted from 0."""
     arrivals_ns: list[int]
     """When the batch reaches the receiver of this frame; in ``batch_done``, when the last stage ended."""

@@ -10,7 +10,7 @@ import zmq
 
 from actors.run_spec import ReplicaGroupRuntime, RunSpec
 from actors.stage_stream import StageStream
-from actors.transport import GroupSocket, Session
+from actors.transport import GroupSocket, LinkSettings
 from cluster_sim.engine.group import Window
 from cluster_sim.engine.instant import NEVER, Instant
 
@@ -32,20 +32,20 @@ class GroupActor:
         self._end: Instant = NEVER
         self._failure = ""
 
-    def build(self, spec: RunSpec, members: Sequence[int], session: Session, stages: int) -> str:
+    def build(self, spec: RunSpec, members: Sequence[int], settings: LinkSettings, stages: int) -> str:
         """Build the replicas (indices from 0); return the endpoint for the last stage's confirmations, or ""."""
-        self._spec, self._session, self._members = spec, session, list(members)
+        self._spec, self._settings, self._members = spec, settings, list(members)
         self._runtime = spec.group_runtime(self._members, is_staged=stages > 0)
         if not stages:
             return ""
-        self._stream = StageStream(session, self._index, stages)
+        self._stream = StageStream(settings, self._index, stages)
         return self._stream.endpoint
 
     def start(self, hub_endpoint: str, stage_endpoint: str) -> None:
         """Connect to the hub, and to the first stage where stages are actors; start serving."""
         if self._stream is not None:
             self._stream.connect(stage_endpoint)
-        self._socket = GroupSocket(self._session, self._spec.codec(), self._index, hub_endpoint)
+        self._socket = GroupSocket(self._settings, self._spec.codec(), self._index, hub_endpoint)
         self._thread = threading.Thread(target=self._serve, name=f"group-{self._index}", daemon=True)
         self._thread.start()
 
@@ -106,7 +106,7 @@ class GroupActor:
         poller.register(socket.socket, zmq.POLLIN)
         poller.register(stream.confirmations, zmq.POLLIN)
         while True:
-            ready = dict(poller.poll(round(self._session.limits.idle_s * 1e3)))
+            ready = dict(poller.poll(round(self._settings.limits.idle_s * 1e3)))
             if stream.confirmations in ready:
                 stream.confirm()
             if ready and socket.socket not in ready:

@@ -2,11 +2,26 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from math import floor
 from typing import Final, Literal
 
+from actors.transport import WaitLimits
+
 _GRAIN: Final = 10_000
 """Ray counts resources in ten-thousandths."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """The actors of one run."""
+
+    groups: list[list[int]]
+    """Replicas (indices from 0) of each group actor."""
+    stages: int = 0
+    """Pipeline stages that are actors of their own, per group; 0 if they are fused."""
+    port_range: tuple[int, int] = (20000, 29999)
+    limits: WaitLimits = field(default_factory=WaitLimits)
 
 
 def place(
@@ -28,7 +43,7 @@ def place(
     order = list(range(replicas))
     if seed is not None:
         random.Random(seed).shuffle(order)
-    return [sorted(order[at::actors]) for at in range(actors)]
+    return [sorted(order[actor::actors]) for actor in range(actors)]
 
 
 def cpu_share(actors: int, node_cpus: Sequence[float]) -> float:

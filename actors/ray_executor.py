@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from actors.actor_creation import Placement, cluster_cpus
+from actors.actor_creation import cluster_cpus
 from actors.connection import ray_cluster
-from actors.placement import place
+from actors.placement import Placement, place
 from actors.replica_group_runtime import GroupResult
 from actors.router_actor import RouterStatus
 from actors.serving_run import ServingRun

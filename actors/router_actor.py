@@ -5,19 +5,19 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from actors.run_spec import RouterRuntime, RunSpec
-from actors.transport import HubSocket, Session
+from actors.transport import HubSocket, LinkSettings
 from cluster_sim.engine.coordinator import Coordinator
 from cluster_sim.engine.instant import Instant
 from cluster_sim.engine.loop import run_loop
 
 
 class RouterStatus(NamedTuple):
-    """What the router can say of a run that goes on."""
+    """The state of a run that goes on."""
 
     clock: Instant
     windows: int
     wait: str
-    """Who waits for whom with which promise."""
+    """Who waits for whom."""
     progress: Any
 
 
@@ -29,11 +29,11 @@ class RouterActor:
         self._socket: HubSocket | None = None
         self._coordinator: Coordinator | None = None
 
-    def build(self, spec: RunSpec, groups: Sequence[Sequence[int]], session: Session) -> str:
+    def build(self, spec: RunSpec, groups: Sequence[Sequence[int]], settings: LinkSettings) -> str:
         """Build the hub for replicas (indices from 0) placed in groups; return the endpoint of its socket."""
         self._runtime = spec.router_runtime()
         sources = [[index + 1 for index in members] for members in groups]
-        self._socket = HubSocket(session, spec.codec(), sources)
+        self._socket = HubSocket(settings, spec.codec(), sources)
         self._coordinator = Coordinator(self._runtime.hub, self._runtime.links(groups), self._runtime.run_end)
         self._socket.describe = self._coordinator.describe_wait
         return self._socket.endpoint
@@ -54,7 +54,7 @@ class RouterActor:
         return runtime.close(coordinator)
 
     def status(self) -> RouterStatus | None:
-        """Return how far the run is; None before it is built."""
+        """Return how far the run is; None before the actor is built."""
         runtime, coordinator = self._runtime, self._coordinator
         if runtime is None or coordinator is None:
             return None

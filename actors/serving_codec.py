@@ -1,4 +1,4 @@
-"""The payloads of a serving study on the wire: dispatches, cancellations, ends of arrivals, responses, samples."""
+"""Payloads of a serving study on the wire: dispatches, cancellations, ends of arrivals, responses, samples."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -13,7 +13,7 @@ from cluster_sim.recording.statuses import STATUSES
 from cluster_sim.serving.messages import Cancellation, Dispatch, EndOfArrivals, Response, Sample
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes, Request
 
-_ATTRIBUTE_NAMES: Final = tuple(each.name for each in fields(Attributes))
+_ATTRIBUTE_NAMES: Final = tuple(field.name for field in fields(Attributes))
 _ATTRIBUTE_TYPES: Final = tuple(type(getattr(NO_ATTRIBUTES, name)) for name in _ATTRIBUTE_NAMES)
 _SEGMENTS: Final = _ATTRIBUTE_NAMES.index("segments")
 _STATUS_CODES: Final = {status: code for code, status in enumerate(STATUSES)}
@@ -22,7 +22,7 @@ _STATUS_CODES: Final = {status: code for code, status in enumerate(STATUSES)}
 def _attribute_rows(attributes: Sequence[Attributes]) -> list[list[Any]]:
     """Return ``[row, field, ...]`` for every row whose attributes are not the shared default."""
     read = attrgetter(*_ATTRIBUTE_NAMES)
-    return [[row, *read(each)] for row, each in enumerate(attributes) if each is not NO_ATTRIBUTES]
+    return [[row, *read(values)] for row, values in enumerate(attributes) if values is not NO_ATTRIBUTES]
 
 
 def _read_attributes(rows: object, count: int) -> list[Attributes]:
@@ -49,12 +49,12 @@ def _read_attributes(rows: object, count: int) -> list[Attributes]:
 def _split_dispatches(dispatches: Sequence[Dispatch]) -> Sequence[Any]:
     requests, attempts = zip(*dispatches, strict=True)
     return [
-        [each.request_id for each in requests],
-        [each.arrival_ns for each in requests],
-        [each.prompt_tokens for each in requests],
-        [each.output_tokens for each in requests],
+        [request.request_id for request in requests],
+        [request.arrival_ns for request in requests],
+        [request.prompt_tokens for request in requests],
+        [request.output_tokens for request in requests],
         attempts,
-        _attribute_rows([each.attributes for each in requests]),
+        _attribute_rows([request.attributes for request in requests]),
     ]
 
 

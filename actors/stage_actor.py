@@ -1,6 +1,6 @@
 """Actor of one pipeline stage: a deterministic server of one ordered stream per replica.
 
-It needs no horizon and no promise: start = max(arrival, free), end = start + step.  The replica runs the same
+It needs no horizon and no guarantee: start = max(arrival, free), end = start + step.  The replica runs the same
 recurrence itself and never waits; the stage counts what it does, forwards each batch to the next stage, and the
 last one confirms, so that replica and stages prove each other right.
 """
@@ -12,12 +12,12 @@ import zmq
 
 from actors.frames import FrameKind, Link, StageRows, pack_rows, unpack_rows
 from actors.stage_stream import forwarded
-from actors.transport import Session, bind_in_range, is_readable, new_socket
+from actors.transport import LinkSettings, bind_in_range, is_readable, new_socket
 from cluster_sim.engine.loop import ProtocolError
 
 
 class StageCounts(NamedTuple):
-    """What one stage of one replica did."""
+    """Counts of one stage of one replica."""
 
     replica: int
     """Source number."""
@@ -67,14 +67,14 @@ class StageActor:
         self._thread: threading.Thread | None = None
         self._failure = ""
 
-    def build(self, session: Session) -> str:
+    def build(self, settings: LinkSettings) -> str:
         """Bind the stage's input; return its endpoint."""
-        self._session = session
-        self._in = Link(session.run, session.epoch, self._group)
-        self._out = Link(session.run, session.epoch, self._group)
+        self._settings = settings
+        self._in = Link(settings.run, settings.epoch, self._group)
+        self._out = Link(settings.run, settings.epoch, self._group)
         self._input = new_socket(zmq.PULL)
         self._output = new_socket(zmq.PUSH)
-        return bind_in_range(self._input, session)
+        return bind_in_range(self._input, settings)
 
     def start(self, next_endpoint: str) -> None:
         """Connect to the next stage, or from the last one to the replicas; start serving."""
@@ -104,7 +104,7 @@ class StageActor:
 
     def _loop(self) -> None:
         is_last = self._stage == self._stages - 1
-        limit_s = self._session.limits.idle_s
+        limit_s = self._settings.limits.idle_s
         while True:
             if not is_readable(self._input, limit_s):
                 raise ProtocolError(f"stage {self._stage} of actor {self._group} waited {limit_s:g} s for a batch")

@@ -1,4 +1,4 @@
-"""The replicas' end of a chain of stages: batches go out one way, the last stage's confirmations come back."""
+"""Stream of batches from a group's replicas to their chain of stages, and the confirmations that come back."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import zmq
 
 from actors.frames import FrameKind, Link, StageRows, pack_rows, unpack_rows
-from actors.transport import Session, bind_in_range, is_readable, new_socket
+from actors.transport import LinkSettings, bind_in_range, is_readable, new_socket
 from cluster_sim.engine.loop import ProtocolError
 
 
@@ -17,33 +17,33 @@ def frame_rows(streams: Iterable[tuple[int, Sequence[int]]], stages: int, counts
     """
     width = 2 + 2 * stages
     replicas: list[int] = []
-    iterations: list[int] = []
+    batches: list[int] = []
     columns: list[list[int]] = [[] for _ in range(width)]
     for source, flat in streams:
-        batches = len(flat) // width
+        count = len(flat) // width
         first = counts.get(source, 0)
-        counts[source] = first + batches
-        replicas += [source] * batches
-        iterations += range(first, first + batches)
-        for at, column in enumerate(columns):
-            column.extend(flat[at::width])
-    return StageRows(replicas, iterations, columns[0], columns[-1], columns[1:-1])
+        counts[source] = first + count
+        replicas += [source] * count
+        batches += range(first, first + count)
+        for position, column in enumerate(columns):
+            column.extend(flat[position::width])
+    return StageRows(replicas, batches, columns[0], columns[-1], columns[1:-1])
 
 
 class StageStream:
     """Sends a group's batches to its first stage and checks what the last one confirms."""
 
-    def __init__(self, session: Session, group: int, stages: int) -> None:
-        self._session = session
+    def __init__(self, settings: LinkSettings, group: int, stages: int) -> None:
+        self._settings = settings
         self._group = group
         self._stages = stages
-        self._out = Link(session.run, session.epoch, group)
-        self._back = Link(session.run, session.epoch, group)
+        self._out = Link(settings.run, settings.epoch, group)
+        self._back = Link(settings.run, settings.epoch, group)
         self._sent: dict[int, int] = {}
         self._confirmed: dict[int, int] = {}
         self._socket = new_socket(zmq.PUSH)
         self.confirmations = new_socket(zmq.PULL)
-        self.endpoint = bind_in_range(self.confirmations, session)
+        self.endpoint = bind_in_range(self.confirmations, settings)
 
     def connect(self, endpoint: str) -> None:
         """Connect to the first stage."""
@@ -56,7 +56,7 @@ class StageStream:
             self._socket.send(self._out.seal(FrameKind.BATCH, pack_rows(rows)))
 
     def confirm(self) -> None:
-        """Take every confirmation that is there; ProtocolError where a stage came to another time than the replica."""
+        """Take every confirmation that is there; ProtocolError if a stage came to another time than the replica."""
         while True:
             try:
                 frame = self.confirmations.recv(zmq.NOBLOCK)
@@ -66,19 +66,19 @@ class StageStream:
             if kind is FrameKind.ERROR:
                 raise ProtocolError(f"a stage of actor {self._group} failed: {body}")
             rows = unpack_rows(body, 0)
-            for replica, iteration, ended_ns, end_ns in zip(*rows[:4], strict=True):
-                due = self._confirmed.get(replica, 0)
-                if iteration != due or ended_ns != end_ns:
+            for replica, batch, ended_ns, end_ns in zip(*rows[:4], strict=True):
+                expected = self._confirmed.get(replica, 0)
+                if batch != expected or ended_ns != end_ns:
                     raise ProtocolError(
-                        f"the stages ended batch {iteration} of replica {replica} at {ended_ns} ns; "
-                        f"the replica ended batch {due} at {end_ns} ns"
+                        f"the stages ended batch {batch} of replica {replica} at {ended_ns} ns; "
+                        f"the replica ended batch {expected} at {end_ns} ns"
                     )
-                self._confirmed[replica] = due + 1
+                self._confirmed[replica] = expected + 1
 
     def finish(self) -> None:
         """Close the stream and wait until every batch is confirmed."""
         self._socket.send(self._out.seal(FrameKind.STOP, None))
-        limit_s = self._session.limits.reply_s
+        limit_s = self._settings.limits.reply_s
         while self._confirmed != self._sent:
             if not is_readable(self.confirmations, limit_s):
                 raise ProtocolError(

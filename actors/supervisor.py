@@ -15,18 +15,18 @@ import ray
 
 from actors.actor_creation import (
     CONTROL_S,
-    Placement,
     RunActors,
     cluster_cpus,
     connect,
     create_actors,
-    raise_told,
+    raise_worded,
     result_of,
 )
+from actors.placement import Placement
 from actors.router_actor import RouterStatus
 from actors.run_spec import RunSpec
 from actors.stage_actor import StageCounts
-from actors.transport import LOOPBACK, Session
+from actors.transport import LOOPBACK, LinkSettings
 from cluster_sim.errors import UnfinishedError
 
 STATUS_S: Final = 0.25
@@ -58,10 +58,10 @@ class RayRunResult(NamedTuple):
 def run_actors(spec: RunSpec, placement: Placement, observer: RunObserver | None = None) -> RayRunResult:
     """Run a study on the connected Ray cluster.
 
-    Raises InputError that an actor met (a file missing on its node), and UnfinishedError where actors cannot be placed,
-    one dies, or the run cannot go on.
+    Raises the InputError that an actor met (a file missing on its node), and UnfinishedError if actors cannot be
+    placed, one dies, or the run cannot go on.
     """
-    session = Session(
+    settings = LinkSettings(
         run=uuid.uuid4().hex,
         limits=placement.limits,
         host=LOOPBACK if len(cluster_cpus()) == 1 else ray.util.get_node_ip_address(),
@@ -69,7 +69,7 @@ def run_actors(spec: RunSpec, placement: Placement, observer: RunObserver | None
     )
     actors = create_actors(placement)
     try:
-        connect(actors, spec, placement, session)
+        connect(actors, spec, placement, settings)
         return _Supervision(actors, placement, observer or RunObserver()).run()
     finally:
         actors.stop()
@@ -163,11 +163,11 @@ class _Supervision:
                     self._draining[index] = group.drain.remote()
 
     def _check_run(self, run: Any, watches: dict[Any, str], pending: list[Any]) -> None:
-        """Raise what ended the router, or better what ended an actor that it complains of."""
+        """Raise the error that ended the router, or rather the one that ended an actor which it reports."""
         try:
             ray.get(run)
         except ray.exceptions.RayError as error:
-            raise_told(error)
+            raise_worded(error)
             died, _ = ray.wait(pending, num_returns=len(pending), timeout=1.0) if pending else ([], [])
             for call in died:
                 try:
@@ -177,7 +177,7 @@ class _Supervision:
             raise UnfinishedError(self._death("the router", error)) from error
 
     def _check_watch(self, call: Any, name: str) -> None:
-        """Raise where an actor ended other than by the run's end."""
+        """Raise UnfinishedError if an actor ended before the run did."""
         try:
             failure = ray.get(call)
         except ray.exceptions.RayError as error:

@@ -1,7 +1,7 @@
 """ZeroMQ sockets between the router's process and the actors: one ROUTER at the hub, one DEALER per group of replicas.
 
 Frames go straight from process to process; Ray only places and watches them.  Every wait has a limit and ends in an
-error that says who waits for whom; nobody spins, because hub and actors share the machine's cores.
+error that says who waits for whom; nothing spins, because hub and actors share the machine's cores.
 """
 
 import socket
@@ -24,8 +24,8 @@ _UNLIMITED: Final = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How long a wait may last, in seconds of wall time."""
+class WaitLimits:
+    """The longest waits, in seconds of wall time."""
 
     start_s: float = 120.0
     """Until every actor is placed, built and connected."""
@@ -36,12 +36,12 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
-    """What both ends of every link of one run share, plain data."""
+class LinkSettings:
+    """Settings that both ends of every link of one run share, plain data."""
 
     run: str
     epoch: int = 0
-    limits: Limits = Limits()
+    limits: WaitLimits = WaitLimits()
     host: str = LOOPBACK
     """Address of the router's node: loopback where the whole cluster is one machine."""
     port_range: tuple[int, int] = (20000, 29999)
@@ -57,10 +57,10 @@ def own_address(peer: str) -> str:
     return address
 
 
-def bind_in_range(bound: "zmq.Socket[bytes]", session: Session) -> str:
-    """Bind to a free port of the session's range and return the endpoint; ProtocolError where there is none."""
-    first, last = session.port_range
-    host = own_address(session.host)
+def bind_in_range(bound: "zmq.Socket[bytes]", settings: LinkSettings) -> str:
+    """Bind to a free port of the range and return the endpoint; ProtocolError if none is free."""
+    first, last = settings.port_range
+    host = own_address(settings.host)
     try:
         port = bound.bind_to_random_port(f"tcp://{host}", first, last + 1, max_tries=4 * (last - first + 1))
     except (zmq.ZMQError, zmq.ZMQBindError) as error:
@@ -88,26 +88,26 @@ def set_limit(receiving: "zmq.Socket[bytes]", limit_s: float) -> None:
 
 
 class HubSocket:
-    """The hub's end of all links: the exchange of the Ray executor."""
+    """The hub's end of all links: the ``Exchange`` of the Ray executor."""
 
-    def __init__(self, session: Session, codec: Codec, groups: Sequence[Sequence[int]]) -> None:
-        """``groups`` lists the sources of the leaves that each group holds."""
-        self._session = session
+    def __init__(self, settings: LinkSettings, codec: Codec, groups: Sequence[Sequence[int]]) -> None:
+        """``groups`` lists the sources of the replicas that each group holds."""
+        self._settings = settings
         self._codec = codec
         self._groups = [list(members) for members in groups]
-        self._links = [Link(session.run, session.epoch, index) for index in range(len(groups))]
+        self._links = [Link(settings.run, settings.epoch, index) for index in range(len(groups))]
         self._names = [_name(index) for index in range(len(groups))]
         self._owing: set[int] = set()
         self._socket = new_socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        self.endpoint = bind_in_range(self._socket, session)
+        self.endpoint = bind_in_range(self._socket, settings)
         self.describe: Callable[[], str] = lambda: "the run has not started"
-        """Says who waits for whom with which promise; the coordinator's, once there is one."""
+        """Says who waits for whom; the coordinator's, once there is one."""
 
     def await_groups(self) -> None:
-        """Wait until every group has said hello with exactly the leaves that it should hold."""
+        """Wait until every group has said hello with exactly the replicas that it should hold."""
         missing = set(range(len(self._groups)))
-        limit_s = self._session.limits.start_s
+        limit_s = self._settings.limits.start_s
         set_limit(self._socket, limit_s)
         while missing:
             try:
@@ -120,7 +120,7 @@ class HubSocket:
             if kind is not FrameKind.HELLO or body != self._groups[index]:
                 raise ProtocolError(f"actor {index} said {kind.name} {body!r}, expected HELLO {self._groups[index]!r}")
             missing.discard(index)
-        set_limit(self._socket, self._session.limits.reply_s)
+        set_limit(self._socket, self._settings.limits.reply_s)
 
     def send(self, windows: dict[int, Window]) -> None:
         """Send each group its window."""
@@ -129,9 +129,9 @@ class HubSocket:
             self._send(index, FrameKind.WINDOW, pack_window(self._codec, window))
 
     def collect(self) -> list[tuple[int, Reply]]:
-        """Return every reply that has arrived, waiting for the first; ProtocolError when none comes in time."""
+        """Return every reply that has arrived, waiting for the first; ProtocolError if none comes in time."""
         replies: list[tuple[int, Reply]] = []
-        limit_s = self._session.limits.reply_s
+        limit_s = self._settings.limits.reply_s
         # Asking for the socket's events costs less than a receive that fails.
         while not replies or self._has_more():
             try:
@@ -182,21 +182,21 @@ class HubSocket:
 class GroupSocket:
     """One group's end of its link to the hub."""
 
-    def __init__(self, session: Session, codec: Codec, index: int, endpoint: str) -> None:
-        self._session = session
+    def __init__(self, settings: LinkSettings, codec: Codec, index: int, endpoint: str) -> None:
+        self._settings = settings
         self._codec = codec
         self._index = index
         self._endpoint = endpoint
-        self._link = Link(session.run, session.epoch, index)
+        self._link = Link(settings.run, settings.epoch, index)
         self._answered = 0
         self.socket = new_socket(zmq.DEALER)
         self.socket.setsockopt(zmq.IDENTITY, _name(index))
-        set_limit(self.socket, session.limits.idle_s)
+        set_limit(self.socket, settings.limits.idle_s)
         self.socket.connect(endpoint)
 
-    def hello(self, leaves: Sequence[int]) -> None:
-        """Say which leaves are here, by source."""
-        self.socket.send(self._link.seal(FrameKind.HELLO, list(leaves)))
+    def hello(self, sources: Sequence[int]) -> None:
+        """Tell the hub the sources of the replicas here."""
+        self.socket.send(self._link.seal(FrameKind.HELLO, list(sources)))
 
     def receive(self) -> Window | Instant:
         """Return the next window, or the instant at which the run ends; ProtocolError when none comes in time."""
@@ -204,8 +204,8 @@ class GroupSocket:
             frame = self.socket.recv()
         except zmq.Again:
             raise ProtocolError(
-                f"actor {self._index} waited {self._session.limits.idle_s:g} s for the router at {self._endpoint}, "
-                f"its window {self._answered} being answered"
+                f"actor {self._index} waited {self._settings.limits.idle_s:g} s for the router at {self._endpoint}, "
+                f"and its last answer was to window {self._answered}"
             ) from None
         kind, body = self._link.open(frame)
         if kind is FrameKind.WINDOW:

@@ -1,11 +1,13 @@
-"""The earliest instant at which a message of each leaf may still reach the hub.
+"""Bounds: the earliest instant at which a message of each process may still reach the hub.
 
-Per leaf the hub knows the last promise (C, U) and the dispatches that promise does not know yet:
+The hub knows each process's last earliest output times (EOT), and the messages that the process did not know of then:
 
-    bound = min(C, max(U, d + F + return), d_i + cost_i + return for every unacknowledged dispatch i)
+    bound = min(conditional EOT,
+                max(unconditional EOT, d + F + return),
+                d_i + cost_i + return for every unacknowledged message i)
 
-with d the earliest unacknowledged delivery.  C holds until anything arrives; from then on U does, and a new job needs
-its own batches first.  Bounds fall at a send and rise with replies.
+Here d is the earliest unacknowledged delivery.  The conditional EOT holds until anything arrives; from then on the
+unconditional one does, and a new job needs its own batches first.  Bounds fall with sends and rise with replies.
 """
 
 import heapq
@@ -40,20 +42,20 @@ class _Bound:
 
 
 class Bounds:
-    """The bounds of all leaves; ``leaves`` gives the floors and the return link in ns by leaf source."""
+    """The bounds of all processes, of which ``links`` gives the floors and the return link in ns by source."""
 
-    def __init__(self, leaves: Mapping[int, tuple[FloorModel, int]]) -> None:
-        self._bounds = {source: _Bound(floors, return_ns) for source, (floors, return_ns) in leaves.items()}
+    def __init__(self, links: Mapping[int, tuple[FloorModel, int]]) -> None:
+        self._bounds = {source: _Bound(floors, return_ns) for source, (floors, return_ns) in links.items()}
         self._heap: list[tuple[Instant, int]] = []
 
     def send(self, source: int, window: int, delivery_ns: int, batches: int) -> None:
-        """Note a message that goes with a window: where it is delivered, and the fewest batches until it causes one."""
+        """Lower a bound for a message in a window, delivered at ``delivery_ns`` and ``batches`` before a response."""
         bound = self._bounds[source]
         bound.unacknowledged.append((window, delivery_ns, batches))
         self._refresh(source, bound)
 
-    def promise(self, source: int, window: int, conditional: Instant, unconditional: Instant) -> None:
-        """Take the promise (C, U) of a reply, which acknowledges every message up to its window."""
+    def acknowledge(self, source: int, window: int, conditional: Instant, unconditional: Instant) -> None:
+        """Take both EOTs of a reply, which acknowledges every message up to its window."""
         bound = self._bounds[source]
         bound.conditional, bound.unconditional = conditional, unconditional
         bound.unacknowledged = [entry for entry in bound.unacknowledged if entry[0] > window]
@@ -67,13 +69,13 @@ class Bounds:
                 heapq.heappush(self._heap, (value, source))
 
     def smallest(self) -> Instant:
-        """Return the earliest instant at which any leaf's message may still reach the hub."""
+        """Return the earliest instant at which any process's message may still reach the hub."""
         heap, bounds = self._heap, self._bounds
         while heap and heap[0][0] != bounds[heap[0][1]].value:
             heapq.heappop(heap)
         return heap[0][0] if heap else NEVER
 
     def tightest(self) -> tuple[int, Instant]:
-        """Return the leaf with the smallest bound, and that bound; safe to call from another thread."""
-        source = min(self._bounds, key=lambda each: self._bounds[each].value)
+        """Return the process (source) with the smallest bound, and that bound; safe to call from another thread."""
+        source = min(self._bounds, key=lambda source: self._bounds[source].value)
         return source, self._bounds[source].value

@@ -1,14 +1,14 @@
 """Coordinator: windows and horizons, and the requests for them before the hub may act.
 
-One algorithm serves every executor.  ``Bounds`` says how early a leaf's message may still reach the hub; bounds fall
-and rise, what never falls is the hub's clock.  The hub may handle an event at instant e when
+One algorithm serves every executor.  ``Bounds`` says how early a process's message may still reach the hub; bounds fall
+and rise, but the hub's clock never falls.  The hub may handle an event at instant e if
 
     nothing is observed     always;
     responses are observed  e < every bound;
-    telemetry is read       e is below the global schedule, or every leaf has passed the sample that e reads.
+    telemetry is read       e is below the global schedule, or every process has passed the sample that e reads.
 
-When it may not, the groups that stand in the way are called with the hub's earliest possible action M as their clock: M
-is its next event that may send, or the smallest bound if responses make it send.
+If it may not, the groups that hold it back are called with the hub's earliest possible action M as their clock: M is
+its next event that may send, or the smallest bound if responses make it send.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from typing import Final
 
 from cluster_sim.engine.bounds import Bounds
 from cluster_sim.engine.floor import FloorModel
-from cluster_sim.engine.group import Reply, Window, Wiring, horizon_of
+from cluster_sim.engine.group import LinkDelays, Reply, Window, horizon_of
 from cluster_sim.engine.hub import Hub, Send
 from cluster_sim.engine.instant import KIND_MASK, NEVER, Instant, Kind, instant, time_of
 from cluster_sim.engine.process import Message
@@ -30,11 +30,11 @@ _TELEMETRY_KINDS: Final = (Kind.SAMPLE, Kind.NOTICE)
 
 @dataclass(frozen=True, slots=True)
 class ProcessLink:
-    """What the hub knows of one leaf from the configuration."""
+    """What the hub knows of one process from the configuration."""
 
     source: int
     group: int
-    wiring: Wiring
+    delays: LinkDelays
     floors: FloorModel
 
 
@@ -73,10 +73,10 @@ class Coordinator:
         self._observation = hub.observation
         self._run_end = run_end
         self._group_of = {link.source: link.group for link in links}
-        self._bounds = Bounds({link.source: (link.floors, link.wiring.return_ns) for link in links})
+        self._bounds = Bounds({link.source: (link.floors, link.delays.return_ns) for link in links})
         self._groups = {link.group: _GroupState() for link in links}
         for index, state in self._groups.items():
-            state.forward_ns = min(link.wiring.forward_ns for link in links if link.group == index)
+            state.forward_ns = min(link.delays.forward_ns for link in links if link.group == index)
         self._run_ahead = run_ahead
         self._sampled_ns = -1
         self.clock: Instant = 0
@@ -92,28 +92,28 @@ class Coordinator:
         limit = min(self._run_end, self.pace)
         most = self.traffic.sends + self._run_ahead
         while self.traffic.sends < most:
-            at = hub.next_at()
-            if at >= limit or not self._may_handle(at):
+            event = hub.next_event()
+            if event >= limit or not self._may_handle(event):
                 return
             # Telemetry counts from its sampling time, so it may come in after the hub has moved on to events that read
             # none; every decision waits for it.
-            assert at >= self.clock or at & KIND_MASK in _TELEMETRY_KINDS, (
-                f"the hub went back from {self.clock} to {at}"
+            assert event >= self.clock or event & KIND_MASK in _TELEMETRY_KINDS, (
+                f"the hub went back from {self.clock} to {event}"
             )
-            self.clock = max(self.clock, at)
+            self.clock = max(self.clock, event)
             for send in hub.handle():
                 self._post(send)
 
-    def _may_handle(self, at: Instant) -> bool:
+    def _may_handle(self, event: Instant) -> bool:
         observation = self._observation
-        if observation.responses and at >= self._bounds.smallest():
+        if observation.responses and event >= self._bounds.smallest():
             return False
-        if observation.telemetry and at & KIND_MASK >= Kind.GLOBAL_SCHEDULE:
-            return self._has_samples_for(at)
+        if observation.telemetry and event & KIND_MASK >= Kind.GLOBAL_SCHEDULE:
+            return self._has_samples_for(event)
         return True
 
-    def _has_samples_for(self, at: Instant) -> bool:
-        sample_ns = self._observation.newest_sample_ns(time_of(at))
+    def _has_samples_for(self, event: Instant) -> bool:
+        sample_ns = self._observation.newest_sample_ns(time_of(event))
         if sample_ns <= self._sampled_ns:
             return True
         needed = instant(sample_ns, Kind.SAMPLE) + 1
@@ -121,7 +121,7 @@ class Coordinator:
         for state in self._groups.values():
             if self._acknowledged_horizon(state) >= needed:
                 continue
-            # Nothing of an idle group moves below its next touch, so it stands there without being called.
+            # Nothing of an idle group happens below its next activation, so it has passed that without being called.
             is_idle = state.answered == state.called and not state.outbox
             if not is_idle or min(state.next_activation, horizon_of(clock, state.forward_ns, ceiling)) < needed:
                 return False
@@ -132,19 +132,19 @@ class Coordinator:
         return horizon_of(state.acknowledged_clock, state.forward_ns, state.acknowledged_ceiling)
 
     def _post(self, send: Send) -> None:
-        state = self._groups[self._group_of[send.leaf]]
-        state.outbox.append((send.leaf, send.message))
+        state = self._groups[self._group_of[send.receiver]]
+        state.outbox.append((send.receiver, send.message))
         self.traffic.sends += 1
         if self._observation.responses:
-            self._bounds.send(send.leaf, state.called + 1, time_of(send.message.at), send.batches)
+            self._bounds.send(send.receiver, state.called + 1, time_of(send.message.at), send.batches)
 
     # -------------------------------------------------------------------------------------------------------- windows
 
     def _action(self) -> Instant:
         """Return M, the hub's earliest possible action."""
-        action = min(self._hub.next_send_at(), self._run_end, self.pace)
+        action = min(self._hub.next_send(), self._run_end, self.pace)
         if self._observation.reacts:
-            action = min(action, self._hub.next_at(), self._bounds.smallest())
+            action = min(action, self._hub.next_event(), self._bounds.smallest())
         return action
 
     def _ceiling(self) -> Instant:
@@ -153,16 +153,16 @@ class Coordinator:
         action = self._action()
         if action >= NEVER:
             return self._run_end
-        # At a decision every leaf shows what it holds below (t, 25); before one, nobody may pass (t, 24).
-        stands = action == self._hub.next_at() and action & KIND_MASK == Kind.GLOBAL_SCHEDULE
-        kind = Kind.SAMPLE + 1 if stands else Kind.SAMPLE
+        # At a decision every process shows its state below (t, 25); before one, none may pass (t, 24).
+        is_deciding = action == self._hub.next_event() and action & KIND_MASK == Kind.GLOBAL_SCHEDULE
+        kind = Kind.SAMPLE + 1 if is_deciding else Kind.SAMPLE
         return min(instant(time_of(action), kind), self._run_end)
 
     def calls(self, collect_counters: bool = False) -> dict[int, Window]:
         """Return the windows to send now, by group; empty when every group that matters is already called.
 
-        A group is called when messages wait for it, or when it stands in the way: its next touch lies below the new
-        horizon.  Asking only for horizons that grew makes an empty call impossible.
+        A group is called if messages wait for it, or if its next activation lies below the new horizon.  Asking only
+        for horizons that grew makes an empty call impossible.
         """
         clock = self._action()
         ceiling = self._ceiling()
@@ -196,8 +196,8 @@ class Coordinator:
                 or not self._observation.responses
                 or message.at & KIND_MASK in _TELEMETRY_KINDS
             ), f"{message} reached the hub at {self.clock}, below its bound"
-        for source, conditional, unconditional in reply.promises:
-            self._bounds.promise(source, reply.number, conditional, unconditional)
+        for source, conditional, unconditional in reply.output_times:
+            self._bounds.acknowledge(source, reply.number, conditional, unconditional)
         self.traffic.messages += len(reply.messages)
         self._hub.absorb(reply.messages)
 
@@ -209,18 +209,19 @@ class Coordinator:
     @property
     def is_done(self) -> bool:
         """Whether nothing can happen any more below the run's end."""
-        if self.is_waiting or self._hub.next_at() < self._run_end:
+        if self.is_waiting or self._hub.next_event() < self._run_end:
             return False
         return all(not state.outbox and state.next_activation >= self._run_end for state in self._groups.values())
 
     def describe_wait(self) -> str:
-        """Return who waits for whom with which promise, for error messages."""
+        """Return who waits for whom, for error messages."""
         owing = [index for index, state in self._groups.items() if state.answered != state.called]
         source, bound = self._bounds.tightest()
-        promise = "never" if bound >= NEVER else f"{time_of(bound) / NS_PER_S:.9f} s, kind {bound & KIND_MASK}"
-        at = self._hub.next_at()
-        event = "none" if at >= NEVER else f"{time_of(at) / NS_PER_S:.9f} s, kind {at & KIND_MASK}"
         return (
-            f"the hub's next event is at {event}; groups that owe a reply: {owing or 'none'}; "
-            f"smallest promise: leaf {source} at {promise}"
+            f"the hub's next event is at {_describe(self._hub.next_event())}; groups that owe a reply: "
+            f"{owing or 'none'}; smallest bound: process {source} at {_describe(bound)}"
         )
+
+
+def _describe(instant: Instant) -> str:
+    return "never" if instant >= NEVER else f"{time_of(instant) / NS_PER_S:.9f} s, kind {instant & KIND_MASK}"

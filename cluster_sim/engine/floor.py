@@ -1,4 +1,4 @@
-"""Lower bounds of what a job still costs: the lookahead that a replica's step floor gives."""
+"""Floors of step times: lower bounds of what a job still costs, which give the lookahead of a replica."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class FloorModel:
         """Return the least time from the formation of a job's first batch to the end of its last one.
 
         ``batches`` counts the job's prefill chunks and decode steps together, at least 1.  Charging every batch a full
-        traversal is right only where the next one forms at the end of the last; otherwise each adds one step floor.
+        traversal is right only if the next one forms at the end of the last; otherwise each adds one step floor.
         """
         if self.is_overlapped:
             return self.traversal_ns + (batches - 1) * self.step_ns

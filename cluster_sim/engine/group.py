@@ -1,16 +1,16 @@
-"""A group of leaves behind one mailbox: what an actor holds, and what the inline executor calls directly.
+"""Group: logical processes behind one mailbox, which an actor holds and the inline executor calls directly.
 
-Laziness lives here.  A leaf is advanced only when its promise lies below the new horizon, when it owes a telemetry
-sample, or, where nobody waits for promises, when a message for it falls due; all others merely see the horizon grow.
+Laziness lives here.  A process is advanced only if its conditional EOT lies below the new horizon, if it owes a
+telemetry sample, or, where nobody waits for EOTs, if a message for it falls due; the others only get a higher horizon.
 """
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cluster_sim.engine.instant import KIND_MASK, NEVER, Instant, Kind, instant, time_of
 from cluster_sim.engine.observation import Observation
-from cluster_sim.engine.process import LogicalProcess, Message, Promise
+from cluster_sim.engine.process import LogicalProcess, Message, OutputTimes
 
 
 class Window(NamedTuple):
@@ -19,13 +19,13 @@ class Window(NamedTuple):
     number: int
     """Counts the calls of this group from 1; a reply acknowledges every message up to its window."""
     clock: Instant
-    """The hub's earliest possible action: each leaf's horizon follows by adding its forward link."""
+    """The hub's earliest possible action: each process's horizon follows by adding its forward link."""
     ceiling: Instant
-    """No leaf goes to or above this (run end, probes)."""
+    """No process goes to or above this (run end, probes)."""
     collect_counters: bool
-    """Advance every leaf, lazy or not, and answer with their counters (live metrics, pacing)."""
+    """Advance every process, lazy or not, and answer with their counters (live metrics, pacing)."""
     messages: list[tuple[int, Message]]
-    """(leaf source, message) in order of sending."""
+    """(receiver's source, message) in order of sending."""
 
 
 class Reply(NamedTuple):
@@ -34,23 +34,24 @@ class Reply(NamedTuple):
     number: int
     messages: list[Message]
     """To the hub, stamped with their arrival there."""
-    promises: list[tuple[int, Instant, Instant]]
-    """(leaf source, C, U) at the hub (return link added) for every leaf whose promise may have changed."""
+    output_times: list[tuple[int, Instant, Instant]]
+    """(source, conditional EOT, unconditional EOT) at the hub (return link added) of every process whose EOTs may have
+    changed."""
     next_activation: Instant
-    """No leaf of the group has anything to do, report or answer below this horizon unless a message arrives."""
+    """No process of the group has anything to do, report or answer below this horizon unless a message arrives."""
     counters: dict[int, Any] | None = None
-    """Each leaf's cumulative counters by source, where the window asked for a flush."""
+    """Each process's cumulative counters by source, if the window asked for them."""
 
 
-class Wiring(NamedTuple):
-    """Where a leaf sits: its link latencies in ns."""
+class LinkDelays(NamedTuple):
+    """The latencies of the links between the hub and a process, in ns."""
 
     forward_ns: int
     return_ns: int
 
 
 def horizon_of(clock: Instant, forward_ns: int, ceiling: Instant) -> Instant:
-    """Return the horizon of a leaf: nothing below it will ever be sent to the leaf after this window."""
+    """Return the horizon of a process: nothing below it will ever be sent to the process after this window."""
     if clock >= NEVER:
         return ceiling
     kind = Kind.KV_READY if clock & KIND_MASK >= Kind.GRANT else Kind.CANCELLATION
@@ -58,91 +59,97 @@ def horizon_of(clock: Instant, forward_ns: int, ceiling: Instant) -> Instant:
 
 
 class Group:
-    """Leaves that share one mailbox, and the order in which they must be touched."""
+    """Processes that share one mailbox, and the order in which they must be advanced."""
 
-    def __init__(self, leaves: Sequence[LogicalProcess], wiring: dict[int, Wiring], observation: Observation) -> None:
-        self._leaves = {leaf.source: leaf for leaf in leaves}
-        self._wiring = wiring
-        self._wants_promises = observation.responses
+    def __init__(
+        self, processes: Sequence[LogicalProcess], delays: Mapping[int, LinkDelays], observation: Observation
+    ) -> None:
+        """``delays`` gives the links of every process by source."""
+        self._processes = {process.source: process for process in processes}
+        self._delays = delays
+        self._wants_output_times = observation.responses
         self._wants_samples = observation.telemetry
         self._period_ns = observation.period_ns
         self._is_instantaneous = observation.is_instantaneous
-        self._activation_at: dict[int, Instant] = dict.fromkeys(self._leaves, NEVER)
-        self._promises: dict[int, Promise] = {}
+        self._activation: dict[int, Instant] = dict.fromkeys(self._processes, NEVER)
+        self._output_times: dict[int, OutputTimes] = {}
         self._heap: list[tuple[Instant, int]] = []
-        self._max_forward_ns = max((wiring[source].forward_ns for source in self._leaves), default=0)
-        for source in self._leaves:
+        self._max_forward_ns = max((delays[source].forward_ns for source in self._processes), default=0)
+        for source in self._processes:
             self._schedule(source)
 
     @property
-    def leaves(self) -> dict[int, LogicalProcess]:
-        """The leaves by source number."""
-        return self._leaves
+    def processes(self) -> dict[int, LogicalProcess]:
+        """The processes by source number."""
+        return self._processes
 
     def step(self, window: Window) -> Reply:
-        """Deliver the window's messages and advance every leaf that must move; leaves never see wall time."""
-        promises: list[tuple[int, Instant, Instant]] = []
+        """Deliver the window's messages and advance every process that must move; none ever sees wall time."""
+        output_times: list[tuple[int, Instant, Instant]] = []
         answers: list[Message] = []
         stale: set[int] = set()
         for source, message in window.messages:
-            self._leaves[source].receive(message)
+            self._processes[source].receive(message)
             stale.add(source)
         for source in sorted(stale):
             self._schedule(source)
         if window.collect_counters:
-            for source in self._leaves:
+            for source in self._processes:
                 self._set_activation(source, 0)
         farthest = horizon_of(window.clock, self._max_forward_ns, window.ceiling)
         heap = self._heap
         again: list[tuple[Instant, int]] = []
         while heap and heap[0][0] < farthest:
-            touch, source = heapq.heappop(heap)
-            if touch != self._activation_at[source]:
+            activation, source = heapq.heappop(heap)
+            if activation != self._activation[source]:
                 continue
-            horizon = horizon_of(window.clock, self._wiring[source].forward_ns, window.ceiling)
-            if touch >= horizon:
-                again.append((touch, source))
+            horizon = horizon_of(window.clock, self._delays[source].forward_ns, window.ceiling)
+            if activation >= horizon:
+                again.append((activation, source))
                 continue
-            answers.extend(self._leaves[source].advance(horizon))
+            answers.extend(self._processes[source].advance(horizon))
             self._schedule(source, floor=horizon)
             stale.add(source)
         for entry in again:
             heapq.heappush(heap, entry)
-        if self._wants_promises:
+        if self._wants_output_times:
             for source in sorted(stale):
-                conditional, unconditional = self._promises[source]
-                back = self._wiring[source].return_ns
-                promises.append((source, _later(conditional, back), _later(unconditional, back)))
+                conditional, unconditional = self._output_times[source]
+                return_ns = self._delays[source].return_ns
+                output_times.append((source, _later(conditional, return_ns), _later(unconditional, return_ns)))
         counters = (
-            {source: leaf.counters() for source, leaf in self._leaves.items()} if window.collect_counters else None
+            {source: process.counters() for source, process in self._processes.items()}
+            if window.collect_counters
+            else None
         )
-        return Reply(window.number, answers, promises, self._next_activation(), counters)
+        return Reply(window.number, answers, output_times, self._next_activation(), counters)
 
     def finish(self, end: Instant) -> None:
-        """Bring every leaf to exactly ``end``, the last act of a run."""
-        for source in sorted(self._leaves):
-            self._leaves[source].finish(end)
+        """Bring every process to exactly ``end``, the last act of a run."""
+        for source in sorted(self._processes):
+            self._processes[source].finish(end)
 
     def _schedule(self, source: int, floor: Instant = 0) -> None:
-        leaf = self._leaves[source]
-        touch = NEVER
-        if self._wants_promises:
-            promise = leaf.promise()
-            self._promises[source] = promise
-            touch = promise.conditional  # U matters from the next message on, which makes a new promise anyway.
+        process = self._processes[source]
+        activation = NEVER
+        if self._wants_output_times:
+            output_times = process.output_times()
+            self._output_times[source] = output_times
+            # The unconditional EOT matters from the next message on, which leads to new ones anyway.
+            activation = output_times.conditional
             if self._is_instantaneous:
-                # The ceiling of a probed run lies at the sample of the promised time, below the response itself.
-                touch = min(touch, instant(time_of(touch), Kind.SAMPLE) - 1)
+                # The ceiling of a probed run lies at the sample of the output's time, below the response itself.
+                activation = min(activation, instant(time_of(activation), Kind.SAMPLE) - 1)
         if self._wants_samples:
-            touch = min(touch, self._sample_due(leaf.next_report()))
-        elif not self._wants_promises:
-            touch = leaf.next_report()
-        self._set_activation(source, max(touch, floor))
+            activation = min(activation, self._sample_due(process.next_report()))
+        elif not self._wants_output_times:
+            activation = process.next_report()
+        self._set_activation(source, max(activation, floor))
 
-    def _set_activation(self, source: int, touch: Instant) -> None:
-        self._activation_at[source] = touch
-        if touch < NEVER:
-            heapq.heappush(self._heap, (touch, source))
+    def _set_activation(self, source: int, activation: Instant) -> None:
+        self._activation[source] = activation
+        if activation < NEVER:
+            heapq.heappush(self._heap, (activation, source))
 
     def _sample_due(self, change: Instant) -> Instant:
         """Return the first sampling instant that shows a change at ``change``."""
@@ -151,17 +158,17 @@ class Group:
         if self._is_instantaneous:
             return change
         periods, rest = divmod(time_of(change), self._period_ns)
-        at = instant(periods * self._period_ns, Kind.SAMPLE)
-        if rest == 0 and change <= at:
-            return at
+        sample = instant(periods * self._period_ns, Kind.SAMPLE)
+        if rest == 0 and change <= sample:
+            return sample
         return instant((periods + 1) * self._period_ns, Kind.SAMPLE)
 
     def _next_activation(self) -> Instant:
         heap = self._heap
-        while heap and heap[0][0] != self._activation_at[heap[0][1]]:
+        while heap and heap[0][0] != self._activation[heap[0][1]]:
             heapq.heappop(heap)
         return heap[0][0] if heap else NEVER
 
 
-def _later(at: Instant, delay_ns: int) -> Instant:
-    return NEVER if at >= NEVER else at + instant(delay_ns, 0)
+def _later(moment: Instant, delay_ns: int) -> Instant:
+    return NEVER if moment >= NEVER else moment + instant(delay_ns, 0)

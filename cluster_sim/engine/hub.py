@@ -1,4 +1,4 @@
-"""The contract of the process in the middle of the star."""
+"""Contract of the hub, the process in the middle of the star."""
 
 from typing import NamedTuple, Protocol
 
@@ -8,10 +8,10 @@ from cluster_sim.engine.process import Message
 
 
 class Send(NamedTuple):
-    """A message of the hub to one leaf, with what the leaf's bound must know of it."""
+    """A message of the hub to one process, with its effect on the process's bound."""
 
-    leaf: int
-    """Source number of the receiver."""
+    receiver: int
+    """Source number of the process."""
     message: Message
     batches: int
     """Fewest batches before this message can cause a response (prefill chunks and decode steps at their best);
@@ -19,21 +19,21 @@ class Send(NamedTuple):
 
 
 class Hub(Protocol):
-    """The hub: it owns every event that is not a replica's."""
+    """The hub: it owns every event that no other process does."""
 
     observation: Observation
 
-    def next_at(self) -> Instant:
+    def next_event(self) -> Instant:
         """Return the instant of the hub's earliest event, or ``NEVER``."""
 
-    def next_send_at(self) -> Instant:
+    def next_send(self) -> Instant:
         """Return the earliest instant at which a known event may make the hub send something."""
 
     def handle(self) -> list[Send]:
-        """Handle the earliest event and return what it sends, each at or above ``next_send_at`` of before."""
+        """Handle the earliest event and return what it sends, each at or above the ``next_send`` before it."""
 
     def absorb(self, messages: list[Message]) -> None:
-        """Take messages of leaves; those whose instant matters become events, the rest is noted."""
+        """Take messages of processes; those whose instant matters become events, the rest is kept for ``settle``."""
 
     def settle(self) -> None:
-        """Do work that nobody waits for (rows, digests), when the leaves are busy anyway."""
+        """Do work that nobody waits for (rows, digests) while the processes are busy anyway."""

@@ -1,6 +1,6 @@
 """Instants: a simulated time and an event kind packed into one integer.
 
-Every horizon, promise and event order in the engine is a pair (time, kind) compared strictly.  One Python integer,
+Every horizon, output time and event order in the engine is a pair (time, kind) compared strictly.  One Python integer,
 ``time_ns << KIND_BITS | kind``, orders exactly like the pair, costs one comparison, and fits a signed 64-bit field on
 the wire for runs of up to 2.2 simulated years.
 """
@@ -48,11 +48,11 @@ def instant(time_ns: int, kind: int) -> Instant:
     return time_ns << KIND_BITS | kind
 
 
-def time_of(at: Instant) -> int:
+def time_of(moment: Instant) -> int:
     """Return the time of an instant in ns."""
-    return at >> KIND_BITS
+    return moment >> KIND_BITS
 
 
-def kind_of(at: Instant) -> int:
+def kind_of(moment: Instant) -> int:
     """Return the kind of an instant."""
-    return at & KIND_MASK
+    return moment & KIND_MASK

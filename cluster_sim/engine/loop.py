@@ -1,4 +1,4 @@
-"""The loop that every executor runs: hub, windows, replies, until nothing can happen any more."""
+"""Event loop of every executor: hub, windows, replies, until nothing can happen any more."""
 
 from typing import Any, Protocol
 
@@ -9,11 +9,11 @@ from cluster_sim.engine.instant import NEVER, Instant
 
 
 class ProtocolError(RuntimeError):
-    """The protocol cannot go on: a bug, never the user's fault.  Says who waits for whom with which promise."""
+    """The protocol cannot go on: a bug, never the user's fault.  Says who waits for whom."""
 
 
 class Exchange(Protocol):
-    """How windows reach the groups and replies come back."""
+    """Carries windows to the groups and replies back."""
 
     def send(self, windows: dict[int, Window]) -> None:
         """Send each group its window."""
@@ -29,13 +29,13 @@ class Observer(Protocol):
         """Return the instant that the wall clock allows by now, sleeping a little if that is what pacing needs."""
 
     def wants_counters(self) -> bool:
-        """Return whether the next windows should bring every leaf's counters."""
+        """Return whether the next replies should bring every process's counters."""
 
     def observe(self, clock: Instant, counters: dict[int, Any]) -> None:
-        """Note the hub's clock and counters by leaf source (empty between flushes)."""
+        """Take the hub's clock, and counters by source if they were asked for."""
 
     def close(self) -> None:
-        """Let go of whatever the observer holds; the run is over."""
+        """Release whatever the observer holds; the run is over."""
 
 
 class Unwatched:
@@ -90,7 +90,7 @@ def run_loop(hub: Hub, coordinator: Coordinator, exchange: Exchange, observer: O
                 if is_closing:
                     hub.settle()
                     return
-                # What nobody waits for, such as the rest of a cancelled request, may still lie with lazy leaves.
+                # What nobody waits for, such as the rest of a cancelled request, may still lie with lazy processes.
                 is_closing = True
                 windows = coordinator.calls(collect_counters=True)
             elif coordinator.pace >= NEVER:

@@ -9,7 +9,7 @@ class Observation:
     """One component's declaration; the strictest of all components rules.
 
     ``responses``: the component reads when requests end (counts in flight).  ``reacts``: an end may make it send
-    something (closed loops, limits, retries), so replicas may not run past the next end either.  ``telemetry``: it
+    something (closed loops, limits), so processes may not run past the next end either.  ``telemetry``: it
     reads samples with ``period_ns`` and ``latency_ns``; a period of 0 is perfect instantaneous knowledge, legal and
     slow.
     """
@@ -36,16 +36,16 @@ NOTHING = Observation()
 
 
 def strictest(observations: Iterable[Observation]) -> Observation:
-    """Combine declarations; at most one telemetry setting may appear, since all components share one scrape."""
+    """Combine declarations; at most one telemetry setting may appear, since all components share the samples."""
     combined = NOTHING
-    for each in observations:
-        if each.telemetry and combined.telemetry:
-            assert (each.period_ns, each.latency_ns) == (combined.period_ns, combined.latency_ns)
-        source = each if each.telemetry else combined
+    for observation in observations:
+        if observation.telemetry and combined.telemetry:
+            assert (observation.period_ns, observation.latency_ns) == (combined.period_ns, combined.latency_ns)
+        source = observation if observation.telemetry else combined
         combined = Observation(
-            responses=combined.responses or each.responses,
-            reacts=combined.reacts or each.reacts,
-            telemetry=combined.telemetry or each.telemetry,
+            responses=combined.responses or observation.responses,
+            reacts=combined.reacts or observation.reacts,
+            telemetry=combined.telemetry or observation.telemetry,
             period_ns=source.period_ns,
             latency_ns=source.latency_ns,
         )

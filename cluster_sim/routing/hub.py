@@ -113,7 +113,7 @@ class RouterHub:
 
     # --------------------------------------------------------------------------------------------------- Hub protocol
 
-    def next_at(self) -> Instant:
+    def next_event(self) -> Instant:
         """Return the instant of the earliest event."""
         at = self._arrival_at
         if self._timers and self._timers[0].at < at:
@@ -122,9 +122,9 @@ class RouterHub:
             at = self._heard[0].at
         return at
 
-    def next_send_at(self) -> Instant:
+    def next_send(self) -> Instant:
         """Return the earliest instant at which a known event may send something: responses never do by themselves
-        unless a feedback source reacts, and then the coordinator asks ``next_at`` too.
+        unless a feedback source reacts, and then the coordinator asks ``next_event`` too.
         """
         if self._timers and self._timers[0].at < self._arrival_at:
             return self._timers[0].at
@@ -132,7 +132,7 @@ class RouterHub:
 
     def handle(self) -> list[Send]:
         """Handle the earliest event: notices and responses by their kinds, then time-outs, then global schedules."""
-        at = self.next_at()
+        at = self.next_event()
         if self._heard and self._heard[0].at == at:
             return self._hear(heapq.heappop(self._heard))
         if (

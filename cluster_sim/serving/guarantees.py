@@ -6,7 +6,7 @@ whatever arrives.  Both rest on the floors of a step; a planned fast-forward tha
 
 from cluster_sim.engine.floor import FloorModel
 from cluster_sim.engine.instant import NEVER, Instant, Kind, instant, time_of
-from cluster_sim.engine.process import Promise
+from cluster_sim.engine.process import OutputTimes
 from cluster_sim.serving.fast_forward_planner import FastForwardPlanner
 from cluster_sim.serving.inbox import Inbox
 from cluster_sim.serving.pipeline import Pipeline
@@ -37,7 +37,7 @@ class Guarantees:
         self._pipeline = pipeline
         self._planner = planner
 
-    def output_times(self, horizon: Instant) -> Promise:
+    def output_times(self, horizon: Instant) -> OutputTimes:
         """Return the conditional and the unconditional EOT.
 
         The conditional one is never if nothing will happen without a message, whatever waits here.
@@ -45,11 +45,11 @@ class Guarantees:
         unconditional = self._unconditional(horizon)
         if not self._inbox.heap:
             if self._steps.is_idle:
-                return Promise(NEVER, unconditional)
+                return OutputTimes(NEVER, unconditional)
             planned = self._planner.plan()
             if planned is not None and planned.is_finishing:
-                return Promise(instant(planned.last_end_ns, Kind.RESPONSE), unconditional)
-        return Promise(unconditional, unconditional)
+                return OutputTimes(instant(planned.last_end_ns, Kind.RESPONSE), unconditional)
+        return OutputTimes(unconditional, unconditional)
 
     def next_change(self, *, is_kv_sampled: bool) -> Instant:
         """Return when running, waiting or, if it is sampled, KV usage may next change without a message."""

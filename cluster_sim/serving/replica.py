@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Final
 
 from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, instant, time_of
-from cluster_sim.engine.process import HUB_SOURCE, Message, Promise
+from cluster_sim.engine.process import HUB_SOURCE, Message, OutputTimes
 from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.predictors.predictor import Predictor
 from cluster_sim.recording.replica_log import ReplicaLog
@@ -143,7 +143,7 @@ class Replica:
         self._cancellations.finish(time_of(end))
         self.log.busy_ns = list(self.pipeline.busy_ns)
 
-    def promise(self) -> Promise:
+    def output_times(self) -> OutputTimes:
         """Return the conditional and the unconditional EOT."""
         return self._guarantees.output_times(self._horizon)
 

@@ -6,7 +6,7 @@ whose laziness means that a call advances only those that must move.
 
 import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,17 +18,17 @@ from cluster_sim.simulation.ending import check_nobody_waits, close_hub, end_of
 from cluster_sim.simulation.executor import ReplicaResult, RunOutcome, RunOutputs, SeriesSink
 from cluster_sim.simulation.monitoring import RunMonitor
 from cluster_sim.simulation.run_recorder import RunRecorder
-from cluster_sim.simulation.simulation import Placement, Processes, Simulation
+from cluster_sim.simulation.simulation import Processes, Simulation
 
 SERIES_ROWS = 65_536
 """Rows of all replicas' series between two deliveries, so that memory does not grow with the run."""
 
 
 class InlineExecutor:
-    """Runs simulations in this process; ``placement`` says which replicas share a group (None: all of them)."""
+    """Runs simulations in this process; ``groups`` lists the replicas of each group, None puts all in one."""
 
-    def __init__(self, placement: Placement | None = None) -> None:
-        self._placement = placement
+    def __init__(self, groups: Sequence[Sequence[int]] | None = None) -> None:
+        self._groups = groups
 
     def connect(self, processes: Processes) -> Exchange:
         """Return what carries windows to the groups."""
@@ -39,7 +39,7 @@ class InlineExecutor:
         started_s = time.perf_counter()
         recorder = RunRecorder(simulation.metadata, outputs.requests_path, keeps_rows=simulation.keeps_rows)
         with recorder:
-            processes = simulation.build_processes(recorder.log, self._placement)
+            processes = simulation.build_processes(recorder.log, self._groups)
             hub, replicas = processes.hub, processes.replicas
             monitor = RunMonitor(outputs.monitor, simulation, hub, recorder.log, outputs.progress)
             tap = _SeriesTap(monitor, replicas, outputs.series)

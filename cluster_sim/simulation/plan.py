@@ -6,7 +6,7 @@ from functools import partial
 from cluster_sim.config.loading.error_context import inside
 from cluster_sim.config.schema.fleet import Pool
 from cluster_sim.config.schema.study import Study
-from cluster_sim.engine.group import Wiring
+from cluster_sim.engine.group import LinkDelays
 from cluster_sim.engine.instant import NEVER, Instant, Kind, instant
 from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.memory_plan import MemoryPlan, host_block_us, plan_memory
@@ -94,10 +94,10 @@ class Plan:
         return sum(each.pool.replicas for each in self.pools)
 
     @property
-    def wiring(self) -> Wiring:
+    def link_delays(self) -> LinkDelays:
         """The link latencies, the same for every replica."""
         network = self.study.fleet.network
-        return Wiring(network.forward_ns, network.return_ns)
+        return LinkDelays(network.forward_ns, network.return_ns)
 
     @property
     def run_end(self) -> Instant:
@@ -119,7 +119,7 @@ class Plan:
             metadata=self._metadata(predictors),
             reacts=reacts(study.workload),
             total_requests=total_requests(study.workload),
-            wiring=self.wiring,
+            link_delays=self.link_delays,
             client_timeout_ns=study.router.client_timeout_ns,
             run_end=self.run_end,
             seed=study.seed,
@@ -143,8 +143,8 @@ class Plan:
             seed=self.study.seed,
             pools=tuple(pool.metadata(predictor) for pool, predictor in zip(self.pools, predictors, strict=True)),
             slo=self.study.slo,
-            forward_link_ns=self.wiring.forward_ns,
-            return_link_ns=self.wiring.return_ns,
+            forward_link_ns=self.link_delays.forward_ns,
+            return_link_ns=self.link_delays.return_ns,
         )
 
 

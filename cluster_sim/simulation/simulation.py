@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from cluster_sim.engine.coordinator import Coordinator, ProcessLink
 from cluster_sim.engine.floor import FloorModel
-from cluster_sim.engine.group import Group, Wiring
+from cluster_sim.engine.group import Group, LinkDelays
 from cluster_sim.engine.instant import NEVER, Instant
 from cluster_sim.engine.observation import Observation
 from cluster_sim.errors import InputError
@@ -30,9 +30,6 @@ from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.simulation.parallelism import replica_limits
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.source import FeedbackSource, RequestSource
-
-Placement = Sequence[Sequence[int]]
-"""The replicas (indices from 0) of each group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +96,7 @@ class Simulation:
     """Whether the source's later requests depend on how earlier ones fare."""
     total_requests: int | None = None
     """Most requests that the run can see; None where only the run can tell."""
-    wiring: Wiring = field(default=Wiring(0, 0))
+    link_delays: LinkDelays = field(default=LinkDelays(0, 0))
     """The links between the router and every replica."""
     client_timeout_ns: int = 0
     """The patience of every client; 0 waits for ever."""
@@ -145,7 +142,7 @@ class Simulation:
         for model in models:
             pools = [pool for pool in self.pools if pool.model == model]
             targets = [
-                Target(replica + 1, pool.name, self.wiring.forward_ns, pool.fills_batches)
+                Target(replica + 1, pool.name, self.link_delays.forward_ns, pool.fills_batches)
                 for pool in pools
                 for replica in pool.members
             ]
@@ -175,9 +172,9 @@ class Simulation:
         settings = ReplicaSettings(
             index=index,
             limits=replica_limits(pool.limits),
-            return_ns=self.wiring.return_ns,
+            return_ns=self.link_delays.return_ns,
             series_interval_ns=self.series_interval_ns,
-            late_cancellation_ns=sum(self.wiring) if self.client_timeout_ns else None,
+            late_cancellation_ns=sum(self.link_delays) if self.client_timeout_ns else None,
             stall_limit_ns=self.stall_limit_ns,
             jitters=self._jitters(index, pool.predictor),
             sample_period_ns=observation.period_ns if observation.telemetry else 0,
@@ -196,44 +193,40 @@ class Simulation:
 
     def group(self, replicas: Sequence[Replica], observation: Observation) -> Group:
         """Put replicas behind one mailbox."""
-        return Group(replicas, {replica.source: self.wiring for replica in replicas}, observation)
+        return Group(replicas, {replica.source: self.link_delays for replica in replicas}, observation)
 
     # ---------------------------------------------------------------------------------------------------------- both
 
-    def process_links(self, placement: Placement) -> list[ProcessLink]:
-        """Return what the coordinator must know of every replica.
+    def process_links(self, groups: Sequence[Sequence[int]]) -> list[ProcessLink]:
+        """Return the links of all replicas, which ``groups`` lists by their indices from 0.
 
         Raises InputError where the cycle router - replica - router has no delay: time could not advance.
         """
         floors = [pool.floors for pool in self.pools]
-        wiring = self.wiring
+        delays = self.link_delays
         for pool, floor in zip(self.pools, floors, strict=True):
-            if wiring.forward_ns + floor.traversal_ns + wiring.return_ns <= 0:
+            if delays.forward_ns + floor.traversal_ns + delays.return_ns <= 0:
                 raise InputError(
                     f"fleet.network: links of 0 ms and steps of pool {pool.name!r} without a least duration make a "
                     "cycle without delay; give a link a delay, or use a predictor whose steps take time"
                 )
-        group_of = {replica: group for group, members in enumerate(placement) for replica in members}
+        group_of = {replica: group for group, members in enumerate(groups) for replica in members}
         return [
-            ProcessLink(replica + 1, group_of[replica], wiring, floor)
+            ProcessLink(replica + 1, group_of[replica], delays, floor)
             for pool, floor in zip(self.pools, floors, strict=True)
             for replica in pool.members
         ]
 
-    def build_coordinator(self, hub: RouterHub, placement: Placement) -> Coordinator:
-        """Build the coordinator of a hub and the groups of a placement."""
-        return Coordinator(hub, self.process_links(placement), self.run_end)
-
-    def build_processes(self, log: RequestLog, placement: Placement | None = None) -> Processes:
-        """Build every process; without a ``placement`` all replicas are in one group."""
-        placement = [range(self.replicas)] if placement is None else placement
+    def build_processes(self, log: RequestLog, groups: Sequence[Sequence[int]] | None = None) -> Processes:
+        """Build every process; ``groups`` lists the replicas of each group, None puts all in one."""
+        groups = [range(self.replicas)] if groups is None else groups
         hub = self.build_hub(log)
         observation = hub.observation
         replicas = [
             self.build_replica(index, observation, is_streamed=self.keeps_streams) for index in range(self.replicas)
         ]
-        groups = {
+        built = {
             number: self.group([replicas[index] for index in members], observation)
-            for number, members in enumerate(placement)
+            for number, members in enumerate(groups)
         }
-        return Processes(hub, replicas, groups, self.build_coordinator(hub, placement))
+        return Processes(hub, replicas, built, Coordinator(hub, self.process_links(groups), self.run_end))

@@ -88,11 +88,11 @@ def _memory(each: PoolPlan) -> Iterator[str]:
 
 def _lookahead(simulation: Simulation) -> Iterator[str]:
     """Yield what bounds how far the router and the replicas may run ahead of each other."""
-    wiring = simulation.wiring
-    yield f"links: {_ms(wiring.forward_ns)} to a replica, {_ms(wiring.return_ns)} back"
+    delays = simulation.link_delays
+    yield f"links: {_ms(delays.forward_ns)} to a replica, {_ms(delays.return_ns)} back"
     for pool in simulation.pools:
         floors = pool.floors
-        cycle_ns = wiring.forward_ns + floors.traversal_ns + wiring.return_ns
+        cycle_ns = delays.forward_ns + floors.traversal_ns + delays.return_ns
         yield (
             f"{pool.name} ({pool.predictor.label}): a step takes at least {_ms(floors.step_ns)}, a batch at least "
             f"{_ms(floors.traversal_ns)}; router - replica - router at least {_ms(cycle_ns)}"

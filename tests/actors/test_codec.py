@@ -81,7 +81,7 @@ def test_counters_come_back() -> None:
 @pytest.mark.parametrize(
     ("data", "complaint"),
     [
-        (None, "not a list"),
+        (None, "must be a list of an order and sections"),
         ([b"", [99, 1, b"", b"", b""]], "unknown payload code 99"),
         ([b"", [2, 0, b"", b"", b"", b"", b""]], "counts 0 messages"),
         ([b"", [2, 1]], "too short"),

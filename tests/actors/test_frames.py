@@ -45,7 +45,7 @@ def test_window_comes_back(window: Window) -> None:
     )
 )
 def test_reply_comes_back(reply: Reply) -> None:
-    """A reply with its promises is the same after the wire."""
+    """A reply with its output times is the same after the wire."""
     sender, receiver = pair()
     _, body = receiver.open(sender.seal(FrameKind.REPLY, frames.pack_reply(CODEC, reply)))
     assert frames.unpack_reply(CODEC, body) == reply
@@ -82,9 +82,9 @@ def test_damage_is_refused(data: st.DataObject) -> None:
 @pytest.mark.parametrize(
     ("sender", "complaint"),
     [
-        (Link("other", 0, 3), "run 'other', due is 'run'"),
-        (Link("run", 1, 3), "epoch 1, due is 0"),
-        (Link("run", 0, 4), "peer 4, due is 3"),
+        (Link("other", 0, 3), "run 'other', expected 'run'"),
+        (Link("run", 1, 3), "epoch 1, expected 0"),
+        (Link("run", 0, 4), "peer 4, expected 3"),
     ],
 )
 def test_frames_of_others_are_refused(sender: Link, complaint: str) -> None:
@@ -97,17 +97,17 @@ def test_order_is_checked() -> None:
     """A frame that was overtaken, lost or repeated is refused."""
     sender, receiver = pair()
     first, second = (sender.seal(FrameKind.STOP, None) for _ in range(2))
-    with pytest.raises(FrameError, match="sequence 1, due is 0"):
+    with pytest.raises(FrameError, match="sequence 1, expected 0"):
         receiver.open(second)
     receiver.open(first)
-    with pytest.raises(FrameError, match="sequence 0, due is 1"):
+    with pytest.raises(FrameError, match="sequence 0, expected 1"):
         receiver.open(first)
 
 
 def test_other_versions_and_kinds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A frame of another release says so; an unknown kind and foreign bytes are refused too."""
     sender, receiver = pair()
-    with pytest.raises(FrameError, match="no frame of cluster-sim"):
+    with pytest.raises(FrameError, match="not a frame of cluster-sim"):
         receiver.open(msgpack.packb({"hello": 1}))
     with pytest.raises(FrameError, match="not msgpack"):
         receiver.open(b"\xc1")
@@ -127,7 +127,7 @@ def test_other_versions_and_kinds_are_refused(monkeypatch: pytest.MonkeyPatch) -
         ([1, 2, 3, True, b""], "not 6 fields"),
         ([True, 2, 3, True, b"", [b""]], "field 0 of the window is bool"),
         ([1, 2, 3, 4, b"", [b""]], "field 3 of the window is int"),
-        ([1, 2, 3, True, b"12345678", [b""]], "'leaf' has 8 bytes, not 0 x 8"),
+        ([1, 2, 3, True, b"12345678", [b""]], "'receiver' has 8 bytes, not 0 x 8"),
     ],
 )
 def test_malformed_windows_are_refused(body: object, complaint: str) -> None:
@@ -137,12 +137,12 @@ def test_malformed_windows_are_refused(body: object, complaint: str) -> None:
 
 
 def test_malformed_replies_are_refused() -> None:
-    """Promises that are no block of three equal columns are refused, and so are counters without sources."""
-    for promises, counters, complaint in (
-        (bytes(8), None, "'promises' has 8 bytes, not 3 x 8"),
+    """Output times that are not a block of three equal columns are refused, and so are counters without sources."""
+    for output_times, counters, complaint in (
+        (bytes(8), None, "'output times' has 8 bytes, not 3 x 8"),
         ([bytes(24)], None, "field 3 of the reply is list"),
-        (bytes(24), [[1], []], "counters of 0 leaves for 1 sources"),
+        (bytes(24), [[1], []], "counters of 0 processes for 1 sources"),
         (bytes(24), [[1], [[2]]], "counters cannot be read"),
     ):
         with pytest.raises(FrameError, match=complaint):
-            frames.unpack_reply(CODEC, [1, 5, 1, promises, [b""], counters])
+            frames.unpack_reply(CODEC, [1, 5, 1, output_times, [b""], counters])

@@ -16,7 +16,7 @@ from actors.actor_creation import Placement
 from actors.connection import ray_cluster
 from actors.router_actor import RouterStatus
 from actors.supervisor import RunObserver, run_actors
-from actors.transport import Limits
+from actors.transport import WaitLimits
 from cluster_sim.errors import InputError, UnfinishedError
 from tests.actors.matrix import inline, on_ray, small_study
 from tests.engine.phold import Phold
@@ -34,7 +34,7 @@ from tests.engine.star import split
 
 pytestmark = pytest.mark.ray
 
-LIMITS = Limits(start_s=60, reply_s=30, idle_s=60)
+LIMITS = WaitLimits(start_s=60, reply_s=30, idle_s=60)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -61,19 +61,19 @@ def test_study_equals_inline(policy: str, pipeline_parallel: int, run: dict[str,
 
 def test_phold_equals_the_reference() -> None:
     """PHOLD on two actors handles the same events in the same order as one sequential program; its progress shows."""
-    study = Phold(leaves=6, balls=12, end_ns=4000, is_sampled=True, period_ns=25, latency_ns=2)
+    study = Phold(processes=6, balls=12, end_ns=4000, is_sampled=True, period_ns=25, latency_ns=2)
     seen: list[RouterStatus] = []
-    done = run_actors(
-        PholdRun(study), Placement(split(study.leaves, 2), limits=LIMITS), RunObserver(on_status=seen.append)
+    result = run_actors(
+        PholdRun(study), Placement(split(study.processes, 2), limits=LIMITS), RunObserver(on_status=seen.append)
     )
-    leaves = sorted(leaf for group in done.groups for leaf in group)
-    assert (*done.hub, *(digest for _, digest in leaves)) == phold_reference(study)
-    assert done.wall_s > 0
+    processes = sorted(process for group in result.groups for process in group)
+    assert (*result.hub, *(digest for _, digest in processes)) == phold_reference(study)
+    assert result.wall_s > 0
 
 
-def test_model_error_is_told() -> None:
+def test_model_error_is_reported() -> None:
     """An exception inside an actor ends the run with its text, and nothing hangs."""
-    study = Phold(leaves=4, end_ns=4000)
+    study = Phold(processes=4, end_ns=4000)
     with pytest.raises(UnfinishedError, match="RuntimeError: the model broke"):
         run_actors(PholdRun(study, FaultyGroup), Placement(split(4, 2), limits=LIMITS))
 
@@ -86,18 +86,18 @@ def test_wrong_input_stays_wrong_input() -> None:
 
 def test_input_found_wrong_while_running_stays_wrong_input() -> None:
     """What the router finds wrong with the input in the middle of a run is the user's error, as it is inline."""
-    study = Phold(leaves=4, end_ns=4000)
+    study = Phold(processes=4, end_ns=4000)
     with pytest.raises(InputError, match=r"^trace\.csv: line 9"):
         run_actors(PholdRun(study, router_class=LateRouter), Placement(split(4, 2), limits=LIMITS))
 
 
-def test_no_note_is_lost_in_long_windows() -> None:
-    """Notes are collected once each and in order, though windows last longer than the time between collections."""
-    study = Phold(leaves=4, balls=8, end_ns=1000)
+def test_no_series_is_lost_in_long_windows() -> None:
+    """Series are collected once each and in order, though windows last longer than the time between collections."""
+    study = Phold(processes=4, balls=8, end_ns=1000)
     seen: dict[int, list[int]] = {0: [], 1: []}
 
-    def keep(notes: list[tuple[int, int]]) -> None:
-        for group, number in notes:
+    def keep(numbers: list[tuple[int, int]]) -> None:
+        for group, number in numbers:
             seen[group].append(number)
 
     with mock.patch.multiple("actors.supervisor", STATUS_S=0.01, DRAIN_S=0.02):
@@ -106,7 +106,7 @@ def test_no_note_is_lost_in_long_windows() -> None:
     assert all(len(numbers) > 32 and numbers == list(range(1, len(numbers) + 1)) for numbers in seen.values())
 
 
-def test_death_of_an_actor_is_told(tmp_path: Path) -> None:
+def test_death_of_an_actor_is_reported(tmp_path: Path) -> None:
     """An actor whose process is killed is named with its replicas and how far the run was."""
 
     def kill(status: RouterStatus) -> None:
@@ -116,14 +116,14 @@ def test_death_of_an_actor_is_told(tmp_path: Path) -> None:
 
     killed = threading.Event()
     victim = tmp_path / "victim"
-    study = MortalPhold(leaves=4, balls=20, end_ns=100_000_000, victim=str(victim))
+    study = MortalPhold(processes=4, balls=20, end_ns=100_000_000, victim=str(victim))
     placement = Placement(split(4, 2), limits=LIMITS)
     with pytest.raises(UnfinishedError, match=r"actor 1 \(replicas 1, 3\) died after \d+ windows"):
         run_actors(PholdRun(study, MortalGroup), placement, RunObserver(on_status=kill))
     assert killed.is_set()
 
 
-def test_no_room_is_told() -> None:
+def test_lack_of_room_is_reported() -> None:
     """Actors that find no room in time are counted, with what the cluster has."""
 
     def occupy() -> None:
@@ -133,7 +133,7 @@ def test_no_room_is_told() -> None:
     while ray.available_resources().get("CPU", 0.0) > 0:
         time.sleep(0.05)
     try:
-        limits = Limits(start_s=2)
+        limits = WaitLimits(start_s=2)
         with pytest.raises(
             UnfinishedError, match=r"actors were ready after 2 s; the cluster has 1 nodes up with 2 CPUs"
         ):

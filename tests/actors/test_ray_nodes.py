@@ -38,7 +38,7 @@ def test_three_nodes_equal_inline(address: str) -> None:
     with ray_cluster(address):
         assert len([node for node in ray.nodes() if node["Alive"]]) == 3
         assert on_ray(study, address, actors=3) == inline(study)
-        phold = Phold(leaves=6, balls=12, end_ns=1000)
-        done = run_actors(PholdRun(phold), Placement(split(6, 3)))
-        leaves = sorted(leaf for group in done.groups for leaf in group)
-        assert (*done.hub, *(digest for _, digest in leaves)) == phold_reference(phold)
+        phold = Phold(processes=6, balls=12, end_ns=1000)
+        result = run_actors(PholdRun(phold), Placement(split(6, 3)))
+        processes = sorted(process for group in result.groups for process in group)
+        assert (*result.hub, *(digest for _, digest in processes)) == phold_reference(phold)

@@ -8,15 +8,15 @@ import pytest
 from actors.codec import FrameError
 from actors.frames import FrameKind
 from actors.serving_codec import serving_codec
-from actors.transport import GroupSocket, HubSocket, Limits, Session
+from actors.transport import GroupSocket, HubSocket, LinkSettings, WaitLimits
 from cluster_sim.engine.group import Reply, Window
 from cluster_sim.engine.instant import NEVER
 from cluster_sim.engine.loop import ProtocolError
 from cluster_sim.engine.process import Message
 from cluster_sim.serving.messages import Cancellation
 
-SHORT = Session("run", limits=Limits(0.05, 0.05, 0.05))
-LONG = Session("run")
+SHORT = LinkSettings("run", limits=WaitLimits(0.05, 0.05, 0.05))
+LONG = LinkSettings("run")
 CODEC = serving_codec()
 
 
@@ -27,9 +27,9 @@ def hub() -> HubSocket:
     socket.close()
 
 
-def joined(hub: HubSocket, index: int, leaves: list[int], session: Session = LONG) -> GroupSocket:
-    group = GroupSocket(session, CODEC, index, hub.endpoint)
-    group.hello(leaves)
+def joined(hub: HubSocket, index: int, processes: list[int], settings: LinkSettings = LONG) -> GroupSocket:
+    group = GroupSocket(settings, CODEC, index, hub.endpoint)
+    group.hello(processes)
     return group
 
 
@@ -64,7 +64,7 @@ def test_missing_group_is_named() -> None:
 
 
 def test_wrong_leaves_are_refused(hub: HubSocket) -> None:
-    """A group that holds other leaves than the placement says is refused."""
+    """A group that holds other processes than the placement says is refused."""
     group = joined(hub, 0, [1, 2])
     with pytest.raises(ProtocolError, match=r"actor 0 said HELLO \[1, 2\], expected HELLO \[1, 3\]"):
         hub.await_groups()
@@ -74,11 +74,11 @@ def test_wrong_leaves_are_refused(hub: HubSocket) -> None:
 def test_reply_that_never_comes_is_named() -> None:
     """The router says which actor it waits for and what the coordinator knows of the wait."""
     hub = HubSocket(SHORT, CODEC, [[1]])
-    hub.describe = lambda: "leaf 1 promised 3 s"
+    hub.describe = lambda: "process 1 at 3 s"
     group = joined(hub, 0, [1])
     hub.await_groups()
     hub.send({0: Window(1, 5, NEVER, False, [])})
-    with pytest.raises(ProtocolError, match=r"waited 0.05 s for a reply of actors \[0\]: leaf 1 promised 3 s"):
+    with pytest.raises(ProtocolError, match=r"waited 0.05 s for a reply of actors \[0\]: process 1 at 3 s"):
         hub.collect()
     group.close()
     hub.close()
@@ -87,7 +87,9 @@ def test_reply_that_never_comes_is_named() -> None:
 def test_silent_router_is_named(hub: HubSocket) -> None:
     """An actor that nobody calls any more says so."""
     group = joined(hub, 0, [1, 3], SHORT)
-    with pytest.raises(ProtocolError, match=r"actor 0 waited 0.05 s for the router at tcp://.* its window 0"):
+    with pytest.raises(
+        ProtocolError, match=r"actor 0 waited 0.05 s for the router at tcp://.* its last answer was to window 0"
+    ):
         group.receive()
     group.close()
 
@@ -104,7 +106,7 @@ def test_failure_of_an_actor_reaches_the_router(hub: HubSocket) -> None:
 def test_foreign_frames_are_refused(hub: HubSocket) -> None:
     """Frames of another run, of an unknown actor, or out of place are refused by both ends."""
     group = joined(hub, 0, [1, 3], replace(LONG, run="other"))
-    with pytest.raises(ProtocolError, match=r"frame of actor 0 was refused: .*run 'other', due is 'run'"):
+    with pytest.raises(ProtocolError, match=r"frame of actor 0 was refused: .*run 'other', expected 'run'"):
         hub.await_groups()
     group.close()
     stranger = joined(hub, 9, [1])

@@ -1,6 +1,6 @@
 """Executors for tests: frames in memory with random delays, restored snapshots, and processes kept for inspection."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from actors.codec import Codec
 from actors.frames import FrameKind, Link, pack_reply, pack_window, unpack_reply, unpack_window
@@ -8,7 +8,7 @@ from actors.serving_codec import serving_codec
 from cluster_sim.engine.group import Group, Reply, Window
 from cluster_sim.engine.loop import DirectExchange, Exchange
 from cluster_sim.simulation.inline import InlineExecutor
-from cluster_sim.simulation.simulation import Placement, Processes
+from cluster_sim.simulation.simulation import Processes
 
 Choose = Callable[[int], int]
 """Returns a number below its argument: a study, a placement or the delays of an exchange as drawn by a test."""
@@ -68,8 +68,8 @@ class KeepingExecutor(InlineExecutor):
 class InMemoryExecutor(InlineExecutor):
     """Runs simulations in this process with their replicas behind frames that random delays reorder."""
 
-    def __init__(self, placement: Placement, choose: Choose) -> None:
-        super().__init__(placement)
+    def __init__(self, groups: Sequence[Sequence[int]], choose: Choose) -> None:
+        super().__init__(groups)
         self._choose = choose
 
     def connect(self, processes: Processes) -> Exchange:
@@ -82,7 +82,7 @@ class RestoringExchange(DirectExchange):
 
     def __init__(self, groups: dict[int, Group], choose: Choose) -> None:
         super().__init__(groups)
-        self._members = {index: list(group.leaves.values()) for index, group in groups.items()}
+        self._members = {index: list(group.processes.values()) for index, group in groups.items()}
         self._choose = choose
 
     def send(self, windows: dict[int, Window]) -> None:

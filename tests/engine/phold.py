@@ -1,25 +1,26 @@
 """PHOLD on a star, the classic benchmark of parallel simulation, as a test model of the engine.
 
-A fixed population of balls jumps from leaf to leaf through the hub.  A leaf is one server whose pace depends on how
-many balls wait (so an arrival can make an end *earlier*: the two promises differ); the hub forwards each ball after a
-keyed delay, to a keyed-random leaf or to the less loaded of two by telemetry.  Every process chains a digest over what
-it handles, in its order, so that any reordering changes it.
+A fixed population of balls jumps from process to process through the hub.  A process is one server whose pace depends
+on how many balls wait (so an arrival can make an end *earlier*: the two output times differ); the hub forwards each
+ball after a keyed delay, to a keyed-random process or to the less loaded of two by telemetry.  Every process chains a
+digest over the events that it handles, in its order, so that any reordering changes it.
 """
 
 import heapq
 import pickle
 from collections import deque
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from actors.codec import Codec, tuple_schema
 from cluster_sim.engine.coordinator import ProcessLink
 from cluster_sim.engine.floor import FloorModel
-from cluster_sim.engine.group import Wiring
+from cluster_sim.engine.group import LinkDelays
 from cluster_sim.engine.hub import Send
 from cluster_sim.engine.instant import NEVER, Instant, Kind, instant, kind_of, time_of
 from cluster_sim.engine.observation import Observation
-from cluster_sim.engine.process import Message, Promise
+from cluster_sim.engine.process import Message, OutputTimes
 
 MASK = (1 << 64) - 1
 
@@ -42,9 +43,9 @@ class Ball(NamedTuple):
 
 
 class Load(NamedTuple):
-    """Telemetry: how many balls a leaf held at a sampling time."""
+    """Telemetry: how many balls a process held at a sampling time."""
 
-    leaf: int
+    process: int
     sample_ns: int
     held: int
 
@@ -54,7 +55,7 @@ class Phold:
     """One PHOLD study, plain data."""
 
     seed: int = 1
-    leaves: int = 4
+    processes: int = 4
     balls: int = 8
     floor_ns: int = 3
     spread_ns: int = 20
@@ -79,15 +80,15 @@ class Phold:
         return instant(self.end_ns, Kind.RUN_END)
 
     @property
-    def wiring(self) -> Wiring:
+    def link_delays(self) -> LinkDelays:
         """All links are alike."""
-        return Wiring(self.forward_ns, self.return_ns)
+        return LinkDelays(self.forward_ns, self.return_ns)
 
     def links(self, groups: list[list[int]]) -> list[ProcessLink]:
-        """Return the hub's view of the leaves (indices from 0) placed in groups."""
+        """Return the hub's view of the processes (indices from 0) placed in groups."""
         floors = FloorModel(self.floor_ns, self.floor_ns, is_overlapped=False)
         return [
-            ProcessLink(index + 1, group, self.wiring, floors)
+            ProcessLink(index + 1, group, self.link_delays, floors)
             for group, members in enumerate(groups)
             for index in members
         ]
@@ -112,7 +113,7 @@ class PholdProcess:
 
     def receive(self, message: Message) -> None:
         """Accept a ball."""
-        assert message.at >= self._horizon, f"{message} came below leaf {self.source}'s horizon {self._horizon}"
+        assert message.at >= self._horizon, f"{message} came below process {self.source}'s horizon {self._horizon}"
         heapq.heappush(self._inbox, message)
 
     def advance(self, horizon: Instant) -> list[Message]:
@@ -120,7 +121,7 @@ class PholdProcess:
         assert horizon >= self._horizon, "horizons only grow"
         out: list[Message] = []
         while (at := self.next_event()) < horizon:
-            self._look(at, out)
+            self._sample_until(at, out)
             if kind_of(at) == Kind.BATCH_END:
                 self._held -= 1
                 heapq.heappop(self._ends)
@@ -131,7 +132,7 @@ class PholdProcess:
                 self._queue.append(message)
             else:
                 out.append(self._serve(time_of(at)))
-        self._look(horizon, out)
+        self._sample_until(horizon, out)
         self._horizon = horizon
         if self.study.observation.is_instantaneous and self._held != self._reported:
             self._reported = self._held
@@ -166,7 +167,7 @@ class PholdProcess:
         at = instant(end + self.study.return_ns, Kind.RESPONSE)
         return Message(at, self.source, message.payload.ball, message.payload)
 
-    def _look(self, limit: Instant, out: list[Message]) -> None:
+    def _sample_until(self, limit: Instant, out: list[Message]) -> None:
         """Report the samples below ``limit`` that differ from the last one."""
         period = self.study.period_ns
         if not period or not self.study.is_sampled:
@@ -179,16 +180,16 @@ class PholdProcess:
                 out.append(Message(at, self.source, self._sample_ns, load))
             self._sample_ns += period
 
-    def promise(self) -> Promise:
-        """C knows who waits when the next service starts; U knows only the floor."""
+    def output_times(self) -> OutputTimes:
+        """The conditional EOT knows who waits when the next service starts; the unconditional one only the floor."""
         pending = sorted(self._inbox)
         heads = [*self._queue, *pending]
         if not heads:
-            return Promise(NEVER, NEVER)
+            return OutputTimes(NEVER, NEVER)
         start = max(time_of(heads[0].at), self._free_ns, time_of(self._horizon) if self._queue else 0)
-        waiting = sum(time_of(each.at) <= start for each in heads)
+        waiting = sum(time_of(head.at) <= start for head in heads)
         back = Kind.RESPONSE
-        return Promise(
+        return OutputTimes(
             instant(start + self._service_ns(heads[0], waiting), back), instant(start + self.study.floor_ns, back)
         )
 
@@ -199,8 +200,8 @@ class PholdProcess:
 
     def finish(self, end: Instant) -> None:
         """Handle what is left below the end; none of it reaches the hub in time."""
-        late = [each.at for each in self.advance(end) if kind_of(each.at) == Kind.RESPONSE]
-        assert all(at >= end for at in late), f"leaf {self.source} kept back a message below the end"
+        late = [message.at for message in self.advance(end) if kind_of(message.at) == Kind.RESPONSE]
+        assert all(arrival >= end for arrival in late), f"process {self.source} kept back a message below the end"
 
     def counters(self) -> Any:
         """Return how much was handled."""
@@ -225,18 +226,18 @@ class PholdHub:
         self.handled = 0
         self._clock = 0
         self._events: list[Message] = []
-        self._loads: list[list[Load]] = [[] for _ in range(study.leaves + 1)]
+        self._loads: list[list[Load]] = [[] for _ in range(study.processes + 1)]
         for ball in range(study.balls):
-            at = instant(mix(study.seed, 2, ball) % 30, Kind.GLOBAL_SCHEDULE)
-            heapq.heappush(self._events, Message(at, 0, ball, Ball(ball, 0)))
+            start = instant(mix(study.seed, 2, ball) % 30, Kind.GLOBAL_SCHEDULE)
+            heapq.heappush(self._events, Message(start, 0, ball, Ball(ball, 0)))
 
-    def next_at(self) -> Instant:
+    def next_event(self) -> Instant:
         """Return the next event."""
         return self._events[0].at if self._events else NEVER
 
-    def next_send_at(self) -> Instant:
+    def next_send(self) -> Instant:
         """Return the next event: a response may be forwarded at once."""
-        return self.next_at()
+        return self.next_event()
 
     def handle(self) -> list[Send]:
         """Handle a response or forward a ball."""
@@ -252,28 +253,28 @@ class PholdHub:
             forward = Message(instant(now + delay, Kind.GLOBAL_SCHEDULE), 0, ball, Ball(ball, hop + 1))
             heapq.heappush(self._events, forward)
             return []
-        leaf = self._choose(now, ball, hop)
-        self.digest = mix(self.digest, leaf)
+        process = self._choose(now, ball, hop)
+        self.digest = mix(self.digest, process)
         delivery = Message(instant(now + self.study.forward_ns, Kind.DELIVERY), 0, ball, Ball(ball, hop))
-        return [Send(leaf, delivery, 1)]
+        return [Send(process, delivery, 1)]
 
     def _choose(self, now: int, ball: int, hop: int) -> int:
         draw = mix(self.study.seed, 4, ball, hop)
-        first = draw % self.study.leaves + 1
+        first = draw % self.study.processes + 1
         if not self.study.is_sampled:
             return first
-        second = (draw >> 32) % self.study.leaves + 1
+        second = (draw >> 32) % self.study.processes + 1
         newest = self.observation.newest_sample_ns(now)
-        held = [self._held(each, newest) for each in (first, second)]
+        held = [self._held(process, newest) for process in (first, second)]
         self.digest = mix(self.digest, *held)
         return first if held[0] <= held[1] else second
 
-    def _held(self, leaf: int, newest_ns: int) -> int:
-        seen = [load for load in self._loads[leaf] if load.sample_ns <= newest_ns]
+    def _held(self, process: int, newest_ns: int) -> int:
+        seen = [load for load in self._loads[process] if load.sample_ns <= newest_ns]
         return seen[-1].held if seen else 0
 
     def absorb(self, messages: list[Message]) -> None:
-        """Note telemetry; keep responses as events."""
+        """Store telemetry; keep responses as events."""
         for message in messages:
             if isinstance(message.payload, Load):
                 self._loads[message.source].append(message.payload)
@@ -289,6 +290,10 @@ def phold_codec() -> Codec:
     return Codec((tuple_schema(1, Ball), tuple_schema(2, Load)))
 
 
-def phold_digest(hub: PholdHub, leaves: list[PholdProcess]) -> tuple[int, ...]:
+def phold_digest(hub: PholdHub, processes: list[PholdProcess]) -> tuple[int, ...]:
     """Return what must be equal for every executor and placement."""
-    return (hub.digest, hub.handled, *(each.digest for each in sorted(leaves, key=lambda each: each.source)))
+    return (
+        hub.digest,
+        hub.handled,
+        *(process.digest for process in sorted(processes, key=attrgetter("source"))),
+    )

@@ -41,9 +41,9 @@ class PholdRouter:
 class PholdGroup:
     def __init__(self, study: Phold, indices: Sequence[int], *, is_staged: bool) -> None:
         assert not is_staged
-        self._leaves = [PholdProcess(study, index) for index in indices]
-        wiring = {leaf.source: study.wiring for leaf in self._leaves}
-        self.group = Group(self._leaves, wiring, study.observation)
+        self._processes = [PholdProcess(study, index) for index in indices]
+        delays = {process.source: study.link_delays for process in self._processes}
+        self.group = Group(self._processes, delays, study.observation)
 
     def take_batches(self) -> list[tuple[int, Sequence[int]]]:
         return []
@@ -52,7 +52,7 @@ class PholdGroup:
         return None
 
     def results(self, end: Instant) -> list[tuple[int, int]]:
-        return [(leaf.source, leaf.digest) for leaf in self._leaves]
+        return [(process.source, process.digest) for process in self._processes]
 
 
 class FaultyGroup(PholdGroup):
@@ -71,15 +71,15 @@ class FaultyGroup(PholdGroup):
 
 
 class SlowGroup(PholdGroup):
-    """Takes long over some windows, and notes the number of each."""
+    """Takes long over some windows, and records the number of each."""
 
     def __init__(self, study: Phold, indices: Sequence[int], *, is_staged: bool) -> None:
         super().__init__(study, indices, is_staged=is_staged)
-        self._notes: list[tuple[int, int]] = []
+        self._numbers: list[tuple[int, int]] = []
         step = self.group.step
 
         def slow(window: Any) -> Any:
-            self._notes.append((indices[0], window.number))
+            self._numbers.append((indices[0], window.number))
             if window.number in {9, 33}:
                 time.sleep(0.4)
             return step(window)
@@ -87,8 +87,8 @@ class SlowGroup(PholdGroup):
         self.group.step = slow  # type: ignore[method-assign]
 
     def drain(self) -> list[tuple[int, int]]:  # type: ignore[override]
-        notes, self._notes = self._notes, []
-        return notes
+        numbers, self._numbers = self._numbers, []
+        return numbers
 
 
 class LateRouter(PholdRouter):
@@ -115,7 +115,7 @@ class PickyGroup(PholdGroup):
 
 @dataclass(frozen=True)
 class MortalPhold(Phold):
-    """A study whose second leaf's process a test can kill."""
+    """A study the actor of whose second process a test can kill."""
 
     victim: str = ""
     """File for the number of that process."""
@@ -148,6 +148,6 @@ class PholdRun:
 
 def phold_reference(study: Phold) -> tuple[int, ...]:
     """Return the digests of one sequential program."""
-    hub, leaves = PholdHub(study), [PholdProcess(study, index) for index in range(study.leaves)]
-    run_sequentially(hub, leaves, study.run_end)
-    return phold_digest(hub, leaves)
+    hub, processes = PholdHub(study), [PholdProcess(study, index) for index in range(study.processes)]
+    run_sequentially(hub, processes, study.run_end)
+    return phold_digest(hub, processes)

@@ -16,18 +16,18 @@ def split(count: int, groups: int) -> list[list[int]]:
 
 def run_in_groups(
     hub: Any,
-    leaves: list[Any],
+    processes: list[Any],
     links: list[ProcessLink],
     run_end: Instant,
     exchange_of: Callable[[dict[int, Group]], Any] = DirectExchange,
 ) -> Coordinator:
     """Run a study under the protocol with the placement that ``links`` states; return the coordinator."""
-    by_source = {leaf.source: leaf for leaf in leaves}
+    by_source = {process.source: process for process in processes}
     groups: dict[int, Group] = {}
     for index in sorted({link.group for link in links}):
         members = [link for link in links if link.group == index]
-        wiring = {link.source: link.wiring for link in members}
-        groups[index] = Group([by_source[link.source] for link in members], wiring, hub.observation)
+        delays = {link.source: link.delays for link in members}
+        groups[index] = Group([by_source[link.source] for link in members], delays, hub.observation)
     coordinator = Coordinator(hub, links, run_end)
     run_loop(hub, coordinator, exchange_of(groups))
     for group in groups.values():
@@ -35,21 +35,21 @@ def run_in_groups(
     return coordinator
 
 
-def run_sequentially(hub: Any, leaves: list[Any], run_end: Instant) -> None:
+def run_sequentially(hub: Any, processes: list[Any], run_end: Instant) -> None:
     """Run a study as one sequential program: always the earliest event of all, everybody else brought up to it."""
-    by_source = {leaf.source: leaf for leaf in leaves}
+    by_source = {process.source: process for process in processes}
     while True:
-        at = min(hub.next_at(), *(leaf.next_event() for leaf in leaves))
+        at = min(hub.next_event(), *(process.next_event() for process in processes))
         if at >= run_end:
             break
-        for leaf in leaves:
-            hub.absorb(leaf.advance(at))
-        if hub.next_at() == at:
+        for process in processes:
+            hub.absorb(process.advance(at))
+        if hub.next_event() == at:
             for send in hub.handle():
-                by_source[send.leaf].receive(send.message)
+                by_source[send.receiver].receive(send.message)
         else:
-            for leaf in leaves:
-                if leaf.next_event() == at:
-                    hub.absorb(leaf.advance(at + 1))
-    for leaf in leaves:
-        leaf.finish(run_end)
+            for process in processes:
+                if process.next_event() == at:
+                    hub.absorb(process.advance(at + 1))
+    for process in processes:
+        process.finish(run_end)

@@ -26,22 +26,22 @@ def test_a_dispatch_needs_its_own_batches() -> None:
 def test_a_message_that_causes_nothing_ends_the_conditional_promise() -> None:
     """C = 500 holds until a cancellation arrives at 102; from then on U = 300 does, and before 102 + 13 nothing."""
     bounds = Bounds({1: (FLOORS, 3)})
-    bounds.promise(1, 1, response(500), response(300))
+    bounds.acknowledge(1, 1, response(500), response(300))
     assert bounds.smallest() == response(500)
     bounds.send(1, 2, 102, 0)
     assert bounds.smallest() == response(300)
-    bounds.promise(1, 2, response(500), response(20))
+    bounds.acknowledge(1, 2, response(500), response(20))
     bounds.send(1, 3, 102, 0)
     assert bounds.smallest() == response(115)
 
 
 def test_the_tightest_leaf_is_named() -> None:
-    """Bounds rise with promises, and what surfaces is never a bound that has changed since."""
+    """Bounds rise with output times, and the smallest is never one that has changed since."""
     bounds = Bounds({1: (FLOORS, 3), 2: (FLOORS, 3)})
     bounds.send(1, 1, 100, 1)
     bounds.send(2, 1, 200, 1)
     assert bounds.tightest() == (1, response(113))
-    bounds.promise(1, 1, response(400), response(400))
+    bounds.acknowledge(1, 1, response(400), response(400))
     assert (bounds.smallest(), bounds.tightest()) == (response(213), (2, response(213)))
-    bounds.promise(2, 1, NEVER, NEVER)
+    bounds.acknowledge(2, 1, NEVER, NEVER)
     assert bounds.smallest() == response(400)

@@ -1,10 +1,10 @@
-"""Bounds, windows and horizons by hand: floors of 10 ns a batch, 2 ns to the leaf, 3 ns back."""
+"""Bounds, windows and horizons by hand: floors of 10 ns a batch, 2 ns to the process, 3 ns back."""
 
 import pytest
 
 from cluster_sim.engine.coordinator import Coordinator, ProcessLink
 from cluster_sim.engine.floor import FloorModel
-from cluster_sim.engine.group import Reply, Wiring, horizon_of
+from cluster_sim.engine.group import LinkDelays, Reply, horizon_of
 from cluster_sim.engine.hub import Send
 from cluster_sim.engine.instant import NEVER, Instant, Kind, instant, kind_of, time_of
 from cluster_sim.engine.observation import NOTHING, Observation, strictest
@@ -14,32 +14,34 @@ RESPONSES = Observation(responses=True)
 
 
 class ScriptedHub:
-    """Sends one message of so many batches to leaf 1 at each of the given times."""
+    """Sends one message of so many batches to process 1 at each of the given times."""
 
     def __init__(self, observation: Observation, *sends: tuple[int, int]) -> None:
         self.observation = observation
         self._sends = list(sends)
-        self.heard: list[Message] = []
+        self.absorbed: list[Message] = []
 
-    def next_at(self) -> Instant:
+    def next_event(self) -> Instant:
         return instant(self._sends[0][0], Kind.GLOBAL_SCHEDULE) if self._sends else NEVER
 
-    next_send_at = next_at
+    next_send = next_event
 
     def handle(self) -> list[Send]:
         at, batches = self._sends.pop(0)
         return [Send(1, Message(instant(at + 2, Kind.DELIVERY), HUB_SOURCE, at, None), batches)]
 
     def absorb(self, messages: list[Message]) -> None:
-        self.heard += messages
+        self.absorbed += messages
 
     def settle(self) -> None:
         pass
 
 
-def coordinator(hub: ScriptedHub, leaves: int = 1, run_end: Instant = NEVER) -> Coordinator:
+def coordinator(hub: ScriptedHub, processes: int = 1, run_end: Instant = NEVER) -> Coordinator:
     floors = FloorModel(10, 10, is_overlapped=False)
-    return Coordinator(hub, [ProcessLink(1 + each, each, Wiring(2, 3), floors) for each in range(leaves)], run_end, 100)
+    return Coordinator(
+        hub, [ProcessLink(1 + each, each, LinkDelays(2, 3), floors) for each in range(processes)], run_end, 100
+    )
 
 
 def response(at: int) -> Instant:
@@ -83,14 +85,14 @@ def test_nothing_observed_means_no_waiting() -> None:
 
 
 def test_bounds_fall_with_sends_and_rise_with_replies() -> None:
-    """A dispatch of 4 batches delivered at 102 ns: 102 + 40 + 3.  Then the leaf promises C = 200 and U = 120; a
+    """A dispatch of 4 batches delivered at 102 ns: 102 + 40 + 3.  Then the process's EOTs are 200 and 120; a
     dispatch of 1 batch delivered at 152 lowers the bound to 152 + 10 + 3.
     """
     hub = ScriptedHub(RESPONSES, (100, 4), (150, 1), (170, 1))
     between = coordinator(hub)
     between.run_hub()
     assert between._bounds.smallest() == response(145)  # The event at 150 has to wait.
-    assert hub.next_at() == instant(150, Kind.GLOBAL_SCHEDULE)
+    assert hub.next_event() == instant(150, Kind.GLOBAL_SCHEDULE)
     (window,) = between.calls().values()
     assert window.clock == instant(150, Kind.GLOBAL_SCHEDULE)
     assert between.calls() == {}  # Nobody is called twice.
@@ -126,28 +128,28 @@ def test_a_message_below_the_clock_is_an_error() -> None:
 
 
 def test_telemetry_waits_for_its_sample_and_only_for_that() -> None:
-    """With period 50 and latency 1 the decision at 100 reads the sample at 50: a leaf that may have news below 50 is
+    """With period 50 and latency 1 the decision at 100 reads the sample at 50: a process that may change below 50 is
     called, an idle one is not.
     """
     hub = ScriptedHub(Observation(telemetry=True, period_ns=50, latency_ns=1), (10, 1), (100, 1))
-    between = coordinator(hub, leaves=2)
+    between = coordinator(hub, processes=2)
     for index, window in between.calls().items():
         between.absorb(index, Reply(window.number, [], [], NEVER))
-    between.run_hub()  # The event at 10 reads no sample; its message may bring news to leaf 1.
-    assert hub.next_at() == instant(100, Kind.GLOBAL_SCHEDULE)
+    between.run_hub()  # The event at 10 reads no sample; its message may change process 1.
+    assert hub.next_event() == instant(100, Kind.GLOBAL_SCHEDULE)
     windows = between.calls()
     assert list(windows) == [0]
     between.absorb(0, Reply(windows[0].number, [], [], instant(150, Kind.SAMPLE)))
     between.run_hub()
-    assert hub.next_at() == NEVER
+    assert hub.next_event() == NEVER
 
 
 def test_describes_who_waits_for_whom() -> None:
-    """The message about a run that is stuck names the next event, the owing groups and the smallest promise."""
+    """The message about a run that is stuck names the next event, the owing groups and the smallest bound."""
     between = coordinator(ScriptedHub(RESPONSES, (100, 4), (5_000, 1)))
     between.run_hub()
     between.calls()
     text = between.describe_wait()
     assert "next event is at 0.000005000 s, kind 40" in text
     assert "groups that owe a reply: [0]" in text
-    assert "leaf 1 at 0.000000145 s, kind 30" in text
+    assert "process 1 at 0.000000145 s, kind 30" in text

@@ -13,7 +13,7 @@ from tests.engine.star import run_in_groups, split
 
 
 def fresh(study: Phold) -> tuple[PholdHub, list[PholdProcess]]:
-    return PholdHub(study), [PholdProcess(study, index) for index in range(study.leaves)]
+    return PholdHub(study), [PholdProcess(study, index) for index in range(study.processes)]
 
 
 @st.composite
@@ -24,7 +24,7 @@ def studies(draw: st.DrawFn) -> Phold:
     period = draw(st.sampled_from((0, 1, 5, 16)))
     return Phold(
         seed=draw(st.integers(0, 1 << 30)),
-        leaves=draw(st.integers(1, 5)),
+        processes=draw(st.integers(1, 5)),
         balls=draw(st.integers(1, 8)),
         floor_ns=floor,
         spread_ns=draw(st.integers(0, 12)),
@@ -42,20 +42,22 @@ def studies(draw: st.DrawFn) -> Phold:
 @given(study=studies(), groups=st.integers(1, 5), delays=st.integers(0, 1 << 30))
 def test_random_delays_change_nothing(study: Phold, groups: int, delays: int) -> None:
     """Any placement under random delays handles the same events in the same order as one sequential program."""
-    hub, leaves = fresh(study)
+    hub, processes = fresh(study)
     choose = random.Random(delays).randrange
-    placed = study.links(split(study.leaves, groups))
-    run_in_groups(hub, leaves, placed, study.run_end, lambda each: RandomExchange(each, phold_codec(), choose))
-    assert phold_digest(hub, leaves) == phold_reference(study)
+    placed = study.links(split(study.processes, groups))
+    run_in_groups(hub, processes, placed, study.run_end, lambda members: RandomExchange(members, phold_codec(), choose))
+    assert phold_digest(hub, processes) == phold_reference(study)
 
 
 @pytest.mark.parametrize("groups", [1, 2, 7])
 @pytest.mark.parametrize("period_ns", [0, 25])
 def test_inline_equals_sequential(groups: int, period_ns: int) -> None:
     """Direct calls of one group and of several give the sequential program's digests, with telemetry and without."""
-    study = Phold(leaves=7, balls=12, is_sampled=period_ns > 0, period_ns=period_ns, latency_ns=2 if period_ns else 0)
-    hub, leaves = fresh(study)
-    coordinator = run_in_groups(hub, leaves, study.links(split(study.leaves, groups)), study.run_end)
-    assert phold_digest(hub, leaves) == phold_reference(study)
+    study = Phold(
+        processes=7, balls=12, is_sampled=period_ns > 0, period_ns=period_ns, latency_ns=2 if period_ns else 0
+    )
+    hub, processes = fresh(study)
+    coordinator = run_in_groups(hub, processes, study.links(split(study.processes, groups)), study.run_end)
+    assert phold_digest(hub, processes) == phold_reference(study)
     assert hub.handled > 100
     assert coordinator.traffic.messages > 50

@@ -56,15 +56,15 @@ def test_unknown_model_is_refused() -> None:
 def test_dispatch_is_delivered_after_the_link() -> None:
     """The message carries the delivery at kind 52 and the batches of a best case: one a token."""
     run = prepare(SmallFleet(arrivals=((1, 10, 3),), forward_ms=0.5))
-    assert run.hub.next_at() == run.hub.next_send_at() == instant(MS, Kind.GLOBAL_SCHEDULE)
+    assert run.hub.next_event() == run.hub.next_send() == instant(MS, Kind.GLOBAL_SCHEDULE)
     (send,) = run.hub.handle()
-    assert (send.leaf, send.message.at, send.message.sequence, send.batches) == (
+    assert (send.receiver, send.message.at, send.message.sequence, send.batches) == (
         1,
         instant(3 * MS // 2, Kind.DELIVERY),
         0,
         3,
     )
-    assert run.hub.next_at() == NEVER
+    assert run.hub.next_event() == NEVER
     assert run.hub.in_flight_ids() == [0]
 
 
@@ -75,11 +75,11 @@ def test_order_at_one_instant() -> None:
     hub = run.hub
     hub.handle()
     hub.handle()
-    assert hub.next_at() == instant(4 * MS, Kind.TIMER)
+    assert hub.next_event() == instant(4 * MS, Kind.TIMER)
     hub.absorb([response(0, 5)])
     kinds = []
-    while hub.next_at() < NEVER:
-        kinds.append((hub.next_at() >> 7, hub.next_at() & 127))
+    while hub.next_event() < NEVER:
+        kinds.append((hub.next_event() >> 7, hub.next_event() & 127))
         hub.handle()
     assert kinds == [
         (4 * MS, Kind.TIMER),  # Request 0 is given up.
@@ -96,7 +96,7 @@ def test_a_response_in_time_beats_the_time_out() -> None:
     run = prepare(SmallFleet(arrivals=((0, 1, 1),), policy="least_outstanding", timeout_ms=4.0))
     run.hub.handle()
     run.hub.absorb([response(0, 4)])
-    while run.hub.next_at() < NEVER:
+    while run.hub.next_event() < NEVER:
         assert run.hub.handle() == []
     assert statuses_of(run) == {0: "finished"}
 
@@ -107,7 +107,7 @@ def test_unobserved_responses_are_booked_when_nobody_waits() -> None:
     run.hub.handle()
     run.hub.handle()
     run.hub.absorb([response(0, 4.999), response(1, 5)])
-    assert run.hub.next_at() == NEVER
+    assert run.hub.next_event() == NEVER
     run.hub.settle()
     assert run.hub.in_flight_ids() == [1]
     assert statuses_of(run) == {0: "finished", 1: "unfinished"}

@@ -105,7 +105,7 @@ def test_steps_are_counted_from_the_last_idle_time() -> None:
 
 def test_joint_decodes_are_planned_together() -> None:
     """Prompts of 10 tokens up to 2 ms, then steps of 1.1 ms in both ranks: all 4 up to the first end are one run, and
-    the promise is its end.  The third request joins a rank at 2.5 ms and ends that.
+    the conditional EOT is its end.  The third request joins a rank at 2.5 ms and ends that.
     """
     small = RankedFleet(
         policy="least_outstanding",
@@ -121,7 +121,7 @@ def test_joint_decodes_are_planned_together() -> None:
             run = replica._planner.plan()
             assert isinstance(run, DataParallelDecode)
             assert (run.steps, run.is_finishing) == (4, True)
-            assert replica.promise().conditional == instant(round(6.4 * MS), Kind.RESPONSE)
+            assert replica.output_times().conditional == instant(round(6.4 * MS), Kind.RESPONSE)
         request = Request(number, at, 10, output)
         replica.receive(Message(instant(at, Kind.DELIVERY), HUB_SOURCE, number, Dispatch(request, 0)))
     ends = [message.at for message in replica.advance(NEVER)]

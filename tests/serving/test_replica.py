@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from cluster_sim.engine.instant import NEVER, Kind, instant
-from cluster_sim.engine.process import HUB_SOURCE, Message, Promise
+from cluster_sim.engine.process import HUB_SOURCE, Message, OutputTimes
 from cluster_sim.recording.statuses import STATUSES
 from cluster_sim.serving.messages import Cancellation, Dispatch
 from cluster_sim.serving.replica import Replica
@@ -155,13 +155,13 @@ def response_at(at_ms: float) -> int:
 def test_promises() -> None:
     """Idle: never.  With one request of 5 tokens: its end at 5 ms.  With another due at 3 ms, of one token: 4 ms."""
     replica = replica_with()
-    assert replica.promise() == Promise(NEVER, NEVER)
+    assert replica.output_times() == OutputTimes(NEVER, NEVER)
     replica = replica_with((0, 10, 5))
-    assert replica.promise() == Promise(response_at(5), response_at(5))
+    assert replica.output_times() == OutputTimes(response_at(5), response_at(5))
     assert replica.advance(instant(MS // 2, Kind.CANCELLATION)) == []
-    assert replica.promise() == Promise(response_at(5), response_at(5))
+    assert replica.output_times() == OutputTimes(response_at(5), response_at(5))
     replica = replica_with((0, 10, 5), (3, 10, 1))
-    assert replica.promise() == Promise(response_at(4), response_at(4))
+    assert replica.output_times() == OutputTimes(response_at(4), response_at(4))
 
 
 def test_a_promise_is_exact_where_the_floor_is_not() -> None:
@@ -169,7 +169,7 @@ def test_a_promise_is_exact_where_the_floor_is_not() -> None:
     predictor = {"kind": "linear", "alpha_us": 1000.0, "gamma_us": 1.0}
     replica = replica_with((0, 100, 3), predictor=predictor)
     replica.advance(instant(MS // 2, Kind.CANCELLATION))
-    conditional, unconditional = replica.promise()
+    conditional, unconditional = replica.output_times()
     # The prefill ends at 1 ms; two decodes read 100 and 101 tokens.
     assert conditional == response_at(3.201)
     assert unconditional == response_at(3)

@@ -8,7 +8,7 @@ import pytest
 from actors.group_actor import GroupActor
 from actors.router_actor import RouterActor
 from actors.serving_run import ServingRun
-from actors.transport import Limits, Session
+from actors.transport import LinkSettings, WaitLimits
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import UnfinishedError
 from cluster_sim.serving.replica import Replica
@@ -23,11 +23,11 @@ def on_actors(study: Study) -> None:
     """Run with the router's and two groups' actors as plain objects of this process."""
     spec = ServingRun(make_plan(study).simulation(), None, MonitorSettings())
     groups = [[0, 1], [2, 3]]
-    session = Session("run", limits=Limits(5, 5, 5))
+    settings = LinkSettings("run", limits=WaitLimits(5, 5, 5))
     router, actors = RouterActor(), [GroupActor(index) for index in range(len(groups))]
-    endpoint = router.build(spec, groups, session)
+    endpoint = router.build(spec, groups, settings)
     for actor, members in zip(actors, groups, strict=True):
-        actor.build(spec, members, session, 0)
+        actor.build(spec, members, settings, 0)
         actor.start(endpoint, "")
     try:
         router.run()
