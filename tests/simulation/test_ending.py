@@ -16,7 +16,7 @@ from cluster_sim.simulation.monitor_settings import MonitorSettings
 from cluster_sim.simulation.plan import make_plan
 from tests.actors.matrix import inline, small_study
 
-TOLD = r"^150 requests never finish, the first \[0, 1, 2, 3, 4, 5, 6, 7, 8, 9\]: nothing is left that could happen"
+MESSAGE = r"^150 requests never finish, the first \[0, 1, 2, 3, 4, 5, 6, 7, 8, 9\]: nothing is left that could happen"
 
 
 def on_actors(study: Study) -> None:
@@ -36,12 +36,12 @@ def on_actors(study: Study) -> None:
 
 
 @pytest.mark.parametrize("run", [inline, on_actors])
-def test_requests_that_never_end_are_told(run: object) -> None:
+def test_requests_that_never_end_are_reported(run: object) -> None:
     """Replicas that lose every message leave all requests on their way: an error, not rows that say unfinished."""
     assert callable(run)
     with (
-        mock.patch.object(Replica, "_handle", return_value=None),
-        pytest.raises(UnfinishedError, match=re.compile(TOLD)),
+        mock.patch.object(Replica, "_take", return_value=None),
+        pytest.raises(UnfinishedError, match=re.compile(MESSAGE)),
     ):
         run(small_study("round_robin"))
 
@@ -50,4 +50,4 @@ def test_a_run_with_an_end_leaves_requests_unfinished() -> None:
     """Where the study says when it ends, requests on their way then are rows like any others."""
     study = small_study("round_robin")
     ending = study.model_copy(update={"run": study.run.model_copy(update={"end_s": 1.0})})
-    assert sum(each.entered - each.left for each in inline(ending).replicas) > 0
+    assert sum(replica.entered - replica.left for replica in inline(ending).replicas) > 0
