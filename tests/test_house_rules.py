@@ -161,7 +161,7 @@ def test_titles_are_noun_phrases(checkout: Path) -> None:
 
 
 def test_modules_named_in_text_exist(checkout: Path) -> None:
-    """Every module that a page or a settings file names, with or without its folder, exists, and so does every test in it.
+    """Every module that a page or a settings file names, with or without its folder, exists, and so does a test in it.
 
     In source files only names with a folder count: names without may be those of the program that is modelled.
     """
