@@ -75,7 +75,7 @@ def test_finished_tokens_stay_until_they_are_needed() -> None:
     bench.step()
     bench.add(2, 60, 2)
     assert bench.step() == "d: p:2*60"
-    assert bench.scheduler.memory.free_tokens + bench.scheduler.memory.tree.evictable_tokens == 40
+    assert bench.scheduler.memory.free_tokens == 40
 
 
 @pytest.mark.parametrize(("prompt", "expected"), [(70, "d:0 p:"), (69, "d: p:1*69")])
@@ -111,7 +111,7 @@ def test_pages_round_up() -> None:
     bench.add(0, 20, 4)
     bench.add(1, 20, 4)
     assert bench.step() == "d: p:0*20 1*20"
-    assert bench.scheduler.memory.free_tokens == 32
+    assert bench.scheduler.memory.unused_tokens == 32
     bench.steps(3)
     assert bench.scheduler.kv_used_blocks == 0
     assert bench.scheduler.memory.tree.evictable_tokens == 32
@@ -176,11 +176,11 @@ def test_mixed_prompt_waits_for_memory_that_decodes_take_first() -> None:
     assert bench.steps(4) == ["d:0 p:1*2"] * 4
     bench.add(2, 20, 14)
     assert bench.steps(12) == ["d:01 p:2*1"] * 12
-    assert bench.scheduler.memory.reachable == 2
+    assert bench.scheduler.memory.free_tokens == 2
     assert bench.step() == "d:01 p:"
     assert bench.step() == "d:0 p:"
     assert (retracted.preemptions, retracted.generated) == (1, 14)
-    assert bench.scheduler.memory.reachable == 20
+    assert bench.scheduler.memory.free_tokens == 20
     assert bench.steps(5) == ["d:0 p:2*2"] * 4 + ["d:02 p:"]
 
 
@@ -224,12 +224,12 @@ def test_everything_finishes_and_nothing_leaks(
         sequences.append(bench.add(index, 20 + prompt, output, attributes))
         if index % 3 == 0:
             bench.step()
-        bench.scheduler.memory.tree.validate()
+        bench.scheduler.memory.validate()
     for _ in range(4000):
         if not bench.step() and not bench.scheduler.retry_now:
             break
-        bench.scheduler.memory.tree.validate()
+        bench.scheduler.memory.validate()
     assert all(sequence.generated == sequence.output_tokens for sequence in sequences)
     pool = bench.scheduler.memory
-    assert pool.free_tokens + pool.tree.evictable_tokens == pool.capacity
+    assert pool.free_blocks == pool.total_blocks
     assert bench.scheduler.running_count == bench.scheduler.waiting_count == bench.scheduler.kv_used_blocks == 0

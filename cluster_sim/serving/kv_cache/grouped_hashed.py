@@ -1,86 +1,103 @@
-"""Paged KV memory with the prefix cache for models with attention windows."""
+"""KV cache with the prefix cache for models with attention windows."""
 
 from cluster_sim.hardware.kv_groups import KvGroups
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.fast_forward.replayed_pool import ReplayedPool
+from cluster_sim.serving.kv_cache.base import AllocationResult, MatchResult
+from cluster_sim.serving.kv_cache.block_keys import BlockKeys
 from cluster_sim.serving.kv_cache.content import content_of
-from cluster_sim.serving.kv_cache.grouped import GroupedBlocks
-from cluster_sim.serving.kv_cache.grouped_prefix import GroupedPrefixCache, GroupMatch
-from cluster_sim.serving.kv_cache.keys import BlockKeys
+from cluster_sim.serving.kv_cache.grouped_block_pool import GroupedBlockPool, GroupMatch
 from cluster_sim.serving.sequence import Sequence
 
 
-class GroupedHashedBlocks(GroupedBlocks):
-    """A pool of blocks for several groups whose full blocks can be found by content.
+class GroupedHashedCache:
+    """A ``BlockCache`` for several groups whose full blocks can be found by content.
 
     What is freed and reused in which order depends on every single block, so steps made in bulk are replayed block by
     block, in the order in which walking the running list would do it.
     """
 
-    def __init__(self, total_blocks: int, block_size: int, groups: KvGroups, budget_tokens: int) -> None:
-        super().__init__(total_blocks, block_size, groups, budget_tokens)
-        self.cache = GroupedPrefixCache(total_blocks, block_size, groups)
+    has_windows = True
+
+    def __init__(self, total_blocks: int, block_size: int, groups: KvGroups, step_tokens: int) -> None:
+        """``step_tokens`` is the most tokens of one step."""
+        self.total_blocks = total_blocks
+        self.block_size = block_size
+        self.free_blocks = total_blocks
+        self._groups = groups
+        self._window_blocks = groups.window_blocks(step_tokens, block_size)
+        self._blocks = GroupedBlockPool(total_blocks, block_size, groups)
         self._growing: dict[int, None] = {}
         """Segments that running sequences write as their output, so that later requests may name them."""
-        self._match: tuple[int, GroupMatch] | None = None
-        """The last lookup, by request id; void after any change."""
 
     @property
-    def can_plan_decodes(self) -> bool:  # type: ignore[override]
+    def can_fast_forward(self) -> bool:
         """Whether a block that leaves a window is surely free then: nobody else holds it."""
-        return not self.cache.shared_blocks
+        return not self._blocks.shared_blocks
 
-    def find_prefix(self, sequence: Sequence) -> int:
-        """Return how many of the sequence's tokens are in the cache: whole blocks, and never all tokens."""
+    @property
+    def used_blocks(self) -> int:
+        """Blocks that sequences hold."""
+        return self.total_blocks - self.free_blocks
+
+    def match_prefix(self, sequence: Sequence) -> MatchResult:
+        """Find the longest cached prefix of a waiting sequence."""
         limit = (sequence.known_tokens - 1) // self.block_size
-        match = self.cache.match(self._keys(sequence, limit), limit)
-        self._match = (sequence.request_id, match)
-        return match.blocks * self.block_size
+        match = self._blocks.match(self._keys(sequence, limit), limit)
+        return MatchResult(match.blocks * self.block_size, match)
 
     def may_grow_prefix(self, sequence: Sequence) -> bool:
         """Return whether a running sequence is writing an output that the prompt of ``sequence`` contains."""
         growing = self._growing
         return bool(growing) and any(segment in growing for segment, _ in sequence.request.attributes.segments)
 
-    def blocks_to_admit(self, sequence: Sequence, prefix_tokens: int, tokens: int) -> int:
-        """Return how many free blocks an admission takes: new ones, and cached ones that nobody holds."""
-        match = self._last_match(sequence)
-        return self.groups.count * (self.blocks_for(tokens) - match.blocks) + self.cache.free_of(match)
+    def catch_up(self) -> None:
+        """Do nothing: blocks have their hashes at once."""
 
-    def blocks_to_reserve(self, sequence: Sequence, tokens: int) -> int:
-        """Return the same for ``tokens`` tokens in several steps.  vLLM caps a windowed group's blocks before it counts
-        what is found, so that behind a long prefix it reserves nothing there.
+    def blocks_to_allocate(self, match: MatchResult, tokens: int, whole_tokens: int) -> int:
+        """Return how many free blocks an admission takes: new ones, and cached ones that nobody holds.
+
+        vLLM caps a windowed group's blocks of later steps before it counts what is found, so that behind a long prefix
+        it reserves nothing there.
         """
-        match, groups = self._last_match(sequence), self.groups
-        blocks = self.blocks_for(tokens)
-        windowed = max(min(blocks, self._window_blocks) - match.blocks, 0)
-        return groups.full * (blocks - match.blocks) + groups.windowed * windowed + self.cache.free_of(match)
+        found, groups = match.found, self._groups
+        assert isinstance(found, GroupMatch)
+        whole = self._blocks_for(whole_tokens)
+        windowed = max(min(whole, self._window_blocks) - found.blocks, 0)
+        later = groups.full * (whole - found.blocks) + groups.windowed * windowed
+        first = groups.count * (self._blocks_for(tokens) - found.blocks)
+        return max(first, later) + self._blocks.free_of(found)
 
-    def admit(self, sequence: Sequence, prefix_tokens: int, tokens: int) -> int:
+    def allocate(self, sequence: Sequence, match: MatchResult, tokens: int) -> AllocationResult:
         """Give a sequence its cached blocks and new ones for the rest of ``tokens`` tokens."""
-        match = self._last_match(sequence)
-        sequence.skipped_blocks = self.groups.skipped_tokens(prefix_tokens) // self.block_size
-        self.cache.admit(sequence.request_id, match)
-        self.cache.take(sequence.request_id, self.blocks_for(tokens) - match.blocks)
+        found = match.found
+        assert isinstance(found, GroupMatch)
+        sequence.skipped_blocks = self._groups.skipped_tokens(match.tokens) // self.block_size
+        self._blocks.admit(sequence.request_id, found)
+        self._blocks.take(sequence.request_id, self._blocks_for(tokens) - found.blocks)
         self._commit(sequence, tokens)
         output = sequence.request.attributes.output_segment
         if output >= 0:
             self._growing[output] = None
-        self._changed()
-        return 0
+        self.free_blocks = self._blocks.free_blocks
+        return AllocationResult(match.tokens)
 
-    def slide(self, sequence: Sequence) -> None:
-        """Give back what the sequence's next token cannot see; done before it is given anything."""
+    def free_skipped(self, sequence: Sequence) -> None:
+        """Take back what the sequence's next token cannot see."""
         self._slide(sequence, sequence.computed)
-        self._changed()
+        self.free_blocks = self._blocks.free_blocks
 
-    def grow(self, sequence: Sequence, tokens: int) -> None:
-        """Give the sequence what it misses to hold ``tokens`` tokens; ``computed`` has not moved yet."""
-        self.cache.take(sequence.request_id, self.blocks_for(tokens) - self.blocks_for(sequence.computed))
+    def blocks_to_extend(self, sequence: Sequence, tokens: int) -> int:
+        """Return how many free blocks a sequence takes to hold ``tokens`` tokens in all."""
+        return self._groups.count * (self._blocks_for(tokens) - self._blocks_for(sequence.computed))
+
+    def extend(self, sequence: Sequence, tokens: int) -> None:
+        """Give a sequence what it misses to hold ``tokens`` tokens."""
+        self._blocks.take(sequence.request_id, self._blocks_for(tokens) - self._blocks_for(sequence.computed))
         self._commit(sequence, tokens)
-        self._changed()
+        self.free_blocks = self._blocks.free_blocks
 
-    def decode(self, pool: DecodePool, steps: int) -> None:
+    def extend_pool(self, pool: DecodePool, steps: int) -> None:
         """Make the next ``steps`` steps of a decode pool, block by block."""
         assert isinstance(pool, ReplayedPool)
         size = self.block_size
@@ -89,26 +106,31 @@ class GroupedHashedBlocks(GroupedBlocks):
                 computed = sequence.base + pool.step + step
                 self._slide(sequence, computed)
                 if computed % size == 0:
-                    self.cache.take(sequence.request_id, 1)
+                    self._blocks.take(sequence.request_id, 1)
                 if (computed + 1) % size == 0:
                     self._commit(sequence, computed + 1)
-        self._changed()
+        self.free_blocks = self._blocks.free_blocks
 
-    def release(self, sequence: Sequence) -> None:
+    def free(self, sequence: Sequence) -> None:
         """Take everything back; full blocks stay findable until they are reused."""
-        self.cache.release(sequence.request_id)
+        self._blocks.release(sequence.request_id)
         self._growing.pop(sequence.request.attributes.output_segment, None)
-        self._changed()
+        self.free_blocks = self._blocks.free_blocks
+
+    def validate(self) -> None:
+        """Assert what must hold between calls."""
+        self._blocks.validate()
+        assert self.free_blocks == self._blocks.free_blocks
 
     def _slide(self, sequence: Sequence, computed: int) -> None:
-        skipped = self.groups.skipped_tokens(computed) // self.block_size
+        skipped = self._groups.skipped_tokens(computed) // self.block_size
         if skipped > sequence.skipped_blocks:
-            self.cache.slide(sequence.request_id, sequence.skipped_blocks, skipped)
+            self._blocks.slide(sequence.request_id, sequence.skipped_blocks, skipped)
             sequence.skipped_blocks = skipped
 
     def _commit(self, sequence: Sequence, tokens: int) -> None:
         blocks = tokens // self.block_size
-        self.cache.commit(sequence.request_id, self._keys(sequence, blocks), blocks)
+        self._blocks.commit(sequence.request_id, self._keys(sequence, blocks), blocks)
 
     def _keys(self, sequence: Sequence, blocks: int) -> list[int]:
         keys = sequence.kv
@@ -116,12 +138,5 @@ class GroupedHashedBlocks(GroupedBlocks):
             keys = sequence.kv = BlockKeys(content_of(sequence.request), self.block_size)
         return keys.first(blocks)
 
-    def _last_match(self, sequence: Sequence) -> GroupMatch:
-        assert self._match is not None
-        request_id, match = self._match
-        assert request_id == sequence.request_id, "look the prefix up right before admitting"
-        return match
-
-    def _changed(self) -> None:
-        self.free = self.cache.free_blocks
-        self._match = None
+    def _blocks_for(self, tokens: int) -> int:
+        return -(-tokens // self.block_size)

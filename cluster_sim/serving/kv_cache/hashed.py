@@ -1,106 +1,116 @@
-"""Paged KV memory with vLLM's prefix cache: ``CountedBlocks`` for a scheduler, ``PrefixCache`` inside."""
+"""KV cache with vLLM's prefix cache: full blocks can be found by their content."""
 
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
-from cluster_sim.serving.kv_cache.blocks import CountedBlocks
+from cluster_sim.serving.kv_cache.base import AllocationResult, MatchResult
+from cluster_sim.serving.kv_cache.block_pool import BlockMatch, BlockPool
 from cluster_sim.serving.kv_cache.content import Content, content_of
-from cluster_sim.serving.kv_cache.prefix import Match, PrefixCache
 from cluster_sim.serving.sequence import Sequence
 
 
-class HashedBlocks(CountedBlocks):
-    """A pool of blocks whose full ones can be found by content.
+class HashedCache:
+    """A ``BlockCache`` over a ``BlockPool``.
 
     Blocks get their hashes when their tokens are scheduled, as in vLLM, so that a request admitted in the same step can
     share them.  For tokens generated in bulk this is made up for when it can matter: before the sequence gives its
     blocks back, and before a lookup that names its output.
     """
 
+    has_windows = False
+    can_fast_forward = True
+
     def __init__(self, total_blocks: int, block_size: int, pool: DecodePool) -> None:
-        super().__init__(total_blocks, block_size)
-        self._cache = PrefixCache(total_blocks, block_size)
+        """``pool`` holds the decodes that move in bulk."""
+        self.total_blocks = total_blocks
+        self.block_size = block_size
+        self.free_blocks = total_blocks
+        self._blocks = BlockPool(total_blocks, block_size)
         self._pool = pool
         self._growing: dict[int, Sequence] = {}
         """Sequences that write an output which later requests may name, by the output's segment."""
-        self._match: tuple[int, Match] | None = None
-        """The last lookup, by request id; void after any change."""
 
-    def find_prefix(self, sequence: Sequence) -> int:
-        """Return how many of the sequence's tokens are in the cache: whole blocks, and never all tokens."""
+    @property
+    def used_blocks(self) -> int:
+        """Blocks that sequences hold."""
+        return self.total_blocks - self.free_blocks
+
+    def match_prefix(self, sequence: Sequence) -> MatchResult:
+        """Find the longest cached prefix of a waiting sequence."""
         for segment, _ in sequence.request.attributes.segments:
             writer = self._growing.get(segment)
             if writer is not None:
-                self._commit(writer, self._computed(writer))
-        match = self._cache.match(self._content(sequence), sequence.known_tokens)
-        self._match = (sequence.request_id, match)
-        return match.blocks * self.block_size
-
-    def catch_up(self) -> None:
-        """Give the blocks of every growing output their hashes."""
-        for writer in self._growing.values():
-            self._commit(writer, self._computed(writer))
+                self._commit(writer)
+        match = self._blocks.match(self.content(sequence), sequence.known_tokens)
+        return MatchResult(match.blocks * self.block_size, match)
 
     def may_grow_prefix(self, sequence: Sequence) -> bool:
         """Return whether a running sequence is writing an output that the prompt of ``sequence`` contains."""
         growing = self._growing
         return bool(growing) and any(segment in growing for segment, _ in sequence.request.attributes.segments)
 
-    def blocks_to_admit(self, sequence: Sequence, prefix_tokens: int, tokens: int) -> int:
-        """Return how many free blocks an admission takes: new ones, and cached ones that nobody holds."""
-        match = self._last_match(sequence)
-        return self.blocks_for(tokens) - prefix_tokens // self.block_size + match.free_blocks
+    def catch_up(self) -> None:
+        """Give the blocks of every growing output their hashes."""
+        for writer in self._growing.values():
+            self._commit(writer)
 
-    def admit(self, sequence: Sequence, prefix_tokens: int, tokens: int) -> int:
+    def blocks_to_allocate(self, match: MatchResult, tokens: int, whole_tokens: int) -> int:
+        """Return how many free blocks an admission takes: new ones, and cached ones that nobody holds."""
+        found = match.found
+        assert isinstance(found, BlockMatch)
+        return -(-whole_tokens // self.block_size) - found.blocks + found.free_blocks
+
+    def allocate(self, sequence: Sequence, match: MatchResult, tokens: int) -> AllocationResult:
         """Give a sequence its cached blocks and new ones for the rest of ``tokens`` tokens."""
-        self._cache.admit(sequence.request_id, self._content(sequence), self._last_match(sequence))
-        self._take(self.blocks_for(tokens) - prefix_tokens // self.block_size)
-        self._commit(sequence, tokens)
+        found = match.found
+        assert isinstance(found, BlockMatch)
+        self._blocks.admit(sequence.request_id, self.content(sequence), found)
+        self._take(-(-tokens // self.block_size) - found.blocks)
+        self._blocks.commit(sequence.request_id, tokens)
         output = sequence.request.attributes.output_segment
         if output >= 0:
             self._growing[output] = sequence
-        return 0
+        return AllocationResult(match.tokens)
 
-    def grow(self, sequence: Sequence, tokens: int) -> None:
-        """Give the sequence what it misses to hold ``tokens`` tokens; ``computed`` has not moved yet."""
-        self._take(self.missing(sequence, tokens))
-        self._commit(sequence, tokens)
+    def blocks_to_extend(self, sequence: Sequence, tokens: int) -> int:
+        """Return how many free blocks a sequence takes to hold ``tokens`` tokens in all."""
+        size = self.block_size
+        return -(-tokens // size) + -sequence.computed // size
 
-    def decode(self, pool: DecodePool, steps: int) -> None:
+    def extend(self, sequence: Sequence, tokens: int) -> None:
+        """Give a sequence what it misses to hold ``tokens`` tokens."""
+        self._take(self.blocks_to_extend(sequence, tokens))
+        self._blocks.commit(sequence.request_id, tokens)
+
+    def free_skipped(self, sequence: Sequence) -> None:
+        """Do nothing: a token sees all that came before it."""
+
+    def extend_pool(self, pool: DecodePool, steps: int) -> None:
         """Take what the next ``steps`` steps of a decode pool take; hashes are given when they can matter."""
         self._take(pool.blocks_for(steps))
 
-    def release(self, sequence: Sequence) -> None:
+    def free(self, sequence: Sequence) -> None:
         """Take everything back; full blocks stay findable until they are reused."""
-        self._commit(sequence, sequence.computed)
-        self._cache.release(sequence.request_id, self.blocks_for(sequence.computed))
-        self._changed()
+        self._blocks.commit(sequence.request_id, sequence.computed)
+        self._blocks.release(sequence.request_id, -(-sequence.computed // self.block_size))
+        self.free_blocks = self._blocks.free_blocks
         self._growing.pop(sequence.request.attributes.output_segment, None)
 
-    def _content(self, sequence: Sequence) -> Content:
+    def content(self, sequence: Sequence) -> Content:
+        """Return what the tokens of a sequence are, kept with it."""
         if not isinstance(sequence.kv, Content):
             sequence.kv = content_of(sequence.request)
         return sequence.kv
 
-    def _computed(self, sequence: Sequence) -> int:
-        """Return the computed tokens, which a member of the decode pool does not keep itself."""
-        if sequence.request_id in self._pool.members:
-            return sequence.base + self._pool.step
-        return sequence.computed
-
-    def _last_match(self, sequence: Sequence) -> Match:
-        assert self._match is not None
-        request_id, match = self._match
-        assert request_id == sequence.request_id, "look the prefix up right before admitting"
-        return match
+    def validate(self) -> None:
+        """Assert what must hold between calls."""
+        self._blocks.validate()
+        assert self.free_blocks == self._blocks.free_blocks
 
     def _take(self, blocks: int) -> None:
-        self._cache.take(blocks)
-        self._changed()
+        self._blocks.take(blocks)
+        self.free_blocks = self._blocks.free_blocks
+        assert self.free_blocks >= 0
 
-    def _commit(self, sequence: Sequence, tokens: int) -> None:
-        self._cache.commit(sequence.request_id, tokens)
-        self._match = None
-
-    def _changed(self) -> None:
-        self.free = self._cache.free_blocks
-        self._match = None
-        assert self.free >= 0
+    def _commit(self, writer: Sequence) -> None:
+        """Give the full blocks of a growing output their hashes; a member of the pool does not count its own tokens."""
+        is_pooled = writer.request_id in self._pool.members
+        self._blocks.commit(writer.request_id, writer.base + self._pool.step if is_pooled else writer.computed)

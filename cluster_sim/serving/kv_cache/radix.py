@@ -1,274 +1,182 @@
-"""SGLang's radix cache (python/sglang/srt/mem_cache/radix_cache.py), over pieces of content instead of tokens.
+"""KV cache with SGLang's radix tree: what each sequence shares with the tree, and what it owns itself.
 
-A node holds a stretch of tokens that were inserted together; its children continue it.  A match that ends inside a node
-splits it.  Sequences lock the path from their last matched node to the root; eviction removes whole leaves that nobody
-locks, least recently used first, and may go on with the parents that this turns into leaves.  Only counts of tokens are
-kept: whose copy a token is makes no difference, except that inserting what is there already frees the copy just
-computed.  With a page size above 1 everything is cut down to whole pages.
+Pages are taken for a whole batch at once, as SGLang does: when they run short, the tree evicts as many as the batch
+takes in all.  A prefix is protected from that (``lock``) from the moment a waiting sequence is chosen.
 """
 
-import heapq
-from typing import Any, NamedTuple
-
-from cluster_sim.serving.kv_cache.content import Content, Piece
-
-Key = tuple[Any, ...]
-
-
-class Node:
-    """Tokens ``start <= position < end`` behind the node's parent; a root, which holds none, has its namespace as key.
-
-    ``pieces`` are (stream, first position of the stream, end) in order; the first may begin before the node does.
-    """
-
-    __slots__ = ("children", "end", "key", "locks", "parent", "pieces", "serial", "start", "used")
-
-    def __init__(self, serial: int, parent: int, key: Key, pieces: list[Piece], start: int, end: int) -> None:
-        self.serial = serial
-        self.parent = parent
-        self.key = key
-        """What the parent files it under: the identity of its first page."""
-        self.pieces = pieces
-        self.start = start
-        self.end = end
-        self.children: dict[Key, int] = {}
-        self.locks = 0
-        self.used = 0
-        """Count of the cache's accesses when this node was last one."""
+from cluster_sim.serving.fast_forward.decode_pool import DecodePool
+from cluster_sim.serving.kv_cache.base import MatchResult
+from cluster_sim.serving.kv_cache.content import Content, content_of
+from cluster_sim.serving.kv_cache.radix_host import RadixHost
+from cluster_sim.serving.kv_cache.radix_tree import RadixTree
+from cluster_sim.serving.sequence import Sequence
 
 
-class RadixMatch(NamedTuple):
-    """The longest prefix found."""
+class RadixHolding:
+    """One sequence's part: ``prefix`` tokens of the tree, locked at ``node``; the rest of its pages are its own."""
 
-    node: int
-    """Serial of the node it ends with; the root's when nothing was found."""
-    tokens: int
+    __slots__ = ("content", "is_locked", "node", "prefix")
+
+    def __init__(self, content: Content) -> None:
+        self.content = content
+        self.node = 0
+        self.prefix = 0
+        self.is_locked = False
 
 
 class RadixCache:
-    """The tree; ``evictable_tokens`` are unlocked, ``locked_tokens`` are held by some sequence."""
+    """A ``KvCache`` whose blocks are SGLang's pages; ``host`` is the tier of host memory behind it, if any."""
 
-    def __init__(self, page_size: int = 1) -> None:
-        self.page_size = page_size
-        self.evictable_tokens = 0
-        self.locked_tokens = 0
-        self._accesses = 0
-        self._next_serial = 1
-        self._nodes: dict[int, Node] = {}
-        self._roots: dict[str, int] = {}
-        self._leaves: list[tuple[int, int]] = []
-        """Heap of (access, serial) of leaves that could be evicted; stale entries are skipped when they come up."""
+    def __init__(
+        self, total_blocks: int, block_size: int, is_caching: bool = True, host: RadixHost | None = None
+    ) -> None:
+        self.total_blocks = total_blocks
+        self.block_size = block_size
+        self.tree = RadixTree(block_size)
+        self.host = host
+        self.unused_tokens = total_blocks * block_size
+        """Tokens of memory that neither sequences nor the tree have."""
+        self._is_caching = is_caching
 
-    def match(self, content: Content, tokens: int) -> RadixMatch:
-        """Find the longest cached prefix of the first ``tokens`` tokens, and note the access."""
-        return self._descend(content, self.whole_pages(tokens))
+    @property
+    def free_tokens(self) -> int:
+        """Tokens of memory that no sequence holds: unused, or in the tree and evictable."""
+        return self.unused_tokens + self.tree.evictable_tokens
 
-    def peek(self, content: Content, tokens: int) -> int:
-        """Return the length of the longest cached prefix without an access or a split."""
-        limit = self.whole_pages(tokens)
-        node = self._root(content)
-        position = 0
-        while position < limit:
-            child = self._child(node, content, position)
-            if child is None:
-                break
-            position = self._common(child, content, limit)
-            if position < child.end:
-                break
-            node = child
-        return position
+    @property
+    def free_blocks(self) -> int:
+        """Pages that no sequence holds."""
+        return self.free_tokens // self.block_size
 
-    def insert(self, content: Content, tokens: int) -> int:
-        """Make sure that the first ``tokens`` tokens, cut to whole pages, are in the tree; return how many were."""
-        limit = self.whole_pages(tokens)
-        found = self._descend(content, limit)
-        if found.tokens < limit:
-            start = found.tokens
-            parent = self._nodes[found.node]
-            pieces = [
-                (stream, origin, min(end, limit))
-                for stream, origin, end in content.pieces
-                if end > start and origin < limit
-            ]
-            leaf = self._add(parent, self._key(content, start), pieces, start, limit)
-            leaf.used = self._accesses
-            self.evictable_tokens += limit - start
-            self._offer(leaf)
-        return found.tokens
+    @property
+    def used_blocks(self) -> int:
+        """Pages that sequences hold, shared ones once."""
+        return self.total_blocks - self.free_blocks
 
-    def whole_pages(self, tokens: int) -> int:
-        """Return ``tokens`` cut down to whole pages."""
-        return tokens - tokens % self.page_size
+    def holding_of(self, sequence: Sequence) -> RadixHolding:
+        """Return a sequence's part, made on first use."""
+        if not isinstance(sequence.kv, RadixHolding):
+            sequence.kv = RadixHolding(content_of(sequence.request))
+        return sequence.kv
 
-    def parent_of(self, serial: int) -> int:
-        """Return the serial of a node's parent; 0 above the roots."""
-        return self._nodes[serial].parent
+    def round_up(self, tokens: int) -> int:
+        """Return ``tokens`` rounded up to whole pages."""
+        return -(-tokens // self.block_size) * self.block_size
 
-    def lock(self, serial: int) -> None:
-        """Protect a node and all above it from eviction."""
-        while serial:
-            node = self._nodes[serial]
-            if node.locks == 0 and node.parent:
-                self.evictable_tokens -= node.end - node.start
-                self.locked_tokens += node.end - node.start
-            node.locks += 1
-            serial = node.parent
+    # ------------------------------------------------------------------------------------------------------ admission
 
-    def unlock(self, serial: int) -> None:
-        """Take one lock back from a node and all above it."""
-        while serial:
-            node = self._nodes[serial]
-            node.locks -= 1
-            assert node.locks >= 0
-            if node.locks == 0 and node.parent:
-                self.evictable_tokens += node.end - node.start
-                self.locked_tokens -= node.end - node.start
-                self._offer(node)
-            serial = node.parent
+    def match_prefix(self, sequence: Sequence) -> MatchResult:
+        """Find the longest prefix of a waiting sequence in the device's tree."""
+        holding = self.holding_of(sequence)
+        if self._is_caching:
+            holding.node, holding.prefix = self.tree.match(holding.content, sequence.known_tokens - 1)
+        return MatchResult(holding.prefix)
 
-    def evict(self, tokens: int, lost: list[tuple[Content, int]] | None = None) -> int:
-        """Remove unlocked leaves, least recently used first, until ``tokens`` tokens are gone; return how many were.
+    def match_host(self, sequence: Sequence) -> int:
+        """Return how many tokens behind the last match can be loaded from the host."""
+        if self.host is None:
+            return 0
+        holding = self.holding_of(sequence)
+        return self.host.beyond(holding.content, holding.prefix, sequence.known_tokens - 1)
 
-        What the removed leaves end is appended to ``lost``, with its length.
-        """
-        gone = 0
-        while gone < tokens and self._leaves:
-            used, serial = heapq.heappop(self._leaves)
-            node = self._nodes.get(serial)
-            if node is None or node.used != used or node.children or node.locks:
-                continue
-            gone += node.end - node.start
-            if lost is not None:
-                lost.append((self._content_of(node), node.end))
-            parent = self._nodes[node.parent]
-            del parent.children[node.key]
-            del self._nodes[serial]
-            self._offer(parent)
-        self.evictable_tokens -= gone
-        return gone
+    def lock(self, sequence: Sequence) -> None:
+        """Protect what the last match found."""
+        holding = self.holding_of(sequence)
+        self.tree.lock(holding.node)
+        holding.is_locked = True
 
-    # ----------------------------------------------------------------------------------------------------------- inside
+    def unlock(self, sequence: Sequence) -> None:
+        """Give up what is locked."""
+        holding = self.holding_of(sequence)
+        if holding.is_locked:
+            self.tree.unlock(holding.node)
+            holding.is_locked = False
 
-    def _root(self, content: Content) -> Node:
-        serial = self._roots.get(content.namespace)
-        if serial is None:
-            serial = self._roots[content.namespace] = self._next_serial
-            self._next_serial += 1
-            self._nodes[serial] = Node(serial, 0, (content.namespace,), [], 0, 0)
-        return self._nodes[serial]
+    def load(self, sequence: Sequence, tokens: int) -> None:
+        """Load ``tokens`` tokens behind a locked match into the tree, and lock them too."""
+        holding = self.holding_of(sequence)
+        assert self.host is not None
+        self.host.on_hit(holding.content, holding.prefix)
+        if tokens:
+            self.host.loaded_tokens += tokens
+            self.take(tokens)
+            self.tree.insert(holding.content, holding.prefix + tokens)
+            self._hold(sequence, holding, holding.prefix + tokens)
 
-    def _content_of(self, node: Node) -> Content:
-        """Return the chain of pieces from the root to the end of a node."""
-        pieces: list[Piece] = []
-        while node.parent:
-            for stream, origin, end in reversed(node.pieces):
-                if not pieces or pieces[-1][:2] != (stream, origin):
-                    pieces.append((stream, origin, end))
-            node = self._nodes[node.parent]
-        return Content(str(node.key[0]), tuple(reversed(pieces)))
+    def held_prefix(self, sequence: Sequence) -> int:
+        """Return how many of a sequence's tokens are the tree's, loaded ones included."""
+        return self.holding_of(sequence).prefix
 
-    def _add(self, parent: Node, key: Key, pieces: list[Piece], start: int, end: int) -> Node:
-        node = Node(self._next_serial, parent.serial, key, pieces, start, end)
-        self._next_serial += 1
-        self._nodes[node.serial] = node
-        parent.children[key] = node.serial
-        return node
+    # ---------------------------------------------------------------------------------------------------------- pages
 
-    def _key(self, content: Content, position: int) -> Key:
-        """Return the identity of the page at ``position``: the streams in it and where they end."""
-        page_end = position + self.page_size
-        for stream, origin, end in content.pieces:
-            if end > position:
-                if end >= page_end:
-                    return (stream, origin)
-                break
-        return tuple(
-            (stream, origin, min(end, page_end))
-            for stream, origin, end in content.pieces
-            if end > position and origin < page_end
-        )
+    def take(self, tokens: int) -> None:
+        """Take whole pages for ``tokens`` tokens, after evicting as many from the tree if the unused do not suffice."""
+        if tokens > self.unused_tokens:
+            if self.host is None:
+                self.unused_tokens += self.tree.evict(tokens)
+            else:
+                lost: list[tuple[Content, int]] = []
+                self.unused_tokens += self.tree.evict(tokens, lost)
+                for content, end in lost:
+                    self.host.on_eviction(content, end)
+        self.unused_tokens -= tokens
+        assert self.unused_tokens >= 0
 
-    def _child(self, node: Node, content: Content, position: int) -> Node | None:
-        serial = node.children.get(self._key(content, position))
-        return None if serial is None else self._nodes[serial]
+    def blocks_to_extend(self, sequence: Sequence, tokens: int) -> int:
+        """Return how many pages a sequence takes to hold ``tokens`` tokens in all."""
+        size = self.block_size
+        return -(-tokens // size) + -sequence.computed // size
 
-    def _common(self, node: Node, content: Content, limit: int) -> int:
-        """Return the position up to which ``content`` agrees with ``node``, whole pages and at most ``limit``."""
-        position = node.start
-        theirs = iter(node.pieces)
-        for stream, origin, end in content.pieces:
-            if end <= position:
-                continue
-            other = next(theirs, None)
-            if other is None or other[0] != stream or other[1] != origin:
-                break
-            position = min(end, other[2], limit)
-            if end != other[2] or position >= limit:
-                break
-        return self.whole_pages(position)
+    def extend_pool(self, pool: DecodePool, steps: int) -> None:
+        """Take what the next ``steps`` steps of a decode pool take."""
+        self.take(pool.blocks_for(steps) * self.block_size)
 
-    def _descend(self, content: Content, limit: int) -> RadixMatch:
-        """Walk down as far as ``content`` agrees, splitting the node in which it stops; all nodes count as used."""
-        self._accesses += 1
-        node = self._root(content)
-        node.used = self._accesses
-        position = 0
-        while position < limit:
-            child = self._child(node, content, position)
-            if child is None:
-                break
-            position = self._common(child, content, limit)
-            if position < child.end:
-                child = self._split(child, position)
-            node = child
-            node.used = self._accesses
-            if not node.children and not node.locks:
-                self._offer(node)
-        return RadixMatch(node.serial, position)
+    # ------------------------------------------------------------------------------------------------------- giving up
 
-    def _split(self, node: Node, at: int) -> Node:
-        """Put the tokens before ``at`` of a node into a new one above it, and return that one."""
-        parent = self._nodes[node.parent]
-        head_pieces = [(stream, origin, min(end, at)) for stream, origin, end in node.pieces if origin < at]
-        tail_pieces = [piece for piece in node.pieces if piece[2] > at]
-        head = self._add(parent, node.key, head_pieces, node.start, at)
-        head.locks = node.locks
-        head.used = node.used
-        node.parent = head.serial
-        node.start = at
-        node.pieces = tail_pieces
-        node.key = self._key(Content("", tuple(tail_pieces)), at)
-        head.children[node.key] = node.serial
-        return head
+    def insert(self, sequence: Sequence) -> None:
+        """Put the whole pages that a living sequence has computed into the tree and hold them there."""
+        if not self._is_caching:
+            return
+        holding = self.holding_of(sequence)
+        self.unused_tokens += self.tree.insert(holding.content, sequence.computed) - holding.prefix
+        self._hold(sequence, holding, sequence.computed)
+        if self.host is not None:
+            self.host.on_insert(holding.content, sequence.computed)
 
-    def _offer(self, node: Node) -> None:
-        """Let a node be evicted if it is an unlocked leaf; roots never are."""
-        if node.parent and not node.children and not node.locks:
-            heapq.heappush(self._leaves, (node.used, node.serial))
-            if len(self._leaves) > 4 * len(self._nodes) + 64:
-                self._tidy()
+    def free(self, sequence: Sequence) -> None:
+        """Put what a sequence has computed into the tree, where it can be found or evicted, and let go of it."""
+        holding = self.holding_of(sequence)
+        whole = sequence.computed - sequence.computed % self.block_size
+        if self._is_caching:
+            self.unused_tokens += self.tree.insert(holding.content, whole) - holding.prefix
+            self.unused_tokens += self.round_up(sequence.computed) - whole
+            if self.host is not None:
+                self.host.on_insert(holding.content, whole)
+        else:
+            self.unused_tokens += self.round_up(sequence.computed)
+        self.unlock(sequence)
+        holding.prefix = 0
 
-    def _tidy(self) -> None:
-        """Drop the heap's stale entries, so that it stays in proportion to the tree."""
-        fresh = {
-            (node.used, node.serial)
-            for node in self._nodes.values()
-            if node.parent and not node.children and not node.locks
-        }
-        self._leaves = sorted(fresh)
+    def drop(self, sequence: Sequence) -> None:
+        """Let go of a sequence without keeping what only it has."""
+        holding = self.holding_of(sequence)
+        self.unused_tokens += self.round_up(sequence.computed) - holding.prefix
+        self.unlock(sequence)
+        holding.prefix = 0
 
     def validate(self) -> None:
         """Assert what must hold between calls."""
-        evictable = locked = 0
-        for node in self._nodes.values():
-            if not node.parent:
-                continue
-            parent = self._nodes[node.parent]
-            assert parent.end == node.start < node.end
-            assert parent.children[node.key] == node.serial
-            assert parent.locks >= node.locks
-            if node.locks:
-                locked += node.end - node.start
-            else:
-                evictable += node.end - node.start
-        assert (evictable, locked) == (self.evictable_tokens, self.locked_tokens)
+        self.tree.validate()
+        assert self.unused_tokens >= 0
+        assert self.unused_tokens + self.tree.evictable_tokens + self.tree.locked_tokens <= (
+            self.total_blocks * self.block_size
+        )
+        if self.host is not None:
+            self.host.validate()
+
+    def _hold(self, sequence: Sequence, holding: RadixHolding, tokens: int) -> None:
+        """Lock the first ``tokens`` tokens, which are in the tree, in place of what was locked."""
+        found = self.tree.match(holding.content, tokens)
+        self.tree.lock(found.node)
+        self.unlock(sequence)
+        holding.node, holding.prefix, holding.is_locked = found.node, found.tokens, True

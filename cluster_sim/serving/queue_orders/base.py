@@ -14,7 +14,7 @@ from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.predictors.predictor import Predictor
 from cluster_sim.options import ConfigModel
 from cluster_sim.registry import Registry
-from cluster_sim.serving.kv_cache.radix_pool import RadixPool
+from cluster_sim.serving.kv_cache.radix import RadixCache
 from cluster_sim.serving.sequence import Sequence
 
 PrefixTokens = Callable[[Sequence], int]
@@ -83,7 +83,7 @@ class TreeOrder(QueueOrder):
     is_static = False
 
     @abstractmethod
-    def sort_by_tree(self, waiting: deque[Sequence], pool: RadixPool) -> deque[Sequence]:
+    def sort_by_tree(self, waiting: deque[Sequence], cache: RadixCache) -> deque[Sequence]:
         """Return the queue in this order."""
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from cluster_sim.options import ConfigModel
 from cluster_sim.serving.kv_cache.radix import RadixCache
-from cluster_sim.serving.kv_cache.radix_pool import RadixPool
+from cluster_sim.serving.kv_cache.radix_tree import RadixTree
 from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS, TreeOrder
 from cluster_sim.serving.queue_orders.radix_matches import match_queue
 from cluster_sim.serving.sequence import Sequence
@@ -29,16 +29,16 @@ class DepthFirstWeight(TreeOrder):
         """Fail: the place of a sequence depends on the whole queue."""
         raise AssertionError("dfs_weight orders a queue by the radix tree")
 
-    def sort_by_tree(self, waiting: deque[Sequence], pool: RadixPool) -> deque[Sequence]:
+    def sort_by_tree(self, waiting: deque[Sequence], cache: RadixCache) -> deque[Sequence]:
         """Return the queue in the order of the walk."""
-        match_queue(waiting, pool)
+        match_queue(waiting, cache)
         by_node: dict[int, list[Sequence]] = {}
         for sequence in waiting:
-            by_node.setdefault(pool.share_of(sequence).node, []).append(sequence)
-        return deque(_depth_first(pool.tree, by_node))
+            by_node.setdefault(cache.holding_of(sequence).node, []).append(sequence)
+        return deque(_depth_first(cache.tree, by_node))
 
 
-def _depth_first(tree: RadixCache, by_node: dict[int, list[Sequence]]) -> list[Sequence]:
+def _depth_first(tree: RadixTree, by_node: dict[int, list[Sequence]]) -> list[Sequence]:
     weights: dict[int, int] = {}
     children: dict[int, list[int]] = {}
     for serial, sequences in by_node.items():

@@ -4,7 +4,7 @@ from collections import deque
 from typing import Final, Literal
 
 from cluster_sim.options import ConfigModel
-from cluster_sim.serving.kv_cache.radix_pool import RadixPool
+from cluster_sim.serving.kv_cache.radix import RadixCache
 from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS, PrefixTokens, TreeOrder
 from cluster_sim.serving.queue_orders.radix_matches import match_queue
 from cluster_sim.serving.sequence import Sequence
@@ -31,11 +31,11 @@ class LongestPrefixMatch(TreeOrder):
         """Return minus the cached tokens."""
         return -self._prefix_tokens(sequence)
 
-    def sort_by_tree(self, waiting: deque[Sequence], pool: RadixPool) -> deque[Sequence]:
+    def sort_by_tree(self, waiting: deque[Sequence], cache: RadixCache) -> deque[Sequence]:
         """Return the queue by matched tokens, those that step back for a round last."""
         if len(waiting) > MOST_SORTED:
             return waiting
-        matches = match_queue(waiting, pool)
+        matches = match_queue(waiting, cache)
         return deque(
             sorted(waiting, key=lambda item: (item.request_id in matches.behind, -matches.tokens[item.request_id]))
         )

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from cluster_sim.serving.kv_cache.radix import RadixCache
-from cluster_sim.serving.kv_cache.radix_pool import RadixPool
+from cluster_sim.serving.kv_cache.radix_tree import RadixTree
 from cluster_sim.serving.sequence import Sequence
 
 IN_BATCH_TOKENS: Final = 32
@@ -20,15 +20,15 @@ class QueueMatches(NamedTuple):
     """Requests that step back for a round, because an earlier one computes what they share."""
 
 
-def match_queue(waiting: Iterable[Sequence], pool: RadixPool) -> QueueMatches:
+def match_queue(waiting: Iterable[Sequence], cache: RadixCache) -> QueueMatches:
     """Match every waiting request in queue order."""
     matches = QueueMatches({}, {})
-    throwaway = RadixCache(pool.page_size)
+    throwaway = RadixTree(cache.block_size)
     for sequence in waiting:
-        tokens = matches.tokens[sequence.request_id] = pool.match(sequence)
+        tokens = matches.tokens[sequence.request_id] = cache.match_prefix(sequence).tokens
         if tokens > IN_BATCH_TOKENS:
             continue
-        content = pool.share_of(sequence).content
+        content = cache.holding_of(sequence).content
         if throwaway.peek(content, sequence.known_tokens) >= IN_BATCH_TOKENS:
             matches.behind[sequence.request_id] = None
         else:

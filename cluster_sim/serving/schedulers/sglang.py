@@ -8,6 +8,7 @@ and jumps up when memory runs out and sequences are retracted.  At most one prom
 request may ask for is taken to be the one it gets.
 """
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from cluster_sim.hardware.batch_shape import BatchShape
@@ -15,8 +16,8 @@ from cluster_sim.hardware.predictors.predictor import Predictor
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
+from cluster_sim.serving.kv_cache.radix import RadixCache
 from cluster_sim.serving.kv_cache.radix_host import RadixHost
-from cluster_sim.serving.kv_cache.radix_pool import RadixPool
 from cluster_sim.serving.queue_orders.base import TreeOrder
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler
@@ -54,7 +55,7 @@ class Sglang(SerialScheduler):
     """One pool of KV tokens, a tree that shares them, and sequences that own the rest."""
 
     def __init__(self, engine: Engine, limits: SchedulerLimits) -> None:
-        tokens, page = limits.kv_blocks * limits.block_size, limits.block_size
+        page = limits.block_size
         host = None
         if engine.hicache_ratio:
             host = RadixHost(
@@ -64,7 +65,7 @@ class Sglang(SerialScheduler):
                 engine.hicache_load_back_tokens,
                 engine.host_load_block_us or 0.0,
             )
-        self.memory = RadixPool(tokens, page, engine.enable_prefix_caching, host)
+        self.memory = RadixCache(limits.kv_blocks, page, engine.enable_prefix_caching, host)
         super().__init__(engine, limits)
         self.has_prefix_cache = engine.enable_prefix_caching
         self._tree_order: TreeOrder | None = None
@@ -104,7 +105,7 @@ class Sglang(SerialScheduler):
     @property
     def kv_used_blocks(self) -> int:
         """Return the pages that sequences hold, shared ones once."""
-        return -(-self.memory.held_tokens // self.block_size)
+        return self.memory.used_blocks
 
     def has_work(self) -> bool:
         """Whether anything waits, runs or is half done."""
@@ -163,7 +164,7 @@ class Sglang(SerialScheduler):
         for sequence in self.waiting:
             if not self._consider(plan, sequence):
                 break
-        self.memory.allocate(plan.extended)
+        self.memory.take(plan.extended)
         for sequence, chunk in plan.chosen:
             self._start(batch, sequence, chunk, now_ns)
 
@@ -175,10 +176,10 @@ class Sglang(SerialScheduler):
             return False
         self._chunked = None
         is_last = sequence.computed + chunk == sequence.known_tokens
-        plan.spoken_for += pool.ceil(chunk) + (self._reserved(sequence) if is_last else 0)
+        plan.spoken_for += pool.round_up(chunk) + (self._reserved(sequence) if is_last else 0)
         plan.input_tokens -= chunk
         plan.chunk_tokens -= chunk
-        plan.extended += pool.missing(sequence, chunk)
+        plan.extended += pool.blocks_to_extend(sequence, sequence.computed + chunk) * self.block_size
         plan.has_half |= not is_last
         self.prefill(batch, sequence, chunk)
         return True
@@ -189,17 +190,17 @@ class Sglang(SerialScheduler):
         if len(self._slots) + len(plan.chosen) >= self.limits.max_num_seqs:
             self._is_full = True
             return False
-        prefix = pool.match(sequence)
+        prefix = pool.match_prefix(sequence).tokens
         need = sequence.known_tokens - prefix
         total = need + self._reserved(sequence) + self.block_size
-        if total >= pool.reachable - plan.spoken_for:
+        if total >= pool.free_tokens - plan.spoken_for:
             self._is_full = bool(self._slots or plan.chosen)
             return False
-        hosted = pool.on_host(sequence)
-        if pool.ceil(need - hosted) >= plan.input_tokens and plan.shape.prefills:
+        hosted = pool.match_host(sequence)
+        if pool.round_up(need - hosted) >= plan.input_tokens and plan.shape.prefills:
             return False
         pool.lock(sequence)
-        if total >= pool.reachable - plan.spoken_for:
+        if total >= pool.free_tokens - plan.spoken_for:
             pool.unlock(sequence)
             self._is_full = bool(self._slots or plan.chosen)
             return False
@@ -214,23 +215,23 @@ class Sglang(SerialScheduler):
         plan.has_half |= chunk < need
         plan.chosen.append((sequence, chunk))
         plan.shape.prefills.append((chunk, prefix))
-        plan.extended += pool.missing(sequence, chunk, prefix)
-        plan.spoken_for += pool.ceil(chunk) + (self._reserved(sequence) if chunk == need else 0)
-        plan.input_tokens -= pool.ceil(chunk)
-        plan.chunk_tokens -= pool.ceil(chunk)
-        return plan.input_tokens > 0 and plan.chunk_tokens > 0 and pool.reachable > plan.spoken_for
+        plan.extended += pool.round_up(prefix + chunk) - prefix
+        plan.spoken_for += pool.round_up(chunk) + (self._reserved(sequence) if chunk == need else 0)
+        plan.input_tokens -= pool.round_up(chunk)
+        plan.chunk_tokens -= pool.round_up(chunk)
+        return plan.input_tokens > 0 and plan.chunk_tokens > 0 and pool.free_tokens > plan.spoken_for
 
     def _first_chunk(self, plan: _Plan, sequence: Sequence, prefix: int) -> int:
         """Return how much of a prompt behind its prefix is computed: 0 for nothing and the end of the batch, -1 where
         the queue order keeps it out; only one prompt may be left half done.
         """
         page, need = self.block_size, sequence.known_tokens - prefix
-        chunk = need if self.memory.ceil(need) <= plan.chunk_tokens else plan.chunk_tokens // page * page
+        chunk = need if self.memory.round_up(need) <= plan.chunk_tokens else plan.chunk_tokens // page * page
         if chunk > 0 and self._order is not None and self._order.sizes_chunks:
             fitting = self._order.fit_chunk(sequence, prefix, chunk, plan.shape)
             if not fitting:
                 return -1
-            chunk = min(chunk, self.memory.ceil(fitting))
+            chunk = min(chunk, self.memory.round_up(fitting))
         return 0 if chunk <= 0 or (chunk < need and plan.has_half) else chunk
 
     def _start(self, batch: Batch, sequence: Sequence, chunk: int, now_ns: int) -> None:
@@ -238,7 +239,7 @@ class Sglang(SerialScheduler):
         self._fewest_waiting = 0
         sequence.order = self._admissions
         self._admissions += 1
-        sequence.computed = self.memory.prefix_of(sequence)
+        sequence.computed = self.memory.held_prefix(sequence)
         if sequence.scheduled_ns < 0:
             sequence.scheduled_ns = now_ns
             sequence.cached_tokens = sequence.computed
@@ -254,22 +255,27 @@ class Sglang(SerialScheduler):
     def _room_for(self, sequence: Sequence) -> int:
         """Return how many tokens of a half-done prompt memory holds, after those that decode in the same batch."""
         pool = self.memory
-        room = pool.reachable - (self._needs() if self._is_mixed else 0)
-        return max(0, room // self.block_size * self.block_size + pool.ceil(sequence.computed) - sequence.computed)
+        room = pool.free_tokens - (self._needs() if self._is_mixed else 0)
+        return max(0, room // self.block_size * self.block_size + pool.round_up(sequence.computed) - sequence.computed)
 
     def _needs(self) -> int:
         """Return the tokens in new pages that a decode of everything between two batches takes."""
-        return sum(self.memory.missing(sequence, 1) for sequence in self.running)
+        return self._needs_of(self.running)
+
+    def _needs_of(self, sequences: Iterable[Sequence]) -> int:
+        """Return the tokens in new pages that one more token of each sequence takes."""
+        cache = self.memory
+        return sum(cache.blocks_to_extend(each, each.computed + 1) for each in sequences) * self.block_size
 
     def _decode(self, batch: Batch) -> None:
         pool = self.memory
         needs = self._needs()
-        if needs > pool.reachable:
+        if needs > pool.free_tokens:
             self._retract(batch)
             needs = self._needs()
         elif not batch.prefilled:
             self._quiet_steps += 1
-        pool.allocate(needs)
+        pool.take(needs)
         for sequence in self.running:
             self.decode(batch, sequence)
         self.running = []
@@ -292,7 +298,7 @@ class Sglang(SerialScheduler):
             victim.preemptions += 1
             batch.preempted.append(victim)
             self.waiting.append(victim)
-            if sum(pool.missing(sequence, 1) for sequence in order) <= pool.reachable:
+            if self._needs_of(order) <= pool.free_tokens:
                 break
         kept = {sequence.request_id for sequence in order}
         self.running = [sequence for sequence in self.running if sequence.request_id in kept]
@@ -311,11 +317,11 @@ class Sglang(SerialScheduler):
 
     def uniform_limit(self, pool: DecodePool) -> int:
         """Return how many steps the free tokens last; with eviction batches are formed singly."""
-        return pool.steps_within(self.memory.free_tokens // self.block_size, pool.steps_to_finish())
+        return pool.steps_within(self.memory.unused_tokens // self.block_size, pool.steps_to_finish())
 
     def take_uniform(self, blocks: int, steps: int) -> None:
         """Take the pages of uniform steps, in which the reserve falls."""
-        self.memory.allocate(blocks * self.block_size)
+        self.memory.take(blocks * self.block_size)
         self._quiet_steps += steps
 
     def _recount_blocks(self, sequence: Sequence) -> None:
@@ -335,16 +341,16 @@ class Sglang(SerialScheduler):
                 self._is_chunk_flying = False
             if sequence.state is None:
                 self.land(sequence)
-                self.memory.keep(sequence)
+                self.memory.insert(sequence)
                 self._chunked = sequence
                 continue
             if sequence.generated < sequence.output_tokens:
-                self.memory.keep(sequence)
+                self.memory.insert(sequence)
             self._return(sequence)
 
     def free(self, sequence: Sequence) -> None:
         """Hand a sequence's tokens to the tree, where they can be found or evicted."""
-        self.memory.finish(sequence)
+        self.memory.free(sequence)
         del self._slots[sequence.request_id]
         self._is_full = False
 

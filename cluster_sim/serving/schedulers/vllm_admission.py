@@ -2,7 +2,7 @@
 
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.engine_options import Engine
-from cluster_sim.serving.kv_cache.blocks import CountedBlocks
+from cluster_sim.serving.kv_cache.base import BlockCache, MatchResult
 from cluster_sim.serving.lora import LoraSlots
 from cluster_sim.serving.queue_orders.base import QueueOrder
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
@@ -20,7 +20,7 @@ class Admission:
         self,
         engine: Engine,
         limits: SchedulerLimits,
-        kv: CountedBlocks,
+        kv: BlockCache,
         queue: WaitingQueue,
         running: dict[int, Sequence],
         prefilling: dict[int, Sequence],
@@ -37,7 +37,7 @@ class Admission:
         self._threshold = engine.long_prefill_token_threshold or limits.max_num_batched_tokens
         self._is_chunked = engine.enable_chunked_prefill
         self._reserves_full = bool(engine.reserve_full_sequence)
-        self._watermark_blocks = int(engine.watermark_ratio * kv.total)
+        self._watermark_blocks = int(engine.watermark_ratio * kv.total_blocks)
         self._admissions = 0
 
     def admit(self, batch: Batch, budget: int, now_ns: int, is_deferring: bool) -> list[Sequence]:
@@ -68,7 +68,8 @@ class Admission:
             if self._lora is not None and not self._lora.can_run(sequence.request.attributes.lora):
                 deferred.append(waiting.popleft())
                 continue
-            prefix = kv.find_prefix(sequence)
+            match = kv.match_prefix(sequence)
+            prefix = match.tokens
             known = sequence.known_tokens
             if is_deferring and prefix < known - 1:
                 break
@@ -83,38 +84,29 @@ class Admission:
                     continue
                 if self._is_chunked:
                     chunk = order.fit_chunk(sequence, prefix, chunk, batch.shape)
-            if self._reserves_full:
-                blocks = self._whole_blocks(sequence, prefix, chunk)
-            else:
-                blocks = kv.blocks_to_admit(sequence, prefix, prefix + chunk)
+            tokens = prefix + chunk
+            blocks = kv.blocks_to_allocate(match, tokens, known if self._reserves_full else tokens)
             if running:
                 blocks += self._watermark_blocks
-            if blocks > kv.free:
+            if blocks > kv.free_blocks:
                 self._refuse(blocks, prefix)
                 break
             budget -= chunk
-            if self._start(batch, sequence, prefix, chunk, now_ns):
+            if self._start(batch, sequence, match, chunk, now_ns):
                 complete.append(sequence)
         return complete
 
-    def _whole_blocks(self, sequence: Sequence, prefix: int, chunk: int) -> int:
-        """Return how many free blocks the sequence needs to start if they must be enough for all that is known."""
-        kv = self._kv
-        if not kv.slides:
-            return kv.blocks_to_admit(sequence, prefix, sequence.known_tokens)
-        first = kv.blocks_to_admit(sequence, prefix, prefix + chunk)
-        return max(first, kv.blocks_to_reserve(sequence, sequence.known_tokens))
-
-    def _start(self, batch: Batch, sequence: Sequence, prefix: int, chunk: int, now_ns: int) -> bool:
+    def _start(self, batch: Batch, sequence: Sequence, match: MatchResult, chunk: int, now_ns: int) -> bool:
         """Give the queue's head a slot, blocks and its first ``chunk`` tokens behind a cached prefix; return whether
         these are all that it knows.
         """
         self._queue.leave(sequence)
-        batch.delay_ns += self._kv.admit(sequence, prefix, prefix + chunk)
-        sequence.computed = prefix
+        allocation = self._kv.allocate(sequence, match, match.tokens + chunk)
+        batch.delay_ns += allocation.load_ns
+        sequence.computed = allocation.cached_tokens
         if sequence.scheduled_ns < 0:
             sequence.scheduled_ns = now_ns
-            sequence.cached_tokens = prefix
+            sequence.cached_tokens = allocation.cached_tokens
             batch.shape.encoder_tokens += sequence.request.attributes.encoder_tokens
         if self._lora is not None:
             batch.delay_ns += self._lora.enter(sequence.request.attributes.lora)
@@ -134,4 +126,4 @@ class Admission:
         if not blocks:
             queue.is_blocked = True
         else:
-            queue.is_blocked = (order is None or order.is_static) and not (prefix and self._kv.slides)
+            queue.is_blocked = (order is None or order.is_static) and not (prefix and self._kv.has_windows)

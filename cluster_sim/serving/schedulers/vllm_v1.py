@@ -20,7 +20,9 @@ from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.fast_forward.pipelined_pools import PipelinedPools
 from cluster_sim.serving.fast_forward.windowed_pool import WindowedPool
-from cluster_sim.serving.kv_cache.blocks import CountedBlocks
+from cluster_sim.serving.kv_cache.base import BlockCache
+from cluster_sim.serving.kv_cache.choice import block_cache
+from cluster_sim.serving.kv_cache.settings import KvCacheSettings
 from cluster_sim.serving.last_tokens import set_last_tokens
 from cluster_sim.serving.lora import LoraSlots
 from cluster_sim.serving.ordering import queue_order_of
@@ -28,7 +30,6 @@ from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS, QueueOrder
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler
 from cluster_sim.serving.schedulers.vllm_admission import Admission
-from cluster_sim.serving.schedulers.vllm_cache import paged_cache
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.serving.speculation import Speculation
 from cluster_sim.serving.waiting_queue import WaitingQueue, urgency
@@ -37,14 +38,14 @@ from cluster_sim.serving.waiting_queue import WaitingQueue, urgency
 class VllmV1(Scheduler):
     """Continuous batching with chunked prefill, running first."""
 
-    def __init__(self, engine: Engine, limits: SchedulerLimits, kv: CountedBlocks, pool: DecodePool) -> None:
+    def __init__(self, engine: Engine, limits: SchedulerLimits, kv: BlockCache, pool: DecodePool) -> None:
         self._limits = limits
         self._kv = kv
-        self._slides = kv.slides
+        self._has_windows = kv.has_windows
         self._budget = limits.max_num_batched_tokens
         self._threshold = engine.long_prefill_token_threshold or self._budget
         self._is_priority = QUEUE_ORDERS.get(engine.policy).part.chooses_victims
-        self._order = None if self._is_priority else queue_order_of(engine, kv.find_prefix)
+        self._order = None if self._is_priority else queue_order_of(engine, self._cached_tokens)
         self._is_exclusive = not limits.is_async
         self._queue = WaitingQueue(
             is_by_urgency=self._is_priority, reads_all=self._order is not None or engine.lora is not None
@@ -78,11 +79,14 @@ class VllmV1(Scheduler):
 
     @property
     def kv_used_blocks(self) -> int:
-        return self._kv.used
+        return self._kv.used_blocks
 
     @property
     def decode_pool(self) -> DecodePool | None:
         return self._pool
+
+    def _cached_tokens(self, sequence: Sequence) -> int:
+        return self._kv.match_prefix(sequence).tokens
 
     def waiting_ids(self) -> Iterable[int]:
         return [sequence.request_id for sequence in self._waiting]
@@ -160,19 +164,19 @@ class VllmV1(Scheduler):
             return 0
         if self._waiting and self._is_changing():
             return 0
-        steps = pool.steps_within(self._kv.free, pool.steps_to_finish())
-        return self._steps_unchanged(steps) if self._slides else steps
+        steps = pool.steps_within(self._kv.free_blocks, pool.steps_to_finish())
+        return self._steps_unchanged(steps) if self._has_windows else steps
 
     def _steps_unchanged(self, steps: int) -> int:
         """Return how many of ``steps`` uniform steps are formed before windows free what the queue's head wants."""
-        if not self._kv.can_plan_decodes:
+        if not self._kv.can_fast_forward:
             return 0
         wanted = self._queue.wanted_blocks
         if not self._waiting or not wanted:
             return steps
         pool = self._pool
         assert isinstance(pool, WindowedPool)
-        return pool.steps_below(wanted - self._kv.free, steps)
+        return pool.steps_below(wanted - self._kv.free_blocks, steps)
 
     def _is_changing(self) -> bool:
         """Whether a batch formed now could hold a prompt, or admit one."""
@@ -183,7 +187,7 @@ class VllmV1(Scheduler):
 
     def commit_uniform(self, steps: int, end_ns: int) -> list[Sequence]:
         pool = self._pool
-        self._kv.decode(pool, steps)
+        self._kv.extend_pool(pool, steps)
         finishing = pool.advance(steps)
         pool.last_tokens.time_ns = end_ns
         self._batches += steps
@@ -192,20 +196,20 @@ class VllmV1(Scheduler):
         return finishing
 
     def pipelined_pools(self) -> list[DecodePool]:
-        if self._slides or self._is_changing() or len(self._running) > self._budget:
+        if self._has_windows or self._is_changing() or len(self._running) > self._budget:
             return []  # Windows give blocks back, which only the pool of a single stage counts.
         if not self._pipelined:
             self._pipelined.gather(self._running.values())
         return self._pipelined.in_turn()
 
     def spare_blocks(self) -> int:
-        return self._kv.free
+        return self._kv.free_blocks
 
     def commit_pipelined(self, pools: list[DecodePool], turns: list[int], ends_ns: list[int]) -> list[Sequence]:
         finishing: list[Sequence] = []
         for pool, steps, end_ns in zip(pools, turns, ends_ns, strict=True):
             if steps:
-                self._kv.decode(pool, steps)
+                self._kv.extend_pool(pool, steps)
                 finishing += pool.advance(steps)
                 pool.last_tokens.time_ns = end_ns
         self._batches += sum(turns)
@@ -291,7 +295,7 @@ class VllmV1(Scheduler):
         decodes = len(pool.members)
         blocks = pool.blocks_taken()
         if not self._prefilling or is_deferring:
-            return decodes <= self._budget and blocks <= self._kv.free
+            return decodes <= self._budget and blocks <= self._kv.free_blocks
         if decodes > self._budget or len(self._prefilling) > 1:
             return False
         if self._order is not None and self._order.sizes_chunks:
@@ -299,15 +303,15 @@ class VllmV1(Scheduler):
         for sequence in self._prefilling.values():
             if self._kv.may_grow_prefix(sequence):
                 return False  # Two sequences write equal blocks: which one does first must not depend on the form.
-            if self._slides and next(reversed(self._running.values())) is not sequence:
+            if self._has_windows and next(reversed(self._running.values())) is not sequence:
                 return False  # The same for the order in which windows give blocks back.
             chunk = min(sequence.known_tokens - sequence.computed, self._threshold)
             if decodes + chunk > self._budget:
                 if next(reversed(self._running.values())) is not sequence:
                     return False
                 chunk = self._budget - decodes
-            blocks += self._kv.missing(sequence, sequence.computed + chunk)
-        return blocks <= self._kv.free
+            blocks += self._kv.blocks_to_extend(sequence, sequence.computed + chunk)
+        return blocks <= self._kv.free_blocks
 
     def _decode_in_bulk(self, batch: Batch) -> None:
         pool = self._pool
@@ -315,7 +319,7 @@ class VllmV1(Scheduler):
         shape.decodes = len(pool.members)
         shape.decode_kv_tokens = pool.kv_tokens
         batch.gaps = pool.last_tokens.gaps(shape.decodes)
-        self._kv.decode(pool, 1)
+        self._kv.extend_pool(pool, 1)
         batch.finishing = pool.advance(1)
 
     def _refill_pool(self) -> None:
@@ -342,9 +346,9 @@ class VllmV1(Scheduler):
                     continue
             drafts = self._drafts(sequence, budget)
             is_refused = False
-            if self._slides:
-                self._kv.slide(sequence)
-            while self._kv.missing(sequence, sequence.computed + chunk + drafts) > self._kv.free:
+            if self._has_windows:
+                self._kv.free_skipped(sequence)
+            while self._kv.blocks_to_extend(sequence, sequence.computed + chunk + drafts) > self._kv.free_blocks:
                 victim = self._victim()
                 budget += self._preempt(batch, victim, chunks.pop(victim.request_id, 0))
                 if victim is sequence:
@@ -355,7 +359,7 @@ class VllmV1(Scheduler):
             budget -= chunk + drafts
             if drafts:
                 chunk += self._verify(batch, sequence, drafts)
-            self._kv.grow(sequence, sequence.computed + chunk)
+            self._kv.extend(sequence, sequence.computed + chunk)
             chunks[sequence.request_id] = chunk
             if sequence.request_id in self._prefilling:
                 batch.prefill(sequence, chunk, self._prefilling)
@@ -404,7 +408,7 @@ class VllmV1(Scheduler):
 
     def _leave(self, sequence: Sequence) -> None:
         """Take slot, blocks and adapter back from a running sequence."""
-        self._kv.release(sequence)
+        self._kv.free(sequence)
         del self._running[sequence.request_id]
         if self._lora is not None:
             self._lora.leave(sequence.request.attributes.lora)
@@ -413,7 +417,16 @@ class VllmV1(Scheduler):
 @SCHEDULERS.register("vllm_v1")
 def build_vllm_v1(engine: Engine, limits: SchedulerLimits) -> Scheduler:
     """Build the vLLM v1 scheduler with the cache that its settings and its model ask for."""
-    kv, pool = paged_cache(engine, limits)
+    settings = KvCacheSettings(
+        total_blocks=limits.kv_blocks,
+        block_size=limits.block_size,
+        step_tokens=limits.max_num_batched_tokens,
+        is_caching=engine.enable_prefix_caching,
+        groups=limits.kv_groups,
+        host_blocks=engine.host_blocks,
+        host_load_block_us=engine.host_load_block_us or 0.0,
+    )
+    kv, pool = block_cache(settings)
     scheduler = VllmV1(engine, limits, kv, pool)
     scheduler.has_prefix_cache = engine.enable_prefix_caching
     return scheduler

@@ -9,7 +9,7 @@ from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.hardware.predictors.kinds.linear import LinearOptions, LinearPredictor
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.engine_options import Engine
-from cluster_sim.serving.kv_cache.hosted import HostedBlocks
+from cluster_sim.serving.kv_cache.hosted import HostedCache
 from cluster_sim.serving.messages import Dispatch, Response
 from cluster_sim.serving.replica import Replica
 from cluster_sim.serving.replica_settings import ReplicaSettings
@@ -23,24 +23,25 @@ PREDICTOR = LinearPredictor(LinearOptions(alpha_us=10.0, beta_us=1.0), hardware(
 """10 us a step and 1 us a token."""
 
 
-def serve(
-    requests: list[Request], device_blocks: int, host_blocks: int, *, macro: bool = True
-) -> tuple[dict[int, Response], HostedBlocks]:
-    """Serve requests on one replica with blocks of 4 tokens, 1 us to load each; return the responses and the cache."""
+def serve(requests: list[Request], device_blocks: int, host_blocks: int, *, macro: bool = True) -> dict[int, Response]:
+    """Serve requests on one replica with blocks of 4 tokens, 1 us to load each; return the responses by request.
+
+    Afterwards both tiers have all their blocks back.
+    """
     bounds = SchedulerLimits(device_blocks, 4, 8, 64, 256, 1, 1, is_async=False, can_fast_forward=macro)
     engine = Engine(enable_prefix_caching=True, block_size=4, host_blocks=host_blocks, host_load_block_us=1.0)
     scheduler = SCHEDULERS.build(engine, bounds)
     assert isinstance(scheduler, VllmV1)
-    blocks = scheduler._kv
-    assert isinstance(blocks, HostedBlocks)
+    cache = scheduler._kv
+    assert isinstance(cache, HostedCache)
     replica = Replica(ReplicaSettings(0, bounds, 0), scheduler, PREDICTOR, ReplicaLog(0))
     for request in requests:
         at = instant(request.arrival_ns, Kind.DELIVERY)
         replica.receive(Message(at, HUB_SOURCE, request.request_id, Dispatch(request, 0)))
     messages = replica.advance(NEVER)
     assert scheduler.kv_used_blocks == 0
-    blocks._host.validate()
-    return {each.payload.request_id: each.payload for each in messages}, blocks
+    cache.validate()
+    return {message.payload.request_id: message.payload for message in messages}
 
 
 def three() -> list[Request]:
@@ -57,17 +58,16 @@ def test_lost_prefix_is_loaded_back(host_blocks: int, hit_tokens: int, loaded: i
     """The device has lost all 10 blocks; the host has them, or of 18 blocks the 3 that the 15 of the second request
     leave.  The step is 10 us and 1 us for every token not found, and waits 1 us for every block loaded.
     """
-    responses, blocks = serve(three(), 16, host_blocks)
-    third = responses[2]
-    assert (third.cached_tokens, blocks.loaded_blocks) == (hit_tokens, loaded)
+    third = serve(three(), 16, host_blocks)[2]
+    assert third.cached_tokens == hit_tokens
     assert third.first_token_ns - third.scheduled_ns == 1000 * (10 + 48 - hit_tokens + loaded)
 
 
 def test_what_the_device_still_has_is_not_loaded() -> None:
     """On a device of 64 blocks nothing is lost, so nothing is loaded: the step has no wait."""
-    responses, blocks = serve(three(), 64, 100)
-    assert (responses[2].cached_tokens, blocks.loaded_blocks) == (40, 0)
-    assert responses[2].first_token_ns - responses[2].scheduled_ns == 18_000
+    third = serve(three(), 64, 100)[2]
+    assert third.cached_tokens == 40
+    assert third.first_token_ns - third.scheduled_ns == 18_000
 
 
 @settings(max_examples=60, deadline=None)
@@ -84,5 +84,5 @@ def test_macro_steps_change_nothing(turns: list, device_blocks: int, host_blocks
         shared = min(prompt, 8 + 12 * family)
         segments = ((family, shared),) + (((100 + index, prompt - shared),) if prompt > shared else ())
         requests.append(Request(index, at_ns, prompt, output, Attributes(segments=segments)))
-    fast, slow = (serve(requests, device_blocks, host_blocks, macro=macro)[0] for macro in (True, False))
+    fast, slow = (serve(requests, device_blocks, host_blocks, macro=macro) for macro in (True, False))
     assert fast == slow

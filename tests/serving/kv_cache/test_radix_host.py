@@ -11,8 +11,8 @@ from cluster_sim.hardware.predictors.kinds.linear import LinearOptions, LinearPr
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.kv_cache.content import SHARED, Content, stream_of
-from cluster_sim.serving.kv_cache.radix import RadixCache
 from cluster_sim.serving.kv_cache.radix_host import RadixHost
+from cluster_sim.serving.kv_cache.radix_tree import RadixTree
 from cluster_sim.serving.messages import Cancellation, Dispatch, Response
 from cluster_sim.serving.replica import Replica
 from cluster_sim.serving.replica_settings import ReplicaSettings
@@ -51,11 +51,8 @@ def host_of(replica: Replica) -> RadixHost:
     assert isinstance(scheduler, Sglang)
     pool = scheduler.memory
     assert pool.host is not None
-    assert pool.free_tokens + pool.tree.evictable_tokens == pool.capacity
-    pool.tree.validate()
-    pool.host.tree.validate()
-    assert pool.host.tree.locked_tokens == 0
-    assert pool.host.tree.evictable_tokens <= pool.host.capacity
+    assert pool.free_blocks == pool.total_blocks
+    pool.validate()
     return pool.host
 
 
@@ -176,18 +173,18 @@ def test_least_recently_used_leaves_make_room() -> None:
     """A host of 100 tokens holds 60 and 40; 30 more cost the 60, and a prompt of 150 is cut to its first 100."""
     host = RadixHost(100, 1, "write_through", 1, 1.0)
     first, second, third, long = (content((each, tokens)) for each, tokens in enumerate((60, 40, 30, 150)))
-    host.note_insert(first, 60)
-    host.note_insert(second, 40)
-    host.note_insert(third, 30)
+    host.on_insert(first, 60)
+    host.on_insert(second, 40)
+    host.on_insert(third, 30)
     assert [host.tree.peek(each, 150) for each in (first, second, third)] == [0, 40, 30]
-    host.note_insert(long, 150)
+    host.on_insert(long, 150)
     assert [host.tree.peek(each, 150) for each in (second, third, long)] == [0, 0, 100]
     assert host.take_waits_ns() == (0, 0)
 
 
 def test_eviction_names_what_is_lost() -> None:
     """A split node and its parent are named with the whole chain before them, down to their own ends."""
-    tree = RadixCache()
+    tree = RadixTree()
     tree.insert(content((1, 20), (2, 10)), 30)
     tree.insert(content((1, 25), (3, 5)), 30)
     lost: list[tuple[Content, int]] = []

@@ -1,4 +1,4 @@
-"""vLLM v1's hash-block prefix cache, kept in runs of blocks instead of single blocks.
+"""Block pool of vLLM v1's prefix cache, kept in runs of blocks instead of single blocks.
 
 The rules are vLLM's: only full blocks have a hash; a lookup walks from the first block to the first miss and leaves at
 least one token to compute; a hit takes free blocks out of the queue; blocks go back to the queue's end in reverse
@@ -6,7 +6,7 @@ order, with their hashes, so that a sequence's tail is reused before its head; a
 for new content; equal blocks computed twice both stay, and the one inserted first is found first.
 
 Blocks that were computed together, are held by the same sequences and lie together in the queue behave as one, so they
-are one ``Run``: a prompt of 752 blocks costs as many steps as it has segments, not blocks.  Evicting part of a run
+are one ``BlockRun``: a prompt of 752 blocks costs as many steps as it has segments, not blocks.  Evicting part of a run
 shortens it from its end; sharing part of one splits it.  What makes this exact: whoever holds a block holds some copy
 of every block before it and frees that later, so the cached indexes of a node are always a prefix of it, and a node
 without runs has no cached descendants.
@@ -14,11 +14,11 @@ without runs has no cached descendants.
 
 from typing import Any
 
+from cluster_sim.serving.kv_cache.block_runs import BlockRun, FreeQueue, StreamNode
 from cluster_sim.serving.kv_cache.content import Content, Piece
-from cluster_sim.serving.kv_cache.runs import FreeQueue, Node, Run
 
 
-class Match:
+class BlockMatch:
     """The longest cached prefix of one content, valid until the cache changes."""
 
     __slots__ = ("blocks", "free_blocks", "parent", "parts", "piece")
@@ -28,7 +28,7 @@ class Match:
         """Blocks found."""
         self.free_blocks = 0
         """How many of them lie in the free queue, so that taking them lowers what is free."""
-        self.parts: list[tuple[Run, int, int]] = []
+        self.parts: list[tuple[BlockRun, int, int]] = []
         self.piece = 0
         self.parent = parent
 
@@ -38,15 +38,15 @@ class Holding:
 
     __slots__ = ("hashed_blocks", "parent", "piece", "pieces", "runs")
 
-    def __init__(self, pieces: tuple[Piece, ...], match: Match) -> None:
+    def __init__(self, pieces: tuple[Piece, ...], match: BlockMatch) -> None:
         self.pieces = pieces
-        self.runs: list[Run] = []
+        self.runs: list[BlockRun] = []
         self.hashed_blocks = match.blocks
         self.piece = match.piece
         self.parent = match.parent
 
 
-class PrefixCache:
+class BlockPool:
     """A pool of ``total_blocks`` blocks of ``block_size`` tokens.
 
     Sequences are named by an integer key.  A sequence's blocks are ``admit``-ted (the hits) and ``take``-n (new ones);
@@ -57,11 +57,9 @@ class PrefixCache:
     def __init__(self, total_blocks: int, block_size: int) -> None:
         self.total_blocks = total_blocks
         self.block_size = block_size
-        self.evicted_blocks = 0
-        """Hashed blocks that were reused for other content so far."""
         self._queue = FreeQueue()
-        self._queue.append(Run(None, 0, total_blocks))
-        self._nodes: dict[tuple[Any, ...], Node] = {}
+        self._queue.append(BlockRun(None, 0, total_blocks))
+        self._nodes: dict[tuple[Any, ...], StreamNode] = {}
         self._holdings: dict[int, Holding] = {}
         self._next_serial = 0
 
@@ -70,13 +68,13 @@ class PrefixCache:
         """Blocks that can be taken, cached content included."""
         return self._queue.blocks
 
-    def match(self, content: Content, tokens: int) -> Match:
+    def match(self, content: Content, tokens: int) -> BlockMatch:
         """Return the longest cached prefix of the first ``tokens`` tokens that leaves one of them to compute."""
         size = self.block_size
         limit = (tokens - 1) // size
         nodes = self._nodes
         parent: Any = content.namespace
-        match = Match(parent)
+        match = BlockMatch(parent)
         position = 0
         for index, (stream, start, end) in enumerate(content.pieces):
             if position >= limit:
@@ -99,7 +97,7 @@ class PrefixCache:
         return match
 
     @staticmethod
-    def _match_node(node: Node, position: int, last: int, match: Match) -> int:
+    def _match_node(node: StreamNode, position: int, last: int, match: BlockMatch) -> int:
         """Add the cached blocks ``position <= i < last`` of a node to a match and return where they end."""
         runs = node.runs
         while position < last:
@@ -118,7 +116,7 @@ class PrefixCache:
             position = reach
         return position
 
-    def admit(self, key: int, content: Content, match: Match) -> None:
+    def admit(self, key: int, content: Content, match: BlockMatch) -> None:
         """Make sequence ``key`` hold the blocks of a match made since the cache last changed."""
         holding = Holding(content.pieces, match)
         held = holding.runs
@@ -132,16 +130,16 @@ class PrefixCache:
             held.append(run)
         self._holdings[key] = holding
 
-    def _split(self, run: Run, at: int) -> Run:
-        """Cut the blocks from index ``at`` off a run and return them as a run with the same holders and place."""
+    def _split(self, run: BlockRun, start: int) -> BlockRun:
+        """Cut the blocks from index ``start`` off a run and return them as a run with the same holders and place."""
         node = run.node
         assert node is not None
-        rest = Run(node, at, run.end)
+        rest = BlockRun(node, start, run.end)
         run_is_free = not run.holders
-        run.end = at
+        run.end = start
         node.runs.insert(node.runs.index(run) + 1, rest)
         if run_is_free:
-            self._queue.blocks -= rest.end - at
+            self._queue.blocks -= rest.end - start
             self._queue.insert_before(rest, run)
         for key in run.holders:
             rest.holders[key] = None
@@ -155,20 +153,17 @@ class PrefixCache:
             return
         queue, nodes = self._queue, self._nodes
         assert blocks <= queue.blocks
-        left, evicted = blocks, 0
+        left = blocks
         run = queue.front
         while run is not None:  # Always true while blocks are left; the loop ends inside.
             length = run.end - run.start
             node = run.node
             if length > left:
                 run.end -= left
-                if node is not None:
-                    evicted += left
                 break
             following = run.following
             run.following = None
             if node is not None:
-                evicted += length
                 runs = node.runs
                 runs.remove(run)
                 if not runs:
@@ -178,7 +173,6 @@ class PrefixCache:
             if not left:
                 break
         queue.advance(run, blocks)
-        self.evicted_blocks += evicted
 
     def commit(self, key: int, tokens: int) -> None:
         """Give hashes to the full blocks of the first ``tokens`` tokens of a sequence, which holds those blocks."""
@@ -200,14 +194,14 @@ class PrefixCache:
             if last > position:
                 node = nodes.get(node_key)
                 if node is None:
-                    node = nodes[node_key] = Node(node_key, self._next_serial, first)
+                    node = nodes[node_key] = StreamNode(node_key, self._next_serial, first)
                     self._next_serial += 1
                 reach = last if last < target else target  # noqa: FURB136 - this runs for every segment
                 runs = node.runs
                 if runs:
                     self._insert(key, held, node, position, reach)
                 else:
-                    run = Run(node, position, reach)
+                    run = BlockRun(node, position, reach)
                     run.holders[key] = None
                     runs.append(run)
                     held.append(run)
@@ -222,13 +216,13 @@ class PrefixCache:
         holding.parent = parent
         holding.piece = index
 
-    def _insert(self, key: int, held: list[Run], node: Node, start: int, end: int) -> None:
+    def _insert(self, key: int, held: list[BlockRun], node: StreamNode, start: int, end: int) -> None:
         """Hash the blocks ``start <= i < end`` of a sequence in ``node``, behind the copies that are there."""
         runs = node.runs
         if len(runs) == 1 and held and held[-1] is runs[0] and len(runs[0].holders) == 1 and runs[0].end == start:
             runs[0].end = end
             return
-        run = Run(node, start, end)
+        run = BlockRun(node, start, end)
         run.holders[key] = None
         runs.append(run)
         held.append(run)
@@ -239,19 +233,11 @@ class PrefixCache:
         queue = self._queue
         unhashed = held_blocks - holding.hashed_blocks
         if unhashed > 0:
-            queue.append(Run(None, 0, unhashed))
+            queue.append(BlockRun(None, 0, unhashed))
         for run in reversed(holding.runs):
             del run.holders[key]
             if not run.holders:
                 queue.append(run)
-
-    def is_holding(self, key: int) -> bool:
-        """Return whether a sequence is admitted."""
-        return key in self._holdings
-
-    def hashed_blocks(self, key: int) -> int:
-        """Return how many of a sequence's blocks have a hash."""
-        return self._holdings[key].hashed_blocks
 
     def validate(self) -> None:
         """Assert what must hold between calls: every block is free or held once, and cached indexes are prefixes."""

@@ -1,10 +1,10 @@
-"""vLLM's prefix cache over KV cache groups, block by block.
+"""Block pool of vLLM's prefix cache over KV cache groups, block by block.
 
-The rules are those of ``kv_prefix``, for every group: blocks have a hash once full, free blocks keep it until they are
+The rules are those of ``BlockPool``, for every group: blocks have a hash once full, free blocks keep it until they are
 reused, least recently freed first.  A windowed group also frees the blocks that leave the window, so its cached blocks
-are no prefix and nothing can be kept in runs: this cache names every block.  All groups share one queue of free blocks.
+are no prefix and nothing can be kept in runs: this pool names every block.  All groups share one queue of free blocks.
 
-A prefix counts as found where every group has what the next token sees of it: all blocks in a full group, those of the
+A prefix counts as found if every group has what the next token sees of it: all blocks in a full group, those of the
 window in a windowed one.  So the full groups are searched from the left, and the windowed ones from there to the left,
 for the last place behind enough blocks in a row.
 """
@@ -30,7 +30,7 @@ class GroupMatch:
         """By group the blocks of the prefix, NULL where they lie out of the window."""
 
 
-class GroupedPrefixCache:
+class GroupedBlockPool:
     """A pool of ``total_blocks`` blocks for sequences that are named by an integer."""
 
     def __init__(self, total_blocks: int, block_size: int, groups: KvGroups) -> None:

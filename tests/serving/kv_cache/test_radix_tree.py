@@ -1,4 +1,4 @@
-"""The radix cache over pieces against a naive one over tokens, and by hand."""
+"""The radix tree over pieces against a naive one over tokens, and by hand."""
 
 import pickle
 
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster_sim.serving.kv_cache.content import SHARED, Content, stream_of
-from cluster_sim.serving.kv_cache.radix import RadixCache
+from cluster_sim.serving.kv_cache.radix_tree import RadixTree
 
 
 def content(*pieces: tuple[int, int]) -> Content:
@@ -112,7 +112,7 @@ class NaiveTree:
 
 def test_partial_match_splits_and_duplicates_are_told() -> None:
     """Of 20 tokens 12 are shared; inserting the second chain adds 8, inserting it again adds none."""
-    cache = RadixCache()
+    cache = RadixTree()
     assert cache.insert(content((1, 20)), 20) == 0
     other = content((1, 12), (2, 8))
     assert cache.match(other, 20).tokens == 12
@@ -124,7 +124,7 @@ def test_partial_match_splits_and_duplicates_are_told() -> None:
 
 def test_eviction_takes_whole_unlocked_leaves_least_recent_first() -> None:
     """Asked for one token, the older leaf of 8 goes; locked paths stay; then the shared head may follow."""
-    cache = RadixCache()
+    cache = RadixTree()
     first, second = content((1, 12), (2, 8)), content((1, 12), (3, 8))
     cache.insert(first, 20)
     cache.insert(second, 20)
@@ -140,7 +140,7 @@ def test_eviction_takes_whole_unlocked_leaves_least_recent_first() -> None:
 
 def test_pages_cut_everything_down() -> None:
     """With pages of 16, 40 tokens leave 32 in the tree and 31 match 16."""
-    cache = RadixCache(16)
+    cache = RadixTree(16)
     assert cache.insert(content((1, 99)), 40) == 0
     assert cache.evictable_tokens == 32
     assert cache.match(content((1, 99)), 31).tokens == 16
@@ -155,7 +155,7 @@ STEP = st.tuples(st.sampled_from(["insert", "match", "lock", "unlock", "evict", 
 @pytest.mark.parametrize("page", [1, 4])
 def test_equals_the_naive_tree(page: int, steps: list) -> None:
     """Matches, insertions, evictions and both token counts equal those of a token-by-token tree."""
-    cache, naive = RadixCache(page), NaiveTree(page)
+    cache, naive = RadixTree(page), NaiveTree(page)
     held: list[tuple[int, NaiveNode]] = []
     for action, pieces, count in steps:
         what = content(*pieces)

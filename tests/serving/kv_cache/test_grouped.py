@@ -9,7 +9,7 @@ from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.hardware.kv_groups import KvGroups
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.engine_options import Engine
-from cluster_sim.serving.kv_cache.grouped_hashed import GroupedHashedBlocks
+from cluster_sim.serving.kv_cache.grouped_hashed import GroupedHashedCache
 from cluster_sim.serving.messages import Cancellation, Dispatch, Response
 from cluster_sim.serving.replica import Replica
 from cluster_sim.serving.replica_settings import ReplicaSettings
@@ -248,9 +248,9 @@ def test_macro_steps_change_nothing(
         scheduler = replica._scheduler
         assert (scheduler.kv_used_blocks, scheduler.running_count, scheduler.waiting_count) == (0, 0, 0)
         kv, order = scheduler._kv, []
-        if isinstance(kv, GroupedHashedBlocks):
-            kv.cache.validate()
-            order = [(block, kv.cache._key_of[block]) for block in kv.cache._queue]
+        if isinstance(kv, GroupedHashedCache):
+            kv.validate()
+            order = [(block, kv._blocks._key_of[block]) for block in kv._blocks._queue]
         series = {name: column.tolist() for name, column in replica.log.take_series().items()}
         results.append((responses, series, replica.log.preemptions, order))
     assert results[0] == results[1]

@@ -1,10 +1,10 @@
-"""Runs of KV blocks that live and die together, and the least-recently-used queue of the free ones."""
+"""Runs of KV blocks that are taken and freed together, and the least-recently-used queue of the free ones."""
 
 from collections.abc import Iterator
 from typing import Any
 
 
-class Node:
+class StreamNode:
     """The blocks whose last token lies in one stream at one position behind one chain of earlier streams.
 
     ``runs`` holds the physical copies in order of insertion: for each block index the first run that covers it is the
@@ -18,10 +18,10 @@ class Node:
         self.serial = serial
         self.first = first
         """Index in the sequence of the first block that ends in the node."""
-        self.runs: list[Run] = []
+        self.runs: list[BlockRun] = []
 
 
-class Run:
+class BlockRun:
     """Physical blocks for the consecutive block indexes ``start <= i < end`` of a node, always held by the same
     sequences; without a node, ``end - start`` blocks whose content has no hash.
 
@@ -30,14 +30,14 @@ class Run:
 
     __slots__ = ("end", "following", "holders", "node", "preceding", "start")
 
-    def __init__(self, node: Node | None, start: int, end: int) -> None:
+    def __init__(self, node: StreamNode | None, start: int, end: int) -> None:
         self.node = node
         self.start = start
         self.end = end
         self.holders: dict[int, None] = {}
         """Keys of the sequences that hold every block of the run; free when empty."""
-        self.preceding: Run | None = None
-        self.following: Run | None = None
+        self.preceding: BlockRun | None = None
+        self.following: BlockRun | None = None
 
     def __getstate__(self) -> tuple[Any, ...]:
         # The queue's links are left out: following them would nest as deep as the queue is long.
@@ -54,23 +54,23 @@ class FreeQueue:
     __slots__ = ("_head", "_tail", "blocks")
 
     def __init__(self) -> None:
-        self._head: Run | None = None
-        self._tail: Run | None = None
+        self._head: BlockRun | None = None
+        self._tail: BlockRun | None = None
         self.blocks = 0
         """Blocks in the queue; the owner keeps it when it shortens a queued run."""
 
-    def __iter__(self) -> Iterator[Run]:
+    def __iter__(self) -> Iterator[BlockRun]:
         run = self._head
         while run is not None:
             yield run
             run = run.following
 
     @property
-    def front(self) -> Run | None:
+    def front(self) -> BlockRun | None:
         """The run whose last block is reused next."""
         return self._head
 
-    def advance(self, front: Run | None, blocks: int) -> None:
+    def advance(self, front: BlockRun | None, blocks: int) -> None:
         """Make ``front`` the front, everything before it having been taken out and ``blocks`` blocks with it."""
         self._head = front
         if front is None:
@@ -79,7 +79,7 @@ class FreeQueue:
             front.preceding = None
         self.blocks -= blocks
 
-    def append(self, run: Run) -> None:
+    def append(self, run: BlockRun) -> None:
         """Put a run behind all others."""
         tail = self._tail
         run.preceding = tail
@@ -91,7 +91,7 @@ class FreeQueue:
         self._tail = run
         self.blocks += run.end - run.start
 
-    def insert_before(self, run: Run, place: Run) -> None:
+    def insert_before(self, run: BlockRun, place: BlockRun) -> None:
         """Put ``run`` right in front of ``place``, which must be in the queue."""
         preceding = place.preceding
         run.preceding = preceding
@@ -103,7 +103,7 @@ class FreeQueue:
             preceding.following = run
         self.blocks += run.end - run.start
 
-    def remove(self, run: Run) -> None:
+    def remove(self, run: BlockRun) -> None:
         """Take a run out, wherever it stands."""
         preceding, following = run.preceding, run.following
         if preceding is None:
@@ -117,10 +117,10 @@ class FreeQueue:
         run.preceding = run.following = None
         self.blocks -= run.end - run.start
 
-    def __getstate__(self) -> list[Run]:
+    def __getstate__(self) -> list[BlockRun]:
         return list(self)
 
-    def __setstate__(self, runs: list[Run]) -> None:
+    def __setstate__(self, runs: list[BlockRun]) -> None:
         self._head = self._tail = None
         self.blocks = 0
         for run in runs:

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster_sim.hardware.kv_groups import KvGroups
+from cluster_sim.serving.kv_cache.block_keys import BlockKeys
 from cluster_sim.serving.kv_cache.content import content_of
-from cluster_sim.serving.kv_cache.grouped_prefix import NULL, GroupedPrefixCache
-from cluster_sim.serving.kv_cache.keys import BlockKeys
+from cluster_sim.serving.kv_cache.grouped_block_pool import NULL, GroupedBlockPool
 from cluster_sim.workload.request import Attributes, Request
 
 
@@ -44,7 +44,7 @@ GROUPS = st.builds(
 ) | st.builds(KvGroups, st.integers(0, 2), st.integers(1, 2), st.sampled_from([4, 8, 12]), st.just(True))
 
 
-def longest_hit(cache: GroupedPrefixCache, groups: KvGroups, keys: list[int], limit: int) -> int:
+def longest_hit(cache: GroupedBlockPool, groups: KvGroups, keys: list[int], limit: int) -> int:
     """Return the most blocks such that every group has all of them that the next token sees."""
     windowed = [True] * groups.windowed + [False] * groups.full
     for hit in range(limit, 0, -1):
@@ -71,7 +71,7 @@ def test_hits_are_the_longest_and_blocks_are_never_lost(
     """Sequences start, grow, slide and end at random: a hit is as long as its definition allows, every block is free or
     held, what is free never goes below nothing, and all come back.
     """
-    cache = GroupedPrefixCache(total, 4, groups)
+    cache = GroupedBlockPool(total, 4, groups)
     running: dict[int, tuple[list[int], int, int]] = {}
     """By name (keys, blocks, blocks given back)."""
     for name, stream, shared, length in operations:

@@ -1,0 +1,29 @@
+"""Choice of the KV cache of a vLLM engine, and of the decode pool that counts for it."""
+
+from cluster_sim.serving.fast_forward.decode_pool import DecodePool
+from cluster_sim.serving.fast_forward.replayed_pool import ReplayedPool
+from cluster_sim.serving.fast_forward.windowed_pool import WindowedPool
+from cluster_sim.serving.kv_cache.base import BlockCache
+from cluster_sim.serving.kv_cache.counted import CountedCache
+from cluster_sim.serving.kv_cache.grouped import GroupedCache
+from cluster_sim.serving.kv_cache.grouped_hashed import GroupedHashedCache
+from cluster_sim.serving.kv_cache.hashed import HashedCache
+from cluster_sim.serving.kv_cache.hosted import HostedCache
+from cluster_sim.serving.kv_cache.settings import KvCacheSettings
+
+
+def block_cache(settings: KvCacheSettings) -> tuple[BlockCache, DecodePool]:
+    """Return the cache and its pool: blocks are counted, or named if prefixes are cached, on the host too; in groups if
+    layers have an attention window.
+    """
+    total, size, groups = settings.total_blocks, settings.block_size, settings.groups
+    if groups is not None:
+        if settings.is_caching:
+            return GroupedHashedCache(total, size, groups, settings.step_tokens), ReplayedPool(size, groups)
+        return GroupedCache(total, size, groups, settings.step_tokens), WindowedPool(size, groups)
+    pool = DecodePool(size)
+    if not settings.is_caching:
+        return CountedCache(total, size), pool
+    if settings.host_blocks:
+        return HostedCache(total, size, pool, settings.host_blocks, settings.host_load_block_us), pool
+    return HashedCache(total, size, pool), pool

@@ -1,0 +1,23 @@
+"""Settings of a vLLM engine's KV cache, every default resolved."""
+
+from dataclasses import dataclass
+
+from cluster_sim.hardware.kv_groups import KvGroups
+
+
+@dataclass(frozen=True, slots=True)
+class KvCacheSettings:
+    """Size of the cache, and what it keeps."""
+
+    total_blocks: int
+    block_size: int
+    step_tokens: int
+    """Most tokens of one step."""
+    is_caching: bool = False
+    """Whether computed blocks are found by equal prefixes."""
+    groups: KvGroups | None = None
+    """Groups of layers that share the blocks; None if every layer keeps the whole context."""
+    host_blocks: int = 0
+    """Blocks of host memory that keep what the device has lost."""
+    host_load_block_us: float = 0.0
+    """Time to load one of them."""
