@@ -29,7 +29,7 @@ class ServingRouterRuntime:
         self._progress = Progress(0, 0)
         self.hub = simulation.build_hub(self._recorder.log)
         self.run_end = simulation.run_end
-        self.observer = RunMonitor(monitor, simulation, self.hub, self._recorder.log, self._keep_progress)
+        self.observer = RunMonitor(monitor, simulation, self.hub, self._recorder, self._keep_progress)
 
     def _keep_progress(self, simulated_ns: int, requests_done: int) -> None:
         self._progress = Progress(simulated_ns, requests_done)

@@ -14,8 +14,8 @@ import yaml
 from cluster_sim.metrics.exposition import Exposition
 from cluster_sim.metrics.live import LiveSnapshot, RequestsLive, idle_replica
 from cluster_sim.metrics.objectives import Slo
+from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
-from cluster_sim.recording.request_totals import RequestTotals
 
 
 @pytest.fixture(scope="module")

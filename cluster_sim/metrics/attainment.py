@@ -8,7 +8,7 @@ interval; the share of good requests is the attainment, their rate the goodput (
 from typing import Any
 
 from cluster_sim.metrics.objectives import Limit, Slo
-from cluster_sim.recording.request_totals import RequestTotals, SloLimits
+from cluster_sim.metrics.request_totals import RequestTotals, SloLimits
 from cluster_sim.recording.statuses import FINISHED
 from cluster_sim.units import NS_PER_S
 

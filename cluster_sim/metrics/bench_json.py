@@ -8,9 +8,9 @@ goodput counts requests that meet every limit.
 from collections.abc import Sequence
 from typing import Any
 
+from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.metrics.run_summary import PERCENTILES, merged
-from cluster_sim.recording.request_totals import RequestTotals
 from cluster_sim.recording.sketch import QuantileSketch
 from cluster_sim.recording.statuses import FINISHED, UNFINISHED
 from cluster_sim.units import NS_PER_MS, NS_PER_S

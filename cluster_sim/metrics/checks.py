@@ -6,9 +6,9 @@ The two sides of each check are independent records: one by the replicas while t
 from collections.abc import Sequence
 from typing import Any, Final
 
+from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.recording.replica_log import ReplicaCounters
-from cluster_sim.recording.request_totals import RequestTotals
 from cluster_sim.recording.statuses import CANCELLED, FINISHED, REFUSED
 from cluster_sim.units import NS_PER_S
 

@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from cluster_sim.metrics.exposition_text import TextPage, bound_texts, label_text
 from cluster_sim.metrics.live import LiveSnapshot, ReplicaLive
+from cluster_sim.metrics.request_totals import HISTOGRAMS, SUMS
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
 from cluster_sim.recording import buckets
-from cluster_sim.recording.request_totals import HISTOGRAMS, SUMS
 from cluster_sim.recording.statuses import CANCELLED, FAILED, FINISHED, STATUSES
 from cluster_sim.units import NS_PER_S
 

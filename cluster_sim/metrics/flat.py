@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Final
 
+from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.recording.replica_log import ReplicaCounters
-from cluster_sim.recording.request_totals import RequestTotals
 from cluster_sim.recording.sketch import QuantileSketch
 from cluster_sim.units import NS_PER_S
 

@@ -8,8 +8,8 @@ from typing import Final, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.recording.replica_log import ReplicaCounters, ReplicaLog
-from cluster_sim.recording.request_totals import RequestTotals
 
 Int64Array = npt.NDArray[np.int64]
 

@@ -12,9 +12,9 @@ import numpy as np
 from cluster_sim.metrics.attainment import attainment
 from cluster_sim.metrics.checks import little_check, request_check, token_check
 from cluster_sim.metrics.flat import flat_metrics
+from cluster_sim.metrics.request_totals import SKETCHED, SUMS, RequestTotals
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
 from cluster_sim.recording.replica_log import ReplicaCounters
-from cluster_sim.recording.request_totals import SKETCHED, SUMS, RequestTotals
 from cluster_sim.recording.sketch import RELATIVE_ERROR, QuantileSketch
 from cluster_sim.recording.statuses import STATUSES
 from cluster_sim.units import NS_PER_S

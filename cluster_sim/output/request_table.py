@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cluster_sim.metrics.latencies import latencies_ns
 from cluster_sim.output.arrow_columns import number_column, seconds_column, word_column
 from cluster_sim.recording.rows import RowBlock
 from cluster_sim.recording.statuses import FINISHED, STATUSES
@@ -51,9 +52,10 @@ _FINISHED_CODE: Final = STATUSES.index(FINISHED)
 
 def request_batch(block: RowBlock) -> pa.RecordBatch:
     """Return the block as a record batch of ``REQUEST_SCHEMA``."""
-    arrival, dispatch = block.column("arrival_ns"), block.column("dispatch_ns")
-    scheduled, first, finish = block.column("scheduled_ns"), block.column("first_token_ns"), block.column("finish_ns")
+    dispatch, scheduled = block.column("dispatch_ns"), block.column("scheduled_ns")
+    first, finish = block.column("first_token_ns"), block.column("finish_ns")
     output = block.column("output_tokens")
+    latencies = latencies_ns(block)
     is_finished = block.column("status") == _FINISHED_CODE
     has_first = first >= 0
     several = is_finished & (output > 1)
@@ -68,17 +70,17 @@ def request_batch(block: RowBlock) -> pa.RecordBatch:
         **{name: number_column(block.column(name), pa.int64()) for name in _TOKEN_COLUMNS},
         "preemptions": number_column(block.column("preemptions"), pa.int32()),
         "retries": number_column(block.column("retries"), pa.int32()),
-        "arrival_s": seconds_column(arrival),
+        "arrival_s": seconds_column(block.column("arrival_ns")),
         "dispatch_s": seconds_column(dispatch, dispatch >= 0),
         "scheduled_s": seconds_column(scheduled, scheduled >= 0),
         "first_token_s": seconds_column(first, has_first),
         "finish_s": seconds_column(finish, finish >= 0),
-        "ttft_s": seconds_column(first - arrival, has_first),
-        "tpot_s": number_column((finish - first) / np.maximum(output - 1, 1) / NS_PER_S, pa.float64(), several),
-        "e2e_s": seconds_column(finish - arrival, is_finished),
-        "queue_s": seconds_column(scheduled - dispatch, scheduled >= 0),
-        "prefill_s": seconds_column(first - scheduled, has_first),
-        "decode_s": seconds_column(finish - first, is_finished),
+        "ttft_s": seconds_column(latencies.ttft, has_first),
+        "tpot_s": number_column(latencies.decode / np.maximum(output - 1, 1) / NS_PER_S, pa.float64(), several),
+        "e2e_s": seconds_column(latencies.e2e, is_finished),
+        "queue_s": seconds_column(latencies.queue, scheduled >= 0),
+        "prefill_s": seconds_column(latencies.prefill, has_first),
+        "decode_s": seconds_column(latencies.decode, is_finished),
     }
     return pa.record_batch([arrays[name] for name in REQUEST_SCHEMA.names], schema=REQUEST_SCHEMA)
 

@@ -13,8 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from cluster_sim.recording.request_totals import RequestTotals
-from cluster_sim.recording.rows import ROW_FIELDS, RowBlock, RowSink
+from cluster_sim.recording.rows import ROW_FIELDS, RowBlock, RowSink, RowTotals
 from cluster_sim.recording.statuses import STATUSES
 from cluster_sim.workload.request import NO_ATTRIBUTES, Request
 
@@ -55,7 +54,7 @@ class RequestLog:
 
     def __init__(
         self,
-        totals: RequestTotals,
+        totals: RowTotals,
         sinks: Sequence[RowSink] = (),
         default_model: str = "",
         block_rows: int = BLOCK_ROWS,
@@ -121,13 +120,12 @@ class RequestLog:
         if len(buffer) >= self._limit:
             self.flush()
 
-    def refresh_totals(self) -> RequestTotals:
-        """Bring the totals up to the last row without handing rows on, and return them."""
+    def refresh_totals(self) -> None:
+        """Bring the totals up to the last row without handing rows on."""
         rows = np.frombuffer(self._buffer[self._counted * _ROW.size :], np.int64).reshape(-1, len(ROW_FIELDS))
         if len(rows):
             self.totals.add(self._block(rows))
             self._counted += len(rows)
-        return self.totals
 
     def flush(self) -> None:
         """Hand the rows held to the totals and the sinks, and forget them."""

@@ -1,7 +1,7 @@
-"""Rows of requests as they pass from the request log to whatever reads them: integers in columns, words as codes."""
+"""Rows of requests on their way from the request log to its readers: integers in columns, words as codes."""
 
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -28,9 +28,9 @@ ROW_FIELDS: Final = (
     "retries",
 )
 """The integers of a row, in order; tenant, model and pool are indices into the block's words, status into ``STATUSES``,
-and -1 stands for what never happened or does not apply."""
+and -1 stands for null."""
 
-FIELD: Final = {name: at for at, name in enumerate(ROW_FIELDS)}
+FIELD: Final = {name: index for index, name in enumerate(ROW_FIELDS)}
 
 
 class RowBlock(NamedTuple):
@@ -47,5 +47,21 @@ class RowBlock(NamedTuple):
         return column
 
 
+class RowTotals(Protocol):
+    """Running totals over rows, which a request log keeps up to date."""
+
+    pools: tuple[str, ...]
+    """Names of the pools; a row's pool is an index into them."""
+
+    def add(self, block: RowBlock) -> None:
+        """Add the rows of ``block``."""
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the whole state as plain data fit for msgpack."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back a state returned by ``snapshot``."""
+
+
 RowSink = Callable[[RowBlock], None]
-"""What takes the blocks, in order; it must not keep them."""
+"""Takes the blocks, in order; it must not keep them."""

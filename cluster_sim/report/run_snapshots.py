@@ -9,9 +9,9 @@ import pyarrow as pa
 
 from cluster_sim.errors import InputError
 from cluster_sim.metrics.live import LiveSnapshot, ReplicaLive, RequestsLive, idle_replica, opening_snapshot
+from cluster_sim.metrics.request_totals import SUMS, RequestTotals
 from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.recording.replica_log import ReplicaCounters
-from cluster_sim.recording.request_totals import SUMS, RequestTotals
 from cluster_sim.recording.rows import FIELD, ROW_FIELDS, RowBlock
 from cluster_sim.recording.statuses import STATUSES
 from cluster_sim.report.run_data import RunData

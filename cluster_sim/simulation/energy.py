@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from cluster_sim.hardware.energy import EnergyModel
+from cluster_sim.metrics.request_totals import SUMS, RequestTotals
 from cluster_sim.recording.replica_log import ReplicaCounters
-from cluster_sim.recording.request_totals import SUMS, RequestTotals
 from cluster_sim.simulation.plan import Plan
 
 J_PER_KWH = 3.6e6

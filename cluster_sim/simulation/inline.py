@@ -41,7 +41,7 @@ class InlineExecutor:
         with recorder:
             processes = simulation.build_processes(recorder.log, self._groups)
             hub, replicas = processes.hub, processes.replicas
-            monitor = RunMonitor(outputs.monitor, simulation, hub, recorder.log, outputs.progress)
+            monitor = RunMonitor(outputs.monitor, simulation, hub, recorder, outputs.progress)
             tap = _SeriesTap(monitor, replicas, outputs.series)
             self._run_loop(processes, tap)
             check_nobody_waits(simulation.run_end, hub, replicas)

@@ -7,9 +7,9 @@ from cluster_sim.engine.instant import NEVER, Instant, Kind, instant, time_of
 from cluster_sim.metrics.exposition import Exposition
 from cluster_sim.metrics.live import LiveSnapshot, ReplicaLive, RequestsLive, SpeedMeter, idle_replica
 from cluster_sim.metrics.server import MetricsServer
-from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.routing.hub import RouterHub
 from cluster_sim.simulation.monitor_settings import MonitorSettings
+from cluster_sim.simulation.run_recorder import RunRecorder
 from cluster_sim.simulation.simulation import Simulation
 from cluster_sim.simulation.view import ProgressSink
 from cluster_sim.units import NS_PER_S
@@ -28,11 +28,11 @@ class RunMonitor:
         settings: MonitorSettings,
         simulation: Simulation,
         hub: RouterHub,
-        log: RequestLog,
+        recorder: RunRecorder,
         progress: ProgressSink,
     ) -> None:
         self._hub = hub
-        self._log = log
+        self._recorder = recorder
         self._progress = progress
         self._speedup = settings.speedup
         self._total = simulation.total_requests
@@ -84,6 +84,7 @@ class RunMonitor:
         simulated_s = time_of(self._clock) / NS_PER_S
         wall_s = time.monotonic() - self._started_s
         done = self._hub.arrived - self._hub.in_flight
+        self._recorder.log.refresh_totals()
         self._server.publish(
             LiveSnapshot(
                 simulated_s=simulated_s,
@@ -91,7 +92,7 @@ class RunMonitor:
                 speedup_ratio=self._meter.measure(wall_s, simulated_s),
                 arrived=self._hub.arrived,
                 replicas=list(self._replicas),
-                requests=RequestsLive.copy_of(self._log.refresh_totals()),
+                requests=RequestsLive.copy_of(self._recorder.totals),
                 completed_ratio=None if not self._total else done / self._total,
             )
         )

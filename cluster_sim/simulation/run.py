@@ -13,6 +13,7 @@ from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.predictors.coverage import check_coverage, total_coverage
 from cluster_sim.metrics.bench_json import bench_json
+from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.metrics.run_summary import summarise
 from cluster_sim.output.event_trace import EVENT_TRACE_FILE, write_event_trace
@@ -23,7 +24,6 @@ from cluster_sim.output.run_directory import (
     RunDirectory,
     default_directory,
 )
-from cluster_sim.recording.request_totals import RequestTotals
 from cluster_sim.simulation.energy import energy_summary
 from cluster_sim.simulation.executor import RunOutcome, RunOutputs
 from cluster_sim.simulation.executor_choice import ExecutorChoice, choose_executor

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple, Self
 
 from cluster_sim.metrics.attainment import request_limits
 from cluster_sim.metrics.digest import RowDigest
+from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.output.request_table import RequestTable
 from cluster_sim.recording.request_log import RequestLog
-from cluster_sim.recording.request_totals import RequestTotals
 from cluster_sim.recording.rows import RowBlock
 
 

@@ -6,10 +6,10 @@ import pytest
 
 from cluster_sim.metrics.attainment import request_limits
 from cluster_sim.metrics.objectives import Slo
+from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.recording.request_log import RequestLog
-from cluster_sim.recording.request_totals import RequestTotals
 from cluster_sim.workload.request import Request
 
 MS = 1_000_000

@@ -6,8 +6,8 @@ from hashlib import sha256
 import numpy as np
 
 from cluster_sim.metrics.digest import RowDigest
+from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.recording.request_log import RequestLog
-from cluster_sim.recording.request_totals import RequestTotals
 from cluster_sim.recording.rows import ROW_FIELDS, RowBlock
 from cluster_sim.workload.request import Attributes, Request
 

@@ -9,8 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from cluster_sim.metrics.exposition import Exposition
 from cluster_sim.metrics.exposition_text import bound_texts, label_text
 from cluster_sim.metrics.live import LiveSnapshot, ReplicaLive, RequestsLive, SpeedMeter, opening_snapshot
+from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.recording import buckets
-from cluster_sim.recording.request_totals import RequestTotals
 
 
 def _page(run, engine_limit: int = 64) -> str:

@@ -9,9 +9,9 @@ import pytest
 
 from cluster_sim.config.schema.study import Study
 from cluster_sim.metrics.flat import flat_metrics
+from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.recording.request_log import RequestLog
-from cluster_sim.recording.request_totals import RequestTotals
 from cluster_sim.simulation.run import run_study
 from cluster_sim.simulation.run_options import RunOptions
 from cluster_sim.workload.request import Request

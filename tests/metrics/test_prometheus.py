@@ -5,10 +5,10 @@ from pathlib import Path
 
 from cluster_sim.metrics.exposition import Exposition
 from cluster_sim.metrics.live import LiveSnapshot, ReplicaLive, RequestsLive, opening_snapshot
+from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.metrics.server import MetricsServer
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.recording.request_log import RequestLog
-from cluster_sim.recording.request_totals import RequestTotals
 from cluster_sim.workload.request import Request
 from tests.metrics.prometheus_server import dashboard_expressions, running_prometheus
 
@@ -37,7 +37,8 @@ class SyntheticRun:
             )
         self._steps += 1
         replicas = [ReplicaLive(1, 0, 0.5, log.counters()) for log in self._logs]
-        requests = RequestsLive.copy_of(self._rows.refresh_totals())
+        self._rows.refresh_totals()
+        requests = RequestsLive.copy_of(self.totals)
         simulated_s = self._steps * 0.1
         return LiveSnapshot(simulated_s, simulated_s, 1.0, self._steps * 2, replicas, requests)
 

@@ -6,9 +6,9 @@ import pytest
 
 from cluster_sim.metrics.attainment import attainment, request_limits
 from cluster_sim.metrics.objectives import Slo
+from cluster_sim.metrics.request_totals import RequestTotals, SloLimits
 from cluster_sim.metrics.run_summary import summarise
 from cluster_sim.recording.request_log import RequestLog
-from cluster_sim.recording.request_totals import RequestTotals, SloLimits
 from cluster_sim.workload.request import Request
 
 
@@ -111,8 +111,8 @@ def test_summary_is_plain_json(finished_run) -> None:
 
 def test_empty_run_has_nulls_not_errors(finished_run) -> None:
     """A run in which nothing finished has null figures."""
+    from cluster_sim.metrics.request_totals import RequestTotals
     from cluster_sim.recording.replica_log import ReplicaLog
-    from cluster_sim.recording.request_totals import RequestTotals
 
     log = ReplicaLog(0)
     totals = RequestTotals(2, ["main"])

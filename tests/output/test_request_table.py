@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.output.request_table import REQUEST_SCHEMA, RequestTable
 from cluster_sim.recording.request_log import RequestLog
-from cluster_sim.recording.request_totals import RequestTotals
 from cluster_sim.workload.request import Attributes, Request
 
 S = 1_000_000_000

@@ -1,10 +1,7 @@
 """Running totals over finished rows: bounded in memory however many requests there are.
 
 All state is integer and depends on the set of rows alone, never on their order, so every executor reports the same
-figures to the last digit.  Interval definitions are vLLM's (``vllm/v1/metrics/stats.py``): queue = first scheduled -
-arrival at the replica's queue, here - dispatch; prefill = first token - first scheduled, preemptions included; decode =
-last token - first token; inference = last token - first scheduled; time per output token = decode / (n - 1).  End to
-end and time to first token run from the arrival.
+figures to the last digit.
 """
 
 from collections.abc import Sequence
@@ -13,6 +10,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from cluster_sim.metrics.latencies import Latencies, latencies_ns
 from cluster_sim.recording import buckets
 from cluster_sim.recording.exact_sums import exact_sum, sums_by_group
 from cluster_sim.recording.rows import RowBlock
@@ -21,7 +19,7 @@ from cluster_sim.recording.statuses import FINISHED, STATUSES
 
 Int64Array = npt.NDArray[np.int64]
 
-SKETCHED: Final = ("ttft", "tpot", "e2e", "queue", "inference", "prefill", "decode")
+SKETCHED: Final = Latencies._fields
 """Intervals whose distribution is kept, overall and per pool, in ns."""
 
 HISTOGRAMS: Final[dict[str, tuple[float, ...]]] = {
@@ -46,9 +44,9 @@ SUMS: Final = (
     "prefill_pairs",
     *(f"{name}_ns" for name in HISTOGRAMS),
 )
-"""Sums kept per replica, over finished requests.  ``decode_reads_tokens`` counts the cached tokens that each decode
-step of a request read, ``prefill_pairs`` the (query, key) pairs of its prompt beyond what was cached: what its energy
-depends on."""
+"""Sums kept per replica, over finished requests.  Two of them decide the energy: ``decode_reads_tokens`` counts the
+cached tokens that each decode step of a request reads, ``prefill_pairs`` the (query, key) pairs of its prompt without
+the cached part."""
 
 _HISTOGRAM_BOUNDS_NS: Final = {name: buckets.nanoseconds(bounds) for name, bounds in HISTOGRAMS.items()}
 _FINISHED_CODE: Final = STATUSES.index(FINISHED)
@@ -188,37 +186,24 @@ class RequestTotals:
         self.retries_all += int(block.column("retries").sum())
 
     def _add_finished(self, block: RowBlock) -> None:
-        output = block.column("output_tokens")
-        arrival, first, finish = block.column("arrival_ns"), block.column("first_token_ns"), block.column("finish_ns")
-        scheduled = block.column("scheduled_ns")
-        several = output > 1
-        decode = finish - first
-        # vLLM observes a time per output token of 0 for a single token in its histogram; statistics leave it out.
-        tpot = np.where(several, _rounded_quotient(decode, np.maximum(output - 1, 1)), 0)
-        intervals = {
-            "ttft": first - arrival,
-            "tpot": tpot,
-            "e2e": finish - arrival,
-            "queue": scheduled - block.column("dispatch_ns"),
-            "inference": finish - scheduled,
-            "prefill": first - scheduled,
-            "decode": decode,
-        }
+        several = block.column("output_tokens") > 1
+        intervals = latencies_ns(block)._asdict()
         self._add_sums(block, intervals)
         self._add_histograms(block, intervals)
         pool = block.column("pool")
         for name in SKETCHED:
             values = intervals[name]
+            # Statistics leave out the TPOT of a single token, which is 0 in vLLM's histogram.
             chosen = several if name == "tpot" else np.ones(len(values), np.bool_)
             self.sketches[name].add_many(values[chosen])
             if len(self.pools) > 1:
-                for at, sketches in enumerate(self.pool_sketches):
-                    sketches[name].add_many(values[chosen & (pool == at)])
+                for index, sketches in enumerate(self.pool_sketches):
+                    sketches[name].add_many(values[chosen & (pool == index)])
         self._add_slo(intervals)
 
     def _add_sums(self, block: RowBlock, intervals: dict[str, Int64Array]) -> None:
         replica = block.column("replica")
-        for at, name in enumerate(SUMS):
+        for index, name in enumerate(SUMS):
             if name == "finished":
                 values = np.ones_like(replica)
             elif name.endswith("_ns"):
@@ -230,7 +215,7 @@ class RequestTotals:
             else:
                 values = block.column(name)
             high, low = sums_by_group(replica, values, len(self.sums))
-            self.sums[:, at] += (high.astype(np.object_) << 32) + low
+            self.sums[:, index] += (high.astype(np.object_) << 32) + low
 
     def _add_histograms(self, block: RowBlock, intervals: dict[str, Int64Array]) -> None:
         replica = block.column("replica")
@@ -263,12 +248,6 @@ def _prefill_pairs(block: RowBlock) -> Int64Array:
     prompt, cached = block.column("prompt_tokens"), block.column("cached_tokens")
     result: Int64Array = (prompt * (prompt + 1) - cached * (cached + 1)) // 2
     return result
-
-
-def _rounded_quotient(numerator: Int64Array, divisor: Int64Array) -> Int64Array:
-    """Return numerator / divisor for non-negative numerators, rounded half up: integers, so free of float order."""
-    quotient: Int64Array = (2 * numerator + divisor) // (2 * divisor)
-    return quotient
 
 
 def _count_rows_into(counts: Int64Array, bounds: Int64Array, replica: Int64Array, values: Int64Array) -> None:
