@@ -1,4 +1,4 @@
-"""Actors of one run: their creation on the cluster, what they build, and their connections."""
+"""Actors of one run: creation on the cluster, building of their parts of the run, and connection to each other."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -104,7 +104,7 @@ def _await_all(calls: list[Any], placement: Placement) -> list[Any]:
 
 
 def _cluster_status() -> str:
-    """Return what ``ray status`` would say of the cluster's room, in one line."""
+    """Return the cluster's resources in one line, as ``ray status`` would."""
     total, free = ray.cluster_resources(), ray.available_resources()
     nodes = sum(node["Alive"] for node in ray.nodes())
     return (
@@ -114,19 +114,19 @@ def _cluster_status() -> str:
     )
 
 
-def result_of(call: Any, what: str) -> Any:
-    """Return what a control call returned.
+def result_of(call: Any, failure: str) -> Any:
+    """Return the result of a control call.
 
-    Raises the InputError or UnfinishedError that the actor raised, and UnfinishedError, which begins with ``what``, if
-    it failed otherwise or does not answer.
+    Raises the InputError or UnfinishedError that the actor raised, and UnfinishedError, which begins with ``failure``,
+    if it failed otherwise or does not answer.
     """
     try:
         return ray.get(call, timeout=CONTROL_S)
     except ray.exceptions.RayTaskError as error:
         raise_worded(error)
-        raise UnfinishedError(f"{what}: {type(error.cause).__name__}: {error.cause}") from error
+        raise UnfinishedError(f"{failure}: {type(error.cause).__name__}: {error.cause}") from error
     except ray.exceptions.RayError as error:
-        raise UnfinishedError(f"{what}: {str(error).strip().partition(chr(10))[0]}") from error
+        raise UnfinishedError(f"{failure}: {str(error).strip().partition(chr(10))[0]}") from error
 
 
 def raise_worded(error: Exception) -> None:

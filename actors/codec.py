@@ -38,7 +38,7 @@ class FrameError(RuntimeError):
 
 
 def pack_column(kind: str, values: Iterable[Any]) -> bytes:
-    """Return numbers as the little-endian bytes of one column; raise FrameError where a value does not fit."""
+    """Return numbers as the little-endian bytes of one column; raise FrameError if a value does not fit."""
     try:
         packed = array(kind, values)
     except (TypeError, OverflowError, ValueError) as error:
@@ -49,7 +49,7 @@ def pack_column(kind: str, values: Iterable[Any]) -> bytes:
 
 
 def unpack_column(name: str, kind: str, count: int, data: object) -> list[Any]:
-    """Return the ``count`` numbers of one column; raise FrameError where the bytes are not exactly that."""
+    """Return the ``count`` numbers of one column; raise FrameError if the bytes are not exactly that."""
     if not isinstance(data, bytes):
         raise FrameError(f"column {name!r} is {type(data).__name__}, not bytes")
     if len(data) != count * _WIDTHS[kind]:

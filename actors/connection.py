@@ -28,8 +28,8 @@ def ray_cluster(address: str | None, num_cpus: int | None = None) -> Iterator[No
 
     ``address`` joins a running cluster (``HOST:PORT``, or ``auto`` for the one on this machine); None starts one here
     with ``num_cpus`` CPUs (default: all) and stops it at the end.  Inside a process that is connected already the
-    connection is left as it is.  Raises ``InputError`` for an address where no cluster answers, ``UnfinishedError``
-    where the local cluster does not start.
+    connection is left as it is.  Raises ``InputError`` for an address at which no cluster answers, ``UnfinishedError``
+    if the local cluster does not start.
     """
     if ray.is_initialized():
         yield
@@ -61,7 +61,7 @@ def _start(num_cpus: int | None) -> None:
 
 
 def _greet(connection: socket.socket) -> None:
-    """Raise OSError where the other side does not speak HTTP/2 as a Ray head does; Ray itself would try for minutes."""
+    """Raise OSError if the other side does not speak HTTP/2 as a Ray head does; Ray itself would try for minutes."""
     connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, _SETTINGS, 0, 0, 0, 0, 0]))
     answer = connection.recv(9)
     if len(answer) < 9 or answer[3] != _SETTINGS:

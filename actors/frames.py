@@ -96,11 +96,11 @@ def _checked_parts(frame: bytes) -> tuple[bytes, bytes]:
     return header, packed
 
 
-def _unpacked(data: bytes, what: str) -> Any:
+def _unpacked(data: bytes, part: str) -> Any:
     try:
         return msgpack.unpackb(data, strict_map_key=False)
     except Exception as error:
-        raise FrameError(f"the {what} is not msgpack: {error}") from error
+        raise FrameError(f"the {part} is not msgpack: {error}") from error
 
 
 # ------------------------------------------------------------------------------------------------- windows and replies
@@ -148,13 +148,13 @@ def unpack_reply(codec: Codec, body: object) -> Reply:
     return Reply(number, codec.unpack(packed), output_times, next_activation, codec.unpack_counters(counters))
 
 
-def _fields(body: object, what: str, types: tuple[Any, ...]) -> list[Any]:
+def _fields(body: object, kind: str, types: tuple[Any, ...]) -> list[Any]:
     if not isinstance(body, list) or len(body) != len(types):
-        raise FrameError(f"the frame is no {what}: it has not {len(types)} fields")
-    for at, (value, expected) in enumerate(zip(body, types, strict=True)):
+        raise FrameError(f"the body of a {kind} must have {len(types)} fields")
+    for position, (value, expected) in enumerate(zip(body, types, strict=True)):
         # Exact types: a bool is an int to isinstance, and True is no window number.
         if type(value) is not expected and not (isinstance(expected, tuple) and type(value) in expected):
-            raise FrameError(f"field {at} of the {what} is {type(value).__name__}")
+            raise FrameError(f"field {position} of the {kind} is {type(value).__name__}")
     return body
 
 

@@ -50,19 +50,19 @@ class GroupActor:
         self._thread.start()
 
     def watch(self) -> str:
-        """Return "" when the run has ended here, or what went wrong."""
+        """Return "" if the run has ended here, or the error."""
         assert self._thread is not None, "the actor was not started"
         self._thread.join()
         return self._failure
 
     def drain(self) -> Any:
-        """Return and forget what the replicas have recorded."""
+        """Return and forget the replicas' records."""
         assert self._runtime is not None, "the actor was not built"
         with self._lock:
             return self._runtime.drain()
 
     def results(self) -> tuple[Any, Any]:
-        """Return (the rest of what the replicas recorded, their results)."""
+        """Return (the rest of the replicas' records, their results)."""
         assert self._runtime is not None, "the actor was not built"
         with self._lock:
             return self._runtime.drain(), self._runtime.results(self._end)

@@ -1,4 +1,4 @@
-"""Ray executor: places a simulation's replicas on actors, runs them, and gathers what they leave."""
+"""Ray executor: places a simulation's replicas on actors, runs them, and gathers their results."""
 
 from typing import Any
 

@@ -11,7 +11,7 @@ from cluster_sim.simulation.simulation import Simulation
 
 
 class GroupResult(NamedTuple):
-    """What one group of replicas leaves."""
+    """The results of one group of replicas."""
 
     replicas: list[tuple[int, ReplicaCounters, QuantileSketch, Coverage]]
     """(index, counters, token gaps, coverage of the step predictions)"""

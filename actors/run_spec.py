@@ -1,4 +1,4 @@
-"""Run specification: all that actors must be told of a study, as plain data and import paths.
+"""Run specification: the contract between the actors, which know nothing of serving, and what they run.
 
 A ``RunSpec`` travels to every actor as one picklable object and builds there what the actor runs, so a test model runs
 on the same actors as a serving study.
@@ -16,7 +16,7 @@ from cluster_sim.engine.loop import Observer
 
 
 class RouterRuntime(Protocol):
-    """What the router actor runs: the hub and what it records."""
+    """The part of a run in the router actor: the hub and its recorder."""
 
     run_end: Instant
 
@@ -38,11 +38,11 @@ class RouterRuntime(Protocol):
         """Return the live figures for whoever shows them; called from another thread, plain data."""
 
     def close(self, coordinator: Coordinator) -> Any:
-        """Complete what was recorded and return the hub's result."""
+        """Complete the recording and return the hub's result."""
 
 
 class ReplicaGroupRuntime(Protocol):
-    """What one group actor runs: its replicas."""
+    """The part of a run in one group actor: its replicas."""
 
     group: Group
 
@@ -50,7 +50,7 @@ class ReplicaGroupRuntime(Protocol):
         """Return (source, flat stream of ``Pipeline.take_stream``) of every replica with new batches."""
 
     def drain(self) -> Any:
-        """Return and forget what the replicas recorded since the last call (time series), plain data."""
+        """Return and forget the replicas' records since the last call (time series), plain data."""
 
     def results(self, end: Instant) -> Any:
         """Return the replicas' results, once the run has ended."""
@@ -63,7 +63,7 @@ class RunSpec(Protocol):
         """Return the codec of the run's messages."""
 
     def router_runtime(self) -> RouterRuntime:
-        """Build what the router actor runs."""
+        """Build the part in the router actor."""
 
     def group_runtime(self, indices: Sequence[int], *, is_staged: bool) -> ReplicaGroupRuntime:
         """Build the replicas with these indices (from 0); ``is_staged`` if their pipeline stages are actors."""

@@ -1,6 +1,6 @@
 """A serving simulation on the actors.
 
-An actor imports only what it runs: tables and live metrics stay out of the replicas' actors, which pay for each import
+An actor imports only its own part: tables and live metrics stay out of the replicas' actors, which pay for each import
 with time and memory.
 """
 

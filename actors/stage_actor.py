@@ -1,7 +1,7 @@
 """Actor of one pipeline stage: a deterministic server of one ordered stream per replica.
 
 It needs no horizon and no guarantee: start = max(arrival, free), end = start + step.  The replica runs the same
-recurrence itself and never waits; the stage counts what it does, forwards each batch to the next stage, and the
+recurrence itself and never waits; the stage counts batches and times, forwards each batch to the next stage, and the
 last one confirms, so that replica and stages prove each other right.
 """
 
@@ -83,7 +83,7 @@ class StageActor:
         self._thread.start()
 
     def watch(self) -> str:
-        """Return "" when the stream has ended, or what went wrong."""
+        """Return "" if the stream has ended, or the error."""
         assert self._thread is not None, "the actor was not started"
         self._thread.join()
         return self._failure

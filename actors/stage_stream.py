@@ -31,7 +31,7 @@ def frame_rows(streams: Iterable[tuple[int, Sequence[int]]], stages: int, counts
 
 
 class StageStream:
-    """Sends a group's batches to its first stage and checks what the last one confirms."""
+    """Sends a group's batches to its first stage and checks the confirmations of the last one."""
 
     def __init__(self, settings: LinkSettings, group: int, stages: int) -> None:
         self._settings = settings

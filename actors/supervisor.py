@@ -1,4 +1,4 @@
-"""Supervisor of a run on the cluster: watches its actors until it ends, and says clearly what went wrong if not.
+"""Supervisor of a run on the cluster: watches its actors until it ends, and reports the error if one fails.
 
 Only this process ever waits on Ray.  Each actor's ``watch`` call stays open as long as the actor serves, so the death
 of one shows at once, whatever the others wait for.
@@ -41,11 +41,11 @@ class RunObserver:
 
     on_status: Callable[[RouterStatus], None] = lambda _status: None
     on_drain: Callable[[Any], None] = lambda _series: None
-    """Takes what ``ReplicaGroupRuntime.drain`` of one group returned."""
+    """Takes the result of one group's ``ReplicaGroupRuntime.drain``."""
 
 
 class RayRunResult(NamedTuple):
-    """What a run leaves."""
+    """The results of a run."""
 
     hub: Any
     groups: list[Any]
@@ -90,7 +90,7 @@ class _Supervision:
         self._drained_s = 0.0
 
     def run(self) -> RayRunResult:
-        """Start the run, watch it to its end and collect what it leaves."""
+        """Start the run, watch it to its end and collect its results."""
         actors = self._actors
         started_s = self._drained_s = time.monotonic()
         run = actors.router.run.remote()
@@ -147,7 +147,7 @@ class _Supervision:
         self._asked = None
 
     def _drain(self) -> None:
-        """Collect what the replicas recorded, so that no actor's memory grows with the run.
+        """Collect the replicas' records, so that no actor's memory grows with the run.
 
         Nobody waits for an actor: one in a long window answers when the window ends, and is not asked again before.
         """

@@ -43,7 +43,7 @@ class LinkSettings:
     epoch: int = 0
     limits: WaitLimits = WaitLimits()
     host: str = LOOPBACK
-    """Address of the router's node: loopback where the whole cluster is one machine."""
+    """Address of the router's node: loopback if the whole cluster is one machine."""
     port_range: tuple[int, int] = (20000, 29999)
 
 

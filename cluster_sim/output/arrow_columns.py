@@ -32,7 +32,7 @@ def list_column(values: npt.NDArray[np.generic], kind: pa.DataType) -> pa.Array:
 
 
 def word_column(codes: npt.NDArray[np.int64], words: Sequence[str]) -> pa.Array:
-    """Return indices into ``words`` as a dictionary column of strings, null where the index is negative."""
+    """Return indices into ``words`` as a dictionary column of strings, null if the index is negative."""
     encoded = [word.encode() for word in words]
     offsets = np.array([0, *accumulate(map(len, encoded))], np.int32)
     dictionary = pa.StringArray.from_buffers(len(encoded), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded)))

@@ -1,9 +1,9 @@
 """``event_trace.json``: every event of a run in the vocabulary and with the priorities of Vidur's event system.
 
-Nothing is recorded for it on the way: what the stages of a pipeline do follows from the stream of batches they receive
-(``serving.pipeline``), and what the router does from the rows of requests.  Events are sorted by time, then priority,
-then replica and id.  The numbers are those of the seed; ``engine.instant.Kind`` says in which order the simulation
-itself handles what happens at one time.
+Nothing is recorded for it during the run: the stages' events follow from the stream of batches that they receive
+(``serving.pipeline``), the router's from the rows of requests.  Events are sorted by time, then priority,
+then replica and id.  The numbers are Vidur's; ``engine.instant.Kind`` gives the order in which the simulation
+itself handles events at one time.
 """
 
 import json
@@ -43,8 +43,8 @@ def batch_events(replica: int, stages: int, stream: Sequence[int]) -> Iterator[d
     width = 2 + 2 * stages
     assert len(stream) % width == 0, "the stream holds whole batches"
     free_ns = [0] * stages
-    for batch, at in enumerate(range(0, len(stream), width)):
-        record = stream[at : at + width]
+    for batch, start in enumerate(range(0, len(stream), width)):
+        record = stream[start : start + width]
         where = {"replica": replica, "batch": batch}
         yield _event(record[0], "replica_schedule", **where)
         arrival_ns = record[0]

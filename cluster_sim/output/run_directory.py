@@ -1,4 +1,4 @@
-"""The directory of one run: written under ``DIR.partial``, renamed to ``DIR`` when it is complete.
+"""Directory of one run: written under ``DIR.partial``, renamed to ``DIR`` when it is complete.
 
 So a directory ``DIR`` is always whole: a reader never sees half a run, and a run that failed leaves nothing (wrong
 input) or only ``DIR.partial`` (interrupted or failed, with what was written so far).
@@ -35,7 +35,7 @@ def default_directory(name: str, config_hash: str) -> Path:
 
 
 def read_manifest(directory: Path) -> dict[str, Any] | None:
-    """Return the manifest of a complete run, or None where ``directory`` is none."""
+    """Return the manifest of a complete run, or None if ``directory`` does not hold one."""
     try:
         manifest: dict[str, Any] = json.loads((directory / MANIFEST_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -46,7 +46,7 @@ def read_manifest(directory: Path) -> dict[str, Any] | None:
 class RunDirectory:
     """Collects the files of one run; a context manager that discards them when the input turns out to be wrong.
 
-    A complete run already at ``final`` is replaced at the rename, not before.  Raises ``InputError`` where ``final`` is
+    A complete run already at ``final`` is replaced at the rename, not before.  Raises ``InputError`` if ``final`` is
     something else than a run, or cannot be written; a disk that fills up later raises ``UnfinishedError``.
     """
 
@@ -96,7 +96,7 @@ class RunDirectory:
     def _claim(self) -> int:
         """Lock the partial directory for this process until the descriptor returned is closed, or the process ends.
 
-        Raises InputError where another process has it.
+        Raises InputError if another process holds the lock.
         """
         claimed = os.open(self.partial, os.O_RDONLY)
         try:
@@ -128,7 +128,7 @@ class RunDirectory:
         self.write_text(name, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
     def complete(self, summary: dict[str, Any], manifest: dict[str, Any]) -> Path:
-        """Write the last two files, close the series and rename the directory; return where it is now."""
+        """Write the last two files, close the series and rename the directory; return its path."""
         self._close_series()
         self.write_json(SUMMARY_FILE, summary)
         self.write_json(MANIFEST_FILE, manifest)

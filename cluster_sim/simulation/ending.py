@@ -15,14 +15,14 @@ _SHOWN: Final = 10
 
 
 def end_of(run_end: Instant, hub: RouterHub) -> Instant:
-    """Return the study's own end, or without one the last thing that a row shows."""
+    """Return the study's own end, or without one the last time that a row shows."""
     return run_end if run_end < NEVER else instant(hub.end_ns, Kind.RUN_END)
 
 
 def check_nobody_waits(run_end: Instant, hub: RouterHub, replicas: Sequence[Replica] = ()) -> None:
     """Refuse the end of a run without an end of its own while requests are on their way; raises UnfinishedError.
 
-    ``replicas`` are those of this process, if it has any: the message says what waits in them.
+    ``replicas`` are those of this process, if any: the message names the requests that wait there.
     """
     if run_end < NEVER or not hub.in_flight:
         return
@@ -36,7 +36,7 @@ def check_nobody_waits(run_end: Instant, hub: RouterHub, replicas: Sequence[Repl
 
 
 def close_hub(hub: RouterHub, recorder: RunRecorder, traffic: Traffic, end: Instant) -> HubResult:
-    """Complete what was recorded and return it."""
+    """Complete the recording and return its result."""
     hub.close()
     recorder.close()
     return HubResult(

@@ -1,4 +1,4 @@
-"""The energy of a run: joules by pool, per request and per token, from what the replicas counted."""
+"""Energy of a run: joules by pool, per request and per token, from the replicas' counters."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,10 +16,10 @@ def energy_summary(
 ) -> dict[str, Any]:
     """Return the run's ``energy`` block: joules, kWh, mean power, joules per finished request and output token."""
     pools = []
-    for each in plan.pools:
-        pool = each.pool
-        model = EnergyModel(each.hardware, pool.power_cap_w)
-        members = range(each.first_replica, each.first_replica + pool.replicas)
+    for planned in plan.pools:
+        pool = planned.pool
+        model = EnergyModel(planned.hardware, pool.power_cap_w)
+        members = range(planned.first_replica, planned.first_replica + pool.replicas)
         ranks = pool.data_parallel
         joules = sum(_replica_energy_j(model, totals, member, replicas[member], end_ns, ranks) for member in members)
         sums = totals.sums[members.start : members.stop].sum(axis=0).tolist()

@@ -1,4 +1,4 @@
-"""Interface of the executors: what a run is given, what it leaves, and the one method between them."""
+"""Interface of the executors: the outputs and the outcome of a run, and the one method between them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ class RunOutputs:
 
 
 class ReplicaResult(NamedTuple):
-    """What one replica leaves."""
+    """The result of one replica."""
 
     counters: ReplicaCounters
     gaps: QuantileSketch
@@ -42,12 +42,12 @@ class ReplicaResult(NamedTuple):
 
 
 class RunOutcome(NamedTuple):
-    """What a run leaves: the hub's result, and the replicas' in the order of their numbers."""
+    """The results of a run: the hub's, and the replicas' in the order of their numbers."""
 
     hub: HubResult
     replicas: list[ReplicaResult]
     wall_s: float
-    """Of the simulation itself: what an executor starts before the run does not count."""
+    """Of the simulation itself, without the start of Ray and its actors."""
     placement: dict[str, Any]
     """How the run was spread over actors, for the manifest; empty in one process."""
     streams: dict[int, tuple[int, Sequence[int]]] | None = None
@@ -60,5 +60,5 @@ class Executor(Protocol):
     def run(self, simulation: Simulation, outputs: RunOutputs) -> RunOutcome:
         """Run a simulation to its end.
 
-        Raises InputError that a process meets, and UnfinishedError when the run cannot go on.
+        Raises the InputError that a process meets, and UnfinishedError if the run cannot go on.
         """

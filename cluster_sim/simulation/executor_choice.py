@@ -37,7 +37,7 @@ class ExecutorChoice:
     executor: str
     reason: str
     coupling_factor: float | None = None
-    """lambda; None where it was not asked for."""
+    """lambda; None if it was not computed."""
 
 
 def choose_executor(simulation: Simulation, cpus: int | None = None) -> ExecutorChoice:

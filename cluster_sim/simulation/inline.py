@@ -31,7 +31,7 @@ class InlineExecutor:
         self._groups = groups
 
     def connect(self, processes: Processes) -> Exchange:
-        """Return what carries windows to the groups."""
+        """Return the exchange that carries windows to the groups."""
         return DirectExchange(processes.groups)
 
     def run(self, simulation: Simulation, outputs: RunOutputs) -> RunOutcome:
@@ -108,7 +108,7 @@ def _streams(replicas: list[Replica]) -> dict[int, tuple[int, Any]]:
 
 @contextmanager
 def _rare_collections() -> Iterator[None]:
-    """Let Python look for reference cycles a hundred times more rarely: the model makes none."""
+    """Collect reference cycles a hundred times more rarely: the model makes none."""
     thresholds = gc.get_threshold()
     gc.set_threshold(thresholds[0] * 100, *thresholds[1:])
     try:

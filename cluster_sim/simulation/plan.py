@@ -38,7 +38,7 @@ class PoolPlan:
     first_replica: int
     hardware: ReplicaHardware
     memory: MemoryPlan | None
-    """None where the study fixes the number of KV blocks."""
+    """None if the study fixes the number of KV blocks."""
     limits: SchedulerLimits
 
     def predictor(self, study: Study) -> Predictor:
@@ -91,7 +91,7 @@ class Plan:
     @property
     def replicas(self) -> int:
         """Replicas of all pools; numbered consecutively in the order of the pools."""
-        return sum(each.pool.replicas for each in self.pools)
+        return sum(planned.pool.replicas for planned in self.pools)
 
     @property
     def link_delays(self) -> LinkDelays:
@@ -108,7 +108,7 @@ class Plan:
     def simulation(self) -> Simulation:
         """Build the pools' predictors and return everything that the run's processes are built from.
 
-        Raises InputError that begins with the key at fault.
+        Raises InputError, which begins with the key at fault.
         """
         study, run = self.study, self.study.run
         predictors = self._predictors()
@@ -149,7 +149,7 @@ class Plan:
 
 
 def make_plan(study: Study) -> Plan:
-    """Resolve a study; raises InputError that begins with the key where a model does not fit or settings contradict
+    """Resolve a study; raises InputError, which begins with the key, if a model does not fit or settings contradict
     each other.
     """
     POLICIES.check(study.router)

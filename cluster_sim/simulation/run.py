@@ -95,10 +95,10 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
 
 
 def _load(study: Study) -> dict[str, Any]:
-    """Return what the study says of its load under the names of ``vllm bench serve``."""
+    """Return the load that the study names, under the keys of ``vllm bench serve``."""
     workload = study.workload
     arrivals = getattr(workload, "arrivals", None)
-    rates = (getattr(each, "request_rate", None) for each in (arrivals, workload))
+    rates = (getattr(block, "request_rate", None) for block in (arrivals, workload))
     return {
         "request_rate": next((rate for rate in rates if rate is not None), "inf"),
         "burstiness": getattr(arrivals, "burstiness", 1.0),
@@ -107,7 +107,7 @@ def _load(study: Study) -> dict[str, Any]:
 
 
 def _log_start(plan: Plan, metadata: RunMetadata, choice: ExecutorChoice, folder: Path) -> None:
-    """Log what was decided before time starts."""
+    """Log the decisions made before time starts."""
     for pool, resolved in zip(metadata.pools, plan.pools, strict=True):
         replicas = f"{pool.replicas} replicas of {pool.model} on {pool.gpus_per_replica} x {pool.device}"
         LOGGER.info("pool %s: %s, %d KV blocks each, %s", pool.name, replicas, pool.kv_blocks, pool.predictor_label)

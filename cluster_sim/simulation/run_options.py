@@ -7,7 +7,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How to run a study and where to put what it gives."""
+    """Executor, place of the results, and monitoring of one run."""
 
     executor: Literal["auto", "inline", "ray"] | None = None
     """Overrides the study's ``run.executor``."""

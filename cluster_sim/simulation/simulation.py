@@ -1,7 +1,7 @@
 """Composition of one run: the only place that builds a hub, replicas, groups and a coordinator, and connects them.
 
-A ``Simulation`` holds what was decided before time starts, resolved and picklable: the inline executor builds every
-process from it, a distributed one builds in each worker the processes that live there.
+A ``Simulation`` holds everything that is decided before time starts, resolved and picklable: the inline executor builds
+every process from it, a distributed one builds in each worker the processes of that worker.
 """
 
 from collections.abc import Callable, Sequence
@@ -88,14 +88,14 @@ class Simulation:
 
     pools: tuple[SimulatedPool, ...]
     source: Callable[[], RequestSource | FeedbackSource]
-    """Builds the source of the requests; raises InputError where a file is wrong."""
+    """Builds the source of the requests; raises InputError if a file is wrong."""
     policy: Callable[[Candidates], Policy]
     """Builds the routing policy among the replicas of one model."""
     metadata: RunMetadata
     reacts: bool = False
     """Whether the source's later requests depend on how earlier ones fare."""
     total_requests: int | None = None
-    """Most requests that the run can see; None where only the run can tell."""
+    """Most requests that the run can see; None if only the run can tell."""
     link_delays: LinkDelays = field(default=LinkDelays(0, 0))
     """The links between the router and every replica."""
     client_timeout_ns: int = 0
@@ -200,7 +200,7 @@ class Simulation:
     def process_links(self, groups: Sequence[Sequence[int]]) -> list[ProcessLink]:
         """Return the links of all replicas, which ``groups`` lists by their indices from 0.
 
-        Raises InputError where the cycle router - replica - router has no delay: time could not advance.
+        Raises InputError if the cycle router - replica - router has no delay: time could not advance.
         """
         floors = [pool.floors for pool in self.pools]
         delays = self.link_delays

@@ -12,17 +12,17 @@ class RunView(Protocol):
     """Where a run is shown."""
 
     def progress(self, total_requests: int | None) -> AbstractContextManager[ProgressSink]:
-        """Return the context in which the run goes on; None where nobody knows how many requests will come."""
+        """Return the context of the run; ``total_requests`` is None if their number is not known."""
 
     def finished(self, summary: dict[str, Any], notes: Sequence[str]) -> None:
         """Show the results, with lines about the run itself."""
 
 
 class SilentView:
-    """Shows nothing: the caller looks at the result itself."""
+    """Shows nothing: the caller reads the result itself."""
 
     def progress(self, total_requests: int | None) -> AbstractContextManager[ProgressSink]:
-        """Return a context whose sink drops what it gets."""
+        """Return a context whose sink drops the progress."""
         del total_requests
         return nullcontext(drop_progress)
 

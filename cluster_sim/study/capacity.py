@@ -38,7 +38,7 @@ class Search:
 
 
 class Capacity(NamedTuple):
-    """The answer: the highest rate found within the limits, and what the run at that rate gave."""
+    """The answer: the highest rate found within the limits, and the summary of the run at that rate."""
 
     status: str
     rate_per_s: float | None
@@ -103,7 +103,7 @@ def at_rate(study: Study, rate_per_s: float) -> Study:
 def search_capacity(task: CapacityTask) -> Capacity:
     """Search one configuration in this process.
 
-    Raises ``InputError`` where the study has no limits, its load cannot be varied, or a run finds its input wrong.
+    Raises ``InputError`` if the study has no limits, its load cannot be varied, or a run finds its input wrong.
     """
     from cluster_sim.study.sweep import run_variant
 

@@ -35,7 +35,7 @@ FAILED: Final = "failed"
 
 Row = dict[str, Any]
 TaskRunner = Callable[[Callable[[Study], Row], list[Study]], Iterator[tuple[int, Row | Exception]]]
-"""Runs a function over studies, possibly in parallel; yields (position, result or what went wrong) as they end."""
+"""Runs a function over studies, possibly in parallel; yields (position, result or exception) as they end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +85,8 @@ def run_sweep(
 ) -> SweepResult:
     """Run every variant of the study file ``path`` and return all rows; failures are rows too.
 
-    ``tasks`` runs the variants; None starts Ray tasks.  ``on_row`` hears of each run as it ends.  Raises ``InputError``
-    where the study is wrong or the directory holds something else, ``UnfinishedError`` where the tasks cannot run.
+    ``tasks`` runs the variants; None starts Ray tasks.  ``on_row`` is called as each run ends.  Raises ``InputError``
+    if the study is wrong or the directory holds something else, ``UnfinishedError`` if the tasks cannot run.
     """
     variants = expand(path, document)
     base = check_study(document, path.resolve().parent, registered_names())
@@ -168,7 +168,7 @@ class SweepFiles:
         _write(self.partial / RUNS_FOLDER / f"{run_id}.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
 
     def discard(self) -> None:
-        """Delete what was written."""
+        """Delete the directory."""
         shutil.rmtree(self.partial, ignore_errors=True)
 
     def complete(self, rows: list[Row]) -> Path:

@@ -1,4 +1,4 @@
-"""The table of a sweep: one row per run, whatever mixture of values the grid holds."""
+"""Table of a sweep: one row per run, whatever mixture of values the grid holds."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ SCALARS = (bool, int, float, str)
 
 
 def write_rows(rows: list[dict[str, Any]], path: Path) -> None:
-    """Write ``results.parquet``, whole or not at all; raises UnfinishedError where it cannot be written.
+    """Write ``results.parquet``, whole or not at all; raises UnfinishedError if it cannot be written.
 
     The columns are the keys of all rows in the order in which they first appear; a row without one has null.
     """

@@ -22,12 +22,12 @@ GIB: Final = 1 << 30
 
 
 def validation_report(study: Study) -> str:
-    """Return the report; raise ``InputError`` where a model does not fit, a file cannot be read, or settings conflict.
+    """Return the report; raise ``InputError`` if a model does not fit, a file cannot be read, or settings conflict.
 
     A trace is read to its end, so every row of it is checked.
     """
     plan = make_plan(study)
-    pools = tuple(each.pool for each in plan.pools)
+    pools = tuple(planned.pool for planned in plan.pools)
     resolved = study.model_copy(update={"fleet": study.fleet.model_copy(update={"pools": pools})})
     lines = [
         f"# {study.name} is valid; configuration hash {config_hash(study)}.  Every value, pinned defaults filled in:",
@@ -36,7 +36,7 @@ def validation_report(study: Study) -> str:
         "# Workload:",
         *(f"#   {line}" for line in _workload(study)),
         "# Memory plan of one GPU, and KV cache of one replica:",
-        *(f"#   {line}" for each in plan.pools for line in _memory(each)),
+        *(f"#   {line}" for planned in plan.pools for line in _memory(planned)),
         "# Lookahead:",
         *(f"#   {line}" for line in _lookahead(plan.simulation())),
     ]
@@ -66,12 +66,12 @@ def _workload(study: Study) -> Iterator[str]:
     yield from notices
 
 
-def _memory(each: PoolPlan) -> Iterator[str]:
-    pool, memory = each.pool, each.memory
-    hardware, gpus, ranks = each.hardware, pool.gpus_per_replica, pool.data_parallel
+def _memory(planned: PoolPlan) -> Iterator[str]:
+    pool, memory = planned.pool, planned.memory
+    hardware, gpus, ranks = planned.hardware, pool.gpus_per_replica, pool.data_parallel
     yield f"{pool.name}: {pool.replicas} replicas of {hardware.model.name} on {gpus} x {hardware.device.name} each"
     if ranks > 1:
-        yield f"  {ranks} ranks, each with what follows"
+        yield f"  {ranks} ranks, each with the following"
     if memory is None:
         yield f"  {pool.engine.num_kv_blocks} KV blocks, fixed by engine.num_kv_blocks"
         return
@@ -82,12 +82,12 @@ def _memory(each: PoolPlan) -> Iterator[str]:
     )
     yield (
         f"  {memory.kv_blocks} KV blocks of {memory.block_size} tokens: {memory.kv_tokens} tokens, "
-        f"{memory.kv_tokens / each.limits.max_model_len:.1f} requests of {each.limits.max_model_len}"
+        f"{memory.kv_tokens / planned.limits.max_model_len:.1f} requests of {planned.limits.max_model_len}"
     )
 
 
 def _lookahead(simulation: Simulation) -> Iterator[str]:
-    """Yield what bounds how far the router and the replicas may run ahead of each other."""
+    """Yield the limits on how far the router and the replicas may run ahead of each other."""
     delays = simulation.link_delays
     yield f"links: {_ms(delays.forward_ns)} to a replica, {_ms(delays.return_ns)} back"
     for pool in simulation.pools:

@@ -1,4 +1,4 @@
-"""The variants of a study that a sweep runs: every combination of the grid's values."""
+"""Variants of a study that a sweep runs: every combination of the grid's values."""
 
 import copy
 import json
@@ -20,7 +20,7 @@ from cluster_sim.simulation.registered import registered_names
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One combination; ``study`` is None where the values make no valid study or plan, and ``error`` says why."""
+    """One combination; ``study`` is None if the values make no valid study or plan, and ``error`` says why."""
 
     index: int
     """Place in the grid's order: the last key varies fastest."""
@@ -45,7 +45,7 @@ class Variant:
 def expand(path: Path, document: Document) -> list[Variant]:
     """Return the variants of a study file in the grid's order.
 
-    A combination that makes no valid study is kept, with its error.  Raises ``InputError`` where the study itself is
+    A combination that makes no valid study is kept, with its error.  Raises ``InputError`` if the study itself is
     wrong, has no ``sweep`` block, or no combination is valid.
     """
     base_directory = path.resolve().parent
