@@ -10,6 +10,7 @@ from actors.group_actor import GroupActor
 from actors.placement import Placement, cpu_share
 from actors.router_actor import RouterActor
 from actors.run_spec import RunSpec
+from actors.shared_objects import StoredRun
 from actors.stage_actor import StageActor
 from actors.transport import LinkSettings
 from cluster_sim.errors import InputError, UnfinishedError
@@ -68,7 +69,7 @@ def connect(actors: RunActors, spec: RunSpec, placement: Placement, settings: Li
 
     Raises the InputError that an actor met, and UnfinishedError if one fails or is not ready in time.
     """
-    shared = ray.put(spec)  # Once per node, whatever the number of actors.
+    shared = StoredRun(ray.put(spec))
     hub = actors.router.build.remote(shared, placement.groups, settings)
     groups = [
         group.build.remote(shared, members, settings, placement.stages)

@@ -6,6 +6,7 @@ from typing import Any, Final, TypeVar
 import ray
 
 from actors.connection import ray_cluster
+from actors.shared_objects import naming_packages
 
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
@@ -19,8 +20,8 @@ def run_tasks(
 ) -> Iterator[tuple[int, ResultT | Exception]]:
     """Run ``function`` over ``tasks`` on a Ray cluster; yield (position, result or error) in the order of their ends.
 
-    The function and its argument travel by pickle, so both must be importable on every node.  A task whose machine
-    dies is tried again twice; an exception that it raises itself is its result.
+    The function and its argument travel by pickle, so their packages must be installed on every node.  A task whose
+    machine dies is tried again twice; an exception that it raises itself is its result.
     """
     if not tasks:
         return
@@ -32,16 +33,18 @@ def run_tasks(
         while True:
             while len(running) < limit and (following := next(waiting, None)) is not None:
                 position, task = following
-                running[remote.remote(function, task)] = position
+                running[remote.remote(ray.cloudpickle.dumps((function, task)))] = position
             if not running:
                 return
             (ended,), _ = ray.wait(list(running), num_returns=1)
             yield running.pop(ended), _result(ended)
 
 
-def _guarded(function: Callable[[Any], Any], task: Any) -> Any:
-    """Return the function's result or its exception, so that Ray does not dress the latter in its own."""
+def _guarded(packed: bytes) -> Any:
+    """Return the result of a packed call or its exception, so that Ray does not wrap the latter in its own."""
     try:
+        with naming_packages():
+            function, task = ray.cloudpickle.loads(packed)
         return function(task)
     except Exception as error:  # noqa: BLE001 - whatever a run raises becomes a row of the sweep
         return error

@@ -123,8 +123,8 @@ def test_other_versions_and_kinds_are_refused(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("body", "complaint"),
     [
-        (None, "no window"),
-        ([1, 2, 3, True, b""], "not 6 fields"),
+        (None, "body of a window must have 6 fields"),
+        ([1, 2, 3, True, b""], "must have 6 fields"),
         ([True, 2, 3, True, b"", [b""]], "field 0 of the window is bool"),
         ([1, 2, 3, 4, b"", [b""]], "field 3 of the window is int"),
         ([1, 2, 3, True, b"12345678", [b""]], "'receiver' has 8 bytes, not 0 x 8"),

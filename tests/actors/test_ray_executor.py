@@ -18,6 +18,7 @@ from actors.router_actor import RouterStatus
 from actors.supervisor import RunObserver, run_actors
 from actors.transport import WaitLimits
 from cluster_sim.errors import InputError, UnfinishedError
+from tests.actors.absent_package import absent_part
 from tests.actors.matrix import inline, on_ray, small_study
 from tests.engine.phold import Phold
 from tests.engine.phold_run import (
@@ -82,6 +83,13 @@ def test_wrong_input_stays_wrong_input() -> None:
     """What an actor finds wrong with the input while it is built is still the user's error."""
     with pytest.raises(InputError, match=r"tables\.csv: no such file"):
         run_actors(PholdRun(Phold(), PickyGroup), Placement(split(4, 1), limits=LIMITS))
+
+
+def test_missing_package_is_named() -> None:
+    """A part whose package the actors' node lacks is wrong input that names package and node, not a traceback."""
+    study = Phold()
+    with absent_part() as part, pytest.raises(InputError, match=r"^node \d+\..* lacks the package 'absent_parts'"):
+        run_actors(PholdRun(study, extra=part), Placement(split(4, 2), limits=LIMITS))
 
 
 def test_input_found_wrong_while_running_stays_wrong_input() -> None:

@@ -2,11 +2,14 @@
 
 import math
 import os
+import re
 
 import pytest
 import ray
 
 from actors.sweep_tasks import run_tasks
+from cluster_sim.errors import InputError
+from tests.actors.absent_package import absent_part
 
 
 def root(value: float) -> float:
@@ -24,6 +27,16 @@ def test_results_errors_and_deaths() -> None:
     assert isinstance(outcomes[1], ValueError)
     assert isinstance(outcomes[2], ray.exceptions.RayError)
     assert not ray.is_initialized()
+
+
+@pytest.mark.ray
+def test_missing_package_is_named() -> None:
+    """A task whose package the node lacks gives wrong input that names package and node; the others go on."""
+    with absent_part() as part:
+        outcomes = dict(run_tasks(type, [part, 4.0], None))
+    assert outcomes[1] is float
+    assert isinstance(outcomes[0], InputError)
+    assert re.search(r"^node \d+\..* lacks the package 'absent_parts'", str(outcomes[0]))
 
 
 def test_nothing_to_do_needs_no_cluster() -> None:

@@ -135,6 +135,8 @@ class PholdRun:
     study: Phold
     group_class: type[PholdGroup] = PholdGroup
     router_class: type[PholdRouter] = PholdRouter
+    extra: Any = None
+    """Something that travels with the run."""
 
     def codec(self) -> Codec:
         return phold_codec()
