@@ -35,9 +35,29 @@ LENGTHS = {
 FLEET = {"replicas": 1024, "request_rate": 5 * 1024, "count": 51_200}
 """1,024 replicas at 5 requests a second each, for 10 simulated seconds."""
 
+ENGINE: dict[str, Any] = {
+    "kind": "vllm_v1",
+    "version": "0.15",
+    "policy": "fcfs",
+    "max_num_seqs": 1024,
+    "max_num_batched_tokens": 8192,
+    "max_model_len": 8192,
+    "enable_chunked_prefill": True,
+    "async_scheduling": True,
+    "reserve_full_sequence": False,
+    "enable_prefix_caching": False,
+    "block_size": 16,
+    "gpu_memory_utilization": 0.9,
+    "num_kv_blocks": 27_209,
+}
+"""Every option that bears on speed is written out, so that a changed default does not change a case."""
+PREDICTOR: dict[str, Any] = {"kind": "roofline", "jitter_ratio": 0.0}
+RUN: dict[str, Any] = {"stages": "fused", "macro_steps": True, "series_interval_s": 1.0, "event_trace": False}
+
 CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "trace-inline": ("trace", "inline", {"policy": "round_robin"}),
     "trace-inline-least-outstanding": ("trace", "inline", {"policy": "least_outstanding"}),
+    "trace-inline-defaults": ("trace", "inline", {"policy": "round_robin", "has_defaults": True}),
     "trace-inline-telemetry": ("trace", "inline", {"policy": "least_loaded"}),
     "fleet-inline": ("fleet", "inline", {"policy": "least_loaded"}),
     "fleet-ray-2-actors": ("fleet", "ray", {"policy": "least_loaded", "actors": 2}),
@@ -46,7 +66,7 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "trace-x10-inline-telemetry": ("trace-x10", "inline", {"policy": "least_loaded"}),
     "trace-x10-ray-telemetry": ("trace-x10", "ray", {"policy": "least_loaded", "replicas_per_actor": 1}),
 }
-"""(workload, executor, settings) by name."""
+"""(workload, executor, settings) by name; ``has_defaults`` leaves engine, predictor and run to the defaults of users."""
 
 
 def study_of(workload: str, settings: dict[str, Any], trace: Path | None) -> Any:
@@ -64,14 +84,20 @@ def study_of(workload: str, settings: dict[str, Any], trace: Path | None) -> Any
     else:
         load = {"arrivals": {"kind": "poisson", "request_rate": 5.53 / scale}}
         load |= {"kind": "synthetic", "count": 19_366, "lengths": LENGTHS}
-    pool = {"model": "llama-3-8b", "device": "h100-sxm", "replicas": replicas}
-    run = {key: value for key, value in settings.items() if key != "policy"}
+    pool: dict[str, Any] = {"model": "llama-3-8b", "device": "h100-sxm", "replicas": replicas}
+    run = {key: value for key, value in settings.items() if key not in ("policy", "has_defaults")}
+    written_out: dict[str, Any] = {}
+    if not settings.get("has_defaults"):
+        pool["engine"] = ENGINE
+        written_out = {"predictor": PREDICTOR}
+        run = RUN | run
     return Study.model_validate(
         {
             "workload": load,
             "fleet": {"pools": [pool], "network": {"router_to_replica_ms": 0.5, "replica_to_router_ms": 0.5}},
             "router": {"policy": settings["policy"], "telemetry": {"period_ms": 50, "latency_ms": 1}},
             "run": run,
+            **written_out,
         },
         context={BASE_DIRECTORY: Path.cwd()},
     )
