@@ -5,38 +5,38 @@ to the last completion; time per output token is (e2e - ttft) / (n - 1) for n > 
 goodput counts requests that meet every limit.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.metrics.run_metadata import RunMetadata
+from cluster_sim.metrics.run_records import RunRecords
 from cluster_sim.metrics.run_summary import PERCENTILES, merged
 from cluster_sim.recording.sketch import QuantileSketch
 from cluster_sim.recording.statuses import FINISHED, UNFINISHED
 from cluster_sim.units import NS_PER_MS, NS_PER_S
 
 
-def bench_json(
-    metadata: RunMetadata,
-    totals: RequestTotals,
-    gaps: Sequence[QuantileSketch],
-    date: str,
-    request_rate: float | str = "inf",
-    burstiness: float = 1.0,
-    max_concurrency: int | None = None,
-) -> dict[str, Any]:
+class OfferedLoad(NamedTuple):
+    """The load that a study asks for, under the names of ``vllm bench serve``."""
+
+    request_rate: float | str = "inf"
+    """Requests per second, or "inf" if the study names none."""
+    burstiness: float = 1.0
+    max_concurrency: int | None = None
+
+
+def bench_json(metadata: RunMetadata, records: RunRecords, load: OfferedLoad, date: str) -> dict[str, Any]:
     """Return the record of one run; ``date`` is its wall-clock date as YYYYMMDD-HHMMSS.
 
-    ``request_rate`` is in requests per second, or "inf" if the study names none.  Figures of intervals that no request
-    has are 0, as in vLLM.
+    Figures of intervals that no request has are 0, as in vLLM.
     """
+    totals = records.totals
     duration_s = max(totals.last_finish_ns - totals.first_arrival_ns, 0) / NS_PER_S
     finished = totals.total("finished")
     prompt, output = totals.total("prompt_tokens"), totals.total("output_tokens")
     intervals = {
         "ttft": totals.sketches["ttft"],
         "tpot": totals.sketches["tpot"],
-        "itl": merged(gaps),
+        "itl": merged(records.gaps),
         "e2el": totals.sketches["e2e"],
     }
     first = metadata.pools[0]
@@ -49,9 +49,7 @@ def bench_json(
         "model_id": first.model,
         "tokenizer_id": first.model,
         "num_prompts": totals.requests,
-        "request_rate": request_rate,
-        "burstiness": burstiness,
-        "max_concurrency": max_concurrency,
+        **load._asdict(),
         "duration": duration_s,
         "completed": finished,
         "failed": totals.requests - totals.count(FINISHED) - totals.count(UNFINISHED),

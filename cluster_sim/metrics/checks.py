@@ -3,12 +3,10 @@
 The two sides of each check are independent records: one by the replicas while they run, one in the rows of the hub.
 """
 
-from collections.abc import Sequence
 from typing import Any, Final
 
-from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.metrics.run_metadata import RunMetadata
-from cluster_sim.recording.replica_log import ReplicaCounters
+from cluster_sim.metrics.run_records import RunRecords
 from cluster_sim.recording.statuses import CANCELLED, FINISHED, REFUSED
 from cluster_sim.units import NS_PER_S
 
@@ -16,9 +14,7 @@ LITTLE_TOLERANCE: Final = 1e-3
 """Largest relative difference between L and lambda W that passes."""
 
 
-def little_check(
-    metadata: RunMetadata, totals: RequestTotals, replicas: Sequence[ReplicaCounters], end_ns: int
-) -> dict[str, Any]:
+def little_check(metadata: RunMetadata, records: RunRecords) -> dict[str, Any]:
     """Check Little's law, L = lambda W, for the replicas together.
 
     L is the time average of requests at the replicas by their own entries and departures; lambda W is the rate of
@@ -29,32 +25,33 @@ def little_check(
     may differ by the time from the end of the run to the end of the steps that they are in, or to the arrival of
     their cancellation.
     """
+    totals, replicas, end_ns = records.totals, records.replicas, records.end_ns
     links_ns = metadata.forward_link_ns + metadata.return_link_ns
     stay_ns = totals.served_ns - (totals.served - totals.count(CANCELLED)) * links_ns
     stay_ns += sum(counters.cancellation_lag_ns for counters in replicas)
     stay_ns += totals.in_service * (end_ns - metadata.forward_link_ns) - totals.in_service_since_ns
     requests = totals.served + totals.in_service
     area_ns = sum(counters.in_system_area_ns for counters in replicas)
-    duration_s = end_ns / NS_PER_S
     overrun_ns = max([0, *(counters.last_end_ns - end_ns for counters in replicas)])
     present = sum(counters.entered - counters.left for counters in replicas)
     cut_off_ns = totals.in_service * (overrun_ns + links_ns) + present * metadata.forward_link_ns
     error = max(abs(area_ns - stay_ns) - cut_off_ns, 0) / max(area_ns, stay_ns, 1)
     return {
         "mean_in_system": area_ns / end_ns if end_ns else 0.0,
-        "arrivals_per_s": requests / duration_s if end_ns else 0.0,
+        "arrivals_per_s": requests / records.duration_s if end_ns else 0.0,
         "mean_stay_s": stay_ns / NS_PER_S / requests if requests else 0.0,
         "relative_error": error,
         "holds": error <= LITTLE_TOLERANCE or totals.retries_all > 0,
     }
 
 
-def token_check(totals: RequestTotals, replicas: Sequence[ReplicaCounters]) -> dict[str, Any]:
+def token_check(records: RunRecords) -> dict[str, Any]:
     """Check that the replicas computed the tokens that the finished requests consist of.
 
     Equality is due when every request finished or was refused and none was preempted or retried; otherwise the
     replicas computed at least as much.
     """
+    totals, replicas = records.totals, records.replicas
     generated = sum(counters.generated_tokens for counters in replicas)
     computed = sum(counters.prompt_tokens for counters in replicas)
     expected_generated = totals.total("output_tokens")
@@ -78,6 +75,7 @@ def token_check(totals: RequestTotals, replicas: Sequence[ReplicaCounters]) -> d
     }
 
 
-def request_check(totals: RequestTotals, arrived: int) -> dict[str, Any]:
+def request_check(records: RunRecords) -> dict[str, Any]:
     """Check that every request that arrived has exactly one row."""
-    return {"arrived": arrived, "rows": totals.requests, "holds": arrived == totals.requests}
+    arrived, rows = records.arrived, records.totals.requests
+    return {"arrived": arrived, "rows": rows, "holds": arrived == rows}

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Final
 
-from cluster_sim.metrics.request_totals import RequestTotals
+from cluster_sim.metrics.run_records import RunRecords
 from cluster_sim.recording.replica_log import ReplicaCounters
 from cluster_sim.recording.sketch import QuantileSketch
 from cluster_sim.units import NS_PER_S
@@ -34,23 +34,17 @@ def starvation_rate(sketch: QuantileSketch, factor: float = STARVATION_FACTOR) -
 
 
 def flat_metrics(
-    totals: RequestTotals,
-    replicas: Sequence[ReplicaCounters],
-    end_ns: int,
-    max_waiting: int,
-    starvation_factor: float = STARVATION_FACTOR,
-    are_static: Sequence[bool] = (),
+    records: RunRecords, starvation_factor: float = STARVATION_FACTOR, are_static: Sequence[bool] = ()
 ) -> dict[str, float]:
-    """Return llm-infer's dictionary for a run that ended at ``end_ns``.
+    """Return llm-infer's dictionary for a finished run.
 
-    ``max_waiting`` is the largest number of requests waiting at a tick of the series; ``are_static`` says for each
-    replica whether its batches are static (empty: none).
+    ``are_static`` says for each replica whether its batches are static (empty: none).
     """
-    duration_s = end_ns / NS_PER_S
+    totals, duration_s = records.totals, records.duration_s
     finished = totals.total("finished")
     prompt, output = totals.total("prompt_tokens"), totals.total("output_tokens")
     batches = members = 0
-    for counters, is_static in zip_longest(replicas, are_static, fillvalue=False):
+    for counters, is_static in zip_longest(records.replicas, are_static, fillvalue=False):
         assert isinstance(counters, ReplicaCounters)
         batches += counters.prompt_iterations if is_static else counters.iterations
         members += counters.left if is_static else counters.generated_tokens
@@ -69,7 +63,7 @@ def flat_metrics(
         "avg_prompt_length": prompt / finished if finished else 0.0,
         "avg_output_length": output / finished if finished else 0.0,
         "total_tokens_processed": prompt + output,
-        "max_queue_length": max_waiting,
+        "max_queue_length": records.max_waiting,
         "total_batches_processed": batches,
         "avg_batch_size": members / batches if batches else 0.0,
     }

@@ -14,6 +14,7 @@ from cluster_sim.metrics.checks import little_check, request_check, token_check
 from cluster_sim.metrics.flat import flat_metrics
 from cluster_sim.metrics.request_totals import SKETCHED, SUMS, RequestTotals
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
+from cluster_sim.metrics.run_records import RunRecords
 from cluster_sim.recording.replica_log import ReplicaCounters
 from cluster_sim.recording.sketch import RELATIVE_ERROR, QuantileSketch
 from cluster_sim.recording.statuses import STATUSES
@@ -52,26 +53,13 @@ def merged(sketches: Sequence[QuantileSketch]) -> QuantileSketch:
     return whole
 
 
-def summarise(
-    metadata: RunMetadata,
-    totals: RequestTotals,
-    replicas: Sequence[ReplicaCounters],
-    gaps: Sequence[QuantileSketch],
-    end_ns: int,
-    arrived: int,
-    max_waiting: int = 0,
-) -> dict[str, Any]:
-    """Return the summary of a run that ended at ``end_ns``.
-
-    ``replicas`` and ``gaps`` hold the counters and token gaps of every replica, in the order of their numbers;
-    ``arrived`` is the number of requests the hub pulled, ``max_waiting`` the most that waited at a tick of the series.
-    """
-    duration_s = end_ns / NS_PER_S
-    pools = _pools(metadata, totals, replicas, gaps, end_ns)
+def summarise(metadata: RunMetadata, records: RunRecords) -> dict[str, Any]:
+    """Return the summary of a finished run."""
+    totals, replicas, duration_s = records.totals, records.replicas, records.duration_s
+    pools = _pools(metadata, records)
     gpu_hours = sum(pool["gpu_hours"] for pool in pools)
     cost_usd = sum(pool["cost_usd"] for pool in pools)
     output_tokens, prompt_tokens = totals.total("output_tokens"), totals.total("prompt_tokens")
-    itl = merged(gaps)
     return {
         "summary_version": SUMMARY_VERSION,
         "name": metadata.name,
@@ -86,7 +74,7 @@ def summarise(
         "iterations": sum(counters.iterations for counters in replicas),
         "throughput": _throughput(totals, duration_s),
         **{f"{name}_s": distribution_s(totals.sketches[name]) for name in SKETCHED},
-        "itl_s": distribution_s(itl),
+        "itl_s": distribution_s(merged(records.gaps)),
         "sketch_relative_error": RELATIVE_ERROR,
         "slo": attainment(metadata.slo, totals, duration_s),
         "gpus": sum(pool.replicas * pool.gpus_per_replica for pool in metadata.pools),
@@ -94,17 +82,14 @@ def summarise(
         "cost_usd": cost_usd,
         **_cost_per_token(cost_usd, prompt_tokens, output_tokens),
         "checks": {
-            "requests": request_check(totals, arrived),
-            "tokens": token_check(totals, replicas),
-            "little": little_check(metadata, totals, replicas, end_ns),
+            "requests": request_check(records),
+            "tokens": token_check(records),
+            "little": little_check(metadata, records),
         },
         "pools": pools,
-        "replicas": _replicas(metadata, totals, replicas, end_ns),
+        "replicas": _replicas(metadata, records),
         "flat": flat_metrics(
-            totals,
-            replicas,
-            end_ns,
-            max_waiting,
+            records,
             are_static=[metadata.pools[pool].has_static_batches for pool in metadata.pool_of_replica()],
         ),
     }
@@ -129,32 +114,23 @@ def _cost_per_token(cost_usd: float, prompt_tokens: int, output_tokens: int) -> 
     }
 
 
-def _pools(
-    metadata: RunMetadata,
-    totals: RequestTotals,
-    replicas: Sequence[ReplicaCounters],
-    gaps: Sequence[QuantileSketch],
-    end_ns: int,
-) -> list[dict[str, Any]]:
+def _pools(metadata: RunMetadata, records: RunRecords) -> list[dict[str, Any]]:
+    totals = records.totals
     entries = []
     first = 0
     for index, pool in enumerate(metadata.pools):
         members = slice(first, first + pool.replicas)
         first += pool.replicas
         sketches = totals.pool_sketches[index] if len(metadata.pools) > 1 else totals.sketches
-        entries.append(_pool(pool, totals, members, sketches, replicas[members], gaps[members], end_ns))
+        entries.append(_pool(pool, members, sketches, records))
     return entries
 
 
 def _pool(
-    pool: PoolMetadata,
-    totals: RequestTotals,
-    members: slice,
-    sketches: dict[str, QuantileSketch],
-    replicas: Sequence[ReplicaCounters],
-    gaps: Sequence[QuantileSketch],
-    end_ns: int,
+    pool: PoolMetadata, members: slice, sketches: dict[str, QuantileSketch], records: RunRecords
 ) -> dict[str, Any]:
+    totals, end_ns = records.totals, records.end_ns
+    replicas, gaps = records.replicas[members], records.gaps[members]
     sums = dict(zip(SUMS, totals.sums[members].sum(axis=0).tolist(), strict=True))
     statuses = totals.replica_statuses[members].sum(axis=0).tolist()
     gpu_hours = pool.replicas * pool.gpus_per_replica * end_ns / 3_600e9
@@ -179,13 +155,12 @@ def _pool(
     }
 
 
-def _replicas(
-    metadata: RunMetadata, totals: RequestTotals, replicas: Sequence[ReplicaCounters], end_ns: int
-) -> list[dict[str, Any]]:
+def _replicas(metadata: RunMetadata, records: RunRecords) -> list[dict[str, Any]]:
+    end_ns = records.end_ns
     entries = []
     pool_of = metadata.pool_of_replica()
-    for number, counters in enumerate(replicas):
-        sums = dict(zip(SUMS, totals.sums[number].tolist(), strict=True))
+    for number, counters in enumerate(records.replicas):
+        sums = dict(zip(SUMS, records.totals.sums[number].tolist(), strict=True))
         finished = sums["finished"]
         queries = counters.prefix_queries_tokens
         entries.append(

@@ -12,9 +12,9 @@ from cluster_sim.config.loading.canonical import config_hash, resolved_yaml
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.predictors.coverage import check_coverage, total_coverage
-from cluster_sim.metrics.bench_json import bench_json
-from cluster_sim.metrics.request_totals import RequestTotals
+from cluster_sim.metrics.bench_json import OfferedLoad, bench_json
 from cluster_sim.metrics.run_metadata import RunMetadata
+from cluster_sim.metrics.run_records import RunRecords
 from cluster_sim.metrics.run_summary import summarise
 from cluster_sim.output.event_trace import EVENT_TRACE_FILE, write_event_trace
 from cluster_sim.output.run_directory import (
@@ -76,10 +76,17 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
             write_event_trace(directory.partial / EVENT_TRACE_FILE, outcome.hub.rows or [], outcome.streams)
         totals = new_totals(simulation.metadata)
         totals.restore(outcome.hub.totals)
-        summary = _summary(plan, simulation, totals, outcome, series.max_waiting)
-        gaps = [replica.gaps for replica in outcome.replicas]
+        records = RunRecords(
+            totals,
+            [replica.counters for replica in outcome.replicas],
+            [replica.gaps for replica in outcome.replicas],
+            outcome.hub.end_ns,
+            outcome.hub.arrived,
+            series.max_waiting,
+        )
+        summary = _summary(plan, simulation, records, outcome)
         date = time.strftime("%Y%m%d-%H%M%S")
-        directory.write_json(BENCH_FILE, bench_json(simulation.metadata, totals, gaps, date, **_load(study)))
+        directory.write_json(BENCH_FILE, bench_json(simulation.metadata, records, _load(study), date))
         path = directory.complete(summary, _manifest(study, choice, outcome))
     requests, wall_s = summary["requests"]["total"], outcome.wall_s
     speed = f"{requests / wall_s:,.0f} requests/s, {summary['simulated_s'] / wall_s:,.0f} times real time"
@@ -94,16 +101,16 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
     return RunResult(path, summary, outcome.hub.digest)
 
 
-def _load(study: Study) -> dict[str, Any]:
-    """Return the load that the study names, under the keys of ``vllm bench serve``."""
+def _load(study: Study) -> OfferedLoad:
+    """Return the load that the study asks for."""
     workload = study.workload
     arrivals = getattr(workload, "arrivals", None)
-    rates = (getattr(block, "request_rate", None) for block in (arrivals, workload))
-    return {
-        "request_rate": next((rate for rate in rates if rate is not None), "inf"),
-        "burstiness": getattr(arrivals, "burstiness", 1.0),
-        "max_concurrency": getattr(workload, "max_concurrency", None),
-    }
+    rates = (getattr(part, "request_rate", None) for part in (arrivals, workload))
+    return OfferedLoad(
+        request_rate=next((rate for rate in rates if rate is not None), "inf"),
+        burstiness=getattr(arrivals, "burstiness", 1.0),
+        max_concurrency=getattr(workload, "max_concurrency", None),
+    )
 
 
 def _log_start(plan: Plan, metadata: RunMetadata, choice: ExecutorChoice, folder: Path) -> None:
@@ -140,19 +147,8 @@ def run_labels(study: Study, executor: str) -> dict[str, str]:
     return {"run": study.name, "version": __version__, "config_hash": config_hash(study), "executor": executor}
 
 
-def _summary(
-    plan: Plan, simulation: Simulation, totals: RequestTotals, outcome: RunOutcome, max_waiting: int
-) -> dict[str, Any]:
-    counters = [replica.counters for replica in outcome.replicas]
-    summary = summarise(
-        simulation.metadata,
-        totals,
-        counters,
-        [replica.gaps for replica in outcome.replicas],
-        outcome.hub.end_ns,
-        outcome.hub.arrived,
-        max_waiting,
-    )
+def _summary(plan: Plan, simulation: Simulation, records: RunRecords, outcome: RunOutcome) -> dict[str, Any]:
+    summary = summarise(simulation.metadata, records)
     coverage = total_coverage(replica.coverage for replica in outcome.replicas)
     steps = sum(coverage)
     summary["predictor_coverage"] = {
@@ -162,7 +158,7 @@ def _summary(
         "error_band_percent": simulation.pools[0].predictor.error_band_percent,
     }
     check_coverage(coverage, plan.study.predictor.max_extrapolated)
-    summary["energy"] = energy_summary(plan, totals, counters, outcome.hub.end_ns)
+    summary["energy"] = energy_summary(plan, records.totals, records.replicas, records.end_ns)
     return summary
 
 

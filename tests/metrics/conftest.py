@@ -8,6 +8,7 @@ from cluster_sim.metrics.attainment import request_limits
 from cluster_sim.metrics.objectives import Slo
 from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
+from cluster_sim.metrics.run_records import RunRecords
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.workload.request import Request
@@ -17,13 +18,20 @@ MS = 1_000_000
 
 @dataclass
 class FinishedRun:
-    """What a run leaves: its metadata, totals and the replicas' logs."""
+    """A run that has ended: its metadata, totals and the replicas' logs."""
 
     metadata: RunMetadata
     totals: RequestTotals
     logs: list[ReplicaLog]
     end_ns: int
     arrived: int
+
+    def records(self, max_waiting: int = 1) -> RunRecords:
+        """The records that the figures are computed from."""
+        counters = [log.counters() for log in self.logs]
+        return RunRecords(
+            self.totals, counters, [log.gaps() for log in self.logs], self.end_ns, self.arrived, max_waiting
+        )
 
 
 def make_run(slo: Slo | None = None) -> FinishedRun:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster_sim.metrics.bench_json import bench_json
+from cluster_sim.metrics.bench_json import OfferedLoad, bench_json
 
 REQUIRED = {
     "date", "backend", "model_id", "tokenizer_id", "num_prompts", "request_rate", "burstiness", "max_concurrency",
@@ -20,10 +20,10 @@ OURS = {
 
 def test_record_by_hand(finished_run) -> None:
     """Keys are vLLM's; figures are in ms and the duration ends with the last completion, at 32 ms."""
-    record = bench_json(
-        finished_run.metadata, finished_run.totals, [log.gaps() for log in finished_run.logs], "20260101-000000"
-    )
+    load = OfferedLoad(request_rate=7.5, max_concurrency=9)
+    record = bench_json(finished_run.metadata, finished_run.records(), load, "20260101-000000")
     assert set(record) == REQUIRED | OURS
+    assert (record["request_rate"], record["burstiness"], record["max_concurrency"]) == (7.5, 1.0, 9)
     assert record["duration"] == pytest.approx(0.032)
     assert record["completed"] == 3
     assert record["failed"] == 1

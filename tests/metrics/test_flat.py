@@ -10,6 +10,7 @@ import pytest
 from cluster_sim.config.schema.study import Study
 from cluster_sim.metrics.flat import flat_metrics
 from cluster_sim.metrics.request_totals import RequestTotals
+from cluster_sim.metrics.run_records import RunRecords
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.simulation.run import run_study
@@ -28,12 +29,11 @@ LLM_INFER_KEYS = {
 
 def test_keys_and_fairness_by_hand(finished_run) -> None:
     """All keys are there; Jain's index and the starvation rate are those of the latencies 32, 24 and 12 ms."""
-    counters = [log.counters() for log in finished_run.logs]
-    flat = flat_metrics(finished_run.totals, counters, finished_run.end_ns, 1)
+    flat = flat_metrics(finished_run.records())
     assert set(flat) == LLM_INFER_KEYS
     assert flat["fairness_index"] == pytest.approx(68**2 / (3 * (32**2 + 24**2 + 12**2)))
     assert flat["starvation_rate"] == 0.0
-    assert flat_metrics(finished_run.totals, counters, finished_run.end_ns, 1, 1.2)["starvation_rate"] == 1 / 3
+    assert flat_metrics(finished_run.records(), 1.2)["starvation_rate"] == 1 / 3
     assert flat["avg_batch_size"] == 1.5
 
 
@@ -57,7 +57,7 @@ def _flat_of(rows: list[dict[str, str]]) -> dict[str, float]:
         request = Request(number, arrival, int(row["prompt_tokens"]), int(row["output_tokens"]))
         log.add(request, 0, "main", "finished", arrival, start, end, end)
     log.flush()
-    return flat_metrics(totals, [ReplicaLog(0).counters()], 1, 0)
+    return flat_metrics(RunRecords(totals, [ReplicaLog(0).counters()], [], 1, len(rows)))
 
 
 @pytest.mark.parametrize("name", ["fcfs_b8_rate4", "fcfs_b1_rate2"])
@@ -116,8 +116,7 @@ def test_a_study_of_llm_infer_gives_its_dictionary(shared: Path, tmp_path: Path,
 
 def test_static_batches_are_counted_once(finished_run) -> None:
     """Of 4 iterations 3 hold prompts: as static batches of 3 requests that left; mixed fleets add up by replica."""
-    counters = [log.counters() for log in finished_run.logs]
     for are_static, batches, members in (([], 4, 6), ([True, True], 3, 3), ([True], 3, 3), ([False, True], 4, 6)):
-        flat = flat_metrics(finished_run.totals, counters, finished_run.end_ns, 1, are_static=are_static)
+        flat = flat_metrics(finished_run.records(), are_static=are_static)
         assert flat["total_batches_processed"] == batches
         assert flat["avg_batch_size"] == members / batches

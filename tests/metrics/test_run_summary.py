@@ -7,15 +7,15 @@ import pytest
 from cluster_sim.metrics.attainment import attainment, request_limits
 from cluster_sim.metrics.objectives import Slo
 from cluster_sim.metrics.request_totals import RequestTotals, SloLimits
+from cluster_sim.metrics.run_records import RunRecords
 from cluster_sim.metrics.run_summary import summarise
+from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.workload.request import Request
 
 
 def _summary(run):
-    counters = [log.counters() for log in run.logs]
-    gaps = [log.gaps() for log in run.logs]
-    return summarise(run.metadata, run.totals, counters, gaps, run.end_ns, run.arrived, max_waiting=1)
+    return summarise(run.metadata, run.records())
 
 
 def test_latencies_by_hand(finished_run) -> None:
@@ -84,7 +84,7 @@ def test_the_highest_percentile_limits_a_request() -> None:
 
 
 def test_laws_hold_by_both_records(finished_run) -> None:
-    """Little's law and token conservation compare the replicas' notes with the hub's rows."""
+    """Little's law and token conservation compare the records of the replicas with the rows of the hub."""
     checks = _summary(finished_run)["checks"]
     assert checks["little"]["holds"]
     assert checks["little"]["relative_error"] == 0.0
@@ -111,12 +111,9 @@ def test_summary_is_plain_json(finished_run) -> None:
 
 def test_empty_run_has_nulls_not_errors(finished_run) -> None:
     """A run in which nothing finished has null figures."""
-    from cluster_sim.metrics.request_totals import RequestTotals
-    from cluster_sim.recording.replica_log import ReplicaLog
-
     log = ReplicaLog(0)
     totals = RequestTotals(2, ["main"])
-    summary = summarise(finished_run.metadata, totals, [log.counters()] * 2, [log.gaps()] * 2, 0, 0)
+    summary = summarise(finished_run.metadata, RunRecords(totals, [log.counters()] * 2, [log.gaps()] * 2, 0, 0))
     assert summary["ttft_s"]["p99"] is None
     assert summary["usd_per_million_tokens"] is None
     assert summary["slo"]["good_requests_ratio"] is None

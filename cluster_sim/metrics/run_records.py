@@ -1,0 +1,29 @@
+"""Records of a finished run, from which all its figures are computed."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from cluster_sim.metrics.request_totals import RequestTotals
+from cluster_sim.recording.replica_log import ReplicaCounters
+from cluster_sim.recording.sketch import QuantileSketch
+from cluster_sim.units import NS_PER_S
+
+
+class RunRecords(NamedTuple):
+    """The records of the hub, and those of the replicas in the order of their numbers."""
+
+    totals: RequestTotals
+    replicas: Sequence[ReplicaCounters]
+    gaps: Sequence[QuantileSketch]
+    """Token gaps of each replica."""
+    end_ns: int
+    """End of the run."""
+    arrived: int
+    """Requests that the hub has received."""
+    max_waiting: int = 0
+    """Most requests that waited at one replica at a tick of the series."""
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the run, from 0 to its end."""
+        return self.end_ns / NS_PER_S
