@@ -97,9 +97,7 @@ class RegisteredName:
 
 
 ENGINE_KINDS: Final = "engine kinds"
-ROUTER_POLICIES: Final = "router policies"
 
 EngineKind = Annotated[str, AfterValidator(RegisteredName(ENGINE_KINDS))]
-PolicyName = Annotated[str, AfterValidator(RegisteredName(ROUTER_POLICIES))]
 ModelName = Annotated[str, AfterValidator(LibraryEntry("models"))]
 DeviceName = Annotated[str, AfterValidator(LibraryEntry("devices"))]

@@ -36,8 +36,10 @@ from cluster_sim.hardware.predictors.vidur_files import load_vidur_tables
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
 from cluster_sim.metrics.objectives import Slo
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
-from cluster_sim.routing.options import Router, Telemetry
-from cluster_sim.routing.policies import POLICIES, Candidates, Policy
+from cluster_sim.routing.options import Telemetry
+from cluster_sim.routing.policies.least_waiting import LeastWaitingOptions
+from cluster_sim.routing.policies.round_robin import RoundRobinOptions
+from cluster_sim.routing.routing_policy import Candidates, RoutingPolicy, build_policy
 from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
@@ -122,15 +124,13 @@ class Run:
         )
         return engine, limits
 
-    def policy(self) -> Callable[[Candidates], Policy]:
+    def policy(self) -> Callable[[Candidates], RoutingPolicy]:
         """Return what builds the routing policy: Vidur's own, or the logged placements where it draws them."""
         if self.routing == "lor":  # Vidur's reads the queues at every decision.
-            router = Router(policy="least_waiting", telemetry=Telemetry(period_ms=0, latency_ms=0))
-        elif self.routing == "round_robin":
-            router = Router(policy="round_robin")
-        else:
-            return lambda _: LoggedPlacements({row.request.request_id: row.replica for row in self.rows})
-        return partial(POLICIES.build, router)
+            return partial(build_policy, LeastWaitingOptions(telemetry=Telemetry(period_ms=0, latency_ms=0)))
+        if self.routing == "round_robin":
+            return partial(build_policy, RoundRobinOptions())
+        return partial(LoggedPlacements, {row.request.request_id: row.replica for row in self.rows})
 
     def _planned(self) -> tuple[int, int]:
         """Return Vidur's planned (KV blocks, batch size) where the run does not say."""
@@ -241,10 +241,11 @@ class RecordingScheduler:
         return batch
 
 
-class LoggedPlacements(Policy):
+class LoggedPlacements(RoutingPolicy):
     """Sends every request where Vidur sent it."""
 
-    def __init__(self, replicas: dict[int, int]) -> None:
+    def __init__(self, replicas: dict[int, int], candidates: Candidates) -> None:
+        super().__init__(RoundRobinOptions(), candidates)
         self._replicas = replicas
 
     def choose(self, request: Request, now_ns: int) -> int:  # noqa: ARG002 - the log knows

@@ -1,5 +1,6 @@
 """The examples of docs/extend.md, executed as they stand."""
 
+import json
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -9,12 +10,11 @@ import pytest
 
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
-from cluster_sim.routing.policies import POLICIES
 from cluster_sim.serving.schedulers import SCHEDULERS
 from cluster_sim.simulation.plan import make_plan
 from cluster_sim.simulation.run import run_study
 from cluster_sim.simulation.run_options import RunOptions
-from tests.outside_package import install, recipe
+from tests.outside_package import STUDY, install, recipe, run_command
 from tests.outside_package import run_study as run_outside
 
 PAGE = Path(__file__).parent.parent / "docs" / "extend.md"
@@ -27,7 +27,7 @@ def example(name: str) -> str:
     return found.group(1)
 
 
-def study(policy: str = "round_robin", kind: str = "vllm_v1") -> Study:
+def study(kind: str = "vllm_v1") -> Study:
     return Study.model_validate(
         {
             "workload": {
@@ -42,7 +42,7 @@ def study(policy: str = "round_robin", kind: str = "vllm_v1") -> Study:
             "fleet": {
                 "pools": [{"model": "llama-3-8b", "device": "h100-sxm", "replicas": 3, "engine": {"kind": kind}}]
             },
-            "router": {"policy": policy},
+            "router": {"policy": "round_robin"},
         }
     )
 
@@ -53,14 +53,35 @@ def rows(result_directory: Path) -> list[dict[str, Any]]:
     return pq.read_table(result_directory / "requests.parquet").to_pylist()
 
 
-def test_the_policy_example_routes_as_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Prompts above 2,000 tokens all go to the last replica, the others take turns on the rest."""
-    monkeypatch.setattr(POLICIES, "_factories", dict(POLICIES._factories))
-    exec(compile(example("policy"), str(PAGE), "exec"), {"__name__": "example"})
-    result = run_study(study(policy="long_prompts_apart"), RunOptions(executor="inline", out=tmp_path / "run"))
-    for row in rows(result.directory):
-        assert (row["replica"] == 2) == (row["prompt_tokens"] > 2_000)
-    assert {row["replica"] for row in rows(result.directory)} == {0, 1, 2}
+def test_the_policy_recipe_reads_kv_usage(tmp_path: Path) -> None:
+    """The policy of an outside package takes its own option, spreads requests over every replica by KV usage, and gives
+    the same digest whether or not decodes are fast-forwarded.
+    """
+    site = tmp_path / "site"
+    install(site, "emptiest_cache", recipe("policy"), "cluster_sim.routing_policies")
+    digests = []
+    for macro_steps in ("true", "false"):
+        folder = tmp_path / macro_steps
+        folder.mkdir()
+        router = "router={policy: emptiest_cache, tolerance_ratio: 0.001}"
+        out = run_outside(folder, site, router, f"run.macro_steps={macro_steps}")
+        assert {row["replica"] for row in rows(out)} == {0, 1, 2}
+        digests.append(json.loads((out / "manifest.json").read_text())["digest"])
+    assert digests[0] == digests[1]
+
+
+def test_a_policy_that_reads_what_it_does_not_declare_is_refused(tmp_path: Path) -> None:
+    """The command ends with one message that names the figure and the policy."""
+    site = tmp_path / "site"
+    source = recipe("policy").replace('sampled_fields = ("kv_used_ratio",)', 'sampled_fields = ("running",)')
+    install(site, "emptiest_cache", source, "cluster_sim.routing_policies")
+    study = tmp_path / "study.yaml"
+    study.write_text(STUDY + "router: {policy: emptiest_cache}\n", encoding="utf-8")
+    done = run_command(site, "run", study, "--executor", "inline", "--out", tmp_path / "run")
+    assert done.returncode == 2
+    assert "router.policy: the routing policy 'emptiest_cache' reads kv_used_ratio" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_scheduler_example_serves_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,8 +126,6 @@ def test_the_queue_order_recipe_orders_as_the_page_says(tmp_path: Path) -> None:
 
 
 def test_unknown_names_are_refused_with_the_known_ones() -> None:
-    """A policy or scheduler that nobody registered is refused, and the message lists those that exist."""
-    with pytest.raises(InputError, match=r"router\.policy: unknown policy 'best'; known: .*least_loaded"):
-        make_plan(study(policy="best"))
+    """A scheduler that nobody registered is refused, and the message lists those that exist."""
     with pytest.raises(InputError, match=r"engine\.kind: unknown scheduler 'best'; known: .*orca.*vllm_v1"):
         make_plan(study(kind="best"))

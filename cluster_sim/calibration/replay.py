@@ -23,8 +23,8 @@ from cluster_sim.hardware.predictors.predictor import Predictor
 from cluster_sim.hardware.replica_hardware import ExpertSharding, ReplicaHardware
 from cluster_sim.metrics.objectives import Slo
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
-from cluster_sim.routing.options import Router
-from cluster_sim.routing.policies import POLICIES
+from cluster_sim.routing.policies.round_robin import RoundRobinOptions
+from cluster_sim.routing.routing_policy import build_policy
 from cluster_sim.serving.data_parallel import build_scheduler
 from cluster_sim.serving.engine_defaults import resolve_engine, scheduler_limits
 from cluster_sim.serving.engine_options import Engine
@@ -136,7 +136,7 @@ def simulation_of(case: Case, setup: Setup, predictor: Predictor) -> Simulation:
     return Simulation(
         pools=(pool,),
         source=partial(client_of, case),
-        policy=partial(POLICIES.build, Router(policy="round_robin")),
+        policy=partial(build_policy, RoundRobinOptions()),
         metadata=RunMetadata(f"{case.dataset}/{case.run}", 0, (metadata,), Slo()),
         reacts=bool(case.in_flight_limit),
         client_timeout_ns=round(case.client_timeout_s * NS_PER_S),

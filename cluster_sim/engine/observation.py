@@ -11,7 +11,7 @@ class Observation:
     ``responses``: the component reads when requests end (counts in flight).  ``reacts``: an end may make it send
     something (closed loops, limits), so processes may not run past the next end either.  ``telemetry``: it
     reads samples with ``period_ns`` and ``latency_ns``; a period of 0 is perfect instantaneous knowledge, legal and
-    slow.
+    slow.  ``sampled_fields``: the figures of a sample that it reads, so that their changes must be sampled.
     """
 
     responses: bool = False
@@ -19,6 +19,7 @@ class Observation:
     telemetry: bool = False
     period_ns: int = 0
     latency_ns: int = 0
+    sampled_fields: frozenset[str] = frozenset()
 
     @property
     def is_instantaneous(self) -> bool:
@@ -48,5 +49,6 @@ def strictest(observations: Iterable[Observation]) -> Observation:
             telemetry=combined.telemetry or observation.telemetry,
             period_ns=source.period_ns,
             latency_ns=source.latency_ns,
+            sampled_fields=combined.sampled_fields | each.sampled_fields,
         )
     return combined

@@ -18,7 +18,7 @@ from cluster_sim.errors import InputError
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.statuses import CANCELLED, REFUSED, UNFINISHED
 from cluster_sim.routing.admission import StaticLimits
-from cluster_sim.routing.policies import Policy
+from cluster_sim.routing.routing_policy import RoutingPolicy
 from cluster_sim.serving.messages import Cancellation, Dispatch, EndOfArrivals, Response, Sample
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.request import Request
@@ -40,7 +40,7 @@ class Target:
 class Route:
     """The replicas that serve one model, and the policy that chooses among them."""
 
-    policy: Policy
+    policy: RoutingPolicy
     targets: list[Target]
     limits: StaticLimits
     """What every target can run: a policy must not have to look."""
@@ -220,7 +220,7 @@ class RouterHub:
         payload = message.payload
         if isinstance(payload, Sample):
             route, position = self._positions[message.source]
-            route.policy.on_sample(position, payload)
+            route.policy.observe(position, payload)
             return []
         entry = self._in_flight.get(payload.request_id)
         if entry is None:

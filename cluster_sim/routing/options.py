@@ -1,15 +1,15 @@
-"""The ``router`` block: how a request finds a replica, and what the router knows when it chooses."""
+"""Options of the router that every routing policy shares."""
 
 from typing import Self
 
 from pydantic import Field, model_validator
 
-from cluster_sim.options import LONGEST_RUN_S, MS_PER_DAY, ConfigModel, PolicyName
+from cluster_sim.options import LONGEST_RUN_S, MS_PER_DAY, ConfigModel
 from cluster_sim.units import NS_PER_MS, NS_PER_S
 
 
 class Telemetry(ConfigModel):
-    """How old the router's picture of the replicas is; the staler, the further the simulation can run ahead."""
+    """Age of the router's picture of the replicas; the staler, the further the simulation can run ahead."""
 
     period_ms: float = Field(
         50.0, ge=0, le=MS_PER_DAY, description="Time between two samples; 0 with latency 0 is perfect knowledge."
@@ -36,14 +36,10 @@ class Telemetry(ConfigModel):
         return round(self.latency_ms * NS_PER_MS)
 
 
-class Router(ConfigModel):
-    """The global router."""
+class RouterOptions(ConfigModel):
+    """The router of a study; ``policy`` tells its routing policies apart, each of which may add options."""
 
-    policy: PolicyName = Field(
-        "least_outstanding",
-        description="How a replica is chosen: round_robin and random know nothing, least_outstanding counts requests "
-        "in flight, least_loaded (running and waiting) and least_waiting read telemetry.",
-    )
+    policy: str
     telemetry: Telemetry = Field(Telemetry(), description="Samples of the replicas' state that policies may read.")
     client_timeout_s: float | None = Field(
         None,
@@ -54,5 +50,5 @@ class Router(ConfigModel):
 
     @property
     def client_timeout_ns(self) -> int:
-        """The client's patience in ns; 0 when it waits for ever."""
+        """The client's patience in ns; 0 if it waits for ever."""
         return round((self.client_timeout_s or 0) * NS_PER_S)

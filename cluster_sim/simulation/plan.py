@@ -16,7 +16,7 @@ from cluster_sim.hardware.predictors.pool_predictor import build_predictor, chec
 from cluster_sim.hardware.predictors.predictor import Predictor
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
-from cluster_sim.routing.policies import POLICIES
+from cluster_sim.routing.routing_policy import build_policy
 from cluster_sim.serving.data_parallel import build_scheduler
 from cluster_sim.serving.engine_defaults import resolve_engine, scheduler_limits
 from cluster_sim.serving.engine_kinds import fills_batches, traits_of
@@ -115,7 +115,7 @@ class Plan:
         return Simulation(
             pools=tuple(pool.simulated(predictor) for pool, predictor in zip(self.pools, predictors, strict=True)),
             source=partial(build_source, study.workload, study.seed),
-            policy=partial(POLICIES.build, study.router),
+            policy=partial(build_policy, study.router),
             metadata=self._metadata(predictors),
             reacts=reacts(study.workload),
             total_requests=total_requests(study.workload),
@@ -152,7 +152,6 @@ def make_plan(study: Study) -> Plan:
     """Resolve a study; raises InputError, which begins with the key, if a model does not fit or settings contradict
     each other.
     """
-    POLICIES.check(study.router)
     pools: list[PoolPlan] = []
     first = 0
     for index, pool in enumerate(study.fleet.pools):

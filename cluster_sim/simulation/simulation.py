@@ -22,7 +22,7 @@ from cluster_sim.recording.replica_log import ReplicaLog, pending_limit
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.routing.admission import StaticLimits, strictest
 from cluster_sim.routing.hub import Route, RouterHub, Target, observed_by
-from cluster_sim.routing.policies import Candidates, Policy
+from cluster_sim.routing.routing_policy import Candidates, RoutingPolicy
 from cluster_sim.serving.replica import Replica
 from cluster_sim.serving.replica_settings import ReplicaSettings, floor_model
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
@@ -89,7 +89,7 @@ class Simulation:
     pools: tuple[SimulatedPool, ...]
     source: Callable[[], RequestSource | FeedbackSource]
     """Builds the source of the requests; raises InputError if a file is wrong."""
-    policy: Callable[[Candidates], Policy]
+    policy: Callable[[Candidates], RoutingPolicy]
     """Builds the routing policy among the replicas of one model."""
     metadata: RunMetadata
     reacts: bool = False
@@ -180,6 +180,7 @@ class Simulation:
             sample_period_ns=observation.period_ns if observation.telemetry else 0,
             sample_latency_ns=observation.latency_ns if observation.telemetry else 0,
             is_probed=observation.is_instantaneous,
+            samples_kv="kv_used_ratio" in observation.sampled_fields,
         )
         log = ReplicaLog(self.series_interval_ns, pool.predictor.stages, pending_limit(self.replicas))
         return Replica(settings, pool.scheduler(), pool.predictor, log, is_streamed=is_streamed)

@@ -1,26 +1,21 @@
-"""Routing policies by hand: what each chooses, and what it declares to observe."""
+"""Routing policies by hand: the replicas that each chooses, and what it declares to observe."""
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from typing import Any
 
 from cluster_sim.engine.observation import NOTHING, Observation
-from cluster_sim.errors import InputError
-from cluster_sim.routing.indexed_heap import IndexedMinHeap
-from cluster_sim.routing.options import Router, Telemetry
-from cluster_sim.routing.policies import POLICIES, Candidates, Policy
+from cluster_sim.routing.routing_policy import ROUTING_POLICIES, Candidates, RoutingPolicy, build_policy
 from cluster_sim.serving.messages import Sample
 from cluster_sim.workload.request import Request
 
 MS = 1_000_000
 
 
-def policy(name: str, count: int = 3, seed: int = 1, forward_ns: int = 0, **telemetry: float) -> Policy:
-    router = Router.model_construct(policy=name, telemetry=Telemetry(**telemetry))
-    return POLICIES.build(router, Candidates(count, seed, [forward_ns] * count))
+def policy(name: str, count: int = 3, seed: int = 1, forward_ns: int = 0, **options: Any) -> RoutingPolicy:
+    chosen = ROUTING_POLICIES.get(name).options.model_validate(options)
+    return build_policy(chosen, Candidates(count, seed, [forward_ns] * count))
 
 
-def choices(chosen_by: Policy, ids: range, now_ns: int = 0) -> list[int]:
+def choices(chosen_by: RoutingPolicy, ids: range, now_ns: int = 0) -> list[int]:
     return [chosen_by.choose(Request(number, now_ns, 1, 1), now_ns) for number in ids]
 
 
@@ -52,50 +47,23 @@ def test_least_outstanding_counts_what_is_not_back() -> None:
 
 def test_least_loaded_adds_what_no_sample_shows() -> None:
     """Sampled running and waiting requests, plus own dispatches delivered at the newest visible sample or later."""
-    chosen_by = policy("least_loaded", count=2, forward_ns=2 * MS, period_ms=10, latency_ms=1)
-    assert chosen_by.observation == Observation(telemetry=True, period_ns=10 * MS, latency_ns=MS)
-    chosen_by.on_sample(0, Sample(0, 2, 1, 0.5))
-    chosen_by.on_sample(1, Sample(1, 0, 1, 0.5))
+    chosen_by = policy("least_loaded", count=2, forward_ns=2 * MS, telemetry={"period_ms": 10, "latency_ms": 1})
+    fields = frozenset({"running", "waiting"})
+    assert chosen_by.observation == Observation(telemetry=True, period_ns=10 * MS, latency_ns=MS, sampled_fields=fields)
+    chosen_by.observe(0, Sample(0, 2, 1, 0.5))
+    chosen_by.observe(1, Sample(1, 0, 1, 0.5))
     assert choices(chosen_by, range(3), 7 * MS) == [1, 1, 0]  # Loads 3 and 1, 3 and 2, 3 and 3.
     # Those were delivered at 9 ms.  At 10.9 ms the sample of 10 ms is not visible yet, at 11 ms it is.
     assert choices(chosen_by, range(3, 4), 11 * MS - 1) == [1]  # Loads 4 and 3.
-    chosen_by.on_sample(0, Sample(0, 0, 0, 0.0))
-    chosen_by.on_sample(1, Sample(1, 2, 1, 0.0))
+    chosen_by.observe(0, Sample(0, 0, 0, 0.0))
+    chosen_by.observe(1, Sample(1, 2, 1, 0.0))
     assert choices(chosen_by, range(4, 5), 11 * MS) == [0]  # Loads 0 and 3, plus one delivered at 12.9 ms.
 
 
 def test_least_waiting_does_not_count_running_requests() -> None:
     """The shortest waiting queue wins however many requests run."""
-    chosen_by = policy("least_waiting", count=2, period_ms=0, latency_ms=0)
+    chosen_by = policy("least_waiting", count=2, telemetry={"period_ms": 0, "latency_ms": 0})
     assert chosen_by.observation.is_instantaneous
-    chosen_by.on_sample(0, Sample(0, 0, 2, 0.0))
-    chosen_by.on_sample(1, Sample(1, 50, 1, 0.0))
+    chosen_by.observe(0, Sample(0, 0, 2, 0.0))
+    chosen_by.observe(1, Sample(1, 50, 1, 0.0))
     assert choices(chosen_by, range(1)) == [1]
-
-
-def test_unknown_policy_lists_the_known() -> None:
-    """The error for a name that is not registered names the key and every policy."""
-    with pytest.raises(InputError, match=r"router\.policy.*'best'.*least_loaded, .*round_robin"):
-        policy("best")
-
-
-@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), max_size=40))
-def test_least_table_is_a_minimum(changes: list[tuple[int, int]]) -> None:
-    """After any changes the table's least is the lowest index of the smallest value."""
-    table = IndexedMinHeap([0] * 5)
-    values = [0] * 5
-    for index, value in changes:
-        table.set(index, value)
-        values[index] = value
-        assert table.least() == values.index(min(values))
-
-
-def test_the_table_of_least_values_stays_small() -> None:
-    """A value that goes up and down above the least one leaves no trail: entries stay bounded, answers right."""
-    table = IndexedMinHeap([0, 5, 5])
-    for step in range(10_000):
-        table.set(1, 5 + step % 3)
-        assert table.least() == 0
-    assert len(table._heap) < 200
-    table.set(0, 9)
-    assert table.least() == 1

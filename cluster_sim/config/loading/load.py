@@ -15,7 +15,7 @@ from cluster_sim.errors import InputError
 from cluster_sim.options import BASE_DIRECTORY
 
 Names = Mapping[str, Sequence[str]]
-"""Registered names by registry, for example ``ROUTER_POLICIES``; a registry that is absent is not checked."""
+"""Registered names by registry, for example ``ENGINE_KINDS``; a registry that is absent is not checked."""
 
 UNCHECKED: Final[Names] = {}
 

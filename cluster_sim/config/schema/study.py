@@ -9,7 +9,7 @@ from cluster_sim.hardware.predictors.kinds.roofline import RooflineOptions
 from cluster_sim.hardware.predictors.predictor import PredictorBlock
 from cluster_sim.metrics.objectives import Slo
 from cluster_sim.options import ConfigModel
-from cluster_sim.routing.options import Router
+from cluster_sim.routing.routing_policy import RouterConfig, default_router
 from cluster_sim.workload.workload_kind import WorkloadConfig
 
 
@@ -22,7 +22,7 @@ class Study(ConfigModel):
     seed: int = Field(42, ge=0, lt=1 << 63, description="Seed of every random draw.")
     workload: WorkloadConfig = Field(description="Where requests come from.")
     fleet: Fleet = Field(description="What serves them.")
-    router: Router = Field(Router(), description="How a request finds a replica.")
+    router: RouterConfig = Field(default_factory=default_router, description="How a request finds a replica.")
     predictor: PredictorBlock = Field(RooflineOptions(), description="Where step times come from.")
     slo: Slo = Field(Slo(), description="Limits that the results are held against.")
     run: Run = Field(Run(), description="How the simulation is executed.")

@@ -7,9 +7,9 @@ import pytest
 from cluster_sim.config.loading.load import load_study
 from cluster_sim.config.loading.messages import MAX_PROBLEMS
 from cluster_sim.errors import InputError
-from cluster_sim.options import ENGINE_KINDS, ROUTER_POLICIES
+from cluster_sim.options import ENGINE_KINDS
 
-NAMES = {ENGINE_KINDS: ["orca", "vllm_v1"], ROUTER_POLICIES: ["least_outstanding", "random"]}
+NAMES = {ENGINE_KINDS: ["orca", "vllm_v1"]}
 
 STUDY = """\
 name: small

@@ -1,0 +1,37 @@
+"""Least loaded: fewest requests that run or wait, as telemetry shows them."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from cluster_sim.routing.options import RouterOptions
+from cluster_sim.routing.routing_policy import ROUTING_POLICIES, Candidates, RoutingPolicy
+from cluster_sim.routing.sampled_loads import SampledLoads
+from cluster_sim.serving.messages import Sample
+from cluster_sim.workload.request import Request
+
+
+class LeastLoadedOptions(RouterOptions):
+    """The replica with the fewest running and waiting requests; reads telemetry."""
+
+    policy: Literal["least_loaded"] = Field("least_loaded", description="Fewest running and waiting requests.")
+
+
+@ROUTING_POLICIES.register("least_loaded", LeastLoadedOptions)
+class LeastLoaded(RoutingPolicy):
+    """The candidate with the fewest running and waiting requests, the first among equals."""
+
+    sampled_fields: ClassVar = ("running", "waiting")
+
+    def __init__(self, options: LeastLoadedOptions, candidates: Candidates) -> None:
+        super().__init__(options, candidates)
+        self._loads = SampledLoads(self.observation, candidates)
+
+    def choose(self, request: Request, now_ns: int) -> int:
+        """Return the position of the least load."""
+        del request
+        return self._loads.dispatch(now_ns)
+
+    def on_sample(self, position: int, sample: Sample) -> None:
+        """Count running and waiting requests alike."""
+        self._loads.set(position, sample.running + sample.waiting)

@@ -1,0 +1,38 @@
+"""Least outstanding requests: the router's own count of what it has sent and not had back."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from cluster_sim.routing.indexed_heap import IndexedMinHeap
+from cluster_sim.routing.options import RouterOptions
+from cluster_sim.routing.routing_policy import ROUTING_POLICIES, Candidates, RoutingPolicy
+from cluster_sim.workload.request import Request
+
+
+class LeastOutstandingOptions(RouterOptions):
+    """The replica with the fewest requests in flight; observes when requests end."""
+
+    policy: Literal["least_outstanding"] = Field("least_outstanding", description="Fewest requests in flight.")
+
+
+@ROUTING_POLICIES.register("least_outstanding", LeastOutstandingOptions)
+class LeastOutstanding(RoutingPolicy):
+    """The candidate with the fewest requests in flight, the first among equals."""
+
+    observes_responses: ClassVar = True
+
+    def __init__(self, options: LeastOutstandingOptions, candidates: Candidates) -> None:
+        super().__init__(options, candidates)
+        self._counts = IndexedMinHeap([0] * candidates.count)
+
+    def choose(self, request: Request, now_ns: int) -> int:
+        """Return the position with the lowest count, and count the request there."""
+        del request, now_ns
+        chosen = self._counts.least()
+        self._counts.set(chosen, self._counts.values[chosen] + 1)
+        return chosen
+
+    def on_end(self, position: int) -> None:
+        """Count one request less."""
+        self._counts.set(position, self._counts.values[position] - 1)

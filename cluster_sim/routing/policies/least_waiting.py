@@ -1,0 +1,37 @@
+"""Least waiting: the shortest waiting queue, as telemetry shows it; Vidur's ``lor`` with period and latency 0."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from cluster_sim.routing.options import RouterOptions
+from cluster_sim.routing.routing_policy import ROUTING_POLICIES, Candidates, RoutingPolicy
+from cluster_sim.routing.sampled_loads import SampledLoads
+from cluster_sim.serving.messages import Sample
+from cluster_sim.workload.request import Request
+
+
+class LeastWaitingOptions(RouterOptions):
+    """The replica with the shortest waiting queue; reads telemetry."""
+
+    policy: Literal["least_waiting"] = Field("least_waiting", description="Shortest waiting queue.")
+
+
+@ROUTING_POLICIES.register("least_waiting", LeastWaitingOptions)
+class LeastWaiting(RoutingPolicy):
+    """The candidate with the shortest waiting queue, running requests not counted, the first among equals."""
+
+    sampled_fields: ClassVar = ("waiting",)
+
+    def __init__(self, options: LeastWaitingOptions, candidates: Candidates) -> None:
+        super().__init__(options, candidates)
+        self._loads = SampledLoads(self.observation, candidates)
+
+    def choose(self, request: Request, now_ns: int) -> int:
+        """Return the position of the least load."""
+        del request
+        return self._loads.dispatch(now_ns)
+
+    def on_sample(self, position: int, sample: Sample) -> None:
+        """Count waiting requests only."""
+        self._loads.set(position, sample.waiting)

@@ -1,0 +1,31 @@
+"""Random choice: a uniform draw keyed by the request's id, so that it does not depend on who was routed before."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from cluster_sim.engine.draws import draw_below, stream_key
+from cluster_sim.routing.options import RouterOptions
+from cluster_sim.routing.routing_policy import ROUTING_POLICIES, Candidates, RoutingPolicy
+from cluster_sim.workload.request import Request
+
+
+class RandomOptions(RouterOptions):
+    """A random replica, each as likely; observes nothing."""
+
+    policy: Literal["random"] = Field("random", description="A random replica.")
+
+
+@ROUTING_POLICIES.register("random", RandomOptions)
+class UniformRandom(RoutingPolicy):
+    """A uniform draw for each request."""
+
+    def __init__(self, options: RandomOptions, candidates: Candidates) -> None:
+        super().__init__(options, candidates)
+        self._count = candidates.count
+        self._key = stream_key(candidates.seed, "router", "random")
+
+    def choose(self, request: Request, now_ns: int) -> int:
+        """Return the position drawn for this request."""
+        del now_ns
+        return draw_below(self._key, request.request_id, self._count)

@@ -1,0 +1,105 @@
+"""Routing policies: the axis, its registry, and the interface of every policy.
+
+A policy declares what it observes of the replicas: nothing, the ends of requests, or some figures of their samples.
+That alone decides how far the router may run ahead of the replicas (``engine.coordinator``) and what they sample.  It
+answers with a position among the candidates that it was built with.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from cluster_sim.engine.observation import Observation
+from cluster_sim.registry import Registry
+from cluster_sim.routing.declared_samples import SAMPLED_FIELDS, DeclaredView
+from cluster_sim.routing.options import RouterOptions
+from cluster_sim.serving.messages import Sample
+from cluster_sim.workload.request import Request
+
+ROUTING_POLICIES: Final = Registry[type["RoutingPolicy"]](
+    "routing policy",
+    "cluster_sim.routing.policies",
+    "cluster_sim.routing_policies",
+    tag="policy",
+    default="least_outstanding",
+)
+"""Policies, each made from its options and its candidates."""
+
+if TYPE_CHECKING:
+    RouterConfig = RouterOptions
+else:
+    RouterConfig = ROUTING_POLICIES.annotation()
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The replicas that a policy chooses among, and its seed."""
+
+    count: int
+    seed: int
+    forward_ns: Sequence[int]
+    """Link latency to each candidate."""
+
+
+class RoutingPolicy(ABC):
+    """Chooses a replica for each request, in the order of their global schedules."""
+
+    observes_responses: ClassVar[bool] = False
+    """Whether ``on_end`` is called, as soon as a response comes back."""
+    sampled_fields: ClassVar[tuple[str, ...]] = ()
+    """The figures of a sample that ``on_sample`` reads, of ``SAMPLED_FIELDS``; it is called if there are any."""
+
+    def __init_subclass__(cls) -> None:
+        """Refuse figures that no replica samples; raises TypeError."""
+        super().__init_subclass__()
+        unknown = sorted(set(cls.sampled_fields) - set(SAMPLED_FIELDS))
+        if unknown:
+            raise TypeError(
+                f"{cls.__name__}.sampled_fields: no replica samples {', '.join(unknown)}; "
+                f"known: {', '.join(SAMPLED_FIELDS)}"
+            )
+
+    def __init__(self, options: RouterOptions, candidates: Candidates) -> None:
+        telemetry = options.telemetry
+        reads_samples = bool(self.sampled_fields)
+        self.options = options
+        self.candidates = candidates
+        self.observation = Observation(
+            responses=self.observes_responses,
+            telemetry=reads_samples,
+            period_ns=telemetry.period_ns if reads_samples else 0,
+            latency_ns=telemetry.latency_ns if reads_samples else 0,
+            sampled_fields=frozenset(self.sampled_fields),
+        )
+        """What the router must know of the replicas whenever this policy decides."""
+        self._declared = DeclaredView(options.policy, self.sampled_fields)
+
+    @abstractmethod
+    def choose(self, request: Request, now_ns: int) -> int:
+        """Return the position of the chosen candidate and note the dispatch."""
+
+    def on_end(self, position: int) -> None:
+        """Note that a request dispatched to ``position`` has ended."""
+
+    def on_sample(self, position: int, sample: Sample) -> None:
+        """Note a sample that has become visible.
+
+        Reading a figure of it that ``sampled_fields`` does not declare raises InputError.
+        """
+
+    def observe(self, position: int, sample: Sample) -> None:
+        """Show the policy what it may read of a sample."""
+        self.on_sample(position, self._declared(sample))
+
+
+def build_policy(options: RouterOptions, candidates: Candidates) -> RoutingPolicy:
+    """Build the policy that a study's router names; raise InputError, which lists the known ones, if there is none."""
+    return ROUTING_POLICIES.chosen_by(options).part(options, candidates)
+
+
+def default_router() -> RouterOptions:
+    """Return the router of a study that says nothing of it."""
+    options = ROUTING_POLICIES.get(str(ROUTING_POLICIES.default)).options()
+    assert isinstance(options, RouterOptions)
+    return options

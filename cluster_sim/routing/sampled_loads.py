@@ -1,0 +1,46 @@
+"""Loads as the last visible samples show them, plus what the router itself has sent since.
+
+A sample at S holds every delivery before S.  Own dispatches delivered at or after the newest visible sample are added,
+so that one stale sample does not draw a whole period's requests to one replica.
+"""
+
+from collections import deque
+
+from cluster_sim.engine.observation import Observation
+from cluster_sim.routing.indexed_heap import IndexedMinHeap
+from cluster_sim.routing.routing_policy import Candidates
+
+
+class SampledLoads:
+    """The load of each candidate, in whatever unit a policy counts: one dispatch adds 1."""
+
+    def __init__(self, observation: Observation, candidates: Candidates) -> None:
+        self._observation = observation
+        self._forward_ns = candidates.forward_ns
+        self._sampled = [0] * candidates.count
+        self._sent = [0] * candidates.count
+        self._loads = IndexedMinHeap([0] * candidates.count)
+        self._since: deque[tuple[int, int]] = deque()
+        """(delivery time, position) of own dispatches that no visible sample holds, in order of dispatch."""
+
+    def dispatch(self, now_ns: int) -> int:
+        """Return the position of the least load, the first among equals, and add a dispatch to it."""
+        newest_ns = self._observation.newest_sample_ns(now_ns)
+        since = self._since
+        while since and since[0][0] < newest_ns:
+            position = since.popleft()[1]
+            self._sent[position] -= 1
+            self._refresh(position)
+        chosen = self._loads.least()
+        since.append((now_ns + self._forward_ns[chosen], chosen))
+        self._sent[chosen] += 1
+        self._refresh(chosen)
+        return chosen
+
+    def set(self, position: int, load: int) -> None:
+        """Take the load that a sample shows."""
+        self._sampled[position] = load
+        self._refresh(position)
+
+    def _refresh(self, position: int) -> None:
+        self._loads.set(position, self._sampled[position] + self._sent[position])

@@ -1,0 +1,108 @@
+"""Contract of every routing policy that is registered, and of the one in docs/extend.md, which reads KV usage."""
+
+import pickle
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from random import Random
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from cluster_sim.routing.options import RouterOptions, Telemetry
+from cluster_sim.routing.routing_policy import ROUTING_POLICIES, Candidates, RoutingPolicy, build_policy
+from cluster_sim.serving.messages import Sample
+from cluster_sim.simulation.inline import InlineExecutor
+from cluster_sim.workload.request import Request
+from tests.engine.in_memory import InMemoryExecutor, RestoringExecutor
+from tests.engine.small_fleet import SmallFleet, draw_fleet, draw_placement, simulation_of, single_stepped
+from tests.evidence import Evidence, evidence_of
+from tests.outside_package import PAGE, recipe
+
+EXAMPLE = "emptiest_cache"
+NAMES = [*ROUTING_POLICIES.names(), EXAMPLE]
+TELEMETRY = [Telemetry(period_ms=period, latency_ms=latency) for period, latency in ((5, 1), (0.5, 0), (0, 0))]
+
+
+@pytest.fixture(autouse=True)
+def _example_is_registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    module = ModuleType("example")
+    monkeypatch.setitem(sys.modules, "example", module)
+    with ROUTING_POLICIES.isolated():
+        exec(compile(recipe("policy"), str(PAGE), "exec"), vars(module))
+        yield
+
+
+def options_of(name: str, telemetry: Telemetry) -> Any:
+    """Return the options of a policy; the one of the page tells any two KV usages apart."""
+    own = {"tolerance_ratio": 0.001} if name == EXAMPLE else {}
+    return ROUTING_POLICIES.get(name).options.model_validate({"telemetry": telemetry, **own})
+
+
+def run(small: SmallFleet, options: RouterOptions, executor: InlineExecutor | None = None) -> Evidence:
+    """Run a small fleet behind a policy."""
+    simulation = replace(simulation_of(small), policy=partial(build_policy, options))
+    return evidence_of(executor or InlineExecutor(), simulation)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_options_are_described_and_have_defaults(name: str) -> None:
+    """A policy has a line for users, and options that a study may leave out, each with a description."""
+    entry = ROUTING_POLICIES.get(name)
+    assert entry.summary.endswith(".")
+    assert issubclass(entry.options, RouterOptions)
+    assert entry.options().model_dump()["policy"] == name
+    assert all(field.description for field in entry.options.model_fields.values())
+
+
+@pytest.mark.parametrize("telemetry", TELEMETRY, ids=lambda telemetry: f"{telemetry.period_ms:g}ms")
+@pytest.mark.parametrize("name", NAMES)
+def test_neither_fast_forwarding_nor_placement_nor_snapshots_change_a_result(name: str, telemetry: Telemetry) -> None:
+    """Rows, counters and series are equal with single steps, in groups with random delays, and after restores."""
+    random = Random(f"{name} {telemetry.period_ms}")
+    for _ in range(4):
+        small = replace(draw_fleet(random.randrange), users=0, replicas=3)
+        options = options_of(name, telemetry)
+        expected = run(small, options)
+        assert run(single_stepped(small), options) == expected
+        placement = draw_placement(small.replicas, random.randrange)
+        assert run(small, options, InMemoryExecutor(placement, random.randrange)) == expected
+        assert run(small, options, RestoringExecutor(random.randrange)) == expected
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_policy_survives_a_snapshot(name: str) -> None:
+    """A policy pickled between two decisions goes on as one that was not, and names candidates only."""
+    policy: RoutingPolicy = build_policy(options_of(name, TELEMETRY[0]), Candidates(3, 7, [0, 0, 0]))
+
+    def show(shown: RoutingPolicy, figures: tuple[int, ...]) -> None:
+        if shown.observation.telemetry:
+            for position, figure in enumerate(figures):
+                shown.observe(position, Sample(position, figure, figure, figure / 10))
+
+    show(policy, (4, 2, 3))
+    for number in range(5):
+        policy.choose(Request(number, 0, 10, 2), 0)
+    twin = pickle.loads(pickle.dumps(policy))
+    choices = []
+    for each in (policy, twin):
+        show(each, (3, 3, 1))
+        choices.append([each.choose(Request(number, 0, 10, 2), 20_000_000) for number in range(5, 15)])
+    assert choices[0] == choices[1]
+    assert set(choices[0]) <= {0, 1, 2}
+
+
+def test_kv_usage_is_sampled_if_a_policy_reads_it() -> None:
+    """Under the policy of the page the usage inside long decodes decides, whether or not they are fast-forwarded.
+
+    At 0 ms nothing is known, so six requests take turns.  Replica 0 then decodes three of 10 prompt tokens, replica 1
+    one of 60: about 45 against 65 tokens of 1,000 at 5 ms, about 150 against 100 at 40 ms.
+    """
+    first = ((0, 10, 80), (0, 60, 80), (0, 10, 80), (0, 1, 1), (0, 10, 80), (0, 1, 1))
+    small = SmallFleet(arrivals=(*first, (5, 1, 1), (40, 1, 1)), replicas=2, engine={"block_size": 1})
+    options = options_of(EXAMPLE, Telemetry(period_ms=1, latency_ms=0))
+    evidence = run(small, options)
+    assert evidence.column("replica") == [0, 1, 0, 1, 0, 1, 0, 1]
+    assert run(single_stepped(small), options) == evidence
