@@ -49,6 +49,6 @@ def strictest(observations: Iterable[Observation]) -> Observation:
             telemetry=combined.telemetry or observation.telemetry,
             period_ns=source.period_ns,
             latency_ns=source.latency_ns,
-            sampled_fields=combined.sampled_fields | each.sampled_fields,
+            sampled_fields=combined.sampled_fields | observation.sampled_fields,
         )
     return combined
