@@ -29,7 +29,6 @@ class LeastLoaded(RoutingPolicy):
 
     def choose(self, request: Request, now_ns: int) -> int:
         """Return the position of the least load."""
-        del request
         return self._loads.dispatch(now_ns)
 
     def on_sample(self, position: int, sample: Sample) -> None:

@@ -28,7 +28,6 @@ class LeastOutstanding(RoutingPolicy):
 
     def choose(self, request: Request, now_ns: int) -> int:
         """Return the position with the lowest count, and count the request there."""
-        del request, now_ns
         chosen = self._counts.least()
         self._counts.set(chosen, self._counts.values[chosen] + 1)
         return chosen

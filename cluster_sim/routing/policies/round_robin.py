@@ -26,7 +26,6 @@ class RoundRobin(RoutingPolicy):
 
     def choose(self, request: Request, now_ns: int) -> int:
         """Return the next in turn."""
-        del request, now_ns
         chosen = self._next
         self._next = (chosen + 1) % self._count
         return chosen

@@ -27,5 +27,4 @@ class UniformRandom(RoutingPolicy):
 
     def choose(self, request: Request, now_ns: int) -> int:
         """Return the position drawn for this request."""
-        del now_ns
         return draw_below(self._key, request.request_id, self._count)
