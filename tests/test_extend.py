@@ -125,6 +125,31 @@ def test_the_queue_order_recipe_orders_as_the_page_says(tmp_path: Path) -> None:
     assert overtaken
 
 
+def test_the_predictor_recipe_prices_steps_as_the_page_says(tmp_path: Path) -> None:
+    """A request takes 10 ms a token and 0.02 ms a prompt token, in single steps and fast-forwarded; steps of more
+    sequences than were measured count as extrapolated.
+    """
+    site = tmp_path / "site"
+    install(site, "stopwatch_steps", recipe("predictor"), "cluster_sim.predictors")
+    block = "predictor={kind: stopwatch, step_ms: 10, prompt_token_us: 20, largest_batch: 2}"
+    lonely = ("workload.arrivals.request_rate=0.5", "fleet.network={router_to_replica_ms: 0, replica_to_router_ms: 0}")
+    out = run_outside(tmp_path, site, block, *lonely)
+    for row in rows(out):
+        steps = -(-row["prompt_tokens"] // 8192) + row["output_tokens"] - 1
+        assert row["e2e_s"] == pytest.approx(0.010 * steps + 20e-6 * row["prompt_tokens"], abs=1e-9)
+    summaries = []
+    for name in ("true", "false"):
+        folder = tmp_path / name
+        folder.mkdir()
+        out = run_outside(folder, site, block, "workload.arrivals.request_rate=200", f"run.macro_steps={name}")
+        summaries.append(json.loads((out / "summary.json").read_text()))
+    fast, single = summaries
+    assert fast == single
+    coverage = fast["predictor_coverage"]
+    assert coverage["steps"] == fast["iterations"]
+    assert 0 < coverage["measured_ratio"] < 1
+
+
 def test_unknown_names_are_refused_with_the_known_ones() -> None:
     """A scheduler that nobody registered is refused, and the message lists those that exist."""
     with pytest.raises(InputError, match=r"engine\.kind: unknown scheduler 'best'; known: .*orca.*vllm_v1"):

@@ -30,6 +30,9 @@ LAYERS = (
 SERVING_FOLDERS = ("fast_forward", "kv_cache", "queue_orders", "schedulers")
 """A folder of serving/ imports those before it; the modules beside them stand below, between or above, in no ring."""
 
+HARDWARE_FOLDERS = ("", "predictors", "predictors/kinds", "profiling")
+"""The modules of a folder of hardware/ import those of the folders before it; "" are the modules beside the folders."""
+
 PURE = ("engine", "serving", "routing", "recording")
 """Packages that do no I/O, read no clock and log nothing."""
 
@@ -109,6 +112,21 @@ def test_serving_has_no_ring(checkout: Path) -> None:
     assert set(folders) <= set(SERVING_FOLDERS)
     for folder in folders:
         assert not graph[folder] & set(SERVING_FOLDERS[SERVING_FOLDERS.index(folder) + 1 :])
+
+
+def test_folders_of_hardware_import_only_upwards(checkout: Path) -> None:
+    """The base modules of hardware/ know no predictor, predictors no kind of them, and none of these profiling."""
+    package = checkout / "cluster_sim/hardware"
+    allowed: set[str] = set()
+    wrong = []
+    for folder in HARDWARE_FOLDERS:
+        paths = sorted((package / folder).glob("*.py"))
+        allowed |= {".".join(path.relative_to(checkout).with_suffix("").parts) for path in paths}
+        for path in paths:
+            mine = {module for module in imports(path) if module.startswith("cluster_sim.hardware")}
+            wrong += [f"{path.relative_to(checkout)} imports {module}" for module in sorted(mine - allowed)]
+    assert wrong == []
+    assert {".".join(path.relative_to(checkout).with_suffix("").parts) for path in package.rglob("*.py")} == allowed
 
 
 def test_ray_stays_in_actors(checkout: Path) -> None:

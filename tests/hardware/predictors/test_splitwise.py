@@ -8,16 +8,14 @@ from cluster_sim.errors import InputError
 from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.predictors.kinds.splitwise import SplitwiseOptions
 from cluster_sim.hardware.predictors.pool_predictor import build_predictor
+from tests.hardware.predictors.small_tables import SPLITWISE_HEADER, splitwise_rows
 from tests.hardware.replicas import hardware
-
-HEADER = "model,hardware,prompt_size,batch_size,token_size,prompt_time,token_time,tensor_parallel\n"
-ROWS = "m,h,100,1,8,10,20,2\nm,h,100,1,8,12,22,2\nm,h,100,1,8,99,24,2\nm,h,100,4,8,40,30,2\n"
 
 
 def test_medians_and_curves_by_hand(tmp_path: Path) -> None:
     """Repeated rows give their median; prompts go by tokens in the batch, tokens by requests, between them linear."""
     path = tmp_path / "perf.csv"
-    path.write_text(HEADER + ROWS)
+    path.write_text(SPLITWISE_HEADER + splitwise_rows(2))
     config = SplitwiseOptions(path=str(path), measured_model="m", measured_hardware="h")
     predictor = build_predictor(config, hardware("llama-2-70b", "h100-sxm", 2))
     assert predictor.step_ns(BatchShape(1, 500)) == 22_000_000
@@ -46,7 +44,7 @@ def test_real_file(shared: Path) -> None:
 def test_wrong_value_names_line_and_column(tmp_path: Path) -> None:
     """A value that is no number is an input error with its place."""
     path = tmp_path / "perf.csv"
-    path.write_text(HEADER + ROWS + "m,h,100,x,8,10,20,2\n")
+    path.write_text(SPLITWISE_HEADER + splitwise_rows(2) + "m,h,100,x,8,10,20,2\n")
     config = SplitwiseOptions(path=str(path), measured_model="m", measured_hardware="h")
     with pytest.raises(InputError, match=r"perf\.csv:6: batch_size is 'x'"):
         build_predictor(config, hardware("llama-2-70b", "h100-sxm", 2))

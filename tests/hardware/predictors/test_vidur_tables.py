@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.batch_shape import BatchShape
-from cluster_sim.hardware.model import load_model
 from cluster_sim.hardware.predictors.kinds.vidur_tables import VidurTablePredictor
 from cluster_sim.hardware.predictors.vidur_files import load_vidur_tables
+from tests.hardware.predictors.small_tables import write_vidur_tables
 from tests.hardware.replicas import hardware
 
 RUNS = [
@@ -136,14 +136,8 @@ def test_wrong_tables_are_refused(tmp_path: Path) -> None:
 
 def test_composition_by_hand(tmp_path: Path) -> None:
     """One layer's sum with every operator 1 ms: 8 + 2 attention parts, doubled heads' factor only for several."""
-    model = load_model("llama-3-8b")
-    rows = "".join(f"{n}{',1' * 10}\n" for n in range(1, 17))
-    (tmp_path / "x.ops_by_num_tokens.csv").write_text(f"num_tokens,{','.join(f'{n}_ms' for n in DENSE)}\n{rows}")
-    (tmp_path / "x.attn_decode.csv").write_text(
-        "batch_size,kv_cache_size,attn_decode_ms\n1,0,1\n2,0,1\n1,64,2\n2,64,2\n"
-    )
-    (tmp_path / "x.attn_prefill.csv").write_text("chunk_tokens,kv0_ms,kv64_ms\n1,1,2\n2,3,4\n")
-    predictor = VidurTablePredictor(load_vidur_tables(tmp_path, "x"), hardware(model))
+    write_vidur_tables(tmp_path, "x")
+    predictor = VidurTablePredictor(load_vidur_tables(tmp_path, "x"), hardware())
     assert predictor.step_ns(BatchShape(1, 10)) == 32 * 12 * 1_000_000
     assert predictor.step_ns(BatchShape(2, 10)) == round(32 * 12.2e6)
     assert predictor.step_ns(BatchShape(1, 10, [(2, 64)], 1)) == 32 * 16 * 1_000_000
