@@ -61,7 +61,7 @@ class Guarantees:
             planned = self._planner.plan()
             if planned is not None:
                 # The batch scheduled next may be the first to preempt, before the run's last batch has ended.
-                following_ns, end_ns = planned.formed_ns(planned.steps), planned.last_end_ns
+                following_ns, end_ns = planned.scheduled_ns(planned.steps), planned.last_end_ns
                 if end_ns <= following_ns:
                     return min(due, instant(end_ns, Kind.BATCH_END))
                 return min(due, instant(following_ns, Kind.REPLICA_SCHEDULE))

@@ -274,12 +274,12 @@ class Replica:
         """Commit the planned steps scheduled below ``horizon`` and the next message; False if there are none."""
         inbox, steps = self._inbox.heap, self._steps
         limit = inbox[0].at if inbox and inbox[0].at < horizon else horizon
-        upto = planned.steps_formed_by((limit - 1 - _REPLICA_SCHEDULE) >> KIND_BITS)
+        upto = planned.steps_scheduled_by((limit - 1 - _REPLICA_SCHEDULE) >> KIND_BITS)
         if upto <= planned.offset:
             return False
         scheduler, sampler, in_flight = self._scheduler, self._sampler, steps.in_flight
         if sampler.next_due < limit and sampler.next_due < planned.last_end_ns << KIND_BITS:
-            last_committed = planned.formed_ns(upto - 1) << KIND_BITS | _REPLICA_SCHEDULE
+            last_committed = planned.scheduled_ns(upto - 1) << KIND_BITS | _REPLICA_SCHEDULE
             if sampler.next_due < last_committed:
                 sampler.sample_during(planned, last_committed, scheduler, self._out)
         finishing = planned.commit(upto, scheduler, self.pipeline, self.log)

@@ -8,7 +8,7 @@ fast-forwarding skips the scheduling, the pricing and the recording of those rep
 ``data_parallel_decode``  one stage, several ranks: the joint steps in which every rank only decodes.
 ``pipelined_decode``      several stages: the turns of decode-only micro-batches that follow each other unchanged.
 
-A ``DecodePool`` counts the members of one such batch, so that a step costs nothing per token (``windowed_pool`` where
-attention windows give blocks back, ``replayed_pool`` where every single block matters, ``pipelined_pools`` for the
-micro-batches of a pipeline).  A ``PlannedDecode`` holds the steps that are planned and says how many are committed.
+A ``DecodePool`` counts the members of one such batch, so that a step costs nothing per token; ``windowed_pool`` does so
+for attention windows, which give blocks back, and ``pipelined_pools`` has one for each micro-batch of a pipeline.  A
+``PlannedDecode`` holds the steps that are planned and says how many are committed.
 """

@@ -2,35 +2,30 @@
 
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.fast_forward.interface import FastForwardScheduler
-from cluster_sim.serving.fast_forward.uniform_decode import StagePlan
+from cluster_sim.serving.fast_forward.stage_plan import StagePlan
 from cluster_sim.serving.last_tokens import TokenGaps
 from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.sequence import Sequence
 
 
 class DataParallelDecode(StagePlan):
-    """Iterations in which every pool makes a step; ranks without a pool here have nothing to do."""
+    """Steps that every pool makes; ranks without a pool here have nothing to do."""
 
     __slots__ = ()
 
-    def blocks_before(self, time_ns: int) -> int:
-        """Return how many blocks the iterations take that are not committed yet and formed before ``time_ns``."""
-        steps = self.steps_formed_by(time_ns - 1) - self.offset
-        return sum(pool.blocks_for(steps) for pool in self._pools)
-
     def commit(self, upto: int, scheduler: FastForwardScheduler, pipeline: Pipeline, log: ReplicaLog) -> list[Sequence]:
-        """Form the iterations from ``offset`` up to ``upto``; return the sequences that finish in the last one."""
+        """Make the steps from ``offset`` up to ``upto``; return the sequences that finish in the last one."""
         pools, offset = self._pools, self.offset
         start_ns, end_ns = self.end_ns(offset - 1), self.end_ns(upto - 1)
         steps = upto - offset
-        noted = offset
+        recorded = offset
         if not all(pool.last_tokens.are_all_at(start_ns) for pool in pools):
             gaps = TokenGaps()
             for pool in pools:
                 gaps.merge(pool.last_tokens.gaps(len(pool)))
             gaps.record(log, self.end_ns(offset), 0, sum(map(len, pools)))
-            noted += 1
-        log.decode_run(self.ends_ns[noted:upto], self.steps_ns[noted:upto], sum(map(len, pools)), self.start_ns)
+            recorded += 1
+        log.decode_run(self.ends_ns[recorded:upto], self.steps_ns[recorded:upto], sum(map(len, pools)), self.start_ns)
         for pool in pools:
             pipeline.cover(len(pool), pool.kv_tokens, steps)
         pipeline.occupy_all([end_ns], [end_ns - start_ns], steps)

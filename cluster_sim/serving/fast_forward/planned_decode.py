@@ -1,6 +1,6 @@
-"""Interface of a planned fast-forward: a run of steps whose batches keep their members."""
+"""Interface of planned decodes: batches whose members do not change, committed as far as simulated time has come."""
 
-from abc import ABC, abstractmethod
+from typing import Protocol
 
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.fast_forward.interface import FastForwardScheduler
@@ -8,34 +8,36 @@ from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.sequence import Sequence
 
 
-class PlannedDecode(ABC):
-    """Formations 0 .. ``steps`` - 1, each a batch of decodes, of which ``offset`` are committed."""
+class PlannedDecode(Protocol):
+    """Decode-only batches 0 .. ``steps`` - 1."""
 
-    __slots__ = ("is_finishing", "last_end_ns", "offset", "steps")
+    @property
+    def steps(self) -> int:
+        """How many batches are planned."""
 
-    steps: int
-    offset: int
-    is_finishing: bool
-    """Whether the last formation yields some member's last token."""
-    last_end_ns: int
-    """When the last formation's batch ends."""
+    @property
+    def offset(self) -> int:
+        """How many of them are committed."""
 
-    @abstractmethod
-    def steps_formed_by(self, time_ns: int) -> int:
-        """Return how many formations are made at or before ``time_ns``."""
+    @property
+    def is_finishing(self) -> bool:
+        """Whether the last batch yields some member's last token."""
 
-    @abstractmethod
-    def formed_ns(self, step: int) -> int:
-        """Return when formation ``step`` is made; ``steps`` for the first one beyond the run."""
+    @property
+    def last_end_ns(self) -> int:
+        """When the last batch ends."""
 
-    @abstractmethod
+    def steps_scheduled_by(self, time_ns: int) -> int:
+        """Return how many batches are scheduled at or before ``time_ns``."""
+
+    def scheduled_ns(self, step: int) -> int:
+        """Return when batch ``step`` is scheduled; ``steps`` for the first one beyond the plan."""
+
     def blocks_before(self, time_ns: int) -> int:
-        """Return how many blocks the formations take that are not committed yet and made before ``time_ns``."""
+        """Return how many blocks those batches take that are not committed yet and scheduled before ``time_ns``."""
 
-    @abstractmethod
     def in_flight_after(self, upto: int) -> list[int]:
-        """Return the ends of the batches in flight once ``upto`` formations are made, one of them at least."""
+        """Return the ends of the batches in flight once ``upto`` batches are scheduled, one of them at least."""
 
-    @abstractmethod
     def commit(self, upto: int, scheduler: FastForwardScheduler, pipeline: Pipeline, log: ReplicaLog) -> list[Sequence]:
-        """Make the formations from ``offset`` up to ``upto``; return the sequences that finish in the last one."""
+        """Make the batches from ``offset`` up to ``upto``; return the sequences that finish in the last one."""

@@ -3,6 +3,7 @@
 import heapq
 
 from cluster_sim.hardware.kv_groups import KvGroups
+from cluster_sim.serving.fast_forward.block_steps import BlockSteps
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.sequence import Sequence
 
@@ -17,9 +18,11 @@ class WindowedPool(DecodePool):
     left to give comes with its first step.
     """
 
-    def __init__(self, block_size: int, groups: KvGroups) -> None:
+    def __init__(self, block_size: int, groups: KvGroups, *, names_blocks: bool = False) -> None:
+        """``names_blocks`` says that the cache must be told of every single block, so that ``due`` can be asked."""
         super().__init__(block_size)
         self.groups = groups
+        self._block_steps = BlockSteps(block_size, groups) if names_blocks else None
         self._period = groups.window_tokens if groups.is_chunked else block_size
         self._portion = self._period // block_size
         self._moving: dict[int, None] = {}
@@ -28,7 +31,7 @@ class WindowedPool(DecodePool):
         self._turns: list[tuple[int, int, Sequence]] = []
         """(step, order, member) of the others' next gift; void where the member's ``_turn_of`` differs."""
         self._turn_of: dict[int, int] = {}
-        self.fresh: dict[int, Sequence] = {}
+        self._fresh: dict[int, Sequence] = {}
         """Members that have made no step here yet."""
         self._left_over = 0
         """Blocks that these give in each windowed group beyond what their first step frees."""
@@ -36,7 +39,7 @@ class WindowedPool(DecodePool):
     def add(self, sequence: Sequence) -> None:
         super().add(sequence)
         computed = sequence.computed
-        self.fresh[sequence.request_id] = sequence
+        self._fresh[sequence.request_id] = sequence
         self._left_over += self._owed(sequence)
         groups, size = self.groups, self._block_size
         if groups.is_chunked:
@@ -45,6 +48,15 @@ class WindowedPool(DecodePool):
             self._await(sequence, groups.window_tokens - 1 + size)
         else:
             self._set_moving(sequence)
+        if self._block_steps is not None:
+            self._block_steps.add(sequence)
+
+    def due(self, steps: int) -> list[tuple[int, list[Sequence]]]:
+        """Return the steps, counted from the next one, in which members touch their blocks, and these members in
+        order of admission.
+        """
+        assert self._block_steps is not None
+        return self._block_steps.due(self.step, steps, self._fresh.values())
 
     def _await(self, sequence: Sequence, computed: int) -> None:
         """Note that a member gives blocks back in the step that begins with ``computed`` tokens computed."""
@@ -57,14 +69,16 @@ class WindowedPool(DecodePool):
         self._giving[sequence.base % self._block_size] += 1
 
     def _owed(self, sequence: Sequence) -> int:
-        """The blocks that a fresh member could have given back in each windowed group before its first step here."""
+        """Return the blocks that a fresh member could give back in each windowed group before its first step here."""
         return self.groups.skipped_tokens(sequence.base + self.step - 1) // self._block_size - sequence.skipped_blocks
 
     def _leave(self, sequence: Sequence) -> None:
         request_id = sequence.request_id
-        if request_id in self.fresh:
+        if self._block_steps is not None:
+            self._block_steps.remove(sequence)
+        if request_id in self._fresh:
             self._left_over -= self._owed(sequence)
-            del self.fresh[request_id]
+            del self._fresh[request_id]
         else:
             last = sequence.base + self.step - 1
             sequence.skipped_blocks = self.groups.skipped_tokens(last) // self._block_size
@@ -139,9 +153,9 @@ class WindowedPool(DecodePool):
         levels: list[int] = []
         level = 0
         for step in range(size):
-            at = -(self.step + step) % size
-            given = self._giving[(at + self._shift) % size] + (0 if step else self._left_over)
-            level += count * self._classes[at]
+            residue = -(self.step + step) % size
+            given = self._giving[(residue + self._shift) % size] + (0 if step else self._left_over)
+            level += count * self._classes[residue]
             if is_peak:
                 levels.append(level)
             level -= windowed * given
@@ -150,7 +164,7 @@ class WindowedPool(DecodePool):
         return levels
 
     def advance(self, steps: int) -> list[Sequence]:
-        self.fresh.clear()
+        self._fresh.clear()
         self._left_over = 0
         finished = super().advance(steps)
         turns = self._turns

@@ -1,7 +1,6 @@
 """Choice of the KV cache of a vLLM engine, and of the decode pool that counts for it."""
 
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
-from cluster_sim.serving.fast_forward.replayed_pool import ReplayedPool
 from cluster_sim.serving.fast_forward.windowed_pool import WindowedPool
 from cluster_sim.serving.kv_cache.base import BlockCache
 from cluster_sim.serving.kv_cache.counted import CountedCache
@@ -19,7 +18,8 @@ def block_cache(settings: KvCacheSettings) -> tuple[BlockCache, DecodePool]:
     total, size, groups = settings.total_blocks, settings.block_size, settings.groups
     if groups is not None:
         if settings.is_caching:
-            return GroupedHashedCache(total, size, groups, settings.step_tokens), ReplayedPool(size, groups)
+            windowed = WindowedPool(size, groups, names_blocks=True)
+            return GroupedHashedCache(total, size, groups, settings.step_tokens), windowed
         return GroupedCache(total, size, groups, settings.step_tokens), WindowedPool(size, groups)
     pool = DecodePool(size)
     if not settings.is_caching:

@@ -2,7 +2,7 @@
 
 from cluster_sim.hardware.kv_groups import KvGroups
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
-from cluster_sim.serving.fast_forward.replayed_pool import ReplayedPool
+from cluster_sim.serving.fast_forward.windowed_pool import WindowedPool
 from cluster_sim.serving.kv_cache.base import AllocationResult, MatchResult
 from cluster_sim.serving.kv_cache.block_keys import BlockKeys
 from cluster_sim.serving.kv_cache.content import content_of
@@ -99,7 +99,7 @@ class GroupedHashedCache:
 
     def extend_pool(self, pool: DecodePool, steps: int) -> None:
         """Make the next ``steps`` steps of a decode pool, block by block."""
-        assert isinstance(pool, ReplayedPool)
+        assert isinstance(pool, WindowedPool)
         size = self.block_size
         for step, members in pool.due(steps):
             for sequence in members:

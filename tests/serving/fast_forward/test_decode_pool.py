@@ -1,4 +1,4 @@
-"""Decodes in lock-step: counts by hand, and closed forms against one step at a time."""
+"""Decode pool: counts by hand, and closed forms against one step at a time."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +9,7 @@ from cluster_sim.workload.request import Request
 
 
 def decoding(request_id: int, prompt_tokens: int, left: int) -> Sequence:
-    """A sequence whose prompt is computed and that has ``left`` tokens to yield after its first."""
+    """Return a sequence whose prompt is computed and that has ``left`` tokens to yield after its first."""
     sequence = Sequence(Request(request_id, 0, prompt_tokens, left + 1), 0, 0)
     sequence.computed, sequence.generated, sequence.order = prompt_tokens, 1, request_id
     return sequence
@@ -43,7 +43,7 @@ def test_equal_last_steps_leave_in_admission_order() -> None:
 
 
 def test_last_token_times() -> None:
-    """Who came with the last step has its time; a newcomer keeps its own until it has made a step."""
+    """Members that made the last step have its time; a new one keeps its own until it has made a step."""
     pool = DecodePool(4)
     old = decoding(1, 3, 9)
     pool.add(old)

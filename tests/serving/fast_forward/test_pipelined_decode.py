@@ -1,4 +1,6 @@
-"""Macro-steps of a pipeline, against batches sent through it one by one."""
+"""Pipelined decode against batches sent through the stages one by one."""
+
+from bisect import bisect_left
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -60,27 +62,28 @@ def test_equals_batches_one_by_one(
     costs = planned.pipelined_costs_ns(pools, steps)
     run = PipelinedDecode(pools, heads, costs, planned.free_ns, is_finishing=is_finishing)
 
-    formed, rows, taken = list(heads), [], []
+    scheduled, rows, taken = list(heads), [], []
     tokens = [pool.kv_tokens for pool in pools]
     contexts = [[sequence.computed for sequence in pool.members.values()] for pool in pools]
     for step in range(steps):
-        at = step % len(pools)
-        _, end = single.run(BatchShape(len(pools[at]), tokens[at]), formed[step])
-        rows.append((end, end - formed[step], len(pools[at])))
-        taken.append(sum(context % BLOCK == 0 for context in contexts[at]))
-        tokens[at] += len(pools[at])
-        contexts[at] = [context + 1 for context in contexts[at]]
-        formed.append(end)
-    assert [run.formed_ns(step) for step in range(steps + 1)] == formed[: steps + 1]
-    assert run.last_end_ns == formed[-1]
+        turn = step % len(pools)
+        _, end = single.run(BatchShape(len(pools[turn]), tokens[turn]), scheduled[step])
+        rows.append((end, end - scheduled[step], len(pools[turn])))
+        taken.append(sum(context % BLOCK == 0 for context in contexts[turn]))
+        tokens[turn] += len(pools[turn])
+        contexts[turn] = [context + 1 for context in contexts[turn]]
+        scheduled.append(end)
+    assert [run.scheduled_ns(step) for step in range(steps + 1)] == scheduled[: steps + 1]
+    assert run.last_end_ns == scheduled[-1]
 
     cut = data.draw(st.integers(1, steps))
     for upto in sorted({cut, steps}):
-        ends, gaps, decodes = run.iterations(upto)
+        ends, gaps, decodes = run.recorded_steps(upto)
         assert list(zip(ends.tolist(), gaps.tolist(), decodes.tolist(), strict=True)) == rows[run.offset : upto]
-        assert run.blocks_before(formed[upto - 1]) <= sum(taken[run.offset : upto])
-        assert run.blocks_before(formed[upto - 1] + 1) == sum(taken[run.offset : upto])
-        assert run.in_flight_after(upto) == formed[upto : upto + len(pools)]
+        before = bisect_left(scheduled, scheduled[upto - 1], 0, steps)
+        assert before < run.offset or run.blocks_before(scheduled[upto - 1]) == sum(taken[run.offset : before])
+        assert run.blocks_before(scheduled[upto - 1] + 1) == sum(taken[run.offset : upto])
+        assert run.in_flight_after(upto) == scheduled[upto : upto + len(pools)]
         free_ns, busy_ns = run.stage_times(upto)
         planned.occupy_all(free_ns, busy_ns, upto - run.offset)
         finished = [pool.advance(turns) for pool, turns in zip(pools, run.turns(upto), strict=True)]
@@ -92,15 +95,15 @@ def test_equals_batches_one_by_one(
 @settings(max_examples=100, deadline=None)
 @given(groups=st.lists(MEMBERS, min_size=1, max_size=4), free=st.integers(0, 12), most=st.integers(2, 40))
 def test_steps_end_where_memory_or_a_member_does(groups: list[list[tuple[int, int]]], free: int, most: int) -> None:
-    """A run takes no more blocks than are free, one more formation would, finish nobody early or pass the limit."""
+    """A run takes no more blocks than are free, one more batch would, finish nobody early or pass the limit."""
     pools = [pool_of(number, members) for number, members in enumerate(groups)]
     steps, is_finishing = pipelined_steps(pools, free, most)
 
     def blocks(steps: int) -> int:
-        turns = [len(range(at, steps, len(pools))) for at in range(len(pools))]
+        turns = [len(range(index, steps, len(pools))) for index in range(len(pools))]
         return sum(pool.blocks_for(count) for pool, count in zip(pools, turns, strict=True))
 
-    finish = min((pool.steps_to_finish() - 1) * len(pools) + at + 1 for at, pool in enumerate(pools))
+    finish = min((pool.steps_to_finish() - 1) * len(pools) + index + 1 for index, pool in enumerate(pools))
     assert blocks(steps) <= free
     assert steps <= min(most, finish)
     assert is_finishing == (steps == finish)

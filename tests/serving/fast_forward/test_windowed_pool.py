@@ -1,4 +1,4 @@
-"""Decodes in lock-step over KV cache groups: closed forms against one member and one step at a time."""
+"""Decode pool over KV cache groups: closed forms against one member and one step at a time."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,7 +77,7 @@ def test_closed_forms_equal_single_steps(
         sequence: [
             sequence.base + pool.step,
             sequence.skipped_blocks
-            if sequence.request_id in pool.fresh
+            if sequence.request_id in pool._fresh
             else groups.skipped_tokens(sequence.base + pool.step - 1) // 4,
         ]
         for sequence in pool.members.values()

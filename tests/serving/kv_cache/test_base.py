@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from cluster_sim.hardware.kv_groups import KvGroups
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
-from cluster_sim.serving.fast_forward.replayed_pool import ReplayedPool
 from cluster_sim.serving.fast_forward.windowed_pool import WindowedPool
 from cluster_sim.serving.kv_cache.base import BlockCache, KvCache
 from cluster_sim.serving.kv_cache.choice import block_cache
@@ -35,8 +34,7 @@ def test_settings_choose_the_cache(kind: type) -> None:
     """Each combination of settings has its cache and the pool that counts for it; both know the size of a block."""
     cache, pool = block_cache(SETTINGS[kind])
     assert type(cache) is kind
-    pools = {GroupedCache: WindowedPool, GroupedHashedCache: ReplayedPool}
-    assert type(pool) is pools.get(kind, DecodePool)
+    assert type(pool) is (DecodePool if SETTINGS[kind].groups is None else WindowedPool)
     assert (cache.block_size, cache.total_blocks) == (4, SETTINGS[kind].total_blocks)
     assert (cache.free_blocks, cache.used_blocks) == (cache.total_blocks, 0)
 
