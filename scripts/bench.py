@@ -227,7 +227,7 @@ def run_case(name: str, trace: Path | None, repeats: int) -> dict[str, Any]:
         }
         if executor == "inline":
             spent_s = phases_of(study, directory)
-            figures["us_per_request_by_phase"] = {name: each / requests * 1e6 for name, each in spent_s.items()}
+            figures["us_per_request_by_phase"] = {name: seconds / requests * 1e6 for name, seconds in spent_s.items()}
     return figures
 
 
@@ -244,21 +244,21 @@ def report(results: list[dict[str, Any]], bare: dict[str, float] | None) -> None
     """Print what was measured, a line a case."""
     heads = ("requests/s", "iterations/s", "us/request", "CPU us", "peak MiB", "loop s")
     print(f"{'case':32}" + "".join(f"{head:>13}" for head in heads))
-    for each in results:
+    for result in results:
         print(
-            f"{each['case']:32}{each['requests_per_s']:13,.0f}{each['iterations_per_s']:13,.0f}"
-            f"{each['us_per_request']:13.1f}{each['cpu_s'] / each['requests'] * 1e6:13.1f}"
-            f"{each['peak_mib']:13.0f}{each['additions_s']:13.2f}"
+            f"{result['case']:32}{result['requests_per_s']:13,.0f}{result['iterations_per_s']:13,.0f}"
+            f"{result['us_per_request']:13.1f}{result['cpu_s'] / result['requests'] * 1e6:13.1f}"
+            f"{result['peak_mib']:13.0f}{result['additions_s']:13.2f}"
         )
-        for phase, spent in each.get("us_per_request_by_phase", {}).items():
+        for phase, spent in result.get("us_per_request_by_phase", {}).items():
             print(f"    {phase:12}{spent:8.1f} us/request")
     if bare is not None:
         figures = (bare[name] for name in ("requests_per_s", "iterations_per_s", "us_per_request"))
         print(f"{'bare loop':32}" + "".join(f"{figure:13,.0f}" for figure in figures))
-        plain = next((each for each in results if each["case"] == "trace-inline"), None)
+        plain = next((result for result in results if result["case"] == "trace-inline"), None)
         if plain is not None:
             print(f"trace-inline: {plain['us_per_request'] / bare['us_per_request']:.1f} times the bare loop")
-    by_name = {each["case"]: each for each in results}
+    by_name = {result["case"]: result for result in results}
     for slow, fast in (
         ("fleet-ray-2-actors", "fleet-inline"),
         ("trace-x10-ray", "trace-x10-inline"),

@@ -173,7 +173,7 @@ def put_experts(ratios: dict[str, float], folder: Path, engine: str, device: Dev
                 best[key] = read_s, compute_s, latency * 1e-3
     if not best:
         return
-    read, compute, seconds = (np.array(each) for each in zip(*best.values(), strict=True))
+    read, compute, seconds = (np.array(values) for values in zip(*best.values(), strict=True))
     cached = CACHE_MULTIPLE * device.l2_bytes / device.memory_bandwidth_bytes_per_s
     short, long = read + compute < LEAST_EXPERTS_S, read >= cached
     if short.sum() < 5 or long.sum() < 50:

@@ -141,9 +141,9 @@ def fit_v0(cases: list[Case], command: str) -> PhysicalProfile:
         refitted = calibration.solve(kept, position)
         for index, run in enumerate(calibration.runs):
             if index not in kept:
-                for each in cross_validation.simulate(calibration, refitted, run):
-                    name = f"{each.metric.removesuffix('_mean')}, configuration left out"
-                    errors[name] = errors.get(name, 0.0) + each.error / len(calibration.runs)
+                for score in cross_validation.simulate(calibration, refitted, run):
+                    name = f"{score.metric.removesuffix('_mean')}, configuration left out"
+                    errors[name] = errors.get(name, 0.0) + score.error / len(calibration.runs)
     provenance = base.provenance.model_copy(
         update={"cross_validation": {name: round(value, 2) for name, value in errors.items()}}
     )

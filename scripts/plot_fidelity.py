@@ -91,7 +91,7 @@ def rows_of(result: dict[str, Any]) -> list[Row]:
     for (dataset, metric), target in TARGETS.items():
         if (dataset, metric) in errors:
             label = dict(METRICS)[metric]
-            peers = [each[metric] for each in result["peers"].get(dataset, {}).values() if metric in each]
+            peers = [peer[metric] for peer in result["peers"].get(dataset, {}).values() if metric in peer]
             rows.append(Row(f"{TITLES[dataset]}: {label}", errors[dataset, metric], target, min(peers, default=None)))
     return rows
 
@@ -142,7 +142,7 @@ def draw(path: Path, title: str, rows: list[Row]) -> None:
 
 def draw_silicon(path: Path, runs: list[dict[str, Any]]) -> None:
     """Write simulated over measured TPOT on logarithmic axes, with lines of equality and of 15 % either way."""
-    low, high = (math.log10(each) for each in DECADES)
+    low, high = (math.log10(limit) for limit in DECADES)
 
     def at(value_ms: float) -> float:
         return (min(max(math.log10(value_ms), low), high) - low) / (high - low) * SIDE

@@ -26,7 +26,7 @@ def test_a_broken_block_leaves_what_was_there(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="broken"), whole_file(path) as partial:  # noqa: PT012
         partial.write_text("half", encoding="utf-8")
         raise ValueError("broken")
-    assert [each.read_text(encoding="utf-8") for each in tmp_path.iterdir()] == ["old"]
+    assert [path.read_text(encoding="utf-8") for path in tmp_path.iterdir()] == ["old"]
 
 
 @pytest.mark.parametrize("failure", [InputError, UnfinishedError])

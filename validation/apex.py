@@ -31,7 +31,7 @@ def load_apex(folder: Path) -> tuple[list[Case], list[Skipped]]:
 
 def _case(row: dict[str, str], path: Path) -> Case:
     rows = read_rows(path, ("start_s", "input_tokens", "output_tokens"))
-    rows.sort(key=lambda each: float(each["start_s"]))
+    rows.sort(key=lambda row: float(row["start_s"]))
     prompts, outputs = column(rows, "input_tokens").astype(np.int64), column(rows, "output_tokens").astype(np.int64)
     is_fp8 = "fp8" in row["model"]
     engine: dict[str, Any] = {

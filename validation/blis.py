@@ -57,7 +57,7 @@ def _request_case(run: str, meta: dict[str, Any], path: Path) -> Case:
     arrival_s, ids = column(rows, "arrival_s"), column(rows, "index").astype(np.int64) % PROMPT_CYCLE
     settings = meta["engine_config"]
     failed = column(rows, "error") > 0
-    durations = [float(each["duration"]) for each in meta["load"]["stages"]]
+    durations = [float(stage["duration"]) for stage in meta["load"]["stages"]]
     stage = np.searchsorted(np.cumsum(durations)[:-1], arrival_s, side="right").astype(np.int64)
     outputs = column(rows, "max_tokens").astype(np.int64)
     requests = Requests(
@@ -157,10 +157,10 @@ def _aggregate_case(
     published = {(int(row["stage"]), row["metric"]): float(row["measured_ms"]) / 1e3 for row in rows}
     measured = {key: value for key, value in published.items() if not key[1].startswith("itl")}
     output_len = int(stages[0]["output_len"])
-    for each in {key[0] for key in published}:
-        if (each, "e2e_mean") in published and (each, "ttft_mean") in published:
-            decode_s = published[each, "e2e_mean"] - published[each, "ttft_mean"]
-            measured[each, "tpot_mean"] = decode_s / (output_len - 1)
+    for stage in {key[0] for key in published}:
+        if (stage, "e2e_mean") in published and (stage, "ttft_mean") in published:
+            decode_s = published[stage, "e2e_mean"] - published[stage, "ttft_mean"]
+            measured[stage, "tpot_mean"] = decode_s / (output_len - 1)
     workload = stages[0]["workload"]
     twin = _same_measurement(first, workload, published, request_cases)
     requests = twin.requests if twin else generate(stages, zlib.crc32(run.encode()))

@@ -51,7 +51,7 @@ class Board:
                 for point in self.points
             ]
         result["peers"] = peer_summary(self.cases)
-        result["skipped"] = [{"dataset": each.dataset, "run": each.run, "reason": each.reason} for each in self.skipped]
+        result["skipped"] = [{"dataset": run.dataset, "run": run.run, "reason": run.reason} for run in self.skipped]
         result["seconds"] = self.seconds
         result["extrapolated"] = self.extrapolated
         return result

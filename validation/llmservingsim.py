@@ -39,7 +39,7 @@ def load_workload(path: Path) -> Requests:
         prompt_tokens=np.array([row["input_tokens"] for row in rows], np.int64),
         output_tokens=np.array([row["output_tokens"] for row in rows], np.int64),
         stage=np.zeros(len(rows), np.int64),
-        segments=tuple(tuple((int(each), BLOCK_TOKENS) for each in row.get("block16_hashes", ())) for row in rows),
+        segments=tuple(tuple((int(block), BLOCK_TOKENS) for block in row.get("block16_hashes", ())) for row in rows),
     )
 
 
@@ -47,11 +47,11 @@ def load_bench(folder: Path) -> tuple[list[Case], list[Skipped]]:
     """Load every ``<gpu>__<model>`` folder."""
     cases: list[Case] = []
     skipped: list[Skipped] = []
-    for each in sorted(path for path in folder.iterdir() if path.is_dir()):
+    for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
         try:
-            cases.append(_bench_case(each))
+            cases.append(_bench_case(inner))
         except (KeyError, ValueError, OSError, StopIteration) as error:
-            skipped.append(Skipped(BENCH, each.name, f"{type(error).__name__}: {error}"))
+            skipped.append(Skipped(BENCH, inner.name, f"{type(error).__name__}: {error}"))
     return cases, skipped
 
 
@@ -178,9 +178,9 @@ def _mean_throughput(path: Path) -> float:
 def _ispass_case(
     folder: Path, run: str, config: dict[str, Any], measured: dict[Key, float], peers: dict[str, dict[Key, float]]
 ) -> Case:
-    instances = [each for node in config["nodes"] for each in node["instances"]]
+    instances = [instance for node in config["nodes"] for instance in node["instances"]]
     first = instances[0]
-    if any(each.get("pd_type") for each in instances):
+    if any(instance.get("pd_type") for instance in instances):
         raise ValueError("prefill and decode apart: listed, not scored")
     model = first["model_name"]
     part = next(file for name, file in ISPASS_WORKLOADS if name in model.lower())

@@ -83,7 +83,9 @@ def named_link(case: Case) -> Collectives | None:
 
 def context_spread(case: Case) -> Spread:
     """Return mean and variation of the contexts that a request has while it runs, over time and over requests."""
-    prompt, output = (each.astype(np.float64) for each in (case.requests.prompt_tokens, case.requests.output_tokens))
+    prompt, output = (
+        tokens.astype(np.float64) for tokens in (case.requests.prompt_tokens, case.requests.output_tokens)
+    )
     mean = float((output * (prompt + output / 2)).sum() / output.sum())
     square = float((output * (prompt**2 + prompt * output + output**2 / 3)).sum() / output.sum())
     return Spread(mean, math.sqrt(max(0.0, square / mean**2 - 1.0)))

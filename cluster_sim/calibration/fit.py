@@ -189,10 +189,15 @@ class Calibration:
     def profile(self, position: FloatArray) -> PhysicalProfile:
         """Return the profile at a position."""
         values = [
-            each.prior * math.exp(offset) for each, offset in zip(self.parameters, position.tolist(), strict=True)
+            parameter.prior * math.exp(offset)
+            for parameter, offset in zip(self.parameters, position.tolist(), strict=True)
         ]
         common = dict(self._base.coefficients)
-        common |= {each.name: value for each, value in zip(self.parameters, values, strict=True) if not each.scope}
+        common |= {
+            parameter.name: value
+            for parameter, value in zip(self.parameters, values, strict=True)
+            if not parameter.scope
+        }
         versions = {name: dict(own) for name, own in self._base.versions.items()}
         devices = {name: dict(own) for name, own in self._base.devices.items()}
         for parameter, value in zip(self.parameters, values, strict=True):
@@ -316,11 +321,11 @@ def _concerns(parameter: Parameter, run: Run) -> bool:
 
 def default_parameters(runs: list[Run]) -> list[Parameter]:
     """Return the parameters that the runs can say something of."""
-    chosen = [each for each in COMMON if any(_concerns(each, run) for run in runs)]
-    chosen += [each for each in BY_VERSION if any(_concerns(each, run) for run in runs)]
+    chosen = [parameter for parameter in COMMON if any(_concerns(parameter, run) for run in runs)]
+    chosen += [parameter for parameter in BY_VERSION if any(_concerns(parameter, run) for run in runs)]
     for device in sorted({run.setup.hardware.device.name for run in runs} - {REFERENCE_DEVICE}):
         own = [Parameter(name, 1.0, width, f"device:{device}") for name, width in BY_DEVICE]
-        chosen += [each for each in own if any(_concerns(each, run) for run in runs)]
+        chosen += [parameter for parameter in own if any(_concerns(parameter, run) for run in runs)]
     return chosen
 
 
@@ -330,7 +335,7 @@ def blank_profile(name: str, data: str, command: str, operators: str) -> Physica
         name=name,
         engine=ENGINE,
         provenance=Provenance(data=data, command=command),
-        coefficients={each.name: each.prior for each in COMMON} | FIXED,
+        coefficients={parameter.name: parameter.prior for parameter in COMMON} | FIXED,
         architectures={"ampere": FLASH_ATTENTION_2, "ada": FLASH_ATTENTION_2},
         devices={"rtx-pro-6000": FLASH_ATTENTION_2},
         versions={"0.15": {}},

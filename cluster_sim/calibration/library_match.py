@@ -47,7 +47,7 @@ def match_device(name: str) -> Device:
 
 def known_models() -> list[Model]:
     """Return every model of the library."""
-    return [load_model(each) for each in library_names("models")]
+    return [load_model(name) for name in library_names("models")]
 
 
 def match_model(name: str, quantization: str | None = None, among: list[Model] | None = None) -> Model:

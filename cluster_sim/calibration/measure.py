@@ -23,8 +23,8 @@ def figures(
     """
     found: dict[Key, float] = {}
     is_done = np.isfinite(e2e_s) & np.isfinite(ttft_s)
-    for each in (WHOLE_RUN, *stages):
-        chosen = is_done if each == WHOLE_RUN else is_done & (stage == each)
+    for chosen_stage in (WHOLE_RUN, *stages):
+        chosen = is_done if chosen_stage == WHOLE_RUN else is_done & (stage == chosen_stage)
         if not chosen.any():
             continue
         ttft, e2e, outputs = ttft_s[chosen], e2e_s[chosen], output_tokens[chosen]
@@ -33,14 +33,14 @@ def figures(
         for name, values in (("ttft", ttft), ("tpot", tpot), ("e2e", e2e)):
             if not len(values):
                 continue
-            found[each, f"{name}_mean"] = float(values.mean())
+            found[chosen_stage, f"{name}_mean"] = float(values.mean())
             for percent in (50, 90, 99):
-                found[each, f"{name}_p{percent}"] = float(np.percentile(values, percent))
-        in_stage = np.ones(len(stage), bool) if each == WHOLE_RUN else stage == each
+                found[chosen_stage, f"{name}_p{percent}"] = float(np.percentile(values, percent))
+        in_stage = np.ones(len(stage), bool) if chosen_stage == WHOLE_RUN else stage == chosen_stage
         span = float((sent_s[chosen] + e2e).max() - sent_s[in_stage].min())
         if span > 0:
-            found[each, "requests_per_s"] = float(chosen.sum()) / span
-            found[each, "tokens_per_s"] = float(outputs.sum()) / span
+            found[chosen_stage, "requests_per_s"] = float(chosen.sum()) / span
+            found[chosen_stage, "tokens_per_s"] = float(outputs.sum()) / span
     return found
 
 

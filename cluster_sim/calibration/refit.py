@@ -100,5 +100,5 @@ def write_profile(profile: PhysicalProfile, path: Path, comment: str = "") -> No
 
 def _rounded(value: object) -> object:
     if isinstance(value, dict):
-        return {name: _rounded(each) for name, each in value.items()}
+        return {name: _rounded(entry) for name, entry in value.items()}
     return float(f"{value:.4g}") if isinstance(value, float) else value

@@ -53,8 +53,8 @@ def score(case: Case, simulated: dict[Key, float]) -> list[Score]:
 def group_mean(scores: Iterable[Score]) -> tuple[float, int]:
     """Return the mean over groups of the groups' mean errors in percent, and the number of groups; (nan, 0) if none."""
     by_group: dict[tuple[str, str, int, str], list[float]] = defaultdict(list)
-    for each in scores:
-        by_group[each.case.group].append(each.error)
+    for score in scores:
+        by_group[score.case.group].append(score.error)
     means = [sum(errors) / len(errors) for errors in by_group.values()]
     return (sum(means) / len(means), len(means)) if means else (float("nan"), 0)
 
@@ -62,30 +62,30 @@ def group_mean(scores: Iterable[Score]) -> tuple[float, int]:
 def once(scores: list[Score]) -> list[Score]:
     """Return the scores without the second and later appearances of a run that several folders have."""
     chosen: dict[tuple[str, str], Score] = {}
-    for each in scores:
-        chosen.setdefault((each.case.fold or each.case.run, each.metric), each)
+    for score in scores:
+        chosen.setdefault((score.case.fold or score.case.run, score.metric), score)
     return list(chosen.values())
 
 
 def scoreboard(scores: list[Score]) -> dict[str, Any]:
     """Return ``{"overall", "datasets", "runs"}`` as the scoreboard's file has them, errors in percent."""
     datasets: dict[str, dict[str, Any]] = {}
-    for name in sorted({each.case.dataset for each in scores}):
-        mine = [each for each in scores if each.case.dataset == name]
+    for name in sorted({score.case.dataset for score in scores}):
+        mine = [score for score in scores if score.case.dataset == name]
         datasets[name] = summary(mine)
     return {
         "overall": overall(scores),
         "datasets": datasets,
         "runs": [
             {
-                "dataset": each.case.dataset,
-                "run": each.case.run,
-                "metric": each.metric,
-                "measured": each.measured,
-                "simulated": each.simulated,
-                "error": each.error,
+                "dataset": score.case.dataset,
+                "run": score.case.run,
+                "metric": score.metric,
+                "measured": score.measured,
+                "simulated": score.simulated,
+                "error": score.error,
             }
-            for each in scores
+            for score in scores
         ],
     }
 
@@ -94,12 +94,12 @@ def summary(scores: list[Score]) -> dict[str, Any]:
     """Return each metric's error and the number of groups behind the largest of them; stages are one metric."""
     result: dict[str, Any] = {}
     count = 0
-    for metric in sorted({each.key[1] for each in scores}):
-        whole = [each for each in scores if each.key == (WHOLE_RUN, metric)]
+    for metric in sorted({score.key[1] for score in scores}):
+        whole = [score for score in scores if score.key == (WHOLE_RUN, metric)]
         if whole:
             result[metric], groups = group_mean(whole)
             count = max(count, groups)
-        stages = [each for each in scores if each.key[1] == metric and each.key[0] != WHOLE_RUN]
+        stages = [score for score in scores if score.key[1] == metric and score.key[0] != WHOLE_RUN]
         if stages:
             result[f"stage.{metric}"] = group_mean(stages)[0]
     result["n"] = count
@@ -108,10 +108,10 @@ def summary(scores: list[Score]) -> dict[str, Any]:
 
 def overall(scores: list[Score]) -> dict[str, float | None]:
     """Return the mean errors of E2E, TPOT and TTFT over the vLLM 0.15 runs; None where there is none."""
-    chosen = [each for each in scores if each.case.dataset in OVERALL_DATASETS and not each.case.is_overloaded]
+    chosen = [score for score in scores if score.case.dataset in OVERALL_DATASETS and not score.case.is_overloaded]
     result: dict[str, float | None] = {}
     for name, metric in OVERALL_METRICS.items():
-        value, groups = group_mean(once([each for each in chosen if each.key == (WHOLE_RUN, metric)]))
+        value, groups = group_mean(once([score for score in chosen if score.key == (WHOLE_RUN, metric)]))
         result[name] = value if groups else None
     return result
 

@@ -61,7 +61,7 @@ def test_messages_come_back(sent: list[Message]) -> None:
     """Every payload of a serving study, mixed in any order, comes back equal and of its own type."""
     codec = serving_codec()
     received = codec.unpack(over_the_wire(codec.pack(sent)))
-    assert [plain(each) for each in received] == [plain(each) for each in sent]
+    assert [plain(message) for message in received] == [plain(message) for message in sent]
     for message in received:
         assert type(message) is Message
         if isinstance(message.payload, Dispatch) and message.payload.request.attributes == NO_ATTRIBUTES:

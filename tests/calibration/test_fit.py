@@ -106,7 +106,9 @@ def write_table(path, result, case):
     table = case.requests
     lines = ["arrival_s,input_tokens,output_tokens,ttft_s,e2e_s"]
     columns = (table.arrival_s, table.prompt_tokens, table.output_tokens, result.ttft_s, result.e2e_s)
-    lines += [",".join(str(value) for value in row) for row in zip(*(each.tolist() for each in columns), strict=True)]
+    lines += [
+        ",".join(str(value) for value in row) for row in zip(*(column.tolist() for column in columns), strict=True)
+    ]
     path.write_text("\n".join(lines) + "\n")
 
 
@@ -121,7 +123,7 @@ def test_refit_writes_a_profile_that_studies_can_name(tmp_path):
     assert profile.provenance.data == "run.csv"
     assert profile.provenance.command == "cluster-sim calibrate run.csv"
     assert any("wrote" in line for line in lines)
-    assert [each.name for each in tmp_path.iterdir() if each.suffix == ".partial"] == []
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".partial"] == []
 
 
 def test_refit_refuses_unknown_coefficients(tmp_path):

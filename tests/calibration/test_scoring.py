@@ -84,7 +84,7 @@ def test_a_run_in_two_folders_counts_once():
     first = make_case("requests", {"e2e_mean": 1.0}, fold="x", dataset="blis-vllm015-h100-requests")
     second = make_case("summary", {"e2e_mean": 1.0}, fold="x")
     scores = score(first, simulated(e2e_mean=1.1)) + score(second, simulated(e2e_mean=1.3))
-    assert [each.error for each in once(scores)] == [pytest.approx(10)]
+    assert [score.error for score in once(scores)] == [pytest.approx(10)]
     assert overall(scores)["e2e"] == pytest.approx(10)
 
 
@@ -92,7 +92,7 @@ def test_overloaded_runs_show_throughput_only():
     """A run whose client gave up is scored by its rates, and is not in the overall figures."""
     case = make_case("o", {"e2e_mean": 1.0, "requests_per_s": 2.0}, is_overloaded=True)
     scores = score(case, simulated(e2e_mean=5.0, requests_per_s=2.1))
-    assert [each.metric for each in scores] == ["requests_per_s"]
+    assert [score.metric for score in scores] == ["requests_per_s"]
     assert overall(scores) == {"e2e": None, "tpot": None, "ttft": None}
 
 

@@ -17,5 +17,5 @@ def test_sums_are_those_of_pythons_integers(rows: list[tuple[int, int]]) -> None
     assert exact_sum(values) == sum(value for _, value in rows)
     high, low = sums_by_group(groups, values, 6)
     for group in range(6):
-        total = sum(value for each, value in rows if each == group)
+        total = sum(value for own_group, value in rows if own_group == group)
         assert (int(high[group]) << 32) + int(low[group]) == total

@@ -117,9 +117,9 @@ def test_snapshot_restores_everything(runs: list[tuple[int, list[int], int]]) ->
     log.enter(4)
     copy = ReplicaLog(series_interval_ns=70)
     copy.restore(msgpack.unpackb(msgpack.packb(log.snapshot())))
-    for each in (log, copy):
-        each.step(10**6, 5, 2, 1, 2)
-        each.tick(10**6 + 70, 0, 0, 0)
+    for either in (log, copy):
+        either.step(10**6, 5, 2, 1, 2)
+        either.tick(10**6 + 70, 0, 0, 0)
     assert copy.counters() == log.counters()
     ours, theirs = log.take_series(), copy.take_series()
     assert all(ours[name].tolist() == theirs[name].tolist() for name in ours)

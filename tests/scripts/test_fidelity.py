@@ -44,7 +44,7 @@ def test_scores_have_the_published_layout(script, data, tmp_path, monkeypatch):
     assert set(result["overall"]) == {"e2e", "tpot", "ttft"}
     assert result["datasets"]["apex-vllm060-8xh100"]["n"] == 1
     assert {"dataset", "run", "metric", "measured", "simulated", "error"} == set(result["runs"][0])
-    assert [each["run"] for each in result["skipped"]] == ["unknown"]
+    assert [case["run"] for case in result["skipped"]] == ["unknown"]
     assert "nobody/nothing" in result["skipped"][0]["reason"]
 
 

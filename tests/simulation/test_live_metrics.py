@@ -35,7 +35,7 @@ def test_dashboards_are_full_during_a_run(checkout: Path, shared: Path, tmp_path
         shared / "dashboards" / "vllm__grafana.json",
         checkout / "conf" / "grafana" / "dashboards" / "cluster-sim.json",
     )
-    expressions = [each for path in dashboards for each in dashboard_expressions(path, "llama-3-8b")]
+    expressions = [expression for path in dashboards for expression in dashboard_expressions(path, "llama-3-8b")]
     rules = checkout / "conf" / "prometheus" / "rules.yml"
     command = [
         *(sys.executable, "-m", "cluster_sim", "run", str(study), "--executor", executor, "--speedup", "5"),

@@ -77,7 +77,7 @@ def _keys(content: Any) -> set[str]:
     """Return every key at any depth."""
     if isinstance(content, dict):
         return {key for name, value in content.items() for key in (name, *_keys(value))}
-    return {key for each in content for key in _keys(each)} if isinstance(content, list) else set()
+    return {key for item in content for key in _keys(item)} if isinstance(content, list) else set()
 
 
 def test_every_key_is_documented(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def files_of(folder: Path, **environment: str) -> dict[str, bytes]:
     """Return what a run in a process of its own writes, in ``folder``, under these variables."""
     folder.mkdir()
     (folder / "study.yaml").write_text(STUDY, encoding="utf-8")
-    overrides = [word for each in VARIED for word in ("--set", each)]
+    overrides = [word for override in VARIED for word in ("--set", override)]
     command = [sys.executable, "-m", "cluster_sim", "run", "study.yaml", "--executor", "inline", "--out", "größe"]
     path = os.pathsep.join(sys.path)
     subprocess.run(

@@ -25,7 +25,7 @@ def test_every_run_of_part_a_loads(loaded):
     """No run is skipped but those that need a fleet with prefill and decode apart."""
     cases, skipped = loaded
     assert len(cases) >= 60
-    assert {each.reason for each in skipped} <= {"prefill and decode apart: listed, not scored"}
+    assert {run.reason for run in skipped} <= {"prefill and decode apart: listed, not scored"}
 
 
 def test_twins_share_a_fold_and_their_requests(loaded):
@@ -35,7 +35,7 @@ def test_twins_share_a_fold_and_their_requests(loaded):
     for case in cases:
         if case.dataset.startswith("blis"):
             by_fold.setdefault(case.fold, []).append(case)
-    twins = [each for each in by_fold.values() if len(each) == 2]
+    twins = [runs for runs in by_fold.values() if len(runs) == 2]
     assert len(twins) == 4
     assert all(first.requests is second.requests for first, second in twins)
 
@@ -59,7 +59,7 @@ def test_overload_is_told_from_load(loaded):
 def test_time_per_token_is_not_the_published_gap(loaded):
     """TPOT of aggregates comes from E2E and TTFT."""
     cases, _ = loaded
-    case = next(each for each in cases if each.run == "eval38/14-qwen3-14b-tp1-codegen-1")
+    case = next(case for case in cases if case.run == "eval38/14-qwen3-14b-tp1-codegen-1")
     measured = case.measured
     expected = (measured[WHOLE_RUN, "e2e_mean"] - measured[WHOLE_RUN, "ttft_mean"]) / 246
     assert measured[WHOLE_RUN, "tpot_mean"] == pytest.approx(expected)

@@ -39,7 +39,7 @@ def test_profiles_of_the_data_come_first(tmp_path):
 def test_a_measured_gpu_is_predicted_from_its_operators(shared):
     """The dense run finds its tables; the same run with an unmeasured degree is refused."""
     folder = shared / "ground-truth"
-    case = next(each for each in load_bench(folder / BENCH)[0] if "Llama" in each.model)
+    case = next(case for case in load_bench(folder / BENCH)[0] if "Llama" in case.model)
     predictor = operator_predictor(case, set_up(case), folder / FOLDER, "vllm")
     assert "LLMServingSim" in predictor.label
     other = dataclasses.replace(case, tensor_parallel=4)

@@ -52,7 +52,9 @@ def test_a_full_cache_limits_what_runs():
     row |= {"backend": "vllm", "tp_size": "1", "attention_dp_size": "1", "moe_tp_size": "1", "moe_ep_size": "1"}
     row |= {"isl": "8192", "osl": "1024", "silicon_tpot_ms": "50"}
     steady = SteadyState("vllm")
-    few, many, more = (steady.point(row | {"concurrency": each}).simulated_s for each in ("4", "256", "512"))
+    few, many, more = (
+        steady.point(row | {"concurrency": concurrency}).simulated_s for concurrency in ("4", "256", "512")
+    )
     assert few < many == more
 
 
@@ -80,5 +82,5 @@ def test_measured_rows_rank_as_simulated(shared):
     """Over part A's aggregated rows the rank correlation is at least 0.9, with nothing fitted to them."""
     found, skipped = score_silicon(shared / "ground-truth" / "aic-silicon-e2e", "vllm")
     assert len(found) > 1000
-    assert all(each.reason for each in skipped)
+    assert all(row.reason for row in skipped)
     assert rank_correlation(found) >= 0.9

@@ -72,12 +72,12 @@ class OperatorRatios(BaseModel):
         if device.name in measured:
             return device.name
         candidates = [load_device(name) for name in measured]
-        if all(each.architecture != device.architecture for each in candidates):
+        if all(candidate.architecture != device.architecture for candidate in candidates):
             return ""
 
-        def distance(each: Device) -> tuple[float, str]:
-            bandwidths = each.memory_bandwidth_bytes_per_s / device.memory_bandwidth_bytes_per_s
-            return abs(math.log2(bandwidths)) + (each.architecture != device.architecture), each.name
+        def distance(candidate: Device) -> tuple[float, str]:
+            bandwidths = candidate.memory_bandwidth_bytes_per_s / device.memory_bandwidth_bytes_per_s
+            return abs(math.log2(bandwidths)) + (candidate.architecture != device.architecture), candidate.name
 
         return min(candidates, key=distance).name
 

@@ -154,7 +154,7 @@ def test_profile_overrides_apply_in_order(tmp_path: Path) -> None:
     ]
     assert profile.resolve(load_device("h200")).frontend_us == 3
     found = [profile.resolve(load_device(name)) for name in ("l40s", "h100-sxm", "h200")]
-    assert [(each.layer_us, each.token_us) for each in found] == [(0, 0), (7, 1), (8, 1)]
+    assert [(constants.layer_us, constants.token_us) for constants in found] == [(0, 0), (7, 1), (8, 1)]
     fitted, unknown = (resolve_coefficients("vllm", load_device(name), "0.15")[1] for name in ("l40s", "a40"))
     assert unknown == fitted
     assert version_at_most(["0.9", "0.15"], "0.10.2") == "0.9"

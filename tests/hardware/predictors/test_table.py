@@ -235,7 +235,7 @@ def test_all_reduces_that_were_not_measured_take_the_link() -> None:
     model, device = load_model("llama-3-8b"), load_device("h100-sxm")
     slow, none = Collectives(20.0, 16e9), Collectives(0.0, 1e30)
     step = [
-        TablePredictor(profile, hardware(model, device, 2), collectives=each).step_ns(BatchShape(100, 0))
-        for each in (slow, none)
+        TablePredictor(profile, hardware(model, device, 2), collectives=rows).step_ns(BatchShape(100, 0))
+        for rows in (slow, none)
     ]
     assert step[0] - step[1] == pytest.approx(32 * 2 * (20e3 + 100 * 4096 * 2 / 16e9 * 1e9), rel=1e-6)
