@@ -188,10 +188,10 @@ def summary(points: list[Point]) -> dict[str, float]:
     for point in points:
         by_group[point.group].append(point)
     means = [
-        float(np.mean([percentage_error(point.simulated_s, point.measured_s) for point in points_of_group]))
-        for points_of_group in by_group.values()
+        float(np.mean([percentage_error(point.simulated_s, point.measured_s) for point in group]))
+        for group in by_group.values()
     ]
-    correlations = [rank_correlation(points_of_group) for each in by_group.values() if len(each) >= FEWEST_RANKED]
+    correlations = [rank_correlation(group) for group in by_group.values() if len(group) >= FEWEST_RANKED]
     every = [percentage_error(point.simulated_s, point.measured_s) for point in points]
     return {
         "tpot_mean": float(np.mean(means)) if means else float("nan"),
