@@ -74,30 +74,5 @@ class LibraryEntry:
         )
 
 
-class RegisteredName:
-    """Checks that a name is registered, where the validation context says which names are.
-
-    The registries are in layers below the configuration, so whoever loads a study hands their names in
-    (``load_study``); a study made in code is checked when its processes are built.
-    """
-
-    def __init__(self, registry: str) -> None:
-        self.registry = registry
-
-    def __call__(self, value: str, info: ValidationInfo) -> str:
-        """Return ``value``; raise where the registry's names are known and it is none of them."""
-        known = (info.context or {}).get(self.registry)
-        if known is None or value in known:
-            return value
-        raise PydanticCustomError(
-            "unknown_entry",
-            "must be one of {known}; got {value}{hint}",
-            {"known": ", ".join(known), "value": repr(value), "hint": suggestion(value, list(known))},
-        )
-
-
-ENGINE_KINDS: Final = "engine kinds"
-
-EngineKind = Annotated[str, AfterValidator(RegisteredName(ENGINE_KINDS))]
 ModelName = Annotated[str, AfterValidator(LibraryEntry("models"))]
 DeviceName = Annotated[str, AfterValidator(LibraryEntry("devices"))]

@@ -40,10 +40,11 @@ from cluster_sim.routing.options import Telemetry
 from cluster_sim.routing.policies.least_waiting import LeastWaitingOptions
 from cluster_sim.routing.policies.round_robin import RoundRobinOptions
 from cluster_sim.routing.routing_policy import Candidates, RoutingPolicy, build_policy
-from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
-from cluster_sim.serving.schedulers import SCHEDULERS, Scheduler
+from cluster_sim.serving.schedulers.base import Scheduler
+from cluster_sim.serving.schedulers.data_parallel import build_scheduler
+from cluster_sim.serving.schedulers.engine_options import EngineOptions, engine_options
 from cluster_sim.simulation.executor import RunOutputs
 from cluster_sim.simulation.inline import InlineExecutor
 from cluster_sim.simulation.simulation import Processes, SimulatedPool, Simulation
@@ -96,7 +97,7 @@ class Run:
         """Vidur's name of the scheduler."""
         return str(self.scheduler["name"])
 
-    def limits(self) -> tuple[Engine, SchedulerLimits]:
+    def limits(self) -> tuple[EngineOptions, SchedulerLimits]:
         """Return the scheduler's settings as our engine has them."""
         scheduler = self.scheduler
         cap = int(scheduler["batch_size_cap"])
@@ -104,7 +105,7 @@ class Run:
             cap = min(cap, int(self.summary.get("max_batch_size") or self._planned()[1]))
         budget = scheduler.get("chunk_size") or scheduler.get("max_tokens_in_batch") or 1 << 40
         blocks = int(self.summary.get("num_blocks") or scheduler.get("num_blocks") or self._planned()[0])
-        engine = Engine(
+        engine = engine_options(
             kind=KINDS.get(self.name, self.name),
             watermark_ratio=float(scheduler["watermark_blocks_fraction"]),
             block_size=int(scheduler["block_size"]),
@@ -309,7 +310,7 @@ def _same(scheduler: RecordingScheduler) -> Any:
 def replay(run: Run, predictors: list[Predictor]) -> Result:
     """Simulate the reference's requests on one pool for each replica, whose predictors may differ."""
     engine, limits = run.limits()
-    schedulers = [RecordingScheduler(SCHEDULERS.build(engine, limits)) for _ in range(run.replicas)]
+    schedulers = [RecordingScheduler(build_scheduler(engine, limits)) for _ in range(run.replicas)]
     pools = tuple(
         SimulatedPool(
             name=str(index),

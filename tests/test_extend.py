@@ -1,50 +1,16 @@
 """The examples of docs/extend.md, executed as they stand."""
 
 import json
-import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cluster_sim.config.schema.study import Study
-from cluster_sim.errors import InputError
-from cluster_sim.serving.schedulers import SCHEDULERS
-from cluster_sim.simulation.plan import make_plan
-from cluster_sim.simulation.run import run_study
-from cluster_sim.simulation.run_options import RunOptions
 from tests.outside_package import STUDY, install, recipe, run_command
 from tests.outside_package import run_study as run_outside
 
 PAGE = Path(__file__).parent.parent / "docs" / "extend.md"
-
-
-def example(name: str) -> str:
-    """Return the page's block of Python with this name."""
-    found = re.search(rf"```python {name}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert found, f"docs/extend.md has no example {name!r}"
-    return found.group(1)
-
-
-def study(kind: str = "vllm_v1") -> Study:
-    return Study.model_validate(
-        {
-            "workload": {
-                "kind": "synthetic",
-                "count": 60,
-                "arrivals": {"kind": "poisson", "request_rate": 20},
-                "lengths": {
-                    "prompt": {"kind": "uniform", "min": 10, "max": 4000},
-                    "output": {"kind": "uniform", "min": 1, "max": 20},
-                },
-            },
-            "fleet": {
-                "pools": [{"model": "llama-3-8b", "device": "h100-sxm", "replicas": 3, "engine": {"kind": kind}}]
-            },
-            "router": {"policy": "round_robin"},
-        }
-    )
 
 
 def rows(result_directory: Path) -> list[dict[str, Any]]:
@@ -84,18 +50,24 @@ def test_a_policy_that_reads_what_it_does_not_declare_is_refused(tmp_path: Path)
     assert not (tmp_path / "run").exists()
 
 
-def test_the_scheduler_example_serves_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No two requests of a replica overlap between their first scheduling and their end."""
-    monkeypatch.setattr(SCHEDULERS, "_factories", dict(SCHEDULERS._factories))
-    exec(compile(example("scheduler"), str(PAGE), "exec"), {"__name__": "example"})
-    result = run_study(study(kind="one_at_a_time"), RunOptions(executor="inline", out=tmp_path / "run"))
-    assert result.summary["requests"]["finished"] == 60
-    assert all(check["holds"] for check in result.summary["checks"].values())
+def test_the_engine_recipe_serves_one_at_a_time(tmp_path: Path) -> None:
+    """No two requests of a replica overlap between their first scheduling and their end, and each rests 0.2 s."""
+    site = tmp_path / "site"
+    install(site, "one_at_a_time", recipe("engine"), "cluster_sim.engines")
+    out = run_outside(
+        tmp_path,
+        site,
+        "fleet.pools.0.engine.kind=one_at_a_time",
+        "fleet.pools.0.engine.rest_s=0.2",
+        "workload.arrivals.request_rate=2",
+    )
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    assert summary["requests"]["finished"] == 60
+    assert all(check["holds"] for check in summary["checks"].values())
     return_s = 0.0005
     for replica in range(3):
-        mine = sorted(
-            (row for row in rows(result.directory) if row["replica"] == replica), key=lambda r: r["scheduled_s"]
-        )
+        mine = sorted((row for row in rows(out) if row["replica"] == replica), key=lambda row: row["scheduled_s"])
+        assert all(row["first_token_s"] - row["scheduled_s"] >= 0.2 for row in mine)
         for before, after in pairwise(mine):
             assert after["scheduled_s"] >= before["finish_s"] - return_s - 1e-9
 
@@ -148,9 +120,3 @@ def test_the_predictor_recipe_prices_steps_as_the_page_says(tmp_path: Path) -> N
     coverage = fast["predictor_coverage"]
     assert coverage["steps"] == fast["iterations"]
     assert 0 < coverage["measured_ratio"] < 1
-
-
-def test_unknown_names_are_refused_with_the_known_ones() -> None:
-    """A scheduler that nobody registered is refused, and the message lists those that exist."""
-    with pytest.raises(InputError, match=r"engine\.kind: unknown scheduler 'best'; known: .*orca.*vllm_v1"):
-        make_plan(study(kind="best"))

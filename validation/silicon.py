@@ -34,8 +34,7 @@ from cluster_sim.hardware.predictors.calibration import load_operator_ratios, lo
 from cluster_sim.hardware.predictors.kinds.physical import PhysicalPredictor
 from cluster_sim.hardware.predictors.predictor import Predictor
 from cluster_sim.hardware.replica_hardware import ExpertSharding, ReplicaHardware
-from cluster_sim.serving.engine_options import Engine
-from cluster_sim.serving.hardware_settings import hardware_settings
+from cluster_sim.serving.schedulers.engine_options import engine_options
 from cluster_sim.units import NS_PER_S
 
 DATASET: Final = "aic-silicon-e2e"
@@ -121,7 +120,7 @@ class SteadyState:
         device = match_device(system)
         model = _quantized(match_model(name, among=self._models), precision)
         has_fp8_cache = backend in FP8_CACHE_ENGINES and precision in {"fp8", "fp4"} and not name.startswith("Qwen/")
-        engine = replace(hardware_settings(Engine(), device), kv_cache_dtype="fp8" if has_fp8_cache else None)
+        engine = replace(engine_options().hardware_settings(device), kv_cache_dtype="fp8" if has_fp8_cache else None)
         experts = ExpertSharding(layout.ranks if model.is_moe else 1)
         coefficients = self._profile.resolve(device, None, self._operators, backend)
         if backend != self._profile.engine:

@@ -25,11 +25,10 @@ from cluster_sim.metrics.objectives import Slo
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
 from cluster_sim.routing.policies.round_robin import RoundRobinOptions
 from cluster_sim.routing.routing_policy import build_policy
-from cluster_sim.serving.data_parallel import build_scheduler
-from cluster_sim.serving.engine_defaults import resolve_engine, scheduler_limits
-from cluster_sim.serving.engine_options import Engine
-from cluster_sim.serving.hardware_settings import hardware_settings
+from cluster_sim.serving.resolved_limits import scheduler_limits
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
+from cluster_sim.serving.schedulers.data_parallel import build_scheduler
+from cluster_sim.serving.schedulers.engine_options import EngineOptions, engine_options
 from cluster_sim.simulation.executor import RunOutputs
 from cluster_sim.simulation.inline import InlineExecutor
 from cluster_sim.simulation.parallelism import rank_limits
@@ -49,7 +48,7 @@ DEFAULT_PROFILE: Final = "vllm"
 class Setup:
     """A case's engine, resolved against the libraries."""
 
-    engine: Engine
+    engine: EngineOptions
     limits: SchedulerLimits
     hardware: ReplicaHardware
     """Data-parallel ranks share the experts of a replica; ranks of a dense model are replicas of their own."""
@@ -92,10 +91,10 @@ def set_up(case: Case) -> Setup:
     model, device = match_model(case.model, case.quantization), match_device(case.device)
     experts = ExpertSharding(case.replicas if case.is_data_parallel and model.is_moe else 1)
     try:
-        engine = resolve_engine(Engine(**case.engine), device)
+        engine = engine_options(**case.engine).resolved(device)
     except ValueError as error:
         raise InputError(f"{case.dataset}/{case.run}: {error}") from None
-    settings = hardware_settings(engine, device)
+    settings = engine.hardware_settings(device)
     if case.kv_cache_dtype:
         settings = replace(settings, kv_cache_dtype=case.kv_cache_dtype)
     hardware = ReplicaHardware(model, device, settings, case.tensor_parallel, experts=experts)

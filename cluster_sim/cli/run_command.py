@@ -55,7 +55,6 @@ def run(
     from cluster_sim.config.loading.error_context import locating_errors
     from cluster_sim.config.loading.load import check_study, read_document
     from cluster_sim.report.terminal import TerminalView
-    from cluster_sim.simulation.registered import registered_names
     from cluster_sim.simulation.run import run_study
     from cluster_sim.simulation.run_options import RunOptions
 
@@ -64,7 +63,7 @@ def run(
     logging.basicConfig(level=log_level.value.upper(), format="%(levelname)s %(name)s: %(message)s")
     chosen = [] if executor is None else [f"run.executor={executor.value}"]
     document = read_document(file, [*(overrides or ()), *chosen])
-    study = check_study(document, file.resolve().parent, registered_names())
+    study = check_study(document, file.resolve().parent)
     options = RunOptions(
         executor=None if executor is None else executor.value,
         address=address,

@@ -17,11 +17,10 @@ def validate(
     """Check a study; print every resolved value, the memory plan and the lookahead report."""
     from cluster_sim.config.loading.error_context import locating_errors
     from cluster_sim.config.loading.load import check_study, read_document
-    from cluster_sim.simulation.registered import registered_names
     from cluster_sim.study.validate import check_library, validation_report
 
     document = read_document(file, overrides or ())
-    study = check_study(document, file.resolve().parent, registered_names())
+    study = check_study(document, file.resolve().parent)
     with locating_errors(document):
         typer.echo(validation_report(study), nl=False)
     if is_library_checked:

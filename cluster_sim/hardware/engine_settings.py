@@ -20,7 +20,8 @@ class EngineSettings:
     """fp8, or None for the dtype of the activations."""
     version: str | None = None
     """Version of the engine, e.g. "0.15"."""
-    kind: str = "vllm_v1"
+    keeps_windows: bool = True
+    """Whether the engine gives back what lies outside an attention window; vLLM v1 does."""
     disable_hybrid_kv_cache_manager: bool | None = None
     """Whether a model of both kinds of layers gets one KV cache group; None leaves it to the model."""
 

@@ -12,8 +12,6 @@ from typing import Final, Protocol
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.model import Model
 
-GROUPED_KINDS: Final = ("vllm_v1",)
-"""Engines that give back what lies out of the window; to all others every layer is a full one."""
 _SIMILAR_RATIO: Final = 1.25
 """Kinds of layers whose numbers differ by less than this factor form one group each, the smaller one padded (1.5 in
 vLLM's releases of late 2026)."""
@@ -23,8 +21,8 @@ class CacheSettings(Protocol):
     """What the groups depend on beside the model; an engine block and EngineSettings have it."""
 
     @property
-    def kind(self) -> str:
-        """The engine."""
+    def keeps_windows(self) -> bool:
+        """Whether the engine gives back what lies outside a window; to one that does not, every layer is a full one."""
 
     @property
     def disable_hybrid_kv_cache_manager(self) -> bool | None:
@@ -88,7 +86,7 @@ class KvGroups:
 def _is_sliding(model: Model, engine: CacheSettings) -> bool:
     """Whether the engine keeps windows apart from the rest of the model, or the model has nothing else."""
     windowed = model.windowed_layers
-    if not windowed or engine.kind not in GROUPED_KINDS:
+    if not windowed or not engine.keeps_windows:
         return False
     if windowed == model.num_hidden_layers:
         return True

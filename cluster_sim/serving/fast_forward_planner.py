@@ -7,6 +7,8 @@ from typing import Final
 
 from cluster_sim.serving.cancellations import Cancellations
 from cluster_sim.serving.fast_forward.data_parallel_decode import DataParallelDecode
+from cluster_sim.serving.fast_forward.decode_pool import DecodePool
+from cluster_sim.serving.fast_forward.interface import FastForwardScheduler
 from cluster_sim.serving.fast_forward.pipelined_decode import PipelinedDecode, pipelined_steps
 from cluster_sim.serving.fast_forward.planned_decode import PlannedDecode
 from cluster_sim.serving.fast_forward.uniform_decode import UniformDecode
@@ -19,9 +21,13 @@ MOST_TURNS: Final = 512
 
 
 class FastForwardPlanner:
-    """Plans the fast-forwards of one replica; ``can_plan`` is False if it takes single steps only."""
+    """Plans the fast-forwards of one replica.
 
-    __slots__ = ("_can_plan", "_cancellations", "_pipeline", "_scheduler", "_steps")
+    ``can_plan`` is False if it takes single steps only, and so it does if the scheduler offers nothing else.
+    ``has_ranks`` says that several pools decode together.
+    """
+
+    __slots__ = ("_cancellations", "_has_ranks", "_pipeline", "_scheduler", "_steps")
 
     def __init__(
         self,
@@ -31,55 +37,59 @@ class FastForwardPlanner:
         cancellations: Cancellations,
         *,
         can_plan: bool,
+        has_ranks: bool,
     ) -> None:
         self._steps = steps
-        self._scheduler = scheduler
+        self._scheduler = scheduler if can_plan and isinstance(scheduler, FastForwardScheduler) else None
         self._pipeline = pipeline
         self._cancellations = cancellations
-        self._can_plan = can_plan
+        self._has_ranks = has_ranks
 
     def plan(self) -> PlannedDecode | None:
         """Return the fast-forward that starts with the next batch, planned now if it is not yet; None if none can."""
-        steps = self._steps
-        if steps.planned is None and self._can_plan:
+        steps, scheduler = self._steps, self._scheduler
+        if steps.planned is None and scheduler is not None:
             in_flight = steps.in_flight
             # A batch in flight that ends with a completion changes who decodes.
             if (not in_flight or in_flight[0][0] > steps.finishing_ns) and not self._cancellations.pending:
-                steps.planned = self._plan_decode() if self._pipeline.stages == 1 else self._plan_pipelined_decode()
+                plan = self._plan_decode if self._pipeline.stages == 1 else self._plan_pipelined_decode
+                steps.planned = plan(scheduler)
         return steps.planned
 
-    def _plan_decode(self) -> PlannedDecode | None:
+    def _plan_decode(self, scheduler: FastForwardScheduler) -> PlannedDecode | None:
         """Return the next steps of one stage's pool, or of several pools if it has ranks."""
         in_flight, schedule_ns = self._steps.in_flight, self._steps.schedule_ns
         if len(in_flight) + (schedule_ns >= 0) != self._steps.depth:
             return None
-        steps = self._scheduler.uniform_steps()
+        steps = scheduler.uniform_steps()
         if steps < 2:
             return None
         head_ns = tuple([end_ns for end_ns, _ in in_flight])
         if schedule_ns >= 0:
             head_ns = (schedule_ns, *head_ns)
-        pool = self._scheduler.decode_pool
-        if pool is None:
-            return self._plan_data_parallel_decode(head_ns, steps)
+        pools = scheduler.uniform_pools()
+        if self._has_ranks:
+            return self._plan_data_parallel_decode(head_ns, pools, steps)
+        (pool,) = pools
         steps_ns = self._pipeline.decode_run_ns(len(pool.members), pool.kv_tokens, steps)
         return UniformDecode(head_ns, steps_ns, (pool,), is_finishing=steps == pool.steps_to_finish())
 
-    def _plan_data_parallel_decode(self, head_ns: tuple[int, ...], steps: int) -> DataParallelDecode | None:
+    def _plan_data_parallel_decode(
+        self, head_ns: tuple[int, ...], pools: list[DecodePool], steps: int
+    ) -> DataParallelDecode | None:
         """Return the next ``steps`` steps that ranks make together."""
-        pools = self._scheduler.data_parallel_pools()
         steps_ns = self._pipeline.joint_run_ns(pools, steps)
         if steps_ns is None:
             return None
         finish = min(pool.steps_to_finish() for pool in pools)
         return DataParallelDecode(head_ns, steps_ns, pools, is_finishing=len(steps_ns) == finish)
 
-    def _plan_pipelined_decode(self) -> PipelinedDecode | None:
+    def _plan_pipelined_decode(self, scheduler: FastForwardScheduler) -> PipelinedDecode | None:
         """Return the next turns of the batches in a pipeline, and of the one about to be scheduled if there is one."""
         in_flight, schedule_ns = self._steps.in_flight, self._steps.schedule_ns
         if not in_flight:
             return None
-        pools = self._scheduler.pipelined_pools()
+        pools = scheduler.pipelined_pools()
         head_ns = [end_ns for end_ns, _ in in_flight]
         pool_ends = [pool.last_tokens.time_ns for pool in pools]
         is_whole = pool_ends == head_ns
@@ -88,7 +98,7 @@ class FastForwardPlanner:
             if pool_ends[1:] != head_ns or not pool_ends[0] <= schedule_ns < head_ns[0]:
                 return None
             head_ns = [schedule_ns, *head_ns]
-        steps, is_finishing = pipelined_steps(pools, self._scheduler.spare_blocks(), MOST_TURNS * len(pools))
+        steps, is_finishing = pipelined_steps(pools, scheduler.spare_blocks(), MOST_TURNS * len(pools))
         if steps < 2:
             return None
         costs_ns = self._pipeline.pipelined_costs_ns(pools, steps)

@@ -1,20 +1,29 @@
-"""LoRA adapters: which may run together, and which must be loaded first.
+"""LoRA adapters: slots, and the loading of those that are in none.
 
 A batch may use ``max_loras`` different adapters (vLLM's rule).  A waiting request whose adapter would be one too many
-is set aside without stopping the admission of those behind it.  Slots keep the adapters used last; bringing in another
+is deferred without stopping the admission of those behind it.  Slots keep the adapters used last; bringing in another
 one takes ``load_ns``, during which the step waits.
 """
 
-from cluster_sim.serving.speculation_options import Lora
+from pydantic import Field
+
+from cluster_sim.options import ConfigModel
 from cluster_sim.units import NS_PER_MS
+
+
+class Lora(ConfigModel):
+    """Adapters served beside the base model; a request names its own in the workload."""
+
+    max_loras: int = Field(4, ge=1, description="Different adapters that one batch may use.")
+    load_ms: float = Field(50.0, ge=0, description="Time to bring an adapter that is not in a slot onto the GPU.")
 
 
 class LoraSlots:
     """The adapters of one engine."""
 
-    def __init__(self, settings: Lora) -> None:
-        self._most = settings.max_loras
-        self._load_ns = round(settings.load_ms * NS_PER_MS)
+    def __init__(self, options: Lora) -> None:
+        self._most = options.max_loras
+        self._load_ns = round(options.load_ms * NS_PER_MS)
         self._running: dict[str, int] = {}
         """Running requests by adapter."""
         self._resident: dict[str, None] = {}

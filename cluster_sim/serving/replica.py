@@ -22,6 +22,7 @@ from cluster_sim.recording.statuses import FINISHED
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.batch_recording import record_batch, record_lookups
 from cluster_sim.serving.cancellations import Cancellations
+from cluster_sim.serving.fast_forward.interface import FastForwardScheduler
 from cluster_sim.serving.fast_forward.planned_decode import PlannedDecode
 from cluster_sim.serving.fast_forward_planner import FastForwardPlanner
 from cluster_sim.serving.guarantees import Guarantees
@@ -85,7 +86,14 @@ class Replica:
         """Make what only joins the other parts."""
         steps, scheduler, pipeline, limits = self._steps, self._scheduler, self.pipeline, self.settings.limits
         scheduler.use_predictor(self._predictor)
-        self._planner = FastForwardPlanner(steps, scheduler, pipeline, self._cancellations, can_plan=self._can_plan)
+        self._planner = FastForwardPlanner(
+            steps,
+            scheduler,
+            pipeline,
+            self._cancellations,
+            can_plan=self._can_plan,
+            has_ranks=limits.data_parallel > 1,
+        )
         floors = floor_model(self._predictor, limits)
         self._guarantees = Guarantees(
             floors, limits.tokens_per_step, self._inbox, steps, scheduler, pipeline, self._planner
@@ -282,6 +290,7 @@ class Replica:
             last_committed = planned.scheduled_ns(upto - 1) << KIND_BITS | _REPLICA_SCHEDULE
             if sampler.next_due < last_committed:
                 sampler.sample_during(planned, last_committed, scheduler, self._out)
+        assert isinstance(scheduler, FastForwardScheduler)
         finishing = planned.commit(upto, scheduler, self.pipeline, self.log)
         ends_ns = planned.in_flight_after(upto)
         in_flight.clear()

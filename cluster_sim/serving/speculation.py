@@ -1,4 +1,4 @@
-"""Speculative decoding: how many drafts a step verifies, and how many of them survive.
+"""Speculative decoding: the drafts that a step verifies, and those that survive.
 
 The draft at position p is accepted with ``acceptance[p]`` given that all before it were, so the number accepted is the
 length of the run of successes (Leviathan, Kalman, Matias: Fast inference from transformers via speculative decoding,
@@ -6,11 +6,13 @@ ICML 2023).  Draws are keyed by (seed, request, tokens generated so far): the sa
 preemption.
 """
 
-from typing import Final
+from typing import Final, Literal
+
+from pydantic import Field, field_validator
 
 from cluster_sim.engine.draws import draw_u64, stream_key
+from cluster_sim.options import ConfigModel
 from cluster_sim.serving.sequence import Sequence
-from cluster_sim.serving.speculation_options import Speculative
 from cluster_sim.units import NS_PER_MS
 
 _SPAN: Final = 1 << 64
@@ -18,15 +20,37 @@ _TOKENS_PER_REQUEST: Final = 1 << 24
 """Counters set aside per request: more than tokens times drafts of any request."""
 
 
+class Speculative(ConfigModel):
+    """Speculative decoding: every decode step verifies drafts beside its own token."""
+
+    method: Literal["draft_model", "ngram", "mtp"] = Field("draft_model", description="Where drafts come from.")
+    num_speculative_tokens: int = Field(3, ge=1, le=32, description="Drafts per sequence and step.")
+    acceptance: tuple[float, ...] = Field(
+        (0.7,),
+        description="Probability that the draft at each position is accepted, given that all before it were; the last "
+        "one holds for every further position.",
+    )
+    draft_ms: float = Field(
+        0.0, ge=0, description="Time of one forward pass of the drafter, per draft position, in milliseconds."
+    )
+
+    @field_validator("acceptance")
+    @classmethod
+    def _check_acceptance(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not value or not all(0 <= each <= 1 for each in value):
+            raise ValueError("must name at least one probability from 0 to 1")
+        return value
+
+
 class Speculation:
     """The drafts of one engine."""
 
-    def __init__(self, settings: Speculative, seed: int) -> None:
-        self.tokens = settings.num_speculative_tokens
-        known = settings.acceptance
-        self._limits = [int(known[min(at, len(known) - 1)] * _SPAN) for at in range(self.tokens)]
+    def __init__(self, options: Speculative, seed: int) -> None:
+        self.tokens = options.num_speculative_tokens
+        known = options.acceptance
+        self._limits = [int(known[min(position, len(known) - 1)] * _SPAN) for position in range(self.tokens)]
         self._key = stream_key(seed, "speculation", "acceptance")
-        self.draft_ns = round(settings.draft_ms * NS_PER_MS) * (1 if settings.method == "mtp" else self.tokens)
+        self.draft_ns = round(options.draft_ms * NS_PER_MS) * (1 if options.method == "mtp" else self.tokens)
         """What drafting adds to a step; a drafter runs once per position, prediction heads run together."""
 
     def drafts(self, sequence: Sequence, budget: int) -> int:

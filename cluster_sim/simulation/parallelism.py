@@ -1,16 +1,13 @@
 """Degrees of data and expert parallelism that a pool can have."""
 
 from dataclasses import replace
-from typing import Final
 
 from cluster_sim.config.schema.fleet import Pool
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.replica_hardware import ExpertSharding
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
-
-RANKED_KINDS: Final = ("vllm_v1", "sglang")
-"""Engines that have data-parallel ranks."""
+from cluster_sim.serving.schedulers.engine_options import ENGINES
 
 
 def check_ranks(pool: Pool, model: Model) -> None:
@@ -21,14 +18,13 @@ def check_ranks(pool: Pool, model: Model) -> None:
             f"data_parallel {ranks}: {model.name} has no experts to share, so its ranks would be servers of "
             f"their own; set replicas: {pool.replicas * ranks} instead"
         )
-    if ranks > 1 and engine.kind not in RANKED_KINDS:
+    if ranks > 1 and not ENGINES.get(engine.kind).part.has_ranks:
+        able = ", ".join(entry.name for entry in ENGINES.entries() if entry.part.has_ranks)
+        raise InputError(f"data_parallel {ranks}: {engine.kind} has no ranks; engines that have: {able}")
+    if engine.prefill_interval > 1 and ranks == 1:
         raise InputError(
-            f"data_parallel {ranks}: {engine.kind} has no ranks; engines that have: {', '.join(RANKED_KINDS)}"
-        )
-    if engine.prefill_schedule_interval > 1 and (ranks == 1 or engine.kind != "vllm_v1"):
-        raise InputError(
-            f"engine.prefill_schedule_interval {engine.prefill_schedule_interval} aligns the data-parallel "
-            "ranks of vllm_v1; leave it at 1 elsewhere"
+            f"engine.prefill_schedule_interval {engine.prefill_interval} aligns data-parallel ranks; leave it at 1 "
+            "without them"
         )
     _check_experts(pool, model)
 

@@ -17,12 +17,10 @@ from cluster_sim.hardware.predictors.predictor import Predictor
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
 from cluster_sim.routing.routing_policy import build_policy
-from cluster_sim.serving.data_parallel import build_scheduler
-from cluster_sim.serving.engine_defaults import resolve_engine, scheduler_limits
-from cluster_sim.serving.engine_kinds import fills_batches, traits_of
-from cluster_sim.serving.hardware_settings import hardware_settings
+from cluster_sim.serving.resolved_limits import scheduler_limits
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
-from cluster_sim.serving.schedulers import SCHEDULERS
+from cluster_sim.serving.schedulers.data_parallel import build_scheduler
+from cluster_sim.serving.schedulers.engine_options import ENGINES
 from cluster_sim.simulation.parallelism import check_ranks, expert_sharding, rank_limits
 from cluster_sim.simulation.simulation import SimulatedPool, Simulation
 from cluster_sim.units import NS_PER_S
@@ -57,7 +55,7 @@ class PoolPlan:
             limits=self.limits,
             predictor=predictor,
             scheduler=partial(build_scheduler, engine, self.limits),
-            fills_batches=fills_batches(engine),
+            fills_batches=engine.fills_batches,
         )
 
     def metadata(self, predictor: Predictor) -> PoolMetadata:
@@ -77,7 +75,7 @@ class PoolPlan:
             max_num_seqs=limits.max_num_seqs * limits.data_parallel,
             stages=pool.pipeline_parallel,
             ranks=pool.data_parallel,
-            has_static_batches=traits_of(pool.engine.kind).static_batches,
+            has_static_batches=ENGINES.get(pool.engine.kind).part.has_static_batches,
         )
 
 
@@ -163,15 +161,14 @@ def make_plan(study: Study) -> Plan:
 
 def _plan_pool(study: Study, pool: Pool, first_replica: int) -> PoolPlan:
     check_power_cap(study.predictor, pool.power_cap_w)
-    SCHEDULERS.check(pool.engine)
     device, model = load_device(pool.device), load_model(pool.model)
     capped(device, pool.power_cap_w)
     check_ranks(pool, model)
-    engine = resolve_engine(pool.engine, device)
-    settings = hardware_settings(engine, device)
+    engine = pool.engine.resolved(device)
+    settings = engine.hardware_settings(device)
     experts = expert_sharding(pool)
     hardware = ReplicaHardware(model, device, settings, pool.tensor_parallel, pool.pipeline_parallel, experts)
-    if engine.host_load_block_us is None:
+    if engine.needs_host_load_time:
         engine = engine.model_copy(update={"host_load_block_us": host_block_us(hardware)})
     memory = plan_memory(hardware) if engine.num_kv_blocks is None else None
     limits = scheduler_limits(

@@ -21,7 +21,6 @@ from cluster_sim.config.loading.load import check_study
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.output.run_directory import is_empty_directory
-from cluster_sim.simulation.registered import registered_names
 from cluster_sim.simulation.run_options import RunOptions
 from cluster_sim.study.sweep_table import write_rows
 from cluster_sim.study.variants import Variant, expand
@@ -89,7 +88,7 @@ def run_sweep(
     if the study is wrong or the directory holds something else, ``UnfinishedError`` if the tasks cannot run.
     """
     variants = expand(path, document)
-    base = check_study(document, path.resolve().parent, registered_names())
+    base = check_study(document, path.resolve().parent)
     files = SweepFiles(options.out or Path("sweeps") / f"{base.name}-{config_hash(base)}")
     done = files.open(resolved_yaml(base), is_resumed=options.resume)
     if files.is_complete:

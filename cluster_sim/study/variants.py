@@ -15,7 +15,6 @@ from cluster_sim.config.loading.overrides import set_value
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
 from cluster_sim.simulation.plan import make_plan
-from cluster_sim.simulation.registered import registered_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ def expand(path: Path, document: Document) -> list[Variant]:
     wrong, has no ``sweep`` block, or no combination is valid.
     """
     base_directory = path.resolve().parent
-    sweep = check_study(document, base_directory, registered_names()).sweep
+    sweep = check_study(document, base_directory).sweep
     if sweep is None:
         raise InputError(f"{path}: has no sweep block; for example sweep: {{grid: {{seed: [1, 2, 3]}}}}")
     variants = [
@@ -67,7 +66,7 @@ def _variant(index: int, values: dict[str, Any], document: Document, base_direct
     try:
         for key, value in values.items():
             set_value(changed, key, copy.deepcopy(value), f"{document.where(('sweep', 'grid', key))} (sweep.grid)")
-        study = check_study(changed, base_directory, registered_names())
+        study = check_study(changed, base_directory)
         with locating_errors(changed):
             make_plan(study)
         return Variant(index, values, study, None)

@@ -8,7 +8,7 @@ import pytest
 
 from actors.connection import ray_cluster
 from cluster_sim.config.schema.study import Study
-from cluster_sim.serving.engine_kinds import KINDS
+from cluster_sim.serving.schedulers.engine_options import ENGINES
 from tests.actors.matrix import inline, on_ray, study_of
 
 pytestmark = [pytest.mark.ray, pytest.mark.acceptance, pytest.mark.timeout(900)]
@@ -16,11 +16,10 @@ pytestmark = [pytest.mark.ray, pytest.mark.acceptance, pytest.mark.timeout(900)]
 REQUESTS = 2_000
 
 CASES = [
-    (kind, stages, is_caching)
-    for kind, traits in sorted(KINDS.items())
-    for stages in (1, 2)
-    for is_caching in (False, True)
-    if stages <= traits.most_stages and (traits.can_cache_prefixes or not is_caching)
+    (engine.name, stages, is_caching)
+    for engine in ENGINES.entries()
+    for stages in ((1, 2) if engine.part.runs_in_stages else (1,))
+    for is_caching in ((False, True) if "enable_prefix_caching" in engine.options.model_fields else (False,))
 ]
 
 
@@ -77,7 +76,7 @@ def test_ray_and_single_steps_equal_inline(shared: Path, kind: str, stages: int,
 @pytest.mark.parametrize("option", OPTIONS)
 def test_options_change_nothing_either(shared: Path, option: str, stages: int) -> None:
     """The same with mixed chunks, a host tier, sizes that adapt and steps that are shared."""
-    if stages > KINDS[OPTIONS[option]["kind"]].most_stages:
+    if stages > 1 and not ENGINES.get(OPTIONS[option]["kind"]).part.runs_in_stages:
         pytest.skip("this engine runs on one stage")
     check(study(shared, stages, OPTIONS[option]), stages)
 

@@ -12,8 +12,8 @@ from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.model import load_model
 from cluster_sim.options import BASE_DIRECTORY
 from cluster_sim.routing.hub import RouterHub
-from cluster_sim.serving.engine_kinds import KINDS
 from cluster_sim.serving.replica import Replica
+from cluster_sim.serving.schedulers.engine_options import ENGINES
 from cluster_sim.simulation.plan import Plan, make_plan
 from cluster_sim.simulation.run_recorder import RunRecorder
 from cluster_sim.simulation.simulation import Processes, Simulation
@@ -319,7 +319,7 @@ def draw_fleet(choose: Choose) -> SmallFleet:
 def draw_varied_fleet(choose: Choose) -> SmallFleet:
     """Return a random small study with any engine and any of its features; some combinations are refused."""
     small = draw_fleet(choose)
-    kinds = ("vllm_v1", "vllm_v1", "vllm_v1", "sglang", "sglang", *sorted(KINDS))
+    kinds = ("vllm_v1", "vllm_v1", "vllm_v1", "sglang", "sglang", *ENGINES.names())
     kind = kinds[choose(len(kinds))]
     engine = small.engine | {"kind": kind, "enable_prefix_caching": bool(choose(2))}
     engine["policy"] = ORDERS[choose(len(ORDERS))]

@@ -1,7 +1,7 @@
 """A scheduler on the bench: driven by hand, one batch at a time."""
 
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.schedulers import Scheduler
+from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes, Request
 

@@ -156,14 +156,14 @@ def test_placement_and_delays_change_nothing(random: Random) -> None:
     ("pool", "message"),
     [
         ({"model": "llama-3-8b", "data_parallel": 2}, "has no experts to share.*set replicas: 2"),
-        ({"data_parallel": 2, "kind": "sarathi"}, "sarathi has no ranks; engines that have: vllm_v1, sglang"),
+        ({"data_parallel": 2, "kind": "sarathi"}, "sarathi has no ranks; engines that have: sglang, vllm_v1"),
         ({"data_parallel": 2, "expert_parallel": 3}, r"expert_parallel: 3: .*set 2, or 1"),
         ({"model": "llama-3-8b", "tensor_parallel": 2, "expert_parallel": 2}, "llama-3-8b has no experts"),
         ({"tensor_parallel": 16, "expert_parallel": 16}, "does not divide the 8 experts"),
         ({"expert_imbalance_ratio": 1.5}, "slices of experts are always in balance"),
         ({"tensor_parallel": 2, "expert_parallel": 2, "expert_imbalance_ratio": 3.0}, "at most 2 times the mean"),
         ({"kind": "sglang", "max_num_batched_tokens": 8, "block_size": 16}, "chunks in whole pages, and 8 tokens"),
-        ({"prefill_schedule_interval": 2}, "aligns the data-parallel ranks of vllm_v1"),
+        ({"prefill_schedule_interval": 2}, "aligns data-parallel ranks; leave it at 1"),
     ],
 )
 def test_impossible_combinations_are_refused(pool: dict[str, Any], message: str) -> None:

@@ -1,7 +1,12 @@
 """Defaults of the engine kinds, what they refuse, and that nothing a replica accepts can stall."""
 
-import pytest
+import re
+from pathlib import Path
 
+import pytest
+import yaml
+
+from cluster_sim.config.loading.load import load_study
 from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.errors import InputError
@@ -10,24 +15,23 @@ from cluster_sim.hardware.model import load_model
 from cluster_sim.hardware.predictors.kinds.roofline import RooflinePredictor
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.routing.admission import StaticLimits
-from cluster_sim.serving.engine_defaults import resolve_engine, scheduler_limits
-from cluster_sim.serving.engine_kinds import KINDS
-from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.messages import Dispatch
 from cluster_sim.serving.replica import Replica
 from cluster_sim.serving.replica_settings import ReplicaSettings
+from cluster_sim.serving.resolved_limits import scheduler_limits
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
-from cluster_sim.serving.schedulers import SCHEDULERS
+from cluster_sim.serving.schedulers.data_parallel import build_scheduler
+from cluster_sim.serving.schedulers.engine_options import ENGINES, EngineOptions, engine_options
 from cluster_sim.workload.request import Request
 from tests.hardware.replicas import hardware
 
 
 def limits_of(
     kind: str, stages: int = 1, model: str = "llama-3-8b", **engine: object
-) -> tuple[Engine, SchedulerLimits]:
+) -> tuple[EngineOptions, SchedulerLimits]:
     """Resolve an engine on an H100 with Llama-3-8B and 200 blocks unless told otherwise."""
-    asked = Engine(**{"kind": kind, "num_kv_blocks": 200, "max_model_len": 2048, **engine})
-    resolved = resolve_engine(asked, load_device("h100-sxm"))
+    asked = engine_options(**{"kind": kind, "num_kv_blocks": 200, "max_model_len": 2048, **engine})
+    resolved = asked.resolved(load_device("h100-sxm"))
     return resolved, scheduler_limits(resolved, load_model(model), 0, stages, macro_steps=True)
 
 
@@ -36,18 +40,18 @@ def limits_of(
     [
         ("vllm_v0", 128, 16384, 16, 0.01),
         ("sarathi", 128, 512, 16, 0.01),
-        ("lightllm", 128, 16384, 1, 0.0),
-        ("sglang", 1024, 8192, 1, 0.0),
-        ("static_two_phase", 32, 8192, 16, 0.0),
+        ("lightllm", 128, 16384, 1, None),
+        ("sglang", 1024, 8192, 1, None),
+        ("static_two_phase", 32, 8192, 16, None),
     ],
 )
-def test_defaults_of_a_kind(kind: str, seqs: int, tokens: int, block: int, watermark: float) -> None:
+def test_defaults_of_a_kind(kind: str, seqs: int, tokens: int, block: int, watermark: float | None) -> None:
     """What the study leaves open is the kind's; what it sets stays."""
     engine, _ = limits_of(kind)
     assert (engine.max_num_seqs, engine.max_num_batched_tokens) == (seqs, tokens)
-    assert (engine.block_size, engine.watermark_ratio) == (block, watermark)
+    assert (engine.block_size, getattr(engine, "watermark_ratio", None)) == (block, watermark)
     set_by_hand, _ = limits_of(kind, max_num_seqs=7, watermark_ratio=0.5)
-    assert (set_by_hand.max_num_seqs, set_by_hand.watermark_ratio) == (7, 0.5)
+    assert (set_by_hand.max_num_seqs, getattr(set_by_hand, "watermark_ratio", 0.5)) == (7, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -65,17 +69,15 @@ def test_defaults_of_a_kind(kind: str, seqs: int, tokens: int, block: int, water
             {"model": "mistral-7b", "host_blocks": 9, "enable_prefix_caching": True},
             "every layer of mistral-7b has a window of 4096 tokens",
         ),
-        ("sarathi", {"enable_prefix_caching": True}, "sarathi has no prefix cache; engines that have one: vllm_v1"),
-        ("vllm_v1", {"policy": "dfs_weight"}, "sglang's radix tree"),
+        (
+            "vllm_v1",
+            {"policy": "dfs_weight"},
+            "which vllm_v1 has not; engines that have one: sglang",
+        ),
         ("vllm_v1", {"policy": "lpm"}, "enable_prefix_caching: true"),
-        ("orca", {"async_scheduling": True}, "no asynchronous scheduling"),
-        ("vllm_v1", {"enable_mixed_chunk": True}, "sglang has the option"),
         ("sglang", {"enable_mixed_chunk": True, "enable_chunked_prefill": False}, "mixes only with"),
         ("sglang", {"hicache_ratio": 2.0}, "enable_prefix_caching: true"),
-        ("vllm_v1", {"hicache_ratio": 2.0, "enable_prefix_caching": True}, "vllm_v1 has host_blocks"),
         ("sglang", {"hicache_ratio": 0.5, "enable_prefix_caching": True}, "larger than the device's"),
-        ("sarathi", {"adaptive_batch_size": True}, "static_two_phase does"),
-        ("sarathi", {"batch_timeout_s": 1.0}, "static_two_phase does"),
         ("orca", {"max_model_len": 4096}, "reserves 256 blocks for every sequence and the replica has 200"),
     ],
 )
@@ -85,22 +87,103 @@ def test_impossible_combinations_are_refused(kind: str, settings: dict, message:
         limits_of(kind, **settings)
 
 
+STUDY = """\
+workload:
+  kind: synthetic
+  count: 5
+  arrivals: {kind: poisson, request_rate: 1}
+  lengths: {prompt: {kind: fixed, value: 100}, output: {kind: fixed, value: 10}}
+fleet:
+  pools: [{model: llama-3-8b, device: h100-sxm, engine: %s}]
+"""
+
+
+def load(tmp_path: Path, engine: str) -> EngineOptions:
+    """Return the engine block of a study file with this text as its engine."""
+    file = tmp_path / "study.yaml"
+    file.write_text(STUDY % engine, encoding="utf-8")
+    return load_study(file).fleet.pools[0].engine
+
+
+@pytest.mark.parametrize(
+    ("engine", "message"),
+    [
+        ("{kind: orca, enable_mixed_chunk: true}", "enable_mixed_chunk belongs to sglang; this engine is orca"),
+        ("{enable_mixed_chunk: true}", "enable_mixed_chunk belongs to sglang; this engine is vllm_v1"),
+        ("{kind: sarathi, enable_prefix_caching: true}", "enable_prefix_caching belongs to sglang and vllm_v1; this"),
+        ("{kind: orca, async_scheduling: true}", "async_scheduling belongs to vllm_v1; this engine is orca"),
+        ("{kind: sglang, host_blocks: 9}", "host_blocks belongs to vllm_v1; this engine is sglang"),
+        ("{hicache_ratio: 2.0}", "hicache_ratio belongs to sglang; this engine is vllm_v1"),
+        (
+            "{kind: sarathi, batch_timeout_s: 1.0}",
+            "batch_timeout_s belongs to static_two_phase; this engine is",
+        ),
+        ("{kind: sarathi, adaptive_batch_size: true}", "adaptive_batch_size belongs to static_two_phase; this"),
+        ("{kind: sarathi, preemption_mode: swap}", "preemption_mode belongs to vllm_v0; this engine is sarathi"),
+        ("{kind: orca, lora: {max_loras: 2}}", "lora belongs to vllm_v1; this engine is orca"),
+        (
+            "{kind: sglang, prefill_schedule_interval: 2}",
+            "prefill_schedule_interval belongs to vllm_v1; this",
+        ),
+        ("{kind: orca, max_num_seq: 2}", "unknown key; did you mean 'max_num_seqs'?; known keys: kind, version"),
+        ("{kind: orcas}", "must be one of faster_transformer, lightllm, orca"),
+        ("{policy: vct}", "must be one of dfs_weight, edf"),
+    ],
+)
+def test_options_of_other_engines_are_named(tmp_path: Path, engine: str, message: str) -> None:
+    """What would switch something on that the engine has not is refused with the engines that have it."""
+    with pytest.raises(InputError, match=re.escape(message)):
+        load(tmp_path, engine)
+
+
+ALL_OFF = (
+    "prefill_schedule_interval: 1, async_scheduling: false, enable_prefix_caching: false, host_blocks: 0, "
+    "hicache_ratio: 0, batch_timeout_s: null, adaptive_batch_size: false, preemption_mode: recompute, "
+    "enable_mixed_chunk: false, speculative: null, lora: null"
+)
+"""Every switch, off."""
+IDLE = (
+    "reserve_full_sequence: true, watermark_ratio: 0.05, long_prefill_token_threshold: 64, host_load_block_us: 3.0, "
+    "hicache_write_policy: write_back, hicache_load_back_tokens: 3, disable_hybrid_kv_cache_manager: true, "
+    "swap_blocks: 7, swap_block_us: 1.0, capacity_policy: max_utilization, max_prefill_tokens: 99, "
+    "schedule_conservativeness: 0.5, max_waiting_iters: 3, enable_chunked_prefill: true"
+)
+"""Every option that only tunes something that other engines have."""
+
+
+@pytest.mark.parametrize("kind", ENGINES.names())
+def test_options_of_other_engines_that_do_nothing_are_left_out(tmp_path: Path, kind: str) -> None:
+    """One block serves every kind: what another engine has is left out if it is off or tunes what is not there."""
+    engine = load(tmp_path, f"{{kind: {kind}, {ALL_OFF}, {IDLE}}}")
+    assert type(engine) is ENGINES.get(kind).options
+    assert engine.model_dump().keys() == type(engine).model_fields.keys()
+    assert engine.model_fields_set <= type(engine).model_fields.keys()
+    own = {name: value for name, value in yaml.safe_load(f"{{{IDLE}}}").items() if name in type(engine).model_fields}
+    assert {name: getattr(engine, name) for name in own} == own
+
+
+@pytest.mark.parametrize("kind", ENGINES.names())
+def test_a_resolved_block_can_be_read_again(tmp_path: Path, kind: str) -> None:
+    """An engine's options, written out with every default, are the same options when they are read."""
+    engine = load(tmp_path, f"{{kind: {kind}}}")
+    assert load(tmp_path, engine.model_dump_json()) == engine
+
+
 @pytest.mark.parametrize("stages", [1, 2])
-@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("kind", ENGINES.names())
 def test_the_longest_request_allowed_finishes(kind: str, stages: int) -> None:
     """On a small cache, the longest request that is not refused runs to its end beside others like it."""
-    if kind not in SCHEDULERS.names():
-        pytest.skip(f"{kind} is not registered")
-    if stages > KINDS[kind].most_stages:
+    entry = ENGINES.get(kind)
+    if stages > 1 and not entry.part.runs_in_stages:
         pytest.skip(f"{kind} runs on one stage")
-    blocks = 2048 if KINDS[kind].block_size == 1 else 150
+    blocks = 2048 if entry.options().block_size == 1 else 150
     engine, limits = limits_of(kind, stages, num_kv_blocks=blocks)
     static = StaticLimits(limits.max_model_len, limits.kv_blocks, limits.block_size)
     longest = max(
         tokens for tokens in range(2, 2100) if static.can_run(Request(0, 0, tokens // 2, tokens - tokens // 2))
     )
     predictor = RooflinePredictor(hardware(pipeline_parallel=stages))
-    replica = Replica(ReplicaSettings(0, limits, 0), SCHEDULERS.build(engine, limits), predictor, ReplicaLog(0, stages))
+    replica = Replica(ReplicaSettings(0, limits, 0), build_scheduler(engine, limits), predictor, ReplicaLog(0, stages))
     for index in range(32 * 2):
         prompt = longest - 1 if index % 2 else longest // 2
         request = Request(index, index, prompt, longest - prompt)

@@ -1,7 +1,6 @@
 """LoRA adapters in slots."""
 
-from cluster_sim.serving.lora import LoraSlots
-from cluster_sim.serving.speculation_options import Lora
+from cluster_sim.serving.lora import Lora, LoraSlots
 
 
 def test_an_adapter_too_many_waits_until_one_leaves() -> None:

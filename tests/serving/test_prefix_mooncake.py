@@ -8,12 +8,12 @@ from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.hardware.predictors.kinds.linear import LinearOptions, LinearPredictor
 from cluster_sim.recording.replica_log import ReplicaLog
-from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.messages import Dispatch, Response
 from cluster_sim.serving.replica import Replica
 from cluster_sim.serving.replica_settings import ReplicaSettings
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
-from cluster_sim.serving.schedulers import SCHEDULERS
+from cluster_sim.serving.schedulers.data_parallel import build_scheduler
+from cluster_sim.serving.schedulers.engine_options import engine_options
 from cluster_sim.workload.build import build_source
 from cluster_sim.workload.kinds.trace import TraceWorkload
 from cluster_sim.workload.request import Request
@@ -43,7 +43,7 @@ def cached_tokens(requests: list[Request], blocks: int) -> list[int]:
         is_async=False,
         can_fast_forward=True,
     )
-    scheduler = SCHEDULERS.build(Engine(enable_prefix_caching=True), limits)
+    scheduler = build_scheduler(engine_options(enable_prefix_caching=True), limits)
     predictor = LinearPredictor(LinearOptions(alpha_us=1000.0, beta_us=0.5, gamma_us=0.0), hardware())
     replica = Replica(ReplicaSettings(0, limits, 0), scheduler, predictor, ReplicaLog(0))
     for request in requests:

@@ -8,13 +8,13 @@ from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.hardware.predictors.predictor import Predictor
 from cluster_sim.recording.replica_log import ReplicaLog
-from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.messages import Cancellation, Dispatch, Response
 from cluster_sim.serving.ordering import Ordering
 from cluster_sim.serving.replica import Replica
 from cluster_sim.serving.replica_settings import ReplicaSettings
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
-from cluster_sim.serving.schedulers import SCHEDULERS
+from cluster_sim.serving.schedulers.data_parallel import build_scheduler
+from cluster_sim.serving.schedulers.engine_options import EngineOptions, engine_options
 from cluster_sim.workload.request import Attributes, Request
 from tests.serving.step_times import Linear
 
@@ -51,6 +51,11 @@ def test_macro_steps_change_nothing(
 ) -> None:
     """Every request ends alike, and the books agree, with macro-steps and without, also after snapshots."""
     block = 1 if kind == "lightllm" else 4
+    switches = {
+        "sglang": {"enable_prefix_caching": True, "enable_mixed_chunk": is_mixed},
+        "static_two_phase": {"batch_timeout_s": timeout_s, "adaptive_batch_size": is_adaptive},
+        "vllm_v0": {"swap_blocks": swap_blocks or 0, "preemption_mode": "recompute" if swap_blocks is None else "swap"},
+    }
     results = []
     for can_fast_forward in (True, False):
         limits = SchedulerLimits(
@@ -64,27 +69,21 @@ def test_macro_steps_change_nothing(
             is_async=False,
             can_fast_forward=can_fast_forward,
         )
-        engine = Engine(
+        engine = engine_options(
             kind=kind,
             block_size=block,
             policy=policy,
-            enable_prefix_caching=kind == "sglang",
-            watermark_ratio=0.01,
-            batch_timeout_s=timeout_s,
-            adaptive_batch_size=is_adaptive,
+            ordering=Ordering(long_prompt_tokens=30),
             max_waiting_iters=3,
             capacity_policy=capacity_policy,
-            preemption_mode="recompute" if swap_blocks is None else "swap",
-            swap_blocks=swap_blocks or 0,
-            enable_mixed_chunk=is_mixed,
-            ordering=Ordering(long_prompt_tokens=30),
+            **switches.get(kind, {}),
         )
         predictor = Linear()
 
         def build(
-            engine: Engine = engine, limits: SchedulerLimits = limits, predictor: Predictor = predictor
+            engine: EngineOptions = engine, limits: SchedulerLimits = limits, predictor: Predictor = predictor
         ) -> Replica:
-            scheduler = SCHEDULERS.build(engine, limits)
+            scheduler = build_scheduler(engine, limits)
             return Replica(ReplicaSettings(0, limits, 0), scheduler, predictor, ReplicaLog(0))
 
         replica = build()

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
-from cluster_sim.serving.schedulers.sglang import Sglang, build_sglang
+from cluster_sim.serving.schedulers.data_parallel import build_scheduler
+from cluster_sim.serving.schedulers.engine_options import engine_options
+from cluster_sim.serving.schedulers.sglang import Sglang
 from cluster_sim.workload.request import Attributes
 from tests.serving.bench import SchedulerBench
 
@@ -26,7 +27,7 @@ class Bench(SchedulerBench):
             is_async=False,
             can_fast_forward=True,
         )
-        scheduler = build_sglang(Engine(kind="sglang", **{"enable_prefix_caching": True, **engine}), limits)
+        scheduler = build_scheduler(engine_options(kind="sglang", **{"enable_prefix_caching": True, **engine}), limits)
         assert isinstance(scheduler, Sglang)
         super().__init__(scheduler)
 

@@ -5,16 +5,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.engine_kinds import KINDS
-from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.ordering import Ordering
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
-from cluster_sim.serving.schedulers import SCHEDULERS
+from cluster_sim.serving.schedulers.data_parallel import build_scheduler
+from cluster_sim.serving.schedulers.engine_options import ENGINES, engine_options
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.workload.request import Request
 from tests.serving.step_times import TokenClock
 
-ENGINES = sorted(KINDS)
+KINDS = ENGINES.names()
 LONG = 20
 S = 1_000_000_000
 
@@ -28,8 +27,8 @@ class Bench:
             4000 // block, block, seqs, budget, 400, 1, 1, is_async=False, can_fast_forward=False
         )  # fmt: skip
         ordering = Ordering(long_prompt_tokens=LONG, target_step_s=target_step_s)
-        engine = Engine(kind=kind, policy="st", ordering=ordering, block_size=block, batch_timeout_s=0.0)
-        self.scheduler = SCHEDULERS.build(engine, limits)
+        engine = engine_options(kind=kind, policy="st", ordering=ordering, block_size=block, batch_timeout_s=0.0)
+        self.scheduler = build_scheduler(engine, limits)
         self.scheduler.use_predictor(TokenClock(1_000_000))
         self.now_ns = 0
 
@@ -58,7 +57,7 @@ def long_chunks(batch: Batch) -> int:
     return sum(cached + chunk > LONG for chunk, cached in batch.shape.prefills)
 
 
-@pytest.mark.parametrize("kind", ENGINES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_short_prompt_joins_a_long_one_but_another_long_one_waits(kind: str) -> None:
     """Of prompts of 60, 50 and 10 that all fit a step the first and the last start, the second in a later step.
 
@@ -94,7 +93,7 @@ def test_long_chunks_take_turns(kind: str) -> None:
     budget=st.sampled_from([61, 100, 1000]),
     target_step_s=st.sampled_from([0.005, 0.03, 1.0]),
 )
-@pytest.mark.parametrize("kind", ENGINES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_no_step_holds_two_long_chunks(kind: str, prompts: list, budget: int, target_step_s: float) -> None:
     """Whatever arrives, every request is served and no batch holds two chunks that end beyond 20 tokens."""
     bench = Bench(kind, budget, 6, target_step_s)

@@ -1,11 +1,11 @@
 """Speculative decoding: accepted drafts by their law, and runs that use them."""
 
 import pytest
+from pydantic import ValidationError
 
-from cluster_sim.errors import InputError
+from cluster_sim.serving.schedulers.engine_options import engine_options
 from cluster_sim.serving.sequence import Sequence
-from cluster_sim.serving.speculation import Speculation
-from cluster_sim.serving.speculation_options import Speculative
+from cluster_sim.serving.speculation import Speculation, Speculative
 from cluster_sim.workload.request import Request
 
 
@@ -50,8 +50,5 @@ def test_probabilities_out_of_range_are_refused() -> None:
 
 def test_other_engines_refuse_drafts() -> None:
     """Orca has no speculative decoding: validation says so."""
-    from cluster_sim.serving.engine_defaults import check_extras
-    from cluster_sim.serving.engine_options import Engine
-
-    with pytest.raises(InputError, match="orca cannot do that"):
-        check_extras(Engine(kind="orca", speculative=Speculative()))
+    with pytest.raises(ValidationError, match=r"speculative\n  Extra inputs are not permitted"):
+        engine_options(kind="orca", speculative=Speculative())

@@ -12,12 +12,12 @@ from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.predictors.kinds.two_phase import TwoPhaseOptions, TwoPhasePredictor
 from cluster_sim.recording.replica_log import ReplicaLog
-from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.messages import Cancellation, Dispatch, EndOfArrivals, Response
 from cluster_sim.serving.replica import Replica
 from cluster_sim.serving.replica_settings import ReplicaSettings
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
-from cluster_sim.serving.schedulers import SCHEDULERS
+from cluster_sim.serving.schedulers.data_parallel import build_scheduler
+from cluster_sim.serving.schedulers.engine_options import engine_options
 from cluster_sim.workload.request import Attributes, Request
 from tests.hardware.replicas import hardware
 
@@ -39,7 +39,7 @@ def serve(
         is_async=False,
         can_fast_forward=True,
     )
-    scheduler = SCHEDULERS.build(Engine(kind="static_two_phase", **engine), limits)
+    scheduler = build_scheduler(engine_options(kind="static_two_phase", **engine), limits)
     replica = Replica(
         ReplicaSettings(0, limits, 0), scheduler, TwoPhasePredictor(TwoPhaseOptions(), hardware()), ReplicaLog(0)
     )

@@ -1,8 +1,8 @@
 """TensorRT-LLM's in-flight batching, step by step on hand-worked queues."""
 
-from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
-from cluster_sim.serving.schedulers import SCHEDULERS
+from cluster_sim.serving.schedulers.data_parallel import build_scheduler
+from cluster_sim.serving.schedulers.engine_options import engine_options
 from tests.serving.bench import SchedulerBench
 
 
@@ -21,7 +21,7 @@ class Bench(SchedulerBench):
             is_async=False,
             can_fast_forward=False,
         )
-        super().__init__(SCHEDULERS.build(Engine(kind="tensorrt_llm", **engine), limits))
+        super().__init__(build_scheduler(engine_options(kind="tensorrt_llm", **engine), limits))
 
 
 def test_contexts_join_decodes_in_one_step_in_whole_blocks() -> None:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
-from cluster_sim.serving.schedulers import SCHEDULERS
+from cluster_sim.serving.schedulers.data_parallel import build_scheduler
+from cluster_sim.serving.schedulers.engine_options import engine_options
 from tests.serving.bench import SchedulerBench, shown
 
 
@@ -26,7 +26,7 @@ class Bench(SchedulerBench):
         engine = {"kind": kind, "watermark_ratio": 0.01}
         for name, value in settings.items():
             (limits if name in limits else engine)[name] = value
-        super().__init__(SCHEDULERS.build(Engine(**engine), SchedulerLimits(**limits)))
+        super().__init__(build_scheduler(engine_options(**engine), SchedulerLimits(**limits)))
 
 
 def test_vllm_v0_stops_decodes_for_prompts_and_counts_padding() -> None:

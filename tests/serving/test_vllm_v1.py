@@ -3,9 +3,10 @@
 import pytest
 
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
-from cluster_sim.serving.schedulers import SCHEDULERS, Scheduler
+from cluster_sim.serving.schedulers.base import Scheduler
+from cluster_sim.serving.schedulers.data_parallel import build_scheduler
+from cluster_sim.serving.schedulers.engine_options import engine_options
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes, Request
 
@@ -29,7 +30,7 @@ class Bench:
         for name, value in settings.items():
             (limits if name in limits else engine)[name] = value
         bounds = SchedulerLimits(**limits, batches_in_flight=in_flight, is_async=in_flight == 2, can_fast_forward=macro)
-        self.scheduler: Scheduler = SCHEDULERS.build(Engine(block_size=limits["block_size"], **engine), bounds)
+        self.scheduler: Scheduler = build_scheduler(engine_options(block_size=limits["block_size"], **engine), bounds)
         self.in_flight = in_flight
         self.flying: list[Batch] = []
         self.free_ns = 0

@@ -1,9 +1,8 @@
 """From a study file to a checked ``Study``, with messages that say file, line, key and what is allowed."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
 
 from pydantic import ValidationError
 
@@ -14,15 +13,10 @@ from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
 from cluster_sim.options import BASE_DIRECTORY
 
-Names = Mapping[str, Sequence[str]]
-"""Registered names by registry, for example ``ENGINE_KINDS``; a registry that is absent is not checked."""
 
-UNCHECKED: Final[Names] = {}
-
-
-def load_study(path: Path, overrides: Iterable[str] = (), names: Names = UNCHECKED) -> Study:
+def load_study(path: Path, overrides: Iterable[str] = ()) -> Study:
     """Read, override and check a study file; raise ``InputError`` that lists what is wrong and where."""
-    return check_study(read_document(path, overrides), path.resolve().parent, names)
+    return check_study(read_document(path, overrides), path.resolve().parent)
 
 
 def read_document(path: Path, overrides: Iterable[str] = ()) -> Document:
@@ -32,9 +26,9 @@ def read_document(path: Path, overrides: Iterable[str] = ()) -> Document:
     return document
 
 
-def check_study(document: Document, base_directory: Path, names: Names = UNCHECKED) -> Study:
+def check_study(document: Document, base_directory: Path) -> Study:
     """Return the study that ``document`` describes; files in it are looked up from ``base_directory``."""
-    context = {BASE_DIRECTORY: base_directory, **names}
+    context = {BASE_DIRECTORY: base_directory}
     try:
         # Through JSON, because strict there means what a YAML file needs: no text for numbers, lists for tuples.
         return Study.model_validate_json(json.dumps(document.data), strict=True, context=context)

@@ -3,7 +3,7 @@
 from pydantic import Field, field_validator
 
 from cluster_sim.options import MS_PER_DAY, ConfigModel, DeviceName, ModelName
-from cluster_sim.serving.engine_options import Engine
+from cluster_sim.serving.schedulers.engine_options import EngineBlock, engine_options
 from cluster_sim.units import NS_PER_MS
 
 MOST_REPLICAS = 100_000
@@ -39,7 +39,7 @@ class Pool(ConfigModel):
     power_cap_w: float | None = Field(
         None, gt=0, description="Most power that each GPU may draw, in watts; null is the board's own limit."
     )
-    engine: Engine = Field(Engine(), description="The serving engine of each replica.")
+    engine: EngineBlock = Field(engine_options(), description="The serving engine of each replica.")
 
     @property
     def gpus_per_replica(self) -> int:

@@ -1,26 +1,44 @@
-"""The one interface of every scheduler, and their registry.
+"""Interface of the schedulers.
 
 A scheduler decides what the next engine step computes.  It owns the waiting and running sequences and the KV cache; it
-knows simulated time only as an argument and never the duration of a step: the replica asks it to form a batch, finds
-out from the predictor and the pipeline when the batch ends, and tells it so.
+knows simulated time only as an argument and never the duration of a step: the replica asks it for a batch, finds out
+from the predictor and the pipeline when the batch ends, and tells it so.
+
+A scheduler whose decodes can be fast-forwarded has the methods of ``FastForwardScheduler`` too
+(``fast_forward/interface.py``); one without them is stepped batch by batch, with the same results.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Final
+from typing import ClassVar
 
-from cluster_sim.factory_registry import Registry
 from cluster_sim.hardware.predictors.predictor import Predictor
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.engine_options import Engine
-from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
+from cluster_sim.serving.schedulers.engine_options import EngineOptions
 from cluster_sim.serving.sequence import Sequence
 
 
 class Scheduler(ABC):
-    """Forms batches for one replica."""
+    """Forms batches for one replica, or for one data-parallel rank of it."""
 
+    # Capabilities of the engine.
+    runs_in_stages: ClassVar[bool] = True
+    """Whether a replica may be a pipeline of several stages."""
+    has_ranks: ClassVar[bool] = False
+    """Whether data-parallel ranks can step together."""
+    has_radix_tree: ClassVar[bool] = False
+    """Whether cached prefixes form a tree that a queue order can walk."""
+    has_static_batches: ClassVar[bool] = False
+    """Whether the requests of a batch stay together to its end."""
+    computes_whole_prompts: ClassVar[bool] = False
+    """Whether a prompt runs in one step, so that none may exceed the token budget."""
+    reserves_longest: ClassVar[bool] = False
+    """Whether every sequence takes memory for ``max_model_len`` tokens."""
+    null_blocks: ClassVar[int] = 0
+    """Blocks that the engine keeps for itself."""
+
+    # State that the replica reads.
     unbatched_preemptions = 0
     """Preemptions by the last ``schedule`` that returned None, which no batch reports."""
     retry_now = False
@@ -32,6 +50,15 @@ class Scheduler(ABC):
     """Whether requests wait for others to come, on purpose, so that time without a token is no stall."""
     has_prefix_cache = False
     """Whether prompts are looked up in a cache, so that hits are counted."""
+
+    @abstractmethod
+    def __init__(self, engine: EngineOptions, limits: SchedulerLimits) -> None:
+        """Build the scheduler of an empty replica; ``engine`` is resolved."""
+
+    @classmethod
+    def longest_request(cls, engine: EngineOptions, limits: SchedulerLimits) -> int:  # noqa: ARG003 - for those that reserve
+        """Return the most tokens, prompt and output, that the memory of an empty replica surely serves."""
+        return limits.max_model_len
 
     @property
     @abstractmethod
@@ -58,7 +85,7 @@ class Scheduler(ABC):
 
     @abstractmethod
     def schedule(self, now_ns: int) -> Batch | None:
-        """Decide the next batch at ``now_ns`` and move all counters as if it had run; None when there is none.
+        """Decide the next batch at ``now_ns`` and move all counters as if it had run; None if there is none.
 
         Called again at every arrival and batch end while a slot in flight is free, and at once after a None that
         preempted something (``retry_now``).
@@ -66,7 +93,7 @@ class Scheduler(ABC):
 
     @abstractmethod
     def on_scheduled(self, batch: Batch) -> None:
-        """Note a formed batch's end time (``batch.end_ns``), right after ``schedule`` returned it."""
+        """Take in a batch's end time (``batch.end_ns``), right after ``schedule`` returned it."""
 
     @abstractmethod
     def complete(self, batch: Batch) -> None:
@@ -90,49 +117,14 @@ class Scheduler(ABC):
     @abstractmethod
     def fewest_batches(self) -> int:
         """Return a lower bound of the batches that must still be formed before any sequence here yields its last
-        token; 0 when there is none left to form.
+        token; 0 if there is none left to form.
         """
-
-    def uniform_steps(self) -> int:
-        """Return how many decode-only steps would now be formed one after the other with unchanged members, the last
-        of which may finish some; 0 when the next batch must be formed singly.
-        """
-        return 0
-
-    @property
-    def decode_pool(self) -> DecodePool | None:
-        """The pool that uniform steps advance."""
-        return None
-
-    def data_parallel_pools(self) -> list[DecodePool]:
-        """Return the pools that uniform steps advance together if there is no single one."""
-        return []
-
-    def commit_uniform(self, steps: int, end_ns: int) -> list[Sequence]:
-        """Make ``steps`` uniform steps, the last ending at ``end_ns``; return what finishes in the last one."""
-        raise AssertionError("this scheduler has no uniform steps")
-
-    def pipelined_pools(self) -> list[DecodePool]:
-        """Return the running sequences as pools, by the batch of each one's last token and in the order of these, where
-        every batch formed now would hold just the members of the pools that are not in flight; else nothing.
-
-        A pipeline of several stages fast-forwards them.
-        """
-        return []
-
-    def spare_blocks(self) -> int:
-        """Return how many blocks pipelined pools may take before something else happens."""
-        return 0
-
-    def commit_pipelined(self, pools: list[DecodePool], turns: list[int], ends_ns: list[int]) -> list[Sequence]:
-        """Make ``turns`` decode steps of each pool, its last one ending at ``ends_ns``; return what finishes."""
-        raise AssertionError("this scheduler has no pipelined pools")
 
     def drain(self) -> None:
-        """Hear that no more requests will come, so that none is to be waited for."""
+        """Take in that no more requests will come, so that none is to be waited for."""
 
     def use_predictor(self, predictor: Predictor) -> None:
-        """Hear which predictor will price the batches; again after every restore."""
+        """Take the predictor that prices the batches; again after every restore."""
 
     @property
     def next_wakeup_ns(self) -> int:
@@ -142,7 +134,3 @@ class Scheduler(ABC):
     def waiting_ids(self) -> Iterable[int]:
         """Return the ids of waiting requests, for messages about a run without progress."""
         return ()
-
-
-SCHEDULERS: Final = Registry[Engine, SchedulerLimits, Scheduler]("engine.kind", "scheduler", lambda engine: engine.kind)
-"""Filled by the modules of this package at import."""

@@ -1,15 +1,29 @@
 """FasterTransformer: static batches that run until their last sequence has finished."""
 
 from collections import deque
+from dataclasses import replace
+from typing import Literal
 
+from cluster_sim.hardware.device import Device
+from cluster_sim.hardware.engine_settings import EngineSettings, default_settings
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
-from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler
+from cluster_sim.serving.schedulers.engine_options import ENGINES, EngineOptions
 from cluster_sim.serving.schedulers.serial import SerialScheduler
 from cluster_sim.serving.sequence import Sequence
 
 
+class FasterTransformerOptions(EngineOptions):
+    """A static batch to its end."""
+
+    kind: Literal["faster_transformer"] = "faster_transformer"
+
+    def pinned_settings(self, device: Device) -> EngineSettings:
+        """Return Vidur's slots."""
+        return replace(default_settings(device), max_num_seqs=128)
+
+
+@ENGINES.register("faster_transformer", FasterTransformerOptions)
 class FasterTransformer(SerialScheduler):
     """Up to ``max_num_seqs`` sequences start together; who finishes early leaves the compute but keeps its memory.
 
@@ -18,8 +32,10 @@ class FasterTransformer(SerialScheduler):
     """
 
     reserves_whole = True
+    reserves_longest = True
+    has_static_batches = True
 
-    def __init__(self, engine: Engine, limits: SchedulerLimits) -> None:
+    def __init__(self, engine: FasterTransformerOptions, limits: SchedulerLimits) -> None:
         super().__init__(engine, limits)
         self._reserved_blocks = max(1, limits.max_model_len // limits.block_size)
         self._ready: deque[list[Sequence]] = deque()
@@ -64,7 +80,7 @@ class FasterTransformer(SerialScheduler):
             for sequence in batch.finishing:
                 self.forget(sequence)
             if not self._pool.members:
-                for sequence in batch.finishing if self.engine.vidur_compat else self._ready[0]:
+                for sequence in batch.finishing if self.is_vidur else self._ready[0]:
                     self.free(sequence)
                 self._ready.popleft()
             return
@@ -75,7 +91,7 @@ class FasterTransformer(SerialScheduler):
         if any(sequence.generated < sequence.output_tokens for sequence in group):
             self._ready.append(group)
             return
-        for sequence in stepped if self.engine.vidur_compat else group:
+        for sequence in stepped if self.is_vidur else group:
             self.free(sequence)
 
     def has_work(self) -> bool:
@@ -100,9 +116,3 @@ class FasterTransformer(SerialScheduler):
                             self.free(each)
                     return True
         return super().cancel(request_id)
-
-
-@SCHEDULERS.register("faster_transformer")
-def build_faster_transformer(engine: Engine, limits: SchedulerLimits) -> Scheduler:
-    """Build the FasterTransformer scheduler."""
-    return FasterTransformer(engine, limits)

@@ -1,18 +1,34 @@
 """Orca: iteration-level scheduling, whole prompts beside decodes, memory reserved for the longest possible sequence."""
 
+from dataclasses import replace
+from typing import Literal
+
+from cluster_sim.hardware.device import Device
+from cluster_sim.hardware.engine_settings import EngineSettings, default_settings
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
-from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler
+from cluster_sim.serving.schedulers.engine_options import ENGINES, EngineOptions
 from cluster_sim.serving.schedulers.serial import SerialScheduler
 
 
+class OrcaOptions(EngineOptions):
+    """All decodes and whole prompts, no token limit."""
+
+    kind: Literal["orca"] = "orca"
+
+    def pinned_settings(self, device: Device) -> EngineSettings:
+        """Return Vidur's slots."""
+        return replace(default_settings(device), max_num_seqs=128)
+
+
+@ENGINES.register("orca", OrcaOptions)
 class Orca(SerialScheduler):
     """Running sequences first, then new prompts, up to ``max_num_seqs``; no token limit and no preemption."""
 
     reserves_whole = True
+    reserves_longest = True
 
-    def __init__(self, engine: Engine, limits: SchedulerLimits) -> None:
+    def __init__(self, engine: OrcaOptions, limits: SchedulerLimits) -> None:
         super().__init__(engine, limits)
         self._reserved_blocks = max(1, limits.max_model_len // limits.block_size)
 
@@ -35,9 +51,3 @@ class Orca(SerialScheduler):
             self.admit(sequence, now_ns)
             self.allocate(sequence, self._reserved_blocks)
             self.prefill(batch, sequence, sequence.known_tokens)
-
-
-@SCHEDULERS.register("orca")
-def build_orca(engine: Engine, limits: SchedulerLimits) -> Scheduler:
-    """Build the Orca scheduler."""
-    return Orca(engine, limits)

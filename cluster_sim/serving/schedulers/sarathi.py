@@ -1,18 +1,44 @@
 """Sarathi-Serve, as Vidur models it: chunked prefills ride on decode batches, within a budget of tokens."""
 
+from dataclasses import replace
+from typing import Literal
+
+from cluster_sim.hardware.device import Device
+from cluster_sim.hardware.engine_settings import EngineSettings, default_settings
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
-from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler
-from cluster_sim.serving.schedulers.serial import SerialScheduler
+from cluster_sim.serving.schedulers.engine_options import ENGINES, EngineOptions, WatermarkRatio
+from cluster_sim.serving.schedulers.serial import SerialScheduler, tokens_below_watermark
 from cluster_sim.serving.sequence import Sequence
 
 
+class SarathiOptions(EngineOptions):
+    """All decodes, then chunks in what is left of the token budget."""
+
+    kind: Literal["sarathi"] = "sarathi"
+    watermark_ratio: WatermarkRatio = 0.01
+
+    def pinned_settings(self, device: Device) -> EngineSettings:
+        """Return Vidur's slots and token budget."""
+        return replace(default_settings(device), max_num_seqs=128, max_num_batched_tokens=512)
+
+
+@ENGINES.register("sarathi", SarathiOptions)
 class Sarathi(SerialScheduler):
     """Decodes first, then half-done prompts, then new ones; the budget counts decodes but limits only chunks.
 
     The blocks of a whole prompt are taken at admission, so later chunks cannot fail.
     """
+
+    def __init__(self, engine: SarathiOptions, limits: SchedulerLimits) -> None:
+        super().__init__(engine, limits)
+        self._watermark_blocks = int(engine.watermark_ratio * limits.kv_blocks)
+
+    @classmethod
+    def longest_request(cls, engine: EngineOptions, limits: SchedulerLimits) -> int:
+        """Return the tokens that fit below the watermark."""
+        assert isinstance(engine, SarathiOptions)
+        return tokens_below_watermark(engine.watermark_ratio, limits)
 
     def choose(self, batch: Batch, now_ns: int) -> None:
         """Fill the batch; see the class."""
@@ -37,7 +63,7 @@ class Sarathi(SerialScheduler):
         if not self.waiting or budget <= 0 or decodes == self.batch_limit or len(self.blocks_of) >= self.holder_limit:
             return True
         head = self.waiting[0].known_tokens
-        return not self.is_reordered and self.free_blocks - self.blocks_for(head) < self.watermark_blocks
+        return not self.is_reordered and self.free_blocks - self.blocks_for(head) < self._watermark_blocks
 
     def _decode(self, batch: Batch) -> list[Sequence]:
         """Add decodes up to the batch's limit and return the half-done prompts met on the way."""
@@ -71,16 +97,10 @@ class Sarathi(SerialScheduler):
                 return
             sequence = waiting[0]
             blocks = self.blocks_for(sequence.known_tokens)
-            if self.free_blocks - blocks < self.watermark_blocks:
+            if self.free_blocks - blocks < self._watermark_blocks:
                 return
             self.admit(sequence, now_ns)
             self.allocate(sequence, blocks)
             chunk = self.chunk_for(batch, sequence, budget)
             budget -= chunk
             self.prefill(batch, sequence, chunk)
-
-
-@SCHEDULERS.register("sarathi")
-def build_sarathi(engine: Engine, limits: SchedulerLimits) -> Scheduler:
-    """Build the Sarathi scheduler."""
-    return Sarathi(engine, limits)

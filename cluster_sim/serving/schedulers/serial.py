@@ -17,12 +17,13 @@ from typing import Final
 from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.predictors.predictor import Predictor
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool, ReservedPool
+from cluster_sim.serving.fast_forward.interface import FastForwardScheduler
 from cluster_sim.serving.last_tokens import set_last_tokens
 from cluster_sim.serving.ordering import queue_order_of
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.base import Scheduler
+from cluster_sim.serving.schedulers.engine_options import EngineOptions
 from cluster_sim.serving.sequence import Sequence
 
 UNLIMITED: Final = 1 << 60
@@ -31,11 +32,17 @@ _DECODING: Final = True
 """``Sequence.state`` of a sequence whose prompt is computed."""
 
 
+def tokens_below_watermark(watermark_ratio: float, limits: SchedulerLimits) -> int:
+    """Return the most tokens of a request that leaves the watermark free on an empty replica."""
+    blocks = limits.kv_blocks - max(1, int(watermark_ratio * limits.kv_blocks))
+    return min(limits.max_model_len, blocks * limits.block_size)
+
+
 def _no_prefix(sequence: Sequence) -> int:  # noqa: ARG001 - there is no cache to ask
     return 0
 
 
-class SerialScheduler(Scheduler):
+class SerialScheduler(Scheduler, FastForwardScheduler):
     """Keeps the queues, the blocks and the counters; subclasses only choose the next batch.
 
     ``batch_limit`` is how many sequences a batch may hold and ``holder_limit`` how many may hold memory.
@@ -44,12 +51,11 @@ class SerialScheduler(Scheduler):
     reserves_whole = False
     """Whether a sequence gets all its memory at admission."""
 
-    def __init__(self, engine: Engine, limits: SchedulerLimits) -> None:
-        self.engine = engine
+    def __init__(self, engine: EngineOptions, limits: SchedulerLimits) -> None:
+        self.is_vidur = engine.vidur_compat
         self.limits = limits
         self.block_size = limits.block_size
         self.total_blocks = limits.kv_blocks
-        self.watermark_blocks = int(engine.watermark_ratio * limits.kv_blocks)
         self.holder_limit = limits.max_num_seqs
         self.batch_limit = max(1, limits.max_num_seqs // limits.pipeline_parallel)
         self.waiting: deque[Sequence] = deque()
@@ -175,7 +181,7 @@ class SerialScheduler(Scheduler):
             self._order.on_waiting(self.waiting)
         if not batch.members and not batch.prefilled:
             self.unbatched_preemptions = len(batch.preempted)
-            self.retry_now = bool(batch.preempted) and not self.engine.vidur_compat
+            self.retry_now = bool(batch.preempted) and not self.is_vidur
             return None
         self._batches += 1
         return batch
@@ -266,10 +272,9 @@ class SerialScheduler(Scheduler):
         """Take the sequences of ``ready_decodes`` back, in the same order."""
         self.running = sequences
 
-    @property
-    def decode_pool(self) -> DecodePool | None:
+    def uniform_pools(self) -> list[DecodePool]:
         """Return the pool of uniform decodes."""
-        return self._pool
+        return [self._pool]
 
     def uniform_steps(self) -> int:
         """Return how many uniform steps would now be formed; see ``is_uniform``."""
@@ -290,7 +295,7 @@ class SerialScheduler(Scheduler):
         return self.uniform_limit(pool)
 
     def commit_uniform(self, steps: int, end_ns: int) -> list[Sequence]:
-        """Make uniform steps; see ``Scheduler.commit_uniform``."""
+        """Make uniform steps; see ``FastForwardScheduler``."""
         pool = self._pool
         self.take_uniform(pool.blocks_for(steps), steps)
         finishing = pool.advance(steps)
@@ -381,7 +386,7 @@ class SerialScheduler(Scheduler):
     def restart(self, batch: Batch, sequence: Sequence) -> None:
         """Evict a running sequence: it loses its memory and goes to the front of the waiting queue, to recompute."""
         self.free(sequence)
-        if self.engine.vidur_compat and not self.is_decoding(sequence):
+        if self.is_vidur and not self.is_decoding(sequence):
             # Vidur takes what is computed for the whole prompt and has the rest of it "generated" token by token.
             total = sequence.prompt_tokens + sequence.output_tokens
             sequence.prompt_tokens, sequence.output_tokens = sequence.computed, total - sequence.computed

@@ -9,20 +9,33 @@ request may ask for is taken to be the one it gets.
 """
 
 from collections.abc import Iterable
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any, Final, Literal
 
+from pydantic import Field
+
+from cluster_sim.errors import InputError
 from cluster_sim.hardware.batch_shape import BatchShape
+from cluster_sim.hardware.device import Device
+from cluster_sim.hardware.engine_settings import EngineSettings, default_settings
 from cluster_sim.hardware.predictors.predictor import Predictor
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.kv_cache.radix import RadixCache
 from cluster_sim.serving.kv_cache.radix_host import RadixHost
 from cluster_sim.serving.queue_orders.base import TreeOrder
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
-from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler
+from cluster_sim.serving.schedulers.engine_options import (
+    ENGINES,
+    BlockSize,
+    ChunkedPrefill,
+    EngineOptions,
+    HostLoadTime,
+    PrefixCaching,
+)
 from cluster_sim.serving.schedulers.serial import UNLIMITED, SerialScheduler
 from cluster_sim.serving.sequence import Sequence
+from cluster_sim.units import GIB
 
 CLIP_TOKENS: Final = 4096
 """No more than this is reserved for the output of one sequence."""
@@ -33,6 +46,8 @@ DECAY_STEPS: Final = 600
 """Decode steps without retraction in which the ratio falls to its floor."""
 RETRACT_STEPS: Final = 20
 """Decode steps that must fit after a retraction."""
+CHUNK_BY_MEMORY: Final = ((35, 2048), (60, 4096), (160, 8192))
+"""Token budgets of devices with less memory than so many GiB; 16,384 beyond."""
 
 
 class _Plan:
@@ -51,10 +66,88 @@ class _Plan:
         self.chosen: list[tuple[Sequence, int]] = []
 
 
+class SglangOptions(EngineOptions):
+    """A prompt batch if one can be built, else all decodes; mixed chunks carry the decodes too."""
+
+    switches = frozenset({"enable_prefix_caching", "enable_mixed_chunk", "hicache_ratio"})
+
+    kind: Literal["sglang"] = "sglang"
+    block_size: BlockSize = 1
+    enable_chunked_prefill: ChunkedPrefill = True
+    enable_prefix_caching: PrefixCaching = False
+    enable_mixed_chunk: bool = Field(
+        False, description="Whether a batch of prompts carries the running decodes too, within its budgets."
+    )
+    max_prefill_tokens: int = Field(16384, ge=1, description="Prompt tokens that start together in one prefill batch.")
+    schedule_conservativeness: float = Field(
+        1.0, gt=0, description="Factor on the share of future output that admission reserves."
+    )
+    hicache_ratio: float = Field(
+        0.0,
+        ge=0,
+        description="Tokens that the radix cache keeps in host memory for each that the device's cache holds; 0 is "
+        "none (SGLang's own --hicache-ratio is 2).",
+    )
+    hicache_write_policy: Literal["write_through", "write_through_selective", "write_back"] = Field(
+        "write_through",
+        description="When tokens are copied to host memory: once computed, once found by a request, or once evicted "
+        "from the device, which the step waits for.",
+    )
+    hicache_load_back_tokens: int = Field(
+        10, ge=0, description="Fewest tokens for which host memory is read; fewer are computed again."
+    )
+    host_load_block_us: HostLoadTime = None
+
+    @property
+    def caches_prefixes(self) -> bool:
+        """Whether the radix cache keeps what requests leave behind."""
+        return self.enable_prefix_caching
+
+    @property
+    def chunks_prompts(self) -> bool:
+        """Whether prompts are chunked."""
+        return self.enable_chunked_prefill
+
+    @property
+    def needs_host_load_time(self) -> bool:
+        """Whether the time to load a block is left to the device."""
+        return self.host_load_block_us is None
+
+    def pinned_settings(self, device: Device) -> EngineSettings:
+        """Return SGLang's ``chunked_prefill_size`` for a device (server_args.py) as the token budget."""
+        tokens = next((tokens for gibibytes, tokens in CHUNK_BY_MEMORY if device.memory_bytes < gibibytes * GIB), 16384)
+        return replace(default_settings(device), max_num_batched_tokens=tokens)
+
+    def check(self) -> None:
+        """Raise InputError for options that contradict each other."""
+        budget = self.max_num_batched_tokens or self.block_size
+        if budget < self.block_size:
+            raise InputError(
+                f"engine.max_num_batched_tokens: sglang cuts chunks in whole pages, and {budget} tokens hold none of "
+                f"{self.block_size} (block_size); raise the one or lower the other"
+            )
+        if self.enable_mixed_chunk and not self.enable_chunked_prefill:
+            raise InputError("engine.enable_mixed_chunk: sglang mixes only with enable_chunked_prefill: true")
+        if self.hicache_ratio and not self.enable_prefix_caching:
+            raise InputError(
+                "engine.hicache_ratio: it is a tier behind the radix cache, so it needs enable_prefix_caching: true; "
+                "set 0"
+            )
+        if 0 < self.hicache_ratio <= 1:
+            raise InputError(
+                f"engine.hicache_ratio: sglang refuses {self.hicache_ratio:g}, as its host cache must be larger than "
+                "the device's; set more than 1, or 0 for none"
+            )
+
+
+@ENGINES.register("sglang", SglangOptions)
 class Sglang(SerialScheduler):
     """One pool of KV tokens, a tree that shares them, and sequences that own the rest."""
 
-    def __init__(self, engine: Engine, limits: SchedulerLimits) -> None:
+    has_ranks = True
+    has_radix_tree = True
+
+    def __init__(self, engine: SglangOptions, limits: SchedulerLimits) -> None:
         page = limits.block_size
         host = None
         if engine.hicache_ratio:
@@ -74,6 +167,7 @@ class Sglang(SerialScheduler):
             self._tree_order, self._order = self._order, None
         self._predictor: Predictor | None = None
         self._is_mixed = engine.enable_mixed_chunk
+        self._max_prefill_tokens = engine.max_prefill_tokens
         self._chunk_size = limits.max_num_batched_tokens if engine.enable_chunked_prefill else UNLIMITED
         self._chunked: Sequence | None = None
         """The half-done prompt, between two of its chunks."""
@@ -88,6 +182,11 @@ class Sglang(SerialScheduler):
         self._ratio_from = self._start_ratio
         self._quiet_steps = 0
         """Decode steps since ``new_token_ratio`` was ``_ratio_from``."""
+
+    @classmethod
+    def longest_request(cls, engine: EngineOptions, limits: SchedulerLimits) -> int:  # noqa: ARG003 - memory decides
+        """Return the tokens that leave two pages free."""
+        return min(limits.max_model_len, (limits.kv_blocks - 2) * limits.block_size)
 
     # ------------------------------------------------------------------------------------------------------- readings
 
@@ -152,7 +251,7 @@ class Sglang(SerialScheduler):
         decodes = len(self.running) if self._is_mixed else 0
         plan = _Plan(
             decodes + sum(self._reserved(each) * ratio for each in (*self.running, *self._in_flight.values())),
-            self.engine.max_prefill_tokens - decodes,
+            self._max_prefill_tokens - decodes,
             self._chunk_size - decodes,
             self._is_chunk_flying,
         )
@@ -361,9 +460,3 @@ class Sglang(SerialScheduler):
             self.free(sequence)
             return True
         return super().cancel(request_id)
-
-
-@SCHEDULERS.register("sglang")
-def build_sglang(engine: Engine, limits: SchedulerLimits) -> Scheduler:
-    """Build the SGLang scheduler."""
-    return Sglang(engine, limits)

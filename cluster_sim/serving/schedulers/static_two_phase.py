@@ -8,22 +8,59 @@ With ``adaptive_batch_size`` the number follows the load: from 1 on, once a batc
 half of the way (rounded up) to how many do, up to ``max_num_seqs``.
 """
 
+from dataclasses import replace
+from typing import Literal
+
+from pydantic import Field
+
+from cluster_sim.hardware.device import Device
+from cluster_sim.hardware.engine_settings import EngineSettings, default_settings
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
-from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler
+from cluster_sim.serving.schedulers.engine_options import ENGINES, EngineOptions
 from cluster_sim.serving.schedulers.serial import SerialScheduler
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.units import NS_PER_S
 
 
+class StaticTwoPhaseOptions(EngineOptions):
+    """One batch of max_num_seqs, waited for up to batch_timeout_s or the last arrival."""
+
+    switches = frozenset({"batch_timeout_s", "adaptive_batch_size"})
+
+    kind: Literal["static_two_phase"] = "static_two_phase"
+    batch_timeout_s: float | None = Field(
+        None,
+        ge=0,
+        description="Longest wait for a batch of max_num_seqs to fill up; null: until it is full, or no more requests "
+        "come in a run without end_s.",
+    )
+    adaptive_batch_size: bool = Field(
+        False,
+        description="Whether the size of a batch follows the load: from 1 on, after every batch half of the way to the "
+        "number of requests that wait, up to max_num_seqs.",
+    )
+
+    @property
+    def fills_batches(self) -> bool:
+        """Whether an incomplete batch waits without a time-out."""
+        return self.batch_timeout_s is None
+
+    def pinned_settings(self, device: Device) -> EngineSettings:
+        """Return llm-infer's batch."""
+        return replace(default_settings(device), max_num_seqs=32)
+
+
+@ENGINES.register("static_two_phase", StaticTwoPhaseOptions)
 class StaticTwoPhase(SerialScheduler):
     """One static batch at a time: a step for all prompts, then as many decode steps as the longest output takes."""
 
+    runs_in_stages = False
+    has_static_batches = True
     reserves_whole = True
     waits_for_full_batch = True
 
-    def __init__(self, engine: Engine, limits: SchedulerLimits) -> None:
+    def __init__(self, engine: StaticTwoPhaseOptions, limits: SchedulerLimits) -> None:
         super().__init__(engine, limits)
         timeout_s = engine.batch_timeout_s
         self._timeout_ns = -1 if timeout_s is None else round(timeout_s * NS_PER_S)
@@ -33,6 +70,7 @@ class StaticTwoPhase(SerialScheduler):
         self._dropped: dict[int, None] = {}
         """Requests of the running batch whose clients gave up."""
         self._wake_ns = -1
+        self._is_adaptive = engine.adaptive_batch_size
         self._size = 1 if engine.adaptive_batch_size else limits.max_num_seqs
         """Requests that a batch waits for, and the most it takes."""
         self._has_ended = False
@@ -62,7 +100,7 @@ class StaticTwoPhase(SerialScheduler):
         self._wake_ns = -1
         if not self.waiting:
             return
-        if self._has_ended and self.engine.adaptive_batch_size:
+        if self._has_ended and self._is_adaptive:
             self._adapt()
         if len(self.waiting) < self._size and not self._is_draining:
             if self._timeout_ns < 0:
@@ -140,9 +178,3 @@ class StaticTwoPhase(SerialScheduler):
             self._dropped[request_id] = None
             return is_early
         return super().cancel(request_id)
-
-
-@SCHEDULERS.register("static_two_phase")
-def build_static_two_phase(engine: Engine, limits: SchedulerLimits) -> Scheduler:
-    """Build llm-infer's batch server."""
-    return StaticTwoPhase(engine, limits)

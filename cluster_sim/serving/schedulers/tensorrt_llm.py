@@ -6,22 +6,51 @@ grow to its full length; MAX_UTILIZATION starts what fits now and pauses the one
 """
 
 from collections import deque
+from dataclasses import replace
+from typing import Literal
 
+from pydantic import Field
+
+from cluster_sim.hardware.device import Device
+from cluster_sim.hardware.engine_settings import EngineSettings, default_settings
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
-from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler
+from cluster_sim.serving.schedulers.engine_options import ENGINES, BlockSize, ChunkedPrefill, EngineOptions
 from cluster_sim.serving.schedulers.serial import UNLIMITED, SerialScheduler
 from cluster_sim.serving.sequence import Sequence
 
 
+class TensorRtLlmOptions(EngineOptions):
+    """All decodes and context chunks within max_num_batched_tokens (max_num_tokens)."""
+
+    kind: Literal["tensorrt_llm"] = "tensorrt_llm"
+    block_size: BlockSize = 32
+    enable_chunked_prefill: ChunkedPrefill = True
+    capacity_policy: Literal["guaranteed_no_evict", "max_utilization"] = Field(
+        "guaranteed_no_evict",
+        description="Which requests may start: those that everything started leaves room for at full length, or all "
+        "that fit now, at the price of pauses.",
+    )
+
+    @property
+    def chunks_prompts(self) -> bool:
+        """Whether contexts are chunked."""
+        return self.enable_chunked_prefill
+
+    def pinned_settings(self, device: Device) -> EngineSettings:
+        """Return TensorRT-LLM's slots and token budget."""
+        return replace(default_settings(device), max_num_seqs=2048, max_num_batched_tokens=8192)
+
+
+@ENGINES.register("tensorrt_llm", TensorRtLlmOptions)
 class TensorRtLlm(SerialScheduler):
     """In-flight fused batching; contexts may be chunked in whole blocks."""
 
-    def __init__(self, engine: Engine, limits: SchedulerLimits) -> None:
+    def __init__(self, engine: TensorRtLlmOptions, limits: SchedulerLimits) -> None:
         super().__init__(engine, limits)
         self._is_guaranteed = engine.capacity_policy == "guaranteed_no_evict"
+        self._is_chunked = engine.enable_chunked_prefill
         self._promised: dict[int, int] = {}
         """Blocks that each started sequence needs at its full length."""
         self._promised_blocks = 0
@@ -39,7 +68,7 @@ class TensorRtLlm(SerialScheduler):
             elif (
                 len(batch.members) < self.batch_limit
                 and budget > 0
-                and self._find_blocks(batch, sequence, 1, started or halves, waits_for_full_batch=False)
+                and self._find_blocks(batch, sequence, 1, started or halves, can_wait=False)
             ):
                 self.decode(batch, sequence)
                 budget -= 1
@@ -48,7 +77,7 @@ class TensorRtLlm(SerialScheduler):
         while halves:
             sequence = halves.popleft()
             chunk = self._chunk(batch, sequence, budget)
-            if chunk and self._find_blocks(batch, sequence, chunk, halves, waits_for_full_batch=bool(batch.members)):
+            if chunk and self._find_blocks(batch, sequence, chunk, halves, can_wait=bool(batch.members)):
                 self.prefill(batch, sequence, chunk)
                 budget -= chunk
             elif sequence.computed:
@@ -61,7 +90,7 @@ class TensorRtLlm(SerialScheduler):
         if len(batch.members) + len(batch.prefilled) >= self.batch_limit:
             return 0
         left = sequence.known_tokens - sequence.computed
-        if not self.engine.enable_chunked_prefill:
+        if not self._is_chunked:
             return left if left <= budget else 0
         if left > budget and budget < self.block_size:
             return 0
@@ -71,7 +100,7 @@ class TensorRtLlm(SerialScheduler):
         return chunk
 
     def _find_blocks(
-        self, batch: Batch, sequence: Sequence, tokens: int, later: deque[Sequence], *, waits_for_full_batch: bool
+        self, batch: Batch, sequence: Sequence, tokens: int, later: deque[Sequence], *, can_wait: bool
     ) -> bool:
         """Give a sequence the blocks for ``tokens`` more; return False if it is paused or must wait.
 
@@ -83,7 +112,7 @@ class TensorRtLlm(SerialScheduler):
             if later and later[-1].order > sequence.order:
                 self.restart(batch, later.pop())
                 continue
-            if not waits_for_full_batch and len(self._in_flight) == len(batch.members) + len(batch.prefilled):
+            if not can_wait and len(self._in_flight) == len(batch.members) + len(batch.prefilled):
                 self.restart(batch, sequence)
             return False
         if need > 0:
@@ -91,7 +120,7 @@ class TensorRtLlm(SerialScheduler):
         return True
 
     def _admit(self, batch: Batch, budget: int, now_ns: int) -> None:
-        while self.has_candidate(batch, budget if self.engine.enable_chunked_prefill else UNLIMITED):
+        while self.has_candidate(batch, budget if self._is_chunked else UNLIMITED):
             sequence = self.waiting[0]
             chunk = self._chunk(batch, sequence, budget)
             if not chunk or not self._may_start(sequence, chunk):
@@ -130,15 +159,9 @@ class TensorRtLlm(SerialScheduler):
         head = self.waiting[0]
         chunk = head.known_tokens
         if chunk > budget:
-            chunk = budget // self.block_size * self.block_size if self.engine.enable_chunked_prefill else 0
+            chunk = budget // self.block_size * self.block_size if self._is_chunked else 0
         return not chunk or not self._may_start(head, chunk)
 
     def uniform_limit(self, pool: DecodePool) -> int:
         """Return the steps for which the free blocks last."""
         return pool.steps_within(self.free_blocks, pool.steps_to_finish())
-
-
-@SCHEDULERS.register("tensorrt_llm")
-def build_tensorrt_llm(engine: Engine, limits: SchedulerLimits) -> Scheduler:
-    """Build the TensorRT-LLM scheduler."""
-    return TensorRtLlm(engine, limits)

@@ -1,11 +1,11 @@
 """The second half of vLLM v1's step: which waiting sequences start."""
 
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.kv_cache.base import BlockCache, MatchResult
 from cluster_sim.serving.lora import LoraSlots
 from cluster_sim.serving.queue_orders.base import QueueOrder
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
+from cluster_sim.serving.schedulers.vllm_options import VllmV1Options
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.serving.waiting_queue import WaitingQueue
 
@@ -18,7 +18,7 @@ class Admission:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: VllmV1Options,
         limits: SchedulerLimits,
         kv: BlockCache,
         queue: WaitingQueue,

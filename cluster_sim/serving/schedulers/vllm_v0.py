@@ -2,15 +2,41 @@
 
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
+from typing import Literal
 
+from pydantic import Field
+
+from cluster_sim.hardware.device import Device
+from cluster_sim.hardware.engine_settings import EngineSettings, default_settings
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
-from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler
-from cluster_sim.serving.schedulers.serial import SerialScheduler
+from cluster_sim.serving.schedulers.engine_options import ENGINES, EngineOptions, WatermarkRatio
+from cluster_sim.serving.schedulers.serial import SerialScheduler, tokens_below_watermark
 from cluster_sim.serving.sequence import Sequence
 
 
+class VllmV0Options(EngineOptions):
+    """Whole prompts or decodes, never both; the token limit counts padding."""
+
+    switches = frozenset({"preemption_mode"})
+
+    kind: Literal["vllm_v0"] = "vllm_v0"
+    watermark_ratio: WatermarkRatio = 0.01
+    preemption_mode: Literal["recompute", "swap"] = Field(
+        "recompute", description="Whether a preempted request is computed again or kept in host memory."
+    )
+    swap_blocks: int = Field(2048, ge=0, description="KV blocks that host memory holds for swapped requests.")
+    swap_block_us: float = Field(
+        80.0, ge=0, description="Time to move one block between device and host memory; the step waits for it."
+    )
+
+    def pinned_settings(self, device: Device) -> EngineSettings:
+        """Return Vidur's slots and token budget."""
+        return replace(default_settings(device), max_num_seqs=128, max_num_batched_tokens=16384)
+
+
+@ENGINES.register("vllm_v0", VllmV0Options)
 class VllmV0(SerialScheduler):
     """Prefill batches whenever the head of the queue fits, else one decode of every running sequence.
 
@@ -19,13 +45,22 @@ class VllmV0(SerialScheduler):
     room; it comes back before any prompt starts, in a step that preempts nobody, and the step waits for the copies.
     """
 
-    def __init__(self, engine: Engine, limits: SchedulerLimits) -> None:
+    computes_whole_prompts = True
+
+    def __init__(self, engine: VllmV0Options, limits: SchedulerLimits) -> None:
         super().__init__(engine, limits)
+        self._watermark_blocks = int(engine.watermark_ratio * limits.kv_blocks)
         self._swapped: deque[Sequence] = deque()
         """Sequences in host memory, the first to come back in front."""
         self._host_blocks = engine.swap_blocks if engine.preemption_mode == "swap" else 0
         """Blocks that host memory can still take."""
         self._block_ns = engine.swap_block_us * 1000
+
+    @classmethod
+    def longest_request(cls, engine: EngineOptions, limits: SchedulerLimits) -> int:
+        """Return the tokens that fit below the watermark."""
+        assert isinstance(engine, VllmV0Options)
+        return tokens_below_watermark(engine.watermark_ratio, limits)
 
     @property
     def waiting_count(self) -> int:
@@ -71,7 +106,7 @@ class VllmV0(SerialScheduler):
         if len(self.blocks_of) >= self.holder_limit or decodes >= self.batch_limit:
             return False
         need = self.blocks_for(self._swapped[0].computed + 1)
-        return self.free_blocks - need >= self.watermark_blocks
+        return self.free_blocks - need >= self._watermark_blocks
 
     def _swap_in(self, batch: Batch) -> None:
         while self._swapped and self._can_swap_in(len(batch.members)):
@@ -104,7 +139,7 @@ class VllmV0(SerialScheduler):
         if self.is_reordered:
             return False
         head = self.waiting[0].known_tokens
-        is_short = self.free_blocks - self.blocks_for(head) < self.watermark_blocks
+        is_short = self.free_blocks - self.blocks_for(head) < self._watermark_blocks
         return is_short or head > self.limits.max_num_batched_tokens
 
     def _prefill(self, batch: Batch, now_ns: int) -> None:
@@ -113,7 +148,7 @@ class VllmV0(SerialScheduler):
         while self.has_candidate(batch):
             sequence = waiting[0]
             blocks = self.blocks_for(sequence.known_tokens)
-            if self.free_blocks - blocks < self.watermark_blocks:
+            if self.free_blocks - blocks < self._watermark_blocks:
                 break
             longest = max(longest, sequence.known_tokens)
             if (len(batch.prefilled) + 1) * longest > self.limits.max_num_batched_tokens:
@@ -142,9 +177,3 @@ class VllmV0(SerialScheduler):
             self.grow(sequence)
             self.decode(batch, sequence)
         self.running = running[taken:]
-
-
-@SCHEDULERS.register("vllm_v0")
-def build_vllm_v0(engine: Engine, limits: SchedulerLimits) -> Scheduler:
-    """Build the vLLM v0 scheduler."""
-    return VllmV0(engine, limits)

@@ -16,11 +16,10 @@ from collections.abc import Iterable
 from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.predictors.predictor import Predictor
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
+from cluster_sim.serving.fast_forward.interface import FastForwardScheduler
 from cluster_sim.serving.fast_forward.pipelined_pools import PipelinedPools
 from cluster_sim.serving.fast_forward.windowed_pool import WindowedPool
-from cluster_sim.serving.kv_cache.base import BlockCache
 from cluster_sim.serving.kv_cache.choice import block_cache
 from cluster_sim.serving.kv_cache.settings import KvCacheSettings
 from cluster_sim.serving.last_tokens import set_last_tokens
@@ -28,17 +27,35 @@ from cluster_sim.serving.lora import LoraSlots
 from cluster_sim.serving.ordering import queue_order_of
 from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS, QueueOrder
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
-from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler
+from cluster_sim.serving.schedulers.base import Scheduler
+from cluster_sim.serving.schedulers.engine_options import ENGINES
 from cluster_sim.serving.schedulers.vllm_admission import Admission
+from cluster_sim.serving.schedulers.vllm_options import VllmV1Options
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.serving.speculation import Speculation
 from cluster_sim.serving.waiting_queue import WaitingQueue, urgency
 
 
-class VllmV1(Scheduler):
+@ENGINES.register("vllm_v1", VllmV1Options)
+class VllmV1(Scheduler, FastForwardScheduler):
     """Continuous batching with chunked prefill, running first."""
 
-    def __init__(self, engine: Engine, limits: SchedulerLimits, kv: BlockCache, pool: DecodePool) -> None:
+    has_ranks = True
+    null_blocks = 1
+
+    def __init__(self, engine: VllmV1Options, limits: SchedulerLimits) -> None:
+        kv, pool = block_cache(
+            KvCacheSettings(
+                total_blocks=limits.kv_blocks,
+                block_size=limits.block_size,
+                step_tokens=limits.max_num_batched_tokens,
+                is_caching=engine.enable_prefix_caching,
+                groups=limits.kv_groups,
+                host_blocks=engine.host_blocks,
+                host_load_block_us=engine.host_load_block_us or 0.0,
+            )
+        )
+        self.has_prefix_cache = engine.enable_prefix_caching
         self._limits = limits
         self._kv = kv
         self._has_windows = kv.has_windows
@@ -80,10 +97,6 @@ class VllmV1(Scheduler):
     @property
     def kv_used_blocks(self) -> int:
         return self._kv.used_blocks
-
-    @property
-    def decode_pool(self) -> DecodePool | None:
-        return self._pool
 
     def _cached_tokens(self, sequence: Sequence) -> int:
         return self._kv.match_prefix(sequence).tokens
@@ -166,6 +179,9 @@ class VllmV1(Scheduler):
             return 0
         steps = pool.steps_within(self._kv.free_blocks, pool.steps_to_finish())
         return self._steps_unchanged(steps) if self._has_windows else steps
+
+    def uniform_pools(self) -> list[DecodePool]:
+        return [self._pool]
 
     def _steps_unchanged(self, steps: int) -> int:
         """Return how many of ``steps`` uniform steps are formed before windows free what the queue's head wants."""
@@ -412,21 +428,3 @@ class VllmV1(Scheduler):
         del self._running[sequence.request_id]
         if self._lora is not None:
             self._lora.leave(sequence.request.attributes.lora)
-
-
-@SCHEDULERS.register("vllm_v1")
-def build_vllm_v1(engine: Engine, limits: SchedulerLimits) -> Scheduler:
-    """Build the vLLM v1 scheduler with the cache that its settings and its model ask for."""
-    settings = KvCacheSettings(
-        total_blocks=limits.kv_blocks,
-        block_size=limits.block_size,
-        step_tokens=limits.max_num_batched_tokens,
-        is_caching=engine.enable_prefix_caching,
-        groups=limits.kv_groups,
-        host_blocks=engine.host_blocks,
-        host_load_block_us=engine.host_load_block_us or 0.0,
-    )
-    kv, pool = block_cache(settings)
-    scheduler = VllmV1(engine, limits, kv, pool)
-    scheduler.has_prefix_cache = engine.enable_prefix_caching
-    return scheduler

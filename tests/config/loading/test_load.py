@@ -7,9 +7,6 @@ import pytest
 from cluster_sim.config.loading.load import load_study
 from cluster_sim.config.loading.messages import MAX_PROBLEMS
 from cluster_sim.errors import InputError
-from cluster_sim.options import ENGINE_KINDS
-
-NAMES = {ENGINE_KINDS: ["orca", "vllm_v1"]}
 
 STUDY = """\
 name: small
@@ -70,7 +67,7 @@ def test_defaults_fill_what_is_not_said(study_file: Path) -> None:
         ("router.policy=least_outstandin", "must be one of "),
         ("router.policy=least_outstandin", "; got 'least_outstandin'; did you mean 'least_outstanding'?"),
         ("router.policy=3", "router.policy: must be text; got 3"),
-        ("fleet.pools.0.engine.kind=vllm", "must be one of orca, vllm_v1; got 'vllm'; did you mean 'vllm_v1'?"),
+        ("fleet.pools.0.engine.kind=vllm", "tensorrt_llm, vllm_v0, vllm_v1; got 'vllm'; did you mean 'vllm_v1'?"),
         ("router=3", "router: must be a mapping of keys to values; got 3"),
         ("run.macro_steps=yes", "run.macro_steps: must be true or false; got 'yes'"),
         ("run.replicas_per_actor=many", "run.replicas_per_actor: must be a whole number; got 'many' or must be auto"),
@@ -102,7 +99,7 @@ def test_defaults_fill_what_is_not_said(study_file: Path) -> None:
 def test_messages(study_file: Path, override: str, message: str) -> None:
     """Wrong keys, types, ranges, names and files are refused with the key and what would be right."""
     with pytest.raises(InputError) as caught:
-        load_study(study_file, [override], NAMES)
+        load_study(study_file, [override])
     assert message in str(caught.value)
     assert str(caught.value).startswith(f"--set {override}: ")
 

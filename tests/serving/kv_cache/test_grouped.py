@@ -8,13 +8,14 @@ from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.hardware.kv_groups import KvGroups
 from cluster_sim.recording.replica_log import ReplicaLog
-from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.kv_cache.grouped_hashed import GroupedHashedCache
 from cluster_sim.serving.messages import Cancellation, Dispatch, Response
 from cluster_sim.serving.replica import Replica
 from cluster_sim.serving.replica_settings import ReplicaSettings
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
-from cluster_sim.serving.schedulers import SCHEDULERS
+from cluster_sim.serving.schedulers.data_parallel import build_scheduler
+from cluster_sim.serving.schedulers.engine_options import engine_options
+from cluster_sim.serving.schedulers.vllm_v1 import VllmV1
 from cluster_sim.workload.request import Attributes, Request
 from tests.serving.kv_cache.restored import responses_restored
 from tests.serving.kv_cache.test_hashed import Linear, limits
@@ -102,8 +103,8 @@ def serve(
     **engine: object,
 ) -> tuple[dict[int, Response], Replica]:
     """Serve requests on one replica with a series of its state; return what became of them, and the replica."""
-    scheduler = SCHEDULERS.build(
-        Engine(enable_prefix_caching=is_caching, block_size=bounds.block_size, **engine), bounds
+    scheduler = build_scheduler(
+        engine_options(enable_prefix_caching=is_caching, block_size=bounds.block_size, **engine), bounds
     )
     replica = Replica(ReplicaSettings(0, bounds, 0, series_interval_ns=30_000), scheduler, Linear(), ReplicaLog(30_000))
     for request in requests:
@@ -281,17 +282,8 @@ def test_one_full_group_is_the_cache_without_groups(
 def test_macro_steps_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """1,000 decodes of a hybrid with a prefix cache are formed in a few runs, not one by one."""
     formed = []
-    build = SCHEDULERS.build
-
-    def counting(engine: Engine, bounds: SchedulerLimits) -> object:
-        scheduler = build(engine, bounds)
-        schedule = scheduler.schedule
-        monkeypatch.setattr(
-            scheduler, "schedule", lambda now_ns: formed.append(now_ns) or schedule(now_ns), raising=False
-        )
-        return scheduler
-
-    monkeypatch.setattr(SCHEDULERS, "build", counting)
+    schedule = VllmV1.schedule
+    monkeypatch.setattr(VllmV1, "schedule", lambda self, now_ns: formed.append(now_ns) or schedule(self, now_ns))
     request = Request(0, 0, 40, 1000, Attributes(segments=((1, 40),)))
     responses, replica = serve([request], limits(kv_groups=HYBRID, kv_blocks=600, max_model_len=2000), is_caching=True)
     assert responses[0].finish_ns > 1000 * 10_000
@@ -310,7 +302,7 @@ def test_snapshot_keeps_the_cache() -> None:
     for cuts in ((), (200_000, 400_000, 700_000)):
 
         def build() -> Replica:
-            scheduler = SCHEDULERS.build(Engine(enable_prefix_caching=True, block_size=4), bounds)
+            scheduler = build_scheduler(engine_options(enable_prefix_caching=True, block_size=4), bounds)
             return Replica(ReplicaSettings(0, bounds, 0), scheduler, Linear(), ReplicaLog(0))
 
         results.append(responses_restored(build, requests, cuts)[1])

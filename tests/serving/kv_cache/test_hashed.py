@@ -7,12 +7,13 @@ from hypothesis import strategies as st
 from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.recording.replica_log import ReplicaLog
-from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.messages import Dispatch, Response
 from cluster_sim.serving.replica import Replica
 from cluster_sim.serving.replica_settings import ReplicaSettings
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
-from cluster_sim.serving.schedulers import SCHEDULERS, Scheduler
+from cluster_sim.serving.schedulers.base import Scheduler
+from cluster_sim.serving.schedulers.data_parallel import build_scheduler
+from cluster_sim.serving.schedulers.engine_options import engine_options
 from cluster_sim.workload.request import Attributes, Request
 from tests.serving.kv_cache.restored import responses_restored
 from tests.serving.step_times import Linear
@@ -41,7 +42,7 @@ def test_lookups_of_first_admissions_are_counted() -> None:
         Request(index, index * 10**6, 40, 2, Attributes(segments=((1, 32), (5 + index, 8)))) for index in range(2)
     ]
     bounds = limits()
-    scheduler = SCHEDULERS.build(Engine(enable_prefix_caching=True, block_size=4), bounds)
+    scheduler = build_scheduler(engine_options(enable_prefix_caching=True, block_size=4), bounds)
     replica = Replica(ReplicaSettings(0, bounds, 0), scheduler, Linear(), ReplicaLog(0))
     for request in requests:
         at = instant(request.arrival_ns, Kind.DELIVERY)
@@ -52,7 +53,9 @@ def test_lookups_of_first_admissions_are_counted() -> None:
 
 def run(requests: list[Request], bounds: SchedulerLimits, **engine: object) -> tuple[dict[int, Response], Scheduler]:
     """Serve ``requests`` on one replica and return what became of them, and the scheduler at the end."""
-    scheduler = SCHEDULERS.build(Engine(enable_prefix_caching=True, block_size=bounds.block_size, **engine), bounds)
+    scheduler = build_scheduler(
+        engine_options(enable_prefix_caching=True, block_size=bounds.block_size, **engine), bounds
+    )
     replica = Replica(ReplicaSettings(0, bounds, 0), scheduler, Linear(), ReplicaLog(0))
     for request in requests:
         at = instant(request.arrival_ns, Kind.DELIVERY)
@@ -98,7 +101,7 @@ def test_preempted_sequence_finds_its_own_blocks() -> None:
     assert responses[1].preemptions == 1
     assert responses[1].cached_tokens == 0
     plain = limits(kv_blocks=12, max_num_batched_tokens=40)
-    scheduler = SCHEDULERS.build(Engine(block_size=4), plain)
+    scheduler = build_scheduler(engine_options(block_size=4), plain)
     replica = Replica(ReplicaSettings(0, plain, 0), scheduler, Linear(), ReplicaLog(0))
     for request in requests:
         replica.receive(Message(instant(0, Kind.DELIVERY), HUB_SOURCE, request.request_id, Dispatch(request, 0)))
@@ -118,7 +121,7 @@ def test_snapshot_in_the_middle_changes_nothing(stages: int) -> None:
     def build() -> Replica:
         predictor = Linear()
         predictor.stages = stages
-        scheduler = SCHEDULERS.build(Engine(enable_prefix_caching=True, block_size=4), bounds)
+        scheduler = build_scheduler(engine_options(enable_prefix_caching=True, block_size=4), bounds)
         return Replica(ReplicaSettings(0, bounds, 0), scheduler, predictor, ReplicaLog(0, stages))
 
     results = []

@@ -8,13 +8,13 @@ from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.hardware.predictors.kinds.linear import LinearOptions, LinearPredictor
 from cluster_sim.recording.replica_log import ReplicaLog
-from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.kv_cache.hosted import HostedCache
 from cluster_sim.serving.messages import Dispatch, Response
 from cluster_sim.serving.replica import Replica
 from cluster_sim.serving.replica_settings import ReplicaSettings
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
-from cluster_sim.serving.schedulers import SCHEDULERS
+from cluster_sim.serving.schedulers.data_parallel import build_scheduler
+from cluster_sim.serving.schedulers.engine_options import engine_options
 from cluster_sim.serving.schedulers.vllm_v1 import VllmV1
 from cluster_sim.workload.request import Attributes, Request
 from tests.hardware.replicas import hardware
@@ -29,8 +29,8 @@ def serve(requests: list[Request], device_blocks: int, host_blocks: int, *, macr
     Afterwards both tiers have all their blocks back.
     """
     bounds = SchedulerLimits(device_blocks, 4, 8, 64, 256, 1, 1, is_async=False, can_fast_forward=macro)
-    engine = Engine(enable_prefix_caching=True, block_size=4, host_blocks=host_blocks, host_load_block_us=1.0)
-    scheduler = SCHEDULERS.build(engine, bounds)
+    engine = engine_options(enable_prefix_caching=True, block_size=4, host_blocks=host_blocks, host_load_block_us=1.0)
+    scheduler = build_scheduler(engine, bounds)
     assert isinstance(scheduler, VllmV1)
     cache = scheduler._kv
     assert isinstance(cache, HostedCache)

@@ -9,7 +9,6 @@ from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.hardware.memory_plan import host_block_us
 from cluster_sim.hardware.predictors.kinds.linear import LinearOptions, LinearPredictor
 from cluster_sim.recording.replica_log import ReplicaLog
-from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.kv_cache.content import SHARED, Content, stream_of
 from cluster_sim.serving.kv_cache.radix_host import RadixHost
 from cluster_sim.serving.kv_cache.radix_tree import RadixTree
@@ -17,7 +16,8 @@ from cluster_sim.serving.messages import Cancellation, Dispatch, Response
 from cluster_sim.serving.replica import Replica
 from cluster_sim.serving.replica_settings import ReplicaSettings
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
-from cluster_sim.serving.schedulers import SCHEDULERS
+from cluster_sim.serving.schedulers.data_parallel import build_scheduler
+from cluster_sim.serving.schedulers.engine_options import engine_options
 from cluster_sim.serving.schedulers.sglang import Sglang
 from cluster_sim.workload.request import Attributes, Request
 from tests.hardware.replicas import hardware
@@ -33,7 +33,7 @@ def replica_of(tokens: int, *, macro: bool = True, page: int = 1, stages: int = 
         tokens // page, page, 8, 64, 256, stages, stages, is_async=False, can_fast_forward=macro
     )  # fmt: skip
     settings = {"hicache_ratio": 2.0, "host_load_block_us": 1.0, "enable_prefix_caching": True, **engine}
-    scheduler = SCHEDULERS.build(Engine(kind="sglang", block_size=page, **settings), bounds)
+    scheduler = build_scheduler(engine_options(kind="sglang", block_size=page, **settings), bounds)
     return Replica(ReplicaSettings(0, bounds, 0), scheduler, PREDICTOR, ReplicaLog(0, stages))
 
 

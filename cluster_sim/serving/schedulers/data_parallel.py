@@ -10,15 +10,16 @@ idle, so that steps that are long because of a prompt somewhere are few.  A rank
 one whose last such step left requests waiting.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.predictors.predictor import Predictor
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.engine_options import Engine
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
+from cluster_sim.serving.fast_forward.interface import FastForwardScheduler
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
-from cluster_sim.serving.schedulers.base import SCHEDULERS, Scheduler
+from cluster_sim.serving.schedulers.base import Scheduler
+from cluster_sim.serving.schedulers.engine_options import ENGINES, EngineOptions
 from cluster_sim.serving.sequence import Sequence as Served
 
 
@@ -50,17 +51,19 @@ class JointBatch(Batch):
         self.accepted_tokens = sum(part.accepted_tokens for _, part in parts)
 
 
-class DataParallel(Scheduler):
+class DataParallel(Scheduler, FastForwardScheduler):
     """Ranks with a scheduler each, stepping together."""
 
-    def __init__(self, build_rank: Callable[[], Scheduler], ranks: int, prefill_interval: int = 1) -> None:
-        """``build_rank`` makes the scheduler of one rank."""
-        self._ranks = [build_rank() for _ in range(ranks)]
+    def __init__(self, engine: EngineOptions, limits: SchedulerLimits) -> None:
+        build_rank = ENGINES.get(engine.kind).part
+        self._ranks = [build_rank(engine, limits) for _ in range(limits.data_parallel)]
+        self._fast_ranks = [rank for rank in self._ranks if isinstance(rank, FastForwardScheduler)]
+        """All ranks, or none if they cannot be fast-forwarded."""
         self._rank_of: dict[int, Scheduler] = {}
         """The ranks of the requests that are here."""
-        self._decoding: list[Scheduler] = []
+        self._decoding: list[FastForwardScheduler] = []
         """The ranks that take part in the uniform steps to come."""
-        self._interval = prefill_interval
+        self._interval = engine.prefill_interval
         self._steps = 0
         self.has_prefix_cache = self._ranks[0].has_prefix_cache
 
@@ -157,20 +160,20 @@ class DataParallel(Scheduler):
 
     def uniform_steps(self) -> int:
         """Return the fewest uniform steps of any rank; 0 while one has work of another kind."""
-        decoding: list[Scheduler] = []
+        decoding: list[FastForwardScheduler] = []
         fewest = 0
-        for rank in self._ranks:
-            steps = rank.uniform_steps()
+        for rank, fast_rank in zip(self._ranks, self._fast_ranks, strict=False):
+            steps = fast_rank.uniform_steps()
             if steps:
-                decoding.append(rank)
+                decoding.append(fast_rank)
                 fewest = min(fewest, steps) if fewest else steps
             elif rank.has_work():
                 return 0
         self._decoding = decoding
         return fewest
 
-    def data_parallel_pools(self) -> list[DecodePool]:
-        return [pool for rank in self._decoding if (pool := rank.decode_pool) is not None]
+    def uniform_pools(self) -> list[DecodePool]:
+        return [pool for rank in self._decoding for pool in rank.uniform_pools()]
 
     def commit_uniform(self, steps: int, end_ns: int) -> list[Served]:
         self._steps += steps
@@ -185,10 +188,7 @@ class DataParallel(Scheduler):
                 rank.complete(part)
 
 
-def build_scheduler(engine: Engine, limits: SchedulerLimits) -> Scheduler:
+def build_scheduler(engine: EngineOptions, limits: SchedulerLimits) -> Scheduler:
     """Build the scheduler of a replica: that of the engine's kind, or one for each of its ranks."""
-    if limits.data_parallel == 1:
-        return SCHEDULERS.build(engine, limits)
-    return DataParallel(
-        lambda: SCHEDULERS.build(engine, limits), limits.data_parallel, engine.prefill_schedule_interval
-    )
+    part = ENGINES.get(engine.kind).part if limits.data_parallel == 1 else DataParallel
+    return part(engine, limits)

@@ -1,0 +1,91 @@
+"""Engines before a run: the scheduler's limits, and combinations that an engine cannot run."""
+
+from dataclasses import replace
+
+from cluster_sim.errors import InputError
+from cluster_sim.hardware.model import Model
+from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS
+from cluster_sim.serving.scheduler_limits import SchedulerLimits
+from cluster_sim.serving.schedulers.base import Scheduler
+from cluster_sim.serving.schedulers.engine_options import ENGINES, EngineOptions
+
+
+def scheduler_limits(
+    engine: EngineOptions, model: Model, kv_blocks: int, pipeline_parallel: int, *, macro_steps: bool, seed: int = 0
+) -> SchedulerLimits:
+    """Return what the scheduler must know; ``engine`` is resolved, ``kv_blocks`` comes from the memory plan.
+
+    Raises InputError where the settings contradict each other.
+    """
+    assert engine.max_num_seqs is not None
+    assert engine.max_num_batched_tokens is not None
+    scheduler = ENGINES.get(engine.kind).part
+    max_model_len = engine.max_model_len or model.max_position_embeddings
+    _check_abilities(engine, scheduler, pipeline_parallel)
+    engine.check()
+    if not engine.chunks_prompts and engine.max_num_batched_tokens < max_model_len:
+        raise InputError(
+            f"engine.max_num_batched_tokens: {engine.max_num_batched_tokens} is below the context of {max_model_len} "
+            "tokens, so without chunked prefill a long prompt could never run; raise it, lower max_model_len, or set "
+            "enable_chunked_prefill: true"
+        )
+    if engine.max_num_seqs > engine.max_num_batched_tokens:
+        raise InputError(
+            f"engine.max_num_seqs: {engine.max_num_seqs} sequences cannot each get a token from a budget of "
+            f"{engine.max_num_batched_tokens} (max_num_batched_tokens); lower the one or raise the other"
+        )
+    is_async = engine.plans_ahead and pipeline_parallel == 1 and not engine.draft_tokens
+    can_fast_forward = macro_steps and not engine.draft_tokens
+    limits = SchedulerLimits(
+        kv_blocks=(engine.num_kv_blocks or kv_blocks) - scheduler.null_blocks,
+        block_size=engine.block_size,
+        max_num_seqs=engine.max_num_seqs,
+        max_num_batched_tokens=engine.max_num_batched_tokens,
+        max_model_len=max_model_len,
+        pipeline_parallel=pipeline_parallel,
+        batches_in_flight=2 if is_async else pipeline_parallel,
+        is_async=is_async,
+        can_fast_forward=can_fast_forward and pipeline_parallel == 1,
+        can_fast_forward_stages=can_fast_forward and pipeline_parallel > 1,
+        tokens_per_step=1 + engine.draft_tokens,
+        seed=seed,
+        kv_groups=engine.kv_groups(model),
+    )
+    return replace(limits, max_model_len=_longest_request(engine, scheduler, limits))
+
+
+def _check_abilities(engine: EngineOptions, scheduler: type[Scheduler], pipeline_parallel: int) -> None:
+    """Raise InputError, with the reason, for what the engine has not."""
+    kind, order = engine.kind, QUEUE_ORDERS.get(engine.policy).part
+    if pipeline_parallel > 1 and not scheduler.runs_in_stages:
+        raise InputError(f"pipeline_parallel: {kind} runs on one stage only, not {pipeline_parallel}; set 1")
+    if order.needs_radix_tree and not scheduler.has_radix_tree:
+        able = ", ".join(entry.name for entry in ENGINES.entries() if entry.part.has_radix_tree)
+        raise InputError(
+            f"engine.policy: {engine.policy} walks a radix tree, which {kind} has not; engines that have one: {able}"
+        )
+    if order.needs_prefix_cache and not engine.caches_prefixes:
+        raise InputError(f"engine.policy: {engine.policy} orders by cached prefixes; set enable_prefix_caching: true")
+
+
+def _longest_request(engine: EngineOptions, scheduler: type[Scheduler], limits: SchedulerLimits) -> int:
+    """Return the longest request that the engine can surely serve on an empty replica, so that nothing ever stalls.
+
+    Raises InputError where not even one sequence fits.
+    """
+    size, blocks, longest = limits.block_size, limits.kv_blocks, limits.max_model_len
+    if scheduler.reserves_longest and longest // size > blocks:
+        raise InputError(
+            f"engine.max_model_len: {engine.kind} reserves {longest // size} blocks for every sequence "
+            f"and the replica has {blocks}; lower max_model_len to at most {blocks * size}"
+        )
+    groups = limits.kv_groups
+    if groups is not None:
+        # All tokens but the last are computed.
+        longest = 1 + groups.longest(blocks, limits.max_num_batched_tokens, size, longest - 1)
+    if scheduler.computes_whole_prompts:
+        longest = min(longest, limits.max_num_batched_tokens)
+    longest = min(longest, scheduler.longest_request(engine, limits))
+    if longest < 2:
+        raise InputError(f"engine.num_kv_blocks: {blocks} blocks of {size} tokens hold no request of {engine.kind}")
+    return longest

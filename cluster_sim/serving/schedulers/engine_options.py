@@ -1,0 +1,198 @@
+"""The ``engine`` block of a pool: options that every engine has, and the registry of engines.
+
+Each engine has a class of options beside its scheduler.  An option of another engine is refused if it would switch
+something on that this engine has not, and left out if it is off or only tunes such a thing: a study may change
+``engine.kind`` alone, or sweep over kinds with one block.
+"""
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
+
+from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails
+
+from cluster_sim.hardware.device import Device
+from cluster_sim.hardware.engine_settings import EngineSettings, default_settings
+from cluster_sim.hardware.kv_groups import KvGroups
+from cluster_sim.hardware.model import Model
+from cluster_sim.options import ConfigModel
+from cluster_sim.registry import Registry
+from cluster_sim.serving.ordering import Ordering, Policy
+
+if TYPE_CHECKING:
+    pass
+
+if TYPE_CHECKING:
+    from cluster_sim.serving.schedulers.base import Scheduler
+
+DEFAULT_KIND: Final = "vllm_v1"
+
+ENGINES: Final["Registry[type[Scheduler]]"] = Registry(
+    "engine", "cluster_sim.serving.schedulers", "cluster_sim.engines", default=DEFAULT_KIND
+)
+
+BlockSize = Annotated[int, Field(ge=1, description="Tokens in one KV block.")]
+WatermarkRatio = Annotated[
+    float, Field(ge=0, lt=1, description="Share of all blocks that admissions must leave free while something runs.")
+]
+ChunkedPrefill = Annotated[bool, Field(description="Whether a prompt may be computed over several steps.")]
+PrefixCaching = Annotated[bool, Field(description="Whether what is computed is reused by equal prefixes.")]
+HostLoadTime = Annotated[
+    float | None,
+    Field(
+        ge=0,
+        description="Time to load one block from host memory; null is what the device's link to the host takes.",
+    ),
+]
+
+
+class EngineOptions(ConfigModel):
+    """Options that every engine has.  Null means: as the engine's version and the device pin it."""
+
+    # Keys that are none of the fields are judged by _judge_foreign_options; what is left over is refused as elsewhere.
+    model_config = ConfigDict(extra="allow", json_schema_extra={"additionalProperties": False})
+
+    switches: ClassVar[frozenset[str]] = frozenset()
+    """Own options that switch something on, so that an engine without it refuses them unless they are off."""
+    keeps_windows: ClassVar[bool] = False
+    """Whether the KV cache gives back what lies outside an attention window."""
+
+    kind: str = Field(description="The serving engine that is simulated.")
+    version: str = Field(
+        "0.15", pattern=r"^\d+(\.\d+)+$", description="Engine version; it pins the defaults that changed over time."
+    )
+    policy: Policy = "fcfs"
+    ordering: Ordering = Field(Ordering(), description="Figures behind the policy.")
+    max_num_seqs: int | None = Field(
+        None, ge=1, description="Most requests that run at once; null is pinned by the engine or the device's memory."
+    )
+    max_num_batched_tokens: int | None = Field(
+        None, ge=1, description="Token budget of one step; null is pinned by the engine or the device's memory."
+    )
+    max_model_len: int | None = Field(
+        None, ge=1, description="Longest prompt plus output in tokens; null is the model's own context."
+    )
+    block_size: BlockSize = 16
+    gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="Share of device memory that the engine takes.")
+    num_kv_blocks: int | None = Field(
+        None, ge=1, description="KV blocks of one replica; null computes them from the memory plan."
+    )
+    kv_cache_dtype: Literal["auto", "bf16", "fp8"] = Field(
+        "auto", description="Type of the KV cache's entries; auto is the model's."
+    )
+    quantization: Literal["fp8", "int8", "int4", "fp4"] | None = Field(
+        None, description="Type of the projections' weights; null is the model's own."
+    )
+    vidur_compat: bool = Field(
+        False,
+        description="Whether Vidur's known faults are reproduced: a restart in the middle of a prompt, memory that "
+        "faster_transformer never frees, a queue that stalls after an eviction. For comparisons with Vidur.",
+    )
+
+    @model_validator(mode="after")
+    def _judge_foreign_options(self) -> Self:
+        """Drop options of other engines that mean nothing here; refuse every other key that is no field."""
+        extra = self.__pydantic_extra__ or {}
+        refused = [name for name, value in extra.items() if not _is_idle(name, value)]
+        if refused:
+            faults = [InitErrorDetails(type="extra_forbidden", loc=(name,), input=extra[name]) for name in refused]
+            raise ValidationError.from_exception_data(type(self).__name__, faults)
+        self.__pydantic_fields_set__.difference_update(extra)
+        extra.clear()
+        return self
+
+    # -------------------------------------------------------------------------- features, off unless an engine has them
+
+    @property
+    def caches_prefixes(self) -> bool:
+        """Whether prompts are looked up in a cache."""
+        return False
+
+    @property
+    def chunks_prompts(self) -> bool:
+        """Whether a prompt beyond the token budget can run."""
+        return True
+
+    @property
+    def fills_batches(self) -> bool:
+        """Whether the engine waits, without a time-out, for requests that may never come."""
+        return False
+
+    @property
+    def plans_ahead(self) -> bool:
+        """Whether the next step is planned while one runs."""
+        return False
+
+    @property
+    def draft_tokens(self) -> int:
+        """Drafts that a decode verifies beside its own token."""
+        return 0
+
+    @property
+    def prefill_interval(self) -> int:
+        """Joint steps of data-parallel ranks from one that computes prompts to the next."""
+        return 1
+
+    @property
+    def needs_host_load_time(self) -> bool:
+        """Whether ``host_load_block_us`` is left to the device."""
+        return False
+
+    # --------------------------------------------------------------------------------------------------- before a run
+
+    def pinned_settings(self, device: Device) -> EngineSettings:
+        """Return the engine's own slots and token budget on ``device``, for what a study leaves open."""
+        return default_settings(device)
+
+    def resolved(self, device: Device) -> Self:
+        """Return the options with every null replaced by what the engine itself would choose on ``device``."""
+        pinned = self.pinned_settings(device)
+        return self.model_copy(
+            update={
+                "max_num_seqs": self.max_num_seqs or pinned.max_num_seqs,
+                "max_num_batched_tokens": self.max_num_batched_tokens or pinned.max_num_batched_tokens,
+            }
+        )
+
+    def hardware_settings(self, device: Device) -> EngineSettings:
+        """Return what memory and step times depend on; null takes what the engine itself chooses on ``device``."""
+        pinned = self.pinned_settings(device)
+        return EngineSettings(
+            max_num_seqs=self.max_num_seqs or pinned.max_num_seqs,
+            max_num_batched_tokens=self.max_num_batched_tokens or pinned.max_num_batched_tokens,
+            block_size=self.block_size,
+            gpu_memory_utilization=self.gpu_memory_utilization,
+            weight_dtype=self.quantization,
+            kv_cache_dtype=None if self.kv_cache_dtype == "auto" else self.kv_cache_dtype,
+            version=self.version,
+            keeps_windows=self.keeps_windows,
+        )
+
+    def check(self) -> None:
+        """Raise InputError for resolved options that contradict each other."""
+
+    def kv_groups(self, model: Model) -> KvGroups | None:
+        """Return the groups that layers with attention windows form; None if every layer keeps the whole context."""
+        return None
+
+
+def _is_idle(name: str, value: Any) -> bool:
+    """Whether an option belongs to other engines, and an engine without it may leave it out."""
+    owners = [ENGINES.get(owner).options for owner in ENGINES.owners(name)]
+    if not owners:
+        return False
+    is_switch = any(name in options.switches for options in owners if issubclass(options, EngineOptions))
+    is_off = value is None or value is False or value == 0
+    return not is_switch or is_off or any(value == options.model_fields[name].default for options in owners)
+
+
+if TYPE_CHECKING:
+    EngineBlock = EngineOptions
+else:
+    EngineBlock: Final = ENGINES.annotation()
+
+
+def engine_options(kind: str = DEFAULT_KIND, **options: Any) -> EngineOptions:
+    """Return the options of the engine ``kind``; InputError names the known ones."""
+    chosen = ENGINES.get(kind).options.model_validate({"kind": kind, **options})
+    assert isinstance(chosen, EngineOptions)
+    return chosen

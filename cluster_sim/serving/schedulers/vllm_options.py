@@ -1,0 +1,148 @@
+"""Options of vLLM v1, and what its versions pin."""
+
+from dataclasses import replace
+from typing import Final, Literal, Self
+
+from pydantic import Field
+
+from cluster_sim.errors import InputError
+from cluster_sim.hardware.device import Device
+from cluster_sim.hardware.engine_settings import EngineSettings
+from cluster_sim.hardware.kv_groups import KvGroups, kv_groups
+from cluster_sim.hardware.model import Model
+from cluster_sim.serving.lora import Lora
+from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS
+from cluster_sim.serving.schedulers.engine_options import (
+    ChunkedPrefill,
+    EngineOptions,
+    HostLoadTime,
+    PrefixCaching,
+    WatermarkRatio,
+)
+from cluster_sim.serving.speculation import Speculative
+
+ASYNC_SINCE: Final = (0, 14)
+"""vLLM plans the next step while one runs, by default, from this version on."""
+RESERVE_SINCE: Final = (0, 20)
+"""vLLM's ``scheduler_reserve_full_isl`` is on by default from this version on."""
+HYBRID_SINCE: Final = (0, 10)
+"""vLLM has KV cache groups, so that layers with an attention window keep the window only, from this version on."""
+
+
+class VllmV1Options(EngineOptions):
+    """Running sequences in admission order, then new ones; chunked prompts and decodes together."""
+
+    switches = frozenset(
+        {
+            "prefill_schedule_interval",
+            "async_scheduling",
+            "enable_prefix_caching",
+            "host_blocks",
+            "speculative",
+            "lora",
+        }
+    )
+    keeps_windows = True
+
+    kind: Literal["vllm_v1"] = "vllm_v1"
+    enable_chunked_prefill: ChunkedPrefill = True
+    long_prefill_token_threshold: int = Field(
+        0, ge=0, description="Most tokens of one prompt in one step; 0 leaves it to the budget."
+    )
+    prefill_schedule_interval: int = Field(
+        1,
+        ge=1,
+        description="Data-parallel ranks that decode compute prompts in every so many-th step only, all in the same "
+        "one, unless they fall behind.",
+    )
+    async_scheduling: bool | None = Field(
+        None, description="Whether the next step is planned while one runs; null is pinned by the version."
+    )
+    reserve_full_sequence: bool | None = Field(
+        None,
+        description="Whether admission needs free blocks for the whole known sequence, not just its first chunk; "
+        "null is pinned by the version.",
+    )
+    watermark_ratio: WatermarkRatio = 0.0
+    enable_prefix_caching: PrefixCaching = False
+    host_blocks: int = Field(
+        0, ge=0, description="KV blocks that host memory keeps of computed prefixes, for each rank; 0 is none."
+    )
+    host_load_block_us: HostLoadTime = None
+    disable_hybrid_kv_cache_manager: bool | None = Field(
+        None,
+        description="Whether a model that mixes layers with and without an attention window keeps the whole context in "
+        "all of them; null: where windows are chunks (Llama 4), with host_blocks, and before version 0.10.",
+    )
+    speculative: Speculative | None = Field(None, description="Speculative decoding; null decodes one token a step.")
+    lora: Lora | None = Field(None, description="LoRA adapters; null serves the base model, whatever requests ask for.")
+
+    @property
+    def caches_prefixes(self) -> bool:
+        """Whether computed blocks are reused."""
+        return self.enable_prefix_caching
+
+    @property
+    def chunks_prompts(self) -> bool:
+        """Whether prompts are chunked."""
+        return self.enable_chunked_prefill
+
+    @property
+    def plans_ahead(self) -> bool:
+        """Whether scheduling is asynchronous."""
+        return bool(self.async_scheduling)
+
+    @property
+    def draft_tokens(self) -> int:
+        """Drafts that a decode verifies beside its own token."""
+        return self.speculative.num_speculative_tokens if self.speculative else 0
+
+    @property
+    def prefill_interval(self) -> int:
+        """Joint steps of data-parallel ranks from one that computes prompts to the next."""
+        return self.prefill_schedule_interval
+
+    @property
+    def needs_host_load_time(self) -> bool:
+        """Whether the time to load a block is left to the device."""
+        return self.host_load_block_us is None
+
+    def resolved(self, device: Device) -> Self:
+        """Return the options with every null replaced by what this version of vLLM would choose on ``device``."""
+        version = tuple(int(part) for part in self.version.split("."))
+        chosen: dict[str, bool] = {}
+        if self.async_scheduling is None:
+            chosen["async_scheduling"] = version >= ASYNC_SINCE
+        if self.reserve_full_sequence is None:
+            chosen["reserve_full_sequence"] = version >= RESERVE_SINCE
+        if self.disable_hybrid_kv_cache_manager is None and (self.host_blocks or version < HYBRID_SINCE):
+            chosen["disable_hybrid_kv_cache_manager"] = True
+        return super().resolved(device).model_copy(update=chosen)
+
+    def hardware_settings(self, device: Device) -> EngineSettings:
+        """Return what memory and step times depend on."""
+        settings = super().hardware_settings(device)
+        return replace(settings, disable_hybrid_kv_cache_manager=self.disable_hybrid_kv_cache_manager)
+
+    def check(self) -> None:
+        """Raise InputError for options that contradict each other."""
+        if self.host_blocks and not self.enable_prefix_caching:
+            raise InputError(
+                "engine.host_blocks: host memory keeps prefixes, so it needs enable_prefix_caching: true; set 0"
+            )
+        if self.disable_hybrid_kv_cache_manager is False and self.host_blocks:
+            raise InputError(
+                "engine.disable_hybrid_kv_cache_manager: with host_blocks vLLM keeps whole contexts; leave it out"
+            )
+        if self.speculative is not None and QUEUE_ORDERS.get(self.policy).part.chooses_victims:
+            raise InputError(f"engine.speculative: cannot be combined with policy: {self.policy}; use fcfs")
+
+    def kv_groups(self, model: Model) -> KvGroups | None:
+        """Return the groups of a model with windows; InputError if they cannot be had."""
+        groups = kv_groups(model, self, self.block_size)
+        if groups is not None and self.host_blocks:
+            raise InputError(
+                f"engine.host_blocks: every layer of {model.name} has a window of {groups.window_tokens} tokens, and "
+                "host memory keeps whole prefixes; set 0"
+            )
+        return groups
