@@ -1,4 +1,4 @@
-"""The scoreboard: simulates every measured run under a folder and prints the errors beside the peers'.
+"""Scoreboard: every measured run under a folder simulated, and the errors beside the peers'.
 
     python scripts/fidelity.py --data DIR --json OUT [--cv]
 
@@ -15,9 +15,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from cluster_sim.atomic_file import whole_file
-from cluster_sim.calibration.replay import DEFAULT_PROFILE
 from cluster_sim.errors import InputError
-from validation.board import Board, run_board
+from validation.board import DEFAULT_CALIBRATION, Board, run_board
 from validation.operators import find_operators
 from validation.text import board_text
 
@@ -32,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, required=True, help="where the scores go")
     parser.add_argument("--cv", action="store_true", help="also refit with each run and each (model, TP) left out")
     parser.add_argument("--only", action="append", default=[], metavar="DATASET", help="these data sets only")
-    parser.add_argument("--profile", default=DEFAULT_PROFILE, help="frozen coefficients (conf/profiles) or a file")
+    parser.add_argument("--profile", default=DEFAULT_CALIBRATION, help="frozen coefficients (conf/profiles) or a file")
     options = parser.parse_args(arguments)
     try:
         operators = find_operators(options.data, CHECKOUT)

@@ -52,7 +52,7 @@ Columns = dict[str, npt.NDArray[Any]]
 
 
 def main(arguments: list[str]) -> int:
-    """Fit every device and engine and write the profile."""
+    """Fit every device and engine and write the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("systems", type=Path)
     parser.add_argument("--out", type=Path, required=True)

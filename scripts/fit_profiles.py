@@ -1,9 +1,9 @@
-"""Refits the frozen profiles of vLLM and writes them to ``conf/profiles``.
+"""Refit of the frozen coefficients of vLLM, written to ``conf/profiles``.
 
     python scripts/fit_profiles.py vllm --data DIR [--cv]         v1 engine, from the 0.15 and 0.23 runs
     python scripts/fit_profiles.py vllm-0.6 --data DIR [--cv]     v0 engine, from the runs of APEX's authors
 
-The fit replays every run with the simulator some hundred times (on shortened copies): minutes.
+The fit simulates every run some hundred times (on shortened copies): minutes.
 """
 
 import argparse
@@ -14,14 +14,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from cluster_sim.calibration.case import WHOLE_RUN, Case
-from cluster_sim.calibration.fit import Calibration, Parameter, prepare
-from cluster_sim.calibration.refit import write_profile
+from cluster_sim.calibration.fit import CalibrationFit, Parameter, prepare
+from cluster_sim.calibration.refit import write_calibration
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.predictors.calibration import (
-    PhysicalProfile,
+    Calibration,
     Provenance,
+    load_calibration,
     load_operator_ratios,
-    load_physical_profile,
 )
 from cluster_sim.library import library_path
 from validation import apex, cross_validation, llmservingsim
@@ -51,7 +51,7 @@ COMMENT = (
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 done, 2 wrong input."""
-    parser = argparse.ArgumentParser(description="Refit a frozen profile.")
+    parser = argparse.ArgumentParser(description="Refit frozen coefficients.")
     parser.add_argument("profile", choices=["vllm", "vllm-0.6"])
     parser.add_argument("--data", type=Path, required=True, help="folder in the layout of the ground truth")
     parser.add_argument("--cv", action="store_true", help="also refit with each run and configuration left out")
@@ -61,10 +61,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         out = options.out or library_path("profiles") / f"{options.profile}.yaml"
         cases, _ = load_all(options.data)
-        profile = (
+        calibration = (
             fit_v1(cases, command, is_validated=options.cv) if options.profile == "vllm" else fit_v0(cases, command)
         )
-        write_profile(profile, out, COMMENT)
+        write_calibration(calibration, out, COMMENT)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -72,15 +72,15 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def fit_v1(cases: list[Case], command: str, *, is_validated: bool) -> PhysicalProfile:
+def fit_v1(cases: list[Case], command: str, *, is_validated: bool) -> Calibration:
     """Fit the v1 engine; the cross-validated errors go into the provenance."""
-    calibration, position = cross_validation.calibrate_vllm(cases, show)
+    fit, position = cross_validation.calibrate_vllm(cases, show)
     errors: dict[str, float] = {}
     if is_validated:
-        result = cross_validation.cross_validate(cases, show, (calibration, position))
+        result = cross_validation.cross_validate(cases, show, (fit, position))
         for scheme, board in result.items():
             errors |= {f"{metric}, {scheme}": round(value, 2) for metric, value in board["overall"].items()}
-    fitted = calibration.profile(position)
+    fitted = fit.calibration(position)
     fitted = fitted.model_copy(update={"versions": {"0.14": {}} | fitted.versions})
     fitted = fit_synchronous(cases, fitted)
     return fitted.model_copy(
@@ -97,7 +97,7 @@ def fit_v1(cases: list[Case], command: str, *, is_validated: bool) -> PhysicalPr
     )
 
 
-def fit_synchronous(cases: list[Case], fitted: PhysicalProfile) -> PhysicalProfile:
+def fit_synchronous(cases: list[Case], fitted: Calibration) -> Calibration:
     """Add what engines before asynchronous scheduling spend on the CPU in every step."""
     chosen = [
         case for case in cases if case.dataset == llmservingsim.ISPASS and (WHOLE_RUN, "tpot_mean") in case.measured
@@ -105,20 +105,20 @@ def fit_synchronous(cases: list[Case], fitted: PhysicalProfile) -> PhysicalProfi
     if not chosen:
         return fitted
     operators = load_operator_ratios(fitted.operators) if fitted.operators else None
-    calibration = Calibration(prepare(chosen), SYNC_PARAMETERS, fitted, operators, show)
-    return calibration.profile(calibration.fit())
+    fit = CalibrationFit(prepare(chosen), SYNC_PARAMETERS, fitted, operators, show)
+    return fit.calibration(fit.fit())
 
 
-def fit_v0(cases: list[Case], command: str) -> PhysicalProfile:
-    """Fit the v0 engine on one server of each configuration, the kernels taken from the v1 profile."""
-    v1 = load_physical_profile("vllm")
+def fit_v0(cases: list[Case], command: str) -> Calibration:
+    """Fit the v0 engine on one server of each configuration, the kernels taken from the v1 engine."""
+    v1 = load_calibration("vllm")
     chosen: dict[tuple[str, int, str], Case] = {}
     for case in cases:
         if case.dataset == apex.DATASET:
             latencies = {key: value for key, value in case.measured.items() if key[1] != "e2e_mean"}
             key = (case.model, case.tensor_parallel, case.run.rsplit("_", 1)[0])
             chosen.setdefault(key, replace(case, measured=latencies))
-    base = PhysicalProfile(
+    base = Calibration(
         name="vllm-0.6",
         engine=v1.engine,
         provenance=Provenance(
@@ -132,22 +132,22 @@ def fit_v0(cases: list[Case], command: str) -> PhysicalProfile:
         operators=v1.operators,
     )
     operators = load_operator_ratios(v1.operators) if v1.operators else None
-    calibration = Calibration(prepare(list(chosen.values())), V0_PARAMETERS, base, operators, show)
-    position = calibration.fit()
+    fit = CalibrationFit(prepare(list(chosen.values())), V0_PARAMETERS, base, operators, show)
+    position = fit.fit()
     errors: dict[str, float] = {}
-    units = sorted({(run.case.model, run.case.tensor_parallel) for run in calibration.runs})
+    units = sorted({(run.case.model, run.case.tensor_parallel) for run in fit.runs})
     for unit in units:
-        kept = [i for i, run in enumerate(calibration.runs) if (run.case.model, run.case.tensor_parallel) != unit]
-        refitted = calibration.solve(kept, position)
-        for index, run in enumerate(calibration.runs):
+        kept = [i for i, run in enumerate(fit.runs) if (run.case.model, run.case.tensor_parallel) != unit]
+        refitted = fit.solve(kept, position)
+        for index, run in enumerate(fit.runs):
             if index not in kept:
-                for score in cross_validation.simulate(calibration, refitted, run):
-                    name = f"{score.metric.removesuffix('_mean')}, configuration left out"
-                    errors[name] = errors.get(name, 0.0) + score.error / len(calibration.runs)
+                for figure in cross_validation.simulate(fit, refitted, run):
+                    name = f"{figure.metric.removesuffix('_mean')}, configuration left out"
+                    errors[name] = errors.get(name, 0.0) + figure.error / len(fit.runs)
     provenance = base.provenance.model_copy(
         update={"cross_validation": {name: round(value, 2) for name, value in errors.items()}}
     )
-    return calibration.profile(position).model_copy(update={"provenance": provenance})
+    return fit.calibration(position).model_copy(update={"provenance": provenance})
 
 
 def show(line: str) -> None:

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from cluster_sim.calibration.case import WHOLE_RUN, Case, Requests, Skipped
+from cluster_sim.calibration.case import WHOLE_RUN, Case, Requests
 from cluster_sim.calibration.tables import column, read_rows
+from validation.scoring import Skipped
 
 DATASET: Final = "apex-vllm060-8xh100"
 
@@ -64,5 +65,5 @@ def _case(row: dict[str, str], path: Path) -> Case:
             (WHOLE_RUN, "e2e_mean"): float(row["mean_request_latency_s"]),
         },
         fold=row["experiment"],
-        profile="vllm-0.6",
+        calibration="vllm-0.6",
     )

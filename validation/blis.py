@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from cluster_sim.calibration.case import WHOLE_RUN, Case, FloatArray, Int64Array, Key, Requests, Skipped
-from cluster_sim.calibration.measure import figures
-from cluster_sim.calibration.scoring import AGGREGATES, REQUESTS
+from cluster_sim.calibration.case import WHOLE_RUN, Case, FloatArray, Int64Array, Key, Requests
+from cluster_sim.calibration.latency_figures import figures
 from cluster_sim.calibration.tables import column, read_json, read_rows
+from validation.scoring import AGGREGATES, REQUESTS, Skipped
 
 PROMPT_CYCLE: Final = 100
 CLIENT_TIMEOUT_S: Final = 300.0
@@ -57,7 +57,7 @@ def _request_case(run: str, meta: dict[str, Any], path: Path) -> Case:
     arrival_s, ids = column(rows, "arrival_s"), column(rows, "index").astype(np.int64) % PROMPT_CYCLE
     settings = meta["engine_config"]
     failed = column(rows, "error") > 0
-    durations = [float(stage["duration"]) for stage in meta["load"]["stages"]]
+    durations = [float(load_stage["duration"]) for load_stage in meta["load"]["stages"]]
     stage = np.searchsorted(np.cumsum(durations)[:-1], arrival_s, side="right").astype(np.int64)
     outputs = column(rows, "max_tokens").astype(np.int64)
     requests = Requests(

@@ -1,22 +1,28 @@
-"""Runs the scoreboard: every case replayed with frozen profiles, errors summed up, text printed by the caller."""
+"""Scoreboard: every case simulated with frozen coefficients, errors summed up; the caller prints the text."""
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from cluster_sim.calibration.case import WHOLE_RUN, Case, Key, Skipped
-from cluster_sim.calibration.measure import figures, percentage_error
-from cluster_sim.calibration.replay import DEFAULT_PROFILE, Replayed, Setup, frozen_predictor, replay, set_up
-from cluster_sim.calibration.scoring import Score, peer_summary, score, scoreboard
+from cluster_sim.calibration.case import WHOLE_RUN, Case, Key
+from cluster_sim.calibration.case_run import CaseResult, ResolvedCase, resolve_case, run_case
+from cluster_sim.calibration.latency_figures import figures, percentage_error
 from cluster_sim.errors import InputError, UnfinishedError
+from cluster_sim.hardware.predictors.kinds.physical import PhysicalOptions
+from cluster_sim.hardware.predictors.pool_predictor import build_predictor
 from cluster_sim.hardware.predictors.predictor import Predictor
 from validation import silicon
 from validation.ground_truth import load_all
 from validation.operators import operator_predictor
+from validation.scoring import Score, Skipped, peer_summary, score, scoreboard
 
 SHOWN: Final = ("ttft_mean", "tpot_mean", "e2e_mean", "ttft_p99", "e2e_p99", "requests_per_s", "tokens_per_s")
+
+DEFAULT_CALIBRATION: Final = "vllm"
+"""The frozen coefficients of the physical step model for vLLM's v1 engine."""
 
 Report = Callable[[str], None]
 
@@ -30,9 +36,9 @@ class Board:
     skipped: list[Skipped] = field(default_factory=list)
     points: list[silicon.Point] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
-    """Processor time of each replay."""
+    """Processor time of each run."""
     extrapolated: dict[str, float] = field(default_factory=dict)
-    """Share of each replay's steps outside the measured region."""
+    """Share of each run's steps outside the measured region."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the file's content."""
@@ -62,8 +68,8 @@ def stages_of(case: Case) -> tuple[int, ...]:
     return tuple(sorted({stage for stage, _ in case.measured if stage != WHOLE_RUN}))
 
 
-def simulated_figures(case: Case, result: Replayed) -> dict[Key, float]:
-    """Return the figures of a replay that a case's measurements are compared with.
+def simulated_figures(case: Case, result: CaseResult) -> dict[Key, float]:
+    """Return the figures of a run that a case's measurements are compared with.
 
     Failed requests of the measurement are not taken out: that they failed is a measurement.
     """
@@ -75,10 +81,10 @@ def run_board(
     folder: Path,
     report: Report,
     only: tuple[str, ...] = (),
-    profile: str = DEFAULT_PROFILE,
+    calibration: str = DEFAULT_CALIBRATION,
     operators: Path | None = None,
 ) -> Board:
-    """Replay every run under ``folder`` with frozen predictors; a run that cannot be simulated is skipped by itself.
+    """Simulate every run under ``folder`` with frozen predictors; a run that cannot be simulated is skipped by itself.
 
     ``operators`` is the folder of operator profiles for runs on GPUs that have them.
     """
@@ -86,10 +92,10 @@ def run_board(
     board.cases, board.skipped = load_all(folder, only)
     for case in board.cases:
         try:
-            setup = set_up(case)
-            predictor = _predictor(case, setup, profile, operators)
+            resolved = resolve_case(case)
+            predictor = _predictor(resolved, calibration, operators)
             start = time.process_time()
-            result = replay(case, setup, predictor)
+            result = run_case(resolved, predictor)
         except (InputError, UnfinishedError, ValueError) as error:
             board.skipped.append(Skipped(case.dataset, case.run, str(error)))
             continue
@@ -100,18 +106,17 @@ def run_board(
         board.scores += score(case, simulated)
         report(describe(case, simulated))
     if (folder / silicon.DATASET).is_dir() and (not only or silicon.DATASET in only):
-        points, skipped = silicon.score_silicon(folder / silicon.DATASET, profile)
+        points, skipped = silicon.score_silicon(folder / silicon.DATASET, calibration)
         board.points, board.skipped = points, board.skipped + skipped
     return board
 
 
-def _predictor(case: Case, setup: Setup, profile: str, operators: Path | None) -> Predictor:
-    if case.has_operators and operators is not None:
-        try:
-            return operator_predictor(case, setup, operators, profile)
-        except InputError:
-            return frozen_predictor(case, setup, profile)
-    return frozen_predictor(case, setup, profile)
+def _predictor(resolved: ResolvedCase, calibration: str, operators: Path | None) -> Predictor:
+    """Return the predictor of a case: its GPU's operators where they were measured, else frozen coefficients."""
+    if resolved.case.has_operators and operators is not None:
+        with suppress(InputError):
+            return operator_predictor(resolved, operators, calibration)
+    return build_predictor(PhysicalOptions(profile=resolved.case.calibration or calibration), resolved.hardware)
 
 
 def describe(case: Case, simulated: dict[Key, float]) -> str:

@@ -6,19 +6,13 @@ from typing import Any
 import numpy as np
 
 from cluster_sim.calibration.case import Case, FloatArray
-from cluster_sim.calibration.fit import (
-    REFERENCE_DEVICE,
-    Calibration,
-    Run,
-    blank_profile,
-    default_parameters,
-    prepare,
-)
-from cluster_sim.calibration.replay import replay
-from cluster_sim.calibration.scoring import Score, score, scoreboard
+from cluster_sim.calibration.case_run import run_case
+from cluster_sim.calibration.fit import CalibrationFit, PreparedRun, prepare
 from cluster_sim.hardware.predictors.calibration import load_operator_ratios
 from cluster_sim.hardware.predictors.kinds.physical import PhysicalPredictor
 from validation.board import simulated_figures
+from validation.scoring import Score, score, scoreboard
+from validation.vllm_parameters import REFERENCE_DEVICE, blank_calibration, default_parameters
 
 OPERATORS = "operator-ratios"
 DATASETS = ("blis-vllm015-h100-requests", "blis-vllm015-aggregates", "residency-qwen3-14b-vllm023")
@@ -27,49 +21,49 @@ DATASETS = ("blis-vllm015-h100-requests", "blis-vllm015-aggregates", "residency-
 Report = Callable[[str], None]
 
 
-def calibrate_vllm(cases: list[Case], report: Report, rounds: int = 3) -> tuple[Calibration, FloatArray]:
+def calibrate_vllm(cases: list[Case], report: Report, rounds: int = 3) -> tuple[CalibrationFit, FloatArray]:
     """Fit the shared coefficients to the vLLM 0.15 and 0.23 runs among ``cases``."""
     runs = prepare([case for case in cases if case.dataset in DATASETS])
     operators = load_operator_ratios(OPERATORS)
-    base = blank_profile("vllm", "", "", OPERATORS)
-    calibration = Calibration(runs, default_parameters(runs), base, operators, report)
-    return calibration, calibration.fit(rounds)
+    base = blank_calibration("vllm", "", "", OPERATORS)
+    fit = CalibrationFit(runs, default_parameters(runs), base, operators, report)
+    return fit, fit.fit(rounds)
 
 
 def cross_validate(
-    cases: list[Case], report: Report, fitted: tuple[Calibration, FloatArray] | None = None
+    cases: list[Case], report: Report, fitted: tuple[CalibrationFit, FloatArray] | None = None
 ) -> dict[str, Any]:
     """Return the errors with each run, each (model, device, TP) and each device but the reference left out: a
     scoreboard each, by scheme.  Units of the same runs are refitted once.
     """
-    calibration, position = fitted or calibrate_vllm(cases, report)
-    schemes: dict[str, Callable[[Run], tuple[Any, ...]]] = {
+    fit, position = fitted or calibrate_vllm(cases, report)
+    schemes: dict[str, Callable[[PreparedRun], tuple[Any, ...]]] = {
         "run left out": lambda run: (run.case.fold or run.case.run,),
         "configuration left out": lambda run: (
             run.case.model,
-            run.setup.hardware.device.name,
+            run.hardware.device.name,
             run.case.tensor_parallel,
         ),
-        "device left out": lambda run: (run.setup.hardware.device.name,),
+        "device left out": lambda run: (run.hardware.device.name,),
     }
     result: dict[str, Any] = {}
     known: dict[tuple[int, ...], FloatArray] = {}
     for name, unit_of in schemes.items():
         scores: list[Score] = []
         units: dict[tuple[Any, ...], list[int]] = {}
-        for index, run in enumerate(calibration.runs):
+        for index, run in enumerate(fit.runs):
             units.setdefault(unit_of(run), []).append(index)
         for unit, left_out in units.items():
             if unit == (REFERENCE_DEVICE,):
                 continue
             key = tuple(left_out)
             if key not in known:
-                kept = [index for index in range(len(calibration.runs)) if index not in left_out]
-                known[key] = calibration.solve(kept, position)
+                kept = [index for index in range(len(fit.runs)) if index not in left_out]
+                known[key] = fit.solve(kept, position)
             refitted = known[key]
             moved = float(np.abs(refitted - position).max())
             for index in left_out:
-                scores += simulate(calibration, refitted, calibration.runs[index])
+                scores += simulate(fit, refitted, fit.runs[index])
             report(f"{name}: {' '.join(str(part) for part in unit)} (coefficients moved by up to {moved:.0%})")
         board = scoreboard(scores)
         result[name] = {"overall": board["overall"], "datasets": board["datasets"], "runs": board["runs"]}
@@ -77,8 +71,7 @@ def cross_validate(
     return result
 
 
-def simulate(calibration: Calibration, position: FloatArray, run: Run) -> list[Score]:
-    """Replay a run in full with the coefficients at a position, and score it."""
-    coefficients = calibration.coefficients(position, run)
-    result = replay(run.case, run.setup, PhysicalPredictor(coefficients, run.setup.hardware))
+def simulate(fit: CalibrationFit, position: FloatArray, run: PreparedRun) -> list[Score]:
+    """Simulate a run in full with the coefficients at a position, and score it."""
+    result = run_case(run.whole, PhysicalPredictor(fit.coefficients(position, run), run.hardware))
     return score(run.case, simulated_figures(run.case, result))

@@ -5,10 +5,10 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from cluster_sim.calibration.case import Case, Skipped
-from cluster_sim.calibration.scoring import AGGREGATES, REQUESTS
+from cluster_sim.calibration.case import Case
 from cluster_sim.errors import InputError
 from validation import apex, blis, llmservingsim, residency, silicon
+from validation.scoring import AGGREGATES, REQUESTS, Skipped
 
 Loaded = tuple[list[Case], list[Skipped]]
 

@@ -3,15 +3,20 @@
 Prompts carry the chained hashes of their 16-token blocks, so prefix hits replay without the text.
 """
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from cluster_sim.calibration.case import WHOLE_RUN, Case, Key, Requests, Skipped
-from cluster_sim.calibration.measure import figures, percentage_error
-from cluster_sim.calibration.tables import column, read_json, read_json_lines, read_rows
+from cluster_sim.calibration.case import WHOLE_RUN, Case, Key, Requests
+from cluster_sim.calibration.latency_figures import figures, percentage_error
+from cluster_sim.calibration.tables import column, read_json, read_rows
+from cluster_sim.errors import InputError
+from cluster_sim.hardware.predictors.csv_table import open_text
 from cluster_sim.units import NS_PER_S
+from validation.scoring import Skipped
 
 BENCH: Final = "llmservingsim-bench-vllm019"
 ISPASS: Final = "llmservingsim-ispass26-vllm013"
@@ -33,7 +38,7 @@ ISPASS_WORKLOADS: Final = (("phi", "phi"), ("mixtral", "mixtral"), ("llama", "ll
 
 def load_workload(path: Path) -> Requests:
     """Read a workload of arrival times, lengths and block hashes."""
-    rows = sorted(read_json_lines(path), key=lambda row: int(row["arrival_time_ns"]))
+    rows = sorted(_read_json_lines(path), key=lambda row: int(row["arrival_time_ns"]))
     return Requests(
         arrival_s=np.array([row["arrival_time_ns"] / NS_PER_S for row in rows], np.float64),
         prompt_tokens=np.array([row["input_tokens"] for row in rows], np.int64),
@@ -47,11 +52,11 @@ def load_bench(folder: Path) -> tuple[list[Case], list[Skipped]]:
     """Load every ``<gpu>__<model>`` folder."""
     cases: list[Case] = []
     skipped: list[Skipped] = []
-    for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
+    for run in sorted(path for path in folder.iterdir() if path.is_dir()):
         try:
-            cases.append(_bench_case(inner))
+            cases.append(_bench_case(run))
         except (KeyError, ValueError, OSError, StopIteration) as error:
-            skipped.append(Skipped(BENCH, inner.name, f"{type(error).__name__}: {error}"))
+            skipped.append(Skipped(BENCH, run.name, f"{type(error).__name__}: {error}"))
     return cases, skipped
 
 
@@ -201,3 +206,15 @@ def _ispass_case(
         peers=peers,
         fold=run,
     )
+
+
+def _read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a file with one JSON object a line."""
+    with open_text(path) as stream:
+        for number, line in enumerate(stream, 1):
+            if not line.strip():
+                continue
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise InputError(f"{path}:{number}: not JSON: {error}") from None

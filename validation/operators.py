@@ -1,6 +1,6 @@
 """Predictors for runs on GPUs without end-to-end data, from operator profiles beside the measurements.
 
-The engine's own time per step and sequence, which kernels do not contain, comes from a frozen profile of the engine;
+The engine's own time per step and sequence, which kernels do not contain, comes from a calibration of the engine;
 collectives, which the profiles lack, from the link that the run's own configuration names.
 
 Attention was measured at equal context lengths, and again at unequal ones beside equal ones of the same mean: what the
@@ -16,8 +16,8 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from cluster_sim.calibration.case import Case
+from cluster_sim.calibration.case_run import ResolvedCase
 from cluster_sim.calibration.library_match import canonical
-from cluster_sim.calibration.replay import Setup
 from cluster_sim.calibration.tables import read_rows
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.predictors.calibration import resolve_coefficients
@@ -50,9 +50,10 @@ def find_operators(data: Path, checkout: Path) -> Path | None:
     return None
 
 
-def operator_predictor(case: Case, setup: Setup, folder: Path, engine_profile: str) -> Predictor:
+def operator_predictor(resolved: ResolvedCase, folder: Path, calibration: str) -> Predictor:
     """Return the table predictor of a case; InputError when no profile fits its device, model and degree."""
-    wanted, hardware = canonical(case.model), setup.hardware
+    case, hardware = resolved.case, resolved.hardware
+    wanted = canonical(case.model)
     for device in sorted(folder.iterdir()):
         if plain_name(device.name) != plain_name(case.device):
             continue
@@ -63,7 +64,7 @@ def operator_predictor(case: Case, setup: Setup, folder: Path, engine_profile: s
             profile = import_llmservingsim(source, hardware.device.name, hardware.model.name, case.tensor_parallel)
             spread = context_spread(case)
             stretched = stretch_attention(profile, unequal_contexts(source / f"tp{case.tensor_parallel}", spread))
-            _, engine = resolve_coefficients(engine_profile, hardware.device, hardware.engine.version)
+            _, engine = resolve_coefficients(calibration, hardware.device, hardware.engine.version)
             rank = TablePredictor(
                 stretched,
                 hardware,
@@ -83,9 +84,8 @@ def named_link(case: Case) -> Collectives | None:
 
 def context_spread(case: Case) -> Spread:
     """Return mean and variation of the contexts that a request has while it runs, over time and over requests."""
-    prompt, output = (
-        tokens.astype(np.float64) for tokens in (case.requests.prompt_tokens, case.requests.output_tokens)
-    )
+    prompt = case.requests.prompt_tokens.astype(np.float64)
+    output = case.requests.output_tokens.astype(np.float64)
     mean = float((output * (prompt + output / 2)).sum() / output.sum())
     square = float((output * (prompt**2 + prompt * output + output**2 / 3)).sum() / output.sum())
     return Spread(mean, math.sqrt(max(0.0, square / mean**2 - 1.0)))

@@ -9,9 +9,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from cluster_sim.calibration.case import Case, Requests, Skipped
-from cluster_sim.calibration.measure import figures
+from cluster_sim.calibration.case import Case, Requests
+from cluster_sim.calibration.latency_figures import figures
 from cluster_sim.calibration.tables import column, read_json, read_rows
+from validation.scoring import Skipped
 
 DATASET: Final = "residency-qwen3-14b-vllm023"
 LAG_OF_SATURATION_S: Final = 1.0

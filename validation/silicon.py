@@ -22,20 +22,20 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from cluster_sim.calibration.case import Skipped
+from cluster_sim.calibration.latency_figures import percentage_error
 from cluster_sim.calibration.library_match import known_models, match_device, match_model
-from cluster_sim.calibration.measure import percentage_error
 from cluster_sim.calibration.tables import read_rows
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.memory_plan import plan_memory
 from cluster_sim.hardware.model import Model
-from cluster_sim.hardware.predictors.calibration import load_operator_ratios, load_physical_profile
+from cluster_sim.hardware.predictors.calibration import load_calibration, load_operator_ratios
 from cluster_sim.hardware.predictors.kinds.physical import PhysicalPredictor
 from cluster_sim.hardware.predictors.predictor import Predictor
 from cluster_sim.hardware.replica_hardware import ExpertSharding, ReplicaHardware
 from cluster_sim.serving.schedulers.engine_options import engine_options
 from cluster_sim.units import NS_PER_S
+from validation.scoring import Skipped
 
 DATASET: Final = "aic-silicon-e2e"
 RANDOM_LENGTHS: Final = ((1024, 1024), (1024, 8192), (8192, 1024))
@@ -73,8 +73,8 @@ class Point:
     simulated_s: float
 
 
-class Layout(NamedTuple):
-    """How a row's model lies on its GPUs."""
+class Degrees(NamedTuple):
+    """Parallelism of a row."""
 
     tensor: int
     ranks: int
@@ -90,42 +90,43 @@ class Server(NamedTuple):
 
 
 class SteadyState:
-    """The closed form over one frozen profile; predictors are built once per configuration."""
+    """The closed form over one calibration; predictors are built once per configuration."""
 
-    def __init__(self, profile: str) -> None:
-        self._profile = load_physical_profile(profile)
-        self._operators = load_operator_ratios(self._profile.operators) if self._profile.operators else None
+    def __init__(self, calibration: str) -> None:
+        self._calibration = load_calibration(calibration)
+        operators = self._calibration.operators
+        self._operators = load_operator_ratios(operators) if operators else None
         self._models = known_models()
-        self._servers: dict[tuple[str, str, str, str, Layout], Server] = {}
+        self._servers: dict[tuple[str, str, str, str, Degrees], Server] = {}
 
     def point(self, row: dict[str, str]) -> Point:
         """Return a row measured and simulated; raises InputError or ValueError with the reason why it cannot be."""
         if not row["silicon_tpot_ms"] or not row["concurrency"]:
             raise ValueError("no measured TPOT or concurrency")
-        layout = layout_of(row, match_device(row["system"]).gpus_per_node)
-        key = (row["model_path"], row["precision"], row["system"], row["backend"], layout)
+        degrees = degrees_of(row, match_device(row["system"]).gpus_per_node)
+        key = (row["model_path"], row["precision"], row["system"], row["backend"], degrees)
         if key not in self._servers:
             self._servers[key] = self._build(*key)
         server = self._servers[key]
-        concurrency = max(1, round(float(row["concurrency"]) / layout.ranks))
+        concurrency = max(1, round(float(row["concurrency"]) / degrees.ranks))
         prompt, output = _count(row["isl"]), _count(row["osl"])
         if server.cached_tokens:
             concurrency = max(1, min(concurrency, int(server.cached_tokens / (prompt + output / 2))))
         in_step = row["backend"] == "sglang" and (prompt, output) not in RANDOM_LENGTHS
         step_s = steady_tpot_s(server.predictor, concurrency, prompt, output, 0.5 if in_step else 1.0)
-        group = (server.model, row["system"], layout.tensor * layout.ranks, row["backend"])
+        group = (server.model, row["system"], degrees.tensor * degrees.ranks, row["backend"])
         return Point(row["id"], group, float(row["silicon_tpot_ms"]) / 1e3, step_s)
 
-    def _build(self, name: str, precision: str, system: str, backend: str, layout: Layout) -> Server:
+    def _build(self, name: str, precision: str, system: str, backend: str, degrees: Degrees) -> Server:
         device = match_device(system)
         model = _quantized(match_model(name, among=self._models), precision)
         has_fp8_cache = backend in FP8_CACHE_ENGINES and precision in {"fp8", "fp4"} and not name.startswith("Qwen/")
         engine = replace(engine_options().hardware_settings(device), kv_cache_dtype="fp8" if has_fp8_cache else None)
-        experts = ExpertSharding(layout.ranks if model.is_moe else 1)
-        coefficients = self._profile.resolve(device, None, self._operators, backend)
-        if backend != self._profile.engine:
+        experts = ExpertSharding(degrees.ranks if model.is_moe else 1)
+        coefficients = self._calibration.resolve(device, None, self._operators, backend)
+        if backend != self._calibration.engine:
             coefficients = coefficients.model_copy(update={"sort_bytes_per_entry": 0.0})
-        hardware = ReplicaHardware(model, device, engine, layout.tensor, experts=experts)
+        hardware = ReplicaHardware(model, device, engine, degrees.tensor, experts=experts)
         predictor = PhysicalPredictor(coefficients, hardware)
         try:
             plan = plan_memory(hardware)
@@ -134,7 +135,7 @@ class SteadyState:
         return Server(predictor, model.name, plan.kv_blocks * plan.block_size)
 
 
-def layout_of(row: dict[str, str], gpus_per_node: int) -> Layout:
+def degrees_of(row: dict[str, str], gpus_per_node: int) -> Degrees:
     """Return the degrees of a row.
 
     Where experts are spread by t ways of tensor and t of expert parallelism, the table gives t squared for the GPUs of
@@ -143,8 +144,8 @@ def layout_of(row: dict[str, str], gpus_per_node: int) -> Layout:
     tensor, ranks = _count(row["tp_size"]), _count(row["attention_dp_size"])
     ways = _count(row["moe_tp_size"])
     if tensor * ranks > gpus_per_node and ways == _count(row["moe_ep_size"]) and ways * ways == tensor * ranks:
-        return Layout(1, ways) if ranks > 1 else Layout(ways, 1)
-    return Layout(tensor, ranks)
+        return Degrees(1, ways) if ranks > 1 else Degrees(ways, 1)
+    return Degrees(tensor, ranks)
 
 
 def _count(text: str) -> int:
@@ -165,11 +166,11 @@ def steady_tpot_s(
     return (decode + interruptions * concurrency / output_tokens * (mixed - decode)) / NS_PER_S
 
 
-def score_silicon(folder: Path, profile: str) -> tuple[list[Point], list[Skipped]]:
+def score_silicon(folder: Path, calibration: str) -> tuple[list[Point], list[Skipped]]:
     """Return every aggregated row that the libraries can express, and the others with reasons."""
     points: list[Point] = []
     skipped: list[Skipped] = []
-    steady = SteadyState(profile)
+    steady = SteadyState(calibration)
     for row in read_rows(folder / "measured.csv.gz", COLUMNS):
         if row["mode"] != "agg":
             skipped.append(Skipped(DATASET, row["id"], "prefill and decode apart"))

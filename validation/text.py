@@ -19,7 +19,7 @@ def board_text(result: dict[str, Any]) -> str:
     lines = ["", _row("mean absolute error, %", [title for title, _ in COLUMNS] + ["n"])]
     for name, errors in result["datasets"].items():
         lines.append(_row(name, _cells(errors)))
-        lines += [_row(f"  {peer}", _cells(scores)) for peer, scores in result["peers"].get(name, {}).items()]
+        lines += [_row(f"  {peer}", _cells(peer_errors)) for peer, peer_errors in result["peers"].get(name, {}).items()]
     silicon = result["datasets"].get("aic-silicon-e2e")
     if silicon:
         lines.append(
@@ -38,8 +38,8 @@ def board_text(result: dict[str, Any]) -> str:
             f"{len(result['seconds'])} runs in {total:.0f} s; slowest {slowest}: {result['seconds'][slowest]:.1f} s"
         )
     reasons: dict[str, int] = {}
-    for skipped in result["skipped"]:
-        key = f"{skipped['dataset']}: {skipped['reason']}"
+    for run in result["skipped"]:
+        key = f"{run['dataset']}: {run['reason']}"
         reasons[key] = reasons.get(key, 0) + 1
     lines += [f"not scored, {count} x {reason}" for reason, count in sorted(reasons.items())]
     return "\n".join(lines)

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from cluster_sim.calibration.case import WHOLE_RUN, Case, FloatArray, Int64Array, Key, Requests
-from cluster_sim.calibration.measure import figures
+from cluster_sim.calibration.latency_figures import figures
 from cluster_sim.calibration.tables import column, read_json, read_rows
 from cluster_sim.errors import InputError
 

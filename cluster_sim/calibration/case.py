@@ -73,7 +73,7 @@ class Case:
     """Runs of one fold are the same measurement (in two folders) or cannot be told apart; left out together."""
     is_overloaded: bool = False
     """The client gave up on a good part of the requests: throughput means something, latencies do not."""
-    profile: str | None = None
+    calibration: str | None = None
     """Frozen coefficients other than the scoreboard's default."""
     has_operators: bool = False
     """Whether the data's authors measured this GPU's operators too, which then stand in for coefficients."""
@@ -82,12 +82,3 @@ class Case:
     def group(self) -> tuple[str, str, int, str]:
         """What errors are averaged over first, so that repeated runs do not count twice."""
         return self.model, self.device, self.tensor_parallel, self.workload
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """A run that could not be used, and why."""
-
-    dataset: str
-    run: str
-    reason: str

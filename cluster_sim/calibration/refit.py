@@ -1,4 +1,4 @@
-"""Refits a few coefficients of a frozen profile to benchmarks of one server, and writes the new profile."""
+"""Refit of a few coefficients to benchmarks of one server, and the file of the new calibration."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,57 +10,56 @@ import yaml
 from cluster_sim.atomic_file import whole_file
 from cluster_sim.calibration.benchmark import Server, load_benchmark
 from cluster_sim.calibration.case import WHOLE_RUN, Case, FloatArray
-from cluster_sim.calibration.fit import Calibration, Parameter, prepare
-from cluster_sim.calibration.measure import figures, percentage_error
-from cluster_sim.calibration.replay import replay, set_up
-from cluster_sim.calibration.scoring import OVERALL_METRICS
+from cluster_sim.calibration.case_run import resolve_case, run_case
+from cluster_sim.calibration.fit import CalibrationFit, Parameter, prepare
+from cluster_sim.calibration.latency_figures import MEAN_METRICS, figures, percentage_error
 from cluster_sim.errors import InputError
-from cluster_sim.hardware.predictors.calibration import PhysicalProfile, Provenance, resolve_coefficients
+from cluster_sim.hardware.predictors.calibration import Calibration, Provenance, resolve_coefficients
 from cluster_sim.hardware.predictors.coefficients import Coefficients
 from cluster_sim.hardware.predictors.kinds.physical import PhysicalPredictor
 
 DEFAULT_COEFFICIENTS: Final = ("step_us", "gemm_memory_ratio", "kv_memory_ratio", "frontend_us")
 WIDTH_LOG: Final = 0.5
-"""How far, in the logarithm, a refit may go from the base profile before its prior pulls it back."""
+"""How far, in the logarithm, a refit may go from the base before its prior pulls it back."""
 FEWEST_TO_CROSS_VALIDATE: Final = 2
 ROUNDS: Final = 4
-"""Few coefficients and runs: more anchors cost little, and a server may lie far from the base profile."""
+"""Few coefficients and runs: more anchors cost little, and a server may lie far from the base."""
 
 
 def refit(files: Sequence[Path], server: Server, base: str, names: Sequence[str], out: Path, command: str) -> list[str]:
-    """Refit ``names`` to the benchmarks, write the profile to ``out`` and return lines that say what came of it.
+    """Refit ``names`` to the benchmarks, write the calibration to ``out`` and return lines that say what came of it.
 
     Raises InputError for wrong files, names or settings.
     """
     cases = [load_benchmark(path, server) for path in files]
-    setup = set_up(cases[0])
-    device = setup.hardware.device
-    profile, start = resolve_coefficients(base, device, setup.hardware.engine.version)
+    hardware = resolve_case(cases[0]).hardware
+    device = hardware.device
+    calibration, start = resolve_coefficients(base, device, hardware.engine.version)
     unknown = [name for name in names if name not in Coefficients.model_fields]
     if unknown:
         raise InputError(f"unknown coefficients {', '.join(unknown)}; known: {', '.join(Coefficients.model_fields)}")
     values: dict[str, float] = start.model_dump()
     silent = [name for name in names if values[name] <= 0]
     if silent:
-        raise InputError(f"{', '.join(silent)}: zero in profile {profile.name}, so there is nothing to scale")
-    blank = PhysicalProfile(
+        raise InputError(f"{', '.join(silent)}: zero in {calibration.name}, so there is nothing to scale")
+    blank = Calibration(
         name=out.stem,
-        engine=profile.engine,
+        engine=calibration.engine,
         provenance=Provenance(data=", ".join(path.name for path in files), command=command),
         coefficients=values,
         measured_devices=(device.name,),
         reference_device=device.name,
     )
     parameters = [Parameter(name, values[name], WIDTH_LOG) for name in names]
-    calibration = Calibration(prepare(cases), parameters, blank)
-    position = calibration.fit(ROUNDS)
-    errors = cross_validated(calibration, position, cases)
-    fitted = calibration.profile(position)
+    fit = CalibrationFit(prepare(cases), parameters, blank)
+    position = fit.fit(ROUNDS)
+    errors = cross_validated(fit, position, cases)
+    fitted = fit.calibration(position)
     if len(cases) >= FEWEST_TO_CROSS_VALIDATE:
         rounded = {name: round(value, 2) for name, value in errors.items()}
         provenance = fitted.provenance.model_copy(update={"cross_validation": rounded})
         fitted = fitted.model_copy(update={"provenance": provenance})
-    write_profile(fitted, out)
+    write_calibration(fitted, out)
     lines = [f"{name}: {values[name]:.4g} -> {fitted.coefficients[name]:.4g}" for name in names]
     kind = "left out" if len(cases) >= FEWEST_TO_CROSS_VALIDATE else "fitted, one run cannot be left out"
     lines.append(f"error ({kind}): " + ", ".join(f"{name} {value:.1f} %" for name, value in errors.items()))
@@ -68,28 +67,27 @@ def refit(files: Sequence[Path], server: Server, base: str, names: Sequence[str]
     return lines
 
 
-def cross_validated(calibration: Calibration, position: FloatArray, cases: Sequence[Case]) -> dict[str, float]:
+def cross_validated(fit: CalibrationFit, position: FloatArray, cases: Sequence[Case]) -> dict[str, float]:
     """Return the mean errors in percent with each run left out (with one run: of the fit itself)."""
     errors: dict[str, list[float]] = {}
-    everything = range(len(calibration.runs))
-    for index, run in enumerate(calibration.runs):
+    everything = range(len(fit.runs))
+    for index, run in enumerate(fit.runs):
         kept = [other for other in everything if other != index]
-        chosen = calibration.solve(kept, position) if len(cases) >= FEWEST_TO_CROSS_VALIDATE else position
-        predictor = PhysicalPredictor(calibration.coefficients(chosen, run), run.setup.hardware)
-        result = replay(run.case, run.setup, predictor)
+        chosen = fit.solve(kept, position) if len(cases) >= FEWEST_TO_CROSS_VALIDATE else position
+        result = run_case(run.whole, PhysicalPredictor(fit.coefficients(chosen, run), run.hardware))
         table = run.case.requests
         simulated = figures(result.ttft_s, result.e2e_s, result.sent_s, table.output_tokens, table.stage)
-        for name, metric in OVERALL_METRICS.items():
+        for name, metric in MEAN_METRICS.items():
             key = (WHOLE_RUN, metric)
             if key in run.case.measured and key in simulated:
                 errors.setdefault(name, []).append(percentage_error(simulated[key], run.case.measured[key]))
     return {name: float(np.mean(values)) for name, values in errors.items()}
 
 
-def write_profile(profile: PhysicalProfile, path: Path, comment: str = "") -> None:
-    """Write a profile as YAML, whole or not at all; figures have four significant digits."""
-    content = profile.model_dump(mode="json", exclude_defaults=True)
-    content["kind"] = profile.kind
+def write_calibration(calibration: Calibration, path: Path, comment: str = "") -> None:
+    """Write a calibration as YAML, whole or not at all; figures have four significant digits."""
+    content = calibration.model_dump(mode="json", exclude_defaults=True)
+    content["kind"] = calibration.kind
     for key in ("coefficients", "architectures", "devices", "versions"):
         if key in content:
             content[key] = _rounded(content[key])
@@ -99,6 +97,7 @@ def write_profile(profile: PhysicalProfile, path: Path, comment: str = "") -> No
 
 
 def _rounded(value: object) -> object:
+    """Return numbers, at any depth, with four significant digits."""
     if isinstance(value, dict):
-        return {name: _rounded(entry) for name, entry in value.items()}
+        return {name: _rounded(part) for name, part in value.items()}
     return float(f"{value:.4g}") if isinstance(value, float) else value

@@ -1,23 +1,15 @@
-"""Reading the small tables that measurements come in: CSV, JSON lines, JSON; gzip where the name says so."""
+"""Small tables of measurements: CSV and JSON, compressed or not."""
 
 import csv
-import gzip
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import numpy as np
 
 from cluster_sim.calibration.case import FloatArray
 from cluster_sim.errors import InputError
-
-
-def open_text(path: Path) -> IO[str]:
-    """Open a text file, compressed or not."""
-    if path.suffix == ".gz":
-        return cast("IO[str]", gzip.open(path, "rt", encoding="utf-8", newline=""))
-    return path.open(encoding="utf-8", newline="")
+from cluster_sim.hardware.predictors.csv_table import open_text
 
 
 def read_rows(path: Path, columns: tuple[str, ...], delimiter: str = ",") -> list[dict[str, str]]:
@@ -42,15 +34,3 @@ def read_json(path: Path) -> Any:
             return json.load(stream)
     except ValueError as error:
         raise InputError(f"{path}: not JSON: {error}") from None
-
-
-def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a file with one JSON object a line."""
-    with open_text(path) as stream:
-        for number, line in enumerate(stream, 1):
-            if not line.strip():
-                continue
-            try:
-                yield json.loads(line)
-            except ValueError as error:
-                raise InputError(f"{path}:{number}: not JSON: {error}") from None

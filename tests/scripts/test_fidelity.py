@@ -20,7 +20,7 @@ def script(checkout):
 
 @pytest.fixture
 def data(tmp_path):
-    """One run of APEX's layout, its model unknown to nobody, and one of a model that is."""
+    """One run of APEX's layout, of a known model, and one of an unknown one."""
     folder = tmp_path / "data" / "apex-vllm060-8xh100"
     folder.mkdir(parents=True)
     header = "experiment,model,tensor_parallel,trace,mean_ttft_s,mean_tpot_s,mean_request_latency_s\n"
@@ -44,7 +44,7 @@ def test_scores_have_the_published_layout(script, data, tmp_path, monkeypatch):
     assert set(result["overall"]) == {"e2e", "tpot", "ttft"}
     assert result["datasets"]["apex-vllm060-8xh100"]["n"] == 1
     assert {"dataset", "run", "metric", "measured", "simulated", "error"} == set(result["runs"][0])
-    assert [case["run"] for case in result["skipped"]] == ["unknown"]
+    assert [run["run"] for run in result["skipped"]] == ["unknown"]
     assert "nobody/nothing" in result["skipped"][0]["reason"]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cluster_sim.calibration.case import Case, Requests
-from cluster_sim.calibration.replay import set_up
+from cluster_sim.calibration.case_run import resolve_case
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.predictors.collectives import Collectives
 from cluster_sim.hardware.predictors.operator_profile import Measurement, OperatorProfile, ProfileInfo
@@ -40,11 +40,11 @@ def test_a_measured_gpu_is_predicted_from_its_operators(shared):
     """The dense run finds its tables; the same run with an unmeasured degree is refused."""
     folder = shared / "ground-truth"
     case = next(case for case in load_bench(folder / BENCH)[0] if "Llama" in case.model)
-    predictor = operator_predictor(case, set_up(case), folder / FOLDER, "vllm")
+    predictor = operator_predictor(resolve_case(case), folder / FOLDER, "vllm")
     assert "LLMServingSim" in predictor.label
     other = dataclasses.replace(case, tensor_parallel=4)
     with pytest.raises(InputError, match="no operator profile"):
-        operator_predictor(other, set_up(other), folder / FOLDER, "vllm")
+        operator_predictor(resolve_case(other), folder / FOLDER, "vllm")
 
 
 def test_contexts_of_running_requests():

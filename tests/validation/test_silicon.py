@@ -7,7 +7,7 @@ from tests.hardware.replicas import hardware
 from validation.silicon import (
     Point,
     SteadyState,
-    layout_of,
+    degrees_of,
     rank_correlation,
     score_silicon,
     steady_tpot_s,
@@ -43,7 +43,7 @@ def test_cohorts_are_interrupted_by_half_of_their_prompts():
 def test_squared_degrees_are_those_of_one_node(degrees, expected):
     """Sixty-four GPUs of 8 ways and 8 ways are 8; what fits a node stays; empty and 0 are 1."""
     names = ("tp_size", "attention_dp_size", "moe_tp_size", "moe_ep_size")
-    assert layout_of(dict(zip(names, degrees, strict=True)), 8) == expected
+    assert degrees_of(dict(zip(names, degrees, strict=True)), 8) == expected
 
 
 def test_a_full_cache_limits_what_runs():

@@ -1,4 +1,4 @@
-"""Frozen profiles: fitted coefficients with the data and the command they came from, read from ``conf/profiles``."""
+"""Calibrations: fitted coefficients with the data and the command they came from, read from ``conf/profiles``."""
 
 import math
 from typing import Any, Final
@@ -95,7 +95,7 @@ TRANSFERRED: Final[dict[str, tuple[str, ...]]] = {
 """Coefficients that follow a device's operators, and the operator each follows: the first that both devices have."""
 
 
-class PhysicalProfile(BaseModel):
+class Calibration(BaseModel):
     """Coefficients of the physical step model for an engine, with overrides by engine version and device."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -131,7 +131,7 @@ class PhysicalProfile(BaseModel):
 
         With ``operators`` the common coefficients are first carried over from the reference device, by the operators of
         the nearest device where its own were not measured, and to the kernels of another ``engine``.  Raises InputError
-        that names the profile and the wrong or missing coefficients.
+        that names the calibration and the wrong or missing coefficients.
         """
         merged = dict(self.coefficients)
         name = device.name
@@ -152,11 +152,11 @@ class PhysicalProfile(BaseModel):
         unknown = sorted(set(merged) - set(Coefficients.model_fields))
         if unknown:
             known = ", ".join(Coefficients.model_fields)
-            raise InputError(f"profile {self.name}: unknown coefficients {', '.join(unknown)}; known: {known}")
+            raise InputError(f"calibration {self.name}: unknown coefficients {', '.join(unknown)}; known: {known}")
         try:
             return Coefficients(**merged)
         except ValueError as error:
-            raise InputError(f"profile {self.name}: {error}") from None
+            raise InputError(f"calibration {self.name}: {error}") from None
 
 
 def version_key(version: str) -> tuple[int, ...]:
@@ -180,11 +180,11 @@ def version_at_most(known: list[str], wanted: str | None) -> str | None:
     return fitting[-1] if fitting else ordered[0]
 
 
-def load_physical_profile(name: str) -> PhysicalProfile:
-    """Load a profile by its name in ``conf/profiles`` or by path; InputError when unknown or wrong."""
+def load_calibration(name: str) -> Calibration:
+    """Load a calibration by its name in ``conf/profiles`` or by path; InputError when unknown or wrong."""
     path = library_file("profiles", name)
     data: dict[str, Any] = load_mapping(path)
-    return validated(PhysicalProfile, data, path)
+    return validated(Calibration, data, path)
 
 
 def load_operator_ratios(name: str) -> OperatorRatios:
@@ -193,8 +193,8 @@ def load_operator_ratios(name: str) -> OperatorRatios:
     return validated(OperatorRatios, load_mapping(path), path)
 
 
-def resolve_coefficients(name: str, device: Device, engine_version: str | None) -> tuple[PhysicalProfile, Coefficients]:
-    """Load a profile, and its operator ratios where it names some; return it and its coefficients for a device."""
-    profile = load_physical_profile(name)
-    operators = load_operator_ratios(profile.operators) if profile.operators else None
-    return profile, profile.resolve(device, engine_version, operators)
+def resolve_coefficients(name: str, device: Device, engine_version: str | None) -> tuple[Calibration, Coefficients]:
+    """Load a calibration, and its operator ratios if it names some; return it and its coefficients for a device."""
+    calibration = load_calibration(name)
+    operators = load_operator_ratios(calibration.operators) if calibration.operators else None
+    return calibration, calibration.resolve(device, engine_version, operators)

@@ -1,26 +1,19 @@
-"""The physical step model: its terms by hand, one kernel, floors, and profiles with overrides."""
+"""The physical step model: its terms by hand, one kernel, and floors."""
 
 from functools import cache
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster_sim.errors import InputError
 from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.model import load_model
 from cluster_sim.hardware.predictors.calibration import (
-    load_operator_ratios,
-    load_physical_profile,
-    resolve_coefficients,
-    version_at_most,
+    load_calibration,
 )
 from cluster_sim.hardware.predictors.coefficients import Coefficients
-from cluster_sim.hardware.predictors.kinds.physical import PhysicalOptions, PhysicalPredictor
-from cluster_sim.hardware.predictors.pool_predictor import build_predictor
-from cluster_sim.hardware.predictors.predictor import MeasuredSteps
+from cluster_sim.hardware.predictors.kinds.physical import PhysicalPredictor
 from cluster_sim.hardware.sharding import shard
 from tests.hardware.replicas import hardware
 
@@ -50,8 +43,8 @@ def built(model: str, device: str, tp: int = 1, pp: int = 1, **changes: float) -
 
 @cache
 def fitted(model: str, device: str, tp: int, pp: int) -> PhysicalPredictor:
-    """Build each predictor of the shipped profile once."""
-    coefficients = load_physical_profile("vllm").resolve(load_device(device), "0.15")
+    """Build each predictor of the shipped calibration once."""
+    coefficients = load_calibration("vllm").resolve(load_device(device), "0.15")
     return PhysicalPredictor(coefficients, hardware(model, device, tp, pp))
 
 
@@ -137,72 +130,10 @@ def test_decodes_fill_tiles_alone_beside_a_prefill() -> None:
     assert slow_memory == built("llama-2-7b", "l40s").step_ns(mixed)
 
 
-def test_profile_overrides_apply_in_order(tmp_path: Path) -> None:
-    """Everything, then the kernel class, then the device, then the greatest version not above the engine's."""
-    path = tmp_path / "mine.yaml"
-    common = ", ".join(f"{name}: {value}" for name, value in BASE.items())
-    path.write_text(
-        f"name: mine\nengine: vllm\nprovenance: {{data: d, command: c}}\ncoefficients: {{{common}, frontend_us: 1}}\n"
-        "architectures: {hopper: {layer_us: 7, token_us: 1}}\ndevices: {h200: {layer_us: 8}}\n"
-        'versions: {"0.15": {frontend_us: 2}, "0.23": {frontend_us: 3}}\n'
-    )
-    profile = load_physical_profile(str(path))
-    assert [profile.resolve(load_device("h200"), version).frontend_us for version in ("0.6", "0.15.1", "0.24")] == [
-        2,
-        2,
-        3,
-    ]
-    assert profile.resolve(load_device("h200")).frontend_us == 3
-    found = [profile.resolve(load_device(name)) for name in ("l40s", "h100-sxm", "h200")]
-    assert [(constants.layer_us, constants.token_us) for constants in found] == [(0, 0), (7, 1), (8, 1)]
-    fitted, unknown = (resolve_coefficients("vllm", load_device(name), "0.15")[1] for name in ("l40s", "a40"))
-    assert unknown == fitted
-    assert version_at_most(["0.9", "0.15"], "0.10.2") == "0.9"
-
-
-def test_build_reads_the_frozen_profile() -> None:
-    """A study's physical predictor is calibrated and names its profile; its device decides what counts as measured."""
-    predictor = build_predictor(PhysicalOptions(profile="vllm"), hardware(version="0.15"))
-    assert predictor.is_calibrated
-    assert "vllm" in predictor.label
-    assert predictor.frontend_ns > 1_000_000
-    assert predictor.measured is MeasuredSteps.ALL
-    assert predictor.steps_inside(4, 100, 10) == 10
-    other = build_predictor(PhysicalOptions(profile="vllm"), hardware(device="mi300x"))
-    assert other.measured is MeasuredSteps.NONE
-    assert other.steps_inside(4, 100, 10) == 0
-
-
-def test_wrong_profiles_are_refused(tmp_path: Path) -> None:
-    """An unknown coefficient or a missing one is an input error that names it."""
-    path = tmp_path / "bad.yaml"
-    text = "name: bad\nengine: vllm\nprovenance: {data: d, command: c}\ncoefficients: {step_us: 1, speed: 2}\n"
-    path.write_text(text)
-    with pytest.raises(InputError, match="profile bad: unknown coefficients speed"):
-        load_physical_profile(str(path)).resolve(load_device("h100-sxm"))
-    path.write_text(text.replace(", speed: 2", ""))
-    with pytest.raises(InputError, match="layer_us"):
-        load_physical_profile(str(path)).resolve(load_device("h100-sxm"))
-
-
-def test_operator_ratios_carry_over_to_another_engine() -> None:
-    """Experts of SGLang on B200 against those of vLLM on H100; latent attention's share is its own, else the mean."""
-    ratios = load_operator_ratios("operator-ratios")
-    here, there = ratios.devices["b200"]["sglang"], ratios.devices["h100-sxm"]["vllm"]
-    carried = ratios.transfer({"moe_layer_us": 50.0}, "vllm", "h100-sxm", "b200", "sglang")
-    assert carried["moe_layer_us"] == pytest.approx(50.0 * here["moe_us"] / there["moe_us"])
-    own = {engine: ratios.devices["b200"][engine]["latent_us"] for engine in ("vllm", "trtllm")}
-    assert ratios.latent_us("b200", "trtllm") == own["trtllm"]
-    assert ratios.latent_us("b200", "sglang") == pytest.approx(sum(own.values()) / 2)
-    assert ratios.latent_us("a100-80gb", "vllm") == 0.0
-    coefficients = load_physical_profile("vllm").resolve(load_device("b200"), None, ratios, "trtllm")
-    assert coefficients.latent_layer_us == own["trtllm"]
-
-
 def test_latent_attention_has_a_constant_per_layer() -> None:
     """Ten microseconds in each of DeepSeek's 61 layers are 610 us; a plain model does not have them."""
     device = load_device("h200")
-    base = load_physical_profile("vllm").resolve(device)
+    base = load_calibration("vllm").resolve(device)
     with_constant = base.model_copy(update={"latent_layer_us": 10.0})
     for name, tensor, expected_ns in (("deepseek-v3", 8, 610_000), ("llama-3.1-8b", 1, 0)):
         replica = hardware(name, device, tensor)
@@ -212,36 +143,10 @@ def test_latent_attention_has_a_constant_per_layer() -> None:
         )
 
 
-def test_operator_ratios_carry_coefficients_over() -> None:
-    """From H100 to B200 each rate is scaled by what the operators reach there over what they reach on H100."""
-    ratios = load_operator_ratios("operator-ratios")
-    here, there = ratios.devices["b200"]["vllm"], ratios.devices["h100-sxm"]["vllm"]
-    carried = ratios.transfer({"kv_memory_ratio": 0.9, "step_us": 300.0}, "vllm", "h100-sxm", "b200")
-    assert carried["kv_memory_ratio"] == pytest.approx(0.9 * here["kv_memory_ratio"] / there["kv_memory_ratio"])
-    assert carried["step_us"] == 300.0
-    assert ratios.transfer({"kv_memory_ratio": 0.9}, "vllm", "h100-sxm", "mi300x") == {"kv_memory_ratio": 0.9}
-    stand_ins = {"a6000": "l40s", "rtx-4090": "l40s", "a100-40gb": "a100-80gb", "h200": "h200", "mi300x": ""}
-    assert {name: ratios.nearest(load_device(name), "vllm") for name in stand_ins} == stand_ins
-    profile, on_reference = resolve_coefficients("vllm", load_device("h100-sxm"), "0.15")
-    assert on_reference.kv_memory_ratio == profile.coefficients["kv_memory_ratio"]
-    _, elsewhere = resolve_coefficients("vllm", load_device("b200"), "0.15")
-    assert elsewhere.kv_memory_ratio == pytest.approx(
-        profile.coefficients["kv_memory_ratio"] * here["kv_memory_ratio"] / there["kv_memory_ratio"]
-    )
-
-
-def test_ratios_are_physical() -> None:
-    """Every fitted rate lies between a quarter and 1.05 of the data sheet, on every device for vLLM."""
-    for device, engines in load_operator_ratios("operator-ratios").devices.items():
-        for name, value in engines["vllm"].items():
-            if name.endswith("_ratio") and not name.startswith("all_reduce"):
-                assert 0.25 < value < 1.05, (device, name, value)
-
-
 def test_experts_apart_are_read_and_computed_one_after_the_other() -> None:
     """With a rate of their own, Mixtral's experts cost reading and arithmetic in full, and the projections theirs."""
     device, model = load_device("h100-sxm"), load_model("mixtral-8x7b")
-    base = load_physical_profile("vllm").resolve(device)
+    base = load_calibration("vllm").resolve(device)
     apart = PhysicalPredictor(base.model_copy(update={"moe_flops_ratio": 0.5}), hardware(model, device, 2))
     half = PhysicalPredictor(base.model_copy(update={"moe_flops_ratio": 0.25}), hardware(model, device, 2))
     part = shard(hardware(model, device, 2))
@@ -256,7 +161,7 @@ def test_experts_apart_are_read_and_computed_one_after_the_other() -> None:
 def test_quantising_activations_costs_launches_beside_prompts_alone() -> None:
     """Ten microseconds in each of 32 layers for weights in fp8, none in bf16 or without a prompt."""
     device = load_device("h100-sxm")
-    base = load_physical_profile("vllm").resolve(device)
+    base = load_calibration("vllm").resolve(device)
     prompt, decodes = BatchShape(prefills=[(100, 0)], completed_prefills=1), BatchShape(4, 400)
     for dtype, expected_ns in (("fp8", 320_000), (None, 0)):
         model = load_model("llama-3.1-8b").model_copy(update={"weight_dtype": dtype})

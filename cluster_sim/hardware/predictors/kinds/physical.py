@@ -11,7 +11,7 @@ Design: a step of one stage takes
 for n tokens and s sequences, with t_w = dense weights / (e_m BW) + expert weights (1 - (1 - k/E)^n) / (e_moe BW) and
 t_f = operations / (e_f F); with e_x given experts stand apart, their reading and operations / (e_x F) added up.  Some
 twenty coefficients serve every model, degree and batch of an engine and kernel class; they are fitted to end-to-end
-results elsewhere and read here from a frozen profile.  The head is its own smooth maximum over s, so the sum separates
+results elsewhere and read here from a calibration.  The head is its own smooth maximum over s, so the sum separates
 into parts of n, of s and of the cached tokens: decode steps are affine in the cache.
 
 FlashAttention 2 packs the query heads that share a key head into one tile only where every sequence has one query.
@@ -98,13 +98,13 @@ class PhysicalPredictor(AffinePredictor):
     def build(cls, options: PhysicalOptions, hardware: ReplicaHardware) -> Self:
         """Read the calibration that a study's block names."""
         device = hardware.device
-        profile, coefficients = resolve_coefficients(options.profile, device, hardware.engine.version)
+        calibration, coefficients = resolve_coefficients(options.profile, device, hardware.engine.version)
         return cls(
             coefficients,
             hardware,
-            label=f"physical ({profile.name})",
-            is_measured=device.name in profile.measured_devices,
-            error_band_percent=profile.provenance.cross_validation,
+            label=f"physical ({calibration.name})",
+            is_measured=device.name in calibration.measured_devices,
+            error_band_percent=calibration.provenance.cross_validation,
         )
 
     def tokens_cost(self, tokens: int, stage: int) -> float:

@@ -1,4 +1,4 @@
-"""Replay of a measured case by the simulator, in this process.
+"""Simulated run of a measured case, in this process.
 
 Design: the inline executor runs the case's requests in place of a study's workload, without a run directory.  What the
 client did is modelled, not read from the measurement: a client that keeps at most N requests in flight sends request
@@ -8,7 +8,6 @@ N + j when the j-th response has come, and not before its scheduled arrival.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
 
 import numpy as np
 
@@ -17,8 +16,6 @@ from cluster_sim.calibration.library_match import match_device, match_model
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.memory_plan import plan_memory
 from cluster_sim.hardware.predictors.coverage import Coverage, total_coverage
-from cluster_sim.hardware.predictors.kinds.physical import PhysicalOptions
-from cluster_sim.hardware.predictors.pool_predictor import build_predictor
 from cluster_sim.hardware.predictors.predictor import Predictor
 from cluster_sim.hardware.replica_hardware import ExpertSharding, ReplicaHardware
 from cluster_sim.metrics.objectives import Slo
@@ -40,14 +37,12 @@ from cluster_sim.workload.request import Attributes
 from cluster_sim.workload.request_stream import RequestStream
 from cluster_sim.workload.source import FeedbackSource, RequestSource
 
-DEFAULT_PROFILE: Final = "vllm"
-"""The frozen coefficients of the physical step model for vLLM's v1 engine."""
-
 
 @dataclass(frozen=True, slots=True)
-class Setup:
-    """A case's engine, resolved against the libraries."""
+class ResolvedCase:
+    """A case with model, device and engine resolved against the libraries."""
 
+    case: Case
     engine: EngineOptions
     limits: SchedulerLimits
     hardware: ReplicaHardware
@@ -55,8 +50,8 @@ class Setup:
 
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
-    """What a replay gives, by request in the order of the case's rows; NaN where a request did not finish."""
+class CaseResult:
+    """What a run gives, by request in the order of the case's rows; NaN where a request did not finish."""
 
     ttft_s: FloatArray
     e2e_s: FloatArray
@@ -75,15 +70,15 @@ class CaseColumns:
         table = self._table
         attributes: list[Attributes] | None = None
         if table.segments is not None:
-            attributes = [Attributes(segments=each) for each in table.segments]
+            attributes = [Attributes(segments=segments) for segments in table.segments]
         elif table.prompt_ids is not None:
-            whole = zip(table.prompt_ids.tolist(), table.prompt_tokens.tolist(), strict=True)
-            attributes = [Attributes(segments=(each,)) for each in whole]
+            whole_prompts = zip(table.prompt_ids.tolist(), table.prompt_tokens.tolist(), strict=True)
+            attributes = [Attributes(segments=(prompt,)) for prompt in whole_prompts]
         arrival_ns = np.rint((table.arrival_s - min(0.0, float(table.arrival_s.min()))) * NS_PER_S).astype(np.int64)
         yield Columns(arrival_ns, table.prompt_tokens, table.output_tokens, attributes)
 
 
-def set_up(case: Case) -> Setup:
+def resolve_case(case: Case) -> ResolvedCase:
     """Resolve a case's model, device and engine.
 
     Raises InputError for an unknown model or device, or a model that does not fit.
@@ -100,18 +95,13 @@ def set_up(case: Case) -> Setup:
     hardware = ReplicaHardware(model, device, settings, case.tensor_parallel, experts=experts)
     blocks = engine.num_kv_blocks or plan_memory(hardware).kv_blocks
     limits = scheduler_limits(engine, model, blocks, 1, macro_steps=True)
-    return Setup(engine, limits, hardware)
+    return ResolvedCase(case, engine, limits, hardware)
 
 
-def frozen_predictor(case: Case, setup: Setup, profile: str = DEFAULT_PROFILE) -> Predictor:
-    """Return the predictor that a frozen profile gives for a case; a profile that the case names comes first."""
-    return build_predictor(PhysicalOptions(profile=case.profile or profile), setup.hardware)
-
-
-def simulation_of(case: Case, setup: Setup, predictor: Predictor) -> Simulation:
+def simulation_of(resolved: ResolvedCase, predictor: Predictor) -> Simulation:
     """Return the simulation of a case: one pool behind links without delay, and the case's client."""
-    hardware, ranks = setup.hardware, setup.hardware.experts.ranks
-    limits = rank_limits(setup.limits, ranks)
+    case, hardware, ranks = resolved.case, resolved.hardware, resolved.hardware.experts.ranks
+    limits = rank_limits(resolved.limits, ranks)
     pool = SimulatedPool(
         name="main",
         model=hardware.model.name,
@@ -119,7 +109,7 @@ def simulation_of(case: Case, setup: Setup, predictor: Predictor) -> Simulation:
         first_replica=0,
         limits=limits,
         predictor=predictor,
-        scheduler=partial(build_scheduler, setup.engine, limits),
+        scheduler=partial(build_scheduler, resolved.engine, limits),
     )
     metadata = PoolMetadata(
         name=pool.name,
@@ -149,10 +139,10 @@ def client_of(case: Case) -> RequestSource | FeedbackSource:
     return LimitedClient(columns, case.in_flight_limit, 0) if case.in_flight_limit else RequestStream(columns)
 
 
-def replay(case: Case, setup: Setup, predictor: Predictor) -> Replayed:
+def run_case(resolved: ResolvedCase, predictor: Predictor) -> CaseResult:
     """Simulate a case to its end."""
-    outcome = InlineExecutor().run(simulation_of(case, setup, predictor), RunOutputs())
-    ttft, e2e, sent = (np.full(len(case.requests), np.nan) for _ in range(3))
+    outcome = InlineExecutor().run(simulation_of(resolved, predictor), RunOutputs())
+    ttft, e2e, sent = (np.full(len(resolved.case.requests), np.nan) for _ in range(3))
     for block in outcome.hub.rows or []:
         ids, arrival_ns, first_ns, finish_ns = (
             block.column(name) for name in ("request_id", "arrival_ns", "first_token_ns", "finish_ns")
@@ -161,4 +151,4 @@ def replay(case: Case, setup: Setup, predictor: Predictor) -> Replayed:
         sent[ids] = arrival_ns / NS_PER_S
         ttft[ids] = np.where(is_done, (first_ns - arrival_ns) / NS_PER_S, np.nan)
         e2e[ids] = np.where(is_done, (finish_ns - arrival_ns) / NS_PER_S, np.nan)
-    return Replayed(ttft, e2e, sent, total_coverage(replica.coverage for replica in outcome.replicas))
+    return CaseResult(ttft, e2e, sent, total_coverage(replica.coverage for replica in outcome.replicas))

@@ -4,9 +4,14 @@ TPOT is (E2E - TTFT) / (n - 1) with n the tokens the engine really generated.  M
 requests completed per second from the first sending to the last completion.
 """
 
+from typing import Final
+
 import numpy as np
 
 from cluster_sim.calibration.case import WHOLE_RUN, FloatArray, Int64Array, Key
+
+MEAN_METRICS: Final = {"e2e": "e2e_mean", "tpot": "tpot_mean", "ttft": "ttft_mean"}
+"""The figures that errors are summed up by, by short names."""
 
 
 def figures(
@@ -23,8 +28,9 @@ def figures(
     """
     found: dict[Key, float] = {}
     is_done = np.isfinite(e2e_s) & np.isfinite(ttft_s)
-    for chosen_stage in (WHOLE_RUN, *stages):
-        chosen = is_done if chosen_stage == WHOLE_RUN else is_done & (stage == chosen_stage)
+    for number in (WHOLE_RUN, *stages):
+        is_wanted = np.ones(len(stage), bool) if number == WHOLE_RUN else stage == number
+        chosen = is_done & is_wanted
         if not chosen.any():
             continue
         ttft, e2e, outputs = ttft_s[chosen], e2e_s[chosen], output_tokens[chosen]
@@ -33,14 +39,13 @@ def figures(
         for name, values in (("ttft", ttft), ("tpot", tpot), ("e2e", e2e)):
             if not len(values):
                 continue
-            found[chosen_stage, f"{name}_mean"] = float(values.mean())
+            found[number, f"{name}_mean"] = float(values.mean())
             for percent in (50, 90, 99):
-                found[chosen_stage, f"{name}_p{percent}"] = float(np.percentile(values, percent))
-        in_stage = np.ones(len(stage), bool) if chosen_stage == WHOLE_RUN else stage == chosen_stage
-        span = float((sent_s[chosen] + e2e).max() - sent_s[in_stage].min())
+                found[number, f"{name}_p{percent}"] = float(np.percentile(values, percent))
+        span = float((sent_s[chosen] + e2e).max() - sent_s[is_wanted].min())
         if span > 0:
-            found[chosen_stage, "requests_per_s"] = float(chosen.sum()) / span
-            found[chosen_stage, "tokens_per_s"] = float(outputs.sum()) / span
+            found[number, "requests_per_s"] = float(chosen.sum()) / span
+            found[number, "tokens_per_s"] = float(outputs.sum()) / span
     return found
 
 

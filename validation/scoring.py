@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cluster_sim.calibration.case import WHOLE_RUN, Case, Key
-from cluster_sim.calibration.measure import percentage_error
+from cluster_sim.calibration.latency_figures import MEAN_METRICS, percentage_error
 
 AGGREGATES: Final = "blis-vllm015-aggregates"
 REQUESTS: Final = "blis-vllm015-h100-requests"
 OVERALL_DATASETS: Final = (AGGREGATES, REQUESTS)
-OVERALL_METRICS: Final = {"e2e": "e2e_mean", "tpot": "tpot_mean", "ttft": "ttft_mean"}
 OVERLOAD_METRICS: Final = ("requests_per_s", "tokens_per_s")
 """What is scored of a run whose client gave up on a good part of the requests."""
 
@@ -41,6 +40,15 @@ class Score:
         return name if stage == WHOLE_RUN else f"stage{stage}.{name}"
 
 
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A run that could not be used, and why."""
+
+    dataset: str
+    run: str
+    reason: str
+
+
 def score(case: Case, simulated: dict[Key, float]) -> list[Score]:
     """Return the figures of a case that both sides have; of an overloaded run only its throughput."""
     return [
@@ -53,8 +61,8 @@ def score(case: Case, simulated: dict[Key, float]) -> list[Score]:
 def group_mean(scores: Iterable[Score]) -> tuple[float, int]:
     """Return the mean over groups of the groups' mean errors in percent, and the number of groups; (nan, 0) if none."""
     by_group: dict[tuple[str, str, int, str], list[float]] = defaultdict(list)
-    for score in scores:
-        by_group[score.case.group].append(score.error)
+    for figure in scores:
+        by_group[figure.case.group].append(figure.error)
     means = [sum(errors) / len(errors) for errors in by_group.values()]
     return (sum(means) / len(means), len(means)) if means else (float("nan"), 0)
 
@@ -62,44 +70,43 @@ def group_mean(scores: Iterable[Score]) -> tuple[float, int]:
 def once(scores: list[Score]) -> list[Score]:
     """Return the scores without the second and later appearances of a run that several folders have."""
     chosen: dict[tuple[str, str], Score] = {}
-    for score in scores:
-        chosen.setdefault((score.case.fold or score.case.run, score.metric), score)
+    for figure in scores:
+        chosen.setdefault((figure.case.fold or figure.case.run, figure.metric), figure)
     return list(chosen.values())
 
 
 def scoreboard(scores: list[Score]) -> dict[str, Any]:
     """Return ``{"overall", "datasets", "runs"}`` as the scoreboard's file has them, errors in percent."""
     datasets: dict[str, dict[str, Any]] = {}
-    for name in sorted({score.case.dataset for score in scores}):
-        mine = [score for score in scores if score.case.dataset == name]
-        datasets[name] = summary(mine)
+    for name in sorted({figure.case.dataset for figure in scores}):
+        datasets[name] = summary([figure for figure in scores if figure.case.dataset == name])
     return {
         "overall": overall(scores),
         "datasets": datasets,
         "runs": [
             {
-                "dataset": score.case.dataset,
-                "run": score.case.run,
-                "metric": score.metric,
-                "measured": score.measured,
-                "simulated": score.simulated,
-                "error": score.error,
+                "dataset": figure.case.dataset,
+                "run": figure.case.run,
+                "metric": figure.metric,
+                "measured": figure.measured,
+                "simulated": figure.simulated,
+                "error": figure.error,
             }
-            for score in scores
+            for figure in scores
         ],
     }
 
 
 def summary(scores: list[Score]) -> dict[str, Any]:
-    """Return each metric's error and the number of groups behind the largest of them; stages are one metric."""
+    """Return figure metric's error and the number of groups behind the largest of them; stages are one metric."""
     result: dict[str, Any] = {}
     count = 0
-    for metric in sorted({score.key[1] for score in scores}):
-        whole = [score for score in scores if score.key == (WHOLE_RUN, metric)]
+    for metric in sorted({figure.key[1] for figure in scores}):
+        whole = [figure for figure in scores if figure.key == (WHOLE_RUN, metric)]
         if whole:
             result[metric], groups = group_mean(whole)
             count = max(count, groups)
-        stages = [score for score in scores if score.key[1] == metric and score.key[0] != WHOLE_RUN]
+        stages = [figure for figure in scores if figure.key[1] == metric and figure.key[0] != WHOLE_RUN]
         if stages:
             result[f"stage.{metric}"] = group_mean(stages)[0]
     result["n"] = count
@@ -108,10 +115,10 @@ def summary(scores: list[Score]) -> dict[str, Any]:
 
 def overall(scores: list[Score]) -> dict[str, float | None]:
     """Return the mean errors of E2E, TPOT and TTFT over the vLLM 0.15 runs; None where there is none."""
-    chosen = [score for score in scores if score.case.dataset in OVERALL_DATASETS and not score.case.is_overloaded]
+    chosen = [figure for figure in scores if figure.case.dataset in OVERALL_DATASETS and not figure.case.is_overloaded]
     result: dict[str, float | None] = {}
-    for name, metric in OVERALL_METRICS.items():
-        value, groups = group_mean(once([score for score in chosen if score.key == (WHOLE_RUN, metric)]))
+    for name, metric in MEAN_METRICS.items():
+        value, groups = group_mean(once([figure for figure in chosen if figure.key == (WHOLE_RUN, metric)]))
         result[name] = value if groups else None
     return result
 
