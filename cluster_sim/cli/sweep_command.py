@@ -24,7 +24,8 @@ def sweep(
 ) -> None:
     """Run every combination of a study's sweep block, each as a Ray task."""
     from cluster_sim.config.loading.load import read_document
-    from cluster_sim.study.sweep import RESULTS_FILE, SweepOptions, run_sweep
+    from cluster_sim.study.sweep import SweepOptions, run_sweep
+    from cluster_sim.study.sweep_directory import RESULTS_FILE
     from cluster_sim.study.variants import expand
 
     document = read_document(file, overrides or ())

@@ -1,45 +1,29 @@
-"""``sweep``: runs every variant of a study as a task of its own and gathers one row per run.
+"""Sweep: runs every variant of a study as a task of its own and gathers one row per run.
 
-Design.  Everything is written below ``DIR.partial``, renamed to ``DIR`` when all variants are done.  Each finished run
-is one file ``runs/<run id>.json``, written under a temporary name and renamed, so whatever kills the sweep leaves whole
-results only; ``--resume`` reads them and runs the rest.  Rows hold simulated figures alone, in the grid's order, so a
-resumed sweep gives the same table as an undisturbed one.
+Rows hold simulated figures alone, in the grid's order, so a resumed sweep gives the same table as an undisturbed one.
 """
 
-import json
-import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any
 
-from cluster_sim.atomic_file import whole_file
-from cluster_sim.config.loading.canonical import config_hash, resolved_yaml
 from cluster_sim.config.loading.document import Document
 from cluster_sim.config.loading.load import check_study
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError, UnfinishedError
-from cluster_sim.output.run_directory import is_empty_directory
 from cluster_sim.simulation.run_options import RunOptions
-from cluster_sim.study.sweep_table import write_rows
+from cluster_sim.study.sweep_directory import FAILED, FINISHED, Row, SweepDirectory, default_directory
 from cluster_sim.study.variants import Variant, expand
 
-RESULTS_FILE: Final = "results.parquet"
-BASE_FILE: Final = "sweep.yaml"
-RUNS_FOLDER: Final = "runs"
-
-FINISHED: Final = "finished"
-FAILED: Final = "failed"
-
-Row = dict[str, Any]
 TaskRunner = Callable[[Callable[[Study], Row], list[Study]], Iterator[tuple[int, Row | Exception]]]
 """Runs a function over studies, possibly in parallel; yields (position, result or exception) as they end."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepOptions:
-    """What a caller may ask of a sweep beside the study."""
+    """Requests of a caller beside the study."""
 
     out: Path | None = None
     """Directory of the results; None means ``sweeps/<name>-<config hash>``."""
@@ -51,7 +35,7 @@ class SweepOptions:
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """What a sweep gave."""
+    """The results of a sweep."""
 
     directory: Path
     rows: list[Row]
@@ -89,22 +73,22 @@ def run_sweep(
     """
     variants = expand(path, document)
     base = check_study(document, path.resolve().parent)
-    files = SweepFiles(options.out or Path("sweeps") / f"{base.name}-{config_hash(base)}")
-    done = files.open(resolved_yaml(base), is_resumed=options.resume)
-    if files.is_complete:
-        return SweepResult(files.final, [_row(variant, done[variant.run_id]) for variant in variants])
+    directory = SweepDirectory(options.out or default_directory(base, is_resumed=options.resume))
+    done = directory.open(base, is_resumed=options.resume)
+    if directory.is_complete:
+        return SweepResult(directory.final, [_row(variant, done[variant.index]) for variant in variants])
 
     rows: dict[int, Row] = {}
 
     def keep(variant: Variant, result: Row) -> None:
-        files.save(variant.run_id, result)
+        directory.save(variant.run_id, result)
         rows[variant.index] = _row(variant, result)
         if on_row is not None:
             on_row(variant, rows[variant.index])
 
     pending: list[tuple[Variant, Study]] = []
     for variant in variants:
-        earlier = done.get(variant.run_id)
+        earlier = done.get(variant.index)
         if earlier is not None and earlier["status"] == FINISHED:
             rows[variant.index] = _row(variant, earlier)
         elif variant.study is None:
@@ -118,65 +102,16 @@ def run_sweep(
             keep(pending[position][0], _finished(outcome))
     except InputError:
         if not any(row["status"] == FINISHED for row in rows.values()):
-            files.discard()
+            directory.discard()
         raise
     except KeyboardInterrupt as error:
         raise UnfinishedError(
-            f"interrupted; {len(rows)} of {len(variants)} runs are in {files.partial}; add --resume to go on"
+            f"interrupted; {len(rows)} of {len(variants)} runs are in {directory.partial}; add --resume to go on"
         ) from error
     if len(rows) < len(variants):
         raise UnfinishedError(f"{len(variants) - len(rows)} of {len(variants)} runs did not end; add --resume to go on")
     ordered = [rows[variant.index] for variant in variants]
-    return SweepResult(files.complete(ordered), ordered)
-
-
-class SweepFiles:
-    """The directory of one sweep."""
-
-    def __init__(self, final: Path) -> None:
-        self.final = final
-        self.partial = final.with_name(final.name + ".partial")
-        self.is_complete = False
-
-    def open(self, base: str, *, is_resumed: bool) -> dict[str, Row]:
-        """Prepare the directory for the sweep described by ``base``; return the results that are there already."""
-        place = self.partial
-        if is_resumed and not self.partial.exists() and (self.final / RESULTS_FILE).exists():
-            place, self.is_complete = self.final, True
-        if is_resumed and place.exists():
-            if _read(place / BASE_FILE) != base:
-                raise InputError(f"{place}: holds another sweep than this study asks for; give another --out")
-            return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in _results(place)}
-        if self.partial.exists():
-            raise InputError(
-                f"{self.partial}: holds a sweep that did not finish; continue it with --resume, or remove it"
-            )
-        if self.final.exists() and not (self.final / RESULTS_FILE).exists() and not is_empty_directory(self.final):
-            raise InputError(
-                f"--out {self.final}: exists and is not the directory of a sweep; give another or remove it"
-            )
-        try:
-            (self.partial / RUNS_FOLDER).mkdir(parents=True)
-        except OSError as error:
-            raise InputError(f"--out {self.final}: cannot be written: {error.strerror or error}") from error
-        _write(self.partial / BASE_FILE, base)
-        return {}
-
-    def save(self, run_id: str, result: Row) -> None:
-        """Write one run's result, whole or not at all."""
-        _write(self.partial / RUNS_FOLDER / f"{run_id}.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
-
-    def discard(self) -> None:
-        """Delete the directory."""
-        shutil.rmtree(self.partial, ignore_errors=True)
-
-    def complete(self, rows: list[Row]) -> Path:
-        """Write the table and give the directory its name; return it."""
-        write_rows(rows, self.partial / RESULTS_FILE)
-        if self.final.exists():
-            shutil.rmtree(self.final)
-        self.partial.replace(self.final)
-        return self.final
+    return SweepResult(directory.complete(ordered), ordered)
 
 
 def _ray_tasks(address: str | None) -> TaskRunner:
@@ -213,16 +148,3 @@ def _flat(summary: dict[str, Any], prefix: str = "") -> Row:
         elif not isinstance(value, dict | list):
             row[f"{prefix}{key}"] = value
     return row
-
-
-def _results(place: Path) -> Iterable[Path]:
-    return sorted((place / RUNS_FOLDER).glob("*.json"))
-
-
-def _read(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8") if path.exists() else None
-
-
-def _write(path: Path, text: str) -> None:
-    with whole_file(path, UnfinishedError) as partial:
-        partial.write_text(text, encoding="utf-8")

@@ -12,7 +12,8 @@ from cluster_sim.config.loading.document import Document
 from cluster_sim.config.loading.template import study_template
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError, UnfinishedError
-from cluster_sim.study.sweep import RESULTS_FILE, SweepOptions, SweepResult, run_sweep
+from cluster_sim.study.sweep import SweepOptions, SweepResult, run_sweep
+from cluster_sim.study.sweep_directory import RESULTS_FILE
 from cluster_sim.study.variants import expand
 
 GRID = "sweep: {grid: {fleet.pools.0.replicas: [1, 2, 3], router.policy: [round_robin, random]}}\n"
@@ -112,6 +113,51 @@ def test_killed_and_resumed_gives_the_same_rows(study_file: Path, tmp_path: Path
     again = Tasks()
     assert sweep(study_file, tmp_path / "out", again, resume=True).failed == 1
     assert again.ran == []
+
+
+EARLIER = """\
+name: old
+seed: 3
+workload:
+  kind: synthetic
+  count: 60
+  arrivals: {kind: poisson, request_rate: 20}
+  lengths: {prompt: {kind: uniform, min: 10, max: 400}, output: {kind: uniform, min: 1, max: 20}}
+fleet:
+  pools: [{model: llama-3-8b, device: h100-sxm, replicas: 2, engine: {kind: vllm_v1}}]
+sweep: {grid: {seed: [1, 2], fleet.pools.0.engine.kind: [vllm_v1, orca, sglang]}}
+"""
+
+
+@pytest.mark.parametrize("out", ["sweeps/old-0123456789ab", None])
+def test_a_sweep_of_an_earlier_release_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str | None
+) -> None:
+    """Results are kept although the study is written and hashed otherwise now, also where the directory is found by
+    its name; another study is refused.
+    """
+    monkeypatch.chdir(tmp_path)
+    runs = tmp_path / "sweeps" / "old-0123456789ab.partial" / "runs"
+    runs.mkdir(parents=True)
+    earlier = Path(__file__).with_name("earlier_sweep.yaml")
+    (runs.parent / "sweep.yaml").write_text(earlier.read_text(encoding="utf-8"), encoding="utf-8")
+    for index, status in enumerate(("finished", "failed", "finished")):
+        result = {"status": status, "error": None, "digest": f"earlier {index}", "summary": {}}
+        (runs / f"{index:05d}-{'9' * 12}.json").write_text(json.dumps(result), encoding="utf-8")
+    study = tmp_path / "study.yaml"
+    study.write_text(EARLIER.replace("count: 60", "count: 61"), encoding="utf-8")
+    directory = None if out is None else Path(out)
+    if out is not None:
+        with pytest.raises(InputError, match="holds another sweep than this study asks for"):
+            run_sweep(study, Document.read(study), SweepOptions(out=directory, resume=True), Tasks())
+    study.write_text(EARLIER, encoding="utf-8")
+    tasks = Tasks()
+    result = run_sweep(study, Document.read(study), SweepOptions(out=directory, resume=True), tasks)
+    assert result.directory == Path("sweeps/old-0123456789ab")
+    assert len(tasks.ran) == 4  # the three that are missing, and the one that failed
+    assert [row["digest"] for row in result.rows] == ["earlier 0", "d2", "earlier 2", "d2", "d2", "d2"]
+    again = run_sweep(study, Document.read(study), SweepOptions(out=directory, resume=True), Tasks())
+    assert [row["digest"] for row in again.rows] == [row["digest"] for row in result.rows]
 
 
 def test_a_disk_that_fails_keeps_what_is_there(study_file: Path, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from cluster_sim.config.loading.document import Document
-from cluster_sim.study.sweep import RESULTS_FILE, SweepOptions, run_sweep
+from cluster_sim.study.sweep import SweepOptions, run_sweep
+from cluster_sim.study.sweep_directory import RESULTS_FILE
 
 WAIT_S = 60
 

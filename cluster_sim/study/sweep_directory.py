@@ -1,0 +1,128 @@
+"""Directory of one sweep: written below ``DIR.partial``, renamed to ``DIR`` when all variants are done.
+
+Each finished run is one file ``runs/<run id>.json``, written under a temporary name and renamed, so whatever kills the
+sweep leaves whole results only.  A run id begins with the variant's place in the grid, by which results are found
+again: the rest, the hash of its configuration, may change with the form in which a release writes studies.
+"""
+
+import json
+import shutil
+from glob import escape
+from pathlib import Path
+from typing import Any, Final
+
+from cluster_sim.atomic_file import whole_file
+from cluster_sim.config.loading.canonical import HASH_DIGITS, config_hash, resolved_yaml
+from cluster_sim.config.loading.load import load_study
+from cluster_sim.config.schema.study import Study
+from cluster_sim.errors import InputError, UnfinishedError
+from cluster_sim.output.run_directory import is_empty_directory
+from cluster_sim.study.sweep_table import write_rows
+
+RESULTS_FILE: Final = "results.parquet"
+BASE_FILE: Final = "sweep.yaml"
+RUNS_FOLDER: Final = "runs"
+
+FINISHED: Final = "finished"
+FAILED: Final = "failed"
+
+Row = dict[str, Any]
+
+
+def default_directory(base: Study, *, is_resumed: bool) -> Path:
+    """Return the directory of a sweep that was given none: ``sweeps/<name>-<config hash>``.
+
+    A sweep to be resumed may have been begun by a release that hashed the same study otherwise.
+    """
+    directory = Path("sweeps") / f"{base.name}-{config_hash(base)}"
+    if is_resumed and not any(place.exists() for place in (directory, partial_of(directory))):
+        pattern = f"{escape(base.name)}-{'[0-9a-f]' * HASH_DIGITS}"
+        for place in sorted([*directory.parent.glob(pattern), *directory.parent.glob(f"{pattern}.partial")]):
+            if _holds(place / BASE_FILE, base):
+                return place.with_name(place.name.removesuffix(".partial"))
+    return directory
+
+
+def partial_of(directory: Path) -> Path:
+    """Return where a sweep is written until it is complete."""
+    return directory.with_name(directory.name + ".partial")
+
+
+class SweepDirectory:
+    """The files of one sweep."""
+
+    def __init__(self, final: Path) -> None:
+        self.final = final
+        self.partial = partial_of(final)
+        self.is_complete = False
+
+    def open(self, base: Study, *, is_resumed: bool) -> dict[int, Row]:
+        """Prepare the directory for the sweep of ``base``; return the results that are there already by variant.
+
+        Raises InputError if the directory holds something else or cannot be written.
+        """
+        place = self.partial
+        if is_resumed and not self.partial.exists() and (self.final / RESULTS_FILE).exists():
+            place, self.is_complete = self.final, True
+        if is_resumed and place.exists():
+            if not _holds(place / BASE_FILE, base):
+                raise InputError(f"{place}: holds another sweep than this study asks for; give another --out")
+            return _results(place)
+        if self.partial.exists():
+            raise InputError(
+                f"{self.partial}: holds a sweep that did not finish; continue it with --resume, or remove it"
+            )
+        if self.final.exists() and not (self.final / RESULTS_FILE).exists() and not is_empty_directory(self.final):
+            raise InputError(
+                f"--out {self.final}: exists and is not the directory of a sweep; give another or remove it"
+            )
+        try:
+            (self.partial / RUNS_FOLDER).mkdir(parents=True)
+        except OSError as error:
+            raise InputError(f"--out {self.final}: cannot be written: {error.strerror or error}") from error
+        _write(self.partial / BASE_FILE, resolved_yaml(base))
+        return {}
+
+    def save(self, run_id: str, result: Row) -> None:
+        """Write one run's result, whole or not at all."""
+        _write(self.partial / RUNS_FOLDER / f"{run_id}.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
+
+    def discard(self) -> None:
+        """Delete the directory."""
+        shutil.rmtree(self.partial, ignore_errors=True)
+
+    def complete(self, rows: list[Row]) -> Path:
+        """Write the table and give the directory its name; return it."""
+        write_rows(rows, self.partial / RESULTS_FILE)
+        if self.final.exists():
+            shutil.rmtree(self.final)
+        self.partial.replace(self.final)
+        return self.final
+
+
+def _holds(file: Path, base: Study) -> bool:
+    """Return whether a sweep's own file describes ``base``, in the form of this release or of an earlier one."""
+    if not file.exists():
+        return False
+    text = resolved_yaml(base)
+    if file.read_text(encoding="utf-8") == text:
+        return True
+    try:
+        return resolved_yaml(load_study(file)) == text
+    except InputError:
+        return False
+
+
+def _results(place: Path) -> dict[int, Row]:
+    """Return the results in a directory by the variant's place in the grid; one that finished goes before others."""
+    results: dict[int, Row] = {}
+    for file in sorted((place / RUNS_FOLDER).glob("*.json")):
+        index = int(file.stem.partition("-")[0])
+        if results.get(index, {}).get("status") != FINISHED:
+            results[index] = json.loads(file.read_text(encoding="utf-8"))
+    return results
+
+
+def _write(path: Path, text: str) -> None:
+    with whole_file(path, UnfinishedError) as partial:
+        partial.write_text(text, encoding="utf-8")
