@@ -24,13 +24,13 @@ from cluster_sim.output.run_directory import (
     RunDirectory,
     default_directory,
 )
-from cluster_sim.simulation.energy import energy_summary
 from cluster_sim.simulation.executor import RunOutcome, RunOutputs
 from cluster_sim.simulation.executor_choice import ExecutorChoice, choose_executor
 from cluster_sim.simulation.inline import InlineExecutor
 from cluster_sim.simulation.launcher import ray_executor
 from cluster_sim.simulation.monitor_settings import MonitorSettings
 from cluster_sim.simulation.plan import Plan, make_plan
+from cluster_sim.simulation.run_energy import energy_summary
 from cluster_sim.simulation.run_options import RunOptions
 from cluster_sim.simulation.run_recorder import new_totals
 from cluster_sim.simulation.simulation import Simulation
@@ -158,7 +158,7 @@ def _summary(plan: Plan, simulation: Simulation, records: RunRecords, outcome: R
         "error_band_percent": simulation.pools[0].predictor.error_band_percent,
     }
     check_coverage(coverage, plan.study.predictor.max_extrapolated)
-    summary["energy"] = energy_summary(plan, records.totals, records.replicas, records.end_ns)
+    summary["energy"] = energy_summary(plan, records)
     return summary
 
 

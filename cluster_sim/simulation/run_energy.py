@@ -1,27 +1,24 @@
 """Energy of a run: joules by pool, per request and per token, from the replicas' counters."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from cluster_sim.hardware.energy import EnergyModel
-from cluster_sim.metrics.request_totals import SUMS, RequestTotals
-from cluster_sim.recording.replica_log import ReplicaCounters
+from cluster_sim.metrics.request_totals import SUMS
+from cluster_sim.metrics.run_records import RunRecords
 from cluster_sim.simulation.plan import Plan
 
 J_PER_KWH = 3.6e6
 
 
-def energy_summary(
-    plan: Plan, totals: RequestTotals, replicas: Sequence[ReplicaCounters], end_ns: int
-) -> dict[str, Any]:
+def energy_summary(plan: Plan, records: RunRecords) -> dict[str, Any]:
     """Return the run's ``energy`` block: joules, kWh, mean power, joules per finished request and output token."""
+    totals, end_ns = records.totals, records.end_ns
     pools = []
     for planned in plan.pools:
         pool = planned.pool
         model = EnergyModel(planned.hardware, pool.power_cap_w)
         members = range(planned.first_replica, planned.first_replica + pool.replicas)
-        ranks = pool.data_parallel
-        joules = sum(_replica_energy_j(model, totals, member, replicas[member], end_ns, ranks) for member in members)
+        joules = sum(_replica_energy_j(model, records, replica, pool.data_parallel) for replica in members)
         sums = totals.sums[members.start : members.stop].sum(axis=0).tolist()
         figures = _figures(joules, sums[SUMS.index("finished")], sums[SUMS.index("output_tokens")], end_ns)
         pools.append({"name": pool.name, **figures})
@@ -29,13 +26,11 @@ def energy_summary(
     return {**_figures(joules, totals.total("finished"), totals.total("output_tokens"), end_ns), "pools": pools}
 
 
-def _replica_energy_j(
-    model: EnergyModel, totals: RequestTotals, number: int, counters: ReplicaCounters, end_ns: int, ranks: int
-) -> float:
-    """Return the joules of all ranks, each of which is taken to do its even share of the work."""
-    sums = totals.sums[number]
+def _replica_energy_j(model: EnergyModel, records: RunRecords, replica: int, ranks: int) -> float:
+    """Return the joules of all ranks of a replica, which are taken to share its work evenly."""
+    sums, counters = records.totals.sums[replica], records.replicas[replica]
     return ranks * model.run_energy_j(
-        end_ns,
+        records.end_ns,
         counters.busy_ns,
         counters.iterations,
         (counters.prompt_tokens + counters.generated_tokens) // ranks,
