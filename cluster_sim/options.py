@@ -1,8 +1,9 @@
 """The common base of every part of a study, and the types that refer to files and library entries."""
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 from pydantic_core import PydanticCustomError
@@ -27,6 +28,12 @@ class ConfigModel(BaseModel):
     """A part of a study: immutable and closed to unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True, defer_build=True)
+
+    example: ClassVar[Mapping[str, Any]] = {}
+    """Options of a part that make sense together, for documents and for the tests of every part of an axis: at least
+    those that are required."""
+    example_files: ClassVar[Mapping[str, str]] = {}
+    """Text of the files that the example names."""
 
 
 def _resolve_file(value: str, info: ValidationInfo) -> str:

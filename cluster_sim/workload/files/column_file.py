@@ -8,7 +8,7 @@ import pyarrow.parquet
 
 from cluster_sim.errors import InputError
 from cluster_sim.workload.files.csv_file import CsvColumn, read_csv
-from cluster_sim.workload.files.file_access import compression_of, one_line
+from cluster_sim.workload.files.file_access import compression_of, one_line, shown_names
 from cluster_sim.workload.sampling.random_streams import Floats
 
 
@@ -21,9 +21,9 @@ def read_number_column(path: Path, column: str) -> Floats:
     try:
         file = pyarrow.parquet.ParquetFile(path)
         if column not in file.schema_arrow.names:
-            raise InputError(f"{path}: no column '{column}'; the file has: {', '.join(file.schema_arrow.names[:12])}")
+            raise InputError(f"{path}: no column '{column}'; the file has: {shown_names(file.schema_arrow.names)}")
         values: Floats = file.read([column]).column(0).cast(pa.float64()).to_numpy()
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise InputError(f"{path}: not a readable Parquet file ({one_line(error)})") from None
     wrong = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
     if len(wrong):

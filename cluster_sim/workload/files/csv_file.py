@@ -17,7 +17,15 @@ import pyarrow as pa
 import pyarrow.csv
 
 from cluster_sim.errors import InputError
-from cluster_sim.workload.files.file_access import broken_stream, one_line, open_input, read_head, read_lines
+from cluster_sim.workload.files.file_access import (
+    broken_stream,
+    one_line,
+    open_input,
+    read_head,
+    read_lines,
+    shown,
+    shown_names,
+)
 from cluster_sim.workload.sampling.random_streams import Floats, Ints
 
 MOST_TOKENS_IN_FILE: Final = (1 << 31) - 1
@@ -25,7 +33,6 @@ MOST_SECONDS: Final = 1e12
 """Absolute times up to the year 33,000; what a run may span is checked elsewhere."""
 
 _BLOCK_BYTES: Final = 1 << 18
-_SHOWN: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +80,7 @@ def find_columns(path: Path, header: list[str], fields: Mapping[str, CsvColumn])
         if found:
             places[key] = found[0]
         elif field.required:
-            shown = ", ".join(name.strip()[:_SHOWN] for name in header[:12])
-            raise InputError(f"{path}: line 1: no column '{field.names[0]}'; the file has: {shown}")
+            raise InputError(f"{path}: line 1: no column '{field.names[0]}'; the file has: {shown_names(header)}")
     return places
 
 
@@ -178,31 +184,40 @@ def _fault(text: str, field: CsvColumn) -> str | None:
     return None
 
 
-def _numbered_lines(path: Path, at: list[int]) -> Iterator[str]:
-    for number, line in read_lines(path):
-        at[0] = number
-        yield line.decode("utf-8", "replace") + "\n"
+class _Lines:
+    """The lines of a file, and the number of the last one read: a row of CSV may have several."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.number = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for number, line in read_lines(self._path):
+            self.number = number
+            yield line.decode("utf-8", "replace") + "\n"
 
 
 def _locate(
     path: Path, header: list[str], fields: Mapping[str, CsvColumn], places: Mapping[str, int], error: Exception | None
 ) -> InputError:
     """Return the error that names the first wrong cell of the file."""
-    at = [0]
-    reader = csv.reader(_numbered_lines(path, at))
+    lines = _Lines(path)
+    reader = csv.reader(lines)
     try:
         for index, row in enumerate(reader):
             if index == 0 or not row:
                 continue
             if len(row) != len(header):
-                return InputError(f"{path}: line {at[0]}: {len(row)} columns where the header has {len(header)}")
+                return InputError(f"{path}: line {lines.number}: {len(row)} columns where the header has {len(header)}")
             for key, place in places.items():
                 fault = _fault(row[place], fields[key])
                 if fault:
-                    shown = row[place].strip()[:_SHOWN]
-                    return InputError(f"{path}: line {at[0]}, column '{header[place].strip()}': '{shown}' {fault}")
+                    cell = shown(row[place].strip())
+                    return InputError(
+                        f"{path}: line {lines.number}, column '{header[place].strip()}': '{cell}' {fault}"
+                    )
     except csv.Error as fault_of_csv:
-        return InputError(f"{path}: line {at[0]}: not CSV ({one_line(fault_of_csv)})")
+        return InputError(f"{path}: line {lines.number}: not CSV ({one_line(fault_of_csv)})")
     except InputError as broken:
         return broken
     reason = one_line(error) if error is not None else "a value could not be read"
@@ -211,15 +226,15 @@ def _locate(
 
 def line_of_row(path: Path, row: int) -> int:
     """Return the line number of data row ``row`` (from 0): for messages about a whole row."""
-    at = [0]
+    lines = _Lines(path)
     seen = -1
-    for index, cells in enumerate(csv.reader(_numbered_lines(path, at))):
+    for index, cells in enumerate(csv.reader(lines)):
         if index == 0 or not cells:
             continue
         seen += 1
         if seen == row:
-            return at[0]
-    return at[0]
+            return lines.number
+    return lines.number
 
 
 def row_place(path: Path, column: str, first_row: int) -> Callable[[int], str]:

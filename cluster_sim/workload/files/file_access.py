@@ -1,6 +1,7 @@
 """Input files: gzip and zstd are told by their first bytes, and every failure is one clear message."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,10 +47,21 @@ def broken_stream(path: Path, error: Exception) -> InputError:
     return InputError(f"{path}: the compressed file is truncated or damaged ({one_line(error)})")
 
 
+def shown(content: object, most: int = 60) -> str:
+    """Return content of a file as a message may show it: of bounded length, on one line, without control characters."""
+    text = str(content)[:most]
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def shown_names(names: Iterable[str]) -> str:
+    """Return the first names of a file's columns or fields, as a message may show them."""
+    return ", ".join(shown(name.strip()) for name in islice(names, 12))
+
+
 def one_line(error: Exception) -> str:
     """Return an exception's text on one line of bounded length."""
     text = " ".join(str(error).split())
-    return text if len(text) <= 160 else text[:157] + "..."
+    return shown(text, 160) if len(text) <= 160 else shown(text, 157) + "..."
 
 
 def read_head(path: Path, count: int = 1 << 16) -> bytes:

@@ -1,6 +1,6 @@
 """Agentic sessions: graphs of model calls."""
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -15,6 +15,28 @@ from cluster_sim.workload.workload_kind import WORKLOAD_KINDS, ArrivingOptions, 
 
 class AgenticWorkload(ArrivingOptions):
     """Sessions that are graphs of model calls: branches, joins, tool waits; ``count`` counts sessions."""
+
+    example: ClassVar = {
+        "arrivals": {"kind": "poisson", "request_rate": 5},
+        "count": 100,
+        "steps": [
+            {
+                "name": "plan",
+                "lengths": {
+                    "prompt": {"kind": "uniform", "min": 10, "max": 100},
+                    "output": {"kind": "fixed", "value": 20},
+                },
+            },
+            {
+                "name": "answer",
+                "after": ["plan"],
+                "lengths": {
+                    "prompt": {"kind": "uniform", "min": 10, "max": 100},
+                    "output": {"kind": "fixed", "value": 20},
+                },
+            },
+        ],
+    }
 
     kind: Literal["agentic"]
     arrivals: Arrivals = Field(description="When sessions start.")

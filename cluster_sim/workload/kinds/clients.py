@@ -1,7 +1,7 @@
 """Client profiles: one arrival process, of which each arrival belongs to a profile drawn by share."""
 
 from collections.abc import Iterator
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -51,6 +51,28 @@ class ClientProfile(ConfigModel):
 
 class ClientsWorkload(ArrivingOptions):
     """One arrival process; each arrival belongs to a profile drawn by share."""
+
+    example: ClassVar = {
+        "arrivals": {"kind": "poisson", "request_rate": 5},
+        "count": 100,
+        "profiles": [
+            {
+                "name": "chat",
+                "lengths": {
+                    "prompt": {"kind": "uniform", "min": 10, "max": 100},
+                    "output": {"kind": "fixed", "value": 20},
+                },
+                "conversation": {"turns": {"kind": "fixed", "value": 3}, "think_time_s": {"kind": "fixed", "value": 3}},
+            },
+            {
+                "name": "batch",
+                "lengths": {
+                    "prompt": {"kind": "uniform", "min": 10, "max": 100},
+                    "output": {"kind": "fixed", "value": 20},
+                },
+            },
+        ],
+    }
 
     kind: Literal["clients"]
     arrivals: Arrivals = Field(description="When any client's request or conversation starts.")

@@ -6,7 +6,7 @@ Request ids are user + turn * users, and every draw is keyed by that id.
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -23,6 +23,13 @@ from cluster_sim.workload.workload_kind import WORKLOAD_KINDS, EndOptions, Parts
 
 class ClosedLoopWorkload(EndOptions):
     """N users, each sending a request, waiting for its end, thinking, sending the next."""
+
+    example: ClassVar = {
+        "users": 8,
+        "count": 100,
+        "lengths": {"prompt": {"kind": "uniform", "min": 10, "max": 100}, "output": {"kind": "fixed", "value": 20}},
+        "think_time_s": {"kind": "fixed", "value": 3},
+    }
 
     kind: Literal["closed_loop"]
     users: int = Field(ge=1, description="Users, each with at most one request in flight.")

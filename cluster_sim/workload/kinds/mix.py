@@ -1,7 +1,7 @@
 """Several workloads at once."""
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -23,6 +23,22 @@ from cluster_sim.workload.workload_kind import (
 
 class MixWorkload(OpenLoopOptions):
     """Several workloads at once: their requests are merged by arrival time."""
+
+    example: ClassVar = {
+        "parts": [
+            {
+                "kind": "synthetic",
+                "arrivals": {"kind": "poisson", "request_rate": 5},
+                "lengths": {
+                    "prompt": {"kind": "uniform", "min": 10, "max": 100},
+                    "output": {"kind": "fixed", "value": 20},
+                },
+                "count": 100,
+            },
+            {"kind": "trace", "path": "trace.csv"},
+        ]
+    }
+    example_files: ClassVar = {"trace.csv": "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03,4808,10\n"}
 
     kind: Literal["mix"]
     parts: tuple[WorkloadConfig, ...] = Field(min_length=1, description="The workloads; rates add.")

@@ -1,7 +1,7 @@
 """Several workloads one after the other."""
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -29,6 +29,24 @@ class Phase(ConfigModel):
 
 class PhasesWorkload(OpenLoopOptions):
     """Open-loop workloads one after the other."""
+
+    example: ClassVar = {
+        "phases": [
+            {
+                "duration_s": 30,
+                "workload": {
+                    "kind": "synthetic",
+                    "arrivals": {"kind": "poisson", "request_rate": 5},
+                    "lengths": {
+                        "prompt": {"kind": "uniform", "min": 10, "max": 100},
+                        "output": {"kind": "fixed", "value": 20},
+                    },
+                    "count": 100,
+                },
+            }
+        ],
+        "repeat": 2,
+    }
 
     kind: Literal["phases"]
     phases: tuple[Phase, ...] = Field(min_length=1, description="The phases, in order.")

@@ -7,7 +7,7 @@ import bisect
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 import numpy as np
 from pydantic import Field
@@ -31,6 +31,12 @@ _MEDIA: Final = ("image", "audio", "video")
 
 class ServegenWorkload(OpenLoopOptions):
     """Requests generated from a ServeGen client folder: every client has its own rate, CV and lengths by window."""
+
+    example: ClassVar = {"path": ".", "duration_s": 600}
+    example_files: ClassVar = {
+        "chunk-0-trace.csv": "0,2.0,0.5,Gamma,4.0,0.125\n",
+        "chunk-0-dataset.json": '{"0": {"input_tokens": "{10: 0.5, 20: 0.5}", "output_tokens": "{99: 1}"}}',
+    }
 
     kind: Literal["servegen"]
     path: InputFile = Field(description="Folder or tar.gz with chunk-i-trace.csv and chunk-i-dataset.json.")
@@ -157,7 +163,7 @@ def _lengths(
     output = _draw(client, start, "output_tokens", random, count)
     if text is None or output is None:
         missing = "output_tokens" if text is not None else "input_tokens or text_tokens"
-        raise InputError(f"client {client.number} of the ServeGen files has no {missing} in any window")
+        raise InputError(f"{client.origin}: no {missing} in any window")
     encoder = np.zeros(count)
     for medium in _MEDIA:
         tokens = _draw(client, start, f"{medium}_tokens", random, count)

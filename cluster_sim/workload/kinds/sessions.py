@@ -1,6 +1,6 @@
 """Conversations that start by an arrival process."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -15,6 +15,14 @@ from cluster_sim.workload.workload_kind import WORKLOAD_KINDS, ArrivingOptions, 
 
 class SessionsWorkload(TurnTaking, ArrivingOptions):
     """Conversations that start by an arrival process; ``count`` counts sessions."""
+
+    example: ClassVar = {
+        "arrivals": {"kind": "poisson", "request_rate": 5},
+        "lengths": {"prompt": {"kind": "uniform", "min": 10, "max": 100}, "output": {"kind": "fixed", "value": 20}},
+        "turns": {"kind": "fixed", "value": 3},
+        "think_time_s": {"kind": "fixed", "value": 3},
+        "count": 100,
+    }
 
     kind: Literal["sessions"]
     arrivals: Arrivals = Field(description="When sessions start.")

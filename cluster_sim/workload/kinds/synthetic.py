@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -17,6 +17,12 @@ from cluster_sim.workload.workload_kind import WORKLOAD_KINDS, ArrivingOptions, 
 
 class SyntheticWorkload(OpenLoopOptions, ArrivingOptions):
     """Requests drawn from an arrival process and length distributions."""
+
+    example: ClassVar = {
+        "arrivals": {"kind": "poisson", "request_rate": 5},
+        "lengths": {"prompt": {"kind": "uniform", "min": 10, "max": 100}, "output": {"kind": "fixed", "value": 20}},
+        "count": 100,
+    }
 
     kind: Literal["synthetic"]
     lengths: Lengths = Field(description="Prompt and output tokens.")

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -26,6 +26,9 @@ from cluster_sim.workload.workload_kind import WORKLOAD_KINDS, OpenLoopKind, Ope
 
 class TraceWorkload(OpenLoopOptions):
     """Replay of a recorded trace."""
+
+    example: ClassVar = {"path": "trace.csv"}
+    example_files: ClassVar = {"trace.csv": "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03,4808,10\n"}
 
     kind: Literal["trace"] = "trace"
     format: TraceFormat = Field(

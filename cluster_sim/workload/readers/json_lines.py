@@ -17,7 +17,7 @@ from cluster_sim.options import LONGEST_RUN_S
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.columns import Columns
 from cluster_sim.workload.files.csv_file import MOST_TOKENS_IN_FILE
-from cluster_sim.workload.files.file_access import read_lines
+from cluster_sim.workload.files.file_access import read_lines, shown, shown_names
 from cluster_sim.workload.readers.reader import ReadOptions, ReadReport, TraceReader, without_outputs
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes
 from cluster_sim.workload.sampling.random_streams import stable_id
@@ -26,7 +26,6 @@ _ROWS: Final = 4096
 _SMALL_ID: Final = 1 << 42
 """Hashes below this keep their value within the part's range of segment ids; others are hashed into it."""
 _OWN: Final = 1 << 43
-_SHOWN: Final = 60
 
 
 class _Place:
@@ -49,8 +48,8 @@ def parse_object(place: _Place, line: bytes) -> dict[str, Any]:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
-        shown = line[:_SHOWN].decode("utf-8", "replace")
-        raise place.error(f"not a JSON object: {shown!r}") from None
+        text = line[:256].decode("utf-8", "replace")
+        raise place.error(f"not a JSON object: '{shown(text)}'") from None
     if not isinstance(value, dict):
         raise place.error(f"a JSON {type(value).__name__} where an object is expected")
     return value
@@ -58,14 +57,14 @@ def parse_object(place: _Place, line: bytes) -> dict[str, Any]:
 
 def _number(place: _Place, row: dict[str, Any], field: str, least: float, most: float, *, whole: bool) -> float:
     if field not in row:
-        raise place.error(f"is missing; the line has: {', '.join(map(str, list(row)[:12]))}", field)
+        raise place.error(f"is missing; the line has: {shown_names(row)}", field)
     value = row[field]
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise place.error(f"{str(value)[:_SHOWN]!r} is not a number", field)
+        raise place.error(f"'{shown(value)}' is not a number", field)
     if isinstance(value, float) and not math.isfinite(value):
         raise place.error(f"{value} is not a finite number", field)
     if not least <= value <= most:
-        raise place.error(f"{str(value)[:_SHOWN]} is not between {least:g} and {most:g}", field)
+        raise place.error(f"{shown(value)} is not between {least:g} and {most:g}", field)
     if whole and value != int(value):
         raise place.error(f"{value} is not a whole number of tokens", field)
     return value

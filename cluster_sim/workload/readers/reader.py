@@ -50,6 +50,8 @@ class TraceReader:
 
     has_times: ClassVar[bool] = True
     """Whether files of this format may say when requests arrive."""
+    sample: ClassVar[bytes]
+    """A small file of this format, for documents and for the tests of every format, which also mutate it."""
 
     def __init__(self, options: ConfigModel) -> None:
         self.options = options

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from cluster_sim.errors import InputError
-from cluster_sim.workload.files.file_access import compression_of, one_line
+from cluster_sim.workload.files.file_access import compression_of, one_line, shown
 from cluster_sim.workload.sampling.random_streams import Floats
 from cluster_sim.workload.sampling.weibull_shape import weibull_shape
 
@@ -55,7 +55,7 @@ class Client:
     def __init__(self, number: int, windows: list[ClientWindow], origin: str, dataset: bytes) -> None:
         self.number = number
         self.windows = windows
-        self._origin = origin
+        self.origin = origin
         self._dataset = dataset
         self._parsed: dict[tuple[float, str], Histogram | None] = {}
 
@@ -72,7 +72,7 @@ class Client:
             if not entries or not all(isinstance(value, dict) for _, value in entries):
                 raise ValueError("not an object of windows")
         except (ValueError, AttributeError, RecursionError, TypeError) as error:
-            raise InputError(f"{self._origin}: not a ServeGen dataset ({one_line(error)})") from None
+            raise InputError(f"{self.origin}: not a ServeGen dataset ({one_line(error)})") from None
         return [start for start, _ in entries], [value for _, value in entries]
 
     def histogram(self, time_s: float, field: str) -> Histogram | None:
@@ -102,7 +102,7 @@ class Client:
             if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
                 raise ValueError("a probability is negative or not finite, or all are zero")
         except (ValueError, AttributeError, TypeError) as error:
-            raise InputError(f"{self._origin}: window {start:g}, field '{field}': {one_line(error)}") from None
+            raise InputError(f"{self.origin}: window {start:g}, field '{field}': {one_line(error)}") from None
         return Histogram(values, np.cumsum(weights) / weights.sum())
 
 
@@ -172,7 +172,9 @@ def _windows(origin: str, content: bytes) -> list[ClientWindow]:
             raise InputError(f"{origin}: line {line}, column 'start': {start:g} does not increase")
         family = row[3].strip()
         if rate > 0 and family not in {"Gamma", "Weibull", "Exponential", ""}:
-            raise InputError(f"{origin}: line {line}, column 'family': unknown '{family[:40]}'; known: Gamma, Weibull")
+            raise InputError(
+                f"{origin}: line {line}, column 'family': unknown '{shown(family)}'; known: Gamma, Weibull"
+            )
         for index in (4, 5):
             _finite(origin, line, f"parameter {index - 3}", row[index])
         if rate > _MOST_RATE:
@@ -195,7 +197,7 @@ def _finite(origin: str, line: int, name: str, text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise InputError(f"{origin}: line {line}, column '{name}': '{text[:40]}' is not a number") from None
+        raise InputError(f"{origin}: line {line}, column '{name}': '{shown(text)}' is not a number") from None
     if not (math.isfinite(value) and value >= 0):
-        raise InputError(f"{origin}: line {line}, column '{name}': {text[:40]} is not a finite number of at least 0")
+        raise InputError(f"{origin}: line {line}, column '{name}': {shown(text)} is not a finite number of at least 0")
     return value

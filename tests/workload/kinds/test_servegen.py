@@ -185,7 +185,11 @@ def test_archives_and_folders_agree(tmp_path: Path, rows: Callable[..., Any]) ->
         (TRACE, {"0": {"input_tokens": "{5: x}", "output_tokens": "{1:1}"}}, "window 0, field 'input_tokens'"),
         (TRACE, {"0": {"input_tokens": "{-5: 1}", "output_tokens": "{1:1}"}}, "negative, too large or not finite"),
         (TRACE, {"0": {"input_tokens": "{5: 0}", "output_tokens": "{1:1}"}}, "or all are zero"),
-        (TRACE, {"0": {"output_tokens": "{1:1}"}}, "has no input_tokens or text_tokens"),
+        (
+            TRACE,
+            {"0": {"output_tokens": "{1:1}"}},
+            "chunk-0-dataset.json: no input_tokens or text_tokens in any window",
+        ),
         ("0,0,0,,0,0\n", DATASET, "no client sends anything"),
     ],
 )
@@ -215,7 +219,7 @@ def test_incomplete_folders_are_refused(tmp_path: Path, rows: Callable[..., Any]
 def test_random_bytes(
     tmp_path: Path, rows: Callable[..., Any], trace: bytes, dataset: bytes, is_mutated: bool, at: int
 ) -> None:
-    """Random and mutated files are read or refused with one message."""
+    """Random and mutated files are read, or refused with one line of printable text that names the folder."""
     if is_mutated:
         trace = TRACE.encode()[:at] + trace[:2] + TRACE.encode()[at:]
         whole = json.dumps(DATASET).encode()
@@ -226,6 +230,6 @@ def test_random_bytes(
         rows(section(tmp_path, count=1000, duration_s=100))
     except InputError as error:
         message = str(error)
-    else:
-        message = ""
-    assert len(message) < 1000
+        assert str(tmp_path) in message
+        assert message.isprintable()
+        assert len(message) < 1000

@@ -26,10 +26,6 @@ BAILIAN = (
 SHAREGPT = json.dumps(
     [{"id": "a", "conversations": [{"from": "human", "value": "hi there"}, {"from": "gpt", "value": "x"}]}]
 )
-SAMPLES = {
-    "azure": AZURE, "vidur": VIDUR, "burstgpt": BURST, "mooncake": MOONCAKE, "bailian": BAILIAN,
-    "timed_trace": MOONCAKE.replace("600", "30"), "sharegpt": SHAREGPT,
-}  # fmt: skip
 
 
 def read(path: Path | str, name: str = "auto", **options: Any) -> tuple[int, ReadReport]:
@@ -197,14 +193,14 @@ def test_wrong_parquet_files(tmp_path: Path, change: dict[str, Any], message: st
 
 
 def attempt(path: Path, name: str) -> None:
-    """Read a file to its end: it works, or it is refused with one message that names it."""
+    """Read a file to its end: it works, or it is refused with one line of printable text that names it."""
     try:
         read(path, name)
     except InputError as error:
         text = str(error)
-        assert "Traceback" not in text
+        assert text.startswith(str(path))
         assert len(text) < 1000
-        assert text.isprintable() or "\n" not in text
+        assert text.isprintable()
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -218,8 +214,8 @@ def test_random_bytes(tmp_path: Path, name: str, junk: bytes, head: str) -> None
 
 
 @st.composite
-def mutated(draw: Any, text: str) -> bytes:
-    data = bytearray(text.encode())
+def mutated(draw: Any, whole: bytes) -> bytes:
+    data = bytearray(whole)
     for _ in range(draw(st.integers(1, 4))):
         place = draw(st.integers(0, max(len(data) - 1, 0)))
         match draw(st.sampled_from(["flip", "cut", "insert", "repeat", "drop"])):
@@ -242,28 +238,9 @@ def mutated(draw: Any, text: str) -> bytes:
 
 @settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
-@pytest.mark.parametrize("name", SAMPLES)
-def test_mutated_rows(tmp_path: Path, name: str, data: st.DataObject) -> None:
-    """Real rows with bytes flipped, cut, repeated or inserted are read or refused, never a traceback."""
+@pytest.mark.parametrize("name", TRACE_READERS.names())
+def test_mutated_samples(tmp_path: Path, name: str, data: st.DataObject) -> None:
+    """A format's own sample with bytes flipped, cut, repeated or inserted is read or refused, never a traceback."""
     path = tmp_path / "mutated"
-    path.write_bytes(data.draw(mutated(SAMPLES[name])))
+    path.write_bytes(data.draw(mutated(TRACE_READERS.get(name).part.sample)))
     attempt(path, name)
-
-
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(data=st.data())
-def test_mutated_parquet(tmp_path: Path, data: st.DataObject) -> None:
-    """A Parquet file with changed bytes is read or refused, never a traceback."""
-    path = tmp_path / "t.parquet"
-    pq.write_table(pa.table({"arrival_ns": [0, 10], "prompt_tokens": [5, 6], "output_tokens": [7, 8]}), path)
-    whole = bytearray(path.read_bytes())
-    for _ in range(data.draw(st.integers(1, 3))):
-        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
-    path.write_bytes(bytes(whole[: data.draw(st.integers(4, len(whole)))]))
-    attempt(path, "parquet")
-
-
-def test_whole_samples_are_read(trace_file: Callable[..., str]) -> None:
-    """The unmutated samples are fine, so the fuzzing starts from real rows."""
-    for name, content in SAMPLES.items():
-        assert read(trace_file(content, "s"), name)[0] >= 1

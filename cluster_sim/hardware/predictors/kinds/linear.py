@@ -1,6 +1,6 @@
 """The linear form: alpha + beta per computed token + gamma per cached token, as several simulators have it."""
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -12,6 +12,8 @@ from cluster_sim.units import NS_PER_US
 
 class LinearOptions(PredictorOptions):
     """Step time = alpha + beta * tokens computed + gamma * cached tokens read; steps with a prefill add a constant."""
+
+    example: ClassVar = {"alpha_us": 8000.0, "beta_us": 20.0}
 
     kind: Literal["linear"] = Field("linear", description="Linear in tokens.")
     alpha_us: float = Field(gt=0, le=MOST_US, description="Every step, spread evenly over the stages.")

@@ -9,7 +9,7 @@ range times grow in proportion and are counted as extrapolated.  Measured on 202
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -64,6 +64,9 @@ def load_splitwise(path: Path, model: str, hardware: str, tensor_parallel: int) 
 
 class SplitwiseOptions(PredictorOptions):
     """Step times interpolated from Splitwise's performance model: whole prompt and token phases by tokens."""
+
+    example: ClassVar = {"path": "perf_model.csv"}
+    example_files: ClassVar = {"perf_model.csv": ""}
 
     kind: Literal["splitwise"] = Field("splitwise", description="Splitwise's measured prompt and token times.")
     path: InputFile = Field(description="perf_model.csv, compressed or not.")

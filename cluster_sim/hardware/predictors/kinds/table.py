@@ -14,7 +14,7 @@ counted as extrapolated.
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -55,6 +55,9 @@ class Overheads:
 
 class TableOptions(PredictorOptions):
     """Step times composed and interpolated from measured operators."""
+
+    example: ClassVar = {"path": "operators.parquet"}
+    example_files: ClassVar = {"operators.parquet": ""}
 
     kind: Literal["table"] = Field("table", description="Measured operator tables.")
     path: InputFile = Field(description="Operator profile (Parquet), as `cluster-sim profile import` writes it.")

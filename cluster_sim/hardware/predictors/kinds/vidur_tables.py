@@ -14,7 +14,7 @@ and counted as extrapolated.
 
 import math
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import ClassVar, Final, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -35,6 +35,8 @@ LAUNCH_MS: Final = 0.02
 
 class VidurTablesOptions(PredictorOptions):
     """Step times exactly as Vidur composes them from its dense prediction tables."""
+
+    example: ClassVar = {"directory": ".", "prefix": "llama"}
 
     kind: Literal["vidur_tables"] = Field("vidur_tables", description="Vidur's lookup tables.")
     directory: InputFile = Field(description="Folder of the tables.")

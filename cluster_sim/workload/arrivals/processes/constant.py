@@ -1,7 +1,7 @@
 """Constant arrivals."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -14,6 +14,8 @@ from cluster_sim.workload.sampling.random_streams import BLOCK, Ints, Stream
 
 class ConstantArrivals(ArrivalOptions):
     """One request every 1 / request_rate seconds, the first after one gap."""
+
+    example: ClassVar = {"request_rate": 5}
 
     kind: Literal["constant"]
     request_rate: float = Field(gt=0, description="Requests per second.")

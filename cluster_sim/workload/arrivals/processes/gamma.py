@@ -1,6 +1,6 @@
 """Gamma arrivals."""
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -15,6 +15,8 @@ from cluster_sim.workload.sampling.random_streams import BLOCK, Floats, Stream
 
 class GammaArrivals(ArrivalOptions):
     """Gamma gaps by burstiness, with the option names and meaning of ``vllm bench serve``."""
+
+    example: ClassVar = {"request_rate": 5, "burstiness": 0.5}
 
     kind: Literal["gamma"]
     request_rate: float = Field(gt=0, description="Requests per second.")

@@ -1,7 +1,7 @@
 """Markov-modulated Poisson arrivals."""
 
 import math
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -21,6 +21,8 @@ class MmppState(ConfigModel):
 
 class MmppArrivals(ArrivalOptions):
     """Markov-modulated Poisson: states visited in turn (or at random), Poisson arrivals within each."""
+
+    example: ClassVar = {"states": [{"request_rate": 2, "mean_stay_s": 60}, {"request_rate": 20, "mean_stay_s": 10}]}
 
     kind: Literal["mmpp"]
     states: tuple[MmppState, ...] = Field(min_length=2, description="The states, in order; the first is the start.")

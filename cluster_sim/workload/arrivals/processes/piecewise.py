@@ -1,7 +1,7 @@
 """Arrivals whose rate is read from a file."""
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -16,6 +16,9 @@ from cluster_sim.workload.sampling.random_streams import Stream
 
 class PiecewiseArrivals(ArrivalOptions):
     """Poisson with a rate read from a CSV file of columns start_s, request_rate (each row holds until the next)."""
+
+    example: ClassVar = {"path": "rates.csv"}
+    example_files: ClassVar = {"rates.csv": "start_s,request_rate\n0,5\n60,20\n"}
 
     kind: Literal["piecewise"]
     path: InputFile = Field(description="CSV file with columns start_s and request_rate, times increasing from 0.")

@@ -1,6 +1,6 @@
 """Poisson arrivals."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,6 +11,8 @@ from cluster_sim.workload.sampling.random_streams import Stream
 
 class PoissonArrivals(ArrivalOptions):
     """Independent exponential gaps."""
+
+    example: ClassVar = {"request_rate": 5}
 
     kind: Literal["poisson"]
     request_rate: float = Field(gt=0, description="Requests per second.")

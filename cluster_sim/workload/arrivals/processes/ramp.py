@@ -1,7 +1,7 @@
 """Arrivals whose rate ramps up or down."""
 
 import math
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -13,6 +13,8 @@ from cluster_sim.workload.sampling.random_streams import Floats, Stream
 
 class RampArrivals(ArrivalOptions):
     """Poisson whose rate goes linearly from one value to another and stays there."""
+
+    example: ClassVar = {"start_rate": 1, "end_rate": 20, "ramp_s": 600}
 
     kind: Literal["ramp"]
     start_rate: float = Field(ge=0, description="Requests per second at the start.")

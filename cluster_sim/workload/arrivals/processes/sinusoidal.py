@@ -1,7 +1,7 @@
 """Arrivals whose rate follows a sine."""
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -13,6 +13,8 @@ from cluster_sim.workload.sampling.random_streams import Floats, Stream
 
 class SinusoidalArrivals(ArrivalOptions):
     """Poisson with rate request_rate * (1 + amplitude * sin(2 pi (t + phase_s) / period_s)): a day, a heart beat."""
+
+    example: ClassVar = {"request_rate": 5, "amplitude": 0.6, "period_s": 3600}
 
     kind: Literal["sinusoidal"]
     request_rate: float = Field(gt=0, description="Mean requests per second.")

@@ -1,7 +1,7 @@
 """Arrivals with one spike, or one every period."""
 
 import math
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -13,6 +13,8 @@ from cluster_sim.workload.sampling.random_streams import Floats, Stream
 
 class SpikeArrivals(ArrivalOptions):
     """Poisson with a base rate and one spike (or one every period)."""
+
+    example: ClassVar = {"request_rate": 5, "spike_rate": 50, "at_s": 60, "spike_s": 10}
 
     kind: Literal["spike"]
     request_rate: float = Field(ge=0, description="Requests per second outside the spike.")

@@ -1,6 +1,6 @@
 """Arrivals whose rate changes in steps."""
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -19,6 +19,8 @@ class StepChange(ConfigModel):
 
 class StepArrivals(ArrivalOptions):
     """Poisson whose rate steps at given times."""
+
+    example: ClassVar = {"request_rate": 5, "steps": [{"at_s": 60, "request_rate": 20}]}
 
     kind: Literal["step"]
     request_rate: float = Field(ge=0, description="Requests per second from the start.")

@@ -1,7 +1,7 @@
 """Weibull arrivals."""
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -13,6 +13,8 @@ from cluster_sim.workload.sampling.random_streams import Floats, Stream
 
 class WeibullArrivals(ArrivalOptions):
     """Weibull gaps with mean 1 / request_rate."""
+
+    example: ClassVar = {"request_rate": 5, "shape": 0.7}
 
     kind: Literal["weibull"]
     request_rate: float = Field(gt=0, description="Requests per second.")

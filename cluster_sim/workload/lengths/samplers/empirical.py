@@ -1,7 +1,7 @@
 """Lengths from the rows of a trace."""
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -16,6 +16,9 @@ from cluster_sim.workload.sampling.random_streams import Stream
 
 class EmpiricalLengths(LengthOptions):
     """Pairs of prompt and output lengths drawn together, with replacement, from a trace."""
+
+    example: ClassVar = {"path": "trace.csv"}
+    example_files: ClassVar = {"trace.csv": "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03,4808,10\n"}
 
     kind: Literal["empirical"]
     format: TraceFormat = Field(default=AUTO, description="Format of the trace, as in a trace workload.")

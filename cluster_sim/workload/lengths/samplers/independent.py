@@ -1,7 +1,7 @@
 """Lengths from two distributions."""
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -15,6 +15,8 @@ from cluster_sim.workload.sampling.random_streams import Floats, Ints, Stream
 
 class IndependentLengths(LengthOptions):
     """Prompt and output lengths drawn from two independent distributions (or tied by a rank correlation)."""
+
+    example: ClassVar = {"prompt": {"kind": "uniform", "min": 10, "max": 100}, "output": {"kind": "fixed", "value": 20}}
 
     kind: Literal["independent"] = "independent"
     prompt: Distribution = Field(description="Prompt tokens; rounded, at least 1.")

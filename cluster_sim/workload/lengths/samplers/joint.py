@@ -1,6 +1,6 @@
 """Lengths from a table of pairs."""
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -11,6 +11,8 @@ from cluster_sim.workload.sampling.random_streams import Stream
 
 class JointLengths(LengthOptions):
     """Pairs of prompt and output lengths given in the study, drawn by weight: a joint histogram."""
+
+    example: ClassVar = {"prompt_tokens": [100, 2000], "output_tokens": [300, 20], "weights": [3, 1]}
 
     kind: Literal["joint"]
     prompt_tokens: tuple[int, ...] = Field(min_length=1, description="Prompt tokens of each pair.")

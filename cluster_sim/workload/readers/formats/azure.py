@@ -32,6 +32,10 @@ class AzureFormat(TraceFormatOptions):
 class AzureReader(TraceReader):
     """Times are absolute (100 ns or 1 us steps) and become relative to the first row's."""
 
+    sample = (
+        b"TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03.9799600,4808,10\n2023-11-16 18:17:04,3180,8\n"
+    )
+
     def recognises(self, path: Path, head: bytes) -> bool:
         """Return whether the header is Azure's."""
         first = first_line(head)

@@ -19,3 +19,8 @@ class BailianReader(JsonLinesReader):
     unit_s = 1.0
     block_tokens = 16
     has_chats = True
+    sample = (
+        b'{"chat_id": 1, "parent_chat_id": -1, "timestamp": 1, "input_length": 9, "output_length": 5, "hash_ids": [7]}'
+        b"\n"
+        b'{"chat_id": 2, "parent_chat_id": 1, "timestamp": 8, "input_length": 9, "output_length": 5, "hash_ids": [7]}'
+    )

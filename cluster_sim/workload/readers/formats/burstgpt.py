@@ -32,6 +32,12 @@ class BurstGptFormat(TraceFormatOptions):
 class BurstGptReader(TraceReader):
     """Times are seconds from the start of the trace's first day."""
 
+    sample = (
+        b"Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
+        b"5,ChatGPT,472,18,490,API log\n"
+        b"7,GPT-4,91,7,98,Conversation log\n"
+    )
+
     def recognises(self, path: Path, head: bytes) -> bool:
         """Return whether the header is BurstGPT's."""
         return b"request tokens" in first_line(head)

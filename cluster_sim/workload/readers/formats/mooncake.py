@@ -18,3 +18,4 @@ class MooncakeReader(JsonLinesReader):
 
     unit_s = 0.001
     block_tokens = 512
+    sample = b'{"timestamp": 0, "input_length": 600, "output_length": 5, "hash_ids": [7, 8]}\n' * 2

@@ -17,7 +17,7 @@ from cluster_sim.options import LONGEST_RUN_S
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.columns import Columns
 from cluster_sim.workload.files.csv_file import MOST_TOKENS_IN_FILE
-from cluster_sim.workload.files.file_access import PARQUET, compression_of, one_line
+from cluster_sim.workload.files.file_access import PARQUET, compression_of, one_line, shown_names
 from cluster_sim.workload.readers.reader import ReadOptions, ReadReport, TraceReader, seconds_to_ns
 from cluster_sim.workload.readers.trace_format import TRACE_READERS, TraceFormatOptions
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes
@@ -43,9 +43,19 @@ class ParquetFormat(TraceFormatOptions):
     kind: Literal["parquet"] = "parquet"
 
 
+def _sample() -> bytes:
+    """Return a small file of this format."""
+    sink = pa.BufferOutputStream()
+    table = {"arrival_ns": [0, 10], "prompt_tokens": [5, 6], "output_tokens": [7, 8], "tenant": ["a", None]}
+    pyarrow.parquet.write_table(pa.table(table), sink)
+    return bytes(sink.getvalue())
+
+
 @TRACE_READERS.register("parquet", ParquetFormat)
 class ParquetReader(TraceReader):
     """Times are ns (or seconds) from the trace's start."""
+
+    sample = _sample()
 
     def recognises(self, path: Path, head: bytes) -> bool:
         """Return whether the file is Parquet."""
@@ -61,8 +71,8 @@ class ParquetReader(TraceReader):
             time_name = "arrival_ns" if "arrival_ns" in names else "arrival_s"
             for needed in (time_name, "prompt_tokens", "output_tokens"):
                 if needed not in names:
-                    shown = ", ".join(file.schema_arrow.names[:12])
-                    raise InputError(f"{path}: no column '{needed}'; the file has: {shown}")
+                    found = shown_names(file.schema_arrow.names)
+                    raise InputError(f"{path}: no column '{needed}'; the file has: {found}")
             ids: list[Ints] = []
             extra = [name for name in (*TEXT_FIELDS, *NUMBER_FIELDS) if name in names]
             content = ["segment_ids", "segment_tokens"] if {"segment_ids", "segment_tokens"} <= names else []
@@ -74,7 +84,7 @@ class ParquetReader(TraceReader):
                     ids.append(_whole(path, batch, "request_id", row, 0, (1 << 62) - 1))
                 row += batch.num_rows
             _refuse_duplicates(path, ids)
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
             raise InputError(f"{path}: not a readable Parquet file ({one_line(error)})") from None
         report.rows += row
         if row == 0:

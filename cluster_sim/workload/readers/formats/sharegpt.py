@@ -39,6 +39,10 @@ class ShareGptReader(TraceReader):
     """Reads conversations one at a time, so memory is bounded by the longest."""
 
     has_times = False
+    sample = (
+        b'[{"id": "a", "conversations": [{"from": "human", "value": "hi there"}, {"from": "gpt", "value": "hello"}]}, '
+        b'{"id": "b", "conversations": [{"from": "human", "tokens": 7}, {"from": "gpt", "tokens": 9}]}]'
+    )
 
     def recognises(self, path: Path, head: bytes) -> bool:
         """Return whether the file is a JSON list of conversations."""

@@ -36,6 +36,8 @@ class VidurFormat(TraceFormatOptions):
 class VidurReader(TraceReader):
     """Times are seconds from the trace's start."""
 
+    sample = b"arrived_at,num_prefill_tokens,num_decode_tokens\n0.0,374,44\n4.31,396,109\n"
+
     def recognises(self, path: Path, head: bytes) -> bool:
         """Return whether the header is Vidur's."""
         return b"num_prefill_tokens" in first_line(head)

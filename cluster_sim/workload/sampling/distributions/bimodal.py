@@ -1,6 +1,6 @@
 """Bimodal distribution."""
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,6 +10,8 @@ from cluster_sim.workload.sampling.quantile import Quantile, QuantileMixture, Un
 
 class BimodalDistribution(DistributionOptions):
     """Short with a probability, long otherwise; uniform within each mode."""
+
+    example: ClassVar = {"short_min": 10, "short_max": 50, "long_min": 900, "long_max": 1000, "short_prob": 0.8}
 
     kind: Literal["bimodal"]
     short_min: float = Field(ge=0, description="Least short value.")

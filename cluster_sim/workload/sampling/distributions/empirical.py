@@ -1,7 +1,7 @@
 """Empirical distribution of values that were observed."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -14,6 +14,8 @@ from cluster_sim.workload.sampling.quantile import ValueTable
 
 class EmpiricalDistribution(DistributionOptions):
     """Values seen before: a list with optional weights, or one column of a CSV or Parquet file."""
+
+    example: ClassVar = {"values": [10, 20, 400], "weights": [3, 2, 1]}
 
     kind: Literal["empirical"]
     values: tuple[float, ...] | None = Field(default=None, min_length=1, description="The values.")

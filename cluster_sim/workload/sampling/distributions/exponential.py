@@ -1,7 +1,7 @@
 """Exponential distribution."""
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -12,6 +12,8 @@ from cluster_sim.workload.sampling.random_streams import Floats
 
 class ExponentialDistribution(TruncatableOptions):
     """Exponential with a given mean (before truncation)."""
+
+    example: ClassVar = {"mean": 200, "max": 4000}
 
     kind: Literal["exponential"]
     mean: float = Field(gt=0, description="Mean.")

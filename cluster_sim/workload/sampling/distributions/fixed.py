@@ -1,6 +1,6 @@
 """Fixed value."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -11,6 +11,8 @@ from cluster_sim.workload.sampling.random_streams import Floats
 
 class FixedDistribution(DistributionOptions):
     """Always the same value."""
+
+    example: ClassVar = {"value": 128}
 
     kind: Literal["fixed"] = "fixed"
     value: float = Field(ge=0, description="The value.")

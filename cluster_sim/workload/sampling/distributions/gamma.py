@@ -1,6 +1,6 @@
 """Gamma distribution."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,6 +11,8 @@ from cluster_sim.workload.sampling.random_streams import Floats
 
 class GammaDistribution(TruncatableOptions):
     """Gamma, by shape and scale."""
+
+    example: ClassVar = {"shape": 2, "scale": 100}
 
     kind: Literal["gamma"]
     shape: float = Field(gt=0, description="Shape; the coefficient of variation is shape ** -0.5.")

@@ -1,7 +1,7 @@
 """Geometric distribution."""
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -12,6 +12,8 @@ from cluster_sim.workload.sampling.random_streams import Floats
 
 class GeometricDistribution(DistributionOptions):
     """A count from 1 on: after each one, another follows with a fixed probability, up to max."""
+
+    example: ClassVar = {"continue_probability": 0.7, "max": 20}
 
     kind: Literal["geometric"]
     continue_probability: float = Field(ge=0, lt=1, description="Probability that one more follows.")

@@ -1,7 +1,7 @@
 """Lognormal distribution."""
 
 import math
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -13,6 +13,8 @@ from cluster_sim.workload.sampling.random_streams import Floats
 
 class LogNormalDistribution(TruncatableOptions):
     """Lognormal, by the logarithm's parameters (mu, sigma) or by its own mean and standard deviation."""
+
+    example: ClassVar = {"mean": 1155, "std": 1109, "max": 7000}
 
     kind: Literal["lognormal"]
     mu: float | None = Field(default=None, description="Mean of the natural logarithm; goes with sigma.")

@@ -1,6 +1,6 @@
 """Mixture of distributions."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -18,6 +18,13 @@ class MixturePart(ConfigModel):
 
 class MixtureDistribution(DistributionOptions):
     """One of several distributions, chosen by weight for every draw."""
+
+    example: ClassVar = {
+        "parts": [
+            {"weight": 3, "distribution": {"kind": "fixed", "value": 10}},
+            {"weight": 1, "distribution": {"kind": "uniform", "min": 100, "max": 200}},
+        ]
+    }
 
     kind: Literal["mixture"]
     parts: tuple[MixturePart, ...] = Field(min_length=1, description="The components with their weights.")

@@ -1,6 +1,6 @@
 """Pareto distribution."""
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -12,6 +12,8 @@ from cluster_sim.workload.sampling.random_streams import Floats
 
 class ParetoDistribution(DistributionOptions):
     """Pareto: P(X > x) = (scale / x) ** alpha from scale on, optionally truncated at max."""
+
+    example: ClassVar = {"alpha": 1.5, "scale": 20, "max": 8000}
 
     kind: Literal["pareto"]
     alpha: float = Field(gt=0, description="Tail index.")

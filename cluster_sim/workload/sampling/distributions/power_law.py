@@ -1,7 +1,7 @@
 """Power-law distribution."""
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -12,6 +12,8 @@ from cluster_sim.workload.sampling.random_streams import Floats
 
 class PowerLawDistribution(BoundedOptions):
     """Density proportional to x ** -alpha between min and max."""
+
+    example: ClassVar = {"alpha": 1.5, "min": 8, "max": 4096}
 
     kind: Literal["power_law"]
     alpha: float = Field(ge=0, description="Exponent of the density; 0 is uniform.")

@@ -1,7 +1,7 @@
 """Truncated normal distribution."""
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,6 +12,8 @@ from cluster_sim.workload.sampling.random_streams import Floats
 
 class TruncatedNormalDistribution(TruncatableOptions):
     """Normal conditioned on lying between min and max: really truncated, never clamped."""
+
+    example: ClassVar = {"mu": 500, "sigma": 200}
 
     kind: Literal["truncated_normal"]
     mu: float = Field(description="Mean before truncation.")

@@ -1,6 +1,6 @@
 """Uniform distribution."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -10,6 +10,8 @@ from cluster_sim.workload.sampling.quantile import UniformQuantile
 
 class UniformDistribution(BoundedOptions):
     """Every value between two ends is equally likely."""
+
+    example: ClassVar = {"min": 10, "max": 100}
 
     kind: Literal["uniform"]
     min: float = Field(ge=0, description="Least value.")

@@ -1,7 +1,7 @@
 """Weibull distribution."""
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -12,6 +12,8 @@ from cluster_sim.workload.sampling.random_streams import Floats
 
 class WeibullDistribution(TruncatableOptions):
     """Weibull, by shape and scale."""
+
+    example: ClassVar = {"shape": 0.8, "scale": 300}
 
     kind: Literal["weibull"]
     shape: float = Field(gt=0, description="Shape; below 1 has a heavier tail than the exponential.")

@@ -1,6 +1,6 @@
 """Zipf distribution."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -11,6 +11,8 @@ from cluster_sim.workload.sampling.quantile import ValueTable
 
 class ZipfDistribution(BoundedOptions):
     """Integers k from min to max with probability proportional to k ** -alpha."""
+
+    example: ClassVar = {"alpha": 1.1, "max": 1000}
 
     kind: Literal["zipf"]
     alpha: float = Field(ge=0, description="Exponent; 0 is uniform.")

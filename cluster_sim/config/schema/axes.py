@@ -1,0 +1,22 @@
+"""Axes of extension: the registries whose parts a study chooses from."""
+
+from typing import Any, Final
+
+from cluster_sim.hardware.predictors.predictor import PREDICTORS
+from cluster_sim.registry import Registry
+from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS
+from cluster_sim.workload.arrivals.arrival_process import ARRIVALS
+from cluster_sim.workload.lengths.length_sampler import LENGTHS
+from cluster_sim.workload.readers.trace_format import TRACE_READERS
+from cluster_sim.workload.sampling.distribution import DISTRIBUTIONS
+from cluster_sim.workload.workload_kind import WORKLOAD_KINDS
+
+AXES: Final[tuple[Registry[Any], ...]] = (
+    WORKLOAD_KINDS,
+    ARRIVALS,
+    LENGTHS,
+    DISTRIBUTIONS,
+    TRACE_READERS,
+    PREDICTORS,
+    QUEUE_ORDERS,
+)
