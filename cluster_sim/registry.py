@@ -66,6 +66,11 @@ class Registry(Generic[Part]):
         self._entries: dict[str, Entry[Part]] = {}
         self._is_scanned = False
 
+    @property
+    def folder(self) -> str:
+        """The folder that the project's own parts stand in."""
+        return self._package.replace(".", "/")
+
     def register(self, name: str, options: type[ConfigModel]) -> Callable[[Part], Part]:
         """Return a decorator that registers a part under ``name``.
 

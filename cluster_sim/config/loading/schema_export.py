@@ -1,8 +1,12 @@
-"""JSON Schema of study files, written by ``python -m cluster_sim.config.loading.schema_export``."""
+"""JSON Schema of study files.
+
+``python -m cluster_sim.config.loading.schema_export`` writes it into a checkout, and the generated tables of the pages.
+"""
 
 import json
 from typing import Any
 
+from cluster_sim.config.loading.axis_tables import with_tables
 from cluster_sim.config.schema.study import Study
 from cluster_sim.library import library_root
 
@@ -23,3 +27,7 @@ def schema_text() -> str:
 
 if __name__ == "__main__":
     (library_root() / "schema.json").write_text(schema_text(), encoding="utf-8")
+    for page in (library_root().parent / "docs").glob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        if (current := with_tables(text)) != text:
+            page.write_text(current, encoding="utf-8")

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from cluster_sim.hardware.predictors.predictor import PREDICTORS
 from cluster_sim.registry import Registry
+from cluster_sim.routing.routing_policy import ROUTING_POLICIES
 from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS
 from cluster_sim.workload.arrivals.arrival_process import ARRIVALS
 from cluster_sim.workload.lengths.length_sampler import LENGTHS
@@ -18,5 +19,6 @@ AXES: Final[tuple[Registry[Any], ...]] = (
     DISTRIBUTIONS,
     TRACE_READERS,
     PREDICTORS,
+    ROUTING_POLICIES,
     QUEUE_ORDERS,
 )

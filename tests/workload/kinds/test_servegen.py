@@ -188,7 +188,7 @@ def test_archives_and_folders_agree(tmp_path: Path, rows: Callable[..., Any]) ->
         (
             TRACE,
             {"0": {"output_tokens": "{1:1}"}},
-            "chunk-0-dataset.json: no input_tokens or text_tokens in any window",
+            "dataset.json: no input_tokens or text_tokens in any window",
         ),
         ("0,0,0,,0,0\n", DATASET, "no client sends anything"),
     ],
