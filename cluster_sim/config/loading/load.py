@@ -7,8 +7,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from cluster_sim.config.loading.document import Document
-from cluster_sim.config.loading.messages import message_of
 from cluster_sim.config.loading.overrides import apply_overrides
+from cluster_sim.config.loading.validation_messages import message_of
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
 from cluster_sim.options import BASE_DIRECTORY

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cluster_sim.config.loading.load import load_study
-from cluster_sim.config.loading.messages import MAX_PROBLEMS
+from cluster_sim.config.loading.validation_messages import MAX_PROBLEMS
 from cluster_sim.errors import InputError
 
 STUDY = """\

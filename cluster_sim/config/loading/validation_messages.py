@@ -1,4 +1,4 @@
-"""Messages about what is wrong with a study: place, key, fault, and what would be right."""
+"""Validation messages: the place in a study, the key, the fault, and the allowed values."""
 
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ WORDING: Final = {
     "Tuple should have at least 1 item after validation, not 0": "needs at least one item",
     "Dictionary should have at least 1 item after validation, not 0": "needs at least one key",
 }
-"""The validator's wording and ours."""
+"""Phrases of the validator and their replacements."""
 
 
 def message_of(document: Document, errors: list[ErrorDetails]) -> str:
