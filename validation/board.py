@@ -29,7 +29,7 @@ Report = Callable[[str], None]
 
 @dataclass(slots=True)
 class Board:
-    """What a run of the scoreboard leaves."""
+    """Results of a run of the scoreboard."""
 
     scores: list[Score] = field(default_factory=list)
     cases: list[Case] = field(default_factory=list)

@@ -16,7 +16,7 @@ from validation.vllm_parameters import REFERENCE_DEVICE, blank_calibration, defa
 
 OPERATORS = "operator-ratios"
 DATASETS = ("blis-vllm015-h100-requests", "blis-vllm015-aggregates", "residency-qwen3-14b-vllm023")
-"""What the coefficients of vLLM's v1 engine are fitted to."""
+"""Data sets that the coefficients of vLLM's v1 engine are fitted to."""
 
 Report = Callable[[str], None]
 

@@ -76,7 +76,7 @@ def operator_predictor(resolved: ResolvedCase, folder: Path, calibration: str) -
 
 
 def named_link(case: Case) -> Collectives | None:
-    """Return the link between the GPUs as the run's own configuration has it, None where it names none."""
+    """Return the link between the GPUs as the run's own configuration has it, None if it names none."""
     if not case.link_bytes_per_s:
         return None
     return Collectives(case.link_latency_us, case.link_bytes_per_s)

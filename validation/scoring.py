@@ -1,4 +1,4 @@
-"""From replays to the scoreboard: errors per run, averaged within groups first and over groups then.
+"""Scores: errors per run, averaged within groups first and over groups then.
 
 A group is (model, device, TP, workload), so a configuration measured four times counts once.  ``overall`` is over the
 vLLM 0.15 aggregates and requests whose latencies mean something, a run given in two folders counted once.
@@ -16,7 +16,7 @@ AGGREGATES: Final = "blis-vllm015-aggregates"
 REQUESTS: Final = "blis-vllm015-h100-requests"
 OVERALL_DATASETS: Final = (AGGREGATES, REQUESTS)
 OVERLOAD_METRICS: Final = ("requests_per_s", "tokens_per_s")
-"""What is scored of a run whose client gave up on a good part of the requests."""
+"""Metrics that are scored if the client gave up on a good part of the requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def summary(scores: list[Score]) -> dict[str, Any]:
 
 
 def overall(scores: list[Score]) -> dict[str, float | None]:
-    """Return the mean errors of E2E, TPOT and TTFT over the vLLM 0.15 runs; None where there is none."""
+    """Return the mean errors of E2E, TPOT and TTFT over the vLLM 0.15 runs; None if there is none."""
     chosen = [figure for figure in scores if figure.case.dataset in OVERALL_DATASETS and not figure.case.is_overloaded]
     result: dict[str, float | None] = {}
     for name, metric in MEAN_METRICS.items():

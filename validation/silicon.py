@@ -86,7 +86,7 @@ class Server(NamedTuple):
     predictor: Predictor
     model: str
     cached_tokens: int
-    """What the KV cache of one rank holds; 0 where the model does not fit by our reckoning."""
+    """Capacity of one rank's KV cache; 0 if the model does not fit by the memory plan."""
 
 
 class SteadyState:

@@ -28,14 +28,14 @@ COMMON: Final = (
     Parameter("frontend_us", 6000.0, 0.4),
     Parameter("frontend_us_per_token", 2.0, 0.7),
 )
-"""What holds for every device and version, with data-sheet and order-of-magnitude priors."""
+"""Coefficients of every device and version, with data-sheet and order-of-magnitude priors."""
 FIXED: Final = {"token_us": 0.08}
 """Coefficients that the data cannot tell apart from others."""
 BY_VERSION: Final = (
     Parameter("frontend_us", 4000.0, 0.4, "version:0.23"),
     Parameter("sort_us", 60.0, 1.5, "version:0.23"),
 )
-"""What changed between versions: the API server, and the sampler's kernels."""
+"""Coefficients that changed between versions: the API server, and the sampler's kernels."""
 BY_DEVICE: Final = (
     ("kv_memory_ratio", 0.6),
     ("gemm_memory_ratio", 0.1),

@@ -20,7 +20,7 @@ LARGEST_PLAUSIBLE_S: Final = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What was benchmarked, as the benchmark's own output does not say it."""
+    """Server that was benchmarked; the benchmark's own output does not describe it."""
 
     model: str
     device: str

@@ -1,4 +1,4 @@
-"""A case: one measured run of a real engine, as configuration and workload on one side and measurements on the other.
+"""Case: one measured run of a real engine, as configuration and workload on one side and measurements on the other.
 
 Only the first side reaches the simulator.  What was measured is kept apart and is read by the scoring alone.
 """
@@ -80,5 +80,5 @@ class Case:
 
     @property
     def group(self) -> tuple[str, str, int, str]:
-        """What errors are averaged over first, so that repeated runs do not count twice."""
+        """Configuration: errors are averaged over its runs first, so that repeated runs do not count twice."""
         return self.model, self.device, self.tensor_parallel, self.workload

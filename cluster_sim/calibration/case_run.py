@@ -51,7 +51,7 @@ class ResolvedCase:
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
-    """What a run gives, by request in the order of the case's rows; NaN where a request did not finish."""
+    """Times of a run, by request in the order of the case's rows; NaN where a request did not finish."""
 
     ttft_s: FloatArray
     e2e_s: FloatArray

@@ -79,7 +79,7 @@ class PreparedRun:
 
     @property
     def hardware(self) -> ReplicaHardware:
-        """What the run's predictor is made for."""
+        """Hardware of the run's predictor."""
         return self.whole.hardware
 
 

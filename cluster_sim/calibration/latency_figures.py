@@ -1,4 +1,4 @@
-"""The figures that measured and simulated runs are compared by: one set of formulas for both sides.
+"""Figures of latency and throughput: one set of formulas for measured and simulated runs.
 
 TPOT is (E2E - TTFT) / (n - 1) with n the tokens the engine really generated.  Means are over requests.  Throughput is
 requests completed per second from the first sending to the last completion.

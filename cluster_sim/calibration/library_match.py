@@ -1,4 +1,4 @@
-"""From the names that data sets give models and GPUs to our libraries' entries."""
+"""Library entries that the names of models and GPUs in data sets and benchmarks mean."""
 
 import re
 from typing import Final

@@ -28,7 +28,7 @@ def column(rows: list[dict[str, str]], name: str) -> FloatArray:
 
 
 def read_json(path: Path) -> Any:
-    """Return the content of a JSON file; InputError where it is none."""
+    """Return the content of a JSON file; InputError if it is none."""
     try:
         with open_text(path) as stream:
             return json.load(stream)

@@ -10,7 +10,7 @@ Int64Array = npt.NDArray[np.int64]
 
 @dataclass(slots=True)
 class BatchShape:
-    """What a predictor may know of a batch.
+    """Counts of one batch: all that a predictor may know of it.
 
     ``kv`` figures count tokens already in the cache *before* the step, so a decoding request with 100 prompt tokens and
     3 generated ones, whose third token's KV is not yet written, counts 102.
@@ -23,7 +23,7 @@ class BatchShape:
     prefills: list[tuple[int, int]] = field(default_factory=list)
     """(chunk tokens, tokens already in the cache) of every prefill chunk, in batch order."""
     completed_prefills: int = 0
-    """How many of the prefills end their prompt in this step and so sample a token."""
+    """Prefills that end their prompt in this step and so sample a token."""
     draft_tokens: int = 0
     """Speculative tokens verified in this step, over all decodes."""
     encoder_tokens: int = 0

@@ -114,7 +114,7 @@ class EnergyModel:
         return joules
 
     def _fixed(self, tokens: int, sampled: int, stage: int) -> tuple[float, float]:
-        """Bytes and operations of one GPU that do not depend on the cache."""
+        """Return the bytes and operations of one GPU that do not depend on the cache."""
         part, model = self._shards[stage], self._model
         moved = part.dense_weight_bytes + part.head_weight_bytes
         if part.moe_layers:
@@ -122,7 +122,7 @@ class EnergyModel:
         return moved, tokens * part.flops_per_token + sampled * part.head_flops_per_token
 
     def _demand_w(self, moved: float, operations: float, duration_ns: int) -> float:
-        """The power of one GPU before its cap: the same operations in the same order as on arrays."""
+        """Return the power of one GPU before its cap: the same operations in the same order as on arrays."""
         power = self._power
         seconds = float(duration_ns) * 1e-9
         demand = moved / seconds / self._bandwidth * power.memory_ratio

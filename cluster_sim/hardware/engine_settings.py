@@ -8,7 +8,7 @@ from cluster_sim.units import GIB
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """What memory and step times depend on of the serving engine."""
+    """Settings of a serving engine that memory and step times depend on."""
 
     max_num_seqs: int
     max_num_batched_tokens: int

@@ -1,4 +1,4 @@
-"""Jitter: seeded noise on step times that is a pure function of (seed, replica, stage, iteration).
+"""Jitter: seeded noise on step times that is a pure function of (seed, replica, stage, number of the step).
 
 Design: every word is a SplitMix64 hash of the key, never a generator's state, so fast-forwarded steps, single steps
 and stages as actors draw the same noise.  A standard normal is the sum of twelve 16-bit uniforms minus six (Irwin-Hall:
@@ -30,27 +30,27 @@ class Jitter:
         key = splitmix64(key ^ (replica + 1) * 0xD1B54A32D192ED03)
         self._key = splitmix64(key ^ (stage + 1) * 0x8CB92BA72F3D8DD7)
 
-    def apply(self, durations_ns: Int64Array, first_iteration: int) -> Int64Array:
-        """Return the noisy durations of consecutive iterations, int64 of the same length."""
+    def apply(self, durations_ns: Int64Array, first_step: int) -> Int64Array:
+        """Return the noisy durations of consecutive steps, int64 of the same length."""
         if self.ratio == 0.0:
             return durations_ns
-        iterations = np.arange(first_iteration, first_iteration + len(durations_ns), dtype=np.uint64)
+        steps = np.arange(first_step, first_step + len(durations_ns), dtype=np.uint64)
         z = np.zeros(len(durations_ns), dtype=np.int64)
         for word in range(WORDS):
-            bits = splitmix64_array(iterations * np.uint64(WORDS) + np.uint64(word) ^ np.uint64(self._key))
+            bits = splitmix64_array(steps * np.uint64(WORDS) + np.uint64(word) ^ np.uint64(self._key))
             for shift in (0, 16, 32, 48):
                 z += ((bits >> np.uint64(shift)) & np.uint64(0xFFFF)).astype(np.int64)
         factor = _clipped(z.astype(np.float64) / 65536.0 - 6.0) * self.ratio + 1.0
         noisy = np.rint(durations_ns.astype(np.float64) * factor).astype(np.int64)
         return np.maximum(noisy, self._floor_ns)
 
-    def apply_one(self, duration_ns: int, iteration: int) -> int:
-        """Return the noisy duration of one iteration: what ``apply`` gives for it."""
+    def apply_one(self, duration_ns: int, step: int) -> int:
+        """Return the noisy duration of one step: what ``apply`` gives for it."""
         if self.ratio == 0.0:
             return duration_ns
         z = 0
         for word in range(WORDS):
-            bits = splitmix64(iteration * WORDS + word ^ self._key)
+            bits = splitmix64(step * WORDS + word ^ self._key)
             z += (bits & 0xFFFF) + (bits >> 16 & 0xFFFF) + (bits >> 32 & 0xFFFF) + (bits >> 48)
         deviation = min(max(float(z) / 65536.0 - 6.0, -DEVIATIONS), DEVIATIONS)
         return max(round(float(duration_ns) * (deviation * self.ratio + 1.0)), self._floor_ns)

@@ -1,9 +1,9 @@
-"""KV cache groups: what layers with and without an attention window need of one pool of blocks.
+"""KV cache groups: layers with and without an attention window in one pool of blocks.
 
 Design: vLLM's.  Layers of one kind of attention form groups of equally many layers, so that a block, which holds one
 group's layers for ``block_size`` tokens, has the same bytes in every group and all groups share one pool.  A group
 with full attention keeps the blocks of the whole context; a windowed group gives those back that no later token can
-see.  Where all layers are alike, or the groups are switched off, there is one group of all layers.
+see.  If all layers are alike, or the groups are switched off, there is one group of all layers.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ vLLM's releases of late 2026)."""
 
 
 class CacheSettings(Protocol):
-    """What the groups depend on beside the model; an engine block and EngineSettings have it."""
+    """Settings that the groups depend on beside the model; an engine block and EngineSettings have them."""
 
     @property
     def keeps_windows(self) -> bool:
@@ -84,7 +84,7 @@ class KvGroups:
 
 
 def _is_sliding(model: Model, engine: CacheSettings) -> bool:
-    """Whether the engine keeps windows apart from the rest of the model, or the model has nothing else."""
+    """Return whether the engine keeps windows apart from the rest of the model, or the model has nothing else."""
     windowed = model.windowed_layers
     if not windowed or not engine.keeps_windows:
         return False
@@ -118,7 +118,7 @@ def layer_groups(model: Model, engine: CacheSettings) -> list[list[int]]:
 def kv_groups(model: Model, engine: CacheSettings, block_size: int) -> KvGroups | None:
     """Return the groups of a model with windows; None where every layer keeps the whole context.
 
-    Raises InputError where chunks are no whole blocks.
+    Raises InputError if the block size does not divide the chunks.
     """
     if not _is_sliding(model, engine):
         return None
@@ -127,8 +127,8 @@ def kv_groups(model: Model, engine: CacheSettings, block_size: int) -> KvGroups 
     window = model.window_tokens
     if model.is_chunked_attention and window % block_size:
         raise InputError(
-            f"engine.block_size: {model.name} attends in chunks of {window} tokens, which are no whole blocks of "
-            f"{block_size}; choose a divisor of {window}, or set disable_hybrid_kv_cache_manager: true"
+            f"engine.block_size: {model.name} attends in chunks of {window} tokens, which blocks of {block_size} "
+            f"do not divide; choose a divisor of {window}, or set disable_hybrid_kv_cache_manager: true"
         )
     return KvGroups(
         len(groups) - windowed, windowed, window, model.is_chunked_attention, model.is_windowed(groups[0][0])

@@ -1,4 +1,4 @@
-"""The memory plan: how many KV blocks a replica has, or why its model does not fit.
+"""Memory plan: the KV blocks of a replica, or the numbers of a model that does not fit.
 
 Design: the arithmetic of vLLM's start-up.  It may use ``gpu_memory_utilization`` of a GPU's memory; from that go the
 weights, the peak of a profiling step over ``max_num_batched_tokens`` tokens with the sampler over ``max_num_seqs``
@@ -18,16 +18,16 @@ from cluster_sim.units import GIB
 
 MIB: Final = 1 << 20
 CONTEXT_BYTES: Final = 174 * MIB
-"""What CUDA and its libraries take outside the allocator in a process of one GPU, beyond an idle context."""
+"""Memory that CUDA and its libraries take outside the allocator in a process of one GPU, beyond an idle context."""
 COLLECTIVE_BYTES: Final = 505 * MIB
-"""What NCCL and the custom all-reduce buffers add in a process that is one of several."""
+"""Memory that NCCL and the custom all-reduce buffers add in a process that is one of several."""
 SAMPLER_BYTES_PER_LOGIT: Final = 24
 """fp32 logits, their sorted copy, 64-bit indices and probabilities."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """What one GPU's memory holds (the fullest GPU of the replica), and the replica's KV blocks."""
+    """Contents of one GPU's memory (the fullest GPU of the replica), and the replica's KV blocks."""
 
     memory_bytes: int
     """Memory of the GPU."""

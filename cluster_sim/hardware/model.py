@@ -148,7 +148,7 @@ class Model(BaseModel):
 
     @property
     def is_chunked_attention(self) -> bool:
-        """True where the windows are chunks."""
+        """True if the windows are chunks."""
         return "chunked_attention" in self.layer_types
 
     @property
@@ -288,7 +288,7 @@ class Model(BaseModel):
     def kv_elements_per_token(self, tensor_parallel: int) -> int:
         """Return the numbers one token keeps in the cache of one GPU for one layer.
 
-        Heads are split over the GPUs and repeated where there are fewer heads than GPUs; a latent cache is repeated on
+        Heads are split over the GPUs and repeated if there are fewer heads than GPUs; a latent cache is repeated on
         every GPU.
         """
         if self.kv_lora_rank is not None:

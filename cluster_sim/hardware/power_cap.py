@@ -1,4 +1,4 @@
-"""Power caps: what a GPU still computes when it may not draw its full power.
+"""Power caps: arithmetic rates of a GPU that may not draw its full power.
 
 A cap lowers the core clock and leaves the memory's alone, so prefill slows down and decoding hardly does (Patel et al.,
 Splitwise, ISCA 2024, section VII).  Dynamic power falls steeply with the clock, since the voltage falls with it; the
@@ -13,7 +13,7 @@ from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import Device
 
 HALF_POWER_SLOWDOWN: Final = 1.3
-"""How much longer compute-bound work takes at half the power."""
+"""Factor by which compute-bound work takes longer at half the power."""
 _CLOCK_EXPONENT: Final = math.log(HALF_POWER_SLOWDOWN) / math.log(2)
 
 

@@ -11,7 +11,7 @@ from cluster_sim.hardware.model import DTYPES, Model, weight_bytes
 
 @dataclass(frozen=True, slots=True)
 class ExpertSharding:
-    """How data-parallel ranks share the routed experts of a stage."""
+    """Division of the routed experts of a stage over data-parallel ranks."""
 
     ranks: int = 1
     """Data-parallel ranks that share them."""
@@ -36,7 +36,7 @@ ONE_RANK: Final = ExpertSharding()
 
 @dataclass(frozen=True, slots=True)
 class ReplicaHardware:
-    """What one replica runs on, and what it runs.
+    """Model, device, parallelism and engine settings of one replica.
 
     Raises InputError for degrees of parallelism that do not divide the model.
     """

@@ -1,7 +1,7 @@
-"""Sharding: what one GPU of a replica holds and computes under tensor and pipeline parallelism.
+"""Sharding: weights, cache and operations of one GPU under tensor and pipeline parallelism.
 
 Design: a replica is ``pipeline_parallel`` stages of ``tensor_parallel`` GPUs.  Layers are split evenly over the stages,
-every projection evenly over the GPUs of a stage; key and value heads are repeated where there are fewer heads than
+every projection evenly over the GPUs of a stage; key and value heads are repeated if there are fewer heads than
 GPUs.  The first stage also holds the embedding, the last one the head (both, when they are tied).
 
 Data-parallel ranks repeat all of this but the routed experts, which are divided over all ranks: whole (expert
@@ -111,7 +111,7 @@ def shards(hardware: ReplicaHardware) -> list[Shard]:
 
 
 def _moe_layers_of(model: Model, pipeline_parallel: int, stage: int) -> int:
-    """Layers with experts in one stage: the first layers are the dense ones."""
+    """Return the layers with experts in one stage: the first layers are the dense ones."""
     if not model.is_moe:
         return 0
     per_stage = model.num_hidden_layers // pipeline_parallel
@@ -125,7 +125,7 @@ def _moe_layers_of(model: Model, pipeline_parallel: int, stage: int) -> int:
 
 
 def _attention_parameters_of(model: Model, tp: int) -> float:
-    """Attention weights of one layer on one GPU, repeated key/value heads and latent down-projections included."""
+    """Return the attention weights of one layer on one GPU, with repeated heads and latent down-projections."""
     if model.kv_lora_rank is not None:
         repeated = model.hidden_size * (model.kv_lora_rank + model.qk_rope_head_dim)
         repeated += model.hidden_size * (model.q_lora_rank or 0)
@@ -135,7 +135,7 @@ def _attention_parameters_of(model: Model, tp: int) -> float:
 
 
 def _flops_per_pair(model: Model) -> float:
-    """Operations of one layer's attention per (query, key) pair: two for the score, two for the value, per width."""
+    """Return the operations of one layer's attention per (query, key) pair: two for score and value each, per width."""
     if model.kv_lora_rank is not None:
         return 2.0 * model.num_attention_heads * (model.qk_nope_head_dim + model.qk_rope_head_dim + model.v_head_dim)
     return 4.0 * model.num_attention_heads * model.head_dim

@@ -71,9 +71,12 @@ def test_equal_prompt_ids_share_their_blocks():
 def test_unknown_names_are_input_errors():
     """A model or GPU that no library has is refused with the known names, not with a traceback."""
     base = make_case([0.0])
-    for changes in ({"model": "nobody/nothing"}, {"device": "abacus"}):
+    for changes, message in (
+        ({"model": "nobody/nothing"}, "unknown model 'nobody/nothing'; known: .*llama-3-8b"),
+        ({"device": "abacus"}, "unknown device 'abacus'; known: .*h100-sxm"),
+    ):
         fields = {name: getattr(base, name) for name in base.__slots__} | changes
-        with pytest.raises(InputError, match="unknown"):
+        with pytest.raises(InputError, match=message):
             resolve_case(Case(**fields))
 
 

@@ -66,7 +66,7 @@ def test_groups_of_the_library_s_models() -> None:
     assert [found["mistral-7b", is_off] for is_off in (None, False, True)] == [mistral] * 3
     assert [found["llama-3-8b", is_off] for is_off in (None, False, True)] == [None] * 3
     assert kv_groups(load_model("mistral-7b"), replace(VLLM, keeps_windows=False), 16) is None
-    with pytest.raises(InputError, match="chunks of 8192 tokens, which are no whole blocks of 48"):
+    with pytest.raises(InputError, match="chunks of 8192 tokens, which blocks of 48 do not divide"):
         kv_groups(load_model("llama-4-scout"), replace(VLLM, disable_hybrid_kv_cache_manager=False), 48)
 
 

@@ -58,7 +58,7 @@ class AffinePredictor(Predictor):
         """Return what depends on the tokens computed (at least 1), ns."""
 
     def routed_cost(self, tokens: int, routed_tokens: int, stage: int) -> float:  # noqa: ARG002
-        """Return ``tokens_cost`` where all data-parallel ranks together have ``routed_tokens`` tokens, ns."""
+        """Return ``tokens_cost`` if all data-parallel ranks together have ``routed_tokens`` tokens, ns."""
         return self.tokens_cost(tokens, stage)
 
     @abstractmethod
@@ -154,7 +154,7 @@ class AffinePredictor(Predictor):
         return cost
 
     def _mixed(self, shape: BatchShape, stage: int) -> float:
-        """The duration of a step with prefills, drafts or encoder tokens, ns.
+        """Return the duration of a step with prefills, drafts or encoder tokens, ns.
 
         Every prefill chunk gets logits, also one that does not end its prompt: vLLM computes and drops them.
         """

@@ -28,7 +28,7 @@ class AttentionTable:
         )
         self.empty_us = float(min(self.chunk_us.min(), self.decode_us.min()))
         together = [row for row in rows if row.prefill_tokens and row.decodes]
-        self._mixed = _Branch.of([(_mixed_key(row), row.time_us) for row in together]) if together else None
+        self._mixed = _MeasurementTree.of([(_mixed_key(row), row.time_us) for row in together]) if together else None
 
     def has_decodes(self, decodes: int, mean_kv: float) -> bool:
         """Return whether the number of decodes and their mean cache lie in the grid."""
@@ -73,7 +73,7 @@ class AttentionTable:
         if self._mixed is None:
             return chunk_us + decode_us
         keys = (tokens, kv, decodes, mean_kv)
-        together = self._mixed.at(keys)
+        together = self._mixed.interpolate(keys)
         last = self._mixed.last
         if any(key > end for key, end in zip(keys, last, strict=True)):
             edge_chunk_us = self.chunk(int(min(tokens, last[0])), int(min(kv, last[1])))
@@ -86,22 +86,22 @@ def _mixed_key(row: Measurement) -> tuple[float, ...]:
     return float(row.prefill_tokens), float(row.prefill_kv_tokens), float(row.decodes), float(row.decode_kv_tokens)
 
 
-class _Branch:
+class _MeasurementTree:
     """Measurements over several keys, interpolated key by key, each over the values measured beside those before it.
 
     A profile may hold grids laid over one another, whose union is none: beside each chunk there are the caches that
     were measured with it, and so on.  Keys beyond the measured ones are clamped.
     """
 
-    __slots__ = ("_knots", "_leaves", "_twigs", "last")
+    __slots__ = ("_children", "_knots", "_times_us", "last")
 
     def __init__(
-        self, knots: list[float], twigs: list["_Branch"], leaves: list[float], last: tuple[float, ...]
+        self, knots: list[float], children: list["_MeasurementTree"], times_us: list[float], last: tuple[float, ...]
     ) -> None:
-        self._knots, self._twigs, self._leaves, self.last = knots, twigs, leaves, last
+        self._knots, self._children, self._times_us, self.last = knots, children, times_us, last
 
     @classmethod
-    def of(cls, rows: Sequence[tuple[tuple[float, ...], float]]) -> "_Branch":
+    def of(cls, rows: Sequence[tuple[tuple[float, ...], float]]) -> "_MeasurementTree":
         """Build the tree of ``rows``, pairs of as many keys each and a time."""
         last = tuple(max(key[axis] for key, _ in rows) for axis in range(len(rows[0][0])))
         if len(last) == 1:
@@ -113,10 +113,10 @@ class _Branch:
         knots = sorted(groups)
         return cls(knots, [cls.of(groups[knot]) for knot in knots], [], last)
 
-    def at(self, keys: tuple[float, ...]) -> float:
+    def interpolate(self, keys: tuple[float, ...]) -> float:
         """Return the interpolated time at as many keys as the tree is deep."""
         lower, upper, weight = bracket(self._knots, keys[0])
-        if self._leaves:
-            return self._leaves[lower] + (self._leaves[upper] - self._leaves[lower]) * weight
-        low = self._twigs[lower].at(keys[1:])
-        return low + (self._twigs[upper].at(keys[1:]) - low) * weight if weight else low
+        if self._times_us:
+            return self._times_us[lower] + (self._times_us[upper] - self._times_us[lower]) * weight
+        low = self._children[lower].interpolate(keys[1:])
+        return low + (self._children[upper].interpolate(keys[1:]) - low) * weight if weight else low

@@ -40,6 +40,6 @@ class AttentionWindow:
 
 
 def _chunked_before(tokens: int, window: int) -> float:
-    """The pairs of a sequence's first ``tokens`` tokens where each sees its chunk only."""
+    """Return the pairs of a sequence's first ``tokens`` tokens where each sees its chunk only."""
     whole, rest = divmod(tokens, window)
     return 0.5 * (whole * window * (window + 1) + rest * (rest + 1))

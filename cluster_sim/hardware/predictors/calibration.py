@@ -20,14 +20,14 @@ class Provenance(BaseModel):
     data: str = Field(description="The measurements the figures were fitted to")
     command: str = Field(description="The command that fitted them")
     date: str = Field(default="", description="When")
-    notes: str = Field(default="", description="What a reader should know")
+    notes: str = Field(default="", description="Remarks for readers")
     cross_validation: dict[str, float] = Field(
         default={}, description="Mean absolute errors in percent on data left out, by metric"
     )
 
 
 class OperatorRatios(BaseModel):
-    """How close measured operators come to the data sheet, by device and engine; see ``scripts/fit_operators.py``."""
+    """Ratios of measured operators to the data sheet, by device and engine; see ``scripts/fit_operators.py``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -65,7 +65,7 @@ class OperatorRatios(BaseModel):
         return sum(by_engine.values()) / len(by_engine)
 
     def nearest(self, device: Device, engine: str) -> str:
-        """Return the device whose operators stand for ``device``: itself where it was measured, else the one with the
+        """Return the device whose operators stand for ``device``: itself if it was measured, else the one with the
         nearest memory bandwidth, another architecture counting as a factor of 2; "" where its architecture is unknown.
         """
         measured = [name for name, engines in self.devices.items() if engine in engines]

@@ -6,7 +6,7 @@ from typing import Final
 from cluster_sim.hardware.device import Device
 
 LINK_RATIO: Final = 0.60
-"""Share of a link's bandwidth that collectives reach, where it was not measured."""
+"""Share of a link's bandwidth that collectives reach if it was not measured."""
 
 
 @dataclass(frozen=True, slots=True)

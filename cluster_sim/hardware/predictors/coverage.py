@@ -37,7 +37,7 @@ class CoverageCounter:
 
     @property
     def total(self) -> Coverage:
-        """What was counted so far."""
+        """All that was counted so far."""
         return Coverage(self.inside, self.predictions - self.inside)
 
     def add_step(self, shape: BatchShape) -> None:

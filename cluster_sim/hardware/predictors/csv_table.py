@@ -16,7 +16,7 @@ Float64Array = npt.NDArray[np.float64]
 
 
 def open_text(path: Path) -> TextIO:
-    """Open a text file, gunzipped where its name ends in ``.gz``; InputError when it is not there."""
+    """Open a text file, gunzipped if its name ends in ``.gz``; InputError when it is not there."""
     try:
         if path.suffix == ".gz":
             return gzip.open(path, "rt", encoding="utf-8", newline="")

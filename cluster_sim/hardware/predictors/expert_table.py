@@ -16,7 +16,7 @@ from cluster_sim.hardware.replica_hardware import ReplicaHardware
 def experts_curve(profile: OperatorProfile, hardware: ReplicaHardware, tokens: Iterable[float]) -> Curve:
     """Return the time of one layer's experts on one GPU over the tokens of all ranks, us.
 
-    ``tokens`` are further knots for each rank's tokens.  Raises InputError where the profile has no ``moe`` rows.
+    ``tokens`` are further knots for each rank's tokens.  Raises InputError if the profile has no ``moe`` rows.
     """
     model, sharding = hardware.model, hardware.experts
     rows = profile.of("moe")

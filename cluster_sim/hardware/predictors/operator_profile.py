@@ -29,7 +29,7 @@ PLAIN: Final = ("attention", "moe", "all_reduce", "send_recv")
 
 @dataclass(frozen=True, slots=True)
 class ProfileInfo:
-    """What a profile was measured on."""
+    """Origin of an operator profile: the hardware and software that were measured."""
 
     device: str
     """Name in ``conf/devices``."""

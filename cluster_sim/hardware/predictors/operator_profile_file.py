@@ -44,7 +44,7 @@ def read_profile(path: Path) -> OperatorProfile:
         raise InputError(f"{path}: is not a readable Parquet file: {error}") from None
     raw = (table.schema.metadata or {}).get(METADATA_KEY)
     if raw is None:
-        raise InputError(f"{path}: is no operator profile (its metadata lacks {METADATA_KEY.decode()})")
+        raise InputError(f"{path}: is not an operator profile: its metadata lacks {METADATA_KEY.decode()}")
     try:
         metadata = json.loads(raw)
         version = metadata.pop("format")

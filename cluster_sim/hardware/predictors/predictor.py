@@ -1,8 +1,8 @@
-"""The predictor's contract: what one step of one pipeline stage costs.
+"""Predictor interface: the duration of a step of one pipeline stage, and the registry of the kinds.
 
 ``step_ns`` of a decode-only batch *is* ``decode_run_ns(..., steps=1)``: one elementwise kernel in one order of
-operations, no BLAS, no fast-math, one rounding (half to even) per step, so that macro-steps and single steps agree to
-the bit on one CPU family.
+operations, no BLAS, no fast-math, one rounding per step, so that fast-forwarded and single steps agree to the bit on
+one CPU family.
 """
 
 from abc import ABC, abstractmethod
@@ -99,7 +99,7 @@ class Predictor(ABC):
     def joint_run_ns(self, loads: Sequence[tuple[int, int]], steps: int) -> Int64Array | None:  # noqa: ARG002
         """Return the durations of ``steps`` decode-only steps that data-parallel ranks make together, int64[steps].
 
-        ``loads`` has the requests of each rank with work and their tokens in the cache.  None where there are no ranks,
+        ``loads`` has the requests of each rank with work and their tokens in the cache.  None if there are no ranks,
         or only ``step_ns`` can tell.
         """
         return None

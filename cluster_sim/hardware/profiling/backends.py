@@ -15,9 +15,9 @@ import numpy as np
 from cluster_sim.errors import InputError
 
 LARGEST_CACHE_BYTES: Final = 1 << 27
-"""Last-level cache where the driver does not say."""
+"""Last-level cache if the driver does not say."""
 LEAST_US: Final = 0.1
-"""What a kernel is given that takes no longer than the clock's noise."""
+"""Time of a kernel that takes no longer than the clock's noise."""
 
 
 class Backend(Protocol):
@@ -50,7 +50,7 @@ class Backend(Protocol):
         """
 
     def time_us(self, call: Callable[[], Any], repeats: int) -> float:
-        """Return the median time of a call, us; MemoryError where it does not fit."""
+        """Return the median time of a call, us; MemoryError if it does not fit."""
 
 
 def backend_named(name: str) -> Backend:
@@ -114,7 +114,7 @@ class NumpyBackend:
 
 
 class TorchBackend:
-    """PyTorch in bfloat16 on the first GPU, or in single precision on the CPU where there is none."""
+    """PyTorch in bfloat16 on the first GPU, or in single precision on the CPU if there is none."""
 
     name = "torch"
 
@@ -200,7 +200,7 @@ class TorchBackend:
 
     def _replayed(self, call: Callable[[], Any]) -> Callable[[], Any]:
         """Return the replay of a CUDA graph of a call, warmed up on a stream of its own as capturing requires; the call
-        itself where it cannot be captured.
+        itself if it cannot be captured.
         """
         torch = self._torch
         stream = torch.cuda.Stream()

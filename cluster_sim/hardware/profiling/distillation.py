@@ -1,4 +1,4 @@
-"""Models fitted to a profile and distilled back into a table: random forest or linear regression.
+"""Distillation: a random forest or linear regression fitted to an operator profile and turned into a table.
 
 Design: each operator (attention split into decodes alone, chunks alone, and both) is learnt from its keys and their
 products; the fitted model is asked once on the full grid of the keys' values, and the answers are a profile like any
@@ -63,7 +63,7 @@ def fit_profile(profile: OperatorProfile, method: str = "forest") -> tuple[Opera
 
 
 def _groups(profile: OperatorProfile) -> dict[str, list[Measurement]]:
-    """Measurements that one model learns, by name."""
+    """Return the measurements that one model learns, by name."""
     groups: dict[str, list[Measurement]] = {}
     for operator in profile.operators:
         for row in profile.of(operator):
@@ -75,7 +75,7 @@ def _groups(profile: OperatorProfile) -> dict[str, list[Measurement]]:
 
 
 def _grid(measured: list[Measurement], axes: list[int]) -> list[tuple[int, ...]]:
-    """The full grid of the keys' values where it is not too large, else the measured keys."""
+    """Return the full grid of the keys' values if it is not too large, else the measured keys."""
     values = [sorted({row.key[index] for row in measured}) for index in axes]
     size = 1
     for axis in values:
@@ -86,7 +86,7 @@ def _grid(measured: list[Measurement], axes: list[int]) -> list[tuple[int, ...]]
 
 
 def _features(keys: Float64Array, method: str) -> Float64Array:
-    """The keys, and for several their products; for the linear model also squares of the first."""
+    """Return the keys, and for several their products; for the linear model also squares of the first."""
     columns = [keys[:, index] for index in range(keys.shape[1])]
     features = list(columns)
     for index, first in enumerate(columns):
@@ -97,7 +97,7 @@ def _features(keys: Float64Array, method: str) -> Float64Array:
 
 
 def _fitted(method: str, keys: Float64Array, times: Float64Array) -> Any:
-    """A fitted model of the logarithm of the time: relative errors count alike from microseconds to seconds."""
+    """Return a fitted model of the logarithm of the time: relative errors count alike from microseconds to seconds."""
     try:
         from sklearn.ensemble import RandomForestRegressor
         from sklearn.linear_model import LinearRegression
@@ -131,7 +131,7 @@ def _unscaled(logarithms: Float64Array) -> Sequence[float]:
 
 
 def _cross_validate(method: str, keys: Float64Array, times: Float64Array) -> float:
-    """Mean absolute percentage error over folds that are drawn with a fixed seed."""
+    """Return the mean absolute percentage error over folds that are drawn with a fixed seed."""
     order = np.random.default_rng(SEED).permutation(len(times))
     errors: list[float] = []
     for fold in range(FOLDS):

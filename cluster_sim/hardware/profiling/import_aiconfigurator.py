@@ -1,4 +1,4 @@
-"""Reading the operator tables of the package aiconfigurator-core into the one layout, for any model.
+"""Import of the operator tables of the package aiconfigurator-core, for any model.
 
 Source of the layout: aiconfigurator-core 0.12 (Apache-2.0), ``systems/data/<gpu>/<op>/<engine>/<version>/*.parquet``,
 latencies in milliseconds: GEMMs by (m, n, k), attention by (batch, length, heads, head width), experts by (tokens,
@@ -119,7 +119,7 @@ class _GemmTable:
 
 
 def _layer_rows(gemms: _GemmTable, model: Model, device: Device, tp: int) -> list[Measurement]:
-    """Projections of one layer by tokens, and the small kernels between them."""
+    """Return the projections of one layer by tokens, and the small kernels between them."""
     width = model.head_dim * model.num_attention_heads // tp
     kv_width = model.head_dim * -(-model.num_key_value_heads // tp)
     shapes = {"qkv_proj": (width + 2 * kv_width, model.hidden_size), "o_proj": (model.hidden_size, width)}
@@ -151,7 +151,7 @@ def _head_rows(gemms: _GemmTable, model: Model, tp: int) -> list[Measurement]:
 
 
 def _attention_rows(folder: Path, engine: str, model: Model, tp: int) -> list[Measurement]:
-    """Decode attention by (batch, cache) and prefill attention by chunk, at the nearest heads, scaled."""
+    """Return decode attention by (batch, cache) and prefill attention by chunk, at the nearest heads, scaled."""
     heads, kv_heads = model.num_attention_heads // tp, -(-model.num_key_value_heads // tp)
     rows: list[Measurement] = []
     columns, scale = _nearest_heads(
@@ -181,7 +181,7 @@ def _attention_rows(folder: Path, engine: str, model: Model, tp: int) -> list[Me
 
 
 def _nearest_heads(columns: Columns, model: Model, heads: int, kv_heads: int) -> tuple[Columns, float]:
-    """Rows of the head counts nearest to the model's, in a 16-bit cache without window, and the factor to scale by."""
+    """Return the rows of the head counts nearest to the model's, in a 16-bit cache without window, and a factor."""
     chosen = np.isin(columns["kv_cache_dtype"], ("bfloat16", "float16"))
     if "window_size" in columns:
         chosen &= columns["window_size"] == 0
@@ -204,7 +204,7 @@ def _nearest_heads(columns: Columns, model: Model, heads: int, kv_heads: int) ->
 
 
 def _expert_rows(folder: Path, engine: str, model: Model, tp: int) -> list[Measurement]:
-    """Experts by tokens: these tables were measured under a routing distribution, not by activated experts."""
+    """Return the experts by tokens: they were measured under a routing distribution, not by activated experts."""
     columns = _load(folder, "moe", engine, "moe_perf.parquet")[0]
     width = model.moe_intermediate_size or model.intermediate_size
     dtype = DTYPES.get(model.expert_dtype, "w4a16_mxfp4" if model.expert_dtype == "fp4" else "")
@@ -254,7 +254,7 @@ def _all_reduce_rows(folder: Path, engine: str, model: Model, tp: int) -> list[M
 
 
 def _around(sides: list[int], value: int) -> list[tuple[int, float]]:
-    """The grid values around ``value`` with weights in log space; beyond the ends, the end."""
+    """Return the grid values around ``value`` with weights in log space; beyond the ends, the end."""
     if value <= sides[0]:
         return [(sides[0], 1.0)]
     if value >= sides[-1]:
@@ -266,7 +266,7 @@ def _around(sides: list[int], value: int) -> list[tuple[int, float]]:
 
 
 def _load(folder: Path, operator: str, engine: str, name: str) -> tuple[Columns, str]:
-    """The columns of the newest version of a table, and that version; InputError when there is none."""
+    """Return the columns of the newest version of a table, and that version; InputError when there is none."""
     found = sorted((folder / operator / engine).glob(f"*/{name}"), key=lambda path: version_key(path.parent.name))
     if not found:
         raise InputError(f"{folder / operator / engine}: has no {name}")

@@ -1,4 +1,4 @@
-"""Reading LLMServingSim's operator profiles into the one layout; other layouts have a module of their own.
+"""Import of LLMServingSim's operator profiles.
 
 Source of the layout: LLMServingSim 2.0's profiler, folder ``<gpu>/<model>/<dtype>/tp<degree>`` with ``dense.csv`` (by
 tokens), ``per_sequence.csv`` (by sequences), ``attention.csv`` (chunk, its cache, decodes, cache of each decode),

@@ -1,4 +1,4 @@
-"""Reading Vidur's raw profiling CSVs into the one layout.
+"""Import of Vidur's raw profiling CSVs.
 
 Source of the layout: microsoft/vidur, ``data/profiling``: ``mlp.csv`` (one layer on one tensor-parallel rank by
 ``num_tokens``), ``attention.csv`` (prefill chunks over a cache; decodes of equal cache), ``all_reduce.csv`` and

@@ -1,4 +1,4 @@
-"""Measuring the operators of a model: micro-benchmarks with PyTorch on a GPU, or with numpy on the CPU for tests.
+"""Measurement of the operators of a model: micro-benchmarks with PyTorch on a GPU, or with numpy on the CPU for tests.
 
 Design: one layer's matrices of one tensor-parallel rank are allocated once and multiplied by every number of tokens;
 attention runs over caches of every length and batch, a chunk of a prompt over the cache before it.  Each time is the
@@ -21,7 +21,7 @@ from cluster_sim.hardware.replica_hardware import check_parallelism
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """What to measure."""
+    """Keys to measure, and repeats."""
 
     tokens: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 4096, 8192)
     sequences: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)

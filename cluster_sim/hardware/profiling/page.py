@@ -137,7 +137,7 @@ def write_page(profile: OperatorProfile, comparisons: list[Comparison], predicte
 
 
 def _scatter(item: Comparison) -> str:
-    """Predicted over measured on logarithmic axes, with the diagonal."""
+    """Return predicted over measured on logarithmic axes, with the diagonal."""
     values = [value for point in item.points for value in point]
     low, high = math.log10(min(values)), math.log10(max(values))
     span = max(high - low, 1e-9)
@@ -159,7 +159,7 @@ def _scatter(item: Comparison) -> str:
 
 
 def _coverage(profile: OperatorProfile) -> str:
-    """The measured grid of decode attention: batch over cached tokens, both logarithmic."""
+    """Return the measured grid of decode attention: batch over cached tokens, both logarithmic."""
     cells = [(row.decodes, row.decode_kv_tokens) for row in profile.of("attention") if not row.prefill_tokens]
     if not cells:
         return ""

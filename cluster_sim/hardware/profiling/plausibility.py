@@ -1,4 +1,4 @@
-"""Plausibility: a profile against the roofline, before anybody trusts it.
+"""Plausibility: an operator profile against the roofline, before anybody trusts it.
 
 Design: a kernel cannot beat the data sheet and is rarely a hundred times slower than it.  Layer operators together
 are held against reading or multiplying the layer's weights, attention against reading its cache or computing its
@@ -37,7 +37,7 @@ def check_profile(profile: OperatorProfile, model: Model, device: Device) -> Non
 
 
 def _check_layers(profile: OperatorProfile, model: Model, device: Device) -> None:
-    """The sum of layer operators at the smallest and largest token counts that all of them have."""
+    """Check the sum of layer operators at the smallest and largest token counts that all of them have."""
     part = shard(ReplicaHardware(model, device, default_settings(device), profile.info.tensor_parallel))
     weights = part.dense_weight_bytes / part.layers
     operations = (part.flops_per_token - _expert_flops(model, profile.info.tensor_parallel)) / part.layers
@@ -58,7 +58,7 @@ def _check_layers(profile: OperatorProfile, model: Model, device: Device) -> Non
 
 
 def _check_attention(profile: OperatorProfile, model: Model, device: Device) -> None:
-    """Attention with much work: the four rows with the most cached tokens or pairs of each kind."""
+    """Check attention with much work: the four rows with the most cached tokens or pairs of each kind."""
     part = shard(ReplicaHardware(model, device, default_settings(device), profile.info.tensor_parallel))
     bytes_per_token = part.kv_bytes_per_token / part.layers
     operations = part.attention_flops_per_pair / part.layers
@@ -91,7 +91,7 @@ def _check_time(profile: OperatorProfile, row: Measurement, us: float, ideal_us:
 
 
 def _check_monotone(profile: OperatorProfile, operator: str) -> None:
-    """Along each key, with the others fixed, no time is far below an earlier one."""
+    """Check that along each key, with the others fixed, no time is far below an earlier one."""
     rows = profile.of(operator)
     for index, key in enumerate(KEYS):
         if len({row.key[index] for row in rows}) < 2:

@@ -36,7 +36,7 @@ def test_overrides_apply_in_order(tmp_path: Path) -> None:
     ]
     assert calibration.resolve(load_device("h200")).frontend_us == 3
     found = [calibration.resolve(load_device(name)) for name in ("l40s", "h100-sxm", "h200")]
-    assert [(each.layer_us, each.token_us) for each in found] == [(0, 0), (7, 1), (8, 1)]
+    assert [(coefficients.layer_us, coefficients.token_us) for coefficients in found] == [(0, 0), (7, 1), (8, 1)]
     fitted, unknown = (resolve_coefficients("vllm", load_device(name), "0.15")[1] for name in ("l40s", "a40"))
     assert unknown == fitted
     assert version_at_most(["0.9", "0.15"], "0.10.2") == "0.9"

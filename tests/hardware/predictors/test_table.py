@@ -143,7 +143,7 @@ def test_wrong_profiles_are_refused(tmp_path: Path) -> None:
         read_profile(path)
     write_profile(small_profile(), path)
     pq.write_table(pq.read_table(path).replace_schema_metadata({}), path)
-    with pytest.raises(InputError, match="no operator profile"):
+    with pytest.raises(InputError, match="is not an operator profile: its metadata lacks"):
         read_profile(path)
 
 

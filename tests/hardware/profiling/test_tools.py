@@ -92,8 +92,8 @@ def test_measure_refuses_what_it_cannot(monkeypatch: pytest.MonkeyPatch) -> None
         backend_named("torch")
 
 
-@pytest.mark.parametrize(("method", "limit"), [("forest", 15.0), ("linear", 0.5)])
-def test_fit_distils_to_a_table(method: str, limit: float) -> None:
+@pytest.mark.parametrize(("method", "percent", "ratio"), [("forest", 15.0, 0.3), ("linear", 0.01, 1e-4)])
+def test_fit_distils_to_a_table(method: str, percent: float, ratio: float) -> None:
     """On exactly affine times the cross-validated error is small, and the fitted profile agrees with the measured."""
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     rows = [Measurement("layer.gemm", 10 + 0.1 * n, tokens=n) for n in range(1, 200, 2)]
@@ -106,11 +106,11 @@ def test_fit_distils_to_a_table(method: str, limit: float) -> None:
     profile = make_profile(ProfileInfo("h100-sxm", "llama-3-8b", 1), rows)
     fitted, errors = fit_profile(profile, method)
     assert {error.group for error in errors} == {"layer.gemm", "attention decode"}
-    assert all(error.mape_percent < limit for error in errors)
+    assert all(error.mape_percent < percent for error in errors)
     assert len(fitted.of("layer.gemm")) == 100
     by_key = {(row.operator, row.key): row.time_us for row in fitted.rows}
     for row in rows:
-        assert by_key[row.operator, row.key] == pytest.approx(row.time_us, rel=0.4)
+        assert by_key[row.operator, row.key] == pytest.approx(row.time_us, rel=ratio)
     with pytest.raises(InputError, match="unknown method 'svm'; known: forest, linear"):
         fit_profile(profile, "svm")
 
@@ -153,4 +153,6 @@ def test_commands(tmp_path: Path) -> None:
     assert "cross-validated" in done.output
     assert "linear fitted to: by hand" in read_profile(fitted).info.source
     wrong = ["import", "vidur", "mlp.csv", "--model", "llama-3-8b", "--device", "h100-sxm", "-o", str(path)]
-    assert isinstance(runner.invoke(app, wrong).exception, InputError)
+    error = runner.invoke(app, wrong).exception
+    assert isinstance(error, InputError)
+    assert "--attention" in str(error)

@@ -1,4 +1,4 @@
-"""The linear form: alpha + beta per computed token + gamma per cached token, as several simulators have it."""
+"""Linear step model: alpha + beta per computed token + gamma per cached token, as several simulators have it."""
 
 from typing import ClassVar, Literal, Self
 

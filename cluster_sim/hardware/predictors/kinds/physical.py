@@ -1,4 +1,4 @@
-"""The calibrated physical step model: a roofline with measured efficiencies and the constants of a real engine.
+"""Physical step model, calibrated: a roofline with measured efficiencies and the constants of a real engine.
 
 Design: a step of one stage takes
 
@@ -112,7 +112,7 @@ class PhysicalPredictor(AffinePredictor):
         return self.routed_cost(tokens, tokens * self._experts.ranks, stage)
 
     def routed_cost(self, tokens: int, routed_tokens: int, stage: int) -> float:
-        """Return the same where the ranks together have ``routed_tokens`` tokens, ns."""
+        """Return the same if the ranks together have ``routed_tokens`` tokens, ns."""
         part, c, model = self._shards[stage], self.coefficients, self._model
         weights_s, experts_s = part.dense_weight_bytes / self._dense_rate, 0.0
         expert_flops = 0.0
@@ -168,7 +168,7 @@ class PhysicalPredictor(AffinePredictor):
         return head_s * NS_PER_S + us * NS_PER_US
 
     def kv_slopes(self, stage: int) -> tuple[float, float]:
-        """Return ns per cached token: its bytes, or for latent attention its operations where they take longer."""
+        """Return ns per cached token: its bytes, or for latent attention its operations if they take longer."""
         part = self._shards[stage]
         slope = part.kv_bytes_per_token / self._kv_rate
         if self._model.is_latent_attention:
@@ -177,7 +177,7 @@ class PhysicalPredictor(AffinePredictor):
         return slope * (1.0 - self._windowed_ratio), slope * self._windowed_ratio
 
     def mixed_slopes(self, stage: int) -> tuple[float, float]:
-        """Return the same where the batch has a prefill: a tile of rows for each query head, of which one is used."""
+        """Return the same if the batch has a prefill: a tile of rows for each query head, of which one is used."""
         slopes = self.kv_slopes(stage)
         rows = self.coefficients.lone_tile_rows
         if not rows or self._model.is_latent_attention:
@@ -213,7 +213,7 @@ class PhysicalPredictor(AffinePredictor):
         return round(link.latency_us * NS_PER_US + moved / rate * NS_PER_S)
 
     def _ring_us(self, tokens: int) -> float:
-        """The bytes of one ring all-reduce over the link, us."""
+        """Return the time that the bytes of one ring all-reduce take on the link, us."""
         tp = self._tensor_parallel
         link = self.hardware.tensor_link
         moved = 2.0 * (tp - 1) / tp * tokens * self._model.hidden_size * self._activation_bytes
@@ -221,7 +221,7 @@ class PhysicalPredictor(AffinePredictor):
 
 
 def _smooth_max(a: float, b: float, power: float) -> float:
-    """The p-norm of two non-negative numbers, scaled by the larger one so that it cannot overflow."""
+    """Return the p-norm of two non-negative numbers, scaled by the larger one so that it cannot overflow."""
     high = max(a, b)
     if high == 0.0:
         return 0.0

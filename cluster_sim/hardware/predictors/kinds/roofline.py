@@ -1,4 +1,4 @@
-"""The uncalibrated roofline: each operator takes as long as its memory traffic or its arithmetic, whichever is longer.
+"""Roofline, uncalibrated: each operator takes as long as its memory traffic or its arithmetic, whichever is longer.
 
 Design: operators of a stage are the projections (one group: they share the ratio of weights to operations), the
 routed experts (as many as n tokens are expected to activate), the head over the sampled positions, decode attention
@@ -26,7 +26,7 @@ from cluster_sim.units import NS_PER_S, NS_PER_US
 
 @dataclass(frozen=True, slots=True)
 class RooflineEfficiency:
-    """Which part of the data sheet's rates kernels reach, and the constant times."""
+    """Shares of the data sheet's rates that kernels reach, and the constant times."""
 
     gemm_memory_ratio: float = 0.85
     gemm_flops_ratio: float = 0.65
@@ -90,7 +90,7 @@ class RooflinePredictor(AffinePredictor):
         return self.routed_cost(tokens, graph_tokens(tokens) * self._experts.ranks, stage)
 
     def routed_cost(self, tokens: int, routed_tokens: int, stage: int) -> float:
-        """Return the same where the ranks together have ``routed_tokens`` tokens, ns."""
+        """Return the same if the ranks together have ``routed_tokens`` tokens, ns."""
         part, model, efficiency = self._shards[stage], self._model, self._efficiency
         tokens = graph_tokens(tokens)
         expert_flops = 0.0
@@ -166,7 +166,7 @@ class RooflinePredictor(AffinePredictor):
         return 2e-6 * link.latency_us + moved / (link.bandwidth_bytes_per_s * self._efficiency.link_ratio)
 
     def _all_reduce_s(self, tokens: int, part: Shard) -> float:
-        """Two all-reduces a layer, ring: 2 (t - 1) / t of the activations over the link, and a latency each."""
+        """Return the time of two all-reduces a layer: 2 (t - 1) / t of the activations over the link, and a latency."""
         tp = self._tensor_parallel
         if tp == 1:
             return 0.0

@@ -44,7 +44,7 @@ from cluster_sim.units import NS_PER_S, NS_PER_US
 
 @dataclass(frozen=True, slots=True)
 class Overheads:
-    """What kernels do not contain: the engine's own time."""
+    """The engine's own time, which kernels do not contain."""
 
     step_us: float = 0.0
     layer_us: float = 0.0
@@ -190,7 +190,7 @@ class TablePredictor(Predictor):
         )
 
     def _base_us(self, tokens: int, sequences: int, stage: int, routed_tokens: int = 0) -> float:
-        """Everything but attention, us; ``routed_tokens`` are those of all ranks, 0 where each has as many."""
+        """Return everything but attention, us; ``routed_tokens`` are those of all ranks, 0 where each has as many."""
         overheads = self._overheads
         per_layer = self._token_curve(tokens) + overheads.layer_us
         routed_tokens = routed_tokens or tokens * self._experts.ranks
@@ -236,7 +236,7 @@ class TablePredictor(Predictor):
 
 
 def _longest_first(prefills: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The chunks of a batch by what they attend to."""
+    """Return the chunks of a batch, the one with most pairs first."""
     return sorted(prefills, key=lambda chunk: chunk[0] * (chunk[1] + chunk[0]), reverse=True)
 
 
@@ -245,7 +245,7 @@ def _named(profile: OperatorProfile, prefix: str) -> tuple[str, ...]:
 
 
 def _sum_curve(profile: OperatorProfile, operators: tuple[str, ...], key: str) -> Curve | None:
-    """The sum of operators over one key, each interpolated and counted; None when there are none."""
+    """Return the sum of operators over one key, each interpolated and counted; None when there are none."""
     curves: list[tuple[Curve, int]] = []
     for operator in operators:
         rows = profile.of(operator)
@@ -266,7 +266,7 @@ def _head_curve(hardware: ReplicaHardware) -> Curve:
 
 
 def _dense_curve(profile: OperatorProfile, model: Model, tensor_parallel: int, collectives: Collectives) -> Curve:
-    """One layer without attention and experts over the tokens: layer operators and all-reduces (else by the link)."""
+    """Return one layer without attention and experts over the tokens, with all-reduces as measured or by the link."""
     names = _named(profile, "layer.") + (("all_reduce",) if tensor_parallel > 1 else ())
     dense = _sum_curve(profile, names, "tokens")
     if dense is None:

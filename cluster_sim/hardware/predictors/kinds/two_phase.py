@@ -1,4 +1,4 @@
-"""The two-phase server of llm-infer: alpha a prompt token and beta for a prefill, gamma for every decode step.
+"""Two-phase server of llm-infer: alpha a prompt token and beta for a prefill, gamma for every decode step.
 
 A batch of prompts P and outputs O takes alpha * sum(P) + beta + gamma * max(O).  A prefill that yields its first tokens
 is also the first of the max(O) decode steps, so its step costs one gamma and max(O) - 1 steps follow.

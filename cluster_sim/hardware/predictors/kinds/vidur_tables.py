@@ -1,4 +1,4 @@
-"""Vidur's execution-time model, exactly, from the dense prediction tables that it looks its times up in.
+"""Execution-time model of Vidur, exactly, from its dense prediction tables.
 
 Design: a stage takes ``layers * (attention + mlp + add) + send_recv (not in the last stage)``, in milliseconds until
 one rounding to ns at the end.  Dense operators are keyed by the batch's tokens rounded up to 8 (the cache write by the
@@ -110,7 +110,7 @@ class VidurTablePredictor(Predictor):
         return self._compose(max(1, shape.tokens), self._decode_ms(shape), self._prefill_ms(shape), stage)
 
     def _compose(self, tokens: int, decode_ms: float, prefill_ms: float, stage: int) -> float:
-        """Vidur's sum for one stage, in its order of additions."""
+        """Return Vidur's sum for one stage, in its order of additions."""
         rounded = -(-tokens // TOKEN_STEP) * TOKEN_STEP
         op = self._op
         reduce_ms = op("all_reduce_ms", rounded) + LAUNCH_MS if self._is_split else 0.0
@@ -146,11 +146,11 @@ class VidurTablePredictor(Predictor):
 
     @staticmethod
     def _decode_key(shape: BatchShape) -> int:
-        """The mean cache of the decodes, in units of 64 tokens."""
+        """Return the mean cache of the decodes, in units of 64 tokens."""
         return -(-(shape.decode_kv_tokens // max(1, shape.decodes) + 1) // KV_STEP)
 
     def _decode_lookup(self, count: int, key: int) -> float:
-        """Decode attention of ``count`` requests whose mean cache is ``key * 64`` tokens, ms."""
+        """Return the decode attention of ``count`` requests whose mean cache is ``key * 64`` tokens, ms."""
         rows, columns = self._tables.decode.shape
         row, column = min(count, rows - 1), min(key, columns - 1)
         ms = float(self._tables.decode[row, column])
@@ -160,7 +160,7 @@ class VidurTablePredictor(Predictor):
 
     @staticmethod
     def _prefill_key(shape: BatchShape) -> tuple[int, int]:
-        """The chunks as one, in tokens, and what they find in the cache, in units of 64 tokens."""
+        """Return the chunks as one, in tokens, and what they find in the cache, in units of 64 tokens."""
         chunk = round(math.sqrt(sum(tokens * tokens for tokens, _ in shape.prefills)))
         return chunk, sum(-(-kv // KV_STEP) for _, kv in shape.prefills)
 
@@ -176,7 +176,7 @@ class VidurTablePredictor(Predictor):
         return ms * self._factor if len(shape.prefills) > 1 else ms
 
     def _decode_row(self, decodes: int, columns: int, stage: int) -> Int64Array:
-        """Durations of a decode-only step by the mean cache in units of 64 tokens, at least ``columns`` of them."""
+        """Return the durations of a decode-only step by the mean cache in units of 64 tokens, at least ``columns``."""
         stored = self._runs.get((decodes, stage))
         if stored is not None and len(stored) >= columns:
             return stored
@@ -192,7 +192,7 @@ class VidurTablePredictor(Predictor):
         return row
 
     def _lower_bound_ns(self, stage: int) -> int:
-        """Every step has some attention and, rounded up, some count of tokens: the smallest of each, composed."""
+        """Return the smallest of each operator, composed: every step has some attention and some count of tokens."""
         attention = min(float(self._tables.decode[1:].min()), float(self._tables.prefill[1:].min()))
         least = min(
             self._compose(tokens, 0.0, 0.0, stage) for tokens in range(TOKEN_STEP, self._max_tokens + 1, TOKEN_STEP)
