@@ -215,6 +215,11 @@ def test_links_of_pages_lead_somewhere(checkout: Path) -> None:
     assert not broken, "\n".join(broken)
 
 
+def test_the_glossary_is_short(checkout: Path) -> None:
+    """The glossary lists only terms that mean something special here: it has at most 40 lines."""
+    assert len((checkout / "docs" / "glossary.md").read_text(encoding="utf-8").splitlines()) <= 40
+
+
 def test_every_test_says_what_must_hold(checkout: Path) -> None:
     """Every test function has a docstring."""
     silent = [
