@@ -37,19 +37,8 @@ def choices_of(annotation: Any) -> list[Choice]:
             for entry in registry.entries()
         ]
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [_plain_choice(annotation)]
+        return [Choice(annotation)]
     return [choice for part in get_args(annotation) if part is not Ellipsis for choice in choices_of(part)]
-
-
-def _plain_choice(model: type[BaseModel]) -> Choice:
-    kind = model.model_fields.get("kind")
-    words = words_of(kind.annotation) if kind is not None else []
-    return Choice(model, "kind", words[0], False, summary_of(model)) if words else Choice(model)
-
-
-def summary_of(model: type[BaseModel]) -> str:
-    """Return the first line of a model's docstring."""
-    return (model.__doc__ or "").strip().partition("\n")[0]
 
 
 def models_of(annotation: Any) -> list[type[BaseModel]]:
@@ -74,12 +63,6 @@ def words_of(annotation: Any) -> list[Any]:
     if get_origin(annotation) in (Union, UnionType, Annotated):
         return [word for part in get_args(annotation) if part is not NoneType for word in words_of(part)]
     return []
-
-
-def has_kind(model: type[BaseModel], kind: Any) -> bool:
-    """Return whether ``kind`` names this model among the alternatives of a union."""
-    field = model.model_fields.get("kind")
-    return field is not None and kind in words_of(field.annotation)
 
 
 class SchemaPlace(NamedTuple):
@@ -112,6 +95,4 @@ def place_at(root: type[BaseModel], location: tuple[int | str, ...]) -> SchemaPl
             models = [model for field in fields for model in models_of(field.annotation)]
             registries = [registry_of(field.annotation) for field in fields]
             place = SchemaPlace(models, next((found for found in registries if found is not None), None), None)
-        else:
-            place = place._replace(models=[model for model in place.models if has_kind(model, step)] or place.models)
     return place

@@ -6,6 +6,7 @@ from cluster_sim.hardware.predictors.predictor import PREDICTORS
 from cluster_sim.registry import Registry
 from cluster_sim.routing.routing_policy import ROUTING_POLICIES
 from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS
+from cluster_sim.serving.schedulers.engine_options import ENGINES
 from cluster_sim.workload.arrivals.arrival_process import ARRIVALS
 from cluster_sim.workload.lengths.length_sampler import LENGTHS
 from cluster_sim.workload.readers.trace_format import TRACE_READERS
@@ -20,5 +21,6 @@ AXES: Final[tuple[Registry[Any], ...]] = (
     TRACE_READERS,
     PREDICTORS,
     ROUTING_POLICIES,
+    ENGINES,
     QUEUE_ORDERS,
 )

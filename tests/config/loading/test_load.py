@@ -86,6 +86,11 @@ def test_defaults_fill_what_is_not_said(study_file: Path) -> None:
         ("workload.arrivals.burstiness=2", "burstiness belongs to gamma; this arrival process is poisson"),
         ("workload.lengths.prompt.mu=2", "mu belongs to lognormal and truncated_normal; this distribution is fixed"),
         ("workload.lengths.weights=[1]", "weights belongs to joint; this kind of lengths is independent"),
+        (
+            "fleet.pools.0.engine={kind: orca, async_scheduling: true}",
+            "async_scheduling belongs to vllm_v1; this engine is orca",
+        ),
+        ("predictor={kind: roofline, alpha_us: 3}", "alpha_us belongs to linear; this predictor is roofline"),
         ("workload.users=2", "users belongs to closed_loop; this workload kind is synthetic"),
         ("workload={count: 3}", "workload.kind: is required"),
         ("fleet.pools.0.model=llama-3-8", "unknown name 'llama-3-8'; did you mean 'llama-3-8b'?"),

@@ -1,7 +1,5 @@
 """The contract of every part of every axis."""
 
-import inspect
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +16,12 @@ of_every_part = pytest.mark.parametrize(("axis", "name"), PARTS)
 
 
 @of_every_part
-def test_a_part_is_one_file_with_its_options(axis: Registry[Any], name: str) -> None:
-    """The options stand in the module of the part, which describes itself in a sentence."""
+def test_the_options_stand_beside_the_part(axis: Registry[Any], name: str) -> None:
+    """Options and part stand in the folder of the axis, and the part describes itself in a sentence."""
     entry = axis.get(name)
-    assert inspect.getmodule(entry.part) is sys.modules[entry.options.__module__]
+    folder = axis.folder.replace("/", ".")
+    assert entry.options.__module__.startswith(f"{folder}.")
+    assert entry.part.__module__.startswith(f"{folder}.")
     assert entry.summary.endswith(".")
     assert not entry.is_outside
 
