@@ -1,4 +1,4 @@
-"""Columns and payloads: what goes in comes out, and what cannot be believed is refused."""
+"""Codec: messages survive packing and unpacking, and malformed data is refused."""
 
 from typing import Any
 
@@ -98,7 +98,7 @@ def test_counters_come_back() -> None:
     ],
 )
 def test_malformed_messages_are_refused(data: Any, complaint: str) -> None:
-    """Whatever ``pack`` cannot have written is refused with what is wrong."""
+    """Anything that ``pack`` cannot have written is refused with the reason."""
     with pytest.raises(FrameError, match=complaint):
         serving_codec().unpack(data)
 

@@ -11,7 +11,7 @@ from cluster_sim.errors import InputError
 
 @pytest.mark.parametrize("address", ["head", "head:port", "head:0", "head:70000"])
 def test_address_must_have_a_port(address: str) -> None:
-    """What is no HOST:PORT is refused with an example."""
+    """An address other than HOST:PORT is refused with an example."""
     with pytest.raises(InputError, match="must be HOST:PORT"), ray_cluster(address):
         pass
 
@@ -46,6 +46,9 @@ def test_somebody_else_answers(greeting: bytes) -> None:
 
         answering = threading.Thread(target=answer)
         answering.start()
-        with pytest.raises(InputError, match=r"something else listens|reset"), ray_cluster(address):
+        with (
+            pytest.raises(InputError, match=rf"^--address {address}: no .*(something else listens|reset)"),
+            ray_cluster(address),
+        ):
             pass
         answering.join()

@@ -1,4 +1,4 @@
-"""Frames: windows, replies and batches survive the wire; frames that are not due are refused."""
+"""Frames: windows, replies and batches survive the wire; unexpected frames are refused."""
 
 import msgpack
 import pytest
@@ -66,14 +66,14 @@ def test_batches_come_back(stages: int, count: int, data: st.DataObject) -> None
 
 @given(st.data())
 def test_damage_is_refused(data: st.DataObject) -> None:
-    """A frame with any byte changed, cut off or appended is refused, and the good one is still due afterwards."""
+    """A frame with any byte changed, cut off or appended is refused, and the good one is accepted afterwards."""
     window = Window(1, 5, NEVER, False, [(1, Message(7, 0, 1, Cancellation(1, 0)))])
     sender, receiver = pair()
     good = sender.seal(FrameKind.WINDOW, frames.pack_window(CODEC, window))
-    at = data.draw(st.integers(0, len(good) - 1))
+    position = data.draw(st.integers(0, len(good) - 1))
     damaged = bytearray(good)
-    damaged[at] ^= data.draw(st.integers(1, 255))
-    for frame in (bytes(damaged), good[:at], good + b"\x00"):
+    damaged[position] ^= data.draw(st.integers(1, 255))
+    for frame in (bytes(damaged), good[:position], good + b"\x00"):
         with pytest.raises(FrameError):
             receiver.open(frame)
     assert frames.unpack_window(CODEC, receiver.open(good)[1]) == window
@@ -88,7 +88,7 @@ def test_damage_is_refused(data: st.DataObject) -> None:
     ],
 )
 def test_frames_of_others_are_refused(sender: Link, complaint: str) -> None:
-    """A frame of another run, epoch or link is refused with both what came and what was due."""
+    """A frame of another run, epoch or link is refused with both its value and the expected one."""
     with pytest.raises(FrameError, match=complaint):
         pair()[1].open(sender.seal(FrameKind.STOP, None))
 

@@ -15,12 +15,12 @@ from actors.placement import cpu_share, place
     st.none() | st.integers(0, 99),
 )
 def test_every_replica_has_one_actor(
-    replicas: int, cpus: int, each: object, actors: int | None, seed: int | None
+    replicas: int, cpus: int, replicas_per_actor: object, actors: int | None, seed: int | None
 ) -> None:
     """No replica is lost or doubled, no actor is empty, and sizes differ by at most one."""
-    groups = place(replicas, cpus, each, actors, seed)  # type: ignore[arg-type]
+    groups = place(replicas, cpus, replicas_per_actor, actors, seed)  # type: ignore[arg-type]
     assert sorted(index for group in groups for index in group) == list(range(replicas))
-    assert max(map(len, groups)) - min(map(len, groups)) <= 1
+    assert max(map(len, groups)) - 1 <= min(map(len, groups)) > 0
     assert all(group == sorted(group) for group in groups)
 
 

@@ -9,13 +9,21 @@ from ray.cluster_utils import Cluster
 
 from actors.actor_creation import Placement
 from actors.connection import OBJECT_STORE_BYTES, ray_cluster
-from actors.supervisor import run_actors
+from actors.supervisor import RunObserver, run_actors
 from tests.actors.matrix import inline, on_ray, small_study
 from tests.engine.phold import Phold
-from tests.engine.phold_run import PholdRun, phold_reference
+from tests.engine.phold_run import PholdGroup, PholdRun, phold_reference
 from tests.engine.star import split
 
 pytestmark = pytest.mark.ray
+
+
+class LocatedGroup(PholdGroup):
+    """Tells its node in place of series."""
+
+    def drain(self) -> str:  # type: ignore[override]
+        node: str = ray.get_runtime_context().get_node_id()
+        return node
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +47,8 @@ def test_three_nodes_equal_inline(address: str) -> None:
         assert len([node for node in ray.nodes() if node["Alive"]]) == 3
         assert on_ray(study, address, actors=3) == inline(study)
         phold = Phold(processes=6, balls=12, end_ns=1000)
-        result = run_actors(PholdRun(phold), Placement(split(6, 3)))
+        nodes: list[str] = []
+        result = run_actors(PholdRun(phold, LocatedGroup), Placement(split(6, 3)), RunObserver(on_drain=nodes.append))
+        assert len(set(nodes)) == 3
         processes = sorted(process for group in result.groups for process in group)
         assert (*result.hub, *(digest for _, digest in processes)) == phold_reference(phold)

@@ -27,9 +27,9 @@ def hub() -> HubSocket:
     socket.close()
 
 
-def joined(hub: HubSocket, index: int, processes: list[int], settings: LinkSettings = LONG) -> GroupSocket:
+def joined(hub: HubSocket, index: int, sources: list[int], settings: LinkSettings = LONG) -> GroupSocket:
     group = GroupSocket(settings, CODEC, index, hub.endpoint)
-    group.hello(processes)
+    group.hello(sources)
     return group
 
 
@@ -63,8 +63,8 @@ def test_missing_group_is_named() -> None:
     hub.close()
 
 
-def test_wrong_leaves_are_refused(hub: HubSocket) -> None:
-    """A group that holds other processes than the placement says is refused."""
+def test_wrong_replicas_are_refused(hub: HubSocket) -> None:
+    """A group with other replicas than the placement says is refused."""
     group = joined(hub, 0, [1, 2])
     with pytest.raises(ProtocolError, match=r"actor 0 said HELLO \[1, 2\], expected HELLO \[1, 3\]"):
         hub.await_groups()
@@ -95,7 +95,7 @@ def test_silent_router_is_named(hub: HubSocket) -> None:
 
 
 def test_failure_of_an_actor_reaches_the_router(hub: HubSocket) -> None:
-    """What an actor could not do is told to the router in its words."""
+    """An actor's error reaches the router in its own words."""
     group = joined(hub, 1, [2])
     group.fail("ValueError: no")
     with pytest.raises(ProtocolError, match="actor 1 failed: ValueError: no"):

@@ -43,11 +43,14 @@ def test_narrow_windows_stay_inline() -> None:
     chosen = choice("least_loaded", 8, 40.0, 1_000_000)
     assert chosen.executor == "inline"
     assert chosen.coupling_factor == pytest.approx(2 / 10_000 / 600e-6, rel=0.01)
+    assert "coupling factor 0.33 (2 requests between two synchronisations)" in chosen.reason
 
 
 def test_perfect_knowledge_stays_inline() -> None:
     """A probe at every decision leaves one request between two rounds, however many arrive."""
-    assert choice("least_loaded", 1024, 4_000.0, 1_000_000, period_ms=0.0).executor == "inline"
+    chosen = choice("least_loaded", 1024, 4_000.0, 1_000_000, period_ms=0.0)
+    assert chosen.executor == "inline"
+    assert "(1 requests between two synchronisations)" in chosen.reason
 
 
 def test_run_ahead_counts() -> None:
@@ -55,9 +58,19 @@ def test_run_ahead_counts() -> None:
     chosen = choice("round_robin", 1024, 4_000.0, 1_000_000)
     assert chosen.executor == "ray"
     assert chosen.coupling_factor == pytest.approx(8_192 / 10_000 / 600e-6)
+    assert "coupling factor 1,365.33 (8,192 requests between two synchronisations)" in chosen.reason
 
 
-@pytest.mark.parametrize(("replicas", "count", "cpus"), [(1, 1_000_000, 2), (8, 1_000_000, 1), (8, 3_000, 2)])
-def test_small_runs_stay_inline(replicas: int, count: int, cpus: int) -> None:
+@pytest.mark.parametrize(
+    ("replicas", "count", "cpus", "reason"),
+    [
+        (1, 1_000_000, 2, "1 actors would be"),
+        (8, 1_000_000, 1, "1 actors would be"),
+        (8, 3_000, 2, "the run is too short to start Ray for"),
+    ],
+)
+def test_small_runs_stay_inline(replicas: int, count: int, cpus: int, reason: str) -> None:
     """One replica, one CPU, or less work than Ray takes to start: one process."""
-    assert choice("round_robin", replicas, 4_000.0, count, cpus=cpus).executor == "inline"
+    chosen = choice("round_robin", replicas, 4_000.0, count, cpus=cpus)
+    assert chosen.executor == "inline"
+    assert reason in chosen.reason

@@ -1,4 +1,4 @@
-"""A run that is broken off keeps what is done, in files that can be read."""
+"""Interrupted runs keep their results so far, in files that can be read."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -9,6 +9,7 @@ import pytest
 
 from cluster_sim.config.loading.load import load_study
 from cluster_sim.errors import UnfinishedError
+from cluster_sim.simulation import inline
 from cluster_sim.simulation.run import run_study
 from cluster_sim.simulation.run_options import RunOptions
 from cluster_sim.simulation.view import SilentView
@@ -28,8 +29,9 @@ class Impatient(SilentView):
         return nullcontext(interrupt)
 
 
-def test_an_interrupted_run_keeps_its_rows(tmp_path: Path) -> None:
-    """The error says where, and the table there holds every request that had ended, the series what was delivered."""
+def test_an_interrupted_run_keeps_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says where; the tables there hold every request that had ended, and the series as it was delivered."""
+    monkeypatch.setattr(inline, "SERIES_ROWS", 2)  # Delivered every tick.
     study = tmp_path / "study.yaml"
     study.write_text(STUDY, encoding="utf-8")
     with pytest.raises(UnfinishedError, match=r"interrupted; what was written so far is in .*run\.partial"):
@@ -37,4 +39,9 @@ def test_an_interrupted_run_keeps_its_rows(tmp_path: Path) -> None:
     rows = pq.read_table(tmp_path / "run.partial" / "requests.parquet").to_pylist()
     assert 40 <= len(rows) < 150
     assert {row["status"] for row in rows} == {"finished"}
-    assert pq.read_table(tmp_path / "run.partial" / "series.parquet").num_rows >= 0
+    series = pq.read_table(tmp_path / "run.partial" / "series.parquet").to_pylist()
+    last_s = max(row["arrival_s"] for row in rows)
+    for replica in (0, 1):
+        times_s = [row["time_s"] for row in series if row["replica"] == replica]
+        assert times_s == [float(tick) for tick in range(1, len(times_s) + 1)]
+        assert 1 <= len(times_s) <= last_s

@@ -57,10 +57,11 @@ def test_laws_hold_and_files_agree(tmp_path: Path, overrides: tuple[str, ...]) -
     assert pa.compute.max(finished["tpot_s"]).as_py() == pytest.approx(summary["tpot_s"]["max"], abs=1e-9)
     assert pa.compute.sum(finished["output_tokens"]).as_py() == summary["output_tokens"]
     series = _series(directory)
-    # The last tenth of a second has no tick.
-    late = finished.filter(pa.compute.greater(finished["finish_s"], summary["simulated_s"] - 0.2))
-    shortfall = summary["checks"]["tokens"]["generated_tokens"] - pa.compute.sum(series["generated_tokens"]).as_py()
-    assert 0 <= shortfall <= 100 * (len(late) + 64)
+    # The last tenth of a second has no tick: at most some 20 steps of each replica, of at most some 30 requests.
+    steps = summary["iterations"] - pa.compute.sum(series["iterations"]).as_py()
+    tokens = summary["checks"]["tokens"]["generated_tokens"] - pa.compute.sum(series["generated_tokens"]).as_py()
+    assert 0 <= steps <= 2 * 20 * stages
+    assert 0 <= tokens <= 30 * steps
     assert pa.compute.max(series["waiting"]).as_py() == summary["flat"]["max_queue_length"]
     assert pa.compute.max(series["kv_used_ratio"]).as_py() <= 1.0
 

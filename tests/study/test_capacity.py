@@ -77,7 +77,7 @@ def test_no_rate_and_every_rate() -> None:
     nothing = highest_rate(Search(1.0, 0.1, 5), lambda _: summary(3.0), LIMITS)
     assert (nothing.status, nothing.rate_per_s, nothing.runs) == (NONE, None, 5)
     all_of_them = highest_rate(Search(1.0, 0.1, 5), lambda _: summary(1.0), LIMITS)
-    assert (all_of_them.status, all_of_them.rate_per_s) == (UNBOUNDED, 16.0)
+    assert (all_of_them.status, all_of_them.rate_per_s, all_of_them.runs) == (UNBOUNDED, 16.0, 5)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_limits(case: dict[str, Any], expected: bool) -> None:
 
 
 def test_rates_of_workloads(tmp_path: Path) -> None:
-    """The rate of synthetic arrivals and of a trace can be changed; nothing else changes with it."""
+    """The rate of synthetic arrivals and of a trace can be changed; nothing else does but the trace's scale of time."""
     synthetic = study()
     assert rate_of(synthetic) == 10.0
     faster = at_rate(synthetic, 12.5)
@@ -111,8 +111,9 @@ def test_rates_of_workloads(tmp_path: Path) -> None:
         | {"workload": {"kind": "trace", "format": "azure", "path": str(file), "time_scale": 0.5}}
     )
     assert rate_of(trace) is None
-    assert at_rate(trace, 3.0).workload.request_rate == 3.0  # type: ignore[union-attr]
-    assert at_rate(trace, 3.0).workload.time_scale == 1.0  # type: ignore[union-attr]
+    expected = trace.model_dump()
+    expected["workload"] |= {"request_rate": 3.0, "time_scale": 1.0}
+    assert at_rate(trace, 3.0).model_dump() == expected
 
 
 def test_what_cannot_be_searched() -> None:
