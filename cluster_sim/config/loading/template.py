@@ -74,7 +74,7 @@ class _Writer:
         if isinstance(value, dict) and chosen:
             yield f"{indent}{name}:"
             yield from self.block(chosen, value, indent + "  ")
-            yield from self._alternatives([choice for choice in choices if choice is not chosen], indent + "  ")
+            yield from self._alternatives(chosen, choices, indent + "  ")
         elif isinstance(value, list) and chosen:
             yield f"{indent}{name}:"
             for item in value:
@@ -84,19 +84,32 @@ class _Writer:
         else:
             yield f"{indent}{name}: {json.dumps(value)}"
 
-    def _alternatives(self, choices: list[Choice], indent: str) -> Iterator[str]:
+    def _alternatives(self, chosen: Choice, choices: list[Choice], indent: str) -> Iterator[str]:
         """Yield, as comments, the options of other parts that a block may take instead of the one written out."""
         for choice in choices:
-            if choice.name is None or choice.model in self._explained:
+            if choice is chosen or choice.name is None or choice.model in self._explained:
                 continue
             self._explained.add(choice.model)
             yield f"{indent}#"
             yield f"{indent}# Or {choice.tag}: {choice.name}  # {choice.summary}"
+            shared = _shared(choice, chosen)
+            if shared:
+                yield f"{indent}#   as above: {', '.join(shared)}"
             for name, field in choice.model.model_fields.items():
-                if name != choice.tag:
+                if name != choice.tag and name not in shared:
                     default = field.get_default(call_default_factory=True)
                     is_shown = default is not PydanticUndefined and not isinstance(default, BaseModel)
                     yield f"{indent}#   {name}:{' ' + json.dumps(default) if is_shown else ''}  # {_comment(field)}"
+
+
+def _shared(choice: Choice, other: Choice) -> list[str]:
+    """Return the options of a choice that another has too, with the same default and meaning."""
+    others = other.model.model_fields
+    return [
+        name
+        for name, field in choice.model.model_fields.items()
+        if name != choice.tag and name in others and repr(others[name]) == repr(field)
+    ]
 
 
 def _comment(field: FieldInfo) -> str:

@@ -30,3 +30,12 @@ def test_every_kind_of_workload_is_shown() -> None:
     text = study_template()
     for kind in ("trace", "closed_loop", "gamma", "constant", "uniform"):
         assert f"# Or kind: {kind}  # " in text
+
+
+def test_alternatives_do_not_repeat_what_stands_above() -> None:
+    """An engine of another kind is shown by what sets it apart; the options that both have are named in one line."""
+    text = study_template()
+    engine = text[text.index("# Or kind: lightllm") :].split("#\n")[0]
+    names = [line.strip().removeprefix("#   ").partition(":")[0] for line in engine.strip().splitlines()[1:]]
+    assert names == ["as above", "block_size", "max_waiting_iters"]
+    assert "as above: version, policy, ordering, max_num_seqs" in engine
