@@ -31,7 +31,6 @@ class Sequence:
         "request_id",
         "scheduled_ns",
         "skipped_blocks",
-        "state",
     )
 
     def __init__(self, request: Request, attempt: int, ready_ns: int) -> None:
@@ -43,8 +42,6 @@ class Sequence:
         self.ready_ns = ready_ns
         self.computed = 0
         self.generated = 0
-        self.state: object = None
-        """Free for the scheduler's own marks."""
         self.skipped_blocks = 0
         """Leading blocks that each windowed KV cache group has given back; a windowed decode pool keeps it itself."""
         self.kv: object = None

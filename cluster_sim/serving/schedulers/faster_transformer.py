@@ -40,7 +40,7 @@ class FasterTransformer(SerialScheduler):
         self._reserved_blocks = max(1, limits.max_model_len // limits.block_size)
         self._ready: deque[list[Sequence]] = deque()
         """Static batches between two steps: all their sequences, finished ones included."""
-        self._flying: dict[int, list[Sequence]] = {}
+        self._groups_in_flight: dict[int, list[Sequence]] = {}
         """Static batches by the number of the engine step they are in."""
 
     def choose(self, batch: Batch, now_ns: int) -> None:
@@ -49,7 +49,7 @@ class FasterTransformer(SerialScheduler):
             group = self._ready.popleft()
             for sequence in group:
                 if sequence.generated < sequence.output_tokens:
-                    self.decode(batch, sequence)
+                    batch.decode(sequence, 1)
         else:
             group = []
             while len(group) < self.limits.max_num_seqs and self.has_candidate(batch):
@@ -58,10 +58,10 @@ class FasterTransformer(SerialScheduler):
                 sequence = self.waiting[0]
                 self.admit(sequence, now_ns)
                 self.allocate(sequence, self._reserved_blocks)
-                self.prefill(batch, sequence, sequence.known_tokens)
+                batch.prefill(sequence, sequence.known_tokens, self.prefilling)
                 group.append(sequence)
         if group:
-            self._flying[batch.number] = group
+            self._groups_in_flight[batch.number] = group
 
     def is_uniform(self, decodes: int) -> bool:
         """Whether one static batch is all there is: it goes on by itself."""
@@ -84,10 +84,10 @@ class FasterTransformer(SerialScheduler):
                     self.free(sequence)
                 self._ready.popleft()
             return
-        group = self._flying.pop(batch.number)
+        group = self._groups_in_flight.pop(batch.number)
         stepped = [*batch.members, *(sequence for sequence, _ in batch.prefilled)]
         for sequence in stepped:
-            self.land(sequence)
+            self.leave_batch(sequence)
         if any(sequence.generated < sequence.output_tokens for sequence in group):
             self._ready.append(group)
             return
@@ -105,7 +105,7 @@ class FasterTransformer(SerialScheduler):
 
     def cancel(self, request_id: int) -> bool:
         """Drop a sequence that waits or whose static batch is between two steps."""
-        self._dissolve_pool()
+        self.dissolve_pool()
         for group in self._ready:
             for sequence in group:
                 if sequence.request_id == request_id and sequence.generated < sequence.output_tokens:

@@ -103,7 +103,7 @@ class LightLlm(SerialScheduler):
             self.admit(sequence, now_ns)
             self.allocate(sequence, tokens)
             budget -= tokens
-            self.prefill(batch, sequence, tokens)
+            batch.prefill(sequence, tokens, self.prefilling)
 
     @staticmethod
     def _use(sequence: Sequence) -> tuple[int, int]:
@@ -127,4 +127,4 @@ class LightLlm(SerialScheduler):
             self.running = sequences  # The victims are those not yet in the batch.
             if self.make_room(batch, sequence):
                 self.allocate(sequence, 1)
-                self.decode(batch, sequence)
+                batch.decode(sequence, 1)

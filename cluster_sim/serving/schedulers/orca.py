@@ -42,7 +42,7 @@ class Orca(SerialScheduler):
         """Fill the batch; see the class."""
         limit = self.limits.max_num_seqs
         for sequence in self.running[:limit]:
-            self.decode(batch, sequence)
+            batch.decode(sequence, 1)
         del self.running[:limit]
         while len(batch.members) + len(batch.prefilled) < limit and self.has_candidate(batch):
             if self.free_blocks < self._reserved_blocks:
@@ -50,4 +50,4 @@ class Orca(SerialScheduler):
             sequence = self.waiting[0]
             self.admit(sequence, now_ns)
             self.allocate(sequence, self._reserved_blocks)
-            self.prefill(batch, sequence, sequence.known_tokens)
+            batch.prefill(sequence, sequence.known_tokens, self.prefilling)

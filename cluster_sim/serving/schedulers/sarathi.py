@@ -51,7 +51,7 @@ class Sarathi(SerialScheduler):
                 skipped.append(sequence)
                 continue
             budget -= chunk
-            self.prefill(batch, sequence, chunk)
+            batch.prefill(sequence, chunk, self.prefilling)
         self.running = sorted(skipped + self.running, key=lambda each: each.request.arrival_ns)
         self._admit(batch, budget, now_ns)
 
@@ -84,7 +84,7 @@ class Sarathi(SerialScheduler):
                 if not has_room:
                     continue
             self.grow(sequence)
-            self.decode(batch, sequence)
+            batch.decode(sequence, 1)
         self.running = running[taken:]
         return prefilling
 
@@ -103,4 +103,4 @@ class Sarathi(SerialScheduler):
             self.allocate(sequence, blocks)
             chunk = self.chunk_for(batch, sequence, budget)
             budget -= chunk
-            self.prefill(batch, sequence, chunk)
+            batch.prefill(sequence, chunk, self.prefilling)

@@ -28,8 +28,6 @@ from cluster_sim.serving.sequence import Sequence
 
 UNLIMITED: Final = 1 << 60
 """Tokens of a prompt that a step may hold where prompts are computed whole."""
-_DECODING: Final = True
-"""``Sequence.state`` of a sequence whose prompt is computed."""
 
 
 def tokens_below_watermark(watermark_ratio: float, limits: SchedulerLimits) -> int:
@@ -64,7 +62,10 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
         self.blocks_of: dict[int, int] = {}
         """Blocks held, by request id."""
         self.free_blocks = limits.kv_blocks
-        self._in_flight: dict[int, Sequence] = {}
+        self.prefilling: dict[int, Sequence] = {}
+        """Started sequences whose known tokens are not computed yet."""
+        self.in_flight: dict[int, Sequence] = {}
+        """Sequences in unfinished batches, except in the one that is being filled."""
         self._batches = 0
         self._preempted: list[Sequence] = []
         self._fewest_waiting = 0
@@ -105,7 +106,7 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
     def fewest_batches(self) -> int:
         """Return the least number of tokens that any sequence still has to yield."""
         lefts = [sequence.output_tokens - sequence.generated for sequence in self.running]
-        lefts += [sequence.output_tokens - sequence.generated for sequence in self._in_flight.values()]
+        lefts += [sequence.output_tokens - sequence.generated for sequence in self.in_flight.values()]
         if self._pool.members:
             lefts.append(self._pool.steps_to_finish())
         if self.waiting:
@@ -143,7 +144,7 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
         order = self._order
         if order is None or not self.waiting or (self._is_sorted and order.is_static):
             return
-        self.waiting = deque(order.sort(self.waiting, [*self.running, *self._in_flight.values()], now_ns))
+        self.waiting = deque(order.sort(self.waiting, [*self.running, *self.in_flight.values()], now_ns))
         self._is_sorted = True
 
     def chunk_for(self, batch: Batch, sequence: Sequence, budget: int) -> int:
@@ -169,7 +170,7 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
     def schedule(self, now_ns: int) -> Batch | None:
         """Have ``choose`` fill a batch."""
         self.retry_now = self._has_news = False
-        self._dissolve_pool()
+        self.dissolve_pool()
         batch = Batch(BatchShape())
         batch.number = self._batches
         self._sort(now_ns)
@@ -184,7 +185,16 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
             self.retry_now = bool(batch.preempted) and not self.is_vidur
             return None
         self._batches += 1
+        self.send_off(batch)
         return batch
+
+    def send_off(self, batch: Batch) -> None:
+        """Note that a batch holds its sequences: decodes, then prompts."""
+        in_flight = self.in_flight
+        for sequence in batch.members:
+            in_flight[sequence.request_id] = sequence
+        for sequence, _ in batch.prefilled:
+            in_flight[sequence.request_id] = sequence
 
     def on_scheduled(self, batch: Batch) -> None:
         """Note when the tokens of a batch come."""
@@ -205,15 +215,15 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
 
     def _return(self, sequence: Sequence) -> None:
         """Take a sequence back from its batch: into the running list, or out of the replica when it is done."""
-        self.land(sequence)
+        self.leave_batch(sequence)
         if sequence.generated >= sequence.output_tokens:
             self.free(sequence)
         else:
             self.running.append(sequence)
 
-    def land(self, sequence: Sequence) -> None:
+    def leave_batch(self, sequence: Sequence) -> None:
         """Note that no batch holds a sequence any more."""
-        del self._in_flight[sequence.request_id]
+        del self.in_flight[sequence.request_id]
         if sequence.generated >= sequence.output_tokens:
             self.forget(sequence)
 
@@ -237,11 +247,12 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
         """Drop a sequence that waits or stands between two batches."""
         if self.remove_waiting(request_id):
             return True
-        self._dissolve_pool()
+        self.dissolve_pool()
         self._has_news = self._order is not None
         for index, sequence in enumerate(self.running):
             if sequence.request_id == request_id:
                 del self.running[index]
+                self.prefilling.pop(request_id, None)
                 self.forget(sequence)
                 self.free(sequence)
                 return True
@@ -249,8 +260,8 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
 
     def is_in_flight(self, request_id: int) -> bool:
         """Whether a batch holds a sequence and does not yield its last token."""
-        flying = self._in_flight.get(request_id)
-        return flying is not None and flying.generated < flying.output_tokens
+        sequence = self.in_flight.get(request_id)
+        return sequence is not None and sequence.generated < sequence.output_tokens
 
     # ------------------------------------------------------------------------------------------------ fast-forwarding
 
@@ -278,7 +289,7 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
 
     def uniform_steps(self) -> int:
         """Return how many uniform steps would now be formed; see ``is_uniform``."""
-        if not self.limits.can_fast_forward or self._in_flight or self._has_news:
+        if not self.limits.can_fast_forward or self.in_flight or self._has_news:
             return 0
         pool = self._pool
         if pool.members:
@@ -286,7 +297,7 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
         ready = self.ready_decodes()
         if not ready or not self.is_uniform(len(ready)):
             return 0
-        if any(sequence.state is not _DECODING for sequence in ready):
+        if self.prefilling and not all(map(self.is_decoding, ready)):
             return 0
         for sequence in ready:
             pool.add(sequence)
@@ -310,7 +321,7 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
         self.free_blocks -= blocks
         assert self.free_blocks >= 0
 
-    def _dissolve_pool(self) -> None:
+    def dissolve_pool(self) -> None:
         """Undo the gathering of ``uniform_steps``."""
         pool = self._pool
         if pool.members:
@@ -353,35 +364,9 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
         sequence.order = self._admissions
         self._admissions += 1
 
-    def decode(self, batch: Batch, sequence: Sequence) -> None:
-        """Add one token of a sequence whose prompt is computed."""
-        batch.shape.decodes += 1
-        batch.shape.decode_kv_tokens += sequence.computed
-        batch.members.append(sequence)
-        batch.gaps.add(sequence)
-        self._in_flight[sequence.request_id] = sequence
-        sequence.computed += 1
-        sequence.generated += 1
-        if sequence.generated == sequence.output_tokens:
-            batch.finishing.append(sequence)
-
-    def prefill(self, batch: Batch, sequence: Sequence, chunk: int) -> None:
-        """Add a chunk of a prompt; the last one yields a token."""
-        batch.shape.prefills.append((chunk, sequence.computed))
-        batch.prefilled.append((sequence, chunk))
-        self._in_flight[sequence.request_id] = sequence
-        sequence.computed += chunk
-        if sequence.computed == sequence.known_tokens:
-            batch.shape.completed_prefills += 1
-            batch.completed.append(sequence)
-            sequence.state = _DECODING
-            sequence.generated += 1
-            if sequence.generated == sequence.output_tokens:
-                batch.finishing.append(sequence)
-
     def is_decoding(self, sequence: Sequence) -> bool:
-        """Whether a sequence needs one token computed to yield its next."""
-        return sequence.state is _DECODING
+        """Whether a started sequence needs one token computed to yield its next."""
+        return sequence.request_id not in self.prefilling
 
     def restart(self, batch: Batch, sequence: Sequence) -> None:
         """Evict a running sequence: it loses its memory and goes to the front of the waiting queue, to recompute."""
@@ -391,7 +376,7 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
             total = sequence.prompt_tokens + sequence.output_tokens
             sequence.prompt_tokens, sequence.output_tokens = sequence.computed, total - sequence.computed
             sequence.generated = 0
-        sequence.state = None
+        self.prefilling.pop(sequence.request_id, None)
         sequence.computed = 0
         sequence.preemptions += 1
         batch.preempted.append(sequence)

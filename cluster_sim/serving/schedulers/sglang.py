@@ -171,7 +171,7 @@ class Sglang(SerialScheduler):
         self._chunk_size = limits.max_num_batched_tokens if engine.enable_chunked_prefill else UNLIMITED
         self._chunked: Sequence | None = None
         """The half-done prompt, between two of its chunks."""
-        self._is_chunk_flying = False
+        self._is_chunk_in_flight = False
         """Whether a chunk that does not end its prompt is in an unfinished batch."""
         self._slots: dict[int, None] = {}
         """Sequences that run, are in flight or half done."""
@@ -250,10 +250,10 @@ class Sglang(SerialScheduler):
         ratio = self.new_token_ratio
         decodes = len(self.running) if self._is_mixed else 0
         plan = _Plan(
-            decodes + sum(self._reserved(each) * ratio for each in (*self.running, *self._in_flight.values())),
+            decodes + sum(self._reserved(each) * ratio for each in (*self.running, *self.in_flight.values())),
             self._max_prefill_tokens - decodes,
             self._chunk_size - decodes,
-            self._is_chunk_flying,
+            self._is_chunk_in_flight,
         )
         if self._chunked is not None and not self._continue(batch, plan, self._chunked):
             return
@@ -280,7 +280,7 @@ class Sglang(SerialScheduler):
         plan.chunk_tokens -= chunk
         plan.extended += pool.blocks_to_extend(sequence, sequence.computed + chunk) * self.block_size
         plan.has_half |= not is_last
-        self.prefill(batch, sequence, chunk)
+        self._add_chunk(batch, sequence, chunk)
         return True
 
     def _consider(self, plan: _Plan, sequence: Sequence) -> bool:
@@ -343,13 +343,19 @@ class Sglang(SerialScheduler):
             sequence.scheduled_ns = now_ns
             sequence.cached_tokens = sequence.computed
         self._slots[sequence.request_id] = None
-        self.prefill(batch, sequence, chunk)
+        self._add_chunk(batch, sequence, chunk)
 
-    def prefill(self, batch: Batch, sequence: Sequence, chunk: int) -> None:
+    def _add_chunk(self, batch: Batch, sequence: Sequence, chunk: int) -> None:
         """Add a chunk of a prompt, noting whether it leaves the prompt half done."""
-        super().prefill(batch, sequence, chunk)
-        if sequence.state is None:
-            self._is_chunk_flying = True
+        if not batch.prefill(sequence, chunk, self.prefilling):
+            self._is_chunk_in_flight = True
+
+    def send_off(self, batch: Batch) -> None:
+        """Note that a batch holds its sequences: prompts, then decodes."""
+        for sequence, _ in batch.prefilled:
+            self.in_flight[sequence.request_id] = sequence
+        for sequence in batch.members:
+            self.in_flight[sequence.request_id] = sequence
 
     def _room_for(self, sequence: Sequence) -> int:
         """Return how many tokens of a half-done prompt memory holds, after those that decode in the same batch."""
@@ -376,7 +382,7 @@ class Sglang(SerialScheduler):
             self._quiet_steps += 1
         pool.take(needs)
         for sequence in self.running:
-            self.decode(batch, sequence)
+            batch.decode(sequence, 1)
         self.running = []
 
     def _retract(self, batch: Batch) -> None:
@@ -386,14 +392,13 @@ class Sglang(SerialScheduler):
         too, none may fit.
         """
         pool = self.memory
-        fewest = 0 if self._in_flight or self._chunked is not None else 1
+        fewest = 0 if self.in_flight or batch.prefilled or self._chunked is not None else 1
         order = sorted(self.running, key=lambda each: (-each.generated, each.prompt_tokens))
         while len(order) > fewest:
             victim = order.pop()
             pool.drop(victim)
             del self._slots[victim.request_id]
             victim.computed = 0
-            victim.state = None
             victim.preemptions += 1
             batch.preempted.append(victim)
             self.waiting.append(victim)
@@ -436,10 +441,9 @@ class Sglang(SerialScheduler):
         for sequence in batch.members:
             self._return(sequence)
         for sequence, _ in batch.prefilled:
-            if sequence.state is None:
-                self._is_chunk_flying = False
-            if sequence.state is None:
-                self.land(sequence)
+            if sequence.request_id in self.prefilling:
+                self._is_chunk_in_flight = False
+                self.leave_batch(sequence)
                 self.memory.insert(sequence)
                 self._chunked = sequence
                 continue
@@ -457,6 +461,7 @@ class Sglang(SerialScheduler):
         """Drop a sequence that waits, stands between two batches or is half done."""
         if self._chunked is not None and self._chunked.request_id == request_id:
             sequence, self._chunked = self._chunked, None
+            del self.prefilling[request_id]
             self.free(sequence)
             return True
         return super().cancel(request_id)

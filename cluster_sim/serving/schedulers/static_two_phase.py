@@ -87,7 +87,7 @@ class StaticTwoPhase(SerialScheduler):
         if self._group:
             for sequence in self._group:
                 if sequence.generated < sequence.output_tokens:
-                    self.decode(batch, sequence)
+                    batch.decode(sequence, 1)
         else:
             self._start(batch, now_ns)
             if not self._group:
@@ -113,7 +113,7 @@ class StaticTwoPhase(SerialScheduler):
             sequence = self.waiting[0]
             self.admit(sequence, now_ns)
             self.allocate(sequence, 0)
-            self.prefill(batch, sequence, sequence.known_tokens)
+            batch.prefill(sequence, sequence.known_tokens, self.prefilling)
             self._group.append(sequence)
         self._has_ended = False
         self._steps_left = max(sequence.output_tokens for sequence in self._group)
@@ -127,7 +127,7 @@ class StaticTwoPhase(SerialScheduler):
     def complete(self, batch: Batch) -> None:
         """Keep the batch together until its last step has ended."""
         for sequence in (*batch.members, *(each for each, _ in batch.prefilled)):
-            self.land(sequence)
+            self.leave_batch(sequence)
         if self._steps_left == 0:
             self._close()
 
@@ -173,7 +173,7 @@ class StaticTwoPhase(SerialScheduler):
     def cancel(self, request_id: int) -> bool:
         """Drop a waiting request; a batched one is computed to the end like the others, but not answered."""
         if any(sequence.request_id == request_id for sequence in self._group):
-            self._dissolve_pool()
+            self.dissolve_pool()
             is_early = self._steps_left > 0 and request_id not in self._dropped
             self._dropped[request_id] = None
             return is_early

@@ -70,7 +70,7 @@ class TensorRtLlm(SerialScheduler):
                 and budget > 0
                 and self._find_blocks(batch, sequence, 1, started or halves, can_wait=False)
             ):
-                self.decode(batch, sequence)
+                batch.decode(sequence, 1)
                 budget -= 1
             elif sequence.computed:  # Not paused just now.
                 self.running.append(sequence)
@@ -78,7 +78,7 @@ class TensorRtLlm(SerialScheduler):
             sequence = halves.popleft()
             chunk = self._chunk(batch, sequence, budget)
             if chunk and self._find_blocks(batch, sequence, chunk, halves, can_wait=bool(batch.members)):
-                self.prefill(batch, sequence, chunk)
+                batch.prefill(sequence, chunk, self.prefilling)
                 budget -= chunk
             elif sequence.computed:
                 self.running.append(sequence)
@@ -112,7 +112,7 @@ class TensorRtLlm(SerialScheduler):
             if later and later[-1].order > sequence.order:
                 self.restart(batch, later.pop())
                 continue
-            if not can_wait and len(self._in_flight) == len(batch.members) + len(batch.prefilled):
+            if not can_wait and not self.in_flight:
                 self.restart(batch, sequence)
             return False
         if need > 0:
@@ -129,7 +129,7 @@ class TensorRtLlm(SerialScheduler):
             self.allocate(sequence, self.blocks_for(chunk))
             full = self._promised[sequence.request_id] = self._full_blocks(sequence)
             self._promised_blocks += full
-            self.prefill(batch, sequence, chunk)
+            batch.prefill(sequence, chunk, self.prefilling)
             budget -= chunk
 
     def _full_blocks(self, sequence: Sequence) -> int:

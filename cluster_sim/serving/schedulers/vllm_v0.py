@@ -116,7 +116,7 @@ class VllmV0(SerialScheduler):
             batch.delay_ns += round(blocks * self._block_ns)
             self.allocate(sequence, blocks)
             self.grow(sequence)
-            self.decode(batch, sequence)
+            batch.decode(sequence, 1)
 
     def remove_waiting(self, request_id: int) -> bool:
         """Drop a sequence that waits, here or in host memory."""
@@ -157,7 +157,7 @@ class VllmV0(SerialScheduler):
                 break
             self.admit(sequence, now_ns)
             self.allocate(sequence, blocks)
-            self.prefill(batch, sequence, sequence.known_tokens)
+            batch.prefill(sequence, sequence.known_tokens, self.prefilling)
 
     def _decode(self, batch: Batch) -> None:
         running = self.running
@@ -175,5 +175,5 @@ class VllmV0(SerialScheduler):
                 if not has_room:
                     continue
             self.grow(sequence)
-            self.decode(batch, sequence)
+            batch.decode(sequence, 1)
         self.running = running[taken:]
