@@ -75,7 +75,7 @@ class Batch:
             shape.decodes -= 1
             shape.decode_kv_tokens -= victim.computed - 1
         else:
-            index = next(i for i, (each, _) in enumerate(self.prefilled) if each is victim)
+            index = next(index for index, (sequence, _) in enumerate(self.prefilled) if sequence is victim)
             del self.prefilled[index]
             del shape.prefills[index]
             if victim not in self.completed:

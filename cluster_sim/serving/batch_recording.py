@@ -6,7 +6,7 @@ from cluster_sim.serving.last_tokens import record_resumed
 
 
 def record_batch(log: ReplicaLog, batch: Batch) -> None:
-    """Note a batch that has just been formed and put into the pipeline, before the scheduler places it."""
+    """Record a batch that has just been sent into the pipeline, before the scheduler knows its end."""
     shape, end_ns = batch.shape, batch.end_ns
     prompt_tokens = 0
     for chunk, _ in shape.prefills:

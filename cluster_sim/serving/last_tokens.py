@@ -75,7 +75,7 @@ class LastTokens:
         """Note that the pool's last step ends at ``time_ns``; some of its newest members got their own tokens then."""
         self.time_ns = time_ns
         if self.unsynchronised:
-            self.unsynchronised = [each for each in self.unsynchronised if each.last_token_ns != time_ns]
+            self.unsynchronised = [sequence for sequence in self.unsynchronised if sequence.last_token_ns != time_ns]
 
     def remove(self, sequence: Sequence) -> None:
         """Forget a member that leaves."""

@@ -1,7 +1,7 @@
 """Pipeline stages as deterministic servers of one ordered stream.
 
 A stage starts a batch at max(arrival, free) and ends it one step later; the batch then travels to the next stage.  Step
-times are pure functions of the batch, so a replica runs the whole recurrence when it forms a batch and never waits.
+times are pure functions of the batch, so a replica runs the whole recurrence when it schedules a batch and never waits.
 Stage actors, where they exist, receive the same stream one way and check that they come to the same times.
 """
 
@@ -49,14 +49,14 @@ class Pipeline:
         """Number of stages."""
         return self._stages
 
-    def run(self, shape: BatchShape, formed_ns: int) -> tuple[int, int]:
-        """Send a batch formed at ``formed_ns`` through every stage; return (start of the first, end of the last)."""
+    def run(self, shape: BatchShape, scheduled_ns: int) -> tuple[int, int]:
+        """Send a batch through every stage, from ``scheduled_ns`` on; return (start of the first, end of the last)."""
         predictor = self._predictor
         if self._covered is not None:
             self._covered.add_step(shape)
         if self._stages == 1 and self._stream is None:
             free = self.free_ns[0]
-            start = formed_ns if formed_ns > free else free  # noqa: FURB136 - a call costs five times as much
+            start = scheduled_ns if scheduled_ns > free else free  # noqa: FURB136 - a call costs five times as much
             step = predictor.step_ns(shape)
             if self._jitters:
                 step = self._jitters[0].apply_one(step, self.iterations)
@@ -64,9 +64,9 @@ class Pipeline:
             self.busy_ns[0] += step
             end = self.free_ns[0] = start + step
             return start, end
-        arrival = formed_ns
+        arrival = scheduled_ns
         first_start = -1
-        record = [formed_ns]
+        record = [scheduled_ns]
         for stage in range(self._stages):
             start = max(arrival, self.free_ns[stage])
             if first_start < 0:
@@ -91,8 +91,8 @@ class Pipeline:
         return self._jitters[0].apply(durations, self.iterations) if self._jitters else durations
 
     def joint_run_ns(self, pools: Sequence[Decodes], steps: int) -> Int64Array | None:
-        """Return the durations of the only stage's next ``steps`` batches where the ranks of ``pools`` decode together,
-        noise included; None where they must be asked for one by one.
+        """Return the durations of the only stage's next ``steps`` batches if the ranks of ``pools`` decode together,
+        noise included; None if they must be asked for one by one.
         """
         durations = self._predictor.joint_run_ns([(len(pool), pool.kv_tokens) for pool in pools], steps)
         if durations is None or not self._jitters:
@@ -100,8 +100,8 @@ class Pipeline:
         return self._jitters[0].apply(durations, self.iterations)
 
     def occupy(self, busy_ns: int, end_ns: int, steps: int, decodes: int, kv_tokens: int) -> None:
-        """Note ``steps`` batches of the only stage: ``busy_ns`` of work, the last ending at ``end_ns``; each computes a
-        token for ``decodes`` sequences, which have ``kv_tokens`` before the first.
+        """Record ``steps`` batches of the only stage: ``busy_ns`` of work, the last ending at ``end_ns``; each computes
+        a token for ``decodes`` sequences, which have ``kv_tokens`` before the first.
         """
         if self._covered is not None:
             self._covered.add_run(decodes, kv_tokens, steps)
@@ -110,24 +110,24 @@ class Pipeline:
         self.iterations += steps
 
     def pipelined_costs_ns(self, pools: Sequence[Decodes], steps: int) -> Int64Array:
-        """Return what the next ``steps`` batches cost when pools take turns: int64[steps, 2 * stages], for each stage
+        """Return the costs of the next ``steps`` batches if pools take turns: int64[steps, 2 * stages], for each stage
         its step, noise included, and the way to the next.
         """
-        many, predictor = len(pools), self._predictor
-        turns = -(-steps // many)
-        costs = np.zeros((turns, many, 2 * self._stages), np.int64)
+        predictor = self._predictor
+        turns = -(-steps // len(pools))
+        costs = np.zeros((turns, len(pools), 2 * self._stages), np.int64)
         for stage in range(self._stages):
-            for at, pool in enumerate(pools):
-                costs[:, at, 2 * stage] = predictor.decode_run_ns(len(pool), pool.kv_tokens, turns, stage)
+            for index, pool in enumerate(pools):
+                costs[:, index, 2 * stage] = predictor.decode_run_ns(len(pool), pool.kv_tokens, turns, stage)
                 if stage + 1 < self._stages:
-                    costs[:, at, 2 * stage + 1] = predictor.stage_link_ns(len(pool), stage)
-        rows: Int64Array = costs.reshape(turns * many, 2 * self._stages)[:steps]
+                    costs[:, index, 2 * stage + 1] = predictor.stage_link_ns(len(pool), stage)
+        rows: Int64Array = costs.reshape(turns * len(pools), 2 * self._stages)[:steps]
         for stage, jitter in enumerate(self._jitters):
             rows[:, 2 * stage] = jitter.apply(rows[:, 2 * stage], self.iterations)
         return rows
 
     def occupy_all(self, free_ns: list[int], busy_ns: list[int], steps: int) -> None:
-        """Note ``steps`` batches sent through every stage: when each is free then, and its work in ns."""
+        """Record ``steps`` batches sent through every stage: when each is free then, and its work in ns."""
         self.free_ns = list(free_ns)
         self.busy_ns = [done + more for done, more in zip(self.busy_ns, busy_ns, strict=True)]
         self.iterations += steps
@@ -154,7 +154,7 @@ class Pipeline:
             self._covered.predictions, self._covered.inside = counted
 
     def take_stream(self) -> "array[int]":
-        """Return and forget the batches since the last call, flat int64: per batch the formation time, (step, link)
+        """Return and forget the batches since the last call, flat int64: per batch the scheduling time, (step, link)
         per stage, and the end of the last stage; every batch has 2 + 2 * stages numbers.
         """
         assert self._stream is not None, "the pipeline is not streamed"

@@ -8,13 +8,12 @@ class Sequence:
 
     There is no prefill or decode mode: a sequence has ``known_tokens`` (prompt and generated) and ``computed`` ones,
     and a step moves ``computed`` towards ``known_tokens``.  When they meet, the step yields one more token.  Counters
-    move when a batch is *formed*: ``generated`` therefore includes tokens still in flight.
+    move when a batch is *scheduled*: ``generated`` therefore includes tokens still in flight.
     """
 
     __slots__ = (
         "attempt",
         "base",
-        "batch_number",
         "cached_tokens",
         "computed",
         "first_token_ns",
@@ -45,15 +44,13 @@ class Sequence:
         self.skipped_blocks = 0
         """Leading blocks that each windowed KV cache group has given back; a windowed decode pool keeps it itself."""
         self.kv: object = None
-        """Free for the KV cache's own books."""
+        """Free for the KV cache's own marks."""
         self.order = 0
         """Admission number: the running list is sorted by it, its tail is the first victim."""
         self.base = 0
         """In a decode pool: computed minus the pool's step."""
         self.last_step = 0
         """In a decode pool: the pool step that yields the last token."""
-        self.batch_number = -1
-        """Number of the last formed batch that holds this sequence."""
         self.scheduled_ns = -1
         self.first_token_ns = -1
         self.last_token_ns = -1

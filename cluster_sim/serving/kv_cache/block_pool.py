@@ -12,9 +12,7 @@ of every block before it and frees that later, so the cached indexes of a node a
 without runs has no cached descendants.
 """
 
-from typing import Any
-
-from cluster_sim.serving.kv_cache.block_runs import BlockRun, FreeQueue, StreamNode
+from cluster_sim.serving.kv_cache.block_runs import BlockRun, FreeQueue, NodeKey, Parent, StreamNode
 from cluster_sim.serving.kv_cache.content import Content, Piece
 
 
@@ -23,7 +21,7 @@ class BlockMatch:
 
     __slots__ = ("blocks", "free_blocks", "parent", "parts", "piece")
 
-    def __init__(self, parent: Any) -> None:
+    def __init__(self, parent: Parent) -> None:
         self.blocks = 0
         """Blocks found."""
         self.free_blocks = 0
@@ -59,7 +57,7 @@ class BlockPool:
         self.block_size = block_size
         self._queue = FreeQueue()
         self._queue.append(BlockRun(None, 0, total_blocks))
-        self._nodes: dict[tuple[Any, ...], StreamNode] = {}
+        self._nodes: dict[NodeKey, StreamNode] = {}
         self._holdings: dict[int, Holding] = {}
         self._next_serial = 0
 
@@ -73,7 +71,7 @@ class BlockPool:
         size = self.block_size
         limit = (tokens - 1) // size
         nodes = self._nodes
-        parent: Any = content.namespace
+        parent: Parent = content.namespace
         match = BlockMatch(parent)
         position = 0
         for index, (stream, start, end) in enumerate(content.pieces):

@@ -1,7 +1,17 @@
 """Runs of KV blocks that are taken and freed together, and the least-recently-used queue of the free ones."""
 
 from collections.abc import Iterator
-from typing import Any
+
+from cluster_sim.serving.kv_cache.content import Stream
+
+NodeKey = tuple["Parent", Stream, int]
+"""What stands before a node, the stream of its blocks, and where the stream begins in the sequence."""
+
+Parent = str | int | NodeKey
+"""A namespace at the very beginning, the serial of a node, or the key of a piece in which no block ends."""
+
+HeldRun = tuple["StreamNode | None", int, int, dict[int, None]]
+"""A run without its place in the queue.  The links are left out of pickles: they nest as deep as the queue is long."""
 
 
 class StreamNode:
@@ -13,7 +23,7 @@ class StreamNode:
 
     __slots__ = ("first", "key", "runs", "serial")
 
-    def __init__(self, key: tuple[Any, ...], serial: int, first: int) -> None:
+    def __init__(self, key: NodeKey, serial: int, first: int) -> None:
         self.key = key
         self.serial = serial
         self.first = first
@@ -39,11 +49,10 @@ class BlockRun:
         self.preceding: BlockRun | None = None
         self.following: BlockRun | None = None
 
-    def __getstate__(self) -> tuple[Any, ...]:
-        # The queue's links are left out: following them would nest as deep as the queue is long.
+    def __getstate__(self) -> HeldRun:
         return (self.node, self.start, self.end, self.holders)
 
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
+    def __setstate__(self, state: HeldRun) -> None:
         self.node, self.start, self.end, self.holders = state
         self.preceding = self.following = None
 

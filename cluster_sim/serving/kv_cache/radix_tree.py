@@ -8,11 +8,12 @@ computed.  With a page size above 1 everything is cut down to whole pages.
 """
 
 import heapq
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from cluster_sim.serving.kv_cache.content import Content, Piece
+from cluster_sim.serving.kv_cache.content import Content, Piece, Stream
 
-Key = tuple[Any, ...]
+Key = tuple[Stream, int] | tuple[Piece, ...] | tuple[str]
+"""The identity of a page: its stream and where that begins, its pieces if it has several, or a root's namespace."""
 
 
 class RadixNode:

@@ -85,11 +85,11 @@ def test_closed_forms_equal_single_steps(
     levels, peaks = [0], []
     for _ in range(pool.steps_to_finish()):
         taken = given = 0
-        for each in state.values():
-            skipped = groups.skipped_tokens(each[0]) // 4
-            given += groups.windowed * (skipped - each[1])
-            taken += groups.count * (each[0] % 4 == 0)
-            each[:] = each[0] + 1, skipped
+        for member in state.values():
+            skipped = groups.skipped_tokens(member[0]) // 4
+            given += groups.windowed * (skipped - member[1])
+            taken += groups.count * (member[0] % 4 == 0)
+            member[:] = member[0] + 1, skipped
         peaks.append(levels[-1] + taken)
         levels.append(levels[-1] + taken - given)
     steps = len(peaks)

@@ -23,4 +23,4 @@ def responses_restored(
         state, replica = replica.snapshot(), build()
         replica.restore(state)
     messages += replica.advance(NEVER)
-    return replica, sorted(each.payload for each in messages if isinstance(each.payload, Response))
+    return replica, sorted(message.payload for message in messages if isinstance(message.payload, Response))

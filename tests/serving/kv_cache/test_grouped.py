@@ -113,15 +113,15 @@ def serve(
         if request.request_id in cancels:
             at = instant(request.arrival_ns + 150_000, Kind.CANCELLATION)
             replica.receive(Message(at, HUB_SOURCE, request.request_id, Cancellation(request.request_id, 0)))
-    messages = replica.advance(NEVER)
-    return {each.payload.request_id: each.payload for each in messages if isinstance(each.payload, Response)}, replica
+    payloads = [message.payload for message in replica.advance(NEVER)]
+    return {response.request_id: response for response in payloads if isinstance(response, Response)}, replica
 
 
 def prompts(*segments: tuple[tuple[int, int], ...]) -> list[Request]:
     """Return requests with these segments, each long after the one before, that yield one token."""
     return [
-        Request(index, index * 10**7, sum(tokens for _, tokens in each), 1, Attributes(segments=each))
-        for index, each in enumerate(segments)
+        Request(index, index * 10**7, sum(tokens for _, tokens in chain), 1, Attributes(segments=chain))
+        for index, chain in enumerate(segments)
     ]
 
 
@@ -224,7 +224,7 @@ def test_macro_steps_change_nothing(
     requests = sessions(turns)
     cancels = [index for index, turn in enumerate(turns) if turn[-1] and index % 4 == 3]
     budget = max(budget, seqs)
-    least = max(groups.most_blocks(each.prompt_tokens + each.output_tokens, budget, 4) for each in requests)
+    least = max(groups.most_blocks(request.prompt_tokens + request.output_tokens, budget, 4) for request in requests)
     results = []
     for can_fast_forward in (True, False):
         bounds = limits(
@@ -269,7 +269,7 @@ def test_one_full_group_is_the_cache_without_groups(
 ) -> None:
     """The cache that names every block and the one that keeps runs are the same cache where nothing has a window."""
     requests = sessions(turns)
-    least = max(-(-(each.prompt_tokens + each.output_tokens) // 4) for each in requests)
+    least = max(-(-(request.prompt_tokens + request.output_tokens) // 4) for request in requests)
     results = []
     for groups in (None, KvGroups(full=1, windowed=0, window_tokens=8)):
         bounds = limits(kv_blocks=least + blocks, kv_groups=groups, can_fast_forward=can_fast_forward)

@@ -60,8 +60,8 @@ def run(requests: list[Request], bounds: SchedulerLimits, **engine: object) -> t
     for request in requests:
         at = instant(request.arrival_ns, Kind.DELIVERY)
         replica.receive(Message(at, HUB_SOURCE, request.request_id, Dispatch(request, 0)))
-    messages = replica.advance(NEVER)
-    return {each.payload.request_id: each.payload for each in messages if isinstance(each.payload, Response)}, scheduler
+    payloads = [message.payload for message in replica.advance(NEVER)]
+    return {response.request_id: response for response in payloads if isinstance(response, Response)}, scheduler
 
 
 def test_second_turn_hits_prompt_and_answer_of_the_first() -> None:
@@ -95,18 +95,24 @@ def test_later_turn_that_comes_early_hits_what_is_generated_so_far() -> None:
 
 
 def test_preempted_sequence_finds_its_own_blocks() -> None:
-    """Two sequences outgrow 12 blocks; the second recomputes only what the first took from it."""
+    """Two sequences outgrow 12 blocks when both have 24 tokens computed and know 25; the second gives its 6 back.
+
+    The first takes the last two of these, for its tokens 25 to 31, and ends.  The second finds the 16 tokens of the
+    other four and computes 9 again; without a prefix cache it computes all 25.
+    """
     requests = [Request(index, 0, 20, 12) for index in range(2)]
-    responses, _ = run(requests, limits(kv_blocks=12, max_num_batched_tokens=40))
-    assert responses[1].preemptions == 1
-    assert responses[1].cached_tokens == 0
-    plain = limits(kv_blocks=12, max_num_batched_tokens=40)
-    scheduler = build_scheduler(engine_options(block_size=4), plain)
-    replica = Replica(ReplicaSettings(0, plain, 0), scheduler, Linear(), ReplicaLog(0))
-    for request in requests:
-        replica.receive(Message(instant(0, Kind.DELIVERY), HUB_SOURCE, request.request_id, Dispatch(request, 0)))
-    without = {each.payload.request_id: each.payload for each in replica.advance(NEVER)}
-    assert responses[1].finish_ns < without[1].finish_ns
+    bounds = limits(kv_blocks=12, max_num_batched_tokens=40)
+    computed = []
+    for is_caching in (True, False):
+        scheduler = build_scheduler(engine_options(enable_prefix_caching=is_caching, block_size=4), bounds)
+        replica = Replica(ReplicaSettings(0, bounds, 0), scheduler, Linear(), ReplicaLog(0))
+        for request in requests:
+            replica.receive(Message(instant(0, Kind.DELIVERY), HUB_SOURCE, request.request_id, Dispatch(request, 0)))
+        responses = sorted(message.payload for message in replica.advance(NEVER))
+        assert [response.preemptions for response in responses] == [0, 1]
+        assert responses[1].cached_tokens == 0, "only first admissions count"
+        computed.append(replica.log.prompt_tokens)
+    assert computed == [20 + 20 + 9, 20 + 20 + 25]
 
 
 @pytest.mark.parametrize("stages", [1, 2])

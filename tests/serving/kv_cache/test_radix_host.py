@@ -43,7 +43,7 @@ def serve(replica: Replica, requests: list[Request]) -> tuple[dict[int, Response
         at = instant(request.arrival_ns, Kind.DELIVERY)
         replica.receive(Message(at, HUB_SOURCE, request.request_id, Dispatch(request, 0)))
     messages = replica.advance(NEVER)
-    return {each.payload.request_id: each.payload for each in messages}, host_of(replica)
+    return {message.payload.request_id: message.payload for message in messages}, host_of(replica)
 
 
 def host_of(replica: Replica) -> RadixHost:
@@ -134,7 +134,7 @@ def test_loaded_tokens_are_shared_at_once() -> None:
     requests[1] = Request(1, 1 * MS, 180, 2)
     requests.append(Request(3, 2 * MS, 48, 2, Attributes(segments=((1, 40), (8, 8)))))
     responses, host = serve(replica_of(200), requests)
-    assert [responses[each].cached_tokens for each in (2, 3)] == [40, 40]
+    assert [responses[index].cached_tokens for index in (2, 3)] == [40, 40]
     assert host.loaded_tokens == 40
     assert responses[2].scheduled_ns == responses[3].scheduled_ns
 
@@ -146,7 +146,7 @@ def test_selective_writes_what_is_found_again() -> None:
     turns = [three()[0], Request(1, 1 * MS, 48, 2, Attributes(segments=((1, 40), (9, 8))))]
     turns += [Request(2, 2 * MS, 60, 2), Request(3, 3 * MS, 48, 2, Attributes(segments=((1, 40), (7, 8))))]
     responses, host = serve(replica_of(64, hicache_write_policy="write_through_selective"), turns)
-    assert [responses[each].cached_tokens for each in range(4)] == [0, 40, 0, 40]
+    assert [responses[index].cached_tokens for index in range(4)] == [0, 40, 0, 40]
     assert host.stored_tokens == 40
 
 
@@ -172,13 +172,13 @@ def content(*pieces: tuple[int, int]) -> Content:
 def test_least_recently_used_leaves_make_room() -> None:
     """A host of 100 tokens holds 60 and 40; 30 more cost the 60, and a prompt of 150 is cut to its first 100."""
     host = RadixHost(100, 1, "write_through", 1, 1.0)
-    first, second, third, long = (content((each, tokens)) for each, tokens in enumerate((60, 40, 30, 150)))
+    first, second, third, long = (content((segment, tokens)) for segment, tokens in enumerate((60, 40, 30, 150)))
     host.on_insert(first, 60)
     host.on_insert(second, 40)
     host.on_insert(third, 30)
-    assert [host.tree.peek(each, 150) for each in (first, second, third)] == [0, 40, 30]
+    assert [host.tree.peek(content, 150) for content in (first, second, third)] == [0, 40, 30]
     host.on_insert(long, 150)
-    assert [host.tree.peek(each, 150) for each in (second, third, long)] == [0, 0, 100]
+    assert [host.tree.peek(content, 150) for content in (second, third, long)] == [0, 0, 100]
     assert host.take_waits_ns() == (0, 0)
 
 
@@ -189,7 +189,7 @@ def test_eviction_names_what_is_lost() -> None:
     tree.insert(content((1, 25), (3, 5)), 30)
     lost: list[tuple[Content, int]] = []
     assert tree.evict(100, lost) == 40
-    chains = [(each.pieces, end) for each, end in lost]
+    chains = [(content.pieces, end) for content, end in lost]
     one, two = stream_of(SHARED, 1), stream_of(SHARED, 2)
     assert ((((one, 0, 20), (two, 20, 30)), 30)) in chains
     assert ((((one, 0, 20),), 20)) in chains
