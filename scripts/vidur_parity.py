@@ -215,11 +215,11 @@ class LoggedPipeline(Pipeline):
         super().__init__(durations)
         self._durations = durations
 
-    def run(self, shape: BatchShape, formed_ns: int) -> tuple[int, int]:
+    def run(self, shape: BatchShape, scheduled_ns: int) -> tuple[int, int]:
         """Return (start, end); a logged duration begins when the batch is formed."""
         step = self._durations.step_ns(shape)
         self.busy_ns[0] += step
-        return formed_ns, formed_ns + step
+        return scheduled_ns, scheduled_ns + step
 
 
 class RecordingScheduler:

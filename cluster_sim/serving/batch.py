@@ -14,7 +14,7 @@ class Batch:
     """
 
     number = 0
-    formed_ns = 0
+    scheduled_ns = 0
     start_ns = 0
     end_ns = 0
     delay_ns = 0

@@ -20,7 +20,7 @@ def record_batch(log: ReplicaLog, batch: Batch) -> None:
 def record_lookups(log: ReplicaLog, batch: Batch) -> None:
     """Count a batch's lookups of first admissions; hits of preempted sequences would be their own blocks."""
     for sequence, chunk in batch.prefilled:
-        is_first = sequence.scheduled_ns == batch.formed_ns and not sequence.preemptions
+        is_first = sequence.scheduled_ns == batch.scheduled_ns and not sequence.preemptions
         if is_first and sequence.computed - chunk == sequence.cached_tokens:
             log.prefix_queries_tokens += sequence.prompt_tokens
             log.prefix_hits_tokens += sequence.cached_tokens

@@ -258,7 +258,7 @@ class Replica:
             stalls.attempts_without_batch += 1
             stalls.check(now_ns, scheduler, self.waiting_ids)
             return
-        batch.formed_ns = now_ns
+        batch.scheduled_ns = now_ns
         batch.start_ns, batch.end_ns = self.pipeline.run(batch.shape, now_ns + batch.delay_ns)
         record_batch(self.log, batch)
         if scheduler.has_prefix_cache:

@@ -144,7 +144,7 @@ class DataParallel(Scheduler, FastForwardScheduler):
     def on_scheduled(self, batch: Batch) -> None:
         assert isinstance(batch, JointBatch)
         for number, part in batch.parts:
-            part.formed_ns, part.start_ns, part.end_ns = batch.formed_ns, batch.start_ns, batch.end_ns
+            part.scheduled_ns, part.start_ns, part.end_ns = batch.scheduled_ns, batch.start_ns, batch.end_ns
             self._ranks[number].on_scheduled(part)
 
     def complete(self, batch: Batch) -> None:
