@@ -1,7 +1,7 @@
 """Steps in which the members of a windowed pool touch their blocks, against every member and step one by one."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster_sim.hardware.kv_groups import KvGroups
@@ -38,6 +38,7 @@ def test_a_pool_that_only_counts_cannot_say() -> None:
         WindowedPool(4, KvGroups(full=0, windowed=1, window_tokens=4)).due(1)
 
 
+@settings(deadline=None)
 @given(
     GROUPS,
     st.lists(st.tuples(st.integers(1, 40), st.integers(1, 30)), min_size=1, max_size=8),

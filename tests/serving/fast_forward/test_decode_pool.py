@@ -1,6 +1,6 @@
 """Decode pool: counts by hand, and closed forms against one step at a time."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
@@ -57,6 +57,7 @@ def test_last_token_times() -> None:
     assert (old.last_token_ns, new.last_token_ns) == (500, 700)
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from((1, 3, 16)),
     st.lists(st.tuples(st.integers(1, 40), st.integers(1, 30)), min_size=1, max_size=8),

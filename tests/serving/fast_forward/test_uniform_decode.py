@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster_sim.recording.replica_log import ReplicaLog
@@ -63,6 +63,7 @@ def test_blocks_count_from_what_is_committed() -> None:
     assert [plan.blocks_before(now) for now in (110, 111, 131)] == [0, 1, 1]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 3), st.lists(st.integers(1, 50), min_size=2, max_size=12), st.data())
 @pytest.mark.parametrize("late_ns", [0, 60])
 def test_portions_change_nothing(late_ns: int, late: int, steps_ns: list[int], data: st.DataObject) -> None:

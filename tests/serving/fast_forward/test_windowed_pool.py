@@ -1,6 +1,6 @@
 """Decode pool over KV cache groups: closed forms against one member and one step at a time."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster_sim.hardware.kv_groups import KvGroups
@@ -44,6 +44,7 @@ def test_what_a_prompt_leaves_is_given_with_the_first_step() -> None:
     assert [pool.steps_within(free, 9) for free in (0, 1)] == [0, 9]
 
 
+@settings(deadline=None)
 @given(
     GROUPS,
     st.lists(st.tuples(st.integers(1, 40), st.integers(1, 30), st.integers(1, 12)), min_size=1, max_size=8),

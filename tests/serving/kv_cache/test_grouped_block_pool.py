@@ -1,6 +1,6 @@
 """The prefix cache over KV cache groups: keys, hits against their definition, and every block accounted for."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster_sim.hardware.kv_groups import KvGroups
@@ -58,6 +58,7 @@ def longest_hit(cache: GroupedBlockPool, groups: KvGroups, keys: list[int], limi
     return 0
 
 
+@settings(deadline=None)
 @given(
     GROUPS,
     st.integers(20, 60),
