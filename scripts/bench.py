@@ -184,7 +184,7 @@ def phases_of(study: Any, directory: Path) -> dict[str, float]:
 
 
 def run_once(study: Any, executor: Any, directory: Path) -> dict[str, Any]:
-    """Run a study and return what its directory says, and the CPU seconds of this process."""
+    """Run a study and return the contents of its directory, and the CPU seconds of this process."""
     from cluster_sim.simulation.run import run_study
     from cluster_sim.simulation.run_options import RunOptions
 
@@ -241,7 +241,7 @@ def additions_s() -> float:
 
 
 def report(results: list[dict[str, Any]], bare: dict[str, float] | None) -> None:
-    """Print what was measured, a line a case."""
+    """Print the figures, a line a case."""
     heads = ("requests/s", "iterations/s", "us/request", "CPU us", "peak MiB", "loop s")
     print(f"{'case':32}" + "".join(f"{head:>13}" for head in heads))
     for result in results:

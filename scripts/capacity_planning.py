@@ -62,7 +62,7 @@ def plan(
     for position, answer in ray_tasks(address)(search_capacity, tasks):
         variant = valid[position]
         row = rows[variant.index] = _row(variant, answer)
-        typer.echo(f"{len(rows)}/{len(variants)} {variant.label}: {_told(row)}")
+        typer.echo(f"{len(rows)}/{len(variants)} {variant.label}: {_described(row)}")
     ordered = [rows[variant.index] for variant in variants]
     _write(ordered, out)
     typer.echo(f"\n{len(ordered)} configurations: {out}")
@@ -70,7 +70,7 @@ def plan(
 
 
 def _row(variant: Variant, answer: Capacity | Exception) -> dict[str, Any]:
-    """Return one line of the CSV; what does not apply is empty."""
+    """Return one line of the CSV; columns that do not apply are empty."""
     row: dict[str, Any] = {**variant.values, "status": "failed", "requests_per_s": None}
     figures = ("ttft_p99_s", "tpot_p99_s", "gpus", "usd_per_hour", "requests_per_usd", "output_tokens_per_usd", "runs")
     row |= dict.fromkeys(figures) | {"error": None}
@@ -93,7 +93,7 @@ def _row(variant: Variant, answer: Capacity | Exception) -> dict[str, Any]:
     }
 
 
-def _told(row: dict[str, Any]) -> str:
+def _described(row: dict[str, Any]) -> str:
     if row["requests_per_s"] is None:
         return row["error"] or "no load is within the limits"
     bound = "" if row["status"] == FOUND else " or more"
@@ -113,7 +113,7 @@ def _best(rows: list[dict[str, Any]]) -> str:
     best = max(ranked, key=lambda row: row["requests_per_usd"])
     keys = list(best)[: list(best).index("status")]
     values = " ".join(f"{key}={best[key]}" for key in keys)
-    return f"Best per dollar: {values}: {best['requests_per_usd']:.0f} requests/USD, {_told(best)}"
+    return f"Best per dollar: {values}: {best['requests_per_usd']:.0f} requests/USD, {_described(best)}"
 
 
 def _write(rows: list[dict[str, Any]], path: Path) -> None:

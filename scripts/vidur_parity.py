@@ -7,7 +7,7 @@ DIR is a run directory or one that holds several.  A run directory holds ``confi
 The dense tables of Vidur's predictor are in ``--predictor``, by default ``predictor`` beside the run directory.
 
 For vllm and sarathi runs the step times come from those tables and each request's scheduled, first-token and completion
-times are compared, relative to max(|time|, 1 ms).  Where the tables were not kept (orca, lightllm, faster_transformer,
+times are compared, relative to max(|time|, 1 ms).  If the tables were not kept (orca, lightllm, faster_transformer,
 or a model without any) the logged durations are replayed and the sequence of batch compositions is compared.  Exit code
 1 above the target, 2 for wrong input.
 """
@@ -126,7 +126,7 @@ class Run:
         return engine, limits
 
     def policy(self) -> Callable[[Candidates], RoutingPolicy]:
-        """Return what builds the routing policy: Vidur's own, or the logged placements where it draws them."""
+        """Return the factory of the routing policy: Vidur's own, or the logged placements if it draws them."""
         if self.routing == "lor":  # Vidur's reads the queues at every decision.
             return partial(build_policy, LeastWaitingOptions(telemetry=Telemetry(period_ms=0, latency_ms=0)))
         if self.routing == "round_robin":
@@ -223,7 +223,7 @@ class LoggedPipeline(Pipeline):
 
 
 class RecordingScheduler:
-    """A scheduler that also keeps what its batches were made of."""
+    """A scheduler that also records the composition of its batches."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
@@ -469,7 +469,7 @@ def run_directories(paths: list[Path]) -> list[Path]:
     """Return the run directories among and inside ``paths``; InputError where there is none."""
     found: list[Path] = []
     for path in paths:
-        inside = sorted(each.parent for each in path.glob("*/config.json")) if path.is_dir() else []
+        inside = sorted(config.parent for config in path.glob("*/config.json")) if path.is_dir() else []
         here = [path] if (path / "config.json").is_file() else inside
         if not here:
             raise InputError(f"{path}: neither a run directory (with config.json) nor one that holds any")

@@ -26,7 +26,7 @@ class PholdRouter:
         self._study = study
 
     def links(self, groups: Sequence[Sequence[int]]) -> list[ProcessLink]:
-        return self._study.links([list(each) for each in groups])
+        return self._study.links([list(members) for members in groups])
 
     def end(self) -> Instant:
         return self.run_end

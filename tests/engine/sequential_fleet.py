@@ -106,7 +106,7 @@ class Server:
             while job in self.running and not self.fits(job, job.computed + chunk):
                 victim = max(self.running, key=self.urgency) if engine.policy == "priority" else self.running[-1]
                 self.running.remove(victim)
-                for entry in [each for each in taken if each[0] is victim]:
+                for entry in [entry for entry in taken if entry[0] is victim]:
                     budget += entry[1]
                     taken.remove(entry)
                 if victim.is_complete:
@@ -192,7 +192,7 @@ class Server:
         self.drop(self.running, request_id, now_ns)
 
     def drop(self, jobs: list[Job], request_id: int, now_ns: int) -> None:
-        for job in [each for each in jobs if each.request.request_id == request_id and not each.is_complete]:
+        for job in [job for job in jobs if job.request.request_id == request_id and not job.is_complete]:
             jobs.remove(job)
             self.stay_ns += now_ns - job.entered_ns
 
@@ -248,7 +248,7 @@ class SequentialFleet:
                 continue
             _, source, sequence, what, data = heapq.heappop(self.events)
             getattr(self, "on_" + what)(time_of(at), source, sequence, data)
-            if not any(each[3] != "notice" for each in self.events):
+            if not any(event[3] != "notice" for event in self.events):
                 break
         for request, replica, dispatch_ns in self.in_flight.values():
             self.note(request, replica, "unfinished", dispatch_ns)
@@ -299,7 +299,7 @@ class SequentialFleet:
 
     def on_cancel(self, now_ns: int, _source: int, request_id: int, replica: int) -> None:
         server = self.servers[replica]
-        for event in [each for each in self.events if each[2:4] == (request_id, "deliver")]:
+        for event in [event for event in self.events if event[2:4] == (request_id, "deliver")]:
             self.events.remove(event)  # It is still at the API server.
             heapq.heapify(self.events)
             server.stay_ns += now_ns - (time_of(event[0]) - event[4][2])

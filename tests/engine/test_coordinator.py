@@ -40,7 +40,7 @@ class ScriptedHub:
 def coordinator(hub: ScriptedHub, processes: int = 1, run_end: Instant = NEVER) -> Coordinator:
     floors = FloorModel(10, 10, is_overlapped=False)
     return Coordinator(
-        hub, [ProcessLink(1 + each, each, LinkDelays(2, 3), floors) for each in range(processes)], run_end, 100
+        hub, [ProcessLink(1 + index, index, LinkDelays(2, 3), floors) for index in range(processes)], run_end, 100
     )
 
 

@@ -28,7 +28,7 @@ from tests.engine.small_fleet import (
 RANDOMS = st.integers(0, 1 << 40).map(Random)
 SMALL = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
-FINISHED, CANCELLED, UNFINISHED = (STATUSES.index(each) for each in ("finished", "cancelled", "unfinished"))
+FINISHED, CANCELLED, UNFINISHED = (STATUSES.index(status) for status in ("finished", "cancelled", "unfinished"))
 
 
 @SMALL
@@ -66,7 +66,7 @@ def test_conservation(random: Random) -> None:
     assert len(set(ids)) == len(ids) == run.hub.arrived
     statuses = set(evidence.column("status"))
     assert statuses <= {FINISHED, CANCELLED, UNFINISHED}
-    assert sum(each.entered for each in evidence.replicas) <= len(ids)
+    assert sum(replica.entered for replica in evidence.replicas) <= len(ids)
     if small.end_ms is not None:
         return
     for replica in run.replicas:
@@ -74,8 +74,12 @@ def test_conservation(random: Random) -> None:
         scheduler = replica._scheduler
         assert (scheduler.running_count, scheduler.waiting_count, scheduler.kv_used_blocks) == (0, 0, 0)
     assert UNFINISHED not in statuses
-    assert sum(each.entered for each in evidence.replicas) == sum(each.left for each in evidence.replicas) == len(ids)
-    areas = sum(each.in_system_area_ns - each.cancellation_lag_ns for each in evidence.replicas)
+    assert (
+        sum(replica.entered for replica in evidence.replicas)
+        == sum(replica.left for replica in evidence.replicas)
+        == len(ids)
+    )
+    areas = sum(replica.in_system_area_ns - replica.cancellation_lag_ns for replica in evidence.replicas)
     links = round((small.forward_ms + small.return_ms) * 1e6)
     columns = (evidence.column(name) for name in ("status", "dispatch_ns", "finish_ns"))
     assert areas == sum(
@@ -85,9 +89,9 @@ def test_conservation(random: Random) -> None:
     if CANCELLED in statuses:
         return
     outputs = sum(evidence.column("output_tokens"))
-    assert sum(each.generated_tokens for each in evidence.replicas) == outputs
+    assert sum(replica.generated_tokens for replica in evidence.replicas) == outputs
     prompts = sum(evidence.column("prompt_tokens"))
-    computed = sum(each.prompt_tokens for each in evidence.replicas)
+    computed = sum(replica.prompt_tokens for replica in evidence.replicas)
     assert computed == prompts if not any(evidence.column("preemptions")) else computed >= prompts
 
 
@@ -126,7 +130,7 @@ def test_conservation(random: Random) -> None:
 def test_cases_that_once_broke(small: SmallFleet) -> None:
     """Studies on which an earlier protocol got stuck or left different results."""
     evidence, _ = run_inline(small)
-    apart = [[each] for each in range(small.replicas)]
+    apart = [[replica] for replica in range(small.replicas)]
     assert run_apart(small, apart, Random(3).randrange) == evidence
     assert run_inline(single_stepped(small))[0] == evidence
 

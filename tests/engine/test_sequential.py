@@ -19,12 +19,14 @@ def test_rows_and_counters_equal_a_plain_heap(random: Random) -> None:
     plain.run()
     assert list(zip(*(evidence.column(name) for name in ROW), strict=True)) == sorted(plain.rows)
     ours = [
-        (each.iterations, each.prompt_tokens, each.generated_tokens, each.preemptions, sum(each.busy_ns))
-        for each in evidence.replicas
+        (replica.iterations, replica.prompt_tokens, replica.generated_tokens, replica.preemptions, sum(replica.busy_ns))
+        for replica in evidence.replicas
     ]
     assert ours == [
-        (each.iterations, each.prompt_tokens, each.generated_tokens, each.preemptions, each.busy_ns)
-        for each in plain.servers
+        (server.iterations, server.prompt_tokens, server.generated_tokens, server.preemptions, server.busy_ns)
+        for server in plain.servers
     ]
     if small.end_ms is None:
-        assert [each.in_system_area_ns for each in evidence.replicas] == [each.stay_ns for each in plain.servers]
+        assert [replica.in_system_area_ns for replica in evidence.replicas] == [
+            server.stay_ns for server in plain.servers
+        ]

@@ -113,7 +113,7 @@ def test_wrong_input_is_found_before_the_search(
     assert message in capsys.readouterr().err
 
 
-def test_a_load_that_cannot_be_varied_is_told(
+def test_a_load_that_cannot_be_varied_is_refused(
     script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Arrivals without one rate are wrong input, named with their kind."""
