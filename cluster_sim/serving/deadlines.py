@@ -101,7 +101,7 @@ class Deadlines:
         return total
 
     def span_ns(self, request: Request) -> int:
-        """Return the time from arrival to deadline in ns: the client's where it gave one, else the estimate's."""
+        """Return the time from arrival to deadline in ns: the client's if it gave one, else the estimate's."""
         given = request.attributes.deadline_ns
         if given >= 0:
             return max(1, given - request.arrival_ns)

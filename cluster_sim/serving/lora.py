@@ -34,7 +34,7 @@ class LoraSlots:
         return not adapter or adapter in self._running or len(self._running) < self._most
 
     def enter(self, adapter: str) -> int:
-        """Note a request that starts to run; return the ns its first step waits for the adapter."""
+        """Count a request that starts to run; return the ns its first step waits for the adapter."""
         if not adapter:
             return 0
         assert self.can_run(adapter), f"adapter {adapter!r} is one too many"
@@ -48,7 +48,7 @@ class LoraSlots:
         return 0 if is_resident else self._load_ns
 
     def leave(self, adapter: str) -> None:
-        """Note that a request no longer runs."""
+        """Count a request out that no longer runs."""
         if not adapter:
             return
         self._running[adapter] -= 1

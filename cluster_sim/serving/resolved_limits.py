@@ -15,7 +15,7 @@ def scheduler_limits(
 ) -> SchedulerLimits:
     """Return what the scheduler must know; ``engine`` is resolved, ``kv_blocks`` comes from the memory plan.
 
-    Raises InputError where the settings contradict each other.
+    Raises InputError if the settings contradict each other.
     """
     assert engine.max_num_seqs is not None
     assert engine.max_num_batched_tokens is not None
@@ -71,7 +71,7 @@ def _check_abilities(engine: EngineOptions, scheduler: type[Scheduler], pipeline
 def _longest_request(engine: EngineOptions, scheduler: type[Scheduler], limits: SchedulerLimits) -> int:
     """Return the longest request that the engine can surely serve on an empty replica, so that nothing ever stalls.
 
-    Raises InputError where not even one sequence fits.
+    Raises InputError if not even one sequence fits.
     """
     size, blocks, longest = limits.block_size, limits.kv_blocks, limits.max_model_len
     if scheduler.reserves_longest and longest // size > blocks:

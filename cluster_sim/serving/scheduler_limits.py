@@ -16,7 +16,7 @@ class SchedulerLimits:
     max_model_len: int
     pipeline_parallel: int
     batches_in_flight: int
-    """How many formed batches may be unfinished: the pipeline's depth, or 2 with asynchronous scheduling."""
+    """How many scheduled batches may be unfinished: the pipeline's depth, or 2 with asynchronous scheduling."""
     is_async: bool
     """Whether a sequence may be in two unfinished batches (asynchronous scheduling, one stage)."""
     can_fast_forward: bool
@@ -30,7 +30,7 @@ class SchedulerLimits:
     seed: int = 0
     """Of the study: keys the draws of drafts that are accepted."""
     kv_groups: KvGroups | None = None
-    """Groups that share the KV blocks; None where every layer keeps the whole context."""
+    """Groups that share the KV blocks; None if every layer keeps the whole context."""
 
     @property
     def context_blocks(self) -> int:

@@ -18,7 +18,7 @@ class ServiceTimeOptions(ConfigModel):
         "exact", description="What the scheduler knows of output lengths."
     )
     length_cv: float = Field(0.3, ge=0, description="Coefficient of variation of a noisy length prediction.")
-    length_default_tokens: int = Field(256, ge=1, description="Output length assumed where nothing is known.")
+    length_default_tokens: int = Field(256, ge=1, description="Output length assumed if nothing is known.")
     length_seed: int = Field(0, ge=0, description="Seed of noisy length predictions.")
     prefill_s_per_token: float = Field(0.001, ge=0, description="Estimated service per prompt token.")
     decode_s_per_token: float = Field(0.0005, ge=0, description="Estimated service per output token.")
@@ -27,7 +27,7 @@ class ServiceTimeOptions(ConfigModel):
 class ServiceTime:
     """Estimates output lengths exactly, with a lognormal error, or not at all (always ``length_default_tokens``).
 
-    A noisy prediction is the client's hint where the request carries one, else the true length times
+    A noisy prediction is the client's hint if the request carries one, else the true length times
     exp(cv * z - cv^2 / 2) with z standard normal, drawn by (seed, request id): it is the same on every replica and for
     every order of calls.
     """

@@ -1,4 +1,4 @@
-"""The waiting queue of a scheduler that admits in order: its order, and what is known of it without walking it."""
+"""Waiting queue of a scheduler that admits in order, with figures that spare walking it."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ class WaitingQueue:
         self.is_blocked = False
         """The head was refused, and nothing that could change this has happened since."""
         self.wanted_blocks = 0
-        """How many free blocks that would take; 0 where it was refused for another reason."""
+        """How many free blocks that would take; 0 if it was refused for another reason."""
         self._fewest_left = 0
         """Fewest tokens that a waiting sequence must still yield; 0 when not known."""
 

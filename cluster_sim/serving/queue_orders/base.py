@@ -77,7 +77,7 @@ class QueueOrder(ABC):
 
 
 class TreeOrder(QueueOrder):
-    """A queue order that a radix tree can tell more exactly than one key can."""
+    """A queue order that can be read off a radix tree."""
 
     needs_prefix_cache = True
     is_static = False

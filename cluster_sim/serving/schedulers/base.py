@@ -1,8 +1,8 @@
 """Interface of the schedulers.
 
 A scheduler decides what the next engine step computes.  It owns the waiting and running sequences and the KV cache; it
-knows simulated time only as an argument and never the duration of a step: the replica asks it for a batch, finds out
-from the predictor and the pipeline when the batch ends, and tells it so.
+knows simulated time only as an argument and never the duration of a step: the replica asks it for a batch, gets the
+batch's end from the predictor and the pipeline, and passes it on.
 
 A scheduler whose decodes can be fast-forwarded has the methods of ``FastForwardScheduler`` too
 (``fast_forward/interface.py``); one without them is stepped batch by batch, with the same results.
@@ -107,7 +107,7 @@ class Scheduler(ABC):
     def cancel(self, request_id: int) -> bool:
         """Drop a sequence, waiting or running; return whether it has left.  Called between two batches.
 
-        One whose last token is formed stays, and so does one that ``is_in_flight``.
+        One whose last token is in a batch stays, and so does one that ``is_in_flight``.
         """
 
     def is_in_flight(self, request_id: int) -> bool:
@@ -116,8 +116,8 @@ class Scheduler(ABC):
 
     @abstractmethod
     def fewest_batches(self) -> int:
-        """Return a lower bound of the batches that must still be formed before any sequence here yields its last
-        token; 0 if there is none left to form.
+        """Return a lower bound of the batches that must still be scheduled before any sequence here yields its last
+        token; 0 if there is none left to schedule.
         """
 
     def drain(self) -> None:

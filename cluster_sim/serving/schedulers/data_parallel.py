@@ -3,7 +3,7 @@
 Design: every rank has a scheduler, a KV cache and requests of its own, and the ranks of a mixture-of-experts model step
 together, since their tokens meet in every layer with experts.  A request goes to the rank that has fewest, and stays
 there.  A joint batch is the rank's batches side by side: its shape lists theirs, which is what the predictor prices,
-and its other books are their sums, which is what the replica notes.  A rank may have none.
+and its other figures are their sums, which is what the replica records.  A rank may have none.
 
 ``engine.prefill_schedule_interval`` N leaves prompts, begun or not, to every N-th joint batch since the ranks were last
 idle, so that steps that are long because of a prompt somewhere are few.  A rank that decodes nothing does not wait, nor

@@ -43,7 +43,7 @@ class FasterTransformer(SerialScheduler):
         self._groups_in_flight: dict[int, list[Sequence]] = {}
         """Static batches by the number of the engine step they are in."""
 
-    def choose(self, batch: Batch, now_ns: int) -> None:
+    def fill_batch(self, batch: Batch, now_ns: int) -> None:
         """Fill the batch; see the class."""
         if self._ready:
             group = self._ready.popleft()

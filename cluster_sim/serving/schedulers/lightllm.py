@@ -57,7 +57,7 @@ class LightLlm(SerialScheduler):
         """Return the tokens whose peak stays below the whole cache."""
         return min(limits.max_model_len, limits.kv_blocks - 1)
 
-    def choose(self, batch: Batch, now_ns: int) -> None:
+    def fill_batch(self, batch: Batch, now_ns: int) -> None:
         """Fill the batch; see the class."""
         if not self.running:
             self._prefill(batch, now_ns)

@@ -38,7 +38,7 @@ class Orca(SerialScheduler):
             return False
         return not self.waiting or decodes == self.limits.max_num_seqs or self.free_blocks < self._reserved_blocks
 
-    def choose(self, batch: Batch, now_ns: int) -> None:
+    def fill_batch(self, batch: Batch, now_ns: int) -> None:
         """Fill the batch; see the class."""
         limit = self.limits.max_num_seqs
         for sequence in self.running[:limit]:

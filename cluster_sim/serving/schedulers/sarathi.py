@@ -40,7 +40,7 @@ class Sarathi(SerialScheduler):
         assert isinstance(engine, SarathiOptions)
         return tokens_below_watermark(engine.watermark_ratio, limits)
 
-    def choose(self, batch: Batch, now_ns: int) -> None:
+    def fill_batch(self, batch: Batch, now_ns: int) -> None:
         """Fill the batch; see the class."""
         prefilling = self._decode(batch)
         budget = self.limits.max_num_batched_tokens - len(batch.members)

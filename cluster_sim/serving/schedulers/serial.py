@@ -1,12 +1,12 @@
-"""The common part of the schedulers that Vidur models: a sequence is in at most one unfinished batch.
+"""Common part of the schedulers that Vidur models: a sequence is in at most one unfinished batch.
 
-A sequence waits, or is in a formed batch, or stands in the running list between two batches.  It joins the running
+A sequence waits, or is in flight in a batch, or stands in the running list between two batches.  It joins the running
 list only when its batch ends, so with several pipeline stages the first batch takes all decodes that are ready and
 later ones what is left.  Memory is counted by sequence, because some of these engines reserve more than they have
 computed.
 
-Where the next batches are one decode of everything that runs, the running list is gathered into a ``DecodePool`` and
-moves in bulk; the next formation scatters it again.  Which batches these are is each engine's ``is_uniform``.
+If the next batches are one decode of everything that runs, the running list is gathered into a ``DecodePool`` and moves
+in bulk; the next call of ``schedule`` dissolves it again.  ``is_uniform`` of each engine says when that is so.
 """
 
 from abc import abstractmethod
@@ -27,7 +27,7 @@ from cluster_sim.serving.schedulers.engine_options import EngineOptions
 from cluster_sim.serving.sequence import Sequence
 
 UNLIMITED: Final = 1 << 60
-"""Tokens of a prompt that a step may hold where prompts are computed whole."""
+"""Tokens of a prompt that a step may hold if prompts are computed whole."""
 
 
 def tokens_below_watermark(watermark_ratio: float, limits: SchedulerLimits) -> int:
@@ -72,14 +72,14 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
         self._order = queue_order_of(engine, _no_prefix)
         self._is_sorted = True
         self._has_news = False
-        """A request has come since the last formation, which a queue order must take in."""
+        """A request has come since the last batch was scheduled, which a queue order must take in."""
         self._deferred: list[Sequence] = []
-        """During a formation: waiting sequences that the queue order keeps out of it, in order."""
+        """While a batch is filled: waiting sequences that the queue order keeps out of it, in order."""
         self._admissions = 0
         self._pool = ReservedPool() if self.reserves_whole else DecodePool(limits.block_size)
 
     @abstractmethod
-    def choose(self, batch: Batch, now_ns: int) -> None:
+    def fill_batch(self, batch: Batch, now_ns: int) -> None:
         """Fill an empty batch with ``decode`` and ``prefill``, or leave it empty."""
 
     # ------------------------------------------------------------------------------------------------------- readings
@@ -136,7 +136,7 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
 
     @property
     def is_reordered(self) -> bool:
-        """Whether another request may be at the queue's head at the next formation, with nothing having happened."""
+        """Whether another request may be at the queue's head for the next batch although nothing has happened."""
         return self._order is not None and not (self._is_sorted and self._order.is_static)
 
     def _sort(self, now_ns: int) -> None:
@@ -168,13 +168,13 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
         return bool(self.waiting)
 
     def schedule(self, now_ns: int) -> Batch | None:
-        """Have ``choose`` fill a batch."""
+        """Have ``fill_batch`` fill a batch."""
         self.retry_now = self._has_news = False
         self.dissolve_pool()
         batch = Batch(BatchShape())
         batch.number = self._batches
         self._sort(now_ns)
-        self.choose(batch, now_ns)
+        self.fill_batch(batch, now_ns)
         if self._order is not None:
             if self._deferred:
                 self.waiting.extendleft(reversed(self._deferred))
@@ -185,11 +185,11 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
             self.retry_now = bool(batch.preempted) and not self.is_vidur
             return None
         self._batches += 1
-        self.send_off(batch)
+        self.mark_in_flight(batch)
         return batch
 
-    def send_off(self, batch: Batch) -> None:
-        """Note that a batch holds its sequences: decodes, then prompts."""
+    def mark_in_flight(self, batch: Batch) -> None:
+        """Count a batch's sequences as in flight: decodes, then prompts."""
         in_flight = self.in_flight
         for sequence in batch.members:
             in_flight[sequence.request_id] = sequence
@@ -197,7 +197,7 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
             in_flight[sequence.request_id] = sequence
 
     def on_scheduled(self, batch: Batch) -> None:
-        """Note when the tokens of a batch come."""
+        """Store when the tokens of a batch come."""
         end_ns = batch.end_ns
         set_last_tokens(batch.completed, end_ns)
         set_last_tokens(batch.members, end_ns)
@@ -222,7 +222,7 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
             self.running.append(sequence)
 
     def leave_batch(self, sequence: Sequence) -> None:
-        """Note that no batch holds a sequence any more."""
+        """Count a sequence as in flight no more."""
         del self.in_flight[sequence.request_id]
         if sequence.generated >= sequence.output_tokens:
             self.forget(sequence)
@@ -288,7 +288,7 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
         return [self._pool]
 
     def uniform_steps(self) -> int:
-        """Return how many uniform steps would now be formed; see ``is_uniform``."""
+        """Return how many uniform steps would now be scheduled; see ``is_uniform``."""
         if not self.limits.can_fast_forward or self.in_flight or self._has_news:
             return 0
         pool = self._pool
@@ -332,7 +332,7 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
             self.put_back(sequences)
 
     def _recount_blocks(self, sequence: Sequence) -> None:
-        """Note the blocks that a sequence has taken as a member of the pool."""
+        """Count the blocks that a sequence has taken as a member of the pool."""
         if not self.reserves_whole:
             self.blocks_of[sequence.request_id] = self.blocks_for(sequence.computed)
 
@@ -352,7 +352,7 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
         """Take back all blocks of a sequence."""
         self.free_blocks += self.blocks_of.pop(sequence.request_id)
 
-    # ------------------------------------------------------------------------------------------------------- formation
+    # ------------------------------------------------------------------------------------------------------- scheduling
 
     def admit(self, sequence: Sequence, now_ns: int) -> None:
         """Take the waiting queue's head out, about to be computed."""
@@ -368,7 +368,7 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
         """Whether a started sequence needs one token computed to yield its next."""
         return sequence.request_id not in self.prefilling
 
-    def restart(self, batch: Batch, sequence: Sequence) -> None:
+    def preempt(self, batch: Batch, sequence: Sequence) -> None:
         """Evict a running sequence: it loses its memory and goes to the front of the waiting queue, to recompute."""
         self.free(sequence)
         if self.is_vidur and not self.is_decoding(sequence):
@@ -388,9 +388,9 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
         """Evict from the running list's tail until a block is free; return False if ``sequence`` itself had to go."""
         while self.free_blocks < 1:
             if not self.running:
-                self.restart(batch, sequence)
+                self.preempt(batch, sequence)
                 return False
-            self.restart(batch, self.running.pop())
+            self.preempt(batch, self.running.pop())
         return True
 
     def grow(self, sequence: Sequence) -> None:

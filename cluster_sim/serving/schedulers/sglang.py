@@ -9,15 +9,9 @@ request may ask for is taken to be the one it gets.
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from pydantic import Field
-
-from cluster_sim.errors import InputError
 from cluster_sim.hardware.batch_shape import BatchShape
-from cluster_sim.hardware.device import Device
-from cluster_sim.hardware.engine_settings import EngineSettings, default_settings
 from cluster_sim.hardware.predictors.predictor import Predictor
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
@@ -27,15 +21,11 @@ from cluster_sim.serving.queue_orders.base import TreeOrder
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.engine_options import (
     ENGINES,
-    BlockSize,
-    ChunkedPrefill,
     EngineOptions,
-    HostLoadTime,
-    PrefixCaching,
 )
 from cluster_sim.serving.schedulers.serial import UNLIMITED, SerialScheduler
+from cluster_sim.serving.schedulers.sglang_options import SglangOptions
 from cluster_sim.serving.sequence import Sequence
-from cluster_sim.units import GIB
 
 CLIP_TOKENS: Final = 4096
 """No more than this is reserved for the output of one sequence."""
@@ -46,8 +36,6 @@ DECAY_STEPS: Final = 600
 """Decode steps without retraction in which the ratio falls to its floor."""
 RETRACT_STEPS: Final = 20
 """Decode steps that must fit after a retraction."""
-CHUNK_BY_MEMORY: Final = ((35, 2048), (60, 4096), (160, 8192))
-"""Token budgets of devices with less memory than so many GiB; 16,384 beyond."""
 
 
 class _Plan:
@@ -64,80 +52,6 @@ class _Plan:
         """Tokens in new pages."""
         self.shape = BatchShape()
         self.chosen: list[tuple[Sequence, int]] = []
-
-
-class SglangOptions(EngineOptions):
-    """A prompt batch if one can be built, else all decodes; mixed chunks carry the decodes too."""
-
-    switches = frozenset({"enable_prefix_caching", "enable_mixed_chunk", "hicache_ratio"})
-
-    kind: Literal["sglang"] = "sglang"
-    block_size: BlockSize = 1
-    enable_chunked_prefill: ChunkedPrefill = True
-    enable_prefix_caching: PrefixCaching = False
-    enable_mixed_chunk: bool = Field(
-        False, description="Whether a batch of prompts carries the running decodes too, within its budgets."
-    )
-    max_prefill_tokens: int = Field(16384, ge=1, description="Prompt tokens that start together in one prefill batch.")
-    schedule_conservativeness: float = Field(
-        1.0, gt=0, description="Factor on the share of future output that admission reserves."
-    )
-    hicache_ratio: float = Field(
-        0.0,
-        ge=0,
-        description="Tokens that the radix cache keeps in host memory for each that the device's cache holds; 0 is "
-        "none (SGLang's own --hicache-ratio is 2).",
-    )
-    hicache_write_policy: Literal["write_through", "write_through_selective", "write_back"] = Field(
-        "write_through",
-        description="When tokens are copied to host memory: once computed, once found by a request, or once evicted "
-        "from the device, which the step waits for.",
-    )
-    hicache_load_back_tokens: int = Field(
-        10, ge=0, description="Fewest tokens for which host memory is read; fewer are computed again."
-    )
-    host_load_block_us: HostLoadTime = None
-
-    @property
-    def caches_prefixes(self) -> bool:
-        """Whether the radix cache keeps what requests leave behind."""
-        return self.enable_prefix_caching
-
-    @property
-    def chunks_prompts(self) -> bool:
-        """Whether prompts are chunked."""
-        return self.enable_chunked_prefill
-
-    @property
-    def needs_host_load_time(self) -> bool:
-        """Whether the time to load a block is left to the device."""
-        return self.host_load_block_us is None
-
-    def pinned_settings(self, device: Device) -> EngineSettings:
-        """Return SGLang's ``chunked_prefill_size`` for a device (server_args.py) as the token budget."""
-        tokens = next((tokens for gibibytes, tokens in CHUNK_BY_MEMORY if device.memory_bytes < gibibytes * GIB), 16384)
-        return replace(default_settings(device), max_num_batched_tokens=tokens)
-
-    def check(self) -> None:
-        """Raise InputError for options that contradict each other."""
-        budget = self.max_num_batched_tokens or self.block_size
-        if budget < self.block_size:
-            raise InputError(
-                f"engine.max_num_batched_tokens: sglang cuts chunks in whole pages, and {budget} tokens hold none of "
-                f"{self.block_size} (block_size); raise the one or lower the other"
-            )
-        if self.enable_mixed_chunk and not self.enable_chunked_prefill:
-            raise InputError("engine.enable_mixed_chunk: sglang mixes only with enable_chunked_prefill: true")
-        if self.hicache_ratio and not self.enable_prefix_caching:
-            raise InputError(
-                "engine.hicache_ratio: it is a tier behind the radix cache, so it needs enable_prefix_caching: true; "
-                "set 0"
-            )
-        if 0 < self.hicache_ratio <= 1:
-            raise InputError(
-                f"engine.hicache_ratio: sglang refuses {self.hicache_ratio:g}, as its host cache must be larger than "
-                "the device's; set more than 1, or 0 for none"
-            )
 
 
 @ENGINES.register("sglang", SglangOptions)
@@ -162,7 +76,7 @@ class Sglang(SerialScheduler):
         super().__init__(engine, limits)
         self.has_prefix_cache = engine.enable_prefix_caching
         self._tree_order: TreeOrder | None = None
-        """An order that the radix tree tells, when prompts are chosen."""
+        """An order that is read off the radix tree when prompts are chosen."""
         if isinstance(self._order, TreeOrder):
             self._tree_order, self._order = self._order, None
         self._predictor: Predictor | None = None
@@ -218,10 +132,10 @@ class Sglang(SerialScheduler):
         left = self._chunked.output_tokens - self._chunked.generated
         return min(fewest, left) if fewest else left
 
-    # ------------------------------------------------------------------------------------------------------- formation
+    # ------------------------------------------------------------------------------------------------------- scheduling
 
-    def choose(self, batch: Batch, now_ns: int) -> None:
-        """Build a prompt batch, or decode, or both where batches are mixed."""
+    def fill_batch(self, batch: Batch, now_ns: int) -> None:
+        """Build a prompt batch, or decode, or both if batches are mixed."""
         if self._chunked is not None or (self.waiting and not self._is_full):
             self._prefill(batch, now_ns)
         if self.running and (self._is_mixed or not batch.prefilled):
@@ -321,7 +235,7 @@ class Sglang(SerialScheduler):
         return plan.input_tokens > 0 and plan.chunk_tokens > 0 and pool.free_tokens > plan.spoken_for
 
     def _first_chunk(self, plan: _Plan, sequence: Sequence, prefix: int) -> int:
-        """Return how much of a prompt behind its prefix is computed: 0 for nothing and the end of the batch, -1 where
+        """Return how much of a prompt behind its prefix is computed: 0 for nothing and the end of the batch, -1 if
         the queue order keeps it out; only one prompt may be left half done.
         """
         page, need = self.block_size, sequence.known_tokens - prefix
@@ -350,8 +264,8 @@ class Sglang(SerialScheduler):
         if not batch.prefill(sequence, chunk, self.prefilling):
             self._is_chunk_in_flight = True
 
-    def send_off(self, batch: Batch) -> None:
-        """Note that a batch holds its sequences: prompts, then decodes."""
+    def mark_in_flight(self, batch: Batch) -> None:
+        """Count a batch's sequences as in flight: prompts, then decodes."""
         for sequence, _ in batch.prefilled:
             self.in_flight[sequence.request_id] = sequence
         for sequence in batch.members:
@@ -388,7 +302,7 @@ class Sglang(SerialScheduler):
     def _retract(self, batch: Batch) -> None:
         """Drop those that have generated least (of these the longest inputs first) until the others can go on.
 
-        One is kept, which alone always fits; but where a half-done prompt or other batches of the pipeline hold memory
+        One is kept, which alone always fits; but if a half-done prompt or other batches of the pipeline hold memory
         too, none may fit.
         """
         pool = self.memory
@@ -420,7 +334,7 @@ class Sglang(SerialScheduler):
         return decodes > 0 and self._chunked is None and (not self.waiting or self._is_full)
 
     def uniform_limit(self, pool: DecodePool) -> int:
-        """Return how many steps the free tokens last; with eviction batches are formed singly."""
+        """Return how many steps the free tokens last; with eviction batches are scheduled singly."""
         return pool.steps_within(self.memory.unused_tokens // self.block_size, pool.steps_to_finish())
 
     def take_uniform(self, blocks: int, steps: int) -> None:
@@ -429,7 +343,7 @@ class Sglang(SerialScheduler):
         self._quiet_steps += steps
 
     def _recount_blocks(self, sequence: Sequence) -> None:
-        """Note nothing: a sequence's own count says what it holds."""
+        """Do nothing: a sequence's own count says what it holds."""
 
     # ------------------------------------------------------------------------------------------------------ life cycle
 

@@ -74,7 +74,7 @@ class StaticTwoPhase(SerialScheduler):
         self._size = 1 if engine.adaptive_batch_size else limits.max_num_seqs
         """Requests that a batch waits for, and the most it takes."""
         self._has_ended = False
-        """Whether a batch has ended since the last look at the queue with something in it."""
+        """Whether a batch has ended since the queue was last read with something in it."""
         self._is_draining = False
 
     @property
@@ -82,7 +82,7 @@ class StaticTwoPhase(SerialScheduler):
         """Return when the oldest waiting request has waited long enough; -1 for never."""
         return self._wake_ns
 
-    def choose(self, batch: Batch, now_ns: int) -> None:
+    def fill_batch(self, batch: Batch, now_ns: int) -> None:
         """Start a batch, or decode the running one."""
         if self._group:
             for sequence in self._group:

@@ -55,7 +55,7 @@ class TensorRtLlm(SerialScheduler):
         """Blocks that each started sequence needs at its full length."""
         self._promised_blocks = 0
 
-    def choose(self, batch: Batch, now_ns: int) -> None:
+    def fill_batch(self, batch: Batch, now_ns: int) -> None:
         """Add decodes, half-done contexts and new ones."""
         started = deque(sorted(self.running, key=lambda each: each.order))
         self.running = []
@@ -110,10 +110,10 @@ class TensorRtLlm(SerialScheduler):
         need = self.blocks_for(sequence.computed + tokens) - self.blocks_of[sequence.request_id]
         while self.free_blocks < need:
             if later and later[-1].order > sequence.order:
-                self.restart(batch, later.pop())
+                self.preempt(batch, later.pop())
                 continue
             if not can_wait and not self.in_flight:
-                self.restart(batch, sequence)
+                self.preempt(batch, sequence)
             return False
         if need > 0:
             self.allocate(sequence, need)

@@ -1,4 +1,4 @@
-"""The second half of vLLM v1's step: which waiting sequences start."""
+"""Admission of waiting sequences: the second half of vLLM v1's step."""
 
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.kv_cache.base import BlockCache, MatchResult
@@ -34,7 +34,7 @@ class Admission:
         self._order = order
         self._lora = lora
         self._most_running = limits.max_num_seqs
-        self._threshold = engine.long_prefill_token_threshold or limits.max_num_batched_tokens
+        self._chunk_limit = engine.long_prefill_token_threshold or limits.max_num_batched_tokens
         self._is_chunked = engine.enable_chunked_prefill
         self._reserves_full = bool(engine.reserve_full_sequence)
         self._watermark_blocks = int(engine.watermark_ratio * kv.total_blocks)
@@ -73,7 +73,7 @@ class Admission:
             known = sequence.known_tokens
             if is_deferring and prefix < known - 1:
                 break
-            chunk = min(known - prefix, self._threshold)
+            chunk = min(known - prefix, self._chunk_limit)
             if chunk > budget:
                 if not self._is_chunked:
                     break
@@ -116,9 +116,9 @@ class Admission:
         return batch.prefill(sequence, chunk, self._prefilling)
 
     def _refuse(self, blocks: int, prefix: int = 0) -> None:
-        """Note that the head stays for want of ``blocks`` free blocks, or of a slot, and whether that lasts.
+        """Record that the head stays for want of ``blocks`` free blocks, or of a slot, and whether that lasts.
 
-        Where windows move, a prefix may lose any of its blocks, and more with it than was reused: then the head wants
+        If windows move, a prefix may lose any of its blocks, and more with it than was reused: then the head wants
         less.
         """
         queue, order = self._queue, self._order

@@ -80,7 +80,7 @@ class VllmV0(SerialScheduler):
         lefts = [sequence.output_tokens - sequence.generated for sequence in self._swapped]
         return min((left for left in (*lefts, super().fewest_batches()) if left), default=0)
 
-    def choose(self, batch: Batch, now_ns: int) -> None:
+    def fill_batch(self, batch: Batch, now_ns: int) -> None:
         """Start prompts or else decode, and bring back who was swapped out."""
         if not self._swapped:
             self._prefill(batch, now_ns)
@@ -89,11 +89,11 @@ class VllmV0(SerialScheduler):
             if not batch.preempted:
                 self._swap_in(batch)
 
-    def restart(self, batch: Batch, sequence: Sequence) -> None:
-        """Move a victim to host memory where it has room for it, else let it recompute."""
+    def preempt(self, batch: Batch, sequence: Sequence) -> None:
+        """Move a victim to host memory if that has room for it, else let it recompute."""
         blocks = self.blocks_of[sequence.request_id]
         if blocks > self._host_blocks:
-            super().restart(batch, sequence)
+            super().preempt(batch, sequence)
             return
         self._host_blocks -= blocks
         self.free(sequence)

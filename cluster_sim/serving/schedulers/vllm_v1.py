@@ -6,7 +6,7 @@ finds no block preempts the running list's tail, by recomputation only.  If noth
 admitted in order until the budget, a slot or memory runs out; the first that does not fit stops admission.
 
 Decodes that are all scheduled in every step sit in a ``DecodePool`` and move in bulk.  The pool is a compressed form of
-walking the running list and never a different model: where a walk could skip or preempt one of them, the pool is
+walking the running list and never a different model: if a walk could skip or preempt one of them, the pool is
 dissolved and the list is walked.  With several stages every batch that holds nothing but decodes is a pool of its own
 while they follow each other (``PipelinedPools``).  Without fast-forwarding there is no pool at all.
 """
@@ -60,7 +60,7 @@ class VllmV1(Scheduler, FastForwardScheduler):
         self._kv = kv
         self._has_windows = kv.has_windows
         self._budget = limits.max_num_batched_tokens
-        self._threshold = engine.long_prefill_token_threshold or self._budget
+        self._chunk_limit = engine.long_prefill_token_threshold or self._budget
         self._is_priority = QUEUE_ORDERS.get(engine.policy).part.chooses_victims
         self._order = None if self._is_priority else queue_order_of(engine, self._cached_tokens)
         self._is_exclusive = not limits.is_async
@@ -75,7 +75,7 @@ class VllmV1(Scheduler, FastForwardScheduler):
         self._pool = pool
         self._pipelined = PipelinedPools(limits.block_size)
         self._batches = 0
-        self._has_cadence = engine.prefill_schedule_interval > 1
+        self._has_prefill_interval = engine.prefill_schedule_interval > 1
         self._is_saturated = False
         """The last step that could start sequences left some waiting: then no rank waits for the others."""
         self._speculation = Speculation(engine.speculative, limits.seed) if engine.speculative else None
@@ -133,13 +133,13 @@ class VllmV1(Scheduler, FastForwardScheduler):
         self._queue.enter(sequence)
 
     def complete(self, batch: Batch) -> None:
-        # In admission order, however the batch was formed: the order of frees is the order of reuse.
+        # In admission order, however the batch was filled: the order of frees is the order of reuse.
         finishing = batch.finishing
         if len(finishing) > 1:
             finishing = sorted(finishing, key=lambda each: each.order)
         for sequence in finishing:
             if self._running.get(sequence.request_id) is sequence:
-                self._leave(sequence)
+                self._free(sequence)
             if self._order is not None:
                 self._order.on_end(sequence)
             self._queue.is_blocked = False
@@ -164,7 +164,7 @@ class VllmV1(Scheduler, FastForwardScheduler):
         if self._order is not None:
             self._order.on_end(running)
         self._prefilling.pop(request_id, None)
-        self._leave(running)
+        self._free(running)
         self._queue.is_blocked = False
         return True
 
@@ -175,7 +175,7 @@ class VllmV1(Scheduler, FastForwardScheduler):
         members = pool.members
         if not members or self._prefilling or len(members) > self._budget:
             return 0
-        if self._waiting and self._is_changing():
+        if self._waiting and self._may_hold_prompts():
             return 0
         steps = pool.steps_within(self._kv.free_blocks, pool.steps_to_finish())
         return self._steps_unchanged(steps) if self._has_windows else steps
@@ -184,7 +184,7 @@ class VllmV1(Scheduler, FastForwardScheduler):
         return [self._pool]
 
     def _steps_unchanged(self, steps: int) -> int:
-        """Return how many of ``steps`` uniform steps are formed before windows free what the queue's head wants."""
+        """Return how many of ``steps`` uniform steps are scheduled before windows free what the queue's head wants."""
         if not self._kv.can_fast_forward:
             return 0
         wanted = self._queue.wanted_blocks
@@ -194,8 +194,8 @@ class VllmV1(Scheduler, FastForwardScheduler):
         assert isinstance(pool, WindowedPool)
         return pool.steps_below(wanted - self._kv.free_blocks, steps)
 
-    def _is_changing(self) -> bool:
-        """Whether a batch formed now could hold a prompt, or admit one."""
+    def _may_hold_prompts(self) -> bool:
+        """Whether a batch scheduled now could hold a prompt, or admit one."""
         if self._prefilling:
             return True
         waiting = self._waiting
@@ -212,7 +212,7 @@ class VllmV1(Scheduler, FastForwardScheduler):
         return finishing
 
     def pipelined_pools(self) -> list[DecodePool]:
-        if self._has_windows or self._is_changing() or len(self._running) > self._budget:
+        if self._has_windows or self._may_hold_prompts() or len(self._running) > self._budget:
             return []  # Windows give blocks back, which only the pool of a single stage counts.
         if not self._pipelined:
             self._pipelined.gather(self._running.values())
@@ -231,7 +231,7 @@ class VllmV1(Scheduler, FastForwardScheduler):
         self._batches += sum(turns)
         return finishing
 
-    # ------------------------------------------------------------------------------------------------------ formation
+    # ------------------------------------------------------------------------------------------------------ scheduling
 
     def has_work(self) -> bool:
         if self._waiting or self._prefilling or self._pool.members:
@@ -247,7 +247,7 @@ class VllmV1(Scheduler, FastForwardScheduler):
             budget = self._budget - len(self._pool.members)
             self._decode_in_bulk(batch)
             if self._prefilling and not is_deferring:
-                budget = self._walk(batch, list(self._prefilling.values()), budget, now_ns)
+                budget = self._schedule_running(batch, list(self._prefilling.values()), budget, now_ns)
                 for sequence in batch.completed:
                     self._join_pool(sequence)
         elif not self._prefilling and not self._pool.members and self._limits.can_fast_forward:
@@ -259,7 +259,7 @@ class VllmV1(Scheduler, FastForwardScheduler):
             sequences = list(self._running.values())
             if is_deferring:
                 sequences = [each for each in sequences if each.request_id not in self._prefilling]
-            budget = self._walk(batch, sequences, self._budget, now_ns)
+            budget = self._schedule_running(batch, sequences, self._budget, now_ns)
             if self._limits.can_fast_forward:
                 self._refill_pool()
         if batch.preempted:
@@ -272,7 +272,7 @@ class VllmV1(Scheduler, FastForwardScheduler):
                     self._join_pool(sequence)
             if self._order is not None:
                 self._order.on_waiting(self._waiting)
-            if self._has_cadence and not is_deferring:
+            if self._has_prefill_interval and not is_deferring:
                 self._is_saturated = bool(self._waiting)
         shape = batch.shape
         if not shape.decodes and not shape.prefills:
@@ -321,7 +321,7 @@ class VllmV1(Scheduler, FastForwardScheduler):
                 return False  # Two sequences write equal blocks: which one does first must not depend on the form.
             if self._has_windows and next(reversed(self._running.values())) is not sequence:
                 return False  # The same for the order in which windows give blocks back.
-            chunk = min(sequence.known_tokens - sequence.computed, self._threshold)
+            chunk = min(sequence.known_tokens - sequence.computed, self._chunk_limit)
             if decodes + chunk > self._budget:
                 if next(reversed(self._running.values())) is not sequence:
                     return False
@@ -344,7 +344,7 @@ class VllmV1(Scheduler, FastForwardScheduler):
             if 0 < sequence.generated < sequence.output_tokens and sequence.request_id not in self._prefilling:
                 pool.add(sequence)
 
-    def _walk(self, batch: Batch, sequences: list[Sequence], budget: int, now_ns: int) -> int:
+    def _schedule_running(self, batch: Batch, sequences: list[Sequence], budget: int, now_ns: int) -> int:
         """Phase 1: give running sequences tokens in order; return what is left of the budget."""
         chunks: dict[int, int] = {}
         for sequence in sequences:
@@ -354,7 +354,7 @@ class VllmV1(Scheduler, FastForwardScheduler):
                 continue
             if self._is_exclusive and sequence.last_token_ns > now_ns:
                 continue
-            chunk = min(sequence.known_tokens - sequence.computed, self._threshold, budget)
+            chunk = min(sequence.known_tokens - sequence.computed, self._chunk_limit, budget)
             order = self._order
             if order is not None and order.sizes_chunks and sequence.request_id in self._prefilling:
                 chunk = order.fit_chunk(sequence, sequence.computed, chunk, batch.shape)
@@ -406,7 +406,7 @@ class VllmV1(Scheduler, FastForwardScheduler):
 
     def _preempt(self, batch: Batch, victim: Sequence, chunk: int) -> int:
         """Take slot and blocks from a running sequence; return the tokens of this very step that it gives back."""
-        self._leave(victim)
+        self._free(victim)
         if victim.generated >= victim.output_tokens and not chunk:
             return 0  # Its last token is in flight and will be delivered; only the memory comes back early.
         if chunk:
@@ -422,7 +422,7 @@ class VllmV1(Scheduler, FastForwardScheduler):
         if self._limits.can_fast_forward and sequence.generated < sequence.output_tokens:
             self._pool.add(sequence)
 
-    def _leave(self, sequence: Sequence) -> None:
+    def _free(self, sequence: Sequence) -> None:
         """Take slot, blocks and adapter back from a running sequence."""
         self._kv.free(sequence)
         del self._running[sequence.request_id]

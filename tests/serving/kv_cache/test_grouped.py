@@ -19,7 +19,7 @@ from cluster_sim.serving.schedulers.vllm_v1 import VllmV1
 from cluster_sim.workload.request import Attributes, Request
 from tests.serving.kv_cache.restored import responses_restored
 from tests.serving.kv_cache.test_hashed import Linear, limits
-from tests.serving.test_vllm_v1 import Bench
+from tests.serving.schedulers.test_vllm_v1 import Bench
 
 SLIDING = KvGroups(full=0, windowed=1, window_tokens=8)
 HYBRID = KvGroups(full=1, windowed=1, window_tokens=8)

@@ -3,7 +3,7 @@
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.data_parallel import build_scheduler
 from cluster_sim.serving.schedulers.engine_options import engine_options
-from tests.serving.bench import SchedulerBench
+from tests.serving.schedulers.bench import SchedulerBench
 
 
 class Bench(SchedulerBench):

@@ -1,4 +1,4 @@
-"""Macro-steps of every scheduler that keeps a sequence in one batch at a time: never a difference."""
+"""Fast-forwarding in every engine: never a difference."""
 
 import pytest
 from hypothesis import given, settings
@@ -14,11 +14,11 @@ from cluster_sim.serving.replica import Replica
 from cluster_sim.serving.replica_settings import ReplicaSettings
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.data_parallel import build_scheduler
-from cluster_sim.serving.schedulers.engine_options import EngineOptions, engine_options
+from cluster_sim.serving.schedulers.engine_options import ENGINES, EngineOptions, engine_options
 from cluster_sim.workload.request import Attributes, Request
 from tests.serving.step_times import Linear
 
-KINDS = ["vllm_v0", "sarathi", "orca", "faster_transformer", "lightllm", "sglang", "tensorrt_llm", "static_two_phase"]
+KINDS = ENGINES.names()
 TURN = st.tuples(st.integers(0, 2), st.integers(1, 40), st.integers(1, 30), st.integers(0, 300_000), st.booleans())
 
 

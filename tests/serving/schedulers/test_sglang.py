@@ -9,7 +9,7 @@ from cluster_sim.serving.schedulers.data_parallel import build_scheduler
 from cluster_sim.serving.schedulers.engine_options import engine_options
 from cluster_sim.serving.schedulers.sglang import Sglang
 from cluster_sim.workload.request import Attributes
-from tests.serving.bench import SchedulerBench
+from tests.serving.schedulers.bench import SchedulerBench
 
 
 class Bench(SchedulerBench):

@@ -5,7 +5,7 @@ import pytest
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.data_parallel import build_scheduler
 from cluster_sim.serving.schedulers.engine_options import engine_options
-from tests.serving.bench import SchedulerBench, shown
+from tests.serving.schedulers.bench import SchedulerBench, shown
 
 
 class Bench(SchedulerBench):
