@@ -30,7 +30,7 @@ def build_columns(config: WorkloadConfig, seed: int, notices: list[str] | None =
 
 
 def input_notices(config: WorkloadConfig, seed: int) -> list[str]:
-    """Return what a user should know of a workload's files before the run: rows skipped, times sorted, lengths cut.
+    """Return notices about a workload's files before the run: rows skipped, times sorted, lengths cut.
 
     Files are read completely, so InputError comes from here, too.
     """
@@ -46,5 +46,5 @@ def reacts(config: WorkloadConfig) -> bool:
 
 
 def total_requests(config: WorkloadConfig) -> int | None:
-    """Return how many requests a run will see at most, for a progress bar; None where only the run can tell."""
+    """Return how many requests a run will see at most, for a progress bar; None if it is not known before the run."""
     return kind_of(config).total_requests

@@ -1,4 +1,4 @@
-"""Kinds of workloads: the axis, its registry, and what kinds share."""
+"""Kinds of workloads: the axis, its registry, and the options and capabilities that kinds share."""
 
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
@@ -114,7 +114,7 @@ class WorkloadKind(Generic[Options]):
 
     @property
     def total_requests(self) -> int | None:
-        """How many requests a run will see at most; None where only the run can tell."""
+        """How many requests a run will see at most; None if it is not known before the run."""
         return None
 
     def mean_rate(self) -> float | None:
@@ -129,7 +129,7 @@ class WorkloadKind(Generic[Options]):
         )
 
     def at_rate(self, rate_per_s: float) -> Options:
-        """Return the options with another mean rate, where ``mean_rate`` allows it."""
+        """Return the options with another mean rate, if ``mean_rate`` allows it."""
         raise NotImplementedError
 
     def columns(self, parts: Parts) -> ColumnSource:

@@ -1,4 +1,4 @@
-"""A YAML file as plain data that remembers on which line each value stands."""
+"""YAML documents as plain data that remembers the line of each value."""
 
 import re
 from pathlib import Path
@@ -56,7 +56,7 @@ class Document:
 
     @classmethod
     def read(cls, path: Path) -> "Document":
-        """Read a file; raise ``InputError`` with the line where it is no YAML mapping or repeats a key."""
+        """Read a file; raise ``InputError`` with the line if it is not a YAML mapping or repeats a key."""
         try:
             text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
@@ -97,7 +97,7 @@ def _kind_of(value: Any) -> str:
 
 
 class _Reader:
-    """Turns YAML nodes into data, noting places and refusing what plain YAML readers let pass."""
+    """Reader of YAML nodes as data, with their places; it refuses some of what plain readers accept."""
 
     def __init__(self, source: str, *, has_lines: bool = True) -> None:
         self.source = source

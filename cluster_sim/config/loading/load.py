@@ -1,4 +1,4 @@
-"""From a study file to a checked ``Study``, with messages that say file, line, key and what is allowed."""
+"""Loading of a study file into a checked ``Study``, with messages that name file, line, key and allowed values."""
 
 import json
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from cluster_sim.options import BASE_DIRECTORY
 
 
 def load_study(path: Path, overrides: Iterable[str] = ()) -> Study:
-    """Read, override and check a study file; raise ``InputError`` that lists what is wrong and where."""
+    """Read, override and check a study file; raise ``InputError`` that lists the faults with their places."""
     return check_study(read_document(path, overrides), path.resolve().parent)
 
 

@@ -22,7 +22,7 @@ def apply_overrides(document: Document, overrides: Iterable[str]) -> None:
 
 
 def set_value(document: Document, key: str, value: Any, source: str) -> None:
-    """Set one dotted key; ``source`` says in messages who asked for it."""
+    """Set one dotted key; ``source`` names the change in messages."""
     path = tuple(key.split("."))
     place: Any = document.data
     walked: KeyPath = ()

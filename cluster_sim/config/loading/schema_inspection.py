@@ -29,7 +29,7 @@ class Choice(NamedTuple):
 
 
 def choices_of(annotation: Any) -> list[Choice]:
-    """Return what an annotation may hold, looking through unions, ``Annotated``, tuples and mappings."""
+    """Return the models that an annotation may hold, looking through unions, ``Annotated``, tuples and mappings."""
     if isinstance(annotation, type) and issubclass(annotation, Block):
         registry = annotation.registry
         return [

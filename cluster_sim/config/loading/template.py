@@ -25,7 +25,7 @@ EXAMPLE: Final[dict[str, Any]] = {
     "fleet": {"pools": [{"model": "llama-3-8b", "device": "h100-sxm", "replicas": 4}]},
     "slo": {"ttft_p99_s": 2.0, "tpot_p99_s": 0.1},
 }
-"""What the template says where there is no default, or where the default would make a dull study."""
+"""Values of the template that have no default, or whose default would make a dull study."""
 
 HEADER: Final = """\
 # A cluster_sim study.  Every option stands here with its default; delete what you do not change.
@@ -41,7 +41,7 @@ def study_template() -> str:
 
 
 class _Writer:
-    """Writes blocks; the alternatives to a part of an axis are explained where they first come up."""
+    """Writes blocks; the alternatives to a part of an axis are explained at their first place."""
 
     def __init__(self) -> None:
         self._explained: set[type[BaseModel]] = set()

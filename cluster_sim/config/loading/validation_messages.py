@@ -71,7 +71,7 @@ def _document_path(data: Any, error: ErrorDetails) -> KeyPath:
 
 
 def _describe(error: ErrorDetails) -> str:
-    """Return what is wrong and what would be right, in the words that the documentation uses."""
+    """Return the fault and the values that are allowed, in the words that the documentation uses."""
     kind = error["type"]
     context = error.get("ctx", {})
     given = error.get("input")

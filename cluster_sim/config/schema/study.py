@@ -14,7 +14,7 @@ from cluster_sim.workload.workload_kind import WorkloadConfig
 
 
 class Study(ConfigModel):
-    """One study: what arrives, what serves it, and how it is run."""
+    """One study: its workload, the fleet that serves it, and how it is run."""
 
     name: str = Field(
         "study", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the study; it names the run directory."

@@ -50,7 +50,7 @@ class StepSampler:
         return self._wait.least if self._wait is not None else 0.0
 
     def branches(self, first: int, count: int) -> Ints:
-        """Return how many branches the step has in each of some sessions; 0 where it does not happen."""
+        """Return how many branches the step has in each of some sessions; 0 if it does not happen."""
         result = np.ones(count, dtype=np.int64)
         if self._repeat is not None:
             drawn = to_tokens(self._repeat.values(self._streams["repeat"].uniforms(first, count)))

@@ -151,7 +151,7 @@ class AgenticSource:
         return parents
 
     def _send(self, session: _Session, call: _Call, arrival_ns: int) -> Request:
-        """Return a call as a request, its prompt put together from what its parents left."""
+        """Return a call as a request whose prompt is put together from the contexts and outputs of its parents."""
         step = self._steps[call.step].options
         chain: list[tuple[int, int]] = list(session.identity.segments)
         if step.context != "none" and call.parents:
@@ -177,7 +177,7 @@ class AgenticSource:
         return Request(number, arrival_ns, sum(tokens for _, tokens in chain), call.output, attributes)
 
     def _output_of(self, session: _Session, slot: int) -> list[tuple[int, int]]:
-        """Return what a call's output adds to a later prompt: all of it, or what the user sees."""
+        """Return the segment that a call's output adds to a later prompt: all of it, or the part that the user sees."""
         segment, tokens = self._base + 2 * (session.number * self._slots + slot) + 1, session.calls[slot].output
         if not self._traits.reasoning_kept and session.bodies.reasoning_tokens is not None:
             segment += VISIBLE

@@ -21,10 +21,11 @@ def _figure(value: float | None, digits: int = 3) -> str:
     return "-" if value is None else f"{value:,.{digits}g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
-def _lengths(name: str, one: LengthStatistics) -> Iterator[str]:
-    quantiles = "  ".join(f"p{share * 100:g} {one.quantile(share):,.0f}" for share in (0.5, 0.9, 0.99))
-    yield f"{name}: mean {one.mean:,.1f}  std {one.std:,.1f}  min {one.least:,}  {quantiles}  max {one.most:,}"
-    rows = one.histogram()
+def _lengths(name: str, lengths: LengthStatistics) -> Iterator[str]:
+    quantiles = "  ".join(f"p{share * 100:g} {lengths.quantile(share):,.0f}" for share in (0.5, 0.9, 0.99))
+    ends = f"min {lengths.least:,}  {quantiles}  max {lengths.most:,}"
+    yield f"{name}: mean {lengths.mean:,.1f}  std {lengths.std:,.1f}  {ends}"
+    rows = lengths.histogram()
     most = max(count for _, _, count in rows)
     for low, high, count in rows:
         yield f"  {low:>9,.0f} - {high - 1:>9,.0f}  {'█' * round(count / most * _BAR):<{_BAR}} {count:,}"
@@ -35,7 +36,7 @@ def draw_summary(summary: WorkloadSummary) -> Iterator[str]:
     rate = _figure(summary.request_rate)
     yield f"requests: {summary.requests:,} over {summary.duration_s:,.1f} s, {rate} per second"
     if summary.duration_s:
-        rates = [one for _, one in summary.rate.series(summary.last_ns, 60)]
+        rates = [rate for _, rate in summary.rate.series(summary.last_ns, 60)]
         yield f"rate over time, {_figure(min(rates))} to {_figure(max(rates))} per second:"
         yield f"  |{spark(rates)}|"
     yield (

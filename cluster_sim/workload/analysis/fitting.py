@@ -32,7 +32,7 @@ LengthModel = Literal["empirical", "lognormal"]
 
 
 def collect(blocks: Iterator[Columns], path: str) -> Columns:
-    """Return all rows without their attributes; InputError beyond what fits in memory."""
+    """Return all rows without their attributes; InputError if they do not fit in memory."""
     parts: list[Columns] = []
     rows = 0
     for block in blocks:
@@ -106,7 +106,7 @@ def fit_arrivals(arrival_ns: Ints, duration_s: float) -> dict[str, Any]:
             {"kind": "weibull", "request_rate": rate, "shape": shape},
         ),
     ]
-    return min(candidates, key=lambda one: one[0])[1]
+    return min(candidates, key=lambda candidate: candidate[0])[1]
 
 
 def _distance(ordered: Floats, quantiles: Floats) -> float:
@@ -126,10 +126,10 @@ def fit_lengths(prompt: Ints, output: Ints, model: LengthModel) -> dict[str, Any
     }
 
 
-def _rank_correlation(one: Ints, other: Ints) -> float:
-    first, second = (np.argsort(np.argsort(values, kind="stable")).astype(np.float64) for values in (one, other))
+def _rank_correlation(prompt: Ints, output: Ints) -> float:
+    first, second = (np.argsort(np.argsort(values, kind="stable")).astype(np.float64) for values in (prompt, output))
     spread = float(first.std() * second.std())
-    if spread <= 0 or one.min() == one.max() or other.min() == other.max():
+    if spread <= 0 or prompt.min() == prompt.max() or output.min() == output.max():
         return 0.0
     return float(((first - first.mean()) * (second - second.mean())).mean() / spread)
 

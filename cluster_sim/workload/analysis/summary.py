@@ -76,7 +76,9 @@ class LengthStatistics:
             )
         if len(edges) < 2:
             return [(float(low), float(high), int(counts[0]))]
-        return [(float(one), float(two), int(count)) for one, two, count in zip(edges, edges[1:], counts, strict=False)]
+        return [
+            (float(start), float(end), int(count)) for start, end, count in zip(edges, edges[1:], counts, strict=False)
+        ]
 
     def as_dict(self) -> dict[str, float]:
         """Return the figures by name, in tokens."""
@@ -172,15 +174,15 @@ class WorkloadSummary:
         self.output.add(block.output_tokens)
         self._product += float((block.prompt_tokens.astype(np.float64) * block.output_tokens).sum())
         self.rate.add(block.arrival_ns)
-        for one in block.attributes or ():
-            if one.tenant:
-                self.tenants[one.tenant] += 1
-            if one.session_id >= 0:
-                self.session_turns[one.session_id] += 1
-            self.reasoning_tokens += one.reasoning_tokens
-            self.encoder_tokens += one.encoder_tokens
-            if one.segments:
-                self._share(one.segments)
+        for attributes in block.attributes or ():
+            if attributes.tenant:
+                self.tenants[attributes.tenant] += 1
+            if attributes.session_id >= 0:
+                self.session_turns[attributes.session_id] += 1
+            self.reasoning_tokens += attributes.reasoning_tokens
+            self.encoder_tokens += attributes.encoder_tokens
+            if attributes.segments:
+                self._share(attributes.segments)
 
     def _share(self, segments: tuple[tuple[int, int], ...]) -> None:
         self.requests_with_prefix += 1

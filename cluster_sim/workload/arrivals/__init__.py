@@ -1,1 +1,1 @@
-"""Arrival processes: their axis, and what renewal processes and changing rates share."""
+"""Arrival processes: their axis, renewal processes and changing rates."""

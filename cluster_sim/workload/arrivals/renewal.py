@@ -60,7 +60,7 @@ def times_after(now: int, gaps: Ints) -> Ints:
 
 
 def times_within_run(times_ns: Floats) -> Ints:
-    """Return times as integers, those beyond what a run can span left out; InputError when none is left."""
+    """Return times as integers, without those that lie beyond the longest run; InputError when none is left."""
     if float(times_ns[-1]) > _LONGEST_NS:
         times_ns = times_ns[times_ns <= _LONGEST_NS]
         if not len(times_ns):

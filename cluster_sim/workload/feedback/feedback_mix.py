@@ -30,7 +30,7 @@ class FeedbackMix:
             yield from self._renumbered(part, chunk)
 
     def initial(self) -> Iterator[list[Request]]:
-        """Yield what depends on nothing, of all parts, in order of arrival."""
+        """Yield the requests of all parts that depend on nothing, in order of arrival."""
         streams = [self._stream(part) for part in range(len(self._parts))]
         some: list[Request] = []
         for request in heapq.merge(*streams, key=lambda request: request.arrival_ns):
@@ -42,7 +42,7 @@ class FeedbackMix:
             yield some
 
     def on_end(self, request: Request, now_ns: int, status: str) -> list[Request]:
-        """Return what the request's own part makes of its end."""
+        """Return the requests that the request's own part sends because of its end."""
         inner_id, part = divmod(request.request_id, len(self._parts))
         source = self._parts[part]
         if not isinstance(source, FeedbackSource):

@@ -30,14 +30,14 @@ from cluster_sim.workload.sampling.random_streams import Floats, Ints
 
 MOST_TOKENS_IN_FILE: Final = (1 << 31) - 1
 MOST_SECONDS: Final = 1e12
-"""Absolute times up to the year 33,000; what a run may span is checked elsewhere."""
+"""Absolute times up to the year 33,000; the span of a run is checked elsewhere."""
 
 _BLOCK_BYTES: Final = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
 class CsvColumn:
-    """One wanted column: what it is called, what it holds, what is allowed."""
+    """One wanted column: its names, its type, and its bounds."""
 
     names: tuple[str, ...]
     """Accepted header names; compared without case and surrounding blanks."""
@@ -135,7 +135,7 @@ def read_csv(path: Path, fields: Mapping[str, CsvColumn]) -> Iterator[dict[str, 
 
 
 def _column(column: Any, field: CsvColumn) -> Floats | Ints | None:
-    """Return a checked column, or None where some value is wrong."""
+    """Return a checked column, or None if some value is wrong."""
     if column.null_count:
         return None
     if field.holds == "instant":
@@ -162,7 +162,7 @@ def _parse_instant(text: str) -> None:
 
 
 def _fault(text: str, field: CsvColumn) -> str | None:
-    """Return what is wrong with a cell, or None."""
+    """Return the fault of a cell, or None."""
     if field.holds == "instant":
         try:
             _parse_instant(text)
@@ -238,5 +238,5 @@ def line_of_row(path: Path, row: int) -> int:
 
 
 def row_place(path: Path, column: str, first_row: int) -> Callable[[int], str]:
-    """Return what names a row, counted from ``first_row`` on, and a column in a message about its value."""
+    """Return the function that names a row, counted from ``first_row`` on, and a column in a message."""
     return lambda row: f"{path}: line {line_of_row(path, first_row + row)}, column '{column}'"

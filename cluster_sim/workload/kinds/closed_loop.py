@@ -142,7 +142,7 @@ class ClosedLoopSource:
             yield requests
 
     def on_end(self, request: Request, now_ns: int, status: str) -> list[Request]:
-        """Return the user's next request; a user goes on whatever became of the last one."""
+        """Return the user's next request; a user continues after every status of the last one."""
         draws, place = self._draws(request.request_id)
         following = self._request(request.request_id + self._options.users, now_ns + draws.think_ns[place])
         return [] if following is None else [following]

@@ -91,7 +91,7 @@ class TraceKind(OpenLoopKind[TraceWorkload]):
 
     @property
     def total_requests(self) -> int | None:
-        """The number of rows to produce, where the options say it."""
+        """The number of rows to produce, if the options say it."""
         return self.options.bootstrap.count if self.options.bootstrap is not None else self.options.first
 
     def mean_rate(self) -> float | None:
@@ -154,7 +154,7 @@ class TraceColumns:
                 yield result
 
     def _report_clip(self, notices: list[str]) -> None:
-        """Tell what the clip does to the rows of the file, in a pass of its own."""
+        """Count the rows of the file that the clip changes or drops, in a pass of its own, for the notices."""
         if self._options.clip is None:
             return
         counts: Counter[str] = Counter()

@@ -1,1 +1,1 @@
-"""Prompt and output lengths: the axis, and what samplers of pairs share."""
+"""Prompt and output lengths: the axis, and the sampler of pairs."""

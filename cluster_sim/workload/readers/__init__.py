@@ -1,1 +1,1 @@
-"""Reading of recorded traces: the axis of formats, and what the readers share."""
+"""Reading of recorded traces: the axis of formats, and the code that readers share."""

@@ -29,7 +29,7 @@ _OWN: Final = 1 << 43
 
 
 class _Place:
-    """Where in the file a value stands, for messages."""
+    """Place of a value in the file, for messages."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -155,8 +155,8 @@ _LABELS: Final = ("timestamp", "input_length", "output_length", "hash_ids")
 def _segments(
     place: _Place, hashes: Any, prompt: int, block: int, bases: tuple[int, int], field: str
 ) -> tuple[tuple[int, int], ...]:
-    """Return the prompt's content; a partial last block may lack its hash, then the content there is nobody else's."""
-    if not isinstance(hashes, list) or not all(type(one) is int for one in hashes):
+    """Return the prompt's content; a partial last block may lack its hash and is then the request's own."""
+    if not isinstance(hashes, list) or not all(type(number) is int for number in hashes):
         raise place.error("is not a list of whole numbers", field)
     if not prompt // block <= len(hashes) <= -(-prompt // block):
         raise place.error(
@@ -165,8 +165,8 @@ def _segments(
             field,
         )
     base, own = bases
-    ids = [base + one if 0 <= one < _SMALL_ID else stable_id("hash", base, one) for one in hashes]
-    segments = [(one, block) for one in ids]
+    ids = [base + number if 0 <= number < _SMALL_ID else stable_id("hash", base, number) for number in hashes]
+    segments = [(segment, block) for segment in ids]
     left = prompt - len(ids) * block
     if left < 0:
         segments[-1] = (ids[-1], block + left)
@@ -181,5 +181,5 @@ def _columns(rows: list[tuple[int, int, int, Attributes]]) -> Columns:
         np.asarray(arrival, dtype=np.int64),
         np.asarray(prompt, dtype=np.int64),
         np.asarray(output, dtype=np.int64),
-        None if all(one is NO_ATTRIBUTES for one in attributes) else list(attributes),
+        None if all(row is NO_ATTRIBUTES for row in attributes) else list(attributes),
     )

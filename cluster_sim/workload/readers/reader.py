@@ -20,7 +20,7 @@ NO_TIME: Final = -1
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What the user may say about how a file is read; see ``TraceWorkload`` for the meaning."""
+    """Options of reading that all formats share; ``TraceWorkload`` describes them."""
 
     zero_output: Literal["auto", "skip", "one", "refuse"] = "auto"
     block_tokens: int | None = None
@@ -33,7 +33,7 @@ class ReadOptions:
 
 @dataclass
 class ReadReport:
-    """What happened while reading, for the user to know: nothing is skipped in silence."""
+    """Rows that were skipped or changed while reading, for the user to know: nothing is skipped in silence."""
 
     rows: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
@@ -69,7 +69,7 @@ class TraceReader:
 
 
 def seconds_to_ns(path: Path, seconds: Floats) -> Ints:
-    """Return seconds as whole ns; InputError beyond what a run can span."""
+    """Return seconds as whole ns; InputError beyond the longest run."""
     if len(seconds) and float(seconds.max()) > LONGEST_RUN_S:
         raise InputError(
             f"{path}: a request arrives {float(seconds.max()):.6g} s after the start, beyond the {LONGEST_RUN_S:.0f} s "

@@ -17,7 +17,7 @@ TRACE_READERS: Final = Registry[type[TraceReader]](
 """Readers, each made from the options of its format."""
 
 AUTO: Final = "auto"
-"""The format of a file whose first rows say what it is."""
+"""The format of a file that is recognised by its first rows."""
 
 
 class TraceFormatOptions(ConfigModel):

@@ -74,12 +74,12 @@ _TAIL_DENOMINATOR: Final = (
 )
 
 
-def _ratio(numerator: Sequence[float], denominator: Sequence[float], at: Floats) -> Floats:
-    top = np.full_like(at, numerator[-1])
-    bottom = np.full_like(at, denominator[-1])
+def _ratio(numerator: Sequence[float], denominator: Sequence[float], x: Floats) -> Floats:
+    top = np.full_like(x, numerator[-1])
+    bottom = np.full_like(x, denominator[-1])
     for high, low in zip(reversed(numerator[:-1]), reversed(denominator[:-1]), strict=True):
-        top = top * at + high
-        bottom = bottom * at + low
+        top = top * x + high
+        bottom = bottom * x + low
     result: Floats = top / bottom
     return result
 

@@ -61,7 +61,7 @@ class Client:
 
     @cached_property
     def expected_requests(self) -> float:
-        """How many requests the recorded windows hold, in units of the window length."""
+        """The number of requests in the recorded windows, in units of the window length."""
         return sum(window.request_rate for window in self.windows)
 
     @cached_property
@@ -76,7 +76,7 @@ class Client:
         return [start for start, _ in entries], [value for _, value in entries]
 
     def histogram(self, time_s: float, field: str) -> Histogram | None:
-        """Return the histogram that holds at a time (the first one before it begins); None where there is none."""
+        """Return the histogram that holds at a time (the first one before it begins); None if there is none."""
         starts, entries = self._by_start
         place = max(int(np.searchsorted(starts, time_s, side="right")) - 1, 0)
         for index in (*range(place, -1, -1), *range(place + 1, len(starts))):

@@ -1,7 +1,7 @@
 """Plans of whole sessions, drawn ahead: the turns, their lengths, think times and traits.
 
 Design: sessions are planned in order of their start, and the turns of all sessions of one shape are numbered through.
-A turn's draws are keyed by that number, so they depend on neither what happens to the session nor on when.
+A turn's draws are keyed by that number, so they depend neither on the fate of the session nor on time.
 """
 
 from collections.abc import Sequence

@@ -130,7 +130,7 @@ class SessionSource:
     def __init__(self, planner: Planner, times: ArrivalTimes) -> None:
         self._planner = planner
         self._times = times
-        self.think_floor_ns = min(one.floor_ns for one in planner.planners)
+        self.think_floor_ns = min(shape.floor_ns for shape in planner.planners)
         self._active: dict[int, _Session] = {}
         self.started = 0
         self.completed = 0

@@ -1,4 +1,4 @@
-"""Bounds on lengths: cut to them, or drop what lies outside."""
+"""Bounds on lengths: requests outside are cut to them or dropped."""
 
 from collections import Counter
 from dataclasses import replace

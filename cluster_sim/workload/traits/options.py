@@ -47,7 +47,7 @@ class Multimodal(ConfigModel):
 
 
 class Traits(ConfigModel):
-    """What requests carry besides lengths."""
+    """Traits that requests carry besides lengths."""
 
     tenant: str = Field(default="", description="Who asks.")
     model: str = Field(default="", description="Model asked for; empty: the study's only model.")

@@ -1,7 +1,7 @@
 """Sampler of the traits that requests carry besides lengths.
 
 Two kinds of traits: an *identity* (prefix path, adapter) belongs to a request, or to a whole session; a *body*
-(reasoning, media, hint) is drawn for every request.  Both are keyed by the index of whom they belong to.
+(reasoning, media, hint) is drawn for every request.  Both are keyed by the index of their request or session.
 """
 
 import math
@@ -31,7 +31,7 @@ _CACHED_IDENTITIES: Final = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a request or session is as a whole."""
+    """Traits of a request or session as a whole."""
 
     base: Attributes
     segments: tuple[tuple[int, int], ...]
@@ -40,14 +40,14 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Bodies:
-    """What each of a range of requests carries; None where the workload has no such trait."""
+    """Traits of each of a range of requests; None if the workload has no such trait."""
 
     reasoning_tokens: Ints | None
     encoder_tokens: Ints | None
     length_hint_tokens: Ints | None
 
     def row(self, index: int, old: Attributes = NO_ATTRIBUTES) -> tuple[int, int, int]:
-        """Return (reasoning, encoder, length hint) tokens of one request, what is not drawn taken from ``old``."""
+        """Return (reasoning, encoder, length hint) tokens of one request; those not drawn come from ``old``."""
         reasoning, encoder, hints = self.reasoning_tokens, self.encoder_tokens, self.length_hint_tokens
         return (
             old.reasoning_tokens if reasoning is None else int(reasoning[index]),
@@ -97,13 +97,13 @@ class TraitSampler:
 
     @property
     def is_plain(self) -> bool:
-        """Whether requests get nothing at all."""
+        """Whether requests get no traits at all."""
         return self._base == NO_ATTRIBUTES and self._is_constant
 
     @property
     def _is_constant(self) -> bool:
         drawn = (self._tree, self._lora, self._ratio, self._media, self._config.length_hint_cv)
-        return all(one is None for one in drawn) and self._config.deadline_s is None
+        return all(part is None for part in drawn) and self._config.deadline_s is None
 
     def deadline_ns(self, arrival_ns: int) -> int:
         """Return the deadline of a request that arrives then; -1 when there is none."""
@@ -143,7 +143,7 @@ class TraitSampler:
         return Bodies(reasoning, encoder, hints)
 
     def decorate(self, block: Columns, first: int) -> Columns:
-        """Return a block of stand-alone requests with their traits; rows that have attributes keep what they have."""
+        """Return a block of stand-alone requests with their traits; rows that have attributes keep them."""
         if self.is_plain:
             return block
         if self._is_constant and block.attributes is None:
@@ -152,7 +152,7 @@ class TraitSampler:
         bodies = self.bodies(first, block.output_tokens)
         prompt = block.prompt_tokens
         if self.prefix_on_top:
-            prompt = prompt + np.asarray([one.prefix_tokens for one in identities], dtype=np.int64)
+            prompt = prompt + np.asarray([identity.prefix_tokens for identity in identities], dtype=np.int64)
         if self.media_in_prompt and bodies.encoder_tokens is not None:
             prompt = prompt + bodies.encoder_tokens
         if block.attributes is None:
@@ -181,19 +181,19 @@ class TraitSampler:
             Attributes(
                 nothing.session_id,
                 nothing.turn,
-                one.base.tenant,
-                one.base.model,
-                one.base.priority,
-                one.base.slo_class,
+                identity.base.tenant,
+                identity.base.model,
+                identity.base.priority,
+                identity.base.slo_class,
                 -1 if span_ns is None else arrival + span_ns,
-                one.base.lora,
-                fill_prompt(one.segments, tokens, segment) if one.segments else (),
+                identity.base.lora,
+                fill_prompt(identity.segments, tokens, segment) if identity.segments else (),
                 nothing.output_segment,
                 reasoned,
                 encoded,
                 hint,
             )
-            for one, arrival, tokens, segment, reasoned, encoded, hint in rows
+            for identity, arrival, tokens, segment, reasoned, encoded, hint in rows
         ]
 
     def _merged(

@@ -35,6 +35,7 @@ NUMBER_FIELDS: Final = (
     "length_hint_tokens",
 )
 _ROWS: Final = 65_536
+_INTEGER_LISTS: Final = pa.list_(pa.int64())
 
 
 class ParquetFormat(TraceFormatOptions):
@@ -46,7 +47,14 @@ class ParquetFormat(TraceFormatOptions):
 def _sample() -> bytes:
     """Return a small file of this format."""
     sink = pa.BufferOutputStream()
-    table = {"arrival_ns": [0, 10], "prompt_tokens": [5, 6], "output_tokens": [7, 8], "tenant": ["a", None]}
+    table = {
+        "arrival_ns": [0, 10],
+        "prompt_tokens": [5, 6],
+        "output_tokens": [7, 8],
+        "tenant": ["a", None],
+        "segment_ids": [[1, 2], None],
+        "segment_tokens": [[3, 2], None],
+    }
     pyarrow.parquet.write_table(pa.table(table), sink)
     return bytes(sink.getvalue())
 
@@ -112,25 +120,32 @@ class ParquetReader(TraceReader):
             kind = pa.string() if name in TEXT_FIELDS else pa.int64()
             columns[name] = batch.column(name).cast(kind).fill_null(default).to_pylist()
         if content:
-            ids, tokens = batch.column("segment_ids").to_pylist(), batch.column("segment_tokens").to_pylist()
-            segments = [tuple(zip(one or (), two or (), strict=False)) for one, two in zip(ids, tokens, strict=True)]
-            for index, (one, two, total) in enumerate(zip(ids, tokens, prompt.tolist(), strict=True)):
-                if (one or two) and (len(one or ()) != len(two or ()) or sum(two) != total or min(two) < 1):
+            ids, tokens = (batch.column(name).cast(_INTEGER_LISTS).to_pylist() for name in content)
+            columns["segments"] = [
+                tuple(zip(own_ids or (), own_tokens or (), strict=False))
+                for own_ids, own_tokens in zip(ids, tokens, strict=True)
+            ]
+            for index, (own_ids, own_tokens, total) in enumerate(zip(ids, tokens, prompt.tolist(), strict=True)):
+                if (own_ids or own_tokens) and not _covers(own_ids or [], own_tokens or [], total):
                     raise InputError(
-                        f"{path}: row {row + index}: segment_tokens must be positive, as many as segment_ids, "
+                        f"{path}: row {row + index}: segment_tokens must be positive, one for each of segment_ids, "
                         f"and add up to the {total} prompt_tokens"
                     )
-            columns["segments"] = segments
-        rows = zip(*columns.values(), strict=True)
         keys = tuple(columns)
         made: dict[tuple[Any, ...], Attributes] = {}
         result = []
-        for values in rows:
-            one = made.get(values)
-            if one is None:
-                one = made[values] = Attributes(**dict(zip(keys, values, strict=True)))
-            result.append(one)
-        return None if all(one == NO_ATTRIBUTES for one in made.values()) else result
+        for values in zip(*columns.values(), strict=True):
+            attributes = made.get(values)
+            if attributes is None:
+                attributes = made[values] = Attributes(**dict(zip(keys, values, strict=True)))
+            result.append(attributes)
+        return None if all(attributes == NO_ATTRIBUTES for attributes in made.values()) else result
+
+
+def _covers(ids: list[int | None], tokens: list[int | None], total: int) -> bool:
+    """Return whether segments are complete: positive tokens, one for each id, that add up to the prompt."""
+    known = [count for count in tokens if count is not None and count >= 1]
+    return len(known) == len(tokens) == len(ids) and None not in ids and sum(known) == total
 
 
 def _refuse_duplicates(path: Path, ids: list[Ints]) -> None:

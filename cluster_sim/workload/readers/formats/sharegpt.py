@@ -106,32 +106,32 @@ def _items(path: Path) -> Iterator[Any]:
     """Item to come; -1 before the list has begun."""
     for more in _text_chunks(path):
         text += more
-        at = 0
+        place = 0
         while True:
-            blanks = _SKIPPED.match(text, at)
-            at = blanks.end() if blanks else at
-            if at == len(text):
+            blanks = _SKIPPED.match(text, place)
+            place = blanks.end() if blanks else place
+            if place == len(text):
                 break
             if number < 0:
-                if text[at] != "[":
+                if text[place] != "[":
                     raise InputError(f"{path}: not a JSON list of conversations")
-                number, at = 0, at + 1
+                number, place = 0, place + 1
                 continue
-            if text[at] == "]":
+            if text[place] == "]":
                 return
             try:
-                item, end = decoder.raw_decode(text, at)
+                item, end = decoder.raw_decode(text, place)
             except RecursionError:
                 raise InputError(f"{path}: item {number}: nested too deeply") from None
             except ValueError:
-                if len(text) - at > _LONGEST_ITEM:
+                if len(text) - place > _LONGEST_ITEM:
                     raise InputError(f"{path}: item {number}: not JSON, or longer than {_LONGEST_ITEM} bytes") from None
                 break
             if end == len(text) and not isinstance(item, dict | list):
                 break
             yield item
-            number, at = number + 1, end
-        text = text[at:]
+            number, place = number + 1, end
+        text = text[place:]
     raise InputError(f"{path}: item {max(number, 0)}: the JSON list is cut off or damaged here")
 
 

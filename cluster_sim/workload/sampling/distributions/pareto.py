@@ -47,5 +47,5 @@ class Pareto:
 
 @DISTRIBUTIONS.register("pareto", ParetoDistribution)
 def build_pareto(options: ParetoDistribution) -> Quantile:
-    """Return the Pareto quantile, truncated where it has an upper end."""
+    """Return the Pareto quantile, truncated if it has an upper end."""
     return Pareto(options) if options.max is None else Truncated(Pareto(options), None, options.max)
