@@ -16,6 +16,8 @@ MS_PER_DAY: Final = 86_400_000.0
 """The longest delay between processes that makes sense."""
 BASE_DIRECTORY: Final = "base_directory"
 """Key of the validation context that holds the study file's directory; without it, references are not checked."""
+NOTES: Final = "notes"
+"""Key of the validation context that holds a list of remarks about what a study says in vain, to be added to."""
 
 
 def suggestion(word: str, known: list[str]) -> str:

@@ -20,8 +20,11 @@ def validate(
     from cluster_sim.study.validate import check_library, validation_report
 
     document = read_document(file, overrides or ())
-    study = check_study(document, file.resolve().parent)
+    notes: list[str] = []
+    study = check_study(document, file.resolve().parent, notes)
     with locating_errors(document):
         typer.echo(validation_report(study), nl=False)
+    for note in notes:
+        typer.echo(f"# Note: {note}")
     if is_library_checked:
         typer.echo(check_library(), nl=False)

@@ -11,7 +11,7 @@ from cluster_sim.config.loading.overrides import apply_overrides
 from cluster_sim.config.loading.validation_messages import message_of
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
-from cluster_sim.options import BASE_DIRECTORY
+from cluster_sim.options import BASE_DIRECTORY, NOTES
 
 
 def load_study(path: Path, overrides: Iterable[str] = ()) -> Study:
@@ -26,9 +26,12 @@ def read_document(path: Path, overrides: Iterable[str] = ()) -> Document:
     return document
 
 
-def check_study(document: Document, base_directory: Path) -> Study:
-    """Return the study that ``document`` describes; files in it are looked up from ``base_directory``."""
-    context = {BASE_DIRECTORY: base_directory}
+def check_study(document: Document, base_directory: Path, notes: list[str] | None = None) -> Study:
+    """Return the study that ``document`` describes; files in it are looked up from ``base_directory``.
+
+    Remarks about what the document says in vain are added to ``notes``.
+    """
+    context = {BASE_DIRECTORY: base_directory, NOTES: notes}
     try:
         # Through JSON, because strict there means what a YAML file needs: no text for numbers, lists for tuples.
         return Study.model_validate_json(json.dumps(document.data), strict=True, context=context)

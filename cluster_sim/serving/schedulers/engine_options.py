@@ -5,16 +5,16 @@ something on that this engine has not, and left out if it is off or only tunes s
 ``engine.kind`` alone, or sweep over kinds with one block.
 """
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, NamedTuple, Self
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 from pydantic_core import InitErrorDetails
 
 from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.engine_settings import EngineSettings, default_settings
 from cluster_sim.hardware.kv_groups import KvGroups
 from cluster_sim.hardware.model import Model
-from cluster_sim.options import ConfigModel
+from cluster_sim.options import NOTES, ConfigModel
 from cluster_sim.registry import Registry
 from cluster_sim.serving.ordering import Ordering, Policy
 
@@ -89,13 +89,23 @@ class EngineOptions(ConfigModel):
     )
 
     @model_validator(mode="after")
-    def _judge_foreign_options(self) -> Self:
+    def _judge_foreign_options(self, info: ValidationInfo) -> Self:
         """Drop options of other engines that mean nothing here; refuse every other key that is no field."""
         extra = self.__pydantic_extra__ or {}
-        refused = [name for name, value in extra.items() if not _is_idle(name, value)]
+        if not extra:
+            return self
+        foreign = {name: _Foreign.of(name) for name in extra}
+        refused = [name for name, option in foreign.items() if not option.is_idle(extra[name])]
         if refused:
             faults = [InitErrorDetails(type="extra_forbidden", loc=(name,), input=extra[name]) for name in refused]
             raise ValidationError.from_exception_data(type(self).__name__, faults)
+        notes = (info.context or {}).get(NOTES)
+        if notes is not None:
+            notes += [
+                f"{name} belongs to {option.owners}; this engine is {self.kind}, which leaves it out"
+                for name, option in foreign.items()
+                if not option.is_off(extra[name])
+            ]
         self.__pydantic_fields_set__.difference_update(extra)
         extra.clear()
         return self
@@ -175,14 +185,34 @@ class EngineOptions(ConfigModel):
         return None
 
 
-def _is_idle(name: str, value: Any) -> bool:
-    """Whether an option belongs to other engines, and an engine without it may leave it out."""
-    owners = [ENGINES.get(owner).options for owner in ENGINES.owners(name)]
-    if not owners:
-        return False
-    is_switch = any(name in options.switches for options in owners if issubclass(options, EngineOptions))
-    is_off = value is None or value is False or value == 0
-    return not is_switch or is_off or any(value == options.model_fields[name].default for options in owners)
+class _Foreign(NamedTuple):
+    """A key that is no option of an engine."""
+
+    name: str
+    engines: list[type[EngineOptions]]
+    """Options of the engines that have it; none if it is unknown altogether."""
+
+    @classmethod
+    def of(cls, name: str) -> Self:
+        """Look the key up."""
+        entries = [ENGINES.get(owner).options for owner in ENGINES.owners(name)]
+        return cls(name, [options for options in entries if issubclass(options, EngineOptions)])
+
+    @property
+    def owners(self) -> str:
+        """The engines that have the option, for messages."""
+        return " and ".join(ENGINES.owners(self.name))
+
+    def is_off(self, value: Any) -> bool:
+        """Whether an engine that has the option would do nothing special with this value."""
+        is_off = value is None or value is False or value == 0
+        return is_off or any(value == options.model_fields[self.name].default for options in self.engines)
+
+    def is_idle(self, value: Any) -> bool:
+        """Whether an engine without the option may leave it out."""
+        if not self.engines:
+            return False
+        return self.is_off(value) or not any(self.name in options.switches for options in self.engines)
 
 
 if TYPE_CHECKING:

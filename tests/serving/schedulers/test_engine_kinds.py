@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cluster_sim.config.loading.load import load_study
+from cluster_sim.config.loading.load import check_study, load_study, read_document
 from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.errors import InputError
@@ -160,6 +160,18 @@ def test_options_of_other_engines_that_do_nothing_are_left_out(tmp_path: Path, k
     assert engine.model_fields_set <= type(engine).model_fields.keys()
     own = {name: value for name, value in yaml.safe_load(f"{{{IDLE}}}").items() if name in type(engine).model_fields}
     assert {name: getattr(engine, name) for name in own} == own
+
+
+def test_what_is_left_out_is_noted(tmp_path: Path) -> None:
+    """Loading can say what it left out: options of other engines that were given a value other than the default."""
+    file = tmp_path / "study.yaml"
+    file.write_text(STUDY % "{kind: orca, max_waiting_iters: 3, swap_blocks: 2048, host_load_block_us: 1.0}")
+    notes: list[str] = []
+    check_study(read_document(file), tmp_path, notes)
+    assert notes == [
+        "max_waiting_iters belongs to lightllm; this engine is orca, which leaves it out",
+        "host_load_block_us belongs to sglang and vllm_v1; this engine is orca, which leaves it out",
+    ]
 
 
 @pytest.mark.parametrize("kind", ENGINES.names())
