@@ -7,12 +7,16 @@ import pytest
 from cluster_sim.config.loading.canonical import config_hash, resolved_yaml
 from cluster_sim.config.loading.document import Document
 from cluster_sim.config.loading.load import check_study
+from cluster_sim.config.loading.overrides import apply_overrides
 from cluster_sim.config.loading.template import study_template
+from cluster_sim.config.schema.fleet import Pool
 from cluster_sim.config.schema.study import Study
 
 
-def study_of(text: str) -> Study:
-    return check_study(Document.parse(text, "study.yaml"), Path.cwd())
+def study_of(text: str, *overrides: str) -> Study:
+    document = Document.parse(text, "study.yaml")
+    apply_overrides(document, overrides)
+    return check_study(document, Path.cwd())
 
 
 @pytest.mark.parametrize("name", ["plain", "1e3", "007", "yes", "1.5"])
@@ -26,7 +30,7 @@ def test_resolved_yaml_round_trips(name: str) -> None:
 
 
 def test_hash_ignores_layout_and_sees_values() -> None:
-    """The hash does not depend on order or spelled-out defaults, and changes with any value."""
+    """The hash does not depend on order or spelled-out defaults, and changes with a value anywhere."""
     full = study_of(study_template())
     short = study_of(
         "fleet: {pools: [{device: h100-sxm, replicas: 4, model: llama-3-8b}]}\n"
@@ -36,11 +40,25 @@ def test_hash_ignores_layout_and_sees_values() -> None:
         "slo: {tpot_p99_s: 0.1, ttft_p99_s: 2}\nname: my-study\n"
     )
     assert config_hash(full) == config_hash(short)
-    assert config_hash(full) != config_hash(full.model_copy(update={"seed": 43}))
+    changes = (
+        "seed=43",
+        "workload.lengths.output.max=999",
+        "fleet.pools.0.replicas=5",
+        "fleet.pools.0.engine.block_size=32",
+        "fleet.network.router_to_replica_ms=0.4",
+        "router.telemetry.period_ms=49",
+        "slo.tpot_p99_s=0.2",
+        "run.macro_steps=false",
+    )
+    hashes = {config_hash(study_of(study_template(), change)) for change in changes}
+    assert len(hashes | {config_hash(full)}) == len(changes) + 1
 
 
 def test_every_default_is_written() -> None:
-    """The resolved file names every option of the root and of a pool."""
+    """The resolved file names every option of the root, of a pool and of its engine."""
     data = Document.parse(resolved_yaml(study_of(study_template())), "resolved.yaml").data
     assert list(data) == list(Study.model_fields)
-    assert data["fleet"]["pools"][0]["engine"]["block_size"] == 16
+    (pool,) = data["fleet"]["pools"]
+    assert list(pool) == list(Pool.model_fields)
+    assert list(pool["engine"]) == list(type(study_of(study_template()).fleet.pools[0].engine).model_fields)
+    assert pool["engine"]["block_size"] == 16

@@ -62,10 +62,16 @@ def test_a_fit_generates_the_same_figures(rows: Callable[..., Any], model: Any) 
 
 
 def test_short_traces_make_one_phase_and_shorter_ones_none(rows: Callable[..., Any]) -> None:
-    """Windows with few requests are joined; too few for a rate are refused."""
+    """Windows with few requests are joined until they have 20, to the trace's end; too few for a rate are refused."""
     block = rows(long_tailed(count=50))
     section = fit_workload(block, 0.5, "empirical")
     TypeAdapter(WorkloadConfig).validate_python(section)
+    edges = np.cumsum([phase["duration_s"] for phase in section["phases"]])
+    assert edges[-1] == pytest.approx(block.arrival_ns[-1] / 1e9)
+    held = np.bincount(np.searchsorted(edges[:-1], block.arrival_ns / 1e9, side="right"))
+    assert held.sum() == 50
+    assert held.min() >= 20
+    assert fit_workload(block, 100.0, "empirical")["kind"] == "synthetic", "one window is no phase"
     with pytest.raises(InputError, match="at least 20 requests"):
         fit_workload(block.rows(slice(0, 10)), 1.0, "empirical")
     equal = Columns(np.arange(100) * 10**8, np.full(100, 7), np.full(100, 3))

@@ -10,11 +10,13 @@ from cluster_sim.workload.request import Attributes
 
 
 def test_moments_are_exact_and_quantiles_within_one_percent() -> None:
-    """However lengths are split into blocks."""
+    """Moments are those of the values and quantiles near them, however lengths are split into blocks."""
     values = np.random.default_rng(1).lognormal(6, 1.2, 50_000).astype(np.int64) + 1
-    one = LengthStatistics()
+    one, whole = LengthStatistics(), LengthStatistics()
     for part in np.array_split(values, 7):
         one.add(part)
+    whole.add(values)
+    assert one.as_dict() == pytest.approx(whole.as_dict())
     assert (one.count, one.total, one.least, one.most) == (50_000, values.sum(), values.min(), values.max())
     assert one.mean == pytest.approx(values.mean())
     assert one.std == pytest.approx(values.std())

@@ -67,6 +67,8 @@ def test_burstiness_means_what_it_means_in_vllm() -> None:
     for burstiness in (0.25, 1.0, 4.0):
         gaps = np.diff(times_s(count=100_000, kind="gamma", request_rate=10, burstiness=burstiness))
         assert gaps.std() / gaps.mean() == pytest.approx(burstiness**-0.5, rel=0.03)
+        if burstiness == 1.0:
+            assert stats.kstest(gaps, stats.expon(scale=0.1).cdf).pvalue > 0.01
 
 
 @pytest.mark.parametrize("strategy", ["linear", "exponential"])

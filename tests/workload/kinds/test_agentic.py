@@ -8,7 +8,7 @@ from tests.workload.sections import AGENT, by_session
 
 
 def test_agentic_sessions_follow_their_graph(drive: Callable[..., Any]) -> None:
-    """A call starts when all its parents have ended; every session ends; joins carry all outputs."""
+    """A call starts when all its parents have ended and its wait is over; all sessions end; joins carry all outputs."""
     source, driven = drive(AGENT)
     assert (source.started, source.completed, source.broken, source.active) == (100, 100, 0, 0)
     branches = Counter()
@@ -19,8 +19,10 @@ def test_agentic_sessions_follow_their_graph(drive: Callable[..., Any]) -> None:
         branches[len(tools)] += 1
         last = max(slots)
         answer = slots[last]
-        assert answer.arrival_ns >= max(driven.ends[one.request_id] for one in calls if one is not answer)
+        last_end = max(driven.ends[one.request_id] for one in calls if one is not answer)
+        assert answer.arrival_ns == last_end + source.think_floor_ns
         for slot in tools:
+            assert slots[slot].arrival_ns >= driven.ends[slots[0].request_id] + source.think_floor_ns
             assert slots[slot].attributes.segments[0] == slots[0].attributes.segments[0]
             assert slots[slot].attributes.segments[1] == (slots[0].attributes.output_segment, slots[0].output_tokens)
         for one in calls:
@@ -33,6 +35,14 @@ def test_agentic_sessions_follow_their_graph(drive: Callable[..., Any]) -> None:
 
 def test_agentic_sessions_break_when_a_call_fails(drive: Callable[..., Any]) -> None:
     """After a failed call nothing more is started, and the session is accounted for."""
-    source, _ = drive(AGENT, status=lambda one: "failed" if one.request_id % 3 == 0 else "finished")
+    source, driven = drive(AGENT, status=lambda one: "failed" if one.request_id % 3 == 0 else "finished")
     assert source.completed + source.broken == 100
     assert source.active == 0
+    broken = 0
+    for calls in by_session(driven.requests).values():
+        failed = [one.attributes.turn for one in calls if one.request_id % 3 == 0]
+        broken += bool(failed)
+        if failed:
+            assert max(one.attributes.turn for one in calls) <= (0 if 0 in failed else 16 if min(failed) <= 16 else 18)
+            assert not (17 in failed and any(one.attributes.turn == 18 for one in calls))
+    assert source.broken == broken > 0

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,4 +36,8 @@ def test_mixes_add_rates_and_keep_parts_apart(rows: Callable[..., Any]) -> None:
     counts = Counter(one.tenant for one in block.attributes)
     assert counts["a"] == pytest.approx(5000, abs=280)
     assert counts["a"] != counts["b"]
+    alone = rows(parts[0])
+    of_first = [index for index, one in enumerate(block.attributes) if one.tenant == "a"]
+    for name in ("arrival_ns", "prompt_tokens", "output_tokens"):
+        assert np.array_equal(getattr(block, name)[of_first], getattr(alone, name))
     assert len(rows({"kind": "mix", "parts": parts, "first": 100})) == 100

@@ -72,7 +72,9 @@ def test_start_scale_and_choice_of_clients(tmp_path: Path, rows: Callable[..., A
     both = rows(section(path))
     one = rows(section(path, clients=1))
     kept = [index for index, row in enumerate(both.attributes) if row.tenant == "client-1"]
-    assert np.array_equal(both.arrival_ns[kept], one.arrival_ns)
+    for name in ("arrival_ns", "prompt_tokens", "output_tokens"):
+        assert np.array_equal(getattr(both, name)[kept], getattr(one, name))
+    assert [both.attributes[index] for index in kept] == list(one.attributes)
     assert len(rows(section(path, count=77))) == 77
 
 
@@ -165,8 +167,9 @@ def test_archives_and_folders_agree(tmp_path: Path, rows: Callable[..., Any]) ->
     with tarfile.open(tmp_path / "all.tar.gz", "w:gz") as archive:
         archive.add(inside, "a/b")
     one, two = rows(section(inside)), rows(section(tmp_path / "all.tar.gz"))
-    assert np.array_equal(one.arrival_ns, two.arrival_ns)
-    assert np.array_equal(one.prompt_tokens, two.prompt_tokens)
+    for name in ("arrival_ns", "prompt_tokens", "output_tokens"):
+        assert np.array_equal(getattr(one, name), getattr(two, name))
+    assert list(one.attributes) == list(two.attributes)
 
 
 @pytest.mark.parametrize(

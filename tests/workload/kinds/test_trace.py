@@ -198,3 +198,4 @@ def test_azure_and_vidur_agree(shared: Path, rows: Callable[..., Any]) -> None:
     vidur = rows({"kind": "trace", "path": str(shared / "vidur-data/processed_traces/splitwise_conv.csv.gz")})
     assert np.abs(azure.arrival_ns - vidur.arrival_ns).max() <= 1000
     assert np.array_equal(azure.prompt_tokens, vidur.prompt_tokens)
+    assert np.array_equal(azure.output_tokens, vidur.output_tokens)

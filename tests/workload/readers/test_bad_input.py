@@ -49,7 +49,7 @@ def read(path: Path | str, name: str = "auto", **options: Any) -> tuple[int, Rea
         (AZURE.replace("2023-11-16 18:17:04", "yesterday"), "line 3, column 'TIMESTAMP': 'yesterday' is not a time"),
         (AZURE.replace("2023-11-16 18:17:04", "1970-01-01 00:00:00"), "a run cannot span"),
         (AZURE.replace(",10\n", ",10,11\n"), "line 2: 4 columns where the header has 3"),
-        (AZURE[:-7], "line 3: 1 columns|line 3: 2 columns|is not a time|is empty"),
+        (AZURE[:-7], "line 3: 2 columns where the header has 3"),
         (AZURE.replace("GeneratedTokens", "Generated"), "no column 'GeneratedTokens'; the file has: TIMESTAMP"),
         (AZURE.replace("GeneratedTokens", "ContextTokens"), "there 2 times"),
         (AZURE.split("\n", maxsplit=1)[0] + "\n", "a header but no rows"),
@@ -122,7 +122,7 @@ def test_duplicate_chats(trace_file: Callable[..., str]) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (SHAREGPT[:-2], "item 0: the JSON list is cut off|item 1: the JSON list is cut off"),
+        (SHAREGPT[:-2], "item 0: the JSON list is cut off or damaged here"),
         (SHAREGPT.replace('"conversations"', '"conversation", "conversations"', 1), "item 0"),
         ('[{"conversations": 5}]', "item 0: no list 'conversations'"),
         ('[{"conversations": [1, 2]}]', "turn 0: not an object"),
@@ -143,7 +143,7 @@ def test_compressed_files_that_are_damaged(tmp_path: Path) -> None:
         for data in (whole[:-9], whole[: len(whole) // 2], whole[:30] + b"\xff\xff\xff" + whole[33:], whole[:5]):
             path = tmp_path / "x.gz"
             path.write_bytes(data)
-            with pytest.raises(InputError):
+            with pytest.raises(InputError, match="the compressed file is truncated or damaged"):
                 read(path, name)
 
 
