@@ -34,7 +34,7 @@ class Pipeline:
     def __init__(self, predictor: Predictor, is_streamed: bool = False, jitters: tuple[Jitter, ...] = ()) -> None:
         """``jitters`` holds the noise of each stage, or nothing."""
         self._predictor = predictor
-        self._covered = CoverageCounter.where_needed(predictor)
+        self._covered = CoverageCounter.if_needed(predictor)
         self._jitters = jitters
         self.iterations = 0
         """Batches sent through so far: what noise is keyed by."""

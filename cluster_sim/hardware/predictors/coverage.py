@@ -31,8 +31,8 @@ class CoverageCounter:
         self.inside = 0
 
     @classmethod
-    def where_needed(cls, predictor: Predictor) -> "CoverageCounter | None":
-        """Return a counter; None where ``coverage_of`` the number of steps is enough."""
+    def if_needed(cls, predictor: Predictor) -> "CoverageCounter | None":
+        """Return a counter; None if ``coverage_of`` the number of steps says it all."""
         return cls(predictor) if predictor.ranks > 1 or predictor.measured is MeasuredSteps.SOME else None
 
     @property

@@ -19,6 +19,9 @@ LARGEST_CACHE_BYTES: Final = 1 << 27
 LEAST_US: Final = 0.1
 """Time of a kernel that takes no longer than the clock's noise."""
 
+Matrix = Any
+"""An array of the backend's own type: numpy's or PyTorch's."""
+
 
 class Backend(Protocol):
     """The arithmetic to time."""
@@ -28,28 +31,28 @@ class Backend(Protocol):
     def versions(self) -> dict[str, str]:
         """Return driver and library versions."""
 
-    def tensor(self, *shape: int) -> Any:
+    def tensor(self, *shape: int) -> Matrix:
         """Return a matrix of small random numbers in the working dtype."""
 
-    def matmul(self, left: Any, right: Any) -> Any:
+    def matmul(self, left: Matrix, right: Matrix) -> Matrix:
         """Multiply."""
 
-    def norm(self, values: Any) -> Any:
+    def norm(self, values: Matrix) -> Matrix:
         """Apply a root-mean-square norm over the last axis."""
 
-    def gate(self, values: Any) -> Any:
+    def gate(self, values: Matrix) -> Matrix:
         """Apply SiLU to the first half of the last axis and multiply by the second."""
 
-    def sample(self, logits: Any) -> Any:
+    def sample(self, logits: Matrix) -> Matrix:
         """Sort each row and take its cumulative probabilities, as top-p sampling does."""
 
-    def attention(self, query: Any, key: Any, value: Any, is_causal: bool) -> Any:
+    def attention(self, query: Matrix, key: Matrix, value: Matrix, is_causal: bool) -> Matrix:
         """Attend: query [batch, heads, tokens, width], key and value [batch, kv heads, length, width].
 
         Causal: the last query sees every key, each one before it a key less.
         """
 
-    def time_us(self, call: Callable[[], Any], repeats: int) -> float:
+    def time_us(self, call: Callable[[], object], repeats: int) -> float:
         """Return the median time of a call, us; MemoryError if it does not fit."""
 
 
@@ -75,29 +78,29 @@ class NumpyBackend:
         """Return numpy's and Python's versions and the processor."""
         return {"numpy": np.__version__, "python": platform.python_version(), "processor": platform.machine()}
 
-    def tensor(self, *shape: int) -> Any:
+    def tensor(self, *shape: int) -> Matrix:
         """Return small random numbers."""
         return self._random.standard_normal(shape, dtype=np.float32)
 
-    def matmul(self, left: Any, right: Any) -> Any:
+    def matmul(self, left: Matrix, right: Matrix) -> Matrix:
         """Multiply."""
         return left @ right
 
-    def norm(self, values: Any) -> Any:
+    def norm(self, values: Matrix) -> Matrix:
         """Apply a root-mean-square norm."""
         return values / np.sqrt(np.mean(values * values, axis=-1, keepdims=True) + 1e-6)
 
-    def gate(self, values: Any) -> Any:
+    def gate(self, values: Matrix) -> Matrix:
         """Apply SiLU and multiply."""
         first, second = np.split(values, 2, axis=-1)
         return first / (1.0 + np.exp(-first)) * second
 
-    def sample(self, logits: Any) -> Any:
+    def sample(self, logits: Matrix) -> Matrix:
         """Sort and accumulate."""
         ordered = np.sort(logits, axis=-1)
         return np.cumsum(np.exp(ordered - ordered[:, -1:]), axis=-1)
 
-    def attention(self, query: Any, key: Any, value: Any, is_causal: bool) -> Any:
+    def attention(self, query: Matrix, key: Matrix, value: Matrix, is_causal: bool) -> Matrix:
         """Attend, with key and value heads repeated."""
         repeat = query.shape[1] // key.shape[1]
         key, value = np.repeat(key, repeat, axis=1), np.repeat(value, repeat, axis=1)
@@ -108,7 +111,7 @@ class NumpyBackend:
         weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
         return weights @ value / weights.sum(axis=-1, keepdims=True)
 
-    def time_us(self, call: Callable[[], Any], repeats: int) -> float:
+    def time_us(self, call: Callable[[], object], repeats: int) -> float:
         """Return the median of single calls by the process clock."""
         return _clocked_us(call, repeats)
 
@@ -144,39 +147,39 @@ class TorchBackend:
             found |= {"cuda": str(torch.version.cuda), "gpu": torch.cuda.get_device_name(0)}
         return found
 
-    def tensor(self, *shape: int) -> Any:
+    def tensor(self, *shape: int) -> Matrix:
         """Return small random numbers on the device."""
         try:
             return self._torch.randn(shape, device=self._device, dtype=self._dtype)
         except self._torch.OutOfMemoryError:
             raise MemoryError(f"no room for a tensor of {shape}") from None
 
-    def matmul(self, left: Any, right: Any) -> Any:
+    def matmul(self, left: Matrix, right: Matrix) -> Matrix:
         """Multiply."""
         return left @ right
 
-    def norm(self, values: Any) -> Any:
+    def norm(self, values: Matrix) -> Matrix:
         """Apply a root-mean-square norm."""
         return self._torch.nn.functional.rms_norm(values, values.shape[-1:], eps=1e-6)
 
-    def gate(self, values: Any) -> Any:
+    def gate(self, values: Matrix) -> Matrix:
         """Apply SiLU and multiply."""
         first, second = values.chunk(2, dim=-1)
         return self._torch.nn.functional.silu(first) * second
 
-    def sample(self, logits: Any) -> Any:
+    def sample(self, logits: Matrix) -> Matrix:
         """Sort and accumulate."""
         ordered = logits.float().sort(dim=-1).values
         return ordered.softmax(dim=-1).cumsum(dim=-1)
 
-    def attention(self, query: Any, key: Any, value: Any, is_causal: bool) -> Any:
+    def attention(self, query: Matrix, key: Matrix, value: Matrix, is_causal: bool) -> Matrix:
         """Attend with the fused kernel."""
         mask = self._lower_right(query.shape[2], key.shape[2]) if is_causal else None
         return self._torch.nn.functional.scaled_dot_product_attention(
             query, key, value, attn_mask=mask, enable_gqa=query.shape[1] != key.shape[1]
         )
 
-    def time_us(self, call: Callable[[], Any], repeats: int) -> float:
+    def time_us(self, call: Callable[[], object], repeats: int) -> float:
         """Return the median time: of graph replays between GPU events, or by the process clock on the CPU."""
         torch = self._torch
         with torch.no_grad():
@@ -198,7 +201,7 @@ class TorchBackend:
         both_ms = median(float(between.elapsed_time(end)) for _, between, end in marks)
         return max(LEAST_US, (both_ms - alone_ms) * 1e3)
 
-    def _replayed(self, call: Callable[[], Any]) -> Callable[[], Any]:
+    def _replayed(self, call: Callable[[], object]) -> Callable[[], object]:
         """Return the replay of a CUDA graph of a call, warmed up on a stream of its own as capturing requires; the call
         itself if it cannot be captured.
         """
@@ -218,10 +221,10 @@ class TorchBackend:
         except RuntimeError:
             torch.cuda.synchronize()
             return call
-        return cast("Callable[[], Any]", graph.replay)
+        return cast("Callable[[], object]", graph.replay)
 
 
-def _clocked_us(call: Callable[[], Any], repeats: int) -> float:
+def _clocked_us(call: Callable[[], object], repeats: int) -> float:
     """Return the median of single calls by the process clock, after one that does not count, us."""
     call()
     times = []

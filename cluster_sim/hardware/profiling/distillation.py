@@ -9,7 +9,7 @@ cross-validation.  Needs the optional extra ``fit`` (scikit-learn).
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,13 @@ LARGEST_GRID: Final = 20_000
 SMALLEST_US: Final = 0.01
 SEED: Final = 0
 TREES: Final = 40
+
+
+class Estimator(Protocol):
+    """A fitted model."""
+
+    def predict(self, features: Float64Array) -> Float64Array:
+        """Return the prediction for each row of features."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +103,7 @@ def _features(keys: Float64Array, method: str) -> Float64Array:
     return np.stack(features, axis=1)
 
 
-def _fitted(method: str, keys: Float64Array, times: Float64Array) -> Any:
+def _fitted(method: str, keys: Float64Array, times: Float64Array) -> Estimator:
     """Return a fitted model of the logarithm of the time: relative errors count alike from microseconds to seconds."""
     try:
         from sklearn.ensemble import RandomForestRegressor
@@ -107,17 +114,19 @@ def _fitted(method: str, keys: Float64Array, times: Float64Array) -> Any:
         ) from None
     features = _features(keys, method)
     if method == "forest":
-        return RandomForestRegressor(n_estimators=TREES, random_state=SEED, n_jobs=1).fit(
+        forest: Estimator = RandomForestRegressor(n_estimators=TREES, random_state=SEED, n_jobs=1).fit(
             features, np.log(times + SMALLEST_US)
         )
-    model = LinearRegression(positive=True).fit(features, times, sample_weight=1.0 / (times + SMALLEST_US) ** 2)
-    return _LogOf(model)
+        return forest
+    weights = 1.0 / (times + SMALLEST_US) ** 2
+    line: Estimator = LinearRegression(positive=True).fit(features, times, sample_weight=weights)
+    return _LogarithmOf(line)
 
 
-class _LogOf:
-    """Gives a model of times the face of a model of their logarithms."""
+class _LogarithmOf:
+    """A model of times as one of their logarithms."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Estimator) -> None:
         self._model = model
 
     def predict(self, features: Float64Array) -> Float64Array:

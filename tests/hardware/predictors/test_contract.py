@@ -17,13 +17,14 @@ from tests.hardware.predictors.small_profile import small_profile
 from tests.hardware.predictors.small_tables import SPLITWISE_HEADER, splitwise_rows, write_vidur_tables
 from tests.hardware.replicas import hardware
 from tests.outside_package import CHECKOUT
+from tests.parts import example_block
 
 NAMES = PREDICTORS.names()
 
 
 @pytest.fixture(scope="module")
-def needed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """Return what options without a default are given, by kind; files hold small tables."""
+def changes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """Return what the options of a kind have beside those of its example: files of small tables, every coefficient."""
     folder = tmp_path_factory.mktemp("files")
     write_profile(small_profile(), folder / "profile.parquet")
     (folder / "splitwise.csv").write_text(SPLITWISE_HEADER + splitwise_rows(1))
@@ -41,11 +42,15 @@ def needed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def options(request: pytest.FixtureRequest, needed: dict[str, dict[str, Any]]) -> PredictorOptions:
+def options(request: pytest.FixtureRequest, changes: dict[str, dict[str, Any]]) -> PredictorOptions:
     """Return an example of each kind's options."""
-    made = PREDICTORS.get(request.param).options(kind=request.param, **needed.get(request.param, {}))
-    assert isinstance(made, PredictorOptions)
-    return made
+    return example(request.param, changes)
+
+
+def example(name: str, changes: dict[str, dict[str, Any]]) -> PredictorOptions:
+    options = PREDICTORS.get(name).options.model_validate(example_block(PREDICTORS, name) | changes.get(name, {}))
+    assert isinstance(options, PredictorOptions)
+    return options
 
 
 def built(options: PredictorOptions) -> Predictor:
@@ -129,12 +134,13 @@ def test_answers_are_pure_and_above_the_floor(options: PredictorOptions, shapes:
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if PREDICTORS.get(name).part.models_ranks])
-def test_ranks_are_priced_where_the_kind_says_so(name: str, needed: dict[str, dict[str, Any]]) -> None:
+def test_ranks_are_priced_where_the_kind_says_so(name: str, changes: dict[str, dict[str, Any]]) -> None:
     """A kind that models ranks prices two of them, whose step is that of the slower one, and counts both."""
     if name == "table":
         pytest.skip("the small profile has no experts; tests/hardware/predictors/test_table.py prices ranks")
-    made = PREDICTORS.get(name).options(kind=name, **needed.get(name, {}))
-    predictor = build_predictor(made, hardware("mixtral-8x7b", "h100-sxm", 2, experts=ExpertSharding(2)))
+    predictor = build_predictor(
+        example(name, changes), hardware("mixtral-8x7b", "h100-sxm", 2, experts=ExpertSharding(2))
+    )
     short, long = BatchShape(2, 600), BatchShape(2, 600, [(64, 0)], 1)
     joint = BatchShape(4, 1200, [(64, 0)], 1, ranks=(short, long))
     assert predictor.step_ns(joint) == predictor.step_ns(long) > predictor.step_ns(short)

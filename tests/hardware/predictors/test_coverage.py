@@ -55,13 +55,13 @@ def test_steps_are_counted_for_every_stage_and_rank() -> None:
 def test_nothing_is_counted_where_the_number_of_steps_says_it() -> None:
     """A predictor with or without measurements, of one rank, needs no counter: 5 steps of 2 stages are 10."""
     predictor = UpToTenTokens(stages=2)
-    assert CoverageCounter.where_needed(predictor) is not None
+    assert CoverageCounter.if_needed(predictor) is not None
     for measured, coverage in ((MeasuredSteps.ALL, Coverage(10, 0)), (MeasuredSteps.NONE, Coverage(0, 10))):
         predictor.measured = measured
-        assert CoverageCounter.where_needed(predictor) is None
+        assert CoverageCounter.if_needed(predictor) is None
         assert coverage_of(predictor, 5) == coverage
     predictor.ranks = 2
-    assert CoverageCounter.where_needed(predictor) is not None
+    assert CoverageCounter.if_needed(predictor) is not None
 
 
 def test_limit_by_hand() -> None:
