@@ -3,7 +3,7 @@
 from cluster_sim.workload.columns import ColumnSource
 from cluster_sim.workload.feedback.instant_service import INSTANT_SERVICE_NOTICE, InstantService
 from cluster_sim.workload.source import FeedbackSource, RequestSource
-from cluster_sim.workload.workload_kind import Parts, WorkloadConfig, kind_of
+from cluster_sim.workload.workload_kind import WorkloadConfig, WorkloadParts, kind_of
 
 
 def build_source(config: WorkloadConfig, seed: int, notices: list[str] | None = None) -> RequestSource | FeedbackSource:
@@ -12,7 +12,7 @@ def build_source(config: WorkloadConfig, seed: int, notices: list[str] | None = 
     ``notices`` receives a line for everything that a user should know of the input (rows skipped, times sorted).
     Raises InputError when a file or a combination of settings is wrong; files are read completely before this returns.
     """
-    return kind_of(config).source(Parts(seed, [] if notices is None else notices))
+    return kind_of(config).source(WorkloadParts(seed, [] if notices is None else notices))
 
 
 def build_columns(config: WorkloadConfig, seed: int, notices: list[str] | None = None) -> ColumnSource:
@@ -20,7 +20,7 @@ def build_columns(config: WorkloadConfig, seed: int, notices: list[str] | None =
 
     ``notices`` receives a line for everything that a user should know.  Raises InputError as ``build_source`` does.
     """
-    parts = Parts(seed, [] if notices is None else notices)
+    parts = WorkloadParts(seed, [] if notices is None else notices)
     if not reacts(config):
         return kind_of(config).columns(parts)
     parts.notices.append(INSTANT_SERVICE_NOTICE)

@@ -75,7 +75,7 @@ class ArrivingOptions(EndOptions):
         return bounded_times(times, self.count, self.duration_s)
 
 
-class Parts:
+class WorkloadParts:
     """Numbers the parts of a workload in order, so that each has its own streams and ids."""
 
     def __init__(self, seed: int, notices: list[str]) -> None:
@@ -132,14 +132,14 @@ class WorkloadKind(Generic[Options]):
         """Return the options with another mean rate, if ``mean_rate`` allows it."""
         raise NotImplementedError
 
-    def columns(self, parts: Parts) -> ColumnSource:
+    def columns(self, parts: WorkloadParts) -> ColumnSource:
         """Return the requests as columns, if the workload is open loop.
 
         Raises InputError when a file or a combination of settings is wrong, and for a workload that reacts.
         """
         raise InputError(f"workload: kind '{self.options.kind}' reacts to how requests fare, so it cannot stand here")
 
-    def source(self, parts: Parts) -> RequestSource | FeedbackSource:
+    def source(self, parts: WorkloadParts) -> RequestSource | FeedbackSource:
         """Return the source of the requests; raises InputError as ``columns`` does."""
         return RequestStream(self.columns(parts))
 
@@ -155,7 +155,7 @@ class OpenLoopKind(WorkloadKind[OpenLoop]):
         """Whether a client limits the requests in flight."""
         return self.options.max_concurrency is not None
 
-    def source(self, parts: Parts) -> RequestSource | FeedbackSource:
+    def source(self, parts: WorkloadParts) -> RequestSource | FeedbackSource:
         """Return the source of the requests."""
         columns = self.columns(parts)
         if self.options.max_concurrency is None:
@@ -168,7 +168,7 @@ def kind_of(config: WorkloadConfig) -> WorkloadKind[Any]:
     return WORKLOAD_KINDS.chosen_by(config).part(config)
 
 
-def open_loop_columns(config: WorkloadConfig, parts: Parts) -> ColumnSource:
+def open_loop_columns(config: WorkloadConfig, parts: WorkloadParts) -> ColumnSource:
     """Return the columns of a part that must not react."""
     kind = kind_of(config)
     if kind.reacts:

@@ -10,7 +10,7 @@ from cluster_sim.workload.arrivals.arrival_process import Arrivals
 from cluster_sim.workload.feedback.think_times import floor_ns
 from cluster_sim.workload.traits.options import Traits
 from cluster_sim.workload.traits.trait_sampler import TraitSampler
-from cluster_sim.workload.workload_kind import WORKLOAD_KINDS, ArrivingOptions, Parts, WorkloadKind
+from cluster_sim.workload.workload_kind import WORKLOAD_KINDS, ArrivingOptions, WorkloadKind, WorkloadParts
 
 
 class AgenticWorkload(ArrivingOptions):
@@ -71,7 +71,7 @@ class AgenticKind(WorkloadKind[AgenticWorkload]):
         """Whether later requests depend on how earlier ones fare: always."""
         return True
 
-    def source(self, parts: Parts) -> AgenticSource:
+    def source(self, parts: WorkloadParts) -> AgenticSource:
         """Return the source of the sessions' calls."""
         part, stream = parts.take()
         options = self.options

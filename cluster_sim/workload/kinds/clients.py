@@ -19,7 +19,7 @@ from cluster_sim.workload.sessions.session_source import SessionSource, SharedPl
 from cluster_sim.workload.sessions.turn_taking import SessionShape, TurnTaking
 from cluster_sim.workload.traits.options import Traits
 from cluster_sim.workload.traits.trait_sampler import TraitSampler
-from cluster_sim.workload.workload_kind import WORKLOAD_KINDS, ArrivingOptions, Parts, WorkloadKind
+from cluster_sim.workload.workload_kind import WORKLOAD_KINDS, ArrivingOptions, WorkloadKind, WorkloadParts
 
 
 class Conversation(TurnTaking):
@@ -101,13 +101,13 @@ class ClientsKind(WorkloadKind[ClientsWorkload]):
         """The count of the options, if no profile converses."""
         return None if self.reacts else self.options.count
 
-    def columns(self, parts: Parts) -> ColumnSource:
+    def columns(self, parts: WorkloadParts) -> ColumnSource:
         """Return the requests of profiles that do not converse."""
         if self.reacts:
             return super().columns(parts)
         return ClientsColumns(self.options, *parts.take(len(self.options.profiles)))
 
-    def source(self, parts: Parts) -> SessionSource | RequestStream:
+    def source(self, parts: WorkloadParts) -> SessionSource | RequestStream:
         """Return the source of all profiles' requests."""
         if not self.reacts:
             return RequestStream(self.columns(parts))

@@ -18,7 +18,7 @@ from cluster_sim.workload.sampling.distribution import Distribution, build_quant
 from cluster_sim.workload.sampling.random_streams import BLOCK, Stream
 from cluster_sim.workload.traits.options import Traits
 from cluster_sim.workload.traits.trait_sampler import Bodies, Identity, TraitSampler, fill_prompt, session_attributes
-from cluster_sim.workload.workload_kind import WORKLOAD_KINDS, EndOptions, Parts, WorkloadKind
+from cluster_sim.workload.workload_kind import WORKLOAD_KINDS, EndOptions, WorkloadKind, WorkloadParts
 
 
 class ClosedLoopWorkload(EndOptions):
@@ -56,7 +56,7 @@ class ClosedLoopKind(WorkloadKind[ClosedLoopWorkload]):
         """The count of the options."""
         return self.options.count
 
-    def source(self, parts: Parts) -> "ClosedLoopSource":
+    def source(self, parts: WorkloadParts) -> "ClosedLoopSource":
         """Return the source of the users' requests."""
         return ClosedLoopSource(self.options, *parts.take())
 

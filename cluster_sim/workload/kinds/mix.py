@@ -14,8 +14,8 @@ from cluster_sim.workload.workload_kind import (
     WORKLOAD_KINDS,
     OpenLoopKind,
     OpenLoopOptions,
-    Parts,
     WorkloadConfig,
+    WorkloadParts,
     kind_of,
     open_loop_columns,
 )
@@ -72,11 +72,11 @@ class MixKind(OpenLoopKind[MixWorkload]):
         known = [total for total in totals if total is not None]
         return sum(known) if len(known) == len(totals) else None
 
-    def columns(self, parts: Parts) -> ColumnSource:
+    def columns(self, parts: WorkloadParts) -> ColumnSource:
         """Return the requests of all parts, none of which may react."""
         return MergedColumns([open_loop_columns(part, parts) for part in self.options.parts], self.options.first)
 
-    def source(self, parts: Parts) -> RequestSource | FeedbackSource:
+    def source(self, parts: WorkloadParts) -> RequestSource | FeedbackSource:
         """Return the source of all parts' requests."""
         if not self._parts_react:
             return super().source(parts)

@@ -13,8 +13,8 @@ from cluster_sim.workload.workload_kind import (
     WORKLOAD_KINDS,
     OpenLoopKind,
     OpenLoopOptions,
-    Parts,
     WorkloadConfig,
+    WorkloadParts,
     kind_of,
     open_loop_columns,
 )
@@ -62,7 +62,7 @@ class PhasesKind(OpenLoopKind[PhasesWorkload]):
         """Whether a phase does."""
         return any(kind_of(phase.workload).replays_traces for phase in self.options.phases)
 
-    def columns(self, parts: Parts) -> "PhasedColumns":
+    def columns(self, parts: WorkloadParts) -> "PhasedColumns":
         """Return the requests of all phases, none of which may react."""
         phases = [(phase.duration_s, open_loop_columns(phase.workload, parts)) for phase in self.options.phases]
         return PhasedColumns(phases, self.options.repeat)

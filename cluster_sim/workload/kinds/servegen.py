@@ -24,7 +24,7 @@ from cluster_sim.workload.servegen.window_arrivals import window_arrivals
 from cluster_sim.workload.traces.clipping import Clip, clip_block
 from cluster_sim.workload.traits.options import Traits
 from cluster_sim.workload.traits.trait_sampler import TraitSampler
-from cluster_sim.workload.workload_kind import WORKLOAD_KINDS, OpenLoopKind, OpenLoopOptions, Parts
+from cluster_sim.workload.workload_kind import WORKLOAD_KINDS, OpenLoopKind, OpenLoopOptions, WorkloadParts
 
 _MEDIA: Final = ("image", "audio", "video")
 
@@ -60,7 +60,7 @@ class ServegenKind(OpenLoopKind[ServegenWorkload]):
         """The count of the options."""
         return self.options.count
 
-    def columns(self, parts: Parts) -> "ServegenColumns":
+    def columns(self, parts: WorkloadParts) -> "ServegenColumns":
         """Return the generated requests."""
         return ServegenColumns(self.options, *parts.take())
 

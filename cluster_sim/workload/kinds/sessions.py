@@ -10,7 +10,7 @@ from cluster_sim.workload.sessions.session_planner import SessionPlanner
 from cluster_sim.workload.sessions.session_source import SessionSource, SinglePlanner
 from cluster_sim.workload.sessions.turn_taking import SessionShape, TurnTaking
 from cluster_sim.workload.traits.options import Traits
-from cluster_sim.workload.workload_kind import WORKLOAD_KINDS, ArrivingOptions, Parts, WorkloadKind
+from cluster_sim.workload.workload_kind import WORKLOAD_KINDS, ArrivingOptions, WorkloadKind, WorkloadParts
 
 
 class SessionsWorkload(TurnTaking, ArrivingOptions):
@@ -39,7 +39,7 @@ class SessionsKind(WorkloadKind[SessionsWorkload]):
         """Whether later requests depend on how earlier ones fare: always."""
         return True
 
-    def source(self, parts: Parts) -> SessionSource:
+    def source(self, parts: WorkloadParts) -> SessionSource:
         """Return the source of the conversations' turns."""
         part, stream = parts.take()
         shape = SessionShape.of(self.options, self.options.lengths, self.options.traits)

@@ -12,7 +12,13 @@ from cluster_sim.workload.sampling.random_streams import Stream
 from cluster_sim.workload.traces.clipping import Clip, clip_block
 from cluster_sim.workload.traits.options import Traits
 from cluster_sim.workload.traits.trait_sampler import TraitSampler
-from cluster_sim.workload.workload_kind import WORKLOAD_KINDS, ArrivingOptions, OpenLoopKind, OpenLoopOptions, Parts
+from cluster_sim.workload.workload_kind import (
+    WORKLOAD_KINDS,
+    ArrivingOptions,
+    OpenLoopKind,
+    OpenLoopOptions,
+    WorkloadParts,
+)
 
 
 class SyntheticWorkload(OpenLoopOptions, ArrivingOptions):
@@ -49,7 +55,7 @@ class SyntheticKind(OpenLoopKind[SyntheticWorkload]):
         arrivals = self.options.arrivals.model_copy(update={"request_rate": rate_per_s})
         return self.options.model_copy(update={"arrivals": arrivals})
 
-    def columns(self, parts: Parts) -> "SyntheticColumns":
+    def columns(self, parts: WorkloadParts) -> "SyntheticColumns":
         """Return the drawn requests."""
         return SyntheticColumns(self.options, *parts.take())
 

@@ -21,7 +21,7 @@ from cluster_sim.workload.traces.clipping import Clip, clip_block
 from cluster_sim.workload.traces.trace_rows import TraceRows, TraceWindow, with_times
 from cluster_sim.workload.traits.options import Traits
 from cluster_sim.workload.traits.trait_sampler import PART_BITS, TraitSampler
-from cluster_sim.workload.workload_kind import WORKLOAD_KINDS, OpenLoopKind, OpenLoopOptions, Parts
+from cluster_sim.workload.workload_kind import WORKLOAD_KINDS, OpenLoopKind, OpenLoopOptions, WorkloadParts
 
 
 class TraceWorkload(OpenLoopOptions):
@@ -102,7 +102,7 @@ class TraceKind(OpenLoopKind[TraceWorkload]):
         """Return the options with gaps scaled to another mean rate."""
         return self.options.model_copy(update={"request_rate": rate_per_s, "time_scale": 1.0})
 
-    def columns(self, parts: Parts) -> "TraceColumns":
+    def columns(self, parts: WorkloadParts) -> "TraceColumns":
         """Return the rows of the trace."""
         return TraceColumns(self.options, *parts.take(), parts.notices)
 
