@@ -1,4 +1,4 @@
-"""Models with attention windows under vLLM v1: golden steps, hits, and macro-steps against single ones."""
+"""Models with attention windows under vLLM v1: golden steps, hits, and fast-forwarded steps against single ones."""
 
 import pytest
 from hypothesis import given, settings
@@ -67,10 +67,10 @@ def test_blocks_of_chunked_attention_step_by_step() -> None:
 
 def test_freed_window_lets_the_head_of_the_queue_in() -> None:
     """Of 6 blocks the first prompt of 16 takes 4 and leaves 2; its first decode gives 2 back, so 4 admit the next one
-    in that very step, with macro-steps and without.
+    in that very step, fast-forwarded or not.
     """
-    for macro in (False, True):
-        bench = Bench(kv_groups=SLIDING, kv_blocks=6, macro=macro)
+    for is_fast in (False, True):
+        bench = Bench(kv_groups=SLIDING, kv_blocks=6, is_fast=is_fast)
         bench.add(0, 16, 9)
         assert bench.step() == "- / 0*16 / - / 4"
         bench.add(1, 11, 2)
@@ -206,7 +206,7 @@ def sessions(turns: list[tuple[int, int, int, int, bool]]) -> list[Request]:
 )
 @pytest.mark.parametrize("is_caching", [False, True])
 @pytest.mark.parametrize("policy", ["fcfs", "priority", "sjf", "lrs"])
-def test_macro_steps_change_nothing(
+def test_fast_forwarding_changes_nothing(
     policy: str,
     is_caching: bool,
     groups: KvGroups,
@@ -218,7 +218,7 @@ def test_macro_steps_change_nothing(
     depth: int,
     is_reserving: bool,
 ) -> None:
-    """Sessions end alike with macro-steps and without: times, hits, preemptions, the blocks in use at every tick, and
+    """Sessions end alike fast-forwarded or not: times, hits, preemptions, the blocks in use at every tick, and
     the order in which all blocks were freed.
     """
     requests = sessions(turns)
@@ -279,7 +279,7 @@ def test_one_full_group_is_the_cache_without_groups(
     assert results[0] == results[1]
 
 
-def test_macro_steps_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_are_fast_forwarded(monkeypatch: pytest.MonkeyPatch) -> None:
     """1,000 decodes of a hybrid with a prefix cache are formed in a few runs, not one by one."""
     formed = []
     schedule = VllmV1.schedule

@@ -156,10 +156,10 @@ SESSION = st.tuples(st.integers(0, 3), st.integers(1, 30), st.integers(1, 24), s
 @pytest.mark.parametrize(
     "policy", ["fcfs", "priority", "sjf", "predicted_sjf", "priority_aging", "edf", "lrs", "st", "lpm", "vtc"]
 )
-def test_macro_steps_change_nothing(
+def test_fast_forwarding_changes_nothing(
     policy: str, turns: list, blocks: int, budget: int, seqs: int, threshold: int, depth: int
 ) -> None:
-    """Sessions whose turns share prefixes end alike with macro-steps and without, preemptions and hits included."""
+    """Sessions whose turns share prefixes end alike fast-forwarded or not, preemptions and hits included."""
     requests, contexts, now = [], {}, 0
     for index, (session, prompt, output, gap) in enumerate(turns):
         now += gap

@@ -23,12 +23,14 @@ PREDICTOR = LinearPredictor(LinearOptions(alpha_us=10.0, beta_us=1.0), hardware(
 """10 us a step and 1 us a token."""
 
 
-def serve(requests: list[Request], device_blocks: int, host_blocks: int, *, macro: bool = True) -> dict[int, Response]:
+def serve(
+    requests: list[Request], device_blocks: int, host_blocks: int, *, is_fast: bool = True
+) -> dict[int, Response]:
     """Serve requests on one replica with blocks of 4 tokens, 1 us to load each; return the responses by request.
 
     Afterwards both tiers have all their blocks back.
     """
-    bounds = SchedulerLimits(device_blocks, 4, 8, 64, 256, 1, 1, is_async=False, can_fast_forward=macro)
+    bounds = SchedulerLimits(device_blocks, 4, 8, 64, 256, 1, 1, is_async=False, can_fast_forward=is_fast)
     engine = engine_options(enable_prefix_caching=True, block_size=4, host_blocks=host_blocks, host_load_block_us=1.0)
     scheduler = build_scheduler(engine, bounds)
     assert isinstance(scheduler, VllmV1)
@@ -76,7 +78,7 @@ def test_what_the_device_still_has_is_not_loaded() -> None:
     st.sampled_from([24, 40, 200]),
     st.sampled_from([1, 7, 40, 1000]),
 )
-def test_macro_steps_change_nothing(turns: list, device_blocks: int, host_blocks: int) -> None:
+def test_fast_forwarding_changes_nothing(turns: list, device_blocks: int, host_blocks: int) -> None:
     """Random requests with shared prefixes end alike however decodes are advanced, and both tiers keep their books."""
     requests, at_ns = [], 0
     for index, (family, prompt, output, gap_us) in enumerate(turns):
@@ -84,5 +86,5 @@ def test_macro_steps_change_nothing(turns: list, device_blocks: int, host_blocks
         shared = min(prompt, 8 + 12 * family)
         segments = ((family, shared),) + (((100 + index, prompt - shared),) if prompt > shared else ())
         requests.append(Request(index, at_ns, prompt, output, Attributes(segments=segments)))
-    fast, slow = (serve(requests, device_blocks, host_blocks, macro=macro) for macro in (True, False))
+    fast, slow = (serve(requests, device_blocks, host_blocks, is_fast=is_fast) for is_fast in (True, False))
     assert fast == slow

@@ -27,10 +27,10 @@ PREDICTOR = LinearPredictor(LinearOptions(alpha_us=10.0, beta_us=1.0), hardware(
 MS = 1_000_000
 
 
-def replica_of(tokens: int, *, macro: bool = True, page: int = 1, stages: int = 1, **engine: object) -> Replica:
+def replica_of(tokens: int, *, is_fast: bool = True, page: int = 1, stages: int = 1, **engine: object) -> Replica:
     """Return a replica of ``tokens`` tokens with chunks of 64; its host holds twice as many, 1 us to move a page."""
     bounds = SchedulerLimits(
-        tokens // page, page, 8, 64, 256, stages, stages, is_async=False, can_fast_forward=macro
+        tokens // page, page, 8, 64, 256, stages, stages, is_async=False, can_fast_forward=is_fast
     )  # fmt: skip
     settings = {"hicache_ratio": 2.0, "host_load_block_us": 1.0, "enable_prefix_caching": True, **engine}
     scheduler = build_scheduler(engine_options(kind="sglang", block_size=page, **settings), bounds)
@@ -215,16 +215,16 @@ TURN = st.tuples(st.integers(0, 3), st.integers(1, 40), st.integers(1, 20), st.i
     is_mixed=st.booleans(),
     ratio=st.sampled_from([1.1, 3.0]),
 )
-def test_macro_steps_change_nothing(
+def test_fast_forwarding_changes_nothing(
     turns: list, tokens: int, page: int, policy: str, is_mixed: bool, ratio: float
 ) -> None:
-    """Random turns of shared prefixes, some given up, end alike with macro-steps and without, also after a snapshot."""
+    """Random turns of shared prefixes, some given up, end alike fast-forwarded or not, also after a snapshot."""
     results = []
-    for macro in (True, False):
+    for is_fast in (True, False):
         replicas = [
             replica_of(
                 tokens,
-                macro=macro,
+                is_fast=is_fast,
                 page=page,
                 hicache_write_policy=policy,
                 hicache_ratio=ratio,

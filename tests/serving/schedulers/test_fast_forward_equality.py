@@ -36,7 +36,7 @@ TURN = st.tuples(st.integers(0, 2), st.integers(1, 40), st.integers(1, 30), st.i
     is_mixed=st.booleans(),
 )
 @pytest.mark.parametrize("kind", KINDS)
-def test_macro_steps_change_nothing(
+def test_fast_forwarding_changes_nothing(
     kind: str,
     turns: list,
     tokens: int,
@@ -49,7 +49,7 @@ def test_macro_steps_change_nothing(
     swap_blocks: int | None,
     is_mixed: bool,
 ) -> None:
-    """Every request ends alike, and the books agree, with macro-steps and without, also after snapshots."""
+    """Every request ends alike, and the books agree, fast-forwarded or not, also after snapshots."""
     block = 1 if kind == "lightllm" else 4
     switches = {
         "sglang": {"enable_prefix_caching": True, "enable_mixed_chunk": is_mixed},

@@ -16,7 +16,7 @@ STEP_NS = 1_000_000_000
 class Bench:
     """A scheduler driven by hand; every step takes 1 s and starts when the one before has ended."""
 
-    def __init__(self, *, in_flight: int = 1, macro: bool = False, **settings: object) -> None:
+    def __init__(self, *, in_flight: int = 1, is_fast: bool = False, **settings: object) -> None:
         limits = {
             "kv_blocks": 100,
             "block_size": 4,
@@ -29,7 +29,9 @@ class Bench:
         engine: dict[str, object] = {"reserve_full_sequence": False}
         for name, value in settings.items():
             (limits if name in limits else engine)[name] = value
-        bounds = SchedulerLimits(**limits, batches_in_flight=in_flight, is_async=in_flight == 2, can_fast_forward=macro)
+        bounds = SchedulerLimits(
+            **limits, batches_in_flight=in_flight, is_async=in_flight == 2, can_fast_forward=is_fast
+        )
         self.scheduler: Scheduler = build_scheduler(engine_options(block_size=limits["block_size"], **engine), bounds)
         self.in_flight = in_flight
         self.flying: list[Batch] = []
@@ -217,10 +219,10 @@ def test_async_scheduling_plans_the_next_step_while_one_runs() -> None:
     assert bench.step() == "nothing"
 
 
-@pytest.mark.parametrize("macro", [False, True])
-def test_decodes_in_bulk_use_the_same_blocks(macro: bool) -> None:
+@pytest.mark.parametrize("is_fast", [False, True])
+def test_decodes_in_bulk_use_the_same_blocks(is_fast: bool) -> None:
     """Five decodes of three sequences, formed one by one or in bulk, take the same blocks at the same steps."""
-    bench = Bench(macro=macro, max_num_batched_tokens=64)
+    bench = Bench(is_fast=is_fast, max_num_batched_tokens=64)
     for request_id in range(3):
         bench.add(request_id, 6 + request_id, 9)
     used = [bench.step().rpartition(" ")[2] for _ in range(6)]
