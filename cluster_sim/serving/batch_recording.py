@@ -2,7 +2,6 @@
 
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.last_tokens import record_resumed
 
 
 def record_batch(log: ReplicaLog, batch: Batch) -> None:
@@ -12,8 +11,7 @@ def record_batch(log: ReplicaLog, batch: Batch) -> None:
     for chunk, _ in shape.prefills:
         prompt_tokens += chunk
     generated_tokens = shape.decodes + shape.completed_prefills + batch.accepted_tokens
-    batch.gaps.record(log, end_ns, prompt_tokens, generated_tokens)
-    record_resumed(log, batch.completed, end_ns)
+    batch.gaps.record(log, end_ns, prompt_tokens, generated_tokens, batch.completed)
     log.preemptions += len(batch.preempted) + batch.unbatched_preemptions
 
 

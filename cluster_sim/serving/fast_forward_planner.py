@@ -27,7 +27,7 @@ class FastForwardPlanner:
     ``has_ranks`` says that several pools decode together.
     """
 
-    __slots__ = ("_cancellations", "_has_ranks", "_pipeline", "_scheduler", "_steps")
+    __slots__ = ("_cancellations", "_has_one_stage", "_has_ranks", "_pipeline", "_scheduler", "_steps")
 
     def __init__(
         self,
@@ -44,6 +44,7 @@ class FastForwardPlanner:
         self._pipeline = pipeline
         self._cancellations = cancellations
         self._has_ranks = has_ranks
+        self._has_one_stage = pipeline.stages == 1
 
     def plan(self) -> PlannedDecode | None:
         """Return the fast-forward that starts with the next batch, planned now if it is not yet; None if none can."""
@@ -52,7 +53,7 @@ class FastForwardPlanner:
             in_flight = steps.in_flight
             # A batch in flight that ends with a completion changes who decodes.
             if (not in_flight or in_flight[0][0] > steps.finishing_ns) and not self._cancellations.pending:
-                plan = self._plan_decode if self._pipeline.stages == 1 else self._plan_pipelined_decode
+                plan = self._plan_decode if self._has_one_stage else self._plan_pipelined_decode
                 steps.planned = plan(scheduler)
         return steps.planned
 
@@ -69,20 +70,20 @@ class FastForwardPlanner:
             head_ns = (schedule_ns, *head_ns)
         pools = scheduler.uniform_pools()
         if self._has_ranks:
-            return self._plan_data_parallel_decode(head_ns, pools, steps)
+            return self._plan_data_parallel_decode(scheduler, head_ns, pools, steps)
         (pool,) = pools
         steps_ns = self._pipeline.decode_run_ns(len(pool.members), pool.kv_tokens, steps)
-        return UniformDecode(head_ns, steps_ns, (pool,), is_finishing=steps == pool.steps_to_finish())
+        return UniformDecode(head_ns, steps_ns, (pool,), scheduler, is_finishing=steps == pool.steps_to_finish())
 
     def _plan_data_parallel_decode(
-        self, head_ns: tuple[int, ...], pools: list[DecodePool], steps: int
+        self, scheduler: FastForwardScheduler, head_ns: tuple[int, ...], pools: list[DecodePool], steps: int
     ) -> DataParallelDecode | None:
         """Return the next ``steps`` steps that ranks make together."""
         steps_ns = self._pipeline.joint_run_ns(pools, steps)
         if steps_ns is None:
             return None
         finish = min(pool.steps_to_finish() for pool in pools)
-        return DataParallelDecode(head_ns, steps_ns, pools, is_finishing=len(steps_ns) == finish)
+        return DataParallelDecode(head_ns, steps_ns, pools, scheduler, is_finishing=len(steps_ns) == finish)
 
     def _plan_pipelined_decode(self, scheduler: FastForwardScheduler) -> PipelinedDecode | None:
         """Return the next turns of the batches in a pipeline, and of the one about to be scheduled if there is one."""
@@ -104,4 +105,4 @@ class FastForwardPlanner:
         costs_ns = self._pipeline.pipelined_costs_ns(pools, steps)
         if is_whole:
             self._steps.schedule_ns = -1  # A slot may be free, but nobody is there to fill it.
-        return PipelinedDecode(pools, head_ns, costs_ns, self._pipeline.free_ns, is_finishing=is_finishing)
+        return PipelinedDecode(pools, head_ns, costs_ns, self._pipeline.free_ns, scheduler, is_finishing=is_finishing)

@@ -11,9 +11,11 @@ from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.sequence import Sequence
 
 
-def set_last_tokens(sequences: Iterable[Sequence], end_ns: int) -> None:
-    """Note that each of the sequences gets a token at ``end_ns``."""
-    for sequence in sequences:
+def set_last_tokens(completed: Iterable[Sequence], decodes: Iterable[Sequence], end_ns: int) -> None:
+    """Note that prompts that are completed and decodes get a token at ``end_ns``."""
+    for sequence in completed:
+        sequence.last_token_ns = end_ns
+    for sequence in decodes:
         sequence.last_token_ns = end_ns
 
 
@@ -41,18 +43,23 @@ class TokenGaps:
         else:
             self.others_ns += [gaps.since_ns] * gaps.pooled
 
-    def record(self, log: ReplicaLog, end_ns: int, prompt_tokens: int, generated_tokens: int) -> None:
-        """Record a step that ends at ``end_ns``, with the gaps of its decodes."""
+    def record(
+        self,
+        log: ReplicaLog,
+        end_ns: int,
+        prompt_tokens: int,
+        generated_tokens: int,
+        completed: Iterable[Sequence] = (),
+    ) -> None:
+        """Record a step that ends at ``end_ns``, with the gaps of its decodes and of those ``completed`` prompts whose
+        tokens are the first since a preemption.
+        """
         log.step(end_ns, end_ns - self.since_ns if self.pooled else 0, self.pooled, prompt_tokens, generated_tokens)
         for previous_ns in self.others_ns:
             log.gap(end_ns - previous_ns)
-
-
-def record_resumed(log: ReplicaLog, sequences: Iterable[Sequence], end_ns: int) -> None:
-    """Record the gaps of those sequences whose first token since a preemption comes at ``end_ns``."""
-    for sequence in sequences:
-        if sequence.last_token_ns >= 0:
-            log.gap(end_ns - sequence.last_token_ns)
+        for sequence in completed:
+            if sequence.last_token_ns >= 0:
+                log.gap(end_ns - sequence.last_token_ns)
 
 
 class LastTokens:
@@ -97,8 +104,12 @@ class LastTokens:
     def gaps(self, members: int) -> TokenGaps:
         """Return the times of the previous tokens of a batch that decodes all ``members`` members."""
         gaps = TokenGaps()
-        gaps.since_ns = self.time_ns
+        self.fill(gaps, members)
+        return gaps
+
+    def fill(self, gaps: TokenGaps, members: int) -> None:
+        """Count all ``members`` members in the gaps of a batch that has no other decodes."""
         gaps.pooled = members - len(self.unsynchronised)
+        gaps.since_ns = self.time_ns
         if self.unsynchronised:
             gaps.others_ns = [sequence.last_token_ns for sequence in self.unsynchronised]
-        return gaps

@@ -1,7 +1,7 @@
 """Times of last tokens: gaps of pooled and of single decodes, in one batch and in joint ones."""
 
 from cluster_sim.recording.replica_log import ReplicaLog
-from cluster_sim.serving.last_tokens import LastTokens, TokenGaps, record_resumed, set_last_tokens
+from cluster_sim.serving.last_tokens import LastTokens, TokenGaps, set_last_tokens
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.workload.request import Request
 
@@ -37,7 +37,7 @@ def test_a_step_synchronises_those_that_got_a_token_with_it() -> None:
     times = LastTokens()
     new, late = sequence_at(1, -1), sequence_at(2, 300)
     times.unsynchronised = [new, late]
-    set_last_tokens([new], 700)
+    set_last_tokens([new], [], 700)
     times.synchronise(700)
     assert times.unsynchronised == [late]
     times.remove(late)
@@ -80,7 +80,6 @@ def test_joining_an_idle_rank_changes_nothing() -> None:
 def test_resumed_sequences_have_a_gap() -> None:
     """The first token ever has no gap; the first one since a preemption has."""
     log = ReplicaLog(0)
-    log.step(900, 0, 0, 8, 2)
-    record_resumed(log, [sequence_at(1, -1), sequence_at(2, 200)], 900)
+    TokenGaps().record(log, 900, 8, 2, [sequence_at(1, -1), sequence_at(2, 200)])
     assert log.counters().itl_sum_ns == 700
     assert log.gaps().count == 1

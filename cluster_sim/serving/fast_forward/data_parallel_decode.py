@@ -1,7 +1,6 @@
 """Data-parallel decode: joint decode-only steps of several ranks, each as long as its slowest rank."""
 
 from cluster_sim.recording.replica_log import ReplicaLog
-from cluster_sim.serving.fast_forward.interface import FastForwardScheduler
 from cluster_sim.serving.fast_forward.stage_plan import StagePlan
 from cluster_sim.serving.last_tokens import TokenGaps
 from cluster_sim.serving.pipeline import Pipeline
@@ -13,7 +12,12 @@ class DataParallelDecode(StagePlan):
 
     __slots__ = ()
 
-    def commit(self, upto: int, scheduler: FastForwardScheduler, pipeline: Pipeline, log: ReplicaLog) -> list[Sequence]:
+    def blocks_before(self, time_ns: int) -> int:
+        """Return how many blocks those steps take that are not committed yet and scheduled before ``time_ns``."""
+        steps = self.steps_scheduled_by(time_ns - 1) - self.offset
+        return sum(pool.blocks_for(steps) for pool in self._pools)
+
+    def commit(self, upto: int, pipeline: Pipeline, log: ReplicaLog) -> list[Sequence]:
         """Make the steps from ``offset`` up to ``upto``; return the sequences that finish in the last one."""
         pools, offset = self._pools, self.offset
         start_ns, end_ns = self.end_ns(offset - 1), self.end_ns(upto - 1)
@@ -30,4 +34,4 @@ class DataParallelDecode(StagePlan):
             pipeline.cover(len(pool), pool.kv_tokens, steps)
         pipeline.occupy_all([end_ns], [end_ns - start_ns], steps)
         self.offset = upto
-        return scheduler.commit_uniform(steps, end_ns)
+        return self._scheduler.commit_uniform(steps, end_ns)

@@ -30,6 +30,7 @@ class PipelinedDecode:
     __slots__ = (
         "_costs_ns",
         "_scheduled_ns",
+        "_scheduler",
         "_stage_ends_ns",
         "_tokens_ns",
         "is_finishing",
@@ -45,6 +46,7 @@ class PipelinedDecode:
         heads_ns: Row[int],
         costs_ns: Int64Array,
         free_ns: Row[int],
+        scheduler: FastForwardScheduler,
         *,
         is_finishing: bool,
     ) -> None:
@@ -52,6 +54,7 @@ class PipelinedDecode:
         self.steps = len(costs_ns)
         self.is_finishing = is_finishing
         self.offset = 0
+        self._scheduler = scheduler
         self._costs_ns = costs_ns
         all_scheduled_ns = list(heads_ns)
         stage_free_ns = list(free_ns)
@@ -96,7 +99,7 @@ class PipelinedDecode:
         """Return the ends of the batches in flight once ``upto`` batches are scheduled, one of them at least."""
         return self._scheduled_ns[upto : upto + len(self.pools)]
 
-    def commit(self, upto: int, scheduler: FastForwardScheduler, pipeline: Pipeline, log: ReplicaLog) -> list[Sequence]:
+    def commit(self, upto: int, pipeline: Pipeline, log: ReplicaLog) -> list[Sequence]:
         """Make the batches from ``offset`` up to ``upto``; return the sequences that finish in the last one."""
         log.steps(*self.recorded_steps(upto))
         pipeline.occupy_all(*self.stage_times(upto), upto - self.offset)
@@ -109,7 +112,7 @@ class PipelinedDecode:
         self.offset = upto
         if following:
             ends_ns = ends_ns[-following:] + ends_ns[:-following]
-        return scheduler.commit_pipelined(self.pools, turns, ends_ns)
+        return self._scheduler.commit_pipelined(self.pools, turns, ends_ns)
 
     def recorded_steps(self, upto: int) -> tuple[Int64Array, Int64Array, Int64Array]:
         """Return ends, token gaps in ns and decodes of the batches from ``offset`` up to ``upto``, int64 each."""

@@ -3,7 +3,6 @@
 from typing import Protocol
 
 from cluster_sim.recording.replica_log import ReplicaLog
-from cluster_sim.serving.fast_forward.interface import FastForwardScheduler
 from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.sequence import Sequence
 
@@ -39,5 +38,5 @@ class PlannedDecode(Protocol):
     def in_flight_after(self, upto: int) -> list[int]:
         """Return the ends of the batches in flight once ``upto`` batches are scheduled, one of them at least."""
 
-    def commit(self, upto: int, scheduler: FastForwardScheduler, pipeline: Pipeline, log: ReplicaLog) -> list[Sequence]:
+    def commit(self, upto: int, pipeline: Pipeline, log: ReplicaLog) -> list[Sequence]:
         """Make the batches from ``offset`` up to ``upto``; return the sequences that finish in the last one."""

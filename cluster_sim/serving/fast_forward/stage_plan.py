@@ -6,6 +6,7 @@ import numpy as np
 
 from cluster_sim.hardware.batch_shape import Int64Array
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
+from cluster_sim.serving.fast_forward.interface import FastForwardScheduler
 
 
 class StagePlan:
@@ -19,6 +20,7 @@ class StagePlan:
     __slots__ = (
         "_head_ns",
         "_pools",
+        "_scheduler",
         "ends_ns",
         "is_finishing",
         "last_end_ns",
@@ -29,11 +31,18 @@ class StagePlan:
     )
 
     def __init__(
-        self, head_ns: tuple[int, ...], steps_ns: Int64Array, pools: Row[DecodePool], *, is_finishing: bool
+        self,
+        head_ns: tuple[int, ...],
+        steps_ns: Int64Array,
+        pools: Row[DecodePool],
+        scheduler: FastForwardScheduler,
+        *,
+        is_finishing: bool,
     ) -> None:
         self._head_ns = head_ns
         self._pools = pools
         """All of them make every step."""
+        self._scheduler = scheduler
         self.steps_ns = steps_ns
         self.steps = len(steps_ns)
         first, last = head_ns[0], head_ns[-1]
@@ -68,11 +77,6 @@ class StagePlan:
         """Return when a step is scheduled."""
         head = self._head_ns
         return head[step] if step < len(head) else self.end_ns(step - len(head))
-
-    def blocks_before(self, time_ns: int) -> int:
-        """Return how many blocks those steps take that are not committed yet and scheduled before ``time_ns``."""
-        steps = self.steps_scheduled_by(time_ns - 1) - self.offset
-        return sum(pool.blocks_for(steps) for pool in self._pools)
 
     def in_flight_after(self, upto: int) -> list[int]:
         """Return the ends of the batches in flight once ``upto`` steps are scheduled."""

@@ -199,8 +199,7 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
     def on_scheduled(self, batch: Batch) -> None:
         """Store when the tokens of a batch come."""
         end_ns = batch.end_ns
-        set_last_tokens(batch.completed, end_ns)
-        set_last_tokens(batch.members, end_ns)
+        set_last_tokens(batch.completed, batch.members, end_ns)
 
     def complete(self, batch: Batch) -> None:
         """Take the batch's sequences back in batch order."""

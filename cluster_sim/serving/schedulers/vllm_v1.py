@@ -284,8 +284,7 @@ class VllmV1(Scheduler, FastForwardScheduler):
 
     def on_scheduled(self, batch: Batch) -> None:
         end_ns = batch.end_ns
-        set_last_tokens(batch.completed, end_ns)
-        set_last_tokens(batch.members, end_ns)
+        set_last_tokens(batch.completed, batch.members, end_ns)
         self._pool.last_tokens.synchronise(end_ns)
 
     def use_predictor(self, predictor: Predictor) -> None:
@@ -334,7 +333,7 @@ class VllmV1(Scheduler, FastForwardScheduler):
         shape = batch.shape
         shape.decodes = len(pool.members)
         shape.decode_kv_tokens = pool.kv_tokens
-        batch.gaps = pool.last_tokens.gaps(shape.decodes)
+        pool.last_tokens.fill(batch.gaps, shape.decodes)
         self._kv.extend_pool(pool, 1)
         batch.finishing = pool.advance(1)
 

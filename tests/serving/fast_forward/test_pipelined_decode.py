@@ -60,7 +60,7 @@ def test_equals_batches_one_by_one(
     steps, is_finishing = pipelined_steps(pools, 1 << 40, 1000)
     assert is_finishing
     costs = planned.pipelined_costs_ns(pools, steps)
-    run = PipelinedDecode(pools, heads, costs, planned.free_ns, is_finishing=is_finishing)
+    run = PipelinedDecode(pools, heads, costs, planned.free_ns, None, is_finishing=is_finishing)
 
     scheduled, rows, taken = list(heads), [], []
     tokens = [pool.kv_tokens for pool in pools]

@@ -31,7 +31,7 @@ def plan_of(head_ns: tuple[int, ...], steps_ns: list[int], *members: Sequence) -
     pool = DecodePool(4)
     for sequence in members:
         pool.add(sequence)
-    return UniformDecode(head_ns, np.array(steps_ns, np.int64), (pool,), is_finishing=False)
+    return UniformDecode(head_ns, np.array(steps_ns, np.int64), (pool,), PoolScheduler(pool), is_finishing=False)
 
 
 def test_steps_follow_each_other() -> None:
@@ -82,7 +82,7 @@ def test_portions_change_nothing(late_ns: int, late: int, steps_ns: list[int], d
             sequence.last_token_ns = late_ns
         log, pipeline = ReplicaLog(0), Pipeline(Linear())
         for upto in cuts:
-            finishing = plan.commit(upto, PoolScheduler(pool), pipeline, log)
+            finishing = plan.commit(upto, pipeline, log)
         gaps_ns = [steps_ns[0] + (100 - late_ns if number < late else 0) for number in range(4)]
         assert log.counters().itl_sum_ns == sum(gaps_ns) + 4 * sum(steps_ns[1:])
         assert [sequence.request_id for sequence in finishing] == [0, 2]
