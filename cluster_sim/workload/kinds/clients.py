@@ -17,7 +17,7 @@ from cluster_sim.workload.sampling.random_streams import Ints, Stream
 from cluster_sim.workload.sessions.session_planner import SessionPlanner
 from cluster_sim.workload.sessions.session_source import SessionSource, SharedPlanner
 from cluster_sim.workload.sessions.turn_taking import SessionShape, TurnTaking
-from cluster_sim.workload.traits.options import Traits
+from cluster_sim.workload.traits.trait_options import Traits
 from cluster_sim.workload.traits.trait_sampler import TraitSampler
 from cluster_sim.workload.workload_kind import WORKLOAD_KINDS, ArrivingOptions, WorkloadKind, WorkloadParts
 

@@ -22,7 +22,7 @@ from cluster_sim.workload.sampling.random_streams import Floats, Ints, Stream
 from cluster_sim.workload.servegen.client_files import Client, ClientWindow, read_clients
 from cluster_sim.workload.servegen.window_arrivals import window_arrivals
 from cluster_sim.workload.traces.clipping import Clip, clip_block
-from cluster_sim.workload.traits.options import Traits
+from cluster_sim.workload.traits.trait_options import Traits
 from cluster_sim.workload.traits.trait_sampler import TraitSampler
 from cluster_sim.workload.workload_kind import WORKLOAD_KINDS, OpenLoopKind, OpenLoopOptions, WorkloadParts
 

@@ -9,7 +9,7 @@ from cluster_sim.workload.lengths.length_sampler import Lengths
 from cluster_sim.workload.sessions.session_planner import SessionPlanner
 from cluster_sim.workload.sessions.session_source import SessionSource, SinglePlanner
 from cluster_sim.workload.sessions.turn_taking import SessionShape, TurnTaking
-from cluster_sim.workload.traits.options import Traits
+from cluster_sim.workload.traits.trait_options import Traits
 from cluster_sim.workload.workload_kind import WORKLOAD_KINDS, ArrivingOptions, WorkloadKind, WorkloadParts
 
 

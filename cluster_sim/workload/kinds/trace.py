@@ -19,7 +19,7 @@ from cluster_sim.workload.sampling.random_streams import Stream
 from cluster_sim.workload.traces.bootstrap import Bootstrap, BootstrapColumns
 from cluster_sim.workload.traces.clipping import Clip, clip_block
 from cluster_sim.workload.traces.trace_rows import TraceRows, TraceWindow, with_times
-from cluster_sim.workload.traits.options import Traits
+from cluster_sim.workload.traits.trait_options import Traits
 from cluster_sim.workload.traits.trait_sampler import PART_BITS, TraitSampler
 from cluster_sim.workload.workload_kind import WORKLOAD_KINDS, OpenLoopKind, OpenLoopOptions, WorkloadParts
 

@@ -8,7 +8,7 @@ from cluster_sim.options import ConfigModel
 from cluster_sim.workload.feedback.think_times import floor_ns
 from cluster_sim.workload.lengths.length_sampler import Lengths
 from cluster_sim.workload.sampling.distribution import Distribution
-from cluster_sim.workload.traits.options import Traits
+from cluster_sim.workload.traits.trait_options import Traits
 
 
 class TurnTaking(ConfigModel):

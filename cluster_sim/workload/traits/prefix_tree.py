@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 
 from cluster_sim.workload.sampling.random_streams import Floats, Ints, Stream, stable_id
-from cluster_sim.workload.traits.options import SharedPrefix
+from cluster_sim.workload.traits.trait_options import SharedPrefix
 
 _CACHED_PATHS: Final = 100_000
 

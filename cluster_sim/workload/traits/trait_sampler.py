@@ -17,8 +17,8 @@ from cluster_sim.workload.sampling.distribution import build_quantile
 from cluster_sim.workload.sampling.normal_quantile import normal_quantile
 from cluster_sim.workload.sampling.quantile import Quantile, to_tokens
 from cluster_sim.workload.sampling.random_streams import Ints, Stream
-from cluster_sim.workload.traits.options import Multimodal, Traits
 from cluster_sim.workload.traits.prefix_tree import PrefixTree, ZipfChoice
+from cluster_sim.workload.traits.trait_options import Multimodal, Traits
 
 PART_BITS: Final = 44
 """Segment and session ids of one part of a workload lie in their own range of 2 ** 44."""
