@@ -13,9 +13,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from cluster_sim.recording.rows import ROW_FIELDS, RowBlock, RowSink, RowTotals
+from cluster_sim.recording.rows import ROW_FIELDS, RequestRow, RowBlock, RowSink, RowTotals
 from cluster_sim.recording.statuses import STATUSES
-from cluster_sim.workload.request import NO_ATTRIBUTES, Request
+from cluster_sim.workload.request import NO_ATTRIBUTES
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -70,24 +70,9 @@ class RequestLog:
         self._buffer = bytearray()
         self._counted = 0
 
-    def add(
-        self,
-        request: Request,
-        replica: int,
-        pool: str,
-        status: str,
-        dispatch_ns: int,
-        scheduled_ns: int,
-        first_token_ns: int,
-        finish_ns: int,
-        cached_tokens: int = 0,
-        preemptions: int = 0,
-        retries: int = 0,
-    ) -> None:
-        """Note the end of ``request``: on ``replica`` (-1: none) of ``pool`` (empty: none), with one of ``STATUSES``.
-
-        Times are ns as the hub sees them, -1 where a thing never happened.
-        """
+    def add(self, row: RequestRow) -> None:
+        """Take a row."""
+        request, status, replica, pool, dispatch, scheduled, first_token, finish, cached, preemptions, retries = row
         session_id = -1
         tenant = model = 0
         attributes = request.attributes
@@ -106,13 +91,13 @@ class RequestLog:
                 replica,
                 _STATUS_CODE[status],
                 request.arrival_ns,
-                dispatch_ns,
-                scheduled_ns,
-                first_token_ns,
-                finish_ns,
+                dispatch,
+                scheduled,
+                first_token,
+                finish,
                 request.prompt_tokens,
                 request.output_tokens,
-                cached_tokens,
+                cached,
                 preemptions,
                 retries,
             )

@@ -6,6 +6,8 @@ from typing import Any, Final, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from cluster_sim.workload.request import Request
+
 Int64Array = npt.NDArray[np.int64]
 
 ROW_FIELDS: Final = (
@@ -31,6 +33,26 @@ ROW_FIELDS: Final = (
 and -1 stands for null."""
 
 FIELD: Final = {name: index for index, name in enumerate(ROW_FIELDS)}
+
+
+class RequestRow(NamedTuple):
+    """The end of one request.
+
+    Times are ns as the router sees them, -1 for what never happened or does not apply.
+    """
+
+    request: Request
+    status: str
+    """One of ``STATUSES``."""
+    replica: int = -1
+    pool: str = ""
+    dispatch_ns: int = -1
+    scheduled_ns: int = -1
+    first_token_ns: int = -1
+    finish_ns: int = -1
+    cached_tokens: int = 0
+    preemptions: int = 0
+    retries: int = 0
 
 
 class RowBlock(NamedTuple):

@@ -1,73 +1,39 @@
-"""The router: the process in the middle.
+"""Router hub: arrivals, dispatch, client time-outs, and the end of every request.
 
-Design.  The hub owns arrivals, routing decisions, client time-outs and the books of every request.  An arrival does
-nothing but queue for its own instant's global schedule, so both are one event of kind 40.  What replicas send becomes
-an event only where a component observes it; otherwise it is noted and booked when nobody waits (``settle``), which is
-what lets the hub's bookkeeping overlap with the replicas' work.
+Design.  The hub handles one event at a time, by a table of handlers, one for each type of event.  Messages of replicas
+become events only if a component observes them; other responses are kept, and booked when nobody waits (``settle``),
+which lets the hub's bookkeeping overlap with the replicas' work.
 """
 
-import heapq
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar, Final
 
 from cluster_sim.engine.hub import Send
-from cluster_sim.engine.instant import NEVER, Instant, Kind, instant, time_of
-from cluster_sim.engine.observation import Observation, strictest
+from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.errors import InputError
 from cluster_sim.recording.request_log import RequestLog
+from cluster_sim.recording.rows import RequestRow
 from cluster_sim.recording.statuses import CANCELLED, REFUSED, UNFINISHED
-from cluster_sim.routing.admission import StaticLimits
-from cluster_sim.routing.routing_policy import RoutingPolicy
+from cluster_sim.routing.event_list import ClientTimeout, EventList
+from cluster_sim.routing.request_states import Attempt, RequestTable, TrackedRequest
+from cluster_sim.routing.routes import Route, observed_by
 from cluster_sim.serving.messages import Cancellation, Dispatch, EndOfArrivals, Response, Sample
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.request import Request
 from cluster_sim.workload.source import FeedbackSource, RequestSource
 
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A replica as the hub sees it."""
-
-    source: int
-    pool: str
-    forward_ns: int
-    fills_batches: bool = False
-    """Whether it must hear when no more requests come, because it waits for them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """The replicas that serve one model, and the policy that chooses among them."""
-
-    policy: RoutingPolicy
-    targets: list[Target]
-    limits: StaticLimits
-    """What every target can run: a policy must not have to look."""
-
-
-class _InFlight:
-    __slots__ = ("dispatch_ns", "position", "request", "route")
-
-    def __init__(self, request: Request, route: Route, position: int, dispatch_ns: int) -> None:
-        self.request = request
-        self.route = route
-        self.position = position
-        self.dispatch_ns = dispatch_ns
-
-
-def observed_by(routes: dict[str, Route], *, reacts: bool, times_out: bool) -> Observation:
-    """Return what a hub observes: its policies, its workload if that ``reacts`` to ends, clients if they time out."""
-    observed = [route.policy.observation for route in routes.values()]
-    if reacts:
-        observed.append(Observation(responses=True, reacts=True))
-    if times_out:
-        observed.append(Observation(responses=True))
-    return strictest(observed)
+_DELIVERY: Final = Kind.DELIVERY
+_new_row: Final = partial(tuple.__new__, RequestRow)
+_new_dispatch: Final = partial(tuple.__new__, Dispatch)
+_new_message: Final = partial(tuple.__new__, Message)
+_new_send: Final = partial(tuple.__new__, Send)
+"""What every request needs, at half the price of calling the types."""
 
 
 class RouterHub:
-    """Routes requests and keeps their books."""
+    """Routes requests and ends them."""
 
     def __init__(
         self,
@@ -77,215 +43,190 @@ class RouterHub:
         client_timeout_ns: int = 0,
         run_end: Instant = NEVER,
     ) -> None:
-        """``routes`` by model name; the entry "" serves requests that name none.  What would reach the hub at or after
-        ``run_end`` is dropped: its request stays unfinished.
+        """``routes`` by model name; the entry "" serves requests that name none.
+
+        What would reach the hub at or after ``run_end`` is dropped: its request stays unfinished.
         """
         self._run_end = run_end
         self._routes = routes
         self._log = log
         self._timeout_ns = client_timeout_ns
-        self._feedback: FeedbackSource | None = None
-        if isinstance(workload, FeedbackSource):
-            self._feedback = workload
-            self._chunks: Iterator[list[Request]] = workload.initial()
-        else:
-            self._chunks = workload.chunks()
-        self.observation = observed_by(routes, reacts=self._feedback is not None, times_out=bool(client_timeout_ns))
-        self._positions = {
-            target.source: (route, position)
+        self._feedback = workload if isinstance(workload, FeedbackSource) else None
+        self._events = EventList(workload.initial() if isinstance(workload, FeedbackSource) else workload.chunks())
+        self._requests = RequestTable(log)
+        reacts = self._feedback is not None
+        self.observation = observed_by(routes.values(), reacts=reacts, times_out=bool(client_timeout_ns))
+        self._observed_types = {Sample, Response} if self.observation.responses else {Sample}
+        self._unobserved: list[Message] = []
+        """Responses that are not booked yet."""
+        self._places = {
+            target.source - 1: (route, position)
             for route in routes.values()
             for position, target in enumerate(route.targets)
         }
-        self._chunk: list[Request] = []
-        self._cursor = 0
-        self._arrival_at: Instant = NEVER
-        self._timers: list[Message] = []
-        """Own events besides the workload's arrivals: time-outs, and arrivals that a feedback source caused."""
-        self._heard: list[Message] = []
-        """Responses and samples that are events."""
-        self._backlog: list[Message] = []
-        """Responses that are not booked yet."""
-        self._in_flight: dict[int, _InFlight] = {}
-        self.end_ns = 0
-        """The latest time anything happened that a row shows."""
-        self.arrived = 0
-        self._next_arrival()
+        """(route, position among its targets) of every replica."""
+        targets = [route.targets[position] for route, position in self._places.values()]
+        knows_end = self._feedback is None and run_end >= NEVER
+        self._waiting_targets = [target for target in targets if target.fills_batches and knows_end]
+        """Replicas that must be told when the last request has been sent."""
 
-    # --------------------------------------------------------------------------------------------------- Hub protocol
+    # --------------------------------------------------------------------------------------------------- hub protocol
 
     def next_event(self) -> Instant:
         """Return the instant of the earliest event."""
-        at = self._arrival_at
-        if self._timers and self._timers[0].at < at:
-            at = self._timers[0].at
-        if self._heard and self._heard[0].at < at:
-            at = self._heard[0].at
-        return at
+        return self._events.next_event()
 
     def next_send(self) -> Instant:
-        """Return the earliest instant at which a known event may send something: responses never do by themselves
-        unless a feedback source reacts, and then the coordinator asks ``next_event`` too.
+        """Return the earliest instant at which a known event may send something.
+
+        Responses never do by themselves unless a feedback source reacts, and then the coordinator asks ``next_event``.
         """
-        if self._timers and self._timers[0].at < self._arrival_at:
-            return self._timers[0].at
-        return self._arrival_at
+        return self._events.next_own()
 
     def handle(self) -> list[Send]:
-        """Handle the earliest event: notices and responses by their kinds, then time-outs, then global schedules."""
-        at = self.next_event()
-        if self._heard and self._heard[0].at == at:
-            return self._hear(heapq.heappop(self._heard))
-        if (
-            self._timers
-            and self._timers[0].at == at
-            and (self._arrival_at != at or self._timers[0].sequence < self._chunk[self._cursor].request_id)
-        ):
-            timer = heapq.heappop(self._timers)
-            if isinstance(timer.payload, Request):
-                return self._dispatch(timer.payload, time_of(at))
-            return self._time_out(timer.payload, time_of(at))
-        request = self._chunk[self._cursor]
-        self._next_arrival()
-        sends = self._dispatch(request, time_of(at))
-        if self._arrival_at >= NEVER and self._feedback is None and self._run_end >= NEVER:
-            sends += self._drain(time_of(at))
-        return sends
-
-    def _drain(self, now_ns: int) -> list[Send]:
-        """Tell the replicas that fill batches that the last request has been sent."""
-        payload = EndOfArrivals(self.arrived)
-        sends = []
-        for route, position in self._positions.values():
-            target = route.targets[position]
-            if target.fills_batches:
-                at = instant(now_ns + target.forward_ns, Kind.CANCELLATION)
-                sends.append(Send(target.source, Message(at, HUB_SOURCE, self.arrived, payload), 0))
-        return sends
+        """Handle the earliest event."""
+        now, event = self._events.pop()
+        return self._HANDLERS[type(event)](self, event, now >> KIND_BITS)
 
     def absorb(self, messages: list[Message]) -> None:
-        """Make events of what a component observes; note the rest."""
-        if self.observation.responses:
-            for message in messages:
-                heapq.heappush(self._heard, message)
-            return
+        """Make events of what a component observes; keep the rest."""
+        observed_types, observe, unobserved = self._observed_types, self._events.observe, self._unobserved
         for message in messages:
-            if isinstance(message.payload, Sample):
-                heapq.heappush(self._heard, message)
+            if type(message.payload) in observed_types:
+                observe(message)
             else:
-                self._backlog.append(message)
+                unobserved.append(message)
 
     def settle(self) -> None:
         """Book the responses that nobody observed."""
-        if not self._backlog:
+        if not self._unobserved:
             return
-        backlog, self._backlog = self._backlog, []
-        for message in backlog:
+        unobserved, self._unobserved = self._unobserved, []
+        for message in unobserved:
             if message.at < self._run_end:
-                self._book(message.payload)
+                self._on_response(message.payload, message.at >> KIND_BITS)
 
     # --------------------------------------------------------------------------------------------------------- events
 
-    def _next_arrival(self) -> None:
-        self._cursor += 1
-        if self._cursor >= len(self._chunk):
-            self._cursor = 0
-            self._chunk = next(self._chunks, [])
-            if not self._chunk:
-                self._arrival_at = NEVER
-                return
-        self._arrival_at = instant(self._chunk[self._cursor].arrival_ns, Kind.GLOBAL_SCHEDULE)
+    def _on_arrival(self, request: Request, now_ns: int) -> list[Send]:
+        sends = self._route(self._requests.arrive(request), now_ns)
+        if self._waiting_targets and not self._events.has_arrivals:
+            sends += self._end_arrivals(now_ns)
+        return sends
 
-    def _dispatch(self, request: Request, now_ns: int) -> list[Send]:
-        self.arrived += 1
-        route = self._routes.get(request.attributes.model)
-        if route is None or not route.limits.can_run(request):
-            return self._refuse(request, now_ns)
-        position = route.policy.choose(request, now_ns)
-        target = route.targets[position]
-        self._in_flight[request.request_id] = _InFlight(request, route, position, now_ns)
-        if self._timeout_ns:
-            at = instant(request.arrival_ns + self._timeout_ns, Kind.TIMER)
-            heapq.heappush(self._timers, Message(at, HUB_SOURCE, request.request_id, request.request_id))
-        delivery = instant(now_ns + target.forward_ns, Kind.DELIVERY)
-        dispatch = Dispatch(request, 0)
-        message = Message(delivery, HUB_SOURCE, request.request_id, dispatch)
-        return [Send(target.source, message, dispatch.fewest_batches(route.limits.tokens_per_step))]
-
-    def _refuse(self, request: Request, now_ns: int) -> list[Send]:
-        self._log.add(request, -1, "", REFUSED, -1, -1, -1, -1)
-        self.end_ns = max(self.end_ns, now_ns)
-        return self._react(request, now_ns, REFUSED)
-
-    def _hear(self, message: Message) -> list[Send]:
-        payload = message.payload
-        if isinstance(payload, Sample):
-            route, position = self._positions[message.source]
-            route.policy.observe(position, payload)
+    def _on_client_timeout(self, event: ClientTimeout, now_ns: int) -> list[Send]:
+        tracked = self._requests.get(event.request_id)
+        if tracked is None:
             return []
-        entry = self._in_flight.get(payload.request_id)
-        if entry is None:
-            return []  # The client had given up: its row is written, and the response is ignored.
-        entry.route.policy.on_end(entry.position)
-        self._book(payload)
-        return self._react(entry.request, time_of(message.at), payload.status)
+        sends = [self._cancel(tracked, attempt, now_ns) for attempt in list(tracked.open.values())]
+        self._end(tracked, tracked.row(CANCELLED, now_ns), now_ns)
+        return sends
 
-    def _react(self, request: Request, now_ns: int, status: str) -> list[Send]:
-        if self._feedback is not None:
-            for caused in self._feedback.on_end(request, now_ns, status):
-                at = instant(caused.arrival_ns, Kind.GLOBAL_SCHEDULE)
-                if at >= NEVER <= self._run_end:
-                    raise InputError(
-                        f"workload: request {caused.request_id} would arrive after {caused.arrival_ns / NS_PER_S:.3g} "
-                        "s, beyond the two simulated years that a run can span; shorten think times, or set run.end_s"
-                    )
-                heapq.heappush(self._timers, Message(at, HUB_SOURCE, caused.request_id, caused))
+    def _on_response(self, response: Response, now_ns: int) -> list[Send]:
+        request_id, number, status, scheduled_ns, first_token_ns, finish_ns, cached_tokens, preemptions = response
+        tracked = self._requests.get(request_id)
+        if tracked is None or (attempt := tracked.open.pop(number, None)) is None:
+            return []  # The router no longer waits for it: the client has given up.
+        policy, target = attempt.route.policy, attempt.target
+        if policy.observes_responses:
+            policy.on_end(attempt.position)
+        times_ns = (attempt.dispatch_ns, scheduled_ns, first_token_ns, finish_ns)
+        row = _new_row(
+            (tracked.request, status, target.source - 1, target.pool, *times_ns, cached_tokens, preemptions, number)
+        )
+        self._end(tracked, row, now_ns)
         return []
 
-    def _time_out(self, request_id: int, now_ns: int) -> list[Send]:
-        entry = self._in_flight.pop(request_id, None)
-        if entry is None:
-            return []
-        entry.route.policy.on_end(entry.position)
-        target = entry.route.targets[entry.position]
-        self._log.add(entry.request, target.source - 1, target.pool, CANCELLED, entry.dispatch_ns, -1, -1, now_ns)
-        self.end_ns = max(self.end_ns, now_ns)
-        self._react(entry.request, now_ns, CANCELLED)
-        at = instant(now_ns + target.forward_ns, Kind.CANCELLATION)
-        return [Send(target.source, Message(at, HUB_SOURCE, request_id, Cancellation(request_id, 0)), 0)]
+    def _on_sample(self, sample: Sample, now_ns: int) -> list[Send]:
+        route, position = self._places[sample.replica]
+        route.policy.observe(position, sample)
+        return []
 
-    def _book(self, response: Response) -> None:
-        entry = self._in_flight.pop(response.request_id)
-        target = entry.route.targets[entry.position]
-        _, _, status, scheduled_ns, first_token_ns, finish_ns, cached_tokens, preemptions = response
-        self.end_ns = max(self.end_ns, finish_ns)
-        self._log.add(
-            entry.request,
-            target.source - 1,
-            target.pool,
-            status,
-            entry.dispatch_ns,
-            scheduled_ns,
-            first_token_ns,
-            finish_ns,
-            cached_tokens,
-            preemptions,
-        )
+    _HANDLERS: ClassVar[dict[type, Callable[["RouterHub", Any, int], list[Send]]]] = {
+        Request: _on_arrival,
+        ClientTimeout: _on_client_timeout,
+        Response: _on_response,
+        Sample: _on_sample,
+    }
+    """Takes an event of each type and the time in ns; returns what it sends."""
+
+    # ------------------------------------------------------------------------------------------------------- requests
+
+    def _route(self, tracked: TrackedRequest, now_ns: int) -> list[Send]:
+        """Send a request to a replica, or refuse it: a global schedule."""
+        request = tracked.request
+        route = self._routes.get(request.attributes.model)
+        if route is None or not route.limits.can_run(request):
+            self._end(tracked, tracked.row(REFUSED), now_ns)
+            return []
+        attempt = tracked.dispatch(route, route.policy.choose(request, now_ns), now_ns)
+        if self._timeout_ns:
+            timeout = ClientTimeout(request.request_id)
+            self._events.schedule(request.arrival_ns + self._timeout_ns, Kind.TIMER, request.request_id, timeout)
+        target = attempt.target
+        delivery = (now_ns + target.forward_ns) << KIND_BITS | _DELIVERY
+        dispatch = _new_dispatch((request, attempt.number))
+        message = _new_message((delivery, HUB_SOURCE, request.request_id, dispatch))
+        return [_new_send((target.source, message, dispatch.fewest_batches(route.limits.tokens_per_step)))]
+
+    def _cancel(self, tracked: TrackedRequest, attempt: Attempt, now_ns: int) -> Send:
+        """Close an attempt and tell its replica."""
+        del tracked.open[attempt.number]
+        policy = attempt.route.policy
+        if policy.observes_responses:
+            policy.on_end(attempt.position)
+        target, request_id = attempt.target, tracked.request.request_id
+        arrival = instant(now_ns + target.forward_ns, Kind.CANCELLATION)
+        cancellation = Cancellation(request_id, attempt.number)
+        return Send(target.source, Message(arrival, HUB_SOURCE, request_id, cancellation), 0)
+
+    def _end(self, tracked: TrackedRequest, row: RequestRow, now_ns: int) -> None:
+        """End a request, and schedule the requests that this causes."""
+        self._requests.end(tracked, row, now_ns)
+        if self._feedback is None:
+            return
+        for caused in self._feedback.on_end(row.request, now_ns, row.status):
+            if instant(caused.arrival_ns, Kind.GLOBAL_SCHEDULE) >= NEVER <= self._run_end:
+                raise InputError(
+                    f"workload: request {caused.request_id} would arrive after {caused.arrival_ns / NS_PER_S:.3g} s, "
+                    "beyond the two simulated years that a run can span; shorten think times, or set run.end_s"
+                )
+            self._events.schedule(caused.arrival_ns, Kind.GLOBAL_SCHEDULE, caused.request_id, caused)
+
+    def _end_arrivals(self, now_ns: int) -> list[Send]:
+        """Tell the replicas that fill batches that the last request has been sent."""
+        arrived = self._requests.arrived
+        sends = []
+        for target in self._waiting_targets:
+            arrival = instant(now_ns + target.forward_ns, Kind.CANCELLATION)
+            sends.append(Send(target.source, Message(arrival, HUB_SOURCE, arrived, EndOfArrivals(arrived)), 0))
+        return sends
+
+    # -------------------------------------------------------------------------------------------------- end of the run
 
     def close(self) -> None:
         """Write the rows of requests that the run's end left unfinished."""
         self.settle()
-        for request_id in sorted(self._in_flight):
-            entry = self._in_flight[request_id]
-            target = entry.route.targets[entry.position]
-            self._log.add(entry.request, target.source - 1, target.pool, UNFINISHED, entry.dispatch_ns, -1, -1, -1)
-        self._in_flight.clear()
+        for request_id in self.in_flight_ids():
+            tracked = self._requests[request_id]
+            self._requests.end(tracked, tracked.row(UNFINISHED), 0)
         self._log.flush()
 
     @property
+    def arrived(self) -> int:
+        """Requests that have arrived so far."""
+        return self._requests.arrived
+
+    @property
+    def end_ns(self) -> int:
+        """The latest time at which a request has ended."""
+        return self._requests.end_ns
+
+    @property
     def in_flight(self) -> int:
-        """Requests dispatched and not back."""
-        return len(self._in_flight)
+        """Requests that have arrived and not ended."""
+        return len(self._requests)
 
     def in_flight_ids(self) -> list[int]:
-        """Return the ids of requests dispatched and not back."""
-        return sorted(self._in_flight)
+        """Return the ids of requests that have arrived and not ended."""
+        return sorted(self._requests)

@@ -46,7 +46,7 @@ class RoutingPolicy(ABC):
     """Chooses a replica for each request, in the order of their global schedules."""
 
     observes_responses: ClassVar[bool] = False
-    """Whether ``on_end`` is called, as soon as a response comes back."""
+    """Whether ``on_end`` is called, at the time when a response comes back or the router gives an attempt up."""
     sampled_fields: ClassVar[tuple[str, ...]] = ()
     """The figures of a sample that ``on_sample`` reads, of ``SAMPLED_FIELDS``; it is called if there are any."""
 
@@ -80,7 +80,7 @@ class RoutingPolicy(ABC):
         """Return the position of the chosen candidate and note the dispatch."""
 
     def on_end(self, position: int) -> None:
-        """Note that a request dispatched to ``position`` has ended."""
+        """Note that a request dispatched to ``position`` has ended there."""
 
     def on_sample(self, position: int, sample: Sample) -> None:
         """Note a sample that has become visible.

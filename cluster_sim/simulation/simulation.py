@@ -21,7 +21,8 @@ from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.recording.replica_log import ReplicaLog, pending_limit
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.routing.admission import StaticLimits, strictest
-from cluster_sim.routing.hub import Route, RouterHub, Target, observed_by
+from cluster_sim.routing.hub import RouterHub
+from cluster_sim.routing.routes import Route, Target, observed_by
 from cluster_sim.routing.routing_policy import Candidates, RoutingPolicy
 from cluster_sim.serving.replica import Replica
 from cluster_sim.serving.replica_settings import ReplicaSettings, floor_model
@@ -126,7 +127,7 @@ class Simulation:
     def observation(self) -> Observation:
         """What the hub will observe, known without reading the workload: it decides how far the hub may run ahead."""
         self._check_batches_fill()
-        return observed_by(self.build_routes(), reacts=self.reacts, times_out=bool(self.client_timeout_ns))
+        return observed_by(self.build_routes().values(), reacts=self.reacts, times_out=bool(self.client_timeout_ns))
 
     # -------------------------------------------------------------------------------------------------------- the hub
 

@@ -8,7 +8,7 @@ import numpy as np
 from cluster_sim.metrics.digest import RowDigest
 from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.recording.request_log import RequestLog
-from cluster_sim.recording.rows import ROW_FIELDS, RowBlock
+from cluster_sim.recording.rows import ROW_FIELDS, RequestRow, RowBlock
 from cluster_sim.workload.request import Attributes, Request
 
 
@@ -17,7 +17,7 @@ def _digest(numbers: list[int], block_rows: int, shift_ns: int = 0) -> str:
     log = RequestLog(RequestTotals(3, ["main"]), [digest.add], "llama", block_rows)
     for i in numbers:
         tenant = Attributes(tenant=f"t{i % 3}")
-        log.add(Request(i, i, 10, 2, tenant), i % 3, "main", "finished", i, i + 1, i + 2, i + 3 + shift_ns)
+        log.add(RequestRow(Request(i, i, 10, 2, tenant), "finished", i % 3, "main", i, i + 1, i + 2, i + 3 + shift_ns))
     log.flush()
     return digest.hexdigest()
 
@@ -30,7 +30,7 @@ def test_one_row_by_hand() -> None:
 
     digest = RowDigest()
     log = RequestLog(RequestTotals(3, ["main"]), [digest.add], "llama")
-    log.add(Request(4, 1_000, 10, 2), -1, "", "refused", -1, -1, -1, 1_000)
+    log.add(RequestRow(Request(4, 1_000, 10, 2), "refused", -1, "", -1, -1, -1, 1_000))
     log.flush()
     row = (4, -1, code(""), code("llama"), code(""), -1, code("refused"), 1_000, -1, -1, -1, 1_000, 10, 2, 0, 0, 0)
     # The sum reads each hash as a little-endian integer.

@@ -13,6 +13,7 @@ from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.metrics.run_records import RunRecords
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.recording.request_log import RequestLog
+from cluster_sim.recording.rows import RequestRow
 from cluster_sim.simulation.run import run_study
 from cluster_sim.simulation.run_options import RunOptions
 from cluster_sim.workload.request import Request
@@ -55,7 +56,7 @@ def _flat_of(rows: list[dict[str, str]]) -> dict[str, float]:
             round(float(row[key]) * 1e9) for key in ("arrival_s", "processing_start_s", "processing_end_s")
         )
         request = Request(number, arrival, int(row["prompt_tokens"]), int(row["output_tokens"]))
-        log.add(request, 0, "main", "finished", arrival, start, end, end)
+        log.add(RequestRow(request, "finished", 0, "main", arrival, start, end, end))
     log.flush()
     return flat_metrics(RunRecords(totals, [ReplicaLog(0).counters()], [], 1, len(rows)))
 

@@ -9,6 +9,7 @@ from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.metrics.server import MetricsServer
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.recording.request_log import RequestLog
+from cluster_sim.recording.rows import RequestRow
 from cluster_sim.workload.request import Request
 from tests.metrics.prometheus_server import dashboard_expressions, running_prometheus
 
@@ -32,9 +33,8 @@ class SyntheticRun:
             for token in range(4):
                 log.step(start + (30 + 10 * token) * MS, (10 + token) * MS, 1, 0, 1)
             request = Request(self._steps * 2 + replica, start, 300, 5)
-            self._rows.add(
-                request, replica, "main", "finished", start, start + 5 * MS, start + 20 * MS, start + 60 * MS
-            )
+            times_ns = (start, start + 5 * MS, start + 20 * MS, start + 60 * MS)
+            self._rows.add(RequestRow(request, "finished", replica, "main", *times_ns))
         self._steps += 1
         replicas = [ReplicaLive(1, 0, 0.5, log.counters()) for log in self._logs]
         self._rows.refresh_totals()

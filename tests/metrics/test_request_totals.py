@@ -3,6 +3,7 @@
 import msgpack
 import numpy as np
 
+from cluster_sim.recording.rows import RequestRow
 from cluster_sim.workload.request import Request
 from tests.recording.filled_log import S, fill, new_log
 
@@ -41,14 +42,16 @@ def test_totals_do_not_depend_on_order() -> None:
         for i in numbers:
             start = i * S
             log.add(
-                Request(i, start, 5 + i, 1 + i % 9),
-                i % 2,
-                "ab"[i % 2],
-                "finished",
-                start,
-                start,
-                start + i,
-                start + i * i,
+                RequestRow(
+                    Request(i, start, 5 + i, 1 + i % 9),
+                    "finished",
+                    i % 2,
+                    "ab"[i % 2],
+                    start,
+                    start,
+                    start + i,
+                    start + i * i,
+                )
             )
         log.flush()
         states.append(log.totals)
@@ -61,7 +64,7 @@ def test_sums_of_an_overloaded_fleet_leave_64_bits() -> None:
     year_and_half_ns = 48_000_000 * S
     log = new_log([], block_rows=150)
     for number in range(800):
-        log.add(Request(number, 0, 10, 2), 0, "a", "finished", 0, 0, S, year_and_half_ns)
+        log.add(RequestRow(Request(number, 0, 10, 2), "finished", 0, "a", 0, 0, S, year_and_half_ns))
     log.refresh_totals()
     totals = log.totals
     assert totals.total("e2e_ns") == 800 * year_and_half_ns > 1 << 63

@@ -11,6 +11,7 @@ from cluster_sim.metrics.run_records import RunRecords
 from cluster_sim.metrics.run_summary import summarise
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.recording.request_log import RequestLog
+from cluster_sim.recording.rows import RequestRow
 from cluster_sim.workload.request import Request
 
 
@@ -70,7 +71,7 @@ def test_a_limit_that_no_request_can_break_is_met(status: str, is_met: bool) -> 
     slo = Slo(tpot_p99_s=1.0)
     totals = RequestTotals(1, ["main"], slo=request_limits(slo))
     log = RequestLog(totals)
-    log.add(Request(0, 0, 10, 1), 0, "main", status, 0, 0, 1, 1)
+    log.add(RequestRow(Request(0, 0, 10, 1), status, 0, "main", 0, 0, 1, 1))
     log.flush()
     found = attainment(slo, totals, 1.0)
     assert (found["limits"][0]["value_s"], found["limits"][0]["is_met"], found["is_met"]) == (None, is_met, is_met)

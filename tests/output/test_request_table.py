@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.output.request_table import REQUEST_SCHEMA, RequestTable
 from cluster_sim.recording.request_log import RequestLog
+from cluster_sim.recording.rows import RequestRow
 from cluster_sim.workload.request import Attributes, Request
 
 S = 1_000_000_000
@@ -16,11 +17,11 @@ def test_rows_come_back_in_seconds_with_nulls(tmp_path: Path) -> None:
     """Every column has its hand-computed value; what does not apply is null; blocks are row groups."""
     table = RequestTable(tmp_path / "requests.parquet")
     log = RequestLog(RequestTotals(2, ["main"]), [table.add], "llama", block_rows=2)
-    log.add(Request(0, 0, 100, 3), 1, "main", "finished", 1 * S, 2 * S, 3 * S, 7 * S, 16, 1, 2)
-    log.add(Request(1, 1 * S, 50, 1), 0, "main", "finished", 1 * S, 1 * S, 2 * S, 2 * S)
-    log.add(Request(2, 2 * S, 9_000, 5), -1, "", "refused", -1, -1, -1, 2 * S)
+    log.add(RequestRow(Request(0, 0, 100, 3), "finished", 1, "main", 1 * S, 2 * S, 3 * S, 7 * S, 16, 1, 2))
+    log.add(RequestRow(Request(1, 1 * S, 50, 1), "finished", 0, "main", 1 * S, 1 * S, 2 * S, 2 * S))
+    log.add(RequestRow(Request(2, 2 * S, 9_000, 5), "refused", -1, "", -1, -1, -1, 2 * S))
     attributes = Attributes(session_id=7, tenant="blå", model="other")
-    log.add(Request(3, 3 * S, 10, 2, attributes), 0, "main", "unfinished", 3 * S, 4 * S, 5 * S, -1)
+    log.add(RequestRow(Request(3, 3 * S, 10, 2, attributes), "unfinished", 0, "main", 3 * S, 4 * S, 5 * S, -1))
     log.flush()
     table.close()
     file = pq.ParquetFile(tmp_path / "requests.parquet")

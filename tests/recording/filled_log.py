@@ -2,7 +2,7 @@
 
 from cluster_sim.metrics.request_totals import RequestTotals, SloLimits
 from cluster_sim.recording.request_log import RequestLog
-from cluster_sim.recording.rows import RowBlock
+from cluster_sim.recording.rows import RequestRow, RowBlock
 from cluster_sim.workload.request import Attributes, Request
 
 S = 1_000_000_000
@@ -18,8 +18,8 @@ def new_log(blocks: list[RowBlock], block_rows: int = 3, exact_limit: int = 1_00
 
 
 def fill(log: RequestLog) -> None:
-    log.add(Request(0, 0, 100, 3), 0, "a", "finished", 1 * S, 2 * S, 3 * S, 7 * S, preemptions=1)
-    log.add(Request(1, 1 * S, 50, 1), 1, "b", "finished", 1 * S, 1 * S, 2 * S, 2 * S, cached_tokens=32)
-    log.add(Request(2, 2 * S, 9_000, 5), -1, "", "refused", -1, -1, -1, 2 * S)
+    log.add(RequestRow(Request(0, 0, 100, 3), "finished", 0, "a", 1 * S, 2 * S, 3 * S, 7 * S, preemptions=1))
+    log.add(RequestRow(Request(1, 1 * S, 50, 1), "finished", 1, "b", 1 * S, 1 * S, 2 * S, 2 * S, cached_tokens=32))
+    log.add(RequestRow(Request(2, 2 * S, 9_000, 5), "refused", -1, "", -1, -1, -1, 2 * S))
     named = Attributes(session_id=7, tenant="blue", model="other")
-    log.add(Request(3, 3 * S, 10, 2, named), 0, "a", "unfinished", 3 * S, 4 * S, -1, -1)
+    log.add(RequestRow(Request(3, 3 * S, 10, 2, named), "unfinished", 0, "a", 3 * S, 4 * S, -1, -1))

@@ -3,7 +3,7 @@
 import msgpack
 import pytest
 
-from cluster_sim.recording.rows import RowBlock
+from cluster_sim.recording.rows import RequestRow, RowBlock
 from cluster_sim.workload.request import Request
 from tests.recording.filled_log import S, fill, new_log
 
@@ -29,7 +29,11 @@ def test_refreshing_totals_counts_no_row_twice() -> None:
     often, once = new_log([]), new_log([])
     for log in (often, once):
         for number in range(10):
-            log.add(Request(number, number * S, 10, 4), 0, "a", "finished", number * S, number * S, 50 * S, 90 * S)
+            log.add(
+                RequestRow(
+                    Request(number, number * S, 10, 4), "finished", 0, "a", number * S, number * S, 50 * S, 90 * S
+                )
+            )
             if log is often:
                 log.refresh_totals()
         log.flush()
@@ -46,7 +50,7 @@ def test_snapshot_keeps_rows_not_yet_handed_on() -> None:
     copy = new_log(second, block_rows=100)
     copy.restore(state)
     for either in (log, copy):
-        either.add(Request(9, 9 * S, 1, 1), 1, "b", "finished", 9 * S, 9 * S, 10 * S, 10 * S)
+        either.add(RequestRow(Request(9, 9 * S, 1, 1), "finished", 1, "b", 9 * S, 9 * S, 10 * S, 10 * S))
         either.flush()
     assert (first[0].rows == second[0].rows).all()
     assert log.totals.snapshot() == copy.totals.snapshot()
@@ -55,4 +59,4 @@ def test_snapshot_keeps_rows_not_yet_handed_on() -> None:
 def test_unknown_status_is_an_error() -> None:
     """A status outside the published list is refused where it is noted."""
     with pytest.raises(KeyError):
-        new_log([]).add(Request(0, 0, 1, 1), 0, "a", "lost", 0, 0, 0, 0)
+        new_log([]).add(RequestRow(Request(0, 0, 1, 1), "lost", 0, "a", 0, 0, 0, 0))

@@ -49,7 +49,7 @@ def test_unknown_model_is_refused() -> None:
     """A request for a model that no pool serves never reaches a replica."""
     run = prepare(SmallFleet())
     stranger = Request(0, 0, 1, 1, Attributes(model="gpt-x"))
-    assert run.hub._dispatch(stranger, 0) == []
+    assert run.hub._on_arrival(stranger, 0) == []
     assert statuses_of(run) == {0: "refused"}
 
 

@@ -1,0 +1,117 @@
+"""States of requests at the router, and the attempts to serve them.
+
+A request is tried once or several times, and several attempts may be open at once, each at a replica of its own.  So
+everything that comes back names the attempt that it belongs to; if that is closed, it changes nothing.
+"""
+
+from functools import partial
+from typing import Final, NamedTuple
+
+from cluster_sim.recording.request_log import RequestLog
+from cluster_sim.recording.rows import RequestRow
+from cluster_sim.routing.routes import Route, Target
+from cluster_sim.workload.request import Request
+
+
+class RequestState:
+    """The states of a request, as the router knows it."""
+
+    ARRIVED: Final = 0
+    """Its arrival is handled; nothing is decided."""
+    QUEUED: Final = 1
+    """It waits at the router, for its first attempt or for another."""
+    DISPATCHED: Final = 2
+    """An attempt is under way to a replica, or there; the router has not heard of it since."""
+    RUNNING: Final = 3
+    """The router knows that a replica computes it."""
+    HANDED_OVER: Final = 4
+    """Its prompt is computed, and another replica goes on."""
+    ENDED: Final = 5
+    """Its row is written, with one of ``recording.statuses``."""
+
+
+_ARRIVED: Final = RequestState.ARRIVED
+_DISPATCHED: Final = RequestState.DISPATCHED
+_ENDED: Final = RequestState.ENDED
+
+
+class Attempt(NamedTuple):
+    """One dispatch of a request to one replica."""
+
+    number: int
+    """0 for the first of a request."""
+    route: Route
+    position: int
+    """Of the replica, among the targets of the route."""
+    target: Target
+    """The replica."""
+    dispatch_ns: int
+
+
+_new_attempt: Final = partial(tuple.__new__, Attempt)
+"""Half the price of calling the type."""
+
+
+class TrackedRequest:
+    """A request from its arrival to its row."""
+
+    __slots__ = ("last", "open", "request", "state")
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.state: int = _ARRIVED
+        self.last: Attempt | None = None
+        """The latest attempt, whether or not it is open."""
+        self.open: dict[int, Attempt] = {}
+        """The attempts that the router waits for, by their numbers."""
+
+    def dispatch(self, route: Route, position: int, now_ns: int) -> Attempt:
+        """Open an attempt at a target of a route."""
+        assert self.state != _ENDED
+        self.state = _DISPATCHED
+        number = 0 if self.last is None else self.last.number + 1
+        attempt = self.last = self.open[number] = _new_attempt(
+            (number, route, position, route.targets[position], now_ns)
+        )
+        return attempt
+
+    def row(self, status: str, finish_ns: int = -1) -> RequestRow:
+        """Return the row of a request that ends without a response; its last attempt says where it was."""
+        last = self.last
+        if last is None:
+            return RequestRow(self.request, status, finish_ns=finish_ns)
+        return RequestRow(
+            self.request,
+            status,
+            last.target.source - 1,
+            last.target.pool,
+            last.dispatch_ns,
+            finish_ns=finish_ns,
+            retries=last.number,
+        )
+
+
+class RequestTable(dict[int, TrackedRequest]):
+    """Every request that has arrived and not ended, by its id."""
+
+    def __init__(self, log: RequestLog) -> None:
+        super().__init__()
+        self._log = log
+        self.arrived = 0
+        """Requests so far, those that have ended included."""
+        self.end_ns = 0
+        """The latest time at which a request has ended."""
+
+    def arrive(self, request: Request) -> TrackedRequest:
+        """Begin to track a request."""
+        self.arrived += 1
+        tracked = self[request.request_id] = TrackedRequest(request)
+        return tracked
+
+    def end(self, tracked: TrackedRequest, row: RequestRow, now_ns: int) -> None:
+        """Write the row of a request that ends at ``now_ns``, and forget the request."""
+        tracked.state = _ENDED
+        del self[tracked.request.request_id]
+        if now_ns > self.end_ns:  # noqa: PLR1730 - a call costs five times as much
+            self.end_ns = now_ns
+        self._log.add(row)
