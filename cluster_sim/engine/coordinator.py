@@ -136,7 +136,7 @@ class Coordinator:
         state.outbox.append((send.receiver, send.message))
         self.traffic.sends += 1
         if self._observation.responses:
-            self._bounds.send(send.receiver, state.called + 1, time_of(send.message.at), send.batches)
+            self._bounds.send(send.receiver, state.called + 1, time_of(send.message.instant), send.batches)
 
     # -------------------------------------------------------------------------------------------------------- windows
 
@@ -192,9 +192,9 @@ class Coordinator:
         state.next_activation = reply.next_activation
         for message in reply.messages:
             assert (
-                message.at >= self.clock
+                message.instant >= self.clock
                 or not self._observation.responses
-                or message.at & KIND_MASK in _TELEMETRY_KINDS
+                or message.instant & KIND_MASK in _TELEMETRY_KINDS
             ), f"{message} reached the hub at {self.clock}, below its bound"
         for source, conditional, unconditional in reply.output_times:
             self._bounds.acknowledge(source, reply.number, conditional, unconditional)

@@ -20,7 +20,7 @@ class Message(NamedTuple):
     emissions.
     """
 
-    at: Instant
+    instant: Instant
     source: int
     sequence: int
     payload: Any

@@ -40,16 +40,16 @@ class EventList:
     def next_event(self) -> Instant:
         """Return the instant of the earliest event."""
         earliest = self._arrival
-        if self._own and self._own[0].at < earliest:
-            earliest = self._own[0].at
-        if self._observed and self._observed[0].at < earliest:
-            earliest = self._observed[0].at
+        if self._own and self._own[0].instant < earliest:
+            earliest = self._own[0].instant
+        if self._observed and self._observed[0].instant < earliest:
+            earliest = self._observed[0].instant
         return earliest
 
     def next_own(self) -> Instant:
         """Return the instant of the earliest event that no replica has caused."""
-        if self._own and self._own[0].at < self._arrival:
-            return self._own[0].at
+        if self._own and self._own[0].instant < self._arrival:
+            return self._own[0].instant
         return self._arrival
 
     @property
@@ -63,10 +63,10 @@ class EventList:
             return self._pop_arrival()
         earliest = self.next_event()
         # Messages of replicas and own events are of different kinds, so they never tie.
-        if self._observed and self._observed[0].at == earliest:
+        if self._observed and self._observed[0].instant == earliest:
             return earliest, heapq.heappop(self._observed).payload
         own = self._own
-        if own and own[0].at == earliest:
+        if own and own[0].instant == earliest:
             is_tied = self._arrival == earliest
             if not is_tied or own[0].sequence < self._chunk[self._cursor].request_id:
                 return earliest, heapq.heappop(own).payload

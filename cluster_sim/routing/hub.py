@@ -103,8 +103,8 @@ class RouterHub:
             return
         unobserved, self._unobserved = self._unobserved, []
         for message in unobserved:
-            if message.at < self._run_end:
-                self._on_response(message.payload, message.at >> KIND_BITS)
+            if message.instant < self._run_end:
+                self._on_response(message.payload, message.instant >> KIND_BITS)
 
     # --------------------------------------------------------------------------------------------------------- events
 

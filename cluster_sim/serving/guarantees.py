@@ -54,7 +54,7 @@ class Guarantees:
     def next_change(self, *, is_kv_sampled: bool) -> Instant:
         """Return when running, waiting or, if it is sampled, KV usage may next change without a message."""
         inbox, steps = self._inbox.heap, self._steps
-        due = inbox[0].at if inbox else NEVER
+        due = inbox[0].instant if inbox else NEVER
         if steps.is_idle:
             return due
         if not is_kv_sampled:

@@ -34,7 +34,7 @@ class Inbox:
         """Take in a message stamped with its delivery."""
         if self._has_api_server and type(message.payload) is Dispatch:
             delay_ns = self._api_server.delay_ns(message.payload.request.prompt_tokens)
-            message = message._replace(at=message.at + instant(delay_ns, 0))
+            message = message._replace(instant=message.instant + instant(delay_ns, 0))
         heapq.heappush(self.heap, message)
 
     def pop(self) -> Message:
@@ -45,7 +45,7 @@ class Inbox:
         """Yield the requests that have not reached the scheduler, and when they will."""
         for message in self.heap:
             if type(message.payload) is Dispatch:
-                yield message.at, message.payload
+                yield message.instant, message.payload
 
     def delivered_ns(self, dispatch: Dispatch, scheduler_ns: int) -> int:
         """Return when a request was delivered that reaches the scheduler at ``scheduler_ns``."""
@@ -62,5 +62,5 @@ class Inbox:
             if type(payload) is Dispatch and (payload.request.request_id, payload.attempt) == (request_id, attempt):
                 del self.heap[index]
                 heapq.heapify(self.heap)
-                return message.at, payload
+                return message.instant, payload
         return None

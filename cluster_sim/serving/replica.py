@@ -102,7 +102,7 @@ class Replica:
 
     def receive(self, message: Message) -> None:
         """Accept a message; what the API server does first delays when the scheduler sees a request."""
-        assert message.at >= self._horizon, f"{message} came below replica {self.settings.index}'s horizon"
+        assert message.instant >= self._horizon, f"{message} came below replica {self.settings.index}'s horizon"
         self._inbox.push(message)
 
     def advance(self, horizon: Instant) -> list[Message]:
@@ -116,9 +116,9 @@ class Replica:
             if steps.schedule_ns >= 0:
                 scheduling = steps.schedule_ns << KIND_BITS | _REPLICA_SCHEDULE
                 event = scheduling if scheduling < event else event  # noqa: FURB136 - a call costs five times as much
-            is_message = bool(inbox) and inbox[0].at < event
+            is_message = bool(inbox) and inbox[0].instant < event
             if is_message:
-                event = inbox[0].at
+                event = inbox[0].instant
             if event >= horizon:
                 break
             if sampler.next_due < event:
@@ -196,7 +196,7 @@ class Replica:
         """Handle a message that has fallen due; it may change the next batch."""
         self._steps.planned = None
         payload = message.payload
-        now_ns = time_of(message.at)
+        now_ns = time_of(message.instant)
         if self._HANDLERS[type(payload)](self, payload, now_ns) and self._steps.has_free_slot:
             self._steps.schedule_ns = now_ns
 
@@ -280,7 +280,7 @@ class Replica:
     def _fast_forward(self, planned: PlannedDecode, horizon: Instant) -> bool:
         """Commit the planned steps scheduled below ``horizon`` and the next message; False if there are none."""
         inbox, steps = self._inbox.heap, self._steps
-        limit = inbox[0].at if inbox and inbox[0].at < horizon else horizon
+        limit = inbox[0].instant if inbox and inbox[0].instant < horizon else horizon
         upto = planned.steps_scheduled_by((limit - 1 - _REPLICA_SCHEDULE) >> KIND_BITS)
         if upto <= planned.offset:
             return False

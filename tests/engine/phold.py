@@ -113,25 +113,25 @@ class PholdProcess:
 
     def receive(self, message: Message) -> None:
         """Accept a ball."""
-        assert message.at >= self._horizon, f"{message} came below process {self.source}'s horizon {self._horizon}"
+        assert message.instant >= self._horizon, f"{message} came below process {self.source}'s horizon {self._horizon}"
         heapq.heappush(self._inbox, message)
 
     def advance(self, horizon: Instant) -> list[Message]:
         """Queue deliveries and start services strictly below the horizon."""
         assert horizon >= self._horizon, "horizons only grow"
         out: list[Message] = []
-        while (at := self.next_event()) < horizon:
-            self._sample_until(at, out)
-            if kind_of(at) == Kind.BATCH_END:
+        while (event := self.next_event()) < horizon:
+            self._sample_until(event, out)
+            if kind_of(event) == Kind.BATCH_END:
                 self._held -= 1
                 heapq.heappop(self._ends)
-            elif kind_of(at) == Kind.DELIVERY:
+            elif kind_of(event) == Kind.DELIVERY:
                 message = heapq.heappop(self._inbox)
                 self._held += 1
-                self.digest = mix(self.digest, message.at, message.sequence)
+                self.digest = mix(self.digest, message.instant, message.sequence)
                 self._queue.append(message)
             else:
-                out.append(self._serve(time_of(at)))
+                out.append(self._serve(time_of(event)))
         self._sample_until(horizon, out)
         self._horizon = horizon
         if self.study.observation.is_instantaneous and self._held != self._reported:
@@ -141,16 +141,16 @@ class PholdProcess:
         return out
 
     def _start_ns(self) -> int:
-        return max(time_of(self._queue[0].at), self._free_ns)
+        return max(time_of(self._queue[0].instant), self._free_ns)
 
     def next_event(self) -> Instant:
         """Return the next thing that happens here."""
-        at = self._inbox[0].at if self._inbox else NEVER
+        event = self._inbox[0].instant if self._inbox else NEVER
         if self._ends:
-            at = min(at, instant(self._ends[0], Kind.BATCH_END))
+            event = min(event, instant(self._ends[0], Kind.BATCH_END))
         if self._queue:
-            at = min(at, instant(self._start_ns(), Kind.REPLICA_SCHEDULE))
-        return at
+            event = min(event, instant(self._start_ns(), Kind.REPLICA_SCHEDULE))
+        return event
 
     def _service_ns(self, message: Message, waiting: int) -> int:
         draw = mix(self.study.seed, 1, message.payload.ball, message.payload.hop) % (self.study.spread_ns + 1)
@@ -164,8 +164,8 @@ class PholdProcess:
         heapq.heappush(self._ends, end)
         self.handled += 1
         self.digest = mix(self.digest, end, message.payload.ball, message.payload.hop)
-        at = instant(end + self.study.return_ns, Kind.RESPONSE)
-        return Message(at, self.source, message.payload.ball, message.payload)
+        arrival = instant(end + self.study.return_ns, Kind.RESPONSE)
+        return Message(arrival, self.source, message.payload.ball, message.payload)
 
     def _sample_until(self, limit: Instant, out: list[Message]) -> None:
         """Report the samples below ``limit`` that differ from the last one."""
@@ -175,9 +175,9 @@ class PholdProcess:
         while instant(self._sample_ns, Kind.SAMPLE) < limit:
             if self._held != self._reported:
                 self._reported = self._held
-                at = instant(self._sample_ns + self.study.latency_ns, Kind.NOTICE)
+                visible = instant(self._sample_ns + self.study.latency_ns, Kind.NOTICE)
                 load = Load(self.source, self._sample_ns, self._held)
-                out.append(Message(at, self.source, self._sample_ns, load))
+                out.append(Message(visible, self.source, self._sample_ns, load))
             self._sample_ns += period
 
     def output_times(self) -> OutputTimes:
@@ -186,8 +186,8 @@ class PholdProcess:
         heads = [*self._queue, *pending]
         if not heads:
             return OutputTimes(NEVER, NEVER)
-        start = max(time_of(heads[0].at), self._free_ns, time_of(self._horizon) if self._queue else 0)
-        waiting = sum(time_of(head.at) <= start for head in heads)
+        start = max(time_of(heads[0].instant), self._free_ns, time_of(self._horizon) if self._queue else 0)
+        waiting = sum(time_of(head.instant) <= start for head in heads)
         back = Kind.RESPONSE
         return OutputTimes(
             instant(start + self._service_ns(heads[0], waiting), back), instant(start + self.study.floor_ns, back)
@@ -200,7 +200,7 @@ class PholdProcess:
 
     def finish(self, end: Instant) -> None:
         """Handle what is left below the end; none of it reaches the hub in time."""
-        late = [message.at for message in self.advance(end) if kind_of(message.at) == Kind.RESPONSE]
+        late = [message.instant for message in self.advance(end) if kind_of(message.instant) == Kind.RESPONSE]
         assert all(arrival >= end for arrival in late), f"process {self.source} kept back a message below the end"
 
     def counters(self) -> Any:
@@ -233,7 +233,7 @@ class PholdHub:
 
     def next_event(self) -> Instant:
         """Return the next event."""
-        return self._events[0].at if self._events else NEVER
+        return self._events[0].instant if self._events else NEVER
 
     def next_send(self) -> Instant:
         """Return the next event: a response may be forwarded at once."""
@@ -242,13 +242,13 @@ class PholdHub:
     def handle(self) -> list[Send]:
         """Handle a response or forward a ball."""
         message = heapq.heappop(self._events)
-        assert message.at >= self._clock, "the hub went back"
-        self._clock = message.at
+        assert message.instant >= self._clock, "the hub went back"
+        self._clock = message.instant
         ball, hop = message.payload
         self.handled += 1
-        self.digest = mix(self.digest, message.at, message.source, ball, hop)
-        now = time_of(message.at)
-        if kind_of(message.at) == Kind.RESPONSE:
+        self.digest = mix(self.digest, message.instant, message.source, ball, hop)
+        now = time_of(message.instant)
+        if kind_of(message.instant) == Kind.RESPONSE:
             delay = mix(self.study.seed, 3, ball, hop) % (self.study.delay_ns + 1)
             forward = Message(instant(now + delay, Kind.GLOBAL_SCHEDULE), 0, ball, Ball(ball, hop + 1))
             heapq.heappush(self._events, forward)

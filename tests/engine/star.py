@@ -39,17 +39,17 @@ def run_sequentially(hub: Any, processes: list[Any], run_end: Instant) -> None:
     """Run a study as one sequential program: always the earliest event of all, everybody else brought up to it."""
     by_source = {process.source: process for process in processes}
     while True:
-        at = min(hub.next_event(), *(process.next_event() for process in processes))
-        if at >= run_end:
+        event = min(hub.next_event(), *(process.next_event() for process in processes))
+        if event >= run_end:
             break
         for process in processes:
-            hub.absorb(process.advance(at))
-        if hub.next_event() == at:
+            hub.absorb(process.advance(event))
+        if hub.next_event() == event:
             for send in hub.handle():
                 by_source[send.receiver].receive(send.message)
         else:
             for process in processes:
-                if process.next_event() == at:
-                    hub.absorb(process.advance(at + 1))
+                if process.next_event() == event:
+                    hub.absorb(process.advance(event + 1))
     for process in processes:
         process.finish(run_end)

@@ -58,7 +58,7 @@ def test_dispatch_is_delivered_after_the_link() -> None:
     run = prepare(SmallFleet(arrivals=((1, 10, 3),), forward_ms=0.5))
     assert run.hub.next_event() == run.hub.next_send() == instant(MS, Kind.GLOBAL_SCHEDULE)
     (send,) = run.hub.handle()
-    assert (send.receiver, send.message.at, send.message.sequence, send.batches) == (
+    assert (send.receiver, send.message.instant, send.message.sequence, send.batches) == (
         1,
         instant(3 * MS // 2, Kind.DELIVERY),
         0,

@@ -31,7 +31,7 @@ def test_the_api_server_delays_requests_only() -> None:
     ((ready_at, dispatch),) = inbox.dispatches()
     assert ready_at == instant(125 * US, Kind.DELIVERY)
     assert inbox.delivered_ns(dispatch, 125 * US) == 5 * US
-    assert inbox.pop().at == instant(6 * US, Kind.CANCELLATION)
+    assert inbox.pop().instant == instant(6 * US, Kind.CANCELLATION)
 
 
 def test_one_attempt_is_withdrawn_and_no_other() -> None:

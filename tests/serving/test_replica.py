@@ -132,7 +132,7 @@ def test_what_is_nearly_done_ends() -> None:
     """At 2.2 ms the step of the last token is formed: its response leaves, and the cancellation comes to nothing."""
     replica = replica_with((0, 10, 3), engine=SYNC, timeout_ms=1.0)
     (response,) = replica.advance(instant(2 * MS + 1, Kind.DELIVERY))
-    assert response.at == response_at(3)
+    assert response.instant == response_at(3)
     cancel(replica, 0, 2.2)
     assert replica.advance(NEVER) == []
     assert (replica.log.left, replica.log.cancellation_lag_ns) == (1, 8 * MS // 10)
@@ -180,7 +180,7 @@ def test_a_response_leaves_when_its_last_step_is_formed() -> None:
     replica = replica_with((0, 10, 3))
     assert replica.advance(instant(2 * MS, Kind.REPLICA_SCHEDULE)) == []
     (message,) = replica.advance(instant(2 * MS, Kind.REPLICA_SCHEDULE) + 1)
-    assert (message.at, message.source, message.sequence) == (response_at(3), 1, 0)
+    assert (message.instant, message.source, message.sequence) == (response_at(3), 1, 0)
 
 
 def test_a_message_below_the_horizon_is_an_error() -> None:

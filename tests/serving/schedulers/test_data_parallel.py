@@ -124,7 +124,7 @@ def test_joint_decodes_are_planned_together() -> None:
             assert replica.output_times().conditional == instant(round(6.4 * MS), Kind.RESPONSE)
         request = Request(number, at, 10, output)
         replica.receive(Message(instant(at, Kind.DELIVERY), HUB_SOURCE, number, Dispatch(request, 0)))
-    ends = [message.at for message in replica.advance(NEVER)]
+    ends = [message.instant for message in replica.advance(NEVER)]
     # A step of 1.1 ms, one with the third prompt beside a decode (1 + 1.1), then 1.2 with two decodes, then 1.1 again.
     assert ends == [instant(round(each * MS), Kind.RESPONSE) for each in (6.4, 7.5, 11.9)]
 
