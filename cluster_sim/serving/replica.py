@@ -93,7 +93,8 @@ class Replica:
             can_plan=self._can_plan,
             has_ranks=limits.data_parallel > 1,
         )
-        floors = floor_model(self._predictor, limits)
+        jitters = self.settings.jitters
+        floors = floor_model(self._predictor, limits, jitters[0].ratio if jitters else 0.0)
         self._guarantees = Guarantees(
             floors, limits.tokens_per_step, self._inbox, steps, scheduler, pipeline, self._planner
         )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from cluster_sim.engine.floor import FloorModel
-from cluster_sim.hardware.jitter import Jitter
+from cluster_sim.hardware.jitter import Jitter, least_factor
 from cluster_sim.hardware.predictors.predictor import Predictor
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 
@@ -32,9 +32,13 @@ class ReplicaSettings:
     """Noise on the step times of each stage, or nothing."""
 
 
-def floor_model(predictor: Predictor, limits: SchedulerLimits) -> FloorModel:
-    """Return the floors of a replica: what its guarantees, and the router's bounds for it, are made of."""
+def floor_model(predictor: Predictor, limits: SchedulerLimits, jitter_ratio: float = 0.0) -> FloorModel:
+    """Return the floors of a replica: what its guarantees, and the router's bounds for it, are made of.
+
+    Noise lowers the floors of the steps by its least factor.
+    """
     stages = range(predictor.stages)
-    floors = [predictor.floor_ns(stage) for stage in stages]
+    factor = least_factor(jitter_ratio)
+    floors = [int(predictor.floor_ns(stage) * factor) for stage in stages]
     links = sum(predictor.stage_link_ns(1, stage) for stage in stages[:-1])
     return FloorModel(sum(floors) + links, max(floors), limits.is_async or predictor.stages == 1)

@@ -44,7 +44,7 @@ class PoolPlan:
         device = capped(self.hardware.device, self.pool.power_cap_w)
         return build_predictor(study.predictor, replace(self.hardware, device=device))
 
-    def simulated(self, predictor: Predictor) -> SimulatedPool:
+    def simulated(self, predictor: Predictor, jitter_ratio: float = 0.0) -> SimulatedPool:
         """Return what the pool's replicas are built from."""
         engine = self.pool.engine
         return SimulatedPool(
@@ -56,6 +56,7 @@ class PoolPlan:
             predictor=predictor,
             scheduler=partial(build_scheduler, engine, self.limits),
             fills_batches=engine.fills_batches,
+            jitter_ratio=jitter_ratio,
         )
 
     def metadata(self, predictor: Predictor) -> PoolMetadata:
@@ -111,7 +112,10 @@ class Plan:
         study, run = self.study, self.study.run
         predictors = self._predictors()
         return Simulation(
-            pools=tuple(pool.simulated(predictor) for pool, predictor in zip(self.pools, predictors, strict=True)),
+            pools=tuple(
+                pool.simulated(predictor, study.predictor.jitter_ratio)
+                for pool, predictor in zip(self.pools, predictors, strict=True)
+            ),
             source=partial(build_source, study.workload, study.seed),
             policy=partial(build_policy, study.router),
             metadata=self._metadata(predictors),
@@ -123,7 +127,6 @@ class Plan:
             seed=study.seed,
             series_interval_ns=round(run.series_interval_s * NS_PER_S),
             stall_limit_ns=round(run.stall_limit_s * NS_PER_S),
-            jitter_ratio=study.predictor.jitter_ratio,
             keeps_rows=run.event_trace,
             keeps_streams=run.event_trace,
         )

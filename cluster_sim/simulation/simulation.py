@@ -6,7 +6,6 @@ every process from it, a distributed one builds in each worker the processes of 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import NamedTuple
 
 from cluster_sim.engine.coordinator import Coordinator, ProcessLink
@@ -50,6 +49,8 @@ class SimulatedPool:
     """Builds the scheduler of one replica."""
     fills_batches: bool = False
     """Whether a batch waits until it is full."""
+    jitter_ratio: float = 0.0
+    """Standard deviation of the noise on step times, over their mean."""
 
     @property
     def members(self) -> range:
@@ -65,7 +66,7 @@ class SimulatedPool:
     @property
     def floors(self) -> FloorModel:
         """Least durations of a replica's steps."""
-        return floor_model(self.predictor, self.limits)
+        return floor_model(self.predictor, self.limits, self.jitter_ratio)
 
 
 class Processes(NamedTuple):
@@ -108,7 +109,6 @@ class Simulation:
     """Time between two rows of a replica's series; 0 writes none."""
     stall_limit_ns: int = 3600 * NS_PER_S
     """Simulated time without any token, with requests there, after which the run is given up."""
-    jitter_ratio: float = 0.0
     keeps_rows: bool = False
     """Whether the outcome holds every request's row."""
     keeps_streams: bool = False
@@ -177,7 +177,7 @@ class Simulation:
             series_interval_ns=self.series_interval_ns,
             late_cancellation_ns=sum(self.link_delays) if self.client_timeout_ns else None,
             stall_limit_ns=self.stall_limit_ns,
-            jitters=self._jitters(index, pool.predictor),
+            jitters=self._jitters(index, pool),
             sample_period_ns=observation.period_ns if observation.telemetry else 0,
             sample_latency_ns=observation.latency_ns if observation.telemetry else 0,
             is_probed=observation.is_instantaneous,
@@ -186,12 +186,11 @@ class Simulation:
         log = ReplicaLog(self.series_interval_ns, pool.predictor.stages, pending_limit(self.replicas))
         return Replica(settings, pool.scheduler(), pool.predictor, log, is_streamed=is_streamed)
 
-    def _jitters(self, index: int, predictor: Predictor) -> tuple[Jitter, ...]:
-        """Return the noise of each stage of a replica, or nothing if the run has none."""
-        if not self.jitter_ratio:
+    def _jitters(self, index: int, pool: SimulatedPool) -> tuple[Jitter, ...]:
+        """Return the noise of each stage of a replica, or nothing if its pool has none."""
+        if not pool.jitter_ratio:
             return ()
-        jitter = partial(Jitter, self.jitter_ratio, self.seed, index)
-        return tuple(jitter(stage, predictor.floor_ns(stage)) for stage in range(predictor.stages))
+        return tuple(Jitter(pool.jitter_ratio, self.seed, index, stage) for stage in range(pool.predictor.stages))
 
     def group(self, replicas: Sequence[Replica], observation: Observation) -> Group:
         """Put replicas behind one mailbox."""

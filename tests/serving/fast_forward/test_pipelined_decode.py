@@ -31,7 +31,7 @@ def pool_of(number: int, members: list[tuple[int, int]]) -> DecodePool:
 
 def pipeline_of(stages: int, jitter: float) -> Pipeline:
     predictor = RooflinePredictor(hardware(pipeline_parallel=stages))
-    noises = tuple(Jitter(jitter, 1, 0, stage, predictor.floor_ns(stage)) for stage in range(stages))
+    noises = tuple(Jitter(jitter, 1, 0, stage) for stage in range(stages))
     return Pipeline(predictor, jitters=noises if jitter else ())
 
 
