@@ -128,7 +128,9 @@ class Run:
     def policy(self) -> Callable[[Candidates], RoutingPolicy]:
         """Return the factory of the routing policy: Vidur's own, or the logged placements if it draws them."""
         if self.routing == "lor":  # Vidur's reads the queues at every decision.
-            return partial(build_policy, LeastWaitingOptions(telemetry=Telemetry(period_ms=0, latency_ms=0)))
+            return partial(
+                build_policy, LeastWaitingOptions(telemetry=Telemetry(period_ms=0, latency_ms=0), ties="first")
+            )
         if self.routing == "round_robin":
             return partial(build_policy, RoundRobinOptions())
         return partial(LoggedPlacements, {row.request.request_id: row.replica for row in self.rows})

@@ -1,6 +1,6 @@
 """Options of the router that every routing policy shares."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -41,6 +41,10 @@ class RouterOptions(ConfigModel):
 
     policy: str
     telemetry: Telemetry = Field(Telemetry(), description="Samples of the replicas' state that policies may read.")
+    ties: Literal["random", "first"] = Field(
+        "random",
+        description="Choice among replicas that a policy finds equal: a draw keyed by the request, or the first.",
+    )
     client_timeout_s: float | None = Field(
         None,
         ge=1e-9,

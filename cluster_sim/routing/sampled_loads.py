@@ -7,31 +7,32 @@ so that one stale sample does not draw a whole period's requests to one replica.
 from collections import deque
 
 from cluster_sim.engine.observation import Observation
-from cluster_sim.routing.indexed_heap import IndexedMinHeap
 from cluster_sim.routing.routing_policy import Candidates
+from cluster_sim.routing.tied_minimum import TiedMinimum
 
 
 class SampledLoads:
     """The load of each candidate, in whatever unit a policy counts: one dispatch adds 1."""
 
-    def __init__(self, observation: Observation, candidates: Candidates) -> None:
+    def __init__(self, observation: Observation, candidates: Candidates, *, takes_first: bool) -> None:
+        """``takes_first`` prefers the first among equals to a draw."""
         self._observation = observation
         self._forward_ns = candidates.forward_ns
         self._sampled = [0] * candidates.count
         self._sent = [0] * candidates.count
-        self._loads = IndexedMinHeap([0] * candidates.count)
+        self._loads = TiedMinimum(candidates.count, candidates.seed, takes_first=takes_first)
         self._since: deque[tuple[int, int]] = deque()
         """(delivery time, position) of own dispatches that no visible sample holds, in order of dispatch."""
 
-    def dispatch(self, now_ns: int) -> int:
-        """Return the position of the least load, the first among equals, and add a dispatch to it."""
+    def dispatch(self, request_id: int, now_ns: int) -> int:
+        """Return a position of the least load, and add a dispatch to it."""
         newest_ns = self._observation.newest_sample_ns(now_ns)
         since = self._since
         while since and since[0][0] < newest_ns:
             position = since.popleft()[1]
             self._sent[position] -= 1
             self._refresh(position)
-        chosen = self._loads.least()
+        chosen = self._loads.least(request_id)
         since.append((now_ns + self._forward_ns[chosen], chosen))
         self._sent[chosen] += 1
         self._refresh(chosen)

@@ -11,7 +11,7 @@ MS = 1_000_000
 
 
 def policy(name: str, count: int = 3, seed: int = 1, forward_ns: int = 0, **options: Any) -> RoutingPolicy:
-    chosen = ROUTING_POLICIES.get(name).options.model_validate(options)
+    chosen = ROUTING_POLICIES.get(name).options.model_validate({"ties": "first"} | options)
     return build_policy(chosen, Candidates(count, seed, [forward_ns] * count))
 
 
@@ -36,7 +36,7 @@ def test_random_is_keyed_by_the_request() -> None:
 
 
 def test_least_outstanding_counts_what_is_not_back() -> None:
-    """Fewest in flight, the first among equals; an end lowers the count."""
+    """Fewest in flight, with `ties: first` the first among equals; an end lowers the count."""
     chosen_by = policy("least_outstanding")
     assert chosen_by.observation == Observation(responses=True)
     assert choices(chosen_by, range(4)) == [0, 1, 2, 0]

@@ -27,7 +27,7 @@ def study(reference: Path, link_ms: float, telemetry: dict[str, float]) -> Study
         "name": "vidur-lor",
         "workload": {"kind": "trace", "format": "vidur", "path": str(reference / NAME / "requests.csv.gz")},
         "fleet": {"pools": [pool], "network": {"router_to_replica_ms": link_ms, "replica_to_router_ms": 0}},
-        "router": {"policy": "least_waiting", "telemetry": telemetry},
+        "router": {"policy": "least_waiting", "telemetry": telemetry, "ties": "first"},
         "predictor": {
             "kind": "vidur_tables",
             "directory": str(reference / "predictor"),

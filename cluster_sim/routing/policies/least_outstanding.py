@@ -4,9 +4,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from cluster_sim.routing.indexed_heap import IndexedMinHeap
 from cluster_sim.routing.options import RouterOptions
 from cluster_sim.routing.routing_policy import ROUTING_POLICIES, Candidates, RoutingPolicy
+from cluster_sim.routing.tied_minimum import TiedMinimum
 from cluster_sim.workload.request import Request
 
 
@@ -18,20 +18,20 @@ class LeastOutstandingOptions(RouterOptions):
 
 @ROUTING_POLICIES.register("least_outstanding", LeastOutstandingOptions)
 class LeastOutstanding(RoutingPolicy):
-    """The candidate with the fewest requests in flight, the first among equals."""
+    """The candidate with the fewest requests in flight."""
 
     observes_responses: ClassVar = True
 
     def __init__(self, options: LeastOutstandingOptions, candidates: Candidates) -> None:
         super().__init__(options, candidates)
-        self._counts = IndexedMinHeap([0] * candidates.count)
+        self._counts = TiedMinimum(candidates.count, candidates.seed, takes_first=options.ties == "first")
 
     def choose(self, request: Request, now_ns: int) -> int:
         """Return the position with the lowest count, and count the request there."""
-        chosen = self._counts.least()
-        self._counts.set(chosen, self._counts.values[chosen] + 1)
+        chosen = self._counts.least(request.request_id)
+        self._counts.set(chosen, self._counts.counts[chosen] + 1)
         return chosen
 
     def on_end(self, position: int) -> None:
         """Count one request less."""
-        self._counts.set(position, self._counts.values[position] - 1)
+        self._counts.set(position, self._counts.counts[position] - 1)

@@ -19,17 +19,17 @@ class LeastWaitingOptions(RouterOptions):
 
 @ROUTING_POLICIES.register("least_waiting", LeastWaitingOptions)
 class LeastWaiting(RoutingPolicy):
-    """The candidate with the shortest waiting queue, running requests not counted, the first among equals."""
+    """The candidate with the shortest waiting queue, running requests not counted."""
 
     sampled_fields: ClassVar = ("waiting",)
 
     def __init__(self, options: LeastWaitingOptions, candidates: Candidates) -> None:
         super().__init__(options, candidates)
-        self._loads = SampledLoads(self.observation, candidates)
+        self._loads = SampledLoads(self.observation, candidates, takes_first=options.ties == "first")
 
     def choose(self, request: Request, now_ns: int) -> int:
         """Return the position of the least load."""
-        return self._loads.dispatch(now_ns)
+        return self._loads.dispatch(request.request_id, now_ns)
 
     def on_sample(self, position: int, sample: Sample) -> None:
         """Count waiting requests only."""

@@ -1,0 +1,68 @@
+"""Least of many counts: equals are told apart by a draw, or by their index.
+
+Real routers break ties at random (llm-d's picker shuffles, Envoy draws); always taking the first would send all of a
+light load to one replica and make its prefix cache look better than it is.
+"""
+
+import heapq
+from collections.abc import Sequence
+
+from cluster_sim.engine.draws import draw_below, stream_key
+
+
+class TiedMinimum:
+    """Counts by index, and the indices that have the same count.
+
+    Each change takes constant time but for the counts in use, which are kept in a heap; entries that nobody has any
+    more are dropped when they surface.
+    """
+
+    def __init__(self, size: int, seed: int, *, takes_first: bool) -> None:
+        """Start with ``size`` counts of 0; ``takes_first`` prefers the lowest index among equals to a draw."""
+        self.counts = [0] * size
+        self._takes_first = takes_first
+        self._key = stream_key(seed, "router", "ties")
+        self._tied: dict[int, list[int]] = {0: list(range(size))}
+        """Indices by count, in no order but that of the changes, which every executor makes alike."""
+        self._place = list(range(size))
+        """Position of each index in its list."""
+        self._heap = [0]
+
+    def set(self, index: int, count: int) -> None:
+        """Set one count."""
+        before = self.counts[index]
+        if count == before:
+            return
+        members = self._tied[before]
+        last = members.pop()
+        if last != index:
+            place = self._place[index]
+            members[place] = last
+            self._place[last] = place
+        tied = self._tied.get(count)
+        if tied is None:
+            tied = self._tied[count] = []
+            heapq.heappush(self._heap, count)
+        self._place[index] = len(tied)
+        tied.append(index)
+        self.counts[index] = count
+
+    def least(self, request_id: int) -> int:
+        """Return an index of the least count: of several the one that is drawn for the request, or the first."""
+        heap, tied = self._heap, self._tied
+        while not (members := tied[heap[0]]):
+            del tied[heapq.heappop(heap)]
+        return self._one_of(members, request_id)
+
+    def least_of(self, eligible: Sequence[int], request_id: int) -> int:
+        """Return an index of the least count among ``eligible`` ones."""
+        counts = self.counts
+        least = min(counts[index] for index in eligible)
+        return self._one_of([index for index in eligible if counts[index] == least], request_id)
+
+    def _one_of(self, members: Sequence[int], request_id: int) -> int:
+        if len(members) == 1:
+            return members[0]
+        if self._takes_first:
+            return min(members)
+        return members[draw_below(self._key, request_id, len(members))]
