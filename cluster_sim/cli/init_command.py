@@ -10,12 +10,16 @@ from cluster_sim.errors import InputError
 
 def init(
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FILE", help="Where to write; an existing file is left alone.")
-    ] = Path("study.yaml"),
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="File to write, which must not exist; else it is printed."),
+    ] = None,
 ) -> None:
-    """Write a commented study that shows every option with its default."""
+    """Print a commented study that shows every option with its default, or write it."""
     from cluster_sim.config.loading.template import study_template
 
+    if output is None:
+        typer.echo(study_template(), nl=False)
+        return
     try:
         with output.open("x", encoding="utf-8") as file:
             file.write(study_template())

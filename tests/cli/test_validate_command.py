@@ -21,6 +21,12 @@ def test_init_writes_a_valid_study(command: Command, study_file: Path) -> None:
     assert "cannot be written" in error
 
 
+def test_init_prints_without_a_file(command: Command, study_file: Path) -> None:
+    """``init`` alone prints what it would write, and writes nothing."""
+    code, text, _ = command("init")
+    assert (code, text) == (0, study_file.read_text(encoding="utf-8"))
+
+
 def test_validate_prints_everything(command: Command, study_file: Path) -> None:
     """The report holds every value with pinned defaults filled in, the memory plan and the lookahead; it is a study."""
     code, text, _ = command("validate", study_file, "--set", "seed=7", "-m")

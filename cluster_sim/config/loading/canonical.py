@@ -7,6 +7,7 @@ from typing import Final
 import yaml
 
 from cluster_sim.config.loading.document import FLOAT
+from cluster_sim.config.schema.run import RESULT_KEYS
 from cluster_sim.config.schema.study import Study
 
 HASH_DIGITS: Final = 12
@@ -28,6 +29,12 @@ def resolved_yaml(study: Study) -> str:
 
 
 def config_hash(study: Study) -> str:
-    """Return the hash of everything that the study says, independent of order and layout in its file."""
-    text = json.dumps(study.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    """Return the hash of everything in the study that can change a result, independent of order and layout.
+
+    Executor, placement, fast-forwarding and the choice of outputs are left out: studies that differ in nothing else
+    have equal digests.
+    """
+    data = study.model_dump(mode="json")
+    data["run"] = {key: value for key, value in data["run"].items() if key in RESULT_KEYS}
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:HASH_DIGITS]

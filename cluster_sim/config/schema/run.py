@@ -10,6 +10,10 @@ LEAST_SERIES_INTERVAL_S = 1e-3
 """Shorter than a step of any engine; a typing error below it would fill the disk."""
 
 
+RESULT_KEYS = frozenset({"end_s"})
+"""Options of the block that change a result; all others are left out of the configuration hash."""
+
+
 class Run(ConfigModel):
     """Executor, placement, end and output."""
 

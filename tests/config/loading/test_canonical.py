@@ -54,6 +54,19 @@ def test_hash_ignores_layout_and_sees_values() -> None:
     assert len(hashes | {config_hash(full)}) == len(changes) + 1
 
 
+def test_hash_leaves_out_what_changes_no_result() -> None:
+    """Executor, placement, fast-forwarding and outputs leave the hash as it is; the end of the run changes it."""
+    study = study_of(study_template())
+
+    def hash_with(**options: object) -> str:
+        return config_hash(study.model_copy(update={"run": study.run.model_copy(update=options)}))
+
+    same = {"executor": "ray", "replicas_per_actor": 2, "actors": 3, "placement_seed": 1, "stages": "actors"}
+    same |= {"macro_steps": False, "series_interval_s": 0.0, "event_trace": True, "port_range": (30000, 30010)}
+    assert {hash_with(**{key: value}) for key, value in same.items()} == {config_hash(study)}
+    assert hash_with(end_s=10.0) != config_hash(study)
+
+
 def test_every_default_is_written() -> None:
     """The resolved file names every option of the root, of a pool and of its engine."""
     data = Document.parse(resolved_yaml(study_of(study_template())), "resolved.yaml").data
