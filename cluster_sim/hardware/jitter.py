@@ -1,4 +1,4 @@
-"""Jitter: seeded noise on step times that is a pure function of (seed, replica, stage, iteration).
+"""Jitter: seeded noise on step times that is a pure function of (seed, replica, stage, number of the step).
 
 Design: every draw is a SplitMix64 hash of the key, never a generator's state, so fast-forwarded steps, single steps and
 stages as actors draw the same noise.  A step takes ``duration * (1 + ratio * z)`` with z = (u^3 - 1/4) * sqrt(112) / 3
@@ -38,20 +38,20 @@ class Jitter:
         key = splitmix64(key ^ (replica + 1) * 0xD1B54A32D192ED03)
         self._key = splitmix64(key ^ (stage + 1) * 0x8CB92BA72F3D8DD7)
 
-    def apply(self, durations_ns: Int64Array, first_iteration: int) -> Int64Array:
-        """Return the noisy durations of consecutive iterations, int64 of the same length."""
+    def apply(self, durations_ns: Int64Array, first_step: int) -> Int64Array:
+        """Return the noisy durations of consecutive steps, int64 of the same length."""
         if self.ratio == 0.0:
             return durations_ns
-        iterations = np.arange(first_iteration, first_iteration + len(durations_ns), dtype=np.uint64)
-        bits = splitmix64_array(iterations ^ np.uint64(self._key))
+        steps = np.arange(first_step, first_step + len(durations_ns), dtype=np.uint64)
+        bits = splitmix64_array(steps ^ np.uint64(self._key))
         uniforms = (bits >> np.uint64(11)).astype(np.float64) * UNIT
         factors = (uniforms * uniforms * uniforms - MEAN) * self._scale + 1.0
         noisy: Int64Array = np.rint(durations_ns.astype(np.float64) * factors).astype(np.int64)
         return noisy
 
-    def apply_one(self, duration_ns: int, iteration: int) -> int:
-        """Return the noisy duration of one iteration: what ``apply`` gives for it."""
+    def apply_one(self, duration_ns: int, step: int) -> int:
+        """Return the noisy duration of one step: what ``apply`` gives for it."""
         if self.ratio == 0.0:
             return duration_ns
-        uniform = float(splitmix64(iteration ^ self._key) >> 11) * UNIT
+        uniform = float(splitmix64(step ^ self._key) >> 11) * UNIT
         return round(float(duration_ns) * ((uniform * uniform * uniform - MEAN) * self._scale + 1.0))

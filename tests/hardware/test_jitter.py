@@ -15,7 +15,7 @@ from cluster_sim.hardware.jitter import Jitter, least_factor
     durations=st.lists(st.integers(5_000, 10**9), min_size=1, max_size=30),
 )
 def test_runs_equal_single_draws(ratio: float, seed: int, first: int, durations: list[int]) -> None:
-    """Noise depends on the iteration's number alone, so any grouping gives the same bytes, none below the floor."""
+    """Noise depends on the step's number alone, so any grouping gives the same bytes, none below the floor."""
     jitter = Jitter(ratio, seed, 3, 1)
     array = np.array(durations, dtype=np.int64)
     run = jitter.apply(array, first).tolist()
