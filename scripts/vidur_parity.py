@@ -7,9 +7,8 @@ DIR is a run directory or one that holds several.  A run directory holds ``confi
 The dense tables of Vidur's predictor are in ``--predictor``, by default ``predictor`` beside the run directory.
 
 For vllm and sarathi runs the step times come from those tables and each request's scheduled, first-token and completion
-times are compared, relative to max(|time|, 1 ms).  If the tables were not kept (orca, lightllm, faster_transformer,
-or a model without any) the logged durations are replayed and the sequence of batch compositions is compared.  Exit code
-1 above the target, 2 for wrong input.
+times are compared, relative to max(|time|, 1 ms).  If the tables were not kept, the logged durations are replayed and
+the sequence of batch compositions is compared.  Exit code 1 above the target, 2 for wrong input.
 """
 
 import argparse
@@ -128,9 +127,8 @@ class Run:
     def policy(self) -> Callable[[Candidates], RoutingPolicy]:
         """Return the factory of the routing policy: Vidur's own, or the logged placements if it draws them."""
         if self.routing == "lor":  # Vidur's reads the queues at every decision.
-            return partial(
-                build_policy, LeastWaitingOptions(telemetry=Telemetry(period_ms=0, latency_ms=0), ties="first")
-            )
+            now = Telemetry(period_ms=0, latency_ms=0)
+            return partial(build_policy, LeastWaitingOptions(telemetry=now, ties="first"))
         if self.routing == "round_robin":
             return partial(build_policy, RoundRobinOptions())
         return partial(LoggedPlacements, {row.request.request_id: row.replica for row in self.rows})
