@@ -5,16 +5,18 @@ light load to one replica and make its prefix cache look better than it is.
 """
 
 import heapq
+from bisect import bisect_left, insort
 from collections.abc import Sequence
 
 from cluster_sim.engine.draws import draw_below, stream_key
 
 
 class TiedMinimum:
-    """Counts by index, and the indices that have the same count.
+    """Counts by index, and for each count the indices that have it, in order.
 
-    Each change takes constant time but for the counts in use, which are kept in a heap; entries that nobody has any
-    more are dropped when they surface.
+    The answer depends on the counts alone, never on the way to them: executors may deliver the samples of one instant
+    in different orders.  Counts in use are kept in a heap; those that no index has any more are dropped when they
+    surface.
     """
 
     def __init__(self, size: int, seed: int, *, takes_first: bool) -> None:
@@ -23,9 +25,7 @@ class TiedMinimum:
         self._takes_first = takes_first
         self._key = stream_key(seed, "router", "ties")
         self._tied: dict[int, list[int]] = {0: list(range(size))}
-        """Indices by count, in no order but that of the changes, which every executor makes alike."""
-        self._place = list(range(size))
-        """Position of each index in its list."""
+        """Indices by count, ascending."""
         self._heap = [0]
 
     def set(self, index: int, count: int) -> None:
@@ -34,17 +34,12 @@ class TiedMinimum:
         if count == before:
             return
         members = self._tied[before]
-        last = members.pop()
-        if last != index:
-            place = self._place[index]
-            members[place] = last
-            self._place[last] = place
+        del members[bisect_left(members, index)]
         tied = self._tied.get(count)
         if tied is None:
             tied = self._tied[count] = []
             heapq.heappush(self._heap, count)
-        self._place[index] = len(tied)
-        tied.append(index)
+        insort(tied, index)
         self.counts[index] = count
 
     def least(self, request_id: int) -> int:
@@ -55,14 +50,12 @@ class TiedMinimum:
         return self._one_of(members, request_id)
 
     def least_of(self, eligible: Sequence[int], request_id: int) -> int:
-        """Return an index of the least count among ``eligible`` ones."""
+        """Return an index of the least count among ``eligible`` ones, which ascend."""
         counts = self.counts
         least = min(counts[index] for index in eligible)
         return self._one_of([index for index in eligible if counts[index] == least], request_id)
 
     def _one_of(self, members: Sequence[int], request_id: int) -> int:
-        if len(members) == 1:
+        if self._takes_first or len(members) == 1:
             return members[0]
-        if self._takes_first:
-            return min(members)
         return members[draw_below(self._key, request_id, len(members))]

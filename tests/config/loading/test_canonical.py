@@ -48,7 +48,7 @@ def test_hash_ignores_layout_and_sees_values() -> None:
         "fleet.network.router_to_replica_ms=0.4",
         "router.telemetry.period_ms=49",
         "slo.tpot_p99_s=0.2",
-        "run.macro_steps=false",
+        "run.end_s=50",
     )
     hashes = {config_hash(study_of(study_template(), change)) for change in changes}
     assert len(hashes | {config_hash(full)}) == len(changes) + 1
