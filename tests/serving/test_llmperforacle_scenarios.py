@@ -137,25 +137,25 @@ def test_model_that_does_not_fit_is_refused() -> None:
 
 
 def test_macro_steps_are_the_level_of_detail(run: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One switch, ``run.macro_steps``: with it a lightly loaded server forms less than a twentieth of its iterations
-    one by one, and unlike a coarser model it changes no result.
+    """One switch, ``run.macro_steps``: with it a lightly loaded server schedules less than a twentieth of its
+    steps one by one, and unlike a coarser model it changes no result.
     """
-    formed = 0
-    form = Replica._form
+    scheduled = 0
+    schedule = Replica._schedule
 
     def count(replica: Replica) -> None:
-        nonlocal formed
-        formed += 1
-        form(replica)
+        nonlocal scheduled
+        scheduled += 1
+        schedule(replica)
 
-    monkeypatch.setattr(Replica, "_form", count)
+    monkeypatch.setattr(Replica, "_schedule", count)
     light = "workload.arrivals.request_rate=2", "workload.duration_s=60"
     fine = run("single_profile", *light, "run.macro_steps=false")
-    by_step, formed = formed, 0
+    by_step, scheduled = scheduled, 0
     coarse = run("single_profile", *light)
     assert coarse.digest == fine.digest
     assert by_step >= fine.summary["iterations"] == coarse.summary["iterations"]
-    assert formed < by_step / 20
+    assert scheduled < by_step / 20
 
 
 def test_engines_side_by_side(run: Runs) -> None:
