@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from cluster_sim.errors import InputError
+from cluster_sim.suggestion import suggestion
 
 SUFFIXES = (".yaml", ".json")
 """Suffixes that a library entry's file may have."""
@@ -42,4 +43,6 @@ def library_file(topic: str, name: str) -> Path:
     own = Path(name)
     if own.suffix in SUFFIXES and own.is_file():
         return own
-    raise InputError(f"unknown name {name!r} for {topic}; conf/{topic} has: {', '.join(library_names(topic))}")
+    known = library_names(topic)
+    hint = suggestion(name, known)
+    raise InputError(f"unknown name {name!r} for {topic}{hint}; conf/{topic} has: {', '.join(known)}")

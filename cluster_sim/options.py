@@ -1,6 +1,5 @@
 """The common base of every part of a study, and the types that refer to files and library entries."""
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
@@ -9,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from cluster_sim.library import library_names
+from cluster_sim.suggestion import suggestion
 
 LONGEST_RUN_S: Final = 2.0 * 365 * 86_400
 """Two simulated years: what an instant holds (``engine.instant``), less room for links and steps beyond."""
@@ -18,12 +18,6 @@ BASE_DIRECTORY: Final = "base_directory"
 """Key of the validation context that holds the study file's directory; without it, references are not checked."""
 NOTES: Final = "notes"
 """Key of the validation context that holds a list of remarks about what a study says in vain, to be added to."""
-
-
-def suggestion(word: str, known: list[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` where ``known`` has something like ``word``, else an empty string."""
-    close = difflib.get_close_matches(word, known, n=1) or [name for name in known if word in name.split("_")]
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 class ConfigModel(BaseModel):

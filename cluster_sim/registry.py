@@ -18,7 +18,8 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from cluster_sim.errors import InputError
-from cluster_sim.options import ConfigModel, suggestion
+from cluster_sim.options import ConfigModel
+from cluster_sim.suggestion import suggestion
 
 Part = TypeVar("Part")
 """What is registered: a class, or a function that builds one."""

@@ -14,8 +14,8 @@ from typing import Annotated, Any
 import typer
 
 from cluster_sim.atomic_file import whole_file
-from cluster_sim.config.loading.document import Document
 from cluster_sim.config.loading.overrides import apply_overrides
+from cluster_sim.document import Document
 from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.simulation.launcher import ray_tasks
 from cluster_sim.study.capacity import FOUND, Capacity, CapacityTask, Search, rate_of, search_capacity

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster_sim.config.loading.document import Document
 from cluster_sim.config.schema.study import Study
+from cluster_sim.document import Document
 from cluster_sim.simulation.plan import make_plan
 
 CONF = Path(__file__).resolve().parent.parent / "conf"

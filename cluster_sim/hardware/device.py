@@ -2,11 +2,12 @@
 
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.library_file import load_mapping, validated
 from cluster_sim.library import library_file, library_names
+from cluster_sim.suggestion import suggestion
 
 DTYPE_BYTES: Final[dict[str, float]] = {
     "fp32": 4.0,
@@ -56,9 +57,9 @@ class Device(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(description="Name used in studies, equal to the file's name")
-    vendor_name: str = Field(description="The vendor's product name")
-    source: str = Field(description="Where the figures come from")
+    name: str = Field(description="Name used in messages and tables; the file's name when left out")
+    vendor_name: str = Field(default="", description="The vendor's product name")
+    source: str = Field(default="", description="Where the figures come from")
     architecture: str = Field(description="Kernel class, e.g. ampere, ada, hopper, blackwell, cdna3, tpu")
     memory_bytes: int = Field(gt=0, description="Device memory as the driver reports it (total, in bytes)")
     memory_bandwidth_bytes_per_s: float = Field(gt=0, description="Peak memory bandwidth")
@@ -76,7 +77,18 @@ class Device(BaseModel):
     tdp_w: float = Field(gt=0, description="Thermal design power, W")
     power: Power = Field(default=Power(), description="Power by operating point")
     price_usd_per_hour: float = Field(ge=0, description="Price of one GPU for one hour, USD")
-    price_source: str = Field(description="Where the price comes from")
+    price_source: str = Field(default="", description="Where the price comes from")
+
+    @field_validator("flops")
+    @classmethod
+    def _names_dtypes(cls, flops: dict[str, float]) -> dict[str, float]:
+        for dtype, rate in flops.items():
+            if dtype not in DTYPE_BYTES:
+                known = list(DTYPE_BYTES)
+                raise ValueError(f"unknown dtype {dtype!r}{suggestion(dtype, known)}; known: {', '.join(known)}")
+            if rate <= 0:
+                raise ValueError(f"{dtype}: must be greater than 0; got {rate!r}")
+        return flops
 
     def peak_flops(self, dtype: str) -> float:
         """Return the peak rate in operations per second for ``dtype``; weights in a dtype the device lacks compute
@@ -105,7 +117,7 @@ def load_device(name: str) -> Device:
     Raises InputError when the name is unknown (the message lists the known ones) or the file is wrong.
     """
     path = library_file("devices", name)
-    return validated(Device, load_mapping(path), path)
+    return validated(Device, {"name": path.stem, **load_mapping(path)}, path)
 
 
 def device_names() -> list[str]:

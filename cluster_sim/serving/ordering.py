@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol
 from pydantic import AfterValidator, Field, create_model
 from pydantic_core import PydanticCustomError
 
-from cluster_sim.options import ConfigModel, suggestion
+from cluster_sim.options import ConfigModel
 from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS, PrefixTokens, QueueOrder
+from cluster_sim.suggestion import suggestion
 
 
 def _registered(policy: str) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from cluster_sim.config.loading.document import Document
 from cluster_sim.config.loading.load import check_study
 from cluster_sim.config.schema.study import Study
+from cluster_sim.document import Document
 from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.simulation.run_options import RunOptions
 from cluster_sim.study.sweep_directory import FAILED, FINISHED, Row, SweepDirectory, default_directory

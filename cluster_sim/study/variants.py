@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from cluster_sim.config.loading.canonical import config_hash
-from cluster_sim.config.loading.document import Document
 from cluster_sim.config.loading.error_context import locating_errors
 from cluster_sim.config.loading.load import check_study
 from cluster_sim.config.loading.overrides import set_value
 from cluster_sim.config.schema.study import Study
+from cluster_sim.document import Document
 from cluster_sim.errors import InputError
 from cluster_sim.simulation.plan import make_plan
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster_sim.config.loading.document import Document
 from cluster_sim.config.loading.load import load_study
+from cluster_sim.document import Document
 from tests.cli.command import Command
 
 

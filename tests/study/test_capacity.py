@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster_sim.config.loading.document import Document
 from cluster_sim.config.loading.load import check_study
 from cluster_sim.config.loading.template import study_template
 from cluster_sim.config.schema.study import Study
+from cluster_sim.document import Document
 from cluster_sim.errors import InputError
 from cluster_sim.metrics.objectives import Limit
 from cluster_sim.study.capacity import (

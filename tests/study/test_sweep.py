@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from cluster_sim.config.loading.document import Document
 from cluster_sim.config.loading.template import study_template
 from cluster_sim.config.schema.study import Study
+from cluster_sim.document import Document
 from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.study.sweep import SweepOptions, SweepResult, run_sweep
 from cluster_sim.study.sweep_directory import RESULTS_FILE

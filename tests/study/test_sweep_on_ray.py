@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from ray.cluster_utils import Cluster
 
-from cluster_sim.config.loading.document import Document
+from cluster_sim.document import Document
 from cluster_sim.study.sweep import SweepOptions, run_sweep
 from cluster_sim.study.sweep_directory import RESULTS_FILE
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster_sim.config.loading.document import Document
 from cluster_sim.config.loading.load import load_study
+from cluster_sim.document import Document
 from cluster_sim.study.variants import expand
 from cluster_sim.workload.build import build_source
 from cluster_sim.workload.source import FeedbackSource

@@ -6,9 +6,9 @@ from typing import Final
 
 import yaml
 
-from cluster_sim.config.loading.document import FLOAT
 from cluster_sim.config.schema.run import RESULT_KEYS
 from cluster_sim.config.schema.study import Study
+from cluster_sim.document import FLOAT
 
 HASH_DIGITS: Final = 12
 """Hexadecimal digits of the hash that directories carry."""

@@ -10,8 +10,8 @@ from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from cluster_sim.config.loading.document import Document, KeyPath
 from cluster_sim.config.schema.study import Study
+from cluster_sim.document import Document, KeyPath
 from cluster_sim.errors import InputError
 
 _KEY: Final = re.compile(r"(?P<key>[a-z_]+(?:\.[a-z0-9_]+)*)(?:: | )")

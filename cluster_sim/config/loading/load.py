@@ -6,12 +6,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from cluster_sim.config.loading.document import Document
 from cluster_sim.config.loading.overrides import apply_overrides
-from cluster_sim.config.loading.validation_messages import message_of
 from cluster_sim.config.schema.study import Study
+from cluster_sim.document import Document
 from cluster_sim.errors import InputError
 from cluster_sim.options import BASE_DIRECTORY, NOTES
+from cluster_sim.validation_messages import message_of
 
 
 def load_study(path: Path, overrides: Iterable[str] = ()) -> Study:
@@ -36,4 +36,4 @@ def check_study(document: Document, base_directory: Path, notes: list[str] | Non
         # Through JSON, because strict there means what a YAML file needs: no text for numbers, lists for tuples.
         return Study.model_validate_json(json.dumps(document.data), strict=True, context=context)
     except ValidationError as error:
-        raise InputError(message_of(document, error.errors(include_url=False))) from None
+        raise InputError(message_of(Study, document, error.errors(include_url=False))) from None

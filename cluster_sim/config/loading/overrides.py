@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from cluster_sim.config.loading.document import Document, KeyPath, dotted, parse_value
+from cluster_sim.document import Document, KeyPath, dotted, parse_value
 from cluster_sim.errors import InputError
 
 

@@ -8,8 +8,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from cluster_sim.config.loading.schema_inspection import Choice, choices_of, words_of
 from cluster_sim.config.schema.study import Study
+from cluster_sim.schema_inspection import Choice, choices_of, words_of
 
 EXAMPLE: Final[dict[str, Any]] = {
     "name": "my-study",

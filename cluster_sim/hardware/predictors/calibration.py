@@ -1,7 +1,7 @@
 """Calibrations: fitted coefficients with the data and the command they came from, read from ``conf/profiles``."""
 
 import math
-from typing import Any, Final
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,8 +17,8 @@ class Provenance(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    data: str = Field(description="The measurements the figures were fitted to")
-    command: str = Field(description="The command that fitted them")
+    data: str = Field(default="", description="The measurements the figures were fitted to")
+    command: str = Field(default="", description="The command that fitted them")
     date: str = Field(default="", description="When")
     notes: str = Field(default="", description="Remarks for readers")
     cross_validation: dict[str, float] = Field(
@@ -31,9 +31,9 @@ class OperatorRatios(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(description="The file's name")
+    name: str = Field(description="Name in messages; the file's when left out")
     kind: str = Field(default="operators", pattern="^operators$", description="Form of the file")
-    provenance: Provenance = Field(description="Where the figures come from")
+    provenance: Provenance = Field(default=Provenance(), description="Where the figures come from")
     devices: dict[str, dict[str, dict[str, float]]] = Field(description="Ratios by device and engine")
 
     def transfer(
@@ -100,10 +100,10 @@ class Calibration(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(description="The file's name")
+    name: str = Field(description="Name in messages; the file's when left out")
     kind: str = Field(default="physical", pattern="^physical$", description="Form of the model")
     engine: str = Field(description="Engine measured, e.g. vllm")
-    provenance: Provenance = Field(description="Where the figures come from")
+    provenance: Provenance = Field(default=Provenance(), description="Where the figures come from")
     coefficients: dict[str, float] = Field(description="Fields of Coefficients that hold everywhere")
     architectures: dict[str, dict[str, float]] = Field(
         default={}, description="Overrides by the device's kernel class (hopper, ampere ...)"
@@ -183,14 +183,13 @@ def version_at_most(known: list[str], wanted: str | None) -> str | None:
 def load_calibration(name: str) -> Calibration:
     """Load a calibration by its name in ``conf/profiles`` or by path; InputError when unknown or wrong."""
     path = library_file("profiles", name)
-    data: dict[str, Any] = load_mapping(path)
-    return validated(Calibration, data, path)
+    return validated(Calibration, {"name": path.stem, **load_mapping(path)}, path)
 
 
 def load_operator_ratios(name: str) -> OperatorRatios:
     """Load operator ratios by their name in ``conf/profiles`` or by path; InputError when unknown or wrong."""
     path = library_file("profiles", name)
-    return validated(OperatorRatios, load_mapping(path), path)
+    return validated(OperatorRatios, {"name": path.stem, **load_mapping(path)}, path)
 
 
 def resolve_coefficients(name: str, device: Device, engine_version: str | None) -> tuple[Calibration, Coefficients]:

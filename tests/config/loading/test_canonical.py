@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from cluster_sim.config.loading.canonical import config_hash, resolved_yaml
-from cluster_sim.config.loading.document import Document
 from cluster_sim.config.loading.load import check_study
 from cluster_sim.config.loading.overrides import apply_overrides
 from cluster_sim.config.loading.template import study_template
 from cluster_sim.config.schema.fleet import Pool
 from cluster_sim.config.schema.study import Study
+from cluster_sim.document import Document
 
 
 def study_of(text: str, *overrides: str) -> Study:

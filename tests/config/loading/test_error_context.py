@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster_sim.config.loading.document import Document
 from cluster_sim.config.loading.error_context import inside, locating_errors
+from cluster_sim.document import Document
 from cluster_sim.errors import InputError
 
 STUDY = """\

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from cluster_sim.config.loading.load import load_study
-from cluster_sim.config.loading.validation_messages import MAX_PROBLEMS
 from cluster_sim.errors import InputError
+from cluster_sim.validation_messages import MAX_PROBLEMS
 
 STUDY = """\
 name: small

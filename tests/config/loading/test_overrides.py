@@ -2,8 +2,8 @@
 
 import pytest
 
-from cluster_sim.config.loading.document import Document
 from cluster_sim.config.loading.overrides import apply_overrides
+from cluster_sim.document import Document
 from cluster_sim.errors import InputError
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from cluster_sim.config.loading.document import Document
 from cluster_sim.config.loading.schema_export import schema_text, study_schema
 from cluster_sim.config.loading.template import study_template
+from cluster_sim.document import Document
 
 
 def test_schema_file_is_current(checkout: Path) -> None:

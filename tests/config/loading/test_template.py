@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from cluster_sim.config.loading.document import Document
 from cluster_sim.config.loading.load import check_study
 from cluster_sim.config.loading.template import EXAMPLE, study_template
 from cluster_sim.config.schema.fleet import Fleet, Pool
 from cluster_sim.config.schema.study import Study
+from cluster_sim.document import Document
 
 
 def test_template_says_the_defaults() -> None:

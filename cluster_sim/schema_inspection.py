@@ -66,7 +66,7 @@ def words_of(annotation: Any) -> list[Any]:
 
 
 class SchemaPlace(NamedTuple):
-    """A place of a study, as the schema sees it."""
+    """A place of a file, as its schema sees it."""
 
     models: list[type[BaseModel]]
     """What may stand there."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster_sim.config.loading.document import MAX_NODES, Document, parse_value
+from cluster_sim.document import MAX_NODES, Document, parse_value
 from cluster_sim.errors import InputError
 
 

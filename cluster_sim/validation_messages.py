@@ -1,13 +1,13 @@
-"""Validation messages: the place in a study, the key, the fault, and the allowed values."""
+"""Validation messages: the place in a file, the key, the fault, and the allowed values."""
 
 from typing import Any, Final
 
+from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from cluster_sim.config.loading.document import Document, KeyPath, dotted
-from cluster_sim.config.loading.schema_inspection import place_at
-from cluster_sim.config.schema.study import Study
-from cluster_sim.options import suggestion
+from cluster_sim.document import Document, KeyPath, dotted
+from cluster_sim.schema_inspection import place_at
+from cluster_sim.suggestion import suggestion
 
 MAX_PROBLEMS: Final = 10
 """Problems that one message lists."""
@@ -27,15 +27,15 @@ WORDING: Final = {
 """Phrases of the validator and their replacements."""
 
 
-def message_of(document: Document, errors: list[ErrorDetails]) -> str:
-    """Return one line per faulty key; alternatives of a union that failed at the same key share a line."""
+def message_of(root: type[BaseModel], document: Document, errors: list[ErrorDetails]) -> str:
+    """Return one line per faulty key of a ``root``; alternatives of a union that failed at one key share a line."""
     problems: dict[tuple[str, str], list[str]] = {}
     for error in errors:
         if _is_consequence(error):
             continue
-        path = _document_path(document.data, error)
+        path = _document_path(root, document.data, error)
         line = problems.setdefault((document.where(path), dotted(path)), [])
-        text = _describe(error)
+        text = _describe(root, error)
         if text not in line:
             line.append(text)
     lines = [f"{where}: {key + ': ' if key else ''}{' or '.join(texts)}" for (where, key), texts in problems.items()]
@@ -50,7 +50,7 @@ def _is_consequence(error: ErrorDetails) -> bool:
     return error["type"] == "too_short" and isinstance(given, list) and len(given) >= error["ctx"]["min_length"]
 
 
-def _document_path(data: Any, error: ErrorDetails) -> KeyPath:
+def _document_path(root: type[BaseModel], data: Any, error: ErrorDetails) -> KeyPath:
     """Return the part of pydantic's location that names keys: tags of unions stand in it too and are dropped."""
     path: KeyPath = ()
     place = data
@@ -64,13 +64,13 @@ def _document_path(data: Any, error: ErrorDetails) -> KeyPath:
         elif error["type"] == "missing" and depth == len(location) - 1:
             path = (*path, part)
     if error["type"] in ("union_tag_invalid", "union_tag_not_found") and isinstance(error["input"], dict):
-        registry = place_at(Study, location).registry
+        registry = place_at(root, location).registry
         assert registry is not None, "only the parts of an axis are told apart by a tag"
         path = (*path, registry.tag)
     return path
 
 
-def _describe(error: ErrorDetails) -> str:
+def _describe(root: type[BaseModel], error: ErrorDetails) -> str:
     """Return the fault and the values that are allowed, in the words that the documentation uses."""
     kind = error["type"]
     context = error.get("ctx", {})
@@ -78,9 +78,9 @@ def _describe(error: ErrorDetails) -> str:
     if kind == "missing":
         return "is required"
     if kind == "union_tag_invalid":
-        return _unknown_name(error)
+        return _unknown_name(root, error)
     if kind == "union_tag_not_found":
-        return _missing_name(error)
+        return _missing_name(root, error)
     if kind == "literal_error":
         allowed = context["expected"].replace("'", "").replace(" or ", ", ")
         hint = suggestion(str(given), allowed.split(", "))
@@ -90,7 +90,7 @@ def _describe(error: ErrorDetails) -> str:
     if kind == "value_error":
         return str(context["error"])
     if kind == "extra_forbidden":
-        return _unknown_key(error)
+        return _unknown_key(root, error)
     if kind in ("missing_file", "unknown_entry"):
         return error["msg"]
     if kind == "string_type":
@@ -101,17 +101,17 @@ def _describe(error: ErrorDetails) -> str:
     return f"{text}; got {given!r}"
 
 
-def _unknown_name(error: ErrorDetails) -> str:
+def _unknown_name(root: type[BaseModel], error: ErrorDetails) -> str:
     """Return the message about a name that is none of an axis."""
-    registry = place_at(Study, error["loc"]).registry
+    registry = place_at(root, error["loc"]).registry
     assert registry is not None, "only the parts of an axis are told apart by a tag"
     return registry.must_be_known(str(error["ctx"]["tag"]))
 
 
-def _missing_name(error: ErrorDetails) -> str:
+def _missing_name(root: type[BaseModel], error: ErrorDetails) -> str:
     """Return the message about a block that does not name the part that it describes."""
     given = error["input"]
-    registry = place_at(Study, error["loc"]).registry
+    registry = place_at(root, error["loc"]).registry
     if not isinstance(given, dict):
         return f"must be a mapping of keys to values; got {given!r}"
     if registry and registry.tag in given:
@@ -119,10 +119,10 @@ def _missing_name(error: ErrorDetails) -> str:
     return "is required"
 
 
-def _unknown_key(error: ErrorDetails) -> str:
+def _unknown_key(root: type[BaseModel], error: ErrorDetails) -> str:
     """Return the message about a key that the block has not, and the parts of the axis that have it."""
     *block, key = error["loc"]
-    place = place_at(Study, tuple(block))
+    place = place_at(root, tuple(block))
     owners = place.registry.owners(str(key)) if place.registry else []
     if place.registry and place.name is not None and owners:
         listed = " and ".join(part for part in (", ".join(owners[:-1]), owners[-1]) if part)
