@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from cluster_sim.hardware.predictors.error_band import NO_BAND, ErrorBand
 from cluster_sim.metrics.objectives import Slo
 
 
@@ -28,6 +29,10 @@ class PoolMetadata:
     """Data-parallel ranks of one replica."""
     has_static_batches: bool = False
     """Whether the requests of a batch stay together from its first step to its last."""
+    predictor_choice: str = ""
+    """Why the step times come from there, where the study left that open."""
+    error_band: ErrorBand = NO_BAND
+    """How far its figures may lie from those of a real engine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from cluster_sim.metrics.occupancy import Occupancy
 from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.recording.replica_log import ReplicaCounters
 from cluster_sim.recording.sketch import QuantileSketch
@@ -22,6 +23,13 @@ class RunRecords(NamedTuple):
     """Requests that the hub has received."""
     max_waiting: int = 0
     """Most requests that waited at one replica at a tick of the series."""
+    occupancies: Sequence[Occupancy] = ()
+    """Of each pool; none without a series."""
+
+    @property
+    def is_on_edge(self) -> bool:
+        """Whether a pool sits on the edge of what it can hold."""
+        return any(occupancy.is_on_edge for occupancy in self.occupancies)
 
     @property
     def duration_s(self) -> float:

@@ -9,12 +9,15 @@ from typing import Any, Final
 
 import numpy as np
 
+from cluster_sim.hardware.predictors.error_band import BandCase
 from cluster_sim.metrics.attainment import attainment
 from cluster_sim.metrics.checks import little_check, request_check, token_check
 from cluster_sim.metrics.flat import flat_metrics
+from cluster_sim.metrics.occupancy import Occupancy, edge_warnings, occupancy_entry
 from cluster_sim.metrics.request_totals import SKETCHED, SUMS, RequestTotals
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
 from cluster_sim.metrics.run_records import RunRecords
+from cluster_sim.metrics.verdicts import BANDED_FIGURES, band_percent
 from cluster_sim.recording.replica_log import ReplicaCounters
 from cluster_sim.recording.sketch import RELATIVE_ERROR, QuantileSketch
 from cluster_sim.recording.statuses import STATUSES
@@ -60,11 +63,13 @@ def summarise(metadata: RunMetadata, records: RunRecords) -> dict[str, Any]:
     gpu_hours = sum(pool["gpu_hours"] for pool in pools)
     cost_usd = sum(pool["cost_usd"] for pool in pools)
     output_tokens, prompt_tokens = totals.total("output_tokens"), totals.total("prompt_tokens")
+    bands = error_bands(metadata, records)
     return {
         "summary_version": SUMMARY_VERSION,
         "name": metadata.name,
         "seed": metadata.seed,
         "predictor": ", ".join(dict.fromkeys(pool.predictor_label for pool in metadata.pools)),
+        "warnings": edge_warnings(metadata, records.occupancies),
         "simulated_s": duration_s,
         "requests": {status: totals.count(status) for status in STATUSES} | {"total": totals.requests},
         "prompt_tokens": prompt_tokens,
@@ -76,7 +81,8 @@ def summarise(metadata: RunMetadata, records: RunRecords) -> dict[str, Any]:
         **{f"{name}_s": distribution_s(totals.sketches[name]) for name in SKETCHED},
         "itl_s": distribution_s(merged(records.gaps)),
         "sketch_relative_error": RELATIVE_ERROR,
-        "slo": attainment(metadata.slo, totals, duration_s),
+        "slo": attainment(metadata.slo, totals, duration_s, bands["error_band_percent"]),
+        "predictor_coverage": bands,
         "gpus": sum(pool.replicas * pool.gpus_per_replica for pool in metadata.pools),
         "gpu_hours": gpu_hours,
         "cost_usd": cost_usd,
@@ -92,6 +98,21 @@ def summarise(metadata: RunMetadata, records: RunRecords) -> dict[str, Any]:
             records,
             are_static=[metadata.pools[pool].has_static_batches for pool in metadata.pool_of_replica()],
         ),
+    }
+
+
+def error_bands(metadata: RunMetadata, records: RunRecords) -> dict[str, Any]:
+    """Return the case of the run's predictions, whether it sits near saturation, and the half widths of its bands.
+
+    The case is the pools' worst; a figure without a known band has None.
+    """
+    cases = list(BandCase)
+    return {
+        "case": max((pool.error_band.case for pool in metadata.pools), key=cases.index).value,
+        "is_near_saturation": records.is_on_edge,
+        "error_band_percent": {
+            figure: band_percent(metadata, figure, is_near_saturation=records.is_on_edge) for figure in BANDED_FIGURES
+        },
     }
 
 
@@ -122,12 +143,17 @@ def _pools(metadata: RunMetadata, records: RunRecords) -> list[dict[str, Any]]:
         members = slice(first, first + pool.replicas)
         first += pool.replicas
         sketches = totals.pool_sketches[index] if len(metadata.pools) > 1 else totals.sketches
-        entries.append(_pool(pool, members, sketches, records))
+        occupancy = records.occupancies[index] if records.occupancies else None
+        entries.append(_pool(pool, members, sketches, records, occupancy))
     return entries
 
 
 def _pool(
-    pool: PoolMetadata, members: slice, sketches: dict[str, QuantileSketch], records: RunRecords
+    pool: PoolMetadata,
+    members: slice,
+    sketches: dict[str, QuantileSketch],
+    records: RunRecords,
+    occupancy: Occupancy | None,
 ) -> dict[str, Any]:
     totals, end_ns = records.totals, records.end_ns
     replicas, gaps = records.replicas[members], records.gaps[members]
@@ -142,6 +168,9 @@ def _pool(
         "replicas": pool.replicas,
         "gpus": pool.replicas * pool.gpus_per_replica,
         "predictor": pool.predictor_label,
+        "predictor_choice": pool.predictor_choice,
+        "error_band_case": pool.error_band.case.value,
+        **occupancy_entry(occupancy),
         "requests": dict(zip(STATUSES, statuses, strict=True)),
         "prompt_tokens": sums["prompt_tokens"],
         "output_tokens": sums["output_tokens"],

@@ -6,7 +6,15 @@ from typing import Any, Final
 
 from cluster_sim.atomic_file import whole_file
 from cluster_sim.report.figures import run_figures
-from cluster_sim.report.result_tables import LATENCY_FIGURES, duration_text, latency_rows, limit_row, total_rows
+from cluster_sim.report.result_tables import (
+    LATENCY_FIGURES,
+    band_note,
+    duration_text,
+    latency_rows,
+    limit_text,
+    total_rows,
+    verdict_style,
+)
 from cluster_sim.report.run_data import RunData
 
 REPORT_FILE: Final = "report.html"
@@ -20,6 +28,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .75rem .25rem 0; text-align: right; border-bottom: 1px solid #d8dee4; font-weight: normal; }
 th { color: #57606a; } th:first-child, td:first-child { text-align: left; }
 .yes { color: #2f8f62; } .no { color: #c0392b; font-weight: 600; }
+.close, .warning { color: #9a6700; font-weight: 600; }
 .scroll { overflow-x: auto; } pre { background: #f6f8fa; padding: 1rem; overflow-x: auto; font-size: 12px; }
 """
 
@@ -50,6 +59,7 @@ def report_page(data: RunData) -> str:
         f"<title>{escape(summary['name'])} - cluster_sim</title><style>{_STYLE}</style></head><body>",
         f"<h1>{escape(summary['name'])}</h1>",
         f"<p>Step times: {escape(summary['predictor'])}. {escape(metadata)}.</p>",
+        *(f'<p class="warning">{escape(warning)}</p>' for warning in summary["warnings"]),
         _section(
             "Latency",
             "Of finished requests; ~ marks percentiles from a sketch.",
@@ -85,14 +95,21 @@ def _verdict(is_met: bool) -> str:
     return '<span class="yes">yes</span>' if is_met else '<span class="no">no</span>'
 
 
+def _outcome(verdict: str) -> str:
+    """Return the verdict on a limit, coloured."""
+    words, _ = verdict_style(verdict)
+    kind = {"met": "yes", "missed": "no"}.get(verdict, "close")
+    return f'<span class="{kind}">{words}</span>'
+
+
 def _objectives(summary: dict[str, Any]) -> str:
     slo = summary["slo"]
     if not slo["limits"]:
         return ""
-    rows = [[*limit_row(limit), _verdict(limit["is_met"])] for limit in slo["limits"]]
+    rows = [[limit_text(limit), _outcome(limit["verdict"])] for limit in slo["limits"]]
     ratio = slo["good_requests_ratio"]
-    text = "" if ratio is None else f"{ratio:.2%} of all requests are within every limit."
-    return _section("Objectives", text, _table(["", "limit", "value", "met"], rows))
+    text = "" if ratio is None else f"{ratio:.2%} of all requests are within every limit. "
+    return _section("Objectives", text + band_note(summary), _table([], rows))
 
 
 def _pools(summary: dict[str, Any]) -> str:

@@ -24,11 +24,20 @@ def duration_text(seconds: float | None) -> str:
         return "-"
     if seconds == 0.0:
         return "0 s"
+    factor, unit = _unit(seconds)
+    return f"{seconds * factor:,.2f} h" if unit == "h" else f"{_three_digits(seconds * factor)} {unit}"
+
+
+def _unit(seconds: float) -> tuple[float, str]:
+    """Return the unit that suits a duration, and how many of it are a second."""
     for limit, factor, unit in ((1e-3, 1e6, "us"), (1.0, 1e3, "ms"), (1e4, 1.0, "s")):
         if abs(seconds) < limit:
-            value = seconds * factor
-            return f"{value:.0f} {unit}" if abs(value) >= 999.5 else f"{value:.3g} {unit}"
-    return f"{seconds / 3600:,.2f} h"
+            return factor, unit
+    return 1 / 3600, "h"
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
 
 
 def latency_table(summary: dict[str, Any]) -> Table:
@@ -52,21 +61,17 @@ def totals_table(summary: dict[str, Any]) -> Table:
     return table
 
 
-def slo_table(summary: dict[str, Any]) -> Table | None:
-    """Return each limit of the study beside its value, or None if the study has none."""
+def objective_lines(summary: dict[str, Any]) -> list[Text]:
+    """Return each limit of the study with its value, band and verdict in one line, and the share of good requests."""
     slo = summary["slo"]
     if not slo["limits"]:
-        return None
-    table = _table("Objectives")
-    for name in ("", "limit", "value", "met"):
-        table.add_column(name, justify="left" if not name else "right")
-    for limit in slo["limits"]:
-        verdict = Text("yes", style="green") if limit["is_met"] else Text("no", style="bold red")
-        table.add_row(*limit_row(limit), verdict)
+        return []
+    lines = [Text("Objectives", style="bold")]
+    lines += [Text(f"{limit_text(limit)}: ").append(*verdict_style(limit["verdict"])) for limit in slo["limits"]]
     ratio = slo["good_requests_ratio"]
     if ratio is not None:
-        table.add_row("good requests", "", f"{ratio:.2%}", "")
-    return table
+        lines.append(Text(f"good requests {ratio:.2%}"))
+    return [*lines, Text(band_note(summary))]
 
 
 def print_report(console: Console, summary: dict[str, Any], notes: Sequence[str] = ()) -> None:
@@ -74,10 +79,18 @@ def print_report(console: Console, summary: dict[str, Any], notes: Sequence[str]
 
     The tables fit 80 columns.  Notes are never broken into lines, so that paths and digests in them can be copied.
     """
-    for table in (latency_table(summary), totals_table(summary), slo_table(summary)):
-        if table is not None:
-            console.print(table)
-            console.print()
+    for warning in summary["warnings"]:
+        console.print(Text(warning, style="yellow"), soft_wrap=True)
+    if summary["warnings"]:
+        console.print()
+    for table in (latency_table(summary), totals_table(summary)):
+        console.print(table)
+        console.print()
+    objectives = objective_lines(summary)
+    for line in objectives:
+        console.print(line, soft_wrap=True)
+    if objectives:
+        console.print()
     for name, check in summary["checks"].items():
         if not check["holds"]:
             console.print(Text(f"check failed: {name}: {check}", style="bold red"), soft_wrap=True)
@@ -98,10 +111,37 @@ def latency_rows(summary: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def limit_row(limit: dict[str, Any]) -> list[str]:
-    """Return a limit of the study as name, limit and value."""
+def limit_text(limit: dict[str, Any]) -> str:
+    """Return a limit of the study, for example "ttft p99 0.79 s (0.67-0.91), limit 2 s"."""
     name = limit["name"].removesuffix("_s").replace("_", " ")
-    return [name, duration_text(limit["limit_s"]), duration_text(limit["value_s"])]
+    value = duration_text(limit["value_s"])
+    return f"{name} {value}{band_text(limit)}, limit {duration_text(limit['limit_s'])}"
+
+
+def band_text(limit: dict[str, Any]) -> str:
+    """Return the band around a limit's value in brackets, in the value's unit; "" without a value."""
+    value_s = limit["value_s"]
+    if value_s is None:
+        return ""
+    if limit["low_s"] is None:
+        return " (error unknown)"
+    factor = _unit(value_s)[0]
+    low, high = (_three_digits(limit[name] * factor) for name in ("low_s", "high_s"))
+    return f" ({low}-{high})"
+
+
+def verdict_style(verdict: str) -> tuple[str, str]:
+    """Return a verdict's words and their style."""
+    return verdict.replace("_", " "), {"met": "green", "missed": "bold red"}.get(verdict, "bold yellow")
+
+
+def band_note(summary: dict[str, Any]) -> str:
+    """Return what the bands stand for."""
+    coverage = summary["predictor_coverage"]
+    case = coverage["case"].replace("_", " ")
+    if coverage["is_near_saturation"]:
+        case += ", near saturation"
+    return f"In brackets: where nine of ten measured values lay ({case})."
 
 
 def total_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:

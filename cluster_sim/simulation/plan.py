@@ -77,6 +77,8 @@ class PoolPlan:
             stages=pool.pipeline_parallel,
             ranks=pool.data_parallel,
             has_static_batches=ENGINES.get(pool.engine.kind).part.has_static_batches,
+            predictor_choice=predictor.choice,
+            error_band=predictor.error_band,
         )
 
 

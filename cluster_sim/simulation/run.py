@@ -13,6 +13,7 @@ from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.predictors.coverage import check_coverage, total_coverage
 from cluster_sim.metrics.bench_json import OfferedLoad, bench_json
+from cluster_sim.metrics.occupancy import OccupancyTally
 from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.metrics.run_records import RunRecords
 from cluster_sim.metrics.run_summary import summarise
@@ -24,7 +25,7 @@ from cluster_sim.output.run_directory import (
     RunDirectory,
     default_directory,
 )
-from cluster_sim.simulation.executor import RunOutcome, RunOutputs
+from cluster_sim.simulation.executor import RunOutcome, RunOutputs, SeriesSink
 from cluster_sim.simulation.executor_choice import ExecutorChoice, choose_executor
 from cluster_sim.simulation.inline import InlineExecutor
 from cluster_sim.simulation.launcher import ray_executor
@@ -69,7 +70,9 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
         executor = ray_executor(study.run, options.address) if choice.executor == "ray" else InlineExecutor()
         monitor = MonitorSettings(options.speedup, options.metrics_port, run_labels(study, choice.executor))
         requests_path = directory.partial / REQUESTS_FILE
-        outcome = executor.run(simulation, RunOutputs(requests_path, series.add, progress, monitor))
+        tally = OccupancyTally(simulation.metadata)
+        outputs = RunOutputs(requests_path, both(series.add, tally.add), progress, monitor)
+        outcome = executor.run(simulation, outputs)
         LOGGER.info("the simulation took %.3f s; summing up", outcome.wall_s)
         LOGGER.debug("placement %s, traffic %s", outcome.placement, outcome.hub.traffic)
         if outcome.streams is not None:
@@ -83,6 +86,7 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
             outcome.hub.end_ns,
             outcome.hub.arrived,
             series.max_waiting,
+            tally.pools(),
         )
         summary = _summary(plan, simulation, records, outcome)
         date = time.strftime("%Y%m%d-%H%M%S")
@@ -99,6 +103,16 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
     )
     view.finished(summary, notes)
     return RunResult(path, summary, outcome.hub.digest)
+
+
+def both(first: SeriesSink, second: SeriesSink) -> SeriesSink:
+    """Return a sink that hands the rows of a series to two others."""
+
+    def add(replica: int, columns: dict[str, Any]) -> None:
+        first(replica, columns)
+        second(replica, columns)
+
+    return add
 
 
 def _load(study: Study) -> OfferedLoad:
@@ -155,7 +169,7 @@ def _summary(plan: Plan, simulation: Simulation, records: RunRecords, outcome: R
         "steps": steps,
         "measured_ratio": coverage.inside / steps if steps else None,
         "extrapolated_ratio": coverage.extrapolated / steps if steps else None,
-        "error_band_percent": simulation.pools[0].predictor.error_band_percent,
+        **summary["predictor_coverage"],
     }
     check_coverage(coverage, plan.study.predictor.max_extrapolated)
     summary["energy"] = energy_summary(plan, records)

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from cluster_sim.report.result_tables import duration_text, print_report
+from cluster_sim.report.result_tables import duration_text, limit_text, print_report
 
 
 @pytest.mark.parametrize(
@@ -50,9 +50,21 @@ def _summary() -> dict[str, object]:
         "predictor": "uncalibrated roofline",
         "energy": {"energy_kwh": 1.25, "j_per_output_token": 1.7311},
         "slo": {
-            "limits": [{"name": "ttft_p99_s", "limit_s": 0.2, "value_s": 0.25, "is_met": False}],
+            "limits": [
+                {
+                    "name": "ttft_p99_s",
+                    "limit_s": 0.2,
+                    "value_s": 0.25,
+                    "low_s": 0.2125,
+                    "high_s": 0.2875,
+                    "verdict": "missed",
+                    "is_met": False,
+                },
+            ],
             "good_requests_ratio": 0.5,
         },
+        "predictor_coverage": {"case": "seen", "is_near_saturation": True},
+        "warnings": ["Pool main sits on the edge."],
         "checks": {"little": {"holds": False}},
     }
 
@@ -64,9 +76,26 @@ def test_report_shows_every_figure() -> None:
     text = out.getvalue()
     for part in (
         "first token (TTFT)", "250 ms", "~250 ms", "5 finished, 1 refused", "uncalibrated roofline", "0.500 on 8 GPUs",
-        "$2.000", "1.250 kWh", "1.73 J", "50.00%", "ttft p99", "check failed: little", "written to runs/x",
+        "$2.000", "1.250 kWh", "1.73 J", "50.00%", "ttft p99 250 ms (212-288), limit 200 ms: missed",
+        "check failed: little",
+        "written to runs/x", "(seen, near saturation)", "Pool main sits on the edge.",
     ):  # fmt: skip
         assert part in text, part
+
+
+@pytest.mark.parametrize(
+    ("limit", "text"),
+    [
+        ((0.79, 0.6715, 0.9085, 2.0), "ttft p99 790 ms (672-908), limit 2 s"),
+        ((1.79, 1.5215, 2.0585, 2.0), "ttft p99 1.79 s (1.52-2.06), limit 2 s"),
+        ((0.79, None, None, 2.0), "ttft p99 790 ms (error unknown), limit 2 s"),
+        ((None, None, None, 2.0), "ttft p99 -, limit 2 s"),
+    ],
+)
+def test_a_limit_is_one_line(limit: tuple[float | None, ...], text: str) -> None:
+    """Name, value, the band in the value's unit, and the limit; a value without a known band says so."""
+    names = ("value_s", "low_s", "high_s", "limit_s")
+    assert limit_text({"name": "ttft_p99_s", **dict(zip(names, limit, strict=True))}) == text
 
 
 def test_tables_fit_80_columns_and_notes_stay_whole() -> None:

@@ -30,7 +30,8 @@ class LockstepPredictor(Predictor):
         self.label = f"{rank.label}, {ranks} ranks"
         self.frontend_ns = rank.frontend_ns
         self.frontend_ns_per_token = rank.frontend_ns_per_token
-        self.error_band_percent = rank.error_band_percent
+        self.choice = rank.choice
+        self.error_band = rank.error_band
 
     def step_ns(self, shape: BatchShape, stage: int = 0) -> int:
         """Return the longest step of any rank in ns; a shape without ranks is that of one rank."""

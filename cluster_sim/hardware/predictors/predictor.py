@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 from pydantic import Field
 
 from cluster_sim.hardware.batch_shape import BatchShape, Int64Array
+from cluster_sim.hardware.predictors.error_band import NO_BAND, ErrorBand
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
 from cluster_sim.options import ConfigModel
 from cluster_sim.registry import Registry
@@ -72,10 +73,10 @@ class Predictor(ABC):
     """Constant time a request spends in the API server before the scheduler can see it."""
     frontend_ns_per_token: float = 0.0
     """The same, per prompt token."""
-
-    def __init__(self) -> None:
-        self.error_band_percent: dict[str, float] = {}
-        """Mean absolute errors on data left out of the fit, by metric, in percent; empty where none were learnt."""
+    choice: str = ""
+    """Why this source was chosen, where the study left that open."""
+    error_band: ErrorBand = NO_BAND
+    """How far figures of a run may lie from those of a real engine."""
 
     @classmethod
     def build(cls, options: Any, hardware: ReplicaHardware) -> Self:

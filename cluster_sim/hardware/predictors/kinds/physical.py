@@ -30,6 +30,7 @@ from cluster_sim.hardware.predictors.affine import AffinePredictor
 from cluster_sim.hardware.predictors.attention_window import AttentionWindow
 from cluster_sim.hardware.predictors.calibration import resolve_coefficients
 from cluster_sim.hardware.predictors.coefficients import Coefficients
+from cluster_sim.hardware.predictors.error_band import NO_BAND, ErrorBand
 from cluster_sim.hardware.predictors.predictor import PREDICTORS, PredictorOptions
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
 from cluster_sim.hardware.sharding import Shard, shards
@@ -60,7 +61,7 @@ class PhysicalPredictor(AffinePredictor):
         hardware: ReplicaHardware,
         label: str = "physical",
         is_measured: bool = True,
-        error_band_percent: dict[str, float] | None = None,
+        error_band: ErrorBand = NO_BAND,
     ) -> None:
         """``is_measured`` says whether the coefficients were fitted on this device.
 
@@ -73,7 +74,7 @@ class PhysicalPredictor(AffinePredictor):
         c = self.coefficients = coefficients
         self.label = label
         self.is_calibrated = True
-        self.error_band_percent = dict(error_band_percent or {})
+        self.error_band = error_band
         self.hardware = hardware
         self._model = model
         self._tensor_parallel = hardware.tensor_parallel
@@ -104,7 +105,6 @@ class PhysicalPredictor(AffinePredictor):
             hardware,
             label=f"physical ({calibration.name})",
             is_measured=device.name in calibration.measured_devices,
-            error_band_percent=calibration.provenance.cross_validation,
         )
 
     def tokens_cost(self, tokens: int, stage: int) -> float:

@@ -1,0 +1,64 @@
+"""Error band of a prediction: how far from it a real engine may lie, by figure, for the case that a pool is.
+
+A band is stated as its half width in percent of the predicted figure, on either side; it is meant to hold nine of ten
+measured values.  A figure that no measured run outside the fit has shown has no band.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+
+class BandCase(StrEnum):
+    """How far a prediction lies from what its source was measured with."""
+
+    SEEN = "seen"
+    """The same engine, model, device and tensor parallelism were measured, in other runs."""
+    MODEL_OR_TP_UNSEEN = "model_or_tp_unseen"
+    """The engine, the device, the class of architecture and the precision were measured."""
+    DEVICE_UNSEEN = "device_unseen"
+    """The engine was measured, not the device; its kernels, or those of a similar device, were."""
+    ENGINE_UNSEEN = "engine_unseen"
+    """Neither this version of the engine nor, perhaps, anything else but its kernels was measured."""
+    NONE_KNOWN = "none_known"
+    """No run outside the fit says anything about such a case."""
+
+
+STAND_INS: Final[dict[str, tuple[str, ...]]] = {
+    **{f"{interval}_p95": (f"{interval}_p90", f"{interval}_p99") for interval in ("ttft", "tpot", "e2e")},
+    "itl_mean": ("tpot_mean",),
+}
+"""Figures without measurements of their own, and those whose widest band stands for theirs."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorBand:
+    """The bands of one pool's figures."""
+
+    case: BandCase = BandCase.NONE_KNOWN
+    half_width_percent: Mapping[str, float] = field(default_factory=dict)
+    """By figure, for example ``ttft_p99``; a figure that is missing has no known band."""
+    saturated_half_width_percent: Mapping[str, float] = field(default_factory=dict)
+    """The same near saturation, where it is wider."""
+
+    def half_width(self, figure: str, *, is_near_saturation: bool) -> float | None:
+        """Return the half width of a figure's band in percent; None if none is known."""
+        widths = [_width_of(self.half_width_percent, figure)]
+        if is_near_saturation:
+            widths.append(_width_of(self.saturated_half_width_percent, figure))
+        return _widest(widths)
+
+
+NO_BAND: Final = ErrorBand()
+"""What is known where nothing is."""
+
+
+def _width_of(percent: Mapping[str, float], figure: str) -> float | None:
+    return _widest([percent.get(name) for name in STAND_INS.get(figure, (figure,))])
+
+
+def _widest(widths: list[float | None]) -> float | None:
+    """Return the largest; None if any of them is unknown."""
+    known = [width for width in widths if width is not None]
+    return max(known) if known and len(known) == len(widths) else None

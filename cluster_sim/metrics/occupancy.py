@@ -1,0 +1,85 @@
+"""Occupancy of the replicas: how close running requests and used KV blocks come to their limits.
+
+A tally of the series, tick by tick and pool by pool, in thousandths of the limit, rounded up.  Its 99th percentiles say
+whether a run sits on the edge, where a little more load or slightly longer steps turn into queueing.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster_sim.metrics.run_metadata import RunMetadata
+
+EDGE_RATIO: Final = 0.95
+"""A 99th percentile above this share of a limit is the edge."""
+_PARTS: Final = 1000
+_RANK: Final = 0.99
+
+
+class Occupancy(NamedTuple):
+    """99th percentiles of one pool over replicas and ticks, as shares of the limits; None where there is no series."""
+
+    running_p99_ratio: float | None = None
+    kv_used_p99_ratio: float | None = None
+
+    @property
+    def is_on_edge(self) -> bool:
+        """Whether either is above ``EDGE_RATIO``."""
+        return any(ratio is not None and ratio > EDGE_RATIO for ratio in self)
+
+
+class OccupancyTally:
+    """Counts the ticks of every replica's series by the share of the limits in use."""
+
+    def __init__(self, metadata: RunMetadata) -> None:
+        self._pool_of_replica = metadata.pool_of_replica()
+        self._limits = [(pool.max_num_seqs, pool.kv_blocks) for pool in metadata.pools]
+        self._counts = np.zeros((len(metadata.pools), 2, _PARTS + 1), np.int64)
+
+    def add(self, replica: int, columns: Mapping[str, npt.NDArray[np.int64]]) -> None:
+        """Count what ``ReplicaLog.take_series`` of ``replica`` returned."""
+        pool = self._pool_of_replica[replica]
+        for kind, name in enumerate(("running", "kv_used_blocks")):
+            limit = self._limits[pool][kind]
+            if limit:
+                parts = np.minimum(-(-_PARTS * columns[name] // limit), _PARTS)
+                self._counts[pool, kind] += np.bincount(parts, minlength=_PARTS + 1)
+
+    def pools(self) -> list[Occupancy]:
+        """Return the occupancy of every pool."""
+        return [Occupancy(*(_percentile(counts) for counts in pool)) for pool in self._counts]
+
+
+def edge_warnings(metadata: RunMetadata, occupancies: Sequence[Occupancy]) -> list[str]:
+    """Return a sentence for every pool that sits on the edge."""
+    found = []
+    for pool, occupancy in zip(metadata.pools, occupancies, strict=False):
+        words = [
+            f"{ratio:.1%} of its {limit:,} {noun}"
+            for ratio, limit, noun in (
+                (occupancy.running_p99_ratio, pool.max_num_seqs, "slots for running requests"),
+                (occupancy.kv_used_p99_ratio, pool.kv_blocks, "KV blocks"),
+            )
+            if ratio is not None and ratio > EDGE_RATIO
+        ]
+        if words:
+            found.append(
+                f"Pool {pool.name} sits on the edge: a replica uses {' and '.join(words)} (99th percentile), so a "
+                "little more load, or steps a little longer than predicted, turns into queueing."
+            )
+    return found
+
+
+def occupancy_entry(occupancy: Occupancy | None) -> dict[str, Any]:
+    """Return a pool's occupancy as the summary has it."""
+    return (occupancy or Occupancy())._asdict()
+
+
+def _percentile(counts: npt.NDArray[np.int64]) -> float | None:
+    """Return the smallest share that so many of the ticks do not exceed; None without ticks."""
+    total = int(counts.sum())
+    if not total:
+        return None
+    return int(np.searchsorted(np.cumsum(counts), _RANK * total)) / _PARTS
