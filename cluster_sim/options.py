@@ -18,6 +18,13 @@ BASE_DIRECTORY: Final = "base_directory"
 """Key of the validation context that holds the study file's directory; without it, references are not checked."""
 NOTES: Final = "notes"
 """Key of the validation context that holds a list of remarks about what a study says in vain, to be added to."""
+HAS_SWEEP: Final = "has_sweep"
+"""Key of the validation context that is true where the study has a sweep, whose values decide what is valid."""
+
+
+def listed(names: list[str]) -> str:
+    """Return names as a sentence lists them: "a, b and c"."""
+    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
 
 
 class ConfigModel(BaseModel):

@@ -50,20 +50,33 @@ class Entry(Generic[Part]):
 class Registry(Generic[Part]):
     """The parts of one axis."""
 
-    def __init__(self, noun: str, package: str, group: str, tag: str = "kind", default: str | None = None) -> None:
+    def __init__(
+        self,
+        noun: str,
+        package: str,
+        group: str,
+        tag: str = "kind",
+        default: str | None = None,
+        chooser: str | None = None,
+        *,
+        shares_options: bool = False,
+    ) -> None:
         """Name the axis.
 
-        Messages call a part a ``noun``.  Parts are looked for in the modules of ``package`` and in the entry points
-        of ``group``; ``tag`` is the key of a study that holds a part's name, and ``default`` is the part of a block
-        without that key (its options must have the name as default of the tag).
+        Messages call a part a ``noun``, and what chooses it ``chooser`` (None: ``noun`` too).  Parts are looked for in
+        the modules of ``package`` and in the entry points of ``group``; ``tag`` is the key of a study that holds a
+        part's name, and ``default`` is the part of a block without that key (its options must have the name as default
+        of the tag).  ``shares_options`` says that a study gives the options of all parts side by side in one block.
         """
         self.noun = noun
+        self.chooser = chooser or noun
         self.group = group
         self.tag = tag
         self.default = default
         self.failures: dict[str, str] = {}
         """Entry points that could not be loaded, with the package and the error."""
         self._package = package
+        self._shares_options = shares_options
         self._entries: dict[str, Entry[Part]] = {}
         self._is_scanned = False
 
@@ -75,7 +88,8 @@ class Registry(Generic[Part]):
     def register(self, name: str, options: type[ConfigModel]) -> Callable[[Part], Part]:
         """Return a decorator that registers a part under ``name``.
 
-        Raises ValueError where the name is taken, and TypeError where the options' tag does not allow the name.
+        Raises ValueError where the name is taken, and TypeError where the options' tag does not allow the name, or
+        where parts that share options would declare one differently.
         """
         names = self.names_of(options)
         if name not in names:
@@ -83,6 +97,8 @@ class Registry(Generic[Part]):
         if name in self._entries:
             owner = self._entries[name].options.__module__
             raise ValueError(f"the {self.noun} {name!r} is registered already, by {owner}")
+        if self._shares_options:
+            self._must_agree(options)
 
         def keep(part: Part) -> Part:
             text = (options.__doc__ if len(names) == 1 else None) or part.__doc__ or ""
@@ -91,6 +107,17 @@ class Registry(Generic[Part]):
             return part
 
         return keep
+
+    def _must_agree(self, options: type[ConfigModel]) -> None:
+        """Raise TypeError if another part declares one of the options differently."""
+        for entry in self._entries.values():
+            theirs = entry.options.model_fields
+            for option, field in options.model_fields.items():
+                if option != self.tag and option in theirs and repr(field) != repr(theirs[option]):
+                    raise TypeError(
+                        f"it declares the option {option} otherwise than {entry.name} does, and every {self.noun} has "
+                        "its options in one block"
+                    )
 
     def names(self) -> list[str]:
         """Return the registered names, sorted."""

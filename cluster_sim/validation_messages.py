@@ -6,6 +6,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from cluster_sim.document import Document, KeyPath, dotted
+from cluster_sim.options import listed
 from cluster_sim.schema_inspection import place_at
 from cluster_sim.suggestion import suggestion
 
@@ -125,6 +126,5 @@ def _unknown_key(root: type[BaseModel], error: ErrorDetails) -> str:
     place = place_at(root, tuple(block))
     owners = place.registry.owners(str(key)) if place.registry else []
     if place.registry and place.name is not None and owners:
-        listed = " and ".join(part for part in (", ".join(owners[:-1]), owners[-1]) if part)
-        return f"{key} belongs to {listed}; this {place.registry.noun} is {place.name}"
+        return f"{key} belongs to {listed(owners)}; this {place.registry.chooser} is {place.name}"
     return f"unknown key{suggestion(str(key), place.keys)}; known keys: {', '.join(place.keys)}"

@@ -72,6 +72,25 @@ def test_the_engine_recipe_serves_one_at_a_time(tmp_path: Path) -> None:
             assert after["scheduled_s"] >= before["finish_s"] - return_s - 1e-9
 
 
+def test_queue_orders_that_declare_an_option_otherwise_are_refused_alone(tmp_path: Path) -> None:
+    """Of two outside orders that declare one option differently the second is named with its package; others work."""
+    site = tmp_path / "site"
+    install(site, "longest_first", recipe("queue_order"), "cluster_sim.queue_orders")
+    other = (
+        recipe("queue_order").replace("longest_first", "patient_first").replace("Field(1.0, ge=0", "Field(2.0, ge=0")
+    )
+    install(site, "patient_first", other, "cluster_sim.queue_orders")
+    study = tmp_path / "study.yaml"
+    study.write_text(STUDY, encoding="utf-8")
+    engine = "fleet.pools.0.engine"
+    assert run_command(site, "validate", study, "--set", f"{engine}.policy=longest_first").returncode == 0
+    done = run_command(site, "validate", study, "--set", f"{engine}.policy=patient_first")
+    assert done.returncode == 2
+    assert "the queue order 'patient_first' of the package patient-first cannot be loaded (TypeError: it" in done.stderr
+    assert "declares the option patience_s otherwise than longest_first does" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_the_queue_order_recipe_orders_as_the_page_says(tmp_path: Path) -> None:
     """On one slot the longest prompt that waits is next, but for those that have waited for 0.5 s."""
     site = tmp_path / "site"

@@ -196,6 +196,21 @@ def test_parts_are_found_in_the_folder_and_by_entry_points(site: Path) -> None:
     assert printed(site, expression) == ["[('ring', 'ring_shape'), ('square', 'painting')] {}"]
 
 
+def test_parts_that_share_options_must_declare_them_alike() -> None:
+    """A part whose option differs from another's in the common block is not registered; equal ones are."""
+    registry: Registry[type] = Registry("shape", "tests.empty_axis", "cluster_sim.test_shapes", shares_options=True)
+    registry._is_scanned = True
+    registry.register("square", SquareOptions)(type("Square", (), {}))
+    alike = create_model(
+        "Alike", __base__=ConfigModel, kind=(Literal["cube"], "cube"), sides=(tuple[float, ...], (1.0,))
+    )
+    registry.register("cube", alike)(type("Cube", (), {}))
+    other = create_model("Other", __base__=ConfigModel, kind=(Literal["bar"], "bar"), sides=(int, 4))
+    with pytest.raises(TypeError, match="declares the option sides otherwise than square does"):
+        registry.register("bar", other)(type("Bar", (), {}))
+    assert registry.names() == ["cube", "square"]
+
+
 def test_nothing_is_imported_before_it_is_asked(site: Path) -> None:
     """Defining an axis, and a type of its blocks, imports no part."""
     expression = "SHAPES.annotation() and __import__('sys').modules.keys() & {'ring_shape', 'painting.shapes.square'}"

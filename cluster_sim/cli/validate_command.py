@@ -18,12 +18,14 @@ def validate(
     from cluster_sim.config.loading.error_context import locating_errors
     from cluster_sim.config.loading.load import check_study, read_document
     from cluster_sim.study.validate import check_library, validation_report
+    from cluster_sim.study.variants import expand
 
     document = read_document(file, overrides or ())
     notes: list[str] = []
     study = check_study(document, file.resolve().parent, notes)
     with locating_errors(document):
-        typer.echo(validation_report(study), nl=False)
+        variants = expand(file, document) if study.sweep is not None else []
+        typer.echo(validation_report(study, variants), nl=False)
     for note in notes:
         typer.echo(f"# Note: {note}")
     if is_library_checked:

@@ -43,16 +43,14 @@ Policy = Annotated[
 
 
 def _options_side_by_side() -> type[ConfigModel]:
-    """Return a block with the options of every queue order; raise TypeError if two orders differ in one."""
+    """Return a block with the options of every queue order; the registry sees to it that they agree."""
     fields: dict[str, Any] = {}
     owners: dict[str, list[str]] = {}
     for entry in QUEUE_ORDERS.entries():
         for name, field in entry.options.model_fields.items():
             if name == QUEUE_ORDERS.tag:
                 continue
-            first = fields.setdefault(name, field)
-            if repr(first) != repr(field):
-                raise TypeError(f"the queue orders {owners[name][0]} and {entry.name} differ in the option {name}")
+            fields.setdefault(name, field)
             owners.setdefault(name, []).append(entry.name)
     for name, field in fields.items():
         fields[name] = copy(field)

@@ -1,6 +1,7 @@
 """Engines before a run: the scheduler's limits, and combinations that an engine cannot run."""
 
 from dataclasses import replace
+from typing import Final
 
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.model import Model
@@ -8,6 +9,9 @@ from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.serving.schedulers.engine_options import ENGINES, EngineOptions
+
+UNLIMITED: Final = 1 << 60
+"""Token budget of an engine that has none."""
 
 
 def scheduler_limits(
@@ -18,29 +22,19 @@ def scheduler_limits(
     Raises InputError if the settings contradict each other.
     """
     assert engine.max_num_seqs is not None
-    assert engine.max_num_batched_tokens is not None
     scheduler = ENGINES.get(engine.kind).part
     max_model_len = engine.max_model_len or model.max_position_embeddings
     _check_abilities(engine, scheduler, pipeline_parallel)
     engine.check()
-    if not engine.chunks_prompts and engine.max_num_batched_tokens < max_model_len:
-        raise InputError(
-            f"engine.max_num_batched_tokens: {engine.max_num_batched_tokens} is below the context of {max_model_len} "
-            "tokens, so without chunked prefill a long prompt could never run; raise it, lower max_model_len, or set "
-            "enable_chunked_prefill: true"
-        )
-    if engine.max_num_seqs > engine.max_num_batched_tokens:
-        raise InputError(
-            f"engine.max_num_seqs: {engine.max_num_seqs} sequences cannot each get a token from a budget of "
-            f"{engine.max_num_batched_tokens} (max_num_batched_tokens); lower the one or raise the other"
-        )
+    if engine.token_budget is not None:
+        _check_budget(engine, engine.token_budget, max_model_len)
     is_async = engine.plans_ahead and pipeline_parallel == 1 and not engine.draft_tokens
     can_fast_forward = macro_steps and not engine.draft_tokens
     limits = SchedulerLimits(
         kv_blocks=(engine.num_kv_blocks or kv_blocks) - scheduler.null_blocks,
         block_size=engine.block_size,
         max_num_seqs=engine.max_num_seqs,
-        max_num_batched_tokens=engine.max_num_batched_tokens,
+        max_num_batched_tokens=UNLIMITED if engine.token_budget is None else engine.token_budget,
         max_model_len=max_model_len,
         pipeline_parallel=pipeline_parallel,
         batches_in_flight=2 if is_async else pipeline_parallel,
@@ -52,6 +46,22 @@ def scheduler_limits(
         kv_groups=engine.kv_groups(model),
     )
     return replace(limits, max_model_len=_longest_request(engine, scheduler, limits))
+
+
+def _check_budget(engine: EngineOptions, budget: int, max_model_len: int) -> None:
+    """Raise InputError for a token budget with which something could never run."""
+    if not engine.chunks_prompts and budget < max_model_len:
+        raise InputError(
+            f"engine.max_num_batched_tokens: {budget} is below the context of {max_model_len} tokens, so without "
+            "chunked prefill a long prompt could never run; raise it, lower max_model_len, or set "
+            "enable_chunked_prefill: true"
+        )
+    assert engine.max_num_seqs is not None
+    if engine.max_num_seqs > budget:
+        raise InputError(
+            f"engine.max_num_seqs: {engine.max_num_seqs} sequences cannot each get a token from a budget of {budget} "
+            "(max_num_batched_tokens); lower the one or raise the other"
+        )
 
 
 def _check_abilities(engine: EngineOptions, scheduler: type[Scheduler], pipeline_parallel: int) -> None:

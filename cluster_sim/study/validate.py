@@ -3,7 +3,7 @@
 The report is YAML with comments, so it is itself a study file.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from cluster_sim.config.loading.canonical import config_hash, resolved_yaml
@@ -15,21 +15,31 @@ from cluster_sim.hardware.model import load_model, model_names
 from cluster_sim.simulation.executor_choice import choose_executor
 from cluster_sim.simulation.plan import PoolPlan, make_plan
 from cluster_sim.simulation.simulation import Simulation
+from cluster_sim.study.variants import Variant
 from cluster_sim.units import NS_PER_MS
 from cluster_sim.workload.build import build_source, total_requests
 
 GIB: Final = 1 << 30
 
 
-def validation_report(study: Study) -> str:
+def validation_report(study: Study, variants: Sequence[Variant] = ()) -> str:
     """Return the report; raise ``InputError`` if a model does not fit, a file cannot be read, or settings conflict.
 
-    A trace is read to its end, so every row of it is checked.
+    A trace is read to its end, so every row of it is checked.  With the ``variants`` of a sweep it is enough if one of
+    them is valid, which is then reported on.
     """
-    plan = make_plan(study)
+    try:
+        plan, remarks = make_plan(study), []
+    except InputError as error:
+        valid = next((variant for variant in variants if variant.study is not None), None)
+        if valid is None or valid.study is None:
+            raise
+        study, plan = valid.study, make_plan(valid.study)
+        remarks = [f"Without the sweep's values the study is not valid ({error}); this is {valid.label}:"]
     pools = tuple(planned.pool for planned in plan.pools)
     resolved = study.model_copy(update={"fleet": study.fleet.model_copy(update={"pools": pools})})
     lines = [
+        *(f"# {remark}" for remark in remarks),
         f"# {study.name} is valid; configuration hash {config_hash(study)}.  Every value, pinned defaults filled in:",
         resolved_yaml(resolved).rstrip("\n"),
         "",
@@ -39,6 +49,7 @@ def validation_report(study: Study) -> str:
         *(f"#   {line}" for planned in plan.pools for line in _memory(planned)),
         "# Lookahead:",
         *(f"#   {line}" for line in _lookahead(plan.simulation())),
+        *(f"# {line}" for line in _sweep(variants)),
     ]
     return "\n".join(lines) + "\n"
 
@@ -64,6 +75,15 @@ def _workload(study: Study) -> Iterator[str]:
     kind = "react to how earlier ones end" if hasattr(source, "on_end") else "arrive whatever happens"
     yield f"{study.workload.kind}: {'requests' if total is None else f'at most {total} requests'} that {kind}"
     yield from notices
+
+
+def _sweep(variants: Sequence[Variant]) -> Iterator[str]:
+    if not variants:
+        return
+    invalid = [variant for variant in variants if variant.study is None]
+    yield f"Sweep: {len(variants)} combinations, {len(variants) - len(invalid)} of them valid"
+    for variant in invalid:
+        yield from f"{variant.label}: {variant.error}".splitlines()
 
 
 def _memory(planned: PoolPlan) -> Iterator[str]:

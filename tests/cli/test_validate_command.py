@@ -41,6 +41,20 @@ def test_validate_prints_everything(command: Command, study_file: Path) -> None:
     assert "models are valid" in text
 
 
+def test_validate_judges_the_variants_of_a_sweep(command: Command, study_file: Path) -> None:
+    """A sweep is valid if one of its runs is, which the report is about; every invalid run is listed with its error."""
+    grid = "sweep={grid: {fleet.pools.0.engine.kind: [orca, sglang]}}"
+    engine = "fleet.pools.0.engine={kind: orca, enable_mixed_chunk: true, max_model_len: 4096}"
+    code, text, _ = command("validate", study_file, "--set", engine, "--set", grid)
+    assert code == 0
+    assert Document.parse(text, "report").data["fleet"]["pools"][0]["engine"]["kind"] == "sglang"
+    assert "enable_mixed_chunk belongs to sglang; this pool is orca); this is fleet.pools.0.engine.kind=sglang:" in text
+    assert "# Sweep: 2 combinations, 1 of them valid\n# fleet.pools.0.engine.kind=orca: " in text
+    code, _, error = command("validate", study_file, "--set", engine)
+    assert code == 2
+    assert "enable_mixed_chunk belongs to sglang; this pool is orca" in error
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

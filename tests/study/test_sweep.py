@@ -8,10 +8,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from cluster_sim.config.loading.canonical import resolved_yaml
+from cluster_sim.config.loading.load import load_study
 from cluster_sim.config.loading.template import study_template
 from cluster_sim.config.schema.study import Study
 from cluster_sim.document import Document
 from cluster_sim.errors import InputError, UnfinishedError
+from cluster_sim.simulation.plan import make_plan
 from cluster_sim.study.sweep import SweepOptions, SweepResult, run_sweep
 from cluster_sim.study.sweep_directory import RESULTS_FILE
 from cluster_sim.study.variants import expand
@@ -65,6 +68,43 @@ class Tasks:
 
 def sweep(path: Path, out: Path, tasks: Tasks, *, resume: bool = False) -> SweepResult:
     return run_sweep(path, Document.read(path), SweepOptions(out=out, resume=resume), tasks)
+
+
+BASE = """\
+workload:
+  kind: synthetic
+  count: 5
+  arrivals: {kind: poisson, request_rate: 1}
+  lengths: {prompt: {kind: fixed, value: 100}, output: {kind: fixed, value: 10}}
+fleet:
+  pools:
+  - {model: llama-3-8b, device: h100-sxm, engine: {kind: orca, max_model_len: 4096, enable_mixed_chunk: true}}
+sweep: {grid: {fleet.pools.0.engine.kind: [sglang, orca]}}
+"""
+"""A study whose engine has not what its block switches on, until the sweep sets the engine."""
+
+
+def test_only_variants_are_studies(tmp_path: Path) -> None:
+    """The engine's options are judged with the sweep's values; without a sweep the same block is refused."""
+    path = tmp_path / "study.yaml"
+    path.write_text(BASE, encoding="utf-8")
+    kept = load_study(path)
+    assert kept.fleet.pools[0].engine.model_dump()["enable_mixed_chunk"] is True
+    sglang, orca = expand(path, Document.read(path))
+    assert sglang.study is not None
+    assert sglang.study.fleet.pools[0].engine.kind == "sglang"
+    assert (orca.study, orca.error) == (
+        None,
+        f"{path}:8: fleet.pools.0.engine.enable_mixed_chunk: enable_mixed_chunk belongs to sglang; this pool is orca",
+    )
+    with pytest.raises(InputError, match=r"engine\.enable_mixed_chunk: enable_mixed_chunk belongs to sglang"):
+        make_plan(kept)
+    resolved = tmp_path / "resolved.yaml"
+    resolved.write_text(resolved_yaml(kept), encoding="utf-8")
+    assert load_study(resolved) == kept
+    path.write_text(BASE.partition("sweep:")[0], encoding="utf-8")
+    with pytest.raises(InputError, match="enable_mixed_chunk belongs to sglang; this pool is orca"):
+        load_study(path)
 
 
 def test_grid_order(study_file: Path) -> None:

@@ -10,7 +10,7 @@ from cluster_sim.config.loading.overrides import apply_overrides
 from cluster_sim.config.schema.study import Study
 from cluster_sim.document import Document
 from cluster_sim.errors import InputError
-from cluster_sim.options import BASE_DIRECTORY, NOTES
+from cluster_sim.options import BASE_DIRECTORY, HAS_SWEEP, NOTES
 from cluster_sim.validation_messages import message_of
 
 
@@ -29,9 +29,10 @@ def read_document(path: Path, overrides: Iterable[str] = ()) -> Document:
 def check_study(document: Document, base_directory: Path, notes: list[str] | None = None) -> Study:
     """Return the study that ``document`` describes; files in it are looked up from ``base_directory``.
 
-    Remarks about what the document says in vain are added to ``notes``.
+    Remarks about what the document says in vain are added to ``notes``.  With a sweep, whether the engine has each of
+    its options is left to the sweep's values.
     """
-    context = {BASE_DIRECTORY: base_directory, NOTES: notes}
+    context = {BASE_DIRECTORY: base_directory, NOTES: notes, HAS_SWEEP: document.data.get("sweep") is not None}
     try:
         # Through JSON, because strict there means what a YAML file needs: no text for numbers, lists for tuples.
         return Study.model_validate_json(json.dumps(document.data), strict=True, context=context)

@@ -88,5 +88,9 @@ class TreeOrder(QueueOrder):
 
 
 QUEUE_ORDERS: Final = Registry[type[QueueOrder]](
-    "queue order", "cluster_sim.serving.queue_orders", "cluster_sim.queue_orders", tag="policy"
+    "queue order",
+    "cluster_sim.serving.queue_orders",
+    "cluster_sim.queue_orders",
+    tag="policy",
+    shares_options=True,
 )

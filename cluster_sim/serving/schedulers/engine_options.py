@@ -2,24 +2,25 @@
 
 Each engine has a class of options beside its scheduler.  An option of another engine is refused if it would switch
 something on that this engine has not, and left out if it is off or only tunes such a thing: a study may change
-``engine.kind`` alone, or sweep over kinds with one block.
+``engine.kind`` alone, or sweep over kinds with one block.  In a study with a sweep what would be refused is kept until
+the sweep's values are known: a plan of the study itself refuses it (``check``).
 """
 
+import json
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, NamedTuple, Self
 
-from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, model_validator
-from pydantic_core import InitErrorDetails
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.engine_settings import EngineSettings, default_settings
 from cluster_sim.hardware.kv_groups import KvGroups
 from cluster_sim.hardware.model import Model
-from cluster_sim.options import NOTES, ConfigModel
+from cluster_sim.options import HAS_SWEEP, NOTES, ConfigModel, listed
 from cluster_sim.registry import Registry
 from cluster_sim.serving.ordering import Ordering, Policy
-
-if TYPE_CHECKING:
-    pass
 
 if TYPE_CHECKING:
     from cluster_sim.serving.schedulers.base import Scheduler
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 DEFAULT_KIND: Final = "vllm_v1"
 
 ENGINES: Final["Registry[type[Scheduler]]"] = Registry(
-    "engine", "cluster_sim.serving.schedulers", "cluster_sim.engines", default=DEFAULT_KIND
+    "engine", "cluster_sim.serving.schedulers", "cluster_sim.engines", default=DEFAULT_KIND, chooser="pool"
 )
 
 BlockSize = Annotated[int, Field(ge=1, description="Tokens in one KV block.")]
@@ -65,9 +66,6 @@ class EngineOptions(ConfigModel):
     max_num_seqs: int | None = Field(
         None, ge=1, description="Most requests that run at once; null is pinned by the engine or the device's memory."
     )
-    max_num_batched_tokens: int | None = Field(
-        None, ge=1, description="Token budget of one step; null is pinned by the engine or the device's memory."
-    )
     max_model_len: int | None = Field(
         None, ge=1, description="Longest prompt plus output in tokens; null is the model's own context."
     )
@@ -82,11 +80,6 @@ class EngineOptions(ConfigModel):
     quantization: Literal["fp8", "int8", "int4", "fp4"] | None = Field(
         None, description="Type of the projections' weights; null is the model's own."
     )
-    vidur_compat: bool = Field(
-        False,
-        description="Whether Vidur's known faults are reproduced: a restart in the middle of a prompt, memory that "
-        "faster_transformer never frees, a queue that stalls after an eviction. For comparisons with Vidur.",
-    )
 
     @model_validator(mode="after")
     def _judge_foreign_options(self, info: ValidationInfo) -> Self:
@@ -94,23 +87,35 @@ class EngineOptions(ConfigModel):
         extra = self.__pydantic_extra__ or {}
         if not extra:
             return self
-        foreign = {name: _Foreign.of(name) for name in extra}
-        refused = [name for name, option in foreign.items() if not option.is_idle(extra[name])]
-        if refused:
-            faults = [InitErrorDetails(type="extra_forbidden", loc=(name,), input=extra[name]) for name in refused]
+        context = info.context or {}
+        faults: list[InitErrorDetails] = []
+        for name, value in list(extra.items()):
+            option = _Foreign.of(name)
+            fault = option.fault(value)
+            if fault is not None:
+                faults.append(fault)
+            elif option.is_idle(value):
+                if not option.is_off(value) and context.get(NOTES) is not None:
+                    context[NOTES].append(f"{option.belongs}; this pool is {self.kind}, which leaves it out")
+                del extra[name]
+                self.__pydantic_fields_set__.discard(name)
+            elif not context.get(HAS_SWEEP):
+                faults.append(InitErrorDetails(type="extra_forbidden", loc=(name,), input=value))
+        if faults:
             raise ValidationError.from_exception_data(type(self).__name__, faults)
-        notes = (info.context or {}).get(NOTES)
-        if notes is not None:
-            notes += [
-                f"{name} belongs to {option.owners}; this engine is {self.kind}, which leaves it out"
-                for name, option in foreign.items()
-                if not option.is_off(extra[name])
-            ]
-        self.__pydantic_fields_set__.difference_update(extra)
-        extra.clear()
         return self
 
     # -------------------------------------------------------------------------- features, off unless an engine has them
+
+    @property
+    def token_budget(self) -> int | None:
+        """Most tokens of a step, once resolved; None without such a limit."""
+        return None
+
+    @property
+    def has_vidur_faults(self) -> bool:
+        """Whether Vidur's known faults are reproduced."""
+        return False
 
     @property
     def caches_prefixes(self) -> bool:
@@ -156,19 +161,14 @@ class EngineOptions(ConfigModel):
     def resolved(self, device: Device) -> Self:
         """Return the options with every null replaced by what the engine itself would choose on ``device``."""
         pinned = self.pinned_settings(device)
-        return self.model_copy(
-            update={
-                "max_num_seqs": self.max_num_seqs or pinned.max_num_seqs,
-                "max_num_batched_tokens": self.max_num_batched_tokens or pinned.max_num_batched_tokens,
-            }
-        )
+        return self.model_copy(update={"max_num_seqs": self.max_num_seqs or pinned.max_num_seqs})
 
     def hardware_settings(self, device: Device) -> EngineSettings:
         """Return what memory and step times depend on; null takes what the engine itself chooses on ``device``."""
         pinned = self.pinned_settings(device)
         return EngineSettings(
             max_num_seqs=self.max_num_seqs or pinned.max_num_seqs,
-            max_num_batched_tokens=self.max_num_batched_tokens or pinned.max_num_batched_tokens,
+            max_num_batched_tokens=pinned.max_num_batched_tokens,
             block_size=self.block_size,
             gpu_memory_utilization=self.gpu_memory_utilization,
             weight_dtype=self.quantization,
@@ -178,7 +178,9 @@ class EngineOptions(ConfigModel):
         )
 
     def check(self) -> None:
-        """Raise InputError for resolved options that contradict each other."""
+        """Raise InputError for resolved options that contradict each other, or that another engine should have."""
+        for name in self.__pydantic_extra__ or {}:
+            raise InputError(f"engine.{name}: {_Foreign.of(name).belongs}; this pool is {self.kind}")
 
     def kv_groups(self, model: Model) -> KvGroups | None:
         """Return the groups that layers with attention windows form; None if every layer keeps the whole context."""
@@ -189,30 +191,49 @@ class _Foreign(NamedTuple):
     """A key that is no option of an engine."""
 
     name: str
-    engines: list[type[EngineOptions]]
-    """Options of the engines that have it; none if it is unknown altogether."""
+    owners: list[str]
+    """The engines that have it; none if it is unknown altogether."""
+    fields: list[FieldInfo]
+    """Its declaration in each of them."""
+    is_switch: bool
+    """Whether it switches something on in one of them."""
 
     @classmethod
     def of(cls, name: str) -> Self:
         """Look the key up."""
-        entries = [ENGINES.get(owner).options for owner in ENGINES.owners(name)]
-        return cls(name, [options for options in entries if issubclass(options, EngineOptions)])
+        owners = ENGINES.owners(name)
+        options = [options for owner in owners if issubclass(options := ENGINES.get(owner).options, EngineOptions)]
+        is_switch = any(name in each.switches for each in options)
+        return cls(name, owners, [each.model_fields[name] for each in options], is_switch)
 
     @property
-    def owners(self) -> str:
+    def belongs(self) -> str:
         """The engines that have the option, for messages."""
-        return " and ".join(ENGINES.owners(self.name))
+        return f"{self.name} belongs to {listed(self.owners)}"
+
+    def fault(self, value: Any) -> InitErrorDetails | None:
+        """Return what is wrong with the value in every engine that has the option; None if one of them takes it."""
+        fault = InitErrorDetails(type="extra_forbidden", loc=(self.name,), input=value)
+        for field in self.fields:
+            try:
+                kind: Any = Annotated[field.annotation, field]
+                TypeAdapter(kind).validate_json(json.dumps(value, default=ConfigModel.model_dump), strict=True)
+            except ValidationError as error:
+                first = error.errors(include_url=False)[0]
+                known = PydanticCustomError("foreign_value", "{text}", {"text": str(first["msg"])})
+                fault = InitErrorDetails(type=known, loc=(self.name, *first["loc"]), input=first["input"])
+            else:
+                return None
+        return fault
 
     def is_off(self, value: Any) -> bool:
         """Whether an engine that has the option would do nothing special with this value."""
         is_off = value is None or value is False or value == 0
-        return is_off or any(value == options.model_fields[self.name].default for options in self.engines)
+        return is_off or any(value == field.default for field in self.fields)
 
     def is_idle(self, value: Any) -> bool:
         """Whether an engine without the option may leave it out."""
-        if not self.engines:
-            return False
-        return self.is_off(value) or not any(self.name in options.switches for options in self.engines)
+        return self.is_off(value) or not self.is_switch
 
 
 if TYPE_CHECKING:

@@ -8,12 +8,13 @@ from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.engine_settings import EngineSettings, default_settings
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
-from cluster_sim.serving.schedulers.engine_options import ENGINES, EngineOptions
+from cluster_sim.serving.schedulers.engine_options import ENGINES
 from cluster_sim.serving.schedulers.serial import SerialScheduler
+from cluster_sim.serving.schedulers.vidur_options import VidurOptions
 from cluster_sim.serving.sequence import Sequence
 
 
-class FasterTransformerOptions(EngineOptions):
+class FasterTransformerOptions(VidurOptions):
     """A static batch to its end."""
 
     kind: Literal["faster_transformer"] = "faster_transformer"

@@ -13,10 +13,12 @@ from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.engine_options import ENGINES, BlockSize, EngineOptions
 from cluster_sim.serving.schedulers.serial import SerialScheduler
+from cluster_sim.serving.schedulers.token_budget import TokenBudgetOptions
+from cluster_sim.serving.schedulers.vidur_options import VidurOptions
 from cluster_sim.serving.sequence import Sequence
 
 
-class LightLlmOptions(EngineOptions):
+class LightLlmOptions(TokenBudgetOptions, VidurOptions):
     """Prompts when nothing runs or after max_waiting_iters decodes."""
 
     kind: Literal["lightllm"] = "lightllm"

@@ -7,11 +7,12 @@ from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.engine_settings import EngineSettings, default_settings
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
-from cluster_sim.serving.schedulers.engine_options import ENGINES, EngineOptions
+from cluster_sim.serving.schedulers.engine_options import ENGINES
 from cluster_sim.serving.schedulers.serial import SerialScheduler
+from cluster_sim.serving.schedulers.vidur_options import VidurOptions
 
 
-class OrcaOptions(EngineOptions):
+class OrcaOptions(VidurOptions):
     """All decodes and whole prompts, no token limit."""
 
     kind: Literal["orca"] = "orca"

@@ -9,10 +9,12 @@ from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.engine_options import ENGINES, EngineOptions, WatermarkRatio
 from cluster_sim.serving.schedulers.serial import SerialScheduler, tokens_below_watermark
+from cluster_sim.serving.schedulers.token_budget import TokenBudgetOptions
+from cluster_sim.serving.schedulers.vidur_options import VidurOptions
 from cluster_sim.serving.sequence import Sequence
 
 
-class SarathiOptions(EngineOptions):
+class SarathiOptions(TokenBudgetOptions, VidurOptions):
     """All decodes, then chunks in what is left of the token budget."""
 
     kind: Literal["sarathi"] = "sarathi"

@@ -50,7 +50,7 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
     """Whether a sequence gets all its memory at admission."""
 
     def __init__(self, engine: EngineOptions, limits: SchedulerLimits) -> None:
-        self.is_vidur = engine.vidur_compat
+        self.is_vidur = engine.has_vidur_faults
         self.limits = limits
         self.block_size = limits.block_size
         self.total_blocks = limits.kv_blocks

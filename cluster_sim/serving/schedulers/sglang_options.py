@@ -11,17 +11,17 @@ from cluster_sim.hardware.engine_settings import EngineSettings, default_setting
 from cluster_sim.serving.schedulers.engine_options import (
     BlockSize,
     ChunkedPrefill,
-    EngineOptions,
     HostLoadTime,
     PrefixCaching,
 )
+from cluster_sim.serving.schedulers.token_budget import TokenBudgetOptions
 from cluster_sim.units import GIB
 
 CHUNK_BY_MEMORY: Final = ((35, 2048), (60, 4096), (160, 8192))
 """Token budgets of devices with less memory than so many GiB; 16,384 beyond."""
 
 
-class SglangOptions(EngineOptions):
+class SglangOptions(TokenBudgetOptions):
     """A prompt batch if one can be built, else all decodes; mixed chunks carry the decodes too."""
 
     switches = frozenset({"enable_prefix_caching", "enable_mixed_chunk", "hicache_ratio"})

@@ -16,12 +16,13 @@ from cluster_sim.hardware.engine_settings import EngineSettings, default_setting
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
-from cluster_sim.serving.schedulers.engine_options import ENGINES, BlockSize, ChunkedPrefill, EngineOptions
+from cluster_sim.serving.schedulers.engine_options import ENGINES, BlockSize, ChunkedPrefill
 from cluster_sim.serving.schedulers.serial import UNLIMITED, SerialScheduler
+from cluster_sim.serving.schedulers.token_budget import TokenBudgetOptions
 from cluster_sim.serving.sequence import Sequence
 
 
-class TensorRtLlmOptions(EngineOptions):
+class TensorRtLlmOptions(TokenBudgetOptions):
     """All decodes and context chunks within max_num_batched_tokens (max_num_tokens)."""
 
     kind: Literal["tensorrt_llm"] = "tensorrt_llm"

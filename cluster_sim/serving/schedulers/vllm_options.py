@@ -14,11 +14,11 @@ from cluster_sim.serving.lora import Lora
 from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS
 from cluster_sim.serving.schedulers.engine_options import (
     ChunkedPrefill,
-    EngineOptions,
     HostLoadTime,
     PrefixCaching,
     WatermarkRatio,
 )
+from cluster_sim.serving.schedulers.token_budget import TokenBudgetOptions
 from cluster_sim.serving.speculation import Speculative
 
 ASYNC_SINCE: Final = (0, 14)
@@ -29,7 +29,7 @@ HYBRID_SINCE: Final = (0, 10)
 """vLLM has KV cache groups, so that layers with an attention window keep the window only, from this version on."""
 
 
-class VllmV1Options(EngineOptions):
+class VllmV1Options(TokenBudgetOptions):
     """Running sequences in admission order, then new ones; chunked prompts and decodes together."""
 
     switches = frozenset(

@@ -13,10 +13,12 @@ from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.engine_options import ENGINES, EngineOptions, WatermarkRatio
 from cluster_sim.serving.schedulers.serial import SerialScheduler, tokens_below_watermark
+from cluster_sim.serving.schedulers.token_budget import TokenBudgetOptions
+from cluster_sim.serving.schedulers.vidur_options import VidurOptions
 from cluster_sim.serving.sequence import Sequence
 
 
-class VllmV0Options(EngineOptions):
+class VllmV0Options(TokenBudgetOptions, VidurOptions):
     """Whole prompts or decodes, never both; the token limit counts padding."""
 
     switches = frozenset({"preemption_mode"})

@@ -88,7 +88,7 @@ def test_defaults_fill_what_is_not_said(study_file: Path) -> None:
         ("workload.lengths.weights=[1]", "weights belongs to joint; this kind of lengths is independent"),
         (
             "fleet.pools.0.engine={kind: orca, async_scheduling: true}",
-            "async_scheduling belongs to vllm_v1; this engine is orca",
+            "async_scheduling belongs to vllm_v1; this pool is orca",
         ),
         ("predictor={kind: roofline, alpha_us: 3}", "alpha_us belongs to linear; this predictor is roofline"),
         ("workload.users=2", "users belongs to closed_loop; this workload kind is synthetic"),

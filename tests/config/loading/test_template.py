@@ -37,5 +37,5 @@ def test_alternatives_do_not_repeat_what_stands_above() -> None:
     text = study_template()
     engine = text[text.index("# Or kind: lightllm") :].split("#\n")[0]
     names = [line.strip().removeprefix("#   ").partition(":")[0] for line in engine.strip().splitlines()[1:]]
-    assert names == ["as above", "block_size", "max_waiting_iters"]
+    assert names == ["as above", "block_size", "vidur_compat", "max_waiting_iters"]
     assert "as above: version, policy, ordering, max_num_seqs" in engine

@@ -42,13 +42,14 @@ def limits_of(
         ("sarathi", 128, 512, 16, 0.01),
         ("lightllm", 128, 16384, 1, None),
         ("sglang", 1024, 8192, 1, None),
-        ("static_two_phase", 32, 8192, 16, None),
+        ("static_two_phase", 32, None, 16, None),
+        ("orca", 128, None, 16, None),
     ],
 )
-def test_defaults_of_a_kind(kind: str, seqs: int, tokens: int, block: int, watermark: float | None) -> None:
+def test_defaults_of_a_kind(kind: str, seqs: int, tokens: int | None, block: int, watermark: float | None) -> None:
     """What the study leaves open is the kind's; what it sets stays."""
     engine, _ = limits_of(kind)
-    assert (engine.max_num_seqs, engine.max_num_batched_tokens) == (seqs, tokens)
+    assert (engine.max_num_seqs, engine.token_budget) == (seqs, tokens)
     assert (engine.block_size, getattr(engine, "watermark_ratio", None)) == (block, watermark)
     set_by_hand, _ = limits_of(kind, max_num_seqs=7, watermark_ratio=0.5)
     assert (set_by_hand.max_num_seqs, getattr(set_by_hand, "watermark_ratio", 0.5)) == (7, 0.5)
@@ -108,24 +109,26 @@ def load(tmp_path: Path, engine: str) -> EngineOptions:
 @pytest.mark.parametrize(
     ("engine", "message"),
     [
-        ("{kind: orca, enable_mixed_chunk: true}", "enable_mixed_chunk belongs to sglang; this engine is orca"),
-        ("{enable_mixed_chunk: true}", "enable_mixed_chunk belongs to sglang; this engine is vllm_v1"),
+        ("{kind: orca, enable_mixed_chunk: true}", "enable_mixed_chunk belongs to sglang; this pool is orca"),
+        ("{enable_mixed_chunk: true}", "enable_mixed_chunk belongs to sglang; this pool is vllm_v1"),
         ("{kind: sarathi, enable_prefix_caching: true}", "enable_prefix_caching belongs to sglang and vllm_v1; this"),
-        ("{kind: orca, async_scheduling: true}", "async_scheduling belongs to vllm_v1; this engine is orca"),
-        ("{kind: sglang, host_blocks: 9}", "host_blocks belongs to vllm_v1; this engine is sglang"),
-        ("{hicache_ratio: 2.0}", "hicache_ratio belongs to sglang; this engine is vllm_v1"),
+        ("{kind: orca, async_scheduling: true}", "async_scheduling belongs to vllm_v1; this pool is orca"),
+        ("{kind: sglang, host_blocks: 9}", "host_blocks belongs to vllm_v1; this pool is sglang"),
+        ("{hicache_ratio: 2.0}", "hicache_ratio belongs to sglang; this pool is vllm_v1"),
         (
             "{kind: sarathi, batch_timeout_s: 1.0}",
-            "batch_timeout_s belongs to static_two_phase; this engine is",
+            "batch_timeout_s belongs to static_two_phase; this pool is",
         ),
         ("{kind: sarathi, adaptive_batch_size: true}", "adaptive_batch_size belongs to static_two_phase; this"),
-        ("{kind: sarathi, preemption_mode: swap}", "preemption_mode belongs to vllm_v0; this engine is sarathi"),
-        ("{kind: orca, lora: {max_loras: 2}}", "lora belongs to vllm_v1; this engine is orca"),
+        ("{kind: sarathi, preemption_mode: swap}", "preemption_mode belongs to vllm_v0; this pool is sarathi"),
+        ("{kind: orca, lora: {max_loras: 2}}", "lora belongs to vllm_v1; this pool is orca"),
         (
             "{kind: sglang, prefill_schedule_interval: 2}",
             "prefill_schedule_interval belongs to vllm_v1; this",
         ),
         ("{kind: orca, max_num_seq: 2}", "unknown key; did you mean 'max_num_seqs'?; known keys: kind, version"),
+        ("{kind: orca, max_num_batched_tokens: 0}", "max_num_batched_tokens: must be at least 1; got 0"),
+        ("{kind: orca, enable_mixed_chunk: 3}", "enable_mixed_chunk: must be true or false; got 3"),
         ("{kind: orcas}", "must be one of faster_transformer, lightllm, orca"),
         ("{policy: vct}", "must be one of dfs_weight, edf"),
     ],
@@ -146,7 +149,8 @@ IDLE = (
     "reserve_full_sequence: true, watermark_ratio: 0.05, long_prefill_token_threshold: 64, host_load_block_us: 3.0, "
     "hicache_write_policy: write_back, hicache_load_back_tokens: 3, disable_hybrid_kv_cache_manager: true, "
     "swap_blocks: 7, swap_block_us: 1.0, capacity_policy: max_utilization, max_prefill_tokens: 99, "
-    "schedule_conservativeness: 0.5, max_waiting_iters: 3, enable_chunked_prefill: true"
+    "schedule_conservativeness: 0.5, max_waiting_iters: 3, enable_chunked_prefill: true, max_num_batched_tokens: 4096, "
+    "vidur_compat: true"
 )
 """Every option that only tunes something that other engines have."""
 
@@ -169,9 +173,22 @@ def test_what_is_left_out_is_noted(tmp_path: Path) -> None:
     notes: list[str] = []
     check_study(read_document(file), tmp_path, notes)
     assert notes == [
-        "max_waiting_iters belongs to lightllm; this engine is orca, which leaves it out",
-        "host_load_block_us belongs to sglang and vllm_v1; this engine is orca, which leaves it out",
+        "max_waiting_iters belongs to lightllm; this pool is orca, which leaves it out",
+        "host_load_block_us belongs to sglang and vllm_v1; this pool is orca, which leaves it out",
     ]
+
+
+def test_engines_without_a_token_budget_leave_it_out(tmp_path: Path) -> None:
+    """The budget is an option of the engines that have one: others load with it, note it, and resolve without it."""
+    file = tmp_path / "study.yaml"
+    file.write_text(STUDY % "{kind: orca, max_num_batched_tokens: 64}")
+    notes: list[str] = []
+    engine = check_study(read_document(file), tmp_path, notes).fleet.pools[0].engine
+    owners = "lightllm, sarathi, sglang, tensorrt_llm, vllm_v0 and vllm_v1"
+    assert notes == [f"max_num_batched_tokens belongs to {owners}; this pool is orca, which leaves it out"]
+    assert "max_num_batched_tokens" not in engine.resolved(load_device("h100-sxm")).model_dump()
+    asked, limits = limits_of("orca", max_num_seqs=100_000)
+    assert (asked.token_budget, limits.max_num_seqs) == (None, 100_000)
 
 
 @pytest.mark.parametrize("kind", ENGINES.names())
