@@ -1,5 +1,6 @@
-"""``requests.parquet``: one row per request, streamed in row groups as the run goes on."""
+"""``requests.parquet``: one row per request in the order of their ids, streamed in row groups as the run goes on."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -9,9 +10,13 @@ import pyarrow.parquet as pq
 
 from cluster_sim.metrics.latencies import latencies_ns
 from cluster_sim.output.arrow_columns import number_column, seconds_column, word_column
-from cluster_sim.recording.rows import RowBlock
+from cluster_sim.output.chunk_store import ChunkStore
+from cluster_sim.recording.rows import FIELD, ROW_FIELDS, RowBlock
 from cluster_sim.recording.statuses import FINISHED, STATUSES
 from cluster_sim.units import NS_PER_S
+
+GROUP_ROWS: Final = 16_384
+"""Request ids of a row group."""
 
 _WORD: Final = pa.dictionary(pa.int32(), pa.string())
 
@@ -86,9 +91,20 @@ def request_batch(block: RowBlock) -> pa.RecordBatch:
 
 
 class RequestTable:
-    """Writes blocks of rows to a Parquet file, each block one row group, compressed with zstd."""
+    """Writes rows to a Parquet file, each ``group_rows`` ids one row group, compressed with zstd.
 
-    def __init__(self, path: Path) -> None:
+    Rows come in any order.  A row group is written once its rows and those of all groups before it are there, so the
+    file depends on the set of rows alone.
+    """
+
+    def __init__(self, path: Path, group_rows: int = GROUP_ROWS) -> None:
+        self._group_rows = group_rows
+        self._waiting = ChunkStore(path.parent, len(ROW_FIELDS))
+        self._counts: dict[int, int] = {}
+        """Rows that wait, by row group."""
+        self._next_group = 0
+        self._words: RowBlock | None = None
+        """The latest words, which hold all earlier ones."""
         self._writer = pq.ParquetWriter(
             path,
             REQUEST_SCHEMA,
@@ -101,9 +117,41 @@ class RequestTable:
         )
 
     def add(self, block: RowBlock) -> None:
-        """Append the rows of ``block``."""
-        self._writer.write_batch(request_batch(block), row_group_size=max(len(block.rows), 1))
+        """Take the rows of ``block``; write the row groups that are complete."""
+        self._words = block
+        groups = block.column("request_id") // self._group_rows
+        for group in np.unique(groups).tolist():
+            rows = block.rows[groups == group]
+            self._waiting.put(group, rows)
+            self._counts[group] = self._counts.get(group, 0) + len(rows)
+        while self._counts.get(self._next_group) == self._group_rows:
+            self._write(self._next_group)
 
     def close(self) -> None:
-        """Complete the file; without this it cannot be read."""
+        """Complete the file, with the row groups that never became complete; without this it cannot be read."""
+        for group in self._waiting.keys():  # noqa: SIM118 - it is no mapping
+            self._write(group)
+        self._waiting.close()
         self._writer.close()
+
+    def _write(self, group: int) -> None:
+        self._next_group = group + 1
+        self._counts.pop(group)
+        rows = self._waiting.take(group)
+        rows = rows[np.argsort(rows[:, FIELD["request_id"]])]
+        assert self._words is not None
+        block = self._words._replace(rows=rows)
+        tenants, models = _words_used(block, "tenant", block.tenants), _words_used(block, "model", block.models)
+        batch = request_batch(block._replace(tenants=tenants, models=models))
+        self._writer.write_batch(batch, row_group_size=len(rows))
+
+
+def _words_used(block: RowBlock, name: str, words: Sequence[str]) -> list[str]:
+    """Renumber the words of a column by their first rows, and return them: codes depend on the order of the rows."""
+    codes = block.column(name)
+    used, first, places = np.unique(codes, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    numbers = np.empty_like(order)
+    numbers[order] = np.arange(len(order))
+    block.rows[:, FIELD[name]] = numbers[places]
+    return [words[used[index]] for index in order]

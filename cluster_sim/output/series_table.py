@@ -1,4 +1,4 @@
-"""``series.parquet``: the state of every replica on a fixed grid of simulated time."""
+"""``series.parquet``: the state of every replica on a fixed grid of simulated time, one replica after the other."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster_sim.output.arrow_columns import list_column, number_column, seconds_column, word_column
+from cluster_sim.output.chunk_store import ChunkStore
 from cluster_sim.recording.buckets import ITERATION_TOKENS, TOKEN_GAP_S
 from cluster_sim.recording.replica_log import STATE_COLUMNS, STEP_COLUMNS
 
@@ -35,12 +36,19 @@ SERIES_SCHEMA: Final = pa.schema(
 """The columns; from ``iterations`` on they sum over the iterations that ended in the interval up to ``time_s``."""
 
 GROUP_ROWS: Final = 65_536
-"""Rows gathered before they are written as one row group."""
+"""Rows of a row group."""
+
+_WIDTHS: Final = {"itl_counts": len(TOKEN_GAP_S) + 1, "iteration_tokens_counts": len(ITERATION_TOKENS) + 1}
+"""Integers of the columns that hold several."""
+_COLUMNS: Final = (*STATE_COLUMNS, *STEP_COLUMNS)
+_ENDS: Final = np.cumsum([_WIDTHS.get(name, 1) for name in _COLUMNS]).tolist()
+"""Where each of ``_COLUMNS`` ends when they stand side by side."""
 
 
 class SeriesTable:
-    """Writes the replicas' series to a Parquet file; rows of one replica are in order of time.
+    """Writes the replicas' series to a Parquet file: one replica after the other, its rows in the order of time.
 
+    Everything waits until the end, because executors deliver the replicas' series in orders of their own.
     ``pools`` names the pools, ``pool_of_replica`` and ``kv_blocks`` give every replica's pool and KV cache size.
     ``max_waiting`` is the largest number of requests waiting at one replica at any tick.
     """
@@ -52,8 +60,7 @@ class SeriesTable:
         self._pools = tuple(pools)
         self._pool_of_replica = np.array(pool_of_replica, np.int64)
         self._kv_blocks = np.array(kv_blocks, np.int64)
-        self._held: list[dict[str, Int64Array]] = []
-        self._held_rows = 0
+        self._waiting = ChunkStore(path.parent, _ENDS[-1])
         self._writer = pq.ParquetWriter(
             path, SERIES_SCHEMA, compression="zstd", compression_level=1, use_dictionary=["pool"]
         )
@@ -64,23 +71,35 @@ class SeriesTable:
         if not rows:
             return
         self.max_waiting = max(self.max_waiting, int(columns["waiting"].max()))
-        self._held.append({"replica": np.full(rows, replica), **columns})
-        self._held_rows += rows
-        if self._held_rows >= GROUP_ROWS:
-            self._write()
+        self._waiting.put(replica, np.concatenate([columns[name].reshape(rows, -1) for name in _COLUMNS], axis=1))
 
     def close(self) -> None:
-        """Complete the file; without this it cannot be read."""
-        self._write()
+        """Write everything and complete the file; without this it cannot be read."""
+        held: list[Int64Array] = []
+        for replica in self._waiting.keys():  # noqa: SIM118 - it is no mapping
+            rows = self._waiting.take(replica)
+            held.append(np.insert(rows, 0, replica, axis=1))
+            if sum(map(len, held)) >= GROUP_ROWS:
+                held = [self._write(np.concatenate(held))]
+        if held:
+            self._write(np.concatenate(held), keeps_rest=False)
+        self._waiting.close()
         self._writer.close()
 
-    def _write(self) -> None:
-        if not self._held_rows:
-            return
-        names = ("replica", *STATE_COLUMNS, *STEP_COLUMNS)
-        columns = {name: np.concatenate([held[name] for held in self._held]) for name in names}
-        self._held, self._held_rows = [], 0
-        replica = columns["replica"]
+    def _write(self, rows: Int64Array, *, keeps_rest: bool = True) -> Int64Array:
+        """Write whole row groups of rows that begin with the replica; return what is left."""
+        most = len(rows) // GROUP_ROWS * GROUP_ROWS if keeps_rest else len(rows)
+        for first in range(0, most, GROUP_ROWS):
+            self._write_group(rows[first : min(first + GROUP_ROWS, most)])
+        return rows[most:]
+
+    def _write_group(self, rows: Int64Array) -> None:
+        replica = rows[:, 0]
+        columns = {"replica": replica}
+        for name, end in zip(_COLUMNS, _ENDS, strict=True):
+            width = _WIDTHS.get(name)
+            columns[name] = rows[:, end] if width is None else rows[:, end + 1 - width : end + 1]
+        columns = {name: np.ascontiguousarray(values) for name, values in columns.items()}
         kv_used_ratio = columns["kv_used_blocks"] / np.maximum(self._kv_blocks[replica], 1)
         arrays = {
             "time_s": seconds_column(columns["time_ns"]),

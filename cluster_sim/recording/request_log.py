@@ -20,7 +20,7 @@ from cluster_sim.workload.request import NO_ATTRIBUTES
 Int64Array = npt.NDArray[np.int64]
 
 BLOCK_ROWS: Final = 16_384
-"""Rows of a block, and of a row group of ``requests.parquet``."""
+"""Rows of a block."""
 
 _ROW: Final = Struct(f"{len(ROW_FIELDS)}q")
 """Packs a row in a third of the time that an array takes to be extended by one."""

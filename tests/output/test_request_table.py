@@ -15,7 +15,7 @@ S = 1_000_000_000
 
 def test_rows_come_back_in_seconds_with_nulls(tmp_path: Path) -> None:
     """Every column has its hand-computed value; what does not apply is null; blocks are row groups."""
-    table = RequestTable(tmp_path / "requests.parquet")
+    table = RequestTable(tmp_path / "requests.parquet", group_rows=2)
     log = RequestLog(RequestTotals(2, ["main"]), [table.add], "llama", block_rows=2)
     log.add(RequestRow(Request(0, 0, 100, 3), "finished", 1, "main", 1 * S, 2 * S, 3 * S, 7 * S, 16, 1, 2))
     log.add(RequestRow(Request(1, 1 * S, 50, 1), "finished", 0, "main", 1 * S, 1 * S, 2 * S, 2 * S))
@@ -42,3 +42,26 @@ def test_rows_come_back_in_seconds_with_nulls(tmp_path: Path) -> None:
     unfinished = rows[3]
     assert (unfinished["session_id"], unfinished["tenant"], unfinished["model"]) == (7, "blå", "other")
     assert (unfinished["ttft_s"], unfinished["finish_s"], unfinished["decode_s"]) == (2.0, None, None)
+
+
+def test_the_file_does_not_depend_on_the_order_of_the_rows(tmp_path: Path) -> None:
+    """Rows are written by request id in groups of ids, even if an id is missing, with the same bytes in any order."""
+    rows = [
+        RequestRow(Request(number, number, 10, 1, Attributes(tenant=f"t{number % 5}", model=f"m{number % 3}")), "shed")
+        for number in range(40)
+        if number != 17
+    ]
+    files = []
+    for order, block_rows in ((rows, 7), (rows[::-1], 3), (rows[1::2] + rows[::2], 11)):
+        path = tmp_path / f"{len(files)}.parquet"
+        table = RequestTable(path, group_rows=8)
+        log = RequestLog(RequestTotals(1, ["main"]), [table.add], block_rows=block_rows)
+        for row in order:
+            log.add(row)
+        log.flush()
+        table.close()
+        files.append(path.read_bytes())
+        assert pq.read_table(path).column("request_id").to_pylist() == [*range(17), *range(18, 40)]
+        assert pq.read_table(path).column("tenant").to_pylist()[:6] == ["t0", "t1", "t2", "t3", "t4", "t0"]
+        assert pq.ParquetFile(path).num_row_groups == 5
+    assert files[1:] == files[:1] * 2

@@ -30,3 +30,23 @@ def test_series_of_replicas_come_back(tmp_path: Path) -> None:
         "itl_sum_s": 0.0, "itl_counts": [0] * 20, "iteration_tokens_counts": [0, 0, 0, 1] + [0] * 10,
     }  # fmt: skip
     assert table.max_waiting == 4
+
+
+def test_the_file_does_not_depend_on_the_order_of_delivery(tmp_path: Path) -> None:
+    """One replica stands after the other, its rows in the order of time, with the same bytes however they arrived."""
+    files = []
+    for turns in ([0, 1, 0, 1], [1, 0, 0, 1], [1, 1, 0, 0]):
+        path = tmp_path / f"{len(files)}.parquet"
+        table = SeriesTable(path, ["a", "b"], [0, 1], [100, 200])
+        logs = [ReplicaLog(S), ReplicaLog(S)]
+        ticks = [0, 0]
+        for replica in turns:
+            ticks[replica] += 1
+            logs[replica].tick(ticks[replica] * S, running=replica, waiting=ticks[replica], kv_used_blocks=0)
+            table.add(replica, logs[replica].take_series())
+        table.close()
+        read = pq.read_table(path)
+        assert read.column("replica").to_pylist() == [0, 0, 1, 1]
+        assert read.column("time_s").to_pylist() == [1.0, 2.0, 1.0, 2.0]
+        files.append(path.read_bytes())
+    assert files[1:] == files[:1] * 2
