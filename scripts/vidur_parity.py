@@ -18,7 +18,7 @@ import io
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -249,7 +249,7 @@ class LoggedPlacements(RoutingPolicy):
         super().__init__(RoundRobinOptions(), candidates)
         self._replicas = replicas
 
-    def choose(self, request: Request, now_ns: int) -> int:  # noqa: ARG002 - the log knows
+    def choose(self, request: Request, now_ns: int, eligible: Sequence[int] | None) -> int:  # noqa: ARG002 - the log knows
         """Return the logged replica."""
         return self._replicas[request.request_id]
 

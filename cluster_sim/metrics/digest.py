@@ -18,8 +18,8 @@ from cluster_sim.recording.statuses import STATUSES
 
 Int64Array = npt.NDArray[np.int64]
 
-DIGEST_COLUMNS: Final = ROW_FIELDS
-"""The model columns of a row, in the order in which they are hashed."""
+DIGEST_COLUMNS: Final = tuple(name for name in ROW_FIELDS if name != "reason")
+"""The model columns of a row, in the order in which they are hashed; the reason follows from them."""
 
 _MODULUS: Final = 1 << 256
 _LITTLE_ENDIAN: Final = np.dtype("<i8")
@@ -32,7 +32,7 @@ def word_code(word: str) -> int:
 
 def canonical_rows(block: RowBlock) -> Int64Array:
     """Return the block's rows as little-endian int64[n, len(DIGEST_COLUMNS)] with words replaced by their codes."""
-    rows: Int64Array = block.rows.astype(_LITTLE_ENDIAN)
+    rows: Int64Array = block.rows[:, : len(DIGEST_COLUMNS)].astype(_LITTLE_ENDIAN)
     vocabularies: tuple[tuple[str, Sequence[str]], ...] = (
         ("tenant", block.tenants),
         ("model", block.models),

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from cluster_sim.metrics.latencies import Latencies, latencies_ns
 from cluster_sim.recording import buckets
 from cluster_sim.recording.exact_sums import exact_sum, sums_by_group
+from cluster_sim.recording.reasons import REASONS
 from cluster_sim.recording.rows import RowBlock
 from cluster_sim.recording.sketch import EXACT_LIMIT, QuantileSketch
 from cluster_sim.recording.statuses import FINISHED, STATUSES
@@ -90,6 +91,8 @@ class RequestTotals:
         self.exact_limit = exact_limit
         self.token_bounds = buckets.one_two_five(max_model_tokens)
         self.statuses: Int64Array = np.zeros(len(STATUSES), np.int64)
+        self.reasons: Int64Array = np.zeros(len(REASONS), np.int64)
+        """Rows by reason; the first counts those that have none."""
         self.replica_statuses: Int64Array = np.zeros((replicas, len(STATUSES)), np.int64)
         self.sums: npt.NDArray[np.object_] = np.zeros((replicas, len(SUMS)), np.object_)
         self.first_arrival_ns = -1
@@ -135,6 +138,7 @@ class RequestTotals:
         """Return the whole state as plain data fit for msgpack."""
         return {
             "statuses": self.statuses.tolist(),
+            "reasons": self.reasons.tolist(),
             "replica_statuses": self.replica_statuses.tobytes(),
             "sums": [list(map(str, row)) for row in self.sums.tolist()],
             "plain": [getattr(self, name) for name in _PLAIN],
@@ -150,6 +154,7 @@ class RequestTotals:
     def restore(self, state: dict[str, Any]) -> None:
         """Take back a state returned by ``snapshot``."""
         self.statuses = np.array(state["statuses"], np.int64)
+        self.reasons = np.array(state["reasons"], np.int64)
         self.replica_statuses = _array_like(self.replica_statuses, state["replica_statuses"])
         self.sums = np.array([list(map(int, row)) for row in state["sums"]], np.object_).reshape(self.sums.shape)
         for name, value in zip(_PLAIN, state["plain"], strict=True):
@@ -169,6 +174,7 @@ class RequestTotals:
     def _add_all_statuses(self, block: RowBlock) -> None:
         status, replica, arrival = block.column("status"), block.column("replica"), block.column("arrival_ns")
         self.statuses += np.bincount(status, minlength=len(STATUSES))
+        self.reasons += np.bincount(block.column("reason"), minlength=len(REASONS))
         placed = replica >= 0
         flat = replica[placed] * len(STATUSES) + status[placed]
         self.replica_statuses += np.bincount(flat, minlength=self.replica_statuses.size).reshape(-1, len(STATUSES))

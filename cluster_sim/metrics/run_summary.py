@@ -18,6 +18,7 @@ from cluster_sim.metrics.request_totals import SKETCHED, SUMS, RequestTotals
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
 from cluster_sim.metrics.run_records import RunRecords
 from cluster_sim.metrics.verdicts import BANDED_FIGURES, band_percent
+from cluster_sim.recording.reasons import REASONS
 from cluster_sim.recording.replica_log import ReplicaCounters
 from cluster_sim.recording.sketch import RELATIVE_ERROR, QuantileSketch
 from cluster_sim.recording.statuses import STATUSES
@@ -72,6 +73,7 @@ def summarise(metadata: RunMetadata, records: RunRecords) -> dict[str, Any]:
         "warnings": edge_warnings(metadata, records.occupancies),
         "simulated_s": duration_s,
         "requests": {status: totals.count(status) for status in STATUSES} | {"total": totals.requests},
+        "reasons": dict(zip(REASONS[1:], totals.reasons.tolist()[1:], strict=True)),
         "prompt_tokens": prompt_tokens,
         "output_tokens": output_tokens,
         "cached_tokens": totals.total("cached_tokens"),

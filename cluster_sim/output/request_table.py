@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from cluster_sim.metrics.latencies import latencies_ns
 from cluster_sim.output.arrow_columns import number_column, seconds_column, word_column
 from cluster_sim.output.chunk_store import ChunkStore
+from cluster_sim.recording.reasons import REASONS
 from cluster_sim.recording.rows import FIELD, ROW_FIELDS, RowBlock
 from cluster_sim.recording.statuses import FINISHED, STATUSES
 from cluster_sim.units import NS_PER_S
@@ -29,6 +30,7 @@ REQUEST_SCHEMA: Final = pa.schema(
         ("pool", _WORD),
         ("replica", pa.int32()),
         ("status", _WORD),
+        ("reason", _WORD),
         ("arrival_s", pa.float64()),
         ("dispatch_s", pa.float64()),
         ("scheduled_s", pa.float64()),
@@ -49,7 +51,7 @@ REQUEST_SCHEMA: Final = pa.schema(
 )
 """The columns; docs/results.md says what each means and when it is null."""
 
-_WORD_COLUMNS: Final = ["tenant", "model", "pool", "status"]
+_WORD_COLUMNS: Final = ["tenant", "model", "pool", "status", "reason"]
 _FLOAT_COLUMNS: Final = [field.name for field in REQUEST_SCHEMA if field.type == pa.float64()]
 _TOKEN_COLUMNS: Final = ("prompt_tokens", "output_tokens", "cached_tokens")
 _FINISHED_CODE: Final = STATUSES.index(FINISHED)
@@ -72,6 +74,7 @@ def request_batch(block: RowBlock) -> pa.RecordBatch:
         "pool": word_column(block.column("pool"), block.pools),
         "replica": number_column(block.column("replica"), pa.int32(), block.column("replica") >= 0),
         "status": word_column(block.column("status"), STATUSES),
+        "reason": word_column(block.column("reason") - 1, REASONS[1:]),
         **{name: number_column(block.column(name), pa.int64()) for name in _TOKEN_COLUMNS},
         "preemptions": number_column(block.column("preemptions"), pa.int32()),
         "retries": number_column(block.column("retries"), pa.int32()),

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from cluster_sim.recording.reasons import REASONS
 from cluster_sim.recording.rows import ROW_FIELDS, RequestRow, RowBlock, RowSink, RowTotals
 from cluster_sim.recording.statuses import STATUSES
 from cluster_sim.workload.request import NO_ATTRIBUTES
@@ -24,6 +25,7 @@ BLOCK_ROWS: Final = 16_384
 
 _ROW: Final = Struct(f"{len(ROW_FIELDS)}q")
 """Packs a row in a third of the time that an array takes to be extended by one."""
+_REASON_CODE: Final = {reason: code for code, reason in enumerate(REASONS)}
 _STATUS_CODE: Final = {status: code for code, status in enumerate(STATUSES)}
 
 
@@ -72,7 +74,7 @@ class RequestLog:
 
     def add(self, row: RequestRow) -> None:
         """Take a row."""
-        request, status, replica, pool, dispatch, scheduled, first_token, finish, cached, preemptions, retries = row
+        request, status, replica, pool, dispatch, scheduled, first, finish, cached, preemptions, retries, reason = row
         session_id = -1
         tenant = model = 0
         attributes = request.attributes
@@ -93,13 +95,14 @@ class RequestLog:
                 request.arrival_ns,
                 dispatch,
                 scheduled,
-                first_token,
+                first,
                 finish,
                 request.prompt_tokens,
                 request.output_tokens,
                 cached,
                 preemptions,
                 retries,
+                _REASON_CODE[reason],
             )
         )
         if len(buffer) >= self._limit:

@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from cluster_sim.recording.reasons import NO_REASON
 from cluster_sim.workload.request import Request
 
 Int64Array = npt.NDArray[np.int64]
@@ -28,9 +29,10 @@ ROW_FIELDS: Final = (
     "cached_tokens",
     "preemptions",
     "retries",
+    "reason",
 )
 """The integers of a row, in order; tenant, model and pool are indices into the block's words, status into ``STATUSES``,
-and -1 stands for null."""
+reason into ``REASONS``, and -1 stands for null."""
 
 FIELD: Final = {name: index for index, name in enumerate(ROW_FIELDS)}
 
@@ -53,6 +55,8 @@ class RequestRow(NamedTuple):
     cached_tokens: int = 0
     preemptions: int = 0
     retries: int = 0
+    reason: str = NO_REASON
+    """One of ``REASONS``: why it did not finish."""
 
 
 class RowBlock(NamedTuple):

@@ -1,9 +1,17 @@
-"""Admission: requests that can never run are refused at the hub, since a replica may not answer without a step."""
+"""Admission: requests go to replicas that can run them.
 
-from collections.abc import Iterable
+What no replica can ever run is refused at the hub, since a replica may not answer without a step.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
+from cluster_sim.recording.reasons import CONTEXT_LENGTH, KV_CACHE
 from cluster_sim.workload.request import Request
+
+NOBODY: Final[Sequence[int]] = ()
+"""The replicas that can run a request that none can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +31,30 @@ class StaticLimits:
         return tokens <= self.max_model_len and blocks <= self.kv_blocks
 
 
-def strictest(limits: Iterable[StaticLimits]) -> StaticLimits:
-    """Return what every one of several pools can run; block sizes may differ, so the cache is compared in tokens."""
-    known = list(limits)
-    tightest = min(known, key=lambda each: each.kv_blocks * each.block_size)
-    return StaticLimits(
-        min(each.max_model_len for each in known),
-        tightest.kv_blocks,
-        tightest.block_size,
-        max(each.tokens_per_step for each in known),
-    )
+class Admission:
+    """Says for each request which of a model's replicas can run it."""
+
+    def __init__(self, limits: Sequence[StaticLimits]) -> None:
+        """``limits`` holds those of every replica, in the order of their positions."""
+        self._limits = tuple(limits)
+        self._distinct = tuple(dict.fromkeys(limits))
+        self._able: dict[tuple[bool, ...], Sequence[int] | None] = {
+            (False,) * len(self._distinct): NOBODY,
+            (True,) * len(self._distinct): None,
+        }
+        """Positions by which of the distinct limits hold; None is everybody."""
+
+    def eligible(self, request: Request) -> Sequence[int] | None:
+        """Return the positions that can run the request, ascending; None if all can, ``NOBODY`` if none can."""
+        if len(self._distinct) == 1:
+            return None if self._distinct[0].can_run(request) else NOBODY
+        holds = tuple([limits.can_run(request) for limits in self._distinct])
+        if holds not in self._able:
+            able = {limits for limits, is_able in zip(self._distinct, holds, strict=True) if is_able}
+            self._able[holds] = [position for position, limits in enumerate(self._limits) if limits in able]
+        return self._able[holds]
+
+    def reason(self, request: Request) -> str:
+        """Return why nobody can run the request."""
+        tokens = request.prompt_tokens + request.output_tokens
+        return CONTEXT_LENGTH if all(tokens > limits.max_model_len for limits in self._distinct) else KV_CACHE

@@ -13,9 +13,11 @@ from cluster_sim.engine.hub import Send
 from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.errors import InputError
+from cluster_sim.recording.reasons import CLIENT_TIMEOUT, NO_MODEL, NO_REASON, RUN_END
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.rows import RequestRow
 from cluster_sim.recording.statuses import CANCELLED, REFUSED, UNFINISHED
+from cluster_sim.routing.admission import NOBODY
 from cluster_sim.routing.event_list import ClientTimeout, EventList
 from cluster_sim.routing.request_states import Attempt, RequestTable, TrackedRequest
 from cluster_sim.routing.routes import Route, observed_by
@@ -119,7 +121,7 @@ class RouterHub:
         if tracked is None:
             return []
         sends = [self._cancel(tracked, attempt, now_ns) for attempt in list(tracked.open.values())]
-        self._end(tracked, tracked.row(CANCELLED, now_ns), now_ns)
+        self._end(tracked, tracked.row(CANCELLED, now_ns, CLIENT_TIMEOUT), now_ns)
         return sends
 
     def _on_response(self, response: Response, now_ns: int) -> list[Send]:
@@ -131,9 +133,8 @@ class RouterHub:
         if policy.observes_responses:
             policy.on_end(attempt.position)
         times_ns = (attempt.dispatch_ns, scheduled_ns, first_token_ns, finish_ns)
-        row = _new_row(
-            (tracked.request, status, target.source - 1, target.pool, *times_ns, cached_tokens, preemptions, number)
-        )
+        counts = (cached_tokens, preemptions, number)
+        row = _new_row((tracked.request, status, target.source - 1, target.pool, *times_ns, *counts, NO_REASON))
         self._end(tracked, row, now_ns)
         return []
 
@@ -156,10 +157,12 @@ class RouterHub:
         """Send a request to a replica, or refuse it: a global schedule."""
         request = tracked.request
         route = self._routes.get(request.attributes.model)
-        if route is None or not route.limits.can_run(request):
-            self._end(tracked, tracked.row(REFUSED), now_ns)
-            return []
-        attempt = tracked.dispatch(route, route.policy.choose(request, now_ns), now_ns)
+        if route is None:
+            return self._refuse(tracked, NO_MODEL, now_ns)
+        eligible = route.admission.eligible(request)
+        if eligible is NOBODY:
+            return self._refuse(tracked, route.admission.reason(request), now_ns)
+        attempt = tracked.dispatch(route, route.policy.choose(request, now_ns, eligible), now_ns)
         if self._timeout_ns:
             timeout = ClientTimeout(request.request_id)
             self._events.schedule(request.arrival_ns + self._timeout_ns, Kind.TIMER, request.request_id, timeout)
@@ -167,7 +170,11 @@ class RouterHub:
         delivery = (now_ns + target.forward_ns) << KIND_BITS | _DELIVERY
         dispatch = _new_dispatch((request, attempt.number))
         message = _new_message((delivery, HUB_SOURCE, request.request_id, dispatch))
-        return [_new_send((target.source, message, dispatch.fewest_batches(route.limits.tokens_per_step)))]
+        return [_new_send((target.source, message, dispatch.fewest_batches(target.limits.tokens_per_step)))]
+
+    def _refuse(self, tracked: TrackedRequest, reason: str, now_ns: int) -> list[Send]:
+        self._end(tracked, tracked.row(REFUSED, reason=reason), now_ns)
+        return []
 
     def _cancel(self, tracked: TrackedRequest, attempt: Attempt, now_ns: int) -> Send:
         """Close an attempt and tell its replica."""
@@ -209,7 +216,7 @@ class RouterHub:
         self.settle()
         for request_id in self.in_flight_ids():
             tracked = self._requests[request_id]
-            self._requests.end(tracked, tracked.row(UNFINISHED), 0)
+            self._requests.end(tracked, tracked.row(UNFINISHED, reason=RUN_END), 0)
         self._log.flush()
 
     @property

@@ -7,6 +7,7 @@ everything that comes back names the attempt that it belongs to; if that is clos
 from functools import partial
 from typing import Final, NamedTuple
 
+from cluster_sim.recording.reasons import NO_REASON
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.rows import RequestRow
 from cluster_sim.routing.routes import Route, Target
@@ -75,11 +76,11 @@ class TrackedRequest:
         )
         return attempt
 
-    def row(self, status: str, finish_ns: int = -1) -> RequestRow:
+    def row(self, status: str, finish_ns: int = -1, reason: str = NO_REASON) -> RequestRow:
         """Return the row of a request that ends without a response; its last attempt says where it was."""
         last = self.last
         if last is None:
-            return RequestRow(self.request, status, finish_ns=finish_ns)
+            return RequestRow(self.request, status, finish_ns=finish_ns, reason=reason)
         return RequestRow(
             self.request,
             status,
@@ -88,6 +89,7 @@ class TrackedRequest:
             last.dispatch_ns,
             finish_ns=finish_ns,
             retries=last.number,
+            reason=reason,
         )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cluster_sim.engine.observation import Observation, strictest
-from cluster_sim.routing.admission import StaticLimits
+from cluster_sim.routing.admission import Admission, StaticLimits
 from cluster_sim.routing.routing_policy import RoutingPolicy
 
 
@@ -16,6 +16,7 @@ class Target:
     """One more than the replica's number, which counts from 0 over the whole fleet."""
     pool: str
     forward_ns: int
+    limits: StaticLimits
     fills_batches: bool = False
     """Whether it must be told when no more requests come, because it waits for them."""
 
@@ -26,8 +27,8 @@ class Route:
 
     policy: RoutingPolicy
     targets: list[Target]
-    limits: StaticLimits
-    """What every target can run, so that a policy need not look."""
+    admission: Admission
+    """Says which targets can run a request."""
 
 
 def observed_by(routes: Iterable[Route], *, reacts: bool, times_out: bool) -> Observation:

@@ -76,8 +76,11 @@ class RoutingPolicy(ABC):
         self._declared = DeclaredView(options.policy, self.sampled_fields)
 
     @abstractmethod
-    def choose(self, request: Request, now_ns: int) -> int:
-        """Return the position of the chosen candidate and note the dispatch."""
+    def choose(self, request: Request, now_ns: int, eligible: Sequence[int] | None) -> int:
+        """Return the position of the chosen candidate and note the dispatch.
+
+        ``eligible`` holds the positions that can run the request, ascending and at least one; None if all can.
+        """
 
     def on_end(self, position: int) -> None:
         """Note that a request dispatched to ``position`` has ended there."""

@@ -5,6 +5,7 @@ so that one stale sample does not draw a whole period's requests to one replica.
 """
 
 from collections import deque
+from collections.abc import Sequence
 
 from cluster_sim.engine.observation import Observation
 from cluster_sim.routing.routing_policy import Candidates
@@ -24,15 +25,15 @@ class SampledLoads:
         self._since: deque[tuple[int, int]] = deque()
         """(delivery time, position) of own dispatches that no visible sample holds, in order of dispatch."""
 
-    def dispatch(self, request_id: int, now_ns: int) -> int:
-        """Return a position of the least load, and add a dispatch to it."""
+    def dispatch(self, request_id: int, now_ns: int, eligible: Sequence[int] | None) -> int:
+        """Return a position of the least load, among ``eligible`` ones if given, and add a dispatch to it."""
         newest_ns = self._observation.newest_sample_ns(now_ns)
         since = self._since
         while since and since[0][0] < newest_ns:
             position = since.popleft()[1]
             self._sent[position] -= 1
             self._refresh(position)
-        chosen = self._loads.least(request_id)
+        chosen = self._loads.least(request_id, eligible)
         since.append((now_ns + self._forward_ns[chosen], chosen))
         self._sent[chosen] += 1
         self._refresh(chosen)

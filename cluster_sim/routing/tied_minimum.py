@@ -42,15 +42,18 @@ class TiedMinimum:
         insort(tied, index)
         self.counts[index] = count
 
-    def least(self, request_id: int) -> int:
-        """Return an index of the least count: of several the one that is drawn for the request, or the first."""
+    def least(self, request_id: int, eligible: Sequence[int] | None = None) -> int:
+        """Return an index of the least count, among ``eligible`` ones if given: of several the one that is drawn for
+        the request, or the first.
+        """
+        if eligible is not None:
+            return self._least_of(eligible, request_id)
         heap, tied = self._heap, self._tied
         while not (members := tied[heap[0]]):
             del tied[heapq.heappop(heap)]
         return self._one_of(members, request_id)
 
-    def least_of(self, eligible: Sequence[int], request_id: int) -> int:
-        """Return an index of the least count among ``eligible`` ones, which ascend."""
+    def _least_of(self, eligible: Sequence[int], request_id: int) -> int:
         counts = self.counts
         least = min(counts[index] for index in eligible)
         return self._one_of([index for index in eligible if counts[index] == least], request_id)

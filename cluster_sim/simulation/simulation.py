@@ -19,7 +19,7 @@ from cluster_sim.hardware.predictors.predictor import Predictor
 from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.recording.replica_log import ReplicaLog, pending_limit
 from cluster_sim.recording.request_log import RequestLog
-from cluster_sim.routing.admission import StaticLimits, strictest
+from cluster_sim.routing.admission import Admission, StaticLimits
 from cluster_sim.routing.hub import RouterHub
 from cluster_sim.routing.routes import Route, Target, observed_by
 from cluster_sim.routing.routing_policy import Candidates, RoutingPolicy
@@ -143,13 +143,13 @@ class Simulation:
         for model in models:
             pools = [pool for pool in self.pools if pool.model == model]
             targets = [
-                Target(replica + 1, pool.name, self.link_delays.forward_ns, pool.fills_batches)
+                Target(replica + 1, pool.name, self.link_delays.forward_ns, pool.static_limits, pool.fills_batches)
                 for pool in pools
                 for replica in pool.members
             ]
             candidates = Candidates(len(targets), self.seed, [target.forward_ns for target in targets])
-            limits = strictest(pool.static_limits for pool in pools)
-            routes[model] = Route(self.policy(candidates), targets, limits)
+            admission = Admission([target.limits for target in targets])
+            routes[model] = Route(self.policy(candidates), targets, admission)
         routes[""] = routes[models[0]]
         return routes
 

@@ -261,7 +261,7 @@ class SequentialFleet:
         if self.policy.observation.is_instantaneous:
             for replica, server in enumerate(self.servers):
                 self.policy.on_sample(replica, Sample(replica, len(server.running), len(server.waiting), 0.0))
-        replica = self.policy.choose(request, now_ns)
+        replica = self.policy.choose(request, now_ns, None)
         self.in_flight[request_id] = request, replica, now_ns
         if self.timeout_ns:
             self.push(request.arrival_ns + self.timeout_ns, Kind.TIMER, 0, request_id, "time_out")

@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import numpy as np
 
-from cluster_sim.metrics.digest import RowDigest
+from cluster_sim.metrics.digest import DIGEST_COLUMNS, RowDigest
 from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.rows import ROW_FIELDS, RequestRow, RowBlock
@@ -62,12 +62,12 @@ def test_every_column_matters() -> None:
 
     seen = {digest_of(rows)}
     for row in range(2):
-        for column in range(len(ROW_FIELDS)):
+        for column in range(len(DIGEST_COLUMNS)):
             changed = rows.copy()
             changed[row, column] = 1
             seen.add(digest_of(changed))
     # The two rows are equal before the change, so it does not matter which of them changes.
-    assert len(seen) == 1 + len(ROW_FIELDS)
+    assert len(seen) == 1 + len(DIGEST_COLUMNS)
 
 
 def test_merge_equals_one_digest() -> None:

@@ -30,8 +30,9 @@ def test_rows_come_back_in_seconds_with_nulls(tmp_path: Path) -> None:
     assert list(rows[0]) == REQUEST_SCHEMA.names
     assert rows[0] == {
         "request_id": 0, "session_id": None, "tenant": "", "model": "llama", "pool": "main", "replica": 1,
-        "status": "finished", "arrival_s": 0.0, "dispatch_s": 1.0, "scheduled_s": 2.0, "first_token_s": 3.0,
-        "finish_s": 7.0, "prompt_tokens": 100, "output_tokens": 3, "cached_tokens": 16, "preemptions": 1,
+        "status": "finished", "reason": None, "arrival_s": 0.0, "dispatch_s": 1.0, "scheduled_s": 2.0,
+        "first_token_s": 3.0, "finish_s": 7.0,
+        "prompt_tokens": 100, "output_tokens": 3, "cached_tokens": 16, "preemptions": 1,
         "retries": 2, "ttft_s": 3.0, "tpot_s": 2.0, "e2e_s": 7.0, "queue_s": 1.0, "prefill_s": 1.0, "decode_s": 4.0,
     }  # fmt: skip
     assert rows[1]["tpot_s"] is None

@@ -1,6 +1,7 @@
 """Samples reduced to the figures that a policy declares."""
 
 import pickle
+from collections.abc import Sequence
 
 import pytest
 
@@ -52,8 +53,8 @@ def test_figures_that_nobody_samples_cannot_be_declared() -> None:
         class Wishful(RoutingPolicy):
             sampled_fields = ("running", "temperature")
 
-            def choose(self, request: Request, now_ns: int) -> int:
-                del request, now_ns
+            def choose(self, request: Request, now_ns: int, eligible: Sequence[int] | None) -> int:
+                del request, now_ns, eligible
                 return 0
 
 
@@ -68,8 +69,8 @@ def test_a_policy_that_declares_nothing_observes_nothing() -> None:
     """Telemetry settings of the study do not make a policy wait that reads no sample."""
 
     class Blind(RoutingPolicy):
-        def choose(self, request: Request, now_ns: int) -> int:
-            del request, now_ns
+        def choose(self, request: Request, now_ns: int, eligible: Sequence[int] | None) -> int:
+            del request, now_ns, eligible
             return 0
 
     options = RouterOptions(policy="blind")

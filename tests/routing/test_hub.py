@@ -2,8 +2,9 @@
 
 from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.engine.process import Message
+from cluster_sim.recording.reasons import CONTEXT_LENGTH, KV_CACHE, REASONS
 from cluster_sim.recording.statuses import FINISHED, STATUSES
-from cluster_sim.routing.admission import StaticLimits
+from cluster_sim.routing.admission import NOBODY, Admission, StaticLimits
 from cluster_sim.serving.messages import Response
 from cluster_sim.workload.request import Attributes, Request
 from tests.engine.small_fleet import MS, Evidence, Run, SmallFleet, prepare, run_inline
@@ -36,11 +37,25 @@ def test_static_limits() -> None:
     assert not StaticLimits(64, 9, 16).can_run(Request(0, 0, 60, 5))
 
 
+def test_requests_go_to_replicas_that_can_run_them() -> None:
+    """Each pool's own limits count: everybody, some positions in order, or nobody, with the reason."""
+    short, long, roomy = StaticLimits(64, 9, 16), StaticLimits(256, 3, 16), StaticLimits(128, 9, 16)
+    admission = Admission([short, long, short, roomy])
+    assert admission.eligible(Request(0, 0, 40, 8)) is None
+    assert admission.eligible(Request(0, 0, 60, 4)) == [0, 2, 3]
+    assert admission.eligible(Request(0, 0, 100, 20)) == [3]
+    assert admission.eligible(Request(0, 0, 100, 30)) is NOBODY
+    assert admission.reason(Request(0, 0, 100, 30)) == KV_CACHE
+    assert admission.reason(Request(0, 0, 250, 7)) == CONTEXT_LENGTH
+    assert Admission([short, short]).eligible(Request(0, 0, 60, 4)) is None
+
+
 def test_refusals_have_a_row_and_cost_no_time() -> None:
     """Too long for the context, too long for the cache, and one that fits exactly."""
     evidence, run = run_inline(SmallFleet(arrivals=((1, 60, 5), (2, 40, 10), (3, 40, 9)), engine=ENGINE))
     assert statuses(evidence) == ["refused", "refused", "finished"]
     assert evidence.column("replica") == [-1, -1, 0]
+    assert [REASONS[code] for code in evidence.column("reason")] == [CONTEXT_LENGTH, KV_CACHE, ""]
     assert evidence.column("dispatch_ns") == [-1, -1, 3 * MS]
     assert run.hub.in_flight == 0
 
@@ -51,6 +66,7 @@ def test_unknown_model_is_refused() -> None:
     stranger = Request(0, 0, 1, 1, Attributes(model="gpt-x"))
     assert run.hub._on_arrival(stranger, 0) == []
     assert statuses_of(run) == {0: "refused"}
+    assert run.rows[0][-1] == REASONS.index("no_model")
 
 
 def test_dispatch_is_delivered_after_the_link() -> None:

@@ -1,5 +1,6 @@
 """Routing policies by hand: the replicas that each chooses, and what it declares to observe."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from cluster_sim.engine.observation import NOTHING, Observation
@@ -15,8 +16,8 @@ def policy(name: str, count: int = 3, seed: int = 1, forward_ns: int = 0, **opti
     return build_policy(chosen, Candidates(count, seed, [forward_ns] * count))
 
 
-def choices(chosen_by: RoutingPolicy, ids: range, now_ns: int = 0) -> list[int]:
-    return [chosen_by.choose(Request(number, now_ns, 1, 1), now_ns) for number in ids]
+def choices(chosen_by: RoutingPolicy, ids: range, now_ns: int = 0, eligible: Sequence[int] | None = None) -> list[int]:
+    return [chosen_by.choose(Request(number, now_ns, 1, 1), now_ns, eligible) for number in ids]
 
 
 def test_round_robin_takes_turns() -> None:
@@ -24,6 +25,14 @@ def test_round_robin_takes_turns() -> None:
     chosen_by = policy("round_robin")
     assert chosen_by.observation == NOTHING
     assert choices(chosen_by, range(7)) == [0, 1, 2, 0, 1, 2, 0]
+
+
+def test_turns_pass_over_those_that_cannot() -> None:
+    """The next in turn that can run the request, and the turns go on behind it."""
+    chosen_by = policy("round_robin", count=4)
+    assert choices(chosen_by, range(2), eligible=[1, 3]) == [1, 3]
+    assert choices(chosen_by, range(2)) == [0, 1]
+    assert choices(chosen_by, range(3), eligible=[0, 1]) == [0, 1, 0]
 
 
 def test_random_is_keyed_by_the_request() -> None:
@@ -43,6 +52,14 @@ def test_least_outstanding_counts_what_is_not_back() -> None:
     chosen_by.on_end(2)
     chosen_by.on_end(2 - 1)
     assert choices(chosen_by, range(4, 7)) == [1, 2, 1]
+
+
+def test_the_least_of_those_that_can() -> None:
+    """Counts of all dispatches decide, among the eligible candidates only."""
+    chosen_by = policy("least_outstanding")
+    assert choices(chosen_by, range(3), eligible=[1, 2]) == [1, 2, 1]
+    assert choices(chosen_by, range(3, 5)) == [0, 0]
+    assert choices(chosen_by, range(5, 6), eligible=[1, 2]) == [2]
 
 
 def test_least_loaded_adds_what_no_sample_shows() -> None:

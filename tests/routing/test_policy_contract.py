@@ -84,14 +84,25 @@ def test_a_policy_survives_a_snapshot(name: str) -> None:
 
     show(policy, (4, 2, 3))
     for number in range(5):
-        policy.choose(Request(number, 0, 10, 2), 0)
+        policy.choose(Request(number, 0, 10, 2), 0, None)
     twin = pickle.loads(pickle.dumps(policy))
     choices = []
     for each in (policy, twin):
         show(each, (3, 3, 1))
-        choices.append([each.choose(Request(number, 0, 10, 2), 20_000_000) for number in range(5, 15)])
+        choices.append([each.choose(Request(number, 0, 10, 2), 20_000_000, None) for number in range(5, 15)])
     assert choices[0] == choices[1]
     assert set(choices[0]) <= {0, 1, 2}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_those_that_can_run_a_request_get_it(name: str) -> None:
+    """Whatever was chosen before, the answer is one of the eligible positions; over time each of them gets some."""
+    for eligible in ([3], [0, 4], [1, 2, 3]):
+        policy: RoutingPolicy = build_policy(options_of(name, TELEMETRY[0]), Candidates(5, 7, [0] * 5))
+        for number in range(20):
+            policy.choose(Request(number, 0, 10, 2), 0, None)
+        chosen = {policy.choose(Request(number, 0, 10, 2), 0, eligible) for number in range(20, 60)}
+        assert chosen == set(eligible)
 
 
 def test_kv_usage_is_sampled_if_a_policy_reads_it() -> None:

@@ -19,7 +19,7 @@ def test_the_first_of_the_least(changes: list[tuple[int, int]]) -> None:
         least.set(index, count)
         counts[index] = count
         assert least.least(step) == counts.index(min(counts))
-        assert least.least_of([1, 3], step) == (1 if counts[1] <= counts[3] else 3)
+        assert least.least(step, [1, 3]) == (1 if counts[1] <= counts[3] else 3)
 
 
 @given(CHANGES, st.integers(0, 2**40))

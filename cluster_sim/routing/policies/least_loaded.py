@@ -1,5 +1,6 @@
 """Least loaded: fewest requests that run or wait, as telemetry shows them."""
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -27,9 +28,9 @@ class LeastLoaded(RoutingPolicy):
         super().__init__(options, candidates)
         self._loads = SampledLoads(self.observation, candidates, takes_first=options.ties == "first")
 
-    def choose(self, request: Request, now_ns: int) -> int:
+    def choose(self, request: Request, now_ns: int, eligible: Sequence[int] | None) -> int:
         """Return the position of the least load."""
-        return self._loads.dispatch(request.request_id, now_ns)
+        return self._loads.dispatch(request.request_id, now_ns, eligible)
 
     def on_sample(self, position: int, sample: Sample) -> None:
         """Count running and waiting requests alike."""

@@ -1,5 +1,6 @@
 """Least outstanding requests: the router's own count of what it has sent and not had back."""
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -26,9 +27,9 @@ class LeastOutstanding(RoutingPolicy):
         super().__init__(options, candidates)
         self._counts = TiedMinimum(candidates.count, candidates.seed, takes_first=options.ties == "first")
 
-    def choose(self, request: Request, now_ns: int) -> int:
+    def choose(self, request: Request, now_ns: int, eligible: Sequence[int] | None) -> int:
         """Return the position with the lowest count, and count the request there."""
-        chosen = self._counts.least(request.request_id)
+        chosen = self._counts.least(request.request_id, eligible)
         self._counts.set(chosen, self._counts.counts[chosen] + 1)
         return chosen
 

@@ -1,5 +1,7 @@
 """Round robin: each candidate in turn."""
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -24,8 +26,10 @@ class RoundRobin(RoutingPolicy):
         self._count = candidates.count
         self._next = 0
 
-    def choose(self, request: Request, now_ns: int) -> int:
-        """Return the next in turn."""
+    def choose(self, request: Request, now_ns: int, eligible: Sequence[int] | None) -> int:
+        """Return the next in turn, without those that cannot run the request."""
         chosen = self._next
+        if eligible is not None:
+            chosen = eligible[bisect_left(eligible, chosen) % len(eligible)]
         self._next = (chosen + 1) % self._count
         return chosen

@@ -1,5 +1,6 @@
 """Random choice: a uniform draw keyed by the request's id, so that it does not depend on who was routed before."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -25,6 +26,8 @@ class UniformRandom(RoutingPolicy):
         self._count = candidates.count
         self._key = stream_key(candidates.seed, "router", "random")
 
-    def choose(self, request: Request, now_ns: int) -> int:
+    def choose(self, request: Request, now_ns: int, eligible: Sequence[int] | None) -> int:
         """Return the position drawn for this request."""
+        if eligible is not None:
+            return eligible[draw_below(self._key, request.request_id, len(eligible))]
         return draw_below(self._key, request.request_id, self._count)
