@@ -5,7 +5,7 @@ to the last completion; time per output token is (e2e - ttft) / (n - 1) for n > 
 goodput counts requests that meet every limit.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.metrics.run_records import RunRecords
@@ -13,6 +13,9 @@ from cluster_sim.metrics.run_summary import PERCENTILES, merged
 from cluster_sim.recording.sketch import QuantileSketch
 from cluster_sim.recording.statuses import FINISHED, UNFINISHED
 from cluster_sim.units import NS_PER_MS, NS_PER_S
+
+DATE: Final = "20260101-000000"
+"""The date of every record, which stands for simulated time 0: equal runs have equal files."""
 
 
 class OfferedLoad(NamedTuple):
@@ -24,8 +27,8 @@ class OfferedLoad(NamedTuple):
     max_concurrency: int | None = None
 
 
-def bench_json(metadata: RunMetadata, records: RunRecords, load: OfferedLoad, date: str) -> dict[str, Any]:
-    """Return the record of one run; ``date`` is its wall-clock date as YYYYMMDD-HHMMSS.
+def bench_json(metadata: RunMetadata, records: RunRecords, load: OfferedLoad) -> dict[str, Any]:
+    """Return the record of one run.
 
     Figures of intervals that no request has are 0, as in vLLM.
     """
@@ -42,7 +45,7 @@ def bench_json(metadata: RunMetadata, records: RunRecords, load: OfferedLoad, da
     first = metadata.pools[0]
     has_limits = bool(metadata.slo.limits())
     record: dict[str, Any] = {
-        "date": date,
+        "date": DATE,
         "endpoint_type": "cluster_sim",
         "backend": "cluster_sim",
         "label": metadata.name,

@@ -1,7 +1,6 @@
 """Run of one study: plan, executor, results."""
 
 import logging
-import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,8 +88,7 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
             tally.pools(),
         )
         summary = _summary(plan, simulation, records, outcome)
-        date = time.strftime("%Y%m%d-%H%M%S")
-        directory.write_json(BENCH_FILE, bench_json(simulation.metadata, records, _load(study), date))
+        directory.write_json(BENCH_FILE, bench_json(simulation.metadata, records, _load(study)))
         path = directory.complete(summary, _manifest(study, choice, outcome))
     requests, wall_s = summary["requests"]["total"], outcome.wall_s
     speed = f"{requests / wall_s:,.0f} requests/s, {summary['simulated_s'] / wall_s:,.0f} times real time"

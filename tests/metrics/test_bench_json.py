@@ -21,7 +21,7 @@ OURS = {
 def test_record_by_hand(finished_run) -> None:
     """Keys are vLLM's; figures are in ms and the duration ends with the last completion, at 32 ms."""
     load = OfferedLoad(request_rate=7.5, max_concurrency=9)
-    record = bench_json(finished_run.metadata, finished_run.records(), load, "20260101-000000")
+    record = bench_json(finished_run.metadata, finished_run.records(), load)
     assert set(record) == REQUIRED | OURS
     assert (record["request_rate"], record["burstiness"], record["max_concurrency"]) == (7.5, 1.0, 9)
     assert record["duration"] == pytest.approx(0.032)

@@ -1,0 +1,41 @@
+"""Small studies of a user's first questions to routing and engines, each with the right answer."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from cluster_sim.config.loading.load import load_study
+from cluster_sim.simulation.run import RunResult, run_study
+from cluster_sim.simulation.run_options import RunOptions
+
+
+def run(shared: Path, out: Path, case: str) -> RunResult:
+    study = shared / "cases" / case
+    if not study.is_file():
+        pytest.skip(f"needs {study}, which is not there")
+    return run_study(load_study(study), RunOptions(executor="inline", out=out))
+
+
+def test_long_requests_go_to_the_pool_that_serves_them(
+    shared: Path, checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prompts of 20,000 tokens end in the pool of 32,768 instead of being refused for that of 8,192."""
+    monkeypatch.chdir(checkout)
+    result = run(shared, tmp_path / "run", "mixed_pools/study.yaml")
+    rows = pq.read_table(result.directory / "requests.parquet").to_pylist()
+    assert {row["status"] for row in rows} == {"finished"}
+    assert {row["pool"] for row in rows if row["prompt_tokens"] == 20_000} == {"big"}
+
+
+def test_rows_stand_in_the_stated_order(
+    shared: Path, checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests by their ids, series by replica and then by time."""
+    monkeypatch.chdir(checkout)
+    result = run(shared, tmp_path / "run", "roworder/rr.yaml")
+    ids = pq.read_table(result.directory / "requests.parquet").column("request_id").to_pylist()
+    assert ids == list(range(3000))
+    series = pq.read_table(result.directory / "series.parquet", columns=["replica", "time_s"])
+    places = list(zip(series.column("replica").to_pylist(), series.column("time_s").to_pylist(), strict=True))
+    assert places == sorted(places)
