@@ -73,8 +73,19 @@ def run_sweep(
     """
     variants = expand(path, document)
     base = check_study(document, path.resolve().parent)
-    directory = SweepDirectory(options.out or default_directory(base, is_resumed=options.resume))
-    done = directory.open(base, is_resumed=options.resume)
+    with SweepDirectory(options.out or default_directory(base, is_resumed=options.resume)) as directory:
+        done = directory.open(base, is_resumed=options.resume)
+        return _run_missing(variants, done, directory, tasks or _ray_tasks(options.address), on_row)
+
+
+def _run_missing(
+    variants: list[Variant],
+    done: dict[int, Row],
+    directory: SweepDirectory,
+    run_all: TaskRunner,
+    on_row: Callable[[Variant, Row], None] | None,
+) -> SweepResult:
+    """Run the variants without a result in ``done`` and return all rows."""
     if directory.is_complete:
         return SweepResult(directory.final, [_row(variant, done[variant.index]) for variant in variants])
 
@@ -96,7 +107,6 @@ def run_sweep(
         else:
             pending.append((variant, variant.study))
 
-    run_all = tasks or _ray_tasks(options.address)
     try:
         for position, outcome in run_all(run_variant, [study for _, study in pending]):
             keep(pending[position][0], _finished(outcome))

@@ -3,18 +3,20 @@
 Each finished run is one file ``runs/<run id>.json``, written under a temporary name and renamed, so whatever kills the
 sweep leaves whole results only.  A run id begins with the variant's place in the grid, by which results are found
 again: the rest, the hash of its configuration, may change with the form in which a release writes studies.
+While a process runs the sweep it holds the directory's lock, so no other one resumes it.
 """
 
 import json
 import shutil
 from glob import escape
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from cluster_sim.atomic_file import whole_file
 from cluster_sim.config.loading.canonical import HASH_DIGITS, config_hash, resolved_yaml
 from cluster_sim.config.loading.load import load_study
 from cluster_sim.config.schema.study import Study
+from cluster_sim.directory_lock import LOCK_FILE, DirectoryLock
 from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.output.run_directory import is_empty_directory
 from cluster_sim.study.sweep_table import write_rows
@@ -49,21 +51,31 @@ def partial_of(directory: Path) -> Path:
 
 
 class SweepDirectory:
-    """The files of one sweep."""
+    """The files of one sweep; a context manager that keeps other processes from writing them."""
 
     def __init__(self, final: Path) -> None:
         self.final = final
         self.partial = partial_of(final)
         self.is_complete = False
+        self._lock: DirectoryLock | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            self._lock.release()
 
     def open(self, base: Study, *, is_resumed: bool) -> dict[int, Row]:
         """Prepare the directory for the sweep of ``base``; return the results that are there already by variant.
 
-        Raises InputError if the directory holds something else or cannot be written.
+        Raises InputError if the directory holds something else, another process writes it, or it cannot be written.
         """
         place = self.partial
         if is_resumed and not self.partial.exists() and (self.final / RESULTS_FILE).exists():
             place, self.is_complete = self.final, True
+        if self.partial.is_dir():
+            self._lock = DirectoryLock(self.partial)
         if is_resumed and place.exists():
             if not _holds(place / BASE_FILE, base):
                 raise InputError(f"{place}: holds another sweep than this study asks for; give another --out")
@@ -77,7 +89,9 @@ class SweepDirectory:
                 f"--out {self.final}: exists and is not the directory of a sweep; give another or remove it"
             )
         try:
-            (self.partial / RUNS_FOLDER).mkdir(parents=True)
+            self.partial.mkdir(parents=True)
+            self._lock = DirectoryLock(self.partial)
+            (self.partial / RUNS_FOLDER).mkdir()
         except OSError as error:
             raise InputError(f"--out {self.final}: cannot be written: {error.strerror or error}") from error
         _write(self.partial / BASE_FILE, resolved_yaml(base))
@@ -97,6 +111,7 @@ class SweepDirectory:
         if self.final.exists():
             shutil.rmtree(self.final)
         self.partial.replace(self.final)
+        (self.final / LOCK_FILE).unlink(missing_ok=True)
         return self.final
 
 

@@ -1,6 +1,7 @@
 """Sweeps: the grid's order, failures as rows, whole results only, resuming to the same table."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from cluster_sim.config.loading.canonical import resolved_yaml
 from cluster_sim.config.loading.load import load_study
 from cluster_sim.config.loading.template import study_template
 from cluster_sim.config.schema.study import Study
+from cluster_sim.directory_lock import LOCK_FILE
 from cluster_sim.document import Document
 from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.simulation.plan import make_plan
@@ -153,6 +155,32 @@ def test_killed_and_resumed_gives_the_same_rows(study_file: Path, tmp_path: Path
     again = Tasks()
     assert sweep(study_file, tmp_path / "out", again, resume=True).failed == 1
     assert again.ran == []
+
+
+def test_a_live_sweep_is_not_resumed(study_file: Path, tmp_path: Path) -> None:
+    """While a sweep runs no other one writes its directory, whether it resumes or not; no lock is left at the end."""
+    refused: list[str] = []
+
+    def intruded(function: Any, studies: Any) -> Iterator[Any]:
+        for resume in (True, False):
+            with pytest.raises(InputError) as caught:
+                sweep(study_file, tmp_path / "out", Tasks(), resume=resume)
+            refused.append(str(caught.value))
+        yield from Tasks()(function, studies)
+
+    run_sweep(study_file, Document.read(study_file), SweepOptions(out=tmp_path / "out"), intruded)
+    assert len(refused) == 2
+    assert all(f"out.partial: process {os.getpid()} on " in text for text in refused)
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["results.parquet", "runs", "sweep.yaml"]
+
+
+def test_the_lock_of_a_killed_sweep_is_taken_over(study_file: Path, tmp_path: Path) -> None:
+    """A sweep whose process is gone is resumed although its lock file is still there."""
+    with pytest.raises(UnfinishedError, match="interrupted"):
+        sweep(study_file, tmp_path / "out", Tasks(limit=4))
+    (tmp_path / "out.partial" / LOCK_FILE).write_text("process 1 on elsewhere", encoding="utf-8")
+    sweep(study_file, tmp_path / "out", Tasks(), resume=True)
+    assert not (tmp_path / "out" / LOCK_FILE).exists()
 
 
 EARLIER = """\
