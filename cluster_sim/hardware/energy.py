@@ -117,6 +117,8 @@ class EnergyModel:
         """Return the bytes and operations of one GPU that do not depend on the cache."""
         part, model = self._shards[stage], self._model
         moved = part.dense_weight_bytes + part.head_weight_bytes
+        if part.state_bytes:
+            moved += 2.0 * sampled * part.state_bytes
         if part.moe_layers:
             moved += part.expert_weight_bytes * self._experts.activated_ratio(model, tokens * self._experts.ranks)
         return moved, tokens * part.flops_per_token + sampled * part.head_flops_per_token

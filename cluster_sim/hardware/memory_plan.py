@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from cluster_sim.errors import InputError
-from cluster_sim.hardware.kv_groups import layer_groups
+from cluster_sim.hardware.kv_groups import full_block_ratio, layer_groups
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
-from cluster_sim.hardware.sharding import shard, shards
+from cluster_sim.hardware.sharding import kv_dtype, kv_token_bytes, shard, shards, stage_layers, state_bytes
 from cluster_sim.units import GIB
 
 MIB: Final = 1 << 20
@@ -21,6 +21,8 @@ CONTEXT_BYTES: Final = 174 * MIB
 """Memory that CUDA and its libraries take outside the allocator in a process of one GPU, beyond an idle context."""
 COLLECTIVE_BYTES: Final = 505 * MIB
 """Memory that NCCL and the custom all-reduce buffers add in a process that is one of several."""
+BLOCK_STEP: Final = 16
+"""Multiple of which the tokens of a block are with vLLM's attention kernels."""
 SAMPLER_BYTES_PER_LOGIT: Final = 24
 """fp32 logits, their sorted copy, 64-bit indices and probabilities."""
 
@@ -45,11 +47,17 @@ class MemoryPlan:
     block_size: int
     kv_groups: int = 1
     """KV cache groups that share the blocks."""
+    state_groups: int = 0
+    """Those of them that hold states: one block of a sequence each."""
 
     @property
     def kv_tokens(self) -> int:
-        """Tokens the cache holds in every group, windows apart; vLLM reports this figure."""
-        return self.kv_blocks // self.kv_groups * self.block_size
+        """Tokens the cache holds in every group, windows apart; vLLM reports this figure.
+
+        With states: the tokens of one sequence beside its states.
+        """
+        blocks = max(self.kv_blocks - self.state_groups, 0)
+        return blocks // (self.kv_groups - self.state_groups) * self.block_size
 
 
 def plan_memory(hardware: ReplicaHardware) -> MemoryPlan:
@@ -85,7 +93,8 @@ def activation_bytes(hardware: ReplicaHardware) -> int:
     width = (model.moe_intermediate_size or model.intermediate_size) if model.is_moe else model.intermediate_size
     if model.is_moe:
         width = max(width * model.num_experts_per_tok, model.intermediate_size_mlp or 0)
-    attention = model.head_dim * (2 * model.num_attention_heads + 2 * model.num_key_value_heads) / tensor_parallel
+    mixers = (layer.mixer for layer in model.layers)
+    attention = max(mixer.activation_width(tensor_parallel) for mixer in mixers if mixer is not None)
     feed_forward = 3 * width / tensor_parallel
     layer = tokens * (2 * model.hidden_size + max(feed_forward, attention)) * 2
     if model.is_moe:
@@ -99,9 +108,7 @@ def _stage_plan(hardware: ReplicaHardware, stage: int, runtime_bytes: int) -> Me
     usable_bytes = int(memory_bytes * engine.gpu_memory_utilization)
     part = shard(hardware, stage)
     groups = layer_groups(hardware.model, engine)
-    held = range(stage * part.layers, (stage + 1) * part.layers)
-    widest = max(sum(layer in held for layer in group) for group in groups)
-    block_bytes = int(part.kv_bytes_per_token / part.layers * widest) * engine.block_size
+    block_bytes = _block_bytes(hardware, groups, stage)
     peak_bytes = activation_bytes(hardware)
     free_bytes = usable_bytes - int(part.resident_bytes) - peak_bytes - runtime_bytes
     return MemoryPlan(
@@ -114,7 +121,43 @@ def _stage_plan(hardware: ReplicaHardware, stage: int, runtime_bytes: int) -> Me
         kv_blocks=max(0, free_bytes // block_bytes),
         block_size=engine.block_size,
         kv_groups=len(groups),
+        state_groups=sum(hardware.model.has_state(group[0]) for group in groups),
     )
+
+
+def _block_bytes(hardware: ReplicaHardware, groups: list[list[int]], stage: int) -> int:
+    """Return the bytes of a block on one GPU of a stage: those of the group with most, to which others are padded."""
+    model, engine, tensor_parallel = hardware.model, hardware.engine, hardware.tensor_parallel
+    held = stage_layers(model.num_hidden_layers, hardware.pipeline_parallel, stage)
+    dtype, ratio = kv_dtype(model, engine.kv_cache_dtype), full_block_ratio(model, engine, tensor_parallel)
+
+    def layer_bytes(index: int) -> float:
+        mixer = model.layers[index].mixer
+        assert mixer is not None
+        if model.has_state(index):
+            return state_bytes(model, mixer, tensor_parallel)
+        tokens = engine.block_size * (1 if model.is_windowed(index) else ratio)
+        return kv_token_bytes(mixer, dtype, tensor_parallel) * tokens
+
+    page = max(layer_bytes(index) for group in groups for index in group)
+    padded = any(model.has_state(group[0]) for group in groups)
+    sums = [sum(page if padded else layer_bytes(index) for index in group if index in held) for group in groups]
+    return max(1, int(max(sums)))
+
+
+def hybrid_block_size(hardware: ReplicaHardware) -> int:
+    """Return the tokens of a block: for a model with states as many, in steps of 16, as fill the bytes of a state, so
+    that blocks of both kinds are equally large; never fewer than the engine's.
+    """
+    model, tensor_parallel = hardware.model, hardware.tensor_parallel
+    dtype = kv_dtype(model, hardware.engine.kv_cache_dtype)
+    mixers = [layer.mixer for layer in model.layers if layer.mixer is not None]
+    state = max(state_bytes(model, mixer, tensor_parallel) for mixer in mixers)
+    if not state:
+        return hardware.engine.block_size
+    token = max(kv_token_bytes(mixer, dtype, tensor_parallel) for mixer in mixers)
+    steps = -(-state // (BLOCK_STEP * token))
+    return max(hardware.engine.block_size, BLOCK_STEP * int(steps))
 
 
 def _does_not_fit(plan: MemoryPlan, hardware: ReplicaHardware) -> str:

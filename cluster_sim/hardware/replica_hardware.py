@@ -6,7 +6,9 @@ from typing import Final
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import Device, Interconnect, Network
 from cluster_sim.hardware.engine_settings import EngineSettings
-from cluster_sim.hardware.model import DTYPES, Model, weight_bytes
+from cluster_sim.hardware.layers.mixer import Part
+from cluster_sim.hardware.model import Model
+from cluster_sim.hardware.precision import DTYPES, weight_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +54,20 @@ class ReplicaHardware:
         """Check the degrees of parallelism."""
         check_parallelism(self.model, self.tensor_parallel, self.pipeline_parallel)
 
+    def weight_bytes(self, part: Part) -> float:
+        """Return the bytes of a stored weight of a part: by the engine's quantisation, or the model's own."""
+        if self.engine.weight_dtype and part != "head":
+            return weight_bytes(DTYPES[self.engine.weight_dtype])
+        return self.model.part_precision(part).bits / 8
+
     @property
     def projection_dtype(self) -> str:
-        """Dtype of the projections' weights: the engine's quantisation, or the model's own."""
+        """Type of the projections' products: by the engine's quantisation, or the model's own."""
         return DTYPES[self.engine.weight_dtype] if self.engine.weight_dtype else self.model.projection_dtype
 
     @property
     def expert_dtype(self) -> str:
-        """Dtype of the routed experts' weights."""
+        """Type of the routed experts' products."""
         return DTYPES[self.engine.weight_dtype] if self.engine.weight_dtype else self.model.expert_dtype
 
     @property
@@ -78,7 +86,7 @@ class ReplicaHardware:
 
 
 def check_parallelism(model: Model, tensor_parallel: int, pipeline_parallel: int) -> None:
-    """Raise InputError when the tensor degree does not divide the heads or the pipeline degree the layers."""
+    """Raise InputError when the tensor degree does not divide the heads, or stages are more than layers."""
     if tensor_parallel < 1 or pipeline_parallel < 1:
         raise InputError("tensor_parallel and pipeline_parallel must be at least 1")
     if model.num_attention_heads % tensor_parallel:
@@ -91,10 +99,16 @@ def check_parallelism(model: Model, tensor_parallel: int, pipeline_parallel: int
         raise InputError(
             f"tensor_parallel {tensor_parallel} and the {kv} key/value heads of {model.name} do not divide each other"
         )
-    if model.num_hidden_layers % pipeline_parallel:
+    heads = model.gated_delta_net.key_heads if model.gated_delta_net else model.mamba.heads if model.mamba else 0
+    if heads % tensor_parallel:
         raise InputError(
-            f"pipeline_parallel {pipeline_parallel} does not divide the {model.num_hidden_layers} layers of "
-            f"{model.name}; possible: {_divisors(model.num_hidden_layers, 64)}"
+            f"tensor_parallel {tensor_parallel} does not divide the {heads} heads of the layers of {model.name} that "
+            f"keep a state; possible: {_divisors(heads, 64)}"
+        )
+    if pipeline_parallel > model.num_hidden_layers:
+        raise InputError(
+            f"pipeline_parallel {pipeline_parallel}: {model.name} has {model.num_hidden_layers} layers, and every stage "
+            "needs one"
         )
 
 

@@ -1,7 +1,7 @@
-"""Sharding: weights, cache and operations of one GPU under tensor and pipeline parallelism.
+"""Sharding: weights, cache, states and operations of one GPU under tensor and pipeline parallelism.
 
-Design: a replica is ``pipeline_parallel`` stages of ``tensor_parallel`` GPUs.  Layers are split evenly over the stages,
-every projection evenly over the GPUs of a stage; key and value heads are repeated if there are fewer heads than
+Design: a replica is ``pipeline_parallel`` stages of ``tensor_parallel`` GPUs.  Layers are split over the stages as vLLM
+does, every projection evenly over the GPUs of a stage; key and value heads are repeated if there are fewer heads than
 GPUs.  The first stage also holds the embedding, the last one the head (both, when they are tied).
 
 Data-parallel ranks repeat all of this but the routed experts, which are divided over all ranks: whole (expert
@@ -11,15 +11,22 @@ parallelism) or sliced, a GPU has the same bytes, and computes the tokens of eve
 from dataclasses import dataclass
 
 from cluster_sim.errors import InputError
-from cluster_sim.hardware.model import DTYPES, Model, weight_bytes
+from cluster_sim.hardware.layers.layer import Layer
+from cluster_sim.hardware.layers.mixer import Mixer, Part
+from cluster_sim.hardware.model import Model
+from cluster_sim.hardware.precision import DTYPES, weight_bytes
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
+
+FP8_LATENT_SCALE_BYTES = 80
+"""What vLLM's fp8 cache of sparse latent attention has beyond a byte a number: rotated keys in 16 bits, and scales."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
     """One GPU's part of a model, for one stage."""
 
-    layers: int
+    layers: float
+    """Layers; one with a mixer or a network only counts half."""
     moe_layers: int
     dense_weight_bytes: float
     """Bytes of projections that every step reads: attention, dense feed-forward, shared experts, routers, norms."""
@@ -39,16 +46,46 @@ class Shard:
     """Bytes one token's keys and values take in this GPU's cache over the stage's layers."""
     resident_bytes: float
     """All weights this GPU holds."""
+    windowed_kv_ratio: float = 0.0
+    """Share of ``kv_bytes_per_token`` of which a token reads at most a window, or what an indexer chooses."""
+    windowed_pairs_ratio: float = 0.0
+    """Share of ``attention_flops_per_pair`` that a window bounds, or the choice of an indexer."""
+    state_bytes: float = 0.0
+    """Bytes that a sequence's states of constant size take over the stage's layers."""
+    state_flops_per_token: float = 0.0
+    """Operations on these states per token."""
 
 
-def kv_dtype_bytes(model: Model, kv_cache_dtype: str | None) -> float:
-    """Return the bytes of one number in the cache; InputError for an unknown dtype."""
+def stage_layers(layers: int, pipeline_parallel: int, stage: int) -> range:
+    """Return the layers of a stage by vLLM's rule: what is left over goes to the stages before the last, last first."""
+    each, rest = divmod(layers, pipeline_parallel)
+    counts = [each] * pipeline_parallel
+    for index in range(2, rest + 2):
+        counts[-index] += 1
+    first = sum(counts[:stage])
+    return range(first, first + counts[stage])
+
+
+def kv_dtype(model: Model, kv_cache_dtype: str | None) -> str:
+    """Return the type of the cache in our names; InputError for an unknown one."""
     if kv_cache_dtype is None or kv_cache_dtype == "auto":
-        return weight_bytes(model.activation_dtype)
+        return DTYPES[model.kv_cache_dtype] if model.kv_cache_dtype else model.activation_dtype
     name = "fp8" if kv_cache_dtype.startswith("fp8") else kv_cache_dtype
     if name not in DTYPES:
         raise InputError(f"unknown kv_cache_dtype {kv_cache_dtype!r}; known: auto, fp8, {', '.join(DTYPES)}")
-    return weight_bytes(DTYPES[name])
+    return DTYPES[name]
+
+
+def kv_token_bytes(mixer: Mixer, dtype: str, tensor_parallel: int) -> float:
+    """Return the bytes of one token of one layer in the cache of one GPU."""
+    scales = FP8_LATENT_SCALE_BYTES if mixer.index_key_bytes and dtype == "fp8" else 0
+    return mixer.kv_elements(tensor_parallel) * weight_bytes(dtype) + scales + mixer.index_key_bytes
+
+
+def state_bytes(model: Model, mixer: Mixer, tensor_parallel: int) -> float:
+    """Return the bytes of one sequence's state of one layer on one GPU."""
+    state = mixer.state(tensor_parallel)
+    return state.convolution * weight_bytes(model.activation_dtype) + state.recurrent * model.state_element_bytes
 
 
 def shard(hardware: ReplicaHardware, stage: int = 0) -> Shard:
@@ -58,50 +95,38 @@ def shard(hardware: ReplicaHardware, stage: int = 0) -> Shard:
     for an unknown dtype.
     """
     model, engine, tp = hardware.model, hardware.engine, hardware.tensor_parallel
-    pipeline_parallel = hardware.pipeline_parallel
     if engine.weight_dtype is not None and engine.weight_dtype not in DTYPES:
         raise InputError(f"unknown quantization {engine.weight_dtype!r}; known: {', '.join(DTYPES)}")
-    layers = model.num_hidden_layers // pipeline_parallel
-    moe_layers = _moe_layers_of(model, pipeline_parallel, stage)
-    dense_layers = layers - moe_layers
-    projection = weight_bytes(hardware.projection_dtype)
-    expert_weight = weight_bytes(hardware.expert_dtype)
+    held = stage_layers(model.num_hidden_layers, hardware.pipeline_parallel, stage)
+    layers = [model.layers[index] for index in held]
     plain = weight_bytes(model.activation_dtype)
-    attention = _attention_parameters_of(model, tp)
-    dense_parameters = (
-        layers * attention
-        + dense_layers * model.dense_mlp_parameters / tp
-        + moe_layers * model.shared_expert_parameters / tp
-    )
-    small = layers * model.small_parameters_per_layer + moe_layers * (
-        model.router_parameters + model.expert_bias_parameters / tp
-    )
-    expert_parameters = moe_layers * model.experts * model.expert_parameters / tp / hardware.experts.ranks
-    used_parameters = dense_parameters + moe_layers * (
-        model.num_experts_per_tok * model.expert_parameters / tp + model.router_parameters
-    )
-    is_first, is_last = stage == 0, stage == pipeline_parallel - 1
-    head_bytes = plain * model.embedding_parameters / tp if is_last else 0.0
+    dense, expert_bytes = _weights(hardware, layers)
+    is_first, is_last = stage == 0, stage == hardware.pipeline_parallel - 1
+    head_bytes = hardware.weight_bytes("head") * model.embedding_parameters / tp if is_last else 0.0
     embedding_bytes = plain * model.embedding_parameters / tp if is_first else 0.0
     is_shared = model.tie_word_embeddings and is_first and is_last
-    dense_bytes = projection * dense_parameters + plain * small
-    expert_bytes = expert_weight * expert_parameters
+    cache = _Cache.of(hardware, held)
+    mixers = [layer.mixer for layer in layers if layer.mixer is not None]
     return Shard(
-        layers=layers,
-        moe_layers=moe_layers,
-        dense_weight_bytes=dense_bytes,
+        layers=sum(layer.halves for layer in layers) / 2,
+        moe_layers=sum(layer.experts is not None for layer in layers),
+        dense_weight_bytes=dense,
         expert_weight_bytes=expert_bytes,
         head_weight_bytes=head_bytes,
         embedding_bytes=embedding_bytes,
-        flops_per_token=2.0 * used_parameters,
+        flops_per_token=2.0 * _used_parameters(layers, tp),
         head_flops_per_token=2.0 * model.embedding_parameters / tp if is_last else 0.0,
-        attention_flops_per_pair=layers * _flops_per_pair(model) / tp,
-        kv_bytes_per_token=layers * model.kv_elements_per_token(tp) * kv_dtype_bytes(model, engine.kv_cache_dtype),
-        resident_bytes=dense_bytes
+        attention_flops_per_pair=cache.pair_flops,
+        kv_bytes_per_token=cache.token_bytes,
+        resident_bytes=dense
         + expert_bytes
         + head_bytes
         + (0.0 if is_shared else embedding_bytes)
         + (plain * model.extra_parameters / tp if is_first else 0.0),
+        windowed_kv_ratio=cache.windowed_bytes / cache.token_bytes if cache.token_bytes else 0.0,
+        windowed_pairs_ratio=cache.windowed_flops / cache.pair_flops if cache.pair_flops else 0.0,
+        state_bytes=sum(state_bytes(model, mixer, tp) for mixer in mixers),
+        state_flops_per_token=sum(mixer.state_flops for mixer in mixers) / tp,
     )
 
 
@@ -110,32 +135,66 @@ def shards(hardware: ReplicaHardware) -> list[Shard]:
     return [shard(hardware, stage) for stage in range(hardware.pipeline_parallel)]
 
 
-def _moe_layers_of(model: Model, pipeline_parallel: int, stage: int) -> int:
-    """Return the layers with experts in one stage: the first layers are the dense ones."""
-    if not model.is_moe:
-        return 0
-    per_stage = model.num_hidden_layers // pipeline_parallel
-    first, last = stage * per_stage, (stage + 1) * per_stage
-    step = model.interleave_moe_layer_step
-    return sum(
-        1
-        for layer in range(first, last)
-        if layer >= model.first_k_dense_replace and (layer - model.first_k_dense_replace) % step == step - 1
-    )
+def _weights(hardware: ReplicaHardware, layers: list[Layer]) -> tuple[float, float]:
+    """Return the bytes of dense weights and of routed experts of a stage on one GPU."""
+    model, tp = hardware.model, hardware.tensor_parallel
+    counts: dict[Part, float] = {}
+    small = 0.0
+    for layer in layers:
+        if layer.mixer is not None:
+            part = layer.mixer.part
+            counts[part] = counts.get(part, 0.0) + layer.mixer.parameters_on_gpu(tp)
+        small += layer.small_parameters(model.hidden_size)
+        experts = layer.experts
+        if experts is not None:
+            routed = experts.experts * experts.expert_parameters / tp / hardware.experts.ranks
+            counts["experts"] = counts.get("experts", 0.0) + routed
+            counts["shared_experts"] = counts.get("shared_experts", 0.0) + experts.shared_parameters / tp
+            small += experts.router_parameters + experts.bias_parameters / tp
+        elif layer.network is not None:
+            counts["mlp"] = counts.get("mlp", 0.0) + sum(each.parameters for each in layer.network.projections()) / tp
+    expert_bytes = hardware.weight_bytes("experts") * counts.pop("experts", 0.0)
+    dense = sum(hardware.weight_bytes(part) * count for part, count in counts.items())
+    return dense + weight_bytes(model.activation_dtype) * small, expert_bytes
 
 
-def _attention_parameters_of(model: Model, tp: int) -> float:
-    """Return the attention weights of one layer on one GPU, with repeated heads and latent down-projections."""
-    if model.kv_lora_rank is not None:
-        repeated = model.hidden_size * (model.kv_lora_rank + model.qk_rope_head_dim)
-        repeated += model.hidden_size * (model.q_lora_rank or 0)
-        return repeated + (model.attention_parameters - repeated) / tp
-    kv_heads = -(-model.num_key_value_heads // tp)
-    return model.hidden_size * model.head_dim * (2 * model.num_attention_heads / tp + 2 * kv_heads)
+def _used_parameters(layers: list[Layer], tp: int) -> float:
+    """Return the weights of a stage that one token uses on one GPU."""
+    used = 0.0
+    for layer in layers:
+        if layer.mixer is not None:
+            used += layer.mixer.parameters_on_gpu(tp)
+        experts = layer.experts
+        if experts is not None:
+            used += (experts.experts_per_token * experts.expert_parameters + experts.shared_parameters) / tp
+            used += experts.router_parameters
+        elif layer.network is not None:
+            used += sum(each.parameters for each in layer.network.projections()) / tp
+    return used
 
 
-def _flops_per_pair(model: Model) -> float:
-    """Return the operations of one layer's attention per (query, key) pair: two for score and value each, per width."""
-    if model.kv_lora_rank is not None:
-        return 2.0 * model.num_attention_heads * (model.qk_nope_head_dim + model.qk_rope_head_dim + model.v_head_dim)
-    return 4.0 * model.num_attention_heads * model.head_dim
+@dataclass(frozen=True, slots=True)
+class _Cache:
+    """Bytes and operations of a stage's attention, and what windows bound of them."""
+
+    token_bytes: float = 0.0
+    windowed_bytes: float = 0.0
+    pair_flops: float = 0.0
+    windowed_flops: float = 0.0
+
+    @classmethod
+    def of(cls, hardware: ReplicaHardware, held: range) -> "_Cache":
+        model, tp = hardware.model, hardware.tensor_parallel
+        dtype = kv_dtype(model, hardware.engine.kv_cache_dtype)
+        token_bytes = windowed_bytes = pair_flops = windowed_flops = 0.0
+        for index in held:
+            mixer = model.layers[index].mixer
+            if mixer is None or not mixer.keeps_tokens:
+                continue
+            own_bytes, own_flops = kv_token_bytes(mixer, dtype, tp), mixer.pair_flops / tp
+            token_bytes += own_bytes
+            pair_flops += own_flops + mixer.index_pair_flops
+            if model.is_windowed(index) or model.indexer is not None:
+                windowed_bytes += own_bytes - mixer.index_key_bytes
+                windowed_flops += own_flops
+        return cls(token_bytes, windowed_bytes, pair_flops, windowed_flops)

@@ -15,7 +15,14 @@ UNLIMITED: Final = 1 << 60
 
 
 def scheduler_limits(
-    engine: EngineOptions, model: Model, kv_blocks: int, pipeline_parallel: int, *, macro_steps: bool, seed: int = 0
+    engine: EngineOptions,
+    model: Model,
+    kv_blocks: int,
+    pipeline_parallel: int,
+    *,
+    macro_steps: bool,
+    seed: int = 0,
+    tensor_parallel: int = 1,
 ) -> SchedulerLimits:
     """Return what the scheduler must know; ``engine`` is resolved, ``kv_blocks`` comes from the memory plan.
 
@@ -24,12 +31,24 @@ def scheduler_limits(
     assert engine.max_num_seqs is not None
     scheduler = ENGINES.get(engine.kind).part
     max_model_len = engine.max_model_len or model.max_position_embeddings
+    if model.state_layers and not engine.keeps_states:
+        able = ", ".join(
+            entry.name
+            for entry in ENGINES.entries()
+            if issubclass(entry.options, EngineOptions) and entry.options.keeps_states
+        )
+        raise InputError(
+            f"engine.kind: {model.name} has {model.state_layers} layers with a state of constant size, which "
+            f"{engine.kind} is not modelled with; engines that are: {able}"
+        )
     _check_abilities(engine, scheduler, pipeline_parallel)
     engine.check()
     if engine.token_budget is not None:
         _check_budget(engine, engine.token_budget, max_model_len)
     is_async = engine.plans_ahead and pipeline_parallel == 1 and not engine.draft_tokens
-    can_fast_forward = macro_steps and not engine.draft_tokens
+    groups = engine.kv_groups(model, tensor_parallel)
+    # Blocks of different numbers of tokens are counted in single steps only.
+    can_fast_forward = macro_steps and not engine.draft_tokens and (groups is None or groups.full_ratio == 1)
     limits = SchedulerLimits(
         kv_blocks=(engine.num_kv_blocks or kv_blocks) - scheduler.null_blocks,
         block_size=engine.block_size,
@@ -43,7 +62,7 @@ def scheduler_limits(
         can_fast_forward_stages=can_fast_forward and pipeline_parallel > 1,
         tokens_per_step=1 + engine.draft_tokens,
         seed=seed,
-        kv_groups=engine.kv_groups(model),
+        kv_groups=groups,
     )
     return replace(limits, max_model_len=_longest_request(engine, scheduler, limits))
 

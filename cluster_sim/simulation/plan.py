@@ -9,7 +9,7 @@ from cluster_sim.config.schema.study import Study
 from cluster_sim.engine.group import LinkDelays
 from cluster_sim.engine.instant import NEVER, Instant, Kind, instant
 from cluster_sim.hardware.device import load_device
-from cluster_sim.hardware.memory_plan import MemoryPlan, host_block_us, plan_memory
+from cluster_sim.hardware.memory_plan import MemoryPlan, host_block_us, hybrid_block_size, plan_memory
 from cluster_sim.hardware.model import load_model
 from cluster_sim.hardware.power_cap import capped
 from cluster_sim.hardware.predictors.pool_predictor import build_predictor, check_power_cap
@@ -173,6 +173,10 @@ def _plan_pool(study: Study, pool: Pool, first_replica: int) -> PoolPlan:
     settings = engine.hardware_settings(device)
     experts = expert_sharding(pool)
     hardware = ReplicaHardware(model, device, settings, pool.tensor_parallel, pool.pipeline_parallel, experts)
+    block_size = hybrid_block_size(hardware)
+    if engine.keeps_states and block_size != engine.block_size:
+        engine = engine.model_copy(update={"block_size": block_size})
+        hardware = replace(hardware, engine=engine.hardware_settings(device))
     if engine.needs_host_load_time:
         engine = engine.model_copy(update={"host_load_block_us": host_block_us(hardware)})
     memory = plan_memory(hardware) if engine.num_kv_blocks is None else None
@@ -183,6 +187,7 @@ def _plan_pool(study: Study, pool: Pool, first_replica: int) -> PoolPlan:
         pool.pipeline_parallel,
         macro_steps=study.run.macro_steps,
         seed=study.seed,
+        tensor_parallel=pool.tensor_parallel,
     )
     resolved = pool.model_copy(update={"engine": engine})
     return PoolPlan(resolved, first_replica, hardware, memory, rank_limits(limits, pool.data_parallel))

@@ -1,4 +1,4 @@
-"""KV cache by count for models with attention windows: KV cache groups that share one pool of blocks."""
+"""KV cache by count for models with attention windows or states: KV cache groups that share one pool of blocks."""
 
 from cluster_sim.hardware.kv_groups import KvGroups
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
@@ -11,7 +11,7 @@ class GroupedCache:
 
     Every group holds a block for each ``block_size`` computed tokens, but a windowed one has given back the
     ``skipped_blocks`` that lie out of the window.  They were counted when the sequence was last scheduled, before that
-    step's tokens, so the number is kept.
+    step's tokens, so the number is kept.  Beside these a sequence holds the blocks of its states.
     """
 
     has_windows = True
@@ -45,14 +45,14 @@ class GroupedCache:
         """Return how many free blocks an admission takes; in later steps a windowed group never holds more than the
         window and one step.
         """
-        groups, whole = self._groups, self._blocks_for(whole_tokens)
-        later = groups.full * whole + groups.windowed * min(whole, self._window_blocks)
-        return max(groups.count * self._blocks_for(tokens), later)
+        groups, whole = self._groups, -(-whole_tokens // self.block_size)
+        later = groups.full * -(-whole // groups.full_ratio) + groups.windowed * min(whole, self._window_blocks)
+        return max(self._blocks_for(tokens), later) + groups.sequence_blocks
 
     def allocate(self, sequence: Sequence, match: MatchResult, tokens: int) -> AllocationResult:
         """Give a sequence its first blocks."""
         sequence.skipped_blocks = 0
-        self.free_blocks -= self._groups.count * self._blocks_for(tokens)
+        self.free_blocks -= self._blocks_for(tokens) + self._groups.sequence_blocks
         assert self.free_blocks >= 0
         return AllocationResult(0)
 
@@ -65,7 +65,7 @@ class GroupedCache:
 
     def blocks_to_extend(self, sequence: Sequence, tokens: int) -> int:
         """Return how many free blocks a sequence takes to hold ``tokens`` tokens in all."""
-        return self._groups.count * (self._blocks_for(tokens) - self._blocks_for(sequence.computed))
+        return self._blocks_for(tokens) - self._blocks_for(sequence.computed)
 
     def extend(self, sequence: Sequence, tokens: int) -> None:
         """Give a sequence what it misses to hold ``tokens`` tokens."""
@@ -79,9 +79,9 @@ class GroupedCache:
 
     def free(self, sequence: Sequence) -> None:
         """Take everything back that a sequence still holds."""
-        held = self._groups.count * self._blocks_for(sequence.computed)
+        held = self._blocks_for(sequence.computed) + self._groups.sequence_blocks
         self.free_blocks += held - self._groups.windowed * sequence.skipped_blocks
         assert self.free_blocks <= self.total_blocks
 
     def _blocks_for(self, tokens: int) -> int:
-        return -(-tokens // self.block_size)
+        return self._groups.blocks_for(tokens, self.block_size)

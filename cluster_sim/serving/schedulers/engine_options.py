@@ -56,6 +56,8 @@ class EngineOptions(ConfigModel):
     """Own options that switch something on, so that an engine without it refuses them unless they are off."""
     keeps_windows: ClassVar[bool] = False
     """Whether the KV cache gives back what lies outside an attention window."""
+    keeps_states: ClassVar[bool] = False
+    """Whether layers with a state of constant size are modelled."""
 
     kind: str = Field(description="The serving engine that is simulated.")
     version: str = Field(
@@ -182,8 +184,8 @@ class EngineOptions(ConfigModel):
         for name in self.__pydantic_extra__ or {}:
             raise InputError(f"engine.{name}: {_Foreign.of(name).belongs}; this pool is {self.kind}")
 
-    def kv_groups(self, model: Model) -> KvGroups | None:
-        """Return the groups that layers with attention windows form; None if every layer keeps the whole context."""
+    def kv_groups(self, model: Model, tensor_parallel: int = 1) -> KvGroups | None:  # noqa: ARG002
+        """Return the groups that layers with windows or states form; None if every layer keeps the whole context."""
         return None
 
 

@@ -43,6 +43,7 @@ class VllmV1Options(TokenBudgetOptions):
         }
     )
     keeps_windows = True
+    keeps_states = True
 
     kind: Literal["vllm_v1"] = "vllm_v1"
     enable_chunked_prefill: ChunkedPrefill = True
@@ -137,12 +138,34 @@ class VllmV1Options(TokenBudgetOptions):
         if self.speculative is not None and QUEUE_ORDERS.get(self.policy).part.chooses_victims:
             raise InputError(f"engine.speculative: cannot be combined with policy: {self.policy}; use fcfs")
 
-    def kv_groups(self, model: Model) -> KvGroups | None:
-        """Return the groups of a model with windows; InputError if they cannot be had."""
-        groups = kv_groups(model, self, self.block_size)
-        if groups is not None and self.host_blocks:
+    def kv_groups(self, model: Model, tensor_parallel: int = 1) -> KvGroups | None:
+        """Return the groups of a model with windows or states; InputError if they cannot be had."""
+        groups = kv_groups(model, self, self.block_size, tensor_parallel, 1 + self.draft_tokens)
+        if groups is None:
+            return None
+        if groups.sequence_blocks:
+            self._check_states(model)
+        elif self.host_blocks:
             raise InputError(
                 f"engine.host_blocks: every layer of {model.name} has a window of {groups.window_tokens} tokens, and "
                 "host memory keeps whole prefixes; set 0"
             )
+        if groups.full_ratio > 1 and self.enable_prefix_caching:
+            raise InputError(
+                f"engine.enable_prefix_caching: sliding and full layers of {model.name} have blocks of different "
+                "numbers of tokens, whose prefixes are not modelled; leave it off"
+            )
         return groups
+
+    def _check_states(self, model: Model) -> None:
+        """Raise InputError for what cannot be had with layers that keep a state."""
+        if self.enable_prefix_caching:
+            raise InputError(
+                f"engine.enable_prefix_caching: {model.name} has layers with a state; vLLM leaves prefix caching off for "
+                "such models unless its experimental mode is asked for, which is not modelled; leave it off"
+            )
+        if self.disable_hybrid_kv_cache_manager:
+            raise InputError(
+                f"engine.disable_hybrid_kv_cache_manager: {model.name} has layers with a state, which needs groups of "
+                "the KV cache; leave it out, with a version of at least 0.10"
+            )

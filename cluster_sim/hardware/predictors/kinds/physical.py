@@ -25,9 +25,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field
 
-from cluster_sim.hardware.model import weight_bytes
+from cluster_sim.hardware.precision import weight_bytes
 from cluster_sim.hardware.predictors.affine import AffinePredictor
-from cluster_sim.hardware.predictors.attention_window import AttentionWindow
+from cluster_sim.hardware.predictors.attention_window import AttentionWindow, read_window
 from cluster_sim.hardware.predictors.calibration import resolve_coefficients
 from cluster_sim.hardware.predictors.coefficients import Coefficients
 from cluster_sim.hardware.predictors.error_band import NO_BAND, ErrorBand
@@ -69,8 +69,7 @@ class PhysicalPredictor(AffinePredictor):
         Raises InputError for unknown dtypes.
         """
         model, device = hardware.model, hardware.device
-        super().__init__(hardware.pipeline_parallel, window_tokens=model.window_tokens, is_measured=is_measured)
-        self._attention_window = AttentionWindow(model)
+        super().__init__(hardware.pipeline_parallel, window_tokens=read_window(model), is_measured=is_measured)
         c = self.coefficients = coefficients
         self.label = label
         self.is_calibrated = True
@@ -82,6 +81,7 @@ class PhysicalPredictor(AffinePredictor):
         self.frontend_ns_per_token = c.frontend_us_per_token * NS_PER_US
         self._experts = hardware.experts
         self._shards: list[Shard] = shards(hardware)
+        self._attention_windows = [AttentionWindow(model, part) for part in self._shards]
         bandwidth, plain = device.memory_bandwidth_bytes_per_s, device.peak_flops(model.activation_dtype)
         self._dense_rate = bandwidth * c.gemm_memory_ratio
         self._expert_rate = bandwidth * c.moe_memory_ratio
@@ -93,7 +93,6 @@ class PhysicalPredictor(AffinePredictor):
         self._head_flops = plain * c.gemm_flops_ratio
         self._attention_flops = plain * c.attention_flops_ratio
         self._activation_bytes = weight_bytes(model.activation_dtype)
-        self._windowed_ratio = model.windowed_layers / model.num_hidden_layers
 
     @classmethod
     def build(cls, options: PhysicalOptions, hardware: ReplicaHardware) -> Self:
@@ -151,10 +150,11 @@ class PhysicalPredictor(AffinePredictor):
         )
 
     def sequences_cost(self, sequences: int, stage: int) -> float:
-        """Return the head and the sampler, ns; only the last stage has them."""
+        """Return the states of constant size, and in the last stage the head and the sampler, ns."""
         part, c, model = self._shards[stage], self.coefficients, self._model
+        states_ns = sequences * self._state_s(part) * NS_PER_S
         if not part.head_weight_bytes:
-            return 0.0
+            return states_ns
         head_s = _smooth_max(
             part.head_weight_bytes / self._dense_rate,
             sequences * part.head_flops_per_token / self._head_flops,
@@ -165,16 +165,23 @@ class PhysicalPredictor(AffinePredictor):
             us += c.sort_us
             moved = sequences * c.sort_bytes_per_entry * model.vocab_size
             head_s += moved / self.hardware.device.memory_bandwidth_bytes_per_s
-        return head_s * NS_PER_S + us * NS_PER_US
+        return head_s * NS_PER_S + us * NS_PER_US + states_ns
+
+    def _state_s(self, part: Shard) -> float:
+        """Return the time of a token on a sequence's states, s: they are read and written, or computed if slower."""
+        moved = 2.0 * part.state_bytes / self._kv_rate
+        return max(moved, part.state_flops_per_token / self._attention_flops)
 
     def kv_slopes(self, stage: int) -> tuple[float, float]:
         """Return ns per cached token: its bytes, or for latent attention its operations if they take longer."""
         part = self._shards[stage]
-        slope = part.kv_bytes_per_token / self._kv_rate
+        by_bytes = part.kv_bytes_per_token / self._kv_rate * NS_PER_S
+        by_flops = 0.0
         if self._model.is_latent_attention:
-            slope = max(slope, part.attention_flops_per_pair / self._attention_flops)
-        slope *= NS_PER_S
-        return slope * (1.0 - self._windowed_ratio), slope * self._windowed_ratio
+            by_flops = part.attention_flops_per_pair / self._attention_flops * NS_PER_S
+        bytes_share, flops_share = part.windowed_kv_ratio, part.windowed_pairs_ratio
+        full = max(by_bytes * (1.0 - bytes_share), by_flops * (1.0 - flops_share))
+        return full, max(by_bytes * bytes_share, by_flops * flops_share)
 
     def mixed_slopes(self, stage: int) -> tuple[float, float]:
         """Return the same if the batch has a prefill: a tile of rows for each query head, of which one is used."""
@@ -183,15 +190,18 @@ class PhysicalPredictor(AffinePredictor):
         if not rows or self._model.is_latent_attention:
             return slopes
         tile = rows * self._shards[stage].attention_flops_per_pair / self._attention_flops * NS_PER_S
-        share = self._windowed_ratio
+        share = self._shards[stage].windowed_pairs_ratio
         return max(slopes[0], tile * (1.0 - share)), max(slopes[1], tile * share)
 
     def chunk_cost(self, chunk_tokens: int, kv_tokens: int, stage: int) -> float:
         """Return the attention of a prefill chunk, ns: it reads the cache once and computes the causal part."""
         part = self._shards[stage]
-        seconds = self._attention_window.cache_tokens(kv_tokens) * part.kv_bytes_per_token / self._kv_rate
-        pairs = self._attention_window.pairs(chunk_tokens, kv_tokens)
+        window = self._attention_windows[stage]
+        seconds = window.cache_tokens(kv_tokens) * part.kv_bytes_per_token / self._kv_rate
+        pairs = window.pairs(chunk_tokens, kv_tokens)
         seconds += pairs * part.attention_flops_per_pair / self._attention_flops
+        if part.state_bytes:
+            seconds += (chunk_tokens - 1) * part.state_flops_per_token / self._attention_flops
         return seconds * NS_PER_S
 
     def mix_cost(self, stage: int) -> float:

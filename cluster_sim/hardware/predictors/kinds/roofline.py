@@ -14,9 +14,9 @@ from typing import Literal, Self
 from pydantic import Field
 
 from cluster_sim.hardware.cuda_graphs import graph_tokens
-from cluster_sim.hardware.model import weight_bytes
+from cluster_sim.hardware.precision import weight_bytes
 from cluster_sim.hardware.predictors.affine import AffinePredictor
-from cluster_sim.hardware.predictors.attention_window import AttentionWindow
+from cluster_sim.hardware.predictors.attention_window import AttentionWindow, read_window
 from cluster_sim.hardware.predictors.collectives import LINK_RATIO
 from cluster_sim.hardware.predictors.predictor import PREDICTORS, PredictorOptions
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
@@ -63,8 +63,7 @@ class RooflinePredictor(AffinePredictor):
         Raises InputError for unknown dtypes.
         """
         model, device = hardware.model, hardware.device
-        super().__init__(hardware.pipeline_parallel, window_tokens=model.window_tokens)
-        self._attention_window = AttentionWindow(model)
+        super().__init__(hardware.pipeline_parallel, window_tokens=read_window(model))
         self.label = "uncalibrated roofline"
         self._hardware = hardware
         self._model = model
@@ -72,6 +71,7 @@ class RooflinePredictor(AffinePredictor):
         self._efficiency = efficiency or RooflineEfficiency()
         self._experts = hardware.experts
         self._shards: list[Shard] = shards(hardware)
+        self._attention_windows = [AttentionWindow(model, part) for part in self._shards]
         self._flops = device.peak_flops(hardware.projection_dtype) * self._efficiency.gemm_flops_ratio
         self._expert_flops = device.peak_flops(hardware.expert_dtype) * self._efficiency.gemm_flops_ratio
         self._plain_flops = device.peak_flops(model.activation_dtype) * self._efficiency.gemm_flops_ratio
@@ -112,30 +112,43 @@ class RooflinePredictor(AffinePredictor):
         return seconds * NS_PER_S + efficiency.step_us * NS_PER_US
 
     def sequences_cost(self, sequences: int, stage: int) -> float:
-        """Return the head and the sampler, ns; only the last stage has them."""
+        """Return the states of constant size, and in the last stage the head and the sampler, ns."""
         part = self._shards[stage]
+        states_ns = sequences * self._state_s(part) * NS_PER_S
         if not part.head_weight_bytes:
-            return 0.0
+            return states_ns
         head_s = max(
             part.head_weight_bytes / self._bandwidth, sequences * part.head_flops_per_token / self._plain_flops
         )
-        return head_s * NS_PER_S + sequences * self._efficiency.sequence_us * NS_PER_US
+        return head_s * NS_PER_S + sequences * self._efficiency.sequence_us * NS_PER_US + states_ns
+
+    def _state_s(self, part: Shard) -> float:
+        """Return the time of a token on a sequence's states, s: they are read and written, or computed if slower."""
+        moved = 2.0 * part.state_bytes / self._attention_bandwidth
+        return max(moved, part.state_flops_per_token / self._attention_flops)
 
     def kv_slopes(self, stage: int) -> tuple[float, float]:
         """Return ns per cached token, by bytes or by operations, whichever takes longer."""
         part = self._shards[stage]
-        by_bytes = part.kv_bytes_per_token / self._attention_bandwidth
-        by_flops = part.attention_flops_per_pair / self._attention_flops
-        slope = max(by_bytes, by_flops) * NS_PER_S
-        windowed = self._model.windowed_layers / self._model.num_hidden_layers
-        return slope * (1.0 - windowed), slope * windowed
+        by_bytes = part.kv_bytes_per_token / self._attention_bandwidth * NS_PER_S
+        by_flops = part.attention_flops_per_pair / self._attention_flops * NS_PER_S
+        bytes_share, flops_share = part.windowed_kv_ratio, part.windowed_pairs_ratio
+        full = max(by_bytes * (1.0 - bytes_share), by_flops * (1.0 - flops_share))
+        return full, max(by_bytes * bytes_share, by_flops * flops_share)
 
     def chunk_cost(self, chunk_tokens: int, kv_tokens: int, stage: int) -> float:
-        """Return causal attention of a chunk over the cache and itself, ns; windowed layers see the window only."""
+        """Return causal attention of a chunk over the cache and itself, and its tokens' work on states but for one, ns.
+
+        Windowed layers see the window only; one token of each chunk stands in ``sequences_cost``.
+        """
         part = self._shards[stage]
-        pairs = self._attention_window.pairs(chunk_tokens, kv_tokens)
-        by_bytes = self._attention_window.cache_tokens(kv_tokens) * part.kv_bytes_per_token / self._attention_bandwidth
-        return max(pairs * part.attention_flops_per_pair / self._attention_flops, by_bytes) * NS_PER_S
+        window = self._attention_windows[stage]
+        pairs = window.pairs(chunk_tokens, kv_tokens)
+        by_bytes = window.cache_tokens(kv_tokens) * part.kv_bytes_per_token / self._attention_bandwidth
+        seconds = max(pairs * part.attention_flops_per_pair / self._attention_flops, by_bytes)
+        if part.state_bytes:
+            seconds += (chunk_tokens - 1) * part.state_flops_per_token / self._attention_flops
+        return seconds * NS_PER_S
 
     def encoder_cost(self, encoder_tokens: int, stage: int) -> float:
         """Return the encoder's arithmetic, ns; the first stage has it."""

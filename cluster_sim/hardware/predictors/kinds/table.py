@@ -22,7 +22,8 @@ from pydantic import Field
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.batch_shape import BatchShape, Int64Array
 from cluster_sim.hardware.engine_settings import default_settings
-from cluster_sim.hardware.model import Model, weight_bytes
+from cluster_sim.hardware.model import Model
+from cluster_sim.hardware.precision import weight_bytes
 from cluster_sim.hardware.predictors.attention_table import AttentionTable
 from cluster_sim.hardware.predictors.collectives import Collectives
 from cluster_sim.hardware.predictors.expert_table import experts_curve
@@ -38,6 +39,7 @@ from cluster_sim.hardware.predictors.predictor import (
     PredictorOptions,
 )
 from cluster_sim.hardware.replica_hardware import ONE_RANK, ReplicaHardware
+from cluster_sim.hardware.sharding import stage_layers
 from cluster_sim.options import InputFile
 from cluster_sim.units import NS_PER_S, NS_PER_US
 
@@ -100,7 +102,13 @@ class TablePredictor(Predictor):
         self.label = f"operator tables ({profile.info.source or profile.path})"
         self.frontend_ns = round(overheads.frontend_us * NS_PER_US)
         self.frontend_ns_per_token = overheads.frontend_us_per_token * NS_PER_US
-        self._layers = model.num_hidden_layers // pipeline_parallel
+        if not model.is_uniform:
+            raise InputError(
+                f"predictor.kind: {model.name} has layers of different shapes, and operator tables hold one; use roofline"
+            )
+        self._layers = [
+            len(stage_layers(model.num_hidden_layers, pipeline_parallel, stage)) for stage in range(pipeline_parallel)
+        ]
         self._overheads = overheads
         self._attention = AttentionTable(profile.of("attention"))
         self._link = _sum_curve(profile, ("send_recv",), "tokens")
@@ -137,7 +145,7 @@ class TablePredictor(Predictor):
         if not (shape.prefills or shape.draft_tokens or shape.routed_tokens):
             base, curve = self._decode_entry(shape.decodes, stage)
             mean = float(shape.decode_kv_tokens) / (shape.decodes or 1)
-            return max(1, round(curve(mean) * self._layers * NS_PER_US + base))
+            return max(1, round(curve(mean) * self._layers[stage] * NS_PER_US + base))
         return max(1, round(self._mixed_us(shape, stage) * NS_PER_US))
 
     def decode_run_ns(self, decodes: int, kv_tokens: int, steps: int, stage: int = 0) -> Int64Array:
@@ -147,7 +155,7 @@ class TablePredictor(Predictor):
         mean += kv_tokens
         mean /= decodes
         ns = curve.many(mean)
-        ns *= self._layers
+        ns *= self._layers[stage]
         ns *= NS_PER_US
         ns += base
         np.rint(ns, ns)
@@ -177,7 +185,7 @@ class TablePredictor(Predictor):
     def floor_ns(self, stage: int = 0) -> int:
         """Return the time of one token and one sequence with the cheapest attention call that was measured."""
         return max(
-            1, round(self._attention.empty_us * self._layers * NS_PER_US + self._base_us(1, 1, stage) * NS_PER_US) - 1
+            1, round(self._attention.empty_us * self._layers[stage] * NS_PER_US + self._base_us(1, 1, stage) * NS_PER_US) - 1
         )
 
     def stage_link_ns(self, tokens: int, stage: int) -> int:  # noqa: ARG002
@@ -199,7 +207,7 @@ class TablePredictor(Predictor):
         if self._experts.ranks > 1:
             received = self._experts.exchanged_bytes(self._model, routed_tokens)
             per_layer += self._expert_share * self._collectives.exchange_us(received)
-        us = self._layers * per_layer + overheads.step_us
+        us = self._layers[stage] * per_layer + overheads.step_us
         if stage == 0 and self._step_curve is not None:
             us += self._step_curve(tokens)
         if stage == self._last:
@@ -232,7 +240,7 @@ class TablePredictor(Predictor):
         for tokens_further, kv in chunks[1:]:
             attention_us += max(0.0, self._attention.chunk(tokens_further, kv) - self._attention.empty_us)
         base_us = self._base_us(max(tokens, 1), max(sequences, 1), stage, shape.routed_tokens)
-        return base_us + attention_us * self._layers
+        return base_us + attention_us * self._layers[stage]
 
 
 def _longest_first(prefills: list[tuple[int, int]]) -> list[tuple[int, int]]:
