@@ -30,7 +30,15 @@ LAYERS = (
 SERVING_FOLDERS = ("fast_forward", "kv_cache", "queue_orders", "schedulers")
 """A folder of serving/ imports those before it; the modules beside them stand below, between or above, in no ring."""
 
-HARDWARE_FOLDERS = ("", "predictors", "predictors/kinds", "profiling")
+HARDWARE_FOLDERS = (
+    "layers",
+    "model_config",
+    "model_config/families",
+    "",
+    "predictors",
+    "predictors/kinds",
+    "profiling",
+)
 """The modules of a folder of hardware/ import those of the folders before it; "" are the modules beside the folders."""
 
 PURE = ("engine", "serving", "routing", "recording")
@@ -115,7 +123,7 @@ def test_serving_has_no_ring(checkout: Path) -> None:
 
 
 def test_folders_of_hardware_import_only_upwards(checkout: Path) -> None:
-    """The base modules of hardware/ know no predictor, predictors no kind of them, and none of these profiling."""
+    """Layers and files know no model, models no predictor, predictors no kind of them, and none of these profiling."""
     package = checkout / "cluster_sim/hardware"
     allowed: set[str] = set()
     wrong = []

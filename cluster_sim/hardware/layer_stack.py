@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from cluster_sim.hardware.layers.attention import GroupedAttention
 from cluster_sim.hardware.layers.feed_forward import DenseNetwork, ExpertNetwork
-from cluster_sim.hardware.layers.latent_attention import LatentAttention
 from cluster_sim.hardware.layers.latent_attention import Indexer as IndexHeads
+from cluster_sim.hardware.layers.latent_attention import LatentAttention
 from cluster_sim.hardware.layers.layer import Layer
 from cluster_sim.hardware.layers.mixer import Mixer
 from cluster_sim.hardware.layers.state_space import GatedDeltaNet, Mamba2

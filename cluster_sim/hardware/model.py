@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.layer_stack import build_layers
 from cluster_sim.hardware.layers.layer import Layer
+from cluster_sim.hardware.layers.mixer import Part
 from cluster_sim.hardware.library_file import load_mapping, validated
 from cluster_sim.hardware.model_config.read import quantization_file, read_config
 from cluster_sim.hardware.model_parts import (
@@ -21,7 +22,6 @@ from cluster_sim.hardware.model_parts import (
     MambaShape,
     SlidingHeads,
 )
-from cluster_sim.hardware.layers.mixer import Part
 from cluster_sim.hardware.precision import DTYPES, PartPrecision, Precision, weight_bytes
 from cluster_sim.library import library_file, library_names
 
@@ -227,7 +227,7 @@ class Model(BaseModel):
                 raise ValueError(f"{key}: {len(entries)} entries for {count} layers")
         if {"sliding_attention", "chunked_attention"} <= set(kinds):
             raise ValueError("layer_types: sliding and chunked attention in one model are not known here")
-        if STATE_TYPES <= set(kinds):
+        if set(kinds) >= STATE_TYPES:
             raise ValueError("layer_types: linear attention and Mamba in one model are not known here")
         for kind, key, value in (
             ("sliding_attention", "sliding_window", self.sliding_window),

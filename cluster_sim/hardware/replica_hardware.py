@@ -107,8 +107,8 @@ def check_parallelism(model: Model, tensor_parallel: int, pipeline_parallel: int
         )
     if pipeline_parallel > model.num_hidden_layers:
         raise InputError(
-            f"pipeline_parallel {pipeline_parallel}: {model.name} has {model.num_hidden_layers} layers, and every stage "
-            "needs one"
+            f"pipeline_parallel {pipeline_parallel}: {model.name} has {model.num_hidden_layers} layers, and every "
+            "stage needs one"
         )
 
 

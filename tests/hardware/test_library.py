@@ -68,7 +68,6 @@ def test_raw_huggingface_config(tmp_path: Path) -> None:
         ({"sliding_window": 1024, "sliding_window_pattern": 3}, [0, 1, 3, 4], 1024),
         ({"attention_chunk_size": 8192, "no_rope_layer_interval": 2}, [0, 2, 4], 8192),
         ({"sliding_window": 128, "layer_types": ["sliding_attention", "full_attention"] * 3}, [0, 2, 4], 128),
-        ({"sliding_window": 128, "layer_types": ["linear_attention", "full_attention"] * 3}, [], 0),
     ],
 )
 def test_windows_of_a_raw_huggingface_config(

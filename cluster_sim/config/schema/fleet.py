@@ -20,7 +20,9 @@ class Pool(ConfigModel):
     device: DeviceName = Field(description="GPU: a name of conf/devices, or the path of a file of that layout.")
     replicas: int = Field(1, ge=1, le=MOST_REPLICAS, description="How many replicas.")
     tensor_parallel: int = Field(1, ge=1, description="GPUs that share each layer; must divide the attention heads.")
-    pipeline_parallel: int = Field(1, ge=1, description="Stages that share the layers; must divide their number.")
+    pipeline_parallel: int = Field(
+        1, ge=1, description="Stages that share the layers; what is left over goes to the stages before the last."
+    )
     data_parallel: int = Field(
         1,
         ge=1,

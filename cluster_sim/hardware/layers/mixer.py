@@ -1,4 +1,4 @@
-"""Interface of the mixers, through which tokens of a sequence see each other: attention, or a state of constant size."""
+"""Mixers, through which tokens of a sequence see each other: attention, or a state of constant size."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass

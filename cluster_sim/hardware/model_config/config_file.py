@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cluster_sim.errors import InputError
-from cluster_sim.options import suggestion
+from cluster_sim.suggestion import suggestion
 
 NESTED: Final = ("text_config", "llm_config", "language_config")
 """Keys under which models of several modalities keep the language model."""

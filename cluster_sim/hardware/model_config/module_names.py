@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable, Mapping
 from fnmatch import translate
-from types import MappingProxyType
 from typing import Final
 
 PREFIXES: Final = ("model", "model.language_model", "language_model.model", "backbone", "language_model", "")
@@ -11,14 +10,12 @@ PREFIXES: Final = ("model", "model.language_model", "language_model.model", "bac
 
 HEAD_NAMES: Final = ("lm_head", "language_model.lm_head", "model.lm_head", "head")
 
-USUAL_NAMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {
-        "mlp.shared_experts": ("mlp.shared_experts", "mlp.shared_expert"),
-        "linear_attn.in_proj_qkv": ("linear_attn.in_proj_qkv", "linear_attn.in_proj_qkvz"),
-        "linear_attn.in_proj_z": ("linear_attn.in_proj_z", "linear_attn.in_proj_qkvz"),
-        "linear_attn.in_proj_ba": ("linear_attn.in_proj_ba", "linear_attn.in_proj_b", "linear_attn.in_proj_a"),
-    }
-)
+USUAL_NAMES: Final[dict[str, tuple[str, ...]]] = {
+    "mlp.shared_experts": ("mlp.shared_experts", "mlp.shared_expert"),
+    "linear_attn.in_proj_qkv": ("linear_attn.in_proj_qkv", "linear_attn.in_proj_qkvz"),
+    "linear_attn.in_proj_z": ("linear_attn.in_proj_z", "linear_attn.in_proj_qkvz"),
+    "linear_attn.in_proj_ba": ("linear_attn.in_proj_ba", "linear_attn.in_proj_b", "linear_attn.in_proj_a"),
+}
 """Names in use for modules of ours, by the start of our name; the longest that fits counts."""
 
 

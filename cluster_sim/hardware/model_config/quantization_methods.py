@@ -15,7 +15,7 @@ from cluster_sim.hardware.model_config.weight_format import (
     WeightFormat,
     with_scales,
 )
-from cluster_sim.options import suggestion
+from cluster_sim.suggestion import suggestion
 
 KEY: Final = "quantization_config"
 Block = Mapping[str, Any]
@@ -35,7 +35,9 @@ class QuantizationReader:
         reader = _METHODS.get(method.replace("_", "-").removesuffix("-marlin"))
         if reader is None:
             known = sorted(_METHODS)
-            raise self._fault("quant_method", f"{method!r} is not understood{suggestion(method, known)}; known: {known}")
+            raise self._fault(
+                "quant_method", f"{method!r} is not understood{suggestion(method, known)}; known: {known}"
+            )
         return reader(self)
 
     # -------------------------------------------------------------------------------------------------------- methods
@@ -45,7 +47,11 @@ class QuantizationReader:
         block = self._block.get("weight_block_size")
         bits = FP8_BLOCK_BITS if block is not None else 8.0
         if block is not None and block != [128, 128]:
-            if not (isinstance(block, list) and len(block) == 2 and all(isinstance(side, int) and side > 0 for side in block)):
+            if not (
+                isinstance(block, list)
+                and len(block) == 2
+                and all(isinstance(side, int) and side > 0 for side in block)
+            ):
                 raise self._fault("weight_block_size", f"must be two whole numbers, not {shown(block)}")
             bits = with_scales(8, block[0] * block[1], 32)
         return self._with_exceptions(WeightFormat("fp8", bits, "fp8"))
@@ -128,7 +134,9 @@ class QuantizationReader:
             "INT8_SQ": WeightFormat("int8", 8.0, "int8"),
         }
         if name not in formats:
-            raise self._fault(key, f"{name!r} is not understood{suggestion(name, list(formats))}; known: {list(formats)}")
+            raise self._fault(
+                key, f"{name!r} is not understood{suggestion(name, list(formats))}; known: {list(formats)}"
+            )
         return formats[name]
 
     def _tensor_format(self, group: Block) -> WeightFormat:

@@ -16,13 +16,12 @@ from cluster_sim.hardware.model_config.expert_keys import experts, sparse_layers
 from cluster_sim.hardware.model_config.family import Family, FamilyCatalogue
 from cluster_sim.hardware.model_config.quantization import UNQUANTIZED, Quantization
 from cluster_sim.hardware.model_config.quantization_methods import KEY, QuantizationReader
-from cluster_sim.options import suggestion
+from cluster_sim.suggestion import suggestion
 
 TOWERS: Final = {"vision_config": "vision tower", "audio_config": "audio tower", "speech_config": "speech tower"}
 """Keys of further modalities, whose weights and work are not modelled."""
 MTP_KEYS: Final = ("num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_modules", "num_mtp_layers")
 """Layers that predict further tokens; they are not used unless speculative decoding asks for them."""
-
 
 
 def read_plain(config: ConfigFile) -> Fields:
@@ -64,7 +63,8 @@ def read_config(
 ) -> RawModel:
     """Return the model of a file; ``beside`` is what the file of its quantisation holds, if there is one.
 
-    ``allow_unknown`` passes over what is not understood, and says so in the figures.  Raises InputError, with file, line and key.
+    ``allow_unknown`` passes over what is not understood, and says so in the figures.  Raises InputError, with file,
+    line and key.
     """
     config = ConfigFile(path, data)
     not_understood: list[str] = []

@@ -5,7 +5,7 @@ from cluster_sim.hardware.sharding import Shard
 
 
 def read_window(model: Model) -> int:
-    """Return the most tokens that a query of a bounded layer reads: its window, or the choice of its indexer; 0: all."""
+    """Return the most tokens that a query of a bounded layer reads: a window, or what an indexer chooses; 0: all."""
     return model.indexer.top_k if model.indexer is not None else model.window_tokens
 
 

@@ -184,7 +184,7 @@ class EngineOptions(ConfigModel):
         for name in self.__pydantic_extra__ or {}:
             raise InputError(f"engine.{name}: {_Foreign.of(name).belongs}; this pool is {self.kind}")
 
-    def kv_groups(self, model: Model, tensor_parallel: int = 1) -> KvGroups | None:  # noqa: ARG002
+    def kv_groups(self, model: Model, tensor_parallel: int = 1) -> KvGroups | None:
         """Return the groups that layers with windows or states form; None if every layer keeps the whole context."""
         return None
 

@@ -161,8 +161,8 @@ class VllmV1Options(TokenBudgetOptions):
         """Raise InputError for what cannot be had with layers that keep a state."""
         if self.enable_prefix_caching:
             raise InputError(
-                f"engine.enable_prefix_caching: {model.name} has layers with a state; vLLM leaves prefix caching off for "
-                "such models unless its experimental mode is asked for, which is not modelled; leave it off"
+                f"engine.enable_prefix_caching: {model.name} has layers with a state; vLLM leaves prefix caching off "
+                "for such models unless its experimental mode is asked for, which is not modelled; leave it off"
             )
         if self.disable_hybrid_kv_cache_manager:
             raise InputError(

@@ -134,8 +134,8 @@ def test_cuda_graph_padding() -> None:
 
 
 def test_degrees_that_do_not_divide_are_refused() -> None:
-    """TP that does not divide the heads and PP that does not divide the layers are input errors with the numbers."""
+    """TP that does not divide the heads and more stages than layers are input errors with the numbers."""
     with pytest.raises(InputError, match="tensor_parallel 3 does not divide the 32 attention heads"):
         hardware(tensor_parallel=3)
-    with pytest.raises(InputError, match="pipeline_parallel 5 does not divide the 32 layers"):
-        hardware(pipeline_parallel=5)
+    with pytest.raises(InputError, match="pipeline_parallel 33: llama-3-8b has 32 layers"):
+        hardware(pipeline_parallel=33)

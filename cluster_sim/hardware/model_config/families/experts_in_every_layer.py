@@ -113,5 +113,5 @@ FAMILY: Final = Family(
         },
     },
     harmless=frozenset({"initial_context_length", "experts_per_token", "qk_norm_type"}),
-    module_names=USUAL_NAMES | {"mlp.experts": ("mlp.experts", "block_sparse_moe.experts")},
+    module_names={**USUAL_NAMES, "mlp.experts": ("mlp.experts", "block_sparse_moe.experts")},
 )

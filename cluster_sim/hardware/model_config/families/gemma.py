@@ -85,5 +85,5 @@ FAMILY: Final = Family(
             "attention_k_eq_v": False,
         },
     },
-    module_names=USUAL_NAMES | {"mlp.experts": ("experts", "moe.experts"), "mlp.shared_experts": ("mlp",)},
+    module_names={**USUAL_NAMES, "mlp.experts": ("experts", "moe.experts"), "mlp.shared_experts": ("mlp",)},
 )

@@ -43,8 +43,8 @@ FAMILY: Final = Family(
             "no_rope_layer_interval": 4,
         }
     },
-    module_names=USUAL_NAMES
-    | {
+    module_names={
+        **USUAL_NAMES,
         "mlp": ("feed_forward",),
         "mlp.experts": ("feed_forward.experts",),
         "mlp.shared_experts": ("feed_forward.shared_expert",),

@@ -82,8 +82,8 @@ FAMILY: Final = Family(
         }
     },
     harmless=frozenset({"mamba_hidden_act", "chunk_size", "use_conv_bias", "time_step_rank"}),
-    module_names=USUAL_NAMES
-    | {
+    module_names={
+        **USUAL_NAMES,
         "self_attn": ("mixer",),
         "mlp": ("mixer",),
         "mlp.experts": ("mixer.experts",),

@@ -16,14 +16,16 @@ def read(config: ConfigFile) -> Fields:
         raise config.fault("block_configs", f"must have attention and ffn of each of {layers} layers")
     count = config.integer("num_attention_heads", least=1)
     config.use("num_key_value_heads", "intermediate_size")
-    kinds, widths, groups = [], [], set()
+    kinds: list[str] = []
+    widths: list[int] = []
+    groups: set[int] = set()
     for block in blocks:
         attention, network = _parts(config, block)
         kinds.append("none" if attention.get("no_op") else FULL)
         widths.append(0 if network.get("no_op") else _width(config, network, hidden))
         if not attention.get("no_op"):
-            groups.add(attention.get("n_heads_in_group"))
-    if len(groups) != 1 or not all(isinstance(group, int) and group > 0 for group in groups):
+            groups.add(_group(config, attention))
+    if len(groups) != 1:
         raise config.fault("block_configs", f"layers with different n_heads_in_group are not modelled: {groups}")
     return (
         found
@@ -52,6 +54,14 @@ def _parts(config: ConfigFile, block: Any) -> tuple[dict[str, Any], dict[str, An
     assert attention is not None
     assert network is not None
     return attention, network
+
+
+def _group(config: ConfigFile, attention: dict[str, Any]) -> int:
+    """Return the query heads that share a key and value head."""
+    size = attention.get("n_heads_in_group")
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise config.fault("block_configs", f"n_heads_in_group must be a whole number, not {shown(size)}")
+    return size
 
 
 def _width(config: ConfigFile, network: dict[str, Any], hidden: int) -> int:

@@ -104,7 +104,8 @@ class TablePredictor(Predictor):
         self.frontend_ns_per_token = overheads.frontend_us_per_token * NS_PER_US
         if not model.is_uniform:
             raise InputError(
-                f"predictor.kind: {model.name} has layers of different shapes, and operator tables hold one; use roofline"
+                f"predictor.kind: {model.name} has layers of different shapes, and operator tables hold one; "
+                "use roofline"
             )
         self._layers = [
             len(stage_layers(model.num_hidden_layers, pipeline_parallel, stage)) for stage in range(pipeline_parallel)
@@ -185,7 +186,9 @@ class TablePredictor(Predictor):
     def floor_ns(self, stage: int = 0) -> int:
         """Return the time of one token and one sequence with the cheapest attention call that was measured."""
         return max(
-            1, round(self._attention.empty_us * self._layers[stage] * NS_PER_US + self._base_us(1, 1, stage) * NS_PER_US) - 1
+            1,
+            round(self._attention.empty_us * self._layers[stage] * NS_PER_US + self._base_us(1, 1, stage) * NS_PER_US)
+            - 1,
         )
 
     def stage_link_ns(self, tokens: int, stage: int) -> int:  # noqa: ARG002

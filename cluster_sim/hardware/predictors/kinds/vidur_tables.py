@@ -54,6 +54,11 @@ class VidurTablePredictor(Predictor):
         for needed, column in ((hardware.tensor_parallel, "all_reduce_ms"), (pipeline_parallel, "send_recv_ms")):
             if needed > 1 and column not in tables.ops:
                 raise InputError(f"Vidur's tables lack {column}, which these degrees of parallelism need")
+        if model.num_hidden_layers % pipeline_parallel:
+            raise InputError(
+                f"pipeline_parallel {pipeline_parallel} does not divide the {model.num_hidden_layers} layers of "
+                f"{model.name}, and Vidur's tables know equal stages only"
+            )
         self.stages = pipeline_parallel
         self.is_calibrated = True
         self.measured = MeasuredSteps.SOME
