@@ -12,6 +12,21 @@ Overrides = Annotated[
         "--set", metavar="KEY=VALUE", help="Change one value, for example fleet.pools.0.replicas=8; repeatable."
     ),
 ]
+AllowUnknown = Annotated[
+    bool,
+    typer.Option(
+        "--allow-unknown",
+        help="Go on with a model's config.json that has keys which change cost and are not understood: they are passed "
+        "over, and named in the results.",
+    ),
+]
+
+
+def with_allowance(overrides: list[str] | None, allow_unknown: bool) -> list[str]:
+    """Return the overrides of a command line with what --allow-unknown stands for."""
+    return [*(overrides or ()), *(["fleet.allow_unknown=true"] if allow_unknown else ())]
+
+
 Address = Annotated[
     str | None,
     typer.Option(help="Ray cluster to join, for example HOST:6379 or auto; without it a local one is started."),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cluster_sim.cli.arguments import Address, Overrides, StudyFile
+from cluster_sim.cli.arguments import Address, AllowUnknown, Overrides, StudyFile, with_allowance
 from cluster_sim.errors import InputError
 
 
@@ -35,6 +35,7 @@ def run(
         ExecutorName | None, typer.Option(help="Runtime of the simulation; overrides run.executor.")
     ] = None,
     address: Address = None,
+    allow_unknown: AllowUnknown = False,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Run directory. [default: runs/<name>-<config hash>]")
     ] = None,
@@ -62,7 +63,7 @@ def run(
         raise InputError(f"--speedup must be a positive number; got {speedup:g}")
     logging.basicConfig(level=log_level.value.upper(), format="%(levelname)s %(name)s: %(message)s")
     chosen = [] if executor is None else [f"run.executor={executor.value}"]
-    document = read_document(file, [*(overrides or ()), *chosen])
+    document = read_document(file, [*with_allowance(overrides, allow_unknown), *chosen])
     study = check_study(document, file.resolve().parent)
     options = RunOptions(
         executor=None if executor is None else executor.value,

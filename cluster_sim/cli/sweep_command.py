@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cluster_sim.cli.arguments import Address, Overrides, StudyFile
+from cluster_sim.cli.arguments import Address, AllowUnknown, Overrides, StudyFile, with_allowance
 
 if TYPE_CHECKING:
     from cluster_sim.study.variants import Variant
@@ -19,6 +19,7 @@ def sweep(
         typer.Option(metavar="DIR", help="Directory of the results. [default: sweeps/<name>-<config hash>]"),
     ] = None,
     address: Address = None,
+    allow_unknown: AllowUnknown = False,
     is_resumed: Annotated[bool, typer.Option("--resume", help="Continue a sweep that did not finish.")] = False,
     is_dry: Annotated[bool, typer.Option("--dry-run", help="List the runs without running them.")] = False,
 ) -> None:
@@ -28,7 +29,7 @@ def sweep(
     from cluster_sim.study.sweep_directory import RESULTS_FILE
     from cluster_sim.study.variants import expand
 
-    document = read_document(file, overrides or ())
+    document = read_document(file, with_allowance(overrides, allow_unknown))
     variants = expand(file, document)
     if is_dry:
         for variant in variants:

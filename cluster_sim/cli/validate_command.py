@@ -4,12 +4,13 @@ from typing import Annotated
 
 import typer
 
-from cluster_sim.cli.arguments import Overrides, StudyFile
+from cluster_sim.cli.arguments import AllowUnknown, Overrides, StudyFile, with_allowance
 
 
 def validate(
     file: StudyFile,
     overrides: Overrides = None,
+    allow_unknown: AllowUnknown = False,
     is_library_checked: Annotated[
         bool, typer.Option("-m", "--models", help="Check every model and device of the library too.")
     ] = False,
@@ -20,7 +21,7 @@ def validate(
     from cluster_sim.study.validate import check_library, validation_report
     from cluster_sim.study.variants import expand
 
-    document = read_document(file, overrides or ())
+    document = read_document(file, with_allowance(overrides, allow_unknown))
     notes: list[str] = []
     study = check_study(document, file.resolve().parent, notes)
     with locating_errors(document):

@@ -27,6 +27,10 @@ class PoolMetadata:
     stages: int = 1
     ranks: int = 1
     """Data-parallel ranks of one replica."""
+    not_understood: tuple[str, ...] = ()
+    """Keys of its model's file that change cost and were passed over."""
+    left_out: tuple[str, ...] = ()
+    """Parts of its model that are not modelled."""
     has_static_batches: bool = False
     """Whether the requests of a batch stay together from its first step to its last."""
     predictor_choice: str = ""

@@ -166,6 +166,8 @@ def _pool(
     return {
         "name": pool.name,
         "model": pool.model,
+        "model_keys_not_understood": list(pool.not_understood),
+        "model_parts_left_out": list(pool.left_out),
         "device": pool.device,
         "replicas": pool.replicas,
         "gpus": pool.replicas * pool.gpus_per_replica,

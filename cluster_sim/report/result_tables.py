@@ -168,7 +168,21 @@ def total_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ("energy", f"{energy['energy_kwh']:,.3f} kWh"),
         ("energy per output token", "-" if joules is None else f"{joules:,.3g} J"),
         ("step times", summary["predictor"]),
+        *_passed_over(summary),
     ]
+
+
+def _passed_over(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the rows about models that were not understood in full."""
+    rows = []
+    for label, key in (
+        ("model keys not understood", "model_keys_not_understood"),
+        ("model parts left out", "model_parts_left_out"),
+    ):
+        found = {f"{pool['model']}: {', '.join(pool[key])}": None for pool in summary["pools"] if pool.get(key)}
+        if found:
+            rows.append((label, "; ".join(found)))
+    return rows
 
 
 def _table(title: str, *, show_header: bool = True) -> Table:

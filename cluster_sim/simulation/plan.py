@@ -76,6 +76,8 @@ class PoolPlan:
             max_num_seqs=limits.max_num_seqs * limits.data_parallel,
             stages=pool.pipeline_parallel,
             ranks=pool.data_parallel,
+            not_understood=self.hardware.model.not_understood,
+            left_out=self.hardware.model.left_out,
             has_static_batches=ENGINES.get(pool.engine.kind).part.has_static_batches,
             predictor_choice=predictor.choice,
             error_band=predictor.error_band,
@@ -166,7 +168,7 @@ def make_plan(study: Study) -> Plan:
 
 def _plan_pool(study: Study, pool: Pool, first_replica: int) -> PoolPlan:
     check_power_cap(study.predictor, pool.power_cap_w)
-    device, model = load_device(pool.device), load_model(pool.model)
+    device, model = load_device(pool.device), load_model(pool.model, allow_unknown=study.fleet.allow_unknown)
     capped(device, pool.power_cap_w)
     check_ranks(pool, model)
     engine = pool.engine.resolved(device)

@@ -11,10 +11,12 @@ from cluster_sim.config.schema.study import Study
 from cluster_sim.engine.observation import Observation
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import device_names, load_device
+from cluster_sim.hardware.memory_plan import MemoryPlan
 from cluster_sim.hardware.model import load_model, model_names
 from cluster_sim.simulation.executor_choice import choose_executor
 from cluster_sim.simulation.plan import PoolPlan, make_plan
 from cluster_sim.simulation.simulation import Simulation
+from cluster_sim.study.model_line import model_line
 from cluster_sim.study.variants import Variant
 from cluster_sim.units import NS_PER_MS
 from cluster_sim.workload.build import build_source, total_requests
@@ -45,6 +47,8 @@ def validation_report(study: Study, variants: Sequence[Variant] = ()) -> str:
         "",
         "# Workload:",
         *(f"#   {line}" for line in _workload(study)),
+        "# Models:",
+        *(f"#   {line}" for line in dict.fromkeys(model_line(planned.hardware) for planned in plan.pools)),
         "# Memory plan of one GPU, and KV cache of one replica:",
         *(f"#   {line}" for planned in plan.pools for line in _memory(planned)),
         "# Lookahead:",
@@ -102,8 +106,17 @@ def _memory(planned: PoolPlan) -> Iterator[str]:
     )
     yield (
         f"  {memory.kv_blocks} KV blocks of {memory.block_size} tokens: {memory.kv_tokens} tokens, "
-        f"{memory.kv_tokens / planned.limits.max_model_len:.1f} requests of {planned.limits.max_model_len}"
+        f"{_concurrency(planned, memory):.1f} requests of {planned.limits.max_model_len}"
     )
+
+
+def _concurrency(planned: PoolPlan, memory: MemoryPlan) -> float:
+    """Return how many of the longest requests the cache holds at once, with what windows and states make of them."""
+    limits = planned.limits
+    if limits.kv_groups is None:
+        return memory.kv_tokens / limits.max_model_len
+    longest = limits.kv_groups.most_blocks(limits.max_model_len, limits.max_num_batched_tokens, memory.block_size)
+    return memory.kv_blocks / longest
 
 
 def _lookahead(simulation: Simulation) -> Iterator[str]:

@@ -75,6 +75,11 @@ class Fleet(ConfigModel):
 
     pools: tuple[Pool, ...] = Field(min_length=1, description="The pools, in the order of their numbers.")
     network: Network = Field(Network(), description="Delays between router and replicas.")
+    allow_unknown: bool = Field(
+        False,
+        description="Whether keys of a model's config.json that change cost and are not understood are passed over and "
+        "named in the results, instead of refused.",
+    )
 
     @field_validator("pools")
     @classmethod
