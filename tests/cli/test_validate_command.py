@@ -60,7 +60,7 @@ def test_validate_judges_the_variants_of_a_sweep(command: Command, study_file: P
     [
         ("fleet.pools.0.model=llama-3-70b", "llama-3-70b does not fit h100-sxm"),
         ("fleet.pools.0.tensor_parallel=3", "tensor_parallel"),
-        ("fleet.pools.0.pipeline_parallel=5", "pipeline_parallel"),
+        ("fleet.pools.0.pipeline_parallel=99", "pipeline_parallel"),
         ("fleet.pools.0.replica=1", "unknown key; did you mean 'replicas'?"),
         ("workload={kind: trace, format: azure, path: none.csv}", "no such file"),
     ],
