@@ -179,7 +179,7 @@ def _passed_over(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ("model keys not understood", "model_keys_not_understood"),
         ("model parts left out", "model_parts_left_out"),
     ):
-        found = {f"{pool['model']}: {', '.join(pool[key])}": None for pool in summary["pools"] if pool.get(key)}
+        found = {f"{pool['model']}: {', '.join(pool[key])}": None for pool in summary.get("pools", ()) if pool.get(key)}
         if found:
             rows.append((label, "; ".join(found)))
     return rows
