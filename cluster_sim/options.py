@@ -30,7 +30,14 @@ def listed(names: list[str]) -> str:
 class ConfigModel(BaseModel):
     """A part of a study: immutable and closed to unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True, defer_build=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        ser_json_inf_nan="constants",
+        validate_default=True,
+        defer_build=True,
+    )
 
     example: ClassVar[Mapping[str, Any]] = {}
     """Options of a part that make sense together, for documents and for the tests of every part of an axis: at least

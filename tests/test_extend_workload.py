@@ -62,8 +62,8 @@ def test_the_trace_format_with_options(tmp_path: Path, site: Path) -> None:
     trace_format = "{kind: gateway_log, prompt_column: input}"
     run = run_study(tmp_path, site, f"workload={{kind: trace, format: {trace_format}, path: {log}}}")
     assert [(row["arrival_s"], row["prompt_tokens"], row["output_tokens"]) for row in rows(run)] == [
-        (0.5, 374, 44),
-        (2.25, 396, 109),
+        (0.0, 374, 44),
+        (1.75, 396, 109),
     ]
 
 

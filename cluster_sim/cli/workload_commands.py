@@ -1,6 +1,7 @@
 """``cluster-sim workload``: look into traces and generators, convert them, fit generators to them."""
 
 import json
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +21,15 @@ class LengthModelName(StrEnum):
     lognormal = "lognormal"
 
 
+class ZeroTokensName(StrEnum):
+    """Treatments of rows without prompt or output tokens."""
+
+    auto = "auto"
+    skip = "skip"
+    one = "one"
+    refuse = "refuse"
+
+
 app = typer.Typer(help="Look into workloads, convert them, fit generators to them.", no_args_is_help=True)
 
 Source = Annotated[
@@ -31,6 +41,47 @@ Seed = Annotated[int | None, typer.Option(min=0, help="Seed of the draws. [defau
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse unsorted times and rows that would be skipped.")]
 DurationOption = Annotated[float, typer.Option("--duration-s", help="Seconds to generate from ServeGen clients.")]
 Rate = Annotated[float, typer.Option("--request-rate", help="Rate for files without times, requests per second.")]
+ZeroTokens = Annotated[
+    ZeroTokensName,
+    typer.Option("--zero-tokens", help="Rows without prompt or output tokens; auto: as the format does."),
+]
+UnitOption = Annotated[
+    float | None,
+    typer.Option("--timestamp-unit-s", help="Seconds per unit of time in the file. [default: the format's]"),
+]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        metavar="NAMES",
+        help="The file's own columns: arrival=NAME,prompt_tokens=NAME,output_tokens=NAME,unit=ms and so on.",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class TraceChoices:
+    """Options of a command that say how its file is read."""
+
+    format_name: str
+    first: int | None
+    request_rate: float
+    is_strict: bool
+    zero_tokens: str
+    timestamp_unit_s: float | None
+    columns: str | None
+    duration_s: float = 3600.0
+
+    def unfit_for_studies(self) -> str | None:
+        """Return the option that says what only a trace can be asked, if there is one."""
+        given = {
+            "--format": self.format_name != "auto",
+            "--strict": self.is_strict,
+            "--zero-tokens": self.zero_tokens != "auto",
+            "--timestamp-unit-s": self.timestamp_unit_s is not None,
+            "--columns": self.columns is not None,
+        }
+        return next((option for option, is_given in given.items() if is_given), None)
 
 
 @app.command()
@@ -42,6 +93,9 @@ def describe(
     duration_s: DurationOption = 3600.0,
     request_rate: Rate = 1.0,
     is_strict: Strict = False,
+    zero_tokens: ZeroTokens = ZeroTokensName.auto,
+    timestamp_unit_s: UnitOption = None,
+    columns: ColumnsOption = None,
     is_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Print and plot a workload: rate over time, lengths, burstiness, prefix sharing, sessions."""
@@ -49,9 +103,13 @@ def describe(
     from cluster_sim.workload.analysis.summary import summarise
     from cluster_sim.workload.build import build_columns
 
-    config, own_seed = _config(file, format_name, first, duration_s, request_rate, is_strict=is_strict)
+    choices = TraceChoices(
+        format_name, first, request_rate, is_strict, zero_tokens.value, timestamp_unit_s, columns, duration_s
+    )
+    config, own_seed = _config(file, choices)
     notices: list[str] = []
     summary = summarise(build_columns(config, own_seed if seed is None else seed, notices).columns())
+    _refuse_emptiness(file, summary.requests)
     if is_json:
         typer.echo(json.dumps(summary.as_dict() | {"notices": notices}, indent=2))
         return
@@ -69,15 +127,25 @@ def convert(
     duration_s: DurationOption = 3600.0,
     request_rate: Rate = 1.0,
     is_strict: Strict = False,
+    zero_tokens: ZeroTokens = ZeroTokensName.auto,
+    timestamp_unit_s: UnitOption = None,
+    columns: ColumnsOption = None,
 ) -> None:
     """Write a workload as a Parquet trace that every study can replay."""
     from cluster_sim.workload.build import build_columns
     from cluster_sim.workload.traces.parquet_writer import write_trace
 
-    config, own_seed = _config(file, format_name, first, duration_s, request_rate, is_strict=is_strict)
+    choices = TraceChoices(
+        format_name, first, request_rate, is_strict, zero_tokens.value, timestamp_unit_s, columns, duration_s
+    )
+    config, own_seed = _config(file, choices)
     notices: list[str] = []
     source = build_columns(config, own_seed if seed is None else seed, notices)
-    has_attributes = any(block.attributes is not None for block in source.columns())
+    has_attributes, count = False, 0
+    for block in source.columns():
+        has_attributes = has_attributes or block.attributes is not None
+        count += len(block)
+    _refuse_emptiness(file, count)
     rows = write_trace(source.columns(), output, with_attributes=has_attributes)
     for line in notices:
         typer.echo(line)
@@ -96,6 +164,9 @@ def fit(
     lengths: Annotated[LengthModelName, typer.Option(help="Form of the fitted lengths.")] = LengthModelName.empirical,
     request_rate: Rate = 1.0,
     is_strict: Strict = False,
+    zero_tokens: ZeroTokens = ZeroTokensName.auto,
+    timestamp_unit_s: UnitOption = None,
+    columns: ColumnsOption = None,
 ) -> None:
     """Fit a generator to a trace: a ``workload`` section with its rate, burstiness and lengths over time."""
     import yaml
@@ -104,7 +175,8 @@ def fit(
     from cluster_sim.workload.analysis.fitting import collect, fit_workload
     from cluster_sim.workload.build import build_columns
 
-    config, seed = _config(file, format_name, first, 3600.0, request_rate, is_strict=is_strict)
+    choices = TraceChoices(format_name, first, request_rate, is_strict, zero_tokens.value, timestamp_unit_s, columns)
+    config, seed = _config(file, choices)
     notices: list[str] = []
     rows = collect(build_columns(config, seed, notices).columns(), str(file))
     section = {"workload": fit_workload(rows, window_s, lengths.value)}
@@ -119,49 +191,94 @@ def fit(
     typer.echo(f"Wrote {output}, fitted to {len(rows):,} requests")
 
 
-def _config(
-    file: Path, format_name: str, first: int | None, duration_s: float, request_rate: float, *, is_strict: bool
-) -> tuple["WorkloadConfig", int]:
+def _refuse_emptiness(file: Path, requests: int) -> None:
+    """Raise InputError for a workload without requests."""
+    from cluster_sim.workload.build import NO_REQUESTS
+
+    if not requests:
+        raise InputError(f"{file}: {NO_REQUESTS}")
+
+
+def _config(file: Path, choices: TraceChoices) -> tuple["WorkloadConfig", int]:
     """Return the workload in a file (of a study, of ServeGen's clients, or a replay of the trace) and its seed.
 
     The seed is that of the study, or 0.
     """
     from cluster_sim.workload.kinds.servegen import ServegenWorkload
-    from cluster_sim.workload.kinds.trace import TraceWorkload
-    from cluster_sim.workload.readers.trace_format import AUTO, TRACE_READERS, find_reader
+    from cluster_sim.workload.readers.trace_format import AUTO, TRACE_READERS
 
+    name = choices.format_name
     if file.suffix in {".yaml", ".yml"}:
-        return _of_study(file, format_name, first, is_strict=is_strict)
-    if format_name == "servegen" or file.is_dir() or file.name.endswith((".tar", ".tar.gz", ".tgz", ".tar.zst")):
-        if duration_s <= 0:
-            raise InputError(f"--duration-s must be positive; got {duration_s:g}")
-        return ServegenWorkload(kind="servegen", path=str(file), duration_s=duration_s, count=first), 0
-    if format_name != AUTO and format_name not in TRACE_READERS.names():
-        raise InputError(f"--format: {TRACE_READERS.must_be_known(format_name, AUTO, 'servegen')}")
-    arrivals: dict[str, Any] | None = None
-    if not _has_times(file, find_reader(format_name, file)):
-        if not 0 < request_rate < float("inf"):
-            raise InputError(f"--request-rate must be a positive number; got {request_rate:g}")
-        arrivals = {"kind": "poisson", "request_rate": request_rate}
-    trace = {
+        return _of_study(file, choices)
+    if name == "servegen" or file.is_dir() or file.name.endswith((".tar", ".tar.gz", ".tgz", ".tar.zst")):
+        if choices.duration_s <= 0:
+            raise InputError(f"--duration-s must be positive; got {choices.duration_s:g}")
+        servegen = ServegenWorkload(kind="servegen", path=str(file), duration_s=choices.duration_s, count=choices.first)
+        return servegen, 0
+    if name != AUTO and name not in TRACE_READERS.names():
+        raise InputError(f"--format: {TRACE_READERS.must_be_known(name, AUTO, 'servegen')}")
+    return _of_trace(file, choices), 0
+
+
+def _of_trace(file: Path, choices: TraceChoices) -> "WorkloadConfig":
+    """Return the replay of a trace; one without times gets Poisson arrivals."""
+    from pydantic import ValidationError
+
+    from cluster_sim.workload.kinds.trace import TraceWorkload, has_times
+
+    if choices.timestamp_unit_s is not None and not 0 < choices.timestamp_unit_s < float("inf"):
+        raise InputError(f"--timestamp-unit-s must be a positive number; got {choices.timestamp_unit_s:g}")
+    section: dict[str, Any] = {
         "kind": "trace",
         "path": str(file),
-        "format": format_name,
-        "first": first,
-        "strict": is_strict,
-        "arrivals": arrivals,
+        "format": choices.format_name,
+        "first": choices.first,
+        "strict": choices.is_strict,
+        "zero_tokens": choices.zero_tokens,
+        "timestamp_unit_s": choices.timestamp_unit_s,
     }
-    return TraceWorkload.model_validate(trace), 0
+    if choices.columns is not None:
+        section["columns"] = _columns(choices.columns)
+    try:
+        trace = TraceWorkload.model_validate(section)
+    except ValidationError as error:
+        raise InputError(f"--columns: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+    if has_times(trace):
+        return trace
+    if not 0 < choices.request_rate < float("inf"):
+        raise InputError(f"--request-rate must be a positive number; got {choices.request_rate:g}")
+    arrivals = {"kind": "poisson", "request_rate": choices.request_rate}
+    return TraceWorkload.model_validate(section | {"arrivals": arrivals})
 
 
-def _of_study(file: Path, format_name: str, first: int | None, *, is_strict: bool) -> tuple["WorkloadConfig", int]:
+def _columns(text: str) -> dict[str, str]:
+    """Return the names that ``--columns`` gives; InputError for a wrong one, with the known."""
+    from cluster_sim.suggestion import suggestion
+    from cluster_sim.workload.readers.column_names import ColumnNames
+
+    known = list(ColumnNames.model_fields)
+    columns: dict[str, str] = {}
+    for part in text.split(","):
+        key, equals, name = (piece.strip() for piece in part.partition("="))
+        if not equals or not name or key not in known:
+            hint = suggestion(key, known)
+            raise InputError(f"--columns: '{part.strip()}' must be KEY=NAME with one of {', '.join(known)}{hint}")
+        columns[key] = name
+    missing = [key for key in ("prompt_tokens", "output_tokens") if key not in columns]
+    if missing:
+        raise InputError(f"--columns: {' and '.join(missing)} must be given")
+    return columns
+
+
+def _of_study(file: Path, choices: TraceChoices) -> tuple["WorkloadConfig", int]:
     """Return the workload of a study, cut to its ``first`` requests, and the study's seed."""
     from cluster_sim.config.loading.load import load_study
 
     study = load_study(file)
     workload = study.workload
-    if format_name != "auto" or is_strict:
-        option = "--strict" if format_name == "auto" else "--format"
+    first = choices.first
+    option = choices.unfit_for_studies()
+    if option is not None:
         raise InputError(f"{option}: {file} is a study, whose workload section decides this; change it there")
     if first is None:
         return workload, study.seed
@@ -172,12 +289,3 @@ def _of_study(file: Path, format_name: str, first: int | None, *, is_strict: boo
         )
     own = getattr(workload, limit)
     return workload.model_copy(update={limit: first if own is None else min(first, own)}), study.seed
-
-
-def _has_times(file: Path, reader: Any) -> bool:
-    """Return whether a trace has arrival times."""
-    from cluster_sim.workload.readers.reader import NO_TIME, ReadOptions, ReadReport
-
-    blocks = reader.blocks(file, ReadOptions(prefixes=False, zero_output="skip"), ReadReport())
-    first = next((block for block in blocks if len(block)), None)
-    return bool(reader.has_times) and (first is None or int(first.arrival_ns[0]) != NO_TIME)

@@ -1,6 +1,7 @@
 """Run of one study: plan, executor, results."""
 
 import logging
+import math
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +120,7 @@ def _load(study: Study) -> OfferedLoad:
     arrivals = getattr(workload, "arrivals", None)
     rates = (getattr(part, "request_rate", None) for part in (arrivals, workload))
     return OfferedLoad(
-        request_rate=next((rate for rate in rates if rate is not None), "inf"),
+        request_rate=next((rate for rate in rates if rate is not None and math.isfinite(rate)), "inf"),
         burstiness=getattr(arrivals, "burstiness", 1.0),
         max_concurrency=getattr(workload, "max_concurrency", None),
     )

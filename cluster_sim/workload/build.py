@@ -1,9 +1,14 @@
 """Sources of a study's requests, built from its workload section."""
 
+from typing import Final
+
+from cluster_sim.errors import InputError
 from cluster_sim.workload.columns import ColumnSource
 from cluster_sim.workload.feedback.instant_service import INSTANT_SERVICE_NOTICE, InstantService
 from cluster_sim.workload.source import FeedbackSource, RequestSource
 from cluster_sim.workload.workload_kind import WorkloadConfig, WorkloadParts, kind_of
+
+NO_REQUESTS: Final = "workload: there are no requests: none arrives before its end, or all rows were dropped"
 
 
 def build_source(config: WorkloadConfig, seed: int, notices: list[str] | None = None) -> RequestSource | FeedbackSource:
@@ -32,11 +37,13 @@ def build_columns(config: WorkloadConfig, seed: int, notices: list[str] | None =
 def input_notices(config: WorkloadConfig, seed: int) -> list[str]:
     """Return notices about a workload's files before the run: rows skipped, times sorted, lengths cut.
 
-    Files are read completely, so InputError comes from here, too.
+    Files are read completely, so InputError comes from here, too, as for a workload without requests.
     """
     notices: list[str] = []
-    if kind_of(config).replays_traces:
-        build_source(config, seed, notices)
+    source = build_source(config, seed, notices)
+    chunks = source.initial() if isinstance(source, FeedbackSource) else source.chunks()
+    if not any(chunks):
+        raise InputError(NO_REQUESTS)
     return notices
 
 

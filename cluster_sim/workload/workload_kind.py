@@ -1,5 +1,6 @@
 """Kinds of workloads: the axis, its registry, and the options and capabilities that kinds share."""
 
+import math
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 from pydantic import Field, model_validator
@@ -69,6 +70,14 @@ class ArrivingOptions(EndOptions):
 
     arrivals: Arrivals = Field(description="When requests arrive.")
 
+    @model_validator(mode="after")
+    def _check_count(self) -> Self:
+        if self.count is None and math.isinf(getattr(self.arrivals, "request_rate", 0.0)):
+            raise ValueError(
+                "arrivals with request_rate: .inf need count, the number of requests that are there at once"
+            )
+        return self
+
     def arrival_times(self, stream: Stream) -> ArrivalTimes:
         """Return the arrival process, ended as the options say."""
         times = build_arrivals(self.arrivals, stream.child("arrivals"), self.count)
@@ -105,11 +114,6 @@ class WorkloadKind(Generic[Options]):
     @property
     def reacts(self) -> bool:
         """Whether later requests depend on how earlier ones fare."""
-        return False
-
-    @property
-    def replays_traces(self) -> bool:
-        """Whether it reads traces whose rows may be skipped, sorted or cut."""
         return False
 
     @property

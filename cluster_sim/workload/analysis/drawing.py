@@ -33,10 +33,11 @@ def _lengths(name: str, lengths: LengthStatistics) -> Iterator[str]:
 
 def draw_summary(summary: WorkloadSummary) -> Iterator[str]:
     """Yield the lines of a description: rate over time, lengths, burstiness, prefix sharing, sessions."""
-    rate = _figure(summary.request_rate)
-    yield f"requests: {summary.requests:,} over {summary.duration_s:,.1f} s, {rate} per second"
-    if summary.duration_s:
-        rates = [rate for _, rate in summary.rate.series(summary.last_ns, 60)]
+    yield (
+        f"requests: {summary.requests:,} over {summary.duration_s:,.1f} s, {_figure(summary.request_rate)} per second"
+    )
+    rates = [rate for _, rate in summary.rate.series(summary.last_ns, 60)]
+    if summary.duration_s and rates:
         yield f"rate over time, {_figure(min(rates))} to {_figure(max(rates))} per second:"
         yield f"  |{spark(rates)}|"
     yield (

@@ -117,14 +117,18 @@ class RateOverTime:
         self._counts += np.bincount(arrival_ns // self.bin_ns, minlength=_MOST_BINS)
 
     def series(self, end_ns: int, points: int) -> list[tuple[float, float]]:
-        """Return (start in s, requests per second) for at most ``points`` equal intervals up to ``end_ns``."""
+        """Return (start in s, requests per second) for at most ``points`` equal intervals up to ``end_ns``.
+
+        An interval that ends later is not whole, and its few arrivals would give no rate: it is left out.
+        """
         used = min(end_ns // self.bin_ns + 1, _MOST_BINS)
         step = -(-used // points)
         result = []
+        width_s = step * self.bin_ns / NS_PER_S
         for start in range(0, used, step):
-            count = int(self._counts[start : min(start + step, used)].sum())
-            length_ns = min((start + step) * self.bin_ns, end_ns + 1) - start * self.bin_ns
-            result.append((start * self.bin_ns / NS_PER_S, count / (length_ns / NS_PER_S)))
+            if (start + step) * self.bin_ns <= end_ns + 1:
+                count = int(self._counts[start : start + step].sum())
+                result.append((start * self.bin_ns / NS_PER_S, count / width_s))
         return result
 
     def dispersion(self, end_ns: int, width_s: float) -> float | None:

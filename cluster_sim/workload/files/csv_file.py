@@ -41,7 +41,7 @@ class CsvColumn:
 
     names: tuple[str, ...]
     """Accepted header names; compared without case and surrounding blanks."""
-    holds: Literal["tokens", "seconds", "instant", "number"]
+    holds: Literal["tokens", "seconds", "instant", "number", "text"]
     least: float = 0.0
     most: float = MOST_SECONDS
     required: bool = True
@@ -84,6 +84,23 @@ def find_columns(path: Path, header: list[str], fields: Mapping[str, CsvColumn])
     return places
 
 
+def unused_columns(path: Path, fields: Mapping[str, CsvColumn]) -> list[str]:
+    """Return the names of the columns that are in the file beside the wanted ones."""
+    header = read_header(path)
+    used = set(find_columns(path, header, fields).values())
+    return [name.strip() for index, name in enumerate(header) if index not in used]
+
+
+def first_cells(path: Path) -> dict[str, str]:
+    """Return the cells of the first row by the header's names, in lower case; empty where there is no row."""
+    lines = read_head(path).decode("utf-8-sig", "replace").split("\n")
+    try:
+        rows = list(csv.reader(line.rstrip("\r") for line in lines[:2]))
+    except csv.Error:
+        return {}
+    return dict(zip(map(_normal, rows[0]), rows[1], strict=False)) if len(rows) > 1 else {}
+
+
 def _has_zone(path: Path, place: int) -> bool:
     lines = read_head(path).split(b"\n")
     if len(lines) < 2:
@@ -95,7 +112,7 @@ def _has_zone(path: Path, place: int) -> bool:
 
 
 def read_csv(path: Path, fields: Mapping[str, CsvColumn]) -> Iterator[dict[str, Any]]:
-    """Yield blocks as {key: column}: float64 for tokens, seconds and numbers, int64 ns for instants.
+    """Yield blocks as {key: column}: float64 for tokens, seconds and numbers, int64 ns for instants, lists of texts.
 
     Every value is present, finite and within its field's bounds, tokens are whole; anything else is an InputError
     that names file, line, column and value.
@@ -107,6 +124,8 @@ def read_csv(path: Path, fields: Mapping[str, CsvColumn]) -> Iterator[dict[str, 
     for key, place in places.items():
         if fields[key].holds == "instant":
             types[internal[place]] = pa.timestamp("ns", "UTC" if _has_zone(path, place) else None)
+        elif fields[key].holds == "text":
+            types[internal[place]] = pa.string()
         else:
             types[internal[place]] = pa.float64()
     rows = 0
@@ -134,8 +153,11 @@ def read_csv(path: Path, fields: Mapping[str, CsvColumn]) -> Iterator[dict[str, 
         raise InputError(f"{path}: a header but no rows")
 
 
-def _column(column: Any, field: CsvColumn) -> Floats | Ints | None:
+def _column(column: Any, field: CsvColumn) -> Floats | Ints | list[str] | None:
     """Return a checked column, or None if some value is wrong."""
+    if field.holds == "text":
+        texts: list[str] = column.fill_null("").to_pylist()
+        return texts
     if column.null_count:
         return None
     if field.holds == "instant":
@@ -163,6 +185,8 @@ def _parse_instant(text: str) -> None:
 
 def _fault(text: str, field: CsvColumn) -> str | None:
     """Return the fault of a cell, or None."""
+    if field.holds == "text":
+        return None
     if field.holds == "instant":
         try:
             _parse_instant(text)

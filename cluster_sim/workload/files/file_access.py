@@ -13,6 +13,7 @@ _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 PARQUET: Final = b"PAR1"
 _READ_BYTES: Final = 1 << 20
+_MOST_NAMES: Final = 12
 
 
 def compression_of(path: Path) -> str | None:
@@ -55,7 +56,8 @@ def shown(content: object, most: int = 60) -> str:
 
 def shown_names(names: Iterable[str]) -> str:
     """Return the first names of a file's columns or fields, as a message may show them."""
-    return ", ".join(shown(name.strip()) for name in islice(names, 12))
+    first = [shown(name.strip()) for name in islice(names, _MOST_NAMES + 1)]
+    return ", ".join([*first[:_MOST_NAMES], *(["..."] if len(first) > _MOST_NAMES else [])])
 
 
 def one_line(error: Exception) -> str:

@@ -59,11 +59,6 @@ class MixKind(OpenLoopKind[MixWorkload]):
         return super().reacts or self._parts_react
 
     @property
-    def replays_traces(self) -> bool:
-        """Whether a part does."""
-        return any(kind_of(part).replays_traces for part in self.options.parts)
-
-    @property
     def total_requests(self) -> int | None:
         """The number of the options, or the sum over the parts if all know theirs."""
         if self.options.first is not None:

@@ -15,7 +15,6 @@ from cluster_sim.workload.workload_kind import (
     OpenLoopOptions,
     WorkloadConfig,
     WorkloadParts,
-    kind_of,
     open_loop_columns,
 )
 
@@ -56,11 +55,6 @@ class PhasesWorkload(OpenLoopOptions):
 @WORKLOAD_KINDS.register("phases", PhasesWorkload)
 class PhasesKind(OpenLoopKind[PhasesWorkload]):
     """Open-loop workloads one after the other."""
-
-    @property
-    def replays_traces(self) -> bool:
-        """Whether a phase does."""
-        return any(kind_of(phase.workload).replays_traces for phase in self.options.phases)
 
     def columns(self, parts: WorkloadParts) -> "PhasedColumns":
         """Return the requests of all phases, none of which may react."""

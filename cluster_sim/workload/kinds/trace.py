@@ -1,7 +1,9 @@
 """Replay of a recorded trace: read, checked as a whole, ordered, windowed, scaled, clipped."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
@@ -13,11 +15,16 @@ from cluster_sim.options import LONGEST_RUN_S, InputFile
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.arrivals.arrival_process import Arrivals, ArrivalTimes, build_arrivals
 from cluster_sim.workload.columns import Columns, concatenate
-from cluster_sim.workload.readers.reader import ReadOptions
+from cluster_sim.workload.readers.column_names import ColumnNames
+from cluster_sim.workload.readers.mapped_reader import MappedReader
+from cluster_sim.workload.readers.reader import NO_TIME, ReadOptions, ReadReport, TraceReader
 from cluster_sim.workload.readers.trace_format import AUTO, TraceFormat, find_reader
 from cluster_sim.workload.sampling.random_streams import Stream
+from cluster_sim.workload.sessions.recorded_source import RecordedSource
+from cluster_sim.workload.source import FeedbackSource, RequestSource
 from cluster_sim.workload.traces.bootstrap import Bootstrap, BootstrapColumns
 from cluster_sim.workload.traces.clipping import Clip, clip_block
+from cluster_sim.workload.traces.session_replay import read_sessions, scaled, started_by
 from cluster_sim.workload.traces.trace_rows import TraceRows, TraceWindow, with_times
 from cluster_sim.workload.traits.trait_options import Traits
 from cluster_sim.workload.traits.trait_sampler import PART_BITS, TraitSampler
@@ -37,11 +44,17 @@ class TraceWorkload(OpenLoopOptions):
         "block: kind, its name, and they.",
     )
     path: InputFile = Field(description="The file; gzip and zstd are told by content.")
+    columns: ColumnNames | None = Field(
+        default=None, description="The file's own columns, for CSV, Parquet or JSON lines of no known format."
+    )
     time_scale: float = Field(default=1.0, gt=0, description="Multiplies gaps: 0.1 is ten times the rate.")
     request_rate: float | None = Field(
-        default=None, gt=0, description="Scale gaps so that the mean rate is this, requests per second; shape kept."
+        default=None,
+        gt=0,
+        allow_inf_nan=True,
+        description="Scale gaps so that the mean rate is this, requests per second; shape kept; .inf: all at once.",
     )
-    first: int | None = Field(default=None, ge=1, description="Take this many rows.")
+    first: int | None = Field(default=None, ge=1, description="Take this many rows (sessions, where rows are turns).")
     start_s: float = Field(default=0.0, ge=0, description="Skip what arrives earlier, seconds of the trace.")
     end_s: float | None = Field(default=None, gt=0, description="Stop at this time, seconds of the trace.")
     clip: Clip | None = Field(default=None, description="Bounds on lengths.")
@@ -52,9 +65,10 @@ class TraceWorkload(OpenLoopOptions):
     strict: bool = Field(
         default=False, description="Refuse unsorted times and rows that would be skipped, instead of noticing them."
     )
-    zero_output: Literal["auto", "skip", "one", "refuse"] = Field(
+    zero_tokens: Literal["auto", "skip", "one", "refuse"] = Field(
         default="auto",
-        description="Rows without output tokens: skip, take as 1, refuse; auto: skip in BurstGPT, else refuse.",
+        description="Rows without prompt or without output tokens: skip, take as 1, refuse; auto: what the format "
+        "knows of such rows (failed calls of BurstGPT and of benchmarks are skipped), else refuse.",
     )
     block_tokens: int | None = Field(
         default=None, ge=1, description="Tokens per prefix hash; absent: the format's (Mooncake 512, Bailian 16)."
@@ -62,7 +76,8 @@ class TraceWorkload(OpenLoopOptions):
     timestamp_unit_s: float | None = Field(
         default=None,
         gt=0,
-        description="Seconds per unit of timestamp (timed_trace: 0.001 for ms); absent: the format's.",
+        description="Seconds per unit of time in the file (0.001 for ms); absent: the format's, which is asked about "
+        "where it makes no sense.",
     )
     labels: dict[str, str] = Field(
         default_factory=dict,
@@ -79,15 +94,23 @@ class TraceWorkload(OpenLoopOptions):
             raise ValueError("end_s must be greater than start_s")
         return self
 
+    @model_validator(mode="after")
+    def _check_columns(self) -> Self:
+        if self.columns is None:
+            return self
+        if self.format != AUTO:
+            raise ValueError("give columns, which name the file's own, or a format, not both")
+        for name in ("labels", "timestamp_unit_s", "block_tokens"):
+            if name in self.model_fields_set and getattr(self, name):
+                raise ValueError(
+                    f"{name} belongs to a format; it does not go with columns (whose unit is columns.unit)"
+                )
+        return self
+
 
 @WORKLOAD_KINDS.register("trace", TraceWorkload)
 class TraceKind(OpenLoopKind[TraceWorkload]):
     """Replay of a recorded trace."""
-
-    @property
-    def replays_traces(self) -> bool:
-        """Whether it reads traces whose rows may be skipped, sorted or cut: always."""
-        return True
 
     @property
     def total_requests(self) -> int | None:
@@ -102,9 +125,87 @@ class TraceKind(OpenLoopKind[TraceWorkload]):
         """Return the options with gaps scaled to another mean rate."""
         return self.options.model_copy(update={"request_rate": rate_per_s, "time_scale": 1.0})
 
+    @property
+    def has_sessions(self) -> bool:
+        """Whether the file's rows are turns that wait for one another."""
+        path = Path(self.options.path)
+        return reader_of(self.options).holds_sessions(path)
+
+    @property
+    def reacts(self) -> bool:
+        """Whether turns wait for one another, or a client limits the requests in flight."""
+        return super().reacts or self.has_sessions
+
     def columns(self, parts: WorkloadParts) -> "TraceColumns":
         """Return the rows of the trace."""
         return TraceColumns(self.options, *parts.take(), parts.notices)
+
+    def source(self, parts: WorkloadParts) -> RequestSource | FeedbackSource:
+        """Return the source of the requests."""
+        return session_source(self.options, parts) if self.has_sessions else super().source(parts)
+
+
+def reader_of(options: TraceWorkload) -> TraceReader:
+    """Return the reader of a trace."""
+    if options.columns is not None:
+        return MappedReader(options.columns)
+    return find_reader(options.format, Path(options.path))
+
+
+def has_times(options: TraceWorkload) -> bool:
+    """Return whether a trace has arrival times; only its first rows are read."""
+    path, reader = Path(options.path), reader_of(options)
+    lax = ReadOptions(prefixes=False, zero_tokens="skip", labels=options.labels)
+    if reader.holds_sessions(path):
+        return any(session.start_ns is not None for session in reader.sessions(path, lax, ReadReport()))
+    first = next((block for block in reader.blocks(path, lax, ReadReport()) if len(block)), None)
+    return reader.has_times and (first is None or int(first.arrival_ns[0]) != NO_TIME)
+
+
+def read_options(options: TraceWorkload, part: int) -> ReadOptions:
+    """Return what a reader must know of the options."""
+    return ReadOptions(
+        zero_tokens="refuse" if options.strict and options.zero_tokens == "auto" else options.zero_tokens,
+        block_tokens=options.block_tokens,
+        timestamp_unit_s=options.timestamp_unit_s,
+        labels=options.labels,
+        prefixes=options.prefixes,
+        segment_base=part << PART_BITS,
+        strict=options.strict,
+    )
+
+
+def time_scale(options: TraceWorkload, count: int, span_ns: int) -> float:
+    """Return the factor of all gaps, for ``count`` requests over ``span_ns``."""
+    rate = options.request_rate
+    if rate is None:
+        return options.time_scale
+    if math.isinf(rate):
+        return 0.0
+    if count < 2 or span_ns <= 0:
+        raise InputError(f"{options.path}: request_rate needs a trace of two requests at different times")
+    return (count - 1) * NS_PER_S / (rate * span_ns)
+
+
+def session_source(options: TraceWorkload, parts: WorkloadParts) -> RecordedSource:
+    """Return the source of a trace's sessions."""
+    path = Path(options.path)
+    for name in ("bootstrap", "clip", "max_concurrency"):
+        if getattr(options, name) is not None:
+            raise InputError(
+                f"workload.{name}: does not go with {path}, whose rows are turns of sessions that wait for one another"
+            )
+    if options.traits != Traits():
+        raise InputError(f"workload.traits: do not go with {path}, whose rows are turns of sessions")
+    part, stream = parts.take()
+    window = TraceWindow(options.start_s, options.end_s, options.first)
+    sessions = read_sessions(path, reader_of(options), read_options(options, part), window, parts.notices)
+    if options.arrivals is not None:
+        times = build_arrivals(options.arrivals, stream.child("arrivals"), len(sessions))
+        sessions = started_by(sessions, times)
+    else:
+        sessions = scaled(path, sessions, partial(time_scale, options))
+    return RecordedSource(sessions, part << PART_BITS, with_content=options.prefixes)
 
 
 class TraceColumns:
@@ -114,16 +215,8 @@ class TraceColumns:
         self._options = options
         self._rows = TraceRows(
             Path(options.path),
-            find_reader(options.format, Path(options.path)),
-            ReadOptions(
-                zero_output="refuse" if options.strict and options.zero_output == "auto" else options.zero_output,
-                block_tokens=options.block_tokens,
-                timestamp_unit_s=options.timestamp_unit_s,
-                labels=options.labels,
-                prefixes=options.prefixes,
-                segment_base=part << PART_BITS,
-                strict=options.strict,
-            ),
+            reader_of(options),
+            read_options(options, part),
             TraceWindow(options.start_s, options.end_s, options.first),
             notices,
         )
@@ -133,7 +226,7 @@ class TraceColumns:
             self._times = build_arrivals(options.arrivals, stream.child("arrivals"), self._rows.count)
         elif not self._rows.is_timed:
             raise InputError(f"{options.path}: the file has no arrival times; give workload.arrivals")
-        self._scale = self._time_scale()
+        self._scale = time_scale(options, self._rows.count, self._rows.last_ns - self._rows.first_ns)
         if self._times is None and self._rows.last_ns * self._scale > LONGEST_RUN_S * NS_PER_S:
             raise InputError(f"{options.path}: scaled times go beyond the {LONGEST_RUN_S:.0f} s that a run can span")
         self._bootstrap: BootstrapColumns | None = None
@@ -163,15 +256,6 @@ class TraceColumns:
             clip_block(self._traits.decorate(block, first), self._options.clip, counts)
             first += len(block)
         notices.extend(f"{self._options.path}: {count:,} rows {change}" for change, count in sorted(counts.items()))
-
-    def _time_scale(self) -> float:
-        rate = self._options.request_rate
-        if rate is None:
-            return self._options.time_scale
-        span_ns = self._rows.last_ns - self._rows.first_ns
-        if self._rows.count < 2 or span_ns <= 0:
-            raise InputError(f"{self._options.path}: request_rate needs a trace of two requests at different times")
-        return (self._rows.count - 1) * NS_PER_S / (rate * span_ns)
 
     def _timed(self) -> Iterator[Columns]:
         """Yield the rows with the times of the replay."""

@@ -2,27 +2,35 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal, NamedTuple
 
 import numpy as np
 
 from cluster_sim.errors import InputError
-from cluster_sim.options import LONGEST_RUN_S, ConfigModel
+from cluster_sim.options import ConfigModel
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.columns import Columns
+from cluster_sim.workload.files.file_access import shown_names
 from cluster_sim.workload.sampling.random_streams import Floats, Ints
+from cluster_sim.workload.sessions.recorded_session import RecordedSession
 
 NO_TIME: Final = -1
 """Arrival of every row of a file without times."""
+MOST_SECONDS: Final = 9e9
+"""The latest instant that 64-bit nanoseconds hold, near enough."""
+_EXACT: Final = float(1 << 53)
+"""Whole numbers of floating point are exact up to here; later instants are multiplied in two parts."""
+
+Choice = Literal["skip", "one", "refuse"]
 
 
 @dataclass(frozen=True)
 class ReadOptions:
     """Options of reading that all formats share; ``TraceWorkload`` describes them."""
 
-    zero_output: Literal["auto", "skip", "one", "refuse"] = "auto"
+    zero_tokens: Literal["auto", "skip", "one", "refuse"] = "auto"
     block_tokens: int | None = None
     timestamp_unit_s: float | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -38,11 +46,16 @@ class ReadReport:
     rows: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     changed: Counter[str] = field(default_factory=Counter)
+    has_instants: bool = False
+    """Whether times are dates, so that their unit is beyond doubt."""
+    unused: dict[str, None] = field(default_factory=dict)
+    """Columns and fields that are in the file and have no effect, in the order in which they were met."""
 
     def notices(self, path: Path) -> list[str]:
         """Return a line for everything noteworthy."""
         lines = [f"{path}: skipped {count:,} rows: {reason}" for reason, count in sorted(self.skipped.items())]
-        return lines + [f"{path}: {count:,} {what}" for what, count in sorted(self.changed.items())]
+        lines += [f"{path}: {count:,} {what}" for what, count in sorted(self.changed.items())]
+        return lines + ([f"{path}: columns not used: {shown_names(self.unused)}"] if self.unused else [])
 
 
 class TraceReader:
@@ -50,6 +63,10 @@ class TraceReader:
 
     has_times: ClassVar[bool] = True
     """Whether files of this format may say when requests arrive."""
+    unit_s: float | None = None
+    """Seconds per unit of a time in the file; None where the file itself says it, as instants do."""
+    names: ClassVar[tuple[str, ...]] = ()
+    """Columns or fields that tell the format; for messages about files that no format recognises."""
     sample: ClassVar[bytes]
     """A small file of this format, for documents and for the tests of every format, which also mutate it."""
 
@@ -64,35 +81,79 @@ class TraceReader:
         return False
 
     def blocks(self, path: Path, options: ReadOptions, report: ReadReport) -> Iterator[Columns]:
-        """Yield the rows in file order, arrival in ns from the trace's own start; ``InputError`` for a wrong file."""
+        """Yield the rows in file order, arrival in ns from any instant; ``InputError`` for a wrong file.
+
+        The first row of the file becomes time 0 afterwards.
+        """
+        raise NotImplementedError
+
+    def keeps_times(self, path: Path) -> bool:
+        """Return whether times count from the start of a run already, so that the first row is not moved to 0."""
+        return False
+
+    def holds_sessions(self, path: Path) -> bool:
+        """Return whether rows wait for one another, so that ``sessions`` reads the file and not ``blocks``."""
+        return False
+
+    def sessions(self, path: Path, options: ReadOptions, report: ReadReport) -> list[RecordedSession]:
+        """Return the sessions in file order, times in ns from any instant; ``InputError`` for a wrong file."""
         raise NotImplementedError
 
 
-def seconds_to_ns(path: Path, seconds: Floats) -> Ints:
-    """Return seconds as whole ns; InputError beyond the longest run."""
-    if len(seconds) and float(seconds.max()) > LONGEST_RUN_S:
+def seconds_to_ns(path: Path, times: Floats, unit_s: float = 1.0) -> Ints:
+    """Return times in seconds, or in units of ``unit_s`` seconds, as whole ns; InputError beyond what these hold."""
+    if len(times) and float(times.max()) * unit_s > MOST_SECONDS:
         raise InputError(
-            f"{path}: a request arrives {float(seconds.max()):.6g} s after the start, beyond the {LONGEST_RUN_S:.0f} s "
-            "that a run can span; is the unit of time right?"
+            f"{path}: a time of {float(times.max()):.6g} units of {unit_s:g} s cannot be replayed; is the unit of "
+            "time right? timestamp_unit_s gives another one"
         )
-    result: Ints = np.rint(seconds * NS_PER_S).astype(np.int64)
-    return result
+    unit_ns = unit_s * NS_PER_S
+    if not len(times) or float(times.max()) * unit_ns < _EXACT:
+        result: Ints = np.rint(times * unit_ns).astype(np.int64)
+        return result
+    whole = np.floor(times)
+    exact: Ints = whole.astype(np.int64) * round(unit_ns) + np.rint((times - whole) * unit_ns).astype(np.int64)
+    return exact
 
 
-def without_outputs(
-    block: Columns, policy: Literal["skip", "one", "refuse"], report: ReadReport, place: Callable[[int], str]
-) -> Columns:
-    """Apply the policy for rows whose output is 0 tokens; ``place`` names file and place of a row of the block."""
-    zero = block.output_tokens <= 0
-    count = int(np.count_nonzero(zero))
-    if not count:
-        return block
-    if policy == "refuse":
-        where = place(int(np.argmax(zero)))
-        raise InputError(f"{where}: no output tokens; zero_output: skip or one says what to do with such rows")
-    if policy == "one":
-        report.changed["rows without output tokens taken as 1 token"] += count
-        block.output_tokens = np.maximum(block.output_tokens, 1)
-        return block
-    report.skipped["no output tokens"] += count
-    return block.rows(np.flatnonzero(~zero))
+def value_to_ns(value: float, unit_ns: float) -> int:
+    """Return one time in units of ``unit_ns`` nanoseconds as whole ns."""
+    if value * unit_ns < _EXACT:
+        return round(value * unit_ns)
+    whole = int(value)
+    return whole * round(unit_ns) + round((value - whole) * unit_ns)
+
+
+class ZeroPolicy(NamedTuple):
+    """Treatment of rows without prompt or without output tokens."""
+
+    prompt: Choice
+    output: Choice
+
+    @classmethod
+    def of(cls, options: ReadOptions, prompt: Choice = "refuse", output: Choice = "refuse") -> "ZeroPolicy":
+        """Return what the options say; ``auto`` is what the format knows of such rows, else to refuse them."""
+        chosen = options.zero_tokens
+        return cls(prompt, output) if chosen == "auto" else cls(chosen, chosen)
+
+
+def without_zeros(block: Columns, policy: ZeroPolicy, report: ReadReport, place: Callable[[int, str], str]) -> Columns:
+    """Apply the policy for rows of 0 tokens; ``place`` names file and place of a row's prompt or output."""
+    sides: tuple[tuple[str, Choice], ...] = (("output", policy.output), ("prompt", policy.prompt))
+    for side, choice in sides:
+        tokens = block.prompt_tokens if side == "prompt" else block.output_tokens
+        zero = tokens <= 0
+        count = int(np.count_nonzero(zero))
+        if not count:
+            continue
+        if choice == "refuse":
+            where = place(int(np.argmax(zero)), side)
+            raise InputError(f"{where}: no {side} tokens; zero_tokens: skip or one says what to do with such rows")
+        if choice == "one":
+            report.changed[f"rows without {side} tokens taken as 1 token"] += count
+            ones = np.maximum(tokens, 1)
+            block = replace(block, prompt_tokens=ones) if side == "prompt" else replace(block, output_tokens=ones)
+        else:
+            report.skipped[f"no {side} tokens"] += count
+            block = block.rows(np.flatnonzero(~zero))
+    return block

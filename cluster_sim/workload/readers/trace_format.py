@@ -7,9 +7,10 @@ from pydantic import Discriminator, Tag, ValidationError
 
 from cluster_sim.errors import InputError
 from cluster_sim.options import ConfigModel
-from cluster_sim.registry import Registry
+from cluster_sim.registry import Entry, Registry
 from cluster_sim.workload.files.file_access import read_head
 from cluster_sim.workload.readers.reader import TraceReader
+from cluster_sim.workload.readers.unrecognised import unrecognised
 
 TRACE_READERS: Final = Registry[type[TraceReader]](
     "trace format", "cluster_sim.workload.readers.formats", "cluster_sim.trace_readers"
@@ -44,19 +45,34 @@ else:
 def find_reader(trace_format: TraceFormat, path: Path) -> TraceReader:
     """Return the reader of a format, or the one that recognises the file when the format is ``auto``.
 
-    Formats of this project are asked first, in the order of their names.  Raises InputError for an unknown name,
-    listing the known ones, for a file nobody recognises, and for a format that needs options and got none.
+    Formats of this project go before those of other packages.  Raises InputError for an unknown name, listing the known
+    ones, for a file that no format or several recognise, and for a format that needs options and got none.
     """
     if isinstance(trace_format, TraceFormatOptions):
         return TRACE_READERS.chosen_by(trace_format).part(trace_format)
     if trace_format != AUTO:
         return _reader_of(trace_format)
     head = b"" if path.is_dir() else read_head(path)
-    for entry in sorted(TRACE_READERS.entries(), key=lambda entry: entry.is_outside):
-        reader = _reader_of(entry.name)
-        if reader.recognises(path, head):
-            return reader
-    raise InputError(f"{path}: not recognised as any of {', '.join(TRACE_READERS.names())}; name it with format")
+    readers = {
+        entry.name: reader for entry in TRACE_READERS.entries() if (reader := _default_reader(entry)) is not None
+    }
+    found = [(name, reader) for name, reader in readers.items() if reader.recognises(path, head)]
+    own = [one for one in found if not TRACE_READERS.get(one[0]).is_outside] or found[:1]
+    if len(own) == 1:
+        return own[0][1]
+    if own:
+        raise InputError(
+            f"{path}: may be any of the formats {' and '.join(name for name, _ in own)}; name the right one with format"
+        )
+    raise InputError(unrecognised(path, head, readers))
+
+
+def _default_reader(entry: Entry[type[TraceReader]]) -> TraceReader | None:
+    """Return the reader of a format at its default options; None for one that must be given some."""
+    try:
+        return entry.part(entry.options.model_validate({"kind": entry.name}))
+    except ValidationError:
+        return None
 
 
 def _reader_of(name: str) -> TraceReader:

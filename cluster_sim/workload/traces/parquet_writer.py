@@ -9,7 +9,7 @@ import pyarrow.parquet
 
 from cluster_sim.atomic_file import whole_file
 from cluster_sim.workload.columns import Columns
-from cluster_sim.workload.readers.formats.parquet import NUMBER_FIELDS, TEXT_FIELDS
+from cluster_sim.workload.readers.formats.parquet import NUMBER_FIELDS, TEXT_FIELDS, TIMES_OF_A_RUN
 
 _SCHEMA: Final = pa.schema(
     [
@@ -20,9 +20,10 @@ _SCHEMA: Final = pa.schema(
         *((name, pa.int64()) for name in NUMBER_FIELDS),
         ("segment_ids", pa.list_(pa.int64())),
         ("segment_tokens", pa.list_(pa.int64())),
-    ]
+    ],
+    metadata={TIMES_OF_A_RUN: b"1"},
 )
-_PLAIN: Final = pa.schema([_SCHEMA.field(index) for index in range(3)])
+_PLAIN: Final = pa.schema([_SCHEMA.field(index) for index in range(3)], metadata=_SCHEMA.metadata)
 _ROWS: Final = 65_536
 
 

@@ -35,10 +35,22 @@ def test_rate_bins_grow_with_the_trace() -> None:
     series = rate.series(end_ns, 40)
     assert len(series) <= 40
     width = series[1][0]
-    total = sum(one * min(width, end_ns / 1e9 - start) for start, one in series)
-    assert total == pytest.approx(100_000, abs=1)
+    whole = np.count_nonzero(times < (series[-1][0] + width) * 1e9)
+    assert 97_000 < whole < 100_000, "the last interval is not whole and gives no rate"
+    assert sum(one * width for _, one in series) == pytest.approx(whole)
     assert rate.dispersion(end_ns, 10.0) == pytest.approx(1.0, abs=0.2)
     assert rate.dispersion(end_ns, 1e-3) is None
+
+
+def test_the_last_incomplete_interval_gives_no_rate() -> None:
+    """Three requests at 0, 63.95 and 64 s: intervals of 1.1 s, of which the 59th, from 63.8 s on, is not whole."""
+    rate = RateOverTime()
+    rate.add(np.array([0, 63_950_000_000, 64_000_000_000]))
+    series = rate.series(64_000_000_000, 60)
+    assert len(series) == 58
+    assert series[0] == (0.0, pytest.approx(1 / 1.1))
+    assert sum(one for _, one in series[1:]) == 0
+    assert rate.series(50_000_000, 60) == [], "nothing but an incomplete interval"
 
 
 def test_summary_of_prefixes_and_sessions() -> None:

@@ -41,7 +41,7 @@ def test_azure_2023_without_zone(trace_file: Callable[..., str], rows: Callable[
 
 
 def test_azure_2024_with_zone_and_more_columns(trace_file: Callable[..., str], rows: Callable[..., Any]) -> None:
-    """Zones are understood, further columns ignored, order of columns does not matter."""
+    """Zones are understood, further columns reported, order of columns does not matter."""
     block = rows({"kind": "trace", "format": "azure", "path": trace_file(AZURE_2024, "a.csv.gz")})
     assert block.arrival_ns.tolist() == [0, 990_070_000]
     shuffled = "GeneratedTokens,TIMESTAMP,ContextTokens\n6,2024-05-10 02:00:00+02:00,7\n8,2024-05-10 00:00:02+00:00,9\n"
@@ -63,16 +63,22 @@ def test_burstgpt_both_headers(trace_file: Callable[..., str], rows: Callable[..
     notices: list[str] = []
     path = trace_file(BURST_OLD)
     block = rows({"kind": "trace", "path": path}, notices=notices)
-    assert block.arrival_ns.tolist() == [5_000_000_000, 118_000_000_000]
-    assert notices == [f"{path}: skipped 1 rows: no output tokens"]
-    assert rows({"kind": "trace", "path": path, "zero_output": "one"}).output_tokens.tolist() == [18, 1, 276]
-    for strictness in ({"zero_output": "refuse"}, {"strict": True}):
+    assert block.arrival_ns.tolist() == [0, 113_000_000_000]
+    assert notices == [
+        f"{path}: skipped 1 rows: no output tokens",
+        f"{path}: columns not used: Model, Total tokens, Log Type",
+    ]
+    assert rows({"kind": "trace", "path": path, "zero_tokens": "one"}).output_tokens.tolist() == [18, 1, 276]
+    for strictness in ({"zero_tokens": "refuse"}, {"strict": True}):
         with pytest.raises(InputError, match="no output tokens"):
             rows({"kind": "trace", "path": path, **strictness})
     notices = []
     block = rows({"kind": "trace", "path": trace_file(BURST_NEW)}, notices=notices)
     assert block.prompt_tokens.tolist() == [472, 1]
-    assert notices == [f"{path}: 1 rows without request tokens taken as 1 token"]
+    assert notices == [
+        f"{path}: 1 rows without prompt tokens taken as 1 token",
+        f"{path}: columns not used: Session ID, Elapsed time, Model, Total tokens, Log Type",
+    ]
 
 
 def test_mooncake(trace_file: Callable[..., str], requests: Callable[..., Any]) -> None:
@@ -123,13 +129,14 @@ def test_bailian_sessions(trace_file: Callable[..., str], requests: Callable[...
 
 def test_timed_trace_labels_and_units(trace_file: Callable[..., str], requests: Callable[..., Any]) -> None:
     """VLLM's timed_trace: seconds by default, a multiplier and other labels when told."""
-    path = trace_file(lines({"t": 500, "input_length": 20, "output_length": 5, "hash_ids": [1, 2]}), "t.jsonl")
+    row = {"input_length": 20, "output_length": 5, "hash_ids": [1, 2]}
+    path = trace_file(lines({"t": 500, **row}, {"t": 900, **row}), "t.jsonl")
     section = {"kind": "trace", "format": "timed_trace", "path": path, "labels": {"timestamp": "t"}}
-    (one,) = requests({**section, "timestamp_unit_s": 0.001, "block_tokens": 10})
-    assert one.arrival_ns == 500_000_000
+    one, two = requests({**section, "timestamp_unit_s": 0.001, "block_tokens": 10})
+    assert (one.arrival_ns, two.arrival_ns) == (0, 400_000_000)
     assert one.attributes.segments == ((1, 10), (2, 10))
-    (one,) = requests(section)
-    assert one.arrival_ns == 500_000_000_000
+    one, two = requests(section)
+    assert (one.arrival_ns, two.arrival_ns) == (0, 400_000_000_000)
     assert one.attributes.segments == ((1, 16), (2, 4))
 
 
@@ -154,6 +161,54 @@ def test_sharegpt_lengths(trace_file: Callable[..., str], rows: Callable[..., An
     ]
 
 
+def test_sharegpt_keeps_its_turns(trace_file: Callable[..., str], drive: Callable[..., Any]) -> None:
+    """Every answered turn is a request whose prompt carries the turns before; a system text belongs to the first."""
+    talk = [
+        {"from": "system", "tokens": 100}, {"from": "human", "tokens": 10}, {"from": "gpt", "tokens": 7},
+        {"from": "human", "tokens": 20}, {"from": "gpt", "tokens": 5}, {"from": "human", "value": "unanswered"},
+    ]  # fmt: skip
+    short = [{"from": "human", "tokens": 3}, {"from": "gpt", "tokens": 2}]
+    path = trace_file(json.dumps([{"conversations": talk}, {"conversations": short}]), "s.json")
+    section = {"kind": "trace", "path": path, "arrivals": {"kind": "constant", "request_rate": 1}}
+    think = {"kind": "sharegpt", "think_time_s": 4}
+    _, driven = drive({**section, "format": think}, service_ns=lambda _: 500_000_000)
+    made = [(one.arrival_ns / 1e9, one.prompt_tokens, one.output_tokens) for one in driven.requests]
+    assert made == [(1.0, 110, 7), (2.0, 3, 2), (5.5, 137, 5)]
+
+
+def test_sharegpt_takes_the_first_turns_when_told(trace_file: Callable[..., str], rows: Callable[..., Any]) -> None:
+    """``turns: first`` is one request a conversation, as vLLM's benchmark makes them."""
+    talk = [{"from": "human", "tokens": 3}, {"from": "gpt", "tokens": 2}] * 3
+    path = trace_file(json.dumps([{"conversations": talk}]), "s.json")
+    section = {"kind": "trace", "path": path, "arrivals": {"kind": "constant", "request_rate": 1}}
+    block = rows({**section, "format": {"kind": "sharegpt", "turns": "first"}})
+    assert (block.prompt_tokens.tolist(), block.output_tokens.tolist()) == ([3], [2])
+
+
+def test_sharegpt_as_json_lines(trace_file: Callable[..., str], rows: Callable[..., Any]) -> None:
+    """One conversation a line gives the rows of the same list; a wrong line is named."""
+    items = [{"id": n, "conversations": [{"role": "user", "content": "x" * n}, {"role": "assistant", "content": "y"}]}
+             for n in (4, 9)]  # fmt: skip
+    arrivals = {"kind": "constant", "request_rate": 1}
+    listed, lined = trace_file(json.dumps(items), "s.json"), trace_file(lines(*items), "s.jsonl")
+    for path in (listed, lined):
+        assert rows({"kind": "trace", "path": path, "arrivals": arrivals}).prompt_tokens.tolist() == [1, 3]
+    wrong = trace_file(lines(items[0], {"conversations": "none"}), "w.jsonl")
+    with pytest.raises(InputError, match="line 2: no list 'conversations'"):
+        rows({"kind": "trace", "path": wrong, "arrivals": arrivals})
+
+
+def test_burstgpt_models_and_sessions(trace_file: Callable[..., str], rows: Callable[..., Any]) -> None:
+    """The rows of one Model, and sessions by Session ID, where they are asked for."""
+    path = trace_file(BURST_NEW + "9,3,1,ChatGPT,5,6,11,API log\n")
+    notices: list[str] = []
+    chosen = {"kind": "burstgpt", "model": "ChatGPT", "sessions": True}
+    block = rows({"kind": "trace", "path": path, "format": chosen}, notices=notices)
+    assert block.prompt_tokens.tolist() == [472, 5]
+    assert [(one.session_id, one.turn) for one in block.attributes] == [(0, 0), (0, 1)]
+    assert notices[0] == f"{path}: skipped 1 rows: not of the Model ChatGPT"
+
+
 def test_sharegpt_is_read_piece_by_piece(trace_file: Callable[..., str], rows: Callable[..., Any]) -> None:
     """Items and characters that straddle the reader's chunks stay whole."""
     turns = [{"from": "human", "value": "日本語" * 4}, {"from": "gpt", "value": "z" * 4}]
@@ -173,6 +228,6 @@ def test_results_of_a_run_can_be_replayed(tmp_path: Path, rows: Callable[..., An
     }  # fmt: skip
     pq.write_table(pa.table(table), path)
     block = rows({"kind": "trace", "path": str(path)})
-    assert block.arrival_ns.tolist() == [250_000_000, 1_500_000_000]
+    assert block.arrival_ns.tolist() == [0, 1_250_000_000]
     assert [one.tenant for one in block.attributes] == ["a", ""]
     assert [one.session_id for one in block.attributes] == [3, -1]

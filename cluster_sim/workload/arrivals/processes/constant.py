@@ -18,7 +18,9 @@ class ConstantArrivals(ArrivalOptions):
     example: ClassVar = {"request_rate": 5}
 
     kind: Literal["constant"]
-    request_rate: float = Field(gt=0, description="Requests per second.")
+    request_rate: float = Field(
+        gt=0, allow_inf_nan=True, description="Requests per second; .inf: all requests at once."
+    )
 
 
 @ARRIVALS.register("constant", ConstantArrivals)

@@ -19,7 +19,9 @@ class GammaArrivals(ArrivalOptions):
     example: ClassVar = {"request_rate": 5, "burstiness": 0.5}
 
     kind: Literal["gamma"]
-    request_rate: float = Field(gt=0, description="Requests per second.")
+    request_rate: float = Field(
+        gt=0, allow_inf_nan=True, description="Requests per second; .inf: all requests at once."
+    )
     burstiness: float = Field(
         default=1.0,
         gt=0,

@@ -15,7 +15,9 @@ class PoissonArrivals(ArrivalOptions):
     example: ClassVar = {"request_rate": 5}
 
     kind: Literal["poisson"]
-    request_rate: float = Field(gt=0, description="Requests per second.")
+    request_rate: float = Field(
+        gt=0, allow_inf_nan=True, description="Requests per second; .inf: all requests at once."
+    )
 
 
 @ARRIVALS.register("poisson", PoissonArrivals)

@@ -19,6 +19,7 @@ class BailianReader(JsonLinesReader):
     unit_s = 1.0
     block_tokens = 16
     has_chats = True
+    names = ("chat_id", "parent_chat_id", "timestamp", "input_length", "output_length", "hash_ids")
     sample = (
         b'{"chat_id": 1, "parent_chat_id": -1, "timestamp": 1, "input_length": 9, "output_length": 5, "hash_ids": [7]}'
         b"\n"

@@ -3,35 +3,47 @@
 Rows with 0 response tokens are failed calls of the recorded service: skipped and counted unless told otherwise.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
+from pydantic import Field
 
-from cluster_sim.workload.columns import Columns
-from cluster_sim.workload.files.csv_file import CsvColumn, read_csv, row_place, tokens_field
+from cluster_sim.workload.files.csv_file import CsvColumn, tokens_field
 from cluster_sim.workload.files.file_access import first_line
-from cluster_sim.workload.readers.reader import ReadOptions, ReadReport, TraceReader, seconds_to_ns, without_outputs
+from cluster_sim.workload.readers.csv_trace import CsvTraceReader
+from cluster_sim.workload.readers.reader import ReadOptions, ReadReport
+from cluster_sim.workload.readers.session_names import SessionNames
 from cluster_sim.workload.readers.trace_format import TRACE_READERS, TraceFormatOptions
+from cluster_sim.workload.request import Attributes
+from cluster_sim.workload.sampling.random_streams import Ints
 
-_FIELDS: Final = {
-    "time": CsvColumn(("Timestamp",), "seconds"),
-    "prompt": tokens_field("Request tokens", least=0),
-    "output": tokens_field("Response tokens", least=0),
-}
+_MODEL: Final = CsvColumn(("Model",), "text")
+_SESSION: Final = CsvColumn(("Session ID",), "text")
 
 
 class BurstGptFormat(TraceFormatOptions):
     """CSV of Timestamp (seconds), Request tokens, Response tokens; both header versions."""
 
     kind: Literal["burstgpt"] = "burstgpt"
+    model: str | None = Field(default=None, description="Take only the rows of this Model.")
+    sessions: bool = Field(default=False, description="Whether Session ID becomes the session of a request.")
 
 
 @TRACE_READERS.register("burstgpt", BurstGptFormat)
-class BurstGptReader(TraceReader):
+class BurstGptReader(CsvTraceReader):
     """Times are seconds from the start of the trace's first day."""
 
+    options: BurstGptFormat
+    unit_s = 1.0
+    names = ("Timestamp", "Model", "Request tokens", "Response tokens")
+    zeros = ("one", "skip")
+    fields: ClassVar[Mapping[str, CsvColumn]] = {
+        "time": CsvColumn(("Timestamp",), "seconds"),
+        "prompt": tokens_field("Request tokens", least=0),
+        "output": tokens_field("Response tokens", least=0),
+    }
     sample = (
         b"Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
         b"5,ChatGPT,472,18,490,API log\n"
@@ -42,19 +54,19 @@ class BurstGptReader(TraceReader):
         """Return whether the header is BurstGPT's."""
         return b"request tokens" in first_line(head)
 
-    def blocks(self, path: Path, options: ReadOptions, report: ReadReport) -> Iterator[Columns]:
-        """Yield the rows in file order."""
-        policy = "skip" if options.zero_output == "auto" else options.zero_output
-        for block in read_csv(path, _FIELDS):
-            columns = Columns(
-                seconds_to_ns(path, block["time"]), block["prompt"].astype(np.int64), block["output"].astype(np.int64)
-            )
-            report.rows += len(columns)
-            columns = without_outputs(
-                columns, policy, report, row_place(path, "Response tokens", report.rows - len(columns))
-            )
-            empty = columns.prompt_tokens == 0
-            if bool(empty.any()):
-                report.changed["rows without request tokens taken as 1 token"] += int(np.count_nonzero(empty))
-                columns.prompt_tokens = np.maximum(columns.prompt_tokens, 1)
-            yield columns
+    def wanted(self) -> Mapping[str, CsvColumn]:
+        """Return the columns to read: those of sessions and models only where they are asked for."""
+        more = {"model": _MODEL} if self.options.model is not None else {}
+        return {**self.fields, **more, **({"session": _SESSION} if self.options.sessions else {})}
+
+    def kept(self, block: Mapping[str, Any], report: ReadReport) -> Ints | None:
+        """Return the rows of the model, if only one is wanted."""
+        if self.options.model is None:
+            return None
+        places = np.flatnonzero(np.asarray([name.strip() == self.options.model for name in block["model"]], dtype=bool))
+        report.skipped[f"not of the Model {self.options.model}"] += len(block["model"]) - len(places)
+        return places
+
+    def attributes(self, options: ReadOptions) -> Callable[[Mapping[str, Any]], list[Attributes]] | None:
+        """Return what gives rows their session and turn, if sessions are wanted."""
+        return SessionNames(options.segment_base).of_block if self.options.sessions else None

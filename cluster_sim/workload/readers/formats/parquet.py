@@ -13,12 +13,20 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from cluster_sim.errors import InputError
-from cluster_sim.options import LONGEST_RUN_S
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.columns import Columns
 from cluster_sim.workload.files.csv_file import MOST_TOKENS_IN_FILE
 from cluster_sim.workload.files.file_access import PARQUET, compression_of, one_line, shown_names
-from cluster_sim.workload.readers.reader import ReadOptions, ReadReport, TraceReader, seconds_to_ns
+from cluster_sim.workload.readers.parquet_columns import refuse_values, whole_column
+from cluster_sim.workload.readers.reader import (
+    MOST_SECONDS,
+    ReadOptions,
+    ReadReport,
+    TraceReader,
+    ZeroPolicy,
+    seconds_to_ns,
+    without_zeros,
+)
 from cluster_sim.workload.readers.trace_format import TRACE_READERS, TraceFormatOptions
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes
 from cluster_sim.workload.sampling.random_streams import Ints
@@ -34,6 +42,8 @@ NUMBER_FIELDS: Final = (
     "encoder_tokens",
     "length_hint_tokens",
 )
+TIMES_OF_A_RUN: Final = b"cluster_sim.times_of_a_run"
+"""Key of the metadata of files whose times count from the start of a run."""
 _ROWS: Final = 65_536
 _INTEGER_LISTS: Final = pa.list_(pa.int64())
 
@@ -61,13 +71,22 @@ def _sample() -> bytes:
 
 @TRACE_READERS.register("parquet", ParquetFormat)
 class ParquetReader(TraceReader):
-    """Times are ns (or seconds) from the trace's start."""
+    """Times are ns or seconds."""
 
+    names = ("arrival_ns", "arrival_s", "prompt_tokens", "output_tokens")
     sample = _sample()
 
     def recognises(self, path: Path, head: bytes) -> bool:
         """Return whether the file is Parquet."""
         return head.startswith(PARQUET)
+
+    def keeps_times(self, path: Path) -> bool:
+        """Return whether the file was converted from a workload, whose times are those of its run."""
+        compression_of(path)
+        try:
+            return TIMES_OF_A_RUN in (pyarrow.parquet.read_schema(path).metadata or {})
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"{path}: not a readable Parquet file ({one_line(error)})") from None
 
     def blocks(self, path: Path, options: ReadOptions, report: ReadReport) -> Iterator[Columns]:
         """Yield the rows in file order, row groups in bounded batches."""
@@ -86,10 +105,17 @@ class ParquetReader(TraceReader):
             content = ["segment_ids", "segment_tokens"] if {"segment_ids", "segment_tokens"} <= names else []
             numbered = ["request_id"] if "request_id" in names else []
             wanted = [time_name, "prompt_tokens", "output_tokens", *extra, *content, *numbered]
+            report.unused.update(dict.fromkeys(name for name in file.schema_arrow.names if name not in wanted))
+            policy = ZeroPolicy.of(options)
             for batch in file.iter_batches(_ROWS, columns=wanted):
-                yield self._block(path, batch, row, time_name, (extra, content if options.prefixes else []))
+                block = self._block(path, batch, row, time_name, (extra, content if options.prefixes else []))
+
+                def place(index: int, side: str, first: int = row) -> str:
+                    return f"{path}: row {first + index}, column '{side}_tokens'"
+
+                yield without_zeros(block, policy, report, place)
                 if numbered:
-                    ids.append(_whole(path, batch, "request_id", row, 0, (1 << 62) - 1))
+                    ids.append(whole_column(path, batch, "request_id", row, 0, (1 << 62) - 1))
                 row += batch.num_rows
             _refuse_duplicates(path, ids)
         except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
@@ -100,13 +126,13 @@ class ParquetReader(TraceReader):
 
     def _block(self, path: Path, batch: Any, row: int, time_name: str, extra: tuple[list[str], list[str]]) -> Columns:
         if time_name == "arrival_ns":
-            arrival = _whole(path, batch, "arrival_ns", row, 0, int(LONGEST_RUN_S) * NS_PER_S)
+            arrival = whole_column(path, batch, "arrival_ns", row, 0, int(MOST_SECONDS) * NS_PER_S)
         else:
             seconds = batch.column("arrival_s").cast(pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False)
-            _refuse(path, "arrival_s", row, seconds, ~(np.isfinite(seconds) & (seconds >= 0)))
+            refuse_values(path, "arrival_s", row, seconds, ~(np.isfinite(seconds) & (seconds >= 0)))
             arrival = seconds_to_ns(path, seconds)
-        prompt = _whole(path, batch, "prompt_tokens", row, 1, MOST_TOKENS_IN_FILE)
-        output = _whole(path, batch, "output_tokens", row, 1, MOST_TOKENS_IN_FILE)
+        prompt = whole_column(path, batch, "prompt_tokens", row, 0, MOST_TOKENS_IN_FILE)
+        output = whole_column(path, batch, "output_tokens", row, 0, MOST_TOKENS_IN_FILE)
         names, content = extra
         attributes = self._attributes(path, batch, row, names, content, prompt) if names or content else None
         return Columns(arrival, prompt, output, attributes)
@@ -155,25 +181,3 @@ def _refuse_duplicates(path: Path, ids: list[Ints]) -> None:
     same = np.flatnonzero(np.diff(ordered) == 0)
     if len(same):
         raise InputError(f"{path}: request_id {ordered[same[0]]} is there twice")
-
-
-def _refuse(path: Path, name: str, row: int, values: Any, wrong: Any) -> None:
-    bad = np.flatnonzero(wrong)
-    if len(bad):
-        raise InputError(f"{path}: row {row + int(bad[0])}, column '{name}': {values[bad[0]]} is not allowed")
-
-
-def _whole(path: Path, batch: Any, name: str, row: int, least: int, most: int) -> Ints:
-    column = batch.column(name)
-    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-        raise InputError(f"{path}: column '{name}' holds {column.type}, not numbers")
-    if column.null_count:
-        index = column.is_null().to_pylist().index(True)
-        raise InputError(f"{path}: row {row + index}, column '{name}': the value is missing")
-    if pa.types.is_floating(column.type):
-        floats = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
-        _refuse(path, name, row, floats, ~((floats >= least) & (floats <= most) & (floats == np.floor(floats))))
-        return np.asarray(floats, dtype=np.int64)
-    values: Ints = column.cast(pa.int64()).to_numpy(zero_copy_only=False)
-    _refuse(path, name, row, values, (values < least) | (values > most))
-    return values

@@ -19,6 +19,7 @@ class TimedTraceReader(JsonLinesReader):
 
     unit_s = 1.0
     block_tokens = 16
+    names = ()
     sample = b'{"timestamp": 0, "input_length": 30, "output_length": 5, "hash_ids": [7, 8]}\n' * 2
 
     def recognises(self, path: Path, head: bytes) -> bool:

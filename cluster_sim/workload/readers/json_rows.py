@@ -1,0 +1,105 @@
+"""Rows of JSON: objects of lines or lists, their numbers and texts, each fault with its place in the file."""
+
+import json
+import math
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from cluster_sim.errors import InputError
+from cluster_sim.suggestion import suggestion
+from cluster_sim.units import NS_PER_S
+from cluster_sim.workload.files.file_access import shown, shown_names
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FRACTION: Final = re.compile(r"[.,](\d+)")
+
+
+class Place:
+    """Place of a value in the file, for messages."""
+
+    def __init__(self, path: Path, noun: str = "line") -> None:
+        self.path = path
+        self.noun = noun
+        self.line = 0
+
+    def here(self) -> str:
+        """Return the file and the line (or the item of a list)."""
+        return f"{self.path}: {self.noun} {self.line}"
+
+    def error(self, text: str, field: str | None = None) -> InputError:
+        """Return the error that names file, line and field."""
+        where = f", field '{field}'" if field else ""
+        return InputError(f"{self.here()}{where}: {text}")
+
+
+def parse_object(place: Place, line: bytes) -> dict[str, Any]:
+    """Return the line's JSON object; InputError for anything else."""
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError as error:
+        text = shown(line[:256].decode("utf-8", "replace"))
+        if error.msg.startswith("Extra data"):
+            raise place.error(f"more than one JSON object on the line: '{text}'") from None
+        raise place.error(f"not a JSON object: '{text}'") from None
+    except (ValueError, RecursionError):
+        text = line[:256].decode("utf-8", "replace")
+        raise place.error(f"not a JSON object: '{shown(text)}'") from None
+    if not isinstance(value, dict):
+        raise place.error(f"a JSON {kind_of_value(value)} where an object is expected")
+    return value
+
+
+def kind_of_value(value: Any) -> str:
+    """Return the name that JSON has for the kind of a value."""
+    if isinstance(value, bool):
+        return "truth value"
+    return {dict: "object", list: "list", str: "text", int: "number", float: "number"}.get(type(value), "null")
+
+
+def number(place: Place, row: dict[str, Any], field: str, least: float, most: float, *, whole: bool) -> float:
+    """Return a number of a row; InputError where it is missing, no number, or out of bounds."""
+    if field not in row:
+        raise place.error(f"is missing; the line has: {shown_names(row)}{suggestion(field, list(row))}", field)
+    value = row[field]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise place.error(f"'{shown(value)}' is not a number", field)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise place.error(f"{value} is not a finite number", field)
+    if not least <= value <= most:
+        raise place.error(f"{shown(value)} is not between {least:g} and {most:g}", field)
+    if whole and value != int(value):
+        raise place.error(f"{value} is not a whole number of tokens", field)
+    return value
+
+
+def instant_ns(place: Place, text: str, field: str) -> int:
+    """Return a date and time of ISO 8601 as ns since 1970; one without a zone is taken as UTC."""
+    match = _FRACTION.search(text)
+    digits = match.group(1) if match else ""
+    try:
+        moment = datetime.fromisoformat(_FRACTION.sub("", text, count=1).strip())
+    except ValueError:
+        raise place.error(f"'{shown(text)}' is neither a number nor a time like 2026-01-31T12:00:00Z", field) from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    since = moment - _EPOCH
+    return (since.days * 86_400 + since.seconds) * NS_PER_S + int(digits[:9].ljust(9, "0") or 0)
+
+
+def item_list(place: Place, row: dict[str, Any], field: str) -> list[Any]:
+    """Return a list of a row; InputError where it is missing or something else."""
+    if field not in row:
+        raise place.error(f"is missing; there are: {shown_names(row)}{suggestion(field, list(row))}", field)
+    value = row[field]
+    if not isinstance(value, list):
+        raise place.error(f"a {kind_of_value(value)} where a list is expected", field)
+    return value
+
+
+def item_object(place: Place, value: Any, field: str | None = None) -> dict[str, Any]:
+    """Return a value that must be an object."""
+    if not isinstance(value, dict):
+        raise place.error(f"a {kind_of_value(value)} where an object is expected", field)
+    return value
