@@ -25,8 +25,11 @@ def sweep(
 ) -> None:
     """Run every combination of a study's sweep block, each as a Ray task."""
     from cluster_sim.config.loading.load import read_document
+    from cluster_sim.report.configuration_table import make_console
+    from cluster_sim.report.sweep_report import print_sweep, result_text
+    from cluster_sim.report.task_progress import TaskProgress
     from cluster_sim.study.sweep import SweepOptions, run_sweep
-    from cluster_sim.study.sweep_directory import RESULTS_FILE
+    from cluster_sim.study.sweep_directory import RESULTS_FILE, TABLE_FILE
     from cluster_sim.study.variants import expand
 
     document = read_document(file, with_allowance(overrides, allow_unknown))
@@ -35,11 +38,12 @@ def sweep(
         for variant in variants:
             typer.echo(f"{variant.run_id}  {variant.label}{'' if variant.study else f'  invalid: {variant.error}'}")
         return
-    width = len(str(len(variants)))
+    progress = TaskProgress(len(variants))
 
     def print_row(variant: "Variant", row: dict[str, Any]) -> None:
-        error = f": {row['error']}" if row["error"] else ""
-        typer.echo(f"{variant.index + 1:>{width}}/{len(variants)} {variant.label}  {row['status']}{error}")
+        typer.echo(progress.line(variant.label, result_text(row), is_instant=variant.study is None))
 
     result = run_sweep(file, document, SweepOptions(out=out, address=address, resume=is_resumed), on_row=print_row)
-    typer.echo(f"{len(result.rows)} runs, {result.failed} failed: {result.directory / RESULTS_FILE}")
+    typer.echo("")
+    print_sweep(make_console(), result.rows, list(variants[0].values), str(result.directory / TABLE_FILE))
+    typer.echo(f"\n{len(result.rows)} runs, {result.failed} failed: {result.directory / RESULTS_FILE}, {TABLE_FILE}")

@@ -1,8 +1,10 @@
-"""The highest load that a configuration serves within its limits.
+"""The highest load that a configuration serves within its limits, and how certain that is.
 
 Design.  The simulator is deterministic and every run of one search draws the same requests, so whether a rate is within
-the limits changes from yes to no once, up to noise below the tolerance.  The search doubles (or halves) the rate until
-it has one of each, then bisects on a logarithmic scale.
+the limits changes from yes to no once, up to noise.  The search doubles (or halves) the rate until it has one of each,
+then bisects on a logarithmic scale, on the predicted figures.  The statistical interval reaches from the highest rate
+that is sustained for certain to the lowest that is not; the error band's interval is the answer to the same search with
+limits that are tighter and wider by the band.
 """
 
 from collections.abc import Callable
@@ -11,18 +13,25 @@ from typing import Any, Final, NamedTuple
 
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
-from cluster_sim.metrics.attainment import is_within_limit
 from cluster_sim.metrics.objectives import Limit
+from cluster_sim.metrics.verdicts import Interval
+from cluster_sim.study.load_judgement import Judgement, Outcome
+from cluster_sim.study.steady_runs import SteadyRuns
 from cluster_sim.workload.workload_kind import kind_of
-
-BAD_STATUSES: Final = ("failed", "cancelled", "shed", "unfinished")
-"""Ends of requests that no load within the limits may have; a refused request could never have run."""
 
 FOUND: Final = "found"
 NONE: Final = "none"
 """Even the lowest rate tried breaks a limit."""
 UNBOUNDED: Final = "unbounded"
 """Even the highest rate tried is within the limits."""
+
+COARSEST_RATIO: Final = 0.05
+"""Tolerances beyond it are taken as it: two runs more, for an answer that can be quoted."""
+MOST_STEPS: Final = 5
+"""Steps of growing width from the answer to the ends of its statistical interval."""
+
+Judge = Callable[[float], Judgement]
+"""Judges a rate, requests per second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +42,40 @@ class Search:
     """First rate tried, requests per simulated second."""
     tolerance_ratio: float = 0.03
     """The answer is at most this share below a rate that breaks a limit."""
-    max_runs: int = 24
-    """Runs after which the best rate so far is the answer."""
+    max_rates: int = 24
+    """Rates after which the best so far is the answer."""
+
+
+class Edge(NamedTuple):
+    """Two neighbouring rates: the highest found within the limits, the lowest found beyond them."""
+
+    good: float | None
+    bad: float | None
+    tried: int
+    reason: str
+    """Why the lowest rate beyond the limits is."""
+
+    @property
+    def status(self) -> str:
+        """Whether there is an answer."""
+        if self.good is None:
+            return NONE
+        return UNBOUNDED if self.bad is None else FOUND
 
 
 class Capacity(NamedTuple):
-    """The answer: the highest rate found within the limits, and the summary of the run at that rate."""
+    """The answer: the highest rate found within the limits, how certain it is, and the run at that rate."""
 
     status: str
     rate_per_s: float | None
+    statistical: Interval | None
+    """Rates between which the length of the runs leaves the answer open."""
+    band: Interval | None
+    """Rates between which the predictor's error band leaves it open; None where no band is known."""
+    reason: str
+    """What limits the load."""
+    figures_s: dict[str, float]
+    """The limited percentiles at the answer."""
     summary: dict[str, Any] | None
     runs: int
 
@@ -54,38 +88,47 @@ class CapacityTask:
     search: Search
 
 
-def highest_rate(search: Search, run: Callable[[float], dict[str, Any]], limits: list[Limit]) -> Capacity:
-    """Return the highest rate at which ``run`` (rate to summary) keeps the limits."""
-    good: tuple[float, dict[str, Any]] | None = None
+def highest_rate(search: Search, judge: Judge) -> Edge:
+    """Return the highest rate that ``judge`` calls sustained, and the lowest that it does not."""
+    good: float | None = None
     bad: float | None = None
+    reason = ""
     rate = search.start_per_s
-    runs = 0
-    while runs < search.max_runs:
-        summary = run(rate)
-        runs += 1
-        if is_within(summary, limits):
-            good = (rate, summary)
+    tolerance = min(search.tolerance_ratio, COARSEST_RATIO)
+    for tried in range(1, search.max_rates + 1):
+        judgement = judge(rate)
+        if judgement.is_sustained:
+            good = rate
         else:
-            bad = rate
+            bad, reason = rate, judgement.reason
         if good is None:
+            if "refused" in reason:
+                return Edge(None, bad, tried, reason)  # What can never run is refused at every rate.
             rate /= 2
         elif bad is None:
             rate *= 2
-        elif bad / good[0] <= 1 + search.tolerance_ratio:
-            break
+        elif bad / good <= 1 + tolerance:
+            return Edge(good, bad, tried, reason)
         else:
-            rate = (good[0] * bad) ** 0.5
-    if good is None:
-        return Capacity(NONE, None, None, runs)
-    return Capacity(UNBOUNDED if bad is None else FOUND, good[0], good[1], runs)
+            rate = (good * bad) ** 0.5
+    return Edge(good, bad, search.max_rates, reason)
 
 
-def is_within(summary: dict[str, Any], limits: list[Limit]) -> bool:
-    """Return whether a run keeps every limit and ends every request that can run."""
-    requests = summary["requests"]
-    if not requests["finished"] or any(requests[status] for status in BAD_STATUSES):
-        return False
-    return all(is_within_limit(limit, summary[limit.metric][limit.percentile]) for limit in limits)
+def statistical_interval(edge: Edge, step_ratio: float, judge: Judge) -> Interval:
+    """Return the rates between which the judgement is not certain: from sustained to overloaded for certain."""
+    assert edge.good is not None
+    assert edge.bad is not None
+
+    def certain(rate: float, wanted: Outcome, factor: float) -> float:
+        for step in range(MOST_STEPS):
+            if judge(rate).outcome is wanted:
+                break
+            rate *= factor ** (1 << step)
+        return rate
+
+    factor = 1 + step_ratio
+    low = certain(edge.good, Outcome.SUSTAINED, 1 / factor)
+    return Interval(low, certain(edge.bad, Outcome.OVERLOADED, factor))
 
 
 def rate_of(study: Study) -> float | None:
@@ -93,21 +136,50 @@ def rate_of(study: Study) -> float | None:
     return kind_of(study.workload).mean_rate()
 
 
-def at_rate(study: Study, rate_per_s: float) -> Study:
-    """Return the study with its mean arrival rate changed and everything else the same."""
-    kind = kind_of(study.workload)
-    rate_of(study)
-    return study.model_copy(update={"workload": kind.at_rate(rate_per_s)})
-
-
 def search_capacity(task: CapacityTask) -> Capacity:
     """Search one configuration in this process.
 
     Raises ``InputError`` if the study has no limits, its load cannot be varied, or a run finds its input wrong.
     """
-    from cluster_sim.study.sweep import run_variant
-
+    search = task.search
     limits = task.study.slo.limits()
     if not limits:
         raise InputError("slo: a search of the highest load needs at least one limit, for example slo.ttft_p99_s")
-    return highest_rate(task.search, lambda rate: run_variant(at_rate(task.study, rate))["summary"], limits)
+    runs = SteadyRuns(task.study)
+
+    def judge(rate: float) -> Judgement:
+        return runs.judge(rate, limits)
+
+    edge = highest_rate(search, judge)
+    if edge.good is None:
+        return Capacity(edge.status, None, None, None, edge.reason, {}, None, runs.made)
+    statistical = None
+    if edge.bad is not None:
+        statistical = statistical_interval(edge, min(search.tolerance_ratio, COARSEST_RATIO), judge)
+    summary = runs.summary(edge.good)
+    band = _band(edge, limits, runs, summary) if edge.bad is not None else None
+    figures = {
+        f"{limit.metric.removesuffix('_s')}_{limit.percentile}_s": runs.figure_s(edge.good, limit) for limit in limits
+    }
+    return Capacity(edge.status, edge.good, statistical, band, edge.reason, figures, summary, runs.made)
+
+
+def _band(edge: Edge, limits: list[Limit], runs: SteadyRuns, summary: dict[str, Any]) -> Interval | None:
+    """Return the answers for limits that are tighter and wider by the error bands, and by that of the throughput."""
+    percent = summary["predictor_coverage"]["error_band_percent"]
+    widths = [percent.get(f"{limit.metric.removesuffix('_s')}_{limit.percentile}") for limit in limits]
+    if any(width is None for width in widths) or edge.good is None:
+        return None
+
+    def answer(sign: int) -> float:
+        # A predicted figure that is off by this share keeps the limit where the limit is off by its inverse.
+        scaled = [
+            limit._replace(limit_s=limit.limit_s / max(1 + sign * width / 100, 0.01))
+            for limit, width in zip(limits, widths, strict=True)
+        ]
+        found = highest_rate(Search(edge.good or 1.0, COARSEST_RATIO, 12), lambda rate: runs.judge(rate, scaled))
+        return found.good or 0.0
+
+    throughput = (percent.get("requests_per_s") or 0.0) / 100
+    low, high = min(answer(1), edge.good), max(answer(-1), edge.good)
+    return Interval(min(low, edge.good * (1 - throughput)), max(high, edge.good * (1 + throughput)))

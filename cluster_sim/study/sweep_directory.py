@@ -19,9 +19,10 @@ from cluster_sim.config.schema.study import Study
 from cluster_sim.directory_lock import LOCK_FILE, DirectoryLock
 from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.output.run_directory import is_empty_directory
-from cluster_sim.study.sweep_table import write_rows
+from cluster_sim.study.sweep_table import write_csv, write_rows
 
 RESULTS_FILE: Final = "results.parquet"
+TABLE_FILE: Final = "results.csv"
 BASE_FILE: Final = "sweep.yaml"
 RUNS_FOLDER: Final = "runs"
 
@@ -106,8 +107,9 @@ class SweepDirectory:
         shutil.rmtree(self.partial, ignore_errors=True)
 
     def complete(self, rows: list[Row]) -> Path:
-        """Write the table and give the directory its name; return it."""
+        """Write the tables and give the directory its name; return it."""
         write_rows(rows, self.partial / RESULTS_FILE)
+        write_csv(rows, self.partial / TABLE_FILE)
         if self.final.exists():
             shutil.rmtree(self.final)
         self.partial.replace(self.final)

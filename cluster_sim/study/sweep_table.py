@@ -1,5 +1,6 @@
 """Table of a sweep: one row per run, whatever mixture of values the grid holds."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,19 @@ def write_rows(rows: list[dict[str, Any]], path: Path) -> None:
     table = pa.table({name: _column([row.get(name) for row in rows]) for name in names})
     with whole_file(path, UnfinishedError) as partial:
         pq.write_table(table, partial)
+
+
+def write_csv(rows: list[dict[str, Any]], path: Path) -> None:
+    """Write the same table as CSV, whole or not at all; a value that a row has not is empty, a block is JSON."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with whole_file(path, UnfinishedError) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(names)
+        writer.writerows([_cell(row.get(name)) for name in names] for row in rows)
+
+
+def _cell(value: Any) -> Any:
+    return value if value is None or isinstance(value, SCALARS) else json.dumps(value, sort_keys=True)
 
 
 def _column(values: list[Any]) -> pa.Array:

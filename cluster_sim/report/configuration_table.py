@@ -1,0 +1,87 @@
+"""Table of several configurations: the keys that vary, then figures, one row a configuration."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cluster_sim.report.result_tables import verdict_style
+
+PIPE_WIDTH: Final = 100_000
+"""Width of a console that is no terminal: nothing is shortened in a pipe."""
+
+Row = Mapping[str, Any]
+
+
+class Figure(NamedTuple):
+    """A column of figures."""
+
+    title: str
+    text: Callable[[Row], str | Text]
+    is_number: bool = True
+
+
+def make_console() -> Console:
+    """Return a console as wide as the terminal, or, into a pipe or file, as wide as needed."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPE_WIDTH)
+
+
+def print_configurations(
+    console: Console, rows: Sequence[Row], keys: Sequence[str], figures: Sequence[Figure], elsewhere: str
+) -> None:
+    """Print a table; what does not fit the console's width is left out from the right and named with ``elsewhere``.
+
+    Figures are never shortened; the values of ``keys`` fold.  A key is called by the shortest end that tells it apart.
+    """
+    shown = list(figures)
+    while len(shown) > 1 and _width(console, _table(rows, keys, shown)) > console.width:
+        shown.pop()
+    console.print(_table(rows, keys, shown), highlight=False)
+    missing = [figure.title for figure in figures[len(shown) :]]
+    if missing:
+        console.print(f"Not shown here: {', '.join(missing)}; see {elsewhere}", soft_wrap=True, highlight=False)
+
+
+def short_names(keys: Sequence[str]) -> list[str]:
+    """Return the shortest ends of dotted keys that differ from each other."""
+    names = []
+    for key in keys:
+        parts = key.split(".")
+        for length in range(1, len(parts) + 1):
+            name = ".".join(parts[-length:])
+            if sum(f".{other}".endswith(f".{name}") for other in keys) == 1:
+                break
+        names.append(name)
+    return names
+
+
+def verdict_text(verdict: str | None) -> Text:
+    """Return the verdict on the objectives; a dash for a study without any."""
+    return Text("-") if verdict is None else Text(*verdict_style(verdict))
+
+
+def cost_text(usd: float | None, verdict: str | None) -> str:
+    """Return a cost per million tokens, with what it is worth where the objectives were not met."""
+    if usd is None:
+        return "-"
+    text = f"${usd:,.3f}"
+    return text if verdict in (None, "met") else f"{text} ({str(verdict).replace('_', ' ')})"
+
+
+def _table(rows: Sequence[Row], keys: Sequence[str], figures: Sequence[Figure]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for name in short_names(keys):
+        table.add_column(name, overflow="fold")
+    for figure in figures:
+        table.add_column(figure.title, justify="right" if figure.is_number else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(str(row[key]) for key in keys), *(figure.text(row) for figure in figures))
+    return table
+
+
+def _width(console: Console, table: Table) -> int:
+    return table.__rich_measure__(console, console.options.update(max_width=PIPE_WIDTH)).maximum

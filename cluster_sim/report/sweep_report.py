@@ -1,0 +1,45 @@
+"""Report of a sweep: one row a run, its verdict and the figures that decide between configurations."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from rich.console import Console
+
+from cluster_sim.report.configuration_table import Figure, Row, cost_text, print_configurations, verdict_text
+from cluster_sim.report.result_tables import duration_text
+
+
+def _number(key: str, form: str) -> Any:
+    return lambda row: "-" if row.get(key) is None else format(row[key], form)
+
+
+def _seconds(key: str) -> Any:
+    return lambda row: duration_text(row.get(key))
+
+
+FIGURES: Final = (
+    Figure("objectives", lambda row: verdict_text(row.get("slo.verdict")), is_number=False),
+    Figure("TTFT p99", _seconds("ttft_s.p99")),
+    Figure("TPOT p99", _seconds("tpot_s.p99")),
+    Figure("requests/s", _number("throughput.requests_per_s", ",.2f")),
+    Figure("GPUs", _number("gpus", ",d")),
+    Figure("$/M tokens out", lambda row: cost_text(row.get("usd_per_million_output_tokens"), row.get("slo.verdict"))),
+    Figure("tokens out/s", _number("throughput.output_tokens_per_s", ",.0f")),
+    Figure("E2E p99", _seconds("e2e_s.p99")),
+    Figure("status", lambda row: row["status"], is_number=False),
+)
+"""The columns, the most important first."""
+
+
+def print_sweep(console: Console, rows: Sequence[Row], keys: Sequence[str], elsewhere: str) -> None:
+    """Print the table of a sweep; ``elsewhere`` is the file that has every column."""
+    print_configurations(console, rows, keys, FIGURES, elsewhere)
+
+
+def result_text(row: Row) -> str:
+    """Return the figures of interest of one run: its objectives, or its latency and throughput without any."""
+    if row["error"]:
+        return f"{row['status']}: {row['error']}"
+    figures = f"TTFT p99 {duration_text(row.get('ttft_s.p99'))}, {row['throughput.requests_per_s']:,.2f} requests/s"
+    verdict = row.get("slo.verdict")
+    return figures if verdict is None else f"objectives {verdict.replace('_', ' ')}, {figures}"
