@@ -171,7 +171,8 @@ def test_a_live_sweep_is_not_resumed(study_file: Path, tmp_path: Path) -> None:
     run_sweep(study_file, Document.read(study_file), SweepOptions(out=tmp_path / "out"), intruded)
     assert len(refused) == 2
     assert all(f"out.partial: process {os.getpid()} on " in text for text in refused)
-    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["results.parquet", "runs", "sweep.yaml"]
+    files = sorted(file.name for file in (tmp_path / "out").iterdir())
+    assert files == ["results.csv", "results.parquet", "runs", "sweep.yaml"]
 
 
 def test_the_lock_of_a_killed_sweep_is_taken_over(study_file: Path, tmp_path: Path) -> None:
