@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -84,6 +85,16 @@ class Document:
             raise InputError(f"{source}:1: must be a mapping of keys to values, found {_kind_of(data)}")
         return cls(source, data, reader.places)
 
+    @classmethod
+    def parse_all(cls, text: str, source: str) -> list["Document"]:
+        """Parse YAML text of one or more documents, each a mapping; empty documents are left out."""
+        found = []
+        for data, places in _Reader(source).read_all(text):
+            if not isinstance(data, dict):
+                raise InputError(f"{source}: must be a mapping of keys to values, found {_kind_of(data)}")
+            found.append(cls(source, data, places))
+        return found
+
     def where(self, path: KeyPath) -> str:
         """Return the place of the deepest known part of ``path``: ``file:line``, or the override that set it."""
         for length in range(len(path), 0, -1):
@@ -113,8 +124,28 @@ class _Reader:
         self._open: list[yaml.Node] = []
 
     def read(self, text: str) -> Any:
+        with self._loading(text) as loader:
+            node = loader.get_single_node()
+            return None if node is None else self._value(loader, node, ())
+
+    def read_all(self, text: str) -> list[tuple[Any, dict[KeyPath, str]]]:
+        """Return the data and the places of each document that is not empty."""
+        found = []
+        with self._loading(text) as loader:
+            while loader.check_node():
+                self.places = {}
+                node = loader.get_node()
+                data = None if node is None else self._value(loader, node, ())
+                if data is not None:
+                    found.append((data, self.places))
+        return found
+
+    @contextlib.contextmanager
+    def _loading(self, text: str) -> Iterator[_Loader]:
+        loader = None
         try:
-            return self._read_node(text)
+            loader = _Loader(text)
+            yield loader
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             last = max(1, len(text.splitlines()))  # libyaml may name the line after it.
@@ -122,14 +153,9 @@ class _Reader:
             raise InputError(f"{self.source}{line}: not valid YAML: {error.problem or error.context}") from None
         except yaml.YAMLError as error:
             raise InputError(f"{self.source}: not valid YAML: {error}") from None
-
-    def _read_node(self, text: str) -> Any:
-        loader = _Loader(text)
-        try:
-            node = loader.get_single_node()
-            return None if node is None else self._value(loader, node, ())
         finally:
-            loader.dispose()
+            if loader is not None:
+                loader.dispose()
 
     def read_json(self, text: str) -> Any:
         """Return the data as JSON has them; the YAML reader finds the places, since JSON is YAML but for tabs.

@@ -23,6 +23,7 @@ LAYERS = (
     "calibration",
     "study",
     "report",
+    "deployment",
     "cli",
 )
 """A package imports those before it, and every one the modules beside them."""

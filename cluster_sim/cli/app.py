@@ -13,6 +13,7 @@ import typer
 import cluster_sim
 from cluster_sim.cli import profile_commands, workload_commands
 from cluster_sim.cli.calibrate_command import calibrate
+from cluster_sim.cli.import_command import import_deployment
 from cluster_sim.cli.init_command import init
 from cluster_sim.cli.report_command import report
 from cluster_sim.cli.run_command import run
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 for command in (init, validate, run, sweep, calibrate, report):
     app.command()(command)
+app.command("import")(import_deployment)
 app.add_typer(profile_commands.app, name="profile")
 app.add_typer(workload_commands.app, name="workload")
 

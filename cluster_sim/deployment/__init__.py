@@ -1,0 +1,1 @@
+"""Import of deployments: what people run, as the pools of a study."""
