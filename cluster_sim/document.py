@@ -124,28 +124,38 @@ class _Reader:
         self._open: list[yaml.Node] = []
 
     def read(self, text: str) -> Any:
-        with self._loading(text) as loader:
-            node = loader.get_single_node()
-            return None if node is None else self._value(loader, node, ())
+        with self._wording_errors(text):
+            return self._read_node(text)
 
     def read_all(self, text: str) -> list[tuple[Any, dict[KeyPath, str]]]:
         """Return the data and the places of each document that is not empty."""
         found = []
-        with self._loading(text) as loader:
-            while loader.check_node():
-                self.places = {}
-                node = loader.get_node()
-                data = None if node is None else self._value(loader, node, ())
-                if data is not None:
-                    found.append((data, self.places))
+        with self._wording_errors(text):
+            loader = _Loader(text)
+            try:
+                while loader.check_node():
+                    self.places = {}
+                    node = loader.get_node()
+                    data = None if node is None else self._value(loader, node, ())
+                    if data is not None:
+                        found.append((data, self.places))
+            finally:
+                loader.dispose()
         return found
 
-    @contextlib.contextmanager
-    def _loading(self, text: str) -> Iterator[_Loader]:
-        loader = None
+    def _read_node(self, text: str) -> Any:
+        loader = _Loader(text)
         try:
-            loader = _Loader(text)
-            yield loader
+            node = loader.get_single_node()
+            return None if node is None else self._value(loader, node, ())
+        finally:
+            loader.dispose()
+
+    @contextlib.contextmanager
+    def _wording_errors(self, text: str) -> Iterator[None]:
+        """Word the YAML library's errors, with the line."""
+        try:
+            yield
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             last = max(1, len(text.splitlines()))  # libyaml may name the line after it.
@@ -153,9 +163,6 @@ class _Reader:
             raise InputError(f"{self.source}{line}: not valid YAML: {error.problem or error.context}") from None
         except yaml.YAMLError as error:
             raise InputError(f"{self.source}: not valid YAML: {error}") from None
-        finally:
-            if loader is not None:
-                loader.dispose()
 
     def read_json(self, text: str) -> Any:
         """Return the data as JSON has them; the YAML reader finds the places, since JSON is YAML but for tabs.

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from cluster_sim.deployment.findings import Findings
 from cluster_sim.deployment.server import Stated
 from cluster_sim.deployment.vllm_flags import ENVIRONMENT_IDLE, ENVIRONMENT_WITHOUT_EFFECT
-from cluster_sim.options import suggestion
+from cluster_sim.suggestion import suggestion
 
 
 def judge_environment(variables: Iterable[Stated], findings: Findings) -> None:

@@ -8,7 +8,7 @@ from cluster_sim.calibration.library_match import match_device
 from cluster_sim.deployment.server import Stated
 from cluster_sim.errors import InputError
 from cluster_sim.library import library_names
-from cluster_sim.options import suggestion
+from cluster_sim.suggestion import suggestion
 
 GPU_LABELS: Final = frozenset(
     {

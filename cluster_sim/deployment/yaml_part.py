@@ -7,7 +7,7 @@ from cluster_sim.deployment.findings import Findings
 from cluster_sim.deployment.server import Argument, Stated
 from cluster_sim.document import Document, KeyPath, dotted
 from cluster_sim.errors import InputError
-from cluster_sim.options import suggestion
+from cluster_sim.suggestion import suggestion
 
 
 class Part:
