@@ -5,7 +5,8 @@ from typing import Any, Final
 from cluster_sim.deployment.findings import Findings
 from cluster_sim.deployment.flag_values import is_on, ratio, whole_number, wrong
 from cluster_sim.deployment.server import Argument, Server
-from cluster_sim.hardware.model import DTYPES, Model
+from cluster_sim.hardware.model import Model
+from cluster_sim.hardware.precision import DTYPES
 
 NUMBERS: Final = {
     "max-num-seqs": "max_num_seqs",
@@ -95,8 +96,10 @@ class EngineFlags:
             flag = flags["served-model-name"]
             self._findings.ignore(flag.place, f"{flag.written} {flag.value}")
         options = {**self._server.engine, **options}
-        if not self._server.is_report:
-            options.setdefault("enable_prefix_caching", True)
+        if not self._server.is_report and "enable_prefix_caching" not in options:
+            options["enable_prefix_caching"] = not self._model.state_layers
+            if self._model.state_layers:
+                self._findings.assume(self._server.place, "prefix caching", "vLLM has it off for models with states")
         return options
 
     def _context(self) -> dict[str, int]:
@@ -133,11 +136,13 @@ class EngineFlags:
         added = {"quantization": self._added} if self._added else {}
         if flag is None or (flag.value or "").lower() in {"none", "null"}:
             return added
-        method, own = (flag.value or "").lower(), self._model.weight_dtype
+        method = (flag.value or "").lower()
+        own = {self._model.projection_dtype, self._model.expert_dtype} - {self._model.activation_dtype}
         dtype = QUANTIZATIONS.get(method)
         setting = f"{flag.written} {flag.value}"
-        if own is not None and (method in CHECKPOINT_METHODS or dtype is None or DTYPES.get(own) == dtype):
-            self._findings.ignore(flag.place, setting, f"{self._model.name} is quantised to {own} by itself")
+        if own and (method in CHECKPOINT_METHODS or dtype in own):
+            types = " and ".join(sorted(own))
+            self._findings.ignore(flag.place, setting, f"{self._model.name} is quantised to {types} by itself")
             return added
         if dtype is not None:
             return {"quantization": dtype}

@@ -35,7 +35,7 @@ def resolve_model(stated: Stated, findings: Findings) -> tuple[str, Model, str |
     if not similar:
         raise InputError(_unknown(stated, name, models))
     entry = max(similar, key=lambda model: difflib.SequenceMatcher(None, name.lower(), model.hf_id.lower()).ratio())
-    added = "fp8" if "fp8" in name.lower() and entry.weight_dtype != "fp8" else None
+    added = "fp8" if "fp8" in name.lower() and entry.projection_dtype != "fp8" else None
     text = f"taken as {entry.name} of the library, which is {entry.hf_id}{' in fp8' if added else ''}"
     findings.assume(stated.place, name, f"{text}; --model says otherwise")
     return entry.name, entry.model_copy(update={"weight_dtype": added}) if added else entry, added
