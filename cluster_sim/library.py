@@ -1,12 +1,18 @@
 """Location of the files of ``conf/``: beside the packages in a checkout, inside the package in an installed wheel."""
 
+import re
 from pathlib import Path
+from typing import Final
 
 from cluster_sim.errors import InputError
 from cluster_sim.suggestion import suggestion
 
 SUFFIXES = (".yaml", ".json")
 """Suffixes that a library entry's file may have."""
+
+_REPOSITORY: Final = re.compile(r"^hf_id: *(\S+)", re.MULTILINE)
+_VARIANT: Final = re.compile(r"(-(instruct|chat|base|it|hf|thinking))+$")
+"""Ends of repository names that tell trainings of one architecture apart."""
 
 
 def library_root() -> Path:
@@ -31,13 +37,34 @@ def library_names(topic: str) -> list[str]:
     return sorted(path.stem for path in directory.iterdir() if path.suffix in SUFFIXES)
 
 
+def named_by_repository(topic: str, repository: str) -> str | None:
+    """Return the entry whose ``hf_id`` is a repository of Hugging Face; None if there is none.
+
+    Chat and base variants of a model have one architecture, so their suffixes do not count.
+    """
+    wanted = _without_variant(repository)
+    for name in library_names(topic):
+        for suffix in SUFFIXES:
+            path = library_path(topic) / f"{name}{suffix}"
+            found = _REPOSITORY.search(path.read_text(encoding="utf-8")) if path.is_file() else None
+            if found is not None and _without_variant(found[1]) == wanted:
+                return name
+    return None
+
+
+def _without_variant(repository: str) -> str:
+    return _VARIANT.sub("", repository.strip().lower())
+
+
 def library_file(topic: str, name: str) -> Path:
-    """Return the file of an entry; a name that is a path to an existing file stands for itself.
+    """Return the file of an entry; a name that is a path to an existing file stands for itself, and a repository of
+    Hugging Face for the entry that has its figures.
 
     Raises ``InputError`` that lists the known names where there is no such entry.
     """
+    entry = named_by_repository(topic, name) if "/" in name and not name.endswith(SUFFIXES) else None
     for suffix in SUFFIXES:
-        path = library_path(topic) / f"{name}{suffix}"
+        path = library_path(topic) / f"{entry or name}{suffix}"
         if path.is_file():
             return path
     own = Path(name)

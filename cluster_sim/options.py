@@ -1,5 +1,6 @@
 """The common base of every part of a study, and the types that refer to files and library entries."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
@@ -7,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Final
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 from pydantic_core import PydanticCustomError
 
-from cluster_sim.library import library_names
+from cluster_sim.library import library_names, named_by_repository
 from cluster_sim.suggestion import suggestion
 
 LONGEST_RUN_S: Final = 2.0 * 365 * 86_400
@@ -64,6 +65,9 @@ InputFile = Annotated[str, AfterValidator(_resolve_file)]
 """A file or folder to read.  Relative paths are looked up beside the study file, then in the working directory."""
 
 
+_PRECISION: Final = re.compile(r"-(nvfp4|fp8|fp4|awq|gptq|int4|int8|w\d+a\d+|bnb)\b", re.IGNORECASE)
+
+
 class LibraryEntry:
     """Checks that a name is an entry of one directory of the library, or a YAML or JSON file of the user's own."""
 
@@ -77,18 +81,34 @@ class LibraryEntry:
         known = library_names(self.topic)
         if value in known:
             return value
+        if "/" in value and (entry := named_by_repository(self.topic, value)) is not None:
+            return entry
         if value.endswith((".yaml", ".yml", ".json")):
             return _resolve_file(value, info)
         raise PydanticCustomError(
             "unknown_entry",
-            "unknown name {value}{hint} conf/{topic} has: {known}; or give the path of a YAML or JSON file",
+            "unknown name {value}{hint} conf/{topic} has: {known}; or give the path of a YAML or JSON file{precision}",
             {
                 "value": repr(value),
                 "hint": suggestion(value, known) or ".",
                 "topic": self.topic,
                 "known": ", ".join(known) or "nothing",
+                "precision": _precision_hint(self.topic, value),
             },
         )
+
+
+def _precision_hint(topic: str, value: str) -> str:
+    """Return what to write for a repository that holds a known model in another precision."""
+    short = value.rpartition("/")[2]
+    found = _PRECISION.search(short)
+    if topic != "models" or found is None:
+        return ""
+    plain = short[: found.start()].lower()
+    name = next((name for name in library_names(topic) if plain in {name, f"meta-{name}", f"{name}-instruct"}), None)
+    if name is None:
+        return ""
+    return f"; it is {name} in another precision: give the path of its config.json, or {name} with engine.quantization"
 
 
 ModelName = Annotated[str, AfterValidator(LibraryEntry("models"))]

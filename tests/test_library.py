@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cluster_sim.errors import InputError
-from cluster_sim.library import library_file, library_names, library_path
+from cluster_sim.library import library_file, library_names, library_path, named_by_repository
 
 
 def test_names_and_files() -> None:
@@ -24,3 +24,12 @@ def test_own_file_and_unknown_name(tmp_path: Path) -> None:
     assert library_file("models", str(own)) == own
     with pytest.raises(InputError, match=r"conf/devices has: .*h100-sxm"):
         library_file("devices", "h1000")
+
+
+def test_repositories_of_hugging_face() -> None:
+    """A repository means the entry with its figures, base and chat variants alike; another precision does not."""
+    assert named_by_repository("models", "Qwen/Qwen3-8B") == "qwen3-8b"
+    assert named_by_repository("models", "meta-llama/Llama-3.1-8B") == "llama-3.1-8b"
+    assert named_by_repository("models", "google/gemma-3-27b-it") == "gemma-3-27b"
+    assert named_by_repository("models", "nvidia/DeepSeek-R1-NVFP4") is None
+    assert library_file("models", "zai-org/GLM-4.5-Air").name == "glm-4.5-air.yaml"

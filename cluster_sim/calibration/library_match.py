@@ -28,7 +28,7 @@ DEVICE_PATTERNS: Final = (
 )
 """First match wins, on the lower-cased name."""
 
-SAME_ARCHITECTURE: Final = {"llama-3.3-70b": "llama-3.1-70b", "deepseek-v3.1": "deepseek-v3"}
+SAME_ARCHITECTURE: Final = {"llama-3.3-70b": "llama-3.1-70b"}
 """Later trainings of an architecture that the library holds under another name."""
 
 _NOISE: Final = re.compile(

@@ -83,6 +83,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         ("router.telemetry.period_ms=nan", ("router.telemetry.period_ms",)),
         ("router.telemetry={period_ms: 0, latency_ms: 5}", ("router.telemetry", "perfect knowledge", "latency_ms: 0")),
         ("fleet.pools.0.tensor_parallel=3", ("fleet.pools.0.tensor_parallel: 3", "heads")),
+        (
+            "fleet.pools.0.model=nvidia/DeepSeek-R1-NVFP4",
+            ("fleet.pools.0.model", "it is deepseek-r1 in another precision", "engine.quantization"),
+        ),
         ("fleet.pools.0.pipeline_parallel=99", ("fleet.pools.0.pipeline_parallel: 99", "layers")),
         ("fleet.pools.0.model=llama-3-70b", ("llama-3-70b", "does not fit", "131.4 GiB", "71.3 GiB")),
         ("fleet.pools.0.engine.max_num_seqs=100000", ("fleet.pools.0.engine.max_num_seqs:", "max_num_batched_tokens")),
