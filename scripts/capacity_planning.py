@@ -16,7 +16,8 @@ import typer
 from cluster_sim.config.loading.overrides import apply_overrides
 from cluster_sim.document import Document
 from cluster_sim.errors import InputError, UnfinishedError
-from cluster_sim.report.configuration_table import Figure, make_console, print_configurations
+from cluster_sim.report.configuration_table import Figure, print_configurations
+from cluster_sim.report.console import make_console
 from cluster_sim.report.result_tables import duration_text
 from cluster_sim.report.task_progress import TaskProgress
 from cluster_sim.simulation.launcher import ray_tasks

@@ -15,6 +15,7 @@ from cluster_sim.cli import profile_commands, workload_commands
 from cluster_sim.cli.calibrate_command import calibrate
 from cluster_sim.cli.import_command import import_deployment
 from cluster_sim.cli.init_command import init
+from cluster_sim.cli.list_command import list_parts
 from cluster_sim.cli.report_command import report
 from cluster_sim.cli.run_command import run
 from cluster_sim.cli.sweep_command import sweep
@@ -30,13 +31,13 @@ app = typer.Typer(
     name="cluster-sim",
     help="Predicts how a fleet of LLM serving replicas behaves, without a GPU.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (init, validate, run, sweep, calibrate, report):
     app.command()(command)
 app.command("import")(import_deployment)
+app.command("list")(list_parts)
 app.add_typer(profile_commands.app, name="profile")
 app.add_typer(workload_commands.app, name="workload")
 

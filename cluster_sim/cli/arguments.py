@@ -31,3 +31,6 @@ Address = Annotated[
     str | None,
     typer.Option(help="Ray cluster to join, for example HOST:6379 or auto; without it a local one is started."),
 ]
+Verbose = Annotated[
+    bool, typer.Option("-v", "--verbose", help="Show the simulator's internals too: lookahead, choice of the executor.")
+]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cluster_sim.cli.arguments import Address, AllowUnknown, Overrides, StudyFile, with_allowance
+from cluster_sim.cli.arguments import Address, AllowUnknown, Overrides, StudyFile, Verbose, with_allowance
 from cluster_sim.errors import InputError
 
 
@@ -49,6 +49,7 @@ def run(
     log_level: Annotated[
         LogLevelName, typer.Option("-l", "--log-level", help="Least severe message to print.")
     ] = LogLevelName.warning,
+    is_verbose: Verbose = False,
 ) -> None:
     """Run a study and write its results."""
     import logging
@@ -71,6 +72,7 @@ def run(
         out=out,
         metrics_port=metrics_port,
         speedup=speedup,
+        is_verbose=is_verbose,
     )
     with locating_errors(document):
         run_study(study, options, TerminalView())

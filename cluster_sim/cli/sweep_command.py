@@ -25,7 +25,7 @@ def sweep(
 ) -> None:
     """Run every combination of a study's sweep block, each as a Ray task."""
     from cluster_sim.config.loading.load import read_document
-    from cluster_sim.report.configuration_table import make_console
+    from cluster_sim.report.console import make_console
     from cluster_sim.report.sweep_report import print_sweep, result_text
     from cluster_sim.report.task_progress import TaskProgress
     from cluster_sim.study.sweep import SweepOptions, run_sweep

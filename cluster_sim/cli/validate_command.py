@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cluster_sim.cli.arguments import AllowUnknown, Overrides, StudyFile, with_allowance
+from cluster_sim.cli.arguments import AllowUnknown, Overrides, StudyFile, Verbose, with_allowance
 
 
 def validate(
@@ -14,8 +14,9 @@ def validate(
     is_library_checked: Annotated[
         bool, typer.Option("-m", "--models", help="Check every model and device of the library too.")
     ] = False,
+    is_verbose: Verbose = False,
 ) -> None:
-    """Check a study; print every resolved value, the memory plan and the lookahead report."""
+    """Check a study; print every resolved value, the memory plan and, with -v, the lookahead report."""
     from cluster_sim.config.loading.error_context import locating_errors
     from cluster_sim.config.loading.load import check_study, read_document
     from cluster_sim.study.validate import check_library, validation_report
@@ -26,7 +27,7 @@ def validate(
     study = check_study(document, file.resolve().parent, notes)
     with locating_errors(document):
         variants = expand(file, document) if study.sweep is not None else []
-        typer.echo(validation_report(study, variants), nl=False)
+        typer.echo(validation_report(study, variants, has_lookahead=is_verbose), nl=False)
     for note in notes:
         typer.echo(f"# Note: {note}")
     if is_library_checked:

@@ -1,17 +1,15 @@
 """Table of several configurations: the keys that vary, then figures, one row a configuration."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cluster_sim.report.console import PIPE_WIDTH
 from cluster_sim.report.result_tables import verdict_style
-
-PIPE_WIDTH: Final = 100_000
-"""Width of a console that is no terminal: nothing is shortened in a pipe."""
 
 Row = Mapping[str, Any]
 
@@ -22,12 +20,6 @@ class Figure(NamedTuple):
     title: str
     text: Callable[[Row], str | Text]
     is_number: bool = True
-
-
-def make_console() -> Console:
-    """Return a console as wide as the terminal, or, into a pipe or file, as wide as needed."""
-    console = Console()
-    return console if console.is_terminal else Console(width=PIPE_WIDTH)
 
 
 def print_configurations(
@@ -62,14 +54,6 @@ def short_names(keys: Sequence[str]) -> list[str]:
 def verdict_text(verdict: str | None) -> Text:
     """Return the verdict on the objectives; a dash for a study without any."""
     return Text("-") if verdict is None else Text(*verdict_style(verdict))
-
-
-def cost_text(usd: float | None, verdict: str | None) -> str:
-    """Return a cost per million tokens, with what it is worth where the objectives were not met."""
-    if usd is None:
-        return "-"
-    text = f"${usd:,.3f}"
-    return text if verdict in (None, "met") else f"{text} ({str(verdict).replace('_', ' ')})"
 
 
 def _table(rows: Sequence[Row], keys: Sequence[str], figures: Sequence[Figure]) -> Table:

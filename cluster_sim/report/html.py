@@ -13,6 +13,7 @@ from cluster_sim.report.result_tables import (
     latency_rows,
     limit_text,
     total_rows,
+    verdict_sentence,
     verdict_style,
 )
 from cluster_sim.report.run_data import RunData
@@ -58,15 +59,16 @@ def report_page(data: RunData) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{escape(summary['name'])} - cluster_sim</title><style>{_STYLE}</style></head><body>",
         f"<h1>{escape(summary['name'])}</h1>",
-        f"<p>Step times: {escape(summary['predictor'])}. {escape(metadata)}.</p>",
+        f'<p class="{_kind(summary["slo"]["verdict"])}">{escape(verdict_sentence(summary))}</p>',
         *(f'<p class="warning">{escape(warning)}</p>' for warning in summary["warnings"]),
+        f"<p>Step times: {escape(summary['predictor'])}. {escape(metadata)}.</p>",
+        _objectives(summary),
         _section(
             "Latency",
             "Of finished requests; ~ marks percentiles from a sketch.",
             _table(["", *LATENCY_FIGURES], latency_rows(summary)),
         ),
         _section("Run", "", _table([], [[label, text] for label, text in total_rows(summary)])),
-        _objectives(summary),
         _charts(data),
         _section("Pools", "", _pools(summary)),
         _section("Checks", "Laws that every run must obey; each compares two independent records.", _checks(summary)),
@@ -98,8 +100,12 @@ def _verdict(is_met: bool) -> str:
 def _outcome(verdict: str) -> str:
     """Return the verdict on a limit, coloured."""
     words, _ = verdict_style(verdict)
-    kind = {"met": "yes", "missed": "no"}.get(verdict, "close")
-    return f'<span class="{kind}">{words}</span>'
+    return f'<span class="{_kind(verdict)}">{words}</span>'
+
+
+def _kind(verdict: str | None) -> str:
+    """Return the class of the style of a verdict; "none" without one."""
+    return "none" if verdict is None else {"met": "yes", "missed": "no"}.get(verdict, "close")
 
 
 def _objectives(summary: dict[str, Any]) -> str:

@@ -135,6 +135,28 @@ def verdict_style(verdict: str) -> tuple[str, str]:
     return verdict.replace("_", " "), {"met": "green", "missed": "bold red"}.get(verdict, "bold yellow")
 
 
+def verdict_sentence(summary: dict[str, Any]) -> str:
+    """Return the verdict on the objectives, with the limits that are not met as its reason."""
+    slo = summary["slo"]
+    if not slo["limits"]:
+        return "No objectives are set."
+    verdict = verdict_style(slo["verdict"])[0]
+    reasons = [
+        f"{limit_text(limit)}: {verdict_style(limit['verdict'])[0]}"
+        for limit in slo["limits"]
+        if limit["verdict"] != "met"
+    ]
+    return f"Objectives {verdict}: {'; '.join(reasons) or 'every limit is kept'}."
+
+
+def cost_text(usd: float | None, verdict: str | None) -> str:
+    """Return a cost per million tokens, which says so where the objectives were not met."""
+    if usd is None:
+        return "-"
+    text = f"${usd:,.3f}"
+    return text if verdict in (None, "met") else f"{text} (objectives {verdict_style(str(verdict))[0]})"
+
+
 def band_note(summary: dict[str, Any]) -> str:
     """Return what the bands stand for."""
     coverage = summary["predictor_coverage"]
@@ -154,6 +176,7 @@ def total_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         for status, count in requests.items()
         if status != "total" and (count or status == "finished")
     )
+    verdict = summary["slo"]["verdict"]
     return [
         ("requests", statuses),
         ("simulated time", duration_text(summary["simulated_s"])),
@@ -163,8 +186,11 @@ def total_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ("preemptions", f"{summary['preemptions']:,}"),
         ("GPU-hours", f"{summary['gpu_hours']:,.3f} on {summary['gpus']:,} GPU{'s' * (summary['gpus'] != 1)}"),
         ("cost", f"${summary['cost_usd']:,.2f}"),
-        ("cost per million output tokens", _dollars(summary["usd_per_million_output_tokens"])),
-        ("cost per million tokens", _dollars(summary["usd_per_million_tokens"])),
+        (
+            "cost per million output tokens",
+            cost_text(summary["usd_per_million_output_tokens"], summary["slo"]["verdict"]),
+        ),
+        ("cost per million tokens", cost_text(summary["usd_per_million_tokens"], verdict)),
         ("energy", f"{energy['energy_kwh']:,.3f} kWh"),
         ("energy per output token", "-" if joules is None else f"{joules:,.3g} J"),
         ("step times", summary["predictor"]),
@@ -196,7 +222,3 @@ def _table(title: str, *, show_header: bool = True) -> Table:
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )
-
-
-def _dollars(amount: float | None) -> str:
-    return "-" if amount is None else f"${amount:,.3f}"

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from cluster_sim.report.configuration_table import Figure, Row, cost_text, print_configurations, verdict_text
-from cluster_sim.report.result_tables import duration_text
+from cluster_sim.report.configuration_table import Figure, Row, print_configurations, verdict_text
+from cluster_sim.report.result_tables import cost_text, duration_text
 
 
 def _number(key: str, form: str) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
+from cluster_sim.report.console import make_console
 from cluster_sim.report.progress import RunProgress
 from cluster_sim.report.result_tables import print_report
 
@@ -14,7 +15,7 @@ class TerminalView:
     """Shows a run on a console."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console()
+        self._console = console or make_console()
 
     def progress(self, total_requests: int | None) -> AbstractContextManager[Callable[[int, int], None]]:
         """Return the context that shows the run's progress."""

@@ -68,7 +68,9 @@ class PoolPlan:
             device=self.hardware.device.name,
             replicas=pool.replicas,
             gpus_per_replica=pool.gpus_per_replica,
-            price_usd_per_gpu_hour=self.hardware.device.price_usd_per_hour,
+            price_usd_per_gpu_hour=(
+                self.hardware.device.price_usd_per_hour if pool.usd_per_gpu_hour is None else pool.usd_per_gpu_hour
+            ),
             predictor_label=predictor.label,
             kv_blocks=limits.kv_blocks * limits.data_parallel,
             max_model_tokens=limits.max_model_len,

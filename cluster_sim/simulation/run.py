@@ -96,7 +96,7 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
     notes = (
         *notices,
         f"{requests:,} requests in {wall_s:.2f} s on executor {choice.executor}: {speed}",
-        *([f"executor {choice.reason}"] if choice.reason else []),
+        *([f"executor {choice.reason}"] if choice.reason and options.is_verbose else []),
         f"digest {outcome.hub.digest}",
         f"results in {path}",
     )

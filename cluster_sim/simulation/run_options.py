@@ -17,5 +17,7 @@ class RunOptions:
     """Run directory; None means ``runs/<name>-<config hash>``."""
     metrics_port: int | None = None
     """TCP port that serves live Prometheus metrics; None serves none."""
+    is_verbose: bool = False
+    """Whether the notes at the end say why the executor was chosen."""
     speedup: float | None = None
     """Simulated seconds per wall second to pace the run at; None runs as fast as possible."""

@@ -54,7 +54,7 @@ class RequestRows:
     intervals_s: dict[str, Floats]
     """By metric, for example ``ttft_s``."""
     lost: dict[str, int]
-    """Requests that did not finish, by status."""
+    """Requests that did not finish, by status and reason."""
 
     @property
     def count(self) -> int:

@@ -6,18 +6,19 @@ requests as that takes; a trace that is shorter is laid end to end, each time fr
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-import numpy as np
 import pyarrow.parquet as pq
 
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
 from cluster_sim.metrics.objectives import Limit
 from cluster_sim.output.run_directory import REQUESTS_FILE
+from cluster_sim.recording.statuses import FINISHED
 from cluster_sim.simulation.run_options import RunOptions
 from cluster_sim.study.load_judgement import LEAST_RESIDENCES, Judgement, Outcome, RequestRows, judge, percentile_s
 from cluster_sim.units import NS_PER_S
@@ -121,16 +122,20 @@ def _run(study: Study) -> tuple[RequestRows, dict[str, Any]]:
     with TemporaryDirectory(prefix="cluster-sim-capacity-") as folder:
         result = run_study(study, RunOptions(executor="inline", out=Path(folder) / "run"))
         table = pq.read_table(
-            result.directory / REQUESTS_FILE, columns=["arrival_s", "finish_s", "status", *INTERVALS]
+            result.directory / REQUESTS_FILE, columns=["arrival_s", "finish_s", "status", "reason", *INTERVALS]
         ).sort_by("arrival_s")
     status = table["status"].to_numpy()
     columns = {name: table[name].to_numpy() for name in ("arrival_s", "finish_s", *INTERVALS)}
-    statuses, counts = np.unique(status.astype(str), return_counts=True)
+    lost = Counter(
+        f"{word} ({reason})" if reason else str(word)
+        for word, reason in zip(status, table["reason"].to_pylist(), strict=True)
+        if word != FINISHED
+    )
     rows = RequestRows(
         columns["arrival_s"],
         columns["finish_s"],
-        status == "finished",
+        status == FINISHED,
         {name: columns[name] for name in INTERVALS},
-        {str(name): int(count) for name, count in zip(statuses, counts, strict=True) if name != "finished"},
+        dict(lost),
     )
     return rows, result.summary

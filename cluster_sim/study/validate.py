@@ -24,7 +24,7 @@ from cluster_sim.workload.build import build_source, total_requests
 GIB: Final = 1 << 30
 
 
-def validation_report(study: Study, variants: Sequence[Variant] = ()) -> str:
+def validation_report(study: Study, variants: Sequence[Variant] = (), *, has_lookahead: bool = False) -> str:
     """Return the report; raise ``InputError`` if a model does not fit, a file cannot be read, or settings conflict.
 
     A trace is read to its end, so every row of it is checked.  With the ``variants`` of a sweep it is enough if one of
@@ -51,8 +51,8 @@ def validation_report(study: Study, variants: Sequence[Variant] = ()) -> str:
         *(f"#   {line}" for line in dict.fromkeys(model_line(planned.hardware) for planned in plan.pools)),
         "# Memory plan of one GPU, and KV cache of one replica:",
         *(f"#   {line}" for planned in plan.pools for line in _memory(planned)),
-        "# Lookahead:",
-        *(f"#   {line}" for line in _lookahead(plan.simulation())),
+        *(["# Lookahead:"] if has_lookahead else []),
+        *(f"#   {line}" for line in (_lookahead(plan.simulation()) if has_lookahead else ())),
         *(f"# {line}" for line in _sweep(variants)),
     ]
     return "\n".join(lines) + "\n"

@@ -29,7 +29,7 @@ def test_init_prints_without_a_file(command: Command, study_file: Path) -> None:
 
 def test_validate_prints_everything(command: Command, study_file: Path) -> None:
     """The report holds every value with pinned defaults filled in, the memory plan and the lookahead; it is a study."""
-    code, text, _ = command("validate", study_file, "--set", "seed=7", "-m")
+    code, text, _ = command("validate", study_file, "--set", "seed=7", "-m", "-v")
     assert code == 0
     data = Document.parse(text, "report").data
     assert data["seed"] == 7
@@ -39,6 +39,9 @@ def test_validate_prints_everything(command: Command, study_file: Path) -> None:
     assert "the router observes responses" in text
     assert "executor auto would choose inline: coupling factor" in text
     assert "models are valid" in text
+    code, text, _ = command("validate", study_file)
+    assert "coupling factor" not in text
+    assert "Lookahead" not in text
 
 
 def test_validate_judges_the_variants_of_a_sweep(command: Command, study_file: Path) -> None:

@@ -4,7 +4,9 @@ import io
 
 from rich.console import Console
 
-from cluster_sim.report.configuration_table import PIPE_WIDTH, Figure, cost_text, print_configurations, short_names
+from cluster_sim.report.configuration_table import Figure, print_configurations, short_names
+from cluster_sim.report.console import PIPE_WIDTH
+from cluster_sim.report.result_tables import cost_text
 from cluster_sim.report.sweep_report import print_sweep, result_text
 from cluster_sim.report.task_progress import TaskProgress
 
@@ -40,7 +42,16 @@ def test_keys_are_as_short_as_they_differ() -> None:
 def test_figures_are_whole_at_every_width() -> None:
     """What fits is whole; what does not is named with the file that has it, and a pipe has all of it."""
     wide = printed(PIPE_WIDTH)
-    for text in ("missed", "790 ms", "12.3 ms", "12,345.68", "1,234,567", "$1.250 (missed)", "12 s", "finished"):
+    for text in (
+        "missed",
+        "790 ms",
+        "12.3 ms",
+        "12,345.68",
+        "1,234,567",
+        "$1.250 (objectives missed)",
+        "12 s",
+        "finished",
+    ):
         assert text in wide
     assert "Not shown" not in wide
     narrow = printed(80)
@@ -64,8 +75,8 @@ def test_cost_of_missed_objectives() -> None:
     assert [cost_text(1.5, verdict) for verdict in (None, "met", "missed", "too_close")] == [
         "$1.500",
         "$1.500",
-        "$1.500 (missed)",
-        "$1.500 (too close)",
+        "$1.500 (objectives missed)",
+        "$1.500 (objectives too close)",
     ]
     assert cost_text(None, "met") == "-"
 

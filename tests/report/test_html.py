@@ -10,6 +10,7 @@ import pytest
 
 from cluster_sim.errors import InputError
 from cluster_sim.report.html import report_page, write_report
+from cluster_sim.report.result_tables import verdict_sentence
 from cluster_sim.report.run_data import RunData
 
 
@@ -19,10 +20,11 @@ def test_page_is_self_contained(run_directory: Path) -> None:
     assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=", page)
     titles = re.findall(r"<h2>([^<]+)</h2>", page)
     assert titles == [
-        "Latency", "Run", "Objectives", "Latency distribution", "Time to first token", "Requests at the replicas",
+        "Objectives", "Latency", "Run", "Latency distribution", "Time to first token", "Requests at the replicas",
         "Tokens", "KV cache", "Balance", "Pools", "Checks", "Study",
     ]  # fmt: skip
     assert "uncalibrated roofline" in page
+    assert page.index("<h1>") < page.index(verdict_sentence(RunData.read(run_directory).summary)) < page.index("<h2>")
 
 
 def test_text_of_the_study_is_escaped(run_directory: Path) -> None:

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from cluster_sim.report.result_tables import duration_text, limit_text, print_report
+from cluster_sim.report.result_tables import duration_text, limit_text, print_report, verdict_sentence
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,7 @@ def _summary() -> dict[str, object]:
                     "is_met": False,
                 },
             ],
+            "verdict": "missed",
             "good_requests_ratio": 0.5,
         },
         "predictor_coverage": {"case": "seen", "is_near_saturation": True},
@@ -76,7 +77,7 @@ def test_report_shows_every_figure() -> None:
     text = out.getvalue()
     for part in (
         "first token (TTFT)", "250 ms", "~250 ms", "5 finished, 1 refused", "uncalibrated roofline", "0.500 on 8 GPUs",
-        "$2.000", "1.250 kWh", "1.73 J", "50.00%", "ttft p99 250 ms (212-288), limit 200 ms: missed",
+        "$2.000 (objectives missed)", "1.250 kWh", "1.73 J", "50.00%", "ttft p99 250 ms (212-288), limit 200 ms: missed",
         "check failed: little",
         "written to runs/x", "(seen, near saturation)", "Pool main sits on the edge.",
     ):  # fmt: skip
@@ -112,3 +113,14 @@ def test_tables_fit_80_columns_and_notes_stay_whole() -> None:
     row = next(line for line in lines if line.startswith("first token (TTFT)"))
     assert row.split("  ")[-1].strip() == "9999 s"
     assert " ".join(row.split()) == "first token (TTFT) 1000 ms ~250 ms ~250 ms ~250 ms ~123 us 9999 s"
+
+
+def test_the_verdict_in_a_sentence() -> None:
+    """The verdict comes with the limits that are not met; a study without limits has none."""
+    summary = _summary()
+    assert verdict_sentence(summary) == "Objectives missed: ttft p99 250 ms (212-288), limit 200 ms: missed."
+    met = {"limits": [], "verdict": None}
+    assert verdict_sentence({"slo": met}) == "No objectives are set."
+    limit = {"name": "ttft_p99_s", "limit_s": 0.5, "value_s": 0.25, "low_s": None, "high_s": None, "verdict": "met"}
+    met = {"limits": [limit], "verdict": "met"}
+    assert verdict_sentence({"slo": met}) == "Objectives met: every limit is kept."

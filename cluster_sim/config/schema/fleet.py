@@ -41,6 +41,9 @@ class Pool(ConfigModel):
     power_cap_w: float | None = Field(
         None, gt=0, description="Most power that each GPU may draw, in watts; null is the board's own limit."
     )
+    usd_per_gpu_hour: float | None = Field(
+        None, ge=0, description="Price of one GPU for one hour, in USD; null is the price in the device's file."
+    )
     engine: EngineBlock = Field(engine_options(), description="The serving engine of each replica.")
 
     @property

@@ -1,0 +1,33 @@
+"""``cluster-sim list``: what studies can name, one line each."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+
+class Topic(StrEnum):
+    """What can be listed: files of the library, then the axes of extension."""
+
+    devices = "devices"
+    models = "models"
+    profiles = "profiles"
+    engines = "engines"
+    predictors = "predictors"
+    policies = "policies"
+    orders = "orders"
+    workloads = "workloads"
+    arrivals = "arrivals"
+    lengths = "lengths"
+    distributions = "distributions"
+    formats = "formats"
+
+
+def list_parts(
+    topic: Annotated[Topic, typer.Argument(metavar="WHAT", help=f"One of {', '.join(Topic)}.", show_default=False)],
+) -> None:
+    """List what studies can name: devices, models, profiles, and the parts of every axis of extension."""
+    from cluster_sim.study.listing import listing
+
+    for line in listing(topic.value):
+        typer.echo(line)
