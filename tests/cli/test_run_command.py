@@ -31,7 +31,7 @@ def test_run_hands_its_options_on(command: Command, study_file: Path, runs: list
     code, _, _ = command(
         "run", study_file, "--set", "fleet.pools.0.replicas=9", "--set", "seed=3", "--executor", "inline",
         "--address", "head:6379", "--out", study_file.parent / "out", "--metrics-port", "9400", "--speedup", "2",
-        "-l", "debug",
+        "-l", "debug", "-v",
     )  # fmt: skip
     assert code == 0
     study, options = runs[0]
@@ -42,6 +42,7 @@ def test_run_hands_its_options_on(command: Command, study_file: Path, runs: list
         out=study_file.parent / "out",
         metrics_port=9400,
         speedup=2.0,
+        is_verbose=True,
     )
 
 

@@ -77,7 +77,8 @@ def test_report_shows_every_figure() -> None:
     text = out.getvalue()
     for part in (
         "first token (TTFT)", "250 ms", "~250 ms", "5 finished, 1 refused", "uncalibrated roofline", "0.500 on 8 GPUs",
-        "$2.000 (objectives missed)", "1.250 kWh", "1.73 J", "50.00%", "ttft p99 250 ms (212-288), limit 200 ms: missed",
+        "$2.000 (objectives missed)", "1.250 kWh", "1.73 J", "50.00%",
+        "ttft p99 250 ms (212-288), limit 200 ms: missed",
         "check failed: little",
         "written to runs/x", "(seen, near saturation)", "Pool main sits on the edge.",
     ):  # fmt: skip
