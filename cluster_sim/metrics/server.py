@@ -2,13 +2,18 @@
 
 Publishing a snapshot is one assignment.  The text is made by the thread of the first scrape that asks for it and kept
 until the next snapshot.  The answer is always the text format 0.0.4, whatever ``Accept`` says: see ``exposition_text``.
+
+Whoever reaches the port may connect and stay silent: such a connection is closed after a while, or when others need its
+place, and prints nothing.
 """
 
+import socket
 import threading
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from cluster_sim.errors import InputError
 from cluster_sim.metrics.exposition import Exposition
@@ -18,9 +23,45 @@ from cluster_sim.metrics.live import LiveSnapshot
 ALL_INTERFACES: Final = ""
 """Prometheus usually runs on another machine or in another container than the simulation."""
 
+SILENCE_S: Final = 5.0
+"""How long a connection may wait for the other side."""
+MOST_CONNECTIONS: Final = 64
+"""Connections that are open at once; a new one then takes the place of the oldest."""
+
 _CLOSE_TIMEOUT_S: Final = 5.0
-_POLL_S: Final = 0.05
 """Longest wait for the server at the end of a run."""
+_POLL_S: Final = 0.05
+
+
+class _HttpServer(ThreadingHTTPServer):
+    """An HTTP server whose connections are few, short and silent."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._connections: dict[Any, None] = {}
+        """Open connections, the oldest first."""
+        self._connections_lock = threading.Lock()
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._connections_lock:
+            oldest = next(iter(self._connections)) if len(self._connections) == MOST_CONNECTIONS else None
+            self._connections.pop(oldest, None)
+            self._connections[request] = None
+        if oldest is not None:
+            with suppress(OSError):
+                oldest.shutdown(socket.SHUT_RDWR)  # Its thread sees the end and closes it.
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._connections_lock:
+            self._connections.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print nothing: connections that strangers break are no matter of the run."""
 
 
 class MetricsServer:
@@ -37,6 +78,8 @@ class MetricsServer:
         server = self
 
         class Handler(BaseHTTPRequestHandler):
+            timeout = SILENCE_S
+
             def do_GET(self) -> None:
                 path = self.path.partition("?")[0]
                 if path in {"/metrics", "/"}:
@@ -57,12 +100,11 @@ class MetricsServer:
                 """Log nothing: scrapes come every second."""
 
         try:
-            self._http = ThreadingHTTPServer((host, port), Handler)
+            self._http = _HttpServer((host, port), Handler)
         except OSError as error:
             raise InputError(f"--metrics-port {port}: the port cannot be served: {error.strerror or error}") from error
         except OverflowError as error:
             raise InputError(f"--metrics-port {port}: must be a port from 0 to 65535") from error
-        self._http.daemon_threads = True
         self.port: int = self._http.server_address[1]
         serve = partial(self._http.serve_forever, _POLL_S)
         self._thread = threading.Thread(target=serve, name="metrics", daemon=True)

@@ -1,8 +1,12 @@
 """Tests of the metrics server."""
 
+import socket
+import struct
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -63,3 +67,40 @@ def test_port_in_use_is_wrong_input(server: MetricsServer, finished_run) -> None
         MetricsServer(server.port, exposition, "127.0.0.1")
     with pytest.raises(InputError, match="--metrics-port 70000: must be a port from 0 to 65535"):
         MetricsServer(70_000, exposition, "127.0.0.1")
+
+
+def test_silent_and_broken_connections_print_nothing(
+    server: MetricsServer, finished_run, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Beside 600 connections that are silent, send nonsense or reset, scrapes are answered and no line appears."""
+    server.publish(opening_snapshot(2, finished_run.totals))
+    openings = (b"", b"GET /metr", b"\x00\xff" * 40 + b"\r\n\r\n", b"A" * 70_000, b"GET /metrics HTTP/1.1\r\n\r\n")
+    strangers = []
+    for index in range(600):
+        stranger = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+        strangers.append(stranger)
+        with suppress(OSError):
+            stranger.sendall(openings[index % 5])
+        if index % 7 == 0:  # Closed with a reset instead of an end.
+            stranger.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            stranger.close()
+        if index % 100 == 0:
+            with _get(server, "/metrics") as response:
+                assert b"vllm:num_requests_running" in response.read()
+    with _get(server, "/metrics") as response:
+        assert b"vllm:num_requests_running" in response.read()
+    assert sum(thread.name.startswith("Thread-") for thread in threading.enumerate()) < 200
+    for stranger in strangers:
+        stranger.close()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_silent_connection_is_closed(finished_run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that says nothing is closed after a while."""
+    monkeypatch.setattr("cluster_sim.metrics.server.SILENCE_S", 0.05)
+    exposition = Exposition(finished_run.metadata, {"run": "hand"})
+    with (
+        MetricsServer(0, exposition, "127.0.0.1") as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=30) as silent,
+    ):
+        assert silent.recv(1) == b""
