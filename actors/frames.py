@@ -2,8 +2,9 @@
 
 A frame is a msgpack array ``[header, checksum, body]``.  The header says whose frame it is (magic, version, run, epoch,
 kind, peer, sequence), the checksum is the CRC-32 of header and body, the body holds columns (``actors.codec``).
-Nothing of a frame is used before all of it is checked: a frame of another run, of an epoch that is over, out of
-sequence, or damaged raises FrameError with the value that came and the one expected.
+Nothing of a frame is used before all of it is checked.  Bytes that are not a whole frame of this run raise
+ForeignFrameError: the receiver drops them, whoever sent them.  A frame of this run that is of another release, of an
+epoch that is over, or out of sequence raises FrameError with the value that came and the one expected.
 """
 
 import zlib
@@ -13,11 +14,17 @@ from typing import Any, Final, NamedTuple
 import msgpack
 
 from actors.codec import INT, Codec, FrameError, pack_block, pack_column, unpack_block, unpack_column
+from actors.network import LARGEST_FRAME_BYTES
 from cluster_sim.engine.group import Reply, Window
 
 MAGIC: Final = "cluster-sim"
 VERSION: Final = 1
 """Raised with every change of a frame's layout; both ends must have the same."""
+_FOREIGN: Final = "not a frame of cluster-sim, or damaged"
+
+
+class ForeignFrameError(FrameError):
+    """Bytes that are not a whole frame of this run; its text is fixed and repeats nothing that came."""
 
 
 class FrameKind(IntEnum):
@@ -38,7 +45,8 @@ _KINDS: Final = {int(kind): kind for kind in FrameKind}
 class Link:
     """One end's view of its link to one peer: the identity and the two sequences that every frame must fit.
 
-    ``run`` names the run, ``epoch`` counts its restarts, ``peer`` is the number of the link, the same at both ends.
+    ``run`` names the run and is known to its actors only, so it appears in no message; ``epoch`` counts its restarts,
+    ``peer`` is the number of the link, the same at both ends.
     """
 
     def __init__(self, run: str, epoch: int, peer: int) -> None:
@@ -50,57 +58,63 @@ class Link:
         self._packer = msgpack.Packer()
 
     def seal(self, kind: FrameKind, body: Any) -> bytes:
-        """Return the next frame to send."""
+        """Return the next frame to send; raise FrameError if it is larger than a receiver takes."""
         pack = self._packer.pack
         header = pack((MAGIC, VERSION, self._run, self._epoch, kind, self._peer, self._sent))
         packed = pack(body)
         self._sent += 1
         frame: bytes = pack((header, zlib.crc32(packed, zlib.crc32(header)), packed))
+        if len(frame) > LARGEST_FRAME_BYTES:
+            raise FrameError(
+                f"a {kind.name} frame has {len(frame)} bytes, more than the limit of {LARGEST_FRAME_BYTES}"
+            )
         return frame
 
     def open(self, frame: bytes) -> tuple[FrameKind, Any]:
-        """Return (kind, body) of the next frame received; raise FrameError if it is not the expected one."""
+        """Return (kind, body) of the next frame received; raise ForeignFrameError if it is not of this run at all."""
         header, packed = _checked_parts(frame)
-        fields = _unpacked(header, "header")
-        if not isinstance(fields, list) or len(fields) < 2 or fields[0] != MAGIC:
-            raise FrameError("these bytes are not a frame of cluster-sim")
+        fields = _unpacked(header, ForeignFrameError(_FOREIGN))
+        if not isinstance(fields, list) or len(fields) < 3 or fields[0] != MAGIC:
+            raise ForeignFrameError(_FOREIGN)
+        if fields[2] != self._run:
+            raise ForeignFrameError("a frame of another run")
         if fields[1] != VERSION:
             raise FrameError(f"the frame has version {fields[1]!r}, this end has {VERSION}: use the same release")
         if len(fields) != 7:
             raise FrameError(f"the frame's header has {len(fields)} fields, not 7")
-        _, _, run, epoch, kind, peer, sequence = fields
+        _, _, _, epoch, kind, peer, sequence = fields
         for name, value, expected in (
-            ("run", run, self._run),
             ("epoch", epoch, self._epoch),
             ("peer", peer, self._peer),
             ("sequence", sequence, self._received),
         ):
-            if value != expected or type(value) is not type(expected):
+            if value != expected or type(value) is not int:
                 raise FrameError(f"the frame has {name} {value!r}, expected {expected!r}")
         known = _KINDS.get(kind) if type(kind) is int else None
         if known is None:
             raise FrameError(f"the frame has the unknown kind {kind!r}")
+        body = _unpacked(packed, FrameError("the frame's body is not msgpack"))
         self._received += 1
-        return known, _unpacked(packed, "body")
+        return known, body
 
 
 def _checked_parts(frame: bytes) -> tuple[bytes, bytes]:
-    parts = _unpacked(frame, "frame")
+    parts = _unpacked(frame, ForeignFrameError(_FOREIGN))
     if not isinstance(parts, list) or len(parts) != 3:
-        raise FrameError("these bytes are not a frame of cluster-sim")
+        raise ForeignFrameError(_FOREIGN)
     header, checksum, packed = parts
     if not isinstance(header, bytes) or not isinstance(packed, bytes):
-        raise FrameError("these bytes are not a frame of cluster-sim")
+        raise ForeignFrameError(_FOREIGN)
     if zlib.crc32(packed, zlib.crc32(header)) != checksum:
-        raise FrameError("the frame's checksum does not match: it was damaged on the way")
+        raise ForeignFrameError(_FOREIGN)
     return header, packed
 
 
-def _unpacked(data: bytes, part: str) -> Any:
+def _unpacked(data: bytes, refusal: FrameError) -> Any:
     try:
         return msgpack.unpackb(data, strict_map_key=False)
-    except Exception as error:
-        raise FrameError(f"the {part} is not msgpack: {error}") from error
+    except Exception:  # noqa: BLE001 - of several types, depending on the bytes, and with some of them in the text
+        raise refusal from None
 
 
 # ------------------------------------------------------------------------------------------------- windows and replies

@@ -19,6 +19,8 @@ class RouterStatus(NamedTuple):
     wait: str
     """Who waits for whom."""
     progress: Any
+    dropped_frames: int = 0
+    """Frames and connections of strangers that the router dropped."""
 
 
 class RouterActor:
@@ -55,9 +57,13 @@ class RouterActor:
 
     def status(self) -> RouterStatus | None:
         """Return how far the run is; None before the actor is built."""
-        runtime, coordinator = self._runtime, self._coordinator
-        if runtime is None or coordinator is None:
+        runtime, coordinator, socket = self._runtime, self._coordinator, self._socket
+        if runtime is None or coordinator is None or socket is None:
             return None
         return RouterStatus(
-            coordinator.clock, coordinator.traffic.windows, coordinator.describe_wait(), runtime.progress()
+            coordinator.clock,
+            coordinator.traffic.windows,
+            coordinator.describe_wait(),
+            runtime.progress(),
+            socket.dropped_frames,
         )

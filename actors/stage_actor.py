@@ -11,8 +11,9 @@ from typing import NamedTuple
 import zmq
 
 from actors.frames import FrameKind, Link, StageRows, pack_rows, unpack_rows
+from actors.network import new_socket
 from actors.stage_stream import forwarded
-from actors.transport import LinkSettings, bind_in_range, is_readable, new_socket
+from actors.transport import LinkSettings, is_readable, received
 from cluster_sim.engine.loop import ProtocolError
 
 
@@ -72,13 +73,13 @@ class StageActor:
         self._settings = settings
         self._in = Link(settings.run, settings.epoch, self._group)
         self._out = Link(settings.run, settings.epoch, self._group)
-        self._input = new_socket(zmq.PULL)
+        self._input = settings.network.listen(zmq.PULL, f"stage-{self._group}-{self._stage}")
         self._output = new_socket(zmq.PUSH)
-        return bind_in_range(self._input, settings)
+        return self._input.endpoint
 
     def start(self, next_endpoint: str) -> None:
         """Connect to the next stage, or from the last one to the replicas; start serving."""
-        self._output.connect(next_endpoint)
+        self._settings.network.connect(self._output, next_endpoint)
         self._thread = threading.Thread(target=self._serve, name=f"stage-{self._group}-{self._stage}", daemon=True)
         self._thread.start()
 
@@ -106,9 +107,15 @@ class StageActor:
         is_last = self._stage == self._stages - 1
         limit_s = self._settings.limits.idle_s
         while True:
-            if not is_readable(self._input, limit_s):
-                raise ProtocolError(f"stage {self._stage} of actor {self._group} waited {limit_s:g} s for a batch")
-            kind, body = self._in.open(self._input.recv())
+            if not is_readable(self._input.socket, limit_s):
+                raise ProtocolError(
+                    f"stage {self._stage} of actor {self._group} waited {limit_s:g} s for a batch"
+                    f"{self._input.dropped.remark()}"
+                )
+            opened = received(self._input.socket, self._in, self._input.dropped)
+            if opened is None:
+                continue
+            kind, body = opened
             if kind is FrameKind.STOP:
                 if not is_last:
                     self._output.send(self._out.seal(kind, body))

@@ -6,7 +6,8 @@ from typing import Any
 import zmq
 
 from actors.frames import FrameKind, Link, StageRows, pack_rows, unpack_rows
-from actors.transport import LinkSettings, bind_in_range, is_readable, new_socket
+from actors.network import new_socket
+from actors.transport import LinkSettings, is_readable, received
 from cluster_sim.engine.loop import ProtocolError
 
 
@@ -42,12 +43,13 @@ class StageStream:
         self._sent: dict[int, int] = {}
         self._confirmed: dict[int, int] = {}
         self._socket = new_socket(zmq.PUSH)
-        self.confirmations = new_socket(zmq.PULL)
-        self.endpoint = bind_in_range(self.confirmations, settings)
+        self._listener = settings.network.listen(zmq.PULL, f"confirmations-{group}")
+        self.confirmations = self._listener.socket
+        self.endpoint = self._listener.endpoint
 
     def connect(self, endpoint: str) -> None:
         """Connect to the first stage."""
-        self._socket.connect(endpoint)
+        self._settings.network.connect(self._socket, endpoint)
 
     def send(self, streams: list[tuple[int, Sequence[int]]]) -> None:
         """Send new batches, if there are any."""
@@ -59,10 +61,12 @@ class StageStream:
         """Take every confirmation that is there; ProtocolError if a stage came to another time than the replica."""
         while True:
             try:
-                frame = self.confirmations.recv(zmq.NOBLOCK)
+                opened = received(self.confirmations, self._back, self._listener.dropped, zmq.NOBLOCK)
             except zmq.Again:
                 return
-            kind, body = self._back.open(frame)
+            if opened is None:
+                continue
+            kind, body = opened
             if kind is FrameKind.ERROR:
                 raise ProtocolError(f"a stage of actor {self._group} failed: {body}")
             rows = unpack_rows(body, 0)
@@ -84,13 +88,14 @@ class StageStream:
                 raise ProtocolError(
                     f"actor {self._group} waited {limit_s:g} s for its stages: they confirmed "
                     f"{sum(self._confirmed.values())} of {sum(self._sent.values())} batches"
+                    f"{self._listener.dropped.remark()}"
                 )
             self.confirm()
 
     def close(self) -> None:
         """Close both sockets; frames already sent are still delivered."""
         self._socket.close()
-        self.confirmations.close()
+        self._listener.close()
 
 
 def forwarded(rows: StageRows, ends_ns: list[int]) -> StageRows:

@@ -5,8 +5,8 @@ of one shows at once, whatever the others wait for.
 """
 
 import contextlib
+import secrets
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -22,15 +22,18 @@ from actors.actor_creation import (
     raise_worded,
     result_of,
 )
+from actors.network import open_network
 from actors.placement import Placement
 from actors.router_actor import RouterStatus
 from actors.run_spec import RunSpec
 from actors.stage_actor import StageCounts
-from actors.transport import LOOPBACK, LinkSettings
+from actors.transport import LinkSettings
 from cluster_sim.errors import UnfinishedError
 
 STATUS_S: Final = 0.25
 """Wall seconds between two status requests to the router."""
+_RUN_BYTES: Final = 16
+"""Length of a run's name on the wire, which nobody can guess."""
 DRAIN_S: Final = 5.0
 """Wall seconds between two collections of the replicas' series."""
 
@@ -61,18 +64,15 @@ def run_actors(spec: RunSpec, placement: Placement, observer: RunObserver | None
     Raises the InputError that an actor met (a file missing on its node), and UnfinishedError if actors cannot be
     placed, one dies, or the run cannot go on.
     """
-    settings = LinkSettings(
-        run=uuid.uuid4().hex,
-        limits=placement.limits,
-        host=LOOPBACK if len(cluster_cpus()) == 1 else ray.util.get_node_ip_address(),
-        port_range=placement.port_range,
-    )
-    actors = create_actors(placement)
-    try:
-        connect(actors, spec, placement, settings)
-        return _Supervision(actors, placement, observer or RunObserver()).run()
-    finally:
-        actors.stop()
+    host = None if len(cluster_cpus()) == 1 else ray.util.get_node_ip_address()
+    with open_network(host, placement.port_range) as network:
+        settings = LinkSettings(secrets.token_hex(_RUN_BYTES), network, limits=placement.limits)
+        actors = create_actors(placement)
+        try:
+            connect(actors, spec, placement, settings)
+            return _Supervision(actors, placement, observer or RunObserver()).run()
+        finally:
+            actors.stop()
 
 
 class _Supervision:

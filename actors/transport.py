@@ -1,26 +1,23 @@
 """ZeroMQ sockets between the router's process and the actors: one ROUTER at the hub, one DEALER per group of replicas.
 
 Frames go straight from process to process; Ray only places and watches them.  Every wait has a limit and ends in an
-error that says who waits for whom; nothing spins, because hub and actors share the machine's cores.
+error that says who waits for whom; nothing spins, because hub and actors share the machine's cores.  A frame that is
+not of this run is dropped and counted, never an error.
 """
 
-import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any
 
 import zmq
 
 from actors.codec import Codec, FrameError
-from actors.frames import FrameKind, Link, pack_reply, pack_window, unpack_reply, unpack_window
+from actors.dropped_frames import DroppedFrames
+from actors.frames import ForeignFrameError, FrameKind, Link, pack_reply, pack_window, unpack_reply, unpack_window
+from actors.network import Network, new_socket
 from cluster_sim.engine.group import Reply, Window
 from cluster_sim.engine.instant import NEVER, Instant
 from cluster_sim.engine.loop import ProtocolError
-
-LOOPBACK: Final = "127.0.0.1"
-_LINGER_MS: Final = 2_000
-"""How long a closed socket still tries to deliver its last frames."""
-_UNLIMITED: Final = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,42 +36,29 @@ class WaitLimits:
 class LinkSettings:
     """Settings that both ends of every link of one run share, plain data."""
 
-    run: str
+    run: str = field(repr=False)
+    """The run's name on the wire, known to its actors only."""
+    network: Network
     epoch: int = 0
     limits: WaitLimits = WaitLimits()
-    host: str = LOOPBACK
-    """Address of the router's node: loopback if the whole cluster is one machine."""
-    port_range: tuple[int, int] = (20000, 29999)
 
 
-def own_address(peer: str) -> str:
-    """Return the address of this machine that the machine at ``peer`` can reach; nothing is sent."""
-    if peer == LOOPBACK:
-        return LOOPBACK
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((peer, 9))
-        address: str = probe.getsockname()[0]
-    return address
+def received(
+    socket: "zmq.Socket[bytes]", link: Link, dropped: DroppedFrames, flags: int = 0
+) -> tuple[FrameKind, Any] | None:
+    """Return (kind, body) of the next frame of a link; None if it was a stranger's, which is counted and dropped.
 
-
-def bind_in_range(bound: "zmq.Socket[bytes]", settings: LinkSettings) -> str:
-    """Bind to a free port of the range and return the endpoint; ProtocolError if none is free."""
-    first, last = settings.port_range
-    host = own_address(settings.host)
+    Raises FrameError if it is a frame of this run, but not the one expected.
+    """
+    parts = socket.recv_multipart(flags)
+    if len(parts) != 1:
+        dropped.add("a frame of several parts")
+        return None
     try:
-        port = bound.bind_to_random_port(f"tcp://{host}", first, last + 1, max_tries=4 * (last - first + 1))
-    except (zmq.ZMQError, zmq.ZMQBindError) as error:
-        raise ProtocolError(f"no port to listen on at {host} in run.port_range [{first}, {last}]: {error}") from error
-    return f"tcp://{host}:{port}"
-
-
-def new_socket(kind: int) -> "zmq.Socket[bytes]":
-    """Return a socket of the process's context that never drops a frame."""
-    made: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
-    made.setsockopt(zmq.LINGER, _LINGER_MS)
-    made.setsockopt(zmq.SNDHWM, _UNLIMITED)
-    made.setsockopt(zmq.RCVHWM, _UNLIMITED)
-    return made
+        return link.open(parts[0])
+    except ForeignFrameError as error:
+        dropped.add(str(error))
+        return None
 
 
 def is_readable(watched: "zmq.Socket[bytes]", limit_s: float) -> bool:
@@ -98,9 +82,12 @@ class HubSocket:
         self._links = [Link(settings.run, settings.epoch, index) for index in range(len(groups))]
         self._names = [_name(index) for index in range(len(groups))]
         self._owing: set[int] = set()
-        self._socket = new_socket(zmq.ROUTER)
+        self._indices = {name: index for index, name in enumerate(self._names)}
+        self._listener = settings.network.listen(zmq.ROUTER, "router")
+        self._dropped = self._listener.dropped
+        self._socket = self._listener.socket
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        self.endpoint = bind_in_range(self._socket, settings)
+        self.endpoint = self._listener.endpoint
         self.describe: Callable[[], str] = lambda: "the run has not started"
         """Says who waits for whom; the coordinator's, once there is one."""
 
@@ -111,12 +98,15 @@ class HubSocket:
         set_limit(self._socket, limit_s)
         while missing:
             try:
-                index, kind, body = self._receive()
+                taken = self._receive()
             except zmq.Again:
                 raise ProtocolError(
                     f"the router waited {limit_s:g} s for actors {sorted(missing)[:8]} "
-                    f"({len(missing)} of {len(self._groups)}) to connect to {self.endpoint}"
+                    f"({len(missing)} of {len(self._groups)}) to connect to {self.endpoint}{self._dropped.remark()}"
                 ) from None
+            if taken is None:
+                continue
+            index, kind, body = taken
             if kind is not FrameKind.HELLO or body != self._groups[index]:
                 raise ProtocolError(f"actor {index} said {kind.name} {body!r}, expected HELLO {self._groups[index]!r}")
             missing.discard(index)
@@ -135,11 +125,15 @@ class HubSocket:
         # Asking for the socket's events costs less than a receive that fails.
         while not replies or self._has_more():
             try:
-                index, kind, body = self._receive()
+                taken = self._receive()
             except zmq.Again:
                 raise ProtocolError(
                     f"the router waited {limit_s:g} s for a reply of actors {sorted(self._owing)}: {self.describe()}"
+                    f"{self._dropped.remark()}"
                 ) from None
+            if taken is None:
+                continue
+            index, kind, body = taken
             if kind is not FrameKind.REPLY:
                 raise ProtocolError(f"actor {index} sent {kind.name}, expected REPLY: {self.describe()}")
             replies.append((index, unpack_reply(self._codec, body)))
@@ -157,7 +151,12 @@ class HubSocket:
 
     def close(self) -> None:
         """Close the socket; frames already sent are still delivered."""
-        self._socket.close()
+        self._listener.close()
+
+    @property
+    def dropped_frames(self) -> int:
+        """How many frames or connections of strangers were dropped so far."""
+        return self._dropped.count
 
     def _send(self, index: int, kind: FrameKind, body: object) -> None:
         try:
@@ -165,13 +164,18 @@ class HubSocket:
         except zmq.ZMQError as error:
             raise ProtocolError(f"actor {index} cannot be reached: {error}; {self.describe()}") from error
 
-    def _receive(self) -> tuple[int, FrameKind, object]:
-        name, frame = self._socket.recv_multipart()
-        index = int.from_bytes(name[1:], "little")
-        if index >= len(self._groups):
-            raise ProtocolError(f"a frame came from actor {index}, the run has {len(self._groups)}")
+    def _receive(self) -> tuple[int, FrameKind, object] | None:
+        """Return the next frame with the number of its group; None if it was a stranger's, which is dropped."""
+        name, *parts = self._socket.recv_multipart()
+        index = self._indices.get(name)
+        if index is None or len(parts) != 1:
+            self._dropped.add("a frame of a peer that is no actor of the run, or of several parts")
+            return None
         try:
-            kind, body = self._links[index].open(frame)
+            kind, body = self._links[index].open(parts[0])
+        except ForeignFrameError as error:
+            self._dropped.add(str(error))
+            return None
         except FrameError as error:
             raise ProtocolError(f"a frame of actor {index} was refused: {error}") from error
         if kind is FrameKind.ERROR:
@@ -192,7 +196,8 @@ class GroupSocket:
         self.socket = new_socket(zmq.DEALER)
         self.socket.setsockopt(zmq.IDENTITY, _name(index))
         set_limit(self.socket, settings.limits.idle_s)
-        self.socket.connect(endpoint)
+        settings.network.connect(self.socket, endpoint)
+        self._dropped = DroppedFrames(f"actor {index}")
 
     def hello(self, sources: Sequence[int]) -> None:
         """Tell the hub the sources of the replicas here."""
@@ -200,14 +205,16 @@ class GroupSocket:
 
     def receive(self) -> Window | Instant:
         """Return the next window, or the instant at which the run ends; ProtocolError when none comes in time."""
-        try:
-            frame = self.socket.recv()
-        except zmq.Again:
-            raise ProtocolError(
-                f"actor {self._index} waited {self._settings.limits.idle_s:g} s for the router at {self._endpoint}, "
-                f"and its last answer was to window {self._answered}"
-            ) from None
-        kind, body = self._link.open(frame)
+        opened = None
+        while opened is None:
+            try:
+                opened = received(self.socket, self._link, self._dropped)
+            except zmq.Again:
+                raise ProtocolError(
+                    f"actor {self._index} waited {self._settings.limits.idle_s:g} s for the router at "
+                    f"{self._endpoint}, and its last answer was to window {self._answered}{self._dropped.remark()}"
+                ) from None
+        kind, body = opened
         if kind is FrameKind.WINDOW:
             return unpack_window(self._codec, body)
         if kind is FrameKind.STOP and type(body) is int and 0 <= body <= NEVER:
@@ -226,6 +233,7 @@ class GroupSocket:
     def close(self) -> None:
         """Close the socket; frames already sent are still delivered."""
         self.socket.close()
+        self._dropped.close()
 
 
 def _name(index: int) -> bytes:

@@ -3,9 +3,11 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
+from actors.network import Network
 from actors.stage_actor import StageActor, StageCounts, StageServer
 from actors.stage_stream import StageStream, forwarded, frame_rows
 from actors.transport import LinkSettings, WaitLimits
@@ -14,7 +16,11 @@ from cluster_sim.hardware.batch_shape import BatchShape, Int64Array
 from cluster_sim.hardware.predictors.predictor import Predictor
 from cluster_sim.serving.pipeline import Pipeline
 
-SETTINGS = LinkSettings("run", limits=WaitLimits(5, 5, 5))
+
+@pytest.fixture
+def settings(network: Network) -> LinkSettings:
+    """Settings of one run."""
+    return LinkSettings("run", network, limits=WaitLimits(5, 5, 5))
 
 
 class DrawnSteps(Predictor):
@@ -71,12 +77,12 @@ def test_counts_of_a_stage() -> None:
 
 
 @pytest.mark.parametrize("stages", [1, 2, 4])
-def test_chain_confirms_the_replicas(stages: int) -> None:
+def test_chain_confirms_the_replicas(stages: int, settings: LinkSettings) -> None:
     """Real sockets: every batch of every replica passes the chain and is confirmed; busy times are the replicas'."""
     pipelines, taken = streams(stages)
-    stream = StageStream(SETTINGS, 0, stages)
+    stream = StageStream(settings, 0, stages)
     actors = [StageActor(0, at, stages) for at in range(stages)]
-    inputs = [actor.build(SETTINGS) for actor in actors]
+    inputs = [actor.build(settings) for actor in actors]
     for actor, following in zip(actors, [*inputs[1:], stream.endpoint], strict=True):
         actor.start(following)
     stream.connect(inputs[0])
@@ -92,12 +98,12 @@ def test_chain_confirms_the_replicas(stages: int) -> None:
         assert [counts.busy_ns for counts in actor.results()] == [pipeline.busy_ns[stage] for pipeline in pipelines]
 
 
-def test_disagreement_is_an_error() -> None:
+def test_disagreement_is_an_error(settings: LinkSettings) -> None:
     """A stage that comes to another time than the replica stops the run, saying which batch."""
     _, taken = streams(1, replicas=1)
-    stream = StageStream(SETTINGS, 0, 1)
+    stream = StageStream(settings, 0, 1)
     actor = StageActor(0, 0, 1)
-    stream.connect(actor.build(SETTINGS))
+    stream.connect(actor.build(settings))
     actor.start(stream.endpoint)
     flat = list(taken[0][1])
     flat[7] += 1  # The end of the second batch.
@@ -107,9 +113,9 @@ def test_disagreement_is_an_error() -> None:
     stream.close()
 
 
-def test_lost_chain_is_named() -> None:
+def test_lost_chain_is_named(settings: LinkSettings) -> None:
     """Confirmations that never come end in an error with how many there were; a broken stage says what broke."""
-    short = LinkSettings("run", limits=WaitLimits(0.05, 0.05, 0.05))
+    short = replace(settings, limits=WaitLimits(0.05, 0.05, 0.05))
     stream = StageStream(short, 3, 1)
     actor = StageActor(3, 0, 1)
     stream.connect(actor.build(short))
@@ -120,7 +126,7 @@ def test_lost_chain_is_named() -> None:
     actor.watch()
     stream.close()
     silent = StageActor(3, 0, 2)
-    watcher = StageStream(SETTINGS, 3, 1)
+    watcher = StageStream(settings, 3, 1)
     silent.build(short)
     silent.start(watcher.endpoint)
     assert "stage 0 of actor 3 waited 0.05 s for a batch" in silent.watch()

@@ -6,6 +6,7 @@ from unittest import mock
 import pytest
 
 from actors.group_actor import GroupActor
+from actors.network import open_network
 from actors.router_actor import RouterActor
 from actors.serving_run import ServingRun
 from actors.transport import LinkSettings, WaitLimits
@@ -23,16 +24,17 @@ def on_actors(study: Study) -> None:
     """Run with the router's and two groups' actors as plain objects of this process."""
     spec = ServingRun(make_plan(study).simulation(), None, MonitorSettings())
     groups = [[0, 1], [2, 3]]
-    settings = LinkSettings("run", limits=WaitLimits(5, 5, 5))
-    router, actors = RouterActor(), [GroupActor(index) for index in range(len(groups))]
-    endpoint = router.build(spec, groups, settings)
-    for actor, members in zip(actors, groups, strict=True):
-        actor.build(spec, members, settings, 0)
-        actor.start(endpoint, "")
-    try:
-        router.run()
-    finally:
-        assert [actor.watch() for actor in actors] == ["", ""]
+    with open_network(None, (20000, 29999)) as network:
+        settings = LinkSettings("run", network, limits=WaitLimits(5, 5, 5))
+        router, actors = RouterActor(), [GroupActor(index) for index in range(len(groups))]
+        endpoint = router.build(spec, groups, settings)
+        for actor, members in zip(actors, groups, strict=True):
+            actor.build(spec, members, settings, 0)
+            actor.start(endpoint, "")
+        try:
+            router.run()
+        finally:
+            assert [actor.watch() for actor in actors] == ["", ""]
 
 
 @pytest.mark.parametrize("run", [inline, on_actors])
