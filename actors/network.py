@@ -171,7 +171,7 @@ def open_network(host: str | None, port_range: tuple[int, int]) -> Iterator[Netw
     if len(place) > _LONGEST_FOLDER:
         place = "/tmp"  # noqa: S108 - the folder made in it is the user's alone
     try:
-        folder = tempfile.TemporaryDirectory(prefix="cluster-sim-", dir=place, ignore_cleanup_errors=True)
+        folder = tempfile.TemporaryDirectory(prefix="cluster-sim-run-", dir=place, ignore_cleanup_errors=True)
     except OSError as error:
         raise UnfinishedError(f"the run's sockets have no place in {place}: {error.strerror or error}") from error
     with folder as name:
