@@ -59,7 +59,7 @@ class Run(ConfigModel):
         description="Simulated time without any token, with requests there, after which a run is given up.",
     )
     port_range: tuple[int, int] = Field(
-        (20000, 29999), description="First and last TCP port that the Ray actors may listen on, where a run has several nodes."
+        (20000, 29999), description="First and last TCP port that the actors of a run on several nodes may listen on."
     )
 
     @field_validator("replicas_per_actor")
