@@ -87,7 +87,8 @@ def _outcome(simulation: Simulation, result: RayRunResult, placement: dict[str, 
 def _compare_stages(replicas: list[ReplicaResult], stages: list[StageCounts]) -> None:
     """Check that the stage actors were busy exactly as long as the replicas' own recurrence says."""
     for counts in stages:
-        busy_ns = replicas[counts.replica - 1].counters.busy_ns[counts.stage]
+        counters = replicas[counts.replica - 1].counters
+        busy_ns = counters.busy_ns[counts.stage] + counters.overrun_ns[counts.stage]
         if busy_ns != counts.busy_ns:
             raise UnfinishedError(
                 f"stage {counts.stage} of replica {counts.replica - 1} was busy {counts.busy_ns} ns in its actor and "

@@ -89,6 +89,7 @@ class EnergyModel:
         self,
         end_ns: int,
         busy_ns: list[int],
+        overrun_ns: list[int],
         iterations: int,
         tokens: int,
         decode_reads_tokens: int,
@@ -96,12 +97,14 @@ class EnergyModel:
     ) -> float:
         """Return the energy of one replica over a whole run from its counters, J.
 
-        ``busy_ns`` has one entry a stage; ``tokens`` counts all tokens computed.  Power is linear in the work, so the
-        sums suffice; only the cap, and how many experts a step activates, are taken at the average step.
+        ``busy_ns`` has the work of each stage up to the end and ``overrun_ns`` that beyond it; iterations and
+        ``tokens``, all tokens computed, are those of both, but only the energy up to the end is returned.  Power is
+        linear in the work, so the sums suffice; only the cap, and how many experts a step activates, are taken at the
+        average step.
         """
         joules = 0.0
         idle_w = self._tdp_w * self._power.idle_ratio * self._gpus
-        for stage, busy in enumerate(busy_ns):
+        for stage, (busy, overrun) in enumerate(zip(busy_ns, overrun_ns, strict=True)):
             joules += idle_w * max(0, end_ns - busy) * 1e-9
             if not busy or not iterations:
                 continue
@@ -110,7 +113,8 @@ class EnergyModel:
             moved = moved * iterations + decode_reads_tokens * part.kv_bytes_per_token
             operations = tokens * part.flops_per_token
             operations += (decode_reads_tokens + prefill_pairs) * part.attention_flops_per_pair
-            joules += min(self._demand_w(moved, operations, busy), self._cap_w) * self._gpus * busy * 1e-9
+            demand_w = self._demand_w(moved, operations, busy + overrun)
+            joules += min(demand_w, self._cap_w) * self._gpus * busy * 1e-9
         return joules
 
     def _fixed(self, tokens: int, sampled: int, stage: int) -> tuple[float, float]:

@@ -33,7 +33,7 @@ def bench_json(metadata: RunMetadata, records: RunRecords, load: OfferedLoad) ->
     Figures of intervals that no request has are 0, as in vLLM.
     """
     totals = records.totals
-    duration_s = max(totals.last_finish_ns - totals.first_arrival_ns, 0) / NS_PER_S
+    duration_s = max(totals.last_completion_ns - totals.first_arrival_ns, 0) / NS_PER_S
     finished = totals.total("finished")
     prompt, output = totals.total("prompt_tokens"), totals.total("output_tokens")
     intervals = {

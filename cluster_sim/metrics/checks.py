@@ -22,8 +22,7 @@ def little_check(metadata: RunMetadata, records: RunRecords) -> dict[str, Any]:
 
     The row of a cancelled request ends when its client gives up.  The replicas record its stay from the arrival of
     the cancellation to the departure (``cancellation_lag_ns``).  If a run of fixed length cuts requests off, the sides
-    may differ by the time from the end of the run to the end of the steps that they are in, or to the arrival of
-    their cancellation.
+    may differ by the time that a message spends on a link when the run ends.
     """
     totals, replicas, end_ns = records.totals, records.replicas, records.end_ns
     links_ns = metadata.forward_link_ns + metadata.return_link_ns
@@ -32,9 +31,8 @@ def little_check(metadata: RunMetadata, records: RunRecords) -> dict[str, Any]:
     stay_ns += totals.in_service * (end_ns - metadata.forward_link_ns) - totals.in_service_since_ns
     requests = totals.served + totals.in_service
     area_ns = sum(counters.in_system_area_ns for counters in replicas)
-    overrun_ns = max([0, *(counters.last_end_ns - end_ns for counters in replicas)])
     present = sum(counters.entered - counters.left for counters in replicas)
-    cut_off_ns = totals.in_service * (overrun_ns + links_ns) + present * metadata.forward_link_ns
+    cut_off_ns = totals.in_service * links_ns + present * metadata.forward_link_ns
     error = max(abs(area_ns - stay_ns) - cut_off_ns, 0) / max(area_ns, stay_ns, 1)
     return {
         "mean_in_system": area_ns / end_ns if end_ns else 0.0,

@@ -52,7 +52,7 @@ the cached part."""
 _HISTOGRAM_BOUNDS_NS: Final = {name: buckets.nanoseconds(bounds) for name, bounds in HISTOGRAMS.items()}
 _FINISHED_CODE: Final = STATUSES.index(FINISHED)
 _NO_LIMIT_NS: Final = -1
-_PLAIN: Final = ("first_arrival_ns", "last_arrival_ns", "last_finish_ns")
+_PLAIN: Final = ("first_arrival_ns", "last_arrival_ns", "last_completion_ns")
 _PLAIN_SUMS: Final = (
     "served",
     "served_ns",
@@ -97,7 +97,7 @@ class RequestTotals:
         self.sums: npt.NDArray[np.object_] = np.zeros((replicas, len(SUMS)), np.object_)
         self.first_arrival_ns = -1
         self.last_arrival_ns = -1
-        self.last_finish_ns = -1
+        self.last_completion_ns = -1
         self.served = 0
         self.served_ns = 0
         self.in_service = 0
@@ -182,7 +182,9 @@ class RequestTotals:
         self.first_arrival_ns = first if self.first_arrival_ns < 0 else min(self.first_arrival_ns, first)
         self.last_arrival_ns = max(self.last_arrival_ns, last)
         finish = block.column("finish_ns")
-        self.last_finish_ns = max(self.last_finish_ns, int(finish.max()))
+        self.last_completion_ns = max(
+            self.last_completion_ns, int(finish.max(initial=-1, where=status == _FINISHED_CODE))
+        )
         dispatch = block.column("dispatch_ns")
         served, in_service = placed & (dispatch >= 0) & (finish >= 0), placed & (dispatch >= 0) & (finish < 0)
         self.served += int(served.sum())

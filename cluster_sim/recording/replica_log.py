@@ -3,7 +3,8 @@
 Design.  A macro-step reports hundreds of iterations in one call, a single step reports one; both only append, and the
 pending notes are counted in bulk once there are enough of them.  Every result is a sum of integers over iterations, so
 it does not depend on how the iterations were reported.  Tokens are put into the intervals of the time series by the
-end of their iteration, which is known when the iteration is reported, however far ahead of the series that is.
+end of their iteration, which is known when the iteration is reported, however far ahead of the series that is.  The
+iterations that may be in flight are counted last, so that ``cut`` can take out what lies beyond the end of the run.
 """
 
 from array import array
@@ -23,6 +24,9 @@ PENDING_LIMIT: Final = 65_536
 """Iterations that a replica's log notes before it counts them in bulk, at most."""
 RUN_ITERATIONS: Final = 16
 """A macro-step's two arrays weigh as much as so many iterations, however few they hold."""
+LATEST_ITERATIONS: Final = 256
+"""Iterations of a replica counted last, beyond those in flight: work for clients who have just given up may outlast the
+run."""
 PENDING_BYTES: Final = 128 << 20
 """What the logs of all replicas together may hold for that."""
 EXACT_GAPS: Final = 16_384
@@ -43,6 +47,7 @@ histograms are int64[rows, buckets]."""
 
 _STEP_FIELDS: Final = 5
 _STEP: Final = Struct(f"{_STEP_FIELDS}q")
+_WHOLE_RUN_NS: Final = 1 << 62
 _STATE: Final = Struct(f"{len(STATE_COLUMNS)}q")
 """Pack a row in half the time that an array takes to be extended by one."""
 _PLAIN_COUNTS: Final = (
@@ -58,6 +63,8 @@ _PLAIN_COUNTS: Final = (
     "left",
     "cancellation_lag_ns",
     "last_end_ns",
+    "overrun_iterations",
+    "overrun_tokens",
 )
 
 
@@ -81,8 +88,14 @@ class ReplicaCounters(NamedTuple):
     left: int
     in_system_area_ns: int
     cancellation_lag_ns: int
-    last_end_ns: int
     busy_ns: list[int]
+    """Work of each stage up to the end of the run."""
+    overrun_ns: list[int]
+    """Work of each stage on steps in flight at the end of the run, beyond it."""
+    overrun_iterations: int
+    """Steps in flight at the end of the run, which no other figure counts."""
+    overrun_tokens: int
+    """Prompt and generated tokens of those."""
     iteration_tokens_counts: list[int]
     iteration_tokens_sum: int
     itl_counts: list[int]
@@ -96,14 +109,15 @@ class ReplicaLog:
     ``generated_tokens`` follow from ``step`` and ``decode_run``, as does ``prompt_iterations`` (with prompts in them),
     which is only up to date in ``counters``; the replica itself raises ``preemptions``,
     ``prefix_queries_tokens``, ``prefix_hits_tokens``, ``wasted_steps`` (tokens computed for a request that had already
-    ended), ``cancellation_lag_ns`` (departures of cancelled requests less the arrivals of their cancellations) and
-    ``busy_ns`` (one entry a pipeline stage).
+    ended), ``cancellation_lag_ns`` (departures of cancelled requests less the arrivals of their cancellations),
+    ``busy_ns`` and ``overrun_ns`` (one entry a pipeline stage).  ``in_flight`` iterations may be unfinished.
     """
 
     __slots__ = (
         "_bins",
         "_extra_gaps",
         "_gaps",
+        "_in_flight",
         "_moment_ns",
         "_pending",
         "_rows",
@@ -119,6 +133,9 @@ class ReplicaLog:
         "iterations",
         "last_end_ns",
         "left",
+        "overrun_iterations",
+        "overrun_ns",
+        "overrun_tokens",
         "pending_limit",
         "preemptions",
         "prefix_hits_tokens",
@@ -128,8 +145,11 @@ class ReplicaLog:
         "wasted_steps",
     )
 
-    def __init__(self, series_interval_ns: int, stages: int = 1, pending_limit: int = PENDING_LIMIT) -> None:
-        self.pending_limit = pending_limit
+    def __init__(
+        self, series_interval_ns: int, stages: int = 1, pending_limit: int = PENDING_LIMIT, in_flight: int = 1
+    ) -> None:
+        self._in_flight = in_flight + min(pending_limit // 4, LATEST_ITERATIONS)
+        self.pending_limit = pending_limit + self._in_flight
         self.iterations = 0
         self.prompt_iterations = 0
         self.prompt_tokens = 0
@@ -139,6 +159,9 @@ class ReplicaLog:
         self.prefix_hits_tokens = 0
         self.wasted_steps = 0
         self.busy_ns = [0] * stages
+        self.overrun_ns = [0] * stages
+        self.overrun_iterations = 0
+        self.overrun_tokens = 0
         self.last_end_ns = 0
         self.entered = 0
         self.left = 0
@@ -215,6 +238,23 @@ class ReplicaLog:
         self.left += 1
         self._moment_ns -= at_ns
 
+    def stay(self, left_ns: int) -> None:
+        """Take back that a request left the replica at ``left_ns``: the run ends before."""
+        self.left -= 1
+        self._moment_ns += left_ns
+
+    def cut(self, end_ns: int) -> None:
+        """Take out the iterations that end after ``end_ns``, the end of the run; nothing is noted after it."""
+        self._count_pending(end_ns)
+        steps = self._pending_steps()
+        prompts, generated = (int(steps[:, at].sum()) for at in (3, 4))
+        self.overrun_iterations = len(steps)
+        self.overrun_tokens = prompts + generated
+        self.iterations -= len(steps)
+        self.prompt_tokens -= prompts
+        self.generated_tokens -= generated
+        self._forget_pending()
+
     def tick(self, tick_ns: int, running: int, waiting: int, kv_used_blocks: int) -> None:
         """Note the state at a tick of the series; ticks rise and are multiples of ``series_interval_ns``.
 
@@ -228,7 +268,7 @@ class ReplicaLog:
         self._rows = bytearray()
         columns = {name: rows[:, at].copy() for at, name in enumerate(STATE_COLUMNS)}
         if len(rows):
-            self._count_pending()
+            self._count_pending(columns["time_ns"].item(-1))
             sums = self._bins.take(columns["time_ns"])
         else:
             sums = np.zeros((step_bins.ROWS, 0), np.int64)
@@ -247,9 +287,16 @@ class ReplicaLog:
         The area in the system is taken up to ``now_ns``, without it up to the end of the last iteration.
         """
         self._count_pending()
+        held = StepBins(0)
+        steps = self._pending_steps()
+        if len(steps):
+            held.add_steps(*steps.T)
+        if self._extra_gaps:
+            held.add_gaps(*np.array(self._extra_gaps, np.int64).reshape(-1, 2).T)
+        sums = self._bins.totals + held.totals
         return ReplicaCounters(
             iterations=self.iterations,
-            prompt_iterations=self.prompt_iterations,
+            prompt_iterations=self.prompt_iterations + int(np.count_nonzero(steps[:, 3])),
             prompt_tokens=self.prompt_tokens,
             generated_tokens=self.generated_tokens,
             preemptions=self.preemptions,
@@ -260,17 +307,19 @@ class ReplicaLog:
             left=self.left,
             in_system_area_ns=self.in_system_area_ns(self.last_end_ns if now_ns is None else now_ns),
             cancellation_lag_ns=self.cancellation_lag_ns,
-            last_end_ns=self.last_end_ns,
             busy_ns=list(self.busy_ns),
-            iteration_tokens_counts=self._bins.totals[step_bins.ITERATION_COUNTS].tolist(),
+            overrun_ns=list(self.overrun_ns),
+            overrun_iterations=self.overrun_iterations,
+            overrun_tokens=self.overrun_tokens,
+            iteration_tokens_counts=sums[step_bins.ITERATION_COUNTS].tolist(),
             iteration_tokens_sum=self.prompt_tokens + self.generated_tokens,
-            itl_counts=self._bins.totals[step_bins.GAP_COUNTS].tolist(),
-            itl_sum_ns=self._gaps.total,
+            itl_counts=sums[step_bins.GAP_COUNTS].tolist(),
+            itl_sum_ns=self._gaps.total + held.totals.item(step_bins.GAP_SUM_NS),
         )
 
     def gaps(self) -> QuantileSketch:
         """Return the sketch of all token gaps in ns; it goes on growing with the log."""
-        self._count_pending()
+        self._count_pending(_WHOLE_RUN_NS)
         return self._gaps
 
     def snapshot(self) -> dict[str, Any]:
@@ -280,6 +329,9 @@ class ReplicaLog:
             "counts": [getattr(self, name) for name in _PLAIN_COUNTS],
             "moment_ns": str(self._moment_ns),
             "busy_ns": list(self.busy_ns),
+            "overrun_ns": list(self.overrun_ns),
+            "steps": bytes(self._steps),
+            "extra_gaps": self._extra_gaps.tobytes(),
             "gaps": self._gaps.to_plain(),
             "rows": bytes(self._rows),
             "bins": self._bins.snapshot(),
@@ -291,10 +343,14 @@ class ReplicaLog:
             setattr(self, name, value)
         self._moment_ns = int(state["moment_ns"])
         self.busy_ns = list(state["busy_ns"])
+        self.overrun_ns = list(state["overrun_ns"])
         self._gaps = QuantileSketch.from_plain(state["gaps"])
         self._rows = bytearray(state["rows"])
         self._bins.restore(state["bins"])
         self._forget_pending()
+        self._steps = bytearray(state["steps"])
+        self._pending = len(self._steps) // _STEP.size
+        self._extra_gaps.frombytes(state["extra_gaps"])
 
     def _forget_pending(self) -> None:
         self._steps = bytearray()
@@ -305,19 +361,66 @@ class ReplicaLog:
         self._extra_gaps = array("q")
         self._pending = 0
 
-    def _count_pending(self) -> None:
-        """Count everything noted since the last time, in bulk."""
-        if self._extra_gaps:
-            ends, gaps = np.array(self._extra_gaps, np.int64).reshape(-1, 2).T
-            self._extra_gaps = array("q")
+    def _pending_steps(self) -> Int64Array:
+        """Return the single iterations that are not counted, int64[iterations, fields of ``step``]."""
+        return np.frombuffer(bytes(self._steps), np.int64).reshape(-1, _STEP_FIELDS)
+
+    def _count_pending(self, upto_ns: int = -1) -> None:
+        """Count everything noted since the last time, in bulk.
+
+        What may outlast the run, and ends after ``upto_ns``, is held back.
+        """
+        held = self._take_in_flight(upto_ns)
+        self._count_gaps(held[0][0] if held else _WHOLE_RUN_NS)
+        if self._steps or self._run_ends:
+            self._count_steps()
+        for step in held:
+            self._steps.extend(_STEP.pack(*step))
+        self._pending = len(held)
+
+    def _take_in_flight(self, upto_ns: int) -> list[tuple[int, ...]]:
+        """Take the iterations that may outlast the run from the end of the notes; return them in order, each a step."""
+        steps, ends, since_ns = self._steps, self._run_ends, self._run_since_ns
+        taken: list[tuple[int, ...]] = []
+        while len(taken) < self._in_flight and (steps or ends):
+            step = _STEP.unpack_from(steps, len(steps) - _STEP.size) if steps else None
+            run_end_ns = since_ns[-1] + ends[-1].item(-1) if ends else -1
+            if step is not None and step[0] > run_end_ns:
+                if step[0] <= upto_ns:
+                    break
+                del steps[-_STEP.size :]
+                taken.append(step)
+                continue
+            if run_end_ns <= upto_ns:
+                break
+            weight = self._run_weights[-1]
+            taken.append((run_end_ns, self._run_gaps[-1].item(-1), weight, 0, weight))
+            ends[-1], self._run_gaps[-1] = ends[-1][:-1], self._run_gaps[-1][:-1]
+            if not len(ends[-1]):
+                for notes in (ends, since_ns, self._run_gaps, self._run_weights):
+                    notes.pop()
+        return taken[::-1]
+
+    def _count_gaps(self, before_ns: int) -> None:
+        """Count the single gaps of iterations that end before ``before_ns``."""
+        if not self._extra_gaps:
+            return
+        notes = np.array(self._extra_gaps, np.int64).reshape(-1, 2)
+        is_counted = notes[:, 0] < before_ns
+        self._extra_gaps = array("q", notes[~is_counted].tobytes())
+        ends, gaps = notes[is_counted].T
+        if len(ends):
             self._bins.add_gaps(ends, gaps)
             self._gaps.add_many(gaps)
-        if not self._pending:
-            return
-        steps = np.frombuffer(self._steps, np.int64).reshape(-1, _STEP_FIELDS)
+
+    def _count_steps(self) -> None:
+        """Count all iterations noted and forget them."""
+        steps = self._pending_steps()
         run_ends, run_gaps = self._run_ends, self._run_gaps
         since_ns, run_weights = np.array(self._run_since_ns, np.int64), np.array(self._run_weights, np.int64)
+        extra_gaps = self._extra_gaps
         self._forget_pending()
+        self._extra_gaps = extra_gaps
         if len(steps):
             self.prompt_iterations += int(np.count_nonzero(steps[:, 3]))
             self._bins.add_steps(*steps.T)

@@ -6,8 +6,9 @@ Stage actors, where they exist, receive the same stream one way and check that t
 """
 
 from array import array
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -15,6 +16,12 @@ from cluster_sim.hardware.batch_shape import BatchShape, Int64Array
 from cluster_sim.hardware.jitter import Jitter
 from cluster_sim.hardware.predictors.coverage import Coverage, CoverageCounter, coverage_of
 from cluster_sim.hardware.predictors.predictor import Predictor
+
+LATEST_BATCHES: Final = 64
+"""Batches of several stages whose times are kept beyond those in flight: work for clients who have just given up may
+outlast the run."""
+_LATEST_GAPS: Final = 1024
+"""Idle times of a single stage that are kept, for the same purpose."""
 
 
 class Decodes(Protocol):
@@ -31,8 +38,10 @@ class Decodes(Protocol):
 class Pipeline:
     """The stages of one replica."""
 
-    def __init__(self, predictor: Predictor, is_streamed: bool = False, jitters: tuple[Jitter, ...] = ()) -> None:
-        """``jitters`` holds the noise of each stage, or nothing."""
+    def __init__(
+        self, predictor: Predictor, is_streamed: bool = False, jitters: tuple[Jitter, ...] = (), in_flight: int = 1
+    ) -> None:
+        """``jitters`` holds the noise of each stage, or nothing; ``in_flight`` batches may be unfinished."""
         self._predictor = predictor
         self._covered = CoverageCounter.if_needed(predictor)
         self._jitters = jitters
@@ -43,6 +52,10 @@ class Pipeline:
         """When each stage has finished all it was given."""
         self.busy_ns = [0] * self._stages
         self._stream: array[int] | None = array("q") if is_streamed else None
+        self._latest: deque[tuple[list[int], list[int]]] = deque(maxlen=in_flight + LATEST_BATCHES)
+        """With several stages, per batch that may outlast the run: its ends and its work by stage."""
+        self._idle: deque[tuple[int, int]] = deque([(0, 0)], maxlen=_LATEST_GAPS)
+        """Of a single stage, when it last had work again, and the work it had done by then."""
 
     @property
     def stages(self) -> int:
@@ -55,8 +68,10 @@ class Pipeline:
         if self._covered is not None:
             self._covered.add_step(shape)
         if self._stages == 1 and self._stream is None:
-            free = self.free_ns[0]
-            start = scheduled_ns if scheduled_ns > free else free  # noqa: FURB136 - a call costs five times as much
+            start = self.free_ns[0]
+            if scheduled_ns > start:
+                start = scheduled_ns
+                self._idle.append((start, self.busy_ns[0]))
             step = predictor.step_ns(shape)
             if self._jitters:
                 step = self._jitters[0].apply_one(step, self.iterations)
@@ -67,8 +82,12 @@ class Pipeline:
         arrival = scheduled_ns
         first_start = -1
         record = [scheduled_ns]
+        ends_ns: list[int] = []
+        steps_ns: list[int] = []
         for stage in range(self._stages):
             start = max(arrival, self.free_ns[stage])
+            if self._stages == 1 and start > self.free_ns[0]:
+                self._idle.append((start, self.busy_ns[0]))
             if first_start < 0:
                 first_start = start
             step = predictor.step_ns(shape, stage)
@@ -77,9 +96,13 @@ class Pipeline:
             end = start + step
             self.busy_ns[stage] += step
             self.free_ns[stage] = end
+            ends_ns.append(end)
+            steps_ns.append(step)
             link = predictor.stage_link_ns(shape.tokens, stage) if stage + 1 < self._stages else 0
             arrival = end + link
             record += (step, link)
+        if self._stages > 1:
+            self._latest.append((ends_ns, steps_ns))
         self.iterations += 1
         if self._stream is not None:
             self._stream.extend((*record, end))
@@ -105,6 +128,8 @@ class Pipeline:
         """
         if self._covered is not None:
             self._covered.add_run(decodes, kv_tokens, steps)
+        if end_ns - busy_ns > self.free_ns[0]:
+            self._idle.append((end_ns - busy_ns, self.busy_ns[0]))
         self.busy_ns[0] += busy_ns
         self.free_ns[0] = end_ns
         self.iterations += steps
@@ -126,11 +151,34 @@ class Pipeline:
             rows[:, 2 * stage] = jitter.apply(rows[:, 2 * stage], self.iterations)
         return rows
 
-    def occupy_all(self, free_ns: list[int], busy_ns: list[int], steps: int) -> None:
-        """Record ``steps`` batches sent through every stage: when each is free then, and its work in ns."""
+    def occupy_all(
+        self, free_ns: list[int], busy_ns: list[int], steps: int, latest: Iterable[tuple[list[int], list[int]]] = ()
+    ) -> None:
+        """Record ``steps`` batches sent through every stage: when each is free then, and its work in ns; with
+        several stages ``latest`` has the ends and the work by stage of those that may be unfinished.
+        """
+        if self._stages > 1:
+            self._latest.extend(latest)
+        elif free_ns[0] - busy_ns[0] > self.free_ns[0]:
+            self._idle.append((free_ns[0] - busy_ns[0], self.busy_ns[0]))
         self.free_ns = list(free_ns)
         self.busy_ns = [done + more for done, more in zip(self.busy_ns, busy_ns, strict=True)]
         self.iterations += steps
+
+    def overrun_ns(self, end_ns: int) -> list[int]:
+        """Return the work of each stage beyond ``end_ns``, the end of the run."""
+        if self._stages > 1:
+            beyond = [
+                [max(end - max(end_ns, end - step), 0) for end, step in zip(*batch, strict=True)]
+                for batch in self._latest
+            ]
+            return [sum(works) for works in zip(*beyond, strict=True)] or [0] * self._stages
+        done_later_ns = self.busy_ns[0]
+        for start_ns, done_ns in reversed(self._idle):
+            if start_ns < end_ns:
+                return [self.busy_ns[0] - min(done_ns + end_ns - start_ns, done_later_ns)]
+            done_later_ns = done_ns
+        return [self.busy_ns[0] - done_later_ns]
 
     def cover(self, decodes: int, kv_tokens: int, steps: int) -> None:
         """Count the predictions of ``steps`` batches of ``decodes`` decodes, on every stage."""
@@ -145,11 +193,13 @@ class Pipeline:
     def snapshot(self) -> tuple[Any, ...]:
         """Return the state: plain numbers and lists."""
         counted = (self._covered.predictions, self._covered.inside) if self._covered is not None else None
-        return list(self.free_ns), list(self.busy_ns), self.iterations, counted
+        return list(self.free_ns), list(self.busy_ns), self.iterations, counted, list(self._latest), list(self._idle)
 
     def restore(self, state: tuple[Any, ...]) -> None:
         """Take back a state returned by ``snapshot``."""
-        self.free_ns, self.busy_ns, self.iterations, counted = state
+        self.free_ns, self.busy_ns, self.iterations, counted, latest, idle = state
+        self._latest.extend(latest)
+        self._idle.extend(idle)
         if self._covered is not None:
             self._covered.predictions, self._covered.inside = counted
 

@@ -59,7 +59,7 @@ class Replica:
         self.settings = settings
         self.source = settings.index + 1
         self.log = log
-        self.pipeline = Pipeline(predictor, is_streamed, settings.jitters)
+        self.pipeline = Pipeline(predictor, is_streamed, settings.jitters, limits.batches_in_flight)
         self._scheduler = scheduler
         self._predictor = predictor
         can_plan = limits.can_fast_forward if predictor.stages == 1 else limits.can_fast_forward_stages
@@ -144,12 +144,26 @@ class Replica:
         return self._out
 
     def finish(self, end: Instant) -> None:
-        """Handle what is left below ``end``, none of which reaches the hub in time, and mark the rest of the run."""
+        """Handle what is left below ``end``, none of which reaches the hub in time, and mark the rest of the run.
+
+        Work beyond the end is not the run's: neither its time nor its tokens, nor the departures that it leads to.
+        """
         if end > self._horizon:
             self.advance(end)
         self._sampler.sample_until(end, self._scheduler, self._out)
-        self._cancellations.finish(time_of(end))
-        self.log.busy_ns = list(self.pipeline.busy_ns)
+        end_ns = time_of(end)
+        self._cancellations.finish(end_ns)
+        log = self.log
+        for batch_end_ns, batch in self._steps.in_flight:
+            for _ in batch.finishing if batch is not None else ():
+                log.stay(batch_end_ns)
+        for ready_at, dispatch in self._inbox.dispatches():
+            delivered_ns = self._inbox.delivered_ns(dispatch, time_of(ready_at))
+            if delivered_ns < end_ns:
+                log.enter(delivered_ns)
+        log.overrun_ns = self.pipeline.overrun_ns(end_ns)
+        log.busy_ns = [busy - over for busy, over in zip(self.pipeline.busy_ns, log.overrun_ns, strict=True)]
+        log.cut(end_ns)
 
     def output_times(self) -> OutputTimes:
         """Return the conditional and the unconditional EOT."""

@@ -29,11 +29,13 @@ def energy_summary(plan: Plan, records: RunRecords) -> dict[str, Any]:
 def _replica_energy_j(model: EnergyModel, records: RunRecords, replica: int, ranks: int) -> float:
     """Return the joules of all ranks of a replica, which are taken to share its work evenly."""
     sums, counters = records.totals.sums[replica], records.replicas[replica]
+    tokens = counters.prompt_tokens + counters.generated_tokens + counters.overrun_tokens
     return ranks * model.run_energy_j(
         records.end_ns,
         counters.busy_ns,
-        counters.iterations,
-        (counters.prompt_tokens + counters.generated_tokens) // ranks,
+        counters.overrun_ns,
+        counters.iterations + counters.overrun_iterations,
+        tokens // ranks,
         int(sums[SUMS.index("decode_reads_tokens")]) // ranks,
         int(sums[SUMS.index("prefill_pairs")]) // ranks,
     )

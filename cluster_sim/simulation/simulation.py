@@ -183,7 +183,12 @@ class Simulation:
             is_probed=observation.is_instantaneous,
             samples_kv="kv_used_ratio" in observation.sampled_fields,
         )
-        log = ReplicaLog(self.series_interval_ns, pool.predictor.stages, pending_limit(self.replicas))
+        log = ReplicaLog(
+            self.series_interval_ns,
+            pool.predictor.stages,
+            pending_limit(self.replicas),
+            settings.limits.batches_in_flight,
+        )
         return Replica(settings, pool.scheduler(), pool.predictor, log, is_streamed=is_streamed)
 
     def _jitters(self, index: int, pool: SimulatedPool) -> tuple[Jitter, ...]:

@@ -63,6 +63,7 @@ def test_run_energy_is_the_sum_of_its_steps() -> None:
     run = energy.run_energy_j(
         busy + 10**9,
         [busy],
+        [0],
         len(shapes),
         50 * 4 + 100,
         sum(shape.decode_kv_tokens for shape in shapes),

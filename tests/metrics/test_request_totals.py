@@ -28,7 +28,7 @@ def test_totals_follow_vllms_interval_definitions() -> None:
     assert totals.histograms["prompt_tokens"][0].sum() == 1
     assert totals.pool_sketches[1]["ttft"].total == 1 * S
     assert totals.slo_met == {"ttft": 1, "tpot": 1, "e2e": 0, "all": 1}
-    assert (totals.first_arrival_ns, totals.last_arrival_ns, totals.last_finish_ns) == (0, 3 * S, 7 * S)
+    assert (totals.first_arrival_ns, totals.last_arrival_ns, totals.last_completion_ns) == (0, 3 * S, 7 * S)
     assert (totals.served, totals.served_ns) == (2, 6 * S + 1 * S)
     assert (totals.in_service, totals.in_service_since_ns) == (1, 3 * S)
 

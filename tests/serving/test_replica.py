@@ -72,12 +72,17 @@ def test_nothing_happens_at_the_end_of_a_run(end_ms: float, status: str) -> None
 
 
 def test_a_cancellation_ends_the_decoding() -> None:
-    """Given up at 2 ms, the cancellation arrives with the end of the second step at 2.5 ms: there is no third."""
+    """Given up at 2 ms, the cancellation arrives with the end of the second step at 2.5 ms: there is no third.
+
+    The second ends beyond the end of the run, which is when the last request has ended.
+    """
     small = SmallFleet(arrivals=((0, 10, 9),), engine=SYNC, forward_ms=0.5, timeout_ms=2.0)
     evidence, _ = run_inline(small)
     assert statuses(evidence) == ["cancelled"]
     assert times(evidence) == [(-1 / MS, -1 / MS, 2.0)]
-    assert (evidence.replicas[0].iterations, evidence.replicas[0].left) == (2, 1)
+    (counters,) = evidence.replicas
+    assert (counters.iterations, counters.overrun_iterations, counters.left) == (1, 1, 1)
+    assert (counters.busy_ns, counters.overrun_ns) == ([1.5 * MS], [0.5 * MS])
 
 
 def test_a_response_and_a_cancellation_cross() -> None:

@@ -16,7 +16,7 @@ from cluster_sim.hardware.batch_shape import Int64Array
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.fast_forward.interface import FastForwardScheduler
-from cluster_sim.serving.pipeline import Pipeline
+from cluster_sim.serving.pipeline import LATEST_BATCHES, Pipeline
 from cluster_sim.serving.sequence import Sequence
 
 
@@ -102,7 +102,7 @@ class PipelinedDecode:
     def commit(self, upto: int, pipeline: Pipeline, log: ReplicaLog) -> list[Sequence]:
         """Make the batches from ``offset`` up to ``upto``; return the sequences that finish in the last one."""
         log.steps(*self.recorded_steps(upto))
-        pipeline.occupy_all(*self.stage_times(upto), upto - self.offset)
+        pipeline.occupy_all(*self.stage_times(upto), upto - self.offset, self.latest(upto))
         turns = self.turns(upto)
         for pool, steps in zip(self.pools, turns, strict=True):
             pipeline.cover(len(pool), pool.kv_tokens, steps)
@@ -126,6 +126,11 @@ class PipelinedDecode:
         """Return per stage when it is free after ``upto`` batches and its work in those since ``offset``, ns."""
         busy_ns: list[int] = self._costs_ns[self.offset : upto, ::2].sum(axis=0).tolist()
         return self._stage_ends_ns[upto - 1], busy_ns
+
+    def latest(self, upto: int) -> list[tuple[list[int], list[int]]]:
+        """Return ends and work by stage of those batches from ``offset`` up to ``upto`` that may outlast the run."""
+        first = max(self.offset, upto - len(self.pools) - LATEST_BATCHES)
+        return list(zip(self._stage_ends_ns[first:upto], self._costs_ns[first:upto, ::2].tolist(), strict=True))
 
 
 def pipelined_steps(pools: list[DecodePool], free_blocks: int, most: int) -> tuple[int, bool]:

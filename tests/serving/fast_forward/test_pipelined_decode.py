@@ -85,7 +85,7 @@ def test_equals_batches_one_by_one(
         assert run.blocks_before(scheduled[upto - 1] + 1) == sum(taken[run.offset : upto])
         assert run.in_flight_after(upto) == scheduled[upto : upto + len(pools)]
         free_ns, busy_ns = run.stage_times(upto)
-        planned.occupy_all(free_ns, busy_ns, upto - run.offset)
+        planned.occupy_all(free_ns, busy_ns, upto - run.offset, run.latest(upto))
         finished = [pool.advance(turns) for pool, turns in zip(pools, run.turns(upto), strict=True)]
         run.offset = upto
     assert any(finished)
