@@ -10,7 +10,7 @@ from typing import Any, Final
 from actors.codec import CODE, INT, PLAIN, REAL, Codec, FrameError, PayloadSchema, tuple_schema
 from cluster_sim.recording.replica_log import ReplicaCounters
 from cluster_sim.recording.statuses import STATUSES
-from cluster_sim.serving.messages import Cancellation, Dispatch, EndOfArrivals, Response, Sample
+from cluster_sim.serving.messages import Cancellation, Departure, Dispatch, EndOfArrivals, Response, Sample
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes, Request
 
 _ATTRIBUTE_NAMES: Final = tuple(field.name for field in fields(Attributes))
@@ -107,6 +107,8 @@ RESPONSE: Final = PayloadSchema(
 
 SAMPLE: Final = tuple_schema(17, Sample, "".join(REAL if name == "kv_used_ratio" else INT for name in Sample._fields))
 
+DEPARTURE: Final = tuple_schema(18, Departure)
+
 
 def _read_counters(values: Any) -> Any:
     """Return a replica's counters: running, waiting, share of KV blocks in use, and its log's cumulative figures."""
@@ -116,4 +118,4 @@ def _read_counters(values: Any) -> Any:
 
 def serving_codec() -> Codec:
     """Return the codec of every serving study: the registry of payloads between the router and its replicas."""
-    return Codec((DISPATCH, CANCELLATION, END_OF_ARRIVALS, RESPONSE, SAMPLE), _read_counters)
+    return Codec((DISPATCH, CANCELLATION, END_OF_ARRIVALS, RESPONSE, SAMPLE, DEPARTURE), _read_counters)

@@ -3,7 +3,9 @@
 The digest is the sum modulo 2**256 of the SHA-256 of every row, so it does not depend on the order of the rows and is
 computed while they stream.  A row's canonical encoding is its columns ``DIGEST_COLUMNS`` in order, each a signed
 64-bit little-endian integer: times in ns, -1 for null; a word (tenant, model, pool, status) is the first
-eight bytes of the SHA-256 of its UTF-8 text, the pool of a request that reached none being the empty word.
+eight bytes of the SHA-256 of its UTF-8 text, the pool of a request that reached none being the empty word.  The row of
+a request that did not finish and for which tokens were generated goes on with ``generated_tokens``, which other rows
+imply.
 """
 
 from collections.abc import Sequence
@@ -14,13 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster_sim.recording.rows import FIELD, ROW_FIELDS, RowBlock
-from cluster_sim.recording.statuses import STATUSES
+from cluster_sim.recording.statuses import FINISHED, STATUSES
 
 Int64Array = npt.NDArray[np.int64]
 
-DIGEST_COLUMNS: Final = tuple(name for name in ROW_FIELDS if name != "reason")
-"""The model columns of a row, in the order in which they are hashed; the reason follows from them."""
+DIGEST_COLUMNS: Final = ROW_FIELDS[: ROW_FIELDS.index("generated_tokens")]
+"""The model columns of every row, in the order in which they are hashed; the reason follows from them."""
 
+_FINISHED_CODE: Final = STATUSES.index(FINISHED)
 _MODULUS: Final = 1 << 256
 _LITTLE_ENDIAN: Final = np.dtype("<i8")
 
@@ -57,7 +60,11 @@ class RowDigest:
         """Add the rows of ``block``."""
         packed = canonical_rows(block).tobytes()
         width = len(DIGEST_COLUMNS) * 8
-        hashes = b"".join([sha256(packed[start : start + width]).digest() for start in range(0, len(packed), width)])
+        pieces = [packed[start : start + width] for start in range(0, len(packed), width)]
+        generated = block.column("generated_tokens")
+        for row in np.flatnonzero((block.column("status") != _FINISHED_CODE) & (generated > 0)).tolist():
+            pieces[row] += generated.item(row).to_bytes(8, "little")
+        hashes = b"".join([sha256(piece).digest() for piece in pieces])
         # Columns of 32-bit limbs sum without overflow up to 2**32 rows; Python's integers take the carries.
         limbs = np.frombuffer(hashes, "<u4").reshape(-1, 8).sum(axis=0, dtype=np.uint64)
         total = sum(int(limb) << (32 * index) for index, limb in enumerate(limbs))

@@ -41,6 +41,7 @@ REQUEST_SCHEMA: Final = pa.schema(
         ("cached_tokens", pa.int64()),
         ("preemptions", pa.int32()),
         ("retries", pa.int32()),
+        ("generated_tokens", pa.int64()),
         ("ttft_s", pa.float64()),
         ("tpot_s", pa.float64()),
         ("e2e_s", pa.float64()),
@@ -53,7 +54,7 @@ REQUEST_SCHEMA: Final = pa.schema(
 
 _WORD_COLUMNS: Final = ["tenant", "model", "pool", "status", "reason"]
 _FLOAT_COLUMNS: Final = [field.name for field in REQUEST_SCHEMA if field.type == pa.float64()]
-_TOKEN_COLUMNS: Final = ("prompt_tokens", "output_tokens", "cached_tokens")
+_TOKEN_COLUMNS: Final = ("prompt_tokens", "output_tokens", "cached_tokens", "generated_tokens")
 _FINISHED_CODE: Final = STATUSES.index(FINISHED)
 
 

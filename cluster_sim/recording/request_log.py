@@ -74,7 +74,8 @@ class RequestLog:
 
     def add(self, row: RequestRow) -> None:
         """Take a row."""
-        request, status, replica, pool, dispatch, scheduled, first, finish, cached, preemptions, retries, reason = row
+        request, status, replica, pool, dispatch, scheduled, first, finish, *counts, reason = row
+        cached, preemptions, retries, generated = counts
         session_id = -1
         tenant = model = 0
         attributes = request.attributes
@@ -102,6 +103,7 @@ class RequestLog:
                 cached,
                 preemptions,
                 retries,
+                generated,
                 _REASON_CODE[reason],
             )
         )

@@ -29,6 +29,7 @@ ROW_FIELDS: Final = (
     "cached_tokens",
     "preemptions",
     "retries",
+    "generated_tokens",
     "reason",
 )
 """The integers of a row, in order; tenant, model and pool are indices into the block's words, status into ``STATUSES``,
@@ -55,6 +56,8 @@ class RequestRow(NamedTuple):
     cached_tokens: int = 0
     preemptions: int = 0
     retries: int = 0
+    generated_tokens: int = 0
+    """Output tokens that its replica generated for it."""
     reason: str = NO_REASON
     """One of ``REASONS``: why it did not finish."""
 

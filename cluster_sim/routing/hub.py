@@ -10,18 +10,18 @@ from functools import partial
 from typing import Any, ClassVar, Final
 
 from cluster_sim.engine.hub import Send
-from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, instant
+from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, instant, time_of
 from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.errors import InputError
-from cluster_sim.recording.reasons import CLIENT_TIMEOUT, NO_MODEL, NO_REASON, RUN_END
+from cluster_sim.recording.reasons import CLIENT_TIMEOUT, NO_MODEL, NO_REASON
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.rows import RequestRow
-from cluster_sim.recording.statuses import CANCELLED, REFUSED, UNFINISHED
+from cluster_sim.recording.statuses import CANCELLED, REFUSED
 from cluster_sim.routing.admission import NOBODY
 from cluster_sim.routing.event_list import ClientTimeout, EventList
 from cluster_sim.routing.request_states import Attempt, RequestTable, TrackedRequest
 from cluster_sim.routing.routes import Route, observed_by
-from cluster_sim.serving.messages import Cancellation, Dispatch, EndOfArrivals, Response, Sample
+from cluster_sim.serving.messages import Cancellation, Departure, Dispatch, EndOfArrivals, Response, Sample
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.request import Request
 from cluster_sim.workload.source import FeedbackSource, RequestSource
@@ -105,7 +105,9 @@ class RouterHub:
             return
         unobserved, self._unobserved = self._unobserved, []
         for message in unobserved:
-            if message.instant < self._run_end:
+            if type(message.payload) is Departure:
+                self._requests.depart(message.payload)
+            elif message.instant < self._run_end:
                 self._on_response(message.payload, message.instant >> KIND_BITS)
 
     # --------------------------------------------------------------------------------------------------------- events
@@ -133,8 +135,9 @@ class RouterHub:
         if policy.observes_responses:
             policy.on_end(attempt.position)
         times_ns = (attempt.dispatch_ns, scheduled_ns, first_token_ns, finish_ns)
-        counts = (cached_tokens, preemptions, number)
-        row = _new_row((tracked.request, status, target.source - 1, target.pool, *times_ns, *counts, NO_REASON))
+        request = tracked.request
+        counts = (cached_tokens, preemptions, number, request.output_tokens)
+        row = _new_row((request, status, target.source - 1, target.pool, *times_ns, *counts, NO_REASON))
         self._end(tracked, row, now_ns)
         return []
 
@@ -214,9 +217,7 @@ class RouterHub:
     def close(self) -> None:
         """Write the rows of requests that the run's end left unfinished."""
         self.settle()
-        for request_id in self.in_flight_ids():
-            tracked = self._requests[request_id]
-            self._requests.end(tracked, tracked.row(UNFINISHED, reason=RUN_END), 0)
+        self._requests.close(time_of(self._run_end))
         self._log.flush()
 
     @property

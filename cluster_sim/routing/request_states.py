@@ -7,10 +7,12 @@ everything that comes back names the attempt that it belongs to; if that is clos
 from functools import partial
 from typing import Final, NamedTuple
 
-from cluster_sim.recording.reasons import NO_REASON
+from cluster_sim.recording.reasons import NO_REASON, RUN_END
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.rows import RequestRow
+from cluster_sim.recording.statuses import CANCELLED, UNFINISHED
 from cluster_sim.routing.routes import Route, Target
+from cluster_sim.serving.messages import Departure
 from cluster_sim.workload.request import Request
 
 
@@ -103,6 +105,10 @@ class RequestTable(dict[int, TrackedRequest]):
         """Requests so far, those that have ended included."""
         self.end_ns = 0
         """The latest time at which a request has ended."""
+        self._held: dict[int, RequestRow] = {}
+        """Rows of requests that have ended and whose replicas have not told how far they had come."""
+        self._departures: dict[int, Departure] = {}
+        """How far the others had come when the run ended."""
 
     def arrive(self, request: Request) -> TrackedRequest:
         """Begin to track a request."""
@@ -116,4 +122,40 @@ class RequestTable(dict[int, TrackedRequest]):
         del self[tracked.request.request_id]
         if now_ns > self.end_ns:  # noqa: PLR1730 - a call costs five times as much
             self.end_ns = now_ns
-        self._log.add(row)
+        if row.status == CANCELLED and row.dispatch_ns >= 0:
+            self._held[row.request.request_id] = row
+        else:
+            self._log.add(row)
+
+    def depart(self, departure: Departure) -> None:
+        """Write the row of a cancelled request, or keep how far one had come that the run's end will cut off."""
+        row = self._held.pop(departure.request_id, None)
+        if row is None:
+            self._departures[departure.request_id] = departure
+        else:
+            self._log.add(_completed(row, departure, row.finish_ns))
+
+    def close(self, end_ns: int) -> None:
+        """Write the rows of requests that the run's end at ``end_ns`` left unfinished, and those held."""
+        for request_id in sorted(self):
+            tracked = self[request_id]
+            row = tracked.row(UNFINISHED, reason=RUN_END)
+            departure = self._departures.pop(request_id, None)
+            self.end(tracked, row if departure is None else _completed(row, departure, end_ns - 1), 0)
+        for row in self._held.values():
+            self._log.add(row)
+        self._held.clear()
+
+
+def _completed(row: RequestRow, departure: Departure, last_ns: int) -> RequestRow:
+    """Return a row with what happened up to ``last_ns`` at the router."""
+    if not 0 <= departure.scheduled_ns <= last_ns:
+        return row
+    first_token_ns = departure.first_token_ns
+    return row._replace(
+        scheduled_ns=departure.scheduled_ns,
+        first_token_ns=first_token_ns if first_token_ns <= last_ns else -1,
+        cached_tokens=departure.cached_tokens,
+        preemptions=departure.preemptions,
+        generated_tokens=departure.generated_tokens,
+    )

@@ -9,11 +9,24 @@ departure, either way, is kept in the log as ``cancellation_lag_ns``.
 """
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.messages import Cancellation
 from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.serving.sequence import Sequence
+
+
+class Cancelled(NamedTuple):
+    """A cancellation that is dealt with."""
+
+    cancellation: Cancellation
+    at_ns: int
+    """When it arrived."""
+    ends_ns: frozenset[int]
+    """Ends of the batches that were in flight then or were scheduled since."""
+    ended: Sequence | None = None
+    """The sequence, if it was past cancelling."""
 
 
 class Cancellations:
@@ -26,41 +39,51 @@ class Cancellations:
         self._scheduler = scheduler
         self._log = log
         self._late_ns = late_ns
-        self.pending: list[tuple[Cancellation, int]] = []
-        """(cancellation, its arrival) of those that have to wait for the end of a batch."""
-        self._ends_ns: dict[tuple[int, int], int] = {}
+        self.pending: list[tuple[Cancellation, int, frozenset[int]]] = []
+        """(cancellation, its arrival, ends of the batches in flight then) of those that wait for the end of a batch."""
+        self._ended: dict[tuple[int, int], tuple[int, Sequence]] = {}
         """Ends of the attempts finished of late, by request id and attempt, in the order of their last steps."""
 
-    def handle(self, cancellation: Cancellation, now_ns: int, *, is_idle: bool) -> None:
-        """Take a cancellation that arrives at ``now_ns``; ``is_idle`` if no batch is in flight."""
+    def handle(self, cancellation: Cancellation, now_ns: int, ends_ns: frozenset[int]) -> list[Cancelled]:
+        """Take a cancellation that arrives at ``now_ns``, with batches in flight that end at ``ends_ns``; return it
+        once it is dealt with.
+        """
         if self._scheduler.remove_waiting(cancellation.request_id):
             self._log.leave(now_ns)
-            return
-        self.pending.append((cancellation, now_ns))
-        if is_idle:
-            self.retry(now_ns)
+            return [Cancelled(cancellation, now_ns, ends_ns)]
+        self.pending.append((cancellation, now_ns, ends_ns))
+        return [] if ends_ns else self.retry(now_ns, ends_ns)
 
-    def retry(self, now_ns: int) -> None:
-        """Cancel what can be at ``now_ns``, between two batches."""
+    def retry(self, now_ns: int, ends_ns: frozenset[int]) -> list[Cancelled]:
+        """Cancel what can be at ``now_ns``, between two batches, with others in flight; return what is dealt with."""
         pending, self.pending = self.pending, []
-        for cancellation, since_ns in pending:
+        done: list[Cancelled] = []
+        for cancellation, since_ns, earlier_ns in pending:
+            all_ends_ns = earlier_ns | ends_ns
             if self._scheduler.cancel(cancellation.request_id):
                 self._log.leave(now_ns)
                 self._log.cancellation_lag_ns += now_ns - since_ns
+                done.append(Cancelled(cancellation, since_ns, all_ends_ns))
             elif self._scheduler.is_in_flight(cancellation.request_id):
-                self.pending.append((cancellation, since_ns))
+                self.pending.append((cancellation, since_ns, all_ends_ns))
             else:
-                key = (cancellation.request_id, cancellation.attempt)
-                self._log.cancellation_lag_ns += self._ends_ns.pop(key, since_ns) - since_ns
+                end_ns, ended = self._ended.pop((cancellation.request_id, cancellation.attempt), (since_ns, None))
+                self._log.cancellation_lag_ns += end_ns - since_ns
+                done.append(Cancelled(cancellation, since_ns, all_ends_ns, ended))
+        return done
 
     def note_ends(self, finishing: Iterable[Sequence], end_ns: int, now_ns: int) -> None:
         """Note attempts that end at ``end_ns``; nothing below ``now_ns`` is still to come."""
-        ends_ns = self._ends_ns
-        while ends_ns and ends_ns[first := next(iter(ends_ns))] + self._late_ns < now_ns:
-            del ends_ns[first]
+        ended = self._ended
+        while ended and ended[first := next(iter(ended))][0] + self._late_ns < now_ns:
+            del ended[first]
         for sequence in finishing:
-            ends_ns[sequence.request_id, sequence.attempt] = end_ns
+            ended[sequence.request_id, sequence.attempt] = (end_ns, sequence)
+
+    def ended_of_late(self) -> list[Sequence]:
+        """Return the sequences that have ended and whose cancellations may still be under way."""
+        return [sequence for _, sequence in self._ended.values()]
 
     def finish(self, end_ns: int) -> None:
         """Count what is pending when the run ends at ``end_ns``."""
-        self._log.cancellation_lag_ns += sum(end_ns - since_ns for _, since_ns in self.pending)
+        self._log.cancellation_lag_ns += sum(end_ns - since_ns for _, since_ns, _ in self.pending)

@@ -85,9 +85,11 @@ class LastTokens:
             self.unsynchronised = [sequence for sequence in self.unsynchronised if sequence.last_token_ns != time_ns]
 
     def remove(self, sequence: Sequence) -> None:
-        """Forget a member that leaves."""
+        """Forget a member that leaves, and give it its own time again."""
         if sequence in self.unsynchronised:
             self.unsynchronised.remove(sequence)
+        else:
+            sequence.last_token_ns = self.time_ns
 
     def write_back(self, sequences: Iterable[Sequence]) -> None:
         """Give every member its own time again."""
@@ -95,7 +97,6 @@ class LastTokens:
         for sequence in sequences:
             if sequence.request_id not in late:
                 sequence.last_token_ns = self.time_ns
-        self.unsynchronised.clear()
 
     def are_all_at(self, time_ns: int) -> bool:
         """Return whether every member's last token came at ``time_ns``."""

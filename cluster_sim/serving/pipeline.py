@@ -17,7 +17,7 @@ from cluster_sim.hardware.jitter import Jitter
 from cluster_sim.hardware.predictors.coverage import Coverage, CoverageCounter, coverage_of
 from cluster_sim.hardware.predictors.predictor import Predictor
 
-LATEST_BATCHES: Final = 64
+LATEST_BATCHES: Final = 256
 """Batches of several stages whose times are kept beyond those in flight: work for clients who have just given up may
 outlast the run."""
 _LATEST_GAPS: Final = 1024

@@ -21,12 +21,13 @@ from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.recording.statuses import FINISHED
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.batch_recording import record_batch, record_lookups
-from cluster_sim.serving.cancellations import Cancellations
+from cluster_sim.serving.cancellations import Cancellations, Cancelled
+from cluster_sim.serving.departures import departure_of
 from cluster_sim.serving.fast_forward.planned_decode import PlannedDecode
 from cluster_sim.serving.fast_forward_planner import FastForwardPlanner
 from cluster_sim.serving.guarantees import Guarantees
 from cluster_sim.serving.inbox import ApiServer, Inbox
-from cluster_sim.serving.messages import Cancellation, Dispatch, EndOfArrivals, Response
+from cluster_sim.serving.messages import Cancellation, Departure, Dispatch, EndOfArrivals, Response
 from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.replica_settings import ReplicaSettings, floor_model
 from cluster_sim.serving.schedulers.base import Scheduler
@@ -78,6 +79,8 @@ class Replica:
             settings.sample_latency_ns,
             samples_kv=settings.samples_kv,
         )
+        self._sequences: dict[int, Sequence] = {}
+        """The sequences that have not been answered, by request id."""
         self._out: list[Message] = []
         self._connect()
 
@@ -141,6 +144,8 @@ class Replica:
             sampler.report(horizon, self._scheduler, self._out)
         if self.settings.is_probed:
             sampler.probe(horizon, self._scheduler, self._out)
+        if horizon == self.settings.run_end < NEVER:
+            self._report_unanswered()
         return self._out
 
     def finish(self, end: Instant) -> None:
@@ -219,19 +224,47 @@ class Replica:
         if self._steps.is_idle:
             self._stalls.since_ns, self._stalls.attempts_without_batch = now_ns, 0
         self.log.enter(self._inbox.delivered_ns(dispatch, now_ns))
-        self._scheduler.add(Sequence(dispatch.request, dispatch.attempt, now_ns))
+        sequence = Sequence(dispatch.request, dispatch.attempt, now_ns)
+        self._sequences[sequence.request_id] = sequence
+        self._scheduler.add(sequence)
         return True
 
     def _on_cancellation(self, cancellation: Cancellation, now_ns: int) -> bool:
         """Cancel a request wherever it is: see ``Cancellations``; at the API server it is dropped at once."""
         withdrawn = self._inbox.withdraw(*cancellation)
         if withdrawn is None:
-            self._cancellations.handle(cancellation, now_ns, is_idle=not self._steps.in_flight)
+            self._depart(self._cancellations.handle(cancellation, now_ns, self._ends_in_flight()))
         else:
             ready_at, dispatch = withdrawn
             self.log.enter(self._inbox.delivered_ns(dispatch, time_of(ready_at)))
             self.log.leave(now_ns)
+            self._report(Departure(*cancellation, -1, -1, 0, 0, 0), now_ns)
         return True
+
+    def _ends_in_flight(self) -> frozenset[int]:
+        return frozenset(end_ns for end_ns, _ in self._steps.in_flight)
+
+    def _depart(self, cancelled: Iterable[Cancelled]) -> None:
+        """Report how far cancelled attempts had come."""
+        for cancellation, at_ns, ends_ns, ended in cancelled:
+            sequence = ended or self._sequences.pop(cancellation.request_id)
+            self._report(departure_of(sequence, at_ns, ends_ns, self.pipeline.stages, self.settings.return_ns), at_ns)
+
+    def _report(self, departure: Departure, now_ns: int) -> None:
+        # As a sample it brings no event, so nobody's guarantees know of it.
+        self._out.append(Message(instant(now_ns, Kind.SAMPLE), self.source, departure.request_id, departure))
+
+    def _report_unanswered(self) -> None:
+        """Report how far everything has come that is here when the run ends, where no response arrives in time, and
+        what ended of late: its client may have given up.
+        """
+        sequences = [*self._sequences.values(), *self._cancellations.ended_of_late()]
+        self._sequences = {}
+        self._steps.planned = None
+        self._scheduler.write_back()
+        end_ns, ends_ns = time_of(self._horizon), self._ends_in_flight()
+        for sequence in sequences:
+            self._report(departure_of(sequence, end_ns, ends_ns, self.pipeline.stages, self.settings.return_ns), end_ns)
 
     def _on_end_of_arrivals(self, event: EndOfArrivals, now_ns: int) -> bool:
         last = max((ready_at for ready_at, _ in self._inbox.dispatches()), default=None)
@@ -256,7 +289,7 @@ class Replica:
         if batch is not None:
             self._scheduler.complete(batch)
         if self._cancellations.pending:
-            self._cancellations.retry(end_ns)
+            self._depart(self._cancellations.retry(end_ns, self._ends_in_flight() | {end_ns}))
         steps.schedule_ns = end_ns if self._scheduler.has_work() else -1
 
     def _schedule(self) -> None:
@@ -286,6 +319,8 @@ class Replica:
         for sequence in batch.completed:
             if sequence.first_token_ns < 0:
                 sequence.first_token_ns = end_ns
+            else:
+                sequence.resumed_ns = end_ns
         if batch.finishing:
             self._respond(batch.finishing, end_ns)
         steps.in_flight.append((end_ns, batch))
@@ -327,7 +362,11 @@ class Replica:
         return_ns = self.settings.return_ns
         finish_ns = end_ns + return_ns
         arrival = instant(finish_ns, Kind.RESPONSE)
+        is_in_time = arrival < self.settings.run_end
         for sequence in finishing:
+            sequence.last_token_ns = end_ns
+            if is_in_time:
+                del self._sequences[sequence.request_id]
             response = Response(
                 sequence.request_id,
                 sequence.attempt,

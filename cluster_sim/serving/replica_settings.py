@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from cluster_sim.engine.floor import FloorModel
+from cluster_sim.engine.instant import NEVER, Instant
 from cluster_sim.hardware.jitter import Jitter, least_factor
 from cluster_sim.hardware.predictors.predictor import Predictor
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
@@ -28,6 +29,8 @@ class ReplicaSettings:
     """Simulated time without any token, while requests are here, after which the run is given up."""
     late_cancellation_ns: int | None = None
     """How long after a request's end its cancellation may still arrive: both links; None if no client gives up."""
+    run_end: Instant = NEVER
+    """Where the run ends, if the study says so."""
     jitters: tuple[Jitter, ...] = ()
     """Noise on the step times of each stage, or nothing."""
 

@@ -28,6 +28,7 @@ class Sequence:
         "ready_ns",
         "request",
         "request_id",
+        "resumed_ns",
         "scheduled_ns",
         "skipped_blocks",
     )
@@ -54,6 +55,8 @@ class Sequence:
         self.scheduled_ns = -1
         self.first_token_ns = -1
         self.last_token_ns = -1
+        self.resumed_ns = -1
+        """When it got the first token after the last preemption."""
         self.cached_tokens = 0
         self.preemptions = 0
 

@@ -177,6 +177,7 @@ class Simulation:
             series_interval_ns=self.series_interval_ns,
             late_cancellation_ns=sum(self.link_delays) if self.client_timeout_ns else None,
             stall_limit_ns=self.stall_limit_ns,
+            run_end=self.run_end,
             jitters=self._jitters(index, pool),
             sample_period_ns=observation.period_ns if observation.telemetry else 0,
             sample_latency_ns=observation.latency_ns if observation.telemetry else 0,

@@ -30,6 +30,10 @@ class Job:
         """When the last of them comes."""
         self.scheduled_ns = self.first_ns = -1
         self.preemptions = 0
+        self.tokens_ns: list[int] = []
+        """When each token comes."""
+        self.cancelled_ns = -1
+        """When a cancellation arrived that has been dealt with."""
         self.is_prefilling = True
         """Until what is known has been computed once, at first and after every preemption."""
 
@@ -54,11 +58,24 @@ class Server:
         self.running: list[Job] = []
         self.in_flight: list[tuple[int, list[Job]]] = []
         self.must_form = False
-        self.cancels: list[int] = []
-        """Request ids to cancel when the next batch ends."""
-        self.iterations = self.prompt_tokens = self.generated_tokens = self.preemptions = self.busy_ns = 0
+        self.cancels: list[tuple[int, int]] = []
+        """Request ids to cancel when the next batch ends, and when that arrived."""
+        self.jobs: dict[int, Job] = {}
+        """Everything that was ever here, by request id."""
+        self.formed = 0
+        self.preemptions = 0
+        self.steps: list[tuple[int, int, int]] = []
+        """(end, prompt tokens, generated tokens) of each batch."""
+        self.work_ns: list[tuple[int, int]] = []
+        """(start, end) on some stage."""
         self.stay_ns = 0
         """Summed over the requests that have left: departure less entry."""
+
+    def counts_by(self, end_ns: int) -> tuple[int, ...]:
+        """(iterations, prompt tokens, generated tokens, preemptions, work in ns) up to the end of the run."""
+        ended = [step for step in self.steps if step[0] <= end_ns]
+        work_ns = sum(min(end, end_ns) - start for start, end in self.work_ns if start < end_ns)
+        return len(ended), sum(step[1] for step in ended), sum(step[2] for step in ended), self.preemptions, work_ns
 
     def held(self, job: Job) -> int:
         return -(-job.computed // self.limits.block_size)
@@ -144,11 +161,12 @@ class Server:
     def run(self, now_ns: int, taken: list[tuple[Job, int]]) -> tuple[int, list[Job]]:
         shape = BatchShape()
         emitting = [job for job, _ in taken if job.computed == job.known]
+        prompt_tokens = 0
         for job, chunk in taken:
             before = job.computed - chunk
             if job.is_prefilling:
                 shape.prefills.append((chunk, before))
-                self.prompt_tokens += chunk
+                prompt_tokens += chunk
             else:
                 shape.decodes += 1
                 shape.decode_kv_tokens += before
@@ -160,14 +178,15 @@ class Server:
             start = max(at, self.free[stage])
             step = self.predictor.step_ns(shape, stage)
             self.free[stage] = at = start + step
-            self.busy_ns += step
+            self.work_ns.append((start, at))
             if stage + 1 < self.predictor.stages:
                 at += self.predictor.stage_link_ns(shape.tokens, stage)
-        self.iterations += 1
-        self.generated_tokens += len(emitting)
+        self.formed += 1
+        self.steps.append((at, prompt_tokens, len(emitting)))
         for job in emitting:
             job.generated += 1
             job.token_ns = at
+            job.tokens_ns.append(at)
             if job.first_ns < 0:
                 job.first_ns = at
         done = [job for job in emitting if job.is_complete]
@@ -180,27 +199,30 @@ class Server:
         assert end_ns == now_ns
         self.running = [job for job in self.running if job not in done]
         self.stay_ns += sum(now_ns - job.entered_ns for job in done)
-        for request_id in self.cancels:
+        for request_id, arrived_ns in self.cancels:
             self.cancel(request_id, now_ns)
+            self.jobs[request_id].cancelled_ns = arrived_ns
         self.cancels = []
 
-    def remove_waiting(self, request_id: int, now_ns: int) -> None:
-        self.drop(self.waiting, request_id, now_ns)
+    def remove_waiting(self, request_id: int, now_ns: int) -> bool:
+        return self.drop(self.waiting, request_id, now_ns)
 
     def cancel(self, request_id: int, now_ns: int) -> None:
         self.remove_waiting(request_id, now_ns)
         self.drop(self.running, request_id, now_ns)
 
-    def drop(self, jobs: list[Job], request_id: int, now_ns: int) -> None:
-        for job in [job for job in jobs if job.request.request_id == request_id and not job.is_complete]:
+    def drop(self, jobs: list[Job], request_id: int, now_ns: int) -> bool:
+        found = [job for job in jobs if job.request.request_id == request_id and not job.is_complete]
+        for job in found:
             jobs.remove(job)
             self.stay_ns += now_ns - job.entered_ns
+        return bool(found)
 
 
 Row = tuple[int, ...]
-"""(request id, replica, status code, arrival, dispatch, scheduled, first token, finish, preemptions)"""
+"""(request id, replica, status code, arrival, dispatch, scheduled, first token, finish, preemptions, tokens)"""
 ROW = ("request_id", "replica", "status", "arrival_ns", "dispatch_ns", "scheduled_ns", "first_token_ns", "finish_ns")
-ROW += ("preemptions",)
+ROW += ("preemptions", "generated_tokens")
 
 
 class SequentialFleet:
@@ -220,6 +242,8 @@ class SequentialFleet:
         self.rows: list[Row] = []
         self.events: list[tuple[Instant, int, int, str, Any]] = []
         self.in_flight: dict[int, tuple[Request, int, int]] = {}
+        self.given_up: list[tuple[Request, int, int, int]] = []
+        """(request, replica, dispatch, end) of those whose clients gave up."""
         self.users = Users(small.users, round(small.think_ms * MS)) if small.users else None
         self.timeout_ns = round(small.timeout_ms * MS)
         source = self.users.initial() if self.users else Listed(small.requests()).chunks()
@@ -250,11 +274,25 @@ class SequentialFleet:
             getattr(self, "on_" + what)(time_of(at), source, sequence, data)
             if not any(event[3] != "notice" for event in self.events):
                 break
+        ends_ns = [row[7] for row in self.rows] + [end_ns for *_, end_ns in self.given_up]
+        self.end_ns = max(ends_ns, default=0) if self.small.end_ms is None else time_of(self.run_end)
         for request, replica, dispatch_ns in self.in_flight.values():
-            self.note(request, replica, "unfinished", dispatch_ns)
+            self.note(request, replica, "unfinished", dispatch_ns, *self.progress(request, replica, self.end_ns - 1))
+        for request, replica, dispatch_ns, end_ns in self.given_up:
+            scheduled_ns, first_ns, _, *rest = self.progress(request, replica, end_ns)
+            self.note(request, replica, "cancelled", dispatch_ns, scheduled_ns, first_ns, end_ns, *rest)
 
-    def note(self, request: Request, replica: int, status: str, dispatch_ns: int, *times: int) -> None:
-        rest = times or (-1, -1, -1, 0)
+    def progress(self, request: Request, replica: int, last_ns: int) -> tuple[int, ...]:
+        """What happened to a request without a response up to ``last_ns`` at the router."""
+        job = self.servers[replica].jobs.get(request.request_id)
+        if job is None or not 0 <= job.scheduled_ns <= last_ns:
+            return -1, -1, -1, 0, 0
+        until_ns = job.cancelled_ns if job.cancelled_ns >= 0 else self.end_ns
+        first_ns = job.first_ns + self.return_ns if 0 <= job.first_ns <= last_ns - self.return_ns else -1
+        tokens = sum(token_ns <= until_ns for token_ns in job.tokens_ns)
+        return job.scheduled_ns, first_ns, -1, job.preemptions, tokens
+
+    def note(self, request: Request, replica: int, status: str, dispatch_ns: int, *rest: int) -> None:
         self.rows.append((request.request_id, replica, STATUSES.index(status), request.arrival_ns, dispatch_ns, *rest))
 
     def on_arrive(self, now_ns: int, _source: int, request_id: int, request: Request) -> None:
@@ -273,7 +311,7 @@ class SequentialFleet:
             return
         request, replica, dispatch_ns = self.in_flight.pop(request_id)
         self.policy.on_end(replica)
-        self.note(request, replica, "cancelled", dispatch_ns, -1, -1, now_ns, 0)
+        self.given_up.append((request, replica, dispatch_ns, now_ns))
         self.react(request, now_ns, "cancelled")
         self.push(now_ns + self.forward_ns, Kind.CANCELLATION, 0, request_id, "cancel", replica)
 
@@ -285,7 +323,7 @@ class SequentialFleet:
             return
         request, replica, dispatch_ns = self.in_flight.pop(request_id)
         self.policy.on_end(replica)
-        self.note(request, replica, "finished", dispatch_ns, *times)
+        self.note(request, replica, "finished", dispatch_ns, *times, request.output_tokens)
         self.react(request, now_ns, "finished")
 
     def react(self, request: Request, now_ns: int, status: str) -> None:
@@ -294,7 +332,8 @@ class SequentialFleet:
 
     def on_deliver(self, now_ns: int, _source: int, _sequence: int, data: tuple[int, Request, int]) -> None:
         replica, request, delay_ns = data
-        self.servers[replica].enqueue(Job(request, now_ns - delay_ns))
+        job = self.servers[replica].jobs[request.request_id] = Job(request, now_ns - delay_ns)
+        self.servers[replica].enqueue(job)
         self.schedule(now_ns, replica)
 
     def on_cancel(self, now_ns: int, _source: int, request_id: int, replica: int) -> None:
@@ -303,11 +342,12 @@ class SequentialFleet:
             self.events.remove(event)  # It is still at the API server.
             heapq.heapify(self.events)
             server.stay_ns += now_ns - (time_of(event[0]) - event[4][2])
-        if server.in_flight:
-            server.remove_waiting(request_id, now_ns)
-            server.cancels.append(request_id)
-        else:
-            server.cancel(request_id, now_ns)
+        if request_id in server.jobs:
+            if server.in_flight and not server.remove_waiting(request_id, now_ns):
+                server.cancels.append((request_id, now_ns))
+            else:
+                server.cancel(request_id, now_ns)
+                server.jobs[request_id].cancelled_ns = now_ns
         self.schedule(now_ns, replica)
 
     def on_end(self, now_ns: int, source: int, _sequence: int, _data: None) -> None:
@@ -326,7 +366,7 @@ class SequentialFleet:
                     return
                 continue
             end_ns, done = formed
-            self.push(end_ns, Kind.BATCH_END, source, server.iterations, "end")
+            self.push(end_ns, Kind.BATCH_END, source, server.formed, "end")
             for job in done:
                 back = self.return_ns
                 times = (job.scheduled_ns, job.first_ns + back, end_ns + back, job.preemptions)

@@ -22,10 +22,7 @@ def test_rows_and_counters_equal_a_plain_heap(random: Random) -> None:
         (replica.iterations, replica.prompt_tokens, replica.generated_tokens, replica.preemptions, sum(replica.busy_ns))
         for replica in evidence.replicas
     ]
-    assert ours == [
-        (server.iterations, server.prompt_tokens, server.generated_tokens, server.preemptions, server.busy_ns)
-        for server in plain.servers
-    ]
+    assert ours == [server.counts_by(plain.end_ns) for server in plain.servers]
     if small.end_ms is None:
         assert [replica.in_system_area_ns for replica in evidence.replicas] == [
             server.stay_ns for server in plain.servers

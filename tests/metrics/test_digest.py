@@ -8,7 +8,8 @@ import numpy as np
 from cluster_sim.metrics.digest import DIGEST_COLUMNS, RowDigest
 from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.recording.request_log import RequestLog
-from cluster_sim.recording.rows import ROW_FIELDS, RequestRow, RowBlock
+from cluster_sim.recording.rows import FIELD, ROW_FIELDS, RequestRow, RowBlock
+from cluster_sim.recording.statuses import STATUSES
 from cluster_sim.workload.request import Attributes, Request
 
 
@@ -52,7 +53,10 @@ def test_one_nanosecond_matters() -> None:
 
 
 def test_every_column_matters() -> None:
-    """A change of any column of any row changes the digest."""
+    """A change of any column of any row changes the digest, but for two that other columns imply.
+
+    The tokens generated count only where a request did not finish, and the reason never does.
+    """
     rows = np.zeros((2, len(ROW_FIELDS)), np.int64)
 
     def digest_of(rows: np.ndarray) -> str:
@@ -68,6 +72,20 @@ def test_every_column_matters() -> None:
             seen.add(digest_of(changed))
     # The two rows are equal before the change, so it does not matter which of them changes.
     assert len(seen) == 1 + len(DIGEST_COLUMNS)
+
+
+def test_tokens_of_unfinished_requests_matter() -> None:
+    """The row of a cancelled request goes on with the tokens that were generated for it, if there are any."""
+
+    def digest_of(status: str, generated_tokens: int) -> str:
+        row = np.zeros((1, len(ROW_FIELDS)), np.int64)
+        row[0, FIELD["status"]], row[0, FIELD["generated_tokens"]] = STATUSES.index(status), generated_tokens
+        digest = RowDigest()
+        digest.add(RowBlock(row, ("",), ("",), ("main",)))
+        return digest.hexdigest()
+
+    assert digest_of("finished", 5) == digest_of("finished", 0)
+    assert len({digest_of("cancelled", tokens) for tokens in (0, 1, 2)}) == 3
 
 
 def test_merge_equals_one_digest() -> None:

@@ -53,6 +53,17 @@ def test_members_get_their_times_back() -> None:
     times.time_ns, times.unsynchronised = 700, [new]
     times.write_back([old, new])
     assert (old.last_token_ns, new.last_token_ns) == (700, 800)
+    assert times.unsynchronised == [new]
+
+
+def test_a_member_that_leaves_gets_its_time_back() -> None:
+    """One that decoded in the pool's last step has that step's time, one that joined since keeps its own."""
+    times = LastTokens()
+    old, new = sequence_at(1, 100), sequence_at(2, 800)
+    times.time_ns, times.unsynchronised = 700, [new]
+    times.remove(old)
+    times.remove(new)
+    assert (old.last_token_ns, new.last_token_ns) == (700, 800)
     assert times.unsynchronised == []
 
 

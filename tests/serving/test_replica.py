@@ -7,7 +7,7 @@ import pytest
 from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message, OutputTimes
 from cluster_sim.recording.statuses import STATUSES
-from cluster_sim.serving.messages import Cancellation, Dispatch
+from cluster_sim.serving.messages import Cancellation, Departure, Dispatch
 from cluster_sim.serving.replica import Replica
 from cluster_sim.workload.request import Request
 from tests.engine.small_fleet import MS, Evidence, SmallFleet, prepare, run_inline
@@ -79,7 +79,8 @@ def test_a_cancellation_ends_the_decoding() -> None:
     small = SmallFleet(arrivals=((0, 10, 9),), engine=SYNC, forward_ms=0.5, timeout_ms=2.0)
     evidence, _ = run_inline(small)
     assert statuses(evidence) == ["cancelled"]
-    assert times(evidence) == [(-1 / MS, -1 / MS, 2.0)]
+    assert times(evidence) == [(0.5, 1.5, 2.0)]
+    assert evidence.column("generated_tokens") == [2]
     (counters,) = evidence.replicas
     assert (counters.iterations, counters.overrun_iterations, counters.left) == (1, 1, 1)
     assert (counters.busy_ns, counters.overrun_ns) == ([1.5 * MS], [0.5 * MS])
@@ -127,7 +128,8 @@ def test_what_runs_leaves_when_the_next_batch_ends() -> None:
     replica = replica_with((0, 10, 9), engine=ASYNC)
     cancel(replica, 0, 1.2)
     assert replica.log.left == 0
-    assert replica.advance(NEVER) == []
+    (departure,) = replica.advance(NEVER)
+    assert departure.payload == Departure(0, 0, 0, 1 * MS, 1, 0, 0)
     assert (replica.log.iterations, replica.log.left) == (3, 1)
     assert replica.log.counters(3 * MS).in_system_area_ns == 2 * MS
     assert replica.log.cancellation_lag_ns == 8 * MS // 10
@@ -139,7 +141,8 @@ def test_what_is_nearly_done_ends() -> None:
     (response,) = replica.advance(instant(2 * MS + 1, Kind.DELIVERY))
     assert response.instant == response_at(3)
     cancel(replica, 0, 2.2)
-    assert replica.advance(NEVER) == []
+    (departure,) = replica.advance(NEVER)
+    assert departure.payload == Departure(0, 0, 0, 1 * MS, 2, 0, 0)
     assert (replica.log.left, replica.log.cancellation_lag_ns) == (1, 8 * MS // 10)
 
 

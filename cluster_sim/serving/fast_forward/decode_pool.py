@@ -63,6 +63,7 @@ class DecodePool:
         for sequence in self.members.values():
             self._leave(sequence)
         self.last_tokens.write_back(self.members.values())
+        self.last_tokens.unsynchronised.clear()
         self.members.clear()
         self._heap.clear()
 

@@ -43,6 +43,12 @@ class PipelinedPools:
         """Return the fewest batches that a pool still needs for some member's last token; 0 if all are formed."""
         return min((pool.steps_to_finish() for pool in self._pools if pool.members), default=0)
 
+    def write_back(self) -> None:
+        """Bring every sequence's own counters up to date; the pools stay as they are."""
+        for pool in self._pools:
+            pool.write_back()
+            pool.last_tokens.write_back(pool.members.values())
+
     def dissolve(self) -> None:
         """Write every sequence's counters back and forget the pools."""
         for pool in self._pools:

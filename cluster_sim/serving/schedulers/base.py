@@ -120,6 +120,9 @@ class Scheduler(ABC):
         token; 0 if there is none left to schedule.
         """
 
+    def write_back(self) -> None:
+        """Bring the counters of all sequences up to date, as the last act of a run."""
+
     def drain(self) -> None:
         """Take in that no more requests will come, so that none is to be waited for."""
 

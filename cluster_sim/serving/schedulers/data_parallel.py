@@ -119,6 +119,10 @@ class DataParallel(Scheduler, FastForwardScheduler):
         del self._rank_of[request_id]
         return True
 
+    def write_back(self) -> None:
+        for rank in self._ranks:
+            rank.write_back()
+
     def schedule(self, now_ns: int) -> Batch | None:
         if not self.running_count:
             self._steps = 0

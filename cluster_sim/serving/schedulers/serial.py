@@ -262,6 +262,10 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
         sequence = self.in_flight.get(request_id)
         return sequence is not None and sequence.generated < sequence.output_tokens
 
+    def write_back(self) -> None:
+        """Bring the counters of all sequences up to date."""
+        self.dissolve_pool()
+
     # ------------------------------------------------------------------------------------------------ fast-forwarding
 
     def is_uniform(self, decodes: int) -> bool:

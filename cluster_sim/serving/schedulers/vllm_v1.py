@@ -168,6 +168,11 @@ class VllmV1(Scheduler, FastForwardScheduler):
         self._queue.is_blocked = False
         return True
 
+    def write_back(self) -> None:
+        self._pipelined.write_back()
+        self._pool.write_back()
+        self._pool.last_tokens.write_back(self._pool.members.values())
+
     # ------------------------------------------------------------------------------------------------ fast-forwarding
 
     def uniform_steps(self) -> int:
