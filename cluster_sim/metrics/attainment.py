@@ -1,41 +1,26 @@
-"""Attainment of service level objectives: limits of percentiles, and the limits of one request that follow.
+"""Attainment of service level objectives: each limit with its value, band and verdict, and the share of good requests.
 
-A study limits percentiles ("TTFT p99 at most 2 s").  A run meets a limit when that percentile does.  A request
-counts as good when each of its intervals is within the limit that the study sets for the highest percentile of that
-interval; the share of good requests is the attainment, their rate the goodput (DistServe's notion).
+A study limits percentiles and means ("TTFT p99 at most 2 s").  A run meets a limit when that figure does, requests that
+were lost counted as worse than any limit.  A request counts as good when it finished and each of its intervals is
+within the limit that the study sets for the highest percentile of that interval; the share of good requests is the
+attainment, their rate the goodput (DistServe's notion).
 """
 
 from collections.abc import Mapping
+from math import isinf
 from typing import Any
 
-from cluster_sim.metrics.objectives import Limit, Slo
-from cluster_sim.metrics.request_totals import RequestTotals, SloLimits
+from cluster_sim.metrics.objective_totals import LimitTotals, ObjectiveTotals, limit_value_s
+from cluster_sim.metrics.objectives import GAPS, Limit, Slo
 from cluster_sim.metrics.verdicts import Verdict, interval, verdict_of, worst
-from cluster_sim.recording.statuses import FINISHED
-from cluster_sim.units import NS_PER_S
+from cluster_sim.recording.sketch import QuantileSketch
 
-
-def request_limits(slo: Slo) -> SloLimits:
-    """Return the limits of one request in ns: for each interval that of the highest percentile limited."""
-    limits: dict[str, tuple[int, int]] = {}
-    for limit in slo.limits():
-        interval = limit.metric.removesuffix("_s")
-        rank = int(limit.percentile.removeprefix("p"))
-        if rank >= limits.get(interval, (0, 0))[0]:
-            limits[interval] = (rank, round(limit.limit_s * NS_PER_S))
-    return SloLimits(**{f"{interval}_ns": limit_ns for interval, (_, limit_ns) in limits.items()})
-
-
-def limit_value_s(limit: Limit, totals: RequestTotals) -> float | None:
-    """Return the percentile that ``limit`` limits, in seconds, or None if no request has that interval."""
-    sketch = totals.sketches[limit.metric.removesuffix("_s")]
-    if not sketch.count:
-        return None
-    return sketch.quantile(int(limit.percentile.removeprefix("p")) / 100) / NS_PER_S
+Bands = Mapping[str, float | None]
+"""Half widths of error bands in percent by figure, for example ``ttft_p99``."""
 
 
 def is_within_limit(limit: Limit, value_s: float | None) -> bool:
-    """Return whether a percentile is within ``limit``; it is if no request has that interval."""
+    """Return whether a figure is within ``limit``; it is if no request has that interval."""
     return value_s is None or value_s <= limit.limit_s
 
 
@@ -44,16 +29,17 @@ def limit_entry(
 ) -> dict[str, Any]:
     """Return a limit with its value, the band around that, and the verdict: missed whatever the value if ``is_lost``.
 
-    A limit that no request can break is met.
+    A limit that no request can break is met.  A value among requests that are worse than any limit is null.
     """
-    metric = limit.metric.removesuffix("_s")
+    if value_s is not None and isinf(value_s):
+        value_s, is_lost = None, True
     band = interval(value_s, half_width_percent)
     if is_lost:
         verdict = Verdict.MISSED
     else:
         verdict = Verdict.MET if value_s is None else verdict_of(limit.limit_s, value_s, band)
     return {
-        "name": f"{metric}_{limit.percentile}_s",
+        "name": limit.name,
         "limit_s": limit.limit_s,
         "value_s": value_s,
         "low_s": None if band is None else band.low,
@@ -64,28 +50,74 @@ def limit_entry(
 
 
 def attainment(
-    slo: Slo, totals: RequestTotals, duration_s: float, bands_percent: Mapping[str, float | None] | None = None
+    slo: Slo,
+    totals: ObjectiveTotals,
+    gaps: QuantileSketch,
+    duration_s: float,
+    bands_percent: Bands | None = None,
 ) -> dict[str, Any]:
-    """Return the objectives of the summary: limits with value, band and verdict, and the share of good requests.
+    """Return the objectives of the summary.
 
-    ``bands_percent`` has the half widths of error bands by figure.  Requests that did not finish are not good, and a
-    run that finishes none meets nothing.  Without limits the verdict and the shares are None.
+    ``gaps`` has the gaps between tokens, ``bands_percent`` the half widths of error bands.  A run that finishes no
+    request meets nothing.  Without limits the verdict and the shares are None.
     """
-    limits = []
-    has_finished = totals.count(FINISHED) > 0
-    for limit in slo.limits():
-        value_s = limit_value_s(limit, totals)
-        width = (bands_percent or {}).get(f"{limit.metric.removesuffix('_s')}_{limit.percentile}")
-        limits.append(limit_entry(limit, value_s, width, is_lost=not has_finished))
-    requests = totals.requests
-    if not limits:
-        return {"limits": [], "verdict": None, "is_met": None, "good_requests_ratio": None, "good_requests_per_s": None}
-    good = totals.slo_met["all"]
+    bands = bands_percent or {}
+    limits = _entries(totals.all, bands)
+    for limit in slo.all_limits():
+        if limit.metric == GAPS:
+            value_s = limit_value_s(limit, gaps, 0)
+            limits.append(limit_entry(limit, value_s, _width(limit, bands), is_lost=not totals.all.finished))
+    classes = [_class_entry(each, bands, duration_s) for each in totals.classes]
+    verdicts = [entry["verdict"] for entry in (*limits, *classes)]
+    if not verdicts:
+        return _shares(None, [], 0, 0, 0, 0.0) | {"classes": []}
+    decided = totals.all.requests - totals.left_out
+    verdict = worst(map(Verdict, verdicts))
+    return _shares(verdict, limits, totals.good, decided, totals.left_out, duration_s) | {"classes": classes}
+
+
+def _class_entry(totals: LimitTotals, bands: Bands, duration_s: float) -> dict[str, Any]:
+    """Return the objectives of one class; a class that has no request meets its limits."""
+    assert totals.match is not None
+    limits = _entries(totals, bands)
     verdict = worst(Verdict(entry["verdict"]) for entry in limits)
+    decided = totals.requests - totals.left_out
+    return {
+        "match": totals.match.given(),
+        "requests": totals.requests,
+        **_shares(verdict, limits, totals.good, decided, totals.left_out, duration_s),
+    }
+
+
+def _entries(totals: LimitTotals, bands: Bands) -> list[dict[str, Any]]:
+    """Return the limits on requests, each with the numbers of requests that it covers."""
+    entries = []
+    for index, limit in enumerate(totals.limits):
+        sketch, worse = totals.sketches[limit.interval], totals.worse(index)
+        is_lost = bool(totals.requests) and not totals.finished
+        entry = limit_entry(limit, limit_value_s(limit, sketch, worse), _width(limit, bands), is_lost=is_lost)
+        covered = {
+            "requests": sketch.count + worse,
+            "lost": totals.lost,
+            "cut_off_passed": totals.passed[index],
+            "cut_off_left_out": totals.cut_off - totals.passed[index],
+        }
+        entries.append(entry | covered)
+    return entries
+
+
+def _width(limit: Limit, bands: Bands) -> float | None:
+    return bands.get(f"{limit.interval}_{limit.percentile}")
+
+
+def _shares(
+    verdict: Verdict | None, limits: list[dict[str, Any]], good: int, decided: int, left_out: int, duration_s: float
+) -> dict[str, Any]:
     return {
         "limits": limits,
-        "verdict": verdict.value,
-        "is_met": verdict is Verdict.MET,
-        "good_requests_ratio": good / requests if requests else None,
+        "verdict": None if verdict is None else verdict.value,
+        "is_met": None if verdict is None else verdict is Verdict.MET,
+        "good_requests_ratio": good / decided if decided else None,
         "good_requests_per_s": good / duration_s if duration_s else None,
+        "left_out": left_out,
     }

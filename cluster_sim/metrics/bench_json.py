@@ -43,7 +43,7 @@ def bench_json(metadata: RunMetadata, records: RunRecords, load: OfferedLoad) ->
         "e2el": totals.sketches["e2e"],
     }
     first = metadata.pools[0]
-    has_limits = bool(metadata.slo.limits())
+    has_limits = metadata.slo.has_limits
     record: dict[str, Any] = {
         "date": DATE,
         "endpoint_type": "cluster_sim",
@@ -59,7 +59,7 @@ def bench_json(metadata: RunMetadata, records: RunRecords, load: OfferedLoad) ->
         "total_input_tokens": prompt,
         "total_output_tokens": output,
         "request_throughput": finished / duration_s if duration_s else 0.0,
-        "request_goodput": totals.slo_met["all"] / duration_s if has_limits and duration_s else None,
+        "request_goodput": totals.objectives.good / duration_s if has_limits and duration_s else None,
         "output_throughput": output / duration_s if duration_s else 0.0,
         "total_token_throughput": (prompt + output) / duration_s if duration_s else 0.0,
         "gpu_count": sum(pool.replicas * pool.gpus_per_replica for pool in metadata.pools),

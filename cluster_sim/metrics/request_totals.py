@@ -5,12 +5,14 @@ figures to the last digit.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from cluster_sim.metrics.latencies import Latencies, latencies_ns
+from cluster_sim.metrics.objective_totals import ObjectiveTotals
+from cluster_sim.metrics.objectives import Slo
 from cluster_sim.recording import buckets
 from cluster_sim.recording.exact_sums import exact_sum, sums_by_group
 from cluster_sim.recording.reasons import REASONS
@@ -51,7 +53,6 @@ the cached part."""
 
 _HISTOGRAM_BOUNDS_NS: Final = {name: buckets.nanoseconds(bounds) for name, bounds in HISTOGRAMS.items()}
 _FINISHED_CODE: Final = STATUSES.index(FINISHED)
-_NO_LIMIT_NS: Final = -1
 _PLAIN: Final = ("first_arrival_ns", "last_arrival_ns", "last_completion_ns")
 _PLAIN_SUMS: Final = (
     "served",
@@ -62,19 +63,12 @@ _PLAIN_SUMS: Final = (
 )
 
 
-class SloLimits(NamedTuple):
-    """Limits of one request in ns; -1 where there is none."""
-
-    ttft_ns: int = _NO_LIMIT_NS
-    tpot_ns: int = _NO_LIMIT_NS
-    e2e_ns: int = _NO_LIMIT_NS
-
-
 class RequestTotals:
     """Totals over all rows added; ``max_model_tokens`` is the largest context, which bounds the token histograms.
 
     ``served`` counts the rows that reached a replica and ended, ``served_ns`` sums their time from dispatch to end;
     ``in_service`` counts those that reached one and have no end, ``in_service_since_ns`` sums their dispatches.
+    ``objectives`` has what the limits of ``slo`` ask; ``end_ns`` is the end of the run, if the study says so.
     ``sums`` holds Python's integers by replica and ``SUMS``: nanoseconds over many requests leave 64 bits.
     """
 
@@ -83,11 +77,12 @@ class RequestTotals:
         replicas: int,
         pools: Sequence[str],
         max_model_tokens: int = 131_072,
-        slo: SloLimits = SloLimits(),  # noqa: B008 - an immutable value
+        slo: Slo | None = None,
         exact_limit: int = EXACT_LIMIT,
+        end_ns: int = -1,
     ) -> None:
         self.pools = tuple(pools)
-        self.slo = slo
+        self.objectives = ObjectiveTotals(slo or Slo(), end_ns, exact_limit)
         self.exact_limit = exact_limit
         self.token_bounds = buckets.one_two_five(max_model_tokens)
         self.statuses: Int64Array = np.zeros(len(STATUSES), np.int64)
@@ -103,7 +98,6 @@ class RequestTotals:
         self.in_service = 0
         self.in_service_since_ns = 0
         self.retries_all = 0
-        self.slo_met: dict[str, int] = {"ttft": 0, "tpot": 0, "e2e": 0, "all": 0}
         self.sketches = {name: QuantileSketch(exact_limit) for name in SKETCHED}
         self.pool_sketches = [{name: QuantileSketch(exact_limit) for name in SKETCHED} for _ in self.pools]
         self.histograms: dict[str, Int64Array] = {
@@ -130,6 +124,7 @@ class RequestTotals:
         if not len(block.rows):
             return
         self._add_all_statuses(block)
+        self.objectives.add(block)
         finished = block.rows[block.column("status") == _FINISHED_CODE]
         if len(finished):
             self._add_finished(block._replace(rows=finished))
@@ -143,7 +138,7 @@ class RequestTotals:
             "sums": [list(map(str, row)) for row in self.sums.tolist()],
             "plain": [getattr(self, name) for name in _PLAIN],
             "plain_sums": [str(getattr(self, name)) for name in _PLAIN_SUMS],
-            "slo_met": dict(self.slo_met),
+            "objectives": self.objectives.snapshot(),
             "sketches": {name: sketch.to_plain() for name, sketch in self.sketches.items()},
             "pool_sketches": [
                 {name: sketch.to_plain() for name, sketch in sketches.items()} for sketches in self.pool_sketches
@@ -161,7 +156,7 @@ class RequestTotals:
             setattr(self, name, value)
         for name, value in zip(_PLAIN_SUMS, state["plain_sums"], strict=True):
             setattr(self, name, int(value))
-        self.slo_met = dict(state["slo_met"])
+        self.objectives.restore(state["objectives"])
         self.sketches = {name: QuantileSketch.from_plain(plain) for name, plain in state["sketches"].items()}
         self.pool_sketches = [
             {name: QuantileSketch.from_plain(plain) for name, plain in sketches.items()}
@@ -207,7 +202,6 @@ class RequestTotals:
             if len(self.pools) > 1:
                 for index, sketches in enumerate(self.pool_sketches):
                     sketches[name].add_many(values[chosen & (pool == index)])
-        self._add_slo(intervals)
 
     def _add_sums(self, block: RowBlock, intervals: dict[str, Int64Array]) -> None:
         replica = block.column("replica")
@@ -232,16 +226,6 @@ class RequestTotals:
         token_bounds = np.array(self.token_bounds, np.int64)
         _count_rows_into(self.histograms["prompt_tokens"], token_bounds, replica, block.column("prompt_tokens"))
         _count_rows_into(self.histograms["generation_tokens"], token_bounds, replica, block.column("output_tokens"))
-
-    def _add_slo(self, intervals: dict[str, Int64Array]) -> None:
-        good = np.ones(len(intervals["e2e"]), np.bool_)
-        for name, limit in (("ttft", self.slo.ttft_ns), ("tpot", self.slo.tpot_ns), ("e2e", self.slo.e2e_ns)):
-            if limit < 0:
-                continue
-            met = intervals[name] <= limit
-            self.slo_met[name] += int(met.sum())
-            good &= met
-        self.slo_met["all"] += int(good.sum())
 
 
 def _decode_reads(block: RowBlock) -> Int64Array:

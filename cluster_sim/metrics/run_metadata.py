@@ -49,6 +49,8 @@ class RunMetadata:
     slo: Slo
     forward_link_ns: int = 0
     return_link_ns: int = 0
+    end_ns: int = -1
+    """End of the run, if the study says so."""
 
     @property
     def replicas(self) -> int:

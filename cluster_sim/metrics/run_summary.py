@@ -13,12 +13,13 @@ from cluster_sim.hardware.predictors.error_band import BandCase
 from cluster_sim.metrics.attainment import attainment
 from cluster_sim.metrics.checks import little_check, request_check, token_check
 from cluster_sim.metrics.flat import flat_metrics
+from cluster_sim.metrics.objective_totals import LOST
 from cluster_sim.metrics.occupancy import Occupancy, edge_warnings, occupancy_entry
 from cluster_sim.metrics.request_totals import SKETCHED, SUMS, RequestTotals
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
 from cluster_sim.metrics.run_records import RunRecords
 from cluster_sim.metrics.verdicts import BANDED_FIGURES, band_percent
-from cluster_sim.recording.reasons import REASONS
+from cluster_sim.recording.reasons import LOSSES, REASONS
 from cluster_sim.recording.replica_log import ReplicaCounters
 from cluster_sim.recording.sketch import RELATIVE_ERROR, QuantileSketch
 from cluster_sim.recording.statuses import STATUSES
@@ -65,12 +66,13 @@ def summarise(metadata: RunMetadata, records: RunRecords) -> dict[str, Any]:
     cost_usd = sum(pool["cost_usd"] for pool in pools)
     output_tokens, prompt_tokens = totals.total("output_tokens"), totals.total("prompt_tokens")
     bands = error_bands(metadata, records)
+    gaps = merged(records.gaps)
     return {
         "summary_version": SUMMARY_VERSION,
         "name": metadata.name,
         "seed": metadata.seed,
         "predictor": ", ".join(dict.fromkeys(pool.predictor_label for pool in metadata.pools)),
-        "warnings": edge_warnings(metadata, records.occupancies),
+        "warnings": [*loss_warnings(totals), *edge_warnings(metadata, records.occupancies)],
         "simulated_s": duration_s,
         "requests": {status: totals.count(status) for status in STATUSES} | {"total": totals.requests},
         "reasons": dict(zip(REASONS[1:], totals.reasons.tolist()[1:], strict=True)),
@@ -81,9 +83,9 @@ def summarise(metadata: RunMetadata, records: RunRecords) -> dict[str, Any]:
         "iterations": sum(counters.iterations for counters in replicas),
         "throughput": _throughput(totals, duration_s),
         **{f"{name}_s": distribution_s(totals.sketches[name]) for name in SKETCHED},
-        "itl_s": distribution_s(merged(records.gaps)),
+        "itl_s": distribution_s(gaps),
         "sketch_relative_error": RELATIVE_ERROR,
-        "slo": attainment(metadata.slo, totals, duration_s, bands["error_band_percent"]),
+        "slo": attainment(metadata.slo, totals.objectives, gaps, duration_s, bands["error_band_percent"]),
         "predictor_coverage": bands,
         "gpus": sum(pool.replicas * pool.gpus_per_replica for pool in metadata.pools),
         "gpu_hours": gpu_hours,
@@ -101,6 +103,17 @@ def summarise(metadata: RunMetadata, records: RunRecords) -> dict[str, Any]:
             are_static=[metadata.pools[pool].has_static_batches for pool in metadata.pool_of_replica()],
         ),
     }
+
+
+def loss_warnings(totals: RequestTotals) -> list[str]:
+    """Return a sentence about the requests that were lost, with the reasons, if there are any."""
+    lost = sum(totals.count(status) for status in LOST)
+    if not lost:
+        return []
+    counts = dict(zip(REASONS, totals.reasons.tolist(), strict=True))
+    reasons = "; ".join(f"{words}: {counts[reason]:,}" for reason, words in LOSSES.items() if counts[reason])
+    total = f"{lost:,} of {totals.requests:,} requests were lost"
+    return [f"{total} ({reasons or 'reasons unknown'}); they count as worse than any limit."]
 
 
 def error_bands(metadata: RunMetadata, records: RunRecords) -> dict[str, Any]:

@@ -48,11 +48,13 @@ REQUEST_SCHEMA: Final = pa.schema(
         ("queue_s", pa.float64()),
         ("prefill_s", pa.float64()),
         ("decode_s", pa.float64()),
+        ("priority", pa.int64()),
+        ("slo_class", _WORD),
     ]
 )
 """The columns; docs/results.md says what each means and when it is null."""
 
-_WORD_COLUMNS: Final = ["tenant", "model", "pool", "status", "reason"]
+_WORD_COLUMNS: Final = ["tenant", "model", "pool", "status", "reason", "slo_class"]
 _FLOAT_COLUMNS: Final = [field.name for field in REQUEST_SCHEMA if field.type == pa.float64()]
 _TOKEN_COLUMNS: Final = ("prompt_tokens", "output_tokens", "cached_tokens", "generated_tokens")
 _FINISHED_CODE: Final = STATUSES.index(FINISHED)
@@ -79,6 +81,8 @@ def request_batch(block: RowBlock) -> pa.RecordBatch:
         **{name: number_column(block.column(name), pa.int64()) for name in _TOKEN_COLUMNS},
         "preemptions": number_column(block.column("preemptions"), pa.int32()),
         "retries": number_column(block.column("retries"), pa.int32()),
+        "priority": number_column(block.column("priority"), pa.int64()),
+        "slo_class": word_column(block.column("slo_class"), block.slo_classes),
         "arrival_s": seconds_column(block.column("arrival_ns")),
         "dispatch_s": seconds_column(dispatch, dispatch >= 0),
         "scheduled_s": seconds_column(scheduled, scheduled >= 0),
@@ -146,7 +150,8 @@ class RequestTable:
         assert self._words is not None
         block = self._words._replace(rows=rows)
         tenants, models = _words_used(block, "tenant", block.tenants), _words_used(block, "model", block.models)
-        batch = request_batch(block._replace(tenants=tenants, models=models))
+        slo_classes = _words_used(block, "slo_class", block.slo_classes)
+        batch = request_batch(block._replace(tenants=tenants, models=models, slo_classes=slo_classes))
         self._writer.write_batch(batch, row_group_size=len(rows))
 
 

@@ -14,5 +14,13 @@ CLIENT_TIMEOUT: Final = "client_timeout"
 RUN_END: Final = "run_end"
 """The run ended before it did."""
 
+LOSSES: Final = {
+    CONTEXT_LENGTH: "longer than the context",
+    KV_CACHE: "longer than the KV cache",
+    NO_MODEL: "model not served",
+    CLIENT_TIMEOUT: "client gave up",
+}
+"""The reasons for which requests are lost, in words; one that the run's end cuts off is not lost."""
+
 REASONS: Final = (NO_REASON, CONTEXT_LENGTH, KV_CACHE, NO_MODEL, CLIENT_TIMEOUT, RUN_END)
 """Every reason that a row of ``requests.parquet`` may have."""

@@ -66,6 +66,7 @@ class RequestLog:
         self._default_model = default_model
         self._tenants = Words([""])
         self._models = Words([default_model])
+        self._slo_classes = Words([""])
         self._pools = totals.pools
         self._pool_codes = {"": -1} | {pool: code for code, pool in enumerate(totals.pools)}
         self._limit = block_rows * _ROW.size
@@ -77,12 +78,14 @@ class RequestLog:
         request, status, replica, pool, dispatch, scheduled, first, finish, *counts, reason = row
         cached, preemptions, retries, generated = counts
         session_id = -1
-        tenant = model = 0
+        tenant = model = priority = slo_class = 0
         attributes = request.attributes
         if attributes is not NO_ATTRIBUTES:
             session_id = attributes.session_id
             tenant = self._tenants.code(attributes.tenant)
             model = self._models.code(attributes.model or self._default_model)
+            priority = attributes.priority
+            slo_class = self._slo_classes.code(attributes.slo_class)
         buffer = self._buffer
         buffer.extend(
             _ROW.pack(
@@ -105,6 +108,8 @@ class RequestLog:
                 retries,
                 generated,
                 _REASON_CODE[reason],
+                priority,
+                slo_class,
             )
         )
         if len(buffer) >= self._limit:
@@ -135,6 +140,7 @@ class RequestLog:
         return {
             "tenants": list(self._tenants.words),
             "models": list(self._models.words),
+            "slo_classes": list(self._slo_classes.words),
             "buffer": bytes(self._buffer),
             "totals": self.totals.snapshot(),
         }
@@ -143,9 +149,10 @@ class RequestLog:
         """Take back a state returned by ``snapshot``."""
         self._tenants = Words(state["tenants"])
         self._models = Words(state["models"])
+        self._slo_classes = Words(state["slo_classes"])
         self._buffer = bytearray(state["buffer"])
         self._counted = len(self._buffer) // _ROW.size
         self.totals.restore(state["totals"])
 
     def _block(self, rows: Int64Array) -> RowBlock:
-        return RowBlock(rows, self._tenants.words, self._models.words, self._pools)
+        return RowBlock(rows, self._tenants.words, self._models.words, self._pools, self._slo_classes.words)

@@ -31,9 +31,11 @@ ROW_FIELDS: Final = (
     "retries",
     "generated_tokens",
     "reason",
+    "priority",
+    "slo_class",
 )
-"""The integers of a row, in order; tenant, model and pool are indices into the block's words, status into ``STATUSES``,
-reason into ``REASONS``, and -1 stands for null."""
+"""The integers of a row, in order; tenant, model, pool and slo_class are indices into the block's words, status into
+``STATUSES``, reason into ``REASONS``, and -1 stands for null."""
 
 FIELD: Final = {name: index for index, name in enumerate(ROW_FIELDS)}
 
@@ -63,12 +65,13 @@ class RequestRow(NamedTuple):
 
 
 class RowBlock(NamedTuple):
-    """Some finished rows: ``rows`` is int64[n, len(ROW_FIELDS)], the word lists decode tenant, model and pool."""
+    """Some finished rows: ``rows`` is int64[n, len(ROW_FIELDS)], the word lists decode the columns of words."""
 
     rows: Int64Array
     tenants: Sequence[str]
     models: Sequence[str]
     pools: Sequence[str]
+    slo_classes: Sequence[str] = ("",)
 
     def column(self, name: str) -> Int64Array:
         """Return one column of ``ROW_FIELDS`` as int64[n]."""

@@ -156,13 +156,18 @@ class QuantileSketch:
         deviations = values - self.mean()
         return float(np.sqrt((deviations * deviations * weights).sum() / self.count))
 
-    def quantile(self, q: float) -> float:
-        """Return the ``q`` quantile, 0 <= q <= 1, interpolated between ranks as numpy's default; 0 when empty."""
-        if not self.count:
+    def quantile(self, q: float, beyond: int = 0) -> float:
+        """Return the ``q`` quantile, 0 <= q <= 1, interpolated between ranks as numpy's default; 0 when empty.
+
+        ``beyond`` more values count that are larger than any number; a quantile that falls among them is infinite.
+        """
+        if not self.count + beyond:
             return 0.0
-        rank = q * (self.count - 1)
+        rank = q * (self.count + beyond - 1)
         low = int(rank)
-        high = min(low + 1, self.count - 1)
+        high = min(low + (rank > low), self.count + beyond - 1)
+        if high >= self.count:
+            return float("inf")
         values, cumulative = self._table()
         below = float(values[np.searchsorted(cumulative, low, side="right")])
         above = float(values[np.searchsorted(cumulative, high, side="right")])

@@ -9,9 +9,11 @@ from cluster_sim.report.figures import run_figures
 from cluster_sim.report.result_tables import (
     LATENCY_FIGURES,
     band_note,
+    coverage_text,
     duration_text,
+    good_text,
     latency_rows,
-    limit_text,
+    objective_rows,
     total_rows,
     verdict_sentence,
     verdict_style,
@@ -65,7 +67,7 @@ def report_page(data: RunData) -> str:
         _objectives(summary),
         _section(
             "Latency",
-            "Of finished requests; ~ marks percentiles from a sketch.",
+            f"{coverage_text(summary).capitalize()}; ~ marks percentiles from a sketch.",
             _table(["", *LATENCY_FIGURES], latency_rows(summary)),
         ),
         _section("Run", "", _table([], [[label, text] for label, text in total_rows(summary)])),
@@ -109,13 +111,11 @@ def _kind(verdict: str | None) -> str:
 
 
 def _objectives(summary: dict[str, Any]) -> str:
-    slo = summary["slo"]
-    if not slo["limits"]:
+    rows = [[text, _outcome(verdict)] for text, verdict in objective_rows(summary)]
+    if not rows:
         return ""
-    rows = [[limit_text(limit), _outcome(limit["verdict"])] for limit in slo["limits"]]
-    ratio = slo["good_requests_ratio"]
-    text = "" if ratio is None else f"{ratio:.2%} of all requests are within every limit. "
-    return _section("Objectives", text + band_note(summary), _table([], rows))
+    shares = good_text(summary)
+    return _section("Objectives", f"{shares.capitalize()}. {band_note(summary)}", _table([], rows))
 
 
 def _pools(summary: dict[str, Any]) -> str:

@@ -42,13 +42,21 @@ def _three_digits(value: float) -> str:
 
 def latency_table(summary: dict[str, Any]) -> Table:
     """Return the distributions of latencies; a tilde marks figures from a sketch."""
-    table = _table("Latency")
+    table = _table(f"Latency {coverage_text(summary)}")
     table.add_column("", no_wrap=True)
     for figure in LATENCY_FIGURES:
         table.add_column(figure, justify="right", no_wrap=True)
     for row in latency_rows(summary):
         table.add_row(*row)
     return table
+
+
+def coverage_text(summary: dict[str, Any]) -> str:
+    """Return which requests the latencies cover."""
+    requests = summary["requests"]
+    if requests["finished"] == requests["total"]:
+        return f"of {requests['total']:,} requests"
+    return f"of the {requests['finished']:,} requests of {requests['total']:,} that finished"
 
 
 def totals_table(summary: dict[str, Any]) -> Table:
@@ -63,15 +71,33 @@ def totals_table(summary: dict[str, Any]) -> Table:
 
 def objective_lines(summary: dict[str, Any]) -> list[Text]:
     """Return each limit of the study with its value, band and verdict in one line, and the share of good requests."""
-    slo = summary["slo"]
-    if not slo["limits"]:
+    rows = objective_rows(summary)
+    if not rows:
         return []
     lines = [Text("Objectives", style="bold")]
-    lines += [Text(f"{limit_text(limit)}: ").append(*verdict_style(limit["verdict"])) for limit in slo["limits"]]
+    lines += [Text(f"{text}: ").append(*verdict_style(verdict)) for text, verdict in rows]
+    shares = good_text(summary)
+    return [*lines, *([Text(shares)] if shares else []), Text(band_note(summary))]
+
+
+def objective_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return (text, verdict) of every limit, those of classes after those of all requests."""
+    slo = summary["slo"]
+    rows = [(limit_text(limit), limit["verdict"]) for limit in slo["limits"]]
+    for each in slo["classes"]:
+        label = ", ".join(f"{name} {value}" for name, value in each["match"].items())
+        rows += [(f"{label}: {limit_text(limit)}", limit["verdict"]) for limit in each["limits"]]
+    return rows
+
+
+def good_text(summary: dict[str, Any]) -> str:
+    """Return the share of good requests, and how many are left out of it; "" where there is none."""
+    slo = summary["slo"]
     ratio = slo["good_requests_ratio"]
-    if ratio is not None:
-        lines.append(Text(f"good requests {ratio:.2%}"))
-    return [*lines, Text(band_note(summary))]
+    if ratio is None:
+        return ""
+    left_out = f" ({slo['left_out']:,} cut off by the end of the run are left out)" if slo["left_out"] else ""
+    return f"good requests {ratio:.2%}{left_out}"
 
 
 def print_report(console: Console, summary: dict[str, Any], notes: Sequence[str] = ()) -> None:
@@ -114,6 +140,8 @@ def latency_rows(summary: dict[str, Any]) -> list[list[str]]:
 def limit_text(limit: dict[str, Any]) -> str:
     """Return a limit of the study, for example "ttft p99 0.79 s (0.67-0.91), limit 2 s"."""
     name = limit["name"].removesuffix("_s").replace("_", " ")
+    if limit["value_s"] is None and limit.get("lost"):
+        return f"{name} among lost requests, limit {duration_text(limit['limit_s'])}"
     value = duration_text(limit["value_s"])
     return f"{name} {value}{band_text(limit)}, limit {duration_text(limit['limit_s'])}"
 

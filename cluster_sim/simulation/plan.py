@@ -7,7 +7,7 @@ from cluster_sim.config.loading.error_context import inside
 from cluster_sim.config.schema.fleet import Pool
 from cluster_sim.config.schema.study import Study
 from cluster_sim.engine.group import LinkDelays
-from cluster_sim.engine.instant import NEVER, Instant, Kind, instant
+from cluster_sim.engine.instant import NEVER, Instant, Kind, instant, time_of
 from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.memory_plan import MemoryPlan, host_block_us, hybrid_block_size, plan_memory
 from cluster_sim.hardware.model import load_model
@@ -152,6 +152,7 @@ class Plan:
             slo=self.study.slo,
             forward_link_ns=self.link_delays.forward_ns,
             return_link_ns=self.link_delays.return_ns,
+            end_ns=time_of(self.run_end) if self.run_end < NEVER else -1,
         )
 
 

@@ -4,7 +4,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from cluster_sim.metrics.attainment import request_limits
 from cluster_sim.metrics.digest import RowDigest
 from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.metrics.run_metadata import RunMetadata
@@ -66,4 +65,4 @@ class RunRecorder:
 def new_totals(metadata: RunMetadata) -> RequestTotals:
     """Return empty totals for a run."""
     pools = [pool.name for pool in metadata.pools]
-    return RequestTotals(metadata.replicas, pools, metadata.max_model_tokens, request_limits(metadata.slo))
+    return RequestTotals(metadata.replicas, pools, metadata.max_model_tokens, metadata.slo, end_ns=metadata.end_ns)

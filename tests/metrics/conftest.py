@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import pytest
 
-from cluster_sim.metrics.attainment import request_limits
 from cluster_sim.metrics.objectives import Slo
 from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
@@ -43,7 +42,7 @@ def make_run(slo: Slo | None = None) -> FinishedRun:
     slo = slo or Slo(ttft_p99_s=0.0125, tpot_p99_s=0.05)
     pool = PoolMetadata("main", "llama-3-8b", "h100-sxm", 2, 4, 3.0, "uncalibrated roofline", kv_blocks=100)
     metadata = RunMetadata("hand", 1, (pool,), slo, forward_link_ns=MS, return_link_ns=MS)
-    totals = RequestTotals(2, ["main"], 8_192, request_limits(slo))
+    totals = RequestTotals(2, ["main"], 8_192, slo)
     rows = RequestLog(totals, [], "llama-3-8b")
     logs = [ReplicaLog(10 * MS), ReplicaLog(10 * MS)]
     first, second = logs

@@ -27,7 +27,10 @@ def test_totals_follow_vllms_interval_definitions() -> None:
     assert totals.histograms["tpot"][1, 0] == 1
     assert totals.histograms["prompt_tokens"][0].sum() == 1
     assert totals.pool_sketches[1]["ttft"].total == 1 * S
-    assert totals.slo_met == {"ttft": 1, "tpot": 1, "e2e": 0, "all": 1}
+    limits = totals.objectives.all
+    assert (limits.requests, limits.finished, limits.lost, limits.cut_off) == (4, 2, 1, 1)
+    assert [limits.sketches[name].fraction_above(limit * S) for name, limit in (("ttft", 2), ("tpot", 1))] == [0.5, 1]
+    assert totals.objectives.good == 1
     assert (totals.first_arrival_ns, totals.last_arrival_ns, totals.last_completion_ns) == (0, 3 * S, 7 * S)
     assert (totals.served, totals.served_ns) == (2, 6 * S + 1 * S)
     assert (totals.in_service, totals.in_service_since_ns) == (1, 3 * S)

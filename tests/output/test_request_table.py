@@ -20,7 +20,7 @@ def test_rows_come_back_in_seconds_with_nulls(tmp_path: Path) -> None:
     log.add(RequestRow(Request(0, 0, 100, 3), "finished", 1, "main", 1 * S, 2 * S, 3 * S, 7 * S, 16, 1, 2, 3))
     log.add(RequestRow(Request(1, 1 * S, 50, 1), "finished", 0, "main", 1 * S, 1 * S, 2 * S, 2 * S))
     log.add(RequestRow(Request(2, 2 * S, 9_000, 5), "refused", -1, "", -1, -1, -1, 2 * S))
-    attributes = Attributes(session_id=7, tenant="blå", model="other")
+    attributes = Attributes(session_id=7, tenant="blå", model="other", priority=-2, slo_class="chat")
     times_ns = (3 * S, 4 * S, 5 * S, -1)
     log.add(RequestRow(Request(3, 3 * S, 10, 2, attributes), "unfinished", 0, "main", *times_ns, generated_tokens=1))
     log.flush()
@@ -36,6 +36,7 @@ def test_rows_come_back_in_seconds_with_nulls(tmp_path: Path) -> None:
         "prompt_tokens": 100, "output_tokens": 3, "cached_tokens": 16, "preemptions": 1,
         "retries": 2, "generated_tokens": 3, "ttft_s": 3.0,
         "tpot_s": 2.0, "e2e_s": 7.0, "queue_s": 1.0, "prefill_s": 1.0, "decode_s": 4.0,
+        "priority": 0, "slo_class": "",
     }  # fmt: skip
     assert rows[1]["tpot_s"] is None
     assert rows[1]["decode_s"] == 0.0
@@ -44,6 +45,7 @@ def test_rows_come_back_in_seconds_with_nulls(tmp_path: Path) -> None:
     assert (refused["status"], refused["finish_s"], refused["e2e_s"]) == ("refused", 2.0, None)
     unfinished = rows[3]
     assert (refused["generated_tokens"], unfinished["generated_tokens"]) == (0, 1)
+    assert (unfinished["priority"], unfinished["slo_class"]) == (-2, "chat")
     assert (unfinished["session_id"], unfinished["tenant"], unfinished["model"]) == (7, "blå", "other")
     assert (unfinished["ttft_s"], unfinished["finish_s"], unfinished["decode_s"]) == (2.0, None, None)
 

@@ -1,6 +1,7 @@
 """A request log with four rows by hand."""
 
-from cluster_sim.metrics.request_totals import RequestTotals, SloLimits
+from cluster_sim.metrics.objectives import Slo
+from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.rows import RequestRow, RowBlock
 from cluster_sim.workload.request import Attributes, Request
@@ -9,7 +10,7 @@ S = 1_000_000_000
 
 
 def new_log(blocks: list[RowBlock], block_rows: int = 3, exact_limit: int = 1_000) -> RequestLog:
-    totals = RequestTotals(2, ["a", "b"], 8_192, SloLimits(ttft_ns=2 * S, tpot_ns=S), exact_limit)
+    totals = RequestTotals(2, ["a", "b"], 8_192, Slo(ttft_p99_s=2.0, tpot_p99_s=1.0), exact_limit)
 
     def keep(block: RowBlock) -> None:
         blocks.append(block._replace(rows=block.rows.copy()))

@@ -62,7 +62,16 @@ def _summary() -> dict[str, object]:
                 },
             ],
             "verdict": "missed",
+            "classes": [
+                {
+                    "match": {"tenant": "blue", "priority": -1},
+                    "limits": [
+                        {"name": "e2e_mean_s", "limit_s": 2.0, "value_s": None, "lost": 1, "verdict": "missed"},
+                    ],
+                }
+            ],
             "good_requests_ratio": 0.5,
+            "left_out": 3,
         },
         "predictor_coverage": {"case": "seen", "is_near_saturation": True},
         "warnings": ["Pool main sits on the edge."],
@@ -79,6 +88,8 @@ def test_report_shows_every_figure() -> None:
         "first token (TTFT)", "250 ms", "~250 ms", "5 finished, 1 refused", "uncalibrated roofline", "0.500 on 8 GPUs",
         "$2.000 (objectives missed)", "1.250 kWh", "1.73 J", "50.00%",
         "ttft p99 250 ms (212-288), limit 200 ms: missed",
+        "tenant blue, priority -1: e2e mean among lost requests, limit 2 s: missed",
+        "50.00% (3 cut off by the end of the run are left out)", "of the 5 requests of 6 that finished",
         "check failed: little",
         "written to runs/x", "(seen, near saturation)", "Pool main sits on the edge.",
     ):  # fmt: skip
