@@ -198,8 +198,7 @@ class Pipeline:
     def restore(self, state: tuple[Any, ...]) -> None:
         """Take back a state returned by ``snapshot``."""
         self.free_ns, self.busy_ns, self.iterations, counted, latest, idle = state
-        self._latest.extend(latest)
-        self._idle.extend(idle)
+        self._latest, self._idle = deque(latest, self._latest.maxlen), deque(idle, self._idle.maxlen)
         if self._covered is not None:
             self._covered.predictions, self._covered.inside = counted
 

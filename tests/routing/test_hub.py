@@ -3,6 +3,7 @@
 from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.engine.process import Message
 from cluster_sim.recording.reasons import CONTEXT_LENGTH, KV_CACHE, REASONS
+from cluster_sim.recording.rows import FIELD
 from cluster_sim.recording.statuses import FINISHED, STATUSES
 from cluster_sim.routing.admission import NOBODY, Admission, StaticLimits
 from cluster_sim.serving.messages import Response
@@ -66,7 +67,7 @@ def test_unknown_model_is_refused() -> None:
     stranger = Request(0, 0, 1, 1, Attributes(model="gpt-x"))
     assert run.hub._on_arrival(stranger, 0) == []
     assert statuses_of(run) == {0: "refused"}
-    assert run.rows[0][-1] == REASONS.index("no_model")
+    assert run.rows[0][FIELD["reason"]] == REASONS.index("no_model")
 
 
 def test_dispatch_is_delivered_after_the_link() -> None:

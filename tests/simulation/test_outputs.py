@@ -47,7 +47,9 @@ def test_laws_hold_and_files_agree(tmp_path: Path, overrides: tuple[str, ...]) -
     directory = _run(tmp_path, *overrides)
     summary = _summary(directory)
     stages = 2 if "fleet.pools.0.pipeline_parallel=2" in overrides else 1
-    assert summary["predictor_coverage"]["steps"] == summary["iterations"] * stages
+    # Two steps of each replica may be in flight when a run of fixed length ends: predicted, but no work of the run.
+    cut_off = 2 * 2 if "run.end_s=5" in overrides else 0
+    assert 0 <= summary["predictor_coverage"]["steps"] - summary["iterations"] * stages <= cut_off * stages
     assert all(check["holds"] for check in summary["checks"].values()), summary["checks"]
     rows = pq.read_table(directory / "requests.parquet")
     finished = rows.filter(pa.compute.equal(rows["status"], "finished"))
