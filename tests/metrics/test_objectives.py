@@ -1,4 +1,4 @@
-"""Which requests the objectives cover, by hand."""
+"""Requests that the objectives cover, by hand."""
 
 from typing import Any
 
