@@ -133,7 +133,9 @@ class Slo(LimitSet):
     itl_p90_s: float | None = _limit("90th percentile of the gaps between two tokens.")
     itl_p95_s: float | None = _limit("95th percentile of the gaps between two tokens.")
     itl_p99_s: float | None = _limit("99th percentile of the gaps between two tokens.")
-    classes: list[ClassLimits] = Field([], description="Limits of classes of requests, beside those of all.")
+    classes: list[ClassLimits] | None = Field(
+        None, description="Limits of classes of requests by tenant, model, priority or slo_class, beside those of all."
+    )
 
     @property
     def has_limits(self) -> bool:
