@@ -62,7 +62,10 @@ class SteadyRuns:
             needed = self._needed(rows, judgement)
             if needed <= rows.count:
                 return judgement
-            rows = self._rows(rate_per_s, needed)
+            longer = self._rows(rate_per_s, needed)
+            if longer.count <= rows.count:
+                return judgement  # The workload cannot be lengthened.
+            rows = longer
 
     def summary(self, rate_per_s: float) -> dict[str, Any]:
         """Return the summary of the longest run at a rate that was judged."""

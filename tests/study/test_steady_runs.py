@@ -35,6 +35,7 @@ def study(folder: Path, workload: str) -> Study:
 SYNTHETIC = """{kind: synthetic, count: 20, duration_s: 9, arrivals: {kind: poisson, request_rate: 10},
   lengths: {prompt: {kind: fixed, value: 450}, output: {kind: fixed, value: 140}}}"""
 REPLAY = "{kind: trace, path: trace.csv}"
+DRAWN_TIMES = "{kind: trace, path: trace.csv, arrivals: {kind: poisson, request_rate: 3}}"
 
 
 def arrivals(longer: Study) -> list[int]:
@@ -43,7 +44,7 @@ def arrivals(longer: Study) -> list[int]:
     return [int(arrival) for block in blocks for arrival in block.arrival_ns]
 
 
-@pytest.mark.parametrize(("workload", "spread"), [(SYNTHETIC, 0.15), (REPLAY, 0.06)])
+@pytest.mark.parametrize(("workload", "spread"), [(SYNTHETIC, 0.15), (REPLAY, 0.06), (DRAWN_TIMES, 0.5)])
 def test_any_length_at_any_rate(tmp_path: Path, workload: str, spread: float) -> None:
     """A workload of 20 requests gives 500 at 5 a second, and the run ends when all have."""
     longer = lengthened(study(tmp_path, workload), 5.0, 500)

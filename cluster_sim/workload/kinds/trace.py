@@ -118,11 +118,19 @@ class TraceKind(OpenLoopKind[TraceWorkload]):
         return self.options.bootstrap.count if self.options.bootstrap is not None else self.options.first
 
     def mean_rate(self) -> float | None:
-        """Return the mean rate that gaps are scaled to; None for the trace's own."""
-        return self.options.request_rate
+        """Return the mean rate that gaps are scaled to, or of the arrivals in their place; None for the trace's own."""
+        arrivals = self.options.arrivals
+        if arrivals is None:
+            return self.options.request_rate
+        rate = getattr(arrivals, "request_rate", None)
+        return float(rate) if rate is not None else super().mean_rate()
 
     def at_rate(self, rate_per_s: float) -> TraceWorkload:
-        """Return the options with gaps scaled to another mean rate."""
+        """Return the options with gaps scaled to another mean rate, or with arrivals of it."""
+        arrivals = self.options.arrivals
+        if arrivals is not None:
+            changed = arrivals.model_copy(update={"request_rate": rate_per_s})
+            return self.options.model_copy(update={"arrivals": changed})
         return self.options.model_copy(update={"request_rate": rate_per_s, "time_scale": 1.0})
 
     @property
