@@ -22,6 +22,7 @@ from cluster_sim.report.result_tables import duration_text
 from cluster_sim.report.task_progress import TaskProgress
 from cluster_sim.simulation.launcher import ray_tasks
 from cluster_sim.study.capacity import FOUND, Capacity, CapacityTask, Search, rate_of, search_capacity
+from cluster_sim.study.load_judgement import load_limits
 from cluster_sim.study.sweep_table import write_csv
 from cluster_sim.study.variants import Variant, expand
 
@@ -52,7 +53,7 @@ def plan(
         document, [*(overrides or ()), *(f"{key}={limit}" for key, limit in limits.items() if limit is not None)]
     )
     variants = expand(file, document)
-    if not any(variant.study is not None and variant.study.slo.limits() for variant in variants):
+    if not any(variant.study is not None and variant.study.slo.has_limits for variant in variants):
         raise InputError(f"{file}: slo: a search needs at least one limit; give --ttft-p99-s or --tpot-p99-s")
     if out.is_dir() or not out.parent.is_dir():
         raise InputError(f"--out {out}: must name a file in a directory that exists")
@@ -83,8 +84,8 @@ def plan(
 
 def limits_of(variants: list[Variant]) -> list[str]:
     """Return the names of the limits that any configuration has, for example ``ttft_p99_s``."""
-    limits = [limit for variant in variants if variant.study is not None for limit in variant.study.slo.limits()]
-    return list(dict.fromkeys(f"{limit.metric.removesuffix('_s')}_{limit.percentile}_s" for limit in limits))
+    limits = [limit for variant in variants if variant.study is not None for limit in load_limits(variant.study.slo)]
+    return list(dict.fromkeys(limit.name for limit in limits))
 
 
 def _row(variant: Variant, answer: Capacity | Exception) -> dict[str, Any]:
@@ -98,6 +99,7 @@ def _row(variant: Variant, answer: Capacity | Exception) -> dict[str, Any]:
         "limited_by",
         "ttft_p99_s",
         "tpot_p99_s",
+        "lost_requests_ratio",
         "gpus",
         "usd_per_hour",
         "requests_per_usd",
@@ -122,6 +124,7 @@ def _row(variant: Variant, answer: Capacity | Exception) -> dict[str, Any]:
         "ttft_p99_s": summary["ttft_s"]["p99"],
         "tpot_p99_s": summary["tpot_s"]["p99"],
         **answer.figures_s,
+        "lost_requests_ratio": answer.lost_ratio,
         "gpus": summary["gpus"],
         "usd_per_hour": usd_per_hour,
         "requests_per_usd": requests_per_hour / usd_per_hour if usd_per_hour else None,
@@ -149,8 +152,9 @@ def _figures(limits: list[str]) -> list[Figure]:
 
 def _title(limit: str) -> str:
     """Return a limit's name as a column's title, for example ``TTFT p99``."""
-    metric, percentile, _ = limit.split("_")
-    return f"{metric.upper()} {percentile}"
+    owner, _, name = limit.rpartition(": ")
+    metric, percentile, _ = name.split("_")
+    return f"{owner} {metric.upper()} {percentile}".strip()
 
 
 _TITLES = {"requests_per_s": "requests/s", "gpus": "GPUs", "usd_per_hour": "USD/h", "requests_per_usd": "requests/USD"}

@@ -165,15 +165,11 @@ def verdict_style(verdict: str) -> tuple[str, str]:
 
 def verdict_sentence(summary: dict[str, Any]) -> str:
     """Return the verdict on the objectives, with the limits that are not met as its reason."""
-    slo = summary["slo"]
-    if not slo["limits"]:
+    rows = objective_rows(summary)
+    if not rows:
         return "No objectives are set."
-    verdict = verdict_style(slo["verdict"])[0]
-    reasons = [
-        f"{limit_text(limit)}: {verdict_style(limit['verdict'])[0]}"
-        for limit in slo["limits"]
-        if limit["verdict"] != "met"
-    ]
+    verdict = verdict_style(summary["slo"]["verdict"])[0]
+    reasons = [f"{text}: {verdict_style(outcome)[0]}" for text, outcome in rows if outcome != "met"]
     return f"Objectives {verdict}: {'; '.join(reasons) or 'every limit is kept'}."
 
 

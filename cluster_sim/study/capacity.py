@@ -13,9 +13,8 @@ from typing import Any, Final, NamedTuple
 
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
-from cluster_sim.metrics.objectives import Limit
 from cluster_sim.metrics.verdicts import Interval
-from cluster_sim.study.load_judgement import Judgement, Outcome
+from cluster_sim.study.load_judgement import Judgement, LoadLimit, Outcome, load_limits
 from cluster_sim.study.steady_runs import SteadyRuns
 from cluster_sim.workload.workload_kind import kind_of
 
@@ -75,7 +74,9 @@ class Capacity(NamedTuple):
     reason: str
     """What limits the load."""
     figures_s: dict[str, float]
-    """The limited percentiles at the answer."""
+    """The limited figures at the answer."""
+    lost_ratio: float | None
+    """Share of the requests that did not finish, at the answer."""
     summary: dict[str, Any] | None
     runs: int
 
@@ -142,7 +143,7 @@ def search_capacity(task: CapacityTask) -> Capacity:
     Raises ``InputError`` if the study has no limits, its load cannot be varied, or a run finds its input wrong.
     """
     search = task.search
-    limits = task.study.slo.limits()
+    limits = load_limits(task.study.slo)
     if not limits:
         raise InputError("slo: a search of the highest load needs at least one limit, for example slo.ttft_p99_s")
     runs = SteadyRuns(task.study)
@@ -152,30 +153,29 @@ def search_capacity(task: CapacityTask) -> Capacity:
 
     edge = highest_rate(search, judge)
     if edge.good is None:
-        return Capacity(edge.status, None, None, None, edge.reason, {}, None, runs.made)
+        return Capacity(edge.status, None, None, None, edge.reason, {}, None, None, runs.made)
     statistical = None
     if edge.bad is not None:
         statistical = statistical_interval(edge, min(search.tolerance_ratio, COARSEST_RATIO), judge)
     summary = runs.summary(edge.good)
     band = _band(edge, limits, runs, summary) if edge.bad is not None else None
-    figures = {
-        f"{limit.metric.removesuffix('_s')}_{limit.percentile}_s": runs.figure_s(edge.good, limit) for limit in limits
-    }
-    return Capacity(edge.status, edge.good, statistical, band, edge.reason, figures, summary, runs.made)
+    figures = {limit.name: runs.figure_s(edge.good, limit) for limit in limits}
+    lost = runs.lost_ratio(edge.good)
+    return Capacity(edge.status, edge.good, statistical, band, edge.reason, figures, lost, summary, runs.made)
 
 
-def _band(edge: Edge, limits: list[Limit], runs: SteadyRuns, summary: dict[str, Any]) -> Interval | None:
+def _band(edge: Edge, limits: list[LoadLimit], runs: SteadyRuns, summary: dict[str, Any]) -> Interval | None:
     """Return the answers for limits that are tighter and wider by the error bands, and by that of the throughput."""
     percent = summary["predictor_coverage"]["error_band_percent"]
-    widths = [percent.get(f"{limit.metric.removesuffix('_s')}_{limit.percentile}") for limit in limits]
+    widths = [percent.get(limit.figure) for limit in limits]
     if any(width is None for width in widths) or edge.good is None:
         return None
 
     def answer(sign: int) -> float:
         # A predicted figure that is off by this share keeps the limit where the limit is off by its inverse.
         scaled = [
-            limit._replace(limit_s=limit.limit_s / max(1 + sign * width / 100, 0.01))
-            for limit, width in zip(limits, widths, strict=True)
+            LoadLimit(limit._replace(limit_s=limit.limit_s / max(1 + sign * width / 100, 0.01)), match)
+            for (limit, match), width in zip(limits, widths, strict=True)
         ]
         found = highest_rate(Search(edge.good or 1.0, COARSEST_RATIO, 12), lambda rate: runs.judge(rate, scaled))
         return found.good or 0.0

@@ -1,9 +1,10 @@
 """Judgement of one run at a steady rate: sustained within limits, overloaded, or too short to tell.
 
 Design.  A limit on a percentile is a limit on the share of requests beyond it, of which every request that was refused,
-failed, shed or cancelled is one: so lost requests never make a figure better.  The measured part of the run is cut into
-batches of equal numbers of requests; the spread of their shares says how certain the share of the whole is (method of
-batch means).  A queue that still grows over the batches is an overload, whatever the percentiles are.
+failed, shed or cancelled is one: so lost requests never make a figure better.  A run that loses more than
+``MOST_LOST_RATIO`` is not sustained, whatever the limits are.  The measured part of the run is cut into batches of
+equal numbers of requests; the spread of their shares, or means, says how certain the figure of the whole is (method of
+batch means).  A queue that still grows over the batches is an overload, too.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,12 +16,15 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cluster_sim.metrics.objectives import Limit
+from cluster_sim.metrics.objectives import GAPS, ClassMatch, Limit, Slo
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
+Words = npt.NDArray[np.object_]
 
 BATCHES: Final = 10
+MOST_LOST_RATIO: Final = 0.01
+"""Share of the requests that may be lost: as many as a limit on the 99th percentile allows."""
 WARM_UP_RATIO: Final = 0.2
 """Share of the requests, the first to arrive, that fill the empty fleet and are not measured."""
 T_95: Final = 2.262
@@ -55,6 +59,10 @@ class RequestRows:
     """By metric, for example ``ttft_s``."""
     lost: dict[str, int]
     """Requests that did not finish, by status and reason."""
+    gaps_s: dict[str, float]
+    """Figures of the gaps between tokens, over all requests."""
+    traits: dict[str, Words]
+    """By key of a class of requests, for example ``tenant``; may be empty where there are no classes."""
 
     @property
     def count(self) -> int:
@@ -78,6 +86,23 @@ class RequestRows:
         return self.span_s / max(float(np.mean(self.finish_s[part] - self.arrival_s[part])), 1e-9)
 
 
+class LoadLimit(NamedTuple):
+    """A limit on all requests, or on a class of them."""
+
+    limit: Limit
+    match: ClassMatch | None = None
+
+    @property
+    def name(self) -> str:
+        """The key that sets it, after the class."""
+        return self.limit.name if self.match is None else f"{self.match.label}: {self.limit.name}"
+
+    @property
+    def figure(self) -> str:
+        """The figure that it limits, for example ``ttft_p99``."""
+        return f"{self.limit.interval}_{self.limit.percentile}"
+
+
 class Judgement(NamedTuple):
     """What one run says about its rate."""
 
@@ -88,15 +113,18 @@ class Judgement(NamedTuple):
     """Why the rate is not sustained; empty if it is."""
 
 
-def judge(rows: RequestRows, limits: Sequence[Limit]) -> Judgement:
+def load_limits(slo: Slo) -> list[LoadLimit]:
+    """Return every limit of a study."""
+    classes = [LoadLimit(limit, each.match) for each in slo.classes or () for limit in each.all_limits()]
+    return [*map(LoadLimit, slo.all_limits()), *classes]
+
+
+def judge(rows: RequestRows, limits: Sequence[LoadLimit]) -> Judgement:
     """Return what the measured part of a run says about its rate."""
     if not rows.is_finished.any():
-        return Judgement(Outcome.OVERLOADED, False, "no request finishes")
-    if rows.lost:
-        lost = ", ".join(
-            f"{count / rows.count:.1%} of the requests are {status}" for status, count in rows.lost.items()
-        )
-        return Judgement(Outcome.OVERLOADED, False, lost)
+        return Judgement(Outcome.OVERLOADED, False, _lost_text(rows))
+    if sum(rows.lost.values()) > MOST_LOST_RATIO * rows.count:
+        return Judgement(Outcome.OVERLOADED, False, _lost_text(rows))
     judgements = [*(_of_limit(rows, limit) for limit in limits), _of_growth(rows)]
     failing = [judgement for judgement in judgements if not judgement.is_sustained]
     outcomes = {judgement.outcome for judgement in judgements}
@@ -104,26 +132,54 @@ def judge(rows: RequestRows, limits: Sequence[Limit]) -> Judgement:
     return Judgement(outcome, not failing, failing[0].reason if failing else "")
 
 
-def percentile_s(rows: RequestRows, limit: Limit) -> float:
-    """Return the measured percentile that ``limit`` limits; requests without one, such as of one token, left out."""
-    values = rows.intervals_s[limit.metric][rows.measured]
+def figure_s(rows: RequestRows, limit: LoadLimit) -> float:
+    """Return the measured figure that is limited, lost requests as infinitely late; 0 if no request has one."""
+    kind = limit.limit
+    if kind.metric == GAPS:
+        return rows.gaps_s[kind.percentile] or 0.0
+    values = _values(rows, limit)[rows.measured]
     known = values[~np.isnan(values)]
-    return float(np.quantile(known, _rank(limit), method="inverted_cdf")) if len(known) else 0.0
+    if not len(known):
+        return 0.0
+    return float(known.mean() if kind.is_mean else np.quantile(known, kind.rank, method="inverted_cdf"))
 
 
-def _of_limit(rows: RequestRows, limit: Limit) -> Judgement:
-    """Return the judgement on the share of requests beyond one limit."""
-    allowed = 1 - _rank(limit)
-    beyond = rows.intervals_s[limit.metric] > limit.limit_s
-    shares = np.array([float(beyond[part].mean()) for part in _batches(rows)])
-    share, reach = float(shares.mean()), T_95 * float(shares.std(ddof=1)) / BATCHES**0.5
-    name = f"{limit.metric.removesuffix('_s')} {limit.percentile}"
-    reason = f"{name} is {percentile_s(rows, limit):.3g} s, above {limit.limit_s:g} s"
-    if share + reach <= allowed:
+def _lost_text(rows: RequestRows) -> str:
+    return ", ".join(f"{count / rows.count:.2%} of the requests are {status}" for status, count in rows.lost.items())
+
+
+def _values(rows: RequestRows, limit: LoadLimit) -> Floats:
+    """Return the interval of every request, infinite for a lost one, NaN for one that the limit is not for."""
+    values = np.where(rows.is_finished, rows.intervals_s[limit.limit.metric], np.inf)
+    for name, wanted in limit.match.given().items() if limit.match is not None else ():
+        values[rows.traits[name] != wanted] = np.nan
+    return values
+
+
+def _of_limit(rows: RequestRows, limit: LoadLimit) -> Judgement:
+    """Return the judgement on a mean, or on the share of requests beyond a percentile's limit."""
+    kind = limit.limit
+    value_s = figure_s(rows, limit)
+    reason = f"{limit.name.removesuffix('_s').replace('_', ' ')} is {value_s:.3g} s, above {kind.limit_s:g} s"
+    if kind.metric == GAPS or np.isinf(value_s):
+        is_within = value_s <= kind.limit_s
+        return Judgement(Outcome.SUSTAINED if is_within else Outcome.OVERLOADED, is_within, "" if is_within else reason)
+    values, allowed = _values(rows, limit), kind.limit_s
+    if not kind.is_mean:
+        values, allowed = np.where(np.isnan(values), np.nan, values > kind.limit_s), 1 - kind.rank
+    batches = [values[part] for part in _batches(rows)]
+    figures = np.array([float(np.nanmean(batch)) for batch in batches if not np.isnan(batch).all()])
+    if not len(figures):
         return Judgement(Outcome.SUSTAINED, True, "")
-    if share - reach > allowed:
+    if len(figures) == 1:
+        is_within = float(figures[0]) <= allowed
+        return Judgement(Outcome.UNCLEAR, is_within, "" if is_within else reason)
+    figure, reach = float(figures.mean()), T_95 * float(figures.std(ddof=1)) / len(figures) ** 0.5
+    if figure + reach <= allowed:
+        return Judgement(Outcome.SUSTAINED, True, "")
+    if figure - reach > allowed:
         return Judgement(Outcome.OVERLOADED, False, reason)
-    return Judgement(Outcome.UNCLEAR, share <= allowed, "" if share <= allowed else reason)
+    return Judgement(Outcome.UNCLEAR, figure <= allowed, "" if figure <= allowed else reason)
 
 
 def _of_growth(rows: RequestRows) -> Judgement:
@@ -147,7 +203,3 @@ def _batches(rows: RequestRows) -> Iterator[slice]:
     part = rows.measured
     edges = np.linspace(part.start, part.stop, BATCHES + 1).astype(int).tolist()
     yield from (slice(low, high) for low, high in pairwise(edges))
-
-
-def _rank(limit: Limit) -> float:
-    return int(limit.percentile.removeprefix("p")) / 100

@@ -12,15 +12,23 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
-from cluster_sim.metrics.objectives import Limit
 from cluster_sim.output.run_directory import REQUESTS_FILE
 from cluster_sim.recording.statuses import FINISHED
 from cluster_sim.simulation.run_options import RunOptions
-from cluster_sim.study.load_judgement import LEAST_RESIDENCES, Judgement, Outcome, RequestRows, judge, percentile_s
+from cluster_sim.study.load_judgement import (
+    LEAST_RESIDENCES,
+    Judgement,
+    LoadLimit,
+    Outcome,
+    RequestRows,
+    figure_s,
+    judge,
+)
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.build import build_columns
 from cluster_sim.workload.kinds.trace import TraceWorkload
@@ -36,6 +44,8 @@ MOST_REQUESTS: Final = 500_000
 """Requests of the longest run, whose rows fit into memory many times."""
 
 INTERVALS: Final = ("ttft_s", "tpot_s", "e2e_s")
+TRAITS: Final = ("tenant", "model", "priority", "slo_class")
+"""Columns by which classes of requests are told."""
 
 
 class SteadyRuns:
@@ -54,7 +64,7 @@ class SteadyRuns:
         self.made = 0
         """Runs made so far."""
 
-    def judge(self, rate_per_s: float, limits: Sequence[Limit]) -> Judgement:
+    def judge(self, rate_per_s: float, limits: Sequence[LoadLimit]) -> Judgement:
         """Return the judgement on a rate, from a run that is long enough."""
         rows = self._rows(rate_per_s, FIRST_REQUESTS)
         while True:
@@ -71,9 +81,14 @@ class SteadyRuns:
         """Return the summary of the longest run at a rate that was judged."""
         return self._runs[rate_per_s][1]
 
-    def figure_s(self, rate_per_s: float, limit: Limit) -> float:
-        """Return the percentile that ``limit`` limits, at a rate that was judged."""
-        return percentile_s(self._runs[rate_per_s][0], limit)
+    def figure_s(self, rate_per_s: float, limit: LoadLimit) -> float:
+        """Return the figure that ``limit`` limits, at a rate that was judged."""
+        return figure_s(self._runs[rate_per_s][0], limit)
+
+    def lost_ratio(self, rate_per_s: float) -> float:
+        """Return the share of requests that did not finish, at a rate that was judged."""
+        rows = self._runs[rate_per_s][0]
+        return sum(rows.lost.values()) / rows.count
 
     def _needed(self, rows: RequestRows, judgement: Judgement) -> int:
         """Return the number of requests that a run must have after this one, which may be its own."""
@@ -122,23 +137,25 @@ def _run(study: Study) -> tuple[RequestRows, dict[str, Any]]:
     """Run a study in this process; return its requests and its summary."""
     from cluster_sim.simulation.run import run_study
 
+    traits = TRAITS if study.slo.classes else ()
     with TemporaryDirectory(prefix="cluster-sim-capacity-") as folder:
         result = run_study(study, RunOptions(executor="inline", out=Path(folder) / "run"))
-        table = pq.read_table(
-            result.directory / REQUESTS_FILE, columns=["arrival_s", "finish_s", "status", "reason", *INTERVALS]
-        ).sort_by("arrival_s")
+        names = ["arrival_s", "finish_s", "status", "reason", *INTERVALS, *traits]
+        table = pq.read_table(result.directory / REQUESTS_FILE, columns=names).sort_by("arrival_s")
     status = table["status"].to_numpy()
-    columns = {name: table[name].to_numpy() for name in ("arrival_s", "finish_s", *INTERVALS)}
     lost = Counter(
         f"{word} ({reason})" if reason else str(word)
         for word, reason in zip(status, table["reason"].to_pylist(), strict=True)
         if word != FINISHED
     )
+    arrival_s, finish_s = table["arrival_s"].to_numpy(), table["finish_s"].to_numpy()
     rows = RequestRows(
-        columns["arrival_s"],
-        columns["finish_s"],
+        arrival_s,
+        np.where(np.isnan(finish_s), arrival_s, finish_s),
         status == FINISHED,
-        {name: columns[name] for name in INTERVALS},
+        {name: table[name].to_numpy() for name in INTERVALS},
         dict(lost),
+        result.summary["itl_s"],
+        {name: np.array(table[name].to_pylist(), dtype=object) for name in traits},
     )
     return rows, result.summary

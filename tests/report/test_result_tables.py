@@ -130,9 +130,12 @@ def test_tables_fit_80_columns_and_notes_stay_whole() -> None:
 def test_the_verdict_in_a_sentence() -> None:
     """The verdict comes with the limits that are not met; a study without limits has none."""
     summary = _summary()
-    assert verdict_sentence(summary) == "Objectives missed: ttft p99 250 ms (212-288), limit 200 ms: missed."
-    met = {"limits": [], "verdict": None}
+    assert verdict_sentence(summary) == (
+        "Objectives missed: ttft p99 250 ms (212-288), limit 200 ms: missed; "
+        "tenant blue, priority -1: e2e mean among lost requests, limit 2 s: missed."
+    )
+    met = {"limits": [], "classes": [], "verdict": None}
     assert verdict_sentence({"slo": met}) == "No objectives are set."
     limit = {"name": "ttft_p99_s", "limit_s": 0.5, "value_s": 0.25, "low_s": None, "high_s": None, "verdict": "met"}
-    met = {"limits": [limit], "verdict": "met"}
+    met = {"limits": [limit], "classes": [], "verdict": "met"}
     assert verdict_sentence({"slo": met}) == "Objectives met: every limit is kept."
