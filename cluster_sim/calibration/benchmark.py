@@ -1,18 +1,22 @@
-"""A user's own benchmark as a case: the JSON of ``vllm bench serve``, or a table with one row per request."""
+"""A user's own benchmark as cases: results of the usual tools, or a table with one row per request."""
 
-import math
-from dataclasses import dataclass
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from cluster_sim.calibration.case import WHOLE_RUN, Case, FloatArray, Int64Array, Key, Requests
-from cluster_sim.calibration.latency_figures import figures
-from cluster_sim.calibration.tables import column, read_json, read_rows
+from cluster_sim.calibration.benchmark_run import BenchmarkRun, RequestTimes, run_of_rows
+from cluster_sim.calibration.case import Case
+from cluster_sim.calibration.library_match import canonical, match_model
+from cluster_sim.calibration.result_file import ResultDocument, read_documents
+from cluster_sim.calibration.result_format import RESULT_FORMATS, ResultReader
+from cluster_sim.calibration.tables import column, read_rows
 from cluster_sim.errors import InputError
+from cluster_sim.hardware.predictors.csv_table import open_text
 
-JSON_MEANS: Final = {"mean_ttft_ms": "ttft_mean", "mean_tpot_ms": "tpot_mean", "mean_e2el_ms": "e2e_mean"}
 TABLE_COLUMNS: Final = ("arrival_s", "input_tokens", "output_tokens", "ttft_s", "e2e_s")
 LARGEST_PLAUSIBLE_S: Final = 3600.0
 """A mean latency beyond this is a wrong unit."""
@@ -20,27 +24,77 @@ LARGEST_PLAUSIBLE_S: Final = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Server that was benchmarked; the benchmark's own output does not describe it."""
+    """Server that was benchmarked; the benchmark's own output does not describe it, or only in part."""
 
     model: str
     device: str
     tensor_parallel: int
     engine: dict[str, Any]
+    """Settings of the engine block; without ``kind`` the engine is the one that the file names, or vLLM."""
 
 
-def load_benchmark(path: Path, server: Server, seed: int = 0) -> Case:
-    """Read ``path``: ``.json`` is the output of ``vllm bench serve``, anything else a CSV table (also compressed).
+@dataclass(slots=True)
+class Benchmarks:
+    """The runs of one file."""
 
-    Raises InputError with file and field for anything missing, negative or off by a unit.
+    cases: list[Case] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What was left out or filled in, and what of the file contradicts the server."""
+
+
+def load_benchmarks(path: Path, server: Server, seed: int = 0) -> Benchmarks:
+    """Read the runs of ``path``: results of a benchmark in one of the known formats, or a CSV table (also compressed).
+
+    Raises InputError with file, line and field for anything missing, negative or off by a unit.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    if path.suffix == ".json":
-        return _from_json(path, server, seed)
-    return _from_table(path, server)
+        raise InputError(f"{path}: {'is a directory' if path.is_dir() else 'no such file'}")
+    if path.suffix not in {".yaml", ".yml"} and _first_mark(path) not in {"{", "["}:
+        return _benchmarks(path, [_table_run(path)], server)
+    documents = read_documents(path)
+    return _benchmarks(path, _reader(path, documents).read(documents, seed), server)
 
 
-def _from_table(path: Path, server: Server) -> Case:
+def _first_mark(path: Path) -> str:
+    """Return the first character that is no space."""
+    try:
+        with open_text(path) as stream:
+            return stream.read(4096).lstrip("\ufeff \t\r\n")[:1]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not a UTF-8 text file ({error.reason} at byte {error.start})") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def _reader(path: Path, documents: Sequence[ResultDocument]) -> ResultReader:
+    """Return the reader that recognises a file; InputError with the keys found and the nearest format."""
+    first = documents[0].data
+    readers = {entry.name: entry.part() for entry in RESULT_FORMATS.entries()}
+    for name, reader in readers.items():
+        if reader.recognises(first):
+            for document in documents[1:]:
+                if not reader.recognises(document.data):
+                    raise InputError(f"{document.place()}: is not of the format {name}, as the first document is")
+            return reader
+    sample = first[0] if isinstance(first, list) and first else first
+    if not isinstance(sample, dict):
+        raise InputError(f"{path}:1: must hold results of a benchmark; found {type(first).__name__} {sample!r:.40}")
+    found = set(sample)
+    nearest = max(readers, key=lambda name: _likeness(found, readers[name].keys))
+    missing = sorted(readers[nearest].keys - found)
+    likeness = _likeness(found, readers[nearest].keys)
+    hint = f"; the nearest format is {nearest}, which has {', '.join(missing)} too" if likeness else ""
+    raise InputError(
+        f"{path}:1: not a benchmark result that is known: its keys are {', '.join(sorted(found)[:12])}{hint}. Known: "
+        f"{', '.join(readers)}, and CSV with {', '.join(TABLE_COLUMNS)}"
+    )
+
+
+def _likeness(found: set[str], keys: frozenset[str]) -> float:
+    return sum(bool(difflib.get_close_matches(key, found, n=1, cutoff=0.8)) for key in keys) / len(keys)
+
+
+def _table_run(path: Path) -> BenchmarkRun:
     rows = read_rows(path, TABLE_COLUMNS)
     if not rows:
         raise InputError(f"{path}: has no rows")
@@ -53,87 +107,58 @@ def _from_table(path: Path, server: Server) -> Case:
     for number, (ttft, e2e) in enumerate(zip(ttft_s.tolist(), e2e_s.tolist(), strict=True), 2):
         if ttft < 0 or e2e < ttft:
             raise InputError(f"{path}: row {number} in order of arrival has ttft_s {ttft} and e2e_s {e2e}")
-    return _case(
-        path,
-        server,
-        arrival_s,
-        prompts,
-        outputs,
-        figures(ttft_s, e2e_s, arrival_s, outputs, np.zeros(len(rows), np.int64)),
-        0,
-    )
+    return run_of_rows(str(path), RequestTimes(arrival_s, prompts, outputs, ttft_s, e2e_s), 0)
 
 
-def _from_json(path: Path, server: Server, seed: int) -> Case:
-    record = read_json(path)
-    if not isinstance(record, dict) or "num_prompts" not in record:
-        raise InputError(f"{path}: not the output of vllm bench serve: num_prompts is missing")
-    count = int(record.get("completed") or record["num_prompts"])
-    if count < 1:
-        raise InputError(f"{path}: completed: no request was completed")
-    prompts = _lengths(record, "input_lens", "total_input_tokens", count)
-    outputs = _lengths(record, "output_lens", "total_output_tokens", count)
-    rng = np.random.default_rng(seed)
-    arrival_s = _arrivals(record, count, rng)
-    measured: dict[Key, float] = {}
-    for name, metric in JSON_MEANS.items():
-        value = record.get(name)
-        if isinstance(value, int | float) and value > 0:
-            measured[WHOLE_RUN, metric] = float(value) / 1e3
-    if (WHOLE_RUN, "ttft_mean") not in measured or (WHOLE_RUN, "tpot_mean") not in measured:
-        raise InputError(f"{path}: mean_ttft_ms and mean_tpot_ms are needed, and positive")
-    limit = record.get("max_concurrency")
-    return _case(path, server, arrival_s, prompts, outputs, measured, int(limit) if limit else 0)
+def _benchmarks(path: Path, runs: Sequence[BenchmarkRun], server: Server) -> Benchmarks:
+    found = Benchmarks()
+    for number, run in enumerate(runs, 1):
+        for (_, metric), value in run.measured.items():
+            if value > LARGEST_PLAUSIBLE_S:
+                raise InputError(
+                    f"{run.place}: {metric} is {value:.0f} s: a unit is wrong (milliseconds read as seconds?)"
+                )
+        name = path.name if len(runs) == 1 else f"{path.name}#{number}"
+        found.cases.append(_case(name, run, server))
+        found.notes += [f"{run.place}: {note}" for note in [*run.notes, *_contradictions(run, server)]]
+    return found
 
 
-def _lengths(record: dict[str, Any], detailed: str, total: str, count: int) -> Int64Array:
-    """Return lengths request by request where they were saved, else the mean of all."""
-    values = record.get(detailed)
-    if isinstance(values, list) and len(values) == count:
-        return np.maximum(1, np.array(values, np.int64))
-    if total not in record:
-        raise InputError(f"neither {detailed} nor {total} is in the benchmark's output")
-    return np.full(count, max(1, round(float(record[total]) / count)), np.int64)
-
-
-def _arrivals(record: dict[str, Any], count: int, rng: np.random.Generator) -> FloatArray:
-    """Return the saved sending times, else arrivals like the benchmark's: gamma gaps at its rate, or all at once."""
-    starts = record.get("start_times")
-    if isinstance(starts, list) and len(starts) == count:
-        times = np.sort(np.array(starts, np.float64))
-        relative: FloatArray = times - times[0]
-        return relative
-    rate = record.get("request_rate", "inf")
-    if rate in {"inf", None} or not math.isfinite(float(rate)):
-        return np.zeros(count)
-    shape = float(record.get("burstiness") or 1.0)
-    gaps = rng.gamma(shape, 1.0 / (float(rate) * shape), count)
-    times_s: FloatArray = np.cumsum(gaps) - gaps[0]
-    return times_s
-
-
-def _case(
-    path: Path,
-    server: Server,
-    arrival_s: FloatArray,
-    prompts: Int64Array,
-    outputs: Int64Array,
-    measured: dict[Key, float],
-    limit: int,
-) -> Case:
-    for (_, metric), value in measured.items():
-        if metric.endswith("_mean") and value > LARGEST_PLAUSIBLE_S:
-            raise InputError(f"{path}: {metric} is {value:.0f} s: a unit is wrong (milliseconds read as seconds?)")
+def _case(name: str, run: BenchmarkRun, server: Server) -> Case:
     return Case(
         dataset="benchmark",
-        run=path.name,
+        run=name,
         model=server.model,
         device=server.device,
         tensor_parallel=server.tensor_parallel,
-        workload=path.name,
-        requests=Requests(arrival_s, prompts, outputs, np.zeros(len(arrival_s), np.int64)),
-        engine=server.engine,
-        in_flight_limit=limit,
-        measured=measured,
-        fold=path.name,
+        workload=name,
+        requests=run.requests,
+        engine={"kind": run.engine, **server.engine} if run.engine else server.engine,
+        replicas=run.replicas,
+        in_flight_limit=run.in_flight_limit,
+        measured=run.measured,
+        fold=name,
     )
+
+
+def _contradictions(run: BenchmarkRun, server: Server) -> list[str]:
+    """Return what a file says of its server that the server given does not have."""
+    found = []
+    if run.model is not None and not is_same_model(run.model, server.model):
+        found.append(f"the file says model_id: {run.model}, and the fit is for {server.model}")
+    if run.tensor_parallel is not None and run.tensor_parallel != server.tensor_parallel:
+        found.append(f"the file says tensor parallel {run.tensor_parallel}, and the fit has {server.tensor_parallel}")
+    kind = server.engine.get("kind")
+    if run.engine is not None and kind is not None and kind != run.engine:
+        found.append(f"the file says backend: {run.engine}, and the fit is for {kind}")
+    return found
+
+
+def is_same_model(stated: str, served: str) -> bool:
+    """Return whether a file's model is the one that is fitted, as far as names tell."""
+    if canonical(stated.rstrip("/")) == canonical(served.removesuffix("/config.json").rstrip("/")):
+        return True
+    try:
+        return match_model(stated).name == match_model(served).name
+    except InputError:
+        return False

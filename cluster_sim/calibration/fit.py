@@ -23,7 +23,7 @@ from cluster_sim.calibration.case_run import ResolvedCase, resolve_case, run_cas
 from cluster_sim.calibration.latency_figures import figures
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.predictors.calibration import Calibration, OperatorRatios
-from cluster_sim.hardware.predictors.coefficients import Coefficients
+from cluster_sim.hardware.predictors.coefficients import Coefficients, at_most
 from cluster_sim.hardware.predictors.kinds.physical import PhysicalPredictor
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
 
@@ -123,19 +123,22 @@ def prepare(cases: Sequence[Case]) -> list[PreparedRun]:
     for case in chosen:
         stages = sorted({stage for stage, _ in case.measured if stage != WHOLE_RUN})
         scored = stages if len(stages) > 1 else [WHOLE_RUN]
-        keys = tuple(
-            (stage, metric)
-            for stage in scored
-            for metric in ("tpot_mean", "ttft_mean")
-            if (stage, metric) in case.measured
-        )
+        keys = tuple(key for stage in scored for key in fitted_figures(case, stage))
         share = 1.0 / math.sqrt(len(scored) * counts[case.group])
-        weights = np.array([share * (TTFT_WEIGHT if metric == "ttft_mean" else 1.0) for _, metric in keys])
+        weights = np.array([share * (TTFT_WEIGHT if metric.startswith("ttft") else 1.0) for _, metric in keys])
         whole = resolve_case(case)
         runs.append(PreparedRun(whole, replace(whole, case=shorten(case)), keys, weights))
     if not runs:
         raise InputError("nothing to fit: no run below saturation with measured TPOT and TTFT")
     return runs
+
+
+def fitted_figures(case: Case, stage: int) -> list[Key]:
+    """Return the figures of a stage that are fitted: of steps and of first tokens, the best that was measured."""
+    found = []
+    for choices in (("tpot_mean", "e2e_mean"), ("ttft_mean", "ttft_p50")):
+        found += [(stage, metric) for metric in choices if (stage, metric) in case.measured][:1]
+    return found
 
 
 class CalibrationFit:
@@ -163,7 +166,7 @@ class CalibrationFit:
     def calibration(self, position: FloatArray) -> Calibration:
         """Return the calibration at a position."""
         pairs = list(zip(self.parameters, position.tolist(), strict=True))
-        values = [parameter.prior * math.exp(offset) for parameter, offset in pairs]
+        values = [at_most(parameter.name, parameter.prior * math.exp(offset)) for parameter, offset in pairs]
         common = dict(self._base.coefficients)
         for parameter, value in zip(self.parameters, values, strict=True):
             if not parameter.scope:

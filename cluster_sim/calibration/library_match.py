@@ -1,6 +1,7 @@
 """Library entries that the names of models and GPUs in data sets and benchmarks mean."""
 
 import re
+from pathlib import Path
 from typing import Final
 
 from cluster_sim.errors import InputError
@@ -51,12 +52,17 @@ def known_models() -> list[Model]:
 
 
 def match_model(name: str, quantization: str | None = None, among: list[Model] | None = None) -> Model:
-    """Return the model that a name (usually a Hugging Face repository) means, quantised where the name says so.
+    """Return the model that a name (usually a Hugging Face repository) means, quantised where the name says so; a path
+    of a ``config.json`` or of its folder means that model.
 
     Exact repositories come first, then names that agree but for suffixes such as "-Instruct"; ``quantization`` or an
     "fp8" in the name of a model that the library holds unquantised quantises its projections.  Raises InputError when
     no entry fits.
     """
+    own = Path(name)
+    for path in (own / "config.json", own):
+        if among is None and path.is_file():
+            return load_model(str(path))
     models = known_models() if among is None else among
     wanted = name.strip().lower()
     is_fp8 = "fp8" in wanted or quantization == "fp8"

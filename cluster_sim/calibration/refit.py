@@ -8,7 +8,7 @@ import numpy as np
 import yaml
 
 from cluster_sim.atomic_file import whole_file
-from cluster_sim.calibration.benchmark import Server, load_benchmark
+from cluster_sim.calibration.benchmark import Server, load_benchmarks
 from cluster_sim.calibration.case import WHOLE_RUN, Case, FloatArray
 from cluster_sim.calibration.case_run import resolve_case, run_case
 from cluster_sim.calibration.fit import CalibrationFit, Parameter, prepare
@@ -22,16 +22,30 @@ DEFAULT_COEFFICIENTS: Final = ("step_us", "gemm_memory_ratio", "kv_memory_ratio"
 WIDTH_LOG: Final = 0.5
 """How far, in the logarithm, a refit may go from the base before its prior pulls it back."""
 FEWEST_TO_CROSS_VALIDATE: Final = 2
+LARGEST_ERROR_PERCENT: Final = 30.0
+"""A fit that misses the steps by more describes another server than the one that was measured."""
+PROMPT_COEFFICIENTS: Final = ("gemm_flops_ratio", "attention_flops_ratio")
 ROUNDS: Final = 4
 """Few coefficients and runs: more anchors cost little, and a server may lie far from the base."""
 
 
-def refit(files: Sequence[Path], server: Server, base: str, names: Sequence[str], out: Path, command: str) -> list[str]:
+def refit(
+    files: Sequence[Path],
+    server: Server,
+    base: str,
+    names: Sequence[str],
+    out: Path,
+    command: str,
+    *,
+    is_forced: bool = False,
+) -> list[str]:
     """Refit ``names`` to the benchmarks, write the calibration to ``out`` and return lines that say what came of it.
 
-    Raises InputError for wrong files, names or settings.
+    Raises InputError for wrong files, names or settings, and, unless ``is_forced``, for a fit that no hardware can have
+    or that misses its measurements; then nothing is written.
     """
-    cases = [load_benchmark(path, server) for path in files]
+    loaded = [load_benchmarks(path, server) for path in files]
+    cases, notes = [case for each in loaded for case in each.cases], [note for each in loaded for note in each.notes]
     hardware = resolve_case(cases[0]).hardware
     device = hardware.device
     calibration, start = resolve_coefficients(base, device, hardware.engine.version)
@@ -59,12 +73,44 @@ def refit(files: Sequence[Path], server: Server, base: str, names: Sequence[str]
         rounded = {name: round(value, 2) for name, value in errors.items()}
         provenance = fitted.provenance.model_copy(update={"cross_validation": rounded})
         fitted = fitted.model_copy(update={"provenance": provenance})
+    faults = faults_of_fit(names, values, fitted.coefficients, errors)
+    if faults and not is_forced:
+        reasons = "\n".join([*faults, *notes])
+        raise InputError(f"the fit is refused, and nothing is written; --force writes it all the same:\n{reasons}")
     write_calibration(fitted, out)
-    lines = [f"{name}: {values[name]:.4g} -> {fitted.coefficients[name]:.4g}" for name in names]
+    lines = [*notes, *faults, *remarks_on_fit(names, errors)]
+    lines += [f"{name}: {values[name]:.4g} -> {fitted.coefficients[name]:.4g}" for name in names]
     kind = "left out" if len(cases) >= FEWEST_TO_CROSS_VALIDATE else "fitted, one run cannot be left out"
     lines.append(f"error ({kind}): " + ", ".join(f"{name} {value:.1f} %" for name, value in errors.items()))
     lines.append(f"wrote {out}: use it with predictor: {{kind: physical, profile: {out}}}")
     return lines
+
+
+def faults_of_fit(
+    names: Sequence[str], before: dict[str, float], after: dict[str, float], errors: dict[str, float]
+) -> list[str]:
+    """Return what is wrong with a fit: rates beyond the data sheet's, and steps that miss their measurements."""
+    faults = []
+    for name in names:
+        limit = max(1.0, before[name]) if name.endswith("_ratio") else float("inf")
+        if after[name] > limit:
+            faults.append(f"{name} ends at {after[name]:.4g}: beyond the physical, which is at most {limit:.4g}")
+    faults += [
+        f"the error of {name} is {value:.1f} %: more than {LARGEST_ERROR_PERCENT:g} %"
+        for name, value in errors.items()
+        if not name.startswith("ttft") and value > LARGEST_ERROR_PERCENT
+    ]
+    return faults
+
+
+def remarks_on_fit(names: Sequence[str], errors: dict[str, float]) -> list[str]:
+    """Return a remark on first tokens that the fit misses: prompts have coefficients of their own."""
+    missed = [value for name, value in errors.items() if name.startswith("ttft") and value > LARGEST_ERROR_PERCENT]
+    if not missed:
+        return []
+    more = [name for name in PROMPT_COEFFICIENTS if name not in names]
+    hint = f"; --coefficient refits others too, of prompts {' and '.join(more)}" if more else ""
+    return [f"first tokens are missed by {missed[0]:.1f} %{hint}"]
 
 
 def cross_validated(fit: CalibrationFit, position: FloatArray, cases: Sequence[Case]) -> dict[str, float]:
@@ -77,7 +123,7 @@ def cross_validated(fit: CalibrationFit, position: FloatArray, cases: Sequence[C
         result = run_case(run.whole, PhysicalPredictor(fit.coefficients(chosen, run), run.hardware))
         table = run.case.requests
         simulated = figures(result.ttft_s, result.e2e_s, result.sent_s, table.output_tokens, table.stage)
-        for name, metric in MEAN_METRICS.items():
+        for name, metric in {**MEAN_METRICS, "ttft_p50": "ttft_p50"}.items():
             key = (WHOLE_RUN, metric)
             if key in run.case.measured and key in simulated:
                 errors.setdefault(name, []).append(percentage_error(simulated[key], run.case.measured[key]))

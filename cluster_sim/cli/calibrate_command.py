@@ -16,15 +16,27 @@ def calibrate(
         list[Path],
         typer.Argument(
             metavar="FILE",
-            help="Output of `vllm bench serve --save-result` (JSON), or a CSV table with arrival_s, input_tokens, "
-            "output_tokens, ttft_s and e2e_s. Several files are several runs of one server.",
+            help="Results of vllm bench serve, SGLang's bench_serving, AIPerf, guidellm, inference-perf or llm-d's "
+            "report, or a CSV table with arrival_s, input_tokens, output_tokens, ttft_s and e2e_s. Several runs, in "
+            "one file or in several, are runs of one server.",
             show_default=False,
         ),
     ],
-    model: Annotated[str, typer.Option("--model", help="Model served: a name of conf/models.", show_default=False)],
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            help="Model served: a name of conf/models, a Hugging Face id or a config.json.",
+            show_default=False,
+        ),
+    ],
     device: Annotated[str, typer.Option("--device", help="GPU: a name of conf/devices.", show_default=False)],
     out: Annotated[Path, typer.Option("-o", "--out", help="Profile to write (YAML).", show_default=False)],
     tensor_parallel: Annotated[int, typer.Option("--tensor-parallel", min=1, help="GPUs that share a layer.")] = 1,
+    engine_kind: Annotated[
+        str | None,
+        typer.Option("--engine", help="Engine: vllm_v1, sglang ... [default: as the file says, else vllm_v1]"),
+    ] = None,
     engine_version: Annotated[str, typer.Option("--engine-version", help="Version of vLLM.")] = "0.15",
     max_num_seqs: Annotated[int | None, typer.Option("--max-num-seqs", min=1, help="As the server had it.")] = None,
     max_num_batched_tokens: Annotated[
@@ -37,6 +49,12 @@ def calibrate(
             "--coefficient", help="Coefficient to refit; repeatable. [default: the few that one server determines]"
         ),
     ] = None,
+    is_forced: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Write the profile although a coefficient is beyond the physical, or the error above 30 %."
+        ),
+    ] = False,
 ) -> None:
     """Refit the step model to a benchmark and write a profile that studies can name."""
     from cluster_sim.calibration.benchmark import Server
@@ -50,7 +68,7 @@ def calibrate(
         raise InputError(
             f"--engine-version: must be numbers separated by dots, for example 0.15; got {engine_version!r}"
         )
-    engine = {
+    engine = ({"kind": engine_kind} if engine_kind is not None else {}) | {
         "version": engine_version,
         "max_num_seqs": max_num_seqs,
         "max_num_batched_tokens": max_num_batched_tokens,
@@ -58,6 +76,6 @@ def calibrate(
     server = Server(model, device, tensor_parallel, engine)
     names = tuple(coefficient or DEFAULT_COEFFICIENTS)
     command = shlex.join(["cluster-sim", *sys.argv[1:]])
-    result = refit(files, server, base, names, out, command)
+    result = refit(files, server, base, names, out, command, is_forced=is_forced)
     for line in result:
         typer.echo(line)

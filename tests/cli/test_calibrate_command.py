@@ -1,8 +1,10 @@
 """The ``calibrate`` command: wrong options are found before anything is fitted."""
 
+import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.cli.command import Command
 
@@ -32,3 +34,64 @@ def test_wrong_options(
     assert message in error
     assert "pydantic" not in error
     assert [path.name for path in tmp_path.iterdir()] == ["run.csv"]
+
+
+def calibrated(command: Command, shared: Path, out: Path, name: str, *options: str) -> tuple[int, str, str]:
+    """Run the command on a shared result."""
+    file = shared / "cases" / "files" / "bench" / name
+    return command("calibrate", file, "--model", "llama-3.1-8b", "-o", out, *options)
+
+
+def test_a_failed_request_changes_no_coefficient(command: Command, shared: Path, tmp_path: Path) -> None:
+    """A result with one failed request more gives the coefficients of the result without it."""
+    found = []
+    for name in ("detailed.json", "detailed-one-failed.json"):
+        server = ("--device", "rtx-4090", "--max-num-seqs", "256", "--max-num-batched-tokens", "2048")
+        code, out, _ = calibrated(command, shared, tmp_path / "c.yaml", name, *server)
+        assert code == 0
+        found.append(yaml.safe_load((tmp_path / "c.yaml").read_text(encoding="utf-8"))["coefficients"])
+    assert found[0] == found[1]
+    assert found[0]["gemm_memory_ratio"] == pytest.approx(0.9229, abs=0.0005)
+    assert found[0]["kv_memory_ratio"] == pytest.approx(0.9374, abs=0.0005)
+    assert "1 of 41 requests did not succeed and are left out" in out
+
+
+@pytest.mark.parametrize("name", ["other-model.json", "other-model-inf.json"])
+def test_a_fit_to_another_model_is_refused(command: Command, shared: Path, tmp_path: Path, name: str) -> None:
+    """The message names the coefficient, the error and the model of the file; nothing is written unless told so."""
+    out = tmp_path / "c.yaml"
+    code, _, error = calibrated(command, shared, out, name, "--device", "l40s")
+    assert code == 2
+    assert "kv_memory_ratio ends at 1." in error
+    assert "beyond the physical, which is at most 1" in error
+    assert "the error of tpot is 5" in error
+    assert "the file says model_id: example-org/Small-3B-Instruct, and the fit is for llama-3.1-8b" in error
+    assert "pydantic" not in error
+    assert not out.exists()
+    assert calibrated(command, shared, out, name, "--device", "l40s", "--force")[0] == 0
+    assert out.exists()
+
+
+def test_a_model_of_a_config_file(command: Command, shared: Path, tmp_path: Path) -> None:
+    """--model takes the path of a raw config.json, whose architecture is then the one that is fitted."""
+    config = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "vocab_size": 128256,
+        "max_position_embeddings": 131072,
+        "hidden_act": "silu",
+        "torch_dtype": "bfloat16",
+    }
+    folder = tmp_path / "Llama-3.1-8B"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    server = ("--device", "rtx-4090", "--max-num-seqs", "256", "--max-num-batched-tokens", "2048")
+    file = shared / "cases" / "files" / "bench" / "detailed.json"
+    code, out, error = command("calibrate", file, "--model", folder / "config.json", *server, "-o", tmp_path / "c.yaml")
+    assert (code, error) == (0, "")
+    assert "model_id" not in out

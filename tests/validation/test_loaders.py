@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from cluster_sim.calibration.benchmark import Server, load_benchmark
+from cluster_sim.calibration.benchmark import Server, load_benchmarks
 from cluster_sim.calibration.case import WHOLE_RUN
 from cluster_sim.calibration.library_match import canonical, match_device, match_model
 from cluster_sim.errors import InputError
@@ -169,7 +169,7 @@ def test_benchmarks_give_lengths_and_means(tmp_path):
     count = 4000
     totals = {"total_input_tokens": 100 * count, "total_output_tokens": 20 * count}
     path.write_text(json.dumps(bench_record(max_concurrency=8, num_prompts=count, completed=count, **totals)))
-    case = load_benchmark(path, SERVER)
+    (case,) = load_benchmarks(path, SERVER).cases
     assert case.requests.prompt_tokens.tolist() == [100] * count
     assert case.requests.output_tokens.tolist() == [20] * count
     assert case.measured == {(WHOLE_RUN, "ttft_mean"): 0.05, (WHOLE_RUN, "tpot_mean"): 0.01}
@@ -183,14 +183,14 @@ def test_benchmarks_without_figures_are_refused(tmp_path):
     """Missing figures and wrong units are named."""
     path = tmp_path / "b.json"
     for record, message in (
-        ({"hello": 1}, "num_prompts"),
+        ({"hello": 1}, "not a benchmark result that is known: its keys are hello"),
         (bench_record(mean_ttft_ms=None), "mean_ttft_ms"),
         (bench_record(mean_ttft_ms=5e9), "unit"),
         (bench_record(total_input_tokens=None, completed=0, num_prompts=0), "completed"),
     ):
         path.write_text(json.dumps(record))
         with pytest.raises(InputError, match=message):
-            load_benchmark(path, SERVER)
+            load_benchmarks(path, SERVER)
 
 
 def test_tables_with_impossible_times_are_refused(tmp_path):
@@ -198,4 +198,4 @@ def test_tables_with_impossible_times_are_refused(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("arrival_s,input_tokens,output_tokens,ttft_s,e2e_s\n0,10,5,0.5,0.1\n")
     with pytest.raises(InputError, match="row 2"):
-        load_benchmark(path, SERVER)
+        load_benchmarks(path, SERVER)

@@ -52,3 +52,9 @@ class Coefficients(BaseModel):
     all_reduce_ratio: float = Field(default=0.5, gt=0, le=2, description="e_ar: of the link's bandwidth")
     frontend_us: float = Field(default=0.0, ge=0, description="API server, per request")
     frontend_us_per_token: float = Field(default=0.0, ge=0, description="API server, per prompt token")
+
+
+def at_most(name: str, value: float) -> float:
+    """Return a value of a coefficient, or the largest that it may have where that is less."""
+    limits = [limit for rule in Coefficients.model_fields[name].metadata if (limit := getattr(rule, "le", None))]
+    return min([value, *limits])

@@ -1,0 +1,131 @@
+"""Files of benchmark results: the documents in them, and the lines that messages name."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from cluster_sim.document import Document
+from cluster_sim.errors import InputError
+from cluster_sim.hardware.predictors.csv_table import open_text
+
+_SPACE: Final = re.compile(r"\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class ResultDocument:
+    """One document of a file, and the line that it begins on."""
+
+    path: Path
+    data: Any
+    line: int
+    text: str
+
+    def place(self, *keys: str) -> str:
+        """Return file and line of nested keys; of the document where they are not found in its text."""
+        at = 0
+        for key in keys:
+            found = re.compile(rf'["\']?{re.escape(key)}["\']?\s*:').search(self.text, at)
+            if found is None:
+                return f"{self.path}:{self.line}"
+            at = found.start()
+        return f"{self.path}:{self.line + self.text.count(chr(10), 0, at)}"
+
+    def wrong(self, keys: tuple[str, ...], right: str, got: Any) -> InputError:
+        """Return the error about a value that is not ``right``."""
+        return InputError(f"{self.place(*keys)}: {'.'.join(keys)}: must be {right}; got {_short(got)}")
+
+    def value(self, *keys: str) -> Any:
+        """Return a nested value; None if a key is absent."""
+        found = self.data
+        for depth, key in enumerate(keys):
+            if found is None:
+                return None
+            if not isinstance(found, dict):
+                raise self.wrong(keys[:depth], "a mapping of keys to values", found)
+            found = found.get(key)
+        return found
+
+    def number(self, *keys: str) -> float | None:
+        """Return a nested number; None if it is absent."""
+        found = self.value(*keys)
+        if found is None:
+            return None
+        if isinstance(found, bool) or not isinstance(found, int | float):
+            raise self.wrong(keys, "a number", found)
+        return float(found)
+
+    def needed(self, *keys: str) -> float:
+        """Return a nested number that must be there."""
+        found = self.number(*keys)
+        if found is None:
+            raise InputError(f"{self.place(*keys[:-1])}: {'.'.join(keys)}: is missing; it must be a number")
+        return found
+
+    def text_of(self, *keys: str) -> str | None:
+        """Return a nested text; None if it is absent."""
+        found = self.value(*keys)
+        if found is None or isinstance(found, str):
+            return found or None
+        raise self.wrong(keys, "text", found)
+
+    def items(self, *keys: str) -> list[Any]:
+        """Return a nested list; empty if it is absent."""
+        found = self.value(*keys)
+        if found is None:
+            return []
+        if not isinstance(found, list):
+            raise self.wrong(keys, "a list", found)
+        return found
+
+    def numbers(self, key: str) -> list[float]:
+        """Return a list of numbers; empty if it is absent."""
+        values = self.items(key)
+        for index, value in enumerate(values):
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise self.wrong((key,), f"a list of numbers (item {index})", value)
+        return values
+
+
+def read_documents(path: Path) -> list[ResultDocument]:
+    """Return the documents of a JSON, JSON-lines or YAML file: one or more JSON values after each other, or one YAML.
+
+    Raises InputError with file and line for text that is neither.
+    """
+    try:
+        with open_text(path) as stream:
+            text = stream.read()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not a UTF-8 text file ({error.reason} at byte {error.start})") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    text = text.removeprefix("\ufeff")
+    if path.suffix in {".yaml", ".yml"}:
+        return [ResultDocument(path, Document.parse(text, str(path)).data, 1, text)]
+    found = []
+    decoder = json.JSONDecoder()
+    at = _end_of_space(text, 0)
+    while at < len(text):
+        line = text.count("\n", 0, at) + 1
+        try:
+            data, end = decoder.raw_decode(text, at)
+        except json.JSONDecodeError as error:
+            raise InputError(f"{path}:{error.lineno}: not valid JSON: {error.msg}") from None
+        except RecursionError:
+            raise InputError(f"{path}:{line}: not valid JSON: nested too deeply") from None
+        found.append(ResultDocument(path, data, line, text[at:end]))
+        at = _end_of_space(text, end)
+    if not found:
+        raise InputError(f"{path}:1: is empty")
+    return found
+
+
+def _end_of_space(text: str, at: int) -> int:
+    found = _SPACE.match(text, at)
+    return found.end() if found else at
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

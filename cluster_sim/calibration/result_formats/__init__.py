@@ -1,0 +1,1 @@
+"""Formats of benchmark results, one module each."""
