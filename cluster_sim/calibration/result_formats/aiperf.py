@@ -82,8 +82,8 @@ def _run_of_records(documents: Sequence[ResultDocument]) -> BenchmarkRun:
 def _metric(document: ResultDocument, name: str, *, is_time: bool) -> float:
     value: Any = document.value("metrics", name)
     if isinstance(value, dict):
-        value = document.needed("metrics", name, "value")
-        return value * (_unit(document, "metrics", name, "unit") if is_time else 1.0)
+        figure = document.needed("metrics", name, "value")
+        return figure * (_unit(document, "metrics", name, "unit") if is_time else 1.0)
     return document.needed("metrics", name) * (1e-3 if is_time else 1.0)
 
 

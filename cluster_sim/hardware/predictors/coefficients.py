@@ -56,5 +56,6 @@ class Coefficients(BaseModel):
 
 def at_most(name: str, value: float) -> float:
     """Return a value of a coefficient, or the largest that it may have where that is less."""
-    limits = [limit for rule in Coefficients.model_fields[name].metadata if (limit := getattr(rule, "le", None))]
+    rules = Coefficients.model_fields[name].metadata
+    limits: list[float] = [rule.le for rule in rules if hasattr(rule, "le")]
     return min([value, *limits])
