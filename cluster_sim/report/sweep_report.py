@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from rich.console import Console
+from rich.text import Text
 
 from cluster_sim.report.configuration_table import Figure, Row, print_configurations, verdict_text
 from cluster_sim.report.result_tables import cost_text, duration_text
@@ -17,8 +18,13 @@ def _seconds(key: str) -> Any:
     return lambda row: duration_text(row.get(key))
 
 
+def _objectives(row: Row) -> Text:
+    """Return the verdict on the objectives, or that the run failed."""
+    return Text(row["status"], style="bold red") if row["error"] else verdict_text(row.get("slo.verdict"))
+
+
 FIGURES: Final = (
-    Figure("objectives", lambda row: verdict_text(row.get("slo.verdict")), is_number=False),
+    Figure("objectives", _objectives, is_number=False),
     Figure("TTFT p99", _seconds("ttft_s.p99")),
     Figure("TPOT p99", _seconds("tpot_s.p99")),
     Figure("requests/s", _number("throughput.requests_per_s", ",.2f")),
@@ -26,7 +32,6 @@ FIGURES: Final = (
     Figure("$/M tokens out", lambda row: cost_text(row.get("usd_per_million_output_tokens"), row.get("slo.verdict"))),
     Figure("tokens out/s", _number("throughput.output_tokens_per_s", ",.0f")),
     Figure("E2E p99", _seconds("e2e_s.p99")),
-    Figure("status", lambda row: row["status"], is_number=False),
 )
 """The columns, the most important first."""
 

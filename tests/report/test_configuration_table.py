@@ -50,7 +50,6 @@ def test_figures_are_whole_at_every_width() -> None:
         "1,234,567",
         "$1.250 (objectives missed)",
         "12 s",
-        "finished",
     ):
         assert text in wide
     assert "Not shown" not in wide
@@ -58,7 +57,15 @@ def test_figures_are_whole_at_every_width() -> None:
     table, _, rest = narrow.partition("Not shown here: ")
     assert max(map(len, table.splitlines())) <= 80
     assert "12,345.68" in table
-    assert rest.endswith("tokens out/s, E2E p99, status; see results.csv\n")
+    assert rest.endswith("tokens out/s, E2E p99; see results.csv\n")
+
+
+def test_a_failed_run_is_told_in_the_table() -> None:
+    """A run without figures has its status in place of the verdict."""
+    out = io.StringIO()
+    failed = {**dict.fromkeys(KEYS, "x"), "status": "failed", "error": "does not fit"}
+    print_sweep(Console(file=out, width=PIPE_WIDTH), [ROW, failed], KEYS, "results.csv")
+    assert out.getvalue().splitlines()[-1].split()[:6] == ["x", "x", "x", "failed", "-", "-"]
 
 
 def test_a_table_of_one_column_of_figures() -> None:

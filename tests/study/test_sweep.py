@@ -1,5 +1,6 @@
 """Sweeps: the grid's order, failures as rows, whole results only, resuming to the same table."""
 
+import csv
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from cluster_sim.document import Document
 from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.simulation.plan import make_plan
 from cluster_sim.study.sweep import SweepOptions, SweepResult, run_sweep
-from cluster_sim.study.sweep_directory import RESULTS_FILE
+from cluster_sim.study.sweep_directory import RESULTS_FILE, TABLE_FILE
 from cluster_sim.study.variants import expand
 
 GRID = "sweep: {grid: {fleet.pools.0.replicas: [1, 2, 3], router.policy: [round_robin, random]}}\n"
@@ -135,6 +136,10 @@ def test_rows(study_file: Path, tmp_path: Path) -> None:
     assert rows[4]["ttft_s.exact"] is True
     assert rows[4]["digest"] == "d3"
     assert not {"pools", "flat", "flat.x"} & set(rows[0])
+    with (tmp_path / "out" / TABLE_FILE).open(newline="") as file:
+        texts = list(csv.DictReader(file))
+    assert [list(text) for text in texts] == [list(row) for row in rows]
+    assert texts == [{key: "" if value is None else str(value) for key, value in row.items()} for row in rows]
     assert not (tmp_path / "out.partial").exists()
 
 
