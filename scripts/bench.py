@@ -52,7 +52,14 @@ ENGINE: dict[str, Any] = {
 }
 """Every option that bears on speed is written out, so that a changed default does not change a case."""
 PREDICTOR: dict[str, Any] = {"kind": "roofline", "jitter_ratio": 0.0}
-RUN: dict[str, Any] = {"stages": "fused", "macro_steps": True, "series_interval_s": 1.0, "event_trace": False}
+RUN: dict[str, Any] = {
+    "stages": "fused",
+    "macro_steps": True,
+    "series_interval_s": 1.0,
+    "event_trace": False,
+    "warmup": {"kind": "none"},
+    "measure": {"kind": "none"},
+}
 
 CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "trace-inline": ("trace", "inline", {"policy": "round_robin"}),

@@ -10,9 +10,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from cluster_sim.metrics.batch_means import BatchMeans
 from cluster_sim.metrics.latencies import Latencies, latencies_ns
 from cluster_sim.metrics.objective_totals import ObjectiveTotals
 from cluster_sim.metrics.objectives import Slo
+from cluster_sim.metrics.presence import Presence
 from cluster_sim.recording import buckets
 from cluster_sim.recording.exact_sums import exact_sum, sums_by_group
 from cluster_sim.recording.reasons import REASONS
@@ -60,6 +62,8 @@ _PLAIN_SUMS: Final = (
     "in_service",
     "in_service_since_ns",
     "retries_all",
+    "prefilled_tokens",
+    "generated_tokens",
 )
 
 
@@ -98,6 +102,12 @@ class RequestTotals:
         self.in_service = 0
         self.in_service_since_ns = 0
         self.retries_all = 0
+        self.prefilled_tokens = 0
+        """Prompts of the rows that got a first token."""
+        self.generated_tokens = 0
+        """Tokens generated for all rows, however they ended."""
+        self.batch_means = BatchMeans()
+        self.presence = Presence()
         self.sketches = {name: QuantileSketch(exact_limit) for name in SKETCHED}
         self.pool_sketches = [{name: QuantileSketch(exact_limit) for name in SKETCHED} for _ in self.pools]
         self.histograms: dict[str, Int64Array] = {
@@ -139,6 +149,8 @@ class RequestTotals:
             "plain": [getattr(self, name) for name in _PLAIN],
             "plain_sums": [str(getattr(self, name)) for name in _PLAIN_SUMS],
             "objectives": self.objectives.snapshot(),
+            "batch_means": self.batch_means.snapshot(),
+            "presence": self.presence.snapshot(),
             "sketches": {name: sketch.to_plain() for name, sketch in self.sketches.items()},
             "pool_sketches": [
                 {name: sketch.to_plain() for name, sketch in sketches.items()} for sketches in self.pool_sketches
@@ -157,6 +169,8 @@ class RequestTotals:
         for name, value in zip(_PLAIN_SUMS, state["plain_sums"], strict=True):
             setattr(self, name, int(value))
         self.objectives.restore(state["objectives"])
+        self.batch_means.restore(state["batch_means"])
+        self.presence.restore(state["presence"])
         self.sketches = {name: QuantileSketch.from_plain(plain) for name, plain in state["sketches"].items()}
         self.pool_sketches = [
             {name: QuantileSketch.from_plain(plain) for name, plain in sketches.items()}
@@ -187,6 +201,13 @@ class RequestTotals:
         self.in_service += int(in_service.sum())
         self.in_service_since_ns += exact_sum(dispatch[in_service])
         self.retries_all += int(block.column("retries").sum())
+        self.prefilled_tokens += exact_sum(block.column("prompt_tokens")[block.column("first_token_ns") >= 0])
+        self.generated_tokens += exact_sum(block.column("generated_tokens"))
+        is_finished = status == _FINISHED_CODE
+        self.batch_means.add(block.column("request_id"), arrival, np.where(is_finished, finish - arrival, -1))
+        is_sent = dispatch >= 0
+        if is_sent.any():
+            self.presence.add(arrival[is_sent], finish[is_sent])
 
     def _add_finished(self, block: RowBlock) -> None:
         several = block.column("output_tokens") > 1

@@ -1,7 +1,7 @@
 """Summary of a run, the content of ``summary.json``: every figure with its unit in the name.
 
-Seconds are simulated.  Rates and GPU-hours refer to the whole run, from 0 to its end.  Latencies are those of finished
-requests.
+Seconds are simulated.  Figures of requests, rates and costs are those of the measured window; ``whole_run`` has them
+for the whole run, to which everything else refers.  Latencies are those of finished requests.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from cluster_sim.hardware.predictors.error_band import BandCase
-from cluster_sim.metrics.attainment import attainment
+from cluster_sim.metrics.attainment import Bands, attainment
 from cluster_sim.metrics.checks import little_check, request_check, token_check
 from cluster_sim.metrics.flat import flat_metrics
 from cluster_sim.metrics.objective_totals import LOST
@@ -19,13 +19,14 @@ from cluster_sim.metrics.request_totals import SKETCHED, SUMS, RequestTotals
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
 from cluster_sim.metrics.run_records import RunRecords
 from cluster_sim.metrics.verdicts import BANDED_FIGURES, band_percent
+from cluster_sim.metrics.window import Measured, Window
 from cluster_sim.recording.reasons import LOSSES, REASONS
 from cluster_sim.recording.replica_log import ReplicaCounters
 from cluster_sim.recording.sketch import RELATIVE_ERROR, QuantileSketch
-from cluster_sim.recording.statuses import STATUSES
+from cluster_sim.recording.statuses import FINISHED, STATUSES
 from cluster_sim.units import NS_PER_S
 
-SUMMARY_VERSION: Final = 1
+SUMMARY_VERSION: Final = 2
 """Increased when a key changes its meaning or disappears."""
 
 PERCENTILES: Final = (50, 90, 95, 99)
@@ -58,50 +59,95 @@ def merged(sketches: Sequence[QuantileSketch]) -> QuantileSketch:
     return whole
 
 
-def summarise(metadata: RunMetadata, records: RunRecords) -> dict[str, Any]:
-    """Return the summary of a finished run."""
-    totals, replicas, duration_s = records.totals, records.replicas, records.duration_s
-    pools = _pools(metadata, records)
-    gpu_hours = sum(pool["gpu_hours"] for pool in pools)
-    cost_usd = sum(pool["cost_usd"] for pool in pools)
-    output_tokens, prompt_tokens = totals.total("output_tokens"), totals.total("prompt_tokens")
+def summarise(metadata: RunMetadata, records: RunRecords, measured: Measured | None = None) -> dict[str, Any]:
+    """Return the summary of a finished run; without ``measured`` the whole of it is measured."""
+    replicas = records.replicas
     bands = error_bands(metadata, records)
-    gaps = merged(records.gaps)
+    whole_run = whole(metadata, records)
+    measured = measured or whole_run
+    growth_ratio = records.totals.presence.growth_ratio(measured.window.start_ns)
     return {
         "summary_version": SUMMARY_VERSION,
         "name": metadata.name,
         "seed": metadata.seed,
         "predictor": ", ".join(dict.fromkeys(pool.predictor_label for pool in metadata.pools)),
-        "warnings": [*loss_warnings(totals), *edge_warnings(metadata, records.occupancies)],
-        "simulated_s": duration_s,
-        "requests": {status: totals.count(status) for status in STATUSES} | {"total": totals.requests},
-        "reasons": dict(zip(REASONS[1:], totals.reasons.tolist()[1:], strict=True)),
-        "prompt_tokens": prompt_tokens,
-        "output_tokens": output_tokens,
-        "cached_tokens": totals.total("cached_tokens"),
+        "warnings": [
+            *loss_warnings(records.totals),
+            *growth_warnings(growth_ratio),
+            *edge_warnings(metadata, records.occupancies),
+        ],
+        "simulated_s": records.duration_s,
+        "window": {
+            "start_s": measured.window.start_ns / NS_PER_S,
+            "end_s": measured.window.end_ns / NS_PER_S,
+            "warmup": measured.warmup,
+            "measure": measured.measure,
+        },
+        "is_steady_state": None if growth_ratio is None else not growth_ratio,
+        "growth_ratio": growth_ratio,
+        **_figures(metadata, records, measured, bands["error_band_percent"]),
         "preemptions": sum(counters.preemptions for counters in replicas),
         "iterations": sum(counters.iterations for counters in replicas),
-        "throughput": _throughput(totals, duration_s),
-        **{f"{name}_s": distribution_s(totals.sketches[name]) for name in SKETCHED},
-        "itl_s": distribution_s(gaps),
         "sketch_relative_error": RELATIVE_ERROR,
-        "slo": attainment(metadata.slo, totals.objectives, gaps, duration_s, bands["error_band_percent"]),
         "predictor_coverage": bands,
         "gpus": sum(pool.replicas * pool.gpus_per_replica for pool in metadata.pools),
-        "gpu_hours": gpu_hours,
-        "cost_usd": cost_usd,
-        **_cost_per_token(cost_usd, prompt_tokens, output_tokens),
         "checks": {
             "requests": request_check(records),
             "tokens": token_check(records),
             "little": little_check(metadata, records),
         },
-        "pools": pools,
         "replicas": _replicas(metadata, records),
         "flat": flat_metrics(
             records,
             are_static=[metadata.pools[pool].has_static_batches for pool in metadata.pool_of_replica()],
         ),
+        "whole_run": _figures(metadata, records, whole_run, bands["error_band_percent"]),
+    }
+
+
+def whole(metadata: RunMetadata, records: RunRecords) -> Measured:
+    """Return the whole run as what is measured."""
+    totals = records.totals
+    columns = [SUMS.index(name) for name in ("prompt_tokens", "output_tokens")]
+    by_pool = [totals.sums[members][:, columns].sum(axis=0) for members in members_of(metadata)]
+    return Measured(
+        Window(0, records.end_ns),
+        totals,
+        totals.count(FINISHED),
+        totals.prefilled_tokens,
+        totals.generated_tokens,
+        np.array(by_pool, np.int64),
+    )
+
+
+def members_of(metadata: RunMetadata) -> list[slice]:
+    """Return the replicas of each pool."""
+    ends = np.cumsum([pool.replicas for pool in metadata.pools]).tolist()
+    return [slice(end - pool.replicas, end) for pool, end in zip(metadata.pools, ends, strict=True)]
+
+
+def _figures(metadata: RunMetadata, records: RunRecords, measured: Measured, bands: Bands) -> dict[str, Any]:
+    """Return the figures of what is measured: a window, or the whole run."""
+    totals, duration_s = measured.totals, measured.window.duration_s
+    pools = _pools(metadata, records, measured)
+    gpu_hours = sum(pool["gpu_hours"] for pool in pools)
+    cost_usd = sum(pool["cost_usd"] for pool in pools)
+    output_tokens, prompt_tokens = totals.total("output_tokens"), totals.total("prompt_tokens")
+    gaps = merged(records.gaps)
+    return {
+        "requests": {status: totals.count(status) for status in STATUSES} | {"total": totals.requests},
+        "reasons": dict(zip(REASONS[1:], totals.reasons.tolist()[1:], strict=True)),
+        "prompt_tokens": prompt_tokens,
+        "output_tokens": output_tokens,
+        "cached_tokens": totals.total("cached_tokens"),
+        "throughput": _throughput(measured),
+        **{f"{name}_s": distribution_s(totals.sketches[name]) for name in SKETCHED},
+        "itl_s": distribution_s(gaps),
+        "slo": attainment(metadata.slo, totals.objectives, gaps, duration_s, bands),
+        "gpu_hours": gpu_hours,
+        "cost_usd": cost_usd,
+        **_cost_per_token(cost_usd, *measured.useful_tokens.sum(axis=0).tolist()),
+        "pools": pools,
     }
 
 
@@ -114,6 +160,15 @@ def loss_warnings(totals: RequestTotals) -> list[str]:
     reasons = "; ".join(f"{words}: {counts[reason]:,}" for reason, words in LOSSES.items() if counts[reason])
     total = f"{lost:,} of {totals.requests:,} requests were lost"
     return [f"{total} ({reasons or 'reasons unknown'}); they count as worse than any limit."]
+
+
+def growth_warnings(growth_ratio: float | None) -> list[str]:
+    """Return a sentence about a run that is not in steady state."""
+    if not growth_ratio:
+        return []
+    growth = f"by {growth_ratio:.0%} of its mean over the measured part"
+    text = "the number of requests in the system still grows when the arrivals end"
+    return [f"The run is not in steady state: {text} ({growth}), so its figures depend on its length."]
 
 
 def error_bands(metadata: RunMetadata, records: RunRecords) -> dict[str, Any]:
@@ -131,14 +186,14 @@ def error_bands(metadata: RunMetadata, records: RunRecords) -> dict[str, Any]:
     }
 
 
-def _throughput(totals: RequestTotals, duration_s: float) -> dict[str, float]:
+def _throughput(measured: Measured) -> dict[str, float]:
+    duration_s = measured.window.duration_s
     if not duration_s:
         return {"requests_per_s": 0.0, "output_tokens_per_s": 0.0, "total_tokens_per_s": 0.0}
-    prompt, output = totals.total("prompt_tokens"), totals.total("output_tokens")
     return {
-        "requests_per_s": totals.total("finished") / duration_s,
-        "output_tokens_per_s": output / duration_s,
-        "total_tokens_per_s": (prompt + output) / duration_s,
+        "requests_per_s": measured.completions / duration_s,
+        "output_tokens_per_s": measured.generated_tokens / duration_s,
+        "total_tokens_per_s": (measured.prefilled_tokens + measured.generated_tokens) / duration_s,
     }
 
 
@@ -150,16 +205,14 @@ def _cost_per_token(cost_usd: float, prompt_tokens: int, output_tokens: int) -> 
     }
 
 
-def _pools(metadata: RunMetadata, records: RunRecords) -> list[dict[str, Any]]:
-    totals = records.totals
+def _pools(metadata: RunMetadata, records: RunRecords, measured: Measured) -> list[dict[str, Any]]:
+    totals = measured.totals
     entries = []
-    first = 0
-    for index, pool in enumerate(metadata.pools):
-        members = slice(first, first + pool.replicas)
-        first += pool.replicas
+    for index, (pool, members) in enumerate(zip(metadata.pools, members_of(metadata), strict=True)):
         sketches = totals.pool_sketches[index] if len(metadata.pools) > 1 else totals.sketches
         occupancy = records.occupancies[index] if records.occupancies else None
-        entries.append(_pool(pool, members, sketches, records, occupancy))
+        entry = _pool(pool, members, sketches, records, measured, occupancy)
+        entries.append(entry | _cost_per_token(entry["cost_usd"], *measured.useful_tokens[index].tolist()))
     return entries
 
 
@@ -168,13 +221,14 @@ def _pool(
     members: slice,
     sketches: dict[str, QuantileSketch],
     records: RunRecords,
+    measured: Measured,
     occupancy: Occupancy | None,
 ) -> dict[str, Any]:
-    totals, end_ns = records.totals, records.end_ns
+    totals, end_ns = measured.totals, records.end_ns
     replicas, gaps = records.replicas[members], records.gaps[members]
     sums = dict(zip(SUMS, totals.sums[members].sum(axis=0).tolist(), strict=True))
     statuses = totals.replica_statuses[members].sum(axis=0).tolist()
-    gpu_hours = pool.replicas * pool.gpus_per_replica * end_ns / 3_600e9
+    gpu_hours = pool.replicas * pool.gpus_per_replica * measured.window.duration_s / 3600
     cost_usd = gpu_hours * pool.price_usd_per_gpu_hour
     return {
         "name": pool.name,
@@ -195,7 +249,6 @@ def _pool(
         "busy_ratio": float(np.mean([_busy_ratio(counters, end_ns) for counters in replicas])) if replicas else 0.0,
         "gpu_hours": gpu_hours,
         "cost_usd": cost_usd,
-        **_cost_per_token(cost_usd, sums["prompt_tokens"], sums["output_tokens"]),
         **{f"{name}_s": distribution_s(sketches[name]) for name in SKETCHED},
         "itl_s": distribution_s(merged(gaps)),
     }

@@ -190,6 +190,16 @@ def band_note(summary: dict[str, Any]) -> str:
     return f"In brackets: where nine of ten measured values lay ({case})."
 
 
+def measured_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the row of the measured window; none if that is the whole run."""
+    window = summary["window"]
+    if window["warmup"] == "none" == window["measure"]:
+        return []
+    total = summary["whole_run"]["requests"]["total"]
+    times = f"{duration_text(window['start_s'])} to {duration_text(window['end_s'])}"
+    return [("measured", f"{summary['requests']['total']:,} of {total:,}, {times}")]
+
+
 def total_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the rows of totals as (label, text)."""
     throughput = summary["throughput"]
@@ -203,6 +213,7 @@ def total_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
     verdict = summary["slo"]["verdict"]
     return [
         ("requests", statuses),
+        *measured_rows(summary),
         ("simulated time", duration_text(summary["simulated_s"])),
         ("requests per second", f"{throughput['requests_per_s']:,.2f}"),
         ("output tokens per second", f"{throughput['output_tokens_per_s']:,.0f}"),

@@ -17,6 +17,7 @@ from cluster_sim.metrics.occupancy import OccupancyTally
 from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.metrics.run_records import RunRecords
 from cluster_sim.metrics.run_summary import summarise
+from cluster_sim.metrics.window import Measured
 from cluster_sim.output.event_trace import EVENT_TRACE_FILE, write_event_trace
 from cluster_sim.output.run_directory import (
     BENCH_FILE,
@@ -29,6 +30,7 @@ from cluster_sim.simulation.executor import RunOutcome, RunOutputs, SeriesSink
 from cluster_sim.simulation.executor_choice import ExecutorChoice, choose_executor
 from cluster_sim.simulation.inline import InlineExecutor
 from cluster_sim.simulation.launcher import ray_executor
+from cluster_sim.simulation.measurement import measure, window_rule
 from cluster_sim.simulation.monitor_settings import MonitorSettings
 from cluster_sim.simulation.plan import Plan, make_plan
 from cluster_sim.simulation.run_energy import energy_summary
@@ -88,10 +90,11 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
             series.max_waiting,
             tally.pools(),
         )
-        summary = _summary(plan, simulation, records, outcome)
+        measured = measure(window_rule(study), simulation.metadata, records, requests_path)
+        summary = _summary(plan, simulation, records, measured, outcome)
         directory.write_json(BENCH_FILE, bench_json(simulation.metadata, records, _load(study)))
         path = directory.complete(summary, _manifest(study, choice, outcome))
-    requests, wall_s = summary["requests"]["total"], outcome.wall_s
+    requests, wall_s = outcome.hub.arrived, outcome.wall_s
     speed = f"{requests / wall_s:,.0f} requests/s, {summary['simulated_s'] / wall_s:,.0f} times real time"
     notes = (
         *notices,
@@ -160,8 +163,10 @@ def run_labels(study: Study, executor: str) -> dict[str, str]:
     return {"run": study.name, "version": __version__, "config_hash": config_hash(study), "executor": executor}
 
 
-def _summary(plan: Plan, simulation: Simulation, records: RunRecords, outcome: RunOutcome) -> dict[str, Any]:
-    summary = summarise(simulation.metadata, records)
+def _summary(
+    plan: Plan, simulation: Simulation, records: RunRecords, measured: Measured | None, outcome: RunOutcome
+) -> dict[str, Any]:
+    summary = summarise(simulation.metadata, records, measured)
     coverage = total_coverage(replica.coverage for replica in outcome.replicas)
     steps = sum(coverage)
     summary["predictor_coverage"] = {

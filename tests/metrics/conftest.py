@@ -54,13 +54,21 @@ def make_run(slo: Slo | None = None) -> FinishedRun:
     first.leave(31 * MS)
     first.leave(31 * MS)
     first.busy_ns = [30 * MS]
-    rows.add(RequestRow(Request(0, 0, 100, 3), "finished", 0, "main", 0, 1 * MS, 12 * MS, 32 * MS))
-    rows.add(RequestRow(Request(1, 8 * MS, 50, 2), "finished", 0, "main", 8 * MS, 11 * MS, 22 * MS, 32 * MS))
+    rows.add(RequestRow(Request(0, 0, 100, 3), "finished", 0, "main", 0, 1 * MS, 12 * MS, 32 * MS, generated_tokens=3))
+    rows.add(
+        RequestRow(
+            Request(1, 8 * MS, 50, 2), "finished", 0, "main", 8 * MS, 11 * MS, 22 * MS, 32 * MS, generated_tokens=2
+        )
+    )
     second.enter(21 * MS)
     second.step(31 * MS, 0, 0, 64, 1)
     second.leave(31 * MS)
     second.busy_ns = [10 * MS]
-    rows.add(RequestRow(Request(2, 20 * MS, 64, 1), "finished", 1, "main", 20 * MS, 21 * MS, 32 * MS, 32 * MS))
+    rows.add(
+        RequestRow(
+            Request(2, 20 * MS, 64, 1), "finished", 1, "main", 20 * MS, 21 * MS, 32 * MS, 32 * MS, generated_tokens=1
+        )
+    )
     rows.add(RequestRow(Request(3, 20 * MS, 64_000, 1), "refused", -1, "", -1, -1, -1, 20 * MS))
     rows.flush()
     return FinishedRun(metadata, totals, logs, 40 * MS, 4)

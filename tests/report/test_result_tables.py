@@ -40,6 +40,8 @@ def _summary() -> dict[str, object]:
         "queue_s": _distribution(exact=True),
         "requests": {"finished": 5, "refused": 1, "failed": 0, "total": 6},
         "simulated_s": 3.0,
+        "window": {"start_s": 0.5, "end_s": 2.5, "warmup": "auto", "measure": "auto"},
+        "whole_run": {"requests": {"total": 9}},
         "throughput": {"requests_per_s": 1.5, "output_tokens_per_s": 300.0, "total_tokens_per_s": 1500.0},
         "preemptions": 0,
         "gpu_hours": 0.5,
@@ -90,7 +92,7 @@ def test_report_shows_every_figure() -> None:
         "ttft p99 250 ms (212-288), limit 200 ms: missed",
         "tenant blue, priority -1: e2e mean among lost requests, limit 2 s: missed",
         "50.00% (3 cut off by the end of the run are left out)", "of the 5 requests of 6 that finished",
-        "check failed: little",
+        "6 of 9, 500 ms to 2.5 s", "check failed: little",
         "written to runs/x", "(seen, near saturation)", "Pool main sits on the edge.",
     ):  # fmt: skip
         assert part in text, part

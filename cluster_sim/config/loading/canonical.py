@@ -28,6 +28,11 @@ def resolved_yaml(study: Study) -> str:
     return body
 
 
+def _is_said(key: str, value: object) -> bool:
+    """Return whether an option counts: a null that stands for a default does not."""
+    return value is not None or key == "end_s"
+
+
 def config_hash(study: Study) -> str:
     """Return the hash of everything in the study that can change a result, independent of order and layout.
 
@@ -35,6 +40,6 @@ def config_hash(study: Study) -> str:
     have equal digests.
     """
     data = study.model_dump(mode="json")
-    data["run"] = {key: value for key, value in data["run"].items() if key in RESULT_KEYS}
+    data["run"] = {key: value for key, value in data["run"].items() if key in RESULT_KEYS and _is_said(key, value)}
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:HASH_DIGITS]

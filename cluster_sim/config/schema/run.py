@@ -1,16 +1,20 @@
-"""The ``run`` block: how the simulation is executed.  Nothing here but ``end_s`` changes a result."""
+"""The ``run`` block: how the simulation is executed.
+
+Nothing here changes a row but ``end_s``; ``warmup`` and ``measure`` say which of them the summary covers.
+"""
 
 from typing import Literal
 
 from pydantic import Field, field_validator
 
+from cluster_sim.config.schema.measurement import Phase
 from cluster_sim.options import LONGEST_RUN_S, ConfigModel
 
 LEAST_SERIES_INTERVAL_S = 1e-3
 """Shorter than a step of any engine; a typing error below it would fill the disk."""
 
 
-RESULT_KEYS = frozenset({"end_s"})
+RESULT_KEYS = frozenset({"end_s", "warmup", "measure"})
 """Options of the block that change a result; all others are left out of the configuration hash."""
 
 
@@ -46,6 +50,16 @@ class Run(ConfigModel):
         gt=0,
         le=LONGEST_RUN_S,
         description="Simulated time at which the run ends; null serves every request to its end.",
+    )
+    warmup: Phase | None = Field(
+        None,
+        description="First part of the run, which the summary leaves out; null is auto (MSER-5) for synthetic and "
+        "closed-loop workloads of a fixed count without end_s, and none for all others.",
+    )
+    measure: Phase | None = Field(
+        None,
+        description="The part after the warm-up that the summary covers; auto ends with the last arrival, null is auto "
+        "where the warm-up is, and none, to the end, elsewhere.",
     )
     event_trace: bool = Field(
         False,

@@ -1,0 +1,70 @@
+"""Rows of ``requests.parquet`` as the blocks that they were written from, one row group after the other."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cluster_sim.recording.reasons import REASONS
+from cluster_sim.recording.rows import FIELD, ROW_FIELDS, RowBlock
+from cluster_sim.recording.statuses import STATUSES
+from cluster_sim.units import NS_PER_S
+
+Int64Array = npt.NDArray[np.int64]
+
+_WORDS: Final = ("tenant", "model", "pool", "status", "reason", "slo_class")
+
+
+def read_blocks(path: Path, pools: Sequence[str]) -> Iterator[RowBlock]:
+    """Yield the rows of a table of requests; ``pools`` names the pools in their order."""
+    with pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            yield _block(file.read_row_group(group), pools)
+
+
+def read_arrivals(path: Path) -> Int64Array:
+    """Return the arrivals of all requests in ns, sorted."""
+    arrivals = pq.read_table(path, columns=["arrival_s"]).column(0).to_numpy()
+    return np.sort(_nanoseconds(arrivals))
+
+
+def _block(table: pa.Table, pools: Sequence[str]) -> RowBlock:
+    rows = np.zeros((len(table), len(ROW_FIELDS)), np.int64)
+    known = {"pool": pools, "status": STATUSES, "reason": REASONS}
+    words: dict[str, Sequence[str]] = {}
+    for name in ROW_FIELDS:
+        column = rows[:, FIELD[name]]
+        if name in _WORDS:
+            column[:], words[name] = _codes(table.column(name), known.get(name))
+        elif name.endswith("_ns"):
+            column[:] = _nanoseconds(table.column(f"{name.removesuffix('_ns')}_s").to_numpy())
+        else:
+            column[:] = table.column(name).fill_null(-1).to_numpy()
+    reason = rows[:, FIELD["reason"]]
+    reason[reason < 0] = 0
+    return RowBlock(rows, words["tenant"], words["model"], pools, words["slo_class"])
+
+
+def _codes(column: pa.ChunkedArray, known: Sequence[str] | None) -> tuple[Int64Array, Sequence[str]]:
+    """Return the words of a column as indices into ``known``, or into their own list, -1 for null; and that list."""
+    array = column.combine_chunks()
+    if not pa.types.is_dictionary(array.type):
+        array = array.dictionary_encode()
+    own = array.dictionary.to_pylist()
+    codes = array.indices.fill_null(-1).to_numpy().astype(np.int64)
+    if known is None:
+        return codes, own
+    places = np.array([*(known.index(word) for word in own), -1], np.int64)
+    return places[codes], known
+
+
+def _nanoseconds(seconds: npt.NDArray[np.float64]) -> Int64Array:
+    """Return times in ns, -1 for null; exact for 50 simulated days."""
+    is_known = ~np.isnan(seconds)
+    times = np.full(len(seconds), -1, np.int64)
+    times[is_known] = np.rint(seconds[is_known] * NS_PER_S).astype(np.int64)
+    return times
