@@ -7,9 +7,8 @@ the sums against the published ones.
 from functools import cached_property
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from cluster_sim.errors import InputError
 from cluster_sim.hardware.layer_stack import build_layers
 from cluster_sim.hardware.layers.layer import Layer
 from cluster_sim.hardware.layers.mixer import Part
@@ -24,6 +23,7 @@ from cluster_sim.hardware.model_parts import (
 )
 from cluster_sim.hardware.precision import DTYPES, PartPrecision, Precision, weight_bytes
 from cluster_sim.library import library_file, library_names
+from cluster_sim.suggestion import suggestion
 
 LayerType = Literal["full_attention", "sliding_attention", "chunked_attention", "linear_attention", "mamba", "none"]
 """Mixer of a layer: attention to everything, to a sliding window or inside chunks; gated delta net; Mamba-2; none."""
@@ -215,6 +215,14 @@ class Model(BaseModel):
         """True if every layer has attention and a network of the same shape, but for windows and experts."""
         return not (self.state_layers or "none" in self.layer_types or self.intermediate_sizes or self.sliding)
 
+    @field_validator("torch_dtype", "weight_dtype", "expert_weight_dtype", "state_dtype")
+    @classmethod
+    def _check_dtype(cls, dtype: str | None) -> str | None:
+        if dtype is not None and dtype not in DTYPES:
+            known = list(DTYPES)
+            raise ValueError(f"unknown dtype {dtype!r}{suggestion(dtype, known)}; known: {', '.join(known)}")
+        return dtype
+
     @model_validator(mode="after")
     def _check_layer_types(self) -> Self:
         kinds, count = self.layer_types, self.num_hidden_layers
@@ -346,12 +354,10 @@ def load_model(name: str, *, allow_unknown: bool = False) -> Model:
         precision = config.precision(model.layers, model.embedding_parameters, model.activation_dtype)
         model = validated(Model, config.fields | {"precision": precision}, path)
     else:
-        if "head_dim" not in data and data.get("hidden_size") and data.get("num_attention_heads"):
-            data["head_dim"] = int(data["hidden_size"]) // int(data["num_attention_heads"])
-        model = validated(Model, data, path)
-    for dtype in (model.torch_dtype, model.weight_dtype, model.expert_weight_dtype, model.state_dtype):
-        if dtype is not None and dtype not in DTYPES:
-            raise InputError(f"{path}: unknown dtype {dtype!r}; known: {', '.join(DTYPES)}")
+        size, heads = data.get("hidden_size"), data.get("num_attention_heads")
+        if "head_dim" not in data and isinstance(size, int) and isinstance(heads, int) and heads:
+            data["head_dim"] = size // heads
+        model = validated(Model, {"name": path.stem, **data}, path)
     return model
 
 

@@ -97,3 +97,14 @@ def test_faults_of_a_model_in_json(tmp_path: Path, wrong: str, right: str, messa
     path.write_text(MODEL)
     assert load_model(str(path)).head_dim == 128
     assert message in message_about(path, MODEL.replace(wrong, right))
+
+
+def test_faults_of_a_model_in_yaml(tmp_path: Path) -> None:
+    """Words for numbers, unknown dtypes and missing keys are refused with their lines; the name is optional."""
+    path = tmp_path / "model.yaml"
+    path.write_text(MODEL.replace("\t", " ").replace(', "name": "mine"', ""))
+    assert load_model(str(path)).name == "model"
+    message = message_about(path, "hidden_size: wide\nnum_attention_heads: 32\ntorch_dtype: float61\n")
+    assert "model.yaml:1: hidden_size: must be a whole number" in message
+    assert "model.yaml:3: torch_dtype: unknown dtype 'float61'; did you mean 'float16'?; known: float16," in message
+    assert "model.yaml: vocab_size: is required" in message
