@@ -103,7 +103,7 @@ def test_what_is_not_modelled_is_refused(tmp_path: Path) -> None:
         (f"{MODEL} --served-model-name 'chat", "1: a quote ' is not closed"),
         ("--max-num-seqs 5", "1: names no model; give --model"),
         ("example-org/Small-3B", "1: the model 'example-org/Small-3B' is not in the library"),
-        ("Qwen/Qwen3-34B", "the nearest is Qwen/Qwen3-32B"),
+        ("microsoft/Phi-5", "the nearest is phi-4"),
         ("$MODEL", "1: the model is '$MODEL', and the file gives the variable no value"),
     ],
 )
@@ -144,7 +144,7 @@ def test_names_of_other_precisions_and_trainings(tmp_path: Path) -> None:
     )
     study, findings = imported("vllm-serve", path)
     assert (study.fleet.pools[0].model, study.fleet.pools[0].engine.quantization) == ("llama-3.1-8b", "fp8")
-    assert "in fp8" in findings.assumed[0].text
+    assert ", in fp8" in findings.assumed[0].text
     other, _ = imported("vllm-serve", written(tmp_path, "vllm serve mistralai/Mistral-7B-Instruct-v0.3"))
     assert other.fleet.pools[0].model == "mistral-7b-v0.2", "without the window of v0.1"
 
@@ -162,3 +162,21 @@ def test_every_format_refuses_what_is_none(tmp_path: Path, name: str) -> None:
     ):
         with pytest.raises(InputError, match=str(path)):
             imported(name, path, H100)
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "quantization"),
+    [
+        ("Qwen/Qwen3-32B-AWQ --quantization awq_marlin", "qwen3-32b", "int4"),
+        ("RedHatAI/Qwen3-8B-quantized.w4a16", "qwen3-8b", "int4"),
+        ("nvidia/Llama-3.1-405B-Instruct-NVFP4", "llama-3.1-405b", "fp4"),
+        ("Qwen/Qwen2.5-72B-Instruct-GPTQ-Int8", "qwen2.5-72b", "int8"),
+        ("meta-llama/Llama-3.1-8B", "llama-3.1-8b", None),
+        ("openai/gpt-oss-120b --quantization mxfp4", "gpt-oss-120b", None),
+        ("Qwen/Qwen3-8B --quantization fp8", "qwen3-8b", "fp8"),
+    ],
+)
+def test_precisions(tmp_path: Path, name: str, model: str, quantization: str | None) -> None:
+    """A precision in the name or in a flag that the library's model has not becomes the pool's."""
+    pool = imported("vllm-serve", written(tmp_path, f"vllm serve {name}"))[0].fleet.pools[0]
+    assert (pool.model, pool.engine.quantization) == (model, quantization)
