@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -57,6 +57,10 @@ ColumnsOption = Annotated[
         help="The file's own columns: arrival=NAME,prompt_tokens=NAME,output_tokens=NAME,unit=ms and so on.",
     ),
 ]
+
+
+_REPORT: Final = frozenset({b"version", b"run", b"scenario"})
+"""Keys of llm-d's benchmark reports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +212,7 @@ def _config(file: Path, choices: TraceChoices) -> tuple["WorkloadConfig", int]:
     from cluster_sim.workload.readers.trace_format import AUTO, TRACE_READERS
 
     name = choices.format_name
-    if file.suffix in {".yaml", ".yml"}:
+    if file.suffix in {".yaml", ".yml"} and not _is_other_yaml(file):
         return _of_study(file, choices)
     if name == "servegen" or file.is_dir() or file.name.endswith((".tar", ".tar.gz", ".tgz", ".tar.zst")):
         if choices.duration_s <= 0:
@@ -218,6 +222,19 @@ def _config(file: Path, choices: TraceChoices) -> tuple["WorkloadConfig", int]:
     if name != AUTO and name not in TRACE_READERS.names():
         raise InputError(f"--format: {TRACE_READERS.must_be_known(name, AUTO, 'servegen')}")
     return _of_trace(file, choices), 0
+
+
+def _is_other_yaml(file: Path) -> bool:
+    """Return whether a YAML file is none that a study could be meant by: a format recognises it."""
+    from cluster_sim.workload.readers.trace_format import TRACE_READERS
+
+    if not file.is_file():
+        return False
+    head = file.read_bytes()[: 1 << 16]
+    if {line.split(b":", 1)[0] for line in head.split(b"\n")} >= _REPORT:
+        raise InputError(f"{file}: a benchmark report of llm-d; its totals are no requests to replay")
+    reader = TRACE_READERS.get("inference_perf_config")
+    return reader.part(reader.options.model_validate({})).recognises(file, head)
 
 
 def _of_trace(file: Path, choices: TraceChoices) -> "WorkloadConfig":

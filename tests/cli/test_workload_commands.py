@@ -64,7 +64,9 @@ def test_commands_on_clients_and_lengths(tmp_path: Path, trace_file: Callable[[s
     assert '"requests": 1000' in invoke("describe", path, "--request-rate", "5", "--json")
     with pytest.raises(InputError, match="--request-rate must be"):
         invoke("describe", path, "--request-rate", "0")
-    with pytest.raises(InputError, match=r"--format: must be one of auto, servegen, azure, .*; got 'x'"):
+    with pytest.raises(
+        InputError, match=r"--format: must be one of auto, servegen, aiperf_records, azure, .*; got 'x'"
+    ):
         invoke("describe", path, "--format", "x")
     with pytest.raises(InputError, match="--duration-s must be"):
         invoke("describe", str(tmp_path / "c"), "--duration-s", "0")

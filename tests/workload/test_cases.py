@@ -12,7 +12,8 @@ from cluster_sim.config.loading.load import load_study
 from cluster_sim.errors import InputError
 from cluster_sim.simulation.run import run_study
 from cluster_sim.simulation.run_options import RunOptions
-from cluster_sim.workload.build import build_source
+from cluster_sim.workload.build import build_columns, build_source
+from cluster_sim.workload.columns import concatenate
 from cluster_sim.workload.source import FeedbackSource
 
 
@@ -113,3 +114,65 @@ def test_conversations_as_json_lines(cases: Path, tmp_path: Path) -> None:
     lines, whole = describe(path), describe(listed)
     assert lines["requests"] == 5
     assert {**lines, "notices": None} == {**whole, "notices": None}
+
+
+@pytest.mark.parametrize(
+    ("name", "requests", "prompts"),
+    [
+        ("otel-spans.json", 3, [8, 55, 123]),
+        ("weka.jsonl", 3, [640, 896, 320]),
+        ("inference-perf-config.yml", 100, [150, 250, 350]),
+    ],
+)
+def test_sessions_of_other_tools(cases: Path, name: str, requests: int, prompts: list[int]) -> None:
+    """Calls wait for those before; the prompts of the first session are the file's own."""
+    path = cases / "files" / "formats" / name
+    assert describe(path)["requests"] == requests
+    trace = load_study(cases / "files" / "trace.yaml", [f"workload.path={path}"]).workload
+    columns = concatenate(list(build_columns(trace, 1).columns()))
+    pairs = zip(columns.prompt_tokens.tolist(), columns.attribute_list(), strict=True)
+    own = [prompt for prompt, attributes in pairs if attributes.session_id == 0]
+    assert [*own, 320][:3] == prompts
+
+
+def test_calls_of_an_agent_keep_their_pauses(cases: Path) -> None:
+    """The calls of the recorded agent follow 0.5 and 1.0 s after the one before, and carry the conversation."""
+    path = cases / "files" / "formats" / "otel-spans.json"
+    trace = load_study(cases / "files" / "trace.yaml", [f"workload.path={path}"]).workload
+    columns = concatenate(list(build_columns(trace, 1).columns()))
+    assert columns.arrival_ns.tolist() == [0, 500_000_000, 1_500_000_000]
+    shared = [attributes.segments for attributes in columns.attribute_list()]
+    assert shared[1][: len(shared[0])] == shared[0]
+    assert shared[2][: len(shared[1])] == shared[1]
+
+
+def test_batches_are_estimated_and_say_so(cases: Path) -> None:
+    """Two requests of 42 characters and at most 1,000 tokens."""
+    figures = describe(cases / "files" / "formats" / "openai-batch.jsonl")
+    assert figures["requests"] == 2
+    assert (figures["total_prompt_tokens"], figures["total_output_tokens"]) == (2 * 11, 2000)
+    assert any("estimated" in str(notice) for notice in figures["notices"])  # type: ignore[union-attr]
+
+
+def test_results_replay_as_workloads(cases: Path) -> None:
+    """The requests of a detailed result; one with a failure beside gives the same."""
+    whole, failed = (
+        describe(cases / "files" / "bench" / f"{name}.json") for name in ("detailed", "detailed-one-failed")
+    )
+    assert (whole["requests"], whole["total_prompt_tokens"], whole["total_output_tokens"]) == (40, 39_761, 27_268)
+    assert {**whole, "notices": None} == {**failed, "notices": None}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("formats/guidellm_report_v2.json", "the report has 2 benchmarks; say which one"),
+        ("formats/br_v0_2_example.yaml", "a benchmark report of llm-d; its totals are no requests"),
+        ("formats/sglang-online.jsonl", "line 1: 'input_lens' is missing: the result has totals alone"),
+        ("bench/other-model.json", "'input_lens' is missing: the result has totals alone"),
+    ],
+)
+def test_results_without_requests_are_refused(cases: Path, name: str, message: str) -> None:
+    """Totals are no workload, and the message says what would be one."""
+    with pytest.raises(InputError, match=message):
+        describe(cases / "files" / name)

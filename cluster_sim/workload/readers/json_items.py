@@ -34,8 +34,8 @@ def json_items(path: Path) -> Iterator[tuple[Place, Any]]:
             if line.strip():
                 yield place, parse_object(place, line)
         return
-    place.line = 1
-    yield place, _document(path)
+    text = "".join(_text_chunks(path))
+    yield Place(path, document=text), _document(path, text)
 
 
 def _is_object(line: bytes) -> bool:
@@ -49,9 +49,8 @@ def _is_object(line: bytes) -> bool:
     return True
 
 
-def _document(path: Path) -> Any:
+def _document(path: Path, text: str) -> Any:
     """Return the one JSON document of a file; InputError, with its line, where it is broken or another follows."""
-    text = "".join(_text_chunks(path))
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:

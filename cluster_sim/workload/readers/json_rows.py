@@ -13,25 +13,40 @@ from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.files.file_access import shown, shown_names
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_INDEX: Final = re.compile(r"\[\d+\]")
 _FRACTION: Final = re.compile(r"[.,](\d+)")
 
 
 class Place:
     """Place of a value in the file, for messages."""
 
-    def __init__(self, path: Path, noun: str = "line") -> None:
+    def __init__(self, path: Path, noun: str = "line", document: str | None = None) -> None:
+        """Name the file; ``document`` is its text where the whole file is one object."""
         self.path = path
         self.noun = noun
         self.line = 0
+        self._document = document
 
     def here(self) -> str:
         """Return the file and the line (or the item of a list)."""
-        return f"{self.path}: {self.noun} {self.line}"
+        return f"{self.path}: {self.noun} {self.line}" if self._document is None else str(self.path)
+
+    def fixed(self) -> "Place":
+        """Return this place, which does not move on."""
+        copy = Place(self.path, self.noun, self._document)
+        copy.line = self.line
+        return copy
 
     def error(self, text: str, field: str | None = None) -> InputError:
         """Return the error that names file, line and field."""
-        where = f", field '{field}'" if field else ""
-        return InputError(f"{self.here()}{where}: {text}")
+        here, separator = self.here(), ","
+        if self._document is not None:
+            key = _INDEX.sub("", field.rpartition(".")[2]) if field else ""
+            place = self._document.find(f'"{key}"') if key else -1
+            here += f": line {self._document.count(chr(10), 0, place) + 1}" if place >= 0 else ""
+            separator = "," if place >= 0 else ":"
+        where = f"{separator} field '{field}'" if field else ""
+        return InputError(f"{here}{where}: {text}")
 
 
 def parse_object(place: Place, line: bytes) -> dict[str, Any]:

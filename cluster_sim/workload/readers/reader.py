@@ -22,6 +22,7 @@ MOST_SECONDS: Final = 9e9
 """The latest instant that 64-bit nanoseconds hold, near enough."""
 _EXACT: Final = float(1 << 53)
 """Whole numbers of floating point are exact up to here; later instants are multiplied in two parts."""
+_ADVICE: Final = "zero_tokens: skip or one says what to do with such rows"
 
 Choice = Literal["skip", "one", "refuse"]
 
@@ -136,6 +137,22 @@ class ZeroPolicy(NamedTuple):
         chosen = options.zero_tokens
         return cls(prompt, output) if chosen == "auto" else cls(chosen, chosen)
 
+    def lengths(self, prompt: int, output: int, report: ReadReport, place: Callable[[], str]) -> tuple[int, int] | None:
+        """Return the lengths of one row as the policy wants them; None for a row to skip."""
+        if prompt and output:
+            return prompt, output
+        sides: tuple[tuple[str, int, Choice], ...] = (("output", output, self.output), ("prompt", prompt, self.prompt))
+        for side, tokens, choice in sides:
+            if tokens:
+                continue
+            if choice == "refuse":
+                raise InputError(f"{place()}: no {side} tokens; {_ADVICE}")
+            if choice == "skip":
+                report.skipped[f"no {side} tokens"] += 1
+                return None
+            report.changed[f"rows without {side} tokens taken as 1 token"] += 1
+        return max(prompt, 1), max(output, 1)
+
 
 def without_zeros(block: Columns, policy: ZeroPolicy, report: ReadReport, place: Callable[[int, str], str]) -> Columns:
     """Apply the policy for rows of 0 tokens; ``place`` names file and place of a row's prompt or output."""
@@ -148,7 +165,7 @@ def without_zeros(block: Columns, policy: ZeroPolicy, report: ReadReport, place:
             continue
         if choice == "refuse":
             where = place(int(np.argmax(zero)), side)
-            raise InputError(f"{where}: no {side} tokens; zero_tokens: skip or one says what to do with such rows")
+            raise InputError(f"{where}: no {side} tokens; {_ADVICE}")
         if choice == "one":
             report.changed[f"rows without {side} tokens taken as 1 token"] += count
             ones = np.maximum(tokens, 1)

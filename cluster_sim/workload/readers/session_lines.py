@@ -105,16 +105,7 @@ class SessionLines:
     def _lengths(self, row: dict[str, Any]) -> tuple[int, int] | None:
         """Return prompt and output tokens; None for a row to skip."""
         prompt, output = self._fields.lengths(row)
-        for side, tokens, choice in (("output", output, self._policy.output), ("prompt", prompt, self._policy.prompt)):
-            if tokens:
-                continue
-            if choice == "refuse":
-                raise self._place.error(f"no {side} tokens; zero_tokens: skip or one says what to do with such rows")
-            if choice == "skip":
-                self._report.skipped[f"no {side} tokens"] += 1
-                return None
-            self._report.changed[f"rows without {side} tokens taken as 1 token"] += 1
-        return max(prompt, 1), max(output, 1)
+        return self._policy.lengths(prompt, output, self._report, self._place.here)
 
     def _compare(self, name: str | int, row: dict[str, Any], turn: RecordedTurn, *, is_first: bool) -> None:
         """Compare a turn's hashes with those of the turn before."""

@@ -41,6 +41,11 @@ def read_sessions(
     ordered = sorted(sessions, key=lambda session: session.start_ns or 0)
     if options.strict and any(one is not other for one, other in zip(sessions, ordered, strict=True)):
         raise InputError(f"{path}: sessions are not in order of their start; sort the file, or set strict: false")
+    if len(ordered) > 1 and ordered[0].start_ns == ordered[-1].start_ns:
+        notices.append(
+            f"{path}: all {len(ordered):,} sessions start at once, as times of each count from its own start; "
+            "workload.arrivals spreads them"
+        )
     shifted = _shifted(ordered, -(ordered[0].start_ns or 0))
     _check_unit(path, reader, options, report, shifted)
     return _inside(path, shifted, window)

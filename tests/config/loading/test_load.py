@@ -80,9 +80,15 @@ def test_defaults_fill_what_is_not_said(study_file: Path) -> None:
         ("workload.arrivals.kind=poison", "; got 'poison'; did you mean 'poisson'?"),
         ("workload.lengths.kind=join", "one of empirical, independent, joint; got 'join'; did you mean 'joint'?"),
         ("workload.lengths.prompt.kind=fixd", "; got 'fixd'; did you mean 'fixed'?"),
-        ("workload={kind: trace, path: ., format: azur}", "workload.format: must be one of auto, azure, bailian"),
+        (
+            "workload={kind: trace, path: ., format: azur}",
+            "workload.format: must be one of auto, aiperf_records, azure, bailian",
+        ),
         ("workload={kind: trace, path: ., format: azur}", "; got 'azur'; did you mean 'azure'?"),
-        ("workload={kind: trace, path: ., format: {kind: azur}}", "workload.format.kind: must be one of azure, "),
+        (
+            "workload={kind: trace, path: ., format: {kind: azur}}",
+            "workload.format.kind: must be one of aiperf_records, azure, ",
+        ),
         ("workload.arrivals.burstiness=2", "burstiness belongs to gamma; this arrival process is poisson"),
         ("workload.lengths.prompt.mu=2", "mu belongs to lognormal and truncated_normal; this distribution is fixed"),
         ("workload.lengths.weights=[1]", "weights belongs to joint; this kind of lengths is independent"),

@@ -31,7 +31,10 @@ SHAREGPT = json.dumps(
 def read(path: Path | str, name: str = "auto", **options: Any) -> tuple[int, ReadReport]:
     path = Path(path)
     report = ReadReport()
-    rows = sum(len(block) for block in find_reader(name, path).blocks(path, ReadOptions(**options), report))
+    reader = find_reader(name, path)
+    if path.is_file() and reader.holds_sessions(path):
+        return sum(len(one.turns) for one in reader.sessions(path, ReadOptions(**options), report)), report
+    rows = sum(len(block) for block in reader.blocks(path, ReadOptions(**options), report))
     return rows, report
 
 
@@ -58,7 +61,7 @@ def read(path: Path | str, name: str = "auto", **options: Any) -> tuple[int, Rea
         (BURST.replace("472", "many"), "line 2, column 'Request tokens': 'many'"),
         ("", "the file is empty"),
         ("\n\n", "the file is empty"),
-        ("a,b,c\n1,2,3\n", "not recognised as any of azure, bailian"),
+        ("a,b,c\n1,2,3\n", "not recognised as any of aiperf_records, azure, bailian"),
     ],
 )
 def test_wrong_csv_files(trace_file: Callable[..., str], content: str, message: str) -> None:
@@ -165,7 +168,7 @@ def test_binary_files_and_folders(tmp_path: Path) -> None:
         read(tmp_path / "missing.csv")
     with pytest.raises(InputError, match="is a folder"):
         read(tmp_path, "azure")
-    with pytest.raises(InputError, match="unknown trace format 'csv'; known: azure, bailian"):
+    with pytest.raises(InputError, match="unknown trace format 'csv'; known: aiperf_records, azure, bailian"):
         read(path, "csv")
 
 

@@ -61,6 +61,21 @@ def test_a_file_says_its_format_or_must_be_named(name: str, tmp_path: Path) -> N
 
 
 @every_name(TRACE_READERS)
+def test_turns_wait_for_earlier_ones(name: str, tmp_path: Path) -> None:
+    """Where a sample holds sessions, every turn waits for an earlier one of its session, or has a start."""
+    path = sample_file(name, tmp_path)
+    reader = find_reader(name, path)
+    if not reader.holds_sessions(path):
+        pytest.skip("rows that wait for nothing")
+    for session in reader.sessions(path, ReadOptions(), ReadReport()):
+        assert session.turns
+        for index, turn in enumerate(session.turns):
+            assert -1 <= turn.after < index or turn.after == -1
+            assert min(turn.prompt_tokens, turn.output_tokens) >= 1
+            assert turn.delay_ns >= 0
+
+
+@every_name(TRACE_READERS)
 def test_reading_twice_gives_the_same(name: str, tmp_path: Path) -> None:
     """A reader keeps nothing of one pass for the next: traces are read twice."""
     path = sample_file(name, tmp_path)

@@ -24,7 +24,7 @@ from cluster_sim.workload.readers.trace_format import AUTO, find_reader
 def test_keys_and_nearest(trace_file: Callable[..., str], content: str, messages: tuple[str, ...]) -> None:
     """The message has the file's own names, the nearest format and what it lacks."""
     path = trace_file(content)
-    with pytest.raises(InputError, match="not recognised as any of azure, bailian") as caught:
+    with pytest.raises(InputError, match="not recognised as any of aiperf_records, azure, bailian") as caught:
         find_reader(AUTO, Path(path))
     for message in messages:
         assert message in str(caught.value)

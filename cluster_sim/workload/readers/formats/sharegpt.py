@@ -24,6 +24,7 @@ from cluster_sim.workload.readers.trace_format import TRACE_READERS, TraceFormat
 from cluster_sim.workload.sessions.recorded_session import RecordedSession, RecordedTurn
 
 _ROWS: Final = 4096
+_KNOWN: Final = ("id", "conversations")
 _ANSWERS: Final = frozenset({"gpt", "assistant", "chatgpt", "bing", "bard", "model", "bot"})
 
 
@@ -63,7 +64,7 @@ class ShareGptReader(TraceReader):
         """Return the conversations as sessions without times."""
         think_ns = round(self.options.think_time_s * NS_PER_S)
         sessions = []
-        for place, turns in _conversations(path):
+        for place, turns in _conversations(path, report):
             report.rows += 1
             session = RecordedSession(None)
             for asked, answer in _answered(turns):
@@ -81,7 +82,7 @@ class ShareGptReader(TraceReader):
     def blocks(self, path: Path, options: ReadOptions, report: ReadReport) -> Iterator[Columns]:
         """Yield one row a conversation in file order, without times."""
         rows: list[tuple[int, int]] = []
-        for place, turns in _conversations(path):
+        for place, turns in _conversations(path, report):
             report.rows += 1
             if len(turns) < 2:
                 report.skipped["conversations of fewer than two turns"] += 1
@@ -102,8 +103,11 @@ def _refuse_emptiness(path: Path, report: ReadReport) -> None:
         raise InputError(f"{path}: an empty list")
 
 
-def _conversations(path: Path) -> Iterator[tuple[Place, list[Any]]]:
+def _conversations(path: Path, report: ReadReport | None = None) -> Iterator[tuple[Place, list[Any]]]:
+    """Yield (place, turns) of every conversation; the report learns of fields that are not used."""
     for place, item in json_items(path):
+        if report is not None and isinstance(item, dict):
+            report.unused.update(dict.fromkeys(name for name in item if name not in _KNOWN))
         turns = item.get("conversations") if isinstance(item, dict) else None
         if not isinstance(turns, list):
             raise place.error("no list 'conversations'")
