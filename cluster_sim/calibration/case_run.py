@@ -86,7 +86,7 @@ def resolve_case(case: Case) -> ResolvedCase:
     model, device = match_model(case.model, case.quantization), match_device(case.device)
     experts = ExpertSharding(case.replicas if case.is_data_parallel and model.is_moe else 1)
     try:
-        engine = engine_options(**case.engine).resolved(device)
+        engine = engine_options(**case.engine).resolved(device, model)
     except ValueError as error:
         raise InputError(f"{case.dataset}/{case.run}: {error}") from None
     settings = engine.hardware_settings(device)

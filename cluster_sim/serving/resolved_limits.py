@@ -30,7 +30,7 @@ def scheduler_limits(
     """
     assert engine.max_num_seqs is not None
     scheduler = ENGINES.get(engine.kind).part
-    max_model_len = engine.max_model_len or model.max_position_embeddings
+    max_model_len = engine.context_tokens(model)
     if model.state_layers and not engine.keeps_states:
         able = ", ".join(
             entry.name
@@ -40,6 +40,11 @@ def scheduler_limits(
         raise InputError(
             f"engine.kind: {model.name} has {model.state_layers} layers with a state of constant size, which "
             f"{engine.kind} is not modelled with; engines that are: {able}"
+        )
+    if engine.refuses_positions and max_model_len > model.max_position_embeddings:
+        raise InputError(
+            f"engine.max_model_len: {engine.kind} does not start with {max_model_len} tokens, beyond the "
+            f"{model.max_position_embeddings} positions of {model.name}; set at most {model.max_position_embeddings}"
         )
     _check_abilities(engine, scheduler, pipeline_parallel)
     engine.check()
@@ -64,6 +69,8 @@ def scheduler_limits(
         seed=seed,
         kv_groups=groups,
     )
+    if engine.refuses_small_cache and engine.num_kv_blocks is None:
+        _check_cache(engine, limits, kv_blocks)
     return replace(limits, max_model_len=_longest_request(engine, scheduler, limits))
 
 
@@ -80,6 +87,21 @@ def _check_budget(engine: EngineOptions, budget: int, max_model_len: int) -> Non
         raise InputError(
             f"engine.max_num_seqs: {engine.max_num_seqs} sequences cannot each get a token from a budget of {budget} "
             "(max_num_batched_tokens); lower the one or raise the other"
+        )
+
+
+def _check_cache(engine: EngineOptions, limits: SchedulerLimits, kv_blocks: int) -> None:
+    """Raise InputError if ``kv_blocks`` blocks of the memory plan hold no request of the longest context."""
+    size, longest = limits.block_size, limits.max_model_len
+    if limits.kv_groups is None:
+        fits = kv_blocks * size
+    else:
+        fits = limits.kv_groups.longest(kv_blocks, limits.max_num_batched_tokens, size, longest)
+    if fits < longest:
+        raise InputError(
+            f"engine.max_model_len: {engine.kind} does not start: its KV cache of {kv_blocks} blocks does not hold one "
+            f"request of {longest} tokens, only of {fits}; set max_model_len to at most {fits}, raise "
+            "gpu_memory_utilization, or give a replica more GPUs"
         )
 
 

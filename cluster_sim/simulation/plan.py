@@ -174,7 +174,7 @@ def _plan_pool(study: Study, pool: Pool, first_replica: int) -> PoolPlan:
     device, model = load_device(pool.device), load_model(pool.model, allow_unknown=study.fleet.allow_unknown)
     capped(device, pool.power_cap_w)
     check_ranks(pool, model)
-    engine = pool.engine.resolved(device)
+    engine = pool.engine.resolved(device, model)
     settings = engine.hardware_settings(device)
     experts = expert_sharding(pool)
     hardware = ReplicaHardware(model, device, settings, pool.tensor_parallel, pool.pipeline_parallel, experts)

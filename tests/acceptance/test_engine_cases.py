@@ -6,6 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster_sim.config.loading.load import load_study
+from cluster_sim.errors import InputError
+from cluster_sim.simulation.plan import make_plan
 from cluster_sim.simulation.run import RunResult, run_study
 from cluster_sim.simulation.run_options import RunOptions
 
@@ -39,3 +41,20 @@ def test_rows_stand_in_the_stated_order(
     series = pq.read_table(result.directory / "series.parquet", columns=["replica", "time_s"])
     places = list(zip(series.column("replica").to_pylist(), series.column("time_s").to_pylist(), strict=True))
     assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        ("kv_smaller_than_context", "does not hold one request of 131072 tokens, only of 12032; set max_model_len"),
+        ("tokens_below_seqs", "engine.max_num_seqs: 128 sequences cannot each get a token from a budget of 64"),
+        ("no_chunk", "engine.max_num_batched_tokens: 2048 is below the context of 8192 tokens"),
+    ],
+)
+def test_settings_with_which_vllm_would_not_start(shared: Path, case: str, message: str) -> None:
+    """The plan is refused with the key, the reason and what would be right."""
+    study = shared / "cases" / "vllm_start" / f"{case}.yaml"
+    if not study.is_file():
+        pytest.skip(f"needs {study}, which is not there")
+    with pytest.raises(InputError, match=message):
+        make_plan(load_study(study))

@@ -69,7 +69,7 @@ def study(shared: Path, stages: int, engine: dict[str, Any], model: str = "llama
 @pytest.mark.parametrize(("kind", "stages", "is_caching"), CASES)
 def test_ray_and_single_steps_equal_inline(shared: Path, kind: str, stages: int, is_caching: bool) -> None:
     """2,000 requests: rows, counters and series on two Ray actors are inline's; so are those of single steps."""
-    check(study(shared, stages, {"kind": kind} | ({"enable_prefix_caching": True} if is_caching else {})), stages)
+    check(study(shared, stages, {"kind": kind, "enable_prefix_caching": is_caching}), stages)
 
 
 @pytest.mark.parametrize("stages", [1, 2])

@@ -271,6 +271,7 @@ def draw_fleet(choose: Choose) -> SmallFleet:
         # A request of 40 prompt and 24 output tokens is the longest; a tiny pool holds little more than one.
         "num_kv_blocks": 1 + (64 // block) * (1, 1, 2, 3, 40)[choose(5)] + choose(3),
         "policy": ("fcfs", "fcfs", "fcfs", "priority")[choose(4)],
+        "enable_prefix_caching": False,
     }
     longest_prompt, longest_output = (1, 8, 40)[choose(3)], (1, 4, 24)[choose(3)]
     is_pressed = not choose(4)

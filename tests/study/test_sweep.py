@@ -198,7 +198,7 @@ workload:
   arrivals: {kind: poisson, request_rate: 20}
   lengths: {prompt: {kind: uniform, min: 10, max: 400}, output: {kind: uniform, min: 1, max: 20}}
 fleet:
-  pools: [{model: llama-3-8b, device: h100-sxm, replicas: 2, engine: {kind: vllm_v1}}]
+  pools: [{model: llama-3-8b, device: h100-sxm, replicas: 2, engine: {kind: vllm_v1, enable_prefix_caching: false}}]
 sweep: {grid: {seed: [1, 2], fleet.pools.0.engine.kind: [vllm_v1, orca, sglang]}}
 """
 

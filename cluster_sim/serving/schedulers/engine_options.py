@@ -36,7 +36,9 @@ WatermarkRatio = Annotated[
     float, Field(ge=0, lt=1, description="Share of all blocks that admissions must leave free while something runs.")
 ]
 ChunkedPrefill = Annotated[bool, Field(description="Whether a prompt may be computed over several steps.")]
-PrefixCaching = Annotated[bool, Field(description="Whether what is computed is reused by equal prefixes.")]
+PrefixCaching = Annotated[
+    bool, Field(description="Whether what is computed is reused by equal prefixes, as the engine does by default.")
+]
 HostLoadTime = Annotated[
     float | None,
     Field(
@@ -54,6 +56,10 @@ class EngineOptions(ConfigModel):
 
     switches: ClassVar[frozenset[str]] = frozenset()
     """Own options that switch something on, so that an engine without it refuses them unless they are off."""
+    refuses_positions: ClassVar[bool] = False
+    """Whether the engine does not start with a context beyond the model's positions."""
+    refuses_small_cache: ClassVar[bool] = False
+    """Whether the engine does not start if one request of the longest context does not fit its KV cache."""
     keeps_windows: ClassVar[bool] = False
     """Whether the KV cache gives back what lies outside an attention window."""
     keeps_states: ClassVar[bool] = False
@@ -74,7 +80,10 @@ class EngineOptions(ConfigModel):
     block_size: BlockSize = 16
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="Share of device memory that the engine takes.")
     num_kv_blocks: int | None = Field(
-        None, ge=1, description="KV blocks of one replica; null computes them from the memory plan."
+        None,
+        ge=1,
+        description="KV blocks of one replica, of which vLLM v1 keeps one for itself; null computes them from the "
+        "memory plan.",
     )
     kv_cache_dtype: Literal["auto", "bf16", "fp8"] = Field(
         "auto", description="Type of the KV cache's entries; auto is the model's."
@@ -160,7 +169,11 @@ class EngineOptions(ConfigModel):
         """Return the engine's own slots and token budget on ``device``, for what a study leaves open."""
         return default_settings(device)
 
-    def resolved(self, device: Device) -> Self:
+    def context_tokens(self, model: Model) -> int:
+        """Return the longest prompt plus output that the engine is asked to serve."""
+        return self.max_model_len or model.max_position_embeddings
+
+    def resolved(self, device: Device, model: Model) -> Self:
         """Return the options with every null replaced by what the engine itself would choose on ``device``."""
         pinned = self.pinned_settings(device)
         return self.model_copy(update={"max_num_seqs": self.max_num_seqs or pinned.max_num_seqs})
@@ -230,8 +243,11 @@ class _Foreign(NamedTuple):
 
     def is_off(self, value: Any) -> bool:
         """Whether an engine that has the option would do nothing special with this value."""
-        is_off = value is None or value is False or value == 0
-        return is_off or any(value == field.default for field in self.fields)
+        if value is None or value is False or value == 0:
+            return True
+        # What an engine has on by default is still on.
+        is_on = self.is_switch and value is True
+        return not is_on and any(value == field.default for field in self.fields)
 
     def is_idle(self, value: Any) -> bool:
         """Whether an engine without the option may leave it out."""

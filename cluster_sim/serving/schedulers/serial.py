@@ -36,10 +36,6 @@ def tokens_below_watermark(watermark_ratio: float, limits: SchedulerLimits) -> i
     return min(limits.max_model_len, blocks * limits.block_size)
 
 
-def _no_prefix(sequence: Sequence) -> int:  # noqa: ARG001 - there is no cache to ask
-    return 0
-
-
 class SerialScheduler(Scheduler, FastForwardScheduler):
     """Keeps the queues, the blocks and the counters; subclasses only choose the next batch.
 
@@ -69,7 +65,7 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
         self._batches = 0
         self._preempted: list[Sequence] = []
         self._fewest_waiting = 0
-        self._order = queue_order_of(engine, _no_prefix)
+        self._order = queue_order_of(engine, self.cached_tokens)
         self._is_sorted = True
         self._has_news = False
         """A request has come since the last batch was scheduled, which a queue order must take in."""
@@ -124,6 +120,10 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
         self.waiting.append(sequence)
         self._is_sorted = False
         self._has_news = self._order is not None
+
+    def cached_tokens(self, sequence: Sequence) -> int:
+        """Return the tokens of a waiting sequence that are in the cache."""
+        return 0
 
     def has_work(self) -> bool:
         """Whether a sequence waits or stands between two batches."""

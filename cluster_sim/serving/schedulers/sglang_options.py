@@ -25,11 +25,12 @@ class SglangOptions(TokenBudgetOptions):
     """A prompt batch if one can be built, else all decodes; mixed chunks carry the decodes too."""
 
     switches = frozenset({"enable_prefix_caching", "enable_mixed_chunk", "hicache_ratio"})
+    refuses_positions = True
 
     kind: Literal["sglang"] = "sglang"
     block_size: BlockSize = 1
     enable_chunked_prefill: ChunkedPrefill = True
-    enable_prefix_caching: PrefixCaching = False
+    enable_prefix_caching: PrefixCaching = True
     enable_mixed_chunk: bool = Field(
         False, description="Whether a batch of prompts carries the running decodes too, within its budgets."
     )

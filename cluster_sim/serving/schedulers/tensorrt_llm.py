@@ -3,6 +3,8 @@
 Every step holds all decodes and, beside them, context chunks within ``max_num_batched_tokens`` (max_num_tokens).  Which
 requests may start is the capacity policy's choice: GUARANTEED_NO_EVICT starts one only if everything started could
 grow to its full length; MAX_UTILIZATION starts what fits now and pauses the one started last when memory runs out.
+With KV reuse a context begins behind the blocks that an earlier request has left, which keep their content until they
+are needed; what a started request may need in the end is counted as if it found nothing.
 """
 
 from collections import deque
@@ -15,8 +17,11 @@ from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.engine_settings import EngineSettings, default_settings
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
+from cluster_sim.serving.kv_cache.base import MatchResult
+from cluster_sim.serving.kv_cache.choice import block_cache
+from cluster_sim.serving.kv_cache.settings import KvCacheSettings
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
-from cluster_sim.serving.schedulers.engine_options import ENGINES, BlockSize, ChunkedPrefill
+from cluster_sim.serving.schedulers.engine_options import ENGINES, BlockSize, ChunkedPrefill, PrefixCaching
 from cluster_sim.serving.schedulers.serial import UNLIMITED, SerialScheduler
 from cluster_sim.serving.schedulers.token_budget import TokenBudgetOptions
 from cluster_sim.serving.sequence import Sequence
@@ -25,14 +30,22 @@ from cluster_sim.serving.sequence import Sequence
 class TensorRtLlmOptions(TokenBudgetOptions):
     """All decodes and context chunks within max_num_batched_tokens (max_num_tokens)."""
 
+    switches = frozenset({"enable_prefix_caching"})
+
     kind: Literal["tensorrt_llm"] = "tensorrt_llm"
     block_size: BlockSize = 32
     enable_chunked_prefill: ChunkedPrefill = True
+    enable_prefix_caching: PrefixCaching = True
     capacity_policy: Literal["guaranteed_no_evict", "max_utilization"] = Field(
         "guaranteed_no_evict",
         description="Which requests may start: those that everything started leaves room for at full length, or all "
         "that fit now, at the price of pauses.",
     )
+
+    @property
+    def caches_prefixes(self) -> bool:
+        """Whether blocks are reused (``enable_block_reuse``)."""
+        return self.enable_prefix_caching
 
     @property
     def chunks_prompts(self) -> bool:
@@ -50,6 +63,15 @@ class TensorRtLlm(SerialScheduler):
 
     def __init__(self, engine: TensorRtLlmOptions, limits: SchedulerLimits) -> None:
         super().__init__(engine, limits)
+        self._kv, self._pool = block_cache(
+            KvCacheSettings(
+                total_blocks=limits.kv_blocks,
+                block_size=limits.block_size,
+                is_caching=engine.enable_prefix_caching,
+                step_tokens=limits.max_num_batched_tokens,
+            )
+        )
+        self.has_prefix_cache = engine.enable_prefix_caching
         self._is_guaranteed = engine.capacity_policy == "guaranteed_no_evict"
         self._is_chunked = engine.enable_chunked_prefill
         self._promised: dict[int, int] = {}
@@ -108,7 +130,8 @@ class TensorRtLlm(SerialScheduler):
         For them those of ``later`` that were started after it are paused, then the sequence itself, unless it is
         patient or batches in flight will free some.
         """
-        need = self.blocks_for(sequence.computed + tokens) - self.blocks_of[sequence.request_id]
+        tokens += sequence.computed
+        need = self._kv.blocks_to_extend(sequence, tokens)
         while self.free_blocks < need:
             if later and later[-1].order > sequence.order:
                 self.preempt(batch, later.pop())
@@ -116,18 +139,24 @@ class TensorRtLlm(SerialScheduler):
             if not can_wait and not self.in_flight:
                 self.preempt(batch, sequence)
             return False
-        if need > 0:
-            self.allocate(sequence, need)
+        self._kv.extend(sequence, tokens)
+        self._count_blocks(sequence, tokens)
         return True
 
     def _admit(self, batch: Batch, budget: int, now_ns: int) -> None:
         while self.has_candidate(batch, budget if self._is_chunked else UNLIMITED):
             sequence = self.waiting[0]
+            match = self._kv.match_prefix(sequence)
+            sequence.computed = match.tokens
             chunk = self._chunk(batch, sequence, budget)
-            if not chunk or not self._may_start(sequence, chunk):
+            if not chunk or not self._may_start(sequence, match, chunk):
+                sequence.computed = 0
                 return
+            if sequence.scheduled_ns < 0:
+                sequence.cached_tokens = match.tokens
             self.admit(sequence, now_ns)
-            self.allocate(sequence, self.blocks_for(chunk))
+            self._kv.allocate(sequence, match, match.tokens + chunk)
+            self._count_blocks(sequence, match.tokens + chunk)
             full = self._promised[sequence.request_id] = self._full_blocks(sequence)
             self._promised_blocks += full
             batch.prefill(sequence, chunk, self.prefilling)
@@ -136,16 +165,33 @@ class TensorRtLlm(SerialScheduler):
     def _full_blocks(self, sequence: Sequence) -> int:
         return self.blocks_for(sequence.prompt_tokens + sequence.output_tokens - 1)
 
-    def _may_start(self, sequence: Sequence, chunk: int) -> bool:
+    def _may_start(self, sequence: Sequence, match: MatchResult, chunk: int) -> bool:
         if len(self.blocks_of) >= self.holder_limit:
             return False
         if self._is_guaranteed:
             return self._promised_blocks + self._full_blocks(sequence) <= self.total_blocks
-        return self.blocks_for(chunk) <= self.free_blocks
+        tokens = match.tokens + chunk
+        return self._kv.blocks_to_allocate(match, tokens, tokens) <= self.free_blocks
+
+    def cached_tokens(self, sequence: Sequence) -> int:
+        """Return the tokens of a waiting sequence that are in the cache."""
+        return self._kv.match_prefix(sequence).tokens
+
+    def _count_blocks(self, sequence: Sequence, tokens: int) -> None:
+        """Take in that the cache has given a sequence what ``tokens`` tokens need."""
+        self.blocks_of[sequence.request_id] = self.blocks_for(tokens)
+        self.free_blocks = self._kv.free_blocks
+
+    def take_uniform(self, blocks: int, steps: int) -> None:
+        """Take the blocks of ``steps`` uniform steps."""
+        self._kv.extend_pool(self._pool, steps)
+        self.free_blocks = self._kv.free_blocks
 
     def free(self, sequence: Sequence) -> None:
         """Take back the blocks and what was promised beyond them."""
-        super().free(sequence)
+        self._kv.free(sequence)
+        del self.blocks_of[sequence.request_id]
+        self.free_blocks = self._kv.free_blocks
         self._promised_blocks -= self._promised.pop(sequence.request_id)
 
     def is_uniform(self, decodes: int) -> bool:
@@ -158,10 +204,13 @@ class TensorRtLlm(SerialScheduler):
         if self.is_reordered:
             return False
         head = self.waiting[0]
-        chunk = head.known_tokens
+        if self._kv.may_grow_prefix(head):
+            return False
+        match = self._kv.match_prefix(head)
+        chunk = head.known_tokens - match.tokens
         if chunk > budget:
             chunk = budget // self.block_size * self.block_size if self._is_chunked else 0
-        return not chunk or not self._may_start(head, chunk)
+        return not chunk or not self._may_start(head, match, chunk)
 
     def uniform_limit(self, pool: DecodePool) -> int:
         """Return the steps for which the free blocks last."""

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.engine_settings import EngineSettings
+from cluster_sim.hardware.model import Model
 from cluster_sim.serving.schedulers.engine_options import EngineOptions
 
 
@@ -22,10 +23,10 @@ class TokenBudgetOptions(EngineOptions):
         """Most tokens of a step."""
         return self.max_num_batched_tokens
 
-    def resolved(self, device: Device) -> Self:
+    def resolved(self, device: Device, model: Model) -> Self:
         """Return the options with every null replaced by what the engine itself would choose on ``device``."""
         tokens = self.max_num_batched_tokens or self.pinned_settings(device).max_num_batched_tokens
-        return super().resolved(device).model_copy(update={"max_num_batched_tokens": tokens})
+        return super().resolved(device, model).model_copy(update={"max_num_batched_tokens": tokens})
 
     def hardware_settings(self, device: Device) -> EngineSettings:
         """Return what memory and step times depend on."""

@@ -15,7 +15,6 @@ from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS
 from cluster_sim.serving.schedulers.engine_options import (
     ChunkedPrefill,
     HostLoadTime,
-    PrefixCaching,
     WatermarkRatio,
 )
 from cluster_sim.serving.schedulers.token_budget import TokenBudgetOptions
@@ -44,6 +43,8 @@ class VllmV1Options(TokenBudgetOptions):
     )
     keeps_windows = True
     keeps_states = True
+    refuses_positions = True
+    refuses_small_cache = True
 
     kind: Literal["vllm_v1"] = "vllm_v1"
     enable_chunked_prefill: ChunkedPrefill = True
@@ -65,7 +66,11 @@ class VllmV1Options(TokenBudgetOptions):
         "null is pinned by the version.",
     )
     watermark_ratio: WatermarkRatio = 0.0
-    enable_prefix_caching: PrefixCaching = False
+    enable_prefix_caching: bool | None = Field(
+        None,
+        description="Whether what is computed is reused by equal prefixes; null: yes, but for models with layers that "
+        "keep a state, or whose layers have blocks of different numbers of tokens.",
+    )
     host_blocks: int = Field(
         0, ge=0, description="KV blocks that host memory keeps of computed prefixes, for each rank; 0 is none."
     )
@@ -81,7 +86,7 @@ class VllmV1Options(TokenBudgetOptions):
     @property
     def caches_prefixes(self) -> bool:
         """Whether computed blocks are reused."""
-        return self.enable_prefix_caching
+        return bool(self.enable_prefix_caching)
 
     @property
     def chunks_prompts(self) -> bool:
@@ -108,17 +113,37 @@ class VllmV1Options(TokenBudgetOptions):
         """Whether the time to load a block is left to the device."""
         return self.host_load_block_us is None
 
-    def resolved(self, device: Device) -> Self:
+    def resolved(self, device: Device, model: Model) -> Self:
         """Return the options with every null replaced by what this version of vLLM would choose on ``device``."""
         version = tuple(int(part) for part in self.version.split("."))
-        chosen: dict[str, bool] = {}
+        chosen: dict[str, bool | int] = self._batch_limits(device, model)
         if self.async_scheduling is None:
             chosen["async_scheduling"] = version >= ASYNC_SINCE
         if self.reserve_full_sequence is None:
             chosen["reserve_full_sequence"] = version >= RESERVE_SINCE
         if self.disable_hybrid_kv_cache_manager is None and (self.host_blocks or version < HYBRID_SINCE):
             chosen["disable_hybrid_kv_cache_manager"] = True
-        return super().resolved(device).model_copy(update=chosen)
+        options = super().resolved(device, model).model_copy(update=chosen)
+        if options.enable_prefix_caching is not None:
+            return options
+        groups = kv_groups(model, options, options.block_size)
+        can_cache = not model.state_layers and (groups is None or groups.full_ratio == 1)
+        return options.model_copy(update={"enable_prefix_caching": can_cache})
+
+    def _batch_limits(self, device: Device, model: Model) -> dict[str, bool | int]:
+        """Return the slots and the token budget (``_set_default_max_num_seqs_and_batched_tokens_args``).
+
+        A budget that is not set holds the longest prompt if prompts are not chunked, and never more than the slots can
+        use; slots that are not set are at most as many as the budget has tokens.
+        """
+        pinned, length = self.pinned_settings(device), self.context_tokens(model)
+        seqs, tokens = self.max_num_seqs or pinned.max_num_seqs, self.max_num_batched_tokens
+        if tokens is None:
+            tokens = pinned.max_num_batched_tokens
+            if not self.enable_chunked_prefill:
+                tokens = max(tokens, length)
+            tokens = min(tokens, seqs * length)
+        return {"max_num_seqs": self.max_num_seqs or min(seqs, tokens), "max_num_batched_tokens": tokens}
 
     def hardware_settings(self, device: Device) -> EngineSettings:
         """Return what memory and step times depend on."""

@@ -22,6 +22,8 @@ class VllmV0Options(TokenBudgetOptions, VidurOptions):
     """Whole prompts or decodes, never both; the token limit counts padding."""
 
     switches = frozenset({"preemption_mode"})
+    refuses_positions = True
+    refuses_small_cache = True
 
     kind: Literal["vllm_v0"] = "vllm_v0"
     watermark_ratio: WatermarkRatio = 0.01

@@ -49,13 +49,13 @@ class VllmV1(Scheduler, FastForwardScheduler):
                 total_blocks=limits.kv_blocks,
                 block_size=limits.block_size,
                 step_tokens=limits.max_num_batched_tokens,
-                is_caching=engine.enable_prefix_caching,
+                is_caching=engine.caches_prefixes,
                 groups=limits.kv_groups,
                 host_blocks=engine.host_blocks,
                 host_load_block_us=engine.host_load_block_us or 0.0,
             )
         )
-        self.has_prefix_cache = engine.enable_prefix_caching
+        self.has_prefix_cache = engine.caches_prefixes
         self._limits = limits
         self._kv = kv
         self._has_windows = kv.has_windows

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from cluster_sim.hardware.device import load_device
+from cluster_sim.hardware.model import load_model
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.fast_forward.interface import FastForwardScheduler
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
@@ -31,7 +32,7 @@ def scheduler_of(name: str) -> Scheduler:
     limits = SchedulerLimits(
         120 // block, block, 4, 64, 60, 1, 1, is_async=False, can_fast_forward=False, tokens_per_step=1
     )  # fmt: skip
-    scheduler = build_scheduler(options.resolved(load_device("h100-sxm")), limits)
+    scheduler = build_scheduler(options.resolved(load_device("h100-sxm"), load_model("llama-3-8b")), limits)
     scheduler.use_predictor(TokenClock(1_000_000))
     return scheduler
 
@@ -151,7 +152,7 @@ def test_uniform_steps_hold_every_decode(name: str) -> None:
     assert isinstance(options, EngineOptions)
     block = 1 if options.block_size == 1 else 4
     limits = SchedulerLimits(120 // block, block, 4, 64, 60, 1, 1, is_async=False, can_fast_forward=True)
-    scheduler = build_scheduler(options.resolved(load_device("h100-sxm")), limits)
+    scheduler = build_scheduler(options.resolved(load_device("h100-sxm"), load_model("llama-3-8b")), limits)
     if not isinstance(scheduler, FastForwardScheduler):
         pytest.skip(f"{name} is stepped batch by batch")
     scheduler.use_predictor(TokenClock(1_000_000))

@@ -31,7 +31,7 @@ def limits_of(
 ) -> tuple[EngineOptions, SchedulerLimits]:
     """Resolve an engine on an H100 with Llama-3-8B and 200 blocks unless told otherwise."""
     asked = engine_options(**{"kind": kind, "num_kv_blocks": 200, "max_model_len": 2048, **engine})
-    resolved = asked.resolved(load_device("h100-sxm"))
+    resolved = asked.resolved(load_device("h100-sxm"), load_model("llama-3-8b"))
     return resolved, scheduler_limits(resolved, load_model(model), 0, stages, macro_steps=True)
 
 
@@ -75,9 +75,9 @@ def test_defaults_of_a_kind(kind: str, seqs: int, tokens: int | None, block: int
             {"policy": "dfs_weight"},
             "which vllm_v1 has not; engines that have one: sglang",
         ),
-        ("vllm_v1", {"policy": "lpm"}, "enable_prefix_caching: true"),
+        ("vllm_v1", {"policy": "lpm", "enable_prefix_caching": False}, "enable_prefix_caching: true"),
         ("sglang", {"enable_mixed_chunk": True, "enable_chunked_prefill": False}, "mixes only with"),
-        ("sglang", {"hicache_ratio": 2.0}, "enable_prefix_caching: true"),
+        ("sglang", {"hicache_ratio": 2.0, "enable_prefix_caching": False}, "enable_prefix_caching: true"),
         ("sglang", {"hicache_ratio": 0.5, "enable_prefix_caching": True}, "larger than the device's"),
         ("orca", {"max_model_len": 4096}, "reserves 256 blocks for every sequence and the replica has 200"),
     ],
@@ -86,6 +86,67 @@ def test_impossible_combinations_are_refused(kind: str, settings: dict, message:
     """The message names the key, the reason and what would be right."""
     with pytest.raises(InputError, match=message):
         limits_of(kind, **settings)
+
+
+@pytest.mark.parametrize(
+    ("asked", "seqs", "tokens"),
+    [
+        ({}, 1024, 8192),
+        ({"max_num_batched_tokens": 64}, 64, 64),
+        ({"max_num_seqs": 16}, 16, 8192),
+        ({"max_num_seqs": 3}, 3, 6144),
+        ({"enable_chunked_prefill": False, "max_model_len": 8000, "max_num_seqs": 4}, 4, 8192),
+        ({"enable_chunked_prefill": False, "max_model_len": 8193, "model": "llama-3.1-8b"}, 1024, 8193),
+    ],
+)
+def test_batch_limits_of_vllm(asked: dict, seqs: int, tokens: int) -> None:
+    """Slots left open are clipped to the budget; a budget left open holds the longest prompt if prompts are whole, and
+    no more than all slots can fill (3 x 2,048).
+    """
+    engine, _ = limits_of("vllm_v1", **{"num_kv_blocks": 1000, **asked})
+    assert (engine.max_num_seqs, engine.token_budget) == (seqs, tokens)
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_refused"), [("vllm_v1", True), ("vllm_v0", True), ("sglang", True), ("orca", False)]
+)
+def test_a_context_beyond_the_models_positions(kind: str, is_refused: bool) -> None:
+    """VLLM and SGLang do not start with more tokens than the model has positions; exactly as many are taken."""
+    limits_of(kind, max_model_len=8192, num_kv_blocks=10_000)
+    if not is_refused:
+        limits_of(kind, max_model_len=8193, num_kv_blocks=10_000)
+        return
+    with pytest.raises(
+        InputError, match=f"engine.max_model_len: {kind} does not start with 8193 tokens, .* at most 8192"
+    ):
+        limits_of(kind, max_model_len=8193, num_kv_blocks=10_000)
+
+
+@pytest.mark.parametrize(("model", "fits"), [("llama-3-8b", 1600), ("gpt-oss-20b", 800)])
+def test_the_cache_must_hold_one_request(model: str, fits: int) -> None:
+    """VLLM starts if a request of the longest context fits the planned blocks, its own null block included; the message
+    has the longest that does.  gpt-oss-20b takes a block of 2 groups, of which one keeps its window of 128 tokens and
+    the tokens of a step: 100 blocks of 16 are 50 of each.
+    """
+    budget = {"max_num_batched_tokens": 2048, "num_kv_blocks": None}
+
+    def limits_with(longest: int) -> SchedulerLimits:
+        asked = engine_options(max_model_len=longest, **budget)
+        resolved = asked.resolved(load_device("h100-sxm"), load_model(model))
+        return scheduler_limits(resolved, load_model(model), 100, 1, macro_steps=True)
+
+    limits_with(fits)
+    with pytest.raises(
+        InputError, match=f"not hold one request of {fits + 1} tokens, only of {fits}; set max_model_len"
+    ):
+        limits_with(fits + 1)
+
+
+def test_prefixes_are_cached_by_default() -> None:
+    """VLLM v1 and SGLang reuse prefixes unless told otherwise; what is on by default is still refused elsewhere."""
+    assert limits_of("vllm_v1")[0].caches_prefixes
+    assert limits_of("sglang")[0].caches_prefixes
+    assert not limits_of("vllm_v1", enable_prefix_caching=False)[0].caches_prefixes
 
 
 STUDY = """\
@@ -111,7 +172,10 @@ def load(tmp_path: Path, engine: str) -> EngineOptions:
     [
         ("{kind: orca, enable_mixed_chunk: true}", "enable_mixed_chunk belongs to sglang; this pool is orca"),
         ("{enable_mixed_chunk: true}", "enable_mixed_chunk belongs to sglang; this pool is vllm_v1"),
-        ("{kind: sarathi, enable_prefix_caching: true}", "enable_prefix_caching belongs to sglang and vllm_v1; this"),
+        (
+            "{kind: sarathi, enable_prefix_caching: true}",
+            "enable_prefix_caching belongs to sglang, tensorrt_llm and vllm_v1; this",
+        ),
         ("{kind: orca, async_scheduling: true}", "async_scheduling belongs to vllm_v1; this pool is orca"),
         ("{kind: sglang, host_blocks: 9}", "host_blocks belongs to vllm_v1; this pool is sglang"),
         ("{hicache_ratio: 2.0}", "hicache_ratio belongs to sglang; this pool is vllm_v1"),
@@ -186,7 +250,8 @@ def test_engines_without_a_token_budget_leave_it_out(tmp_path: Path) -> None:
     engine = check_study(read_document(file), tmp_path, notes).fleet.pools[0].engine
     owners = "lightllm, sarathi, sglang, tensorrt_llm, vllm_v0 and vllm_v1"
     assert notes == [f"max_num_batched_tokens belongs to {owners}; this pool is orca, which leaves it out"]
-    assert "max_num_batched_tokens" not in engine.resolved(load_device("h100-sxm")).model_dump()
+    resolved = engine.resolved(load_device("h100-sxm"), load_model("llama-3-8b"))
+    assert "max_num_batched_tokens" not in resolved.model_dump()
     asked, limits = limits_of("orca", max_num_seqs=100_000)
     assert (asked.token_budget, limits.max_num_seqs) == (None, 100_000)
 

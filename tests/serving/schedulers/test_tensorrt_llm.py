@@ -3,6 +3,7 @@
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.data_parallel import build_scheduler
 from cluster_sim.serving.schedulers.engine_options import engine_options
+from cluster_sim.workload.request import Attributes
 from tests.serving.schedulers.bench import SchedulerBench
 
 
@@ -65,3 +66,53 @@ def test_max_utilization_starts_all_and_pauses_the_last() -> None:
         pass
     assert [sequence.generated for sequence in sequences] == [13, 13, 13]
     assert bench.scheduler.kv_used_blocks == 0
+
+
+def turn(*segments: tuple[int, int], output: int = -1) -> Attributes:
+    return Attributes(segments=segments, output_segment=output)
+
+
+def test_a_context_begins_behind_the_blocks_of_an_earlier_one() -> None:
+    """Of 10 shared tokens two whole blocks of 4 are found; a prompt that is all there computes its last block again."""
+    bench = Bench(blocks=100)
+    bench.add(0, 12, 2, turn((1, 10), (2, 2)))
+    assert bench.steps(3) == ["d: p:0*12", "d:0 p:", ""]
+    second = bench.add(1, 16, 1, turn((1, 10), (3, 6)))
+    third = bench.add(2, 12, 1, turn((1, 10), (2, 2)))
+    assert bench.step() == "d: p:1*8 2*4"
+    assert (second.cached_tokens, third.cached_tokens) == (8, 8)
+    assert bench.scheduler.kv_used_blocks == 0
+
+
+def test_a_later_turn_finds_the_output_too() -> None:
+    """8 prompt and 8 output tokens, of which the last is never computed, leave 3 whole blocks of 4."""
+    bench = Bench(blocks=100)
+    bench.add(0, 8, 8, turn((1, 8), output=2))
+    while bench.step():
+        pass
+    later = bench.add(1, 20, 1, turn((1, 8), (2, 8), (3, 4)))
+    assert bench.step() == "d: p:1*8"
+    assert later.cached_tokens == 12
+
+
+def test_without_reuse_everything_is_computed() -> None:
+    """With the option off equal prompts share nothing."""
+    bench = Bench(blocks=100, enable_prefix_caching=False)
+    for request_id in range(2):
+        bench.add(request_id, 12, 1, turn((1, 12)))
+        assert bench.step() == f"d: p:{request_id}*12"
+    assert not bench.scheduler.has_prefix_cache
+
+
+def test_reused_blocks_count_once_for_what_fits_now() -> None:
+    """MAX_UTILIZATION: of 8 blocks a running request holds 4, which a second shares, so that its 5th to 8th block fit
+    too; a third, which shares none, waits.
+    """
+    bench = Bench(blocks=8, capacity_policy="max_utilization")
+    bench.add(0, 16, 9, turn((1, 16)))
+    assert bench.step() == "d: p:0*16"
+    bench.add(1, 28, 1, turn((1, 16), (2, 12)))
+    bench.add(2, 4, 1, turn((3, 4)))
+    assert bench.step() == "d:0 p:1*12"
+    assert bench.scheduler.kv_used_blocks == 5, "the prompt of 0 and the block of its first output token"
+    assert bench.step() == "d:0 p:2*4"

@@ -26,7 +26,7 @@ class Bench:
             "pipeline_parallel": 1,
             "kv_groups": None,
         }
-        engine: dict[str, object] = {"reserve_full_sequence": False}
+        engine: dict[str, object] = {"reserve_full_sequence": False, "enable_prefix_caching": False}
         for name, value in settings.items():
             (limits if name in limits else engine)[name] = value
         bounds = SchedulerLimits(
