@@ -2,7 +2,8 @@
 
 The server waits until ``max_num_seqs`` requests are there, or the oldest has waited ``batch_timeout_s``, or no more
 will come; the policy chooses among all that wait, and every request of the batch is answered when the longest of them
-is done.  There is no memory limit and no preemption.
+is done: the last token of each comes then, the others as they are computed.  There is no memory limit and no
+preemption.
 
 With ``adaptive_batch_size`` the number follows the load: from 1 on, once a batch has ended and requests wait it moves
 half of the way (rounded up) to how many do, up to ``max_num_seqs``.
@@ -16,6 +17,8 @@ from pydantic import Field
 from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.engine_settings import EngineSettings, default_settings
 from cluster_sim.serving.batch import Batch
+from cluster_sim.serving.fast_forward.decode_pool import DecodePool
+from cluster_sim.serving.last_tokens import set_last_tokens
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.engine_options import ENGINES, EngineOptions
 from cluster_sim.serving.schedulers.serial import SerialScheduler
@@ -67,6 +70,8 @@ class StaticTwoPhase(SerialScheduler):
         self._group: list[Sequence] = []
         """The static batch that runs."""
         self._steps_left = 0
+        self._held: list[Sequence] = []
+        """Requests of the running batch whose last token is computed and waits for the batch's end."""
         self._dropped: dict[int, None] = {}
         """Requests of the running batch whose clients gave up."""
         self._wake_ns = -1
@@ -85,9 +90,7 @@ class StaticTwoPhase(SerialScheduler):
     def fill_batch(self, batch: Batch, now_ns: int) -> None:
         """Start a batch, or decode the running one."""
         if self._group:
-            for sequence in self._group:
-                if sequence.generated < sequence.output_tokens:
-                    batch.decode(sequence, 1)
+            self._decode(batch)
         else:
             self._start(batch, now_ns)
             if not self._group:
@@ -95,6 +98,24 @@ class StaticTwoPhase(SerialScheduler):
         self._steps_left -= 1
         is_last = self._steps_left == 0
         batch.finishing = [each for each in self._group if is_last and each.request_id not in self._dropped]
+
+    def _decode(self, batch: Batch) -> None:
+        """Compute a token of every request that misses some; the gap to a last token ends with the batch."""
+        is_last = self._steps_left == 1
+        for sequence in self._group:
+            if sequence.generated < sequence.output_tokens:
+                batch.decode(sequence, 1)
+                if sequence.generated == sequence.output_tokens and not is_last:
+                    batch.gaps.others_ns.pop()
+                    self._held.append(sequence)
+        if is_last:
+            for sequence in self._held:
+                batch.gaps.add(sequence)
+
+    def on_scheduled(self, batch: Batch) -> None:
+        """Store when the tokens of a batch come: those that are held come later."""
+        decodes = [each for each in batch.members if not self._held or each not in self._held]
+        set_last_tokens(batch.completed, decodes, batch.end_ns)
 
     def _start(self, batch: Batch, now_ns: int) -> None:
         self._wake_ns = -1
@@ -135,6 +156,7 @@ class StaticTwoPhase(SerialScheduler):
         for sequence in self._group:
             self.free(sequence)
         self._group = []
+        self._held = []
         self._dropped = {}
         self._has_ended = True
 
@@ -152,6 +174,11 @@ class StaticTwoPhase(SerialScheduler):
 
     def put_back(self, sequences: list[Sequence]) -> None:
         """Do nothing: the batch has kept them."""
+
+    def uniform_limit(self, pool: DecodePool) -> int:
+        """Return the steps up to the first last token that is held, or to the batch's end."""
+        steps = pool.steps_to_finish()
+        return steps if steps == self._steps_left and not self._held else steps - 1
 
     def commit_uniform(self, steps: int, end_ns: int) -> list[Sequence]:
         """Make steps of the running batch; all its requests are answered in its last one."""

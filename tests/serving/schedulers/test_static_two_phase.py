@@ -24,10 +24,8 @@ from tests.hardware.replicas import hardware
 MS = 1_000_000
 
 
-def serve(
-    requests: list[Request], batch_size: int, cancels: tuple[int, ...] = (), drain_ns: int = -1, **engine: object
-) -> dict[int, Response]:
-    """Run requests through one batch server and return what became of them."""
+def replica_of(batch_size: int, *, can_fast_forward: bool = True, **engine: object) -> Replica:
+    """Return one batch server."""
     limits = SchedulerLimits(
         kv_blocks=1,
         block_size=16,
@@ -37,12 +35,24 @@ def serve(
         pipeline_parallel=1,
         batches_in_flight=1,
         is_async=False,
-        can_fast_forward=True,
+        can_fast_forward=can_fast_forward,
     )
     scheduler = build_scheduler(engine_options(kind="static_two_phase", **engine), limits)
-    replica = Replica(
-        ReplicaSettings(0, limits, 0), scheduler, TwoPhasePredictor(TwoPhaseOptions(), hardware()), ReplicaLog(0)
-    )
+    predictor = TwoPhasePredictor(TwoPhaseOptions(), hardware())
+    return Replica(ReplicaSettings(0, limits, 0), scheduler, predictor, ReplicaLog(0))
+
+
+def serve(
+    requests: list[Request], batch_size: int, cancels: tuple[int, ...] = (), drain_ns: int = -1, **engine: object
+) -> dict[int, Response]:
+    """Run requests through one batch server and return what became of them."""
+    return run_on(replica_of(batch_size, **engine), requests, cancels, drain_ns)
+
+
+def run_on(
+    replica: Replica, requests: list[Request], cancels: tuple[int, ...] = (), drain_ns: int = -1
+) -> dict[int, Response]:
+    """Run requests through a batch server."""
     for request in requests:
         at = instant(request.arrival_ns, Kind.DELIVERY)
         replica.receive(Message(at, HUB_SOURCE, request.request_id, Dispatch(request, 0)))
@@ -68,6 +78,22 @@ def test_batch_waits_for_its_last_member_and_runs_to_the_longest_output() -> Non
     assert [responses[index].scheduled_ns for index in range(2)] == [30 * MS] * 2
     assert [responses[index].finish_ns for index in range(2)] == [250 * MS] * 2
     assert responses[0].first_token_ns == 30 * MS + 200 * MS + 500_000
+
+
+@pytest.mark.parametrize("can_fast_forward", [True, False])
+def test_gaps_add_up_to_the_time_between_first_and_last_token(can_fast_forward: bool) -> None:
+    """A step takes 0.5 ms.  Of outputs of 4, 2, 1 and 4 tokens the second's last comes with the batch.
+
+    Gaps of 0.5 ms: 3 each of the first and the last; the second has one of 1.5 ms, the third none.
+    """
+    requests = [Request(index, index, 10, output) for index, output in enumerate((4, 2, 1, 4))]
+    replica = replica_of(4, can_fast_forward=can_fast_forward)
+    responses = run_on(replica, requests)
+    gaps = replica.log.gaps()
+    assert (gaps.count, gaps.total) == (7, 6 * 500_000 + 1_500_000)
+    spans = [responses[index].finish_ns - responses[index].first_token_ns for index in (0, 1, 3)]
+    assert sum(spans) == gaps.total
+    assert replica.log.generated_tokens == 11
 
 
 def test_time_out_starts_an_incomplete_batch() -> None:
