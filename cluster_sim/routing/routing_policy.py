@@ -8,6 +8,7 @@ answers with a position among the candidates that it was built with.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from cluster_sim.engine.observation import Observation
@@ -51,8 +52,10 @@ class RoutingPolicy(ABC):
     """The figures of a sample that ``on_sample`` reads, of ``SAMPLED_FIELDS``; it is called if there are any."""
 
     def __init_subclass__(cls) -> None:
-        """Refuse figures that no replica samples; raises TypeError."""
+        """Refuse figures that no replica samples, and a ``choose`` of another form; raises TypeError."""
         super().__init_subclass__()
+        if len(signature(cls.choose).parameters) != len(signature(RoutingPolicy.choose).parameters):
+            raise TypeError(f"{cls.__name__}.choose must take request, now_ns and eligible")
         unknown = sorted(set(cls.sampled_fields) - set(SAMPLED_FIELDS))
         if unknown:
             raise TypeError(

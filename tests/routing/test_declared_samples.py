@@ -58,6 +58,15 @@ def test_figures_that_nobody_samples_cannot_be_declared() -> None:
                 return 0
 
 
+def test_a_choose_without_the_eligible_is_refused() -> None:
+    """A policy written before requests were kept from replicas that cannot run them is refused when it is defined."""
+    with pytest.raises(TypeError, match=r"Older\.choose must take request, now_ns and eligible"):
+
+        class Older(RoutingPolicy):
+            def choose(self, request: Request, now_ns: int) -> int:  # type: ignore[override]
+                return request.request_id + now_ns
+
+
 def test_the_strictest_observation_samples_what_anybody_reads() -> None:
     """The figures of several components are joined."""
     one = Observation(telemetry=True, period_ns=5, sampled_fields=frozenset({"running"}))
