@@ -86,7 +86,8 @@ def test_fast_forwarding_changes_nothing(
             engine: EngineOptions = engine, limits: SchedulerLimits = limits, predictor: Predictor = predictor
         ) -> Replica:
             scheduler = build_scheduler(engine, limits)
-            return Replica(ReplicaSettings(0, limits, 0), scheduler, predictor, ReplicaLog(0))
+            settings = ReplicaSettings(0, limits, 0, late_cancellation_ns=150_000)
+            return Replica(settings, scheduler, predictor, ReplicaLog(0))
 
         replica = build()
         now = 0
