@@ -60,7 +60,8 @@ def run_on(
         replica.receive(Message(instant(MS, Kind.CANCELLATION), HUB_SOURCE, request_id, Cancellation(request_id, 0)))
     if drain_ns >= 0:
         replica.receive(Message(instant(drain_ns, Kind.CANCELLATION), HUB_SOURCE, 0, EndOfArrivals(len(requests))))
-    return {each.payload.request_id: each.payload for each in replica.advance(NEVER)}
+    payloads = [message.payload for message in replica.advance(NEVER)]
+    return {payload.request_id: payload for payload in payloads if isinstance(payload, Response)}
 
 
 def test_documented_prefill_example() -> None:
