@@ -119,7 +119,7 @@ def _row(variant: Variant, answer: Capacity | Exception) -> dict[str, Any]:
         return row
     usd_per_hour = summary["cost_usd"] / summary["gpu_hours"] * summary["gpus"]
     requests_per_hour = answer.rate_per_s * 3600
-    tokens_per_request = summary["output_tokens"] / summary["requests"]["finished"]
+    tokens_per_request = summary["output_tokens"] / max(summary["requests"]["finished"], 1)
     return row | {
         "ttft_p99_s": summary["ttft_s"]["p99"],
         "tpot_p99_s": summary["tpot_s"]["p99"],

@@ -1,5 +1,6 @@
 """The ``cluster-sim`` command: its help, wrong usage and exit codes."""
 
+import os
 import re
 import subprocess
 import sys
@@ -61,6 +62,25 @@ def test_help_imports_no_simulator() -> None:
     ours = {name for name in loaded if name.startswith("cluster_sim.") and not name.startswith("cluster_sim.cli")}
     assert ours <= {"cluster_sim.errors"}
     assert not loaded & {"actors", "numpy", "plotly", "pyarrow", "pydantic", "ray", "yaml"}
+
+
+def test_the_shell_completes() -> None:
+    """The shell is told the commands and the words that an argument may have."""
+    program = "from cluster_sim.cli.app import app; app(prog_name='cluster-sim')"
+    for words, expected in (("cluster-sim val", "validate"), ("cluster-sim list dev", "devices")):
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env={
+                **os.environ,
+                "_CLUSTER_SIM_COMPLETE": "complete_bash",
+                "COMP_WORDS": words,
+                "COMP_CWORD": str(len(words.split()) - 1),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stdout.split() == [expected], done.stderr
 
 
 @pytest.mark.parametrize(
