@@ -172,8 +172,8 @@ def _described(row: dict[str, Any]) -> str:
     gpus = f"{row['gpus']} GPU{'s' * (row['gpus'] != 1)}"
     interval = f" ({_interval_text(row, '')})" if row["status"] == FOUND else ""
     return (
-        f"{row['requests_per_s']:.2f} requests/s{interval}{bound} (P99 TTFT {row['ttft_p99_s']:.3f} s, "
-        f"TPOT {row['tpot_p99_s']:.4f} s) on {gpus} at {row['usd_per_hour']:.2f} USD/h"
+        f"{row['requests_per_s']:.2f} requests/s{interval}{bound} (P99 TTFT {duration_text(row['ttft_p99_s'])}, "
+        f"TPOT {duration_text(row['tpot_p99_s'])}) on {gpus} at {row['usd_per_hour']:.2f} USD/h"
     )
 
 

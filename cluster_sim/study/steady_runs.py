@@ -118,7 +118,8 @@ def lengthened(study: Study, rate_per_s: float, requests: int) -> Study:
         workload = workload.model_copy(update={"bootstrap": _bootstrap(workload, study.seed, requests)})
     else:
         workload = workload.model_copy(update={"count": requests, "duration_s": None})
-    run = study.run.model_copy(update={"end_s": None, "series_interval_s": 0.0, "event_trace": False})
+    own = {"end_s": None, "warmup": None, "measure": None, "series_interval_s": 0.0, "event_trace": False}
+    run = study.run.model_copy(update=own)
     return study.model_copy(update={"workload": workload, "run": run})
 
 
