@@ -4,8 +4,9 @@ Parameter counts follow from shapes: every projection, bias and norm is counted,
 the sums against the published ones.
 """
 
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -43,7 +44,7 @@ class Model(BaseModel):
     published_parameters: float = Field(default=0.0, ge=0, description="Published total parameter count; 0: none")
     model_type: str = Field(default="llama", description="Architecture family")
     hidden_size: int = Field(ge=1, description="Width of the residual stream")
-    num_hidden_layers: int = Field(ge=1, description="Layers")
+    num_hidden_layers: int = Field(ge=1, le=10_000, description="Layers")
     num_attention_heads: int = Field(ge=1, description="Query heads")
     num_key_value_heads: int = Field(ge=1, description="Key and value heads")
     head_dim: int = Field(ge=1, description="Width of one head; hidden_size / num_attention_heads when left out")
@@ -136,6 +137,13 @@ class Model(BaseModel):
         """Every layer with its weights, operations, cache and state."""
         return build_layers(self)
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a changed copy, whose layers are built anew."""
+        copied = super().model_copy(update=update, deep=deep)
+        for key in ("layers", "moe_layers", "attention_layers"):
+            copied.__dict__.pop(key, None)
+        return copied
+
     @property
     def experts(self) -> int:
         """Routed experts in a MoE layer; 0 for a dense model."""
@@ -215,7 +223,7 @@ class Model(BaseModel):
         """True if every layer has attention and a network of the same shape, but for windows and experts."""
         return not (self.state_layers or "none" in self.layer_types or self.intermediate_sizes or self.sliding)
 
-    @field_validator("torch_dtype", "weight_dtype", "expert_weight_dtype", "state_dtype")
+    @field_validator("torch_dtype", "weight_dtype", "expert_weight_dtype", "kv_cache_dtype", "state_dtype")
     @classmethod
     def _check_dtype(cls, dtype: str | None) -> str | None:
         if dtype is not None and dtype not in DTYPES:
@@ -355,7 +363,7 @@ def load_model(name: str, *, allow_unknown: bool = False) -> Model:
         model = validated(Model, config.fields | {"precision": precision}, path)
     else:
         size, heads = data.get("hidden_size"), data.get("num_attention_heads")
-        if "head_dim" not in data and isinstance(size, int) and isinstance(heads, int) and heads:
+        if "head_dim" not in data and isinstance(size, int) and isinstance(heads, int) and heads > 0:
             data["head_dim"] = size // heads
         model = validated(Model, {"name": path.stem, **data}, path)
     return model

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from cluster_sim.hardware.device import DTYPE_BYTES
 from cluster_sim.hardware.layers.mixer import Part
@@ -36,6 +36,13 @@ class PartPrecision(BaseModel):
         gt=0, le=32, description="Bits a weight, scales and matrices that are not converted included: the mean"
     )
     arithmetic: str = Field(description="Type in which products are computed; weight-only formats have a wider one")
+
+    @field_validator("dtype", "arithmetic")
+    @classmethod
+    def _check_dtype(cls, dtype: str) -> str:
+        if dtype not in DTYPES:
+            raise ValueError(f"unknown dtype {dtype!r}; known: {', '.join(DTYPES)}")
+        return dtype
 
 
 Precision = dict[Part, PartPrecision]

@@ -11,6 +11,10 @@ from cluster_sim.suggestion import suggestion
 NESTED: Final = ("text_config", "llm_config", "language_config")
 """Keys under which models of several modalities keep the language model."""
 
+MOST: Final = 1_000_000_000
+"""No figure of a model is larger."""
+MOST_LAYERS: Final = 10_000
+
 _REQUIRED: Final = -1
 
 
@@ -75,7 +79,7 @@ class ConfigFile:
         """Say that keys are understood, whatever they hold."""
         self._used.update(names)
 
-    def integer(self, *names: str, default: int | None = _REQUIRED, least: int = 0) -> int:
+    def integer(self, *names: str, default: int | None = _REQUIRED, least: int = 0, most: int = MOST) -> int:
         """Return a whole number; a missing one is an error unless there is a default."""
         value = self.value(*names)
         if value is None:
@@ -83,9 +87,10 @@ class ConfigFile:
                 near = suggestion(names[0], [key for key in self.keys if key not in self._used])
                 raise InputError(f"{self.path}: {' or '.join(names)}: missing, a whole number is needed{near}")
             return default or 0
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
             name = next((name for name in names if self.has(name)), names[0])
-            raise self.fault(name, f"must be a whole number of at least {least}, not {shown(value)}")
+            limit = f" and at most {most}" if isinstance(value, int) and value > most else ""
+            raise self.fault(name, f"must be a whole number of at least {least}{limit}, not {shown(value)}")
         return value
 
     def flag(self, name: str, *, default: bool = False) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from cluster_sim.hardware.model_config.config_file import ConfigFile, shown
+from cluster_sim.hardware.model_config.config_file import MOST_LAYERS, ConfigFile, shown
 
 Fields = dict[str, Any]
 """Figures of a model, by the field names of the library's model files."""
@@ -15,7 +15,7 @@ def sizes(config: ConfigFile) -> Fields:
     """Return the width, the layers, the vocabulary and the context."""
     found: Fields = {
         "hidden_size": config.integer("hidden_size", "n_embd", "d_model", least=1),
-        "num_hidden_layers": config.integer("num_hidden_layers", "n_layer", "num_layers", least=1),
+        "num_hidden_layers": config.integer("num_hidden_layers", "n_layer", "num_layers", least=1, most=MOST_LAYERS),
         "vocab_size": config.integer("vocab_size", least=1),
         "max_position_embeddings": config.integer(
             "max_position_embeddings", "max_seq_len", "n_positions", "model_max_length", least=1
