@@ -45,7 +45,7 @@ class RouterHub:
         client_timeout_ns: int = 0,
         run_end: Instant = NEVER,
     ) -> None:
-        """``routes`` by model name; the entry "" serves requests that name none.
+        """``routes`` by model name; the entry "" serves requests that name none, which are refused without it.
 
         What would reach the hub at or after ``run_end`` is dropped: its request stays unfinished.
         """

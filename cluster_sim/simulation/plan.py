@@ -21,6 +21,7 @@ from cluster_sim.serving.resolved_limits import scheduler_limits
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.data_parallel import build_scheduler
 from cluster_sim.serving.schedulers.engine_options import ENGINES
+from cluster_sim.simulation.model_names import default_model, distinct_names
 from cluster_sim.simulation.parallelism import check_ranks, expert_sharding, rank_limits
 from cluster_sim.simulation.simulation import SimulatedPool, Simulation
 from cluster_sim.units import NS_PER_S
@@ -99,6 +100,11 @@ class Plan:
         return sum(planned.pool.replicas for planned in self.pools)
 
     @property
+    def models(self) -> list[str]:
+        """Names of the models served, in the order of the pools."""
+        return list(dict.fromkeys(planned.hardware.model.name for planned in self.pools))
+
+    @property
     def link_delays(self) -> LinkDelays:
         """The link latencies, the same for every replica."""
         network = self.study.fleet.network
@@ -125,6 +131,7 @@ class Plan:
             source=partial(build_source, study.workload, study.seed),
             policy=partial(build_policy, study.router),
             metadata=self._metadata(predictors),
+            default_model=default_model(study.workload.model, self.models),
             reacts=reacts(study.workload),
             total_requests=total_requests(study.workload),
             link_delays=self.link_delays,
@@ -162,16 +169,18 @@ def make_plan(study: Study) -> Plan:
     """
     pools: list[PoolPlan] = []
     first = 0
+    names = distinct_names([pool.model for pool in study.fleet.pools])
     for index, pool in enumerate(study.fleet.pools):
         with inside(f"fleet.pools.{index}", Pool.model_fields, "model"):
-            pools.append(_plan_pool(study, pool, first))
+            pools.append(_plan_pool(study, pool, first, names[pool.model]))
         first += pool.replicas
     return Plan(study, tuple(pools))
 
 
-def _plan_pool(study: Study, pool: Pool, first_replica: int) -> PoolPlan:
+def _plan_pool(study: Study, pool: Pool, first_replica: int, model_name: str) -> PoolPlan:
     check_power_cap(study.predictor, pool.power_cap_w)
     device, model = load_device(pool.device), load_model(pool.model, allow_unknown=study.fleet.allow_unknown)
+    model = model.model_copy(update={"name": model_name}) if model_name else model
     capped(device, pool.power_cap_w)
     check_ranks(pool, model)
     engine = pool.engine.resolved(device, model)

@@ -31,6 +31,7 @@ from cluster_sim.simulation.executor_choice import ExecutorChoice, choose_execut
 from cluster_sim.simulation.inline import InlineExecutor
 from cluster_sim.simulation.launcher import ray_executor
 from cluster_sim.simulation.measurement import measure, window_rule
+from cluster_sim.simulation.model_names import nameless_notice
 from cluster_sim.simulation.monitor_settings import MonitorSettings
 from cluster_sim.simulation.plan import Plan, make_plan
 from cluster_sim.simulation.run_energy import energy_summary
@@ -98,6 +99,7 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
     speed = f"{requests / wall_s:,.0f} requests/s, {summary['simulated_s'] / wall_s:,.0f} times real time"
     notes = (
         *notices,
+        *(nameless_notice(study.workload.model, plan.models) if summary["reasons"]["no_model"] else ()),
         f"{requests:,} requests in {wall_s:.2f} s on executor {choice.executor}: {speed}",
         *([f"executor {choice.reason}"] if choice.reason and options.is_verbose else []),
         f"digest {outcome.hub.digest}",

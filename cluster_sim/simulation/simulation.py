@@ -94,6 +94,8 @@ class Simulation:
     policy: Callable[[Candidates], RoutingPolicy]
     """Builds the routing policy among the replicas of one model."""
     metadata: RunMetadata
+    default_model: str = ""
+    """Model of requests that name none, where several are served; empty refuses these."""
     reacts: bool = False
     """Whether the source's later requests depend on how earlier ones fare."""
     total_requests: int | None = None
@@ -137,7 +139,7 @@ class Simulation:
         return RouterHub(self.source(), self.build_routes(), log, self.client_timeout_ns, self.run_end)
 
     def build_routes(self) -> dict[str, Route]:
-        """Return the route of each model by its name, and under "" that of requests which name none."""
+        """Return the route of each model by its name, and under "" that of requests which name none, if any."""
         routes: dict[str, Route] = {}
         models = list(dict.fromkeys(pool.model for pool in self.pools))
         for model in models:
@@ -150,7 +152,10 @@ class Simulation:
             candidates = Candidates(len(targets), self.seed, [target.forward_ns for target in targets])
             admission = Admission([target.limits for target in targets])
             routes[model] = Route(self.policy(candidates), targets, admission)
-        routes[""] = routes[models[0]]
+        if len(models) == 1:
+            routes[""] = routes[models[0]]
+        elif self.default_model:
+            routes[""] = routes[self.default_model]
         return routes
 
     def _check_batches_fill(self) -> None:

@@ -14,6 +14,7 @@ from cluster_sim.hardware.device import device_names, load_device
 from cluster_sim.hardware.memory_plan import MemoryPlan
 from cluster_sim.hardware.model import load_model, model_names
 from cluster_sim.simulation.executor_choice import choose_executor
+from cluster_sim.simulation.model_names import nameless_notice
 from cluster_sim.simulation.plan import PoolPlan, make_plan
 from cluster_sim.simulation.simulation import Simulation
 from cluster_sim.study.model_line import model_line
@@ -46,7 +47,7 @@ def validation_report(study: Study, variants: Sequence[Variant] = (), *, has_loo
         resolved_yaml(resolved).rstrip("\n"),
         "",
         "# Workload:",
-        *(f"#   {line}" for line in _workload(study)),
+        *(f"#   {line}" for line in _workload(study, plan.models)),
         "# Models:",
         *(f"#   {line}" for line in dict.fromkeys(model_line(planned.hardware) for planned in plan.pools)),
         "# Memory plan of one GPU, and KV cache of one replica:",
@@ -72,13 +73,14 @@ def check_library() -> str:
     return f"# Library: {len(device_names())} devices and {len(model_names())} models are valid.\n"
 
 
-def _workload(study: Study) -> Iterator[str]:
+def _workload(study: Study, models: list[str]) -> Iterator[str]:
     notices: list[str] = []
     source = build_source(study.workload, study.seed, notices)
     total = total_requests(study.workload)
     kind = "react to how earlier ones end" if hasattr(source, "on_end") else "arrive whatever happens"
     yield f"{study.workload.kind}: {'requests' if total is None else f'at most {total} requests'} that {kind}"
     yield from notices
+    yield from nameless_notice(study.workload.model, models)
 
 
 def _sweep(variants: Sequence[Variant]) -> Iterator[str]:

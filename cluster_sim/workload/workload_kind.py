@@ -29,6 +29,17 @@ class WorkloadOptions(ConfigModel):
     """A workload section of a study; ``kind`` tells them apart."""
 
     kind: str
+    model: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Model of requests that name none, where several are served; null refuses these.",
+    )
+
+
+def without_model(part: WorkloadOptions) -> None:
+    """Raise ValueError for a part of a workload that names a model: that of the whole workload counts."""
+    if part.model is not None:
+        raise ValueError("model: belongs to the whole workload, not to a part of it")
 
 
 if TYPE_CHECKING:

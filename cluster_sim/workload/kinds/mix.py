@@ -1,10 +1,10 @@
 """Several workloads at once."""
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cluster_sim.errors import InputError
 from cluster_sim.workload.columns import Columns, ColumnSource, concatenate, sort_by_arrival
@@ -18,6 +18,7 @@ from cluster_sim.workload.workload_kind import (
     WorkloadParts,
     kind_of,
     open_loop_columns,
+    without_model,
 )
 
 
@@ -43,6 +44,12 @@ class MixWorkload(OpenLoopOptions):
     kind: Literal["mix"]
     parts: tuple[WorkloadConfig, ...] = Field(min_length=1, description="The workloads; rates add.")
     first: int | None = Field(default=None, ge=1, description="Stop after this many requests (open-loop parts only).")
+
+    @model_validator(mode="after")
+    def _check_models(self) -> Self:
+        for part in self.parts:
+            without_model(part)
+        return self
 
 
 @WORKLOAD_KINDS.register("mix", MixWorkload)

@@ -1,10 +1,10 @@
 """Several workloads one after the other."""
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cluster_sim.options import ConfigModel
 from cluster_sim.units import NS_PER_S
@@ -16,6 +16,7 @@ from cluster_sim.workload.workload_kind import (
     WorkloadConfig,
     WorkloadParts,
     open_loop_columns,
+    without_model,
 )
 
 
@@ -50,6 +51,12 @@ class PhasesWorkload(OpenLoopOptions):
     kind: Literal["phases"]
     phases: tuple[Phase, ...] = Field(min_length=1, description="The phases, in order.")
     repeat: int = Field(default=1, ge=1, description="How often the whole sequence runs.")
+
+    @model_validator(mode="after")
+    def _check_models(self) -> Self:
+        for part in [phase.workload for phase in self.phases]:
+            without_model(part)
+        return self
 
 
 @WORKLOAD_KINDS.register("phases", PhasesWorkload)
