@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.outside_package import STUDY, install, recipe, run_command
+from tests.outside_package import STUDY, install, recipe, run_command, run_python
 from tests.outside_package import run_study as run_outside
 
 PAGE = Path(__file__).parent.parent / "docs" / "extend.md"
@@ -114,6 +114,26 @@ def test_the_queue_order_recipe_orders_as_the_page_says(tmp_path: Path) -> None:
                 overtaken += 1
                 assert row["prompt_tokens"] >= later["prompt_tokens"] or now_s - row["arrival_s"] > 0.499
     assert overtaken
+
+
+def test_the_family_recipe_reads_a_configuration(tmp_path: Path) -> None:
+    """Of four layers the second and the fourth have experts; other keys that change cost are refused all the same."""
+    site = tmp_path / "site"
+    install(site, "sometimes_sparse", recipe("family"), "cluster_sim.model_families")
+    config: dict[str, Any] = {"model_type": "sometimes_sparse", "hidden_size": 64, "num_hidden_layers": 4}
+    config |= {"num_attention_heads": 4, "intermediate_size": 128, "num_experts": 8, "moe_intermediate_size": 32}
+    config |= {"sparse_period": 2, "expert_dropout": 0.1}
+    model, study = tmp_path / "config.json", tmp_path / "study.yaml"
+    model.write_text(json.dumps(config), encoding="utf-8")
+    code = f"from cluster_sim.hardware.model import load_model; print(load_model({str(model)!r}).total_parameters)"
+    done = run_python(site, "-c", code)
+    total = 4 * (4 * 64 * 64 + 2 * 64) + 2 * 3 * 64 * 128 + 2 * (8 * 3 * 64 * 32 + 64 * 8) + 2 * 32000 * 64 + 64
+    assert int(done.stdout) == total
+    model.write_text(json.dumps(config | {"expert_sharing": 2}), encoding="utf-8")
+    study.write_text(STUDY, encoding="utf-8")
+    done = run_command(site, "validate", study, "--set", f"fleet.pools.0.model={model}")
+    assert done.returncode == 2
+    assert "expert_sharing: not understood for model_type sometimes_sparse" in done.stderr
 
 
 def test_the_predictor_recipe_prices_steps_as_the_page_says(tmp_path: Path) -> None:

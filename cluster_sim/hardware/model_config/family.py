@@ -39,7 +39,13 @@ class FamilyCatalogue:
     def __init__(self) -> None:
         folder = importlib.import_module(_FOLDER)
         modules = [importlib.import_module(each.name) for each in pkgutil.iter_modules(folder.__path__, f"{_FOLDER}.")]
-        modules += [point.load() for point in entry_points(group=ENTRY_POINTS)]
+        self.failures: list[str] = []
+        """Entry points that could not be loaded, with the error."""
+        for point in entry_points(group=ENTRY_POINTS):
+            try:
+                modules.append(point.load())
+            except Exception as error:  # noqa: BLE001 - a broken package must not take every other family with it
+                self.failures.append(f"{point.value} cannot be loaded ({type(error).__name__}: {error})")
         self._families: dict[str, Family] = {}
         for module in modules:
             family: Family = module.FAMILY

@@ -108,12 +108,13 @@ def _family(config: ConfigFile, not_understood: list[str], *, allow_unknown: boo
     if not allow_unknown:
         known = catalogue.model_types
         costs = _unusual_keys(config)
+        broken = "".join(f"; {failure}" for failure in catalogue.failures)
         seen = f" (its keys that change cost: {', '.join(costs)})" if costs else ""
         raise config.fault(
             "model_type",
-            f"{kind!r} is not understood{suggestion(kind, known)}{seen}; known: {', '.join(known)}; write the figures "
-            "into a model file of your own (conf/models has examples), or pass --allow-unknown to read it as an "
-            "ordinary decoder",
+            f"{kind!r} is not understood{suggestion(kind, known)}{seen}; known: {', '.join(known)}{broken}; write the "
+            "figures into a model file of your own (conf/models has examples), or pass --allow-unknown to read it as "
+            "an ordinary decoder",
         )
     not_understood.append("model_type")
     return PLAIN
