@@ -50,7 +50,9 @@ def test_default_model() -> None:
 def test_requests_that_name_no_model(tmp_path: Path) -> None:
     """Where two models are served such requests are refused; with ``workload.model`` they go to its replicas."""
     refused = run_small(tmp_path, TWO, "workload.count=5")
-    assert refused.summary["requests"]["refused"] == 5
-    assert refused.summary["reasons"]["no_model"] == 5
+    requests = refused.summary["requests"]
+    assert requests["refused"] == requests["total"] > 0
+    assert refused.summary["reasons"]["no_model"] == requests["refused"]
     served = run_small(tmp_path, TWO, "workload.count=5", "workload.model=qwen3-14b")
-    assert [pool["requests"]["finished"] for pool in served.summary["pools"]] == [0, 5]
+    first, second = (pool["requests"]["finished"] for pool in served.summary["pools"])
+    assert (first, second) == (0, served.summary["requests"]["total"])
