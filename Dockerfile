@@ -9,7 +9,7 @@ ENV PYTHONUNBUFFERED=1 \
     OPENBLAS_NUM_THREADS=1 \
     RAY_USAGE_STATS_ENABLED=0
 
-RUN useradd --create-home --uid 1000 simulator \
+RUN useradd --create-home --uid 1000 --user-group simulator \
     && install --directory --owner simulator --group simulator /study /study/runs
 
 # The versions first: they change less often than the source, so this layer is built once.
@@ -24,8 +24,9 @@ COPY actors actors
 COPY conf conf
 RUN pip install --constraint constraints.txt .
 
-COPY --chown=simulator:simulator conf/*.yaml /study/conf/
-USER simulator
+COPY conf/*.yaml /study/conf/
+# By number, so that orchestrators can see that it is not root.
+USER 1000:1000
 WORKDIR /study
 ENTRYPOINT ["cluster-sim"]
 CMD ["--help"]

@@ -78,7 +78,7 @@ class Link:
             raise ForeignFrameError(_FOREIGN)
         if fields[2] != self._run:
             raise ForeignFrameError("a frame of another run")
-        if fields[1] != VERSION:
+        if fields[1] != VERSION or type(fields[1]) is not int:
             raise FrameError(f"the frame has version {fields[1]!r}, this end has {VERSION}: use the same release")
         if len(fields) != 7:
             raise FrameError(f"the frame's header has {len(fields)} fields, not 7")

@@ -56,6 +56,23 @@ def test_compose_publishes_on_loopback_only(compose: dict[str, Any]) -> None:
         assert name in ("prometheus", "grafana") or "ports" not in service
 
 
+def test_containers_are_neither_root_nor_writable(checkout: Path, compose: dict[str, Any]) -> None:
+    """Every container has a user that is not root, a read-only root file system and no capabilities; so has the image.
+
+    Files of the checkout are mounted read-only.
+    """
+    for name, service in compose["services"].items():
+        assert int(service["user"].split(":")[0]) > 0, name
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert [place.split(":")[0] for place in service["tmpfs"]] == ["/tmp"], name
+        assert "privileged" not in service, name
+        assert all(volume.endswith(":ro") for volume in service.get("volumes", []) if volume.startswith(".")), name
+    users = re.findall(r"^USER (.*)$", (checkout / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert users == [compose["services"]["simulator"]["user"]]
+
+
 def test_compose_asks_for_secrets(compose: dict[str, Any]) -> None:
     """Ray's token and Grafana's password have no default, so nobody runs with a known one."""
     for name in ("ray-head", "ray-worker", "simulator"):
