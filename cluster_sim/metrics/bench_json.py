@@ -2,11 +2,12 @@
 
 Definitions are that program's (``vllm/benchmarks/serve.py``): milliseconds; the duration runs from the first arrival
 to the last completion; time per output token is (e2e - ttft) / (n - 1) for n > 1; inter-token latencies pool all gaps;
-goodput counts requests that meet every limit.
+goodput counts requests that meet every limit; peaks are those of one second.
 """
 
 from typing import Any, Final, NamedTuple
 
+from cluster_sim.metrics.peaks import SecondPeaks
 from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.metrics.run_records import RunRecords
 from cluster_sim.metrics.run_summary import PERCENTILES, merged
@@ -27,8 +28,8 @@ class OfferedLoad(NamedTuple):
     max_concurrency: int | None = None
 
 
-def bench_json(metadata: RunMetadata, records: RunRecords, load: OfferedLoad) -> dict[str, Any]:
-    """Return the record of one run.
+def bench_json(metadata: RunMetadata, records: RunRecords, load: OfferedLoad, peaks: SecondPeaks) -> dict[str, Any]:
+    """Return the record of one run, whose rows ``peaks`` has counted.
 
     Figures of intervals that no request has are 0, as in vLLM.
     """
@@ -62,6 +63,8 @@ def bench_json(metadata: RunMetadata, records: RunRecords, load: OfferedLoad) ->
         "request_goodput": totals.objectives.good / duration_s if has_limits and duration_s else None,
         "output_throughput": output / duration_s if duration_s else 0.0,
         "total_token_throughput": (prompt + output) / duration_s if duration_s else 0.0,
+        "max_output_tokens_per_s": peaks.max_output_tokens_per_s,
+        "max_concurrent_requests": peaks.max_concurrent_requests,
         "gpu_count": sum(pool.replicas * pool.gpus_per_replica for pool in metadata.pools),
         "tensor_parallel_size": first.gpus_per_replica // (first.stages * first.ranks),
         "pipeline_parallel_size": first.stages,

@@ -55,7 +55,7 @@ the cached part."""
 
 _HISTOGRAM_BOUNDS_NS: Final = {name: buckets.nanoseconds(bounds) for name, bounds in HISTOGRAMS.items()}
 _FINISHED_CODE: Final = STATUSES.index(FINISHED)
-_PLAIN: Final = ("first_arrival_ns", "last_arrival_ns", "last_completion_ns")
+_PLAIN: Final = ("first_arrival_ns", "last_arrival_ns", "first_finished_arrival_ns", "last_completion_ns")
 _PLAIN_SUMS: Final = (
     "served",
     "served_ns",
@@ -96,6 +96,8 @@ class RequestTotals:
         self.sums: npt.NDArray[np.object_] = np.zeros((replicas, len(SUMS)), np.object_)
         self.first_arrival_ns = -1
         self.last_arrival_ns = -1
+        self.first_finished_arrival_ns = -1
+        """First arrival of a request that finished."""
         self.last_completion_ns = -1
         self.served = 0
         self.served_ns = 0
@@ -210,6 +212,9 @@ class RequestTotals:
             self.presence.add(arrival[is_sent], finish[is_sent])
 
     def _add_finished(self, block: RowBlock) -> None:
+        first = int(block.column("arrival_ns").min())
+        known = self.first_finished_arrival_ns
+        self.first_finished_arrival_ns = first if known < 0 else min(known, first)
         several = block.column("output_tokens") > 1
         intervals = latencies_ns(block)._asdict()
         self._add_sums(block, intervals)

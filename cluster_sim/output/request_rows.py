@@ -19,11 +19,15 @@ Int64Array = npt.NDArray[np.int64]
 _WORDS: Final = ("tenant", "model", "pool", "status", "reason", "slo_class")
 
 
-def read_blocks(path: Path, pools: Sequence[str]) -> Iterator[RowBlock]:
-    """Yield the rows of a table of requests; ``pools`` names the pools in their order."""
+def read_blocks(path: Path, pools: Sequence[str], fields: Sequence[str] = ROW_FIELDS) -> Iterator[RowBlock]:
+    """Yield the rows of a table of requests; ``pools`` names the pools in their order.
+
+    ``fields`` are those of ``ROW_FIELDS`` that are needed; the others are 0.
+    """
     with pq.ParquetFile(path) as file:
+        columns = [_column(name) for name in fields]
         for group in range(file.num_row_groups):
-            yield _block(file.read_row_group(group), pools)
+            yield _block(file.read_row_group(group, columns), pools, fields)
 
 
 def read_arrivals(path: Path) -> Int64Array:
@@ -32,16 +36,21 @@ def read_arrivals(path: Path) -> Int64Array:
     return np.sort(_nanoseconds(arrivals))
 
 
-def _block(table: pa.Table, pools: Sequence[str]) -> RowBlock:
+def _column(field: str) -> str:
+    """Return the column that holds a field."""
+    return f"{field.removesuffix('_ns')}_s" if field.endswith("_ns") else field
+
+
+def _block(table: pa.Table, pools: Sequence[str], fields: Sequence[str]) -> RowBlock:
     rows = np.zeros((len(table), len(ROW_FIELDS)), np.int64)
     known = {"pool": pools, "status": STATUSES, "reason": REASONS}
-    words: dict[str, Sequence[str]] = {}
-    for name in ROW_FIELDS:
+    words: dict[str, Sequence[str]] = dict.fromkeys(_WORDS, ())
+    for name in fields:
         column = rows[:, FIELD[name]]
         if name in _WORDS:
             column[:], words[name] = _codes(table.column(name), known.get(name))
         elif name.endswith("_ns"):
-            column[:] = _nanoseconds(table.column(f"{name.removesuffix('_ns')}_s").to_numpy())
+            column[:] = _nanoseconds(table.column(_column(name)).to_numpy())
         else:
             column[:] = table.column(name).fill_null(-1).to_numpy()
     reason = rows[:, FIELD["reason"]]

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from cluster_sim.config.schema.measurement import Phase
 from cluster_sim.config.schema.study import Study
+from cluster_sim.metrics.peaks import PEAK_FIELDS, SecondPeaks
+from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.metrics.run_records import RunRecords
 from cluster_sim.metrics.window import (
@@ -50,6 +52,14 @@ def measure(rule: WindowRule, metadata: RunMetadata, records: RunRecords, reques
     for block in read_blocks(requests_path, records.totals.pools):
         found.add(block)
     return found.measured(rule)
+
+
+def peaks_of(totals: RequestTotals, requests_path: Path) -> SecondPeaks:
+    """Return the peaks of a finished run."""
+    peaks = SecondPeaks(totals.first_finished_arrival_ns, totals.last_completion_ns)
+    for block in read_blocks(requests_path, totals.pools, PEAK_FIELDS):
+        peaks.add(block)
+    return peaks
 
 
 def _rule(phase: Phase) -> PhaseRule:

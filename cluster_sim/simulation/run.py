@@ -30,7 +30,7 @@ from cluster_sim.simulation.executor import RunOutcome, RunOutputs, SeriesSink
 from cluster_sim.simulation.executor_choice import ExecutorChoice, choose_executor
 from cluster_sim.simulation.inline import InlineExecutor
 from cluster_sim.simulation.launcher import ray_executor
-from cluster_sim.simulation.measurement import measure, window_rule
+from cluster_sim.simulation.measurement import measure, peaks_of, window_rule
 from cluster_sim.simulation.model_names import nameless_notice
 from cluster_sim.simulation.monitor_settings import MonitorSettings
 from cluster_sim.simulation.plan import Plan, make_plan
@@ -93,7 +93,8 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
         )
         measured = measure(window_rule(study), simulation.metadata, records, requests_path)
         summary = _summary(plan, simulation, records, measured, outcome)
-        directory.write_json(BENCH_FILE, bench_json(simulation.metadata, records, _load(study)))
+        peaks = peaks_of(totals, requests_path)
+        directory.write_json(BENCH_FILE, bench_json(simulation.metadata, records, _load(study), peaks))
         path = directory.complete(summary, _manifest(study, choice, outcome))
     requests, wall_s = outcome.hub.arrived, outcome.wall_s
     speed = f"{requests / wall_s:,.0f} requests/s, {summary['simulated_s'] / wall_s:,.0f} times real time"

@@ -19,7 +19,7 @@ from cluster_sim.simulation.run_options import RunOptions
 from cluster_sim.simulation.run import run_study
 result = run_study(load_study(Path(sys.argv[1])), RunOptions(out=Path(sys.argv[2])))
 peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps({"peak_bytes": peak_kib * 1024, "requests": result.summary["requests"]}))
+print(json.dumps({"peak_bytes": peak_kib * 1024, "requests": result.summary["whole_run"]["requests"]}))
 """
 
 

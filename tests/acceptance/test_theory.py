@@ -52,7 +52,7 @@ def test_constant_service(tmp_path: Path) -> None:
     """M/D/1: the mean wait is rho S / (2 (1 - rho)), with one step of 1 ms a request."""
     service_s = STEP_US / 1e6
     summary = summary_of(tmp_path / "run", {"kind": "fixed", "value": 1}, service_s)
-    assert summary["requests"]["finished"] == REQUESTS
+    assert summary["whole_run"]["requests"]["finished"] == REQUESTS
     theory_s = UTILISATION * service_s / (2 * (1 - UTILISATION))
     assert summary["queue_s"]["mean"] == pytest.approx(theory_s, rel=0.02)
     assert summary["e2e_s"]["mean"] == pytest.approx(theory_s + service_s, rel=0.02)
@@ -67,7 +67,7 @@ def test_exponential_service(tmp_path: Path) -> None:
     mean_tokens = 400
     service_s = mean_tokens * STEP_US / 1e6
     summary = summary_of(tmp_path / "run", {"kind": "exponential", "mean": mean_tokens}, service_s)
-    assert summary["requests"]["finished"] == REQUESTS
+    assert summary["whole_run"]["requests"]["finished"] == REQUESTS
     theory_s = UTILISATION * service_s / (1 - UTILISATION)
     assert summary["queue_s"]["mean"] == pytest.approx(theory_s, rel=0.02)
     assert summary["e2e_s"]["mean"] == pytest.approx(theory_s + service_s, rel=0.02)

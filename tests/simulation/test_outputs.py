@@ -17,6 +17,7 @@ BUSY = (
     "workload.lengths={prompt: {kind: uniform, min: 50, max: 1500}, output: {kind: uniform, min: 1, max: 120}}",
     "slo.ttft_p99_s=1.0",
     "run.series_interval_s=0.1",
+    "run.warmup={kind: none}",
 )
 
 
