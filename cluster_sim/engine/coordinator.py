@@ -202,6 +202,11 @@ class Coordinator:
         self._hub.absorb(reply.messages)
 
     @property
+    def reached(self) -> Instant:
+        """What the run has come to: the hub's last event, or in a paced run the instant that it waits for."""
+        return self.clock if self.pace >= NEVER else max(self.clock, self._action())
+
+    @property
     def is_waiting(self) -> bool:
         """Whether some group owes a reply."""
         return any(state.answered != state.called for state in self._groups.values())

@@ -104,4 +104,4 @@ def run_loop(hub: Hub, coordinator: Coordinator, exchange: Exchange, observer: O
                 coordinator.absorb(index, reply)
                 if reply.counters:
                     counters.update(reply.counters)
-        watcher.observe(coordinator.clock, counters)
+        watcher.observe(coordinator.reached, counters)
