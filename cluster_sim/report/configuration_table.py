@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cluster_sim.report.console import PIPE_WIDTH
+from cluster_sim.report.console import print_whole, table_width
 from cluster_sim.report.result_tables import verdict_style
 
 Row = Mapping[str, Any]
@@ -30,9 +30,9 @@ def print_configurations(
     Figures are never shortened; the values of ``keys`` fold.  A key is called by the shortest end that tells it apart.
     """
     shown = list(figures)
-    while len(shown) > 1 and _width(console, _table(rows, keys, shown)) > console.width:
+    while len(shown) > 1 and table_width(console, _table(rows, keys, shown)) > console.width:
         shown.pop()
-    console.print(_table(rows, keys, shown), highlight=False)
+    print_whole(console, _table(rows, keys, shown))
     missing = [figure.title for figure in figures[len(shown) :]]
     if missing:
         console.print(f"Not shown here: {', '.join(missing)}; see {elsewhere}", soft_wrap=True, highlight=False)
@@ -65,7 +65,3 @@ def _table(rows: Sequence[Row], keys: Sequence[str], figures: Sequence[Figure]) 
     for row in rows:
         table.add_row(*(str(row[key]) for key in keys), *(figure.text(row) for figure in figures))
     return table
-
-
-def _width(console: Console, table: Table) -> int:
-    return table.__rich_measure__(console, console.options.update(max_width=PIPE_WIDTH)).maximum

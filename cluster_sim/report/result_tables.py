@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cluster_sim.report.console import print_whole
+
 LATENCIES: Final = (
     ("first token (TTFT)", "ttft_s"),
     ("per token (TPOT)", "tpot_s"),
@@ -110,7 +112,7 @@ def print_report(console: Console, summary: dict[str, Any], notes: Sequence[str]
     if summary["warnings"]:
         console.print()
     for table in (latency_table(summary), totals_table(summary)):
-        console.print(table)
+        print_whole(console, table)
         console.print()
     objectives = objective_lines(summary)
     for line in objectives:

@@ -129,6 +129,16 @@ def test_tables_fit_80_columns_and_notes_stay_whole() -> None:
     assert " ".join(row.split()) == "first token (TTFT) 1000 ms ~250 ms ~250 ms ~250 ms ~123 us 9999 s"
 
 
+def test_figures_are_whole_on_a_narrow_terminal() -> None:
+    """At 40 columns every figure is there as it is at 120."""
+    texts = []
+    for width in (120, 40):
+        out = io.StringIO()
+        print_report(Console(file=out, width=width), _summary())
+        texts.append(out.getvalue().split())
+    assert texts[0] == texts[1]
+
+
 def test_the_verdict_in_a_sentence() -> None:
     """The verdict comes with the limits that are not met; a study without limits has none."""
     summary = _summary()
