@@ -214,7 +214,8 @@ def _config(file: Path, choices: TraceChoices) -> tuple["WorkloadConfig", int]:
     name = choices.format_name
     if file.suffix in {".yaml", ".yml"} and not _is_other_yaml(file):
         return _of_study(file, choices)
-    if name == "servegen" or file.is_dir() or file.name.endswith((".tar", ".tar.gz", ".tgz", ".tar.zst")):
+    may_be_clients = file.is_dir() or file.name.endswith((".tar", ".tar.gz", ".tgz", ".tar.zst"))
+    if name == "servegen" or (name == AUTO and may_be_clients):
         if choices.duration_s <= 0:
             raise InputError(f"--duration-s must be positive; got {choices.duration_s:g}")
         servegen = ServegenWorkload(kind="servegen", path=str(file), duration_s=choices.duration_s, count=choices.first)

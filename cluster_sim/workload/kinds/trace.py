@@ -12,12 +12,14 @@ from pydantic import Field, model_validator
 
 from cluster_sim.errors import InputError
 from cluster_sim.options import LONGEST_RUN_S, InputFile
+from cluster_sim.suggestion import suggestion
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.arrivals.arrival_process import Arrivals, ArrivalTimes, build_arrivals
 from cluster_sim.workload.columns import Columns, concatenate
 from cluster_sim.workload.readers.column_names import ColumnNames
 from cluster_sim.workload.readers.mapped_reader import MappedReader
 from cluster_sim.workload.readers.reader import NO_TIME, ReadOptions, ReadReport, TraceReader
+from cluster_sim.workload.readers.request_fields import LABELS
 from cluster_sim.workload.readers.trace_format import AUTO, TraceFormat, find_reader
 from cluster_sim.workload.sampling.random_streams import Stream
 from cluster_sim.workload.sessions.recorded_source import RecordedSource
@@ -96,6 +98,11 @@ class TraceWorkload(OpenLoopOptions):
 
     @model_validator(mode="after")
     def _check_columns(self) -> Self:
+        for name in self.labels:
+            if name not in LABELS:
+                raise ValueError(
+                    f"labels: unknown field {name!r}{suggestion(name, list(LABELS))}; known: {', '.join(LABELS)}"
+                )
         if self.columns is None:
             return self
         if self.format != AUTO:
@@ -157,7 +164,13 @@ def reader_of(options: TraceWorkload) -> TraceReader:
     """Return the reader of a trace."""
     if options.columns is not None:
         return MappedReader(options.columns)
-    return find_reader(options.format, Path(options.path))
+    reader = find_reader(options.format, Path(options.path))
+    for name in ("labels", "block_tokens", "timestamp_unit_s"):
+        if getattr(options, name) and name not in reader.heeds:
+            raise InputError(
+                f"workload.{name}: has no effect on {options.path}, a file of another format; leave it out"
+            )
+    return reader
 
 
 def has_times(options: TraceWorkload) -> bool:

@@ -30,6 +30,7 @@ from cluster_sim.workload.sampling.random_streams import Ints
 class CsvTraceReader(TraceReader):
     """Reads the columns ``time``, ``prompt`` and ``output``; a format is a subclass that names them."""
 
+    heeds: ClassVar[frozenset[str]] = frozenset({"timestamp_unit_s"})
     fields: ClassVar[Mapping[str, CsvColumn]]
     zeros: ClassVar[tuple[Choice, Choice]] = ("refuse", "refuse")
     """Rows without prompt and without output tokens where ``zero_tokens`` is auto."""

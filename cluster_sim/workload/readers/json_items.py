@@ -17,6 +17,7 @@ from cluster_sim.workload.readers.json_rows import Place, parse_object
 
 _READ_BYTES: Final = 1 << 20
 _LONGEST_ITEM: Final = 16 << 20
+_ENDED: Final = -2
 _SKIPPED: Final = re.compile(r"[ \t\r\n,]*")
 
 
@@ -68,7 +69,7 @@ def _list_items(path: Path) -> Iterator[tuple[int, Any]]:
     decoder = json.JSONDecoder()
     text = ""
     number = -1
-    """Item to come; -1 before the list has begun."""
+    """Item to come; -1 before the list has begun, ``_ENDED`` after it."""
     for more in _text_chunks(path):
         text += more
         place = 0
@@ -77,13 +78,16 @@ def _list_items(path: Path) -> Iterator[tuple[int, Any]]:
             place = blanks.end() if blanks else place
             if place == len(text):
                 break
-            if number < 0:
+            if number == -1:
                 if text[place] != "[":
                     raise InputError(f"{path}: neither a JSON list nor JSON lines of objects")
                 number, place = 0, place + 1
                 continue
+            if number == _ENDED:
+                raise InputError(f"{path}: a second document begins after the end of the JSON list")
             if text[place] == "]":
-                return
+                number, place = _ENDED, place + 1
+                continue
             try:
                 item, end = decoder.raw_decode(text, place)
             except RecursionError:
@@ -97,6 +101,8 @@ def _list_items(path: Path) -> Iterator[tuple[int, Any]]:
             yield number, item
             number, place = number + 1, end
         text = text[place:]
+    if number == _ENDED:
+        return
     raise InputError(f"{path}: item {max(number, 0)}: the JSON list is cut off or damaged here")
 
 

@@ -41,12 +41,23 @@ class Place:
         """Return the error that names file, line and field."""
         here, separator = self.here(), ","
         if self._document is not None:
-            key = _INDEX.sub("", field.rpartition(".")[2]) if field else ""
-            place = self._document.find(f'"{key}"') if key else -1
+            place = self._place_of(_INDEX.sub("", field)) if field else -1
             here += f": line {self._document.count(chr(10), 0, place) + 1}" if place >= 0 else ""
             separator = "," if place >= 0 else ":"
         where = f"{separator} field '{field}'" if field else ""
         return InputError(f"{here}{where}: {text}")
+
+    def _place_of(self, field: str) -> int:
+        """Return where a field's key, or the last part of it, stands first in the document; -1 where it does not."""
+        keys = (f'"{key}"' for key in (field, field.rpartition(".")[2]))
+        return next((place for key in keys if (place := (self._document or "").find(key)) >= 0), -1)
+
+
+def part_object(place: Place, row: dict[str, Any], field: str) -> dict[str, Any]:
+    """Return an object of a row; InputError where it is missing or something else."""
+    if field not in row:
+        raise place.error(f"is missing; there are: {shown_names(row)}{suggestion(field, list(row))}", field)
+    return item_object(place, row[field], field)
 
 
 def parse_object(place: Place, line: bytes) -> dict[str, Any]:

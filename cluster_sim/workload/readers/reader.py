@@ -66,6 +66,8 @@ class TraceReader:
     """Whether files of this format may say when requests arrive."""
     unit_s: float | None = None
     """Seconds per unit of a time in the file; None where the file itself says it, as instants do."""
+    heeds: ClassVar[frozenset[str]] = frozenset({"labels", "block_tokens", "timestamp_unit_s"})
+    """Options of a trace workload that change how this format is read; a study that gives others is refused."""
     names: ClassVar[tuple[str, ...]] = ()
     """Columns or fields that tell the format; for messages about files that no format recognises."""
     sample: ClassVar[bytes]

@@ -8,7 +8,7 @@ from cluster_sim.workload.readers.json_rows import Place, instant_ns, number
 from cluster_sim.workload.readers.reader import MOST_SECONDS, ReadOptions, ReadReport, value_to_ns
 from cluster_sim.workload.sampling.random_streams import stable_id
 
-_LABELS: Final = ("timestamp", "input_length", "output_length", "hash_ids")
+LABELS: Final = ("timestamp", "input_length", "output_length", "hash_ids")
 _SMALL_ID: Final = 1 << 42
 """Hashes below this keep their value within the part's range of segment ids; others are hashed into it."""
 _OWN: Final = 1 << 43
@@ -20,7 +20,7 @@ class RequestFields:
     def __init__(
         self, unit_s: float, block_tokens: int, options: ReadOptions, pass_over: tuple[Place, ReadReport]
     ) -> None:
-        self.timestamp, self.prompt, self.output, self.hashes = (options.labels.get(name, name) for name in _LABELS)
+        self.timestamp, self.prompt, self.output, self.hashes = (options.labels.get(name, name) for name in LABELS)
         self.unit_ns = (options.timestamp_unit_s or unit_s) * NS_PER_S
         self.most_units = MOST_SECONDS * NS_PER_S / self.unit_ns
         self.block = options.block_tokens or block_tokens

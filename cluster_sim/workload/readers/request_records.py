@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
@@ -44,6 +44,8 @@ class RequestRecord:
 
 class RecordsReader(TraceReader):
     """Reads a file of records; a format is a subclass that yields them."""
+
+    heeds: ClassVar[frozenset[str]] = frozenset()
 
     def records(self, path: Path, report: ReadReport) -> Iterator[RequestRecord]:
         """Yield the requests that did not fail, in file order."""

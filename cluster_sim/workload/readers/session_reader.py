@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from cluster_sim.workload.request import Attributes
 
 class SessionReader(TraceReader):
     """A format whose rows are always turns of sessions: ``sessions`` reads it."""
+
+    heeds: ClassVar[frozenset[str]] = frozenset()
 
     def holds_sessions(self, path: Path) -> bool:
         """Return True."""

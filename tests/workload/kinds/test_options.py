@@ -24,6 +24,7 @@ def step(name: str, *after: str, **more: Any) -> dict[str, Any]:
         ({"kind": "trce", "path": "x"}, "does not match any of the expected tags"),
         ({"kind": "trace"}, "Field required"),
         ({"kind": "trace", "path": "x", "formt": "azure"}, "Extra inputs are not permitted"),
+        ({"kind": "trace", "path": "x", "labels": {"timestmp": "t"}}, "did you mean 'timestamp'"),
         ({"kind": "trace", "path": "x", "time_scale": 0}, "greater than 0"),
         ({"kind": "trace", "path": "x", "time_scale": 2, "request_rate": 1}, "not both"),
         ({"kind": "trace", "path": "x", "start_s": 5, "end_s": 5}, "greater than start_s"),

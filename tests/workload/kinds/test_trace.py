@@ -149,6 +149,15 @@ def test_a_trace_of_skipped_rows_is_refused(trace_file: Callable[..., str], rows
         rows({"kind": "trace", "path": alone, "arrivals": arrivals})
 
 
+def test_options_of_other_formats_are_refused(trace_file: Callable[..., str], rows: Callable[..., Any]) -> None:
+    """What a format does not read by is refused by its key, not left out in silence."""
+    path = trace_file(FOUR)
+    for option in ({"labels": {"timestamp": "t"}}, {"block_tokens": 16}):
+        with pytest.raises(InputError, match=rf"workload\.{next(iter(option))}: has no effect on "):
+            rows({"kind": "trace", "path": path, **option})
+    assert rows({"kind": "trace", "path": path, "timestamp_unit_s": 0.001}).arrival_ns[1] == 1_000_000
+
+
 def test_totals(parse: Callable[..., Any]) -> None:
     """The progress bar knows the total where the study says it."""
     assert total_requests(parse(kind="trace", path="x", first=5)) == 5

@@ -124,6 +124,7 @@ def test_duplicate_chats(trace_file: Callable[..., str]) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        (SHAREGPT + SHAREGPT, "a second document begins after the end of the JSON list"),
         (SHAREGPT[:-2], "item 0: the JSON list is cut off or damaged here"),
         (SHAREGPT.replace('"conversations"', '"conversation", "conversations"', 1), "item 0"),
         ('[{"conversations": 5}]', "item 0: no list 'conversations'"),

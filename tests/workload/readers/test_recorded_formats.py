@@ -135,7 +135,7 @@ def test_otel_otlp_with_usage(trace_file: Callable[..., str], drive: Callable[..
         counts = {"gen_ai.usage.input_tokens": prompt, "gen_ai.usage.output_tokens": output}
         attributes = [{"key": key, "value": {"intValue": str(count)}} for key, count in counts.items()]
         times = {"startTimeUnixNano": str(start), "endTimeUnixNano": str(end)}
-        return {"traceId": "t", "spanId": "s", **times, "attributes": attributes}
+        return {"traceId": "t", "spanId": str(start), **times, "attributes": attributes}
 
     begin = 1_772_000_000_000_000_000
     spans = [otlp(begin, begin + 10**9, 100, 20), otlp(begin + 2 * 10**9, begin + 3 * 10**9, 150, 5)]
@@ -156,6 +156,11 @@ def test_otel_otlp_with_usage(trace_file: Callable[..., str], drive: Callable[..
         ),
         ([{**span(2, 1, ["x"], "y")}], "the span ends before it starts"),
         ([{**span(1, 2, ["x"], "y"), "start_time": "soon"}], "'soon' is neither a number nor a time"),
+        ([{**span(1, 2, ["x"], "y"), "span_id": "s"}] * 2, "field 'span_id': the span 's' is there twice"),
+        (
+            [{**span(1, 2, ["x"], "y"), "attributes": {"gen_ai.usage.input_tokens": [5]}}],
+            "line 9, field 'gen_ai.usage.input_tokens': '.5.' is not a whole number of tokens",
+        ),
         ([{**span(1, 2, ["x"], "y"), "attributes": "many"}], "a text where an object or a list is expected"),
     ],
 )

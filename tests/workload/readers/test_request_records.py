@@ -63,6 +63,13 @@ def test_wrong_results(
         rows({"kind": "trace", "path": trace_file(json.dumps({**RESULT, **change}, indent=1), "b.json")})
 
 
+def test_one_list_alone(trace_file: Callable[..., str], rows: Callable[..., Any]) -> None:
+    """A result that lacks one of its lists is told the list."""
+    path = trace_file(json.dumps({key: value for key, value in RESULT.items() if key != "output_lens"}), "b.json")
+    with pytest.raises(InputError, match="line 1, field 'output_lens': is missing; there are: completed"):
+        rows({"kind": "trace", "path": path})
+
+
 def test_totals_are_no_requests(trace_file: Callable[..., str], rows: Callable[..., Any]) -> None:
     """A result without detail is refused with the option that would have kept it."""
     totals = {key: RESULT[key] for key in ("completed", "total_input_tokens")}

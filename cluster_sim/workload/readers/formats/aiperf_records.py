@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from cluster_sim.workload.readers.json_items import json_items
-from cluster_sim.workload.readers.json_rows import Place, item_object
+from cluster_sim.workload.readers.json_rows import Place, item_object, part_object
 from cluster_sim.workload.readers.reader import ReadReport
 from cluster_sim.workload.readers.request_records import FAILED, RecordsReader, RequestRecord, time_ns, tokens
 from cluster_sim.workload.readers.trace_format import TRACE_READERS, TraceFormatOptions
@@ -40,25 +40,19 @@ class AiperfRecordsReader(RecordsReader):
         for place, item in json_items(path):
             row = item_object(place, item)
             report.unused.update(dict.fromkeys(name for name in row if name not in {*self.names, "error"}))
-            metadata = _part(place, row, "metadata")
+            metadata = part_object(place, row, "metadata")
             if row.get("error"):
                 report.skipped[FAILED] += 1
                 continue
             if metadata.get("benchmark_phase") == "warmup":
                 report.skipped["requests of the warm-up"] += 1
                 continue
-            metrics = _part(place, row, "metrics")
+            metrics = part_object(place, row, "metrics")
             prompt, output = (tokens(place, {name: _value(place, metrics, name)}, name) for name in _LENGTHS)
             session = metadata.get("x_correlation_id") or metadata.get("conversation_id") or ""
             yield RequestRecord(
                 place.here(), time_ns(place, metadata, "request_start_ns", 1e-9), prompt, output, str(session)
             )
-
-
-def _part(place: Place, row: dict[str, Any], name: str) -> dict[str, Any]:
-    if name not in row:
-        raise place.error("is missing", name)
-    return item_object(place, row[name], name)
 
 
 def _value(place: Place, metrics: dict[str, Any], name: str) -> Any:

@@ -20,6 +20,7 @@ class AzureFormat(TraceFormatOptions):
 class AzureReader(CsvTraceReader):
     """Times are instants, in steps of 100 ns or 1 us."""
 
+    heeds = frozenset()
     names = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
     fields: ClassVar[Mapping[str, CsvColumn]] = {
         "time": CsvColumn(("TIMESTAMP",), "instant"),

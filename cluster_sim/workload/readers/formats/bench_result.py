@@ -89,12 +89,12 @@ class BenchResultReader(RecordsReader):
 
 def _refuse_totals(place: Place, result: dict[str, Any]) -> None:
     """Refuse a result that keeps no requests."""
-    for name in _LISTS:
-        if name not in result:
-            raise place.error(
-                f"'{name}' is missing: the result has totals alone, which are no requests to replay; write it with "
-                "--save-detailed (vLLM) or --output-details (SGLang), or draw lengths and arrivals like them"
-            )
+    missing = [name for name in _LISTS if name not in result]
+    if len(missing) == len(_LISTS):
+        raise place.error(
+            f"'{missing[0]}' is missing: the result has totals alone, which are no requests to replay; write it with "
+            "--save-detailed (vLLM) or --output-details (SGLang), or draw lengths and arrivals like them"
+        )
 
 
 def _entry(place: Place, name: str, entries: list[Any], index: int, most: float, *, whole: bool) -> float:

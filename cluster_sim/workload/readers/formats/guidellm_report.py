@@ -8,7 +8,7 @@ from pydantic import Field
 
 from cluster_sim.errors import InputError
 from cluster_sim.workload.readers.json_items import json_items
-from cluster_sim.workload.readers.json_rows import Place, item_list, item_object, kind_of_value
+from cluster_sim.workload.readers.json_rows import Place, item_list, item_object, kind_of_value, part_object
 from cluster_sim.workload.readers.reader import ReadReport
 from cluster_sim.workload.readers.request_records import FAILED, RecordsReader, RequestRecord, time_ns, tokens
 from cluster_sim.workload.readers.trace_format import TRACE_READERS, TraceFormatOptions
@@ -44,7 +44,9 @@ class GuidellmReportReader(RecordsReader):
 
     def records(self, path: Path, report: ReadReport) -> Iterator[RequestRecord]:
         """Yield the successful requests of one benchmark."""
-        for place, item in json_items(path):
+        for count, (place, item) in enumerate(json_items(path)):
+            if count:
+                raise InputError(f"{place.here()}: a second report begins here; one is expected")
             benchmarks = item_list(place, item_object(place, item), "benchmarks")
             wanted = self.options.benchmark
             if wanted is None and len(benchmarks) != 1:
@@ -59,7 +61,7 @@ class GuidellmReportReader(RecordsReader):
 
 
 def _requests(place: Place, benchmark: dict[str, Any], report: ReadReport) -> Iterator[RequestRecord]:
-    requests = item_object(place, benchmark.get("requests"), "requests")
+    requests = part_object(place, benchmark, "requests")
     for status in ("errored", "incomplete"):
         kept = requests.get(status) or []
         if not isinstance(kept, list):

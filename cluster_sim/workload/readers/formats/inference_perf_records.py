@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from cluster_sim.workload.readers.json_items import json_items
-from cluster_sim.workload.readers.json_rows import Place, item_object
+from cluster_sim.workload.readers.json_rows import Place, item_object, part_object
 from cluster_sim.workload.readers.reader import ReadReport
 from cluster_sim.workload.readers.request_records import FAILED, RecordsReader, RequestRecord, time_ns, tokens
 from cluster_sim.workload.readers.trace_format import TRACE_READERS, TraceFormatOptions
@@ -39,7 +39,7 @@ class InferencePerfRecordsReader(RecordsReader):
             if row.get("error"):
                 report.skipped[FAILED] += 1
                 continue
-            info = item_object(place, row.get("info"), "info")
+            info = part_object(place, row, "info")
             prompt, output = (_tokens(place, info, *names) for names in _PLACES)
             yield RequestRecord(place.here(), time_ns(place, row, "start_time", 1.0), prompt, output)
 

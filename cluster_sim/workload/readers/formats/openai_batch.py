@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from cluster_sim.workload.readers.json_items import json_items
-from cluster_sim.workload.readers.json_rows import Place, item_list, item_object, kind_of_value
+from cluster_sim.workload.readers.json_rows import Place, item_list, item_object, kind_of_value, part_object
 from cluster_sim.workload.readers.reader import ReadReport
 from cluster_sim.workload.readers.request_records import RecordsReader, RequestRecord, tokens
 from cluster_sim.workload.readers.text_lengths import content_text, text_tokens
@@ -51,7 +51,7 @@ class OpenAiBatchReader(RecordsReader):
         """Yield the requests in file order."""
         for place, item in json_items(path):
             row = item_object(place, item)
-            body = item_object(place, row.get("body"), "body")
+            body = part_object(place, row, "body")
             report.unused.update(dict.fromkeys(name for name in row if name not in self.names))
             report.unused.update(dict.fromkeys(f"body.{name}" for name in body if name not in _USED))
             prompt = text_tokens(_text(place, body), report, "prompts")

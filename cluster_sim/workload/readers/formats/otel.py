@@ -55,9 +55,11 @@ class OtelReader(SessionReader):
     def sessions(self, path: Path, options: ReadOptions, report: ReadReport) -> list[RecordedSession]:
         """Return the traces with model calls, in order of their first call."""
         traces: dict[str, list[_Call]] = {}
+        seen: set[tuple[str, str]] = set()
         for place, item in json_items(path):
             for span in _spans(place, item_object(place, item)):
                 report.rows += 1
+                _refuse_twice(place, span, seen)
                 call = _Call.of(place, span, report)
                 if call is None:
                     report.skipped["spans that are no model calls"] += 1
@@ -84,6 +86,17 @@ def _spans(place: Place, item: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for span in item_list(place, item, "spans"):
         row = item_object(place, span, "spans")
         yield row if "trace_id" in row or "traceId" in row else {"trace_id": item.get("trace_id"), **row}
+
+
+def _refuse_twice(place: Place, span: dict[str, Any], seen: set[tuple[str, str]]) -> None:
+    """Refuse a span that is in the file already."""
+    own = span.get("span_id", span.get("spanId"))
+    if not isinstance(own, str):
+        return
+    key = (str(span.get("trace_id", span.get("traceId"))), own)
+    if key in seen:
+        raise place.error(f"the span '{own:.60}' is there twice", "span_id" if "span_id" in span else "spanId")
+    seen.add(key)
 
 
 def _attributes(place: Place, span: dict[str, Any]) -> dict[str, Any]:

@@ -73,6 +73,7 @@ def _sample() -> bytes:
 class ParquetReader(TraceReader):
     """Times are ns or seconds."""
 
+    heeds = frozenset()
     names = ("arrival_ns", "arrival_s", "prompt_tokens", "output_tokens")
     sample = _sample()
 

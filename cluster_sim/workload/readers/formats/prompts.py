@@ -43,6 +43,7 @@ class PromptsReader(SessionReader):
 
     options: PromptsFormat
     unit_s = _MS
+    heeds = frozenset({"timestamp_unit_s"})
     names = (*_TEXTS[:3], "messages", "turns", "output_length")
     sample = (
         b'{"session_id": "a", "turns": [{"text": "How far is it?", "output_length": 9, "timestamp": 0}, '

@@ -44,6 +44,7 @@ class ShareGptReader(TraceReader):
 
     options: ShareGptFormat
     has_times = False
+    heeds = frozenset()
     names = ("conversations",)
     sample = (
         b'[{"id": "a", "conversations": [{"from": "human", "value": "hi there"}, {"from": "gpt", "value": "hello"}]}, '

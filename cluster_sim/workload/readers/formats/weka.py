@@ -37,6 +37,7 @@ class WekaFormat(TraceFormatOptions):
 class WekaReader(SessionReader):
     """Times are seconds; hashes are of ``block_size`` tokens, the conversation's own where their scope is local."""
 
+    heeds = frozenset({"block_tokens"})
     names = ("id", "block_size", "requests")
     sample = (
         b'{"id": "a", "block_size": 4, "requests": [{"t": 0, "in": 8, "out": 2, "hash_ids": [1, 2], "api_time": 1}, '
