@@ -272,7 +272,7 @@ def _of_trace(file: Path, choices: TraceChoices) -> "WorkloadConfig":
 def _columns(text: str) -> dict[str, str]:
     """Return the names that ``--columns`` gives; InputError for a wrong one, with the known."""
     from cluster_sim.suggestion import suggestion
-    from cluster_sim.workload.readers.column_names import ColumnNames
+    from cluster_sim.workload.readers.column_names import UNIT_S, ColumnNames
 
     known = list(ColumnNames.model_fields)
     columns: dict[str, str] = {}
@@ -282,6 +282,9 @@ def _columns(text: str) -> dict[str, str]:
             hint = suggestion(key, known)
             raise InputError(f"--columns: '{part.strip()}' must be KEY=NAME with one of {', '.join(known)}{hint}")
         columns[key] = name
+    unit = columns.get("unit")
+    if unit is not None and unit not in UNIT_S:
+        raise InputError(f"--columns: unit must be one of {', '.join(UNIT_S)}; got '{unit}'")
     missing = [key for key in ("prompt_tokens", "output_tokens") if key not in columns]
     if missing:
         raise InputError(f"--columns: {' and '.join(missing)} must be given")

@@ -87,3 +87,39 @@ def test_a_study_is_described_as_it_runs(tmp_path: Path) -> None:
     for option in (["--format", "azure"], ["--strict"]):
         with pytest.raises(InputError, match=rf"{option[0]}: .*study.yaml is a study"):
             CliRunner().invoke(app, ["workload", "describe", str(study), *option], catch_exceptions=False)
+
+
+def test_files_of_no_known_format(trace_file: Callable[[str], str], tmp_path: Path) -> None:
+    """``--columns`` names the file's own; a wrong key, unit or column is refused in plain words."""
+    path = trace_file("ts,in,out\n2026-01-01T00:00:00Z,5,0\n2026-01-01T00:00:01Z,7,9\n")
+    names = "arrival=ts,prompt_tokens=in,output_tokens=out"
+    assert '"requests": 2' in invoke("describe", path, "--columns", names, "--zero-tokens", "one", "--json")
+    written = str(tmp_path / "own.parquet")
+    assert "Wrote 1 requests" in invoke("convert", path, written, "--columns", names, "--zero-tokens", "skip")
+    for columns, message in (
+        (
+            names.replace("arrival", "arival"),
+            "'arival=ts' must be KEY=NAME with one of arrival, .*did you mean 'arrival'",
+        ),
+        (f"{names},unit=h", "--columns: unit must be one of s, ms, us, ns; got 'h'"),
+        ("arrival=ts", "--columns: prompt_tokens and output_tokens must be given"),
+        (names, "line 2, column 'out': no output tokens; zero_tokens: skip or one"),
+    ):
+        with pytest.raises(InputError, match=message):
+            invoke("describe", path, "--columns", columns)
+
+
+def test_workloads_without_requests(tmp_path: Path, trace_file: Callable[[str], str]) -> None:
+    """Nothing to replay, or nothing before the end, is refused by every command."""
+    path = trace_file("Timestamp,Model,Request tokens,Response tokens\n5,a,9,0\n")
+    study = tmp_path / "study.yaml"
+    study.write_text(STUDY.replace("count: 150", "count: 150\n  duration_s: 1.0e-9"), encoding="utf-8")
+    for command in (["describe"], ["convert"]):
+        for file in (path, str(study)):
+            out = [str(tmp_path / "out.parquet")] if command == ["convert"] else []
+            with pytest.raises(InputError, match=r"all 1 rows were skipped|there are no requests"):
+                invoke(*command, file, *out)
+    (tmp_path / "ran").mkdir()
+    with pytest.raises(InputError, match="there are no requests"):
+        run_small(tmp_path / "ran", "workload.duration_s=1.0e-9")
+    assert not (tmp_path / "out.parquet").exists()

@@ -59,6 +59,8 @@ class JsonLinesReader(TraceReader):
 
     def blocks(self, path: Path, options: ReadOptions, report: ReadReport) -> Iterator[Columns]:
         """Yield the rows in file order."""
+        if self.holds_sessions(path):
+            raise InputError(f"{path}: rows with session_id or delay are turns of sessions, not requests by themselves")
         policy = ZeroPolicy.of(options)
         place = Place(path)
         fields = self._fields(options, place, report)

@@ -1,7 +1,7 @@
 """Interface of trace readers, and the parts that they share."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Final, Literal, NamedTuple
@@ -51,6 +51,10 @@ class ReadReport:
     """Whether times are dates, so that their unit is beyond doubt."""
     unused: dict[str, None] = field(default_factory=dict)
     """Columns and fields that are in the file and have no effect, in the order in which they were met."""
+
+    def note(self, names: Iterable[str], known: Collection[str], prefix: str = "") -> None:
+        """Take in the names of columns or fields; those that are not ``known`` have no effect."""
+        self.unused.update(dict.fromkeys(prefix + name for name in names if name not in known))
 
     def notices(self, path: Path) -> list[str]:
         """Return a line for everything noteworthy."""

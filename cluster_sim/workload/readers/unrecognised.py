@@ -14,7 +14,7 @@ from cluster_sim.workload.readers.reader import TraceReader
 _KEY: Final = re.compile(rb'"([^"\\\n]{1,80})"\s*:')
 _SHOWN: Final = 240
 """Characters of a list of names."""
-_ALIKE: Final = 0.6
+_ALIKE: Final = 0.75
 
 
 def unrecognised(path: Path, head: bytes, readers: Mapping[str, TraceReader]) -> str:

@@ -28,7 +28,7 @@ def check_unit(place: str, unit_s: float, count: int, span_s: float, *, has_frac
     other_s = 1.0 if is_fast else 0.001
     names = {1.0: "seconds", 0.001: "milliseconds"}
     raise InputError(
-        f"{place}: the unit of time is in doubt: {count:,} requests come at {rate:,.3g} per second if times are in "
-        f"{names.get(unit_s, f'units of {unit_s:g} s')}, as the format says, and at {rate * unit_s / other_s:,.3g} "
+        f"{place}: the unit of time is in doubt: {count:,} requests come at {rate:,.4g} per second if times are in "
+        f"{names.get(unit_s, f'units of {unit_s:g} s')}, as the format says, and at {rate * unit_s / other_s:,.4g} "
         f"per second if they are in {names[other_s]}; say which with timestamp_unit_s: {other_s:g} or {unit_s:g}"
     )

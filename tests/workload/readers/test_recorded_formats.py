@@ -192,6 +192,13 @@ def test_prompts_as_texts(trace_file: Callable[..., str], drive: Callable[..., A
     assert turns_of(driven) == [(1000, 10, 5), (1750, 10 + 5 + 2, 6), (2000, 2, 3), (3000, 1, 9)]
 
 
+def test_requests_as_they_are_sent(trace_file: Callable[..., str], drive: Callable[..., Any]) -> None:
+    """A payload holds the prompt and the limit of the answer; times are ms."""
+    rows = [{"payload": {"prompt": "x" * 12, "max_tokens": 5}, "timestamp": time} for time in (40, 140)]
+    path = trace_file("\n".join(json.dumps(row) for row in rows), "p.jsonl")
+    assert turns_of(drive({"kind": "trace", "path": path})[1]) == [(0, 3, 5), (100, 3, 5)]
+
+
 def test_prompts_without_an_answer(trace_file: Callable[..., str], parse: Callable[..., Any]) -> None:
     """How long an answer is must come from somewhere; the format's option says it for all."""
     path = trace_file('{"prompt": "Hello"}\n', "p.jsonl")

@@ -25,7 +25,10 @@ def test_results_of_vllm_and_sglang(trace_file: Callable[..., str], rows: Callab
     block = rows({"kind": "trace", "path": path}, notices=notices)
     assert block.arrival_ns.tolist() == [0, 500_000_000]
     assert (block.prompt_tokens.tolist(), block.output_tokens.tolist()) == ([5, 7], [3, 4])
-    assert notices == [f"{path}: skipped 1 rows: failed requests"]
+    assert notices == [
+        f"{path}: skipped 1 rows: failed requests",
+        f"{path}: columns not used: completed, total_input_tokens",
+    ]
 
 
 def test_results_without_times_or_with_another_beside(trace_file: Callable[..., str], rows: Callable[..., Any]) -> None:

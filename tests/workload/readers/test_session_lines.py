@@ -74,6 +74,14 @@ def test_a_session_that_begins_late(trace_file: Callable[..., str], rows: Callab
         rows({"kind": "trace", "path": path})
 
 
+def test_turns_have_no_lengths_to_draw(trace_file: Callable[..., str], rows: Callable[..., Any]) -> None:
+    """Lengths drawn from a trace are those of whole requests."""
+    lengths = {"kind": "empirical", "path": trace_file(lines(*GOOD), "t.jsonl")}
+    arrivals = {"kind": "poisson", "request_rate": 1}
+    with pytest.raises(InputError, match="are turns of sessions, not requests by themselves"):
+        rows({"kind": "synthetic", "arrivals": arrivals, "lengths": lengths, "count": 5})
+
+
 def test_dates_are_times(trace_file: Callable[..., str], rows: Callable[..., Any]) -> None:
     """Times of ISO 8601, with and without zone, count from the first row; nothing is asked about their unit."""
     row = {"input_length": 9, "output_length": 5}

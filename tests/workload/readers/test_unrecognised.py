@@ -18,6 +18,7 @@ from cluster_sim.workload.readers.trace_format import AUTO, find_reader
         ("arrived,prefill_tokens,num_decode_tokens\n1,2,3\n", ("nearest is vidur", "num_prefill_tokens")),
         (json.dumps({"timestamp": 1, "input_tokens": 2, "output_length": 3}), ("input_tokens", "nearest is mooncake")),
         (json.dumps([{"conversation": []}]), ("begins with: conversation;", "nearest is sharegpt")),
+        ("ts,in,out\n1,2,3\n", ("begins with: ts, in, out; name the format",)),
         ("zz,qq\n1,2\n", ("begins with: zz, qq;", "columns")),
     ],
 )

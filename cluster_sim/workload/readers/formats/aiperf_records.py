@@ -10,6 +10,7 @@ from cluster_sim.workload.readers.reader import ReadReport
 from cluster_sim.workload.readers.request_records import FAILED, RecordsReader, RequestRecord, time_ns, tokens
 from cluster_sim.workload.readers.trace_format import TRACE_READERS, TraceFormatOptions
 
+_METADATA: Final = ("request_start_ns", "benchmark_phase", "x_correlation_id", "conversation_id")
 _LENGTHS: Final = ("input_sequence_length", "output_sequence_length")
 
 
@@ -39,7 +40,7 @@ class AiperfRecordsReader(RecordsReader):
         """Yield the requests that were served in the measured phase."""
         for place, item in json_items(path):
             row = item_object(place, item)
-            report.unused.update(dict.fromkeys(name for name in row if name not in {*self.names, "error"}))
+            report.note(row, (*self.names, "error"))
             metadata = part_object(place, row, "metadata")
             if row.get("error"):
                 report.skipped[FAILED] += 1
@@ -48,6 +49,8 @@ class AiperfRecordsReader(RecordsReader):
                 report.skipped["requests of the warm-up"] += 1
                 continue
             metrics = part_object(place, row, "metrics")
+            report.note(metadata, _METADATA, "metadata.")
+            report.note(metrics, _LENGTHS, "metrics.")
             prompt, output = (tokens(place, {name: _value(place, metrics, name)}, name) for name in _LENGTHS)
             session = metadata.get("x_correlation_id") or metadata.get("conversation_id") or ""
             yield RequestRecord(

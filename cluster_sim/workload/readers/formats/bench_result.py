@@ -48,6 +48,7 @@ class BenchResultReader(RecordsReader):
     def records(self, path: Path, report: ReadReport) -> Iterator[RequestRecord]:
         """Yield the requests of one result."""
         place, result = self._result(path)
+        report.note(result, (*_LISTS, "start_times", "errors"))
         inputs, outputs = (item_list(place, result, name) for name in _LISTS)
         starts = item_list(place, result, "start_times") if "start_times" in result else None
         errors = item_list(place, result, "errors") if "errors" in result else [""] * len(inputs)

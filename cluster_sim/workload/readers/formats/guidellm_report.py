@@ -75,6 +75,7 @@ def _requests(place: Place, benchmark: dict[str, Any], report: ReadReport) -> It
         )
     for index, one in enumerate(successful):
         row = item_object(place, one, f"requests.successful[{index}]")
+        report.note(row, (*_STARTS, *_PROMPTS, *_OUTPUTS), "requests.")
         start, prompt, output = (_name(row, names) for names in (_STARTS, _PROMPTS, _OUTPUTS))
         yield RequestRecord(
             f"{place.here()}, request {index}",

@@ -68,7 +68,7 @@ class InferencePerfConfigReader(SessionReader):
         """Return the users' sessions, or single requests where questions are single."""
         text = read_head(path, _MOST_BYTES)
         document = _Block(path, text, _load(path, text), "")
-        report.unused.update(dict.fromkeys(name for name in document.values if name not in {"load", "data"}))
+        report.note(document.values, ("load", "data"))
         load, data = document.block("load"), document.block("data")
         load.refuse_others(_LOAD)
         kind = data.choice("type", ("shared_prefix",))

@@ -35,7 +35,7 @@ class InferencePerfRecordsReader(RecordsReader):
         """Yield the requests that did not fail."""
         for place, item in json_items(path):
             row = item_object(place, item)
-            report.unused.update(dict.fromkeys(name for name in row if name not in {*self.names, "error"}))
+            report.note(row, (*self.names, "error"))
             if row.get("error"):
                 report.skipped[FAILED] += 1
                 continue

@@ -52,8 +52,8 @@ class OpenAiBatchReader(RecordsReader):
         for place, item in json_items(path):
             row = item_object(place, item)
             body = part_object(place, row, "body")
-            report.unused.update(dict.fromkeys(name for name in row if name not in self.names))
-            report.unused.update(dict.fromkeys(f"body.{name}" for name in body if name not in _USED))
+            report.note(row, self.names)
+            report.note(body, _USED, "body.")
             prompt = text_tokens(_text(place, body), report, "prompts")
             yield RequestRecord(place.here(), None, prompt, self._output(place, body, report))
 

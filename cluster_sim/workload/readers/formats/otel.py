@@ -25,6 +25,17 @@ _INPUT_TOKENS: Final = ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens
 _OUTPUT_TOKENS: Final = ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens", "llm.token_count.completion")
 _MESSAGES: Final = ("gen_ai.input.messages", "gen_ai.prompt")
 _ANSWERS: Final = ("gen_ai.output.text", "gen_ai.output.messages", "gen_ai.completion")
+_SPAN: Final = (
+    "trace_id",
+    "traceId",
+    "span_id",
+    "spanId",
+    "start_time",
+    "end_time",
+    "startTimeUnixNano",
+    "endTimeUnixNano",
+    "attributes",
+)
 _OWN: Final = 1 << 43
 Messages = list[tuple[str, int]]
 """Text and tokens of each message of a prompt."""
@@ -131,6 +142,8 @@ class _Call:
     def of(cls, place: Place, span: dict[str, Any], report: ReadReport) -> "_Call | None":
         """Return the call of a span; None for a span that is none."""
         attributes = _attributes(place, span)
+        report.note(span, _SPAN)
+        report.note(attributes, (*_INPUT_TOKENS, *_OUTPUT_TOKENS, *_MESSAGES, *_ANSWERS))
         messages = _first(attributes, _MESSAGES)
         prompt, output = (_count(place, attributes, names) for names in (_INPUT_TOKENS, _OUTPUT_TOKENS))
         if messages is None and prompt is None:

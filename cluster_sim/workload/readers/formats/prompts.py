@@ -14,7 +14,7 @@ from pydantic import Field
 from cluster_sim.errors import InputError
 from cluster_sim.workload.files.file_access import shown_names
 from cluster_sim.workload.readers.json_items import json_items
-from cluster_sim.workload.readers.json_rows import Place, item_list, item_object, kind_of_value
+from cluster_sim.workload.readers.json_rows import Place, item_list, item_object, kind_of_value, part_object
 from cluster_sim.workload.readers.reader import ReadOptions, ReadReport, ZeroPolicy
 from cluster_sim.workload.readers.request_records import time_ns, tokens
 from cluster_sim.workload.readers.session_reader import SessionReader
@@ -54,7 +54,7 @@ class PromptsReader(SessionReader):
     def recognises(self, path: Path, head: bytes) -> bool:
         """Return whether the first line is a prompt, and not a request with lengths or of a batch."""
         first = head.lstrip().split(b"\n", 1)[0]
-        marks = (*_TEXTS, "messages", "turns")
+        marks = (*_TEXTS, "messages", "turns", "payload")
         others = (b'"input_length"', b'"conversations"', b'"custom_id"', b'"spans"', b'"requests"', b'"metadata"')
         is_prompt = any(f'"{mark}"'.encode() in first for mark in marks)
         return first.startswith(b"{") and is_prompt and not any(mark in first for mark in others)
@@ -66,6 +66,8 @@ class PromptsReader(SessionReader):
         by_name: dict[str, RecordedSession] = {}
         for place, item in json_items(path):
             row = item_object(place, item)
+            if "turns" in row:
+                report.note(row, _OTHERS)
             name = row.get("session_id")
             if name is not None and (isinstance(name, bool) or not isinstance(name, str | int)):
                 raise place.error(f"a {kind_of_value(name)} where a text is expected", "session_id")
@@ -83,6 +85,13 @@ class PromptsReader(SessionReader):
         return [session for session in sessions if session.turns]
 
     def _turns(self, place: Place, row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield the turns of a line; a request that is sent as it stands is a turn, too."""
+        if "payload" in row:
+            yield {
+                **{key: value for key, value in row.items() if key != "payload"},
+                **part_object(place, row, "payload"),
+            }
+            return
         if "turns" not in row:
             yield row
             return
@@ -99,7 +108,7 @@ class PromptsReader(SessionReader):
         """Add a turn to its session."""
         policy, options, report = reading
         used = {*_TEXTS, *_LENGTHS, *_OTHERS}
-        report.unused.update(dict.fromkeys(name for name in row if name not in used))
+        report.note(row, used)
         prompt, answer = _prompt(place, row, report)
         output = self._output(place, row, answer, report)
         lengths = policy.lengths(prompt, output, report, place.here)

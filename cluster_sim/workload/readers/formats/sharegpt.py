@@ -108,7 +108,7 @@ def _conversations(path: Path, report: ReadReport | None = None) -> Iterator[tup
     """Yield (place, turns) of every conversation; the report learns of fields that are not used."""
     for place, item in json_items(path):
         if report is not None and isinstance(item, dict):
-            report.unused.update(dict.fromkeys(name for name in item if name not in _KNOWN))
+            report.note(item, _KNOWN)
         turns = item.get("conversations") if isinstance(item, dict) else None
         if not isinstance(turns, list):
             raise place.error("no list 'conversations'")

@@ -54,7 +54,7 @@ class WekaReader(SessionReader):
         result = []
         for number_of, (place, item) in enumerate(json_items(path)):
             conversation = item_object(place, item)
-            report.unused.update(dict.fromkeys(name for name in conversation if name not in _KNOWN))
+            report.note(conversation, _KNOWN)
             session = _Conversation(place, conversation, options, report, number_of).session()
             if session is not None:
                 result.append(session)
@@ -112,14 +112,11 @@ class _Conversation:
             start_s = self._seconds(row, "t")
             start_s = start_s if start_s >= from_s else start_s + from_s
             if row.get("type") == "subagent":
-                self._note(row, _SUBAGENT_KNOWN, "requests.")
+                self._report.note(row, _SUBAGENT_KNOWN, "requests.")
                 yield from self._rows(item_list(self._place, row, "requests"), start_s)
             else:
-                self._note(row, _CALL_KNOWN, "requests.")
+                self._report.note(row, _CALL_KNOWN, "requests.")
                 yield start_s, row
-
-    def _note(self, row: dict[str, Any], known: set[str], prefix: str) -> None:
-        self._report.unused.update(dict.fromkeys(prefix + name for name in row if name not in known))
 
     def _seconds(self, row: dict[str, Any], field: str) -> float:
         return number(self._place, row, field, 0, MOST_SECONDS, whole=False)
