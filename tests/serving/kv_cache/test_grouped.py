@@ -106,7 +106,8 @@ def serve(
     scheduler = build_scheduler(
         engine_options(enable_prefix_caching=is_caching, block_size=bounds.block_size, **engine), bounds
     )
-    replica = Replica(ReplicaSettings(0, bounds, 0, series_interval_ns=30_000), scheduler, Linear(), ReplicaLog(30_000))
+    settings = ReplicaSettings(0, bounds, 0, series_interval_ns=30_000, late_cancellation_ns=150_000)
+    replica = Replica(settings, scheduler, Linear(), ReplicaLog(30_000))
     for request in requests:
         at = instant(request.arrival_ns, Kind.DELIVERY)
         replica.receive(Message(at, HUB_SOURCE, request.request_id, Dispatch(request, 0)))

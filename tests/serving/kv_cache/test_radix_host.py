@@ -34,7 +34,8 @@ def replica_of(tokens: int, *, is_fast: bool = True, page: int = 1, stages: int 
     )  # fmt: skip
     settings = {"hicache_ratio": 2.0, "host_load_block_us": 1.0, "enable_prefix_caching": True, **engine}
     scheduler = build_scheduler(engine_options(kind="sglang", block_size=page, **settings), bounds)
-    return Replica(ReplicaSettings(0, bounds, 0), scheduler, PREDICTOR, ReplicaLog(0, stages))
+    settings = ReplicaSettings(0, bounds, 0, late_cancellation_ns=150_000)
+    return Replica(settings, scheduler, PREDICTOR, ReplicaLog(0, stages))
 
 
 def serve(replica: Replica, requests: list[Request]) -> tuple[dict[int, Response], RadixHost]:
