@@ -247,8 +247,10 @@ class Replica:
     def _depart(self, cancelled: Iterable[Cancelled]) -> None:
         """Report how far cancelled attempts had come."""
         for cancellation, at_ns, ends_ns, ended in cancelled:
-            sequence = ended or self._sequences.pop(cancellation.request_id)
-            self._report(departure_of(sequence, at_ns, ends_ns, self.pipeline.stages, self.settings.return_ns), at_ns)
+            sequence = ended or self._sequences.pop(cancellation.request_id, None)
+            if sequence is not None:  # Otherwise it ended long before, and its response has told all there is.
+                departure = departure_of(sequence, at_ns, ends_ns, self.pipeline.stages, self.settings.return_ns)
+                self._report(departure, at_ns)
 
     def _report(self, departure: Departure, now_ns: int) -> None:
         # As a sample it brings no event, so nobody's guarantees know of it.
