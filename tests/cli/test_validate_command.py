@@ -1,5 +1,6 @@
 """The ``init`` and ``validate`` commands."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,34 @@ def test_wrong_input_is_one_message_and_code_2(command: Command, study_file: Pat
     assert error.count("error: ") == 1
     assert message in error
     assert "Traceback" not in error
+
+
+def test_keys_that_are_not_understood(command: Command, study_file: Path) -> None:
+    """A key of a ``config.json`` that changes cost is refused with file, line and key; with --allow-unknown it is
+    passed over, and the line about the model, the summary and the table name it.
+    """
+    config = {
+        "model_type": "llama",
+        "hidden_size": 512,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "intermediate_size": 1024,
+        "index_topk": 64,
+    }
+    path = study_file.parent / "own" / "config.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(config, indent=1), encoding="utf-8")
+    chosen = (study_file, "--set", f"fleet.pools.0.model={path}", "--set", "workload.count=5")
+    code, _, error = command("validate", *chosen)
+    assert code == 2
+    assert f"{path}:7: index_topk: not understood for model_type llama" in error
+    code, text, _ = command("validate", *chosen, "--allow-unknown")
+    assert code == 0
+    assert "#   own: 0.04 B parameters, 0.04 B active; weights bf16" in text
+    assert "NOT UNDERSTOOD and passed over: index_topk" in text
+    out = study_file.parent / "run"
+    code, text, _ = command("run", *chosen, "--allow-unknown", "--executor", "inline", "--out", out)
+    assert code == 0
+    assert "own: index_topk" in text
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    assert summary["pools"][0]["model_keys_not_understood"] == ["index_topk"]

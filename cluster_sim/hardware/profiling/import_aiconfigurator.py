@@ -54,8 +54,10 @@ def import_aiconfigurator(
     has no such table, or the model needs an operator or dtype that it lacks.
     """
     check_parallelism(model, tensor_parallel, 1)
-    if model.is_latent_attention:
-        raise InputError(f"{model.name}: latent attention cannot be composed from these tables")
+    if model.is_latent_attention or not model.is_uniform:
+        raise InputError(
+            f"{model.name}: latent attention and layers of several shapes cannot be composed from these tables"
+        )
     folder = systems / FOLDERS.get(device.name, device.name)
     if not folder.is_dir():
         known = ", ".join(name for name, folder_name in FOLDERS.items() if (systems / folder_name).is_dir())

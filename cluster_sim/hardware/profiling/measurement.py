@@ -45,8 +45,11 @@ def measure(
     Raises InputError for degrees that do not divide, latent attention and experts, which are not measured.
     """
     check_parallelism(model, tensor_parallel, 1)
-    if model.is_latent_attention or model.is_moe:
-        raise InputError(f"{model.name}: measuring latent attention or experts is not supported; import a profile")
+    if model.is_latent_attention or model.is_moe or not model.is_uniform:
+        raise InputError(
+            f"{model.name}: measuring latent attention, experts or layers of several shapes is not supported; import a "
+            "profile"
+        )
     grid = grid or Grid()
     rows = [
         *_projections(model, backend, tensor_parallel, grid),

@@ -32,6 +32,9 @@ CASES = [
     ("mixtral-8x7b", "h100-sxm", 2, 1),
     ("gpt-oss-120b", "b200", 1, 1),
     ("deepseek-v3", "h200", 8, 1),
+    ("deepseek-v3.2", "h200", 8, 3),
+    ("qwen3-next-80b-a3b", "h200", 2, 5),
+    ("nemotron-h-8b", "h100-sxm", 1, 3),
     ("codellama-34b", "l40s", 2, 2),
 ]
 

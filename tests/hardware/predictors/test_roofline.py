@@ -19,6 +19,9 @@ PREDICTORS = {
     "moe": RooflinePredictor(hardware("mixtral-8x7b", "h100-sxm", 2)),
     "window": RooflinePredictor(hardware("gpt-oss-20b", "h100-sxm")),
     "latent": RooflinePredictor(hardware("deepseek-v3", "b200", 8)),
+    "sparse": RooflinePredictor(hardware("deepseek-v3.2", "b200", 8, 3)),
+    "linear": RooflinePredictor(hardware("qwen3-next-80b-a3b", "h200", 2, 5)),
+    "mamba": RooflinePredictor(hardware("nemotron-h-8b", "h100-sxm", 1, 3)),
 }
 
 
