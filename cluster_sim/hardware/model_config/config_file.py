@@ -63,13 +63,13 @@ class ConfigFile:
     # --------------------------------------------------------------------------------------------------------- access
 
     def value(self, *names: str) -> Any:
-        """Return the first of these keys that is set, or the library's default; None if there is neither."""
+        """Return the first of these keys that is set, or the library's default; None if there is neither, or the file
+        says null.
+        """
         self._used.update(names)
-        for source in (self.keys, self._defaults):
-            for name in names:
-                if source.get(name) is not None:
-                    return source[name]
-        return None
+        sources = (self.keys,) if any(name in self.keys for name in names) else (self._defaults,)
+        found = (source[name] for source in sources for name in names if source.get(name) is not None)
+        return next(found, None)
 
     def has(self, name: str) -> bool:
         """Return whether the file itself sets a key."""

@@ -124,6 +124,15 @@ def test_latent_attention_with_an_indexer_by_hand(tmp_path: Path) -> None:
         loaded(tmp_path, config | {"index_topk_freq": 4})
 
 
+def test_null_is_no_default(tmp_path: Path) -> None:
+    """A file that says null means none, also where the library would fill something in: queries of one step."""
+    model = loaded(tmp_path, LATENT | {"q_lora_rank": None})
+    assert model.q_lora_rank is None
+    filled = loaded(tmp_path, {key: value for key, value in LATENT.items() if key != "q_lora_rank"})
+    assert filled.q_lora_rank == 1536
+    assert loaded(tmp_path, LLAMA | {"model_type": "mistral", "num_key_value_heads": None}).num_key_value_heads == 4
+
+
 def test_pattern_of_nemotron(tmp_path: Path) -> None:
     """M, E, * and - are one kind each, not all in every layer; experts have two matrices."""
     config = {
