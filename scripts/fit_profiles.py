@@ -26,6 +26,7 @@ from cluster_sim.hardware.predictors.calibration import (
 from cluster_sim.library import library_path
 from validation import apex, cross_validation, llmservingsim
 from validation.ground_truth import load_all
+from validation.measured_configurations import measured_configurations
 
 V0_PARAMETERS = (
     Parameter("step_us", 5000.0, 0.6),
@@ -92,21 +93,26 @@ def fit_v1(cases: list[Case], command: str, *, is_validated: bool) -> Calibratio
                 cross_validation=errors,
                 notes=NOTES,
             ),
-            "measured_devices": ("h100-sxm", "a100-80gb", "l40s"),
+            "measured": measured_configurations([*(run.case for run in fit.runs), *synchronous_cases(cases)]),
         }
     )
 
 
 def fit_synchronous(cases: list[Case], fitted: Calibration) -> Calibration:
     """Add what engines before asynchronous scheduling spend on the CPU in every step."""
-    chosen = [
-        case for case in cases if case.dataset == llmservingsim.ISPASS and (WHOLE_RUN, "tpot_mean") in case.measured
-    ]
+    chosen = synchronous_cases(cases)
     if not chosen:
         return fitted
     operators = load_operator_ratios(fitted.operators) if fitted.operators else None
     fit = CalibrationFit(prepare(chosen), SYNC_PARAMETERS, fitted, operators, show)
     return fit.calibration(fit.fit())
+
+
+def synchronous_cases(cases: list[Case]) -> list[Case]:
+    """Return the runs of engines before asynchronous scheduling that have latencies."""
+    return [
+        case for case in cases if case.dataset == llmservingsim.ISPASS and (WHOLE_RUN, "tpot_mean") in case.measured
+    ]
 
 
 def fit_v0(cases: list[Case], command: str) -> Calibration:
@@ -127,7 +133,7 @@ def fit_v0(cases: list[Case], command: str) -> Calibration:
             command=command,
         ),
         coefficients=v1.coefficients,
-        measured_devices=("h100-sxm",),
+        measured=measured_configurations(chosen.values()),
         reference_device=v1.reference_device,
         operators=v1.operators,
     )

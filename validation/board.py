@@ -93,7 +93,7 @@ def run_board(
     for case in board.cases:
         try:
             resolved = resolve_case(case)
-            predictor = _predictor(resolved, calibration, operators)
+            predictor = case_predictor(resolved, calibration, operators)
             start = time.process_time()
             result = run_case(resolved, predictor)
         except (InputError, UnfinishedError, ValueError) as error:
@@ -111,7 +111,7 @@ def run_board(
     return board
 
 
-def _predictor(resolved: ResolvedCase, calibration: str, operators: Path | None) -> Predictor:
+def case_predictor(resolved: ResolvedCase, calibration: str, operators: Path | None) -> Predictor:
     """Return the predictor of a case: its GPU's operators where they were measured, else frozen coefficients."""
     if resolved.case.has_operators and operators is not None:
         with suppress(InputError):

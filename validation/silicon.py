@@ -16,6 +16,7 @@ those of vLLM on H100, carried over to each engine's kernels on each device by o
 """
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -30,7 +31,9 @@ from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.memory_plan import plan_memory
 from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.predictors.calibration import load_calibration, load_operator_ratios
+from cluster_sim.hardware.predictors.error_band_file import ShownFor
 from cluster_sim.hardware.predictors.kinds.physical import PhysicalPredictor
+from cluster_sim.hardware.predictors.measured_with import architecture_class, precision
 from cluster_sim.hardware.predictors.predictor import Predictor
 from cluster_sim.hardware.replica_hardware import ExpertSharding, ReplicaHardware
 from cluster_sim.serving.schedulers.engine_options import engine_options
@@ -117,15 +120,23 @@ class SteadyState:
         group = (server.model, row["system"], degrees.tensor * degrees.ranks, row["backend"])
         return Point(row["id"], group, float(row["silicon_tpot_ms"]) / 1e3, step_s)
 
-    def _build(self, name: str, precision: str, system: str, backend: str, degrees: Degrees) -> Server:
+    def hardware(self, row: dict[str, str]) -> ReplicaHardware:
+        """Return the replica of a row; raises InputError where the libraries lack it."""
+        device = match_device(row["system"])
+        degrees = degrees_of(row, device.gpus_per_node)
+        model = _quantized(match_model(row["model_path"], among=self._models), row["precision"])
+        experts = ExpertSharding(degrees.ranks if model.is_moe else 1)
+        return ReplicaHardware(
+            model, device, engine_options().hardware_settings(device), degrees.tensor, experts=experts
+        )
+
+    def _build(self, name: str, dtype: str, system: str, backend: str, degrees: Degrees) -> Server:
         device = match_device(system)
-        model = _quantized(match_model(name, among=self._models), precision)
-        has_fp8_cache = backend in FP8_CACHE_ENGINES and precision in {"fp8", "fp4"} and not name.startswith("Qwen/")
+        model = _quantized(match_model(name, among=self._models), dtype)
+        has_fp8_cache = backend in FP8_CACHE_ENGINES and dtype in {"fp8", "fp4"} and not name.startswith("Qwen/")
         engine = replace(engine_options().hardware_settings(device), kv_cache_dtype="fp8" if has_fp8_cache else None)
         experts = ExpertSharding(degrees.ranks if model.is_moe else 1)
         coefficients = self._calibration.resolve(device, None, self._operators, backend)
-        if backend != self._calibration.engine:
-            coefficients = coefficients.model_copy(update={"sort_bytes_per_entry": 0.0})
         hardware = ReplicaHardware(model, device, engine, degrees.tensor, experts=experts)
         predictor = PhysicalPredictor(coefficients, hardware)
         try:
@@ -180,6 +191,20 @@ def score_silicon(folder: Path, calibration: str) -> tuple[list[Point], list[Ski
         except (InputError, ValueError) as error:
             skipped.append(Skipped(DATASET, row["id"], str(error).split(";", maxsplit=1)[0]))
     return points, skipped
+
+
+def configurations(folder: Path, calibration: str, scored: set[str]) -> Iterator[ShownFor]:
+    """Yield what the scored rows were measured with."""
+    steady = SteadyState(calibration)
+    for row in read_rows(folder / "measured.csv.gz", COLUMNS):
+        if row["id"] in scored:
+            hardware = steady.hardware(row)
+            yield ShownFor(
+                kernels=row["backend"],
+                device_architecture=hardware.device.architecture,
+                architecture=architecture_class(hardware.model),
+                precision=precision(hardware),
+            )
 
 
 def summary(points: list[Point]) -> dict[str, float]:

@@ -19,6 +19,7 @@ from cluster_sim.hardware.predictors.coverage import Coverage, total_coverage
 from cluster_sim.hardware.predictors.predictor import Predictor
 from cluster_sim.hardware.replica_hardware import ExpertSharding, ReplicaHardware
 from cluster_sim.metrics.objectives import Slo
+from cluster_sim.metrics.occupancy import OccupancyTally
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
 from cluster_sim.routing.policies.round_robin import RoundRobinOptions
 from cluster_sim.routing.routing_policy import build_policy
@@ -57,6 +58,8 @@ class CaseResult:
     e2e_s: FloatArray
     sent_s: FloatArray
     coverage: Coverage
+    is_on_edge: bool | None = None
+    """Whether it sat near saturation; None where that was not watched."""
 
 
 class CaseColumns:
@@ -121,6 +124,7 @@ def simulation_of(resolved: ResolvedCase, predictor: Predictor) -> Simulation:
         predictor_label=predictor.label,
         kv_blocks=limits.kv_blocks * ranks,
         max_model_tokens=limits.max_model_len,
+        max_num_seqs=limits.max_num_seqs * ranks,
     )
     return Simulation(
         pools=(pool,),
@@ -139,9 +143,13 @@ def client_of(case: Case) -> RequestSource | FeedbackSource:
     return LimitedClient(columns, case.in_flight_limit, 0) if case.in_flight_limit else RequestStream(columns)
 
 
-def run_case(resolved: ResolvedCase, predictor: Predictor) -> CaseResult:
-    """Simulate a case to its end."""
-    outcome = InlineExecutor().run(simulation_of(resolved, predictor), RunOutputs())
+def run_case(resolved: ResolvedCase, predictor: Predictor, *, is_watched: bool = False) -> CaseResult:
+    """Simulate a case to its end; ``is_watched`` says whether to tell if it sits near saturation."""
+    simulation = simulation_of(resolved, predictor)
+    tally = OccupancyTally(simulation.metadata)
+    if is_watched:
+        simulation = replace(simulation, series_interval_ns=NS_PER_S)
+    outcome = InlineExecutor().run(simulation, RunOutputs(series=tally.add))
     ttft, e2e, sent = (np.full(len(resolved.case.requests), np.nan) for _ in range(3))
     for block in outcome.hub.rows or []:
         ids, arrival_ns, first_ns, finish_ns = (
@@ -151,4 +159,6 @@ def run_case(resolved: ResolvedCase, predictor: Predictor) -> CaseResult:
         sent[ids] = arrival_ns / NS_PER_S
         ttft[ids] = np.where(is_done, (first_ns - arrival_ns) / NS_PER_S, np.nan)
         e2e[ids] = np.where(is_done, (finish_ns - arrival_ns) / NS_PER_S, np.nan)
-    return CaseResult(ttft, e2e, sent, total_coverage(replica.coverage for replica in outcome.replicas))
+    coverage = total_coverage(replica.coverage for replica in outcome.replicas)
+    is_on_edge = any(occupancy.is_on_edge for occupancy in tally.pools()) if is_watched else None
+    return CaseResult(ttft, e2e, sent, coverage, is_on_edge)

@@ -17,6 +17,7 @@ from cluster_sim.errors import InputError
 from cluster_sim.hardware.predictors.calibration import Calibration, Provenance, resolve_coefficients
 from cluster_sim.hardware.predictors.coefficients import Coefficients
 from cluster_sim.hardware.predictors.kinds.physical import PhysicalPredictor
+from cluster_sim.hardware.predictors.measured_with import MeasuredWith
 
 DEFAULT_COEFFICIENTS: Final = ("step_us", "gemm_memory_ratio", "kv_memory_ratio", "frontend_us")
 WIDTH_LOG: Final = 0.5
@@ -61,7 +62,7 @@ def refit(
         engine=calibration.engine,
         provenance=Provenance(data=", ".join(path.name for path in files), command=command),
         coefficients=values,
-        measured_devices=(device.name,),
+        measured=(MeasuredWith.of(hardware),),
         reference_device=device.name,
     )
     parameters = [Parameter(name, values[name], WIDTH_LOG) for name in names]
@@ -137,7 +138,11 @@ def write_calibration(calibration: Calibration, path: Path, comment: str = "") -
     for key in ("coefficients", "architectures", "devices", "versions"):
         if key in content:
             content[key] = _rounded(content[key])
+    measured = content.pop("measured", [])
     text = yaml.safe_dump(content, sort_keys=False, width=110, allow_unicode=True)
+    if measured:
+        lines = (yaml.safe_dump(entry, sort_keys=False, default_flow_style=True, width=1000) for entry in measured)
+        text += "measured:\n" + "".join(f"- {line}" for line in lines)
     with whole_file(path) as partial:
         partial.write_text(comment + text, encoding="utf-8")
 

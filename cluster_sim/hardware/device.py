@@ -1,5 +1,6 @@
 """Devices: what an accelerator can do by its data sheet, loaded from ``conf/devices``."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -90,6 +91,15 @@ class Device(BaseModel):
                 raise ValueError(f"{dtype}: must be greater than 0; got {rate!r}")
         return flops
 
+    @property
+    def step_figures(self) -> tuple[object, ...]:
+        """The figures that step times follow from: devices that agree in them are one, whatever they are called."""
+        link = self.interconnect
+        rates = tuple(sorted(self.flops.items()))
+        return (
+            self.architecture, self.memory_bandwidth_bytes_per_s, rates, link.bandwidth_bytes_per_s, link.latency_us
+        )  # fmt: skip
+
     def peak_flops(self, dtype: str) -> float:
         """Return the peak rate in operations per second for ``dtype``; weights in a dtype the device lacks compute
         in the next wider one it has (fp8 weights on Ampere compute in fp16).
@@ -118,6 +128,20 @@ def load_device(name: str) -> Device:
     """
     path = library_file("devices", name)
     return validated(Device, {"name": path.stem, **load_mapping(path)}, path)
+
+
+def known_as(device: Device, names: Iterable[str]) -> str:
+    """Return the one of ``names`` whose device has the figures of ``device``, its own name first; "" if none has.
+
+    A name that conf/devices lacks stands for a device of that name.
+    """
+    for name in sorted(names, key=lambda name: name != device.name):
+        if name in device_names():
+            if load_device(name).step_figures == device.step_figures:
+                return name
+        elif name == device.name:
+            return name
+    return ""
 
 
 def device_names() -> list[str]:

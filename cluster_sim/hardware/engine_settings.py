@@ -20,6 +20,10 @@ class EngineSettings:
     """fp8, or None for the dtype of the activations."""
     version: str | None = None
     """Version of the engine, e.g. "0.15"."""
+    kind: str = ""
+    """Kind of the engine, as studies name it."""
+    kernels: str = ""
+    """Engine whose kernels it runs, as operator timings name it: vllm, sglang or trtllm; "" if that is not known."""
     keeps_windows: bool = True
     """Whether the engine gives back what lies outside an attention window; vLLM v1 does."""
     disable_hybrid_kv_cache_manager: bool | None = None
@@ -33,7 +37,9 @@ def default_settings(device: Device) -> EngineSettings:
     1,024.
     """
     if device.memory_bytes < 70 * GIB or device.name.startswith("a100"):
-        return EngineSettings(max_num_seqs=256, max_num_batched_tokens=2048)
-    if device.memory_bytes < 160 * GIB:
-        return EngineSettings(max_num_seqs=1024, max_num_batched_tokens=8192)
-    return EngineSettings(max_num_seqs=1024, max_num_batched_tokens=16384)
+        slots, tokens = 256, 2048
+    elif device.memory_bytes < 160 * GIB:
+        slots, tokens = 1024, 8192
+    else:
+        slots, tokens = 1024, 16384
+    return EngineSettings(max_num_seqs=slots, max_num_batched_tokens=tokens, kind="vllm_v1", kernels="vllm")

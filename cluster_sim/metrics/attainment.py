@@ -24,16 +24,14 @@ def is_within_limit(limit: Limit, value_s: float | None) -> bool:
     return value_s is None or value_s <= limit.limit_s
 
 
-def limit_entry(
-    limit: Limit, value_s: float | None, half_width_percent: float | None, *, is_lost: bool
-) -> dict[str, Any]:
+def limit_entry(limit: Limit, value_s: float | None, error_percent: float | None, *, is_lost: bool) -> dict[str, Any]:
     """Return a limit with its value, the band around that, and the verdict: missed whatever the value if ``is_lost``.
 
     A limit that no request can break is met.  A value among requests that are worse than any limit is null.
     """
     if value_s is not None and isinf(value_s):
         value_s, is_lost = None, True
-    band = interval(value_s, half_width_percent)
+    band = interval(value_s, error_percent)
     if is_lost:
         verdict = Verdict.MISSED
     else:
@@ -58,7 +56,7 @@ def attainment(
 ) -> dict[str, Any]:
     """Return the objectives of the summary.
 
-    ``gaps`` has the gaps between tokens, ``bands_percent`` the half widths of error bands.  A run that finishes no
+    ``gaps`` has the gaps between tokens, ``bands_percent`` the errors that decide the bands.  A run that finishes no
     request meets nothing.  Without limits the verdict and the shares are None.
     """
     bands = bands_percent or {}

@@ -39,21 +39,21 @@ BANDED_FIGURES: Final = (
 
 
 def band_percent(metadata: RunMetadata, figure: str, *, is_near_saturation: bool) -> float | None:
-    """Return the half width of a figure's band in percent of the prediction: the widest of the pools'.
+    """Return the error that decides a figure's band, in percent of the measured value: the largest of the pools'.
 
     None if it is not known for one of them.
     """
-    widths = [pool.error_band.half_width(figure, is_near_saturation=is_near_saturation) for pool in metadata.pools]
+    widths = [pool.error_band.error_of(figure, is_near_saturation=is_near_saturation) for pool in metadata.pools]
     known = [width for width in widths if width is not None]
     return max(known) if known and len(known) == len(widths) else None
 
 
-def interval(value: float | None, half_width_percent: float | None) -> Interval | None:
-    """Return the band around a predicted value; None without either."""
-    if value is None or half_width_percent is None:
+def interval(value: float | None, error_percent: float | None) -> Interval | None:
+    """Return the measured values from which a predicted one is off by at most so much; None without either."""
+    if value is None or error_percent is None:
         return None
-    reach = value * half_width_percent / 100
-    return Interval(max(0.0, value - reach), value + reach)
+    ratio = error_percent / 100
+    return Interval(value / (1 + ratio), value / (1 - ratio))
 
 
 def figure_interval(summary: Mapping[str, Any], figure: str, value: float | None) -> Interval | None:

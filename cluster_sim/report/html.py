@@ -63,7 +63,8 @@ def report_page(data: RunData) -> str:
         f"<h1>{escape(summary['name'])}</h1>",
         f'<p class="{_kind(summary["slo"]["verdict"])}">{escape(verdict_sentence(summary))}</p>',
         *(f'<p class="warning">{escape(warning)}</p>' for warning in summary["warnings"]),
-        f"<p>Step times: {escape(summary['predictor'])}. {escape(metadata)}.</p>",
+        *(f"<p>{escape(_step_times(pool))}</p>" for pool in summary["pools"]),
+        f"<p>{escape(metadata)}.</p>",
         _objectives(summary),
         _section(
             "Latency",
@@ -78,6 +79,12 @@ def report_page(data: RunData) -> str:
         f"<p>digest {escape(str(manifest.get('digest')))}</p></body></html>",
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _step_times(pool: dict[str, Any]) -> str:
+    """Return where a pool's step times come from, and why."""
+    why = f": {pool['predictor_choice']}" if pool["predictor_choice"] else ""
+    return f"Step times of pool {pool['name']}: {pool['predictor']}{why}."
 
 
 def _section(title: str, text: str, body: str) -> str:

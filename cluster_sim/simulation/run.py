@@ -95,12 +95,13 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
         summary = _summary(plan, simulation, records, measured, outcome)
         peaks = peaks_of(totals, requests_path)
         directory.write_json(BENCH_FILE, bench_json(simulation.metadata, records, _load(study), peaks))
-        path = directory.complete(summary, _manifest(study, choice, outcome))
+        path = directory.complete(summary, _manifest(study, simulation.metadata, choice, outcome))
     requests, wall_s = outcome.hub.arrived, outcome.wall_s
     speed = f"{requests / wall_s:,.0f} requests/s, {summary['simulated_s'] / wall_s:,.0f} times real time"
     notes = (
         *notices,
         *(nameless_notice(study.workload.model, plan.models) if summary["reasons"]["no_model"] else ()),
+        *step_time_notes(simulation.metadata),
         f"{requests:,} requests in {wall_s:.2f} s on executor {choice.executor}: {speed}",
         *([f"executor {choice.reason}"] if choice.reason and options.is_verbose else []),
         f"digest {outcome.hub.digest}",
@@ -108,6 +109,12 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
     )
     view.finished(summary, notes)
     return RunResult(path, summary, outcome.hub.digest)
+
+
+def step_time_notes(metadata: RunMetadata) -> list[str]:
+    """Return where the step times of each pool come from, and why, where the study left that open."""
+    chosen = [pool for pool in metadata.pools if pool.predictor_choice]
+    return [f"step times of pool {pool.name}: {pool.predictor_label}: {pool.predictor_choice}" for pool in chosen]
 
 
 def both(first: SeriesSink, second: SeriesSink) -> SeriesSink:
@@ -183,12 +190,21 @@ def _summary(
     return summary
 
 
-def _manifest(study: Study, choice: ExecutorChoice, outcome: RunOutcome) -> dict[str, Any]:
+def _manifest(study: Study, metadata: RunMetadata, choice: ExecutorChoice, outcome: RunOutcome) -> dict[str, Any]:
     return {
         "version": __version__,
         "name": study.name,
         "seed": study.seed,
         "config_hash": config_hash(study),
+        "predictors": [
+            {
+                "pool": pool.name,
+                "predictor": pool.predictor_label,
+                "predictor_choice": pool.predictor_choice,
+                "error_band_case": pool.error_band.case.value,
+            }
+            for pool in metadata.pools
+        ],
         "executor": choice.executor,
         "coupling_factor": choice.coupling_factor,
         "placement": outcome.placement,

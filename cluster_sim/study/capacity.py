@@ -172,9 +172,9 @@ def _band(edge: Edge, limits: list[LoadLimit], runs: SteadyRuns, summary: dict[s
         return None
 
     def answer(sign: int) -> float:
-        # A predicted figure that is off by this share keeps the limit where the limit is off by its inverse.
+        # The upper end of the band around a predicted figure keeps a limit where the figure keeps so much less of it.
         scaled = [
-            LoadLimit(limit._replace(limit_s=limit.limit_s / max(1 + sign * width / 100, 0.01)), match)
+            LoadLimit(limit._replace(limit_s=limit.limit_s * (1 - sign * width / 100)), match)
             for (limit, match), width in zip(limits, widths, strict=True)
         ]
         found = highest_rate(Search(edge.good or 1.0, COARSEST_RATIO, 12), lambda rate: runs.judge(rate, scaled))

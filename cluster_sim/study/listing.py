@@ -6,9 +6,11 @@ from typing import Any, Final
 from cluster_sim.config.schema.axes import AXES
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import device_names, load_device
+from cluster_sim.hardware.library_file import load_mapping
 from cluster_sim.hardware.model import load_model, model_names
 from cluster_sim.hardware.predictors.calibration import load_calibration, load_operator_ratios
-from cluster_sim.library import library_names
+from cluster_sim.hardware.predictors.error_band_file import load_error_bands
+from cluster_sim.library import library_file, library_names
 from cluster_sim.registry import Registry
 from cluster_sim.units import GIB
 
@@ -68,13 +70,14 @@ def _model(name: str) -> str:
 
 
 def _profile(name: str) -> str:
-    try:
-        calibration = load_calibration(name)
-    except InputError:
-        ratios = load_operator_ratios(name)
-        return f"ratios of operators on {', '.join(ratios.devices)}"
-    devices = f" on {', '.join(calibration.measured_devices)}" if calibration.measured_devices else ""
-    return f"coefficients of {calibration.engine}{devices}"
+    kind = load_mapping(library_file("profiles", name)).get("kind")
+    if kind == "error_bands":
+        return f"error bands of predictions: {', '.join(load_error_bands().cases)}"
+    if kind == "operators":
+        return f"ratios of operators on {', '.join(load_operator_ratios(name).devices)}"
+    calibration = load_calibration(name)
+    devices = ", ".join(dict.fromkeys(entry.device for entry in calibration.measured))
+    return f"coefficients of {calibration.engine}{f' on {devices}' if devices else ''}"
 
 
 _LIBRARY: Final[dict[str, tuple[Callable[[], list[str]], Callable[[str], str]]]] = {

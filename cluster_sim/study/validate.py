@@ -39,6 +39,7 @@ def validation_report(study: Study, variants: Sequence[Variant] = (), *, has_loo
             raise
         study, plan = valid.study, make_plan(valid.study)
         remarks = [f"Without the sweep's values the study is not valid ({error}); this is {valid.label}:"]
+    simulation = plan.simulation()
     pools = tuple(planned.pool for planned in plan.pools)
     resolved = study.model_copy(update={"fleet": study.fleet.model_copy(update={"pools": pools})})
     lines = [
@@ -52,8 +53,10 @@ def validation_report(study: Study, variants: Sequence[Variant] = (), *, has_loo
         *(f"#   {line}" for line in dict.fromkeys(model_line(planned.hardware) for planned in plan.pools)),
         "# Memory plan of one GPU, and KV cache of one replica:",
         *(f"#   {line}" for planned in plan.pools for line in _memory(planned)),
+        "# Step times:",
+        *(f"#   {line}" for line in _step_times(simulation)),
         *(["# Lookahead:"] if has_lookahead else []),
-        *(f"#   {line}" for line in (_lookahead(plan.simulation()) if has_lookahead else ())),
+        *(f"#   {line}" for line in (_lookahead(simulation) if has_lookahead else ())),
         *(f"# {line}" for line in _sweep(variants)),
     ]
     return "\n".join(lines) + "\n"
@@ -119,6 +122,18 @@ def _concurrency(planned: PoolPlan, memory: MemoryPlan) -> float:
         return memory.kv_tokens / limits.max_model_len
     longest = limits.kv_groups.most_blocks(limits.max_model_len, limits.max_num_batched_tokens, memory.block_size)
     return memory.kv_blocks / longest
+
+
+def _step_times(simulation: Simulation) -> Iterator[str]:
+    """Yield where each pool's step times come from, why, and how far figures may lie from a real engine's."""
+    for pool in simulation.metadata.pools:
+        yield f"{pool.name}: {pool.predictor_label}"
+        if pool.predictor_choice:
+            yield f"  {pool.predictor_choice}"
+        band = pool.error_band
+        widths = ((name, band.error_of(name, is_near_saturation=False)) for name in ("ttft_p99", "tpot_p99", "e2e_p99"))
+        known = [f"{name.replace('_', ' ')} +-{width:.0f} %" for name, width in widths if width is not None]
+        yield f"  error ({band.case.replace('_', ' ')}): {', '.join(known) or 'unknown'}"
 
 
 def _lookahead(simulation: Simulation) -> Iterator[str]:

@@ -17,12 +17,12 @@ def hardware(
     experts: ExpertSharding = ONE_RANK,
     **engine: Any,
 ) -> ReplicaHardware:
-    """Return the hardware of a replica whose engine has vLLM's defaults but for ``engine``."""
+    """Return the hardware of a replica of vLLM 0.15 with its defaults but for ``engine``."""
     loaded = load_device(device) if isinstance(device, str) else device
     return ReplicaHardware(
         load_model(model) if isinstance(model, str) else model,
         loaded,
-        replace(default_settings(loaded), **engine),
+        replace(default_settings(loaded), **{"version": "0.15", **engine}),
         tensor_parallel,
         pipeline_parallel,
         experts,

@@ -45,7 +45,9 @@ def test_a_cap_below_the_active_power_is_refused() -> None:
 def test_measured_step_times_refuse_a_cap() -> None:
     """A linear predictor does not know what a cap makes of its times, the physical step model does."""
     options = LinearOptions(alpha_us=1000.0)
-    with pytest.raises(InputError, match=r"predictor linear knows step times as measured.*use physical or roofline"):
+    with pytest.raises(
+        InputError, match=r"predictor linear knows step times as measured.*use auto, physical or roofline"
+    ):
         check_power_cap(options, 400)
     check_power_cap(options, None)
     check_power_cap(PhysicalOptions(), 400)

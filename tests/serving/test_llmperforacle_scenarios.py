@@ -27,6 +27,9 @@ POOL = "fleet.pools.0"
 NO_FIXED_COST = "{kind: linear, alpha_us: 0.001, beta_us: 32.356, gamma_us: 0}"
 """LLMPerfOracle's cost of a token in prefill, and none of a step."""
 
+ITS_STEP_TIMES = "predictor={kind: roofline}"
+"""The simulator that is compared with knows data-sheet figures only, and no time in an API server."""
+
 
 class Runs:
     """Runs a study of the folder with settings of a test's own."""
@@ -37,7 +40,7 @@ class Runs:
 
     def __call__(self, name: str, *settings: str) -> RunResult:
         self._count += 1
-        study = load_study(STUDIES / f"{name}.yaml", settings)
+        study = load_study(STUDIES / f"{name}.yaml", [ITS_STEP_TIMES, *settings])
         return run_study(study, RunOptions(executor="inline", out=self._folder / str(self._count)))
 
 

@@ -199,6 +199,7 @@ workload:
   lengths: {prompt: {kind: uniform, min: 10, max: 400}, output: {kind: uniform, min: 1, max: 20}}
 fleet:
   pools: [{model: llama-3-8b, device: h100-sxm, replicas: 2, engine: {kind: vllm_v1, enable_prefix_caching: false}}]
+predictor: {kind: roofline}
 sweep: {grid: {seed: [1, 2], fleet.pools.0.engine.kind: [vllm_v1, orca, sglang]}}
 """
 

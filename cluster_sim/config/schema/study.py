@@ -5,7 +5,7 @@ from pydantic import Field
 from cluster_sim.config.schema.fleet import Fleet
 from cluster_sim.config.schema.run import Run
 from cluster_sim.config.schema.sweep import Sweep
-from cluster_sim.hardware.predictors.kinds.roofline import RooflineOptions
+from cluster_sim.hardware.predictors.kinds.auto import AutoOptions
 from cluster_sim.hardware.predictors.predictor import PredictorBlock
 from cluster_sim.metrics.objectives import Slo
 from cluster_sim.options import ConfigModel
@@ -23,7 +23,7 @@ class Study(ConfigModel):
     workload: WorkloadConfig = Field(description="Where requests come from.")
     fleet: Fleet = Field(description="What serves them.")
     router: RouterConfig = Field(default_factory=default_router, description="How a request finds a replica.")
-    predictor: PredictorBlock = Field(RooflineOptions(), description="Where step times come from.")
+    predictor: PredictorBlock = Field(AutoOptions(), description="Where step times come from.")
     slo: Slo = Field(Slo(), description="Limits that the results are held against.")
     run: Run = Field(Run(), description="How the simulation is executed.")
     sweep: Sweep | None = Field(None, description="Variants of this study for the sweep command.")

@@ -6,9 +6,10 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from cluster_sim.errors import InputError
-from cluster_sim.hardware.device import Device, load_device
+from cluster_sim.hardware.device import Device, known_as, load_device
 from cluster_sim.hardware.library_file import load_mapping, validated
 from cluster_sim.hardware.predictors.coefficients import Coefficients
+from cluster_sim.hardware.predictors.measured_with import MeasuredWith
 from cluster_sim.library import library_file
 
 
@@ -69,8 +70,9 @@ class OperatorRatios(BaseModel):
         nearest memory bandwidth, another architecture counting as a factor of 2; "" where its architecture is unknown.
         """
         measured = [name for name, engines in self.devices.items() if engine in engines]
-        if device.name in measured:
-            return device.name
+        own = known_as(device, measured)
+        if own:
+            return own
         candidates = [load_device(name) for name in measured]
         if all(candidate.architecture != device.architecture for candidate in candidates):
             return ""
@@ -114,7 +116,7 @@ class Calibration(BaseModel):
     versions: dict[str, dict[str, float]] = Field(
         default={}, description="Overrides by engine version: the greatest that is not above the engine's applies"
     )
-    measured_devices: tuple[str, ...] = Field(default=(), description="Devices whose measurements were used")
+    measured: tuple[MeasuredWith, ...] = Field(default=(), description="Configurations that were measured")
     reference_device: str = Field(default="", description="Device that the common coefficients were fitted on")
     operators: str = Field(
         default="", description="Operator ratios (a name of conf/profiles) that carry them over to other devices"
@@ -130,8 +132,8 @@ class Calibration(BaseModel):
         """Return the coefficients for a device and an engine version, the more specific override last.
 
         With ``operators`` the common coefficients are first carried over from the reference device, by the operators of
-        the nearest device where its own were not measured, and to the kernels of another ``engine``.  Raises InputError
-        that names the calibration and the wrong or missing coefficients.
+        the nearest device where its own were not measured, and to the kernels of another ``engine``, whose sampler does
+        not sort.  Raises InputError that names the calibration and the wrong or missing coefficients.
         """
         merged = dict(self.coefficients)
         name = device.name
@@ -145,10 +147,12 @@ class Calibration(BaseModel):
                     "moe_flops_ratio", operators.devices.get(name, {}).get(engine, {}).get("moe_flops_ratio", 0.0)
                 )
         merged.update(self.architectures.get(device.architecture, {}))
-        merged.update(self.devices.get(device.name, self.devices.get(name, {})))
+        merged.update(self.devices.get(known_as(device, self.devices) or name, {}))
         chosen = version_at_most(list(self.versions), engine_version)
         if chosen is not None:
             merged.update(self.versions[chosen])
+        if engine and engine != self.engine:
+            merged["sort_bytes_per_entry"] = 0.0
         unknown = sorted(set(merged) - set(Coefficients.model_fields))
         if unknown:
             known = ", ".join(Coefficients.model_fields)
@@ -195,5 +199,9 @@ def load_operator_ratios(name: str) -> OperatorRatios:
 def resolve_coefficients(name: str, device: Device, engine_version: str | None) -> tuple[Calibration, Coefficients]:
     """Load a calibration, and its operator ratios if it names some; return it and its coefficients for a device."""
     calibration = load_calibration(name)
-    operators = load_operator_ratios(calibration.operators) if calibration.operators else None
-    return calibration, calibration.resolve(device, engine_version, operators)
+    return calibration, calibration.resolve(device, engine_version, operators_of(calibration))
+
+
+def operators_of(calibration: Calibration) -> OperatorRatios | None:
+    """Load the operator ratios that a calibration names; None if it names none."""
+    return load_operator_ratios(calibration.operators) if calibration.operators else None

@@ -1,7 +1,7 @@
 """Error band of a prediction: how far from it a real engine may lie, by figure, for the case that a pool is.
 
-A band is stated as its half width in percent of the predicted figure, on either side; it is meant to hold nine of ten
-measured values.  A figure that no measured run outside the fit has shown has no band.
+A band is stated by the error that nine of ten predictions of such a case stay within, in percent of the measured value.
+A figure that no measured run outside the fit has shown has no band.
 """
 
 from collections.abc import Mapping
@@ -15,12 +15,16 @@ class BandCase(StrEnum):
 
     SEEN = "seen"
     """The same engine, model, device and tensor parallelism were measured, in other runs."""
+    OPERATORS_SEEN = "operators_seen"
+    """Every kernel of this engine, model, device and tensor parallelism was measured, but no run."""
     MODEL_OR_TP_UNSEEN = "model_or_tp_unseen"
     """The engine, the device, the class of architecture and the precision were measured."""
+    VERSION_UNSEEN = "version_unseen"
+    """The same of another version of the engine."""
     DEVICE_UNSEEN = "device_unseen"
     """The engine was measured, not the device; its kernels, or those of a similar device, were."""
     ENGINE_UNSEEN = "engine_unseen"
-    """Neither this version of the engine nor, perhaps, anything else but its kernels was measured."""
+    """The kernels were measured, but no run of the engine with such a model in such a precision."""
     NONE_KNOWN = "none_known"
     """No run outside the fit says anything about such a case."""
 
@@ -37,16 +41,16 @@ class ErrorBand:
     """The bands of one pool's figures."""
 
     case: BandCase = BandCase.NONE_KNOWN
-    half_width_percent: Mapping[str, float] = field(default_factory=dict)
+    error_percent: Mapping[str, float] = field(default_factory=dict)
     """By figure, for example ``ttft_p99``; a figure that is missing has no known band."""
-    saturated_half_width_percent: Mapping[str, float] = field(default_factory=dict)
+    saturated_error_percent: Mapping[str, float] = field(default_factory=dict)
     """The same near saturation, where it is wider."""
 
-    def half_width(self, figure: str, *, is_near_saturation: bool) -> float | None:
-        """Return the half width of a figure's band in percent; None if none is known."""
-        widths = [_width_of(self.half_width_percent, figure)]
+    def error_of(self, figure: str, *, is_near_saturation: bool) -> float | None:
+        """Return the error of a figure in percent; None if none is known."""
+        widths = [_width_of(self.error_percent, figure)]
         if is_near_saturation:
-            widths.append(_width_of(self.saturated_half_width_percent, figure))
+            widths.append(_width_of(self.saturated_error_percent, figure))
         return _widest(widths)
 
 

@@ -43,6 +43,12 @@ class ProfileInfo:
     versions: dict[str, str] = field(default_factory=dict)
     """Driver, libraries, engine."""
 
+    @property
+    def engine_version(self) -> str:
+        """Version of the engine whose kernels were measured; "" if it is not known."""
+        names = ("engine", self.engine, f"{self.engine}_version")
+        return next((self.versions[name] for name in names if name in self.versions), "")
+
 
 @dataclass(frozen=True, slots=True)
 class Measurement:

@@ -36,13 +36,32 @@ def write_profile(profile: OperatorProfile, path: Path) -> None:
         pq.write_table(table, partial, compression="zstd")
 
 
+def read_profile_info(path: Path) -> ProfileInfo:
+    """Read what a profile was measured with; InputError names the file and what is wrong."""
+    try:
+        schema = pq.read_schema(path)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{path}: is not a readable Parquet file: {error}") from None
+    return _info(path, schema)
+
+
 def read_profile(path: Path) -> OperatorProfile:
     """Read and check a profile's Parquet file; InputError names the file and what is wrong."""
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path}: is not a readable Parquet file: {error}") from None
-    raw = (table.schema.metadata or {}).get(METADATA_KEY)
+    info = _info(path, table.schema)
+    needed = ("operator", *KEYS, "count", "time_us")
+    missing = [name for name in needed if name not in table.column_names]
+    if missing:
+        raise InputError(f"{path}: lacks the columns {', '.join(missing)}")
+    data = table.select(list(needed)).to_pylist()
+    return make_profile(info, (Measurement(**item, row=index) for index, item in enumerate(data, start=1)), str(path))
+
+
+def _info(path: Path, schema: pa.Schema) -> ProfileInfo:
+    raw = (schema.metadata or {}).get(METADATA_KEY)
     if raw is None:
         raise InputError(f"{path}: is not an operator profile: its metadata lacks {METADATA_KEY.decode()}")
     try:
@@ -53,9 +72,4 @@ def read_profile(path: Path) -> OperatorProfile:
         raise InputError(f"{path}: its metadata is wrong: {error}") from None
     if version != FORMAT_VERSION:
         raise InputError(f"{path}: has format {version}; this version reads format {FORMAT_VERSION}")
-    needed = ("operator", *KEYS, "count", "time_us")
-    missing = [name for name in needed if name not in table.column_names]
-    if missing:
-        raise InputError(f"{path}: lacks the columns {', '.join(missing)}")
-    data = table.select(list(needed)).to_pylist()
-    return make_profile(info, (Measurement(**item, row=index) for index, item in enumerate(data, start=1)), str(path))
+    return info

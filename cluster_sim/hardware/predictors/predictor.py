@@ -8,7 +8,7 @@ one CPU family.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from pydantic import Field
 
@@ -79,7 +79,7 @@ class Predictor(ABC):
     """How far figures of a run may lie from those of a real engine."""
 
     @classmethod
-    def build(cls, options: Any, hardware: ReplicaHardware) -> Self:
+    def build(cls, options: Any, hardware: ReplicaHardware) -> "Predictor":
         """Return the predictor that a study's block describes, for one rank of a replica; registered ones have it.
 
         Raises InputError for files that are missing or wrong, and for hardware that it cannot predict.
@@ -123,7 +123,7 @@ class Predictor(ABC):
 
 
 PREDICTORS: Final = Registry[type[Predictor]](
-    "predictor", "cluster_sim.hardware.predictors.kinds", "cluster_sim.predictors"
+    "predictor", "cluster_sim.hardware.predictors.kinds", "cluster_sim.predictors", default="auto"
 )
 """Predictors by the kind that a study names."""
 

@@ -76,7 +76,7 @@ def import_aiconfigurator(
         dtype=model.projection_dtype,
         engine=engine,
         source=f"aiconfigurator-core tables of {folder.name}, {engine}",
-        versions={"gemm": gemms.version},
+        versions={engine: gemms.version},
     )
     return make_profile(info, rows, str(folder))
 

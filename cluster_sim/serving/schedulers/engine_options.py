@@ -60,6 +60,8 @@ class EngineOptions(ConfigModel):
     """Whether the engine does not start with a context beyond the model's positions."""
     refuses_small_cache: ClassVar[bool] = False
     """Whether the engine does not start if one request of the longest context does not fit its KV cache."""
+    kernels: ClassVar[str] = ""
+    """Engine whose kernels it runs, as operator timings name it (vllm, sglang, trtllm); "" if that is not known."""
     keeps_windows: ClassVar[bool] = False
     """Whether the KV cache gives back what lies outside an attention window."""
     keeps_states: ClassVar[bool] = False
@@ -190,6 +192,8 @@ class EngineOptions(ConfigModel):
             kv_cache_dtype=None if self.kv_cache_dtype == "auto" else self.kv_cache_dtype,
             version=self.version,
             keeps_windows=self.keeps_windows,
+            kind=self.kind,
+            kernels=self.kernels,
         )
 
     def check(self) -> None:

@@ -26,6 +26,7 @@ class SglangOptions(TokenBudgetOptions):
 
     switches = frozenset({"enable_prefix_caching", "enable_mixed_chunk", "hicache_ratio"})
     refuses_positions = True
+    kernels = "sglang"
 
     kind: Literal["sglang"] = "sglang"
     block_size: BlockSize = 1

@@ -31,6 +31,7 @@ class TensorRtLlmOptions(TokenBudgetOptions):
     """All decodes and context chunks within max_num_batched_tokens (max_num_tokens)."""
 
     switches = frozenset({"enable_prefix_caching"})
+    kernels = "trtllm"
 
     kind: Literal["tensorrt_llm"] = "tensorrt_llm"
     block_size: BlockSize = 32

@@ -45,6 +45,7 @@ class VllmV1Options(TokenBudgetOptions):
     keeps_states = True
     refuses_positions = True
     refuses_small_cache = True
+    kernels = "vllm"
 
     kind: Literal["vllm_v1"] = "vllm_v1"
     enable_chunked_prefill: ChunkedPrefill = True

@@ -24,6 +24,7 @@ class VllmV0Options(TokenBudgetOptions, VidurOptions):
     switches = frozenset({"preemption_mode"})
     refuses_positions = True
     refuses_small_cache = True
+    kernels = "vllm"
 
     kind: Literal["vllm_v0"] = "vllm_v0"
     watermark_ratio: WatermarkRatio = 0.01

@@ -2,7 +2,7 @@
 
 from cluster_sim.hardware.predictors.operator_profile import Measurement, OperatorProfile, ProfileInfo, make_profile
 
-INFO = ProfileInfo("h100-sxm", "llama-3-8b", 1)
+INFO = ProfileInfo("h100-sxm", "llama-3-8b", 1, engine="vllm", versions={"vllm": "0.15"})
 
 
 def small_profile() -> OperatorProfile:

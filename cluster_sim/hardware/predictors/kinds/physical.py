@@ -28,9 +28,11 @@ from pydantic import AfterValidator, Field
 from cluster_sim.hardware.precision import weight_bytes
 from cluster_sim.hardware.predictors.affine import AffinePredictor
 from cluster_sim.hardware.predictors.attention_window import AttentionWindow, read_window
-from cluster_sim.hardware.predictors.calibration import resolve_coefficients
+from cluster_sim.hardware.predictors.calibrated_source import CalibratedSource
+from cluster_sim.hardware.predictors.calibration import load_calibration
 from cluster_sim.hardware.predictors.coefficients import Coefficients
 from cluster_sim.hardware.predictors.error_band import NO_BAND, ErrorBand
+from cluster_sim.hardware.predictors.error_band_file import error_band
 from cluster_sim.hardware.predictors.predictor import PREDICTORS, PredictorOptions
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
 from cluster_sim.hardware.sharding import Shard, shards
@@ -63,7 +65,7 @@ class PhysicalPredictor(AffinePredictor):
         is_measured: bool = True,
         error_band: ErrorBand = NO_BAND,
     ) -> None:
-        """``is_measured`` says whether the coefficients were fitted on this device.
+        """``is_measured`` says whether the coefficients were fitted to such a configuration.
 
         With several data-parallel ranks the answers are those of one of them, each of which has the same batch.
         Raises InputError for unknown dtypes.
@@ -97,13 +99,17 @@ class PhysicalPredictor(AffinePredictor):
     @classmethod
     def build(cls, options: PhysicalOptions, hardware: ReplicaHardware) -> Self:
         """Read the calibration that a study's block names."""
-        device = hardware.device
-        calibration, coefficients = resolve_coefficients(options.profile, device, hardware.engine.version)
+        return cls.of(CalibratedSource.of(load_calibration(options.profile), hardware), hardware)
+
+    @classmethod
+    def of(cls, source: CalibratedSource, hardware: ReplicaHardware) -> Self:
+        """Return the predictor of a calibration that was resolved for a replica."""
         return cls(
-            coefficients,
+            source.coefficients,
             hardware,
-            label=f"physical ({calibration.name})",
-            is_measured=device.name in calibration.measured_devices,
+            label=f"physical ({source.calibration.name})",
+            is_measured=source.kinship.is_covered,
+            error_band=error_band(source.case, hardware),
         )
 
     def tokens_cost(self, tokens: int, stage: int) -> float:

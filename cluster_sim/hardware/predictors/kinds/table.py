@@ -21,6 +21,7 @@ from pydantic import Field
 
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.batch_shape import BatchShape, Int64Array
+from cluster_sim.hardware.device import known_as
 from cluster_sim.hardware.engine_settings import default_settings
 from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.precision import weight_bytes
@@ -29,6 +30,7 @@ from cluster_sim.hardware.predictors.collectives import Collectives
 from cluster_sim.hardware.predictors.expert_table import experts_curve
 from cluster_sim.hardware.predictors.grid import Curve
 from cluster_sim.hardware.predictors.kinds.roofline import RooflinePredictor
+from cluster_sim.hardware.predictors.measured_with import profile_mismatch
 from cluster_sim.hardware.predictors.operator_profile import OperatorProfile
 from cluster_sim.hardware.predictors.predictor import (
     MOST_US,
@@ -98,7 +100,7 @@ class TablePredictor(Predictor):
         overheads = overheads or Overheads()
         self.stages = pipeline_parallel
         self.is_calibrated = True
-        self.measured = MeasuredSteps.SOME
+        self.measured = MeasuredSteps.NONE if profile_mismatch(profile.info, hardware) else MeasuredSteps.SOME
         self.label = f"operator tables ({profile.info.source or profile.path})"
         self.frontend_ns = round(overheads.frontend_us * NS_PER_US)
         self.frontend_ns_per_token = overheads.frontend_us_per_token * NS_PER_US
@@ -293,8 +295,11 @@ def _dense_curve(profile: OperatorProfile, model: Model, tensor_parallel: int, c
 
 def _check_identity(profile: OperatorProfile, hardware: ReplicaHardware) -> None:
     info = profile.info
+    if not known_as(hardware.device, [info.device]):
+        raise InputError(
+            f"{profile.path or 'profile'}: was measured with device {info.device}, not {hardware.device.name}"
+        )
     for what, found, wanted in (
-        ("device", info.device, hardware.device.name),
         ("model", info.model, hardware.model.name),
         ("tensor_parallel", info.tensor_parallel, hardware.tensor_parallel),
     ):
