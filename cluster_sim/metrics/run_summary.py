@@ -158,8 +158,9 @@ def loss_warnings(totals: RequestTotals) -> list[str]:
         return []
     counts = dict(zip(REASONS, totals.reasons.tolist(), strict=True))
     reasons = "; ".join(f"{words}: {counts[reason]:,}" for reason, words in LOSSES.items() if counts[reason])
-    total = f"{lost:,} of {totals.requests:,} requests were lost"
-    return [f"{total} ({reasons or 'reasons unknown'}); they count as worse than any limit."]
+    were, they_count = ("was", "it counts") if lost == 1 else ("were", "they count")
+    total = f"{lost:,} of {totals.requests:,} requests {were} lost"
+    return [f"{total} ({reasons or 'reasons unknown'}); {they_count} as worse than any limit."]
 
 
 def growth_warnings(growth_ratio: float | None) -> list[str]:
