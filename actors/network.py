@@ -5,10 +5,13 @@ address, encrypted and authenticated (CURVE) by a key pair that is made for the 
 """
 
 import os
+import shutil
 import socket
+import stat
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
@@ -17,6 +20,7 @@ import zmq
 
 from actors.dropped_frames import DroppedFrames
 from actors.gatekeeper import Gatekeeper
+from cluster_sim.directory_lock import DirectoryLock
 from cluster_sim.engine.loop import ProtocolError
 from cluster_sim.errors import InputError, UnfinishedError
 
@@ -30,8 +34,11 @@ _LINGER_MS: Final = 2_000
 _HANDSHAKE_MS: Final = 10_000
 """Within this time a connection must have authenticated."""
 _UNLIMITED: Final = 0
+_FOLDER_PREFIX: Final = "cluster-sim-run-"
 _LONGEST_FOLDER: Final = 60
 """A socket's path has 107 bytes at most."""
+_NEW_S: Final = 60.0
+"""Age below which a folder may belong to a run that has not locked it yet."""
 
 
 class Listener:
@@ -170,12 +177,24 @@ def open_network(host: str | None, port_range: tuple[int, int]) -> Iterator[Netw
     place = tempfile.gettempdir()
     if len(place) > _LONGEST_FOLDER:
         place = "/tmp"  # noqa: S108 - the folder made in it is the user's alone
+    _remove_left_behind(Path(place))
     try:
-        folder = tempfile.TemporaryDirectory(prefix="cluster-sim-run-", dir=place, ignore_cleanup_errors=True)
+        folder = tempfile.TemporaryDirectory(prefix=_FOLDER_PREFIX, dir=place, ignore_cleanup_errors=True)
     except OSError as error:
         raise UnfinishedError(f"the run's sockets have no place in {place}: {error.strerror or error}") from error
-    with folder as name:
+    with folder as name, DirectoryLock(Path(name)):
         yield LocalNetwork(name)
+
+
+def _remove_left_behind(place: Path) -> None:
+    """Remove this user's folders of runs whose process was killed: nobody holds their locks."""
+    for folder in place.glob(f"{_FOLDER_PREFIX}*"):
+        with suppress(OSError, InputError):
+            status = folder.lstat()
+            is_old = time.time() - status.st_mtime > _NEW_S
+            if is_old and status.st_uid == os.geteuid() and stat.S_ISDIR(status.st_mode):
+                with DirectoryLock(folder):
+                    shutil.rmtree(folder)
 
 
 def own_address(peer: str) -> str:

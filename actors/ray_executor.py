@@ -54,6 +54,7 @@ class RayExecutor:
             "stage_actors": len(groups) * stages,
             "nodes": len(cpus),
             "cpus": sum(cpus),
+            "dropped_frames": result.dropped_frames,
         }
         return _outcome(simulation, result, placement)
 

@@ -56,6 +56,8 @@ class RayRunResult(NamedTuple):
     stages: list[StageCounts]
     wall_s: float
     """Of the run itself, from the first window to the last result of every actor; no start-up."""
+    dropped_frames: int = 0
+    """Frames and connections of strangers that the router dropped."""
 
 
 def run_actors(spec: RunSpec, placement: Placement, observer: RunObserver | None = None) -> RayRunResult:
@@ -118,7 +120,8 @@ class _Supervision:
             for stage in chain
             for counts in result_of(stage.results.remote(), "a stage failed")
         ]
-        return RayRunResult(hub, groups, stages, wall_s)
+        status: RouterStatus | None = result_of(actors.router.status.remote(), "the router failed after the run")
+        return RayRunResult(hub, groups, stages, wall_s, status.dropped_frames if status is not None else 0)
 
     def _results(self) -> list[Any]:
         """Return the results of every group, after the last of its series."""

@@ -1,5 +1,6 @@
 """Networks of a run: strangers do not get in, whatever they know, and nobody hears of their bytes."""
 
+import os
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from actors.network import (
     open_network,
     own_address,
 )
+from cluster_sim.directory_lock import DirectoryLock
 from cluster_sim.engine.loop import ProtocolError
 from cluster_sim.errors import InputError
 from tests.actors.conftest import cluster_network
@@ -149,6 +151,31 @@ def test_folder_names_stay_short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     with open_network(None, (20000, 29999)) as network:
         assert isinstance(network, LocalNetwork)
         network.listen(zmq.PULL, "confirmations-1000").close()
+
+
+def test_folders_of_killed_runs_are_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A run removes folders that killed ones left; those of runs that go on, new ones and links are left alone."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("actors.network._LONGEST_FOLDER", 200)
+    for name in ("killed", "live", "new"):
+        (tmp_path / f"cluster-sim-run-{name}").mkdir()
+        (tmp_path / f"cluster-sim-run-{name}" / "router").touch()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "cluster-sim-run-link").symlink_to(tmp_path / "elsewhere")
+    with DirectoryLock(tmp_path / "cluster-sim-run-live"):
+        for name in ("killed", "live"):
+            os.utime(tmp_path / f"cluster-sim-run-{name}", (0, 0))
+        os.utime(tmp_path / "cluster-sim-run-link", (0, 0), follow_symlinks=False)
+        with open_network(None, (20000, 29999)) as network:
+            assert isinstance(network, LocalNetwork)
+            left = {path.name.removeprefix("cluster-sim-run-") for path in tmp_path.iterdir()}
+            assert left == {
+                "live",
+                "new",
+                "link",
+                "elsewhere",
+                Path(network.folder).name.removeprefix("cluster-sim-run-"),
+            }
 
 
 def test_runs_between_nodes_listen_at_their_own_address() -> None:
