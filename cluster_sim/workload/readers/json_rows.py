@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -37,11 +38,25 @@ class Place:
         copy.line = self.line
         return copy
 
-    def error(self, text: str, field: str | None = None) -> InputError:
-        """Return the error that names file, line and field."""
+    def must_be_new(self, row: Mapping[str, Any], field: str, seen: set[str]) -> None:
+        """Raise InputError where a name that may stand in the file once is there again; ``seen`` keeps the names."""
+        name = row.get(field)
+        if isinstance(name, str):
+            if name in seen:
+                raise self.error(f"'{shown(name)}' is there twice", field)
+            seen.add(name)
+
+    def missing(self, row: Mapping[str, Any], field: str) -> InputError:
+        """Return the error about a field that a row lacks: with what it has, and the nearest."""
+        has = f"; there are: {shown_names(row)}{suggestion(field, list(row))}" if row else ""
+        return self.error(f"is missing{has}", field, near=next(iter(row), None))
+
+    def error(self, text: str, field: str | None = None, near: str | None = None) -> InputError:
+        """Return the error that names file, line and field; in a document the line of the field, or of one near it."""
         here, separator = self.here(), ","
         if self._document is not None:
-            place = self._place_of(_INDEX.sub("", field)) if field else -1
+            places = (self._place_of(_INDEX.sub("", name)) for name in (field, near) if name)
+            place = next((place for place in places if place >= 0), -1)
             here += f": line {self._document.count(chr(10), 0, place) + 1}" if place >= 0 else ""
             separator = "," if place >= 0 else ":"
         where = f"{separator} field '{field}'" if field else ""
@@ -56,7 +71,7 @@ class Place:
 def part_object(place: Place, row: dict[str, Any], field: str) -> dict[str, Any]:
     """Return an object of a row; InputError where it is missing or something else."""
     if field not in row:
-        raise place.error(f"is missing; there are: {shown_names(row)}{suggestion(field, list(row))}", field)
+        raise place.missing(row, field)
     return item_object(place, row[field], field)
 
 
@@ -87,7 +102,7 @@ def kind_of_value(value: Any) -> str:
 def number(place: Place, row: dict[str, Any], field: str, least: float, most: float, *, whole: bool) -> float:
     """Return a number of a row; InputError where it is missing, no number, or out of bounds."""
     if field not in row:
-        raise place.error(f"is missing; the line has: {shown_names(row)}{suggestion(field, list(row))}", field)
+        raise place.missing(row, field)
     value = row[field]
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise place.error(f"'{shown(value)}' is not a number", field)
@@ -117,7 +132,7 @@ def instant_ns(place: Place, text: str, field: str) -> int:
 def item_list(place: Place, row: dict[str, Any], field: str) -> list[Any]:
     """Return a list of a row; InputError where it is missing or something else."""
     if field not in row:
-        raise place.error(f"is missing; there are: {shown_names(row)}{suggestion(field, list(row))}", field)
+        raise place.missing(row, field)
     value = row[field]
     if not isinstance(value, list):
         raise place.error(f"a {kind_of_value(value)} where a list is expected", field)

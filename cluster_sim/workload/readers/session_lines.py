@@ -54,7 +54,8 @@ class SessionLines:
         lengths = self._lengths(row)
         is_first = session is None
         if session is None:
-            session = RecordedSession(self._fields.time_ns(row) if self._has_time(row) else None)
+            start_ns = self._fields.time_ns(row) if self._has_time(row) else None
+            session = RecordedSession(start_ns, where=f"line {self._place.line}")
             self._sessions.append(session)
             if name is not None:
                 self._by_name[name] = session

@@ -32,3 +32,5 @@ class RecordedSession:
     start_ns: int | None
     """Recorded start; None where the file has no times."""
     turns: list[RecordedTurn] = field(default_factory=list)
+    where: str = ""
+    """Place of its first row in the file, for messages."""

@@ -34,9 +34,10 @@ def read_sessions(
     if untimed == len(sessions):
         return sessions[: window.first]
     if untimed:
+        first = next(session for session in sessions if session.start_ns is None)
         raise InputError(
-            f"{path}: {untimed:,} of {len(sessions):,} sessions have no time in their first row; give each a time, "
-            "or none and workload.arrivals"
+            f"{path}: {first.where + ': ' if first.where else ''}the session's first row has no time, as {untimed:,} "
+            f"of {len(sessions):,} have none; give each a time, or none and workload.arrivals"
         )
     ordered = sorted(sessions, key=lambda session: session.start_ns or 0)
     if options.strict and any(one is not other for one, other in zip(sessions, ordered, strict=True)):

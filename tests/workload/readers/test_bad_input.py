@@ -103,7 +103,7 @@ def test_wrong_json_lines(trace_file: Callable[..., str], change: dict[str, Any]
     [
         ('{"timestamp": 1', "line 3: not a JSON object"),
         ("[1, 2]", "line 3: a JSON list where an object is expected"),
-        ('{"timestamp": 1}', "line 3, field 'input_length': is missing; the line has: timestamp"),
+        ('{"timestamp": 1}', "line 3, field 'input_length': is missing; there are: timestamp"),
         ("[" * 100_000, "line 3: not a JSON object"),
         ("\udcff", "line 3: not a JSON object"),
     ],

@@ -81,13 +81,20 @@ def test_weka_subagents(trace_file: Callable[..., str], drive: Callable[..., Any
     assert turns_of(driven) == [(0, 128, 32), (2000, 64, 4), (3500, 200, 8)]
 
 
+def test_a_weka_conversation_is_there_once(trace_file: Callable[..., str], parse: Callable[..., Any]) -> None:
+    """A file written twice over is not twice the load."""
+    path = trace_file(f"{json.dumps(WEKA)}\n{json.dumps(WEKA)}", "w.jsonl")
+    with pytest.raises(InputError, match="line 2, field 'id': 'a' is there twice"):
+        build_source(parse(kind="trace", path=path), 1)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"block_size": "64"}, "line 1, field 'block_size': '64' is not a number"),
         ({"requests": {"t": 0}}, "line 1, field 'requests': a object where a list is expected"),
         ({"requests": [5]}, "line 1, field 'requests': a number where an object is expected"),
-        ({"requests": [{"t": 0, "out": 3}]}, "line 1, field 'in': is missing; the line has: t, out"),
+        ({"requests": [{"t": 0, "out": 3}]}, "line 1, field 'in': is missing; there are: t, out"),
         ({"requests": [{"t": 0, "in": 64, "out": 3, "hash_ids": [1, 2, 3]}]}, "3 hashes of 64 tokens do not cover"),
         ({"requests": [{"t": 0, "in": 64, "out": 3, "hash_ids": "abc"}]}, "field 'hash_ids'"),
         ({"requests": [{"t": 0, "in": 64, "out": 0}]}, "line 1: no output tokens; zero_tokens: skip or one"),

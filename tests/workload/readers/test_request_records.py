@@ -147,6 +147,9 @@ def test_batches_of_openai(trace_file: Callable[..., str], rows: Callable[..., A
         f"{path}: 1 prompts whose tokens were estimated as a quarter of the characters",
         f"{path}: columns not used: body.model",
     ]
+    twice = trace_file(f"{json.dumps(request)}\n{json.dumps(request)}\n", "t.jsonl")
+    with pytest.raises(InputError, match="line 2, field 'custom_id': 'a' is there twice"):
+        rows({"kind": "trace", "path": twice, "arrivals": arrivals})
     endless = {**request, "body": {"prompt": "x"}}
     path = trace_file(json.dumps(endless) + "\n", "e.jsonl")
     with pytest.raises(InputError, match=r"line 1, field 'body': none of max_completion_tokens, .* says how long"):

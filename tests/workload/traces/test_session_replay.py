@@ -55,7 +55,7 @@ def test_sessions_without_times_need_arrivals(trace_file: Callable[..., str], dr
         drive(section)
     _, driven = drive({**section, "arrivals": {"kind": "constant", "request_rate": 2}})
     assert first_turns(driven) == [(500, 10), (1000, 11)]
-    with pytest.raises(InputError, match="1 of 2 sessions have no time"):
+    with pytest.raises(InputError, match="line 3: the session's first row has no time, as 1 of 2"):
         drive({"kind": "trace", "path": trace_file(sessions(1, None), "t.jsonl")})
 
 

@@ -49,8 +49,10 @@ class OpenAiBatchReader(RecordsReader):
 
     def records(self, path: Path, report: ReadReport) -> Iterator[RequestRecord]:
         """Yield the requests in file order."""
+        names: set[str] = set()
         for place, item in json_items(path):
             row = item_object(place, item)
+            place.must_be_new(row, "custom_id", names)
             body = part_object(place, row, "body")
             report.note(row, self.names)
             report.note(body, _USED, "body.")

@@ -73,7 +73,7 @@ class PromptsReader(SessionReader):
                 raise place.error(f"a {kind_of_value(name)} where a text is expected", "session_id")
             session = by_name.get(str(name)) if name is not None else None
             if session is None:
-                session = RecordedSession(None)
+                session = RecordedSession(None, where=f"line {place.line}")
                 sessions.append(session)
                 if name is not None:
                     by_name[str(name)] = session

@@ -52,8 +52,10 @@ class WekaReader(SessionReader):
     def sessions(self, path: Path, options: ReadOptions, report: ReadReport) -> list[RecordedSession]:
         """Return the conversations."""
         result = []
+        names: set[str] = set()
         for number_of, (place, item) in enumerate(json_items(path)):
             conversation = item_object(place, item)
+            place.must_be_new(conversation, "id", names)
             report.note(conversation, _KNOWN)
             session = _Conversation(place, conversation, options, report, number_of).session()
             if session is not None:
