@@ -1,6 +1,7 @@
 """A user's own benchmark as cases: results of the usual tools, or a table with one row per request."""
 
 import difflib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from cluster_sim.calibration.case import Case
 from cluster_sim.calibration.library_match import canonical, match_model
 from cluster_sim.calibration.result_file import ResultDocument, read_documents
 from cluster_sim.calibration.result_format import RESULT_FORMATS, ResultReader
-from cluster_sim.calibration.tables import column, read_rows
+from cluster_sim.calibration.tables import read_rows
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.predictors.csv_table import open_text
 
@@ -95,33 +96,58 @@ def _likeness(found: set[str], keys: frozenset[str]) -> float:
 
 
 def _table_run(path: Path) -> BenchmarkRun:
+    """Return the run of a table; rows without times are of requests that failed."""
     rows = read_rows(path, TABLE_COLUMNS)
     if not rows:
         raise InputError(f"{path}: has no rows")
-    try:
-        rows.sort(key=lambda row: float(row["arrival_s"]))
-        arrival_s, ttft_s, e2e_s = (column(rows, name) for name in ("arrival_s", "ttft_s", "e2e_s"))
-        prompts, outputs = (column(rows, name).astype(np.int64) for name in ("input_tokens", "output_tokens"))
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from None
-    for number, (ttft, e2e) in enumerate(zip(ttft_s.tolist(), e2e_s.tolist(), strict=True), 2):
+    cells = [[_cell(path, line, name, row[name]) for name in TABLE_COLUMNS] for line, row in enumerate(rows, 2)]
+    table = np.array(cells, np.float64)
+    has_times = np.isfinite(table).all(axis=1)
+    used = table[has_times]
+    for line, (ttft, e2e) in zip(np.flatnonzero(has_times) + 2, used[:, 3:].tolist(), strict=True):
         if ttft < 0 or e2e < ttft:
-            raise InputError(f"{path}: row {number} in order of arrival has ttft_s {ttft} and e2e_s {e2e}")
-    return run_of_rows(str(path), RequestTimes(arrival_s, prompts, outputs, ttft_s, e2e_s), 0)
+            raise InputError(f"{path}:{line}: row {line} has ttft_s {ttft} and e2e_s {e2e}")
+    times = RequestTimes(used[:, 0], used[:, 1].astype(np.int64), used[:, 2].astype(np.int64), used[:, 3], used[:, 4])
+    return run_of_rows(str(path), times, len(table) - len(used))
+
+
+def _cell(path: Path, line: int, name: str, text: str | None) -> float:
+    """Return a number of a table, NaN where a time is empty."""
+    if name in {"ttft_s", "e2e_s"} and text in {None, "", "nan"}:
+        return math.nan
+    try:
+        value = float(text or "")
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or value < 0:
+        raise InputError(f"{path}:{line}: {name}: must be a number of at least 0; got {text!r}")
+    return value
 
 
 def _benchmarks(path: Path, runs: Sequence[BenchmarkRun], server: Server) -> Benchmarks:
     found = Benchmarks()
     for number, run in enumerate(runs, 1):
         for (_, metric), value in run.measured.items():
+            if not value > 0:
+                raise InputError(f"{run.place}: {metric} is {value:g} s: it must be above 0")
             if value > LARGEST_PLAUSIBLE_S:
                 raise InputError(
                     f"{run.place}: {metric} is {value:.0f} s: a unit is wrong (milliseconds read as seconds?)"
                 )
         name = path.name if len(runs) == 1 else f"{path.name}#{number}"
         found.cases.append(_case(name, run, server))
-        found.notes += [f"{run.place}: {note}" for note in [*run.notes, *_contradictions(run, server)]]
+    found.notes = _notes([(run.place, note) for run in runs for note in [*run.notes, *_contradictions(run, server)]])
     return found
+
+
+def _notes(notes: Sequence[tuple[str, str]]) -> list[str]:
+    """Return notes with their place; one that several runs have stands once."""
+    places: dict[str, list[str]] = {}
+    for place, note in notes:
+        places.setdefault(note, []).append(place)
+    return [
+        f"{own[0]}{f' and {len(own) - 1} further runs' if len(own) > 1 else ''}: {note}" for note, own in places.items()
+    ]
 
 
 def _case(name: str, run: BenchmarkRun, server: Server) -> Case:

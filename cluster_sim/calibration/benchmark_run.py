@@ -8,7 +8,7 @@ import numpy as np
 
 from cluster_sim.calibration.case import WHOLE_RUN, FloatArray, Int64Array, Key, Requests
 from cluster_sim.calibration.latency_figures import figures
-from cluster_sim.calibration.result_file import ResultDocument
+from cluster_sim.calibration.result_file import MOST, ResultDocument
 from cluster_sim.errors import InputError
 
 MOST_REQUESTS: Final = 1_000_000
@@ -54,6 +54,8 @@ def run_of_rows(place: str, times: RequestTimes, failed: int, limit: int = 0) ->
     """
     if not len(times.start_s):
         raise InputError(f"{place}: no request succeeded")
+    if max(times.prompt_tokens.max(), times.output_tokens.max()) > MOST:
+        raise InputError(f"{place}: a request has more than {MOST} tokens")
     order = np.argsort(times.start_s, kind="stable")
     start_s = times.start_s[order] - times.start_s[order[0]]
     prompts, outputs = np.maximum(1, times.prompt_tokens[order]), np.maximum(1, times.output_tokens[order])

@@ -8,6 +8,7 @@ from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import Device, load_device
 from cluster_sim.hardware.model import Model, load_model
 from cluster_sim.library import library_names
+from cluster_sim.suggestion import suggestion
 
 DEVICE_PATTERNS: Final = (
     (r"h100.*pcie", "h100-pcie"),
@@ -39,6 +40,8 @@ _NOISE: Final = re.compile(
 
 def match_device(name: str) -> Device:
     """Return the device that ``name`` means; InputError when none does."""
+    if name in library_names("devices") or Path(name).is_file():
+        return load_device(name)
     lowered = name.lower()
     for pattern, device in DEVICE_PATTERNS:
         if re.search(pattern, lowered):
@@ -74,7 +77,8 @@ def match_model(name: str, quantization: str | None = None, among: list[Model] |
         if (model.weight_dtype == "fp8") == is_fp8 or (exact and model is exact[0] and quantization is None):
             return model
     if not similar:
-        raise InputError(f"unknown model {name!r}; known: {', '.join(model.name for model in models)}")
+        known_names = [model.name for model in models]
+        raise InputError(f"unknown model {name!r}{suggestion(name, known_names)}; known: {', '.join(known_names)}")
     base = similar[0]
     return base.model_copy(update={"weight_dtype": "fp8" if is_fp8 else None})
 

@@ -1,6 +1,7 @@
 """Files of benchmark results: the documents in them, and the lines that messages name."""
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from cluster_sim.document import Document
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.predictors.csv_table import open_text
 
+MOST: Final = 1_000_000_000
+"""More requests or tokens than any benchmark has."""
 _SPACE: Final = re.compile(r"\s*")
 
 
@@ -52,9 +55,26 @@ class ResultDocument:
         found = self.value(*keys)
         if found is None:
             return None
-        if isinstance(found, bool) or not isinstance(found, int | float):
+        if not is_number(found):
             raise self.wrong(keys, "a number", found)
         return float(found)
+
+    def limit(self, *keys: str) -> float | None:
+        """Return a nested number that may be infinite; None if it is absent, or no limit at all."""
+        found = self.value(*keys)
+        return None if found in ("inf", math.inf) else self.number(*keys)
+
+    def count(self, *keys: str) -> int | None:
+        """Return a nested number of things; None if it is absent."""
+        found = self.number(*keys)
+        if found is not None and not 0 <= found <= MOST:
+            raise self.wrong(keys, f"a number from 0 to {MOST}", found)
+        return None if found is None else int(found)
+
+    def needed_count(self, *keys: str) -> float:
+        """Return a number of things, or a mean of such, that must be there."""
+        self.count(*keys)
+        return self.needed(*keys)
 
     def needed(self, *keys: str) -> float:
         """Return a nested number that must be there."""
@@ -83,7 +103,7 @@ class ResultDocument:
         """Return a list of numbers; empty if it is absent."""
         values = self.items(key)
         for index, value in enumerate(values):
-            if isinstance(value, bool) or not isinstance(value, int | float):
+            if not is_number(value):
                 raise self.wrong((key,), f"a list of numbers (item {index})", value)
         return values
 
@@ -119,6 +139,11 @@ def read_documents(path: Path) -> list[ResultDocument]:
     if not found:
         raise InputError(f"{path}:1: is empty")
     return found
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a finite number."""
+    return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
 
 
 def _end_of_space(text: str, at: int) -> int:

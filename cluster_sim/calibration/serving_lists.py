@@ -3,6 +3,7 @@
 Both write one list for each quantity, with an entry for every request, those that failed included.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -83,7 +84,7 @@ def read_lists(document: ResultDocument) -> ServingLists | None:
 
 def _gaps(document: ResultDocument, value: object, index: int) -> list[float]:
     is_right = isinstance(value, list) and all(
-        isinstance(gap, int | float) and not isinstance(gap, bool) for gap in value
+        isinstance(gap, int | float) and not isinstance(gap, bool) and math.isfinite(gap) for gap in value
     )
     if not is_right:
         raise document.wrong(("itls",), f"a list of lists of numbers (item {index})", value)

@@ -59,7 +59,14 @@ def calibrate(
     """Refit the step model to a benchmark and write a profile that studies can name."""
     from cluster_sim.calibration.benchmark import Server
     from cluster_sim.calibration.refit import DEFAULT_COEFFICIENTS, refit
+    from cluster_sim.library import SUFFIXES, library_names
+    from cluster_sim.suggestion import suggestion
 
+    known = library_names("devices")
+    if device not in known and not device.endswith(SUFFIXES):
+        raise InputError(
+            f"--device: unknown name {device!r}{suggestion(device, known)}; conf/devices has: {', '.join(known)}"
+        )
     if out.suffix != ".yaml":
         raise InputError(f"--out: {out} must end in .yaml")
     if not out.parent.is_dir():

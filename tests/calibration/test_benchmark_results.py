@@ -253,7 +253,11 @@ def test_a_report_of_llm_d(shared: Path) -> None:
         (detailed(ttfts=[0.1, 0.2]), "t.json:1: the lists of requests have different lengths: input_lens 3, ttfts 2"),
         (detailed(errors=["a", "b", "c"]), "t.json:1: completed: no request was completed"),
         (detailed(max_concurrency=[3]), r"t.json:1: max_concurrency: must be a number; got \[3\]"),
-        (detailed(start_times=[], request_rate="fast"), "t.json:1: request_rate: must be a number above 0"),
+        (detailed(start_times=[], request_rate="fast"), "t.json:1: request_rate: must be a number; got 'fast'"),
+        (
+            detailed(start_times=[], request_rate=-1),
+            't.json:1: request_rate: must be a number above 0, or "inf"; got -1',
+        ),
         (f"{json.dumps(detailed())}\n{json.dumps({'a': 1})}", "t.json:2: is not of the format vllm_bench"),
         ({"benchmarks": []}, "t.json:1: benchmarks: must be a list with at least one benchmark"),
         ({"benchmarks": [{"metrics": {}}]}, "t.json:1: config.strategy: is missing"),
@@ -264,6 +268,16 @@ def test_one_thing_wrong(tmp_path: Path, content: Any, message: str) -> None:
     """One message with file, line and key."""
     with pytest.raises(InputError, match=message):
         load_benchmarks(written(tmp_path, content, "t.json"), SERVER)
+
+
+def test_rows_of_a_table_without_times(tmp_path: Path) -> None:
+    """They are of requests that failed; a text in a column of numbers names line and column."""
+    head = "arrival_s,input_tokens,output_tokens,ttft_s,e2e_s\n"
+    found = load_benchmarks(written(tmp_path, f"{head}2,10,5,0.1,0.5\n1,20,5,,\n0,30,5,0.1,0.5\n", "t.csv"), SERVER)
+    assert found.cases[0].requests.prompt_tokens.tolist() == [30, 10]
+    assert found.notes == [f"{tmp_path}/t.csv: 1 of 3 requests did not succeed and are left out"]
+    with pytest.raises(InputError, match=r"t.csv:3: input_tokens: must be a number of at least 0; got 'many'"):
+        load_benchmarks(written(tmp_path, f"{head}2,10,5,0.1,0.5\n1,many,5,1,2\n", "t.csv"), SERVER)
 
 
 def test_a_directory_is_refused(tmp_path: Path) -> None:

@@ -14,6 +14,9 @@ RUN = "arrival_s,input_tokens,output_tokens,ttft_s,e2e_s\n0,100,10,0.1,0.2\n"
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["-o", "own.yaml", "--device", "h1000"], "--device: unknown name 'h1000'; did you mean 'h200'?"),
+        (["-o", "own.yaml", "--model", "llama-3-9b"], "unknown model 'llama-3-9b'; did you mean 'llama-3-8b'?"),
+        (["-o", "own.yaml", "--engine", "vlm"], "unknown engine 'vlm'; did you mean 'vllm_v1'?"),
         (["-o", "own.txt"], "--out: own.txt must end in .yaml"),
         (["-o", "nowhere/own.yaml"], "--out: nowhere is not a directory"),
         (["-o", "own.yaml", "--engine-version", "x"], "--engine-version: must be numbers separated by dots"),

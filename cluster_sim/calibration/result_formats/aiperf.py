@@ -110,7 +110,9 @@ def _run_of_aggregate(document: ResultDocument, seed: int) -> BenchmarkRun:
     limit, rate = _load(document)
     arrivals = gamma_arrivals(count, rate, 1.0, np.random.default_rng(seed))
     requests = mean_requests(
-        arrivals, document.needed("input_sequence_length", "avg"), document.needed("output_sequence_length", "avg")
+        arrivals,
+        document.needed_count("input_sequence_length", "avg"),
+        document.needed_count("output_sequence_length", "avg"),
     )
     run = BenchmarkRun(document.place(), requests, measured, limit)
     run.notes.append("requests are not in the file: all have the mean lengths, and arrivals are drawn")
@@ -122,7 +124,7 @@ def _load(document: ResultDocument) -> tuple[int, float]:
     for keys in (("input_config", "loadgen"), ("input_config",)):
         block = document.value(*keys)
         if isinstance(block, dict) and (block.get("concurrency") or block.get("request_rate")):
-            limit, rate = document.number(*keys, "concurrency"), document.number(*keys, "request_rate")
+            limit, rate = document.limit(*keys, "concurrency"), document.limit(*keys, "request_rate")
             return int(limit or 0), rate or float("inf")
     raise InputError(
         f"{document.place()}: input_config.loadgen: neither concurrency nor request_rate is there, so the load is not "

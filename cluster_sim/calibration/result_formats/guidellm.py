@@ -77,7 +77,7 @@ def _run(benchmark: ResultDocument, seed: int) -> BenchmarkRun:
 def _total(benchmark: ResultDocument, kind: str) -> float:
     for keys in (("metrics", "request_totals"), ("scheduler_metrics", "requests_made"), ("run_stats", "requests_made")):
         if isinstance(benchmark.value(keys[0]), dict) and isinstance(benchmark.value(*keys), dict):
-            return benchmark.number(*keys, kind) or 0.0
+            return benchmark.count(*keys, kind) or 0.0
     return 0.0
 
 
@@ -86,10 +86,10 @@ def _strategy(benchmark: ResultDocument) -> tuple[int, str, float]:
     for keys in (("config", "strategy"), ("scheduler", "strategy"), ("args", "strategy")):
         if isinstance(benchmark.value(keys[0]), dict) and isinstance(benchmark.value(*keys), dict):
             kind = benchmark.text_of(*keys, "type_") or ""
-            limit = benchmark.number(*keys, "streams") or benchmark.number(*keys, "max_concurrency") or 0.0
+            limit = benchmark.limit(*keys, "streams") or benchmark.limit(*keys, "max_concurrency") or 0.0
             if kind == "synchronous":
                 limit = 1.0
-            return int(limit), kind, benchmark.number(*keys, "rate") or float("inf")
+            return int(limit), kind, benchmark.limit(*keys, "rate") or float("inf")
     raise InputError(f"{benchmark.place()}: config.strategy: is missing, so the load is not known")
 
 
@@ -104,7 +104,9 @@ def _times(benchmark: ResultDocument, rows: list[Any]) -> RequestTimes:
         if latency is None:
             latency = (request.number("request_end_time") or request.needed("end_time")) - start
         first = request.needed("time_to_first_token_ms") / 1e3
-        found.append((start, request.needed("prompt_tokens"), request.needed("output_tokens"), first, latency))
+        found.append(
+            (start, request.needed_count("prompt_tokens"), request.needed_count("output_tokens"), first, latency)
+        )
     table = np.array(found, np.float64)
     return RequestTimes(
         table[:, 0], table[:, 1].astype(np.int64), table[:, 2].astype(np.int64), table[:, 3], table[:, 4]
@@ -128,7 +130,7 @@ def _of_means(benchmark: ResultDocument, limit: int, kind: str, rate: float, see
     else:
         arrivals = gamma_arrivals(count, rate, 1.0, np.random.default_rng(seed))
     lengths = [
-        benchmark.needed("metrics", f"{name}_token_count", "successful", "mean") for name in ("prompt", "output")
+        benchmark.needed_count("metrics", f"{name}_token_count", "successful", "mean") for name in ("prompt", "output")
     ]
     run = BenchmarkRun(benchmark.place(), mean_requests(arrivals, *lengths), measured, limit)
     run.notes.append("requests are not in the file: all have the mean lengths, and arrivals follow the strategy")

@@ -16,7 +16,7 @@ from cluster_sim.calibration.benchmark_run import (
     run_of_rows,
     whole_run,
 )
-from cluster_sim.calibration.result_file import ResultDocument
+from cluster_sim.calibration.result_file import ResultDocument, is_number
 from cluster_sim.calibration.result_format import RESULT_FORMATS, ResultFormatOptions
 from cluster_sim.errors import InputError
 
@@ -68,10 +68,10 @@ def _of_requests(document: ResultDocument) -> BenchmarkRun:
             continue
         start = request.needed("start_time")
         last = token_times[-1]
-        if not isinstance(token_times[0], int | float) or not isinstance(last, int | float):
+        if not is_number(token_times[0]) or not is_number(last):
             raise request.wrong(("info", "output_token_times"), f"a list of numbers (item {index})", token_times[0])
-        output = request.number("info", "output_tokens") or float(len(token_times))
-        rows.append((start, request.needed("info", "input_tokens"), output, token_times[0] - start, last - start))
+        output = request.count("info", "output_tokens") or float(len(token_times))
+        rows.append((start, request.needed_count("info", "input_tokens"), output, token_times[0] - start, last - start))
     table = np.array(rows, np.float64).reshape(-1, 5)
     times = RequestTimes(
         table[:, 0], table[:, 1].astype(np.int64), table[:, 2].astype(np.int64), table[:, 3], table[:, 4]
@@ -100,9 +100,9 @@ def _of_summary(document: ResultDocument, seed: int) -> BenchmarkRun:
             )
         rate = count / duration
     arrivals = gamma_arrivals(count, rate, 1.0, np.random.default_rng(seed))
-    lengths = [document.needed("successes", f"{name}_len", "mean") for name in ("prompt", "output")]
+    lengths = [document.needed_count("successes", f"{name}_len", "mean") for name in ("prompt", "output")]
     run = BenchmarkRun(document.place(), mean_requests(arrivals, *lengths), measured)
     run.notes.append("requests are not in the file: all have the mean lengths, and arrivals are drawn at its rate")
-    failed = int(document.number("failures", "count") or 0)
+    failed = document.count("failures", "count") or 0
     note_failures(run, failed, count + failed)
     return run

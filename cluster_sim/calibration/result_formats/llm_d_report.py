@@ -53,7 +53,7 @@ class LlmDReportReader:
 
 def _run(report: ResultDocument, seed: int) -> BenchmarkRun:
     total = report.needed(*ROOT, "requests", "total")
-    failed = report.number(*ROOT, "requests", "failures") or 0.0
+    failed = report.count(*ROOT, "requests", "failures") or 0
     count = request_count(report, total - failed, *ROOT, "requests", "total")
     measured: dict[tuple[int, str], float] = {}
     for name, metric in FIGURES:
@@ -67,20 +67,20 @@ def _run(report: ResultDocument, seed: int) -> BenchmarkRun:
     if whole_run("ttft_mean") not in measured:
         raise InputError(f"{report.place(*ROOT)}: {'.'.join(ROOT)}.latency.time_to_first_token.mean: is missing")
     load = ("scenario", "load", "standardized")
-    rate, limit = report.number(*load, "rate_qps"), report.number(*load, "concurrency")
-    is_limited = limit is not None and np.isfinite(limit) and limit > 0
+    rate, limit = report.limit(*load, "rate_qps"), report.limit(*load, "concurrency")
+    is_limited = limit is not None and limit > 0
     if not rate and not is_limited:
         raise InputError(
             f"{report.place(*load)}: {'.'.join(load)}: neither rate_qps nor concurrency is there, "
             "so the load is not known"
         )
     arrivals = gamma_arrivals(count, rate or float("inf"), 1.0, np.random.default_rng(seed))
-    lengths = [report.needed(*ROOT, "requests", f"{name}_length", "mean") for name in ("input", "output")]
+    lengths = [report.needed_count(*ROOT, "requests", f"{name}_length", "mean") for name in ("input", "output")]
     run = BenchmarkRun(
         report.place(), mean_requests(arrivals, *lengths), measured, int(limit or 0) if is_limited else 0
     )
     run.notes.append("requests are not in the file: all have the mean lengths, and arrivals are drawn at its rate")
-    note_failures(run, int(failed), int(total))
+    note_failures(run, failed, int(total))
     _describe_stack(report, run)
     return run
 
@@ -95,6 +95,5 @@ def _describe_stack(report: ResultDocument, run: BenchmarkRun) -> None:
         if engine.text_of("standardized", "role") == "prefill":
             raise InputError(f"{report.place('scenario', 'stack')}: prefill in servers of its own is not modelled")
         run.model = engine.text_of("standardized", "model", "name")
-        run.replicas = int(engine.number("standardized", "replicas") or 1)
-        degree = engine.number("standardized", "accelerator", "parallelism", "tp")
-        run.tensor_parallel = int(degree) if degree else None
+        run.replicas = engine.count("standardized", "replicas") or 1
+        run.tensor_parallel = engine.count("standardized", "accelerator", "parallelism", "tp")

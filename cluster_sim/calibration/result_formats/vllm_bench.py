@@ -1,6 +1,5 @@
 """The JSON of ``vllm bench serve --save-result``, with or without ``--save-detailed`` and ``--append-result``."""
 
-import math
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
@@ -46,7 +45,7 @@ class VllmBenchReader:
 def serving_run(document: ResultDocument, seed: int, means: dict[str, str]) -> BenchmarkRun:
     """Return the run of one result of vLLM's or SGLang's benchmark."""
     lists = read_lists(document)
-    failed = int(document.number("failed") or 0)
+    failed = document.count("failed") or 0
     if lists is not None:
         count = request_count(document, float(len(lists.kept)), "completed")
         failed = lists.failed
@@ -59,12 +58,12 @@ def serving_run(document: ResultDocument, seed: int, means: dict[str, str]) -> B
     prompts = _lengths(document, lists, "input_lens", "total_input_tokens", count, notes)
     outputs = _lengths(document, lists, "output_lens", "total_output_tokens", count, notes)
     arrival_s = _arrivals(document, lists, count, rng, notes)
-    limit = document.number("max_concurrency")
+    limit = document.limit("max_concurrency")
     run = BenchmarkRun(
         document.place(),
         Requests(arrival_s, prompts, outputs, np.zeros(count, np.int64)),
         _measured(document, lists, means),
-        int(limit) if limit and math.isfinite(limit) else 0,
+        int(limit or 0),
         document.text_of("model_id"),
         notes=notes,
     )
@@ -106,7 +105,7 @@ def _lengths(
     if drawn is not None:
         notes.append(f"{detailed} are not in the file: drawn from the benchmark's uniform range")
         return drawn
-    tokens = document.number(total)
+    tokens = document.count(total)
     if tokens is None:
         raise InputError(f"{document.place()}: neither {detailed} nor {total} is in the benchmark's output")
     notes.append(f"{detailed} are not in the file: every request has the mean")
@@ -118,11 +117,11 @@ def _uniform_lengths(document: ResultDocument, detailed: str, count: int) -> Int
     if document.value("dataset_name") != "random":
         return None
     name = "random_input_len" if detailed == "input_lens" else "random_output_len"
-    most, share = document.number(name), document.number("random_range_ratio")
+    most, share = document.count(name), document.number("random_range_ratio")
     if most is None or share is None or most < 1 or not 0 <= share <= 1:
         return None
     seed = 1 if detailed == "input_lens" else 2
-    return np.random.default_rng(seed).integers(max(1, int(most * share)), int(most) + 1, count)
+    return np.random.default_rng(seed).integers(max(1, int(most * share)), most + 1, count)
 
 
 def _arrivals(
@@ -132,10 +131,10 @@ def _arrivals(
     if lists is not None and lists.start_s is not None:
         relative: FloatArray = lists.start_s - lists.start_s[0]
         return relative
-    rate = document.value("request_rate")
-    if rate in {None, "inf"}:
+    rate = document.limit("request_rate")
+    if rate is None:
         return np.zeros(count)
-    if isinstance(rate, str) or not (document.number("request_rate") or 0.0) > 0:
+    if rate <= 0:
         raise document.wrong(("request_rate",), 'a number above 0, or "inf"', rate)
     notes.append("start_times are not in the file: arrivals are drawn at its rate")
-    return gamma_arrivals(count, document.needed("request_rate"), document.number("burstiness") or 1.0, rng)
+    return gamma_arrivals(count, rate, document.number("burstiness") or 1.0, rng)
