@@ -159,12 +159,20 @@ def _case(name: str, run: BenchmarkRun, server: Server) -> Case:
         tensor_parallel=server.tensor_parallel,
         workload=name,
         requests=run.requests,
-        engine={"kind": run.engine, **server.engine} if run.engine else server.engine,
+        engine=_engine(run, server),
         replicas=run.replicas,
         in_flight_limit=run.in_flight_limit,
         measured=run.measured,
         fold=name,
     )
+
+
+def _engine(run: BenchmarkRun, server: Server) -> dict[str, Any]:
+    """Return the settings of the engine; a server that served all requests had a context that holds the longest."""
+    engine = {"kind": run.engine, **server.engine} if run.engine else dict(server.engine)
+    if engine.get("max_model_len") is None:
+        engine["max_model_len"] = int((run.requests.prompt_tokens + run.requests.output_tokens).max())
+    return engine
 
 
 def _contradictions(run: BenchmarkRun, server: Server) -> list[str]:

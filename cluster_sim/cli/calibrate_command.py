@@ -42,6 +42,17 @@ def calibrate(
     max_num_batched_tokens: Annotated[
         int | None, typer.Option("--max-num-batched-tokens", min=1, help="As the server had it.")
     ] = None,
+    max_model_len: Annotated[
+        int | None,
+        typer.Option("--max-model-len", min=1, help="As the server had it. [default: what the longest request takes]"),
+    ] = None,
+    enable_prefix_caching: Annotated[
+        bool | None,
+        typer.Option(
+            "--enable-prefix-caching/--no-enable-prefix-caching",
+            help="As the server had it. [default: the engine's own]",
+        ),
+    ] = None,
     base: Annotated[str, typer.Option("--base", help="Profile to start from: conf/profiles or a file.")] = "vllm",
     coefficient: Annotated[
         list[str] | None,
@@ -79,7 +90,10 @@ def calibrate(
         "version": engine_version,
         "max_num_seqs": max_num_seqs,
         "max_num_batched_tokens": max_num_batched_tokens,
+        "max_model_len": max_model_len,
     }
+    if enable_prefix_caching is not None:
+        engine["enable_prefix_caching"] = enable_prefix_caching
     server = Server(model, device, tensor_parallel, engine)
     names = tuple(coefficient or DEFAULT_COEFFICIENTS)
     command = shlex.join(["cluster-sim", *sys.argv[1:]])

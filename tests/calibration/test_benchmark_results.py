@@ -100,7 +100,8 @@ def test_sglang_lines(shared: Path) -> None:
     assert len(first.requests) == 300
     assert figure(first.measured, "e2e_mean") == pytest.approx(7.840616)
     assert figure(first.measured, "ttft_p50") == pytest.approx(0.085745, rel=1e-5)
-    assert first.engine == {"kind": "sglang"}
+    longest = int((first.requests.prompt_tokens + first.requests.output_tokens).max())
+    assert first.engine == {"kind": "sglang", "max_model_len": longest}
     assert 1 <= first.requests.prompt_tokens.min() <= first.requests.prompt_tokens.max() <= 1024
     assert first.requests.prompt_tokens.mean() == pytest.approx(512.5, rel=0.1)
 

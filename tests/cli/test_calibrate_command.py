@@ -1,6 +1,7 @@
 """The ``calibrate`` command: wrong options are found before anything is fitted."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -46,11 +47,14 @@ def calibrated(command: Command, shared: Path, out: Path, name: str, *options: s
 
 
 def test_a_failed_request_changes_no_coefficient(command: Command, shared: Path, tmp_path: Path) -> None:
-    """A result with one failed request more gives the coefficients of the result without it."""
+    """A result with one failed request more gives the coefficients of the result without it.
+
+    Preempted requests find their blocks again with prefix caching, so the figures depend on it.
+    """
     found = []
     for name in ("detailed.json", "detailed-one-failed.json"):
         server = ("--device", "rtx-4090", "--max-num-seqs", "256", "--max-num-batched-tokens", "2048")
-        code, out, _ = calibrated(command, shared, tmp_path / "c.yaml", name, *server)
+        code, out, _ = calibrated(command, shared, tmp_path / "c.yaml", name, *server, "--no-enable-prefix-caching")
         assert code == 0
         found.append(yaml.safe_load((tmp_path / "c.yaml").read_text(encoding="utf-8"))["coefficients"])
     assert found[0] == found[1]
@@ -67,7 +71,7 @@ def test_a_fit_to_another_model_is_refused(command: Command, shared: Path, tmp_p
     assert code == 2
     assert "kv_memory_ratio ends at 1." in error
     assert "beyond the physical, which is at most 1" in error
-    assert "the error of tpot is 5" in error
+    assert re.search(r"the error of tpot is \d{3}\.\d %: more than 30 %", error)
     assert "the file says model_id: example-org/Small-3B-Instruct, and the fit is for llama-3.1-8b" in error
     assert "pydantic" not in error
     assert not out.exists()
