@@ -93,22 +93,28 @@ def unused_columns(path: Path, fields: Mapping[str, CsvColumn]) -> list[str]:
 
 def first_cells(path: Path) -> dict[str, str]:
     """Return the cells of the first row by the header's names, in lower case; empty where there is no row."""
-    lines = read_head(path).decode("utf-8-sig", "replace").split("\n")
-    try:
-        rows = list(csv.reader(line.rstrip("\r") for line in lines[:2]))
-    except csv.Error:
-        return {}
+    rows = _first_rows(path)
     return dict(zip(map(_normal, rows[0]), rows[1], strict=False)) if len(rows) > 1 else {}
 
 
+def _first_rows(path: Path) -> list[list[str]]:
+    """Return the cells of the header and of the first row, as far as they are CSV."""
+    lines = read_head(path).decode("utf-8-sig", "replace").split("\n")
+    try:
+        return list(csv.reader(line.rstrip("\r") for line in lines[:2]))
+    except csv.Error:
+        return []
+
+
 def _has_zone(path: Path, place: int) -> bool:
-    lines = read_head(path).split(b"\n")
-    if len(lines) < 2:
-        return False
-    cells = lines[1].decode("utf-8", "replace").split(",")
-    value = cells[place].strip().strip('"') if place < len(cells) else ""
-    clock = value[10:]
-    return value.endswith("Z") or "+" in clock or "-" in clock
+    cells = _first_rows(path)[1:]
+    return bool(cells) and place < len(cells[0]) and _names_zone(cells[0][place])
+
+
+def _names_zone(text: str) -> bool:
+    """Return whether a time of ISO 8601 names its zone."""
+    value = text.strip()
+    return value.endswith("Z") or "+" in value[10:] or "-" in value[10:]
 
 
 def read_csv(path: Path, fields: Mapping[str, CsvColumn]) -> Iterator[dict[str, Any]]:
@@ -227,6 +233,7 @@ def _locate(
     """Return the error that names the first wrong cell of the file."""
     lines = _Lines(path)
     reader = csv.reader(lines)
+    zones: dict[str, bool] = {}
     try:
         for index, row in enumerate(reader):
             if index == 0 or not row:
@@ -235,6 +242,12 @@ def _locate(
                 return InputError(f"{path}: line {lines.number}: {len(row)} columns where the header has {len(header)}")
             for key, place in places.items():
                 fault = _fault(row[place], fields[key])
+                if not fault and fields[key].holds == "instant":
+                    has_zone = _names_zone(row[place])
+                    if zones.setdefault(key, has_zone) is not has_zone:
+                        fault = (
+                            "has a zone, unlike the first time" if has_zone else "has no zone, unlike the first time"
+                        )
                 if fault:
                     cell = shown(row[place].strip())
                     return InputError(

@@ -210,17 +210,17 @@ def time_scale(options: TraceWorkload, count: int, span_ns: int) -> float:
 
 def session_source(options: TraceWorkload, parts: WorkloadParts) -> RecordedSource:
     """Return the source of a trace's sessions."""
-    path = Path(options.path)
-    for name in ("bootstrap", "clip", "max_concurrency"):
-        if getattr(options, name) is not None:
-            raise InputError(
-                f"workload.{name}: does not go with {path}, whose rows are turns of sessions that wait for one another"
-            )
-    if options.traits != Traits():
-        raise InputError(f"workload.traits: do not go with {path}, whose rows are turns of sessions")
+    path, reader = Path(options.path), reader_of(options)
+    given = [name for name in ("bootstrap", "clip", "max_concurrency") if getattr(options, name) is not None]
+    given += ["traits"] if options.traits != Traits() else []
+    if given:
+        raise InputError(
+            f"workload.{given[0]}: does not go with {path}, whose rows are turns of sessions that wait for one another"
+            f"{reader.without_sessions}"
+        )
     part, stream = parts.take()
     window = TraceWindow(options.start_s, options.end_s, options.first)
-    sessions = read_sessions(path, reader_of(options), read_options(options, part), window, parts.notices)
+    sessions = read_sessions(path, reader, read_options(options, part), window, parts.notices)
     if options.arrivals is not None:
         times = build_arrivals(options.arrivals, stream.child("arrivals"), len(sessions))
         sessions = started_by(sessions, times)

@@ -14,6 +14,8 @@ from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.files.file_access import shown, shown_names
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_YEAR: Final = 1680
+_LAST_YEAR: Final = 2260
 _INDEX: Final = re.compile(r"\[\d+\]")
 _FRACTION: Final = re.compile(r"[.,](\d+)")
 
@@ -123,6 +125,8 @@ def instant_ns(place: Place, text: str, field: str) -> int:
         moment = datetime.fromisoformat(_FRACTION.sub("", text, count=1).strip())
     except ValueError:
         raise place.error(f"'{shown(text)}' is neither a number nor a time like 2026-01-31T12:00:00Z", field) from None
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise place.error(f"'{shown(text)}' is outside the years {_FIRST_YEAR} to {_LAST_YEAR}", field)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     since = moment - _EPOCH

@@ -94,6 +94,11 @@ class TraceReader:
         """
         raise NotImplementedError
 
+    @property
+    def without_sessions(self) -> str:
+        """What a study may say to have single requests instead of sessions, for messages; empty if nothing."""
+        return ""
+
     def keeps_times(self, path: Path) -> bool:
         """Return whether times count from the start of a run already, so that the first row is not moved to 0."""
         return False

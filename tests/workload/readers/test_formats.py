@@ -183,6 +183,10 @@ def test_sharegpt_takes_the_first_turns_when_told(trace_file: Callable[..., str]
     section = {"kind": "trace", "path": path, "arrivals": {"kind": "constant", "request_rate": 1}}
     block = rows({**section, "format": {"kind": "sharegpt", "turns": "first"}})
     assert (block.prompt_tokens.tolist(), block.output_tokens.tolist()) == ([3], [2])
+    with pytest.raises(
+        InputError, match=r"workload\.clip: does not go with .* turns: first\} makes one request of each"
+    ):
+        rows({**section, "clip": {"max_prompt_tokens": 9}})
 
 
 def test_sharegpt_as_json_lines(trace_file: Callable[..., str], rows: Callable[..., Any]) -> None:

@@ -59,6 +59,17 @@ def test_dates_with_zones_and_lengths_alone(tmp_path: Path, rows: Callable[..., 
     assert block.arrival_ns.tolist() == [250_000_000, 500_000_000, 750_000_000]
 
 
+def test_zones_of_csv(tmp_path: Path, rows: Callable[..., Any]) -> None:
+    """Commas inside quotes do not hide a zone, and times with and without one are not mixed."""
+    path = tmp_path / "z.csv"
+    good = 'note,when,in,out\n"a, b",2026-01-01T00:00:00+00:00,1,2\nc,2026-01-01T01:00:01+01:00,3,4\n'
+    path.write_text(good)
+    assert rows({"kind": "trace", "path": str(path), "columns": NAMES}).arrival_ns.tolist() == [0, 10**9]
+    path.write_text(good.replace("01+01:00", "01"))
+    with pytest.raises(InputError, match="line 3, column 'when': '2026-01-01T01:00:01' has no zone, unlike the first"):
+        rows({"kind": "trace", "path": str(path), "columns": NAMES})
+
+
 def test_times_of_parquet_and_fields_within_fields(tmp_path: Path, rows: Callable[..., Any]) -> None:
     """A Parquet timestamp is a date; ``usage.in`` is the field ``in`` of ``usage``."""
     dates = [datetime(2026, 1, 1, 0, 0, second, tzinfo=UTC) for second in (3, 5)]

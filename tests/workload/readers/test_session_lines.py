@@ -88,5 +88,8 @@ def test_dates_are_times(trace_file: Callable[..., str], rows: Callable[..., Any
     times = ["2026-01-01T01:00:00+01:00", "2026-01-01 00:00:00.0015Z", "2026-01-01T00:00:00.002"]
     path = trace_file(lines(*({"timestamp": time, **row} for time in times)), "t.jsonl")
     assert rows({"kind": "trace", "path": path}).arrival_ns.tolist() == [0, 1_500_000, 2_000_000]
+    late = lines({"timestamp": "9999-01-01T00:00:00Z", **row})
+    with pytest.raises(InputError, match="is outside the years 1680 to 2260"):
+        rows({"kind": "trace", "path": trace_file(late, "l.jsonl")})
     with pytest.raises(InputError, match="line 1, field 'timestamp': '12:xx' is neither a number nor a time like"):
         rows({"kind": "trace", "path": trace_file(lines({"timestamp": "12:xx", **row}), "w.jsonl")})

@@ -74,5 +74,5 @@ def test_options_for_plain_rows_are_refused(
     """What has no meaning for turns that wait is refused by its key, not left out."""
     config = parse(kind="trace", path=trace_file(sessions(1, 2), "t.jsonl"), **option)
     assert reacts(config)
-    with pytest.raises(InputError, match=rf"workload\.{next(iter(option))}: do(es)? not go with .*turns of sessions"):
+    with pytest.raises(InputError, match=rf"workload\.{next(iter(option))}: does not go with .*turns of sessions"):
         build_source(config, 1)

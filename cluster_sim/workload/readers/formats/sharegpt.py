@@ -55,6 +55,11 @@ class ShareGptReader(TraceReader):
         """Return whether the file is a JSON list or lines of conversations."""
         return head.lstrip()[:1] in {b"[", b"{"} and b'"conversations"' in head
 
+    @property
+    def without_sessions(self) -> str:
+        """What makes one request of each conversation."""
+        return "; format: {kind: sharegpt, turns: first} makes one request of each"
+
     def holds_sessions(self, path: Path) -> bool:
         """Return whether some conversation has a second answer."""
         if self.options.turns == "first":
