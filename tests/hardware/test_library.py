@@ -8,6 +8,8 @@ import pytest
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import device_names, load_device
 from cluster_sim.hardware.model import load_model, model_names
+from cluster_sim.hardware.sharding import kv_token_bytes
+from cluster_sim.hardware.sharding import state_bytes as state_of
 
 
 @pytest.mark.parametrize("name", model_names())
@@ -17,6 +19,60 @@ def test_parameters_agree_with_published(name: str) -> None:
     assert model.name == name
     assert model.published_parameters > 0
     assert model.total_parameters == pytest.approx(model.published_parameters, rel=0.01)
+
+
+COUNTS = {
+    "kimi-k2": 1026.4,
+    "kimi-k2.5": 1026.4,
+    "glm-5": 743.9,
+    "qwen3.5-397b-a17b": 396.3,
+    "qwen3-next-80b-a3b": 79.7,
+    "minimax-m2": 228.7,
+    "minimax-m2.5": 228.7,
+    "deepseek-v3.1": 671.0,
+    "deepseek-v3.2": 671.0,
+    "gemma-3-27b": 27.0,
+    "gemma-3-12b": 11.8,
+    "gemma-3-4b": 3.9,
+    "glm-4.5": 352.8,
+    "glm-4.5-air": 106.9,
+    "nemotron-h-8b": 8.10,
+    "nemotron-h-56b": 56.3,
+    "qwen3-4b": 4.02,
+    "llama-3.2-1b": 1.24,
+    "llama-3.2-3b": 3.21,
+    "mistral-small-3-24b": 23.6,
+    "phi-4": 14.7,
+}
+"""Published parameters of the text models without layers that predict further tokens, 1e9."""
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_models_of_today(name: str) -> None:
+    """The library has the models of 2026 with their counts."""
+    assert load_model(name).total_parameters == pytest.approx(1e9 * COUNTS[name], rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "layers", "kv_bytes", "state_bytes"),
+    [
+        ("qwen3-next-80b-a3b", 12, 2 * 2 * 256 * 2, 3 * 8192 * 2 + 32 * 128 * 128 * 4),
+        ("qwen3.5-397b-a17b", 15, 2 * 2 * 256 * 2, 3 * 12288 * 2 + 64 * 128 * 128 * 4),
+        ("nemotron-h-8b", 4, 2 * 8 * 128 * 2, 3 * 10240 * 2 + 128 * 64 * 128 * 4),
+        ("nemotron-h-56b", 10, 2 * 8 * 128 * 2, 3 * 20480 * 2 + 256 * 64 * 256 * 4),
+        ("glm-5", 78, 576 * 2 + 132, 0),
+        ("kimi-k2", 61, 576 * 2, 0),
+        ("minimax-m2", 62, 2 * 8 * 128 * 2, 0),
+        ("gemma-3-27b", 62, 2 * 16 * 128 * 2, 0),
+    ],
+)
+def test_cache_and_states_of_models_of_today(name: str, layers: int, kv_bytes: int, state_bytes: int) -> None:
+    """Keys and values of a token in the layers that have them, and the state of a sequence in each of the others."""
+    model = load_model(name)
+    mixers = [layer.mixer for layer in model.layers if layer.mixer is not None]
+    tokens = [kv_token_bytes(mixer, "bf16", 1) for mixer in mixers if mixer.keeps_tokens]
+    assert tokens == [kv_bytes] * layers
+    assert {state_of(model, mixer, 1) for mixer in mixers if not mixer.keeps_tokens} <= {state_bytes}
 
 
 @pytest.mark.parametrize("name", device_names())

@@ -11,7 +11,9 @@ from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.kv_groups import NO_WINDOW, KvGroups, kv_groups, layer_groups
 from cluster_sim.hardware.memory_plan import hybrid_block_size, plan_memory
 from cluster_sim.hardware.model import load_model
+from cluster_sim.hardware.predictors.kinds.physical import PhysicalOptions, PhysicalPredictor
 from cluster_sim.hardware.predictors.kinds.roofline import RooflineEfficiency, RooflinePredictor
+from cluster_sim.hardware.predictors.predictor import MeasuredSteps
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
 from cluster_sim.hardware.sharding import shard, shards, stage_layers
 from cluster_sim.serving.resolved_limits import scheduler_limits
@@ -103,6 +105,20 @@ def test_decode_step_of_linear_attention_by_hand() -> None:
     assert predictor.step_ns(BatchShape(1, 5000)) == pytest.approx(seconds * 1e9, rel=1e-6)
 
 
+def test_coefficients_have_seen_no_states() -> None:
+    """The shipped coefficients were fitted to ordinary models: steps of others count as extrapolated."""
+    built = {
+        name: PhysicalPredictor.build(PhysicalOptions(), hardware(name, "h100-sxm", 8))
+        for name in ("llama-3.1-8b", "nemotron-h-8b", "deepseek-v3.2")
+    }
+    found = {name: predictor.measured for name, predictor in built.items()}
+    assert found == {
+        "llama-3.1-8b": MeasuredSteps.ALL,
+        "nemotron-h-8b": MeasuredSteps.NONE,
+        "deepseek-v3.2": MeasuredSteps.NONE,
+    }
+
+
 def test_prompts_work_on_states() -> None:
     """Behind a prompt of 1,000 tokens each costs six operations a number of the states, whatever went before."""
     device = load_device("h100-sxm")
@@ -144,8 +160,8 @@ def test_stages_of_uneven_pipelines() -> None:
 
 def limits_of(engine: EngineOptions, model: str) -> None:
     """Resolve an engine for a model."""
-    resolved = engine.resolved(load_device("h200"))
-    scheduler_limits(resolved, load_model(model), 1000, 1, macro_steps=True)
+    loaded = load_model(model)
+    scheduler_limits(engine.resolved(load_device("h200"), loaded), loaded, 1000, 1, macro_steps=True)
 
 
 @pytest.mark.parametrize(
