@@ -224,11 +224,6 @@ class Model(BaseModel):
         has_kinds = self.state_layers or "none" in self.layer_types or self.intermediate_sizes
         return not (has_kinds or self.sliding or self.indexer)
 
-    @property
-    def is_ordinary(self) -> bool:
-        """True if all that a token costs is weights, experts and attention to what its layers see."""
-        return not self.state_layers and self.indexer is None
-
     @field_validator("torch_dtype", "weight_dtype", "expert_weight_dtype", "kv_cache_dtype", "state_dtype")
     @classmethod
     def _check_dtype(cls, dtype: str | None) -> str | None:

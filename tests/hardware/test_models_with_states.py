@@ -11,9 +11,8 @@ from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.kv_groups import NO_WINDOW, KvGroups, kv_groups, layer_groups
 from cluster_sim.hardware.memory_plan import hybrid_block_size, plan_memory
 from cluster_sim.hardware.model import load_model
-from cluster_sim.hardware.predictors.kinds.physical import PhysicalOptions, PhysicalPredictor
 from cluster_sim.hardware.predictors.kinds.roofline import RooflineEfficiency, RooflinePredictor
-from cluster_sim.hardware.predictors.predictor import MeasuredSteps
+from cluster_sim.hardware.predictors.measured_with import architecture_class
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
 from cluster_sim.hardware.sharding import shard, shards, stage_layers
 from cluster_sim.serving.resolved_limits import scheduler_limits
@@ -105,18 +104,16 @@ def test_decode_step_of_linear_attention_by_hand() -> None:
     assert predictor.step_ns(BatchShape(1, 5000)) == pytest.approx(seconds * 1e9, rel=1e-6)
 
 
-def test_coefficients_have_seen_no_states() -> None:
-    """The shipped coefficients were fitted to ordinary models: steps of others count as extrapolated."""
-    built = {
-        name: PhysicalPredictor.build(PhysicalOptions(), hardware(name, "h100-sxm", 8))
-        for name in ("llama-3.1-8b", "nemotron-h-8b", "deepseek-v3.2")
-    }
-    found = {name: predictor.measured for name, predictor in built.items()}
-    assert found == {
-        "llama-3.1-8b": MeasuredSteps.ALL,
-        "nemotron-h-8b": MeasuredSteps.NONE,
-        "deepseek-v3.2": MeasuredSteps.NONE,
-    }
+def test_classes_of_architectures() -> None:
+    """Measurements of ordinary models do not cover models with states or sparse attention."""
+    names = ("llama-3.1-8b", "nemotron-h-8b", "qwen3-next-80b-a3b", "deepseek-v3", "deepseek-v3.2")
+    assert [architecture_class(load_model(name)) for name in names] == [
+        "dense",
+        "dense, states in some layers",
+        "experts, states in some layers",
+        "experts, latent attention",
+        "experts, sparse latent attention",
+    ]
 
 
 def test_prompts_work_on_states() -> None:

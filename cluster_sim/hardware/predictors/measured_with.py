@@ -110,7 +110,7 @@ def architecture_class(model: Model) -> str:
     """Return what step times of a model are alike by: experts or none, and its kinds of attention."""
     parts = ["experts" if model.is_moe else "dense"]
     if model.is_latent_attention:
-        parts.append("latent attention")
+        parts.append("latent attention" if model.indexer is None else "sparse latent attention")
     if 0 < model.windowed_layers < model.num_hidden_layers:
         parts.append("windows in some layers")
     elif model.windowed_layers:

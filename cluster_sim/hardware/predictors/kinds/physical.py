@@ -108,7 +108,7 @@ class PhysicalPredictor(AffinePredictor):
             source.coefficients,
             hardware,
             label=f"physical ({source.calibration.name})",
-            is_measured=source.kinship.is_covered and hardware.model.is_ordinary,
+            is_measured=source.kinship.is_covered,
             error_band=error_band(source.case, hardware),
         )
 
