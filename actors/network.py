@@ -5,6 +5,7 @@ address, encrypted and authenticated (CURVE) by a key pair that is made for the 
 """
 
 import os
+import resource
 import shutil
 import socket
 import stat
@@ -129,6 +130,7 @@ class ClusterNetwork:
 
     def listen(self, kind: int, name: str) -> Listener:
         """Return a socket that listens at a free port of the range."""
+        _allow_many_connections()
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         bound = new_socket(kind, context)
         bound.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
@@ -195,6 +197,12 @@ def _remove_left_behind(place: Path) -> None:
             if is_old and status.st_uid == os.geteuid() and stat.S_ISDIR(status.st_mode):
                 with DirectoryLock(folder):
                     shutil.rmtree(folder)
+
+
+def _allow_many_connections() -> None:
+    """Let this process have as many descriptors as it may: until they time out, connections of strangers take some."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def own_address(peer: str) -> str:

@@ -1,9 +1,12 @@
 """Networks of a run: strangers do not get in, whatever they know, and nobody hears of their bytes."""
 
 import os
+import resource
+import socket as sockets
 import stat
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from unittest import mock
 
@@ -25,7 +28,7 @@ from cluster_sim.directory_lock import DirectoryLock
 from cluster_sim.engine.loop import ProtocolError
 from cluster_sim.errors import InputError
 from tests.actors.conftest import cluster_network
-from tests.actors.strangers import RAW_OPENINGS, raw_connections
+from tests.actors.strangers import RAW_OPENINGS, address_of, raw_connections
 
 WAIT_S = 20.0
 
@@ -108,6 +111,23 @@ def test_raw_connections_do_not_get_in(
         lines[0] == "router dropped 1 frames or connections of strangers, 1 in all: a connection did not authenticate"
     )
     assert len(lines) < 5
+
+
+def test_many_silent_connections_leave_room(inner: ClusterNetwork) -> None:
+    """A process that may have few descriptors asks for all that it can get, so a member is heard among many silent."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limits[1] < 2_000:
+        pytest.skip(f"needs 2,000 descriptors, this machine gives {limits[1]}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, limits[1]))
+    listener = inner.listen(zmq.PULL, "router")
+    try:
+        with ExitStack() as stack:
+            for _ in range(400):
+                stack.enter_context(sockets.create_connection(address_of(listener.endpoint), timeout=10))
+            assert member_reaches(inner, listener)
+    finally:
+        listener.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_large_frames_are_not_taken(network: Network) -> None:
