@@ -21,6 +21,7 @@ from cluster_sim.hardware.replica_hardware import ExpertSharding, ReplicaHardwar
 from cluster_sim.metrics.objectives import Slo
 from cluster_sim.metrics.occupancy import OccupancyTally
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
+from cluster_sim.recording.statuses import FINISHED, STATUSES
 from cluster_sim.routing.policies.round_robin import RoundRobinOptions
 from cluster_sim.routing.routing_policy import build_policy
 from cluster_sim.serving.resolved_limits import scheduler_limits
@@ -155,7 +156,7 @@ def run_case(resolved: ResolvedCase, predictor: Predictor, *, is_watched: bool =
         ids, arrival_ns, first_ns, finish_ns = (
             block.column(name) for name in ("request_id", "arrival_ns", "first_token_ns", "finish_ns")
         )
-        is_done = (first_ns >= 0) & (finish_ns >= 0)
+        is_done = block.column("status") == STATUSES.index(FINISHED)
         sent[ids] = arrival_ns / NS_PER_S
         ttft[ids] = np.where(is_done, (first_ns - arrival_ns) / NS_PER_S, np.nan)
         e2e[ids] = np.where(is_done, (finish_ns - arrival_ns) / NS_PER_S, np.nan)
