@@ -59,7 +59,7 @@ def refit(
         raise InputError(f"{', '.join(silent)}: zero in {calibration.name}, so there is nothing to scale")
     blank = Calibration(
         name=out.stem,
-        engine=calibration.engine,
+        engine=hardware.engine.kernels or calibration.engine,
         provenance=Provenance(data=", ".join(path.name for path in files), command=command),
         coefficients=values,
         measured=(MeasuredWith.of(hardware),),

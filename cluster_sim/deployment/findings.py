@@ -67,6 +67,6 @@ class Findings:
             ("Left out, because it is not modelled", self.not_modelled),
             ("Not understood, so left out", self.not_understood),
             ("Assumed", self.assumed),
-            ("Without effect on a study", self.without_effect),
+            ("Ignored, as it has no effect on a study", self.without_effect),
         )
         return [(title, list(dict.fromkeys(found))) for title, found in kinds if found]

@@ -15,7 +15,7 @@ def test_a_written_study_is_valid(command: Command, tmp_path: Path) -> None:
     source.write_text(LINE, encoding="utf-8")
     code, out, _ = command("import", "vllm-serve", source, "--device", "l40s", "-o", study)
     assert code == 0
-    assert f"Without effect on a study:\n  {source}:1: --port 80\n" in out
+    assert f"Ignored, as it has no effect on a study:\n  {source}:1: --port 80\n" in out
     assert "--max-num-sekwences 4: unknown flag; the nearest that is known is --max-num-seqs" in out
     assert command("validate", study)[0] == 0
     code, _, error = command("import", "vllm-serve", source, "--device", "l40s", "-o", study)
