@@ -206,6 +206,16 @@ def test_requests_as_they_are_sent(trace_file: Callable[..., str], drive: Callab
     assert turns_of(drive({"kind": "trace", "path": path})[1]) == [(0, 3, 5), (100, 3, 5)]
 
 
+def test_inputs_of_aiperf(trace_file: Callable[..., str], drive: Callable[..., Any]) -> None:
+    """The payloads of a session follow one another, each a whole prompt."""
+    asked = [[{"role": "user", "content": "x" * size}] for size in (8, 40)]
+    payloads = [{"messages": messages, "max_completion_tokens": 3} for messages in asked]
+    path = trace_file(json.dumps({"data": [{"session_id": "s", "payloads": payloads}]}, indent=2), "inputs.json")
+    arrivals = {"kind": "constant", "request_rate": 1}
+    _, driven = drive({"kind": "trace", "path": path, "arrivals": arrivals}, service_ns=lambda _: 500 * MS)
+    assert [(one.arrival_ns // MS, one.prompt_tokens) for one in driven.requests] == [(1000, 2), (1500, 10)]
+
+
 def test_prompts_without_an_answer(trace_file: Callable[..., str], parse: Callable[..., Any]) -> None:
     """How long an answer is must come from somewhere; the format's option says it for all."""
     path = trace_file('{"prompt": "Hello"}\n', "p.jsonl")

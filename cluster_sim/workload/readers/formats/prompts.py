@@ -1,8 +1,9 @@
 """JSON lines of prompts as texts: datasets of AIPerf (single_turn, multi_turn), SGLang and vLLM (custom).
 
 A line has a text (``prompt``, ``text``, ``text_input``, ``texts``) or ``messages``, or ``turns`` of such.  Lines of one
-``session_id`` wait for one another, after ``delay`` (ms).  Texts of later turns are new beside the history; messages
-are the whole prompt.  Lengths are estimated from the texts, and said.
+``session_id`` wait for one another, after ``delay`` (ms), as do the payloads of a session of AIPerf's inputs.json.
+Texts of later turns are new beside the history; messages are the whole prompt.  Lengths are estimated from the texts,
+and said.
 """
 
 from collections.abc import Iterator
@@ -57,15 +58,15 @@ class PromptsReader(SessionReader):
         marks = (*_TEXTS, "messages", "turns", "payload")
         others = (b'"input_length"', b'"conversations"', b'"custom_id"', b'"spans"', b'"requests"', b'"metadata"')
         is_prompt = any(f'"{mark}"'.encode() in first for mark in marks)
-        return first.startswith(b"{") and is_prompt and not any(mark in first for mark in others)
+        is_line = first.startswith(b"{") and is_prompt and not any(mark in first for mark in others)
+        return is_line or (head.lstrip().startswith(b"{") and b'"data"' in head and b'"payloads"' in head)
 
     def sessions(self, path: Path, options: ReadOptions, report: ReadReport) -> list[RecordedSession]:
         """Return the sessions in order of their first lines."""
         policy = ZeroPolicy.of(options)
         sessions: list[RecordedSession] = []
         by_name: dict[str, RecordedSession] = {}
-        for place, item in json_items(path):
-            row = item_object(place, item)
+        for place, row in _rows(path):
             if "turns" in row:
                 report.note(row, _OTHERS)
             name = row.get("session_id")
@@ -138,6 +139,18 @@ class PromptsReader(SessionReader):
             f"none of {', '.join(_LENGTHS)} says how long the answer is; give "
             "format: {kind: prompts, output_tokens: 200}"
         )
+
+
+def _rows(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
+    """Yield the lines, or the sessions of AIPerf's inputs.json: a list ``data``, each with its ``payloads``."""
+    for place, item in json_items(path):
+        row = item_object(place, item)
+        if "data" not in row:
+            yield place, row
+            continue
+        for entry in item_list(place, row, "data"):
+            session = item_object(place, entry, "data")
+            yield place, {"session_id": session.get("session_id"), "turns": item_list(place, session, "payloads")}
 
 
 def _time(place: Place, row: dict[str, Any], field: str, options: ReadOptions) -> int | None:
