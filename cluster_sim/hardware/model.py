@@ -126,6 +126,7 @@ class Model(BaseModel):
     left_out: tuple[str, ...] = Field(
         default=(), description="Parts of the checkpoint that are not modelled, for example a vision tower"
     )
+    not_read: tuple[str, ...] = Field(default=(), description="Keys of its file that change nothing here")
     not_understood: tuple[str, ...] = Field(
         default=(), description="Keys of its file that change cost and were passed over at the user's request"
     )

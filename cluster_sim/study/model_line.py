@@ -8,6 +8,12 @@ from cluster_sim.hardware.sharding import kv_dtype, kv_token_bytes, state_bytes
 from cluster_sim.units import GIB
 
 
+def model_lines(hardware: ReplicaHardware) -> list[str]:
+    """Return the line about a model, and one about the keys of its file that change nothing."""
+    unread = hardware.model.not_read
+    return [model_line(hardware), *([f"  keys without effect here: {', '.join(unread)}"] if unread else [])]
+
+
 def model_line(hardware: ReplicaHardware) -> str:
     """Return parameters, precision of the weights, and cache of a model, whole and not split over GPUs."""
     model = hardware.model

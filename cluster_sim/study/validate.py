@@ -17,7 +17,7 @@ from cluster_sim.simulation.executor_choice import choose_executor
 from cluster_sim.simulation.model_names import nameless_notice
 from cluster_sim.simulation.plan import PoolPlan, make_plan
 from cluster_sim.simulation.simulation import Simulation
-from cluster_sim.study.model_line import model_line
+from cluster_sim.study.model_line import model_lines
 from cluster_sim.study.variants import Variant
 from cluster_sim.units import NS_PER_MS
 from cluster_sim.workload.build import build_source, total_requests
@@ -50,7 +50,7 @@ def validation_report(study: Study, variants: Sequence[Variant] = (), *, has_loo
         "# Workload:",
         *(f"#   {line}" for line in _workload(study, plan.models)),
         "# Models:",
-        *(f"#   {line}" for line in dict.fromkeys(model_line(planned.hardware) for planned in plan.pools)),
+        *(f"#   {line}" for line in dict.fromkeys(line for pool in plan.pools for line in model_lines(pool.hardware))),
         "# Memory plan of one GPU, and KV cache of one replica:",
         *(f"#   {line}" for planned in plan.pools for line in _memory(planned)),
         "# Step times:",

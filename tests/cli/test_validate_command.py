@@ -90,6 +90,7 @@ def test_keys_that_are_not_understood(command: Command, study_file: Path) -> Non
         "num_attention_heads": 4,
         "intermediate_size": 1024,
         "index_topk": 64,
+        "rope_theta": 5e5,
     }
     path = study_file.parent / "own" / "config.json"
     path.parent.mkdir()
@@ -101,7 +102,7 @@ def test_keys_that_are_not_understood(command: Command, study_file: Path) -> Non
     code, text, _ = command("validate", *chosen, "--allow-unknown")
     assert code == 0
     assert "#   own: 0.04 B parameters, 0.04 B active; weights bf16" in text
-    assert "NOT UNDERSTOOD and passed over: index_topk" in text
+    assert "NOT UNDERSTOOD and passed over: index_topk\n#     keys without effect here: rope_theta\n" in text
     out = study_file.parent / "run"
     code, text, _ = command("run", *chosen, "--allow-unknown", "--executor", "inline", "--out", out)
     assert code == 0

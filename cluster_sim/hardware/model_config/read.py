@@ -85,6 +85,7 @@ def read_config(
         "name": model_name(path),
         "model_type": config.model_type or "llama",
         "left_out": left_out,
+        "not_read": [key for key in config.unused() if key not in unknown],
         "not_understood": [*not_understood, *unknown],
     }
     if quantization.kv_cache_dtype:
