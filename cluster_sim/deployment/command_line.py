@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from cluster_sim.deployment.server import Stated
@@ -27,6 +27,8 @@ class ServeCommand:
     image: Stated | None = None
     variables: list[Stated] = field(default_factory=list)
     """Assignments for this command and those before it, as ``NAME=value``."""
+    is_in_loop: bool = False
+    """Whether a loop of the shell starts it, nobody knows how often."""
 
 
 def serve_commands(text: str, source: str, environment: Mapping[str, str], first_line: int = 1) -> list[ServeCommand]:
@@ -37,8 +39,10 @@ def serve_commands(text: str, source: str, environment: Mapping[str, str], first
     known: dict[str, str] = dict(environment)
     exported: list[Stated] = []
     found: list[ServeCommand] = []
+    loops = 0
     for tokens in _Lexer(text, source, first_line, known).commands():
         words = list(tokens)
+        loops += (words[0].text == "do") - (words[0].text == "done")
         own: list[Stated] = []
         if words and words[0].text in {"export", "env", "set"}:
             words.pop(0)
@@ -49,8 +53,8 @@ def serve_commands(text: str, source: str, environment: Mapping[str, str], first
             known |= values
             exported += own
             continue
-        command = _serve_command(words, {**known, **values}, [*exported, *own], source)
-        found += command
+        for command in _serve_command(words, {**known, **values}, [*exported, *own], source):
+            found.append(replace(command, is_in_loop=loops > 0))
     return found
 
 

@@ -118,7 +118,7 @@ NOT_MODELLED: Final[dict[str, NotModelled]] = {
     "attention-backend": NotModelled("value", "step times are those of vLLM's own choice of kernels"),
     "attention-config": NotModelled("value", "step times are those of vLLM's own choice of kernels", ("{}",)),
     "all2all-backend": NotModelled("value", "step times are those of vLLM's own choice of kernels"),
-    "compilation-config": NotModelled("value", "step times are those of vLLM's own compilation", ("{}",)),
+    "compilation-config": NotModelled("value", "step times are those of vLLM's own compilation", ("{}", "2", "3")),
     "optimization-level": NotModelled("value", "step times are those of vLLM's own compilation", ("2",)),
     "config": NotModelled("value", "flags of another file are not read; put them into this one"),
     "convert": NotModelled("value", "only generation is modelled", ("auto", "none")),

@@ -65,6 +65,14 @@ def test_equal_commands_are_replicas_of_one_pool(tmp_path: Path) -> None:
     assert [(pool.name, pool.replicas) for pool in study.fleet.pools] == [("main", 2), ("main-2", 1)]
 
 
+def test_a_loop_is_counted_once_and_said(tmp_path: Path) -> None:
+    """Nobody knows how often a loop starts its server; what follows the loop is outside it."""
+    text = f"for i in 0 1\ndo\n  vllm serve {MODEL} -O3 --port 80$i &\ndone\nvllm serve {MODEL} --max-num-seqs 8\n"
+    study, findings = imported("vllm-serve", written(tmp_path, text))
+    assert [pool.replicas for pool in study.fleet.pools] == [1, 1]
+    assert [finding.place[-2:] for finding in findings.assumed if finding.setting == "loop"] == [":3"]
+
+
 def test_unknown_flags_are_listed_with_the_nearest(tmp_path: Path) -> None:
     """A flag that nobody knows does not stop the import; its values go with it."""
     _, findings = imported("vllm-serve", written(tmp_path, f"vllm serve {MODEL} --max-num-sequences 5 --zzz a b"))

@@ -30,6 +30,8 @@ def server_of(command: ServeCommand, findings: Findings) -> Server:
     """Return the server that a command starts."""
     parsed = parse_arguments(command.arguments, findings)
     judge_environment(command.variables, findings)
+    if command.is_in_loop:
+        findings.assume(command.place, "loop", "the server is counted once; --replicas says how often it starts")
     served = next((each.value for each in parsed.arguments if each.name == "served-model-name"), None)
     return Server(
         name=(served or "main").split()[0],
