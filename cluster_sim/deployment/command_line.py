@@ -53,8 +53,8 @@ def serve_commands(text: str, source: str, environment: Mapping[str, str], first
             known |= values
             exported += own
             continue
-        for command in _serve_command(words, {**known, **values}, [*exported, *own], source):
-            found.append(replace(command, is_in_loop=loops > 0))
+        commands = _serve_command(words, {**known, **values}, [*exported, *own], source)
+        found += [replace(command, is_in_loop=command.is_in_loop or loops > 0) for command in commands]
     return found
 
 
