@@ -43,7 +43,8 @@ def sweep(
     def print_row(variant: "Variant", row: dict[str, Any]) -> None:
         typer.echo(progress.line(variant.label, result_text(row), is_instant=variant.study is None))
 
-    result = run_sweep(file, document, SweepOptions(out=out, address=address, resume=is_resumed), on_row=print_row)
+    options = SweepOptions(out=out, address=address, resume=is_resumed)
+    result = run_sweep(file, document, options, on_row=print_row, on_kept=progress.keep)
     typer.echo("")
     print_sweep(make_console(), result.rows, list(variants[0].values), str(result.directory / TABLE_FILE))
     typer.echo(f"\n{len(result.rows)} runs, {result.failed} failed: {result.directory / RESULTS_FILE}, {TABLE_FILE}")

@@ -14,6 +14,10 @@ class TaskProgress:
         self._done = 0
         self._timed = 0
 
+    def keep(self, count: int) -> None:
+        """Count tasks that an earlier attempt has done."""
+        self._done += count
+
     def line(self, label: str, result: str, *, is_instant: bool = False) -> str:
         """Count one more task and return its line; ``is_instant`` tells that it took no time to speak of."""
         self._done += 1

@@ -65,16 +65,20 @@ def run_sweep(
     options: SweepOptions,
     tasks: TaskRunner | None = None,
     on_row: Callable[[Variant, Row], None] | None = None,
+    on_kept: Callable[[int], None] | None = None,
 ) -> SweepResult:
     """Run every variant of the study file ``path`` and return all rows; failures are rows too.
 
-    ``tasks`` runs the variants; None starts Ray tasks.  ``on_row`` is called as each run ends.  Raises ``InputError``
-    if the study is wrong or the directory holds something else, ``UnfinishedError`` if the tasks cannot run.
+    ``tasks`` runs the variants; None starts Ray tasks.  ``on_kept`` is called with the number of runs that an earlier
+    attempt has finished, ``on_row`` as each further one ends.  Raises ``InputError`` if the study is wrong or the
+    directory holds something else, ``UnfinishedError`` if the tasks cannot run.
     """
     variants = expand(path, document)
     base = check_study(document, path.resolve().parent)
     with SweepDirectory(options.out or default_directory(base, is_resumed=options.resume)) as directory:
         done = directory.open(base, is_resumed=options.resume)
+        if on_kept is not None:
+            on_kept(sum(row["status"] == FINISHED for row in done.values()))
         return _run_missing(variants, done, directory, tasks or _ray_tasks(options.address), on_row)
 
 

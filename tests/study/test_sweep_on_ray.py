@@ -1,6 +1,7 @@
 """A sweep on a Ray cluster of three nodes: killed half-way, resumed, equal to an undisturbed one."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -75,7 +76,8 @@ def test_killed_sweep_resumes_to_the_same_rows(cluster: Cluster, tmp_path: Path)
         [*command, "--resume"], env=environment, capture_output=True, text=True, timeout=WAIT_S, check=False
     )
     assert resumed.returncode == 0, resumed.stderr
-    assert resumed.stdout.count(" finished\n") == 12 - finished
+    counted = re.findall(r"^ *(\d+)/12\b.*:", resumed.stdout, re.MULTILINE)
+    assert counted == [str(number) for number in range(finished + 1, 13)]
     whole, out = (pq.read_table(tmp_path / name / RESULTS_FILE) for name in ("whole", "out"))
     assert out.equals(whole)
     assert set(out.column("status").to_pylist()) == {"finished"}
