@@ -5,8 +5,8 @@ from typing import Any
 from actors.actor_creation import cluster_cpus
 from actors.connection import ray_cluster
 from actors.placement import Placement, place
-from actors.replica_group_runtime import GroupResult
 from actors.router_actor import RouterStatus
+from actors.serving_group_runtime import GroupResult
 from actors.serving_run import ServingRun
 from actors.stage_actor import StageCounts
 from actors.supervisor import RayRunResult, RunObserver, run_actors

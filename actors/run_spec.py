@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from actors.codec import Codec
 from cluster_sim.engine.coordinator import Coordinator, ProcessLink
 from cluster_sim.engine.group import Group
-from cluster_sim.engine.hub import Hub
+from cluster_sim.engine.hub_interface import Hub
 from cluster_sim.engine.instant import Instant
 from cluster_sim.engine.loop import Observer
 

@@ -36,6 +36,6 @@ class ServingRun:
 
     def group_runtime(self, indices: Sequence[int], *, is_staged: bool) -> ReplicaGroupRuntime:
         """Build a group of replicas."""
-        from actors.replica_group_runtime import ServingGroupRuntime
+        from actors.serving_group_runtime import ServingGroupRuntime
 
         return ServingGroupRuntime(self.simulation, indices, is_staged=is_staged)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Final
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 from pydantic_core import PydanticCustomError
 
-from cluster_sim.library import library_names, named_by_repository
+from cluster_sim.conf_directory import library_names, named_by_repository
 from cluster_sim.suggestion import suggestion
 
 LONGEST_RUN_S: Final = 2.0 * 365 * 86_400

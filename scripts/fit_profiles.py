@@ -16,14 +16,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from cluster_sim.calibration.case import WHOLE_RUN, Case
 from cluster_sim.calibration.fit import CalibrationFit, Parameter, prepare
 from cluster_sim.calibration.refit import write_calibration
+from cluster_sim.conf_directory import library_path
 from cluster_sim.errors import InputError
-from cluster_sim.hardware.predictors.calibration import (
+from cluster_sim.hardware.predictors.calibration_file import (
     Calibration,
     Provenance,
     load_calibration,
     load_operator_ratios,
 )
-from cluster_sim.library import library_path
 from validation import apex, cross_validation, llmservingsim
 from validation.ground_truth import load_all
 from validation.measured_configurations import measured_configurations

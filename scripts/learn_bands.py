@@ -16,10 +16,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import yaml
 
 from cluster_sim.atomic_file import whole_file
+from cluster_sim.conf_directory import library_path
 from cluster_sim.errors import InputError
-from cluster_sim.hardware.predictors.calibration import Provenance
+from cluster_sim.hardware.predictors.calibration_file import Provenance
 from cluster_sim.hardware.predictors.error_band_file import FILE, LearntBands
-from cluster_sim.library import library_path
 from validation.bands import coverage_lines, learn
 from validation.left_out import left_out_values, shown_for
 

@@ -13,7 +13,7 @@ from cluster_sim.calibration.latency_figures import figures, percentage_error
 from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.hardware.predictors.kinds.physical import PhysicalOptions
 from cluster_sim.hardware.predictors.pool_predictor import build_predictor
-from cluster_sim.hardware.predictors.predictor import Predictor
+from cluster_sim.hardware.predictors.predictor_interface import Predictor
 from validation import silicon
 from validation.ground_truth import load_all
 from validation.operators import operator_predictor

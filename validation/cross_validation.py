@@ -8,7 +8,7 @@ import numpy as np
 from cluster_sim.calibration.case import Case, FloatArray
 from cluster_sim.calibration.case_run import run_case
 from cluster_sim.calibration.fit import CalibrationFit, PreparedRun, prepare
-from cluster_sim.hardware.predictors.calibration import load_operator_ratios
+from cluster_sim.hardware.predictors.calibration_file import load_operator_ratios
 from cluster_sim.hardware.predictors.kinds.physical import PhysicalPredictor
 from validation.board import simulated_figures
 from validation.scoring import Score, score, scoreboard

@@ -12,7 +12,7 @@ from cluster_sim.calibration.case import WHOLE_RUN, Case
 from cluster_sim.calibration.case_run import resolve_case, run_case
 from cluster_sim.calibration.fit import prepare
 from cluster_sim.hardware.predictors.calibrated_source import case_of
-from cluster_sim.hardware.predictors.calibration import load_calibration, load_operator_ratios
+from cluster_sim.hardware.predictors.calibration_file import load_calibration, load_operator_ratios
 from cluster_sim.hardware.predictors.error_band import BandCase
 from cluster_sim.hardware.predictors.error_band_file import NEAR_SATURATION, ShownFor
 from cluster_sim.hardware.predictors.measured_with import Kinship, MeasuredWith

@@ -20,13 +20,13 @@ from cluster_sim.calibration.case_run import ResolvedCase
 from cluster_sim.calibration.library_match import canonical
 from cluster_sim.calibration.tables import read_rows
 from cluster_sim.errors import InputError
-from cluster_sim.hardware.predictors.calibration import resolve_coefficients
+from cluster_sim.hardware.predictors.calibration_file import resolve_coefficients
 from cluster_sim.hardware.predictors.collectives import Collectives
 from cluster_sim.hardware.predictors.csv_table import find_table
 from cluster_sim.hardware.predictors.kinds.table import Overheads, TablePredictor
 from cluster_sim.hardware.predictors.lockstep import LockstepPredictor
 from cluster_sim.hardware.predictors.operator_profile import OperatorProfile
-from cluster_sim.hardware.predictors.predictor import Predictor
+from cluster_sim.hardware.predictors.predictor_interface import Predictor
 from cluster_sim.hardware.profiling.import_llmservingsim import import_llmservingsim, plain_name
 
 FOLDER: Final = "llmservingsim-op-profiles"

@@ -30,11 +30,11 @@ from cluster_sim.errors import InputError
 from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.memory_plan import plan_memory
 from cluster_sim.hardware.model import Model
-from cluster_sim.hardware.predictors.calibration import load_calibration, load_operator_ratios
+from cluster_sim.hardware.predictors.calibration_file import load_calibration, load_operator_ratios
 from cluster_sim.hardware.predictors.error_band_file import ShownFor
 from cluster_sim.hardware.predictors.kinds.physical import PhysicalPredictor
 from cluster_sim.hardware.predictors.measured_with import architecture_class, precision
-from cluster_sim.hardware.predictors.predictor import Predictor
+from cluster_sim.hardware.predictors.predictor_interface import Predictor
 from cluster_sim.hardware.replica_hardware import ExpertSharding, ReplicaHardware
 from cluster_sim.serving.schedulers.engine_options import engine_options
 from cluster_sim.units import NS_PER_S

@@ -3,7 +3,7 @@
 from typing import Final
 
 from cluster_sim.calibration.fit import Parameter, PreparedRun, concerns
-from cluster_sim.hardware.predictors.calibration import Calibration, Provenance
+from cluster_sim.hardware.predictors.calibration_file import Calibration, Provenance
 
 ENGINE: Final = "vllm"
 REFERENCE_DEVICE: Final = "h100-sxm"

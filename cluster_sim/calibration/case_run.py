@@ -16,15 +16,15 @@ from cluster_sim.calibration.library_match import match_device, match_model
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.memory_plan import plan_memory
 from cluster_sim.hardware.predictors.coverage import Coverage, total_coverage
-from cluster_sim.hardware.predictors.predictor import Predictor
+from cluster_sim.hardware.predictors.predictor_interface import Predictor
 from cluster_sim.hardware.replica_hardware import ExpertSharding, ReplicaHardware
 from cluster_sim.metrics.objectives import Slo
 from cluster_sim.metrics.occupancy import OccupancyTally
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
 from cluster_sim.recording.statuses import FINISHED, STATUSES
 from cluster_sim.routing.policies.round_robin import RoundRobinOptions
-from cluster_sim.routing.routing_policy import build_policy
-from cluster_sim.serving.resolved_limits import scheduler_limits
+from cluster_sim.routing.policy_interface import build_policy
+from cluster_sim.serving.limits_resolution import scheduler_limits
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.data_parallel import build_scheduler
 from cluster_sim.serving.schedulers.engine_options import EngineOptions, engine_options

@@ -22,7 +22,7 @@ from cluster_sim.calibration.case import WHOLE_RUN, Case, FloatArray, Key
 from cluster_sim.calibration.case_run import ResolvedCase, resolve_case, run_case
 from cluster_sim.calibration.latency_figures import figures
 from cluster_sim.errors import InputError
-from cluster_sim.hardware.predictors.calibration import Calibration, OperatorRatios
+from cluster_sim.hardware.predictors.calibration_file import Calibration, OperatorRatios
 from cluster_sim.hardware.predictors.coefficients import Coefficients, at_most
 from cluster_sim.hardware.predictors.kinds.physical import PhysicalPredictor
 from cluster_sim.hardware.replica_hardware import ReplicaHardware

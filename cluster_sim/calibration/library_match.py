@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 from typing import Final
 
+from cluster_sim.conf_directory import library_names
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import Device, load_device
 from cluster_sim.hardware.model import Model, load_model
-from cluster_sim.library import library_names
 from cluster_sim.suggestion import suggestion
 
 DEVICE_PATTERNS: Final = (

@@ -14,7 +14,7 @@ from cluster_sim.calibration.case_run import resolve_case, run_case
 from cluster_sim.calibration.fit import CalibrationFit, Parameter, prepare
 from cluster_sim.calibration.latency_figures import MEAN_METRICS, figures, percentage_error
 from cluster_sim.errors import InputError
-from cluster_sim.hardware.predictors.calibration import Calibration, Provenance, resolve_coefficients
+from cluster_sim.hardware.predictors.calibration_file import Calibration, Provenance, resolve_coefficients
 from cluster_sim.hardware.predictors.coefficients import Coefficients
 from cluster_sim.hardware.predictors.kinds.physical import PhysicalPredictor
 from cluster_sim.hardware.predictors.measured_with import MeasuredWith

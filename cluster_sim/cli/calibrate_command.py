@@ -70,7 +70,7 @@ def calibrate(
     """Refit the step model to a benchmark and write a profile that studies can name."""
     from cluster_sim.calibration.benchmark import Server
     from cluster_sim.calibration.refit import DEFAULT_COEFFICIENTS, refit
-    from cluster_sim.library import SUFFIXES, library_names
+    from cluster_sim.conf_directory import SUFFIXES, library_names
     from cluster_sim.suggestion import suggestion
 
     known = library_names("devices")

@@ -19,7 +19,7 @@ def validate(
     """Check a study; print every resolved value, the memory plan and, with -v, the lookahead report."""
     from cluster_sim.config.loading.error_context import locating_errors
     from cluster_sim.config.loading.load import check_study, read_document
-    from cluster_sim.study.validate import check_library, validation_report
+    from cluster_sim.study.validation_report import check_library, validation_report
     from cluster_sim.study.variants import expand
 
     document = read_document(file, with_allowance(overrides, allow_unknown))

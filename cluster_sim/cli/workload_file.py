@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cluster_sim.errors import InputError
 
 if TYPE_CHECKING:
-    from cluster_sim.workload.workload_kind import WorkloadConfig
+    from cluster_sim.workload.kind_interface import WorkloadConfig
 
 _REPORT: Final = frozenset({b"version", b"run", b"scenario"})
 """Keys of llm-d's benchmark reports."""

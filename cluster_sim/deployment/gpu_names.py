@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from cluster_sim.calibration.library_match import match_device
+from cluster_sim.conf_directory import library_names
 from cluster_sim.deployment.server import Stated
 from cluster_sim.errors import InputError
-from cluster_sim.library import library_names
 from cluster_sim.suggestion import suggestion
 
 GPU_LABELS: Final = frozenset(

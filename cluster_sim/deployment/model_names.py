@@ -5,11 +5,11 @@ import re
 from pathlib import Path
 from typing import Final
 
+from cluster_sim.conf_directory import library_names, named_by_repository
 from cluster_sim.deployment.findings import Findings
 from cluster_sim.deployment.server import Stated
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.model import Model, load_model
-from cluster_sim.library import library_names, named_by_repository
 
 _TRAINING: Final = re.compile(r"-(?:hf|chat|instruct|thinking|it|base|v0\.\d|\d{4}|bf16|fp16)(?=-|$)")
 """Parts of a name that tell trainings of one architecture apart."""

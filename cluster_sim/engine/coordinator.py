@@ -17,7 +17,7 @@ from typing import Final
 from cluster_sim.engine.bounds import Bounds
 from cluster_sim.engine.floor import FloorModel
 from cluster_sim.engine.group import LinkDelays, Reply, Window, horizon_of
-from cluster_sim.engine.hub import Hub, Send
+from cluster_sim.engine.hub_interface import Hub, Send
 from cluster_sim.engine.instant import KIND_MASK, NEVER, Instant, Kind, instant, time_of
 from cluster_sim.engine.process import Message
 from cluster_sim.units import NS_PER_S

@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 from cluster_sim.engine.coordinator import Coordinator
 from cluster_sim.engine.group import Group, Reply, Window
-from cluster_sim.engine.hub import Hub
+from cluster_sim.engine.hub_interface import Hub
 from cluster_sim.engine.instant import NEVER, Instant
 
 

@@ -5,9 +5,9 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from cluster_sim.conf_directory import library_file, library_names
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.library_file import load_mapping, validated
-from cluster_sim.library import library_file, library_names
 from cluster_sim.suggestion import suggestion
 
 DTYPE_BYTES: Final[dict[str, float]] = {

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from cluster_sim.conf_directory import library_file, library_names
 from cluster_sim.hardware.layer_stack import build_layers
 from cluster_sim.hardware.layers.layer import Layer
 from cluster_sim.hardware.layers.mixer import Part
@@ -23,7 +24,6 @@ from cluster_sim.hardware.model_parts import (
     SlidingHeads,
 )
 from cluster_sim.hardware.precision import DTYPES, PartPrecision, Precision, weight_bytes
-from cluster_sim.library import library_file, library_names
 from cluster_sim.suggestion import suggestion
 
 LayerType = Literal["full_attention", "sliding_attention", "chunked_attention", "linear_attention", "mamba", "none"]

@@ -11,8 +11,8 @@ import numpy as np
 
 from cluster_sim.hardware.predictors.error_band import BandCase
 from cluster_sim.metrics.attainment import Bands, attainment
-from cluster_sim.metrics.checks import little_check, request_check, token_check
-from cluster_sim.metrics.flat import flat_metrics
+from cluster_sim.metrics.conservation_laws import little_check, request_check, token_check
+from cluster_sim.metrics.llm_infer_names import flat_metrics
 from cluster_sim.metrics.objective_totals import LOST
 from cluster_sim.metrics.occupancy import Occupancy, edge_warnings, occupancy_entry
 from cluster_sim.metrics.request_totals import SKETCHED, SUMS, RequestTotals

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar, Final
 
-from cluster_sim.engine.hub import Send
+from cluster_sim.engine.hub_interface import Send
 from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, instant, time_of
 from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.errors import InputError

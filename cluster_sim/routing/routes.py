@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from cluster_sim.engine.observation import Observation, strictest
 from cluster_sim.routing.admission import Admission, StaticLimits
-from cluster_sim.routing.routing_policy import RoutingPolicy
+from cluster_sim.routing.policy_interface import RoutingPolicy
 
 
 @dataclass(frozen=True, slots=True)

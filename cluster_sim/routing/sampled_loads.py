@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from cluster_sim.engine.observation import Observation
-from cluster_sim.routing.routing_policy import Candidates
+from cluster_sim.routing.policy_interface import Candidates
 from cluster_sim.routing.tied_minimum import TiedMinimum
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 from pydantic import Field
 
 from cluster_sim.hardware.batch_shape import BatchShape
-from cluster_sim.hardware.predictors.predictor import Predictor
+from cluster_sim.hardware.predictors.predictor_interface import Predictor
 from cluster_sim.options import ConfigModel
 from cluster_sim.units import NS_PER_MS, NS_PER_S
 from cluster_sim.workload.request import Request

@@ -15,7 +15,7 @@ import numpy as np
 from cluster_sim.hardware.batch_shape import BatchShape, Int64Array
 from cluster_sim.hardware.jitter import Jitter
 from cluster_sim.hardware.predictors.coverage import Coverage, CoverageCounter, coverage_of
-from cluster_sim.hardware.predictors.predictor import Predictor
+from cluster_sim.hardware.predictors.predictor_interface import Predictor
 
 LATEST_BATCHES: Final = 256
 """Batches of several stages whose times are kept beyond those in flight: work for clients who have just given up may

@@ -16,16 +16,16 @@ from typing import Any, ClassVar, Final
 from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, instant, time_of
 from cluster_sim.engine.process import HUB_SOURCE, Message, OutputTimes
 from cluster_sim.hardware.batch_shape import BatchShape
-from cluster_sim.hardware.predictors.predictor import Predictor
+from cluster_sim.hardware.predictors.predictor_interface import Predictor
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.recording.statuses import FINISHED
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.batch_recording import record_batch, record_lookups
 from cluster_sim.serving.cancellations import Cancellations, Cancelled
 from cluster_sim.serving.departures import departure_of
+from cluster_sim.serving.earliest_output import Guarantees
 from cluster_sim.serving.fast_forward.planned_decode import PlannedDecode
 from cluster_sim.serving.fast_forward_planner import FastForwardPlanner
-from cluster_sim.serving.guarantees import Guarantees
 from cluster_sim.serving.inbox import ApiServer, Inbox
 from cluster_sim.serving.messages import Cancellation, Departure, Dispatch, EndOfArrivals, Response
 from cluster_sim.serving.pipeline import Pipeline

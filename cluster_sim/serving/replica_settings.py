@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from cluster_sim.engine.floor import FloorModel
 from cluster_sim.engine.instant import NEVER, Instant
 from cluster_sim.hardware.jitter import Jitter, least_factor
-from cluster_sim.hardware.predictors.predictor import Predictor
+from cluster_sim.hardware.predictors.predictor_interface import Predictor
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 
 

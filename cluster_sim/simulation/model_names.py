@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from cluster_sim.conf_directory import SUFFIXES, named_by_repository
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.model_config.read import model_name
-from cluster_sim.library import SUFFIXES, named_by_repository
 from cluster_sim.suggestion import suggestion
 
 

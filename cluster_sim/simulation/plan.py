@@ -13,11 +13,11 @@ from cluster_sim.hardware.memory_plan import MemoryPlan, host_block_us, hybrid_b
 from cluster_sim.hardware.model import load_model
 from cluster_sim.hardware.power_cap import capped
 from cluster_sim.hardware.predictors.pool_predictor import build_predictor, check_power_cap
-from cluster_sim.hardware.predictors.predictor import Predictor
+from cluster_sim.hardware.predictors.predictor_interface import Predictor
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
-from cluster_sim.routing.routing_policy import build_policy
-from cluster_sim.serving.resolved_limits import scheduler_limits
+from cluster_sim.routing.policy_interface import build_policy
+from cluster_sim.serving.limits_resolution import scheduler_limits
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.data_parallel import build_scheduler
 from cluster_sim.serving.schedulers.engine_options import ENGINES

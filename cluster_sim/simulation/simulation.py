@@ -15,14 +15,14 @@ from cluster_sim.engine.instant import NEVER, Instant
 from cluster_sim.engine.observation import Observation
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.jitter import Jitter
-from cluster_sim.hardware.predictors.predictor import Predictor
+from cluster_sim.hardware.predictors.predictor_interface import Predictor
 from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.recording.replica_log import ReplicaLog, pending_limit
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.routing.admission import Admission, StaticLimits
 from cluster_sim.routing.hub import RouterHub
+from cluster_sim.routing.policy_interface import Candidates, RoutingPolicy
 from cluster_sim.routing.routes import Route, Target, observed_by
-from cluster_sim.routing.routing_policy import Candidates, RoutingPolicy
 from cluster_sim.serving.replica import Replica
 from cluster_sim.serving.replica_settings import ReplicaSettings, floor_model
 from cluster_sim.serving.scheduler_limits import SchedulerLimits

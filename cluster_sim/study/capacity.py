@@ -16,7 +16,7 @@ from cluster_sim.errors import InputError
 from cluster_sim.metrics.verdicts import Interval
 from cluster_sim.study.load_judgement import Judgement, LoadLimit, Outcome, load_limits
 from cluster_sim.study.steady_runs import SteadyRuns
-from cluster_sim.workload.workload_kind import kind_of
+from cluster_sim.workload.kind_interface import kind_of
 
 FOUND: Final = "found"
 NONE: Final = "none"

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from cluster_sim.conf_directory import library_file, library_names
 from cluster_sim.config.schema.axes import AXES
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import device_names, load_device
 from cluster_sim.hardware.library_file import load_mapping
 from cluster_sim.hardware.model import load_model, model_names
-from cluster_sim.hardware.predictors.calibration import load_calibration, load_operator_ratios
+from cluster_sim.hardware.predictors.calibration_file import load_calibration, load_operator_ratios
 from cluster_sim.hardware.predictors.error_band_file import load_error_bands
-from cluster_sim.library import library_file, library_names
 from cluster_sim.registry import Registry
 from cluster_sim.units import GIB
 

@@ -31,9 +31,9 @@ from cluster_sim.study.load_judgement import (
 )
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.build import build_columns
+from cluster_sim.workload.kind_interface import WorkloadConfig, kind_of
 from cluster_sim.workload.kinds.trace import TraceWorkload
 from cluster_sim.workload.traces.bootstrap import Bootstrap
-from cluster_sim.workload.workload_kind import WorkloadConfig, kind_of
 
 FIRST_REQUESTS: Final = 1000
 """Requests of the first run at a rate: enough for a 99th percentile."""

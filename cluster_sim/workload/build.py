@@ -5,8 +5,8 @@ from typing import Final
 from cluster_sim.errors import InputError
 from cluster_sim.workload.columns import ColumnSource
 from cluster_sim.workload.feedback.instant_service import INSTANT_SERVICE_NOTICE, InstantService
+from cluster_sim.workload.kind_interface import WorkloadConfig, WorkloadParts, kind_of
 from cluster_sim.workload.source import FeedbackSource, RequestSource
-from cluster_sim.workload.workload_kind import WorkloadConfig, WorkloadParts, kind_of
 
 NO_REQUESTS: Final = "workload: there are no requests: none arrives before its end, or all rows were dropped"
 

@@ -13,7 +13,7 @@ from actors.stage_stream import StageStream, forwarded, frame_rows
 from actors.transport import LinkSettings, WaitLimits
 from cluster_sim.engine.loop import ProtocolError
 from cluster_sim.hardware.batch_shape import BatchShape, Int64Array
-from cluster_sim.hardware.predictors.predictor import Predictor
+from cluster_sim.hardware.predictors.predictor_interface import Predictor
 from cluster_sim.serving.pipeline import Pipeline
 
 

@@ -14,7 +14,7 @@ from cluster_sim.calibration.latency_figures import figures
 from cluster_sim.calibration.refit import refit
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import load_device
-from cluster_sim.hardware.predictors.calibration import (
+from cluster_sim.hardware.predictors.calibration_file import (
     load_calibration,
     load_operator_ratios,
     resolve_coefficients,

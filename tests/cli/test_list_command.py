@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from cluster_sim.cli.list_command import Topic
+from cluster_sim.conf_directory import library_names
 from cluster_sim.config.schema.axes import AXES
 from cluster_sim.hardware.device import device_names
 from cluster_sim.hardware.model import model_names
-from cluster_sim.library import library_names
 from cluster_sim.study.listing import TOPICS
 from tests.cli.command import Command
 from tests.outside_package import install, run_command

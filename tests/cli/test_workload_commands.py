@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from cluster_sim.cli.app import app
 from cluster_sim.errors import InputError
-from cluster_sim.workload.workload_kind import WorkloadConfig
+from cluster_sim.workload.kind_interface import WorkloadConfig
 from tests.small_run import STUDY, run_small
 
 

@@ -17,7 +17,7 @@ from actors.codec import Codec, tuple_schema
 from cluster_sim.engine.coordinator import ProcessLink
 from cluster_sim.engine.floor import FloorModel
 from cluster_sim.engine.group import LinkDelays
-from cluster_sim.engine.hub import Send
+from cluster_sim.engine.hub_interface import Send
 from cluster_sim.engine.instant import NEVER, Instant, Kind, instant, kind_of, time_of
 from cluster_sim.engine.observation import Observation
 from cluster_sim.engine.process import Message, OutputTimes

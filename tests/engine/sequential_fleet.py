@@ -9,7 +9,7 @@ from typing import Any
 
 from cluster_sim.engine.instant import Instant, Kind, instant, time_of
 from cluster_sim.hardware.batch_shape import BatchShape
-from cluster_sim.hardware.predictors.predictor import Predictor
+from cluster_sim.hardware.predictors.predictor_interface import Predictor
 from cluster_sim.recording.statuses import STATUSES
 from cluster_sim.serving.messages import Sample
 from cluster_sim.serving.scheduler_limits import SchedulerLimits

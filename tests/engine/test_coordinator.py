@@ -5,7 +5,7 @@ import pytest
 from cluster_sim.engine.coordinator import Coordinator, ProcessLink
 from cluster_sim.engine.floor import FloorModel
 from cluster_sim.engine.group import LinkDelays, Reply, horizon_of
-from cluster_sim.engine.hub import Send
+from cluster_sim.engine.hub_interface import Send
 from cluster_sim.engine.instant import NEVER, Instant, Kind, instant, kind_of, time_of
 from cluster_sim.engine.observation import NOTHING, Observation, strictest
 from cluster_sim.engine.process import HUB_SOURCE, Message

@@ -7,7 +7,7 @@ import pytest
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.model import load_model
-from cluster_sim.hardware.predictors.calibration import load_calibration
+from cluster_sim.hardware.predictors.calibration_file import load_calibration
 
 DEVICE = """architecture: hopper
 memory_bytes: 85029027840

@@ -15,7 +15,7 @@ from cluster_sim.hardware.predictors.kinds.roofline import RooflineEfficiency, R
 from cluster_sim.hardware.predictors.measured_with import architecture_class
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
 from cluster_sim.hardware.sharding import shard, shards, stage_layers
-from cluster_sim.serving.resolved_limits import scheduler_limits
+from cluster_sim.serving.limits_resolution import scheduler_limits
 from cluster_sim.serving.schedulers.engine_options import EngineOptions, engine_options
 from tests.hardware.replicas import hardware
 from tests.small_run import run_small

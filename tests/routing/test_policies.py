@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cluster_sim.engine.observation import NOTHING, Observation
-from cluster_sim.routing.routing_policy import ROUTING_POLICIES, Candidates, RoutingPolicy, build_policy
+from cluster_sim.routing.policy_interface import ROUTING_POLICIES, Candidates, RoutingPolicy, build_policy
 from cluster_sim.serving.messages import Sample
 from cluster_sim.workload.request import Request
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cluster_sim.routing.options import RouterOptions, Telemetry
-from cluster_sim.routing.routing_policy import ROUTING_POLICIES, Candidates, RoutingPolicy, build_policy
+from cluster_sim.routing.policy_interface import ROUTING_POLICIES, Candidates, RoutingPolicy, build_policy
 from cluster_sim.serving.messages import Sample
 from cluster_sim.simulation.inline import InlineExecutor
 from cluster_sim.workload.request import Request

@@ -3,7 +3,7 @@
 import numpy as np
 
 from cluster_sim.hardware.batch_shape import BatchShape, Int64Array
-from cluster_sim.hardware.predictors.predictor import Predictor
+from cluster_sim.hardware.predictors.predictor_interface import Predictor
 
 
 class Linear(Predictor):

@@ -8,7 +8,7 @@ import pytest
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.batch_shape import BatchShape, Int64Array
-from cluster_sim.hardware.predictors.predictor import Predictor
+from cluster_sim.hardware.predictors.predictor_interface import Predictor
 from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.statuses import STATUSES

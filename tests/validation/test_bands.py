@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster_sim.hardware.predictors.calibration import Provenance
+from cluster_sim.hardware.predictors.calibration_file import Provenance
 from cluster_sim.hardware.predictors.error_band_file import LearntBands
 from validation.bands import LeftOut, band_of, coverage_lines, held_ratio, learn
 

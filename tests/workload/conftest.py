@@ -11,9 +11,9 @@ from pydantic import TypeAdapter
 
 from cluster_sim.workload.build import build_columns, build_source
 from cluster_sim.workload.columns import Columns, concatenate
+from cluster_sim.workload.kind_interface import WorkloadConfig
 from cluster_sim.workload.request import Request
 from cluster_sim.workload.source import FeedbackSource, RequestSource
-from cluster_sim.workload.workload_kind import WorkloadConfig
 
 ADAPTER: TypeAdapter[Any] = TypeAdapter(WorkloadConfig)
 

@@ -10,9 +10,9 @@ from pydantic import TypeAdapter
 
 from cluster_sim.errors import InputError
 from cluster_sim.workload.build import build_source, reacts, total_requests
+from cluster_sim.workload.kind_interface import WorkloadConfig
 from cluster_sim.workload.request import Request
 from cluster_sim.workload.source import FeedbackSource
-from cluster_sim.workload.workload_kind import WorkloadConfig
 from tests.workload.sections import AGENT, LENGTHS, POISSON, closed_loop, sessions
 
 

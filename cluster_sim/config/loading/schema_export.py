@@ -6,9 +6,9 @@
 import json
 from typing import Any
 
-from cluster_sim.config.loading.axis_tables import with_tables
+from cluster_sim.conf_directory import library_root
+from cluster_sim.config.loading.doc_tables import with_tables
 from cluster_sim.config.schema.study import Study
-from cluster_sim.library import library_root
 
 
 def study_schema() -> dict[str, Any]:

@@ -2,16 +2,16 @@
 
 from typing import Any, Final
 
-from cluster_sim.hardware.predictors.predictor import PREDICTORS
+from cluster_sim.hardware.predictors.predictor_interface import PREDICTORS
 from cluster_sim.registry import Registry
-from cluster_sim.routing.routing_policy import ROUTING_POLICIES
+from cluster_sim.routing.policy_interface import ROUTING_POLICIES
 from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS
 from cluster_sim.serving.schedulers.engine_options import ENGINES
 from cluster_sim.workload.arrivals.arrival_process import ARRIVALS
+from cluster_sim.workload.kind_interface import WORKLOAD_KINDS
 from cluster_sim.workload.lengths.length_sampler import LENGTHS
 from cluster_sim.workload.readers.trace_format import TRACE_READERS
 from cluster_sim.workload.sampling.distribution import DISTRIBUTIONS
-from cluster_sim.workload.workload_kind import WORKLOAD_KINDS
 
 AXES: Final[tuple[Registry[Any], ...]] = (
     WORKLOAD_KINDS,

@@ -6,11 +6,11 @@ from cluster_sim.config.schema.fleet import Fleet
 from cluster_sim.config.schema.run import Run
 from cluster_sim.config.schema.sweep import Sweep
 from cluster_sim.hardware.predictors.kinds.auto import AutoOptions
-from cluster_sim.hardware.predictors.predictor import PredictorBlock
+from cluster_sim.hardware.predictors.predictor_interface import PredictorBlock
 from cluster_sim.metrics.objectives import Slo
 from cluster_sim.options import ConfigModel
-from cluster_sim.routing.routing_policy import RouterConfig, default_router
-from cluster_sim.workload.workload_kind import WorkloadConfig
+from cluster_sim.routing.policy_interface import RouterConfig, default_router
+from cluster_sim.workload.kind_interface import WorkloadConfig
 
 
 class Study(ConfigModel):

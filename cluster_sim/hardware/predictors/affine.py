@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 
 from cluster_sim.hardware.batch_shape import BatchShape, Int64Array
-from cluster_sim.hardware.predictors.predictor import MeasuredSteps, Predictor
+from cluster_sim.hardware.predictors.predictor_interface import MeasuredSteps, Predictor
 
 FRACTION_BITS: Final = 20
 """Decode steps are sums of integers of 2^-20 ns; a step of an hour still fits 63 bits."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
-from cluster_sim.hardware.predictors.calibration import Calibration, OperatorRatios, operators_of
+from cluster_sim.hardware.predictors.calibration_file import Calibration, OperatorRatios, operators_of
 from cluster_sim.hardware.predictors.coefficients import Coefficients
 from cluster_sim.hardware.predictors.error_band import BandCase
 from cluster_sim.hardware.predictors.measured_with import Kinship

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.batch_shape import BatchShape
-from cluster_sim.hardware.predictors.predictor import MeasuredSteps, Predictor
+from cluster_sim.hardware.predictors.predictor_interface import MeasuredSteps, Predictor
 
 
 class Coverage(NamedTuple):

@@ -4,12 +4,12 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cluster_sim.conf_directory import library_file
 from cluster_sim.hardware.library_file import load_mapping, validated
-from cluster_sim.hardware.predictors.calibration import Provenance
+from cluster_sim.hardware.predictors.calibration_file import Provenance
 from cluster_sim.hardware.predictors.error_band import BandCase, ErrorBand
 from cluster_sim.hardware.predictors.measured_with import architecture_class, precision
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
-from cluster_sim.library import library_file
 
 FILE: Final = "error-bands"
 NEAR_SATURATION: Final = "near_saturation"

@@ -2,7 +2,7 @@
 
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.predictors.lockstep import LockstepPredictor
-from cluster_sim.hardware.predictors.predictor import PREDICTORS, Predictor, PredictorBlock
+from cluster_sim.hardware.predictors.predictor_interface import PREDICTORS, Predictor, PredictorBlock
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
 
 

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import DTYPE_BYTES, Device
 from cluster_sim.hardware.model import Model
-from cluster_sim.hardware.predictors.calibration import version_key
+from cluster_sim.hardware.predictors.calibration_file import version_key
 from cluster_sim.hardware.predictors.operator_profile import Measurement, OperatorProfile, ProfileInfo, make_profile
 from cluster_sim.hardware.replica_hardware import check_parallelism
 

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from cluster_sim.routing.options import RouterOptions
-from cluster_sim.routing.routing_policy import ROUTING_POLICIES, Candidates, RoutingPolicy
+from cluster_sim.routing.policy_interface import ROUTING_POLICIES, Candidates, RoutingPolicy
 from cluster_sim.routing.sampled_loads import SampledLoads
 from cluster_sim.serving.messages import Sample
 from cluster_sim.workload.request import Request

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from cluster_sim.routing.options import RouterOptions
-from cluster_sim.routing.routing_policy import ROUTING_POLICIES, Candidates, RoutingPolicy
+from cluster_sim.routing.policy_interface import ROUTING_POLICIES, Candidates, RoutingPolicy
 from cluster_sim.routing.tied_minimum import TiedMinimum
 from cluster_sim.workload.request import Request
 

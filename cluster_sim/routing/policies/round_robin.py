@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from cluster_sim.routing.options import RouterOptions
-from cluster_sim.routing.routing_policy import ROUTING_POLICIES, Candidates, RoutingPolicy
+from cluster_sim.routing.policy_interface import ROUTING_POLICIES, Candidates, RoutingPolicy
 from cluster_sim.workload.request import Request
 
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from cluster_sim.engine.draws import draw_below, stream_key
 from cluster_sim.routing.options import RouterOptions
-from cluster_sim.routing.routing_policy import ROUTING_POLICIES, Candidates, RoutingPolicy
+from cluster_sim.routing.policy_interface import ROUTING_POLICIES, Candidates, RoutingPolicy
 from cluster_sim.workload.request import Request
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import ClassVar, Final
 
 from cluster_sim.hardware.batch_shape import BatchShape
-from cluster_sim.hardware.predictors.predictor import Predictor
+from cluster_sim.hardware.predictors.predictor_interface import Predictor
 from cluster_sim.options import ConfigModel
 from cluster_sim.registry import Registry
 from cluster_sim.serving.kv_cache.radix import RadixCache

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from cluster_sim.hardware.predictors.predictor import Predictor
+from cluster_sim.hardware.predictors.predictor_interface import Predictor
 from cluster_sim.serving.deadlines import DeadlineOptions, Deadlines
 from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS, PrefixTokens, QueueOrder
 from cluster_sim.serving.sequence import Sequence

@@ -2,9 +2,9 @@
 
 from typing import Literal
 
+from cluster_sim.serving.estimated_service import ServiceTime, ServiceTimeOptions
 from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS, PrefixTokens, QueueOrder
 from cluster_sim.serving.sequence import Sequence
-from cluster_sim.serving.service_time import ServiceTime, ServiceTimeOptions
 
 
 class PredictedSjfOptions(ServiceTimeOptions):

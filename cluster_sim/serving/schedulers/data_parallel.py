@@ -13,7 +13,7 @@ one whose last such step left requests waiting.
 from collections.abc import Iterable, Sequence
 
 from cluster_sim.hardware.batch_shape import BatchShape
-from cluster_sim.hardware.predictors.predictor import Predictor
+from cluster_sim.hardware.predictors.predictor_interface import Predictor
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.fast_forward.interface import FastForwardScheduler

@@ -18,7 +18,7 @@ from cluster_sim.hardware.engine_settings import EngineSettings, default_setting
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.kv_cache.base import MatchResult
-from cluster_sim.serving.kv_cache.choice import block_cache
+from cluster_sim.serving.kv_cache.cache_choice import block_cache
 from cluster_sim.serving.kv_cache.settings import KvCacheSettings
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.engine_options import ENGINES, BlockSize, ChunkedPrefill, PrefixCaching

@@ -14,13 +14,13 @@ while they follow each other (``PipelinedPools``).  Without fast-forwarding ther
 from collections.abc import Iterable
 
 from cluster_sim.hardware.batch_shape import BatchShape
-from cluster_sim.hardware.predictors.predictor import Predictor
+from cluster_sim.hardware.predictors.predictor_interface import Predictor
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.fast_forward.interface import FastForwardScheduler
 from cluster_sim.serving.fast_forward.pipelined_pools import PipelinedPools
 from cluster_sim.serving.fast_forward.windowed_pool import WindowedPool
-from cluster_sim.serving.kv_cache.choice import block_cache
+from cluster_sim.serving.kv_cache.cache_choice import block_cache
 from cluster_sim.serving.kv_cache.settings import KvCacheSettings
 from cluster_sim.serving.last_tokens import set_last_tokens
 from cluster_sim.serving.lora import LoraSlots

@@ -8,9 +8,9 @@ from cluster_sim.workload.agents.agent_step import AgentStep
 from cluster_sim.workload.agents.agentic_source import AgenticSource
 from cluster_sim.workload.arrivals.arrival_process import Arrivals
 from cluster_sim.workload.feedback.think_times import floor_ns
+from cluster_sim.workload.kind_interface import WORKLOAD_KINDS, ArrivingOptions, WorkloadKind, WorkloadParts
 from cluster_sim.workload.traits.trait_options import Traits
 from cluster_sim.workload.traits.trait_sampler import TraitSampler
-from cluster_sim.workload.workload_kind import WORKLOAD_KINDS, ArrivingOptions, WorkloadKind, WorkloadParts
 
 
 class AgenticWorkload(ArrivingOptions):

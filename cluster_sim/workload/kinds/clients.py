@@ -10,6 +10,7 @@ from cluster_sim.options import ConfigModel
 from cluster_sim.workload.arrivals.arrival_process import Arrivals
 from cluster_sim.workload.columns import Columns, ColumnSource, concatenate
 from cluster_sim.workload.feedback.think_times import floor_ns
+from cluster_sim.workload.kind_interface import WORKLOAD_KINDS, ArrivingOptions, WorkloadKind, WorkloadParts
 from cluster_sim.workload.lengths.length_sampler import Lengths, build_lengths
 from cluster_sim.workload.request_stream import RequestStream
 from cluster_sim.workload.sampling.distributions.fixed import FixedDistribution
@@ -19,7 +20,6 @@ from cluster_sim.workload.sessions.session_source import SessionSource, SharedPl
 from cluster_sim.workload.sessions.turn_taking import SessionShape, TurnTaking
 from cluster_sim.workload.traits.trait_options import Traits
 from cluster_sim.workload.traits.trait_sampler import TraitSampler
-from cluster_sim.workload.workload_kind import WORKLOAD_KINDS, ArrivingOptions, WorkloadKind, WorkloadParts
 
 
 class Conversation(TurnTaking):

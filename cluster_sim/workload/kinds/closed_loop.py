@@ -12,13 +12,13 @@ from pydantic import Field
 
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.feedback.think_times import floor_ns, shortest_think_time_ns, think_times_ns
+from cluster_sim.workload.kind_interface import WORKLOAD_KINDS, EndOptions, WorkloadKind, WorkloadParts
 from cluster_sim.workload.lengths.length_sampler import Lengths, build_lengths
 from cluster_sim.workload.request import Request
 from cluster_sim.workload.sampling.distribution import Distribution, build_quantile
 from cluster_sim.workload.sampling.random_streams import BLOCK, Stream
 from cluster_sim.workload.traits.trait_options import Traits
 from cluster_sim.workload.traits.trait_sampler import Bodies, Identity, TraitSampler, fill_prompt, session_attributes
-from cluster_sim.workload.workload_kind import WORKLOAD_KINDS, EndOptions, WorkloadKind, WorkloadParts
 
 
 class ClosedLoopWorkload(EndOptions):

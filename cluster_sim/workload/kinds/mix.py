@@ -9,8 +9,7 @@ from pydantic import Field, model_validator
 from cluster_sim.errors import InputError
 from cluster_sim.workload.columns import Columns, ColumnSource, concatenate, sort_by_arrival
 from cluster_sim.workload.feedback.feedback_mix import FeedbackMix
-from cluster_sim.workload.source import FeedbackSource, RequestSource
-from cluster_sim.workload.workload_kind import (
+from cluster_sim.workload.kind_interface import (
     WORKLOAD_KINDS,
     OpenLoopKind,
     OpenLoopOptions,
@@ -20,6 +19,7 @@ from cluster_sim.workload.workload_kind import (
     open_loop_columns,
     without_model,
 )
+from cluster_sim.workload.source import FeedbackSource, RequestSource
 
 
 class MixWorkload(OpenLoopOptions):

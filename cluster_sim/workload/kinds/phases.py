@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from cluster_sim.options import ConfigModel
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.columns import Columns, ColumnSource
-from cluster_sim.workload.workload_kind import (
+from cluster_sim.workload.kind_interface import (
     WORKLOAD_KINDS,
     OpenLoopKind,
     OpenLoopOptions,

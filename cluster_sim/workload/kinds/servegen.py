@@ -16,6 +16,7 @@ from cluster_sim.errors import InputError
 from cluster_sim.options import InputFile
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.columns import Columns, concatenate, sort_by_arrival
+from cluster_sim.workload.kind_interface import WORKLOAD_KINDS, OpenLoopKind, OpenLoopOptions, WorkloadParts
 from cluster_sim.workload.request import Attributes
 from cluster_sim.workload.sampling.quantile import to_tokens
 from cluster_sim.workload.sampling.random_streams import Floats, Ints, Stream
@@ -24,7 +25,6 @@ from cluster_sim.workload.servegen.window_arrivals import window_arrivals
 from cluster_sim.workload.traces.clipping import Clip, clip_block
 from cluster_sim.workload.traits.trait_options import Traits
 from cluster_sim.workload.traits.trait_sampler import TraitSampler
-from cluster_sim.workload.workload_kind import WORKLOAD_KINDS, OpenLoopKind, OpenLoopOptions, WorkloadParts
 
 _MEDIA: Final = ("image", "audio", "video")
 

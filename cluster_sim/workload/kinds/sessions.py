@@ -5,12 +5,12 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from cluster_sim.workload.arrivals.arrival_process import Arrivals
+from cluster_sim.workload.kind_interface import WORKLOAD_KINDS, ArrivingOptions, WorkloadKind, WorkloadParts
 from cluster_sim.workload.lengths.length_sampler import Lengths
 from cluster_sim.workload.sessions.session_planner import SessionPlanner
 from cluster_sim.workload.sessions.session_source import SessionSource, SinglePlanner
 from cluster_sim.workload.sessions.turn_taking import SessionShape, TurnTaking
 from cluster_sim.workload.traits.trait_options import Traits
-from cluster_sim.workload.workload_kind import WORKLOAD_KINDS, ArrivingOptions, WorkloadKind, WorkloadParts
 
 
 class SessionsWorkload(TurnTaking, ArrivingOptions):

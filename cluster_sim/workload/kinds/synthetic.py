@@ -7,18 +7,18 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from cluster_sim.workload.columns import Columns
-from cluster_sim.workload.lengths.length_sampler import Lengths, build_lengths
-from cluster_sim.workload.sampling.random_streams import Stream
-from cluster_sim.workload.traces.clipping import Clip, clip_block
-from cluster_sim.workload.traits.trait_options import Traits
-from cluster_sim.workload.traits.trait_sampler import TraitSampler
-from cluster_sim.workload.workload_kind import (
+from cluster_sim.workload.kind_interface import (
     WORKLOAD_KINDS,
     ArrivingOptions,
     OpenLoopKind,
     OpenLoopOptions,
     WorkloadParts,
 )
+from cluster_sim.workload.lengths.length_sampler import Lengths, build_lengths
+from cluster_sim.workload.sampling.random_streams import Stream
+from cluster_sim.workload.traces.clipping import Clip, clip_block
+from cluster_sim.workload.traits.trait_options import Traits
+from cluster_sim.workload.traits.trait_sampler import TraitSampler
 
 
 class SyntheticWorkload(OpenLoopOptions, ArrivingOptions):

@@ -16,9 +16,10 @@ from cluster_sim.suggestion import suggestion
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.arrivals.arrival_process import Arrivals, ArrivalTimes, build_arrivals
 from cluster_sim.workload.columns import Columns, concatenate
+from cluster_sim.workload.kind_interface import WORKLOAD_KINDS, OpenLoopKind, OpenLoopOptions, WorkloadParts
 from cluster_sim.workload.readers.column_names import ColumnNames
 from cluster_sim.workload.readers.mapped_reader import MappedReader
-from cluster_sim.workload.readers.reader import NO_TIME, ReadOptions, ReadReport, TraceReader
+from cluster_sim.workload.readers.reader_interface import NO_TIME, ReadOptions, ReadReport, TraceReader
 from cluster_sim.workload.readers.request_fields import LABELS
 from cluster_sim.workload.readers.trace_format import AUTO, TraceFormat, find_reader
 from cluster_sim.workload.sampling.random_streams import Stream
@@ -30,7 +31,6 @@ from cluster_sim.workload.traces.session_replay import read_sessions, scaled, st
 from cluster_sim.workload.traces.trace_rows import TraceRows, TraceWindow, with_times
 from cluster_sim.workload.traits.trait_options import Traits
 from cluster_sim.workload.traits.trait_sampler import PART_BITS, TraitSampler
-from cluster_sim.workload.workload_kind import WORKLOAD_KINDS, OpenLoopKind, OpenLoopOptions, WorkloadParts
 
 
 class TraceWorkload(OpenLoopOptions):

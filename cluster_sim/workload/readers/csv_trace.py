@@ -13,7 +13,7 @@ from cluster_sim.workload.files.csv_file import (
     row_place,
     unused_columns,
 )
-from cluster_sim.workload.readers.reader import (
+from cluster_sim.workload.readers.reader_interface import (
     NO_TIME,
     Choice,
     ReadOptions,

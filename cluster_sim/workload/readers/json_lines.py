@@ -14,7 +14,13 @@ from cluster_sim.errors import InputError
 from cluster_sim.workload.columns import Columns
 from cluster_sim.workload.files.file_access import read_head, read_lines
 from cluster_sim.workload.readers.json_rows import Place, number, parse_object
-from cluster_sim.workload.readers.reader import ReadOptions, ReadReport, TraceReader, ZeroPolicy, without_zeros
+from cluster_sim.workload.readers.reader_interface import (
+    ReadOptions,
+    ReadReport,
+    TraceReader,
+    ZeroPolicy,
+    without_zeros,
+)
 from cluster_sim.workload.readers.request_fields import RequestFields
 from cluster_sim.workload.readers.session_lines import SESSION_FIELDS, SessionLines
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes

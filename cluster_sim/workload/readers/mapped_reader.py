@@ -28,7 +28,7 @@ from cluster_sim.workload.files.file_access import PARQUET, one_line, read_head,
 from cluster_sim.workload.readers.column_names import TEXTS, UNIT_S, ColumnNames
 from cluster_sim.workload.readers.json_rows import Place, instant_ns, kind_of_value, number, parse_object
 from cluster_sim.workload.readers.parquet_columns import time_column, whole_column
-from cluster_sim.workload.readers.reader import (
+from cluster_sim.workload.readers.reader_interface import (
     MOST_SECONDS,
     NO_TIME,
     ReadOptions,

@@ -9,7 +9,7 @@ import pyarrow as pa
 from cluster_sim.errors import InputError
 from cluster_sim.workload.files.file_access import shown
 from cluster_sim.workload.readers.json_rows import Place, instant_ns
-from cluster_sim.workload.readers.reader import seconds_to_ns
+from cluster_sim.workload.readers.reader_interface import seconds_to_ns
 from cluster_sim.workload.sampling.random_streams import Ints
 
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.files.csv_file import MOST_TOKENS_IN_FILE
 from cluster_sim.workload.readers.json_rows import Place, instant_ns, number
-from cluster_sim.workload.readers.reader import MOST_SECONDS, ReadOptions, ReadReport, value_to_ns
+from cluster_sim.workload.readers.reader_interface import MOST_SECONDS, ReadOptions, ReadReport, value_to_ns
 from cluster_sim.workload.sampling.random_streams import stable_id
 
 LABELS: Final = ("timestamp", "input_length", "output_length", "hash_ids")

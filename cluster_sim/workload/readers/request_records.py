@@ -16,7 +16,7 @@ from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.columns import Columns, sort_by_arrival
 from cluster_sim.workload.files.csv_file import MOST_TOKENS_IN_FILE
 from cluster_sim.workload.readers.json_rows import Place, number
-from cluster_sim.workload.readers.reader import (
+from cluster_sim.workload.readers.reader_interface import (
     MOST_SECONDS,
     NO_TIME,
     ReadOptions,

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 from cluster_sim.errors import InputError
 from cluster_sim.workload.files.file_access import read_lines
 from cluster_sim.workload.readers.json_rows import Place, kind_of_value, number, parse_object
-from cluster_sim.workload.readers.reader import ReadOptions, ReadReport, ZeroPolicy
+from cluster_sim.workload.readers.reader_interface import ReadOptions, ReadReport, ZeroPolicy
 from cluster_sim.workload.readers.request_fields import RequestFields
 from cluster_sim.workload.sessions.recorded_session import RecordedSession, RecordedTurn
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from cluster_sim.workload.columns import Columns
-from cluster_sim.workload.readers.reader import NO_TIME, ReadOptions, ReadReport, TraceReader
+from cluster_sim.workload.readers.reader_interface import NO_TIME, ReadOptions, ReadReport, TraceReader
 from cluster_sim.workload.request import Attributes
 
 

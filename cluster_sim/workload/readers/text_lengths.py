@@ -4,7 +4,7 @@ import math
 from typing import Any, Final
 
 from cluster_sim.workload.readers.json_rows import Place, kind_of_value
-from cluster_sim.workload.readers.reader import ReadReport
+from cluster_sim.workload.readers.reader_interface import ReadReport
 
 _CHARACTERS_PER_TOKEN: Final = 4
 

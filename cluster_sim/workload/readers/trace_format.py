@@ -9,7 +9,7 @@ from cluster_sim.errors import InputError
 from cluster_sim.options import ConfigModel
 from cluster_sim.registry import Entry, Registry
 from cluster_sim.workload.files.file_access import read_head
-from cluster_sim.workload.readers.reader import TraceReader
+from cluster_sim.workload.readers.reader_interface import TraceReader
 from cluster_sim.workload.readers.unrecognised import unrecognised
 
 TRACE_READERS: Final = Registry[type[TraceReader]](

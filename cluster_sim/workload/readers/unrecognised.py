@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cluster_sim.workload.files.file_access import shown
-from cluster_sim.workload.readers.reader import TraceReader
+from cluster_sim.workload.readers.reader_interface import TraceReader
 
 _KEY: Final = re.compile(rb'"([^"\\\n]{1,80})"\s*:')
 _SHOWN: Final = 240

@@ -8,7 +8,7 @@ from cluster_sim.errors import InputError
 from cluster_sim.options import LONGEST_RUN_S
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.arrivals.arrival_process import ArrivalTimes
-from cluster_sim.workload.readers.reader import ReadOptions, ReadReport, TraceReader
+from cluster_sim.workload.readers.reader_interface import ReadOptions, ReadReport, TraceReader
 from cluster_sim.workload.sessions.recorded_session import RecordedSession, RecordedTurn
 from cluster_sim.workload.traces.time_unit import check_unit
 from cluster_sim.workload.traces.trace_rows import TraceWindow

@@ -17,7 +17,7 @@ from cluster_sim.options import LONGEST_RUN_S
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.columns import Columns, concatenate, sort_by_arrival
 from cluster_sim.workload.files.csv_file import line_of_row
-from cluster_sim.workload.readers.reader import NO_TIME, ReadOptions, ReadReport, TraceReader
+from cluster_sim.workload.readers.reader_interface import NO_TIME, ReadOptions, ReadReport, TraceReader
 from cluster_sim.workload.request import Attributes
 from cluster_sim.workload.sampling.random_streams import BLOCK, Ints
 from cluster_sim.workload.traces.time_unit import check_unit

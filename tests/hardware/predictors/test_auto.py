@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from cluster_sim.conf_directory import library_path
 from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.device import Device, load_device
 from cluster_sim.hardware.power_cap import capped
@@ -15,9 +16,8 @@ from cluster_sim.hardware.predictors.kinds.physical import PhysicalOptions
 from cluster_sim.hardware.predictors.kinds.roofline import RooflineOptions
 from cluster_sim.hardware.predictors.operator_profile_file import write_profile
 from cluster_sim.hardware.predictors.pool_predictor import build_predictor
-from cluster_sim.hardware.predictors.predictor import MeasuredSteps, Predictor
+from cluster_sim.hardware.predictors.predictor_interface import MeasuredSteps, Predictor
 from cluster_sim.hardware.replica_hardware import ExpertSharding
-from cluster_sim.library import library_path
 from tests.hardware.predictors.small_profile import small_profile
 from tests.hardware.replicas import hardware
 

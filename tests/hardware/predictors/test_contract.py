@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.predictors.operator_profile_file import write_profile
 from cluster_sim.hardware.predictors.pool_predictor import build_predictor
-from cluster_sim.hardware.predictors.predictor import PREDICTORS, MeasuredSteps, Predictor, PredictorOptions
+from cluster_sim.hardware.predictors.predictor_interface import PREDICTORS, MeasuredSteps, Predictor, PredictorOptions
 from cluster_sim.hardware.replica_hardware import ExpertSharding
 from tests.hardware.predictors.small_profile import small_profile
 from tests.hardware.predictors.small_tables import SPLITWISE_HEADER, splitwise_rows, write_vidur_tables

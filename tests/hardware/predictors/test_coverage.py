@@ -12,7 +12,7 @@ from cluster_sim.hardware.predictors.coverage import (
     coverage_of,
     total_coverage,
 )
-from cluster_sim.hardware.predictors.predictor import MeasuredSteps, Predictor
+from cluster_sim.hardware.predictors.predictor_interface import MeasuredSteps, Predictor
 
 
 class UpToTenTokens(Predictor):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.model import load_model
-from cluster_sim.hardware.predictors.calibration import (
+from cluster_sim.hardware.predictors.calibration_file import (
     load_calibration,
 )
 from cluster_sim.hardware.predictors.coefficients import Coefficients

@@ -5,11 +5,11 @@ import pytest
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.serving.deadlines import Deadlines
+from cluster_sim.serving.estimated_service import ServiceTime, ServiceTimeOptions
 from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS, QueueOrder
 from cluster_sim.serving.queue_orders.st import SpaceTimeSharing
 from cluster_sim.serving.queue_orders.vtc import FairShare
 from cluster_sim.serving.sequence import Sequence
-from cluster_sim.serving.service_time import ServiceTime, ServiceTimeOptions
 from cluster_sim.units import NS_PER_MS, NS_PER_S
 from cluster_sim.workload.request import Attributes, Request
 from tests.serving.step_times import TokenClock

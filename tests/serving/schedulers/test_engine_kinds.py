@@ -15,10 +15,10 @@ from cluster_sim.hardware.model import load_model
 from cluster_sim.hardware.predictors.kinds.roofline import RooflinePredictor
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.routing.admission import StaticLimits
+from cluster_sim.serving.limits_resolution import scheduler_limits
 from cluster_sim.serving.messages import Dispatch
 from cluster_sim.serving.replica import Replica
 from cluster_sim.serving.replica_settings import ReplicaSettings
-from cluster_sim.serving.resolved_limits import scheduler_limits
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.data_parallel import build_scheduler
 from cluster_sim.serving.schedulers.engine_options import ENGINES, EngineOptions, engine_options

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
-from cluster_sim.hardware.predictors.predictor import Predictor
+from cluster_sim.hardware.predictors.predictor_interface import Predictor
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.messages import Cancellation, Dispatch, Response
 from cluster_sim.serving.ordering import Ordering

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from cluster_sim.errors import InputError
 from cluster_sim.workload.analysis.fitting import fit_arrivals, fit_workload
 from cluster_sim.workload.columns import Columns
-from cluster_sim.workload.workload_kind import WorkloadConfig
+from cluster_sim.workload.kind_interface import WorkloadConfig
 from tests.workload.sections import LONG_TAILED, long_tailed
 
 

@@ -8,10 +8,10 @@ import numpy as np
 
 from cluster_sim.workload.build import build_columns, build_source, reacts, total_requests
 from cluster_sim.workload.columns import concatenate
+from cluster_sim.workload.kind_interface import WORKLOAD_KINDS, OpenLoopOptions
 from cluster_sim.workload.request import Request
 from cluster_sim.workload.sampling.random_streams import BLOCK
 from cluster_sim.workload.source import FeedbackSource, RequestSource
-from cluster_sim.workload.workload_kind import WORKLOAD_KINDS, OpenLoopOptions
 from tests.parts import every_name, example_options
 from tests.workload.conftest import Driven
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from cluster_sim.workload.workload_kind import WorkloadConfig
+from cluster_sim.workload.kind_interface import WorkloadConfig
 
 ADAPTER: TypeAdapter[Any] = TypeAdapter(WorkloadConfig)
 LENGTHS = {"prompt": {"kind": "fixed", "value": 5}, "output": {"kind": "fixed", "value": 5}}

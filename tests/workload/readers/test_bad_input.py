@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cluster_sim.errors import InputError
-from cluster_sim.workload.readers.reader import ReadOptions, ReadReport
+from cluster_sim.workload.readers.reader_interface import ReadOptions, ReadReport
 from cluster_sim.workload.readers.trace_format import AUTO, TRACE_READERS, find_reader
 
 AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03.9799600,4808,10\n2023-11-16 18:17:04,3180,8\n"

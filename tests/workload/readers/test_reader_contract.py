@@ -9,7 +9,7 @@ import pytest
 
 from cluster_sim.errors import InputError
 from cluster_sim.workload.columns import Columns, concatenate
-from cluster_sim.workload.readers.reader import NO_TIME, ReadOptions, ReadReport
+from cluster_sim.workload.readers.reader_interface import NO_TIME, ReadOptions, ReadReport
 from cluster_sim.workload.readers.trace_format import AUTO, TRACE_READERS, find_reader
 from tests.parts import every_name
 

@@ -11,9 +11,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from cluster_sim.conf_directory import library_path
 from cluster_sim.hardware.library_file import load_mapping
 from cluster_sim.hardware.predictors.calibrated_source import CalibratedSource
-from cluster_sim.hardware.predictors.calibration import load_calibration
+from cluster_sim.hardware.predictors.calibration_file import load_calibration
 from cluster_sim.hardware.predictors.error_band import BandCase
 from cluster_sim.hardware.predictors.error_band_file import error_band
 from cluster_sim.hardware.predictors.kinds.physical import PhysicalPredictor
@@ -21,9 +22,8 @@ from cluster_sim.hardware.predictors.kinds.table import Overheads, TablePredicto
 from cluster_sim.hardware.predictors.measured_with import profile_mismatch
 from cluster_sim.hardware.predictors.operator_profile import ProfileInfo
 from cluster_sim.hardware.predictors.operator_profile_file import read_profile, read_profile_info
-from cluster_sim.hardware.predictors.predictor import PREDICTORS, Predictor, PredictorOptions
+from cluster_sim.hardware.predictors.predictor_interface import PREDICTORS, Predictor, PredictorOptions
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
-from cluster_sim.library import library_path
 from cluster_sim.options import InputFile
 
 

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field
 
 from cluster_sim.hardware.predictors.affine import AffinePredictor
-from cluster_sim.hardware.predictors.predictor import MOST_US, MOST_US_EACH, PREDICTORS, PredictorOptions
+from cluster_sim.hardware.predictors.predictor_interface import MOST_US, MOST_US_EACH, PREDICTORS, PredictorOptions
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
 from cluster_sim.units import NS_PER_US
 

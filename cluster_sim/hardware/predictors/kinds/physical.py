@@ -29,11 +29,11 @@ from cluster_sim.hardware.precision import weight_bytes
 from cluster_sim.hardware.predictors.affine import AffinePredictor
 from cluster_sim.hardware.predictors.attention_window import AttentionWindow, read_window
 from cluster_sim.hardware.predictors.calibrated_source import CalibratedSource
-from cluster_sim.hardware.predictors.calibration import load_calibration
+from cluster_sim.hardware.predictors.calibration_file import load_calibration
 from cluster_sim.hardware.predictors.coefficients import Coefficients
 from cluster_sim.hardware.predictors.error_band import NO_BAND, ErrorBand
 from cluster_sim.hardware.predictors.error_band_file import error_band
-from cluster_sim.hardware.predictors.predictor import PREDICTORS, PredictorOptions
+from cluster_sim.hardware.predictors.predictor_interface import PREDICTORS, PredictorOptions
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
 from cluster_sim.hardware.sharding import Shard, shards
 from cluster_sim.options import LibraryEntry

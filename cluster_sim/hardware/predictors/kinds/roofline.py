@@ -18,7 +18,7 @@ from cluster_sim.hardware.precision import weight_bytes
 from cluster_sim.hardware.predictors.affine import AffinePredictor
 from cluster_sim.hardware.predictors.attention_window import AttentionWindow, read_window
 from cluster_sim.hardware.predictors.collectives import LINK_RATIO
-from cluster_sim.hardware.predictors.predictor import PREDICTORS, PredictorOptions
+from cluster_sim.hardware.predictors.predictor_interface import PREDICTORS, PredictorOptions
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
 from cluster_sim.hardware.sharding import Shard, shards
 from cluster_sim.units import NS_PER_S, NS_PER_US

@@ -18,7 +18,7 @@ from cluster_sim.errors import InputError
 from cluster_sim.hardware.batch_shape import BatchShape, Int64Array
 from cluster_sim.hardware.predictors.csv_table import number, read_rows
 from cluster_sim.hardware.predictors.grid import Curve
-from cluster_sim.hardware.predictors.predictor import PREDICTORS, MeasuredSteps, Predictor, PredictorOptions
+from cluster_sim.hardware.predictors.predictor_interface import PREDICTORS, MeasuredSteps, Predictor, PredictorOptions
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
 from cluster_sim.options import InputFile
 from cluster_sim.units import NS_PER_MS

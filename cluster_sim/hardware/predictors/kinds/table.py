@@ -32,7 +32,7 @@ from cluster_sim.hardware.predictors.grid import Curve
 from cluster_sim.hardware.predictors.kinds.roofline import RooflinePredictor
 from cluster_sim.hardware.predictors.measured_with import profile_mismatch
 from cluster_sim.hardware.predictors.operator_profile import OperatorProfile
-from cluster_sim.hardware.predictors.predictor import (
+from cluster_sim.hardware.predictors.predictor_interface import (
     MOST_US,
     MOST_US_EACH,
     PREDICTORS,

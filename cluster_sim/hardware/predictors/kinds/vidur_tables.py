@@ -22,7 +22,7 @@ from pydantic import Field
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.batch_shape import BatchShape, Int64Array
 from cluster_sim.hardware.predictors.csv_table import Float64Array
-from cluster_sim.hardware.predictors.predictor import PREDICTORS, MeasuredSteps, Predictor, PredictorOptions
+from cluster_sim.hardware.predictors.predictor_interface import PREDICTORS, MeasuredSteps, Predictor, PredictorOptions
 from cluster_sim.hardware.predictors.vidur_files import KV_STEP, VidurTables, load_vidur_tables
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
 from cluster_sim.options import InputFile

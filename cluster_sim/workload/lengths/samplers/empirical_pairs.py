@@ -9,7 +9,7 @@ from pydantic import Field
 from cluster_sim.errors import InputError
 from cluster_sim.options import InputFile
 from cluster_sim.workload.lengths.length_sampler import LENGTHS, LengthOptions, PairSampler
-from cluster_sim.workload.readers.reader import ReadOptions, ReadReport
+from cluster_sim.workload.readers.reader_interface import ReadOptions, ReadReport
 from cluster_sim.workload.readers.trace_format import AUTO, TraceFormat, find_reader
 from cluster_sim.workload.sampling.random_streams import Stream
 

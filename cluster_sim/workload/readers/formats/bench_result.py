@@ -13,7 +13,7 @@ from cluster_sim.errors import InputError
 from cluster_sim.workload.files.csv_file import MOST_TOKENS_IN_FILE
 from cluster_sim.workload.readers.json_items import json_items
 from cluster_sim.workload.readers.json_rows import Place, item_list, item_object, number
-from cluster_sim.workload.readers.reader import MOST_SECONDS, ReadReport, value_to_ns
+from cluster_sim.workload.readers.reader_interface import MOST_SECONDS, ReadReport, value_to_ns
 from cluster_sim.workload.readers.request_records import FAILED, RecordsReader, RequestRecord
 from cluster_sim.workload.readers.trace_format import TRACE_READERS, TraceFormatOptions
 

@@ -13,7 +13,7 @@ from pydantic import Field
 from cluster_sim.workload.files.csv_file import CsvColumn, tokens_field
 from cluster_sim.workload.files.file_access import first_line
 from cluster_sim.workload.readers.csv_trace import CsvTraceReader
-from cluster_sim.workload.readers.reader import ReadOptions, ReadReport
+from cluster_sim.workload.readers.reader_interface import ReadOptions, ReadReport
 from cluster_sim.workload.readers.session_names import SessionNames
 from cluster_sim.workload.readers.trace_format import TRACE_READERS, TraceFormatOptions
 from cluster_sim.workload.request import Attributes

@@ -9,7 +9,7 @@ from pydantic import Field
 from cluster_sim.errors import InputError
 from cluster_sim.workload.readers.json_items import json_items
 from cluster_sim.workload.readers.json_rows import Place, item_list, item_object, kind_of_value, part_object
-from cluster_sim.workload.readers.reader import ReadReport
+from cluster_sim.workload.readers.reader_interface import ReadReport
 from cluster_sim.workload.readers.request_records import FAILED, RecordsReader, RequestRecord, time_ns, tokens
 from cluster_sim.workload.readers.trace_format import TRACE_READERS, TraceFormatOptions
 

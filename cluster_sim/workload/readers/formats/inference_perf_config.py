@@ -18,7 +18,7 @@ from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.files.csv_file import MOST_TOKENS_IN_FILE
 from cluster_sim.workload.files.file_access import one_line, read_head, shown, shown_names
 from cluster_sim.workload.readers.json_rows import kind_of_value
-from cluster_sim.workload.readers.reader import MOST_SECONDS, ReadOptions, ReadReport
+from cluster_sim.workload.readers.reader_interface import MOST_SECONDS, ReadOptions, ReadReport
 from cluster_sim.workload.readers.session_reader import SessionReader
 from cluster_sim.workload.readers.trace_format import TRACE_READERS, TraceFormatOptions
 from cluster_sim.workload.sampling.random_streams import Stream

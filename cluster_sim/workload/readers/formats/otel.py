@@ -14,7 +14,7 @@ from cluster_sim.errors import InputError
 from cluster_sim.workload.files.csv_file import MOST_TOKENS_IN_FILE
 from cluster_sim.workload.readers.json_items import json_items
 from cluster_sim.workload.readers.json_rows import Place, instant_ns, item_list, item_object, kind_of_value
-from cluster_sim.workload.readers.reader import ReadOptions, ReadReport, ZeroPolicy
+from cluster_sim.workload.readers.reader_interface import ReadOptions, ReadReport, ZeroPolicy
 from cluster_sim.workload.readers.recorded_calls import RecordedCall, link_calls
 from cluster_sim.workload.readers.session_reader import SessionReader
 from cluster_sim.workload.readers.text_lengths import content_text, text_tokens

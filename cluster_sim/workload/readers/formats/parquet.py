@@ -18,7 +18,7 @@ from cluster_sim.workload.columns import Columns
 from cluster_sim.workload.files.csv_file import MOST_TOKENS_IN_FILE
 from cluster_sim.workload.files.file_access import PARQUET, compression_of, one_line, shown_names
 from cluster_sim.workload.readers.parquet_columns import refuse_values, whole_column
-from cluster_sim.workload.readers.reader import (
+from cluster_sim.workload.readers.reader_interface import (
     MOST_SECONDS,
     ReadOptions,
     ReadReport,

@@ -16,7 +16,7 @@ from cluster_sim.errors import InputError
 from cluster_sim.workload.files.file_access import shown_names
 from cluster_sim.workload.readers.json_items import json_items
 from cluster_sim.workload.readers.json_rows import Place, item_list, item_object, kind_of_value, part_object
-from cluster_sim.workload.readers.reader import ReadOptions, ReadReport, ZeroPolicy
+from cluster_sim.workload.readers.reader_interface import ReadOptions, ReadReport, ZeroPolicy
 from cluster_sim.workload.readers.request_records import time_ns, tokens
 from cluster_sim.workload.readers.session_reader import SessionReader
 from cluster_sim.workload.readers.text_lengths import content_text, text_tokens

@@ -18,7 +18,7 @@ from cluster_sim.workload.columns import Columns
 from cluster_sim.workload.files.csv_file import MOST_TOKENS_IN_FILE
 from cluster_sim.workload.readers.json_items import json_items
 from cluster_sim.workload.readers.json_rows import Place
-from cluster_sim.workload.readers.reader import NO_TIME, ReadOptions, ReadReport, TraceReader, ZeroPolicy
+from cluster_sim.workload.readers.reader_interface import NO_TIME, ReadOptions, ReadReport, TraceReader, ZeroPolicy
 from cluster_sim.workload.readers.text_lengths import content_text, text_tokens
 from cluster_sim.workload.readers.trace_format import TRACE_READERS, TraceFormatOptions
 from cluster_sim.workload.sessions.recorded_session import RecordedSession, RecordedTurn

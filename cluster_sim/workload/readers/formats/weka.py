@@ -13,7 +13,7 @@ from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.files.csv_file import MOST_TOKENS_IN_FILE
 from cluster_sim.workload.readers.json_items import json_items
 from cluster_sim.workload.readers.json_rows import Place, item_list, item_object, kind_of_value, number
-from cluster_sim.workload.readers.reader import MOST_SECONDS, ReadOptions, ReadReport, ZeroPolicy
+from cluster_sim.workload.readers.reader_interface import MOST_SECONDS, ReadOptions, ReadReport, ZeroPolicy
 from cluster_sim.workload.readers.recorded_calls import RecordedCall, link_calls
 from cluster_sim.workload.readers.request_fields import hash_segments
 from cluster_sim.workload.readers.session_reader import SessionReader

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cluster_sim.config.schema.study import Study
-from cluster_sim.metrics.flat import flat_metrics
+from cluster_sim.metrics.llm_infer_names import flat_metrics
 from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.metrics.run_records import RunRecords
 from cluster_sim.recording.replica_log import ReplicaLog
@@ -87,7 +87,7 @@ def test_a_study_of_llm_infer_gives_its_dictionary(shared: Path, tmp_path: Path,
     trace.write_text("\n".join(["arrived_at,num_prefill_tokens,num_decode_tokens", *lines]))
     coefficients = {key: reference[key] for key in ("alpha_s_per_token", "beta_s", "gamma_s_per_step")}
     pool = {
-        "model": "llama-3-8b",
+        "model": "llama-3.1-8b",
         "device": "h100-sxm",
         "engine": {
             "kind": engine,

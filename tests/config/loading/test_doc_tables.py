@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cluster_sim.config.loading.axis_tables import parts_table, with_tables
+from cluster_sim.config.loading.doc_tables import parts_table, with_tables
 from cluster_sim.config.schema.axes import AXES
 from cluster_sim.workload.lengths.length_sampler import LENGTHS
 

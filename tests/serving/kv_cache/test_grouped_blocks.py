@@ -8,7 +8,7 @@ from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.hardware.kv_groups import KvGroups
 from cluster_sim.recording.replica_log import ReplicaLog
-from cluster_sim.serving.kv_cache.grouped_hashed import GroupedHashedCache
+from cluster_sim.serving.kv_cache.grouped_hashed_blocks import GroupedHashedCache
 from cluster_sim.serving.messages import Cancellation, Dispatch, Response
 from cluster_sim.serving.replica import Replica
 from cluster_sim.serving.replica_settings import ReplicaSettings
@@ -18,7 +18,7 @@ from cluster_sim.serving.schedulers.engine_options import engine_options
 from cluster_sim.serving.schedulers.vllm_v1 import VllmV1
 from cluster_sim.workload.request import Attributes, Request
 from tests.serving.kv_cache.restored import responses_restored
-from tests.serving.kv_cache.test_hashed import Linear, limits
+from tests.serving.kv_cache.test_hashed_blocks import Linear, limits
 from tests.serving.schedulers.test_vllm_v1 import Bench
 
 SLIDING = KvGroups(full=0, windowed=1, window_tokens=8)

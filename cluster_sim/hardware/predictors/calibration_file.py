@@ -5,12 +5,12 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cluster_sim.conf_directory import library_file
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import Device, known_as, load_device
 from cluster_sim.hardware.library_file import load_mapping, validated
 from cluster_sim.hardware.predictors.coefficients import Coefficients
 from cluster_sim.hardware.predictors.measured_with import MeasuredWith
-from cluster_sim.library import library_file
 
 
 class Provenance(BaseModel):

@@ -9,7 +9,7 @@ block over one link, and the step that admits the sequence waits for it.  Both t
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.kv_cache.base import AllocationResult, MatchResult
 from cluster_sim.serving.kv_cache.block_pool import BlockMatch, BlockPool
-from cluster_sim.serving.kv_cache.hashed import HashedCache
+from cluster_sim.serving.kv_cache.hashed_blocks import HashedCache
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.units import NS_PER_US
 

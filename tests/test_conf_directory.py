@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from cluster_sim.conf_directory import library_file, library_names, library_path, named_by_repository
 from cluster_sim.errors import InputError
-from cluster_sim.library import library_file, library_names, library_path, named_by_repository
 
 
 def test_names_and_files() -> None:

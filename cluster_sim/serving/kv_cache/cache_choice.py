@@ -3,11 +3,11 @@
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.fast_forward.windowed_pool import WindowedPool
 from cluster_sim.serving.kv_cache.base import BlockCache
-from cluster_sim.serving.kv_cache.counted import CountedCache
-from cluster_sim.serving.kv_cache.grouped import GroupedCache
-from cluster_sim.serving.kv_cache.grouped_hashed import GroupedHashedCache
-from cluster_sim.serving.kv_cache.hashed import HashedCache
-from cluster_sim.serving.kv_cache.hosted import HostedCache
+from cluster_sim.serving.kv_cache.counted_blocks import CountedCache
+from cluster_sim.serving.kv_cache.grouped_blocks import GroupedCache
+from cluster_sim.serving.kv_cache.grouped_hashed_blocks import GroupedHashedCache
+from cluster_sim.serving.kv_cache.hashed_blocks import HashedCache
+from cluster_sim.serving.kv_cache.host_tier import HostedCache
 from cluster_sim.serving.kv_cache.settings import KvCacheSettings
 
 

@@ -8,7 +8,7 @@ from cluster_sim.engine.instant import NEVER, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.hardware.predictors.kinds.linear import LinearOptions, LinearPredictor
 from cluster_sim.recording.replica_log import ReplicaLog
-from cluster_sim.serving.kv_cache.hosted import HostedCache
+from cluster_sim.serving.kv_cache.host_tier import HostedCache
 from cluster_sim.serving.messages import Dispatch, Response
 from cluster_sim.serving.replica import Replica
 from cluster_sim.serving.replica_settings import ReplicaSettings

@@ -6,7 +6,7 @@ import pytest
 
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import load_device
-from cluster_sim.hardware.predictors.calibration import (
+from cluster_sim.hardware.predictors.calibration_file import (
     load_calibration,
     load_operator_ratios,
     resolve_coefficients,
@@ -14,7 +14,7 @@ from cluster_sim.hardware.predictors.calibration import (
 )
 from cluster_sim.hardware.predictors.kinds.physical import PhysicalOptions
 from cluster_sim.hardware.predictors.pool_predictor import build_predictor
-from cluster_sim.hardware.predictors.predictor import MeasuredSteps
+from cluster_sim.hardware.predictors.predictor_interface import MeasuredSteps
 from tests.hardware.predictors.test_physical import BASE
 from tests.hardware.replicas import hardware
 
