@@ -51,6 +51,14 @@ class RunMetadata:
     return_link_ns: int = 0
     end_ns: int = -1
     """End of the run, if the study says so."""
+    chosen_model: str = ""
+    """Model that the study chooses for requests that name none, where several are served."""
+
+    @property
+    def default_model(self) -> str:
+        """Model of requests that name none: the only one, or the chosen one; empty refuses these."""
+        models = {pool.model for pool in self.pools}
+        return self.pools[0].model if len(models) == 1 else self.chosen_model
 
     @property
     def replicas(self) -> int:

@@ -88,9 +88,11 @@ def find_window(rule: WindowRule, totals: RequestTotals, end_ns: int, arrivals: 
     """Return the window of a run that ended at ``end_ns``; ``arrivals`` gives all arrivals in ns, sorted.
 
     The warm-up of kind auto is found by MSER-5 and is empty where that cannot tell; a measured part of kind auto ends
-    with the last arrival, so that the fleet's running dry is left out.
+    with the last arrival, so that the fleet's running dry is left out, and with the run where nothing arrives over
+    time: a burst is all filling and running dry.  What happens in a run's last instant is measured.
     """
     warmup, measure = rule
+    end_ns = max(end_ns, totals.last_arrival_ns + 1, totals.last_completion_ns + 1)
     start_ns = 0
     if warmup.kind == TIME:
         start_ns = warmup.duration_ns
@@ -104,7 +106,7 @@ def find_window(rule: WindowRule, totals: RequestTotals, end_ns: int, arrivals: 
     elif measure.kind == REQUESTS:
         all_ns = arrivals()
         stop_ns = _arrival(all_ns, int(np.searchsorted(all_ns, start_ns)) + measure.requests, end_ns)
-    elif measure.kind == AUTO:
+    elif measure.kind == AUTO and totals.first_arrival_ns < totals.last_arrival_ns > start_ns:
         stop_ns = totals.last_arrival_ns + 1
     stop_ns = min(stop_ns, end_ns)
     return Window(min(start_ns, stop_ns), stop_ns)

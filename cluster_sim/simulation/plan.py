@@ -131,7 +131,6 @@ class Plan:
             source=partial(build_source, study.workload, study.seed),
             policy=partial(build_policy, study.router),
             metadata=self._metadata(predictors),
-            default_model=default_model(study.workload.model, self.models),
             reacts=reacts(study.workload),
             total_requests=total_requests(study.workload),
             link_delays=self.link_delays,
@@ -160,6 +159,7 @@ class Plan:
             forward_link_ns=self.link_delays.forward_ns,
             return_link_ns=self.link_delays.return_ns,
             end_ns=time_of(self.run_end) if self.run_end < NEVER else -1,
+            chosen_model=default_model(self.study.workload.model, self.models),
         )
 
 

@@ -41,7 +41,7 @@ class RunRecorder:
             sinks.append(self._table.add)
         if keeps_rows:
             sinks.append(self._keep)
-        self.log = RequestLog(self.totals, sinks, default_model=metadata.pools[0].model)
+        self.log = RequestLog(self.totals, sinks, default_model=metadata.default_model)
 
     def __enter__(self) -> Self:
         return self

@@ -94,8 +94,6 @@ class Simulation:
     policy: Callable[[Candidates], RoutingPolicy]
     """Builds the routing policy among the replicas of one model."""
     metadata: RunMetadata
-    default_model: str = ""
-    """Model of requests that name none, where several are served; empty refuses these."""
     reacts: bool = False
     """Whether the source's later requests depend on how earlier ones fare."""
     total_requests: int | None = None
@@ -154,8 +152,8 @@ class Simulation:
             routes[model] = Route(self.policy(candidates), targets, admission)
         if len(models) == 1:
             routes[""] = routes[models[0]]
-        elif self.default_model:
-            routes[""] = routes[self.default_model]
+        elif self.metadata.default_model:
+            routes[""] = routes[self.metadata.default_model]
         return routes
 
     def _check_batches_fill(self) -> None:

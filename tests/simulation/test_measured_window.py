@@ -105,6 +105,34 @@ def test_auto_leaves_out_how_the_fleet_fills_and_runs_dry(tmp_path: Path) -> Non
     assert summary["e2e_s"]["mean"] > whole["e2e_s"]["mean"]
 
 
+def test_a_burst_is_measured_to_its_end(tmp_path: Path) -> None:
+    """A hundred requests at one instant, ten steps of 10 ms for all: 1,000 a second."""
+    workload = STUDY["workload"] | {"arrivals": {"kind": "constant", "request_rate": float("inf")}}
+    summary = summary_of(tmp_path, {}, workload=workload)
+    assert summary["window"]["end_s"] == pytest.approx(summary["simulated_s"])
+    assert summary["simulated_s"] == pytest.approx(0.1)
+    assert summary["throughput"]["requests_per_s"] == pytest.approx(1000.0)
+    assert summary["throughput"]["output_tokens_per_s"] == pytest.approx(10_000.0)
+
+
+@pytest.mark.parametrize("count", [1, 100])
+def test_requests_that_are_refused_in_the_last_instant_are_measured(tmp_path: Path, count: int) -> None:
+    """Nobody serves 26 tokens in a context of 20: the run ends as its last request comes, and all of them count."""
+    engine = {"kind": "vllm_v1", "max_model_len": 20}
+    fleet = STUDY["fleet"] | {"pools": [STUDY["fleet"]["pools"][0] | {"engine": engine}]}
+    summary = summary_of(tmp_path, {}, workload=STUDY["workload"] | {"count": count}, fleet=fleet)
+    assert summary["simulated_s"] == pytest.approx(count / 10)
+    assert (summary["requests"]["refused"], summary["requests"]["total"]) == (count, count)
+
+
+def test_the_last_completion_is_measured(tmp_path: Path) -> None:
+    """From 2.05 s to the end at 10.1 s: 81 finish, from 2.1 s on; of the first of them 6 tokens come, 2.05 to 2.1 s."""
+    summary = summary_of(tmp_path, {"warmup": {"kind": "time", "duration_s": 2.05}})
+    assert summary["requests"]["total"] == 80
+    assert summary["throughput"]["requests_per_s"] == pytest.approx(81 / 8.05)
+    assert summary["throughput"]["output_tokens_per_s"] == pytest.approx(806 / 8.05)
+
+
 def test_an_overloaded_run_is_not_in_steady_state(tmp_path: Path) -> None:
     """One request at a time, 0.1 s each, and 20 a second: the queue grows to the end, and the run says so."""
     workload = STUDY["workload"] | {"count": 300, "arrivals": {"kind": "constant", "request_rate": 20.0}}

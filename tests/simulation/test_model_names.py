@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from cluster_sim.config.loading.load import load_study
 from cluster_sim.errors import InputError
 from cluster_sim.simulation.model_names import default_model, distinct_names
 from cluster_sim.simulation.plan import make_plan
+from cluster_sim.simulation.run import RunResult
 from tests.small_run import run_small
 
 TWO = "fleet.pools=[{name: a, model: qwen3-8b, device: h100-sxm}, {name: b, model: qwen3-14b, device: h100-sxm}]"
@@ -47,12 +49,20 @@ def test_default_model() -> None:
         default_model("smal", ["small", "b"])
 
 
+def models_of(result: RunResult) -> set[str]:
+    return set(pq.read_table(result.directory / "requests.parquet").column("model").to_pylist())
+
+
 def test_requests_that_name_no_model(tmp_path: Path) -> None:
-    """Where two models are served such requests are refused; with ``workload.model`` they go to its replicas."""
+    """Where two models are served such requests are refused; with ``workload.model`` they go to its replicas.  Rows
+    name the model that was asked for.
+    """
     refused = run_small(tmp_path, TWO, "workload.count=5")
     requests = refused.summary["requests"]
     assert requests["refused"] == requests["total"] > 0
     assert refused.summary["reasons"]["no_model"] == requests["refused"]
+    assert models_of(refused) == {""}
     served = run_small(tmp_path, TWO, "workload.count=5", "workload.model=qwen3-14b")
     first, second = (pool["requests"]["finished"] for pool in served.summary["pools"])
     assert (first, second) == (0, served.summary["requests"]["total"])
+    assert models_of(served) == {"qwen3-14b"}
