@@ -1,9 +1,18 @@
 """Suggestion of a known word where an unknown one was given."""
 
 import difflib
+from typing import Final
+
+MOST: Final = 3
+"""Names that are suggested at once."""
 
 
 def suggestion(word: str, known: list[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` where ``known`` has something like ``word``, else an empty string."""
-    close = difflib.get_close_matches(word, known, n=1) or [name for name in known if word in name.split("_")]
-    return f"; did you mean {close[0]!r}?" if close else ""
+    """Return ``"; did you mean 'x'?"`` where ``known`` has something like ``word``, else an empty string.
+
+    The names of which ``word`` is the first part, as ``h100`` is of ``h100-sxm``, go before those that look like it.
+    """
+    variants = sorted(name for name in known if name.startswith(f"{word}-")) if word else []
+    close = variants[:MOST] or difflib.get_close_matches(word, known, n=1)
+    close = close or [name for name in known if word in name.split("_")][:1]
+    return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""

@@ -114,7 +114,11 @@ def _missing_name(root: type[BaseModel], error: ErrorDetails) -> str:
     given = error["input"]
     registry = place_at(root, error["loc"]).registry
     if not isinstance(given, dict):
-        return f"must be a mapping of keys to values; got {given!r}"
+        text = f"must be a mapping of keys to values; got {given!r}"
+        if registry is None or not isinstance(given, str):
+            return text
+        name = given if given in registry.names() else registry.default or registry.names()[0]
+        return f"{text}; for example {{{registry.tag}: {name}}}"
     if registry and registry.tag in given:
         return f"must be text; got {given[registry.tag]!r}"
     return "is required"

@@ -42,7 +42,7 @@ def plan(
     tolerance: Annotated[
         float, typer.Option(min=0.001, max=1, help="Relative precision of the rate; 0.05 at most is used.")
     ] = 0.03,
-    max_runs: Annotated[int, typer.Option(min=2, help="Most rates per bisection.")] = 24,
+    max_runs: Annotated[int, typer.Option(min=2, help="Most rates per bisection; an answer takes up to three.")] = 24,
     address: Annotated[str | None, typer.Option(help="Ray cluster to join; without it a local one is started.")] = None,
     out: Annotated[Path, typer.Option(metavar="FILE", help="CSV file to write.")] = Path("capacity.csv"),
 ) -> None:

@@ -74,5 +74,7 @@ def run(
         speedup=speedup,
         is_verbose=is_verbose,
     )
+    if study.sweep is not None:
+        typer.echo(f"note: {file} has a sweep block, which `run` leaves out; `sweep` runs its combinations", err=True)
     with locating_errors(document):
         run_study(study, options, TerminalView())

@@ -217,7 +217,7 @@ def total_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ("requests", statuses),
         *measured_rows(summary),
         ("simulated time", duration_text(summary["simulated_s"])),
-        ("requests per second", f"{throughput['requests_per_s']:,.2f}"),
+        ("requests finished per second", f"{throughput['requests_per_s']:,.2f}"),
         ("output tokens per second", f"{throughput['output_tokens_per_s']:,.0f}"),
         ("prompt and output tokens per second", f"{throughput['total_tokens_per_s']:,.0f}"),
         ("preemptions", f"{summary['preemptions']:,}"),

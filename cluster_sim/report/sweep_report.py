@@ -1,5 +1,6 @@
 """Report of a sweep: one row a run, its verdict and the figures that decide between configurations."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -39,6 +40,11 @@ FIGURES: Final = (
 def print_sweep(console: Console, rows: Sequence[Row], keys: Sequence[str], elsewhere: str) -> None:
     """Print the table of a sweep; ``elsewhere`` is the file that has every column."""
     print_configurations(console, rows, keys, FIGURES, elsewhere)
+    cases = Counter(case.replace("_", " ") for row in rows if (case := row.get("predictor_coverage.case")))
+    if cases:
+        counts = ", ".join(f"{case} ({count} run{'s' * (count != 1)})" for case, count in cases.items())
+        text = f"Error bands, which the objectives count: {counts}; if known, error_band_percent in {elsewhere}."
+        console.print(Text(text), soft_wrap=True)
 
 
 def result_text(row: Row) -> str:

@@ -64,6 +64,14 @@ def test_resolved_study_repeats_the_run(command: Command, study_file: Path) -> N
     assert manifest(second)["config_hash"] == manifest(first)["config_hash"]
 
 
+def test_a_sweep_block_is_left_out_and_that_is_said(command: Command, study_file: Path) -> None:
+    """A study with a sweep block runs with its own values, and a note names the command for the combinations."""
+    text = study_file.read_text(encoding="utf-8")
+    study_file.write_text(text.replace("sweep: null", "sweep: {grid: {seed: [1, 2]}}"), encoding="utf-8")
+    code, _, error = command("run", study_file, "--executor", "inline", "--out", study_file.parent / "out")
+    assert (code, "has a sweep block, which `run` leaves out" in error) == (0, True)
+
+
 def test_wrong_input_found_late_leaves_nothing(command: Command, study_file: Path) -> None:
     """A cluster that is not there, and a metrics port that is taken, are wrong input; no directory is left."""
     out = study_file.parent / "out"

@@ -68,6 +68,14 @@ def test_a_failed_run_is_told_in_the_table() -> None:
     assert out.getvalue().splitlines()[-1].split()[:6] == ["x", "x", "x", "failed", "-", "-"]
 
 
+def test_a_sweep_says_how_sure_its_verdicts_are() -> None:
+    """Below the table stand the cases of the error bands with the number of runs of each."""
+    out = io.StringIO()
+    rows = [{**ROW, "predictor_coverage.case": case} for case in ("seen", "engine_unseen", "seen")]
+    print_sweep(Console(file=out, width=PIPE_WIDTH), rows, KEYS, "results.csv")
+    assert "seen (2 runs), engine unseen (1 run); if known, error_band_percent in results.csv" in out.getvalue()
+
+
 def test_a_table_of_one_column_of_figures() -> None:
     """However narrow the terminal is, the most important figure is shown."""
     out = io.StringIO()

@@ -76,7 +76,11 @@ def test_defaults_fill_what_is_not_said(study_file: Path) -> None:
         ("workload.kind=trce", "workload.kind: must be one of agentic, clients, closed_loop"),
         ("workload.kind=trce", "did you mean 'trace'?"),
         ("workload.kind=[trace]", "workload.kind: must be text; got ['trace']"),
-        ("workload=trace", "workload: must be a mapping of keys to values; got 'trace'"),
+        ("workload=trace", "workload: must be a mapping of keys to values; got 'trace'; for example {kind: trace}"),
+        (
+            "fleet.pools.0.engine=sglang",
+            "must be a mapping of keys to values; got 'sglang'; for example {kind: sglang}",
+        ),
         ("workload.arrivals.kind=poison", "; got 'poison'; did you mean 'poisson'?"),
         ("workload.lengths.kind=join", "one of empirical, independent, joint; got 'join'; did you mean 'joint'?"),
         ("workload.lengths.prompt.kind=fixd", "; got 'fixd'; did you mean 'fixed'?"),
