@@ -44,7 +44,7 @@ COST_PATTERNS: Final = (
     "quantization_config",
     "compression_config",
     "is_encoder_decoder",
-    "num_encoder_layers",
+    "num_*_layers",
     "encoder_layers",
 )
 

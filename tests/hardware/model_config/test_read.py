@@ -204,6 +204,7 @@ def test_language_model_of_several_modalities(tmp_path: Path) -> None:
         ),
         (LLAMA | {"moe_latent_size": 7}, r"config\.json:\d+: moe_latent_size: not understood for model_type llama"),
         (LLAMA | {"num_experts": 8}, r"num_experts: not understood for model_type llama"),
+        (LLAMA | {"num_memory_layers": 4}, "num_memory_layers: not understood for model_type llama"),
         (LLAMA | {"linear_num_key_heads": 8}, "linear_num_key_heads: not understood"),
         (LLAMA | {"hybrid_layer_pattern": [1, 0]}, "hybrid_layer_pattern: not understood"),
         (LLAMA | {"layer_types": ["linear_attention"] * 6}, "layer_types: 'linear_attention' is not understood here"),
