@@ -8,7 +8,7 @@ limits that are tighter and wider by the band.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 from cluster_sim.config.schema.study import Study
@@ -28,6 +28,9 @@ COARSEST_RATIO: Final = 0.05
 """Tolerances beyond it are taken as it: two runs more, for an answer that can be quoted."""
 MOST_STEPS: Final = 5
 """Steps of growing width from the answer to the ends of its statistical interval."""
+
+MOST_SEARCHES: Final = 3
+"""Searches for one answer: each further one has the longer runs that the intervals of the one before needed."""
 
 Judge = Callable[[float], Judgement]
 """Judges a rate, requests per second."""
@@ -148,19 +151,29 @@ def search_capacity(task: CapacityTask) -> Capacity:
         raise InputError("slo: a search of the highest load needs at least one limit, for example slo.ttft_p99_s")
     runs = SteadyRuns(task.study)
 
+    for _ in range(MOST_SEARCHES):
+        answer = _answer(search, limits, runs)
+        if answer.rate_per_s is None or runs.judge(answer.rate_per_s, limits).is_sustained:
+            break
+        search = replace(search, start_per_s=answer.rate_per_s)  # The intervals needed longer runs, which reject it.
+    return answer
+
+
+def _answer(search: Search, limits: list[LoadLimit], runs: SteadyRuns) -> Capacity:
+    """Search once; return the answer with its intervals."""
+
     def judge(rate: float) -> Judgement:
         return runs.judge(rate, limits)
 
     edge = highest_rate(search, judge)
     if edge.good is None:
         return Capacity(edge.status, None, None, None, edge.reason, {}, None, None, runs.made)
-    statistical = None
+    statistical = band = None
     if edge.bad is not None:
         statistical = statistical_interval(edge, min(search.tolerance_ratio, COARSEST_RATIO), judge)
-    summary = runs.summary(edge.good)
-    band = _band(edge, limits, runs, summary) if edge.bad is not None else None
+        band = _band(edge, limits, runs, runs.summary(edge.good))
     figures = {limit.name: runs.figure_s(edge.good, limit) for limit in limits}
-    lost = runs.lost_ratio(edge.good)
+    lost, summary = runs.lost_ratio(edge.good), runs.summary(edge.good)
     return Capacity(edge.status, edge.good, statistical, band, edge.reason, figures, lost, summary, runs.made)
 
 

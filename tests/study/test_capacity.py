@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from cluster_sim.config.loading.template import study_template
 from cluster_sim.config.schema.study import Study
 from cluster_sim.document import Document
 from cluster_sim.errors import InputError
+from cluster_sim.study import capacity
 from cluster_sim.study.capacity import (
     FOUND,
     NONE,
@@ -132,3 +134,33 @@ def test_a_configuration_that_refuses_has_no_capacity(shared: Path) -> None:
     answer = search_capacity(CapacityTask(case, Search(1.0)))
     assert (answer.status, answer.rate_per_s, answer.runs) == (NONE, None, 1)
     assert "of the requests are refused" in answer.reason
+
+
+def test_a_rate_that_longer_runs_reject_is_searched_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short runs sustain 10 requests/s; those that the intervals need sustain 8: the answer is at most 8."""
+
+    class Runs:
+        made = 0
+
+        def __init__(self, study: Study) -> None:  # noqa: ARG002 - the interface of SteadyRuns
+            self._judged: set[float] = set()
+            self._is_long = False
+
+        def judge(self, rate_per_s: float, limits: object) -> Judgement:  # noqa: ARG002 - the interface of SteadyRuns
+            self._is_long = self._is_long or rate_per_s in self._judged
+            self._judged.add(rate_per_s)
+            return judged(8.0 if self._is_long else 10.0)(rate_per_s)
+
+        def summary(self, rate_per_s: float) -> dict[str, Any]:  # noqa: ARG002 - the interface of SteadyRuns
+            return {"predictor_coverage": {"error_band_percent": {}}}
+
+        def figure_s(self, rate_per_s: float, limit: object) -> float:  # noqa: ARG002 - the interface of SteadyRuns
+            return rate_per_s
+
+        def lost_ratio(self, rate_per_s: float) -> float:  # noqa: ARG002 - the interface of SteadyRuns
+            return 0.0
+
+    monkeypatch.setattr(capacity, "SteadyRuns", Runs)
+    found = search_capacity(CapacityTask(study(), Search(4.0, 0.03)))
+    assert found.rate_per_s is not None
+    assert 8.0 / 1.03 <= found.rate_per_s <= 8.0
