@@ -106,8 +106,8 @@ def highest_rate(search: Search, judge: Judge) -> Edge:
         else:
             bad, reason = rate, judgement.reason
         if good is None:
-            if "refused" in reason:
-                return Edge(None, bad, tried, reason)  # What can never run is refused at every rate.
+            if "refused" in reason or judgement.is_idle:
+                return Edge(None, bad, tried, reason)  # What fails on an idle fleet fails at every lower rate.
             rate /= 2
         elif bad is None:
             rate *= 2

@@ -35,6 +35,8 @@ GROWTH_T_UNCLEAR: Final = 2.306
 GROWTH_RATIO: Final = 0.25
 """Least growth over the measured part, as a share of its mean, that counts."""
 GROWTH_RATIO_UNCLEAR: Final = 0.1
+ALONE_RATIO: Final = 0.01
+"""Requests in the system on average, below which they hardly ever meet: the fleet is idle."""
 LEAST_RESIDENCES: Final = 25
 """Length of a run, in times that a request is in the system, from which on a queue that grows is no start any more."""
 
@@ -85,6 +87,11 @@ class RequestRows:
         part = self.measured
         return self.span_s / max(float(np.mean(self.finish_s[part] - self.arrival_s[part])), 1e-9)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether requests hardly ever meet, so that lower rates give the same figures."""
+        return self.count < ALONE_RATIO * self.residences
+
 
 class LoadLimit(NamedTuple):
     """A limit on all requests, or on a class of them."""
@@ -111,6 +118,8 @@ class Judgement(NamedTuple):
     """By the predicted figures alone."""
     reason: str
     """Why the rate is not sustained; empty if it is."""
+    is_idle: bool = False
+    """Whether the fleet is idle at the rate, so that lower ones change nothing."""
 
 
 def load_limits(slo: Slo) -> list[LoadLimit]:
@@ -121,6 +130,10 @@ def load_limits(slo: Slo) -> list[LoadLimit]:
 
 def judge(rows: RequestRows, limits: Sequence[LoadLimit]) -> Judgement:
     """Return what the measured part of a run says about its rate."""
+    return _judge(rows, limits)._replace(is_idle=rows.is_idle)
+
+
+def _judge(rows: RequestRows, limits: Sequence[LoadLimit]) -> Judgement:
     if not rows.is_finished.any():
         return Judgement(Outcome.OVERLOADED, False, _lost_text(rows))
     if sum(rows.lost.values()) > MOST_LOST_RATIO * rows.count:

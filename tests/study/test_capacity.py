@@ -1,5 +1,6 @@
 """The search of the highest load: bracket, bisection, intervals, and its independence of the workload's length."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,22 @@ def test_the_answer_does_not_depend_on_the_count(shared: Path, count: int) -> No
     assert answer.rate_per_s == pytest.approx(58.7, rel=0.03)
     assert answer.statistical is not None
     assert answer.statistical.low <= 58.7 <= answer.statistical.high < 70
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (["slo={ttft_p99_s: 0.001}"], r"ttft p99 is 0\.0\d+ s, above 0\.001 s"),
+        (["router.client_timeout_s=0.02"], r"100\.00% of the requests are cancelled \(client_timeout\)"),
+    ],
+)
+def test_what_an_idle_fleet_misses_is_no_capacity(shared: Path, changes: list[str], reason: str) -> None:
+    """A limit, or a client's patience, below what a request alone takes: no capacity, after a few halvings, and why."""
+    case = load_study(shared / "cases" / "capacity_count/study.yaml", changes)
+    answer = search_capacity(CapacityTask(case, Search(1.0)))
+    assert (answer.status, answer.rate_per_s) == (NONE, None)
+    assert re.fullmatch(reason, answer.reason)
+    assert answer.runs <= 10
 
 
 def test_a_configuration_that_refuses_has_no_capacity(shared: Path) -> None:
