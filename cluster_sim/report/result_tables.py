@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cluster_sim.hardware.predictors.error_band import BandCase
 from cluster_sim.report.console import print_whole
 
 LATENCIES: Final = (
@@ -186,7 +187,7 @@ def cost_text(usd: float | None, verdict: str | None) -> str:
 def band_note(summary: dict[str, Any]) -> str:
     """Return what the bands stand for."""
     coverage = summary["predictor_coverage"]
-    case = coverage["case"].replace("_", " ")
+    case = BandCase(coverage["case"]).words
     if coverage["is_near_saturation"]:
         case += ", near saturation"
     return f"In brackets: where nine of ten measured values lay ({case})."

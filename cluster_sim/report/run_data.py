@@ -1,7 +1,7 @@
 """Complete runs, read back from their directories for reports."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from cluster_sim.output.run_directory import (
     SERIES_FILE,
     SUMMARY_FILE,
 )
+from cluster_sim.report.earlier_summary import WHOLE_RUN, from_whole_run
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -51,6 +52,8 @@ class RunData:
         except OSError as error:
             raise InputError(f"{directory}: is not the directory of a complete run: {error.strerror}") from error
         version = run.summary.get("summary_version")
+        if version == WHOLE_RUN:
+            return replace(run, summary=from_whole_run(run.summary, SUMMARY_VERSION))
         if version != SUMMARY_VERSION:
             raise InputError(
                 f"{directory / SUMMARY_FILE}: has summary_version {version}, but this program reads {SUMMARY_VERSION}; "

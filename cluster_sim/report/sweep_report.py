@@ -7,6 +7,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.text import Text
 
+from cluster_sim.hardware.predictors.error_band import BandCase
 from cluster_sim.report.configuration_table import Figure, Row, print_configurations, verdict_text
 from cluster_sim.report.result_tables import cost_text, duration_text
 
@@ -40,7 +41,7 @@ FIGURES: Final = (
 def print_sweep(console: Console, rows: Sequence[Row], keys: Sequence[str], elsewhere: str) -> None:
     """Print the table of a sweep; ``elsewhere`` is the file that has every column."""
     print_configurations(console, rows, keys, FIGURES, elsewhere)
-    cases = Counter(case.replace("_", " ") for row in rows if (case := row.get("predictor_coverage.case")))
+    cases = Counter(BandCase(case).words for row in rows if (case := row.get("predictor_coverage.case")))
     if cases:
         counts = ", ".join(f"{case} ({count} run{'s' * (count != 1)})" for case, count in cases.items())
         text = f"Error bands, which the objectives count: {counts}; if known, error_band_percent in {elsewhere}."

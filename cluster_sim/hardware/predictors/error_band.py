@@ -28,6 +28,11 @@ class BandCase(StrEnum):
     NONE_KNOWN = "none_known"
     """No run outside the fit says anything about such a case."""
 
+    @property
+    def words(self) -> str:
+        """The case as people read it, for example "model or TP unseen"."""
+        return self.value.replace("_", " ").replace(" tp ", " TP ")
+
 
 STAND_INS: Final[dict[str, tuple[str, ...]]] = {
     **{f"{interval}_p95": (f"{interval}_p90", f"{interval}_p99") for interval in ("ttft", "tpot", "e2e")},
