@@ -65,6 +65,11 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "trace-inline": ("trace", "inline", {"policy": "round_robin"}),
     "trace-inline-least-outstanding": ("trace", "inline", {"policy": "least_outstanding"}),
     "trace-inline-defaults": ("trace", "inline", {"policy": "round_robin", "has_defaults": True}),
+    "trace-inline-least-outstanding-defaults": (
+        "trace",
+        "inline",
+        {"policy": "least_outstanding", "has_defaults": True},
+    ),
     "trace-inline-telemetry": ("trace", "inline", {"policy": "least_loaded"}),
     "fleet-inline": ("fleet", "inline", {"policy": "least_loaded"}),
     "fleet-ray-2-actors": ("fleet", "ray", {"policy": "least_loaded", "actors": 2}),
@@ -73,7 +78,7 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "trace-x10-inline-telemetry": ("trace-x10", "inline", {"policy": "least_loaded"}),
     "trace-x10-ray-telemetry": ("trace-x10", "ray", {"policy": "least_loaded", "replicas_per_actor": 1}),
 }
-"""(workload, executor, settings) by name; ``has_defaults`` leaves engine, predictor and run to the defaults."""
+"""(workload, executor, settings) by name; ``has_defaults`` leaves engine, predictor, ties and run to the defaults."""
 
 
 def study_of(workload: str, settings: dict[str, Any], trace: Path | None) -> Any:
@@ -92,17 +97,19 @@ def study_of(workload: str, settings: dict[str, Any], trace: Path | None) -> Any
         load = {"arrivals": {"kind": "poisson", "request_rate": 5.53 / scale}}
         load |= {"kind": "synthetic", "count": 19_366, "lengths": LENGTHS}
     pool: dict[str, Any] = {"model": "llama-3-8b", "device": "h100-sxm", "replicas": replicas}
+    router: dict[str, Any] = {"policy": settings["policy"], "telemetry": {"period_ms": 50, "latency_ms": 1}}
     run = {key: value for key, value in settings.items() if key not in ("policy", "has_defaults")}
     written_out: dict[str, Any] = {}
     if not settings.get("has_defaults"):
         pool["engine"] = ENGINE
         written_out = {"predictor": PREDICTOR}
+        router["ties"] = "first"
         run = RUN | run
     return Study.model_validate(
         {
             "workload": load,
             "fleet": {"pools": [pool], "network": {"router_to_replica_ms": 0.5, "replica_to_router_ms": 0.5}},
-            "router": {"policy": settings["policy"], "telemetry": {"period_ms": 50, "latency_ms": 1}},
+            "router": router,
             "run": run,
             **written_out,
         },
