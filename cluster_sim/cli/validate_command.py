@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from cluster_sim.cli.arguments import AllowUnknown, Overrides, StudyFile, Verbose, with_allowance
+from cluster_sim.errors import InputError
 
 
 def validate(
@@ -19,7 +20,7 @@ def validate(
     """Check a study; print every resolved value, the memory plan and, with -v, the lookahead report."""
     from cluster_sim.config.loading.error_context import locating_errors
     from cluster_sim.config.loading.load import check_study, read_document
-    from cluster_sim.study.validation_report import check_library, validation_report
+    from cluster_sim.study.validation_report import check_library, refused_models, validation_report
     from cluster_sim.study.variants import expand
 
     document = read_document(file, with_allowance(overrides, allow_unknown))
@@ -27,7 +28,11 @@ def validate(
     study = check_study(document, file.resolve().parent, notes)
     with locating_errors(document):
         variants = expand(file, document) if study.sweep is not None else []
-        typer.echo(validation_report(study, variants, has_lookahead=is_verbose), nl=False)
+        try:
+            typer.echo(validation_report(study, variants, has_lookahead=is_verbose), nl=False)
+        except InputError:
+            typer.echo(refused_models(study), nl=False)  # They may say why the study is refused.
+            raise
     for note in notes:
         typer.echo(f"# Note: {note}")
     if is_library_checked:

@@ -20,7 +20,7 @@ from cluster_sim.routing.policy_interface import build_policy
 from cluster_sim.serving.limits_resolution import scheduler_limits
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.data_parallel import build_scheduler
-from cluster_sim.serving.schedulers.engine_options import ENGINES
+from cluster_sim.serving.schedulers.engine_options import ENGINES, EngineOptions
 from cluster_sim.simulation.model_names import default_model, distinct_names
 from cluster_sim.simulation.parallelism import check_ranks, expert_sharding, rank_limits
 from cluster_sim.simulation.simulation import SimulatedPool, Simulation
@@ -177,7 +177,12 @@ def make_plan(study: Study) -> Plan:
     return Plan(study, tuple(pools))
 
 
-def _plan_pool(study: Study, pool: Pool, first_replica: int, model_name: str) -> PoolPlan:
+def pool_hardware(study: Study, pool: Pool, model_name: str = "") -> tuple[EngineOptions, ReplicaHardware]:
+    """Return the engine of a pool with its defaults, and what its replicas run on; ``model_name`` renames the model.
+
+    Raises InputError, which begins with a key of the pool, for files that cannot be read and settings that contradict
+    each other.
+    """
     check_power_cap(study.predictor, pool.power_cap_w)
     device, model = load_device(pool.device), load_model(pool.model, allow_unknown=study.fleet.allow_unknown)
     model = model.model_copy(update={"name": model_name}) if model_name else model
@@ -191,6 +196,12 @@ def _plan_pool(study: Study, pool: Pool, first_replica: int, model_name: str) ->
     if engine.keeps_states and block_size != engine.block_size:
         engine = engine.model_copy(update={"block_size": block_size})
         hardware = replace(hardware, engine=engine.hardware_settings(device))
+    return engine, hardware
+
+
+def _plan_pool(study: Study, pool: Pool, first_replica: int, model_name: str) -> PoolPlan:
+    engine, hardware = pool_hardware(study, pool, model_name)
+    model = hardware.model
     if engine.needs_host_load_time:
         engine = engine.model_copy(update={"host_load_block_us": host_block_us(hardware)})
     memory = plan_memory(hardware) if engine.num_kv_blocks is None else None

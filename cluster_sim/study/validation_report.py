@@ -4,6 +4,7 @@ The report is YAML with comments, so it is itself a study file.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Final
 
 from cluster_sim.config.loading.canonical import config_hash, resolved_yaml
@@ -15,7 +16,7 @@ from cluster_sim.hardware.memory_plan import MemoryPlan
 from cluster_sim.hardware.model import load_model, model_names
 from cluster_sim.simulation.executor_choice import choose_executor
 from cluster_sim.simulation.model_names import nameless_notice
-from cluster_sim.simulation.plan import PoolPlan, make_plan
+from cluster_sim.simulation.plan import PoolPlan, make_plan, pool_hardware
 from cluster_sim.simulation.simulation import Simulation
 from cluster_sim.study.model_line import model_lines
 from cluster_sim.study.variants import Variant
@@ -60,6 +61,15 @@ def validation_report(study: Study, variants: Sequence[Variant] = (), *, has_loo
         *(f"# {line}" for line in _sweep(variants)),
     ]
     return "\n".join(lines) + "\n"
+
+
+def refused_models(study: Study) -> str:
+    """Return the lines about the models of a study that is refused: of those whose files can be read."""
+    lines: list[str] = []
+    for pool in study.fleet.pools:
+        with suppress(InputError):
+            lines += model_lines(pool_hardware(study, pool)[1])
+    return "".join(f"{line}\n" for line in ("# Models:", *(f"#   {line}" for line in dict.fromkeys(lines))) if lines)
 
 
 def check_library() -> str:
@@ -133,7 +143,7 @@ def _step_times(simulation: Simulation) -> Iterator[str]:
         band = pool.error_band
         widths = ((name, band.error_of(name, is_near_saturation=False)) for name in ("ttft_p99", "tpot_p99", "e2e_p99"))
         known = [f"{name.replace('_', ' ')} +-{width:.0f} %" for name, width in widths if width is not None]
-        yield f"  error ({band.case.replace('_', ' ')}): {', '.join(known) or 'unknown'}"
+        yield f"  error ({band.case.words}): {', '.join(known) or 'unknown'}"
 
 
 def _lookahead(simulation: Simulation) -> Iterator[str]:

@@ -109,3 +109,11 @@ def test_keys_that_are_not_understood(command: Command, study_file: Path) -> Non
     assert "own: index_topk" in text
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     assert summary["pools"][0]["model_keys_not_understood"] == ["index_topk"]
+
+
+def test_a_refused_study_shows_its_models(command: Command, study_file: Path) -> None:
+    """A study whose engine would not start is refused after the line about its model, which tells the sizes."""
+    code, text, error = command("validate", study_file, "--set", "fleet.pools.0.engine.gpu_memory_utilization=0.24")
+    assert code == 2
+    assert "fleet.pools.0" in error
+    assert text.startswith("# Models:\n#   llama-3-8b: 8.03 B parameters")
