@@ -46,7 +46,10 @@ def refit(
     or that misses its measurements; then nothing is written.
     """
     loaded = [load_benchmarks(path, server) for path in files]
-    cases, notes = [case for each in loaded for case in each.cases], [note for each in loaded for note in each.notes]
+    cases, notes = (
+        [case for result in loaded for case in result.cases],
+        [note for result in loaded for note in result.notes],
+    )
     hardware = resolve_case(cases[0]).hardware
     device = hardware.device
     calibration, start = resolve_coefficients(base, device, hardware.engine.version)

@@ -49,14 +49,14 @@ def import_deployment(
     from cluster_sim.deployment.import_deployment import import_deployment as read
     from cluster_sim.deployment.server_pool import Choices
 
-    wrong = next((each for each in variable or () if not re.match(r"[A-Za-z_]\w*=", each)), None)
+    wrong = next((assignment for assignment in variable or () if not re.match(r"[A-Za-z_]\w*=", assignment)), None)
     if wrong is not None:
         raise InputError(f"--env: must be NAME=VALUE; got {wrong!r}")
     if engine_version is not None and not re.fullmatch(r"\d+(\.\d+)+", engine_version):
         raise InputError(
             f"--engine-version: must be numbers separated by dots, for example 0.15; got {engine_version!r}"
         )
-    environment = dict(each.split("=", 1) for each in variable or ())
+    environment = dict(assignment.split("=", 1) for assignment in variable or ())
     choices = Choices(model, device, replicas, tensor_parallel, engine_version)
     text, findings = read(format_name, file, choices, environment, allow_unmodelled=allow_unmodelled)
     if output is None:

@@ -48,7 +48,7 @@ def serve_commands(text: str, source: str, environment: Mapping[str, str], first
             words.pop(0)
         while words and _ASSIGNMENT.match(words[0].text):
             own.append(words.pop(0))
-        values = dict(_pair(each.text) for each in own)
+        values = dict(_pair(variable.text) for variable in own)
         if not words:
             known |= values
             exported += own
@@ -84,13 +84,13 @@ def _serve_command(
                 if inner:
                     return [
                         ServeCommand(
-                            each.arguments,
-                            each.place,
-                            each.environment,
-                            each.image or image,
-                            variables + each.variables,
+                            command.arguments,
+                            command.place,
+                            command.environment,
+                            command.image or image,
+                            variables + command.variables,
                         )
-                        for each in inner
+                        for command in inner
                     ]
         arguments = _arguments_after(words, index)
         if arguments is not None:
@@ -129,7 +129,7 @@ def _container_variables(words: list[Stated]) -> list[Stated]:
             found.append(words[index + 1])
         elif word.text.startswith("--env="):
             found.append(Stated(word.text.removeprefix("--env="), word.place))
-    return [each for each in found if _ASSIGNMENT.match(each.text)]
+    return [word for word in found if _ASSIGNMENT.match(word.text)]
 
 
 def image_version(image: Stated | None) -> Stated | None:

@@ -45,7 +45,7 @@ def server_of_pod(
 def is_server(container: Part) -> bool:
     """Return whether a container runs vLLM, by its image or its command."""
     image = container.text("image")
-    words = " ".join(each.text for key in ("command", "args") for each in container.texts(key))
+    words = " ".join(word.text for key in ("command", "args") for word in container.texts(key))
     return bool(_STARTS.search(words)) or (image is not None and is_vllm_image(image.text))
 
 
@@ -92,7 +92,7 @@ def arguments_of(container: Part, variables: Mapping[str, str]) -> list[Stated]:
     ]
     texts = [word.text for word in words]
     for index, text in enumerate(texts):
-        if text.rpartition("/")[2] in _SHELLS and any(re.fullmatch(r"-\w*c", each) for each in texts[index + 1 : -1]):
+        if text.rpartition("/")[2] in _SHELLS and any(re.fullmatch(r"-\w*c", word) for word in texts[index + 1 : -1]):
             return script_arguments(words[-1], variables)
         if text.rpartition("/")[2] == "vllm" and texts[index + 1 : index + 2] == ["serve"]:
             return words[index + 2 :]

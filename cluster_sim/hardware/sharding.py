@@ -58,8 +58,8 @@ class Shard:
 
 def stage_layers(layers: int, pipeline_parallel: int, stage: int) -> range:
     """Return the layers of a stage by vLLM's rule: what is left over goes to the stages before the last, last first."""
-    each, rest = divmod(layers, pipeline_parallel)
-    counts = [each] * pipeline_parallel
+    layers_each, rest = divmod(layers, pipeline_parallel)
+    counts = [layers_each] * pipeline_parallel
     for index in range(2, rest + 2):
         counts[-index] += 1
     first = sum(counts[:stage])
@@ -152,7 +152,9 @@ def _weights(hardware: ReplicaHardware, layers: list[Layer]) -> tuple[float, flo
             counts["shared_experts"] = counts.get("shared_experts", 0.0) + experts.shared_parameters / tp
             small += experts.router_parameters + experts.bias_parameters / tp
         elif layer.network is not None:
-            counts["mlp"] = counts.get("mlp", 0.0) + sum(each.parameters for each in layer.network.projections()) / tp
+            counts["mlp"] = (
+                counts.get("mlp", 0.0) + sum(projection.parameters for projection in layer.network.projections()) / tp
+            )
     expert_bytes = hardware.weight_bytes("experts") * counts.pop("experts", 0.0)
     dense = sum(hardware.weight_bytes(part) * count for part, count in counts.items())
     return dense + weight_bytes(model.activation_dtype) * small, expert_bytes
@@ -169,7 +171,7 @@ def _used_parameters(layers: list[Layer], tp: int) -> float:
             used += (experts.experts_per_token * experts.expert_parameters + experts.shared_parameters) / tp
             used += experts.router_parameters
         elif layer.network is not None:
-            used += sum(each.parameters for each in layer.network.projections()) / tp
+            used += sum(projection.parameters for projection in layer.network.projections()) / tp
     return used
 
 

@@ -65,7 +65,7 @@ def attainment(
         if limit.metric == GAPS:
             value_s = limit_value_s(limit, gaps, 0)
             limits.append(limit_entry(limit, value_s, _width(limit, bands), is_lost=not totals.all.finished))
-    classes = [_class_entry(each, bands, duration_s) for each in totals.classes]
+    classes = [_class_entry(limited, bands, duration_s) for limited in totals.classes]
     verdicts = [entry["verdict"] for entry in (*limits, *classes)]
     if not verdicts:
         return _shares(None, [], 0, 0, 0, 0.0) | {"classes": []}

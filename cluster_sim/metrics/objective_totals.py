@@ -134,7 +134,7 @@ class ObjectiveTotals:
         """``end_ns`` is the end of the run, if the study says so."""
         self._end_ns = end_ns
         self.all = LimitTotals(slo, None, exact_limit)
-        self.classes = [LimitTotals(each, each.match, exact_limit) for each in slo.classes or ()]
+        self.classes = [LimitTotals(limited, limited.match, exact_limit) for limited in slo.classes or ()]
         self.has_limits = slo.has_limits
         self.good = 0
         self.left_out = 0

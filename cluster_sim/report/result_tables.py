@@ -87,9 +87,9 @@ def objective_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
     """Return (text, verdict) of every limit, those of classes after those of all requests."""
     slo = summary["slo"]
     rows = [(limit_text(limit), limit["verdict"]) for limit in slo["limits"]]
-    for each in slo["classes"]:
-        label = ", ".join(f"{name} {value}" for name, value in each["match"].items())
-        rows += [(f"{label}: {limit_text(limit)}", limit["verdict"]) for limit in each["limits"]]
+    for limited in slo["classes"]:
+        label = ", ".join(f"{name} {value}" for name, value in limited["match"].items())
+        rows += [(f"{label}: {limit_text(limit)}", limit["verdict"]) for limit in limited["limits"]]
     return rows
 
 

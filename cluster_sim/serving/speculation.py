@@ -37,7 +37,7 @@ class Speculative(ConfigModel):
     @field_validator("acceptance")
     @classmethod
     def _check_acceptance(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if not value or not all(0 <= each <= 1 for each in value):
+        if not value or not all(0 <= ratio <= 1 for ratio in value):
             raise ValueError("must name at least one probability from 0 to 1")
         return value
 

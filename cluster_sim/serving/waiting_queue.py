@@ -84,7 +84,7 @@ class WaitingQueue:
     def fewest_left(self) -> int:
         """Return the fewest tokens that a waiting sequence must still yield; the queue is not empty."""
         if not self._fewest_left:
-            self._fewest_left = min(each.output_tokens - each.generated for each in self.entries)
+            self._fewest_left = min(sequence.output_tokens - sequence.generated for sequence in self.entries)
         return self._fewest_left
 
     def _insert(self, sequence: Sequence) -> None:

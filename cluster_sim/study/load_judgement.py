@@ -124,7 +124,7 @@ class Judgement(NamedTuple):
 
 def load_limits(slo: Slo) -> list[LoadLimit]:
     """Return every limit of a study."""
-    classes = [LoadLimit(limit, each.match) for each in slo.classes or () for limit in each.all_limits()]
+    classes = [LoadLimit(limit, limited.match) for limited in slo.classes or () for limit in limited.all_limits()]
     return [*map(LoadLimit, slo.all_limits()), *classes]
 
 
@@ -141,7 +141,11 @@ def _judge(rows: RequestRows, limits: Sequence[LoadLimit]) -> Judgement:
     judgements = [*(_of_limit(rows, limit) for limit in limits), _of_growth(rows)]
     failing = [judgement for judgement in judgements if not judgement.is_sustained]
     outcomes = {judgement.outcome for judgement in judgements}
-    outcome = next(each for each in (Outcome.OVERLOADED, Outcome.UNCLEAR, Outcome.SUSTAINED) if each in outcomes)
+    outcome = next(
+        outcome_kind
+        for outcome_kind in (Outcome.OVERLOADED, Outcome.UNCLEAR, Outcome.SUSTAINED)
+        if outcome_kind in outcomes
+    )
     return Judgement(outcome, not failing, failing[0].reason if failing else "")
 
 

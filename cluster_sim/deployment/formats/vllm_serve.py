@@ -32,7 +32,7 @@ def server_of(command: ServeCommand, findings: Findings) -> Server:
     judge_environment(command.variables, findings)
     if command.is_in_loop:
         findings.assume(command.place, "loop", "the server is counted once; --replicas says how often it starts")
-    served = next((each.value for each in parsed.arguments if each.name == "served-model-name"), None)
+    served = next((argument.value for argument in parsed.arguments if argument.name == "served-model-name"), None)
     return Server(
         name=(served or "main").split()[0],
         place=command.place,

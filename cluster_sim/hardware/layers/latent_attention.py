@@ -57,7 +57,7 @@ class LatentAttention(Mixer):
     def parameters_on_gpu(self, tensor_parallel: int) -> float:
         """Return the weights on one GPU: down-projections and the indexer are repeated."""
         repeated = self.hidden * (self.kv_rank + self.rope_width) + self.hidden * self.query_rank
-        repeated += sum(each.parameters for each in self.projections() if ".indexer." in each.name)
+        repeated += sum(projection.parameters for projection in self.projections() if ".indexer." in projection.name)
         return repeated + (self.parameters - repeated) / tensor_parallel
 
     @property

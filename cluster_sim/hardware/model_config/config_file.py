@@ -117,7 +117,7 @@ class ConfigFile:
         value = self.value(name)
         if value is None:
             return None
-        if not isinstance(value, list) or any(isinstance(each, bool) or not isinstance(each, int) for each in value):
+        if not isinstance(value, list) or any(isinstance(entry, bool) or not isinstance(entry, int) for entry in value):
             raise self.fault(name, f"must be a list of whole numbers, not {shown(value)}")
         return value
 
@@ -126,7 +126,7 @@ class ConfigFile:
         value = self.value(name)
         if value is None:
             return None
-        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
             raise self.fault(name, f"must be a list of texts, not {shown(value)}")
         return value
 

@@ -60,7 +60,7 @@ def sparse_layers(config: ConfigFile, layers: int) -> Fields:
     if isinstance(frequency, list):
         if len(frequency) < layers or set(frequency) - {0, 1}:
             raise config.fault("moe_layer_freq", f"must be 0 or 1 for each of {layers} layers, not {shown(frequency)}")
-        return {"mlp_layer_types": by_flag([bool(each) for each in frequency[:layers]])}
+        return {"mlp_layer_types": by_flag([bool(flag) for flag in frequency[:layers]])}
     if frequency is None:
         frequency = 1
     if isinstance(frequency, bool) or not isinstance(frequency, int) or frequency < 1:

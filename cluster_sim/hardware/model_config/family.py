@@ -38,7 +38,9 @@ class FamilyCatalogue:
 
     def __init__(self) -> None:
         folder = importlib.import_module(_FOLDER)
-        modules = [importlib.import_module(each.name) for each in pkgutil.iter_modules(folder.__path__, f"{_FOLDER}.")]
+        modules = [
+            importlib.import_module(module.name) for module in pkgutil.iter_modules(folder.__path__, f"{_FOLDER}.")
+        ]
         self.failures: list[str] = []
         """Entry points that could not be loaded, with the error."""
         for point in entry_points(group=ENTRY_POINTS):

@@ -72,8 +72,8 @@ class Quantization:
         for part, counts in stored.items():
             if set(counts) == {None}:
                 continue
-            most = max(counts, key=lambda each: counts[each]) or plain
-            bits = sum((each or plain).bits * count for each, count in counts.items()) / sum(counts.values())
+            most = max(counts, key=lambda precision: counts[precision]) or plain
+            bits = sum((precision or plain).bits * count for precision, count in counts.items()) / sum(counts.values())
             found[part] = {"dtype": most.dtype, "bits": bits, "arithmetic": most.arithmetic or activation_dtype}
         return found
 

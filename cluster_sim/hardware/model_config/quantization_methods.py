@@ -104,11 +104,11 @@ class QuantizationReader:
         exceptions = Rule(self._exceptions(), None)
         if algorithm == "MIXED_PRECISION":
             layers = self._block.get("quantized_layers")
-            if not isinstance(layers, dict) or not all(isinstance(each, dict) for each in layers.values()):
+            if not isinstance(layers, dict) or not all(isinstance(entry, dict) for entry in layers.values()):
                 raise self._fault("quantized_layers", "missing, the algorithm of every module")
             named = {
-                name: self._algorithm(str(each.get("quant_algo")), each, "quantized_layers")
-                for name, each in layers.items()
+                name: self._algorithm(str(entry.get("quant_algo")), entry, "quantized_layers")
+                for name, entry in layers.items()
             }
             return Quantization((exceptions,), named, kv_cache_dtype=self._kv_cache_dtype())
         default = self._algorithm(algorithm, self._block, "quant_algo")

@@ -49,7 +49,7 @@ class RawModel:
     def precision(self, layers: Iterable[Layer], head_parameters: int, activation_dtype: str) -> dict[str, Any]:
         """Return the precision of each part of the model's layers."""
         found = self.quantization.precision(layers, head_parameters, activation_dtype, self.module_names)
-        return {str(part): each for part, each in found.items()}
+        return {str(part): value for part, value in found.items()}
 
 
 def quantization_file(path: Path) -> Path | None:

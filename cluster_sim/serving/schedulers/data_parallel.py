@@ -181,7 +181,7 @@ class DataParallel(Scheduler, FastForwardScheduler):
 
     def commit_uniform(self, steps: int, end_ns: int) -> list[Served]:
         self._steps += steps
-        return [each for rank in self._decoding for each in rank.commit_uniform(steps, end_ns)]
+        return [finished for rank in self._decoding for finished in rank.commit_uniform(steps, end_ns)]
 
     def _complete_uniform(self, finishing: list[Served]) -> None:
         """Complete the last of some uniform steps: every rank gives up the sequences that it has finished."""

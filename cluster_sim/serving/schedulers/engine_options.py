@@ -222,8 +222,8 @@ class _Foreign(NamedTuple):
         """Look the key up."""
         owners = ENGINES.owners(name)
         options = [options for owner in owners if issubclass(options := ENGINES.get(owner).options, EngineOptions)]
-        is_switch = any(name in each.switches for each in options)
-        return cls(name, owners, [each.model_fields[name] for each in options], is_switch)
+        is_switch = any(name in options_class.switches for options_class in options)
+        return cls(name, owners, [options_class.model_fields[name] for options_class in options], is_switch)
 
     @property
     def belongs(self) -> str:

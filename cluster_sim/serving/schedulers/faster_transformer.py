@@ -70,7 +70,11 @@ class FasterTransformer(SerialScheduler):
 
     def ready_decodes(self) -> list[Sequence]:
         """Return the unfinished sequences of the static batch that is next."""
-        return [each for each in self._ready[0] if each.generated < each.output_tokens] if self._ready else []
+        return (
+            [sequence for sequence in self._ready[0] if sequence.generated < sequence.output_tokens]
+            if self._ready
+            else []
+        )
 
     def put_back(self, sequences: list[Sequence]) -> None:
         """Do nothing: the static batch has kept them."""
@@ -101,7 +105,7 @@ class FasterTransformer(SerialScheduler):
 
     def fewest_batches(self) -> int:
         """Return the least number of tokens that any sequence still has to yield."""
-        lefts = [each.output_tokens - each.generated for group in self._ready for each in group]
+        lefts = [sequence.output_tokens - sequence.generated for group in self._ready for sequence in group]
         return min((left for left in (*lefts, super().fewest_batches()) if left > 0), default=0)
 
     def cancel(self, request_id: int) -> bool:
@@ -111,9 +115,9 @@ class FasterTransformer(SerialScheduler):
             for sequence in group:
                 if sequence.request_id == request_id and sequence.generated < sequence.output_tokens:
                     sequence.output_tokens = sequence.generated
-                    if all(each.generated >= each.output_tokens for each in group):
+                    if all(sequence.generated >= sequence.output_tokens for sequence in group):
                         self._ready.remove(group)
-                        for each in group:
-                            self.free(each)
+                        for member in group:
+                            self.free(member)
                     return True
         return super().cancel(request_id)

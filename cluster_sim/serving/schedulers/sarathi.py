@@ -54,7 +54,7 @@ class Sarathi(SerialScheduler):
                 continue
             budget -= chunk
             batch.prefill(sequence, chunk, self.prefilling)
-        self.running = sorted(skipped + self.running, key=lambda each: each.request.arrival_ns)
+        self.running = sorted(skipped + self.running, key=lambda sequence: sequence.request.arrival_ns)
         self._admit(batch, budget, now_ns)
 
     def is_uniform(self, decodes: int) -> bool:

@@ -107,7 +107,7 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
             lefts.append(self._pool.steps_to_finish())
         if self.waiting:
             if not self._fewest_waiting:
-                self._fewest_waiting = min(each.output_tokens - each.generated for each in self.waiting)
+                self._fewest_waiting = min(sequence.output_tokens - sequence.generated for sequence in self.waiting)
             lefts.append(self._fewest_waiting)
         return min((left for left in lefts if left), default=0)
 
@@ -208,7 +208,7 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
         for sequence, _ in batch.prefilled:
             self._return(sequence)
         if not batch.members and not batch.prefilled:  # The end of uniform steps.
-            for sequence in sorted(batch.finishing, key=lambda each: each.order):
+            for sequence in sorted(batch.finishing, key=lambda sequence: sequence.order):
                 self.forget(sequence)
                 self.free(sequence)
 

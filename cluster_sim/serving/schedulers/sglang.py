@@ -164,7 +164,7 @@ class Sglang(SerialScheduler):
         ratio = self.new_token_ratio
         decodes = len(self.running) if self._is_mixed else 0
         plan = _Plan(
-            decodes + sum(self._reserved(each) * ratio for each in (*self.running, *self.in_flight.values())),
+            decodes + sum(self._reserved(sequence) * ratio for sequence in (*self.running, *self.in_flight.values())),
             self._max_prefill_tokens - decodes,
             self._chunk_size - decodes,
             self._is_chunk_in_flight,
@@ -284,7 +284,7 @@ class Sglang(SerialScheduler):
     def _needs_of(self, sequences: Iterable[Sequence]) -> int:
         """Return the tokens in new pages that one more token of each sequence takes."""
         cache = self.memory
-        return sum(cache.blocks_to_extend(each, each.computed + 1) for each in sequences) * self.block_size
+        return sum(cache.blocks_to_extend(sequence, sequence.computed + 1) for sequence in sequences) * self.block_size
 
     def _decode(self, batch: Batch) -> None:
         pool = self.memory
@@ -307,7 +307,7 @@ class Sglang(SerialScheduler):
         """
         pool = self.memory
         fewest = 0 if self.in_flight or batch.prefilled or self._chunked is not None else 1
-        order = sorted(self.running, key=lambda each: (-each.generated, each.prompt_tokens))
+        order = sorted(self.running, key=lambda sequence: (-sequence.generated, sequence.prompt_tokens))
         while len(order) > fewest:
             victim = order.pop()
             pool.drop(victim)

@@ -97,7 +97,7 @@ class StaticTwoPhase(SerialScheduler):
                 return
         self._steps_left -= 1
         is_last = self._steps_left == 0
-        batch.finishing = [each for each in self._group if is_last and each.request_id not in self._dropped]
+        batch.finishing = [sequence for sequence in self._group if is_last and sequence.request_id not in self._dropped]
 
     def _decode(self, batch: Batch) -> None:
         """Compute a token of every request that misses some; the gap to a last token ends with the batch."""
@@ -114,7 +114,7 @@ class StaticTwoPhase(SerialScheduler):
 
     def on_scheduled(self, batch: Batch) -> None:
         """Store when the tokens of a batch come: those that are held come later."""
-        decodes = [each for each in batch.members if not self._held or each not in self._held]
+        decodes = [sequence for sequence in batch.members if not self._held or sequence not in self._held]
         set_last_tokens(batch.completed, decodes, batch.end_ns)
 
     def _start(self, batch: Batch, now_ns: int) -> None:
@@ -147,7 +147,7 @@ class StaticTwoPhase(SerialScheduler):
 
     def complete(self, batch: Batch) -> None:
         """Keep the batch together until its last step has ended."""
-        for sequence in (*batch.members, *(each for each, _ in batch.prefilled)):
+        for sequence in (*batch.members, *(sequence for sequence, _ in batch.prefilled)):
             self.leave_batch(sequence)
         if self._steps_left == 0:
             self._close()
@@ -170,7 +170,7 @@ class StaticTwoPhase(SerialScheduler):
 
     def ready_decodes(self) -> list[Sequence]:
         """Return those of the running batch that have not all their tokens."""
-        return [each for each in self._group if each.generated < each.output_tokens]
+        return [sequence for sequence in self._group if sequence.generated < sequence.output_tokens]
 
     def put_back(self, sequences: list[Sequence]) -> None:
         """Do nothing: the batch has kept them."""
@@ -187,7 +187,7 @@ class StaticTwoPhase(SerialScheduler):
         self._steps_left -= steps
         if self._steps_left:
             return []
-        return [each for each in self._group if each.request_id not in self._dropped]
+        return [sequence for sequence in self._group if sequence.request_id not in self._dropped]
 
     def has_work(self) -> bool:
         """Whether a batch runs or may be started."""

@@ -81,7 +81,7 @@ class TensorRtLlm(SerialScheduler):
 
     def fill_batch(self, batch: Batch, now_ns: int) -> None:
         """Add decodes, half-done contexts and new ones."""
-        started = deque(sorted(self.running, key=lambda each: each.order))
+        started = deque(sorted(self.running, key=lambda sequence: sequence.order))
         self.running = []
         halves: deque[Sequence] = deque()
         budget = self.limits.max_num_batched_tokens

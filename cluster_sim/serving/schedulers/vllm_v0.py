@@ -166,7 +166,7 @@ class VllmV0(SerialScheduler):
 
     def _decode(self, batch: Batch) -> None:
         running = self.running
-        running.sort(key=lambda each: each.request.arrival_ns)
+        running.sort(key=lambda sequence: sequence.request.arrival_ns)
         taken = 0
         while taken < len(running) and len(batch.members) < self.batch_limit:
             sequence = running[taken]

@@ -136,7 +136,7 @@ class VllmV1(Scheduler, FastForwardScheduler):
         # In admission order, however the batch was filled: the order of frees is the order of reuse.
         finishing = batch.finishing
         if len(finishing) > 1:
-            finishing = sorted(finishing, key=lambda each: each.order)
+            finishing = sorted(finishing, key=lambda sequence: sequence.order)
         for sequence in finishing:
             if self._running.get(sequence.request_id) is sequence:
                 self._free(sequence)
@@ -263,7 +263,7 @@ class VllmV1(Scheduler, FastForwardScheduler):
             self._pool.dissolve()
             sequences = list(self._running.values())
             if is_deferring:
-                sequences = [each for each in sequences if each.request_id not in self._prefilling]
+                sequences = [sequence for sequence in sequences if sequence.request_id not in self._prefilling]
             budget = self._schedule_running(batch, sequences, self._budget, now_ns)
             if self._limits.can_fast_forward:
                 self._refill_pool()

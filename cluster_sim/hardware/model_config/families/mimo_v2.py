@@ -19,7 +19,7 @@ def read(config: ConfigFile) -> Fields:
     value_width = config.integer("v_head_dim", default=found["head_dim"], least=1)
     config.use("sliding_window_size", "attention_chunk_size", "add_swa_attention_sink_bias")
     return found | {
-        "layer_types": [SLIDING if each else FULL for each in pattern[:layers]],
+        "layer_types": [SLIDING if flag else FULL for flag in pattern[:layers]],
         "sliding_window": config.integer("sliding_window", least=1),
         "v_head_dim": value_width,
         "sliding": {
