@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-Int64Array = npt.NDArray[np.int64]
+from cluster_sim.metrics.growing_bins import Int64Array, in_pairs, padded
 
 BATCH_REQUESTS: Final = 5
 """Requests of a batch at first, as in MSER-5."""
@@ -43,11 +43,11 @@ class BatchMeans:
         batches = numbers // self.size
         batch_count = max(len(self.counts), int(batches.max()) + 1)
         has_value = values_ns >= 0
-        self.counts = _grown(self.counts, batch_count, 0)
+        self.counts = padded(self.counts, batch_count)
         self.counts += np.bincount(batches[has_value], minlength=batch_count)
-        self.sums_us = _grown(self.sums_us, batch_count, 0)
+        self.sums_us = padded(self.sums_us, batch_count)
         np.add.at(self.sums_us, batches[has_value], values_ns[has_value] // 1000)
-        self.first_ns = _grown(self.first_ns, batch_count, _NEVER_NS)
+        self.first_ns = padded(self.first_ns, batch_count, _NEVER_NS)
         np.minimum.at(self.first_ns, batches, arrivals_ns)
 
     def warm_up_ns(self) -> int | None:
@@ -74,10 +74,9 @@ class BatchMeans:
 
     def _join_pairs(self) -> None:
         self.size *= 2
-        even = len(self.counts) + len(self.counts) % 2
-        self.counts = _grown(self.counts, even, 0).reshape(-1, 2).sum(axis=1)
-        self.sums_us = _grown(self.sums_us, even, 0).reshape(-1, 2).sum(axis=1)
-        self.first_ns = _grown(self.first_ns, even, _NEVER_NS).reshape(-1, 2).min(axis=1)
+        self.counts = in_pairs(self.counts).sum(axis=1)
+        self.sums_us = in_pairs(self.sums_us).sum(axis=1)
+        self.first_ns = in_pairs(self.first_ns, _NEVER_NS).min(axis=1)
 
 
 _ARRAYS: Final = ("counts", "sums_us", "first_ns")
@@ -95,9 +94,3 @@ def mser(means: npt.NDArray[np.float64]) -> int | None:
     errors = np.maximum(squares - sums * sums / left, 0.0) / (left * left)
     cut = int(np.argmin(errors[: count - _TAIL]))
     return cut if cut <= count // 2 else None
-
-
-def _grown(values: Int64Array, length: int, fill: int) -> Int64Array:
-    if length <= len(values):
-        return values
-    return np.concatenate([values, np.full(length - len(values), fill, np.int64)])

@@ -2,24 +2,20 @@
 
 Arrivals and departures are counted in equal intervals of simulated time, at most ``MOST_INTERVALS`` of them: when there
 would be more, pairs are joined.  The part of the run from the end of the warm-up to the last arrival is cut into
-``BATCHES`` equal batches; the number in the system grows if the slope of the batches' means is beyond chance (a t-test
-at 99 %) and adds up to more than ``GROWTH_RATIO`` of the mean.
+``BATCHES`` equal batches; the number in the system grows if their trend is beyond chance (a t-test at 99 %) and adds up
+to more than ``GROWTH_RATIO`` of the mean.
 """
 
 from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
-Int64Array = npt.NDArray[np.int64]
+from cluster_sim.metrics.growing_bins import Int64Array, in_pairs, padded
+from cluster_sim.metrics.trend import BATCHES, trend_of
 
 FIRST_INTERVAL_NS: Final = 1_000_000
 MOST_INTERVALS: Final = 4096
-BATCHES: Final = 10
-GROWTH_T: Final = 3.355
-"""Student's t for 99 % in both tails together, with two degrees of freedom less than ``BATCHES``."""
-GROWTH_RATIO: Final = 0.25
 LEAST_REQUESTS: Final = 100
 """Fewer arrivals do not tell."""
 
@@ -38,10 +34,10 @@ class Presence:
         latest_ns = max(int(arrivals_ns.max()), int(left_ns.max(initial=0)))
         while latest_ns >= MOST_INTERVALS * self.interval_ns:
             self.interval_ns *= 2
-            self.arrivals, self.departures = _joined(self.arrivals), _joined(self.departures)
+            self.arrivals, self.departures = in_pairs(self.arrivals).sum(axis=1), in_pairs(self.departures).sum(axis=1)
         length = max(len(self.arrivals), latest_ns // self.interval_ns + 1)
-        self.arrivals = _padded(self.arrivals, length) + np.bincount(arrivals_ns // self.interval_ns, minlength=length)
-        self.departures = _padded(self.departures, length)
+        self.arrivals = padded(self.arrivals, length) + np.bincount(arrivals_ns // self.interval_ns, minlength=length)
+        self.departures = padded(self.departures, length)
         self.departures += np.bincount(left_ns // self.interval_ns, minlength=length)
 
     def growth_ratio(self, start_ns: int) -> float | None:
@@ -55,13 +51,8 @@ class Presence:
         present = np.cumsum(self.arrivals - self.departures)[first : last[-1] + 1]
         edges = np.linspace(0, len(present), BATCHES + 1).astype(int)
         means = np.array([present[low:high].mean() for low, high in pairwise(edges)])
-        steps = np.arange(BATCHES) - (BATCHES - 1) / 2
-        spread = float(steps @ steps)
-        slope = float(steps @ means) / spread
-        rest = means - means.mean() - slope * steps
-        error = (float(rest @ rest) / (BATCHES - 2) / spread) ** 0.5
-        growth = slope * (BATCHES - 1) / max(float(means.mean()), 1e-9)
-        return growth if slope > GROWTH_T * error and growth > GROWTH_RATIO else 0.0
+        trend = trend_of(means)
+        return trend.growth_ratio if trend.is_growing() else 0.0
 
     def snapshot(self) -> dict[str, Any]:
         """Return the whole state as plain data fit for msgpack."""
@@ -76,12 +67,3 @@ class Presence:
         self.interval_ns = state["interval_ns"]
         self.arrivals = np.frombuffer(state["arrivals"], np.int64).copy()
         self.departures = np.frombuffer(state["departures"], np.int64).copy()
-
-
-def _padded(counts: Int64Array, length: int) -> Int64Array:
-    return np.concatenate([counts, np.zeros(length - len(counts), np.int64)])
-
-
-def _joined(counts: Int64Array) -> Int64Array:
-    joined: Int64Array = _padded(counts, len(counts) + len(counts) % 2).reshape(-1, 2).sum(axis=1)
-    return joined

@@ -17,23 +17,20 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster_sim.metrics.objectives import GAPS, ClassMatch, Limit, Slo
+from cluster_sim.metrics.trend import BATCHES, trend_of
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 Words = npt.NDArray[np.object_]
 
-BATCHES: Final = 10
 MOST_LOST_RATIO: Final = 0.01
 """Share of the requests that may be lost: as many as a limit on the 99th percentile allows."""
 WARM_UP_RATIO: Final = 0.2
 """Share of the requests, the first to arrive, that fill the empty fleet and are not measured."""
 T_95: Final = 2.262
 """Student's t for 95 % in both tails together, with one degree of freedom less than ``BATCHES``."""
-GROWTH_T: Final = 3.355
-"""Student's t for 99 % on the slope over the batches (two degrees less), beyond which a queue grows for certain."""
 GROWTH_T_UNCLEAR: Final = 2.306
-GROWTH_RATIO: Final = 0.25
-"""Least growth over the measured part, as a share of its mean, that counts."""
+"""Student's t for 95 % on the slope over the batches, below which a queue does not grow."""
 GROWTH_RATIO_UNCLEAR: Final = 0.1
 ALONE_RATIO: Final = 0.01
 """Requests in the system on average, below which they hardly ever meet: the fleet is idle."""
@@ -203,15 +200,13 @@ def _of_growth(rows: RequestRows) -> Judgement:
     """Return the judgement on the trend of the number of requests in the system; it is unclear while a fleet fills."""
     present = np.arange(1, rows.count + 1) - np.searchsorted(np.sort(rows.finish_s), rows.arrival_s, side="right")
     means = np.array([float(present[part].mean()) for part in _batches(rows)])
-    steps = np.arange(BATCHES) - (BATCHES - 1) / 2
-    slope = float(steps @ means) / float(steps @ steps)
-    rest = means - means.mean() - slope * steps
-    error = (float(rest @ rest) / (BATCHES - 2) / float(steps @ steps)) ** 0.5
-    growth = slope * (BATCHES - 1) / float(means.mean())
-    if slope > GROWTH_T * error and growth > GROWTH_RATIO:
+    trend = trend_of(means)
+    if trend.is_growing():
         outcome = Outcome.OVERLOADED if rows.residences >= LEAST_RESIDENCES else Outcome.UNCLEAR
-        return Judgement(outcome, False, f"the number of requests in the system grows by {growth:.0%} over the run")
-    if slope > GROWTH_T_UNCLEAR * error and growth > GROWTH_RATIO_UNCLEAR:
+        return Judgement(
+            outcome, False, f"the number of requests in the system grows by {trend.growth_ratio:.0%} over the run"
+        )
+    if trend.is_growing(GROWTH_T_UNCLEAR, GROWTH_RATIO_UNCLEAR):
         return Judgement(Outcome.UNCLEAR, True, "")
     return Judgement(Outcome.SUSTAINED, True, "")
 

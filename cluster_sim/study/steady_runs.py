@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow.parquet as pq
 
+from cluster_sim.config.schema.measurement import Phase
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
 from cluster_sim.output.run_directory import REQUESTS_FILE
@@ -42,6 +43,9 @@ UNCLEAR_REQUESTS: Final = 20_000
 """Fewer requests than this do not leave a judgement unclear."""
 MOST_REQUESTS: Final = 500_000
 """Requests of the longest run, whose rows fit into memory many times."""
+
+WHOLE: Final = Phase(kind="none")
+"""The runs are judged by their rows, so their summaries need no measured window."""
 
 INTERVALS: Final = ("ttft_s", "tpot_s", "e2e_s")
 TRAITS: Final = ("tenant", "model", "priority", "slo_class")
@@ -118,7 +122,7 @@ def lengthened(study: Study, rate_per_s: float, requests: int) -> Study:
         workload = workload.model_copy(update={"bootstrap": _bootstrap(workload, study.seed, requests)})
     else:
         workload = workload.model_copy(update={"count": requests, "duration_s": None})
-    own = {"end_s": None, "warmup": None, "measure": None, "series_interval_s": 0.0, "event_trace": False}
+    own = {"end_s": None, "warmup": WHOLE, "measure": WHOLE, "series_interval_s": 0.0, "event_trace": False}
     run = study.run.model_copy(update=own)
     return study.model_copy(update={"workload": workload, "run": run})
 
