@@ -35,10 +35,11 @@ from cluster_sim.hardware.predictors.vidur_files import load_vidur_tables
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
 from cluster_sim.metrics.objectives import Slo
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
+from cluster_sim.routing.candidates import Candidates
 from cluster_sim.routing.options import Telemetry
 from cluster_sim.routing.policies.least_waiting import LeastWaitingOptions
 from cluster_sim.routing.policies.round_robin import RoundRobinOptions
-from cluster_sim.routing.policy_interface import Candidates, RoutingPolicy, build_policy
+from cluster_sim.routing.policy_interface import RoutingPolicy, build_policy
 from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.base import Scheduler

@@ -133,7 +133,7 @@ class RouterHub:
             return []  # The router no longer waits for it: the client has given up.
         policy, target = attempt.route.policy, attempt.target
         if policy.observes_responses:
-            policy.on_end(attempt.position)
+            policy.on_end(attempt.position, tracked.request)
         times_ns = (attempt.dispatch_ns, scheduled_ns, first_token_ns, finish_ns)
         request = tracked.request
         counts = (cached_tokens, preemptions, number, request.output_tokens)
@@ -184,7 +184,7 @@ class RouterHub:
         del tracked.open[attempt.number]
         policy = attempt.route.policy
         if policy.observes_responses:
-            policy.on_end(attempt.position)
+            policy.on_end(attempt.position, tracked.request)
         target, request_id = attempt.target, tracked.request.request_id
         arrival = instant(now_ns + target.forward_ns, Kind.CANCELLATION)
         cancellation = Cancellation(request_id, attempt.number)

@@ -7,12 +7,12 @@ answers with a position among the candidates that it was built with.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from inspect import signature
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from cluster_sim.engine.observation import Observation
 from cluster_sim.registry import Registry
+from cluster_sim.routing.candidates import Candidates
 from cluster_sim.routing.declared_samples import SAMPLED_FIELDS, DeclaredView
 from cluster_sim.routing.options import RouterOptions
 from cluster_sim.serving.messages import Sample
@@ -33,19 +33,26 @@ else:
     RouterConfig = ROUTING_POLICIES.annotation()
 
 
-@dataclass(frozen=True, slots=True)
-class Candidates:
-    """The replicas that a policy chooses among, and its seed."""
+class Choice(NamedTuple):
+    """The replicas that serve one request."""
 
-    count: int
-    seed: int
-    forward_ns: Sequence[int]
-    """Link latency to each candidate."""
+    decode: int
+    """Position of the one that decodes."""
+    prefill: int = -1
+    """Position of the one that computes the prompt; -1 if the one that decodes does."""
 
 
 class RoutingPolicy(ABC):
-    """Chooses a replica for each request, in the order of their global schedules."""
+    """Chooses a replica for each request, in the order of their global schedules.
 
+    Replicas that are starting, draining, down or known to be unhealthy are never among the eligible ones.  A router
+    that restarts builds its policy anew; of several routers each has a policy of its own.
+    """
+
+    chooses_pairs: ClassVar[bool] = False
+    """Whether ``choose_pair`` picks the replicas for prompt and decoding together, where the fleet tells them apart."""
+    observes_first_tokens: ClassVar[bool] = False
+    """Whether ``on_first_token`` is called."""
     observes_responses: ClassVar[bool] = False
     """Whether ``on_end`` is called, at the time when a response comes back or the router gives an attempt up."""
     sampled_fields: ClassVar[tuple[str, ...]] = ()
@@ -69,7 +76,7 @@ class RoutingPolicy(ABC):
         self.options = options
         self.candidates = candidates
         self.observation = Observation(
-            responses=self.observes_responses,
+            responses=self.observes_responses or self.observes_first_tokens,
             telemetry=reads_samples,
             period_ns=telemetry.period_ns if reads_samples else 0,
             latency_ns=telemetry.latency_ns if reads_samples else 0,
@@ -85,7 +92,25 @@ class RoutingPolicy(ABC):
         ``eligible`` holds the positions that can run the request, ascending and at least one; None if all can.
         """
 
-    def on_end(self, position: int) -> None:
+    def choose_pair(
+        self, request: Request, now_ns: int, decode_eligible: Sequence[int], prefill_eligible: Sequence[int]
+    ) -> Choice:
+        """Return the positions that serve a request in a fleet with pools for prompts, and note the dispatch.
+
+        Only policies with ``chooses_pairs`` are asked.  ``decode_eligible`` holds at least one position.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not choose pairs")
+
+    def on_join(self, position: int) -> None:
+        """Note that ``candidates`` has grown by ``position``; it becomes eligible later."""
+
+    def on_leave(self, position: int) -> None:
+        """Note that a candidate has left for ever."""
+
+    def on_first_token(self, position: int, request: Request) -> None:
+        """Note that a request dispatched to ``position`` has its first token."""
+
+    def on_end(self, position: int, request: Request) -> None:
         """Note that a request dispatched to ``position`` has ended there."""
 
     def on_sample(self, position: int, sample: Sample) -> None:

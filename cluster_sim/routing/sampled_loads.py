@@ -4,7 +4,7 @@ A sample at S holds every delivery before S.  Own dispatches delivered at or aft
 so that one stale sample does not draw a whole period's requests to one replica.
 """
 
-from collections import deque
+import heapq
 from collections.abc import Sequence
 
 from cluster_sim.engine.observation import Observation
@@ -22,19 +22,26 @@ class SampledLoads:
         self._sampled = [0] * candidates.count
         self._sent = [0] * candidates.count
         self._loads = TiedMinimum(candidates.count, candidates.seed, takes_first=takes_first)
-        self._since: deque[tuple[int, int]] = deque()
-        """(delivery time, position) of own dispatches that no visible sample holds, in order of dispatch."""
+        self._since: list[tuple[int, int]] = []
+        """(delivery time, position) of own dispatches that no visible sample holds: a heap."""
+
+    def grow(self, size: int) -> None:
+        """Add loads of 0 until there are ``size``; the candidates' links have grown already."""
+        added = size - len(self._sampled)
+        self._sampled += [0] * added
+        self._sent += [0] * added
+        self._loads.grow(size)
 
     def dispatch(self, request_id: int, now_ns: int, eligible: Sequence[int] | None) -> int:
         """Return a position of the least load, among ``eligible`` ones if given, and add a dispatch to it."""
         newest_ns = self._observation.newest_sample_ns(now_ns)
         since = self._since
         while since and since[0][0] < newest_ns:
-            position = since.popleft()[1]
+            position = heapq.heappop(since)[1]
             self._sent[position] -= 1
             self._refresh(position)
         chosen = self._loads.least(request_id, eligible)
-        since.append((now_ns + self._forward_ns[chosen], chosen))
+        heapq.heappush(since, (now_ns + self._forward_ns[chosen], chosen))
         self._sent[chosen] += 1
         self._refresh(chosen)
         return chosen

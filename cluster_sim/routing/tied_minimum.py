@@ -42,6 +42,15 @@ class TiedMinimum:
         insort(tied, index)
         self.counts[index] = count
 
+    def grow(self, size: int) -> None:
+        """Add counts of 0 until there are ``size``."""
+        for index in range(len(self.counts), size):
+            self.counts.append(0)
+            if 0 not in self._tied:
+                self._tied[0] = []
+                heapq.heappush(self._heap, 0)
+            self._tied[0].append(index)
+
     def least(self, request_id: int, eligible: Sequence[int] | None = None) -> int:
         """Return an index of the least count, among ``eligible`` ones if given: of several the one that is drawn for
         the request, or the first.

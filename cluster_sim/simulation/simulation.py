@@ -20,8 +20,9 @@ from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.recording.replica_log import ReplicaLog, pending_limit
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.routing.admission import Admission, StaticLimits
+from cluster_sim.routing.candidates import Candidates
 from cluster_sim.routing.hub import RouterHub
-from cluster_sim.routing.policy_interface import Candidates, RoutingPolicy
+from cluster_sim.routing.policy_interface import RoutingPolicy
 from cluster_sim.routing.routes import Route, Target, observed_by
 from cluster_sim.serving.replica import Replica
 from cluster_sim.serving.replica_settings import ReplicaSettings, floor_model

@@ -310,7 +310,7 @@ class SequentialFleet:
         if request_id not in self.in_flight:
             return
         request, replica, dispatch_ns = self.in_flight.pop(request_id)
-        self.policy.on_end(replica)
+        self.policy.on_end(replica, request)
         self.given_up.append((request, replica, dispatch_ns, now_ns))
         self.react(request, now_ns, "cancelled")
         self.push(now_ns + self.forward_ns, Kind.CANCELLATION, 0, request_id, "cancel", replica)
@@ -322,7 +322,7 @@ class SequentialFleet:
         if request_id not in self.in_flight:
             return
         request, replica, dispatch_ns = self.in_flight.pop(request_id)
-        self.policy.on_end(replica)
+        self.policy.on_end(replica, request)
         self.note(request, replica, "finished", dispatch_ns, *times, request.output_tokens)
         self.react(request, now_ns, "finished")
 

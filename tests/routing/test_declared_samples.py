@@ -7,9 +7,10 @@ import pytest
 
 from cluster_sim.engine.observation import Observation, strictest
 from cluster_sim.errors import InputError
+from cluster_sim.routing.candidates import Candidates
 from cluster_sim.routing.declared_samples import DeclaredView
 from cluster_sim.routing.options import RouterOptions
-from cluster_sim.routing.policy_interface import Candidates, RoutingPolicy
+from cluster_sim.routing.policy_interface import RoutingPolicy
 from cluster_sim.serving.messages import Sample
 from cluster_sim.workload.request import Request
 

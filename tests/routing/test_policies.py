@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from cluster_sim.engine.observation import NOTHING, Observation
-from cluster_sim.routing.policy_interface import ROUTING_POLICIES, Candidates, RoutingPolicy, build_policy
+from cluster_sim.routing.candidates import Candidate, Candidates
+from cluster_sim.routing.policy_interface import ROUTING_POLICIES, RoutingPolicy, build_policy
 from cluster_sim.serving.messages import Sample
 from cluster_sim.workload.request import Request
 
@@ -49,8 +52,8 @@ def test_least_outstanding_counts_what_is_not_back() -> None:
     chosen_by = policy("least_outstanding")
     assert chosen_by.observation == Observation(responses=True)
     assert choices(chosen_by, range(4)) == [0, 1, 2, 0]
-    chosen_by.on_end(2)
-    chosen_by.on_end(2 - 1)
+    chosen_by.on_end(2, Request(2, 0, 1, 1))
+    chosen_by.on_end(1, Request(1, 0, 1, 1))
     assert choices(chosen_by, range(4, 7)) == [1, 2, 1]
 
 
@@ -84,3 +87,12 @@ def test_least_waiting_does_not_count_running_requests() -> None:
     chosen_by.observe(0, Sample(0, 0, 2, 0.0))
     chosen_by.observe(1, Sample(1, 50, 1, 0.0))
     assert choices(chosen_by, range(1)) == [1]
+
+
+@pytest.mark.parametrize("name", ["round_robin", "random", "least_outstanding", "least_loaded", "least_waiting"])
+def test_a_candidate_that_joins_is_chosen(name: str) -> None:
+    """A replica that joins takes part from the next choice on, as one that has got nothing."""
+    chosen_by = policy(name)
+    assert set(choices(chosen_by, range(3))) <= {0, 1, 2}
+    chosen_by.on_join(chosen_by.candidates.add(Candidate(3), 0))
+    assert 3 in choices(chosen_by, range(3, 20))

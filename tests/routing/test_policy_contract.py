@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from cluster_sim.routing.candidates import Candidates
 from cluster_sim.routing.options import RouterOptions, Telemetry
-from cluster_sim.routing.policy_interface import ROUTING_POLICIES, Candidates, RoutingPolicy, build_policy
+from cluster_sim.routing.policy_interface import ROUTING_POLICIES, RoutingPolicy, build_policy
 from cluster_sim.serving.messages import Sample
 from cluster_sim.simulation.inline import InlineExecutor
 from cluster_sim.workload.request import Request

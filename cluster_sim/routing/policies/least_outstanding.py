@@ -5,8 +5,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from cluster_sim.routing.candidates import Candidates
 from cluster_sim.routing.options import RouterOptions
-from cluster_sim.routing.policy_interface import ROUTING_POLICIES, Candidates, RoutingPolicy
+from cluster_sim.routing.policy_interface import ROUTING_POLICIES, RoutingPolicy
 from cluster_sim.routing.tied_minimum import TiedMinimum
 from cluster_sim.workload.request import Request
 
@@ -33,6 +34,10 @@ class LeastOutstanding(RoutingPolicy):
         self._counts.set(chosen, self._counts.counts[chosen] + 1)
         return chosen
 
-    def on_end(self, position: int) -> None:
+    def on_join(self, position: int) -> None:
+        """Start its count at none."""
+        self._counts.grow(position + 1)
+
+    def on_end(self, position: int, request: Request) -> None:
         """Count one request less."""
         self._counts.set(position, self._counts.counts[position] - 1)

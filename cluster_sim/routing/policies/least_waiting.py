@@ -5,8 +5,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from cluster_sim.routing.candidates import Candidates
 from cluster_sim.routing.options import RouterOptions
-from cluster_sim.routing.policy_interface import ROUTING_POLICIES, Candidates, RoutingPolicy
+from cluster_sim.routing.policy_interface import ROUTING_POLICIES, RoutingPolicy
 from cluster_sim.routing.sampled_loads import SampledLoads
 from cluster_sim.serving.messages import Sample
 from cluster_sim.workload.request import Request
@@ -31,6 +32,10 @@ class LeastWaiting(RoutingPolicy):
     def choose(self, request: Request, now_ns: int, eligible: Sequence[int] | None) -> int:
         """Return the position of the least load."""
         return self._loads.dispatch(request.request_id, now_ns, eligible)
+
+    def on_join(self, position: int) -> None:
+        """Start its load at none."""
+        self._loads.grow(position + 1)
 
     def on_sample(self, position: int, sample: Sample) -> None:
         """Count waiting requests only."""

@@ -6,8 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from cluster_sim.routing.candidates import Candidates
 from cluster_sim.routing.options import RouterOptions
-from cluster_sim.routing.policy_interface import ROUTING_POLICIES, Candidates, RoutingPolicy
+from cluster_sim.routing.policy_interface import ROUTING_POLICIES, RoutingPolicy
 from cluster_sim.workload.request import Request
 
 
@@ -25,6 +26,10 @@ class RoundRobin(RoutingPolicy):
         super().__init__(options, candidates)
         self._count = candidates.count
         self._next = 0
+
+    def on_join(self, position: int) -> None:
+        """Give it the last turn of a round."""
+        self._count = position + 1
 
     def choose(self, request: Request, now_ns: int, eligible: Sequence[int] | None) -> int:
         """Return the next in turn, without those that cannot run the request."""
