@@ -8,7 +8,7 @@ import heapq
 from collections.abc import Sequence
 
 from cluster_sim.engine.observation import Observation
-from cluster_sim.routing.policy_interface import Candidates
+from cluster_sim.routing.candidates import Candidates
 from cluster_sim.routing.tied_minimum import TiedMinimum
 
 
