@@ -5,7 +5,6 @@ Usage: vidur_parity.py DIR... [--predictor DIR] [--target X] [--compositions]
 DIR is a run directory or one that holds several.  A run directory holds ``config.json`` (Vidur's own), ``summary.json``
 (planned KV blocks, batches, restarts), ``requests.csv.gz`` (arrivals, lengths, times) and perhaps ``batches.csv.gz``.
 The dense tables of Vidur's predictor are in ``--predictor``, by default ``predictor`` beside the run directory.
-
 For vllm and sarathi runs the step times come from those tables and each request's scheduled, first-token and completion
 times are compared, relative to max(|time|, 1 ms).  If the tables were not kept, the logged durations are replayed and
 the sequence of batch compositions is compared.  Exit code 1 above the target, 2 for wrong input.
