@@ -15,6 +15,7 @@ from cluster_sim.metrics.latencies import Latencies, latencies_ns
 from cluster_sim.metrics.objective_totals import ObjectiveTotals
 from cluster_sim.metrics.objectives import Slo
 from cluster_sim.metrics.presence import Presence
+from cluster_sim.metrics.transfer_totals import TransferTotals
 from cluster_sim.recording import buckets
 from cluster_sim.recording.exact_sums import exact_sum, sums_by_group
 from cluster_sim.recording.reasons import REASONS
@@ -61,6 +62,7 @@ _PLAIN_SUMS: Final = (
     "served_ns",
     "in_service",
     "in_service_since_ns",
+    "attempts_all",
     "retries_all",
     "prefilled_tokens",
     "generated_tokens",
@@ -103,6 +105,8 @@ class RequestTotals:
         self.served_ns = 0
         self.in_service = 0
         self.in_service_since_ns = 0
+        self.attempts_all = 0
+        """Dispatches to replicas."""
         self.retries_all = 0
         self.prefilled_tokens = 0
         """Prompts of the rows that got a first token."""
@@ -110,6 +114,7 @@ class RequestTotals:
         """Tokens generated for all rows, however they ended."""
         self.batch_means = BatchMeans()
         self.presence = Presence()
+        self.transfers = TransferTotals(exact_limit)
         self.sketches = {name: QuantileSketch(exact_limit) for name in SKETCHED}
         self.pool_sketches = [{name: QuantileSketch(exact_limit) for name in SKETCHED} for _ in self.pools]
         self.histograms: dict[str, Int64Array] = {
@@ -136,6 +141,7 @@ class RequestTotals:
         if not len(block.rows):
             return
         self._add_all_statuses(block)
+        self.transfers.add(block)
         self.objectives.add(block)
         finished = block.rows[block.column("status") == _FINISHED_CODE]
         if len(finished):
@@ -153,6 +159,7 @@ class RequestTotals:
             "objectives": self.objectives.snapshot(),
             "batch_means": self.batch_means.snapshot(),
             "presence": self.presence.snapshot(),
+            "transfers": self.transfers.snapshot(),
             "sketches": {name: sketch.to_plain() for name, sketch in self.sketches.items()},
             "pool_sketches": [
                 {name: sketch.to_plain() for name, sketch in sketches.items()} for sketches in self.pool_sketches
@@ -173,6 +180,7 @@ class RequestTotals:
         self.objectives.restore(state["objectives"])
         self.batch_means.restore(state["batch_means"])
         self.presence.restore(state["presence"])
+        self.transfers.restore(state["transfers"])
         self.sketches = {name: QuantileSketch.from_plain(plain) for name, plain in state["sketches"].items()}
         self.pool_sketches = [
             {name: QuantileSketch.from_plain(plain) for name, plain in sketches.items()}
@@ -202,6 +210,7 @@ class RequestTotals:
         self.served_ns += exact_sum(finish[served] - dispatch[served])
         self.in_service += int(in_service.sum())
         self.in_service_since_ns += exact_sum(dispatch[in_service])
+        self.attempts_all += int(np.maximum(block.column("attempts"), 0).sum())
         self.retries_all += int(block.column("retries").sum())
         self.prefilled_tokens += exact_sum(block.column("prompt_tokens")[block.column("first_token_ns") >= 0])
         self.generated_tokens += exact_sum(block.column("generated_tokens"))

@@ -137,17 +137,34 @@ def _figures(metadata: RunMetadata, records: RunRecords, measured: Measured, ban
     return {
         "requests": {status: totals.count(status) for status in STATUSES} | {"total": totals.requests},
         "reasons": dict(zip(REASONS[1:], totals.reasons.tolist()[1:], strict=True)),
+        "attempts": totals.attempts_all,
+        "retries": totals.retries_all,
         "prompt_tokens": prompt_tokens,
         "output_tokens": output_tokens,
         "cached_tokens": totals.total("cached_tokens"),
         "throughput": _throughput(measured),
         **{f"{name}_s": distribution_s(totals.sketches[name]) for name in SKETCHED},
         "itl_s": distribution_s(gaps),
+        "handover": _handover(totals),
         "slo": attainment(metadata.slo, totals.objectives, gaps, duration_s, bands),
         "gpu_hours": gpu_hours,
         "cost_usd": cost_usd,
         **_cost_per_token(cost_usd, *measured.useful_tokens.sum(axis=0).tolist()),
         "pools": pools,
+    }
+
+
+def _handover(totals: RequestTotals) -> dict[str, Any] | None:
+    """Return the figures of the transfers between prefill and decode; None where no request was handed over."""
+    transfers = totals.transfers
+    if not transfers.handed_over:
+        return None
+    return {
+        "requests": transfers.handed_over,
+        "transfers": transfers.sketch.count,
+        "transfer_bytes": transfers.moved_bytes,
+        "transfer_s": distribution_s(transfers.sketch),
+        "transfer_ttft_ratio": transfers.share_of_ttft,
     }
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster_sim.recording.reasons import REASONS
-from cluster_sim.recording.rows import FIELD, ROW_FIELDS, RowBlock
+from cluster_sim.recording.rows import FIELD, FLEET_FIELDS, ROW_FIELDS, RowBlock
 from cluster_sim.recording.statuses import STATUSES
 from cluster_sim.units import NS_PER_S
 
@@ -22,9 +22,12 @@ _WORDS: Final = ("tenant", "model", "pool", "status", "reason", "slo_class")
 def read_blocks(path: Path, pools: Sequence[str], fields: Sequence[str] = ROW_FIELDS) -> Iterator[RowBlock]:
     """Yield the rows of a table of requests; ``pools`` names the pools in their order.
 
-    ``fields`` are those of ``ROW_FIELDS`` that are needed; the others are 0.
+    ``fields`` are those of ``ROW_FIELDS`` that are needed; the others are 0, or null where fleets alone have a use for
+    them.  So are those of ``FLEET_FIELDS`` that the table of an earlier release has not.
     """
     with pq.ParquetFile(path) as file:
+        missing = {name for name in FLEET_FIELDS if _column(name) not in file.schema_arrow.names}
+        fields = [name for name in fields if name not in missing]
         columns = [_column(name) for name in fields]
         for group in range(file.num_row_groups):
             yield _block(file.read_row_group(group, columns), pools, fields)
@@ -43,6 +46,7 @@ def _column(field: str) -> str:
 
 def _block(table: pa.Table, pools: Sequence[str], fields: Sequence[str]) -> RowBlock:
     rows = np.zeros((len(table), len(ROW_FIELDS)), np.int64)
+    rows[:, FIELD[FLEET_FIELDS[0]] :] = -1
     known = {"pool": pools, "status": STATUSES, "reason": REASONS}
     words: dict[str, Sequence[str]] = dict.fromkeys(_WORDS, ())
     for name in fields:

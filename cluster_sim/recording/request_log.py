@@ -75,8 +75,8 @@ class RequestLog:
 
     def add(self, row: RequestRow) -> None:
         """Take a row."""
-        request, status, replica, pool, dispatch, scheduled, first, finish, *counts, reason = row
-        cached, preemptions, retries, generated = counts
+        request, status, replica, pool, dispatch, scheduled, first, finish, cached, preemptions = row[:10]
+        retries, generated, reason, *of_fleet = row[10:]
         session_id = -1
         tenant = model = priority = slo_class = 0
         attributes = request.attributes
@@ -110,6 +110,7 @@ class RequestLog:
                 _REASON_CODE[reason],
                 priority,
                 slo_class,
+                *of_fleet,
             )
         )
         if len(buffer) >= self._limit:

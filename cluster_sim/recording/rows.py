@@ -33,11 +33,19 @@ ROW_FIELDS: Final = (
     "reason",
     "priority",
     "slo_class",
+    "prefill_replica",
+    "transfer_start_ns",
+    "transfer_ns",
+    "transfer_bytes",
+    "attempts",
 )
 """The integers of a row, in order; tenant, model, pool and slo_class are indices into the block's words, status into
 ``STATUSES``, reason into ``REASONS``, and -1 stands for null."""
 
 FIELD: Final = {name: index for index, name in enumerate(ROW_FIELDS)}
+
+FLEET_FIELDS: Final = ROW_FIELDS[ROW_FIELDS.index("prefill_replica") :]
+"""The fields that are null where a fleet has no use for them; ``attempts`` is null before the first."""
 
 
 class RequestRow(NamedTuple):
@@ -62,6 +70,14 @@ class RequestRow(NamedTuple):
     """Output tokens that its replica generated for it."""
     reason: str = NO_REASON
     """One of ``REASONS``: why it did not finish."""
+    prefill_replica: int = -1
+    """The replica that computed its prompt, where that was another one."""
+    transfer_start_ns: int = -1
+    """When its KV cache began to move between the two."""
+    transfer_ns: int = -1
+    transfer_bytes: int = -1
+    attempts: int = -1
+    """Dispatches to replicas, those of its prefill and decode counted singly."""
 
 
 class RowBlock(NamedTuple):

@@ -12,7 +12,7 @@ from cluster_sim.metrics.live import LiveSnapshot, ReplicaLive, RequestsLive, id
 from cluster_sim.metrics.request_totals import SUMS, RequestTotals
 from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.recording.replica_log import ReplicaCounters
-from cluster_sim.recording.rows import FIELD, ROW_FIELDS, RowBlock
+from cluster_sim.recording.rows import FIELD, FLEET_FIELDS, ROW_FIELDS, RowBlock
 from cluster_sim.recording.statuses import STATUSES
 from cluster_sim.report.run_data import RunData
 from cluster_sim.units import NS_PER_S
@@ -63,6 +63,7 @@ def _rows(data: RunData, metadata: RunMetadata) -> tuple[Int64Array, npt.NDArray
     status = data.requests(["status"]).column(0).cast(pa.string()).to_pylist()
     codes = {word: code for code, word in enumerate(STATUSES)}
     rows = np.full((len(status), len(ROW_FIELDS)), 0, np.int64)
+    rows[:, FIELD[FLEET_FIELDS[0]] :] = -1
     for name, values in times.items():
         rows[:, FIELD[f"{name}_ns"]] = np.rint(values * NS_PER_S)
     for name, values in counts.items():
@@ -70,8 +71,8 @@ def _rows(data: RunData, metadata: RunMetadata) -> tuple[Int64Array, npt.NDArray
     rows[:, FIELD["status"]] = [codes[word] for word in status]
     replica = rows[:, FIELD["replica"]]
     rows[:, FIELD["pool"]] = np.where(replica >= 0, np.array(metadata.pool_of_replica())[replica], -1)
-    is_refused = (rows[:, FIELD["status"]] == codes["refused"]) & (times["finish"] < 0)
-    ends_s = np.where(is_refused, times["arrival"], np.where(times["finish"] < 0, np.inf, times["finish"]))
+    ends_at_once = (rows[:, FIELD["status"]] != codes["unfinished"]) & (times["finish"] < 0)
+    ends_s = np.where(ends_at_once, times["arrival"], np.where(times["finish"] < 0, np.inf, times["finish"]))
     order = np.argsort(ends_s, kind="stable")
     return rows[order], ends_s[order]
 

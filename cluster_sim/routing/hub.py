@@ -27,6 +27,8 @@ from cluster_sim.workload.request import Request
 from cluster_sim.workload.source import FeedbackSource, RequestSource
 
 _DELIVERY: Final = Kind.DELIVERY
+_NOT_HANDED_OVER: Final = (-1, -1, -1, -1)
+"""Prefill replica, start, duration and bytes of the transfer of a request that one replica served."""
 _new_row: Final = partial(tuple.__new__, RequestRow)
 _new_dispatch: Final = partial(tuple.__new__, Dispatch)
 _new_message: Final = partial(tuple.__new__, Message)
@@ -137,7 +139,8 @@ class RouterHub:
         times_ns = (attempt.dispatch_ns, scheduled_ns, first_token_ns, finish_ns)
         request = tracked.request
         counts = (cached_tokens, preemptions, number, request.output_tokens)
-        row = _new_row((request, status, target.source - 1, target.pool, *times_ns, *counts, NO_REASON))
+        ends = (NO_REASON, *_NOT_HANDED_OVER, number + 1)
+        row = _new_row((request, status, target.source - 1, target.pool, *times_ns, *counts, *ends))
         self._end(tracked, row, now_ns)
         return []
 

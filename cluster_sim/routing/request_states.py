@@ -92,6 +92,7 @@ class TrackedRequest:
             finish_ns=finish_ns,
             retries=last.number,
             reason=reason,
+            attempts=last.number + 1,
         )
 
 

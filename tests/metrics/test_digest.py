@@ -96,3 +96,28 @@ def test_merge_equals_one_digest() -> None:
     wrapped = RowDigest(2**256 - 1)
     wrapped.merge(RowDigest(2))
     assert wrapped.value == 1
+
+
+def test_columns_of_a_fleet_matter_where_they_are_not_null() -> None:
+    """A row goes on with pairs of a word and a value for each column in use; 1 attempt and nulls change nothing."""
+
+    def word(text: str) -> bytes:
+        return sha256(text.encode()).digest()[:8]
+
+    def digest_of(status: str, **values: int | str) -> int:
+        digest = RowDigest()
+        log = RequestLog(RequestTotals(3, ["main"]), [digest.add], "llama")
+        log.add(RequestRow(Request(4, 1, 10, 2), status, 1, "main", 2, 3, 4, 5, **values))
+        log.flush()
+        return digest.value
+
+    plain = (4, -1, *struct.unpack("<4q", word("") + word("llama") + word("main") + struct.pack("<q", 1)))
+    finished = struct.pack("<17q", *plain, *struct.unpack("<q", word("finished")), 1, 2, 3, 4, 5, 10, 2, 0, 0, 0)
+    assert digest_of("finished", attempts=1) == int.from_bytes(sha256(finished).digest(), "little")
+    assert digest_of("finished") == digest_of("finished", attempts=1)
+    moved = word("prefill_replica") + struct.pack("<q", 0) + word("transfer_bytes") + struct.pack("<q", 70)
+    moved += word("attempts") + struct.pack("<q", 2)
+    expected = int.from_bytes(sha256(finished + moved).digest(), "little")
+    assert digest_of("finished", prefill_replica=0, transfer_bytes=70, attempts=2) == expected
+    assert digest_of("failed", reason="crash") != digest_of("failed", reason="unreachable")
+    assert digest_of("cancelled", reason="client_timeout") == digest_of("cancelled", reason="")

@@ -5,9 +5,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from cluster_sim.metrics.request_totals import RequestTotals
+from cluster_sim.output.request_rows import read_blocks
 from cluster_sim.output.request_table import REQUEST_SCHEMA, RequestTable
 from cluster_sim.recording.request_log import RequestLog
-from cluster_sim.recording.rows import RequestRow
+from cluster_sim.recording.rows import FLEET_FIELDS, RequestRow
 from cluster_sim.workload.request import Attributes, Request
 
 S = 1_000_000_000
@@ -36,7 +37,8 @@ def test_rows_come_back_in_seconds_with_nulls(tmp_path: Path) -> None:
         "prompt_tokens": 100, "output_tokens": 3, "cached_tokens": 16, "preemptions": 1,
         "retries": 2, "generated_tokens": 3, "ttft_s": 3.0,
         "tpot_s": 2.0, "e2e_s": 7.0, "queue_s": 1.0, "prefill_s": 1.0, "decode_s": 4.0,
-        "priority": 0, "slo_class": "",
+        "priority": 0, "slo_class": "", "prefill_replica": None, "transfer_start_s": None, "transfer_s": None,
+        "transfer_bytes": None, "attempts": None,
     }  # fmt: skip
     assert rows[1]["tpot_s"] is None
     assert rows[1]["decode_s"] == 0.0
@@ -71,3 +73,29 @@ def test_the_file_does_not_depend_on_the_order_of_the_rows(tmp_path: Path) -> No
         assert pq.read_table(path).column("tenant").to_pylist()[:6] == ["t0", "t1", "t2", "t3", "t4", "t0"]
         assert pq.ParquetFile(path).num_row_groups == 5
     assert files[1:] == files[:1] * 2
+
+
+def test_columns_of_a_fleet_come_back(tmp_path: Path) -> None:
+    """Transfers and attempts come back as they were, and are null in rows of a table that lacks their columns."""
+    path = tmp_path / "requests.parquet"
+    table = RequestTable(path)
+    log = RequestLog(RequestTotals(3, ["prefill", "decode"]), [table.add])
+    moved = {"prefill_replica": 0, "transfer_start_ns": 4 * S, "transfer_ns": S // 2, "transfer_bytes": 1 << 40}
+    log.add(RequestRow(Request(0, 0, 10, 2), "finished", 2, "decode", 1 * S, 2 * S, 5 * S, 6 * S, attempts=2, **moved))
+    log.add(RequestRow(Request(1, 0, 10, 2), "shed", finish_ns=1 * S, reason="queue_full"))
+    log.flush()
+    table.close()
+    rows = pq.read_table(path).to_pylist()
+    columns = ("prefill_replica", "transfer_start_s", "transfer_s", "transfer_bytes", "attempts", "reason")
+    assert [rows[0][name] for name in columns] == [0, 4.0, 0.5, 1 << 40, 2, None]
+    assert [rows[1][name] for name in columns] == [None, None, None, None, None, "queue_full"]
+    (block,) = read_blocks(path, ["prefill", "decode"])
+    assert {name: block.column(name).tolist() for name in FLEET_FIELDS} == {
+        **{name: [value, -1] for name, value in moved.items()},
+        "attempts": [2, -1],
+    }
+    earlier = tmp_path / "earlier.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(list(columns[:-1])), earlier)
+    (block,) = read_blocks(earlier, ["prefill", "decode"])
+    assert all(block.column(name).tolist() == [-1, -1] for name in FLEET_FIELDS)
+    assert block.column("finish_ns").tolist() == [6 * S, 1 * S]

@@ -36,9 +36,8 @@ def test_long_requests_go_where_they_fit(tmp_path: Path, policy: str) -> None:
     assert pools == {"short": {"small", "big"}, "long": {"big"}, "longest": {None}}
     refused = result.summary["requests"]["refused"]
     assert refused > 0
-    assert result.summary["reasons"] == {
-        "context_length": refused, "kv_cache": 0, "no_model": 0, "client_timeout": 0, "run_end": 0,
-    }  # fmt: skip
+    counts = {reason: count for reason, count in result.summary["reasons"].items() if count}
+    assert counts == {"context_length": refused}
 
 
 @pytest.mark.parametrize("policy", POLICIES)
