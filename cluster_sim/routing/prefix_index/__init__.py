@@ -1,0 +1,1 @@
+"""Indexes of the prefixes that replicas hold, as a router keeps them."""
