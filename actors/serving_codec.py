@@ -47,22 +47,23 @@ def _read_attributes(rows: object, count: int) -> list[Attributes]:
 
 
 def _split_dispatches(dispatches: Sequence[Dispatch]) -> Sequence[Any]:
-    requests, attempts = zip(*dispatches, strict=True)
+    requests, attempts, resumed = zip(*dispatches, strict=True)
     return [
         [request.request_id for request in requests],
         [request.arrival_ns for request in requests],
         [request.prompt_tokens for request in requests],
         [request.output_tokens for request in requests],
         attempts,
+        resumed,
         _attribute_rows([request.attributes for request in requests]),
     ]
 
 
 def _join_dispatches(columns: list[Any], count: int) -> list[Any]:
-    ids, arrivals, prompts, outputs, attempts, rows = columns
+    ids, arrivals, prompts, outputs, attempts, resumed, rows = columns
     attributes = _read_attributes(rows, count) if rows != [] else repeat(NO_ATTRIBUTES, count)
     requests = map(Request, ids, arrivals, prompts, outputs, attributes)
-    return list(map(partial(tuple.__new__, Dispatch), zip(requests, attempts, strict=True)))
+    return list(map(partial(tuple.__new__, Dispatch), zip(requests, attempts, resumed, strict=True)))
 
 
 DISPATCH: Final = PayloadSchema(
@@ -74,6 +75,7 @@ DISPATCH: Final = PayloadSchema(
         ("prompt_tokens", INT),
         ("output_tokens", INT),
         ("attempt", INT),
+        ("resumed_tokens", INT),
         ("attributes", PLAIN),
     ),
     split=_split_dispatches,

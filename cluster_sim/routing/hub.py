@@ -174,7 +174,7 @@ class RouterHub:
             self._events.schedule(request.arrival_ns + self._timeout_ns, Kind.TIMER, request.request_id, timeout)
         target = attempt.target
         delivery = (now_ns + target.forward_ns) << KIND_BITS | _DELIVERY
-        dispatch = _new_dispatch((request, attempt.number))
+        dispatch = _new_dispatch((request, attempt.number, 0))
         message = _new_message((delivery, HUB_SOURCE, request.request_id, dispatch))
         return [_new_send((target.source, message, dispatch.fewest_batches(target.limits.tokens_per_step)))]
 

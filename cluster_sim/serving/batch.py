@@ -48,16 +48,16 @@ class Batch:
     def prefill(self, sequence: Sequence, chunk: int, prefilling: dict[int, Sequence]) -> bool:
         """Put ``chunk`` tokens of a sequence into the batch, move its counters, and return whether they were its last.
 
-        ``prefilling`` holds, by request id, the sequences whose known tokens are not computed yet, and is kept so.
+        ``prefilling`` holds, by key, the sequences whose known tokens are not computed yet, and is kept so.
         """
         shape = self.shape
         shape.prefills.append((chunk, sequence.computed))
         self.prefilled.append((sequence, chunk))
         computed = sequence.computed = sequence.computed + chunk
         if computed < sequence.prompt_tokens + sequence.generated:
-            prefilling[sequence.request_id] = sequence
+            prefilling[sequence.key] = sequence
             return False
-        prefilling.pop(sequence.request_id, None)
+        prefilling.pop(sequence.key, None)
         shape.completed_prefills += 1
         self.completed.append(sequence)
         sequence.generated += 1

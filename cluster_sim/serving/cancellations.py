@@ -14,7 +14,7 @@ from typing import NamedTuple
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.messages import Cancellation
 from cluster_sim.serving.schedulers.base import Scheduler
-from cluster_sim.serving.sequence import Sequence
+from cluster_sim.serving.sequence import Sequence, key_of
 
 
 class Cancelled(NamedTuple):
@@ -41,14 +41,14 @@ class Cancellations:
         self._late_ns = late_ns
         self.pending: list[tuple[Cancellation, int, frozenset[int]]] = []
         """(cancellation, its arrival, ends of the batches in flight then) of those that wait for the end of a batch."""
-        self._ended: dict[tuple[int, int], tuple[int, Sequence]] = {}
-        """Ends of the attempts finished of late, by request id and attempt, in the order of their last steps."""
+        self._ended: dict[int, tuple[int, Sequence]] = {}
+        """Ends of the attempts finished of late, by key, in the order of their last steps."""
 
     def handle(self, cancellation: Cancellation, now_ns: int, ends_ns: frozenset[int]) -> list[Cancelled]:
         """Take a cancellation that arrives at ``now_ns``, with batches in flight that end at ``ends_ns``; return it
         once it is dealt with.
         """
-        if self._scheduler.remove_waiting(cancellation.request_id):
+        if self._scheduler.remove_waiting(key_of(*cancellation)):
             self._log.leave(now_ns)
             return [Cancelled(cancellation, now_ns, ends_ns)]
         self.pending.append((cancellation, now_ns, ends_ns))
@@ -60,14 +60,15 @@ class Cancellations:
         done: list[Cancelled] = []
         for cancellation, since_ns, earlier_ns in pending:
             all_ends_ns = earlier_ns | ends_ns
-            if self._scheduler.cancel(cancellation.request_id):
+            key = key_of(*cancellation)
+            if self._scheduler.cancel(key):
                 self._log.leave(now_ns)
                 self._log.cancellation_lag_ns += now_ns - since_ns
                 done.append(Cancelled(cancellation, since_ns, all_ends_ns))
-            elif self._scheduler.is_in_flight(cancellation.request_id):
+            elif self._scheduler.is_in_flight(key):
                 self.pending.append((cancellation, since_ns, all_ends_ns))
             else:
-                end_ns, ended = self._ended.pop((cancellation.request_id, cancellation.attempt), (since_ns, None))
+                end_ns, ended = self._ended.pop(key, (since_ns, None))
                 self._log.cancellation_lag_ns += end_ns - since_ns
                 done.append(Cancelled(cancellation, since_ns, all_ends_ns, ended))
         return done
@@ -78,7 +79,7 @@ class Cancellations:
         while ended and ended[first := next(iter(ended))][0] + self._late_ns < now_ns:
             del ended[first]
         for sequence in finishing:
-            ended[sequence.request_id, sequence.attempt] = (end_ns, sequence)
+            ended[sequence.key] = (end_ns, sequence)
 
     def ended_of_late(self) -> list[Sequence]:
         """Return the sequences that have ended and whose cancellations may still be under way."""

@@ -15,7 +15,7 @@ def departure_of(sequence: Sequence, at_ns: int, ends_ns: frozenset[int], stages
         sequence.attempt,
         sequence.scheduled_ns,
         sequence.first_token_ns + return_ns if 0 <= sequence.first_token_ns <= at_ns else -1,
-        tokens_by(sequence, at_ns, ends_ns, stages),
+        sequence.resumed_tokens + tokens_by(sequence, at_ns, ends_ns, stages),
         sequence.cached_tokens,
         sequence.preemptions,
     )

@@ -33,7 +33,7 @@ class Inbox:
     def push(self, message: Message) -> None:
         """Take in a message stamped with its delivery."""
         if self._has_api_server and type(message.payload) is Dispatch:
-            delay_ns = self._api_server.delay_ns(message.payload.request.prompt_tokens)
+            delay_ns = self._api_server.delay_ns(message.payload.prompt_tokens)
             message = message._replace(instant=message.instant + instant(delay_ns, 0))
         heapq.heappush(self.heap, message)
 
@@ -51,7 +51,7 @@ class Inbox:
         """Return when a request was delivered that reaches the scheduler at ``scheduler_ns``."""
         if not self._has_api_server:
             return scheduler_ns
-        return scheduler_ns - self._api_server.delay_ns(dispatch.request.prompt_tokens)
+        return scheduler_ns - self._api_server.delay_ns(dispatch.prompt_tokens)
 
     def withdraw(self, request_id: int, attempt: int) -> tuple[Instant, Dispatch] | None:
         """Take back an attempt that the API server works on; return it, and when the scheduler would have seen it."""

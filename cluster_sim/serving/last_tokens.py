@@ -93,9 +93,9 @@ class LastTokens:
 
     def write_back(self, sequences: Iterable[Sequence]) -> None:
         """Give every member its own time again."""
-        late = {sequence.request_id for sequence in self.unsynchronised}
+        late = {sequence.key for sequence in self.unsynchronised}
         for sequence in sequences:
-            if sequence.request_id not in late:
+            if sequence.key not in late:
                 sequence.last_token_ns = self.time_ns
 
     def are_all_at(self, time_ns: int) -> bool:

@@ -31,7 +31,7 @@ from cluster_sim.serving.messages import Cancellation, Departure, Dispatch, EndO
 from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.replica_settings import ReplicaSettings, floor_model
 from cluster_sim.serving.schedulers.base import Scheduler
-from cluster_sim.serving.sequence import Sequence
+from cluster_sim.serving.sequence import Sequence, key_of
 from cluster_sim.serving.stall_detector import StallDetector
 from cluster_sim.serving.state_sampler import StateSampler
 from cluster_sim.serving.step_state import StepState
@@ -80,7 +80,7 @@ class Replica:
             samples_kv=settings.samples_kv,
         )
         self._sequences: dict[int, Sequence] = {}
-        """The sequences that have not been answered, by request id."""
+        """The sequences that have not been answered, by key."""
         self._out: list[Message] = []
         self._connect()
 
@@ -224,8 +224,8 @@ class Replica:
         if self._steps.is_idle:
             self._stalls.since_ns, self._stalls.attempts_without_batch = now_ns, 0
         self.log.enter(self._inbox.delivered_ns(dispatch, now_ns))
-        sequence = Sequence(dispatch.request, dispatch.attempt, now_ns)
-        self._sequences[sequence.request_id] = sequence
+        sequence = Sequence(dispatch.request, dispatch.attempt, now_ns, dispatch.resumed_tokens)
+        self._sequences[sequence.key] = sequence
         self._scheduler.add(sequence)
         return True
 
@@ -238,7 +238,7 @@ class Replica:
             ready_at, dispatch = withdrawn
             self.log.enter(self._inbox.delivered_ns(dispatch, time_of(ready_at)))
             self.log.leave(now_ns)
-            self._report(Departure(*cancellation, -1, -1, 0, 0, 0), now_ns)
+            self._report(Departure(*cancellation, -1, -1, dispatch.resumed_tokens, 0, 0), now_ns)
         return True
 
     def _ends_in_flight(self) -> frozenset[int]:
@@ -247,7 +247,7 @@ class Replica:
     def _depart(self, cancelled: Iterable[Cancelled]) -> None:
         """Report how far cancelled attempts had come."""
         for cancellation, at_ns, ends_ns, ended in cancelled:
-            sequence = ended or self._sequences.pop(cancellation.request_id, None)
+            sequence = ended or self._sequences.pop(key_of(*cancellation), None)
             if sequence is not None:  # Otherwise it ended long before, and its response has told all there is.
                 departure = departure_of(sequence, at_ns, ends_ns, self.pipeline.stages, self.settings.return_ns)
                 self._report(departure, at_ns)
@@ -368,7 +368,7 @@ class Replica:
         for sequence in finishing:
             sequence.last_token_ns = end_ns
             if is_in_time:
-                del self._sequences[sequence.request_id]
+                del self._sequences[sequence.key]
             response = Response(
                 sequence.request_id,
                 sequence.attempt,

@@ -1,6 +1,16 @@
 """A request as a replica holds it."""
 
+from typing import Final
+
 from cluster_sim.workload.request import Request
+
+_ID_BITS: Final = 48
+"""Bits of a key below the number of the attempt."""
+
+
+def key_of(request_id: int, attempt: int) -> int:
+    """Return the key of an attempt: the request's id for the first."""
+    return attempt << _ID_BITS | request_id
 
 
 class Sequence:
@@ -18,6 +28,7 @@ class Sequence:
         "computed",
         "first_token_ns",
         "generated",
+        "key",
         "kv",
         "last_step",
         "last_token_ns",
@@ -29,16 +40,21 @@ class Sequence:
         "request",
         "request_id",
         "resumed_ns",
+        "resumed_tokens",
         "scheduled_ns",
         "skipped_blocks",
     )
 
-    def __init__(self, request: Request, attempt: int, ready_ns: int) -> None:
+    def __init__(self, request: Request, attempt: int, ready_ns: int, resumed_tokens: int = 0) -> None:
+        """``resumed_tokens`` of the output were generated elsewhere: they are computed with the prompt."""
         self.request = request
         self.request_id = request.request_id
         self.attempt = attempt
-        self.prompt_tokens = request.prompt_tokens
-        self.output_tokens = request.output_tokens
+        self.key = request.request_id if not attempt else key_of(request.request_id, attempt)
+        """What the scheduler knows it by: several attempts of one request may be here at once."""
+        self.resumed_tokens = resumed_tokens
+        self.prompt_tokens = request.prompt_tokens + resumed_tokens
+        self.output_tokens = request.output_tokens - resumed_tokens
         self.ready_ns = ready_ns
         self.computed = 0
         self.generated = 0

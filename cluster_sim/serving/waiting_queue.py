@@ -63,10 +63,10 @@ class WaitingQueue:
         if head.output_tokens - head.generated == self._fewest_left:
             self._fewest_left = 0
 
-    def remove(self, request_id: int) -> Sequence | None:
-        """Drop a request wherever it stands; return its sequence, None if it was not here."""
+    def remove(self, key: int) -> Sequence | None:
+        """Drop an attempt wherever it stands; return its sequence, None if it was not here."""
         for index, sequence in enumerate(self.entries):
-            if sequence.request_id == request_id:
+            if sequence.key == key:
                 del self.entries[index]
                 self._fewest_left = 0
                 self.is_blocked = False

@@ -30,7 +30,7 @@ def payloads() -> st.SearchStrategy[Any]:
     request = st.builds(Request, INTS, INTS, INTS, INTS, attributes())
     ratio = st.floats(allow_nan=False)
     return (
-        st.builds(Dispatch, request, INTS)
+        st.builds(Dispatch, request, INTS, INTS)
         | st.builds(Cancellation, INTS, INTS)
         | st.builds(EndOfArrivals, INTS)
         | st.builds(Response, INTS, INTS, st.sampled_from(STATUSES), INTS, INTS, INTS, INTS, INTS)
@@ -48,7 +48,7 @@ def plain(message: Message) -> Any:
     if isinstance(payload, Dispatch):
         request = payload.request
         inner = (request.request_id, request.arrival_ns, request.prompt_tokens, request.output_tokens)
-        payload = ("dispatch", *inner, request.attributes, payload.attempt)
+        payload = ("dispatch", *inner, request.attributes, *payload[1:])
     return (*message[:3], type(payload), payload)
 
 
@@ -93,8 +93,8 @@ def test_counters_come_back() -> None:
         ([b"\x00\x00", [2, 1, bytes(40)], [2, 1, bytes(40)]], "order of the messages"),
         ([b"", [2, 1, bytes(40)], [2, 1, bytes(40)]], "without an order"),
         ([b"", [16, 1, bytes(80), b"\x63"]], "unknown status code 99"),
-        ([b"", [1, 1, bytes(64), [[3, 0]]]], "not a row number and"),
-        ([b"", [1, 1, bytes(64), None]], "attributes of requests are NoneType"),
+        ([b"", [1, 1, bytes(72), [[3, 0]]]], "not a row number and"),
+        ([b"", [1, 1, bytes(72), None]], "attributes of requests are NoneType"),
     ],
 )
 def test_malformed_messages_are_refused(data: Any, complaint: str) -> None:
@@ -143,5 +143,5 @@ def test_columns_are_little_endian() -> None:
 def test_no_field_is_left_behind() -> None:
     """Every field of a request has a column: one that is added must be added to the wire too."""
     columns = {name for name, _ in DISPATCH.columns}
-    assert set(Request.__slots__) == columns - {"attempt"}
-    assert set(Dispatch._fields) == {"request", "attempt"}
+    assert set(Request.__slots__) == columns - {"attempt", "resumed_tokens"}
+    assert set(Dispatch._fields) == {"request", "attempt", "resumed_tokens"}

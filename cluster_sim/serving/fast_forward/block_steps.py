@@ -22,11 +22,11 @@ class BlockSteps:
 
     def add(self, sequence: Sequence) -> None:
         """Add a member."""
-        self._by_residue[sequence.base % self._block_size][sequence.request_id] = sequence
+        self._by_residue[sequence.base % self._block_size][sequence.key] = sequence
 
     def remove(self, sequence: Sequence) -> None:
         """Remove a member."""
-        del self._by_residue[sequence.base % self._block_size][sequence.request_id]
+        del self._by_residue[sequence.base % self._block_size][sequence.key]
 
     def due(self, pool_step: int, steps: int, fresh: Iterable[Sequence]) -> list[tuple[int, list[Sequence]]]:
         """Return those of the next ``steps`` steps, counted from 0 after ``pool_step``, in which members touch their
@@ -35,7 +35,7 @@ class BlockSteps:
         size = self._block_size
         due: dict[int, dict[int, Sequence]] = {}
         for sequence in fresh:
-            due.setdefault(0, {})[sequence.request_id] = sequence
+            due.setdefault(0, {})[sequence.key] = sequence
         for residue, members in enumerate(self._by_residue):
             if not members:
                 continue

@@ -21,7 +21,7 @@ class DecodePool:
         self.step = 0
         """Steps made so far."""
         self.members: dict[int, Sequence] = {}
-        """By request id."""
+        """By the sequence's key."""
         self.last_tokens = LastTokens()
         self._base_sum = 0
         self._classes = [0] * block_size
@@ -40,7 +40,7 @@ class DecodePool:
         base = sequence.computed - self.step
         sequence.base = base
         sequence.last_step = self.step + sequence.output_tokens - sequence.generated
-        self.members[sequence.request_id] = sequence
+        self.members[sequence.key] = sequence
         self._base_sum += base
         self._classes[base % self._block_size] += 1
         heapq.heappush(self._heap, (sequence.last_step, sequence.order, sequence))
@@ -70,7 +70,7 @@ class DecodePool:
     def remove(self, sequence: Sequence) -> None:
         """Take one member out, its counters written back (a cancellation)."""
         self._leave(sequence)
-        del self.members[sequence.request_id]
+        del self.members[sequence.key]
         self._heap = [entry for entry in self._heap if entry[2] is not sequence]
         heapq.heapify(self._heap)
         self.last_tokens.remove(sequence)
@@ -127,7 +127,7 @@ class DecodePool:
         while heap and heap[0][0] <= self.step:
             sequence = heapq.heappop(heap)[2]
             self._leave(sequence)
-            del self.members[sequence.request_id]
+            del self.members[sequence.key]
             finished.append(sequence)
         return finished
 

@@ -39,7 +39,7 @@ class WindowedPool(DecodePool):
     def add(self, sequence: Sequence) -> None:
         super().add(sequence)
         computed = sequence.computed
-        self._fresh[sequence.request_id] = sequence
+        self._fresh[sequence.key] = sequence
         self._left_over += self._owed(sequence)
         groups, size = self.groups, self._block_size
         if groups.is_chunked:
@@ -61,11 +61,11 @@ class WindowedPool(DecodePool):
     def _await(self, sequence: Sequence, computed: int) -> None:
         """Note that a member gives blocks back in the step that begins with ``computed`` tokens computed."""
         turn = computed - sequence.base
-        self._turn_of[sequence.request_id] = turn
+        self._turn_of[sequence.key] = turn
         heapq.heappush(self._turns, (turn, sequence.order, sequence))
 
     def _set_moving(self, sequence: Sequence) -> None:
-        self._moving[sequence.request_id] = None
+        self._moving[sequence.key] = None
         self._giving[sequence.base % self._block_size] += 1
 
     def _owed(self, sequence: Sequence) -> int:
@@ -73,20 +73,20 @@ class WindowedPool(DecodePool):
         return self.groups.skipped_tokens(sequence.base + self.step - 1) // self._block_size - sequence.skipped_blocks
 
     def _leave(self, sequence: Sequence) -> None:
-        request_id = sequence.request_id
+        key = sequence.key
         if self._block_steps is not None:
             self._block_steps.remove(sequence)
-        if request_id in self._fresh:
+        if key in self._fresh:
             self._left_over -= self._owed(sequence)
-            del self._fresh[request_id]
+            del self._fresh[key]
         else:
             last = sequence.base + self.step - 1
             sequence.skipped_blocks = self.groups.skipped_tokens(last) // self._block_size
-        if request_id in self._moving:
-            del self._moving[request_id]
+        if key in self._moving:
+            del self._moving[key]
             self._giving[sequence.base % self._block_size] -= 1
         else:
-            del self._turn_of[request_id]
+            del self._turn_of[key]
         super()._leave(sequence)
 
     def dissolve(self) -> None:
@@ -111,7 +111,7 @@ class WindowedPool(DecodePool):
         end = self.step + steps
         if self._turns and self._turns[0][0] < end:
             for turn, _, sequence in self._turns:
-                if turn < end and self._turn_of.get(sequence.request_id) == turn:
+                if turn < end and self._turn_of.get(sequence.key) == turn:
                     given += self._portion * (1 + (end - 1 - turn) // self._period)
         return given
 
@@ -170,12 +170,12 @@ class WindowedPool(DecodePool):
         turns = self._turns
         while turns and turns[0][0] < self.step:
             turn, _, sequence = heapq.heappop(turns)
-            if self._turn_of.get(sequence.request_id) != turn:
+            if self._turn_of.get(sequence.key) != turn:
                 continue
             if self.groups.is_chunked:
                 behind = (self.step - turn + self._period - 1) // self._period * self._period
                 self._await(sequence, sequence.base + turn + behind)
             else:
-                del self._turn_of[sequence.request_id]
+                del self._turn_of[sequence.key]
                 self._set_moving(sequence)
         return finished

@@ -73,8 +73,8 @@ class GroupedHashedCache:
         found = match.found
         assert isinstance(found, GroupMatch)
         sequence.skipped_blocks = self._groups.skipped_tokens(match.tokens) // self.block_size
-        self._blocks.admit(sequence.request_id, found)
-        self._blocks.take(sequence.request_id, self._blocks_for(tokens) - found.blocks)
+        self._blocks.admit(sequence.key, found)
+        self._blocks.take(sequence.key, self._blocks_for(tokens) - found.blocks)
         self._commit(sequence, tokens)
         output = sequence.request.attributes.output_segment
         if output >= 0:
@@ -93,7 +93,7 @@ class GroupedHashedCache:
 
     def extend(self, sequence: Sequence, tokens: int) -> None:
         """Give a sequence what it misses to hold ``tokens`` tokens."""
-        self._blocks.take(sequence.request_id, self._blocks_for(tokens) - self._blocks_for(sequence.computed))
+        self._blocks.take(sequence.key, self._blocks_for(tokens) - self._blocks_for(sequence.computed))
         self._commit(sequence, tokens)
         self.free_blocks = self._blocks.free_blocks
 
@@ -106,14 +106,14 @@ class GroupedHashedCache:
                 computed = sequence.base + pool.step + step
                 self._slide(sequence, computed)
                 if computed % size == 0:
-                    self._blocks.take(sequence.request_id, 1)
+                    self._blocks.take(sequence.key, 1)
                 if (computed + 1) % size == 0:
                     self._commit(sequence, computed + 1)
         self.free_blocks = self._blocks.free_blocks
 
     def free(self, sequence: Sequence) -> None:
         """Take everything back; full blocks stay findable until they are reused."""
-        self._blocks.release(sequence.request_id)
+        self._blocks.release(sequence.key)
         self._growing.pop(sequence.request.attributes.output_segment, None)
         self.free_blocks = self._blocks.free_blocks
 
@@ -125,12 +125,12 @@ class GroupedHashedCache:
     def _slide(self, sequence: Sequence, computed: int) -> None:
         skipped = self._groups.skipped_tokens(computed) // self.block_size
         if skipped > sequence.skipped_blocks:
-            self._blocks.slide(sequence.request_id, sequence.skipped_blocks, skipped)
+            self._blocks.slide(sequence.key, sequence.skipped_blocks, skipped)
             sequence.skipped_blocks = skipped
 
     def _commit(self, sequence: Sequence, tokens: int) -> None:
         blocks = tokens // self.block_size
-        self._blocks.commit(sequence.request_id, self._keys(sequence, blocks), blocks)
+        self._blocks.commit(sequence.key, self._keys(sequence, blocks), blocks)
 
     def _keys(self, sequence: Sequence, blocks: int) -> list[int]:
         keys = sequence.kv

@@ -62,9 +62,9 @@ class HashedCache:
         """Give a sequence its cached blocks and new ones for the rest of ``tokens`` tokens."""
         found = match.found
         assert isinstance(found, BlockMatch)
-        self._blocks.admit(sequence.request_id, self.content(sequence), found)
+        self._blocks.admit(sequence.key, self.content(sequence), found)
         self._take(-(-tokens // self.block_size) - found.blocks)
-        self._blocks.commit(sequence.request_id, tokens)
+        self._blocks.commit(sequence.key, tokens)
         output = sequence.request.attributes.output_segment
         if output >= 0:
             self._growing[output] = sequence
@@ -78,7 +78,7 @@ class HashedCache:
     def extend(self, sequence: Sequence, tokens: int) -> None:
         """Give a sequence what it misses to hold ``tokens`` tokens."""
         self._take(self.blocks_to_extend(sequence, tokens))
-        self._blocks.commit(sequence.request_id, tokens)
+        self._blocks.commit(sequence.key, tokens)
 
     def free_skipped(self, sequence: Sequence) -> None:
         """Do nothing: a token sees all that came before it."""
@@ -89,8 +89,8 @@ class HashedCache:
 
     def free(self, sequence: Sequence) -> None:
         """Take everything back; full blocks stay findable until they are reused."""
-        self._blocks.commit(sequence.request_id, sequence.computed)
-        self._blocks.release(sequence.request_id, -(-sequence.computed // self.block_size))
+        self._blocks.commit(sequence.key, sequence.computed)
+        self._blocks.release(sequence.key, -(-sequence.computed // self.block_size))
         self.free_blocks = self._blocks.free_blocks
         self._growing.pop(sequence.request.attributes.output_segment, None)
 
@@ -112,5 +112,5 @@ class HashedCache:
 
     def _commit(self, writer: Sequence) -> None:
         """Give the full blocks of a growing output their hashes; a member of the pool does not count its own tokens."""
-        is_pooled = writer.request_id in self._pool.members
-        self._blocks.commit(writer.request_id, writer.base + self._pool.step if is_pooled else writer.computed)
+        is_pooled = writer.key in self._pool.members
+        self._blocks.commit(writer.key, writer.base + self._pool.step if is_pooled else writer.computed)

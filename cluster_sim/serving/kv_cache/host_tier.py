@@ -49,7 +49,7 @@ class HostedCache(HashedCache):
 
     def _store(self, sequence: Sequence, blocks: int) -> None:
         """Put the first ``blocks`` blocks of a sequence into the host's pool, or make them its most recent."""
-        host, content, key = self._host, self.content(sequence), sequence.request_id
+        host, content, key = self._host, self.content(sequence), sequence.key
         blocks = min(blocks, host.total_blocks)
         match = host.match(content, blocks * self.block_size + 1)
         host.admit(key, content, match)

@@ -36,6 +36,4 @@ class LongestPrefixMatch(TreeOrder):
         if len(waiting) > MOST_SORTED:
             return waiting
         matches = match_queue(waiting, cache)
-        return deque(
-            sorted(waiting, key=lambda item: (item.request_id in matches.behind, -matches.tokens[item.request_id]))
-        )
+        return deque(sorted(waiting, key=lambda item: (item.key in matches.behind, -matches.tokens[item.key])))

@@ -15,7 +15,7 @@ class QueueMatches(NamedTuple):
     """What the tree holds of waiting requests."""
 
     tokens: dict[int, int]
-    """Matched tokens by request id."""
+    """Matched tokens by the sequence's key."""
     behind: dict[int, None]
     """Requests that step back for a round, because an earlier one computes what they share."""
 
@@ -25,12 +25,12 @@ def match_queue(waiting: Iterable[Sequence], cache: RadixCache) -> QueueMatches:
     matches = QueueMatches({}, {})
     throwaway = RadixTree(cache.block_size)
     for sequence in waiting:
-        tokens = matches.tokens[sequence.request_id] = cache.match_prefix(sequence).tokens
+        tokens = matches.tokens[sequence.key] = cache.match_prefix(sequence).tokens
         if tokens > IN_BATCH_TOKENS:
             continue
         content = cache.holding_of(sequence).content
         if throwaway.peek(content, sequence.known_tokens) >= IN_BATCH_TOKENS:
-            matches.behind[sequence.request_id] = None
+            matches.behind[sequence.key] = None
         else:
             throwaway.insert(content, sequence.known_tokens)
     return matches

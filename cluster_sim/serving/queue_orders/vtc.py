@@ -63,16 +63,16 @@ class FairShare(QueueOrder):
     def on_end(self, sequence: Sequence) -> None:
         """Charge the rest of a sequence that has left."""
         self._charge(sequence)
-        self._charged.pop(sequence.request_id, None)
+        self._charged.pop(sequence.key, None)
 
     def _charge(self, sequence: Sequence) -> None:
         """Charge what a sequence has got beyond what it was charged; computing it again is free."""
         tenant = sequence.request.attributes.tenant
         service = self._prompt_weight * sequence.prompt_tokens + self._output_weight * sequence.generated
-        before = self._charged.get(sequence.request_id, 0.0)
+        before = self._charged.get(sequence.key, 0.0)
         if service > before:
             self.counters[tenant] = self.counters.get(tenant, 0.0) + service - before
-            self._charged[sequence.request_id] = service
+            self._charged[sequence.key] = service
 
     def key(self, sequence: Sequence) -> float:
         """Return the tenant's counter."""

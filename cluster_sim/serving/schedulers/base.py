@@ -100,17 +100,17 @@ class Scheduler(ABC):
         """Handle the end of a batch: finished sequences give up slot and memory."""
 
     @abstractmethod
-    def remove_waiting(self, request_id: int) -> bool:
+    def remove_waiting(self, key: int) -> bool:
         """Drop a sequence that waits for a slot; return whether there was one.  Called at any time."""
 
     @abstractmethod
-    def cancel(self, request_id: int) -> bool:
+    def cancel(self, key: int) -> bool:
         """Drop a sequence, waiting or running; return whether it has left.  Called between two batches.
 
         One whose last token is in a batch stays, and so does one that ``is_in_flight``.
         """
 
-    def is_in_flight(self, request_id: int) -> bool:
+    def is_in_flight(self, key: int) -> bool:
         """Whether ``cancel`` cannot drop a sequence before a batch in flight that holds it has ended."""
         return False
 

@@ -98,25 +98,25 @@ class DataParallel(Scheduler, FastForwardScheduler):
 
     def add(self, sequence: Served) -> None:
         rank = min(self._ranks, key=lambda rank: rank.running_count + rank.waiting_count)
-        self._rank_of[sequence.request_id] = rank
+        self._rank_of[sequence.key] = rank
         rank.add(sequence)
 
-    def remove_waiting(self, request_id: int) -> bool:
-        rank = self._rank_of.get(request_id)
-        if rank is None or not rank.remove_waiting(request_id):
+    def remove_waiting(self, key: int) -> bool:
+        rank = self._rank_of.get(key)
+        if rank is None or not rank.remove_waiting(key):
             return False
-        del self._rank_of[request_id]
+        del self._rank_of[key]
         return True
 
-    def is_in_flight(self, request_id: int) -> bool:
-        rank = self._rank_of.get(request_id)
-        return rank is not None and rank.is_in_flight(request_id)
+    def is_in_flight(self, key: int) -> bool:
+        rank = self._rank_of.get(key)
+        return rank is not None and rank.is_in_flight(key)
 
-    def cancel(self, request_id: int) -> bool:
-        rank = self._rank_of.get(request_id)
-        if rank is None or not rank.cancel(request_id):
+    def cancel(self, key: int) -> bool:
+        rank = self._rank_of.get(key)
+        if rank is None or not rank.cancel(key):
             return False
-        del self._rank_of[request_id]
+        del self._rank_of[key]
         return True
 
     def write_back(self) -> None:
@@ -158,7 +158,7 @@ class DataParallel(Scheduler, FastForwardScheduler):
         else:
             self._complete_uniform(batch.finishing)
         for sequence in batch.finishing:
-            del self._rank_of[sequence.request_id]
+            del self._rank_of[sequence.key]
 
     # ------------------------------------------------------------------------------------------------ fast-forwarding
 
@@ -187,7 +187,7 @@ class DataParallel(Scheduler, FastForwardScheduler):
         """Complete the last of some uniform steps: every rank gives up the sequences that it has finished."""
         for rank in self._ranks:
             part = Batch(BatchShape())
-            part.finishing = [sequence for sequence in finishing if self._rank_of[sequence.request_id] is rank]
+            part.finishing = [sequence for sequence in finishing if self._rank_of[sequence.key] is rank]
             if part.finishing:
                 rank.complete(part)
 

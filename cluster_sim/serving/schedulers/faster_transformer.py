@@ -108,16 +108,16 @@ class FasterTransformer(SerialScheduler):
         lefts = [sequence.output_tokens - sequence.generated for group in self._ready for sequence in group]
         return min((left for left in (*lefts, super().fewest_batches()) if left > 0), default=0)
 
-    def cancel(self, request_id: int) -> bool:
+    def cancel(self, key: int) -> bool:
         """Drop a sequence that waits or whose static batch is between two steps."""
         self.dissolve_pool()
         for group in self._ready:
             for sequence in group:
-                if sequence.request_id == request_id and sequence.generated < sequence.output_tokens:
+                if sequence.key == key and sequence.generated < sequence.output_tokens:
                     sequence.output_tokens = sequence.generated
                     if all(sequence.generated >= sequence.output_tokens for sequence in group):
                         self._ready.remove(group)
                         for member in group:
                             self.free(member)
                     return True
-        return super().cancel(request_id)
+        return super().cancel(key)

@@ -56,7 +56,7 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
         self.running: list[Sequence] = []
         """Sequences between two batches."""
         self.blocks_of: dict[int, int] = {}
-        """Blocks held, by request id."""
+        """Blocks held, by the sequence's key."""
         self.free_blocks = limits.kv_blocks
         self.prefilling: dict[int, Sequence] = {}
         """Started sequences whose known tokens are not computed yet."""
@@ -192,9 +192,9 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
         """Count a batch's sequences as in flight: decodes, then prompts."""
         in_flight = self.in_flight
         for sequence in batch.members:
-            in_flight[sequence.request_id] = sequence
+            in_flight[sequence.key] = sequence
         for sequence, _ in batch.prefilled:
-            in_flight[sequence.request_id] = sequence
+            in_flight[sequence.key] = sequence
 
     def on_scheduled(self, batch: Batch) -> None:
         """Store when the tokens of a batch come."""
@@ -222,7 +222,7 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
 
     def leave_batch(self, sequence: Sequence) -> None:
         """Count a sequence as in flight no more."""
-        del self.in_flight[sequence.request_id]
+        del self.in_flight[sequence.key]
         if sequence.generated >= sequence.output_tokens:
             self.forget(sequence)
 
@@ -231,10 +231,10 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
         if self._order is not None and sequence.scheduled_ns >= 0:
             self._order.on_end(sequence)
 
-    def remove_waiting(self, request_id: int) -> bool:
+    def remove_waiting(self, key: int) -> bool:
         """Drop a sequence of the waiting queue."""
         for index, sequence in enumerate(self.waiting):
-            if sequence.request_id == request_id:
+            if sequence.key == key:
                 del self.waiting[index]
                 self._fewest_waiting = 0
                 self._has_news = self._order is not None
@@ -242,24 +242,24 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
                 return True
         return False
 
-    def cancel(self, request_id: int) -> bool:
+    def cancel(self, key: int) -> bool:
         """Drop a sequence that waits or stands between two batches."""
-        if self.remove_waiting(request_id):
+        if self.remove_waiting(key):
             return True
         self.dissolve_pool()
         self._has_news = self._order is not None
         for index, sequence in enumerate(self.running):
-            if sequence.request_id == request_id:
+            if sequence.key == key:
                 del self.running[index]
-                self.prefilling.pop(request_id, None)
+                self.prefilling.pop(key, None)
                 self.forget(sequence)
                 self.free(sequence)
                 return True
         return False
 
-    def is_in_flight(self, request_id: int) -> bool:
+    def is_in_flight(self, key: int) -> bool:
         """Whether a batch holds a sequence and does not yield its last token."""
-        sequence = self.in_flight.get(request_id)
+        sequence = self.in_flight.get(key)
         return sequence is not None and sequence.generated < sequence.output_tokens
 
     def write_back(self) -> None:
@@ -337,7 +337,7 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
     def _recount_blocks(self, sequence: Sequence) -> None:
         """Count the blocks that a sequence has taken as a member of the pool."""
         if not self.reserves_whole:
-            self.blocks_of[sequence.request_id] = self.blocks_for(sequence.computed)
+            self.blocks_of[sequence.key] = self.blocks_for(sequence.computed)
 
     # ---------------------------------------------------------------------------------------------------------- memory
 
@@ -349,11 +349,11 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
         """Give a sequence more blocks; they must be free."""
         self.free_blocks -= blocks
         assert self.free_blocks >= 0
-        self.blocks_of[sequence.request_id] = self.blocks_of.get(sequence.request_id, 0) + blocks
+        self.blocks_of[sequence.key] = self.blocks_of.get(sequence.key, 0) + blocks
 
     def free(self, sequence: Sequence) -> None:
         """Take back all blocks of a sequence."""
-        self.free_blocks += self.blocks_of.pop(sequence.request_id)
+        self.free_blocks += self.blocks_of.pop(sequence.key)
 
     # ------------------------------------------------------------------------------------------------------- scheduling
 
@@ -369,7 +369,7 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
 
     def is_decoding(self, sequence: Sequence) -> bool:
         """Whether a started sequence needs one token computed to yield its next."""
-        return sequence.request_id not in self.prefilling
+        return sequence.key not in self.prefilling
 
     def preempt(self, batch: Batch, sequence: Sequence) -> None:
         """Evict a running sequence: it loses its memory and goes to the front of the waiting queue, to recompute."""
@@ -379,7 +379,7 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
             total = sequence.prompt_tokens + sequence.output_tokens
             sequence.prompt_tokens, sequence.output_tokens = sequence.computed, total - sequence.computed
             sequence.generated = 0
-        self.prefilling.pop(sequence.request_id, None)
+        self.prefilling.pop(sequence.key, None)
         sequence.computed = 0
         sequence.preemptions += 1
         batch.preempted.append(sequence)
@@ -398,5 +398,5 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
 
     def grow(self, sequence: Sequence) -> None:
         """Give a decoding sequence a block if its next token needs one."""
-        if sequence.computed + 1 > self.blocks_of[sequence.request_id] * self.block_size:
+        if sequence.computed + 1 > self.blocks_of[sequence.key] * self.block_size:
             self.allocate(sequence, 1)

@@ -256,7 +256,7 @@ class Sglang(SerialScheduler):
         if sequence.scheduled_ns < 0:
             sequence.scheduled_ns = now_ns
             sequence.cached_tokens = sequence.computed
-        self._slots[sequence.request_id] = None
+        self._slots[sequence.key] = None
         self._add_chunk(batch, sequence, chunk)
 
     def _add_chunk(self, batch: Batch, sequence: Sequence, chunk: int) -> None:
@@ -267,9 +267,9 @@ class Sglang(SerialScheduler):
     def mark_in_flight(self, batch: Batch) -> None:
         """Count a batch's sequences as in flight: prompts, then decodes."""
         for sequence, _ in batch.prefilled:
-            self.in_flight[sequence.request_id] = sequence
+            self.in_flight[sequence.key] = sequence
         for sequence in batch.members:
-            self.in_flight[sequence.request_id] = sequence
+            self.in_flight[sequence.key] = sequence
 
     def _room_for(self, sequence: Sequence) -> int:
         """Return how many tokens of a half-done prompt memory holds, after those that decode in the same batch."""
@@ -311,15 +311,15 @@ class Sglang(SerialScheduler):
         while len(order) > fewest:
             victim = order.pop()
             pool.drop(victim)
-            del self._slots[victim.request_id]
+            del self._slots[victim.key]
             victim.computed = 0
             victim.preemptions += 1
             batch.preempted.append(victim)
             self.waiting.append(victim)
             if self._needs_of(order) <= pool.free_tokens:
                 break
-        kept = {sequence.request_id for sequence in order}
-        self.running = [sequence for sequence in self.running if sequence.request_id in kept]
+        kept = {sequence.key for sequence in order}
+        self.running = [sequence for sequence in self.running if sequence.key in kept]
         decoded = sum(sequence.generated for sequence in self.running) + RETRACT_STEPS * len(self.running)
         most = sum(sequence.output_tokens for sequence in self.running) + 1
         self._ratio_from, self._quiet_steps = min(1.0, decoded / most), 0
@@ -355,7 +355,7 @@ class Sglang(SerialScheduler):
         for sequence in batch.members:
             self._return(sequence)
         for sequence, _ in batch.prefilled:
-            if sequence.request_id in self.prefilling:
+            if sequence.key in self.prefilling:
                 self._is_chunk_in_flight = False
                 self.leave_batch(sequence)
                 self.memory.insert(sequence)
@@ -368,14 +368,14 @@ class Sglang(SerialScheduler):
     def free(self, sequence: Sequence) -> None:
         """Hand a sequence's tokens to the tree, where they can be found or evicted."""
         self.memory.free(sequence)
-        del self._slots[sequence.request_id]
+        del self._slots[sequence.key]
         self._is_full = False
 
-    def cancel(self, request_id: int) -> bool:
+    def cancel(self, key: int) -> bool:
         """Drop a sequence that waits, stands between two batches or is half done."""
-        if self._chunked is not None and self._chunked.request_id == request_id:
+        if self._chunked is not None and self._chunked.key == key:
             sequence, self._chunked = self._chunked, None
-            del self.prefilling[request_id]
+            del self.prefilling[key]
             self.free(sequence)
             return True
-        return super().cancel(request_id)
+        return super().cancel(key)

@@ -97,7 +97,7 @@ class StaticTwoPhase(SerialScheduler):
                 return
         self._steps_left -= 1
         is_last = self._steps_left == 0
-        batch.finishing = [sequence for sequence in self._group if is_last and sequence.request_id not in self._dropped]
+        batch.finishing = [sequence for sequence in self._group if is_last and sequence.key not in self._dropped]
 
     def _decode(self, batch: Batch) -> None:
         """Compute a token of every request that misses some; the gap to a last token ends with the batch."""
@@ -187,7 +187,7 @@ class StaticTwoPhase(SerialScheduler):
         self._steps_left -= steps
         if self._steps_left:
             return []
-        return [sequence for sequence in self._group if sequence.request_id not in self._dropped]
+        return [sequence for sequence in self._group if sequence.key not in self._dropped]
 
     def has_work(self) -> bool:
         """Whether a batch runs or may be started."""
@@ -197,11 +197,11 @@ class StaticTwoPhase(SerialScheduler):
         """Return the steps that the running batch still needs, or that the shortest waiting request does."""
         return self._steps_left or super().fewest_batches()
 
-    def cancel(self, request_id: int) -> bool:
+    def cancel(self, key: int) -> bool:
         """Drop a waiting request; a batched one is computed to the end like the others, but not answered."""
-        if any(sequence.request_id == request_id for sequence in self._group):
+        if any(sequence.key == key for sequence in self._group):
             self.dissolve_pool()
-            is_early = self._steps_left > 0 and request_id not in self._dropped
-            self._dropped[request_id] = None
+            is_early = self._steps_left > 0 and key not in self._dropped
+            self._dropped[key] = None
             return is_early
-        return super().cancel(request_id)
+        return super().cancel(key)

@@ -158,7 +158,7 @@ class TensorRtLlm(SerialScheduler):
             self.admit(sequence, now_ns)
             self._kv.allocate(sequence, match, match.tokens + chunk)
             self._count_blocks(sequence, match.tokens + chunk)
-            full = self._promised[sequence.request_id] = self._full_blocks(sequence)
+            full = self._promised[sequence.key] = self._full_blocks(sequence)
             self._promised_blocks += full
             batch.prefill(sequence, chunk, self.prefilling)
             budget -= chunk
@@ -180,7 +180,7 @@ class TensorRtLlm(SerialScheduler):
 
     def _count_blocks(self, sequence: Sequence, tokens: int) -> None:
         """Take in that the cache has given a sequence what ``tokens`` tokens need."""
-        self.blocks_of[sequence.request_id] = self.blocks_for(tokens)
+        self.blocks_of[sequence.key] = self.blocks_for(tokens)
         self.free_blocks = self._kv.free_blocks
 
     def take_uniform(self, blocks: int, steps: int) -> None:
@@ -191,9 +191,9 @@ class TensorRtLlm(SerialScheduler):
     def free(self, sequence: Sequence) -> None:
         """Take back the blocks and what was promised beyond them."""
         self._kv.free(sequence)
-        del self.blocks_of[sequence.request_id]
+        del self.blocks_of[sequence.key]
         self.free_blocks = self._kv.free_blocks
-        self._promised_blocks -= self._promised.pop(sequence.request_id)
+        self._promised_blocks -= self._promised.pop(sequence.key)
 
     def is_uniform(self, decodes: int) -> bool:
         """Whether all decodes fit one batch and no context can start."""

@@ -112,7 +112,7 @@ class Admission:
             batch.delay_ns += self._lora.enter(sequence.request.attributes.lora)
         sequence.order = self._admissions
         self._admissions += 1
-        self._running[sequence.request_id] = sequence
+        self._running[sequence.key] = sequence
         return batch.prefill(sequence, chunk, self._prefilling)
 
     def _refuse(self, blocks: int, prefix: int = 0) -> None:

@@ -96,7 +96,7 @@ class VllmV0(SerialScheduler):
 
     def preempt(self, batch: Batch, sequence: Sequence) -> None:
         """Move a victim to host memory if that has room for it, else let it recompute."""
-        blocks = self.blocks_of[sequence.request_id]
+        blocks = self.blocks_of[sequence.key]
         if blocks > self._host_blocks:
             super().preempt(batch, sequence)
             return
@@ -123,15 +123,15 @@ class VllmV0(SerialScheduler):
             self.grow(sequence)
             batch.decode(sequence, 1)
 
-    def remove_waiting(self, request_id: int) -> bool:
+    def remove_waiting(self, key: int) -> bool:
         """Drop a sequence that waits, here or in host memory."""
         for sequence in self._swapped:
-            if sequence.request_id == request_id:
+            if sequence.key == key:
                 self._swapped.remove(sequence)
                 self._host_blocks += self.blocks_for(sequence.computed)
                 self.forget(sequence)
                 return True
-        return super().remove_waiting(request_id)
+        return super().remove_waiting(key)
 
     def is_uniform(self, decodes: int) -> bool:
         """Whether all decodes fit one batch and the waiting queue's head stays refused."""

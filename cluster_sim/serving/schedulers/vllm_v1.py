@@ -138,32 +138,32 @@ class VllmV1(Scheduler, FastForwardScheduler):
         if len(finishing) > 1:
             finishing = sorted(finishing, key=lambda sequence: sequence.order)
         for sequence in finishing:
-            if self._running.get(sequence.request_id) is sequence:
+            if self._running.get(sequence.key) is sequence:
                 self._free(sequence)
             if self._order is not None:
                 self._order.on_end(sequence)
             self._queue.is_blocked = False
 
-    def remove_waiting(self, request_id: int) -> bool:
-        waiting = self._queue.remove(request_id)
+    def remove_waiting(self, key: int) -> bool:
+        waiting = self._queue.remove(key)
         if waiting is None:
             return False
         if self._order is not None and waiting.scheduled_ns >= 0:
             self._order.on_end(waiting)
         return True
 
-    def cancel(self, request_id: int) -> bool:
-        if self.remove_waiting(request_id):
+    def cancel(self, key: int) -> bool:
+        if self.remove_waiting(key):
             return True
-        running = self._running.get(request_id)
+        running = self._running.get(key)
         if running is None or running.generated >= running.output_tokens:
             return False
         self._pipelined.dissolve()
-        if request_id in self._pool.members:
+        if key in self._pool.members:
             self._pool.remove(running)
         if self._order is not None:
             self._order.on_end(running)
-        self._prefilling.pop(request_id, None)
+        self._prefilling.pop(key, None)
         self._free(running)
         self._queue.is_blocked = False
         return True
@@ -263,7 +263,7 @@ class VllmV1(Scheduler, FastForwardScheduler):
             self._pool.dissolve()
             sequences = list(self._running.values())
             if is_deferring:
-                sequences = [sequence for sequence in sequences if sequence.request_id not in self._prefilling]
+                sequences = [sequence for sequence in sequences if sequence.key not in self._prefilling]
             budget = self._schedule_running(batch, sequences, self._budget, now_ns)
             if self._limits.can_fast_forward:
                 self._refill_pool()
@@ -345,7 +345,7 @@ class VllmV1(Scheduler, FastForwardScheduler):
     def _refill_pool(self) -> None:
         pool = self._pool
         for sequence in self._running.values():
-            if 0 < sequence.generated < sequence.output_tokens and sequence.request_id not in self._prefilling:
+            if 0 < sequence.generated < sequence.output_tokens and sequence.key not in self._prefilling:
                 pool.add(sequence)
 
     def _schedule_running(self, batch: Batch, sequences: list[Sequence], budget: int, now_ns: int) -> int:
@@ -354,13 +354,13 @@ class VllmV1(Scheduler, FastForwardScheduler):
         for sequence in sequences:
             if budget <= 0:
                 break
-            if sequence.request_id not in self._running or sequence.generated >= sequence.output_tokens:
+            if sequence.key not in self._running or sequence.generated >= sequence.output_tokens:
                 continue
             if self._is_exclusive and sequence.last_token_ns > now_ns:
                 continue
             chunk = min(sequence.known_tokens - sequence.computed, self._chunk_limit, budget)
             order = self._order
-            if order is not None and order.sizes_chunks and sequence.request_id in self._prefilling:
+            if order is not None and order.sizes_chunks and sequence.key in self._prefilling:
                 chunk = order.fit_chunk(sequence, sequence.computed, chunk, batch.shape)
                 if not chunk:
                     continue
@@ -370,7 +370,7 @@ class VllmV1(Scheduler, FastForwardScheduler):
                 self._kv.free_skipped(sequence)
             while self._kv.blocks_to_extend(sequence, sequence.computed + chunk + drafts) > self._kv.free_blocks:
                 victim = self._victim()
-                budget += self._preempt(batch, victim, chunks.pop(victim.request_id, 0))
+                budget += self._preempt(batch, victim, chunks.pop(victim.key, 0))
                 if victim is sequence:
                     is_refused = True
                     break
@@ -380,8 +380,8 @@ class VllmV1(Scheduler, FastForwardScheduler):
             if drafts:
                 chunk += self._verify(batch, sequence, drafts)
             self._kv.extend(sequence, sequence.computed + chunk)
-            chunks[sequence.request_id] = chunk
-            if sequence.request_id in self._prefilling:
+            chunks[sequence.key] = chunk
+            if sequence.key in self._prefilling:
                 batch.prefill(sequence, chunk, self._prefilling)
             else:
                 batch.decode(sequence, chunk)
@@ -389,7 +389,7 @@ class VllmV1(Scheduler, FastForwardScheduler):
 
     def _drafts(self, sequence: Sequence, budget: int) -> int:
         """Return the drafts that a decode verifies beside its next token."""
-        if self._speculation is None or sequence.request_id in self._prefilling:
+        if self._speculation is None or sequence.key in self._prefilling:
             return 0
         return self._speculation.drafts(sequence, budget)
 
@@ -415,7 +415,7 @@ class VllmV1(Scheduler, FastForwardScheduler):
             return 0  # Its last token is in flight and will be delivered; only the memory comes back early.
         if chunk:
             batch.remove(victim)
-        self._prefilling.pop(victim.request_id, None)
+        self._prefilling.pop(victim.key, None)
         victim.computed = 0
         victim.preemptions += 1
         batch.preempted.append(victim)
@@ -429,6 +429,6 @@ class VllmV1(Scheduler, FastForwardScheduler):
     def _free(self, sequence: Sequence) -> None:
         """Take slot, blocks and adapter back from a running sequence."""
         self._kv.free(sequence)
-        del self._running[sequence.request_id]
+        del self._running[sequence.key]
         if self._lora is not None:
             self._lora.leave(sequence.request.attributes.lora)
