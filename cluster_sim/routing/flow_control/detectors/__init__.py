@@ -1,0 +1,1 @@
+"""Saturation detectors, one module each."""

@@ -1,0 +1,1 @@
+"""Fairness between the flows of one priority, one module each."""

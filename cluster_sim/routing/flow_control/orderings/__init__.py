@@ -1,0 +1,1 @@
+"""Orderings of requests within a flow, one module each."""

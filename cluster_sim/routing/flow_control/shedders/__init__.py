@@ -1,0 +1,1 @@
+"""Shedders, one module each."""
