@@ -18,7 +18,7 @@ from actors.network import LARGEST_FRAME_BYTES
 from cluster_sim.engine.group import Reply, Window
 
 MAGIC: Final = "cluster-sim"
-VERSION: Final = 1
+VERSION: Final = 2
 """Raised with every change of a frame's layout; both ends must have the same."""
 _FOREIGN: Final = "not a frame of cluster-sim, or damaged"
 
@@ -124,17 +124,19 @@ def pack_window(codec: Codec, window: Window) -> list[Any]:
     """Return the body of a window's frame."""
     receivers = pack_column(INT, [source for source, _ in window.messages])
     messages = codec.pack([message for _, message in window.messages])
-    return [window.number, window.clock, window.ceiling, window.collect_counters, receivers, messages]
+    head = [window.number, window.clock, window.ceiling, window.collect_counters, window.advances_all]
+    return [*head, receivers, messages]
 
 
 def unpack_window(codec: Codec, body: object) -> Window:
     """Return the window of a frame's body; raise FrameError if it is not one."""
-    number, clock, ceiling, collect_counters, receivers, packed = _fields(
-        body, "window", (int, int, int, bool, bytes, list)
+    number, clock, ceiling, collect_counters, advances_all, receivers, packed = _fields(
+        body, "window", (int, int, int, bool, bool, bytes, list)
     )
     messages = codec.unpack(packed)
     sources = unpack_column("receiver", INT, len(messages), receivers)
-    return Window(number, clock, ceiling, collect_counters, list(zip(sources, messages, strict=True)))
+    received = list(zip(sources, messages, strict=True))
+    return Window(number, clock, ceiling, collect_counters, received, advances_all)
 
 
 def pack_reply(codec: Codec, reply: Reply) -> list[Any]:

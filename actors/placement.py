@@ -39,7 +39,7 @@ def place(
     """
     if actors is None:
         actors = max(1, floor(cpus)) if replicas_per_actor == "auto" else -(-replicas // replicas_per_actor)
-    actors = min(actors, replicas)
+    actors = max(1, min(actors, replicas))
     order = list(range(replicas))
     if seed is not None:
         random.Random(seed).shuffle(order)

@@ -56,7 +56,7 @@ class RayExecutor:
             "cpus": sum(cpus),
             "dropped_frames": result.dropped_frames,
         }
-        return _outcome(simulation, result, placement)
+        return _outcome(result, placement)
 
     def _stages(self, simulation: Simulation) -> int:
         """Return how many stages a chain of stage actors has; 0 if stages are fused or replicas have only one.
@@ -73,14 +73,14 @@ class RayExecutor:
         return depths[0] if depths[0] > 1 else 0
 
 
-def _outcome(simulation: Simulation, result: RayRunResult, placement: dict[str, Any]) -> RunOutcome:
+def _outcome(result: RayRunResult, placement: dict[str, Any]) -> RunOutcome:
     groups: list[GroupResult] = result.groups
     by_index = {
         index: ReplicaResult(counters, gaps, coverage)
         for group in groups
         for index, counters, gaps, coverage in group.replicas
     }
-    replicas = [by_index[index] for index in range(simulation.replicas)]
+    replicas = [by_index[index] for index in sorted(by_index)]
     _compare_stages(replicas, result.stages)
     return RunOutcome(result.hub, replicas, result.wall_s, placement)
 

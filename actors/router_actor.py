@@ -36,7 +36,13 @@ class RouterActor:
         self._runtime = spec.router_runtime()
         sources = [[index + 1 for index in members] for members in groups]
         self._socket = HubSocket(settings, spec.codec(), sources)
-        self._coordinator = Coordinator(self._runtime.hub, self._runtime.links(groups), self._runtime.run_end)
+        runtime = self._runtime
+        self._coordinator = Coordinator(
+            runtime.hub,
+            runtime.links(groups),
+            runtime.run_end,
+            link_of_joining=runtime.link_of_joining(len(groups)),
+        )
         self._socket.describe = self._coordinator.describe_wait
         return self._socket.endpoint
 

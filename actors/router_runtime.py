@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from cluster_sim.engine.coordinator import Coordinator, ProcessLink
+from cluster_sim.engine.coordinator import Coordinator, LinkOfJoining, ProcessLink
 from cluster_sim.engine.instant import Instant
 from cluster_sim.simulation.ending import check_nobody_waits, close_hub, end_of
 from cluster_sim.simulation.monitor_settings import MonitorSettings
@@ -37,6 +37,10 @@ class ServingRouterRuntime:
     def links(self, groups: Sequence[Sequence[int]]) -> list[ProcessLink]:
         """Return the replicas' links, placed in groups."""
         return self._simulation.process_links(groups)
+
+    def link_of_joining(self, groups: int) -> LinkOfJoining:
+        """Return the rule for the links of replicas that join."""
+        return self._simulation.link_of_joining(groups)
 
     def end(self) -> Instant:
         """Return the study's own end, or the last thing that a row shows."""

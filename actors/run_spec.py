@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from actors.codec import Codec
-from cluster_sim.engine.coordinator import Coordinator, ProcessLink
+from cluster_sim.engine.coordinator import Coordinator, LinkOfJoining, ProcessLink
 from cluster_sim.engine.group import Group
 from cluster_sim.engine.hub_interface import Hub
 from cluster_sim.engine.instant import Instant
@@ -30,6 +30,9 @@ class RouterRuntime(Protocol):
 
     def links(self, groups: Sequence[Sequence[int]]) -> list[ProcessLink]:
         """Return the links of all replicas (indices from 0) placed in groups."""
+
+    def link_of_joining(self, groups: int) -> LinkOfJoining | None:
+        """Return the rule for the links of replicas that join one of so many groups; None if none ever does."""
 
     def end(self) -> Instant:
         """Return where the run ended, once nothing can happen any more."""

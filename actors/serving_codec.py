@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from actors.codec import CODE, INT, PLAIN, REAL, Codec, FrameError, PayloadSchema, tuple_schema
+from cluster_sim.engine.process import Join
 from cluster_sim.recording.replica_log import ReplicaCounters
 from cluster_sim.recording.statuses import STATUSES
 from cluster_sim.serving.messages import Cancellation, Departure, Dispatch, EndOfArrivals, Response, Sample
@@ -84,6 +85,7 @@ DISPATCH: Final = PayloadSchema(
 
 CANCELLATION: Final = tuple_schema(2, Cancellation)
 END_OF_ARRIVALS: Final = tuple_schema(3, EndOfArrivals)
+JOIN: Final = tuple_schema(4, Join)
 
 
 def _split_responses(responses: Sequence[Response]) -> Sequence[Any]:
@@ -120,4 +122,4 @@ def _read_counters(values: Any) -> Any:
 
 def serving_codec() -> Codec:
     """Return the codec of every serving study: the registry of payloads between the router and its replicas."""
-    return Codec((DISPATCH, CANCELLATION, END_OF_ARRIVALS, RESPONSE, SAMPLE, DEPARTURE), _read_counters)
+    return Codec((DISPATCH, CANCELLATION, END_OF_ARRIVALS, JOIN, RESPONSE, SAMPLE, DEPARTURE), _read_counters)

@@ -7,6 +7,7 @@ from cluster_sim.engine.instant import Instant, time_of
 from cluster_sim.hardware.predictors.coverage import Coverage
 from cluster_sim.recording.replica_log import ReplicaCounters
 from cluster_sim.recording.sketch import QuantileSketch
+from cluster_sim.serving.replica import Replica
 from cluster_sim.simulation.simulation import Simulation
 
 
@@ -21,15 +22,23 @@ class ServingGroupRuntime:
     """A ``ReplicaGroupRuntime`` of some replicas of a simulation."""
 
     def __init__(self, simulation: Simulation, indices: Sequence[int], *, is_staged: bool) -> None:
-        observation = simulation.observation
-        self._replicas = [
-            simulation.build_replica(
-                index, observation, is_streamed=is_staged and simulation.pool_of(index).predictor.stages > 1
-            )
-            for index in indices
-        ]
-        self._streamed = [replica for replica in self._replicas if is_staged and replica.pipeline.stages > 1]
-        self.group = simulation.group(self._replicas, observation)
+        self._simulation = simulation
+        self._observation = simulation.observation
+        self._is_staged = is_staged
+        self._replicas: list[Replica] = []
+        self._streamed: list[Replica] = []
+        for index in indices:
+            self._build(index, simulation.pools.index(simulation.pool_of(index)))
+        self.group = simulation.group(self._replicas, self._observation, self._build)
+
+    def _build(self, index: int, pool: int) -> Replica:
+        """Build a replica that is here from the start or joins."""
+        is_streamed = self._is_staged and self._simulation.pools[pool].predictor.stages > 1
+        replica = self._simulation.build_replica(index, self._observation, is_streamed=is_streamed, pool=pool)
+        self._replicas.append(replica)
+        if is_streamed:
+            self._streamed.append(replica)
+        return replica
 
     def take_batches(self) -> list[tuple[int, Sequence[int]]]:
         """Return the new batches of every replica whose stages are actors."""

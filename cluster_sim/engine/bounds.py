@@ -4,7 +4,8 @@ The hub knows each process's last earliest output times (EOT), and the messages 
 
     bound = min(conditional EOT,
                 max(unconditional EOT, d + F + return),
-                d_i + cost_i + return for every unacknowledged message i)
+                d_i + cost_i + return for every unacknowledged message i,
+                d_i + return, kind GRANT, for every one that may be answered without a batch)
 
 Here d is the earliest unacknowledged delivery.  The conditional EOT holds until anything arrives; from then on the
 unconditional one does, and a new job needs its own batches first.  Bounds fall with sends and rise with replies.
@@ -25,7 +26,7 @@ class _Bound:
     conditional: Instant = NEVER
     unconditional: Instant = NEVER
     unacknowledged: list[tuple[int, int, int]] = field(default_factory=list)
-    """(window number, delivery time in ns, batches) of messages that no reply has acknowledged."""
+    """(window number, delivery time in ns, batches as in ``Send``) of messages that no reply has acknowledged."""
     value: Instant = NEVER
 
     def earliest(self) -> Instant:
@@ -36,7 +37,9 @@ class _Bound:
             first = min(delivery for _, delivery, _ in self.unacknowledged)
             value = min(value, max(self.unconditional, instant(first + floors.traversal_ns + back, Kind.RESPONSE)))
             for _, delivery, batches in self.unacknowledged:
-                if batches:
+                if batches < 0:
+                    value = min(value, instant(delivery + back, Kind.GRANT))
+                elif batches:
                     value = min(value, instant(delivery + floors.cost_ns(batches) + back, Kind.RESPONSE))
         return value
 
@@ -48,8 +51,12 @@ class Bounds:
         self._bounds = {source: _Bound(floors, return_ns) for source, (floors, return_ns) in links.items()}
         self._heap: list[tuple[Instant, int]] = []
 
+    def add(self, source: int, floors: FloorModel, return_ns: int) -> None:
+        """Take in a process that joins: nothing comes from it before its first message has reached it."""
+        self._bounds[source] = _Bound(floors, return_ns)
+
     def send(self, source: int, window: int, delivery_ns: int, batches: int) -> None:
-        """Lower a bound for a message in a window, delivered at ``delivery_ns`` and ``batches`` before a response."""
+        """Lower a bound for a message in a window, delivered at ``delivery_ns``, with ``batches`` as in ``Send``."""
         bound = self._bounds[source]
         bound.unacknowledged.append((window, delivery_ns, batches))
         self._refresh(source, bound)
@@ -77,5 +84,5 @@ class Bounds:
 
     def tightest(self) -> tuple[int, Instant]:
         """Return the process (source) with the smallest bound, and that bound; safe to call from another thread."""
-        source = min(self._bounds, key=lambda source: self._bounds[source].value)
+        source = min(list(self._bounds), key=lambda source: self._bounds[source].value)
         return source, self._bounds[source].value

@@ -5,12 +5,14 @@ and rise, but the hub's clock never falls.  The hub may handle an event at insta
 
     nothing is observed     always;
     responses are observed  e < every bound;
-    telemetry is read       e is below the global schedule, or every process has passed the sample that e reads.
+    telemetry is read       e is below the global schedule, or every process has passed the sample that e reads;
+    the hub gates events    every process has passed the instant that the hub names for e (``Hub.needed``).
 
 If it may not, the groups that hold it back are called with the hub's earliest possible action M as their clock: M is
 its next event that may send, or the smallest bound if responses make it send.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,7 +21,7 @@ from cluster_sim.engine.floor import FloorModel
 from cluster_sim.engine.group import LinkDelays, Reply, Window, horizon_of
 from cluster_sim.engine.hub_interface import Hub, Send
 from cluster_sim.engine.instant import KIND_MASK, NEVER, Instant, Kind, instant, time_of
-from cluster_sim.engine.process import Message
+from cluster_sim.engine.process import Join, Message
 from cluster_sim.units import NS_PER_S
 
 RUN_AHEAD_SENDS: Final = 8192
@@ -38,6 +40,10 @@ class ProcessLink:
     floors: FloorModel
 
 
+LinkOfJoining = Callable[[int, Join], ProcessLink]
+"""Returns the link of a process that joins, by its source and its first message."""
+
+
 @dataclass(slots=True)
 class _GroupState:
     outbox: list[tuple[int, Message]] = field(default_factory=list)
@@ -48,6 +54,10 @@ class _GroupState:
     ceiling: Instant = 0
     acknowledged_clock: Instant = 0
     acknowledged_ceiling: Instant = 0
+    advances_all: bool = False
+    """Whether the window under way advances every process, lazy or not."""
+    passed: Instant = 0
+    """Every process has been advanced to this instant at least."""
     next_activation: Instant = 0
     forward_ns: int = 0
     """Smallest forward link of the group."""
@@ -67,10 +77,18 @@ class Coordinator:
     """Keeps bounds and windows for one hub and its groups."""
 
     def __init__(
-        self, hub: Hub, links: list[ProcessLink], run_end: Instant = NEVER, run_ahead: int = RUN_AHEAD_SENDS
+        self,
+        hub: Hub,
+        links: list[ProcessLink],
+        run_end: Instant = NEVER,
+        run_ahead: int = RUN_AHEAD_SENDS,
+        link_of_joining: LinkOfJoining | None = None,
     ) -> None:
+        """``link_of_joining`` is asked when the hub sends a ``Join``; the group that it names has a mailbox already."""
         self._hub = hub
         self._observation = hub.observation
+        self._has_gates = self._observation.telemetry or self._observation.gates
+        self._link_of_joining = link_of_joining
         self._run_end = run_end
         self._group_of = {link.source: link.group for link in links}
         self._bounds = Bounds({link.source: (link.floors, link.delays.return_ns) for link in links})
@@ -108,9 +126,17 @@ class Coordinator:
         observation = self._observation
         if observation.responses and event >= self._bounds.smallest():
             return False
-        if observation.telemetry and event & KIND_MASK >= Kind.GLOBAL_SCHEDULE:
-            return self._has_samples_for(event)
-        return True
+        return not self._has_gates or self._has_passed_for(event)
+
+    def _has_passed_for(self, event: Instant) -> bool:
+        """Return whether the processes have passed what the hub reads of them at ``event``."""
+        observation = self._observation
+        if observation.gates and not self._have_passed(self._hub.needed(event)):
+            return False
+        return not observation.telemetry or event & KIND_MASK < Kind.GLOBAL_SCHEDULE or self._has_samples_for(event)
+
+    def _have_passed(self, needed: Instant) -> bool:
+        return all(state.passed >= needed for state in self._groups.values())
 
     def _has_samples_for(self, event: Instant) -> bool:
         sample_ns = self._observation.newest_sample_ns(time_of(event))
@@ -132,11 +158,26 @@ class Coordinator:
         return horizon_of(state.acknowledged_clock, state.forward_ns, state.acknowledged_ceiling)
 
     def _post(self, send: Send) -> None:
-        state = self._groups[self._group_of[send.receiver]]
+        try:
+            state = self._groups[self._group_of[send.receiver]]
+        except KeyError:
+            state = self._admit(send)
         state.outbox.append((send.receiver, send.message))
         self.traffic.sends += 1
         if self._observation.responses:
             self._bounds.send(send.receiver, state.called + 1, time_of(send.message.instant), send.batches)
+
+    def _admit(self, send: Send) -> _GroupState:
+        """Take in the process that a first message makes join."""
+        source, join = send.receiver, send.message.payload
+        assert isinstance(join, Join), f"process {source} was sent {join} before it joined"
+        assert self._link_of_joining is not None, f"process {source} joins a run that takes none"
+        link = self._link_of_joining(source, join)
+        state = self._groups.setdefault(link.group, _GroupState(forward_ns=link.delays.forward_ns))
+        self._group_of[source] = link.group
+        self._bounds.add(source, link.floors, link.delays.return_ns)
+        state.forward_ns = min(state.forward_ns, link.delays.forward_ns)
+        return state
 
     # -------------------------------------------------------------------------------------------------------- windows
 
@@ -154,29 +195,36 @@ class Coordinator:
         if action >= NEVER:
             return self._run_end
         # At a decision every process shows its state below (t, 25); before one, none may pass (t, 24).
-        is_deciding = action == self._hub.next_event() and action & KIND_MASK == Kind.GLOBAL_SCHEDULE
+        is_deciding = action == self._hub.next_event() and (
+            action & KIND_MASK >= Kind.GLOBAL_SCHEDULE
+            or (self._observation.gates and self._hub.needed(action) > instant(time_of(action), Kind.SAMPLE))
+        )
         kind = Kind.SAMPLE + 1 if is_deciding else Kind.SAMPLE
         return min(instant(time_of(action), kind), self._run_end)
 
     def calls(self, collect_counters: bool = False) -> dict[int, Window]:
         """Return the windows to send now, by group; empty when every group that matters is already called.
 
-        A group is called if messages wait for it, or if its next activation lies below the new horizon.  Asking only
-        for horizons that grew makes an empty call impossible.
+        A group is called if messages wait for it, if its next activation lies below the new horizon, or if the hub's
+        next event needs it to pass an instant.  Asking only for horizons that grew makes an empty call impossible.
         """
         clock = self._action()
         ceiling = self._ceiling()
+        event = self._hub.next_event()
+        needed = self._hub.needed(event) if self._observation.gates and event < NEVER else 0
         windows: dict[int, Window] = {}
         for index, state in self._groups.items():
             if state.answered != state.called:
                 continue
-            if not (collect_counters or state.outbox) and state.next_activation >= horizon_of(
+            is_awaited = state.passed < needed <= horizon_of(clock, state.forward_ns, ceiling)
+            if not (collect_counters or state.outbox or is_awaited) and state.next_activation >= horizon_of(
                 clock, state.forward_ns, ceiling
             ):
                 continue
             state.called += 1
             state.clock, state.ceiling = clock, ceiling
-            windows[index] = Window(state.called, clock, ceiling, collect_counters, state.outbox)
+            state.advances_all = collect_counters or is_awaited
+            windows[index] = Window(state.called, clock, ceiling, collect_counters, state.outbox, state.advances_all)
             state.outbox = []
             self.traffic.windows += 1
         if windows:
@@ -189,6 +237,8 @@ class Coordinator:
         assert reply.number == state.called, f"group {index} answered window {reply.number}, not {state.called}"
         state.answered = reply.number
         state.acknowledged_clock, state.acknowledged_ceiling = state.clock, state.ceiling
+        if state.advances_all:
+            state.passed = max(state.passed, self._acknowledged_horizon(state))
         state.next_activation = reply.next_activation
         for message in reply.messages:
             assert (

@@ -5,12 +5,12 @@ telemetry sample, or, where nobody waits for EOTs, if a message for it falls due
 """
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cluster_sim.engine.instant import KIND_MASK, NEVER, Instant, Kind, instant, time_of
 from cluster_sim.engine.observation import Observation
-from cluster_sim.engine.process import LogicalProcess, Message, OutputTimes
+from cluster_sim.engine.process import Join, LogicalProcess, Message, OutputTimes
 
 
 class Window(NamedTuple):
@@ -26,6 +26,8 @@ class Window(NamedTuple):
     """Advance every process, lazy or not, and answer with their counters (live metrics, pacing)."""
     messages: list[tuple[int, Message]]
     """(receiver's source, message) in order of sending."""
+    advances_all: bool = False
+    """Advance every process, lazy or not: the hub needs what they report beside the protocol."""
 
 
 class Reply(NamedTuple):
@@ -50,6 +52,10 @@ class LinkDelays(NamedTuple):
     return_ns: int
 
 
+Build = Callable[[int, Join], tuple[LogicalProcess, LinkDelays]]
+"""Returns a process that joins, by its source and its first message, and its links."""
+
+
 def horizon_of(clock: Instant, forward_ns: int, ceiling: Instant) -> Instant:
     """Return the horizon of a process: nothing below it will ever be sent to the process after this window."""
     if clock >= NEVER:
@@ -62,11 +68,16 @@ class Group:
     """Processes that share one mailbox, and the order in which they must be advanced."""
 
     def __init__(
-        self, processes: Sequence[LogicalProcess], delays: Mapping[int, LinkDelays], observation: Observation
+        self,
+        processes: Sequence[LogicalProcess],
+        delays: Mapping[int, LinkDelays],
+        observation: Observation,
+        build: Build | None = None,
     ) -> None:
-        """``delays`` gives the links of every process by source."""
+        """``delays`` gives the links of every process by source; ``build`` makes those that join."""
         self._processes = {process.source: process for process in processes}
-        self._delays = delays
+        self._delays = dict(delays)
+        self._build = build
         self._wants_output_times = observation.responses
         self._wants_samples = observation.telemetry
         self._period_ns = observation.period_ns
@@ -89,11 +100,14 @@ class Group:
         answers: list[Message] = []
         stale: set[int] = set()
         for source, message in window.messages:
-            self._processes[source].receive(message)
+            process = self._processes.get(source)
+            if process is None:
+                process = self._join(source, message)
+            process.receive(message)
             stale.add(source)
         for source in sorted(stale):
             self._schedule(source)
-        if window.collect_counters:
+        if window.advances_all or window.collect_counters:
             for source in self._processes:
                 self._set_activation(source, 0)
         farthest = horizon_of(window.clock, self._max_forward_ns, window.ceiling)
@@ -123,6 +137,17 @@ class Group:
             else None
         )
         return Reply(window.number, answers, output_times, self._next_activation(), counters)
+
+    def _join(self, source: int, message: Message) -> LogicalProcess:
+        """Build the process that its first message makes join."""
+        assert self._build is not None, f"process {source} joins a group that takes none"
+        assert isinstance(message.payload, Join), f"{message} is for a process that has not joined"
+        process, delays = self._build(source, message.payload)
+        assert process.source == source, f"process {process.source} was built for source {source}"
+        self._processes[source] = process
+        self._delays[source] = delays
+        self._max_forward_ns = max(self._max_forward_ns, delays.forward_ns)
+        return process
 
     def finish(self, end: Instant) -> None:
         """Bring every process to exactly ``end``, the last act of a run."""

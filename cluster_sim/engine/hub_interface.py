@@ -1,10 +1,13 @@
 """Contract of the hub, the process in the middle of the star."""
 
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from cluster_sim.engine.instant import Instant
 from cluster_sim.engine.observation import Observation
 from cluster_sim.engine.process import Message
+
+ANSWERED_AT_ONCE: Final = -1
+"""``Send.batches`` of a message that its receiver may answer at its delivery, with kind ``GRANT``."""
 
 
 class Send(NamedTuple):
@@ -15,7 +18,7 @@ class Send(NamedTuple):
     message: Message
     batches: int
     """Fewest batches before this message can cause a response (prefill chunks and decode steps at their best);
-    0 when it causes none by itself, as a cancellation."""
+    0 when it causes none by itself, as a cancellation; ``ANSWERED_AT_ONCE`` when an answer needs no batch."""
 
 
 class Hub(Protocol):
@@ -25,6 +28,12 @@ class Hub(Protocol):
 
     def next_event(self) -> Instant:
         """Return the instant of the hub's earliest event, or ``NEVER``."""
+
+    def needed(self, event: Instant) -> Instant:
+        """Return the instant that every process must have passed before the hub handles its next event, at ``event``.
+
+        At most ``event``; 0 if none is needed.  Asked only if the observation says that it ``gates``.
+        """
 
     def next_send(self) -> Instant:
         """Return the earliest instant at which a known event may make the hub send something."""

@@ -31,6 +31,7 @@ class Kind:
     FAULT: Final = 22
     SAMPLE: Final = 24
     RESPONSE: Final = 30
+    RESET: Final = 31
     NOTICE: Final = 32
     TIMER: Final = 36
     GLOBAL_SCHEDULE: Final = 40

@@ -11,7 +11,8 @@ class Observation:
     ``responses``: the component reads when requests end (counts in flight).  ``reacts``: an end may make it send
     something (closed loops, limits), so processes may not run past the next end either.  ``telemetry``: it
     reads samples with ``period_ns`` and ``latency_ns``; a period of 0 is perfect instantaneous knowledge, legal and
-    slow.  ``sampled_fields``: the figures of a sample that it reads, so that their changes must be sampled.
+    slow.  ``sampled_fields``: the figures of a sample that it reads, so that their changes must be sampled.  ``gates``:
+    some of its events wait until every process has passed an instant that the hub names (``Hub.needed``).
     """
 
     responses: bool = False
@@ -20,6 +21,7 @@ class Observation:
     period_ns: int = 0
     latency_ns: int = 0
     sampled_fields: frozenset[str] = frozenset()
+    gates: bool = False
 
     @property
     def is_instantaneous(self) -> bool:
@@ -50,5 +52,6 @@ def strictest(observations: Iterable[Observation]) -> Observation:
             period_ns=source.period_ns,
             latency_ns=source.latency_ns,
             sampled_fields=combined.sampled_fields | observation.sampled_fields,
+            gates=combined.gates or observation.gates,
         )
     return combined

@@ -1,7 +1,8 @@
 """Contract between a logical process and whatever runs it.
 
 A process is a pure state machine: no I/O, no wall clock, no Ray.  The hub (source 0) exchanges messages with all other
-processes, and those only with the hub.  They are numbered from 1 by the configuration, never by placement.
+processes, and those only with the hub.  They are numbered from 1 by the configuration, never by placement; those that
+join later get the next numbers.
 """
 
 from typing import Any, NamedTuple, Protocol
@@ -24,6 +25,16 @@ class Message(NamedTuple):
     source: int
     sequence: int
     payload: Any
+
+
+class Join(NamedTuple):
+    """The first message to a process that joins a run: it is built where its group is, and handles this at its instant.
+
+    Its source is a number that no process has had.
+    """
+
+    pool: int
+    """Which kind of process, by its position in the configuration."""
 
 
 class OutputTimes(NamedTuple):

@@ -80,6 +80,10 @@ class RouterHub:
         """Return the instant of the earliest event."""
         return self._events.next_event()
 
+    def needed(self, event: Instant) -> Instant:
+        """Return the instant that every replica must have passed before the earliest event, at ``event``: none."""
+        return 0
+
     def next_send(self) -> Instant:
         """Return the earliest instant at which a known event may send something.
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Final
 
 from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, instant, time_of
-from cluster_sim.engine.process import HUB_SOURCE, Message, OutputTimes
+from cluster_sim.engine.process import HUB_SOURCE, Join, Message, OutputTimes
 from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.predictors.predictor_interface import Predictor
 from cluster_sim.recording.replica_log import ReplicaLog
@@ -276,10 +276,14 @@ class Replica:
         self._scheduler.drain()
         return True
 
+    def _on_join(self, _join: Join, _now_ns: int) -> bool:
+        return False
+
     _HANDLERS: ClassVar[dict[type, Callable[["Replica", Any, int], bool]]] = {
         Dispatch: _on_dispatch,
         Cancellation: _on_cancellation,
         EndOfArrivals: _on_end_of_arrivals,
+        Join: _on_join,
     }
     """Takes a message of each type and the time in ns; returns whether a batch may be scheduled now."""
 

@@ -42,7 +42,7 @@ class InlineExecutor:
             processes = simulation.build_processes(recorder.log, self._groups)
             hub, replicas = processes.hub, processes.replicas
             monitor = RunMonitor(outputs.monitor, simulation, hub, recorder, outputs.progress)
-            tap = _SeriesTap(monitor, replicas, outputs.series)
+            tap = _SeriesTap(monitor, replicas, simulation.series_interval_ns, outputs.series)
             self._run_loop(processes, tap)
             check_nobody_waits(simulation.run_end, hub, replicas)
             end = end_of(simulation.run_end, hub)
@@ -73,11 +73,11 @@ class InlineExecutor:
 class _SeriesTap:
     """Hands the replicas' series on every so many ticks; otherwise a transparent observer."""
 
-    def __init__(self, inner: Observer, replicas: list[Replica], sink: SeriesSink) -> None:
+    def __init__(self, inner: Observer, replicas: list[Replica], interval_ns: int, sink: SeriesSink) -> None:
         self._inner = inner
         self._replicas = replicas
         self._sink = sink
-        self._period_ns = replicas[0].settings.series_interval_ns * max(SERIES_ROWS // len(replicas), 1)
+        self._period_ns = interval_ns * (SERIES_ROWS // (len(replicas) + 1) + 1)
         self._due_ns = self._period_ns or NEVER
 
     def close(self) -> None:

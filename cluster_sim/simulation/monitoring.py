@@ -70,6 +70,8 @@ class RunMonitor:
         self._clock = clock
         self._progress(time_of(clock), self._hub.arrived - self._hub.in_flight)
         if counters and self._server is not None:
+            joined = max(counters) - len(self._replicas)
+            self._replicas += [idle_replica()] * joined
             for source, values in counters.items():
                 self._replicas[source - 1] = ReplicaLive(*values)
             self._publish()

@@ -4,15 +4,17 @@ A ``Simulation`` holds everything that is decided before time starts, resolved a
 every process from it, a distributed one builds in each worker the processes of that worker.
 """
 
+from bisect import insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from cluster_sim.engine.coordinator import Coordinator, ProcessLink
+from cluster_sim.engine.coordinator import Coordinator, LinkOfJoining, ProcessLink
 from cluster_sim.engine.floor import FloorModel
 from cluster_sim.engine.group import Group, LinkDelays
 from cluster_sim.engine.instant import NEVER, Instant
 from cluster_sim.engine.observation import Observation
+from cluster_sim.engine.process import Join
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.jitter import Jitter
 from cluster_sim.hardware.predictors.predictor_interface import Predictor
@@ -75,7 +77,7 @@ class Processes(NamedTuple):
 
     hub: RouterHub
     replicas: list[Replica]
-    """In the order of their indices."""
+    """In the order of their indices; those that join come in."""
     groups: dict[int, Group]
     coordinator: Coordinator
 
@@ -171,18 +173,20 @@ class Simulation:
 
     # --------------------------------------------------------------------------------------------------- the replicas
 
-    def build_replica(self, index: int, observation: Observation, *, is_streamed: bool = False) -> Replica:
-        """Build replica ``index`` for a hub that observes ``observation``."""
-        pool = self.pool_of(index)
+    def build_replica(
+        self, index: int, observation: Observation, *, is_streamed: bool = False, pool: int | None = None
+    ) -> Replica:
+        """Build replica ``index`` for a hub that observes ``observation``; ``pool`` numbers the pool that it joins."""
+        own = self.pool_of(index) if pool is None else self.pools[pool]
         settings = ReplicaSettings(
             index=index,
-            limits=replica_limits(pool.limits),
+            limits=replica_limits(own.limits),
             return_ns=self.link_delays.return_ns,
             series_interval_ns=self.series_interval_ns,
             late_cancellation_ns=sum(self.link_delays) if self.client_timeout_ns else None,
             stall_limit_ns=self.stall_limit_ns,
             run_end=self.run_end,
-            jitters=self._jitters(index, pool),
+            jitters=self._jitters(index, own),
             sample_period_ns=observation.period_ns if observation.telemetry else 0,
             sample_latency_ns=observation.latency_ns if observation.telemetry else 0,
             is_probed=observation.is_instantaneous,
@@ -190,11 +194,11 @@ class Simulation:
         )
         log = ReplicaLog(
             self.series_interval_ns,
-            pool.predictor.stages,
+            own.predictor.stages,
             pending_limit(self.replicas),
             settings.limits.batches_in_flight,
         )
-        return Replica(settings, pool.scheduler(), pool.predictor, log, is_streamed=is_streamed)
+        return Replica(settings, own.scheduler(), own.predictor, log, is_streamed=is_streamed)
 
     def _jitters(self, index: int, pool: SimulatedPool) -> tuple[Jitter, ...]:
         """Return the noise of each stage of a replica, or nothing if its pool has none."""
@@ -202,9 +206,15 @@ class Simulation:
             return ()
         return tuple(Jitter(pool.jitter_ratio, self.seed, index, stage) for stage in range(pool.predictor.stages))
 
-    def group(self, replicas: Sequence[Replica], observation: Observation) -> Group:
-        """Put replicas behind one mailbox."""
-        return Group(replicas, {replica.source: self.link_delays for replica in replicas}, observation)
+    def group(
+        self, replicas: Sequence[Replica], observation: Observation, build: Callable[[int, int], Replica]
+    ) -> Group:
+        """Put replicas behind one mailbox; ``build`` makes those that join, by their indices and their pools'."""
+
+        def join(source: int, first: Join) -> tuple[Replica, LinkDelays]:
+            return build(source - 1, first.pool), self.link_delays
+
+        return Group(replicas, {replica.source: self.link_delays for replica in replicas}, observation, join)
 
     # ---------------------------------------------------------------------------------------------------------- both
 
@@ -228,6 +238,14 @@ class Simulation:
             for replica in pool.members
         ]
 
+    def link_of_joining(self, groups: int) -> LinkOfJoining:
+        """Return the rule for the links of replicas that join one of so many groups."""
+
+        def link(source: int, join: Join) -> ProcessLink:
+            return ProcessLink(source, (source - 1) % groups, self.link_delays, self.pools[join.pool].floors)
+
+        return link
+
     def build_processes(self, log: RequestLog, groups: Sequence[Sequence[int]] | None = None) -> Processes:
         """Build every process; ``groups`` lists the replicas of each group, None puts all in one."""
         groups = [range(self.replicas)] if groups is None else groups
@@ -236,8 +254,17 @@ class Simulation:
         replicas = [
             self.build_replica(index, observation, is_streamed=self.keeps_streams) for index in range(self.replicas)
         ]
+
+        def build(index: int, pool: int) -> Replica:
+            replica = self.build_replica(index, observation, is_streamed=self.keeps_streams, pool=pool)
+            insort(replicas, replica, key=lambda replica: replica.source)
+            return replica
+
         built = {
-            number: self.group([replicas[index] for index in members], observation)
+            number: self.group([replicas[index] for index in members], observation, build)
             for number, members in enumerate(groups)
         }
-        return Processes(hub, replicas, built, Coordinator(hub, self.process_links(groups), self.run_end))
+        coordinator = Coordinator(
+            hub, self.process_links(groups), self.run_end, link_of_joining=self.link_of_joining(len(groups))
+        )
+        return Processes(hub, replicas, built, coordinator)

@@ -123,11 +123,11 @@ def test_other_versions_and_kinds_are_refused(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("body", "complaint"),
     [
-        (None, "body of a window must have 6 fields"),
-        ([1, 2, 3, True, b""], "must have 6 fields"),
-        ([True, 2, 3, True, b"", [b""]], "field 0 of the window is bool"),
-        ([1, 2, 3, 4, b"", [b""]], "field 3 of the window is int"),
-        ([1, 2, 3, True, b"12345678", [b""]], "'receiver' has 8 bytes, not 0 x 8"),
+        (None, "body of a window must have 7 fields"),
+        ([1, 2, 3, True, False, b""], "must have 7 fields"),
+        ([True, 2, 3, True, False, b"", [b""]], "field 0 of the window is bool"),
+        ([1, 2, 3, 4, False, b"", [b""]], "field 3 of the window is int"),
+        ([1, 2, 3, True, False, b"12345678", [b""]], "'receiver' has 8 bytes, not 0 x 8"),
     ],
 )
 def test_malformed_windows_are_refused(body: object, complaint: str) -> None:

@@ -20,7 +20,7 @@ from cluster_sim.engine.group import LinkDelays
 from cluster_sim.engine.hub_interface import Send
 from cluster_sim.engine.instant import NEVER, Instant, Kind, instant, kind_of, time_of
 from cluster_sim.engine.observation import Observation
-from cluster_sim.engine.process import Message, OutputTimes
+from cluster_sim.engine.process import Join, Message, OutputTimes
 
 MASK = (1 << 64) - 1
 
@@ -40,6 +40,14 @@ class Ball(NamedTuple):
 
     ball: int
     hop: int
+
+
+class Tally(NamedTuple):
+    """What a process reports beside the protocol, at a time that both ends know: no bound counts it."""
+
+    process: int
+    at_ns: int
+    digest: int
 
 
 class Load(NamedTuple):
@@ -68,11 +76,15 @@ class Phold:
     is_sampled: bool = False
     period_ns: int = 0
     latency_ns: int = 0
+    joins_ns: tuple[int, ...] = ()
+    """When the hub lets further processes join."""
+    tally_ns: int = 0
+    """Time between two tallies, each of which the hub reads a return link later; 0 takes none."""
 
     @property
     def observation(self) -> Observation:
-        """The hub reacts to every response, and may read telemetry."""
-        return Observation(True, True, self.is_sampled, self.period_ns, self.latency_ns)
+        """The hub reacts to every response, and may read telemetry and tallies."""
+        return Observation(True, True, self.is_sampled, self.period_ns, self.latency_ns, gates=bool(self.tally_ns))
 
     @property
     def run_end(self) -> Instant:
@@ -110,6 +122,8 @@ class PholdProcess:
         self._sample_ns = 0
         self._held = 0
         self._reported = 0
+        self._tally_ns = study.tally_ns if index < study.processes else 0
+        """When the next tally is due; 0 for none."""
 
     def receive(self, message: Message) -> None:
         """Accept a ball."""
@@ -122,9 +136,18 @@ class PholdProcess:
         out: list[Message] = []
         while (event := self.next_event()) < horizon:
             self._sample_until(event, out)
-            if kind_of(event) == Kind.BATCH_END:
+            if kind_of(event) == Kind.FAULT:
+                tally = Tally(self.source, self._tally_ns, self.digest & 0xFFFF)
+                out.append(Message(instant(self._tally_ns, Kind.SAMPLE), self.source, self._tally_ns, tally))
+                self._tally_ns += self.study.tally_ns
+            elif kind_of(event) == Kind.BATCH_END:
                 self._held -= 1
                 heapq.heappop(self._ends)
+            elif kind_of(event) == Kind.CANCELLATION:
+                message = heapq.heappop(self._inbox)
+                self.digest = mix(self.digest, message.instant)
+                if self.study.tally_ns:
+                    self._tally_ns = (time_of(event) // self.study.tally_ns + 1) * self.study.tally_ns
             elif kind_of(event) == Kind.DELIVERY:
                 message = heapq.heappop(self._inbox)
                 self._held += 1
@@ -145,6 +168,10 @@ class PholdProcess:
 
     def next_event(self) -> Instant:
         """Return the next thing that happens here."""
+        tally = instant(self._tally_ns, Kind.FAULT) if self._tally_ns else NEVER
+        return min(tally, self._next_work())
+
+    def _next_work(self) -> Instant:
         event = self._inbox[0].instant if self._inbox else NEVER
         if self._ends:
             event = min(event, instant(self._ends[0], Kind.BATCH_END))
@@ -182,7 +209,7 @@ class PholdProcess:
 
     def output_times(self) -> OutputTimes:
         """The conditional EOT knows who waits when the next service starts; the unconditional one only the floor."""
-        pending = sorted(self._inbox)
+        pending = sorted(message for message in self._inbox if kind_of(message.instant) == Kind.DELIVERY)
         heads = [*self._queue, *pending]
         if not heads:
             return OutputTimes(NEVER, NEVER)
@@ -194,9 +221,9 @@ class PholdProcess:
         )
 
     def next_report(self) -> Instant:
-        """Return the next thing that happens here, or the horizon where telemetry does not show all that did."""
+        """Return when the load may change here, or the horizon where telemetry does not show that it did."""
         is_told = not self.study.is_sampled or self._held == self._reported
-        return self.next_event() if is_told else self._horizon
+        return self._next_work() if is_told else self._horizon
 
     def finish(self, end: Instant) -> None:
         """Handle what is left below the end; none of it reaches the hub in time."""
@@ -226,7 +253,15 @@ class PholdHub:
         self.handled = 0
         self._clock = 0
         self._events: list[Message] = []
-        self._loads: list[list[Load]] = [[] for _ in range(study.processes + 1)]
+        self._loads: list[list[Load]] = [[] for _ in range(study.processes + len(study.joins_ns) + 1)]
+        self._members = study.processes
+        self._tallies: list[Tally] = []
+        self._bias = 0
+        for number, at_ns in enumerate(study.joins_ns):
+            heapq.heappush(self._events, Message(instant(at_ns, Kind.TIMER), 0, number, Join(0)))
+        for at_ns in range(study.tally_ns, study.end_ns, study.tally_ns) if study.tally_ns else ():
+            reading = instant(at_ns + study.return_ns, Kind.RESET)
+            heapq.heappush(self._events, Message(reading, 0, at_ns, None))
         for ball in range(study.balls):
             start = instant(mix(study.seed, 2, ball) % 30, Kind.GLOBAL_SCHEDULE)
             heapq.heappush(self._events, Message(start, 0, ball, Ball(ball, 0)))
@@ -234,6 +269,11 @@ class PholdHub:
     def next_event(self) -> Instant:
         """Return the next event."""
         return self._events[0].instant if self._events else NEVER
+
+    def needed(self, event: Instant) -> Instant:
+        """Return the time of the tallies that the next event reads, if it does."""
+        at_ns = self._events[0].sequence if kind_of(event) == Kind.RESET else -1
+        return instant(at_ns, Kind.FAULT) + 1 if at_ns >= 0 else 0
 
     def next_send(self) -> Instant:
         """Return the next event: a response may be forwarded at once."""
@@ -244,6 +284,15 @@ class PholdHub:
         message = heapq.heappop(self._events)
         assert message.instant >= self._clock, "the hub went back"
         self._clock = message.instant
+        if kind_of(message.instant) == Kind.TIMER:
+            self._members += 1
+            arrival = instant(time_of(message.instant) + self.study.forward_ns, Kind.CANCELLATION)
+            return [Send(self._members, Message(arrival, 0, message.sequence, message.payload), 0)]
+        if kind_of(message.instant) == Kind.RESET:
+            read = sorted(tally for tally in self._tallies if tally.at_ns == message.sequence)
+            self._bias = mix(len(read), *(tally.digest for tally in read))
+            self.digest = mix(self.digest, self._bias)
+            return []
         ball, hop = message.payload
         self.handled += 1
         self.digest = mix(self.digest, message.instant, message.source, ball, hop)
@@ -259,11 +308,11 @@ class PholdHub:
         return [Send(process, delivery, 1)]
 
     def _choose(self, now: int, ball: int, hop: int) -> int:
-        draw = mix(self.study.seed, 4, ball, hop)
-        first = draw % self.study.processes + 1
+        draw = mix(self.study.seed, 4, ball, hop) ^ self._bias
+        first = draw % self._members + 1
         if not self.study.is_sampled:
             return first
-        second = (draw >> 32) % self.study.processes + 1
+        second = (draw >> 32) % self._members + 1
         newest = self.observation.newest_sample_ns(now)
         held = [self._held(process, newest) for process in (first, second)]
         self.digest = mix(self.digest, *held)
@@ -276,7 +325,9 @@ class PholdHub:
     def absorb(self, messages: list[Message]) -> None:
         """Store telemetry; keep responses as events."""
         for message in messages:
-            if isinstance(message.payload, Load):
+            if isinstance(message.payload, Tally):
+                self._tallies.append(message.payload)
+            elif isinstance(message.payload, Load):
                 self._loads[message.source].append(message.payload)
             else:
                 heapq.heappush(self._events, message)
@@ -286,8 +337,8 @@ class PholdHub:
 
 
 def phold_codec() -> Codec:
-    """Return the wire format of balls and loads."""
-    return Codec((tuple_schema(1, Ball), tuple_schema(2, Load)))
+    """Return the wire format of balls, loads, joins and tallies."""
+    return Codec((tuple_schema(1, Ball), tuple_schema(2, Load), tuple_schema(3, Join), tuple_schema(4, Tally)))
 
 
 def phold_digest(hub: PholdHub, processes: list[PholdProcess]) -> tuple[int, ...]:

@@ -4,15 +4,16 @@
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from actors.codec import Codec
-from cluster_sim.engine.coordinator import Coordinator, ProcessLink
-from cluster_sim.engine.group import Group
+from cluster_sim.engine.coordinator import Coordinator, LinkOfJoining, ProcessLink
+from cluster_sim.engine.group import Group, LinkDelays
 from cluster_sim.engine.instant import Instant
 from cluster_sim.engine.loop import Unwatched
+from cluster_sim.engine.process import Join
 from cluster_sim.errors import InputError
 from tests.engine.phold import Phold, PholdHub, PholdProcess, phold_codec, phold_digest
 from tests.engine.star import run_sequentially
@@ -27,6 +28,10 @@ class PholdRouter:
 
     def links(self, groups: Sequence[Sequence[int]]) -> list[ProcessLink]:
         return self._study.links([list(members) for members in groups])
+
+    def link_of_joining(self, groups: int) -> LinkOfJoining:
+        (plain,) = self._study.links([[0]])
+        return lambda source, _join: replace(plain, source=source, group=(source - 1) % groups)
 
     def end(self) -> Instant:
         return self.run_end
@@ -43,7 +48,12 @@ class PholdGroup:
         assert not is_staged
         self._processes = [PholdProcess(study, index) for index in indices]
         delays = {process.source: study.link_delays for process in self._processes}
-        self.group = Group(self._processes, delays, study.observation)
+        self.group = Group(self._processes, delays, study.observation, self._join)
+        self._study = study
+
+    def _join(self, source: int, _join: Join) -> tuple[PholdProcess, LinkDelays]:
+        self._processes.append(PholdProcess(self._study, source - 1))
+        return self._processes[-1], self._study.link_delays
 
     def take_batches(self) -> list[tuple[int, Sequence[int]]]:
         return []
@@ -151,5 +161,5 @@ class PholdRun:
 def phold_reference(study: Phold) -> tuple[int, ...]:
     """Return the digests of one sequential program."""
     hub, processes = PholdHub(study), [PholdProcess(study, index) for index in range(study.processes)]
-    run_sequentially(hub, processes, study.run_end)
+    run_sequentially(hub, processes, study.run_end, lambda source: PholdProcess(study, source - 1))
     return phold_digest(hub, processes)

@@ -20,11 +20,17 @@ class ScriptedHub:
         self.observation = observation
         self._sends = list(sends)
         self.absorbed: list[Message] = []
+        self.gate: Instant = 0
+        """What its next event needs."""
 
     def next_event(self) -> Instant:
         return instant(self._sends[0][0], Kind.GLOBAL_SCHEDULE) if self._sends else NEVER
 
     next_send = next_event
+
+    def needed(self, event: Instant) -> Instant:
+        assert event == self.next_event()
+        return self.gate
 
     def handle(self) -> list[Send]:
         at, batches = self._sends.pop(0)

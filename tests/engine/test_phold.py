@@ -35,6 +35,8 @@ def studies(draw: st.DrawFn) -> Phold:
         is_sampled=is_sampled,
         period_ns=period if is_sampled else 0,
         latency_ns=draw(st.integers(0, 6)) if is_sampled and period else 0,
+        joins_ns=tuple(draw(st.lists(st.integers(1, 60), max_size=3))),
+        tally_ns=draw(st.sampled_from((0, 0, 1, 7, 30))),
     )
 
 
@@ -45,7 +47,14 @@ def test_random_delays_change_nothing(study: Phold, groups: int, delays: int) ->
     hub, processes = fresh(study)
     choose = random.Random(delays).randrange
     placed = study.links(split(study.processes, groups))
-    run_in_groups(hub, processes, placed, study.run_end, lambda members: RandomExchange(members, phold_codec(), choose))
+    run_in_groups(
+        hub,
+        processes,
+        placed,
+        study.run_end,
+        lambda members: RandomExchange(members, phold_codec(), choose),
+        lambda source: PholdProcess(study, source - 1),
+    )
     assert phold_digest(hub, processes) == phold_reference(study)
 
 
