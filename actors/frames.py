@@ -63,7 +63,7 @@ class Link:
         header = pack((MAGIC, VERSION, self._run, self._epoch, kind, self._peer, self._sent))
         packed = pack(body)
         self._sent += 1
-        frame: bytes = pack((header, zlib.crc32(packed, zlib.crc32(header)), packed))
+        frame: bytes = pack((header, _checksum(header, packed), packed))
         if len(frame) > LARGEST_FRAME_BYTES:
             raise FrameError(
                 f"a {kind.name} frame has {len(frame)} bytes, more than the limit of {LARGEST_FRAME_BYTES}"
@@ -98,6 +98,11 @@ class Link:
         return known, body
 
 
+def _checksum(header: bytes, packed: bytes) -> bytes:
+    # Bytes, not an integer: msgpack has several codes for one integer, so a damaged code could still mean the same.
+    return zlib.crc32(packed, zlib.crc32(header)).to_bytes(4, "little")
+
+
 def _checked_parts(frame: bytes) -> tuple[bytes, bytes]:
     parts = _unpacked(frame, ForeignFrameError(_FOREIGN))
     if not isinstance(parts, list) or len(parts) != 3:
@@ -105,7 +110,7 @@ def _checked_parts(frame: bytes) -> tuple[bytes, bytes]:
     header, checksum, packed = parts
     if not isinstance(header, bytes) or not isinstance(packed, bytes):
         raise ForeignFrameError(_FOREIGN)
-    if zlib.crc32(packed, zlib.crc32(header)) != checksum:
+    if _checksum(header, packed) != checksum:
         raise ForeignFrameError(_FOREIGN)
     return header, packed
 

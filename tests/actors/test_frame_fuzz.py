@@ -99,5 +99,5 @@ def reseal(header: bytes, body: bytes) -> bytes:
     """Return a frame with a checksum that fits."""
     import zlib
 
-    frame: bytes = msgpack.packb([header, zlib.crc32(body, zlib.crc32(header)), body])
+    frame: bytes = msgpack.packb([header, zlib.crc32(body, zlib.crc32(header)).to_bytes(4, "little"), body])
     return frame
