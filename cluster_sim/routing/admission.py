@@ -36,8 +36,16 @@ class Admission:
 
     def __init__(self, limits: Sequence[StaticLimits]) -> None:
         """``limits`` holds those of every replica, in the order of their positions."""
-        self._limits = tuple(limits)
-        self._distinct = tuple(dict.fromkeys(limits))
+        self._limits = list(limits)
+        self._index()
+
+    def add(self, limits: StaticLimits) -> None:
+        """Take in a replica that joins."""
+        self._limits.append(limits)
+        self._index()
+
+    def _index(self) -> None:
+        self._distinct = tuple(dict.fromkeys(self._limits))
         self._able: dict[tuple[bool, ...], Sequence[int] | None] = {
             (False,) * len(self._distinct): NOBODY,
             (True,) * len(self._distinct): None,

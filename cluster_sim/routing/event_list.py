@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, instant
-from cluster_sim.engine.process import HUB_SOURCE, Message
+from cluster_sim.engine.process import Message
 from cluster_sim.workload.request import Request
 
 
@@ -13,6 +13,22 @@ class ClientTimeout(NamedTuple):
     """A client has waited long enough for a request."""
 
     request_id: int
+
+
+class OwnEvent(NamedTuple):
+    """An event that the router has scheduled itself; those of equal instants go by sequence, then in order of
+    scheduling, which is the same on every placement: the router handles its events one after the other.
+    """
+
+    instant: Instant
+    sequence: int
+    """Id of the request that it concerns, or number of the replica."""
+    order: int
+    event: Any
+    is_background: bool
+    """Whether the run may end without it."""
+    needed: Instant
+    """What every process must have passed before it is handled."""
 
 
 _GLOBAL_SCHEDULE: Final = Kind.GLOBAL_SCHEDULE
@@ -31,8 +47,11 @@ class EventList:
         self._cursor = 0
         self._arrival: Instant = NEVER
         """Of the next request of ``chunks``."""
-        self._own: list[Message] = []
+        self._own: list[OwnEvent] = []
         """Events that the router has scheduled itself."""
+        self._scheduled = 0
+        self._foreground = 0
+        """Own events without those in the background."""
         self._observed: list[Message] = []
         """Messages of replicas."""
         self._next_chunk()
@@ -57,19 +76,36 @@ class EventList:
         """Whether ``chunks`` has requests left."""
         return self._arrival < NEVER
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether anything is left but timers in the background and messages of replicas."""
+        return self._foreground > 0 or self._arrival < NEVER
+
+    def needed(self) -> Instant:
+        """Return what every process must have passed before the earliest event is handled."""
+        own = self._own
+        return own[0].needed if own and own[0].instant == self.next_event() else 0
+
+    def drop_background(self) -> None:
+        """Forget every event in the background: the run is over."""
+        self._own = [event for event in self._own if not event.is_background]
+        heapq.heapify(self._own)
+
     def pop(self) -> tuple[Instant, Any]:
         """Return the earliest event with its instant, and forget it."""
         if not (self._own or self._observed):
             return self._pop_arrival()
         earliest = self.next_event()
-        # Messages of replicas and own events are of different kinds, so they never tie.
-        if self._observed and self._observed[0].instant == earliest:
-            return earliest, heapq.heappop(self._observed).payload
         own = self._own
-        if own and own[0].instant == earliest:
+        is_own = bool(own) and own[0].instant == earliest
+        if self._observed and self._observed[0].instant == earliest and not is_own:
+            return earliest, heapq.heappop(self._observed).payload
+        if is_own:
             is_tied = self._arrival == earliest
             if not is_tied or own[0].sequence < self._chunk[self._cursor].request_id:
-                return earliest, heapq.heappop(own).payload
+                event = heapq.heappop(own)
+                self._foreground -= not event.is_background
+                return earliest, event.event
         return self._pop_arrival()
 
     def _pop_arrival(self) -> tuple[Instant, Request]:
@@ -84,9 +120,14 @@ class EventList:
             self._next_chunk()
         return arrival, request
 
-    def schedule(self, time_ns: int, kind: int, sequence: int, event: Any) -> None:
-        """Add an event of the router's own; ``sequence`` is the id of the request that it concerns."""
-        heapq.heappush(self._own, Message(instant(time_ns, kind), HUB_SOURCE, sequence, event))
+    def schedule(
+        self, time_ns: int, kind: int, sequence: int, event: Any, is_background: bool = False, needed: Instant = 0
+    ) -> None:
+        """Add an event of the router's own."""
+        self._scheduled += 1
+        self._foreground += not is_background
+        own = OwnEvent(instant(time_ns, kind), sequence, self._scheduled, event, is_background, needed)
+        heapq.heappush(self._own, own)
 
     def observe(self, message: Message) -> None:
         """Add a message of a replica."""

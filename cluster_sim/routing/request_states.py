@@ -11,6 +11,7 @@ from cluster_sim.recording.reasons import NO_REASON, RUN_END
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.rows import RequestRow
 from cluster_sim.recording.statuses import CANCELLED, UNFINISHED
+from cluster_sim.routing.policy_interface import RoutingPolicy
 from cluster_sim.routing.routes import Route, Target
 from cluster_sim.serving.messages import Departure
 from cluster_sim.workload.request import Request
@@ -49,6 +50,10 @@ class Attempt(NamedTuple):
     target: Target
     """The replica."""
     dispatch_ns: int
+    policy: RoutingPolicy
+    """The one that has chosen the replica, and is told of the attempt's end."""
+    leg: str = ""
+    """Part of the request that it serves: empty for all of it, or a leg of a hand-over."""
 
 
 _new_attempt: Final = partial(tuple.__new__, Attempt)
@@ -58,7 +63,7 @@ _new_attempt: Final = partial(tuple.__new__, Attempt)
 class TrackedRequest:
     """A request from its arrival to its row."""
 
-    __slots__ = ("last", "open", "request", "state")
+    __slots__ = ("last", "open", "request", "resumed_tokens", "state")
 
     def __init__(self, request: Request) -> None:
         self.request = request
@@ -67,14 +72,18 @@ class TrackedRequest:
         """The latest attempt, whether or not it is open."""
         self.open: dict[int, Attempt] = {}
         """The attempts that the router waits for, by their numbers."""
+        self.resumed_tokens = 0
+        """Tokens of the answer that earlier attempts have brought, which the next one goes on from."""
 
-    def dispatch(self, route: Route, position: int, now_ns: int) -> Attempt:
+    def dispatch(
+        self, route: Route, position: int, policy: RoutingPolicy, now_ns: int, leg: str = ""
+    ) -> Attempt:
         """Open an attempt at a target of a route."""
         assert self.state != _ENDED
         self.state = _DISPATCHED
         number = 0 if self.last is None else self.last.number + 1
         attempt = self.last = self.open[number] = _new_attempt(
-            (number, route, position, route.targets[position], now_ns)
+            (number, route, position, route.targets[position], now_ns, policy, leg)
         )
         return attempt
 
@@ -108,8 +117,8 @@ class RequestTable(dict[int, TrackedRequest]):
         """The latest time at which a request has ended."""
         self._held: dict[int, RequestRow] = {}
         """Rows of requests that have ended and whose replicas have not told how far they had come."""
-        self._departures: dict[int, Departure] = {}
-        """How far the others had come when the run ended."""
+        self._departures: dict[tuple[int, int], Departure] = {}
+        """How far other attempts had come that ended without a response, by request id and attempt."""
 
     def arrive(self, request: Request) -> TrackedRequest:
         """Begin to track a request."""
@@ -123,25 +132,42 @@ class RequestTable(dict[int, TrackedRequest]):
         del self[tracked.request.request_id]
         if now_ns > self.end_ns:  # noqa: PLR1730 - a call costs five times as much
             self.end_ns = now_ns
-        if row.status == CANCELLED and row.dispatch_ns >= 0:
+        departure = self._departure_of(tracked) if self._departures else None
+        if departure is not None:
+            self._log.add(_completed(row, departure, row.finish_ns))
+        elif row.status == CANCELLED and row.dispatch_ns >= 0:
             self._held[row.request.request_id] = row
         else:
             self._log.add(row)
 
     def depart(self, departure: Departure) -> None:
-        """Write the row of a cancelled request, or keep how far one had come that the run's end will cut off."""
-        row = self._held.pop(departure.request_id, None)
-        if row is None:
-            self._departures[departure.request_id] = departure
-        else:
+        """Write the row of a cancelled request, or keep how far an attempt had come, for whoever asks."""
+        row = self._held.get(departure.request_id)
+        if row is not None and row.retries == departure.attempt:
+            del self._held[departure.request_id]
             self._log.add(_completed(row, departure, row.finish_ns))
+        elif departure.request_id in self:
+            self._departures[departure.request_id, departure.attempt] = departure
+
+    def departure(self, request_id: int, attempt: int) -> Departure | None:
+        """Return how far an attempt had come that its replica has dropped, if that is known."""
+        return self._departures.get((request_id, attempt))
+
+    def _departure_of(self, tracked: TrackedRequest) -> Departure | None:
+        """Forget the departures of a request; return that of its last attempt."""
+        if tracked.last is None:
+            return None
+        request_id, departure = tracked.request.request_id, None
+        for number in range(tracked.last.number + 1):
+            departure = self._departures.pop((request_id, number), None)
+        return departure
 
     def close(self, end_ns: int) -> None:
         """Write the rows of requests that the run's end at ``end_ns`` left unfinished, and those held."""
         for request_id in sorted(self):
             tracked = self[request_id]
             row = tracked.row(UNFINISHED, reason=RUN_END)
-            departure = self._departures.pop(request_id, None)
+            departure = self._departure_of(tracked)
             self.end(tracked, row if departure is None else _completed(row, departure, end_ns - 1), 0)
         for row in self._held.values():
             self._log.add(row)

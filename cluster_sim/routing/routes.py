@@ -1,11 +1,15 @@
-"""Routes: the replicas that serve one model, as the router sees them."""
+"""Routes: the replicas that serve one model, as the router sees them, and which of them take requests."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from cluster_sim.engine.observation import Observation, strictest
-from cluster_sim.routing.admission import Admission, StaticLimits
+from cluster_sim.routing.admission import NOBODY, Admission, StaticLimits
+from cluster_sim.routing.candidates import Candidate, Candidates
 from cluster_sim.routing.policy_interface import RoutingPolicy
+from cluster_sim.workload.request import Request
+
+PolicyFactory = Callable[[Candidates], RoutingPolicy]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,21 +23,131 @@ class Target:
     limits: StaticLimits
     fills_batches: bool = False
     """Whether it must be told when no more requests come, because it waits for them."""
+    return_ns: int = 0
+    decodes: bool = True
+    """Whether it serves requests to their ends."""
+    prefills: bool = False
+    """Whether it computes prompts for others to go on with."""
 
 
-@dataclass(frozen=True, slots=True)
 class Route:
-    """The replicas that serve one model, and the policy that chooses among them."""
+    """The replicas that serve one model, and the policies that choose among them.
 
-    policy: RoutingPolicy
-    targets: list[Target]
-    admission: Admission
-    """Says which targets can run a request."""
+    Each router has a policy of its own; a request's router is told by its id.  A replica takes requests while nothing
+    blocks it.
+    """
+
+    def __init__(
+        self,
+        policy: PolicyFactory,
+        targets: Sequence[Target],
+        candidates: Candidates,
+        *,
+        routers: int = 1,
+    ) -> None:
+        """``candidates`` describes the ``targets`` in their order."""
+        assert candidates.count == len(targets)
+        self.targets = list(targets)
+        self.candidates = candidates
+        self.admission = Admission([target.limits for target in targets])
+        self._factory = policy
+        self.policies = [policy(candidates) for _ in range(routers)]
+        self._blocked: set[int] = set()
+        self._available: Sequence[int] | None = None
+        """Positions that take requests, ascending; None if all do."""
+        self._prefilling: Sequence[int] = ()
+        self._able: dict[int, tuple[Sequence[int], Sequence[int]]] = {}
+        """(able, able and available) by the identity of able, which ``Admission`` keeps."""
+        self._refresh()
+
+    @property
+    def policy(self) -> RoutingPolicy:
+        """The policy of the first router."""
+        return self.policies[0]
+
+    def policy_of(self, request: Request) -> RoutingPolicy:
+        """Return the policy of the router that a request goes through."""
+        policies = self.policies
+        return policies[0] if len(policies) == 1 else policies[request.request_id % len(policies)]
+
+    @property
+    def has_prefill_pools(self) -> bool:
+        """Whether some replicas only compute prompts."""
+        return any(not target.decodes for target in self.targets)
+
+    def add(self, target: Target, candidate: Candidate) -> int:
+        """Add a replica that joins, blocked; return its position."""
+        position = self.candidates.add(candidate, target.forward_ns)
+        self.targets.append(target)
+        self.admission.add(target.limits)
+        self.block(position)
+        for policy in self.policies:
+            policy.on_join(position)
+        return position
+
+    def remove(self, position: int) -> None:
+        """Take a replica out for ever."""
+        self.block(position)
+        for policy in self.policies:
+            policy.on_leave(position)
+
+    def restart_routers(self) -> None:
+        """Build every policy anew: counts, indexes and histories are lost."""
+        self.policies = [self._factory(self.candidates) for _ in self.policies]
+
+    def block(self, position: int) -> None:
+        """Send no more requests to a position."""
+        self._blocked.add(position)
+        self._refresh()
+
+    def unblock(self, position: int) -> None:
+        """Let a position take requests again."""
+        self._blocked.discard(position)
+        self._refresh()
+
+    def eligible(self, request: Request) -> Sequence[int] | None:
+        """Return the positions that can serve the request to its end and take requests, ascending; None if all do.
+
+        ``NOBODY`` if no replica can ever run it; another empty sequence if only now nobody takes it.
+        """
+        able = self.admission.eligible(request)
+        available = self._available
+        if available is None or able is NOBODY:
+            return able
+        if able is None:
+            return available
+        known = self._able.get(id(able))
+        if known is None or known[0] is not able:
+            takes = frozenset(available)
+            known = self._able[id(able)] = able, [position for position in able if position in takes]
+        return known[1]
+
+    @property
+    def available(self) -> Sequence[int]:
+        """The positions that serve requests to their ends and take some, ascending."""
+        return range(len(self.targets)) if self._available is None else self._available
+
+    @property
+    def prefilling(self) -> Sequence[int]:
+        """The positions that compute prompts for others and take some, ascending."""
+        return self._prefilling
+
+    def _refresh(self) -> None:
+        self._able.clear()
+        open_positions = [position for position in range(len(self.targets)) if position not in self._blocked]
+        decoding = [position for position in open_positions if self.targets[position].decodes]
+        self._available = None if len(decoding) == len(self.targets) else decoding
+        self._prefilling = [position for position in open_positions if self.targets[position].prefills]
 
 
-def observed_by(routes: Iterable[Route], *, reacts: bool, times_out: bool) -> Observation:
-    """Return what a router observes for its policies, a workload that ``reacts`` to ends, and clients that time out."""
+def observed_by(
+    routes: Iterable[Route], *, reacts: bool, times_out: bool, others: Iterable[Observation] = ()
+) -> Observation:
+    """Return what a router observes for its policies, a workload that ``reacts`` to ends, clients that time out, and
+    ``others``.
+    """
     observed = [route.policy.observation for route in routes]
+    observed.extend(others)
     if reacts:
         observed.append(Observation(responses=True, reacts=True))
     if times_out:

@@ -42,6 +42,10 @@ class EndOfArrivals(NamedTuple):
     """How many have come, over the whole fleet."""
 
 
+class Leave(NamedTuple):
+    """To a replica: it ends here, with all that it still has.  Never acknowledged."""
+
+
 class Response(NamedTuple):
     """To the router: how an attempt ended, fixed when the request's last step is scheduled.
 

@@ -6,7 +6,7 @@ every process from it, a distributed one builds in each worker the processes of 
 
 from bisect import insort
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from cluster_sim.engine.coordinator import Coordinator, LinkOfJoining, ProcessLink
@@ -21,9 +21,11 @@ from cluster_sim.hardware.predictors.predictor_interface import Predictor
 from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.recording.replica_log import ReplicaLog, pending_limit
 from cluster_sim.recording.request_log import RequestLog
-from cluster_sim.routing.admission import Admission, StaticLimits
-from cluster_sim.routing.candidates import Candidates
+from cluster_sim.routing.admission import StaticLimits
+from cluster_sim.routing.candidates import Candidate, Candidates
+from cluster_sim.routing.component import HubComponent
 from cluster_sim.routing.hub import RouterHub
+from cluster_sim.routing.membership import PoolFacts
 from cluster_sim.routing.policy_interface import RoutingPolicy
 from cluster_sim.routing.routes import Route, Target, observed_by
 from cluster_sim.serving.replica import Replica
@@ -72,6 +74,10 @@ class SimulatedPool:
         return floor_model(self.predictor, self.limits, self.jitter_ratio)
 
 
+ComponentFactory = Callable[["Simulation"], HubComponent]
+"""Builds a component of the hub for a run."""
+
+
 class Processes(NamedTuple):
     """All processes of one run that is executed in this operating-system process."""
 
@@ -103,6 +109,10 @@ class Simulation:
     """Most requests that the run can see; None if only the run can tell."""
     link_delays: LinkDelays = field(default=LinkDelays(0, 0))
     """The links between the router and every replica."""
+    components: tuple["ComponentFactory", ...] = ()
+    """Build the components of the hub beside routing: scalers, faults, queues, retries, hand-overs."""
+    routers: int = 1
+    """Router replicas, each with a policy of its own."""
     client_timeout_ns: int = 0
     """The patience of every client; 0 waits for ever."""
     run_end: Instant = NEVER
@@ -130,29 +140,70 @@ class Simulation:
     def observation(self) -> Observation:
         """What the hub will observe, known without reading the workload: it decides how far the hub may run ahead."""
         self._check_batches_fill()
-        return observed_by(self.build_routes().values(), reacts=self.reacts, times_out=bool(self.client_timeout_ns))
+        return observed_by(
+            self.build_routes().values(),
+            reacts=self.reacts,
+            times_out=bool(self.client_timeout_ns),
+            others=[component.observation for component in self.build_components()],
+        )
 
     # -------------------------------------------------------------------------------------------------------- the hub
 
     def build_hub(self, log: RequestLog) -> RouterHub:
         """Build the hub, which writes its rows to ``log``."""
         self._check_batches_fill()
-        return RouterHub(self.source(), self.build_routes(), log, self.client_timeout_ns, self.run_end)
+        return RouterHub(
+            self.source(),
+            self.build_routes(),
+            log,
+            self.client_timeout_ns,
+            self.run_end,
+            components=self.build_components(),
+            pools=self.pool_facts(),
+            seed=self.seed,
+        )
+
+    def pool_facts(self) -> list[PoolFacts]:
+        """Return what the router knows of a replica of each pool."""
+        links = self.link_delays
+        return [
+            PoolFacts(
+                index,
+                pool.model,
+                Target(0, pool.name, links.forward_ns, pool.static_limits, pool.fills_batches, links.return_ns),
+                Candidate(
+                    -1,
+                    pool.name,
+                    max_model_len=pool.limits.max_model_len,
+                    kv_blocks=pool.limits.kv_blocks,
+                    block_size=pool.limits.block_size,
+                    max_num_seqs=pool.limits.max_num_seqs,
+                ),
+            )
+            for index, pool in enumerate(self.pools)
+        ]
+
+    def build_components(self) -> list[HubComponent]:
+        """Build the components of the hub."""
+        return [component(self) for component in self.components]
 
     def build_routes(self) -> dict[str, Route]:
         """Return the route of each model by its name, and under "" that of requests which name none, if any."""
         routes: dict[str, Route] = {}
         models = list(dict.fromkeys(pool.model for pool in self.pools))
         for model in models:
-            pools = [pool for pool in self.pools if pool.model == model]
-            targets = [
-                Target(replica + 1, pool.name, self.link_delays.forward_ns, pool.static_limits, pool.fills_batches)
-                for pool in pools
-                for replica in pool.members
+            members = [
+                (replica, facts) for pool, facts in zip(self.pools, self.pool_facts(), strict=True)
+                if pool.model == model for replica in pool.members
             ]
-            candidates = Candidates(len(targets), self.seed, [target.forward_ns for target in targets])
-            admission = Admission([target.limits for target in targets])
-            routes[model] = Route(self.policy(candidates), targets, admission)
+            targets = [replace(facts.target, source=replica + 1) for replica, facts in members]
+            candidates = Candidates(
+                len(targets),
+                self.seed,
+                [target.forward_ns for target in targets],
+                [replace(facts.candidate, replica=replica) for replica, facts in members],
+            )
+            routes[model] = Route(self.policy, targets, candidates, routers=self.routers)
         if len(models) == 1:
             routes[""] = routes[models[0]]
         elif self.metadata.default_model:

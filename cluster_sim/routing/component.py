@@ -1,0 +1,126 @@
+"""Components of the hub: scalers, faults, queues, retries, hand-overs, beside routing itself.
+
+A plain study has none of them.  A component handles events and messages of its own types, schedules events, and acts
+through ``HubServices``; three of them also stand in the way of requests, as a gate before their routing
+(``Gate``), at the failure of an attempt (``Recovery``), and between prompt and decoding (``HandOver``).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final, NamedTuple, Protocol
+
+from cluster_sim.engine.hub_interface import Send
+from cluster_sim.engine.instant import Instant
+from cluster_sim.engine.observation import Observation
+from cluster_sim.recording.rows import RequestRow
+from cluster_sim.routing.dispatching import Dispatcher
+from cluster_sim.routing.membership import Membership
+from cluster_sim.routing.request_states import Attempt, RequestTable, TrackedRequest
+from cluster_sim.routing.routes import Route
+from cluster_sim.serving.messages import Response
+
+SEQUENTIAL: Final = Observation(responses=True, reacts=True)
+"""The observation of a component that may act on any response."""
+
+
+class HubServices(Protocol):
+    """What the hub does for its components."""
+
+    seed: int
+    requests: RequestTable
+    membership: Membership
+    dispatcher: Dispatcher
+    routes: Mapping[str, Route]
+
+    def schedule(
+        self, time_ns: int, kind: int, sequence: int, event: Any, *, is_background: bool = False, needed: Instant = 0
+    ) -> None:
+        """Schedule an event of the hub; events of equal instants go by ``sequence``, then by order of scheduling.
+
+        The run ends without those in the background (periodic timers).  Every process will have passed ``needed``.
+        """
+
+    def submit(self, tracked: TrackedRequest, now_ns: int) -> list[Send]:
+        """Route a request, by the gate if there is one; only in an event of kind ``GLOBAL_SCHEDULE``."""
+
+    def route(self, tracked: TrackedRequest, now_ns: int) -> list[Send]:
+        """Route a request that has passed the gate; only in an event of kind ``GLOBAL_SCHEDULE``."""
+
+    def fail_attempt(self, tracked: TrackedRequest, attempt: Attempt, failure: str, now_ns: int) -> list[Send]:
+        """Close an attempt that has failed, for one of ``recording.reasons``: recovery goes on, or the request fails."""
+
+    def end_request(self, tracked: TrackedRequest, row: RequestRow, now_ns: int) -> list[Send]:
+        """End a request with its row, cancelling the attempts that are open."""
+
+    def restart_routers(self) -> None:
+        """Build every routing policy anew."""
+
+
+class HubComponent(ABC):
+    """One component."""
+
+    observation: Observation = SEQUENTIAL
+    """What it reads of the replicas."""
+
+    def start(self, hub: HubServices) -> None:
+        """Take the hub's services and schedule the first events, before time starts."""
+        self.hub = hub
+
+    def handlers(self) -> Mapping[type, Callable[[Any, int], list[Send]]]:
+        """Return what handles each type of its events, and of the messages that only it gets; they take the event and
+        the time in ns, and return what the hub sends.
+        """
+        return {}
+
+    def on_end(self, tracked: TrackedRequest, now_ns: int) -> list[Send]:
+        """Note that a request has ended, however; its attempts are closed."""
+        del tracked, now_ns
+        return []
+
+    def on_closed(self, tracked: TrackedRequest, attempt: Attempt, now_ns: int) -> None:
+        """Note that the router no longer waits for an attempt."""
+
+
+class Verdict(NamedTuple):
+    """What a gate decides about a request."""
+
+    passes: bool
+    """Whether it is routed now."""
+    status: str = ""
+    """Where it does not pass: the status with which it ends at once; empty if it waits."""
+    reason: str = ""
+
+
+PASSES: Final = Verdict(passes=True)
+WAITS: Final = Verdict(passes=False)
+
+
+class Gate(HubComponent):
+    """Admission before routing: requests pass, wait, or end."""
+
+    @abstractmethod
+    def offer(self, tracked: TrackedRequest, now_ns: int) -> Verdict:
+        """Decide about a request that arrives, or is tried again."""
+
+
+class Recovery(HubComponent):
+    """What follows when an attempt fails, or nobody takes a request."""
+
+    @abstractmethod
+    def on_failure(self, tracked: TrackedRequest, attempt: Attempt | None, failure: str, now_ns: int) -> list[Send]:
+        """Try a request again later, or end it; ``attempt`` (closed) is None if no replica took it."""
+
+
+class HandOver(HubComponent):
+    """Prompts computed by one replica and decoded by another."""
+
+    legs: ClassVar[tuple[str, ...]] = ("prefill", "decode")
+    """Attempts of these legs are answered here."""
+
+    @abstractmethod
+    def begin(self, tracked: TrackedRequest, route: Route, now_ns: int) -> list[Send] | None:
+        """Start to serve a request with two replicas; None if one will do, which the router then chooses."""
+
+    @abstractmethod
+    def on_response(self, tracked: TrackedRequest, attempt: Attempt, response: Response, now_ns: int) -> list[Send]:
+        """Go on after a response of a leg, whose attempt is closed."""

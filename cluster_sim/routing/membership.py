@@ -1,0 +1,121 @@
+"""Membership: which replicas there are, and why some of them take no requests.
+
+A replica takes requests while nothing blocks it.  Several reasons may block it at once (it starts, and its pool is
+drained); each is lifted by whoever gave it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from cluster_sim.engine.hub_interface import Send
+from cluster_sim.engine.instant import Kind, instant
+from cluster_sim.engine.process import HUB_SOURCE, Join, Message
+from cluster_sim.routing.admission import StaticLimits
+from cluster_sim.routing.candidates import Candidate
+from cluster_sim.routing.routes import Route, Target
+from cluster_sim.serving.messages import Leave
+
+STARTING = "starting"
+"""It joins, and is not ready."""
+DRAINING = "draining"
+"""It serves what it has, and leaves."""
+DOWN = "down"
+"""The router knows that it has crashed."""
+UNHEALTHY = "unhealthy"
+"""Health checks or a circuit breaker keep requests away from it."""
+GONE = "gone"
+"""It has left."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolFacts:
+    """What the router must know of a pool to add replicas to it."""
+
+    index: int
+    """Among the study's pools."""
+    model: str
+    target: Target
+    """Of a replica, without its number."""
+    candidate: Candidate
+    """The same for policies."""
+
+
+@dataclass(slots=True)
+class Member:
+    """One replica."""
+
+    number: int
+    pool: int
+    route: Route
+    position: int
+    """Among the route's targets."""
+    blocked_by: set[str] = field(default_factory=set)
+
+    @property
+    def target(self) -> Target:
+        """The replica as requests see it."""
+        return self.route.targets[self.position]
+
+
+class Membership:
+    """The replicas of a run, by number."""
+
+    def __init__(self, pools: Sequence[PoolFacts], routes: Mapping[str, Route]) -> None:
+        """``routes`` hold the replicas of the start, of which pools name the models."""
+        self.pools = list(pools)
+        self._routes = routes
+        self._members: dict[int, Member] = {}
+        indices = {facts.target.pool: facts.index for facts in pools}
+        for route in dict.fromkeys(routes.values()):
+            for position, target in enumerate(route.targets):
+                self._members[target.source - 1] = Member(
+                    target.source - 1, indices.get(target.pool, 0), route, position
+                )
+        self._next_number = max(self._members, default=-1) + 1
+
+    def __getitem__(self, number: int) -> Member:
+        return self._members[number]
+
+    def __iter__(self) -> Iterator[Member]:
+        """Yield every replica that has ever been there, in the order of numbers."""
+        return iter(self._members.values())
+
+    def of_pool(self, pool: int) -> list[Member]:
+        """Return the replicas of a pool that have not left."""
+        return [member for member in self if member.pool == pool and GONE not in member.blocked_by]
+
+    def join(self, pool: int, now_ns: int) -> tuple[Member, Send]:
+        """Add a replica to a pool; it is starting.
+
+        Returns it with the message that starts it, which arrives a link later.
+        """
+        facts, number = self.pools[pool], self._next_number
+        self._next_number += 1
+        target = replace(facts.target, source=number + 1)
+        route = self._routes[facts.model]
+        position = route.add(target, replace(facts.candidate, replica=number))
+        member = self._members[number] = Member(number, pool, route, position, {STARTING})
+        arrival = instant(now_ns + target.forward_ns, Kind.CANCELLATION)
+        return member, Send(target.source, Message(arrival, HUB_SOURCE, number, Join(pool)), 0)
+
+    def leave(self, number: int, now_ns: int) -> Send:
+        """Take a replica out for ever; return the message that ends it.  Its attempts are the caller's to close."""
+        member = self._members[number]
+        self.block(number, GONE)
+        member.route.remove(member.position)
+        arrival = instant(now_ns + member.target.forward_ns, Kind.CANCELLATION)
+        return Send(member.target.source, Message(arrival, HUB_SOURCE, number, Leave()), 0)
+
+    def block(self, number: int, reason: str) -> None:
+        """Keep requests away from a replica for a reason."""
+        member = self._members[number]
+        if not member.blocked_by:
+            member.route.block(member.position)
+        member.blocked_by.add(reason)
+
+    def unblock(self, number: int, reason: str) -> None:
+        """Lift one reason; the replica takes requests when none is left."""
+        member = self._members[number]
+        member.blocked_by.discard(reason)
+        if not member.blocked_by:
+            member.route.unblock(member.position)
