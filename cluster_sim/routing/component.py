@@ -30,7 +30,7 @@ class HubServices(Protocol):
     requests: RequestTable
     membership: Membership
     dispatcher: Dispatcher
-    routes: Mapping[str, Route]
+    routes: dict[str, Route]
 
     def schedule(
         self, time_ns: int, kind: int, sequence: int, event: Any, *, is_background: bool = False, needed: Instant = 0
@@ -47,7 +47,7 @@ class HubServices(Protocol):
         """Route a request that has passed the gate; only in an event of kind ``GLOBAL_SCHEDULE``."""
 
     def fail_attempt(self, tracked: TrackedRequest, attempt: Attempt, failure: str, now_ns: int) -> list[Send]:
-        """Close an attempt that has failed, for one of ``recording.reasons``: recovery goes on, or the request fails."""
+        """Close an attempt that has failed, with a reason: recovery goes on, or the request fails."""
 
     def end_request(self, tracked: TrackedRequest, row: RequestRow, now_ns: int) -> list[Send]:
         """End a request with its row, cancelling the attempts that are open."""
@@ -56,7 +56,7 @@ class HubServices(Protocol):
         """Build every routing policy anew."""
 
 
-class HubComponent(ABC):
+class HubComponent:
     """One component."""
 
     observation: Observation = SEQUENTIAL
@@ -95,7 +95,7 @@ PASSES: Final = Verdict(passes=True)
 WAITS: Final = Verdict(passes=False)
 
 
-class Gate(HubComponent):
+class Gate(HubComponent, ABC):
     """Admission before routing: requests pass, wait, or end."""
 
     @abstractmethod
@@ -103,7 +103,7 @@ class Gate(HubComponent):
         """Decide about a request that arrives, or is tried again."""
 
 
-class Recovery(HubComponent):
+class Recovery(HubComponent, ABC):
     """What follows when an attempt fails, or nobody takes a request."""
 
     @abstractmethod
@@ -111,7 +111,7 @@ class Recovery(HubComponent):
         """Try a request again later, or end it; ``attempt`` (closed) is None if no replica took it."""
 
 
-class HandOver(HubComponent):
+class HandOver(HubComponent, ABC):
     """Prompts computed by one replica and decoded by another."""
 
     legs: ClassVar[tuple[str, ...]] = ("prefill", "decode")

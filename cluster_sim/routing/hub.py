@@ -118,10 +118,6 @@ class RouterHub:
         """Return the instant of the earliest event."""
         return self._events.next_event()
 
-    def needed(self, event: Instant) -> Instant:
-        """Return the instant that every replica must have passed before the earliest event, at ``event``: none."""
-        return 0
-
     def next_send(self) -> Instant:
         """Return the earliest instant at which a known event may send something.
 
@@ -135,7 +131,7 @@ class RouterHub:
         self._kind = now & KIND_MASK
         return self._handlers[type(event)](event, now >> KIND_BITS)
 
-    def needed(self, event: Instant) -> Instant:  # noqa: ARG002 - the contract
+    def needed(self, event: Instant) -> Instant:
         """Return what every process must have passed before the next event is handled."""
         return self._events.needed()
 

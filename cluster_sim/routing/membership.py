@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from cluster_sim.engine.hub_interface import Send
 from cluster_sim.engine.instant import Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Join, Message
-from cluster_sim.routing.admission import StaticLimits
 from cluster_sim.routing.candidates import Candidate
 from cluster_sim.routing.routes import Route, Target
 from cluster_sim.serving.messages import Leave

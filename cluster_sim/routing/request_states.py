@@ -75,9 +75,7 @@ class TrackedRequest:
         self.resumed_tokens = 0
         """Tokens of the answer that earlier attempts have brought, which the next one goes on from."""
 
-    def dispatch(
-        self, route: Route, position: int, policy: RoutingPolicy, now_ns: int, leg: str = ""
-    ) -> Attempt:
+    def dispatch(self, route: Route, position: int, policy: RoutingPolicy, now_ns: int, leg: str = "") -> Attempt:
         """Open an attempt at a target of a route."""
         assert self.state != _ENDED
         self.state = _DISPATCHED

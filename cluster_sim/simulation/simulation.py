@@ -193,8 +193,10 @@ class Simulation:
         models = list(dict.fromkeys(pool.model for pool in self.pools))
         for model in models:
             members = [
-                (replica, facts) for pool, facts in zip(self.pools, self.pool_facts(), strict=True)
-                if pool.model == model for replica in pool.members
+                (replica, facts)
+                for pool, facts in zip(self.pools, self.pool_facts(), strict=True)
+                if pool.model == model
+                for replica in pool.members
             ]
             targets = [replace(facts.target, source=replica + 1) for replica, facts in members]
             candidates = Candidates(

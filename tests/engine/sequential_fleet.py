@@ -235,7 +235,7 @@ class SequentialFleet:
         self.small = small
         self.run_end = plan.run_end
         self.forward_ns, self.return_ns = plan.link_delays
-        self.policy = run.hub._routes[""].policy
+        self.policy = run.hub.routes[""].policy
         self.predictor = pool.predictor(plan.study)
         self.servers = [Server(pool.limits, pool.pool.engine, self.predictor) for _ in range(plan.replicas)]
         self.depth = pool.limits.batches_in_flight
