@@ -1,0 +1,1 @@
+"""Recovery at the router: failures that it sees, retries, circuit breakers, health checks and migration."""
