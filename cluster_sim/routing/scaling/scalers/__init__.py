@@ -1,0 +1,1 @@
+"""Scalers, one file each with its options and its source."""
