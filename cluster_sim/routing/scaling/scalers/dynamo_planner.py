@@ -1,6 +1,6 @@
 """NVIDIA Dynamo's SLA planner: prefill and decode replicas from a predicted load and a profile of the engine.
 
-Source: ai-dynamo/dynamo, components planner, utils/planner_core.py and its document on SLA-driven planning.  Every
+Source: ai-dynamo/dynamo, planner_core of components/planner, and its document on SLA-driven planning.  Every
 interval the next number of requests, mean prompt (ISL) and mean output (OSL) are predicted.  Then
 
     prefill = ceil(requests x ISL / interval x min(1, c_p) / (throughput per GPU at ISL) / GPUs)

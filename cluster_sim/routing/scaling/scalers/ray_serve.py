@@ -1,6 +1,6 @@
 """Ray Serve's replica autoscaler: ongoing requests against a target, with delays before acting.
 
-Source: Ray, python/ray/serve/autoscaling_policy.py and AutoscalingConfig.  Handles report ongoing requests every
+Source: Ray, modules ray.serve.autoscaling_policy and ray.serve.config.  Handles report ongoing requests every
 metrics interval; their mean over the look-back period is held against target x running replicas: error = requests /
 (target x replicas), smoothed = 1 + (error - 1) x factor, desired = ceil(replicas x smoothed), and one less where a
 factor of the way down would leave it as it is.  The control loop asks every 0.1 s and acts once more than
