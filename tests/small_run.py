@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from cluster_sim.config.loading.load import load_study
+from cluster_sim.config.schema.study import Study
 from cluster_sim.simulation.run import RunResult, run_study
 from cluster_sim.simulation.run_options import RunOptions
 
@@ -20,9 +21,15 @@ predictor: {kind: roofline}
 """
 
 
-def run_small(folder: Path, *overrides: str) -> RunResult:
-    """Run the study with ``overrides`` as ``--set`` takes them; its file and its directory lie in ``folder``."""
+def small_study(folder: Path, *overrides: str) -> Study:
+    """Return the study with ``overrides`` as ``--set`` takes them; its file lies in ``folder``."""
     study = folder / "study.yaml"
     study.write_text(STUDY, encoding="utf-8")
+    return load_study(study, overrides)
+
+
+def run_small(folder: Path, *overrides: str) -> RunResult:
+    """Run the study with ``overrides`` as ``--set`` takes them; its file and its directory lie in ``folder``."""
+    study = small_study(folder, *overrides)
     out = folder / f"run{len(list(folder.iterdir()))}"
-    return run_study(load_study(study, overrides), RunOptions(executor="inline", out=out))
+    return run_study(study, RunOptions(executor="inline", out=out))

@@ -19,7 +19,7 @@ from cluster_sim.routing.request_states import Attempt, RequestTable, TrackedReq
 from cluster_sim.routing.routes import Route
 from cluster_sim.serving.messages import Response
 
-SEQUENTIAL: Final = Observation(responses=True, reacts=True)
+SEQUENTIAL: Final = Observation(responses=True, reacts=True, gates=True)
 """The observation of a component that may act on any response."""
 
 

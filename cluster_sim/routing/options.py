@@ -45,6 +45,12 @@ class RouterOptions(ConfigModel):
         "random",
         description="Choice among replicas that a policy finds equal: a draw keyed by the request, or the first.",
     )
+    replicas: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="Router replicas, each with counts and indexes of its own; a request's is told by its id.",
+    )
     client_timeout_s: float | None = Field(
         None,
         ge=1e-9,

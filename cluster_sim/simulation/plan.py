@@ -21,6 +21,7 @@ from cluster_sim.serving.limits_resolution import scheduler_limits
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.data_parallel import build_scheduler
 from cluster_sim.serving.schedulers.engine_options import ENGINES, EngineOptions
+from cluster_sim.simulation.hub_components import hub_components
 from cluster_sim.simulation.model_names import default_model, distinct_names
 from cluster_sim.simulation.parallelism import check_ranks, expert_sharding, rank_limits
 from cluster_sim.simulation.simulation import SimulatedPool, Simulation
@@ -134,6 +135,8 @@ class Plan:
             reacts=reacts(study.workload),
             total_requests=total_requests(study.workload),
             link_delays=self.link_delays,
+            components=hub_components(study),
+            routers=study.router.replicas,
             client_timeout_ns=study.router.client_timeout_ns,
             run_end=self.run_end,
             seed=study.seed,
