@@ -4,6 +4,8 @@ from typing import Any, Final
 
 from cluster_sim.hardware.predictors.predictor_interface import PREDICTORS
 from cluster_sim.registry import Registry
+from cluster_sim.routing.handover.connector_interface import CONNECTORS
+from cluster_sim.routing.handover.decider_interface import DECIDERS
 from cluster_sim.routing.policy_interface import ROUTING_POLICIES
 from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS
 from cluster_sim.serving.schedulers.engine_options import ENGINES
@@ -21,6 +23,8 @@ AXES: Final[tuple[Registry[Any], ...]] = (
     TRACE_READERS,
     PREDICTORS,
     ROUTING_POLICIES,
+    CONNECTORS,
+    DECIDERS,
     ENGINES,
     QUEUE_ORDERS,
 )
