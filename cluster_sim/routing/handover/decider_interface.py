@@ -1,9 +1,7 @@
 """Deciders: the axis of rules by which a request is handed over or runs on its decode replica alone."""
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Final, Literal, NamedTuple
-
-from pydantic import Field
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from cluster_sim.options import ConfigModel
 from cluster_sim.registry import Registry
@@ -13,12 +11,6 @@ class DeciderOptions(ConfigModel):
     """Options of a decider; ``kind`` tells them apart."""
 
     kind: str
-
-
-class AlwaysOptions(DeciderOptions):
-    """Every request is handed over (llm-d's ``always-disagg-pd-decider``)."""
-
-    kind: Literal["always"] = Field("always", description="Every request.")
 
 
 DECIDERS: Final = Registry[type["Decider"]](
@@ -70,3 +62,10 @@ class Decider(ABC):
 def build_decider(options: DeciderOptions) -> Decider:
     """Build the decider that a study names."""
     return DECIDERS.chosen_by(options).part(options)
+
+
+def default_decider() -> DeciderOptions:
+    """Return the options of a study that names no decider."""
+    options = DECIDERS.get(str(DECIDERS.default)).options()
+    assert isinstance(options, DeciderOptions)
+    return options

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from cluster_sim.options import LONGEST_RUN_S, ConfigModel
-from cluster_sim.routing.handover.decider_interface import AlwaysOptions, DeciderBlock
+from cluster_sim.routing.handover.decider_interface import DeciderBlock, default_decider
 from cluster_sim.units import NS_PER_S, NS_PER_US
 
 
@@ -14,7 +14,8 @@ class HandoverOptions(ConfigModel):
 
     connector: str
     decider: DeciderBlock = Field(
-        AlwaysOptions(), description="Which requests are handed over; the others run on the decode replica alone."
+        default_factory=default_decider,
+        description="Which requests are handed over; the others run on the decode replica alone.",
     )
     link: Literal["network", "interconnect"] = Field(
         "network", description="What joins the replicas: the device's network, or the links inside its node."
