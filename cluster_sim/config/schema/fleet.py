@@ -3,6 +3,7 @@
 from pydantic import Field, field_validator
 
 from cluster_sim.options import MS_PER_DAY, ConfigModel, DeviceName, ModelName
+from cluster_sim.routing.handover.connector_interface import HandoverBlock
 from cluster_sim.serving.schedulers.engine_options import EngineBlock, engine_options
 from cluster_sim.units import NS_PER_MS
 
@@ -78,6 +79,10 @@ class Fleet(ConfigModel):
 
     pools: tuple[Pool, ...] = Field(min_length=1, description="The pools, in the order of their numbers.")
     network: Network = Field(Network(), description="Delays between router and replicas.")
+    handover: HandoverBlock | None = Field(
+        None,
+        description="How requests pass from prefill pools to decode pools; null is the connector of their engine.",
+    )
     allow_unknown: bool = Field(
         False,
         description="Whether keys of a model's config.json that change cost and are not understood are passed over and "
