@@ -8,6 +8,7 @@ from cluster_sim.engine.floor import FloorModel
 from cluster_sim.engine.instant import NEVER, Instant, Kind, instant, time_of
 from cluster_sim.engine.process import OutputTimes
 from cluster_sim.serving.fast_forward_planner import FastForwardPlanner
+from cluster_sim.serving.handover.messages import KvReady, Reservation
 from cluster_sim.serving.inbox import Inbox
 from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.schedulers.base import Scheduler
@@ -78,10 +79,32 @@ class Guarantees:
         batches = self._scheduler.fewest_batches()
         if batches:
             earliest = instant(first_ns + floors.cost_ns(batches), Kind.RESPONSE)
+        if self._scheduler.hands_over:
+            earliest = min(earliest, self._grant(horizon), self._answer_of_arrivals(first_ns))
         for ready_at, dispatch in self._inbox.dispatches():
+            if type(dispatch) is Reservation:
+                continue
             cost_ns = floors.cost_ns(dispatch.fewest_batches(self._tokens_per_step))
             earliest = min(earliest, instant(max(time_of(ready_at), first_ns) + cost_ns, Kind.RESPONSE))
         return earliest
+
+    def _grant(self, horizon: Instant) -> Instant:
+        """Return the earliest grant of blocks to a reservation: at the next attempt to schedule, before any batch."""
+        steps = self._steps
+        first_ns = time_of(horizon)
+        if not steps.has_free_slot:
+            first_ns = max(first_ns, steps.in_flight[0][0])
+        if self._scheduler.reservations:
+            return instant(first_ns, Kind.GRANT)
+        reserved = [ready_at for ready_at, dispatch in self._inbox.dispatches() if type(dispatch) is Reservation]
+        return instant(max(first_ns, time_of(min(reserved))), Kind.GRANT) if reserved else NEVER
+
+    def _answer_of_arrivals(self, first_ns: int) -> Instant:
+        """Return the earliest end of a sequence whose prompt is about to arrive from another replica."""
+        ready = [message.instant for message in self._inbox.heap if type(message.payload) is KvReady]
+        if not ready:
+            return NEVER
+        return instant(max(time_of(min(ready)), first_ns) + self._floors.cost_ns(1), Kind.RESPONSE)
 
     def _next_start_ns(self, horizon: Instant) -> int:
         """Return the earliest start of the next batch to be scheduled."""

@@ -32,7 +32,7 @@ class Inbox:
 
     def push(self, message: Message) -> None:
         """Take in a message stamped with its delivery."""
-        if self._has_api_server and type(message.payload) is Dispatch:
+        if self._has_api_server and isinstance(message.payload, Dispatch):
             delay_ns = self._api_server.delay_ns(message.payload.prompt_tokens)
             message = message._replace(instant=message.instant + instant(delay_ns, 0))
         heapq.heappush(self.heap, message)
@@ -44,7 +44,7 @@ class Inbox:
     def dispatches(self) -> Iterator[tuple[Instant, Dispatch]]:
         """Yield the requests that have not reached the scheduler, and when they will."""
         for message in self.heap:
-            if type(message.payload) is Dispatch:
+            if isinstance(message.payload, Dispatch):
                 yield message.instant, message.payload
 
     def delivered_ns(self, dispatch: Dispatch, scheduler_ns: int) -> int:
@@ -59,7 +59,7 @@ class Inbox:
             return None
         for index, message in enumerate(self.heap):
             payload = message.payload
-            if type(payload) is Dispatch and (payload.request.request_id, payload.attempt) == (request_id, attempt):
+            if isinstance(payload, Dispatch) and (payload.request.request_id, payload.attempt) == (request_id, attempt):
                 del self.heap[index]
                 heapq.heapify(self.heap)
                 return message.instant, payload

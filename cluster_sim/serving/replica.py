@@ -26,6 +26,8 @@ from cluster_sim.serving.departures import departure_of
 from cluster_sim.serving.earliest_output import Guarantees
 from cluster_sim.serving.fast_forward.planned_decode import PlannedDecode
 from cluster_sim.serving.fast_forward_planner import FastForwardPlanner
+from cluster_sim.serving.handover.legs import Leg
+from cluster_sim.serving.handover.messages import Granted, KvReady, PrefillLeg, PrefillProgress, Release, Reservation
 from cluster_sim.serving.inbox import ApiServer, Inbox
 from cluster_sim.serving.messages import Cancellation, Departure, Dispatch, EndOfArrivals, Response
 from cluster_sim.serving.pipeline import Pipeline
@@ -221,16 +223,39 @@ class Replica:
             self._steps.schedule_ns = now_ns
 
     def _on_dispatch(self, dispatch: Dispatch, now_ns: int) -> bool:
+        self._scheduler.add(self._accept(dispatch, now_ns))
+        return True
+
+    def _on_prefill_leg(self, dispatch: PrefillLeg, now_ns: int) -> bool:
+        sequence = self._accept(dispatch, now_ns)
+        sequence.leg, sequence.output_tokens = Leg.PREFILL, 1
+        self._scheduler.add(sequence)
+        return True
+
+    def _on_reservation(self, dispatch: Reservation, now_ns: int) -> bool:
+        self._scheduler.reserve(self._accept(dispatch, now_ns))
+        return True
+
+    def _on_kv_ready(self, ready: KvReady, now_ns: int) -> bool:
+        key = key_of(ready.request_id, ready.attempt)
+        return self._scheduler.arrive(key, ready.computed_tokens, ready.generated_tokens, now_ns)
+
+    def _on_release(self, release: Release, now_ns: int) -> bool:
+        return self._scheduler.release(key_of(*release))
+
+    def _accept(self, dispatch: Dispatch, now_ns: int) -> Sequence:
+        """Return the sequence of a request that has come."""
         if self._steps.is_idle:
             self._stalls.since_ns, self._stalls.attempts_without_batch = now_ns, 0
         self.log.enter(self._inbox.delivered_ns(dispatch, now_ns))
         sequence = Sequence(dispatch.request, dispatch.attempt, now_ns, dispatch.resumed_tokens)
         self._sequences[sequence.key] = sequence
-        self._scheduler.add(sequence)
-        return True
+        return sequence
 
     def _on_cancellation(self, cancellation: Cancellation, now_ns: int) -> bool:
         """Cancel a request wherever it is: see ``Cancellations``; at the API server it is dropped at once."""
+        if self._scheduler.hands_over:
+            self._scheduler.release(key_of(*cancellation))
         withdrawn = self._inbox.withdraw(*cancellation)
         if withdrawn is None:
             self._depart(self._cancellations.handle(cancellation, now_ns, self._ends_in_flight()))
@@ -282,6 +307,10 @@ class Replica:
     _HANDLERS: ClassVar[dict[type, Callable[["Replica", Any, int], bool]]] = {
         Dispatch: _on_dispatch,
         Cancellation: _on_cancellation,
+        PrefillLeg: _on_prefill_leg,
+        Reservation: _on_reservation,
+        KvReady: _on_kv_ready,
+        Release: _on_release,
         EndOfArrivals: _on_end_of_arrivals,
         Join: _on_join,
     }
@@ -304,6 +333,8 @@ class Replica:
         steps.planned = None
         now_ns = steps.schedule_ns
         batch = scheduler.schedule(now_ns)
+        if scheduler.granted:
+            self._grant(now_ns)
         if batch is None:
             if not scheduler.retry_now or steps.in_flight:
                 steps.schedule_ns = scheduler.next_wakeup_ns
@@ -327,8 +358,10 @@ class Replica:
                 sequence.first_token_ns = end_ns
             else:
                 sequence.resumed_ns = end_ns
+        if self.settings.reports_chunks:
+            self._report_chunks(batch)
         if batch.finishing:
-            self._respond(batch.finishing, end_ns)
+            self._respond(batch.finishing, end_ns, end_ns - batch.start_ns)
         steps.in_flight.append((end_ns, batch))
         if not steps.has_free_slot:
             steps.schedule_ns = -1
@@ -362,8 +395,40 @@ class Replica:
             steps.planned = None
         return True
 
-    def _respond(self, finishing: Iterable[Sequence], end_ns: int) -> None:
-        """Send the responses of sequences whose last token comes at ``end_ns``."""
+    def _grant(self, now_ns: int) -> None:
+        """Report the sequences that have got blocks for prompts computed elsewhere.
+
+        They travel at least 1 ns: the hub may be past the kind of a grant at the time of a step.
+        """
+        scheduler = self._scheduler
+        arrival = instant(now_ns + max(self.settings.return_ns, 1), Kind.GRANT)
+        for sequence in scheduler.granted:
+            granted = Granted(sequence.request_id, sequence.attempt, now_ns, sequence.cached_tokens)
+            self._out.append(Message(arrival, self.source, sequence.request_id, granted))
+        scheduler.granted = ()
+
+    def _report_chunks(self, batch: Batch) -> None:
+        """Report the chunks of prefill legs that do not end their prompts."""
+        for sequence, _ in batch.prefilled:
+            if sequence.leg == Leg.PREFILL and not sequence.generated:
+                self._report_progress(sequence, batch.end_ns, batch.end_ns - batch.start_ns)
+
+    def _report_progress(self, sequence: Sequence, end_ns: int, step_ns: int) -> None:
+        progress = PrefillProgress(
+            sequence.request_id,
+            sequence.attempt,
+            sequence.computed,
+            step_ns,
+            bool(sequence.generated),
+            sequence.scheduled_ns,
+            sequence.cached_tokens,
+            sequence.preemptions,
+        )
+        arrival = instant(end_ns + self.settings.return_ns, Kind.RESPONSE)
+        self._out.append(Message(arrival, self.source, sequence.request_id, progress))
+
+    def _respond(self, finishing: Iterable[Sequence], end_ns: int, step_ns: int = 0) -> None:
+        """Send the responses of sequences whose last token comes at ``end_ns``, of a step of ``step_ns``."""
         self._steps.finishing_ns = end_ns
         return_ns = self.settings.return_ns
         finish_ns = end_ns + return_ns
@@ -373,6 +438,10 @@ class Replica:
             sequence.last_token_ns = end_ns
             if is_in_time:
                 del self._sequences[sequence.key]
+            if sequence.leg == Leg.PREFILL:
+                self.log.leave(end_ns)
+                self._report_progress(sequence, end_ns, step_ns)
+                continue
             response = Response(
                 sequence.request_id,
                 sequence.attempt,

@@ -31,6 +31,8 @@ class ReplicaSettings:
     """How long after a request's end its cancellation may still arrive: both links; None if no client gives up."""
     run_end: Instant = NEVER
     """Where the run ends, if the study says so."""
+    reports_chunks: bool = False
+    """Whether every chunk of a prompt that is computed for another replica is reported, not only the last."""
     jitters: tuple[Jitter, ...] = ()
     """Noise on the step times of each stage, or nothing."""
 

@@ -32,6 +32,7 @@ class Sequence:
         "kv",
         "last_step",
         "last_token_ns",
+        "leg",
         "order",
         "output_tokens",
         "preemptions",
@@ -62,6 +63,8 @@ class Sequence:
         """Leading blocks that each windowed KV cache group has given back; a windowed decode pool keeps it itself."""
         self.kv: object = None
         """Free for the KV cache's own marks."""
+        self.leg = 0
+        """Its part in a hand-over (``serving.handover.legs.Leg``); 0 if it has none."""
         self.order = 0
         """Admission number: the running list is sorted by it, its tail is the first victim."""
         self.base = 0

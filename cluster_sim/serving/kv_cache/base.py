@@ -25,6 +25,7 @@ class MatchResult(NamedTuple):
 
 
 NO_MATCH: Final = MatchResult(0)
+NO_HANDOVER: Final = "no connector moves windows or states"
 
 
 class AllocationResult(NamedTuple):
@@ -86,6 +87,17 @@ class BlockCache(KvCache, Protocol):
 
     def allocate(self, sequence: Sequence, match: MatchResult, tokens: int) -> AllocationResult:
         """Give a sequence that holds nothing its first blocks: what was found, and the rest of ``tokens`` tokens."""
+
+    def reserve(self, sequence: Sequence, match: MatchResult, tokens: int) -> None:
+        """Give a sequence that holds nothing what was found, and blocks for the rest of ``tokens`` tokens that another
+        replica computes: nobody else finds them before ``fill``.  Counts as holding ``tokens`` tokens.
+        """
+
+    def fill(self, sequence: Sequence, tokens: int) -> None:
+        """Take in that the blocks of a reservation for ``tokens`` tokens are filled."""
+
+    def cancel_reservation(self, sequence: Sequence, tokens: int) -> None:
+        """Take back the blocks of a reservation for ``tokens`` tokens that are not filled."""
 
     def extend(self, sequence: Sequence, tokens: int) -> None:
         """Give a sequence what it misses to hold ``tokens`` tokens."""

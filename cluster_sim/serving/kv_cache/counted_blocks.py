@@ -50,6 +50,18 @@ class CountedCache:
         assert self.free_blocks >= 0
         return _NOTHING_CACHED
 
+    def reserve(self, sequence: Sequence, match: MatchResult, tokens: int) -> None:
+        """Give a sequence its blocks ahead."""
+        self.allocate(sequence, match, tokens)
+
+    def fill(self, sequence: Sequence, tokens: int) -> None:
+        """Do nothing: content is not known."""
+
+    def cancel_reservation(self, sequence: Sequence, tokens: int) -> None:
+        """Take the blocks back."""
+        self.free_blocks += -(-tokens // self.block_size)
+        assert self.free_blocks <= self.total_blocks
+
     def blocks_to_extend(self, sequence: Sequence, tokens: int) -> int:
         """Return how many free blocks a sequence takes to hold ``tokens`` tokens in all."""
         size = self.block_size

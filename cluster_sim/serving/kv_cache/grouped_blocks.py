@@ -2,7 +2,7 @@
 
 from cluster_sim.hardware.kv_groups import KvGroups
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
-from cluster_sim.serving.kv_cache.base import NO_MATCH, AllocationResult, MatchResult
+from cluster_sim.serving.kv_cache.base import NO_HANDOVER, NO_MATCH, AllocationResult, MatchResult
 from cluster_sim.serving.sequence import Sequence
 
 
@@ -55,6 +55,18 @@ class GroupedCache:
         self.free_blocks -= self._blocks_for(tokens) + self._groups.sequence_blocks
         assert self.free_blocks >= 0
         return AllocationResult(0)
+
+    def reserve(self, sequence: Sequence, match: MatchResult, tokens: int) -> None:
+        """Refuse: no connector moves windows or states."""
+        raise NotImplementedError(NO_HANDOVER)
+
+    def fill(self, sequence: Sequence, tokens: int) -> None:
+        """Refuse, as ``reserve`` does."""
+        raise NotImplementedError(NO_HANDOVER)
+
+    def cancel_reservation(self, sequence: Sequence, tokens: int) -> None:
+        """Refuse, as ``reserve`` does."""
+        raise NotImplementedError(NO_HANDOVER)
 
     def free_skipped(self, sequence: Sequence) -> None:
         """Take back what the sequence's next token cannot see."""

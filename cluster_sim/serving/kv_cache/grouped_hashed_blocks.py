@@ -3,7 +3,7 @@
 from cluster_sim.hardware.kv_groups import KvGroups
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.fast_forward.windowed_pool import WindowedPool
-from cluster_sim.serving.kv_cache.base import AllocationResult, MatchResult
+from cluster_sim.serving.kv_cache.base import NO_HANDOVER, AllocationResult, MatchResult
 from cluster_sim.serving.kv_cache.block_keys import BlockKeys
 from cluster_sim.serving.kv_cache.content import content_of
 from cluster_sim.serving.kv_cache.grouped_block_pool import GroupedBlockPool, GroupMatch
@@ -81,6 +81,18 @@ class GroupedHashedCache:
             self._growing[output] = None
         self.free_blocks = self._blocks.free_blocks
         return AllocationResult(match.tokens)
+
+    def reserve(self, sequence: Sequence, match: MatchResult, tokens: int) -> None:
+        """Refuse: no connector moves windows or states."""
+        raise NotImplementedError(NO_HANDOVER)
+
+    def fill(self, sequence: Sequence, tokens: int) -> None:
+        """Refuse, as ``reserve`` does."""
+        raise NotImplementedError(NO_HANDOVER)
+
+    def cancel_reservation(self, sequence: Sequence, tokens: int) -> None:
+        """Refuse, as ``reserve`` does."""
+        raise NotImplementedError(NO_HANDOVER)
 
     def free_skipped(self, sequence: Sequence) -> None:
         """Take back what the sequence's next token cannot see."""

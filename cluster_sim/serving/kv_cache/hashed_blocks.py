@@ -60,15 +60,28 @@ class HashedCache:
 
     def allocate(self, sequence: Sequence, match: MatchResult, tokens: int) -> AllocationResult:
         """Give a sequence its cached blocks and new ones for the rest of ``tokens`` tokens."""
+        self.reserve(sequence, match, tokens)
+        self.fill(sequence, tokens)
+        return AllocationResult(match.tokens)
+
+    def reserve(self, sequence: Sequence, match: MatchResult, tokens: int) -> None:
+        """Give a sequence its cached blocks and new ones without content."""
         found = match.found
         assert isinstance(found, BlockMatch)
         self._blocks.admit(sequence.key, self.content(sequence), found)
         self._take(-(-tokens // self.block_size) - found.blocks)
+
+    def fill(self, sequence: Sequence, tokens: int) -> None:
+        """Give the full blocks their hashes."""
         self._blocks.commit(sequence.key, tokens)
         output = sequence.request.attributes.output_segment
         if output >= 0:
             self._growing[output] = sequence
-        return AllocationResult(match.tokens)
+
+    def cancel_reservation(self, sequence: Sequence, tokens: int) -> None:
+        """Take back the blocks, of which those without content cannot be found."""
+        self._blocks.release(sequence.key, -(-tokens // self.block_size))
+        self.free_blocks = self._blocks.free_blocks
 
     def blocks_to_extend(self, sequence: Sequence, tokens: int) -> int:
         """Return how many free blocks a sequence takes to hold ``tokens`` tokens in all."""

@@ -35,6 +35,8 @@ class Scheduler(ABC):
     """Whether a prompt runs in one step, so that none may exceed the token budget."""
     reserves_longest: ClassVar[bool] = False
     """Whether every sequence takes memory for ``max_model_len`` tokens."""
+    hands_over: ClassVar[bool] = False
+    """Whether prompts can be computed here for another replica, or there for this one."""
     null_blocks: ClassVar[int] = 0
     """Blocks that the engine keeps for itself."""
 
@@ -48,6 +50,8 @@ class Scheduler(ABC):
     can decode defer them."""
     waits_for_full_batch = False
     """Whether requests wait for others to come, on purpose, so that time without a token is no stall."""
+    granted: tuple[Sequence, ...] = ()
+    """Sequences that the last ``schedule`` gave blocks for prompts which are computed elsewhere."""
     has_prefix_cache = False
     """Whether prompts are looked up in a cache, so that hits are counted."""
 
@@ -113,6 +117,27 @@ class Scheduler(ABC):
     def is_in_flight(self, key: int) -> bool:
         """Whether ``cancel`` cannot drop a sequence before a batch in flight that holds it has ended."""
         return False
+
+    @property
+    def reservations(self) -> int:
+        """Sequences that wait for blocks for a prompt computed elsewhere."""
+        return 0
+
+    def reserve(self, sequence: Sequence) -> None:
+        """Take in a sequence whose prompt is computed elsewhere; once it has blocks for that, it is ``granted``."""
+        raise NotImplementedError
+
+    def arrive(self, key: int, computed_tokens: int, generated_tokens: int, now_ns: int) -> bool:
+        """Take in that a granted sequence's prompt is in its blocks, of which ``computed_tokens`` count as computed,
+        with the first ``generated_tokens`` of its answer; return whether it is still here.
+        """
+        raise NotImplementedError
+
+    def release(self, key: int) -> bool:
+        """Take back the blocks of a prompt that was computed for another replica, or do so once its step has ended;
+        return whether they are free now.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def fewest_batches(self) -> int:

@@ -1,6 +1,7 @@
 """Admission of waiting sequences: the second half of vLLM v1's step."""
 
 from cluster_sim.serving.batch import Batch
+from cluster_sim.serving.handover.legs import Leg, Legs
 from cluster_sim.serving.kv_cache.base import BlockCache, MatchResult
 from cluster_sim.serving.lora import LoraSlots
 from cluster_sim.serving.queue_orders.base import QueueOrder
@@ -26,6 +27,7 @@ class Admission:
         prefilling: dict[int, Sequence],
         order: QueueOrder | None,
         lora: LoraSlots | None,
+        legs: Legs,
     ) -> None:
         self._kv = kv
         self._queue = queue
@@ -33,6 +35,9 @@ class Admission:
         self._prefilling = prefilling
         self._order = order
         self._lora = lora
+        self._legs = legs
+        self.granted: list[Sequence] = []
+        """Sequences that have got blocks for prompts computed elsewhere."""
         self._most_running = limits.max_num_seqs
         self._chunk_limit = engine.long_prefill_token_threshold or limits.max_num_batched_tokens
         self._is_chunked = engine.enable_chunked_prefill
@@ -48,12 +53,16 @@ class Admission:
         and go back to the front.
         """
         deferred: list[Sequence] = []
-        complete = self._admit_in_order(batch, budget, now_ns, deferred, is_deferring)
+        arrived: list[Sequence] = []
+        if self._legs.arrived:
+            arrived = self._start_arrived(batch, budget, now_ns)
+            budget -= len(arrived)
+        complete = arrived + self._admit_in_order(batch, budget, now_ns, deferred, is_deferring)
         if deferred:
             self._queue.entries.extendleft(reversed(deferred))
         return complete
 
-    def _admit_in_order(
+    def _admit_in_order(  # noqa: C901 - one loop of vLLM's
         self, batch: Batch, budget: int, now_ns: int, deferred: list[Sequence], is_deferring: bool
     ) -> list[Sequence]:
         waiting, running, kv, order = self._queue.entries, self._running, self._kv, self._order
@@ -69,6 +78,10 @@ class Admission:
                 deferred.append(waiting.popleft())
                 continue
             match = kv.match_prefix(sequence)
+            if sequence.leg == Leg.WANTING:
+                if not self._reserve(sequence, match):
+                    break
+                continue
             prefix = match.tokens
             known = sequence.known_tokens
             if is_deferring and prefix < known - 1:
@@ -108,12 +121,46 @@ class Admission:
             sequence.scheduled_ns = now_ns
             sequence.cached_tokens = allocation.cached_tokens
             batch.shape.encoder_tokens += sequence.request.attributes.encoder_tokens
+        return self._run(batch, sequence, chunk)
+
+    def _run(self, batch: Batch, sequence: Sequence, chunk: int) -> bool:
+        """Give a sequence that has its blocks a slot, and compute ``chunk`` tokens of it."""
         if self._lora is not None:
             batch.delay_ns += self._lora.enter(sequence.request.attributes.lora)
         sequence.order = self._admissions
         self._admissions += 1
         self._running[sequence.key] = sequence
         return batch.prefill(sequence, chunk, self._prefilling)
+
+    def _start_arrived(self, batch: Batch, budget: int, now_ns: int) -> list[Sequence]:
+        """Start sequences whose prompts were computed elsewhere but for the last token; return them."""
+        started: list[Sequence] = []
+        while self._legs.arrived and budget > 0 and len(self._running) < self._most_running:
+            sequence = self._legs.arrived[0]
+            if self._lora is not None and not self._lora.can_run(sequence.request.attributes.lora):
+                break
+            self._legs.start()
+            sequence.scheduled_ns = now_ns
+            budget -= sequence.known_tokens - sequence.computed
+            self._run(batch, sequence, sequence.known_tokens - sequence.computed)
+            started.append(sequence)
+        return started
+
+    def _reserve(self, sequence: Sequence, match: MatchResult) -> bool:
+        """Give the queue's head blocks for its whole prompt, which is computed elsewhere, if they are free."""
+        known = sequence.known_tokens
+        blocks = self._kv.blocks_to_allocate(match, known, known)
+        if self._running:
+            blocks += self._watermark_blocks
+        if blocks > self._kv.free_blocks:
+            self._refuse(blocks, match.tokens)
+            return False
+        self._queue.leave(sequence)
+        self._kv.reserve(sequence, match, known)
+        sequence.cached_tokens = match.tokens
+        self._legs.grant(sequence)
+        self.granted.append(sequence)
+        return True
 
     def _refuse(self, blocks: int, prefix: int = 0) -> None:
         """Record that the head stays for want of ``blocks`` free blocks, or of a slot, and whether that lasts.

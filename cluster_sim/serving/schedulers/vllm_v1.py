@@ -20,6 +20,7 @@ from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.fast_forward.interface import FastForwardScheduler
 from cluster_sim.serving.fast_forward.pipelined_pools import PipelinedPools
 from cluster_sim.serving.fast_forward.windowed_pool import WindowedPool
+from cluster_sim.serving.handover.legs import Leg, Legs
 from cluster_sim.serving.kv_cache.cache_choice import block_cache
 from cluster_sim.serving.kv_cache.settings import KvCacheSettings
 from cluster_sim.serving.last_tokens import set_last_tokens
@@ -27,9 +28,9 @@ from cluster_sim.serving.lora import LoraSlots
 from cluster_sim.serving.ordering import queue_order_of
 from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS, QueueOrder
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
-from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.serving.schedulers.engine_options import ENGINES
 from cluster_sim.serving.schedulers.vllm_admission import Admission
+from cluster_sim.serving.schedulers.vllm_handover import VllmHandover
 from cluster_sim.serving.schedulers.vllm_options import VllmV1Options
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.serving.speculation import Speculation
@@ -37,7 +38,7 @@ from cluster_sim.serving.waiting_queue import WaitingQueue, urgency
 
 
 @ENGINES.register("vllm_v1", VllmV1Options)
-class VllmV1(Scheduler, FastForwardScheduler):
+class VllmV1(VllmHandover, FastForwardScheduler):
     """Continuous batching with chunked prefill, running first."""
 
     has_ranks = True
@@ -80,8 +81,9 @@ class VllmV1(Scheduler, FastForwardScheduler):
         """The last step that could start sequences left some waiting: then no rank waits for the others."""
         self._speculation = Speculation(engine.speculative, limits.seed) if engine.speculative else None
         self._lora = LoraSlots(engine.lora) if engine.lora else None
+        self._legs = Legs()
         self._admission = Admission(
-            engine, limits, kv, self._queue, self._running, self._prefilling, self._order, self._lora
+            engine, limits, kv, self._queue, self._running, self._prefilling, self._order, self._lora, self._legs
         )
 
     # ------------------------------------------------------------------------------------------------------- readings
@@ -92,7 +94,7 @@ class VllmV1(Scheduler, FastForwardScheduler):
 
     @property
     def waiting_count(self) -> int:
-        return len(self._waiting)
+        return len(self._waiting) + self._legs.waiting_count
 
     @property
     def kv_used_blocks(self) -> int:
@@ -123,6 +125,10 @@ class VllmV1(Scheduler, FastForwardScheduler):
             left = self._queue.fewest_left()
             if left < fewest or not fewest:
                 fewest = left
+        if self._legs.arrived:
+            left = self._legs.fewest_left()
+            if left < fewest or not fewest:
+                fewest = left
         if self._speculation is not None and fewest:
             return 1 + (fewest - 1) // (self._speculation.tokens + 1)
         return fewest
@@ -130,6 +136,8 @@ class VllmV1(Scheduler, FastForwardScheduler):
     # ---------------------------------------------------------------------------------------------- arrivals and ends
 
     def add(self, sequence: Sequence) -> None:
+        if sequence.leg:
+            self._legs.has_prefill = True
         self._queue.enter(sequence)
 
     def complete(self, batch: Batch) -> None:
@@ -139,7 +147,10 @@ class VllmV1(Scheduler, FastForwardScheduler):
             finishing = sorted(finishing, key=lambda sequence: sequence.order)
         for sequence in finishing:
             if self._running.get(sequence.key) is sequence:
-                self._free(sequence)
+                if sequence.leg == Leg.PREFILL:
+                    self._hold(sequence)
+                else:
+                    self._free(sequence)
             if self._order is not None:
                 self._order.on_end(sequence)
             self._queue.is_blocked = False
@@ -147,7 +158,9 @@ class VllmV1(Scheduler, FastForwardScheduler):
     def remove_waiting(self, key: int) -> bool:
         waiting = self._queue.remove(key)
         if waiting is None:
-            return False
+            return self._remove_leg(key)
+        if waiting.leg == Leg.WANTING:
+            self._legs.wanting -= 1
         if self._order is not None and waiting.scheduled_ns >= 0:
             self._order.on_end(waiting)
         return True
@@ -180,7 +193,7 @@ class VllmV1(Scheduler, FastForwardScheduler):
         members = pool.members
         if not members or self._prefilling or len(members) > self._budget:
             return 0
-        if self._waiting and self._may_hold_prompts():
+        if (self._waiting or self._legs.arrived) and self._may_hold_prompts():
             return 0
         steps = pool.steps_within(self._kv.free_blocks, pool.steps_to_finish())
         return self._steps_unchanged(steps) if self._has_windows else steps
@@ -201,7 +214,7 @@ class VllmV1(Scheduler, FastForwardScheduler):
 
     def _may_hold_prompts(self) -> bool:
         """Whether a batch scheduled now could hold a prompt, or admit one."""
-        if self._prefilling:
+        if self._prefilling or self._legs.arrived:
             return True
         waiting = self._waiting
         return bool(waiting) and (not self._queue.is_blocked or self._kv.may_grow_prefix(waiting[0]))
@@ -239,11 +252,11 @@ class VllmV1(Scheduler, FastForwardScheduler):
     # ------------------------------------------------------------------------------------------------------ scheduling
 
     def has_work(self) -> bool:
-        if self._waiting or self._prefilling or self._pool.members:
+        if self._waiting or self._prefilling or self._pool.members or self._legs.arrived:
             return True
         return bool(self._running) and not self._limits.can_fast_forward
 
-    def schedule(self, now_ns: int) -> Batch | None:
+    def schedule(self, now_ns: int) -> Batch | None:  # noqa: PLR0912 - both phases of vLLM's step
         self.retry_now = False
         batch = Batch(BatchShape())
         batch.number = self._batches
@@ -272,9 +285,11 @@ class VllmV1(Scheduler, FastForwardScheduler):
         else:
             if self._order is not None and self._waiting:
                 self._sort(self._order, now_ns)
-            if self._waiting:
+            if self._waiting or self._legs.arrived:
                 for sequence in self._admission.admit(batch, budget, now_ns, is_deferring):
                     self._join_pool(sequence)
+            if self._admission.granted:
+                self.granted, self._admission.granted = tuple(self._admission.granted), []
             if self._order is not None:
                 self._order.on_waiting(self._waiting)
             if self._has_prefill_interval and not is_deferring:
@@ -404,9 +419,12 @@ class VllmV1(Scheduler, FastForwardScheduler):
         return accepted
 
     def _victim(self) -> Sequence:
-        if not self._is_priority:
+        running: Iterable[Sequence] = self._running.values()
+        if self._legs.has_prefill:  # What is computed for another replica must stay until it has been read.
+            running = [sequence for sequence in running if sequence.leg != Leg.PREFILL or not sequence.generated]
+        elif not self._is_priority:
             return next(reversed(self._running.values()))
-        return max(self._running.values(), key=urgency)
+        return max(running, key=urgency) if self._is_priority else list(running)[-1]
 
     def _preempt(self, batch: Batch, victim: Sequence, chunk: int) -> int:
         """Take slot and blocks from a running sequence; return the tokens of this very step that it gives back."""
@@ -429,6 +447,4 @@ class VllmV1(Scheduler, FastForwardScheduler):
     def _free(self, sequence: Sequence) -> None:
         """Take slot, blocks and adapter back from a running sequence."""
         self._kv.free(sequence)
-        del self._running[sequence.key]
-        if self._lora is not None:
-            self._lora.leave(sequence.request.attributes.lora)
+        self._leave(sequence)
