@@ -11,6 +11,7 @@ from actors.codec import CODE, INT, PLAIN, REAL, Codec, FrameError, PayloadSchem
 from cluster_sim.engine.process import Join
 from cluster_sim.recording.replica_log import ReplicaCounters
 from cluster_sim.recording.statuses import STATUSES
+from cluster_sim.serving.handover.messages import Granted, KvReady, PrefillLeg, PrefillProgress, Release, Reservation
 from cluster_sim.serving.messages import Cancellation, Departure, Dispatch, EndOfArrivals, Response, Sample
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes, Request
 
@@ -60,28 +61,40 @@ def _split_dispatches(dispatches: Sequence[Dispatch]) -> Sequence[Any]:
     ]
 
 
-def _join_dispatches(columns: list[Any], count: int) -> list[Any]:
-    ids, arrivals, prompts, outputs, attempts, resumed, rows = columns
-    attributes = _read_attributes(rows, count) if rows != [] else repeat(NO_ATTRIBUTES, count)
-    requests = map(Request, ids, arrivals, prompts, outputs, attributes)
-    return list(map(partial(tuple.__new__, Dispatch), zip(requests, attempts, resumed, strict=True)))
+def _dispatch_schema(code: int, payload_type: type[Dispatch]) -> PayloadSchema:
+    """Return the schema of a dispatch, or of a leg of a hand-over, which has the same columns."""
+
+    def join(columns: list[Any], count: int) -> list[Any]:
+        ids, arrivals, prompts, outputs, attempts, resumed, rows = columns
+        attributes = _read_attributes(rows, count) if rows != [] else repeat(NO_ATTRIBUTES, count)
+        requests = map(Request, ids, arrivals, prompts, outputs, attributes)
+        return list(map(partial(tuple.__new__, payload_type), zip(requests, attempts, resumed, strict=True)))
+
+    return PayloadSchema(
+        code=code,
+        payload_type=payload_type,
+        columns=(
+            ("request_id", INT),
+            ("arrival_ns", INT),
+            ("prompt_tokens", INT),
+            ("output_tokens", INT),
+            ("attempt", INT),
+            ("resumed_tokens", INT),
+            ("attributes", PLAIN),
+        ),
+        split=_split_dispatches,
+        join=join,
+    )
 
 
-DISPATCH: Final = PayloadSchema(
-    code=1,
-    payload_type=Dispatch,
-    columns=(
-        ("request_id", INT),
-        ("arrival_ns", INT),
-        ("prompt_tokens", INT),
-        ("output_tokens", INT),
-        ("attempt", INT),
-        ("resumed_tokens", INT),
-        ("attributes", PLAIN),
-    ),
-    split=_split_dispatches,
-    join=_join_dispatches,
-)
+DISPATCH: Final = _dispatch_schema(1, Dispatch)
+PREFILL_LEG: Final = _dispatch_schema(8, PrefillLeg)
+RESERVATION: Final = _dispatch_schema(9, Reservation)
+KV_READY: Final = tuple_schema(10, KvReady)
+RELEASE: Final = tuple_schema(11, Release)
+PREFILL_PROGRESS: Final = tuple_schema(24, PrefillProgress)
+GRANTED: Final = tuple_schema(25, Granted)
+HANDOVER: Final = (PREFILL_LEG, RESERVATION, KV_READY, RELEASE, PREFILL_PROGRESS, GRANTED)
 
 CANCELLATION: Final = tuple_schema(2, Cancellation)
 END_OF_ARRIVALS: Final = tuple_schema(3, EndOfArrivals)
@@ -122,4 +135,6 @@ def _read_counters(values: Any) -> Any:
 
 def serving_codec() -> Codec:
     """Return the codec of every serving study: the registry of payloads between the router and its replicas."""
-    return Codec((DISPATCH, CANCELLATION, END_OF_ARRIVALS, JOIN, RESPONSE, SAMPLE, DEPARTURE), _read_counters)
+    return Codec(
+        (DISPATCH, CANCELLATION, END_OF_ARRIVALS, JOIN, RESPONSE, SAMPLE, DEPARTURE, *HANDOVER), _read_counters
+    )

@@ -12,6 +12,7 @@ from actors.serving_codec import CANCELLATION, DISPATCH, serving_codec
 from cluster_sim.engine.process import Message
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.recording.statuses import STATUSES
+from cluster_sim.serving.handover.messages import Granted, KvReady, PrefillLeg, PrefillProgress, Release, Reservation
 from cluster_sim.serving.messages import Cancellation, Dispatch, EndOfArrivals, Response, Sample
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes, Request
 
@@ -31,6 +32,12 @@ def payloads() -> st.SearchStrategy[Any]:
     ratio = st.floats(allow_nan=False)
     return (
         st.builds(Dispatch, request, INTS, INTS)
+        | st.builds(PrefillLeg, request, INTS)
+        | st.builds(Reservation, request, INTS)
+        | st.builds(KvReady, INTS, INTS, INTS, INTS)
+        | st.builds(Release, INTS, INTS)
+        | st.builds(PrefillProgress, INTS, INTS, INTS, INTS, st.booleans(), INTS, INTS, INTS)
+        | st.builds(Granted, INTS, INTS, INTS, INTS)
         | st.builds(Cancellation, INTS, INTS)
         | st.builds(EndOfArrivals, INTS)
         | st.builds(Response, INTS, INTS, st.sampled_from(STATUSES), INTS, INTS, INTS, INTS, INTS)
