@@ -32,6 +32,7 @@ SERVING_FOLDERS = ("handover", "fast_forward", "kv_cache", "queue_orders", "sche
 """A folder of serving/ imports those before it; the modules beside them stand below, between or above, in no ring."""
 
 HARDWARE_FOLDERS = (
+    "interconnect",
     "layers",
     "model_config",
     "model_config/families",

@@ -37,18 +37,21 @@ class PoolMetadata:
     """Why the step times come from there, where the study left that open."""
     error_band: ErrorBand = NO_BAND
     """How far its figures may lie from those of a real engine."""
+    role: str = ""
+    site: str = ""
+    forward_link_ns: int = 0
+    """From the router to a replica."""
+    return_link_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class RunMetadata:
-    """One run: its fleet in the order of the replicas' numbers, its limits, and its links."""
+    """One run: its fleet in the order of the replicas' numbers, and its limits."""
 
     name: str
     seed: int
     pools: tuple[PoolMetadata, ...]
     slo: Slo
-    forward_link_ns: int = 0
-    return_link_ns: int = 0
     end_ns: int = -1
     """End of the run, if the study says so."""
     chosen_model: str = ""

@@ -82,8 +82,7 @@ def _window_requests(simulation: Simulation, observation: Observation, rate: flo
     if observation.telemetry:
         lookahead_ns = observation.period_ns
     if observation.responses:
-        traversal_ns = min(pool.floors.traversal_ns for pool in simulation.pools)
-        cycle_ns = sum(simulation.link_delays) + traversal_ns
+        cycle_ns = min(sum(pool.delays) + pool.floors.traversal_ns for pool in simulation.pools)
         lookahead_ns = min(lookahead_ns, cycle_ns)
     # Only a decision ever waits, so there is never more than about one synchronisation a request.
     return max(1.0, min(lookahead_ns * rate / NS_PER_S, RUN_AHEAD_SENDS)) if rate else 1.0

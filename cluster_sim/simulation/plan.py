@@ -18,9 +18,11 @@ from cluster_sim.hardware.replica_hardware import ReplicaHardware
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
 from cluster_sim.routing.policy_interface import build_policy
 from cluster_sim.serving.limits_resolution import scheduler_limits
+from cluster_sim.serving.lora import Lora
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.data_parallel import build_scheduler
 from cluster_sim.serving.schedulers.engine_options import ENGINES, EngineOptions
+from cluster_sim.simulation.fleet_sites import link_delays, site_of
 from cluster_sim.simulation.hub_components import hub_components
 from cluster_sim.simulation.model_names import default_model, distinct_names
 from cluster_sim.simulation.parallelism import check_ranks, expert_sharding, rank_limits
@@ -40,6 +42,10 @@ class PoolPlan:
     memory: MemoryPlan | None
     """None if the study fixes the number of KV blocks."""
     limits: SchedulerLimits
+    delays: LinkDelays
+    """The links between the router and each replica."""
+    site: str = ""
+    """Where the replicas stand; "" in a fleet without sites."""
 
     def predictor(self, study: Study) -> Predictor:
         """Build the pool's predictor; one serves every replica of the pool in a process."""
@@ -59,7 +65,30 @@ class PoolPlan:
             scheduler=partial(build_scheduler, engine, self.limits),
             fills_batches=engine.fills_batches,
             jitter_ratio=jitter_ratio,
+            delays=self.delays,
+            role=self.pool.role or "",
+            labels=dict(self.pool.labels),
+            site=self.site,
+            lora_slots=self.lora_slots,
+            usd_per_hour=self.usd_per_hour,
         )
+
+    @property
+    def lora_slots(self) -> int:
+        """Adapters that a replica holds at once; 0 if it takes none."""
+        lora = getattr(self.pool.engine, "lora", None)
+        return lora.max_loras if isinstance(lora, Lora) else 0
+
+    @property
+    def usd_per_gpu_hour(self) -> float:
+        """Price of one GPU for one hour."""
+        own = self.pool.usd_per_gpu_hour
+        return self.hardware.device.price_usd_per_hour if own is None else own
+
+    @property
+    def usd_per_hour(self) -> float:
+        """Price of one replica for one hour."""
+        return self.usd_per_gpu_hour * self.pool.gpus_per_replica
 
     def metadata(self, predictor: Predictor) -> PoolMetadata:
         """Return what summaries and metrics must know of the pool."""
@@ -70,9 +99,7 @@ class PoolPlan:
             device=self.hardware.device.name,
             replicas=pool.replicas,
             gpus_per_replica=pool.gpus_per_replica,
-            price_usd_per_gpu_hour=(
-                self.hardware.device.price_usd_per_hour if pool.usd_per_gpu_hour is None else pool.usd_per_gpu_hour
-            ),
+            price_usd_per_gpu_hour=self.usd_per_gpu_hour,
             predictor_label=predictor.label,
             kv_blocks=limits.kv_blocks * limits.data_parallel,
             max_model_tokens=limits.max_model_len,
@@ -85,6 +112,10 @@ class PoolPlan:
             has_static_batches=ENGINES.get(pool.engine.kind).part.has_static_batches,
             predictor_choice=predictor.choice,
             error_band=predictor.error_band,
+            role=pool.role or "",
+            site=self.site,
+            forward_link_ns=self.delays.forward_ns,
+            return_link_ns=self.delays.return_ns,
         )
 
 
@@ -104,12 +135,6 @@ class Plan:
     def models(self) -> list[str]:
         """Names of the models served, in the order of the pools."""
         return list(dict.fromkeys(planned.hardware.model.name for planned in self.pools))
-
-    @property
-    def link_delays(self) -> LinkDelays:
-        """The link latencies, the same for every replica."""
-        network = self.study.fleet.network
-        return LinkDelays(network.forward_ns, network.return_ns)
 
     @property
     def run_end(self) -> Instant:
@@ -134,7 +159,6 @@ class Plan:
             metadata=self._metadata(predictors),
             reacts=reacts(study.workload),
             total_requests=total_requests(study.workload),
-            link_delays=self.link_delays,
             components=hub_components(study),
             routers=study.router.replicas,
             client_timeout_ns=study.router.client_timeout_ns,
@@ -159,8 +183,6 @@ class Plan:
             seed=self.study.seed,
             pools=tuple(pool.metadata(predictor) for pool, predictor in zip(self.pools, predictors, strict=True)),
             slo=self.study.slo,
-            forward_link_ns=self.link_delays.forward_ns,
-            return_link_ns=self.link_delays.return_ns,
             end_ns=time_of(self.run_end) if self.run_end < NEVER else -1,
             chosen_model=default_model(self.study.workload.model, self.models),
         )
@@ -173,9 +195,10 @@ def make_plan(study: Study) -> Plan:
     pools: list[PoolPlan] = []
     first = 0
     names = distinct_names([pool.model for pool in study.fleet.pools])
-    for index, pool in enumerate(study.fleet.pools):
+    for index, (pool, delays) in enumerate(zip(study.fleet.pools, link_delays(study.fleet), strict=True)):
         with inside(f"fleet.pools.{index}", Pool.model_fields, "model"):
-            pools.append(_plan_pool(study, pool, first, names[pool.model]))
+            planned = _plan_pool(study, pool, first, names[pool.model], delays)
+        pools.append(replace(planned, site=site_of(study.fleet, pool)))
         first += pool.replicas
     return Plan(study, tuple(pools))
 
@@ -202,7 +225,7 @@ def pool_hardware(study: Study, pool: Pool, model_name: str = "") -> tuple[Engin
     return engine, hardware
 
 
-def _plan_pool(study: Study, pool: Pool, first_replica: int, model_name: str) -> PoolPlan:
+def _plan_pool(study: Study, pool: Pool, first_replica: int, model_name: str, delays: LinkDelays) -> PoolPlan:
     engine, hardware = pool_hardware(study, pool, model_name)
     model = hardware.model
     if engine.needs_host_load_time:
@@ -218,4 +241,4 @@ def _plan_pool(study: Study, pool: Pool, first_replica: int, model_name: str) ->
         tensor_parallel=pool.tensor_parallel,
     )
     resolved = pool.model_copy(update={"engine": engine})
-    return PoolPlan(resolved, first_replica, hardware, memory, rank_limits(limits, pool.data_parallel))
+    return PoolPlan(resolved, first_replica, hardware, memory, rank_limits(limits, pool.data_parallel), delays)

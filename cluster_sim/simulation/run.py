@@ -28,6 +28,7 @@ from cluster_sim.output.run_directory import (
 )
 from cluster_sim.simulation.executor import RunOutcome, RunOutputs, SeriesSink
 from cluster_sim.simulation.executor_choice import ExecutorChoice, choose_executor
+from cluster_sim.simulation.fleet_sites import site_warnings
 from cluster_sim.simulation.inline import InlineExecutor
 from cluster_sim.simulation.launcher import ray_executor
 from cluster_sim.simulation.measurement import measure, peaks_of, window_rule
@@ -100,6 +101,7 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
     speed = f"{requests / wall_s:,.0f} requests/s, {summary['simulated_s'] / wall_s:,.0f} times real time"
     notes = (
         *notices,
+        *site_warnings(study.fleet),
         *(nameless_notice(study.workload.model, plan.models) if summary["reasons"]["no_model"] else ()),
         *step_time_notes(simulation.metadata),
         f"{requests:,} requests in {wall_s:.2f} s on executor {choice.executor}: {speed}",

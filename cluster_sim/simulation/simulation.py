@@ -5,7 +5,7 @@ every process from it, a distributed one builds in each worker the processes of 
 """
 
 from bisect import insort
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -56,6 +56,32 @@ class SimulatedPool:
     """Whether a batch waits until it is full."""
     jitter_ratio: float = 0.0
     """Standard deviation of the noise on step times, over their mean."""
+    delays: LinkDelays = field(default=LinkDelays(0, 0))
+    """The links between the router and each replica."""
+    role: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    site: str = ""
+    lora_slots: int = 0
+    """Adapters that fit on a replica at once."""
+    usd_per_hour: float = 0.0
+    """Price of one replica."""
+
+    def candidate(self, replica: int) -> Candidate:
+        """Return what routing policies know of a replica."""
+        limits = self.limits
+        return Candidate(
+            replica=replica,
+            pool=self.name,
+            role=self.role,
+            labels=self.labels,
+            site=self.site,
+            max_model_len=limits.max_model_len,
+            kv_blocks=limits.kv_blocks * limits.data_parallel,
+            block_size=limits.block_size,
+            max_num_seqs=limits.max_num_seqs * limits.data_parallel,
+            lora_slots=self.lora_slots,
+            usd_per_hour=self.usd_per_hour,
+        )
 
     @property
     def members(self) -> range:
@@ -107,8 +133,6 @@ class Simulation:
     """Whether the source's later requests depend on how earlier ones fare."""
     total_requests: int | None = None
     """Most requests that the run can see; None if only the run can tell."""
-    link_delays: LinkDelays = field(default=LinkDelays(0, 0))
-    """The links between the router and every replica."""
     components: tuple["ComponentFactory", ...] = ()
     """Build the components of the hub beside routing: scalers, faults, queues, retries, hand-overs."""
     routers: int = 1
@@ -165,20 +189,14 @@ class Simulation:
 
     def pool_facts(self) -> list[PoolFacts]:
         """Return what the router knows of a replica of each pool."""
-        links = self.link_delays
         return [
             PoolFacts(
                 index,
                 pool.model,
-                Target(0, pool.name, links.forward_ns, pool.static_limits, pool.fills_batches, links.return_ns),
-                Candidate(
-                    -1,
-                    pool.name,
-                    max_model_len=pool.limits.max_model_len,
-                    kv_blocks=pool.limits.kv_blocks,
-                    block_size=pool.limits.block_size,
-                    max_num_seqs=pool.limits.max_num_seqs,
+                Target(
+                    0, pool.name, pool.delays.forward_ns, pool.static_limits, pool.fills_batches, pool.delays.return_ns
                 ),
+                pool.candidate(-1),
             )
             for index, pool in enumerate(self.pools)
         ]
@@ -234,9 +252,9 @@ class Simulation:
         settings = ReplicaSettings(
             index=index,
             limits=replica_limits(own.limits),
-            return_ns=self.link_delays.return_ns,
+            return_ns=own.delays.return_ns,
             series_interval_ns=self.series_interval_ns,
-            late_cancellation_ns=sum(self.link_delays) if self.client_timeout_ns else None,
+            late_cancellation_ns=sum(own.delays) if self.client_timeout_ns else None,
             stall_limit_ns=self.stall_limit_ns,
             run_end=self.run_end,
             jitters=self._jitters(index, own),
@@ -265,9 +283,10 @@ class Simulation:
         """Put replicas behind one mailbox; ``build`` makes those that join, by their indices and their pools'."""
 
         def join(source: int, first: Join) -> tuple[Replica, LinkDelays]:
-            return build(source - 1, first.pool), self.link_delays
+            return build(source - 1, first.pool), self.pools[first.pool].delays
 
-        return Group(replicas, {replica.source: self.link_delays for replica in replicas}, observation, join)
+        delays = {replica.source: self.pool_of(replica.source - 1).delays for replica in replicas}
+        return Group(replicas, delays, observation, join)
 
     # ---------------------------------------------------------------------------------------------------------- both
 
@@ -277,16 +296,15 @@ class Simulation:
         Raises InputError if the cycle router - replica - router has no delay: time could not advance.
         """
         floors = [pool.floors for pool in self.pools]
-        delays = self.link_delays
         for pool, floor in zip(self.pools, floors, strict=True):
-            if delays.forward_ns + floor.traversal_ns + delays.return_ns <= 0:
+            if sum(pool.delays) + floor.traversal_ns <= 0:
                 raise InputError(
                     f"fleet.network: links of 0 ms and steps of pool {pool.name!r} without a least duration make a "
                     "cycle without delay; give a link a delay, or use a predictor whose steps take time"
                 )
         group_of = {replica: group for group, members in enumerate(groups) for replica in members}
         return [
-            ProcessLink(replica + 1, group_of[replica], delays, floor)
+            ProcessLink(replica + 1, group_of[replica], pool.delays, floor)
             for pool, floor in zip(self.pools, floors, strict=True)
             for replica in pool.members
         ]
@@ -295,7 +313,8 @@ class Simulation:
         """Return the rule for the links of replicas that join one of so many groups."""
 
         def link(source: int, join: Join) -> ProcessLink:
-            return ProcessLink(source, (source - 1) % groups, self.link_delays, self.pools[join.pool].floors)
+            pool = self.pools[join.pool]
+            return ProcessLink(source, (source - 1) % groups, pool.delays, pool.floors)
 
         return link
 

@@ -15,9 +15,11 @@ from cluster_sim.hardware.device import device_names, load_device
 from cluster_sim.hardware.memory_plan import MemoryPlan
 from cluster_sim.hardware.model import load_model, model_names
 from cluster_sim.simulation.executor_choice import choose_executor
+from cluster_sim.simulation.fleet_sites import site_warnings
 from cluster_sim.simulation.model_names import nameless_notice
 from cluster_sim.simulation.plan import PoolPlan, make_plan, pool_hardware
 from cluster_sim.simulation.simulation import Simulation
+from cluster_sim.study.fleet_lines import fleet_lines
 from cluster_sim.study.model_line import model_lines
 from cluster_sim.study.variants import Variant
 from cluster_sim.units import NS_PER_MS
@@ -50,6 +52,8 @@ def validation_report(study: Study, variants: Sequence[Variant] = (), *, has_loo
         "",
         "# Workload:",
         *(f"#   {line}" for line in _workload(study, plan.models)),
+        "# Fleet:",
+        *(f"#   {line}" for line in fleet_lines(plan)),
         "# Models:",
         *(f"#   {line}" for line in dict.fromkeys(line for pool in plan.pools for line in model_lines(pool.hardware))),
         "# Memory plan of one GPU, and KV cache of one replica:",
@@ -59,6 +63,7 @@ def validation_report(study: Study, variants: Sequence[Variant] = (), *, has_loo
         *(["# Lookahead:"] if has_lookahead else []),
         *(f"#   {line}" for line in (_lookahead(simulation) if has_lookahead else ())),
         *(f"# {line}" for line in _sweep(variants)),
+        *(f"# Warning: {line}" for line in site_warnings(study.fleet)),
     ]
     return "\n".join(lines) + "\n"
 
@@ -148,11 +153,11 @@ def _step_times(simulation: Simulation) -> Iterator[str]:
 
 def _lookahead(simulation: Simulation) -> Iterator[str]:
     """Yield the limits on how far the router and the replicas may run ahead of each other."""
-    delays = simulation.link_delays
-    yield f"links: {_ms(delays.forward_ns)} to a replica, {_ms(delays.return_ns)} back"
+    for delays in dict.fromkeys(pool.delays for pool in simulation.pools):
+        yield f"links: {_ms(delays.forward_ns)} to a replica, {_ms(delays.return_ns)} back"
     for pool in simulation.pools:
         floors = pool.floors
-        cycle_ns = delays.forward_ns + floors.traversal_ns + delays.return_ns
+        cycle_ns = sum(pool.delays) + floors.traversal_ns
         yield (
             f"{pool.name} ({pool.predictor.label}): a step takes at least {_ms(floors.step_ns)}, a batch at least "
             f"{_ms(floors.traversal_ns)}; router - replica - router at least {_ms(cycle_ns)}"

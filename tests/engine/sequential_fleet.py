@@ -234,7 +234,7 @@ class SequentialFleet:
         pool = plan.pools[0]
         self.small = small
         self.run_end = plan.run_end
-        self.forward_ns, self.return_ns = plan.link_delays
+        self.forward_ns, self.return_ns = plan.pools[0].delays
         self.policy = run.hub.routes[""].policy
         self.predictor = pool.predictor(plan.study)
         self.servers = [Server(pool.limits, pool.pool.engine, self.predictor) for _ in range(plan.replicas)]

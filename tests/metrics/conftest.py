@@ -1,6 +1,6 @@
 """A small finished run, by hand: four requests on two replicas of one pool."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -41,7 +41,8 @@ def make_run(slo: Slo | None = None) -> FinishedRun:
     """
     slo = slo or Slo(ttft_p99_s=0.0125, tpot_p99_s=0.05)
     pool = PoolMetadata("main", "llama-3-8b", "h100-sxm", 2, 4, 3.0, "uncalibrated roofline", kv_blocks=100)
-    metadata = RunMetadata("hand", 1, (pool,), slo, forward_link_ns=MS, return_link_ns=MS)
+    pool = replace(pool, forward_link_ns=MS, return_link_ns=MS)
+    metadata = RunMetadata("hand", 1, (pool,), slo)
     totals = RequestTotals(2, ["main"], 8_192, slo)
     rows = RequestLog(totals, [], "llama-3-8b")
     logs = [ReplicaLog(10 * MS), ReplicaLog(10 * MS)]

@@ -1,9 +1,15 @@
 """The ``fleet`` block: pools of replicas and the links between router and replicas."""
 
-from pydantic import Field, field_validator
+import re
+from typing import Annotated, Final
 
+from pydantic import AfterValidator, Field, field_validator
+
+from cluster_sim.config.schema.sites import Sites
+from cluster_sim.hardware.interconnect.directions import NAME
 from cluster_sim.options import MS_PER_DAY, ConfigModel, DeviceName, ModelName
 from cluster_sim.routing.handover.connector_interface import HandoverBlock
+from cluster_sim.routing.roles import Role
 from cluster_sim.serving.schedulers.engine_options import EngineBlock, engine_options
 from cluster_sim.units import NS_PER_MS
 
@@ -11,15 +17,49 @@ MOST_REPLICAS = 100_000
 """Of one pool; each takes about 20 KB of memory in the process that simulates it."""
 
 
+_LABEL_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
+_LABEL_PREFIX: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
+_LONGEST_PREFIX: Final = 253
+
+
+def _check_labels(labels: dict[str, str]) -> dict[str, str]:
+    """Return labels that keep to the rules of Kubernetes (https://kubernetes.io/docs/concepts/overview/
+    working-with-objects/labels/#syntax-and-character-set); raises ValueError for others.
+    """
+    for key, value in labels.items():
+        prefix, slash, name = key.rpartition("/")
+        if slash and not (len(prefix) <= _LONGEST_PREFIX and _LABEL_PREFIX.fullmatch(prefix)):
+            raise ValueError(f"{key!r}: what stands before the slash must be a DNS name in lower case")
+        for what, text in (("name", name), ("value", value)):
+            if not (what == "value" and not text) and not _LABEL_NAME.fullmatch(text):
+                raise ValueError(
+                    f"{key!r}: a label's {what} has at most 63 letters, digits, '-', '_' and '.', and begins and ends "
+                    f"with a letter or digit; got {text!r}"
+                )
+    return labels
+
+
+Labels = Annotated[dict[str, str], AfterValidator(_check_labels)]
+
+
 class Pool(ConfigModel):
     """Replicas that are all alike."""
 
-    name: str = Field(
-        "main", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the pool; it labels rows and metrics."
-    )
+    name: str = Field("main", pattern=f"^{NAME}$", description="Name of the pool; it labels rows and metrics.")
     model: ModelName = Field(description="Model served: a name of conf/models, or the path of a file of that layout.")
     device: DeviceName = Field(description="GPU: a name of conf/devices, or the path of a file of that layout.")
     replicas: int = Field(1, ge=1, le=MOST_REPLICAS, description="How many replicas.")
+    role: Role | None = Field(
+        None,
+        description="Parts of a request that the pool computes; null is both, except for filters of an endpoint picker "
+        "that tell pools without a role apart.",
+    )
+    labels: Labels = Field(
+        {}, description="Labels of the replicas, as in Kubernetes, for policies that select by them."
+    )
+    site: str | None = Field(
+        None, pattern=f"^{NAME}$", description="Site at which the replicas stand; null is the router's."
+    )
     tensor_parallel: int = Field(1, ge=1, description="GPUs that share each layer; must divide the attention heads.")
     pipeline_parallel: int = Field(
         1, ge=1, description="Stages that share the layers; what is left over goes to the stages before the last."
@@ -54,7 +94,7 @@ class Pool(ConfigModel):
 
 
 class Network(ConfigModel):
-    """One-way delays between the router and every replica."""
+    """One-way delays between the router and the replicas at its own site; those at others are as much farther away."""
 
     router_to_replica_ms: float = Field(
         0.5, ge=0, le=MS_PER_DAY, description="From the router to a replica, in milliseconds."
@@ -78,11 +118,12 @@ class Fleet(ConfigModel):
     """Everything that serves."""
 
     pools: tuple[Pool, ...] = Field(min_length=1, description="The pools, in the order of their numbers.")
-    network: Network = Field(Network(), description="Delays between router and replicas.")
     handover: HandoverBlock | None = Field(
         None,
         description="How requests pass from prefill pools to decode pools; null is the connector of their engine.",
     )
+    network: Network = Field(Network(), description="Delays between router and replicas at one site.")
+    sites: Sites | None = Field(None, description="Sites, and the routes between them; null is one site.")
     allow_unknown: bool = Field(
         False,
         description="Whether keys of a model's config.json that change cost and are not understood are passed over and "

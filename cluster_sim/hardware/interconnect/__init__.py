@@ -1,0 +1,1 @@
+"""Links of a fleet: inside nodes, between nodes, and between sites."""

@@ -1,0 +1,34 @@
+"""Lines about a fleet, as ``validate`` prints them: pools by model, with their roles, sites, prices and links."""
+
+from collections.abc import Iterator
+
+from cluster_sim.simulation.plan import Plan, PoolPlan
+from cluster_sim.units import NS_PER_MS
+
+
+def fleet_lines(plan: Plan) -> Iterator[str]:
+    """Yield one line for each model and one for each of its pools."""
+    fleet = plan.study.fleet
+    gpus = sum(planned.pool.replicas * planned.pool.gpus_per_replica for planned in plan.pools)
+    price = sum(planned.pool.replicas * planned.usd_per_hour for planned in plan.pools)
+    yield f"{plan.replicas} replicas on {gpus} GPUs, ${price:,.2f} an hour"
+    if fleet.sites is not None:
+        yield f"the router stands at {fleet.sites.router}"
+    for model in plan.models:
+        yield f"{model}:"
+        for planned in plan.pools:
+            if planned.hardware.model.name == model:
+                yield f"  {_pool(planned)}"
+
+
+def _pool(planned: PoolPlan) -> str:
+    pool = planned.pool
+    parts = [f"{pool.replicas} x {pool.gpus_per_replica} {planned.hardware.device.name}", pool.role or "both"]
+    parts += [f"at {planned.site}"] if planned.site else []
+    parts.append(f"{_ms(planned.delays.forward_ns)} from the router, {_ms(planned.delays.return_ns)} back")
+    parts += [f"{key}={value}" for key, value in pool.labels.items()]
+    return f"{pool.name}: {', '.join(parts)}"
+
+
+def _ms(time_ns: int) -> str:
+    return f"{time_ns / NS_PER_MS:g} ms"
