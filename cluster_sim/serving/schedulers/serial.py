@@ -216,9 +216,16 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
         """Take a sequence back from its batch: into the running list, or out of the replica when it is done."""
         self.leave_batch(sequence)
         if sequence.generated >= sequence.output_tokens:
-            self.free(sequence)
+            if sequence.leg:
+                self.hold(sequence)
+            else:
+                self.free(sequence)
         else:
             self.running.append(sequence)
+
+    def hold(self, sequence: Sequence) -> None:
+        """Keep the blocks of a prompt that was computed for another replica, if the engine can."""
+        raise NotImplementedError
 
     def leave_batch(self, sequence: Sequence) -> None:
         """Count a sequence as in flight no more."""

@@ -15,6 +15,7 @@ from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.predictors.predictor_interface import Predictor
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
+from cluster_sim.serving.handover.preallocation import Preallocation
 from cluster_sim.serving.kv_cache.radix import RadixCache
 from cluster_sim.serving.kv_cache.radix_host import RadixHost
 from cluster_sim.serving.queue_orders.base import TreeOrder
@@ -23,7 +24,8 @@ from cluster_sim.serving.schedulers.engine_options import (
     ENGINES,
     EngineOptions,
 )
-from cluster_sim.serving.schedulers.serial import UNLIMITED, SerialScheduler
+from cluster_sim.serving.schedulers.serial import UNLIMITED
+from cluster_sim.serving.schedulers.serial_handover import SerialHandover
 from cluster_sim.serving.schedulers.sglang_options import SglangOptions
 from cluster_sim.serving.sequence import Sequence
 
@@ -55,7 +57,7 @@ class _Plan:
 
 
 @ENGINES.register("sglang", SglangOptions)
-class Sglang(SerialScheduler):
+class Sglang(SerialHandover):
     """One pool of KV tokens, a tree that shares them, and sequences that own the rest."""
 
     has_ranks = True
@@ -91,6 +93,7 @@ class Sglang(SerialScheduler):
         """Sequences that run, are in flight or half done."""
         self._is_full = False
         """Admission failed, and nothing has left since."""
+        self._preallocation = Preallocation(limits)
         self._start_ratio = min(1.0, FIRST_RATIO * engine.schedule_conservativeness)
         self._least_ratio = self._start_ratio * LEAST_SHARE
         self._ratio_from = self._start_ratio
@@ -122,7 +125,12 @@ class Sglang(SerialScheduler):
 
     def has_work(self) -> bool:
         """Whether anything waits, runs or is half done."""
-        return super().has_work() or self._chunked is not None
+        return super().has_work() or self._chunked is not None or bool(self._preallocation.queue)
+
+    @property
+    def waiting_count(self) -> int:
+        """Return how many sequences wait, for their prompts too."""
+        return len(self.waiting) + self.legs.wanting + self.legs.waiting_count
 
     def fewest_batches(self) -> int:
         """Return the least number of tokens that any sequence still has to yield."""
@@ -136,6 +144,10 @@ class Sglang(SerialScheduler):
 
     def fill_batch(self, batch: Batch, now_ns: int) -> None:
         """Build a prompt batch, or decode, or both if batches are mixed."""
+        if self._preallocation.queue:
+            self._preallocate()
+        if self.legs.arrived:
+            self._start_arrived(now_ns)
         if self._chunked is not None or (self.waiting and not self._is_full):
             self._prefill(batch, now_ns)
         if self.running and (self._is_mixed or not batch.prefilled):
@@ -327,11 +339,64 @@ class Sglang(SerialScheduler):
         self._is_sorted = False
         self._fewest_waiting = 0
 
+    # ------------------------------------------------------------------------------------------------------- hand-over
+
+    def reserve(self, sequence: Sequence) -> None:
+        """Put a sequence into the pre-allocation queue."""
+        self.legs.want(sequence)
+        self._preallocation.queue.append(sequence)
+
+    def _fits_next(self) -> bool:
+        """Whether memory for the next prompt of the pre-allocation queue may be taken."""
+        decoding = [*self.running, *self.in_flight.values()]
+        others = len(self.legs.loading) + len(self.legs.arrived)
+        return self._preallocation.fits(decoding, others, self.memory.free_tokens)
+
+    def _preallocate(self) -> None:
+        """Take memory for prompts computed elsewhere, in order."""
+        while self._preallocation.queue and self._fits_next():
+            sequence = self._preallocation.queue.popleft()
+            self.memory.take(self.memory.round_up(sequence.known_tokens))
+            self.grant(sequence, 0)
+
+    def _start_arrived(self, now_ns: int) -> None:
+        for sequence in self.start_arrived(now_ns, self.limits.max_num_seqs - len(self._slots)):
+            self._slots[sequence.key] = None
+
+    def keep(self, sequence: Sequence) -> None:
+        """Put a computed prompt into the tree and hold it there, without its slot."""
+        self.memory.insert(sequence)
+        del self._slots[sequence.key]
+        self._is_full = False
+
+    def give_back(self, sequence: Sequence) -> None:
+        """Let go of a kept prompt, which stays in the tree."""
+        self.memory.free(sequence)
+        self._is_full = False
+
+    def cancel_reservation(self, sequence: Sequence) -> None:
+        """Take the memory of a prompt back that has not come, or has come and not run."""
+        self.memory.drop(sequence)
+        self._is_full = False
+
+    def remove_waiting(self, key: int) -> bool:
+        """Drop a sequence that waits, in whichever queue."""
+        if self._preallocation.remove(key):
+            self.legs.wanting -= 1
+            self._has_news = True
+            return True
+        return super().remove_waiting(key)
+
     # ------------------------------------------------------------------------------------------------- fast-forwarding
 
     def is_uniform(self, decodes: int) -> bool:
         """Whether no prompt batch can be built."""
-        return decodes > 0 and self._chunked is None and (not self.waiting or self._is_full)
+        if decodes <= 0 or self._chunked is not None or self.legs.arrived:
+            return False
+        present = len(self._slots) + len(self.legs.loading)
+        if self._preallocation.queue and not self._preallocation.stays_refused(present, self.memory.free_tokens):
+            return False
+        return not self.waiting or self._is_full
 
     def uniform_limit(self, pool: DecodePool) -> int:
         """Return how many steps the free tokens last; with eviction batches are scheduled singly."""

@@ -17,12 +17,14 @@ from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.engine_settings import EngineSettings, default_settings
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
+from cluster_sim.serving.handover.legs import Leg
 from cluster_sim.serving.kv_cache.base import MatchResult
 from cluster_sim.serving.kv_cache.cache_choice import block_cache
 from cluster_sim.serving.kv_cache.settings import KvCacheSettings
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.engine_options import ENGINES, BlockSize, ChunkedPrefill, PrefixCaching
-from cluster_sim.serving.schedulers.serial import UNLIMITED, SerialScheduler
+from cluster_sim.serving.schedulers.serial import UNLIMITED
+from cluster_sim.serving.schedulers.serial_handover import SerialHandover
 from cluster_sim.serving.schedulers.token_budget import TokenBudgetOptions
 from cluster_sim.serving.sequence import Sequence
 
@@ -59,7 +61,7 @@ class TensorRtLlmOptions(TokenBudgetOptions):
 
 
 @ENGINES.register("tensorrt_llm", TensorRtLlmOptions)
-class TensorRtLlm(SerialScheduler):
+class TensorRtLlm(SerialHandover):
     """In-flight fused batching; contexts may be chunked in whole blocks."""
 
     def __init__(self, engine: TensorRtLlmOptions, limits: SchedulerLimits) -> None:
@@ -81,6 +83,8 @@ class TensorRtLlm(SerialScheduler):
 
     def fill_batch(self, batch: Batch, now_ns: int) -> None:
         """Add decodes, half-done contexts and new ones."""
+        if self.legs.arrived:
+            self.start_arrived(now_ns, len(self.legs.arrived))
         started = deque(sorted(self.running, key=lambda sequence: sequence.order))
         self.running = []
         halves: deque[Sequence] = deque()
@@ -148,6 +152,10 @@ class TensorRtLlm(SerialScheduler):
         while self.has_candidate(batch, budget if self._is_chunked else UNLIMITED):
             sequence = self.waiting[0]
             match = self._kv.match_prefix(sequence)
+            if sequence.leg == Leg.WANTING:
+                if not self._reserve(sequence, match):
+                    return
+                continue
             sequence.computed = match.tokens
             chunk = self._chunk(batch, sequence, budget)
             if not chunk or not self._may_start(sequence, match, chunk):
@@ -158,10 +166,50 @@ class TensorRtLlm(SerialScheduler):
             self.admit(sequence, now_ns)
             self._kv.allocate(sequence, match, match.tokens + chunk)
             self._count_blocks(sequence, match.tokens + chunk)
-            full = self._promised[sequence.key] = self._full_blocks(sequence)
-            self._promised_blocks += full
+            self._promise(sequence)
             batch.prefill(sequence, chunk, self.prefilling)
             budget -= chunk
+
+    def _promise(self, sequence: Sequence) -> None:
+        full = self._promised[sequence.key] = self._full_blocks(sequence)
+        self._promised_blocks += full
+
+    def _reserve(self, sequence: Sequence, match: MatchResult) -> bool:
+        """Give the queue's head blocks for its whole context, which is computed elsewhere, if it may start."""
+        known = sequence.known_tokens
+        if not self._may_start(sequence, match, known - match.tokens):
+            return False
+        self.waiting.popleft()
+        self._fewest_waiting = 0
+        self._kv.reserve(sequence, match, known)
+        self._count_blocks(sequence, known)
+        self._promise(sequence)
+        self.grant(sequence, match.tokens)
+        return True
+
+    def arrive(self, key: int, computed_tokens: int, generated_tokens: int, now_ns: int) -> bool:
+        """Take in a context; its blocks can be found from now on."""
+        is_here = super().arrive(key, computed_tokens, generated_tokens, now_ns)
+        if is_here:
+            self._kv.fill(self.legs.arrived[-1], computed_tokens)
+        return is_here
+
+    def keep(self, sequence: Sequence) -> None:
+        """Give up the slot; what was promised is what is held."""
+        del self.blocks_of[sequence.key]
+
+    def give_back(self, sequence: Sequence) -> None:
+        """Take back the blocks of a kept context."""
+        self.blocks_of[sequence.key] = 0
+        self.free(sequence)
+
+    def cancel_reservation(self, sequence: Sequence) -> None:
+        """Take back slot, blocks and promise."""
+        if sequence.leg == Leg.ARRIVED:
+            self.free(sequence)
+            return
+        self._kv.cancel_reservation(sequence, sequence.computed)
+        self._forget_blocks(sequence)
 
     def _full_blocks(self, sequence: Sequence) -> int:
         return self.blocks_for(sequence.prompt_tokens + sequence.output_tokens - 1)
@@ -191,6 +239,9 @@ class TensorRtLlm(SerialScheduler):
     def free(self, sequence: Sequence) -> None:
         """Take back the blocks and what was promised beyond them."""
         self._kv.free(sequence)
+        self._forget_blocks(sequence)
+
+    def _forget_blocks(self, sequence: Sequence) -> None:
         del self.blocks_of[sequence.key]
         self.free_blocks = self._kv.free_blocks
         self._promised_blocks -= self._promised.pop(sequence.key)
@@ -200,7 +251,11 @@ class TensorRtLlm(SerialScheduler):
         budget = self.limits.max_num_batched_tokens - decodes
         if decodes > self.batch_limit or budget < 0:
             return False
-        if not self.waiting or len(self.blocks_of) >= self.holder_limit or decodes == self.batch_limit:
+        if self.legs.arrived:
+            return False
+        if not self.waiting or len(self.blocks_of) >= self.holder_limit:
+            return True
+        if decodes == self.batch_limit and self.waiting[0].leg != Leg.WANTING:
             return True
         if self.is_reordered:
             return False
@@ -208,6 +263,8 @@ class TensorRtLlm(SerialScheduler):
         if self._kv.may_grow_prefix(head):
             return False
         match = self._kv.match_prefix(head)
+        if head.leg == Leg.WANTING:
+            return not self._may_start(head, match, head.known_tokens - match.tokens)
         chunk = head.known_tokens - match.tokens
         if chunk > budget:
             chunk = budget // self.block_size * self.block_size if self._is_chunked else 0
