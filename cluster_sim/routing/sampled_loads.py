@@ -22,8 +22,8 @@ class SampledLoads:
         self._sampled = [0] * candidates.count
         self._sent = [0] * candidates.count
         self._loads = TiedMinimum(candidates.count, candidates.seed, takes_first=takes_first)
-        self._since: list[tuple[int, int]] = []
-        """(delivery time, position) of own dispatches that no visible sample holds: a heap."""
+        self._since: list[tuple[int, int, int]] = []
+        """(delivery time, position, amount) of own dispatches that no visible sample holds: a heap."""
 
     def grow(self, size: int) -> None:
         """Add loads of 0 until there are ``size``; the candidates' links have grown already."""
@@ -34,17 +34,25 @@ class SampledLoads:
 
     def dispatch(self, request_id: int, now_ns: int, eligible: Sequence[int] | None) -> int:
         """Return a position of the least load, among ``eligible`` ones if given, and add a dispatch to it."""
+        chosen = self.least(request_id, now_ns, eligible)
+        self.add(chosen, now_ns, 1)
+        return chosen
+
+    def least(self, request_id: int, now_ns: int, eligible: Sequence[int] | None) -> int:
+        """Return a position of the least load, among ``eligible`` ones if given."""
         newest_ns = self._observation.newest_sample_ns(now_ns)
         since = self._since
         while since and since[0][0] < newest_ns:
-            position = heapq.heappop(since)[1]
-            self._sent[position] -= 1
+            _, position, amount = heapq.heappop(since)
+            self._sent[position] -= amount
             self._refresh(position)
-        chosen = self._loads.least(request_id, eligible)
-        heapq.heappush(since, (now_ns + self._forward_ns[chosen], chosen))
-        self._sent[chosen] += 1
-        self._refresh(chosen)
-        return chosen
+        return self._loads.least(request_id, eligible)
+
+    def add(self, position: int, now_ns: int, amount: int) -> None:
+        """Add what a dispatch brings to a position, until a sample shows it."""
+        heapq.heappush(self._since, (now_ns + self._forward_ns[position], position, amount))
+        self._sent[position] += amount
+        self._refresh(position)
 
     def set(self, position: int, load: int) -> None:
         """Take the load that a sample shows."""

@@ -7,8 +7,12 @@ light load to one replica and make its prefix cache look better than it is.
 import heapq
 from bisect import bisect_left, insort
 from collections.abc import Sequence
+from typing import Final
 
 from cluster_sim.engine.draws import draw_below, stream_key
+
+_SPARE: Final = 64
+"""Counts that no index has are dropped when there are this many more than indices."""
 
 
 class TiedMinimum:
@@ -41,6 +45,13 @@ class TiedMinimum:
             heapq.heappush(self._heap, count)
         insort(tied, index)
         self.counts[index] = count
+        if len(self._heap) > 2 * len(self.counts) + _SPARE:
+            self._compact()
+
+    def _compact(self) -> None:
+        """Drop the counts that no index has; those above the least would never surface."""
+        self._tied = {count: members for count, members in self._tied.items() if members}
+        self._heap = sorted(self._tied)
 
     def grow(self, size: int) -> None:
         """Add counts of 0 until there are ``size``."""

@@ -115,6 +115,7 @@ def attributes_of(number: int, prompt_tokens: int, is_varied: bool) -> Attribute
     if shared < prompt_tokens:
         segments += ((1000 + number, prompt_tokens - shared),)
     return Attributes(
+        session_id=number % 5 - 1,
         tenant="ab"[number % 2],
         priority=number * 5 % 3,
         deadline_ns=number * 7 * MS if number % 4 else -1,

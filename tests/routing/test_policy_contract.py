@@ -11,14 +11,21 @@ from typing import Any
 
 import pytest
 
-from cluster_sim.routing.candidates import Candidates
+from cluster_sim.routing.candidates import Candidate, Candidates
 from cluster_sim.routing.options import RouterOptions, Telemetry
 from cluster_sim.routing.policy_interface import ROUTING_POLICIES, RoutingPolicy, build_policy
 from cluster_sim.serving.messages import Sample
 from cluster_sim.simulation.inline import InlineExecutor
 from cluster_sim.workload.request import Request
 from tests.engine.in_memory import InMemoryExecutor, RestoringExecutor
-from tests.engine.small_fleet import SmallFleet, draw_fleet, draw_placement, simulation_of, single_stepped
+from tests.engine.small_fleet import (
+    SmallFleet,
+    attributes_of,
+    draw_fleet,
+    draw_placement,
+    simulation_of,
+    single_stepped,
+)
 from tests.evidence import Evidence, evidence_of
 from tests.outside_package import PAGE, recipe
 
@@ -61,16 +68,63 @@ def test_options_are_described_and_have_defaults(name: str) -> None:
 @pytest.mark.parametrize("telemetry", TELEMETRY, ids=lambda telemetry: f"{telemetry.period_ms:g}ms")
 @pytest.mark.parametrize("name", NAMES)
 def test_neither_fast_forwarding_nor_placement_nor_snapshots_change_a_result(name: str, telemetry: Telemetry) -> None:
-    """Rows, counters and series are equal with single steps, in groups with random delays, and after restores."""
+    """Rows, counters and series are equal with single steps, in groups with random delays, and after restores.
+
+    Some of the studies have sessions, shared prompts and priorities.
+    """
     random = Random(f"{name} {telemetry.period_ms}")
-    for _ in range(4):
-        small = replace(draw_fleet(random.randrange), users=0, replicas=3)
+    for number in range(4):
+        small = replace(draw_fleet(random.randrange), users=0, replicas=3, is_varied=number % 2 == 0)
+        if small.is_varied:
+            small.engine["enable_prefix_caching"] = True
         options = options_of(name, telemetry)
         expected = run(small, options)
         assert run(single_stepped(small), options) == expected
         placement = draw_placement(small.replicas, random.randrange)
         assert run(small, options, InMemoryExecutor(placement, random.randrange)) == expected
+        assert run(small, options, InMemoryExecutor([[0], [1], [2]], random.randrange)) == expected
         assert run(small, options, RestoringExecutor(random.randrange)) == expected
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_fleet_that_changes_is_routed_by_what_is_left(name: str) -> None:
+    """Replicas join and leave and requests end in any order; the answer is always an eligible position."""
+    random = Random(name)
+    policy: RoutingPolicy = build_policy(options_of(name, TELEMETRY[0]), Candidates(2, 7, [0, 0]))
+    present, joined, in_flight = [0, 1], [], []
+    for number in range(300):
+        now_ns = number * 5_000_000
+        if not random.randrange(10):
+            position = policy.candidates.add(Candidate(policy.candidates.count, labels={"zone": "b"}), 1_000_000)
+            policy.on_join(position)
+            joined.append(position)
+        if joined and not random.randrange(3):
+            present.append(joined.pop(0))
+        if len(present) > 1 and not random.randrange(15):
+            gone = present.pop(random.randrange(len(present)))
+            for request, position in [entry for entry in in_flight if entry[1] == gone]:
+                end(policy, request, position)
+            in_flight = [entry for entry in in_flight if entry[1] != gone]
+            policy.on_leave(gone)
+        if policy.observation.telemetry:
+            for position in present:
+                policy.observe(position, Sample(position, random.randrange(9), random.randrange(9), 0.5))
+        request = Request(number, now_ns, 1 + random.randrange(40), 5, attributes_of(number, 40, is_varied=True))
+        chosen = policy.choose(request, now_ns, list(present))
+        assert chosen in present
+        in_flight.append((request, chosen))
+        for _ in range(random.randrange(3)):
+            if in_flight:
+                end(policy, *in_flight.pop(random.randrange(len(in_flight))))
+    assert {chosen for _, chosen in in_flight} <= set(present)
+
+
+def end(policy: RoutingPolicy, request: Request, position: int) -> None:
+    """End a request; every other one had its first token before."""
+    if policy.observes_first_tokens and request.request_id % 2:
+        policy.on_first_token(position, request)
+    if policy.observes_responses:
+        policy.on_end(position, request)
 
 
 @pytest.mark.parametrize("name", NAMES)
