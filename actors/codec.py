@@ -115,8 +115,8 @@ def tuple_schema(code: int, payload_type: type, kinds: str = "") -> PayloadSchem
     def split(payloads: Sequence[Any]) -> Sequence[Any]:
         return list(zip(*payloads, strict=True))
 
-    def join(columns: list[Any], _count: int) -> list[Any]:
-        return list(map(make, zip(*columns, strict=True)))
+    def join(columns: list[Any], count: int) -> list[Any]:
+        return list(map(make, zip(*columns, strict=True))) if names else [make(())] * count
 
     return PayloadSchema(code, payload_type, tuple(zip(names, letters, strict=True)), split, join)
 

@@ -12,7 +12,16 @@ from cluster_sim.engine.process import Join
 from cluster_sim.recording.replica_log import ReplicaCounters
 from cluster_sim.recording.statuses import STATUSES
 from cluster_sim.serving.handover.messages import Granted, KvReady, PrefillLeg, PrefillProgress, Release, Reservation
-from cluster_sim.serving.messages import Cancellation, Departure, Dispatch, EndOfArrivals, Response, Sample
+from cluster_sim.serving.messages import (
+    Cancellation,
+    Departure,
+    Dispatch,
+    EndOfArrivals,
+    FirstToken,
+    Leave,
+    Response,
+    Sample,
+)
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes, Request
 
 _ATTRIBUTE_NAMES: Final = tuple(field.name for field in fields(Attributes))
@@ -99,6 +108,7 @@ HANDOVER: Final = (PREFILL_LEG, RESERVATION, KV_READY, RELEASE, PREFILL_PROGRESS
 CANCELLATION: Final = tuple_schema(2, Cancellation)
 END_OF_ARRIVALS: Final = tuple_schema(3, EndOfArrivals)
 JOIN: Final = tuple_schema(4, Join)
+LEAVE: Final = tuple_schema(5, Leave)
 
 
 def _split_responses(responses: Sequence[Response]) -> Sequence[Any]:
@@ -125,6 +135,7 @@ RESPONSE: Final = PayloadSchema(
 SAMPLE: Final = tuple_schema(17, Sample, "".join(REAL if name == "kv_used_ratio" else INT for name in Sample._fields))
 
 DEPARTURE: Final = tuple_schema(18, Departure)
+FIRST_TOKEN: Final = tuple_schema(19, FirstToken)
 
 
 def _read_counters(values: Any) -> Any:
@@ -133,8 +144,21 @@ def _read_counters(values: Any) -> Any:
     return running, waiting, kv_used_ratio, ReplicaCounters(*log)
 
 
+PAYLOADS: Final = (
+    DISPATCH,
+    CANCELLATION,
+    END_OF_ARRIVALS,
+    JOIN,
+    LEAVE,
+    RESPONSE,
+    SAMPLE,
+    DEPARTURE,
+    FIRST_TOKEN,
+    *HANDOVER,
+)
+"""Everything that travels between the router and its replicas."""
+
+
 def serving_codec() -> Codec:
-    """Return the codec of every serving study: the registry of payloads between the router and its replicas."""
-    return Codec(
-        (DISPATCH, CANCELLATION, END_OF_ARRIVALS, JOIN, RESPONSE, SAMPLE, DEPARTURE, *HANDOVER), _read_counters
-    )
+    """Return the codec of every serving study."""
+    return Codec(PAYLOADS, _read_counters)

@@ -87,6 +87,7 @@ class Coordinator:
         """``link_of_joining`` is asked when the hub sends a ``Join``; the group that it names has a mailbox already."""
         self._hub = hub
         self._observation = hub.observation
+        assert self._observation.responses or not self._observation.first_tokens
         self._has_gates = self._observation.telemetry or self._observation.gates
         self._link_of_joining = link_of_joining
         self._run_end = run_end
@@ -165,7 +166,8 @@ class Coordinator:
         state.outbox.append((send.receiver, send.message))
         self.traffic.sends += 1
         if self._observation.responses:
-            self._bounds.send(send.receiver, state.called + 1, time_of(send.message.instant), send.batches)
+            batches = send.batches if not self._observation.first_tokens else min(send.batches, 1)
+            self._bounds.send(send.receiver, state.called + 1, time_of(send.message.instant), batches)
 
     def _admit(self, send: Send) -> _GroupState:
         """Take in the process that a first message makes join."""

@@ -49,6 +49,16 @@ def instant(time_ns: int, kind: int) -> Instant:
     return time_ns << KIND_BITS | kind
 
 
+def answer_at(moment: Instant, return_ns: int) -> Instant:
+    """Return when an answer without a batch, given in an event at ``moment``, reaches the hub.
+
+    It comes a return link later; without one, an event whose kind is not below a grant's is answered 1 ns later, since
+    the hub may be past this time's grants.
+    """
+    late_ns = 1 if not return_ns and moment & KIND_MASK >= Kind.GRANT else return_ns
+    return instant((moment >> KIND_BITS) + late_ns, Kind.GRANT)
+
+
 def time_of(moment: Instant) -> int:
     """Return the time of an instant in ns."""
     return moment >> KIND_BITS

@@ -13,6 +13,7 @@ class Observation:
     reads samples with ``period_ns`` and ``latency_ns``; a period of 0 is perfect instantaneous knowledge, legal and
     slow.  ``sampled_fields``: the figures of a sample that it reads, so that their changes must be sampled.  ``gates``:
     some of its events wait until every process has passed an instant that the hub names (``Hub.needed``).
+    ``first_tokens``: it reads when a job's first output comes, for which one batch may do; goes with ``responses``.
     """
 
     responses: bool = False
@@ -22,6 +23,7 @@ class Observation:
     latency_ns: int = 0
     sampled_fields: frozenset[str] = frozenset()
     gates: bool = False
+    first_tokens: bool = False
 
     @property
     def is_instantaneous(self) -> bool:
@@ -53,5 +55,6 @@ def strictest(observations: Iterable[Observation]) -> Observation:
             latency_ns=source.latency_ns,
             sampled_fields=combined.sampled_fields | observation.sampled_fields,
             gates=combined.gates or observation.gates,
+            first_tokens=combined.first_tokens or observation.first_tokens,
         )
     return combined

@@ -77,6 +77,9 @@ class HubComponent:
         del tracked, now_ns
         return []
 
+    def on_first_token(self, tracked: TrackedRequest, attempt: Attempt, now_ns: int) -> None:
+        """Note that an attempt's first token has come; called if a component or a policy observes first tokens."""
+
     def on_closed(self, tracked: TrackedRequest, attempt: Attempt, now_ns: int) -> None:
         """Note that the router no longer waits for an attempt."""
 

@@ -25,7 +25,7 @@ from cluster_sim.routing.event_list import ClientTimeout, EventList
 from cluster_sim.routing.membership import Membership, PoolFacts
 from cluster_sim.routing.request_states import Attempt, RequestTable, TrackedRequest
 from cluster_sim.routing.routes import Route, observed_by
-from cluster_sim.serving.messages import Departure, EndOfArrivals, Response, Sample
+from cluster_sim.serving.messages import Departure, EndOfArrivals, FirstToken, Response, Sample
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.request import Request
 from cluster_sim.workload.source import FeedbackSource, RequestSource
@@ -78,6 +78,7 @@ class RouterHub:
             Request: self._on_arrival,
             ClientTimeout: self._on_client_timeout,
             Response: self._on_response,
+            FirstToken: self._on_first_token,
             Sample: self._on_sample,
         }
         self._components = components
@@ -190,6 +191,16 @@ class RouterHub:
         ends = (NO_REASON, -1, -1, -1, -1, number + 1)
         row = _new_row((request, status, target.source - 1, target.pool, *times_ns, *counts, *ends))
         return self._end(tracked, row, now_ns)
+
+    def _on_first_token(self, first: FirstToken, now_ns: int) -> list[Send]:
+        tracked = self.requests.get(first.request_id)
+        if tracked is None or (attempt := tracked.open.get(first.attempt)) is None:
+            return []
+        if attempt.policy.observes_first_tokens:
+            attempt.policy.on_first_token(attempt.position, tracked.request)
+        for component in self._components:
+            component.on_first_token(tracked, attempt, now_ns)
+        return []
 
     def _on_sample(self, sample: Sample, now_ns: int) -> list[Send]:
         member = self.membership[sample.replica]

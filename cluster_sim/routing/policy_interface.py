@@ -81,6 +81,7 @@ class RoutingPolicy(ABC):
             period_ns=telemetry.period_ns if reads_samples else 0,
             latency_ns=telemetry.latency_ns if reads_samples else 0,
             sampled_fields=frozenset(self.sampled_fields),
+            first_tokens=self.observes_first_tokens,
         )
         """What the router must know of the replicas whenever this policy decides."""
         self._declared = DeclaredView(options.policy, self.sampled_fields)

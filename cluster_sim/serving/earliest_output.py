@@ -2,14 +2,20 @@
 
 An output's earliest time (EOT) is conditional if it supposes that nothing more arrives, and unconditional if it holds
 whatever arrives.  Both rest on the floors of a step; a planned fast-forward that ends with a completion is exact.
+
+Two kinds of outputs come earlier than responses.  A first token needs one batch where its router observes it.  A
+reservation of blocks may be granted when a batch ends or is scheduled or when a message falls due; whatever is not
+known here yet and may free blocks is sent with ``batches`` below 0.
 """
 
 from cluster_sim.engine.floor import FloorModel
-from cluster_sim.engine.instant import NEVER, Instant, Kind, instant, time_of
+from cluster_sim.engine.instant import NEVER, Instant, Kind, answer_at, instant, time_of
 from cluster_sim.engine.process import OutputTimes
 from cluster_sim.serving.fast_forward_planner import FastForwardPlanner
-from cluster_sim.serving.handover.messages import KvReady, Reservation
+from cluster_sim.serving.first_tokens import FirstTokens
+from cluster_sim.serving.handover.messages import KvReady, PrefillLeg, Reservation
 from cluster_sim.serving.inbox import Inbox
+from cluster_sim.serving.messages import Dispatch
 from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.serving.step_state import StepState
@@ -18,7 +24,17 @@ from cluster_sim.serving.step_state import StepState
 class Guarantees:
     """The guarantees of one replica, which may be asked for at any horizon that it has reached."""
 
-    __slots__ = ("_floors", "_inbox", "_pipeline", "_planner", "_scheduler", "_steps", "_tokens_per_step")
+    __slots__ = (
+        "_first_tokens",
+        "_floors",
+        "_inbox",
+        "_pipeline",
+        "_planner",
+        "_return_ns",
+        "_scheduler",
+        "_steps",
+        "_tokens_per_step",
+    )
 
     def __init__(
         self,
@@ -29,7 +45,10 @@ class Guarantees:
         scheduler: Scheduler,
         pipeline: Pipeline,
         planner: FastForwardPlanner,
+        return_ns: int,
+        first_tokens: FirstTokens | None,
     ) -> None:
+        """``first_tokens`` if the router observes them."""
         self._floors = floors
         self._tokens_per_step = tokens_per_step
         self._inbox = inbox
@@ -37,6 +56,8 @@ class Guarantees:
         self._scheduler = scheduler
         self._pipeline = pipeline
         self._planner = planner
+        self._return_ns = return_ns
+        self._first_tokens = first_tokens
 
     def output_times(self, horizon: Instant) -> OutputTimes:
         """Return the conditional and the unconditional EOT.
@@ -47,6 +68,8 @@ class Guarantees:
         if not self._inbox.heap:
             if self._steps.is_idle:
                 return OutputTimes(NEVER, unconditional)
+            if self._owes_answers:
+                return OutputTimes(unconditional, unconditional)
             planned = self._planner.plan()
             if planned is not None and planned.is_finishing:
                 return OutputTimes(instant(planned.last_end_ns, Kind.RESPONSE), unconditional)
@@ -77,34 +100,43 @@ class Guarantees:
         first_ns = self._next_start_ns(horizon)
         earliest = NEVER
         batches = self._scheduler.fewest_batches()
+        first_tokens = self._first_tokens
         if batches:
+            if first_tokens is not None and first_tokens.are_awaited:
+                batches = 1
             earliest = instant(first_ns + floors.cost_ns(batches), Kind.RESPONSE)
-        if self._scheduler.hands_over:
-            earliest = min(earliest, self._grant(horizon), self._answer_of_arrivals(first_ns))
-        for ready_at, dispatch in self._inbox.dispatches():
-            if type(dispatch) is Reservation:
-                continue
-            cost_ns = floors.cost_ns(dispatch.fewest_batches(self._tokens_per_step))
-            earliest = min(earliest, instant(max(time_of(ready_at), first_ns) + cost_ns, Kind.RESPONSE))
+        hands_over, owes = self._scheduler.hands_over, self._owes_answers
+        for ready_at, _, _, payload in self._inbox.heap:
+            if type(payload) is Dispatch or type(payload) is PrefillLeg:
+                batches = 1 if first_tokens is not None else payload.fewest_batches(self._tokens_per_step)
+                cost_ns = floors.cost_ns(batches)
+                earliest = min(earliest, instant(max(time_of(ready_at), first_ns) + cost_ns, Kind.RESPONSE))
+            elif type(payload) is KvReady:
+                cost_ns = floors.cost_ns(1)
+                earliest = min(earliest, instant(max(time_of(ready_at), first_ns) + cost_ns, Kind.RESPONSE))
+            if hands_over and (owes or type(payload) is Reservation):
+                earliest = min(earliest, self._answer_after(ready_at))
+        if owes:
+            earliest = min(earliest, self._next_answer())
         return earliest
 
-    def _grant(self, horizon: Instant) -> Instant:
-        """Return the earliest grant of blocks to a reservation: at the next attempt to schedule, before any batch."""
-        steps = self._steps
-        first_ns = time_of(horizon)
-        if not steps.has_free_slot:
-            first_ns = max(first_ns, steps.in_flight[0][0])
-        if self._scheduler.reservations:
-            return instant(first_ns, Kind.GRANT)
-        reserved = [ready_at for ready_at, dispatch in self._inbox.dispatches() if type(dispatch) is Reservation]
-        return instant(max(first_ns, time_of(min(reserved))), Kind.GRANT) if reserved else NEVER
+    @property
+    def _owes_answers(self) -> bool:
+        return self._scheduler.hands_over and self._scheduler.reservations > 0
 
-    def _answer_of_arrivals(self, first_ns: int) -> Instant:
-        """Return the earliest end of a sequence whose prompt is about to arrive from another replica."""
-        ready = [message.instant for message in self._inbox.heap if type(message.payload) is KvReady]
-        if not ready:
-            return NEVER
-        return instant(max(time_of(min(ready)), first_ns) + self._floors.cost_ns(1), Kind.RESPONSE)
+    def _answer_after(self, moment: Instant) -> Instant:
+        """Return the time of an answer without a batch that an event at ``moment`` gives, before the return link."""
+        return answer_at(moment, self._return_ns) - instant(self._return_ns, 0)
+
+    def _next_answer(self) -> Instant:
+        """Return when the next batch that ends or is scheduled may answer a reservation, before the return link."""
+        steps = self._steps
+        earliest = NEVER
+        if steps.schedule_ns >= 0:
+            earliest = self._answer_after(instant(steps.schedule_ns, Kind.REPLICA_SCHEDULE))
+        if steps.in_flight:
+            earliest = min(earliest, self._answer_after(instant(steps.in_flight[0][0], Kind.BATCH_END)))
+        return earliest
 
     def _next_start_ns(self, horizon: Instant) -> int:
         """Return the earliest start of the next batch to be scheduled."""

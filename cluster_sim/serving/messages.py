@@ -65,6 +65,13 @@ class Response(NamedTuple):
     preemptions: int
 
 
+class FirstToken(NamedTuple):
+    """To the router, if it observes first tokens: an attempt's first token has come, and its last has not."""
+
+    request_id: int
+    attempt: int
+
+
 class Departure(NamedTuple):
     """To the router: how far an attempt had come that ends without a response, for its row.
 

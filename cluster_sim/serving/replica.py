@@ -26,6 +26,7 @@ from cluster_sim.serving.departures import departure_of
 from cluster_sim.serving.earliest_output import Guarantees
 from cluster_sim.serving.fast_forward.planned_decode import PlannedDecode
 from cluster_sim.serving.fast_forward_planner import FastForwardPlanner
+from cluster_sim.serving.first_tokens import FirstTokens
 from cluster_sim.serving.handover.legs import Leg
 from cluster_sim.serving.handover.messages import Granted, KvReady, PrefillLeg, PrefillProgress, Release, Reservation
 from cluster_sim.serving.inbox import ApiServer, Inbox
@@ -81,6 +82,8 @@ class Replica:
             settings.sample_latency_ns,
             samples_kv=settings.samples_kv,
         )
+        reports = settings.reports_first_tokens
+        self._first_tokens = FirstTokens(self.source, settings.return_ns, settings.run_end) if reports else None
         self._sequences: dict[int, Sequence] = {}
         """The sequences that have not been answered, by key."""
         self._out: list[Message] = []
@@ -101,7 +104,15 @@ class Replica:
         jitters = self.settings.jitters
         floors = floor_model(self._predictor, limits, jitters[0].ratio if jitters else 0.0)
         self._guarantees = Guarantees(
-            floors, limits.tokens_per_step, self._inbox, steps, scheduler, pipeline, self._planner
+            floors,
+            limits.tokens_per_step,
+            self._inbox,
+            steps,
+            scheduler,
+            pipeline,
+            self._planner,
+            self.settings.return_ns,
+            self._first_tokens,
         )
 
     # ------------------------------------------------------------------------------------------------------- protocol
@@ -250,6 +261,8 @@ class Replica:
         self.log.enter(self._inbox.delivered_ns(dispatch, now_ns))
         sequence = Sequence(dispatch.request, dispatch.attempt, now_ns, dispatch.resumed_tokens)
         self._sequences[sequence.key] = sequence
+        if self._first_tokens is not None:
+            self._first_tokens.await_first(sequence)
         return sequence
 
     def _on_cancellation(self, cancellation: Cancellation, now_ns: int) -> bool:
@@ -272,7 +285,10 @@ class Replica:
     def _depart(self, cancelled: Iterable[Cancelled]) -> None:
         """Report how far cancelled attempts had come."""
         for cancellation, at_ns, ends_ns, ended in cancelled:
-            sequence = ended or self._sequences.pop(key_of(*cancellation), None)
+            key = key_of(*cancellation)
+            sequence = ended or self._sequences.pop(key, None)
+            if self._first_tokens is not None:
+                self._first_tokens.forget(key)
             if sequence is not None:  # Otherwise it ended long before, and its response has told all there is.
                 departure = departure_of(sequence, at_ns, ends_ns, self.pipeline.stages, self.settings.return_ns)
                 self._report(departure, at_ns)
@@ -360,6 +376,8 @@ class Replica:
                 sequence.resumed_ns = end_ns
         if self.settings.reports_chunks:
             self._report_chunks(batch)
+        if self._first_tokens is not None:
+            self._out.extend(self._first_tokens.report(batch.completed, batch.finishing, end_ns))
         if batch.finishing:
             self._respond(batch.finishing, end_ns, end_ns - batch.start_ns)
         steps.in_flight.append((end_ns, batch))

@@ -24,6 +24,8 @@ class ReplicaSettings:
     """Perfect instantaneous telemetry: a sample after every advance that changed something."""
     samples_kv: bool = False
     """Whether somebody reads the KV usage, which changes with every step."""
+    reports_first_tokens: bool = False
+    """Whether the router observes first tokens."""
     series_interval_ns: int = 0
     stall_limit_ns: int = 3_600_000_000_000
     """Simulated time without any token, while requests are here, after which the run is given up."""

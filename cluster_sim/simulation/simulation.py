@@ -262,6 +262,7 @@ class Simulation:
             sample_latency_ns=observation.latency_ns if observation.telemetry else 0,
             is_probed=observation.is_instantaneous,
             samples_kv="kv_used_ratio" in observation.sampled_fields,
+            reports_first_tokens=observation.first_tokens,
         )
         log = ReplicaLog(
             self.series_interval_ns,

@@ -58,6 +58,8 @@ class Server:
         self.running: list[Job] = []
         self.in_flight: list[tuple[int, list[Job]]] = []
         self.must_form = False
+        self.first: list[Job] = []
+        """Those that get their first token of several by the newest batch."""
         self.cancels: list[tuple[int, int]] = []
         """Request ids to cancel when the next batch ends, and when that arrived."""
         self.jobs: dict[int, Job] = {}
@@ -190,6 +192,7 @@ class Server:
             if job.first_ns < 0:
                 job.first_ns = at
         done = [job for job in emitting if job.is_complete]
+        self.first = [job for job in emitting if job.generated == 1 and not job.is_complete]
         self.in_flight.append((at, done))
         return at, done
 
@@ -318,6 +321,11 @@ class SequentialFleet:
     def on_notice(self, _now_ns: int, source: int, _sequence: int, sample: Sample) -> None:
         self.policy.on_sample(source - 1, sample)
 
+    def on_first_token(self, _now_ns: int, _source: int, request_id: int, _data: None) -> None:
+        if request_id in self.in_flight:
+            request, replica, _ = self.in_flight[request_id]
+            self.policy.on_first_token(replica, request)
+
     def on_respond(self, now_ns: int, _source: int, request_id: int, times: tuple[int, ...]) -> None:
         if request_id not in self.in_flight:
             return
@@ -367,6 +375,10 @@ class SequentialFleet:
                 continue
             end_ns, done = formed
             self.push(end_ns, Kind.BATCH_END, source, server.formed, "end")
+            if self.policy.observes_first_tokens:
+                for job in server.first:
+                    first_ns = end_ns + self.return_ns
+                    self.push(first_ns, Kind.NOTICE, source, job.request.request_id, "first_token")
             for job in done:
                 back = self.return_ns
                 times = (job.scheduled_ns, job.first_ns + back, end_ns + back, job.preemptions)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -18,10 +18,12 @@ from cluster_sim.simulation.plan import Plan, make_plan
 from cluster_sim.simulation.run_recorder import RunRecorder
 from cluster_sim.simulation.simulation import Processes, Simulation
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes, Request
+from tests.engine.fewest_prefills import FewestPrefills
 from tests.engine.in_memory import Choose, InMemoryExecutor, KeepingExecutor, RestoringExecutor
 from tests.evidence import Evidence, evidence_of, plain_rows
 
 MS = 1_000_000
+FEWEST_PREFILLS = "fewest_prefills"
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class SmallFleet:
     engine: dict[str, Any] = field(default_factory=dict)
     predictor: dict[str, Any] = field(default_factory=lambda: {"kind": "linear", "alpha_us": 1000.0})
     policy: str = "round_robin"
+    """One of the registry's, or ``fewest_prefills``."""
     period_ms: float = 50.0
     latency_ms: float = 1.0
     forward_ms: float = 0.0
@@ -85,7 +88,7 @@ class SmallFleet:
                 "network": {"router_to_replica_ms": self.forward_ms, "replica_to_router_ms": self.return_ms},
             },
             "router": {
-                "policy": self.policy,
+                "policy": "least_outstanding" if self.policy == FEWEST_PREFILLS else self.policy,
                 "telemetry": {"period_ms": self.period_ms, "latency_ms": self.latency_ms},
                 "client_timeout_s": self.timeout_ms / 1e3 or None,
             },
@@ -205,7 +208,10 @@ def simulation_of(small: SmallFleet, plan: Plan | None = None) -> Simulation:
             return Users(small.users, round(small.think_ms * MS), small.is_varied)
         return Listed(small.requests())
 
-    return replace((plan or plan_of(small)).simulation(), source=source, keeps_rows=True)
+    simulation = replace((plan or plan_of(small)).simulation(), source=source, keeps_rows=True)
+    if small.policy == FEWEST_PREFILLS:
+        simulation = replace(simulation, policy=partial(FewestPrefills, small.study().router))
+    return simulation
 
 
 def prepare(small: SmallFleet) -> Run:
@@ -294,9 +300,8 @@ def draw_fleet(choose: Choose) -> SmallFleet:
     for _ in range(choose(30)):
         at += grain * choose(4)
         arrivals.append((at, 1 + choose(longest_prompt), 1 + choose(longest_output)))
-    policy = ("round_robin", "random", "least_outstanding", "least_outstanding", "least_loaded", "least_loaded")[
-        choose(6)
-    ]
+    policies = ("round_robin", "random", "least_outstanding", "least_outstanding", "least_loaded", "least_loaded")
+    policy = (*policies, FEWEST_PREFILLS)[choose(7)]
     is_closed = not is_pressed and not choose(4)
     period_ms, latency_ms = ((0, 0), (0, 0), (1, 0), (5, 0), (5, 1), (5, 7), (50, 1), (0.5, 0.25))[choose(8)]
     return SmallFleet(
