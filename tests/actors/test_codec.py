@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from actors.codec import CODE, INT, REAL, Codec, FrameError, pack_column, tuple_schema, unpack_column
 from actors.serving_codec import CANCELLATION, DISPATCH, serving_codec
-from cluster_sim.engine.process import Message
+from cluster_sim.engine.process import Join, Message
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.recording.statuses import STATUSES
 from cluster_sim.serving.handover.messages import Granted, KvReady, PrefillLeg, PrefillProgress, Release, Reservation
-from cluster_sim.serving.messages import Cancellation, Dispatch, EndOfArrivals, Response, Sample
+from cluster_sim.serving.messages import Cancellation, Dispatch, EndOfArrivals, FirstToken, Leave, Response, Sample
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes, Request
 
 INTS = st.integers(-(1 << 63), (1 << 63) - 1)
@@ -32,14 +32,17 @@ def payloads() -> st.SearchStrategy[Any]:
     ratio = st.floats(allow_nan=False)
     return (
         st.builds(Dispatch, request, INTS, INTS)
-        | st.builds(PrefillLeg, request, INTS)
-        | st.builds(Reservation, request, INTS)
+        | st.builds(PrefillLeg, request, INTS, INTS)
+        | st.builds(Reservation, request, INTS, INTS)
         | st.builds(KvReady, INTS, INTS, INTS, INTS)
         | st.builds(Release, INTS, INTS)
         | st.builds(PrefillProgress, INTS, INTS, INTS, INTS, st.booleans(), INTS, INTS, INTS)
         | st.builds(Granted, INTS, INTS, INTS, INTS)
         | st.builds(Cancellation, INTS, INTS)
         | st.builds(EndOfArrivals, INTS)
+        | st.builds(Join, INTS)
+        | st.builds(Leave)
+        | st.builds(FirstToken, INTS, INTS)
         | st.builds(Response, INTS, INTS, st.sampled_from(STATUSES), INTS, INTS, INTS, INTS, INTS)
         | st.builds(Sample, INTS, INTS, INTS, ratio)
     )
