@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from cluster_sim.engine.hub_interface import Send
+from cluster_sim.engine.hub_interface import ANSWERED_AT_ONCE, Send
 from cluster_sim.engine.instant import KIND_BITS, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.routing.policy_interface import RoutingPolicy
@@ -25,6 +25,8 @@ class Dispatcher:
     def __init__(self) -> None:
         self.closed: list[Callable[[TrackedRequest, Attempt, int], None]] = []
         """Whoever is told that the router no longer waits for an attempt."""
+        self.frees_for_others = False
+        """Whether the blocks that a cancellation frees may be granted to a reservation at once."""
 
     def open(
         self, tracked: TrackedRequest, route: Route, position: int, policy: RoutingPolicy, now_ns: int
@@ -52,4 +54,5 @@ class Dispatcher:
         target, request_id = attempt.target, tracked.request.request_id
         arrival = instant(now_ns + target.forward_ns, Kind.CANCELLATION)
         cancellation = Cancellation(request_id, attempt.number)
-        return Send(target.source, Message(arrival, HUB_SOURCE, request_id, cancellation), 0)
+        batches = ANSWERED_AT_ONCE if self.frees_for_others else 0
+        return Send(target.source, Message(arrival, HUB_SOURCE, request_id, cancellation), batches)

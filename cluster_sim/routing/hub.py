@@ -112,6 +112,7 @@ class RouterHub:
             self._recovery = component
         elif isinstance(component, HandOver):
             self._handover = component
+            self.dispatcher.frees_for_others = True
 
     # --------------------------------------------------------------------------------------------------- hub protocol
 
