@@ -47,7 +47,7 @@ class ConfigModel(BaseModel):
     """Text of the files that the example names."""
 
 
-def _resolve_file(value: str, info: ValidationInfo) -> str:
+def resolve_file(value: str, info: ValidationInfo) -> str:
     """Make a path absolute: relative to the study file's directory, or where nothing is there, to the working one."""
     base = (info.context or {}).get(BASE_DIRECTORY)
     if base is None:
@@ -61,7 +61,7 @@ def _resolve_file(value: str, info: ValidationInfo) -> str:
     raise PydanticCustomError("missing_file", "no such file: {looked}", {"looked": looked})
 
 
-InputFile = Annotated[str, AfterValidator(_resolve_file)]
+InputFile = Annotated[str, AfterValidator(resolve_file)]
 """A file or folder to read.  Relative paths are looked up beside the study file, then in the working directory."""
 
 
@@ -84,7 +84,7 @@ class LibraryEntry:
         if "/" in value and (entry := named_by_repository(self.topic, value)) is not None:
             return entry
         if value.endswith((".yaml", ".yml", ".json")):
-            return _resolve_file(value, info)
+            return resolve_file(value, info)
         raise PydanticCustomError(
             "unknown_entry",
             "unknown name {value}{hint} conf/{topic} has: {known}; or give the path of a YAML or JSON file{precision}",

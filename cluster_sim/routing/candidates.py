@@ -2,6 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class StepFigures(NamedTuple):
+    """Durations by which latencies at a replica can be estimated, in ns."""
+
+    step_ns: float
+    """A decode step, without what each request adds."""
+    request_ns: float
+    """What each request of the batch adds."""
+    token_ns: float
+    """A token of a long prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +34,8 @@ class Candidate:
     lora_slots: int = 0
     usd_per_hour: float = 0.0
     """Price of all its GPUs; 0 where no price is known."""
+    step_figures: StepFigures | None = None
+    """None where nobody has worked them out."""
 
 
 class Candidates:

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from cluster_sim.hardware.predictors.predictor_interface import PREDICTORS
 from cluster_sim.registry import Registry
+from cluster_sim.routing.endpoint_picker.parts import ENDPOINT_DECIDERS, FILTERS, PICKERS, PROFILE_HANDLERS, SCORERS
 from cluster_sim.routing.handover.connector_interface import CONNECTORS
 from cluster_sim.routing.handover.decider_interface import DECIDERS
 from cluster_sim.routing.policy_interface import ROUTING_POLICIES
@@ -25,6 +26,11 @@ AXES: Final[tuple[Registry[Any], ...]] = (
     ROUTING_POLICIES,
     CONNECTORS,
     DECIDERS,
+    FILTERS,
+    SCORERS,
+    PICKERS,
+    PROFILE_HANDLERS,
+    ENDPOINT_DECIDERS,
     ENGINES,
     QUEUE_ORDERS,
 )

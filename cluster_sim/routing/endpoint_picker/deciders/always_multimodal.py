@@ -1,0 +1,26 @@
+"""Decider of the encode stage.
+
+Source: llm-d-inference-scheduler, the always-disagg-multimodal-decider.
+"""
+
+from typing import Literal
+
+from cluster_sim.routing.endpoint_picker.decision import Decision
+from cluster_sim.routing.endpoint_picker.parts import ENDPOINT_DECIDERS, Decider, PartContext, PartOptions
+
+
+class MultimodalOptions(PartOptions):
+    """Requests with images or sound are split; as decider of the encode stage, which is not simulated, it is idle."""
+
+    type: Literal["always-disagg-multimodal-decider"] = "always-disagg-multimodal-decider"
+
+
+@ENDPOINT_DECIDERS.register("always-disagg-multimodal-decider", MultimodalOptions)
+class MultimodalDecider(Decider):
+    """Whatever has encoder tokens."""
+
+    def __init__(self, options: MultimodalOptions, context: PartContext) -> None:
+        super().__init__(context)
+
+    def is_split(self, decision: Decision, decode: int) -> bool:
+        return decision.request.attributes.encoder_tokens > 0

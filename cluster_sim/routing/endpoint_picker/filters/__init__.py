@@ -1,0 +1,1 @@
+"""Filters of the endpoint picker, one module each: which endpoints a profile leaves in."""

@@ -1,0 +1,1 @@
+"""Pickers of the endpoint picker, one module each: the choice among endpoints with scores."""
