@@ -15,6 +15,8 @@ class Topic(StrEnum):
     engines = "engines"
     predictors = "predictors"
     policies = "policies"
+    connectors = "connectors"
+    handover_deciders = "handover-deciders"
     picker_filters = "picker-filters"
     picker_scorers = "picker-scorers"
     picker_pickers = "picker-pickers"

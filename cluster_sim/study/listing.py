@@ -18,6 +18,8 @@ TOPICS: Final = {
     "engines": "cluster_sim.engines",
     "predictors": "cluster_sim.predictors",
     "policies": "cluster_sim.routing_policies",
+    "connectors": "cluster_sim.connectors",
+    "handover-deciders": "cluster_sim.handover_deciders",
     "picker-filters": "cluster_sim.picker_filters",
     "picker-scorers": "cluster_sim.picker_scorers",
     "picker-pickers": "cluster_sim.picker_pickers",
