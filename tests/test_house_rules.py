@@ -28,7 +28,7 @@ LAYERS = (
 )
 """A package imports those before it, and every one the modules beside them."""
 
-SERVING_FOLDERS = ("handover", "fast_forward", "kv_cache", "queue_orders", "schedulers")
+SERVING_FOLDERS = ("lives", "handover", "fast_forward", "kv_cache", "queue_orders", "schedulers")
 """A folder of serving/ imports those before it; the modules beside them stand below, between or above, in no ring."""
 
 HARDWARE_FOLDERS = (

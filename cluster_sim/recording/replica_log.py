@@ -65,6 +65,10 @@ _PLAIN_COUNTS: Final = (
     "last_end_ns",
     "overrun_iterations",
     "overrun_tokens",
+    "crashes",
+    "down_ns",
+    "joined_ns",
+    "left_ns",
 )
 
 
@@ -96,10 +100,24 @@ class ReplicaCounters(NamedTuple):
     """Steps in flight at the end of the run, which no other figure counts."""
     overrun_tokens: int
     """Prompt and generated tokens of those."""
+    crashes: int
+    down_ns: int
+    """Time between crashes and restarts."""
+    joined_ns: int
+    """When the replica began to exist; -1 if it has not yet."""
+    left_ns: int
+    """When it ceased to; -1 if it has not yet."""
     iteration_tokens_counts: list[int]
     iteration_tokens_sum: int
     itl_counts: list[int]
     itl_sum_ns: int
+
+    def presence_ns(self, from_ns: int, until_ns: int) -> int:
+        """Return how long the replica exists between two times; one that has crashed does."""
+        if self.joined_ns < 0:
+            return 0
+        left_ns = until_ns if self.left_ns < 0 else min(self.left_ns, until_ns)
+        return max(0, left_ns - max(self.joined_ns, from_ns))
 
 
 class ReplicaLog:
@@ -126,13 +144,18 @@ class ReplicaLog:
         "_run_since_ns",
         "_run_weights",
         "_steps",
+        "_up_ns",
         "busy_ns",
         "cancellation_lag_ns",
+        "crashes",
+        "down_ns",
         "entered",
         "generated_tokens",
         "iterations",
+        "joined_ns",
         "last_end_ns",
         "left",
+        "left_ns",
         "overrun_iterations",
         "overrun_ns",
         "overrun_tokens",
@@ -166,6 +189,11 @@ class ReplicaLog:
         self.entered = 0
         self.left = 0
         self.cancellation_lag_ns = 0
+        self.crashes = 0
+        self.down_ns = 0
+        self.joined_ns = 0
+        self.left_ns = -1
+        self._up_ns = 0
         self._moment_ns = 0
         self._steps = bytearray()
         self._run_ends: list[Int64Array] = []
@@ -243,6 +271,19 @@ class ReplicaLog:
         self.left -= 1
         self._moment_ns += left_ns
 
+    def note_crash(self, at_ns: int, restart_ns: int) -> None:
+        """Note that the replica is dead from a crash to its restart."""
+        self.crashes += 1
+        self.down_ns += restart_ns - at_ns
+        self._up_ns = restart_ns
+
+    def close(self, end_ns: int, busy_ns: list[int], overrun_ns: list[int]) -> None:
+        """Take the work of the stages, and that beyond ``end_ns``, when the run ends or the replica leaves."""
+        self.overrun_ns = overrun_ns
+        self.busy_ns = [busy - over for busy, over in zip(busy_ns, overrun_ns, strict=True)]
+        self.down_ns -= max(0, self._up_ns - end_ns)
+        self.cut(end_ns)
+
     def cut(self, end_ns: int) -> None:
         """Take out the iterations that end after ``end_ns``, the end of the run; nothing is noted after it."""
         self._count_pending(end_ns)
@@ -311,6 +352,10 @@ class ReplicaLog:
             overrun_ns=list(self.overrun_ns),
             overrun_iterations=self.overrun_iterations,
             overrun_tokens=self.overrun_tokens,
+            crashes=self.crashes,
+            down_ns=self.down_ns,
+            joined_ns=self.joined_ns,
+            left_ns=self.left_ns,
             iteration_tokens_counts=sums[step_bins.ITERATION_COUNTS].tolist(),
             iteration_tokens_sum=self.prompt_tokens + self.generated_tokens,
             itl_counts=sums[step_bins.GAP_COUNTS].tolist(),
@@ -332,6 +377,7 @@ class ReplicaLog:
             "overrun_ns": list(self.overrun_ns),
             "steps": bytes(self._steps),
             "extra_gaps": self._extra_gaps.tobytes(),
+            "up_ns": self._up_ns,
             "gaps": self._gaps.to_plain(),
             "rows": bytes(self._rows),
             "bins": self._bins.snapshot(),

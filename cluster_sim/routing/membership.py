@@ -103,7 +103,7 @@ class Membership:
         self.block(number, GONE)
         member.route.remove(member.position)
         arrival = instant(now_ns + member.target.forward_ns, Kind.CANCELLATION)
-        return Send(member.target.source, Message(arrival, HUB_SOURCE, number, Leave()), 0)
+        return Send(member.target.source, Message(arrival, HUB_SOURCE, number, Leave(number)), 0)
 
     def block(self, number: int, reason: str) -> None:
         """Keep requests away from a replica for a reason."""

@@ -12,6 +12,11 @@ def record_batch(log: ReplicaLog, batch: Batch) -> None:
         prompt_tokens += chunk
     generated_tokens = shape.decodes + shape.completed_prefills + batch.accepted_tokens
     batch.gaps.record(log, end_ns, prompt_tokens, generated_tokens, batch.completed)
+    record_preemptions(log, batch)
+
+
+def record_preemptions(log: ReplicaLog, batch: Batch) -> None:
+    """Count the preemptions that a batch has made."""
     log.preemptions += len(batch.preempted) + batch.unbatched_preemptions
 
 

@@ -73,6 +73,19 @@ class Cancellations:
                 done.append(Cancelled(cancellation, since_ns, all_ends_ns, ended))
         return done
 
+    def drop(self, now_ns: int, ends_ns: frozenset[int]) -> list[Cancelled]:
+        """Return what waits for the end of a batch when everything here is dropped at ``now_ns``."""
+        pending, self.pending = self.pending, []
+        done: list[Cancelled] = []
+        for cancellation, since_ns, earlier_ns in pending:
+            self._log.cancellation_lag_ns += now_ns - since_ns
+            done.append(Cancelled(cancellation, since_ns, earlier_ns | ends_ns))
+        return done
+
+    def use_scheduler(self, scheduler: Scheduler) -> None:
+        """Take the scheduler of a new life; what ended before it stays known."""
+        self._scheduler = scheduler
+
     def note_ends(self, finishing: Iterable[Sequence], end_ns: int, now_ns: int) -> None:
         """Note attempts that end at ``end_ns``; nothing below ``now_ns`` is still to come."""
         ended = self._ended

@@ -1,24 +1,47 @@
 """Departures: how far a request had come that ends without a response."""
 
-from cluster_sim.serving.messages import Departure
+from cluster_sim.engine.instant import Kind, instant
+from cluster_sim.engine.process import Message
+from cluster_sim.serving.lives.return_link import ReturnLink
+from cluster_sim.serving.messages import Departure, Dispatch
 from cluster_sim.serving.sequence import Sequence
 
 
-def departure_of(sequence: Sequence, at_ns: int, ends_ns: frozenset[int], stages: int, return_ns: int) -> Departure:
-    """Return how far ``sequence``, whose counters are up to date, had come at ``at_ns``.
+class DepartureReport:
+    """The departures of one replica."""
 
-    ``ends_ns`` has the ends of the batches in flight then and of those scheduled since.  A time at the router has the
-    return link ``return_ns`` added.
-    """
-    return Departure(
-        sequence.request_id,
-        sequence.attempt,
-        sequence.scheduled_ns,
-        sequence.first_token_ns + return_ns if 0 <= sequence.first_token_ns <= at_ns else -1,
-        sequence.resumed_tokens + tokens_by(sequence, at_ns, ends_ns, stages),
-        sequence.cached_tokens,
-        sequence.preemptions,
-    )
+    __slots__ = ("_link", "_source", "_stages")
+
+    def __init__(self, source: int, stages: int, link: ReturnLink) -> None:
+        self._source = source
+        self._stages = stages
+        self._link = link
+
+    def of(self, sequence: Sequence, at_ns: int, ends_ns: frozenset[int]) -> Message:
+        """Report how far a sequence, whose counters are up to date, had come at ``at_ns``.
+
+        ``ends_ns`` has the ends of the batches in flight then and of those scheduled since.
+        """
+        first_ns = sequence.first_token_ns
+        departure = Departure(
+            sequence.request_id,
+            sequence.attempt,
+            sequence.scheduled_ns,
+            self._link.arrival_ns(first_ns) if 0 <= first_ns <= at_ns else -1,
+            sequence.resumed_tokens + tokens_by(sequence, at_ns, ends_ns, self._stages),
+            sequence.cached_tokens,
+            sequence.preemptions,
+        )
+        return self._message(departure, at_ns)
+
+    def of_unseen(self, dispatch: Dispatch, at_ns: int) -> Message:
+        """Report at ``at_ns`` that an attempt ends that no scheduler has seen."""
+        request_id, attempt = dispatch.request.request_id, dispatch.attempt
+        return self._message(Departure(request_id, attempt, -1, -1, dispatch.resumed_tokens, 0, 0), at_ns)
+
+    def _message(self, departure: Departure, at_ns: int) -> Message:
+        # As a sample it brings no event, so nobody's guarantees know of it.
+        return Message(instant(at_ns, Kind.SAMPLE), self._source, departure.request_id, departure)
 
 
 def tokens_by(sequence: Sequence, at_ns: int, ends_ns: frozenset[int], stages: int) -> int:

@@ -62,10 +62,11 @@ class Guarantees:
     def output_times(self, horizon: Instant) -> OutputTimes:
         """Return the conditional and the unconditional EOT.
 
-        The conditional one is never if nothing will happen without a message, whatever waits here.
+        The conditional one is never if nothing will happen without a message, whatever waits here.  What a crash to
+        come cuts off is never answered.
         """
         unconditional = self._unconditional(horizon)
-        if not self._inbox.heap:
+        if len(self._inbox.heap) == self._inbox.own:
             if self._steps.is_idle:
                 return OutputTimes(NEVER, unconditional)
             if self._owes_answers:
@@ -80,7 +81,9 @@ class Guarantees:
         inbox, steps = self._inbox.heap, self._steps
         due = inbox[0].instant if inbox else NEVER
         if steps.is_idle:
-            return due
+            # A crash changes nothing where nothing is.
+            is_empty = not self._scheduler.running_count + self._scheduler.waiting_count
+            return self._inbox.next_sent() if self._inbox.own and is_empty else due
         if not is_kv_sampled:
             planned = self._planner.plan()
             if planned is not None:
@@ -104,21 +107,34 @@ class Guarantees:
         if batches:
             if first_tokens is not None and first_tokens.are_awaited:
                 batches = 1
-            earliest = instant(first_ns + floors.cost_ns(batches), Kind.RESPONSE)
+            earliest = self._answer(first_ns + floors.cost_ns(batches))
         hands_over, owes = self._scheduler.hands_over, self._owes_answers
         for ready_at, _, _, payload in self._inbox.heap:
             if type(payload) is Dispatch or type(payload) is PrefillLeg:
                 batches = 1 if first_tokens is not None else payload.fewest_batches(self._tokens_per_step)
-                cost_ns = floors.cost_ns(batches)
-                earliest = min(earliest, instant(max(time_of(ready_at), first_ns) + cost_ns, Kind.RESPONSE))
+                earliest = min(earliest, self._answer_of(time_of(ready_at), first_ns, floors.cost_ns(batches)))
             elif type(payload) is KvReady:
-                cost_ns = floors.cost_ns(1)
-                earliest = min(earliest, instant(max(time_of(ready_at), first_ns) + cost_ns, Kind.RESPONSE))
+                earliest = min(earliest, self._answer_of(time_of(ready_at), first_ns, floors.cost_ns(1)))
             if hands_over and (owes or type(payload) is Reservation):
                 earliest = min(earliest, self._answer_after(ready_at))
         if owes:
             earliest = min(earliest, self._next_answer())
         return earliest
+
+    def _answer(self, end_ns: int) -> Instant:
+        """Return the response of what ends at ``end_ns`` at the earliest; none if that is after the crash to come."""
+        clock = self._pipeline.clock
+        return instant(end_ns, Kind.RESPONSE) if clock is None or end_ns <= clock.crash_ns else NEVER
+
+    def _answer_of(self, ready_ns: int, first_ns: int, cost_ns: int) -> Instant:
+        """Return the earliest response of what becomes ready at ``ready_ns``, if the next batch may start at
+        ``first_ns``.
+        """
+        clock = self._pipeline.clock
+        if clock is None or ready_ns < clock.crash_ns:
+            return self._answer(max(ready_ns, first_ns) + cost_ns)
+        # It comes to a later life, which the batches of this one do not hold up.
+        return instant(ready_ns + cost_ns, Kind.RESPONSE)
 
     @property
     def _owes_answers(self) -> bool:

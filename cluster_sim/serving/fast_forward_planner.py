@@ -27,7 +27,7 @@ class FastForwardPlanner:
     ``has_ranks`` says that several pools decode together.
     """
 
-    __slots__ = ("_cancellations", "_has_one_stage", "_has_ranks", "_pipeline", "_scheduler", "_steps")
+    __slots__ = ("_cancellations", "_clock", "_has_one_stage", "_has_ranks", "_pipeline", "_scheduler", "_steps")
 
     def __init__(
         self,
@@ -44,6 +44,7 @@ class FastForwardPlanner:
         self._pipeline = pipeline
         self._cancellations = cancellations
         self._has_ranks = has_ranks
+        self._clock = pipeline.clock
         self._has_one_stage = pipeline.stages == 1
 
     def plan(self) -> PlannedDecode | None:
@@ -73,14 +74,22 @@ class FastForwardPlanner:
             return self._plan_data_parallel_decode(scheduler, head_ns, pools, steps)
         (pool,) = pools
         steps_ns = self._pipeline.decode_run_ns(len(pool.members), pool.kv_tokens, steps)
-        return UniformDecode(head_ns, steps_ns, (pool,), scheduler, is_finishing=steps == pool.steps_to_finish())
+        if self._clock is not None:
+            steps_ns = self._clock.fit(max(head_ns[0], head_ns[-1]), steps_ns)
+            if not len(steps_ns):
+                return None
+        return UniformDecode(
+            head_ns, steps_ns, (pool,), scheduler, is_finishing=len(steps_ns) == pool.steps_to_finish()
+        )
 
     def _plan_data_parallel_decode(
         self, scheduler: FastForwardScheduler, head_ns: tuple[int, ...], pools: list[DecodePool], steps: int
     ) -> DataParallelDecode | None:
         """Return the next ``steps`` steps that ranks make together."""
         steps_ns = self._pipeline.joint_run_ns(pools, steps)
-        if steps_ns is None:
+        if steps_ns is not None and self._clock is not None:
+            steps_ns = self._clock.fit(max(head_ns[0], head_ns[-1]), steps_ns)
+        if steps_ns is None or not len(steps_ns):
             return None
         finish = min(pool.steps_to_finish() for pool in pools)
         return DataParallelDecode(head_ns, steps_ns, pools, scheduler, is_finishing=len(steps_ns) == finish)
@@ -103,6 +112,11 @@ class FastForwardPlanner:
         if steps < 2:
             return None
         costs_ns = self._pipeline.pipelined_costs_ns(pools, steps)
+        if self._clock is not None:
+            costs_ns = self._clock.fit_stages(head_ns, self._pipeline.free_ns, costs_ns)
+            if not len(costs_ns):
+                return None
+            is_finishing = is_finishing and len(costs_ns) == steps
         if is_whole:
             self._steps.schedule_ns = -1  # A slot may be free, but nobody is there to fill it.
         return PipelinedDecode(pools, head_ns, costs_ns, self._pipeline.free_ns, scheduler, is_finishing=is_finishing)

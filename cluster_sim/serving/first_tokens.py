@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from cluster_sim.engine.instant import Instant, Kind, instant
 from cluster_sim.engine.process import Message
+from cluster_sim.serving.lives.return_link import ReturnLink
 from cluster_sim.serving.messages import FirstToken
 from cluster_sim.serving.sequence import Sequence
 
@@ -11,9 +12,9 @@ from cluster_sim.serving.sequence import Sequence
 class FirstTokens:
     """Attempts at one replica whose first token is not scheduled yet, and the messages about those that are."""
 
-    def __init__(self, source: int, return_ns: int, run_end: Instant) -> None:
+    def __init__(self, source: int, link: ReturnLink, run_end: Instant) -> None:
         self._source = source
-        self._return_ns = return_ns
+        self._link = link
         self._run_end = run_end
         self._awaited: dict[int, Sequence] = {}
 
@@ -40,7 +41,7 @@ class FirstTokens:
         A response at the same time says all there is, so none goes with it.
         """
         answered = {sequence.key for sequence in finishing}
-        arrival = instant(end_ns + self._return_ns, Kind.NOTICE)
+        arrival = instant(self._link.arrival_ns(end_ns), Kind.NOTICE)
         for sequence in completed:
             if self._awaited.pop(sequence.key, None) is None or sequence.key in answered or arrival >= self._run_end:
                 continue

@@ -4,8 +4,9 @@ import heapq
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from cluster_sim.engine.instant import Instant, instant
-from cluster_sim.engine.process import Message
+from cluster_sim.engine.instant import NEVER, Instant, Kind, instant, time_of
+from cluster_sim.engine.process import HUB_SOURCE, Message
+from cluster_sim.serving.lives.timeline import Crash
 from cluster_sim.serving.messages import Dispatch
 
 
@@ -23,10 +24,12 @@ class ApiServer(NamedTuple):
 class Inbox:
     """Messages in the order of their instants; a request's own is when the API server hands it to the scheduler."""
 
-    __slots__ = ("_api_server", "_has_api_server", "heap")
+    __slots__ = ("_api_server", "_has_api_server", "heap", "own")
 
     def __init__(self, api_server: ApiServer) -> None:
         self.heap: list[Message] = []
+        self.own = 0
+        """How many of them are the replica's own: the crash to come."""
         self._api_server = api_server
         self._has_api_server = bool(api_server.fixed_ns or api_server.ns_per_token)
 
@@ -36,6 +39,21 @@ class Inbox:
             delay_ns = self._api_server.delay_ns(message.payload.prompt_tokens)
             message = message._replace(instant=message.instant + instant(delay_ns, 0))
         heapq.heappush(self.heap, message)
+
+    def expect(self, crash: Crash | None, source: int) -> None:
+        """Have a crash of the replica fall due, the only one; None for none."""
+        self.own = 0
+        if crash is not None:
+            self.own = 1
+            at = instant(crash.crash_ns, Kind.FAULT)
+            heapq.heappush(self.heap, Message(at, source, crash.crash_ns, crash))
+
+    def next_sent(self) -> Instant:
+        """Return the instant of the earliest message that was sent to the replica, NEVER if there is none."""
+        heap = self.heap
+        if not self.own:
+            return heap[0].instant if heap else NEVER
+        return min((message.instant for message in heap if message.source == HUB_SOURCE), default=NEVER)
 
     def pop(self) -> Message:
         """Return and forget the earliest message."""
@@ -53,8 +71,30 @@ class Inbox:
             return scheduler_ns
         return scheduler_ns - self._api_server.delay_ns(dispatch.prompt_tokens)
 
-    def withdraw(self, request_id: int, attempt: int) -> tuple[Instant, Dispatch] | None:
-        """Take back an attempt that the API server works on; return it, and when the scheduler would have seen it."""
+    def drop_delivered(self, time_ns: int) -> list[tuple[int, Dispatch]]:
+        """Take out the requests delivered before ``time_ns`` that have not reached the scheduler; return them, and when
+        each was delivered.
+        """
+        dropped: list[tuple[int, Dispatch]] = []
+        kept: list[Message] = []
+        for message in sorted(self.heap):
+            payload = message.payload
+            if isinstance(payload, Dispatch):
+                delivered_ns = self.delivered_ns(payload, time_of(message.instant))
+                if delivered_ns < time_ns:
+                    dropped.append((delivered_ns, payload))
+                    continue
+            kept.append(message)
+        self.heap[:] = kept
+        return dropped
+
+    def clear(self) -> None:
+        """Forget every message."""
+        self.heap.clear()
+        self.own = 0
+
+    def withdraw(self, request_id: int, attempt: int) -> tuple[int, Dispatch] | None:
+        """Take back an attempt that the API server works on; return it, and when it was delivered."""
         if not self._has_api_server:
             return None
         for index, message in enumerate(self.heap):
@@ -62,5 +102,5 @@ class Inbox:
             if isinstance(payload, Dispatch) and (payload.request.request_id, payload.attempt) == (request_id, attempt):
                 del self.heap[index]
                 heapq.heapify(self.heap)
-                return message.instant, payload
+                return self.delivered_ns(payload, time_of(message.instant)), payload
         return None

@@ -35,15 +35,21 @@ class Cancellation(NamedTuple):
     attempt: int
 
 
+class Leave(NamedTuple):
+    """To a replica: it is taken away at this instant, with all that it holds; nothing is sent to it any more.
+
+    Never acknowledged.  What it has answered by then comes; how far the rest had come follows in departures.
+    """
+
+    replica: int
+    """Its number."""
+
+
 class EndOfArrivals(NamedTuple):
     """To a replica: no request will come any more, so nothing is to be waited for.  Never acknowledged."""
 
     requests: int
     """How many have come, over the whole fleet."""
-
-
-class Leave(NamedTuple):
-    """To a replica: it ends here, with all that it still has.  Never acknowledged."""
 
 
 class Response(NamedTuple):
@@ -75,8 +81,8 @@ class FirstToken(NamedTuple):
 class Departure(NamedTuple):
     """To the router: how far an attempt had come that ends without a response, for its row.
 
-    It reports a cancelled attempt once it has left, and at the end of the run what is still there.  No event follows
-    from it, so it may come at any time.
+    It reports a cancelled attempt once it has left, what a crash or the end of the replica drops, and at the end of the
+    run what is still there.  No event follows from it, so it may come at any time.
     """
 
     request_id: int

@@ -16,6 +16,7 @@ from cluster_sim.hardware.batch_shape import BatchShape, Int64Array
 from cluster_sim.hardware.jitter import Jitter
 from cluster_sim.hardware.predictors.coverage import Coverage, CoverageCounter, coverage_of
 from cluster_sim.hardware.predictors.predictor_interface import Predictor
+from cluster_sim.serving.lives.life_clock import LifeClock
 
 LATEST_BATCHES: Final = 256
 """Batches of several stages whose times are kept beyond those in flight: work for clients who have just given up may
@@ -56,6 +57,8 @@ class Pipeline:
         """With several stages, per batch that may outlast the run: its ends and its work by stage."""
         self._idle: deque[tuple[int, int]] = deque([(0, 0)], maxlen=_LATEST_GAPS)
         """Of a single stage, when it last had work again, and the work it had done by then."""
+        self.clock: LifeClock | None = None
+        """What steps last under faults; None for a replica without any."""
 
     @property
     def stages(self) -> int:
@@ -67,7 +70,8 @@ class Pipeline:
         predictor = self._predictor
         if self._covered is not None:
             self._covered.add_step(shape)
-        if self._stages == 1 and self._stream is None:
+        clock = self.clock
+        if self._stages == 1 and self._stream is None and clock is None:
             start = self.free_ns[0]
             if scheduled_ns > start:
                 start = scheduled_ns
@@ -93,6 +97,8 @@ class Pipeline:
             step = predictor.step_ns(shape, stage)
             if self._jitters:
                 step = self._jitters[stage].apply_one(step, self.iterations)
+            if clock is not None:
+                step = clock.duration_ns(start, step)
             end = start + step
             self.busy_ns[stage] += step
             self.free_ns[stage] = end
@@ -101,12 +107,31 @@ class Pipeline:
             link = predictor.stage_link_ns(shape.tokens, stage) if stage + 1 < self._stages else 0
             arrival = end + link
             record += (step, link)
+        self.iterations += 1
+        if clock is not None and end > clock.crash_ns:
+            self._cut(clock.crash_ns, ends_ns, steps_ns, record)
         if self._stages > 1:
             self._latest.append((ends_ns, steps_ns))
-        self.iterations += 1
         if self._stream is not None:
-            self._stream.extend((*record, end))
+            self._stream.extend((*record, ends_ns[-1]))
         return first_start, end
+
+    def _cut(self, crash_ns: int, ends_ns: list[int], steps_ns: list[int], record: list[int]) -> None:
+        """Take back the work of a batch that a crash cuts off: what its stages would do after ``crash_ns``.
+
+        The figures by stage, and those for the stream, become those of a batch that ends with the crash.
+        """
+        record[0] = min(record[0], crash_ns)
+        for stage, (end_ns, step_ns) in enumerate(zip(ends_ns, steps_ns, strict=True)):
+            ends_ns[stage] = min(end_ns, crash_ns)
+            steps_ns[stage] = ends_ns[stage] - min(end_ns - step_ns, crash_ns)
+            self.busy_ns[stage] -= step_ns - steps_ns[stage]
+            arrival_ns = min(end_ns + record[2 + 2 * stage], crash_ns)
+            record[1 + 2 * stage : 3 + 2 * stage] = steps_ns[stage], arrival_ns - ends_ns[stage]
+
+    def restart(self, crash_ns: int) -> None:
+        """Empty every stage at a crash."""
+        self.free_ns = [crash_ns] * self._stages
 
     def decode_run_ns(self, decodes: int, kv_tokens: int, steps: int) -> Int64Array:
         """Return the durations of the only stage's next ``steps`` batches, decode-only ones, noise included."""

@@ -7,6 +7,9 @@ the protocol's lookahead.  Up to ``batches_in_flight`` scheduled batches may be 
 
 If the scheduler says that the next steps all decode the same batch, they are planned as one vector
 (``fast_forward_planner``), and as many are committed as are scheduled below the horizon and below the next message.
+
+A crash is known beforehand (``lives/``): a batch that would end after it is scheduled, but answers nothing and counts
+for nothing but the work of its stages until then; at the crash everything here is dropped, and a new life begins.
 """
 
 import pickle
@@ -19,18 +22,22 @@ from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.predictors.predictor_interface import Predictor
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.recording.statuses import FINISHED
+from cluster_sim.serving.attempts import Attempts
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.batch_recording import record_batch, record_lookups
-from cluster_sim.serving.cancellations import Cancellations, Cancelled
-from cluster_sim.serving.departures import departure_of
+from cluster_sim.serving.batch_recording import record_batch, record_lookups, record_preemptions
+from cluster_sim.serving.departures import DepartureReport
 from cluster_sim.serving.earliest_output import Guarantees
 from cluster_sim.serving.fast_forward.planned_decode import PlannedDecode
 from cluster_sim.serving.fast_forward_planner import FastForwardPlanner
 from cluster_sim.serving.first_tokens import FirstTokens
+from cluster_sim.serving.handover.leg_reports import LegReports
 from cluster_sim.serving.handover.legs import Leg
-from cluster_sim.serving.handover.messages import Granted, KvReady, PrefillLeg, PrefillProgress, Release, Reservation
+from cluster_sim.serving.handover.messages import KvReady, PrefillLeg, Release, Reservation
 from cluster_sim.serving.inbox import ApiServer, Inbox
-from cluster_sim.serving.messages import Cancellation, Departure, Dispatch, EndOfArrivals, Response
+from cluster_sim.serving.lives.life_clock import LifeClock
+from cluster_sim.serving.lives.return_link import ReturnLink
+from cluster_sim.serving.lives.timeline import Crash
+from cluster_sim.serving.messages import Cancellation, Dispatch, EndOfArrivals, Leave, Response
 from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.replica_settings import ReplicaSettings, floor_model
 from cluster_sim.serving.schedulers.base import Scheduler
@@ -43,7 +50,7 @@ _BATCH_END: Final = Kind.BATCH_END
 _REPLICA_SCHEDULE: Final = Kind.REPLICA_SCHEDULE
 _NO_SHAPE: Final = BatchShape()
 """The shape of batches inside a fast-forward: nobody asks for it."""
-_DERIVED: Final = frozenset({"_predictor", "pipeline", "_planner", "_guarantees", "_out"})
+_DERIVED: Final = frozenset({"_predictor", "_new_scheduler", "pipeline", "_planner", "_guarantees", "_out"})
 """Attributes that a snapshot leaves out: pure functions, and what is made anew from the others."""
 
 
@@ -58,13 +65,16 @@ class Replica:
         log: ReplicaLog,
         *,
         is_streamed: bool = False,
+        new_scheduler: Callable[[], Scheduler] | None = None,
     ) -> None:
+        """``new_scheduler`` builds that of a later life; a replica that never crashes nor leaves needs none."""
         limits = settings.limits
         self.settings = settings
         self.source = settings.index + 1
         self.log = log
         self.pipeline = Pipeline(predictor, is_streamed, settings.jitters, limits.batches_in_flight)
         self._scheduler = scheduler
+        self._new_scheduler = new_scheduler
         self._predictor = predictor
         can_plan = limits.can_fast_forward if predictor.stages == 1 else limits.can_fast_forward_stages
         self._can_plan = can_plan and not is_streamed
@@ -72,7 +82,19 @@ class Replica:
         self._inbox = Inbox(ApiServer(predictor.frontend_ns, predictor.frontend_ns_per_token))
         self._steps = StepState(limits.batches_in_flight)
         self._stalls = StallDetector(settings.index, limits.kv_blocks, settings.stall_limit_ns)
-        self._cancellations = Cancellations(scheduler, log, settings.late_cancellation_ns or 0)
+        self._link = ReturnLink(settings.return_ns)
+        self._legs = LegReports(self.source, self._link)
+        reports = settings.reports_first_tokens
+        self._first_tokens = FirstTokens(self.source, self._link, settings.run_end) if reports else None
+        self._attempts = Attempts(
+            scheduler,
+            log,
+            self._inbox,
+            self._steps,
+            DepartureReport(self.source, predictor.stages, self._link),
+            self._first_tokens,
+            settings.late_cancellation_ns or 0,
+        )
         self._sampler = StateSampler(
             settings.index,
             limits.kv_blocks,
@@ -81,23 +103,28 @@ class Replica:
             settings.sample_period_ns,
             settings.sample_latency_ns,
             samples_kv=settings.samples_kv,
+            link=self._link,
         )
-        reports = settings.reports_first_tokens
-        self._first_tokens = FirstTokens(self.source, settings.return_ns, settings.run_end) if reports else None
-        self._sequences: dict[int, Sequence] = {}
-        """The sequences that have not been answered, by key."""
+        self._has_all_arrived = False
+        self._clock: LifeClock | None = None
+        """What befalls this replica; None if nothing does."""
         self._out: list[Message] = []
-        self._connect()
+        if settings.is_joining:
+            log.joined_ns = -1
+            self._connect()
+        else:
+            self._begin(0)
 
     def _connect(self) -> None:
         """Make what only joins the other parts."""
         steps, scheduler, pipeline, limits = self._steps, self._scheduler, self.pipeline, self.settings.limits
+        pipeline.clock = self._clock
         scheduler.use_predictor(self._predictor)
         self._planner = FastForwardPlanner(
             steps,
             scheduler,
             pipeline,
-            self._cancellations,
+            self._attempts.cancellations,
             can_plan=self._can_plan,
             has_ranks=limits.data_parallel > 1,
         )
@@ -158,7 +185,8 @@ class Replica:
         if self.settings.is_probed:
             sampler.probe(horizon, self._scheduler, self._out)
         if horizon == self.settings.run_end < NEVER:
-            self._report_unanswered()
+            self._steps.planned = None
+            self._out += self._attempts.unanswered(time_of(horizon))
         return self._out
 
     def finish(self, end: Instant) -> None:
@@ -168,9 +196,11 @@ class Replica:
         """
         if end > self._horizon:
             self.advance(end)
+        if self.log.left_ns >= 0:
+            return
         self._sampler.sample_until(end, self._scheduler, self._out)
         end_ns = time_of(end)
-        self._cancellations.finish(end_ns)
+        self._attempts.cancellations.finish(end_ns)
         log = self.log
         for batch_end_ns, batch in self._steps.in_flight:
             for _ in batch.finishing if batch is not None else ():
@@ -179,9 +209,7 @@ class Replica:
             delivered_ns = self._inbox.delivered_ns(dispatch, time_of(ready_at))
             if delivered_ns < end_ns:
                 log.enter(delivered_ns)
-        log.overrun_ns = self.pipeline.overrun_ns(end_ns)
-        log.busy_ns = [busy - over for busy, over in zip(self.pipeline.busy_ns, log.overrun_ns, strict=True)]
-        log.cut(end_ns)
+        log.close(end_ns, self.pipeline.busy_ns, self.pipeline.overrun_ns(end_ns))
 
     def output_times(self) -> OutputTimes:
         """Return the conditional and the unconditional EOT."""
@@ -198,7 +226,8 @@ class Replica:
     def counters(self) -> Any:
         """Return (running, waiting, KV usage ratio, the log's counters)."""
         scheduler = self._scheduler
-        self.log.busy_ns = list(self.pipeline.busy_ns)
+        if self.log.left_ns < 0:
+            self.log.busy_ns = list(self.pipeline.busy_ns)
         return (
             scheduler.running_count,
             scheduler.waiting_count,
@@ -260,65 +289,75 @@ class Replica:
             self._stalls.since_ns, self._stalls.attempts_without_batch = now_ns, 0
         self.log.enter(self._inbox.delivered_ns(dispatch, now_ns))
         sequence = Sequence(dispatch.request, dispatch.attempt, now_ns, dispatch.resumed_tokens)
-        self._sequences[sequence.key] = sequence
+        self._attempts.open[sequence.key] = sequence
         if self._first_tokens is not None:
             self._first_tokens.await_first(sequence)
         return sequence
 
     def _on_cancellation(self, cancellation: Cancellation, now_ns: int) -> bool:
-        """Cancel a request wherever it is: see ``Cancellations``; at the API server it is dropped at once."""
         if self._scheduler.hands_over:
             self._scheduler.release(key_of(*cancellation))
-        withdrawn = self._inbox.withdraw(*cancellation)
-        if withdrawn is None:
-            self._depart(self._cancellations.handle(cancellation, now_ns, self._ends_in_flight()))
-        else:
-            ready_at, dispatch = withdrawn
-            self.log.enter(self._inbox.delivered_ns(dispatch, time_of(ready_at)))
-            self.log.leave(now_ns)
-            self._report(Departure(*cancellation, -1, -1, dispatch.resumed_tokens, 0, 0), now_ns)
+        self._out += self._attempts.cancel(cancellation, now_ns)
         return True
-
-    def _ends_in_flight(self) -> frozenset[int]:
-        return frozenset(end_ns for end_ns, _ in self._steps.in_flight)
-
-    def _depart(self, cancelled: Iterable[Cancelled]) -> None:
-        """Report how far cancelled attempts had come."""
-        for cancellation, at_ns, ends_ns, ended in cancelled:
-            key = key_of(*cancellation)
-            sequence = ended or self._sequences.pop(key, None)
-            if self._first_tokens is not None:
-                self._first_tokens.forget(key)
-            if sequence is not None:  # Otherwise it ended long before, and its response has told all there is.
-                departure = departure_of(sequence, at_ns, ends_ns, self.pipeline.stages, self.settings.return_ns)
-                self._report(departure, at_ns)
-
-    def _report(self, departure: Departure, now_ns: int) -> None:
-        # As a sample it brings no event, so nobody's guarantees know of it.
-        self._out.append(Message(instant(now_ns, Kind.SAMPLE), self.source, departure.request_id, departure))
-
-    def _report_unanswered(self) -> None:
-        """Report how far everything has come that is here when the run ends, where no response arrives in time, and
-        what ended of late: its client may have given up.
-        """
-        sequences = [*self._sequences.values(), *self._cancellations.ended_of_late()]
-        self._sequences = {}
-        self._steps.planned = None
-        self._scheduler.write_back()
-        end_ns, ends_ns = time_of(self._horizon), self._ends_in_flight()
-        for sequence in sequences:
-            self._report(departure_of(sequence, end_ns, ends_ns, self.pipeline.stages, self.settings.return_ns), end_ns)
 
     def _on_end_of_arrivals(self, event: EndOfArrivals, now_ns: int) -> bool:
         last = max((ready_at for ready_at, _ in self._inbox.dispatches()), default=None)
         if last is not None:  # The API server still works on some, or they come at this very time.
             self._inbox.push(Message(last + 1, HUB_SOURCE, event.requests, event))
             return False
+        self._has_all_arrived = True
         self._scheduler.drain()
         return True
 
-    def _on_join(self, _join: Join, _now_ns: int) -> bool:
+    # ---------------------------------------------------------------------------------------------------------- lives
+
+    def _begin(self, birth_ns: int) -> None:
+        """Begin to exist at ``birth_ns``."""
+        timeline = self.settings.timeline.born_at(birth_ns)
+        self.log.joined_ns = birth_ns
+        self._sampler.start(birth_ns)
+        if timeline:
+            self._link.outages = timeline.outages
+            self._clock = LifeClock(timeline, birth_ns)
+            self._inbox.expect(self._clock.crash, self.source)
+        self._connect()
+
+    def _on_join(self, _join: Join, now_ns: int) -> bool:
+        assert self.settings.is_joining, f"replica {self.settings.index} is there from the beginning"
+        self._begin(now_ns)
         return False
+
+    def _on_crash(self, crash: Crash, now_ns: int) -> bool:
+        """Lose everything, and begin a new life; nothing is sent here before the restart."""
+        assert self._clock is not None
+        self._clock.begin(crash.restart_ns)
+        self._inbox.expect(self._clock.crash, self.source)
+        self._empty(now_ns)
+        self.pipeline.restart(now_ns)
+        self.log.note_crash(*crash)
+        return False
+
+    def _on_leave(self, _leave: Leave, now_ns: int) -> bool:
+        """Drop everything and exist no more; what is committed has been answered, and comes all the same."""
+        self._clock = None
+        self._empty(now_ns)
+        self._inbox.clear()
+        self._sampler.stop()
+        self.log.close(now_ns, self.pipeline.busy_ns, self.pipeline.overrun_ns(now_ns))
+        self.log.left_ns = now_ns
+        return False
+
+    def _empty(self, now_ns: int) -> None:
+        """Drop everything here, and take a scheduler that has nothing."""
+        self._out += self._attempts.drop(now_ns)
+        self._steps.clear()
+        self._stalls.since_ns, self._stalls.attempts_without_batch = now_ns, 0
+        assert self._new_scheduler is not None, "a replica that may die must know how schedulers are built"
+        self._scheduler = self._new_scheduler()
+        if self._has_all_arrived:
+            self._scheduler.drain()
+        self._attempts.begin_anew(self._scheduler)
+        self._connect()
 
     _HANDLERS: ClassVar[dict[type, Callable[["Replica", Any, int], bool]]] = {
         Dispatch: _on_dispatch,
@@ -329,6 +368,8 @@ class Replica:
         Release: _on_release,
         EndOfArrivals: _on_end_of_arrivals,
         Join: _on_join,
+        Leave: _on_leave,
+        Crash: _on_crash,
     }
     """Takes a message of each type and the time in ns; returns whether a batch may be scheduled now."""
 
@@ -339,8 +380,8 @@ class Replica:
         end_ns, batch = steps.in_flight.popleft()
         if batch is not None:
             self._scheduler.complete(batch)
-        if self._cancellations.pending:
-            self._depart(self._cancellations.retry(end_ns, self._ends_in_flight() | {end_ns}))
+        if self._attempts.cancellations.pending:
+            self._out += self._attempts.cancel_between(end_ns)
         steps.schedule_ns = end_ns if self._scheduler.has_work() else -1
 
     def _schedule(self) -> None:
@@ -350,7 +391,8 @@ class Replica:
         now_ns = steps.schedule_ns
         batch = scheduler.schedule(now_ns)
         if scheduler.granted:
-            self._grant(now_ns)
+            self._out += self._legs.granted(scheduler.granted, now_ns)
+            scheduler.granted = ()
         if batch is None:
             if not scheduler.retry_now or steps.in_flight:
                 steps.schedule_ns = scheduler.next_wakeup_ns
@@ -360,7 +402,11 @@ class Replica:
             return
         batch.scheduled_ns = now_ns
         batch.start_ns, batch.end_ns = self.pipeline.run(batch.shape, now_ns + batch.delay_ns)
-        record_batch(self.log, batch)
+        is_lost = self._clock is not None and batch.end_ns > self._clock.crash_ns
+        if is_lost:
+            record_preemptions(self.log, batch)
+        else:
+            record_batch(self.log, batch)
         if scheduler.has_prefix_cache:
             record_lookups(self.log, batch)
         scheduler.on_scheduled(batch)
@@ -374,13 +420,13 @@ class Replica:
                 sequence.first_token_ns = end_ns
             else:
                 sequence.resumed_ns = end_ns
-        if self.settings.reports_chunks:
-            self._report_chunks(batch)
-        if self._first_tokens is not None:
+        if self.settings.reports_chunks and not is_lost:
+            self._out += self._legs.chunks(batch.prefilled, end_ns, end_ns - batch.start_ns)
+        if self._first_tokens is not None and not is_lost:
             self._out.extend(self._first_tokens.report(batch.completed, batch.finishing, end_ns))
-        if batch.finishing:
+        if batch.finishing and not is_lost:
             self._respond(batch.finishing, end_ns, end_ns - batch.start_ns)
-        steps.in_flight.append((end_ns, batch))
+        steps.in_flight.append((end_ns, None if is_lost else batch))
         if not steps.has_free_slot:
             steps.schedule_ns = -1
 
@@ -413,59 +459,28 @@ class Replica:
             steps.planned = None
         return True
 
-    def _grant(self, now_ns: int) -> None:
-        """Report the sequences that have got blocks for prompts computed elsewhere.
-
-        They travel at least 1 ns: the hub may be past the kind of a grant at the time of a step.
-        """
-        scheduler = self._scheduler
-        arrival = instant(now_ns + max(self.settings.return_ns, 1), Kind.GRANT)
-        for sequence in scheduler.granted:
-            granted = Granted(sequence.request_id, sequence.attempt, now_ns, sequence.cached_tokens)
-            self._out.append(Message(arrival, self.source, sequence.request_id, granted))
-        scheduler.granted = ()
-
-    def _report_chunks(self, batch: Batch) -> None:
-        """Report the chunks of prefill legs that do not end their prompts."""
-        for sequence, _ in batch.prefilled:
-            if sequence.leg == Leg.PREFILL and not sequence.generated:
-                self._report_progress(sequence, batch.end_ns, batch.end_ns - batch.start_ns)
-
-    def _report_progress(self, sequence: Sequence, end_ns: int, step_ns: int) -> None:
-        progress = PrefillProgress(
-            sequence.request_id,
-            sequence.attempt,
-            sequence.computed,
-            step_ns,
-            bool(sequence.generated),
-            sequence.scheduled_ns,
-            sequence.cached_tokens,
-            sequence.preemptions,
-        )
-        arrival = instant(end_ns + self.settings.return_ns, Kind.RESPONSE)
-        self._out.append(Message(arrival, self.source, sequence.request_id, progress))
-
     def _respond(self, finishing: Iterable[Sequence], end_ns: int, step_ns: int = 0) -> None:
         """Send the responses of sequences whose last token comes at ``end_ns``, of a step of ``step_ns``."""
         self._steps.finishing_ns = end_ns
-        return_ns = self.settings.return_ns
-        finish_ns = end_ns + return_ns
+        link, attempts = self._link, self._attempts
+        finish_ns = link.arrival_ns(end_ns)
         arrival = instant(finish_ns, Kind.RESPONSE)
         is_in_time = arrival < self.settings.run_end
         for sequence in finishing:
             sequence.last_token_ns = end_ns
-            if is_in_time:
-                del self._sequences[sequence.key]
+            del attempts.open[sequence.key]
+            if not is_in_time:
+                attempts.overdue.append(sequence)
             if sequence.leg == Leg.PREFILL:
                 self.log.leave(end_ns)
-                self._report_progress(sequence, end_ns, step_ns)
+                self._out.append(self._legs.progress(sequence, end_ns, step_ns))
                 continue
             response = Response(
                 sequence.request_id,
                 sequence.attempt,
                 FINISHED,
                 sequence.scheduled_ns,
-                sequence.first_token_ns + return_ns,
+                link.arrival_ns(sequence.first_token_ns),
                 finish_ns,
                 sequence.cached_tokens,
                 sequence.preemptions,
@@ -473,4 +488,4 @@ class Replica:
             self.log.leave(end_ns)
             self._out.append(Message(arrival, self.source, sequence.request_id, response))
         if self.settings.late_cancellation_ns is not None:
-            self._cancellations.note_ends(finishing, end_ns, time_of(self._horizon))
+            attempts.cancellations.note_ends(finishing, end_ns, time_of(self._horizon))

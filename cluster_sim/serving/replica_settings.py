@@ -6,6 +6,7 @@ from cluster_sim.engine.floor import FloorModel
 from cluster_sim.engine.instant import NEVER, Instant
 from cluster_sim.hardware.jitter import Jitter, least_factor
 from cluster_sim.hardware.predictors.predictor_interface import Predictor
+from cluster_sim.serving.lives.timeline import NO_FAULTS, Timeline
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 
 
@@ -37,6 +38,10 @@ class ReplicaSettings:
     """Whether every chunk of a prompt that is computed for another replica is reported, not only the last."""
     jitters: tuple[Jitter, ...] = ()
     """Noise on the step times of each stage, or nothing."""
+    timeline: Timeline = NO_FAULTS
+    """The faults that befall it."""
+    is_joining: bool = False
+    """Whether it comes during the run, with a ``Join``; otherwise it is there from the beginning."""
 
 
 def floor_model(predictor: Predictor, limits: SchedulerLimits, jitter_ratio: float = 0.0) -> FloorModel:

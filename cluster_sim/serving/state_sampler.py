@@ -11,6 +11,7 @@ from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, instant,
 from cluster_sim.engine.process import Message
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.fast_forward.planned_decode import PlannedDecode
+from cluster_sim.serving.lives.return_link import ReturnLink
 from cluster_sim.serving.messages import Sample
 from cluster_sim.serving.schedulers.base import Scheduler
 
@@ -21,7 +22,7 @@ class StateSampler:
     """The ticks and samples of one replica.
 
     ``sample_period_ns`` of 0 takes no periodic samples; ``samples_kv`` says whether somebody reads the KV usage, which
-    changes with every step.  Only samples that show a change are sent.
+    changes with every step.  Only samples that show a change are sent, and an outage of the link holds them up.
     """
 
     def __init__(
@@ -34,21 +35,37 @@ class StateSampler:
         sample_latency_ns: int,
         *,
         samples_kv: bool,
+        link: ReturnLink,
     ) -> None:
         self._replica = replica
         self._kv_blocks = kv_blocks
         self._log = log
-        self._interval_ns = series_interval_ns
-        self._period_ns = sample_period_ns
+        self._series_interval_ns = series_interval_ns
+        self._sample_period_ns = sample_period_ns
         self._latency_ns = sample_latency_ns
         self._samples_kv = samples_kv
-        self._tick_ns = series_interval_ns
+        self._tick_ns = 0
         self._sample_ns = 0
+        self._link = link
         self._reported = (0, 0, 0)
         self.next_due: Instant = 0
         """The earliest tick or sample to come; nothing has to be done for events below it."""
         self.next_sample: Instant = 0
         """The earliest sample to come."""
+        self.stop()
+
+    def start(self, birth_ns: int) -> None:
+        """Begin at ``birth_ns``."""
+        self._interval_ns, self._period_ns = self._series_interval_ns, self._sample_period_ns
+        if self._interval_ns:
+            self._tick_ns = (birth_ns // self._interval_ns + 1) * self._interval_ns
+        if self._period_ns and birth_ns:
+            self._sample_ns = (birth_ns // self._period_ns + 1) * self._period_ns
+        self._set_next()
+
+    def stop(self) -> None:
+        """Take no more ticks and samples."""
+        self._interval_ns = self._period_ns = 0
         self._set_next()
 
     def _set_next(self) -> None:
@@ -109,9 +126,9 @@ class StateSampler:
         """Show the state at ``horizon`` at once: perfect instantaneous telemetry."""
         used = scheduler.kv_used_blocks
         state = (scheduler.running_count, scheduler.waiting_count, used)
-        if state != self._reported and horizon < NEVER:
+        now_ns = time_of(horizon)
+        if state != self._reported and horizon < NEVER and self._link.sets_out_ns(now_ns) == now_ns:
             self._reported = state
-            now_ns = time_of(horizon)
             sample = Sample(self._replica, state[0], state[1], used / self._kv_blocks)
             out.append(Message(instant(now_ns, Kind.SAMPLE), self._replica + 1, now_ns, sample))
 
@@ -127,4 +144,5 @@ class StateSampler:
         self._reported = state
         used_ratio = (scheduler.kv_used_blocks + more_blocks) / self._kv_blocks
         sample = Sample(self._replica, state[0], state[1], used_ratio)
-        out.append(Message(instant(sample_ns + self._latency_ns, Kind.NOTICE), self._replica + 1, sample_ns, sample))
+        seen_ns = self._link.sets_out_ns(sample_ns) + self._latency_ns
+        out.append(Message(instant(seen_ns, Kind.NOTICE), self._replica + 1, sample_ns, sample))

@@ -23,6 +23,12 @@ class StepState:
         self.planned: PlannedDecode | None = None
         """The fast-forward that starts with the next batch; None if none is planned yet, or none can be."""
 
+    def clear(self) -> None:
+        """Forget every step."""
+        self.in_flight.clear()
+        self.planned = None
+        self.schedule_ns = self.finishing_ns = -1
+
     @property
     def is_idle(self) -> bool:
         """Whether nothing will happen without a message."""

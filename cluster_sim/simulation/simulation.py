@@ -28,6 +28,7 @@ from cluster_sim.routing.hub import RouterHub
 from cluster_sim.routing.membership import PoolFacts
 from cluster_sim.routing.policy_interface import RoutingPolicy
 from cluster_sim.routing.routes import Route, Target, observed_by
+from cluster_sim.serving.lives.timeline import NO_FAULTS, Timeline
 from cluster_sim.serving.replica import Replica
 from cluster_sim.serving.replica_settings import ReplicaSettings, floor_model
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
@@ -146,6 +147,8 @@ class Simulation:
     """Time between two rows of a replica's series; 0 writes none."""
     stall_limit_ns: int = 3600 * NS_PER_S
     """Simulated time without any token, with requests there, after which the run is given up."""
+    timeline_of: Callable[[int], Timeline] | None = None
+    """Returns the faults of a replica by its number; None if nothing befalls any."""
     keeps_rows: bool = False
     """Whether the outcome holds every request's row."""
     keeps_streams: bool = False
@@ -263,6 +266,8 @@ class Simulation:
             is_probed=observation.is_instantaneous,
             samples_kv="kv_used_ratio" in observation.sampled_fields,
             reports_first_tokens=observation.first_tokens,
+            timeline=NO_FAULTS if self.timeline_of is None else self.timeline_of(index),
+            is_joining=pool is not None,
         )
         log = ReplicaLog(
             self.series_interval_ns,
@@ -270,7 +275,9 @@ class Simulation:
             pending_limit(self.replicas),
             settings.limits.batches_in_flight,
         )
-        return Replica(settings, own.scheduler(), own.predictor, log, is_streamed=is_streamed)
+        return Replica(
+            settings, own.scheduler(), own.predictor, log, is_streamed=is_streamed, new_scheduler=own.scheduler
+        )
 
     def _jitters(self, index: int, pool: SimulatedPool) -> tuple[Jitter, ...]:
         """Return the noise of each stage of a replica, or nothing if its pool has none."""

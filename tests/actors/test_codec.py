@@ -41,7 +41,7 @@ def payloads() -> st.SearchStrategy[Any]:
         | st.builds(Cancellation, INTS, INTS)
         | st.builds(EndOfArrivals, INTS)
         | st.builds(Join, INTS)
-        | st.builds(Leave)
+        | st.builds(Leave, INTS)
         | st.builds(FirstToken, INTS, INTS)
         | st.builds(Response, INTS, INTS, st.sampled_from(STATUSES), INTS, INTS, INTS, INTS, INTS)
         | st.builds(Sample, INTS, INTS, INTS, ratio)

@@ -53,7 +53,7 @@ def test_a_replica_that_joins_gets_the_next_number() -> None:
     assert route.eligible(Request(0, 0, 10, 10)) is None
     assert route.candidates.members[2].replica == 2
     send = members.leave(2, 200)
-    assert send.message == Message(instant(207, Kind.CANCELLATION), HUB_SOURCE, 2, Leave())
+    assert send.message == Message(instant(207, Kind.CANCELLATION), HUB_SOURCE, 2, Leave(2))
     assert member.blocked_by == {GONE}
     assert members.of_pool(0) == [members[0], members[1]]
     assert members.join(0, 300)[0].number == 3
