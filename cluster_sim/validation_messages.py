@@ -28,6 +28,16 @@ WORDING: Final = {
 """Phrases of the validator and their replacements."""
 
 
+MOST_SHOWN: Final = 80
+"""Characters of a value that a message shows."""
+
+
+def shortened(value: Any) -> str:
+    """Return how a message shows a value that may be long."""
+    shown = repr(value)
+    return shown if len(shown) <= MOST_SHOWN else f"{shown[:MOST_SHOWN]}... ({len(shown)} characters)"
+
+
 def message_of(root: type[BaseModel], document: Document, errors: list[ErrorDetails]) -> str:
     """Return one line per faulty key of a ``root``; alternatives of a union that failed at one key share a line."""
     problems: dict[tuple[str, str], list[str]] = {}
@@ -85,9 +95,9 @@ def _describe(root: type[BaseModel], error: ErrorDetails) -> str:
     if kind == "literal_error":
         allowed = context["expected"].replace("'", "").replace(" or ", ", ")
         hint = suggestion(str(given), allowed.split(", "))
-        return f"must be {'one of ' if ', ' in allowed else ''}{allowed}; got {given!r}{hint}"
+        return f"must be {'one of ' if ', ' in allowed else ''}{allowed}; got {shortened(given)}{hint}"
     if kind in ("model_type", "model_attributes_type", "dict_type"):
-        return f"must be a mapping of keys to values; got {given!r}"
+        return f"must be a mapping of keys to values; got {shortened(given)}"
     if kind == "value_error":
         return str(context["error"])
     if kind == "extra_forbidden":
@@ -95,11 +105,11 @@ def _describe(root: type[BaseModel], error: ErrorDetails) -> str:
     if kind in ("missing_file", "unknown_entry"):
         return error["msg"]
     if kind == "string_type":
-        return f"must be text; got {given!r}{': put it in quotes' if isinstance(given, int | float) else ''}"
+        return f"must be text; got {shortened(given)}{': put it in quotes' if isinstance(given, int | float) else ''}"
     text = error["msg"]
     for theirs, ours in WORDING.items():
         text = text.replace(theirs, ours)
-    return f"{text}; got {given!r}"
+    return f"{text}; got {shortened(given)}"
 
 
 def _unknown_name(root: type[BaseModel], error: ErrorDetails) -> str:
@@ -114,7 +124,7 @@ def _missing_name(root: type[BaseModel], error: ErrorDetails) -> str:
     given = error["input"]
     registry = place_at(root, error["loc"]).registry
     if not isinstance(given, dict):
-        text = f"must be a mapping of keys to values; got {given!r}"
+        text = f"must be a mapping of keys to values; got {shortened(given)}"
         if registry is None or not isinstance(given, str):
             return text
         name = given if given in registry.names() else registry.default or registry.names()[0]

@@ -1,13 +1,14 @@
 """Devices: what an accelerator can do by its data sheet, loaded from ``conf/devices``."""
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from cluster_sim.conf_directory import library_file, library_names
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.library_file import load_mapping, validated
+from cluster_sim.hardware.library_model import LibraryModel
 from cluster_sim.suggestion import suggestion
 
 DTYPE_BYTES: Final[dict[str, float]] = {
@@ -22,29 +23,30 @@ DTYPE_BYTES: Final[dict[str, float]] = {
 """Bytes of one stored number; block scales of fp4 and int4 are added by the model, not here."""
 
 
-class Interconnect(BaseModel):
+LEAST_FLOPS: Final = 1e9
+MOST_FLOPS: Final = 1e19
+LEAST_SWEEP_S: Final = 1e-4
+MOST_SWEEP_S: Final = 10.0
+"""Bounds of how long reading the whole memory once takes; real accelerators need 0.01 to 0.2 s."""
+
+
+class Interconnect(LibraryModel):
     """The link between the GPUs of one node."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     kind: str = Field(description="nvlink, nvswitch, pcie, xgmi or ici: a label shown in tables")
-    bandwidth_bytes_per_s: float = Field(gt=0, description="Bandwidth per GPU in one direction")
-    latency_us: float = Field(ge=0, description="Latency of one small collective, launch included")
+    bandwidth_bytes_per_s: float = Field(ge=1e6, le=1e15, description="Bandwidth per GPU in one direction")
+    latency_us: float = Field(ge=0, le=1e6, description="Latency of one small collective, launch included")
 
 
-class Network(BaseModel):
+class Network(LibraryModel):
     """The link between nodes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    bandwidth_bytes_per_s: float = Field(gt=0, description="Bandwidth per GPU in one direction")
-    latency_us: float = Field(ge=0, description="Latency of one small message")
+    bandwidth_bytes_per_s: float = Field(ge=1e6, le=1e15, description="Bandwidth per GPU in one direction")
+    latency_us: float = Field(ge=0, le=1e6, description="Latency of one small message")
 
 
-class Power(BaseModel):
+class Power(LibraryModel):
     """Power by operating point, as fractions of TDP; see ``energy.py`` for the form and the origin of the defaults."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     idle_ratio: float = Field(default=0.15, ge=0, le=1, description="Weights loaded, nothing running")
     active_ratio: float = Field(default=0.29, ge=0, le=1, description="Kernels running, before memory and arithmetic")
@@ -53,31 +55,34 @@ class Power(BaseModel):
     cap_ratio: float = Field(default=1.0, gt=0, le=1.2, description="The board never draws more")
 
 
-class Device(BaseModel):
+class Device(LibraryModel):
     """An accelerator: capacities and peak rates from its data sheet, and a price."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(description="Name used in messages and tables; the file's name when left out")
     vendor_name: str = Field(default="", description="The vendor's product name")
     source: str = Field(default="", description="Where the figures come from")
     architecture: str = Field(description="Kernel class, e.g. ampere, ada, hopper, blackwell, cdna3, tpu")
-    memory_bytes: int = Field(gt=0, description="Device memory as the driver reports it (total, in bytes)")
-    memory_bandwidth_bytes_per_s: float = Field(gt=0, description="Peak memory bandwidth")
+    memory_bytes: int = Field(
+        ge=10**8, le=10**14, description="Device memory as the driver reports it (total, in bytes)"
+    )
+    memory_bandwidth_bytes_per_s: float = Field(ge=1e9, le=1e15, description="Peak memory bandwidth")
     flops: dict[str, float] = Field(description="Peak dense operations per second by dtype, without sparsity")
     interconnect: Interconnect = Field(description="Link between the GPUs of a node")
     network: Network = Field(
         default=Network(bandwidth_bytes_per_s=50e9, latency_us=10.0), description="Link between nodes, per GPU"
     )
     host_bandwidth_bytes_per_s: float = Field(
-        default=25e9, gt=0, description="Rate of large copies between one GPU and host memory, in one direction"
+        default=25e9,
+        ge=1e6,
+        le=1e13,
+        description="Rate of large copies between one GPU and host memory, in one direction",
     )
-    gpus_per_node: int = Field(default=8, ge=1, description="GPUs in one node")
-    sm_count: int = Field(default=108, ge=1, description="Streaming multiprocessors or compute units")
+    gpus_per_node: int = Field(default=8, ge=1, le=1024, description="GPUs in one node")
+    sm_count: int = Field(default=108, ge=1, le=100_000, description="Streaming multiprocessors or compute units")
     l2_bytes: int = Field(default=40_000_000, ge=0, description="Last-level cache")
-    tdp_w: float = Field(gt=0, description="Thermal design power, W")
+    tdp_w: float = Field(ge=1, le=100_000, description="Thermal design power, W")
     power: Power = Field(default=Power(), description="Power by operating point")
-    price_usd_per_hour: float = Field(ge=0, description="Price of one GPU for one hour, USD")
+    price_usd_per_hour: float = Field(ge=0, le=1e6, description="Price of one GPU for one hour, USD")
     price_source: str = Field(default="", description="Where the price comes from")
 
     @field_validator("flops")
@@ -87,9 +92,29 @@ class Device(BaseModel):
             if dtype not in DTYPE_BYTES:
                 known = list(DTYPE_BYTES)
                 raise ValueError(f"unknown dtype {dtype!r}{suggestion(dtype, known)}; known: {', '.join(known)}")
-            if rate <= 0:
-                raise ValueError(f"{dtype}: must be greater than 0; got {rate!r}")
+            if not LEAST_FLOPS <= rate <= MOST_FLOPS:
+                raise ValueError(
+                    f"{dtype}: must be from {LEAST_FLOPS:g} to {MOST_FLOPS:g} operations per second; got {rate!r}"
+                )
+        if not flops:
+            raise ValueError("needs at least one dtype, for example fp16")
         return flops
+
+    @model_validator(mode="after")
+    def _check_sizes(self) -> Self:
+        if self.l2_bytes >= self.memory_bytes:
+            raise ValueError(f"l2_bytes: {self.l2_bytes} is not less than the memory's {self.memory_bytes} bytes")
+        sweep_s = self.memory_bytes / self.memory_bandwidth_bytes_per_s
+        if not LEAST_SWEEP_S <= sweep_s <= MOST_SWEEP_S:
+            raise ValueError(
+                f"memory_bandwidth_bytes_per_s: reading all {self.memory_bytes:,} bytes once would take {sweep_s:g} s; "
+                f"{LEAST_SWEEP_S:g} to {MOST_SWEEP_S:g} s is possible: check the units, which are bytes"
+            )
+        if self.power.idle_ratio > self.power.active_ratio:
+            raise ValueError(
+                f"power: idle_ratio {self.power.idle_ratio:g} is above active_ratio {self.power.active_ratio:g}"
+            )
+        return self
 
     @property
     def step_figures(self) -> tuple[object, ...]:

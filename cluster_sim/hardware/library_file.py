@@ -1,5 +1,6 @@
 """Reading the files of the library: YAML or JSON mappings, checked against their schema."""
 
+import json
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,9 +19,13 @@ def load_mapping(path: Path) -> dict[str, Any]:
 
 
 def validated(kind: type[ModelT], data: dict[str, Any], path: Path) -> ModelT:
-    """Build ``kind`` from ``data``, which came from a file; InputError with file, line and key of every fault."""
+    """Build ``kind`` from ``data``, which came from a file; InputError with file, line and key of every fault.
+
+    As in a study, numbers must be written as numbers: no text, no truth values.
+    """
     try:
-        return kind.model_validate(data)
+        # Through JSON, because strict there means what a file needs: lists for tuples, but no text for numbers.
+        return kind.model_validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
         # Read again only now: what ``data`` was made from knows the lines.
         document = Document(str(path), data, Document.read(path).places)

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from cluster_sim.conf_directory import library_file, library_names
 from cluster_sim.hardware.layer_stack import build_layers
 from cluster_sim.hardware.layers.layer import Layer
 from cluster_sim.hardware.layers.mixer import Part
 from cluster_sim.hardware.library_file import load_mapping, validated
+from cluster_sim.hardware.library_model import LibraryModel
 from cluster_sim.hardware.model_config.read import quantization_file, read_config
 from cluster_sim.hardware.model_parts import (
     DefaultSampling,
@@ -33,26 +34,32 @@ STATE_TYPES: frozenset[str] = frozenset({"linear_attention", "mamba"})
 """Mixers that keep a state of constant size for a sequence instead of keys and values of every token."""
 
 
-class Model(BaseModel):
-    """A decoder-only model: attention or states of constant size, dense networks or experts."""
+PUBLISHED_TOLERANCE = 0.05
+"""Published counts are rounded, and may leave out what else a checkpoint has."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+
+class Model(LibraryModel):
+    """A decoder-only model: attention or states of constant size, dense networks or experts."""
 
     name: str = Field(description="Name used in studies, equal to the file's name")
     hf_id: str = Field(default="", description="Repository on Hugging Face whose config.json this is")
     source: str = Field(default="", description="Where the figures come from")
-    published_parameters: float = Field(default=0.0, ge=0, description="Published total parameter count; 0: none")
-    model_type: str = Field(default="llama", description="Architecture family")
-    hidden_size: int = Field(ge=1, description="Width of the residual stream")
-    num_hidden_layers: int = Field(ge=1, le=10_000, description="Layers")
-    num_attention_heads: int = Field(ge=1, description="Query heads")
-    num_key_value_heads: int = Field(ge=1, description="Key and value heads")
-    head_dim: int = Field(ge=1, description="Width of one head; hidden_size / num_attention_heads when left out")
-    intermediate_size: int = Field(
-        default=0, ge=0, description="Width of the feed-forward network; 0: every layer has experts"
+    published_parameters: float = Field(
+        default=0.0, ge=0, le=1e15, description="Published total parameter count; 0: none"
     )
-    vocab_size: int = Field(ge=1, description="Vocabulary")
-    max_position_embeddings: int = Field(ge=1, description="Longest context, tokens")
+    model_type: str = Field(default="llama", description="Architecture family")
+    hidden_size: int = Field(ge=1, le=1_000_000, description="Width of the residual stream")
+    num_hidden_layers: int = Field(ge=1, le=10_000, description="Layers")
+    num_attention_heads: int = Field(ge=1, le=100_000, description="Query heads")
+    num_key_value_heads: int = Field(ge=1, le=100_000, description="Key and value heads")
+    head_dim: int = Field(
+        ge=1, le=100_000, description="Width of one head; hidden_size / num_attention_heads when left out"
+    )
+    intermediate_size: int = Field(
+        default=0, ge=0, le=100_000_000, description="Width of the feed-forward network; 0: every layer has experts"
+    )
+    vocab_size: int = Field(ge=1, le=100_000_000, description="Vocabulary")
+    max_position_embeddings: int = Field(ge=1, le=1_000_000_000, description="Longest context, tokens")
     torch_dtype: str = Field(default="bfloat16", description="Dtype of activations and, unless quantised, weights")
     weight_dtype: str | None = Field(default=None, description="Dtype of quantised projections; null: torch_dtype")
     expert_weight_dtype: str | None = Field(
@@ -77,11 +84,17 @@ class Model(BaseModel):
         default=False, description="Layers with full attention have no value projection: the value is the key"
     )
     sliding_window: int | None = Field(
-        default=None, ge=1, description="Tokens that a sliding layer's token sees, itself included; null: all"
+        default=None,
+        ge=1,
+        le=1_000_000_000,
+        description="Tokens that a sliding layer's token sees, itself included; null: all",
     )
     sliding: SlidingHeads | None = Field(default=None, description="Heads of sliding layers, where they differ")
     attention_chunk_size: int | None = Field(
-        default=None, ge=1, description="Chunked layers: tokens of a chunk, in which a token sees what precedes it"
+        default=None,
+        ge=1,
+        le=1_000_000_000,
+        description="Chunked layers: tokens of a chunk, in which a token sees what precedes it",
     )
     layer_types: tuple[LayerType, ...] = Field(
         default=(), description="Mixer of every layer; none: all have the window, where one is set"
@@ -92,34 +105,47 @@ class Model(BaseModel):
     intermediate_sizes: tuple[int, ...] = Field(
         default=(), description="Width of each layer's dense network, where they differ"
     )
-    num_local_experts: int | None = Field(default=None, ge=1, description="Routed experts a layer (Mixtral's name)")
-    num_experts: int | None = Field(default=None, ge=1, description="Routed experts a layer (Qwen's name)")
-    n_routed_experts: int | None = Field(default=None, ge=1, description="Routed experts a layer (DeepSeek's name)")
-    num_experts_per_tok: int = Field(default=0, ge=0, description="Routed experts each token uses")
-    n_shared_experts: int = Field(default=0, ge=0, description="Experts that every token uses")
+    num_local_experts: int | None = Field(
+        default=None, ge=1, le=100_000, description="Routed experts a layer (Mixtral's name)"
+    )
+    num_experts: int | None = Field(default=None, ge=1, le=100_000, description="Routed experts a layer (Qwen's name)")
+    n_routed_experts: int | None = Field(
+        default=None, ge=1, le=100_000, description="Routed experts a layer (DeepSeek's name)"
+    )
+    num_experts_per_tok: int = Field(default=0, ge=0, le=100_000, description="Routed experts each token uses")
+    n_shared_experts: int = Field(default=0, ge=0, le=100_000, description="Experts that every token uses")
     shared_expert_intermediate_size: int = Field(
-        default=0, ge=0, description="Width of all shared experts together; 0: n_shared_experts of one expert's width"
+        default=0,
+        ge=0,
+        le=100_000_000,
+        description="Width of all shared experts together; 0: n_shared_experts of one expert's width",
     )
-    moe_intermediate_size: int | None = Field(default=None, ge=1, description="Width of one expert")
+    moe_intermediate_size: int | None = Field(default=None, ge=1, le=100_000_000, description="Width of one expert")
     moe_latent_size: int | None = Field(
-        default=None, ge=1, description="Width to which tokens are reduced before the routed experts"
+        default=None, ge=1, le=1_000_000, description="Width to which tokens are reduced before the routed experts"
     )
-    intermediate_size_mlp: int | None = Field(default=None, ge=1, description="Width of dense layers among MoE ones")
-    first_k_dense_replace: int = Field(default=0, ge=0, description="Leading layers that are dense")
-    interleave_moe_layer_step: int = Field(default=1, ge=1, description="Every n-th layer is MoE")
+    intermediate_size_mlp: int | None = Field(
+        default=None, ge=1, le=100_000_000, description="Width of dense layers among MoE ones"
+    )
+    first_k_dense_replace: int = Field(default=0, ge=0, le=10_000, description="Leading layers that are dense")
+    interleave_moe_layer_step: int = Field(default=1, ge=1, le=10_000, description="Every n-th layer is MoE")
     expert_bias: bool = Field(default=False, description="Biases inside experts and router")
-    q_lora_rank: int | None = Field(default=None, ge=1, description="Latent attention: query rank")
-    kv_lora_rank: int | None = Field(default=None, ge=1, description="Latent attention: key and value rank")
-    qk_nope_head_dim: int = Field(default=0, ge=0, description="Latent attention: head width without position")
-    qk_rope_head_dim: int = Field(default=0, ge=0, description="Latent attention: head width with position")
-    v_head_dim: int = Field(default=0, ge=0, description="Width of a value; 0: that of the head")
+    q_lora_rank: int | None = Field(default=None, ge=1, le=1_000_000, description="Latent attention: query rank")
+    kv_lora_rank: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="Latent attention: key and value rank"
+    )
+    qk_nope_head_dim: int = Field(
+        default=0, ge=0, le=100_000, description="Latent attention: head width without position"
+    )
+    qk_rope_head_dim: int = Field(default=0, ge=0, le=100_000, description="Latent attention: head width with position")
+    v_head_dim: int = Field(default=0, ge=0, le=100_000, description="Width of a value; 0: that of the head")
     indexer: IndexerShape | None = Field(default=None, description="Indexer of sparse latent attention")
     gated_delta_net: GatedDeltaNetShape | None = Field(default=None, description="Layers of type linear_attention")
     mamba: MambaShape | None = Field(default=None, description="Layers of type mamba")
     state_dtype: str | None = Field(
         default=None, description="Dtype of the states of linear_attention and mamba layers; null: torch_dtype"
     )
-    extra_parameters: int = Field(default=0, ge=0, description="Other resident weights, e.g. a vision tower")
+    extra_parameters: int = Field(default=0, ge=0, le=10**15, description="Other resident weights, e.g. a vision tower")
     default_sampling: DefaultSampling = Field(
         default=DefaultSampling(), description="The model's own sampling defaults"
     )
@@ -260,7 +286,30 @@ class Model(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _check_heads(self) -> Self:
+        heads, kv_heads = self.num_attention_heads, self.num_key_value_heads
+        if self.kv_lora_rank is None and heads % kv_heads:
+            raise ValueError(f"num_key_value_heads: {kv_heads} does not divide the {heads} attention heads")
+        if self.kv_lora_rank is not None and not self.qk_nope_head_dim + self.qk_rope_head_dim:
+            raise ValueError("qk_nope_head_dim: missing with latent attention (kv_lora_rank)")
+        if self.sliding is not None and self.sliding.num_attention_heads % self.sliding.num_key_value_heads:
+            raise ValueError(
+                f"sliding: num_key_value_heads {self.sliding.num_key_value_heads} does not divide the "
+                f"{self.sliding.num_attention_heads} attention heads"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_networks(self) -> Self:
+        counts = [self.num_local_experts, self.num_experts, self.n_routed_experts]
+        if sum(count is not None for count in counts) > 1:
+            raise ValueError("num_experts: num_local_experts and n_routed_experts are other names of it; give one")
+        if not self.is_moe and (self.num_experts_per_tok or self.n_shared_experts):
+            raise ValueError("num_experts: missing, although the model has experts for a token")
+        if self.first_k_dense_replace > self.num_hidden_layers:
+            raise ValueError(
+                f"first_k_dense_replace: {self.first_k_dense_replace} dense layers of {self.num_hidden_layers}"
+            )
         if self.is_moe and not 0 < self.num_experts_per_tok <= self.experts:
             raise ValueError(
                 f"num_experts_per_tok: {self.num_experts_per_tok} of {self.experts} experts; a token uses at least one"
@@ -274,6 +323,16 @@ class Model(BaseModel):
             raise ValueError("intermediate_size: missing, the width of the dense layers")
         if self.indexer is not None and self.kv_lora_rank is None:
             raise ValueError("indexer: known with latent attention (kv_lora_rank) only")
+        return self
+
+    @model_validator(mode="after")
+    def _check_published(self) -> Self:
+        published = self.published_parameters
+        if published and abs(self.total_parameters / published - 1) > PUBLISHED_TOLERANCE:
+            raise ValueError(
+                f"published_parameters: {published:.4g}, but the shapes add up to {self.total_parameters:.4g}; one of "
+                "them is wrong (0 leaves the check out)"
+            )
         return self
 
     # -- precision ------------------------------------------------------------------------------------------------

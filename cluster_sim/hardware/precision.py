@@ -2,10 +2,11 @@
 
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from cluster_sim.hardware.device import DTYPE_BYTES
 from cluster_sim.hardware.layers.mixer import Part
+from cluster_sim.hardware.library_model import LibraryModel
 
 DTYPES: Final[dict[str, str]] = {
     "float16": "fp16",
@@ -26,10 +27,8 @@ def weight_bytes(dtype: str) -> float:
     return DTYPE_BYTES[dtype] + _SCALE_BITS.get(dtype, 0.0) / 8
 
 
-class PartPrecision(BaseModel):
+class PartPrecision(LibraryModel):
     """How the weights of one part are stored, and in which type their products are computed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     dtype: str = Field(description="Type of most weights: bf16, fp16, fp8, int8, fp4 or int4")
     bits: float = Field(

@@ -23,6 +23,7 @@ def model_of(*kinds: str) -> Model:
     names = {"f": "full_attention", "s": "sliding_attention", "c": "chunked_attention"}
     types = tuple(names[kind] for kind in "".join(kinds))
     fields = load_model("llama-3-8b").model_dump() | {
+        "published_parameters": 0.0,
         "name": "small",
         "num_hidden_layers": len(types),
         "sliding_window": 10,
@@ -142,4 +143,4 @@ def test_what_a_chunk_sees(chunk: int, cached: int) -> None:
 def test_impossible_layers_are_refused(fields: dict[str, object], complaint: str) -> None:
     """Layer types must be as many as the layers, with the window that they name."""
     with pytest.raises(ValueError, match=complaint):
-        Model.model_validate(load_model("llama-3-8b").model_dump() | fields)
+        Model.model_validate(load_model("llama-3-8b").model_dump() | {"published_parameters": 0.0} | fields)

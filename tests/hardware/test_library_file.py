@@ -62,7 +62,20 @@ def test_a_calibration_needs_no_provenance(tmp_path: Path) -> None:
             "tdp_w: 700\ntdp_w: 600",
             "device.yaml:7: key 'tdp_w' stands here a second time (first on",
         ),
-        ("tdp_w: 700", "tdp_w: -7", "device.yaml:6: tdp_w: must be greater than 0; got -7"),
+        ("tdp_w: 700", "tdp_w: -7", "device.yaml:6: tdp_w: must be at least 1; got -7"),
+        ("tdp_w: 700", 'tdp_w: "700"', "device.yaml:6: tdp_w: must be a number; got '700'"),
+        ("tdp_w: 700", "tdp_w: true", "device.yaml:6: tdp_w: must be a number; got True"),
+        ("tdp_w: 700", "tdp_w: .inf", "device.yaml:6: tdp_w: must be a finite number; got"),
+        ("tdp_w: 700", "tdp_w: 700\nl2_bytes: 85029027840", "l2_bytes: 85029027840 is not less than the memory's"),
+        ("{bf16: 9.9e+14}", "{bf16: .nan}", "device.yaml:4: flops.bf16: must be a finite number; got"),
+        ("{bf16: 9.9e+14}", "{bf16: 990}", "device.yaml:4: flops: bf16: must be from 1e+09 to 1e+19 operations"),
+        ("{bf16: 9.9e+14}", "{}", "device.yaml:4: flops: needs at least one dtype"),
+        (
+            "3.3520e+12",
+            "3.3520e+9",
+            "memory_bandwidth_bytes_per_s: reading all 85,029,027,840 bytes once would take 25.3666 s",
+        ),
+        ("85029027840", "80", "device.yaml:2: memory_bytes: must be at least 100000000; got 80"),
         ("latency_us: 4.3", "latency: 4.3", "device.yaml:5: interconnect.latency_us: is required"),
         ("bf16", "bf61", "device.yaml:4: flops: unknown dtype 'bf61'; did you mean 'bf16'?; known: fp32,"),
         (DEVICE, "", "device.yaml: is empty"),
@@ -97,6 +110,31 @@ def test_faults_of_a_model_in_json(tmp_path: Path, wrong: str, right: str, messa
     path.write_text(MODEL)
     assert load_model(str(path)).head_dim == 128
     assert message in message_about(path, MODEL.replace(wrong, right))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "message"),
+    [
+        (
+            '"num_key_value_heads": 8',
+            '"num_key_value_heads": 5',
+            "num_key_value_heads: 5 does not divide the 32 attention",
+        ),
+        ('"vocab_size": 128256', '"vocab_size": true', "model.json:4: vocab_size: must be a whole number; got True"),
+        ('"name"', '"num_experts": 4, "num_experts_per_tok": 5, "name"', "num_experts_per_tok: 5 of 4 experts"),
+        ('"name"', '"num_experts_per_tok": 2, "name"', "num_experts: missing, although the model has experts"),
+        ('"name"', '"num_experts": 4, "num_local_experts": 8, "num_experts_per_tok": 2, "name"', "give one"),
+        ('"name"', '"first_k_dense_replace": 33, "name"', "first_k_dense_replace: 33 dense layers of 32"),
+        (
+            '"name"',
+            '"published_parameters": 7e9, "name"',
+            "published_parameters: 7e+09, but the shapes add up to 8.03e+09",
+        ),
+    ],
+)
+def test_shapes_that_no_model_has(tmp_path: Path, wrong: str, right: str, message: str) -> None:
+    """Shapes that contradict each other are refused with the key and both figures."""
+    assert message in message_about(tmp_path / "model.json", MODEL.replace(wrong, right))
 
 
 def test_faults_of_a_model_in_yaml(tmp_path: Path) -> None:

@@ -3,20 +3,19 @@
 import math
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from cluster_sim.conf_directory import library_file
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import Device, known_as, load_device
 from cluster_sim.hardware.library_file import load_mapping, validated
+from cluster_sim.hardware.library_model import LibraryModel
 from cluster_sim.hardware.predictors.coefficients import Coefficients
 from cluster_sim.hardware.predictors.measured_with import MeasuredWith
 
 
-class Provenance(BaseModel):
+class Provenance(LibraryModel):
     """Where fitted figures come from."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     data: str = Field(default="", description="The measurements the figures were fitted to")
     command: str = Field(default="", description="The command that fitted them")
@@ -27,10 +26,8 @@ class Provenance(BaseModel):
     )
 
 
-class OperatorRatios(BaseModel):
+class OperatorRatios(LibraryModel):
     """Ratios of measured operators to the data sheet, by device and engine; see ``scripts/fit_operators.py``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(description="Name in messages; the file's when left out")
     kind: str = Field(default="operators", pattern="^operators$", description="Form of the file")
@@ -97,10 +94,8 @@ TRANSFERRED: Final[dict[str, tuple[str, ...]]] = {
 """Coefficients that follow a device's operators, and the operator each follows: the first that both devices have."""
 
 
-class Calibration(BaseModel):
+class Calibration(LibraryModel):
     """Coefficients of the physical step model for an engine, with overrides by engine version and device."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(description="Name in messages; the file's when left out")
     kind: str = Field(default="physical", pattern="^physical$", description="Form of the model")

@@ -1,15 +1,15 @@
 """Coefficients of the physical step model; ``kinds/physical.py`` has its form."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from cluster_sim.hardware.library_model import LibraryModel
 
 
-class Coefficients(BaseModel):
+class Coefficients(LibraryModel):
     """The coefficients of the step model.  Ratios are of the data sheet's rate; effective values may exceed 1."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    step_us: float = Field(ge=0, description="c_step: per step and stage")
-    layer_us: float = Field(ge=0, description="c_layer: per layer")
+    step_us: float = Field(ge=0, le=1e6, description="c_step: per step and stage")
+    layer_us: float = Field(ge=0, le=1e6, description="c_layer: per layer")
     gemm_memory_ratio: float = Field(gt=0, le=2, description="e_m: reading dense weights")
     moe_memory_ratio: float = Field(gt=0, le=2, description="e_moe: reading expert weights")
     kv_memory_ratio: float = Field(gt=0, le=2, description="e_k: reading the KV cache")
@@ -22,36 +22,49 @@ class Coefficients(BaseModel):
     )
     attention_flops_ratio: float = Field(gt=0, le=2, description="e_a: prefill attention")
     smooth_power: float = Field(default=3.0, ge=1, le=64, description="p of the smooth maximum")
-    moe_layer_us: float = Field(default=0.0, ge=0, description="c_moe: per layer with experts")
-    qk_norm_us: float = Field(default=0.0, ge=0, description="c_qk: per layer that normalises queries and keys by head")
-    latent_layer_us: float = Field(
-        default=0.0, ge=0, description="c_mla: per layer with latent attention, for its further projections and norms"
+    moe_layer_us: float = Field(default=0.0, ge=0, le=1e6, description="c_moe: per layer with experts")
+    qk_norm_us: float = Field(
+        default=0.0, ge=0, le=1e6, description="c_qk: per layer that normalises queries and keys by head"
     )
-    mix_layer_us: float = Field(default=0.0, ge=0, description="c_mix: per layer when a prefill is in the batch")
+    latent_layer_us: float = Field(
+        default=0.0,
+        ge=0,
+        le=1e6,
+        description="c_mla: per layer with latent attention, for its further projections and norms",
+    )
+    mix_layer_us: float = Field(
+        default=0.0, ge=0, le=1e6, description="c_mix: per layer when a prefill is in the batch"
+    )
     quantize_layer_us: float = Field(
         default=0.0,
         ge=0,
+        le=1e6,
         description="c_quant: per layer when a prefill is in the batch and projections quantise their input",
     )
     lone_tile_rows: int = Field(
         default=0,
         ge=0,
+        le=1_000_000,
         description="Rows of the tile that a decode's query head fills alone beside a prefill; 0: packed",
     )
-    sequence_us: float = Field(default=0.0, ge=0, description="c_seq: per sequence")
+    sequence_us: float = Field(default=0.0, ge=0, le=1e6, description="c_seq: per sequence")
     sort_us: float = Field(
-        default=0.0, ge=0, description="c_sort: per step where top-p or top-k is on, the sampler's many small kernels"
+        default=0.0,
+        ge=0,
+        le=1e6,
+        description="c_sort: per step where top-p or top-k is on, the sampler's many small kernels",
     )
     sort_bytes_per_entry: float = Field(
         default=0.0,
         ge=0,
+        le=1e6,
         description="c_voc: memory traffic per sequence and vocabulary entry where top-p or top-k is on",
     )
-    token_us: float = Field(default=0.0, ge=0, description="c_tok: per token")
-    all_reduce_us: float = Field(default=0.0, ge=0, description="a_ar: latency of one all-reduce")
+    token_us: float = Field(default=0.0, ge=0, le=1e6, description="c_tok: per token")
+    all_reduce_us: float = Field(default=0.0, ge=0, le=1e6, description="a_ar: latency of one all-reduce")
     all_reduce_ratio: float = Field(default=0.5, gt=0, le=2, description="e_ar: of the link's bandwidth")
-    frontend_us: float = Field(default=0.0, ge=0, description="API server, per request")
-    frontend_us_per_token: float = Field(default=0.0, ge=0, description="API server, per prompt token")
+    frontend_us: float = Field(default=0.0, ge=0, le=1e6, description="API server, per request")
+    frontend_us_per_token: float = Field(default=0.0, ge=0, le=1e6, description="API server, per prompt token")
 
 
 def at_most(name: str, value: float) -> float:

@@ -2,10 +2,11 @@
 
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from cluster_sim.conf_directory import library_file
 from cluster_sim.hardware.library_file import load_mapping, validated
+from cluster_sim.hardware.library_model import LibraryModel
 from cluster_sim.hardware.predictors.calibration_file import Provenance
 from cluster_sim.hardware.predictors.error_band import BandCase, ErrorBand
 from cluster_sim.hardware.predictors.measured_with import architecture_class, precision
@@ -15,10 +16,8 @@ FILE: Final = "error-bands"
 NEAR_SATURATION: Final = "near_saturation"
 
 
-class FigureBand(BaseModel):
+class FigureBand(LibraryModel):
     """The band of one figure in one case, and the left-out runs behind it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     error_percent: float = Field(
         ge=0, lt=100, description="90th percentile of the absolute errors, in percent of the measured value"
@@ -27,10 +26,8 @@ class FigureBand(BaseModel):
     held: int = Field(ge=0, description="Those among them from which the prediction was off by no more")
 
 
-class ShownFor(BaseModel):
+class ShownFor(LibraryModel):
     """What runs of engines that no coefficient was fitted to were measured with."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kernels: str = Field(description="Engine whose kernels ran")
     device_architecture: str = Field(description="Kernel class of the device")
@@ -38,10 +35,8 @@ class ShownFor(BaseModel):
     precision: str = Field(description="Types of the weights")
 
 
-class LearntBands(BaseModel):
+class LearntBands(LibraryModel):
     """The file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(description="Name in messages; the file's when left out")
     kind: str = Field(default="error_bands", pattern="^error_bands$", description="Form of the file")

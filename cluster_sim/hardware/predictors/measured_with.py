@@ -6,18 +6,17 @@ an engine if major and minor number agree; 16-bit types cost the same and count 
 
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from cluster_sim.hardware.device import known_as
+from cluster_sim.hardware.library_model import LibraryModel
 from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.predictors.operator_profile import ProfileInfo
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
 
 
-class MeasuredWith(BaseModel):
+class MeasuredWith(LibraryModel):
     """One configuration: an engine, a device, a model and a degree."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     engine: str = Field(description="Kind of engine, as studies name it")
     version: str = Field(description="Version of the engine")

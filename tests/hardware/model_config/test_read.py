@@ -169,7 +169,10 @@ def test_pattern_of_nemotron(tmp_path: Path) -> None:
         ({"model_type": "gemma2"}, [0, 2, 4]),
         ({"model_type": "gemma3"}, [0, 1, 2, 3, 4]),
         ({"model_type": "gemma3", "sliding_window_pattern": 3}, [0, 1, 3, 4]),
-        ({"model_type": "gpt_oss", "num_local_experts": 4, "num_experts_per_tok": 2}, [0, 2, 4]),
+        (
+            {"model_type": "gpt_oss", "num_local_experts": 4, "num_experts_per_tok": 2, "num_key_value_heads": 2},
+            [0, 2, 4],
+        ),
         ({"model_type": "qwen2", "sliding_window": 64}, []),
         ({"model_type": "qwen2", "sliding_window": 64, "use_sliding_window": True, "max_window_layers": 4}, [4, 5]),
         ({"model_type": "exaone4"}, [0, 1, 2, 4, 5]),
