@@ -44,9 +44,11 @@ def message_of(root: type[BaseModel], document: Document, errors: list[ErrorDeta
     for error in errors:
         if _is_consequence(error):
             continue
-        path = _document_path(root, document.data, error)
+        path, text = _document_path(root, document.data, error), _describe(root, error)
+        key, colon, rest = text.partition(": ")
+        if error["type"] == "value_error" and colon and (*path, key) in document.places:
+            path, text = (*path, key), rest  # A rule about several keys begins with the one to look at.
         line = problems.setdefault((document.where(path), dotted(path)), [])
-        text = _describe(root, error)
         if text not in line:
             line.append(text)
     lines = [f"{where}: {key + ': ' if key else ''}{' or '.join(texts)}" for (where, key), texts in problems.items()]

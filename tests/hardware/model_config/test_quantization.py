@@ -111,7 +111,8 @@ def test_experts_alone(tmp_path: Path) -> None:
     }
     model = loaded(tmp_path, LATENT | {"n_shared_experts": 1, "quantization_config": block})
     assert parts(model) == {"experts": ("int4", 4.5, "bf16")}
-    gpt = LLAMA | {"model_type": "gpt_oss", "num_local_experts": 4, "quantization_config": {"quant_method": "mxfp4"}}
+    shape = {"model_type": "gpt_oss", "num_local_experts": 4, "num_key_value_heads": 2}
+    gpt = LLAMA | shape | {"quantization_config": {"quant_method": "mxfp4"}}
     assert parts(loaded(tmp_path, gpt)) == {"experts": ("fp4", 4.25, "fp4")}
 
 
