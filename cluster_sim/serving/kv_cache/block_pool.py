@@ -14,6 +14,8 @@ without runs has no cached descendants.
 
 from cluster_sim.serving.kv_cache.block_runs import BlockRun, FreeQueue, NodeKey, Parent, StreamNode
 from cluster_sim.serving.kv_cache.content import Content, Piece
+from cluster_sim.serving.kv_cache.prefix_changes import NONE_LEFT, UNNAMED, PrefixChanges, is_shared
+from cluster_sim.serving.kv_cache.prefix_ranges import chained_name, root_name
 
 
 class BlockMatch:
@@ -60,6 +62,10 @@ class BlockPool:
         self._nodes: dict[NodeKey, StreamNode] = {}
         self._holdings: dict[int, Holding] = {}
         self._next_serial = 0
+        self.changes: PrefixChanges | None = None
+        """What has changed, where somebody is told; to be set while the pool is empty."""
+        self._names: dict[int, int] = {}
+        """Names of nodes by serial, where somebody is told."""
 
     @property
     def free_blocks(self) -> int:
@@ -149,7 +155,7 @@ class BlockPool:
         """Pop ``blocks`` free blocks, at most ``free_blocks``, for new content; their hashes are lost."""
         if blocks <= 0:
             return
-        queue, nodes = self._queue, self._nodes
+        queue, nodes, changes = self._queue, self._nodes, self.changes
         assert blocks <= queue.blocks
         left = blocks
         run = queue.front
@@ -158,6 +164,8 @@ class BlockPool:
             node = run.node
             if length > left:
                 run.end -= left
+                if changes is not None and node is not None:
+                    self._note(changes, node)
                 break
             following = run.following
             run.following = None
@@ -166,6 +174,8 @@ class BlockPool:
                 runs.remove(run)
                 if not runs:
                     del nodes[node.key]
+                if changes is not None:
+                    self._note(changes, node)
             run = following
             left -= length
             if not left:
@@ -194,6 +204,8 @@ class BlockPool:
                 if node is None:
                     node = nodes[node_key] = StreamNode(node_key, self._next_serial, first)
                     self._next_serial += 1
+                    if self.changes is not None:
+                        node.name = self._names[node.serial] = self._name_of(node_key)
                 reach = last if last < target else target  # noqa: FURB136 - this runs for every segment
                 runs = node.runs
                 if runs:
@@ -203,6 +215,8 @@ class BlockPool:
                     run.holders[key] = None
                     runs.append(run)
                     held.append(run)
+                if self.changes is not None:
+                    self._note(self.changes, node)
                 position = reach
                 if position >= target:
                     break
@@ -224,6 +238,22 @@ class BlockPool:
         run.holders[key] = None
         runs.append(run)
         held.append(run)
+
+    def _name_of(self, parent: Parent) -> int:
+        """Return the name that a prefix has outside this cache."""
+        if isinstance(parent, str):
+            return root_name(parent)
+        if isinstance(parent, int):
+            return self._names[parent]
+        before = self._name_of(parent[0])
+        return chained_name(before, parent[1], parent[2]) if before >= 0 and is_shared(parent[1]) else UNNAMED
+
+    def _note(self, changes: PrefixChanges, node: StreamNode) -> None:
+        """Tell where the blocks of a node end now."""
+        if node.name >= 0:
+            changes.set(node.name, max((run.end for run in node.runs), default=NONE_LEFT))
+        if not node.runs:
+            del self._names[node.serial]
 
     def release(self, key: int, held_blocks: int) -> None:
         """Free all ``held_blocks`` blocks of a sequence, the last first; those with a hash can still be found."""

@@ -21,7 +21,7 @@ class StreamNode:
     one a lookup finds.
     """
 
-    __slots__ = ("first", "key", "runs", "serial")
+    __slots__ = ("first", "key", "name", "runs", "serial")
 
     def __init__(self, key: NodeKey, serial: int, first: int) -> None:
         self.key = key
@@ -29,6 +29,8 @@ class StreamNode:
         self.first = first
         """Index in the sequence of the first block that ends in the node."""
         self.runs: list[BlockRun] = []
+        self.name = -1
+        """Its name outside this cache, where somebody is told of changes and the content may be shared."""
 
 
 class BlockRun:

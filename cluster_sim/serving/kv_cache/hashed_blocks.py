@@ -4,6 +4,7 @@ from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.kv_cache.base import AllocationResult, MatchResult
 from cluster_sim.serving.kv_cache.block_pool import BlockMatch, BlockPool
 from cluster_sim.serving.kv_cache.content import Content, content_of
+from cluster_sim.serving.kv_cache.prefix_changes import PrefixChanges
 from cluster_sim.serving.sequence import Sequence
 
 
@@ -106,6 +107,16 @@ class HashedCache:
         self._blocks.release(sequence.key, -(-sequence.computed // self.block_size))
         self.free_blocks = self._blocks.free_blocks
         self._growing.pop(sequence.request.attributes.output_segment, None)
+
+    def track_prefixes(self) -> None:
+        """Keep what changes from now on, while nothing is cached."""
+        self._blocks.changes = PrefixChanges()
+
+    def changed_prefixes(self) -> list[tuple[int, int]]:
+        """Return what has changed since the last call, see ``PrefixChanges``."""
+        self.catch_up()
+        assert self._blocks.changes is not None
+        return self._blocks.changes.take()
 
     def content(self, sequence: Sequence) -> Content:
         """Return what the tokens of a sequence are, kept with it."""

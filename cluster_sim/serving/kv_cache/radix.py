@@ -7,6 +7,7 @@ takes in all.  A prefix is protected from that (``lock``) from the moment a wait
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.kv_cache.base import MatchResult
 from cluster_sim.serving.kv_cache.content import Content, content_of
+from cluster_sim.serving.kv_cache.prefix_changes import PrefixChanges
 from cluster_sim.serving.kv_cache.radix_host import RadixHost
 from cluster_sim.serving.kv_cache.radix_tree import RadixTree
 from cluster_sim.serving.sequence import Sequence
@@ -106,6 +107,15 @@ class RadixCache:
     def held_prefix(self, sequence: Sequence) -> int:
         """Return how many of a sequence's tokens are the tree's, loaded ones included."""
         return self.holding_of(sequence).prefix
+
+    def track_prefixes(self) -> None:
+        """Keep what changes from now on, while nothing is cached."""
+        self.tree.changes = PrefixChanges()
+
+    def changed_prefixes(self) -> list[tuple[int, int]]:
+        """Return what has changed since the last call, see ``PrefixChanges``."""
+        assert self.tree.changes is not None
+        return self.tree.changes.take()
 
     # ---------------------------------------------------------------------------------------------------------- pages
 

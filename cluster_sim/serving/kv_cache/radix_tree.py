@@ -11,6 +11,7 @@ import heapq
 from typing import NamedTuple
 
 from cluster_sim.serving.kv_cache.content import Content, Piece, Stream
+from cluster_sim.serving.kv_cache.prefix_changes import NONE_LEFT, PrefixChanges, shared_ranges
 
 Key = tuple[Stream, int] | tuple[Piece, ...] | tuple[str]
 """The identity of a page: its stream and where that begins, its pieces if it has several, or a root's namespace."""
@@ -59,6 +60,8 @@ class RadixTree:
         self._roots: dict[str, int] = {}
         self._leaves: list[tuple[int, int]] = []
         """Heap of (access, serial) of leaves that could be evicted; stale entries are skipped when they come up."""
+        self.changes: PrefixChanges | None = None
+        """What has changed, where somebody is told; to be set while the tree is empty."""
 
     def match(self, content: Content, tokens: int) -> RadixMatch:
         """Find the longest cached prefix of the first ``tokens`` tokens, and note the access."""
@@ -95,6 +98,9 @@ class RadixTree:
             leaf.used = self._accesses
             self.evictable_tokens += limit - start
             self._offer(leaf)
+            if self.changes is not None:
+                for name, _, end in shared_ranges(content, limit, self.page_size):
+                    self.changes.set(name, max(end, self.changes.end_of(name)))
         return found.tokens
 
     def whole_pages(self, tokens: int) -> int:
@@ -141,6 +147,8 @@ class RadixTree:
             gone += node.end - node.start
             if lost is not None:
                 lost.append((self._content_of(node), node.end))
+            if self.changes is not None:
+                self._note_eviction(self.changes, node)
             parent = self._nodes[node.parent]
             del parent.children[node.key]
             del self._nodes[serial]
@@ -149,6 +157,13 @@ class RadixTree:
         return gone
 
     # ----------------------------------------------------------------------------------------------------------- inside
+
+    def _note_eviction(self, changes: PrefixChanges, node: RadixNode) -> None:
+        """Tell where the pages end that a leaf, about to go, leaves behind."""
+        left = node.start // self.page_size
+        for name, start, end in shared_ranges(self._content_of(node), node.end, self.page_size):
+            if end > left:
+                changes.set(name, left if left > start else NONE_LEFT)
 
     def _root(self, content: Content) -> RadixNode:
         serial = self._roots.get(content.namespace)
