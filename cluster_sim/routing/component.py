@@ -6,7 +6,7 @@ through ``HubServices``; three of them also stand in the way of requests, as a g
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
 from cluster_sim.engine.hub_interface import Send
@@ -14,10 +14,10 @@ from cluster_sim.engine.instant import Instant
 from cluster_sim.engine.observation import Observation
 from cluster_sim.recording.rows import RequestRow
 from cluster_sim.routing.dispatching import Dispatcher
-from cluster_sim.routing.membership import Membership
+from cluster_sim.routing.membership import Member, Membership
 from cluster_sim.routing.request_states import Attempt, RequestTable, TrackedRequest
 from cluster_sim.routing.routes import Route
-from cluster_sim.serving.messages import Response
+from cluster_sim.serving.messages import Response, Sample
 
 SEQUENTIAL: Final = Observation(responses=True, reacts=True, gates=True)
 """The observation of a component that may act on any response."""
@@ -31,6 +31,8 @@ class HubServices(Protocol):
     membership: Membership
     dispatcher: Dispatcher
     routes: dict[str, Route]
+    instant: Instant
+    """Of the event that is handled."""
 
     def schedule(
         self, time_ns: int, kind: int, sequence: int, event: Any, *, is_background: bool = False, needed: Instant = 0
@@ -39,6 +41,9 @@ class HubServices(Protocol):
 
         The run ends without those in the background (periodic timers).  Every process will have passed ``needed``.
         """
+
+    def next_schedule_ns(self) -> int:
+        """Return the earliest time for which a global schedule can be scheduled now."""
 
     def submit(self, tracked: TrackedRequest, now_ns: int) -> list[Send]:
         """Route a request, by the gate if there is one; only in an event of kind ``GLOBAL_SCHEDULE``."""
@@ -80,8 +85,24 @@ class HubComponent:
     def on_first_token(self, tracked: TrackedRequest, attempt: Attempt, now_ns: int) -> None:
         """Note that an attempt's first token has come; called if a component or a policy observes first tokens."""
 
+    def on_opened(self, tracked: TrackedRequest, attempt: Attempt, now_ns: int) -> None:
+        """Note that the router has sent a request to a replica."""
+
     def on_closed(self, tracked: TrackedRequest, attempt: Attempt, now_ns: int) -> None:
         """Note that the router no longer waits for an attempt."""
+
+    def on_sample(self, member: Member, sample: Sample, now_ns: int) -> None:
+        """Note a sample of a replica that has become visible."""
+
+    def narrow(
+        self, tracked: TrackedRequest, route: Route, eligible: Sequence[int] | None, now_ns: int
+    ) -> Sequence[int] | None:
+        """Return the positions among which the policy chooses, at least one of ``eligible`` (None: all of the route).
+
+        What is given without a change, or None, costs nothing more.
+        """
+        del tracked, route, now_ns
+        return eligible
 
 
 class Verdict(NamedTuple):

@@ -27,6 +27,8 @@ class Dispatcher:
         """Whoever is told that the router no longer waits for an attempt."""
         self.frees_for_others = False
         """Whether the blocks that a cancellation frees may be granted to a reservation at once."""
+        self.opened: list[Callable[[TrackedRequest, Attempt, int], None]] = []
+        """Whoever is told of a new attempt."""
 
     def open(
         self, tracked: TrackedRequest, route: Route, position: int, policy: RoutingPolicy, now_ns: int
@@ -37,6 +39,9 @@ class Dispatcher:
         delivery = (now_ns + target.forward_ns) << KIND_BITS | _DELIVERY
         dispatch = _new_dispatch((request, attempt.number, tracked.resumed_tokens))
         message = _new_message((delivery, HUB_SOURCE, request.request_id, dispatch))
+        if self.opened:
+            for note in self.opened:
+                note(tracked, attempt, now_ns)
         return [_new_send((target.source, message, dispatch.fewest_batches(target.limits.tokens_per_step)))]
 
     def close(self, tracked: TrackedRequest, attempt: Attempt, now_ns: int) -> None:

@@ -85,6 +85,10 @@ class RouterHub:
         self._gate: Gate | None = None
         self._recovery: Recovery | None = None
         self._handover: HandOver | None = None
+        self._samplers: list[HubComponent] = []
+        """Components that read samples."""
+        self._narrowing: list[HubComponent] = []
+        """Components that keep requests away from replicas."""
         for component in components:
             self._add(component)
         self._observed_types = set(self._handlers) if self.observation.responses else {Sample}
@@ -95,8 +99,7 @@ class RouterHub:
             member.target for member in self.membership if member.target.fills_batches and knows_end
         ]
         """Replicas that must be told when the last request has been sent."""
-        self._kind = Kind.ARRIVAL
-        """Kind of the event that is handled."""
+        self.instant: Instant = 0
         for component in components:
             component.start(self)
 
@@ -104,8 +107,15 @@ class RouterHub:
         for event_type, handler in component.handlers().items():
             assert event_type not in self._handlers, f"{event_type.__name__} has two handlers"
             self._handlers[event_type] = handler
-        if type(component).on_closed is not HubComponent.on_closed:
+        kind = type(component)
+        if kind.on_closed is not HubComponent.on_closed:
             self.dispatcher.closed.append(component.on_closed)
+        if kind.on_opened is not HubComponent.on_opened:
+            self.dispatcher.opened.append(component.on_opened)
+        if kind.on_sample is not HubComponent.on_sample:
+            self._samplers.append(component)
+        if kind.narrow is not HubComponent.narrow:
+            self._narrowing.append(component)
         if isinstance(component, Gate):
             self._gate = component
         elif isinstance(component, Recovery):
@@ -130,7 +140,7 @@ class RouterHub:
     def handle(self) -> list[Send]:
         """Handle the earliest event."""
         now, event = self._events.pop()
-        self._kind = now & KIND_MASK
+        self.instant = now
         return self._handlers[type(event)](event, now >> KIND_BITS)
 
     def needed(self, event: Instant) -> Instant:
@@ -207,6 +217,8 @@ class RouterHub:
         member = self.membership[sample.replica]
         for policy in member.route.policies:
             policy.observe(member.position, sample)
+        for component in self._samplers:
+            component.on_sample(member, sample, now_ns)
         return []
 
     # ------------------------------------------------------------------------------------------------------- requests
@@ -233,6 +245,9 @@ class RouterHub:
             return self._refuse(tracked, route.admission.reason(request), now_ns)
         if eligible is not None and not eligible:
             return self._fail(tracked, None, NO_REPLICA, now_ns)
+        if self._narrowing:
+            for component in self._narrowing:
+                eligible = component.narrow(tracked, route, eligible, now_ns)
         if self._handover is not None and (sends := self._handover.begin(tracked, route, now_ns)) is not None:
             return sends
         policy = route.policy_of(request)
@@ -263,6 +278,7 @@ class RouterHub:
             self._cause(row, now_ns)
         if not self._components:
             return []
+        tracked.end = row
         sends = [send for component in self._components for send in component.on_end(tracked, now_ns)]
         if not self.requests and not self._events.is_waiting:
             self._events.drop_background()
@@ -278,7 +294,7 @@ class RouterHub:
                     "beyond the two simulated years that a run can span; shorten think times, or set run.end_s"
                 )
             arrival_ns = caused.arrival_ns
-            if self._kind > Kind.GLOBAL_SCHEDULE and arrival_ns == now_ns:
+            if self.instant & KIND_MASK > Kind.GLOBAL_SCHEDULE and arrival_ns == now_ns:
                 arrival_ns += 1  # The global schedule of this instant is over.
             self._events.schedule(arrival_ns, Kind.GLOBAL_SCHEDULE, caused.request_id, caused)
 
@@ -287,6 +303,10 @@ class RouterHub:
     ) -> None:
         """Schedule an event; see ``HubServices``."""
         self._events.schedule(time_ns, kind, sequence, event, is_background, needed)
+
+    def next_schedule_ns(self) -> int:
+        """Return the earliest time for which a global schedule can be scheduled now."""
+        return (self.instant >> KIND_BITS) + (self.instant & KIND_MASK > Kind.GLOBAL_SCHEDULE)
 
     def restart_routers(self) -> None:
         """Build every routing policy anew."""

@@ -4,7 +4,7 @@ A replica takes requests while nothing blocks it.  Several reasons may block it 
 drained); each is lifted by whoever gave it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cluster_sim.engine.hub_interface import Send
@@ -71,6 +71,8 @@ class Membership:
                     target.source - 1, indices.get(target.pool, 0), route, position
                 )
         self._next_number = max(self._members, default=-1) + 1
+        self.freed: list[Callable[[int], None]] = []
+        """Whoever is told the number of a replica that takes requests again, or for the first time."""
 
     def __getitem__(self, number: int) -> Member:
         return self._members[number]
@@ -115,6 +117,10 @@ class Membership:
     def unblock(self, number: int, reason: str) -> None:
         """Lift one reason; the replica takes requests when none is left."""
         member = self._members[number]
+        if reason not in member.blocked_by:
+            return
         member.blocked_by.discard(reason)
         if not member.blocked_by:
             member.route.unblock(member.position)
+            for note in self.freed:
+                note(number)

@@ -63,7 +63,10 @@ _new_attempt: Final = partial(tuple.__new__, Attempt)
 class TrackedRequest:
     """A request from its arrival to its row."""
 
-    __slots__ = ("last", "open", "request", "resumed_tokens", "state")
+    __slots__ = ("end", "last", "open", "request", "resumed_tokens", "state")
+
+    end: RequestRow
+    """The row of a request that has ended, where the hub has components."""
 
     def __init__(self, request: Request) -> None:
         self.request = request

@@ -5,6 +5,10 @@ from typing import Any, Final
 from cluster_sim.hardware.predictors.predictor_interface import PREDICTORS
 from cluster_sim.registry import Registry
 from cluster_sim.routing.endpoint_picker.parts import ENDPOINT_DECIDERS, FILTERS, PICKERS, PROFILE_HANDLERS, SCORERS
+from cluster_sim.routing.flow_control.detector_interface import DETECTORS
+from cluster_sim.routing.flow_control.fairness_interface import FAIRNESS
+from cluster_sim.routing.flow_control.ordering_interface import ORDERINGS
+from cluster_sim.routing.flow_control.shedder_interface import SHEDDERS
 from cluster_sim.routing.handover.connector_interface import CONNECTORS
 from cluster_sim.routing.handover.decider_interface import DECIDERS
 from cluster_sim.routing.policy_interface import ROUTING_POLICIES
@@ -24,6 +28,10 @@ AXES: Final[tuple[Registry[Any], ...]] = (
     TRACE_READERS,
     PREDICTORS,
     ROUTING_POLICIES,
+    DETECTORS,
+    ORDERINGS,
+    FAIRNESS,
+    SHEDDERS,
     CONNECTORS,
     DECIDERS,
     FILTERS,

@@ -9,6 +9,7 @@ from cluster_sim.hardware.predictors.kinds.auto import AutoOptions
 from cluster_sim.hardware.predictors.predictor_interface import PredictorBlock
 from cluster_sim.metrics.objectives import Slo
 from cluster_sim.options import ConfigModel
+from cluster_sim.routing.flow_control.admission_options import AdmissionOptions
 from cluster_sim.routing.policy_interface import RouterConfig, default_router
 from cluster_sim.workload.kind_interface import WorkloadConfig
 
@@ -23,6 +24,9 @@ class Study(ConfigModel):
     workload: WorkloadConfig = Field(description="Where requests come from.")
     fleet: Fleet = Field(description="What serves them.")
     router: RouterConfig = Field(default_factory=default_router, description="How a request finds a replica.")
+    admission: AdmissionOptions = Field(
+        AdmissionOptions(), description="Which requests wait at the router, and which it turns away."
+    )
     predictor: PredictorBlock = Field(AutoOptions(), description="Where step times come from.")
     slo: Slo = Field(Slo(), description="Limits that the results are held against.")
     run: Run = Field(Run(), description="How the simulation is executed.")

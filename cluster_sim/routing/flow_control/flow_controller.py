@@ -72,12 +72,14 @@ class FlowController:
         if self.detector is not None:
             self.detector.on_dispatch(position, request)
 
-    def on_end(self, position: int, request: Request, first_token_ns: int = -1) -> None:
-        """Take in that an attempt has ended; ``first_token_ns`` is the time from its dispatch to the first token."""
+    def on_end(self, position: int, request: Request) -> None:
+        """Take in that an attempt has ended or was given up."""
         if self.detector is not None:
             self.detector.on_end(position, request)
-        if first_token_ns >= 0:
-            self._first_tokens.add(first_token_ns)
+
+    def note_first_token(self, duration_ns: int) -> None:
+        """Take in the time that a first token has taken from the dispatch."""
+        self._first_tokens.add(duration_ns)
 
     # ----------------------------------------------------------------------------------------------------- decisions
 

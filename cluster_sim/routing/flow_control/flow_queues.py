@@ -133,6 +133,11 @@ class FlowQueues:
         self._forget(queued)
         return queued
 
+    def number_of(self, request_id: int) -> int | None:
+        """Return the number of the place of a request; None if it does not wait."""
+        queued = self._present.get(request_id)
+        return None if queued is None else queued.number
+
     def remove(self, request_id: int) -> QueuedRequest | None:
         """Take out one request, if it waits."""
         queued = self._present.get(request_id)

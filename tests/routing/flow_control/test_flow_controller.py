@@ -94,7 +94,8 @@ def test_estimates_of_the_slo_aware_shedder() -> None:
     for number in range(1, 14):
         assert controller.offer(request(number), ONE, 0).decision == Decision.QUEUED
     for turn in range(3):
-        controller.on_end(0, request(turn), 90 * MS)
+        controller.on_end(0, request(turn))
+        controller.note_first_token(90 * MS)
         found = controller.next_request(ONE, 20 * MS * turn)
         assert found is not None
         controller.on_dispatch(0, found)
