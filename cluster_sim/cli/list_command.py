@@ -10,6 +10,7 @@ class Topic(StrEnum):
     """What can be listed: files of the library, then the axes of extension."""
 
     devices = "devices"
+    links = "links"
     models = "models"
     profiles = "profiles"
     engines = "engines"
@@ -37,7 +38,7 @@ class Topic(StrEnum):
 def list_parts(
     topic: Annotated[Topic, typer.Argument(metavar="WHAT", help=f"One of {', '.join(Topic)}.", show_default=False)],
 ) -> None:
-    """List what studies can name: devices, models, profiles, and the parts of every axis of extension."""
+    """List what studies can name: devices, links, models, profiles, and the parts of every axis of extension."""
     from cluster_sim.study.listing import listing
 
     for line in listing(topic.value):

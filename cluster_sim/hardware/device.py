@@ -1,7 +1,7 @@
 """Devices: what an accelerator can do by its data sheet, loaded from ``conf/devices``."""
 
 from collections.abc import Iterable
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -31,11 +31,18 @@ MOST_SWEEP_S: Final = 10.0
 
 
 class Interconnect(LibraryModel):
-    """The link between the GPUs of one node."""
+    """A link between the GPUs of one node."""
 
-    kind: str = Field(description="nvlink, nvswitch, pcie, xgmi or ici: a label shown in tables")
+    kind: Literal["nvlink", "nvswitch", "pcie", "xgmi", "ici"] = Field(
+        description="All but pcie join every GPU of a node with every other one"
+    )
     bandwidth_bytes_per_s: float = Field(ge=1e6, le=1e15, description="Bandwidth per GPU in one direction")
     latency_us: float = Field(ge=0, le=1e6, description="Latency of one small collective, launch included")
+
+    @property
+    def joins_all(self) -> bool:
+        """Whether such links join every GPU of a node with every other one."""
+        return self.kind != "pcie"
 
 
 class Network(LibraryModel):
@@ -68,6 +75,12 @@ class Device(LibraryModel):
     memory_bandwidth_bytes_per_s: float = Field(ge=1e9, le=1e15, description="Peak memory bandwidth")
     flops: dict[str, float] = Field(description="Peak dense operations per second by dtype, without sparsity")
     interconnect: Interconnect = Field(description="Link between the GPUs of a node")
+    pcie: Interconnect | None = Field(
+        default=None, description="Link between the GPUs of a node without NVLink, where the interconnect is another"
+    )
+    bridge: Interconnect | None = Field(
+        default=None, description="NVLink bridge that joins two GPUs, on boards that take one"
+    )
     network: Network = Field(
         default=Network(bandwidth_bytes_per_s=50e9, latency_us=10.0), description="Link between nodes, per GPU"
     )
@@ -114,6 +127,14 @@ class Device(LibraryModel):
             raise ValueError(
                 f"power: idle_ratio {self.power.idle_ratio:g} is above active_ratio {self.power.active_ratio:g}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_links(self) -> Self:
+        if self.pcie is not None and (self.pcie.kind != "pcie" or self.interconnect.kind == "pcie"):
+            raise ValueError("pcie: is a link of kind pcie beside an interconnect of another kind")
+        if self.bridge is not None and self.bridge.kind != "nvlink":
+            raise ValueError("bridge: is a link of kind nvlink")
         return self
 
     @property

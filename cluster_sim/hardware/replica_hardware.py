@@ -8,6 +8,7 @@ from cluster_sim.hardware.device import Device, Interconnect, Network
 from cluster_sim.hardware.engine_settings import EngineSettings
 from cluster_sim.hardware.layers.mixer import Part
 from cluster_sim.hardware.model import Model
+from cluster_sim.hardware.node_topology import GroupLink, NodeTopology
 from cluster_sim.hardware.precision import DTYPES, weight_bytes
 
 
@@ -49,6 +50,8 @@ class ReplicaHardware:
     tensor_parallel: int = 1
     pipeline_parallel: int = 1
     experts: ExpertSharding = ONE_RANK
+    topology: NodeTopology | None = None
+    """Links of its GPUs; None has those of the device, as step times were measured."""
 
     def __post_init__(self) -> None:
         """Check the degrees of parallelism."""
@@ -71,14 +74,43 @@ class ReplicaHardware:
         return DTYPES[self.engine.weight_dtype] if self.engine.weight_dtype else self.model.expert_dtype
 
     @property
-    def tensor_link(self) -> Interconnect | Network:
+    def tensor_link(self) -> Interconnect | Network | GroupLink:
         """Link between the GPUs of one stage."""
+        if self.topology is not None:
+            return self.topology.group_link(range(self.tensor_parallel))
         return self._link(self.tensor_parallel)
 
     @property
-    def replica_link(self) -> Interconnect | Network:
-        """Link between stages, and between data-parallel ranks."""
-        return self._link(self.tensor_parallel * self.pipeline_parallel * self.experts.ranks)
+    def all_reduce_extra_us(self) -> float:
+        """What an all-reduce of a stage takes longer than the engine's own, where that does not run."""
+        link = self.tensor_link
+        if not isinstance(link, GroupLink) or link.is_custom:
+            return 0.0
+        return max(0.0, link.latency_us - self.device.interconnect.latency_us)
+
+    @property
+    def rank_link(self) -> Interconnect | Network | GroupLink:
+        """Link between data-parallel ranks."""
+        if self.topology is not None:
+            return self.topology.group_link(range(self.gpus))
+        return self._link(self.gpus)
+
+    @property
+    def stage_links(self) -> list[Interconnect | Network]:
+        """Links from each stage to the next, and from the last one to the first."""
+        return [self._stage_link(stage) for stage in range(self.pipeline_parallel)]
+
+    def _stage_link(self, stage: int) -> Interconnect | Network:
+        if self.topology is None:
+            return self._link(self.gpus)
+        first, following = stage * self.tensor_parallel, (stage + 1) % self.pipeline_parallel * self.tensor_parallel
+        links = [self.topology.between(first + rank, following + rank) for rank in range(self.tensor_parallel)]
+        return min(links, key=lambda link: link.bandwidth_bytes_per_s)
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of the replica."""
+        return self.tensor_parallel * self.pipeline_parallel * self.experts.ranks
 
     def _link(self, gpus: int) -> Interconnect | Network:
         """Return the link that so many GPUs have: the node's own, or the network beyond a node."""

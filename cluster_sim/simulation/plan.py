@@ -9,6 +9,7 @@ from cluster_sim.config.schema.study import Study
 from cluster_sim.engine.group import LinkDelays
 from cluster_sim.engine.instant import NEVER, Instant, Kind, instant, time_of
 from cluster_sim.hardware.device import load_device
+from cluster_sim.hardware.interconnect.transfer_path import FleetLinks
 from cluster_sim.hardware.memory_plan import MemoryPlan, host_block_us, hybrid_block_size, plan_memory
 from cluster_sim.hardware.model import load_model
 from cluster_sim.hardware.power_cap import capped
@@ -22,6 +23,7 @@ from cluster_sim.serving.lora import Lora
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.data_parallel import build_scheduler
 from cluster_sim.serving.schedulers.engine_options import ENGINES, EngineOptions
+from cluster_sim.simulation.fleet_links import fleet_links, pool_topology
 from cluster_sim.simulation.fleet_sites import link_delays, site_of
 from cluster_sim.simulation.hub_components import hub_components
 from cluster_sim.simulation.model_names import default_model, distinct_names
@@ -125,6 +127,8 @@ class Plan:
 
     study: Study
     pools: tuple[PoolPlan, ...]
+    links: FleetLinks
+    """What joins the replicas."""
 
     @property
     def replicas(self) -> int:
@@ -161,6 +165,7 @@ class Plan:
             total_requests=total_requests(study.workload),
             components=hub_components(study),
             routers=study.router.replicas,
+            links=self.links,
             client_timeout_ns=study.router.client_timeout_ns,
             run_end=self.run_end,
             seed=study.seed,
@@ -200,7 +205,8 @@ def make_plan(study: Study) -> Plan:
             planned = _plan_pool(study, pool, first, names[pool.model], delays)
         pools.append(replace(planned, site=site_of(study.fleet, pool)))
         first += pool.replicas
-    return Plan(study, tuple(pools))
+    links = fleet_links(study.fleet, [planned.hardware.device for planned in pools])
+    return Plan(study, tuple(pools), links)
 
 
 def pool_hardware(study: Study, pool: Pool, model_name: str = "") -> tuple[EngineOptions, ReplicaHardware]:
@@ -217,7 +223,8 @@ def pool_hardware(study: Study, pool: Pool, model_name: str = "") -> tuple[Engin
     engine = pool.engine.resolved(device, model)
     settings = engine.hardware_settings(device)
     experts = expert_sharding(pool)
-    hardware = ReplicaHardware(model, device, settings, pool.tensor_parallel, pool.pipeline_parallel, experts)
+    degrees = (pool.tensor_parallel, pool.pipeline_parallel)
+    hardware = ReplicaHardware(model, device, settings, *degrees, experts, pool_topology(pool, device))
     block_size = hybrid_block_size(hardware)
     if engine.keeps_states and block_size != engine.block_size:
         engine = engine.model_copy(update={"block_size": block_size})

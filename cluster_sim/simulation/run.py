@@ -28,6 +28,7 @@ from cluster_sim.output.run_directory import (
 )
 from cluster_sim.simulation.executor import RunOutcome, RunOutputs, SeriesSink
 from cluster_sim.simulation.executor_choice import ExecutorChoice, choose_executor
+from cluster_sim.simulation.fleet_links import link_warnings
 from cluster_sim.simulation.fleet_sites import site_warnings
 from cluster_sim.simulation.inline import InlineExecutor
 from cluster_sim.simulation.launcher import ray_executor
@@ -102,6 +103,7 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
     notes = (
         *notices,
         *site_warnings(study.fleet),
+        *link_warnings(study.fleet),
         *(nameless_notice(study.workload.model, plan.models) if summary["reasons"]["no_model"] else ()),
         *step_time_notes(simulation.metadata),
         f"{requests:,} requests in {wall_s:.2f} s on executor {choice.executor}: {speed}",

@@ -16,6 +16,7 @@ from cluster_sim.engine.instant import NEVER, Instant
 from cluster_sim.engine.observation import Observation
 from cluster_sim.engine.process import Join
 from cluster_sim.errors import InputError
+from cluster_sim.hardware.interconnect.transfer_path import FleetLinks
 from cluster_sim.hardware.jitter import Jitter
 from cluster_sim.hardware.predictors.predictor_interface import Predictor
 from cluster_sim.metrics.run_metadata import RunMetadata
@@ -138,6 +139,8 @@ class Simulation:
     """Build the components of the hub beside routing: scalers, faults, queues, retries, hand-overs."""
     routers: int = 1
     """Router replicas, each with a policy of its own."""
+    links: FleetLinks = field(default_factory=FleetLinks)
+    """What joins the replicas, for transfers between them."""
     client_timeout_ns: int = 0
     """The patience of every client; 0 waits for ever."""
     run_end: Instant = NEVER

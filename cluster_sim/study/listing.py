@@ -8,6 +8,7 @@ from cluster_sim.config.schema.axes import AXES
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import device_names, load_device
 from cluster_sim.hardware.library_file import load_mapping
+from cluster_sim.hardware.link_library import link_names, load_link
 from cluster_sim.hardware.model import load_model, model_names
 from cluster_sim.hardware.predictors.calibration_file import load_calibration, load_operator_ratios
 from cluster_sim.hardware.predictors.error_band_file import load_error_bands
@@ -71,6 +72,12 @@ def _device(name: str) -> str:
     )
 
 
+def _link(name: str) -> str:
+    link = load_link(name)
+    rate = link.bandwidth_bytes_per_s
+    return f"{link.kind}: {rate / 1e9:g} GB/s, {link.achieved_ratio:.0%} of it achieved, {link.latency_us:g} us"
+
+
 def _model(name: str) -> str:
     model = load_model(name)
     active = f", {model.active_parameters / 1e9:.1f} B active" if model.is_moe else ""
@@ -93,6 +100,7 @@ def _profile(name: str) -> str:
 
 _LIBRARY: Final[dict[str, tuple[Callable[[], list[str]], Callable[[str], str]]]] = {
     "devices": (device_names, _device),
+    "links": (link_names, _link),
     "models": (model_names, _model),
     "profiles": (lambda: library_names("profiles"), _profile),
 }

@@ -12,9 +12,11 @@ from cluster_sim.config.schema.study import Study
 from cluster_sim.engine.observation import Observation
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import device_names, load_device
+from cluster_sim.hardware.link_library import link_names, load_link
 from cluster_sim.hardware.memory_plan import MemoryPlan
 from cluster_sim.hardware.model import load_model, model_names
 from cluster_sim.simulation.executor_choice import choose_executor
+from cluster_sim.simulation.fleet_links import link_warnings
 from cluster_sim.simulation.fleet_sites import site_warnings
 from cluster_sim.simulation.model_names import nameless_notice
 from cluster_sim.simulation.plan import PoolPlan, make_plan, pool_hardware
@@ -63,7 +65,7 @@ def validation_report(study: Study, variants: Sequence[Variant] = (), *, has_loo
         *(["# Lookahead:"] if has_lookahead else []),
         *(f"#   {line}" for line in (_lookahead(simulation) if has_lookahead else ())),
         *(f"# {line}" for line in _sweep(variants)),
-        *(f"# Warning: {line}" for line in site_warnings(study.fleet)),
+        *(f"# Warning: {line}" for line in (*site_warnings(study.fleet), *link_warnings(study.fleet))),
     ]
     return "\n".join(lines) + "\n"
 
@@ -80,7 +82,7 @@ def refused_models(study: Study) -> str:
 def check_library() -> str:
     """Load every device and model of the library; return how many, or raise ``InputError`` that lists the faulty."""
     problems = []
-    for names, load in ((device_names(), load_device), (model_names(), load_model)):
+    for names, load in ((device_names(), load_device), (model_names(), load_model), (link_names(), load_link)):
         for name in names:
             try:
                 load(name)
@@ -88,7 +90,8 @@ def check_library() -> str:
                 problems.append(str(error))
     if problems:
         raise InputError("\n".join(problems))
-    return f"# Library: {len(device_names())} devices and {len(model_names())} models are valid.\n"
+    counts = f"{len(device_names())} devices, {len(link_names())} links and {len(model_names())} models"
+    return f"# Library: {counts} are valid.\n"
 
 
 def _workload(study: Study, models: list[str]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, field_validator
 
+from cluster_sim.config.schema.links import Node, PoolLink
 from cluster_sim.config.schema.sites import Sites
 from cluster_sim.hardware.interconnect.directions import NAME
 from cluster_sim.options import MS_PER_DAY, ConfigModel, DeviceName, ModelName
@@ -85,6 +86,9 @@ class Pool(ConfigModel):
     usd_per_gpu_hour: float | None = Field(
         None, ge=0, description="Price of one GPU for one hour, in USD; null is the price in the device's file."
     )
+    node: Node | None = Field(
+        None, description="Nodes on which the replicas run, and their links; null is as the device's file says."
+    )
     engine: EngineBlock = Field(engine_options(), description="The serving engine of each replica.")
 
     @property
@@ -123,6 +127,9 @@ class Fleet(ConfigModel):
         description="How requests pass from prefill pools to decode pools; null is the connector of their engine.",
     )
     network: Network = Field(Network(), description="Delays between router and replicas at one site.")
+    links: tuple[PoolLink, ...] = Field(
+        (), description="Links between pools that are not those of their nodes' networks, for transfers of KV cache."
+    )
     sites: Sites | None = Field(None, description="Sites, and the routes between them; null is one site.")
     allow_unknown: bool = Field(
         False,

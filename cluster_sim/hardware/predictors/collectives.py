@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
-from cluster_sim.hardware.device import Device
+from cluster_sim.hardware.device import Device, Interconnect, Network
+from cluster_sim.hardware.node_topology import GroupLink
 
 LINK_RATIO: Final = 0.60
 """Share of a link's bandwidth that collectives reach if it was not measured."""
@@ -19,7 +20,11 @@ class Collectives:
     @classmethod
     def by_data_sheet(cls, device: Device) -> "Collectives":
         """Return those of the link inside the node, at the rate that the roofline reckons with."""
-        link = device.interconnect
+        return cls.of_link(device.interconnect)
+
+    @classmethod
+    def of_link(cls, link: Interconnect | Network | GroupLink) -> "Collectives":
+        """Return those of a link, at the rate that the roofline reckons with."""
         return cls(link.latency_us, link.bandwidth_bytes_per_s * LINK_RATIO)
 
     def all_reduce_us(self, gpus: int, size_bytes: float) -> float:

@@ -20,6 +20,11 @@ def build_predictor(options: PredictorBlock, hardware: ReplicaHardware) -> Predi
             f"fleet.pools.expert_imbalance_ratio: predictor {entry.name} knows evenly used experts only; use "
             f"{_kinds_that('models_imbalance')}, or leave it at 1"
         )
+    if hardware.topology is not None and hardware.gpus > 1 and not entry.part.models_links:
+        raise InputError(
+            f"node: predictor {entry.name} knows step times as measured, not what links make of them; use "
+            f"{_kinds_that('models_links')}, or leave node.gpus, node.gpu_links and node.nic out"
+        )
     rank = entry.part.build(options, hardware)
     return rank if experts.ranks == 1 else LockstepPredictor(rank, experts.ranks)
 

@@ -58,6 +58,8 @@ class Predictor(ABC):
     """Whether it prices data-parallel ranks that share the experts of a replica."""
     models_imbalance: ClassVar[bool] = False
     """Whether it prices unevenly used experts."""
+    models_links: ClassVar[bool] = False
+    """Whether step times follow from the links between the GPUs of a replica."""
     models_power_caps: ClassVar[bool] = False
     """Whether step times follow from the device's rates, which a power cap lowers."""
     stages: int = 1

@@ -45,6 +45,7 @@ class AutoPredictor(Predictor):
     models_ranks: ClassVar[bool] = True
     models_imbalance: ClassVar[bool] = True
     models_power_caps: ClassVar[bool] = True
+    models_links: ClassVar[bool] = True
 
     @classmethod
     def build(cls, options: AutoOptions, hardware: ReplicaHardware) -> Predictor:
@@ -75,6 +76,8 @@ def _why_not(info: ProfileInfo, hardware: ReplicaHardware) -> str:
     """Return what keeps an operator profile from standing for a replica, as the end of a sentence; "" if nothing."""
     if hardware.experts.imbalance_ratio != 1:
         return "knows evenly used experts only"
+    if hardware.topology is not None:
+        return "was measured on the links of the device, not on those of this pool's nodes"
     return profile_mismatch(info, hardware)
 
 

@@ -56,6 +56,7 @@ class PhysicalPredictor(AffinePredictor):
     models_ranks = True
     models_imbalance = True
     models_power_caps = True
+    models_links = True
 
     def __init__(
         self,
@@ -81,6 +82,8 @@ class PhysicalPredictor(AffinePredictor):
         self._tensor_parallel = hardware.tensor_parallel
         self.frontend_ns = round(c.frontend_us * NS_PER_US)
         self.frontend_ns_per_token = c.frontend_us_per_token * NS_PER_US
+        self._all_reduce_extra_us = hardware.all_reduce_extra_us
+        self._tensor_link, self._stage_links = hardware.tensor_link, hardware.stage_links
         self._experts = hardware.experts
         self._shards: list[Shard] = shards(hardware)
         self._attention_windows = [AttentionWindow(model, part) for part in self._shards]
@@ -142,14 +145,14 @@ class PhysicalPredictor(AffinePredictor):
         if model.use_qk_norm:
             us += part.layers * c.qk_norm_us
         if self._tensor_parallel > 1:
-            us += 2 * part.layers * (c.all_reduce_us + self._ring_us(tokens))
+            us += 2 * part.layers * (c.all_reduce_us + self._all_reduce_extra_us + self._ring_us(tokens))
         if self._experts.ranks > 1:
             us += part.moe_layers * self._exchange_us(routed_tokens)
         return us * NS_PER_US + (_smooth_max(weights_s, arithmetic_s, c.smooth_power) + apart_s) * NS_PER_S
 
     def _exchange_us(self, routed_tokens: int) -> float:
         """Return the gathering and scattering of one layer's tokens between data-parallel ranks, us."""
-        link = self.hardware.replica_link
+        link = self.hardware.rank_link
         rate = link.bandwidth_bytes_per_s * self.coefficients.all_reduce_ratio
         return (
             2 * self.coefficients.all_reduce_us + self._experts.exchanged_bytes(self._model, routed_tokens) / rate * 1e6
@@ -221,9 +224,9 @@ class PhysicalPredictor(AffinePredictor):
             return 0.0
         return encoder_tokens * 2.0 * self._model.extra_parameters / self._tensor_parallel / self._head_flops * NS_PER_S
 
-    def stage_link_ns(self, tokens: int, stage: int) -> int:  # noqa: ARG002
+    def stage_link_ns(self, tokens: int, stage: int) -> int:
         """Return the time to hand the activations of ``tokens`` tokens to the next stage, ns."""
-        link = self.hardware.replica_link
+        link = self._stage_links[stage]
         moved = tokens * self._model.hidden_size * self._activation_bytes / self._tensor_parallel
         rate = link.bandwidth_bytes_per_s * self.coefficients.all_reduce_ratio
         return round(link.latency_us * NS_PER_US + moved / rate * NS_PER_S)
@@ -231,7 +234,7 @@ class PhysicalPredictor(AffinePredictor):
     def _ring_us(self, tokens: int) -> float:
         """Return the time that the bytes of one ring all-reduce take on the link, us."""
         tp = self._tensor_parallel
-        link = self.hardware.tensor_link
+        link = self._tensor_link
         moved = 2.0 * (tp - 1) / tp * tokens * self._model.hidden_size * self._activation_bytes
         return moved / (link.bandwidth_bytes_per_s * self.coefficients.all_reduce_ratio) * 1e6
 

@@ -56,6 +56,7 @@ class RooflinePredictor(AffinePredictor):
     models_ranks = True
     models_imbalance = True
     models_power_caps = True
+    models_links = True
 
     def __init__(self, hardware: ReplicaHardware, efficiency: RooflineEfficiency | None = None) -> None:
         """With several data-parallel ranks the answers are those of one of them, each of which has the same batch.
@@ -69,6 +70,7 @@ class RooflinePredictor(AffinePredictor):
         self._model = model
         self._tensor_parallel = hardware.tensor_parallel
         self._efficiency = efficiency or RooflineEfficiency()
+        self._tensor_link, self._stage_links = hardware.tensor_link, hardware.stage_links
         self._experts = hardware.experts
         self._shards: list[Shard] = shards(hardware)
         self._attention_windows = [AttentionWindow(model, part) for part in self._shards]
@@ -158,9 +160,9 @@ class RooflinePredictor(AffinePredictor):
             encoder_tokens * 2.0 * self._model.extra_parameters / self._tensor_parallel / self._plain_flops * NS_PER_S
         )
 
-    def stage_link_ns(self, tokens: int, stage: int) -> int:  # noqa: ARG002
+    def stage_link_ns(self, tokens: int, stage: int) -> int:
         """Return the time to hand the activations of ``tokens`` tokens to the next stage, ns."""
-        link = self._hardware.replica_link
+        link = self._stage_links[stage]
         moved = tokens * self._model.hidden_size * self._activation_bytes / self._tensor_parallel
         return round(
             link.latency_us * NS_PER_US + moved / (link.bandwidth_bytes_per_s * self._efficiency.link_ratio) * NS_PER_S
@@ -174,7 +176,7 @@ class RooflinePredictor(AffinePredictor):
         """Return the gathering and scattering of one layer's tokens between data-parallel ranks, s."""
         if self._experts.ranks == 1:
             return 0.0
-        link = self._hardware.replica_link
+        link = self._hardware.rank_link
         moved = self._experts.exchanged_bytes(self._model, routed_tokens)
         return 2e-6 * link.latency_us + moved / (link.bandwidth_bytes_per_s * self._efficiency.link_ratio)
 
@@ -183,7 +185,7 @@ class RooflinePredictor(AffinePredictor):
         tp = self._tensor_parallel
         if tp == 1:
             return 0.0
-        link = self._hardware.tensor_link
+        link = self._tensor_link
         moved = 2.0 * (tp - 1) / tp * tokens * self._model.hidden_size * self._activation_bytes
         return (
             2

@@ -23,7 +23,6 @@ from cluster_sim.errors import InputError
 from cluster_sim.hardware.batch_shape import BatchShape, Int64Array
 from cluster_sim.hardware.device import known_as
 from cluster_sim.hardware.engine_settings import default_settings
-from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.precision import weight_bytes
 from cluster_sim.hardware.predictors.attention_table import AttentionTable
 from cluster_sim.hardware.predictors.collectives import Collectives
@@ -81,6 +80,7 @@ class TablePredictor(Predictor):
     """Step times from one operator profile; a pure function of its arguments."""
 
     models_ranks = True
+    models_links = True
 
     def __init__(
         self,
@@ -114,12 +114,17 @@ class TablePredictor(Predictor):
         ]
         self._overheads = overheads
         self._attention = AttentionTable(profile.of("attention"))
-        self._link = _sum_curve(profile, ("send_recv",), "tokens")
+        is_own_node = hardware.topology is None
+        self._link = _sum_curve(profile, ("send_recv",), "tokens") if is_own_node else None
+        self._stage_links = [device.interconnect] * pipeline_parallel if is_own_node else hardware.stage_links
         self._device, self._model = device, model
         self._experts = hardware.experts
-        self._collectives = collectives or Collectives.by_data_sheet(device)
+        if is_own_node:
+            self._collectives = collectives or Collectives.by_data_sheet(device)
+        else:
+            self._collectives = Collectives.of_link(hardware.tensor_link)
         self._expert_share = model.moe_layers / model.num_hidden_layers
-        self._token_curve = _dense_curve(profile, model, hardware.tensor_parallel, self._collectives)
+        self._token_curve = _dense_curve(profile, hardware, self._collectives)
         self._expert_curve: Curve | None = None
         if model.is_moe and "layer.experts" not in profile.operators:
             self._expert_curve = experts_curve(profile, hardware, self._token_curve.knots.tolist())
@@ -193,11 +198,11 @@ class TablePredictor(Predictor):
             - 1,
         )
 
-    def stage_link_ns(self, tokens: int, stage: int) -> int:  # noqa: ARG002
+    def stage_link_ns(self, tokens: int, stage: int) -> int:
         """Return the measured send, or without one the link's latency and bandwidth."""
         if self._link is not None:
             return round(self._link(tokens) * NS_PER_US)
-        link = self._device.interconnect
+        link = self._stage_links[stage]
         return round(
             link.latency_us * NS_PER_US + tokens * self._model.hidden_size * 2 / link.bandwidth_bytes_per_s * NS_PER_S
         )
@@ -278,13 +283,18 @@ def _head_curve(hardware: ReplicaHardware) -> Curve:
     return Curve(knots, [roofline.sequences_cost(knot, 0) * 1e-3 for knot in knots])
 
 
-def _dense_curve(profile: OperatorProfile, model: Model, tensor_parallel: int, collectives: Collectives) -> Curve:
-    """Return one layer without attention and experts over the tokens, with all-reduces as measured or by the link."""
-    names = _named(profile, "layer.") + (("all_reduce",) if tensor_parallel > 1 else ())
+def _dense_curve(profile: OperatorProfile, hardware: ReplicaHardware, collectives: Collectives) -> Curve:
+    """Return one layer without attention and experts over the tokens.
+
+    All-reduces are those that were measured, if any and on such links, else by the link.
+    """
+    model, tensor_parallel = hardware.model, hardware.tensor_parallel
+    has_measured = hardware.topology is None and "all_reduce" in profile.operators
+    names = _named(profile, "layer.") + (("all_reduce",) if tensor_parallel > 1 and has_measured else ())
     dense = _sum_curve(profile, names, "tokens")
     if dense is None:
         raise InputError(f"{profile.path}: has no layer operators")
-    if tensor_parallel == 1 or "all_reduce" in profile.operators:
+    if tensor_parallel == 1 or has_measured:
         return dense
     token_bytes = model.hidden_size * weight_bytes(model.activation_dtype)
     knots = dense.knots.tolist()
