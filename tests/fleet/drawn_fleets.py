@@ -1,0 +1,139 @@
+"""Random small studies of whole services: pools, sites, models, policies, and whatever else a fleet may have."""
+
+from random import Random
+from typing import Any
+
+from cluster_sim.routing.policy_interface import ROUTING_POLICIES
+
+DEVICES = ("h100-sxm", "a100-80gb", "h200")
+MODELS = ("llama-3-8b", "qwen3-4b")
+ENGINES = ("vllm_v1", "sglang", "tensorrt_llm", "vllm_v0", "sarathi")
+
+Block = dict[str, Any]
+
+
+def draw_study(random: Random) -> Block:
+    """Return the parts of a study, small enough to run in a moment."""
+    models = random.sample(MODELS, random.choice((1, 1, 2)))
+    sites = draw_sites(random) if random.random() < 0.3 else None
+    pools = [pool for model in models for pool in draw_pools(random, model, sites)]
+    fleet: Block = {
+        "pools": pools,
+        "network": {"router_to_replica_ms": draw_link_ms(random), "replica_to_router_ms": draw_link_ms(random)},
+    }
+    if sites:
+        fleet["sites"] = sites
+    run: Block = {"series_interval_s": random.choice((0, 0.3, 1.0))}
+    if random.random() < 0.2:
+        run["end_s"] = random.choice((0.7, 2.5))
+    router = draw_router(random, pools)
+    return {
+        "name": "drawn",
+        "seed": random.randrange(1000),
+        "workload": draw_workload(random, models),
+        "fleet": fleet,
+        "router": router,
+        "predictor": {"kind": "roofline", "jitter_ratio": random.choice((0.0, 0.0, 0.05))},
+        "run": run,
+    }
+
+
+def draw_link_ms(random: Random) -> float:
+    """Return the latency of a link; 0 is legal."""
+    return random.choice((0.0, 0.1, 0.5, 3.0))
+
+
+def draw_sites(random: Random) -> Block:
+    """Return two sites with their latency."""
+    return {"router": "west", "routes": [{"between": "west - east", "latency_ms": random.choice((1.0, 20.0))}]}
+
+
+def draw_pools(random: Random, model: str, sites: Block | None) -> list[Block]:
+    """Return the pools of one model."""
+    kind = random.choice(ENGINES)
+    is_apart = kind in ("vllm_v1", "sglang", "tensorrt_llm") and random.random() < 0.35
+    roles = ["prefill", "decode"] if is_apart else ["both"] * random.choice((1, 1, 2))
+    if is_apart and random.random() < 0.2:
+        roles.append("both")
+    pools = []
+    for index, role in enumerate(roles):
+        engine: Block = {"kind": kind, "num_kv_blocks": random.choice((220, 400, 900)), "max_model_len": 3000}
+        if kind in ("vllm_v1", "sglang"):
+            engine["enable_prefix_caching"] = random.random() < 0.7
+        if random.random() < 0.5:
+            engine["max_num_seqs"] = random.choice((4, 16))
+        pool: Block = {
+            "name": f"{model[:4]}-{index}",
+            "model": model,
+            "device": random.choice(DEVICES),
+            "replicas": random.choice((1, 2, 3)),
+            "engine": engine,
+        }
+        if role != "both" or random.random() < 0.3:
+            pool["role"] = role
+        if random.random() < 0.4:
+            pool["labels"] = {"tier": random.choice(("gold", "silver"))}
+        if sites and random.random() < 0.5:
+            pool["site"] = random.choice(("west", "east"))
+        pools.append(pool)
+    if is_apart:
+        pools[1]["engine"] = dict(pools[0]["engine"])
+    return pools
+
+
+def draw_workload(random: Random, models: list[str]) -> Block:
+    """Return a workload that names the models."""
+    parts = [draw_part(random, model if len(models) > 1 else "") for model in models]
+    return parts[0] if len(parts) == 1 else {"kind": "mix", "parts": parts}
+
+
+def draw_part(random: Random, model: str) -> Block:
+    """Return the requests of one model."""
+    traits: Block = {"priority": random.choice((0, 0, -1, 1)), "tenant": random.choice(("", "acme"))}
+    if model:
+        traits["model"] = model
+    if random.random() < 0.5:
+        traits["prefix"] = {"levels": [{"count": random.choice((1, 3)), "tokens": random.choice((64, 300))}]}
+    lengths = {
+        "prompt": {"kind": "lognormal", "mean": 300, "std": 300, "min": 2, "max": 1500},
+        "output": {"kind": "lognormal", "mean": 25, "std": 25, "min": 1, "max": 120},
+    }
+    arrivals = {"kind": "poisson", "request_rate": random.choice((5, 20, 60))}
+    kind = random.choice(("synthetic", "synthetic", "closed_loop", "sessions"))
+    if kind == "closed_loop":
+        return {
+            "kind": kind,
+            "count": 40,
+            "users": random.choice((2, 6)),
+            "lengths": lengths,
+            "think_time_s": {"kind": "exponential", "mean": 0.2},
+            "traits": traits,
+        }
+    if kind == "sessions":
+        return {
+            "kind": kind,
+            "count": 10,
+            "turns": {"kind": "uniform", "min": 1, "max": 5},
+            "think_time_s": {"kind": "exponential", "mean": 0.3},
+            "arrivals": arrivals,
+            "lengths": lengths,
+            "traits": traits,
+        }
+    return {"kind": kind, "count": 45, "arrivals": arrivals, "lengths": lengths, "traits": traits}
+
+
+def draw_router(random: Random, pools: list[Block]) -> Block:
+    """Return the router with any of the policies."""
+    policy = random.choice(ROUTING_POLICIES.names())
+    router: Block = {
+        "policy": policy,
+        "telemetry": dict(zip(("period_ms", "latency_ms"), random.choice(((50, 1), (7, 0), (400, 90))), strict=True)),
+        "ties": random.choice(("random", "first")),
+    }
+    if random.random() < 0.3:
+        router["client_timeout_s"] = random.choice((0.3, 1.5))
+    if random.random() < 0.2:
+        router["replicas"] = random.choice((2, 3))
+    if policy == "weighted":
+        router["weights"] = {pool["name"]: 1.0 + index for index, pool in enumerate(pools)}
+    return router
