@@ -58,7 +58,7 @@ def _read_attributes(rows: object, count: int) -> list[Attributes]:
 
 
 def _split_dispatches(dispatches: Sequence[Dispatch]) -> Sequence[Any]:
-    requests, attempts, resumed = zip(*dispatches, strict=True)
+    requests, attempts, resumed, stored = zip(*dispatches, strict=True)
     return [
         [request.request_id for request in requests],
         [request.arrival_ns for request in requests],
@@ -66,6 +66,7 @@ def _split_dispatches(dispatches: Sequence[Dispatch]) -> Sequence[Any]:
         [request.output_tokens for request in requests],
         attempts,
         resumed,
+        stored,
         _attribute_rows([request.attributes for request in requests]),
     ]
 
@@ -74,10 +75,10 @@ def _dispatch_schema(code: int, payload_type: type[Dispatch]) -> PayloadSchema:
     """Return the schema of a dispatch, or of a leg of a hand-over, which has the same columns."""
 
     def join(columns: list[Any], count: int) -> list[Any]:
-        ids, arrivals, prompts, outputs, attempts, resumed, rows = columns
+        ids, arrivals, prompts, outputs, attempts, resumed, stored, rows = columns
         attributes = _read_attributes(rows, count) if rows != [] else repeat(NO_ATTRIBUTES, count)
         requests = map(Request, ids, arrivals, prompts, outputs, attributes)
-        return list(map(partial(tuple.__new__, payload_type), zip(requests, attempts, resumed, strict=True)))
+        return list(map(partial(tuple.__new__, payload_type), zip(requests, attempts, resumed, stored, strict=True)))
 
     return PayloadSchema(
         code=code,
@@ -89,6 +90,7 @@ def _dispatch_schema(code: int, payload_type: type[Dispatch]) -> PayloadSchema:
             ("output_tokens", INT),
             ("attempt", INT),
             ("resumed_tokens", INT),
+            ("stored_tokens", INT),
             ("attributes", PLAIN),
         ),
         split=_split_dispatches,

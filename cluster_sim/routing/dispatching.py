@@ -9,7 +9,7 @@ from cluster_sim.engine.instant import KIND_BITS, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.routing.policy_interface import RoutingPolicy
 from cluster_sim.routing.request_states import Attempt, TrackedRequest
-from cluster_sim.routing.routes import Route
+from cluster_sim.routing.routes import Route, Target
 from cluster_sim.serving.messages import Cancellation, Dispatch
 
 _DELIVERY: Final = Kind.DELIVERY
@@ -29,6 +29,8 @@ class Dispatcher:
         """Whether the blocks that a cancellation frees may be granted to a reservation at once."""
         self.opened: list[Callable[[TrackedRequest, Attempt, int], None]] = []
         """Whoever is told of a new attempt."""
+        self.stored: Callable[[TrackedRequest, Target, int], int] | None = None
+        """Says how many tokens of a prompt the shared KV store holds for a replica; None without such a store."""
 
     def open(
         self, tracked: TrackedRequest, route: Route, position: int, policy: RoutingPolicy, now_ns: int
@@ -37,7 +39,8 @@ class Dispatcher:
         attempt = tracked.dispatch(route, position, policy, now_ns)
         request, target = tracked.request, attempt.target
         delivery = (now_ns + target.forward_ns) << KIND_BITS | _DELIVERY
-        dispatch = _new_dispatch((request, attempt.number, tracked.resumed_tokens))
+        stored = self.stored(tracked, target, now_ns) if self.stored is not None else 0
+        dispatch = _new_dispatch((request, attempt.number, tracked.resumed_tokens, stored))
         message = _new_message((delivery, HUB_SOURCE, request.request_id, dispatch))
         if self.opened:
             for note in self.opened:

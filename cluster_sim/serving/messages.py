@@ -14,6 +14,8 @@ class Dispatch(NamedTuple):
     resumed_tokens: int = 0
     """Tokens of the answer that were generated elsewhere: they are computed with the prompt, and the output counts on.
     Fewer than the answer has."""
+    stored_tokens: int = 0
+    """Leading tokens of the prompt that the shared KV store holds for it."""
 
     @property
     def prompt_tokens(self) -> int:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from cluster_sim.hardware.kv_groups import KvGroups
+from cluster_sim.serving.kv_cache.store_link import StoreLink
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class SchedulerLimits:
     """Ranks that step together, each with ``kv_blocks`` and ``max_num_seqs`` of its own."""
     seed: int = 0
     """Of the study: keys the draws of drafts that are accepted."""
+    store: StoreLink | None = None
+    """The link to a KV store that replicas share; None without one."""
     kv_groups: KvGroups | None = None
     """Groups that share the KV blocks; None if every layer keeps the whole context."""
 

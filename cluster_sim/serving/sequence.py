@@ -44,6 +44,7 @@ class Sequence:
         "resumed_tokens",
         "scheduled_ns",
         "skipped_blocks",
+        "stored_tokens",
     )
 
     def __init__(self, request: Request, attempt: int, ready_ns: int, resumed_tokens: int = 0) -> None:
@@ -63,6 +64,8 @@ class Sequence:
         """Leading blocks that each windowed KV cache group has given back; a windowed decode pool keeps it itself."""
         self.kv: object = None
         """Free for the KV cache's own marks."""
+        self.stored_tokens = 0
+        """Leading tokens of the prompt that the shared KV store holds."""
         self.leg = 0
         """Its part in a hand-over (``serving.handover.legs.Leg``); 0 if it has none."""
         self.order = 0

@@ -8,6 +8,7 @@ from cluster_sim.routing.component import HubComponent
 from cluster_sim.routing.flow_control.admission_options import AdmissionOptions
 from cluster_sim.routing.flow_control.gate import FlowControl
 from cluster_sim.routing.policy_interface import ROUTING_POLICIES
+from cluster_sim.simulation.shared_store import shared_store
 from cluster_sim.simulation.simulation import ComponentFactory, Simulation
 from cluster_sim.units import NS_PER_MS
 
@@ -15,6 +16,8 @@ from cluster_sim.units import NS_PER_MS
 def hub_components(study: Study) -> tuple[ComponentFactory, ...]:
     """Return what builds the components of a study; nothing for a plain one."""
     factories: list[ComponentFactory] = []
+    if study.fleet.kv_store is not None:
+        factories.append(partial(shared_store, study.fleet.kv_store))
     if study.admission.is_active:
         _check_scrapes(study)
         factories.append(partial(_flow_control, study.admission))

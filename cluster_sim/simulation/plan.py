@@ -28,6 +28,7 @@ from cluster_sim.simulation.fleet_sites import link_delays, site_of
 from cluster_sim.simulation.hub_components import hub_components
 from cluster_sim.simulation.model_names import default_model, distinct_names
 from cluster_sim.simulation.parallelism import check_ranks, expert_sharding, rank_limits
+from cluster_sim.simulation.shared_store import kv_layout, store_link
 from cluster_sim.simulation.simulation import SimulatedPool, Simulation
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.build import build_source, reacts, total_requests
@@ -73,6 +74,7 @@ class PoolPlan:
             site=self.site,
             lora_slots=self.lora_slots,
             usd_per_hour=self.usd_per_hour,
+            kv_layout=kv_layout(self.hardware),
         )
 
     @property
@@ -247,5 +249,7 @@ def _plan_pool(study: Study, pool: Pool, first_replica: int, model_name: str, de
         seed=study.seed,
         tensor_parallel=pool.tensor_parallel,
     )
+    if study.fleet.kv_store is not None:
+        limits = replace(limits, store=store_link(study.fleet.kv_store, engine, hardware, limits))
     resolved = pool.model_copy(update={"engine": engine})
     return PoolPlan(resolved, first_replica, hardware, memory, rank_limits(limits, pool.data_parallel), delays)

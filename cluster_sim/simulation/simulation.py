@@ -29,6 +29,7 @@ from cluster_sim.routing.hub import RouterHub
 from cluster_sim.routing.membership import PoolFacts
 from cluster_sim.routing.policy_interface import RoutingPolicy
 from cluster_sim.routing.routes import Route, Target, observed_by
+from cluster_sim.serving.kv_cache.store_link import KvLayout
 from cluster_sim.serving.lives.timeline import NO_FAULTS, Timeline
 from cluster_sim.serving.replica import Replica
 from cluster_sim.serving.replica_settings import ReplicaSettings, floor_model
@@ -67,6 +68,8 @@ class SimulatedPool:
     """Adapters that fit on a replica at once."""
     usd_per_hour: float = 0.0
     """Price of one replica."""
+    kv_layout: KvLayout | None = None
+    """What its KV blocks must share with those of another pool to be interchangeable; None if that is not known."""
 
     def candidate(self, replica: int) -> Candidate:
         """Return what routing policies know of a replica."""

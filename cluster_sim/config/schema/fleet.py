@@ -10,6 +10,7 @@ from cluster_sim.config.schema.sites import Sites
 from cluster_sim.hardware.interconnect.directions import NAME
 from cluster_sim.options import MS_PER_DAY, ConfigModel, DeviceName, ModelName
 from cluster_sim.routing.handover.connector_interface import HandoverBlock
+from cluster_sim.routing.kv_store.options import KvStoreOptions
 from cluster_sim.routing.roles import Role
 from cluster_sim.serving.schedulers.engine_options import EngineBlock, engine_options
 from cluster_sim.units import NS_PER_MS
@@ -125,6 +126,9 @@ class Fleet(ConfigModel):
     handover: HandoverBlock | None = Field(
         None,
         description="How requests pass from prefill pools to decode pools; null is the connector of their engine.",
+    )
+    kv_store: KvStoreOptions | None = Field(
+        None, description="A KV store that the replicas share, beside their own prefix caches; null is none."
     )
     network: Network = Field(Network(), description="Delays between router and replicas at one site.")
     links: tuple[PoolLink, ...] = Field(

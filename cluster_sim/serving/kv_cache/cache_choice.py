@@ -9,11 +9,12 @@ from cluster_sim.serving.kv_cache.grouped_hashed_blocks import GroupedHashedCach
 from cluster_sim.serving.kv_cache.hashed_blocks import HashedCache
 from cluster_sim.serving.kv_cache.host_tier import HostedCache
 from cluster_sim.serving.kv_cache.settings import KvCacheSettings
+from cluster_sim.serving.kv_cache.store_tier import StoreBackedCache
 
 
 def block_cache(settings: KvCacheSettings) -> tuple[BlockCache, DecodePool]:
-    """Return the cache and its pool: blocks are counted, or named if prefixes are cached, on the host too; in groups if
-    layers have an attention window.
+    """Return the cache and its pool: blocks are counted, or named if prefixes are cached, on the host or in a shared
+    store too; in groups if layers have an attention window.
     """
     total, size, groups = settings.total_blocks, settings.block_size, settings.groups
     if groups is not None:
@@ -26,4 +27,6 @@ def block_cache(settings: KvCacheSettings) -> tuple[BlockCache, DecodePool]:
         return CountedCache(total, size), pool
     if settings.host_blocks:
         return HostedCache(total, size, pool, settings.host_blocks, settings.host_load_block_us), pool
+    if settings.store is not None:
+        return StoreBackedCache(total, size, pool, settings.store), pool
     return HashedCache(total, size, pool), pool

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from cluster_sim.hardware.kv_groups import KvGroups
+from cluster_sim.serving.kv_cache.store_link import StoreLink
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +22,5 @@ class KvCacheSettings:
     """Blocks of host memory that keep what the device has lost."""
     host_load_block_us: float = 0.0
     """Time to load one of them."""
+    store: StoreLink | None = None
+    """The link to a store that replicas share; None without one."""

@@ -54,6 +54,7 @@ class VllmV1(VllmHandover, FastForwardScheduler):
                 groups=limits.kv_groups,
                 host_blocks=engine.host_blocks,
                 host_load_block_us=engine.host_load_block_us or 0.0,
+                store=limits.store,
             )
         )
         self.has_prefix_cache = engine.caches_prefixes

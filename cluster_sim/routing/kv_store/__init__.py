@@ -1,0 +1,1 @@
+"""A KV store that replicas share."""
