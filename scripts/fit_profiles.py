@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     command = f"python scripts/fit_profiles.py {options.profile} --data ../shared/ground-truth"
     try:
         out = options.out or library_path("profiles") / f"{options.profile}.yaml"
-        cases, _ = load_all(options.data)
+        cases = [case for case in load_all(options.data)[0] if not case.prefill_replicas]
         calibration = (
             fit_v1(cases, command, is_validated=options.cv) if options.profile == "vllm" else fit_v0(cases, command)
         )

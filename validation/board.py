@@ -15,6 +15,7 @@ from cluster_sim.hardware.predictors.kinds.physical import PhysicalOptions
 from cluster_sim.hardware.predictors.pool_predictor import build_predictor
 from cluster_sim.hardware.predictors.predictor_interface import Predictor
 from validation import silicon
+from validation.disaggregated import score_disaggregated
 from validation.ground_truth import load_all
 from validation.operators import operator_predictor
 from validation.scoring import Score, Skipped, peer_summary, score, scoreboard
@@ -35,6 +36,8 @@ class Board:
     cases: list[Case] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     points: list[silicon.Point] = field(default_factory=list)
+    apart: dict[str, list[silicon.Point]] = field(default_factory=dict)
+    """The same with prefill and decode apart, by the figure."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Processor time of each run."""
     extrapolated: dict[str, float] = field(default_factory=dict)
@@ -56,6 +59,8 @@ class Board:
                 }
                 for point in self.points
             ]
+        for metric, points in self.apart.items():
+            result["datasets"][f"{silicon.DATASET}, apart, {metric}"] = silicon.summary(points)
         result["peers"] = peer_summary(self.cases)
         result["skipped"] = [{"dataset": run.dataset, "run": run.run, "reason": run.reason} for run in self.skipped]
         result["seconds"] = self.seconds
@@ -107,7 +112,9 @@ def run_board(
         report(describe(case, simulated))
     if (folder / silicon.DATASET).is_dir() and (not only or silicon.DATASET in only):
         points, skipped = silicon.score_silicon(folder / silicon.DATASET, calibration)
+        ttft, tpot, _ = score_disaggregated(folder / silicon.DATASET, calibration)
         board.points, board.skipped = points, board.skipped + skipped
+        board.apart = {"ttft_mean": ttft, "tpot_mean": tpot}
     return board
 
 

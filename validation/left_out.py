@@ -53,7 +53,7 @@ def left_out_values(data: Path, scores: dict[str, Any]) -> list[LeftOut]:
         key = (row["dataset"], row["run"])
         if row["dataset"] == silicon.DATASET:
             _keep(values, BandCase.ENGINE_UNSEEN.value, row)
-        elif key not in seen and (case := cases.get(key)) is not None:
+        elif key not in seen and (case := cases.get(key)) is not None and not case.prefill_replicas:
             _keep(values, NEAR_SATURATION if full.is_full(key) else _frozen_case(case), row)
     return list(values.values())
 

@@ -185,8 +185,6 @@ def _ispass_case(
 ) -> Case:
     instances = [instance for node in config["nodes"] for instance in node["instances"]]
     first = instances[0]
-    if any(instance.get("pd_type") for instance in instances):
-        raise ValueError("prefill and decode apart: listed, not scored")
     model = first["model_name"]
     part = next(file for name, file in ISPASS_WORKLOADS if name in model.lower())
     path = next(iter(sorted(folder.glob(f"workload_*_{part}.jsonl.gz"))), None)
@@ -202,6 +200,7 @@ def _ispass_case(
         requests=load_workload(path),
         engine={"kind": "vllm_v1", "version": "0.13", "enable_prefix_caching": "PC" in run},
         replicas=len(instances),
+        prefill_replicas=sum(instance.get("pd_type") == "prefill" for instance in instances),
         measured=measured,
         peers=peers,
         fold=run,

@@ -106,11 +106,7 @@ class SteadyState:
         """Return a row measured and simulated; raises InputError or ValueError with the reason why it cannot be."""
         if not row["silicon_tpot_ms"] or not row["concurrency"]:
             raise ValueError("no measured TPOT or concurrency")
-        degrees = degrees_of(row, match_device(row["system"]).gpus_per_node)
-        key = (row["model_path"], row["precision"], row["system"], row["backend"], degrees)
-        if key not in self._servers:
-            self._servers[key] = self._build(*key)
-        server = self._servers[key]
+        server, degrees = self.server(row)
         concurrency = max(1, round(float(row["concurrency"]) / degrees.ranks))
         prompt, output = _count(row["isl"]), _count(row["osl"])
         if server.cached_tokens:
@@ -119,6 +115,14 @@ class SteadyState:
         step_s = steady_tpot_s(server.predictor, concurrency, prompt, output, 0.5 if in_step else 1.0)
         group = (server.model, row["system"], degrees.tensor * degrees.ranks, row["backend"])
         return Point(row["id"], group, float(row["silicon_tpot_ms"]) / 1e3, step_s)
+
+    def server(self, row: dict[str, str]) -> tuple[Server, Degrees]:
+        """Return the server of a row made ready, and its degrees; raises InputError where the libraries lack it."""
+        degrees = degrees_of(row, match_device(row["system"]).gpus_per_node)
+        key = (row["model_path"], row["precision"], row["system"], row["backend"], degrees)
+        if key not in self._servers:
+            self._servers[key] = self._build(*key)
+        return self._servers[key], degrees
 
     def hardware(self, row: dict[str, str]) -> ReplicaHardware:
         """Return the replica of a row; raises InputError where the libraries lack it."""

@@ -56,6 +56,8 @@ class Case:
     """Dtype of quantised projections where the model's name does not say it."""
     kv_cache_dtype: str | None = None
     replicas: int = 1
+    prefill_replicas: int = 0
+    """Of these, the ones that compute prompts for the others, on the same node."""
     is_data_parallel: bool = False
     """Whether the replicas are ranks of one engine, which share the experts of a model that has any."""
     link_bytes_per_s: float = 0.0

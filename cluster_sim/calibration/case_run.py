@@ -22,6 +22,7 @@ from cluster_sim.metrics.objectives import Slo
 from cluster_sim.metrics.occupancy import OccupancyTally
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
 from cluster_sim.recording.statuses import FINISHED, STATUSES
+from cluster_sim.routing.handover.connector_interface import default_handover
 from cluster_sim.routing.policies.round_robin import RoundRobinOptions
 from cluster_sim.routing.policy_interface import build_policy
 from cluster_sim.serving.limits_resolution import scheduler_limits
@@ -29,6 +30,7 @@ from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.data_parallel import build_scheduler
 from cluster_sim.serving.schedulers.engine_options import EngineOptions, engine_options
 from cluster_sim.simulation.executor import RunOutputs
+from cluster_sim.simulation.handover_plan import HandoverPlan, replica_port
 from cluster_sim.simulation.inline import InlineExecutor
 from cluster_sim.simulation.parallelism import rank_limits
 from cluster_sim.simulation.simulation import SimulatedPool, Simulation
@@ -103,14 +105,16 @@ def resolve_case(case: Case) -> ResolvedCase:
 
 
 def simulation_of(resolved: ResolvedCase, predictor: Predictor) -> Simulation:
-    """Return the simulation of a case: one pool behind links without delay, and the case's client."""
+    """Return the simulation of a case: one pool behind links without delay, or one for prompts and one for decoding,
+    and the case's client.
+    """
     case, hardware, ranks = resolved.case, resolved.hardware, resolved.hardware.experts.ranks
     limits = rank_limits(resolved.limits, ranks)
     pool = SimulatedPool(
         name="main",
         model=hardware.model.name,
-        replicas=case.replicas // ranks,
-        first_replica=0,
+        replicas=(case.replicas - case.prefill_replicas) // ranks,
+        first_replica=case.prefill_replicas // ranks,
         limits=limits,
         predictor=predictor,
         scheduler=partial(build_scheduler, resolved.engine, limits),
@@ -127,15 +131,36 @@ def simulation_of(resolved: ResolvedCase, predictor: Predictor) -> Simulation:
         max_model_tokens=limits.max_model_len,
         max_num_seqs=limits.max_num_seqs * ranks,
     )
+    pools, metadata_of_pools, handover = [pool], [metadata], None
+    if case.prefill_replicas:
+        pools = [
+            replace(pool, name="prefill", role="prefill", first_replica=0, replicas=case.prefill_replicas),
+            replace(pool, role="decode"),
+        ]
+        metadata_of_pools.insert(0, replace(metadata, name="prefill", replicas=case.prefill_replicas))
+        handover = node_handover(resolved)
     return Simulation(
-        pools=(pool,),
+        pools=tuple(pools),
         source=partial(client_of, case),
         policy=partial(build_policy, RoundRobinOptions()),
-        metadata=RunMetadata(f"{case.dataset}/{case.run}", 0, (metadata,), Slo()),
+        prefill_policy=partial(build_policy, RoundRobinOptions()),
+        reports_chunks=handover is not None and handover.reports_chunks,
+        components=() if handover is None else (handover.component,),
+        metadata=RunMetadata(f"{case.dataset}/{case.run}", 0, tuple(metadata_of_pools), Slo()),
         reacts=bool(case.in_flight_limit),
         client_timeout_ns=round(case.client_timeout_s * NS_PER_S),
         keeps_rows=True,
     )
+
+
+def node_handover(resolved: ResolvedCase) -> HandoverPlan:
+    """Return the hand-over between two pools of a case by the engine's own connector, inside one node."""
+    options = default_handover(resolved.engine.kind)
+    if options is None:
+        raise InputError(f"{resolved.case.dataset}/{resolved.case.run}: {resolved.engine.kind} hands no requests over")
+    options = options.model_copy(update={"link": "interconnect"})
+    port = replica_port(resolved.hardware, resolved.limits.data_parallel, options)
+    return HandoverPlan(options, {1: options}, {0: port, 1: port})
 
 
 def client_of(case: Case) -> RequestSource | FeedbackSource:

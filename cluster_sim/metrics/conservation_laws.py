@@ -65,6 +65,7 @@ def token_check(records: RunRecords) -> dict[str, Any]:
     is_undisturbed = (
         totals.count(FINISHED) + totals.count(REFUSED) == totals.requests
         and not totals.retries_all
+        and not totals.transfers.handed_over
         and not sum(counters.preemptions for counters in replicas)
     )
     if is_undisturbed:

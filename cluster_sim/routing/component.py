@@ -148,3 +148,7 @@ class HandOver(HubComponent, ABC):
     @abstractmethod
     def on_response(self, tracked: TrackedRequest, attempt: Attempt, response: Response, now_ns: int) -> list[Send]:
         """Go on after a response of a leg, whose attempt is closed."""
+
+    @abstractmethod
+    def on_failure(self, tracked: TrackedRequest, attempt: Attempt, failure: str, now_ns: int) -> list[Send]:
+        """Take the other leg back after the failure of one, whose attempt is closed, before recovery goes on."""

@@ -198,7 +198,7 @@ class RouterHub:
             return self._handover.on_response(tracked, attempt, response, now_ns)
         target, request = attempt.target, tracked.request
         times_ns = (attempt.dispatch_ns, scheduled_ns, first_token_ns, finish_ns)
-        counts = (cached_tokens, preemptions, number, request.output_tokens)
+        counts = (cached_tokens, preemptions, number - tracked.extra_legs, request.output_tokens)
         ends = (NO_REASON, -1, -1, -1, -1, number + 1)
         row = _new_row((request, status, target.source - 1, target.pool, *times_ns, *counts, *ends))
         return self._end(tracked, row, now_ns)
@@ -215,7 +215,7 @@ class RouterHub:
 
     def _on_sample(self, sample: Sample, now_ns: int) -> list[Send]:
         member = self.membership[sample.replica]
-        for policy in member.route.policies:
+        for policy in member.route.all_policies:
             policy.observe(member.position, sample)
         for component in self._samplers:
             component.on_sample(member, sample, now_ns)
@@ -259,9 +259,12 @@ class RouterHub:
         return self._fail(tracked, attempt, failure, now_ns)
 
     def _fail(self, tracked: TrackedRequest, attempt: Attempt | None, failure: str, now_ns: int) -> list[Send]:
+        sends: list[Send] = []
+        if attempt is not None and attempt.leg and self._handover is not None:
+            sends = self._handover.on_failure(tracked, attempt, failure, now_ns)
         if self._recovery is not None:
-            return self._recovery.on_failure(tracked, attempt, failure, now_ns)
-        return self.end_request(tracked, tracked.row(FAILED, now_ns, failure), now_ns)
+            return sends + self._recovery.on_failure(tracked, attempt, failure, now_ns)
+        return sends + self.end_request(tracked, tracked.row(FAILED, now_ns, failure), now_ns)
 
     def _refuse(self, tracked: TrackedRequest, reason: str, now_ns: int) -> list[Send]:
         return self._end(tracked, tracked.row(REFUSED, reason=reason), now_ns)

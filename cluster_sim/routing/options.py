@@ -1,8 +1,10 @@
 """Options of the router that every routing policy shares."""
 
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, ValidationInfo, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 from cluster_sim.options import LONGEST_RUN_S, MS_PER_DAY, ConfigModel
 from cluster_sim.units import NS_PER_MS, NS_PER_S
@@ -36,6 +38,47 @@ class Telemetry(ConfigModel):
         return round(self.latency_ms * NS_PER_MS)
 
 
+class _PrefillPolicy:
+    """The type of a routing policy's block inside another one: told apart when it is read, since no schema can hold
+    itself so deeply.
+    """
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Return the schema of any policy's options, or null."""
+        del source, handler
+        return core_schema.with_info_plain_validator_function(cls._read)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Return the JSON Schema: a block as that around it, or null."""
+        del schema, handler
+        return {"anyOf": [{"type": "object"}, {"type": "null"}], "default": None}
+
+    @staticmethod
+    def _read(value: Any, info: ValidationInfo) -> ConfigModel | None:
+        from cluster_sim.routing.policy_interface import ROUTING_POLICIES  # Its parts have these options.
+
+        if value is None or isinstance(value, RouterOptions):
+            return value
+        name = value.get("policy", ROUTING_POLICIES.default) if isinstance(value, dict) else ""
+        if not isinstance(name, str) or not name:
+            raise ValueError("must be a block with a routing policy, such as {policy: round_robin}, or null")
+        if name not in ROUTING_POLICIES.names():
+            raise ValueError(f"policy {ROUTING_POLICIES.must_be_known(name)}")
+        try:
+            return ROUTING_POLICIES.get(name).options.model_validate(value, context=info.context)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+if TYPE_CHECKING:
+    PrefillPolicy = ConfigModel | None
+else:
+    PrefillPolicy = _PrefillPolicy
+
+
 class RouterOptions(ConfigModel):
     """The router of a study; ``policy`` tells its routing policies apart, each of which may add options."""
 
@@ -50,6 +93,11 @@ class RouterOptions(ConfigModel):
         ge=1,
         le=1000,
         description="Router replicas, each with counts and indexes of its own; a request's is told by its id.",
+    )
+    prefill: PrefillPolicy = Field(
+        None,
+        description="How a prefill replica is chosen where other pools decode, for policies that do not choose both; "
+        "null chooses it as the one that decodes.",
     )
     client_timeout_s: float | None = Field(
         None,

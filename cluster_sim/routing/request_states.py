@@ -63,7 +63,7 @@ _new_attempt: Final = partial(tuple.__new__, Attempt)
 class TrackedRequest:
     """A request from its arrival to its row."""
 
-    __slots__ = ("end", "last", "open", "request", "resumed_tokens", "state")
+    __slots__ = ("end", "extra_legs", "last", "open", "request", "resumed_tokens", "state")
 
     end: RequestRow
     """The row of a request that has ended, where the hub has components."""
@@ -77,6 +77,8 @@ class TrackedRequest:
         """The attempts that the router waits for, by their numbers."""
         self.resumed_tokens = 0
         """Tokens of the answer that earlier attempts have brought, which the next one goes on from."""
+        self.extra_legs = 0
+        """Attempts that were second legs of hand-overs, so no retries."""
 
     def dispatch(self, route: Route, position: int, policy: RoutingPolicy, now_ns: int, leg: str = "") -> Attempt:
         """Open an attempt at a target of a route."""
@@ -100,7 +102,7 @@ class TrackedRequest:
             last.target.pool,
             last.dispatch_ns,
             finish_ns=finish_ns,
-            retries=last.number,
+            retries=last.number - self.extra_legs,
             reason=reason,
             attempts=last.number + 1,
         )
@@ -144,7 +146,7 @@ class RequestTable(dict[int, TrackedRequest]):
     def depart(self, departure: Departure) -> None:
         """Write the row of a cancelled request, or keep how far an attempt had come, for whoever asks."""
         row = self._held.get(departure.request_id)
-        if row is not None and row.retries == departure.attempt:
+        if row is not None and row.attempts == departure.attempt + 1:
             del self._held[departure.request_id]
             self._log.add(_completed(row, departure, row.finish_ns))
         elif departure.request_id in self:

@@ -44,14 +44,20 @@ class Route:
         candidates: Candidates,
         *,
         routers: int = 1,
+        prefill_policy: PolicyFactory | None = None,
     ) -> None:
-        """``candidates`` describes the ``targets`` in their order."""
+        """``candidates`` describes the ``targets`` in their order.  ``prefill_policy`` chooses the replicas that
+        compute prompts for others, if ``policy`` does not.
+        """
         assert candidates.count == len(targets)
         self.targets = list(targets)
         self.candidates = candidates
         self.admission = Admission([target.limits for target in targets])
         self._factory = policy
         self.policies = [policy(candidates) for _ in range(routers)]
+        self._prefill_factory = prefill_policy
+        self.prefill_policies = [] if prefill_policy is None else [prefill_policy(candidates) for _ in range(routers)]
+        """Those that choose among prefill replicas, one for each router; none if nobody asks them."""
         self._blocked: set[int] = set()
         self._available: Sequence[int] | None = None
         """Positions that take requests, ascending; None if all do."""
@@ -64,6 +70,11 @@ class Route:
     def policy(self) -> RoutingPolicy:
         """The policy of the first router."""
         return self.policies[0]
+
+    @property
+    def all_policies(self) -> list[RoutingPolicy]:
+        """The policies of every router, those for prefill replicas included."""
+        return self.policies + self.prefill_policies
 
     def policy_of(self, request: Request) -> RoutingPolicy:
         """Return the policy of the router that a request goes through."""
@@ -81,19 +92,21 @@ class Route:
         self.targets.append(target)
         self.admission.add(target.limits)
         self.block(position)
-        for policy in self.policies:
+        for policy in self.all_policies:
             policy.on_join(position)
         return position
 
     def remove(self, position: int) -> None:
         """Take a replica out for ever."""
         self.block(position)
-        for policy in self.policies:
+        for policy in self.all_policies:
             policy.on_leave(position)
 
     def restart_routers(self) -> None:
         """Build every policy anew: counts, indexes and histories are lost."""
         self.policies = [self._factory(self.candidates) for _ in self.policies]
+        if self._prefill_factory is not None:
+            self.prefill_policies = [self._prefill_factory(self.candidates) for _ in self.policies]
 
     def block(self, position: int) -> None:
         """Send no more requests to a position."""
@@ -146,7 +159,9 @@ def observed_by(
     """Return what a router observes for its policies, a workload that ``reacts`` to ends, clients that time out, and
     ``others``.
     """
+    routes = list(routes)
     observed = [route.policy.observation for route in routes]
+    observed += [policy.observation for route in routes for policy in route.prefill_policies[:1]]
     observed.extend(others)
     if reacts:
         observed.append(Observation(responses=True, reacts=True))

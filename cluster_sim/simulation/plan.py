@@ -25,6 +25,7 @@ from cluster_sim.serving.schedulers.data_parallel import build_scheduler
 from cluster_sim.serving.schedulers.engine_options import ENGINES, EngineOptions
 from cluster_sim.simulation.fleet_links import fleet_links, pool_topology
 from cluster_sim.simulation.fleet_sites import link_delays, site_of
+from cluster_sim.simulation.handover_plan import HandoverPlan, PoolOfPair, plan_handover, prefill_policy
 from cluster_sim.simulation.hub_components import hub_components
 from cluster_sim.simulation.model_names import default_model, distinct_names
 from cluster_sim.simulation.parallelism import check_ranks, expert_sharding, rank_limits
@@ -76,6 +77,11 @@ class PoolPlan:
             usd_per_hour=self.usd_per_hour,
             kv_layout=kv_layout(self.hardware),
         )
+
+    def of_pair(self, index: int) -> PoolOfPair:
+        """Return what a hand-over must know of the pool; ``index`` is its number."""
+        role, engine = self.pool.role or "", self.pool.engine
+        return PoolOfPair(index, self.hardware.model.name, role, engine, self.hardware, self.limits)
 
     @property
     def lora_slots(self) -> int:
@@ -148,6 +154,11 @@ class Plan:
         end_s = self.study.run.end_s
         return NEVER if end_s is None else instant(round(end_s * NS_PER_S), Kind.RUN_END)
 
+    @property
+    def handover(self) -> HandoverPlan | None:
+        """How requests pass from pool to pool; None if they do not."""
+        return plan_handover(self.study, [planned.of_pair(index) for index, planned in enumerate(self.pools)])
+
     def simulation(self) -> Simulation:
         """Build the pools' predictors and return everything that the run's processes are built from.
 
@@ -155,6 +166,10 @@ class Plan:
         """
         study, run = self.study, self.study.run
         predictors = self._predictors()
+        handover = self.handover
+        components = hub_components(study)
+        if handover is not None:
+            components += (handover.component,)
         return Simulation(
             pools=tuple(
                 pool.simulated(predictor, study.predictor.jitter_ratio)
@@ -165,7 +180,9 @@ class Plan:
             metadata=self._metadata(predictors),
             reacts=reacts(study.workload),
             total_requests=total_requests(study.workload),
-            components=hub_components(study),
+            components=components,
+            prefill_policy=None if handover is None else prefill_policy(study.router),
+            reports_chunks=handover is not None and handover.reports_chunks,
             routers=study.router.replicas,
             links=self.links,
             client_timeout_ns=study.router.client_timeout_ns,
@@ -208,7 +225,9 @@ def make_plan(study: Study) -> Plan:
         pools.append(replace(planned, site=site_of(study.fleet, pool)))
         first += pool.replicas
     links = fleet_links(study.fleet, [planned.hardware.device for planned in pools])
-    return Plan(study, tuple(pools), links)
+    plan = Plan(study, tuple(pools), links)
+    _ = plan.handover  # Wrong pairs are refused here, before anything is built.
+    return plan
 
 
 def pool_hardware(study: Study, pool: Pool, model_name: str = "") -> tuple[EngineOptions, ReplicaHardware]:

@@ -28,6 +28,7 @@ from cluster_sim.routing.component import HubComponent
 from cluster_sim.routing.hub import RouterHub
 from cluster_sim.routing.membership import PoolFacts
 from cluster_sim.routing.policy_interface import RoutingPolicy
+from cluster_sim.routing.roles import can_decode, can_prefill
 from cluster_sim.routing.routes import Route, Target, observed_by
 from cluster_sim.serving.kv_cache.store_link import KvLayout
 from cluster_sim.serving.lives.timeline import NO_FAULTS, Timeline
@@ -138,6 +139,10 @@ class Simulation:
     """Whether the source's later requests depend on how earlier ones fare."""
     total_requests: int | None = None
     """Most requests that the run can see; None if only the run can tell."""
+    prefill_policy: Callable[[Candidates], RoutingPolicy] | None = None
+    """Builds the policy among the replicas that compute prompts for others, if ``policy`` does not choose these too."""
+    reports_chunks: bool = False
+    """Whether replicas report every chunk of such a prompt."""
     components: tuple["ComponentFactory", ...] = ()
     """Build the components of the hub beside routing: scalers, faults, queues, retries, hand-overs."""
     routers: int = 1
@@ -203,7 +208,14 @@ class Simulation:
                 index,
                 pool.model,
                 Target(
-                    0, pool.name, pool.delays.forward_ns, pool.static_limits, pool.fills_batches, pool.delays.return_ns
+                    0,
+                    pool.name,
+                    pool.delays.forward_ns,
+                    pool.static_limits,
+                    pool.fills_batches,
+                    pool.delays.return_ns,
+                    decodes=can_decode(pool.role),
+                    prefills=bool(pool.role) and can_prefill(pool.role),
                 ),
                 pool.candidate(-1),
             )
@@ -232,7 +244,14 @@ class Simulation:
                 [target.forward_ns for target in targets],
                 [replace(facts.candidate, replica=replica) for replica, facts in members],
             )
-            routes[model] = Route(self.policy, targets, candidates, routers=self.routers)
+            is_apart = any(not target.decodes for target in targets)
+            routes[model] = Route(
+                self.policy,
+                targets,
+                candidates,
+                routers=self.routers,
+                prefill_policy=self.prefill_policy if is_apart else None,
+            )
         if len(models) == 1:
             routes[""] = routes[models[0]]
         elif self.metadata.default_model:
@@ -266,6 +285,7 @@ class Simulation:
             late_cancellation_ns=sum(own.delays) if self.client_timeout_ns else None,
             stall_limit_ns=self.stall_limit_ns,
             run_end=self.run_end,
+            reports_chunks=self.reports_chunks,
             jitters=self._jitters(index, own),
             sample_period_ns=observation.period_ns if observation.telemetry else 0,
             sample_latency_ns=observation.latency_ns if observation.telemetry else 0,

@@ -29,9 +29,6 @@ else:
 class Prefill(NamedTuple):
     """Have the prefill replica compute the prompt and keep its blocks."""
 
-    reports_chunks: bool
-    """Whether the end of every chunk is reported, not only of the last."""
-
 
 class Reserve(NamedTuple):
     """Have the decode replica take blocks for the whole prompt."""
@@ -93,6 +90,10 @@ class Connector(ABC):
 
     engine: ClassVar[str]
     """The engine of both replicas."""
+    is_default: ClassVar[bool] = True
+    """Whether it is the connector of that engine where a study names none."""
+    reports_chunks: ClassVar[bool] = False
+    """Whether it acts at the end of every chunk of a prompt."""
     has_first_token: ClassVar[bool]
     """Whether the prefill replica's token is the first one of the answer, so that the decode replica makes the second.
     """
@@ -142,7 +143,7 @@ class PullConnector(Connector):
 
     def begin(self, pair: Pair) -> list[Action]:
         """Compute the prompt."""
-        return [Prefill(reports_chunks=False)]
+        return [Prefill()]
 
     def on_prefilled(self, pair: Pair, step_ns: int) -> list[Action]:
         """Ask the decode replica for blocks."""
@@ -159,6 +160,7 @@ class PullConnector(Connector):
 class PushConnector(Connector):
     """The decode replica takes blocks first; then the prompt is computed and sent chunk by chunk."""
 
+    reports_chunks: ClassVar = True
     overlaps_layers: ClassVar[bool] = False
     """Whether a layer is sent while the next ones are computed."""
 
@@ -170,7 +172,7 @@ class PushConnector(Connector):
         """Compute the prompt; what the decode replica has is not sent."""
         pair.is_granted = True
         pair.sent_tokens = cached_tokens
-        return [Prefill(reports_chunks=True)]
+        return [Prefill()]
 
     def on_chunk(self, pair: Pair, computed_tokens: int, step_ns: int) -> list[Action]:
         """Send the whole blocks of the chunk."""
@@ -181,6 +183,16 @@ class PushConnector(Connector):
         """Send the rest."""
         pair.is_prefilled = True
         return pair.move(pair.prompt_tokens, step_ns if self.overlaps_layers else 0)
+
+
+def default_handover(engine: str) -> HandoverOptions | None:
+    """Return the options of a study that names no connector, by the engine of its pools; None if it has none."""
+    for entry in CONNECTORS.entries():
+        if entry.part.engine == engine and entry.part.is_default:
+            options = entry.options()
+            assert isinstance(options, HandoverOptions)
+            return options
+    return None
 
 
 def build_connector(options: HandoverOptions) -> Connector:

@@ -52,6 +52,11 @@ class ApproximatePrefixIndex:
         self._servers = [_Server(capacity) for capacity in capacities]
         self._coverage = PrefixCoverage()
 
+    @property
+    def size(self) -> int:
+        """Replicas so far."""
+        return len(self._servers)
+
     def on_join(self, capacity: int) -> None:
         """Add a replica, at the next position."""
         self._servers.append(_Server(capacity))

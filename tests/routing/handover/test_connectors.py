@@ -30,7 +30,7 @@ def layout(**changes: Any) -> KvLayout:
 def test_nixl_computes_then_reserves_then_reads_then_frees() -> None:
     """A prompt of 100 tokens, of which 32 are cached at the decode side: the others move, 99 count as computed."""
     nixl, pair = connector("nixl"), Pair(100, 16)
-    assert nixl.begin(pair) == [Prefill(reports_chunks=False)]
+    assert nixl.begin(pair) == [Prefill()]
     assert nixl.on_prefilled(pair, 5) == [Reserve()]
     assert nixl.on_granted(pair, 32) == [Move(32, 100)]
     assert nixl.on_moved(pair) == [Ready(99, 0), Release()]
@@ -39,7 +39,7 @@ def test_nixl_computes_then_reserves_then_reads_then_frees() -> None:
 def test_tensorrt_llm_brings_the_first_token_along() -> None:
     """The generation server goes on behind the context server's token."""
     tensorrt_llm, pair = connector("tensorrt_llm"), Pair(100, 32)
-    assert tensorrt_llm.begin(pair) == [Prefill(reports_chunks=False)]
+    assert tensorrt_llm.begin(pair) == [Prefill()]
     assert tensorrt_llm.on_prefilled(pair, 5) == [Reserve()]
     assert tensorrt_llm.on_granted(pair, 0) == [Move(0, 100)]
     assert tensorrt_llm.on_moved(pair) == [Ready(100, 1), Release()]
@@ -49,7 +49,7 @@ def test_sglang_reserves_first_and_sends_whole_pages() -> None:
     """Chunks end at 40, 80 and 100, pages hold 16: tokens to 32, to 80 and the rest; ready when all are there."""
     sglang, pair = connector("sglang"), Pair(100, 16)
     assert sglang.begin(pair) == [Reserve()]
-    assert sglang.on_granted(pair, 0) == [Prefill(reports_chunks=True)]
+    assert sglang.on_granted(pair, 0) == [Prefill()]
     assert sglang.on_chunk(pair, 40, 7) == [Move(0, 32)]
     assert sglang.on_moved(pair) == []
     assert sglang.on_chunk(pair, 80, 7) == [Move(32, 80)]
@@ -62,7 +62,7 @@ def test_layerwise_sends_while_the_step_runs() -> None:
     """Each move says how long its step has been; a prompt that is computed again after a preemption moves once."""
     layerwise, pair = connector("layerwise"), Pair(100, 16)
     assert layerwise.begin(pair) == [Reserve()]
-    assert layerwise.on_granted(pair, 0) == [Prefill(reports_chunks=True)]
+    assert layerwise.on_granted(pair, 0) == [Prefill()]
     assert layerwise.on_chunk(pair, 64, 900) == [Move(0, 64, 900)]
     assert layerwise.on_moved(pair) == []
     assert layerwise.on_chunk(pair, 48, 900) == []

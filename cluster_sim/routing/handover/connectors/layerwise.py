@@ -25,6 +25,7 @@ class Layerwise(PushConnector):
     """A push that overlaps with the steps of the prompt."""
 
     engine: ClassVar = "vllm_v1"
+    is_default: ClassVar = False
     has_first_token: ClassVar = False
     overlaps_layers: ClassVar = True
 
