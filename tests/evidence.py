@@ -35,6 +35,7 @@ def evidence_of(executor: Executor, simulation: Simulation) -> Evidence:
     series: list[list[tuple[int, ...]]] = [[] for _ in range(simulation.replicas)]
 
     def add(replica: int, columns: dict[str, Any]) -> None:
+        series.extend([] for _ in range(len(series), replica + 1))
         series[replica].extend(zip(*(column.tolist() for column in columns.values()), strict=True))
 
     outcome = executor.run(simulation, RunOutputs(series=add))

@@ -27,6 +27,7 @@ class Topic(StrEnum):
     flow_orderings = "flow-orderings"
     fairness = "fairness"
     shedders = "shedders"
+    scalers = "scalers"
     orders = "orders"
     workloads = "workloads"
     arrivals = "arrivals"

@@ -34,7 +34,7 @@ def little_check(metadata: RunMetadata, records: RunRecords) -> dict[str, Any]:
     requests = totals.served + totals.in_service
     area_ns = sum(counters.in_system_area_ns for counters in replicas)
     cut_off_ns = 0
-    for number, pool in enumerate(metadata.pool_of_replica()):
+    for number, pool in enumerate(records.pool_of_replica(metadata)):
         forward_ns, return_ns = metadata.pools[pool].forward_link_ns, metadata.pools[pool].return_link_ns
         ends = totals.replica_statuses[number].tolist()
         in_service = ends[_UNFINISHED_CODE]

@@ -18,6 +18,11 @@ _PARTS: Final = 1000
 _RANK: Final = 0.99
 
 
+Counts = list[dict[str, npt.NDArray[np.int64]]]
+"""Blocks of columns."""
+_KINDS: Final = ("running", "kv_used_blocks")
+
+
 class Occupancy(NamedTuple):
     """99th percentiles of one pool over replicas and ticks, as shares of the limits; None where there is no series."""
 
@@ -35,20 +40,30 @@ class OccupancyTally:
 
     def __init__(self, metadata: RunMetadata) -> None:
         self._pool_of_replica = metadata.pool_of_replica()
+        self._joined: dict[int, Counts] = {}
+        """Ticks of replicas that have joined, by number: their pools, and so their limits, are known at the end."""
         self._limits = [(pool.max_num_seqs, pool.kv_blocks) for pool in metadata.pools]
         self._counts = np.zeros((len(metadata.pools), 2, _PARTS + 1), np.int64)
 
     def add(self, replica: int, columns: Mapping[str, npt.NDArray[np.int64]]) -> None:
         """Count what ``ReplicaLog.take_series`` of ``replica`` returned."""
+        if replica >= len(self._pool_of_replica):
+            self._joined.setdefault(replica, []).append({name: columns[name].copy() for name in _KINDS})
+            return
         pool = self._pool_of_replica[replica]
-        for kind, name in enumerate(("running", "kv_used_blocks")):
+        for kind, name in enumerate(_KINDS):
             limit = self._limits[pool][kind]
             if limit:
                 parts = np.minimum(-(-_PARTS * columns[name] // limit), _PARTS)
                 self._counts[pool, kind] += np.bincount(parts, minlength=_PARTS + 1)
 
-    def pools(self) -> list[Occupancy]:
-        """Return the occupancy of every pool."""
+    def pools(self, joined_pools: Sequence[int] = ()) -> list[Occupancy]:
+        """Return the occupancy of every pool; ``joined_pools`` has the pools of the replicas that have joined."""
+        self._pool_of_replica = [*self._pool_of_replica, *joined_pools]
+        for replica, blocks in self._joined.items():
+            for columns in blocks:
+                self.add(replica, columns)
+        self._joined.clear()
         return [Occupancy(*(_percentile(counts) for counts in pool)) for pool in self._counts]
 
 

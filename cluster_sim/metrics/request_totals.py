@@ -136,10 +136,20 @@ class RequestTotals:
         """Return one of ``SUMS`` over all replicas."""
         return int(self.sums[:, SUMS.index(name)].sum())
 
+    def reserve(self, replicas: int) -> None:
+        """Have room for so many replicas, some of which have joined during the run."""
+        missing = replicas - len(self.replica_statuses)
+        if missing > 0:
+            self.replica_statuses = np.pad(self.replica_statuses, ((0, missing), (0, 0)))
+            more = np.zeros((missing, len(SUMS)), np.object_)
+            self.sums = np.concatenate([self.sums, more])
+            self.histograms = {name: np.pad(counts, ((0, missing), (0, 0))) for name, counts in self.histograms.items()}
+
     def add(self, block: RowBlock) -> None:
         """Add the rows of ``block``."""
         if not len(block.rows):
             return
+        self.reserve(int(block.column("replica").max()) + 1)
         self._add_all_statuses(block)
         self.transfers.add(block)
         self.objectives.add(block)
@@ -172,7 +182,7 @@ class RequestTotals:
         self.statuses = np.array(state["statuses"], np.int64)
         self.reasons = np.array(state["reasons"], np.int64)
         self.replica_statuses = _array_like(self.replica_statuses, state["replica_statuses"])
-        self.sums = np.array([list(map(int, row)) for row in state["sums"]], np.object_).reshape(self.sums.shape)
+        self.sums = np.array([list(map(int, row)) for row in state["sums"]], np.object_).reshape(-1, len(SUMS))
         for name, value in zip(_PLAIN, state["plain"], strict=True):
             setattr(self, name, value)
         for name, value in zip(_PLAIN_SUMS, state["plain_sums"], strict=True):
@@ -285,4 +295,4 @@ def _count_rows_into(counts: Int64Array, bounds: Int64Array, replica: Int64Array
 
 
 def _array_like(shape_of: Int64Array, data: bytes) -> Int64Array:
-    return np.frombuffer(data, np.int64).reshape(shape_of.shape).copy()
+    return np.frombuffer(data, np.int64).reshape(-1, shape_of.shape[1]).copy()

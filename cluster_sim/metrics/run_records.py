@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from cluster_sim.metrics.occupancy import Occupancy
 from cluster_sim.metrics.request_totals import RequestTotals
+from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.recording.replica_log import ReplicaCounters
 from cluster_sim.recording.sketch import QuantileSketch
 from cluster_sim.units import NS_PER_S
@@ -25,6 +26,12 @@ class RunRecords(NamedTuple):
     """Most requests that waited at one replica at a tick of the series."""
     occupancies: Sequence[Occupancy] = ()
     """Of each pool; none without a series."""
+    joined_pools: Sequence[int] = ()
+    """Pools of the replicas that have joined during the run, in the order of their numbers."""
+
+    def pool_of_replica(self, metadata: RunMetadata) -> list[int]:
+        """Return the pool's index for every replica, in the order of the replicas' numbers."""
+        return [*metadata.pool_of_replica(), *self.joined_pools]
 
     @property
     def is_on_edge(self) -> bool:

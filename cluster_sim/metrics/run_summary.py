@@ -99,7 +99,7 @@ def summarise(metadata: RunMetadata, records: RunRecords, measured: Measured | N
         "replicas": _replicas(metadata, records),
         "flat": flat_metrics(
             records,
-            are_static=[metadata.pools[pool].has_static_batches for pool in metadata.pool_of_replica()],
+            are_static=[metadata.pools[pool].has_static_batches for pool in records.pool_of_replica(metadata)],
         ),
         "whole_run": _figures(metadata, records, whole_run, bands["error_band_percent"]),
     }
@@ -109,7 +109,7 @@ def whole(metadata: RunMetadata, records: RunRecords) -> Measured:
     """Return the whole run as what is measured."""
     totals = records.totals
     columns = [SUMS.index(name) for name in ("prompt_tokens", "output_tokens")]
-    by_pool = [totals.sums[members][:, columns].sum(axis=0) for members in members_of(metadata)]
+    by_pool = [totals.sums[members][:, columns].sum(axis=0) for members in members_of(metadata, records)]
     return Measured(
         Window(0, records.end_ns),
         totals,
@@ -120,10 +120,12 @@ def whole(metadata: RunMetadata, records: RunRecords) -> Measured:
     )
 
 
-def members_of(metadata: RunMetadata) -> list[slice]:
-    """Return the replicas of each pool."""
-    ends = np.cumsum([pool.replicas for pool in metadata.pools]).tolist()
-    return [slice(end - pool.replicas, end) for pool, end in zip(metadata.pools, ends, strict=True)]
+def members_of(metadata: RunMetadata, records: RunRecords) -> list[list[int]]:
+    """Return the numbers of each pool's replicas, those that have joined included."""
+    members: list[list[int]] = [[] for _ in metadata.pools]
+    for number, pool in enumerate(records.pool_of_replica(metadata)):
+        members[pool].append(number)
+    return members
 
 
 def _figures(metadata: RunMetadata, records: RunRecords, measured: Measured, bands: Bands) -> dict[str, Any]:
@@ -226,7 +228,7 @@ def _cost_per_token(cost_usd: float, prompt_tokens: int, output_tokens: int) -> 
 def _pools(metadata: RunMetadata, records: RunRecords, measured: Measured) -> list[dict[str, Any]]:
     totals = measured.totals
     entries = []
-    for index, (pool, members) in enumerate(zip(metadata.pools, members_of(metadata), strict=True)):
+    for index, (pool, members) in enumerate(zip(metadata.pools, members_of(metadata, records), strict=True)):
         sketches = totals.pool_sketches[index] if len(metadata.pools) > 1 else totals.sketches
         occupancy = records.occupancies[index] if records.occupancies else None
         entry = _pool(pool, members, sketches, records, measured, occupancy)
@@ -236,14 +238,16 @@ def _pools(metadata: RunMetadata, records: RunRecords, measured: Measured) -> li
 
 def _pool(
     pool: PoolMetadata,
-    members: slice,
+    members: list[int],
     sketches: dict[str, QuantileSketch],
     records: RunRecords,
     measured: Measured,
     occupancy: Occupancy | None,
 ) -> dict[str, Any]:
     totals, end_ns = measured.totals, records.end_ns
-    replicas, gaps = records.replicas[members], records.gaps[members]
+    totals.reserve(len(records.replicas))
+    replicas = [records.replicas[number] for number in members]
+    gaps = [records.gaps[number] for number in members]
     sums = dict(zip(SUMS, totals.sums[members].sum(axis=0).tolist(), strict=True))
     statuses = totals.replica_statuses[members].sum(axis=0).tolist()
     gpu_hours = pool.replicas * pool.gpus_per_replica * measured.window.duration_s / 3600
@@ -275,7 +279,7 @@ def _pool(
 def _replicas(metadata: RunMetadata, records: RunRecords) -> list[dict[str, Any]]:
     end_ns = records.end_ns
     entries = []
-    pool_of = metadata.pool_of_replica()
+    pool_of = records.pool_of_replica(metadata)
     for number, counters in enumerate(records.replicas):
         sums = dict(zip(SUMS, records.totals.sums[number].tolist(), strict=True))
         finished = sums["finished"]

@@ -73,6 +73,11 @@ class SeriesTable:
         self.max_waiting = max(self.max_waiting, int(columns["waiting"].max()))
         self._waiting.put(replica, np.concatenate([columns[name].reshape(rows, -1) for name in _COLUMNS], axis=1))
 
+    def add_replicas(self, pools: Sequence[int], kv_blocks: Sequence[int]) -> None:
+        """Take in replicas that have joined during the run: their pools and KV cache sizes by number."""
+        self._pool_of_replica = np.concatenate([self._pool_of_replica, np.array(pools, np.int64)])
+        self._kv_blocks = np.concatenate([self._kv_blocks, np.array(kv_blocks, np.int64)])
+
     def close(self) -> None:
         """Write everything and complete the file; without this it cannot be read."""
         held: list[Int64Array] = []

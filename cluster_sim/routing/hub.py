@@ -61,6 +61,7 @@ class RouterHub:
         self.routes = routes
         self.requests = RequestTable(log)
         self.membership = Membership(pools, routes)
+        self.replicas_at_start = len(list(self.membership))
         self.dispatcher = Dispatcher()
         self._run_end = run_end
         self._log = log
@@ -177,7 +178,9 @@ class RouterHub:
         sends = self.submit(tracked, now_ns)
         if self._timeout_ns and request.request_id in self.requests:
             timeout = ClientTimeout(request.request_id)
-            self._events.schedule(request.arrival_ns + self._timeout_ns, Kind.TIMER, request.request_id, timeout)
+            # Without the request the event is void: it keeps no run from ending.
+            due_ns = request.arrival_ns + self._timeout_ns
+            self._events.schedule(due_ns, Kind.TIMER, request.request_id, timeout, is_background=True)
         if self._waiting_targets and not self._events.has_arrivals:
             sends += self._end_arrivals(now_ns)
         return sends
@@ -245,6 +248,8 @@ class RouterHub:
             return self._refuse(tracked, route.admission.reason(request), now_ns)
         if eligible is not None and not eligible:
             return self._fail(tracked, None, NO_REPLICA, now_ns)
+        if route.split is not None:
+            eligible = route.split_eligible(route.split, request, eligible)
         if self._narrowing:
             for component in self._narrowing:
                 eligible = component.narrow(tracked, route, eligible, now_ns)

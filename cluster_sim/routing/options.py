@@ -1,6 +1,6 @@
 """Options of the router that every routing policy shares."""
 
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, ValidationInfo, model_validator
 from pydantic.json_schema import JsonSchemaValue
@@ -98,6 +98,11 @@ class RouterOptions(ConfigModel):
         None,
         description="How a prefill replica is chosen where other pools decode, for policies that do not choose both; "
         "null chooses it as the one that decodes.",
+    )
+    split: dict[str, Annotated[float, Field(ge=0, le=1e9)]] = Field(
+        {},
+        description="Weights of pools: a request draws its pool among those of its model, and the policy chooses "
+        "inside that; empty leaves everything to the policy.",
     )
     client_timeout_s: float | None = Field(
         None,

@@ -7,6 +7,7 @@ from cluster_sim.engine.observation import Observation, strictest
 from cluster_sim.routing.admission import NOBODY, Admission, StaticLimits
 from cluster_sim.routing.candidates import Candidate, Candidates
 from cluster_sim.routing.policy_interface import RoutingPolicy
+from cluster_sim.routing.scaling.traffic_split import TrafficSplit
 from cluster_sim.workload.request import Request
 
 PolicyFactory = Callable[[Candidates], RoutingPolicy]
@@ -58,6 +59,8 @@ class Route:
         self._prefill_factory = prefill_policy
         self.prefill_policies = [] if prefill_policy is None else [prefill_policy(candidates) for _ in range(routers)]
         """Those that choose among prefill replicas, one for each router; none if nobody asks them."""
+        self.split: TrafficSplit | None = None
+        """Shares of the requests by pool, before the policy chooses."""
         self._blocked: set[int] = set()
         self._available: Sequence[int] | None = None
         """Positions that take requests, ascending; None if all do."""
@@ -101,6 +104,16 @@ class Route:
         self.block(position)
         for policy in self.all_policies:
             policy.on_leave(position)
+
+    def reconfigure(self, policy: PolicyFactory) -> None:
+        """Restart the routers with another policy or other options."""
+        self._factory = policy
+        self.restart_routers()
+
+    def split_eligible(self, split: TrafficSplit, request: Request, eligible: Sequence[int] | None) -> Sequence[int]:
+        """Return the eligible positions of the pool that a request draws."""
+        positions = range(len(self.targets)) if eligible is None else eligible
+        return split.narrowed(request, positions, self.targets)
 
     def restart_routers(self) -> None:
         """Build every policy anew: counts, indexes and histories are lost."""

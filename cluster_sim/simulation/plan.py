@@ -23,14 +23,16 @@ from cluster_sim.serving.lora import Lora
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.data_parallel import build_scheduler
 from cluster_sim.serving.schedulers.engine_options import ENGINES, EngineOptions
+from cluster_sim.simulation.fleet_changes import with_upgraded_pools
 from cluster_sim.simulation.fleet_links import fleet_links, pool_topology
+from cluster_sim.simulation.fleet_scaling import fleet_control
 from cluster_sim.simulation.fleet_sites import link_delays, site_of
 from cluster_sim.simulation.handover_plan import HandoverPlan, PoolOfPair, plan_handover, prefill_policy
 from cluster_sim.simulation.hub_components import hub_components
 from cluster_sim.simulation.model_names import default_model, distinct_names
 from cluster_sim.simulation.parallelism import check_ranks, expert_sharding, rank_limits
 from cluster_sim.simulation.shared_store import kv_layout, store_link
-from cluster_sim.simulation.simulation import SimulatedPool, Simulation
+from cluster_sim.simulation.simulation import ComponentFactory, SimulatedPool, Simulation
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.build import build_source, reacts, total_requests
 
@@ -134,9 +136,12 @@ class Plan:
     """A study resolved: pools, links, end."""
 
     study: Study
+    """With the pools that changes during the run add."""
     pools: tuple[PoolPlan, ...]
     links: FleetLinks
     """What joins the replicas."""
+    control: tuple[ComponentFactory, ...] = ()
+    """Build what changes the fleet during the run, if anything does."""
 
     @property
     def replicas(self) -> int:
@@ -180,11 +185,12 @@ class Plan:
             metadata=self._metadata(predictors),
             reacts=reacts(study.workload),
             total_requests=total_requests(study.workload),
-            components=components,
+            components=(*components, *self.control),
             prefill_policy=None if handover is None else prefill_policy(study.router),
             reports_chunks=handover is not None and handover.reports_chunks,
             routers=study.router.replicas,
             links=self.links,
+            split=dict(study.router.split),
             client_timeout_ns=study.router.client_timeout_ns,
             run_end=self.run_end,
             seed=study.seed,
@@ -216,6 +222,7 @@ def make_plan(study: Study) -> Plan:
     """Resolve a study; raises InputError, which begins with the key, if a model does not fit or settings contradict
     each other.
     """
+    study, upgrades = with_upgraded_pools(study)
     pools: list[PoolPlan] = []
     first = 0
     names = distinct_names([pool.model for pool in study.fleet.pools])
@@ -225,7 +232,7 @@ def make_plan(study: Study) -> Plan:
         pools.append(replace(planned, site=site_of(study.fleet, pool)))
         first += pool.replicas
     links = fleet_links(study.fleet, [planned.hardware.device for planned in pools])
-    plan = Plan(study, tuple(pools), links)
+    plan = Plan(study, tuple(pools), links, fleet_control(study, pools, upgrades))
     _ = plan.handover  # Wrong pairs are refused here, before anything is built.
     return plan
 

@@ -84,6 +84,9 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
             write_event_trace(directory.partial / EVENT_TRACE_FILE, outcome.hub.rows or [], outcome.streams)
         totals = new_totals(simulation.metadata)
         totals.restore(outcome.hub.totals)
+        joined = outcome.hub.joined_pools
+        totals.reserve(len(outcome.replicas))
+        series.add_replicas(joined, [simulation.metadata.pools[pool].kv_blocks for pool in joined])
         records = RunRecords(
             totals,
             [replica.counters for replica in outcome.replicas],
@@ -91,7 +94,8 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
             outcome.hub.end_ns,
             outcome.hub.arrived,
             series.max_waiting,
-            tally.pools(),
+            tally.pools(joined),
+            joined,
         )
         measured = measure(window_rule(study), simulation.metadata, records, requests_path)
         summary = _summary(plan, simulation, records, measured, outcome)

@@ -14,12 +14,14 @@ def energy_summary(plan: Plan, records: RunRecords) -> dict[str, Any]:
     """Return the run's ``energy`` block: joules, kWh, mean power, joules per finished request and output token."""
     totals, end_ns = records.totals, records.end_ns
     pools = []
-    for planned in plan.pools:
+    pool_of = [index for index, planned in enumerate(plan.pools) for _ in range(planned.pool.replicas)]
+    pool_of += records.joined_pools
+    for index, planned in enumerate(plan.pools):
         pool = planned.pool
         model = EnergyModel(planned.hardware, pool.power_cap_w)
-        members = range(planned.first_replica, planned.first_replica + pool.replicas)
+        members = [number for number, own in enumerate(pool_of) if own == index]
         joules = sum(_replica_energy_j(model, records, replica, pool.data_parallel) for replica in members)
-        sums = totals.sums[members.start : members.stop].sum(axis=0).tolist()
+        sums = totals.sums[members].sum(axis=0).tolist()
         figures = _figures(joules, sums[SUMS.index("finished")], sums[SUMS.index("output_tokens")], end_ns)
         pools.append({"name": pool.name, **figures})
     joules = sum(entry["energy_j"] for entry in pools)

@@ -22,6 +22,8 @@ class HubResult(NamedTuple):
     traffic: dict[str, int]
     rows: list[RowBlock] | None = None
     """Every request's row, if the recorder keeps them."""
+    joined_pools: tuple[int, ...] = ()
+    """Pools of the replicas that have joined during the run, in the order of their numbers."""
 
 
 class RunRecorder:

@@ -30,6 +30,7 @@ from cluster_sim.routing.membership import PoolFacts
 from cluster_sim.routing.policy_interface import RoutingPolicy
 from cluster_sim.routing.roles import can_decode, can_prefill
 from cluster_sim.routing.routes import Route, Target, observed_by
+from cluster_sim.routing.scaling.traffic_split import TrafficSplit
 from cluster_sim.serving.kv_cache.store_link import KvLayout
 from cluster_sim.serving.lives.timeline import NO_FAULTS, Timeline
 from cluster_sim.serving.replica import Replica
@@ -149,6 +150,8 @@ class Simulation:
     """Router replicas, each with a policy of its own."""
     links: FleetLinks = field(default_factory=FleetLinks)
     """What joins the replicas, for transfers between them."""
+    split: Mapping[str, float] = field(default_factory=dict)
+    """Weights of pools among which requests draw theirs; empty leaves everything to the policy."""
     client_timeout_ns: int = 0
     """The patience of every client; 0 waits for ever."""
     run_end: Instant = NEVER
@@ -245,13 +248,15 @@ class Simulation:
                 [replace(facts.candidate, replica=replica) for replica, facts in members],
             )
             is_apart = any(not target.decodes for target in targets)
-            routes[model] = Route(
+            route = routes[model] = Route(
                 self.policy,
                 targets,
                 candidates,
                 routers=self.routers,
                 prefill_policy=self.prefill_policy if is_apart else None,
             )
+            if self.split:
+                route.split = TrafficSplit(self.split, self.seed)
         if len(models) == 1:
             routes[""] = routes[models[0]]
         elif self.metadata.default_model:

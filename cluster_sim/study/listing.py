@@ -30,6 +30,7 @@ TOPICS: Final = {
     "flow-orderings": "cluster_sim.flow_orderings",
     "fairness": "cluster_sim.flow_fairness",
     "shedders": "cluster_sim.shedders",
+    "scalers": "cluster_sim.scalers",
     "orders": "cluster_sim.queue_orders",
     "workloads": "cluster_sim.workload_kinds",
     "arrivals": "cluster_sim.arrivals",

@@ -17,7 +17,7 @@ from tests.outside_package import install, run_command
 def test_every_axis_has_a_word() -> None:
     """Each axis of extension can be listed, and each topic has something to list."""
     assert set(TOPICS.values()) == {axis.group for axis in AXES}
-    assert set(TOPICS) | {"devices", "models", "profiles"} == set(Topic)
+    assert set(TOPICS) | {"devices", "links", "models", "profiles"} == set(Topic)
 
 
 @pytest.mark.parametrize("topic", Topic)
@@ -29,7 +29,12 @@ def test_one_line_each(command: Command, topic: Topic) -> None:
     if topic in TOPICS:
         names = next(axis for axis in AXES if axis.group == TOPICS[topic]).names()
     else:
-        library = {"devices": device_names, "models": model_names, "profiles": lambda: library_names("profiles")}
+        library = {
+            "devices": device_names,
+            "links": lambda: library_names("links"),
+            "models": model_names,
+            "profiles": lambda: library_names("profiles"),
+        }
         names = library[topic]()
     assert [name.strip() for name, *_ in lines] == names
     assert all(len(line) == 2 and line[1].strip() for line in lines)

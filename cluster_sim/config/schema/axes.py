@@ -12,6 +12,7 @@ from cluster_sim.routing.flow_control.shedder_interface import SHEDDERS
 from cluster_sim.routing.handover.connector_interface import CONNECTORS
 from cluster_sim.routing.handover.decider_interface import DECIDERS
 from cluster_sim.routing.policy_interface import ROUTING_POLICIES
+from cluster_sim.routing.scaling.scaler_interface import SCALERS
 from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS
 from cluster_sim.serving.schedulers.engine_options import ENGINES
 from cluster_sim.workload.arrivals.arrival_process import ARRIVALS
@@ -39,6 +40,7 @@ AXES: Final[tuple[Registry[Any], ...]] = (
     PICKERS,
     PROFILE_HANDLERS,
     ENDPOINT_DECIDERS,
+    SCALERS,
     ENGINES,
     QUEUE_ORDERS,
 )

@@ -8,10 +8,11 @@ from pydantic import AfterValidator, Field, field_validator
 from cluster_sim.config.schema.links import Node, PoolLink
 from cluster_sim.config.schema.sites import Sites
 from cluster_sim.hardware.interconnect.directions import NAME
-from cluster_sim.options import MS_PER_DAY, ConfigModel, DeviceName, ModelName
+from cluster_sim.options import LONGEST_RUN_S, MS_PER_DAY, ConfigModel, DeviceName, ModelName
 from cluster_sim.routing.handover.connector_interface import HandoverBlock
 from cluster_sim.routing.kv_store.options import KvStoreOptions
 from cluster_sim.routing.roles import Role
+from cluster_sim.routing.scaling.cold_start import ColdStart
 from cluster_sim.serving.schedulers.engine_options import EngineBlock, engine_options
 from cluster_sim.units import NS_PER_MS
 
@@ -50,7 +51,12 @@ class Pool(ConfigModel):
     name: str = Field("main", pattern=f"^{NAME}$", description="Name of the pool; it labels rows and metrics.")
     model: ModelName = Field(description="Model served: a name of conf/models, or the path of a file of that layout.")
     device: DeviceName = Field(description="GPU: a name of conf/devices, or the path of a file of that layout.")
-    replicas: int = Field(1, ge=1, le=MOST_REPLICAS, description="How many replicas.")
+    replicas: int = Field(
+        1,
+        ge=0,
+        le=MOST_REPLICAS,
+        description="How many replicas, at the start where they come and go; 0 only then.",
+    )
     role: Role | None = Field(
         None,
         description="Parts of a request that the pool computes; null is both, except for filters of an endpoint picker "
@@ -91,6 +97,16 @@ class Pool(ConfigModel):
         None, description="Nodes on which the replicas run, and their links; null is as the device's file says."
     )
     engine: EngineBlock = Field(engine_options(), description="The serving engine of each replica.")
+    cold_start: ColdStart = Field(
+        ColdStart(), description="Time until a replica that joins during the run serves, part by part."
+    )
+    drain_grace_s: float = Field(
+        30.0,
+        ge=0,
+        le=LONGEST_RUN_S,
+        description="Time that a replica which is taken away has for the requests it holds (Kubernetes' "
+        "terminationGracePeriodSeconds); what is left then fails or is tried again elsewhere.",
+    )
 
     @property
     def gpus_per_replica(self) -> int:

@@ -1,9 +1,10 @@
 """The ``run`` block: how the simulation is executed.
 
-Nothing here changes a row but ``end_s``; ``warmup`` and ``measure`` say which of them the summary covers.
+Nothing here changes a row but ``end_s`` and ``changes``; ``warmup`` and ``measure`` say which of them the summary
+covers.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -14,8 +15,19 @@ LEAST_SERIES_INTERVAL_S = 1e-3
 """Shorter than a step of any engine; a typing error below it would fill the disk."""
 
 
-RESULT_KEYS = frozenset({"end_s", "warmup", "measure"})
+RESULT_KEYS = frozenset({"end_s", "warmup", "measure", "changes"})
 """Options of the block that change a result; all others are left out of the configuration hash."""
+
+
+class Change(ConfigModel):
+    """Keys of the study that get other values during the run."""
+
+    at_s: float = Field(ge=0, le=LONGEST_RUN_S, description="Simulated time of the change.")
+    set: dict[str, Any] = Field(
+        min_length=1,
+        description="New values by dotted keys: router.split, options of the routing policy, fleet.pools.N.replicas, "
+        "and a pool's engine, parallelism or device (a rolling upgrade).",
+    )
 
 
 class Run(ConfigModel):
@@ -51,6 +63,7 @@ class Run(ConfigModel):
         le=LONGEST_RUN_S,
         description="Simulated time at which the run ends; null serves every request to its end.",
     )
+    changes: tuple[Change, ...] = Field((), description="Changes of the study at given simulated times.")
     warmup: Phase | None = Field(
         None,
         description="First part of the run, which the summary leaves out; null is auto (MSER-5) for synthetic and "

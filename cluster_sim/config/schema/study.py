@@ -11,6 +11,8 @@ from cluster_sim.metrics.objectives import Slo
 from cluster_sim.options import ConfigModel
 from cluster_sim.routing.flow_control.admission_options import AdmissionOptions
 from cluster_sim.routing.policy_interface import RouterConfig, default_router
+from cluster_sim.routing.scaling.rolling_upgrade import UpgradeOptions
+from cluster_sim.routing.scaling.scaler_interface import AutoscalerConfig
 from cluster_sim.workload.kind_interface import WorkloadConfig
 
 
@@ -27,6 +29,10 @@ class Study(ConfigModel):
     admission: AdmissionOptions = Field(
         AdmissionOptions(), description="Which requests wait at the router, and which it turns away."
     )
+    autoscaler: AutoscalerConfig | None = Field(
+        None, description="What decides how many replicas each pool has during the run; null keeps their numbers."
+    )
+    upgrades: tuple[UpgradeOptions, ...] = Field((), description="Rolling upgrades from one pool to another.")
     predictor: PredictorBlock = Field(AutoOptions(), description="Where step times come from.")
     slo: Slo = Field(Slo(), description="Limits that the results are held against.")
     run: Run = Field(Run(), description="How the simulation is executed.")

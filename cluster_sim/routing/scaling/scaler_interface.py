@@ -13,7 +13,6 @@ from pydantic import Field, model_validator
 
 from cluster_sim.options import LONGEST_RUN_S, ConfigModel
 from cluster_sim.registry import Registry
-from cluster_sim.routing.scaling.cold_start import ColdStart
 from cluster_sim.routing.scaling.load_curve import LoadCurve
 from cluster_sim.routing.scaling.metrics import ScalerMetrics
 from cluster_sim.units import NS_PER_S
@@ -55,14 +54,6 @@ class AutoscalerOptions(ReplicaBounds):
     device_budgets: dict[str, int] = Field(
         {}, description="Most GPUs of single devices, by the device's name as the pools give it."
     )
-    cold_start: ColdStart = Field(ColdStart(), description="Time until a new replica serves, part by part.")
-    drain_grace_s: float = Field(
-        30.0,
-        ge=0,
-        le=LONGEST_RUN_S,
-        description="Time that a draining replica has for the requests it holds (Kubernetes' "
-        "terminationGracePeriodSeconds); what is left then fails or is tried again elsewhere.",
-    )
     victim: Literal["youngest", "oldest", "least_outstanding"] = Field(
         "youngest",
         description="Replica that goes first: the youngest (Kubernetes), the oldest, or that with the fewest requests; "
@@ -100,6 +91,7 @@ class ScaledPool:
     min_replicas: int = 1
     max_replicas: int = 10
     cold_start_ns: int = 0
+    drain_grace_ns: int = 0
 
 
 class Scaler(ABC):

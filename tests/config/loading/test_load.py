@@ -55,7 +55,7 @@ def test_defaults_fill_what_is_not_said(study_file: Path) -> None:
         ),
         ("fleet.pools.0.engine.max_num_seq=1", "unknown key; did you mean 'max_num_seqs'?"),
         ("workload.arrivals.rate=1", "workload.arrivals.rate: unknown key; did you mean 'request_rate'?"),
-        ("fleet.pools.0.replicas=0", "fleet.pools.0.replicas: must be at least 1; got 0"),
+        ("fleet.pools.0.replicas=-1", "fleet.pools.0.replicas: must be at least 0; got -1"),
         ("fleet.pools.0.replicas='2'", "fleet.pools.0.replicas: must be a whole number; got '2'"),
         ("fleet.pools.0.replicas=2.5", "fleet.pools.0.replicas: must be a whole number; got 2.5"),
         ("fleet.pools.0.replicas=true", "fleet.pools.0.replicas: must be a whole number; got True"),

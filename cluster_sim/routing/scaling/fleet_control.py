@@ -1,0 +1,187 @@
+"""Control of the fleet during a run: its scaler, rolling upgrades, and changes at given times, as one component.
+
+Everything happens in timers of the hub and acts through the membership.  Nothing keeps the run from ending: a drain of
+the workload ends it, whatever timers are left.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from cluster_sim.engine.hub_interface import Send
+from cluster_sim.engine.instant import Kind
+from cluster_sim.routing.component import HubComponent, HubServices
+from cluster_sim.routing.membership import Member
+from cluster_sim.routing.options import RouterOptions
+from cluster_sim.routing.policy_interface import build_policy
+from cluster_sim.routing.request_states import Attempt, TrackedRequest
+from cluster_sim.routing.scaling.lifecycle import OWN_SEQUENCE, Lifecycle
+from cluster_sim.routing.scaling.limits import ScalingLimits
+from cluster_sim.routing.scaling.load_curve import LoadCurve
+from cluster_sim.routing.scaling.load_observer import LoadObserver
+from cluster_sim.routing.scaling.rolling_upgrade import RollingUpgrade
+from cluster_sim.routing.scaling.scaler_interface import SCALERS, AutoscalerOptions, ScaledPool
+from cluster_sim.routing.scaling.traffic_split import TrafficSplit
+
+
+class ReplicaCount(NamedTuple):
+    """A pool gets so many replicas."""
+
+    pool: int
+    replicas: int
+
+
+class SplitWeights(NamedTuple):
+    """The shares of traffic by pool change."""
+
+    weights: Mapping[str, float]
+
+
+class PolicyOptions(NamedTuple):
+    """The routing policy gets other options: the routers restart with them."""
+
+    options: RouterOptions
+
+
+class BeginUpgrade(NamedTuple):
+    """One pool's replicas are replaced by another's."""
+
+    pool: int
+    to: int
+    max_surge_percent: float
+    max_unavailable_percent: float
+
+
+Change = ReplicaCount | SplitWeights | PolicyOptions | BeginUpgrade
+
+
+class ScalerTick(NamedTuple):
+    """The scaler decides."""
+
+
+class ChangeDue(NamedTuple):
+    """A change at a given time is due."""
+
+    change: Change
+
+
+class _Upgrade(NamedTuple):
+    """An upgrade under way."""
+
+    pool: int
+    to: int
+    arithmetic: RollingUpgrade
+
+
+class FleetControl(HubComponent):
+    """Scales, upgrades and changes the fleet."""
+
+    def __init__(
+        self,
+        pools: Sequence[ScaledPool],
+        changes: Sequence[tuple[int, Change]] = (),
+        autoscaler: AutoscalerOptions | None = None,
+        load: Callable[[int], LoadCurve] | None = None,
+    ) -> None:
+        """``pools`` are those of the study in their order, ``changes`` have their times in ns.
+
+        ``load`` returns the load to come in bins of so many ns.
+        """
+        self._pools = pools
+        self._changes = changes
+        self._autoscaler = autoscaler
+        self._load = load
+        self._lifecycle = Lifecycle(pools, autoscaler.victim if autoscaler is not None else "youngest")
+        self._observer = LoadObserver(pools)
+        self._upgrades: list[_Upgrade] = []
+
+    def start(self, hub: HubServices) -> None:
+        """Take the hub's services and schedule the first decision and every change."""
+        super().start(hub)
+        self._lifecycle.start(hub)
+        self._observer.start(hub)
+        for at_ns, change in self._changes:
+            hub.schedule(at_ns, Kind.TIMER, OWN_SEQUENCE, ChangeDue(change), is_background=True)
+        options = self._autoscaler
+        if options is None:
+            return
+        names = options.pools or [pool.name for pool in self._pools]
+        scaled = [pool for pool in self._pools if pool.name in names]
+        part = SCALERS.chosen_by(options).part
+        bin_ns = round(getattr(options, "bin_s", 0) * 1e9)
+        load = self._load(bin_ns) if part.knows_load and self._load is not None else None
+        self._scaler = part(options, scaled, load)
+        self._limits = ScalingLimits(options, scaled)
+        self._scaled = [(index, pool) for index, pool in enumerate(self._pools) if pool.name in names]
+        hub.schedule(self._scaler.first_ns, Kind.TIMER, OWN_SEQUENCE, ScalerTick(), is_background=True)
+
+    def handlers(self) -> Mapping[type, Callable[[Any, int], list[Send]]]:
+        """Return what handles each type of event; whatever changes a replica's state lets upgrades go on."""
+        lives = {kind: partial(self._then_upgrade, handler) for kind, handler in self._lifecycle.handlers().items()}
+        return {**lives, ScalerTick: self._on_tick, ChangeDue: self._on_change}
+
+    def on_closed(self, tracked: TrackedRequest, attempt: Attempt, now_ns: int) -> None:
+        """Note that the router no longer waits for an attempt."""
+        del tracked
+        self._lifecycle.on_closed(attempt, now_ns)
+        if self._autoscaler is not None:
+            self._observer.on_closed(attempt, now_ns)
+
+    def on_end(self, tracked: TrackedRequest, now_ns: int) -> list[Send]:
+        """Note that a request has ended."""
+        if self._autoscaler is not None:
+            self._observer.on_end(tracked, now_ns)
+        return []
+
+    # -------------------------------------------------------------------------------------------------------- events
+
+    def _on_tick(self, event: ScalerTick, now_ns: int) -> list[Send]:
+        metrics = self._observer.take(now_ns, [{} for _ in self._pools])
+        desired = self._scaler.decide(metrics, now_ns)
+        occupied = {pool.name: self._lifecycle.occupancy(index) for index, pool in self._scaled}
+        granted = self._limits.granted(desired, occupied)
+        sends = [
+            send for index, pool in self._scaled for send in self._lifecycle.bring_to(index, granted[pool.name], now_ns)
+        ]
+        next_ns = self._scaler.next_ns(now_ns)
+        if next_ns >= 0:
+            self.hub.schedule(next_ns, Kind.TIMER, OWN_SEQUENCE, event, is_background=True)
+        return sends
+
+    def _on_change(self, event: ChangeDue, now_ns: int) -> list[Send]:
+        change = event.change
+        if isinstance(change, ReplicaCount):
+            return self._lifecycle.bring_to(change.pool, change.replicas, now_ns)
+        if isinstance(change, BeginUpgrade):
+            replicas = len(self._lifecycle.members(change.pool))
+            arithmetic = RollingUpgrade(replicas, change.max_surge_percent, change.max_unavailable_percent)
+            self._upgrades.append(_Upgrade(change.pool, change.to, arithmetic))
+            return self._upgrade(now_ns)
+        routes = list(dict.fromkeys(self.hub.routes.values()))
+        if isinstance(change, SplitWeights):
+            split = TrafficSplit(change.weights, self.hub.seed)
+            for route in routes:
+                route.split = split
+        else:
+            for route in routes:
+                route.reconfigure(partial(build_policy, change.options))
+        return []
+
+    # ------------------------------------------------------------------------------------------------------- upgrades
+
+    def _then_upgrade(self, handler: Callable[[Any, int], list[Send]], event: Any, now_ns: int) -> list[Send]:
+        return handler(event, now_ns) + self._upgrade(now_ns)
+
+    def _upgrade(self, now_ns: int) -> list[Send]:
+        """Take every upgrade as far as it may go now."""
+        sends: list[Send] = []
+        for upgrade in self._upgrades:
+            old, new = self._lifecycle.members(upgrade.pool), self._lifecycle.members(upgrade.to)
+            step = upgrade.arithmetic.step(len(old), _ready(old), len(new), _ready(new))
+            sends += self._lifecycle.bring_to(upgrade.to, len(new) + step.start, now_ns)
+            sends += self._lifecycle.bring_to(upgrade.pool, len(old) - step.drain, now_ns)
+        return sends
+
+
+def _ready(members: Sequence[Member]) -> int:
+    return sum(not member.blocked_by for member in members)

@@ -1,0 +1,197 @@
+"""Changes of a study during its run, resolved and checked before time starts.
+
+A pool whose engine, parallelism or device changes is upgraded: the pool as it is from then on is added to the study
+without replicas, and takes the place of the old one replica by replica.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from cluster_sim.config.schema.fleet import Pool
+from cluster_sim.config.schema.study import Study
+from cluster_sim.errors import InputError
+from cluster_sim.options import listed
+from cluster_sim.routing.candidates import Candidates
+from cluster_sim.routing.options import RouterOptions
+from cluster_sim.routing.policy_interface import build_policy
+from cluster_sim.routing.scaling.fleet_control import BeginUpgrade, Change, PolicyOptions, ReplicaCount, SplitWeights
+from cluster_sim.routing.scaling.rolling_upgrade import UpgradeOptions
+from cluster_sim.routing.scaling.traffic_split import check_weights
+from cluster_sim.units import NS_PER_S
+
+UPGRADED_KEYS: Final = (
+    "engine",
+    "device",
+    "tensor_parallel",
+    "pipeline_parallel",
+    "data_parallel",
+    "expert_parallel",
+    "power_cap_w",
+)
+"""Keys of a pool that need another replica."""
+_POOLS: Final = "fleet.pools."
+
+
+def with_upgraded_pools(study: Study) -> tuple[Study, tuple[UpgradeOptions, ...]]:
+    """Return a study with the pools that its changes make, and the upgrades to them; raises InputError."""
+    pools = list(study.fleet.pools)
+    upgrades: list[UpgradeOptions] = []
+    newest = list(range(len(pools)))
+    """The pool that stands for each pool of the study after the changes so far."""
+    for index, at_s, values in _in_order(study):
+        by_pool: dict[int, dict[str, Any]] = {}
+        for key, value in values.items():
+            number, rest = _pool_key(study, key, index)
+            if number is not None and rest.partition(".")[0] in UPGRADED_KEYS:
+                by_pool.setdefault(number, {})[rest] = value
+        for number, changed in by_pool.items():
+            old = pools[newest[number]]
+            version = sum(upgrade.pool.startswith(f"{study.fleet.pools[number].name}-v") for upgrade in upgrades) + 2
+            name = f"{study.fleet.pools[number].name}-v{version}"
+            pools.append(_changed_pool(old, name, changed, f"run.changes.{index}.set"))
+            upgrades.append(UpgradeOptions(at_s=at_s, pool=old.name, to=name))
+            newest[number] = len(pools) - 1
+    if not upgrades:
+        return study, ()
+    fleet = study.fleet.model_copy(update={"pools": tuple(pools)})
+    return study.model_copy(update={"fleet": fleet}), tuple(upgrades)
+
+
+def timed_changes(
+    study: Study, models: Mapping[str, str], made: tuple[UpgradeOptions, ...]
+) -> list[tuple[int, Change]]:
+    """Return the changes of a study by their times in ns; raises InputError, which begins with the key.
+
+    ``models`` has the model of every pool, ``made`` are the upgrades that changes of pools have become.
+    """
+    names = list(models)
+    changes: list[tuple[int, Change]] = []
+    router: RouterOptions = study.router
+    split: dict[str, Any] = dict(router.split)
+    if split:
+        check_weights("router.split", split, models)
+    for index, at_s, values in _in_order(study):
+        at_ns, where = round(at_s * NS_PER_S), f"run.changes.{index}.set"
+        options: dict[str, Any] = {}
+        weights: dict[str, Any] = {}
+        for key, value in values.items():
+            number, rest = _pool_key(study, key, index)
+            if number is not None and rest == "replicas":
+                changes.append((at_ns, _replica_count(study, number, value, where)))
+            elif key == "router.split" or key.startswith("router.split."):
+                weights.update(value if key == "router.split" and isinstance(value, dict) else {key[13:]: value})
+            elif key.startswith("router."):
+                options[key.removeprefix("router.")] = value
+        if weights:
+            split |= weights
+            wrong = [name for name, weight in split.items() if not isinstance(weight, int | float) or weight < 0]
+            if wrong:
+                raise InputError(f"{where}: the weight of {wrong[0]!r} must be a number that is not below 0")
+            check_weights(where, split, models)
+            changes.append((at_ns, SplitWeights(dict(split))))
+        if options:
+            router = _changed_router(router, options, where)
+            changes.append((at_ns, PolicyOptions(router)))
+    for place, upgrade in [
+        *((f"upgrades.{n}", u) for n, u in enumerate(study.upgrades)),
+        *(("run.changes", u) for u in made),
+    ]:
+        changes.append((round(upgrade.at_s * NS_PER_S), _upgrade(study, upgrade, names, models, place)))
+    return sorted(changes, key=lambda change: change[0])
+
+
+def _in_order(study: Study) -> Iterator[tuple[int, float, dict[str, Any]]]:
+    """Yield (index in the study, time, values) of every change in the order of time."""
+    for index, change in sorted(enumerate(study.run.changes), key=lambda entry: entry[1].at_s):
+        yield index, change.at_s, change.set
+
+
+def _pool_key(study: Study, key: str, index: int) -> tuple[int | None, str]:
+    """Return the pool that a key belongs to and the key inside it; raises InputError for keys that cannot change."""
+    own = set(type(study.router).model_fields) - set(RouterOptions.model_fields) | {"ties"}
+    if (key.startswith("router.") and key.split(".")[1] in own | {"split"}) or key == "router.split":
+        return None, key
+    if key.startswith(_POOLS):
+        rest = key.removeprefix(_POOLS)
+        names = [pool.name for pool in study.fleet.pools]
+        for number, name in sorted(enumerate(names), key=lambda entry: -len(entry[1])):
+            for prefix in (f"{name}.", f"{number}."):
+                inner = rest.removeprefix(prefix)
+                if inner != rest and inner.partition(".")[0] in (*UPGRADED_KEYS, "replicas"):
+                    return number, inner
+    options = [f"router.{name}" for name in sorted(own)]
+    pool_keys = [f"{_POOLS}N.{name}" for name in ("replicas", *UPGRADED_KEYS)]
+    raise InputError(
+        f"run.changes.{index}.set: {key} cannot change during a run; these can: "
+        f"{listed(['router.split', *options, *pool_keys])}, with N the number or the name of a pool"
+    )
+
+
+def _changed_pool(old: Pool, name: str, changed: Mapping[str, Any], where: str) -> Pool:
+    """Return a pool with other values, without replicas."""
+    data = old.model_dump(mode="json", exclude_unset=True)
+    for key, value in changed.items():
+        _put(data, key, value)
+    try:
+        return Pool.model_validate({**data, "name": name}).model_copy(update={"replicas": 0})
+    except ValidationError as error:
+        raise InputError(_first(error, where, "fleet.pools")) from None
+
+
+def _changed_router(router: RouterOptions, options: Mapping[str, Any], where: str) -> RouterOptions:
+    """Return the router with other options of its policy; raises InputError where it would observe something else."""
+    data = router.model_dump(mode="json")
+    for key, value in options.items():
+        _put(data, key, value)
+    try:
+        changed = type(router).model_validate(data)
+    except ValidationError as error:
+        raise InputError(_first(error, where, "router")) from None
+    before, after = (build_policy(each, Candidates(1, 0, [0])) for each in (router, changed))
+    if before.observation != after.observation:
+        raise InputError(f"{where}: the policy would observe something else of the replicas, which cannot change")
+    return changed
+
+
+def _replica_count(study: Study, number: int, value: Any, where: str) -> ReplicaCount:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise InputError(f"{where}: replicas must be a whole number that is not below 0; got {value!r}")
+    _must_not_be_scaled(study, study.fleet.pools[number].name, where)
+    return ReplicaCount(number, value)
+
+
+def _upgrade(
+    study: Study, upgrade: UpgradeOptions, names: list[str], models: Mapping[str, str], where: str
+) -> BeginUpgrade:
+    for key, name in (("pool", upgrade.pool), ("to", upgrade.to)):
+        if name not in models:
+            raise InputError(f"{where}.{key}: there is no pool {name!r}; known: {', '.join(names)}")
+        _must_not_be_scaled(study, name, where)
+    if upgrade.pool == upgrade.to:
+        raise InputError(f"{where}.to: a pool cannot take its own place; name another pool of the same model")
+    if models[upgrade.pool] != models[upgrade.to]:
+        raise InputError(
+            f"{where}.to: {upgrade.to!r} serves {models[upgrade.to]}, not {models[upgrade.pool]} as {upgrade.pool!r}"
+        )
+    limits = (upgrade.max_surge_percent, upgrade.max_unavailable_percent)
+    return BeginUpgrade(names.index(upgrade.pool), names.index(upgrade.to), *limits)
+
+
+def _must_not_be_scaled(study: Study, name: str, where: str) -> None:
+    if study.autoscaler is not None and name in (study.autoscaler.pools or [name]):
+        raise InputError(f"{where}: the autoscaler decides about the replicas of {name!r}; leave it out of its pools")
+
+
+def _put(data: dict[str, Any], key: str, value: Any) -> None:
+    *path, last = key.split(".")
+    for part in path:
+        data = data.setdefault(part, {})
+    data[last] = value
+
+
+def _first(error: ValidationError, where: str, block: str) -> str:
+    fault = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in fault["loc"])
+    return f"{where}: {block}{'.' if place else ''}{place}: {fault['msg'].removeprefix('Value error, ')}"
