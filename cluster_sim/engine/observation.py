@@ -1,12 +1,40 @@
 """Observation: the state of the replicas that hub components read, which limits how far the hub may run ahead."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from cluster_sim.engine.instant import Instant, Kind, instant
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Instants at which processes sample their state for one purpose, beside the routers' telemetry.
+
+    A sample at a multiple of ``period_ns`` (at least 1) can be read ``latency_ns`` later.  An event that reads the grid
+    is gated by ``needed``.
+    """
+
+    name: str
+    period_ns: int
+    latency_ns: int
+    fields: frozenset[str]
+    """The figures of a sample that are read, so that their changes must be sampled."""
+    is_read_by_schedules: bool = False
+    """Whether every global schedule reads it; otherwise the events that do are scheduled with what they need."""
+
+    def newest_ns(self, now_ns: int) -> int:
+        """Return the sampling time that an event at ``now_ns`` reads; negative before the first is visible."""
+        return (now_ns - self.latency_ns) // self.period_ns * self.period_ns
+
+    def needed(self, now_ns: int) -> Instant:
+        """Return what every process must have passed before an event at ``now_ns`` that reads the newest sample."""
+        newest_ns = self.newest_ns(now_ns)
+        return instant(newest_ns, Kind.SAMPLE) + 1 if newest_ns >= 0 else 0
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One component's declaration; the strictest of all components rules.
+    """One component's declaration; the strictest of all components rules, and grids are joined.
 
     ``responses``: the component reads when requests end (counts in flight).  ``reacts``: an end may make it send
     something (closed loops, limits), so processes may not run past the next end either.  ``telemetry``: it
@@ -24,6 +52,7 @@ class Observation:
     sampled_fields: frozenset[str] = frozenset()
     gates: bool = False
     first_tokens: bool = False
+    grids: tuple[Grid, ...] = ()
 
     @property
     def is_instantaneous(self) -> bool:
@@ -54,7 +83,19 @@ def strictest(observations: Iterable[Observation]) -> Observation:
             period_ns=source.period_ns,
             latency_ns=source.latency_ns,
             sampled_fields=combined.sampled_fields | observation.sampled_fields,
-            gates=combined.gates or observation.gates,
+            gates=combined.gates or observation.gates or bool(observation.grids),
             first_tokens=combined.first_tokens or observation.first_tokens,
+            grids=_joined(combined.grids, observation.grids),
         )
     return combined
+
+
+def _joined(grids: Iterable[Grid], others: Iterable[Grid]) -> tuple[Grid, ...]:
+    """Return all grids; those of one name must have the same instants."""
+    by_name = {grid.name: grid for grid in grids}
+    for grid in others:
+        known = by_name.get(grid.name, grid)
+        assert (known.period_ns, known.latency_ns) == (grid.period_ns, grid.latency_ns), f"two grids {grid.name!r}"
+        is_read = grid.is_read_by_schedules or known.is_read_by_schedules
+        by_name[grid.name] = replace(grid, fields=grid.fields | known.fields, is_read_by_schedules=is_read)
+    return tuple(by_name.values())

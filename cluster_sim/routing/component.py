@@ -88,6 +88,12 @@ class HubComponent:
     def on_opened(self, tracked: TrackedRequest, attempt: Attempt, now_ns: int) -> None:
         """Note that the router has sent a request to a replica."""
 
+    def on_grid_sample(self, grid: str, member: Member, sample: Sample, now_ns: int) -> None:
+        """Note a sample of a grid (``Observation.grids``) that has become visible, its own or another's.
+
+        It is there for events that need it, and may come late where none does: nothing follows from it by itself.
+        """
+
     def on_closed(self, tracked: TrackedRequest, attempt: Attempt, now_ns: int) -> None:
         """Note that the router no longer waits for an attempt."""
 

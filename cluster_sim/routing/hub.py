@@ -92,6 +92,7 @@ class RouterHub:
         """Components that keep requests away from replicas."""
         for component in components:
             self._add(component)
+        self._routing_grids = [grid for grid in self.observation.grids if grid.is_read_by_schedules]
         self._observed_types = set(self._handlers) if self.observation.responses else {Sample}
         self._unobserved: list[Message] = []
         """Responses that are not booked yet."""
@@ -146,7 +147,11 @@ class RouterHub:
 
     def needed(self, event: Instant) -> Instant:
         """Return what every process must have passed before the next event is handled."""
-        return self._events.needed()
+        needed = self._events.needed()
+        if event & KIND_MASK == Kind.GLOBAL_SCHEDULE:
+            for grid in self._routing_grids:
+                needed = max(needed, grid.needed(time_of(event)))
+        return needed
 
     def absorb(self, messages: list[Message]) -> None:
         """Make events of what a component observes; keep the rest."""
@@ -218,6 +223,13 @@ class RouterHub:
 
     def _on_sample(self, sample: Sample, now_ns: int) -> list[Send]:
         member = self.membership[sample.replica]
+        if sample.grid:
+            grid = self.observation.grids[sample.grid - 1].name
+            for component in self._components:
+                component.on_grid_sample(grid, member, sample, now_ns)
+            for policy in member.route.all_policies:
+                policy.on_grid_sample(grid, member.position, sample)
+            return []
         for policy in member.route.all_policies:
             policy.observe(member.position, sample)
         for component in self._samplers:

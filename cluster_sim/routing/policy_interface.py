@@ -120,6 +120,9 @@ class RoutingPolicy(ABC):
         Reading a figure of it that ``sampled_fields`` does not declare raises InputError.
         """
 
+    def on_grid_sample(self, grid: str, position: int, sample: Sample) -> None:
+        """Note a sample of a grid of the router (``Observation.grids``), its own or another's."""
+
     def observe(self, position: int, sample: Sample) -> None:
         """Show the policy what it may read of a sample."""
         self.on_sample(position, self._declared(sample))

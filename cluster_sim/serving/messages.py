@@ -106,3 +106,5 @@ class Sample(NamedTuple):
     running: int
     waiting: int
     kv_used_ratio: float
+    grid: int = 0
+    """0 for the routers' telemetry, otherwise one more than the position in ``Observation.grids``."""

@@ -5,10 +5,10 @@ import pytest
 from cluster_sim.engine.coordinator import Coordinator, ProcessLink
 from cluster_sim.engine.floor import FloorModel
 from cluster_sim.engine.group import LinkDelays, Reply, horizon_of
-from cluster_sim.engine.hub_interface import Send
-from cluster_sim.engine.instant import NEVER, Instant, Kind, instant, kind_of, time_of
-from cluster_sim.engine.observation import NOTHING, Observation, strictest
-from cluster_sim.engine.process import HUB_SOURCE, Message
+from cluster_sim.engine.hub_interface import ANSWERED_AT_ONCE, Send
+from cluster_sim.engine.instant import NEVER, Instant, Kind, answer_at, instant, kind_of, time_of
+from cluster_sim.engine.observation import NOTHING, Grid, Observation, strictest
+from cluster_sim.engine.process import HUB_SOURCE, Join, Message
 
 RESPONSES = Observation(responses=True)
 
@@ -79,6 +79,72 @@ def test_the_strictest_observation_rules() -> None:
     telemetry = Observation(telemetry=True, period_ns=50, latency_ns=1)
     assert strictest([NOTHING, telemetry, RESPONSES]) == Observation(True, False, True, 50, 1)
     assert [telemetry.newest_sample_ns(now) for now in (0, 50, 51, 100, 101)] == [-50, 0, 50, 50, 100]
+
+
+def test_grids_are_joined_by_name() -> None:
+    """Fields of one grid unite; with period 50 and latency 1 an event at 101 needs (100, 24), one at 0 nothing."""
+    scaler, queue = Grid("scaler", 50, 1, frozenset({"running"})), Grid("queue", 5, 0, frozenset())
+    waiting = Grid("scaler", 50, 1, frozenset({"waiting"}), is_read_by_schedules=True)
+    combined = strictest([Observation(grids=(scaler,)), NOTHING, Observation(grids=(queue, waiting))])
+    assert combined.grids == (
+        Grid("scaler", 50, 1, frozenset({"running", "waiting"}), is_read_by_schedules=True),
+        queue,
+    )
+    assert combined.gates
+    assert (scaler.needed(101), scaler.needed(0)) == (instant(100, Kind.SAMPLE) + 1, 0)
+
+
+def test_a_gate_advances_every_process_and_is_passed_once() -> None:
+    """An event at 100 needs (90, 22): idle groups are called to advance all, and no longer once they have."""
+    hub = ScriptedHub(Observation(gates=True), (100, 1))
+    between = coordinator(hub, processes=2)
+    for index, window in between.calls().items():
+        between.absorb(index, Reply(window.number, [], [], NEVER))
+    hub.gate = instant(90, Kind.FAULT) + 1
+    between.run_hub()
+    assert hub.next_event() == instant(100, Kind.GLOBAL_SCHEDULE)
+    windows = between.calls()
+    assert [window.advances_all for window in windows.values()] == [True, True]
+    between.absorb(0, Reply(windows[0].number, [], [], NEVER))
+    between.run_hub()
+    assert hub.next_event() == instant(100, Kind.GLOBAL_SCHEDULE)  # The other group has not passed.
+    between.absorb(1, Reply(windows[1].number, [], [], NEVER))
+    between.run_hub()
+    assert hub.next_event() == NEVER
+
+
+def test_an_answer_without_a_batch_bounds_at_its_delivery() -> None:
+    """A reservation delivered at 102 may be granted at once: (102 + 3, 54), below every response that it leads to."""
+    between = coordinator(ScriptedHub(RESPONSES, (100, ANSWERED_AT_ONCE)))
+    between.run_hub()
+    assert between._bounds.smallest() == instant(105, Kind.GRANT)
+
+
+@pytest.mark.parametrize(
+    ("at", "return_ns", "answer"),
+    [
+        (instant(9, Kind.DELIVERY), 0, instant(9, Kind.GRANT)),
+        (instant(9, Kind.REPLICA_SCHEDULE), 0, instant(10, Kind.GRANT)),
+        (instant(9, Kind.REPLICA_SCHEDULE), 3, instant(12, Kind.GRANT)),
+    ],
+)
+def test_answers_never_come_in_the_hubs_past(at: Instant, return_ns: int, answer: Instant) -> None:
+    """Without a return link an answer given at a grant's kind or later comes 1 ns later."""
+    assert answer_at(at, return_ns) == answer
+
+
+def test_a_joining_process_takes_part() -> None:
+    """Its first message names it; its links come from the rule, and its bound from then on counts."""
+    hub = ScriptedHub(RESPONSES)
+    floors = FloorModel(10, 10, is_overlapped=False)
+    joined = ProcessLink(2, 0, LinkDelays(1, 3), floors)
+    links = [ProcessLink(1, 0, LinkDelays(2, 3), floors)]
+    between = Coordinator(hub, links, link_of_joining=lambda _source, _join: joined)
+    between._post(Send(2, Message(instant(50, Kind.CANCELLATION), HUB_SOURCE, 0, Join(0)), 0))
+    assert between._bounds.smallest() == NEVER
+    between._post(Send(2, Message(instant(60, Kind.DELIVERY), HUB_SOURCE, 0, None), 2))
+    assert between._bounds.smallest() == response(60 + 2 * 10 + 3)
+    assert [receiver for receiver, _ in between.calls()[0].messages] == [2, 2]
 
 
 def test_nothing_observed_means_no_waiting() -> None:
