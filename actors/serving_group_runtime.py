@@ -28,13 +28,15 @@ class ServingGroupRuntime:
         self._replicas: list[Replica] = []
         self._streamed: list[Replica] = []
         for index in indices:
-            self._build(index, simulation.pools.index(simulation.pool_of(index)))
+            self._build(index)
         self.group = simulation.group(self._replicas, self._observation, self._build)
 
-    def _build(self, index: int, pool: int) -> Replica:
-        """Build a replica that is here from the start or joins."""
-        is_streamed = self._is_staged and self._simulation.pools[pool].predictor.stages > 1
-        replica = self._simulation.build_replica(index, self._observation, is_streamed=is_streamed, pool=pool)
+    def _build(self, index: int, pool: int | None = None) -> Replica:
+        """Build a replica that is here from the start, or joins a pool."""
+        simulation = self._simulation
+        own = simulation.pool_of(index) if pool is None else simulation.pools[pool]
+        is_streamed = self._is_staged and own.predictor.stages > 1
+        replica = simulation.build_replica(index, self._observation, is_streamed=is_streamed, pool=pool)
         self._replicas.append(replica)
         if is_streamed:
             self._streamed.append(replica)

@@ -43,7 +43,7 @@ from cluster_sim.serving.replica_settings import ReplicaSettings, floor_model
 from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.serving.sequence import Sequence, key_of
 from cluster_sim.serving.stall_detector import StallDetector
-from cluster_sim.serving.state_sampler import StateSampler
+from cluster_sim.serving.state_sampler import StateSampler, grid_samplers
 from cluster_sim.serving.step_state import StepState
 
 _BATCH_END: Final = Kind.BATCH_END
@@ -100,10 +100,8 @@ class Replica:
             limits.kv_blocks,
             log,
             settings.series_interval_ns,
-            settings.sample_period_ns,
-            settings.sample_latency_ns,
-            samples_kv=settings.samples_kv,
-            link=self._link,
+            grid_samplers(settings, self._link),
+            self._link,
         )
         self._has_all_arrived = False
         self._clock: LifeClock | None = None

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from cluster_sim.engine.floor import FloorModel
 from cluster_sim.engine.instant import NEVER, Instant
+from cluster_sim.engine.observation import Grid
 from cluster_sim.hardware.jitter import Jitter, least_factor
 from cluster_sim.hardware.predictors.predictor_interface import Predictor
 from cluster_sim.serving.lives.timeline import NO_FAULTS, Timeline
@@ -25,6 +26,8 @@ class ReplicaSettings:
     """Perfect instantaneous telemetry: a sample after every advance that changed something."""
     samples_kv: bool = False
     """Whether somebody reads the KV usage, which changes with every step."""
+    grids: tuple[Grid, ...] = ()
+    """Further grids on which it is sampled."""
     reports_first_tokens: bool = False
     """Whether the router observes first tokens."""
     series_interval_ns: int = 0

@@ -296,6 +296,7 @@ class Simulation:
             sample_latency_ns=observation.latency_ns if observation.telemetry else 0,
             is_probed=observation.is_instantaneous,
             samples_kv="kv_used_ratio" in observation.sampled_fields,
+            grids=observation.grids,
             reports_first_tokens=observation.first_tokens,
             timeline=NO_FAULTS if self.timeline_of is None else self.timeline_of(index),
             is_joining=pool is not None,
