@@ -44,7 +44,7 @@ def payloads() -> st.SearchStrategy[Any]:
         | st.builds(Leave, INTS)
         | st.builds(FirstToken, INTS, INTS)
         | st.builds(Response, INTS, INTS, st.sampled_from(STATUSES), INTS, INTS, INTS, INTS, INTS)
-        | st.builds(Sample, INTS, INTS, INTS, ratio)
+        | st.builds(Sample, INTS, INTS, INTS, ratio, INTS)
     )
 
 
