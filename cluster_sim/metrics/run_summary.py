@@ -5,6 +5,7 @@ for the whole run, to which everything else refers.  Latencies are those of fini
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, Final
 
 import numpy as np
@@ -250,7 +251,9 @@ def _pool(
     gaps = [records.gaps[number] for number in members]
     sums = dict(zip(SUMS, totals.sums[members].sum(axis=0).tolist(), strict=True))
     statuses = totals.replica_statuses[members].sum(axis=0).tolist()
-    gpu_hours = pool.replicas * pool.gpus_per_replica * measured.window.duration_s / 3600
+    window = measured.window
+    presence_s = sum(counters.presence_ns(window.start_ns, window.end_ns) for counters in replicas) / NS_PER_S
+    gpu_hours = presence_s * pool.gpus_per_replica / 3600
     cost_usd = gpu_hours * pool.price_usd_per_gpu_hour
     return {
         "name": pool.name,
@@ -259,6 +262,8 @@ def _pool(
         "model_parts_left_out": list(pool.left_out),
         "device": pool.device,
         "replicas": pool.replicas,
+        "mean_replicas": presence_s / window.duration_s if window.duration_s else 0.0,
+        "most_replicas": _most_present(replicas, window),
         "gpus": pool.replicas * pool.gpus_per_replica,
         "predictor": pool.predictor_label,
         "predictor_choice": pool.predictor_choice,
@@ -292,8 +297,10 @@ def _replicas(metadata: RunMetadata, records: RunRecords) -> list[dict[str, Any]
                 "output_tokens": sums["output_tokens"],
                 "iterations": counters.iterations,
                 "preemptions": counters.preemptions,
+                "joined_s": counters.joined_ns / NS_PER_S if counters.joined_ns >= 0 else None,
+                "left_s": counters.left_ns / NS_PER_S if counters.left_ns >= 0 else None,
                 "busy_ratio": _busy_ratio(counters, end_ns),
-                "stage_busy_ratio": [busy / end_ns if end_ns else 0.0 for busy in counters.busy_ns],
+                "stage_busy_ratio": _stage_busy_ratios(counters, end_ns),
                 "prefix_hit_ratio": counters.prefix_hits_tokens / queries if queries else None,
                 "mean_ttft_s": sums["ttft_ns"] / finished / NS_PER_S if finished else None,
                 "mean_queue_s": sums["queue_ns"] / finished / NS_PER_S if finished else None,
@@ -304,4 +311,21 @@ def _replicas(metadata: RunMetadata, records: RunRecords) -> list[dict[str, Any]
 
 def _busy_ratio(counters: ReplicaCounters, end_ns: int) -> float:
     """Return the busy share of the busiest stage, which limits the replica."""
-    return max(counters.busy_ns, default=0) / end_ns if end_ns else 0.0
+    return max(_stage_busy_ratios(counters, end_ns), default=0.0)
+
+
+def _stage_busy_ratios(counters: ReplicaCounters, end_ns: int) -> list[float]:
+    """Return the busy share of each stage in the time for which the replica exists."""
+    presence_ns = counters.presence_ns(0, end_ns)
+    return [busy / presence_ns if presence_ns else 0.0 for busy in counters.busy_ns]
+
+
+def _most_present(replicas: Sequence[ReplicaCounters], window: Window) -> int:
+    """Return how many replicas existed at the same time at most, in a window."""
+    changes = []
+    for counters in replicas:
+        if counters.presence_ns(window.start_ns, window.end_ns):
+            changes.append((counters.joined_ns, 1))
+            if counters.left_ns >= 0:
+                changes.append((counters.left_ns, -1))
+    return max(accumulate(change for _, change in sorted(changes)), default=0)

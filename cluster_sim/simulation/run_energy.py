@@ -33,7 +33,7 @@ def _replica_energy_j(model: EnergyModel, records: RunRecords, replica: int, ran
     sums, counters = records.totals.sums[replica], records.replicas[replica]
     tokens = counters.prompt_tokens + counters.generated_tokens + counters.overrun_tokens
     return ranks * model.run_energy_j(
-        records.end_ns,
+        counters.presence_ns(0, records.end_ns),
         counters.busy_ns,
         counters.overrun_ns,
         counters.iterations + counters.overrun_iterations,

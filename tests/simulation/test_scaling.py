@@ -188,3 +188,18 @@ def test_an_oracle_needs_a_workload_that_does_not_react(tmp_path: Path) -> None:
     """What closed loops will send is not known before the run."""
     with pytest.raises(InputError, match=r"autoscaler.kind: oracle must know the load"):
         make_plan(small_study(tmp_path, "workload.max_concurrency=4", f"autoscaler={SCALERS['oracle']}"))
+
+
+def test_cost_counts_the_time_that_replicas_exist(tmp_path: Path) -> None:
+    """Two replicas for the whole run, ten from 5 s on, of which nine of all leave from 20 s on."""
+    summary = run_small(tmp_path, *TWO_TWELVE_THREE, "run.warmup={kind: none}", "run.measure={kind: none}").summary
+    pool, end_s = summary["pools"][0], summary["simulated_s"]
+    stays = [(each["joined_s"], end_s if each["left_s"] is None else each["left_s"]) for each in summary["replicas"]]
+    assert [round(joined, 4) for joined, _ in stays] == [0.0] * 2 + [5.0005] * 10
+    assert sum(left == end_s for _, left in stays) == 3
+    assert pool["gpu_hours"] == pytest.approx(sum(left - joined for joined, left in stays) / 3600)
+    assert pool["cost_usd"] == pytest.approx(2.99 * pool["gpu_hours"])
+    assert pool["mean_replicas"] == pytest.approx(pool["gpu_hours"] * 3600 / end_s, rel=1e-6)
+    assert pool["most_replicas"] == 12
+    assert pool["replicas"] == 2
+    assert all(0 <= each["busy_ratio"] <= 1 for each in summary["replicas"])
