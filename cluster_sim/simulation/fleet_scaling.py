@@ -41,6 +41,13 @@ def fleet_control(
     return (partial(_build, scaled, changes, options),)
 
 
+def acted_on(study: Study, pools: "Sequence[PoolPlan]") -> list[ScaledPool]:
+    """Return the pools that a study's autoscaler acts on, as it knows them."""
+    assert study.autoscaler is not None
+    names = study.autoscaler.pools or [planned.pool.name for planned in pools]
+    return [_scaled_pool(study, planned) for planned in pools if planned.pool.name in names]
+
+
 def _build(
     pools: list[ScaledPool], changes: list[tuple[int, Change]], options: AutoscalerOptions | None, run: "Simulation"
 ) -> FleetControl:
@@ -75,15 +82,15 @@ def _scaled_pool(study: Study, planned: "PoolPlan") -> ScaledPool:
 
 def _check_scaler(study: Study, options: AutoscalerOptions, pools: Sequence[ScaledPool]) -> None:
     known = [pool.name for pool in pools]
-    acted_on = [pool for pool in pools if pool.name in (options.pools or known)]
-    check_limits(options, acted_on, known)
+    scaled = [pool for pool in pools if pool.name in (options.pools or known)]
+    check_limits(options, scaled, known)
     part = SCALERS.chosen_by(options).part
     if part.knows_load and reacts(study.workload):
         raise InputError(
             f"autoscaler.kind: {options.kind} must know the load, but this workload sends requests when earlier ones "
             "have ended; take another scaler, or a workload of fixed arrivals"
         )
-    scaler = part(options, acted_on, LoadCurve(1, {}) if part.knows_load else None)
+    scaler = part(options, scaled, LoadCurve(1, {}) if part.knows_load else None)
     if scaler.samples:
         raise InputError(
             f"autoscaler: {options.kind} would read {listed(sorted(scaler.samples))} of the replicas; in a run scalers "
