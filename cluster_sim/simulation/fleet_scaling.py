@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.sharding import shard
-from cluster_sim.options import listed
 from cluster_sim.routing.scaling.fleet_control import Change, FleetControl, ReplicaCount
 from cluster_sim.routing.scaling.limits import check_limits
 from cluster_sim.routing.scaling.load_curve import LoadCurve
@@ -90,12 +89,7 @@ def _check_scaler(study: Study, options: AutoscalerOptions, pools: Sequence[Scal
             f"autoscaler.kind: {options.kind} must know the load, but this workload sends requests when earlier ones "
             "have ended; take another scaler, or a workload of fixed arrivals"
         )
-    scaler = part(options, scaled, LoadCurve(1, {}) if part.knows_load else None)
-    if scaler.samples:
-        raise InputError(
-            f"autoscaler: {options.kind} would read {listed(sorted(scaler.samples))} of the replicas; in a run scalers "
-            "read the router's counts: in_flight, queued, requests_per_s, tokens_per_s"
-        )
+    part(options, scaled)
 
 
 def _check_empty_pools(study: Study, changes: Sequence[tuple[int, Change]], made: Sequence[UpgradeOptions]) -> None:

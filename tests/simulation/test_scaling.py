@@ -31,6 +31,10 @@ SCALERS = {
     "dynamo_planner": "{kind: dynamo_planner, interval_s: 3, max_replicas: 12, "
     "prefill_profile: [{prompt_tokens: 100, tokens_per_s: 1000, ttft_ms: 50}], "
     "decode_profile: [{context_tokens: 200, itl_ms: 20, tokens_per_s: 500}]}",
+    "hpa_on_samples": "{kind: hpa, metrics: [{metric: running, target: 1}, {metric: kv_used_ratio, target: 0.5}], "
+    "sync_period_s: 2, sample_period_s: 1, sample_latency_s: 0.3, max_replicas: 12}",
+    "llm_d_variant": "{kind: llm_d_variant, interval_s: 2, kv_threshold_ratio: 0.1, spare_kv_ratio: 0.05, "
+    "sample_period_s: 0.5, max_replicas: 12}",
     "oracle": "{kind: oracle, requests_per_s: 2, bin_s: 2, interval_s: 2, max_replicas: 12}",
 }
 
@@ -47,8 +51,8 @@ def test_a_schedule_scales_exactly(tmp_path: Path, policy: str) -> None:
 
 
 @pytest.mark.parametrize("name", SCALERS)
-def test_every_scaler_of_counts_scales_exactly(tmp_path: Path, name: str) -> None:
-    """Scalers that read the router's counts give the same run in every executor, and it grows."""
+def test_every_scaler_scales_exactly(tmp_path: Path, name: str) -> None:
+    """Every scaler, of the router's counts or of samples, gives the same run in every executor, and the fleet grows."""
     study = small_study(tmp_path, *QUICK, f"autoscaler={SCALERS[name]}")
     assert len(equal_everywhere(study).replicas) > 1
 

@@ -11,7 +11,6 @@ from cluster_sim.routing.scaling.limits import Occupancy, ScalingLimits
 from cluster_sim.routing.scaling.load_curve import LoadBin, LoadCurve
 from cluster_sim.routing.scaling.metrics import PoolMetrics, ReplicaFigures, ScalerMetrics
 from cluster_sim.routing.scaling.scaler_interface import SCALERS, AutoscalerOptions, ScaledPool
-from cluster_sim.units import NS_PER_S
 
 STATES: Final = ("in_flight", "queued")
 """Columns that are averaged over the records since the last decision."""
@@ -107,7 +106,9 @@ def back_test(
     The records are in the order of time, and name no other pools.
     """
     part = SCALERS.chosen_by(options).part
-    scaler = part(options, pools, load_of(records, pools, options) if part.knows_load else None)
+    scaler = part(options, pools)
+    if scaler.knows_load:
+        scaler.load = load_of(records, pools, scaler.bin_ns)
     limits = ScalingLimits(options, pools)
     states = {pool.name: _PoolState(pool, replicas[pool.name]) for pool in pools}
     taken, last_ns, now_ns = 0, 0, scaler.first_ns
@@ -126,9 +127,8 @@ def back_test(
         last_ns, now_ns = now_ns, scaler.next_ns(now_ns)
 
 
-def load_of(records: Sequence[Record], pools: Sequence[ScaledPool], options: AutoscalerOptions) -> LoadCurve:
+def load_of(records: Sequence[Record], pools: Sequence[ScaledPool], bin_ns: int) -> LoadCurve:
     """Return the recorded arrivals, which come in the interval up to their record, in bins."""
-    bin_ns = max(1, round(getattr(options, "bin_s", 10.0) * NS_PER_S))
     models = {pool.name: pool.model for pool in pools}
     bins: dict[str, dict[int, LoadBin]] = {}
     for record in records:

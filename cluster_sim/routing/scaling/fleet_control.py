@@ -5,12 +5,14 @@ the workload ends it, whatever timers are left.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from cluster_sim.engine.hub_interface import Send
 from cluster_sim.engine.instant import Kind
-from cluster_sim.routing.component import HubComponent, HubServices
+from cluster_sim.engine.observation import Grid
+from cluster_sim.routing.component import SEQUENTIAL, HubComponent, HubServices
 from cluster_sim.routing.membership import Member
 from cluster_sim.routing.options import RouterOptions
 from cluster_sim.routing.policy_interface import build_policy
@@ -19,9 +21,14 @@ from cluster_sim.routing.scaling.lifecycle import OWN_SEQUENCE, Lifecycle
 from cluster_sim.routing.scaling.limits import ScalingLimits
 from cluster_sim.routing.scaling.load_curve import LoadCurve
 from cluster_sim.routing.scaling.load_observer import LoadObserver
+from cluster_sim.routing.scaling.metrics import ReplicaFigures
 from cluster_sim.routing.scaling.rolling_upgrade import RollingUpgrade
 from cluster_sim.routing.scaling.scaler_interface import SCALERS, AutoscalerOptions, ScaledPool
 from cluster_sim.routing.scaling.traffic_split import TrafficSplit
+from cluster_sim.serving.messages import Sample
+from cluster_sim.units import NS_PER_S
+
+_GRID: Final = "autoscaler"
 
 
 class ReplicaCount(NamedTuple):
@@ -94,6 +101,20 @@ class FleetControl(HubComponent):
         self._lifecycle = Lifecycle(pools, autoscaler.victim if autoscaler is not None else "youngest")
         self._observer = LoadObserver(pools)
         self._upgrades: list[_Upgrade] = []
+        self._samples: list[dict[int, ReplicaFigures]] = [{} for _ in pools]
+        """The newest visible sample of each replica, by pool and number."""
+        self._grid: Grid | None = None
+        if autoscaler is not None:
+            names = autoscaler.pools or [pool.name for pool in pools]
+            self._scaled = [(index, pool) for index, pool in enumerate(pools) if pool.name in names]
+            self._limits = ScalingLimits(autoscaler, [pool for _, pool in self._scaled])
+            self._scaler = SCALERS.chosen_by(autoscaler).part(autoscaler, [pool for _, pool in self._scaled])
+            if self._scaler.samples:
+                period_ns, latency_ns = (
+                    round(seconds * NS_PER_S) for seconds in (autoscaler.sample_period_s, autoscaler.sample_latency_s)
+                )
+                self._grid = Grid(_GRID, max(1, period_ns), latency_ns, self._scaler.samples)
+                self.observation = replace(SEQUENTIAL, grids=(self._grid,))
 
     def start(self, hub: HubServices) -> None:
         """Take the hub's services and schedule the first decision and every change."""
@@ -102,18 +123,11 @@ class FleetControl(HubComponent):
         self._observer.start(hub)
         for at_ns, change in self._changes:
             hub.schedule(at_ns, Kind.TIMER, OWN_SEQUENCE, ChangeDue(change), is_background=True)
-        options = self._autoscaler
-        if options is None:
+        if self._autoscaler is None:
             return
-        names = options.pools or [pool.name for pool in self._pools]
-        scaled = [pool for pool in self._pools if pool.name in names]
-        part = SCALERS.chosen_by(options).part
-        bin_ns = round(getattr(options, "bin_s", 0) * 1e9)
-        load = self._load(bin_ns) if part.knows_load and self._load is not None else None
-        self._scaler = part(options, scaled, load)
-        self._limits = ScalingLimits(options, scaled)
-        self._scaled = [(index, pool) for index, pool in enumerate(self._pools) if pool.name in names]
-        hub.schedule(self._scaler.first_ns, Kind.TIMER, OWN_SEQUENCE, ScalerTick(), is_background=True)
+        if self._scaler.knows_load and self._load is not None:
+            self._scaler.load = self._load(self._scaler.bin_ns)
+        self._schedule_tick(self._scaler.first_ns)
 
     def handlers(self) -> Mapping[type, Callable[[Any, int], list[Send]]]:
         """Return what handles each type of event; whatever changes a replica's state lets upgrades go on."""
@@ -127,6 +141,13 @@ class FleetControl(HubComponent):
         if self._autoscaler is not None:
             self._observer.on_closed(attempt, now_ns)
 
+    def on_grid_sample(self, grid: str, member: Member, sample: Sample, now_ns: int) -> None:
+        """Note a sample of the scaler's grid."""
+        del now_ns
+        if grid == _GRID:
+            figures = ReplicaFigures(sample.running, sample.waiting, sample.kv_used_ratio)
+            self._samples[member.pool][member.number] = figures
+
     def on_end(self, tracked: TrackedRequest, now_ns: int) -> list[Send]:
         """Note that a request has ended."""
         if self._autoscaler is not None:
@@ -136,7 +157,8 @@ class FleetControl(HubComponent):
     # -------------------------------------------------------------------------------------------------------- events
 
     def _on_tick(self, event: ScalerTick, now_ns: int) -> list[Send]:
-        metrics = self._observer.take(now_ns, [{} for _ in self._pools])
+        del event
+        metrics = self._observer.take(now_ns, self._samples)
         desired = self._scaler.decide(metrics, now_ns)
         occupied = {pool.name: self._lifecycle.occupancy(index) for index, pool in self._scaled}
         granted = self._limits.granted(desired, occupied)
@@ -145,8 +167,12 @@ class FleetControl(HubComponent):
         ]
         next_ns = self._scaler.next_ns(now_ns)
         if next_ns >= 0:
-            self.hub.schedule(next_ns, Kind.TIMER, OWN_SEQUENCE, event, is_background=True)
+            self._schedule_tick(next_ns)
         return sends
+
+    def _schedule_tick(self, time_ns: int) -> None:
+        needed = self._grid.needed(time_ns) if self._grid is not None else 0
+        self.hub.schedule(time_ns, Kind.TIMER, OWN_SEQUENCE, ScalerTick(), is_background=True, needed=needed)
 
     def _on_change(self, event: ChangeDue, now_ns: int) -> list[Send]:
         change = event.change

@@ -91,7 +91,7 @@ class LoadObserver:
             ready=len(ready),
             starting=len(present) - len(ready) - draining,
             draining=draining,
-            samples=tuple(samples[number] for number in ready if number in samples),
+            samples=tuple(samples.get(number, ReplicaFigures()) for number in ready),
             in_flight=own.area_ns / length_ns,
             queued=max(0, model.area_ns - sent_ns) / length_ns,
             arrivals=model.arrivals,

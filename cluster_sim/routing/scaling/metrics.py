@@ -28,7 +28,7 @@ class PoolMetrics(NamedTuple):
     starting: int = 0
     draining: int = 0
     samples: tuple[ReplicaFigures, ...] = ()
-    """Of ready replicas; one whose first sample is not visible yet is missing."""
+    """Of ready replicas; in a run one of which nothing is visible yet shows zeros."""
     in_flight: float = 0.0
     """Requests sent to the pool that the router has not seen end: the mean over the time since the last decision."""
     queued: float = 0.0

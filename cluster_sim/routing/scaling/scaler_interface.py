@@ -103,7 +103,7 @@ class Scaler(ABC):
     """Whether it is given the load to come; only a yardstick may be."""
 
     def __init__(self, options: AutoscalerOptions, pools: Sequence[ScaledPool], load: LoadCurve | None = None) -> None:
-        """``load`` is None unless the class declares ``knows_load``."""
+        """``load`` is for classes that declare ``knows_load``; it may also come before the first decision."""
         self.options = options
         self.pools = tuple(pools)
         self.load = load
@@ -112,6 +112,11 @@ class Scaler(ABC):
     def samples(self) -> frozenset[str]:
         """The figures of samples that it reads; none means that the router's counts suffice."""
         return self.sampled_fields
+
+    @property
+    def bin_ns(self) -> int:
+        """Length of the bins in which it is given the load to come."""
+        return 10 * NS_PER_S
 
     @property
     def first_ns(self) -> int:

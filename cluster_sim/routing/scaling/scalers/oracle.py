@@ -53,12 +53,15 @@ class Oracle(Scaler):
 
     def __init__(self, options: OracleOptions, pools: Sequence[ScaledPool], load: LoadCurve | None = None) -> None:
         super().__init__(options, pools, load)
-        assert load is not None, "the oracle is given the load"
         self._options = options
-        self._load = load
         self._by_model = {
             model: [pool for pool in pools if pool.model == model] for model in dict.fromkeys(p.model for p in pools)
         }
+
+    @property
+    def bin_ns(self) -> int:
+        """Length of the bins in which it is given the load to come."""
+        return max(1, round(self._options.bin_s * NS_PER_S))
 
     @property
     def first_ns(self) -> int:
@@ -71,11 +74,12 @@ class Oracle(Scaler):
 
     def decide(self, metrics: ScalerMetrics, now_ns: int) -> dict[str, int]:
         """Return what the load to come takes: the pools of a model are filled in their order."""
+        assert self.load is not None, "the oracle is given the load"
         desired = {}
         for model, pools in self._by_model.items():
             models = {model, ""} if len(self._by_model) == 1 else {model}
             ahead_ns = max(pool.cold_start_ns for pool in pools)
-            needed = self._replicas(self._load.peak(models, now_ns, self.next_ns(now_ns) + ahead_ns))
+            needed = self._replicas(self.load.peak(models, now_ns, self.next_ns(now_ns) + ahead_ns))
             for pool in pools:
                 desired[pool.name] = clamped(needed, pool)
                 needed = max(0, needed - desired[pool.name])
@@ -83,7 +87,7 @@ class Oracle(Scaler):
 
     def _replicas(self, peak: LoadBin) -> int:
         """Return the replicas that one bin of load takes."""
-        options, bin_s = self._options, self._load.bin_ns / NS_PER_S
+        options, bin_s = self._options, self.bin_ns / NS_PER_S
         by_requests = peak.requests / bin_s / options.requests_per_s if options.requests_per_s else 0.0
         tokens = peak.prompt_tokens + peak.output_tokens
         by_tokens = tokens / bin_s / options.tokens_per_s if options.tokens_per_s else 0.0
