@@ -74,7 +74,7 @@ _PLAIN_COUNTS: Final = (
 
 def pending_limit(replicas: int) -> int:
     """Return how many iterations each log may hold uncounted, two int64 each, in a fleet of ``replicas``."""
-    return max(min(PENDING_LIMIT, PENDING_BYTES // (16 * replicas)), 1)
+    return max(min(PENDING_LIMIT, PENDING_BYTES // (16 * max(replicas, 1))), 1)
 
 
 class ReplicaCounters(NamedTuple):

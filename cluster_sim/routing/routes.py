@@ -162,7 +162,7 @@ class Route:
         self._able.clear()
         open_positions = [position for position in range(len(self.targets)) if position not in self._blocked]
         decoding = [position for position in open_positions if self.targets[position].decodes]
-        self._available = None if len(decoding) == len(self.targets) else decoding
+        self._available = None if decoding and len(decoding) == len(self.targets) else decoding
         self._prefilling = [position for position in open_positions if self.targets[position].prefills]
 
 

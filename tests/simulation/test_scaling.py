@@ -207,3 +207,29 @@ def test_cost_counts_the_time_that_replicas_exist(tmp_path: Path) -> None:
     assert pool["most_replicas"] == 12
     assert pool["replicas"] == 2
     assert all(0 <= each["busy_ratio"] <= 1 for each in summary["replicas"])
+
+
+FROM_ZERO = (
+    *QUICK,
+    "workload.count=60",
+    "workload.arrivals={kind: poisson, request_rate: 3}",
+    "fleet.pools.0.replicas=0",
+    "autoscaler={kind: knative, target: 2, min_replicas: 0, max_replicas: 6, stable_window_s: 6}",
+)
+
+
+def test_arrivals_wait_for_the_first_replica(tmp_path: Path) -> None:
+    """With a queue at the router a fleet of no replicas serves everything: the first one is there after its start."""
+    study = (*FROM_ZERO, "admission={detector: {kind: concurrency}}")
+    result = run_small(tmp_path, *study)
+    assert result.summary["requests"]["finished"] == 60
+    first = min(row["dispatch_s"] for row in rows(result.directory))
+    assert 4.16 < first < 4.17  # The tick at 2 s, and 2.16 s of cold start.
+    single = run_small(tmp_path, *study, "run.macro_steps=false")
+    assert single.digest == result.digest
+
+
+def test_arrivals_fail_without_a_queue(tmp_path: Path) -> None:
+    """What arrives while there is no replica fails at once, so that the scaler sees no load either."""
+    result = run_small(tmp_path, *FROM_ZERO)
+    assert result.summary["reasons"]["no_replica"] == result.summary["requests"]["failed"] == 60
