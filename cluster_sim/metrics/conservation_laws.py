@@ -54,8 +54,8 @@ def little_check(metadata: RunMetadata, records: RunRecords) -> dict[str, Any]:
 def token_check(records: RunRecords) -> dict[str, Any]:
     """Check that the replicas computed the tokens that the finished requests consist of.
 
-    Equality is due when every request finished or was refused and none was preempted or retried; otherwise the
-    replicas computed at least as much.
+    Equality is due when every request finished or was refused, none was preempted and none had several attempts;
+    otherwise the replicas computed at least as much.
     """
     totals, replicas = records.totals, records.replicas
     generated = sum(counters.generated_tokens for counters in replicas)
@@ -64,7 +64,7 @@ def token_check(records: RunRecords) -> dict[str, Any]:
     expected_computed = totals.total("prompt_tokens") - totals.total("cached_tokens")
     is_undisturbed = (
         totals.count(FINISHED) + totals.count(REFUSED) == totals.requests
-        and not totals.retries_all
+        and totals.attempts_all <= totals.served + totals.in_service
         and not totals.transfers.handed_over
         and not sum(counters.preemptions for counters in replicas)
     )
@@ -83,6 +83,34 @@ def token_check(records: RunRecords) -> dict[str, Any]:
 
 
 def request_check(records: RunRecords) -> dict[str, Any]:
-    """Check that every request that arrived has exactly one row."""
+    """Check that every request that arrived ended once: its row has one of the statuses, and no other row its id."""
     arrived, rows = records.arrived, records.totals.requests
-    return {"arrived": arrived, "rows": rows, "holds": arrived == rows}
+    return {
+        "arrived": arrived,
+        "rows": rows,
+        "repeated": records.repeated,
+        "holds": arrived == rows and not records.repeated,
+    }
+
+
+def block_check(records: RunRecords) -> dict[str, Any]:
+    """Check that replicas without requests hold no KV blocks when the run ends.
+
+    Blocks of a prompt that was handed over are given back by a message, which the end of the run may cut off.
+    """
+    totals = records.totals
+    held = sum(counters.held_blocks for counters in records.replicas)
+    is_cut_off = totals.transfers.handed_over > 0 and totals.count(FINISHED) + totals.count(REFUSED) < totals.requests
+    return {"held_blocks": held, "holds": not held or is_cut_off}
+
+
+def transfer_check(records: RunRecords) -> dict[str, Any]:
+    """Check that the rows tell of the bytes that were moved between replicas.
+
+    Rows tell of one transfer each, so more may have moved where requests were tried again or did not finish.
+    """
+    totals, moved = records.totals, records.moved_bytes
+    told = totals.transfers.moved_bytes
+    is_undisturbed = totals.count(FINISHED) + totals.count(REFUSED) == totals.requests and not totals.retries_all
+    holds = moved is None or (moved == told if is_undisturbed else moved >= told)
+    return {"moved_bytes": moved, "bytes_of_rows": told, "holds": holds}

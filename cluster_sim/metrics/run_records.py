@@ -28,6 +28,10 @@ class RunRecords(NamedTuple):
     """Of each pool; none without a series."""
     joined_pools: Sequence[int] = ()
     """Pools of the replicas that have joined during the run, in the order of their numbers."""
+    repeated: int = 0
+    """Rows with an id that another row has."""
+    moved_bytes: int | None = None
+    """Bytes of all transfers between replicas by the router's own count; None if nothing counts them."""
 
     def pool_of_replica(self, metadata: RunMetadata) -> list[int]:
         """Return the pool's index for every replica, in the order of the replicas' numbers."""

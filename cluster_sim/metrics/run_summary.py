@@ -12,7 +12,13 @@ import numpy as np
 
 from cluster_sim.hardware.predictors.error_band import BandCase
 from cluster_sim.metrics.attainment import Bands, attainment
-from cluster_sim.metrics.conservation_laws import little_check, request_check, token_check
+from cluster_sim.metrics.conservation_laws import (
+    block_check,
+    little_check,
+    request_check,
+    token_check,
+    transfer_check,
+)
 from cluster_sim.metrics.llm_infer_names import flat_metrics
 from cluster_sim.metrics.objective_totals import LOST
 from cluster_sim.metrics.occupancy import Occupancy, edge_warnings, occupancy_entry
@@ -96,6 +102,8 @@ def summarise(metadata: RunMetadata, records: RunRecords, measured: Measured | N
             "requests": request_check(records),
             "tokens": token_check(records),
             "little": little_check(metadata, records),
+            "blocks": block_check(records),
+            "transfers": transfer_check(records),
         },
         "replicas": _replicas(metadata, records),
         "flat": flat_metrics(

@@ -39,6 +39,17 @@ def read_arrivals(path: Path) -> Int64Array:
     return np.sort(_nanoseconds(arrivals))
 
 
+def repeated_ids(path: Path) -> int:
+    """Return how many rows of a table of requests have the id of a row before; the table is in the order of ids."""
+    last, repeated = np.full(1, -1, np.int64), 0
+    with pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            ids = np.append(last, file.read_row_group(group, ["request_id"]).column(0).to_numpy())
+            repeated += int(np.count_nonzero(np.diff(ids) <= 0))
+            last = ids[-1:]
+    return repeated
+
+
 def _column(field: str) -> str:
     """Return the column that holds a field."""
     return f"{field.removesuffix('_ns')}_s" if field.endswith("_ns") else field

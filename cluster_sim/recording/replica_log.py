@@ -111,6 +111,8 @@ class ReplicaCounters(NamedTuple):
     iteration_tokens_sum: int
     itl_counts: list[int]
     itl_sum_ns: int
+    held_blocks: int = 0
+    """KV blocks in use at the end of the run if no request is there, for which there is no reason."""
 
     def presence_ns(self, from_ns: int, until_ns: int) -> int:
         """Return how long the replica exists between two times; one that has crashed does."""
@@ -151,6 +153,7 @@ class ReplicaLog:
         "down_ns",
         "entered",
         "generated_tokens",
+        "held_blocks",
         "iterations",
         "joined_ns",
         "last_end_ns",
@@ -181,6 +184,7 @@ class ReplicaLog:
         self.prefix_queries_tokens = 0
         self.prefix_hits_tokens = 0
         self.wasted_steps = 0
+        self.held_blocks = 0
         self.busy_ns = [0] * stages
         self.overrun_ns = [0] * stages
         self.overrun_iterations = 0
@@ -360,6 +364,7 @@ class ReplicaLog:
             iteration_tokens_sum=self.prompt_tokens + self.generated_tokens,
             itl_counts=sums[step_bins.GAP_COUNTS].tolist(),
             itl_sum_ns=self._gaps.total + held.totals.item(step_bins.GAP_SUM_NS),
+            held_blocks=self.held_blocks,
         )
 
     def gaps(self) -> QuantileSketch:

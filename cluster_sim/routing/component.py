@@ -66,6 +66,8 @@ class HubComponent:
 
     observation: Observation = SEQUENTIAL
     """What it reads of the replicas."""
+    moved_bytes: int | None = None
+    """Bytes of the transfers between replicas that have begun; None if it makes none."""
 
     def start(self, hub: HubServices) -> None:
         """Take the hub's services and schedule the first events, before time starts."""

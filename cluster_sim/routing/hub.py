@@ -356,6 +356,12 @@ class RouterHub:
         return self.requests.arrived
 
     @property
+    def moved_bytes(self) -> int | None:
+        """Bytes of all transfers between replicas; None if no component makes any."""
+        moved = [component.moved_bytes for component in self._components if component.moved_bytes is not None]
+        return sum(moved) if moved else None
+
+    @property
     def end_ns(self) -> int:
         """The latest time at which a request has ended."""
         return self.requests.end_ns

@@ -207,6 +207,7 @@ class Replica:
             delivered_ns = self._inbox.delivered_ns(dispatch, time_of(ready_at))
             if delivered_ns < end_ns:
                 log.enter(delivered_ns)
+        log.held_blocks = 0 if log.entered > log.left else self._scheduler.kv_used_blocks
         log.close(end_ns, self.pipeline.busy_ns, self.pipeline.overrun_ns(end_ns))
 
     def output_times(self) -> OutputTimes:

@@ -47,4 +47,5 @@ def close_hub(hub: RouterHub, recorder: RunRecorder, traffic: Traffic, end: Inst
         {name: getattr(traffic, name) for name in ("rounds", "windows", "sends", "messages")},
         recorder.rows,
         tuple(member.pool for member in hub.membership if member.number >= hub.replicas_at_start),
+        hub.moved_bytes,
     )

@@ -9,8 +9,8 @@ from cluster_sim.hardware.interconnect.site_routes import SiteRoutes
 from cluster_sim.hardware.interconnect.transfer_path import FleetLinks, PoolPlace, Port
 from cluster_sim.hardware.link_library import WITHIN_NODES, LinkSpec, load_link
 from cluster_sim.hardware.node_topology import NodeTopology, node_topology
+from cluster_sim.simulation.fleet_checks import check_pool_name
 from cluster_sim.simulation.fleet_sites import site_of
-from cluster_sim.suggestion import suggestion
 
 
 def network_port(node: Node | None, device: Device) -> Port:
@@ -55,15 +55,10 @@ def fleet_links(fleet: Fleet, devices: list[Device]) -> FleetLinks:
         places.append(place)
         # Room for those that join: a pool's nodes are never another's.
         first_node += 1 << 20
-    names = [pool.name for pool in fleet.pools]
     joined: dict[tuple[str, str], Port] = {}
     for index, entry in enumerate(fleet.links):
         for name in entry.direction[:2]:
-            if name not in names:
-                raise InputError(
-                    f"fleet.links.{index}.between: there is no pool {name!r}{suggestion(name, names)}; pools: "
-                    f"{', '.join(names)}"
-                )
+            check_pool_name(fleet, name, f"fleet.links.{index}.between")
         joined |= dict.fromkeys(entry.direction.pairs(), _port(load_link(entry.link), entry.links_per_gpu))
     pair = repeated_pair([entry.direction for entry in fleet.links])
     if pair is not None:

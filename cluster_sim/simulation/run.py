@@ -19,6 +19,7 @@ from cluster_sim.metrics.run_records import RunRecords
 from cluster_sim.metrics.run_summary import summarise
 from cluster_sim.metrics.window import Measured
 from cluster_sim.output.event_trace import EVENT_TRACE_FILE, write_event_trace
+from cluster_sim.output.request_rows import repeated_ids
 from cluster_sim.output.run_directory import (
     BENCH_FILE,
     REQUESTS_FILE,
@@ -96,6 +97,8 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
             series.max_waiting,
             tally.pools(joined),
             joined,
+            repeated_ids(requests_path),
+            outcome.hub.moved_bytes,
         )
         measured = measure(window_rule(study), simulation.metadata, records, requests_path)
         summary = _summary(plan, simulation, records, measured, outcome)

@@ -24,6 +24,8 @@ class HubResult(NamedTuple):
     """Every request's row, if the recorder keeps them."""
     joined_pools: tuple[int, ...] = ()
     """Pools of the replicas that have joined during the run, in the order of their numbers."""
+    moved_bytes: int | None = None
+    """Bytes of all transfers between replicas; None if there are none."""
 
 
 class RunRecorder:

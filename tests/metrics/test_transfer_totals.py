@@ -2,7 +2,9 @@
 
 import pytest
 
+from cluster_sim.metrics.conservation_laws import transfer_check
 from cluster_sim.metrics.request_totals import RequestTotals
+from cluster_sim.metrics.run_records import RunRecords
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.rows import RequestRow
 from cluster_sim.workload.request import Request
@@ -35,3 +37,24 @@ def test_transfers_by_hand() -> None:
     copy = RequestTotals(3, ["prefill", "decode"])
     copy.restore(totals.snapshot())
     assert copy.snapshot() == totals.snapshot()
+
+
+@pytest.mark.parametrize(
+    ("moved", "status", "holds"),
+    [
+        (None, "finished", True),
+        (100, "finished", True),
+        (99, "finished", False),
+        (120, "failed", True),
+        (90, "failed", False),
+    ],
+)
+def test_bytes_are_conserved(moved: int | None, status: str, holds: bool) -> None:
+    """What moved is what the rows say if all finished, and no less if some did not."""
+    totals = RequestTotals(3, ["prefill", "decode"])
+    log = RequestLog(totals)
+    transfer = {"prefill_replica": 0, "transfer_start_ns": 0, "transfer_ns": 1, "transfer_bytes": 100}
+    times = {"dispatch_ns": 0, "scheduled_ns": 1, "first_token_ns": 2, "finish_ns": 3}
+    log.add(RequestRow(Request(0, 0, 10, 2), status, 2, "decode", **times, **transfer, attempts=2))
+    log.flush()
+    assert transfer_check(RunRecords(totals, [], [], 3, 1, moved_bytes=moved))["holds"] == holds

@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from cluster_sim.metrics.request_totals import RequestTotals
-from cluster_sim.output.request_rows import read_blocks
+from cluster_sim.output.request_rows import read_blocks, repeated_ids
 from cluster_sim.output.request_table import REQUEST_SCHEMA, RequestTable
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.rows import FLEET_FIELDS, RequestRow
@@ -99,3 +99,18 @@ def test_columns_of_a_fleet_come_back(tmp_path: Path) -> None:
     (block,) = read_blocks(earlier, ["prefill", "decode"])
     assert all(block.column(name).tolist() == [-1, -1] for name in FLEET_FIELDS)
     assert block.column("finish_ns").tolist() == [6 * S, 1 * S]
+
+
+def test_ids_that_come_twice_are_counted(tmp_path: Path) -> None:
+    """Two rows of one id count once, also at the edge of two row groups."""
+    path = tmp_path / "requests.parquet"
+    table = RequestTable(path, group_rows=4)
+    log = RequestLog(RequestTotals(1, ["main"]), [table.add])
+    for number in (0, 1, 1, 2, 7, 9):
+        log.add(RequestRow(Request(number, number, 10, 1), "refused"))
+    log.flush()
+    table.close()
+    assert repeated_ids(path) == 1
+    twice = pq.read_table(path)
+    pq.write_table(twice, path, row_group_size=2)
+    assert repeated_ids(path) == 1

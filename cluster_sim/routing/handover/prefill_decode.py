@@ -244,9 +244,9 @@ class PrefillDecode(HandOver):
         if handed.transfer_start_ns < 0:
             handed.transfer_start_ns = since_ns
         early_ns = now_ns - since_ns + attempt.target.forward_ns
-        handed.transfer_bytes += self._moves.start(
-            key, move, (source, sink), membership[sink].pool, now_ns, early_ns=early_ns
-        )
+        moved = self._moves.start(key, move, (source, sink), membership[sink].pool, now_ns, early_ns=early_ns)
+        handed.transfer_bytes += moved
+        self.moved_bytes = (self.moved_bytes or 0) + moved
         self._plan_transfers()
 
     def _ready(self, handed: HandedOver, ready: Ready, now_ns: int) -> Send:
