@@ -68,10 +68,11 @@ def attainment(
     classes = [_class_entry(limited, bands, duration_s) for limited in totals.classes]
     verdicts = [entry["verdict"] for entry in (*limits, *classes)]
     if not verdicts:
-        return _shares(None, [], 0, 0, 0, 0.0) | {"classes": []}
+        return _shares(None, [], 0, 0, 0, 0.0) | {"over_s": None, "classes": []}
     decided = totals.all.requests - totals.left_out
     verdict = worst(map(Verdict, verdicts))
-    return _shares(verdict, limits, totals.good, decided, totals.left_out, duration_s) | {"classes": classes}
+    shares = _shares(verdict, limits, totals.good, decided, totals.left_out, duration_s)
+    return shares | {"over_s": totals.over_s, "classes": classes}
 
 
 def _class_entry(totals: LimitTotals, bands: Bands, duration_s: float) -> dict[str, Any]:

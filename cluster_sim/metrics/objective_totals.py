@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from cluster_sim.metrics.latencies import Latencies, latencies_ns
 from cluster_sim.metrics.objectives import GAPS, ClassMatch, Limit, LimitSet, Slo
+from cluster_sim.metrics.slo_intervals import SloIntervals
 from cluster_sim.recording.rows import RowBlock
 from cluster_sim.recording.sketch import EXACT_LIMIT, QuantileSketch
 from cluster_sim.recording.statuses import CANCELLED, FAILED, FINISHED, REFUSED, SHED, STATUSES, UNFINISHED
@@ -139,6 +140,16 @@ class ObjectiveTotals:
         self.good = 0
         self.left_out = 0
         """Cut-off requests of which nobody knows whether they would have been good."""
+        self.intervals = SloIntervals()
+        sets = (slo, *(slo.classes or ()))
+        ranks = [limit.rank for limits in sets for limit in limits.limits()]
+        self.allowed_ratio = round(1.0 - max(ranks), 9) if ranks else None
+        """Share of bad requests that the strictest percentile lets be; None if no percentile is limited."""
+
+    @property
+    def over_s(self) -> float | None:
+        """Time in which a larger share of the requests was bad."""
+        return None if self.allowed_ratio is None else self.intervals.over_s(self.allowed_ratio)
 
     def add(self, block: RowBlock) -> None:
         """Add the rows of ``block``; without limits nothing is counted."""
@@ -153,18 +164,22 @@ class ObjectiveTotals:
             is_open |= is_left
         self.good += int((rows.ends[0] & ~is_bad).sum())
         self.left_out += int((is_open & ~is_bad).sum())
+        is_known = is_bad | ~is_open
+        self.intervals.add(block.column("arrival_ns")[is_known], is_bad[is_known])
 
     def snapshot(self) -> dict[str, Any]:
         """Return the whole state as plain data fit for msgpack."""
         return {
             "good": self.good,
             "left_out": self.left_out,
+            "intervals": self.intervals.snapshot(),
             "sets": [totals.snapshot() for totals in (self.all, *self.classes)],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take back a state returned by ``snapshot``."""
         self.good, self.left_out = state["good"], state["left_out"]
+        self.intervals.restore(state["intervals"])
         for totals, plain in zip((self.all, *self.classes), state["sets"], strict=True):
             totals.restore(plain)
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from cluster_sim.metrics.imbalance import Imbalance
 from cluster_sim.metrics.occupancy import Occupancy
 from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.metrics.run_metadata import RunMetadata
@@ -26,6 +27,8 @@ class RunRecords(NamedTuple):
     """Most requests that waited at one replica at a tick of the series."""
     occupancies: Sequence[Occupancy] = ()
     """Of each pool; none without a series."""
+    imbalances: Sequence[Imbalance] = ()
+    """Of each pool, then of the fleet; none without a series."""
     joined_pools: Sequence[int] = ()
     """Pools of the replicas that have joined during the run, in the order of their numbers."""
     repeated: int = 0

@@ -19,6 +19,7 @@ from cluster_sim.metrics.conservation_laws import (
     token_check,
     transfer_check,
 )
+from cluster_sim.metrics.imbalance import imbalance_entry
 from cluster_sim.metrics.llm_infer_names import flat_metrics
 from cluster_sim.metrics.objective_totals import LOST
 from cluster_sim.metrics.occupancy import Occupancy, edge_warnings, occupancy_entry
@@ -97,6 +98,8 @@ def summarise(metadata: RunMetadata, records: RunRecords, measured: Measured | N
         "iterations": sum(counters.iterations for counters in replicas),
         "sketch_relative_error": RELATIVE_ERROR,
         "predictor_coverage": bands,
+        "imbalance": imbalance_entry(records.imbalances, -1),
+        "prefix_hit_ratio": _hit_ratio(replicas),
         "gpus": sum(pool.replicas * pool.gpus_per_replica for pool in metadata.pools),
         "checks": {
             "requests": request_check(records),
@@ -145,6 +148,8 @@ def _figures(metadata: RunMetadata, records: RunRecords, measured: Measured, ban
     cost_usd = sum(pool["cost_usd"] for pool in pools)
     output_tokens, prompt_tokens = totals.total("output_tokens"), totals.total("prompt_tokens")
     gaps = merged(records.gaps)
+    slo = attainment(metadata.slo, totals.objectives, gaps, duration_s, bands)
+    good_per_s = slo["good_requests_per_s"]
     return {
         "requests": {status: totals.count(status) for status in STATUSES} | {"total": totals.requests},
         "reasons": dict(zip(REASONS[1:], totals.reasons.tolist()[1:], strict=True)),
@@ -157,7 +162,8 @@ def _figures(metadata: RunMetadata, records: RunRecords, measured: Measured, ban
         **{f"{name}_s": distribution_s(totals.sketches[name]) for name in SKETCHED},
         "itl_s": distribution_s(gaps),
         "handover": _handover(totals),
-        "slo": attainment(metadata.slo, totals.objectives, gaps, duration_s, bands),
+        "slo": slo,
+        "good_requests_per_gpu_s": _per_gpu_s(good_per_s, duration_s, gpu_hours),
         "gpu_hours": gpu_hours,
         "cost_usd": cost_usd,
         **_cost_per_token(cost_usd, *measured.useful_tokens.sum(axis=0).tolist()),
@@ -241,6 +247,7 @@ def _pools(metadata: RunMetadata, records: RunRecords, measured: Measured) -> li
         sketches = totals.pool_sketches[index] if len(metadata.pools) > 1 else totals.sketches
         occupancy = records.occupancies[index] if records.occupancies else None
         entry = _pool(pool, members, sketches, records, measured, occupancy)
+        entry["imbalance"] = imbalance_entry(records.imbalances, index)
         entries.append(entry | _cost_per_token(entry["cost_usd"], *measured.useful_tokens[index].tolist()))
     return entries
 
@@ -277,6 +284,7 @@ def _pool(
         "predictor_choice": pool.predictor_choice,
         "error_band_case": pool.error_band.case.value,
         **occupancy_entry(occupancy),
+        "prefix_hit_ratio": _hit_ratio(replicas),
         "requests": dict(zip(STATUSES, statuses, strict=True)),
         "prompt_tokens": sums["prompt_tokens"],
         "output_tokens": sums["output_tokens"],
@@ -315,6 +323,17 @@ def _replicas(metadata: RunMetadata, records: RunRecords) -> list[dict[str, Any]
             }
         )
     return entries
+
+
+def _per_gpu_s(per_s: float | None, duration_s: float, gpu_hours: float) -> float | None:
+    """Return a rate over the GPUs that were there on average; None if it is unknown, or none were."""
+    return per_s * duration_s / (gpu_hours * 3600) if per_s is not None and gpu_hours else None
+
+
+def _hit_ratio(replicas: Sequence[ReplicaCounters]) -> float | None:
+    """Return the share of prompt tokens looked up in prefix caches that were there; None if none were looked up."""
+    queries = sum(counters.prefix_queries_tokens for counters in replicas)
+    return sum(counters.prefix_hits_tokens for counters in replicas) / queries if queries else None
 
 
 def _busy_ratio(counters: ReplicaCounters, end_ns: int) -> float:

@@ -203,6 +203,27 @@ def measured_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
     return [("measured", f"{summary['requests']['total']:,} of {total:,}, {times}")]
 
 
+def fleet_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the rows that fleets of several replicas, prefix caches, hand-over and retries need; none without them."""
+    rows = []
+    balance = summary.get("imbalance") or {}
+    if balance.get("requests_max_over_mean") is not None:
+        requests, kv = balance["requests_max_over_mean"], balance["kv_max_over_mean"]
+        rows.append(("busiest replica over mean", f"{requests:.2f} requests, {'-' if kv is None else f'{kv:.2f}'} KV"))
+    if summary.get("prefix_hit_ratio") is not None:
+        rows.append(("prefix cache hits", f"{summary['prefix_hit_ratio']:.1%}"))
+    if summary.get("retries"):
+        rows.append(("retries", f"{summary['retries']:,} in {summary['attempts']:,} attempts"))
+    moved = summary.get("handover")
+    if moved:
+        share = moved["transfer_ttft_ratio"]
+        text = f"{moved['transfer_bytes'] / 1e9:,.1f} GB{'' if share is None else f', {share:.1%} of TTFT'}"
+        rows.append(("KV cache moved", text))
+    if summary["slo"].get("over_s"):
+        rows.append(("time over the objectives", duration_text(summary["slo"]["over_s"])))
+    return rows
+
+
 def total_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the rows of totals as (label, text)."""
     throughput = summary["throughput"]
@@ -222,6 +243,7 @@ def total_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ("output tokens per second", f"{throughput['output_tokens_per_s']:,.0f}"),
         ("prompt and output tokens per second", f"{throughput['total_tokens_per_s']:,.0f}"),
         ("preemptions", f"{summary['preemptions']:,}"),
+        *fleet_rows(summary),
         ("GPU-hours", f"{summary['gpu_hours']:,.3f} on {summary['gpus']:,} GPU{'s' * (summary['gpus'] != 1)}"),
         ("cost", f"${summary['cost_usd']:,.2f}"),
         (

@@ -13,6 +13,7 @@ from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.predictors.coverage import check_coverage, total_coverage
 from cluster_sim.metrics.bench_json import OfferedLoad, bench_json
+from cluster_sim.metrics.imbalance import ImbalanceTally
 from cluster_sim.metrics.occupancy import OccupancyTally
 from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.metrics.run_records import RunRecords
@@ -77,7 +78,9 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
         monitor = MonitorSettings(options.speedup, options.metrics_port, run_labels(study, choice.executor))
         requests_path = directory.partial / REQUESTS_FILE
         tally = OccupancyTally(simulation.metadata)
-        outputs = RunOutputs(requests_path, both(series.add, tally.add), progress, monitor)
+        imbalance = ImbalanceTally(simulation.metadata, simulation.series_interval_ns)
+        sink = both(series.add, both(tally.add, imbalance.add))
+        outputs = RunOutputs(requests_path, sink, progress, monitor)
         outcome = executor.run(simulation, outputs)
         LOGGER.info("the simulation took %.3f s; summing up", outcome.wall_s)
         LOGGER.debug("placement %s, traffic %s", outcome.placement, outcome.hub.traffic)
@@ -96,6 +99,7 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
             outcome.hub.arrived,
             series.max_waiting,
             tally.pools(joined),
+            imbalance.figures(joined),
             joined,
             repeated_ids(requests_path),
             outcome.hub.moved_bytes,
