@@ -31,7 +31,7 @@ HOURLY: Final = (
     *(0.92, 0.95, 1.0, 0.98, 0.92, 0.85, 0.75, 0.68, 0.62, 0.55, 0.45, 0.33),
 )
 """Load at each hour over that of the busiest; between two hours it changes evenly."""
-PEAK_PER_S: Final = 10.0
+PEAK_PER_S: Final = 5.0
 BURST_HOURS: Final = (15.0, 15.4)
 BURST_FACTOR: Final = 1.7
 DAY_S: Final = 7200.0
@@ -56,7 +56,7 @@ fleet:
       device: h100-sxm
       tensor_parallel: 4
       replicas: {replicas}
-      engine: {{max_num_seqs: 8}}
+      engine: {{max_num_seqs: 4}}
       cold_start: {{weights_gb_per_s: 10, compile_s: 10}}
 router: {{policy: least_outstanding}}
 predictor: {{kind: roofline}}
@@ -65,16 +65,16 @@ run: {{series_interval_s: 0, warmup: {{kind: none}}, measure: {{kind: none}}}}
 
 BOUNDS: Final = f"min_replicas: 1, max_replicas: {MOST}"
 SCALERS: Final = {
-    "oracle": f"{{kind: oracle, requests_per_s: 1.4, bin_s: 60, {BOUNDS}}}",
-    "hpa": f"{{kind: hpa, metrics: [{{metric: in_flight, target: 6}}], {BOUNDS}}}",
-    "knative": f"{{kind: knative, target: 8, {BOUNDS}}}",
-    "ray_serve": f"{{kind: ray_serve, target_ongoing_requests: 6, {BOUNDS}}}",
+    "oracle": f"{{kind: oracle, requests_per_s: 0.7, bin_s: 60, {BOUNDS}}}",
+    "hpa": f"{{kind: hpa, metrics: [{{metric: in_flight, target: 3}}], {BOUNDS}}}",
+    "knative": f"{{kind: knative, target: 4, {BOUNDS}}}",
+    "ray_serve": f"{{kind: ray_serve, target_ongoing_requests: 3, {BOUNDS}}}",
     "llm_d_variant": f"{{kind: llm_d_variant, {BOUNDS}}}",
     "dynamo_planner": f"{{kind: dynamo_planner, {BOUNDS}, "
     "prefill_profile: [{prompt_tokens: 1500, tokens_per_s: 3750, ttft_ms: 100}], "
-    "decode_profile: [{context_tokens: 1625, itl_ms: 17, tokens_per_s: 117}]}",
+    "decode_profile: [{context_tokens: 1625, itl_ms: 17, tokens_per_s: 58}]}",
 }
-"""The autoscaler of each run; targets leave a quarter of a replica's 8 slots free, all else are defaults."""
+"""The autoscaler of each run; targets leave a quarter of a replica's 4 slots free, all else are defaults."""
 NAMES: Final = {
     "fixed": "fixed fleet",
     "oracle": "oracle",
