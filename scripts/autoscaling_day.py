@@ -65,7 +65,7 @@ run: {{series_interval_s: 0, warmup: {{kind: none}}, measure: {{kind: none}}}}
 
 BOUNDS: Final = f"min_replicas: 1, max_replicas: {MOST}"
 SCALERS: Final = {
-    "oracle": f"{{kind: oracle, requests_per_s: 0.7, bin_s: 60, {BOUNDS}}}",
+    "oracle": f"{{kind: oracle, requests_per_s: 0.55, bin_s: 60, {BOUNDS}}}",
     "hpa": f"{{kind: hpa, metrics: [{{metric: in_flight, target: 3}}], {BOUNDS}}}",
     "knative": f"{{kind: knative, target: 4, {BOUNDS}}}",
     "ray_serve": f"{{kind: ray_serve, target_ongoing_requests: 3, {BOUNDS}}}",

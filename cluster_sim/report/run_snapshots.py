@@ -36,9 +36,11 @@ def replay(data: RunData, metadata: RunMetadata, step_s: float) -> Iterator[Live
     totals = RequestTotals(
         metadata.replicas, [pool.name for pool in metadata.pools], metadata.max_model_tokens, exact_limit=1
     )
+    count = max(metadata.replicas, len(data.summary["replicas"]))
+    totals.reserve(count)
     done = 0
-    yield opening_snapshot(metadata.replicas, totals)
-    for time_s, replicas in _states(data, metadata.replicas, step_s, float(data.summary["simulated_s"])):
+    yield opening_snapshot(count, totals)
+    for time_s, replicas in _states(data, count, step_s, float(data.summary["simulated_s"])):
         upto = int(np.searchsorted(ends_s, time_s, side="right"))
         totals.add(RowBlock(rows[done:upto], [""], [""], totals.pools))
         done = upto
@@ -70,7 +72,9 @@ def _rows(data: RunData, metadata: RunMetadata) -> tuple[Int64Array, npt.NDArray
         rows[:, FIELD[name]] = values
     rows[:, FIELD["status"]] = [codes[word] for word in status]
     replica = rows[:, FIELD["replica"]]
-    rows[:, FIELD["pool"]] = np.where(replica >= 0, np.array(metadata.pool_of_replica())[replica], -1)
+    numbers = {pool.name: index for index, pool in enumerate(metadata.pools)}
+    pool_of = np.array([numbers[entry["pool"]] for entry in data.summary["replicas"]], np.int64)
+    rows[:, FIELD["pool"]] = np.where(replica >= 0, pool_of[replica], -1) if len(pool_of) else -1
     ends_at_once = (rows[:, FIELD["status"]] != codes["unfinished"]) & (times["finish"] < 0)
     ends_s = np.where(ends_at_once, times["arrival"], np.where(times["finish"] < 0, np.inf, times["finish"]))
     order = np.argsort(ends_s, kind="stable")

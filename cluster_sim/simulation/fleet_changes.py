@@ -5,6 +5,7 @@ without replicas, and takes the place of the old one replica by replica.
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import count
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -13,7 +14,7 @@ from cluster_sim.config.schema.fleet import Pool
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
 from cluster_sim.options import listed
-from cluster_sim.routing.candidates import Candidates
+from cluster_sim.routing.candidates import Candidate, Candidates
 from cluster_sim.routing.options import RouterOptions
 from cluster_sim.routing.policy_interface import build_policy
 from cluster_sim.routing.scaling.fleet_control import BeginUpgrade, Change, PolicyOptions, ReplicaCount, SplitWeights
@@ -48,8 +49,9 @@ def with_upgraded_pools(study: Study) -> tuple[Study, tuple[UpgradeOptions, ...]
                 by_pool.setdefault(number, {})[rest] = value
         for number, changed in by_pool.items():
             old = pools[newest[number]]
-            version = sum(upgrade.pool.startswith(f"{study.fleet.pools[number].name}-v") for upgrade in upgrades) + 2
-            name = f"{study.fleet.pools[number].name}-v{version}"
+            names = {pool.name for pool in pools}
+            candidates = (f"{study.fleet.pools[number].name}-v{version}" for version in count(2))
+            name = next(name for name in candidates if name not in names)
             pools.append(_changed_pool(old, name, changed, f"run.changes.{index}.set"))
             upgrades.append(UpgradeOptions(at_s=at_s, pool=old.name, to=name))
             newest[number] = len(pools) - 1
@@ -92,7 +94,7 @@ def timed_changes(
             check_weights(where, split, models)
             changes.append((at_ns, SplitWeights(dict(split))))
         if options:
-            router = _changed_router(router, options, where)
+            router = _changed_router(router, options, models, where)
             changes.append((at_ns, PolicyOptions(router)))
     for place, upgrade in [
         *((f"upgrades.{n}", u) for n, u in enumerate(study.upgrades)),
@@ -140,7 +142,9 @@ def _changed_pool(old: Pool, name: str, changed: Mapping[str, Any], where: str) 
         raise InputError(_first(error, where, "fleet.pools")) from None
 
 
-def _changed_router(router: RouterOptions, options: Mapping[str, Any], where: str) -> RouterOptions:
+def _changed_router(
+    router: RouterOptions, options: Mapping[str, Any], models: Mapping[str, str], where: str
+) -> RouterOptions:
     """Return the router with other options of its policy; raises InputError where it would observe something else."""
     data = router.model_dump(mode="json")
     for key, value in options.items():
@@ -149,9 +153,15 @@ def _changed_router(router: RouterOptions, options: Mapping[str, Any], where: st
         changed = type(router).model_validate(data)
     except ValidationError as error:
         raise InputError(_first(error, where, "router")) from None
-    before, after = (build_policy(each, Candidates(1, 0, [0])) for each in (router, changed))
-    if before.observation != after.observation:
-        raise InputError(f"{where}: the policy would observe something else of the replicas, which cannot change")
+    for model in dict.fromkeys(models.values()):
+        members = [Candidate(0, name) for name, own in models.items() if own == model]
+        candidates = Candidates(len(members), 0, [0] * len(members), members)
+        try:
+            before, after = (build_policy(each, candidates) for each in (router, changed))
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+        if before.observation != after.observation:
+            raise InputError(f"{where}: the policy would observe something else of the replicas, which cannot change")
     return changed
 
 

@@ -45,7 +45,7 @@ def validation_report(study: Study, variants: Sequence[Variant] = (), *, has_loo
         study, plan = valid.study, make_plan(valid.study)
         remarks = [f"Without the sweep's values the study is not valid ({error}); this is {valid.label}:"]
     simulation = plan.simulation()
-    pools = tuple(planned.pool for planned in plan.pools)
+    pools = tuple(planned.pool for planned in plan.pools[: len(study.fleet.pools)])  # Without what its changes add.
     resolved = study.model_copy(update={"fleet": study.fleet.model_copy(update={"pools": pools})})
     lines = [
         *(f"# {remark}" for remark in remarks),

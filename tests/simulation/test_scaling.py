@@ -233,3 +233,10 @@ def test_arrivals_fail_without_a_queue(tmp_path: Path) -> None:
     """What arrives while there is no replica fails at once, so that the scaler sees no load either."""
     result = run_small(tmp_path, *FROM_ZERO)
     assert result.summary["reasons"]["no_replica"] == result.summary["requests"]["failed"] == 60
+
+
+def test_routers_restart_with_every_visible_sample(tmp_path: Path) -> None:
+    """Samples that are visible come before a change of the policy's options, however late their groups are advanced."""
+    changes = "run.changes=[{at_s: 0.4, set: {router.ties: first}}, {at_s: 1.3, set: {router.ties: random}}]"
+    router = "router={policy: least_loaded, telemetry: {period_ms: 7, latency_ms: 0}}"
+    equal_everywhere(small_study(tmp_path, changes, router, "fleet.pools.0.replicas=4"), placements=6)

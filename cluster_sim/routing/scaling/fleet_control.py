@@ -122,7 +122,9 @@ class FleetControl(HubComponent):
         self._lifecycle.start(hub)
         self._observer.start(hub)
         for at_ns, change in self._changes:
-            hub.schedule(at_ns, Kind.TIMER, OWN_SEQUENCE, ChangeDue(change), is_background=True)
+            # Routers that restart forget what they have read: every sample that is visible must have come before that.
+            kind = Kind.GLOBAL_SCHEDULE if isinstance(change, PolicyOptions) else Kind.TIMER
+            hub.schedule(at_ns, kind, OWN_SEQUENCE, ChangeDue(change), is_background=True)
         if self._autoscaler is None:
             return
         if self._scaler.knows_load and self._load is not None:
