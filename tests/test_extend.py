@@ -50,6 +50,16 @@ def test_a_policy_that_reads_what_it_does_not_declare_is_refused(tmp_path: Path)
     assert not (tmp_path / "run").exists()
 
 
+def test_the_scorer_recipe_is_found_by_a_file(tmp_path: Path) -> None:
+    """A scorer of an outside package is named in an EndpointPickerConfig file, with its parameter in camel case."""
+    site = tmp_path / "site"
+    install(site, "short_queue", recipe("endpoint_scorer"), "cluster_sim.picker_scorers")
+    plugins = "[{type: short-queue-scorer, parameters: {mostWaiting: 4}}]"
+    picker = f"{{apiVersion: llm-d.ai/v1alpha1, kind: EndpointPickerConfig, plugins: {plugins}}}"
+    out = run_outside(tmp_path, site, f"router={{policy: endpoint_picker, config: {picker}}}")
+    assert {row["replica"] for row in rows(out)} == {0, 1, 2}
+
+
 def test_the_engine_recipe_serves_one_at_a_time(tmp_path: Path) -> None:
     """No two requests of a replica overlap between their first scheduling and their end, and each rests 0.2 s."""
     site = tmp_path / "site"

@@ -115,3 +115,13 @@ class RouterOptions(ConfigModel):
     def client_timeout_ns(self) -> int:
         """The client's patience in ns; 0 if it waits for ever."""
         return round((self.client_timeout_s or 0) * NS_PER_S)
+
+    @property
+    def own_admission(self) -> ConfigModel | None:
+        """The ``admission`` block that the policy's own configuration means where the study has none."""
+        return None
+
+    @property
+    def reads_step_figures(self) -> bool:
+        """Whether the policy estimates latencies from the durations of steps (``Candidate.step_figures``)."""
+        return False

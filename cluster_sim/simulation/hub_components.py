@@ -18,15 +18,25 @@ def hub_components(study: Study) -> tuple[ComponentFactory, ...]:
     factories: list[ComponentFactory] = []
     if study.fleet.kv_store is not None:
         factories.append(partial(shared_store, study.fleet.kv_store))
-    if study.admission.is_active:
-        _check_scrapes(study)
-        factories.append(partial(_flow_control, study.admission))
+    admission = _admission(study)
+    if admission.is_active:
+        _check_scrapes(study, admission)
+        factories.append(partial(_flow_control, admission))
     return tuple(factories)
 
 
-def _check_scrapes(study: Study) -> None:
+def _admission(study: Study) -> AdmissionOptions:
+    """Return the study's admission, or where that limits nothing the one that the router's own configuration means."""
+    own = None if study.admission.is_active else study.router.own_admission
+    if own is None:
+        return study.admission
+    assert isinstance(own, AdmissionOptions)
+    return own
+
+
+def _check_scrapes(study: Study, admission: AdmissionOptions) -> None:
     """Raise InputError if detector and routing policy read samples of different ages: replicas give one kind."""
-    detector = FlowControl(study.admission, study.seed).observation
+    detector = FlowControl(admission, study.seed).observation
     telemetry = study.router.telemetry
     if not (detector.telemetry and ROUTING_POLICIES.chosen_by(study.router).part.sampled_fields):
         return

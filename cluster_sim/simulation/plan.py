@@ -34,6 +34,7 @@ from cluster_sim.simulation.model_names import default_model, distinct_names
 from cluster_sim.simulation.parallelism import check_ranks, expert_sharding, rank_limits
 from cluster_sim.simulation.shared_store import kv_layout, store_link
 from cluster_sim.simulation.simulation import ComponentFactory, SimulatedPool, Simulation
+from cluster_sim.simulation.step_figures import step_figures
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.build import build_source, reacts, total_requests
 
@@ -59,7 +60,9 @@ class PoolPlan:
         device = capped(self.hardware.device, self.pool.power_cap_w)
         return build_predictor(study.predictor, replace(self.hardware, device=device))
 
-    def simulated(self, predictor: Predictor, jitter_ratio: float = 0.0) -> SimulatedPool:
+    def simulated(
+        self, predictor: Predictor, jitter_ratio: float = 0.0, *, has_step_figures: bool = False
+    ) -> SimulatedPool:
         """Return what the pool's replicas are built from."""
         engine = self.pool.engine
         return SimulatedPool(
@@ -79,6 +82,7 @@ class PoolPlan:
             lora_slots=self.lora_slots,
             usd_per_hour=self.usd_per_hour,
             kv_layout=kv_layout(self.hardware),
+            step_figures=step_figures(predictor, self.limits) if has_step_figures else None,
         )
 
     def of_pair(self, index: int) -> PoolOfPair:
@@ -178,7 +182,9 @@ class Plan:
             components += (handover.component,)
         return Simulation(
             pools=tuple(
-                pool.simulated(predictor, study.predictor.jitter_ratio)
+                pool.simulated(
+                    predictor, study.predictor.jitter_ratio, has_step_figures=study.router.reads_step_figures
+                )
                 for pool, predictor in zip(self.pools, predictors, strict=True)
             ),
             source=partial(build_source, study.workload, study.seed),

@@ -23,7 +23,7 @@ from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.recording.replica_log import ReplicaLog, pending_limit
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.routing.admission import StaticLimits
-from cluster_sim.routing.candidates import Candidate, Candidates
+from cluster_sim.routing.candidates import Candidate, Candidates, StepFigures
 from cluster_sim.routing.component import HubComponent
 from cluster_sim.routing.hub import RouterHub
 from cluster_sim.routing.membership import PoolFacts
@@ -73,6 +73,9 @@ class SimulatedPool:
     kv_layout: KvLayout | None = None
     """What its KV blocks must share with those of another pool to be interchangeable; None if that is not known."""
 
+    step_figures: StepFigures | None = None
+    """For policies that estimate latencies."""
+
     def candidate(self, replica: int) -> Candidate:
         """Return what routing policies know of a replica."""
         limits = self.limits
@@ -88,6 +91,7 @@ class SimulatedPool:
             max_num_seqs=limits.max_num_seqs * limits.data_parallel,
             lora_slots=self.lora_slots,
             usd_per_hour=self.usd_per_hour,
+            step_figures=self.step_figures,
         )
 
     @property

@@ -84,6 +84,8 @@ class PickerConfig:
     flow_control: Mapping[str, Any] = field(default_factory=dict)
     saturation_detector: str = ""
     """Name of the part that says when endpoints are saturated; empty if the file has no such section."""
+    filtering: list[str] = field(default_factory=list)
+    """Names of the saturation detectors that a profile has as filters."""
     feature_gates: frozenset[str] = frozenset()
     notices: list[str] = field(default_factory=list)
     """What was left out."""
@@ -202,7 +204,10 @@ class _Reader:
         if name in self._left_out:
             return None
         if name in self._config.flow_plugins:
-            self._notice(f"{_dotted(path)}: {name} is a part of admission and filters no endpoints of a profile")
+            if self._config.flow_plugins[name][0].endswith("-detector"):
+                self._config.filtering.append(name)
+            else:
+                self._notice(f"{_dotted(path)}: {name} is a part of admission and does nothing in a profile")
             return None
         plugin = names.get(name) or names.get(present_name(name))
         if plugin is None:

@@ -61,6 +61,8 @@ class Part(ABC):  # noqa: B024 - what a part must do is said by its kind
     """Whether it reads own counts, so that ends of requests must be observed."""
     counts_first_tokens: ClassVar[bool] = False
     """Whether it reads counts that fall with first tokens."""
+    predicts_latencies: ClassVar[bool] = False
+    """Whether it needs the durations of steps at endpoints."""
     finds_prefixes: ClassVar[bool] = False
     """Whether ``matched_blocks`` is asked before anything is chosen, so that counts of uncached tokens can be kept."""
 

@@ -7,6 +7,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from cluster_sim.named_document import named_document
+from cluster_sim.routing.endpoint_picker.admission_sections import picker_admission
 from cluster_sim.routing.endpoint_picker.config_reader import KIND, REGISTRIES, VERSIONS, read_config
 from cluster_sim.routing.endpoint_picker.plugin_names import FLOW_CONTROL_TYPES
 
@@ -33,7 +34,9 @@ DEFAULT_CONFIG: Final[dict[str, Any]] = {
 
 
 def _check(data: dict[str, Any]) -> list[str]:
-    return read_config(data).notices
+    config = read_config(data)
+    picker_admission(config)
+    return config.notices
 
 
 class PickerDocument:

@@ -79,8 +79,7 @@ class EndpointScheduler:
         If filters leave nobody to decode, one of those given is drawn.
         """
         decision = Decision(request, now_ns, self.endpoints)
-        able = None if decoding is None else np.asarray(decoding, np.int64)
-        computing = None if prefilling is None else np.asarray(prefilling, np.int64)
+        able, computing = self._positions(decoding), self._positions(prefilling)
         selection = self._handler.select(decision, self._run, able, computing)
         if selection is None:
             left = self.endpoints.everybody if able is None else able
@@ -92,6 +91,10 @@ class EndpointScheduler:
         for part in self.parts:
             part.on_chosen(decision, selection)
         return selection
+
+    def _positions(self, given: Sequence[int] | None) -> Positions | None:
+        """Return positions as an array; None for everybody."""
+        return None if given is None or len(given) == self.endpoints.count else np.asarray(given, np.int64)
 
     def _run(self, name: str, decision: Decision, positions: Positions | None) -> int:
         if positions is None:

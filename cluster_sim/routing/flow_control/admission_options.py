@@ -31,6 +31,9 @@ class AdmissionOptions(ConfigModel):
         (), max_length=16, description="Rules by which requests are turned away on arrival, asked in this order."
     )
     rate_limits: tuple[RateLimit, ...] = Field((), max_length=100_000, description="Rates that tenants may send at.")
+    queues_saturated: bool = Field(
+        True, description="Whether requests wait while replicas are saturated; otherwise only shedders read that."
+    )
     filters_saturated: bool = Field(
         True, description="Whether a replica above its own limit gets no request while others may take one."
     )

@@ -46,6 +46,7 @@ class FlowController:
         if options.detector is not None:
             self.detector = build_detector(options.detector)
         self._flow_by = options.flow_by
+        self._queues_saturated = options.queues_saturated
         self._filters = options.filters_saturated
         ordering = build_ordering(options.ordering)
         self.queues = FlowQueues(options.queue, ordering, lambda: build_fairness(options.fairness))
@@ -98,7 +99,7 @@ class FlowController:
                 reason = shedder.reason(request, load, now_ns)
                 if reason is not None:
                     return Answer(Decision.SHED, reason)
-        if not len(self.queues) and (saturation < 1):
+        if not len(self.queues) and (saturation < 1 or not self._queues_saturated):
             return _PASS
         if not self.queues.has_room(request):
             return Answer(Decision.SHED, QUEUE_FULL)

@@ -8,6 +8,7 @@ from pydantic import Field
 from cluster_sim.errors import InputError
 from cluster_sim.options import LONGEST_RUN_S, ConfigModel
 from cluster_sim.routing.candidates import Candidates
+from cluster_sim.routing.endpoint_picker.admission_sections import picker_admission
 from cluster_sim.routing.endpoint_picker.config_reader import PickerConfig, read_config
 from cluster_sim.routing.endpoint_picker.picker_document import DEFAULT_CONFIG, PickerDocument
 from cluster_sim.routing.endpoint_picker.scheduler import EndpointScheduler
@@ -50,12 +51,30 @@ class EndpointPickerOptions(RouterOptions):
             raise InputError(f"router.config: the file {content} was not read, since nobody said where the study is")
         return read_config(content)
 
+    @property
+    def own_admission(self) -> ConfigModel | None:
+        """The file's saturation detector, flow control and admitters; its scrapes are the router's telemetry."""
+        admission = picker_admission(self.read())
+        detector = admission.detector
+        if detector is None:
+            return admission if admission.is_active else None
+        if "period_ms" in type(detector).model_fields and self.telemetry.period_ns:
+            ages = {"period_ms": self.telemetry.period_ms, "latency_ms": self.telemetry.latency_ms}
+            admission = admission.model_copy(update={"detector": detector.model_copy(update=ages)})
+        return admission
+
+    @property
+    def reads_step_figures(self) -> bool:
+        return any(plugin.part.predicts_latencies for plugin in self.read().plugins)
+
 
 @ROUTING_POLICIES.register("endpoint_picker", EndpointPickerOptions)
 class EndpointPicker(RoutingPolicy):
     """What the profiles of the file choose."""
 
     chooses_pairs: ClassVar = True
+    sampled_fields: ClassVar = ("running", "waiting", "kv_used_ratio")
+    """What some part may read; a picker reads what its own parts do."""
 
     def __init__(self, options: EndpointPickerOptions, candidates: Candidates) -> None:
         objectives = {

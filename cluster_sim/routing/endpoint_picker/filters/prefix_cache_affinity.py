@@ -50,6 +50,7 @@ class PrefixCacheAffinityFilter(Filter):
     """The sticky ones."""
 
     counts_first_tokens: ClassVar = True
+    predicts_latencies: ClassVar = True
 
     def __init__(self, options: PrefixCacheAffinityOptions, context: PartContext) -> None:
         super().__init__(context)

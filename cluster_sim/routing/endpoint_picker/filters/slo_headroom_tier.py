@@ -34,6 +34,7 @@ class SloHeadroomTierFilter(Filter):
     sampled_fields: ClassVar = ("running",)
     counts_requests: ClassVar = True
     counts_first_tokens: ClassVar = True
+    predicts_latencies: ClassVar = True
 
     def __init__(self, options: SloHeadroomTierOptions, context: PartContext) -> None:
         super().__init__(context)

@@ -51,6 +51,7 @@ class LatencyScorer(Scorer):
 
     sampled_fields: ClassVar = ("running", "waiting", "kv_used_ratio")
     counts_first_tokens: ClassVar = True
+    predicts_latencies: ClassVar = True
 
     def __init__(self, options: LatencyOptions, context: PartContext) -> None:
         super().__init__(context)
