@@ -13,12 +13,14 @@ from cluster_sim.recording.replica_log import ReplicaCounters
 from cluster_sim.recording.statuses import STATUSES
 from cluster_sim.serving.handover.messages import Granted, KvReady, PrefillLeg, PrefillProgress, Release, Reservation
 from cluster_sim.serving.messages import (
+    AdapterSample,
     Cancellation,
     Departure,
     Dispatch,
     EndOfArrivals,
     FirstToken,
     Leave,
+    PrefixSample,
     Response,
     Sample,
 )
@@ -136,6 +138,47 @@ RESPONSE: Final = PayloadSchema(
 
 SAMPLE: Final = tuple_schema(17, Sample, "".join(REAL if name == "kv_used_ratio" else INT for name in Sample._fields))
 
+
+def _join_prefixes(columns: list[Any], _count: int) -> list[Any]:
+    replicas, changes = columns
+    try:
+        return [
+            PrefixSample(replica, tuple((int(name), int(end)) for name, end in pairs))
+            for replica, pairs in zip(replicas, changes, strict=True)
+        ]
+    except (TypeError, ValueError) as error:
+        raise FrameError(f"changes of prefixes are not pairs of integers: {error}") from error
+
+
+def _join_adapters(columns: list[Any], _count: int) -> list[Any]:
+    replicas, states = columns
+    try:
+        rows = [
+            AdapterSample(replica, tuple(active), tuple(waiting))
+            for replica, (active, waiting) in zip(replicas, states, strict=True)
+        ]
+    except (TypeError, ValueError) as error:
+        raise FrameError(f"adapters are not pairs of lists: {error}") from error
+    if not all(isinstance(adapter, str) for row in rows for adapter in (*row.active, *row.waiting)):
+        raise FrameError("an adapter's name is no text")
+    return rows
+
+
+PREFIX_SAMPLE: Final = PayloadSchema(
+    code=20,
+    payload_type=PrefixSample,
+    columns=(("replica", INT), ("changes", PLAIN)),
+    split=lambda samples: [[sample.replica for sample in samples], [sample.changes for sample in samples]],
+    join=_join_prefixes,
+)
+ADAPTER_SAMPLE: Final = PayloadSchema(
+    code=21,
+    payload_type=AdapterSample,
+    columns=(("replica", INT), ("adapters", PLAIN)),
+    split=lambda samples: [[sample.replica for sample in samples], [sample[1:] for sample in samples]],
+    join=_join_adapters,
+)
+
 DEPARTURE: Final = tuple_schema(18, Departure)
 FIRST_TOKEN: Final = tuple_schema(19, FirstToken)
 
@@ -156,6 +199,8 @@ PAYLOADS: Final = (
     SAMPLE,
     DEPARTURE,
     FIRST_TOKEN,
+    PREFIX_SAMPLE,
+    ADAPTER_SAMPLE,
     *HANDOVER,
 )
 """Everything that travels between the router and its replicas."""

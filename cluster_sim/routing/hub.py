@@ -25,7 +25,16 @@ from cluster_sim.routing.event_list import ClientTimeout, EventList
 from cluster_sim.routing.membership import Membership, PoolFacts
 from cluster_sim.routing.request_states import Attempt, RequestTable, TrackedRequest
 from cluster_sim.routing.routes import Route, observed_by
-from cluster_sim.serving.messages import Departure, EndOfArrivals, FirstToken, Response, Sample
+from cluster_sim.serving.messages import (
+    SAMPLES,
+    AdapterSample,
+    Departure,
+    EndOfArrivals,
+    FirstToken,
+    PrefixSample,
+    Response,
+    Sample,
+)
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.request import Request
 from cluster_sim.workload.source import FeedbackSource, RequestSource
@@ -81,6 +90,8 @@ class RouterHub:
             Response: self._on_response,
             FirstToken: self._on_first_token,
             Sample: self._on_sample,
+            PrefixSample: self._on_prefixes,
+            AdapterSample: self._on_adapters,
         }
         self._components = components
         self._gate: Gate | None = None
@@ -93,7 +104,7 @@ class RouterHub:
         for component in components:
             self._add(component)
         self._routing_grids = [grid for grid in self.observation.grids if grid.is_read_by_schedules]
-        self._observed_types = set(self._handlers) if self.observation.responses else {Sample}
+        self._observed_types = set(self._handlers) if self.observation.responses else set(SAMPLES)
         self._unobserved: list[Message] = []
         """Responses that are not booked yet."""
         knows_end = self._feedback is None and run_end >= NEVER
@@ -234,6 +245,18 @@ class RouterHub:
             policy.observe(member.position, sample)
         for component in self._samplers:
             component.on_sample(member, sample, now_ns)
+        return []
+
+    def _on_prefixes(self, sample: PrefixSample, now_ns: int) -> list[Send]:
+        member = self.membership[sample.replica]
+        for policy in member.route.policies:
+            policy.on_prefixes(member.position, sample)
+        return []
+
+    def _on_adapters(self, sample: AdapterSample, now_ns: int) -> list[Send]:
+        member = self.membership[sample.replica]
+        for policy in member.route.policies:
+            policy.on_adapters(member.position, sample)
         return []
 
     # ------------------------------------------------------------------------------------------------------- requests

@@ -15,7 +15,7 @@ from cluster_sim.registry import Registry
 from cluster_sim.routing.candidates import Candidates
 from cluster_sim.routing.declared_samples import SAMPLED_FIELDS, DeclaredView
 from cluster_sim.routing.options import RouterOptions
-from cluster_sim.serving.messages import Sample
+from cluster_sim.serving.messages import AdapterSample, PrefixSample, Sample
 from cluster_sim.workload.request import Request
 
 ROUTING_POLICIES: Final = Registry[type["RoutingPolicy"]](
@@ -122,6 +122,12 @@ class RoutingPolicy(ABC):
 
     def on_grid_sample(self, grid: str, position: int, sample: Sample) -> None:
         """Note a sample of a grid of the router (``Observation.grids``), its own or another's."""
+
+    def on_prefixes(self, position: int, sample: PrefixSample) -> None:
+        """Note KV events that have become visible; replicas send them if ``observation`` has a grid ``PREFIXES``."""
+
+    def on_adapters(self, position: int, sample: AdapterSample) -> None:
+        """Note LoRA adapters that have become visible; they are sent if ``observation`` has a grid ``ADAPTERS``."""
 
     def observe(self, position: int, sample: Sample) -> None:
         """Show the policy what it may read of a sample."""

@@ -4,7 +4,7 @@ A sample at S shows everything below (S, kind SAMPLE).  Only those that show a c
 link holds them up.
 """
 
-from typing import Final
+from typing import ClassVar, Final
 
 from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, instant
 from cluster_sim.engine.process import Message
@@ -21,6 +21,9 @@ class GridSampler:
 
     ``samples_kv`` says whether somebody reads the KV usage, which changes with every step.
     """
+
+    is_barrier: ClassVar[bool] = False
+    """Whether no fast-forward may cross its samples."""
 
     def __init__(
         self,

@@ -5,9 +5,12 @@ is deferred without stopping the admission of those behind it.  Slots keep the a
 one takes ``load_ns``, during which the step waits.
 """
 
+from collections.abc import Iterable
+
 from pydantic import Field
 
 from cluster_sim.options import ConfigModel
+from cluster_sim.serving.sequence import Sequence
 from cluster_sim.units import NS_PER_MS
 
 
@@ -54,3 +57,8 @@ class LoraSlots:
         self._running[adapter] -= 1
         if not self._running[adapter]:
             del self._running[adapter]
+
+    def adapters(self, waiting: Iterable[Sequence]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the adapters of running requests, and those of waiting ones that no running one has, sorted."""
+        wanted = {sequence.request.attributes.lora for sequence in waiting} - {""}
+        return tuple(sorted(self._running)), tuple(sorted(wanted - self._running.keys()))

@@ -1,6 +1,6 @@
 """Messages between the router and a replica: one type an event, told apart by its type alone."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from cluster_sim.workload.request import Request
 
@@ -108,3 +108,25 @@ class Sample(NamedTuple):
     kv_used_ratio: float
     grid: int = 0
     """0 for the routers' telemetry, otherwise one more than the position in ``Observation.grids``."""
+
+
+class PrefixSample(NamedTuple):
+    """To the router: the prefixes in a replica's cache that have changed since its last one (KV events)."""
+
+    replica: int
+    changes: tuple[tuple[int, int], ...]
+    """(name as in ``kv_cache.prefix_ranges``, index behind the last block of it that is held; -1 if none is)."""
+
+
+class AdapterSample(NamedTuple):
+    """To the router: the LoRA adapters of a replica, where they have changed."""
+
+    replica: int
+    active: tuple[str, ...]
+    """Adapters of running requests, sorted."""
+    waiting: tuple[str, ...]
+    """Adapters of waiting requests that no running one has, sorted."""
+
+
+SAMPLES: Final = frozenset({Sample, PrefixSample, AdapterSample})
+"""What replicas report at instants of grids."""

@@ -434,6 +434,7 @@ class Replica:
         """Commit the planned steps scheduled below ``horizon`` and the next message; False if there are none."""
         inbox, steps = self._inbox.heap, self._steps
         limit = inbox[0].instant if inbox and inbox[0].instant < horizon else horizon
+        limit = min(limit, self._sampler.barrier)
         upto = planned.steps_scheduled_by((limit - 1 - _REPLICA_SCHEDULE) >> KIND_BITS)
         if upto <= planned.offset:
             return False

@@ -11,6 +11,7 @@ from typing import Final
 from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, instant, time_of
 from cluster_sim.engine.process import Message
 from cluster_sim.recording.replica_log import ReplicaLog
+from cluster_sim.serving.content_sampler import ADAPTERS, PREFIXES, AdapterSampler, PrefixSampler
 from cluster_sim.serving.fast_forward.planned_decode import PlannedDecode
 from cluster_sim.serving.grid_sampler import GridSampler
 from cluster_sim.serving.lives.return_link import ReturnLink
@@ -19,6 +20,8 @@ from cluster_sim.serving.replica_settings import ReplicaSettings
 from cluster_sim.serving.schedulers.base import Scheduler
 
 _SAMPLE: Final = Kind.SAMPLE
+_CONTENTS: Final = {PREFIXES: PrefixSampler, ADAPTERS: AdapterSampler}
+"""Grids whose samples have types of their own."""
 
 
 class StateSampler:
@@ -48,6 +51,9 @@ class StateSampler:
         """The earliest tick or sample to come; nothing has to be done for events below it."""
         self.next_sample: Instant = NEVER
         """The earliest sample to come."""
+        self._barriers = [grid for grid in grids if grid.is_barrier]
+        self.barrier: Instant = NEVER
+        """The earliest sample to come that no fast-forward may cross."""
 
     def start(self, birth_ns: int) -> None:
         """Begin at ``birth_ns``."""
@@ -72,6 +78,8 @@ class StateSampler:
         self.next_sample = sample
         tick = self._tick_ns << KIND_BITS | _SAMPLE if self._interval_ns else NEVER
         self.next_due = tick if tick < sample else sample  # noqa: FURB136
+        if self._barriers:
+            self.barrier = min(grid.next_due for grid in self._barriers)
 
     def has_news(self, scheduler: Scheduler) -> bool:
         """Return whether the state differs from what the last sample of the routers' telemetry showed."""
@@ -133,11 +141,14 @@ class StateSampler:
 def grid_samplers(settings: ReplicaSettings, link: ReturnLink) -> list[GridSampler]:
     """Return a sampler for the routers' telemetry, if it is periodic, and for each further grid."""
     index, kv_blocks = settings.index, settings.limits.kv_blocks
-    samplers = []
+    samplers: list[GridSampler] = []
     if settings.sample_period_ns:
         period_ns, latency_ns = settings.sample_period_ns, settings.sample_latency_ns
         samplers.append(GridSampler(index, kv_blocks, 0, period_ns, latency_ns, link, samples_kv=settings.samples_kv))
     for number, grid in enumerate(settings.grids, 1):
+        if grid.name in _CONTENTS:
+            samplers.append(_CONTENTS[grid.name](index, number, grid, link))
+            continue
         samples_kv = "kv_used_ratio" in grid.fields
         samplers.append(
             GridSampler(index, kv_blocks, number, grid.period_ns, grid.latency_ns, link, samples_kv=samples_kv)

@@ -7,6 +7,7 @@ every process from it, a distributed one builds in each worker the processes of 
 from bisect import insort
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple
 
 from cluster_sim.engine.coordinator import Coordinator, LinkOfJoining, ProcessLink
@@ -31,6 +32,7 @@ from cluster_sim.routing.policy_interface import RoutingPolicy
 from cluster_sim.routing.roles import can_decode, can_prefill
 from cluster_sim.routing.routes import Route, Target, observed_by
 from cluster_sim.routing.scaling.traffic_split import TrafficSplit
+from cluster_sim.serving.content_sampler import PREFIXES, reporting
 from cluster_sim.serving.kv_cache.store_link import KvLayout
 from cluster_sim.serving.lives.timeline import NO_FAULTS, Timeline
 from cluster_sim.serving.replica import Replica
@@ -311,9 +313,9 @@ class Simulation:
             pending_limit(self.replicas),
             settings.limits.batches_in_flight,
         )
-        return Replica(
-            settings, own.scheduler(), own.predictor, log, is_streamed=is_streamed, new_scheduler=own.scheduler
-        )
+        names = [grid.name for grid in observation.grids]
+        scheduler = partial(reporting, own.scheduler) if PREFIXES in names else own.scheduler
+        return Replica(settings, scheduler(), own.predictor, log, is_streamed=is_streamed, new_scheduler=scheduler)
 
     def _jitters(self, index: int, pool: SimulatedPool) -> tuple[Jitter, ...]:
         """Return the noise of each stage of a replica, or nothing if its pool has none."""

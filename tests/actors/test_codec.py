@@ -13,7 +13,17 @@ from cluster_sim.engine.process import Join, Message
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.recording.statuses import STATUSES
 from cluster_sim.serving.handover.messages import Granted, KvReady, PrefillLeg, PrefillProgress, Release, Reservation
-from cluster_sim.serving.messages import Cancellation, Dispatch, EndOfArrivals, FirstToken, Leave, Response, Sample
+from cluster_sim.serving.messages import (
+    AdapterSample,
+    Cancellation,
+    Dispatch,
+    EndOfArrivals,
+    FirstToken,
+    Leave,
+    PrefixSample,
+    Response,
+    Sample,
+)
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes, Request
 
 INTS = st.integers(-(1 << 63), (1 << 63) - 1)
@@ -30,6 +40,7 @@ def attributes() -> st.SearchStrategy[Attributes]:
 def payloads() -> st.SearchStrategy[Any]:
     request = st.builds(Request, INTS, INTS, INTS, INTS, attributes())
     ratio = st.floats(allow_nan=False)
+    adapters = st.lists(NAMES, max_size=3).map(tuple)
     return (
         st.builds(Dispatch, request, INTS, INTS, INTS)
         | st.builds(PrefillLeg, request, INTS, INTS)
@@ -45,6 +56,8 @@ def payloads() -> st.SearchStrategy[Any]:
         | st.builds(FirstToken, INTS, INTS)
         | st.builds(Response, INTS, INTS, st.sampled_from(STATUSES), INTS, INTS, INTS, INTS, INTS)
         | st.builds(Sample, INTS, INTS, INTS, ratio, INTS)
+        | st.builds(PrefixSample, INTS, st.lists(st.tuples(INTS, INTS), max_size=3).map(tuple))
+        | st.builds(AdapterSample, INTS, adapters, adapters)
     )
 
 

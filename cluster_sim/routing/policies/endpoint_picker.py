@@ -1,21 +1,25 @@
 """Endpoint picker of llm-d and of the Gateway API inference extension, from its own configuration files."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from cluster_sim.engine.observation import Grid
 from cluster_sim.errors import InputError
-from cluster_sim.options import LONGEST_RUN_S, ConfigModel
+from cluster_sim.options import LONGEST_RUN_S, MS_PER_DAY, ConfigModel
 from cluster_sim.routing.candidates import Candidates
 from cluster_sim.routing.endpoint_picker.admission_sections import picker_admission
 from cluster_sim.routing.endpoint_picker.config_reader import PickerConfig, read_config
+from cluster_sim.routing.endpoint_picker.parts import Part
 from cluster_sim.routing.endpoint_picker.picker_document import DEFAULT_CONFIG, PickerDocument
 from cluster_sim.routing.endpoint_picker.scheduler import EndpointScheduler
-from cluster_sim.routing.options import RouterOptions, Telemetry
+from cluster_sim.routing.options import RouterOptions
 from cluster_sim.routing.policy_interface import ROUTING_POLICIES, Choice, RoutingPolicy
-from cluster_sim.serving.messages import Sample
-from cluster_sim.units import NS_PER_S
+from cluster_sim.serving.content_sampler import ADAPTERS, PREFIXES
+from cluster_sim.serving.messages import AdapterSample, PrefixSample, Sample
+from cluster_sim.units import NS_PER_MS, NS_PER_S
 from cluster_sim.workload.request import Request
 
 
@@ -27,6 +31,13 @@ class RequestObjective(ConfigModel):
     tpot_s: float = Field(gt=0, le=LONGEST_RUN_S, description="Time between two tokens.")
 
 
+class KvEvents(ConfigModel):
+    """Age of what is known of caches."""
+
+    period_ms: float = Field(10.0, ge=0.001, le=MS_PER_DAY, description="Time between two reports of a replica.")
+    latency_ms: float = Field(1.0, ge=0, le=MS_PER_DAY, description="Time from a report until the router can use it.")
+
+
 class EndpointPickerOptions(RouterOptions):
     """Filters, scorers and pickers of llm-d, as an EndpointPickerConfig file says."""
 
@@ -36,8 +47,8 @@ class EndpointPickerOptions(RouterOptions):
         description="EndpointPickerConfig: the path of a file of llm-d, or its content; the default is what the "
         "Gateway API inference extension installs.",
     )
-    kv_events: Telemetry = Field(
-        Telemetry(period_ms=10.0, latency_ms=1.0),
+    kv_events: KvEvents = Field(
+        KvEvents(),
         description="Age of what precise-prefix-cache-scorer knows of caches.",
     )
     request_objectives: tuple[RequestObjective, ...] = Field(
@@ -95,6 +106,7 @@ class EndpointPicker(RoutingPolicy):
         }
         self.__dict__.update(setting)
         super().__init__(options, candidates)
+        self.observation = replace(self.observation, grids=tuple(_grids(options, parts)))
         self._reads = frozenset(self.sampled_fields)
 
     def choose(self, request: Request, now_ns: int, eligible: Sequence[int] | None) -> int:
@@ -117,6 +129,14 @@ class EndpointPicker(RoutingPolicy):
         if "kv_used_ratio" in reads:
             endpoints.kv_used[position] = sample.kv_used_ratio
 
+    def on_prefixes(self, position: int, sample: PrefixSample) -> None:
+        for part in self._scheduler.parts:
+            if part.reads_kv_events:
+                part.on_kv_events(position, sample.changes)
+
+    def on_adapters(self, position: int, sample: AdapterSample) -> None:
+        self._scheduler.endpoints.set_adapters(position, sample.active, sample.waiting)
+
     def on_first_token(self, position: int, request: Request) -> None:
         self._scheduler.on_first_token(position, request)
 
@@ -128,3 +148,19 @@ class EndpointPicker(RoutingPolicy):
 
     def on_leave(self, position: int) -> None:
         self._scheduler.on_leave(position)
+
+
+def _grids(options: EndpointPickerOptions, parts: Sequence[Part]) -> Iterator[Grid]:
+    """Yield the grids of samples that some part reads at every decision."""
+    if any(part.reads_kv_events for part in parts):
+        events = options.kv_events
+        yield _grid(PREFIXES, events.period_ms, events.latency_ms)
+    if any(part.reads_adapters for part in parts):
+        telemetry = options.telemetry
+        yield _grid(ADAPTERS, telemetry.period_ms, telemetry.latency_ms)
+
+
+def _grid(name: str, period_ms: float, latency_ms: float) -> Grid:
+    """Return a grid; perfect knowledge, a period of 0, is taken for the least period of a grid, 1 us."""
+    period_ns = max(round(period_ms * NS_PER_MS), 1000)
+    return Grid(name, period_ns, round(latency_ms * NS_PER_MS), frozenset({name}), is_read_by_schedules=True)

@@ -4,7 +4,7 @@ A prefix is named as in ``prefix_ranges``.  What a cache holds of a name are alw
 everything, and what happened between two reports does not matter.  Content that one request alone can have is left out.
 """
 
-from typing import Final
+from typing import Final, Protocol
 
 from cluster_sim.serving.kv_cache.content import KIND_BITS, SHARED, Content, Stream
 from cluster_sim.serving.kv_cache.prefix_ranges import BlockRange, prefix_ranges
@@ -13,6 +13,16 @@ UNNAMED: Final = -1
 """Stands for the name of content that nobody shares."""
 NONE_LEFT: Final = -1
 """End of a name of which no block is held."""
+
+
+class PrefixReporter(Protocol):
+    """A cache that can report its prefixes."""
+
+    def track_prefixes(self) -> None:
+        """Keep what changes from now on; to be called while nothing is cached."""
+
+    def changed_prefixes(self) -> list[tuple[int, int]]:
+        """Return (name, end) of the prefixes that have changed since the last call, by name."""
 
 
 class PrefixChanges:

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from cluster_sim.hardware.predictors.predictor_interface import Predictor
 from cluster_sim.serving.batch import Batch
+from cluster_sim.serving.kv_cache.prefix_changes import PrefixReporter
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.engine_options import EngineOptions
 from cluster_sim.serving.sequence import Sequence
@@ -117,6 +118,14 @@ class Scheduler(ABC):
     def is_in_flight(self, key: int) -> bool:
         """Whether ``cancel`` cannot drop a sequence before a batch in flight that holds it has ended."""
         return False
+
+    def reporting_caches(self) -> list[PrefixReporter]:
+        """Return the caches that can report their prefixes: one, or one a rank; none where prefixes are not cached."""
+        return []
+
+    def adapters(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the LoRA adapters of running requests, and those of waiting ones that no running one has, sorted."""
+        return (), ()
 
     @property
     def reservations(self) -> int:

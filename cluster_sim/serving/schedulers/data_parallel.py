@@ -17,6 +17,7 @@ from cluster_sim.hardware.predictors.predictor_interface import Predictor
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.fast_forward.interface import FastForwardScheduler
+from cluster_sim.serving.kv_cache.prefix_changes import PrefixReporter
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.serving.schedulers.engine_options import ENGINES, EngineOptions
@@ -83,6 +84,15 @@ class DataParallel(Scheduler, FastForwardScheduler):
 
     def waiting_ids(self) -> Iterable[int]:
         return [request_id for rank in self._ranks for request_id in rank.waiting_ids()]
+
+    def reporting_caches(self) -> list[PrefixReporter]:
+        return [cache for rank in self._ranks for cache in rank.reporting_caches()]
+
+    def adapters(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        states = [rank.adapters() for rank in self._ranks]
+        active = {adapter for state, _ in states for adapter in state}
+        waiting = {adapter for _, state in states for adapter in state}
+        return tuple(sorted(active)), tuple(sorted(waiting - active))
 
     def has_work(self) -> bool:
         return any(rank.has_work() for rank in self._ranks)

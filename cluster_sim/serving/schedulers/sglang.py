@@ -16,6 +16,7 @@ from cluster_sim.hardware.predictors.predictor_interface import Predictor
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.handover.preallocation import Preallocation
+from cluster_sim.serving.kv_cache.prefix_changes import PrefixReporter
 from cluster_sim.serving.kv_cache.radix import RadixCache
 from cluster_sim.serving.kv_cache.radix_host import RadixHost
 from cluster_sim.serving.queue_orders.base import TreeOrder
@@ -122,6 +123,9 @@ class Sglang(SerialHandover):
     def kv_used_blocks(self) -> int:
         """Return the pages that sequences hold, shared ones once."""
         return self.memory.used_blocks
+
+    def reporting_caches(self) -> list[PrefixReporter]:
+        return [self.memory] if self.has_prefix_cache else []
 
     def has_work(self) -> bool:
         """Whether anything waits, runs or is half done."""

@@ -20,6 +20,8 @@ from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.handover.legs import Leg
 from cluster_sim.serving.kv_cache.base import MatchResult
 from cluster_sim.serving.kv_cache.cache_choice import block_cache
+from cluster_sim.serving.kv_cache.hashed_blocks import HashedCache
+from cluster_sim.serving.kv_cache.prefix_changes import PrefixReporter
 from cluster_sim.serving.kv_cache.settings import KvCacheSettings
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.engine_options import ENGINES, BlockSize, ChunkedPrefill, PrefixCaching
@@ -80,6 +82,9 @@ class TensorRtLlm(SerialHandover):
         self._promised: dict[int, int] = {}
         """Blocks that each started sequence needs at its full length."""
         self._promised_blocks = 0
+
+    def reporting_caches(self) -> list[PrefixReporter]:
+        return [self._kv] if isinstance(self._kv, HashedCache) else []
 
     def fill_batch(self, batch: Batch, now_ns: int) -> None:
         """Add decodes, half-done contexts and new ones."""

@@ -22,6 +22,8 @@ from cluster_sim.serving.fast_forward.pipelined_pools import PipelinedPools
 from cluster_sim.serving.fast_forward.windowed_pool import WindowedPool
 from cluster_sim.serving.handover.legs import Leg, Legs
 from cluster_sim.serving.kv_cache.cache_choice import block_cache
+from cluster_sim.serving.kv_cache.hashed_blocks import HashedCache
+from cluster_sim.serving.kv_cache.prefix_changes import PrefixReporter
 from cluster_sim.serving.kv_cache.settings import KvCacheSettings
 from cluster_sim.serving.last_tokens import set_last_tokens
 from cluster_sim.serving.lora import LoraSlots
@@ -100,6 +102,12 @@ class VllmV1(VllmHandover, FastForwardScheduler):
     @property
     def kv_used_blocks(self) -> int:
         return self._kv.used_blocks
+
+    def reporting_caches(self) -> list[PrefixReporter]:
+        return [self._kv] if isinstance(self._kv, HashedCache) else []
+
+    def adapters(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        return ((), ()) if self._lora is None else self._lora.adapters(self._waiting)
 
     def _cached_tokens(self, sequence: Sequence) -> int:
         return self._kv.match_prefix(sequence).tokens
