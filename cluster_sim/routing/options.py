@@ -1,5 +1,6 @@
 """Options of the router that every routing policy shares."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, ValidationInfo, model_validator
@@ -120,6 +121,11 @@ class RouterOptions(ConfigModel):
     def own_admission(self) -> ConfigModel | None:
         """The ``admission`` block that the policy's own configuration means where the study has none."""
         return None
+
+    @property
+    def notices(self) -> Sequence[str]:
+        """What the policy's own configuration says in vain, for the end of a run."""
+        return ()
 
     @property
     def reads_step_figures(self) -> bool:

@@ -113,6 +113,7 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
     speed = f"{requests / wall_s:,.0f} requests/s, {summary['simulated_s'] / wall_s:,.0f} times real time"
     notes = (
         *notices,
+        *study.router.notices,
         *site_warnings(study.fleet),
         *link_warnings(study.fleet),
         *(nameless_notice(study.workload.model, plan.models) if summary["reasons"]["no_model"] else ()),

@@ -75,6 +75,11 @@ class EndpointPickerOptions(RouterOptions):
         return admission
 
     @property
+    def notices(self) -> Sequence[str]:
+        """The parts of the file that mean nothing here."""
+        return [f"router.config: {notice}" for notice in self.read().notices]
+
+    @property
     def reads_step_figures(self) -> bool:
         return any(plugin.part.predicts_latencies for plugin in self.read().plugins)
 
