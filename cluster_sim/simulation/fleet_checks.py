@@ -1,4 +1,4 @@
-"""Checks of a whole fleet: roles that complete each other, and models that requests ask for."""
+"""Checks of a whole fleet: pools that are named, and models that requests ask for."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -6,10 +6,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from cluster_sim.conf_directory import named_by_repository
-from cluster_sim.config.schema.fleet import Fleet, Pool
+from cluster_sim.config.schema.fleet import Fleet
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
-from cluster_sim.routing.roles import can_decode
 from cluster_sim.suggestion import suggestion
 from cluster_sim.workload.traits.trait_options import Traits
 
@@ -19,20 +18,6 @@ def check_pool_name(fleet: Fleet, name: str, key: str) -> None:
     names = [pool.name for pool in fleet.pools]
     if name not in names:
         raise InputError(f"{key}: there is no pool {name!r}{suggestion(name, names)}; pools: {', '.join(names)}")
-
-
-def check_roles(pools: Sequence[tuple[Pool, str]]) -> None:
-    """Raise InputError for a pool of part of the work without one of the same model that ends requests.
-
-    ``pools`` are the pools of the fleet, each with the name of its model.
-    """
-    ended = {model for pool, model in pools if can_decode(pool.role or "")}
-    for index, (pool, model) in enumerate(pools):
-        if model not in ended:
-            raise InputError(
-                f"fleet.pools.{index}.role: {pool.role} alone ends no request, and no other pool of {model} decodes; "
-                "add a pool of role decode or both"
-            )
 
 
 def check_requested_models(study: Study, served: Sequence[str]) -> None:

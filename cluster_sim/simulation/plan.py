@@ -24,7 +24,7 @@ from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.data_parallel import build_scheduler
 from cluster_sim.serving.schedulers.engine_options import ENGINES, EngineOptions
 from cluster_sim.simulation.fleet_changes import with_upgraded_pools
-from cluster_sim.simulation.fleet_checks import check_requested_models, check_roles
+from cluster_sim.simulation.fleet_checks import check_requested_models
 from cluster_sim.simulation.fleet_links import fleet_links, pool_topology
 from cluster_sim.simulation.fleet_scaling import fleet_control
 from cluster_sim.simulation.fleet_sites import link_delays, site_of
@@ -238,7 +238,6 @@ def make_plan(study: Study) -> Plan:
             planned = _plan_pool(study, pool, first, names[pool.model], delays)
         pools.append(replace(planned, site=site_of(study.fleet, pool)))
         first += pool.replicas
-    check_roles([(planned.pool, planned.hardware.model.name) for planned in pools])
     check_requested_models(study, list(dict.fromkeys(planned.hardware.model.name for planned in pools)))
     links = fleet_links(study.fleet, [planned.hardware.device for planned in pools])
     plan = Plan(study, tuple(pools), links, fleet_control(study, pools, upgrades))

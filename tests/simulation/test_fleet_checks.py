@@ -28,8 +28,8 @@ def plan_of(folder: Path, *overrides: str) -> Plan:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        (PREFILL % ("qwen3-8b", "decode"), r"^fleet.pools.0.role: prefill alone .* no other pool of qwen3-8b decodes"),
-        (PREFILL % ("llama-3-8b", "encode"), r"^fleet.pools.0.role: prefill alone ends no request"),
+        (PREFILL % ("qwen3-8b", "decode"), r"^fleet.pools.0.role: prefill, but no pool decodes for qwen3-8b"),
+        (PREFILL % ("llama-3-8b", "encode"), r"^fleet.pools.0.role: prefill, but no pool decodes for llama-3-8b"),
         (PARTS % "llama-3-70b", r"^workload.parts.0.traits.model: 'llama-3-70b' is not served; .*ask for one of llama"),
     ],
 )
