@@ -57,7 +57,7 @@ class _Engine(NamedTuple):
     """One set of vLLM series: a replica, or a whole pool of a large fleet."""
 
     labels: str
-    members: slice
+    members: list[int]
     pool: PoolMetadata
 
 
@@ -69,29 +69,36 @@ class Exposition:
 
     def __init__(self, metadata: RunMetadata, run_labels: dict[str, str], engine_limit: int = ENGINE_LIMIT) -> None:
         self._run_labels = label_text(run_labels)
-        self._engines: list[_Engine] = []
-        first = 0
-        for pool in metadata.pools:
-            if metadata.replicas <= engine_limit:
-                for replica in range(first, first + pool.replicas):
-                    self._add_engine(pool, str(replica), slice(replica, replica + 1))
-            else:
-                self._add_engine(pool, pool.name, slice(first, first + pool.replicas))
-            first += pool.replicas
+        self._pools = metadata.pools
+        self._shows_replicas = metadata.replicas <= engine_limit
+        self._at_start = metadata.pool_of_replica()
+        self._engines = self._engines_of(self._at_start)
+
+    def _engines_of(self, pool_of_replica: Sequence[int]) -> list[_Engine]:
+        """Return an engine for each replica, in the order of the pools, or one for each pool of a large fleet."""
+        members: list[list[int]] = [[] for _ in self._pools]
+        for number, index in enumerate(pool_of_replica):
+            members[index].append(number)
+        if not self._shows_replicas:
+            return [_engine(pool, pool.name, own) for pool, own in zip(self._pools, members, strict=True)]
+        return [
+            _engine(pool, str(number), [number])
+            for pool, own in zip(self._pools, members, strict=True)
+            for number in own
+        ]
 
     def text(self, snapshot: LiveSnapshot) -> str:
         """Return the whole page for ``snapshot``."""
         page = TextPage()
+        if len(snapshot.joined_pools) + len(self._at_start) != sum(len(engine.members) for engine in self._engines):
+            self._engines = self._engines_of([*self._at_start, *snapshot.joined_pools])
         self._simulation(page, snapshot)
-        replicas = [snapshot.replicas[engine.members] for engine in self._engines]
+        replicas = [[snapshot.replicas[number] for number in engine.members] for engine in self._engines]
         self._gauges(page, replicas)
         self._counters(page, snapshot, replicas)
         self._iteration_histograms(page, replicas)
         self._request_histograms(page, snapshot)
         return page.text()
-
-    def _add_engine(self, pool: PoolMetadata, engine: str, members: slice) -> None:
-        self._engines.append(_Engine(label_text({"model_name": pool.model, "engine": engine}), members, pool))
 
     def _simulation(self, page: TextPage, snapshot: LiveSnapshot) -> None:
         gauges: list[tuple[str, str, float]] = [
@@ -116,7 +123,7 @@ class Exposition:
         iterations = sum(replica.counters.iterations for replica in snapshot.replicas)
         page.sample("cluster_sim_iterations_total", "", iterations)
 
-    def _gauges(self, page: TextPage, replicas: list[Sequence[ReplicaLive]]) -> None:
+    def _gauges(self, page: TextPage, replicas: Sequence[Sequence[ReplicaLive]]) -> None:
         page.family("vllm:num_requests_running", "gauge", "Number of requests in model execution batches.")
         for engine, members in zip(self._engines, replicas, strict=True):
             page.sample("vllm:num_requests_running", engine.labels, sum(replica.running for replica in members))
@@ -134,7 +141,7 @@ class Exposition:
             )
             page.sample("vllm:cache_config_info", f"{config},{engine.labels}", 1)
 
-    def _counters(self, page: TextPage, snapshot: LiveSnapshot, replicas: list[Sequence[ReplicaLive]]) -> None:
+    def _counters(self, page: TextPage, snapshot: LiveSnapshot, replicas: Sequence[Sequence[ReplicaLive]]) -> None:
         figures = [_Figures.of(members) for members in replicas]
         families = (
             ("vllm:prompt_tokens_total", "Number of prefill tokens processed.", "prompt_tokens"),
@@ -154,7 +161,7 @@ class Exposition:
                 count = 0 if status is None else int(counts[_STATUS_INDEX[status]])
                 page.sample("vllm:request_success_total", f'{engine.labels},finished_reason="{reason}"', count)
 
-    def _iteration_histograms(self, page: TextPage, replicas: list[Sequence[ReplicaLive]]) -> None:
+    def _iteration_histograms(self, page: TextPage, replicas: Sequence[Sequence[ReplicaLive]]) -> None:
         name = "vllm:iteration_tokens_total"
         page.family(name, "histogram", "Histogram of number of tokens per engine_step.")
         for engine, members in zip(self._engines, replicas, strict=True):
@@ -183,6 +190,10 @@ class Exposition:
                 counts = requests.histograms[key][engine.members].sum(axis=0).tolist()
                 total = int(requests.sums[engine.members, _SUM_INDEX[sum_name]].sum())
                 page.histogram(name, engine.labels, token_bounds, counts, total)
+
+
+def _engine(pool: PoolMetadata, name: str, members: list[int]) -> _Engine:
+    return _Engine(label_text({"model_name": pool.model, "engine": name}), members, pool)
 
 
 class _Figures(NamedTuple):

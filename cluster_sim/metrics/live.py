@@ -61,6 +61,8 @@ class LiveSnapshot:
     requests: RequestsLive
     completed_ratio: float | None = None
     """Share of the run that is done, if its length is known."""
+    joined_pools: Sequence[int] = ()
+    """Pools of the replicas that have joined during the run, in the order of their numbers."""
 
 
 class SpeedMeter:
@@ -87,6 +89,6 @@ def idle_replica(stages: int = 1) -> ReplicaLive:
     return ReplicaLive(0, 0, 0.0, ReplicaLog(0, stages).counters())
 
 
-def opening_snapshot(replicas: int, totals: RequestTotals) -> LiveSnapshot:
+def opening_snapshot(replicas: int, totals: RequestTotals, joined_pools: Sequence[int] = ()) -> LiveSnapshot:
     """Return the snapshot of a run that has not begun: every series exists at 0, so that rates see the first step."""
-    return LiveSnapshot(0.0, 0.0, 0.0, 0, [idle_replica()] * replicas, RequestsLive.copy_of(totals))
+    return LiveSnapshot(0.0, 0.0, 0.0, 0, [idle_replica()] * replicas, RequestsLive.copy_of(totals), None, joined_pools)

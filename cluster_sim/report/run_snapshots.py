@@ -38,8 +38,10 @@ def replay(data: RunData, metadata: RunMetadata, step_s: float) -> Iterator[Live
     )
     count = max(metadata.replicas, len(data.summary["replicas"]))
     totals.reserve(count)
+    numbers = {pool.name: index for index, pool in enumerate(metadata.pools)}
+    joined_pools = [numbers[entry["pool"]] for entry in data.summary["replicas"][metadata.replicas :]]
     done = 0
-    yield opening_snapshot(count, totals)
+    yield opening_snapshot(count, totals, joined_pools)
     for time_s, replicas in _states(data, count, step_s, float(data.summary["simulated_s"])):
         upto = int(np.searchsorted(ends_s, time_s, side="right"))
         totals.add(RowBlock(rows[done:upto], [""], [""], totals.pools))
@@ -55,6 +57,7 @@ def replay(data: RunData, metadata: RunMetadata, step_s: float) -> Iterator[Live
                 for replica, count in zip(replicas, preemptions, strict=True)
             ],
             requests=RequestsLive.copy_of(totals),
+            joined_pools=joined_pools,
         )
 
 

@@ -374,6 +374,11 @@ class RouterHub:
         self._log.flush()
 
     @property
+    def joined_pools(self) -> tuple[int, ...]:
+        """Pools of the replicas that have joined so far, in the order of their numbers."""
+        return tuple(member.pool for member in self.membership if member.number >= self.replicas_at_start)
+
+    @property
     def arrived(self) -> int:
         """Requests that have arrived so far."""
         return self.requests.arrived

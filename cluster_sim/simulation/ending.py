@@ -46,6 +46,6 @@ def close_hub(hub: RouterHub, recorder: RunRecorder, traffic: Traffic, end: Inst
         hub.arrived,
         {name: getattr(traffic, name) for name in ("rounds", "windows", "sends", "messages")},
         recorder.rows,
-        tuple(member.pool for member in hub.membership if member.number >= hub.replicas_at_start),
+        hub.joined_pools,
         hub.moved_bytes,
     )

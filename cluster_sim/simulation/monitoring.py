@@ -87,6 +87,8 @@ class RunMonitor:
         wall_s = time.monotonic() - self._started_s
         done = self._hub.arrived - self._hub.in_flight
         self._recorder.log.refresh_totals()
+        joined = self._hub.joined_pools[: len(self._replicas) - self._hub.replicas_at_start]
+        self._recorder.totals.reserve(len(self._replicas))
         self._server.publish(
             LiveSnapshot(
                 simulated_s=simulated_s,
@@ -96,5 +98,6 @@ class RunMonitor:
                 replicas=list(self._replicas),
                 requests=RequestsLive.copy_of(self._recorder.totals),
                 completed_ratio=None if not self._total else done / self._total,
+                joined_pools=joined,
             )
         )

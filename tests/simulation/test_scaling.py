@@ -1,5 +1,6 @@
 """Fleets that change during the run: scalers, upgrades, traffic splits, changes at given times."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster_sim.errors import InputError
+from cluster_sim.report.openmetrics import write_openmetrics
 from cluster_sim.simulation.plan import make_plan
 from tests.equality import equal_everywhere
 from tests.small_run import run_small, small_study
@@ -240,3 +242,13 @@ def test_routers_restart_with_every_visible_sample(tmp_path: Path) -> None:
     changes = "run.changes=[{at_s: 0.4, set: {router.ties: first}}, {at_s: 1.3, set: {router.ties: random}}]"
     router = "router={policy: least_loaded, telemetry: {period_ms: 7, latency_ms: 0}}"
     equal_everywhere(small_study(tmp_path, changes, router, "fleet.pools.0.replicas=4"), placements=6)
+
+
+def test_metrics_show_replicas_that_have_joined(tmp_path: Path) -> None:
+    """The metrics of a finished run have series for every replica; all but the tokens since a last tick are there."""
+    result = run_small(tmp_path, *UPGRADE)
+    text = write_openmetrics(result.directory).read_text(encoding="utf-8")
+    tokens = dict(re.findall(r'vllm:generation_tokens_total\{.*engine="(\d+)"\} (\S+) ', text))
+    assert set(tokens) == {str(number) for number in range(8)}
+    whole = result.summary["whole_run"]["output_tokens"]
+    assert 0.9 * whole < sum(map(float, tokens.values())) <= whole
