@@ -66,6 +66,8 @@ class Endpoints:
         """Endpoints by adapter, as bits."""
         self.block_size = np.zeros(0, np.int64)
         """Tokens of a KV block there."""
+        self.block_sizes: list[int] = []
+        """The sizes that blocks have anywhere."""
         self.step_ns = np.zeros(0, np.float64)
         """Time of a decode step of an empty batch there."""
         self.request_ns = np.zeros(0, np.float64)
@@ -100,16 +102,11 @@ class Endpoints:
                 self.step_ns[position], self.request_ns[position], self.token_ns[position] = member.step_figures
         self.count = self._facts.count
         self.everybody = np.arange(self.count)
+        self.block_sizes = [int(size) for size in np.unique(self.block_size)]
 
     def of(self, positions: Positions, figures: NDArray[Figure]) -> NDArray[Figure]:
         """Return the figures of some endpoints, not to be changed."""
         return figures if positions is self.everybody else figures[positions]
-
-    def distinct_block_sizes(self) -> list[int]:
-        """Return the sizes that blocks have anywhere."""
-        if self.count and (self.block_size == self.block_size[0]).all():
-            return [int(self.block_size[0])]
-        return [int(size) for size in np.unique(self.block_size)]
 
     def set_adapters(self, position: int, active: tuple[str, ...], waiting: tuple[str, ...]) -> None:
         """Take the adapters of running requests, and those of waiting ones that no running one has."""

@@ -35,7 +35,8 @@ class RunningProfile:
                 return -1
         total: Scores | None = None
         for scorer, weight in self._scorers:
-            weighted = scorer.scores(decision, positions) * weight
+            scores = scorer.scores(decision, positions)
+            weighted = scores if weight == 1 else scores * weight
             total = weighted if total is None else total + weighted
         if total is None:
             total = np.zeros(len(positions))

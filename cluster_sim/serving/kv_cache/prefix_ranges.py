@@ -10,7 +10,7 @@ from hashlib import blake2b
 from typing import Final, NamedTuple
 
 from cluster_sim.serving.kv_cache.content import Content, Stream
-from cluster_sim.splitmix64 import splitmix64
+from cluster_sim.splitmix64 import GAMMA, splitmix64
 
 _MASK: Final = (1 << 63) - 1
 """Names fit the signed columns of messages."""
@@ -33,7 +33,7 @@ def root_name(namespace: str) -> int:
 
 def chained_name(before: int, stream: Stream, start: int) -> int:
     """Return the name of the piece that begins at token ``start`` with a stream, behind a prefix called ``before``."""
-    return splitmix64(splitmix64(before ^ stream) + start) & _MASK
+    return splitmix64((before ^ stream) + start * GAMMA) & _MASK
 
 
 def prefix_ranges(

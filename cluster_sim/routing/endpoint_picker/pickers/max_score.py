@@ -28,8 +28,10 @@ class MaxScorePicker(Picker):
 
     def pick(self, decision: Decision, positions: Positions, scores: Scores, profile: str) -> int:
         """Return the endpoint of the highest score."""
-        best = np.flatnonzero(scores == scores.max())
-        if len(best) == 1:
-            return int(positions[best[0]])
+        first = scores.argmax()
+        is_best = scores == scores[first]
+        if np.count_nonzero(is_best) == 1:
+            return int(positions[first])
+        best = is_best.nonzero()[0]
         drawn = draw_below(self.stream(profile), decision.request.request_id, len(best))
         return int(positions[best[drawn]])

@@ -73,21 +73,29 @@ class PrecisePrefixCacheScorer(Scorer):
         return result
 
     def matched_blocks(self, decision: Decision) -> Positions:
-        return self._matched_tokens(decision) // self._block_size
-
-    def _matched_tokens(self, decision: Decision) -> Positions:
-        """Return the tokens of the prompt in blocks that each endpoint holds, or is trusted to hold."""
         found = decision.findings.get(self.name)
         if found is None:
-            found = np.zeros(self._endpoints.count, np.int64)
-            for block_size in self._endpoints.distinct_block_sizes():
-                ranges = decision.prompt_ranges(block_size, 1 << 40, counts_partial=False)
-                held, sent = self._held.matched_blocks(ranges), self._sent.matched_blocks(ranges, decision.now_ns)
-                is_meant = self._endpoints.block_size == block_size
-                found += np.where(is_meant, np.maximum(held, sent) * block_size, 0)
-            decision.findings[self.name] = found
+            found = decision.findings[self.name] = self._find(decision)
         assert isinstance(found, np.ndarray)
         return found
+
+    def _find(self, decision: Decision) -> Positions:
+        """Return the blocks of the prompt that each endpoint holds, or is trusted to hold."""
+        sizes = self._endpoints.block_sizes
+        if sizes == [self._block_size]:
+            return self._engine_blocks(decision, self._block_size)
+        tokens = np.zeros(self._endpoints.count, np.int64)
+        for size in sizes:
+            tokens += np.where(self._endpoints.block_size == size, self._engine_blocks(decision, size) * size, 0)
+        result: Positions = tokens // self._block_size
+        return result
+
+    def _engine_blocks(self, decision: Decision, block_size: int) -> Positions:
+        """Return the same in blocks of engines, as if all had this size."""
+        ranges = decision.prompt_ranges(block_size, 1 << 40, counts_partial=False)
+        held, sent = self._held.matched_blocks(ranges), self._sent.matched_blocks(ranges, decision.now_ns)
+        result: Positions = np.maximum(held, sent, out=held)
+        return result
 
     def prompt_blocks(self, decision: Decision) -> int:
         return decision.request.prompt_tokens // self._block_size
