@@ -60,6 +60,23 @@ def test_the_scorer_recipe_is_found_by_a_file(tmp_path: Path) -> None:
     assert {row["replica"] for row in rows(out)} == {0, 1, 2}
 
 
+def test_the_scaler_recipe_follows_the_requests(tmp_path: Path) -> None:
+    """The scaler of an outside package starts replicas when more than two requests are in flight for each."""
+    site = tmp_path / "site"
+    install(site, "by_requests", recipe("scaler"), "cluster_sim.scalers")
+    out = run_outside(
+        tmp_path,
+        site,
+        "autoscaler={kind: by_requests, requests: 2}",
+        "fleet.pools.0.replicas=1",
+        "workload.arrivals.request_rate=60",
+        "workload.count=300",
+    )
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    assert summary["requests"]["finished"] == 300
+    assert len(summary["replicas"]) > 1
+
+
 def test_the_engine_recipe_serves_one_at_a_time(tmp_path: Path) -> None:
     """No two requests of a replica overlap between their first scheduling and their end, and each rests 0.2 s."""
     site = tmp_path / "site"
