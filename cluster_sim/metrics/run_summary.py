@@ -272,6 +272,8 @@ def _pool(
     cost_usd = gpu_hours * pool.price_usd_per_gpu_hour
     return {
         "name": pool.name,
+        "role": pool.role or "both",
+        "site": pool.site or None,
         "model": pool.model,
         "model_keys_not_understood": list(pool.not_understood),
         "model_parts_left_out": list(pool.left_out),
