@@ -5,7 +5,7 @@ client did is modelled, not read from the measurement: a client that keeps at mo
 N + j when the j-th response has come, and not before its scheduled arrival.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -14,6 +14,7 @@ import numpy as np
 from cluster_sim.calibration.case import Case, FloatArray, Requests
 from cluster_sim.calibration.library_match import match_device, match_model
 from cluster_sim.errors import InputError
+from cluster_sim.hardware.interconnect.transfer_path import FleetLinks, PoolPlace, Port
 from cluster_sim.hardware.memory_plan import plan_memory
 from cluster_sim.hardware.predictors.coverage import Coverage, total_coverage
 from cluster_sim.hardware.predictors.predictor_interface import Predictor
@@ -23,6 +24,7 @@ from cluster_sim.metrics.occupancy import OccupancyTally
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
 from cluster_sim.recording.statuses import FINISHED, STATUSES
 from cluster_sim.routing.handover.connector_interface import default_handover
+from cluster_sim.routing.handover.kv_layout import kv_layout
 from cluster_sim.routing.policies.round_robin import RoundRobinOptions
 from cluster_sim.routing.policy_interface import build_policy
 from cluster_sim.serving.limits_resolution import scheduler_limits
@@ -30,7 +32,7 @@ from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.data_parallel import build_scheduler
 from cluster_sim.serving.schedulers.engine_options import EngineOptions, engine_options
 from cluster_sim.simulation.executor import RunOutputs
-from cluster_sim.simulation.handover_plan import HandoverPlan, replica_port
+from cluster_sim.simulation.handover_plan import HandoverPlan
 from cluster_sim.simulation.inline import InlineExecutor
 from cluster_sim.simulation.parallelism import rank_limits
 from cluster_sim.simulation.simulation import SimulatedPool, Simulation
@@ -146,6 +148,7 @@ def simulation_of(resolved: ResolvedCase, predictor: Predictor) -> Simulation:
         prefill_policy=partial(build_policy, RoundRobinOptions()),
         reports_chunks=handover is not None and handover.reports_chunks,
         components=() if handover is None else (handover.component,),
+        links=node_links(hardware, pools),
         metadata=RunMetadata(f"{case.dataset}/{case.run}", 0, tuple(metadata_of_pools), Slo()),
         reacts=bool(case.in_flight_limit),
         client_timeout_ns=round(case.client_timeout_s * NS_PER_S),
@@ -154,13 +157,20 @@ def simulation_of(resolved: ResolvedCase, predictor: Predictor) -> Simulation:
 
 
 def node_handover(resolved: ResolvedCase) -> HandoverPlan:
-    """Return the hand-over between two pools of a case by the engine's own connector, inside one node."""
+    """Return the hand-over between the two pools of a case, by the engine's own connector."""
     options = default_handover(resolved.engine.kind)
     if options is None:
         raise InputError(f"{resolved.case.dataset}/{resolved.case.run}: {resolved.engine.kind} hands no requests over")
-    options = options.model_copy(update={"link": "interconnect"})
-    port = replica_port(resolved.hardware, resolved.limits.data_parallel, options)
-    return HandoverPlan(options, {1: options}, {0: port, 1: port})
+    layout = kv_layout(resolved.hardware)
+    return HandoverPlan(options, {1: options}, {0: layout, 1: layout})
+
+
+def node_links(hardware: ReplicaHardware, pools: Sequence[SimulatedPool]) -> FleetLinks:
+    """Return what joins pools on one node: the links between its GPUs."""
+    device = hardware.device
+    port = Port(device.interconnect.bandwidth_bytes_per_s, device.interconnect.latency_us)
+    gpus = hardware.tensor_parallel
+    return FleetLinks(tuple(PoolPlace(pool.name, gpus, device.gpus_per_node, port) for pool in pools))
 
 
 def client_of(case: Case) -> RequestSource | FeedbackSource:

@@ -51,13 +51,18 @@ class Dispatcher:
         self, tracked: TrackedRequest, route: Route, position: int, policy: RoutingPolicy, now_ns: int, leg: str
     ) -> Attempt:
         """Open an attempt for a leg of a hand-over, which is sent by ``send_leg``."""
-        return tracked.dispatch(route, position, policy, now_ns, leg)
+        attempt = tracked.dispatch(route, position, policy, now_ns, leg)
+        for note in self.opened:
+            note(tracked, attempt, now_ns)
+        return attempt
 
-    @staticmethod
-    def send_leg(tracked: TrackedRequest, attempt: Attempt, now_ns: int, message_type: type[Dispatch]) -> Send:
+    def send_leg(self, tracked: TrackedRequest, attempt: Attempt, now_ns: int, message_type: type[Dispatch]) -> Send:
         """Return the message of a leg, of a type of its own; one that wants no batch may be answered at once."""
         request, target = tracked.request, attempt.target
-        dispatch = message_type(request, attempt.number, tracked.resumed_tokens)
+        stored = 0
+        if self.stored is not None and attempt.leg == "prefill":
+            stored = self.stored(tracked, target, now_ns)
+        dispatch = message_type(request, attempt.number, tracked.resumed_tokens, stored)
         message = Message(instant(now_ns + target.forward_ns, Kind.DELIVERY), HUB_SOURCE, request.request_id, dispatch)
         return Send(target.source, message, dispatch.fewest_batches(target.limits.tokens_per_step) or ANSWERED_AT_ONCE)
 

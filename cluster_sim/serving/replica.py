@@ -277,6 +277,8 @@ class Replica:
 
     def _on_kv_ready(self, ready: KvReady, now_ns: int) -> bool:
         key = key_of(ready.request_id, ready.attempt)
+        if self._first_tokens is not None and ready.generated_tokens:
+            self._first_tokens.forget(key)  # It has come along.
         return self._scheduler.arrive(key, ready.computed_tokens, ready.generated_tokens, now_ns)
 
     def _on_release(self, release: Release, now_ns: int) -> bool:

@@ -7,13 +7,14 @@ from typing import Final
 
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
+from cluster_sim.hardware.interconnect.transfer_path import FleetLinks, Place
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
 from cluster_sim.routing.candidates import Candidates
 from cluster_sim.routing.component import HubComponent
 from cluster_sim.routing.handover.connector_interface import CONNECTORS, Connector, build_connector, default_handover
 from cluster_sim.routing.handover.decider_interface import build_decider
-from cluster_sim.routing.handover.kv_layout import kv_layout
-from cluster_sim.routing.handover.moves import Moves, Port
+from cluster_sim.routing.handover.kv_layout import KvLayout, kv_layout
+from cluster_sim.routing.handover.moves import Moves
 from cluster_sim.routing.handover.options import HandoverOptions
 from cluster_sim.routing.handover.pairing import Pairing
 from cluster_sim.routing.handover.prefill_decode import PrefillDecode
@@ -52,14 +53,15 @@ class HandoverPlan:
     options: HandoverOptions
     connectors: Mapping[int, HandoverOptions]
     """By the number of the decode pool."""
-    ports: Mapping[int, Port]
+    layouts: Mapping[int, KvLayout]
     """By the number of the pool."""
 
     def component(self, simulation: Simulation) -> HubComponent:
         """Build the component of the hub."""
-        del simulation
         connectors: dict[int, Connector] = {pool: build_connector(options) for pool, options in self.connectors.items()}
-        return PrefillDecode(connectors, Pairing(build_decider(self.options.decider)), Moves(self.options, self.ports))
+        return PrefillDecode(
+            connectors, Pairing(build_decider(self.options.decider)), Moves(simulation.links, self.layouts)
+        )
 
     @property
     def reports_chunks(self) -> bool:
@@ -67,7 +69,7 @@ class HandoverPlan:
         return any(CONNECTORS.chosen_by(options).part.reports_chunks for options in self.connectors.values())
 
 
-def plan_handover(study: Study, pools: Sequence[PoolOfPair]) -> HandoverPlan | None:
+def plan_handover(study: Study, pools: Sequence[PoolOfPair], links: FleetLinks) -> HandoverPlan | None:
     """Return the hand-overs of a study, None if every pool serves whole requests.
 
     Raises InputError, which begins with the key, for pools that lack their counterpart or cannot be paired.
@@ -75,7 +77,7 @@ def plan_handover(study: Study, pools: Sequence[PoolOfPair]) -> HandoverPlan | N
     if all(pool.role in _WHOLE for pool in pools):
         return None
     chosen: dict[int, HandoverOptions] = {}
-    ports: dict[int, Port] = {}
+    layouts: dict[int, KvLayout] = {}
     for model in dict.fromkeys(pool.model for pool in pools):
         mine = [pool for pool in pools if pool.model == model]
         if all(pool.role in _WHOLE for pool in mine):
@@ -87,13 +89,13 @@ def plan_handover(study: Study, pools: Sequence[PoolOfPair]) -> HandoverPlan | N
         connector = CONNECTORS.chosen_by(options).part
         for pool in mine:
             _check_engine(pool, connector, options)
-            ports[pool.index] = replica_port(pool.hardware, pool.limits.data_parallel, options)
+            layouts[pool.index] = kv_layout(pool.hardware)
         for decode in decoding:
             chosen[decode.index] = options
             for prefill in prefilling:
                 if prefill is not decode:
-                    _check_layouts(connector, ports[prefill.index], ports[decode.index], decode)
-    return HandoverPlan(next(iter(chosen.values())), chosen, ports)
+                    _check_pair(connector, layouts, prefill, decode, links)
+    return HandoverPlan(next(iter(chosen.values())), chosen, layouts)
 
 
 def _check_roles(pools: Sequence[PoolOfPair]) -> None:
@@ -147,21 +149,22 @@ def _check_engine(pool: PoolOfPair, connector: type[Connector], options: Handove
         )
 
 
-def _check_layouts(connector: type[Connector], prefill: Port, decode: Port, pool: PoolOfPair) -> None:
-    """Refuse caches that the connector cannot convert."""
-    refusal = connector.refusal(prefill.layout, decode.layout)
+def _check_pair(
+    connector: type[Connector],
+    layouts: Mapping[int, KvLayout],
+    prefill: PoolOfPair,
+    decode: PoolOfPair,
+    links: FleetLinks,
+) -> None:
+    """Refuse caches that the connector cannot convert, and pools without a way between them."""
+    refusal = connector.refusal(layouts[prefill.index], layouts[decode.index])
     if refusal:
-        raise InputError(f"{pool.key}.{refusal}")
-
-
-def replica_port(hardware: ReplicaHardware, ranks: int, options: HandoverOptions) -> Port:
-    """Return what joins a replica of so many data-parallel ranks to others."""
-    link = hardware.device.network if options.link == "network" else hardware.device.interconnect
-    per_gpu = link.bandwidth_bytes_per_s
-    if options.bandwidth_gb_per_s is not None:
-        per_gpu = options.bandwidth_gb_per_s * 1e9
-    gpus = hardware.tensor_parallel * hardware.pipeline_parallel * ranks
-    return Port(kv_layout(hardware), max(1, int(per_gpu * gpus * options.efficiency_ratio)))
+        raise InputError(f"{decode.key}.{refusal}")
+    if links.path(Place(0, prefill.index, 0), Place(0, decode.index, 0)) is None:
+        raise InputError(
+            f"{decode.key}.site: no route leads here from the prefill pool {links.pools[prefill.index].name!r}; give "
+            "one in fleet.sites.routes"
+        )
 
 
 def prefill_policy(router: RouterOptions) -> Callable[[Candidates], RoutingPolicy] | None:

@@ -167,7 +167,9 @@ class Plan:
     @property
     def handover(self) -> HandoverPlan | None:
         """How requests pass from pool to pool; None if they do not."""
-        return plan_handover(self.study, [planned.of_pair(index) for index, planned in enumerate(self.pools)])
+        return plan_handover(
+            self.study, [planned.of_pair(index) for index, planned in enumerate(self.pools)], self.links
+        )
 
     def simulation(self) -> Simulation:
         """Build the pools' predictors and return everything that the run's processes are built from.

@@ -68,6 +68,15 @@ def test_every_connector_gives_the_same_bytes_everywhere(connector: str) -> None
     equal_everywhere(study(*pools, handover={"connector": connector}))
 
 
+@pytest.mark.parametrize("connector", ["nixl", "sglang"])
+@pytest.mark.parametrize("policy", ["dynamo_kv", "least_loaded"])
+def test_policies_that_observe_more(policy: str, connector: str) -> None:
+    """First tokens, or samples, of replicas of both kinds; equal everywhere."""
+    engine = ENGINE_OF[connector]
+    pools = (pool("prefill", engine), pool("decode", engine))
+    equal_everywhere(study(*pools, handover={"connector": connector}, router={"policy": policy}), placements=1)
+
+
 @pytest.mark.parametrize("connector", CONNECTORS.names())
 def test_clients_that_give_up_leave_nothing_behind(connector: str) -> None:
     """In whatever phase they give up; every request has one row, and the same everywhere."""
@@ -122,6 +131,18 @@ def test_unequal_parallelism() -> None:
     """Two GPUs compute for four that decode, which repeat no head of eight: equal bytes."""
     rows = rows_of(study(pool("prefill", tensor_parallel=2), pool("decode", tensor_parallel=4)))
     assert all(row["transfer_bytes"] == -(-row["prompt_tokens"] // 16) * 16 * 131_072 for row in rows)
+
+
+@pytest.mark.parametrize("connector", CONNECTORS.names())
+def test_data_parallel_ranks(connector: str) -> None:
+    """Each rank keeps the prompts that it has computed, and takes those that it has blocks for."""
+    engine = ENGINE_OF[connector]
+    if engine == "tensorrt_llm":
+        pytest.skip("TensorRT-LLM has no ranks that step together here")
+    ranks = {"model": "mixtral-8x7b", "data_parallel": 2, "expert_parallel": 4, "tensor_parallel": 2, "replicas": 1}
+    run = study(pool("prefill", engine, **ranks), pool("decode", engine, **ranks), handover={"connector": connector})
+    equal_everywhere(run, placements=1)
+    assert all(STATUSES[row["status"]] == "finished" for row in rows_of(run))
 
 
 @pytest.mark.parametrize("connector", CONNECTORS.names())

@@ -1,7 +1,5 @@
 """Options of a hand-over that every connector shares."""
 
-from typing import Literal
-
 from pydantic import Field
 
 from cluster_sim.options import LONGEST_RUN_S, ConfigModel
@@ -17,15 +15,11 @@ class HandoverOptions(ConfigModel):
         default_factory=default_decider,
         description="Which requests are handed over; the others run on the decode replica alone.",
     )
-    link: Literal["network", "interconnect"] = Field(
-        "network", description="What joins the replicas: the device's network, or the links inside its node."
-    )
-    bandwidth_gb_per_s: float | None = Field(
-        None, gt=0, le=1e6, description="Of each GPU in one direction, in GB/s; null is that of the device's link."
-    )
-    efficiency_ratio: float = Field(0.8, gt=0, le=1, description="Share of the bandwidth that transfers achieve.")
     latency_us: float = Field(
-        20.0, ge=0, le=1e9, description="Time from the start of a transfer until its first byte moves, in microseconds."
+        20.0,
+        ge=0,
+        le=1e9,
+        description="Time that the start of a transfer takes beside the latency of the links, in microseconds.",
     )
     descriptor_us: float = Field(
         0.2, ge=0, le=1e6, description="Time that each block of each layer adds to that, in microseconds."
@@ -43,5 +37,5 @@ class HandoverOptions(ConfigModel):
         return round(self.hold_timeout_s * NS_PER_S)
 
     def start_ns(self, descriptors: int) -> int:
-        """Return the time until the first byte of a transfer of so many reads moves, in ns."""
+        """Return the time that the start of a transfer of so many reads takes, in ns."""
         return round((self.latency_us + self.descriptor_us * descriptors) * NS_PER_US)

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from cluster_sim.engine.hub_interface import ANSWERED_AT_ONCE, Send
-from cluster_sim.engine.instant import Kind, instant
+from cluster_sim.engine.instant import KIND_MASK, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
+from cluster_sim.hardware.interconnect.transfer_path import Place
 from cluster_sim.recording.reasons import TRANSFER_FAILED, UNREACHABLE
 from cluster_sim.recording.rows import RequestRow
 from cluster_sim.routing.component import HandOver
@@ -87,6 +88,8 @@ class PrefillDecode(HandOver):
         self._moves = moves
         self._open: dict[int, HandedOver] = {}
         """By the id of the request."""
+        self._places: dict[int, Place] = {}
+        """By the number of the replica."""
         self._serial = 0
         self._prefills = 0
         """Prompts under way to prefill replicas, or computed by them."""
@@ -164,7 +167,9 @@ class PrefillDecode(HandOver):
         handed = self._open.pop(tracked.request.request_id, None)
         if handed is None:
             return []
-        sends = [self.hub.dispatcher.cancel(tracked, other, now_ns) for other in list(tracked.open.values())]
+        # A cancellation must not be sent back in time by an event that comes after those of its kind.
+        at_ns = now_ns + (self.hub.instant & KIND_MASK >= Kind.GRANT)
+        sends = [self.hub.dispatcher.cancel(tracked, other, at_ns) for other in list(tracked.open.values())]
         is_prefill = attempt.number == handed.prefill.number
         if is_prefill and handed.pair.is_prefilled and not self._is_lost(handed.prefill):
             sends.append(self._release(handed, now_ns))
@@ -235,19 +240,27 @@ class PrefillDecode(HandOver):
         """Start a transfer that the decode replica has been able to take since ``since_ns``."""
         attempt = handed.decode_attempt
         assert attempt is not None
-        source, sink = (leg.target.source - 1 for leg in (handed.prefill, attempt))
-        membership = self.hub.membership
-        for replica in (source, sink):
-            self._moves.connect(replica, membership[replica].pool, now_ns)
+        places = self._place(handed.prefill), self._place(attempt)
         key = TransferKey(handed.tracked.request.request_id, attempt.number, len(handed.moved))
         handed.moved.append(key)
         if handed.transfer_start_ns < 0:
             handed.transfer_start_ns = since_ns
         early_ns = now_ns - since_ns + attempt.target.forward_ns
-        moved = self._moves.start(key, move, (source, sink), membership[sink].pool, now_ns, early_ns=early_ns)
+        options = self._connector(handed).options
+        moved = self._moves.start(key, move, places, options, now_ns, early_ns=early_ns)
         handed.transfer_bytes += moved
         self.moved_bytes = (self.moved_bytes or 0) + moved
         self._plan_transfers()
+
+    def _place(self, attempt: Attempt) -> Place:
+        """Return where the replica of a leg stands."""
+        number = attempt.target.source - 1
+        place = self._places.get(number)
+        if place is None:
+            pool = self.hub.membership[number].pool
+            ordinal = sum(member.pool == pool and member.number < number for member in self.hub.membership)
+            place = self._places[number] = Place(number, pool, ordinal)
+        return place
 
     def _ready(self, handed: HandedOver, ready: Ready, now_ns: int) -> Send:
         attempt, request = handed.decode_attempt, handed.tracked.request

@@ -13,10 +13,8 @@ then.
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from cluster_sim.hardware.interconnect.transfer_path import LinkId
 from cluster_sim.units import NS_PER_S
-
-LinkId = tuple[str, int]
-"""(kind of link, number), such as the outgoing ports of a replica."""
 
 
 class TransferKey(NamedTuple):
@@ -75,6 +73,10 @@ class Transfers:
             del self._transfers[key]
             self._share()
 
+    def has_link(self, link: LinkId) -> bool:
+        """Whether it is known what a link carries."""
+        return link in self._capacities
+
     def set_capacity(self, link: LinkId, bytes_per_s: int, now_ns: int) -> None:
         """Change what a link carries; 0 stops it."""
         assert bytes_per_s >= 0
@@ -99,11 +101,6 @@ class Transfers:
     def rate(self, key: TransferKey) -> int:
         """Return the present rate of a transfer in bytes per second."""
         return self._transfers[key].rate
-
-    def alone_ns(self, links: Iterable[LinkId], size_bytes: int) -> int:
-        """Return how long ``size_bytes`` bytes take if nothing else moves; a stopped link counts as 1 byte/s."""
-        rate = max(1, min(self._capacities[link] for link in links))
-        return -(-size_bytes * NS_PER_S // rate)
 
     def _due_ns(self, transfer: _Transfer) -> int:
         if transfer.begin_ns > self._now_ns:

@@ -36,7 +36,7 @@ class Scheduler(ABC):
     """Whether a prompt runs in one step, so that none may exceed the token budget."""
     reserves_longest: ClassVar[bool] = False
     """Whether every sequence takes memory for ``max_model_len`` tokens."""
-    hands_over: ClassVar[bool] = False
+    hands_over: bool = False
     """Whether prompts can be computed here for another replica, or there for this one."""
     null_blocks: ClassVar[int] = 0
     """Blocks that the engine keeps for itself."""

@@ -17,6 +17,7 @@ from cluster_sim.hardware.predictors.predictor_interface import Predictor
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.fast_forward.interface import FastForwardScheduler
+from cluster_sim.serving.handover.legs import Leg
 from cluster_sim.serving.kv_cache.prefix_changes import PrefixReporter
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.base import Scheduler
@@ -67,6 +68,7 @@ class DataParallel(Scheduler, FastForwardScheduler):
         self._interval = engine.prefill_interval
         self._steps = 0
         self.has_prefix_cache = self._ranks[0].has_prefix_cache
+        self.hands_over = self._ranks[0].hands_over
 
     # ------------------------------------------------------------------------------------------------------- readings
 
@@ -77,6 +79,10 @@ class DataParallel(Scheduler, FastForwardScheduler):
     @property
     def waiting_count(self) -> int:
         return sum(rank.waiting_count for rank in self._ranks)
+
+    @property
+    def reservations(self) -> int:
+        return sum(rank.reservations for rank in self._ranks)
 
     @property
     def kv_used_blocks(self) -> int:
@@ -111,6 +117,22 @@ class DataParallel(Scheduler, FastForwardScheduler):
         self._rank_of[sequence.key] = rank
         rank.add(sequence)
 
+    def reserve(self, sequence: Served) -> None:
+        rank = min(self._ranks, key=lambda rank: rank.running_count + rank.waiting_count)
+        self._rank_of[sequence.key] = rank
+        rank.reserve(sequence)
+
+    def arrive(self, key: int, computed_tokens: int, generated_tokens: int, now_ns: int) -> bool:
+        rank = self._rank_of.get(key)
+        return rank is not None and rank.arrive(key, computed_tokens, generated_tokens, now_ns)
+
+    def release(self, key: int) -> bool:
+        rank = self._rank_of.get(key)
+        if rank is None or not rank.release(key):
+            return False
+        del self._rank_of[key]
+        return True
+
     def remove_waiting(self, key: int) -> bool:
         rank = self._rank_of.get(key)
         if rank is None or not rank.remove_waiting(key):
@@ -143,6 +165,8 @@ class DataParallel(Scheduler, FastForwardScheduler):
         for number, rank in enumerate(self._ranks):
             rank.is_prefill_step = is_prefill_step
             part = rank.schedule(now_ns)
+            if rank.granted:
+                self.granted, rank.granted = (*self.granted, *rank.granted), ()
             if part is not None:
                 parts.append((number, part))
             else:
@@ -168,7 +192,8 @@ class DataParallel(Scheduler, FastForwardScheduler):
         else:
             self._complete_uniform(batch.finishing)
         for sequence in batch.finishing:
-            del self._rank_of[sequence.key]
+            if sequence.leg != Leg.PREFILL:  # A prompt for another replica stays with its rank.
+                del self._rank_of[sequence.key]
 
     # ------------------------------------------------------------------------------------------------ fast-forwarding
 
