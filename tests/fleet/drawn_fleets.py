@@ -27,7 +27,10 @@ def draw_study(random: Random) -> Block:
     if random.random() < 0.2:
         run["end_s"] = random.choice((0.7, 2.5))
     router = draw_router(random, pools)
-    return {
+    more: Block = {}
+    if random.random() < 0.35:
+        more["admission"] = draw_admission(random, router["telemetry"])
+    return more | {
         "name": "drawn",
         "seed": random.randrange(1000),
         "workload": draw_workload(random, models),
@@ -137,3 +140,31 @@ def draw_router(random: Random, pools: list[Block]) -> Block:
     if policy == "weighted":
         router["weights"] = {pool["name"]: 1.0 + index for index, pool in enumerate(pools)}
     return router
+
+
+def draw_admission(random: Random, telemetry: Block) -> Block:
+    """Return flow control that acts at the small loads of these studies."""
+    detector = random.choice(
+        (
+            {"kind": "concurrency", "max_requests": random.choice((2, 5)), "headroom_ratio": random.choice((0.0, 0.5))},
+            {"kind": "total_concurrency", "max_requests": random.choice((3, 9))},
+            {"kind": "utilization", "queue_depth_threshold": 1, "stale_after_ms": 1e6} | telemetry,
+        )
+    )
+    queue: Block = {}
+    if random.random() < 0.5:
+        queue["time_to_live_s"] = random.choice((0.05, 0.5))
+    if random.random() < 0.4:
+        queue["max_requests"] = random.choice((1, 8))
+    admission: Block = {
+        "detector": detector,
+        "queue": queue,
+        "flow_by": random.choice(("tenant", "session", "none")),
+        "ordering": {"kind": random.choice(("fcfs", "edf", "slo_deadline"))},
+        "fairness": {"kind": random.choice(("round_robin", "global_strict"))},
+    }
+    if random.random() < 0.4:
+        admission["shedders"] = [{"kind": random.choice(("sheddable", "probabilistic", "slo_aware"))}]
+    if random.random() < 0.3:
+        admission["rate_limits"] = [{"requests_per_s": 15, "burst_requests": 3}]
+    return admission
