@@ -74,6 +74,15 @@ def plan_memory(hardware: ReplicaHardware) -> MemoryPlan:
     return tightest
 
 
+def most_kv_blocks(hardware: ReplicaHardware) -> tuple[int, int]:
+    """Return the most KV blocks that the whole memory of a replica's GPUs holds beside the weights alone, and the bytes
+    of one on the GPU that holds fewest; nothing else is left any room.
+    """
+    plans = [_stage_plan(hardware, stage, runtime_bytes=0) for stage in range(hardware.pipeline_parallel)]
+    free = [(plan.memory_bytes - plan.weights_bytes, plan.kv_bytes_per_block) for plan in plans]
+    return min((free_bytes // block_bytes, block_bytes) for free_bytes, block_bytes in free)
+
+
 def host_block_us(hardware: ReplicaHardware) -> float:
     """Return how long one KV block takes between device and host memory in us: every GPU moves its part over its link
     at once, so the stage with most counts.

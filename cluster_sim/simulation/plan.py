@@ -14,7 +14,7 @@ from cluster_sim.hardware.memory_plan import MemoryPlan, host_block_us, hybrid_b
 from cluster_sim.hardware.model import load_model
 from cluster_sim.hardware.power_cap import capped
 from cluster_sim.hardware.predictors.pool_predictor import build_predictor, check_power_cap
-from cluster_sim.hardware.predictors.predictor_interface import Predictor
+from cluster_sim.hardware.predictors.predictor_interface import PREDICTORS, Predictor
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
 from cluster_sim.routing.policy_interface import build_policy
@@ -32,6 +32,7 @@ from cluster_sim.simulation.handover_plan import HandoverPlan, PoolOfPair, plan_
 from cluster_sim.simulation.hub_components import hub_components
 from cluster_sim.simulation.model_names import default_model, distinct_names
 from cluster_sim.simulation.parallelism import check_ranks, expert_sharding, rank_limits
+from cluster_sim.simulation.pool_checks import check_engine
 from cluster_sim.simulation.shared_store import kv_layout, store_link
 from cluster_sim.simulation.simulation import ComponentFactory, SimulatedPool, Simulation
 from cluster_sim.simulation.step_figures import step_figures
@@ -273,6 +274,8 @@ def pool_hardware(study: Study, pool: Pool, model_name: str = "") -> tuple[Engin
 def _plan_pool(study: Study, pool: Pool, first_replica: int, model_name: str, delays: LinkDelays) -> PoolPlan:
     engine, hardware = pool_hardware(study, pool, model_name)
     model = hardware.model
+    reads_hardware = PREDICTORS.chosen_by(study.predictor).part.reads_hardware
+    check_engine(pool, engine, hardware, reads_hardware=reads_hardware)
     if engine.needs_host_load_time:
         engine = engine.model_copy(update={"host_load_block_us": host_block_us(hardware)})
     memory = plan_memory(hardware) if engine.num_kv_blocks is None else None

@@ -96,6 +96,10 @@ class Pool(ConfigModel):
     node: Node | None = Field(
         None, description="Nodes on which the replicas run, and their links; null is as the device's file says."
     )
+    checks_memory: bool = Field(
+        True,
+        description="Whether engine.num_kv_blocks must fit the GPUs beside the weights; false for what-if studies.",
+    )
     engine: EngineBlock = Field(engine_options(), description="The serving engine of each replica.")
     cold_start: ColdStart = Field(
         ColdStart(), description="Time until a replica that joins during the run serves, part by part."

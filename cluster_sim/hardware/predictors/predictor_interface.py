@@ -54,6 +54,8 @@ class Predictor(ABC):
     Answers are pure functions of their arguments, at least ``floor_ns(stage)``, and at least 1.
     """
 
+    reads_hardware: ClassVar[bool] = True
+    """Whether step times follow from model and device at all."""
     models_ranks: ClassVar[bool] = False
     """Whether it prices data-parallel ranks that share the experts of a replica."""
     models_imbalance: ClassVar[bool] = False

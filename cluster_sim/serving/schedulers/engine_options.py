@@ -56,6 +56,10 @@ class EngineOptions(ConfigModel):
 
     switches: ClassVar[frozenset[str]] = frozenset()
     """Own options that switch something on, so that an engine without it refuses them unless they are off."""
+    versions: ClassVar[tuple[str, str] | None] = None
+    """First and last version that is modelled; None where versions make no difference."""
+    block_sizes: ClassVar[frozenset[int]] = frozenset()
+    """Tokens of a block that the engine offers; empty if any."""
     refuses_positions: ClassVar[bool] = False
     """Whether the engine does not start with a context beyond the model's positions."""
     refuses_small_cache: ClassVar[bool] = False

@@ -1,7 +1,7 @@
 """Options of SGLang, under the names of its server (server_args.py)."""
 
 from dataclasses import replace
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -23,6 +23,9 @@ CHUNK_BY_MEMORY: Final = ((35, 2048), (60, 4096), (160, 8192))
 
 class SglangOptions(TokenBudgetOptions):
     """A prompt batch if one can be built, else all decodes; mixed chunks carry the decodes too."""
+
+    versions: ClassVar = ("0.1", "1.99")
+    block_sizes: ClassVar = frozenset({1, 16, 32, 64, 128, 256})
 
     switches = frozenset({"enable_prefix_caching", "enable_mixed_chunk", "hicache_ratio"})
     refuses_positions = True

@@ -9,7 +9,7 @@ are needed; what a started request may need in the end is counted as if it found
 
 from collections import deque
 from dataclasses import replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -33,6 +33,9 @@ from cluster_sim.serving.sequence import Sequence
 
 class TensorRtLlmOptions(TokenBudgetOptions):
     """All decodes and context chunks within max_num_batched_tokens (max_num_tokens)."""
+
+    versions: ClassVar = ("0.5", "2.99")
+    block_sizes: ClassVar = frozenset({8, 16, 32, 64, 128, 256})
 
     switches = frozenset({"enable_prefix_caching"})
     kernels = "trtllm"

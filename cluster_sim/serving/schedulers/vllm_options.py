@@ -1,7 +1,7 @@
 """Options of vLLM v1, and what its versions pin."""
 
 from dataclasses import replace
-from typing import Final, Literal, Self
+from typing import ClassVar, Final, Literal, Self
 
 from pydantic import Field
 
@@ -30,6 +30,9 @@ HYBRID_SINCE: Final = (0, 10)
 
 class VllmV1Options(TokenBudgetOptions):
     """Running sequences in admission order, then new ones; chunked prompts and decodes together."""
+
+    versions: ClassVar = ("0.6", "1.99")
+    block_sizes: ClassVar = frozenset({1, 8, 16, 32, 64, 128, 256})
 
     switches = frozenset(
         {

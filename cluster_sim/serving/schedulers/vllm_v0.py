@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -20,6 +20,9 @@ from cluster_sim.serving.sequence import Sequence
 
 class VllmV0Options(TokenBudgetOptions, VidurOptions):
     """Whole prompts or decodes, never both; the token limit counts padding."""
+
+    versions: ClassVar = ("0.1", "0.99")
+    block_sizes: ClassVar = frozenset({1, 8, 16, 32, 64, 128, 256})
 
     switches = frozenset({"preemption_mode"})
     refuses_positions = True

@@ -33,6 +33,8 @@ class LinearOptions(PredictorOptions):
 class LinearPredictor(AffinePredictor):
     """A stage takes its even share of alpha + beta n + gamma kv (+ prefill constant + per query-key pair)."""
 
+    reads_hardware: ClassVar = False
+
     models_ranks = True
 
     def __init__(self, options: LinearOptions, hardware: ReplicaHardware) -> None:

@@ -4,7 +4,7 @@ A batch of prompts P and outputs O takes alpha * sum(P) + beta + gamma * max(O).
 is also the first of the max(O) decode steps, so its step costs one gamma and max(O) - 1 steps follow.
 """
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -28,6 +28,8 @@ class TwoPhaseOptions(PredictorOptions):
 @PREDICTORS.register("two_phase", TwoPhaseOptions)
 class TwoPhasePredictor(Predictor):
     """Step times that know nothing of a model or a device."""
+
+    reads_hardware: ClassVar = False
 
     def __init__(self, options: TwoPhaseOptions, hardware: ReplicaHardware) -> None:
         """Raise InputError for degrees of parallelism, which the coefficients cannot express."""
