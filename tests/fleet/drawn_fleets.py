@@ -28,6 +28,16 @@ def draw_study(random: Random) -> Block:
         run["end_s"] = random.choice((0.7, 2.5))
     router = draw_router(random, pools)
     more: Block = {}
+    if random.random() < 0.3:
+        more["autoscaler"] = draw_autoscaler(random)
+        for pool in pools:
+            draw_life(random, pool)
+    elif random.random() < 0.3:
+        run["changes"] = draw_changes(random, pools)
+        for pool in pools:
+            draw_life(random, pool)
+    if any(pool.get("role") == "prefill" for pool in pools) and random.random() < 0.5:
+        fleet["handover"] = draw_handover(random, pools)
     if random.random() < 0.35:
         more["admission"] = draw_admission(random, router["telemetry"])
     return more | {
@@ -168,3 +178,89 @@ def draw_admission(random: Random, telemetry: Block) -> Block:
     if random.random() < 0.3:
         admission["rate_limits"] = [{"requests_per_s": 15, "burst_requests": 3}]
     return admission
+
+
+def draw_life(random: Random, pool: Block) -> None:
+    """Let replicas of a pool start and drain within the length of these studies."""
+    pool["cold_start"] = {
+        "process_s": random.choice((0.0, 0.2)),
+        "compile_s": 0,
+        "warmup_s": 0,
+        "weights_gb_per_s": 1000,
+    }
+    pool["drain_grace_s"] = random.choice((0.05, 0.4, 5.0))
+
+
+def draw_autoscaler(random: Random) -> Block:
+    """Return a scaler that acts within the length of these studies."""
+    bounds = {"min_replicas": random.choice((0, 1, 1)), "max_replicas": random.choice((3, 5))}
+    sampled = {"sample_period_s": random.choice((0.2, 0.5)), "sample_latency_s": random.choice((0.0, 0.03))}
+    common = bounds | sampled | {"victim": random.choice(("youngest", "oldest", "least_outstanding"))}
+    direction = {
+        "stabilization_s": random.choice((0.0, 0.4)),
+        "policies": [{"kind": "percent", "value": 100, "period_s": 0.3}],
+    }
+    steps = {"sync_period_s": 0.25, "scale_up": direction, "scale_down": direction}
+    metric = random.choice(
+        (
+            {"metric": "in_flight", "target": 2},
+            {"metric": "queued", "target": 1},
+            {"metric": "waiting", "target": 1},
+            {"metric": "kv_used_ratio", "target": 0.2},
+            {"metric": "requests_per_s", "target": 4},
+        )
+    )
+    kinds: tuple[Block, ...] = (
+        {"kind": "hpa", "metrics": [metric]} | steps,
+        {"kind": "keda", "triggers": [metric], "polling_interval_s": 0.2, "cooldown_s": 0.5} | steps,
+        {
+            "kind": "knative",
+            "target": 3.0,
+            "stable_window_s": 1.0,
+            "panic_window_s": 0.2,
+            "tick_s": 0.1,
+            "zero_grace_s": 0.3,
+        },
+        {"kind": "ray_serve", "metrics_interval_s": 0.1, "look_back_period_s": 0.3, "upscale_delay_s": 0.1}
+        | {"downscale_delay_s": 0.3},
+        {"kind": "llm_d_variant", "interval_s": 0.3, "queue_threshold": 1.0, "retention_s": 1.0},
+        {"kind": "schedule", "entries": [{"at_s": 0.3, "replicas": 3}, {"at_s": 1.0, "replicas": 1}], "period_s": 1.5},
+    )
+    return random.choice(kinds) | common
+
+
+def draw_changes(random: Random, pools: list[Block]) -> list[Block]:
+    """Return changes of the study at times of the run."""
+    changes = []
+    for at_s in sorted(random.sample((0.1, 0.4, 0.9, 1.6), random.choice((1, 2)))):
+        name = random.choice(pools)["name"]
+        values = random.choice(
+            (
+                {f"fleet.pools.{name}.replicas": random.choice((1, 2, 4))},
+                {"router.ties": random.choice(("first", "random"))},
+                {f"fleet.pools.{name}.engine.max_num_seqs": random.choice((2, 8))},
+            )
+        )
+        changes.append({"at_s": at_s, "set": values})
+    return changes
+
+
+def draw_handover(random: Random, pools: list[Block]) -> Block:
+    """Return a way from prefill to decode pools."""
+    decider = random.choice(
+        (
+            {"kind": "always"},
+            {"kind": "never"},
+            {"kind": "prompt_length", "least_tokens": 200},
+            {"kind": "queue_length", "max_local_prefill_length": 150, "max_prefill_queue_size": 2},
+            {"kind": "uncached_tokens", "least_tokens": 64},
+        )
+    )
+    kind = next(pool["engine"]["kind"] for pool in pools if pool.get("role") == "prefill")
+    connectors = {"vllm_v1": ("nixl", "layerwise"), "sglang": ("sglang",), "tensorrt_llm": ("tensorrt_llm",)}
+    return {
+        "connector": random.choice(connectors[kind]),
+        "decider": decider,
+        "bandwidth_gb_per_s": random.choice((0.5, 20.0)),
+        "hold_timeout_s": random.choice((0.2, 480.0)),
+    }
