@@ -154,7 +154,10 @@ class RouterHub:
         """Handle the earliest event."""
         now, event = self._events.pop()
         self.instant = now
-        return self._handlers[type(event)](event, now >> KIND_BITS)
+        sends = self._handlers[type(event)](event, now >> KIND_BITS)
+        if self._components and not self._events.is_waiting and not self.requests:
+            self._events.drop_background()
+        return sends
 
     def needed(self, event: Instant) -> Instant:
         """Return what every process must have passed before the next event is handled."""

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from cluster_sim.recording.reasons import NO_REASON, RUN_END
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.rows import RequestRow
-from cluster_sim.recording.statuses import CANCELLED, UNFINISHED
+from cluster_sim.recording.statuses import CANCELLED, FAILED, UNFINISHED
 from cluster_sim.routing.policy_interface import RoutingPolicy
 from cluster_sim.routing.routes import Route, Target
 from cluster_sim.serving.messages import Departure
@@ -108,6 +108,10 @@ class TrackedRequest:
         )
 
 
+_DEPARTING: Final = frozenset({CANCELLED, FAILED})
+"""Statuses of requests of which a replica may still tell how far they had come; how soon it does may change no row."""
+
+
 class RequestTable(dict[int, TrackedRequest]):
     """Every request that has arrived and not ended, by its id."""
 
@@ -138,7 +142,7 @@ class RequestTable(dict[int, TrackedRequest]):
         departure = self._departure_of(tracked) if self._departures else None
         if departure is not None:
             self._log.add(_completed(row, departure, row.finish_ns))
-        elif row.status == CANCELLED and row.dispatch_ns >= 0:
+        elif row.status in _DEPARTING and row.dispatch_ns >= 0:
             self._held[row.request.request_id] = row
         else:
             self._log.add(row)

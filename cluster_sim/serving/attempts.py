@@ -101,7 +101,8 @@ class Attempts:
         out: list[Message] = []
         for cancellation, at_ns, ends_ns, ended in cancelled:
             key = key_of(*cancellation)
-            sequence = ended or self.open.pop(key, None)
+            is_open = self.open.pop(key, None)
+            sequence = ended or is_open
             if self._first_tokens is not None:
                 self._first_tokens.forget(key)
             if sequence is not None:  # Otherwise it ended long before, and its response has told all there is.

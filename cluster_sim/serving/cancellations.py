@@ -78,8 +78,9 @@ class Cancellations:
         pending, self.pending = self.pending, []
         done: list[Cancelled] = []
         for cancellation, since_ns, earlier_ns in pending:
-            self._log.cancellation_lag_ns += now_ns - since_ns
-            done.append(Cancelled(cancellation, since_ns, earlier_ns | ends_ns))
+            end_ns, ended = self._ended.pop(key_of(*cancellation), (now_ns, None))
+            self._log.cancellation_lag_ns += min(end_ns, now_ns) - since_ns
+            done.append(Cancelled(cancellation, since_ns, earlier_ns | ends_ns, ended))
         return done
 
     def use_scheduler(self, scheduler: Scheduler) -> None:

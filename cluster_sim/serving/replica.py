@@ -194,10 +194,12 @@ class Replica:
         """
         if end > self._horizon:
             self.advance(end)
+        end_ns = time_of(end)
         if self.log.left_ns >= 0:
+            end_ns = min(end_ns, self.log.left_ns)
+            self.log.close(end_ns, self.pipeline.busy_ns, self.pipeline.overrun_ns(end_ns))
             return
         self._sampler.sample_until(end, self._scheduler, self._out)
-        end_ns = time_of(end)
         self._attempts.cancellations.finish(end_ns)
         log = self.log
         for batch_end_ns, batch in self._steps.in_flight:
@@ -345,7 +347,8 @@ class Replica:
         self._empty(now_ns)
         self._inbox.clear()
         self._sampler.stop()
-        self.log.close(now_ns, self.pipeline.busy_ns, self.pipeline.overrun_ns(now_ns))
+        beyond_ns = self.pipeline.overrun_ns(now_ns)
+        self.log.busy_ns = [busy - over for busy, over in zip(self.pipeline.busy_ns, beyond_ns, strict=True)]
         self.log.left_ns = now_ns
         return False
 
@@ -405,9 +408,7 @@ class Replica:
         batch.scheduled_ns = now_ns
         batch.start_ns, batch.end_ns = self.pipeline.run(batch.shape, now_ns + batch.delay_ns)
         is_lost = self._clock is not None and batch.end_ns > self._clock.crash_ns
-        if is_lost:
-            record_preemptions(self.log, batch)
-        else:
+        if not is_lost:
             record_batch(self.log, batch)
         if scheduler.has_prefix_cache:
             record_lookups(self.log, batch)
@@ -426,11 +427,19 @@ class Replica:
             self._out += self._legs.chunks(batch.prefilled, end_ns, end_ns - batch.start_ns)
         if self._first_tokens is not None and not is_lost:
             self._out.extend(self._first_tokens.report(batch.completed, batch.finishing, end_ns))
-        if batch.finishing and not is_lost:
+        if is_lost:
+            self._lose(batch)
+        elif batch.finishing:
             self._respond(batch.finishing, end_ns, end_ns - batch.start_ns)
         steps.in_flight.append((end_ns, None if is_lost else batch))
         if not steps.has_free_slot:
             steps.schedule_ns = -1
+
+    def _lose(self, batch: Batch) -> None:
+        """Note a batch that the crash to come cuts off; its tokens never come."""
+        record_preemptions(self.log, batch)
+        for sequence in batch.finishing:
+            sequence.last_token_ns = batch.end_ns
 
     def _fast_forward(self, planned: PlannedDecode, horizon: Instant) -> bool:
         """Commit the planned steps scheduled below ``horizon`` and the next message; False if there are none."""

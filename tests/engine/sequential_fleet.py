@@ -7,7 +7,7 @@ sources, the routing policies and the step times with the simulator.  What it le
 import heapq
 from typing import Any
 
-from cluster_sim.engine.instant import Instant, Kind, instant, time_of
+from cluster_sim.engine.instant import NEVER, Instant, Kind, instant, time_of
 from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.predictors.predictor_interface import Predictor
 from cluster_sim.recording.statuses import STATUSES
@@ -18,10 +18,13 @@ from tests.engine.small_fleet import MS, Listed, SmallFleet, Users, prepare
 
 
 class Job:
-    """A request at a replica."""
+    """An attempt of a request at a replica."""
 
-    def __init__(self, request: Request, entered_ns: int) -> None:
+    def __init__(self, request: Request, entered_ns: int, attempt: int = 0, resumed: int = 0) -> None:
         self.request = request
+        self.key = request.request_id, attempt
+        self.resumed = resumed
+        """Tokens that an earlier attempt has generated."""
         self.entered_ns = entered_ns
         self.computed = 0
         self.generated = 0
@@ -34,16 +37,22 @@ class Job:
         """When each token comes."""
         self.cancelled_ns = -1
         """When a cancellation arrived that has been dealt with."""
+        self.dropped_ns = -1
+        """When the replica died."""
         self.is_prefilling = True
         """Until what is known has been computed once, at first and after every preemption."""
 
     @property
     def known(self) -> int:
-        return self.request.prompt_tokens + self.generated
+        return self.request.prompt_tokens + self.resumed + self.generated
 
     @property
     def is_complete(self) -> bool:
-        return self.generated == self.request.output_tokens
+        return self.resumed + self.generated == self.request.output_tokens
+
+
+Key = tuple[int, int]
+"""Request id and attempt."""
 
 
 class Server:
@@ -60,10 +69,12 @@ class Server:
         self.must_form = False
         self.first: list[Job] = []
         """Those that get their first token of several by the newest batch."""
-        self.cancels: list[tuple[int, int]] = []
-        """Request ids to cancel when the next batch ends, and when that arrived."""
-        self.jobs: dict[int, Job] = {}
-        """Everything that was ever here, by request id."""
+        self.cancels: list[tuple[Key, int]] = []
+        """Attempts to cancel when the next batch ends, and when that arrived."""
+        self.jobs: dict[Key, Job] = {}
+        """Everything that was ever here, by request id and attempt."""
+        self.crash_ns = NEVER
+        """When everything here is lost."""
         self.formed = 0
         self.preemptions = 0
         self.steps: list[tuple[int, int, int]] = []
@@ -184,7 +195,9 @@ class Server:
             if stage + 1 < self.predictor.stages:
                 at += self.predictor.stage_link_ns(shape.tokens, stage)
         self.formed += 1
-        self.steps.append((at, prompt_tokens, len(emitting)))
+        is_lost = at > self.crash_ns
+        if not is_lost:
+            self.steps.append((at, prompt_tokens, len(emitting)))
         for job in emitting:
             job.generated += 1
             job.token_ns = at
@@ -192,9 +205,9 @@ class Server:
             if job.first_ns < 0:
                 job.first_ns = at
         done = [job for job in emitting if job.is_complete]
-        self.first = [job for job in emitting if job.generated == 1 and not job.is_complete]
+        self.first = [job for job in emitting if job.generated == 1 and not job.is_complete and not is_lost]
         self.in_flight.append((at, done))
-        return at, done
+        return at, [] if is_lost else done
 
     def end(self, now_ns: int) -> None:
         """The oldest batch ends: its finished jobs give up slot and memory, cancellations take effect."""
@@ -202,20 +215,37 @@ class Server:
         assert end_ns == now_ns
         self.running = [job for job in self.running if job not in done]
         self.stay_ns += sum(now_ns - job.entered_ns for job in done)
-        for request_id, arrived_ns in self.cancels:
-            self.cancel(request_id, now_ns)
-            self.jobs[request_id].cancelled_ns = arrived_ns
+        for key, arrived_ns in self.cancels:
+            self.cancel(key, now_ns)
+            self.jobs[key].cancelled_ns = arrived_ns
         self.cancels = []
 
-    def remove_waiting(self, request_id: int, now_ns: int) -> bool:
-        return self.drop(self.waiting, request_id, now_ns)
+    def lose(self, now_ns: int) -> list[Job]:
+        """Everything here is lost, work under way included; return it."""
+        ended = {id(job) for end_ns, done in self.in_flight if end_ns > now_ns for job in done}
+        lost = {id(job): job for job in [*self.waiting, *self.running]}
+        lost |= {id(job): job for _, done in self.in_flight for job in done if id(job) in ended}
+        for key, arrived_ns in self.cancels:
+            self.jobs[key].cancelled_ns = arrived_ns
+        for job in lost.values():
+            job.dropped_ns = now_ns
+            self.stay_ns += now_ns - job.entered_ns
+        self.steps = [step for step in self.steps if step[0] <= now_ns]
+        self.work_ns = [(start, min(end, now_ns)) for start, end in self.work_ns if start < now_ns]
+        self.free = [0] * len(self.free)
+        self.waiting, self.running, self.in_flight, self.cancels = [], [], [], []
+        self.must_form = False
+        return list(lost.values())
 
-    def cancel(self, request_id: int, now_ns: int) -> None:
-        self.remove_waiting(request_id, now_ns)
-        self.drop(self.running, request_id, now_ns)
+    def remove_waiting(self, key: Key, now_ns: int) -> bool:
+        return self.drop(self.waiting, key, now_ns)
 
-    def drop(self, jobs: list[Job], request_id: int, now_ns: int) -> bool:
-        found = [job for job in jobs if job.request.request_id == request_id and not job.is_complete]
+    def cancel(self, key: Key, now_ns: int) -> None:
+        self.remove_waiting(key, now_ns)
+        self.drop(self.running, key, now_ns)
+
+    def drop(self, jobs: list[Job], key: Key, now_ns: int) -> bool:
+        found = [job for job in jobs if job.key == key and not job.is_complete]
         for job in found:
             jobs.remove(job)
             self.stay_ns += now_ns - job.entered_ns
@@ -287,7 +317,7 @@ class SequentialFleet:
 
     def progress(self, request: Request, replica: int, last_ns: int) -> tuple[int, ...]:
         """What happened to a request without a response up to ``last_ns`` at the router."""
-        job = self.servers[replica].jobs.get(request.request_id)
+        job = self.servers[replica].jobs.get((request.request_id, 0))
         if job is None or not 0 <= job.scheduled_ns <= last_ns:
             return -1, -1, -1, 0, 0
         until_ns = job.cancelled_ns if job.cancelled_ns >= 0 else self.end_ns
@@ -340,7 +370,7 @@ class SequentialFleet:
 
     def on_deliver(self, now_ns: int, _source: int, _sequence: int, data: tuple[int, Request, int]) -> None:
         replica, request, delay_ns = data
-        job = self.servers[replica].jobs[request.request_id] = Job(request, now_ns - delay_ns)
+        job = self.servers[replica].jobs[request.request_id, 0] = Job(request, now_ns - delay_ns)
         self.servers[replica].enqueue(job)
         self.schedule(now_ns, replica)
 
@@ -350,12 +380,13 @@ class SequentialFleet:
             self.events.remove(event)  # It is still at the API server.
             heapq.heapify(self.events)
             server.stay_ns += now_ns - (time_of(event[0]) - event[4][2])
-        if request_id in server.jobs:
-            if server.in_flight and not server.remove_waiting(request_id, now_ns):
-                server.cancels.append((request_id, now_ns))
+        key = request_id, 0
+        if key in server.jobs:
+            if server.in_flight and not server.remove_waiting(key, now_ns):
+                server.cancels.append((key, now_ns))
             else:
-                server.cancel(request_id, now_ns)
-                server.jobs[request_id].cancelled_ns = now_ns
+                server.cancel(key, now_ns)
+                server.jobs[key].cancelled_ns = now_ns
         self.schedule(now_ns, replica)
 
     def on_end(self, now_ns: int, source: int, _sequence: int, _data: None) -> None:

@@ -18,6 +18,7 @@ from cluster_sim.simulation.plan import Plan, make_plan
 from cluster_sim.simulation.run_recorder import RunRecorder
 from cluster_sim.simulation.simulation import Processes, Simulation
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes, Request
+from tests.engine.changing_hub import Changer, Changes
 from tests.engine.fewest_prefills import FewestPrefills
 from tests.engine.in_memory import Choose, InMemoryExecutor, KeepingExecutor, RestoringExecutor
 from tests.evidence import Evidence, evidence_of, plain_rows
@@ -48,6 +49,7 @@ class SmallFleet:
     timeout_ms: float = 0.0
     interval_ms: float = 10.0
     macro_steps: bool = True
+    changes: Changes | None = None
     is_varied: bool = False
     """Whether requests carry shared prompt content, priorities, tenants, deadlines and adapters."""
 
@@ -211,6 +213,10 @@ def simulation_of(small: SmallFleet, plan: Plan | None = None) -> Simulation:
     simulation = replace((plan or plan_of(small)).simulation(), source=source, keeps_rows=True)
     if small.policy == FEWEST_PREFILLS:
         simulation = replace(simulation, policy=partial(FewestPrefills, small.study().router))
+    if small.changes is not None:
+        changer = partial(Changer, small.changes, round(small.return_ms * MS))
+        timeline_of = small.changes.timeline_of if small.changes.crashes else None
+        simulation = replace(simulation, components=(lambda _simulation: changer(),), timeline_of=timeline_of)
     return simulation
 
 
@@ -321,6 +327,30 @@ def draw_fleet(choose: Choose) -> SmallFleet:
         timeout_ms=(0.0, 0.0, 0.0, 1.0 + choose(40))[choose(4)],
         interval_ms=(10.0, 1.0, 0.0)[choose(3)],
     )
+
+
+def draw_changing_fleet(choose: Choose) -> SmallFleet:
+    """Return a random small study whose replicas join, leave and crash."""
+    small = draw_fleet(choose)
+    small = replace(small, engine=small.engine | {"num_kv_blocks": max(small.engine["num_kv_blocks"], 70)})
+    crashes = []
+    for replica in range(small.replicas + 2):
+        at = 0.0
+        for _ in range(choose(3)):
+            at += (0.0, 1.0, 5.0, 7.37)[choose(4)] + choose(9)
+            restart = at + (1.0, 0.5, 4.0, 20.0)[choose(4)]
+            crashes.append((replica, at, restart))
+            at = restart
+    changes = Changes(
+        joins=tuple(float(choose(30)) for _ in range(choose(3))),
+        leaves=tuple((float(choose(40)), choose(small.replicas + 2)) for _ in range(choose(3))),
+        crashes=tuple(crashes) if choose(3) else (),
+        warm_ms=float(choose(4)),
+        backoff_ms=(0.0, 0.5, 3.0)[choose(3)],
+        period_ms=(0.0, 1.0, 5.0, 3.3)[choose(4)],
+        latency_ms=(0.0, 0.0, 1.0)[choose(3)],
+    )
+    return replace(small, changes=changes)
 
 
 def draw_varied_fleet(choose: Choose) -> SmallFleet:
