@@ -196,9 +196,11 @@ class Coordinator:
         action = self._action()
         if action >= NEVER:
             return self._run_end
+        if action & KIND_MASK > Kind.GLOBAL_SCHEDULE:  # The next decision is a later one.
+            return min(instant(time_of(action) + 1, Kind.SAMPLE), self._run_end)
         # At a decision every process shows its state below (t, 25); before one, none may pass (t, 24).
         is_deciding = action == self._hub.next_event() and (
-            action & KIND_MASK >= Kind.GLOBAL_SCHEDULE
+            action & KIND_MASK == Kind.GLOBAL_SCHEDULE
             or (self._observation.gates and self._hub.needed(action) > instant(time_of(action), Kind.SAMPLE))
         )
         kind = Kind.SAMPLE + 1 if is_deciding else Kind.SAMPLE

@@ -16,8 +16,10 @@ from actors.run_spec import RunSpec
 from actors.stage_actor import StageActor
 from actors.supervisor import RayRunResult, RunObserver
 from actors.transport import LinkSettings, WaitLimits
+from cluster_sim.config.schema.run import Run
 from cluster_sim.config.schema.study import Study
 from cluster_sim.simulation.plan import make_plan
+from cluster_sim.simulation.simulation import Simulation
 from tests.evidence import Evidence, evidence_of
 
 Company = Callable[[LinkSettings, list[Listener]], AbstractContextManager[None]]
@@ -74,13 +76,16 @@ class ThreadedRun:
 
     def evidence(self, study: Study, cpus: float = 2.0, **run: object) -> Evidence:
         """Run a study and return what it left; ``run`` changes keys of its ``run`` block."""
+        return self.evidence_with(study.run.model_copy(update=run), make_plan(study).simulation(), cpus)
+
+    def evidence_with(self, settings: Run, simulation: Simulation, cpus: float = 2.0) -> Evidence:
+        """Run a simulation and return what it left."""
         with (
             mock.patch("actors.ray_executor.ray_cluster", _no_cluster),
             mock.patch("actors.ray_executor.cluster_cpus", return_value=[cpus]),
             mock.patch("actors.ray_executor.run_actors", self),
         ):
-            settings = study.run.model_copy(update=run)
-            return evidence_of(RayExecutor(settings), make_plan(study).simulation())
+            return evidence_of(RayExecutor(settings), simulation)
 
 
 @contextmanager

@@ -49,6 +49,9 @@ class SmallFleet:
     timeout_ms: float = 0.0
     interval_ms: float = 10.0
     macro_steps: bool = True
+    prefill_replicas: int = 0
+    """Replicas of a pool that computes prompts for the others."""
+    handover: dict[str, Any] | None = None
     changes: Changes | None = None
     is_varied: bool = False
     """Whether requests carry shared prompt content, priorities, tenants, deadlines and adapters."""
@@ -77,16 +80,8 @@ class SmallFleet:
             "seed": 7,
             "workload": closed if self.users else listed,
             "fleet": {
-                "pools": [
-                    {
-                        "model": "llama-3-8b",
-                        "device": "h100-sxm",
-                        "replicas": self.replicas,
-                        "pipeline_parallel": self.stages,
-                        "engine": {"num_kv_blocks": 1000, "max_num_seqs": 8, "max_num_batched_tokens": 512}
-                        | self.engine,
-                    }
-                ],
+                "pools": self._pools(),
+                "handover": self.handover,
                 "network": {"router_to_replica_ms": self.forward_ms, "replica_to_router_ms": self.return_ms},
             },
             "router": {
@@ -102,6 +97,19 @@ class SmallFleet:
             },
         }
         return Study.model_validate(document, context={BASE_DIRECTORY: Path.cwd()})
+
+    def _pools(self) -> list[dict[str, Any]]:
+        pool = {
+            "model": "llama-3-8b",
+            "device": "h100-sxm",
+            "replicas": self.replicas,
+            "pipeline_parallel": self.stages,
+            "engine": {"num_kv_blocks": 1000, "max_num_seqs": 8, "max_num_batched_tokens": 512} | self.engine,
+        }
+        if not self.prefill_replicas:
+            return [pool]
+        prefill = {"name": "prefill", "role": "prefill", "replicas": self.prefill_replicas}
+        return [pool | prefill, pool | {"name": "decode", "role": "decode"}]
 
     def requests(self) -> list[Request]:
         """Return the requests of an open-loop study."""
@@ -351,6 +359,40 @@ def draw_changing_fleet(choose: Choose) -> SmallFleet:
         latency_ms=(0.0, 0.0, 1.0)[choose(3)],
     )
     return replace(small, changes=changes)
+
+
+CONNECTORS = {"nixl": "vllm_v1", "layerwise": "vllm_v1", "sglang": "sglang", "tensorrt_llm": "tensorrt_llm"}
+"""The engine that each hands over for."""
+
+
+def draw_handover_fleet(choose: Choose) -> SmallFleet:
+    """Return a random small study with prompts computed by other replicas; some combinations are refused."""
+    small = draw_fleet(choose)
+    connector = sorted(CONNECTORS)[choose(len(CONNECTORS))]
+    kind = CONNECTORS[connector]
+    engine = small.engine | {"kind": kind, "enable_chunked_prefill": True, "long_prefill_token_threshold": 0}
+    engine["num_kv_blocks"] += 128 // engine["block_size"]
+    if kind != "vllm_v1":
+        engine |= {"async_scheduling": False, "policy": "fcfs", "max_num_batched_tokens": 128}
+    deciders = ({"kind": "always"}, {"kind": "always"}, {"kind": "prompt_length", "least_tokens": 5})
+    handover = {
+        "connector": connector,
+        "decider": deciders[choose(3)],
+        "bandwidth_gb_per_s": (0.5, 2.0, 50.0)[choose(3)],
+        "latency_us": (0.0, 30.0, 1000.0)[choose(3)],
+    }
+    if choose(3) == 0:
+        handover["hold_timeout_s"] = 0.02
+    policies = ("round_robin", "random", "least_outstanding", "least_loaded")
+    return replace(
+        small,
+        engine=engine,
+        stages=1,
+        replicas=1 + choose(3),
+        prefill_replicas=1 + choose(2),
+        handover=handover,
+        policy=policies[choose(4)],
+    )
 
 
 def draw_varied_fleet(choose: Choose) -> SmallFleet:
