@@ -206,6 +206,10 @@ class Coordinator:
         kind = Kind.SAMPLE + 1 if is_deciding else Kind.SAMPLE
         return min(instant(time_of(action), kind), self._run_end)
 
+    def _needed(self) -> Instant:
+        event = self._hub.next_event()
+        return self._hub.needed(event) if event < NEVER else 0
+
     def calls(self, collect_counters: bool = False) -> dict[int, Window]:
         """Return the windows to send now, by group; empty when every group that matters is already called.
 
@@ -214,8 +218,7 @@ class Coordinator:
         """
         clock = self._action()
         ceiling = self._ceiling()
-        event = self._hub.next_event()
-        needed = self._hub.needed(event) if self._observation.gates and event < NEVER else 0
+        needed = self._needed() if self._observation.gates else 0
         windows: dict[int, Window] = {}
         for index, state in self._groups.items():
             if state.answered != state.called:

@@ -148,7 +148,8 @@ class HeapFleet:
 
     def state(self, source: int, grid: int) -> Sample:
         server = self.servers[source]
-        return Sample(source - 1, len(server.running), len(server.waiting), 0.0, grid)
+        used_ratio = server.blocks_used / server.limits.kv_blocks
+        return Sample(source - 1, len(server.running), len(server.waiting), used_ratio, grid)
 
     # ------------------------------------------------------------------------------------------------------- messages
 

@@ -52,6 +52,10 @@ class SmallFleet:
     prefill_replicas: int = 0
     """Replicas of a pool that computes prompts for the others."""
     handover: dict[str, Any] | None = None
+    parts: dict[str, Any] = field(default_factory=dict)
+    """Further blocks of the study."""
+    pool: dict[str, Any] = field(default_factory=dict)
+    """Further keys of every pool."""
     changes: Changes | None = None
     is_varied: bool = False
     """Whether requests carry shared prompt content, priorities, tenants, deadlines and adapters."""
@@ -96,7 +100,7 @@ class SmallFleet:
                 "end_s": None if self.end_ms is None else self.end_ms / 1e3,
             },
         }
-        return Study.model_validate(document, context={BASE_DIRECTORY: Path.cwd()})
+        return Study.model_validate(document | self.parts, context={BASE_DIRECTORY: Path.cwd()})
 
     def _pools(self) -> list[dict[str, Any]]:
         pool = {
@@ -105,7 +109,7 @@ class SmallFleet:
             "replicas": self.replicas,
             "pipeline_parallel": self.stages,
             "engine": {"num_kv_blocks": 1000, "max_num_seqs": 8, "max_num_batched_tokens": 512} | self.engine,
-        }
+        } | self.pool
         if not self.prefill_replicas:
             return [pool]
         prefill = {"name": "prefill", "role": "prefill", "replicas": self.prefill_replicas}
@@ -359,6 +363,19 @@ def draw_changing_fleet(choose: Choose) -> SmallFleet:
         latency_ms=(0.0, 0.0, 1.0)[choose(3)],
     )
     return replace(small, changes=changes)
+
+
+def draw_scaled_fleet(choose: Choose) -> SmallFleet:
+    """Return a random small study with a scaler and a queue at the router, of the simulator's own."""
+    small = draw_fleet(choose)
+    metrics = [{"metric": ("in_flight", "running", "waiting")[choose(3)], "target": 1 + choose(2)}]
+    scaler = {"metrics": metrics, "sync_period_s": (0.003, 0.01)[choose(2)], "max_replicas": 6, "kind": "hpa"}
+    scaler |= {"sample_period_s": (0.001, 0.005)[choose(2)], "sample_latency_s": (0.0, 0.002)[choose(2)]}
+    parts: dict[str, Any] = {"autoscaler": scaler}
+    if choose(2):
+        parts["admission"] = {"detector": {"kind": "concurrency", "max_requests": 1 + choose(3)}}
+    start = {"process_s": choose(5) / 1e3, "compile_s": 0, "warmup_s": 0, "weights_gb_per_s": 1e4}
+    return replace(small, parts=parts, pool={"cold_start": start, "drain_grace_s": choose(6) / 1e3})
 
 
 CONNECTORS = {"nixl": "vllm_v1", "layerwise": "vllm_v1", "sglang": "sglang", "tensorrt_llm": "tensorrt_llm"}

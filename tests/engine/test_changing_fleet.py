@@ -4,6 +4,7 @@ Connections are reset at gated events, deliveries to the dead refused, and retri
 a crash left.
 """
 
+from collections.abc import Callable
 from random import Random
 
 from hypothesis import HealthCheck, given, settings
@@ -11,11 +12,14 @@ from hypothesis import strategies as st
 
 from cluster_sim.recording.rows import ROW_FIELDS
 from tests.engine.heap_fleet import HeapFleet
+from tests.engine.in_memory import Choose
 from tests.engine.sequential_fleet import ROW
 from tests.engine.small_fleet import (
+    SmallFleet,
     draw_changing_fleet,
     draw_fleet,
     draw_placement,
+    draw_scaled_fleet,
     run_apart,
     run_inline,
     run_with_restores,
@@ -29,10 +33,10 @@ INDICES = [ROW_FIELDS.index(name) for name in COLUMNS]
 
 
 @SMALL
-@given(RANDOMS, st.booleans())
-def test_rows_and_counters_equal_a_plain_heap(random: Random, has_changes: bool) -> None:
+@given(RANDOMS, st.sampled_from([draw_changing_fleet, draw_changing_fleet, draw_scaled_fleet, draw_fleet]))
+def test_rows_and_counters_equal_a_plain_heap(random: Random, draw: Callable[[Choose], SmallFleet]) -> None:
     """The same hub over plain servers and one heap has the same rows, and every replica the same counts."""
-    small = draw_changing_fleet(random.randrange) if has_changes else draw_fleet(random.randrange)
+    small = draw(random.randrange)
     evidence, _ = run_inline(small)
     plain = HeapFleet(small)
     plain.execute()
