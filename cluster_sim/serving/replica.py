@@ -95,14 +95,7 @@ class Replica:
             self._first_tokens,
             settings.late_cancellation_ns or 0,
         )
-        self._sampler = StateSampler(
-            settings.index,
-            limits.kv_blocks,
-            log,
-            settings.series_interval_ns,
-            grid_samplers(settings, self._link),
-            self._link,
-        )
+        self._sampler = StateSampler(settings, log, grid_samplers(settings, self._link), self._link)
         self._has_all_arrived = False
         self._clock: LifeClock | None = None
         """What befalls this replica; None if nothing does."""

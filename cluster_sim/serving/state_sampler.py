@@ -28,19 +28,13 @@ class StateSampler:
     """The ticks and samples of one replica."""
 
     def __init__(
-        self,
-        replica: int,
-        kv_blocks: int,
-        log: ReplicaLog,
-        series_interval_ns: int,
-        grids: Sequence[GridSampler],
-        link: ReturnLink,
+        self, settings: ReplicaSettings, log: ReplicaLog, grids: Sequence[GridSampler], link: ReturnLink
     ) -> None:
         """The routers' own telemetry is the grid with the number 0, if it is periodic."""
-        self._replica = replica
-        self._kv_blocks = kv_blocks
+        self._replica = settings.index
+        self._kv_blocks = settings.limits.kv_blocks
         self._log = log
-        self._series_interval_ns = series_interval_ns
+        self._series_interval_ns = settings.series_interval_ns
         self._interval_ns = 0
         self._grids = grids
         self._telemetry = grids[0] if grids and not grids[0].number else None
