@@ -21,10 +21,22 @@ def add_scaling(random: Random, study: Block) -> None:
         pool["drain_grace_s"] = random.choice((0.0, 0.05, 30.0))
     if random.random() < 0.65:
         study["autoscaler"] = draw_autoscaler(random, pools)
+        if random.random() < 0.3:
+            scale_from_zero(random, study)
     else:
         add_changes(random, study)
     if random.random() < 0.3:
         study["router"]["split"] = {pool["name"]: random.choice((1, 3)) for pool in pools}
+
+
+def scale_from_zero(random: Random, study: Block) -> None:
+    """Let pools go to zero, with a queue at the router, and one begin there; nothing may ever bring it up."""
+    study["autoscaler"]["min_replicas"] = 0
+    study.setdefault("admission", {"detector": {"kind": random.choice(("concurrency", "total_concurrency"))}})
+    study["run"]["end_s"] = 8
+    pools = study["fleet"]["pools"]
+    if len(pools) > 1 and not any("role" in pool for pool in pools):
+        random.choice(pools)["replicas"] = 0
 
 
 def draw_autoscaler(random: Random, pools: list[Block]) -> Block:

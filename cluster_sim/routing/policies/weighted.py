@@ -47,11 +47,11 @@ class Weighted(RoutingPolicy):
         self._group_key = stream_key(candidates.seed, "router", "weighted group")
         self._member_key = stream_key(candidates.seed, "router", "weighted member")
         groups = [self._group(member) for member in candidates.members]
-        if self._weights and not any(self._weights.get(group, 0) for group in groups):
+        if groups and self._weights and not any(self._weights.get(group, 0) for group in groups):
             named = f"label {self._label!r} has the values" if self._label else "pools are"
             raise InputError(
                 "router.weights: sum to zero over the replicas of a model, whose "
-                f"{named} {', '.join(sorted(set(groups))) or 'none'}; give one of them a weight above 0"
+                f"{named} {', '.join(sorted(set(groups)))}; give one of them a weight above 0"
             )
         self._all = self._grouped(range(candidates.count))
 
