@@ -60,7 +60,7 @@ def _read_attributes(rows: object, count: int) -> list[Attributes]:
 
 
 def _split_dispatches(dispatches: Sequence[Dispatch]) -> Sequence[Any]:
-    requests, attempts, resumed, stored = zip(*dispatches, strict=True)
+    requests, attempts, resumed, stored, ranks = zip(*dispatches, strict=True)
     return [
         [request.request_id for request in requests],
         [request.arrival_ns for request in requests],
@@ -69,6 +69,7 @@ def _split_dispatches(dispatches: Sequence[Dispatch]) -> Sequence[Any]:
         attempts,
         resumed,
         stored,
+        ranks,
         _attribute_rows([request.attributes for request in requests]),
     ]
 
@@ -77,10 +78,11 @@ def _dispatch_schema(code: int, payload_type: type[Dispatch]) -> PayloadSchema:
     """Return the schema of a dispatch, or of a leg of a hand-over, which has the same columns."""
 
     def join(columns: list[Any], count: int) -> list[Any]:
-        ids, arrivals, prompts, outputs, attempts, resumed, stored, rows = columns
+        ids, arrivals, prompts, outputs, attempts, resumed, stored, ranks, rows = columns
         attributes = _read_attributes(rows, count) if rows != [] else repeat(NO_ATTRIBUTES, count)
         requests = map(Request, ids, arrivals, prompts, outputs, attributes)
-        return list(map(partial(tuple.__new__, payload_type), zip(requests, attempts, resumed, stored, strict=True)))
+        dispatches = zip(requests, attempts, resumed, stored, ranks, strict=True)
+        return list(map(partial(tuple.__new__, payload_type), dispatches))
 
     return PayloadSchema(
         code=code,
@@ -93,6 +95,7 @@ def _dispatch_schema(code: int, payload_type: type[Dispatch]) -> PayloadSchema:
             ("attempt", INT),
             ("resumed_tokens", INT),
             ("stored_tokens", INT),
+            ("rank", INT),
             ("attributes", PLAIN),
         ),
         split=_split_dispatches,

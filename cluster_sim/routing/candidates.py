@@ -26,6 +26,8 @@ class Candidate:
     role: str = ""
     """What its pool is for (prefill, decode, both ...); empty where the study does not say."""
     labels: Mapping[str, str] = field(default_factory=dict)
+    rank: int = -1
+    """Of the replica's data-parallel ranks, where each is a candidate; -1 is the whole replica."""
     site: str = ""
     max_model_len: int = 0
     kv_blocks: int = 0

@@ -40,7 +40,7 @@ class Dispatcher:
         request, target = tracked.request, attempt.target
         delivery = (now_ns + target.forward_ns) << KIND_BITS | _DELIVERY
         stored = self.stored(tracked, target, now_ns) if self.stored is not None else 0
-        dispatch = _new_dispatch((request, attempt.number, tracked.resumed_tokens, stored))
+        dispatch = _new_dispatch((request, attempt.number, tracked.resumed_tokens, stored, target.rank))
         message = _new_message((delivery, HUB_SOURCE, request.request_id, dispatch))
         if self.opened:
             for note in self.opened:
@@ -62,7 +62,7 @@ class Dispatcher:
         stored = 0
         if self.stored is not None and attempt.leg == "prefill":
             stored = self.stored(tracked, target, now_ns)
-        dispatch = message_type(request, attempt.number, tracked.resumed_tokens, stored)
+        dispatch = message_type(request, attempt.number, tracked.resumed_tokens, stored, target.rank)
         message = Message(instant(now_ns + target.forward_ns, Kind.DELIVERY), HUB_SOURCE, request.request_id, dispatch)
         return Send(target.source, message, dispatch.fewest_batches(target.limits.tokens_per_step) or ANSWERED_AT_ONCE)
 

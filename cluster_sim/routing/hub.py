@@ -242,10 +242,13 @@ class RouterHub:
             for component in self._components:
                 component.on_grid_sample(grid, member, sample, now_ns)
             for policy in member.route.all_policies:
-                policy.on_grid_sample(grid, member.position, sample)
+                for position in member.positions:
+                    policy.on_grid_sample(grid, position, sample)
             return []
+        shown = sample if member.ranks == 1 else sample.share(member.ranks)
         for policy in member.route.all_policies:
-            policy.observe(member.position, sample)
+            for position in member.positions:
+                policy.observe(position, shown)
         for component in self._samplers:
             component.on_sample(member, sample, now_ns)
         return []
@@ -253,13 +256,15 @@ class RouterHub:
     def _on_prefixes(self, sample: PrefixSample, now_ns: int) -> list[Send]:
         member = self.membership[sample.replica]
         for policy in member.route.policies:
-            policy.on_prefixes(member.position, sample)
+            for position in member.positions:
+                policy.on_prefixes(position, sample)
         return []
 
     def _on_adapters(self, sample: AdapterSample, now_ns: int) -> list[Send]:
         member = self.membership[sample.replica]
         for policy in member.route.policies:
-            policy.on_adapters(member.position, sample)
+            for position in member.positions:
+                policy.on_adapters(position, sample)
         return []
 
     # ------------------------------------------------------------------------------------------------------- requests

@@ -37,6 +37,16 @@ class PoolFacts:
     """Of a replica, without its number."""
     candidate: Candidate
     """The same for policies."""
+    ranks: int = 1
+    """Data-parallel ranks that are targets of their own; 1 leaves the choice of a rank to the engine."""
+
+    def targets(self, number: int) -> list[tuple[Target, Candidate]]:
+        """Return a replica of this pool as targets: itself, or its ranks, each with its part of the price."""
+        target, candidate = replace(self.target, source=number + 1), replace(self.candidate, replica=number)
+        if self.ranks == 1:
+            return [(target, candidate)]
+        part = replace(candidate, usd_per_hour=candidate.usd_per_hour / self.ranks)
+        return [(replace(target, rank=rank), replace(part, rank=rank)) for rank in range(self.ranks)]
 
 
 @dataclass(slots=True)
@@ -47,12 +57,19 @@ class Member:
     pool: int
     route: Route
     position: int
-    """Among the route's targets."""
+    """Among the route's targets; of its first rank where ranks are targets."""
+    ranks: int = 1
+    """Targets that it has, one after the other."""
     blocked_by: set[str] = field(default_factory=set)
 
     @property
+    def positions(self) -> range:
+        """Its targets among the route's."""
+        return range(self.position, self.position + self.ranks)
+
+    @property
     def target(self) -> Target:
-        """The replica as requests see it."""
+        """The replica as requests see it, or its first rank."""
         return self.route.targets[self.position]
 
 
@@ -67,9 +84,11 @@ class Membership:
         indices = {facts.target.pool: facts.index for facts in pools}
         for route in dict.fromkeys(routes.values()):
             for position, target in enumerate(route.targets):
-                self._members[target.source - 1] = Member(
-                    target.source - 1, indices.get(target.pool, 0), route, position
-                )
+                number = target.source - 1
+                if number in self._members:
+                    self._members[number].ranks += 1
+                else:
+                    self._members[number] = Member(number, indices.get(target.pool, 0), route, position)
         self._next_number = max(self._members, default=-1) + 1
         self.freed: list[Callable[[int], None]] = []
         """Whoever is told the number of a replica that takes requests again, or for the first time."""
@@ -92,10 +111,10 @@ class Membership:
         """
         facts, number = self.pools[pool], self._next_number
         self._next_number += 1
-        target = replace(facts.target, source=number + 1)
         route = self._routes[facts.model]
-        position = route.add(target, replace(facts.candidate, replica=number))
-        member = self._members[number] = Member(number, pool, route, position, {STARTING})
+        positions = [route.add(target, candidate) for target, candidate in facts.targets(number)]
+        member = self._members[number] = Member(number, pool, route, positions[0], len(positions), {STARTING})
+        target = member.target
         arrival = instant(now_ns + target.forward_ns, Kind.CANCELLATION)
         return member, Send(target.source, Message(arrival, HUB_SOURCE, number, Join(pool)), 0)
 
@@ -103,7 +122,8 @@ class Membership:
         """Take a replica out for ever; return the message that ends it.  Its attempts are the caller's to close."""
         member = self._members[number]
         self.block(number, GONE)
-        member.route.remove(member.position)
+        for position in member.positions:
+            member.route.remove(position)
         arrival = instant(now_ns + member.target.forward_ns, Kind.CANCELLATION)
         return Send(member.target.source, Message(arrival, HUB_SOURCE, number, Leave(number)), 0)
 
@@ -111,7 +131,8 @@ class Membership:
         """Keep requests away from a replica for a reason."""
         member = self._members[number]
         if not member.blocked_by:
-            member.route.block(member.position)
+            for position in member.positions:
+                member.route.block(position)
         member.blocked_by.add(reason)
 
     def unblock(self, number: int, reason: str) -> None:
@@ -121,6 +142,7 @@ class Membership:
             return
         member.blocked_by.discard(reason)
         if not member.blocked_by:
-            member.route.unblock(member.position)
+            for position in member.positions:
+                member.route.unblock(position)
             for note in self.freed:
                 note(number)

@@ -29,6 +29,8 @@ class Target:
     """Whether it serves requests to their ends."""
     prefills: bool = False
     """Whether it computes prompts for others to go on with."""
+    rank: int = -1
+    """The data-parallel rank that takes its requests, where ranks are targets; -1 leaves that to the engine."""
 
 
 class Route:

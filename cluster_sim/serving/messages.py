@@ -16,6 +16,8 @@ class Dispatch(NamedTuple):
     Fewer than the answer has."""
     stored_tokens: int = 0
     """Leading tokens of the prompt that the shared KV store holds for it."""
+    rank: int = -1
+    """The data-parallel rank that takes it; -1 leaves the choice to the engine."""
 
     @property
     def prompt_tokens(self) -> int:
@@ -108,6 +110,10 @@ class Sample(NamedTuple):
     kv_used_ratio: float
     grid: int = 0
     """0 for the routers' telemetry, otherwise one more than the position in ``Observation.grids``."""
+
+    def share(self, ranks: int) -> "Sample":
+        """Return the sample of one of several ranks, taken to be all alike."""
+        return self._replace(running=self.running // ranks, waiting=self.waiting // ranks)
 
 
 class PrefixSample(NamedTuple):

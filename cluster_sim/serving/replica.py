@@ -285,7 +285,7 @@ class Replica:
             self._stalls.since_ns, self._stalls.attempts_without_batch = now_ns, 0
         self.log.enter(self._inbox.delivered_ns(dispatch, now_ns))
         sequence = Sequence(dispatch.request, dispatch.attempt, now_ns, dispatch.resumed_tokens)
-        sequence.stored_tokens = dispatch.stored_tokens
+        sequence.stored_tokens, sequence.rank = dispatch.stored_tokens, dispatch.rank
         self._attempts.open[sequence.key] = sequence
         if self._first_tokens is not None:
             self._first_tokens.await_first(sequence)

@@ -37,6 +37,7 @@ class Sequence:
         "output_tokens",
         "preemptions",
         "prompt_tokens",
+        "rank",
         "ready_ns",
         "request",
         "request_id",
@@ -64,6 +65,8 @@ class Sequence:
         """Leading blocks that each windowed KV cache group has given back; a windowed decode pool keeps it itself."""
         self.kv: object = None
         """Free for the KV cache's own marks."""
+        self.rank = -1
+        """The data-parallel rank that takes it; -1 if nobody has chosen one."""
         self.stored_tokens = 0
         """Leading tokens of the prompt that the shared KV store holds."""
         self.leg = 0

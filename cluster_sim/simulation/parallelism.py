@@ -26,6 +26,8 @@ def check_ranks(pool: Pool, model: Model) -> None:
             f"engine.prefill_schedule_interval {engine.prefill_interval} aligns data-parallel ranks; leave it at 1 "
             "without them"
         )
+    if pool.route_ranks and ranks == 1:
+        raise InputError("route_ranks: a replica without ranks is one target; set data_parallel above 1, or false")
     _check_experts(pool, model)
 
 

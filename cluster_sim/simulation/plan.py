@@ -82,6 +82,7 @@ class PoolPlan:
             site=self.site,
             lora_slots=self.lora_slots,
             usd_per_hour=self.usd_per_hour,
+            routes_ranks=self.pool.route_ranks,
             kv_layout=kv_layout(self.hardware),
             step_figures=step_figures(predictor, self.limits) if has_step_figures else None,
         )

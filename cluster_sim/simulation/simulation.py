@@ -6,7 +6,7 @@ every process from it, a distributed one builds in each worker the processes of 
 
 from bisect import insort
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
@@ -72,6 +72,8 @@ class SimulatedPool:
     """Adapters that fit on a replica at once."""
     usd_per_hour: float = 0.0
     """Price of one replica."""
+    routes_ranks: bool = False
+    """Whether the router chooses data-parallel ranks instead of replicas."""
     kv_layout: KvLayout | None = None
     """What its KV blocks must share with those of another pool to be interchangeable; None if that is not known."""
 
@@ -79,8 +81,9 @@ class SimulatedPool:
     """For policies that estimate latencies."""
 
     def candidate(self, replica: int) -> Candidate:
-        """Return what routing policies know of a replica."""
+        """Return what routing policies know of a replica, or of one of its ranks if they are targets."""
         limits = self.limits
+        ranks = 1 if self.routes_ranks else limits.data_parallel
         return Candidate(
             replica=replica,
             pool=self.name,
@@ -88,9 +91,9 @@ class SimulatedPool:
             labels=self.labels,
             site=self.site,
             max_model_len=limits.max_model_len,
-            kv_blocks=limits.kv_blocks * limits.data_parallel,
+            kv_blocks=limits.kv_blocks * ranks,
             block_size=limits.block_size,
-            max_num_seqs=limits.max_num_seqs * limits.data_parallel,
+            max_num_seqs=limits.max_num_seqs * ranks,
             lora_slots=self.lora_slots,
             usd_per_hour=self.usd_per_hour,
             step_figures=self.step_figures,
@@ -227,6 +230,7 @@ class Simulation:
                     prefills=bool(pool.role) and can_prefill(pool.role),
                 ),
                 pool.candidate(-1),
+                pool.limits.data_parallel if pool.routes_ranks else 1,
             )
             for index, pool in enumerate(self.pools)
         ]
@@ -241,17 +245,18 @@ class Simulation:
         models = list(dict.fromkeys(pool.model for pool in self.pools))
         for model in models:
             members = [
-                (replica, facts)
+                member
                 for pool, facts in zip(self.pools, self.pool_facts(), strict=True)
                 if pool.model == model
                 for replica in pool.members
+                for member in facts.targets(replica)
             ]
-            targets = [replace(facts.target, source=replica + 1) for replica, facts in members]
+            targets = [target for target, _ in members]
             candidates = Candidates(
                 len(targets),
                 self.seed,
                 [target.forward_ns for target in targets],
-                [replace(facts.candidate, replica=replica) for replica, facts in members],
+                [candidate for _, candidate in members],
             )
             is_apart = any(not target.decodes for target in targets)
             route = routes[model] = Route(

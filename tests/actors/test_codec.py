@@ -42,7 +42,7 @@ def payloads() -> st.SearchStrategy[Any]:
     ratio = st.floats(allow_nan=False)
     adapters = st.lists(NAMES, max_size=3).map(tuple)
     return (
-        st.builds(Dispatch, request, INTS, INTS, INTS)
+        st.builds(Dispatch, request, INTS, INTS, INTS, INTS)
         | st.builds(PrefillLeg, request, INTS, INTS)
         | st.builds(Reservation, request, INTS, INTS)
         | st.builds(KvReady, INTS, INTS, INTS, INTS)
@@ -116,8 +116,8 @@ def test_counters_come_back() -> None:
         ([b"\x00\x00", [2, 1, bytes(40)], [2, 1, bytes(40)]], "order of the messages"),
         ([b"", [2, 1, bytes(40)], [2, 1, bytes(40)]], "without an order"),
         ([b"", [16, 1, bytes(80), b"\x63"]], "unknown status code 99"),
-        ([b"", [1, 1, bytes(80), [[3, 0]]]], "not a row number and"),
-        ([b"", [1, 1, bytes(80), None]], "attributes of requests are NoneType"),
+        ([b"", [1, 1, bytes(88), [[3, 0]]]], "not a row number and"),
+        ([b"", [1, 1, bytes(88), None]], "attributes of requests are NoneType"),
     ],
 )
 def test_malformed_messages_are_refused(data: Any, complaint: str) -> None:
@@ -166,5 +166,5 @@ def test_columns_are_little_endian() -> None:
 def test_no_field_is_left_behind() -> None:
     """Every field of a request has a column: one that is added must be added to the wire too."""
     columns = {name for name, _ in DISPATCH.columns}
-    assert set(Request.__slots__) == columns - {"attempt", "resumed_tokens", "stored_tokens"}
-    assert set(Dispatch._fields) == {"request", "attempt", "resumed_tokens", "stored_tokens"}
+    assert set(Request.__slots__) == columns - {"attempt", "resumed_tokens", "stored_tokens", "rank"}
+    assert set(Dispatch._fields) == {"request", "attempt", "resumed_tokens", "stored_tokens", "rank"}

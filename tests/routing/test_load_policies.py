@@ -5,12 +5,14 @@ from collections import Counter
 import pytest
 from pydantic import ValidationError
 
+from cluster_sim.config.schema.study import Study
 from cluster_sim.engine.observation import NOTHING
 from cluster_sim.errors import InputError
 from cluster_sim.routing.candidates import Candidate
 from cluster_sim.routing.hash_ring import HashRing
 from cluster_sim.routing.policies.weighted import WeightedOptions
 from cluster_sim.serving.messages import Sample
+from tests.engine.small_fleet import SmallFleet
 from tests.routing.chooser import MS, Chooser
 
 POOLS = [Candidate(0, "old"), Candidate(1, "old"), Candidate(2, "new", labels={"version": "2"}), Candidate(3, "spare")]
@@ -59,6 +61,13 @@ def test_weights_that_sum_to_zero_are_refused() -> None:
         WeightedOptions.model_validate({"weights": {"old": -1}})
     with pytest.raises(InputError, match=r"router.weights: sum to zero .* pools are new, old, spare; give one"):
         Chooser("weighted", POOLS, weights={"elsewhere": 1})
+
+
+def test_weights_of_unknown_pools_are_refused() -> None:
+    """A study says which pools there are, and the nearest name."""
+    study = SmallFleet().study().model_dump() | {"router": {"policy": "weighted", "weights": {"main": 1, "mian": 1}}}
+    with pytest.raises(ValidationError, match=r"router\.weights\.mian: the fleet has no pool 'mian'.*main"):
+        Study.model_validate(study)
 
 
 def test_sessions_stay() -> None:

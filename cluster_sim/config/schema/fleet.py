@@ -78,6 +78,11 @@ class Pool(ConfigModel):
         description="Ranks of one replica that share the experts and step together, each with requests, slots, token "
         "budget and KV blocks (engine.num_kv_blocks of them) of its own.",
     )
+    route_ranks: bool = Field(
+        False,
+        description="Whether each data-parallel rank is a target of the router, as with vLLM's hybrid or external load "
+        "balancing; false leaves the choice of a rank to the engine, which takes the one with the fewest requests.",
+    )
     expert_parallel: int = Field(
         1,
         ge=1,

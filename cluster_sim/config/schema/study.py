@@ -1,6 +1,8 @@
 """The root of a study file."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from cluster_sim.config.schema.fleet import Fleet
 from cluster_sim.config.schema.run import Run
@@ -10,9 +12,11 @@ from cluster_sim.hardware.predictors.predictor_interface import PredictorBlock
 from cluster_sim.metrics.objectives import Slo
 from cluster_sim.options import ConfigModel
 from cluster_sim.routing.flow_control.admission_options import AdmissionOptions
+from cluster_sim.routing.policies.weighted import WeightedOptions
 from cluster_sim.routing.policy_interface import RouterConfig, default_router
 from cluster_sim.routing.scaling.rolling_upgrade import UpgradeOptions
 from cluster_sim.routing.scaling.scaler_interface import AutoscalerConfig
+from cluster_sim.suggestion import suggestion
 from cluster_sim.workload.kind_interface import WorkloadConfig
 
 
@@ -37,3 +41,16 @@ class Study(ConfigModel):
     slo: Slo = Field(Slo(), description="Limits that the results are held against.")
     run: Run = Field(Run(), description="How the simulation is executed.")
     sweep: Sweep | None = Field(None, description="Variants of this study for the sweep command.")
+
+    @model_validator(mode="after")
+    def _weights_name_pools(self) -> Self:
+        router = self.router
+        if isinstance(router, WeightedOptions) and not router.label:
+            pools = [pool.name for pool in self.fleet.pools]
+            for name in router.weights:
+                if name not in pools:
+                    raise ValueError(
+                        f"router.weights.{name}: the fleet has no pool {name!r}{suggestion(name, pools)}; it has "
+                        f"{', '.join(pools)}; to weigh the values of a label, name it in router.label"
+                    )
+        return self

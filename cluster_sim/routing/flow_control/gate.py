@@ -190,14 +190,16 @@ class FlowControl(Gate):
         detector = self._flow_of[member.route].controller.detector
         if detector is not None and detector.sampled_fields:
             self._flow_of[member.route].take_in_positions()
-            detector.on_sample(member.position, sample)
+            for position in member.positions:
+                detector.on_sample(position, sample)
 
     def on_silence(self, member: Member, since_ns: int) -> None:
         """Take in that a replica answers no scrape from ``since_ns`` on; -1: it answers again."""
         detector = self._flow_of[member.route].controller.detector
         if detector is not None:
             self._flow_of[member.route].take_in_positions()
-            detector.on_silence(member.position, since_ns)
+            for position in member.positions:
+                detector.on_silence(position, since_ns)
 
     def _on_freed(self, number: int) -> None:
         self._check_soon(self._flow_of[self.hub.membership[number].route])

@@ -1,9 +1,10 @@
 """Data parallelism inside a replica: several schedulers that form one joint batch.
 
-Design: every rank has a scheduler, a KV cache and requests of its own, and the ranks of a mixture-of-experts model step
-together, since their tokens meet in every layer with experts.  A request goes to the rank that has fewest, and stays
-there.  A joint batch is the rank's batches side by side: its shape lists theirs, which is what the predictor prices,
-and its other figures are their sums, which is what the replica records.  A rank may have none.
+Design: every rank has a scheduler, a KV cache and requests of its own, and the ranks of a mixture-of-experts model
+step together, since their tokens meet in every layer with experts. A request goes to the rank that its dispatch
+names, or to the one that has fewest, and stays there. A joint batch is the rank's batches side by side: its shape
+lists theirs, which is what the predictor prices, and its other figures are their sums, which is what the replica
+records. A rank may have none.
 
 ``engine.prefill_schedule_interval`` N leaves prompts, begun or not, to every N-th joint batch since the ranks were last
 idle, so that steps that are long because of a prompt somewhere are few.  A rank that decodes nothing does not wait, nor
@@ -113,7 +114,10 @@ class DataParallel(Scheduler, FastForwardScheduler):
             rank.use_predictor(predictor)
 
     def add(self, sequence: Served) -> None:
-        rank = min(self._ranks, key=lambda rank: rank.running_count + rank.waiting_count)
+        if sequence.rank >= 0:
+            rank = self._ranks[sequence.rank]
+        else:
+            rank = min(self._ranks, key=lambda rank: rank.running_count + rank.waiting_count)
         self._rank_of[sequence.key] = rank
         rank.add(sequence)
 
