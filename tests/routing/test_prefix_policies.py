@@ -1,12 +1,22 @@
 """Policies that know prefixes, by hand."""
 
 from collections import Counter
+from dataclasses import replace
+from random import Random
 
 from cluster_sim.engine.observation import NOTHING
 from cluster_sim.routing.active_blocks import ActiveBlocks
 from cluster_sim.routing.candidates import Candidate
-from cluster_sim.serving.kv_cache.prefix_ranges import BlockRange
+from cluster_sim.routing.policy_interface import ROUTING_POLICIES
+from cluster_sim.serving.content_sampler import PREFIXES
+from cluster_sim.serving.kv_cache.content import content_of
+from cluster_sim.serving.kv_cache.prefix_ranges import BlockRange, prefix_ranges
+from cluster_sim.serving.messages import PrefixSample
+from cluster_sim.workload.request import Attributes, Request
+from tests.engine.in_memory import InMemoryExecutor
+from tests.engine.small_fleet import draw_fleet, draw_placement, single_stepped
 from tests.routing.chooser import Chooser
+from tests.routing.test_policy_contract import run
 
 BLOCKS = [Candidate(number, kv_blocks=1000, block_size=16) for number in range(3)]
 
@@ -198,6 +208,35 @@ def test_dynamo_forgets_caches_after_two_minutes() -> None:
         chooser.end(0)
         chooser.end(1)
         assert chooser([(1, 160)], at_s=at_s) == expected
+
+
+def test_dynamo_believes_kv_events() -> None:
+    """With KV events a prompt counts as cached when its replica has told so, whatever was sent."""
+    chooser = Chooser("dynamo_kv", BLOCKS[:2], kv_events={"period_ms": 5})
+    (grid,) = chooser.policy.observation.grids
+    assert (grid.name, grid.period_ns, grid.latency_ns) == (PREFIXES, 5_000_000, 1_000_000)
+    assert chooser([(1, 160)]) == 0
+    chooser.end(0)
+    content = content_of(Request(9, 0, 160, 1, Attributes(segments=((1, 160),))))
+    ((name, _, end),) = prefix_ranges(content, 160, 16)
+    chooser.policy.on_prefixes(1, PrefixSample(1, ((name, end),)))
+    assert chooser([(1, 160)]) == 1  # 0 + 10 against 10 + 10.
+    chooser.end(1)
+    chooser.policy.on_prefixes(1, PrefixSample(1, ((name, -1),)))
+    assert chooser([(1, 160)]) == 0
+
+
+def test_kv_events_change_nothing_with_placement_or_steps() -> None:
+    """Random studies with shared prompts behind Dynamo's policy with KV events."""
+    random = Random(8)
+    options = ROUTING_POLICIES.get("dynamo_kv").options.model_validate({"kv_events": {"period_ms": 2, "latency_ms": 1}})
+    for _ in range(6):
+        small = replace(draw_fleet(random.randrange), users=0, replicas=3, is_varied=True)
+        small.engine["enable_prefix_caching"] = True
+        expected = run(small, options)
+        assert run(single_stepped(small), options) == expected
+        placement = draw_placement(3, random.randrange)
+        assert run(small, options, InMemoryExecutor(placement, random.randrange)) == expected
 
 
 def test_dynamos_weight_and_temperature() -> None:

@@ -13,21 +13,27 @@ proportion to exp(-cost(w) / (max - min) / T).
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from cluster_sim.engine.draws import draw_u64, stream_key
 from cluster_sim.options import LONGEST_RUN_S
 from cluster_sim.routing.active_blocks import ActiveBlocks
 from cluster_sim.routing.candidates import Candidates
+from cluster_sim.routing.kv_events import KvEvents
 from cluster_sim.routing.options import RouterOptions
 from cluster_sim.routing.policy_interface import ROUTING_POLICIES, RoutingPolicy
+from cluster_sim.routing.prefix_index.precise import PrecisePrefixIndex
 from cluster_sim.routing.prefix_tree import PrefixTree
 from cluster_sim.routing.tie_break import TieBreak
 from cluster_sim.routing.work_in_flight import WorkInFlight
-from cluster_sim.serving.kv_cache.content import content_of
+from cluster_sim.serving.kv_cache.content import Content, content_of
 from cluster_sim.serving.kv_cache.prefix_ranges import BlockRange, prefix_ranges
+from cluster_sim.serving.messages import PrefixSample
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.request import Request
 
@@ -40,8 +46,14 @@ class DynamoKvOptions(RouterOptions):
     temperature: float = Field(
         0.0, ge=0, le=1e6, description="Softness of the choice over normalised costs; 0 takes the lowest."
     )
+    kv_events: KvEvents | None = Field(
+        None, description="Age of the KV events that tell what caches hold; null: by what was sent within `ttl_s`."
+    )
     ttl_s: float = Field(
-        120.0, gt=0, le=LONGEST_RUN_S, description="Time that a prompt sent to a worker is taken to be in its cache."
+        120.0,
+        gt=0,
+        le=LONGEST_RUN_S,
+        description="Without KV events: time that a prompt sent to a worker is taken to be in its cache.",
     )
 
 
@@ -56,6 +68,10 @@ class DynamoKv(RoutingPolicy):
         super().__init__(options, candidates)
         self._weight = options.overlap_score_weight
         self._temperature = options.temperature
+        self._held = PrecisePrefixIndex(candidates.count) if options.kv_events is not None else None
+        """What caches hold by their KV events; None without them."""
+        if options.kv_events is not None:
+            self.observation = replace(self.observation, grids=(options.kv_events.grid(),))
         self._tree = PrefixTree(round(options.ttl_s * NS_PER_S))
         self._pending = WorkInFlight(candidates.count)
         self._active = ActiveBlocks(candidates.count)
@@ -68,16 +84,19 @@ class DynamoKv(RoutingPolicy):
         positions = range(len(members)) if eligible is None else eligible
         prompt = request.prompt_tokens
         content = content_of(request)
-        self._tree.expire(now_ns)
-        found = self._tree.matches(content, prompt)
+        found = self._sent(content, prompt, now_ns)
         ranges: dict[int, list[BlockRange]] = {}
+        held: dict[int, NDArray[np.int64]] = {}
         costs: list[float] = []
         uncached: list[int] = []
         for position in positions:
             size = members[position].block_size
             if size not in ranges:
                 ranges[size] = prefix_ranges(content, prompt, size)
-            tokens = prompt - found.get(position, 0) // size * size
+                if self._held is not None:
+                    held[size] = self._held.matched_blocks(ranges[size])
+            blocks = int(held[size][position]) if held else found.get(position, 0) // size
+            tokens = prompt - blocks * size
             prefill_blocks = (self._pending.amounts[position] + tokens) / size
             decode_blocks = self._active.blocks[position] + self._active.more(position, ranges[size])
             costs.append(self._weight * prefill_blocks + decode_blocks)
@@ -86,8 +105,16 @@ class DynamoKv(RoutingPolicy):
         chosen = positions[index]
         self._pending.add(chosen, request.request_id, uncached[index])
         self._active.add(chosen, request.request_id, ranges[members[chosen].block_size])
-        self._tree.insert(content, prompt, chosen, now_ns)
+        if self._held is None:
+            self._tree.insert(content, prompt, chosen, now_ns)
         return chosen
+
+    def _sent(self, content: Content, prompt: int, now_ns: int) -> dict[int, int]:
+        """Return how many tokens of a prompt each position was sent of late; nothing with KV events."""
+        if self._held is not None:
+            return {}
+        self._tree.expire(now_ns)
+        return self._tree.matches(content, prompt)
 
     def _drawn(self, request_id: int, costs: list[float]) -> int:
         """Return the index of the lowest cost, or one drawn by the temperature."""
@@ -107,10 +134,19 @@ class DynamoKv(RoutingPolicy):
         """Start its counts at none."""
         self._pending.grow(position + 1)
         self._active.grow(position + 1)
+        if self._held is not None:
+            self._held.on_join()
+
+    def on_prefixes(self, position: int, sample: PrefixSample) -> None:
+        """Take what a cache has got and lost."""
+        if self._held is not None:
+            self._held.update(position, sample.changes)
 
     def on_leave(self, position: int) -> None:
         """Forget its cache."""
         self._tree.remove(position)
+        if self._held is not None:
+            self._held.forget(position)
 
     def on_first_token(self, position: int, request: Request) -> None:
         """Count the prompt as computed."""

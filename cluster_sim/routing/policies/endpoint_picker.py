@@ -8,16 +8,17 @@ from pydantic import Field
 
 from cluster_sim.engine.observation import Grid
 from cluster_sim.errors import InputError
-from cluster_sim.options import LONGEST_RUN_S, MS_PER_DAY, ConfigModel
+from cluster_sim.options import LONGEST_RUN_S, ConfigModel
 from cluster_sim.routing.candidates import Candidates
 from cluster_sim.routing.endpoint_picker.admission_sections import picker_admission
 from cluster_sim.routing.endpoint_picker.config_reader import PickerConfig, read_config
 from cluster_sim.routing.endpoint_picker.parts import Part
 from cluster_sim.routing.endpoint_picker.picker_document import DEFAULT_CONFIG, PickerDocument
 from cluster_sim.routing.endpoint_picker.scheduler import EndpointScheduler
+from cluster_sim.routing.kv_events import KvEvents
 from cluster_sim.routing.options import RouterOptions
 from cluster_sim.routing.policy_interface import ROUTING_POLICIES, Choice, RoutingPolicy
-from cluster_sim.serving.content_sampler import ADAPTERS, PREFIXES
+from cluster_sim.serving.content_sampler import ADAPTERS
 from cluster_sim.serving.messages import AdapterSample, PrefixSample, Sample
 from cluster_sim.units import NS_PER_MS, NS_PER_S
 from cluster_sim.workload.request import Request
@@ -29,13 +30,6 @@ class RequestObjective(ConfigModel):
     slo_class: str = Field("", description="Service class, a trait of the workload; empty for every other.")
     ttft_s: float = Field(gt=0, le=LONGEST_RUN_S, description="Time to the first token.")
     tpot_s: float = Field(gt=0, le=LONGEST_RUN_S, description="Time between two tokens.")
-
-
-class KvEvents(ConfigModel):
-    """Age of what is known of caches."""
-
-    period_ms: float = Field(10.0, ge=0.001, le=MS_PER_DAY, description="Time between two reports of a replica.")
-    latency_ms: float = Field(1.0, ge=0, le=MS_PER_DAY, description="Time from a report until the router can use it.")
 
 
 class EndpointPickerOptions(RouterOptions):
@@ -158,8 +152,7 @@ class EndpointPicker(RoutingPolicy):
 def _grids(options: EndpointPickerOptions, parts: Sequence[Part]) -> Iterator[Grid]:
     """Yield the grids of samples that some part reads at every decision."""
     if any(part.reads_kv_events for part in parts):
-        events = options.kv_events
-        yield _grid(PREFIXES, events.period_ms, events.latency_ms)
+        yield options.kv_events.grid()
     if any(part.reads_adapters for part in parts):
         telemetry = options.telemetry
         yield _grid(ADAPTERS, telemetry.period_ms, telemetry.latency_ms)
