@@ -43,8 +43,8 @@ def payloads() -> st.SearchStrategy[Any]:
     adapters = st.lists(NAMES, max_size=3).map(tuple)
     return (
         st.builds(Dispatch, request, INTS, INTS, INTS, INTS)
-        | st.builds(PrefillLeg, request, INTS, INTS)
-        | st.builds(Reservation, request, INTS, INTS)
+        | st.builds(PrefillLeg, request, INTS, INTS, INTS, INTS)
+        | st.builds(Reservation, request, INTS, INTS, INTS, INTS)
         | st.builds(KvReady, INTS, INTS, INTS, INTS)
         | st.builds(Release, INTS, INTS)
         | st.builds(PrefillProgress, INTS, INTS, INTS, INTS, st.booleans(), INTS, INTS, INTS)
