@@ -4,6 +4,7 @@ from random import Random
 from typing import Any
 
 from cluster_sim.routing.policy_interface import ROUTING_POLICIES
+from tests.routing.endpoint_picker.test_fleets import FLEETS
 
 DEVICES = ("h100-sxm", "a100-80gb", "h200")
 MODELS = ("llama-3-8b", "qwen3-4b")
@@ -147,6 +148,9 @@ def draw_router(random: Random, pools: list[Block]) -> Block:
         router["client_timeout_s"] = random.choice((0.3, 1.5))
     if random.random() < 0.2:
         router["replicas"] = random.choice((2, 3))
+    if policy == "endpoint_picker":
+        router["config"] = random.choice(tuple(FLEETS.values()))
+        router["kv_events"] = {"period_ms": random.choice((1, 10, 100)), "latency_ms": random.choice((0, 1, 20))}
     if policy == "weighted":
         router["weights"] = {pool["name"]: 1.0 + index for index, pool in enumerate(pools)}
     return router

@@ -60,6 +60,15 @@ def test_without_replicas_requests_wait() -> None:
         assert found.request_id == 0
 
 
+def test_only_shedders_read_a_detector_without_queues() -> None:
+    """While the replica is saturated requests of low priority are shed, and nobody waits."""
+    detector = {"kind": "concurrency", "max_requests": 1}
+    controller = controller_of(detector=detector, queues_saturated=False, shedders=[{"kind": "sheddable"}])
+    controller.on_dispatch(0, request(0))
+    assert controller.offer(request(1), ONE, 0).decision == Decision.PASS
+    assert controller.offer(request(2, priority=1), ONE, 0).decision == Decision.SHED
+
+
 def test_limits_of_sglang() -> None:
     """256 at once, 100 waiting, the rest is turned away, 60 s to live."""
     controller = controller_of(
