@@ -147,7 +147,10 @@ class Route:
         known = self._able.get(id(able))
         if known is None or known[0] is not able:
             takes = frozenset(available)
-            known = self._able[id(able)] = able, [position for position in able if position in takes]
+            found: Sequence[int] = [position for position in able if position in takes]
+            if not found and not any(self.targets[position].decodes for position in able):
+                found = NOBODY  # Only replicas for prompts could hold it.
+            known = self._able[id(able)] = able, found
         return known[1]
 
     @property

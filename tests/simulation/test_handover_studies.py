@@ -127,6 +127,16 @@ def test_answers_of_one_token_end_where_the_prompt_is_computed() -> None:
     assert all(row["replica"] in {0, 1} and row["prefill_replica"] < 0 for row in short)
 
 
+def test_what_no_decode_replica_holds_is_refused() -> None:
+    """A prefill pool with room for it does not help."""
+    small = pool("decode", engine_options={"num_kv_blocks": 100})
+    rows = rows_of(study(pool("prefill"), small, handover={"connector": "nixl"}))
+    for row in rows:
+        is_long = row["prompt_tokens"] + row["output_tokens"] - 1 > 99 * 16  # One block is the engine's.
+        assert STATUSES[row["status"]] == ("refused" if is_long else "finished")
+    assert any(STATUSES[row["status"]] == "refused" for row in rows)
+
+
 def test_unequal_parallelism() -> None:
     """Two GPUs compute for four that decode, which repeat no head of eight: equal bytes."""
     rows = rows_of(study(pool("prefill", tensor_parallel=2), pool("decode", tensor_parallel=4)))
