@@ -283,7 +283,7 @@ def draw_fleet(choose: Choose) -> SmallFleet:
     """Return a random small study."""
     replicas = 1 + choose(5)
     stages = (1, 1, 1, 2, 4)[choose(5)]
-    block = (1, 4, 16)[choose(3)]
+    block = (1, 8, 16)[choose(3)]
     budget = (4, 16, 64, 512)[choose(4)]
     engine: dict[str, Any] = {
         "block_size": block,
@@ -395,7 +395,6 @@ def draw_handover_fleet(choose: Choose) -> SmallFleet:
     handover = {
         "connector": connector,
         "decider": deciders[choose(3)],
-        "bandwidth_gb_per_s": (0.5, 2.0, 50.0)[choose(3)],
         "latency_us": (0.0, 30.0, 1000.0)[choose(3)],
     }
     if choose(3) == 0:
