@@ -23,6 +23,7 @@ from cluster_sim.serving.messages import (
     PrefixSample,
     Response,
     Sample,
+    Withdrawal,
 )
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes, Request
 
@@ -113,6 +114,7 @@ GRANTED: Final = tuple_schema(25, Granted)
 HANDOVER: Final = (PREFILL_LEG, RESERVATION, KV_READY, RELEASE, PREFILL_PROGRESS, GRANTED)
 
 CANCELLATION: Final = tuple_schema(2, Cancellation)
+WITHDRAWAL: Final = tuple_schema(12, Withdrawal)
 END_OF_ARRIVALS: Final = tuple_schema(3, EndOfArrivals)
 JOIN: Final = tuple_schema(4, Join)
 LEAVE: Final = tuple_schema(5, Leave)
@@ -195,6 +197,7 @@ def _read_counters(values: Any) -> Any:
 PAYLOADS: Final = (
     DISPATCH,
     CANCELLATION,
+    WITHDRAWAL,
     END_OF_ARRIVALS,
     JOIN,
     LEAVE,

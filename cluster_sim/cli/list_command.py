@@ -23,6 +23,7 @@ class Topic(StrEnum):
     picker_pickers = "picker-pickers"
     picker_handlers = "picker-handlers"
     picker_deciders = "picker-deciders"
+    faults = "faults"
     detectors = "detectors"
     flow_orderings = "flow-orderings"
     fairness = "fairness"

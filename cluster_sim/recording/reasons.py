@@ -37,6 +37,8 @@ RATE_LIMIT: Final = "rate_limit"
 """Its tenant had used up its tokens of a bucket."""
 SLO_UNREACHABLE: Final = "slo_unreachable"
 """It could not be served within its objectives."""
+ROUTER_RESTART: Final = "router_restart"
+"""The router was restarted while it was under way."""
 
 LOSSES: Final = {
     CONTEXT_LENGTH: "longer than the context",
@@ -55,6 +57,7 @@ LOSSES: Final = {
     QUEUE_TIMEOUT: "waited too long in the queue",
     RATE_LIMIT: "rate limit",
     SLO_UNREACHABLE: "objectives out of reach",
+    ROUTER_RESTART: "router restarted",
 }
 """The reasons for which requests are lost, in words; one that the run's end cuts off is not lost."""
 
@@ -62,5 +65,6 @@ REASONS: Final = (
     *(NO_REASON, CONTEXT_LENGTH, KV_CACHE, NO_MODEL, CLIENT_TIMEOUT, RUN_END),
     *(CRASH, UNREACHABLE, ATTEMPT_TIMEOUT, TRANSFER_FAILED, RETRIES_EXHAUSTED, NO_REPLICA, DRAINED),
     *(SHED_SATURATION, QUEUE_FULL, QUEUE_TIMEOUT, RATE_LIMIT, SLO_UNREACHABLE),
+    ROUTER_RESTART,
 )
 """Every reason that a row of ``requests.parquet`` may have; a new one goes to the end, with words in ``LOSSES``."""

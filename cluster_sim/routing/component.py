@@ -23,6 +23,19 @@ SEQUENTIAL: Final = Observation(responses=True, reacts=True, gates=True)
 """The observation of a component that may act on any response."""
 
 
+class Links(Protocol):
+    """Links and replicas that fail at times that are known beforehand."""
+
+    def pass_on(self, sends: list[Send], now_ns: int) -> list[Send]:
+        """Return what of ``sends`` reaches its receiver, and when."""
+
+    def delivery_ns(self, attempt: Attempt, now_ns: int, *, is_dispatch: bool) -> int:
+        """Return when the replica of an attempt has what is sent at ``now_ns``."""
+
+    def answer_ns(self, number: int, now_ns: int, return_ns: int) -> int:
+        """Return when the router has what a replica sends at ``now_ns``."""
+
+
 class HubServices(Protocol):
     """What the hub does for its components."""
 
@@ -33,6 +46,8 @@ class HubServices(Protocol):
     routes: dict[str, Route]
     instant: Instant
     """Of the event that is handled."""
+    links: Links | None
+    """What passes between router and replicas, if links or replicas fail in this run."""
 
     def schedule(
         self, time_ns: int, kind: int, sequence: int, event: Any, *, is_background: bool = False, needed: Instant = 0
@@ -53,6 +68,9 @@ class HubServices(Protocol):
 
     def fail_attempt(self, tracked: TrackedRequest, attempt: Attempt, failure: str, now_ns: int) -> list[Send]:
         """Close an attempt that has failed, with a reason: recovery goes on, or the request fails."""
+
+    def give_up(self, tracked: TrackedRequest, attempt: Attempt, failure: str, now_ns: int) -> list[Send]:
+        """Cancel an attempt whose replica does not answer: recovery goes on, or the request fails."""
 
     def end_request(self, tracked: TrackedRequest, row: RequestRow, now_ns: int) -> list[Send]:
         """End a request with its row, cancelling the attempts that are open."""

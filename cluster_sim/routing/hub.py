@@ -19,7 +19,7 @@ from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.rows import RequestRow
 from cluster_sim.recording.statuses import CANCELLED, FAILED, REFUSED
 from cluster_sim.routing.admission import NOBODY
-from cluster_sim.routing.component import Gate, HandOver, HubComponent, Recovery
+from cluster_sim.routing.component import Gate, HandOver, HubComponent, Links, Recovery
 from cluster_sim.routing.dispatching import Dispatcher
 from cluster_sim.routing.event_list import ClientTimeout, EventList
 from cluster_sim.routing.membership import Membership, PoolFacts
@@ -113,6 +113,7 @@ class RouterHub:
         ]
         """Replicas that must be told when the last request has been sent."""
         self.instant: Instant = 0
+        self.links: Links | None = None
         for component in components:
             component.start(self)
 
@@ -155,9 +156,11 @@ class RouterHub:
         now, event = self._events.pop()
         self.instant = now
         sends = self._handlers[type(event)](event, now >> KIND_BITS)
-        if self._components and not self._events.is_waiting and not self.requests:
+        if not self._components:
+            return sends
+        if not self.requests and not self._events.is_waiting:
             self._events.drop_background()
-        return sends
+        return sends if self.links is None else self.links.pass_on(sends, now >> KIND_BITS)
 
     def needed(self, event: Instant) -> Instant:
         """Return what every process must have passed before the next event is handled."""
@@ -223,6 +226,8 @@ class RouterHub:
         counts = (cached_tokens, preemptions, number - tracked.extra_legs, request.output_tokens)
         ends = (NO_REASON, -1, -1, -1, -1, number + 1)
         row = _new_row((request, status, target.source - 1, target.pool, *times_ns, *counts, *ends))
+        if number and tracked.resumed_tokens:
+            row = tracked.resumed(row)
         return self._end(tracked, row, now_ns)
 
     def _on_first_token(self, first: FirstToken, now_ns: int) -> list[Send]:
@@ -306,6 +311,13 @@ class RouterHub:
         self.dispatcher.close(tracked, attempt, now_ns)
         return self._fail(tracked, attempt, failure, now_ns)
 
+    def give_up(self, tracked: TrackedRequest, attempt: Attempt, failure: str, now_ns: int) -> list[Send]:
+        """Cancel an attempt whose replica does not answer: recovery goes on, or the request fails."""
+        cancellation = self.dispatcher.cancel(tracked, attempt, now_ns)
+        # How far it had come is not known before the cancellation has arrived, which nobody waits for.
+        self.requests.ignore_departure(tracked, attempt.number)
+        return [cancellation, *self._fail(tracked, attempt, failure, now_ns)]
+
     def _fail(self, tracked: TrackedRequest, attempt: Attempt | None, failure: str, now_ns: int) -> list[Send]:
         sends: list[Send] = []
         if attempt is not None and attempt.leg and self._handover is not None:
@@ -330,10 +342,7 @@ class RouterHub:
         if not self._components:
             return []
         tracked.end = row
-        sends = [send for component in self._components for send in component.on_end(tracked, now_ns)]
-        if not self.requests and not self._events.is_waiting:
-            self._events.drop_background()
-        return sends
+        return [send for component in self._components for send in component.on_end(tracked, now_ns)]
 
     def _cause(self, row: RequestRow, now_ns: int) -> None:
         """Schedule the requests that the end of one causes."""

@@ -92,6 +92,10 @@ class Membership:
         self._next_number = max(self._members, default=-1) + 1
         self.freed: list[Callable[[int], None]] = []
         """Whoever is told the number of a replica that takes requests again, or for the first time."""
+        self.joined: list[Callable[[Member, int], None]] = []
+        """Whoever is told of a replica that joins, and when it begins to exist."""
+        self.blocked: list[Callable[[int, str], None]] = []
+        """Whoever is told the number of a replica that is blocked for a reason."""
 
     def __getitem__(self, number: int) -> Member:
         return self._members[number]
@@ -116,6 +120,8 @@ class Membership:
         member = self._members[number] = Member(number, pool, route, positions[0], len(positions), {STARTING})
         target = member.target
         arrival = instant(now_ns + target.forward_ns, Kind.CANCELLATION)
+        for note in self.joined:
+            note(member, now_ns + target.forward_ns)
         return member, Send(target.source, Message(arrival, HUB_SOURCE, number, Join(pool)), 0)
 
     def leave(self, number: int, now_ns: int) -> Send:
@@ -134,6 +140,8 @@ class Membership:
             for position in member.positions:
                 member.route.block(position)
         member.blocked_by.add(reason)
+        for note in self.blocked:
+            note(number, reason)
 
     def unblock(self, number: int, reason: str) -> None:
         """Lift one reason; the replica takes requests when none is left."""

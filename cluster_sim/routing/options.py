@@ -8,6 +8,10 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from cluster_sim.options import LONGEST_RUN_S, MS_PER_DAY, ConfigModel
+from cluster_sim.routing.recovery.circuit_breaker import CircuitBreakerOptions
+from cluster_sim.routing.recovery.health_checks import HealthOptions
+from cluster_sim.routing.recovery.migration_options import MigrationOptions
+from cluster_sim.routing.recovery.retry_options import RetryOptions
 from cluster_sim.units import NS_PER_MS, NS_PER_S
 
 
@@ -104,6 +108,14 @@ class RouterOptions(ConfigModel):
         {},
         description="Weights of pools: a request draws its pool among those of its model, and the policy chooses "
         "inside that; empty leaves everything to the policy.",
+    )
+    retries: RetryOptions | None = Field(None, description="Retries of failed attempts; null: none.")
+    health: HealthOptions | None = Field(None, description="Health checks of the replicas; null: none.")
+    circuit_breaker: CircuitBreakerOptions | None = Field(
+        None, description="Breakers that keep requests from replicas that fail often; null: none."
+    )
+    migration: MigrationOptions | None = Field(
+        None, description="Requests that go on at another replica with their tokens so far; null: none."
     )
     client_timeout_s: float | None = Field(
         None,

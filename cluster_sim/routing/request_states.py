@@ -60,10 +60,21 @@ _new_attempt: Final = partial(tuple.__new__, Attempt)
 """Half the price of calling the type."""
 
 
+class Began(NamedTuple):
+    """The times of the attempt that a client has the first token of."""
+
+    dispatch_ns: int
+    scheduled_ns: int
+    first_token_ns: int
+
+
 class TrackedRequest:
     """A request from its arrival to its row."""
 
-    __slots__ = ("end", "extra_legs", "last", "open", "request", "resumed_tokens", "state")
+    __slots__ = ("began", "end", "extra_legs", "last", "open", "request", "resumed_tokens", "state")
+
+    began: Began
+    """The attempt that has brought the first of the tokens that later ones go on from, if there are any."""
 
     end: RequestRow
     """The row of a request that has ended, where the hub has components."""
@@ -95,7 +106,7 @@ class TrackedRequest:
         last = self.last
         if last is None:
             return RequestRow(self.request, status, finish_ns=finish_ns, reason=reason)
-        return RequestRow(
+        row = RequestRow(
             self.request,
             status,
             last.target.source - 1,
@@ -105,6 +116,22 @@ class TrackedRequest:
             retries=last.number - self.extra_legs,
             reason=reason,
             attempts=last.number + 1,
+        )
+        return self.resumed(row)._replace(generated_tokens=self.resumed_tokens) if self.resumed_tokens else row
+
+    def resume(self, departure: Departure, dispatch_ns: int) -> None:
+        """Let the next attempt go on from where one stopped that was dispatched at ``dispatch_ns``."""
+        # A stream that breaks off before its end lacks the last token at least.
+        tokens = min(departure.generated_tokens, self.request.output_tokens - 1)
+        if not self.resumed_tokens and tokens:
+            self.began = Began(dispatch_ns, departure.scheduled_ns, departure.first_token_ns)
+        self.resumed_tokens = tokens
+
+    def resumed(self, row: RequestRow) -> RequestRow:
+        """Return a row of a later attempt with the times at which the client saw the request begin."""
+        began = self.began
+        return row._replace(
+            dispatch_ns=began.dispatch_ns, scheduled_ns=began.scheduled_ns, first_token_ns=began.first_token_ns
         )
 
 
@@ -126,6 +153,8 @@ class RequestTable(dict[int, TrackedRequest]):
         """Rows of requests that have ended and whose replicas have not told how far they had come."""
         self._departures: dict[tuple[int, int], Departure] = {}
         """How far other attempts had come that ended without a response, by request id and attempt."""
+        self._ignored: set[tuple[int, int]] = set()
+        """Attempts of which nobody waits for the departure, so that nothing may depend on it."""
 
     def arrive(self, request: Request) -> TrackedRequest:
         """Begin to track a request."""
@@ -140,9 +169,10 @@ class RequestTable(dict[int, TrackedRequest]):
         if now_ns > self.end_ns:  # noqa: PLR1730 - a call costs five times as much
             self.end_ns = now_ns
         departure = self._departure_of(tracked) if self._departures else None
+        is_ignored = bool(self._ignored) and self._forget_ignored(tracked)
         if departure is not None:
             self._log.add(_completed(row, departure, row.finish_ns))
-        elif row.status in _DEPARTING and row.dispatch_ns >= 0:
+        elif row.status in _DEPARTING and row.dispatch_ns >= 0 and not is_ignored:
             self._held[row.request.request_id] = row
         else:
             self._log.add(row)
@@ -153,8 +183,14 @@ class RequestTable(dict[int, TrackedRequest]):
         if row is not None and row.attempts == departure.attempt + 1:
             del self._held[departure.request_id]
             self._log.add(_completed(row, departure, row.finish_ns))
-        elif departure.request_id in self:
+        elif departure.request_id in self and (departure.request_id, departure.attempt) not in self._ignored:
             self._departures[departure.request_id, departure.attempt] = departure
+
+    def ignore_departure(self, tracked: TrackedRequest, attempt: int) -> None:
+        """Let nothing depend on how far an attempt had come, known already or not."""
+        key = tracked.request.request_id, attempt
+        self._departures.pop(key, None)
+        self._ignored.add(key)
 
     def departure(self, request_id: int, attempt: int) -> Departure | None:
         """Return how far an attempt had come that its replica has dropped, if that is known."""
@@ -168,6 +204,15 @@ class RequestTable(dict[int, TrackedRequest]):
         for number in range(tracked.last.number + 1):
             departure = self._departures.pop((request_id, number), None)
         return departure
+
+    def _forget_ignored(self, tracked: TrackedRequest) -> bool:
+        """Forget which departures of a request are ignored; return whether that of its last attempt is."""
+        if tracked.last is None:
+            return False
+        keys = [(tracked.request.request_id, number) for number in range(tracked.last.number + 1)]
+        is_ignored = keys[-1] in self._ignored
+        self._ignored.difference_update(keys)
+        return is_ignored
 
     def close(self, end_ns: int) -> None:
         """Write the rows of requests that the run's end at ``end_ns`` left unfinished, and those held."""
@@ -186,6 +231,8 @@ def _completed(row: RequestRow, departure: Departure, last_ns: int) -> RequestRo
     if not 0 <= departure.scheduled_ns <= last_ns:
         return row
     first_token_ns = departure.first_token_ns
+    if row.first_token_ns >= 0:  # An earlier attempt has begun it.
+        return row._replace(generated_tokens=departure.generated_tokens)
     return row._replace(
         scheduled_ns=departure.scheduled_ns,
         first_token_ns=first_token_ns if first_token_ns <= last_ns else -1,

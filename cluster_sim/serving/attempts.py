@@ -10,7 +10,7 @@ from cluster_sim.serving.cancellations import Cancellations, Cancelled
 from cluster_sim.serving.departures import DepartureReport
 from cluster_sim.serving.first_tokens import FirstTokens
 from cluster_sim.serving.inbox import Inbox
-from cluster_sim.serving.messages import Cancellation
+from cluster_sim.serving.messages import Cancellation, Withdrawal
 from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.serving.sequence import Sequence, key_of
 from cluster_sim.serving.step_state import StepState
@@ -39,11 +39,15 @@ class Attempts:
         self.cancellations = Cancellations(scheduler, log, late_ns)
         self.open: dict[int, Sequence] = {}
         """The sequences that have not been answered, by key."""
+        self._withdrawn: set[int] = set()
+        """Keys of those that have been withdrawn and not left: how far they had come is reported."""
         self.overdue: list[Sequence] = []
         """Those whose answers come after the end of the run."""
 
-    def cancel(self, cancellation: Cancellation, now_ns: int) -> list[Message]:
+    def cancel(self, cancellation: Cancellation | Withdrawal, now_ns: int) -> list[Message]:
         """Cancel an attempt wherever it is: see ``Cancellations``; at the API server it is dropped at once."""
+        if isinstance(cancellation, Withdrawal):
+            return self._withdraw(Cancellation(*cancellation), now_ns)
         delivered = self._inbox.withdraw(*cancellation)
         if delivered is None:
             return self._depart(self.cancellations.handle(cancellation, now_ns, self._ends_in_flight()))
@@ -51,6 +55,17 @@ class Attempts:
         self._log.enter(delivered_ns)
         self._log.leave(now_ns)
         return [self._departures.of_unseen(dispatch, now_ns)]
+
+    def _withdraw(self, cancellation: Cancellation, now_ns: int) -> list[Message]:
+        """Cancel an attempt, and report at once how far it has come; leave one that is answered already."""
+        sequence = self.open.get(key_of(*cancellation))
+        if sequence is None:
+            delivered = self._inbox.has_undelivered(*cancellation)
+            return self.cancel(cancellation, now_ns) if delivered else []
+        self._scheduler.write_back()
+        report = self._departures.of(sequence, now_ns, self._ends_in_flight())
+        self._withdrawn.add(sequence.key)
+        return [report, *self.cancel(cancellation, now_ns)]
 
     def cancel_between(self, end_ns: int) -> list[Message]:
         """Cancel at the end of a batch what waits for one."""
@@ -67,8 +82,13 @@ class Attempts:
         for _ in self.open:
             log.leave(now_ns)
         out = self._depart(self.cancellations.drop(now_ns, ends_ns))
-        out += [self._departures.of(sequence, now_ns, ends_ns) for sequence in self.open.values()]
+        out += [
+            self._departures.of(sequence, now_ns, ends_ns)
+            for key, sequence in self.open.items()
+            if key not in self._withdrawn
+        ]
         self.open.clear()
+        self._withdrawn.clear()
         if self._first_tokens is not None:
             self._first_tokens.clear()
         for delivered_ns, dispatch in self._inbox.drop_delivered(now_ns):
@@ -105,6 +125,8 @@ class Attempts:
             sequence = ended or is_open
             if self._first_tokens is not None:
                 self._first_tokens.forget(key)
-            if sequence is not None:  # Otherwise it ended long before, and its response has told all there is.
+            if key in self._withdrawn:
+                self._withdrawn.discard(key)
+            elif sequence is not None:  # Otherwise it ended long before, and its response has told all there is.
                 out.append(self._departures.of(sequence, at_ns, ends_ns))
         return out

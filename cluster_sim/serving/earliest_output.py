@@ -76,6 +76,12 @@ class Guarantees:
                 return OutputTimes(instant(planned.last_end_ns, Kind.RESPONSE), unconditional)
         return OutputTimes(unconditional, unconditional)
 
+    def awaits_only_a_crash(self) -> bool:
+        """Whether nothing is here and nothing has been sent here."""
+        if len(self._inbox.heap) > self._inbox.own or not self._steps.is_idle:
+            return False
+        return not self._scheduler.running_count + self._scheduler.waiting_count
+
     def next_change(self, *, is_kv_sampled: bool) -> Instant:
         """Return when running, waiting or, if it is sampled, KV usage may next change without a message."""
         inbox, steps = self._inbox.heap, self._steps

@@ -93,6 +93,13 @@ class Inbox:
         self.heap.clear()
         self.own = 0
 
+    def has_undelivered(self, request_id: int, attempt: int) -> bool:
+        """Whether the API server works on an attempt."""
+        return any(
+            (dispatch.request.request_id, dispatch.attempt) == (request_id, attempt)
+            for _, dispatch in self.dispatches()
+        )
+
     def withdraw(self, request_id: int, attempt: int) -> tuple[int, Dispatch] | None:
         """Take back an attempt that the API server works on; return it, and when it was delivered."""
         if not self._has_api_server:

@@ -39,6 +39,17 @@ class Cancellation(NamedTuple):
     attempt: int
 
 
+class Withdrawal(NamedTuple):
+    """To a replica: another one goes on with the request.
+
+    The attempt leaves like a cancelled one, but how far it had come is reported when this arrives, not when it has
+    left.  An attempt whose last token is formed is answered all the same, and reports nothing.
+    """
+
+    request_id: int
+    attempt: int
+
+
 class Leave(NamedTuple):
     """To a replica: it is taken away at this instant, with all that it holds; nothing is sent to it any more.
 

@@ -37,7 +37,7 @@ from cluster_sim.serving.inbox import ApiServer, Inbox
 from cluster_sim.serving.lives.life_clock import LifeClock
 from cluster_sim.serving.lives.return_link import ReturnLink
 from cluster_sim.serving.lives.timeline import Crash
-from cluster_sim.serving.messages import Cancellation, Dispatch, EndOfArrivals, Leave, Response
+from cluster_sim.serving.messages import Cancellation, Dispatch, EndOfArrivals, Leave, Response, Withdrawal
 from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.replica_settings import ReplicaSettings, floor_model
 from cluster_sim.serving.schedulers.base import Scheduler
@@ -143,7 +143,7 @@ class Replica:
     def advance(self, horizon: Instant) -> list[Message]:
         """Handle every event strictly below ``horizon``; return responses and samples, stamped at the hub."""
         assert horizon >= self._horizon, "horizons only grow"
-        self._out = []
+        self._out, reached = [], horizon
         inbox, steps, in_flight, sampler = self._inbox.heap, self._steps, self._steps.in_flight, self._sampler
         while True:
             batch_end = in_flight[0][0] << KIND_BITS | _BATCH_END if in_flight else NEVER
@@ -154,6 +154,9 @@ class Replica:
             is_message = bool(inbox) and inbox[0].instant < event
             if is_message:
                 event = inbox[0].instant
+                if horizon >= NEVER and self._guarantees.awaits_only_a_crash():
+                    reached = event  # The run ends first: its end says how many more crashes there are.
+                    break
             if event >= horizon:
                 break
             if sampler.next_due < event:
@@ -170,7 +173,7 @@ class Replica:
                 self._end_batch()
             else:
                 self._schedule()
-        self._horizon = horizon
+        self._horizon = reached
         if sampler.next_sample < horizon < NEVER:
             sampler.report(horizon, self._scheduler, self._out)
         if self.settings.is_probed:
@@ -291,7 +294,7 @@ class Replica:
             self._first_tokens.await_first(sequence)
         return sequence
 
-    def _on_cancellation(self, cancellation: Cancellation, now_ns: int) -> bool:
+    def _on_cancellation(self, cancellation: Cancellation | Withdrawal, now_ns: int) -> bool:
         if self._scheduler.hands_over:
             self._scheduler.release(key_of(*cancellation))
         self._out += self._attempts.cancel(cancellation, now_ns)
@@ -360,6 +363,7 @@ class Replica:
     _HANDLERS: ClassVar[dict[type, Callable[["Replica", Any, int], bool]]] = {
         Dispatch: _on_dispatch,
         Cancellation: _on_cancellation,
+        Withdrawal: _on_cancellation,
         PrefillLeg: _on_prefill_leg,
         Reservation: _on_reservation,
         KvReady: _on_kv_ready,

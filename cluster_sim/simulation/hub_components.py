@@ -5,9 +5,18 @@ from functools import partial
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
 from cluster_sim.routing.component import HubComponent
+from cluster_sim.routing.faults.fault_component import FaultInjection
+from cluster_sim.routing.faults.fault_effects import FleetView, PoolView
+from cluster_sim.routing.faults.fault_plan import FaultPlan, plan_faults
 from cluster_sim.routing.flow_control.admission_options import AdmissionOptions
 from cluster_sim.routing.flow_control.gate import FlowControl
+from cluster_sim.routing.options import RouterOptions
 from cluster_sim.routing.policy_interface import ROUTING_POLICIES
+from cluster_sim.routing.recovery.health_checks import HealthOptions
+from cluster_sim.routing.recovery.health_component import HealthChecks
+from cluster_sim.routing.recovery.live_migration import LiveMigration
+from cluster_sim.routing.recovery.migration_options import MigrationOptions
+from cluster_sim.routing.recovery.recovery_component import RequestRecovery
 from cluster_sim.simulation.shared_store import shared_store
 from cluster_sim.simulation.simulation import ComponentFactory, Simulation
 from cluster_sim.units import NS_PER_MS
@@ -18,11 +27,48 @@ def hub_components(study: Study) -> tuple[ComponentFactory, ...]:
     factories: list[ComponentFactory] = []
     if study.fleet.kv_store is not None:
         factories.append(partial(shared_store, study.fleet.kv_store))
+    router, faults = study.router, fault_plan(study)
+    if router.retries or router.migration or router.circuit_breaker:
+        factories.append(partial(_recovery, router))
+    if router.migration and router.migration.is_live:
+        factories.append(partial(_live_migration, router.migration))
+    if faults:
+        factories.append(partial(_faults, faults))
+        if router.health:
+            factories.append(partial(_health, router.health, faults))
     admission = _admission(study)
     if admission.is_active:
         _check_scrapes(study, admission)
         factories.append(partial(_flow_control, admission))
     return tuple(factories)
+
+
+def fault_plan(study: Study) -> FaultPlan:
+    """Resolve the faults of a study; raise InputError, which begins with the key, for targets that do not exist."""
+    pools, first = [], 0
+    for pool in study.fleet.pools:
+        pools.append(PoolView(pool.name, range(first, first + pool.replicas), pool.role or ""))
+        first += pool.replicas
+    return plan_faults(study.faults, FleetView(tuple(pools)))
+
+
+def _recovery(router: RouterOptions, simulation: Simulation) -> HubComponent:
+    return RequestRecovery(router.retries, router.migration, router.circuit_breaker, simulation.seed)
+
+
+def _live_migration(options: MigrationOptions, simulation: Simulation) -> HubComponent:
+    del simulation
+    return LiveMigration(options)
+
+
+def _faults(plan: FaultPlan, simulation: Simulation) -> HubComponent:
+    del simulation
+    return FaultInjection(plan)
+
+
+def _health(options: HealthOptions, plan: FaultPlan, simulation: Simulation) -> HubComponent:
+    del simulation
+    return HealthChecks(options, plan)
 
 
 def _admission(study: Study) -> AdmissionOptions:

@@ -29,7 +29,7 @@ from cluster_sim.simulation.fleet_links import fleet_links, pool_topology
 from cluster_sim.simulation.fleet_scaling import fleet_control
 from cluster_sim.simulation.fleet_sites import link_delays, site_of
 from cluster_sim.simulation.handover_plan import HandoverPlan, PoolOfPair, plan_handover, prefill_policy
-from cluster_sim.simulation.hub_components import hub_components
+from cluster_sim.simulation.hub_components import fault_plan, hub_components
 from cluster_sim.simulation.model_names import default_model, distinct_names
 from cluster_sim.simulation.parallelism import check_ranks, expert_sharding, rank_limits
 from cluster_sim.simulation.pool_checks import check_engine
@@ -179,7 +179,7 @@ class Plan:
         Raises InputError, which begins with the key at fault.
         """
         study, run = self.study, self.study.run
-        predictors = self._predictors()
+        predictors, faults = self._predictors(), fault_plan(study)
         handover = self.handover
         components = hub_components(study)
         if handover is not None:
@@ -199,6 +199,7 @@ class Plan:
             components=(*components, *self.control),
             prefill_policy=None if handover is None else prefill_policy(study.router),
             reports_chunks=handover is not None and handover.reports_chunks,
+            timeline_of=faults.timeline_of if faults else None,
             routers=study.router.replicas,
             links=self.links,
             split=dict(study.router.split),
@@ -243,6 +244,7 @@ def make_plan(study: Study) -> Plan:
         pools.append(replace(planned, site=site_of(study.fleet, pool)))
         first += pool.replicas
     check_requested_models(study, list(dict.fromkeys(planned.hardware.model.name for planned in pools)))
+    fault_plan(study)
     links = fleet_links(study.fleet, [planned.hardware.device for planned in pools])
     plan = Plan(study, tuple(pools), links, fleet_control(study, pools, upgrades))
     _ = plan.handover  # Wrong pairs are refused here, before anything is built.

@@ -170,8 +170,10 @@ class Simulation:
     """Time between two rows of a replica's series; 0 writes none."""
     stall_limit_ns: int = 3600 * NS_PER_S
     """Simulated time without any token, with requests there, after which the run is given up."""
-    timeline_of: Callable[[int], Timeline] | None = None
-    """Returns the faults of a replica by its number; None if nothing befalls any."""
+    timeline_of: Callable[[int, str, bool], Timeline] | None = None
+    """Returns the faults of a replica by its number, its pool's name, and whether it joins; None if nothing befalls
+    any.
+    """
     keeps_rows: bool = False
     """Whether the outcome holds every request's row."""
     keeps_streams: bool = False
@@ -309,7 +311,7 @@ class Simulation:
             samples_kv="kv_used_ratio" in observation.sampled_fields,
             grids=observation.grids,
             reports_first_tokens=observation.first_tokens,
-            timeline=NO_FAULTS if self.timeline_of is None else self.timeline_of(index),
+            timeline=NO_FAULTS if self.timeline_of is None else self.timeline_of(index, own.name, pool is not None),
             is_joining=pool is not None,
         )
         log = ReplicaLog(

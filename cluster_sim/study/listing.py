@@ -26,6 +26,7 @@ TOPICS: Final = {
     "picker-pickers": "cluster_sim.picker_pickers",
     "picker-handlers": "cluster_sim.picker_profile_handlers",
     "picker-deciders": "cluster_sim.picker_deciders",
+    "faults": "cluster_sim.fault_kinds",
     "detectors": "cluster_sim.saturation_detectors",
     "flow-orderings": "cluster_sim.flow_orderings",
     "fairness": "cluster_sim.flow_fairness",

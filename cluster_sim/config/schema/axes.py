@@ -5,6 +5,7 @@ from typing import Any, Final
 from cluster_sim.hardware.predictors.predictor_interface import PREDICTORS
 from cluster_sim.registry import Registry
 from cluster_sim.routing.endpoint_picker.parts import ENDPOINT_DECIDERS, FILTERS, PICKERS, PROFILE_HANDLERS, SCORERS
+from cluster_sim.routing.faults.fault_interface import FAULT_KINDS
 from cluster_sim.routing.flow_control.detector_interface import DETECTORS
 from cluster_sim.routing.flow_control.fairness_interface import FAIRNESS
 from cluster_sim.routing.flow_control.ordering_interface import ORDERINGS
@@ -29,6 +30,7 @@ AXES: Final[tuple[Registry[Any], ...]] = (
     TRACE_READERS,
     PREDICTORS,
     ROUTING_POLICIES,
+    FAULT_KINDS,
     DETECTORS,
     ORDERINGS,
     FAIRNESS,

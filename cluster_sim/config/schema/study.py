@@ -11,6 +11,7 @@ from cluster_sim.hardware.predictors.kinds.auto import AutoOptions
 from cluster_sim.hardware.predictors.predictor_interface import PredictorBlock
 from cluster_sim.metrics.objectives import Slo
 from cluster_sim.options import ConfigModel
+from cluster_sim.routing.faults.fault_interface import FaultBlock
 from cluster_sim.routing.flow_control.admission_options import AdmissionOptions
 from cluster_sim.routing.policies.weighted import WeightedOptions
 from cluster_sim.routing.policy_interface import RouterConfig, default_router
@@ -37,6 +38,9 @@ class Study(ConfigModel):
         None, description="What decides how many replicas each pool has during the run; null keeps their numbers."
     )
     upgrades: tuple[UpgradeOptions, ...] = Field((), description="Rolling upgrades from one pool to another.")
+    faults: tuple[FaultBlock, ...] = Field(
+        (), max_length=100_000, description="What befalls replicas, links and the router, at given or drawn times."
+    )
     predictor: PredictorBlock = Field(AutoOptions(), description="Where step times come from.")
     slo: Slo = Field(Slo(), description="Limits that the results are held against.")
     run: Run = Field(Run(), description="How the simulation is executed.")

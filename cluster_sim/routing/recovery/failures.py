@@ -1,42 +1,29 @@
-"""Failures of attempts as a router sees them."""
+"""Failures of attempts as a router sees them, by the reason that a request which nothing recovers ends with."""
 
-from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
-from cluster_sim.recording.reasons import ATTEMPT_TIMEOUT, CRASH, DRAINED, NO_REPLICA, UNREACHABLE
+from cluster_sim.recording.reasons import ATTEMPT_TIMEOUT, CRASH, DRAINED, NO_REPLICA, TRANSFER_FAILED, UNREACHABLE
 
+FailureName = Literal["unreachable", "crash", "attempt_timeout", "transfer_failed", "drained", "no_replica"]
 
-class FailureKind(StrEnum):
-    """The ways in which an attempt fails."""
-
-    REFUSED = "refused"
-    """Connection refused: the replica was down when the request came.  The router knows at once."""
-    RESET = "reset"
-    """Connection reset: the replica went down with the request.  The router knows at once."""
-    TIMEOUT = "timeout"
-    """Silence, until the router's own time-out of the attempt."""
-    UNHEALTHY = "unhealthy"
-    """Silence, until a health check found the replica unhealthy and the router gave its requests up."""
-    REMOVED = "removed"
-    """The replica was removed (drained for too long, scaled down, upgraded) before the request had ended."""
-    NO_REPLICA = "no_replica"
-    """No replica that could run the request was there."""
-
-
-REASON_OF: Final = {
-    FailureKind.REFUSED: UNREACHABLE,
-    FailureKind.RESET: CRASH,
-    FailureKind.TIMEOUT: ATTEMPT_TIMEOUT,
-    FailureKind.UNHEALTHY: UNREACHABLE,
-    FailureKind.REMOVED: DRAINED,
-    FailureKind.NO_REPLICA: NO_REPLICA,
-}
-"""The reason of a request that ends with a failure that nothing recovers."""
+FAILURES: Final[tuple[FailureName, ...]] = (
+    "unreachable",
+    "crash",
+    "attempt_timeout",
+    "transfer_failed",
+    "drained",
+    "no_replica",
+)
+"""The replica is down and refuses, or was found unhealthy; it went down with the request; it is silent until the
+router's own time-out; a cache was not handed over; the replica was removed; none was there.
+"""
+assert set(FAILURES) == {UNREACHABLE, CRASH, ATTEMPT_TIMEOUT, TRANSFER_FAILED, DRAINED, NO_REPLICA}
 
 
 class Failure(NamedTuple):
     """One failure of an attempt."""
 
-    kind: FailureKind
+    reason: str
+    """One of ``FAILURES``."""
     streamed_tokens: int = 0
-    """Output tokens of the attempt that had reached the router; with any, the client has seen the stream begin."""
+    """Output tokens that had reached the router by then; with any, the client has seen the stream begin."""

@@ -5,14 +5,17 @@ pure function of its outages: no probe is an event, only a change of the verdict
 down is refused at once; one that finds it hanging, or its link lost, waits for the time-out.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple, Self
+from collections.abc import Iterable, Iterator
+from typing import Final, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from cluster_sim.engine.instant import NEVER
 from cluster_sim.options import LONGEST_RUN_S, ConfigModel
+from cluster_sim.serving.lives.intervals import FOREVER_NS, Interval
 from cluster_sim.units import NS_PER_S
+
+_MOST_SILENTLY: Final = 256
+"""Outages passed over before a verdict is repeated."""
 
 
 class HealthOptions(ConfigModel):
@@ -63,7 +66,7 @@ class Outage(NamedTuple):
 
     start_ns: int
     end_ns: int
-    """NEVER if it does not end."""
+    """FOREVER_NS if it does not end."""
     is_silent: bool
     """Whether it does not answer at all; otherwise connections are refused at once."""
 
@@ -75,46 +78,83 @@ class Verdict(NamedTuple):
     is_healthy: bool
 
 
+def outages_of(down: Iterable[Interval], silent: Iterable[Interval]) -> Iterator[Outage]:
+    """Yield the outages of a replica, disjoint and in order, from when it is down and when it is silent.
+
+    Both are sorted and disjoint, and may have no end.  A replica that is down behind a lost link is silent.
+    """
+    silences = iter(silent)
+    silence = next(silences, None)
+    silent_until_ns = -1
+    for interval in down:
+        start_ns, end_ns = interval.start_ns, interval.end_ns
+        while silence is not None and silence.start_ns < end_ns:
+            start_ns = max(start_ns, silent_until_ns)
+            if start_ns < silence.start_ns:
+                yield Outage(start_ns, silence.start_ns, is_silent=False)
+            yield Outage(silence.start_ns, silence.end_ns, is_silent=True)
+            silent_until_ns = silence.end_ns
+            silence = next(silences, None)
+        start_ns = max(start_ns, silent_until_ns)
+        if start_ns < end_ns:
+            yield Outage(start_ns, end_ns, is_silent=False)
+    while silence is not None:
+        yield Outage(silence.start_ns, silence.end_ns, is_silent=True)
+        silence = next(silences, None)
+
+
 def verdicts(
-    options: HealthOptions, outages: Sequence[Outage], first_probe_ns: int, forward_ns: int, return_ns: int
+    options: HealthOptions,
+    down: Iterable[Interval],
+    silent: Iterable[Interval],
+    first_probe_ns: int,
+    forward_ns: int,
+    return_ns: int,
 ) -> Iterator[Verdict]:
     """Yield the changes of a replica's verdict, in order; it is healthy at first.
 
-    ``outages`` are disjoint and in order.  Probes are sent at ``first_probe_ns`` and each period after it.
+    Probes are sent at ``first_probe_ns`` and each period after it.  After many outages that no probe has found the
+    verdict is repeated, so that asking for the next one always ends.
     """
-    if options.crash_notice_s is not None:
-        notice_ns = round(options.crash_notice_s * NS_PER_S)
-        yield from _with_notices(options, outages, first_probe_ns, forward_ns, return_ns, notice_ns)
-        return
-    yield from _by_probes(options, outages, first_probe_ns, forward_ns, return_ns)
+    ways = first_probe_ns, forward_ns, return_ns
+    if options.crash_notice_s is None:
+        return _by_probes(options, outages_of(down, silent), *ways)
+    notices = _notices(down, round(options.crash_notice_s * NS_PER_S))
+    return _agreed(notices, _by_probes(options, outages_of((), silent), *ways))
 
 
 def _by_probes(
-    options: HealthOptions, outages: Sequence[Outage], first_probe_ns: int, forward_ns: int, return_ns: int
+    options: HealthOptions, outages: Iterator[Outage], first_probe_ns: int, forward_ns: int, return_ns: int
 ) -> Iterator[Verdict]:
+    """Yield the changes that probes find."""
     period_ns = options.period_ns
-    is_healthy, failures, successes, probe, index = True, 0, 0, 0, 0
+    is_healthy, failures, successes, probe, silently = True, 0, 0, 0, 0
+    following = next(outages, None)
     while True:
         if is_healthy and not failures:
             # Good probes change nothing: go on with the first that may meet an outage.
-            if index == len(outages):
+            if following is None:
                 return
-            probe = max(probe, -(-(outages[index].start_ns - forward_ns - first_probe_ns) // period_ns))
+            probe = max(probe, -(-(following.start_ns - forward_ns - first_probe_ns) // period_ns))
         sent_ns = first_probe_ns + probe * period_ns
         arrival_ns = sent_ns + forward_ns
-        if index < len(outages) and outages[index].end_ns <= arrival_ns:
-            index += 1
+        if following is not None and following.end_ns <= arrival_ns:
+            following = next(outages, None)
+            silently += 1
+            if silently == _MOST_SILENTLY:
+                silently = 0
+                yield Verdict(sent_ns, is_healthy)
             continue
-        outage = outages[index] if index < len(outages) and outages[index].start_ns <= arrival_ns else None
+        outage = following if following is not None and following.start_ns <= arrival_ns else None
         known_ns, is_good = _result(options, outage, sent_ns, forward_ns, return_ns)
         failures, successes = (0, successes + 1) if is_good else (failures + 1, 0)
         if is_healthy and failures == options.failure_threshold:
-            is_healthy = False
+            is_healthy, silently = False, 0
             yield Verdict(known_ns, is_healthy)
         elif not is_healthy and successes == options.success_threshold:
-            is_healthy = True
+            is_healthy, silently = True, 0
             yield Verdict(known_ns, is_healthy)
-        if not is_healthy and outage is not None and outage.end_ns >= NEVER:
+        if not is_healthy and outage is not None and outage.end_ns >= FOREVER_NS:
             return
         probe += 1
 
@@ -133,26 +173,30 @@ def _result(
     return (answer_ns, True) if answer_ns <= late_ns else (late_ns, False)
 
 
-def _with_notices(
-    options: HealthOptions,
-    outages: Sequence[Outage],
-    first_probe_ns: int,
-    forward_ns: int,
-    return_ns: int,
-    notice_ns: int,
-) -> Iterator[Verdict]:
-    """Yield changes where the platform tells of crashes and restarts, and probes find only what is silent."""
-    silent = [outage for outage in outages if outage.is_silent]
-    by_probes = _by_probes(options, silent, first_probe_ns, forward_ns, return_ns)
-    changes = [(verdict.at_ns, 1, verdict.is_healthy) for verdict in by_probes]
-    for outage in outages:
-        if not outage.is_silent and outage.start_ns + notice_ns < outage.end_ns:
-            changes.append((outage.start_ns + notice_ns, 0, False))
-            if outage.end_ns < NEVER:
-                changes.append((outage.end_ns + notice_ns, 0, True))
-    is_healthy, known = True, {0: True, 1: True}
-    for at_ns, source, verdict_is_healthy in sorted(changes):
-        known[source] = verdict_is_healthy
-        if all(known.values()) != is_healthy:
+def _notices(down: Iterable[Interval], notice_ns: int) -> Iterator[Verdict]:
+    """Yield what the platform tells of crashes and restarts; a crash shorter than the notice takes is not seen."""
+    for interval in down:
+        if interval.start_ns + notice_ns < interval.end_ns:
+            yield Verdict(interval.start_ns + notice_ns, is_healthy=False)
+            if interval.end_ns < FOREVER_NS:
+                yield Verdict(interval.end_ns + notice_ns, is_healthy=True)
+
+
+def _agreed(notices: Iterator[Verdict], probes: Iterator[Verdict]) -> Iterator[Verdict]:
+    """Yield the changes of a verdict that is healthy while both sources say so."""
+    sources = [notices, probes]
+    known = [True, True]
+    heads = [next(source, None) for source in sources]
+    is_healthy = True
+    while True:
+        pending = [(head.at_ns, index) for index, head in enumerate(heads) if head is not None]
+        if not pending:
+            return
+        at_ns, index = min(pending)
+        head = heads[index]
+        assert head is not None
+        known[index] = head.is_healthy
+        heads[index] = next(sources[index], None)
+        if all(known) != is_healthy:
             is_healthy = not is_healthy
             yield Verdict(at_ns, is_healthy)

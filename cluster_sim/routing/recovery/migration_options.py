@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from cluster_sim.options import LONGEST_RUN_S, ConfigModel
-from cluster_sim.routing.recovery.failures import FailureKind
+from cluster_sim.routing.recovery.failures import FailureName
 from cluster_sim.units import NS_PER_S
 
 
@@ -42,11 +42,16 @@ class MigrationOptions(ConfigModel):
     max_tokens: int | None = Field(
         None, ge=1, le=1_000_000_000, description="Longest prompt with tokens so far that is moved; null: any."
     )
-    migrate_on: tuple[FailureKind, ...] = Field(
-        (FailureKind.RESET, FailureKind.REFUSED, FailureKind.UNHEALTHY, FailureKind.REMOVED),
+    migrate_on: tuple[FailureName, ...] = Field(
+        ("crash", "unreachable", "attempt_timeout", "drained"),
         description="Failures after which a request that has begun goes on elsewhere.",
     )
     on_drain: bool = Field(
         False, description="Whether requests leave a draining replica at once instead of ending there."
     )
     rebalance: RebalanceOptions | None = Field(None, description="Moves from busy replicas to idle ones; null: none.")
+
+    @property
+    def is_live(self) -> bool:
+        """Whether requests may leave replicas that still serve."""
+        return self.on_drain or self.rebalance is not None

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from cluster_sim.engine.draws import draw_below, stream_key
 from cluster_sim.recording.reasons import RETRIES_EXHAUSTED
-from cluster_sim.routing.recovery.failures import REASON_OF, Failure
+from cluster_sim.routing.recovery.failures import Failure
 from cluster_sim.routing.recovery.retry_options import RetryBudgetOptions, RetryOptions
 
 _MOST_ATTEMPTS = 1 << 12
@@ -48,8 +48,8 @@ class RetryPolicy:
         ``in_flight`` is the number of requests that have arrived and not ended.
         """
         options = self._options
-        reason = REASON_OF[failure.kind]
-        if failure.kind not in options.retry_on or (failure.streamed_tokens and not options.begun_streams):
+        reason = failure.reason
+        if reason not in options.retry_on or (failure.streamed_tokens and not options.begun_streams):
             return RetryDecision(0, reason)
         if retries >= options.max_retries:
             return RetryDecision(0, RETRIES_EXHAUSTED if options.max_retries else reason)

@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from cluster_sim.options import LONGEST_RUN_S, MS_PER_DAY, ConfigModel
-from cluster_sim.routing.recovery.failures import FailureKind
+from cluster_sim.routing.recovery.failures import FAILURES, FailureName
 from cluster_sim.units import NS_PER_MS, NS_PER_S
 
 
@@ -51,8 +51,8 @@ class RetryOptions(ConfigModel):
     """Retries of failed attempts by the router."""
 
     max_retries: int = Field(5, ge=0, le=1000, description="Retries of one request after its first attempt.")
-    retry_on: tuple[FailureKind, ...] = Field(
-        tuple(FailureKind), description="Failures that are retried, unless the stream has begun."
+    retry_on: tuple[FailureName, ...] = Field(
+        FAILURES, description="Failures that are retried, unless the stream has begun."
     )
     back_off: BackOff = Field(BackOff(), description="Delay before a retry.")
     budget: RetryBudgetOptions | None = Field(None, description="Most retries under way at once; null: any number.")

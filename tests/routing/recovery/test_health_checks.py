@@ -1,5 +1,6 @@
 """Health checks by hand, and against probes that are simulated one by one."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -7,16 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from cluster_sim.engine.instant import NEVER
-from cluster_sim.routing.recovery.health_checks import HealthOptions, Outage, Verdict, verdicts
+from cluster_sim.routing.recovery.health_checks import HealthOptions, Outage, Verdict, outages_of, verdicts
+from cluster_sim.serving.lives.intervals import FOREVER_NS, Interval
 
 S = 1_000_000_000
 MS = 1_000_000
 
 
+def split(outages: Iterable[Outage]) -> tuple[list[Interval], list[Interval]]:
+    """Return the times in which a replica is down, and those in which it is silent."""
+    down = [Interval(outage.start_ns, outage.end_ns) for outage in outages if not outage.is_silent]
+    return down, [Interval(outage.start_ns, outage.end_ns) for outage in outages if outage.is_silent]
+
+
 def found(options: dict[str, Any], *outages: Outage, forward_ns: int = 0, return_ns: int = 0) -> list[tuple[int, bool]]:
     health = HealthOptions.model_validate(options)
-    return [tuple(verdict) for verdict in verdicts(health, outages, 0, forward_ns, return_ns)]
+    return [tuple(verdict) for verdict in verdicts(health, *split(outages), 0, forward_ns, return_ns)]
 
 
 def test_a_crash_is_found_after_three_refused_probes() -> None:
@@ -45,7 +52,7 @@ def test_a_probe_that_waits_out_a_short_hang_is_good() -> None:
 
 def test_an_outage_without_end() -> None:
     """A replica that stays down stays unhealthy."""
-    assert found({}, Outage(0, NEVER, False)) == [(120 * S, False)]
+    assert found({}, Outage(0, FOREVER_NS, False)) == [(120 * S, False)]
 
 
 def test_kubernetes_is_told_of_crashes() -> None:
@@ -53,7 +60,7 @@ def test_kubernetes_is_told_of_crashes() -> None:
     options = {"period_s": 10, "timeout_s": 1, "success_threshold": 1, "crash_notice_s": 1}
     crash, hang = Outage(5 * S, 30 * S, False), Outage(41 * S, 90 * S, True)
     assert found(options, crash, hang) == [(6 * S, False), (31 * S, True), (71 * S, False), (90 * S, True)]
-    assert found(options, Outage(5 * S, NEVER, False)) == [(6 * S, False)]
+    assert found(options, Outage(5 * S, FOREVER_NS, False)) == [(6 * S, False)]
     assert found(options, Outage(5 * S, 5 * S + MS, False)) == []
 
 
@@ -98,10 +105,17 @@ def test_verdicts_equal_those_of_single_probes(
         outages.append(Outage((at_s + gap) * S, (at_s + gap + length) * S, is_silent))
         at_s += gap + length
     ways = forward_s * S, return_s * S
-    assert list(verdicts(options, outages, 0, *ways)) == one_by_one(options, outages, *ways)
+    assert list(verdicts(options, *split(outages), 0, *ways)) == one_by_one(options, outages, *ways)
 
 
 def test_a_time_out_longer_than_the_period_is_refused() -> None:
     """Two probes of a replica are never under way together."""
     with pytest.raises(ValidationError, match="timeout_s: 5 is above period_s: 1"):
         HealthOptions(period_s=1)
+
+
+def test_a_lost_link_hides_that_a_replica_is_down() -> None:
+    """Down from 10 to 20 and from 25 to 40 s, silent from 15 to 30 s: refused, silent, refused."""
+    down, silent = [Interval(10, 20), Interval(25, 40)], [Interval(15, 30), Interval(50, 60)]
+    expected = [(10, 15, False), (15, 30, True), (30, 40, False), (50, 60, True)]
+    assert [tuple(outage) for outage in outages_of(down, silent)] == expected

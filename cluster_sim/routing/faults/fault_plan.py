@@ -1,0 +1,89 @@
+"""All faults of a study, resolved before time starts: the timeline of every replica, of links and of the router."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from heapq import merge
+
+from cluster_sim.engine.draws import stream_key
+from cluster_sim.options import ConfigModel
+from cluster_sim.routing.faults.fault_effects import FaultEffect, FleetView, ReplicaFault, RouterFault, TransferFault
+from cluster_sim.routing.faults.fault_interface import build_fault
+from cluster_sim.serving.lives.drawn_timeline import LAST_NS, DrawnIntervals, DrawnTimeline
+from cluster_sim.serving.lives.intervals import Interval, united
+from cluster_sim.serving.lives.timeline import NO_FAULTS, Timeline
+
+
+@dataclass(frozen=True, slots=True)
+class FaultPlan:
+    """The effects of all faults."""
+
+    effects: tuple[FaultEffect, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.effects)
+
+    def timeline_of(self, replica: int, pool: str, joins: bool = False) -> Timeline:
+        """Return the timeline of a replica of a pool; ``joins`` says that the study did not start with it, so that the
+        timeline must still be told of its birth.
+        """
+        mine = [
+            effect
+            for effect in self.effects
+            if isinstance(effect, ReplicaFault)
+            and (effect.joins_pool == pool and bool(pool) if joins else replica in effect.replicas)
+        ]
+        if not mine:
+            return NO_FAULTS
+        spans = {kind: [span for effect in mine if effect.kind == kind for span in effect.intervals] for kind in _KINDS}
+        scripted = Timeline(
+            [span[:2] for span in spans["crash"]],
+            [(span.start_ns, span.end_ns, span.factor) for span in spans["slowdown"]],
+            [span[:2] for span in spans["hang"]],
+            [span[:2] for span in spans["outage"]],
+        )
+        drawn = tuple(effect.drawn for effect in mine if effect.drawn is not None)
+        if not drawn:
+            return scripted
+        return DrawnTimeline(0, replica, drawn, scripted)
+
+    @property
+    def router_restarts(self) -> "FaultTimes":
+        """The times in which the router is away."""
+        return FaultTimes(tuple(effect for effect in self.effects if isinstance(effect, RouterFault)), "router")
+
+    @property
+    def transfer_faults(self) -> tuple[TransferFault, ...]:
+        """Faults of the links between replicas."""
+        return tuple(effect for effect in self.effects if isinstance(effect, TransferFault))
+
+    def transfer_times(self, fault: TransferFault) -> "FaultTimes":
+        """Return the times of one such fault."""
+        return FaultTimes((fault,), f"links of {sorted(fault.replicas)}")
+
+
+_KINDS = ("crash", "slowdown", "hang", "outage")
+
+
+@dataclass(frozen=True, slots=True)
+class FaultTimes:
+    """Disjoint times in rising order, perhaps without end; each iteration gives the same."""
+
+    faults: tuple[RouterFault | TransferFault, ...]
+    subject: str
+
+    def __iter__(self) -> Iterator[Interval]:
+        sources: list[Iterable[Interval]] = [fault.intervals for fault in self.faults]
+        sources += [
+            DrawnIntervals(fault.drawn, stream_key(0, self.subject, f"fault {fault.drawn.name}"), 0, LAST_NS)
+            for fault in self.faults
+            if fault.drawn is not None
+        ]
+        return united(merge(*sources))
+
+
+def plan_faults(blocks: Sequence[ConfigModel], fleet: FleetView) -> FaultPlan:
+    """Resolve the ``faults`` of a study; raise InputError, which begins with the key, for targets that do not exist."""
+    effects: list[FaultEffect] = []
+    for number, options in enumerate(blocks):
+        effects += build_fault(options, number).effects(fleet)
+    return FaultPlan(tuple(effects))
