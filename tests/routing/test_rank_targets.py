@@ -31,7 +31,7 @@ RANKS = (("data_parallel", 2), ("expert_parallel", 1), ("route_ranks", True), ("
 
 def test_each_rank_is_a_candidate_of_its_own() -> None:
     """Two replicas of two ranks are four candidates, each with its own cache and its part of the price."""
-    small = RankedFleet(replicas=2, engine={"num_kv_blocks": 101, "max_num_seqs": 7}, pool=RANKS)
+    small = RankedFleet(replicas=2, engine={"num_kv_blocks": 101, "max_num_seqs": 7}, ranks=RANKS)
     (route,) = {id(route): route for route in prepare(small).hub.routes.values()}.values()
     facts = [
         (member.replica, member.rank, member.kv_blocks, member.max_num_seqs) for member in route.candidates.members
@@ -48,7 +48,7 @@ def test_a_dispatch_names_its_rank() -> None:
         (RANKS, [(1, 0), (1, 1), (2, 0), (2, 1), (1, 0)]),
         (RANKS[:2], [(1, -1), (2, -1)] * 2 + [(1, -1)]),
     ):
-        hub = prepare(RankedFleet(arrivals, replicas=2, pool=pool)).hub
+        hub = prepare(RankedFleet(arrivals, replicas=2, ranks=pool)).hub
         named = []
         while hub.next_event() < NEVER:
             for send in hub.handle():
@@ -65,7 +65,7 @@ def test_a_rank_keeps_the_prefixes_of_its_sessions() -> None:
         Request(number, number * 100 * MS, 32 * (1 + number // 2) + 1, 2, attributes(number % 2, number // 2))
         for number in range(6)
     ]
-    small = RankedFleet(engine={"enable_prefix_caching": True}, policy="session_affinity", pool=RANKS)
+    small = RankedFleet(engine={"enable_prefix_caching": True}, policy="session_affinity", ranks=RANKS)
     evidence = evidence_of(InlineExecutor(), replace(simulation_of(small), source=lambda: Listed(requests)))
     assert evidence.column("cached_tokens") == [0, 0, 32, 32, 64, 64]
 
@@ -77,7 +77,7 @@ def attributes(session: int, turn: int) -> Attributes:
 
 def test_a_replica_is_blocked_with_all_its_ranks() -> None:
     """Draining takes both ranks out, and a replica that joins adds two targets."""
-    run = prepare(RankedFleet(replicas=2, pool=RANKS))
+    run = prepare(RankedFleet(replicas=2, ranks=RANKS))
     hub = run.hub
     route = hub.membership[0].route
     assert hub.membership[1].positions == range(2, 4)
@@ -107,7 +107,7 @@ def test_results_depend_on_neither_placement_nor_steps() -> None:
         ]
         values = {field.name: getattr(drawn, field.name) for field in fields(SmallFleet)}
         values |= {"engine": engine, "policy": policy, "replicas": 2, "is_varied": True}
-        small = RankedFleet(**values, pool=RANKS)
+        small = RankedFleet(**values, ranks=RANKS)
         expected = evidence_of(InlineExecutor(), simulation_of(small))
         assert evidence_of(InlineExecutor(), simulation_of(single_stepped(small))) == expected
         placement = draw_placement(2, random.randrange)
@@ -117,4 +117,4 @@ def test_results_depend_on_neither_placement_nor_steps() -> None:
 def test_ranks_that_are_not_there_are_refused() -> None:
     """The option needs ranks."""
     with pytest.raises(InputError, match=r"^fleet\.pools\.0\.route_ranks: .*set data_parallel above 1, or false"):
-        make_plan(RankedFleet(pool=(("route_ranks", True),)).study())
+        make_plan(RankedFleet(ranks=(("route_ranks", True),)).study())

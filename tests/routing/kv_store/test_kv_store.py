@@ -164,7 +164,7 @@ def test_results_depend_on_neither_placement_nor_steps() -> None:
     hits = 0
     for number in range(25):
         drawn = draw_fleet(random.randrange)
-        engine = drawn.engine | {"enable_prefix_caching": True, "block_size": (1, 4)[number % 2], "max_model_len": 64}
+        engine = drawn.engine | {"enable_prefix_caching": True, "block_size": (1, 8)[number % 2], "max_model_len": 64}
         engine["num_kv_blocks"] = 1 + 64 // engine["block_size"] * 2
         store = {
             "chunk_tokens": (4, 8)[number % 2],

@@ -40,12 +40,12 @@ BY_TOKEN = {"kind": "linear", "alpha_us": 1000.0, "beta_us": 100.0}
 class RankedFleet(SmallFleet):
     """A small study whose replicas have ranks."""
 
-    pool: tuple[tuple[str, Any], ...] = ()
+    ranks: tuple[tuple[str, Any], ...] = ()
 
     def study(self) -> Study:
         """Return the study with other pool settings."""
         study = super().study()
-        pool = study.fleet.pools[0].model_copy(update={"model": "mixtral-8x7b", **dict(self.pool)})
+        pool = study.fleet.pools[0].model_copy(update={"model": "mixtral-8x7b", **dict(self.ranks)})
         return study.model_copy(update={"fleet": study.fleet.model_copy(update={"pools": (pool,)})})
 
 
@@ -62,13 +62,13 @@ def draw_ranked(choose: Choose) -> RankedFleet:
     if ranks > 1 and engine.get("kind") != "sglang":
         engine["prefill_schedule_interval"] = (1, 1, 2, 5)[choose(4)]
     values = {each.name: getattr(small, each.name) for each in fields(SmallFleet)}
-    return RankedFleet(**values | {"engine": engine}, pool=(("data_parallel", ranks), ("expert_parallel", 1)))
+    return RankedFleet(**values | {"engine": engine}, ranks=(("data_parallel", ranks), ("expert_parallel", 1)))
 
 
 def finishes(engine: dict[str, Any], arrivals: tuple[tuple[float, int, int], ...]) -> list[float]:
     """Return when the requests of one replica of two ranks finish, ms, by number."""
     small = RankedFleet(
-        arrivals, engine=engine | {"async_scheduling": False}, predictor=BY_TOKEN, pool=(("data_parallel", 2),)
+        arrivals, engine=engine | {"async_scheduling": False}, predictor=BY_TOKEN, ranks=(("data_parallel", 2),)
     )
     evidence, _ = run_inline(small)
     by_id = dict(zip(evidence.column("request_id"), evidence.column("finish_ns"), strict=True))
@@ -111,7 +111,7 @@ def test_joint_decodes_are_planned_together() -> None:
         policy="least_outstanding",
         engine={"async_scheduling": False},
         predictor=BY_TOKEN,
-        pool=(("data_parallel", 2),),
+        ranks=(("data_parallel", 2),),
     )
     replica = prepare(small).replicas[0]
     for number, (at_ms, output) in enumerate(((0, 5), (0, 9), (2.5, 2))):
@@ -168,6 +168,6 @@ def test_placement_and_delays_change_nothing(random: Random) -> None:
 def test_impossible_combinations_are_refused(pool: dict[str, Any], message: str) -> None:
     """The message names the pool, the value, the reason and what would be right."""
     inside = {name: pool.pop(name) for name in ("kind", *ENGINE) if name in pool}
-    study = RankedFleet(engine=inside, pool=tuple(pool.items())).study()
+    study = RankedFleet(engine=inside, ranks=tuple(pool.items())).study()
     with pytest.raises(InputError, match=message):
         make_plan(study)
