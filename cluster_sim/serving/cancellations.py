@@ -69,6 +69,8 @@ class Cancellations:
                 self.pending.append((cancellation, since_ns, all_ends_ns))
             else:
                 end_ns, ended = self._ended.pop(key, (since_ns, None))
+                if end_ns + self._late_ns < since_ns:  # It may be forgotten: how far others have come may not matter.
+                    end_ns, ended = since_ns, None
                 self._log.cancellation_lag_ns += end_ns - since_ns
                 done.append(Cancelled(cancellation, since_ns, all_ends_ns, ended))
         return done
