@@ -315,6 +315,8 @@ def _replicas(metadata: RunMetadata, records: RunRecords) -> list[dict[str, Any]
                 "output_tokens": sums["output_tokens"],
                 "iterations": counters.iterations,
                 "preemptions": counters.preemptions,
+                "crashes": counters.crashes,
+                "down_s": counters.down_ns / NS_PER_S,
                 "joined_s": counters.joined_ns / NS_PER_S if counters.joined_ns >= 0 else None,
                 "left_s": counters.left_ns / NS_PER_S if counters.left_ns >= 0 else None,
                 "busy_ratio": _busy_ratio(counters, end_ns),

@@ -10,6 +10,7 @@ from cluster_sim.serving.cancellations import Cancellations, Cancelled
 from cluster_sim.serving.departures import DepartureReport
 from cluster_sim.serving.first_tokens import FirstTokens
 from cluster_sim.serving.inbox import Inbox
+from cluster_sim.serving.lives.return_link import ReturnLink
 from cluster_sim.serving.messages import Cancellation, Withdrawal
 from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.serving.sequence import Sequence, key_of
@@ -25,6 +26,7 @@ class Attempts:
         log: ReplicaLog,
         inbox: Inbox,
         steps: StepState,
+        link: ReturnLink,
         departures: DepartureReport,
         first_tokens: FirstTokens | None,
         late_ns: int,
@@ -36,13 +38,22 @@ class Attempts:
         self._steps = steps
         self._departures = departures
         self._first_tokens = first_tokens
-        self.cancellations = Cancellations(scheduler, log, late_ns)
+        self.cancellations = Cancellations(scheduler, log, link, late_ns)
         self.open: dict[int, Sequence] = {}
         """The sequences that have not been answered, by key."""
         self._withdrawn: set[int] = set()
         """Keys of those that have been withdrawn and not left: how far they had come is reported."""
         self.overdue: list[Sequence] = []
         """Those whose answers come after the end of the run."""
+
+    def accept(self, sequence: Sequence) -> None:
+        """Take in a sequence that has come."""
+        request_id, attempt = sequence.request_id, sequence.attempt
+        if attempt and any(key_of(request_id, earlier) in self.open for earlier in range(attempt)):
+            sequence.own_output = sequence.key
+        self.open[sequence.key] = sequence
+        if self._first_tokens is not None:
+            self._first_tokens.await_first(sequence)
 
     def cancel(self, cancellation: Cancellation | Withdrawal, now_ns: int) -> list[Message]:
         """Cancel an attempt wherever it is: see ``Cancellations``; at the API server it is dropped at once."""
@@ -106,7 +117,7 @@ class Attempts:
         """Report how far everything has come that is here when the run ends, where no response arrives in time, and
         what ended of late: its client may have given up.
         """
-        sequences = [*self.open.values(), *self.overdue, *self.cancellations.ended_of_late()]
+        sequences = [*self.open.values(), *self.overdue, *self.cancellations.ended_of_late(end_ns)]
         self.open.clear()
         self.overdue.clear()
         self._scheduler.write_back()

@@ -27,3 +27,10 @@ def record_lookups(log: ReplicaLog, batch: Batch) -> None:
         if is_first and sequence.computed - chunk == sequence.cached_tokens:
             log.prefix_queries_tokens += sequence.prompt_tokens
             log.prefix_hits_tokens += sequence.cached_tokens
+
+
+def record_lost(log: ReplicaLog, batch: Batch) -> None:
+    """Record a batch that the crash to come cuts off: its tokens never come."""
+    record_preemptions(log, batch)
+    for sequence in batch.finishing:
+        sequence.last_token_ns = batch.end_ns

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from cluster_sim.recording.replica_log import ReplicaLog
+from cluster_sim.serving.lives.return_link import ReturnLink
 from cluster_sim.serving.messages import Cancellation
 from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.serving.sequence import Sequence, key_of
@@ -32,12 +33,14 @@ class Cancelled(NamedTuple):
 class Cancellations:
     """The cancellations of one replica.
 
-    ``late_ns`` is how long after a request's end its cancellation may still arrive, because the response is under way.
+    ``late_ns`` is how long after a request's end, or after the outage of ``link`` that holds its response up, its
+    cancellation may still arrive.
     """
 
-    def __init__(self, scheduler: Scheduler, log: ReplicaLog, late_ns: int) -> None:
+    def __init__(self, scheduler: Scheduler, log: ReplicaLog, link: ReturnLink, late_ns: int) -> None:
         self._scheduler = scheduler
         self._log = log
+        self._link = link
         self._late_ns = late_ns
         self.pending: list[tuple[Cancellation, int, frozenset[int]]] = []
         """(cancellation, its arrival, ends of the batches in flight then) of those that wait for the end of a batch."""
@@ -92,14 +95,18 @@ class Cancellations:
     def note_ends(self, finishing: Iterable[Sequence], end_ns: int, now_ns: int) -> None:
         """Note attempts that end at ``end_ns``; nothing below ``now_ns`` is still to come."""
         ended = self._ended
-        while ended and ended[first := next(iter(ended))][0] + self._late_ns < now_ns:
+        while ended and self._last_ns(ended[first := next(iter(ended))][0]) < now_ns:
             del ended[first]
         for sequence in finishing:
             ended[sequence.key] = (end_ns, sequence)
 
-    def ended_of_late(self) -> list[Sequence]:
-        """Return the sequences that have ended and whose cancellations may still be under way."""
-        return [sequence for _, sequence in self._ended.values()]
+    def ended_of_late(self, now_ns: int) -> list[Sequence]:
+        """Return the sequences that have ended and whose cancellations may still be under way at ``now_ns``."""
+        return [sequence for end_ns, sequence in self._ended.values() if self._last_ns(end_ns) >= now_ns]
+
+    def _last_ns(self, end_ns: int) -> int:
+        """Return the last time at which the cancellation of an attempt that ends at ``end_ns`` may arrive."""
+        return self._link.sets_out_ns(end_ns) + self._late_ns
 
     def finish(self, end_ns: int) -> None:
         """Count what is pending when the run ends at ``end_ns``."""

@@ -1,6 +1,6 @@
 """Messages between the router and a replica: one type an event, told apart by its type alone."""
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from cluster_sim.workload.request import Request
 
@@ -18,6 +18,10 @@ class Dispatch(NamedTuple):
     """Leading tokens of the prompt that the shared KV store holds for it."""
     rank: int = -1
     """The data-parallel rank that takes it; -1 leaves the choice to the engine."""
+
+    def __lt__(self, other: tuple[Any, ...]) -> bool:
+        """Order attempts at one request that are delivered at one time: messages compare their payloads then."""
+        return bool(self[1] < other[1])
 
     @property
     def prompt_tokens(self) -> int:

@@ -24,7 +24,7 @@ from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.recording.statuses import FINISHED
 from cluster_sim.serving.attempts import Attempts
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.batch_recording import record_batch, record_lookups, record_preemptions
+from cluster_sim.serving.batch_recording import record_batch, record_lookups, record_lost
 from cluster_sim.serving.departures import DepartureReport
 from cluster_sim.serving.earliest_output import Guarantees
 from cluster_sim.serving.fast_forward.planned_decode import PlannedDecode
@@ -84,13 +84,14 @@ class Replica:
         self._stalls = StallDetector(settings.index, limits.kv_blocks, settings.stall_limit_ns)
         self._link = ReturnLink(settings.return_ns)
         self._legs = LegReports(self.source, self._link)
-        reports = settings.reports_first_tokens
-        self._first_tokens = FirstTokens(self.source, self._link, settings.run_end) if reports else None
+        first_tokens = FirstTokens(self.source, self._link, settings.run_end)
+        self._first_tokens = first_tokens if settings.reports_first_tokens else None
         self._attempts = Attempts(
             scheduler,
             log,
             self._inbox,
             self._steps,
+            self._link,
             DepartureReport(self.source, predictor.stages, self._link),
             self._first_tokens,
             settings.late_cancellation_ns or 0,
@@ -289,9 +290,7 @@ class Replica:
         self.log.enter(self._inbox.delivered_ns(dispatch, now_ns))
         sequence = Sequence(dispatch.request, dispatch.attempt, now_ns, dispatch.resumed_tokens)
         sequence.stored_tokens, sequence.rank = dispatch.stored_tokens, dispatch.rank
-        self._attempts.open[sequence.key] = sequence
-        if self._first_tokens is not None:
-            self._first_tokens.await_first(sequence)
+        self._attempts.accept(sequence)
         return sequence
 
     def _on_cancellation(self, cancellation: Cancellation | Withdrawal, now_ns: int) -> bool:
@@ -309,8 +308,6 @@ class Replica:
         self._scheduler.drain()
         return True
 
-    # ---------------------------------------------------------------------------------------------------------- lives
-
     def _begin(self, birth_ns: int) -> None:
         """Begin to exist at ``birth_ns``."""
         timeline = self.settings.timeline.born_at(birth_ns)
@@ -323,7 +320,6 @@ class Replica:
         self._connect()
 
     def _on_join(self, _join: Join, now_ns: int) -> bool:
-        assert self.settings.is_joining, f"replica {self.settings.index} is there from the beginning"
         self._begin(now_ns)
         return False
 
@@ -420,23 +416,23 @@ class Replica:
                 sequence.first_token_ns = end_ns
             else:
                 sequence.resumed_ns = end_ns
-        if self.settings.reports_chunks and not is_lost:
-            self._out += self._legs.chunks(batch.prefilled, end_ns, end_ns - batch.start_ns)
-        if self._first_tokens is not None and not is_lost:
-            self._out.extend(self._first_tokens.report(batch.completed, batch.finishing, end_ns))
         if is_lost:
-            self._lose(batch)
-        elif batch.finishing:
-            self._respond(batch.finishing, end_ns, end_ns - batch.start_ns)
+            record_lost(self.log, batch)
+        elif batch.finishing or batch.prefilled:
+            self._report(batch)
         steps.in_flight.append((end_ns, None if is_lost else batch))
         if not steps.has_free_slot:
             steps.schedule_ns = -1
 
-    def _lose(self, batch: Batch) -> None:
-        """Note a batch that the crash to come cuts off; its tokens never come."""
-        record_preemptions(self.log, batch)
-        for sequence in batch.finishing:
-            sequence.last_token_ns = batch.end_ns
+    def _report(self, batch: Batch) -> None:
+        """Send what comes of a scheduled batch: chunks, first tokens and responses."""
+        end_ns, step_ns = batch.end_ns, batch.end_ns - batch.start_ns
+        if self.settings.reports_chunks:
+            self._out += self._legs.chunks(batch.prefilled, end_ns, step_ns)
+        if self._first_tokens is not None:
+            self._out.extend(self._first_tokens.report(batch.completed, batch.finishing, end_ns))
+        if batch.finishing:
+            self._respond(batch.finishing, end_ns, step_ns)
 
     def _fast_forward(self, planned: PlannedDecode, horizon: Instant) -> bool:
         """Commit the planned steps scheduled below ``horizon`` and the next message; False if there are none."""
@@ -472,7 +468,8 @@ class Replica:
         """Send the responses of sequences whose last token comes at ``end_ns``, of a step of ``step_ns``."""
         self._steps.finishing_ns = end_ns
         link, attempts = self._link, self._attempts
-        finish_ns = link.arrival_ns(end_ns)
+        return_ns = link.return_ns if link.outages is None else -1
+        finish_ns = end_ns + return_ns if return_ns >= 0 else link.arrival_ns(end_ns)
         arrival = instant(finish_ns, Kind.RESPONSE)
         is_in_time = arrival < self.settings.run_end
         for sequence in finishing:
@@ -489,7 +486,7 @@ class Replica:
                 sequence.attempt,
                 FINISHED,
                 sequence.scheduled_ns,
-                link.arrival_ns(sequence.first_token_ns),
+                sequence.first_token_ns + return_ns if return_ns >= 0 else link.arrival_ns(sequence.first_token_ns),
                 finish_ns,
                 sequence.cached_tokens,
                 sequence.preemptions,

@@ -35,6 +35,7 @@ class Sequence:
         "leg",
         "order",
         "output_tokens",
+        "own_output",
         "preemptions",
         "prompt_tokens",
         "rank",
@@ -55,6 +56,8 @@ class Sequence:
         self.attempt = attempt
         self.key = request.request_id if not attempt else key_of(request.request_id, attempt)
         """What the scheduler knows it by: several attempts of one request may be here at once."""
+        self.own_output = -1
+        """Name of what it generates, if another attempt at the same tokens is here; see ``content_of``."""
         self.resumed_tokens = resumed_tokens
         self.prompt_tokens = request.prompt_tokens + resumed_tokens
         self.output_tokens = request.output_tokens - resumed_tokens

@@ -300,7 +300,7 @@ class Simulation:
             limits=replica_limits(own.limits),
             return_ns=own.delays.return_ns,
             series_interval_ns=self.series_interval_ns,
-            late_cancellation_ns=sum(own.delays) if self.client_timeout_ns else None,
+            late_cancellation_ns=sum(own.delays) if self.client_timeout_ns or observation.gates else None,
             stall_limit_ns=self.stall_limit_ns,
             run_end=self.run_end,
             reports_chunks=self.reports_chunks,

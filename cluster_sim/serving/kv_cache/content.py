@@ -43,15 +43,17 @@ class Content:
         self.pieces = pieces
 
 
-def content_of(request: Request) -> Content:
+def content_of(request: Request, own_output: int = -1) -> Content:
     """Return the content of ``request``: its prompt's pieces, the last one open for the generated tokens.
 
+    With ``own_output`` these get a stream of this name, so that two attempts that run side by side in one cache, which
+    would generate the same tokens, do not write the same blocks.
     Segments that do not add up to the prompt's length are cut or filled with private tokens, so that a trace whose
     hashes cover only part of the prompt stays usable.
     """
     attributes = request.attributes
     request_id = request.request_id
-    if not attributes.segments and attributes.output_segment < 0:
+    if not attributes.segments and attributes.output_segment < 0 and own_output < 0:
         return Content(attributes.lora, ((stream_of(PRIVATE_PROMPT, request_id), 0, OPEN_END),))
     pieces: list[Piece] = []
     position = 0
@@ -68,6 +70,9 @@ def content_of(request: Request) -> Content:
     if position < prompt:
         pieces.append((stream_of(PRIVATE_PROMPT, request_id), position, prompt))
     output = attributes.output_segment
-    stream = stream_of(SHARED, output) if output >= 0 else stream_of(PRIVATE_OUTPUT, request_id)
+    if own_output >= 0:
+        stream = stream_of(PRIVATE_OUTPUT, own_output)
+    else:
+        stream = stream_of(SHARED, output) if output >= 0 else stream_of(PRIVATE_OUTPUT, request_id)
     pieces.append((stream, prompt, OPEN_END))
     return Content(attributes.lora, tuple(pieces))

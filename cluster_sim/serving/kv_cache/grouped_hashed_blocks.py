@@ -147,7 +147,7 @@ class GroupedHashedCache:
     def _keys(self, sequence: Sequence, blocks: int) -> list[int]:
         keys = sequence.kv
         if not isinstance(keys, BlockKeys):
-            keys = sequence.kv = BlockKeys(content_of(sequence.request), self.block_size)
+            keys = sequence.kv = BlockKeys(content_of(sequence.request, sequence.own_output), self.block_size)
         return keys.first(blocks)
 
     def _blocks_for(self, tokens: int) -> int:

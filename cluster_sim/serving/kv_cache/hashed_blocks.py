@@ -121,7 +121,7 @@ class HashedCache:
     def content(self, sequence: Sequence) -> Content:
         """Return what the tokens of a sequence are, kept with it."""
         if not isinstance(sequence.kv, Content):
-            sequence.kv = content_of(sequence.request)
+            sequence.kv = content_of(sequence.request, sequence.own_output)
         return sequence.kv
 
     def validate(self) -> None:

@@ -57,7 +57,7 @@ class RadixCache:
     def holding_of(self, sequence: Sequence) -> RadixHolding:
         """Return a sequence's part, made on first use."""
         if not isinstance(sequence.kv, RadixHolding):
-            sequence.kv = RadixHolding(content_of(sequence.request))
+            sequence.kv = RadixHolding(content_of(sequence.request, sequence.own_output))
         return sequence.kv
 
     def round_up(self, tokens: int) -> int:
