@@ -21,8 +21,9 @@ from cluster_sim.simulation.inline import InlineExecutor
 from cluster_sim.simulation.plan import make_plan
 from cluster_sim.simulation.simulation import Simulation
 from tests.engine.in_memory import InMemoryExecutor
+from tests.equality import equal_everywhere
 from tests.evidence import Evidence, evidence_of
-from tests.simulation.test_handover_studies import ENGINE_OF, pool, study
+from tests.simulation.test_handover_studies import ENGINE_OF, pool, rows_of, study
 
 
 class Tick(NamedTuple):
@@ -136,3 +137,21 @@ def test_a_prompt_that_nobody_reads_is_dropped() -> None:
     assert set(statuses(evidence)) == {"finished", "failed"}
     reasons = {REASONS[row[FIELD["reason"]]] for row in evidence.rows}
     assert "transfer_failed" in reasons
+
+
+@pytest.mark.parametrize("connector", CONNECTORS.names())
+def test_crashes_of_both_kinds_of_replicas(connector: str) -> None:
+    """A prefill and a decode replica crash and come back; with retries most requests are served, equally everywhere."""
+    engine = ENGINE_OF[connector]
+    faults = [{"kind": "crash", "replicas": [index], "at_s": 1.0 + index / 4, "duration_s": 0.6} for index in (0, 3)]
+    run = study(
+        pool("prefill", engine),
+        pool("decode", engine),
+        handover={"connector": connector},
+        router={"policy": "least_outstanding", "retries": {}},
+        faults=faults,
+    )
+    equal_everywhere(run, placements=1)
+    found = [STATUSES[row["status"]] for row in rows_of(run)]
+    assert found.count("finished") > 100
+    assert set(found) == {"finished", "failed"}
