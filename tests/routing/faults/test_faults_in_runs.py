@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from cluster_sim.errors import InputError
 from cluster_sim.recording.reasons import REASONS
 from cluster_sim.recording.statuses import STATUSES
+from cluster_sim.simulation.plan import make_plan
 from tests.equality import equal_everywhere
 from tests.evidence import Evidence
 from tests.small_run import small_study
@@ -115,6 +117,16 @@ def test_live_migration_evens_out_loads(tmp_path: Path) -> None:
     assert counts(evidence) == {("finished", ""): 150}
     assert sum(evidence.column("retries")) > 5
     assert evidence.column("generated_tokens") == evidence.column("output_tokens")
+
+
+def test_faults_without_effect_and_targets_that_do_not_exist_are_refused(tmp_path: Path) -> None:
+    """The message begins with the path of the key."""
+    for fault, message in (
+        ("{kind: crash, replicas: [0, 7], at_s: 1}", "faults.0.replicas.1: there is no replica 7"),
+        ("{kind: link_degraded, pool: main, at_s: 1}", "faults.0.kind: links between replicas keep"),
+    ):
+        with pytest.raises(InputError, match=message):
+            make_plan(small_study(tmp_path, f"faults=[{fault}]"))
 
 
 def test_closed_loops_go_on_after_failures(tmp_path: Path) -> None:
