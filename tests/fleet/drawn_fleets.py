@@ -37,6 +37,10 @@ def draw_study(random: Random) -> Block:
         run["changes"] = draw_changes(random, pools)
         for pool in pools:
             draw_life(random, pool)
+    if random.random() < 0.45:
+        more["faults"] = draw_faults(random, pools)
+    if random.random() < 0.45:
+        router |= draw_recovery(random)
     if any(pool.get("role") == "prefill" for pool in pools) and random.random() < 0.5:
         fleet["handover"] = draw_handover(random, pools)
     if random.random() < 0.35:
@@ -265,6 +269,54 @@ def draw_handover(random: Random, pools: list[Block]) -> Block:
     return {
         "connector": random.choice(connectors[kind]),
         "decider": decider,
-        "bandwidth_gb_per_s": random.choice((0.5, 20.0)),
         "hold_timeout_s": random.choice((0.2, 480.0)),
     }
+
+
+def draw_faults(random: Random, pools: list[Block]) -> list[Block]:
+    """Return faults at given and at drawn times, within the length of these studies."""
+    replicas = sum(pool["replicas"] for pool in pools)
+    faults: list[Block] = []
+    for _ in range(random.choice((1, 1, 2, 4))):
+        kind = random.choice(
+            ("crash", "crash", "hang", "slow", "link_lost", "node_loss", "gpu_reset", "router_restart")
+        )
+        fault: Block = {"kind": kind}
+        if kind == "slow":
+            fault["factor"] = random.choice((1.5, 4.0))
+        if kind == "router_restart":
+            fault |= {"at_s": random.choice((0.3, 1.1)), "duration_s": random.choice((0.05, 0.4))}
+        elif kind == "node_loss":
+            chosen = sorted(random.sample(range(replicas), min(2, replicas)))
+            fault |= {"replicas": chosen, "at_s": random.choice((0.2, 0.9)), "duration_s": 0.6}
+        elif random.random() < 0.5:
+            times = sorted(random.sample((0.15, 0.5, 0.8, 1.4), random.choice((1, 2))))
+            fault |= {"replicas": [random.randrange(replicas)], "at_s": times, "duration_s": random.choice((0.1, 0.3))}
+        else:
+            fault |= {"pool": random.choice(pools)["name"], "mtbf_s": random.choice((0.5, 2.0)), "mttr_s": 0.3}
+            fault["seed"] = random.randrange(100)
+        faults.append(fault)
+    return faults
+
+
+def draw_recovery(random: Random) -> Block:
+    """Return what the router does about failures."""
+    recovery: Block = {}
+    if random.random() < 0.7:
+        back_off = {"initial_ms": random.choice((0.5, 50)), "max_ms": 200}
+        recovery["retries"] = {"max_retries": random.choice((1, 5)), "back_off": back_off}
+        if random.random() < 0.4:
+            recovery["retries"]["attempt_timeout_s"] = random.choice((0.15, 0.6))
+        if random.random() < 0.3:
+            recovery["retries"]["begun_streams"] = True
+    if random.random() < 0.5:
+        recovery["health"] = {"period_s": 0.2, "timeout_s": 0.05, "failure_threshold": random.choice((1, 2))}
+        recovery["health"]["fails_requests"] = random.random() < 0.5
+        recovery["health"]["probe"] = random.choice(("process", "generation"))
+    if random.random() < 0.4:
+        recovery["circuit_breaker"] = {"failure_threshold": 2, "window_s": 1.0, "open_s": 0.3, "success_threshold": 1}
+    if random.random() < 0.4:
+        recovery["migration"] = {"limit": random.choice((1, 3)), "on_drain": random.random() < 0.5}
+        if random.random() < 0.6:
+            recovery["migration"]["rebalance"] = {"period_s": random.choice((0.1, 0.3)), "threshold": 2}
+    return recovery
