@@ -210,3 +210,17 @@ def test_oracle_keeps_what_a_short_dip_would_need_again() -> None:
     """A dip from 100 to 120 s is shorter than the cold start of 30 s: nothing changes."""
     load: Load = lambda second: 2.0 if 100 <= second < 120 else 8.0  # noqa: E731
     assert drive(load, 200, start=4, cold_start_s=30, **ORACLE) == []
+
+
+def test_ray_serve_forgets_a_direction_without_replicas() -> None:
+    """A delay that began while a replica served is void when none does: the next look is the next report, not at once."""
+    options = options_of(**RAY)
+    scaler = build(options, [scaled_pool(options)])
+
+    def look(ready: int, now_s: int) -> int:
+        pool = PoolMetrics(ready=ready, starting=1 - ready, in_flight=20.0)
+        scaler.decide(ScalerMetrics(10 * NS, {"main": pool}), now_s * NS)
+        return scaler.next_ns(now_s * NS) // NS
+
+    assert look(ready=1, now_s=10) == 20
+    assert look(ready=0, now_s=50) == 60

@@ -65,6 +65,7 @@ class _Loop:
         requests = sum(length * value for _, length, value in self._reports) / total_ns if total_ns else 0.0
         current = figures.wanted
         if not figures.ready:
+            self._direction = 0
             return max(current, ceil(options.upscaling_factor)) if requests > 0 else current
         desired = clamped(self._desired(requests, figures.ready), self._pool)
         direction = (desired > current) - (desired < current)
