@@ -213,7 +213,7 @@ def test_oracle_keeps_what_a_short_dip_would_need_again() -> None:
 
 
 def test_ray_serve_forgets_a_direction_without_replicas() -> None:
-    """A delay that began while a replica served is void when none does: the next look is the next report, not at once."""
+    """A delay that began while a replica served is void when none does: the next look is the next report."""
     options = options_of(**RAY)
     scaler = build(options, [scaled_pool(options)])
 
