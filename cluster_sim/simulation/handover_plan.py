@@ -1,7 +1,7 @@
 """Plan of the hand-overs of a study: which pools take part, by which connector, and whether their caches fit."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -11,8 +11,11 @@ from cluster_sim.hardware.interconnect.transfer_path import FleetLinks, Place
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
 from cluster_sim.routing.candidates import Candidates
 from cluster_sim.routing.component import HubComponent
+from cluster_sim.routing.faults.fault_plan import FaultPlan
+from cluster_sim.routing.faults.kinds.link_degraded import LinkDegradedOptions
 from cluster_sim.routing.handover.connector_interface import CONNECTORS, Connector, build_connector, default_handover
 from cluster_sim.routing.handover.decider_interface import build_decider
+from cluster_sim.routing.handover.degraded_links import DegradedLinks
 from cluster_sim.routing.handover.kv_layout import KvLayout, kv_layout
 from cluster_sim.routing.handover.moves import Moves
 from cluster_sim.routing.handover.options import HandoverOptions
@@ -23,6 +26,7 @@ from cluster_sim.routing.policy_interface import ROUTING_POLICIES, RoutingPolicy
 from cluster_sim.routing.roles import can_decode, can_prefill
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.engine_options import ENGINES, EngineOptions
+from cluster_sim.simulation.hub_components import fault_plan
 from cluster_sim.simulation.simulation import Simulation
 
 _WHOLE: Final = frozenset({"", "both", "prefill-decode", "encode-prefill-decode"})
@@ -55,13 +59,14 @@ class HandoverPlan:
     """By the number of the decode pool."""
     layouts: Mapping[int, KvLayout]
     """By the number of the pool."""
+    faults: FaultPlan = field(default_factory=FaultPlan)
 
     def component(self, simulation: Simulation) -> HubComponent:
         """Build the component of the hub."""
         connectors: dict[int, Connector] = {pool: build_connector(options) for pool, options in self.connectors.items()}
-        return PrefillDecode(
-            connectors, Pairing(build_decider(self.options.decider)), Moves(simulation.links, self.layouts)
-        )
+        moves = Moves(simulation.links, self.layouts)
+        pairing = Pairing(build_decider(self.options.decider))
+        return PrefillDecode(connectors, pairing, moves, DegradedLinks(self.faults, moves))
 
     @property
     def reports_chunks(self) -> bool:
@@ -72,9 +77,11 @@ class HandoverPlan:
 def plan_handover(study: Study, pools: Sequence[PoolOfPair], links: FleetLinks) -> HandoverPlan | None:
     """Return the hand-overs of a study, None if every pool serves whole requests.
 
-    Raises InputError, which begins with the key, for pools that lack their counterpart or cannot be paired.
+    Raises InputError, which begins with the key, for pools that lack their counterpart or cannot be paired, and for
+    faults of links that nothing passes.
     """
     if all(pool.role in _WHOLE for pool in pools):
+        _check_no_link_faults(study)
         return None
     chosen: dict[int, HandoverOptions] = {}
     layouts: dict[int, KvLayout] = {}
@@ -95,7 +102,17 @@ def plan_handover(study: Study, pools: Sequence[PoolOfPair], links: FleetLinks) 
             for prefill in prefilling:
                 if prefill is not decode:
                     _check_pair(connector, layouts, prefill, decode, links)
-    return HandoverPlan(next(iter(chosen.values())), chosen, layouts)
+    return HandoverPlan(next(iter(chosen.values())), chosen, layouts, fault_plan(study))
+
+
+def _check_no_link_faults(study: Study) -> None:
+    """Refuse degraded links in a study without hand-overs."""
+    for number, fault in enumerate(study.faults):
+        if isinstance(fault, LinkDegradedOptions):
+            raise InputError(
+                f"faults.{number}.kind: no cache is handed over between replicas here, so link_degraded would change "
+                "nothing; leave it out, or give pools the roles prefill and decode"
+            )
 
 
 def _check_roles(pools: Sequence[PoolOfPair]) -> None:

@@ -8,7 +8,6 @@ from cluster_sim.routing.component import HubComponent
 from cluster_sim.routing.faults.fault_component import FaultInjection
 from cluster_sim.routing.faults.fault_effects import FleetView, PoolView
 from cluster_sim.routing.faults.fault_plan import FaultPlan, plan_faults
-from cluster_sim.routing.faults.kinds.link_degraded import LinkDegradedOptions
 from cluster_sim.routing.flow_control.admission_options import AdmissionOptions
 from cluster_sim.routing.flow_control.gate import FlowControl
 from cluster_sim.routing.options import RouterOptions
@@ -50,14 +49,7 @@ def fault_plan(study: Study) -> FaultPlan:
     for pool in study.fleet.pools:
         pools.append(PoolView(pool.name, range(first, first + pool.replicas), pool.role or ""))
         first += pool.replicas
-    plan = plan_faults(study.faults, FleetView(tuple(pools)))
-    if plan.transfer_faults:
-        number = next(number for number, fault in enumerate(study.faults) if isinstance(fault, LinkDegradedOptions))
-        raise InputError(
-            f"faults.{number}.kind: links between replicas keep their bandwidth in a run, so link_degraded would "
-            "change nothing; leave it out"
-        )
-    return plan
+    return plan_faults(study.faults, FleetView(tuple(pools)))
 
 
 def _recovery(router: RouterOptions, simulation: Simulation) -> HubComponent:

@@ -56,11 +56,6 @@ class TransferPath(NamedTuple):
     latency_ns: int
     """Until the first byte moves: of the ports, and of the routes between sites."""
 
-    @property
-    def alone_bytes_per_s(self) -> int:
-        """What one transfer reaches if nothing else moves."""
-        return min(shared.achieved_bytes_per_s for shared in self.links)
-
 
 @dataclass(frozen=True, slots=True)
 class PoolPlace:

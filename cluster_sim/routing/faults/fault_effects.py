@@ -31,6 +31,8 @@ class TransferFault(NamedTuple):
     drawn: DrawnFault | None
     bandwidth_ratio: float
     """What is left of the bandwidth; 0 moves nothing."""
+    joins_pool: str = ""
+    """A pool whose later replicas have the fault too."""
 
 
 class RouterFault(NamedTuple):

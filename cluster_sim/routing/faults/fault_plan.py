@@ -56,9 +56,9 @@ class FaultPlan:
         """Faults of the links between replicas."""
         return tuple(effect for effect in self.effects if isinstance(effect, TransferFault))
 
-    def transfer_times(self, fault: TransferFault) -> "FaultTimes":
-        """Return the times of one such fault."""
-        return FaultTimes((fault,), f"links of {sorted(fault.replicas)}")
+    def transfer_times(self, fault: TransferFault, replica: int, birth_ns: int = 0) -> "FaultTimes":
+        """Return the times of one such fault at the links of a replica; drawn ones count from ``birth_ns``."""
+        return FaultTimes((fault,), f"links of replica {replica}", birth_ns)
 
 
 _KINDS = ("crash", "slowdown", "hang", "outage")
@@ -70,11 +70,14 @@ class FaultTimes:
 
     faults: tuple[RouterFault | TransferFault, ...]
     subject: str
+    birth_ns: int = 0
 
     def __iter__(self) -> Iterator[Interval]:
         sources: list[Iterable[Interval]] = [fault.intervals for fault in self.faults]
         sources += [
-            DrawnIntervals(fault.drawn, stream_key(0, self.subject, f"fault {fault.drawn.name}"), 0, LAST_NS)
+            DrawnIntervals(
+                fault.drawn, stream_key(0, self.subject, f"fault {fault.drawn.name}"), self.birth_ns, LAST_NS
+            )
             for fault in self.faults
             if fault.drawn is not None
         ]

@@ -15,8 +15,9 @@ from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.hardware.interconnect.transfer_path import Place
 from cluster_sim.recording.reasons import TRANSFER_FAILED, UNREACHABLE
 from cluster_sim.recording.rows import RequestRow
-from cluster_sim.routing.component import HandOver
+from cluster_sim.routing.component import HandOver, HubServices
 from cluster_sim.routing.handover.connector_interface import Action, Connector, Move, Pair, Prefill, Ready, Reserve
+from cluster_sim.routing.handover.degraded_links import DegradedLinks, LinkEdge
 from cluster_sim.routing.handover.moves import Moves
 from cluster_sim.routing.handover.pairing import Pairing
 from cluster_sim.routing.handover.transfers import TransferKey
@@ -25,6 +26,7 @@ from cluster_sim.routing.policy_interface import RoutingPolicy
 from cluster_sim.routing.request_states import Attempt, RequestState, TrackedRequest
 from cluster_sim.routing.routes import Route
 from cluster_sim.serving.handover.messages import Granted, KvReady, PrefillLeg, PrefillProgress, Release, Reservation
+from cluster_sim.serving.lives.drawn_timeline import LAST_NS
 from cluster_sim.serving.messages import Response
 
 
@@ -81,11 +83,14 @@ class HandedOver:
 class PrefillDecode(HandOver):
     """Serves requests by pairs of replicas."""
 
-    def __init__(self, connectors: Mapping[int, Connector], pairing: Pairing, moves: Moves) -> None:
-        """``connectors`` by the number of the decode pool."""
+    def __init__(
+        self, connectors: Mapping[int, Connector], pairing: Pairing, moves: Moves, degraded: DegradedLinks
+    ) -> None:
+        """``connectors`` by the number of the decode pool; ``degraded`` changes the links of ``moves``."""
         self._connectors = connectors
         self._pairing = pairing
         self._moves = moves
+        self._degraded = degraded
         self._open: dict[int, HandedOver] = {}
         """By the id of the request."""
         self._places: dict[int, Place] = {}
@@ -95,12 +100,18 @@ class PrefillDecode(HandOver):
         """Prompts under way to prefill replicas, or computed by them."""
         self._planned_generation = -1
 
+    def start(self, hub: HubServices) -> None:
+        """Expect the faults of links."""
+        super().start(hub)
+        self._degraded.start(hub)
+
     def handlers(self) -> Mapping[type, Callable[[Any, int], list[Send]]]:
         """Return what handles the events and messages of hand-overs."""
         return {
             LegDue: self._on_leg_due,
             TransferDue: self._on_transfer_due,
             HoldTimeout: self._on_hold_timeout,
+            LinkEdge: self._on_link_edge,
             PrefillProgress: self._on_progress,
             Granted: self._on_granted,
         }
@@ -286,7 +297,8 @@ class PrefillDecode(HandOver):
         """Schedule the next change of the transfers."""
         transfers = self._moves.transfers
         due_ns = transfers.next_ns()
-        if due_ns >= 0 and transfers.generation != self._planned_generation:
+        # A trickle would end after the last time of any run: like what stands still, it waits for another change.
+        if 0 <= due_ns <= LAST_NS and transfers.generation != self._planned_generation:
             self._planned_generation = transfers.generation
             self.hub.schedule(due_ns, Kind.GRANT, 0, TransferDue(transfers.generation))
 
@@ -341,6 +353,11 @@ class PrefillDecode(HandOver):
             sends += self._act(handed, self._connector(handed).on_moved(handed.pair), now_ns, now_ns)
         self._plan_transfers()
         return sends
+
+    def _on_link_edge(self, edge: LinkEdge, now_ns: int) -> list[Send]:
+        self._degraded.on_edge(edge, now_ns)
+        self._plan_transfers()
+        return []
 
     def _on_hold_timeout(self, event: HoldTimeout, now_ns: int) -> list[Send]:
         handed = self._open.get(event.request_id)

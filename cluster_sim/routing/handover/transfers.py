@@ -77,6 +77,10 @@ class Transfers:
         """Whether it is known what a link carries."""
         return link in self._capacities
 
+    def capacity(self, link: LinkId) -> int:
+        """Return what a link that is known carries at present, in bytes per second."""
+        return self._capacities[link]
+
     def set_capacity(self, link: LinkId, bytes_per_s: int, now_ns: int) -> None:
         """Change what a link carries; 0 stops it."""
         assert bytes_per_s >= 0

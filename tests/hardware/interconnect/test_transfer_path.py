@@ -14,7 +14,7 @@ def test_ports_of_both_ends_by_hand() -> None:
     assert path is not None
     assert path.links == (SharedLink(("out", 1), 200_000_000_000, 0.9), SharedLink(("in", 2), 50_000_000_000, 0.8))
     assert path.latency_ns == 8_000
-    assert path.alone_bytes_per_s == 40_000_000_000
+    assert [shared.achieved_bytes_per_s for shared in path.links] == [180_000_000_000, 40_000_000_000]
 
 
 def test_gpus_that_share_cards() -> None:

@@ -117,7 +117,7 @@ def test_router_restarts_and_links_between_replicas() -> None:
     (fault,) = plan.transfer_faults
     assert fault.bandwidth_ratio == 0.25
     assert fault.replicas == {4, 5}
-    assert [interval[:2] for interval in plan.transfer_times(fault)] == [(5 * S, 605 * S)]
+    assert [interval[:2] for interval in plan.transfer_times(fault, 4)] == [(5 * S, 605 * S)]
     drawn = plan_of({"kind": "router_restart", "mtbf_s": 100})
     times = list(islice(drawn.router_restarts, 5))
     assert times == list(islice(drawn.router_restarts, 5))

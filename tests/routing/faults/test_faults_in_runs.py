@@ -123,7 +123,7 @@ def test_faults_without_effect_and_targets_that_do_not_exist_are_refused(tmp_pat
     """The message begins with the path of the key."""
     for fault, message in (
         ("{kind: crash, replicas: [0, 7], at_s: 1}", "faults.0.replicas.1: there is no replica 7"),
-        ("{kind: link_degraded, pool: main, at_s: 1}", "faults.0.kind: links between replicas keep"),
+        ("{kind: link_degraded, pool: main, at_s: 1}", "faults.0.kind: no cache is handed over"),
     ):
         with pytest.raises(InputError, match=message):
             make_plan(small_study(tmp_path, f"faults=[{fault}]"))

@@ -155,3 +155,23 @@ def test_crashes_of_both_kinds_of_replicas(connector: str) -> None:
     found = [STATUSES[row["status"]] for row in rows_of(run)]
     assert found.count("finished") > 100
     assert set(found) == {"finished", "failed"}
+
+
+def test_degraded_links_beside_crashes() -> None:
+    """Links at a share and lost, at given and at drawn times, overlapping, while replicas crash; equal everywhere, and
+    the transfers take longer.
+    """
+    links = [
+        {"kind": "link_degraded", "pool": "prefill", "mtbf_s": 0.4, "mttr_s": 0.3, "bandwidth_ratio": 0.02},
+        {"kind": "link_degraded", "replicas": [2], "at_s": [0.5, 1.2], "duration_s": 0.4, "bandwidth_ratio": 0},
+        {"kind": "link_degraded", "pool": "decode", "at_s": 1.5, "is_permanent": True, "bandwidth_ratio": 0.1},
+    ]
+    crashes = [{"kind": "crash", "replicas": [index], "at_s": 1.0 + index / 4, "duration_s": 0.6} for index in (0, 3)]
+    router = {"policy": "least_outstanding", "retries": {}}
+    runs = [
+        study(pool("prefill"), pool("decode"), router=router, faults=faults) for faults in (links + crashes, crashes)
+    ]
+    equal_everywhere(runs[0], placements=2)
+    slow, usual = ([row for row in rows_of(run) if STATUSES[row["status"]] == "finished"] for run in runs)
+    assert len(slow) > 100
+    assert sum(row["transfer_ns"] for row in slow) > 2 * sum(row["transfer_ns"] for row in usual)

@@ -5,6 +5,7 @@ are 100 x 16 x 128 KiB = 209.7 MB, which take 5.243 ms at 80 % of 50 GB/s; the s
 and 0.2 us for each block of 32 layers, 670 us in all.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -14,9 +15,10 @@ from tests.simulation.test_handover_studies import ENGINE_OF, pool, rows_of, stu
 
 TRANSFER_MS = 0.010 + 0.020 + 100 * 32 * 0.2e-3 + 100 * 16 * 131_072 / 40e6
 STEP_MS = 1.01
+ARRIVAL_S = 1.0
 
 
-def row_of(connector: str, **engine: Any) -> dict[str, float]:
+def row_of(connector: str, faults: Sequence[dict[str, Any]] = (), **engine: Any) -> dict[str, float]:
     """Return times in ms of the row of a request of 1,600 + 3 tokens that arrives at 0."""
     kind = ENGINE_OF[connector]
     pools = (pool(role, kind, replicas=1, engine_options=engine) for role in ("prefill", "decode"))
@@ -26,6 +28,7 @@ def row_of(connector: str, **engine: Any) -> dict[str, float]:
         *pools,
         handover={"connector": connector},
         workload=workload | {"lengths": lengths},
+        faults=list(faults),
         predictor={"kind": "linear", "alpha_us": 1000.0, "beta_us": 10.0},
     )
     (row,) = rows_of(run)
@@ -86,3 +89,23 @@ def test_layerwise_leaves_the_last_layer() -> None:
     assert row["transfer_start_ns"] == pytest.approx(18.5, abs=1e-5)
     assert 0.67 + 5.243 / 32 < 1
     assert row["first_token_ns"] == pytest.approx(18.5 + 1.0 + STEP_MS + 0.5, abs=1e-5)
+
+
+@pytest.mark.parametrize("replica", [0, 1])
+@pytest.mark.parametrize(
+    ("ratio", "lasts_ms", "rest_ms"),
+    [(0.25, 1000.0, 2.62144 / 0.25), (0.25, 4.0, 4 + 2.62144 - 1), (0.0, 4.0, 4 + 2.62144)],
+)
+def test_a_link_that_is_degraded_half_way(replica: int, ratio: float, lasts_ms: float, rest_ms: float) -> None:
+    """Half of the 209.7 MB takes 2.62144 ms, behind a start of 0.67 ms at 18.5 ms; the other half is slower.
+
+    At a quarter it takes four times as long, or in 4 ms as much as in 1 ms otherwise; at 0 it waits.  The router counts
+    with what moves a forward link later, 0.5 ms.
+    """
+    half_ms = 18.5 + 0.67 + 2.62144
+    at_s = ARRIVAL_S + (half_ms - 0.5) / 1000
+    times = {"at_s": at_s, "duration_s": lasts_ms / 1000}
+    row = row_of("nixl", [{"kind": "link_degraded", "replicas": [replica], "bandwidth_ratio": ratio, **times}])
+    assert row["transfer_start_ns"] == 18.5
+    assert row["transfer_ns"] == pytest.approx(0.67 + 2.62144 + rest_ms, abs=1e-5)
+    assert row["first_token_ns"] == pytest.approx(half_ms + rest_ms + STEP_MS + 0.5, abs=1e-5)

@@ -28,4 +28,5 @@ class LinkDegraded(Fault):
         options = self.options
         assert isinstance(options, LinkDegradedOptions)
         replicas = options.targets(self.key, fleet)
-        return [TransferFault(replicas, options.intervals(), self.drawn("outage"), options.bandwidth_ratio)]
+        drawn, joins = self.drawn("outage"), options.pool or ""
+        return [TransferFault(replicas, options.intervals(), drawn, options.bandwidth_ratio, joins)]
