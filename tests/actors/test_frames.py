@@ -17,7 +17,14 @@ from cluster_sim.serving.messages import Cancellation, Sample
 INSTANTS = st.integers(0, NEVER)
 NUMBERS = st.integers(0, 1 << 40)
 CANCELS = st.builds(Message, INSTANTS, NUMBERS, NUMBERS, st.builds(Cancellation, NUMBERS, NUMBERS))
-SAMPLES = st.builds(Message, INSTANTS, NUMBERS, NUMBERS, st.builds(Sample, NUMBERS, NUMBERS, NUMBERS, st.just(0.5)))
+SAMPLE = st.builds(Sample, NUMBERS, NUMBERS, NUMBERS, st.just(0.5), grid=st.integers(0, 9))
+SAMPLES = st.builds(
+    Message,
+    INSTANTS,
+    NUMBERS,
+    NUMBERS,
+    st.builds(Sample, NUMBERS, NUMBERS, NUMBERS, st.just(0.5), grid=st.integers(0, 9)),
+)
 CODEC = serving_codec()
 
 

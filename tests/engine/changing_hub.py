@@ -36,7 +36,7 @@ class Changes:
     """Of the scaler's grid and its ticks; 0 for none."""
     latency_ms: float = 0.0
 
-    def timeline_of(self, replica: int) -> Timeline:
+    def timeline_of(self, replica: int, pool: str = "", joins: bool = False) -> Timeline:
         """Return what befalls a replica."""
         crashes = [(round(at * MS), round(up * MS)) for index, at, up in self.crashes if index == replica]
         return Timeline(crashes) if crashes else NO_FAULTS
@@ -171,7 +171,7 @@ class Changer(Recovery):
                     departure = self.hub.requests.departure(request_id, attempt.number)
                     # Only what the event was gated by is surely there.
                     if departure is not None and replica in self.births_ns:
-                        tracked.resumed_tokens = departure.generated_tokens
+                        tracked.resume(departure, attempt.dispatch_ns)
                     sends += self.hub.fail_attempt(tracked, attempt, CRASH, now_ns)
         return sends
 

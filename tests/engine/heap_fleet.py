@@ -62,7 +62,7 @@ class HeapFleet:
         server.birth_ns = birth_ns
         timeline_of = self.run.simulation.timeline_of
         if timeline_of is not None:
-            server.timeline = timeline_of(source - 1)
+            server.timeline = timeline_of(source - 1, "", False)
             self.await_crash(source, birth_ns + 1 if birth_ns else 0)
 
     def await_crash(self, source: int, from_ns: int) -> None:

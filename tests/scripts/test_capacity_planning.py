@@ -77,7 +77,7 @@ def test_finds_the_best_per_dollar(
     assert float(found[1]["requests_per_s"]) > float(found[0]["requests_per_s"])
     best = max(found, key=lambda row: float(row["requests_per_usd"]))
     assert f"Best per dollar: fleet.pools.0.device={best['fleet.pools.0.device']}" in capsys.readouterr().out
-    assert "must be at least 1" in rows[1]["error"]
+    assert "0, and nothing starts any" in rows[1]["error"]
 
 
 def test_wrong_input(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -316,7 +316,7 @@ def test_invalid_combinations_are_rows(study_file: Path, tmp_path: Path) -> None
     tasks = Tasks()
     rows = sweep(study_file, tmp_path / "out", tasks).rows
     assert [row["status"] for row in rows] == ["finished", "failed"]
-    assert "(sweep.grid): fleet.pools.0.replicas: must be at least 1; got 0" in rows[1]["error"]
+    assert "(sweep.grid): fleet.pools.0.replicas: 0, and nothing starts any" in rows[1]["error"]
     assert len(tasks.ran) == 1
 
 

@@ -62,8 +62,11 @@ class FaultOptions(ConfigModel):
     def _has_times(self) -> Self:
         if (self.at_s is None) == (self.mtbf_s is None):
             raise ValueError("needs at_s, or mtbf_s for drawn times, and not both")
-        drawn: list[str] = [name for name in ("mttr_s", "seed", "distribution") if name in self.model_fields_set]
-        scripted: list[str] = [name for name in ("duration_s", "is_permanent") if name in self.model_fields_set]
+        # A study that is written out names every key, so what is as if left out does no harm.
+        drawn, scripted = (
+            [name for name in names if getattr(self, name) != FaultOptions.model_fields[name].default]
+            for names in (("mttr_s", "seed", "distribution"), ("duration_s", "is_permanent"))
+        )
         if self.mtbf_s is None and drawn:
             raise ValueError(f"{listed(drawn)} has no meaning without mtbf_s")
         if self.at_s is None and scripted:
