@@ -6,6 +6,7 @@ drained); each is lifted by whoever gave it.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from cluster_sim.engine.hub_interface import Send
 from cluster_sim.engine.instant import Kind, instant
@@ -24,6 +25,10 @@ UNHEALTHY = "unhealthy"
 """Health checks or a circuit breaker keep requests away from it."""
 GONE = "gone"
 """It has left."""
+
+
+LAST: Final = 1 << 40
+"""Sequence numbers beyond those of requests: a cancellation that arrives when a replica leaves is handled before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +136,7 @@ class Membership:
         for position in member.positions:
             member.route.remove(position)
         arrival = instant(now_ns + member.target.forward_ns, Kind.CANCELLATION)
-        return Send(member.target.source, Message(arrival, HUB_SOURCE, number, Leave(number)), 0)
+        return Send(member.target.source, Message(arrival, HUB_SOURCE, LAST + number, Leave(number)), 0)
 
     def block(self, number: int, reason: str) -> None:
         """Keep requests away from a replica for a reason."""

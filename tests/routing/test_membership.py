@@ -6,7 +6,7 @@ from cluster_sim.engine.instant import Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Join, Message
 from cluster_sim.routing.admission import StaticLimits
 from cluster_sim.routing.candidates import Candidate, Candidates
-from cluster_sim.routing.membership import DRAINING, GONE, STARTING, UNHEALTHY, Membership, PoolFacts
+from cluster_sim.routing.membership import DRAINING, GONE, LAST, STARTING, UNHEALTHY, Membership, PoolFacts
 from cluster_sim.routing.policies.round_robin import RoundRobinOptions
 from cluster_sim.routing.policy_interface import build_policy
 from cluster_sim.routing.routes import Route, Target
@@ -53,7 +53,7 @@ def test_a_replica_that_joins_gets_the_next_number() -> None:
     assert route.eligible(Request(0, 0, 10, 10)) is None
     assert route.candidates.members[2].replica == 2
     send = members.leave(2, 200)
-    assert send.message == Message(instant(207, Kind.CANCELLATION), HUB_SOURCE, 2, Leave(2))
+    assert send.message == Message(instant(207, Kind.CANCELLATION), HUB_SOURCE, LAST + 2, Leave(2))
     assert member.blocked_by == {GONE}
     assert members.of_pool(0) == [members[0], members[1]]
     assert members.join(0, 300)[0].number == 3
