@@ -75,6 +75,9 @@ class HubServices(Protocol):
     def end_request(self, tracked: TrackedRequest, row: RequestRow, now_ns: int) -> list[Send]:
         """End a request with its row, cancelling the attempts that are open."""
 
+    def note_silence(self, number: int, since_ns: int) -> None:
+        """Tell every component that a replica answers no scrape from ``since_ns`` on; -1: it answers again."""
+
     def restart_routers(self) -> None:
         """Build every routing policy anew."""
 
@@ -119,6 +122,9 @@ class HubComponent:
 
     def on_sample(self, member: Member, sample: Sample, now_ns: int) -> None:
         """Note a sample of a replica that has become visible."""
+
+    def on_silence(self, member: Member, since_ns: int) -> None:
+        """Note that a replica answers no scrape from ``since_ns`` on, because it has crashed; -1: it answers again."""
 
     def narrow(
         self, tracked: TrackedRequest, route: Route, eligible: Sequence[int] | None, now_ns: int

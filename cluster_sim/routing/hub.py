@@ -13,7 +13,7 @@ from typing import Any, Final
 from cluster_sim.engine.hub_interface import Send
 from cluster_sim.engine.instant import KIND_BITS, KIND_MASK, NEVER, Instant, Kind, instant, time_of
 from cluster_sim.engine.process import HUB_SOURCE, Message
-from cluster_sim.errors import InputError
+from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.recording.reasons import CLIENT_TIMEOUT, NO_MODEL, NO_REASON, NO_REPLICA
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.rows import RequestRow
@@ -60,12 +60,17 @@ class RouterHub:
         components: Sequence[HubComponent] = (),
         pools: Sequence[PoolFacts] = (),
         seed: int = 0,
+        stall_limit_ns: int = NEVER,
     ) -> None:
         """``routes`` by model name; the entry "" serves requests that name none, which are refused without it.
 
         What would reach the hub at or after ``run_end`` is dropped: its request stays unfinished.  ``pools`` are those
-        that replicas may join.
+        that replicas may join.  If requests do nothing but wait at the router for ``stall_limit_ns``, the run is
+        given up.
         """
+        self._stall_limit_ns = stall_limit_ns
+        self._progress_ns = 0
+        """When a request has last ended, or another may have been under way."""
         self.seed = seed
         self.routes = routes
         self.requests = RequestTable(log)
@@ -158,9 +163,27 @@ class RouterHub:
         sends = self._handlers[type(event)](event, now >> KIND_BITS)
         if not self._components:
             return sends
+        now_ns = now >> KIND_BITS
         if not self.requests and not self._events.is_waiting:
             self._events.drop_background()
-        return sends if self.links is None else self.links.pass_on(sends, now >> KIND_BITS)
+        elif now_ns - self._progress_ns > self._stall_limit_ns:
+            self._check_progress(now_ns)
+        return sends if self.links is None else self.links.pass_on(sends, now_ns)
+
+    def _check_progress(self, now_ns: int) -> None:
+        """Give the run up if all that is left are requests that wait at the router; raises UnfinishedError."""
+        is_under_way = any(tracked.open for tracked in self.requests.values())
+        if is_under_way or self._events.is_waiting:
+            self._progress_ns = now_ns
+            return
+        waiting = self.in_flight_ids()
+        since_s, limit_s = self._progress_ns / NS_PER_S, self._stall_limit_ns / NS_PER_S
+        raise UnfinishedError(
+            f"no request has been sent or has ended since {since_s:.3f} s simulated, and {len(waiting)} wait at "
+            f"the router, the first of them {waiting[:10]}.  No replica takes them.  Limit their wait "
+            "(admission.queue.time_to_live_s), keep a replica (autoscaler.min_replicas), end the run (run.end_s), or "
+            f"allow more than {limit_s:g} s of it (run.stall_limit_s)"
+        )
 
     def needed(self, event: Instant) -> Instant:
         """Return what every process must have passed before the next event is handled."""
@@ -259,15 +282,17 @@ class RouterHub:
         return []
 
     def _on_prefixes(self, sample: PrefixSample, now_ns: int) -> list[Send]:
+        del now_ns
         member = self.membership[sample.replica]
-        for policy in member.route.policies:
+        for policy in member.route.all_policies:
             for position in member.positions:
                 policy.on_prefixes(position, sample)
         return []
 
     def _on_adapters(self, sample: AdapterSample, now_ns: int) -> list[Send]:
+        del now_ns
         member = self.membership[sample.replica]
-        for policy in member.route.policies:
+        for policy in member.route.all_policies:
             for position in member.positions:
                 policy.on_adapters(position, sample)
         return []
@@ -342,6 +367,7 @@ class RouterHub:
         if not self._components:
             return []
         tracked.end = row
+        self._progress_ns = now_ns
         return [send for component in self._components for send in component.on_end(tracked, now_ns)]
 
     def _cause(self, row: RequestRow, now_ns: int) -> None:
@@ -363,6 +389,12 @@ class RouterHub:
     ) -> None:
         """Schedule an event; see ``HubServices``."""
         self._events.schedule(time_ns, kind, sequence, event, is_background, needed)
+
+    def note_silence(self, number: int, since_ns: int) -> None:
+        """Tell every component that a replica answers no scrape from ``since_ns`` on; -1: it answers again."""
+        member = self.membership[number]
+        for component in self._components:
+            component.on_silence(member, since_ns)
 
     def next_schedule_ns(self) -> int:
         """Return the earliest time for which a global schedule can be scheduled now."""

@@ -60,6 +60,8 @@ class Route:
         self.policies = [policy(candidates) for _ in range(routers)]
         self._prefill_factory = prefill_policy
         self.prefill_policies = [] if prefill_policy is None else [prefill_policy(candidates) for _ in range(routers)]
+        self.all_policies = self.policies + self.prefill_policies
+        """The policies of every router, those for prefill replicas included."""
         """Those that choose among prefill replicas, one for each router; none if nobody asks them."""
         self.split: TrafficSplit | None = None
         """Shares of the requests by pool, before the policy chooses."""
@@ -75,11 +77,6 @@ class Route:
     def policy(self) -> RoutingPolicy:
         """The policy of the first router."""
         return self.policies[0]
-
-    @property
-    def all_policies(self) -> list[RoutingPolicy]:
-        """The policies of every router, those for prefill replicas included."""
-        return self.policies + self.prefill_policies
 
     def policy_of(self, request: Request) -> RoutingPolicy:
         """Return the policy of the router that a request goes through."""
@@ -122,6 +119,7 @@ class Route:
         self.policies = [self._factory(self.candidates) for _ in self.policies]
         if self._prefill_factory is not None:
             self.prefill_policies = [self._prefill_factory(self.candidates) for _ in self.policies]
+        self.all_policies = self.policies + self.prefill_policies
 
     def block(self, position: int) -> None:
         """Send no more requests to a position."""

@@ -213,6 +213,7 @@ class Simulation:
             components=self.build_components(),
             pools=self.pool_facts(),
             seed=self.seed,
+            stall_limit_ns=self.stall_limit_ns,
         )
 
     def pool_facts(self) -> list[PoolFacts]:

@@ -38,6 +38,12 @@ class Refused(NamedTuple):
     attempt: int
 
 
+class Restarted(NamedTuple):
+    """A replica that has crashed answers scrapes again."""
+
+    replica: int
+
+
 class RouterDown(NamedTuple):
     """The router goes down; it comes back at the end of the interval."""
 
@@ -73,6 +79,7 @@ class FaultInjection(HubComponent):
         return {
             Reset: self._on_reset,
             Refused: self._on_refused,
+            Restarted: self._on_restarted,
             RouterDown: self._on_router_down,
             RouterUp: self._on_router_up,
         }
@@ -151,6 +158,10 @@ class FaultInjection(HubComponent):
         sends: list[Send] = []
         if GONE not in self.hub.membership[number].blocked_by:
             self._expect_crash(number, crash.restart_ns + 1)
+        self.hub.note_silence(number, crash.crash_ns)
+        back_ns = self.answer_ns(number, crash.restart_ns, self.hub.membership[number].target.return_ns)
+        if back_ns < FOREVER_NS:
+            self.hub.schedule(back_ns, Kind.TIMER, number, Restarted(number), is_background=True)
         for (request_id, _), attempt in sorted(self._open.get(number, {}).items(), key=lambda item: item[0]):
             delivery_ns = self.delivery_ns(attempt, attempt.dispatch_ns, is_dispatch=True)
             tracked = self.hub.requests.get(request_id)
@@ -158,6 +169,10 @@ class FaultInjection(HubComponent):
             if delivery_ns < crash.crash_ns and tracked is not None and attempt.number in tracked.open:
                 sends += self.hub.fail_attempt(tracked, attempt, CRASH, now_ns)
         return sends
+
+    def _on_restarted(self, event: Restarted, _now_ns: int) -> list[Send]:
+        self.hub.note_silence(event.replica, -1)
+        return []
 
     def _on_refused(self, event: Refused, now_ns: int) -> list[Send]:
         tracked = self.hub.requests.get(event.request_id)
@@ -193,7 +208,8 @@ class FaultInjection(HubComponent):
             if tracked is not None:
                 sends += hub.end_request(tracked, tracked.row(FAILED, now_ns, ROUTER_RESTART), now_ns)
         if event.interval.end_ns < FOREVER_NS:
-            hub.schedule(event.interval.end_ns, Kind.TIMER, -1, RouterUp(), is_background=True)
+            # A global schedule: every sample that is visible has been read, and is forgotten with the rest.
+            hub.schedule(event.interval.end_ns, Kind.GLOBAL_SCHEDULE, -1, RouterUp(), is_background=True)
         return sends
 
     def _on_router_up(self, _event: RouterUp, _now_ns: int) -> list[Send]:

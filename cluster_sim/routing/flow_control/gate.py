@@ -194,12 +194,15 @@ class FlowControl(Gate):
                 detector.on_sample(position, sample)
 
     def on_silence(self, member: Member, since_ns: int) -> None:
-        """Take in that a replica answers no scrape from ``since_ns`` on; -1: it answers again."""
-        detector = self._flow_of[member.route].controller.detector
-        if detector is not None:
-            self._flow_of[member.route].take_in_positions()
-            for position in member.positions:
-                detector.on_silence(position, since_ns)
+        flow = self._flow_of[member.route]
+        detector = flow.controller.detector
+        if detector is None:
+            return
+        flow.take_in_positions()
+        for position in member.positions:
+            detector.on_silence(position, since_ns)
+        if since_ns < 0:
+            self._check_soon(flow)
 
     def _on_freed(self, number: int) -> None:
         self._check_soon(self._flow_of[self.hub.membership[number].route])

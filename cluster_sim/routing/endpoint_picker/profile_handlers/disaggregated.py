@@ -10,16 +10,9 @@ from pydantic import ConfigDict, Field
 
 from cluster_sim.errors import InputError
 from cluster_sim.options import ConfigModel
-from cluster_sim.routing.endpoint_picker.decision import Decision, Selection
-from cluster_sim.routing.endpoint_picker.endpoints import Positions
-from cluster_sim.routing.endpoint_picker.parts import (
-    PROFILE_HANDLERS,
-    Decider,
-    PartContext,
-    PartOptions,
-    ProfileHandler,
-    RunProfile,
-)
+from cluster_sim.routing.endpoint_picker.decision import Decision
+from cluster_sim.routing.endpoint_picker.decode_first import DecodeFirstHandler
+from cluster_sim.routing.endpoint_picker.parts import PROFILE_HANDLERS, PartContext, PartOptions
 
 
 class Deciders(ConfigModel):
@@ -50,42 +43,23 @@ class DisaggregatedOptions(PartOptions):
 
 
 @PROFILE_HANDLERS.register("disagg-profile-handler", DisaggregatedOptions)
-class DisaggregatedHandler(ProfileHandler):
+class DisaggregatedHandler(DecodeFirstHandler):
     """Decode, then prefill."""
 
     def __init__(self, options: DisaggregatedOptions, context: PartContext) -> None:
-        super().__init__(context)
-        self._names = options.profiles
-        self._decider_name = options.deciders.prefill
-        self._find = context.find
-        self._has_prefill = False
+        names = options.profiles
+        super().__init__(context, names.decode, names.prefill, options.deciders.prefill)
 
     def profiles(self, known: Sequence[str]) -> Sequence[str]:
-        decode, prefill = self._names.decode, self._names.prefill
+        decode, prefill, decider = self._decode_profile, self._prefill_profile, self.decider()
         if decode not in known:
             raise InputError(f"has no profile {decode!r}, which {self.name} runs first; it has {', '.join(known)}")
-        decider = self._decider()
-        if decider is not None and prefill not in known:
+        if decider is None:
+            return [decode]
+        if prefill not in known:
             raise InputError(f"has no profile {prefill!r}, which {self.name} runs if {decider.name} decides so")
-        self._has_prefill = decider is not None
-        return [decode, prefill] if self._has_prefill else [decode]
+        return [decode, prefill]
 
-    def select(
-        self, decision: Decision, run: RunProfile, decoding: Positions | None, prefilling: Positions | None
-    ) -> Selection | None:
-        decode = run(self._names.decode, decision, decoding)
-        if decode < 0:
-            return None
-        decider = self._decider() if self._has_prefill else None
-        if decider is None or not decider.is_split(decision, decode):
-            return Selection(decode)
-        prefill = run(self._names.prefill, decision, prefilling)
-        return Selection(decode, -1 if prefill == decode else prefill)
-
-    def _decider(self) -> Decider | None:
-        if not self._decider_name:
-            return None
-        decider = self._find(self._decider_name)
-        if not isinstance(decider, Decider):
-            raise InputError(f"names the decider {self._decider_name!r}, which the file does not have")
-        return decider
+    def is_split(self, decision: Decision, decode: int) -> bool:
+        decider = self.decider()
+        return decider is not None and decider.is_split(decision, decode)

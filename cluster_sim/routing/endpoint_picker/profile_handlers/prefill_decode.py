@@ -9,16 +9,9 @@ from typing import Literal
 from pydantic import Field
 
 from cluster_sim.errors import InputError
-from cluster_sim.routing.endpoint_picker.decision import Decision, Selection
-from cluster_sim.routing.endpoint_picker.endpoints import Positions
-from cluster_sim.routing.endpoint_picker.parts import (
-    PROFILE_HANDLERS,
-    Decider,
-    PartContext,
-    PartOptions,
-    ProfileHandler,
-    RunProfile,
-)
+from cluster_sim.routing.endpoint_picker.decision import Decision
+from cluster_sim.routing.endpoint_picker.decode_first import DecodeFirstHandler
+from cluster_sim.routing.endpoint_picker.parts import PROFILE_HANDLERS, PartContext, PartOptions
 
 
 class PrefillDecodeOptions(PartOptions):
@@ -35,45 +28,28 @@ class PrefillDecodeOptions(PartOptions):
 
 
 @PROFILE_HANDLERS.register("pd-profile-handler", PrefillDecodeOptions)
-class PrefillDecodeHandler(ProfileHandler):
+class PrefillDecodeHandler(DecodeFirstHandler):
     """Decode, then prefill unless little is left to compute."""
 
     def __init__(self, options: PrefillDecodeOptions, context: PartContext) -> None:
-        super().__init__(context)
-        self._options = options
-        self._find, self._prefixes = context.find, context.prefixes
+        super().__init__(context, options.decode_profile, options.prefill_profile, options.decider_plugin_name)
+        self._threshold, self._source = options.threshold, options.prefix_plugin_name
+        self._prefixes = context.prefixes
 
     def profiles(self, known: Sequence[str]) -> Sequence[str]:
-        names = [self._options.decode_profile, self._options.prefill_profile]
+        names = [self._decode_profile, self._prefill_profile]
         for name in names:
             if name not in known:
                 raise InputError(f"has no profile {name!r}, which {self.name} runs; it has {', '.join(known)}")
-        self._decider()
+        self.decider()
         return names
 
-    def select(
-        self, decision: Decision, run: RunProfile, decoding: Positions | None, prefilling: Positions | None
-    ) -> Selection | None:
-        decode = run(self._options.decode_profile, decision, decoding)
-        if decode < 0:
-            return None
-        decider = self._decider()
-        is_split = decider.is_split(decision, decode) if decider else self._is_long(decision, decode)
-        if not is_split:
-            return Selection(decode)
-        prefill = run(self._options.prefill_profile, decision, prefilling)
-        return Selection(decode, -1 if prefill == decode else prefill)
-
-    def _is_long(self, decision: Decision, decode: int) -> bool:
-        if not self._options.threshold:
+    def is_split(self, decision: Decision, decode: int) -> bool:
+        decider = self.decider()
+        if decider is not None:
+            return decider.is_split(decision, decode)
+        if not self._threshold:
             return True
-        source = self._prefixes(self._options.prefix_plugin_name)
+        source = self._prefixes(self._source)
         tokens = source.uncached_at(decision, decode) if source else decision.request.prompt_tokens
-        return tokens >= self._options.threshold
-
-    def _decider(self) -> Decider | None:
-        name = self._options.decider_plugin_name
-        decider = self._find(name) if name else None
-        if name and not isinstance(decider, Decider):
-            raise InputError(f"names the decider {name!r}, which the file does not have")
-        return decider if isinstance(decider, Decider) else None
+        return tokens >= self._threshold
