@@ -9,8 +9,8 @@ from cluster_sim.config.schema.study import Study
 from cluster_sim.engine.observation import NOTHING
 from cluster_sim.errors import InputError
 from cluster_sim.routing.candidates import Candidate
-from cluster_sim.routing.hash_ring import HashRing
 from cluster_sim.routing.policies.weighted import WeightedOptions
+from cluster_sim.routing.policy_parts.hash_ring import HashRing
 from cluster_sim.serving.messages import Sample
 from tests.engine.small_fleet import SmallFleet
 from tests.routing.chooser import MS, Chooser

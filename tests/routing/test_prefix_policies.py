@@ -5,9 +5,9 @@ from dataclasses import replace
 from random import Random
 
 from cluster_sim.engine.observation import NOTHING
-from cluster_sim.routing.active_blocks import ActiveBlocks
 from cluster_sim.routing.candidates import Candidate
 from cluster_sim.routing.policy_interface import ROUTING_POLICIES
+from cluster_sim.routing.policy_parts.active_blocks import ActiveBlocks
 from cluster_sim.serving.content_sampler import PREFIXES
 from cluster_sim.serving.kv_cache.content import content_of
 from cluster_sim.serving.kv_cache.prefix_ranges import BlockRange, prefix_ranges

@@ -83,7 +83,8 @@ class Run(ConfigModel):
         3600.0,
         gt=0,
         le=LONGEST_RUN_S,
-        description="Simulated time without any token, with requests there, after which a run is given up.",
+        description="Simulated time without a token at a replica that has requests, or in which requests only wait at "
+        "the router, after which a run is given up.",
     )
     port_range: tuple[int, int] = Field(
         (20000, 29999), description="First and last TCP port that the actors of a run on several nodes may listen on."

@@ -17,8 +17,8 @@ from cluster_sim.options import LONGEST_RUN_S
 from cluster_sim.routing.candidates import Candidates
 from cluster_sim.routing.options import RouterOptions
 from cluster_sim.routing.policy_interface import ROUTING_POLICIES, RoutingPolicy
-from cluster_sim.routing.prefix_tree import PrefixTree
-from cluster_sim.routing.tie_break import TieBreak
+from cluster_sim.routing.policy_parts.prefix_tree import PrefixTree
+from cluster_sim.routing.policy_parts.tie_break import TieBreak
 from cluster_sim.serving.kv_cache.content import content_of
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.request import Request

@@ -11,9 +11,9 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from cluster_sim.routing.candidates import Candidates
-from cluster_sim.routing.hash_ring import HashRing
 from cluster_sim.routing.options import RouterOptions
 from cluster_sim.routing.policy_interface import ROUTING_POLICIES, RoutingPolicy
+from cluster_sim.routing.policy_parts.hash_ring import HashRing
 from cluster_sim.serving.kv_cache.content import content_of
 from cluster_sim.workload.request import Request
 

@@ -13,7 +13,7 @@ from pydantic import Field
 from cluster_sim.routing.candidates import Candidates
 from cluster_sim.routing.options import RouterOptions
 from cluster_sim.routing.policy_interface import ROUTING_POLICIES, RoutingPolicy
-from cluster_sim.routing.tie_break import TieBreak
+from cluster_sim.routing.policy_parts.tie_break import TieBreak
 from cluster_sim.units import NS_PER_MS
 from cluster_sim.workload.request import Request
 

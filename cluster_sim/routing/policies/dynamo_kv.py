@@ -22,15 +22,15 @@ from pydantic import Field
 
 from cluster_sim.engine.draws import draw_u64, stream_key
 from cluster_sim.options import LONGEST_RUN_S
-from cluster_sim.routing.active_blocks import ActiveBlocks
 from cluster_sim.routing.candidates import Candidates
 from cluster_sim.routing.kv_events import KvEvents
 from cluster_sim.routing.options import RouterOptions
 from cluster_sim.routing.policy_interface import ROUTING_POLICIES, RoutingPolicy
+from cluster_sim.routing.policy_parts.active_blocks import ActiveBlocks
+from cluster_sim.routing.policy_parts.prefix_tree import PrefixTree
+from cluster_sim.routing.policy_parts.tie_break import TieBreak
+from cluster_sim.routing.policy_parts.work_in_flight import WorkInFlight
 from cluster_sim.routing.prefix_index.precise import PrecisePrefixIndex
-from cluster_sim.routing.prefix_tree import PrefixTree
-from cluster_sim.routing.tie_break import TieBreak
-from cluster_sim.routing.work_in_flight import WorkInFlight
 from cluster_sim.serving.kv_cache.content import Content, content_of
 from cluster_sim.serving.kv_cache.prefix_ranges import BlockRange, prefix_ranges
 from cluster_sim.serving.messages import PrefixSample

@@ -12,7 +12,7 @@ from pydantic import Field
 from cluster_sim.routing.candidates import Candidates
 from cluster_sim.routing.options import RouterOptions
 from cluster_sim.routing.policy_interface import ROUTING_POLICIES, RoutingPolicy
-from cluster_sim.routing.sampled_loads import SampledLoads
+from cluster_sim.routing.policy_parts.sampled_loads import SampledLoads
 from cluster_sim.serving.messages import Sample
 from cluster_sim.workload.request import Request
 

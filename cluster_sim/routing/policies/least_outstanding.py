@@ -8,7 +8,7 @@ from pydantic import Field
 from cluster_sim.routing.candidates import Candidates
 from cluster_sim.routing.options import RouterOptions
 from cluster_sim.routing.policy_interface import ROUTING_POLICIES, RoutingPolicy
-from cluster_sim.routing.tied_minimum import TiedMinimum
+from cluster_sim.routing.policy_parts.tied_minimum import TiedMinimum
 from cluster_sim.workload.request import Request
 
 

@@ -11,8 +11,8 @@ from pydantic import Field
 from cluster_sim.routing.candidates import Candidates
 from cluster_sim.routing.options import RouterOptions
 from cluster_sim.routing.policy_interface import ROUTING_POLICIES, RoutingPolicy
-from cluster_sim.routing.tied_minimum import TiedMinimum
-from cluster_sim.routing.work_in_flight import WorkInFlight
+from cluster_sim.routing.policy_parts.tied_minimum import TiedMinimum
+from cluster_sim.routing.policy_parts.work_in_flight import WorkInFlight
 from cluster_sim.workload.request import Request
 
 

@@ -10,9 +10,9 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from cluster_sim.routing.candidates import Candidates
-from cluster_sim.routing.drawn_pairs import DrawnPairs
 from cluster_sim.routing.options import RouterOptions
 from cluster_sim.routing.policy_interface import ROUTING_POLICIES, RoutingPolicy
+from cluster_sim.routing.policy_parts.drawn_pairs import DrawnPairs
 from cluster_sim.workload.request import Request
 
 

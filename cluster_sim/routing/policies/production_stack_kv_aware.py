@@ -15,9 +15,9 @@ from cluster_sim.options import LONGEST_RUN_S
 from cluster_sim.routing.candidates import Candidate, Candidates
 from cluster_sim.routing.options import RouterOptions
 from cluster_sim.routing.policy_interface import ROUTING_POLICIES, RoutingPolicy
+from cluster_sim.routing.policy_parts.session_ring import SessionRing
+from cluster_sim.routing.policy_parts.tie_break import TieBreak
 from cluster_sim.routing.prefix_index.approximate import ApproximatePrefixIndex
-from cluster_sim.routing.session_ring import SessionRing
-from cluster_sim.routing.tie_break import TieBreak
 from cluster_sim.serving.kv_cache.content import content_of
 from cluster_sim.serving.kv_cache.prefix_ranges import prefix_ranges
 from cluster_sim.units import NS_PER_S

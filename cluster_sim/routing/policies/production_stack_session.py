@@ -9,7 +9,7 @@ from cluster_sim.options import LONGEST_RUN_S
 from cluster_sim.routing.candidates import Candidates
 from cluster_sim.routing.options import RouterOptions
 from cluster_sim.routing.policy_interface import ROUTING_POLICIES, RoutingPolicy
-from cluster_sim.routing.session_ring import SessionRing
+from cluster_sim.routing.policy_parts.session_ring import SessionRing
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.request import Request
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from cluster_sim.routing.candidates import Candidates
 from cluster_sim.routing.options import RouterOptions
 from cluster_sim.routing.policy_interface import ROUTING_POLICIES, RoutingPolicy
-from cluster_sim.routing.queue_pairs import QueuePairs
+from cluster_sim.routing.policy_parts.queue_pairs import QueuePairs
 from cluster_sim.workload.request import Request
 
 

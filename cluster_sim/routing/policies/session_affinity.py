@@ -13,8 +13,8 @@ from cluster_sim.options import LONGEST_RUN_S
 from cluster_sim.routing.candidates import Candidates
 from cluster_sim.routing.options import RouterOptions
 from cluster_sim.routing.policy_interface import ROUTING_POLICIES, RoutingPolicy
-from cluster_sim.routing.remembered_sessions import RememberedSessions
-from cluster_sim.routing.tied_minimum import TiedMinimum
+from cluster_sim.routing.policy_parts.remembered_sessions import RememberedSessions
+from cluster_sim.routing.policy_parts.tied_minimum import TiedMinimum
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.request import Request
 

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster_sim.routing.tied_minimum import TiedMinimum
+from cluster_sim.routing.policy_parts.tied_minimum import TiedMinimum
 
 CHANGES = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), max_size=40)
 

@@ -7,9 +7,9 @@ session key goes to the engine that was sent the fewest requests a second within
 from collections.abc import Sequence
 
 from cluster_sim.routing.candidates import Candidates
-from cluster_sim.routing.hash_ring import HashRing
-from cluster_sim.routing.recent_requests import RecentRequests
-from cluster_sim.routing.tie_break import TieBreak
+from cluster_sim.routing.policy_parts.hash_ring import HashRing
+from cluster_sim.routing.policy_parts.recent_requests import RecentRequests
+from cluster_sim.routing.policy_parts.tie_break import TieBreak
 from cluster_sim.workload.request import Request
 
 

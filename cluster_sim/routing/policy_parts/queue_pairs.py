@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from cluster_sim.routing.candidates import Candidates
-from cluster_sim.routing.drawn_pairs import DrawnPairs
-from cluster_sim.routing.tie_break import TieBreak
+from cluster_sim.routing.policy_parts.drawn_pairs import DrawnPairs
+from cluster_sim.routing.policy_parts.tie_break import TieBreak
 
 _MOST_DRAWS: Final = 16
 """Pairs that are drawn before all queues are compared."""

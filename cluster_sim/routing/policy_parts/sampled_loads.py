@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from cluster_sim.engine.observation import Observation
 from cluster_sim.routing.candidates import Candidates
-from cluster_sim.routing.tied_minimum import TiedMinimum
+from cluster_sim.routing.policy_parts.tied_minimum import TiedMinimum
 
 
 class SampledLoads:

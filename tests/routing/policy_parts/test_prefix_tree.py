@@ -3,7 +3,7 @@
 import pickle
 from random import Random
 
-from cluster_sim.routing.prefix_tree import PrefixMatch, PrefixTree
+from cluster_sim.routing.policy_parts.prefix_tree import PrefixMatch, PrefixTree
 from cluster_sim.serving.kv_cache.content import Content, content_of
 from cluster_sim.workload.request import Attributes, Request
 

@@ -1,0 +1,1 @@
+"""Parts that routing policies share: counts, rings, trees and memories of their own."""
