@@ -1,3 +1,42 @@
-"""Predicts how a fleet of LLM serving replicas behaves, without a GPU."""
+"""Predicts how a fleet of LLM serving replicas behaves, without a GPU.
+
+The Python interface is loaded name by name when it is asked for, so that importing the package takes no time.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from cluster_sim.api.result import Result
+    from cluster_sim.api.simulate import simulate
+    from cluster_sim.api.sweep import SweepTable, sweep
+    from cluster_sim.config.schema.study import Study
+    from cluster_sim.errors import InputError, UnfinishedError
 
 __version__ = "0.1.0"
+
+_MODULES: Final = {
+    "Study": "cluster_sim.config.schema.study",
+    "simulate": "cluster_sim.api.simulate",
+    "Result": "cluster_sim.api.result",
+    "sweep": "cluster_sim.api.sweep",
+    "SweepTable": "cluster_sim.api.sweep",
+    "InputError": "cluster_sim.errors",
+    "UnfinishedError": "cluster_sim.errors",
+}
+"""The module that defines each name."""
+
+__all__ = ["InputError", "Result", "Study", "SweepTable", "UnfinishedError", "simulate", "sweep"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name of the interface at its first use."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the names of the interface as well as those that are loaded."""
+    return sorted({*globals(), *_MODULES})

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cluster_sim.output.arrow_columns import numbers_of
 from cluster_sim.recording.reasons import REASONS
 from cluster_sim.recording.rows import FIELD, FLEET_FIELDS, ROW_FIELDS, RowBlock
 from cluster_sim.recording.statuses import STATUSES
@@ -35,7 +36,7 @@ def read_blocks(path: Path, pools: Sequence[str], fields: Sequence[str] = ROW_FI
 
 def read_arrivals(path: Path) -> Int64Array:
     """Return the arrivals of all requests in ns, sorted."""
-    arrivals = pq.read_table(path, columns=["arrival_s"]).column(0).to_numpy()
+    arrivals = numbers_of(pq.read_table(path, columns=["arrival_s"]).column(0), np.nan)
     return np.sort(_nanoseconds(arrivals))
 
 
@@ -44,7 +45,7 @@ def repeated_ids(path: Path) -> int:
     last, repeated = np.full(1, -1, np.int64), 0
     with pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
-            ids = np.append(last, file.read_row_group(group, ["request_id"]).column(0).to_numpy())
+            ids = np.append(last, numbers_of(file.read_row_group(group, ["request_id"]).column(0), -1))
             repeated += int(np.count_nonzero(np.diff(ids) <= 0))
             last = ids[-1:]
     return repeated
@@ -65,9 +66,9 @@ def _block(table: pa.Table, pools: Sequence[str], fields: Sequence[str]) -> RowB
         if name in _WORDS:
             column[:], words[name] = _codes(table.column(name), known.get(name))
         elif name.endswith("_ns"):
-            column[:] = _nanoseconds(table.column(_column(name)).to_numpy())
+            column[:] = _nanoseconds(numbers_of(table.column(_column(name)), np.nan))
         else:
-            column[:] = table.column(name).fill_null(-1).to_numpy()
+            column[:] = numbers_of(table.column(name), -1)
     reason = rows[:, FIELD["reason"]]
     reason[reason < 0] = 0
     return RowBlock(rows, words["tenant"], words["model"], pools, words["slo_class"])
@@ -79,7 +80,7 @@ def _codes(column: pa.ChunkedArray, known: Sequence[str] | None) -> tuple[Int64A
     if not pa.types.is_dictionary(array.type):
         array = array.dictionary_encode()
     own = array.dictionary.to_pylist()
-    codes = array.indices.fill_null(-1).to_numpy().astype(np.int64)
+    codes = numbers_of(array.indices, -1).astype(np.int64)
     if known is None:
         return codes, own
     places = np.array([*(known.index(word) for word in own), -1], np.int64)

@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+ExecutorName = Literal["auto", "inline", "ray"]
+
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """Executor, place of the results, and monitoring of one run."""
 
-    executor: Literal["auto", "inline", "ray"] | None = None
+    executor: ExecutorName | None = None
     """Overrides the study's ``run.executor``."""
     address: str | None = None
     """Ray cluster to join; None starts a local one where Ray is used and stops it afterwards."""

@@ -149,16 +149,16 @@ def _row(variant: Variant, result: Row) -> Row:
         "status": result["status"],
         "error": result["error"],
         "digest": result.get("digest"),
-        **_flat(result.get("summary") or {}),
+        **flat_figures(result.get("summary") or {}),
     }
 
 
-def _flat(summary: dict[str, Any], prefix: str = "") -> Row:
-    """Return the summary's figures by dotted names; lists (pools, replicas) and the copy ``flat`` are left out."""
+def flat_figures(summary: dict[str, Any], prefix: str = "") -> Row:
+    """Return a summary's figures by dotted names; lists (pools, replicas) and the copy ``flat`` are left out."""
     row: Row = {}
     for key, value in summary.items():
         if isinstance(value, dict) and key != "flat":
-            row.update(_flat(value, f"{prefix}{key}."))
+            row.update(flat_figures(value, f"{prefix}{key}."))
         elif not isinstance(value, dict | list):
             row[f"{prefix}{key}"] = value
     return row

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Final
+from typing import Any, Final
 
 import yaml
 
@@ -23,7 +23,15 @@ _Dumper.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, None)
 
 def resolved_yaml(study: Study) -> str:
     """Return the study as YAML with every default written out; loading it gives an equal study."""
-    data = study.model_dump(mode="json")
+    return _text(study.model_dump(mode="json"))
+
+
+def study_text(study: Study) -> str:
+    """Return the study as YAML without the defaults that it leaves open."""
+    return _text(study.model_dump(mode="json", exclude_unset=True))
+
+
+def _text(data: dict[str, Any]) -> str:
     body: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
     return body
 

@@ -1,0 +1,1 @@
+"""Python interface: what ``cluster_sim`` itself exports."""

@@ -1,0 +1,118 @@
+"""Result of a run: its figures, and its tables as data frames."""
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final
+
+from cluster_sim.config.loading.load import load_study
+from cluster_sim.config.schema.study import Study
+from cluster_sim.errors import InputError
+from cluster_sim.output.run_directory import REQUESTS_FILE, RESOLVED_FILE, SERIES_FILE, SUMMARY_FILE, read_manifest
+from cluster_sim.report.result_tables import duration_text
+from cluster_sim.study.sweep import flat_figures
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_LATENCIES: Final = ("ttft_s", "tpot_s", "e2e_s", "queue_s")
+_PERCENTILES: Final = ("mean", "p50", "p90", "p99")
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run.
+
+    The tables are read from the run's directory when they are first asked for, and kept.
+    """
+
+    directory: Path
+    """Where the run's files are."""
+    figures: dict[str, Any]
+    """``summary.json``: every figure, nested as in the file, for example ``figures["ttft_s"]["p99"]``."""
+    digest: str
+    """What runs with equal rows share."""
+    _folder: TemporaryDirectory[str] | None = field(default=None, repr=False, compare=False)
+    """Keeps a directory that nobody named until the result is gone."""
+
+    @classmethod
+    def load(cls, directory: str | Path) -> "Result":
+        """Return the result of a run that was made before; raises InputError if the directory holds none."""
+        place = Path(directory)
+        manifest = read_manifest(place)
+        if manifest is None or not (place / SUMMARY_FILE).exists():
+            raise InputError(f"{place}: is not the directory of a finished run")
+        return cls(place, json.loads((place / SUMMARY_FILE).read_text(encoding="utf-8")), manifest["digest"])
+
+    @cached_property
+    def requests(self) -> "DataFrame":
+        """One row per request, the columns of ``requests.parquet``."""
+        return _table(self.directory / REQUESTS_FILE)
+
+    @cached_property
+    def series(self) -> "DataFrame":
+        """The state of every replica over simulated time, the columns of ``series.parquet``."""
+        return _table(self.directory / SERIES_FILE)
+
+    @cached_property
+    def summary(self) -> "DataFrame":
+        """Every single figure: the dotted name as index (``ttft_s.p99``), and the column ``value``."""
+        from pandas import DataFrame
+
+        figures = flat_figures(self.figures)
+        return DataFrame({"value": list(figures.values())}, index=list(figures), dtype=object)
+
+    @cached_property
+    def study(self) -> Study:
+        """The study with every default, which gives this result again."""
+        return load_study(self.directory / RESOLVED_FILE)
+
+    @property
+    def verdict(self) -> str | None:
+        """``met``, ``too close`` or ``missed``; None for a study without limits."""
+        verdict: str | None = self.figures["slo"]["verdict"]
+        return verdict
+
+    def __repr__(self) -> str:
+        """Return the most important figures in one line."""
+        figures, requests = self.figures, self.figures["requests"]
+        ended = f"{requests['finished']:,} of {requests['total']:,} finished"
+        latencies = ", ".join(f"{_title(name)} p99 {duration_text(figures[name]['p99'])}" for name in _LATENCIES[:2])
+        verdict = "" if self.verdict is None else f", {self.verdict}"
+        return f"<Result {figures['name']}: {ended}, {latencies}{verdict}>"
+
+    def _repr_html_(self) -> str:
+        """Return a small table for a notebook."""
+        figures = self.figures
+        head = "".join(f"<th>{name}</th>" for name in ("", *_PERCENTILES))
+        rows = "".join(
+            f"<tr><th>{_title(name)}</th>"
+            + "".join(f"<td>{duration_text(figures[name][figure])}</td>" for figure in _PERCENTILES)
+            + "</tr>"
+            for name in _LATENCIES
+        )
+        throughput, requests = figures["throughput"], figures["requests"]
+        parts = [
+            f"{requests['finished']:,} of {requests['total']:,} requests finished",
+            f"{throughput['requests_per_s']:,.2f} requests/s, {throughput['output_tokens_per_s']:,.0f} output tokens/s",
+            f"{figures['gpus']} GPUs, {figures['cost_usd']:,.2f} USD",
+        ]
+        parts += [] if self.verdict is None else [f"objectives: {self.verdict}"]
+        lines = "".join(f"<div>{escape(part)}</div>" for part in parts)
+        return f"<b>{escape(figures['name'])}</b>{lines}<table><tr>{head}</tr>{rows}</table>"
+
+
+def _title(name: str) -> str:
+    return {"e2e_s": "E2E", "queue_s": "queue"}.get(name, name.removesuffix("_s").upper())
+
+
+def _table(path: Path) -> "DataFrame":
+    import pyarrow.parquet as pq
+
+    if not path.exists():
+        raise InputError(f"{path}: the run wrote no such table (run.series_interval_s: 0 writes no series)")
+    frame: DataFrame = pq.read_table(path).to_pandas()
+    return frame
