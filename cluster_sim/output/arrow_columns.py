@@ -51,7 +51,7 @@ def numbers_of(column: pa.ChunkedArray | pa.Array, missing: float) -> npt.NDArra
 def _chunk_numbers(chunk: pa.Array, kind: type, missing: float) -> npt.NDArray[Any]:
     validity, data = chunk.buffers()
     part = slice(chunk.offset, chunk.offset + len(chunk))
-    values = np.frombuffer(data, kind)[part] if len(chunk) else np.empty(0, kind)
+    values: npt.NDArray[Any] = np.frombuffer(data, kind)[part] if len(chunk) else np.empty(0, kind)
     if not chunk.null_count:
         return values
     is_valid = np.unpackbits(np.frombuffer(validity, np.uint8), bitorder="little")[part]
