@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from cluster_sim.conf_directory import library_names, named_by_repository
@@ -15,6 +15,20 @@ LONGEST_RUN_S: Final = 2.0 * 365 * 86_400
 """Two simulated years: what an instant holds (``engine.instant``), less room for links and steps beyond."""
 MS_PER_DAY: Final = 86_400_000.0
 """The longest delay between processes that makes sense."""
+MOST_ITEMS: Final = 1_000_000_000
+"""The most requests of a workload, tokens of a request or a step, and blocks of a cache that a study may state."""
+GREATEST_VALUE: Final = 1e12
+"""The greatest parameter of a distribution that is a value itself: tokens, seconds or milliseconds."""
+GREATEST_SHAPE: Final = 1e6
+"""The greatest shape of a distribution: with it, every draw is the mean to a tenth of a percent."""
+GREATEST_WEIGHT: Final = 1e9
+"""The greatest weight or factor."""
+HIGHEST_RATE: Final = 1e9
+"""Requests per second: one each nanosecond, the unit of simulated time."""
+LOWEST_PRIORITY: Final = 1 << 31
+"""The greatest number of a priority; the least is its negative."""
+MOST_GPUS: Final = 4096
+"""The most GPUs along one dimension of a replica's parallelism."""
 BASE_DIRECTORY: Final = "base_directory"
 """Key of the validation context that holds the study file's directory; without it, references are not checked."""
 NOTES: Final = "notes"
@@ -60,6 +74,11 @@ def resolve_file(value: str, info: ValidationInfo) -> str:
     looked = " or ".join(dict.fromkeys(str(candidate.resolve()) for candidate in candidates))
     raise PydanticCustomError("missing_file", "no such file: {looked}", {"looked": looked})
 
+
+Tokens = Annotated[int, Field(ge=1, le=MOST_ITEMS)]
+Value = Annotated[float, Field(ge=0, le=GREATEST_VALUE)]
+Weight = Annotated[float, Field(ge=0, le=GREATEST_WEIGHT)]
+Ratio = Annotated[float, Field(ge=0, le=1)]
 
 InputFile = Annotated[str, AfterValidator(resolve_file)]
 """A file or folder to read.  Relative paths are looked up beside the study file, then in the working directory."""

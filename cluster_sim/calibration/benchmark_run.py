@@ -11,7 +11,7 @@ from cluster_sim.calibration.latency_figures import figures
 from cluster_sim.calibration.result_file import MOST, ResultDocument
 from cluster_sim.errors import InputError
 
-MOST_REQUESTS: Final = 1_000_000
+MOST_ITEMS: Final = 1_000_000
 """More than any benchmark sends; a typing error beyond it would fill the memory."""
 
 
@@ -85,11 +85,11 @@ def request_count(document: ResultDocument, value: float | None, *keys: str) -> 
     """Return how many requests a run had; InputError for none, or too many."""
     if value is None:
         raise InputError(f"{document.place()}: {'.'.join(keys)}: is missing; it must be the number of requests")
-    if not 1 <= value <= MOST_REQUESTS:
+    if not 1 <= value <= MOST_ITEMS:
         raise InputError(
             f"{document.place(*keys)}: {'.'.join(keys)}: no request was completed"
             if value < 1
-            else f"{document.place(*keys)}: {'.'.join(keys)}: must be at most {MOST_REQUESTS}; got {value:g}"
+            else f"{document.place(*keys)}: {'.'.join(keys)}: must be at most {MOST_ITEMS}; got {value:g}"
         )
     return int(value)
 

@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple, Self
 from pydantic import Field, model_validator
 from pydantic.fields import FieldInfo
 
-from cluster_sim.options import ConfigModel
+from cluster_sim.options import LONGEST_RUN_S, LOWEST_PRIORITY, ConfigModel
 from cluster_sim.units import NS_PER_S
 
 MEAN: Final = "mean"
@@ -43,7 +43,7 @@ class Limit(NamedTuple):
 
 
 def _limit(description: str) -> Any:
-    return Field(None, gt=0, description=description)
+    return Field(None, gt=0, le=LONGEST_RUN_S, description=description)
 
 
 class LimitSet(ConfigModel):
@@ -94,7 +94,7 @@ class ClassMatch(ConfigModel):
 
     tenant: str | None = Field(None, description="Tenant that sends them.")
     model: str | None = Field(None, description="Model that they name.")
-    priority: int | None = Field(None, description="Their priority.")
+    priority: int | None = Field(None, ge=-LOWEST_PRIORITY, le=LOWEST_PRIORITY, description="Their priority.")
     slo_class: str | None = Field(None, description="Their service class, a trait of the workload.")
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.predictors.predictor_interface import Predictor
-from cluster_sim.options import ConfigModel
+from cluster_sim.options import GREATEST_WEIGHT, LONGEST_RUN_S, ConfigModel
 from cluster_sim.units import NS_PER_MS, NS_PER_S
 from cluster_sim.workload.request import Request
 
@@ -23,10 +23,15 @@ class DeadlineOptions(ConfigModel):
     """Figures behind deadlines."""
 
     target_step_s: float = Field(
-        0.05, gt=0, description="Step that a prefill chunk should fill, and in which prefill times are estimated."
+        0.05,
+        gt=0,
+        le=LONGEST_RUN_S,
+        description="Step that a prefill chunk should fill, and in which prefill times are estimated.",
     )
-    deadline_multiplier: float = Field(1.5, gt=0, description="A deadline's span is this many times the prefill alone.")
-    min_deadline_s: float = Field(0.5, ge=0, description="Shortest span of a deadline.")
+    deadline_multiplier: float = Field(
+        1.5, gt=0, le=GREATEST_WEIGHT, description="A deadline's span is this many times the prefill alone."
+    )
+    min_deadline_s: float = Field(0.5, ge=0, le=LONGEST_RUN_S, description="Shortest span of a deadline.")
 
 
 class Deadlines:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from cluster_sim.options import ConfigModel
+from cluster_sim.options import LONGEST_RUN_S, MOST_ITEMS, ConfigModel
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.splitmix64 import splitmix64
 from cluster_sim.workload.request import Request
@@ -17,11 +17,13 @@ class ServiceTimeOptions(ConfigModel):
     length_knowledge: Literal["exact", "noisy", "none"] = Field(
         "exact", description="What the scheduler knows of output lengths."
     )
-    length_cv: float = Field(0.3, ge=0, description="Coefficient of variation of a noisy length prediction.")
-    length_default_tokens: int = Field(256, ge=1, description="Output length assumed if nothing is known.")
-    length_seed: int = Field(0, ge=0, description="Seed of noisy length predictions.")
-    prefill_s_per_token: float = Field(0.001, ge=0, description="Estimated service per prompt token.")
-    decode_s_per_token: float = Field(0.0005, ge=0, description="Estimated service per output token.")
+    length_cv: float = Field(0.3, ge=0, le=100, description="Coefficient of variation of a noisy length prediction.")
+    length_default_tokens: int = Field(
+        256, ge=1, le=MOST_ITEMS, description="Output length assumed if nothing is known."
+    )
+    length_seed: int = Field(0, ge=0, lt=1 << 63, description="Seed of noisy length predictions.")
+    prefill_s_per_token: float = Field(0.001, ge=0, le=LONGEST_RUN_S, description="Estimated service per prompt token.")
+    decode_s_per_token: float = Field(0.0005, ge=0, le=LONGEST_RUN_S, description="Estimated service per output token.")
 
 
 class ServiceTime:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from pydantic import Field
 
-from cluster_sim.options import ConfigModel
+from cluster_sim.options import MS_PER_DAY, ConfigModel
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.units import NS_PER_MS
 
@@ -17,8 +17,10 @@ from cluster_sim.units import NS_PER_MS
 class Lora(ConfigModel):
     """Adapters served beside the base model; a request names its own in the workload."""
 
-    max_loras: int = Field(4, ge=1, description="Different adapters that one batch may use.")
-    load_ms: float = Field(50.0, ge=0, description="Time to bring an adapter that is not in a slot onto the GPU.")
+    max_loras: int = Field(4, ge=1, le=100_000, description="Different adapters that one batch may use.")
+    load_ms: float = Field(
+        50.0, ge=0, le=MS_PER_DAY, description="Time to bring an adapter that is not in a slot onto the GPU."
+    )
 
 
 class LoraSlots:

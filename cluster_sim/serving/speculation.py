@@ -8,10 +8,10 @@ preemption.
 
 from typing import Final, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from cluster_sim.engine.draws import draw_u64, stream_key
-from cluster_sim.options import ConfigModel
+from cluster_sim.options import MS_PER_DAY, ConfigModel, Ratio
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.units import NS_PER_MS
 
@@ -25,21 +25,18 @@ class Speculative(ConfigModel):
 
     method: Literal["draft_model", "ngram", "mtp"] = Field("draft_model", description="Where drafts come from.")
     num_speculative_tokens: int = Field(3, ge=1, le=32, description="Drafts per sequence and step.")
-    acceptance: tuple[float, ...] = Field(
+    acceptance: tuple[Ratio, ...] = Field(
         (0.7,),
+        min_length=1,
         description="Probability that the draft at each position is accepted, given that all before it were; the last "
         "one holds for every further position.",
     )
     draft_ms: float = Field(
-        0.0, ge=0, description="Time of one forward pass of the drafter, per draft position, in milliseconds."
+        0.0,
+        ge=0,
+        le=MS_PER_DAY,
+        description="Time of one forward pass of the drafter, per draft position, in milliseconds.",
     )
-
-    @field_validator("acceptance")
-    @classmethod
-    def _check_acceptance(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if not value or not all(0 <= ratio <= 1 for ratio in value):
-            raise ValueError("must name at least one probability from 0 to 1")
-        return value
 
 
 class Speculation:

@@ -22,24 +22,35 @@ def check_pool_name(fleet: Fleet, name: str, key: str) -> None:
 
 def check_requested_models(study: Study, served: Sequence[str]) -> None:
     """Raise InputError for a part of the workload that asks for a model which no pool serves."""
-    for key, name in _requested(study.workload, "workload"):
-        if name not in served and named_by_repository("models", name) not in served:
+    for key, traits in _traits(study.workload, "workload"):
+        name = traits.model
+        if name and name not in served and named_by_repository("models", name) not in served:
             raise InputError(
-                f"{key}: {name!r} is not served{suggestion(name, list(served))}; add a pool for it, or ask for one of "
-                f"{', '.join(served)}"
+                f"{key}.model: {name!r} is not served{suggestion(name, list(served))}; add a pool for it, or ask for "
+                f"one of {', '.join(served)}"
             )
 
 
-def _requested(block: Any, key: str) -> Iterator[tuple[str, str]]:
-    """Yield (key, model) of every block of traits that names one."""
-    if isinstance(block, BaseModel):
+def check_requested_adapters(study: Study, slots: Sequence[int]) -> None:
+    """Raise InputError for a part of the workload that asks for adapters if no pool has a slot for one."""
+    if any(slots):
+        return
+    for key, traits in _traits(study.workload, "workload"):
+        option = "lora" if traits.lora else "lora_pool" if traits.lora_pool is not None else ""
+        if option:
+            raise InputError(
+                f"{key}.{option}: no pool serves adapters; give one slots with engine.lora: {{max_loras: 4}} (engine "
+                "vllm_v1), or leave it out"
+            )
+
+
+def _traits(block: Any, key: str) -> Iterator[tuple[str, Traits]]:
+    """Yield (key, block) of every block of traits."""
+    if isinstance(block, Traits):
+        yield key, block
+    elif isinstance(block, BaseModel):
         for name in type(block).model_fields:
-            value = getattr(block, name)
-            if isinstance(value, Traits):
-                if value.model:
-                    yield f"{key}.{name}.model", value.model
-            else:
-                yield from _requested(value, f"{key}.{name}")
+            yield from _traits(getattr(block, name), f"{key}.{name}")
     elif isinstance(block, tuple | list):
         for index, item in enumerate(block):
-            yield from _requested(item, f"{key}.{index}")
+            yield from _traits(item, f"{key}.{index}")

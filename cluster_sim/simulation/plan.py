@@ -24,7 +24,7 @@ from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.data_parallel import build_scheduler
 from cluster_sim.serving.schedulers.engine_options import ENGINES, EngineOptions
 from cluster_sim.simulation.fleet_changes import with_upgraded_pools
-from cluster_sim.simulation.fleet_checks import check_requested_models
+from cluster_sim.simulation.fleet_checks import check_requested_adapters, check_requested_models
 from cluster_sim.simulation.fleet_links import fleet_links, pool_topology
 from cluster_sim.simulation.fleet_scaling import fleet_control
 from cluster_sim.simulation.fleet_sites import link_delays, site_of
@@ -167,6 +167,11 @@ class Plan:
         return NEVER if end_s is None else instant(round(end_s * NS_PER_S), Kind.RUN_END)
 
     @property
+    def end_ns(self) -> int:
+        """Time of the run's end in ns; -1 when every request is served to its end."""
+        return time_of(self.run_end) if self.run_end < NEVER else -1
+
+    @property
     def handover(self) -> HandoverPlan | None:
         """How requests pass from pool to pool; None if they do not."""
         return plan_handover(
@@ -225,7 +230,7 @@ class Plan:
             seed=self.study.seed,
             pools=tuple(pool.metadata(predictor) for pool, predictor in zip(self.pools, predictors, strict=True)),
             slo=self.study.slo,
-            end_ns=time_of(self.run_end) if self.run_end < NEVER else -1,
+            end_ns=self.end_ns,
             chosen_model=default_model(self.study.workload.model, self.models),
         )
 
@@ -244,6 +249,7 @@ def make_plan(study: Study) -> Plan:
         pools.append(replace(planned, site=site_of(study.fleet, pool)))
         first += pool.replicas
     check_requested_models(study, list(dict.fromkeys(planned.hardware.model.name for planned in pools)))
+    check_requested_adapters(study, [planned.lora_slots for planned in pools])
     fault_plan(study)
     links = fleet_links(study.fleet, [planned.hardware.device for planned in pools])
     plan = Plan(study, tuple(pools), links, fleet_control(study, pools, upgrades))

@@ -37,13 +37,14 @@ from cluster_sim.simulation.launcher import ray_executor
 from cluster_sim.simulation.measurement import measure, peaks_of, window_rule
 from cluster_sim.simulation.model_names import nameless_notice
 from cluster_sim.simulation.monitor_settings import MonitorSettings
+from cluster_sim.simulation.outcome_checks import check_arrivals, check_service
 from cluster_sim.simulation.plan import Plan, make_plan
 from cluster_sim.simulation.run_energy import energy_summary
 from cluster_sim.simulation.run_options import RunOptions
 from cluster_sim.simulation.run_recorder import new_totals
 from cluster_sim.simulation.simulation import Simulation
 from cluster_sim.simulation.view import RunView, SilentView
-from cluster_sim.workload.build import input_notices
+from cluster_sim.workload.build import build_source, first_arrival_ns
 
 SILENT: Final = SilentView()
 LOGGER: Final = logging.getLogger(__name__)
@@ -66,7 +67,9 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
     plan = make_plan(study)
     simulation = plan.simulation()
     final = options.out or default_directory(study.name, config_hash(study))
-    notices = input_notices(study.workload, study.seed)
+    notices: list[str] = []
+    first_ns = first_arrival_ns(build_source(study.workload, study.seed, notices))
+    check_arrivals(simulation.metadata.end_ns, first_ns)
     with ExitStack() as stack:
         directory = stack.enter_context(RunDirectory(final))
         directory.write_text(RESOLVED_FILE, resolved_yaml(study))
@@ -88,6 +91,8 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
             write_event_trace(directory.partial / EVENT_TRACE_FILE, outcome.hub.rows or [], outcome.streams)
         totals = new_totals(simulation.metadata)
         totals.restore(outcome.hub.totals)
+        if options.needs_service:
+            check_service(simulation.metadata, totals, outcome.hub.arrived)
         joined = outcome.hub.joined_pools
         totals.reserve(len(outcome.replicas))
         series.add_replicas(joined, [simulation.metadata.pools[pool].kv_blocks for pool in joined])

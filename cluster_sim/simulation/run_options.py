@@ -21,5 +21,7 @@ class RunOptions:
     """TCP port that serves live Prometheus metrics; None serves none."""
     is_verbose: bool = False
     """Whether the notes at the end say why the executor was chosen."""
+    needs_service: bool = True
+    """Whether a run of which no replica could run a single request is wrong input; a search takes it for an answer."""
     speedup: float | None = None
     """Simulated seconds per wall second to pace the run at; None runs as fast as possible."""

@@ -9,7 +9,7 @@ from cluster_sim.serving.scheduler_limits import SchedulerLimits
 
 _CONTEXT_TOKENS: Final = 1024
 """Tokens in the cache of each request of the decode steps that are asked for."""
-_MOST_REQUESTS: Final = 64
+_MOST_ITEMS: Final = 64
 _MOST_CHUNK_TOKENS: Final = 2048
 
 
@@ -22,7 +22,7 @@ def step_figures(predictor: Predictor, limits: SchedulerLimits) -> StepFigures |
         return None
     stages = range(predictor.stages)
     context = min(_CONTEXT_TOKENS, limits.max_model_len)
-    many = max(2, min(_MOST_REQUESTS, limits.max_num_seqs))
+    many = max(2, min(_MOST_ITEMS, limits.max_num_seqs))
     one_ns, many_ns = (
         sum(predictor.step_ns(BatchShape(decodes=count, decode_kv_tokens=count * context), stage) for stage in stages)
         for count in (1, many)

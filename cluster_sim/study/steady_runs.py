@@ -41,7 +41,7 @@ FIRST_REQUESTS: Final = 1000
 MOST_RESIDENCES: Final = 100
 UNCLEAR_REQUESTS: Final = 20_000
 """Fewer requests than this do not leave a judgement unclear."""
-MOST_REQUESTS: Final = 500_000
+MOST_COUNTED: Final = 500_000
 """Requests of the longest run, whose rows fit into memory many times."""
 
 WHOLE: Final = Phase(kind="none")
@@ -105,7 +105,7 @@ class SteadyRuns:
             rows.residences < MOST_RESIDENCES or rows.count < UNCLEAR_REQUESTS
         ):
             wanted = 2.0
-        return min(math.ceil(rows.count * wanted), max(MOST_REQUESTS, rows.count))
+        return min(math.ceil(rows.count * wanted), max(MOST_COUNTED, rows.count))
 
     def _rows(self, rate_per_s: float, requests: int) -> RequestRows:
         known = self._runs.get(rate_per_s)
@@ -144,7 +144,7 @@ def _run(study: Study) -> tuple[RequestRows, dict[str, Any]]:
 
     traits = TRAITS if study.slo.classes else ()
     with TemporaryDirectory(prefix="cluster-sim-capacity-") as folder:
-        result = run_study(study, RunOptions(executor="inline", out=Path(folder) / "run"))
+        result = run_study(study, RunOptions(executor="inline", out=Path(folder) / "run", needs_service=False))
         names = ["arrival_s", "finish_s", "status", "reason", *INTERVALS, *traits]
         table = pq.read_table(result.directory / REQUESTS_FILE, columns=names).sort_by("arrival_s")
     status = table["status"].to_numpy()

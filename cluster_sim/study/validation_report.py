@@ -19,13 +19,14 @@ from cluster_sim.simulation.executor_choice import choose_executor
 from cluster_sim.simulation.fleet_links import link_warnings
 from cluster_sim.simulation.fleet_sites import site_warnings
 from cluster_sim.simulation.model_names import nameless_notice
-from cluster_sim.simulation.plan import PoolPlan, make_plan, pool_hardware
+from cluster_sim.simulation.outcome_checks import check_arrivals
+from cluster_sim.simulation.plan import Plan, PoolPlan, make_plan, pool_hardware
 from cluster_sim.simulation.simulation import Simulation
 from cluster_sim.study.fleet_lines import fleet_lines
 from cluster_sim.study.model_line import model_lines
 from cluster_sim.study.variants import Variant
 from cluster_sim.units import NS_PER_MS
-from cluster_sim.workload.build import build_source, total_requests
+from cluster_sim.workload.build import build_source, first_arrival_ns, total_requests
 
 GIB: Final = 1 << 30
 
@@ -53,7 +54,7 @@ def validation_report(study: Study, variants: Sequence[Variant] = (), *, has_loo
         resolved_yaml(resolved).rstrip("\n"),
         "",
         "# Workload:",
-        *(f"#   {line}" for line in _workload(study, plan.models)),
+        *(f"#   {line}" for line in _workload(study, plan)),
         "# Fleet:",
         *(f"#   {line}" for line in fleet_lines(plan)),
         "# Models:",
@@ -94,14 +95,15 @@ def check_library() -> str:
     return f"# Library: {counts} are valid.\n"
 
 
-def _workload(study: Study, models: list[str]) -> Iterator[str]:
+def _workload(study: Study, plan: Plan) -> Iterator[str]:
     notices: list[str] = []
     source = build_source(study.workload, study.seed, notices)
+    check_arrivals(plan.end_ns, first_arrival_ns(source))
     total = total_requests(study.workload)
     kind = "react to how earlier ones end" if hasattr(source, "on_end") else "arrive whatever happens"
     yield f"{study.workload.kind}: {'requests' if total is None else f'at most {total} requests'} that {kind}"
     yield from notices
-    yield from nameless_notice(study.workload.model, models)
+    yield from nameless_notice(study.workload.model, plan.models)
 
 
 def _sweep(variants: Sequence[Variant]) -> Iterator[str]:

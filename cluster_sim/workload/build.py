@@ -34,17 +34,13 @@ def build_columns(config: WorkloadConfig, seed: int, notices: list[str] | None =
     return InstantService(source)
 
 
-def input_notices(config: WorkloadConfig, seed: int) -> list[str]:
-    """Return notices about a workload's files before the run: rows skipped, times sorted, lengths cut.
-
-    Files are read completely, so InputError comes from here, too, as for a workload without requests.
-    """
-    notices: list[str] = []
-    source = build_source(config, seed, notices)
+def first_arrival_ns(source: RequestSource | FeedbackSource) -> int:
+    """Return when the first request of a source arrives; raises InputError if there is none."""
     chunks = source.initial() if isinstance(source, FeedbackSource) else source.chunks()
-    if not any(chunks):
-        raise InputError(NO_REQUESTS)
-    return notices
+    for chunk in chunks:
+        if chunk:
+            return chunk[0].arrival_ns
+    raise InputError(NO_REQUESTS)
 
 
 def reacts(config: WorkloadConfig) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 from pydantic import Field, model_validator
 
 from cluster_sim.errors import InputError
-from cluster_sim.options import ConfigModel
+from cluster_sim.options import LONGEST_RUN_S, MOST_ITEMS, MS_PER_DAY, ConfigModel
 from cluster_sim.registry import Registry
 from cluster_sim.units import NS_PER_MS
 from cluster_sim.workload.arrivals.arrival_process import Arrivals, ArrivalTimes, build_arrivals
@@ -54,19 +54,26 @@ class OpenLoopOptions(WorkloadOptions):
     max_concurrency: int | None = Field(
         default=None,
         ge=1,
+        le=MOST_ITEMS,
         description="The client never has more requests in flight; later ones are sent when earlier ones end.",
     )
     reaction_ms: float = Field(
-        default=0.0, ge=0, description="Time a client at its limit takes from an end to the next send, ms."
+        default=0.0,
+        ge=0,
+        le=MS_PER_DAY,
+        description="Time a client at its limit takes from an end to the next send, ms.",
     )
 
 
 class EndOptions(WorkloadOptions):
     """End of a drawn workload: after a number of requests, or at a time, whichever comes first."""
 
-    count: int | None = Field(default=None, ge=1, description="Requests (sessions) to produce.")
+    count: int | None = Field(default=None, ge=1, le=MOST_ITEMS, description="Requests (sessions) to produce.")
     duration_s: float | None = Field(
-        default=None, gt=0, description="No arrival (no session start) at or after this time, seconds."
+        default=None,
+        gt=0,
+        le=LONGEST_RUN_S,
+        description="No arrival (no session start) at or after this time, seconds.",
     )
 
     @model_validator(mode="after")

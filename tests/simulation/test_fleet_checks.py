@@ -31,10 +31,20 @@ def plan_of(folder: Path, *overrides: str) -> Plan:
         (PREFILL % ("qwen3-8b", "decode"), r"^fleet.pools.0.role: prefill, but no pool decodes for qwen3-8b"),
         (PREFILL % ("llama-3-8b", "encode"), r"^fleet.pools.0.role: prefill, but no pool decodes for llama-3-8b"),
         (PARTS % "llama-3-70b", r"^workload.parts.0.traits.model: 'llama-3-70b' is not served; .*ask for one of llama"),
+        (
+            (PARTS % "x").replace("model: x", "lora: a"),
+            r"^workload.parts.0.traits.lora: no pool serves adapters; give ",
+        ),
+        (
+            (PARTS % "x").replace("model: x", "lora_pool: 3"),
+            r"^workload.parts.0.traits.lora_pool: no pool",
+        ),
     ],
 )
 def test_fleets_that_cannot_serve_are_refused(tmp_path: Path, override: str, message: str) -> None:
-    """Prefill without decode of its model, and a model without a pool, are refused with the key."""
+    """Prefill without decode of its model, and a model without a pool, are refused with the key,
+    and adapters without slots.
+    """
     with pytest.raises(InputError, match=message):
         plan_of(tmp_path, override)
 

@@ -40,7 +40,7 @@ def study_of(run: dict[str, Any], **blocks: Any) -> Study:
 
 
 def summary_of(folder: Path, run: dict[str, Any], **blocks: Any) -> dict[str, Any]:
-    result = run_study(study_of(run, **blocks), RunOptions(executor="inline", out=folder / "run"))
+    result = run_study(study_of(run, **blocks), RunOptions(executor="inline", out=folder / "run", needs_service=False))
     assert (
         pq.ParquetFile(result.directory / "requests.parquet").metadata.num_rows
         == result.summary["whole_run"]["requests"]["total"]

@@ -57,11 +57,12 @@ def test_requests_that_name_no_model(tmp_path: Path) -> None:
     """Where two models are served such requests are refused; with ``workload.model`` they go to its replicas.  Rows
     name the model that was asked for.
     """
-    refused = run_small(tmp_path, TWO, "workload.count=5")
-    requests = refused.summary["requests"]
-    assert requests["refused"] == requests["total"] > 0
-    assert refused.summary["reasons"]["no_model"] == requests["refused"]
-    assert models_of(refused) == {""}
+    named = "{kind: synthetic, count: 2, arrivals: {kind: poisson, request_rate: 9}, traits: {model: qwen3-8b}, %s}"
+    nameless = "{kind: synthetic, count: 3, arrivals: {kind: poisson, request_rate: 9}, %s}"
+    lengths = "lengths: {prompt: {kind: fixed, value: 9}, output: {kind: fixed, value: 9}}"
+    refused = run_small(tmp_path, TWO, f"workload={{kind: mix, parts: [{named % lengths}, {nameless % lengths}]}}")
+    assert refused.summary["requests"]["refused"] == refused.summary["reasons"]["no_model"] == 3
+    assert models_of(refused) == {"", "qwen3-8b"}
     served = run_small(tmp_path, TWO, "workload.count=5", "workload.model=qwen3-14b")
     first, second = (pool["requests"]["finished"] for pool in served.summary["pools"])
     assert (first, second) == (0, served.summary["requests"]["total"])

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, field_validator
 from cluster_sim.config.schema.links import Node, PoolLink
 from cluster_sim.config.schema.sites import Sites
 from cluster_sim.hardware.interconnect.directions import NAME
-from cluster_sim.options import LONGEST_RUN_S, MS_PER_DAY, ConfigModel, DeviceName, ModelName
+from cluster_sim.options import LONGEST_RUN_S, MOST_GPUS, MS_PER_DAY, ConfigModel, DeviceName, ModelName
 from cluster_sim.routing.handover.connector_interface import HandoverBlock
 from cluster_sim.routing.kv_store.options import KvStoreOptions
 from cluster_sim.routing.roles import Role
@@ -68,13 +68,19 @@ class Pool(ConfigModel):
     site: str | None = Field(
         None, pattern=f"^{NAME}$", description="Site at which the replicas stand; null is the router's."
     )
-    tensor_parallel: int = Field(1, ge=1, description="GPUs that share each layer; must divide the attention heads.")
+    tensor_parallel: int = Field(
+        1, ge=1, le=MOST_GPUS, description="GPUs that share each layer; must divide the attention heads."
+    )
     pipeline_parallel: int = Field(
-        1, ge=1, description="Stages that share the layers; what is left over goes to the stages before the last."
+        1,
+        ge=1,
+        le=MOST_GPUS,
+        description="Stages that share the layers; what is left over goes to the stages before the last.",
     )
     data_parallel: int = Field(
         1,
         ge=1,
+        le=MOST_GPUS,
         description="Ranks of one replica that share the experts and step together, each with requests, slots, token "
         "budget and KV blocks (engine.num_kv_blocks of them) of its own.",
     )
@@ -86,17 +92,21 @@ class Pool(ConfigModel):
     expert_parallel: int = Field(
         1,
         ge=1,
+        le=MOST_GPUS,
         description="GPUs of a stage over which whole experts are spread: tensor_parallel * data_parallel; 1 slices "
         "every expert over them.",
     )
     expert_imbalance_ratio: float = Field(
-        1.0, ge=1, description="Tokens of the busiest GPU's experts over those of the mean, with expert_parallel."
+        1.0,
+        ge=1,
+        le=MOST_GPUS,
+        description="Tokens of the busiest GPU's experts over those of the mean, with expert_parallel.",
     )
     power_cap_w: float | None = Field(
-        None, gt=0, description="Most power that each GPU may draw, in watts; null is the board's own limit."
+        None, gt=0, le=1e5, description="Most power that each GPU may draw, in watts; null is the board's own limit."
     )
     usd_per_gpu_hour: float | None = Field(
-        None, ge=0, description="Price of one GPU for one hour, in USD; null is the price in the device's file."
+        None, ge=0, le=1e6, description="Price of one GPU for one hour, in USD; null is the price in the device's file."
     )
     node: Node | None = Field(
         None, description="Nodes on which the replicas run, and their links; null is as the device's file says."

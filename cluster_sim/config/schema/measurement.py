@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from cluster_sim.options import LONGEST_RUN_S, ConfigModel
+from cluster_sim.options import LONGEST_RUN_S, MOST_ITEMS, ConfigModel
 
 
 class Phase(ConfigModel):
@@ -14,7 +14,7 @@ class Phase(ConfigModel):
     duration_s: float | None = Field(
         None, gt=0, le=LONGEST_RUN_S, description="Its length in simulated seconds, for kind time."
     )
-    requests: int | None = Field(None, ge=1, description="Its number of requests, for kind requests.")
+    requests: int | None = Field(None, ge=1, le=MOST_ITEMS, description="Its number of requests, for kind requests.")
 
     @model_validator(mode="after")
     def _check_length(self) -> Self:

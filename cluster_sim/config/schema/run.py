@@ -4,7 +4,7 @@ Nothing here changes a row but ``end_s`` and ``changes``; ``warmup`` and ``measu
 covers.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -17,6 +17,9 @@ LEAST_SERIES_INTERVAL_S = 1e-3
 
 RESULT_KEYS = frozenset({"end_s", "warmup", "measure", "changes"})
 """Options of the block that change a result; all others are left out of the configuration hash."""
+
+
+Port = Annotated[int, Field(ge=1024, le=65535)]
 
 
 class Change(ConfigModel):
@@ -36,14 +39,17 @@ class Run(ConfigModel):
     executor: Literal["auto", "inline", "ray"] = Field(
         "auto", description="What runs the simulation: one process, Ray actors, or whichever is faster."
     )
-    replicas_per_actor: int | Literal["auto"] = Field(
+    replicas_per_actor: Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"] = Field(
         "auto", description="Replicas that share a Ray actor; auto is one each while actors fit the cluster's CPUs."
     )
     actors: int | None = Field(
-        None, ge=1, description="Number of Ray actors to spread the replicas over; overrides replicas_per_actor."
+        None,
+        ge=1,
+        le=100_000,
+        description="Number of Ray actors to spread the replicas over; overrides replicas_per_actor.",
     )
     placement_seed: int | None = Field(
-        None, ge=0, description="Shuffles the replicas over the actors; null keeps their order."
+        None, ge=0, le=(1 << 63) - 1, description="Shuffles the replicas over the actors; null keeps their order."
     )
     stages: Literal["fused", "actors"] = Field(
         "fused", description="Whether pipeline stages run inside their replica or as a chain of actors."
@@ -86,16 +92,9 @@ class Run(ConfigModel):
         description="Simulated time without a token at a replica that has requests, or in which requests only wait at "
         "the router, after which a run is given up.",
     )
-    port_range: tuple[int, int] = Field(
+    port_range: tuple[Port, Port] = Field(
         (20000, 29999), description="First and last TCP port that the actors of a run on several nodes may listen on."
     )
-
-    @field_validator("replicas_per_actor")
-    @classmethod
-    def _check_replicas_per_actor(cls, value: int | str) -> int | str:
-        if isinstance(value, int) and value < 1:
-            raise ValueError("must be at least 1, or auto")
-        return value
 
     @field_validator("series_interval_s")
     @classmethod
@@ -108,6 +107,6 @@ class Run(ConfigModel):
     @classmethod
     def _check_port_range(cls, value: tuple[int, int]) -> tuple[int, int]:
         first, last = value
-        if not 1024 <= first <= last <= 65535:
-            raise ValueError("must be two ports from 1024 to 65535, the first not above the second")
+        if first > last:
+            raise ValueError("the first port must not be above the second")
         return value

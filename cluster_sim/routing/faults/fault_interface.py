@@ -92,7 +92,7 @@ class TargetedOptions(FaultOptions):
     """A fault of replicas: of some by number, or of every one of a pool."""
 
     pool: str | None = Field(None, description="Pool whose replicas have it, each at times of its own if drawn.")
-    replicas: tuple[int, ...] | None = Field(
+    replicas: tuple[Annotated[int, Field(ge=0, le=10_000_000)], ...] | None = Field(
         None, min_length=1, max_length=100_000, description="Numbers of the replicas that have it, counted from 0."
     )
 

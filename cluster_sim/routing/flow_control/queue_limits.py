@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from cluster_sim.options import LONGEST_RUN_S, ConfigModel
+from cluster_sim.options import LONGEST_RUN_S, LOWEST_PRIORITY, ConfigModel
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.request import Request
 
@@ -20,7 +20,7 @@ class QueueCapacity(ConfigModel):
 class PriorityCapacity(QueueCapacity):
     """Most that may wait of one priority."""
 
-    priority: int = Field(description="Priority of the requests.")
+    priority: int = Field(ge=-LOWEST_PRIORITY, le=LOWEST_PRIORITY, description="Priority of the requests.")
 
 
 class QueueOptions(QueueCapacity):

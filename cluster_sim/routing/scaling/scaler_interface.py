@@ -7,7 +7,7 @@ nothing but ``ScalerMetrics``, so the same object serves in a run and against a 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -51,7 +51,7 @@ class AutoscalerOptions(ReplicaBounds):
     gpu_budget: int | None = Field(
         None, ge=1, le=10_000_000, description="Most GPUs of all its pools together; null sets no limit."
     )
-    device_budgets: dict[str, int] = Field(
+    device_budgets: dict[str, Annotated[int, Field(ge=0, le=10_000_000)]] = Field(
         {}, description="Most GPUs of single devices, by the device's name as the pools give it."
     )
     victim: Literal["youngest", "oldest", "least_outstanding"] = Field(

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from cluster_sim.options import GREATEST_WEIGHT, LONGEST_RUN_S
 from cluster_sim.serving.estimated_service import ServiceTime, ServiceTimeOptions
 from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS, PrefixTokens, QueueOrder
 from cluster_sim.serving.sequence import Sequence
@@ -14,8 +15,12 @@ class PriorityAgingOptions(ServiceTimeOptions):
     """The lowest of priority - aging_per_s x wait - urgency_s / estimated service."""
 
     policy: Literal["priority_aging"] = "priority_aging"
-    aging_per_s: float = Field(1.0, ge=0, description="Priority levels that a second of waiting is worth.")
-    urgency_s: float = Field(0.0, ge=0, description="A job of t seconds gains urgency_s / t priority levels.")
+    aging_per_s: float = Field(
+        1.0, ge=0, le=GREATEST_WEIGHT, description="Priority levels that a second of waiting is worth."
+    )
+    urgency_s: float = Field(
+        0.0, ge=0, le=LONGEST_RUN_S, description="A job of t seconds gains urgency_s / t priority levels."
+    )
 
 
 @QUEUE_ORDERS.register("priority_aging", PriorityAgingOptions)

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from cluster_sim.hardware.batch_shape import BatchShape
+from cluster_sim.options import MOST_ITEMS
 from cluster_sim.serving.deadlines import DeadlineOptions
 from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS, PrefixTokens
 from cluster_sim.serving.queue_orders.lrs import LeastRemainingSlack
@@ -18,6 +19,7 @@ class StOptions(DeadlineOptions):
     long_prompt_tokens: int = Field(
         8192,
         ge=1,
+        le=MOST_ITEMS,
         description="Beyond so many tokens of it a prompt is long: its steps get shorter with its slack, and no step "
         "holds two of them.",
     )

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from cluster_sim.options import ConfigModel
+from cluster_sim.options import GREATEST_WEIGHT, ConfigModel
 from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS, PrefixTokens, QueueOrder
 from cluster_sim.serving.sequence import Sequence
 
@@ -14,8 +14,8 @@ class VtcOptions(ConfigModel):
     """The tenant with the least weighted service so far."""
 
     policy: Literal["vtc"] = "vtc"
-    prompt_weight: float = Field(1.0, ge=0, description="Service charged per prompt token.")
-    output_weight: float = Field(2.0, ge=0, description="Service charged per output token.")
+    prompt_weight: float = Field(1.0, ge=0, le=GREATEST_WEIGHT, description="Service charged per prompt token.")
+    output_weight: float = Field(2.0, ge=0, le=GREATEST_WEIGHT, description="Service charged per output token.")
 
 
 @QUEUE_ORDERS.register("vtc", VtcOptions)

@@ -18,7 +18,7 @@ from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.engine_settings import EngineSettings, default_settings
 from cluster_sim.hardware.kv_groups import KvGroups
 from cluster_sim.hardware.model import Model
-from cluster_sim.options import HAS_SWEEP, NOTES, ConfigModel, listed
+from cluster_sim.options import HAS_SWEEP, MOST_ITEMS, NOTES, ConfigModel, listed
 from cluster_sim.registry import Registry
 from cluster_sim.serving.ordering import Ordering, Policy
 
@@ -31,7 +31,7 @@ ENGINES: Final["Registry[type[Scheduler]]"] = Registry(
     "engine", "cluster_sim.serving.schedulers", "cluster_sim.engines", default=DEFAULT_KIND, chooser="pool"
 )
 
-BlockSize = Annotated[int, Field(ge=1, description="Tokens in one KV block.")]
+BlockSize = Annotated[int, Field(ge=1, le=1_000_000, description="Tokens in one KV block.")]
 WatermarkRatio = Annotated[
     float, Field(ge=0, lt=1, description="Share of all blocks that admissions must leave free while something runs.")
 ]
@@ -43,6 +43,7 @@ HostLoadTime = Annotated[
     float | None,
     Field(
         ge=0,
+        le=1e9,
         description="Time to load one block from host memory; null is what the device's link to the host takes.",
     ),
 ]
@@ -78,16 +79,23 @@ class EngineOptions(ConfigModel):
     policy: Policy = "fcfs"
     ordering: Ordering = Field(Ordering(), description="Figures behind the policy.")
     max_num_seqs: int | None = Field(
-        None, ge=1, description="Most requests that run at once; null is pinned by the engine or the device's memory."
+        None,
+        ge=1,
+        le=1_000_000,
+        description="Most requests that run at once; null is pinned by the engine or the device's memory.",
     )
     max_model_len: int | None = Field(
-        None, ge=1, description="Longest prompt plus output in tokens; null is the model's own context."
+        None,
+        ge=1,
+        le=MOST_ITEMS,
+        description="Longest prompt plus output in tokens; null is the model's own context.",
     )
     block_size: BlockSize = 16
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="Share of device memory that the engine takes.")
     num_kv_blocks: int | None = Field(
         None,
         ge=1,
+        le=MOST_ITEMS,
         description="KV blocks of one replica, of which vLLM v1 keeps one for itself; null computes them from the "
         "memory plan.",
     )

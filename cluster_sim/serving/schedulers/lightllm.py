@@ -23,7 +23,9 @@ class LightLlmOptions(TokenBudgetOptions, VidurOptions):
 
     kind: Literal["lightllm"] = "lightllm"
     block_size: BlockSize = 1
-    max_waiting_iters: int = Field(10, ge=0, description="Decode steps between two tries to start new prompts.")
+    max_waiting_iters: int = Field(
+        10, ge=0, le=1_000_000, description="Decode steps between two tries to start new prompts."
+    )
 
     def pinned_settings(self, device: Device) -> EngineSettings:
         """Return Vidur's slots and token budget."""

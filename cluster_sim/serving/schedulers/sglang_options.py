@@ -8,6 +8,7 @@ from pydantic import Field
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.engine_settings import EngineSettings, default_settings
+from cluster_sim.options import MOST_ITEMS
 from cluster_sim.serving.schedulers.engine_options import (
     BlockSize,
     ChunkedPrefill,
@@ -38,13 +39,16 @@ class SglangOptions(TokenBudgetOptions):
     enable_mixed_chunk: bool = Field(
         False, description="Whether a batch of prompts carries the running decodes too, within its budgets."
     )
-    max_prefill_tokens: int = Field(16384, ge=1, description="Prompt tokens that start together in one prefill batch.")
+    max_prefill_tokens: int = Field(
+        16384, ge=1, le=MOST_ITEMS, description="Prompt tokens that start together in one prefill batch."
+    )
     schedule_conservativeness: float = Field(
-        1.0, gt=0, description="Factor on the share of future output that admission reserves."
+        1.0, gt=0, le=1000, description="Factor on the share of future output that admission reserves."
     )
     hicache_ratio: float = Field(
         0.0,
         ge=0,
+        le=1000,
         description="Tokens that the radix cache keeps in host memory for each that the device's cache holds; 0 is "
         "none (SGLang's own --hicache-ratio is 2).",
     )
@@ -54,7 +58,7 @@ class SglangOptions(TokenBudgetOptions):
         "from the device, which the step waits for.",
     )
     hicache_load_back_tokens: int = Field(
-        10, ge=0, description="Fewest tokens for which host memory is read; fewer are computed again."
+        10, ge=0, le=MOST_ITEMS, description="Fewest tokens for which host memory is read; fewer are computed again."
     )
     host_load_block_us: HostLoadTime = None
 

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.engine_settings import EngineSettings, default_settings
+from cluster_sim.options import LONGEST_RUN_S
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.last_tokens import set_last_tokens
@@ -35,6 +36,7 @@ class StaticTwoPhaseOptions(EngineOptions):
     batch_timeout_s: float | None = Field(
         None,
         ge=0,
+        le=LONGEST_RUN_S,
         description="Longest wait for a batch of max_num_seqs to fill up; null: until it is full, or no more requests "
         "come in a run without end_s.",
     )

@@ -8,6 +8,7 @@ from pydantic import Field
 from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.engine_settings import EngineSettings
 from cluster_sim.hardware.model import Model
+from cluster_sim.options import MOST_ITEMS
 from cluster_sim.serving.schedulers.engine_options import EngineOptions
 
 
@@ -15,7 +16,10 @@ class TokenBudgetOptions(EngineOptions):
     """An engine that limits the tokens of a step."""
 
     max_num_batched_tokens: int | None = Field(
-        None, ge=1, description="Token budget of one step; null is pinned by the engine or the device's memory."
+        None,
+        ge=1,
+        le=MOST_ITEMS,
+        description="Token budget of one step; null is pinned by the engine or the device's memory.",
     )
 
     @property

@@ -10,6 +10,7 @@ from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.engine_settings import EngineSettings
 from cluster_sim.hardware.kv_groups import KvGroups, kv_groups
 from cluster_sim.hardware.model import Model
+from cluster_sim.options import MOST_ITEMS
 from cluster_sim.serving.lora import Lora
 from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS
 from cluster_sim.serving.schedulers.engine_options import (
@@ -53,11 +54,12 @@ class VllmV1Options(TokenBudgetOptions):
     kind: Literal["vllm_v1"] = "vllm_v1"
     enable_chunked_prefill: ChunkedPrefill = True
     long_prefill_token_threshold: int = Field(
-        0, ge=0, description="Most tokens of one prompt in one step; 0 leaves it to the budget."
+        0, ge=0, le=MOST_ITEMS, description="Most tokens of one prompt in one step; 0 leaves it to the budget."
     )
     prefill_schedule_interval: int = Field(
         1,
         ge=1,
+        le=1_000_000,
         description="Data-parallel ranks that decode compute prompts in every so many-th step only, all in the same "
         "one, unless they fall behind.",
     )
@@ -76,7 +78,10 @@ class VllmV1Options(TokenBudgetOptions):
         "keep a state, or whose layers have blocks of different numbers of tokens.",
     )
     host_blocks: int = Field(
-        0, ge=0, description="KV blocks that host memory keeps of computed prefixes, for each rank; 0 is none."
+        0,
+        ge=0,
+        le=MOST_ITEMS,
+        description="KV blocks that host memory keeps of computed prefixes, for each rank; 0 is none.",
     )
     host_load_block_us: HostLoadTime = None
     disable_hybrid_kv_cache_manager: bool | None = Field(
@@ -85,7 +90,9 @@ class VllmV1Options(TokenBudgetOptions):
         "all of them; null: where windows are chunks (Llama 4), with host_blocks, and before version 0.10.",
     )
     speculative: Speculative | None = Field(None, description="Speculative decoding; null decodes one token a step.")
-    lora: Lora | None = Field(None, description="LoRA adapters; null serves the base model, whatever requests ask for.")
+    lora: Lora | None = Field(
+        None, description="LoRA adapters; null has no slots: the base model serves requests of traces that name one."
+    )
 
     @property
     def caches_prefixes(self) -> bool:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.engine_settings import EngineSettings, default_settings
+from cluster_sim.options import MOST_ITEMS
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.engine_options import ENGINES, EngineOptions, WatermarkRatio
@@ -34,9 +35,11 @@ class VllmV0Options(TokenBudgetOptions, VidurOptions):
     preemption_mode: Literal["recompute", "swap"] = Field(
         "recompute", description="Whether a preempted request is computed again or kept in host memory."
     )
-    swap_blocks: int = Field(2048, ge=0, description="KV blocks that host memory holds for swapped requests.")
+    swap_blocks: int = Field(
+        2048, ge=0, le=MOST_ITEMS, description="KV blocks that host memory holds for swapped requests."
+    )
     swap_block_us: float = Field(
-        80.0, ge=0, description="Time to move one block between device and host memory; the step waits for it."
+        80.0, ge=0, le=1e9, description="Time to move one block between device and host memory; the step waits for it."
     )
 
     def pinned_settings(self, device: Device) -> EngineSettings:

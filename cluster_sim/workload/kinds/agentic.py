@@ -4,6 +4,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from cluster_sim.options import MS_PER_DAY
 from cluster_sim.workload.agents.agent_step import AgentStep
 from cluster_sim.workload.agents.agentic_source import AgenticSource
 from cluster_sim.workload.arrivals.arrival_process import Arrivals
@@ -42,7 +43,10 @@ class AgenticWorkload(ArrivingOptions):
     arrivals: Arrivals = Field(description="When sessions start.")
     steps: tuple[AgentStep, ...] = Field(min_length=1, max_length=256, description="The calls, parents first.")
     think_floor_ms: float = Field(
-        default=1.0, gt=0, description="Shorter waits are lengthened to this: the simulation's lookahead, ms."
+        default=1.0,
+        gt=0,
+        le=MS_PER_DAY,
+        description="Shorter waits are lengthened to this: the simulation's lookahead, ms.",
     )
     max_branches: int = Field(default=16, ge=1, le=1024, description="Greatest number of branches of one step.")
     traits: Traits = Field(default_factory=Traits, description="What the requests carry besides.")

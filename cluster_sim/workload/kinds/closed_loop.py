@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from cluster_sim.options import LONGEST_RUN_S, MS_PER_DAY
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.feedback.think_times import floor_ns, shortest_think_time_ns, think_times_ns
 from cluster_sim.workload.kind_interface import WORKLOAD_KINDS, EndOptions, WorkloadKind, WorkloadParts
@@ -32,13 +33,18 @@ class ClosedLoopWorkload(EndOptions):
     }
 
     kind: Literal["closed_loop"]
-    users: int = Field(ge=1, description="Users, each with at most one request in flight.")
+    users: int = Field(ge=1, le=10_000_000, description="Users, each with at most one request in flight.")
     lengths: Lengths = Field(description="Prompt and output tokens.")
     think_time_s: Distribution = Field(description="From the end of a request to the user's next one, seconds.")
     think_floor_ms: float = Field(
-        default=1.0, gt=0, description="Shorter thoughts are lengthened to this: the simulation's lookahead, ms."
+        default=1.0,
+        gt=0,
+        le=MS_PER_DAY,
+        description="Shorter thoughts are lengthened to this: the simulation's lookahead, ms.",
     )
-    ramp_s: float = Field(default=0.0, ge=0, description="Users start evenly spread over this time, seconds.")
+    ramp_s: float = Field(
+        default=0.0, ge=0, le=LONGEST_RUN_S, description="Users start evenly spread over this time, seconds."
+    )
     traits: Traits = Field(default_factory=Traits, description="What the requests carry besides.")
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from cluster_sim.errors import InputError
+from cluster_sim.options import MOST_ITEMS
 from cluster_sim.workload.columns import Columns, ColumnSource, concatenate, sort_by_arrival
 from cluster_sim.workload.feedback.feedback_mix import FeedbackMix
 from cluster_sim.workload.kind_interface import (
@@ -43,7 +44,9 @@ class MixWorkload(OpenLoopOptions):
 
     kind: Literal["mix"]
     parts: tuple[WorkloadConfig, ...] = Field(min_length=1, description="The workloads; rates add.")
-    first: int | None = Field(default=None, ge=1, description="Stop after this many requests (open-loop parts only).")
+    first: int | None = Field(
+        default=None, ge=1, le=MOST_ITEMS, description="Stop after this many requests (open-loop parts only)."
+    )
 
     @model_validator(mode="after")
     def _check_models(self) -> Self:

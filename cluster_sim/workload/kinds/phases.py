@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from cluster_sim.options import ConfigModel
+from cluster_sim.options import LONGEST_RUN_S, ConfigModel
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.columns import Columns, ColumnSource
 from cluster_sim.workload.kind_interface import (
@@ -23,7 +23,9 @@ from cluster_sim.workload.kind_interface import (
 class Phase(ConfigModel):
     """One phase."""
 
-    duration_s: float = Field(gt=0, description="Length of the phase, seconds; arrivals beyond it are cut off.")
+    duration_s: float = Field(
+        gt=0, le=LONGEST_RUN_S, description="Length of the phase, seconds; arrivals beyond it are cut off."
+    )
     workload: WorkloadConfig = Field(description="What arrives, times counted from the start of the phase.")
 
 
@@ -50,7 +52,7 @@ class PhasesWorkload(OpenLoopOptions):
 
     kind: Literal["phases"]
     phases: tuple[Phase, ...] = Field(min_length=1, description="The phases, in order.")
-    repeat: int = Field(default=1, ge=1, description="How often the whole sequence runs.")
+    repeat: int = Field(default=1, ge=1, le=1_000_000, description="How often the whole sequence runs.")
 
     @model_validator(mode="after")
     def _check_models(self) -> Self:

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from cluster_sim.errors import InputError
-from cluster_sim.options import InputFile
+from cluster_sim.options import HIGHEST_RATE, LONGEST_RUN_S, MOST_ITEMS, InputFile
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.columns import Columns, concatenate, sort_by_arrival
 from cluster_sim.workload.kind_interface import WORKLOAD_KINDS, OpenLoopKind, OpenLoopOptions, WorkloadParts
@@ -40,13 +40,18 @@ class ServegenWorkload(OpenLoopOptions):
 
     kind: Literal["servegen"]
     path: InputFile = Field(description="Folder or tar.gz with chunk-i-trace.csv and chunk-i-dataset.json.")
-    clients: int | None = Field(default=None, ge=1, description="Take the clients with the most requests only.")
-    start_s: float = Field(default=0.0, ge=0, description="Start within the recorded time, seconds.")
-    duration_s: float = Field(gt=0, description="Length to generate, seconds.")
-    request_rate: float | None = Field(
-        default=None, gt=0, description="Scale all clients alike so that the mean rate is this, requests per second."
+    clients: int | None = Field(
+        default=None, ge=1, le=MOST_ITEMS, description="Take the clients with the most requests only."
     )
-    count: int | None = Field(default=None, ge=1, description="Stop after this many requests.")
+    start_s: float = Field(default=0.0, ge=0, le=LONGEST_RUN_S, description="Start within the recorded time, seconds.")
+    duration_s: float = Field(gt=0, le=LONGEST_RUN_S, description="Length to generate, seconds.")
+    request_rate: float | None = Field(
+        default=None,
+        gt=0,
+        le=HIGHEST_RATE,
+        description="Scale all clients alike so that the mean rate is this, requests per second.",
+    )
+    count: int | None = Field(default=None, ge=1, le=MOST_ITEMS, description="Stop after this many requests.")
     clip: Clip | None = Field(default=None, description="Bounds on lengths.")
     traits: Traits = Field(default_factory=Traits, description="What the requests carry besides.")
 

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from cluster_sim.errors import InputError
-from cluster_sim.options import LONGEST_RUN_S, InputFile
+from cluster_sim.options import GREATEST_WEIGHT, LONGEST_RUN_S, MOST_ITEMS, InputFile
 from cluster_sim.suggestion import suggestion
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.arrivals.arrival_process import Arrivals, ArrivalTimes, build_arrivals
@@ -49,16 +49,24 @@ class TraceWorkload(OpenLoopOptions):
     columns: ColumnNames | None = Field(
         default=None, description="The file's own columns, for CSV, Parquet or JSON lines of no known format."
     )
-    time_scale: float = Field(default=1.0, gt=0, description="Multiplies gaps: 0.1 is ten times the rate.")
+    time_scale: float = Field(
+        default=1.0, gt=0, le=GREATEST_WEIGHT, description="Multiplies gaps: 0.1 is ten times the rate."
+    )
     request_rate: float | None = Field(
         default=None,
         gt=0,
         allow_inf_nan=True,
         description="Scale gaps so that the mean rate is this, requests per second; shape kept; .inf: all at once.",
     )
-    first: int | None = Field(default=None, ge=1, description="Take this many rows (sessions, where rows are turns).")
-    start_s: float = Field(default=0.0, ge=0, description="Skip what arrives earlier, seconds of the trace.")
-    end_s: float | None = Field(default=None, gt=0, description="Stop at this time, seconds of the trace.")
+    first: int | None = Field(
+        default=None, ge=1, le=MOST_ITEMS, description="Take this many rows (sessions, where rows are turns)."
+    )
+    start_s: float = Field(
+        default=0.0, ge=0, le=LONGEST_RUN_S, description="Skip what arrives earlier, seconds of the trace."
+    )
+    end_s: float | None = Field(
+        default=None, gt=0, le=LONGEST_RUN_S, description="Stop at this time, seconds of the trace."
+    )
     clip: Clip | None = Field(default=None, description="Bounds on lengths.")
     arrivals: Arrivals | None = Field(
         default=None, description="Replace the trace's times; required for files without times."
@@ -73,11 +81,15 @@ class TraceWorkload(OpenLoopOptions):
         "knows of such rows (failed calls of BurstGPT and of benchmarks are skipped), else refuse.",
     )
     block_tokens: int | None = Field(
-        default=None, ge=1, description="Tokens per prefix hash; absent: the format's (Mooncake 512, Bailian 16)."
+        default=None,
+        ge=1,
+        le=MOST_ITEMS,
+        description="Tokens per prefix hash; absent: the format's (Mooncake 512, Bailian 16).",
     )
     timestamp_unit_s: float | None = Field(
         default=None,
         gt=0,
+        le=LONGEST_RUN_S,
         description="Seconds per unit of time in the file (0.001 for ms); absent: the format's, which is asked about "
         "where it makes no sense.",
     )

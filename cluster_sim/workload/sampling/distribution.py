@@ -7,11 +7,16 @@ probability outside is spread over the inside in proportion, and nothing piles u
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
+import numpy as np
 from pydantic import Field, model_validator
 
-from cluster_sim.options import ConfigModel
+from cluster_sim.errors import InputError
+from cluster_sim.options import GREATEST_VALUE, ConfigModel
 from cluster_sim.registry import Registry
 from cluster_sim.workload.sampling.quantile import InvertibleQuantile, Quantile, Truncated
+
+_LEAST_COUNT: Final = 0.5
+"""Least value that rounds to a count of 1."""
 
 DISTRIBUTIONS: Final = Registry[Callable[[Any], Quantile]](
     "distribution", "cluster_sim.workload.sampling.distributions", "cluster_sim.length_distributions"
@@ -32,7 +37,12 @@ class BoundedOptions(DistributionOptions):
     def _check_ends(self) -> Self:
         low, high = getattr(self, "min", None), getattr(self, "max", None)
         if low is not None and high is not None and low > high:
-            raise ValueError(f"min {low} is greater than max {high}")
+            raise ValueError(f"min {low:g} is greater than max {high:g}")
+        mean = getattr(self, "mean", None)
+        if mean is not None and high is not None and mean > high:
+            raise ValueError(f"mean {mean:g} is greater than max {high:g}; the mean is that before truncation")
+        if high is not None and high <= 0:
+            raise ValueError(f"max {high:g} must be above 0: the quantities are counts, times or shares")
         return self
 
 
@@ -40,10 +50,16 @@ class TruncatableOptions(BoundedOptions):
     """Parameters of a distribution that may be truncated; its part is an ``InvertibleQuantile``."""
 
     min: float | None = Field(
-        default=None, description="Lower end of the support; the distribution is truncated there."
+        default=None,
+        ge=-GREATEST_VALUE,
+        le=GREATEST_VALUE,
+        description="Lower end of the support; the distribution is truncated there.",
     )
     max: float | None = Field(
-        default=None, description="Upper end of the support; the distribution is truncated there."
+        default=None,
+        ge=-GREATEST_VALUE,
+        le=GREATEST_VALUE,
+        description="Upper end of the support; the distribution is truncated there.",
     )
 
 
@@ -58,4 +74,16 @@ def build_quantile(options: Distribution) -> Quantile:
     quantile = DISTRIBUTIONS.chosen_by(options).part(options)
     if isinstance(options, TruncatableOptions) and (options.min is not None or options.max is not None):
         return Truncated(cast("InvertibleQuantile", quantile), options.min, options.max)
+    return quantile
+
+
+def build_token_quantile(options: Distribution) -> Quantile:
+    """Return the quantile function of a count of tokens or items; InputError if no value rounds to 1 or more."""
+    quantile = build_quantile(options)
+    greatest = float(quantile.values(np.array([1.0 - 2.0**-53]))[0])
+    if greatest < _LEAST_COUNT:
+        raise InputError(
+            f"workload: a distribution of kind {options.kind} counts tokens or items, of which there must be at least "
+            f"1, and its greatest value is {greatest:g}; raise it"
+        )
     return quantile

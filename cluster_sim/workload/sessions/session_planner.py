@@ -12,7 +12,7 @@ import numpy as np
 
 from cluster_sim.workload.feedback.think_times import shortest_think_time_ns, think_times_ns
 from cluster_sim.workload.lengths.length_sampler import build_lengths
-from cluster_sim.workload.sampling.distribution import build_quantile
+from cluster_sim.workload.sampling.distribution import build_quantile, build_token_quantile
 from cluster_sim.workload.sampling.quantile import to_tokens
 from cluster_sim.workload.sampling.random_streams import Stream
 from cluster_sim.workload.sessions.turn_taking import SessionShape
@@ -44,7 +44,7 @@ class SessionPlanner:
         self.shape = shape
         self.traits = TraitSampler(shape.traits, part, stream.child("traits"))
         self.base = self.traits.segment_base
-        self._turns = build_quantile(shape.turns)
+        self._turns = build_token_quantile(shape.turns)
         self._think = build_quantile(shape.think_time_s)
         self._lengths = build_lengths(shape.lengths, stream.child("lengths"))
         self._turn_stream, self._think_stream = stream.child("turns"), stream.child("think")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from cluster_sim.options import ConfigModel
+from cluster_sim.options import MOST_ITEMS, MS_PER_DAY, ConfigModel
 from cluster_sim.workload.feedback.think_times import floor_ns
 from cluster_sim.workload.lengths.length_sampler import Lengths
 from cluster_sim.workload.sampling.distribution import Distribution
@@ -17,11 +17,17 @@ class TurnTaking(ConfigModel):
     turns: Distribution = Field(description="Turns of a session; rounded, at least 1.")
     think_time_s: Distribution = Field(description="From the end of a turn to the next one, seconds.")
     think_floor_ms: float = Field(
-        default=1.0, gt=0, description="Shorter thoughts are lengthened to this: the simulation's lookahead, ms."
+        default=1.0,
+        gt=0,
+        le=MS_PER_DAY,
+        description="Shorter thoughts are lengthened to this: the simulation's lookahead, ms.",
     )
     accumulate: bool = Field(default=True, description="Whether a turn's prompt holds all earlier turns.")
     max_context_tokens: int | None = Field(
-        default=None, ge=2, description="A session ends before a later turn whose prompt plus output would exceed this."
+        default=None,
+        ge=2,
+        le=MOST_ITEMS,
+        description="A session ends before a later turn whose prompt plus output would exceed this.",
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from cluster_sim.errors import InputError
-from cluster_sim.options import ConfigModel
+from cluster_sim.options import LONGEST_RUN_S, MOST_ITEMS, ConfigModel
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.columns import Columns, concatenate
 from cluster_sim.workload.sampling.random_streams import BLOCK, Stream
@@ -22,9 +22,11 @@ _MOST_EMPTY: Final = 1_000_000
 class Bootstrap(ConfigModel):
     """Make a trace of any length from one: windows drawn with replacement and laid end to end."""
 
-    window_s: float = Field(default=60.0, gt=0, description="Length of a window, seconds; keeps what is correlated.")
-    count: int | None = Field(default=None, ge=1, description="Requests to produce.")
-    duration_s: float | None = Field(default=None, gt=0, description="Length to produce, seconds.")
+    window_s: float = Field(
+        default=60.0, gt=0, le=LONGEST_RUN_S, description="Length of a window, seconds; keeps what is correlated."
+    )
+    count: int | None = Field(default=None, ge=1, le=MOST_ITEMS, description="Requests to produce.")
+    duration_s: float | None = Field(default=None, gt=0, le=LONGEST_RUN_S, description="Length to produce, seconds.")
 
     @model_validator(mode="after")
     def _check_end(self) -> Self:

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from cluster_sim.options import ConfigModel
+from cluster_sim.options import MOST_ITEMS, ConfigModel
 from cluster_sim.workload.columns import Columns
 from cluster_sim.workload.request import Attributes
 from cluster_sim.workload.sampling.random_streams import Ints
@@ -16,12 +16,15 @@ from cluster_sim.workload.sampling.random_streams import Ints
 class Clip(ConfigModel):
     """Bounds on lengths: requests outside are cut to them or dropped (both are counted)."""
 
-    min_prompt_tokens: int | None = Field(default=None, ge=1, description="Least prompt tokens.")
-    max_prompt_tokens: int | None = Field(default=None, ge=1, description="Greatest prompt tokens.")
-    min_output_tokens: int | None = Field(default=None, ge=1, description="Least output tokens.")
-    max_output_tokens: int | None = Field(default=None, ge=1, description="Greatest output tokens.")
+    min_prompt_tokens: int | None = Field(default=None, ge=1, le=MOST_ITEMS, description="Least prompt tokens.")
+    max_prompt_tokens: int | None = Field(default=None, ge=1, le=MOST_ITEMS, description="Greatest prompt tokens.")
+    min_output_tokens: int | None = Field(default=None, ge=1, le=MOST_ITEMS, description="Least output tokens.")
+    max_output_tokens: int | None = Field(default=None, ge=1, le=MOST_ITEMS, description="Greatest output tokens.")
     max_total_tokens: int | None = Field(
-        default=None, ge=2, description="Greatest prompt plus output; cutting takes from the prompt's end."
+        default=None,
+        ge=2,
+        le=MOST_ITEMS,
+        description="Greatest prompt plus output; cutting takes from the prompt's end.",
     )
     outside: Literal["cut", "drop"] = Field(default="cut", description="What happens to a request outside.")
 

@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from cluster_sim.options import ConfigModel
+from cluster_sim.options import LONGEST_RUN_S, LOWEST_PRIORITY, MOST_ITEMS, ConfigModel
 from cluster_sim.workload.sampling.distribution import Distribution
 
 
@@ -12,8 +12,8 @@ class PrefixLevel(ConfigModel):
     """One level of a tree of shared prefixes."""
 
     count: int = Field(ge=1, le=1_000_000, description="Children of every node of the level above.")
-    tokens: int = Field(ge=1, description="Tokens each child adds to the prompt.")
-    zipf_alpha: float = Field(default=0.0, ge=0, description="Skew of the choice among children; 0 is uniform.")
+    tokens: int = Field(ge=1, le=MOST_ITEMS, description="Tokens each child adds to the prompt.")
+    zipf_alpha: float = Field(default=0.0, ge=0, le=100, description="Skew of the choice among children; 0 is uniform.")
 
 
 class SharedPrefix(ConfigModel):
@@ -51,18 +51,28 @@ class Traits(ConfigModel):
 
     tenant: str = Field(default="", description="Who asks.")
     model: str = Field(default="", description="Model asked for; empty: the study's only model.")
-    priority: int = Field(default=0, description="vLLM's convention: a lower value is more urgent.")
+    priority: int = Field(
+        default=0,
+        ge=-LOWEST_PRIORITY,
+        le=LOWEST_PRIORITY,
+        description="vLLM's convention: a lower value is more urgent.",
+    )
     slo_class: str = Field(default="", description="Service class, for limits and shares by class.")
-    deadline_s: float | None = Field(default=None, gt=0, description="Deadline after arrival, seconds.")
+    deadline_s: float | None = Field(
+        default=None, gt=0, le=LONGEST_RUN_S, description="Deadline after arrival, seconds."
+    )
     lora: str = Field(default="", description="LoRA adapter; empty: none.")
-    lora_pool: int | None = Field(default=None, ge=1, description="Draw the adapter from lora-0 .. lora-(n-1).")
-    lora_zipf_alpha: float = Field(default=0.0, ge=0, description="Skew of the choice among lora_pool.")
+    lora_pool: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="Draw the adapter from lora-0 .. lora-(n-1)."
+    )
+    lora_zipf_alpha: float = Field(default=0.0, ge=0, le=100, description="Skew of the choice among lora_pool.")
     prefix: SharedPrefix | None = Field(default=None, description="Shared prefixes.")
     reasoning: Reasoning | None = Field(default=None, description="Reasoning part of the output.")
     multimodal: Multimodal | None = Field(default=None, description="Media in the prompt.")
     length_hint_cv: float | None = Field(
         default=None,
         ge=0,
+        le=100,
         description="The client predicts its output length with a lognormal error of this CV (0: none); absent: none.",
     )
 

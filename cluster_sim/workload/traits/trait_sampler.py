@@ -13,7 +13,7 @@ import numpy as np
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.columns import Columns
 from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes
-from cluster_sim.workload.sampling.distribution import build_quantile
+from cluster_sim.workload.sampling.distribution import build_quantile, build_token_quantile
 from cluster_sim.workload.sampling.normal_quantile import normal_quantile
 from cluster_sim.workload.sampling.quantile import Quantile, to_tokens
 from cluster_sim.workload.sampling.random_streams import Ints, Stream
@@ -59,7 +59,7 @@ class Bodies:
 class _Media:
     def __init__(self, config: Multimodal, stream: Stream) -> None:
         self._probability = config.probability
-        self._items, self._tokens = build_quantile(config.items), build_quantile(config.tokens_per_item)
+        self._items, self._tokens = (build_token_quantile(of) for of in (config.items, config.tokens_per_item))
         self._has, self._how_many, self._how_long = (stream.child("media", part) for part in ("has", "items", "tokens"))
 
     def draw(self, first: int, count: int) -> Ints:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cluster_sim.errors import InputError
-from cluster_sim.workload.build import input_notices, total_requests
+from cluster_sim.workload.build import build_source, total_requests
 from cluster_sim.workload.traces import trace_rows
 
 HEADER = "arrived_at,num_prefill_tokens,num_decode_tokens\n"
@@ -73,10 +73,14 @@ def test_a_run_learns_what_was_done_to_its_files(trace_file: Callable[..., str],
     part = {"kind": "trace", "path": trace_file(HEADER + "3,10,1\n1,20,2\n")}
     phases = {"kind": "phases", "phases": [{"duration_s": 9, "workload": part}]}
     for section in (part, {"kind": "mix", "parts": [part]}, phases):
-        assert len(input_notices(parse(**section), 1)) == 1
+        notices: list[str] = []
+        build_source(parse(**section), 1, notices)
+        assert len(notices) == 1
     drawn = {"kind": "synthetic", "arrivals": {"kind": "poisson", "request_rate": 1}, "count": 1}
     lengths = {"prompt": {"kind": "fixed", "value": 1}, "output": {"kind": "fixed", "value": 1}}
-    assert input_notices(parse(**drawn, lengths=lengths), 1) == []
+    notices = []
+    build_source(parse(**drawn, lengths=lengths), 1, notices)
+    assert notices == []
 
 
 def test_long_files_are_streamed(

@@ -8,6 +8,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from scipy import stats
 
+from cluster_sim.errors import InputError
 from cluster_sim.workload.lengths.length_sampler import Lengths, build_lengths
 from cluster_sim.workload.sampling.random_streams import Stream
 
@@ -28,6 +29,13 @@ def test_independent_lengths_are_independent() -> None:
     assert output.mean() == pytest.approx(200, rel=0.02)
     same, _ = draw(50_000, prompt=LOGNORMAL, output=LOGNORMAL)
     assert np.array_equal(prompt, same), "the prompt's draws do not depend on the output's distribution"
+
+
+@pytest.mark.parametrize("prompt", [{"kind": "fixed", "value": 0}, {"kind": "uniform", "min": 0, "max": 0.4}])
+def test_lengths_below_a_token_are_refused(prompt: dict[str, Any]) -> None:
+    """A distribution that never gives a whole token has no valid value."""
+    with pytest.raises(InputError, match=r"there must be at least 1, and its greatest value is 0(\.4)?; raise it"):
+        draw(1, prompt=prompt, output=GAMMA)
 
 
 def test_lengths_are_keyed_by_index() -> None:

@@ -164,6 +164,11 @@ def test_an_interval_without_probability_is_refused() -> None:
     [
         ({"kind": "lognormal", "mu": 1}, "either mu and sigma, or mean and std"),
         ({"kind": "uniform", "min": 5, "max": 1}, "greater than max"),
+        ({"kind": "lognormal", "mean": 900, "std": 10, "max": 100}, "mean 900 is greater than max 100"),
+        ({"kind": "exponential", "mean": 900, "max": 100}, "mean 900 is greater than max 100"),
+        ({"kind": "truncated_normal", "mu": 5, "sigma": 1, "min": -9, "max": 0}, "max 0 must be above 0"),
+        ({"kind": "fixed", "value": 1e13}, "less than or equal to 1000000000000"),
+        ({"kind": "gamma", "shape": 1e7, "scale": 1}, "less than or equal to 1000000"),
         (
             {"kind": "bimodal", "short_min": 1, "short_max": 9, "long_min": 5, "long_max": 10, "short_prob": 0.5},
             "needs",

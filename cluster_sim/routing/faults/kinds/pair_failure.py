@@ -18,8 +18,8 @@ class PairFailureOptions(FaultOptions):
     example: ClassVar[Mapping[str, Any]] = {"prefill": 0, "decode": 1, "at_s": 60}
 
     kind: Literal["pair_failure"] = "pair_failure"
-    prefill: int = Field(ge=0, description="Number of the replica that computes prompts.")
-    decode: int = Field(ge=0, description="Number of the replica that decodes.")
+    prefill: int = Field(ge=0, le=10_000_000, description="Number of the replica that computes prompts.")
+    decode: int = Field(ge=0, le=10_000_000, description="Number of the replica that decodes.")
     side: Literal["prefill", "decode"] = Field("prefill", description="The one that crashes.")
 
 

@@ -1,7 +1,7 @@
 """Schedule: given numbers of replicas at given times, as a cron job or KEDA's cron trigger sets them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -12,21 +12,16 @@ from cluster_sim.routing.scaling.metrics import ScalerMetrics
 from cluster_sim.routing.scaling.scaler_interface import MOST_SCALED, SCALERS, AutoscalerOptions, ScaledPool, Scaler
 from cluster_sim.units import NS_PER_S
 
+ReplicaCount = Annotated[int, Field(ge=0, le=MOST_SCALED)]
+
 
 class ScheduleEntry(ConfigModel):
     """Numbers of replicas from one time on."""
 
     at_s: float = Field(ge=0, le=LONGEST_RUN_S, description="Time of the change.")
-    replicas: int | dict[str, int] = Field(
+    replicas: ReplicaCount | dict[str, ReplicaCount] = Field(
         description="Replicas of every pool, or of single pools by name; pools that are not named keep theirs."
     )
-
-    @model_validator(mode="after")
-    def _check_counts(self) -> Self:
-        counts = self.replicas.values() if isinstance(self.replicas, dict) else [self.replicas]
-        if any(not 0 <= count <= MOST_SCALED for count in counts):
-            raise ValueError(f"replicas: must be from 0 to {MOST_SCALED}")
-        return self
 
 
 class ScheduleOptions(AutoscalerOptions):

@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from cluster_sim.errors import InputError
+from cluster_sim.options import GREATEST_SHAPE, HIGHEST_RATE
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.arrivals.arrival_process import ARRIVALS, ArrivalOptions, ArrivalTimes
 from cluster_sim.workload.arrivals.renewal import UnitGap, gap_blocks, renewal_times
@@ -25,14 +26,19 @@ class GammaArrivals(ArrivalOptions):
     burstiness: float = Field(
         default=1.0,
         gt=0,
+        le=GREATEST_SHAPE,
         description="Shape of the gaps: 1 is Poisson, below 1 burstier, above 1 more even; CV = burstiness ** -0.5.",
     )
     ramp_up_strategy: Literal["linear", "exponential"] | None = Field(
         default=None,
         description="Change the rate from ramp_up_start_rps to ramp_up_end_rps over the requests, by their index.",
     )
-    ramp_up_start_rps: float | None = Field(default=None, gt=0, description="Rate at the first request of a ramp.")
-    ramp_up_end_rps: float | None = Field(default=None, gt=0, description="Rate at the last request of a ramp.")
+    ramp_up_start_rps: float | None = Field(
+        default=None, gt=0, le=HIGHEST_RATE, description="Rate at the first request of a ramp."
+    )
+    ramp_up_end_rps: float | None = Field(
+        default=None, gt=0, le=HIGHEST_RATE, description="Rate at the last request of a ramp."
+    )
     rescale: bool = Field(
         default=False,
         description="Scale the gaps so that the last request arrives at count / request_rate exactly, as vLLM does.",

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from cluster_sim.options import ConfigModel
+from cluster_sim.options import HIGHEST_RATE, LONGEST_RUN_S, ConfigModel
 from cluster_sim.workload.arrivals.arrival_process import ARRIVALS, ArrivalOptions, ArrivalTimes
 from cluster_sim.workload.arrivals.thinning import thinned_times
 from cluster_sim.workload.sampling.random_streams import Floats, Stream
@@ -15,8 +15,8 @@ from cluster_sim.workload.sampling.random_streams import Floats, Stream
 class MmppState(ConfigModel):
     """One state of a Markov-modulated Poisson process."""
 
-    request_rate: float = Field(ge=0, description="Requests per second while in this state.")
-    mean_stay_s: float = Field(gt=0, description="Mean of the exponential stay, seconds.")
+    request_rate: float = Field(ge=0, le=HIGHEST_RATE, description="Requests per second while in this state.")
+    mean_stay_s: float = Field(gt=0, le=LONGEST_RUN_S, description="Mean of the exponential stay, seconds.")
 
 
 class MmppArrivals(ArrivalOptions):

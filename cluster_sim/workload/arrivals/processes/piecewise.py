@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from cluster_sim.errors import InputError
-from cluster_sim.options import InputFile
+from cluster_sim.options import GREATEST_WEIGHT, LONGEST_RUN_S, InputFile
 from cluster_sim.workload.arrivals.arrival_process import ARRIVALS, ArrivalOptions, ArrivalTimes
 from cluster_sim.workload.arrivals.thinning import StepRate, thinned_times
 from cluster_sim.workload.files.csv_file import CsvColumn, read_csv
@@ -22,8 +22,10 @@ class PiecewiseArrivals(ArrivalOptions):
 
     kind: Literal["piecewise"]
     path: InputFile = Field(description="CSV file with columns start_s and request_rate, times increasing from 0.")
-    scale: float = Field(default=1.0, gt=0, description="Factor on every rate.")
-    repeat_s: float | None = Field(default=None, gt=0, description="Start over after this many seconds.")
+    scale: float = Field(default=1.0, gt=0, le=GREATEST_WEIGHT, description="Factor on every rate.")
+    repeat_s: float | None = Field(
+        default=None, gt=0, le=LONGEST_RUN_S, description="Start over after this many seconds."
+    )
 
 
 @ARRIVALS.register("piecewise", PiecewiseArrivals)

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from cluster_sim.options import HIGHEST_RATE, LONGEST_RUN_S
 from cluster_sim.workload.arrivals.arrival_process import ARRIVALS, ArrivalOptions, ArrivalTimes
 from cluster_sim.workload.arrivals.thinning import thinned_times
 from cluster_sim.workload.sampling.random_streams import Floats, Stream
@@ -17,9 +18,9 @@ class RampArrivals(ArrivalOptions):
     example: ClassVar = {"start_rate": 1, "end_rate": 20, "ramp_s": 600}
 
     kind: Literal["ramp"]
-    start_rate: float = Field(ge=0, description="Requests per second at the start.")
-    end_rate: float = Field(ge=0, description="Requests per second after the ramp.")
-    ramp_s: float = Field(gt=0, description="Length of the ramp, seconds.")
+    start_rate: float = Field(ge=0, le=HIGHEST_RATE, description="Requests per second at the start.")
+    end_rate: float = Field(ge=0, le=HIGHEST_RATE, description="Requests per second after the ramp.")
+    ramp_s: float = Field(gt=0, le=LONGEST_RUN_S, description="Length of the ramp, seconds.")
 
     @model_validator(mode="after")
     def _check_rates(self) -> Self:

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from cluster_sim.options import HIGHEST_RATE, LONGEST_RUN_S
 from cluster_sim.workload.arrivals.arrival_process import ARRIVALS, ArrivalOptions, ArrivalTimes
 from cluster_sim.workload.arrivals.thinning import thinned_times
 from cluster_sim.workload.sampling.random_streams import Floats, Stream
@@ -17,10 +18,12 @@ class SinusoidalArrivals(ArrivalOptions):
     example: ClassVar = {"request_rate": 5, "amplitude": 0.6, "period_s": 3600}
 
     kind: Literal["sinusoidal"]
-    request_rate: float = Field(gt=0, description="Mean requests per second.")
+    request_rate: float = Field(gt=0, le=HIGHEST_RATE, description="Mean requests per second.")
     amplitude: float = Field(ge=0, le=1, description="Swing as a share of the mean.")
-    period_s: float = Field(default=86_400.0, gt=0, description="Period, seconds.")
-    phase_s: float = Field(default=0.0, description="How far into the period the run starts, seconds.")
+    period_s: float = Field(default=86_400.0, gt=0, le=LONGEST_RUN_S, description="Period, seconds.")
+    phase_s: float = Field(
+        default=0.0, ge=-LONGEST_RUN_S, le=LONGEST_RUN_S, description="How far into the period the run starts, seconds."
+    )
 
 
 @ARRIVALS.register("sinusoidal", SinusoidalArrivals)

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from cluster_sim.options import HIGHEST_RATE, LONGEST_RUN_S
 from cluster_sim.workload.arrivals.arrival_process import ARRIVALS, ArrivalOptions, ArrivalTimes
 from cluster_sim.workload.arrivals.thinning import thinned_times
 from cluster_sim.workload.sampling.random_streams import Floats, Stream
@@ -17,11 +18,13 @@ class SpikeArrivals(ArrivalOptions):
     example: ClassVar = {"request_rate": 5, "spike_rate": 50, "at_s": 60, "spike_s": 10}
 
     kind: Literal["spike"]
-    request_rate: float = Field(ge=0, description="Requests per second outside the spike.")
-    spike_rate: float = Field(gt=0, description="Requests per second inside the spike.")
-    at_s: float = Field(ge=0, description="Start of the first spike, seconds.")
-    spike_s: float = Field(gt=0, description="Length of a spike, seconds.")
-    every_s: float | None = Field(default=None, gt=0, description="Period of repetition, seconds; absent: one spike.")
+    request_rate: float = Field(ge=0, le=HIGHEST_RATE, description="Requests per second outside the spike.")
+    spike_rate: float = Field(gt=0, le=HIGHEST_RATE, description="Requests per second inside the spike.")
+    at_s: float = Field(ge=0, le=LONGEST_RUN_S, description="Start of the first spike, seconds.")
+    spike_s: float = Field(gt=0, le=LONGEST_RUN_S, description="Length of a spike, seconds.")
+    every_s: float | None = Field(
+        default=None, gt=0, le=LONGEST_RUN_S, description="Period of repetition, seconds; absent: one spike."
+    )
 
     @model_validator(mode="after")
     def _check_period(self) -> Self:

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from cluster_sim.options import ConfigModel
+from cluster_sim.options import HIGHEST_RATE, LONGEST_RUN_S, ConfigModel
 from cluster_sim.workload.arrivals.arrival_process import ARRIVALS, ArrivalOptions, ArrivalTimes
 from cluster_sim.workload.arrivals.thinning import StepRate, thinned_times
 from cluster_sim.workload.sampling.random_streams import Stream
@@ -13,8 +13,8 @@ from cluster_sim.workload.sampling.random_streams import Stream
 class StepChange(ConfigModel):
     """A change of the rate at an instant."""
 
-    at_s: float = Field(ge=0, description="When, seconds from the start.")
-    request_rate: float = Field(ge=0, description="Requests per second from then on.")
+    at_s: float = Field(ge=0, le=LONGEST_RUN_S, description="When, seconds from the start.")
+    request_rate: float = Field(ge=0, le=HIGHEST_RATE, description="Requests per second from then on.")
 
 
 class StepArrivals(ArrivalOptions):
@@ -23,7 +23,7 @@ class StepArrivals(ArrivalOptions):
     example: ClassVar = {"request_rate": 5, "steps": [{"at_s": 60, "request_rate": 20}]}
 
     kind: Literal["step"]
-    request_rate: float = Field(ge=0, description="Requests per second from the start.")
+    request_rate: float = Field(ge=0, le=HIGHEST_RATE, description="Requests per second from the start.")
     steps: tuple[StepChange, ...] = Field(min_length=1, description="The changes, in order of time.")
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from cluster_sim.options import GREATEST_SHAPE, HIGHEST_RATE
 from cluster_sim.workload.arrivals.arrival_process import ARRIVALS, ArrivalOptions, ArrivalTimes
 from cluster_sim.workload.arrivals.renewal import renewal_times
 from cluster_sim.workload.sampling.random_streams import Floats, Stream
@@ -17,8 +18,8 @@ class WeibullArrivals(ArrivalOptions):
     example: ClassVar = {"request_rate": 5, "shape": 0.7}
 
     kind: Literal["weibull"]
-    request_rate: float = Field(gt=0, description="Requests per second.")
-    shape: float = Field(gt=0, description="Shape of the gaps: 1 is Poisson, below 1 burstier.")
+    request_rate: float = Field(gt=0, le=HIGHEST_RATE, description="Requests per second.")
+    shape: float = Field(gt=0, le=GREATEST_SHAPE, description="Shape of the gaps: 1 is Poisson, below 1 burstier.")
 
 
 @ARRIVALS.register("weibull", WeibullArrivals)

@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from cluster_sim.errors import InputError
-from cluster_sim.options import InputFile
+from cluster_sim.options import MOST_ITEMS, InputFile
 from cluster_sim.workload.lengths.length_sampler import LENGTHS, LengthOptions, PairSampler
 from cluster_sim.workload.readers.reader_interface import ReadOptions, ReadReport
 from cluster_sim.workload.readers.trace_format import AUTO, TraceFormat, find_reader
@@ -23,7 +23,7 @@ class EmpiricalLengths(LengthOptions):
     kind: Literal["empirical"]
     format: TraceFormat = Field(default=AUTO, description="Format of the trace, as in a trace workload.")
     path: InputFile = Field(description="The trace.")
-    first: int | None = Field(default=None, ge=1, description="Draw from its first rows only.")
+    first: int | None = Field(default=None, ge=1, le=MOST_ITEMS, description="Draw from its first rows only.")
 
 
 @LENGTHS.register("empirical", EmpiricalLengths)

@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from cluster_sim.workload.lengths.length_sampler import LENGTHS, LengthOptions
-from cluster_sim.workload.sampling.distribution import Distribution, build_quantile
+from cluster_sim.workload.sampling.distribution import Distribution, build_token_quantile
 from cluster_sim.workload.sampling.normal_quantile import normal_quantile
 from cluster_sim.workload.sampling.quantile import Quantile, to_tokens
 from cluster_sim.workload.sampling.random_streams import Floats, Ints, Stream
@@ -34,8 +34,8 @@ class IndependentSampler:
     """Two distributions, each with a stream of its own."""
 
     def __init__(self, options: IndependentLengths, stream: Stream) -> None:
-        self._prompt: Quantile = build_quantile(options.prompt)
-        self._output: Quantile = build_quantile(options.output)
+        self._prompt: Quantile = build_token_quantile(options.prompt)
+        self._output: Quantile = build_token_quantile(options.output)
         self._prompt_stream, self._output_stream = stream.child("prompt"), stream.child("output")
         self._correlation = options.correlation
 

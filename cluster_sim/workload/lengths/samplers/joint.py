@@ -5,6 +5,7 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from cluster_sim.options import Tokens, Weight
 from cluster_sim.workload.lengths.length_sampler import LENGTHS, LengthOptions, PairSampler
 from cluster_sim.workload.sampling.random_streams import Stream
 
@@ -15,21 +16,19 @@ class JointLengths(LengthOptions):
     example: ClassVar = {"prompt_tokens": [100, 2000], "output_tokens": [300, 20], "weights": [3, 1]}
 
     kind: Literal["joint"]
-    prompt_tokens: tuple[int, ...] = Field(min_length=1, description="Prompt tokens of each pair.")
-    output_tokens: tuple[int, ...] = Field(min_length=1, description="Output tokens of each pair.")
-    weights: tuple[float, ...] | None = Field(default=None, description="Weight of each pair; equal when absent.")
+    prompt_tokens: tuple[Tokens, ...] = Field(min_length=1, description="Prompt tokens of each pair.")
+    output_tokens: tuple[Tokens, ...] = Field(min_length=1, description="Output tokens of each pair.")
+    weights: tuple[Weight, ...] | None = Field(default=None, description="Weight of each pair; equal when absent.")
 
     @model_validator(mode="after")
     def _check_pairs(self) -> Self:
         if len(self.prompt_tokens) != len(self.output_tokens):
             raise ValueError("prompt_tokens and output_tokens must have the same number of items")
-        if min(self.prompt_tokens) < 1 or min(self.output_tokens) < 1:
-            raise ValueError("tokens must be at least 1")
         if self.weights is not None:
             if len(self.weights) != len(self.prompt_tokens):
                 raise ValueError("each pair needs one weight")
-            if min(self.weights) < 0 or sum(self.weights) <= 0:
-                raise ValueError("weights must not be negative and must not all be zero")
+            if sum(self.weights) <= 0:
+                raise ValueError("weights must not all be zero")
         return self
 
 

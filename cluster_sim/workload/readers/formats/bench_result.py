@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from cluster_sim.errors import InputError
+from cluster_sim.options import MOST_ITEMS
 from cluster_sim.workload.files.csv_file import MOST_TOKENS_IN_FILE
 from cluster_sim.workload.readers.json_items import json_items
 from cluster_sim.workload.readers.json_rows import Place, item_list, item_object, number
@@ -26,7 +27,10 @@ class BenchResultFormat(TraceFormatOptions):
 
     kind: Literal["bench_result"] = "bench_result"
     result: int | None = Field(
-        default=None, ge=1, description="Which result of a file with several, from 1 on; absent: the only one."
+        default=None,
+        ge=1,
+        le=MOST_ITEMS,
+        description="Which result of a file with several, from 1 on; absent: the only one.",
     )
 
 

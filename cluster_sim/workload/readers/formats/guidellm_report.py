@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from cluster_sim.errors import InputError
+from cluster_sim.options import MOST_ITEMS
 from cluster_sim.workload.readers.json_items import json_items
 from cluster_sim.workload.readers.json_rows import Place, item_list, item_object, kind_of_value, part_object
 from cluster_sim.workload.readers.reader_interface import ReadReport
@@ -23,7 +24,10 @@ class GuidellmReportFormat(TraceFormatOptions):
 
     kind: Literal["guidellm_report"] = "guidellm_report"
     benchmark: int | None = Field(
-        default=None, ge=1, description="Which benchmark of the report, from 1 on; absent: the only one."
+        default=None,
+        ge=1,
+        le=MOST_ITEMS,
+        description="Which benchmark of the report, from 1 on; absent: the only one.",
     )
 
 

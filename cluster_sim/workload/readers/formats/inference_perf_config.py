@@ -25,7 +25,7 @@ from cluster_sim.workload.sampling.random_streams import Stream
 from cluster_sim.workload.sessions.recorded_session import RecordedSession, RecordedTurn
 
 _MOST_BYTES: Final = 1 << 20
-_MOST_REQUESTS: Final = 500_000
+_MOST_ITEMS: Final = 500_000
 _LOAD: Final = ("type", "stages", "interval", "num_workers", "worker_max_concurrency", "worker_max_tcp_connections")
 _PREFIX: Final = (
     "num_unique_system_prompts",
@@ -167,8 +167,8 @@ def _times_ns(load: _Block) -> Iterator[int]:
         rate = stage.number("rate", least=1e-9, most=1e9)
         duration_s = stage.number("duration", least=1e-9, most=MOST_SECONDS)
         requests = int(rate * duration_s)
-        if count + requests > _MOST_REQUESTS:
-            raise stage.error("rate", f"the stages have more than {_MOST_REQUESTS:,} requests")
+        if count + requests > _MOST_ITEMS:
+            raise stage.error("rate", f"the stages have more than {_MOST_ITEMS:,} requests")
         offsets = np.arange(requests) / rate
         if kind == "poisson":
             offsets = np.cumsum(-np.log1p(-stream.uniforms(count, requests))) / rate

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
+from cluster_sim.options import MOST_ITEMS
 from cluster_sim.workload.readers.json_items import json_items
 from cluster_sim.workload.readers.json_rows import Place, item_list, item_object, kind_of_value, part_object
 from cluster_sim.workload.readers.reader_interface import ReadReport
@@ -25,7 +26,10 @@ class OpenAiBatchFormat(TraceFormatOptions):
 
     kind: Literal["openai_batch"] = "openai_batch"
     output_tokens: int | None = Field(
-        default=None, ge=1, description="Output tokens of every request; absent: the request's own limit."
+        default=None,
+        ge=1,
+        le=MOST_ITEMS,
+        description="Output tokens of every request; absent: the request's own limit.",
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from cluster_sim.errors import InputError
+from cluster_sim.options import MOST_ITEMS
 from cluster_sim.workload.files.file_access import shown_names
 from cluster_sim.workload.readers.json_items import json_items
 from cluster_sim.workload.readers.json_rows import Place, item_list, item_object, kind_of_value, part_object
@@ -34,7 +35,7 @@ class PromptsFormat(TraceFormatOptions):
 
     kind: Literal["prompts"] = "prompts"
     output_tokens: int | None = Field(
-        default=None, ge=1, description="Output tokens of requests that name none themselves."
+        default=None, ge=1, le=MOST_ITEMS, description="Output tokens of requests that name none themselves."
     )
 
 

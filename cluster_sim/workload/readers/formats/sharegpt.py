@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from cluster_sim.errors import InputError
+from cluster_sim.options import LONGEST_RUN_S
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.columns import Columns
 from cluster_sim.workload.files.csv_file import MOST_TOKENS_IN_FILE
@@ -35,7 +36,9 @@ class ShareGptFormat(TraceFormatOptions):
     turns: Literal["all", "first"] = Field(
         default="all", description="All answered turns as a session, or the first two as one request, as vLLM does."
     )
-    think_time_s: float = Field(default=0.0, ge=0, description="From the end of an answer to the next turn, seconds.")
+    think_time_s: float = Field(
+        default=0.0, ge=0, le=LONGEST_RUN_S, description="From the end of an answer to the next turn, seconds."
+    )
 
 
 @TRACE_READERS.register("sharegpt", ShareGptFormat)

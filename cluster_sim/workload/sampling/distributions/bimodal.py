@@ -4,6 +4,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from cluster_sim.options import GREATEST_VALUE
 from cluster_sim.workload.sampling.distribution import DISTRIBUTIONS, DistributionOptions
 from cluster_sim.workload.sampling.quantile import Quantile, QuantileMixture, UniformQuantile
 
@@ -14,10 +15,10 @@ class BimodalDistribution(DistributionOptions):
     example: ClassVar = {"short_min": 10, "short_max": 50, "long_min": 900, "long_max": 1000, "short_prob": 0.8}
 
     kind: Literal["bimodal"]
-    short_min: float = Field(ge=0, description="Least short value.")
-    short_max: float = Field(ge=0, description="Greatest short value.")
-    long_min: float = Field(ge=0, description="Least long value.")
-    long_max: float = Field(ge=0, description="Greatest long value.")
+    short_min: float = Field(ge=0, le=GREATEST_VALUE, description="Least short value.")
+    short_max: float = Field(ge=0, le=GREATEST_VALUE, description="Greatest short value.")
+    long_min: float = Field(ge=0, le=GREATEST_VALUE, description="Least long value.")
+    long_max: float = Field(ge=0, le=GREATEST_VALUE, description="Greatest long value.")
     short_prob: float = Field(ge=0, le=1, description="Probability of the short mode.")
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from cluster_sim.options import InputFile
+from cluster_sim.options import InputFile, Value, Weight
 from cluster_sim.workload.files.column_file import read_number_column
 from cluster_sim.workload.sampling.distribution import DISTRIBUTIONS, DistributionOptions
 from cluster_sim.workload.sampling.quantile import ValueTable
@@ -18,8 +18,8 @@ class EmpiricalDistribution(DistributionOptions):
     example: ClassVar = {"values": [10, 20, 400], "weights": [3, 2, 1]}
 
     kind: Literal["empirical"]
-    values: tuple[float, ...] | None = Field(default=None, min_length=1, description="The values.")
-    weights: tuple[float, ...] | None = Field(default=None, description="Their weights; equal when absent.")
+    values: tuple[Value, ...] | None = Field(default=None, min_length=1, description="The values.")
+    weights: tuple[Weight, ...] | None = Field(default=None, description="Their weights; equal when absent.")
     path: InputFile | None = Field(default=None, description="File of one value a row: .csv or .parquet, also gzipped.")
     column: str | None = Field(default=None, description="Column of the file; needed with path.")
 
@@ -29,13 +29,11 @@ class EmpiricalDistribution(DistributionOptions):
             raise ValueError("empirical takes either values or path with column")
         if self.path is not None and self.column is None:
             raise ValueError("empirical with path needs column")
-        if self.values is not None and min(self.values) < 0:
-            raise ValueError("empirical values must not be negative")
         if self.weights is not None:
             if self.values is None or len(self.weights) != len(self.values):
                 raise ValueError("empirical needs one weight for each of its values")
-            if min(self.weights) < 0 or sum(self.weights) <= 0:
-                raise ValueError("empirical weights must not be negative and must not all be zero")
+            if sum(self.weights) <= 0:
+                raise ValueError("empirical weights must not all be zero")
         return self
 
 

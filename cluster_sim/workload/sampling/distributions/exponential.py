@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from cluster_sim.options import GREATEST_VALUE
 from cluster_sim.workload.sampling.distribution import DISTRIBUTIONS, TruncatableOptions
 from cluster_sim.workload.sampling.random_streams import Floats
 
@@ -16,7 +17,7 @@ class ExponentialDistribution(TruncatableOptions):
     example: ClassVar = {"mean": 200, "max": 4000}
 
     kind: Literal["exponential"]
-    mean: float = Field(gt=0, description="Mean.")
+    mean: float = Field(gt=0, le=GREATEST_VALUE, description="Mean.")
 
 
 @DISTRIBUTIONS.register("exponential", ExponentialDistribution)

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from cluster_sim.options import GREATEST_VALUE
 from cluster_sim.workload.sampling.distribution import DISTRIBUTIONS, DistributionOptions
 from cluster_sim.workload.sampling.random_streams import Floats
 
@@ -15,7 +16,7 @@ class FixedDistribution(DistributionOptions):
     example: ClassVar = {"value": 128}
 
     kind: Literal["fixed"] = "fixed"
-    value: float = Field(ge=0, description="The value.")
+    value: float = Field(ge=0, le=GREATEST_VALUE, description="The value.")
 
 
 @DISTRIBUTIONS.register("fixed", FixedDistribution)

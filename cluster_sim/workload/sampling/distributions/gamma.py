@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from cluster_sim.options import GREATEST_SHAPE, GREATEST_VALUE
 from cluster_sim.workload.sampling.distribution import DISTRIBUTIONS, TruncatableOptions
 from cluster_sim.workload.sampling.gamma_quantile import GammaQuantile
 from cluster_sim.workload.sampling.random_streams import Floats
@@ -15,8 +16,8 @@ class GammaDistribution(TruncatableOptions):
     example: ClassVar = {"shape": 2, "scale": 100}
 
     kind: Literal["gamma"]
-    shape: float = Field(gt=0, description="Shape; the coefficient of variation is shape ** -0.5.")
-    scale: float = Field(gt=0, description="Scale; the mean is shape * scale.")
+    shape: float = Field(gt=0, le=GREATEST_SHAPE, description="Shape; the coefficient of variation is shape ** -0.5.")
+    scale: float = Field(gt=0, le=GREATEST_VALUE, description="Scale; the mean is shape * scale.")
 
 
 @DISTRIBUTIONS.register("gamma", GammaDistribution)

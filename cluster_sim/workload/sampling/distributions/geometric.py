@@ -17,7 +17,9 @@ class GeometricDistribution(DistributionOptions):
 
     kind: Literal["geometric"]
     continue_probability: float = Field(ge=0, lt=1, description="Probability that one more follows.")
-    max: int | None = Field(default=None, ge=1, description="Greatest count; what lies beyond is counted as max.")
+    max: int | None = Field(
+        default=None, ge=1, le=10**12, description="Greatest count; what lies beyond is counted as max."
+    )
 
 
 @DISTRIBUTIONS.register("geometric", GeometricDistribution)

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from cluster_sim.options import GREATEST_VALUE
 from cluster_sim.workload.sampling.distribution import DISTRIBUTIONS, TruncatableOptions
 from cluster_sim.workload.sampling.normal_quantile import normal_cdf, normal_quantile
 from cluster_sim.workload.sampling.random_streams import Floats
@@ -17,10 +18,18 @@ class LogNormalDistribution(TruncatableOptions):
     example: ClassVar = {"mean": 1155, "std": 1109, "max": 7000}
 
     kind: Literal["lognormal"]
-    mu: float | None = Field(default=None, description="Mean of the natural logarithm; goes with sigma.")
-    sigma: float | None = Field(default=None, ge=0, description="Standard deviation of the logarithm; goes with mu.")
-    mean: float | None = Field(default=None, gt=0, description="Mean of the value itself; goes with std.")
-    std: float | None = Field(default=None, ge=0, description="Standard deviation of the value itself; goes with mean.")
+    mu: float | None = Field(
+        default=None, ge=-100, le=100, description="Mean of the natural logarithm; goes with sigma."
+    )
+    sigma: float | None = Field(
+        default=None, ge=0, le=100, description="Standard deviation of the logarithm; goes with mu."
+    )
+    mean: float | None = Field(
+        default=None, gt=0, le=GREATEST_VALUE, description="Mean of the value itself; goes with std."
+    )
+    std: float | None = Field(
+        default=None, ge=0, le=GREATEST_VALUE, description="Standard deviation of the value itself; goes with mean."
+    )
 
     @model_validator(mode="after")
     def _check_pair(self) -> Self:

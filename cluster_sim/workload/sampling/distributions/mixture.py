@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from cluster_sim.options import ConfigModel
+from cluster_sim.options import GREATEST_WEIGHT, ConfigModel
 from cluster_sim.workload.sampling.distribution import DISTRIBUTIONS, Distribution, DistributionOptions, build_quantile
 from cluster_sim.workload.sampling.quantile import QuantileMixture
 
@@ -12,7 +12,7 @@ from cluster_sim.workload.sampling.quantile import QuantileMixture
 class MixturePart(ConfigModel):
     """One component of a mixture."""
 
-    weight: float = Field(gt=0, description="Relative weight.")
+    weight: float = Field(gt=0, le=GREATEST_WEIGHT, description="Relative weight.")
     distribution: Distribution = Field(description="The component.")
 
 

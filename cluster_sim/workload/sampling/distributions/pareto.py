@@ -5,6 +5,7 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from cluster_sim.options import GREATEST_SHAPE, GREATEST_VALUE
 from cluster_sim.workload.sampling.distribution import DISTRIBUTIONS, DistributionOptions
 from cluster_sim.workload.sampling.quantile import Quantile, Truncated
 from cluster_sim.workload.sampling.random_streams import Floats
@@ -16,9 +17,9 @@ class ParetoDistribution(DistributionOptions):
     example: ClassVar = {"alpha": 1.5, "scale": 20, "max": 8000}
 
     kind: Literal["pareto"]
-    alpha: float = Field(gt=0, description="Tail index.")
-    scale: float = Field(gt=0, description="Least value.")
-    max: float | None = Field(default=None, gt=0, description="Upper end of the support.")
+    alpha: float = Field(gt=0, le=GREATEST_SHAPE, description="Tail index.")
+    scale: float = Field(gt=0, le=GREATEST_VALUE, description="Least value.")
+    max: float | None = Field(default=None, gt=0, le=GREATEST_VALUE, description="Upper end of the support.")
 
     @model_validator(mode="after")
     def _check_ends(self) -> Self:

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from cluster_sim.options import GREATEST_VALUE
 from cluster_sim.workload.sampling.distribution import DISTRIBUTIONS, BoundedOptions
 from cluster_sim.workload.sampling.random_streams import Floats
 
@@ -16,9 +17,9 @@ class PowerLawDistribution(BoundedOptions):
     example: ClassVar = {"alpha": 1.5, "min": 8, "max": 4096}
 
     kind: Literal["power_law"]
-    alpha: float = Field(ge=0, description="Exponent of the density; 0 is uniform.")
-    min: float = Field(gt=0, description="Least value.")
-    max: float = Field(gt=0, description="Greatest value.")
+    alpha: float = Field(ge=0, le=100, description="Exponent of the density; 0 is uniform.")
+    min: float = Field(gt=0, le=GREATEST_VALUE, description="Least value.")
+    max: float = Field(gt=0, le=GREATEST_VALUE, description="Greatest value.")
 
 
 @DISTRIBUTIONS.register("power_law", PowerLawDistribution)

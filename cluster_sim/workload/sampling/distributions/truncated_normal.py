@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from cluster_sim.options import GREATEST_VALUE
 from cluster_sim.workload.sampling.distribution import DISTRIBUTIONS, TruncatableOptions
 from cluster_sim.workload.sampling.normal_quantile import normal_cdf, normal_quantile
 from cluster_sim.workload.sampling.random_streams import Floats
@@ -16,9 +17,11 @@ class TruncatedNormalDistribution(TruncatableOptions):
     example: ClassVar = {"mu": 500, "sigma": 200}
 
     kind: Literal["truncated_normal"]
-    mu: float = Field(description="Mean before truncation.")
-    sigma: float = Field(gt=0, description="Standard deviation before truncation.")
-    min: float | None = Field(default=0.0, description="Lower end of the support.")
+    mu: float = Field(ge=-GREATEST_VALUE, le=GREATEST_VALUE, description="Mean before truncation.")
+    sigma: float = Field(gt=0, le=GREATEST_VALUE, description="Standard deviation before truncation.")
+    min: float | None = Field(
+        default=0.0, ge=-GREATEST_VALUE, le=GREATEST_VALUE, description="Lower end of the support."
+    )
 
 
 @DISTRIBUTIONS.register("truncated_normal", TruncatedNormalDistribution)

@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from cluster_sim.options import GREATEST_VALUE
 from cluster_sim.workload.sampling.distribution import DISTRIBUTIONS, BoundedOptions
 from cluster_sim.workload.sampling.quantile import UniformQuantile
 
@@ -14,8 +15,8 @@ class UniformDistribution(BoundedOptions):
     example: ClassVar = {"min": 10, "max": 100}
 
     kind: Literal["uniform"]
-    min: float = Field(ge=0, description="Least value.")
-    max: float = Field(ge=0, description="Greatest value, included after rounding to tokens.")
+    min: float = Field(ge=0, le=GREATEST_VALUE, description="Least value.")
+    max: float = Field(ge=0, le=GREATEST_VALUE, description="Greatest value, included after rounding to tokens.")
 
 
 @DISTRIBUTIONS.register("uniform", UniformDistribution)

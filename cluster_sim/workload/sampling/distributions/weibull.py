@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from cluster_sim.options import GREATEST_SHAPE, GREATEST_VALUE
 from cluster_sim.workload.sampling.distribution import DISTRIBUTIONS, TruncatableOptions
 from cluster_sim.workload.sampling.random_streams import Floats
 
@@ -16,8 +17,8 @@ class WeibullDistribution(TruncatableOptions):
     example: ClassVar = {"shape": 0.8, "scale": 300}
 
     kind: Literal["weibull"]
-    shape: float = Field(gt=0, description="Shape; below 1 has a heavier tail than the exponential.")
-    scale: float = Field(gt=0, description="Scale: the 63.2 % quantile.")
+    shape: float = Field(gt=0, le=GREATEST_SHAPE, description="Shape; below 1 has a heavier tail than the exponential.")
+    scale: float = Field(gt=0, le=GREATEST_VALUE, description="Scale: the 63.2 % quantile.")
 
 
 @DISTRIBUTIONS.register("weibull", WeibullDistribution)

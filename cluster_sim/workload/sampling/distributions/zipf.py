@@ -15,8 +15,8 @@ class ZipfDistribution(BoundedOptions):
     example: ClassVar = {"alpha": 1.1, "max": 1000}
 
     kind: Literal["zipf"]
-    alpha: float = Field(ge=0, description="Exponent; 0 is uniform.")
-    min: int = Field(default=1, ge=1, description="Least integer.")
+    alpha: float = Field(ge=0, le=100, description="Exponent; 0 is uniform.")
+    min: int = Field(default=1, ge=1, le=10_000_000, description="Least integer.")
     max: int = Field(ge=1, le=10_000_000, description="Greatest integer.")
 
 

@@ -1,0 +1,46 @@
+"""Checks of a run's outcome: what shows only afterwards that its input was wrong."""
+
+from typing import Final
+
+from cluster_sim.errors import InputError
+from cluster_sim.metrics.request_totals import RequestTotals
+from cluster_sim.metrics.run_metadata import RunMetadata
+from cluster_sim.recording.reasons import CONTEXT_LENGTH, KV_CACHE, LOSSES, NO_MODEL, REASONS
+from cluster_sim.units import NS_PER_S
+
+_REMEDIES: Final = {
+    CONTEXT_LENGTH: "engine.max_model_len is the longest context of a pool",
+    KV_CACHE: "engine.num_kv_blocks, or the memory of more or larger GPUs, bounds a pool's KV cache",
+    NO_MODEL: "workload.model, or the trait model, names the model that requests ask for",
+}
+"""The reasons for which no replica can ever run a request, and where each can be changed."""
+
+
+def check_arrivals(end_ns: int, first_ns: int) -> None:
+    """Raise InputError if the run ends (-1: never by itself) before the first request arrives."""
+    if 0 <= end_ns <= first_ns:
+        raise InputError(
+            f"run.end_s: {end_ns / NS_PER_S:g} s is before anything happens: the first request arrives at "
+            f"{first_ns / NS_PER_S:g} s; let the run end later, or leave end_s out to serve every request"
+        )
+
+
+def check_service(metadata: RunMetadata, totals: RequestTotals, arrived: int) -> None:
+    """Raise InputError if not one request could be run by any replica, whatever the load.
+
+    Requests that failed, were shed or gave up are results, and so are refusals beside requests that ran.
+    """
+    counts = dict(zip(REASONS, totals.reasons.tolist(), strict=True))
+    impossible = {reason: counts[reason] for reason in _REMEDIES if counts[reason]}
+    if not arrived or sum(impossible.values()) < arrived:
+        return
+    causes = ", ".join(f"{count:,} {LOSSES[reason]}" for reason, count in impossible.items())
+    pools = "; ".join(
+        f"pool {pool.name} serves {pool.model} with {pool.max_model_tokens:,} tokens of context and "
+        f"{pool.kv_blocks * pool.block_size_tokens:,} of KV cache a replica"
+        for pool in metadata.pools
+    )
+    remedies = "; ".join(_REMEDIES[reason] for reason in impossible)
+    raise InputError(
+        f"workload: no replica can ever run any of the {arrived:,} requests ({causes}): {pools}; {remedies}"
+    )
