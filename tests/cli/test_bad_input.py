@@ -79,7 +79,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         ("router.client_timeout_s=1e-10", ("router.client_timeout_s", "at least 0.000000001")),
         ("router.telemetry={period_ms: 1e-8, latency_ms: 5}", ("router.telemetry", "perfect knowledge")),
         ("fleet.network.replica_to_router_ms=1e15", ("fleet.network.replica_to_router_ms", "at most 86400000")),
-        ("run.port_range=[30000, 20000]", ("run.port_range", "first not above the second")),
+        ("run.port_range=[30000, 20000]", ("run.port_range", "first port must not be above the second")),
         ("router.telemetry.period_ms=nan", ("router.telemetry.period_ms",)),
         ("router.telemetry={period_ms: 0, latency_ms: 5}", ("router.telemetry", "perfect knowledge", "latency_ms: 0")),
         ("fleet.pools.0.tensor_parallel=3", ("fleet.pools.0.tensor_parallel: 3", "heads")),

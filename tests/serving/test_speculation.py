@@ -44,7 +44,7 @@ def test_draws_depend_on_request_and_stalls_alone() -> None:
 
 def test_probabilities_out_of_range_are_refused() -> None:
     """An acceptance of 1.2 is no probability."""
-    with pytest.raises(ValueError, match="from 0 to 1"):
+    with pytest.raises(ValueError, match="less than or equal to 1"):
         Speculative(acceptance=(1.2,))
 
 

@@ -15,8 +15,7 @@ TWO = "fleet.pools=[{name: a, model: qwen3-8b, device: h100-sxm}, {name: b, mode
     [
         (
             ["fleet.pools.0.engine.max_model_len=40"],
-            r"^workload: no replica can ever run any of the 150 requests \(150 longer than the context\): pool main .* "
-            + r"with 40 tokens of context .*; engine\.max_model_len is the longest context of a pool$",
+            r"^workload: no replica can ever .* 150 requests \(150 longer than the context\): .* with 40 tokens of",
         ),
         (
             ["fleet.pools.0.engine.num_kv_blocks=3"],

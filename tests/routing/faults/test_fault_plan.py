@@ -128,7 +128,7 @@ def test_router_restarts_and_links_between_replicas() -> None:
     ("fault", "message"),
     [
         ({"kind": "crash", "replicas": [0, 6], "at_s": 1}, "faults.0.replicas.1: there is no replica 6; the study's 6"),
-        ({"kind": "crash", "replicas": [-1], "at_s": 1}, "faults.0.replicas.0: there is no replica -1"),
+        ({"kind": "crash", "replicas": [9], "at_s": 1}, "faults.0.replicas.0: there is no replica 9"),
         ({"kind": "hang", "pool": "mian", "at_s": 1}, "faults.0.pool: no pool is named 'mian'; did you mean 'main'"),
         ({"kind": "pair_failure", "prefill": 9, "decode": 4, "at_s": 1}, "faults.0.prefill: there is no replica 9"),
         (

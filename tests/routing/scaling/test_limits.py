@@ -100,7 +100,7 @@ def test_limits_that_contradict_are_refused_with_their_key(block: dict[str, Any]
         ({"kind": "oracle"}, "requests_per_s: give it, or tokens_per_s"),
         ({"kind": "schedule", "entries": [{"at_s": 5, "replicas": 1}, {"at_s": 5, "replicas": 2}]}, "at_s must rise"),
         ({"kind": "schedule", "entries": [{"at_s": 5, "replicas": 1}], "period_s": 5}, "period_s: must be above"),
-        ({"kind": "schedule", "entries": [{"at_s": 5, "replicas": -1}]}, "replicas: must be from 0"),
+        ({"kind": "schedule", "entries": [{"at_s": 5, "replicas": -1}]}, "greater than or equal to 0"),
         ({"kind": "ray_serve", "gpu_budget": 0}, "gpu_budget"),
     ],
 )
