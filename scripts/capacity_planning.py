@@ -22,7 +22,7 @@ from cluster_sim.report.result_tables import duration_text
 from cluster_sim.report.task_progress import TaskProgress
 from cluster_sim.simulation.launcher import ray_tasks
 from cluster_sim.study.capacity import FOUND, Capacity, CapacityTask, Search, rate_of, search_capacity
-from cluster_sim.study.load_judgement import load_limits
+from cluster_sim.study.limited_figures import load_limits
 from cluster_sim.study.sweep_table import write_csv
 from cluster_sim.study.variants import Variant, expand
 

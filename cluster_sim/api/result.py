@@ -13,7 +13,7 @@ from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
 from cluster_sim.output.run_directory import REQUESTS_FILE, RESOLVED_FILE, SERIES_FILE, SUMMARY_FILE, read_manifest
 from cluster_sim.report.result_tables import duration_text
-from cluster_sim.study.sweep import flat_figures
+from cluster_sim.study.summary_figures import flat_figures
 
 if TYPE_CHECKING:
     from pandas import DataFrame

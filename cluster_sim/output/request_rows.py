@@ -27,11 +27,17 @@ def read_blocks(path: Path, pools: Sequence[str], fields: Sequence[str] = ROW_FI
     them.  So are those of ``FLEET_FIELDS`` that the table of an earlier release has not.
     """
     with pq.ParquetFile(path) as file:
-        missing = {name for name in FLEET_FIELDS if _column(name) not in file.schema_arrow.names}
-        fields = [name for name in fields if name not in missing]
+        fields = _present(file, fields)
         columns = [_column(name) for name in fields]
         for group in range(file.num_row_groups):
             yield _block(file.read_row_group(group, columns), pools, fields)
+
+
+def read_rows(path: Path, pools: Sequence[str]) -> RowBlock:
+    """Return all rows of a table of requests as one block; ``pools`` names the pools in their order."""
+    with pq.ParquetFile(path) as file:
+        fields = _present(file, ROW_FIELDS)
+        return _block(file.read([_column(name) for name in fields]).unify_dictionaries(), pools, fields)
 
 
 def read_arrivals(path: Path) -> Int64Array:
@@ -49,6 +55,12 @@ def repeated_ids(path: Path) -> int:
             repeated += int(np.count_nonzero(np.diff(ids) <= 0))
             last = ids[-1:]
     return repeated
+
+
+def _present(file: pq.ParquetFile, fields: Sequence[str]) -> list[str]:
+    """Return the fields without those that the table of an earlier release has not."""
+    missing = {name for name in FLEET_FIELDS if _column(name) not in file.schema_arrow.names}
+    return [name for name in fields if name not in missing]
 
 
 def _column(field: str) -> str:

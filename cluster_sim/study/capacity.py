@@ -14,7 +14,8 @@ from typing import Any, Final, NamedTuple
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
 from cluster_sim.metrics.verdicts import Interval
-from cluster_sim.study.load_judgement import Judgement, LoadLimit, Outcome, load_limits
+from cluster_sim.study.limited_figures import LoadLimit, load_limits
+from cluster_sim.study.load_judgement import Judgement, Outcome
 from cluster_sim.study.steady_runs import SteadyRuns
 from cluster_sim.workload.kind_interface import kind_of
 

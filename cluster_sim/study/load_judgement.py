@@ -16,8 +16,9 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cluster_sim.metrics.objectives import GAPS, ClassMatch, Limit, Slo
+from cluster_sim.metrics.objectives import GAPS
 from cluster_sim.metrics.trend import BATCHES, trend_of
+from cluster_sim.study.limited_figures import LoadLimit
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -90,23 +91,6 @@ class RequestRows:
         return self.count < ALONE_RATIO * self.residences
 
 
-class LoadLimit(NamedTuple):
-    """A limit on all requests, or on a class of them."""
-
-    limit: Limit
-    match: ClassMatch | None = None
-
-    @property
-    def name(self) -> str:
-        """The key that sets it, after the class."""
-        return self.limit.name if self.match is None else f"{self.match.label}: {self.limit.name}"
-
-    @property
-    def figure(self) -> str:
-        """The figure that it limits, for example ``ttft_p99``."""
-        return f"{self.limit.interval}_{self.limit.percentile}"
-
-
 class Judgement(NamedTuple):
     """What one run says about its rate."""
 
@@ -117,12 +101,6 @@ class Judgement(NamedTuple):
     """Why the rate is not sustained; empty if it is."""
     is_idle: bool = False
     """Whether the fleet is idle at the rate, so that lower ones change nothing."""
-
-
-def load_limits(slo: Slo) -> list[LoadLimit]:
-    """Return every limit of a study."""
-    classes = [LoadLimit(limit, limited.match) for limited in slo.classes or () for limit in limited.all_limits()]
-    return [*map(LoadLimit, slo.all_limits()), *classes]
 
 
 def judge(rows: RequestRows, limits: Sequence[LoadLimit]) -> Judgement:

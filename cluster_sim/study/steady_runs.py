@@ -21,10 +21,10 @@ from cluster_sim.errors import InputError
 from cluster_sim.output.run_directory import REQUESTS_FILE
 from cluster_sim.recording.statuses import FINISHED
 from cluster_sim.simulation.run_options import RunOptions
+from cluster_sim.study.limited_figures import LoadLimit
 from cluster_sim.study.load_judgement import (
     LEAST_RESIDENCES,
     Judgement,
-    LoadLimit,
     Outcome,
     RequestRows,
     figure_s,

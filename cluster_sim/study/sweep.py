@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from cluster_sim.config.loading.load import check_study
 from cluster_sim.config.schema.study import Study
 from cluster_sim.document import Document
 from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.simulation.run_options import RunOptions
+from cluster_sim.study.summary_figures import flat_figures
 from cluster_sim.study.sweep_directory import FAILED, FINISHED, Row, SweepDirectory, default_directory
 from cluster_sim.study.variants import Variant, expand
 
@@ -151,14 +151,3 @@ def _row(variant: Variant, result: Row) -> Row:
         "digest": result.get("digest"),
         **flat_figures(result.get("summary") or {}),
     }
-
-
-def flat_figures(summary: dict[str, Any], prefix: str = "") -> Row:
-    """Return a summary's figures by dotted names; lists (pools, replicas) and the copy ``flat`` are left out."""
-    row: Row = {}
-    for key, value in summary.items():
-        if isinstance(value, dict) and key != "flat":
-            row.update(flat_figures(value, f"{prefix}{key}."))
-        elif not isinstance(value, dict | list):
-            row[f"{prefix}{key}"] = value
-    return row

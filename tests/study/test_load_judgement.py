@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from cluster_sim.metrics.objectives import ClassMatch, Limit
-from cluster_sim.study.load_judgement import Judgement, LoadLimit, Outcome, RequestRows, figure_s, judge
+from cluster_sim.study.limited_figures import LoadLimit
+from cluster_sim.study.load_judgement import Judgement, Outcome, RequestRows, figure_s, judge
 
 LIMITS = [LoadLimit(Limit("ttft_s", "p99", 2.0))]
 
