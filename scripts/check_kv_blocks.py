@@ -1,21 +1,34 @@
 """Check the memory plan: predicted KV blocks against the counts that real vLLM servers reported.
 
 Run ``python scripts/check_kv_blocks.py DIR`` with DIR in the layout of the ground truth (``*.meta.json`` with
-``engine_config.kv_blocks_total_gpu``, ``server_config.json`` with ``num_gpu_blocks``).  Beside each error it prints the
-error with the plan's two constants (context and collective buffers) refitted to all other engines: the honest estimate.
+``engine_config.kv_blocks_total_gpu``, ``server_config.json`` with ``num_gpu_blocks``, ``meta.json`` with the same below
+``kv_cache``).  Beside each error it prints the error with the plan's two constants (context and collective buffers)
+refitted to all other engines: the honest estimate.
+
+A stated ``gpu_memory_utilization`` that leaves no room for the reported blocks beside the weights alone cannot be what
+the engine ran with: the default of its version is taken, and the line is marked with a star.
 """
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
+from typing import Final
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from cluster_sim.calibration.library_match import match_device, match_model
 from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.engine_settings import EngineSettings
 from cluster_sim.hardware.memory_plan import COLLECTIVE_BYTES, CONTEXT_BYTES, MemoryPlan, plan_memory
 from cluster_sim.hardware.model import Model, load_model, model_names
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
+from cluster_sim.serving.schedulers.engine_options import engine_options
+from validation.llmservingsim import known_kv_blocks
+
+LEAST_BLOCKS: Final = 100
+"""Blocks' worth of memory that the smallest profiling step and the runtime take for sure."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +87,28 @@ def read_cases(root: Path) -> list[Case]:
         settings = EngineSettings(
             meta["max_num_seqs"], meta["max_num_batched_tokens"], gpu_memory_utilization=meta["gpu_memory_utilization"]
         )
-        model, degree = find_model(meta["model"]), meta["tensor_parallel_size"]
-        plan = plan_memory(ReplicaHardware(model, device, settings, degree))
-        label = f"{meta['model'].split('/')[-1]} TP{meta['tensor_parallel_size']}"
-        cases[label] = Case(label, plan, meta["num_gpu_blocks"], meta["tensor_parallel_size"] > 1)
+        degree = meta["tensor_parallel_size"]
+        hardware = ReplicaHardware(find_model(meta["model"]), device, settings, degree)
+        plan, star = plan_memory(hardware), ""
+        if (plan.usable_bytes - plan.weights_bytes) // plan.kv_bytes_per_block < meta["num_gpu_blocks"] + LEAST_BLOCKS:
+            pinned = engine_options(version=meta["vllm_version"]).pinned_memory_utilization
+            plan = plan_memory(replace(hardware, engine=replace(settings, gpu_memory_utilization=pinned)))
+            star = "*"
+        label = f"{meta['model'].split('/')[-1]} TP{degree}{star}"
+        cases[label] = Case(label, plan, meta["num_gpu_blocks"], degree > 1)
+    for path in sorted(root.rglob("meta.json")):
+        meta = json.loads(path.read_text(encoding="utf-8"))
+        if not (blocks := known_kv_blocks(meta)):
+            continue
+        kwargs, degree = meta["engine_kwargs"], int(meta["engine_kwargs"].get("tensor_parallel_size") or 1)
+        gpu = match_device(path.parent.name.split("__")[0])
+        known = {
+            name: kwargs.get(name) for name in ("max_num_seqs", "max_num_batched_tokens", "gpu_memory_utilization")
+        }
+        engine = engine_options(version=meta["vllm_version"], **known)
+        hardware = ReplicaHardware(match_model(meta["model"]), gpu, engine.hardware_settings(gpu), degree)
+        label = f"{meta['model'].split('/')[-1]} TP{degree} {gpu.name}"
+        cases[label] = Case(label, plan_memory(hardware), blocks, degree > 1)
     return list(cases.values())
 
 

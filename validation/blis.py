@@ -163,7 +163,8 @@ def _aggregate_case(
             measured[stage, "tpot_mean"] = decode_s / (output_len - 1)
     workload = stages[0]["workload"]
     twin = _same_measurement(first, workload, published, request_cases)
-    requests = twin.requests if twin else generate(stages, zlib.crc32(run.encode()))
+    seed = zlib.crc32(run.encode())
+    requests = twin.requests if twin else generate(stages, seed)
     return Case(
         dataset=AGGREGATES,
         run=name,
@@ -182,6 +183,7 @@ def _aggregate_case(
         measured=measured,
         peers=peers,
         fold=twin.fold if twin else name,
+        draw=None if twin else lambda number: generate(stages, seed + number),
         is_overloaded=twin.is_overloaded if twin else False,
     )
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from cluster_sim.calibration.case import WHOLE_RUN, Case, Key
-from cluster_sim.calibration.case_run import CaseResult, ResolvedCase, resolve_case, run_case
-from cluster_sim.calibration.latency_figures import figures, percentage_error
+from cluster_sim.calibration.case_run import ResolvedCase, resolve_case
+from cluster_sim.calibration.latency_figures import percentage_error
 from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.hardware.predictors.kinds.physical import PhysicalOptions
 from cluster_sim.hardware.predictors.pool_predictor import build_predictor
@@ -19,8 +19,18 @@ from validation.disaggregated import score_disaggregated
 from validation.ground_truth import load_all
 from validation.operators import operator_predictor
 from validation.scoring import Score, Skipped, peer_summary, score, scoreboard
+from validation.seeds import run_seeds
 
-SHOWN: Final = ("ttft_mean", "tpot_mean", "e2e_mean", "ttft_p99", "e2e_p99", "requests_per_s", "tokens_per_s")
+SHOWN: Final = (
+    "ttft_mean",
+    "tpot_mean",
+    "e2e_mean",
+    "ttft_p99",
+    "e2e_p99",
+    "requests_per_s",
+    "tokens_per_s",
+    "full_steps_per_s",
+)
 
 DEFAULT_CALIBRATION: Final = "vllm"
 """The frozen coefficients of the physical step model for vLLM's v1 engine."""
@@ -40,6 +50,8 @@ class Board:
     """The same with prefill and decode apart, by the figure."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Processor time of each run."""
+    spread: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Of runs near saturation: standard deviation between seeds in percent, by figure."""
     extrapolated: dict[str, float] = field(default_factory=dict)
     """Share of each run's steps outside the measured region."""
 
@@ -47,7 +59,10 @@ class Board:
         """Return the file's content."""
         result = scoreboard(self.scores)
         if self.points:
-            result["datasets"][silicon.DATASET] = silicon.summary(self.points)
+            consistent = [point for point in self.points if not point.contradiction]
+            result["datasets"][silicon.DATASET] = silicon.summary(consistent)
+            if len(consistent) < len(self.points):
+                result["with_refused"][silicon.DATASET] = silicon.summary(self.points)
             result["runs"] += [
                 {
                     "dataset": silicon.DATASET,
@@ -62,24 +77,14 @@ class Board:
         for metric, points in self.apart.items():
             result["datasets"][f"{silicon.DATASET}, apart, {metric}"] = silicon.summary(points)
         result["peers"] = peer_summary(self.cases)
+        refused = [(case.dataset, case.run, case.contradiction) for case in self.cases if case.contradiction]
+        refused += [(silicon.DATASET, point.run, point.contradiction) for point in self.points if point.contradiction]
+        result["refused"] = [{"dataset": name, "run": run, "reason": reason} for name, run, reason in refused]
+        result["spread"] = self.spread
         result["skipped"] = [{"dataset": run.dataset, "run": run.run, "reason": run.reason} for run in self.skipped]
         result["seconds"] = self.seconds
         result["extrapolated"] = self.extrapolated
         return result
-
-
-def stages_of(case: Case) -> tuple[int, ...]:
-    """Return the load stages that were measured."""
-    return tuple(sorted({stage for stage, _ in case.measured if stage != WHOLE_RUN}))
-
-
-def simulated_figures(case: Case, result: CaseResult) -> dict[Key, float]:
-    """Return the figures of a run that a case's measurements are compared with.
-
-    Failed requests of the measurement are not taken out: that they failed is a measurement.
-    """
-    requests = case.requests
-    return figures(result.ttft_s, result.e2e_s, result.sent_s, requests.output_tokens, requests.stage, stages_of(case))
 
 
 def run_board(
@@ -100,14 +105,15 @@ def run_board(
             resolved = resolve_case(case)
             predictor = case_predictor(resolved, calibration, operators)
             start = time.process_time()
-            result = run_case(resolved, predictor)
+            simulated, spread, result = run_seeds(resolved, predictor)
         except (InputError, UnfinishedError, ValueError) as error:
             board.skipped.append(Skipped(case.dataset, case.run, str(error)))
             continue
         name = f"{case.dataset}/{case.run}"
         board.seconds[name] = time.process_time() - start
         board.extrapolated[name] = result.coverage.extrapolated / max(1, sum(result.coverage))
-        simulated = simulated_figures(case, result)
+        if spread:
+            board.spread[name] = spread
         board.scores += score(case, simulated)
         report(describe(case, simulated))
     if (folder / silicon.DATASET).is_dir() and (not only or silicon.DATASET in only):
@@ -134,4 +140,5 @@ def describe(case: Case, simulated: dict[Key, float]) -> str:
         if case.measured.get((WHOLE_RUN, metric)) and (WHOLE_RUN, metric) in simulated
     ]
     mark = " (overloaded: throughput only)" if case.is_overloaded else ""
+    mark += " (contradicts itself)" if case.contradiction else ""
     return f"{case.run[:52]:52s} {'  '.join(parts)}{mark}"

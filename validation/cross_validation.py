@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 
 from cluster_sim.calibration.case import Case, FloatArray
-from cluster_sim.calibration.case_run import run_case
 from cluster_sim.calibration.fit import CalibrationFit, PreparedRun, prepare
 from cluster_sim.hardware.predictors.calibration_file import load_operator_ratios
 from cluster_sim.hardware.predictors.kinds.physical import PhysicalPredictor
-from validation.board import simulated_figures
 from validation.scoring import Score, score, scoreboard
+from validation.seeds import run_seeds
 from validation.vllm_parameters import REFERENCE_DEVICE, blank_calibration, default_parameters
 
 OPERATORS = "operator-ratios"
@@ -73,5 +72,5 @@ def cross_validate(
 
 def simulate(fit: CalibrationFit, position: FloatArray, run: PreparedRun) -> list[Score]:
     """Simulate a run in full with the coefficients at a position, and score it."""
-    result = run_case(run.whole, PhysicalPredictor(fit.coefficients(position, run), run.hardware))
-    return score(run.case, simulated_figures(run.case, result))
+    predictor = PhysicalPredictor(fit.coefficients(position, run), run.hardware)
+    return score(run.case, run_seeds(run.whole, predictor).figures)

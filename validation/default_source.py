@@ -14,9 +14,9 @@ from cluster_sim.calibration.latency_figures import percentage_error
 from cluster_sim.calibration.tables import read_rows
 from cluster_sim.hardware.predictors.pool_predictor import build_predictor
 from cluster_sim.hardware.predictors.predictor_interface import PredictorBlock
-from validation.board import simulated_figures
 from validation.ground_truth import load_all
 from validation.scoring import AGGREGATES
+from validation.seeds import simulated_figures
 
 E2E = (WHOLE_RUN, "e2e_mean")
 

@@ -22,7 +22,7 @@ from validation.silicon import COLUMNS, DATASET, Point, Server, SteadyState
 
 STATIONS: Final = ("prefill", "decode")
 OF_STATION: Final = ("num_workers", "tp_size", "attention_dp_size", "moe_tp_size", "moe_ep_size")
-MORE_COLUMNS: Final = (*COLUMNS, "silicon_ttft_ms", *(f"{name}_{column}" for name in STATIONS for column in OF_STATION))
+MORE_COLUMNS: Final = (*COLUMNS, *(f"{name}_{column}" for name in STATIONS for column in OF_STATION))
 STEPS: Final = 60
 """Iterations, each of which goes half the way."""
 

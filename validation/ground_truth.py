@@ -8,6 +8,7 @@ from typing import Final
 from cluster_sim.calibration.case import Case
 from cluster_sim.errors import InputError
 from validation import apex, blis, llmservingsim, residency, silicon
+from validation.contradictions import mark_contradictions
 from validation.scoring import AGGREGATES, REQUESTS, Skipped
 
 Loaded = tuple[list[Case], list[Skipped]]
@@ -25,7 +26,8 @@ LOADERS: Final[dict[str, Callable[[Path], Loaded]]] = {
 def load_all(folder: Path, only: tuple[str, ...] = ()) -> Loaded:
     """Load every known data set under ``folder`` (``only`` these, if given).
 
-    Runs that cannot be read are returned as skipped, with the reason.  Raises InputError when nothing is there.
+    Runs that cannot be read are returned as skipped, with the reason; runs that contradict themselves keep theirs.
+    Raises InputError when nothing is there.
     """
     names = (*LOADERS, AGGREGATES, silicon.DATASET)
     present = [name for name in names if (folder / name).is_dir() and (not only or name in only)]
@@ -40,7 +42,7 @@ def load_all(folder: Path, only: tuple[str, ...] = ()) -> Loaded:
         twins = [case for case in cases if case.dataset == REQUESTS]
         load = partial(blis.load_aggregates, folder / AGGREGATES, twins)
         _extend(cases, skipped, AGGREGATES, load)
-    return cases, skipped
+    return mark_contradictions(cases), skipped
 
 
 def _extend(cases: list[Case], skipped: list[Skipped], name: str, load: Callable[[], Loaded]) -> None:

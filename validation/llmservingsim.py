@@ -78,8 +78,8 @@ def _bench_case(folder: Path) -> Case:
         "max_model_len": kwargs.get("max_model_len"),
         "enable_prefix_caching": True,
     }
-    blocks = meta.get("num_gpu_blocks") or meta.get("kv_blocks")
-    if isinstance(blocks, int) and blocks > 1:
+    blocks = known_kv_blocks(meta)
+    if blocks:
         engine["num_kv_blocks"] = blocks
     config = read_json(folder / "config.json") if (folder / "config.json").exists() else {}
     measured = figures(column(rows, "ttft_s"), column(rows, "e2e_s"), column(rows, "arrival_s"), outputs, stage)
@@ -101,6 +101,17 @@ def _bench_case(folder: Path) -> Case:
         fold=folder.name,
         has_operators=True,
     )
+
+
+def known_kv_blocks(meta: dict[str, Any]) -> int:
+    """Return the KV blocks that a run's description reports, below ``kv_cache`` or beside it; 0 if none."""
+    below = meta.get("kv_cache")
+    for place in (below if isinstance(below, dict) else {}, meta):
+        for name in ("num_gpu_blocks", "kv_blocks"):
+            blocks = place.get(name)
+            if isinstance(blocks, int) and blocks > 1:
+                return blocks
+    return 0
 
 
 def _summary_errors(path: Path) -> dict[Key, float]:

@@ -7,6 +7,7 @@ vLLM 0.15 aggregates and requests whose latencies mean something, a run given in
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import median
 from typing import Any, Final
 
 from cluster_sim.calibration.case import WHOLE_RUN, Case, Key
@@ -15,7 +16,7 @@ from cluster_sim.calibration.latency_figures import MEAN_METRICS, percentage_err
 AGGREGATES: Final = "blis-vllm015-aggregates"
 REQUESTS: Final = "blis-vllm015-h100-requests"
 OVERALL_DATASETS: Final = (AGGREGATES, REQUESTS)
-OVERLOAD_METRICS: Final = ("requests_per_s", "tokens_per_s")
+OVERLOAD_METRICS: Final = ("requests_per_s", "tokens_per_s", "full_steps_per_s")
 """Metrics that are scored if the client gave up on a good part of the requests."""
 
 
@@ -76,13 +77,22 @@ def once(scores: list[Score]) -> list[Score]:
 
 
 def scoreboard(scores: list[Score]) -> dict[str, Any]:
-    """Return ``{"overall", "datasets", "runs"}`` as the scoreboard's file has them, errors in percent."""
+    """Return ``{"overall", "datasets", "with_refused", "runs"}`` as the scoreboard's file has them, errors in percent.
+
+    Runs that contradict themselves count in ``with_refused`` alone, which has the data sets that hold any.
+    """
     datasets: dict[str, dict[str, Any]] = {}
+    with_refused: dict[str, dict[str, Any]] = {}
     for name in sorted({figure.case.dataset for figure in scores}):
-        datasets[name] = summary([figure for figure in scores if figure.case.dataset == name])
+        every = [figure for figure in scores if figure.case.dataset == name]
+        consistent = [figure for figure in every if not figure.case.contradiction]
+        datasets[name] = summary(consistent)
+        if len(consistent) < len(every):
+            with_refused[name] = summary(every)
     return {
         "overall": overall(scores),
         "datasets": datasets,
+        "with_refused": with_refused,
         "runs": [
             {
                 "dataset": figure.case.dataset,
@@ -98,7 +108,9 @@ def scoreboard(scores: list[Score]) -> dict[str, Any]:
 
 
 def summary(scores: list[Score]) -> dict[str, Any]:
-    """Return figure metric's error and the number of groups behind the largest of them; stages are one metric."""
+    """Return every metric's mean error, the median run's for means, and the number of groups behind the largest of
+    them; stages are one metric.
+    """
     result: dict[str, Any] = {}
     count = 0
     for metric in sorted({figure.key[1] for figure in scores}):
@@ -106,6 +118,8 @@ def summary(scores: list[Score]) -> dict[str, Any]:
         if whole:
             result[metric], groups = group_mean(whole)
             count = max(count, groups)
+            if metric in MEAN_METRICS.values():
+                result[f"{metric}.median_run"] = float(median(figure.error for figure in whole))
         stages = [figure for figure in scores if figure.key[1] == metric and figure.key[0] != WHOLE_RUN]
         if stages:
             result[f"stage.{metric}"] = group_mean(stages)[0]
@@ -115,7 +129,11 @@ def summary(scores: list[Score]) -> dict[str, Any]:
 
 def overall(scores: list[Score]) -> dict[str, float | None]:
     """Return the mean errors of E2E, TPOT and TTFT over the vLLM 0.15 runs; None if there is none."""
-    chosen = [figure for figure in scores if figure.case.dataset in OVERALL_DATASETS and not figure.case.is_overloaded]
+    chosen = [
+        figure
+        for figure in scores
+        if figure.case.dataset in OVERALL_DATASETS and not (figure.case.is_overloaded or figure.case.contradiction)
+    ]
     result: dict[str, float | None] = {}
     for name, metric in MEAN_METRICS.items():
         value, groups = group_mean(once([figure for figure in chosen if figure.key == (WHOLE_RUN, metric)]))
@@ -129,7 +147,7 @@ def peer_summary(cases: list[Case]) -> dict[str, dict[str, dict[str, float]]]:
         lambda: defaultdict(list)
     )
     for case in cases:
-        for peer, errors in case.peers.items():
+        for peer, errors in ({} if case.contradiction else case.peers).items():
             for (stage, metric), error in errors.items():
                 if stage == WHOLE_RUN:
                     collected[case.dataset, peer, metric][case.group].append(error)

@@ -28,7 +28,7 @@ from cluster_sim.calibration.library_match import known_models, match_device, ma
 from cluster_sim.calibration.tables import read_rows
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.batch_shape import BatchShape
-from cluster_sim.hardware.memory_plan import plan_memory
+from cluster_sim.hardware.memory_plan import hybrid_block_size, plan_memory
 from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.predictors.calibration_file import load_calibration, load_operator_ratios
 from cluster_sim.hardware.predictors.error_band_file import ShownFor
@@ -39,6 +39,7 @@ from cluster_sim.hardware.replica_hardware import ExpertSharding, ReplicaHardwar
 from cluster_sim.serving.schedulers.engine_options import engine_options
 from cluster_sim.units import NS_PER_S
 from validation.scoring import Skipped
+from validation.silicon_contradictions import row_contradiction, unequal_twins
 
 DATASET: Final = "aic-silicon-e2e"
 RANDOM_LENGTHS: Final = ((1024, 1024), (1024, 8192), (8192, 1024))
@@ -60,6 +61,7 @@ COLUMNS: Final = (
     "attention_dp_size",
     "moe_ep_size",
     "moe_tp_size",
+    "silicon_ttft_ms",
     "silicon_tpot_ms",
     "concurrency",
 )
@@ -74,6 +76,8 @@ class Point:
     """(model, device, GPUs, backend)."""
     measured_s: float
     simulated_s: float
+    contradiction: str = ""
+    """Why the row cannot be right by its own figures, or those of another."""
 
 
 class Degrees(NamedTuple):
@@ -90,6 +94,7 @@ class Server(NamedTuple):
     model: str
     cached_tokens: int
     """Capacity of one rank's KV cache; 0 if the model does not fit by the memory plan."""
+    hardware: ReplicaHardware
 
 
 class SteadyState:
@@ -107,14 +112,20 @@ class SteadyState:
         if not row["silicon_tpot_ms"] or not row["concurrency"]:
             raise ValueError("no measured TPOT or concurrency")
         server, degrees = self.server(row)
-        concurrency = max(1, round(float(row["concurrency"]) / degrees.ranks))
+        in_flight = max(1, round(float(row["concurrency"]) / degrees.ranks))
         prompt, output = _count(row["isl"]), _count(row["osl"])
+        concurrency = in_flight
         if server.cached_tokens:
-            concurrency = max(1, min(concurrency, int(server.cached_tokens / (prompt + output / 2))))
+            concurrency = max(1, min(in_flight, int(server.cached_tokens / (prompt + output / 2))))
         in_step = row["backend"] == "sglang" and (prompt, output) not in RANDOM_LENGTHS
         step_s = steady_tpot_s(server.predictor, concurrency, prompt, output, 0.5 if in_step else 1.0)
         group = (server.model, row["system"], degrees.tensor * degrees.ranks, row["backend"])
-        return Point(row["id"], group, float(row["silicon_tpot_ms"]) / 1e3, step_s)
+        measured_s = float(row["silicon_tpot_ms"]) / 1e3
+        contradiction = ""
+        if row.get("silicon_ttft_ms"):
+            times_s = (float(row["silicon_ttft_ms"]) / 1e3, measured_s)
+            contradiction = row_contradiction(server.hardware, in_flight, concurrency, (prompt, output), times_s)
+        return Point(row["id"], group, measured_s, step_s, contradiction)
 
     def server(self, row: dict[str, str]) -> tuple[Server, Degrees]:
         """Return the server of a row made ready, and its degrees; raises InputError where the libraries lack it."""
@@ -143,11 +154,13 @@ class SteadyState:
         coefficients = self._calibration.resolve(device, None, self._operators, backend)
         hardware = ReplicaHardware(model, device, engine, degrees.tensor, experts=experts)
         predictor = PhysicalPredictor(coefficients, hardware)
+        # Blocks of a model with states are as large as a state: its engines choose them so.
+        planned = replace(hardware, engine=replace(engine, block_size=hybrid_block_size(hardware)))
         try:
-            plan = plan_memory(hardware)
+            plan = plan_memory(planned)
         except InputError:
-            return Server(predictor, model.name, 0)
-        return Server(predictor, model.name, plan.kv_blocks * plan.block_size)
+            return Server(predictor, model.name, 0, hardware)
+        return Server(predictor, model.name, plan.kv_tokens, hardware)
 
 
 def degrees_of(row: dict[str, str], gpus_per_node: int) -> Degrees:
@@ -186,15 +199,18 @@ def score_silicon(folder: Path, calibration: str) -> tuple[list[Point], list[Ski
     points: list[Point] = []
     skipped: list[Skipped] = []
     steady = SteadyState(calibration)
+    scored: list[dict[str, str]] = []
     for row in read_rows(folder / "measured.csv.gz", COLUMNS):
         if row["mode"] != "agg":
             skipped.append(Skipped(DATASET, row["id"], "prefill and decode apart"))
             continue
         try:
             points.append(steady.point(row))
+            scored.append(row)
         except (InputError, ValueError) as error:
             skipped.append(Skipped(DATASET, row["id"], str(error).split(";", maxsplit=1)[0]))
-    return points, skipped
+    twins = unequal_twins(scored)
+    return [replace(point, contradiction=point.contradiction or twins.get(point.run, "")) for point in points], skipped
 
 
 def configurations(folder: Path, calibration: str, scored: set[str]) -> Iterator[ShownFor]:

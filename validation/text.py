@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from validation.seeds import SEEDS
+
 COLUMNS: Final = (
     ("TTFT", "ttft_mean"),
     ("TPOT", "tpot_mean"),
@@ -11,6 +13,20 @@ COLUMNS: Final = (
     ("req/s", "requests_per_s"),
     ("tok/s", "tokens_per_s"),
 )
+DETAILS: Final = (
+    ("E2E", "stage.e2e_mean"),
+    ("TPOT", "stage.tpot_mean"),
+    ("TTFT", "stage.ttft_mean"),
+    ("E2E p90", "stage.e2e_p90"),
+    ("TTFT p90", "stage.ttft_p90"),
+    ("TTFT p99", "stage.ttft_p99"),
+    ("run TTFT50", "ttft_p50"),
+    ("run TTFT90", "ttft_p90"),
+    ("run E2E90", "e2e_p90"),
+    ("run TPOT99", "tpot_p99"),
+    ("full slots", "full_steps_per_s"),
+)
+"""Figures of load stages, and of whole runs beyond their means."""
 WIDTH: Final = 34
 
 
@@ -20,6 +36,9 @@ def board_text(result: dict[str, Any]) -> str:
     for name, errors in result["datasets"].items():
         lines.append(_row(name, _cells(errors)))
         lines += [_row(f"  {peer}", _cells(peer_errors)) for peer, peer_errors in result["peers"].get(name, {}).items()]
+    lines += _refused_lines(result)
+    lines += _detail_lines(result["datasets"])
+    lines += [f"{run}: mean of {SEEDS} seeds, {_spread(spread)}" for run, spread in result["spread"].items()]
     silicon = result["datasets"].get("aic-silicon-e2e")
     if silicon:
         lines.append(
@@ -43,6 +62,31 @@ def board_text(result: dict[str, Any]) -> str:
         reasons[key] = reasons.get(key, 0) + 1
     lines += [f"not scored, {count} x {reason}" for reason, count in sorted(reasons.items())]
     return "\n".join(lines)
+
+
+def _detail_lines(datasets: dict[str, dict[str, float]]) -> list[str]:
+    """Return the errors of load stages, medians and 90th percentiles, of the data sets that have any."""
+    lines = ["", _row("by stage, and within a run, %", [title for title, _ in DETAILS])]
+    for name, errors in datasets.items():
+        if any(metric in errors for _, metric in DETAILS):
+            lines.append(_row(name, [f"{errors[metric]:.1f}" if metric in errors else "-" for _, metric in DETAILS]))
+    return [*lines, ""] if len(lines) > 2 else []
+
+
+def _refused_lines(result: dict[str, Any]) -> list[str]:
+    """Return the scores with the runs whose figures contradict themselves, and why they do."""
+    lines = [_row(f"{name}, refused too", _cells(errors)) for name, errors in result["with_refused"].items()]
+    reasons: dict[str, int] = {}
+    for run in result["refused"]:
+        key = f"{run['dataset']}: {run['reason'].split(':', maxsplit=1)[0]}"
+        reasons[key] = reasons.get(key, 0) + 1
+    return lines + [f"contradicts itself, {count} x {reason}" for reason, count in sorted(reasons.items())]
+
+
+def _spread(spread: dict[str, float]) -> str:
+    """Return the standard deviations between seeds of the figures shown."""
+    shown = (f"{title} +-{spread[metric]:.1f} %" for title, metric in COLUMNS if metric in spread)
+    return "standard deviation " + ", ".join(shown)
 
 
 def _cells(errors: dict[str, float]) -> list[str]:

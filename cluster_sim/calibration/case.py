@@ -3,6 +3,7 @@
 Only the first side reaches the simulator.  What was measured is kept apart and is read by the scoring alone.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,6 +78,10 @@ class Case:
     """The client gave up on a good part of the requests: throughput means something, latencies do not."""
     calibration: str | None = None
     """Frozen coefficients other than the scoreboard's default."""
+    contradiction: str = ""
+    """Why the measurement cannot be right by its own figures; such a run is scored apart and never fitted to."""
+    draw: Callable[[int], Requests] | None = None
+    """Draws other requests of the same workload by seed; None where the requests themselves were recorded."""
     has_operators: bool = False
     """Whether the data's authors measured this GPU's operators too, which then stand in for coefficients."""
 

@@ -65,6 +65,8 @@ class CaseResult:
     coverage: Coverage
     is_on_edge: bool | None = None
     """Whether it sat near saturation; None where that was not watched."""
+    fullest_ratio: float = 0.0
+    """99th percentile of the share of slots or KV blocks in use, the fuller of the two; 0 where it was not watched."""
 
 
 class CaseColumns:
@@ -196,5 +198,9 @@ def run_case(resolved: ResolvedCase, predictor: Predictor, *, is_watched: bool =
         ttft[ids] = np.where(is_done, (first_ns - arrival_ns) / NS_PER_S, np.nan)
         e2e[ids] = np.where(is_done, (finish_ns - arrival_ns) / NS_PER_S, np.nan)
     coverage = total_coverage(replica.coverage for replica in outcome.replicas)
-    is_on_edge = any(occupancy.is_on_edge for occupancy in tally.pools()) if is_watched else None
-    return CaseResult(ttft, e2e, sent, coverage, is_on_edge)
+    if not is_watched:
+        return CaseResult(ttft, e2e, sent, coverage)
+    occupancies = tally.pools()
+    fullest_ratio = max(ratio or 0.0 for occupancy in occupancies for ratio in occupancy)
+    is_on_edge = any(occupancy.is_on_edge for occupancy in occupancies)
+    return CaseResult(ttft, e2e, sent, coverage, is_on_edge, fullest_ratio)

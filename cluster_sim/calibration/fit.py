@@ -114,8 +114,10 @@ def shorten(case: Case, stage_s: float = SHORT_STAGE_S) -> Case:
 
 
 def prepare(cases: Sequence[Case]) -> list[PreparedRun]:
-    """Return the runs fit for fitting: neither overloaded nor saturated, a measurement given twice once."""
-    usable = [case for case in cases if not case.is_overloaded and "(saturated)" not in case.workload]
+    """Return the runs fit for fitting: neither overloaded, saturated nor self-contradicting; each measured run once."""
+    usable = [
+        case for case in cases if not (case.is_overloaded or case.contradiction) and "(saturated)" not in case.workload
+    ]
     first = {case.fold or case.run: case for case in reversed(usable)}
     chosen = [case for case in usable if first[case.fold or case.run] is case or case.run.endswith("__vanilla")]
     counts = Counter(case.group for case in chosen)

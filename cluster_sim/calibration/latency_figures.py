@@ -1,7 +1,8 @@
 """Figures of latency and throughput: one set of formulas for measured and simulated runs.
 
 TPOT is (E2E - TTFT) / (n - 1) with n the tokens the engine really generated.  Means are over requests.  Throughput is
-requests completed per second from the first sending to the last completion.
+requests completed per second from the first sending to the last completion.  ``full_steps_per_s`` is the steps a second
+that requests saw which had queued long, so decoded beside full slots: throughput without what time-outs do to it.
 """
 
 from typing import Final
@@ -12,6 +13,12 @@ from cluster_sim.calibration.case import WHOLE_RUN, FloatArray, Int64Array, Key
 
 MEAN_METRICS: Final = {"e2e": "e2e_mean", "tpot": "tpot_mean", "ttft": "ttft_mean"}
 """The figures that errors are summed up by, by short names."""
+
+
+QUEUED_S: Final = 5.0
+"""A request that waited so long for its first token decodes while every slot is taken, in a queue that grows."""
+FEWEST_QUEUED: Final = 100
+"""Fewest such requests that say how many steps a second the engine then makes."""
 
 
 def figures(
@@ -46,6 +53,10 @@ def figures(
         if span > 0:
             found[number, "requests_per_s"] = float(chosen.sum()) / span
             found[number, "tokens_per_s"] = float(outputs.sum()) / span
+        queued = chosen & (ttft_s > QUEUED_S) & (output_tokens > 1)
+        if queued.sum() >= FEWEST_QUEUED:
+            steps = float((output_tokens[queued] - 1).sum())
+            found[number, "full_steps_per_s"] = steps / float((e2e_s[queued] - ttft_s[queued]).sum())
     return found
 
 

@@ -7,7 +7,8 @@ from tests.hardware.replicas import hardware
 from validation.disaggregated import pair_steady_state, score_disaggregated
 from validation.silicon import Server
 
-SERVER = Server(LinearPredictor(LinearOptions(alpha_us=1000.0, beta_us=10.0), hardware("llama-3.1-8b")), "m", 0)
+HARDWARE = hardware("llama-3.1-8b")
+SERVER = Server(LinearPredictor(LinearOptions(alpha_us=1000.0, beta_us=10.0), HARDWARE), "m", 0, HARDWARE)
 
 
 def test_prompts_hold_back_where_they_take_longer() -> None:

@@ -91,7 +91,13 @@ class EngineOptions(ConfigModel):
         description="Longest prompt plus output in tokens; null is the model's own context.",
     )
     block_size: BlockSize = 16
-    gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="Share of device memory that the engine takes.")
+    gpu_memory_utilization: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Share of device memory that the engine takes; null is pinned by the version: 0.92 from vLLM 0.21 "
+        "on, else 0.9.",
+    )
     num_kv_blocks: int | None = Field(
         None,
         ge=1,
@@ -131,6 +137,11 @@ class EngineOptions(ConfigModel):
         return self
 
     # -------------------------------------------------------------------------- features, off unless an engine has them
+
+    @property
+    def pinned_memory_utilization(self) -> float:
+        """Share of device memory that this version takes unless it is told another."""
+        return 0.9
 
     @property
     def token_budget(self) -> int | None:
@@ -190,7 +201,11 @@ class EngineOptions(ConfigModel):
     def resolved(self, device: Device, model: Model) -> Self:
         """Return the options with every null replaced by what the engine itself would choose on ``device``."""
         pinned = self.pinned_settings(device)
-        return self.model_copy(update={"max_num_seqs": self.max_num_seqs or pinned.max_num_seqs})
+        chosen = {
+            "max_num_seqs": self.max_num_seqs or pinned.max_num_seqs,
+            "gpu_memory_utilization": self.gpu_memory_utilization or self.pinned_memory_utilization,
+        }
+        return self.model_copy(update=chosen)
 
     def hardware_settings(self, device: Device) -> EngineSettings:
         """Return what memory and step times depend on; null takes what the engine itself chooses on ``device``."""
@@ -199,7 +214,7 @@ class EngineOptions(ConfigModel):
             max_num_seqs=self.max_num_seqs or pinned.max_num_seqs,
             max_num_batched_tokens=pinned.max_num_batched_tokens,
             block_size=self.block_size,
-            gpu_memory_utilization=self.gpu_memory_utilization,
+            gpu_memory_utilization=self.gpu_memory_utilization or self.pinned_memory_utilization,
             weight_dtype=self.quantization,
             kv_cache_dtype=None if self.kv_cache_dtype == "auto" else self.kv_cache_dtype,
             version=self.version,

@@ -28,6 +28,9 @@ RESERVE_SINCE: Final = (0, 20)
 HYBRID_SINCE: Final = (0, 10)
 """vLLM has KV cache groups, so that layers with an attention window keep the window only, from this version on."""
 
+MORE_MEMORY_SINCE: Final = (0, 21)
+"""vLLM takes 0.92 of a GPU's memory by default from this version on, which then counts its CUDA graphs in."""
+
 
 class VllmV1Options(TokenBudgetOptions):
     """Running sequences in admission order, then new ones; chunked prompts and decodes together."""
@@ -95,6 +98,15 @@ class VllmV1Options(TokenBudgetOptions):
     )
 
     @property
+    def pinned_memory_utilization(self) -> float:
+        """Share of device memory that this version takes unless it is told another."""
+        return 0.92 if self._release >= MORE_MEMORY_SINCE else 0.9
+
+    @property
+    def _release(self) -> tuple[int, ...]:
+        return tuple(int(part) for part in self.version.split("."))
+
+    @property
     def caches_prefixes(self) -> bool:
         """Whether computed blocks are reused."""
         return bool(self.enable_prefix_caching)
@@ -126,7 +138,7 @@ class VllmV1Options(TokenBudgetOptions):
 
     def resolved(self, device: Device, model: Model) -> Self:
         """Return the options with every null replaced by what this version of vLLM would choose on ``device``."""
-        version = tuple(int(part) for part in self.version.split("."))
+        version = self._release
         chosen: dict[str, bool | int] = self._batch_limits(device, model)
         if self.async_scheduling is None:
             chosen["async_scheduling"] = version >= ASYNC_SINCE
