@@ -8,7 +8,8 @@ The hub knows each process's last earliest output times (EOT), and the messages 
                 d_i + return, kind GRANT, for every one that may be answered without a batch)
 
 Here d is the earliest unacknowledged delivery.  The conditional EOT holds until anything arrives; from then on the
-unconditional one does, and a new job needs its own batches first.  Bounds fall with sends and rise with replies.
+unconditional one does, and a new job needs its own batches first.  Bounds fall with sends and rise with replies; the minima over the
+unacknowledged messages are kept, so that a send costs the same however many there are.
 """
 
 import heapq
@@ -25,23 +26,46 @@ class _Bound:
     return_ns: int
     conditional: Instant = NEVER
     unconditional: Instant = NEVER
-    unacknowledged: list[tuple[int, int, int]] = field(default_factory=list)
-    """(window number, delivery time in ns, batches as in ``Send``) of messages that no reply has acknowledged."""
+    unacknowledged: list[tuple[int, int, Instant]] = field(default_factory=list)
+    """(window number, delivery time in ns, earliest answer to it alone) of messages that no reply has acknowledged, in
+    the order of their windows."""
+    disturbed: Instant = NEVER
+    """When the first of them, at its earliest, has changed a batch that ends."""
+    answered: Instant = NEVER
+    """The earliest answer to any of them alone."""
     value: Instant = NEVER
+
+    def note(self, window: int, delivery_ns: int, batches: int) -> None:
+        """Take in a message that the process does not know of."""
+        floors, back = self.floors, self.return_ns
+        answer = NEVER
+        if batches < 0:
+            answer = instant(delivery_ns + back, Kind.GRANT)
+        elif batches:
+            answer = instant(delivery_ns + floors.cost_ns(batches) + back, Kind.RESPONSE)
+        self.unacknowledged.append((window, delivery_ns, answer))
+        self._include(delivery_ns, answer)
+
+    def forget(self, window: int) -> None:
+        """Forget the messages of all windows up to ``window``."""
+        left = self.unacknowledged
+        if left:
+            self.unacknowledged = left = [] if left[-1][0] <= window else [entry for entry in left if entry[0] > window]
+            self.disturbed = self.answered = NEVER
+            for _, delivery_ns, answer in left:
+                self._include(delivery_ns, answer)
 
     def earliest(self) -> Instant:
         """Return the bound as the formula says."""
         value = self.conditional
         if self.unacknowledged:
-            floors, back = self.floors, self.return_ns
-            first = min(delivery for _, delivery, _ in self.unacknowledged)
-            value = min(value, max(self.unconditional, instant(first + floors.traversal_ns + back, Kind.RESPONSE)))
-            for _, delivery, batches in self.unacknowledged:
-                if batches < 0:
-                    value = min(value, instant(delivery + back, Kind.GRANT))
-                elif batches:
-                    value = min(value, instant(delivery + floors.cost_ns(batches) + back, Kind.RESPONSE))
+            value = min(value, max(self.unconditional, self.disturbed), self.answered)
         return value
+
+    def _include(self, delivery_ns: int, answer: Instant) -> None:
+        disturbed = instant(delivery_ns + self.floors.traversal_ns + self.return_ns, Kind.RESPONSE)
+        self.disturbed = min(self.disturbed, disturbed)
+        self.answered = min(self.answered, answer)
 
 
 class Bounds:
@@ -58,14 +82,14 @@ class Bounds:
     def send(self, source: int, window: int, delivery_ns: int, batches: int) -> None:
         """Lower a bound for a message in a window, delivered at ``delivery_ns``, with ``batches`` as in ``Send``."""
         bound = self._bounds[source]
-        bound.unacknowledged.append((window, delivery_ns, batches))
+        bound.note(window, delivery_ns, batches)
         self._refresh(source, bound)
 
     def acknowledge(self, source: int, window: int, conditional: Instant, unconditional: Instant) -> None:
         """Take both EOTs of a reply, which acknowledges every message up to its window."""
         bound = self._bounds[source]
         bound.conditional, bound.unconditional = conditional, unconditional
-        bound.unacknowledged = [entry for entry in bound.unacknowledged if entry[0] > window]
+        bound.forget(window)
         self._refresh(source, bound)
 
     def _refresh(self, source: int, bound: _Bound) -> None:

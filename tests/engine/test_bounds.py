@@ -1,5 +1,7 @@
 """Bounds by hand: a batch takes at least 10 ns and the way back 3 ns."""
 
+from dataclasses import dataclass, field
+
 from cluster_sim.engine.bounds import Bounds
 from cluster_sim.engine.floor import FloorModel
 from cluster_sim.engine.instant import NEVER, Instant, Kind, instant
@@ -45,3 +47,26 @@ def test_the_tightest_leaf_is_named() -> None:
     assert (bounds.smallest(), bounds.tightest()) == (response(213), (2, response(213)))
     bounds.acknowledge(2, 1, NEVER, NEVER)
     assert bounds.smallest() == response(400)
+
+
+@dataclass(frozen=True, slots=True)
+class CountedFloors(FloorModel):
+    """Floors that note how often they are asked."""
+
+    asked: list[int] = field(default_factory=list)
+
+    def cost_ns(self, batches: int) -> int:
+        self.asked.append(batches)
+        return FloorModel.cost_ns(self, batches)
+
+
+def test_a_send_costs_the_same_however_many_are_unacknowledged() -> None:
+    """500 dispatches at once, which arrive ever earlier, ask for 500 costs; a reply asks for none again."""
+    floors = CountedFloors(10, 10, False)
+    bounds = Bounds({1: (floors, 3)})
+    for number in range(500):
+        bounds.send(1, number + 1, 1000 - number, 2)
+        assert bounds.smallest() == response(1000 - number + 20 + 3)
+    bounds.acknowledge(1, 498, response(5000), response(10))
+    assert bounds.smallest() == response(501 + 10 + 3)
+    assert len(floors.asked) == 500
