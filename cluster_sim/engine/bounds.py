@@ -8,8 +8,8 @@ The hub knows each process's last earliest output times (EOT), and the messages 
                 d_i + return, kind GRANT, for every one that may be answered without a batch)
 
 Here d is the earliest unacknowledged delivery.  The conditional EOT holds until anything arrives; from then on the
-unconditional one does, and a new job needs its own batches first.  Bounds fall with sends and rise with replies; the minima over the
-unacknowledged messages are kept, so that a send costs the same however many there are.
+unconditional one does, and a new job needs its own batches first.  Bounds fall with sends and rise with replies; the
+minima over unacknowledged messages are kept, so that a send costs the same however many there are.
 """
 
 import heapq

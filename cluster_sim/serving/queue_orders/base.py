@@ -2,12 +2,12 @@
 
 A queue order gives every waiting sequence a key; the smallest goes first, equal keys by arrival, then by request id.  A
 *static* key never changes while the sequence waits, so a queue can keep it; a dynamic one is asked again at every
-scheduling instant.
+scheduling instant.  So that not everybody who waits is asked, an order may put sequences that never overtake one
+another into *groups*: then only the first of each group is.
 """
 
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import ClassVar, Final
 
 from cluster_sim.hardware.batch_shape import BatchShape
@@ -47,19 +47,27 @@ class QueueOrder(ABC):
     def key(self, sequence: Sequence) -> float:
         """Return the sequence's place; the smallest goes first."""
 
-    def begin(self, waiting: Iterable[Sequence], running: Iterable[Sequence], now_ns: int) -> None:
-        """Take in the scheduling instant and all sequences before keys are asked at it."""
+    def group(self, sequence: Sequence) -> object:
+        """Return the group of a sequence that begins to wait; those of a group keep their order while they wait."""
+        return None if self.is_static else sequence.key
+
+    def place(self, sequence: Sequence) -> float:
+        """Return the place in its group of a sequence that begins to wait; the smallest goes first, equals by arrival,
+        then by request id, and so must ``key`` have it whenever it is asked.
+        """
+        return self.key(sequence) if self.is_static else 0.0
+
+    def begin(self, groups: Collection[object], running: Iterable[Sequence], now_ns: int) -> None:
+        """Take in the scheduling instant, the groups of those who wait, and who runs, before keys are asked at it."""
         self.now_ns = now_ns
 
-    def sort(self, waiting: Iterable[Sequence], running: Iterable[Sequence], now_ns: int) -> list[Sequence]:
-        """Return the waiting sequences in this order."""
-        queue = list(waiting)
-        self.begin(queue, running, now_ns)
-        key = self.key
-        return sorted(queue, key=lambda item: (key(item), item.request.arrival_ns, item.request_id))
+    def on_waiting(self, groups: Collection[object]) -> None:
+        """Take in the groups of those who still wait after admission, so that nothing depends on steps in which nobody
+        is admitted.
+        """
 
-    def on_waiting(self, waiting: Iterable[Sequence]) -> None:
-        """Take in who still waits after admission, so that nothing depends on steps in which nobody is admitted."""
+    def on_preempted(self, sequence: Sequence, *, is_first: bool) -> None:
+        """Take in that a sequence waits again, before its equals if ``is_first``."""
 
     def on_end(self, sequence: Sequence) -> None:
         """Take in that a sequence has left for good."""
@@ -83,7 +91,7 @@ class TreeOrder(QueueOrder):
     is_static = False
 
     @abstractmethod
-    def sort_by_tree(self, waiting: deque[Sequence], cache: RadixCache) -> deque[Sequence]:
+    def sort_by_tree(self, waiting: list[Sequence], cache: RadixCache) -> list[Sequence]:
         """Return the queue in this order."""
 
 

@@ -1,6 +1,5 @@
 """Depth-first walk of the radix tree, heavier subtrees first, as SGLang's policy of that name has it."""
 
-from collections import deque
 from typing import Literal
 
 from cluster_sim.options import ConfigModel
@@ -29,13 +28,13 @@ class DepthFirstWeight(TreeOrder):
         """Fail: the place of a sequence depends on the whole queue."""
         raise AssertionError("dfs_weight orders a queue by the radix tree")
 
-    def sort_by_tree(self, waiting: deque[Sequence], cache: RadixCache) -> deque[Sequence]:
+    def sort_by_tree(self, waiting: list[Sequence], cache: RadixCache) -> list[Sequence]:
         """Return the queue in the order of the walk."""
         match_queue(waiting, cache)
         by_node: dict[int, list[Sequence]] = {}
         for sequence in waiting:
             by_node.setdefault(cache.holding_of(sequence).node, []).append(sequence)
-        return deque(_depth_first(cache.tree, by_node))
+        return _depth_first(cache.tree, by_node)
 
 
 def _depth_first(tree: RadixTree, by_node: dict[int, list[Sequence]]) -> list[Sequence]:

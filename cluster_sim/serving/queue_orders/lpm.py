@@ -1,6 +1,5 @@
 """Longest prefix match: the sequence with the most cached tokens first."""
 
-from collections import deque
 from typing import Final, Literal
 
 from cluster_sim.options import ConfigModel
@@ -31,9 +30,9 @@ class LongestPrefixMatch(TreeOrder):
         """Return minus the cached tokens."""
         return -self._prefix_tokens(sequence)
 
-    def sort_by_tree(self, waiting: deque[Sequence], cache: RadixCache) -> deque[Sequence]:
+    def sort_by_tree(self, waiting: list[Sequence], cache: RadixCache) -> list[Sequence]:
         """Return the queue by matched tokens, those that step back for a round last."""
         if len(waiting) > MOST_SORTED:
             return waiting
         matches = match_queue(waiting, cache)
-        return deque(sorted(waiting, key=lambda item: (item.key in matches.behind, -matches.tokens[item.key])))
+        return sorted(waiting, key=lambda item: (item.key in matches.behind, -matches.tokens[item.key]))

@@ -28,6 +28,15 @@ class LeastRemainingSlack(QueueOrder):
         """Estimate prefill times with ``predictor``."""
         self.deadlines.predictor = predictor
 
+    def group(self, sequence: Sequence) -> object:
+        """Return the span: sequences with the same one lose slack at the same rate."""
+        return self.deadlines.span_ns(sequence.request)
+
+    def place(self, sequence: Sequence) -> float:
+        """Return when the prefill must begin in ns."""
+        remaining = sequence.known_tokens - sequence.computed
+        return self.deadlines.deadline_ns(sequence.request) - self.deadlines.prefill_ns(remaining)
+
     def key(self, sequence: Sequence) -> float:
         """Return the slack ratio; see ``Deadlines.slack_ratio``."""
         remaining = sequence.known_tokens - sequence.computed

@@ -13,6 +13,12 @@ class PriorityOptions(ConfigModel):
     policy: Literal["priority"] = "priority"
 
 
+def urgency(sequence: Sequence) -> tuple[int, int, int]:
+    """Return a sequence's place under this policy, the most urgent first."""
+    request = sequence.request
+    return request.attributes.priority, request.arrival_ns, sequence.request_id
+
+
 @QUEUE_ORDERS.register("priority", PriorityOptions)
 class Priority(QueueOrder):
     """The most urgent first; a lower value is more urgent."""

@@ -28,10 +28,8 @@ class PriorityWithAging(QueueOrder):
     """priority - aging * waiting time - urgency / service time: a lower value is more urgent, so waiting raises it.
 
     llm-infer's guide writes base - aging * wait + urgency / time and sorts descending, under which old requests would
-    sink; here every term acts as its name says.
+    sink; here every term acts as its name says.  All that wait rise at the same rate, so their order never changes.
     """
-
-    is_static = False
 
     def __init__(self, options: PriorityAgingOptions, prefix_tokens: PrefixTokens) -> None:
         super().__init__(options, prefix_tokens)
@@ -40,9 +38,10 @@ class PriorityWithAging(QueueOrder):
         self._service = ServiceTime(options)
 
     def key(self, sequence: Sequence) -> float:
-        """Return the effective priority; lower is more urgent."""
-        waited_s = (self.now_ns - sequence.request.arrival_ns) / NS_PER_S
-        level = sequence.request.attributes.priority - self._aging_per_s * waited_s
+        """Return the effective priority at time 0, which orders sequences as that at any other time; lower is more
+        urgent.
+        """
+        level = sequence.request.attributes.priority + self._aging_per_s * sequence.request.arrival_ns / NS_PER_S
         if self._urgency_s:
             level -= self._urgency_s / max(self._service.of(sequence), 1e-9)
         return level

@@ -1,6 +1,7 @@
 """Fair share between tenants, by virtual token counters."""
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Collection, Iterable
 from typing import Literal
 
 from pydantic import Field
@@ -34,36 +35,48 @@ class FairShare(QueueOrder):
         self._prompt_weight = options.prompt_weight
         self._output_weight = options.output_weight
         self.counters: dict[str, float] = {}
-        self._waiting_tenants: dict[str, None] = {}
+        self._waiting_tenants: set[object] = set()
         self._charged: dict[int, float] = {}
         """Weighted service charged so far to each sequence that has run and not left."""
+        self._preempted: deque[Sequence] = deque()
+        """Sequences that have lost their slots since the last call, in queue order: what they got until then counts."""
 
-    def begin(self, waiting: Iterable[Sequence], running: Iterable[Sequence], now_ns: int) -> None:
-        """Charge what running sequences got since the last call, and lift tenants that come back."""
+    def group(self, sequence: Sequence) -> object:
+        """Return the tenant."""
+        return sequence.request.attributes.tenant
+
+    def begin(self, groups: Collection[object], running: Iterable[Sequence], now_ns: int) -> None:
+        """Charge what sequences got since the last call, and lift tenants that come back."""
         self.now_ns = now_ns
         for sequence in running:
             self._charge(sequence)
-        waiting = list(waiting)
-        for sequence in waiting:
-            if sequence.scheduled_ns >= 0:  # Preempted since: what it got until then counts.
-                self._charge(sequence)
-        tenants = dict.fromkeys(sequence.request.attributes.tenant for sequence in waiting)
-        active = [self.counters.get(tenant, 0.0) for tenant in tenants if tenant in self._waiting_tenants]
+        while self._preempted:
+            self._charge(self._preempted.popleft())
+        active = [self._counter(tenant) for tenant in groups if tenant in self._waiting_tenants]
         if active:
             least = min(active)
-            for tenant in tenants:
+            for tenant in groups:
                 if tenant not in self._waiting_tenants:
-                    self.counters[tenant] = max(self.counters.get(tenant, 0.0), least)
-        self._waiting_tenants = tenants
+                    self.counters[str(tenant)] = max(self._counter(tenant), least)
+        self._waiting_tenants = set(groups)
 
-    def on_waiting(self, waiting: Iterable[Sequence]) -> None:
+    def on_waiting(self, groups: Collection[object]) -> None:
         """Remember who has something waiting from now on: who next comes without is lifted."""
-        self._waiting_tenants = dict.fromkeys(sequence.request.attributes.tenant for sequence in waiting)
+        self._waiting_tenants = set(groups)
+
+    def on_preempted(self, sequence: Sequence, *, is_first: bool) -> None:
+        """Charge the sequence at the next call of ``begin``."""
+        if is_first:
+            self._preempted.appendleft(sequence)
+        else:
+            self._preempted.append(sequence)
 
     def on_end(self, sequence: Sequence) -> None:
         """Charge the rest of a sequence that has left."""
         self._charge(sequence)
         self._charged.pop(sequence.key, None)
+        if sequence in self._preempted:
+            self._preempted.remove(sequence)
 
     def _charge(self, sequence: Sequence) -> None:
         """Charge what a sequence has got beyond what it was charged; computing it again is free."""
@@ -76,4 +89,7 @@ class FairShare(QueueOrder):
 
     def key(self, sequence: Sequence) -> float:
         """Return the tenant's counter."""
-        return self.counters.get(sequence.request.attributes.tenant, 0.0)
+        return self._counter(sequence.request.attributes.tenant)
+
+    def _counter(self, tenant: object) -> float:
+        return self.counters.get(str(tenant), 0.0)

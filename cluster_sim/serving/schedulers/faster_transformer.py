@@ -56,7 +56,7 @@ class FasterTransformer(SerialScheduler):
             while len(group) < self.limits.max_num_seqs and self.has_candidate(batch):
                 if self.free_blocks < self._reserved_blocks:
                     break
-                sequence = self.waiting[0]
+                sequence = self.queue.head
                 self.admit(sequence, now_ns)
                 self.allocate(sequence, self._reserved_blocks)
                 batch.prefill(sequence, sequence.known_tokens, self.prefilling)

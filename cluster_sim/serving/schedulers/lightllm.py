@@ -97,7 +97,7 @@ class LightLlm(SerialScheduler):
         budget = self.limits.max_num_batched_tokens
         holders = [self._use(sequence) for sequence in self.running]
         while self.has_candidate(batch):
-            sequence = self.waiting[0]
+            sequence = self.queue.head
             tokens = sequence.known_tokens
             if tokens > budget or len(self.blocks_of) >= self.holder_limit or len(batch.prefilled) >= self.batch_limit:
                 return

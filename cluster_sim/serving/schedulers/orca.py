@@ -48,7 +48,7 @@ class Orca(SerialScheduler):
         while len(batch.members) + len(batch.prefilled) < limit and self.has_candidate(batch):
             if self.free_blocks < self._reserved_blocks:
                 return
-            sequence = self.waiting[0]
+            sequence = self.queue.head
             self.admit(sequence, now_ns)
             self.allocate(sequence, self._reserved_blocks)
             batch.prefill(sequence, sequence.known_tokens, self.prefilling)

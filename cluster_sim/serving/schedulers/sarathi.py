@@ -64,7 +64,7 @@ class Sarathi(SerialScheduler):
         budget = self.limits.max_num_batched_tokens - decodes
         if not self.waiting or budget <= 0 or decodes == self.batch_limit or len(self.blocks_of) >= self.holder_limit:
             return True
-        head = self.waiting[0].known_tokens
+        head = self.queue.head.known_tokens
         return not self.is_reordered and self.free_blocks - self.blocks_for(head) < self._watermark_blocks
 
     def _decode(self, batch: Batch) -> list[Sequence]:
@@ -91,13 +91,12 @@ class Sarathi(SerialScheduler):
         return prefilling
 
     def _admit(self, batch: Batch, budget: int, now_ns: int) -> None:
-        waiting = self.waiting
         while budget > 0 and self.has_candidate(batch, budget):
             if len(self.blocks_of) >= self.holder_limit:
                 return
             if len(batch.members) + len(batch.prefilled) >= self.batch_limit:
                 return
-            sequence = waiting[0]
+            sequence = self.queue.head
             blocks = self.blocks_for(sequence.known_tokens)
             if self.free_blocks - blocks < self._watermark_blocks:
                 return

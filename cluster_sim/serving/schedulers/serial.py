@@ -10,7 +10,6 @@ in bulk; the next call of ``schedule`` dissolves it again.  ``is_uniform`` of ea
 """
 
 from abc import abstractmethod
-from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
@@ -25,6 +24,7 @@ from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.serving.schedulers.engine_options import EngineOptions
 from cluster_sim.serving.sequence import Sequence
+from cluster_sim.serving.waiting_queue import queue_in
 
 UNLIMITED: Final = 1 << 60
 """Tokens of a prompt that a step may hold if prompts are computed whole."""
@@ -52,7 +52,10 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
         self.total_blocks = limits.kv_blocks
         self.holder_limit = limits.max_num_seqs
         self.batch_limit = max(1, limits.max_num_seqs // limits.pipeline_parallel)
-        self.waiting: deque[Sequence] = deque()
+        self._order = queue_order_of(engine, self.cached_tokens)
+        self.queue = queue_in(self._order)
+        self.waiting = self.queue.present
+        """Who waits, in no order."""
         self.running: list[Sequence] = []
         """Sequences between two batches."""
         self.blocks_of: dict[int, int] = {}
@@ -64,13 +67,8 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
         """Sequences in unfinished batches, except in the one that is being filled."""
         self._batches = 0
         self._preempted: list[Sequence] = []
-        self._fewest_waiting = 0
-        self._order = queue_order_of(engine, self.cached_tokens)
-        self._is_sorted = True
         self._has_news = False
         """A request has come since the last batch was scheduled, which a queue order must take in."""
-        self._deferred: list[Sequence] = []
-        """While a batch is filled: waiting sequences that the queue order keeps out of it, in order."""
         self._admissions = 0
         self._pool = ReservedPool() if self.reserves_whole else DecodePool(limits.block_size)
 
@@ -97,7 +95,7 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
 
     def waiting_ids(self) -> Iterable[int]:
         """Return the waiting requests in queue order."""
-        return [sequence.request_id for sequence in self.waiting]
+        return [sequence.request_id for sequence in self.queue]
 
     def fewest_batches(self) -> int:
         """Return the least number of tokens that any sequence still has to yield."""
@@ -106,19 +104,14 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
         if self._pool.members:
             lefts.append(self._pool.steps_to_finish())
         if self.waiting:
-            if not self._fewest_waiting:
-                self._fewest_waiting = min(sequence.output_tokens - sequence.generated for sequence in self.waiting)
-            lefts.append(self._fewest_waiting)
+            lefts.append(self.queue.fewest_left())
         return min((left for left in lefts if left), default=0)
 
     # ------------------------------------------------------------------------------------------------------ life cycle
 
     def add(self, sequence: Sequence) -> None:
-        """Put a sequence at the end of the waiting queue."""
-        if not self.waiting or (self._fewest_waiting and sequence.output_tokens < self._fewest_waiting):
-            self._fewest_waiting = sequence.output_tokens
-        self.waiting.append(sequence)
-        self._is_sorted = False
+        """Put a sequence into the waiting queue."""
+        self.queue.enter(sequence)
         self._has_news = self._order is not None
 
     def cached_tokens(self, sequence: Sequence) -> int:
@@ -137,15 +130,7 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
     @property
     def is_reordered(self) -> bool:
         """Whether another request may be at the queue's head for the next batch although nothing has happened."""
-        return self._order is not None and not (self._is_sorted and self._order.is_static)
-
-    def _sort(self, now_ns: int) -> None:
-        """Put the waiting queue in order, if that may have changed."""
-        order = self._order
-        if order is None or not self.waiting or (self._is_sorted and order.is_static):
-            return
-        self.waiting = deque(order.sort(self.waiting, [*self.running, *self.in_flight.values()], now_ns))
-        self._is_sorted = True
+        return self._order is not None and not (self.queue.is_sorted and self._order.is_static)
 
     def chunk_for(self, batch: Batch, sequence: Sequence, budget: int) -> int:
         """Return the next chunk of a prompt: what is left of it, within the budget and what the queue order allows."""
@@ -162,9 +147,9 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
         """
         order = self._order
         if order is not None and order.sizes_chunks:
-            waiting = self.waiting
-            while waiting and not order.may_join(batch.shape, min(waiting[0].known_tokens, budget)):
-                self._deferred.append(waiting.popleft())
+            queue = self.queue
+            while self.waiting and not order.may_join(batch.shape, min(queue.head.known_tokens, budget)):
+                queue.defer()
         return bool(self.waiting)
 
     def schedule(self, now_ns: int) -> Batch | None:
@@ -173,13 +158,12 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
         self.dissolve_pool()
         batch = Batch(BatchShape())
         batch.number = self._batches
-        self._sort(now_ns)
+        if self._order is not None and self.waiting:
+            self.queue.sort([*self.running, *self.in_flight.values()], now_ns)
         self.fill_batch(batch, now_ns)
         if self._order is not None:
-            if self._deferred:
-                self.waiting.extendleft(reversed(self._deferred))
-                self._deferred = []
-            self._order.on_waiting(self.waiting)
+            self.queue.restore()
+            self.queue.on_admitted()
         if not batch.members and not batch.prefilled:
             self.unbatched_preemptions = len(batch.preempted)
             self.retry_now = bool(batch.preempted) and not self.is_vidur
@@ -240,14 +224,12 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
 
     def remove_waiting(self, key: int) -> bool:
         """Drop a sequence of the waiting queue."""
-        for index, sequence in enumerate(self.waiting):
-            if sequence.key == key:
-                del self.waiting[index]
-                self._fewest_waiting = 0
-                self._has_news = self._order is not None
-                self.forget(sequence)
-                return True
-        return False
+        sequence = self.queue.remove(key)
+        if sequence is None:
+            return False
+        self._has_news = self._order is not None
+        self.forget(sequence)
+        return True
 
     def cancel(self, key: int) -> bool:
         """Drop a sequence that waits or stands between two batches."""
@@ -366,9 +348,8 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
 
     def admit(self, sequence: Sequence, now_ns: int) -> None:
         """Take the waiting queue's head out, about to be computed."""
-        head = self.waiting.popleft()
+        head = self.queue.leave()
         assert head is sequence
-        self._fewest_waiting = 0
         if sequence.scheduled_ns < 0:
             sequence.scheduled_ns = now_ns
         sequence.order = self._admissions
@@ -390,9 +371,7 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
         sequence.computed = 0
         sequence.preemptions += 1
         batch.preempted.append(sequence)
-        self.waiting.appendleft(sequence)
-        self._is_sorted = False
-        self._fewest_waiting = 0
+        self.queue.put_back(sequence)
 
     def make_room(self, batch: Batch, sequence: Sequence) -> bool:
         """Evict from the running list's tail until a block is free; return False if ``sequence`` itself had to go."""

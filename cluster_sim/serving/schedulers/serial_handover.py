@@ -84,8 +84,9 @@ class SerialHandover(SerialScheduler):
         """Drop a sequence that waits, for a slot, for blocks or for its prompt."""
         leg = self.legs.remove(key)
         if leg is None:
-            wanting = any(sequence.key == key and sequence.leg == Leg.WANTING for sequence in self.waiting)
-            self.legs.wanting -= wanting
+            waiting = self.waiting.get(key)
+            if waiting is not None and waiting.leg == Leg.WANTING:
+                self.legs.wanting -= 1
             return super().remove_waiting(key)
         self.cancel_reservation(leg)
         self._has_news = True

@@ -29,6 +29,7 @@ from cluster_sim.serving.schedulers.serial import UNLIMITED
 from cluster_sim.serving.schedulers.serial_handover import SerialHandover
 from cluster_sim.serving.schedulers.sglang_options import SglangOptions
 from cluster_sim.serving.sequence import Sequence
+from cluster_sim.serving.waiting_queue import ArrivalQueue
 
 CLIP_TOKENS: Final = 4096
 """No more than this is reserved for the output of one sequence."""
@@ -82,6 +83,8 @@ class Sglang(SerialHandover):
         """An order that is read off the radix tree when prompts are chosen."""
         if isinstance(self._order, TreeOrder):
             self._tree_order, self._order = self._order, None
+            self.queue = ArrivalQueue()
+            self.waiting = self.queue.present
         self._predictor: Predictor | None = None
         self._is_mixed = engine.enable_mixed_chunk
         self._max_prefill_tokens = engine.max_prefill_tokens
@@ -188,9 +191,10 @@ class Sglang(SerialHandover):
         if self._chunked is not None and not self._continue(batch, plan, self._chunked):
             return
         if self._tree_order is not None:
-            self.waiting = self._tree_order.sort_by_tree(self.waiting, self.memory)
+            assert isinstance(self.queue, ArrivalQueue)
+            self.queue.arrange(self._tree_order.sort_by_tree([*self.queue], self.memory))
         plan.shape = BatchShape(decodes=decodes, prefills=[*batch.shape.prefills])
-        for sequence in self.waiting:
+        for sequence in self.queue:
             if not self._consider(plan, sequence):
                 break
         self.memory.take(plan.extended)
@@ -264,8 +268,7 @@ class Sglang(SerialHandover):
         return 0 if chunk <= 0 or (chunk < need and plan.has_half) else chunk
 
     def _start(self, batch: Batch, sequence: Sequence, chunk: int, now_ns: int) -> None:
-        self.waiting.remove(sequence)
-        self._fewest_waiting = 0
+        self.queue.remove(sequence.key)
         sequence.order = self._admissions
         self._admissions += 1
         sequence.computed = self.memory.held_prefix(sequence)
@@ -331,7 +334,7 @@ class Sglang(SerialHandover):
             victim.computed = 0
             victim.preemptions += 1
             batch.preempted.append(victim)
-            self.waiting.append(victim)
+            self.queue.enter(victim)
             if self._needs_of(order) <= pool.free_tokens:
                 break
         kept = {sequence.key for sequence in order}
@@ -340,8 +343,6 @@ class Sglang(SerialHandover):
         most = sum(sequence.output_tokens for sequence in self.running) + 1
         self._ratio_from, self._quiet_steps = min(1.0, decoded / most), 0
         self._is_full = False
-        self._is_sorted = False
-        self._fewest_waiting = 0
 
     # ------------------------------------------------------------------------------------------------------- hand-over
 

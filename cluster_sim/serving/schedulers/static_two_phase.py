@@ -128,12 +128,12 @@ class StaticTwoPhase(SerialScheduler):
         if len(self.waiting) < self._size and not self._is_draining:
             if self._timeout_ns < 0:
                 return
-            due_ns = min(sequence.ready_ns for sequence in self.waiting) + self._timeout_ns
+            due_ns = min(sequence.ready_ns for sequence in self.queue) + self._timeout_ns
             if due_ns > now_ns:
                 self._wake_ns = due_ns
                 return
         while len(self._group) < self._size and self.has_candidate(batch):
-            sequence = self.waiting[0]
+            sequence = self.queue.head
             self.admit(sequence, now_ns)
             self.allocate(sequence, 0)
             batch.prefill(sequence, sequence.known_tokens, self.prefilling)

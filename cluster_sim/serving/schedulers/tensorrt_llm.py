@@ -158,7 +158,7 @@ class TensorRtLlm(SerialHandover):
 
     def _admit(self, batch: Batch, budget: int, now_ns: int) -> None:
         while self.has_candidate(batch, budget if self._is_chunked else UNLIMITED):
-            sequence = self.waiting[0]
+            sequence = self.queue.head
             match = self._kv.match_prefix(sequence)
             if sequence.leg == Leg.WANTING:
                 if not self._reserve(sequence, match):
@@ -187,8 +187,7 @@ class TensorRtLlm(SerialHandover):
         known = sequence.known_tokens
         if not self._may_start(sequence, match, known - match.tokens):
             return False
-        self.waiting.popleft()
-        self._fewest_waiting = 0
+        self.queue.leave()
         self._kv.reserve(sequence, match, known)
         self._count_blocks(sequence, known)
         self._promise(sequence)
@@ -263,11 +262,11 @@ class TensorRtLlm(SerialHandover):
             return False
         if not self.waiting or len(self.blocks_of) >= self.holder_limit:
             return True
-        if decodes == self.batch_limit and self.waiting[0].leg != Leg.WANTING:
+        if decodes == self.batch_limit and self.queue.head.leg != Leg.WANTING:
             return True
         if self.is_reordered:
             return False
-        head = self.waiting[0]
+        head = self.queue.head
         if self._kv.may_grow_prefix(head):
             return False
         match = self._kv.match_prefix(head)

@@ -50,32 +50,31 @@ class Admission:
         ``is_deferring`` ends it before the first of which more than the last token is to be computed.
 
         Sequences whose adapter would be one too many, or that the queue order keeps out of this batch, are deferred
-        and go back to the front.
+        and keep their places.
         """
-        deferred: list[Sequence] = []
         arrived: list[Sequence] = []
         if self._legs.arrived:
             arrived = self._start_arrived(batch, budget, now_ns)
             budget -= len(arrived)
-        complete = arrived + self._admit_in_order(batch, budget, now_ns, deferred, is_deferring)
-        if deferred:
-            self._queue.entries.extendleft(reversed(deferred))
+        complete = arrived + self._admit_in_order(batch, budget, now_ns, is_deferring)
+        self._queue.restore()
         return complete
 
     def _admit_in_order(  # noqa: C901 - one loop of vLLM's
-        self, batch: Batch, budget: int, now_ns: int, deferred: list[Sequence], is_deferring: bool
+        self, batch: Batch, budget: int, now_ns: int, is_deferring: bool
     ) -> list[Sequence]:
-        waiting, running, kv, order = self._queue.entries, self._running, self._kv, self._order
+        queue, running, kv, order = self._queue, self._running, self._kv, self._order
+        waiting = queue.present
         complete: list[Sequence] = []
         while waiting and budget > 0:
             if len(running) >= self._most_running:
                 self._refuse(0)
                 break
-            sequence = waiting[0]
+            sequence = queue.head
             if sequence.last_token_ns > now_ns:
                 break  # Preempted with a token in flight: not readmitted before that has arrived.
             if self._lora is not None and not self._lora.can_run(sequence.request.attributes.lora):
-                deferred.append(waiting.popleft())
+                queue.defer()
                 continue
             match = kv.match_prefix(sequence)
             if sequence.leg == Leg.WANTING:
@@ -93,7 +92,7 @@ class Admission:
                 chunk = budget
             if order is not None and order.sizes_chunks:
                 if not order.may_join(batch.shape, prefix + chunk):
-                    deferred.append(waiting.popleft())
+                    queue.defer()
                     continue
                 if self._is_chunked:
                     chunk = order.fit_chunk(sequence, prefix, chunk, batch.shape)
@@ -113,7 +112,7 @@ class Admission:
         """Give the queue's head a slot, blocks and its first ``chunk`` tokens behind a cached prefix; return whether
         these are all that it knows.
         """
-        self._queue.leave(sequence)
+        self._queue.leave()
         allocation = self._kv.allocate(sequence, match, match.tokens + chunk)
         batch.delay_ns += allocation.load_ns
         sequence.computed = allocation.cached_tokens
@@ -155,7 +154,7 @@ class Admission:
         if blocks > self._kv.free_blocks:
             self._refuse(blocks, match.tokens)
             return False
-        self._queue.leave(sequence)
+        self._queue.leave()
         self._kv.reserve(sequence, match, known)
         sequence.cached_tokens = match.tokens
         self._legs.grant(sequence)

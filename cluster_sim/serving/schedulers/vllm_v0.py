@@ -80,7 +80,7 @@ class VllmV0(SerialScheduler):
 
     def waiting_ids(self) -> Iterable[int]:
         """Return the requests that wait, those in host memory first."""
-        return [sequence.request_id for sequence in (*self._swapped, *self.waiting)]
+        return [sequence.request_id for sequence in (*self._swapped, *self.queue)]
 
     def has_work(self) -> bool:
         """Whether anything waits or runs."""
@@ -149,15 +149,14 @@ class VllmV0(SerialScheduler):
             return True
         if self.is_reordered:
             return False
-        head = self.waiting[0].known_tokens
+        head = self.queue.head.known_tokens
         is_short = self.free_blocks - self.blocks_for(head) < self._watermark_blocks
         return is_short or head > self.limits.max_num_batched_tokens
 
     def _prefill(self, batch: Batch, now_ns: int) -> None:
-        waiting = self.waiting
         longest = 0
         while self.has_candidate(batch):
-            sequence = waiting[0]
+            sequence = self.queue.head
             blocks = self.blocks_for(sequence.known_tokens)
             if self.free_blocks - blocks < self._watermark_blocks:
                 break

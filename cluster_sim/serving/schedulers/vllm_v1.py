@@ -29,6 +29,7 @@ from cluster_sim.serving.last_tokens import set_last_tokens
 from cluster_sim.serving.lora import LoraSlots
 from cluster_sim.serving.ordering import queue_order_of
 from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS, QueueOrder
+from cluster_sim.serving.queue_orders.priority import urgency
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.engine_options import ENGINES
 from cluster_sim.serving.schedulers.vllm_admission import Admission
@@ -36,7 +37,7 @@ from cluster_sim.serving.schedulers.vllm_handover import VllmHandover
 from cluster_sim.serving.schedulers.vllm_options import VllmV1Options
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.serving.speculation import Speculation
-from cluster_sim.serving.waiting_queue import WaitingQueue, urgency
+from cluster_sim.serving.waiting_queue import ArrivalQueue, OrderedQueue
 
 
 @ENGINES.register("vllm_v1", VllmV1Options)
@@ -66,12 +67,12 @@ class VllmV1(VllmHandover, FastForwardScheduler):
         self._budget = limits.max_num_batched_tokens
         self._chunk_limit = engine.long_prefill_token_threshold or self._budget
         self._is_priority = QUEUE_ORDERS.get(engine.policy).part.chooses_victims
-        self._order = None if self._is_priority else queue_order_of(engine, self._cached_tokens)
+        order = queue_order_of(engine, self._cached_tokens)
+        self._order = None if self._is_priority else order
+        reads_all = self._order is not None or engine.lora is not None
         self._is_exclusive = not limits.is_async
-        self._queue = WaitingQueue(
-            is_by_urgency=self._is_priority, reads_all=self._order is not None or engine.lora is not None
-        )
-        self._waiting = self._queue.entries
+        self._queue = ArrivalQueue(reads_all=reads_all) if order is None else OrderedQueue(order, reads_all=reads_all)
+        self._waiting = self._queue.present
         self._running: dict[int, Sequence] = {}
         """Admission order; includes sequences whose last token is still in flight."""
         self._prefilling: dict[int, Sequence] = {}
@@ -107,13 +108,13 @@ class VllmV1(VllmHandover, FastForwardScheduler):
         return [self._kv] if isinstance(self._kv, HashedCache) else []
 
     def adapters(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        return ((), ()) if self._lora is None else self._lora.adapters(self._waiting)
+        return ((), ()) if self._lora is None else self._lora.adapters(self._queue)
 
     def _cached_tokens(self, sequence: Sequence) -> int:
         return self._kv.match_prefix(sequence).tokens
 
     def waiting_ids(self) -> Iterable[int]:
-        return [sequence.request_id for sequence in self._waiting]
+        return [sequence.request_id for sequence in self._queue]
 
     def fewest_batches(self) -> int:
         fewest = 0
@@ -226,7 +227,7 @@ class VllmV1(VllmHandover, FastForwardScheduler):
         if self._prefilling or self._legs.arrived:
             return True
         waiting = self._waiting
-        return bool(waiting) and (not self._queue.is_blocked or self._kv.may_grow_prefix(waiting[0]))
+        return bool(waiting) and (not self._queue.is_blocked or self._kv.may_grow_prefix(self._queue.head))
 
     def commit_uniform(self, steps: int, end_ns: int) -> list[Sequence]:
         pool = self._pool
@@ -300,7 +301,7 @@ class VllmV1(VllmHandover, FastForwardScheduler):
             if self._admission.granted:
                 self.granted, self._admission.granted = tuple(self._admission.granted), []
             if self._order is not None:
-                self._order.on_waiting(self._waiting)
+                self._queue.on_admitted()
             if self._has_prefill_interval and not is_deferring:
                 self._is_saturated = bool(self._waiting)
         shape = batch.shape
@@ -321,11 +322,9 @@ class VllmV1(VllmHandover, FastForwardScheduler):
             self._order.use_predictor(predictor)
 
     def _sort(self, order: QueueOrder, now_ns: int) -> None:
-        if self._queue.is_sorted and order.is_static:
-            return
         if order.watches_running:
             self._pool.write_back()
-        self._queue.sort(order, self._running.values(), now_ns)
+        self._queue.sort(self._running.values(), now_ns)
 
     def _can_defer(self) -> bool:
         """Whether prompts may wait: something decodes, and none has been waiting since the last step for prompts."""

@@ -12,6 +12,7 @@ from cluster_sim.serving.sequence import Sequence
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.request import Attributes, Request
 from tests.outside_package import CHECKOUT
+from tests.serving.queue_orders.queues import ordered, queue_of
 from tests.serving.step_times import TokenClock
 
 NAMES = QUEUE_ORDERS.names()
@@ -65,9 +66,9 @@ def test_the_page_of_engines_lists_every_order(name: str) -> None:
 @pytest.mark.parametrize("name", KEYED)
 def test_the_order_does_not_depend_on_that_of_the_queue(name: str) -> None:
     """A sorted queue holds the same sequences, and is the same however they stood before; twins go by id."""
-    expected = ids(order_called(name).sort(queue(), [], 9 * NS_PER_S))
+    expected = ids(ordered(order_called(name), queue(), now_ns=9 * NS_PER_S))
     assert sorted(expected) == list(range(9))
-    assert ids(order_called(name).sort(queue()[::-1], [], 9 * NS_PER_S)) == expected
+    assert ids(ordered(order_called(name), queue()[::-1], now_ns=9 * NS_PER_S)) == expected
     assert expected.index(0) < expected.index(8)
 
 
@@ -75,19 +76,38 @@ def test_the_order_does_not_depend_on_that_of_the_queue(name: str) -> None:
 def test_static_orders_do_not_change_with_time(name: str) -> None:
     """What is called static gives the same order an hour later."""
     order, waiting = order_called(name), queue()
-    assert ids(order.sort(waiting, [], 9 * NS_PER_S)) == ids(order.sort(waiting, [], 3600 * NS_PER_S))
+    assert ids(ordered(order, waiting, now_ns=9 * NS_PER_S)) == ids(ordered(order, waiting, now_ns=3600 * NS_PER_S))
+
+
+@pytest.mark.parametrize("name", KEYED)
+def test_groups_and_places_agree_with_the_keys(name: str) -> None:
+    """At any time a queue stands as if every sequence had been asked for its key, whoever came and left before."""
+    order, waiting = order_called(name), queue()
+    lined_up = queue_of(order, waiting[::2])
+    for newcomer, now_ns in ((1, 9 * NS_PER_S), (3, 10 * NS_PER_S), (5, 400 * NS_PER_S)):
+        lined_up.sort([], now_ns)
+        by_key = sorted(
+            lined_up.present.values(), key=lambda item: (order.key(item), item.request.arrival_ns, item.key)
+        )
+        assert list(lined_up) == by_key
+        assert lined_up.leave() is by_key[0]
+        lined_up.enter(waiting[newcomer])
+        lined_up.remove(by_key[2].key)
 
 
 @pytest.mark.parametrize("name", KEYED)
 def test_an_order_survives_a_snapshot(name: str) -> None:
     """An order pickled between two sorts, given the predictor again, goes on as one that was not."""
     order, waiting = order_called(name), queue()
-    order.sort(waiting, [], 9 * NS_PER_S)
-    order.on_waiting(waiting[2:])
-    order.on_end(waiting[0])
-    restored = pickle.loads(pickle.dumps(order))
+    lined_up = queue_of(order, waiting)
+    lined_up.sort([], 9 * NS_PER_S)
+    order.on_end(lined_up.leave())
+    lined_up.on_admitted()
+    restored, same = pickle.loads(pickle.dumps((order, lined_up)))
     restored.use_predictor(TokenClock(100_000))
-    assert ids(restored.sort(waiting[1:], [], 12 * NS_PER_S)) == ids(order.sort(waiting[1:], [], 12 * NS_PER_S))
+    for each in (lined_up, same):
+        each.sort([], 12 * NS_PER_S)
+    assert ids(list(same)) == ids(list(lined_up))
 
 
 @pytest.mark.parametrize("name", KEYED)
@@ -109,9 +129,9 @@ def test_an_engine_chooses_its_order_by_name() -> None:
 
     order = queue_order_of(Chosen, half_cached)
     assert order is not None
-    first, second = queue()[:2]
+    second = queue()[1]
     second.generated = 1
-    order.begin([first], [second], 0)
+    order.begin(["a"], [second], 0)
     assert order.key(second) == 3.0 * second.prompt_tokens + 2.0
     Chosen.policy = "fcfs"
     assert queue_order_of(Chosen, half_cached) is None

@@ -12,6 +12,7 @@ from cluster_sim.serving.queue_orders.vtc import FairShare
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.units import NS_PER_MS, NS_PER_S
 from cluster_sim.workload.request import Attributes, Request
+from tests.serving.queue_orders.queues import ordered, queue_of
 from tests.serving.step_times import TokenClock
 
 
@@ -51,23 +52,23 @@ QUEUE = [
 )
 def test_order_of_a_hand_made_queue(name: str, expected: list[int]) -> None:
     """Each policy orders the four requests as its definition says."""
-    assert [item.request_id for item in policy(name).sort(QUEUE[::-1], [], 4 * NS_PER_S)] == expected
+    assert [item.request_id for item in ordered(policy(name), QUEUE[::-1], now_ns=4 * NS_PER_S)] == expected
 
 
 def test_waiting_raises_priority() -> None:
     """At one level a second: 5-10, 0-9, 2-8, 0-7 at t = 10 s; without aging the plain priority, then arrival."""
-    order = [item.request_id for item in policy("priority_aging").sort(QUEUE, [], 10 * NS_PER_S)]
+    order = [item.request_id for item in ordered(policy("priority_aging"), QUEUE)]
     assert order == [1, 3, 2, 0]
-    order = [item.request_id for item in policy("priority_aging", aging_per_s=3.0).sort(QUEUE, [], 10 * NS_PER_S)]
+    order = [item.request_id for item in ordered(policy("priority_aging", aging_per_s=3.0), QUEUE)]
     assert order == [1, 0, 2, 3]
-    assert [item.request_id for item in policy("priority_aging", aging_per_s=0.0).sort(QUEUE, [], 0)] == [1, 3, 2, 0]
+    assert [item.request_id for item in ordered(policy("priority_aging", aging_per_s=0.0), QUEUE)] == [1, 3, 2, 0]
 
 
 def test_urgency_favours_short_jobs() -> None:
     """A job of 0.45 s gains 0.9 / 0.45 = 2 levels and passes one of the same priority that is longer."""
     short, long = waiting(0, 0.0, 400, 100, priority=1), waiting(1, 0.0, 4000, 1000, priority=0)
     assert policy("priority_aging", urgency_s=0.9).key(short) == pytest.approx(-1.0)
-    assert policy("priority_aging", urgency_s=0.9).sort([long, short], [], 0)[0] is short
+    assert ordered(policy("priority_aging", urgency_s=0.9), [long, short])[0] is short
 
 
 def test_deadline_span_is_at_least_the_minimum_and_the_clients_own_wins() -> None:
@@ -84,7 +85,7 @@ def test_slack_counts_only_what_is_left_of_the_prefill() -> None:
     """With half of 6,016 tokens done, the slack at arrival is (0.9024 - 0.3008) / 0.9024."""
     deadlines = Deadlines(TokenClock(100_000))
     assert deadlines.slack_ratio(QUEUE[3].request, 3008, 3 * NS_PER_S) == pytest.approx(2 / 3)
-    late = policy("lrs").sort(QUEUE, [], 10 * NS_PER_S)
+    late = ordered(policy("lrs"), QUEUE, now_ns=10 * NS_PER_S)
     assert [item.request_id for item in late] == [0, 1, 2, 3]
 
 
@@ -96,7 +97,7 @@ def test_space_time_sharing_shortens_long_prompts_with_slack() -> None:
     assert st.chunk_target_ns(long) == 50 * NS_PER_MS
     long.computed = 90_000
     assert st.chunk_target_ns(long) == 25 * NS_PER_MS
-    st.begin([long], [], 100 * NS_PER_S)
+    st.begin([0], [], 100 * NS_PER_S)
     assert st.chunk_target_ns(long) == 50 * NS_PER_MS
     assert not policy("lrs").sizes_chunks
 
@@ -131,13 +132,13 @@ def test_fair_share_serves_the_tenant_with_less_service() -> None:
     running = waiting(0, 0.0, 1000, 100, tenant="a")
     running.generated = 50
     first, second = waiting(1, 1.0, 10, 10, tenant="a"), waiting(2, 2.0, 10, 10, tenant="b")
-    assert fair.sort([first, second], [running], 0) == [second, first]
+    assert ordered(fair, [first, second], [running]) == [second, first]
     assert fair.counters == {"a": 1100.0}
     running.generated = 100
     fair.on_end(running)
     assert fair.counters["a"] == 1200.0
     newcomer = waiting(3, 3.0, 10, 10, tenant="c")
-    fair.sort([first, newcomer], [], 0)
+    ordered(fair, [first, newcomer])
     assert fair.counters["c"] == 1200.0
 
 
@@ -147,9 +148,9 @@ def test_fair_share_lifts_a_tenant_whose_last_request_was_admitted() -> None:
     assert isinstance(fair, FairShare)
     fair.counters.update(a=10.0, b=500.0)
     first, other, later = (waiting(index, index, 10, 10, tenant=tenant) for index, tenant in enumerate("aba"))
-    assert fair.sort([first, other], [], 0) == [first, other]
-    fair.on_waiting([other])
-    fair.sort([other, later], [], 0)
+    assert ordered(fair, [first, other]) == [first, other]
+    fair.on_waiting(["b"])
+    ordered(fair, [other, later])
     assert fair.counters == {"a": 500.0, "b": 500.0}
 
 
@@ -159,7 +160,24 @@ def test_fair_share_charges_what_a_preempted_sequence_got() -> None:
     assert isinstance(fair, FairShare)
     back, other = waiting(0, 0.0, 1000, 100, tenant="a"), waiting(1, 1.0, 10, 10, tenant="b")
     back.scheduled_ns, back.generated = 0, 50
-    assert fair.sort([back, other], [], 0) == [other, back]
+    queue = queue_of(fair, [other])
+    queue.put_back(back)
+    queue.sort([], 0)
+    assert list(queue) == [other, back]
+    assert fair.counters == {"a": 1100.0}
+
+
+def test_a_preempted_sequence_that_leaves_is_charged_once() -> None:
+    """It is cancelled before its queue is looked at again: 1,000 + 2 * 50 and no more."""
+    fair = policy("vtc")
+    assert isinstance(fair, FairShare)
+    back = waiting(0, 0.0, 1000, 100, tenant="a")
+    back.scheduled_ns, back.generated = 0, 50
+    queue = queue_of(fair, [])
+    queue.put_back(back)
+    assert queue.remove(0) is back
+    fair.on_end(back)
+    queue.sort([], 0)
     assert fair.counters == {"a": 1100.0}
 
 
