@@ -1,4 +1,4 @@
-"""Waiting queue of a scheduler, with figures that spare walking it: but for logarithms nothing depends on how many wait.
+"""Waiting queue of a scheduler, with figures that spare walking it: only logarithms depend on how many wait.
 
 A queue order that cannot put sequences into groups is the exception: all of them are asked for their keys.
 """
