@@ -13,6 +13,7 @@ import typer
 import cluster_sim
 from cluster_sim.cli import profile_commands, workload_commands
 from cluster_sim.cli.calibrate_command import calibrate
+from cluster_sim.cli.explain_command import explain
 from cluster_sim.cli.import_command import import_deployment
 from cluster_sim.cli.init_command import init
 from cluster_sim.cli.list_command import list_parts
@@ -34,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (init, validate, run, sweep, calibrate, report):
+for command in (init, validate, run, sweep, calibrate, report, explain):
     app.command()(command)
 app.command("import")(import_deployment)
 app.command("list")(list_parts)

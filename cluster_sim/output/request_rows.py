@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from cluster_sim.output.arrow_columns import numbers_of
 from cluster_sim.recording.reasons import REASONS
-from cluster_sim.recording.rows import FIELD, FLEET_FIELDS, ROW_FIELDS, RowBlock
+from cluster_sim.recording.rows import FIELD, FLEET_FIELDS, LATER_FIELDS, ROW_FIELDS, RowBlock
 from cluster_sim.recording.statuses import STATUSES
 from cluster_sim.units import NS_PER_S
 
@@ -24,7 +24,7 @@ def read_blocks(path: Path, pools: Sequence[str], fields: Sequence[str] = ROW_FI
     """Yield the rows of a table of requests; ``pools`` names the pools in their order.
 
     ``fields`` are those of ``ROW_FIELDS`` that are needed; the others are 0, or null where fleets alone have a use for
-    them.  So are those of ``FLEET_FIELDS`` that the table of an earlier release has not.
+    them.  So are those of ``LATER_FIELDS`` that the table of an earlier release has not.
     """
     with pq.ParquetFile(path) as file:
         fields = _present(file, fields)
@@ -59,7 +59,7 @@ def repeated_ids(path: Path) -> int:
 
 def _present(file: pq.ParquetFile, fields: Sequence[str]) -> list[str]:
     """Return the fields without those that the table of an earlier release has not."""
-    missing = {name for name in FLEET_FIELDS if _column(name) not in file.schema_arrow.names}
+    missing = {name for name in LATER_FIELDS if _column(name) not in file.schema_arrow.names}
     return [name for name in fields if name not in missing]
 
 

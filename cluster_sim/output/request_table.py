@@ -12,7 +12,7 @@ from cluster_sim.metrics.latencies import latencies_ns
 from cluster_sim.output.arrow_columns import number_column, seconds_column, word_column
 from cluster_sim.output.chunk_store import ChunkStore
 from cluster_sim.recording.reasons import REASONS
-from cluster_sim.recording.rows import FIELD, FLEET_FIELDS, ROW_FIELDS, RowBlock
+from cluster_sim.recording.rows import FIELD, LATER_FIELDS, ROW_FIELDS, RowBlock
 from cluster_sim.recording.statuses import FINISHED, STATUSES
 from cluster_sim.units import NS_PER_S
 
@@ -55,6 +55,10 @@ REQUEST_SCHEMA: Final = pa.schema(
         ("transfer_s", pa.float64()),
         ("transfer_bytes", pa.int64()),
         ("attempts", pa.int32()),
+        ("first_dispatch_s", pa.float64()),
+        ("prefilled_s", pa.float64()),
+        ("preempted_s", pa.float64()),
+        ("interrupted_s", pa.float64()),
     ]
 )
 """The columns; docs/results.md says what each means and when it is null."""
@@ -74,7 +78,7 @@ def request_batch(block: RowBlock) -> pa.RecordBatch:
     is_finished = block.column("status") == _FINISHED_CODE
     has_first = first >= 0
     several = is_finished & (output > 1)
-    of_fleet = {name: (block.column(name), block.column(name) >= 0) for name in FLEET_FIELDS}
+    later = {name: (block.column(name), block.column(name) >= 0) for name in LATER_FIELDS}
     arrays = {
         "request_id": number_column(block.column("request_id"), pa.int64()),
         "session_id": number_column(block.column("session_id"), pa.int64(), block.column("session_id") >= 0),
@@ -100,11 +104,14 @@ def request_batch(block: RowBlock) -> pa.RecordBatch:
         "queue_s": seconds_column(latencies.queue, scheduled >= 0),
         "prefill_s": seconds_column(latencies.prefill, has_first),
         "decode_s": seconds_column(latencies.decode, is_finished),
-        "prefill_replica": number_column(of_fleet["prefill_replica"][0], pa.int32(), of_fleet["prefill_replica"][1]),
-        "transfer_start_s": seconds_column(*of_fleet["transfer_start_ns"]),
-        "transfer_s": seconds_column(*of_fleet["transfer_ns"]),
-        "transfer_bytes": number_column(of_fleet["transfer_bytes"][0], pa.int64(), of_fleet["transfer_bytes"][1]),
-        "attempts": number_column(of_fleet["attempts"][0], pa.int32(), of_fleet["attempts"][1]),
+        "prefill_replica": number_column(later["prefill_replica"][0], pa.int32(), later["prefill_replica"][1]),
+        "transfer_bytes": number_column(later["transfer_bytes"][0], pa.int64(), later["transfer_bytes"][1]),
+        "attempts": number_column(later["attempts"][0], pa.int32(), later["attempts"][1]),
+        **{
+            f"{name.removesuffix('_ns')}_s": seconds_column(*values)
+            for name, values in later.items()
+            if name.endswith("_ns")
+        },
     }
     return pa.record_batch([arrays[name] for name in REQUEST_SCHEMA.names], schema=REQUEST_SCHEMA)
 

@@ -38,14 +38,26 @@ ROW_FIELDS: Final = (
     "transfer_ns",
     "transfer_bytes",
     "attempts",
+    "first_dispatch_ns",
+    "prefilled_ns",
+    "preempted_ns",
+    "interrupted_ns",
 )
 """The integers of a row, in order; tenant, model, pool and slo_class are indices into the block's words, status into
 ``STATUSES``, reason into ``REASONS``, and -1 stands for null."""
 
 FIELD: Final = {name: index for index, name in enumerate(ROW_FIELDS)}
 
-FLEET_FIELDS: Final = ROW_FIELDS[ROW_FIELDS.index("prefill_replica") :]
+FLEET_FIELDS: Final = ROW_FIELDS[ROW_FIELDS.index("prefill_replica") : ROW_FIELDS.index("first_dispatch_ns")]
 """The fields that are null where a fleet has no use for them; ``attempts`` is null before the first."""
+
+TIMELINE_FIELDS: Final = ROW_FIELDS[ROW_FIELDS.index("first_dispatch_ns") :]
+"""What a breakdown of the time of a request needs beside the other times; null where it does not apply.  No digest has
+them.
+"""
+
+LATER_FIELDS: Final = FLEET_FIELDS + TIMELINE_FIELDS
+"""The fields that tables of earlier releases may lack."""
 
 
 class RequestRow(NamedTuple):
@@ -78,6 +90,14 @@ class RequestRow(NamedTuple):
     transfer_bytes: int = -1
     attempts: int = -1
     """Dispatches to replicas, those of its prefill and decode counted singly."""
+    first_dispatch_ns: int = -1
+    """When it was first sent to a replica, if an attempt failed and ``dispatch_ns`` is that of a later one."""
+    prefilled_ns: int = -1
+    """When its prompt was computed by the replica that hands it over; time at the replica."""
+    preempted_ns: int = -1
+    """Gaps between tokens in which it was preempted, summed."""
+    interrupted_ns: int = -1
+    """From the end of attempts that had begun its answer until the next token, summed."""
 
 
 class RowBlock(NamedTuple):

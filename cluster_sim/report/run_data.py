@@ -61,9 +61,10 @@ class RunData:
             )
         return run
 
-    def requests(self, columns: list[str]) -> pa.Table:
-        """Read columns of ``requests.parquet``."""
-        return self._table(REQUESTS_FILE, columns)
+    def requests(self, columns: list[str], request_id: int | None = None) -> pa.Table:
+        """Read columns of ``requests.parquet``, of all requests or of one."""
+        only = None if request_id is None else [("request_id", "==", request_id)]
+        return self._table(REQUESTS_FILE, columns, only)
 
     def request_columns(self, *columns: str) -> list[FloatArray]:
         """Read columns of ``requests.parquet`` as float64, with NaN for null."""
@@ -90,9 +91,9 @@ class RunData:
                 columns[name] = _floats(column)
         return columns
 
-    def _table(self, name: str, columns: list[str]) -> pa.Table:
+    def _table(self, name: str, columns: list[str], only: list[tuple[str, str, int]] | None = None) -> pa.Table:
         try:
-            return pq.read_table(self.directory / name, columns=columns)
+            return pq.read_table(self.directory / name, columns=columns, filters=only)
         except FileNotFoundError as error:
             raise InputError(f"{self.directory}: is not the directory of a complete run: it has no {name}") from error
         except (OSError, pa.ArrowException) as error:

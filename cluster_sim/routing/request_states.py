@@ -71,10 +71,31 @@ class Began(NamedTuple):
 class TrackedRequest:
     """A request from its arrival to its row."""
 
-    __slots__ = ("began", "end", "extra_legs", "last", "open", "request", "resumed_tokens", "state")
+    __slots__ = (
+        "began",
+        "end",
+        "extra_legs",
+        "first_dispatch_ns",
+        "interrupted_ns",
+        "last",
+        "open",
+        "request",
+        "resumed_tokens",
+        "state",
+        "stopped_ns",
+    )
 
     began: Began
     """The attempt that has brought the first of the tokens that later ones go on from, if there are any."""
+
+    first_dispatch_ns: int
+    """When the first attempt was sent, if there was any."""
+
+    interrupted_ns: int
+    """What ``RequestRow.interrupted_ns`` was when the latest attempt began that goes on from earlier tokens."""
+
+    stopped_ns: int
+    """When the router knew that the attempt before that had ended."""
 
     end: RequestRow
     """The row of a request that has ended, where the hub has components."""
@@ -95,7 +116,10 @@ class TrackedRequest:
         """Open an attempt at a target of a route."""
         assert self.state != _ENDED
         self.state = _DISPATCHED
-        number = 0 if self.last is None else self.last.number + 1
+        if self.last is None:
+            number, self.first_dispatch_ns = 0, now_ns
+        else:
+            number = self.last.number + 1
         attempt = self.last = self.open[number] = _new_attempt(
             (number, route, position, route.targets[position], now_ns, policy, leg)
         )
@@ -116,22 +140,31 @@ class TrackedRequest:
             retries=last.number - self.extra_legs,
             reason=reason,
             attempts=last.number + 1,
+            first_dispatch_ns=self.first_dispatch_ns if last.number > self.extra_legs else -1,
         )
         return self.resumed(row)._replace(generated_tokens=self.resumed_tokens) if self.resumed_tokens else row
 
-    def resume(self, departure: Departure, dispatch_ns: int) -> None:
+    def resume(self, departure: Departure, dispatch_ns: int, now_ns: int) -> None:
         """Let the next attempt go on from where one stopped that was dispatched at ``dispatch_ns``."""
         # A stream that breaks off before its end lacks the last token at least.
         tokens = min(departure.generated_tokens, self.request.output_tokens - 1)
         if not self.resumed_tokens and tokens:
             self.began = Began(dispatch_ns, departure.scheduled_ns, departure.first_token_ns)
+            self.interrupted_ns, self.stopped_ns = 0, now_ns
+        elif departure.first_token_ns >= 0:
+            self.interrupted_ns += max(0, departure.first_token_ns - self.stopped_ns)
+            self.stopped_ns = now_ns
         self.resumed_tokens = tokens
 
     def resumed(self, row: RequestRow) -> RequestRow:
         """Return a row of a later attempt with the times at which the client saw the request begin."""
         began = self.began
+        waited_ns = max(0, row.first_token_ns - self.stopped_ns) if row.first_token_ns >= 0 else 0
         return row._replace(
-            dispatch_ns=began.dispatch_ns, scheduled_ns=began.scheduled_ns, first_token_ns=began.first_token_ns
+            dispatch_ns=began.dispatch_ns,
+            scheduled_ns=began.scheduled_ns,
+            first_token_ns=began.first_token_ns,
+            interrupted_ns=self.interrupted_ns + waited_ns,
         )
 
 

@@ -21,6 +21,8 @@ class Batch:
     """How long the batch waits before its first stage can start (drafting, loading an adapter)."""
     unbatched_preemptions = 0
     """Preemptions in ranks that have no part in this joint batch."""
+    resumed: tuple[Sequence, ...] = ()
+    """Decodes that come back from a preemption with all that they had computed."""
     accepted_tokens = 0
     """Tokens beyond one per decode that verified drafts yield."""
 

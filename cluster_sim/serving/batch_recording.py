@@ -20,6 +20,13 @@ def record_preemptions(log: ReplicaLog, batch: Batch) -> None:
     log.preemptions += len(batch.preempted) + batch.unbatched_preemptions
 
 
+def record_preempted_time(batch: Batch) -> None:
+    """Add the gaps before the tokens that preempted sequences get in a batch, before the scheduler knows its end."""
+    for sequence in (*batch.completed, *batch.resumed):
+        if sequence.preemptions and sequence.last_token_ns >= 0:
+            sequence.preempted_ns += batch.end_ns - sequence.last_token_ns
+
+
 def record_lookups(log: ReplicaLog, batch: Batch) -> None:
     """Count a batch's lookups of first admissions; hits of preempted sequences would be their own blocks."""
     for sequence, chunk in batch.prefilled:

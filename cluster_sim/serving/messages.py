@@ -88,6 +88,8 @@ class Response(NamedTuple):
     cached_tokens: int
     """Prompt tokens found in the prefix cache at the first admission."""
     preemptions: int
+    preempted_ns: int = 0
+    """Gaps between tokens in which it was preempted, summed."""
 
 
 class FirstToken(NamedTuple):

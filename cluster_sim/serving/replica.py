@@ -24,7 +24,7 @@ from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.recording.statuses import FINISHED
 from cluster_sim.serving.attempts import Attempts
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.batch_recording import record_batch, record_lookups, record_lost
+from cluster_sim.serving.batch_recording import record_batch, record_lookups, record_lost, record_preempted_time
 from cluster_sim.serving.departures import DepartureReport
 from cluster_sim.serving.earliest_output import Guarantees
 from cluster_sim.serving.fast_forward.planned_decode import PlannedDecode
@@ -405,6 +405,8 @@ class Replica:
             record_batch(self.log, batch)
         if scheduler.has_prefix_cache:
             record_lookups(self.log, batch)
+        if batch.completed or batch.resumed:
+            record_preempted_time(batch)
         scheduler.on_scheduled(batch)
         end_ns = batch.end_ns
         if batch.shape.decodes or batch.completed:
@@ -490,6 +492,7 @@ class Replica:
                 finish_ns,
                 sequence.cached_tokens,
                 sequence.preemptions,
+                sequence.preempted_ns,
             )
             self.log.leave(end_ns)
             self._out.append(Message(arrival, self.source, sequence.request_id, response))

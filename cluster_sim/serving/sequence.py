@@ -36,6 +36,7 @@ class Sequence:
         "order",
         "output_tokens",
         "own_output",
+        "preempted_ns",
         "preemptions",
         "prompt_tokens",
         "rank",
@@ -87,6 +88,8 @@ class Sequence:
         """When it got the first token after the last preemption."""
         self.cached_tokens = 0
         self.preemptions = 0
+        self.preempted_ns = 0
+        """Gaps between tokens in which it was preempted, summed."""
 
     @property
     def known_tokens(self) -> int:

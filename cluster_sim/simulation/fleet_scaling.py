@@ -59,10 +59,15 @@ def _load(run: "Simulation", bin_ns: int) -> LoadCurve:
     return LoadCurve.of(source.chunks(), bin_ns)
 
 
+def cold_start_ns(planned: "PoolPlan") -> int:
+    """Return how long a replica of a pool takes to start."""
+    pool = planned.pool
+    stages = [shard(planned.hardware, stage).resident_bytes for stage in range(pool.pipeline_parallel)]
+    return pool.cold_start.total_ns(round(sum(stages) * pool.tensor_parallel * pool.data_parallel))
+
+
 def _scaled_pool(study: Study, planned: "PoolPlan") -> ScaledPool:
     pool, hardware, options = planned.pool, planned.hardware, study.autoscaler
-    stages = [shard(hardware, stage).resident_bytes for stage in range(pool.pipeline_parallel)]
-    weight_bytes = round(sum(stages) * pool.tensor_parallel * pool.data_parallel)
     is_scaled = options is not None and pool.name in (options.pools or [pool.name])
     bounds = options.bounds_of(pool.name) if options is not None and is_scaled else None
     return ScaledPool(
@@ -74,7 +79,7 @@ def _scaled_pool(study: Study, planned: "PoolPlan") -> ScaledPool:
         planned.usd_per_hour,
         bounds.min_replicas if bounds is not None else 0,
         bounds.max_replicas if bounds is not None else pool.replicas,
-        pool.cold_start.total_ns(weight_bytes),
+        cold_start_ns(planned),
         round(pool.drain_grace_s * NS_PER_S),
     )
 

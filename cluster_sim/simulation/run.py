@@ -31,7 +31,9 @@ from cluster_sim.output.run_directory import (
 from cluster_sim.simulation.executor import RunOutcome, RunOutputs, SeriesSink
 from cluster_sim.simulation.executor_choice import ExecutorChoice, choose_executor
 from cluster_sim.simulation.fleet_links import link_warnings
+from cluster_sim.simulation.fleet_scaling import cold_start_ns
 from cluster_sim.simulation.fleet_sites import site_warnings
+from cluster_sim.simulation.idle_replicas import idle_replica
 from cluster_sim.simulation.inline import InlineExecutor
 from cluster_sim.simulation.launcher import ray_executor
 from cluster_sim.simulation.measurement import measure, peaks_of, window_rule
@@ -208,6 +210,9 @@ def _summary(
     }
     check_coverage(coverage, plan.study.predictor.max_extrapolated)
     summary["energy"] = energy_summary(plan, records)
+    summary["idle_replicas"] = [
+        idle_replica(pool, cold_start_ns(planned)) for pool, planned in zip(simulation.pools, plan.pools, strict=True)
+    ]
     return summary
 
 

@@ -171,7 +171,7 @@ class Changer(Recovery):
                     departure = self.hub.requests.departure(request_id, attempt.number)
                     # Only what the event was gated by is surely there.
                     if departure is not None and replica in self.births_ns:
-                        tracked.resume(departure, attempt.dispatch_ns)
+                        tracked.resume(departure, attempt.dispatch_ns, now_ns)
                     sends += self.hub.fail_attempt(tracked, attempt, CRASH, now_ns)
         return sends
 

@@ -75,6 +75,7 @@ class HandedOver:
     transfer_ns: int = -1
     transfer_bytes: int = 0
     scheduled_ns: int = -1
+    prefilled_ns: int = -1
     cached_tokens: int = 0
     preemptions: int = 0
     is_released: bool = False
@@ -163,6 +164,9 @@ class PrefillDecode(HandOver):
             transfer_ns=handed.transfer_ns,
             transfer_bytes=handed.transfer_bytes,
             attempts=attempt.number + 1,
+            first_dispatch_ns=tracked.first_dispatch_ns if attempt.number > tracked.extra_legs else -1,
+            prefilled_ns=handed.prefilled_ns,
+            preempted_ns=response.preempted_ns,
         )
         return self.hub.end_request(tracked, row, now_ns)
 
@@ -329,6 +333,7 @@ class PrefillDecode(HandOver):
             actions = connector.on_chunk(handed.pair, progress.computed_tokens, progress.step_ns)
             return self._act(handed, actions, now_ns, since_ns)
         self._prefills -= 1
+        handed.prefilled_ns = since_ns
         request_id = progress.request_id
         timeout_ns = now_ns + connector.options.hold_timeout_ns
         timeout = HoldTimeout(request_id, handed.serial)

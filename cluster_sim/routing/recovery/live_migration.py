@@ -145,7 +145,7 @@ class LiveMigration(HubComponent):
         if tracked is None or attempt is None or departure is None:
             return []  # It has ended or failed by now, or its last token is formed.
         hub.dispatcher.close(tracked, attempt, now_ns)
-        tracked.resume(departure, attempt.dispatch_ns)
+        tracked.resume(departure, attempt.dispatch_ns, now_ns)
         hub.requests.ignore_departure(tracked, number)
         if destination:
             self._destinations[request_id] = destination

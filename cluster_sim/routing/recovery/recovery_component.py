@@ -95,7 +95,7 @@ class RequestRecovery(Recovery):
             self._note_failure(history, attempt, failure, now_ns)
             departure = hub.requests.departure(request.request_id, attempt.number) if failure == CRASH else None
             if departure is not None:
-                tracked.resume(departure, attempt.dispatch_ns)
+                tracked.resume(departure, attempt.dispatch_ns, now_ns)
         tokens = tracked.resumed_tokens
         if self._migrates(history, tracked, failure):
             history.migrations += 1

@@ -128,6 +128,7 @@ class VllmV0(SerialScheduler):
             self.allocate(sequence, blocks)
             self.grow(sequence)
             batch.decode(sequence, 1)
+            batch.resumed += (sequence,)
 
     def remove_waiting(self, key: int) -> bool:
         """Drop a sequence that waits, here or in host memory."""
