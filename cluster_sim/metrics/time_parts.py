@@ -84,7 +84,8 @@ class IdleReplica(NamedTuple):
     def decode_alone_ns(self, prompt: Int64Array, output: Int64Array) -> Int64Array:
         """Return the time of all decode steps after the first token, int64[n]."""
         last = np.interp(prompt + np.maximum(output, 1) - 1, self.tokens, self.decode_ns)
-        return np.rint(last - np.interp(prompt, self.tokens, self.decode_ns)).astype(np.int64)
+        alone: FloatArray = np.rint(last - np.interp(prompt, self.tokens, self.decode_ns))
+        return alone.astype(np.int64)
 
 
 class Fleet(NamedTuple):

@@ -86,4 +86,5 @@ def request_blocks(data: RunData) -> Iterator[RowBlock]:
 
 def run_end_ns(data: RunData) -> int:
     """Return the end of a run."""
-    return round(data.summary["simulated_s"] * NS_PER_S)
+    simulated_s: float = data.summary["simulated_s"]
+    return round(simulated_s * NS_PER_S)
