@@ -79,13 +79,15 @@ class IdleReplica(NamedTuple):
         rest = np.interp(prompt, self.tokens, self.prefill_ns) - np.interp(cached, self.tokens, self.prefill_ns)
         # A short rest still reads all weights once.
         alone = np.maximum(rest, np.interp(prompt - cached, self.tokens, self.prefill_ns))
-        return np.rint(alone).astype(np.int64)
+        rounded: Int64Array = np.rint(alone).astype(np.int64)
+        return rounded
 
     def decode_alone_ns(self, prompt: Int64Array, output: Int64Array) -> Int64Array:
         """Return the time of all decode steps after the first token, int64[n]."""
         last = np.interp(prompt + np.maximum(output, 1) - 1, self.tokens, self.decode_ns)
-        alone: FloatArray = np.rint(last - np.interp(prompt, self.tokens, self.decode_ns))
-        return alone.astype(np.int64)
+        alone = last - np.interp(prompt, self.tokens, self.decode_ns)
+        rounded: Int64Array = np.rint(alone).astype(np.int64)
+        return rounded
 
 
 class Fleet(NamedTuple):
