@@ -17,7 +17,7 @@ from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.simulation.run_options import RunOptions
 from tests.cli.command import Command
 
-COMMANDS = {"import", "init", "validate", "run", "sweep", "calibrate", "report", "list", "profile", "workload"}
+COMMANDS = {"import", "init", "validate", "run", "sweep", "calibrate", "explain", "report", "list", "profile", "workload"}
 
 
 def test_module_is_the_command() -> None:
