@@ -17,7 +17,9 @@ from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.simulation.run_options import RunOptions
 from tests.cli.command import Command
 
-COMMANDS = {"import", "init", "validate", "run", "sweep", "calibrate", "explain", "report", "list", "profile", "workload"}
+COMMANDS = {
+    *("calibrate", "explain", "import", "init", "list", "profile", "report", "run", "sweep", "validate", "workload"),
+}
 
 
 def test_module_is_the_command() -> None:
