@@ -92,6 +92,7 @@ class Attempts:
                 self.open[sequence.key] = sequence
         for _ in self.open:
             log.leave(now_ns)
+        self.overdue = [sequence for sequence in self.overdue if sequence.key not in self.open]
         out = self._depart(self.cancellations.drop(now_ns, ends_ns))
         out += [
             self._departures.of(sequence, now_ns, ends_ns)

@@ -86,6 +86,7 @@ class Cancellations:
             end_ns, ended = self._ended.pop(key_of(*cancellation), (now_ns, None))
             self._log.cancellation_lag_ns += min(end_ns, now_ns) - since_ns
             done.append(Cancelled(cancellation, since_ns, earlier_ns | ends_ns, ended))
+        self._ended = {key: entry for key, entry in self._ended.items() if entry[0] <= now_ns}
         return done
 
     def use_scheduler(self, scheduler: Scheduler) -> None:
@@ -95,18 +96,21 @@ class Cancellations:
     def note_ends(self, finishing: Iterable[Sequence], end_ns: int, now_ns: int) -> None:
         """Note attempts that end at ``end_ns``; nothing below ``now_ns`` is still to come."""
         ended = self._ended
-        while ended and self._last_ns(ended[first := next(iter(ended))][0]) < now_ns:
+        while ended and not self._is_of_late(first := next(iter(ended)), now_ns):
             del ended[first]
         for sequence in finishing:
             ended[sequence.key] = (end_ns, sequence)
 
     def ended_of_late(self, now_ns: int) -> list[Sequence]:
         """Return the sequences that have ended and whose cancellations may still be under way at ``now_ns``."""
-        return [sequence for end_ns, sequence in self._ended.values() if self._last_ns(end_ns) >= now_ns]
+        return [sequence for key, (_, sequence) in self._ended.items() if self._is_of_late(key, now_ns)]
 
-    def _last_ns(self, end_ns: int) -> int:
-        """Return the last time at which the cancellation of an attempt that ends at ``end_ns`` may arrive."""
-        return self._link.sets_out_ns(end_ns) + self._late_ns
+    def _is_of_late(self, key: int, now_ns: int) -> bool:
+        """Return whether the cancellation of an attempt that has ended may arrive at ``now_ns`` or waits for the end of
+        a batch.
+        """
+        last_ns = self._link.sets_out_ns(self._ended[key][0]) + self._late_ns
+        return last_ns >= now_ns or any(key_of(*cancellation) == key for cancellation, _, _ in self.pending)
 
     def finish(self, end_ns: int) -> None:
         """Count what is pending when the run ends at ``end_ns``."""

@@ -107,7 +107,7 @@ class Changer(Recovery):
         for at_ms, replica in self.changes.leaves:
             hub.schedule(round(at_ms * MS), Kind.TIMER, replica, LeaveDue(replica), is_background=True)
         for member in list(hub.membership):
-            self.born(member.number, 0)
+            self.born(member.number, 0, first_ns=0)
         self.tick_again(0)
 
     def handlers(self) -> Mapping[type, Callable[[Any, int], list[Send]]]:
@@ -123,9 +123,9 @@ class Changer(Recovery):
 
     # -------------------------------------------------------------------------------------------------------- replicas
 
-    def born(self, replica: int, birth_ns: int) -> None:
+    def born(self, replica: int, birth_ns: int, first_ns: int = -1) -> None:
         self.births_ns[replica] = birth_ns
-        self.await_crash(replica, birth_ns + 1 if birth_ns else 0)
+        self.await_crash(replica, birth_ns + 1 if first_ns < 0 else first_ns)
 
     def await_crash(self, replica: int, from_ns: int) -> None:
         crash = self.changes.timeline_of(replica).crash_from(from_ns)

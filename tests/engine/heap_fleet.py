@@ -54,16 +54,16 @@ class HeapFleet:
         self.grids.insert(0, (observation.period_ns if observation.telemetry else 0, observation.latency_ns))
         self.sample_ns = [0 for _ in self.grids]
         for index in range(run.plan.replicas):
-            self.found(index + 1, 0)
+            self.found(index + 1, 0, first_ns=0)
 
-    def found(self, source: int, birth_ns: int) -> None:
-        """A replica begins to exist."""
+    def found(self, source: int, birth_ns: int, first_ns: int = -1) -> None:
+        """A replica begins to exist; it crashes at ``first_ns`` at the earliest, by default just after its birth."""
         server = self.servers[source] = self.new_server()
         server.birth_ns = birth_ns
         timeline_of = self.run.simulation.timeline_of
         if timeline_of is not None:
             server.timeline = timeline_of(source - 1, "", False)
-            self.await_crash(source, birth_ns + 1 if birth_ns else 0)
+            self.await_crash(source, birth_ns + 1 if first_ns < 0 else first_ns)
 
     def await_crash(self, source: int, from_ns: int) -> None:
         crash_ns = self.servers[source].expect_crash(from_ns)
@@ -106,14 +106,16 @@ class HeapFleet:
         self.hub.close()
 
     def depart_at_end(self, source: int, request_id: int, attempt: int) -> None:
-        server = self.servers[source]
+        server = self.servers.get(source)
+        if server is None:
+            return  # The run ended before the start of the replica arrived.
         job = server.jobs.get((request_id, attempt))
         if job is None or job.dropped_ns >= 0:
             return
         if job.cancelled_ns >= 0:
             self.depart(source, job, job.cancelled_ns)
-        elif self.run_end < NEVER and server.left_ns < 0:
-            self.depart(source, job, self.end_ns)
+        elif self.run_end < NEVER and (server.left_ns < 0 or job.token_ns + self.return_ns >= self.end_ns):
+            self.depart(source, job, self.end_ns)  # What has left tells of answers that the run's end cuts off.
 
     def depart(self, source: int, job: Job, at_ns: int) -> None:
         """Tell the hub at once how far an attempt had come; nobody waits for it."""
@@ -125,6 +127,7 @@ class HeapFleet:
     def sample_below(self, at: Instant) -> bool:
         """Take the next sample of every grid below ``at``, unless the run is over; return whether there was one."""
         is_sampled = False
+        self.hub.settle()
         if not self.hub.requests and not self.hub._events.is_waiting:
             return False
         for grid, (period_ns, latency_ns) in enumerate(self.grids):
@@ -232,7 +235,10 @@ class HeapFleet:
     # ---------------------------------------------------------------------------------------------------------- steps
 
     def schedule(self, now_ns: int, source: int) -> None:
-        self.push(instant(now_ns, Kind.REPLICA_SCHEDULE), source, 0, "form", self.servers[source].life)
+        server = self.servers[source]
+        if server.due_ns != now_ns:
+            server.due_ns = now_ns
+            self.push(instant(now_ns, Kind.REPLICA_SCHEDULE), source, 0, "form", server.life)
 
     def on_end(self, now_ns: int, source: int, _sequence: int, life: int) -> None:
         if life == self.servers[source].life:

@@ -67,6 +67,8 @@ class Server:
         self.running: list[Job] = []
         self.in_flight: list[tuple[int, list[Job]]] = []
         self.must_form = False
+        self.due_ns = -1
+        """When the next batch is formed, once however many reasons there are."""
         self.first: list[Job] = []
         """Those that get their first token of several by the newest batch."""
         self.cancels: list[tuple[Key, int]] = []
@@ -235,6 +237,7 @@ class Server:
         self.free = [0] * len(self.free)
         self.waiting, self.running, self.in_flight, self.cancels = [], [], [], []
         self.must_form = False
+        self.due_ns = -1
         return list(lost.values())
 
     def remove_waiting(self, key: Key, now_ns: int) -> bool:
@@ -394,6 +397,9 @@ class SequentialFleet:
         self.schedule(now_ns, source - 1)
 
     def schedule(self, now_ns: int, replica: int) -> None:
+        if self.servers[replica].due_ns == now_ns:
+            return
+        self.servers[replica].due_ns = now_ns
         self.push(now_ns, Kind.REPLICA_SCHEDULE, replica + 1, 0, "form")
 
     def on_form(self, now_ns: int, source: int, _sequence: int, _data: None) -> None:

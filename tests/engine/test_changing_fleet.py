@@ -7,7 +7,7 @@ a crash left.
 from collections.abc import Callable
 from random import Random
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cluster_sim.recording.rows import ROW_FIELDS
@@ -34,6 +34,9 @@ INDICES = [ROW_FIELDS.index(name) for name in COLUMNS]
 
 @SMALL
 @given(RANDOMS, st.sampled_from([draw_changing_fleet, draw_changing_fleet, draw_scaled_fleet, draw_fleet]))
+@example(Random(1249), draw_changing_fleet)  # An answer that would have come after the run's end is lost.
+@example(Random(608), draw_changing_fleet)  # A replica leaves while its answers are on their way.
+@example(Random(1201), draw_changing_fleet)  # A replica joins at time 0.
 def test_rows_and_counters_equal_a_plain_heap(random: Random, draw: Callable[[Choose], SmallFleet]) -> None:
     """The same hub over plain servers and one heap has the same rows, and every replica the same counts."""
     small = draw(random.randrange)

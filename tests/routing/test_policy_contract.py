@@ -36,6 +36,7 @@ TELEMETRY = [Telemetry(period_ms=period, latency_ms=latency) for period, latency
 
 @pytest.fixture(autouse=True)
 def _example_is_registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    draw_fleet(Random(0).randrange).study()  # Blocks of studies keep the parts that are known when they are first used.
     module = ModuleType("example")
     monkeypatch.setitem(sys.modules, "example", module)
     with ROUTING_POLICIES.isolated():
