@@ -10,10 +10,14 @@ from typing import Any, Final
 import yaml
 
 from cluster_sim.errors import InputError
+from cluster_sim.plain_file import read_text
+from cluster_sim.shown_values import MOST_OF_PATH, cut, shortened
 
 KeyPath = tuple[str | int, ...]
 """Where a value stands: keys of mappings and indices of lists from the root."""
 
+MAX_DEPTH: Final = 100
+"""Deeper nesting than any sensible document has; the reader of YAML calls itself for each level."""
 MAX_NODES: Final = 100_000
 """More values than any sensible study has; stops nested aliases that would expand without end."""
 
@@ -44,6 +48,13 @@ for _name, _pattern in _SCALARS.items():
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", _pattern, None)
 
 
+_PLAIN_TAGS: Final = frozenset(
+    f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq", "merge")
+)
+_CONTROL: Final = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x84\\x86-\\x9f\\ud800-\\udfff]")
+"""Characters that no text of a document needs: they garble terminals, paths and files."""
+
+
 def dotted(path: KeyPath) -> str:
     """Return a path the way ``--set`` takes it, for example ``fleet.pools.0.replicas``."""
     return ".".join(str(part) for part in path)
@@ -64,15 +75,7 @@ class Document:
     @classmethod
     def read(cls, path: Path) -> "Document":
         """Read a file; raise ``InputError`` with the line if it is not a YAML mapping or repeats a key."""
-        try:
-            text = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise InputError(f"{path}: no such file") from None
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path}: not a UTF-8 text file ({error.reason} at byte {error.start})") from None
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-        return cls.parse(text, str(path))
+        return cls.parse(read_text(path), str(path))
 
     @classmethod
     def parse(cls, text: str, source: str) -> "Document":
@@ -110,7 +113,7 @@ def parse_value(text: str, source: str) -> Any:
 
 
 def _kind_of(value: Any) -> str:
-    return "a list" if isinstance(value, list) else f"the single value {value!r}"
+    return "a list" if isinstance(value, list) else f"the single value {shortened(value)}"
 
 
 class _Reader:
@@ -131,6 +134,7 @@ class _Reader:
         """Return the data and the places of each document that is not empty."""
         found = []
         with self._wording_errors(text):
+            self._check_depth(text)
             loader = _Loader(text)
             try:
                 while loader.check_node():
@@ -144,12 +148,25 @@ class _Reader:
         return found
 
     def _read_node(self, text: str) -> Any:
+        self._check_depth(text)
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
             return None if node is None else self._value(loader, node, ())
         finally:
             loader.dispose()
+
+    def _check_depth(self, text: str) -> None:
+        """Refuse text that is nested too deeply, before anything calls itself for each level."""
+        depth = 0
+        for event in yaml.parse(text, Loader=_Loader):
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                if depth > MAX_DEPTH:
+                    line = f":{event.start_mark.line + 1}" if self._has_lines else ""
+                    raise InputError(f"{self.source}{line}: is nested deeper than {MAX_DEPTH} levels")
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
 
     @contextlib.contextmanager
     def _wording_errors(self, text: str) -> Iterator[None]:
@@ -162,7 +179,9 @@ class _Reader:
             line = f":{min(mark.line + 1, last)}" if mark and self._has_lines else ""
             raise InputError(f"{self.source}{line}: not valid YAML: {error.problem or error.context}") from None
         except yaml.YAMLError as error:
-            raise InputError(f"{self.source}: not valid YAML: {error}") from None
+            raise InputError(
+                f"{self.source}: not valid YAML: {cut(' '.join(str(error).split()), MOST_OF_PATH)}"
+            ) from None
 
     def read_json(self, text: str) -> Any:
         """Return the data as JSON has them; the YAML reader finds the places, since JSON is YAML but for tabs.
@@ -173,7 +192,10 @@ class _Reader:
             data = json.loads(text)
         except json.JSONDecodeError as error:
             raise InputError(f"{self.source}:{error.lineno}: not valid JSON: {error.msg}") from None
+        except (ValueError, RecursionError) as error:  # A number of thousands of digits; thousands of levels.
+            raise InputError(f"{self.source}: not valid JSON: {cut(str(error), MOST_OF_PATH)}") from None
         with contextlib.suppress(yaml.YAMLError):
+            self._check_depth(text.replace("\t", " "))
             self._read_node(text.replace("\t", " "))
         return data
 
@@ -184,6 +206,9 @@ class _Reader:
         self._nodes += 1
         if node in self._open or self._nodes > MAX_NODES:
             raise InputError(f"{self._place(node)}: an alias makes this value contain itself or grow without end")
+        if node.tag not in _PLAIN_TAGS:
+            tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+            raise InputError(f"{self._place(node)}: the tag {cut(tag)} is not allowed: write plain values")
         self._open.append(node)
         try:
             if isinstance(node, yaml.MappingNode):
@@ -204,11 +229,11 @@ class _Reader:
             key = key_node.value
             if not isinstance(key_node, yaml.ScalarNode):
                 raise InputError(f"{self._place(key_node)}: a key must be plain text")
+            self._check_characters(key_node)
             if key in seen:
-                raise InputError(
-                    f"{self._place(key_node)}: key {dotted((*path, key))!r} stands here a second time (first on line "
-                    f"{seen[key]}): keep one"
-                )
+                name = shortened(dotted((*path, key)))
+                place, first = self._place(key_node), seen[key]
+                raise InputError(f"{place}: key {name} stands here a second time (first on line {first}): keep one")
             seen[key] = key_node.start_mark.line + 1
         loader.flatten_mapping(node)
         mapping = {}
@@ -219,7 +244,13 @@ class _Reader:
         return mapping
 
     def _scalar(self, loader: _Loader, node: yaml.Node) -> Any:
+        self._check_characters(node)
         try:
             return loader.construct_object(node)
-        except ValueError as error:
-            raise InputError(f"{self._place(node)}: {error}") from None
+        except (ValueError, KeyError) as error:
+            raise InputError(f"{self._place(node)}: {cut(str(error), MOST_OF_PATH)}") from None
+
+    def _check_characters(self, node: yaml.Node) -> None:
+        found = _CONTROL.search(node.value)
+        if found is not None:
+            raise InputError(f"{self._place(node)}: holds the control character {found[0]!r}, which no value needs")

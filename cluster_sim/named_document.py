@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from cluster_sim.document import Document, KeyPath, dotted
 from cluster_sim.errors import InputError
 from cluster_sim.options import BASE_DIRECTORY, NOTES, resolve_file
+from cluster_sim.shown_values import shortened
 
 
 class DocumentError(InputError):
@@ -37,7 +38,7 @@ def named_document(value: Any, info: ValidationInfo, check: Check) -> Any:
         return _checked(Document("", value, {}), info, check)
     if not isinstance(value, str):
         raise PydanticCustomError(
-            "unknown_entry", "must be the path of a file, or its content; got {given}", {"given": repr(value)}
+            "unknown_entry", "must be the path of a file, or its content; got {given}", {"given": shortened(value)}
         )
     if (info.context or {}).get(BASE_DIRECTORY) is None:
         return value

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 from pydantic_core import PydanticCustomError
 
 from cluster_sim.conf_directory import library_names, named_by_repository
+from cluster_sim.shown_values import cut, shortened
 from cluster_sim.suggestion import suggestion
 
 LONGEST_RUN_S: Final = 2.0 * 365 * 86_400
@@ -66,11 +67,16 @@ def resolve_file(value: str, info: ValidationInfo) -> str:
     base = (info.context or {}).get(BASE_DIRECTORY)
     if base is None:
         return value
-    path = Path(value).expanduser()
-    candidates = [Path(base) / path, Path.cwd() / path]
-    for candidate in candidates:
-        if candidate.exists():
-            return str(candidate.resolve())
+    try:
+        path = Path(value).expanduser()
+        candidates = [Path(base) / path, Path.cwd() / path]
+        for candidate in candidates:
+            if candidate.exists():
+                return str(candidate.resolve())
+    except (OSError, RuntimeError, ValueError) as error:  # Names that are too long, no such home, loops of links.
+        raise PydanticCustomError(
+            "missing_file", "is no path: {reason}; got {value}", {"reason": cut(str(error)), "value": shortened(value)}
+        ) from None
     looked = " or ".join(dict.fromkeys(str(candidate.resolve()) for candidate in candidates))
     raise PydanticCustomError("missing_file", "no such file: {looked}", {"looked": looked})
 
@@ -108,7 +114,7 @@ class LibraryEntry:
             "unknown_entry",
             "unknown name {value}{hint} conf/{topic} has: {known}; or give the path of a YAML or JSON file{precision}",
             {
-                "value": repr(value),
+                "value": shortened(value),
                 "hint": suggestion(value, known) or ".",
                 "topic": self.topic,
                 "known": ", ".join(known) or "nothing",

@@ -7,11 +7,17 @@ MOST: Final = 3
 """Names that are suggested at once."""
 
 
+LONGEST: Final = 100
+"""Characters of a word that may be meant for another; comparing longer ones takes time without end."""
+
+
 def suggestion(word: str, known: list[str]) -> str:
     """Return ``"; did you mean 'x'?"`` where ``known`` has something like ``word``, else an empty string.
 
     The names of which ``word`` is the first part, as ``h100`` is of ``h100-sxm``, go before those that look like it.
     """
+    if len(word) > LONGEST:
+        return ""
     variants = sorted(name for name in known if name.startswith(f"{word}-")) if word else []
     close = variants[:MOST] or difflib.get_close_matches(word, known, n=1)
     close = close or [name for name in known if word in name.split("_")][:1]

@@ -8,8 +8,11 @@ from pydantic_core import ErrorDetails
 from cluster_sim.document import Document, KeyPath, dotted
 from cluster_sim.options import listed
 from cluster_sim.schema_inspection import place_at
+from cluster_sim.shown_values import cut, shortened
 from cluster_sim.suggestion import suggestion
 
+MOST_OF_KEY: Final = 200
+"""Characters of a dotted key that a message shows."""
 MAX_PROBLEMS: Final = 10
 """Problems that one message lists."""
 
@@ -28,16 +31,6 @@ WORDING: Final = {
 """Phrases of the validator and their replacements."""
 
 
-MOST_SHOWN: Final = 80
-"""Characters of a value that a message shows."""
-
-
-def shortened(value: Any) -> str:
-    """Return how a message shows a value that may be long."""
-    shown = repr(value)
-    return shown if len(shown) <= MOST_SHOWN else f"{shown[:MOST_SHOWN]}... ({len(shown)} characters)"
-
-
 def message_of(root: type[BaseModel], document: Document, errors: list[ErrorDetails]) -> str:
     """Return one line per faulty key of a ``root``; alternatives of a union that failed at one key share a line."""
     problems: dict[tuple[str, str], list[str]] = {}
@@ -48,7 +41,7 @@ def message_of(root: type[BaseModel], document: Document, errors: list[ErrorDeta
         key, colon, rest = text.partition(": ")
         if error["type"] == "value_error" and colon and (*path, key) in document.places:
             path, text = (*path, key), rest  # A rule about several keys begins with the one to look at.
-        line = problems.setdefault((document.where(path), dotted(path)), [])
+        line = problems.setdefault((document.where(path), cut(dotted(path), MOST_OF_KEY)), [])
         if text not in line:
             line.append(text)
     lines = [f"{where}: {key + ': ' if key else ''}{' or '.join(texts)}" for (where, key), texts in problems.items()]
@@ -118,7 +111,7 @@ def _unknown_name(root: type[BaseModel], error: ErrorDetails) -> str:
     """Return the message about a name that is none of an axis."""
     registry = place_at(root, error["loc"]).registry
     assert registry is not None, "only the parts of an axis are told apart by a tag"
-    return registry.must_be_known(str(error["ctx"]["tag"]))
+    return registry.must_be_known(cut(str(error["ctx"]["tag"])))
 
 
 def _missing_name(root: type[BaseModel], error: ErrorDetails) -> str:
@@ -132,7 +125,7 @@ def _missing_name(root: type[BaseModel], error: ErrorDetails) -> str:
         name = given if given in registry.names() else registry.default or registry.names()[0]
         return f"{text}; for example {{{registry.tag}: {name}}}"
     if registry and registry.tag in given:
-        return f"must be text; got {given[registry.tag]!r}"
+        return f"must be text; got {shortened(given[registry.tag])}"
     return "is required"
 
 
@@ -142,5 +135,5 @@ def _unknown_key(root: type[BaseModel], error: ErrorDetails) -> str:
     place = place_at(root, tuple(block))
     owners = place.registry.owners(str(key)) if place.registry else []
     if place.registry and place.name is not None and owners:
-        return f"{key} belongs to {listed(owners)}; this {place.registry.chooser} is {place.name}"
+        return f"{cut(str(key))} belongs to {listed(owners)}; this {place.registry.chooser} is {place.name}"
     return f"unknown key{suggestion(str(key), place.keys)}; known keys: {', '.join(place.keys)}"

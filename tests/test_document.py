@@ -62,7 +62,19 @@ def test_merge_keys() -> None:
         ("hello\n", "f.yaml:1: must be a mapping of keys to values, found the single value 'hello'"),
         ("? [a]\n: 1\n", "f.yaml:1: a key must be plain text"),
         ("a: &a [*a]\n", "f.yaml:1: an alias makes this value contain itself"),
-        ("a: !!python/object:os.system x\n", "f.yaml:1: not valid YAML"),
+        ("a: !!python/object:os.system x\n", "f.yaml:1: the tag !!python/object:os.system is not allowed"),
+        ("a: !!binary aGk=\n", "f.yaml:1: the tag !!binary is not allowed: write plain values"),
+        ("a: !!set {x, y}\n", "f.yaml:1: the tag !!set is not allowed"),
+        ("a: !!bool maybe\n", "f.yaml:1: "),
+        ("b: 1\na: {<<: *a}\n", "f.yaml:2: not valid YAML"),
+        ('a: "x\\x1b[31m"\n', "f.yaml:1: holds the control character '\\x1b', which no value needs"),
+        ('a: "\\ud800"\n', "f.yaml:1: "),
+        ("a: \x00\n", "f.yaml: not valid YAML: "),
+        (f"a: {'[' * 101}{']' * 101}\n", "f.yaml:1: is nested deeper than 100 levels"),
+        (f"a: {'[' * 100_000}\n", "f.yaml:1: "),
+        (f"a:\n{'- ' * 20_000}\n", "f.yaml:2: is nested deeper than 100 levels"),
+        (f"a: {'9' * 5000}\n", "f.yaml:1: Exceeds the limit"),
+        (f"a: 1\n{'k' * 500}: 1\n{'k' * 500}: 2\n", f"f.yaml:3: key '{'k' * 79}... (502 characters) stands"),
         ("--- \na: 1\n---\na: 2\n", "f.yaml:3: not valid YAML"),
     ],
 )
@@ -86,7 +98,7 @@ def test_unreadable_files(tmp_path: Path) -> None:
     """A file that is missing, a folder or not text is named with the reason."""
     with pytest.raises(InputError, match=r"none\.yaml: no such file"):
         Document.read(tmp_path / "none.yaml")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is a folder, not a file"):
         Document.read(tmp_path)
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"name: \xff\xfe")

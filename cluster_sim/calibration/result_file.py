@@ -10,9 +10,12 @@ from typing import Any, Final
 from cluster_sim.document import Document
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.predictors.csv_table import open_text
+from cluster_sim.plain_file import read_stream
 
 MOST: Final = 1_000_000_000
 """More requests or tokens than any benchmark has."""
+MOST_BYTES: Final = 256 << 20
+"""The longest file: results of a hundred thousand requests with every token's time."""
 _SPACE: Final = re.compile(r"\s*")
 
 
@@ -115,7 +118,7 @@ def read_documents(path: Path) -> list[ResultDocument]:
     """
     try:
         with open_text(path) as stream:
-            text = stream.read()
+            text = read_stream(path, stream, MOST_BYTES)
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a UTF-8 text file ({error.reason} at byte {error.start})") from None
     except OSError as error:
@@ -134,6 +137,8 @@ def read_documents(path: Path) -> list[ResultDocument]:
             raise InputError(f"{path}:{error.lineno}: not valid JSON: {error.msg}") from None
         except RecursionError:
             raise InputError(f"{path}:{line}: not valid JSON: nested too deeply") from None
+        except ValueError as error:  # A number of thousands of digits.
+            raise InputError(f"{path}:{line}: not valid JSON: {error}") from None
         found.append(ResultDocument(path, data, line, text[at:end]))
         at = _end_of_space(text, end)
     if not found:

@@ -10,6 +10,7 @@ import numpy as np
 from cluster_sim.calibration.case import FloatArray
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.predictors.csv_table import open_text
+from cluster_sim.plain_file import read_stream
 
 
 def read_rows(path: Path, columns: tuple[str, ...], delimiter: str = ",") -> list[dict[str, str]]:
@@ -31,6 +32,6 @@ def read_json(path: Path) -> Any:
     """Return the content of a JSON file; InputError if it is none."""
     try:
         with open_text(path) as stream:
-            return json.load(stream)
-    except ValueError as error:
+            return json.loads(read_stream(path, stream))
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON: {error}") from None

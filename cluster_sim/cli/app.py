@@ -6,6 +6,8 @@ commands import the simulator inside their functions, so that ``--help`` is quic
 
 import signal
 import sys
+import traceback
+from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
 import typer
@@ -22,7 +24,10 @@ from cluster_sim.cli.run_command import run
 from cluster_sim.cli.sweep_command import sweep
 from cluster_sim.cli.validate_command import validate
 from cluster_sim.errors import InputError, UnfinishedError
+from cluster_sim.shown_values import cut
 
+MOST_OF_MESSAGE: Final = 20_000
+"""Characters of a message that are printed, whatever a file holds."""
 EXIT_INPUT: Final = 2
 EXIT_UNFINISHED: Final = 3
 EXIT_INTERRUPTED: Final = 130
@@ -49,24 +54,39 @@ def _print_version(is_wanted: bool) -> None:
         raise typer.Exit
 
 
+class Settings:
+    """What the options before the command say."""
+
+    def __init__(self) -> None:
+        self.is_debugging = False
+
+
 @app.callback()
 def _root(
-    version: Annotated[
+    context: typer.Context,
+    is_debugging: Annotated[
+        bool, typer.Option("--debug", help="Print the traceback of an internal error, for a report of it.")
+    ] = False,
+    _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Predicts how a fleet of LLM serving replicas behaves, without a GPU."""
+    if isinstance(context.obj, Settings):
+        context.obj.is_debugging = is_debugging
 
 
 def main() -> NoReturn:
-    """Run the command line; wrong input ends with code 2, an unfinished run with 3, never with a traceback.
+    """Run the command line; wrong input ends with code 2, an unfinished run with 3, never with a traceback unless
+    ``--debug`` asks for it.
 
     SIGTERM and SIGHUP stop a run as Ctrl-C does, so that its actors and its local cluster are gone afterwards.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
+    settings = Settings()
     try:
-        app()
+        app(obj=settings)
     except InputError as error:
         _fail(f"error: {error}", EXIT_INPUT)
     except UnfinishedError as error:
@@ -78,9 +98,35 @@ def main() -> NoReturn:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except MemoryError as error:
+        _fail(f"unfinished: there is not enough memory{_kept(error)}; a smaller study needs less", EXIT_UNFINISHED)
+    except OSError as error:
+        _fail(f"unfinished: {error}{_kept(error)}", EXIT_UNFINISHED)
+    except Exception as error:  # noqa: BLE001 - the last net: whatever else happens is a fault of the program
+        if settings.is_debugging:
+            traceback.print_exception(error)
+        _fail(_internal(error, is_debugging=settings.is_debugging), EXIT_UNFINISHED)
     sys.exit(0)
 
 
+def _internal(error: Exception, *, is_debugging: bool) -> str:
+    """Return one line about a fault of the program, and how to report it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    words = " ".join(str(error).split())
+    report = (
+        "please report it with the study and the traceback above"
+        if is_debugging
+        else "please report it with the study and the traceback that `cluster-sim --debug` and the same arguments print"
+    )
+    return f"internal error: {type(error).__name__}: {cut(words, 300)}{place}{_kept(error)}; {report}"
+
+
+def _kept(error: BaseException) -> str:
+    """Return what was noted on an error about results that are kept."""
+    return "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
+
+
 def _fail(message: str, code: int) -> NoReturn:
-    typer.echo(message, err=True)
+    typer.echo(message if len(message) <= MOST_OF_MESSAGE else f"{message[:MOST_OF_MESSAGE]}...", err=True)
     sys.exit(code)

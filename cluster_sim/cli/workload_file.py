@@ -62,11 +62,12 @@ def workload_of(file: Path, choices: TraceChoices) -> tuple["WorkloadConfig", in
 
 def _is_other_yaml(file: Path) -> bool:
     """Return whether a YAML file is none that a study could be meant by: a format recognises it."""
+    from cluster_sim.workload.files.file_access import read_head
     from cluster_sim.workload.readers.trace_format import TRACE_READERS
 
     if not file.is_file():
         return False
-    head = file.read_bytes()[: 1 << 16]
+    head = read_head(file)
     if {line.split(b":", 1)[0] for line in head.split(b"\n")} >= _REPORT:
         raise InputError(f"{file}: a benchmark report of llm-d; its totals are no requests to replay")
     reader = TRACE_READERS.get("inference_perf_config")

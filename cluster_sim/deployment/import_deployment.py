@@ -9,6 +9,7 @@ from cluster_sim.deployment.findings import Findings
 from cluster_sim.deployment.server_pool import Choices, build_pool
 from cluster_sim.deployment.study_text import study_text
 from cluster_sim.errors import InputError
+from cluster_sim.plain_file import read_text
 
 
 def import_deployment(
@@ -20,7 +21,7 @@ def import_deployment(
     settings that the simulator has not.
     """
     reader = DEPLOYMENT_FORMATS.get(format_name).part
-    source = Source(path, _read(path), environment, choices.replicas is not None)
+    source = Source(path, read_text(path).removeprefix("\ufeff"), environment, choices.replicas is not None)
     findings = Findings()
     deployment = reader(source, findings)
     if len(deployment.servers) > 1 and choices.model is not None:
@@ -29,18 +30,6 @@ def import_deployment(
     if not allow_unmodelled:
         findings.refuse()
     return study_text(format_name, path, pools, deployment.router, findings), findings
-
-
-def _read(path: Path) -> str:
-    """Return the text of a file; InputError if it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a UTF-8 text file ({error.reason} at byte {error.start})") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _merged(pools: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from typing import Any, Final, Self
 
 from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.metrics.run_metadata import RunMetadata
+from cluster_sim.output.out_path import result_path
 from cluster_sim.output.series_table import SeriesTable
 
 SUMMARY_FILE: Final = "summary.json"
@@ -51,17 +52,15 @@ class RunDirectory:
     """
 
     def __init__(self, final: Path) -> None:
-        if not final.name:
-            final = final.resolve()
-        if not final.name:
-            raise InputError(f"--out {final}: must name a directory that the run can make")
+        final = result_path(final)
         self.final = final
         self.partial = final.with_name(final.name + ".partial")
         self._series: SeriesTable | None = None
         self._is_complete = False
         if final.exists() and read_manifest(final) is None and not is_empty_directory(final):
             raise InputError(f"--out {final}: exists and is not the directory of a run; give another or remove it")
-        if self.partial.exists() and not (self.partial / RESOLVED_FILE).exists():
+        is_ours = is_empty_directory(self.partial) or (self.partial / RESOLVED_FILE).exists()
+        if os.path.lexists(self.partial) and not is_ours:
             raise InputError(f"--out {final}: {self.partial} is not what a run left behind; give another or remove it")
         self._made_parent = not final.parent.exists()
         try:
@@ -92,6 +91,8 @@ class RunDirectory:
             raise UnfinishedError(f"interrupted; what was written so far is in {self.partial}") from error
         elif isinstance(error, UnfinishedError):
             raise UnfinishedError(f"{error}; what was written so far is in {self.partial}") from error
+        elif error is not None:
+            error.add_note(f"what was written so far is in {self.partial}")
 
     def _claim(self) -> int:
         """Lock the partial directory for this process until the descriptor returned is closed, or the process ends.
@@ -132,7 +133,7 @@ class RunDirectory:
         self._close_series()
         self.write_json(SUMMARY_FILE, summary)
         self.write_json(MANIFEST_FILE, manifest)
-        old = self.final.with_name(f".{self.final.name}.{secrets.token_hex(8)}.old")
+        old = self.final.with_name(f".{secrets.token_hex(8)}.old")
         if self.final.exists():
             self.final.rename(old)
         self.partial.replace(self.final)

@@ -1,6 +1,7 @@
 """Complete runs, read back from their directories for reports."""
 
 import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +20,9 @@ from cluster_sim.output.run_directory import (
     SERIES_FILE,
     SUMMARY_FILE,
 )
+from cluster_sim.plain_file import check_plain, read_text
 from cluster_sim.report.earlier_summary import WHOLE_RUN, from_whole_run
+from cluster_sim.shown_values import cut, shown_path
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -39,18 +42,16 @@ class RunData:
     @classmethod
     def read(cls, directory: Path) -> "RunData":
         """Read the small files of a run; raises InputError if ``directory`` is not that of a complete run."""
-        try:
-            run = cls(
-                directory,
-                _read_json(directory / SUMMARY_FILE),
-                _read_json(directory / MANIFEST_FILE),
-                (directory / RESOLVED_FILE).read_text(encoding="utf-8"),
-            )
-        except FileNotFoundError as error:
-            lacks = f"it has no {Path(error.filename).name}" if directory.is_dir() else "there is none"
-            raise InputError(f"{directory}: is not the directory of a complete run: {lacks}") from error
-        except OSError as error:
-            raise InputError(f"{directory}: is not the directory of a complete run: {error.strerror}") from error
+        for name in (SUMMARY_FILE, MANIFEST_FILE, RESOLVED_FILE):
+            if not os.path.lexists(directory / name):
+                lacks = f"it has no {name}" if directory.is_dir() else "there is none"
+                raise InputError(f"{shown_path(directory)}: is not the directory of a complete run: {lacks}")
+        run = cls(
+            directory,
+            _read_json(directory / SUMMARY_FILE),
+            _read_json(directory / MANIFEST_FILE),
+            read_text(directory / RESOLVED_FILE),
+        )
         version = run.summary.get("summary_version")
         if version == WHOLE_RUN:
             return replace(run, summary=from_whole_run(run.summary, SUMMARY_VERSION))
@@ -92,18 +93,20 @@ class RunData:
         return columns
 
     def _table(self, name: str, columns: list[str], only: list[tuple[str, str, int]] | None = None) -> pa.Table:
+        path = self.directory / name
+        if not os.path.lexists(path):
+            raise InputError(f"{self.directory}: is not the directory of a complete run: it has no {name}")
+        check_plain(path)
         try:
-            return pq.read_table(self.directory / name, columns=columns, filters=only)
-        except FileNotFoundError as error:
-            raise InputError(f"{self.directory}: is not the directory of a complete run: it has no {name}") from error
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(f"{self.directory / name}: cannot be read: {error}") from error
+            return pq.read_table(path, columns=columns, filters=only)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise InputError(f"{path}: cannot be read: {cut(str(error), 300)}") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        content = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: must be a JSON object, as runs write it")

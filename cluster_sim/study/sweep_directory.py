@@ -18,7 +18,9 @@ from cluster_sim.config.loading.load import load_study
 from cluster_sim.config.schema.study import Study
 from cluster_sim.directory_lock import LOCK_FILE, DirectoryLock
 from cluster_sim.errors import InputError, UnfinishedError
+from cluster_sim.output.out_path import result_path
 from cluster_sim.output.run_directory import is_empty_directory
+from cluster_sim.plain_file import read_text
 from cluster_sim.study.sweep_table import write_csv, write_rows
 
 RESULTS_FILE: Final = "results.parquet"
@@ -55,8 +57,8 @@ class SweepDirectory:
     """The files of one sweep; a context manager that keeps other processes from writing them."""
 
     def __init__(self, final: Path) -> None:
-        self.final = final
-        self.partial = partial_of(final)
+        self.final = result_path(final)
+        self.partial = partial_of(self.final)
         self.is_complete = False
         self._lock: DirectoryLock | None = None
 
@@ -122,9 +124,9 @@ def _holds(file: Path, base: Study) -> bool:
     if not file.exists():
         return False
     text = resolved_yaml(base)
-    if file.read_text(encoding="utf-8") == text:
-        return True
     try:
+        if read_text(file) == text:
+            return True
         return resolved_yaml(load_study(file)) == text
     except InputError:
         return False
@@ -134,9 +136,13 @@ def _results(place: Path) -> dict[int, Row]:
     """Return the results in a directory by the variant's place in the grid; one that finished goes before others."""
     results: dict[int, Row] = {}
     for file in sorted((place / RUNS_FOLDER).glob("*.json")):
-        index = int(file.stem.partition("-")[0])
-        if results.get(index, {}).get("status") != FINISHED:
-            results[index] = json.loads(file.read_text(encoding="utf-8"))
+        try:
+            index, result = int(file.stem.partition("-")[0]), json.loads(read_text(file))
+            is_result = result["status"] in (FINISHED, FAILED)
+        except (InputError, RecursionError, ValueError, TypeError, KeyError):
+            continue  # Damaged: the run is done again.
+        if is_result and results.get(index, {}).get("status") != FINISHED:
+            results[index] = result
     return results
 
 

@@ -99,14 +99,14 @@ def test_only_a_runs_remains_are_removed(tmp_path: Path) -> None:
 
 def test_the_root_is_no_run() -> None:
     """A path without a name is wrong input."""
-    with pytest.raises(InputError, match="must name a directory"):
+    with pytest.raises(InputError, match="is the working directory or above it"):
         RunDirectory(Path("/"))
 
 
 def test_unwritable_place_is_one_message(tmp_path: Path) -> None:
     """A path below a file is wrong input, not a traceback."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match="is a file, not a directory"):
         RunDirectory(tmp_path / "file" / "run")
 
 

@@ -1,10 +1,14 @@
 """``--set a.b=v``: changes to a study before it is checked."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from cluster_sim.document import Document, KeyPath, dotted, parse_value
 from cluster_sim.errors import InputError
+from cluster_sim.shown_values import cut, shortened
+
+MOST_OF_OVERRIDE: Final = 200
+"""Characters of an override that a message shows."""
 
 
 def apply_overrides(document: Document, overrides: Iterable[str]) -> None:
@@ -15,7 +19,7 @@ def apply_overrides(document: Document, overrides: Iterable[str]) -> None:
     """
     for override in overrides:
         key, separator, text = override.partition("=")
-        source = f"--set {override}"
+        source = f"--set {cut(override, MOST_OF_OVERRIDE)}"
         if not separator or not key.strip():
             raise InputError(f"{source}: must look like key.path=value, for example fleet.pools.0.replicas=8")
         set_value(document, key.strip(), parse_value(text, source), source)
@@ -44,7 +48,9 @@ def set_value(document: Document, key: str, value: Any, source: str) -> None:
                     place[part] = {}
                 place = place[part]
         else:
-            raise InputError(f"{source}: {dotted(walked)} is the single value {place!r}, it has no parts to set")
+            raise InputError(
+                f"{source}: {dotted(walked)} is the single value {shortened(place)}, it has no parts to set"
+            )
     for known in [known for known in document.places if known[: len(walked)] == walked]:
         del document.places[known]
     document.places[walked] = source
@@ -54,4 +60,6 @@ def _index(part: str, items: list[Any], walked: KeyPath, source: str) -> int:
     if part.isdecimal() and int(part) < len(items):
         return int(part)
     allowed = f"0 to {len(items) - 1}" if items else "none, it is empty"
-    raise InputError(f"{source}: {dotted(walked)} is a list: name an item by its index ({allowed}), not {part!r}")
+    raise InputError(
+        f"{source}: {dotted(walked)} is a list: name an item by its index ({allowed}), not {shortened(part)}"
+    )

@@ -29,7 +29,10 @@ class Study(ConfigModel):
     """One study: its workload, the fleet that serves it, and how it is run."""
 
     name: str = Field(
-        "study", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the study; it names the run directory."
+        "study",
+        max_length=100,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="Name of the study; it names the run directory.",
     )
     seed: int = Field(42, ge=0, lt=1 << 63, description="Seed of every random draw.")
     workload: WorkloadConfig = Field(description="Where requests come from.")

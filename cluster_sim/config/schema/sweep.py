@@ -1,10 +1,14 @@
 """The ``sweep`` block: which variants of the study to run."""
 
-from typing import Any
+import math
+from typing import Any, Final
 
 from pydantic import Field, field_validator
 
 from cluster_sim.options import ConfigModel
+
+MOST_VARIANTS: Final = 20_000
+"""Each is resolved before the first one runs, some ten milliseconds."""
 
 
 class Sweep(ConfigModel):
@@ -22,4 +26,7 @@ class Sweep(ConfigModel):
                 raise ValueError(f"{key} has no values: list at least one")
             if key == "sweep" or key.startswith("sweep."):
                 raise ValueError(f"{key} cannot be varied by the sweep itself")
+        count = math.prod(map(len, grid.values()))
+        if count > MOST_VARIANTS:
+            raise ValueError(f"has {count:,} combinations, more than {MOST_VARIANTS:,}: try fewer values at once")
         return grid

@@ -11,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster_sim.errors import InputError
+from cluster_sim.plain_file import check_plain
 
 Float64Array = npt.NDArray[np.float64]
 
 
 def open_text(path: Path) -> TextIO:
     """Open a text file, gunzipped if its name ends in ``.gz``; InputError when it is not there."""
+    check_plain(path)
     try:
         if path.suffix == ".gz":
             return gzip.open(path, "rt", encoding="utf-8", newline="")

@@ -17,6 +17,7 @@ from cluster_sim.hardware.predictors.operator_profile import (
     ProfileInfo,
     make_profile,
 )
+from cluster_sim.plain_file import check_plain
 
 METADATA_KEY: Final = b"cluster_sim_profile"
 FORMAT_VERSION: Final = 1
@@ -38,6 +39,7 @@ def write_profile(profile: OperatorProfile, path: Path) -> None:
 
 def read_profile_info(path: Path) -> ProfileInfo:
     """Read what a profile was measured with; InputError names the file and what is wrong."""
+    check_plain(path)
     try:
         schema = pq.read_schema(path)
     except (OSError, pa.ArrowException) as error:
@@ -47,6 +49,7 @@ def read_profile_info(path: Path) -> ProfileInfo:
 
 def read_profile(path: Path) -> OperatorProfile:
     """Read and check a profile's Parquet file; InputError names the file and what is wrong."""
+    check_plain(path)
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:

@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import yaml
-
 from cluster_sim.errors import InputError
+from cluster_sim.hardware.library_file import load_mapping
 from cluster_sim.hardware.predictors.csv_table import find_table, number, read_rows
 from cluster_sim.hardware.predictors.operator_profile import Measurement, OperatorProfile, ProfileInfo, make_profile
 
@@ -54,10 +53,7 @@ def plain_name(name: str) -> str:
 def _meta(path: Path) -> tuple[dict[str, str], str]:
     if not path.is_file():
         return {}, ""
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
+    data = load_mapping(path)
     keys = ("vllm_version", "cuda_version", "gpu", "profiled_at", "profiler_version")
     return {key: str(data[key]) for key in keys if key in data}, str(data.get("hardware", ""))
 

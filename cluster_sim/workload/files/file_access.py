@@ -8,23 +8,23 @@ from typing import Any, Final
 import pyarrow as pa
 
 from cluster_sim.errors import InputError
+from cluster_sim.plain_file import check_plain
 
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 PARQUET: Final = b"PAR1"
 _READ_BYTES: Final = 1 << 20
+LONGEST_LINE_BYTES: Final = 64 << 20
+"""Longer than any row: conversations and prompts stand in some."""
 _MOST_NAMES: Final = 12
 
 
 def compression_of(path: Path) -> str | None:
     """Return ``gzip``, ``zstd`` or None by the file's first bytes; InputError when it cannot be read or is empty."""
+    check_plain(path)
     try:
         with path.open("rb") as file:
             start = file.read(4)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a folder, not a file") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     if not start:
@@ -86,7 +86,7 @@ def first_line(head: bytes) -> bytes:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield (line number from 1, line without its end), memory bounded by the longest line."""
+    """Yield (line number from 1, line without its end), memory bounded by the longest line, which is bounded itself."""
     number = 0
     rest = b""
     try:
@@ -94,6 +94,10 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
             while chunk := bytes(stream.read(_READ_BYTES)):
                 lines = (rest + chunk).split(b"\n")
                 rest = lines.pop()
+                if len(rest) > LONGEST_LINE_BYTES:
+                    raise InputError(
+                        f"{path}: line {number + len(lines) + 1} is longer than {LONGEST_LINE_BYTES >> 20} MiB"
+                    )
                 for line in lines:
                     number += 1
                     yield number, line.rstrip(b"\r")

@@ -12,11 +12,13 @@ from typing import Any, Final
 import pyarrow as pa
 
 from cluster_sim.errors import InputError
+from cluster_sim.plain_file import check_size
 from cluster_sim.workload.files.file_access import broken_stream, open_input, read_head, read_lines
 from cluster_sim.workload.readers.json_rows import Place, parse_object
 
 _READ_BYTES: Final = 1 << 20
 _LONGEST_ITEM: Final = 16 << 20
+_LONGEST_DOCUMENT: Final = 256 << 20
 _ENDED: Final = -2
 _SKIPPED: Final = re.compile(r"[ \t\r\n,]*")
 
@@ -35,8 +37,18 @@ def json_items(path: Path) -> Iterator[tuple[Place, Any]]:
             if line.strip():
                 yield place, parse_object(place, line)
         return
-    text = "".join(_text_chunks(path))
+    text = _whole_text(path)
     yield Place(path, document=text), _document(path, text)
+
+
+def _whole_text(path: Path) -> str:
+    """Return the text of a file that is one document; InputError where it is too long to be one."""
+    chunks, size = [], 0
+    for chunk in _text_chunks(path):
+        chunks.append(chunk)
+        size += len(chunk)
+        check_size(path, size, _LONGEST_DOCUMENT)
+    return "".join(chunks)
 
 
 def _is_object(line: bytes) -> bool:

@@ -13,12 +13,14 @@ from typing import Any, Final
 import numpy as np
 
 from cluster_sim.errors import InputError
+from cluster_sim.plain_file import read_bytes, read_stream
 from cluster_sim.workload.files.file_access import compression_of, one_line, shown
 from cluster_sim.workload.sampling.random_streams import Floats
 from cluster_sim.workload.sampling.weibull_shape import weibull_shape
 
 _TRACE: Final = re.compile(r"(?:^|/)chunk-(\d+)-trace\.csv$")
 _DATASET: Final = re.compile(r"(?:^|/)chunk-(\d+)-dataset\.json$")
+_MOST_BYTES: Final = 256 << 20
 _MOST_RATE: Final = 1e6
 _MOST_VALUE: Final = (1 << 31) - 1
 
@@ -133,10 +135,7 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
     if path.is_dir():
         for file in sorted(path.iterdir()):
             if _TRACE.search(file.name) or _DATASET.search(file.name):
-                try:
-                    yield file.name, file.read_bytes()
-                except OSError as error:
-                    raise InputError(f"{file}: cannot be read ({error.strerror or error})") from None
+                yield file.name, read_bytes(file, _MOST_BYTES)
         return
     compression_of(path)
     try:
@@ -144,7 +143,7 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
             for member in archive:
                 content = archive.extractfile(member) if member.isfile() else None
                 if content is not None:
-                    yield member.name, content.read()
+                    yield member.name, read_stream(path, content, _MOST_BYTES)
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         raise InputError(f"{path}: not a readable tar archive ({one_line(error)})") from None
     except Exception as error:  # zlib.error has no public base of its own

@@ -1,0 +1,26 @@
+"""Values of users as messages show them: of bounded length, on one line, without control characters."""
+
+from pathlib import Path
+from typing import Any, Final
+
+MOST_SHOWN: Final = 80
+"""Characters of a value that a message shows."""
+MOST_OF_PATH: Final = 300
+"""Characters of a path that a message shows."""
+
+
+def shortened(value: Any) -> str:
+    """Return how a message shows a value that may be long."""
+    shown = repr(value)
+    return shown if len(shown) <= MOST_SHOWN else f"{shown[:MOST_SHOWN]}... ({len(shown)} characters)"
+
+
+def cut(text: str, most: int = MOST_SHOWN) -> str:
+    """Return plain text as a message shows it: keys, names and the messages of libraries."""
+    line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text[: most + 1])
+    return line if len(text) <= most else f"{line[:most]}... ({len(text)} characters)"
+
+
+def shown_path(path: Path) -> str:
+    """Return a path as a message shows it."""
+    return cut(str(path), MOST_OF_PATH)
