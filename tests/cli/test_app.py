@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import typer
 from typer.core import TyperGroup
@@ -62,7 +63,7 @@ def test_help_imports_no_simulator() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     ours = {name for name in loaded if name.startswith("cluster_sim.") and not name.startswith("cluster_sim.cli")}
-    assert ours <= {"cluster_sim.errors"}
+    assert ours <= {"cluster_sim.errors", "cluster_sim.shown_values"}
     assert not loaded & {"actors", "numpy", "plotly", "pyarrow", "pydantic", "ray", "yaml"}
 
 
@@ -111,6 +112,9 @@ def test_wrong_usage_is_code_2(command: Command, arguments: list[str], message: 
         (InputError("no"), 2, "error: no\n"),
         (UnfinishedError("stuck"), 3, "unfinished: stuck\n"),
         (KeyboardInterrupt(), 3, "unfinished: interrupted"),
+        (MemoryError(), 3, "unfinished: there is not enough memory; a smaller study needs less\n"),
+        (OSError(28, "No space left on device", "x"), 3, "unfinished: [Errno 28] No space left on device: 'x'\n"),
+        (KeyError("a\nb"), 3, "internal error: KeyError: 'a\\nb' (test_app.py:"),
     ],
 )
 def test_exit_codes_of_a_run(
@@ -127,3 +131,26 @@ def test_exit_codes_of_a_run(
     assert error.startswith(start)
     assert len(error.splitlines()) == 1
     assert out == ""
+
+
+def test_internal_errors_say_how_to_report_them(
+    command: Command, study_file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A fault of the program ends with code 3 and names what is kept, in one line; --debug prints the traceback."""
+
+    def fail(hub: Any, recorder: Any, traffic: Any, end: Any) -> None:
+        raise RuntimeError("x" * 10_000)
+
+    monkeypatch.setattr("cluster_sim.simulation.inline.close_hub", fail)
+    out = tmp_path / "run"
+    few = ("--set", "workload.count=20", "--executor", "inline", "--out", out)
+    code, _, error = command("run", study_file, *few)
+    assert code == 3
+    assert error.startswith(f"internal error: RuntimeError: {'x' * 300}... (10000 characters) (test_app.py:")
+    assert f"; what was written so far is in {out}.partial; please report it with the study and the traceback" in error
+    assert len(error.splitlines()) == 1
+    pq.read_table(f"{out}.partial/requests.parquet")
+    code, _, error = command("--debug", "run", study_file, *few)
+    assert code == 3
+    assert "Traceback (most recent call last):" in error
+    assert error.splitlines()[-1].endswith("please report it with the study and the traceback above")
