@@ -163,7 +163,7 @@ class _Reader:
             if isinstance(event, yaml.CollectionStartEvent):
                 depth += 1
                 if depth > MAX_DEPTH:
-                    line = f":{event.start_mark.line + 1}" if self._has_lines else ""
+                    line = f":{event.start_mark.line + 1}" if self._has_lines and event.start_mark else ""
                     raise InputError(f"{self.source}{line}: is nested deeper than {MAX_DEPTH} levels")
             elif isinstance(event, yaml.CollectionEndEvent):
                 depth -= 1
