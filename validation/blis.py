@@ -27,6 +27,8 @@ RETOKENIZED: Final = 1.046
 LENGTH_SPREAD_TOKENS: Final = 6.0
 """Standard deviation of prompt lengths within a cycle (5.5-7.7 in every run with rows)."""
 BLOCK_TOKENS: Final = 16
+OFFLOAD_GIB: Final = 8.0
+"""Host memory of every run with an offloading connector."""
 ENGINE: Final[dict[str, Any]] = {
     "kind": "vllm_v1",
     "version": "0.15.1",
@@ -88,6 +90,7 @@ def _request_case(run: str, meta: dict[str, Any], path: Path) -> Case:
             "enable_prefix_caching": bool(settings["prefix_caching"]),
             "enable_chunked_prefill": bool(settings["chunked_prefill"]),
             "num_kv_blocks": int(settings["kv_blocks_total_gpu"]),
+            **offload_options(settings.get("cpu_kv_offload")),
         },
         quantization="fp8" if meta["precision"].lower() == "fp8" else None,
         client_timeout_s=CLIENT_TIMEOUT_S,
@@ -95,6 +98,17 @@ def _request_case(run: str, meta: dict[str, Any], path: Path) -> Case:
         fold=run,
         is_overloaded=float(failed.mean()) > OVERLOADED_SHARE,
     )
+
+
+def offload_options(text: Any) -> dict[str, Any]:
+    """Return the engine's options for what a run says of its KV cache in host memory.
+
+    Aggregates say True and mean the same 8 GiB that runs with rows name.
+    """
+    if not text or str(text) in {"False", "None", "0"}:
+        return {}
+    first = str(text).split()[0]
+    return {"kv_offload": {"cpu_gib": float(first) if first.replace(".", "").isdigit() else OFFLOAD_GIB}}
 
 
 def _version(engine: str) -> str:
@@ -163,6 +177,8 @@ def _aggregate_case(
             measured[stage, "tpot_mean"] = decode_s / (output_len - 1)
     workload = stages[0]["workload"]
     twin = _same_measurement(first, workload, published, request_cases)
+    # A run that is given request by request too says more of its server there.
+    twin_offload = {"kv_offload": twin.engine["kv_offload"]} if twin and "kv_offload" in twin.engine else {}
     seed = zlib.crc32(run.encode())
     requests = twin.requests if twin else generate(stages, seed)
     return Case(
@@ -177,6 +193,7 @@ def _aggregate_case(
             **ENGINE,
             "max_num_batched_tokens": int(first["max_num_batched_tokens"]),
             "gpu_memory_utilization": float(first["gpu_mem_util"]),
+            **(twin_offload if twin else offload_options(first.get("cpu_offload"))),
         },
         quantization="fp8" if first["precision"].upper() == "FP8" else None,
         client_timeout_s=CLIENT_TIMEOUT_S,

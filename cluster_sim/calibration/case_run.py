@@ -15,7 +15,7 @@ from cluster_sim.calibration.case import Case, FloatArray, Requests
 from cluster_sim.calibration.library_match import match_device, match_model
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.interconnect.transfer_path import FleetLinks, PoolPlace, Port
-from cluster_sim.hardware.memory_plan import plan_memory
+from cluster_sim.hardware.memory_plan import host_block_us, plan_memory
 from cluster_sim.hardware.predictors.coverage import Coverage, total_coverage
 from cluster_sim.hardware.predictors.predictor_interface import Predictor
 from cluster_sim.hardware.replica_hardware import ExpertSharding, ReplicaHardware
@@ -27,7 +27,7 @@ from cluster_sim.routing.handover.connector_interface import default_handover
 from cluster_sim.routing.handover.kv_layout import kv_layout
 from cluster_sim.routing.policies.round_robin import RoundRobinOptions
 from cluster_sim.routing.policy_interface import build_policy
-from cluster_sim.serving.limits_resolution import scheduler_limits
+from cluster_sim.serving.limits_resolution import scheduler_limits, sized_for_host
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.data_parallel import build_scheduler
 from cluster_sim.serving.schedulers.engine_options import EngineOptions, engine_options
@@ -104,6 +104,9 @@ def resolve_case(case: Case) -> ResolvedCase:
         settings = replace(settings, kv_cache_dtype=case.kv_cache_dtype)
     hardware = ReplicaHardware(model, device, settings, case.tensor_parallel, experts=experts)
     blocks = engine.num_kv_blocks or plan_memory(hardware).kv_blocks
+    engine = sized_for_host(engine, hardware)
+    if engine.needs_host_load_time:
+        engine = engine.model_copy(update={"host_load_block_us": host_block_us(hardware)})
     limits = scheduler_limits(engine, model, blocks, 1, macro_steps=True)
     return ResolvedCase(case, engine, limits, hardware)
 

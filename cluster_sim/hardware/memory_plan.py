@@ -91,6 +91,12 @@ def host_block_us(hardware: ReplicaHardware) -> float:
     return largest * hardware.engine.block_size / hardware.device.host_bandwidth_bytes_per_s * 1e6
 
 
+def host_block_bytes(hardware: ReplicaHardware) -> int:
+    """Return the bytes of one KV block in host memory, over all GPUs of a replica."""
+    token_bytes = sum(part.kv_bytes_per_token for part in shards(hardware)) * hardware.tensor_parallel
+    return round(token_bytes * hardware.engine.block_size)
+
+
 def activation_bytes(hardware: ReplicaHardware) -> int:
     """Return the peak bytes of the profiling step on one GPU.
 

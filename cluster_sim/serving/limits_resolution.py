@@ -4,11 +4,14 @@ from dataclasses import replace
 from typing import Final
 
 from cluster_sim.errors import InputError
+from cluster_sim.hardware.memory_plan import host_block_bytes
 from cluster_sim.hardware.model import Model
+from cluster_sim.hardware.replica_hardware import ReplicaHardware
 from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.serving.schedulers.engine_options import ENGINES, EngineOptions
+from cluster_sim.serving.schedulers.vllm_options import VllmV1Options
 
 UNLIMITED: Final = 1 << 60
 """Token budget of an engine that has none."""
@@ -72,6 +75,25 @@ def scheduler_limits(
     if engine.refuses_small_cache and engine.num_kv_blocks is None:
         _check_cache(engine, limits, kv_blocks)
     return replace(limits, max_model_len=_longest_request(engine, scheduler, limits))
+
+
+def sized_for_host(engine: EngineOptions, hardware: ReplicaHardware) -> EngineOptions:
+    """Return the options with the KV blocks that the offloading connector's host memory holds.
+
+    Raises InputError if it holds none, or if ``host_blocks`` is set beside it.
+    """
+    if not isinstance(engine, VllmV1Options) or engine.kv_offload is None:
+        return engine
+    if engine.host_blocks:
+        raise InputError("engine.host_blocks: kv_offload sizes the host memory already; set one of the two")
+    block_bytes = host_block_bytes(hardware)
+    blocks = engine.kv_offload.host_blocks(block_bytes)
+    if not blocks:
+        raise InputError(
+            f"engine.kv_offload.cpu_gib: {engine.kv_offload.cpu_gib:g} GiB hold no KV block of {block_bytes:,} bytes; "
+            "raise it or leave kv_offload out"
+        )
+    return engine.model_copy(update={"host_blocks": blocks})
 
 
 def _check_budget(engine: EngineOptions, budget: int, max_model_len: int) -> None:

@@ -18,7 +18,7 @@ from cluster_sim.hardware.predictors.predictor_interface import PREDICTORS, Pred
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
 from cluster_sim.routing.policy_interface import build_policy
-from cluster_sim.serving.limits_resolution import scheduler_limits
+from cluster_sim.serving.limits_resolution import scheduler_limits, sized_for_host
 from cluster_sim.serving.lora import Lora
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.data_parallel import build_scheduler
@@ -285,6 +285,7 @@ def _plan_pool(study: Study, pool: Pool, first_replica: int, model_name: str, de
     model = hardware.model
     reads_hardware = PREDICTORS.chosen_by(study.predictor).part.reads_hardware
     check_engine(pool, engine, hardware, reads_hardware=reads_hardware)
+    engine = sized_for_host(engine, hardware)
     if engine.needs_host_load_time:
         engine = engine.model_copy(update={"host_load_block_us": host_block_us(hardware)})
     memory = plan_memory(hardware) if engine.num_kv_blocks is None else None

@@ -26,7 +26,8 @@ def block_cache(settings: KvCacheSettings) -> tuple[BlockCache, DecodePool]:
     if not settings.is_caching:
         return CountedCache(total, size), pool
     if settings.host_blocks:
-        return HostedCache(total, size, pool, settings.host_blocks, settings.host_load_block_us), pool
+        hosted = HostedCache(total, size, pool, settings.host_blocks, settings.host_load_block_us, settings.stores)
+        return hosted, pool
     if settings.store is not None:
         return StoreBackedCache(total, size, pool, settings.store), pool
     return HashedCache(total, size, pool), pool

@@ -10,6 +10,7 @@ from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.kv_cache.base import AllocationResult, MatchResult
 from cluster_sim.serving.kv_cache.block_pool import BlockMatch, BlockPool
 from cluster_sim.serving.kv_cache.hashed_blocks import HashedCache
+from cluster_sim.serving.kv_cache.pinned_stores import PinnedStores
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.units import NS_PER_US
 
@@ -17,8 +18,18 @@ from cluster_sim.units import NS_PER_US
 class HostedCache(HashedCache):
     """A ``HashedCache`` with ``host_blocks`` more blocks in host memory, each ``load_us`` away."""
 
-    def __init__(self, total_blocks: int, block_size: int, pool: DecodePool, host_blocks: int, load_us: float) -> None:
+    def __init__(
+        self,
+        total_blocks: int,
+        block_size: int,
+        pool: DecodePool,
+        host_blocks: int,
+        load_us: float,
+        stores: PinnedStores | None = None,
+    ) -> None:
+        """``stores`` keeps the books where blocks stay pinned until their request ends; None stores all of them."""
         super().__init__(total_blocks, block_size, pool)
+        self._stores = stores
         self._host = BlockPool(host_blocks, block_size)
         self._load_ns = round(load_us * NS_PER_US)
 
@@ -33,12 +44,15 @@ class HostedCache(HashedCache):
         found = match.found
         assert isinstance(found, BlockMatch)
         super().allocate(sequence, match, tokens)
+        if self._stores is not None:
+            self._stores.enter(sequence.key, self._host.match(self.content(sequence), sequence.known_tokens).blocks)
         loaded_blocks = match.tokens // self.block_size - found.blocks
         return AllocationResult(match.tokens, loaded_blocks * self._load_ns)
 
     def free(self, sequence: Sequence) -> None:
         """Take everything back; the full blocks are on the host by now, as far as it holds so many."""
-        self._store(sequence, sequence.computed // self.block_size)
+        full = sequence.computed // self.block_size
+        self._store(sequence, full if self._stores is None else min(full, self._stores.leave(sequence.key)))
         super().free(sequence)
 
     def validate(self) -> None:

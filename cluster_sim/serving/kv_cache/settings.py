@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from cluster_sim.hardware.kv_groups import KvGroups
+from cluster_sim.serving.kv_cache.pinned_stores import PinnedStores
 from cluster_sim.serving.kv_cache.store_link import StoreLink
 
 
@@ -22,5 +23,7 @@ class KvCacheSettings:
     """Blocks of host memory that keep what the device has lost."""
     host_load_block_us: float = 0.0
     """Time to load one of them."""
+    stores: PinnedStores | None = None
+    """The books over host memory where blocks stay pinned until their request ends; None if they do not."""
     store: StoreLink | None = None
     """The link to a store that replicas share; None without one."""

@@ -10,7 +10,7 @@ from cluster_sim.hardware.device import Device
 from cluster_sim.hardware.engine_settings import EngineSettings
 from cluster_sim.hardware.kv_groups import KvGroups, kv_groups
 from cluster_sim.hardware.model import Model
-from cluster_sim.options import MOST_ITEMS
+from cluster_sim.options import MOST_ITEMS, ConfigModel
 from cluster_sim.serving.lora import Lora
 from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS
 from cluster_sim.serving.schedulers.engine_options import (
@@ -20,6 +20,7 @@ from cluster_sim.serving.schedulers.engine_options import (
 )
 from cluster_sim.serving.schedulers.token_budget import TokenBudgetOptions
 from cluster_sim.serving.speculation import Speculative
+from cluster_sim.units import GIB
 
 ASYNC_SINCE: Final = (0, 14)
 """vLLM plans the next step while one runs, by default, from this version on."""
@@ -30,6 +31,24 @@ HYBRID_SINCE: Final = (0, 10)
 
 MORE_MEMORY_SINCE: Final = (0, 21)
 """vLLM takes 0.92 of a GPU's memory by default from this version on, which then counts its CUDA graphs in."""
+
+
+PINNED_BEFORE: Final = (0, 21)
+"""Before this version what the offloading connector stores stays pinned until its request ends."""
+
+
+class KvOffload(ConfigModel):
+    """vLLM's offloading connector: full blocks are stored in host memory while their request runs.
+
+    Its version decides what that costs: before 0.21 stored blocks stay pinned until their request ends, and requests
+    that find no room try again in every step.
+    """
+
+    cpu_gib: float = Field(gt=0, le=65_536, description="Host memory for KV blocks, over all GPUs of a replica.")
+
+    def host_blocks(self, block_bytes: int) -> int:
+        """Return how many blocks of ``block_bytes`` over all GPUs fit."""
+        return int(self.cpu_gib * GIB) // block_bytes
 
 
 class VllmV1Options(TokenBudgetOptions):
@@ -44,6 +63,7 @@ class VllmV1Options(TokenBudgetOptions):
             "async_scheduling",
             "enable_prefix_caching",
             "host_blocks",
+            "kv_offload",
             "speculative",
             "lora",
         }
@@ -87,6 +107,9 @@ class VllmV1Options(TokenBudgetOptions):
         description="KV blocks that host memory keeps of computed prefixes, for each rank; 0 is none.",
     )
     host_load_block_us: HostLoadTime = None
+    kv_offload: KvOffload | None = Field(
+        None, description="vLLM's offloading connector, as its version has it; null is none."
+    )
     disable_hybrid_kv_cache_manager: bool | None = Field(
         None,
         description="Whether a model that mixes layers with and without an attention window keeps the whole context in "
@@ -105,6 +128,11 @@ class VllmV1Options(TokenBudgetOptions):
     @property
     def _release(self) -> tuple[int, ...]:
         return tuple(int(part) for part in self.version.split("."))
+
+    @property
+    def pins_stores(self) -> bool:
+        """Whether what is stored in host memory stays pinned until its request ends."""
+        return self.kv_offload is not None and self._release < PINNED_BEFORE
 
     @property
     def caches_prefixes(self) -> bool:
@@ -144,7 +172,9 @@ class VllmV1Options(TokenBudgetOptions):
             chosen["async_scheduling"] = version >= ASYNC_SINCE
         if self.reserve_full_sequence is None:
             chosen["reserve_full_sequence"] = version >= RESERVE_SINCE
-        if self.disable_hybrid_kv_cache_manager is None and (self.host_blocks or version < HYBRID_SINCE):
+        if self.disable_hybrid_kv_cache_manager is None and (
+            self.host_blocks or self.kv_offload is not None or version < HYBRID_SINCE
+        ):
             chosen["disable_hybrid_kv_cache_manager"] = True
         options = super().resolved(device, model).model_copy(update=chosen)
         if options.enable_prefix_caching is not None:
@@ -175,6 +205,10 @@ class VllmV1Options(TokenBudgetOptions):
 
     def check(self) -> None:
         """Raise InputError for options that contradict each other."""
+        if self.kv_offload is not None and not self.enable_prefix_caching:
+            raise InputError(
+                "engine.kv_offload: host memory keeps prefixes, so it needs enable_prefix_caching: true; leave it out"
+            )
         if self.host_blocks and not self.enable_prefix_caching:
             raise InputError(
                 "engine.host_blocks: host memory keeps prefixes, so it needs enable_prefix_caching: true; set 0"

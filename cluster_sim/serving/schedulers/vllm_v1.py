@@ -11,7 +11,7 @@ dissolved and the list is walked.  With several stages every batch that holds no
 while they follow each other (``PipelinedPools``).  Without fast-forwarding there is no pool at all.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.predictors.predictor_interface import Predictor
@@ -23,6 +23,7 @@ from cluster_sim.serving.fast_forward.windowed_pool import WindowedPool
 from cluster_sim.serving.handover.legs import Leg, Legs
 from cluster_sim.serving.kv_cache.cache_choice import block_cache
 from cluster_sim.serving.kv_cache.hashed_blocks import HashedCache
+from cluster_sim.serving.kv_cache.pinned_stores import PinnedStores
 from cluster_sim.serving.kv_cache.prefix_changes import PrefixReporter
 from cluster_sim.serving.kv_cache.settings import KvCacheSettings
 from cluster_sim.serving.last_tokens import set_last_tokens
@@ -48,6 +49,7 @@ class VllmV1(VllmHandover, FastForwardScheduler):
     null_blocks = 1
 
     def __init__(self, engine: VllmV1Options, limits: SchedulerLimits) -> None:
+        self._stores = PinnedStores(engine.host_blocks, limits.block_size) if engine.pins_stores else None
         kv, pool = block_cache(
             KvCacheSettings(
                 total_blocks=limits.kv_blocks,
@@ -57,6 +59,7 @@ class VllmV1(VllmHandover, FastForwardScheduler):
                 groups=limits.kv_groups,
                 host_blocks=engine.host_blocks,
                 host_load_block_us=engine.host_load_block_us or 0.0,
+                stores=self._stores,
                 store=limits.store,
             )
         )
@@ -80,6 +83,7 @@ class VllmV1(VllmHandover, FastForwardScheduler):
         self._pool = pool
         self._pipelined = PipelinedPools(limits.block_size)
         self._batches = 0
+        self._predictor: Predictor | None = None
         self._has_prefill_interval = engine.prefill_schedule_interval > 1
         self._is_saturated = False
         """The last step that could start sequences left some waiting: then no rank waits for the others."""
@@ -205,8 +209,17 @@ class VllmV1(VllmHandover, FastForwardScheduler):
             return 0
         if (self._waiting or self._legs.arrived) and self._may_hold_prompts():
             return 0
+        if self._stores is not None and self._is_slowed_by(self._stores):
+            return 0
         steps = pool.steps_within(self._kv.free_blocks, pool.steps_to_finish())
         return self._steps_unchanged(steps) if self._has_windows else steps
+
+    def _is_slowed_by(self, stores: PinnedStores) -> bool:
+        """Whether refused stores may take the CPU longer than the GPU's step, beside which they are made."""
+        assert self._predictor is not None
+        decodes = len(self._pool.members)
+        step = BatchShape(decodes=decodes, decode_kv_tokens=self._pool.kv_tokens)
+        return self._is_exclusive or decodes * stores.refusal_ns > self._predictor.step_ns(step)
 
     def uniform_pools(self) -> list[DecodePool]:
         return [self._pool]
@@ -240,7 +253,12 @@ class VllmV1(VllmHandover, FastForwardScheduler):
         return finishing
 
     def pipelined_pools(self) -> list[DecodePool]:
-        if self._has_windows or self._may_hold_prompts() or len(self._running) > self._budget:
+        if (
+            self._has_windows
+            or self._stores is not None
+            or self._may_hold_prompts()
+            or len(self._running) > self._budget
+        ):
             return []  # Windows give blocks back, which only the pool of a single stage counts.
         if not self._pipelined:
             self._pipelined.gather(self._running.values())
@@ -310,7 +328,18 @@ class VllmV1(VllmHandover, FastForwardScheduler):
             self.retry_now = bool(batch.preempted)
             return None
         self._batches += 1
+        batch.delay_ns += self._core_delay_ns(now_ns)
         return batch
+
+    def _core_delay_ns(self, now_ns: int) -> int:
+        """Return how long the engine's core is busy with stores before it sends off a batch planned now."""
+        return 0 if self._stores is None else self._stores.delay_ns(now_ns, self._computed())
+
+    def _computed(self) -> Iterator[tuple[int, int]]:
+        """Yield the key of every running sequence and the tokens that it will have computed."""
+        pooled, step = self._pool.members, self._pool.step
+        for key, sequence in self._running.items():
+            yield key, sequence.base + step if key in pooled else sequence.computed
 
     def on_scheduled(self, batch: Batch) -> None:
         end_ns = batch.end_ns
@@ -318,8 +347,14 @@ class VllmV1(VllmHandover, FastForwardScheduler):
         self._pool.last_tokens.synchronise(end_ns)
 
     def use_predictor(self, predictor: Predictor) -> None:
+        if self._stores is not None:
+            self._predictor = predictor
         if self._order is not None:
             self._order.use_predictor(predictor)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return the state to pickle: a predictor is given anew (``use_predictor``)."""
+        return {**self.__dict__, "_predictor": None}
 
     def _sort(self, order: QueueOrder, now_ns: int) -> None:
         if order.watches_running:
