@@ -106,6 +106,19 @@ def test_an_upgraded_engine_takes_over(tmp_path: Path) -> None:
     equal_everywhere(small_study(tmp_path, *UPGRADE))
 
 
+def test_an_upgrade_takes_the_place_of_one_under_way(tmp_path: Path) -> None:
+    """A second change 1 s after the first, before a replica of it serves, replaces all: eight replicas and no more."""
+    later = "{at_s: 6, set: {fleet.pools.main.engine.max_num_seqs: 16}}"
+    study = (*UPGRADE[:-1], UPGRADE[-1].replace("]", f", {later}]"))
+    result = run_small(tmp_path, *study)
+    table = rows(result.directory)
+    assert {row["pool"] for row in table if row["dispatch_s"] > 30} == {"main-v3"}
+    assert len({row["replica"] for row in table if row["pool"] == "main-v3"}) == 4
+    assert max(row["replica"] for row in table) < 12
+    assert result.summary["requests"]["finished"] == 300
+    equal_everywhere(small_study(tmp_path, *study))
+
+
 def test_upgrades_between_pools_of_the_study(tmp_path: Path) -> None:
     """A pool of the same model without replicas takes over, within its own limits."""
     pool = (

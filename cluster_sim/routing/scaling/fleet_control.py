@@ -75,7 +75,7 @@ class ChangeDue(NamedTuple):
 class _Upgrade(NamedTuple):
     """An upgrade under way."""
 
-    pool: int
+    pools: tuple[int, ...]
     to: int
     arithmetic: RollingUpgrade
 
@@ -181,9 +181,7 @@ class FleetControl(HubComponent):
         if isinstance(change, ReplicaCount):
             return self._lifecycle.bring_to(change.pool, change.replicas, now_ns)
         if isinstance(change, BeginUpgrade):
-            replicas = len(self._lifecycle.members(change.pool))
-            arithmetic = RollingUpgrade(replicas, change.max_surge_percent, change.max_unavailable_percent)
-            self._upgrades.append(_Upgrade(change.pool, change.to, arithmetic))
+            self._begin(change)
             return self._upgrade(now_ns)
         routes = list(dict.fromkeys(self.hub.routes.values()))
         if isinstance(change, SplitWeights):
@@ -200,15 +198,38 @@ class FleetControl(HubComponent):
     def _then_upgrade(self, handler: Callable[[Any, int], list[Send]], event: Any, now_ns: int) -> list[Send]:
         return handler(event, now_ns) + self._upgrade(now_ns)
 
+    def _begin(self, change: BeginUpgrade) -> None:
+        """Begin an upgrade; one under way to the pool that it replaces ends, and all that is left of it is replaced."""
+        pools, replicas = [change.pool], len(self._lifecycle.members(change.pool))
+        for upgrade in self._upgrades:
+            if upgrade.to == change.pool:
+                pools += [pool for pool in upgrade.pools if pool != change.to]
+                replicas = upgrade.arithmetic.replicas
+        self._upgrades = [upgrade for upgrade in self._upgrades if upgrade.to != change.pool]
+        arithmetic = RollingUpgrade(replicas, change.max_surge_percent, change.max_unavailable_percent)
+        self._upgrades.append(_Upgrade(tuple(dict.fromkeys(pools)), change.to, arithmetic))
+
     def _upgrade(self, now_ns: int) -> list[Send]:
         """Take every upgrade as far as it may go now."""
         sends: list[Send] = []
         for upgrade in self._upgrades:
-            old, new = self._lifecycle.members(upgrade.pool), self._lifecycle.members(upgrade.to)
-            step = upgrade.arithmetic.step(len(old), _ready(old), len(new), _ready(new))
+            new = self._lifecycle.members(upgrade.to)
+            old = {pool: self._lifecycle.members(pool) for pool in upgrade.pools}
+            count, ready = sum(map(len, old.values())), sum(map(_ready, old.values()))
+            step = upgrade.arithmetic.step(count, ready, len(new), _ready(new))
             sends += self._lifecycle.bring_to(upgrade.to, len(new) + step.start, now_ns)
-            sends += self._lifecycle.bring_to(upgrade.pool, len(old) - step.drain, now_ns)
+            drain = step.drain
+            for pool, members in reversed(old.items()):  # What an earlier upgrade was to replace goes first.
+                going = min(drain, len(members))
+                sends += self._lifecycle.bring_to(pool, len(members) - going, now_ns)
+                drain -= going
+        self._upgrades = [upgrade for upgrade in self._upgrades if not self._is_done(upgrade)]
         return sends
+
+    def _is_done(self, upgrade: _Upgrade) -> bool:
+        """Return whether nothing is left of what an upgrade replaces."""
+        is_replaced = not any(self._lifecycle.members(pool) for pool in upgrade.pools)
+        return is_replaced and len(self._lifecycle.members(upgrade.to)) >= upgrade.arithmetic.replicas
 
 
 def _ready(members: Sequence[Member]) -> int:

@@ -41,7 +41,7 @@ class RollingUpgrade:
 
     def __init__(self, replicas: int, max_surge_percent: float, max_unavailable_percent: float) -> None:
         """``replicas`` is the number at its beginning, which it keeps."""
-        self._replicas = replicas
+        self.replicas = replicas
         surge = ceil(replicas * max_surge_percent / 100)
         unavailable = floor(replicas * max_unavailable_percent / 100)
         # With neither nothing could ever change; Kubernetes takes one away then.
@@ -50,9 +50,9 @@ class RollingUpgrade:
 
     def step(self, old: int, old_ready: int, new: int, new_ready: int) -> UpgradeStep:
         """Return what follows; ``old`` and ``new`` count the replicas that do not drain, ready or not."""
-        start = max(0, min(self._replicas - new, self._replicas + self._surge - old - new))
+        start = max(0, min(self.replicas - new, self.replicas + self._surge - old - new))
         new += start
-        least = self._replicas - self._unavailable
+        least = self.replicas - self._unavailable
         most = max(0, old + new - least - (new - new_ready))
         # Old ones that do not serve go first; of the others as many as are not needed.
         idle = min(old - old_ready, most)
