@@ -23,7 +23,8 @@ class Attributes:
     """The prompt's content as (segment id, tokens) in order.  Ids are chained: equal ids at the end of equal chains
     mean equal tokens, so a shared prefix of ids is reusable KV.  Empty means content that nobody shares."""
     output_segment: int = -1
-    """Id under which the generated tokens appear in a later turn's ``segments``; -1 when they never do."""
+    """Id under which the generated tokens appear in a later turn's ``segments``; -1 when they never do.  That of the
+    prompt's last segment says that they go on with it."""
     reasoning_tokens: int = 0
     """How many of the output tokens are reasoning that the user does not see."""
     encoder_tokens: int = 0

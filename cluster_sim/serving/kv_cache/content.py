@@ -74,5 +74,7 @@ def content_of(request: Request, own_output: int = -1) -> Content:
         stream = stream_of(PRIVATE_OUTPUT, own_output)
     else:
         stream = stream_of(SHARED, output) if output >= 0 else stream_of(PRIVATE_OUTPUT, request_id)
+        if pieces and pieces[-1][0] == stream:  # It goes on where the prompt's last segment ends.
+            _, prompt, _ = pieces.pop()
     pieces.append((stream, prompt, OPEN_END))
     return Content(attributes.lora, tuple(pieces))

@@ -27,7 +27,7 @@ class GroupedHashedCache:
         self._groups = groups
         self._window_blocks = groups.window_blocks(step_tokens, block_size)
         self._blocks = GroupedBlockPool(total_blocks, block_size, groups)
-        self._growing: dict[int, None] = {}
+        self._growing: dict[int, Sequence] = {}
         """Segments that running sequences write as their output, so that later requests may name them."""
 
     @property
@@ -49,7 +49,11 @@ class GroupedHashedCache:
     def may_grow_prefix(self, sequence: Sequence) -> bool:
         """Return whether a running sequence is writing an output that the prompt of ``sequence`` contains."""
         growing = self._growing
-        return bool(growing) and any(segment in growing for segment, _ in sequence.request.attributes.segments)
+        if not growing:
+            return False
+        return any(
+            growing.get(segment, sequence) is not sequence for segment, _ in sequence.request.attributes.segments
+        )
 
     def catch_up(self) -> None:
         """Do nothing: blocks have their hashes at once."""
@@ -78,7 +82,7 @@ class GroupedHashedCache:
         self._commit(sequence, tokens)
         output = sequence.request.attributes.output_segment
         if output >= 0:
-            self._growing[output] = None
+            self._growing[output] = sequence
         self.free_blocks = self._blocks.free_blocks
         return AllocationResult(match.tokens)
 
@@ -126,7 +130,8 @@ class GroupedHashedCache:
     def free(self, sequence: Sequence) -> None:
         """Take everything back; full blocks stay findable until they are reused."""
         self._blocks.release(sequence.key)
-        self._growing.pop(sequence.request.attributes.output_segment, None)
+        if self._growing.get(sequence.request.attributes.output_segment) is sequence:
+            del self._growing[sequence.request.attributes.output_segment]
         self.free_blocks = self._blocks.free_blocks
 
     def validate(self) -> None:

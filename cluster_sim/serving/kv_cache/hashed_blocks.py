@@ -44,9 +44,13 @@ class HashedCache:
         return MatchResult(match.blocks * self.block_size, match)
 
     def may_grow_prefix(self, sequence: Sequence) -> bool:
-        """Return whether a running sequence is writing an output that the prompt of ``sequence`` contains."""
+        """Return whether another running sequence is writing an output that the prompt of ``sequence`` contains."""
         growing = self._growing
-        return bool(growing) and any(segment in growing for segment, _ in sequence.request.attributes.segments)
+        if not growing:
+            return False
+        return any(
+            growing.get(segment, sequence) is not sequence for segment, _ in sequence.request.attributes.segments
+        )
 
     def catch_up(self) -> None:
         """Give the blocks of every growing output their hashes."""
@@ -106,7 +110,8 @@ class HashedCache:
         self._blocks.commit(sequence.key, sequence.computed)
         self._blocks.release(sequence.key, -(-sequence.computed // self.block_size))
         self.free_blocks = self._blocks.free_blocks
-        self._growing.pop(sequence.request.attributes.output_segment, None)
+        if self._growing.get(sequence.request.attributes.output_segment) is sequence:
+            del self._growing[sequence.request.attributes.output_segment]
 
     def track_prefixes(self) -> None:
         """Keep what changes from now on, while nothing is cached."""

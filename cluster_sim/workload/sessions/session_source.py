@@ -1,8 +1,9 @@
 """Source of conversations: every turn waits for the one before, thinks, and carries the context along.
 
 Request ids number all turns in order of the sessions' starts: a session's turns have consecutive ids, known when it
-starts.  The prompt of a turn is a chain of segments - shared prefix, first prompt, first output, second prompt ... - so
-a prefix cache finds everything earlier turns left behind.
+starts.  The prompt of a turn is the shared prefix and then one segment that grows from turn to turn: first prompt, first
+output, second prompt and so on.  So a prefix cache finds everything that earlier turns left behind, and a turn costs the
+same however long the conversation is.
 """
 
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from cluster_sim.workload.request import Request
 from cluster_sim.workload.sampling.random_streams import Floats, Stream
 from cluster_sim.workload.sessions.session_planner import SessionPlan, SessionPlanner
 from cluster_sim.workload.source import SERVED
-from cluster_sim.workload.traits.trait_sampler import VISIBLE, fill_prompt, session_attributes
+from cluster_sim.workload.traits.trait_sampler import fill_prompt, session_attributes
 
 
 class Planner(Protocol):
@@ -74,30 +75,31 @@ class SharedPlanner:
 class _Session:
     """A session under way."""
 
-    __slots__ = ("chain", "context_tokens", "first_id", "plan", "planner", "turn")
+    __slots__ = ("context_tokens", "first_id", "plan", "planner", "shared", "turn")
 
     def __init__(self, planner: SessionPlanner, plan: SessionPlan, first_id: int) -> None:
         self.planner = planner
         self.plan = plan
         self.first_id = first_id
         self.turn = 0
-        self.chain: tuple[tuple[int, int], ...] = plan.identity.segments
+        self.shared = plan.identity.segments
+        """What the prompts begin with that other sessions may have too."""
         self.context_tokens = plan.identity.prefix_tokens if planner.traits.prefix_on_top else 0
 
     def request(self, arrival_ns: int) -> Request:
         """Return the current turn as a request."""
         plan, planner, turn = self.plan, self.planner, self.turn
-        number = plan.first_turn + turn
-        own = planner.base + 2 * number
+        own = self._own_segment()
         prompt = self.context_tokens + plan.prompt[turn]
         carries_on = planner.shape.accumulate and turn + 1 < len(plan.prompt)
-        is_plain = not self.chain and not carries_on
-        segments = () if is_plain else fill_prompt(self.chain, prompt, own)
+        has_history = planner.shape.accumulate and turn > 0
+        is_plain = not self.shared and not carries_on and not has_history
+        segments = () if is_plain else fill_prompt(self.shared, prompt, own)
         attributes = session_attributes(
             plan.identity.base,
             (planner.base + plan.number, turn),
             planner.traits.deadline_ns(arrival_ns),
-            (segments, own + 1 if carries_on and planner.traits.reasoning_kept else -1),
+            (segments, own if carries_on and planner.traits.reasoning_kept else -1),
             plan.bodies.row(plan.first_body + turn),
         )
         return Request(self.first_id + turn, arrival_ns, prompt, plan.output[turn], attributes)
@@ -105,16 +107,19 @@ class _Session:
     def carry(self, request: Request) -> None:
         """Add an ended turn to the context and go on to the next."""
         if self.planner.shape.accumulate:
-            number = self.plan.first_turn + self.turn
-            visible, segment = request.output_tokens, self.planner.base + 2 * number + 1
+            visible = request.output_tokens
             if not self.planner.traits.reasoning_kept:
                 visible -= request.attributes.reasoning_tokens
-                segment = self.planner.base + VISIBLE + 2 * number
-            self.chain = request.attributes.segments
-            if visible > 0:
-                self.chain = (*self.chain, (segment, visible))
+            if not self.turn:  # A short first prompt may end inside the shared prefix.
+                own = self._own_segment()
+                self.shared = tuple([part for part in request.attributes.segments if part[0] != own])
             self.context_tokens = request.prompt_tokens + visible
         self.turn += 1
+
+    def _own_segment(self) -> int:
+        """Return the name of what no other session has: one for all turns, or one a turn if they stand alone."""
+        turn = 0 if self.planner.shape.accumulate else self.turn
+        return self.planner.base + 2 * (self.plan.first_turn + turn)
 
     def goes_on(self) -> bool:
         """Return whether there is a next turn that fits the context limit."""

@@ -8,20 +8,19 @@ from tests.workload.sections import by_session, fixed, sessions
 
 
 def test_every_session_ends_and_contexts_add_up(drive: Callable[..., Any]) -> None:
-    """Each turn's prompt is all earlier prompts and outputs plus its own new tokens, and segments say so."""
+    """Each turn's prompt is all earlier prompts and outputs plus its own new tokens: one segment that grows."""
     source, driven = drive(sessions())
     assert (source.started, source.completed, source.broken, source.active) == (200, 200, 0, 0)
     for turns in by_session(driven.requests).values():
         assert [one.attributes.turn for one in turns] == list(range(len(turns)))
         context = 0
-        chain: tuple[Any, ...] = ()
+        names = {name for one in turns for name, _ in one.attributes.segments}
         for one in turns:
-            segments = one.attributes.segments
-            assert segments[: len(chain)] == chain
             assert 10 <= one.prompt_tokens - context <= 50
-            assert sum(tokens for _, tokens in segments) == (one.prompt_tokens if len(turns) > 1 else 0)
+            assert [tokens for _, tokens in one.attributes.segments] == [one.prompt_tokens] * (len(turns) > 1)
             context = one.prompt_tokens + one.output_tokens
-            chain = (*segments, (one.attributes.output_segment, one.output_tokens))
+        assert all(one.attributes.output_segment in names for one in turns[:-1])
+        assert len(names) == (len(turns) > 1)
         assert turns[-1].attributes.output_segment == -1, "what nobody will send again has no id"
 
 
@@ -82,13 +81,26 @@ def test_system_prompts_are_shared_between_sessions(drive: Callable[..., Any]) -
 
 
 def test_reasoning_is_left_out_of_later_prompts(drive: Callable[..., Any]) -> None:
-    """What the user does not see is not sent again, unless it is kept; dropped reasoning makes new content."""
+    """What the user does not see is not sent again, unless it is kept; with it dropped, nobody finds the output."""
     for kept in (False, True):
         traits = {"reasoning": {"ratio": fixed(0.5), "kept_in_context": kept}}
         _, driven = drive(sessions(turns=fixed(2), traits=traits))
         for one, two in by_session(driven.requests).values():
             visible = one.output_tokens - (0 if kept else one.attributes.reasoning_tokens)
             assert one.attributes.reasoning_tokens == round(one.output_tokens * 0.5)
-            assert two.attributes.segments[1][1] == visible
-            assert (two.attributes.segments[1][0] == one.attributes.output_segment) is kept
-            assert (one.attributes.output_segment >= 0) is kept
+            assert two.prompt_tokens - one.prompt_tokens - visible in range(10, 51)
+            ((name, tokens),) = two.attributes.segments
+            assert tokens == two.prompt_tokens
+            assert one.attributes.output_segment == (name if kept else -1)
+
+
+def test_a_short_first_prompt_ends_inside_the_shared_prefix(drive: Callable[..., Any]) -> None:
+    """Of a prefix of 100 tokens only what the first prompt holds is shared; what follows belongs to the session."""
+    prefix = {"levels": [{"count": 2, "tokens": 100}], "added": False}
+    _, driven = drive(sessions(turns=fixed(3), traits={"prefix": prefix}))
+    for first, *others in by_session(driven.requests).values():
+        assert [tokens for _, tokens in first.attributes.segments] == [first.prompt_tokens]
+        for one in others:
+            shared, own = one.attributes.segments
+            assert shared == first.attributes.segments[0]
+            assert own == (first.attributes.output_segment, one.prompt_tokens - first.prompt_tokens)
