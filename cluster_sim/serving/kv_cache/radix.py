@@ -101,8 +101,7 @@ class RadixCache:
         if tokens:
             self.host.loaded_tokens += tokens
             self.take(tokens)
-            self.tree.insert(holding.content, holding.prefix + tokens)
-            self._hold(sequence, holding, holding.prefix + tokens)
+            self._insert(holding, holding.prefix + tokens)
 
     def held_prefix(self, sequence: Sequence) -> int:
         """Return how many of a sequence's tokens are the tree's, loaded ones included."""
@@ -148,8 +147,8 @@ class RadixCache:
         if not self._is_caching:
             return
         holding = self.holding_of(sequence)
-        self.unused_tokens += self.tree.insert(holding.content, sequence.computed) - holding.prefix
-        self._hold(sequence, holding, sequence.computed)
+        before = holding.prefix
+        self.unused_tokens += self._insert(holding, sequence.computed) - before
         if self.host is not None:
             self.host.on_insert(holding.content, sequence.computed)
 
@@ -158,7 +157,8 @@ class RadixCache:
         holding = self.holding_of(sequence)
         whole = sequence.computed - sequence.computed % self.block_size
         if self._is_caching:
-            self.unused_tokens += self.tree.insert(holding.content, whole) - holding.prefix
+            behind = holding.node if holding.is_locked else 0
+            self.unused_tokens += self.tree.insert(holding.content, whole, behind).tokens - holding.prefix
             self.unused_tokens += self.round_up(sequence.computed) - whole
             if self.host is not None:
                 self.host.on_insert(holding.content, whole)
@@ -184,9 +184,14 @@ class RadixCache:
         if self.host is not None:
             self.host.validate()
 
-    def _hold(self, sequence: Sequence, holding: RadixHolding, tokens: int) -> None:
-        """Lock the first ``tokens`` tokens, which are in the tree, in place of what was locked."""
-        found = self.tree.match(holding.content, tokens)
-        self.tree.lock(found.node)
-        self.unlock(sequence)
-        holding.node, holding.prefix, holding.is_locked = found.node, found.tokens, True
+    def _insert(self, holding: RadixHolding, tokens: int) -> int:
+        """Put the whole pages of the first ``tokens`` tokens into the tree and lock them in place of what was locked;
+        return how many were there.
+        """
+        tree = self.tree
+        found = tree.insert(holding.content, tokens, holding.node if holding.is_locked else 0)
+        tree.lock(found.node)
+        if holding.is_locked:
+            tree.unlock(holding.node)
+        holding.node, holding.prefix, holding.is_locked = found.node, tree.whole_pages(tokens), True
+        return found.tokens

@@ -1,42 +1,23 @@
 """Radix tree of SGLang's cache (python/sglang/srt/mem_cache/radix_cache.py), over pieces of content instead of tokens.
 
-A node holds a stretch of tokens that were inserted together; its children continue it.  A match that ends inside a node
-splits it.  Sequences lock the path from their last matched node to the root; eviction removes whole leaves that nobody
-locks, least recently used first, and may go on with the parents that this turns into leaves.  Only counts of tokens are
-kept: whose copy a token is makes no difference, except that inserting what is there already frees the copy just
-computed.  With a page size above 1 everything is cut down to whole pages.
+A node holds tokens that were inserted together; its children continue it.  A match that ends inside a node splits it.
+Sequences lock the path from their last matched node to the root; eviction removes whole leaves that nobody locks, least
+recently used first, and may go on with the parents that this turns into leaves.  Only counts of tokens are kept: whose
+copy a token is makes no difference, except that inserting what is there already frees the copy just computed.  With a
+page size above 1 everything is cut down to whole pages.
+
+No call walks a long path: nodes along one stream form a ``Stretch``, of which a walk takes many nodes at once; a
+sequence goes on from the node that it has locked; and an access is noted where it ends, from where it passes to the
+nodes above when those below them go, which is before it can matter there.
 """
 
 import heapq
+from bisect import bisect_right
 from typing import NamedTuple
 
-from cluster_sim.serving.kv_cache.content import Content, Piece, Stream
+from cluster_sim.serving.kv_cache.content import Content, Piece
 from cluster_sim.serving.kv_cache.prefix_changes import NONE_LEFT, PrefixChanges, shared_ranges
-
-Key = tuple[Stream, int] | tuple[Piece, ...] | tuple[str]
-"""The identity of a page: its stream and where that begins, its pieces if it has several, or a root's namespace."""
-
-
-class RadixNode:
-    """Tokens ``start <= position < end`` behind the node's parent; a root, which holds none, has its namespace as key.
-
-    ``pieces`` are (stream, first position of the stream, end) in order; the first may begin before the node does.
-    """
-
-    __slots__ = ("children", "end", "key", "locks", "parent", "pieces", "serial", "start", "used")
-
-    def __init__(self, serial: int, parent: int, key: Key, pieces: list[Piece], start: int, end: int) -> None:
-        self.serial = serial
-        self.parent = parent
-        self.key = key
-        """What the parent files it under: the identity of its first page."""
-        self.pieces = pieces
-        self.start = start
-        self.end = end
-        self.children: dict[Key, int] = {}
-        self.locks = 0
-        self.used = 0
-        """Count of the cache's accesses when this node was last one."""
+from cluster_sim.serving.kv_cache.radix_node import Key, RadixNode
 
 
 class RadixMatch(NamedTuple):
@@ -65,43 +46,34 @@ class RadixTree:
 
     def match(self, content: Content, tokens: int) -> RadixMatch:
         """Find the longest cached prefix of the first ``tokens`` tokens, and note the access."""
-        return self._descend(content, self.whole_pages(tokens))
+        return self._descend(self._root(content), content, self.whole_pages(tokens))
 
     def peek(self, content: Content, tokens: int) -> int:
         """Return the length of the longest cached prefix without an access or a split."""
-        limit = self.whole_pages(tokens)
-        node = self._root(content)
-        position = 0
-        while position < limit:
-            child = self._child(node, content, position)
-            if child is None:
-                break
-            position = self._common(child, content, limit)
-            if position < child.end:
-                break
-            node = child
-        return position
+        return self._walk(self._root(content), content, self.whole_pages(tokens))[2]
 
-    def insert(self, content: Content, tokens: int) -> int:
-        """Make sure that the first ``tokens`` tokens, cut to whole pages, are in the tree; return how many were."""
+    def insert(self, content: Content, tokens: int, behind: int = 0) -> RadixMatch:
+        """Make sure that the first ``tokens`` tokens, cut to whole pages, are in the tree; return the node with which
+        they end, and how many there were.
+
+        ``behind`` is the serial of a node that ends a prefix of them and is locked, or 0.
+        """
         limit = self.whole_pages(tokens)
-        found = self._descend(content, limit)
-        if found.tokens < limit:
-            start = found.tokens
-            parent = self._nodes[found.node]
-            pieces = [
-                (stream, origin, min(end, limit))
-                for stream, origin, end in content.pieces
-                if end > start and origin < limit
-            ]
-            leaf = self._add(parent, self._key(content, start), pieces, start, limit)
-            leaf.used = self._accesses
-            self.evictable_tokens += limit - start
-            self._offer(leaf)
-            if self.changes is not None:
-                for name, _, end in shared_ranges(content, limit, self.page_size):
-                    self.changes.set(name, max(end, self.changes.end_of(name)))
-        return found.tokens
+        found = self._descend(self._nodes[behind] if behind else self._root(content), content, limit)
+        if found.tokens >= limit:
+            return found
+        start = found.tokens
+        parent = self._nodes[found.node]
+        first = _first_beyond(content.pieces, start)
+        pieces = [(stream, origin, min(end, limit)) for stream, origin, end in content.pieces[first:] if origin < limit]
+        leaf = self._add(parent, self._key(content.pieces, first, start), pieces, start, limit)
+        leaf.used = self._accesses
+        self.evictable_tokens += limit - start
+        self._offer(leaf)
+        if self.changes is not None:
+            for name, _, end in shared_ranges(content, limit, self.page_size):
+                self.changes.set(name, max(end, self.changes.end_of(name)))
+        return RadixMatch(leaf.serial, start)
 
     def whole_pages(self, tokens: int) -> int:
         """Return ``tokens`` cut down to whole pages."""
@@ -115,23 +87,40 @@ class RadixTree:
         """Protect a node and all above it from eviction."""
         while serial:
             node = self._nodes[serial]
-            if node.locks == 0 and node.parent:
-                self.evictable_tokens -= node.end - node.start
-                self.locked_tokens += node.end - node.start
-            node.locks += 1
-            serial = node.parent
+            node.holds += 1
+            stretch = node.stretch
+            if node.holds > 1:
+                return
+            was_held = bool(stretch.held)
+            top = self._nodes[stretch.nodes[0]]
+            before = stretch.held[-1] if was_held else top.start
+            stretch.hold(node.end)
+            if node.end > before:
+                self.evictable_tokens -= node.end - before
+                self.locked_tokens += node.end - before
+            if was_held:
+                return
+            serial = top.parent
 
     def unlock(self, serial: int) -> None:
         """Take one lock back from a node and all above it."""
         while serial:
             node = self._nodes[serial]
-            node.locks -= 1
-            assert node.locks >= 0
-            if node.locks == 0 and node.parent:
-                self.evictable_tokens += node.end - node.start
-                self.locked_tokens -= node.end - node.start
-                self._offer(node)
-            serial = node.parent
+            node.holds -= 1
+            assert node.holds >= 0
+            if node.holds:
+                return
+            stretch = node.stretch
+            stretch.let_go(node.end)
+            top = self._nodes[stretch.nodes[0]]
+            after = stretch.held[-1] if stretch.held else top.start
+            if node.end > after:
+                self.evictable_tokens += node.end - after
+                self.locked_tokens -= node.end - after
+            self._offer(node)
+            if stretch.held:
+                return
+            serial = top.parent
 
     def evict(self, tokens: int, lost: list[tuple[Content, int]] | None = None) -> int:
         """Remove unlocked leaves, least recently used first, until ``tokens`` tokens are gone; return how many were.
@@ -142,7 +131,7 @@ class RadixTree:
         while gone < tokens and self._leaves:
             used, serial = heapq.heappop(self._leaves)
             node = self._nodes.get(serial)
-            if node is None or node.used != used or node.children or node.locks:
+            if node is None or node.used != used or node.children or node.holds:
                 continue
             gone += node.end - node.start
             if lost is not None:
@@ -152,6 +141,8 @@ class RadixTree:
             parent = self._nodes[node.parent]
             del parent.children[node.key]
             del self._nodes[serial]
+            node.stretch.pop()
+            parent.used = max(parent.used, used)
             self._offer(parent)
         self.evictable_tokens -= gone
         return gone
@@ -188,58 +179,79 @@ class RadixTree:
         self._next_serial += 1
         self._nodes[node.serial] = node
         parent.children[key] = node.serial
+        stretch = parent.stretch
+        if len(pieces) == 1 and stretch.stream == pieces[0][:2] and stretch.nodes[-1] == parent.serial:
+            stretch.append(node.serial, end)
+            node.stretch = stretch
         return node
 
-    def _key(self, content: Content, position: int) -> Key:
-        """Return the identity of the page at ``position``: the streams in it and where they end."""
+    def _key(self, pieces: tuple[Piece, ...] | list[Piece], first: int, position: int) -> Key:
+        """Return the identity of the page at ``position``, which is in piece ``first``: the streams in it and where
+        they end.
+        """
         page_end = position + self.page_size
-        for stream, origin, end in content.pieces:
-            if end > position:
-                if end >= page_end:
-                    return (stream, origin)
+        stream, origin, end = pieces[first]
+        if end >= page_end:
+            return (stream, origin)
+        page: list[Piece] = []
+        for stream, origin, end in pieces[first:]:
+            if origin >= page_end:
                 break
-        return tuple(
-            (stream, origin, min(end, page_end))
-            for stream, origin, end in content.pieces
-            if end > position and origin < page_end
-        )
+            page.append((stream, origin, min(end, page_end)))
+        return tuple(page)
 
-    def _child(self, node: RadixNode, content: Content, position: int) -> RadixNode | None:
-        serial = node.children.get(self._key(content, position))
-        return None if serial is None else self._nodes[serial]
-
-    def _common(self, node: RadixNode, content: Content, limit: int) -> int:
-        """Return the position up to which ``content`` agrees with ``node``, whole pages and at most ``limit``."""
+    def _common(self, node: RadixNode, pieces: tuple[Piece, ...], first: int, limit: int) -> int:
+        """Return the position up to which a content, at its piece ``first``, agrees with ``node``, whole pages and at
+        most ``limit``.
+        """
         position = node.start
-        theirs = iter(node.pieces)
-        for stream, origin, end in content.pieces:
-            if end <= position:
-                continue
-            other = next(theirs, None)
-            if other is None or other[0] != stream or other[1] != origin:
+        for (stream, origin, end), other in zip(pieces[first : first + len(node.pieces)], node.pieces, strict=False):
+            if other[0] != stream or other[1] != origin:
                 break
             position = min(end, other[2], limit)
             if end != other[2] or position >= limit:
                 break
         return self.whole_pages(position)
 
-    def _descend(self, content: Content, limit: int) -> RadixMatch:
-        """Walk down as far as ``content`` agrees, splitting the node in which it stops; all nodes count as used."""
-        self._accesses += 1
-        node = self._root(content)
-        node.used = self._accesses
-        position = 0
+    def _walk(self, node: RadixNode, content: Content, limit: int) -> tuple[RadixNode, RadixNode | None, int]:
+        """Walk down from a node that ends a prefix of ``content`` as far as that agrees; return the last node that does
+        so to its end, the child in which the walk stops, and where.
+        """
+        pieces = content.pieces
+        position = node.end
+        first = _first_beyond(pieces, position)
         while position < limit:
-            child = self._child(node, content, position)
-            if child is None:
+            stream, origin, end = pieces[first]
+            stretch = node.stretch
+            if stretch.stream == (stream, origin):
+                index = stretch.last_within(min(limit, end))
+                if stretch.ends[index] > position:
+                    node = self._nodes[stretch.nodes[index]]
+                    position = node.end
+                    first += end <= position
+                    continue
+            serial = node.children.get(self._key(pieces, first, position))
+            if serial is None:
                 break
-            position = self._common(child, content, limit)
+            child = self._nodes[serial]
+            position = self._common(child, pieces, first, limit)
             if position < child.end:
-                child = self._split(child, position)
+                return node, child, position
             node = child
-            node.used = self._accesses
-            if not node.children and not node.locks:
-                self._offer(node)
+            while first < len(pieces) and pieces[first][2] <= position:
+                first += 1
+        return node, None, position
+
+    def _descend(self, node: RadixNode, content: Content, limit: int) -> RadixMatch:
+        """Walk down from a node as far as ``content`` agrees, splitting the node in which it stops, and note the
+        access.
+        """
+        self._accesses += 1
+        node, child, position = self._walk(node, content, limit)
+        if child is not None:
+            node = self._split(child, position)
+        node.used = self._accesses
+        self._offer(node)
         return RadixMatch(node.serial, position)
 
     def _split(self, node: RadixNode, position: int) -> RadixNode:
@@ -247,19 +259,28 @@ class RadixTree:
         parent = self._nodes[node.parent]
         head_pieces = [(stream, origin, min(end, position)) for stream, origin, end in node.pieces if origin < position]
         tail_pieces = [piece for piece in node.pieces if piece[2] > position]
-        head = self._add(parent, node.key, head_pieces, node.start, position)
-        head.locks = node.locks
+        head = RadixNode(self._next_serial, parent.serial, node.key, head_pieces, node.start, position)
+        self._next_serial += 1
+        self._nodes[head.serial] = head
+        parent.children[node.key] = head.serial
+        stretch = node.stretch
+        if head.stretch.stream == stretch.stream:
+            stretch.insert_above(node, head.serial, position)
+            head.stretch = stretch
+        elif stretch.held:
+            head.holds = 1
+            head.stretch.hold(position)
         head.used = node.used
         node.parent = head.serial
         node.start = position
         node.pieces = tail_pieces
-        node.key = self._key(Content("", tuple(tail_pieces)), position)
+        node.key = self._key(tail_pieces, 0, position)
         head.children[node.key] = node.serial
         return head
 
     def _offer(self, node: RadixNode) -> None:
         """Let a node be evicted if it is an unlocked leaf; roots never are."""
-        if node.parent and not node.children and not node.locks:
+        if node.parent and not node.children and not node.holds:
             heapq.heappush(self._leaves, (node.used, node.serial))
             if len(self._leaves) > 4 * len(self._nodes) + 64:
                 self._tidy()
@@ -269,22 +290,39 @@ class RadixTree:
         fresh = {
             (node.used, node.serial)
             for node in self._nodes.values()
-            if node.parent and not node.children and not node.locks
+            if node.parent and not node.children and not node.holds
         }
         self._leaves = sorted(fresh)
 
     def validate(self) -> None:
         """Assert what must hold between calls."""
-        evictable = locked = 0
+        locked: set[int] = set()
         for node in self._nodes.values():
+            serial = node.serial if node.holds else 0
+            while serial and serial not in locked:
+                locked.add(serial)
+                serial = self._nodes[serial].parent
+        evictable = held = 0
+        for node in self._nodes.values():
+            stretch = node.stretch
+            place = stretch.nodes.index(node.serial)
+            assert stretch.ends[place] == node.end
+            assert (node.end in stretch.held) == (node.holds > 0)
             if not node.parent:
                 continue
             parent = self._nodes[node.parent]
             assert parent.end == node.start < node.end
             assert parent.children[node.key] == node.serial
-            assert parent.locks >= node.locks
-            if node.locks:
-                locked += node.end - node.start
+            assert not place or stretch.nodes[place - 1] == node.parent
+            if node.serial in locked:
+                held += node.end - node.start
             else:
                 evictable += node.end - node.start
-        assert (evictable, locked) == (self.evictable_tokens, self.locked_tokens)
+        assert (evictable, held) == (self.evictable_tokens, self.locked_tokens)
+
+
+def _first_beyond(pieces: tuple[Piece, ...], position: int) -> int:
+    """Return the index of the first piece that ends beyond ``position``."""
+    if len(pieces) == 1 or pieces[0][2] > position:
+        return 0
+    return bisect_right(pieces, position, key=lambda piece: piece[2])

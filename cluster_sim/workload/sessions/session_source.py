@@ -1,9 +1,9 @@
 """Source of conversations: every turn waits for the one before, thinks, and carries the context along.
 
 Request ids number all turns in order of the sessions' starts: a session's turns have consecutive ids, known when it
-starts.  The prompt of a turn is the shared prefix and then one segment that grows from turn to turn: first prompt, first
-output, second prompt and so on.  So a prefix cache finds everything that earlier turns left behind, and a turn costs the
-same however long the conversation is.
+starts.  The prompt of a turn is the shared prefix and then one segment that grows from turn to turn: first prompt,
+first output, second prompt and so on.  So a prefix cache finds everything that earlier turns left behind, and a turn
+costs the same however long the conversation is.
 """
 
 from collections.abc import Iterator

@@ -245,3 +245,21 @@ def test_a_long_queue_and_chain_pickle_flat() -> None:
     again = pickle.loads(pickle.dumps(cache))
     again.validate()
     assert again.match(long, 12_000).blocks == cache.match(long, 12_000).blocks == 2_999
+
+
+def test_a_conversation_is_one_run_of_blocks_however_long() -> None:
+    """100 turns of 24 tokens go on with one segment: each finds all whole blocks before it, as one part of one run."""
+    pool = BlockPool(1000, 16)
+    for turn in range(100):
+        prompt = 24 * turn + 20
+        attributes = Attributes(segments=((7, prompt),), output_segment=7)
+        talk = content_of(Request(turn, 0, prompt, 4, attributes))
+        match = pool.match(talk, prompt)
+        assert match.blocks == 24 * turn // 16
+        assert (len(talk.pieces), len(match.parts)) == (1, min(match.blocks, 1))
+        pool.admit(turn, talk, match)
+        held = -(-(prompt + 4) // 16)
+        pool.take(held - match.blocks)
+        pool.commit(turn, prompt + 4)
+        pool.release(turn, held)
+        pool.validate()

@@ -1,6 +1,7 @@
 """The radix tree over pieces against a naive one over tokens, and by hand."""
 
 import pickle
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -132,11 +133,11 @@ class NaiveTree:
 def test_partial_match_splits_and_duplicates_are_told() -> None:
     """Of 20 tokens 12 are shared; inserting the second chain adds 8, inserting it again adds none."""
     cache = RadixTree()
-    assert cache.insert(content((1, 20)), 20) == 0
+    assert cache.insert(content((1, 20)), 20).tokens == 0
     other = content((1, 12), (2, 8))
     assert cache.match(other, 20).tokens == 12
-    assert cache.insert(other, 20) == 12
-    assert cache.insert(other, 20) == 20
+    assert cache.insert(other, 20).tokens == 12
+    assert cache.insert(other, 20).tokens == 20
     assert cache.evictable_tokens == 28
     cache.validate()
 
@@ -160,27 +161,31 @@ def test_eviction_takes_whole_unlocked_leaves_least_recent_first() -> None:
 def test_pages_cut_everything_down() -> None:
     """With pages of 16, 40 tokens leave 32 in the tree and 31 match 16."""
     cache = RadixTree(16)
-    assert cache.insert(content((1, 99)), 40) == 0
+    assert cache.insert(content((1, 99)), 40).tokens == 0
     assert cache.evictable_tokens == 32
     assert cache.match(content((1, 99)), 31).tokens == 16
 
 
 PIECES = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 9)), min_size=1, max_size=4)
-STEP = st.tuples(st.sampled_from(["insert", "match", "lock", "unlock", "evict", "pickle"]), PIECES, st.integers(1, 24))
+STEP = st.tuples(
+    st.sampled_from(["insert", "match", "lock", "grow", "unlock", "evict", "pickle"]), PIECES, st.integers(1, 24)
+)
 
 
 @settings(max_examples=200, deadline=None)
 @given(steps=st.lists(STEP, max_size=50))
 @pytest.mark.parametrize("page", [1, 4])
 def test_equals_the_naive_tree(page: int, steps: list) -> None:
-    """Matches, looks, insertions, evictions and both token counts equal those of a token-by-token tree."""
+    """Matches, looks, insertions, evictions and both token counts equal those of a token-by-token tree, and so does what
+    goes on from a locked node.
+    """
     cache, naive = RadixTree(page), NaiveTree(page)
-    held: list[tuple[int, NaiveNode]] = []
+    held: list[tuple[int, NaiveNode, Content, int]] = []
     for action, pieces, count in steps:
         what = content(*pieces)
         tokens = names(what, count)
         if action == "insert":
-            assert cache.insert(what, count) == naive.insert(tokens)
+            assert cache.insert(what, count).tokens == naive.insert(tokens)
         elif action == "match":
             assert cache.match(what, count).tokens == naive.descend(naive.cut(tokens))[1]
         elif action == "lock":
@@ -188,9 +193,20 @@ def test_equals_the_naive_tree(page: int, steps: list) -> None:
             assert found.tokens == done
             cache.lock(found.node)
             naive.change_locks(node, 1)
-            held.append((found.node, node))
+            held.append((found.node, node, what, done))
+        elif action == "grow" and held:
+            serial, node, locked, done = held.pop(count % len(held))
+            done += count
+            found = cache.insert(locked, done, serial)
+            assert found.tokens == naive.insert(names(locked, done))
+            grown, done = naive.descend(naive.cut(names(locked, done)))
+            cache.lock(found.node)
+            cache.unlock(serial)
+            naive.change_locks(grown, 1)
+            naive.change_locks(node, -1)
+            held.append((found.node, grown, locked, done))
         elif action == "unlock" and held:
-            serial, node = held.pop(count % len(held))
+            serial, node, *_ = held.pop(count % len(held))
             cache.unlock(serial)
             naive.change_locks(node, -1)
         elif action == "evict":
@@ -202,3 +218,39 @@ def test_equals_the_naive_tree(page: int, steps: list) -> None:
         assert cache.evictable_tokens == sum(len(node.tokens) for node in nodes if not node.locks)
         assert cache.locked_tokens == sum(len(node.tokens) for node in nodes if node.locks)
         assert cache.peek(what, count) == naive.peek(naive.cut(tokens))
+
+
+class CountedNodes(dict[int, Any]):
+    """Nodes by serial; counts how often one is looked up."""
+
+    lookups = 0
+
+    def __getitem__(self, serial: int) -> Any:
+        self.lookups += 1
+        return super().__getitem__(serial)
+
+
+def lookups_of_a_turn(turns: int) -> int:
+    """Return how many nodes the last turn of a conversation looks up: found, locked, grown twice and let go."""
+    cache = RadixTree()
+    talk = content((1, 100), (2, 1))
+    cache._nodes = nodes = CountedNodes()
+    for turn in range(turns):
+        nodes.lookups = 0
+        found = cache.match(talk, 100 + 20 * turn)
+        assert found.tokens == (90 + 20 * turn if turn else 0)
+        cache.lock(found.node)
+        for grown in (100, 110):
+            deeper = cache.insert(talk, grown + 20 * turn, found.node)
+            cache.lock(deeper.node)
+            cache.unlock(found.node)
+            found = deeper
+        cache.unlock(found.node)
+    lookups = nodes.lookups
+    cache.validate()
+    return lookups
+
+
+def test_a_turn_looks_up_as_many_nodes_however_long_the_conversation() -> None:
+    """After 20 turns as after 80, although each has left two nodes."""
+    assert lookups_of_a_turn(80) == lookups_of_a_turn(20)
