@@ -176,8 +176,8 @@ STEP = st.tuples(
 @given(steps=st.lists(STEP, max_size=50))
 @pytest.mark.parametrize("page", [1, 4])
 def test_equals_the_naive_tree(page: int, steps: list) -> None:
-    """Matches, looks, insertions, evictions and both token counts equal those of a token-by-token tree, and so does what
-    goes on from a locked node.
+    """Matches, looks, insertions, evictions and both token counts equal those of a token-by-token tree; what goes on
+    from a locked node does too.
     """
     cache, naive = RadixTree(page), NaiveTree(page)
     held: list[tuple[int, NaiveNode, Content, int]] = []
