@@ -220,7 +220,7 @@ class RadixTree:
         pieces = content.pieces
         position = node.end
         first = _first_beyond(pieces, position)
-        while position < limit:
+        while position < limit and first < len(pieces):
             stream, origin, end = pieces[first]
             stretch = node.stretch
             if stretch.stream == (stream, origin):
