@@ -40,6 +40,22 @@ PARTS: Final = {
 }
 """The parts in the order of time, with what each is in words."""
 
+PART_NAMES: Final = {
+    "router": "router",
+    "cold_start": "cold start",
+    "failed_attempts": "failed attempts",
+    "network": "network",
+    "queue": "replica's queue",
+    "prefill": "prefill",
+    "prefill_batch": "batch mates in prefill",
+    "handover": "decode replica",
+    "transfer": "transfer",
+    "preemption": "preemption",
+    "decode": "decode",
+    "decode_batch": "batch mates in decode",
+}
+"""The same in a word or two, for legends."""
+
 PART_FIELDS: Final = (
     *("request_id", "pool", "replica", "status", "arrival_ns", "dispatch_ns", "scheduled_ns", "first_token_ns"),
     *("finish_ns", "prompt_tokens", "output_tokens", "cached_tokens", "prefill_replica", "transfer_start_ns"),

@@ -28,6 +28,12 @@ FloatArray = npt.NDArray[np.float64]
 
 _SERIES: Final = ("time_s", "replica", "running", "waiting", "kv_used_ratio", "prompt_tokens", "generated_tokens")
 
+_NEEDED: Final = (
+    *("name", "seed", "simulated_s", "requests", "slo", "throughput", "pools", "replicas", "checks", "energy"),
+    *("predictor_coverage", "ttft_s", "tpot_s", "itl_s", "e2e_s", "queue_s", "cost_usd"),
+)
+"""Keys of a summary without which nothing can be said of a run."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunData:
@@ -53,6 +59,11 @@ class RunData:
             read_text(directory / RESOLVED_FILE),
         )
         version = run.summary.get("summary_version")
+        lacking = [key for key in _NEEDED if key not in run.summary]
+        if version in {WHOLE_RUN, SUMMARY_VERSION} and lacking:
+            raise InputError(
+                f"{shown_path(directory / SUMMARY_FILE)}: lacks {', '.join(lacking)}, which every run writes"
+            )
         if version == WHOLE_RUN:
             return replace(run, summary=from_whole_run(run.summary, SUMMARY_VERSION))
         if version != SUMMARY_VERSION:
@@ -76,6 +87,14 @@ class RunData:
         """Read the columns of ``series.parquet`` that reports use, as float64."""
         table = self._table(SERIES_FILE, list(_SERIES))
         return {name: _floats(table.column(name)) for name in _SERIES}
+
+    def gap_counts(self) -> FloatArray:
+        """Return how many gaps between tokens lie in each of vLLM's buckets, over the whole run."""
+        column = self._table(SERIES_FILE, ["itl_counts"]).column(0)
+        counts = np.zeros(column.type.list_size)
+        for chunk in column.chunks:
+            counts += _floats(pa.chunked_array([chunk.flatten()])).reshape(-1, len(counts)).sum(axis=0)
+        return counts
 
     def full_series(self) -> dict[str, FloatArray]:
         """Read every number of ``series.parquet`` as float64; histograms are [rows, buckets]."""

@@ -64,7 +64,7 @@ def test_help_imports_no_simulator() -> None:
     loaded = set(done.stdout.split())
     ours = {name for name in loaded if name.startswith("cluster_sim.") and not name.startswith("cluster_sim.cli")}
     assert ours <= {"cluster_sim.errors", "cluster_sim.shown_values"}
-    assert not loaded & {"actors", "numpy", "plotly", "pyarrow", "pydantic", "ray", "yaml"}
+    assert not loaded & {"actors", "numpy", "pyarrow", "pydantic", "ray", "yaml"}
 
 
 def test_the_shell_completes() -> None:

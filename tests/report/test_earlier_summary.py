@@ -5,9 +5,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from cluster_sim.report.html import report_page
 from cluster_sim.report.openmetrics import write_openmetrics
 from cluster_sim.report.run_data import RunData
+from cluster_sim.report.run_page import run_page
 
 NEW_KEYS = ("warnings", "window", "is_steady_state", "growth_ratio", "reasons", "whole_run")
 NEW_OF_LIMITS = ("low_s", "high_s", "verdict", "requests", "lost", "cut_off_passed", "cut_off_left_out")
@@ -38,7 +38,7 @@ def test_a_run_of_version_1_is_shown(run_directory: Path, tmp_path: Path) -> Non
     data = RunData.read(run)
     assert limits
     assert {limit["verdict"] for limit in data.summary["slo"]["limits"]} == {"missed"}
-    page = report_page(data)
+    page = run_page(data)
     assert "(error unknown)" in page
-    assert '<span class="no">missed</span>' in page
+    assert '<span class="missed-word">missed</span>' in page
     assert write_openmetrics(run).is_file()

@@ -1,0 +1,1 @@
+"""Parts of report pages: markup, charts, style and script; they know nothing of runs."""
