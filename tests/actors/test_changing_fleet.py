@@ -1,4 +1,4 @@
-"""A fleet that scales and is upgraded, on actors: real frames on real sockets, and Ray."""
+"""Fleets that scale, are upgraded and hand requests over, on actors: real frames on real sockets, and Ray."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +7,9 @@ import pytest
 
 from actors.connection import ray_cluster
 from cluster_sim.config.schema.study import Study
+from cluster_sim.routing.handover.connector_interface import CONNECTORS
 from tests.actors.matrix import inline, on_ray
+from tests.simulation.handover_study import ENGINE_OF, pool, study
 from tests.small_run import small_study
 
 SCALED = (
@@ -40,3 +42,11 @@ def test_replicas_that_join_and_leave_on_actors_are_those_of_one_process(
     expected = inline(study)
     assert len(expected.replicas) > 2
     assert on_ray(study, actors=actors) == expected
+
+
+@pytest.mark.parametrize("connector", CONNECTORS.names())
+def test_hand_overs_on_actors_are_those_of_one_process(connector: str) -> None:
+    """Prefill and decode replicas thrown into two groups: rows, counters and series of every connector."""
+    engine = ENGINE_OF[connector]
+    handed = study(pool("prefill", engine), pool("decode", engine), handover={"connector": connector})
+    assert on_ray(handed, actors=2, placement_seed=1) == inline(handed)

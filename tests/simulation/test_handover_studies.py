@@ -12,47 +12,9 @@ from cluster_sim.recording.statuses import STATUSES
 from cluster_sim.routing.handover.connector_interface import CONNECTORS
 from cluster_sim.simulation.inline import InlineExecutor
 from cluster_sim.simulation.plan import make_plan
-from tests.actors.matrix import study_of
 from tests.equality import equal_everywhere
 from tests.evidence import evidence_of
-
-ENGINE_OF = {entry.name: entry.part.engine for entry in CONNECTORS.entries()}
-
-
-def pool(role: str | None, engine: str = "vllm_v1", **changes: Any) -> dict[str, Any]:
-    options = changes.pop("engine_options", {})
-    return {
-        "name": str(role),
-        "model": "llama-3-8b",
-        "device": "h100-sxm",
-        "role": role,
-        "replicas": 2,
-        "engine": {"kind": engine, "num_kv_blocks": 800, "block_size": 16, **options},
-        **changes,
-    }
-
-
-def study(*pools: dict[str, Any], handover: dict[str, Any] | None = None, **parts: Any) -> Study:
-    """Return a study of 120 requests on some pools, which has its rows kept."""
-    lengths = {
-        "prompt": {"kind": "lognormal", "mean": 1200, "std": 800, "min": 2, "max": 4000},
-        "output": {"kind": "lognormal", "mean": 60, "std": 60, "min": 1, "max": 300},
-    }
-    defaults: dict[str, Any] = {
-        "name": "handover",
-        "seed": 3,
-        "workload": {
-            "kind": "synthetic",
-            "count": 120,
-            "arrivals": {"kind": "poisson", "request_rate": 30},
-            "lengths": lengths,
-        },
-        "fleet": {"pools": list(pools), "handover": handover},
-        "router": {"policy": "least_outstanding"},
-        "predictor": {"kind": "roofline"},
-        "run": {"series_interval_s": 0.5},
-    }
-    return study_of(**(defaults | parts))
+from tests.simulation.handover_study import ENGINE_OF, pool, study
 
 
 def rows_of(run: Study) -> list[dict[str, int]]:
