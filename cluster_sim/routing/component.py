@@ -1,8 +1,9 @@
 """Components of the hub: scalers, faults, queues, retries, hand-overs, beside routing itself.
 
 A plain study has none of them.  A component handles events and messages of its own types, schedules events, and acts
-through ``HubServices``; three of them also stand in the way of requests, as a gate before their routing
-(``Gate``), at the failure of an attempt (``Recovery``), and between prompt and decoding (``HandOver``).
+through ``HubServices``; four of them also stand in the way of requests, as a gate before their routing
+(``Gate``), before prompts with media (``Encoding``), at the failure of an attempt (``Recovery``), and between prompt
+and decoding (``HandOver``).
 """
 
 from abc import ABC, abstractmethod
@@ -157,6 +158,14 @@ class Gate(HubComponent, ABC):
     @abstractmethod
     def offer(self, tracked: TrackedRequest, now_ns: int) -> Verdict:
         """Decide about a request that arrives, or is tried again."""
+
+
+class Encoding(HubComponent, ABC):
+    """Media of requests encoded before their prompts."""
+
+    @abstractmethod
+    def takes(self, tracked: TrackedRequest, now_ns: int) -> bool:
+        """Begin to encode the media of a request that would be routed now; return whether it waits for that."""
 
 
 class Recovery(HubComponent, ABC):

@@ -19,7 +19,7 @@ from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.rows import RequestRow
 from cluster_sim.recording.statuses import CANCELLED, FAILED, REFUSED
 from cluster_sim.routing.admission import NOBODY
-from cluster_sim.routing.component import Gate, HandOver, HubComponent, Links, Recovery
+from cluster_sim.routing.component import Encoding, Gate, HandOver, HubComponent, Links, Recovery
 from cluster_sim.routing.dispatching import Dispatcher
 from cluster_sim.routing.event_list import ClientTimeout, EventList
 from cluster_sim.routing.membership import Membership, PoolFacts
@@ -100,6 +100,7 @@ class RouterHub:
         }
         self._components = components
         self._gate: Gate | None = None
+        self._encoding: Encoding | None = None
         self._recovery: Recovery | None = None
         self._handover: HandOver | None = None
         self._samplers: list[HubComponent] = []
@@ -137,6 +138,8 @@ class RouterHub:
             self._narrowing.append(component)
         if isinstance(component, Gate):
             self._gate = component
+        elif isinstance(component, Encoding):
+            self._encoding = component
         elif isinstance(component, Recovery):
             self._recovery = component
         elif isinstance(component, HandOver):
@@ -323,6 +326,8 @@ class RouterHub:
             return self._refuse(tracked, route.admission.reason(request), now_ns)
         if eligible is not None and not eligible:
             return self._fail(tracked, None, NO_REPLICA, now_ns)
+        if self._encoding is not None and self._encoding.takes(tracked, now_ns):
+            return []
         if route.split is not None:
             eligible = route.split_eligible(route.split, request, eligible)
         if self._narrowing:

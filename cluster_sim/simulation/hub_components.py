@@ -5,6 +5,8 @@ from functools import partial
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
 from cluster_sim.routing.component import HubComponent
+from cluster_sim.routing.encoding.encode_stage import EncodeStage
+from cluster_sim.routing.encoding.options import EncoderOptions
 from cluster_sim.routing.faults.fault_component import FaultInjection
 from cluster_sim.routing.faults.fault_effects import FleetView, PoolView
 from cluster_sim.routing.faults.fault_plan import FaultPlan, plan_faults
@@ -27,6 +29,8 @@ def hub_components(study: Study) -> tuple[ComponentFactory, ...]:
     factories: list[ComponentFactory] = []
     if study.fleet.kv_store is not None:
         factories.append(partial(shared_store, study.fleet.kv_store))
+    if study.fleet.encoders is not None:
+        factories.append(partial(_encoders, study.fleet.encoders))
     router, faults = study.router, fault_plan(study)
     if router.retries or router.migration or router.circuit_breaker:
         factories.append(partial(_recovery, router))
@@ -50,6 +54,11 @@ def fault_plan(study: Study) -> FaultPlan:
         pools.append(PoolView(pool.name, range(first, first + pool.replicas), pool.role or ""))
         first += pool.replicas
     return plan_faults(study.faults, FleetView(tuple(pools)))
+
+
+def _encoders(options: EncoderOptions, simulation: Simulation) -> HubComponent:
+    del simulation
+    return EncodeStage(options)
 
 
 def _recovery(router: RouterOptions, simulation: Simulation) -> HubComponent:

@@ -45,7 +45,7 @@ def draw_study(random: Random) -> Block:
         fleet["handover"] = draw_handover(random, pools)
     if random.random() < 0.35:
         more["admission"] = draw_admission(random, router["telemetry"])
-    return more | {
+    study: Block = more | {
         "name": "drawn",
         "seed": random.randrange(1000),
         "workload": draw_workload(random, models),
@@ -54,6 +54,27 @@ def draw_study(random: Random) -> Block:
         "predictor": {"kind": "roofline", "jitter_ratio": random.choice((0.0, 0.0, 0.05))},
         "run": run,
     }
+    if random.random() < 0.15:
+        add_media(random, study)
+    return study
+
+
+def add_media(random: Random, study: Block) -> None:
+    """Let some requests carry media, which encoders apart may encode."""
+    workload = study["workload"]
+    for part in workload.get("parts", [workload]):
+        part["traits"]["multimodal"] = {
+            "probability": 0.6,
+            "items": {"kind": "uniform", "min": 1, "max": 3},
+            "tokens_per_item": {"kind": "fixed", "value": 80},
+        }
+    if random.random() < 0.7:
+        study["fleet"]["encoders"] = {
+            "instances": random.choice((1, 2)),
+            "tokens_per_s": random.choice((500, 4000)),
+            "overhead_ms": random.choice((0, 5.5)),
+            "transfer_ms": random.choice((0, 2)),
+        }
 
 
 def draw_link_ms(random: Random) -> float:

@@ -9,6 +9,7 @@ from cluster_sim.config.schema.links import Node, PoolLink
 from cluster_sim.config.schema.sites import Sites
 from cluster_sim.hardware.interconnect.directions import NAME
 from cluster_sim.options import LONGEST_RUN_S, MOST_GPUS, MS_PER_DAY, ConfigModel, DeviceName, ModelName
+from cluster_sim.routing.encoding.options import EncoderOptions
 from cluster_sim.routing.handover.connector_interface import HandoverBlock
 from cluster_sim.routing.kv_store.options import KvStoreOptions
 from cluster_sim.routing.roles import Role
@@ -161,6 +162,9 @@ class Fleet(ConfigModel):
     handover: HandoverBlock | None = Field(
         None,
         description="How requests pass from prefill pools to decode pools; null is the connector of their engine.",
+    )
+    encoders: EncoderOptions | None = Field(
+        None, description="Encoders of media apart from the replicas; null leaves encoder tokens to the replicas."
     )
     kv_store: KvStoreOptions | None = Field(
         None, description="A KV store that the replicas share, beside their own prefix caches; null is none."

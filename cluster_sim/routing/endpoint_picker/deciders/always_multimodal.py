@@ -17,10 +17,11 @@ class MultimodalOptions(PartOptions):
 
 @ENDPOINT_DECIDERS.register("always-disagg-multimodal-decider", MultimodalOptions)
 class MultimodalDecider(Decider):
-    """Whatever has encoder tokens."""
+    """Whatever has encoder tokens, computed already or not."""
 
     def __init__(self, options: MultimodalOptions, context: PartContext) -> None:
         super().__init__(context)
 
     def is_split(self, decision: Decision, decode: int) -> bool:
-        return decision.request.attributes.encoder_tokens > 0
+        attributes = decision.request.attributes
+        return attributes.encoder_tokens + attributes.encoded_tokens > 0

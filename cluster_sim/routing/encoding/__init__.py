@@ -1,0 +1,1 @@
+"""Encoders of images and other media, apart from the replicas."""
