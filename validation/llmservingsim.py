@@ -209,7 +209,13 @@ def _ispass_case(
         tensor_parallel=int(first.get("npu_num") or first.get("tp_size") or 1),
         workload=part,
         requests=load_workload(path),
-        engine={"kind": "vllm_v1", "version": "0.13", "enable_prefix_caching": "PC" in run},
+        engine={
+            "kind": "vllm_v1",
+            "version": "0.13",
+            "enable_prefix_caching": "PC" in run,
+            # Stated of figure 7; the curves of the others have the same 20 ms a step from one request to thirty.
+            "enforce_eager": True,
+        },
         replicas=len(instances),
         prefill_replicas=sum(instance.get("pd_type") == "prefill" for instance in instances),
         measured=measured,

@@ -68,7 +68,9 @@ def operator_predictor(resolved: ResolvedCase, folder: Path, calibration: str) -
             rank = TablePredictor(
                 stretched,
                 hardware,
-                overheads=Overheads(step_us=engine.step_us, sequence_us=engine.sequence_us),
+                overheads=Overheads(
+                    step_us=engine.step_us + engine.gap_us, sequence_us=engine.sequence_us + engine.gap_sequence_us
+                ),
                 collectives=named_link(case),
             )
             return rank if hardware.experts.ranks == 1 else LockstepPredictor(rank, hardware.experts.ranks)

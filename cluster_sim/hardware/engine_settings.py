@@ -26,6 +26,8 @@ class EngineSettings:
     """Engine whose kernels it runs, as operator timings name it: vllm, sglang or trtllm; "" if that is not known."""
     keeps_windows: bool = True
     """Whether the engine gives back what lies outside an attention window; vLLM v1 does."""
+    enforce_eager: bool = False
+    """Whether kernels are launched one by one, without CUDA graphs."""
     disable_hybrid_kv_cache_manager: bool | None = None
     """Whether a model of both kinds of layers gets one KV cache group; None leaves it to the model."""
 

@@ -8,6 +8,8 @@ Layers with a sliding window read at most ``window`` tokens a sequence; their pa
 is ``slope * min(kv, B * window)`` over the batch, which is exact when sequences are equally long and an upper bound
 otherwise.
 
+A step takes no less than the CPU does (``cpu_cost``), which depends on the sequences alone.
+
 Floor: every term is non-negative and no smaller for more tokens or sequences, and every batch has a token and a
 sequence, so a decode step of one sequence with an empty cache is a lower bound.
 """
@@ -52,6 +54,10 @@ class AffinePredictor(Predictor):
         self._fine_slopes: list[tuple[int, int]] = [(0, 0)] * stages
         """The slopes in 2^-20 ns."""
         self._growth: list[dict[int, Int64Array]] = [{} for _ in range(stages)]
+        self._cpu: list[dict[int, int]] = [{} for _ in range(stages)]
+        """The CPU's part of a step by sequences, in 2^-20 ns."""
+        self._is_paced = False
+        """Whether the CPU has any."""
 
     @abstractmethod
     def tokens_cost(self, tokens: int, stage: int) -> float:
@@ -81,6 +87,10 @@ class AffinePredictor(Predictor):
         """Return what any prefill in the batch adds, ns."""
         return 0.0
 
+    def cpu_cost(self, sequences: int, stage: int) -> float:  # noqa: ARG002
+        """Return what the CPU takes beside the GPU for a step of ``sequences`` sequences, ns; never less for more."""
+        return 0.0
+
     def encoder_cost(self, encoder_tokens: int, stage: int) -> float:  # noqa: ARG002
         """Return what multimodal encoder tokens add, ns."""
         return 0.0
@@ -96,6 +106,8 @@ class AffinePredictor(Predictor):
             fine = base + shape.decode_kv_tokens * full
             if windowed:
                 fine += min(shape.decode_kv_tokens, decodes * self._window) * windowed
+            if self._is_paced and fine < self._cpu[stage][decodes]:
+                fine = self._cpu[stage][decodes]
             return fine >> FRACTION_BITS or 1
         # Rounded exactly as a decode step is, or the floor could lie one above a prefill of the same cost.
         return (round(self._mixed(shape, stage) * _ONE) + _HALF) >> FRACTION_BITS or 1
@@ -113,9 +125,11 @@ class AffinePredictor(Predictor):
         if windowed:
             iota = np.arange(steps)
             fine += np.minimum(iota * decodes + kv_tokens, decodes * self._window) * windowed
+        if self._is_paced:
+            np.maximum(fine, self._cpu[stage][decodes], out=fine)
         fine >>= _SHIFT
         if base < _ONE:
-            np.maximum(fine, 1, fine)
+            np.maximum(fine, 1, out=fine)
         return fine
 
     def _grow(self, decodes: int, steps: int, stage: int) -> Int64Array:
@@ -128,7 +142,7 @@ class AffinePredictor(Predictor):
 
     def floor_ns(self, stage: int = 0) -> int:
         """Return the duration of a decode step of one sequence with an empty cache."""
-        return self._decode_base(1, stage) >> FRACTION_BITS or 1
+        return max(self._decode_base(1, stage), self._cpu[stage][1]) >> FRACTION_BITS or 1
 
     def _decode_base(self, decodes: int, stage: int) -> int:
         """Fill the caches for ``decodes`` sequences of one token; return the constant part in 2^-20 ns."""
@@ -139,6 +153,9 @@ class AffinePredictor(Predictor):
         base_ns = self._token_part(max(decodes, 1), stage) + self._sequence_part(max(decodes, 1), stage)
         base = round(base_ns * _ONE) + _HALF
         self._decode[stage][decodes] = base
+        cpu_ns = self.cpu_cost(max(decodes, 1), stage)
+        self._cpu[stage][decodes] = round(cpu_ns * _ONE) + _HALF
+        self._is_paced = self._is_paced or cpu_ns > 0
         return base
 
     def _token_part(self, tokens: int, stage: int) -> float:
@@ -180,4 +197,4 @@ class AffinePredictor(Predictor):
                 ns += self.chunk_cost(chunk, kv, stage)
         if shape.encoder_tokens:
             ns += self.encoder_cost(shape.encoder_tokens, stage)
-        return ns
+        return max(ns, self.cpu_cost(sampled or 1, stage))

@@ -63,6 +63,19 @@ class Coefficients(LibraryModel):
     token_us: float = Field(default=0.0, ge=0, le=1e6, description="c_tok: per token")
     all_reduce_us: float = Field(default=0.0, ge=0, le=1e6, description="a_ar: latency of one all-reduce")
     all_reduce_ratio: float = Field(default=0.5, gt=0, le=2, description="e_ar: of the link's bandwidth")
+    gap_us: float = Field(
+        default=0.0, ge=0, le=1e6, description="g: per step for which the GPU waits while the CPU plans the next one"
+    )
+    gap_sequence_us: float = Field(default=0.0, ge=0, le=1e6, description="g_seq: the same, per sequence")
+    launch_layer_us: float = Field(
+        default=0.0, ge=0, le=1e6, description="l: CPU time to launch a layer's kernels one by one, without CUDA graphs"
+    )
+    launch_moe_layer_us: float = Field(
+        default=0.0, ge=0, le=1e6, description="l_moe: what a layer's experts add to that"
+    )
+    launch_sequence_us: float = Field(
+        default=0.0, ge=0, le=1e6, description="l_seq: CPU time of an eager step, per sequence"
+    )
     frontend_us: float = Field(default=0.0, ge=0, le=1e6, description="API server, per request")
     frontend_us_per_token: float = Field(default=0.0, ge=0, le=1e6, description="API server, per prompt token")
 

@@ -25,6 +25,11 @@ def build_predictor(options: PredictorBlock, hardware: ReplicaHardware) -> Predi
             f"node: predictor {entry.name} knows step times as measured, not what links make of them; use "
             f"{_kinds_that('models_links')}, or leave node.gpus, node.gpu_links and node.nic out"
         )
+    if hardware.engine.enforce_eager and not entry.part.models_eager and entry.part.reads_hardware:
+        raise InputError(
+            f"engine.enforce_eager: predictor {entry.name} knows step times with CUDA graphs; use "
+            f"{_kinds_that('models_eager')}, or leave it out"
+        )
     rank = entry.part.build(options, hardware)
     return rank if experts.ranks == 1 else LockstepPredictor(rank, experts.ranks)
 

@@ -62,6 +62,8 @@ class Predictor(ABC):
     """Whether it prices unevenly used experts."""
     models_links: ClassVar[bool] = False
     """Whether step times follow from the links between the GPUs of a replica."""
+    models_eager: ClassVar[bool] = False
+    """Whether it prices steps without CUDA graphs."""
     models_power_caps: ClassVar[bool] = False
     """Whether step times follow from the device's rates, which a power cap lowers."""
     stages: int = 1

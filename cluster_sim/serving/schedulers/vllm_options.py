@@ -64,6 +64,7 @@ class VllmV1Options(TokenBudgetOptions):
             "enable_prefix_caching",
             "host_blocks",
             "kv_offload",
+            "enforce_eager",
             "speculative",
             "lora",
         }
@@ -107,6 +108,10 @@ class VllmV1Options(TokenBudgetOptions):
         description="KV blocks that host memory keeps of computed prefixes, for each rank; 0 is none.",
     )
     host_load_block_us: HostLoadTime = None
+    enforce_eager: bool = Field(
+        False,
+        description="Whether the CPU launches every kernel, without CUDA graphs; it may then set the pace.",
+    )
     kv_offload: KvOffload | None = Field(
         None, description="vLLM's offloading connector, as its version has it; null is none."
     )
@@ -201,7 +206,11 @@ class VllmV1Options(TokenBudgetOptions):
     def hardware_settings(self, device: Device) -> EngineSettings:
         """Return what memory and step times depend on."""
         settings = super().hardware_settings(device)
-        return replace(settings, disable_hybrid_kv_cache_manager=self.disable_hybrid_kv_cache_manager)
+        return replace(
+            settings,
+            enforce_eager=self.enforce_eager,
+            disable_hybrid_kv_cache_manager=self.disable_hybrid_kv_cache_manager,
+        )
 
     def check(self) -> None:
         """Raise InputError for options that contradict each other."""

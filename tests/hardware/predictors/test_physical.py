@@ -1,11 +1,13 @@
 """The physical step model: its terms by hand, one kernel, and floors."""
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cluster_sim.errors import InputError
 from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.model import load_model
@@ -13,7 +15,9 @@ from cluster_sim.hardware.predictors.calibration_file import (
     load_calibration,
 )
 from cluster_sim.hardware.predictors.coefficients import Coefficients
-from cluster_sim.hardware.predictors.kinds.physical import PhysicalPredictor
+from cluster_sim.hardware.predictors.kinds.physical import PhysicalOptions, PhysicalPredictor
+from cluster_sim.hardware.predictors.kinds.roofline import RooflineOptions
+from cluster_sim.hardware.predictors.pool_predictor import build_predictor
 from cluster_sim.hardware.sharding import shard
 from tests.hardware.replicas import hardware
 
@@ -172,3 +176,45 @@ def test_quantising_activations_costs_launches_beside_prompts_alone() -> None:
         added = PhysicalPredictor(base.model_copy(update={"quantize_layer_us": 10.0}), hardware(model, device))
         assert added.step_ns(prompt) - without.step_ns(prompt) == pytest.approx(expected_ns, abs=1)
         assert added.step_ns(decodes) == without.step_ns(decodes)
+
+
+def eager(model: str, tensor_parallel: int = 1, **changes: float) -> PhysicalPredictor:
+    """Return the predictor of an engine without CUDA graphs, whose launches take what ``changes`` say."""
+    with_graphs = built(model, "h100-sxm", tensor_parallel, **changes)
+    settings = replace(with_graphs.hardware.engine, enforce_eager=True)
+    return PhysicalPredictor(with_graphs.coefficients, replace(with_graphs.hardware, engine=settings))
+
+
+def test_launches_set_the_pace_of_an_eager_step() -> None:
+    """32 layers of 900 us and 5 us a sequence are 28.85 ms for 10 sequences, and a step of Llama-3.1-8B on H100 that
+    would take 5 ms takes that; experts add their own; a prefill or a cache that takes longer hides them.
+    """
+    predictor = eager("llama-3.1-8b", launch_layer_us=900, launch_moe_layer_us=100, launch_sequence_us=5)
+    assert predictor.step_ns(BatchShape(10, 5000)) == 28_850_000
+    assert predictor.decode_run_ns(10, 5000, 3).tolist() == [28_850_000] * 3
+    assert predictor.step_ns(BatchShape(9, 5000, [(8, 0)], 1)) == 28_850_000
+    assert predictor.floor_ns() == 28_805_000
+    experts = eager("mixtral-8x7b", 2, launch_layer_us=900, launch_moe_layer_us=100)
+    assert experts.step_ns(BatchShape(10, 5000)) == 32_000_000
+    graphs, long = built("llama-3.1-8b", "h100-sxm"), BatchShape(10, 2_000_000)
+    assert predictor.step_ns(long) == graphs.step_ns(long) > 28_850_000
+    assert built("llama-3.1-8b", "h100-sxm", launch_layer_us=900).step_ns(long) == graphs.step_ns(long)
+
+
+def test_the_gap_between_steps_is_that_of_graphs() -> None:
+    """Where the next step is planned after the last, 2 ms and 15 us a sequence come on top; launches include them."""
+    before = built("llama-3.1-8b", "h100-sxm").step_ns(BatchShape(10, 5000))
+    gap = {"gap_us": 2000.0, "gap_sequence_us": 15.0}
+    assert built("llama-3.1-8b", "h100-sxm", **gap).step_ns(BatchShape(10, 5000)) - before == pytest.approx(
+        2_150_000, abs=1
+    )
+    assert eager("llama-3.1-8b", **gap).step_ns(BatchShape(10, 5000)) == before
+
+
+def test_only_some_predictors_know_eager_steps() -> None:
+    """A source with CUDA graphs refuses an engine without them, with those that can."""
+    machine = hardware("llama-3.1-8b")
+    machine = replace(machine, engine=replace(machine.engine, enforce_eager=True))
+    with pytest.raises(InputError, match=r"engine.enforce_eager: predictor roofline knows .* use auto or physical"):
+        build_predictor(RooflineOptions(), machine)
+    assert build_predictor(PhysicalOptions(), machine).step_ns(BatchShape(1, 1)) >= 32 * 250_000

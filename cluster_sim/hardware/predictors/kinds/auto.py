@@ -46,6 +46,7 @@ class AutoPredictor(Predictor):
     models_imbalance: ClassVar[bool] = True
     models_power_caps: ClassVar[bool] = True
     models_links: ClassVar[bool] = True
+    models_eager: ClassVar[bool] = True
 
     @classmethod
     def build(cls, options: AutoOptions, hardware: ReplicaHardware) -> Predictor:
@@ -76,6 +77,8 @@ def _why_not(info: ProfileInfo, hardware: ReplicaHardware) -> str:
     """Return what keeps an operator profile from standing for a replica, as the end of a sentence; "" if nothing."""
     if hardware.experts.imbalance_ratio != 1:
         return "knows evenly used experts only"
+    if hardware.engine.enforce_eager:
+        return "was measured with CUDA graphs"
     if hardware.topology is not None:
         return "was measured on the links of the device, not on those of this pool's nodes"
     return profile_mismatch(info, hardware)
@@ -84,7 +87,7 @@ def _why_not(info: ProfileInfo, hardware: ReplicaHardware) -> str:
 def _measured(path: Path, source: CalibratedSource, hardware: ReplicaHardware) -> Predictor:
     """Return the predictor of an operator profile, with the engine's own time per step as it was calibrated."""
     own = source.coefficients
-    overheads = Overheads(step_us=own.step_us, sequence_us=own.sequence_us)
+    overheads = Overheads(step_us=own.step_us + own.gap_us, sequence_us=own.sequence_us + own.gap_sequence_us)
     predictor = TablePredictor(read_profile(path), hardware, overheads)
     predictor.choice = (
         f"operator profile {path.name}, measured with this engine, device, model, precision and TP; the engine's own "

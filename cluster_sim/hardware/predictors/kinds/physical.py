@@ -6,13 +6,19 @@ Design: a step of one stage takes
         + 2 L (a_ar + ring bytes / (e_ar link)) if TP > 1 + L_moe c_moe + L c_mla if attention is latent
         + L (c_mix, and c_quant if activations are quantised) if a prefill is in the batch
         + L c_qk if queries and keys are normalised + c_sort + s c_voc V / BW if the model's sampling sorts
-        + s c_seq + n c_tok
+        + s c_seq + n c_tok + g + s g_seq
 
 for n tokens and s sequences, with t_w = dense weights / (e_m BW) + expert weights (1 - (1 - k/E)^n) / (e_moe BW) and
 t_f = operations / (e_f F); with e_x given experts stand apart, their reading and operations / (e_x F) added up.  Some
 twenty coefficients serve every model, degree and batch of an engine and kernel class; they are fitted to end-to-end
 results elsewhere and read here from a calibration.  The head is its own smooth maximum over s, so the sum separates
 into parts of n, of s and of the cached tokens: decode steps are affine in the cache.
+
+With CUDA graphs the CPU's work hides beside the GPU's, but for the gap g between steps where the next one is planned
+only after the last (before asynchronous scheduling).  Without them (``enforce_eager``) the CPU launches every kernel,
+ahead of the GPU where it can, and the step is
+
+    max(T without g, L l + L_moe l_moe + s l_seq).
 
 FlashAttention 2 packs the query heads that share a key head into one tile only where every sequence has one query.
 Beside a prefill each query head of a decode fills one row of a tile of its own: the cached tokens then cost the
@@ -57,6 +63,7 @@ class PhysicalPredictor(AffinePredictor):
     models_imbalance = True
     models_power_caps = True
     models_links = True
+    models_eager = True
 
     def __init__(
         self,
@@ -139,7 +146,8 @@ class PhysicalPredictor(AffinePredictor):
             apart_s = experts_s + experts_arithmetic_s
         else:
             weights_s, arithmetic_s = weights_s + experts_s, arithmetic_s + experts_arithmetic_s
-        us = c.step_us + part.layers * c.layer_us + part.moe_layers * c.moe_layer_us + tokens * c.token_us
+        gap_us = 0.0 if self.hardware.engine.enforce_eager else c.gap_us
+        us = c.step_us + gap_us + part.layers * c.layer_us + part.moe_layers * c.moe_layer_us + tokens * c.token_us
         if model.is_latent_attention:
             us += part.layers * c.latent_layer_us
         if model.use_qk_norm:
@@ -170,6 +178,8 @@ class PhysicalPredictor(AffinePredictor):
             c.smooth_power,
         )
         us = sequences * c.sequence_us
+        if not self.hardware.engine.enforce_eager:
+            us += sequences * c.gap_sequence_us
         if model.default_sampling.is_sorting:
             us += c.sort_us
             moved = sequences * c.sort_bytes_per_entry * model.vocab_size
@@ -180,6 +190,14 @@ class PhysicalPredictor(AffinePredictor):
         """Return the time of a token on a sequence's states, s: they are read and written, or computed if slower."""
         moved = 2.0 * part.state_bytes / self._kv_rate
         return max(moved, part.state_flops_per_token / self._attention_flops)
+
+    def cpu_cost(self, sequences: int, stage: int) -> float:
+        """Return the launching of an eager step's kernels, ns; CUDA graphs are launched as one."""
+        if not self.hardware.engine.enforce_eager:
+            return 0.0
+        part, c = self._shards[stage], self.coefficients
+        us = part.layers * c.launch_layer_us + part.moe_layers * c.launch_moe_layer_us
+        return (us + sequences * c.launch_sequence_us) * NS_PER_US
 
     def kv_slopes(self, stage: int) -> tuple[float, float]:
         """Return ns per cached token: its bytes, or for latent attention its operations if they take longer."""
