@@ -8,6 +8,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from cluster_sim.config.schema.fleet import Fleet
+from cluster_sim.config.schema.plan import PlanBlock
 from cluster_sim.config.schema.run import Run
 from cluster_sim.config.schema.sweep import Sweep
 from cluster_sim.document import Document
@@ -52,6 +53,7 @@ class Study(ConfigModel):
     slo: Slo = Field(Slo(), description="Limits that the results are held against.")
     run: Run = Field(Run(), description="How the simulation is executed.")
     sweep: Sweep | None = Field(None, description="Variants of this study for the sweep command.")
+    plan: PlanBlock | None = Field(None, description="Fleets that the plan command may propose for this load.")
 
     @model_validator(mode="after")
     def _weights_name_pools(self) -> Self:

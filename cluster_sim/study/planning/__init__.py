@@ -1,0 +1,1 @@
+"""Planning: the cheapest fleet for a load within limits."""

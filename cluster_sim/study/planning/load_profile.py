@@ -1,0 +1,66 @@
+"""Profile of a load: rates and lengths, from which the need for GPUs is estimated."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from cluster_sim.config.schema.study import Study
+from cluster_sim.errors import InputError
+from cluster_sim.units import NS_PER_S
+from cluster_sim.workload.build import NO_REQUESTS, build_columns, reacts
+from cluster_sim.workload.columns import concatenate
+
+WINDOW_S: Final = 30.0
+"""Length over which a rate is counted, at least; about as long as requests stay in the system."""
+MOST_WINDOWS: Final = 200
+BUSY_SHARE: Final = 0.05
+"""Share of the requests that arrive at the peak rate or above."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadProfile:
+    """What a workload asks for."""
+
+    requests: int
+    span_s: float
+    rate_per_s: float | None
+    """Mean rate; None if requests wait for one another, so that the fleet decides the rate."""
+    peak_rate_per_s: float | None
+    """Rate that so many requests arrive at or above as ``BUSY_SHARE`` says."""
+    prompt_tokens: float
+    """Mean."""
+    output_tokens: float
+    """Mean."""
+    prompt_tokens_p99: float
+    longest_tokens: int
+    """Most tokens of one request, prompt and output."""
+
+
+def load_profile(study: Study) -> LoadProfile:
+    """Return the profile of a study's workload; a workload that reacts, as if each request were served at once.
+
+    Raises InputError if a file is wrong, or there are no requests.
+    """
+    rows = concatenate(list(build_columns(study.workload, study.seed).columns()))
+    if not len(rows):
+        raise InputError(NO_REQUESTS)
+    arrival_s = rows.arrival_ns / NS_PER_S
+    span_s = max(float(arrival_s[-1] - arrival_s[0]), 1e-9)
+    rate = peak = None
+    if not reacts(study.workload):
+        rate = len(rows) / span_s
+        windows = max(1, min(MOST_WINDOWS, int(span_s / WINDOW_S)))
+        counts, edges = np.histogram(arrival_s, windows)
+        of_request = np.repeat(counts, counts) / (edges[1] - edges[0])
+        peak = max(rate, float(np.quantile(of_request, 1 - BUSY_SHARE)))
+    return LoadProfile(
+        len(rows),
+        span_s,
+        rate,
+        peak,
+        float(rows.prompt_tokens.mean()),
+        max(1.0, float(rows.output_tokens.mean())),
+        float(np.quantile(rows.prompt_tokens, 0.99)),
+        int((rows.prompt_tokens + rows.output_tokens).max()),
+    )
