@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from cluster_sim.api.plan import Plan, plan
     from cluster_sim.api.result import Result
     from cluster_sim.api.simulate import simulate
     from cluster_sim.api.sweep import SweepTable, sweep
@@ -19,6 +20,8 @@ _MODULES: Final = {
     "Study": "cluster_sim.config.schema.study",
     "simulate": "cluster_sim.api.simulate",
     "Result": "cluster_sim.api.result",
+    "plan": "cluster_sim.api.plan",
+    "Plan": "cluster_sim.api.plan",
     "sweep": "cluster_sim.api.sweep",
     "SweepTable": "cluster_sim.api.sweep",
     "InputError": "cluster_sim.errors",
@@ -26,7 +29,7 @@ _MODULES: Final = {
 }
 """The module that defines each name."""
 
-__all__ = ["InputError", "Result", "Study", "SweepTable", "UnfinishedError", "simulate", "sweep"]
+__all__ = ["InputError", "Plan", "Result", "Study", "SweepTable", "UnfinishedError", "plan", "simulate", "sweep"]
 
 
 def __getattr__(name: str) -> Any:

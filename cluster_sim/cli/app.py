@@ -19,6 +19,7 @@ from cluster_sim.cli.explain_command import explain
 from cluster_sim.cli.import_command import import_deployment
 from cluster_sim.cli.init_command import init
 from cluster_sim.cli.list_command import list_parts
+from cluster_sim.cli.plan_command import plan
 from cluster_sim.cli.report_command import report
 from cluster_sim.cli.run_command import run
 from cluster_sim.cli.sweep_command import sweep
@@ -40,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (init, validate, run, sweep, calibrate, report, explain):
+for command in (init, validate, run, plan, sweep, calibrate, report, explain):
     app.command()(command)
 app.command("import")(import_deployment)
 app.command("list")(list_parts)

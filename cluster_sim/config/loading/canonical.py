@@ -44,10 +44,10 @@ def _is_said(key: str, value: object) -> bool:
 def config_hash(study: Study) -> str:
     """Return the hash of everything in the study that can change a result, independent of order and layout.
 
-    Executor, placement, fast-forwarding and the choice of outputs are left out: studies that differ in nothing else
-    have equal digests.
+    Executor, placement, fast-forwarding, the choice of outputs and the ``plan`` block are left out: studies that differ
+    in nothing else have equal digests.
     """
-    data = study.model_dump(mode="json")
+    data = study.model_dump(mode="json", exclude={"plan"})
     data["run"] = {key: value for key, value in data["run"].items() if key in RESULT_KEYS and _is_said(key, value)}
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:HASH_DIGITS]

@@ -29,8 +29,8 @@ class PlanBlock(ConfigModel):
     max_num_batched_tokens: tuple[int, ...] | None = Field(
         None,
         min_length=1,
-        description="Token budgets of a step that are tried on fleets smaller than the best; null is a quarter and twice "
-        "the engine's own.",
+        description="Token budgets of a step that are tried on fleets smaller than the best; null is a quarter and "
+        "twice the engine's own.",
     )
     max_num_seqs: tuple[int, ...] | None = Field(
         None,
@@ -40,11 +40,12 @@ class PlanBlock(ConfigModel):
     policies: tuple[str, ...] | None = Field(
         None,
         min_length=1,
-        description="Routing policies that are tried on fleets smaller than the best; null is least_tokens and "
-        "power_of_two.",
+        description="Routing policies that are tried on fleets smaller than the best; null is least_tokens.",
     )
-    disaggregation: bool = Field(
-        True, description="Whether fleets with prefill and decode in pools of their own are tried."
+    disaggregation: bool | None = Field(
+        None,
+        description="Whether fleets with prefill and decode in pools of their own are tried: null names a cheaper one "
+        "beside the answer, true lets it be the answer, false tries none.",
     )
     max_gpus: int | None = Field(None, ge=1, description="Most GPUs of a fleet; null does not limit them.")
     max_usd_per_hour: float | None = Field(
@@ -59,7 +60,7 @@ class PlanBlock(ConfigModel):
         5, ge=2, le=100, description="Runs behind a verdict: the study itself and its further replications."
     )
     time_limit_s: float = Field(
-        300.0, gt=0, le=LONGEST_RUN_S, description="Wall time after which no further run is started."
+        240.0, gt=0, le=LONGEST_RUN_S, description="Wall time after which no further run is started."
     )
 
     @field_validator("tensor_parallel", "pipeline_parallel", "max_num_batched_tokens", "max_num_seqs")

@@ -151,4 +151,6 @@ def _shared_router_options(router: dict[str, Any]) -> dict[str, Any]:
     """Return the options of a router block that every policy has."""
     from cluster_sim.routing.policy_interface import default_router
 
-    return {key: value for key, value in router.items() if key in type(default_router()).model_fields and key != "policy"}
+    return {
+        key: value for key, value in router.items() if key in type(default_router()).model_fields and key != "policy"
+    }

@@ -1,16 +1,16 @@
 """Screening: how many replicas of a layout a load needs, by arithmetic on step times.
 
-Design.  In a steady state a replica that is sent r requests per second of P prompt and O output tokens runs
-B = r O T requests at once (Little's law), where T is the time per output token.  A step of B decodes takes d(B); prompts
-take the share f = r P c of the time, with c the time that one prompt token adds to a step, so T = d(B) / (1 - f).  The
-smallest B that satisfies both is the operating point.  A layout needs as many replicas as keep T within the limits at the
-peak rate, with B within the engine's slots and KV cache.  The estimate decides only where the search begins and
-which layouts are simulated at all; every verdict comes from simulation.
+Design.  In a steady state a replica that is sent r requests per second of P prompt and O output tokens runs B = r O T
+requests at once (Little's law), where T is the time per output token.  A step of B decodes takes d(B); prompts take the
+share f = r P c of the time, with c the time that one prompt token adds to a step, so T = d(B) / (1 - f).  The smallest
+B that satisfies both is the operating point.  A layout needs as many replicas as keep T within the limits at the peak
+rate, with B within the engine's slots and KV cache.  The estimate decides only where the search begins and which
+layouts are simulated at all; every verdict comes from simulation.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from cluster_sim.errors import InputError
@@ -23,6 +23,8 @@ from cluster_sim.units import NS_PER_S
 
 MOST_BUSY_RATIO: Final = 0.95
 """Share of the time that prompts may take; beyond it decodes stand still."""
+OUT_OF_REACH: Final = 1.1
+"""An empty replica that is so far beyond a limit is not simulated."""
 MOST_ITERATIONS: Final = 60
 MOST_REPLICAS: Final = 4096
 LEAST_CHUNK_TOKENS: Final = 64
@@ -37,8 +39,13 @@ class Screen:
     """Replicas that the load needs; None if no number is enough, or nobody knows."""
     limited_by: str
     """What decides the number, or why none is enough."""
-    is_out_of_reach: bool = False
-    """Whether an empty replica breaks a limit already, so that no number is enough."""
+    floor_ratio: float = 0.0
+    """The largest latency of an empty replica over its limit."""
+
+    @property
+    def is_out_of_reach(self) -> bool:
+        """Whether an empty replica breaks a limit already, so that no number is enough."""
+        return self.floor_ratio > OUT_OF_REACH
 
 
 class OperatingPoint:
@@ -51,7 +58,9 @@ class OperatingPoint:
         kv_tokens = limits.kv_blocks * limits.block_size * limits.data_parallel
         held = load.prompt_tokens + load.output_tokens / 2
         self.most_requests = max(1, int(min(limits.max_num_seqs * limits.data_parallel, kv_tokens / max(held, 1.0))))
-        self._chunk = max(LEAST_CHUNK_TOKENS, min(MOST_CHUNK_TOKENS, limits.max_num_batched_tokens, int(load.prompt_tokens)))
+        self._chunk = max(
+            LEAST_CHUNK_TOKENS, min(MOST_CHUNK_TOKENS, limits.max_num_batched_tokens, int(load.prompt_tokens))
+        )
         self._stages = predictor.stages
 
     def token_s(self, running: float, chunk: int = 0) -> float:
@@ -67,10 +76,14 @@ class OperatingPoint:
     def prompt_s(self, tokens: float) -> float:
         """Return the time to compute a prompt on an empty replica."""
         count = max(1, math.ceil(tokens / self._chunk))
-        return sum(
-            sum(self._stage_s(BatchShape(prefills=[(self._chunk, index * self._chunk)], completed_prefills=1)))
-            for index in range(count)
-        ) * tokens / (count * self._chunk)
+        return (
+            sum(
+                sum(self._stage_s(BatchShape(prefills=[(self._chunk, index * self._chunk)], completed_prefills=1)))
+                for index in range(count)
+            )
+            * tokens
+            / (count * self._chunk)
+        )
 
     def solve(self, rate_per_s: float) -> float | None:
         """Return the time per output token at a rate, in seconds; None if the replica cannot keep up."""
@@ -106,37 +119,39 @@ def screen(predictor: Predictor, limits: SchedulerLimits, load: LoadProfile, obj
     """Return what arithmetic says about a layout: the replicas that ``load`` needs within ``objectives``."""
     try:
         point = OperatingPoint(predictor, limits, load)
-        unreachable = _out_of_reach(point, load, objectives)
-        if unreachable:
-            return Screen(None, unreachable, is_out_of_reach=True)
+        floor = _floor(point, load, objectives)
+        if floor.is_out_of_reach:
+            return floor
         if load.peak_rate_per_s is None:
-            return Screen(None, "the fleet decides the rate of a workload that waits for it")
-        return _needed(point, load, objectives)
+            return replace(floor, limited_by="the fleet decides the rate of a workload that waits for it")
+        return replace(_needed(point, load, objectives), floor_ratio=floor.floor_ratio)
     except (InputError, NotImplementedError, ValueError, ZeroDivisionError) as error:
         return Screen(None, f"no estimate: {error}")
 
 
-def _out_of_reach(point: OperatingPoint, load: LoadProfile, objectives: Sequence[Limit]) -> str:
-    """Return why an empty replica breaks a limit on high percentiles; empty if it breaks none."""
-    alone = {"tpot_s": point.token_s(1), "itl_s": point.token_s(1)}
+def _floor(point: OperatingPoint, load: LoadProfile, objectives: Sequence[Limit]) -> Screen:
+    """Return how near an empty replica comes to the limits, and what takes that long."""
+    alone_s = point.token_s(1)
     prompt_s = point.prompt_s(load.prompt_tokens)
     longest_s = point.prompt_s(load.prompt_tokens_p99)
+    floor = Screen(None, "")
     for limit in objectives:
         if limit.metric == "ttft_s":
             is_high = not limit.is_mean and limit.rank >= 0.99
             figure, tokens = (longest_s, load.prompt_tokens_p99) if is_high else (prompt_s, load.prompt_tokens)
             words = f"a prompt of {tokens:,.0f} tokens alone takes {figure:.3g} s"
         elif limit.metric == "e2e_s":
-            figure = prompt_s + load.output_tokens * point.token_s(1)
-            words = f"a mean request alone takes {figure:.3g} s"
+            figure = prompt_s + load.output_tokens * alone_s
+            words = f"a request of mean length alone takes {figure:.3g} s"
         else:
-            figure = alone[limit.metric]
+            figure = alone_s
             words = f"a token alone takes {figure * 1000:.3g} ms"
         # Means and medians of skewed lengths lie below what mean lengths take.
-        slack = 1.0 if limit.metric in alone or (not limit.is_mean and limit.rank >= 0.9) else 2.0
-        if figure > slack * limit.limit_s:
-            return f"{words}, and the limit of {limit.name} is {limit.limit_s:g} s"
-    return ""
+        slack = 1.0 if figure == alone_s or (not limit.is_mean and limit.rank >= 0.9) else 2.0
+        ratio = figure / (slack * limit.limit_s)
+        if ratio > floor.floor_ratio:
+            floor = Screen(None, f"{words}, and the limit of {limit.name} is {limit.limit_s:g} s", ratio)
+    return floor
 
 
 def _needed(point: OperatingPoint, load: LoadProfile, objectives: Sequence[Limit]) -> Screen:

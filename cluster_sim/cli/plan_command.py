@@ -1,0 +1,202 @@
+"""``cluster-sim plan``: the best fleet for a load within limits."""
+
+import re
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from cluster_sim.cli.arguments import AllowUnknown, Overrides, with_allowance
+from cluster_sim.errors import InputError
+
+if TYPE_CHECKING:
+    from cluster_sim.config.schema.fleet import Pool
+    from cluster_sim.config.schema.study import Study
+    from cluster_sim.document import Document
+
+_DURATION: Final = re.compile(r"(?P<value>\d+(?:\.\d*)?|\.\d+)(?P<unit>us|ms|s|min|h)")
+_UNITS_S: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+def plan(
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="Study file with the load and one pool; or --model, --trace and --slo."),
+    ] = None,
+    overrides: Overrides = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model to serve: a name of conf/models, or a config.json.", show_default=False)
+    ] = None,
+    trace: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Trace of requests; its format is found by itself.")
+    ] = None,
+    rate_scale: Annotated[
+        float | None, typer.Option(metavar="FACTOR", help="So many times the load's rate, or its number of users.")
+    ] = None,
+    slo: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LIMIT", help="Limit on a latency, for example ttft_p99=2s or tpot_p99=60ms; repeatable."),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="GPUs to choose from, by commas. [default: the whole library]")
+    ] = None,
+    max_gpus: Annotated[int | None, typer.Option(min=1, metavar="N", help="Most GPUs of the fleet.")] = None,
+    max_usd_per_hour: Annotated[
+        float | None, typer.Option(metavar="USD", help="Highest price of the fleet, USD an hour.")
+    ] = None,
+    time_limit: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Start no run after so long, for example 300s. [default: 240s]")
+    ] = None,
+    allow_unknown: AllowUnknown = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print plan.json in place of the tables.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Directory of the results; a plan there goes on. [default: plans/<name>-<hash>]"
+        ),
+    ] = None,
+) -> None:
+    """Find the cheapest fleet that serves a load within limits."""
+    import json
+
+    from cluster_sim.config.loading.error_context import locating_errors
+    from cluster_sim.config.loading.load import check_study, read_document
+    from cluster_sim.config.loading.overrides import apply_overrides
+    from cluster_sim.report.console import make_console
+    from cluster_sim.report.plan_report import print_plan
+    from cluster_sim.study.planning.plan_run import run_plan
+
+    if file is None:
+        document = _document(model, trace)
+        apply_overrides(document, with_allowance(overrides, allow_unknown))
+    else:
+        document = read_document(file, with_allowance(overrides, allow_unknown))
+        _set(document, ("fleet", "pools", 0, "model"), model, f"--model {model}")
+        if trace is not None:
+            _set(document, ("workload",), {"kind": "trace", "path": trace}, f"--trace {trace}")
+            document.places["workload", "path"] = f"--trace {trace}"
+    for text in slo or ():
+        key, limit_s = _limit(text)
+        _set_once(document, ("slo", key), limit_s, f"--slo {text}")
+    devices = None if device is None else [name.strip() for name in device.split(",")]
+    _set(document, ("plan", "devices"), devices, f"--device {device}")
+    if devices and file is None:
+        document.data["fleet"]["pools"][0]["device"] = devices[0]
+    _set(document, ("plan", "max_gpus"), max_gpus, f"--max-gpus {max_gpus}")
+    _set(document, ("plan", "max_usd_per_hour"), max_usd_per_hour, f"--max-usd-per-hour {max_usd_per_hour}")
+    limit = None if time_limit is None else _seconds(time_limit, f"--time-limit {time_limit}", needs_unit=False)
+    _set(document, ("plan", "time_limit_s"), limit, f"--time-limit {time_limit}")
+    document.data.setdefault("plan", {})
+
+    with locating_errors(document):
+        folder = Path.cwd() if file is None else file.resolve().parent
+        study = _scaled(check_study(document, folder), rate_scale)
+        outcome = run_plan(study, out, tell=lambda text: typer.echo(text, err=True))
+    if as_json:
+        typer.echo(json.dumps(outcome.document, indent=1))
+        return
+    print_plan(make_console(), outcome.document, _deployment(outcome.winner()), str(outcome.directory))
+
+
+def _deployment(pools: "list[tuple[Pool, frozenset[str]]]") -> list[tuple[str, str]]:
+    """Return texts that deploy a fleet, each with its title; none for an engine that has none."""
+    from cluster_sim.deployment.llm_d_values import llm_d_values
+    from cluster_sim.deployment.vllm_command import serve_command
+
+    try:
+        commands = [
+            (f"Each {pool.role + ' ' if pool.role else ''}replica", serve_command(pool, stated))
+            for pool, stated in pools
+        ]
+        return [*commands, ("Values of llm-d's chart (Kubernetes)", llm_d_values(pools).rstrip())]
+    except ValueError as error:
+        return [("Deployment", f"not printed: {error}")]
+
+
+def _document(model: str | None, trace: str | None) -> "Document":
+    """Return the study that the options describe."""
+    from cluster_sim.document import Document
+
+    missing = [name for name, value in (("--model", model), ("--trace", trace)) if value is None]
+    if missing:
+        raise InputError(
+            f"{' and '.join(missing)}: needed without a study file; for example cluster-sim plan --model llama-3.1-70b "
+            "--trace FILE --slo ttft_p99=2s --slo tpot_p99=60ms"
+        )
+    assert model is not None
+    path = Path(model)
+    is_file = path.suffix in (".yaml", ".yml", ".json")
+    stem = path.parent.name if path.name == "config.json" else path.stem if is_file else path.name
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._") or "model"
+    data: dict[str, Any] = {
+        "name": f"plan-{name}",
+        "workload": {"kind": "trace", "path": trace},
+        "fleet": {"pools": [{"name": "main", "model": model, "device": "h100-sxm"}]},
+    }
+    places: dict[tuple[str | int, ...], str] = {
+        ("workload", "path"): f"--trace {trace}",
+        ("fleet", "pools", 0, "model"): f"--model {model}",
+    }
+    return Document("plan", data, places)
+
+
+def _set(document: "Document", path: tuple[str | int, ...], value: Any, source: str) -> None:
+    """Set a value that an option gives; ``source`` names the option in messages."""
+    if value is None:
+        return
+    place: Any = document.data
+    for part, following in pairwise(path):
+        if isinstance(place, dict) and place.get(part) is None:
+            place[part] = [] if isinstance(following, int) else {}
+        place = place[part]
+    place[path[-1]] = value
+    document.places[path] = source
+
+
+def _set_once(document: "Document", path: tuple[str | int, ...], value: Any, source: str) -> None:
+    """Set a value as ``_set`` does; raise InputError if another option has set it to something else."""
+    earlier = document.places.get(path, "")
+    if earlier.startswith("--slo ") and document.data["slo"][path[-1]] != value:
+        raise InputError(f"{source}: contradicts {earlier}; give one of them")
+    _set(document, path, value, source)
+
+
+def _limit(text: str) -> tuple[str, float]:
+    """Return the key of the slo block and the seconds of ``ttft_p99=2s``."""
+    from cluster_sim.metrics.objectives import Slo
+    from cluster_sim.suggestion import suggestion
+
+    name, separator, value = text.partition("=")
+    source = f"--slo {text}"
+    known = [key.removesuffix("_s") for key in Slo.model_fields if key.endswith("_s")]
+    if not separator:
+        raise InputError(f"{source}: must look like NAME=TIME, for example ttft_p99=2s")
+    name = name.strip().lower().removesuffix("_s")
+    if name not in known:
+        raise InputError(f"{source}: no limit is called {name!r}{suggestion(name, known)}; known: {', '.join(known)}")
+    return f"{name}_s", _seconds(value, source)
+
+
+def _seconds(text: str, source: str, *, needs_unit: bool = True) -> float:
+    """Return a time with its unit in seconds; a bare number counts as seconds unless it ``needs_unit``."""
+    stripped = text.strip()
+    is_bare = stripped.replace(".", "", 1).isdigit()
+    found = _DURATION.fullmatch(f"{stripped}s" if is_bare and not needs_unit else stripped)
+    if found is None or float(found["value"]) == 0:
+        example = "2s or 60ms" if needs_unit else "300s or 5min"
+        raise InputError(f"{source}: the time must be a positive number with its unit, for example {example}")
+    return float(found["value"]) * _UNITS_S[found["unit"]]
+
+
+def _scaled(study: "Study", factor: float | None) -> "Study":
+    """Return the study with so many times its load."""
+    import math
+
+    from cluster_sim.study.planning.other_loads import with_more_load
+
+    if factor is None:
+        return study
+    if not 0 < factor < math.inf:
+        raise InputError(f"--rate-scale {factor:g}: must be a positive number")
+    return with_more_load(study, factor)

@@ -1,0 +1,113 @@
+"""One plan from its study to its files: ``plan.json``, ``winner.yaml``, and what is said if there is no answer."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cluster_sim.config.loading.canonical import HASH_DIGITS, resolved_yaml
+from cluster_sim.config.schema.fleet import Pool
+from cluster_sim.config.schema.plan import PlanBlock
+from cluster_sim.config.schema.study import Study
+from cluster_sim.errors import InputError, UnfinishedError
+from cluster_sim.study.limited_figures import load_limits
+from cluster_sim.study.planning.plan_document import PLAN_FILE, WINNER_FILE, plan_document, winner_pools, winner_text
+from cluster_sim.study.planning.planner import Planner, PlanResult
+from cluster_sim.study.planning.run_pool import RunPool
+from cluster_sim.study.planning.run_store import RunStore, without_time_limit
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOutcome:
+    """A plan that found an answer."""
+
+    directory: Path
+    document: dict[str, Any]
+    """The content of ``plan.json``."""
+    result: PlanResult
+
+    def winner(self) -> list[tuple[Pool, frozenset[str]]]:
+        """Return the pools of the best fleet with the engine options that its study sets."""
+        assert self.result.best is not None
+        return winner_pools(self.result.base, self.result.best)
+
+
+def run_plan(
+    base: Study,
+    out: Path | None = None,
+    *,
+    tell: Callable[[str], None] = lambda _: None,
+    processes: int | None = None,
+) -> PlanOutcome:
+    """Find the best fleet for a study's load within its limits, and write the plan's directory.
+
+    What an earlier attempt in the directory has learned is used.  Raises InputError if the study is wrong or no fleet
+    meets the limits, UnfinishedError if the plan was interrupted or out of time before it had an answer; ``plan.json``
+    then has what was learned.
+    """
+    _check(base)
+    with RunStore(out or default_directory(base), base) as store, RunPool(processes) as pool:
+        try:
+            planner = Planner(base, store, pool, tell)
+            result = planner.plan()
+        except InputError:
+            store.discard()
+            raise
+        document = plan_document(result)
+        store.write(PLAN_FILE, json.dumps(document, indent=1, allow_nan=False) + "\n")
+        if result.best is not None:
+            store.write(WINNER_FILE, winner_text(base, result.best))
+    where = f"what was learned is in {store.directory / PLAN_FILE}"
+    if result.is_interrupted:
+        raise UnfinishedError(f"interrupted; {result.runs} runs are kept, and the same command goes on; {where}")
+    if result.best is None and not result.is_complete:
+        raise UnfinishedError(
+            f"no fleet was confirmed within the time limit; the same command goes on after {result.runs} runs, or give "
+            f"a longer --time-limit; {where}"
+        )
+    if result.best is None:
+        raise InputError(f"{nothing_meets(result)}; {where}")
+    return PlanOutcome(store.directory, document, result)
+
+
+def default_directory(base: Study) -> Path:
+    """Return the directory of a plan that was given none: ``plans/<name>-<hash>``."""
+    digest = hashlib.sha256(resolved_yaml(without_time_limit(base)).encode()).hexdigest()
+    return Path("plans") / f"{base.name}-{digest[:HASH_DIGITS]}"
+
+
+def nothing_meets(result: PlanResult) -> str:
+    """Return how near the best fleet came to the limits, and what limits it."""
+    block = result.base.plan or PlanBlock()
+    tried = [evidence for evidence in result.fleets if not evidence.error]
+    nearest = min(tried, key=lambda evidence: evidence.ratio, default=None)
+    if nearest is not None:
+        text = f"no fleet meets the limits; the nearest is {nearest.fleet.label}: {nearest.reason}"
+        proposal = result.ranking.proposal(nearest.fleet.layout)
+        needed = proposal.screen.replicas if proposal.screen is not None else None
+        if needed is not None and needed > nearest.fleet.size:
+            text += f"; by arithmetic it takes about {needed} replicas ({needed * nearest.fleet.layout.gpus} GPUs)"
+        constraints = [name for name in ("max_gpus", "max_usd_per_hour") if getattr(block, name) is not None]
+        return text + (f", which {' or '.join(constraints)} does not allow" if constraints else "")
+    reachable = [one for one in result.proposals if one.screen is not None]
+    if not reachable:
+        first = result.proposals[0]
+        return f"no layout fits: the first, {first.layout.label}, because {first.error}"
+    nearest_layout = min(reachable, key=lambda one: one.screen.floor_ratio if one.screen else 0.0)
+    assert nearest_layout.screen is not None
+    return (
+        f"no fleet of any size meets the limits; the nearest is {nearest_layout.layout.label}, where "
+        f"{nearest_layout.screen.limited_by}"
+    )
+
+
+def _check(base: Study) -> None:
+    if not load_limits(base.slo):
+        raise InputError("slo: a plan needs at least one limit, for example slo.ttft_p99_s, or --slo ttft_p99=2s")
+    if len(base.fleet.pools) != 1:
+        raise InputError(
+            f"fleet.pools: plan proposes the fleet itself and needs one pool, which names the model; got "
+            f"{len(base.fleet.pools)}"
+        )

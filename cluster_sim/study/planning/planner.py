@@ -1,0 +1,395 @@
+"""Planner: simulates as few fleets as it takes to name the best one within the limits.
+
+Design.  Arithmetic orders the layouts by the price of what they probably need.  Each layout's search then asks for
+runs, the best layout's first.  As soon as a fleet is confirmed no dearer one is looked at, but for one layout more,
+which gives the runner-up.  Then fleets that are one replica smaller than the best are tried with other limits of a
+step, other routing, and prefill apart from decode.  Last the best layout is sized for more load and longer prompts.
+Verdicts do not depend on the order in which runs end, and every run is stored: a plan that is stopped goes on where it
+was.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from cluster_sim.config.schema.plan import PlanBlock
+from cluster_sim.config.schema.study import Study
+from cluster_sim.errors import InputError
+from cluster_sim.metrics.verdicts import Verdict
+from cluster_sim.routing.policy_interface import ROUTING_POLICIES
+from cluster_sim.simulation.plan import make_plan
+from cluster_sim.study.limited_figures import load_limits
+from cluster_sim.study.planning.evidence import FleetEvidence
+from cluster_sim.study.planning.fleet_choice import Fleet, fleet_study
+from cluster_sim.study.planning.layout_search import LayoutSearch
+from cluster_sim.study.planning.load_profile import LoadProfile, load_profile
+from cluster_sim.study.planning.other_loads import with_longer_prompts, with_more_load
+from cluster_sim.study.planning.proposals import Proposal, proposals
+from cluster_sim.study.planning.ranking import Ranking
+from cluster_sim.study.planning.run_pool import RunKey, RunPool, reason_of
+from cluster_sim.study.planning.run_store import RunStore
+from cluster_sim.study.planning.trials import Trials, disaggregated, prefill_splits, tuned_layouts
+from cluster_sim.study.replications import Replication
+
+MOST_REPLICAS: Final = 4096
+MUCH_DEARER: Final = 1.5
+"""A layout whose estimate is so many times the best price is not simulated while others are left."""
+HOPELESS_RATIO: Final = 2.0
+"""A fleet whose figure is so far beyond the limit is not tuned."""
+OTHER_LOAD: Final = 1.2
+"""Load, and length of prompts, for which the best layout is sized as well."""
+MOST_GROWTH: Final = 4
+"""A size for another load is searched up to so many times the best fleet's."""
+LEFT_RATIO: Final = 0.4
+"""Share of the time limit that must be left for fleets that are not to be the answer."""
+WAIT_S: Final = 0.5
+"""Wall seconds between two looks at the clock."""
+
+Event = Callable[[str], None]
+
+
+class Source(Protocol):
+    """Something that asks for runs."""
+
+    @property
+    def known(self) -> list[FleetEvidence]:
+        """Fleets of which something is known."""
+
+    def wanted(self, most: int) -> list[tuple[FleetEvidence, int]]:
+        """Return the runs that are needed next, among fleets of up to ``most`` replicas."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherLoad:
+    """The size that the best layout needs for another load."""
+
+    name: str
+    evidence: FleetEvidence | None
+    """From one run; None if it is not known."""
+    remark: str = ""
+    """Why it is not known."""
+
+
+@dataclass(slots=True)
+class PlanResult:
+    """Everything that a plan has learned."""
+
+    base: Study
+    load: LoadProfile
+    proposals: list[Proposal]
+    ranking: Ranking
+    fleets: list[FleetEvidence]
+    best: FleetEvidence | None = None
+    runner_up: FleetEvidence | None = None
+    smaller: FleetEvidence | None = None
+    """The best fleet's layout with one replica fewer."""
+    too_close: FleetEvidence | None = None
+    """The cheapest fleet below the best that the runs do not rule out."""
+    other_loads: tuple[OtherLoad, ...] = ()
+    runs: int = 0
+    """Runs behind the answer, those of earlier attempts included."""
+    disaggregated: FleetEvidence | None = None
+    """The best fleet with prefill apart that meets the limits for less, if such fleets are not to be the answer."""
+    is_complete: bool = False
+    """Whether nothing cheaper is left to be tried."""
+    is_interrupted: bool = False
+
+    def is_allowed(self, proposal: Proposal) -> bool:
+        """Return whether one replica of a layout keeps to the limits on GPUs and on the price."""
+        return most_allowed(self.base.plan or PlanBlock(), proposal) >= 1
+
+
+def most_allowed(block: PlanBlock, proposal: Proposal) -> int:
+    """Return the most replicas that the limits on GPUs and on the price allow."""
+    most = MOST_REPLICAS
+    if block.max_gpus is not None:
+        most = min(most, block.max_gpus // proposal.layout.gpus)
+    if block.max_usd_per_hour is not None and proposal.usd_per_replica_hour:
+        most = min(most, int(block.max_usd_per_hour / proposal.usd_per_replica_hour + 1e-9))
+    return most
+
+
+@dataclass(frozen=True, slots=True)
+class _OtherLoadSearch:
+    """The search of the best layout's size for another load."""
+
+    name: str
+    prefix: str
+    """Begins the keys of its runs."""
+    best: FleetEvidence
+    search: LayoutSearch | None
+    remark: str = ""
+
+    def wanted(self) -> list[tuple[str, FleetEvidence, int]]:
+        """Return the runs that are needed next; a fleet smaller than the best does not carry the load as it is."""
+        if self.search is None:
+            return []
+        size = self.best.fleet.size
+        runs = self.search.wanted(MOST_GROWTH * size)
+        return [(self.prefix + one.fleet.key, one, number) for one, number in runs if one.fleet.size >= size]
+
+    def answer(self, *, is_out_of_time: bool) -> OtherLoad:
+        """Return the size that was found, or why none was."""
+        found = self.search.answer if self.search is not None else None
+        if found is not None or self.remark:
+            return OtherLoad(self.name, found, self.remark)
+        return OtherLoad(self.name, None, "time ran out" if is_out_of_time else "no size was found")
+
+
+class Planner:
+    """One plan: what is known, and the loop that learns more."""
+
+    def __init__(self, base: Study, store: RunStore, pool: RunPool, tell: Event = lambda _: None) -> None:
+        """``base`` is the study with its plan block; raises InputError if it has no limit, or no load."""
+        self.base = base
+        self.block = base.plan or PlanBlock()
+        self.limits = load_limits(base.slo)
+        self._store = store
+        self._pool = pool
+        self._tell = tell
+        self._end_s = time.monotonic() + self.block.time_limit_s
+        self._evidence: dict[str, FleetEvidence] = {}
+        self._bases: dict[str, Study] = {}
+        self.load = load_profile(base)
+        self.proposals = proposals(base, self.load)
+        self.ranking = Ranking(self.block.objective, {one.layout.plain: one for one in self.proposals})
+        self.is_out_of_time = False
+
+    def plan(self) -> PlanResult:
+        """Return the answer; with no best fleet if none meets the limits, or time ran out before one was found."""
+        possible = [one for one in self.proposals if one.is_possible]
+        allowed = [one for one in possible if most_allowed(self.block, one) >= 1]
+        if possible and not allowed:
+            raise InputError(_contradiction(self.block, possible))
+        self._searches = [
+            LayoutSearch(one.layout, (one.screen.replicas if one.screen else None) or 1, self.evidence_of)
+            for one in sorted(allowed, key=self.ranking.estimated)
+        ]
+        self._tell(f"{len(self.proposals)} layouts, of which {len(allowed)} fit and may keep the limits")
+        other: tuple[OtherLoad, ...] = ()
+        is_complete = is_interrupted = False
+        try:
+            self._drive(self._main_runs)
+            if (best := self._best()) is not None:
+                self._tune(best)
+            is_complete = not self.is_out_of_time
+            if (best := self._best()) is not None:
+                other = self._other_loads(best)
+                if self.block.disaggregation is None and self._has_time:
+                    self._split(best)
+        except KeyboardInterrupt:
+            is_interrupted = True
+        return self._result(other, is_complete=is_complete, is_interrupted=is_interrupted)
+
+    def evidence_of(self, fleet: Fleet, prefix: str = "", replications: int | None = None) -> FleetEvidence:
+        """Return what is known of a fleet, stored runs included; ``prefix`` names another load."""
+        key = prefix + fleet.key
+        if key not in self._evidence:
+            found = FleetEvidence(fleet, self.limits, replications or self.block.replications)
+            found.runs.update(self._store.load(key))
+            self._evidence[key] = found
+            self._bases.setdefault(key, self._bases.get(prefix, self.base))
+        return self._evidence[key]
+
+    @property
+    def _has_time(self) -> bool:
+        """Whether much of the time is left, so that fleets may be tried that are not to be the answer."""
+        return self._end_s - time.monotonic() > LEFT_RATIO * self.block.time_limit_s
+
+    # ------------------------------------------------------------------------------------------------------ the loop
+
+    def _drive(self, wanted: Callable[[], list[tuple[str, FleetEvidence, int]]]) -> None:
+        """Make the runs that ``wanted`` asks for, as often as it asks, until it asks for none or time is up."""
+        while not self.is_out_of_time:
+            runs = wanted()
+            running = self._pool.keys
+            fresh = [run for run in runs if RunKey(run[0], run[2]) not in running]
+            while fresh and self._pool.has_room:
+                self._start(*fresh.pop(0))
+            if not self._pool.keys:
+                if not runs:
+                    return
+                continue  # Every fleet that was to start was refused: ask again.
+            for key, outcome in self._pool.finished(min(WAIT_S, max(self._end_s - time.monotonic(), 0.01))):
+                self._learn(key, outcome)
+            self.is_out_of_time = time.monotonic() >= self._end_s
+
+    def _start(self, key: str, evidence: FleetEvidence, number: int) -> None:
+        try:
+            study = fleet_study(self._bases[key], evidence.fleet)
+            make_plan(study)
+        except InputError as error:
+            evidence.error = str(error)
+            return
+        self._pool.start(RunKey(key, number), study)
+
+    def _learn(self, key: RunKey, outcome: Replication | Exception) -> None:
+        evidence = self._evidence[key.fleet]
+        if isinstance(outcome, Exception):
+            evidence.error = reason_of(outcome)
+        else:
+            evidence.runs[key.number] = outcome
+            self._store.save(key.fleet, outcome)
+        count = len(evidence.runs)
+        state = "fails" if evidence.error else evidence.verdict.value.replace("_", " ")
+        certainty = "" if evidence.is_confirmed else " so far"
+        runs = f"{count} run{'s' * (count != 1)}"
+        self._tell(f"{key.fleet}: {state}{certainty} after {runs}{f': {evidence.reason}' if evidence.reason else ''}")
+
+    # -------------------------------------------------------------------------------------------------- main search
+
+    def _main_runs(self) -> list[tuple[str, FleetEvidence, int]]:
+        leader = self._leader()
+        cheapest = self._least_estimate() if leader is None else self.ranking.price(leader)
+        runner_up = self._runner_up_search(leader) if leader is not None and leader.is_confirmed else None
+        runs: list[tuple[str, FleetEvidence, int]] = []
+        late: list[tuple[str, FleetEvidence, int]] = []
+        for search in self._searches:
+            proposal = self.ranking.proposal(search.layout)
+            most = most_allowed(self.block, proposal)
+            is_dear = self.ranking.estimated(proposal) > MUCH_DEARER * cheapest
+            if leader is not None and search.layout != leader.fleet.layout and self.ranking.has_prices:
+                if is_dear and search is not runner_up:
+                    continue
+                room = 2 * cheapest if search is runner_up else cheapest
+                most = min(most, int(room / proposal.usd_per_replica_hour + 1e-9))
+            wanted = [(evidence.fleet.key, evidence, number) for evidence, number in search.wanted(most)]
+            (late if is_dear and leader is None else runs).extend(wanted)
+        return runs or late
+
+    def _leader(self) -> FleetEvidence | None:
+        """Return the best fleet that meets the limits as far as is known; others must be cheaper."""
+        met = [evidence for evidence in self._known() if evidence.is_met and self._is_choice(evidence)]
+        return min(met, key=self.ranking.key, default=None)
+
+    def _runner_up_search(self, best: FleetEvidence) -> LayoutSearch | None:
+        """Return the search of the layout that gives the runner-up: the likeliest beside the best fleet's."""
+        others = [search for search in self._searches if search.layout != best.fleet.layout]
+        return next((search for search in others if not any(one.error for one in search.known)), None)
+
+    def _least_estimate(self) -> float:
+        return min((self.ranking.estimated(self.ranking.proposal(s.layout)) for s in self._searches), default=0.0)
+
+    # ------------------------------------------------------------------------------------------------------- tuning
+
+    def _tune(self, best: FleetEvidence) -> None:
+        """Try fleets that are smaller than the best by other limits, other routing, and prefill apart."""
+        size = best.fleet.size - 1
+        smaller = self.evidence_of(Fleet(best.fleet.layout, (size,))) if size >= 1 else None
+        if smaller is None or smaller.ratio > HOPELESS_RATIO:
+            return
+        layout = best.fleet.layout
+        budget = make_plan(fleet_study(self.base, best.fleet)).pools[0].limits.max_num_batched_tokens
+        budgets = self.block.max_num_batched_tokens or (budget // 4, budget * 2)
+        known = [entry.name for entry in ROUTING_POLICIES.entries()]
+        policies = self.block.policies or tuple(name for name in ("least_tokens",) if name in known)
+        others = [name for name in policies if name != self.base.router.policy]
+        self._tell(f"trying fleets of {size} x {layout.label} with other limits and other routing")
+        sources: list[Source] = [
+            LayoutSearch(tuned, size, self.evidence_of)
+            for tuned in tuned_layouts(layout, budgets, self.block.max_num_seqs or (), others)
+        ]
+        if self.block.disaggregation:
+            sources.append(self._divided(best))
+        self._drive_sources(sources, size)
+
+    def _split(self, best: FleetEvidence) -> None:
+        """Try fleets that are smaller than the best with prefill and decode apart."""
+        size = best.fleet.size - 1
+        if size >= 2 and not best.fleet.layout.is_disaggregated:
+            self._tell(f"trying {size} replicas with prefill apart")
+            self._drive_sources([self._divided(best)], size)
+
+    def _divided(self, best: FleetEvidence) -> Trials:
+        planned = make_plan(fleet_study(self.base, best.fleet)).pools[0]
+        splits = prefill_splits(best.fleet.size - 1, planned.predictor(self.base), planned.limits, self.load)
+        return Trials([self.evidence_of(fleet) for fleet in disaggregated(best.fleet.layout, splits)])
+
+    def _drive_sources(self, sources: Sequence[Source], most: int) -> None:
+        self._drive(
+            lambda: [
+                (evidence.fleet.key, evidence, number) for source in sources for evidence, number in source.wanted(most)
+            ]
+        )
+
+    def _other_loads(self, best: FleetEvidence) -> tuple[OtherLoad, ...]:
+        """Size the best layout for more load and for longer prompts, by one run a size."""
+        percent = f"{OTHER_LOAD - 1:.0%}"
+        folder = self._store.directory
+        sized = [
+            self._sized(best, f"{percent} more load", "more-load-", lambda: with_more_load(self.base, OTHER_LOAD)),
+            self._sized(
+                best,
+                f"prompts {percent} longer",
+                "longer-prompts-",
+                lambda: with_longer_prompts(self.base, OTHER_LOAD, folder),
+            ),
+        ]
+        self._drive(lambda: [run for one in sized for run in one.wanted()])
+        return tuple(one.answer(is_out_of_time=self.is_out_of_time) for one in sized)
+
+    def _sized(self, best: FleetEvidence, name: str, prefix: str, change: Callable[[], Study]) -> "_OtherLoadSearch":
+        if best.fleet.layout.is_disaggregated:
+            return _OtherLoadSearch(name, prefix, best, None, "sizes of fleets with prefill apart are not searched")
+        try:
+            self._bases[prefix] = change()
+        except InputError as error:
+            return _OtherLoadSearch(name, prefix, best, None, str(error))
+        search = LayoutSearch(best.fleet.layout, best.fleet.size, lambda fleet: self.evidence_of(fleet, prefix, 1))
+        return _OtherLoadSearch(name, prefix, best, search)
+
+    # ------------------------------------------------------------------------------------------------------- result
+
+    def _known(self) -> list[FleetEvidence]:
+        """Return every fleet that was simulated at the load itself."""
+        return [evidence for key, evidence in self._evidence.items() if evidence.is_known and key == evidence.fleet.key]
+
+    def _best(self) -> FleetEvidence | None:
+        met = [evidence for evidence in self._known() if evidence.is_confirmed and evidence.is_met]
+        return min(filter(self._is_choice, met), key=self.ranking.key, default=None)
+
+    def _is_choice(self, evidence: FleetEvidence) -> bool:
+        """Return whether a fleet may be the answer."""
+        return self.block.disaggregation is True or not evidence.fleet.layout.is_disaggregated
+
+    def _result(self, other: tuple[OtherLoad, ...], *, is_complete: bool, is_interrupted: bool) -> PlanResult:
+        best = self._best()
+        fleets = sorted(self._known(), key=self.ranking.key)
+        result = PlanResult(self.base, self.load, self.proposals, self.ranking, fleets, best, other_loads=other)
+        result.runs = sum(len(evidence.runs) for evidence in self._evidence.values())
+        result.is_complete, result.is_interrupted = is_complete, is_interrupted
+        if best is None:
+            return result
+        met = [evidence for evidence in fleets if evidence.is_confirmed and evidence.is_met and evidence is not best]
+        others = [one for one in met if one.fleet.layout.plain != best.fleet.layout.plain and self._is_choice(one)]
+        result.runner_up = others[0] if others else None
+        result.smaller = _smaller(best, fleets)
+        cheaper = [one for one in fleets if self.ranking.price(one) < self.ranking.price(best)]
+        close = [one for one in cheaper if not one.error and one.verdict is Verdict.TOO_CLOSE and self._is_choice(one)]
+        result.too_close = close[0] if close else None
+        result.disaggregated = next((one for one in met if one in cheaper and not self._is_choice(one)), None)
+        return result
+
+
+def _smaller(best: FleetEvidence, fleets: Sequence[FleetEvidence]) -> FleetEvidence | None:
+    """Return the evidence on the best fleet with one replica fewer."""
+    fleet = best.fleet
+    if len(fleet.replicas) != 1:
+        wanted = [Fleet(fleet.layout, (fleet.replicas[0], fleet.replicas[1] - 1))]
+    else:
+        wanted = [replace(fleet, replicas=(fleet.size - 1,))]
+    return next((evidence for evidence in fleets if evidence.fleet in wanted), None)
+
+
+def _contradiction(block: PlanBlock, possible: Sequence[Proposal]) -> str:
+    """Return why no layout keeps to the limits on GPUs and on the price."""
+    smallest = min(possible, key=lambda one: one.layout.gpus)
+    cheapest = min(possible, key=lambda one: one.usd_per_replica_hour)
+    if block.max_gpus is not None and smallest.layout.gpus > block.max_gpus:
+        return f"plan.max_gpus: {block.max_gpus} GPUs hold no replica; the smallest is {smallest.layout.label}"
+    return (
+        f"plan.max_usd_per_hour: {block.max_usd_per_hour:g} USD an hour pay for no replica"
+        f"{'' if block.max_gpus is None else f' of at most {block.max_gpus} GPUs'}; the cheapest is "
+        f"{cheapest.layout.label} at {cheapest.usd_per_replica_hour:,.2f} USD an hour"
+    )

@@ -1,0 +1,139 @@
+"""``cluster-sim plan``: options, wrong input, and one small plan from end to end."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cluster_sim.config.schema.study import Study
+from tests.cli.command import Command
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    """A trace of 300 requests over 10 s in Azure's layout."""
+    lines = ["TIMESTAMP,ContextTokens,GeneratedTokens"]
+    lines += [
+        f"2023-11-16 18:15:{index / 30 + 10:010.7f},{200 + 37 * (index % 11)},{20 + index % 30}" for index in range(300)
+    ]
+    path = tmp_path / "trace.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_a_plan_from_options(command: Command, trace: Path, tmp_path: Path) -> None:
+    """Model, trace and limits are enough; the last line names GPUs and price, and `run` reproduces the winner."""
+    common = ("--model", "llama-3-8b", "--trace", trace, "--slo", "ttft_p99=1s", "--slo", "tpot_p99=30ms")
+    options = ("--device", "h100-sxm", "--rate-scale", 2, "--out", tmp_path / "plan", "--set")
+    options = (*options, "plan.tensor_parallel=[1]", "--set", "plan.pipeline_parallel=[1]")
+    code, output, errors = command("plan", *common, *options)
+    assert code == 0, errors
+    plan = json.loads((tmp_path / "plan/plan.json").read_text())
+    answer = plan["answer"]
+    last = output.rstrip().splitlines()[-1]
+    assert last.startswith(f"{answer['gpus']} x h100-sxm GPUs at {answer['usd_per_hour']:,.2f} USD an hour")
+    assert "vllm serve" in output
+    assert "modelArtifacts:" in output
+    assert plan["load"]["requests_per_s"] == pytest.approx(2 * 30, rel=0.01)
+    code, _, errors = command("run", tmp_path / "plan/winner.yaml", "--out", tmp_path / "run")
+    assert code == 0, errors
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    for name, value in answer["first_run"].items():
+        block, _, figure = name.partition(".")
+        assert (summary[block][figure] if figure else summary[block]) == value
+    code, output, _ = command("plan", *common, *options, "--json")
+    assert code == 0
+    assert json.loads(output) == plan
+
+
+def test_a_plan_from_a_file(command: Command, trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Options change the study file: model, trace, limits, devices, constraints and the time."""
+    from cluster_sim.study.planning import plan_run
+
+    seen: list[Study] = []
+
+    def record(base: Study, out: Path | None, **_: object) -> None:
+        seen.append(base)
+        raise SystemExit(0)
+
+    monkeypatch.setattr(plan_run, "run_plan", record)
+    file = tmp_path / "study.yaml"
+    file.write_text(
+        yaml.safe_dump(
+            {
+                "name": "mine",
+                "workload": {
+                    "kind": "synthetic",
+                    "count": 9,
+                    "arrivals": {"kind": "poisson", "request_rate": 5},
+                    "lengths": {"prompt": {"kind": "fixed", "value": 9}, "output": {"kind": "fixed", "value": 9}},
+                },
+                "fleet": {"pools": [{"model": "llama-3-8b", "device": "h200"}]},
+                "plan": {"max_gpus": 4, "devices": ["h200"]},
+            }
+        ),
+        encoding="utf-8",
+    )
+    options = ("--slo", "e2e_p90=5s", "--device", "h100-sxm, h200", "--max-gpus", 8, "--max-usd-per-hour", 30)
+    code, _, _ = command("plan", file, *options, "--time-limit", "2min", "--rate-scale", 3)
+    assert code == 0
+    (base,) = seen
+    assert base.plan is not None
+    assert base.plan.devices == ("h100-sxm", "h200")
+    assert (base.plan.max_gpus, base.plan.max_usd_per_hour, base.plan.time_limit_s) == (8, 30.0, 120.0)
+    assert base.slo.e2e_p90_s == 5.0
+    assert base.workload.arrivals.request_rate == 15.0  # type: ignore[attr-defined]
+    command("plan", file, "--trace", trace, "--model", "llama-3-70b", "--slo", "itl_p99=100ms", "--rate-scale", 4)
+    assert seen[1].workload.time_scale == 0.25  # type: ignore[attr-defined]
+    assert seen[1].fleet.pools[0].model == "llama-3-70b"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--slo", "ttft_p98=2s"], "--slo ttft_p98=2s: no limit is called 'ttft_p98'; did you mean 'ttft_p99'?"),
+        (["--slo", "ttft_p99=2"], "the time must be a positive number with its unit, for example 2s or 60ms"),
+        (["--slo", "ttft_p99"], "must look like NAME=TIME"),
+        (["--slo", "ttft_p99=2s", "--slo", "ttft_p99=3s"], "contradicts --slo ttft_p99=2s; give one of them"),
+        ([], "a plan needs at least one limit"),
+        (["--slo", "ttft_p99=2s", "--device", "h101"], "--device h101: plan.devices.0: unknown name 'h101'"),
+        (["--slo", "ttft_p99=2s", "--rate-scale", "0"], "--rate-scale 0: must be a positive number"),
+        (["--slo", "ttft_p99=2s", "--time-limit", "soon"], "the time must be a positive number with its unit"),
+        (["--slo", "ttft_p99=2s", "--set", "plan.objective=fame"], "plan.objective: must be"),
+        (["--slo", "ttft_p99=2s", "--set", "plan.engines=[vlm]"], "unknown engine 'vlm'"),
+        (
+            ["--slo", "ttft_p99=2s", "--device", "h100-sxm", "--max-usd-per-hour", "1"],
+            "plan.max_usd_per_hour: 1 USD an hour pay for no replica; the cheapest is 1 x h100-sxm at 2.99 USD an hour",
+        ),
+        (
+            ["--slo", "tpot_p99=0.01ms", "--device", "h100-sxm"],
+            "no fleet of any size meets the limits; the nearest is 8 x h100-sxm (TP 8), where a token alone takes",
+        ),
+    ],
+)
+def test_wrong_input(options: list[str], message: str, command: Command, trace: Path, tmp_path: Path) -> None:
+    """Wrong options end with code 2 and one message that names the option."""
+    code, _, errors = command("plan", "--model", "llama-3-8b", "--trace", trace, *options, "--out", tmp_path / "plan")
+    assert code == 2
+    assert message in errors
+
+
+def test_what_is_missing_is_named(command: Command, trace: Path) -> None:
+    """Without a file, a model and a trace are needed; both are checked by their options' names."""
+    assert "--model and --trace: needed without a study file" in command("plan")[2]
+    assert "--trace nowhere.csv" in command("plan", "--model", "llama-3-8b", "--trace", "nowhere.csv")[2]
+    code, _, errors = command("plan", "--model", "llama-9", "--trace", trace, "--slo", "ttft_p99=1s")
+    assert code == 2
+    assert "--model llama-9: fleet.pools.0.model: unknown name 'llama-9'" in errors
+
+
+def test_another_directory_is_left_alone(command: Command, trace: Path, tmp_path: Path) -> None:
+    """A directory that holds something else is refused and left as it is."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/notes.txt").write_text("mine", encoding="utf-8")
+    options = ("--model", "llama-3-8b", "--trace", trace, "--slo", "ttft_p99=1s", "--out", tmp_path / "mine")
+    code, _, errors = command("plan", *options)
+    assert code == 2
+    assert "exists and is not the directory of a plan" in errors
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
