@@ -19,7 +19,20 @@ from cluster_sim.simulation.run_options import RunOptions
 from tests.cli.command import Command
 
 COMMANDS = {
-    *("calibrate", "explain", "import", "init", "list", "profile", "report", "run", "sweep", "validate", "workload"),
+    *(
+        "calibrate",
+        "explain",
+        "import",
+        "init",
+        "list",
+        "profile",
+        "report",
+        "run",
+        "plan",
+        "sweep",
+        "validate",
+        "workload",
+    ),
 }
 
 

@@ -1,14 +1,17 @@
 """The ``plan`` block: which fleets the plan command may propose, and how it chooses among them."""
 
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from cluster_sim.options import LONGEST_RUN_S, ConfigModel, DeviceName
+from cluster_sim.options import LONGEST_RUN_S, MOST_GPUS, MOST_ITEMS, ConfigModel, DeviceName, Tokens
 from cluster_sim.serving.schedulers.engine_options import ENGINES
 from cluster_sim.suggestion import suggestion
 
 Objective = Literal["cost", "energy", "goodput_per_usd", "goodput_per_joule"]
+
+Degree = Annotated[int, Field(ge=1, le=MOST_GPUS)]
+Seats = Annotated[int, Field(ge=1, le=MOST_ITEMS)]
 
 
 class PlanBlock(ConfigModel):
@@ -17,22 +20,22 @@ class PlanBlock(ConfigModel):
     devices: tuple[DeviceName, ...] | None = Field(
         None, min_length=1, description="GPUs to choose from; null is every device of the library."
     )
-    tensor_parallel: tuple[int, ...] | None = Field(
+    tensor_parallel: tuple[Degree, ...] | None = Field(
         None, min_length=1, description="Degrees of tensor parallelism; null is 1, 2, 4 ... up to the GPUs of a node."
     )
-    pipeline_parallel: tuple[int, ...] | None = Field(
+    pipeline_parallel: tuple[Degree, ...] | None = Field(
         None, min_length=1, description="Degrees of pipeline parallelism; null is 1 and 2."
     )
     engines: tuple[str, ...] | None = Field(
         None, min_length=1, description="Kinds of engines; null is that of the study's pool."
     )
-    max_num_batched_tokens: tuple[int, ...] | None = Field(
+    max_num_batched_tokens: tuple[Tokens, ...] | None = Field(
         None,
         min_length=1,
         description="Token budgets of a step that are tried on fleets smaller than the best; null is a quarter and "
         "twice the engine's own.",
     )
-    max_num_seqs: tuple[int, ...] | None = Field(
+    max_num_seqs: tuple[Seats, ...] | None = Field(
         None,
         min_length=1,
         description="Limits on running requests that are tried on fleets smaller than the best; null is none.",
@@ -47,9 +50,11 @@ class PlanBlock(ConfigModel):
         description="Whether fleets with prefill and decode in pools of their own are tried: null names a cheaper one "
         "beside the answer, true lets it be the answer, false tries none.",
     )
-    max_gpus: int | None = Field(None, ge=1, description="Most GPUs of a fleet; null does not limit them.")
+    max_gpus: int | None = Field(
+        None, ge=1, le=MOST_ITEMS, description="Most GPUs of a fleet; null does not limit them."
+    )
     max_usd_per_hour: float | None = Field(
-        None, gt=0, description="Highest price of a fleet, in USD an hour; null does not limit it."
+        None, gt=0, le=1e12, description="Highest price of a fleet, in USD an hour; null does not limit it."
     )
     objective: Objective = Field(
         "cost",
@@ -63,14 +68,6 @@ class PlanBlock(ConfigModel):
         240.0, gt=0, le=LONGEST_RUN_S, description="Wall time after which no further run is started."
     )
 
-    @field_validator("tensor_parallel", "pipeline_parallel", "max_num_batched_tokens", "max_num_seqs")
-    @classmethod
-    def _check_positive(cls, values: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        for value in values or ():
-            if value < 1:
-                raise ValueError(f"must be at least 1; got {value}")
-        return values
-
     @field_validator("engines")
     @classmethod
     def _check_engines(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
@@ -79,7 +76,3 @@ class PlanBlock(ConfigModel):
             if name not in known:
                 raise ValueError(f"unknown engine {name!r}{suggestion(name, known)}; known: {', '.join(known)}")
         return names
-
-    def effective(self) -> dict[str, Any]:
-        """Return what decides an answer: everything but the time that the search may take."""
-        return {key: value for key, value in self.model_dump(mode="json").items() if key != "time_limit_s"}
