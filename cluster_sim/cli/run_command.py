@@ -46,6 +46,14 @@ def run(
         float | None,
         typer.Option(help="Pace simulated time to so many times real time; without it, as fast as possible."),
     ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on from the last snapshot of a run that was broken off; FILE may be its directory instead of its "
+            "study. Executor and placement may differ.",
+        ),
+    ] = False,
     log_level: Annotated[
         LogLevelName, typer.Option("-l", "--log-level", help="Least severe message to print.")
     ] = LogLevelName.warning,
@@ -64,6 +72,11 @@ def run(
         raise InputError(f"--speedup must be a positive number; got {speedup:g}")
     logging.basicConfig(level=log_level.value.upper(), format="%(levelname)s %(name)s: %(message)s")
     chosen = [] if executor is None else [f"run.executor={executor.value}"]
+    if file.is_dir() and not resume:
+        raise InputError(f"{file}: is a directory; to resume the run there, add --resume")
+    if resume and not file.is_file():
+        out = file.with_name(file.name.removesuffix(".partial")) if out is None else out
+        file = out.with_name(f"{out.name}.partial") / "resolved.yaml"
     document = read_document(file, [*with_allowance(overrides, allow_unknown), *chosen])
     study = check_study(document, file.resolve().parent)
     options = RunOptions(
@@ -72,6 +85,7 @@ def run(
         out=out,
         metrics_port=metrics_port,
         speedup=speedup,
+        resumes=resume,
         is_verbose=is_verbose,
     )
     if study.sweep is not None:

@@ -12,7 +12,7 @@ If it may not, the groups that hold it back are called with the hub's earliest p
 its next event that may send, or the smallest bound if responses make it send.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -180,6 +180,40 @@ class Coordinator:
         self._bounds.add(source, link.floors, link.delays.return_ns)
         state.forward_ns = min(state.forward_ns, link.delays.forward_ns)
         return state
+
+    def regroup(
+        self,
+        groups: Mapping[int, Sequence[int]],
+        delays: Mapping[int, LinkDelays],
+        link_of_joining: LinkOfJoining | None,
+    ) -> None:
+        """Spread the processes over other groups, given by source, while nothing is under way.
+
+        ``delays`` has the links of every process.  What only one of the old groups had passed counts for none.
+        """
+        assert not self.is_waiting, "a group owes a reply"
+        old = list(self._groups.values())
+        called = max(state.called for state in old)
+        common = {
+            name: min(getattr(state, name) for state in old)
+            for name in (
+                "clock", "ceiling", "acknowledged_clock", "acknowledged_ceiling", "passed", "next_activation",
+            )
+        }  # fmt: skip
+        self._group_of = {source: group for group, sources in groups.items() for source in sources}
+        self._groups = {
+            group: _GroupState(
+                called=called,
+                answered=called,
+                forward_ns=min((delays[source].forward_ns for source in sources), default=0),
+                **common,
+            )
+            for group, sources in groups.items()
+        }
+        for state in old:
+            for receiver, message in state.outbox:
+                self._groups[self._group_of[receiver]].outbox.append((receiver, message))
+        self._link_of_joining = link_of_joining
 
     # -------------------------------------------------------------------------------------------------------- windows
 

@@ -90,6 +90,11 @@ class Group:
             self._schedule(source)
 
     @property
+    def delays(self) -> dict[int, LinkDelays]:
+        """The links of every process by source."""
+        return self._delays
+
+    @property
     def processes(self) -> dict[int, LogicalProcess]:
         """The processes by source number."""
         return self._processes

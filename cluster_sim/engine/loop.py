@@ -56,6 +56,16 @@ class Unwatched:
         """Hold nothing."""
 
 
+class Keeper(Protocol):
+    """What keeps the state of a run that goes on; it never changes a result."""
+
+    def is_due(self) -> bool:
+        """Return whether the state should be kept now."""
+
+    def keep(self) -> None:
+        """Keep the state of all processes; no message is under way."""
+
+
 class DirectExchange:
     """Groups in this process, called as functions: the inline executor's exchange."""
 
@@ -74,10 +84,17 @@ class DirectExchange:
         return replies
 
 
-def run_loop(hub: Hub, coordinator: Coordinator, exchange: Exchange, observer: Observer | None = None) -> None:
+def run_loop(
+    hub: Hub,
+    coordinator: Coordinator,
+    exchange: Exchange,
+    observer: Observer | None = None,
+    keeper: Keeper | None = None,
+) -> None:
     """Run until the hub and every group have nothing left below the run's end.
 
-    Raises ProtocolError when nobody can move although something is left.
+    ``keeper`` keeps the run's state now and then.  Raises ProtocolError when nobody can move although something is
+    left.
     """
     watcher = observer or Unwatched()
     is_closing = False
@@ -105,3 +122,8 @@ def run_loop(hub: Hub, coordinator: Coordinator, exchange: Exchange, observer: O
                 if reply.counters:
                     counters.update(reply.counters)
         watcher.observe(coordinator.reached, counters)
+        if keeper is not None and keeper.is_due():
+            while coordinator.is_waiting:
+                for index, reply in exchange.collect():
+                    coordinator.absorb(index, reply)
+            keeper.keep()

@@ -49,6 +49,19 @@ class ChunkStore:
         self._held_bytes -= sum(chunk.nbytes for chunk in held)
         return np.concatenate([np.zeros((0, self._width), np.int64), *chunks, *held])
 
+    def snapshot(self) -> dict[int, Int64Array]:
+        """Return all rows by key, and keep them."""
+        found = {}
+        for key in self.keys():
+            found[key] = self.take(key)
+            self.put(key, found[key])
+        return found
+
+    def restore(self, rows: dict[int, Int64Array]) -> None:
+        """Take back what ``snapshot`` returned."""
+        for key, some in rows.items():
+            self.put(key, some)
+
     def close(self) -> None:
         """Forget everything."""
         if self._file is not None:

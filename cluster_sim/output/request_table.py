@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from cluster_sim.metrics.latencies import latencies_ns
 from cluster_sim.output.arrow_columns import number_column, seconds_column, word_column
 from cluster_sim.output.chunk_store import ChunkStore
+from cluster_sim.output.part_files import PartFiles
 from cluster_sim.recording.reasons import REASONS
 from cluster_sim.recording.rows import FIELD, LATER_FIELDS, ROW_FIELDS, RowBlock
 from cluster_sim.recording.statuses import FINISHED, STATUSES
@@ -120,10 +121,13 @@ class RequestTable:
     """Writes rows to a Parquet file, each ``group_rows`` ids one row group, compressed with zstd.
 
     Rows come in any order.  A row group is written once its rows and those of all groups before it are there, so the
-    file depends on the set of rows alone.
+    file depends on the set of rows alone.  Until ``close`` row groups go into numbered parts, each of which can be read
+    as soon as ``end_part`` has completed it.
     """
 
     def __init__(self, path: Path, group_rows: int = GROUP_ROWS) -> None:
+        """``path`` is that of the whole table; its parts lie beside it."""
+        self._path = path
         self._group_rows = group_rows
         self._waiting = ChunkStore(path.parent, len(ROW_FIELDS))
         self._counts: dict[int, int] = {}
@@ -131,16 +135,8 @@ class RequestTable:
         self._next_group = 0
         self._words: RowBlock | None = None
         """The latest words, which hold all earlier ones."""
-        self._writer = pq.ParquetWriter(
-            path,
-            REQUEST_SCHEMA,
-            compression="zstd",
-            compression_level=1,
-            use_dictionary=_WORD_COLUMNS,
-            # Bytes of equal significance side by side: floats compress better and need no dictionary.
-            use_byte_stream_split=_FLOAT_COLUMNS,
-            write_statistics=["request_id", "arrival_s"],
-        )
+        self._parts = PartFiles(path)
+        self._writer: pq.ParquetWriter | None = None
 
     def add(self, block: RowBlock) -> None:
         """Take the rows of ``block``; write the row groups that are complete."""
@@ -153,12 +149,56 @@ class RequestTable:
         while self._counts.get(self._next_group) == self._group_rows:
             self._write(self._next_group)
 
-    def close(self) -> None:
-        """Complete the file, with the row groups that never became complete; without this it cannot be read."""
+    def end_part(self) -> None:
+        """Complete the part that is being written, so that it can be read whatever happens to this process."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+            self._parts.sync()
+
+    def close(self, *, is_broken_off: bool = False) -> None:
+        """Complete the table: one file of all parts, with the row groups that never became complete.
+
+        The parts of a run that has broken off stay beside it, for whoever resumes the run.
+        """
         for group in self._waiting.keys():  # noqa: SIM118 - it is no mapping
             self._write(group)
         self._waiting.close()
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        paths = self._parts.paths
+        if len(paths) == 1 and not is_broken_off:
+            paths[0].replace(self._path)
+            return
+        with _writer(self._path) as writer:
+            for path in paths:
+                with pq.ParquetFile(path) as part:
+                    for group in range(part.num_row_groups):
+                        table = part.read_row_group(group)
+                        writer.write_table(table, row_group_size=len(table))
+        if not is_broken_off:
+            self._parts.remove()
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the rows that wait and how many parts there are, after ``end_part``."""
+        assert self._writer is None, "a part is open"
+        words = self._words
+        return {
+            "parts": self._parts.count,
+            "next_group": self._next_group,
+            "counts": self._counts,
+            "waiting": self._waiting.snapshot(),
+            "words": None if words is None else words._replace(rows=words.rows[:0]),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what ``snapshot`` returned; parts that were written later are removed."""
+        self._parts.keep(state["parts"])
+        self._next_group = state["next_group"]
+        self._counts = state["counts"]
+        self._waiting.restore(state["waiting"])
+        self._words = state["words"]
 
     def _write(self, group: int) -> None:
         self._next_group = group + 1
@@ -170,7 +210,22 @@ class RequestTable:
         tenants, models = _words_used(block, "tenant", block.tenants), _words_used(block, "model", block.models)
         slo_classes = _words_used(block, "slo_class", block.slo_classes)
         batch = request_batch(block._replace(tenants=tenants, models=models, slo_classes=slo_classes))
+        if self._writer is None:
+            self._writer = _writer(self._parts.begin())
         self._writer.write_batch(batch, row_group_size=len(rows))
+
+
+def _writer(path: Path) -> pq.ParquetWriter:
+    return pq.ParquetWriter(
+        path,
+        REQUEST_SCHEMA,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=_WORD_COLUMNS,
+        # Bytes of equal significance side by side: floats compress better and need no dictionary.
+        use_byte_stream_split=_FLOAT_COLUMNS,
+        write_statistics=["request_id", "arrival_s"],
+    )
 
 
 def _words_used(block: RowBlock, name: str, words: Sequence[str]) -> list[str]:

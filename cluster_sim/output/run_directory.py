@@ -19,6 +19,7 @@ from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.output.out_path import result_path
 from cluster_sim.output.series_table import SeriesTable
+from cluster_sim.output.snapshot_file import SNAPSHOT_FILE
 
 SUMMARY_FILE: Final = "summary.json"
 MANIFEST_FILE: Final = "manifest.json"
@@ -51,7 +52,9 @@ class RunDirectory:
     something else than a run, or cannot be written; a disk that fills up later raises ``UnfinishedError``.
     """
 
-    def __init__(self, final: Path) -> None:
+    def __init__(self, final: Path, *, resumes: bool = False) -> None:
+        """``resumes`` goes on with what a run left behind, which stays there whatever happens."""
+        self._resumes = resumes
         final = result_path(final)
         self.final = final
         self.partial = final.with_name(final.name + ".partial")
@@ -64,10 +67,14 @@ class RunDirectory:
             raise InputError(f"--out {final}: {self.partial} is not what a run left behind; give another or remove it")
         self._made_parent = not final.parent.exists()
         try:
-            if self.partial.exists():
+            if resumes and not self.partial.exists():
+                raise InputError(
+                    f"--resume: there is no {self.partial}, so no run was broken off there; leave out --resume"
+                )
+            if self.partial.exists() and not resumes:
                 os.close(self._claim())
                 shutil.rmtree(self.partial)
-            self.partial.mkdir(parents=True)
+            self.partial.mkdir(parents=True, exist_ok=resumes)
             self._claimed = self._claim()
         except OSError as error:
             raise InputError(f"--out {final}: cannot be written: {error.strerror or error}") from error
@@ -84,15 +91,24 @@ class RunDirectory:
         with suppress(OSError):
             self._close_series()
         if isinstance(error, InputError):
-            self.discard()
+            if not self._resumes:
+                self.discard()
         elif isinstance(error, OSError) and error.errno in _DISK_ERRORS:
             raise UnfinishedError(f"{self.partial}: cannot be written any more: {error}") from error
         elif isinstance(error, KeyboardInterrupt):
-            raise UnfinishedError(f"interrupted; what was written so far is in {self.partial}") from error
+            raise UnfinishedError(f"interrupted; {self._left}") from error
         elif isinstance(error, UnfinishedError):
-            raise UnfinishedError(f"{error}; what was written so far is in {self.partial}") from error
+            raise UnfinishedError(f"{error}; {self._left}") from error
         elif error is not None:
-            error.add_note(f"what was written so far is in {self.partial}")
+            error.add_note(self._left)
+
+    @property
+    def _left(self) -> str:
+        """What an unfinished run left, and how to go on."""
+        left = f"what was written so far is in {self.partial}"
+        if (self.partial / SNAPSHOT_FILE).exists():
+            left += f"; `cluster-sim run {self.final} --resume` goes on from its last snapshot"
+        return left
 
     def _claim(self) -> int:
         """Lock the partial directory for this process until the descriptor returned is closed, or the process ends.
@@ -130,7 +146,11 @@ class RunDirectory:
 
     def complete(self, summary: dict[str, Any], manifest: dict[str, Any]) -> Path:
         """Write the last two files, close the series and rename the directory; return its path."""
+        series = self._series
         self._close_series()
+        if series is not None:
+            series.remove_parts()
+        (self.partial / SNAPSHOT_FILE).unlink(missing_ok=True)
         self.write_json(SUMMARY_FILE, summary)
         self.write_json(MANIFEST_FILE, manifest)
         old = self.final.with_name(f".{secrets.token_hex(8)}.old")

@@ -1,6 +1,6 @@
 """``series.parquet``: the state of every replica on a fixed grid of simulated time, one replica after the other."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from cluster_sim.output.arrow_columns import list_column, number_column, seconds_column, word_column
 from cluster_sim.output.chunk_store import ChunkStore
+from cluster_sim.output.part_files import PartFiles
 from cluster_sim.recording.buckets import ITERATION_TOKENS, TOKEN_GAP_S
 from cluster_sim.recording.replica_log import STATE_COLUMNS, STEP_COLUMNS
 
@@ -34,6 +35,9 @@ SERIES_SCHEMA: Final = pa.schema(
     ]
 )
 """The columns; from ``iterations`` on they sum over the iterations that ended in the interval up to ``time_s``."""
+
+PART_SCHEMA: Final = pa.schema([*SERIES_SCHEMA, ("time_ns", pa.int64()), ("itl_sum_ns", pa.int64())])
+"""Columns of the parts that are written while a run goes on: also the times as they were recorded."""
 
 GROUP_ROWS: Final = 65_536
 """Rows of a row group."""
@@ -61,9 +65,13 @@ class SeriesTable:
         self._pool_of_replica = np.array(pool_of_replica, np.int64)
         self._kv_blocks = np.array(kv_blocks, np.int64)
         self._waiting = ChunkStore(path.parent, _ENDS[-1])
-        self._writer = pq.ParquetWriter(
-            path, SERIES_SCHEMA, compression="zstd", compression_level=1, use_dictionary=["pool"]
-        )
+        self._path = path
+        self._writer: pq.ParquetWriter | None = None
+        self._parts = PartFiles(path)
+        self._part: pq.ParquetWriter | None = None
+        self._unsaved: list[tuple[int, Int64Array]] = []
+        """(replica, rows) that no part has yet."""
+        self._unsaved_rows = 0
 
     def add(self, replica: int, columns: Mapping[str, Int64Array]) -> None:
         """Append what ``ReplicaLog.take_series`` of ``replica`` returned."""
@@ -71,7 +79,50 @@ class SeriesTable:
         if not rows:
             return
         self.max_waiting = max(self.max_waiting, int(columns["waiting"].max()))
-        self._waiting.put(replica, np.concatenate([columns[name].reshape(rows, -1) for name in _COLUMNS], axis=1))
+        added = np.concatenate([columns[name].reshape(rows, -1) for name in _COLUMNS], axis=1)
+        self._waiting.put(replica, added)
+        self._unsaved.append((replica, added))
+        self._unsaved_rows += rows
+        if self._unsaved_rows >= GROUP_ROWS:
+            self._save()
+
+    def end_part(self) -> int:
+        """Complete a part with the rows that no earlier one has, in the order of their delivery; return how many there
+        are.
+        """
+        self._save()
+        if self._part is not None:
+            self._part.close()
+            self._part = None
+            self._parts.sync()
+        return self._parts.count
+
+    def replay(self, parts: int) -> Iterator[tuple[int, dict[str, Int64Array]]]:
+        """Yield, for ``add``, what an earlier process had added when so many parts were complete, and go on there."""
+        self._parts.keep(parts)
+        for path in self._parts.paths:
+            with pq.ParquetFile(path) as file:
+                for group in range(file.num_row_groups):
+                    yield from _columns_of(file.read_row_group(group))
+        self._forget_unsaved()
+
+    def remove_parts(self) -> None:
+        """Remove the parts of a run that is complete."""
+        self._parts.remove()
+
+    def _save(self) -> None:
+        if not self._unsaved:
+            return
+        rows = np.concatenate([np.insert(added, 0, replica, axis=1) for replica, added in self._unsaved])
+        self._forget_unsaved()
+        if self._part is None:
+            self._part = _writer(self._parts.begin(), PART_SCHEMA)
+        batch = self._batch(rows, PART_SCHEMA)
+        self._part.write_batch(batch, row_group_size=batch.num_rows)
+
+    def _forget_unsaved(self) -> None:
+        self._unsaved.clear()
+        self._unsaved_rows = 0
 
     def add_replicas(self, pools: Sequence[int], kv_blocks: Sequence[int]) -> None:
         """Take in replicas that have joined during the run: their pools and KV cache sizes by number."""
@@ -79,7 +130,8 @@ class SeriesTable:
         self._kv_blocks = np.concatenate([self._kv_blocks, np.array(kv_blocks, np.int64)])
 
     def close(self) -> None:
-        """Write everything and complete the file; without this it cannot be read."""
+        """Write everything to the file, which is not there before."""
+        self._writer = _writer(self._path, SERIES_SCHEMA)
         held: list[Int64Array] = []
         for replica in self._waiting.keys():  # noqa: SIM118 - it is no mapping
             rows = self._waiting.take(replica)
@@ -99,22 +151,49 @@ class SeriesTable:
         return rows[most:]
 
     def _write_group(self, rows: Int64Array) -> None:
+        assert self._writer is not None
+        batch = self._batch(rows, SERIES_SCHEMA)
+        self._writer.write_batch(batch, row_group_size=batch.num_rows)
+
+    def _batch(self, rows: Int64Array, schema: pa.Schema) -> pa.RecordBatch:
+        """Return rows that begin with the replica as a batch; the pool is null where it is not known yet."""
         replica = rows[:, 0]
         columns = {"replica": replica}
         for name, end in zip(_COLUMNS, _ENDS, strict=True):
             width = _WIDTHS.get(name)
             columns[name] = rows[:, end] if width is None else rows[:, end + 1 - width : end + 1]
         columns = {name: np.ascontiguousarray(values) for name, values in columns.items()}
-        kv_used_ratio = columns["kv_used_blocks"] / np.maximum(self._kv_blocks[replica], 1)
+        is_known = replica < len(self._pool_of_replica)
+        known = np.where(is_known, replica, 0)
+        kv_used_ratio = columns["kv_used_blocks"] / np.maximum(self._kv_blocks[known], 1)
         arrays = {
             "time_s": seconds_column(columns["time_ns"]),
-            "pool": word_column(self._pool_of_replica[replica], self._pools),
-            "kv_used_ratio": number_column(kv_used_ratio, pa.float64()),
+            "pool": word_column(np.where(is_known, self._pool_of_replica[known], -1), self._pools),
+            "kv_used_ratio": number_column(kv_used_ratio, pa.float64(), is_known),
             "itl_sum_s": seconds_column(columns["itl_sum_ns"]),
             **{name: list_column(columns[name], pa.int64()) for name in ("itl_counts", "iteration_tokens_counts")},
         }
-        for field in SERIES_SCHEMA:
+        for field in schema:
             if field.name not in arrays:
                 arrays[field.name] = number_column(columns[field.name], field.type)
-        batch = pa.record_batch([arrays[name] for name in SERIES_SCHEMA.names], schema=SERIES_SCHEMA)
-        self._writer.write_batch(batch, row_group_size=batch.num_rows)
+        return pa.record_batch([arrays[name] for name in schema.names], schema=schema)
+
+
+def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    return pq.ParquetWriter(path, schema, compression="zstd", compression_level=1, use_dictionary=["pool"])
+
+
+def _columns_of(table: pa.Table) -> Iterator[tuple[int, dict[str, Int64Array]]]:
+    """Yield the rows of a part by replica as ``ReplicaLog.take_series`` returns them."""
+    replicas = table.column("replica").to_numpy()
+    columns: dict[str, Int64Array] = {}
+    for name in _COLUMNS:
+        column = table.column(name)
+        width = _WIDTHS.get(name)
+        if width is not None:
+            column = column.combine_chunks().flatten()
+        values = column.to_numpy(zero_copy_only=False) if width is not None else column.to_numpy()
+        columns[name] = values.astype(np.int64).reshape((-1,) if width is None else (-1, width))
+    for replica in np.unique(replicas).tolist():
+        chosen = replicas == replica
+        yield replica, {name: values[chosen] for name, values in columns.items()}

@@ -1,11 +1,12 @@
 """Event list of the router: arrivals from the workload, its own timers, and what it observes of replicas."""
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, instant
 from cluster_sim.engine.process import Message
+from cluster_sim.replayed import Replayed
 from cluster_sim.workload.request import Request
 
 
@@ -37,12 +38,12 @@ _GLOBAL_SCHEDULE: Final = Kind.GLOBAL_SCHEDULE
 class EventList:
     """Events in the order of their instants, at equal ones of their kinds, sources and sequences.
 
-    A ``Request`` is the event of its arrival.  ``chunks`` yields the requests that come whatever happens, in the order
-    of their arrivals; they never enter a heap.
+    A ``Request`` is the event of its arrival.  ``chunks()`` yields the requests that come whatever happens, in the
+    order of their arrivals; they never enter a heap.
     """
 
-    def __init__(self, chunks: Iterator[list[Request]]) -> None:
-        self._chunks = chunks
+    def __init__(self, chunks: Callable[[], Iterator[list[Request]]]) -> None:
+        self._chunks = Replayed(chunks)
         self._chunk: list[Request] = []
         self._cursor = 0
         self._arrival: Instant = NEVER

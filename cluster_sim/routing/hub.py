@@ -80,8 +80,9 @@ class RouterHub:
         self._run_end = run_end
         self._log = log
         self._timeout_ns = client_timeout_ns
+        self.workload = workload
         self._feedback = workload if isinstance(workload, FeedbackSource) else None
-        self._events = EventList(workload.initial() if isinstance(workload, FeedbackSource) else workload.chunks())
+        self._events = EventList(workload.initial if isinstance(workload, FeedbackSource) else workload.chunks)
         reacts = self._feedback is not None
         self.observation = observed_by(
             routes.values(),

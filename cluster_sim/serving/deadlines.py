@@ -5,7 +5,7 @@ The time a prompt would take alone is estimated with the predictor, cut into chu
 those schedulers leaves the multiplier out by mistake, the intended form is built here.
 """
 
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from pydantic import Field
 
@@ -61,10 +61,6 @@ class Deadlines:
             options.deadline_multiplier,
             round(options.min_deadline_s * NS_PER_S),
         )
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A predictor is large, pure, and given again after a restore.
-        return {**self.__dict__, "predictor": None}
 
     def chunk_tokens(self, target_ns: int, cached_tokens: int, limit: int, shape: BatchShape | None = None) -> int:
         """Return the longest chunk of at most ``limit`` tokens behind ``cached_tokens`` lasting at most ``target_ns``.

@@ -8,7 +8,7 @@ Stage actors, where they exist, receive the same stream one way and check that t
 from array import array
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -214,18 +214,6 @@ class Pipeline:
     def coverage(self) -> Coverage:
         """Where the predictions of all batches so far lie."""
         return self._covered.total if self._covered is not None else coverage_of(self._predictor, self.iterations)
-
-    def snapshot(self) -> tuple[Any, ...]:
-        """Return the state: plain numbers and lists."""
-        counted = (self._covered.predictions, self._covered.inside) if self._covered is not None else None
-        return list(self.free_ns), list(self.busy_ns), self.iterations, counted, list(self._latest), list(self._idle)
-
-    def restore(self, state: tuple[Any, ...]) -> None:
-        """Take back a state returned by ``snapshot``."""
-        self.free_ns, self.busy_ns, self.iterations, counted, latest, idle = state
-        self._latest, self._idle = deque(latest, self._latest.maxlen), deque(idle, self._idle.maxlen)
-        if self._covered is not None:
-            self._covered.predictions, self._covered.inside = counted
 
     def take_stream(self) -> "array[int]":
         """Return and forget the batches since the last call, flat int64: per batch the scheduling time, (step, link)

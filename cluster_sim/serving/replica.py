@@ -12,7 +12,6 @@ A crash is known beforehand (``lives/``): a batch that would end after it is sch
 for nothing but the work of its stages until then; at the crash everything here is dropped, and a new life begins.
 """
 
-import pickle
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Final
 
@@ -45,13 +44,13 @@ from cluster_sim.serving.sequence import Sequence, key_of
 from cluster_sim.serving.stall_detector import StallDetector
 from cluster_sim.serving.state_sampler import StateSampler, grid_samplers
 from cluster_sim.serving.step_state import StepState
+from cluster_sim.snapshot.externals import Externals
+from cluster_sim.snapshot.graph import decode_graph, encode_graph
 
 _BATCH_END: Final = Kind.BATCH_END
 _REPLICA_SCHEDULE: Final = Kind.REPLICA_SCHEDULE
 _NO_SHAPE: Final = BatchShape()
 """The shape of batches inside a fast-forward: nobody asks for it."""
-_DERIVED: Final = frozenset({"_predictor", "_new_scheduler", "pipeline", "_planner", "_guarantees", "_out"})
-"""Attributes that a snapshot leaves out: pure functions, and what is made anew from the others."""
 
 
 class Replica:
@@ -234,16 +233,18 @@ class Replica:
         )
 
     def snapshot(self) -> bytes:
-        """Return the whole state; the predictor, a pure function, stays outside."""
-        state = {name: value for name, value in self.__dict__.items() if name not in _DERIVED}
-        return pickle.dumps((state, self.pipeline.snapshot()))
+        """Return the whole state; the predictor, a pure function, and what builds schedulers stay outside."""
+        return encode_graph({"replica": self}, self._externals())
 
     def restore(self, state: bytes) -> None:
         """Take back a state returned by ``snapshot`` of a replica with the same settings."""
-        values, pipeline = pickle.loads(state)  # noqa: S301 - our own bytes, never a user's
-        self.__dict__.update(values)
-        self.pipeline.restore(pipeline)
-        self._connect()
+        decode_graph(state, self._externals(), {"replica": self})
+
+    def _externals(self) -> Externals:
+        externals = Externals()
+        externals.add_all("predictor", self._predictor)
+        externals.add_all("new_scheduler", self._new_scheduler)
+        return externals
 
     def waiting_ids(self) -> list[int]:
         """Return the ids of requests here that no batch holds, for messages about a run without progress."""

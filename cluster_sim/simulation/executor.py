@@ -22,6 +22,48 @@ def drop_series(replica: int, columns: dict[str, Any]) -> None:
     del replica, columns
 
 
+class RunSnapshot(NamedTuple):
+    """The state of a run at a window edge."""
+
+    router: bytes
+    groups: tuple[bytes, ...]
+    """Replicas by the group that they were in, which those who restore them need not keep."""
+    simulated_ns: int
+    wall_s: float
+    """Of the simulation so far."""
+
+
+TakeSnapshot = Callable[[], RunSnapshot]
+"""Takes a snapshot; raises SnapshotError if some state cannot be written."""
+
+
+class Checkpoints(Protocol):
+    """What keeps the snapshots of a run, and has the one that it is resumed from."""
+
+    resumed: RunSnapshot | None
+    """The state to begin with; None begins the run."""
+
+    def is_due(self) -> bool:
+        """Return whether a snapshot should be taken now; called often."""
+
+    def keep(self, take: TakeSnapshot) -> None:
+        """Take and keep a snapshot; everything delivered so far belongs to what lies before it."""
+
+
+class NoCheckpoints:
+    """Begins every run, and keeps nothing."""
+
+    resumed: RunSnapshot | None = None
+
+    def is_due(self) -> bool:
+        """Never take a snapshot."""
+        return False
+
+    def keep(self, take: TakeSnapshot) -> None:
+        """Keep nothing."""
+        del take
+
+
 @dataclass(frozen=True, slots=True)
 class RunOutputs:
     """Where a run writes and reports while it goes on; none of it changes a result."""
@@ -31,6 +73,7 @@ class RunOutputs:
     series: SeriesSink = drop_series
     progress: ProgressSink = drop_progress
     monitor: MonitorSettings = field(default_factory=MonitorSettings)
+    checkpoints: Checkpoints = field(default_factory=NoCheckpoints)
 
 
 class ReplicaResult(NamedTuple):

@@ -15,9 +15,17 @@ from cluster_sim.engine.loop import DirectExchange, Exchange, Observer, Protocol
 from cluster_sim.errors import UnfinishedError
 from cluster_sim.serving.replica import Replica
 from cluster_sim.simulation.ending import check_nobody_waits, close_hub, end_of
-from cluster_sim.simulation.executor import ReplicaResult, RunOutcome, RunOutputs, SeriesSink
+from cluster_sim.simulation.executor import (
+    Checkpoints,
+    ReplicaResult,
+    RunOutcome,
+    RunOutputs,
+    RunSnapshot,
+    SeriesSink,
+)
 from cluster_sim.simulation.monitoring import RunMonitor
 from cluster_sim.simulation.run_recorder import RunRecorder
+from cluster_sim.simulation.run_state import RouterSide, RunStates
 from cluster_sim.simulation.simulation import Processes, Simulation
 
 SERIES_ROWS = 65_536
@@ -37,13 +45,17 @@ class InlineExecutor:
     def run(self, simulation: Simulation, outputs: RunOutputs) -> RunOutcome:
         """Run a simulation to its end in this process."""
         started_s = time.perf_counter()
-        recorder = RunRecorder(simulation.metadata, outputs.requests_path, keeps_rows=simulation.keeps_rows)
+        resumed = outputs.checkpoints.resumed
+        if resumed is not None:
+            started_s -= resumed.wall_s
+        recorder, processes = self._begin(simulation, outputs, resumed)
         with recorder:
-            processes = simulation.build_processes(recorder.log, self._groups)
             hub, replicas = processes.hub, processes.replicas
-            monitor = RunMonitor(outputs.monitor, simulation, hub, recorder, outputs.progress)
+            earlier_s = 0.0 if resumed is None else resumed.wall_s
+            monitor = RunMonitor(outputs.monitor, simulation, hub, recorder, outputs.progress, earlier_s)
             tap = _SeriesTap(monitor, replicas, simulation.series_interval_ns, outputs.series)
-            self._run_loop(processes, tap)
+            keeper = _Keeper(outputs.checkpoints, RunStates(simulation), recorder, processes, tap, started_s)
+            self._run_loop(processes, tap, keeper)
             check_nobody_waits(simulation.run_end, hub, replicas)
             end = end_of(simulation.run_end, hub)
             processes.finish(end)
@@ -60,10 +72,21 @@ class InlineExecutor:
             _streams(replicas) if simulation.keeps_streams else None,
         )
 
-    def _run_loop(self, processes: Processes, observer: Observer) -> None:
+    def _begin(
+        self, simulation: Simulation, outputs: RunOutputs, resumed: RunSnapshot | None
+    ) -> tuple[RunRecorder, Processes]:
+        """Build the recorder and all processes, or restore them."""
+        if resumed is None:
+            recorder = RunRecorder(simulation.metadata, outputs.requests_path, keeps_rows=simulation.keeps_rows)
+            return recorder, simulation.build_processes(recorder.log, self._groups)
+        states = RunStates(simulation)
+        router = states.restored_router(resumed.router, outputs.requests_path)
+        return router.recorder, states.restored_processes(router, resumed.groups, self._groups)
+
+    def _run_loop(self, processes: Processes, observer: Observer, keeper: "_Keeper") -> None:
         try:
             with _rare_collections():
-                run_loop(processes.hub, processes.coordinator, self.connect(processes), observer)
+                run_loop(processes.hub, processes.coordinator, self.connect(processes), observer, keeper)
         except ProtocolError as error:
             raise UnfinishedError(str(error)) from error
         finally:
@@ -99,6 +122,41 @@ class _SeriesTap:
         """Hand on the rows that every replica has recorded."""
         for replica in self._replicas:
             self._sink(replica.settings.index, replica.log.take_series())
+
+
+class _Keeper:
+    """Takes the snapshots of a run in this process."""
+
+    def __init__(
+        self,
+        checkpoints: Checkpoints,
+        states: RunStates,
+        recorder: RunRecorder,
+        processes: Processes,
+        tap: _SeriesTap,
+        started_s: float,
+    ) -> None:
+        self._checkpoints = checkpoints
+        self._states = states
+        self._router = RouterSide(processes.hub, processes.coordinator, recorder)
+        self._groups = processes.groups
+        self._tap = tap
+        self._started_s = started_s
+        self.is_due = checkpoints.is_due
+
+    def keep(self) -> None:
+        """Keep the state, once all that was recorded before it is delivered."""
+        self._tap.drain()
+        self._checkpoints.keep(self._take)
+
+    def _take(self) -> RunSnapshot:
+        states = self._states
+        return RunSnapshot(
+            states.router_state(self._router),
+            tuple(states.group_state(group) for group in self._groups.values()),
+            time_of(self._router.coordinator.clock),
+            time.perf_counter() - self._started_s,
+        )
 
 
 def _streams(replicas: list[Replica]) -> dict[int, tuple[int, Any]]:

@@ -30,14 +30,16 @@ class RunMonitor:
         hub: RouterHub,
         recorder: RunRecorder,
         progress: ProgressSink,
+        earlier_s: float = 0.0,
     ) -> None:
+        """``earlier_s`` is the wall time of a run that is resumed, before: its counters come with the first windows."""
         self._hub = hub
         self._recorder = recorder
         self._progress = progress
         self._speedup = settings.speedup
         self._total = simulation.total_requests
-        self._started_s = time.monotonic()
-        self._flushed_s = self._started_s
+        self._started_s = time.monotonic() - earlier_s
+        self._flushed_s = time.monotonic() if not earlier_s else 0.0
         self._clock: Instant = 0
         self._paced_at: Instant = -1
         self._meter = SpeedMeter()
@@ -46,7 +48,8 @@ class RunMonitor:
         if settings.metrics_port is not None:
             exposition = Exposition(simulation.metadata, settings.labels)
             self._server = MetricsServer(settings.metrics_port, exposition)
-            self._publish()
+            if not earlier_s:
+                self._publish()
 
     def pace(self) -> Instant:
         """Allow as much simulated time as the speed-up grants the wall time so far, napping when nothing moved."""

@@ -28,6 +28,7 @@ from cluster_sim.output.run_directory import (
     RunDirectory,
     default_directory,
 )
+from cluster_sim.simulation.disk_checkpoints import DiskCheckpoints
 from cluster_sim.simulation.executor import RunOutcome, RunOutputs, SeriesSink
 from cluster_sim.simulation.executor_choice import ExecutorChoice, choose_executor
 from cluster_sim.simulation.fleet_links import link_warnings
@@ -73,7 +74,7 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
     first_ns = first_arrival_ns(build_source(study.workload, study.seed, notices))
     check_arrivals(simulation.metadata.end_ns, first_ns)
     with ExitStack() as stack:
-        directory = stack.enter_context(RunDirectory(final))
+        directory = stack.enter_context(RunDirectory(final, resumes=options.resumes))
         directory.write_text(RESOLVED_FILE, resolved_yaml(study))
         series = directory.series(simulation.metadata)
         progress = stack.enter_context(view.progress(simulation.total_requests))
@@ -85,7 +86,10 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
         tally = OccupancyTally(simulation.metadata)
         imbalance = ImbalanceTally(simulation.metadata, simulation.series_interval_ns)
         sink = both(series.add, both(tally.add, imbalance.add))
-        outputs = RunOutputs(requests_path, sink, progress, monitor)
+        checkpoints = DiskCheckpoints(study, directory.partial, series, resumes=options.resumes)
+        for replica, columns in series.replay(checkpoints.series_parts):
+            sink(replica, columns)
+        outputs = RunOutputs(requests_path, sink, progress, monitor, checkpoints)
         outcome = executor.run(simulation, outputs)
         LOGGER.info("the simulation took %.3f s; summing up", outcome.wall_s)
         LOGGER.debug("placement %s, traffic %s", outcome.placement, outcome.hub.traffic)

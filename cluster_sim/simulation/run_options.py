@@ -19,6 +19,8 @@ class RunOptions:
     """Run directory; None means ``runs/<name>-<config hash>``."""
     metrics_port: int | None = None
     """TCP port that serves live Prometheus metrics; None serves none."""
+    resumes: bool = False
+    """Whether to go on from the last snapshot of a run that was broken off in the run directory."""
     is_verbose: bool = False
     """Whether the notes at the end say why the executor was chosen."""
     needs_service: bool = True

@@ -31,18 +31,18 @@ class HubResult(NamedTuple):
 class RunRecorder:
     """Totals, digest and the table of requests behind one request log.
 
-    A context manager: a run that breaks off leaves the rows of requests that have ended, in a table that can be read.
+    A context manager: a run that breaks off leaves the rows of requests that have ended, in parts that can be read.
     """
 
     def __init__(self, metadata: RunMetadata, requests_path: Path | None = None, *, keeps_rows: bool = False) -> None:
         """``requests_path`` is the table of requests to write, if any."""
         self.totals = new_totals(metadata)
         self.digest = RowDigest()
-        self._table = RequestTable(requests_path) if requests_path is not None else None
+        self.table = RequestTable(requests_path) if requests_path is not None else None
         self.rows: list[RowBlock] | None = [] if keeps_rows else None
         sinks = [self.digest.add]
-        if self._table is not None:
-            sinks.append(self._table.add)
+        if self.table is not None:
+            sinks.append(self.table.add)
         if keeps_rows:
             sinks.append(self._keep)
         self.log = RequestLog(self.totals, sinks, default_model=metadata.default_model)
@@ -54,12 +54,13 @@ class RunRecorder:
         if kind is not None:
             with suppress(OSError):
                 self.log.flush()
-                self.close()
+                if self.table is not None:
+                    self.table.close(is_broken_off=True)
 
     def close(self) -> None:
         """Complete the table of requests."""
-        if self._table is not None:
-            self._table.close()
+        if self.table is not None:
+            self.table.close()
 
     def _keep(self, block: RowBlock) -> None:
         assert self.rows is not None

@@ -120,6 +120,21 @@ ComponentFactory = Callable[["Simulation"], HubComponent]
 """Builds a component of the hub for a run."""
 
 
+class ReplicaBuilder(NamedTuple):
+    """Builds the replicas that join a run in one process, and lists them with the others."""
+
+    simulation: "Simulation"
+    observation: Observation
+    replicas: list[Replica]
+
+    def __call__(self, index: int, pool: int) -> Replica:
+        """Build replica ``index`` of a pool by its number."""
+        simulation = self.simulation
+        replica = simulation.build_replica(index, self.observation, is_streamed=simulation.keeps_streams, pool=pool)
+        insort(self.replicas, replica, key=lambda replica: replica.source)
+        return replica
+
+
 class Processes(NamedTuple):
     """All processes of one run that is executed in this operating-system process."""
 
@@ -332,15 +347,23 @@ class Simulation:
         return tuple(Jitter(pool.jitter_ratio, self.seed, index, stage) for stage in range(pool.predictor.stages))
 
     def group(
-        self, replicas: Sequence[Replica], observation: Observation, build: Callable[[int, int], Replica]
+        self,
+        replicas: Sequence[Replica],
+        observation: Observation,
+        build: Callable[[int, int], Replica],
+        delays: Mapping[int, LinkDelays] | None = None,
     ) -> Group:
-        """Put replicas behind one mailbox; ``build`` makes those that join, by their indices and their pools'."""
+        """Put replicas behind one mailbox; ``build`` makes those that join, by their indices and their pools'.
 
-        def join(source: int, first: Join) -> tuple[Replica, LinkDelays]:
-            return build(source - 1, first.pool), self.pools[first.pool].delays
+        ``delays`` gives the replicas' links by source where some of them have joined already.
+        """
+        if delays is None:
+            delays = {replica.source: self.pool_of(replica.source - 1).delays for replica in replicas}
+        return Group(replicas, delays, observation, partial(self._join, build))
 
-        delays = {replica.source: self.pool_of(replica.source - 1).delays for replica in replicas}
-        return Group(replicas, delays, observation, join)
+    def _join(self, build: Callable[[int, int], Replica], source: int, first: Join) -> tuple[Replica, LinkDelays]:
+        """Build the replica that a first message makes join, and return its links, too."""
+        return build(source - 1, first.pool), self.pools[first.pool].delays
 
     # ---------------------------------------------------------------------------------------------------------- both
 
@@ -365,12 +388,11 @@ class Simulation:
 
     def link_of_joining(self, groups: int) -> LinkOfJoining:
         """Return the rule for the links of replicas that join one of so many groups."""
+        return partial(self._link_of, groups)
 
-        def link(source: int, join: Join) -> ProcessLink:
-            pool = self.pools[join.pool]
-            return ProcessLink(source, (source - 1) % groups, pool.delays, pool.floors)
-
-        return link
+    def _link_of(self, groups: int, source: int, join: Join) -> ProcessLink:
+        pool = self.pools[join.pool]
+        return ProcessLink(source, (source - 1) % groups, pool.delays, pool.floors)
 
     def build_processes(self, log: RequestLog, groups: Sequence[Sequence[int]] | None = None) -> Processes:
         """Build every process; ``groups`` lists the replicas of each group, None puts all in one."""
@@ -380,12 +402,7 @@ class Simulation:
         replicas = [
             self.build_replica(index, observation, is_streamed=self.keeps_streams) for index in range(self.replicas)
         ]
-
-        def build(index: int, pool: int) -> Replica:
-            replica = self.build_replica(index, observation, is_streamed=self.keeps_streams, pool=pool)
-            insort(replicas, replica, key=lambda replica: replica.source)
-            return replica
-
+        build = ReplicaBuilder(self, observation, replicas)
         built = {
             number: self.group([replicas[index] for index in members], observation, build)
             for number, members in enumerate(groups)

@@ -1,7 +1,7 @@
 """Interfaces of the sources of requests."""
 
 from collections.abc import Iterator
-from typing import Final, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 from cluster_sim.workload.request import Request
 
@@ -34,3 +34,14 @@ class FeedbackSource(Protocol):
         ``now_ns + think_floor_ns``.  Ids must not depend on the order of calls at different times: derive them from the
         session and turn.
         """
+
+
+@runtime_checkable
+class ResumableSource(FeedbackSource, Protocol):
+    """A feedback source of a run that can be resumed."""
+
+    def snapshot(self) -> Any:
+        """Return what the ends of requests have changed, in a form that snapshots hold (``cluster_sim.snapshot``)."""
+
+    def restore(self, state: Any) -> None:
+        """Take back what ``snapshot`` returned; called when ``initial`` has yielded as much as it had then."""

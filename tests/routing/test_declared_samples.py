@@ -1,6 +1,5 @@
 """Samples reduced to the figures that a policy declares."""
 
-import pickle
 from collections.abc import Sequence
 
 import pytest
@@ -13,6 +12,7 @@ from cluster_sim.routing.options import RouterOptions
 from cluster_sim.routing.policy_interface import RoutingPolicy
 from cluster_sim.serving.messages import Sample
 from cluster_sim.workload.request import Request
+from tests.copied import copied
 
 SAMPLE = Sample(3, 4, 5, 0.25)
 
@@ -39,9 +39,9 @@ def test_reading_another_figure_names_it_and_the_policy() -> None:
 
 
 def test_views_and_samples_survive_a_snapshot() -> None:
-    """A view, and a sample that a policy has kept, are the same after pickling."""
-    view = pickle.loads(pickle.dumps(DeclaredView("p", ("waiting", "running"))))
-    kept = pickle.loads(pickle.dumps(view(SAMPLE)))
+    """A view, and a sample that a policy has kept, are the same afterwards."""
+    view = copied(DeclaredView("p", ("waiting", "running")))
+    kept = copied(view(SAMPLE))
     assert (kept.running, kept.waiting) == (4, 5)
     with pytest.raises(InputError, match="reads kv_used_ratio"):
         _ = kept.kv_used_ratio

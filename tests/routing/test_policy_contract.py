@@ -1,6 +1,5 @@
 """Contract of every routing policy that is registered, and of the one in docs/extend.md, which reads KV usage."""
 
-import pickle
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,6 +16,7 @@ from cluster_sim.routing.policy_interface import ROUTING_POLICIES, RoutingPolicy
 from cluster_sim.serving.messages import Sample
 from cluster_sim.simulation.inline import InlineExecutor
 from cluster_sim.workload.request import Request
+from tests.copied import copied
 from tests.engine.in_memory import InMemoryExecutor, RestoringExecutor
 from tests.engine.small_fleet import (
     SmallFleet,
@@ -130,8 +130,9 @@ def end(policy: RoutingPolicy, request: Request, position: int) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_policy_survives_a_snapshot(name: str) -> None:
-    """A policy pickled between two decisions goes on as one that was not, and names candidates only."""
-    policy: RoutingPolicy = build_policy(options_of(name, TELEMETRY[0]), Candidates(3, 7, [0, 0, 0]))
+    """A policy restored between two decisions goes on as one that was not, and names candidates only."""
+    options = options_of(name, TELEMETRY[0])
+    policy: RoutingPolicy = build_policy(options, Candidates(3, 7, [0, 0, 0]))
 
     def show(shown: RoutingPolicy, figures: tuple[int, ...]) -> None:
         if shown.observation.telemetry:
@@ -141,7 +142,7 @@ def test_a_policy_survives_a_snapshot(name: str) -> None:
     show(policy, (4, 2, 3))
     for number in range(5):
         policy.choose(Request(number, 0, 10, 2), 0, None)
-    twin = pickle.loads(pickle.dumps(policy))
+    twin = copied(policy, options)
     choices = []
     for each in (policy, twin):
         show(each, (3, 3, 1))

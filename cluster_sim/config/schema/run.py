@@ -92,6 +92,13 @@ class Run(ConfigModel):
         description="Simulated time without a token at a replica that has requests, or in which requests only wait at "
         "the router, after which a run is given up.",
     )
+    snapshot_interval_s: float = Field(
+        30.0,
+        ge=0,
+        le=LONGEST_RUN_S,
+        description="Wall time between two snapshots of the run, from which `run --resume` goes on; longer where they "
+        "would take more than a fortieth of it, 0 takes none.",
+    )
     port_range: tuple[Port, Port] = Field(
         (20000, 29999), description="First and last TCP port that the actors of a run on several nodes may listen on."
     )

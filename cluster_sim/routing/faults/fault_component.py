@@ -12,6 +12,7 @@ from cluster_sim.engine.hub_interface import Send
 from cluster_sim.engine.instant import Kind, instant, time_of
 from cluster_sim.recording.reasons import CRASH, ROUTER_RESTART, UNREACHABLE
 from cluster_sim.recording.statuses import FAILED
+from cluster_sim.replayed import Replayed
 from cluster_sim.routing.component import HubComponent, HubServices
 from cluster_sim.routing.faults.fault_plan import FaultPlan
 from cluster_sim.routing.membership import GONE, Member
@@ -72,7 +73,7 @@ class FaultInjection(HubComponent):
         hub.membership.joined.append(self._on_join)
         for member in hub.membership:
             self._watch(member.number, self._plan.timeline_of(member.number, member.target.pool), -1)
-        self._restarts = iter(self._plan.router_restarts)
+        self._restarts = Replayed(self._plan.router_restarts.__iter__)
         self._expect_restart()
 
     def handlers(self) -> Mapping[type, Callable[[Any, int], list[Send]]]:

@@ -6,6 +6,7 @@ next request whenever its detector may have changed.
 
 from collections.abc import Sequence
 from enum import IntEnum
+from functools import partial
 from typing import NamedTuple
 
 from cluster_sim.recording.reasons import QUEUE_FULL
@@ -49,7 +50,7 @@ class FlowController:
         self._queues_saturated = options.queues_saturated
         self._filters = options.filters_saturated
         ordering = build_ordering(options.ordering)
-        self.queues = FlowQueues(options.queue, ordering, lambda: build_fairness(options.fairness))
+        self.queues = FlowQueues(options.queue, ordering, partial(build_fairness, options.fairness))
         self._shedders = [build_shedder(block, seed) for block in options.shedders]
         self._drains = RecentInterval()
         self._was_empty = True

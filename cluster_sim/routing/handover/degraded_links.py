@@ -5,10 +5,12 @@ keep all.  Of several faults at once the smallest share counts.  The times are t
 the transfers by the forward link of the replica that receives (``moves``).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 from cluster_sim.engine.instant import Kind
+from cluster_sim.replayed import Replayed
 from cluster_sim.routing.component import HubServices
 from cluster_sim.routing.faults.fault_plan import FaultPlan
 from cluster_sim.routing.handover.moves import Moves
@@ -69,7 +71,7 @@ class DegradedLinks:
     def _expect_first(self, replica: int, fault: int, birth_ns: int) -> None:
         """Expect a fault of a replica that is there from ``birth_ns`` on; -1: from the beginning."""
         times = self._plan.transfer_times(self._faults[fault], replica, max(birth_ns, 0))
-        self._rest[replica, fault] = (interval for interval in times if interval.end_ns > birth_ns)
+        self._rest[replica, fault] = Replayed(partial(_ending_after, times, birth_ns))
         self._expect(replica, fault, birth_ns)
 
     def _expect(self, replica: int, fault: int, birth_ns: int = -1) -> None:
@@ -84,3 +86,8 @@ class DegradedLinks:
 
     def _schedule(self, edge: LinkEdge, time_ns: int) -> None:
         self._hub.schedule(time_ns, Kind.TIMER, edge.replica, edge, is_background=True)
+
+
+def _ending_after(times: Iterable[Interval], time_ns: int) -> Iterator[Interval]:
+    """Yield the intervals that end after a time."""
+    return (interval for interval in times if interval.end_ns > time_ns)

@@ -13,7 +13,7 @@ Sources of the form: the trees of sgl-router (sgl-project/sglang, sgl-router/src
 from collections import deque
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from cluster_sim.serving.kv_cache.content import Content, Piece
 
@@ -161,34 +161,6 @@ class PrefixTree:
         """Forget all that a candidate holds: it has left, or lost its cache."""
         self.shrink(position, 0)
         self.tokens.pop(position, None)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the state with the nodes in a list: long prompts are deeper than pickling can follow."""
-        index: dict[int, int] = {}
-        rows: list[tuple[int, _EdgeKey, int, int, dict[int, int]]] = []
-        for root in self._roots.values():
-            reached = [root]
-            while reached:
-                node = reached.pop()
-                index[id(node)] = len(rows)
-                parent = index[id(node.parent)] if node.parent is not None else -1
-                rows.append((parent, node.key, node.start, node.end, node.holders))
-                reached.extend(reversed(node.children.values()))
-        return self.__dict__ | {"_roots": list(self._roots), "_rows": rows}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        namespaces, rows = iter(state["_roots"]), state.pop("_rows")
-        self.__dict__.update(state)
-        self._roots = {}
-        nodes: list[_Node] = []
-        for parent, key, start, end, holders in rows:
-            node = _Node(nodes[parent] if parent >= 0 else None, key, start, end)
-            node.holders = holders
-            if node.parent is not None:
-                node.parent.children[key] = node
-            else:
-                self._roots[next(namespaces)] = node
-            nodes.append(node)
 
     def _nodes_of(self, position: int) -> Iterator[_Node]:
         """Yield the nodes that a candidate holds, parents first."""

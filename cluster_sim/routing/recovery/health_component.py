@@ -1,18 +1,20 @@
 """Health checks as a component of the hub: replicas that are found unhealthy take no requests."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from heapq import merge
 from typing import Any, NamedTuple
 
 from cluster_sim.engine.hub_interface import Send
 from cluster_sim.engine.instant import Kind
 from cluster_sim.recording.reasons import UNREACHABLE
+from cluster_sim.replayed import Replayed
 from cluster_sim.routing.component import HubComponent, HubServices
 from cluster_sim.routing.faults.fault_plan import FaultPlan
 from cluster_sim.routing.membership import GONE, UNHEALTHY, Member
 from cluster_sim.routing.recovery.health_checks import HealthOptions, Verdict, verdicts
 from cluster_sim.routing.request_states import Attempt, TrackedRequest
-from cluster_sim.serving.lives.intervals import FOREVER_NS, united
+from cluster_sim.serving.lives.intervals import FOREVER_NS, Interval, united
 from cluster_sim.serving.lives.timeline import NO_FAULTS, Timeline
 
 
@@ -56,13 +58,9 @@ class HealthChecks(HubComponent):
         if self._options.probe == "generation":
             silences.append(timeline.hangs.source)
         target = member.target
-        self._verdicts[member.number] = verdicts(
-            self._options,
-            timeline.crashes.source,
-            united(merge(*silences)),
-            since_ns,
-            target.forward_ns,
-            target.return_ns,
+        ways = since_ns, target.forward_ns, target.return_ns
+        self._verdicts[member.number] = Replayed(
+            partial(_verdicts_of, self._options, timeline.crashes.source, silences, *ways)
         )
         self._expect(member.number)
 
@@ -97,6 +95,13 @@ class HealthChecks(HubComponent):
     def on_closed(self, tracked: TrackedRequest, attempt: Attempt, now_ns: int) -> None:
         if self._options.fails_requests:
             self._open.get(attempt.target.source - 1, {}).pop((tracked.request.request_id, attempt.number), None)
+
+
+def _verdicts_of(
+    options: HealthOptions, crashes: Iterable[Interval], silences: Sequence[Iterable[Interval]], *ways: int
+) -> Iterator[Verdict]:
+    """Yield the verdicts about a replica with such crashes and silences; ``ways`` as ``verdicts`` takes them."""
+    return verdicts(options, crashes, united(merge(*silences)), *ways)
 
 
 def _key(item: tuple[tuple[int, int], Attempt]) -> tuple[int, int]:

@@ -10,9 +10,6 @@ NodeKey = tuple["Parent", Stream, int]
 Parent = str | int | NodeKey
 """A namespace at the very beginning, the serial of a node, or the key of a piece in which no block ends."""
 
-HeldRun = tuple["StreamNode | None", int, int, dict[int, None]]
-"""A run without its place in the queue.  The links are left out of pickles: they nest as deep as the queue is long."""
-
 
 class StreamNode:
     """The blocks whose last token lies in one stream at one position behind one chain of earlier streams.
@@ -50,13 +47,6 @@ class BlockRun:
         """Keys of the sequences that hold every block of the run; free when empty."""
         self.preceding: BlockRun | None = None
         self.following: BlockRun | None = None
-
-    def __getstate__(self) -> HeldRun:
-        return (self.node, self.start, self.end, self.holders)
-
-    def __setstate__(self, state: HeldRun) -> None:
-        self.node, self.start, self.end, self.holders = state
-        self.preceding = self.following = None
 
 
 class FreeQueue:
@@ -127,12 +117,3 @@ class FreeQueue:
             following.preceding = preceding
         run.preceding = run.following = None
         self.blocks -= run.end - run.start
-
-    def __getstate__(self) -> list[BlockRun]:
-        return list(self)
-
-    def __setstate__(self, runs: list[BlockRun]) -> None:
-        self._head = self._tail = None
-        self.blocks = 0
-        for run in runs:
-            self.append(run)

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Any, Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 FOREVER_NS: Final = 1 << 62
 """Later than every time of a run."""
@@ -26,6 +26,7 @@ class Intervals:
     """
 
     __slots__ = ("_ends_ns", "_known", "_rest", "source")
+    SNAPSHOT_WITHOUT: ClassVar = ("_ends_ns", "_known", "_rest")
 
     def __init__(self, source: Iterable[Interval] = ()) -> None:
         self.source = source
@@ -36,11 +37,8 @@ class Intervals:
         self._ends_ns: list[int] = []
         self._rest: Iterator[Interval] | None = iter(self.source)
 
-    def __getstate__(self) -> Any:
-        return (self.source,)
-
-    def __setstate__(self, state: Any) -> None:
-        (self.source,) = state
+    def after_restore(self) -> None:
+        """Begin again with what is produced when somebody asks."""
         self._begin()
 
     def __bool__(self) -> bool:

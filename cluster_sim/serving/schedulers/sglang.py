@@ -9,7 +9,7 @@ request may ask for is taken to be the one it gets.
 """
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.predictors.predictor_interface import Predictor
@@ -170,10 +170,6 @@ class Sglang(SerialHandover):
         """Keep the predictor, which says how much of a load hides behind a step."""
         super().use_predictor(predictor)
         self._predictor = predictor
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A predictor is large, pure, and given again after a restore.
-        return {**self.__dict__, "_predictor": None}
 
     def _reserved(self, sequence: Sequence) -> int:
         return min(sequence.output_tokens - sequence.generated, CLIP_TOKENS)

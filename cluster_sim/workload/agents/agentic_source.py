@@ -7,7 +7,7 @@ wait.  A step that does not happen is passed over: its children wait for its par
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -208,3 +208,21 @@ class AgenticSource:
     def active(self) -> int:
         """Sessions that have started and not ended."""
         return len(self._active)
+
+    def snapshot(self) -> Any:
+        """Return the counts, and how far each session under way is, with (calls waited for, content) by slot."""
+        sessions = {}
+        for number, session in self._active.items():
+            calls = {slot: (call.waits_for, call.chain) for slot, call in session.calls.items()}
+            sessions[number] = session.open_calls, session.left, session.is_broken, calls
+        return self.completed, self.broken, sessions
+
+    def restore(self, state: Any) -> None:
+        """Take back what ``snapshot`` returned; the graphs are those that ``initial`` has made again."""
+        self.completed, self.broken, sessions = state
+        planned, self._active = self._active, {}
+        for number, (open_calls, left, is_broken, calls) in sessions.items():
+            session = self._active[number] = planned[number]
+            session.open_calls, session.left, session.is_broken = open_calls, left, is_broken
+            for slot, (waits_for, chain) in calls.items():
+                session.calls[slot].waits_for, session.calls[slot].chain = waits_for, chain

@@ -7,7 +7,9 @@ semaphore, without a timer.
 
 from collections import deque
 from collections.abc import Iterator
+from typing import Any
 
+from cluster_sim.replayed import Replayed
 from cluster_sim.workload.columns import ColumnSource
 from cluster_sim.workload.request import Request
 from cluster_sim.workload.request_stream import RequestStream
@@ -21,7 +23,7 @@ class LimitedClient:
         self._stream = RequestStream(source)
         self._limit = max_concurrency
         self.think_floor_ns = max(reaction_ns, 1)
-        self._chunks: Iterator[list[Request]] = iter(())
+        self._chunks = Replayed(self._stream.chunks)
         self._waiting: deque[Request] = deque()
 
     def _next(self) -> Request | None:
@@ -31,7 +33,7 @@ class LimitedClient:
 
     def initial(self) -> Iterator[list[Request]]:
         """Yield the first ``max_concurrency`` requests."""
-        self._chunks = self._stream.chunks()
+        self._chunks = Replayed(self._stream.chunks)
         self._waiting.clear()
         left = self._limit
         while left > 0:
@@ -50,3 +52,13 @@ class LimitedClient:
             return []
         following.arrival_ns = max(following.arrival_ns, now_ns + self.think_floor_ns)
         return [following]
+
+    def snapshot(self) -> Any:
+        """Return how far the source was read, and the requests read and not sent."""
+        return self._chunks.count, self._waiting
+
+    def restore(self, state: Any) -> None:
+        """Take back what ``snapshot`` returned."""
+        count, self._waiting = state
+        while self._chunks.count < count:
+            next(self._chunks)

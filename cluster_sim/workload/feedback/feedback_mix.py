@@ -5,10 +5,12 @@ Request ids interleave: request i of part k of K has id i * K + k.
 
 import heapq
 from collections.abc import Iterator, Sequence
+from typing import Any
 
+from cluster_sim.snapshot.names import SnapshotError
 from cluster_sim.workload.request import Request
 from cluster_sim.workload.sampling.random_streams import BLOCK
-from cluster_sim.workload.source import FeedbackSource, RequestSource
+from cluster_sim.workload.source import FeedbackSource, RequestSource, ResumableSource
 
 
 class FeedbackMix:
@@ -49,3 +51,19 @@ class FeedbackMix:
             return []
         inner = Request(inner_id, request.arrival_ns, request.prompt_tokens, request.output_tokens, request.attributes)
         return self._renumbered(part, source.on_end(inner, now_ns, status))
+
+    def snapshot(self) -> Any:
+        """Return what the ends of requests have changed in every part that reacts to them."""
+        return [part.snapshot() for part in self._reacting()]
+
+    def restore(self, state: Any) -> None:
+        """Take back what ``snapshot`` returned."""
+        for part, own in zip(self._reacting(), state, strict=True):
+            part.restore(own)
+
+    def _reacting(self) -> list[ResumableSource]:
+        reacting = [part for part in self._parts if isinstance(part, FeedbackSource)]
+        for part in reacting:
+            if not isinstance(part, ResumableSource):
+                raise SnapshotError(f"the source {type(part).__qualname__} has no snapshot and restore")
+        return [part for part in reacting if isinstance(part, ResumableSource)]

@@ -6,7 +6,7 @@ Request ids are user + turn * users, and every draw is keyed by that id.
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -152,3 +152,9 @@ class ClosedLoopSource:
         draws, place = self._draws(request.request_id)
         following = self._request(request.request_id + self._options.users, now_ns + draws.think_ns[place])
         return [] if following is None else [following]
+
+    def snapshot(self) -> Any:
+        """Return nothing: what a user sends next follows from the request that ended."""
+
+    def restore(self, state: Any) -> None:
+        """Change nothing."""

@@ -6,7 +6,7 @@ the turn before) with its new tokens, or what the file says of the whole prompt.
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from typing import Final
+from typing import Any, Final
 
 from cluster_sim.workload.request import Attributes, Request
 from cluster_sim.workload.sampling.random_streams import BLOCK
@@ -100,3 +100,9 @@ class RecordedSource:
 
     def _output(self, request_id: int) -> int:
         return self._base + _OUTPUTS + 2 * request_id
+
+    def snapshot(self) -> Any:
+        """Return nothing: the next turns follow from the request that ended."""
+
+    def restore(self, state: Any) -> None:
+        """Change nothing."""

@@ -7,7 +7,7 @@ costs the same however long the conversation is.
 """
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -179,3 +179,18 @@ class SessionSource:
     def active(self) -> int:
         """Sessions that have started and not ended."""
         return len(self._active)
+
+    def snapshot(self) -> Any:
+        """Return the counts, and by session id how far each session under way is."""
+        sessions = {
+            number: (session.turn, session.chain, session.context_tokens) for number, session in self._active.items()
+        }
+        return self.completed, self.broken, sessions
+
+    def restore(self, state: Any) -> None:
+        """Take back what ``snapshot`` returned; the plans are those that ``initial`` has made again."""
+        self.completed, self.broken, sessions = state
+        planned, self._active = self._active, {}
+        for number, (turn, chain, context_tokens) in sessions.items():
+            session = self._active[number] = planned[number]
+            session.turn, session.chain, session.context_tokens = turn, chain, context_tokens

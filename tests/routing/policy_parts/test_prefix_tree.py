@@ -1,11 +1,11 @@
 """Prefix tree: matches as far as chains of pieces agree, sizes in tokens, evictions from the leaves."""
 
-import pickle
 from random import Random
 
 from cluster_sim.routing.policy_parts.prefix_tree import PrefixMatch, PrefixTree
 from cluster_sim.serving.kv_cache.content import Content, content_of
 from cluster_sim.workload.request import Attributes, Request
+from tests.copied import copied
 
 
 def prompt(*segments: tuple[int, int], lora: str = "") -> tuple[Content, int]:
@@ -86,7 +86,7 @@ def test_a_tree_agrees_with_a_list_of_prompts() -> None:
             tree.insert(*prompt(*segments), position, now)
             inserted.append((position, segments, now))
             if not random.randrange(5):
-                tree = pickle.loads(pickle.dumps(tree))
+                tree = copied(tree)
             wanted = tokens_of(drawn(random))
             expected = {}
             for holder in range(3):
@@ -128,10 +128,10 @@ def content_of_tokens(tokens: tuple[tuple[int, int], ...]) -> Content:
     return prompt(*lengths.items())[0]
 
 
-def test_a_deep_tree_survives_pickling() -> None:
-    """A prompt of 5,000 segments is pickled without recursion."""
+def test_a_deep_tree_survives_a_snapshot() -> None:
+    """A prompt of 5,000 segments is written without recursion."""
     tree = PrefixTree()
     long = prompt(*((number, 2) for number in range(5000)))
     tree.insert(*long, 0, 0)
-    twin = pickle.loads(pickle.dumps(tree))
+    twin = copied(tree)
     assert twin.match(*long) == PrefixMatch(10_000, (0,))

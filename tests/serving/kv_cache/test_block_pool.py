@@ -1,6 +1,5 @@
 """The run-based prefix cache against vLLM's rules: hand-worked cases and a naive per-block reference."""
 
-import pickle
 from collections import OrderedDict
 
 import pytest
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 from cluster_sim.serving.kv_cache.block_pool import BlockPool
 from cluster_sim.serving.kv_cache.content import SHARED, Content, content_of, stream_of
 from cluster_sim.workload.request import Attributes, Request
+from tests.copied import copied
 
 
 class NaiveCache:
@@ -192,9 +192,9 @@ STEP = st.tuples(
 
 @settings(max_examples=300, deadline=None)
 @given(st.integers(4, 24), st.sampled_from([1, 2, 4]), st.lists(STEP, max_size=60))
-@pytest.mark.parametrize("is_pickled", [False, True])
-def test_equals_the_naive_reference(is_pickled: bool, total: int, size: int, steps: list) -> None:
-    """Hits, free blocks and hashed blocks equal those of a per-block cache after every operation, pickled or not."""
+@pytest.mark.parametrize("is_restored", [False, True])
+def test_equals_the_naive_reference(is_restored: bool, total: int, size: int, steps: list) -> None:
+    """Hits, free blocks and hashed blocks equal those of a per-block cache after every operation, restored or not."""
     cache, naive = BlockPool(total, size), NaiveCache(total, size)
     lengths: dict[int, int] = {}
     for action, key, pieces, tokens in steps:
@@ -227,14 +227,14 @@ def test_equals_the_naive_reference(is_pickled: bool, total: int, size: int, ste
         elif action == "release" and key in lengths:
             cache.release(key, -(-lengths.pop(key) // size))
             naive.release(key)
-        if is_pickled and action == "probe":
-            cache = pickle.loads(pickle.dumps(cache))
+        if is_restored and action == "probe":
+            cache = copied(cache)
         cache.validate()
         assert cache.match(what, tokens).blocks == len(naive.match(what, tokens))
         assert (cache.free_blocks, named_blocks(cache)) == (len(naive.queue), len(naive.hash_of))
 
 
-def test_a_long_queue_and_chain_pickle_flat() -> None:
+def test_snapshots_of_a_long_queue_and_chain_are_flat() -> None:
     """Snapshots do not recurse along the queue or the chain of segments."""
     cache = BlockPool(20_000, 4)
     for key in range(5_000):
@@ -242,7 +242,7 @@ def test_a_long_queue_and_chain_pickle_flat() -> None:
         cache.release(key, 2)
     long = content(*((10_000 + segment, 4) for segment in range(3_000)))
     fill(cache, 9_999, long, 12_000)
-    again = pickle.loads(pickle.dumps(cache))
+    again = copied(cache)
     again.validate()
     assert again.match(long, 12_000).blocks == cache.match(long, 12_000).blocks == 2_999
 

@@ -1,7 +1,5 @@
 """Changes of cached prefixes: whoever is told of them finds what the cache itself finds."""
 
-import pickle
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +9,7 @@ from cluster_sim.serving.kv_cache.content import PRIVATE_PROMPT, SHARED, Content
 from cluster_sim.serving.kv_cache.prefix_changes import PrefixChanges, shared_ranges
 from cluster_sim.serving.kv_cache.radix_tree import RadixTree
 from cluster_sim.workload.request import Attributes, Request
+from tests.copied import copied
 
 SIZE = 4
 
@@ -102,7 +101,7 @@ def test_who_is_told_finds_what_a_pool_finds(
         if own % 2:
             told.take(pool.changes)
         if is_restored:
-            pool = pickle.loads(pickle.dumps(pool))
+            pool = copied(pool)
     told.take(pool.changes)
     for segments, _, _ in steps:
         asked = content(*segments)

@@ -1,6 +1,5 @@
 """The radix tree over pieces against a naive one over tokens, and by hand."""
 
-import pickle
 from typing import Any
 
 import pytest
@@ -9,6 +8,7 @@ from hypothesis import strategies as st
 
 from cluster_sim.serving.kv_cache.content import SHARED, Content, stream_of
 from cluster_sim.serving.kv_cache.radix_tree import RadixTree
+from tests.copied import copied
 
 
 def content(*pieces: tuple[int, int]) -> Content:
@@ -168,7 +168,7 @@ def test_pages_cut_everything_down() -> None:
 
 PIECES = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 9)), min_size=1, max_size=4)
 STEP = st.tuples(
-    st.sampled_from(["insert", "match", "lock", "grow", "unlock", "evict", "pickle"]), PIECES, st.integers(1, 24)
+    st.sampled_from(["insert", "match", "lock", "grow", "unlock", "evict", "restore"]), PIECES, st.integers(1, 24)
 )
 
 
@@ -211,8 +211,8 @@ def test_equals_the_naive_tree(page: int, steps: list) -> None:
             naive.change_locks(node, -1)
         elif action == "evict":
             assert cache.evict(count) == naive.evict(count)
-        elif action == "pickle":
-            cache = pickle.loads(pickle.dumps(cache))
+        elif action == "restore":
+            cache = copied(cache)
         cache.validate()
         nodes = naive.all_nodes()
         assert cache.evictable_tokens == sum(len(node.tokens) for node in nodes if not node.locks)

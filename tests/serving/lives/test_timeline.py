@@ -1,6 +1,5 @@
 """Timelines by hand: which faults count, and what a life's clock makes of them."""
 
-import pickle
 from itertools import islice, pairwise
 
 import numpy as np
@@ -10,6 +9,7 @@ from cluster_sim.serving.lives.drawn_timeline import DrawnFault, DrawnTimeline
 from cluster_sim.serving.lives.intervals import Interval, Intervals, slowest
 from cluster_sim.serving.lives.life_clock import LifeClock
 from cluster_sim.serving.lives.timeline import NO_FAULTS, Crash, Timeline
+from tests.copied import copied
 
 
 def test_a_crash_while_dead_is_void() -> None:
@@ -100,7 +100,7 @@ def test_draws_depend_on_their_keys_alone() -> None:
     late = drawn()
     assert late.crash_from(first[40][0]) == first[40]
     assert late.crash_from(0) == first[0]
-    assert pickle.loads(pickle.dumps(late)).crash_from(first[7][0]) == first[7]
+    assert copied(late).crash_from(first[7][0]) == first[7]
     assert first[0] != crashes(drawn(seed=2), 1)[0] != crashes(drawn(replica=1), 1)[0] != first[0]
     assert [(start - 7, end - 7) for start, end in crashes(drawn().born_at(7), 50)] == first
 

@@ -1,6 +1,5 @@
 """Contract of every engine that is registered."""
 
-import pickle
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +14,7 @@ from cluster_sim.serving.schedulers.data_parallel import build_scheduler
 from cluster_sim.serving.schedulers.engine_options import ENGINES, EngineOptions
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.workload.request import Request
+from tests.copied import copied
 from tests.outside_package import CHECKOUT
 from tests.serving.step_times import TokenClock
 
@@ -115,7 +115,7 @@ def test_no_request_finishes_before_the_bound(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_snapshot_goes_on_alike(name: str) -> None:
-    """A scheduler pickled between two batches and given the predictor again forms the batches of one that was not."""
+    """A scheduler restored between two batches forms the batches of one that was not."""
     scheduler = scheduler_of(name)
     add_all(scheduler)
     running = batches(scheduler)
@@ -123,8 +123,7 @@ def test_a_snapshot_goes_on_alike(name: str) -> None:
         next(running)
     scheduler.complete(next(running))
     running.close()
-    restored = pickle.loads(pickle.dumps(scheduler))
-    restored.use_predictor(TokenClock(1_000_000))
+    restored = copied(scheduler)
     shapes = [[batch.shape for batch in batches(each, start=4)] for each in (scheduler, restored)]
     assert shapes[0] == shapes[1]
     assert shapes[0]

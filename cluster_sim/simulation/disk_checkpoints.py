@@ -1,0 +1,99 @@
+"""Snapshots of a run on disk, as often as wall time allows."""
+
+import logging
+import time
+from pathlib import Path
+from typing import Final
+
+from cluster_sim.conf_directory import library_root
+from cluster_sim.config.loading.canonical import config_hash
+from cluster_sim.config.schema.study import Study
+from cluster_sim.output.series_table import SeriesTable
+from cluster_sim.output.snapshot_file import (
+    SNAPSHOT_FILE,
+    SnapshotHead,
+    StoredSnapshot,
+    check_head,
+    files_fingerprint,
+    new_head,
+    read_snapshot,
+    write_snapshot,
+)
+from cluster_sim.simulation.executor import RunSnapshot, TakeSnapshot
+from cluster_sim.snapshot.names import SnapshotError
+
+MOST_SHARE: Final = 1 / 40
+"""Largest share of wall time that snapshots take."""
+LOGGER: Final = logging.getLogger(__name__)
+
+
+class DiskCheckpoints:
+    """The ``Checkpoints`` of a run directory."""
+
+    def __init__(self, study: Study, folder: Path, series: SeriesTable, *, resumes: bool) -> None:
+        """Read the snapshot in ``folder`` if the run is resumed.
+
+        Raises InputError if it is damaged, or of another program, study or input; without one the run begins anew.
+        """
+        self._study = study
+        self._folder = folder
+        self._series = series
+        self._interval_s = study.run.snapshot_interval_s
+        self._due_s = time.monotonic() + self._interval_s if self._interval_s else float("inf")
+        self._head: SnapshotHead | None = None
+        self.resumed: RunSnapshot | None = None
+        self.series_parts = 0
+        """Parts of the series that belong to the snapshot."""
+        if resumes:
+            self._resume()
+
+    def is_due(self) -> bool:
+        """Return whether the wall time for the next snapshot has come."""
+        return time.monotonic() >= self._due_s
+
+    def keep(self, take: TakeSnapshot) -> None:
+        """Take a snapshot and replace the last one."""
+        started_s = time.monotonic()
+        try:
+            taken = take()
+        except SnapshotError as error:
+            LOGGER.warning("this run cannot be resumed if it breaks off: %s", error)
+            self._due_s = float("inf")
+            return
+        head = self._known_head()._replace(
+            series_parts=self._series.end_part(), simulated_ns=taken.simulated_ns, wall_s=taken.wall_s
+        )
+        size = write_snapshot(self._folder, StoredSnapshot(head, taken.router, taken.groups))
+        cost_s = time.monotonic() - started_s
+        LOGGER.info("snapshot at %.3f s simulated: %d bytes in %.3f s", taken.simulated_ns / 1e9, size, cost_s)
+        self._due_s = time.monotonic() + max(self._interval_s, cost_s / MOST_SHARE)
+
+    def _resume(self) -> None:
+        stored = read_snapshot(self._folder)
+        if stored is None:
+            LOGGER.warning("%s has no snapshot yet: the run begins anew", self._folder)
+            return
+        check_head(self._folder / SNAPSHOT_FILE, stored.head, self._known_head())
+        self._head = stored.head._replace(resumes=stored.head.resumes + 1)
+        self.series_parts = stored.head.series_parts
+        self.resumed = RunSnapshot(stored.router, stored.groups, stored.head.simulated_ns, stored.head.wall_s)
+
+    def _known_head(self) -> SnapshotHead:
+        if self._head is None:
+            self._head = new_head(config_hash(self._study), files_fingerprint(_inputs(self._study)))
+        return self._head
+
+
+def _inputs(study: Study) -> list[Path]:
+    """Return the files and folders that a study reads: those that it names, and the library."""
+    found = {library_root()}
+    waiting: list[object] = [study.model_dump(mode="json")]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+        elif isinstance(value, str) and value.startswith("/") and Path(value).exists():
+            found.add(Path(value))
+    return sorted(found)

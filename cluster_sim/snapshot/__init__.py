@@ -1,0 +1,1 @@
+"""States of running processes as bytes: object graphs by field name, without pickle."""

@@ -1,0 +1,99 @@
+"""What a state refers to without holding it: predictors, options, sources and other things that a run does not change.
+
+Whoever restores a state supplies equal ones under the same names.
+"""
+
+import sys
+from collections import deque
+from collections.abc import Mapping
+from functools import partial
+from types import FunctionType, MethodType
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from cluster_sim.snapshot.names import PROJECT, constants
+
+MOST_ITEMS: Final = 512
+"""Longest container whose items get names of their own: longer ones are tables, which states name whole."""
+_LEAVES: Final = (str, bytes, int, float, bool, type(None), type)
+
+
+class Externals:
+    """Named objects; every object that can be reached from one of them has a name as well."""
+
+    def __init__(self, others: frozenset[str] = frozenset()) -> None:
+        """``others`` are top-level packages beside the project whose objects are looked into."""
+        self.others = others
+        self.by_identity: dict[int, tuple[str, Any]] = {}
+        self.by_name: dict[str, Any] = {}
+        self._constants: dict[int, tuple[str, Any]] = {}
+        self._modules = 0
+
+    @property
+    def named(self) -> dict[int, tuple[str, Any]]:
+        """The (name, value) of everything that is written as a name, by its identity."""
+        if self._modules != len(sys.modules):
+            self._modules = len(sys.modules)
+            self._constants = constants(self.others)
+        return self._constants | self.by_identity
+
+    def copy(self) -> "Externals":
+        """Return the same names, to which others can be added."""
+        copied = Externals(self.others)
+        copied.by_identity, copied.by_name = dict(self.by_identity), dict(self.by_name)
+        copied._constants, copied._modules = self._constants, self._modules
+        return copied
+
+    def add(self, name: str, value: Any) -> None:
+        """Name an object alone."""
+        self.by_name[name] = value
+        self.by_identity[id(value)] = (name, value)
+
+    def add_all(self, name: str, value: Any) -> None:
+        """Name an object and all that can be reached from it and is not named yet."""
+        waiting: deque[tuple[str, Any]] = deque([(name, value)])
+        while waiting:
+            path, found = waiting.popleft()
+            is_nothing = type(found) is tuple and not found
+            if is_nothing or isinstance(found, _LEAVES) or id(found) in self.by_identity:
+                continue
+            self.add(path, found)
+            waiting.extend((f"{path}{step}", child) for step, child in self._children(found))
+
+    def _children(self, value: Any) -> list[tuple[str, Any]]:
+        if isinstance(value, partial):
+            return [(".func", value.func), (".args", value.args), (".keywords", value.keywords)]
+        if isinstance(value, MethodType):
+            return [(".self", value.__self__)]
+        if isinstance(value, FunctionType):
+            cells = value.__closure__ or ()
+            return [(f".cell{index}", cell.cell_contents) for index, cell in enumerate(cells)]
+        if isinstance(value, Mapping):
+            return [(f"[{key!r}]", item) for key, item in value.items()] if len(value) <= MOST_ITEMS else []
+        if isinstance(value, (list, tuple)):
+            return [(f"[{index}]", item) for index, item in enumerate(value)] if len(value) <= MOST_ITEMS else []
+        if isinstance(value, BaseModel):
+            return [(f".{name}", getattr(value, name)) for name in type(value).model_fields]
+        package = type(value).__module__.partition(".")[0]
+        if package == PROJECT or package in self.others:
+            return [(f".{name}", item) for name, item in fields_of(value)]
+        return []
+
+
+def slots_of(cls: type) -> tuple[str, ...]:
+    """Return the names of the slots of a class and its bases."""
+    names: list[str] = []
+    for base in reversed(cls.__mro__):
+        slots = base.__dict__.get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if name in ("__dict__", "__weakref__"):
+                continue
+            names.append(f"_{base.__name__.lstrip('_')}{name}" if name.startswith("__") and name[-2:] != "__" else name)
+    return tuple(dict.fromkeys(names))
+
+
+def fields_of(value: Any) -> list[tuple[str, Any]]:
+    """Return the fields of an object that are set, with their values."""
+    slots = [(name, getattr(value, name)) for name in slots_of(type(value)) if hasattr(value, name)]
+    return [*slots, *getattr(value, "__dict__", {}).items()]
