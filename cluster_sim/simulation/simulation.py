@@ -120,7 +120,8 @@ ComponentFactory = Callable[["Simulation"], HubComponent]
 """Builds a component of the hub for a run."""
 
 
-class ReplicaBuilder(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ReplicaBuilder:
     """Builds the replicas that join a run in one process, and lists them with the others."""
 
     simulation: "Simulation"

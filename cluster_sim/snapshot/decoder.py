@@ -114,7 +114,8 @@ class GraphDecoder:
             cls = self.named(parts[0])
             return object.__new__(cls)
         if tag in _BASES:
-            return _BASES[tag].__new__(self.named(parts[0]))
+            cls = self.named(parts[0])
+            return cls.__new__(cls)
         if tag in _NEW:
             return _NEW[tag]()
         make = _MAKERS.get(tag)

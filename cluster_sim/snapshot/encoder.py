@@ -21,7 +21,7 @@ import numpy as np
 from cluster_sim.snapshot.externals import Externals, slots_of
 from cluster_sim.snapshot.names import STANDARD, SnapshotError, is_allowed, name_of
 
-ATOMS: Final = frozenset({int, float, str, bytes, bool, type(None)})
+ATOMS: Final[frozenset[type]] = frozenset({int, float, str, bytes, bool, type(None)})
 """Types that stand in a row themselves."""
 BIG_INTEGER: Final = 1
 """Extension type of integers beyond 64 bits."""
@@ -99,7 +99,8 @@ class GraphEncoder:
 
     def path(self) -> str:
         """Return how the object at hand was found, for messages."""
-        names, number = [], self._at
+        names: list[str] = []
+        number = self._at
         while number >= 0 and len(names) < 12:
             names.append(type(self._objects[number]).__qualname__)
             number = self._found_by[number]

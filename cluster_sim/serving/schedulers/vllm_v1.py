@@ -352,10 +352,6 @@ class VllmV1(VllmHandover, FastForwardScheduler):
         if self._order is not None:
             self._order.use_predictor(predictor)
 
-    def __getstate__(self) -> dict[str, object]:
-        """Return the state to pickle: a predictor is given anew (``use_predictor``)."""
-        return {**self.__dict__, "_predictor": None}
-
     def _sort(self, order: QueueOrder, now_ns: int) -> None:
         if order.watches_running:
             self._pool.write_back()

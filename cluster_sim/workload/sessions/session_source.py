@@ -183,7 +183,7 @@ class SessionSource:
     def snapshot(self) -> Any:
         """Return the counts, and by session id how far each session under way is."""
         sessions = {
-            number: (session.turn, session.chain, session.context_tokens) for number, session in self._active.items()
+            number: (session.turn, session.shared, session.context_tokens) for number, session in self._active.items()
         }
         return self.completed, self.broken, sessions
 
@@ -191,6 +191,6 @@ class SessionSource:
         """Take back what ``snapshot`` returned; the plans are those that ``initial`` has made again."""
         self.completed, self.broken, sessions = state
         planned, self._active = self._active, {}
-        for number, (turn, chain, context_tokens) in sessions.items():
+        for number, (turn, shared, context_tokens) in sessions.items():
             session = self._active[number] = planned[number]
-            session.turn, session.chain, session.context_tokens = turn, chain, context_tokens
+            session.turn, session.shared, session.context_tokens = turn, shared, context_tokens
