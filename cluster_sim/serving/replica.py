@@ -44,7 +44,7 @@ from cluster_sim.serving.sequence import Sequence, key_of
 from cluster_sim.serving.stall_detector import StallDetector
 from cluster_sim.serving.state_sampler import StateSampler, grid_samplers
 from cluster_sim.serving.step_state import StepState
-from cluster_sim.snapshot.externals import Externals
+from cluster_sim.snapshot.externals import Externals, externals_of
 from cluster_sim.snapshot.graph import decode_graph, encode_graph
 
 _BATCH_END: Final = Kind.BATCH_END
@@ -241,10 +241,7 @@ class Replica:
         decode_graph(state, self._externals(), {"replica": self})
 
     def _externals(self) -> Externals:
-        externals = Externals()
-        externals.add_all("predictor", self._predictor)
-        externals.add_all("new_scheduler", self._new_scheduler)
-        return externals
+        return externals_of({"predictor": self._predictor, "new_scheduler": self._new_scheduler})
 
     def waiting_ids(self) -> list[int]:
         """Return the ids of requests here that no batch holds, for messages about a run without progress."""

@@ -1,4 +1,4 @@
-"""What a state refers to without holding it: predictors, options, sources and other things that a run does not change.
+"""Externals: predictors, options, sources and other unchanging things that a state refers to without holding them.
 
 Whoever restores a state supplies equal ones under the same names.
 """
@@ -79,6 +79,14 @@ class Externals:
         if package == PROJECT or package in self.others:
             return [(f".{name}", item) for name, item in fields_of(value)]
         return []
+
+
+def externals_of(named: Mapping[str, Any]) -> Externals:
+    """Return objects by name, each with all that can be reached from it."""
+    externals = Externals()
+    for name, value in named.items():
+        externals.add_all(name, value)
+    return externals
 
 
 def slots_of(cls: type) -> tuple[str, ...]:
