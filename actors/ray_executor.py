@@ -1,5 +1,6 @@
 """Ray executor: places a simulation's replicas on actors, runs them, and gathers their results."""
 
+from array import array
 from typing import Any
 
 from actors.actor_creation import cluster_cpus
@@ -82,7 +83,8 @@ def _outcome(result: RayRunResult, placement: dict[str, Any]) -> RunOutcome:
     }
     replicas = [by_index[index] for index in sorted(by_index)]
     _compare_stages(replicas, result.stages)
-    return RunOutcome(result.hub, replicas, result.wall_s, placement)
+    streams = {index: (stages, array("q", flat)) for group in groups for index, stages, flat in group.streams}
+    return RunOutcome(result.hub, replicas, result.wall_s, placement, streams or None)
 
 
 def _compare_stages(replicas: list[ReplicaResult], stages: list[StageCounts]) -> None:

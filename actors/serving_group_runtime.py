@@ -1,5 +1,6 @@
 """Replicas of a serving run on one actor."""
 
+from array import array
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ class GroupResult(NamedTuple):
 
     replicas: list[tuple[int, ReplicaCounters, QuantileSketch, Coverage]]
     """(index, counters, token gaps, coverage of the step predictions)"""
+    streams: list[tuple[int, int, bytes]]
+    """(index, stages, stage stream as bytes of int64), if the simulation keeps them."""
 
 
 class ServingGroupRuntime:
@@ -27,6 +30,9 @@ class ServingGroupRuntime:
         self._is_staged = is_staged
         self._replicas: list[Replica] = []
         self._streamed: list[Replica] = []
+        """Those whose stages are actors."""
+        self._sent: dict[int, array[int]] = {}
+        """What stage actors have been sent already, by source, if the simulation keeps streams."""
         for index in indices:
             self._build(index)
         self.group = simulation.group(self._replicas, self._observation, self._build)
@@ -35,16 +41,20 @@ class ServingGroupRuntime:
         """Build a replica that is here from the start, or joins a pool."""
         simulation = self._simulation
         own = simulation.pool_of(index) if pool is None else simulation.pools[pool]
-        is_streamed = self._is_staged and own.predictor.stages > 1
+        has_actors = self._is_staged and own.predictor.stages > 1
+        is_streamed = has_actors or simulation.keeps_streams
         replica = simulation.build_replica(index, self._observation, is_streamed=is_streamed, pool=pool)
         self._replicas.append(replica)
-        if is_streamed:
+        if has_actors:
             self._streamed.append(replica)
         return replica
 
     def take_batches(self) -> list[tuple[int, Sequence[int]]]:
         """Return the new batches of every replica whose stages are actors."""
         taken = [(replica.source, replica.pipeline.take_stream()) for replica in self._streamed]
+        if self._simulation.keeps_streams:
+            for source, flat in taken:
+                self._sent.setdefault(source, array("q")).extend(flat)
         return [(source, flat) for source, flat in taken if flat]
 
     def drain(self) -> list[tuple[int, dict[str, Any]]]:
@@ -58,5 +68,15 @@ class ServingGroupRuntime:
             [
                 (replica.settings.index, replica.log.counters(end_ns), replica.log.gaps(), replica.pipeline.coverage)
                 for replica in self._replicas
-            ]
+            ],
+            self._streams() if self._simulation.keeps_streams else [],
         )
+
+    def _streams(self) -> list[tuple[int, int, bytes]]:
+        """Return the whole stage stream of every replica."""
+        streams = []
+        for replica in self._replicas:
+            flat = self._sent.pop(replica.source, array("q"))
+            flat.extend(replica.pipeline.take_stream())
+            streams.append((replica.settings.index, replica.pipeline.stages, flat.tobytes()))
+        return streams

@@ -24,6 +24,17 @@ def report(
     is_traced: Annotated[
         bool, typer.Option("--trace", help="Also write DIR/trace.json for Perfetto or chrome://tracing.")
     ] = False,
+    trace_replicas: Annotated[
+        str | None, typer.Option("--trace-replicas", metavar="LIST", help="Only these replicas, for example 0,4-7.")
+    ] = None,
+    trace_window: Annotated[
+        str | None,
+        typer.Option("--trace-window", metavar="A:B", help="Only what reaches into these simulated seconds."),
+    ] = None,
+    trace_slowest: Annotated[
+        int | None, typer.Option("--trace-slowest", metavar="N", min=1, help="Only the requests that took longest.")
+    ] = None,
+    is_trace_compressed: Annotated[bool, typer.Option("--trace-gzip", help="Write DIR/trace.json.gz.")] = False,
     is_backfilled: Annotated[
         bool, typer.Option("--openmetrics", help="Also write DIR/openmetrics.txt: metrics stamped with simulated time.")
     ] = False,
@@ -32,12 +43,14 @@ def report(
     from cluster_sim.report.openmetrics import write_openmetrics
     from cluster_sim.report.perfetto_trace import write_trace
     from cluster_sim.report.report_file import write_comparison, write_report
+    from cluster_sim.report.trace_filter import TraceFilter
 
+    chosen = TraceFilter.parse(trace_replicas, trace_window, trace_slowest)
     if other is not None:
         typer.echo(f"Wrote {write_comparison(directory, other, output)}")
     else:
         typer.echo(f"Wrote {write_report(directory, output)}")
     if is_traced:
-        typer.echo(f"Wrote {write_trace(directory)}")
+        typer.echo(f"Wrote {write_trace(directory, chosen=chosen, is_compressed=is_trace_compressed)}")
     if is_backfilled:
         typer.echo(f"Wrote {write_openmetrics(directory)}")

@@ -7,7 +7,7 @@ itself handles events at one time.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,7 +59,7 @@ def batch_events(replica: int, stages: int, stream: Sequence[int]) -> Iterator[d
         yield _event(free_ns[-1], "batch_end", **where)
 
 
-def write_event_trace(path: Path, blocks: Sequence[RowBlock], streams: Mapping[int, tuple[int, Sequence[int]]]) -> None:
+def write_event_trace(path: Path, blocks: Iterable[RowBlock], streams: Mapping[int, tuple[int, Sequence[int]]]) -> None:
     """Write the trace from every request's row and, by replica, (stages, stage stream)."""
     events = [event for block in blocks for event in request_events(block)]
     for replica, (stages, stream) in sorted(streams.items()):

@@ -213,7 +213,6 @@ class Plan:
             seed=study.seed,
             series_interval_ns=round(run.series_interval_s * NS_PER_S),
             stall_limit_ns=round(run.stall_limit_s * NS_PER_S),
-            keeps_rows=run.event_trace,
             keeps_streams=run.event_trace,
         )
 

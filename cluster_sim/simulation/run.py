@@ -20,7 +20,7 @@ from cluster_sim.metrics.run_records import RunRecords
 from cluster_sim.metrics.run_summary import summarise
 from cluster_sim.metrics.window import Measured
 from cluster_sim.output.event_trace import EVENT_TRACE_FILE, write_event_trace
-from cluster_sim.output.request_rows import repeated_ids
+from cluster_sim.output.request_rows import read_blocks, repeated_ids
 from cluster_sim.output.run_directory import (
     BENCH_FILE,
     REQUESTS_FILE,
@@ -94,7 +94,8 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
         LOGGER.info("the simulation took %.3f s; summing up", outcome.wall_s)
         LOGGER.debug("placement %s, traffic %s", outcome.placement, outcome.hub.traffic)
         if outcome.streams is not None:
-            write_event_trace(directory.partial / EVENT_TRACE_FILE, outcome.hub.rows or [], outcome.streams)
+            rows = read_blocks(requests_path, [pool.name for pool in simulation.metadata.pools])
+            write_event_trace(directory.partial / EVENT_TRACE_FILE, rows, outcome.streams)
         totals = new_totals(simulation.metadata)
         totals.restore(outcome.hub.totals)
         if options.needs_service:
@@ -179,10 +180,6 @@ def _log_start(plan: Plan, metadata: RunMetadata, choice: ExecutorChoice, folder
 def choose(study: Study, simulation: Simulation, options: RunOptions) -> ExecutorChoice:
     """Return the executor that the options or the study name; for ``auto`` the one that the coupling factor says."""
     executor = options.executor or study.run.executor
-    if study.run.event_trace:
-        if executor == "ray":
-            raise InputError("run.event_trace: true is recorded in one process; set run.executor: inline")
-        return ExecutorChoice("inline", "inline: run.event_trace is recorded in one process")
     if executor == "inline":
         if options.address is not None:
             raise InputError(

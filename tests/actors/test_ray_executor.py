@@ -18,6 +18,8 @@ from actors.router_actor import RouterStatus
 from actors.supervisor import RunObserver, run_actors
 from actors.transport import WaitLimits
 from cluster_sim.errors import InputError, UnfinishedError
+from cluster_sim.simulation.run import run_study
+from cluster_sim.simulation.run_options import RunOptions
 from tests.actors.absent_package import absent_part
 from tests.actors.matrix import inline, on_ray, small_study
 from tests.engine.phold import Phold
@@ -148,3 +150,17 @@ def test_lack_of_room_is_reported() -> None:
             run_actors(PholdRun(Phold()), Placement(split(4, 2), limits=limits))
     finally:
         ray.cancel(blocker, force=True)
+
+
+@pytest.mark.parametrize("stages", ["fused", "actors"])
+def test_recorded_events_are_those_of_one_process(tmp_path: Path, stages: str) -> None:
+    """``event_trace.json`` is the same file on actors as inline, with stages as actors too."""
+    study = small_study("least_outstanding", 2)
+    settings = study.run.model_copy(update={"event_trace": True, "actors": 2, "stages": stages})
+    study = study.model_copy(update={"run": settings})
+    files = [
+        run_study(study, RunOptions(executor=executor, out=tmp_path / executor)).directory / "event_trace.json"
+        for executor in ("inline", "ray")
+    ]
+    assert files[0].stat().st_size > 100_000
+    assert files[0].read_bytes() == files[1].read_bytes()

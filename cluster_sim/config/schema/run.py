@@ -82,8 +82,8 @@ class Run(ConfigModel):
     )
     event_trace: bool = Field(
         False,
-        description="Whether every event is written to event_trace.json in Vidur's vocabulary; single steps, and one "
-        "process (executor inline).",
+        description="Whether every event is written to event_trace.json in Vidur's vocabulary; steps are simulated "
+        "singly, and kept in memory until the end.",
     )
     stall_limit_s: float = Field(
         3600.0,
