@@ -1,6 +1,7 @@
 """Ray executor: places a simulation's replicas on actors, runs them, and gathers their results."""
 
 from array import array
+from collections.abc import Sequence
 from typing import Any
 
 from actors.actor_creation import cluster_cpus
@@ -83,7 +84,9 @@ def _outcome(result: RayRunResult, placement: dict[str, Any]) -> RunOutcome:
     }
     replicas = [by_index[index] for index in sorted(by_index)]
     _compare_stages(replicas, result.stages)
-    streams = {index: (stages, array("q", flat)) for group in groups for index, stages, flat in group.streams}
+    streams: dict[int, tuple[int, Sequence[int]]] = {
+        index: (stages, array("q", flat)) for group in groups for index, stages, flat in group.streams
+    }
     return RunOutcome(result.hub, replicas, result.wall_s, placement, streams or None)
 
 

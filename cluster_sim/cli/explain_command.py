@@ -19,9 +19,10 @@ def explain(
     """Say where the time of one request of a finished run went, and why it was slow."""
     from cluster_sim.report.console import make_console
     from cluster_sim.report.explanation import explain_request, print_explanation
-    from cluster_sim.report.run_data import RunData
+    from cluster_sim.report.run_data import RunData, undamaged
 
-    explanation = explain_request(RunData.read(directory), request_id)
+    with undamaged(directory):
+        explanation = explain_request(RunData.read(directory), request_id)
     if is_json:
         typer.echo(json.dumps(explanation.to_plain(), indent=1, allow_nan=False))
     else:

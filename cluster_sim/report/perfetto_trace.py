@@ -21,7 +21,7 @@ from cluster_sim.atomic_file import whole_file
 from cluster_sim.errors import InputError
 from cluster_sim.output.event_trace import EVENT_TRACE_FILE
 from cluster_sim.recording.statuses import UNFINISHED
-from cluster_sim.report.run_data import RunData
+from cluster_sim.report.run_data import RunData, undamaged
 from cluster_sim.report.trace_filter import TraceFilter
 
 TRACE_FILE: Final = "trace.json"
@@ -56,7 +56,7 @@ def write_trace(
     data = RunData.read(directory)
     chosen.check(len(data.summary["replicas"]))
     file = output or directory / (f"{TRACE_FILE}.gz" if is_compressed else TRACE_FILE)
-    with whole_file(file) as partial, ExitStack() as stack:
+    with undamaged(directory), whole_file(file) as partial, ExitStack() as stack:
         plain = stack.enter_context(partial.open("wb"))
         # Without the time of writing, equal traces are equal files.
         raw = stack.enter_context(gzip.GzipFile("", "wb", 6, plain, mtime=0)) if is_compressed else plain

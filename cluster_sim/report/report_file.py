@@ -5,7 +5,7 @@ from typing import Final
 
 from cluster_sim.atomic_file import whole_file
 from cluster_sim.report.comparison_page import comparison_page
-from cluster_sim.report.run_data import RunData
+from cluster_sim.report.run_data import RunData, undamaged
 from cluster_sim.report.run_page import run_page
 from cluster_sim.report.sweep_data import SweepData
 from cluster_sim.report.sweep_page import sweep_page
@@ -20,9 +20,9 @@ def write_report(directory: Path, output: Path | None = None) -> Path:
 
     Raises InputError if there is no complete run or sweep, or if the file cannot be written.
     """
-    if is_sweep(directory):
-        return _write(sweep_page(SweepData.read(directory)), output or directory / REPORT_FILE)
-    return _write(run_page(RunData.read(directory)), output or directory / REPORT_FILE)
+    with undamaged(directory):
+        page = sweep_page(SweepData.read(directory)) if is_sweep(directory) else run_page(RunData.read(directory))
+    return _write(page, output or directory / REPORT_FILE)
 
 
 def write_comparison(first: Path, second: Path, output: Path | None = None) -> Path:
@@ -30,7 +30,9 @@ def write_comparison(first: Path, second: Path, output: Path | None = None) -> P
 
     Raises InputError if one is no complete run, or if the file cannot be written.
     """
-    return _write(comparison_page(RunData.read(first), RunData.read(second)), output or first / COMPARISON_FILE)
+    with undamaged(first):
+        page = comparison_page(RunData.read(first), RunData.read(second))
+    return _write(page, output or first / COMPARISON_FILE)
 
 
 def is_sweep(directory: Path) -> bool:

@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -21,13 +23,16 @@ from cluster_sim.output.run_directory import (
     SUMMARY_FILE,
 )
 from cluster_sim.plain_file import check_plain, read_text
+from cluster_sim.recording.buckets import TOKEN_GAP_S
+from cluster_sim.recording.rows import TIMELINE_FIELDS
 from cluster_sim.report.earlier_summary import WHOLE_RUN, from_whole_run
 from cluster_sim.shown_values import cut, shown_path
 
 FloatArray = npt.NDArray[np.float64]
 
 _SERIES: Final = ("time_s", "replica", "running", "waiting", "kv_used_ratio", "prompt_tokens", "generated_tokens")
-
+_LATER: Final = frozenset(f"{name.removesuffix('_ns')}_s" for name in TIMELINE_FIELDS)
+"""Columns of requests that tables of earlier releases may lack."""
 _NEEDED: Final = (
     *("name", "seed", "simulated_s", "requests", "slo", "throughput", "pools", "replicas", "checks", "energy"),
     *("predictor_coverage", "ttft_s", "tpot_s", "itl_s", "e2e_s", "queue_s", "cost_usd"),
@@ -74,9 +79,13 @@ class RunData:
         return run
 
     def requests(self, columns: list[str], request_id: int | None = None) -> pa.Table:
-        """Read columns of ``requests.parquet``, of all requests or of one."""
+        """Read columns of ``requests.parquet``, of all requests or of one; those of later releases may be all null."""
         only = None if request_id is None else [("request_id", "==", request_id)]
-        return self._table(REQUESTS_FILE, columns, only)
+        unknown = _LATER.intersection(columns) - self._names(REQUESTS_FILE)
+        table = self._table(REQUESTS_FILE, [name for name in columns if name not in unknown], only)
+        for name in sorted(unknown):
+            table = table.append_column(name, pa.nulls(len(table), pa.float64()))
+        return table
 
     def request_columns(self, *columns: str) -> list[FloatArray]:
         """Read columns of ``requests.parquet`` as float64, with NaN for null."""
@@ -90,10 +99,11 @@ class RunData:
 
     def gap_counts(self) -> FloatArray:
         """Return how many gaps between tokens lie in each of vLLM's buckets, over the whole run."""
-        column = self._table(SERIES_FILE, ["itl_counts"]).column(0)
-        counts = np.zeros(column.type.list_size)
-        for chunk in column.chunks:
-            counts += _floats(pa.chunked_array([chunk.flatten()])).reshape(-1, len(counts)).sum(axis=0)
+        counts = np.zeros(len(TOKEN_GAP_S) + 1)
+        self._check_columns(SERIES_FILE, ["itl_counts"])
+        with self._reading(SERIES_FILE) as path, pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(columns=["itl_counts"]):
+                counts += batch.column(0).flatten().to_numpy().reshape(-1, len(counts)).sum(axis=0)
         return counts
 
     def full_series(self) -> dict[str, FloatArray]:
@@ -112,14 +122,46 @@ class RunData:
         return columns
 
     def _table(self, name: str, columns: list[str], only: list[tuple[str, str, int]] | None = None) -> pa.Table:
+        self._check_columns(name, columns)
+        with self._reading(name) as path:
+            return pq.read_table(path, columns=columns, filters=only)
+
+    def _check_columns(self, name: str, columns: list[str]) -> None:
+        """Raise InputError if a table lacks a column."""
+        names = self._names(name)
+        lacking = [column for column in columns if column not in names]
+        if lacking:
+            path = shown_path(self.directory / name)
+            raise InputError(f"{path}: lacks the columns {', '.join(lacking)}, which every run writes")
+
+    def _names(self, name: str) -> set[str]:
+        """Return the names of the columns of a table."""
+        with self._reading(name) as path:
+            return set(pq.read_schema(path).names)
+
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[Path]:
+        """Give the path of a table; raise InputError if it is not there or cannot be read."""
         path = self.directory / name
         if not os.path.lexists(path):
             raise InputError(f"{self.directory}: is not the directory of a complete run: it has no {name}")
         check_plain(path)
         try:
-            return pq.read_table(path, columns=columns, filters=only)
+            yield path
         except (OSError, ValueError, pa.ArrowException) as error:
             raise InputError(f"{path}: cannot be read: {cut(str(error), 300)}") from error
+
+
+@contextmanager
+def undamaged(directory: Path) -> Iterator[None]:
+    """Raise InputError where the files of ``directory`` are not as a run or sweep writes them."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        kind = "lacks" if isinstance(error, KeyError) else "does not have what runs write:"
+        raise InputError(
+            f"{shown_path(directory)}: is damaged, or of another release: it {kind} {cut(str(error), 200)}"
+        ) from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -6,13 +6,18 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from cluster_sim.errors import InputError
+from cluster_sim.report.explanation import explain_request
+from cluster_sim.report.perfetto_trace import write_trace
 from cluster_sim.report.report_file import write_report
 from cluster_sim.report.run_data import RunData
 from cluster_sim.report.run_page import run_page
 from tests.small_run import run_small
+
+LATER = ("first_dispatch", "prefilled", "preempted", "interrupted")
 
 
 def test_page_is_self_contained(run_directory: Path) -> None:
@@ -117,3 +122,36 @@ def test_damaged_runs_are_refused(run_directory: Path, tmp_path: Path) -> None:
     (run / "summary.json").write_text("{}", encoding="utf-8")
     with pytest.raises(InputError, match=r"it has no manifest.json"):
         RunData.read(run)
+
+
+def test_runs_that_are_damaged_inside_are_refused(run_directory: Path, tmp_path: Path) -> None:
+    """Parts of a summary that are missing or of another type, and foreign tables, are one message without a file."""
+    summary = json.loads((run_directory / "summary.json").read_text(encoding="utf-8"))
+    changes = ({"pools": [{}]}, {"slo": []}, {"replicas": [{"replica": 0}]}, {"checks": 3}, {"energy": {}})
+    for number, change in enumerate(changes):
+        run = tmp_path / f"run{number}"
+        shutil.copytree(run_directory, run)
+        (run / "summary.json").write_text(json.dumps(summary | change), encoding="utf-8")
+        with pytest.raises(InputError, match=rf"run{number}: is damaged, or of another release: it"):
+            write_report(run)
+        assert not (run / "report.html").exists()
+    shutil.copy(run / "requests.parquet", run / "series.parquet")
+    (run / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    with pytest.raises(InputError, match=r"series.parquet: lacks the columns itl_counts"):
+        write_report(run)
+
+
+def test_tables_of_earlier_releases_are_shown(run_directory: Path, tmp_path: Path) -> None:
+    """A run without the columns and the key that breakdowns came with has a page, a trace and explanations."""
+    run = tmp_path / "run"
+    shutil.copytree(run_directory, run)
+    table = pq.read_table(run / "requests.parquet")
+    pq.write_table(table.drop_columns([f"{name}_s" for name in LATER]), run / "requests.parquet")
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    del summary["idle_replicas"]
+    (run / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    page = write_report(run).read_text(encoding="utf-8")
+    assert "generating its tokens" in page
+    assert "others in its batches" not in page
+    assert len(json.loads(write_trace(run).read_text(encoding="utf-8"))) > 1000
+    assert sum(explain_request(RunData.read(run), 7).parts_ns.values()) > 0
