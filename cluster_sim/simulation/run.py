@@ -122,7 +122,7 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
         directory.write_json(BENCH_FILE, bench_json(simulation.metadata, records, _load(study), peaks))
         path = directory.complete(summary, _manifest(study, simulation.metadata, choice, outcome))
     requests, wall_s = outcome.hub.arrived, outcome.wall_s
-    speed = f"{requests / wall_s:,.0f} requests/s, {summary['simulated_s'] / wall_s:,.0f} times real time"
+    speed = f"{requests / wall_s:,.0f} requests/s, {_magnitude(summary['simulated_s'] / wall_s)} times real time"
     notes = (
         *notices,
         *study.router.notices,
@@ -215,6 +215,11 @@ def _summary(
         idle_replica(pool, cold_start_ns(planned)) for pool, planned in zip(simulation.pools, plan.pools, strict=True)
     ]
     return summary
+
+
+def _magnitude(ratio: float) -> str:
+    """Return a ratio with two digits where it is small."""
+    return f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.2g}"
 
 
 def _manifest(study: Study, metadata: RunMetadata, choice: ExecutorChoice, outcome: RunOutcome) -> dict[str, Any]:
