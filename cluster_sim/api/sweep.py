@@ -77,7 +77,7 @@ def sweep(
     place = None if out is None else Path(out)
     options = SweepOptions(out=place, address=address, resume=resume)
     result = run_sweep(Path.cwd() / "study", document, options, run_in_turn if executor == "inline" else None)
-    return SweepTable(result.directory, tuple(document.data["sweep"]["grid"]))
+    return SweepTable(result.directory, result.keys)
 
 
 def run_in_turn(function: Callable[[Study], Row], studies: list[Study]) -> Iterator[tuple[int, Row | Exception]]:

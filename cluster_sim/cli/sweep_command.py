@@ -1,4 +1,4 @@
-"""``cluster-sim sweep``: every combination of a study's sweep block."""
+"""``cluster-sim sweep``: every run of a study's sweep block."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,15 +21,20 @@ def sweep(
     address: Address = None,
     allow_unknown: AllowUnknown = False,
     is_resumed: Annotated[bool, typer.Option("--resume", help="Continue a sweep that did not finish.")] = False,
-    is_dry: Annotated[bool, typer.Option("--dry-run", help="List the runs without running them.")] = False,
+    is_dry: Annotated[
+        bool, typer.Option("--dry-run", help="List the runs, and about how long they take, without running them.")
+    ] = False,
 ) -> None:
     """Run every combination of a study's sweep block, each as a Ray task."""
+    import os
+
     from cluster_sim.config.loading.load import read_document
     from cluster_sim.report.console import make_console
     from cluster_sim.report.sweep_report import print_sweep, result_text
     from cluster_sim.report.task_progress import TaskProgress
     from cluster_sim.study.sweep import SweepOptions, run_sweep
     from cluster_sim.study.sweep_directory import RESULTS_FILE, TABLE_FILE
+    from cluster_sim.study.sweep_estimate import estimate
     from cluster_sim.study.variants import expand
 
     document = read_document(file, with_allowance(overrides, allow_unknown))
@@ -37,6 +42,7 @@ def sweep(
     if is_dry:
         for variant in variants:
             typer.echo(f"{variant.run_id}  {variant.label}{'' if variant.study else f'  invalid: {variant.error}'}")
+        typer.echo(estimate(variants).words(os.cpu_count() or 1))
         return
     progress = TaskProgress(len(variants))
 
@@ -46,5 +52,5 @@ def sweep(
     options = SweepOptions(out=out, address=address, resume=is_resumed)
     result = run_sweep(file, document, options, on_row=print_row, on_kept=progress.keep)
     typer.echo("")
-    print_sweep(make_console(), result.rows, list(variants[0].values), str(result.directory / TABLE_FILE))
+    print_sweep(make_console(), result.rows, result.keys, str(result.directory / TABLE_FILE))
     typer.echo(f"\n{len(result.rows)} runs, {result.failed} failed: {result.directory / RESULTS_FILE}, {TABLE_FILE}")

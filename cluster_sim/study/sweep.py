@@ -1,6 +1,7 @@
 """Sweep: runs every variant of a study as a task of its own and gathers one row per run.
 
-Rows hold simulated figures alone, in the grid's order, so a resumed sweep gives the same table as an undisturbed one.
+Rows hold simulated figures alone, in the order of the combinations, so a resumed sweep gives the same table as an
+undisturbed one.
 """
 
 from collections.abc import Callable, Iterator
@@ -39,6 +40,8 @@ class SweepResult:
 
     directory: Path
     rows: list[Row]
+    keys: tuple[str, ...]
+    """The keys that vary, which are columns."""
 
     @property
     def failed(self) -> int:
@@ -75,15 +78,18 @@ def run_sweep(
     """
     variants = expand(path, document)
     base = check_study(document, path.resolve().parent)
+    assert base.sweep is not None
+    keys = base.sweep.keys
     with SweepDirectory(options.out or default_directory(base, is_resumed=options.resume)) as directory:
         done = directory.open(base, is_resumed=options.resume)
         if on_kept is not None:
             on_kept(sum(row["status"] == FINISHED for row in done.values()))
-        return _run_missing(variants, done, directory, tasks or _ray_tasks(options.address), on_row)
+        return _run_missing(variants, keys, done, directory, tasks or _ray_tasks(options.address), on_row)
 
 
 def _run_missing(
     variants: list[Variant],
+    keys: tuple[str, ...],
     done: dict[int, Row],
     directory: SweepDirectory,
     run_all: TaskRunner,
@@ -91,13 +97,13 @@ def _run_missing(
 ) -> SweepResult:
     """Run the variants without a result in ``done`` and return all rows."""
     if directory.is_complete:
-        return SweepResult(directory.final, [_row(variant, done[variant.index]) for variant in variants])
+        return SweepResult(directory.final, [_row(variant, keys, done[variant.index]) for variant in variants], keys)
 
     rows: dict[int, Row] = {}
 
     def keep(variant: Variant, result: Row) -> None:
         directory.save(variant.run_id, result)
-        rows[variant.index] = _row(variant, result)
+        rows[variant.index] = _row(variant, keys, result)
         if on_row is not None:
             on_row(variant, rows[variant.index])
 
@@ -105,7 +111,7 @@ def _run_missing(
     for variant in variants:
         earlier = done.get(variant.index)
         if earlier is not None and earlier["status"] == FINISHED:
-            rows[variant.index] = _row(variant, earlier)
+            rows[variant.index] = _row(variant, keys, earlier)
         elif variant.study is None:
             keep(variant, {"status": FAILED, "error": variant.error})
         else:
@@ -125,7 +131,7 @@ def _run_missing(
     if len(rows) < len(variants):
         raise UnfinishedError(f"{len(variants) - len(rows)} of {len(variants)} runs did not end; add --resume to go on")
     ordered = [rows[variant.index] for variant in variants]
-    return SweepResult(directory.complete(ordered), ordered)
+    return SweepResult(directory.complete(ordered), ordered, keys)
 
 
 def _ray_tasks(address: str | None) -> TaskRunner:
@@ -141,11 +147,13 @@ def _finished(outcome: Row | Exception) -> Row:
     return {"status": FINISHED, "error": None, **outcome}
 
 
-def _row(variant: Variant, result: Row) -> Row:
-    """Return the flat row of a run: swept keys, status, error, digest, then every single figure of the summary."""
+def _row(variant: Variant, keys: tuple[str, ...], result: Row) -> Row:
+    """Return the flat row of a run: swept keys (null where the run leaves the study's own value), status, error,
+    digest, then every single figure of the summary.
+    """
     return {
         "run": variant.run_id,
-        **variant.values,
+        **{key: variant.values.get(key) for key in keys},
         "status": result["status"],
         "error": result["error"],
         "digest": result.get("digest"),

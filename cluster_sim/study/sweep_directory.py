@@ -21,6 +21,7 @@ from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.output.out_path import result_path
 from cluster_sim.output.run_directory import is_empty_directory
 from cluster_sim.plain_file import read_text
+from cluster_sim.simulation.plan import make_plan
 from cluster_sim.study.sweep_table import write_csv, write_rows
 
 RESULTS_FILE: Final = "results.parquet"
@@ -127,9 +128,16 @@ def _holds(file: Path, base: Study) -> bool:
     try:
         if read_text(file) == text:
             return True
-        return resolved_yaml(load_study(file)) == text
+        earlier = load_study(file)
+        return resolved_yaml(earlier) == text or _settled(earlier) == _settled(base)
     except InputError:
         return False
+
+
+def _settled(study: Study) -> str:
+    """Return a study as text, with what its engines choose where it says nothing."""
+    pools = tuple(planned.pool for planned in make_plan(study).pools)[: len(study.fleet.pools)]
+    return resolved_yaml(study.model_copy(update={"fleet": study.fleet.model_copy(update={"pools": pools})}))
 
 
 def _results(place: Path) -> dict[int, Row]:

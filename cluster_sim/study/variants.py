@@ -1,9 +1,8 @@
-"""Variants of a study that a sweep runs: every combination of the grid's values."""
+"""Variants of a study that a sweep runs."""
 
 import copy
 import json
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,11 @@ from cluster_sim.config.loading.error_context import locating_errors
 from cluster_sim.config.loading.load import check_study
 from cluster_sim.config.loading.overrides import set_value
 from cluster_sim.config.schema.study import Study
+from cluster_sim.config.schema.sweep import Sweep
 from cluster_sim.document import Document
 from cluster_sim.errors import InputError
 from cluster_sim.simulation.plan import make_plan
+from cluster_sim.study.combinations import combinations, source_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +23,9 @@ class Variant:
     """One combination; ``study`` is None if the values make no valid study or plan, and ``error`` says why."""
 
     index: int
-    """Place in the grid's order: the last key varies fastest."""
+    """Place in the order of the combinations."""
     values: dict[str, Any]
-    """The value of every key of the grid."""
+    """The value of every key that the sweep sets."""
     study: Study | None
     error: str | None
 
@@ -42,33 +43,49 @@ class Variant:
 
 
 def expand(path: Path, document: Document) -> list[Variant]:
-    """Return the variants of a study file in the grid's order.
+    """Return the variants of a study file in the order of their combinations.
 
     A combination that makes no valid study is kept, with its error.  Raises ``InputError`` if the study itself is
     wrong, has no ``sweep`` block, or no combination is valid.
     """
     base_directory = path.resolve().parent
-    sweep = check_study(document, base_directory).sweep
+    base = check_study(document, base_directory)
+    sweep = base.sweep
     if sweep is None:
         raise InputError(f"{path}: has no sweep block; for example sweep: {{grid: {{seed: [1, 2, 3]}}}}")
+    own = {key: _own_value(base.model_dump(), key) for key in sweep.keys}
     variants = [
-        _variant(index, dict(zip(sweep.grid, values, strict=True)), document, base_directory)
-        for index, values in enumerate(product(*sweep.grid.values()))
+        _variant(index, values, sweep, document, base_directory)
+        for index, values in enumerate(combinations(sweep, own))
     ]
     if all(variant.study is None for variant in variants):
-        raise InputError(f"no combination of sweep.grid is a valid study; the first:\n{variants[0].error}")
+        raise InputError(f"no combination of the sweep is a valid study; the first:\n{variants[0].error}")
     return variants
 
 
-def _variant(index: int, values: dict[str, Any], document: Document, base_directory: Path) -> Variant:
+def _variant(index: int, values: dict[str, Any], sweep: Sweep, document: Document, base_directory: Path) -> Variant:
     changed = Document(document.source, copy.deepcopy(document.data), dict(document.places))
     changed.data.pop("sweep")
     try:
         for key, value in values.items():
-            set_value(changed, key, copy.deepcopy(value), f"{document.where(('sweep', 'grid', key))} (sweep.grid)")
+            source = source_of(sweep, key)
+            where = f"{document.where(('sweep', *source))} (sweep.{'.'.join(source[:-1]) or source[0]})"
+            set_value(changed, key, copy.deepcopy(value), where)
         study = check_study(changed, base_directory)
         with locating_errors(changed):
             make_plan(study)
         return Variant(index, values, study, None)
     except InputError as error:
         return Variant(index, values, None, str(error))
+
+
+def _own_value(place: Any, key: str) -> Any:
+    """Return what stands at a dotted key of a study; None where nothing does."""
+    for part in key.split("."):
+        if isinstance(place, dict):
+            place = place.get(part)
+        elif isinstance(place, list | tuple) and part.isdecimal() and int(part) < len(place):
+            place = place[int(part)]
+        else:
+            return None
+    return place

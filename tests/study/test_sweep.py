@@ -295,9 +295,10 @@ def test_another_directory_is_left_alone(study_file: Path, tmp_path: Path) -> No
     ("block", "message"),
     [
         ("sweep: null\n", "has no sweep block"),
-        ("sweep: {grid: {sede: [1, 2]}}\n", "no combination of sweep.grid is a valid study"),
+        ("sweep: {grid: {sede: [1, 2]}}\n", "no combination of the sweep is a valid study"),
         ("sweep: {grid: {fleet.pools.4.replicas: [1]}}\n", "name an item by its index"),
         ("sweep: {grid: {seed: 3}}\n", "sweep.grid.seed: must be a list"),
+        ("sweep: {list: [{name: a}, {seed: 4}], where: [seed == 5]}\n", "none of the 2 combinations"),
     ],
 )
 def test_wrong_grids(study_file: Path, block: str, message: str) -> None:
