@@ -1,4 +1,4 @@
-"""What a sweep will cost."""
+"""Estimate of the cost of a sweep."""
 
 from cluster_sim.study.sweep_estimate import SweepEstimate
 
