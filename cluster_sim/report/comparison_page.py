@@ -129,10 +129,16 @@ def _differences(names: tuple[str, str], first: str, second: str) -> Markup:
     keys = [key for key in dict.fromkeys([*left, *right]) if left.get(key, _NOTHING) != right.get(key, _NOTHING)]
     if not keys:
         return element("p", "Nothing: every value of the two studies is the same.")
-    rows = [[key, *(str(values.get(key, "-")) for values in (left, right))] for key in keys[:_MOST_DIFFERENCES]]
+    rows = [[key, *(_value(values.get(key, "-")) for values in (left, right))] for key in keys[:_MOST_DIFFERENCES]]
     columns = [Column("key", is_number=False), *(Column(name, is_number=False) for name in names)]
     more = f" The first {_MOST_DIFFERENCES} of {len(keys)}." if len(keys) > _MOST_DIFFERENCES else ""
     return table(f"Values that differ, defaults included.{more}", columns, rows, kind="cards")
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "none"
+    return "empty" if value in ({}, [], "") else str(value)
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -175,4 +175,4 @@ def _number(value: float) -> str:
 
 
 def _percent(ratio: float) -> str:
-    return f"{ratio:.0%}" if ratio >= 0.1 or ratio == 0 else f"{100 * ratio:.2g}%"
+    return f"{100 * ratio:.3g}%"

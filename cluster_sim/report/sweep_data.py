@@ -1,5 +1,6 @@
 """Complete sweeps, read back from their directories for reports."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,4 +51,23 @@ class SweepData:
 
     def label(self, row: Row) -> str:
         """Return what tells a run from the others."""
-        return ", ".join(f"{name} {row[key]}" for name, key in zip(short_names(self.keys), self.keys, strict=True))
+        names = short_names(self.keys)
+        return ", ".join(f"{name} {self.text(row, key)}" for name, key in zip(names, self.keys, strict=True))
+
+    def text(self, row: Row, key: str) -> str:
+        """Return the value of a swept key in words; a block, which the table has as JSON, is its keys and values."""
+        value = row[key]
+        if isinstance(value, str) and value.startswith(("{", "[")):
+            try:
+                value = json.loads(value)
+            except ValueError:
+                return str(value)
+        return _words(value)
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_words(part)}" for name, part in value.items()) or "empty"
+    if isinstance(value, list):
+        return "; ".join(map(_words, value)) or "empty"
+    return "none" if value is None else str(value)

@@ -160,7 +160,7 @@ def _effects(sweep: SweepData) -> Content:
     for name, key in zip(short_names(sweep.keys), sweep.keys, strict=True):
         groups: dict[str, list[Row]] = {}
         for row in sweep.finished:
-            groups.setdefault(str(row[key]), []).append(row)
+            groups.setdefault(sweep.text(row, key), []).append(row)
         if len(groups) < 2:
             continue
         means = {level: [_geometric_mean(rows, figure) for figure in EFFECTS] for level, rows in groups.items()}
@@ -208,7 +208,7 @@ def _ratio(means: dict[str, float]) -> Content:
 def _runs(sweep: SweepData) -> Markup:
     rows = []
     for row in sweep.rows:
-        cells: list[Content] = [str(row["run"]).partition("-")[0], *(str(row[key]) for key in sweep.keys)]
+        cells: list[Content] = [str(row["run"]).partition("-")[0], *(sweep.text(row, key) for key in sweep.keys)]
         error = row.get("error")
         cells.append(
             element("span", str(error), class_="missed-word") if error else verdict_word(row.get("slo.verdict"))

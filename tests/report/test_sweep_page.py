@@ -80,3 +80,12 @@ def test_the_report_of_a_sweep_is_written_into_it(sweep: Path) -> None:
     write_rows([{"a": 1}], sweep / RESULTS_FILE)
     with pytest.raises(InputError, match=r"results.parquet: is not the table of a sweep"):
         write_report(sweep)
+
+
+def test_blocks_are_told_in_words(tmp_path: Path) -> None:
+    """A swept block, which the table has as JSON, is its keys and values."""
+    rows = [_row(n, 1, "random") | {"seed": {"kind": kind, "many": [1, None]}} for n, kind in enumerate(("a", "b"))]
+    write_rows(rows, tmp_path / RESULTS_FILE)
+    sweep = SweepData.read(tmp_path)
+    assert sweep.keys == ("seed",)
+    assert sweep.label(sweep.rows[1]) == "seed kind b, many 1; none"
