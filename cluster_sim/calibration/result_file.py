@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +12,7 @@ from cluster_sim.document import Document
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.predictors.csv_table import open_text
 from cluster_sim.plain_file import read_stream
+from cluster_sim.shown_values import MOST_OF_PATH, cut
 
 MOST: Final = 1_000_000_000
 """More requests or tokens than any benchmark has."""
@@ -121,8 +123,8 @@ def read_documents(path: Path) -> list[ResultDocument]:
             text = read_stream(path, stream, MOST_BYTES)
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a UTF-8 text file ({error.reason} at byte {error.start})") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: cannot be read ({cut(str(error), MOST_OF_PATH)})") from None
     text = text.removeprefix("\ufeff")
     if path.suffix in {".yaml", ".yml"}:
         return [ResultDocument(path, Document.parse(text, str(path)).data, 1, text)]

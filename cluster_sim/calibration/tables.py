@@ -9,17 +9,18 @@ import numpy as np
 
 from cluster_sim.calibration.case import FloatArray
 from cluster_sim.errors import InputError
-from cluster_sim.hardware.predictors.csv_table import open_text
+from cluster_sim.hardware.predictors.csv_table import open_text, wording_csv_errors
 from cluster_sim.plain_file import read_stream
+from cluster_sim.shown_values import shortened
 
 
 def read_rows(path: Path, columns: tuple[str, ...], delimiter: str = ",") -> list[dict[str, str]]:
     """Return the rows of a table as dictionaries; InputError names missing columns."""
-    with open_text(path) as stream:
+    with open_text(path) as stream, wording_csv_errors(path):
         reader = csv.DictReader(stream, delimiter=delimiter)
         missing = [name for name in columns if name not in (reader.fieldnames or ())]
         if missing:
-            raise InputError(f"{path}: columns missing: {', '.join(missing)}; there are {reader.fieldnames}")
+            raise InputError(f"{path}: columns missing: {', '.join(missing)}; there are {shortened(reader.fieldnames)}")
         return list(reader)
 
 

@@ -3,7 +3,10 @@
 import csv
 import gzip
 import math
+import warnings
+import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -12,6 +15,7 @@ import numpy.typing as npt
 
 from cluster_sim.errors import InputError
 from cluster_sim.plain_file import check_plain
+from cluster_sim.shown_values import MOST_OF_PATH, cut, shortened
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -27,6 +31,15 @@ def open_text(path: Path) -> TextIO:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
+@contextmanager
+def wording_csv_errors(path: Path) -> Iterator[None]:
+    """Turn what a CSV reader raises for a file that is damaged or no text into an InputError."""
+    try:
+        yield
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read: {cut(str(error), MOST_OF_PATH)}") from None
+
+
 def find_table(directory: Path, name: str) -> Path | None:
     """Return ``directory/name`` with or without ``.gz``, or None."""
     for candidate in (directory / name, directory / f"{name}.gz"):
@@ -40,14 +53,16 @@ def read_numbers(path: Path) -> tuple[list[str], Float64Array]:
 
     Raises InputError with the line and column of the first value that is not a finite number.
     """
-    with open_text(path) as stream:
+    with open_text(path) as stream, wording_csv_errors(path):
+        header = stream.readline().strip().split(",")
         try:
-            header = stream.readline().strip().split(",")
-            values: Float64Array = np.loadtxt(stream, delimiter=",", dtype=np.float64, ndmin=2)
-        except (OSError, EOFError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: cannot be read: {error}") from None
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # No rows: said below.
+                values: Float64Array = np.loadtxt(stream, delimiter=",", dtype=np.float64, ndmin=2)
+        except UnicodeDecodeError:
+            raise
         except ValueError as error:
-            raise InputError(f"{path}: {error}") from None
+            raise InputError(f"{path}: {cut(str(error), MOST_OF_PATH)}") from None
     if values.shape[0] == 0 or values.shape[1] != len(header):
         raise InputError(f"{path}: has {values.shape[0]} rows of {values.shape[1]} values for {len(header)} columns")
     if not np.isfinite(values).all():
@@ -58,12 +73,12 @@ def read_numbers(path: Path) -> tuple[list[str], Float64Array]:
 
 def read_rows(path: Path, required: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield (line number, row) of a CSV with a header; InputError when a required column is missing."""
-    with open_text(path) as stream:
+    with open_text(path) as stream, wording_csv_errors(path):
         reader = csv.DictReader(stream)
         missing = [column for column in required if column not in (reader.fieldnames or [])]
         if missing:
             raise InputError(
-                f"{path}: lacks the columns {', '.join(missing)}; has {', '.join(reader.fieldnames or [])}"
+                f"{path}: lacks the columns {', '.join(missing)}; has {cut(', '.join(reader.fieldnames or []), MOST_OF_PATH)}"
             )
         for row in reader:
             yield reader.line_num, row
@@ -75,7 +90,7 @@ def number(path: Path, line: int, row: dict[str, str], column: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise InputError(f"{path}:{line}: {column} is {text!r}, not a number") from None
+        raise InputError(f"{path}:{line}: {column} is {shortened(text)}, not a number") from None
     if not math.isfinite(value) or value < 0:
-        raise InputError(f"{path}:{line}: {column} is {text}, not a finite number of at least 0")
+        raise InputError(f"{path}:{line}: {column} is {cut(text)}, not a finite number of at least 0")
     return value
