@@ -77,9 +77,8 @@ def read_rows(path: Path, required: Sequence[str]) -> Iterator[tuple[int, dict[s
         reader = csv.DictReader(stream)
         missing = [column for column in required if column not in (reader.fieldnames or [])]
         if missing:
-            raise InputError(
-                f"{path}: lacks the columns {', '.join(missing)}; has {cut(', '.join(reader.fieldnames or []), MOST_OF_PATH)}"
-            )
+            has = cut(", ".join(reader.fieldnames or []), MOST_OF_PATH)
+            raise InputError(f"{path}: lacks the columns {', '.join(missing)}; has {has}")
         for row in reader:
             yield reader.line_num, row
 
