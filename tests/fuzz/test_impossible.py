@@ -1,4 +1,4 @@
-"""What cannot be is refused, whatever it is that cannot."""
+"""Impossible devices, models and engine settings: all are refused."""
 
 from itertools import islice
 from pathlib import Path

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from cluster_sim.errors import InputError
 from cluster_sim.plain_file import check_size
-from cluster_sim.workload.files.file_access import broken_stream, open_input, read_head, read_lines
+from cluster_sim.workload.files.file_access import broken_stream, one_line, open_input, read_head, read_lines
 from cluster_sim.workload.readers.json_rows import Place, parse_object
 
 _READ_BYTES: Final = 1 << 20
@@ -72,6 +72,8 @@ def _document(path: Path, text: str) -> Any:
                 f"{path}: line {error.lineno}: a second JSON document begins here; one is expected"
             ) from None
         raise InputError(f"{path}: line {error.lineno}: not JSON: {error.msg.lower()}") from None
+    except ValueError as error:  # A number of thousands of digits.
+        raise InputError(f"{path}: not JSON: {one_line(error)}") from None
     except RecursionError:
         raise InputError(f"{path}: nested too deeply") from None
 
