@@ -43,6 +43,7 @@ def report(
     from cluster_sim.report.openmetrics import write_openmetrics
     from cluster_sim.report.perfetto_trace import write_trace
     from cluster_sim.report.report_file import write_comparison, write_report
+    from cluster_sim.report.run_data import undamaged
     from cluster_sim.report.trace_filter import TraceFilter
 
     chosen = TraceFilter.parse(trace_replicas, trace_window, trace_slowest)
@@ -53,4 +54,5 @@ def report(
     if is_traced:
         typer.echo(f"Wrote {write_trace(directory, chosen=chosen, is_compressed=is_trace_compressed)}")
     if is_backfilled:
-        typer.echo(f"Wrote {write_openmetrics(directory)}")
+        with undamaged(directory):
+            typer.echo(f"Wrote {write_openmetrics(directory)}")

@@ -157,7 +157,7 @@ def undamaged(directory: Path) -> Iterator[None]:
     """Raise InputError where the files of ``directory`` are not as a run or sweep writes them."""
     try:
         yield
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
+    except (LookupError, TypeError, AttributeError, ArithmeticError, ValueError, pa.ArrowException) as error:
         kind = "lacks" if isinstance(error, KeyError) else "does not have what runs write:"
         raise InputError(
             f"{shown_path(directory)}: is damaged, or of another release: it {kind} {cut(str(error), 200)}"
