@@ -4,9 +4,11 @@ Design.  The estimate is the quantile of all values together.  Its interval is W
 beyond the estimate differs between replications, which gives the variance of the share and so the range of ranks that
 holds the true quantile; the values at those ranks are the interval.  A few replications with few values beyond a high
 percentile show that variance badly, so it is expressed as a design effect (its ratio to the variance of as many
-independent values) and averaged over the shares p, 2p and 4p.  On queues from 30 % to 80 % of load, with ten
-replications of 1,000 requests, intervals of 95 % hold the true 99th percentile in 94 to 96 %; those by the spread of
-the replications' own percentiles do in 38 to 92 %.
+independent values) and averaged over the shares p, 2p and 4p.  Where the upper rank is beyond the largest value, the
+spread of the replications' own percentiles around that of all (sectioning, on a logarithmic scale) bounds it; as that
+understates the spread, it is taken with a fifth of the miss.  On the waiting line of an M/M/1 queue, with ten
+replications of 1,000 requests or five of 2,000, intervals of 95 % hold the true 99th percentile in 94 to 96 % up to a
+load of 70 %; those by the spread of the replications' own percentiles alone do in 70 to 92 %.
 """
 
 import math
@@ -25,6 +27,9 @@ Floats = npt.NDArray[np.float64]
 SHARES: Final = (1, 2, 4)
 """Multiples of the share beyond a quantile at which the design effect is measured."""
 LARGEST_SHARE: Final = 0.5
+SECTIONING_MISS: Final = 0.2
+"""Share of the miss with which an end by sectioning is taken."""
+_MOST_EXPONENT: Final = 100.0
 
 
 class ReplicatedValues:
@@ -89,8 +94,23 @@ class ReplicatedValues:
         low, high = rank - reach, rank + reach
         return Estimate(
             self.quantile(rank),
-            Interval(self.quantile(low) if low > 0 else -math.inf, self.quantile(high) if high <= 1 else math.inf),
+            Interval(
+                self.quantile(low) if low > 0 else -math.inf,
+                self.quantile(high) if high <= 1 else self._upper_end(rank, confidence),
+            ),
         )
+
+    def _upper_end(self, rank: float, confidence: float) -> float:
+        """Return the upper end of a quantile's interval by sectioning, where the ranks do not bound it."""
+        own = [part[max(math.ceil(len(part) * rank - 1e-9) - 1, 0)] for part in self._samples]
+        together = self.quantile(rank)
+        if self.replications < 2 or min(own) <= 0 or not math.isfinite(max(own)):
+            return math.inf
+        deviations = np.log(np.array(own) / together)
+        spread = math.sqrt(float(deviations @ deviations) / (self.replications - 1) / self.replications)
+        sure = 1 - (1 - confidence) * SECTIONING_MISS
+        exponent = student_t(self.replications - 1, sure) * spread
+        return together * math.exp(exponent) if exponent < _MOST_EXPONENT else math.inf
 
     def mean_estimate(self, confidence: float = CONFIDENCE) -> Estimate:
         """Return the mean of all values; its interval is that of a ratio of sums over the replications.

@@ -1,23 +1,30 @@
-"""The highest load that a configuration serves within its limits, and how certain that is.
+"""Search of the highest load that one configuration serves within its limits, and how certain it is.
 
-Design.  The simulator is deterministic and every run of one search draws the same requests, so whether a rate is within
-the limits changes from yes to no once, up to noise.  The search doubles (or halves) the rate until it has one of each,
-then bisects on a logarithmic scale, on the predicted figures.  The statistical interval reaches from the highest rate
-that is sustained for certain to the lowest that is not; the error band's interval is the answer to the same search with
-limits that are tighter and wider by the band.
+Design.  A burst of requests shows what the fleet can do at all, and the search begins a little below.  It steps up or
+down until it has a rate within the limits and one beyond them, and bisects on a logarithmic scale by the figures
+themselves.  From there it walks a ladder of rates with longer runs: to the two neighbouring rungs between which the
+figures cross the limits, and outwards to the first rungs that are certainly within and certainly beyond: they are the
+ends of the interval.  Every rate is judged with the same random numbers, so the judgements change from yes
+to no once, up to noise.  The error band of the predictor gives a second interval: the answers to limits that are
+tighter and wider by it.
+
+The search is a generator, as the judgement is: it yields the runs that it needs and is sent their results.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
 
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
-from cluster_sim.metrics.verdicts import Interval
+from cluster_sim.metrics.intervals import Estimate
+from cluster_sim.metrics.verdicts import Interval, Verdict
 from cluster_sim.study.limited_figures import LoadLimit, load_limits
-from cluster_sim.study.load_judgement import Judgement, Outcome
-from cluster_sim.study.steady_runs import SteadyRuns
-from cluster_sim.workload.kind_interface import kind_of
+from cluster_sim.study.rate_judgement import Effort, Judging, RateJudgement, judge_rate
+from cluster_sim.study.replications import Replication
+from cluster_sim.study.steady_load import SteadyRun, check_rate
 
 FOUND: Final = "found"
 NONE: Final = "none"
@@ -25,28 +32,27 @@ NONE: Final = "none"
 UNBOUNDED: Final = "unbounded"
 """Even the highest rate tried is within the limits."""
 
+BURST_REQUESTS: Final = 1000
+BURST_PER_S: Final = 1e6
+"""Rate at which requests are there all at once."""
+START_SHARE: Final = 0.8
+"""First rate tried, as a share of what the fleet does with a burst."""
+FIRST_STEP: Final = 1.3
+"""First step from there; each further one is the square of the one before."""
+MOST_STEP: Final = 8.0
+MOST_RATES: Final = 40
+"""Rates of one bracket and bisection."""
+SEARCH: Final = Effort(requests=2000, replications=8)
+"""For the rates of the bisection."""
+SURE: Final = Effort(requests=10_000, replications=8)
+"""For the rungs of the ladder."""
+MOST_RUNGS: Final = 12
+"""Rungs walked in one direction to where the figures cross the limits."""
+MOST_MOVES: Final = 5
+"""Moves of growing width from there to an end of the interval."""
 COARSEST_RATIO: Final = 0.05
-"""Tolerances beyond it are taken as it: two runs more, for an answer that can be quoted."""
-MOST_STEPS: Final = 5
-"""Steps of growing width from the answer to the ends of its statistical interval."""
-
-MOST_SEARCHES: Final = 3
-"""Searches for one answer: each further one has the longer runs that the intervals of the one before needed."""
-
-Judge = Callable[[float], Judgement]
-"""Judges a rate, requests per second."""
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """How to search."""
-
-    start_per_s: float
-    """First rate tried, requests per simulated second."""
-    tolerance_ratio: float = 0.03
-    """The answer is at most this share below a rate that breaks a limit."""
-    max_rates: int = 24
-    """Rates after which the best so far is the answer."""
+"""Tolerances beyond it are taken as it: two rates more, for an answer that can be quoted."""
+BAND_TOLERANCE: Final = 0.05
 
 
 class Edge(NamedTuple):
@@ -54,7 +60,6 @@ class Edge(NamedTuple):
 
     good: float | None
     bad: float | None
-    tried: int
     reason: str
     """Why the lowest rate beyond the limits is."""
 
@@ -66,134 +71,168 @@ class Edge(NamedTuple):
         return UNBOUNDED if self.bad is None else FOUND
 
 
-class Capacity(NamedTuple):
-    """The answer: the highest rate found within the limits, how certain it is, and the run at that rate."""
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """The answer: the highest rate found within the limits, how certain it is, and the fleet that serves it."""
 
     status: str
-    rate_per_s: float | None
-    statistical: Interval | None
-    """Rates between which the length of the runs leaves the answer open."""
-    band: Interval | None
-    """Rates between which the predictor's error band leaves it open; None where no band is known."""
-    reason: str
+    rate_per_s: float | None = None
+    interval: Interval | None = None
+    """Rates between which the answer lies; None without an answer."""
+    band: Interval | None = None
+    """Rates between which the predictor's error band leaves it; None where no band is known."""
+    reason: str = ""
     """What limits the load."""
-    figures_s: dict[str, float]
-    """The limited figures at the answer."""
-    lost_ratio: float | None
-    """Share of the requests that did not finish, at the answer."""
-    summary: dict[str, Any] | None
-    runs: int
+    figures: dict[str, Estimate] | None = None
+    """The limited figures at the answer, by the names of their limits."""
+    lost_ratio: float | None = None
+    summary: dict[str, float] | None = None
+    """Figures of the summary of one run at the answer."""
+    rates: int = 0
+    """Rates judged."""
 
 
-@dataclass(frozen=True, slots=True)
-class CapacityTask:
-    """One configuration to search, self-contained so that it can travel to another machine."""
-
-    study: Study
-    search: Search
+Searching = Generator[list[SteadyRun], list[Replication], Capacity]
+JudgeRate = Callable[[float, Effort], Judging]
+"""Judges a rate with an effort."""
 
 
-def highest_rate(search: Search, judge: Judge) -> Edge:
-    """Return the highest rate that ``judge`` calls sustained, and the lowest that it does not."""
+def search_capacity(study: Study, tolerance_ratio: float = 0.03) -> Searching:
+    """Search one configuration; the answer is at most ``tolerance_ratio`` below a rate beyond the limits.
+
+    Raises InputError if the study has no limits, or its load cannot be varied.
+    """
+    limits = load_limits(study.slo)
+    if not limits:
+        raise InputError("slo: a search of the highest load needs at least one limit, for example slo.ttft_p99_s")
+    own_rate = check_rate(study)
+    return _search(limits, own_rate or 1.0, min(tolerance_ratio, COARSEST_RATIO))
+
+
+def _search(limits: Sequence[LoadLimit], own_rate: float, tolerance: float) -> Searching:
+    known: dict[tuple[float, Effort], RateJudgement] = {}
+
+    def judge(rate: float, effort: Effort) -> Judging:
+        if (rate, effort) not in known:
+            known[rate, effort] = yield from judge_rate(rate, limits, effort)
+        return known[rate, effort]
+
+    start = yield from _start(own_rate)
+    edge = yield from highest_rate(judge, start, tolerance)
+    interval = None
+    if edge.good is not None and edge.bad is not None:
+        edge, interval = yield from certain_interval(judge, edge, tolerance / 2)
+    rates = len({rate for rate, _ in known})
+    if edge.good is None:
+        return Capacity(edge.status, reason=edge.reason, rates=rates)
+    judgement = yield from judge(edge.good, SEARCH if edge.bad is None else SURE)
+    (run,) = yield [SteadyRun(edge.good, 0, judgement.requests, has_summary=True)]
+    band = None if edge.bad is None else (yield from _band(limits, edge, run.figures))
+    return Capacity(
+        edge.status,
+        edge.good,
+        interval,
+        band,
+        edge.reason,
+        judgement.figures,
+        judgement.lost_ratio,
+        run.figures,
+        rates,
+    )
+
+
+def _start(own_rate: float) -> Generator[list[SteadyRun], list[Replication], float]:
+    """Return the first rate to try: a share of the rate at which requests that are all there at once leave the fleet.
+
+    Where hardly any is served so, the study's own rate is a better guess.
+    """
+    (burst,) = yield [SteadyRun(BURST_PER_S, 0, BURST_REQUESTS)]
+    served_s = burst.samples["e2e_s"][np.isfinite(burst.samples["e2e_s"])]
+    if len(served_s) < burst.requests / 4:
+        return own_rate
+    middle_s = float(np.quantile(served_s, 0.75) - np.quantile(served_s, 0.25))
+    whole_s = float(served_s.max())
+    # The middle half leaves filling and running dry out; a burst that fits into one batch ends all at once.
+    return START_SHARE * len(served_s) / max(2 * middle_s, whole_s / 2)
+
+
+def highest_rate(
+    judge: JudgeRate, start: float, tolerance: float
+) -> Generator[list[SteadyRun], list[Replication], Edge]:
+    """Return the highest rate that is within the limits and the lowest that is not, at most ``tolerance`` apart."""
     good: float | None = None
     bad: float | None = None
-    reason = ""
-    rate = search.start_per_s
-    tolerance = min(search.tolerance_ratio, COARSEST_RATIO)
-    for tried in range(1, search.max_rates + 1):
-        judgement = judge(rate)
-        if judgement.is_sustained:
+    reason, rate, step = "", start, FIRST_STEP
+    for _ in range(MOST_RATES):
+        judgement = yield from judge(rate, SEARCH)
+        if judgement.is_within:
             good = rate
         else:
             bad, reason = rate, judgement.reason
-        if good is None:
-            if "refused" in reason or judgement.is_idle:
-                return Edge(None, bad, tried, reason)  # What fails on an idle fleet fails at every lower rate.
-            rate /= 2
-        elif bad is None:
-            rate *= 2
-        elif bad / good <= 1 + tolerance:
-            return Edge(good, bad, tried, reason)
-        else:
-            rate = (good * bad) ** 0.5
-    return Edge(good, bad, search.max_rates, reason)
-
-
-def statistical_interval(edge: Edge, step_ratio: float, judge: Judge) -> Interval:
-    """Return the rates between which the judgement is not certain: from sustained to overloaded for certain."""
-    assert edge.good is not None
-    assert edge.bad is not None
-
-    def certain(rate: float, wanted: Outcome, factor: float) -> float:
-        for step in range(MOST_STEPS):
-            if judge(rate).outcome is wanted:
+        if good is not None and bad is not None:
+            if bad / good <= 1 + tolerance:
                 break
-            rate *= factor ** (1 << step)
-        return rate
-
-    factor = 1 + step_ratio
-    low = certain(edge.good, Outcome.SUSTAINED, 1 / factor)
-    return Interval(low, certain(edge.bad, Outcome.OVERLOADED, factor))
-
-
-def rate_of(study: Study) -> float | None:
-    """Return the mean rate that the study names, requests per second; None for a trace at its own rate."""
-    return kind_of(study.workload).mean_rate()
+            rate = (good * bad) ** 0.5
+            continue
+        if good is None and ("refused" in reason or judgement.is_idle):
+            break  # What fails on an idle fleet, or is refused, fails at every lower rate.
+        rate, step = rate * step if bad is None else rate / step, min(step * step, MOST_STEP)
+    return Edge(good, bad, reason)
 
 
-def search_capacity(task: CapacityTask) -> Capacity:
-    """Search one configuration in this process.
+def certain_interval(
+    judge: JudgeRate, edge: Edge, step_ratio: float
+) -> Generator[list[SteadyRun], list[Replication], tuple[Edge, Interval]]:
+    """Return the neighbouring rates between which the figures cross the limits, and the interval of the answer.
 
-    Raises ``InputError`` if the study has no limits, its load cannot be varied, or a run finds its input wrong.
+    The rates are those of a ladder from the edge's ``good``, each ``step_ratio`` above the one before.  Where no rung
+    within reach is within the limits, the answer has no ``good``.
     """
-    search = task.search
-    limits = load_limits(task.study.slo)
-    if not limits:
-        raise InputError("slo: a search of the highest load needs at least one limit, for example slo.ttft_p99_s")
-    runs = SteadyRuns(task.study)
+    assert edge.good is not None
+    base, factor = edge.good, 1 + step_ratio
 
-    for _ in range(MOST_SEARCHES):
-        answer = _answer(search, limits, runs)
-        if answer.rate_per_s is None or runs.judge(answer.rate_per_s, limits).is_sustained:
-            break
-        search = replace(search, start_per_s=answer.rate_per_s)  # The intervals needed longer runs, which reject it.
-    return answer
+    def rung(number: int) -> Judging:
+        return judge(base * factor**number, SURE)
 
-
-def _answer(search: Search, limits: list[LoadLimit], runs: SteadyRuns) -> Capacity:
-    """Search once; return the answer with its intervals."""
-
-    def judge(rate: float) -> Judgement:
-        return runs.judge(rate, limits)
-
-    edge = highest_rate(search, judge)
-    if edge.good is None:
-        return Capacity(edge.status, None, None, None, edge.reason, {}, None, None, runs.made)
-    statistical = band = None
-    if edge.bad is not None:
-        statistical = statistical_interval(edge, min(search.tolerance_ratio, COARSEST_RATIO), judge)
-        band = _band(edge, limits, runs, runs.summary(edge.good))
-    figures = {limit.name: runs.figure_s(edge.good, limit) for limit in limits}
-    lost, summary = runs.lost_ratio(edge.good), runs.summary(edge.good)
-    return Capacity(edge.status, edge.good, statistical, band, edge.reason, figures, lost, summary, runs.made)
+    good = 0
+    while (judgement := (yield from rung(good + 1))).is_within and good < MOST_RUNGS:
+        good += 1
+    reason = judgement.reason
+    while not (judgement := (yield from rung(good))).is_within and good > -MOST_RUNGS:
+        good, reason = good - 1, judgement.reason
+    ends = []
+    for number, wanted, direction in ((good, Verdict.MET, -1), (good + 1, Verdict.MISSED, 1)):
+        end = number
+        for move in range(MOST_MOVES):
+            if (yield from rung(end)).verdict is wanted:
+                break
+            end += direction << move
+        ends.append(base * factor**end)
+    answer = Edge(base * factor**good if judgement.is_within else None, base * factor ** (good + 1), reason)
+    return answer, Interval(*ends)
 
 
-def _band(edge: Edge, limits: list[LoadLimit], runs: SteadyRuns, summary: dict[str, Any]) -> Interval | None:
+def _band(
+    limits: Sequence[LoadLimit], edge: Edge, figures: dict[str, float]
+) -> Generator[list[SteadyRun], list[Replication], Interval | None]:
     """Return the answers for limits that are tighter and wider by the error bands, and by that of the throughput."""
-    percent = summary["predictor_coverage"]["error_band_percent"]
-    widths = [percent.get(limit.figure) for limit in limits]
+    prefix = "predictor_coverage.error_band_percent."
+    widths = [figures.get(f"{prefix}{limit.figure}") for limit in limits]
     if any(width is None for width in widths) or edge.good is None:
         return None
-
-    def answer(sign: int) -> float:
+    throughput = figures.get(f"{prefix}requests_per_s", 0.0) / 100
+    answers = []
+    for sign in (1, -1):
         # The upper end of the band around a predicted figure keeps a limit where the figure keeps so much less of it.
         scaled = [
-            LoadLimit(limit._replace(limit_s=limit.limit_s * (1 - sign * width / 100)), match)
-            for (limit, match), width in zip(limits, widths, strict=True)
+            limit._replace(limit=limit.limit._replace(limit_s=limit.limit.limit_s * (1 - sign * (width or 0.0) / 100)))
+            for limit, width in zip(limits, widths, strict=True)
         ]
-        found = highest_rate(Search(edge.good or 1.0, COARSEST_RATIO, 12), lambda rate: runs.judge(rate, scaled))
-        return found.good or 0.0
 
-    throughput = (percent.get("requests_per_s") or 0.0) / 100
-    low, high = min(answer(1), edge.good), max(answer(-1), edge.good)
+        def judge(rate: float, effort: Effort, scaled: Sequence[LoadLimit] = scaled) -> Judging:
+            return judge_rate(rate, scaled, effort)
+
+        found = yield from highest_rate(judge, edge.good, BAND_TOLERANCE)
+        answers.append(found.good or 0.0)
+    low, high = min(answers[0], edge.good), max(answers[1], edge.good)
     return Interval(min(low, edge.good * (1 - throughput)), max(high, edge.good * (1 + throughput)))
