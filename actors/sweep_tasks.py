@@ -1,6 +1,7 @@
 """Independent simulations as Ray tasks, one CPU each."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 import ray
@@ -15,29 +16,60 @@ TASKS_PER_CPU: Final = 2
 """Tasks submitted ahead for every CPU: enough to keep it busy, few enough that a stopped sweep loses little."""
 
 
-def run_tasks(
-    function: Callable[[TaskT], ResultT], tasks: list[TaskT], address: str | None
-) -> Iterator[tuple[int, ResultT | Exception]]:
-    """Run ``function`` over ``tasks`` on a Ray cluster; yield (position, result or error) in the order of their ends.
+class RayTaskPool:
+    """Runs tasks on the cluster that this process is connected to, one CPU each.
 
     The function and its argument travel by pickle, so their packages must be installed on every node.  A task whose
     machine dies is tried again twice; an exception that it raises itself is its result.
     """
+
+    def __init__(self) -> None:
+        self._remote: Any = ray.remote(num_cpus=1, max_retries=2)(_guarded)
+        self._running: dict[Any, int] = {}
+        self._submitted = 0
+
+    @property
+    def slots(self) -> int:
+        """How many tasks should be submitted at a time: a cluster that grows has more."""
+        return TASKS_PER_CPU * max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+    def submit(self, function: Callable[[Any], Any], task: Any) -> int:
+        """Hand in a call of ``function`` with ``task``; return its number."""
+        self._submitted += 1
+        self._running[self._remote.remote(ray.cloudpickle.dumps((function, task)))] = self._submitted
+        return self._submitted
+
+    def next_ended(self) -> tuple[int, Any]:
+        """Wait for a task; return its number and its result, or the exception that it raised."""
+        (ended,), _ = ray.wait(list(self._running), num_returns=1)
+        return self._running.pop(ended), _result(ended)
+
+
+@contextmanager
+def ray_task_pool(address: str | None) -> Iterator[RayTaskPool]:
+    """Yield a pool on the cluster at ``address``, or on a local one that is stopped afterwards."""
+    with ray_cluster(address):
+        yield RayTaskPool()
+
+
+def run_tasks(
+    function: Callable[[TaskT], ResultT], tasks: list[TaskT], address: str | None
+) -> Iterator[tuple[int, ResultT | Exception]]:
+    """Run ``function`` over ``tasks`` on a Ray cluster; yield (position, result or error) as they end."""
     if not tasks:
         return
-    with ray_cluster(address):
-        remote: Any = ray.remote(num_cpus=1, max_retries=2)(_guarded)
-        limit = TASKS_PER_CPU * max(1, int(ray.cluster_resources().get("CPU", 1)))
+    with ray_task_pool(address) as pool:
+        limit = pool.slots
         waiting = iter(enumerate(tasks))
-        running: dict[Any, int] = {}
+        positions: dict[int, int] = {}
         while True:
-            while len(running) < limit and (following := next(waiting, None)) is not None:
+            while len(positions) < limit and (following := next(waiting, None)) is not None:
                 position, task = following
-                running[remote.remote(ray.cloudpickle.dumps((function, task)))] = position
-            if not running:
+                positions[pool.submit(function, task)] = position
+            if not positions:
                 return
-            (ended,), _ = ray.wait(list(running), num_returns=1)
-            yield running.pop(ended), _result(ended)
+            number, result = pool.next_ended()
+            yield positions.pop(number), result
 
 
 def _guarded(packed: bytes) -> Any:

@@ -1,10 +1,12 @@
 """Bridge to the Ray side: the only module that imports ``actors``, and only when it is called."""
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 from cluster_sim.config.schema.run import Run
 from cluster_sim.simulation.executor import Executor
+from cluster_sim.simulation.task_pool import TaskPool
 
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
@@ -34,3 +36,13 @@ def ray_tasks(
         return run_tasks(function, tasks, address)
 
     return run
+
+
+def ray_pool(address: str | None) -> AbstractContextManager[TaskPool]:
+    """Return a pool of tasks on the Ray cluster at ``address``, or on a local one that is stopped afterwards."""
+    from actors.environment import prepare_ray
+
+    prepare_ray(address)
+    from actors.sweep_tasks import ray_task_pool
+
+    return ray_task_pool(address)

@@ -3,15 +3,16 @@
 Design.  A burst of requests shows what the fleet can do at all, and the search begins a little below.  It steps up or
 down until it has a rate within the limits and one beyond them, and bisects on a logarithmic scale by the figures
 themselves.  From there it walks a ladder of rates with longer runs: to the two neighbouring rungs between which the
-figures cross the limits, and outwards to the first rungs that are certainly within and certainly beyond: they are the
-ends of the interval.  Every rate is judged with the same random numbers, so the judgements change from yes
-to no once, up to noise.  The error band of the predictor gives a second interval: the answers to limits that are
-tighter and wider by it.
+figures cross the limits, to the middle between these, and outwards to the first rates that are certainly within and
+certainly beyond: they are the ends of the interval.  Every rate is judged with the same random numbers, so the
+judgements change from yes to no once, up to noise.  The error band of the predictor gives a second interval, read off
+the figures at the rates judged: the answers to limits that are tighter and wider by the band.
 
 The search is a generator, as the judgement is: it yields the runs that it needs and is sent their results.
 """
 
-from collections.abc import Callable, Generator, Sequence
+import math
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -42,17 +43,17 @@ FIRST_STEP: Final = 1.3
 MOST_STEP: Final = 8.0
 MOST_RATES: Final = 40
 """Rates of one bracket and bisection."""
-SEARCH: Final = Effort(requests=2000, replications=8)
+SEARCH: Final = Effort(requests=3000, replications=3)
 """For the rates of the bisection."""
-SURE: Final = Effort(requests=10_000, replications=8)
+SURE: Final = Effort(requests=8000, replications=5)
 """For the rungs of the ladder."""
+HALF: Final = 0.5
 MOST_RUNGS: Final = 12
 """Rungs walked in one direction to where the figures cross the limits."""
 MOST_MOVES: Final = 5
 """Moves of growing width from there to an end of the interval."""
 COARSEST_RATIO: Final = 0.05
 """Tolerances beyond it are taken as it: two rates more, for an answer that can be quoted."""
-BAND_TOLERANCE: Final = 0.05
 
 
 class Edge(NamedTuple):
@@ -121,13 +122,14 @@ def _search(limits: Sequence[LoadLimit], own_rate: float, tolerance: float) -> S
     edge = yield from highest_rate(judge, start, tolerance)
     interval = None
     if edge.good is not None and edge.bad is not None:
-        edge, interval = yield from certain_interval(judge, edge, tolerance / 2)
+        edge, interval = yield from certain_interval(judge, edge, tolerance)
     rates = len({rate for rate, _ in known})
     if edge.good is None:
         return Capacity(edge.status, reason=edge.reason, rates=rates)
     judgement = yield from judge(edge.good, SEARCH if edge.bad is None else SURE)
     (run,) = yield [SteadyRun(edge.good, 0, judgement.requests, has_summary=True)]
-    band = None if edge.bad is None else (yield from _band(limits, edge, run.figures))
+    best = {rate: judgement for effort in (SEARCH, SURE) for (rate, own), judgement in known.items() if own == effort}
+    band = None if edge.bad is None else band_of(best, limits, edge.good, run.figures)
     return Capacity(
         edge.status,
         edge.good,
@@ -185,54 +187,77 @@ def certain_interval(
 ) -> Generator[list[SteadyRun], list[Replication], tuple[Edge, Interval]]:
     """Return the neighbouring rates between which the figures cross the limits, and the interval of the answer.
 
-    The rates are those of a ladder from the edge's ``good``, each ``step_ratio`` above the one before.  Where no rung
-    within reach is within the limits, the answer has no ``good``.
+    The rates are those of a ladder from the edge's ``good``, each ``step_ratio`` above the one before, and those in the
+    middle between two.  Where no rung within reach is within the limits, the answer has no ``good``.
     """
     assert edge.good is not None
     base, factor = edge.good, 1 + step_ratio
 
-    def rung(number: int) -> Judging:
-        return judge(base * factor**number, SURE)
+    def judge_at(rung: float) -> Judging:
+        return judge(base * factor**rung, SURE)
 
-    good = 0
-    while (judgement := (yield from rung(good + 1))).is_within and good < MOST_RUNGS:
+    good = 0.0
+    while (judgement := (yield from judge_at(good + 1))).is_within and good < MOST_RUNGS:
         good += 1
     reason = judgement.reason
-    while not (judgement := (yield from rung(good))).is_within and good > -MOST_RUNGS:
+    while not (judgement := (yield from judge_at(good))).is_within:
+        if good <= -MOST_RUNGS:
+            return Edge(None, base * factor**good, reason), Interval(0.0, base * factor**good)
         good, reason = good - 1, judgement.reason
+    bad = good + 1
+    middle = yield from judge_at(good + HALF)
+    good, bad, reason = (good + HALF, bad, reason) if middle.is_within else (good, bad - HALF, middle.reason)
     ends = []
-    for number, wanted, direction in ((good, Verdict.MET, -1), (good + 1, Verdict.MISSED, 1)):
-        end = number
+    for rung, wanted, direction in ((good, Verdict.MET, -1), (bad, Verdict.MISSED, 1)):
+        end = rung
         for move in range(MOST_MOVES):
-            if (yield from rung(end)).verdict is wanted:
+            if (yield from judge_at(end)).verdict is wanted:
                 break
-            end += direction << move
+            end += direction * (1 << move)
         ends.append(base * factor**end)
-    answer = Edge(base * factor**good if judgement.is_within else None, base * factor ** (good + 1), reason)
-    return answer, Interval(*ends)
+    return Edge(base * factor**good, base * factor**bad, reason), Interval(*ends)
 
 
-def _band(
-    limits: Sequence[LoadLimit], edge: Edge, figures: dict[str, float]
-) -> Generator[list[SteadyRun], list[Replication], Interval | None]:
-    """Return the answers for limits that are tighter and wider by the error bands, and by that of the throughput."""
+def band_of(
+    judgements: Mapping[float, RateJudgement], limits: Sequence[LoadLimit], rate: float, figures: Mapping[str, float]
+) -> Interval | None:
+    """Return the answers for limits that are tighter and wider by the error bands, and by that of the throughput.
+
+    ``judgements`` are those of the rates judged, ``figures`` the summary of a run at the answer, ``rate``.  None where
+    a band is not known.
+    """
     prefix = "predictor_coverage.error_band_percent."
     widths = [figures.get(f"{prefix}{limit.figure}") for limit in limits]
-    if any(width is None for width in widths) or edge.good is None:
+    known = [width for width in widths if width is not None]
+    if len(known) < len(widths):
         return None
     throughput = figures.get(f"{prefix}requests_per_s", 0.0) / 100
-    answers = []
-    for sign in (1, -1):
-        # The upper end of the band around a predicted figure keeps a limit where the figure keeps so much less of it.
-        scaled = [
-            limit._replace(limit=limit.limit._replace(limit_s=limit.limit.limit_s * (1 - sign * (width or 0.0) / 100)))
-            for limit, width in zip(limits, widths, strict=True)
+    # The upper end of the band around a predicted figure keeps a limit where the figure keeps so much less of it.
+    low, high = (
+        _crossing(judgements, {limit: limit.limit.limit_s * (1 - sign * width / 100) for limit, width in pairs})
+        for sign in (1, -1)
+        for pairs in [list(zip(limits, known, strict=True))]
+    )
+    return Interval(min(low, rate * (1 - throughput)), max(high, rate * (1 + throughput)))
+
+
+def _crossing(judgements: Mapping[float, RateJudgement], limits_s: Mapping[LoadLimit, float]) -> float:
+    """Return the rate at which the first figure crosses its limit, between the rates judged or at their ends.
+
+    In between figures change by a power of the rate.
+    """
+    rates = sorted(rate for rate, judgement in judgements.items() if judgement.figures)
+    excess = np.array(
+        [
+            max(
+                math.log(max(judgements[rate].figures[limit.name].value, 1e-12) / limit_s)
+                if limit.name in judgements[rate].figures
+                else -math.inf
+                for limit, limit_s in limits_s.items()
+            )
+            for rate in rates
         ]
-
-        def judge(rate: float, effort: Effort, scaled: Sequence[LoadLimit] = scaled) -> Judging:
-            return judge_rate(rate, scaled, effort)
-
-        found = yield from highest_rate(judge, edge.good, BAND_TOLERANCE)
-        answers.append(found.good or 0.0)
-    low, high = min(answers[0], edge.good), max(answers[1], edge.good)
-    return Interval(min(low, edge.good * (1 - throughput)), max(high, edge.good * (1 + throughput)))
+    )
+    # Where one more request a second seems to make things better, that is noise.
+    excess = np.clip(np.maximum.accumulate(excess), -1e3, 1e3)
+    return math.exp(float(np.interp(0.0, excess, np.log(rates))))

@@ -107,17 +107,16 @@ def judged(found: Replications, limits: Sequence[LoadLimit]) -> RateJudgement:
     """Return what replications say about the limits, whatever the queues do."""
     runs = found.runs
     lost = sum(sum(run.lost.values()) for run in runs) / sum(run.requests for run in runs)
+    is_idle = runs[0].requests < ALONE_RATIO * runs[0].residences
     if lost > MOST_LOST_RATIO or not any(np.isfinite(run.samples["e2e_s"]).any() for run in runs):
-        return RateJudgement(
-            Verdict.MISSED, False, _lost_text(runs), lost_ratio=lost, replications=len(runs), requests=runs[0].requests
-        )
+        return RateJudgement(Verdict.MISSED, False, _lost_text(runs), is_idle, {}, lost, len(runs), runs[0].requests)
     figures = {limit.name: estimate for limit in limits if (estimate := found.limited(limit)) is not None}
     beyond = [limit for limit in limits if limit.name in figures and figures[limit.name].value > limit.limit.limit_s]
     return RateJudgement(
         worst(found.verdict(limit) for limit in limits),
         not beyond,
         _beyond_text(beyond[0], figures[beyond[0].name].value) if beyond else "",
-        runs[0].requests < ALONE_RATIO * runs[0].residences,
+        is_idle,
         figures,
         lost,
         len(runs),

@@ -57,6 +57,13 @@ def partial_of(directory: Path) -> Path:
 class SweepDirectory:
     """The files of one sweep; a context manager that keeps other processes from writing them."""
 
+    results_file = RESULTS_FILE
+    """File that a complete directory has."""
+    base_file = BASE_FILE
+    """File with the study."""
+    words = "sweep"
+    """What the directory holds, in messages."""
+
     def __init__(self, final: Path) -> None:
         self.final = result_path(final)
         self.partial = partial_of(self.final)
@@ -76,21 +83,21 @@ class SweepDirectory:
         Raises InputError if the directory holds something else, another process writes it, or it cannot be written.
         """
         place = self.partial
-        if is_resumed and not self.partial.exists() and (self.final / RESULTS_FILE).exists():
+        if is_resumed and not self.partial.exists() and (self.final / self.results_file).exists():
             place, self.is_complete = self.final, True
         if self.partial.is_dir():
             self._lock = DirectoryLock(self.partial)
         if is_resumed and place.exists():
-            if not _holds(place / BASE_FILE, base):
-                raise InputError(f"{place}: holds another sweep than this study asks for; give another --out")
+            if not _holds(place / self.base_file, base):
+                raise InputError(f"{place}: holds another {self.words} than this study asks for; give another --out")
             return _results(place)
         if self.partial.exists():
             raise InputError(
-                f"{self.partial}: holds a sweep that did not finish; continue it with --resume, or remove it"
+                f"{self.partial}: holds a {self.words} that did not finish; continue it with --resume, or remove it"
             )
-        if self.final.exists() and not (self.final / RESULTS_FILE).exists() and not is_empty_directory(self.final):
+        if self.final.exists() and not (self.final / self.results_file).exists() and not is_empty_directory(self.final):
             raise InputError(
-                f"--out {self.final}: exists and is not the directory of a sweep; give another or remove it"
+                f"--out {self.final}: exists and is not the directory of a {self.words}; give another or remove it"
             )
         try:
             self.partial.mkdir(parents=True)
@@ -98,12 +105,12 @@ class SweepDirectory:
             (self.partial / RUNS_FOLDER).mkdir()
         except OSError as error:
             raise InputError(f"--out {self.final}: cannot be written: {error.strerror or error}") from error
-        _write(self.partial / BASE_FILE, resolved_yaml(base))
+        write_text(self.partial / self.base_file, resolved_yaml(base))
         return {}
 
     def save(self, run_id: str, result: Row) -> None:
         """Write one run's result, whole or not at all."""
-        _write(self.partial / RUNS_FOLDER / f"{run_id}.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
+        write_text(self.partial / RUNS_FOLDER / f"{run_id}.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
 
     def discard(self) -> None:
         """Delete the directory."""
@@ -113,6 +120,10 @@ class SweepDirectory:
         """Write the tables and give the directory its name; return it."""
         write_rows(rows, self.partial / RESULTS_FILE)
         write_csv(rows, self.partial / TABLE_FILE)
+        return self.rename()
+
+    def rename(self) -> Path:
+        """Give the directory, whose files are all written, its name; return it."""
         if self.final.exists():
             shutil.rmtree(self.final)
         self.partial.replace(self.final)
@@ -154,6 +165,7 @@ def _results(place: Path) -> dict[int, Row]:
     return results
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a file, whole or not at all; raises UnfinishedError if it cannot be written."""
     with whole_file(path, UnfinishedError) as partial:
         partial.write_text(text, encoding="utf-8")

@@ -63,6 +63,19 @@ def expand(path: Path, document: Document) -> list[Variant]:
     return variants
 
 
+def configurations(path: Path, document: Document) -> list[Variant]:
+    """Return the variants of a study file, or the study alone if it has no ``sweep`` block.
+
+    Raises ``InputError`` as ``expand`` does.
+    """
+    study = check_study(document, path.resolve().parent)
+    if study.sweep is not None:
+        return expand(path, document)
+    with locating_errors(document):
+        make_plan(study)
+    return [Variant(0, {}, study, None)]
+
+
 def _variant(index: int, values: dict[str, Any], sweep: Sweep, document: Document, base_directory: Path) -> Variant:
     changed = Document(document.source, copy.deepcopy(document.data), dict(document.places))
     changed.data.pop("sweep")
