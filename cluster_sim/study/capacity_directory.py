@@ -10,8 +10,10 @@ from cluster_sim import __version__
 from cluster_sim.config.loading.canonical import config_hash
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
+from cluster_sim.plain_file import read_text
+from cluster_sim.study.capacity import FOUND, NONE, UNBOUNDED
 from cluster_sim.study.replication_store import ReplicationStore
-from cluster_sim.study.sweep_directory import Row, SweepDirectory, write_text
+from cluster_sim.study.sweep_directory import FAILED, Row, SweepDirectory, write_text
 from cluster_sim.study.sweep_table import write_csv
 
 ANSWERS_FILE: Final = "capacity.json"
@@ -31,6 +33,7 @@ class CapacityDirectory(SweepDirectory):
     results_file = ANSWERS_FILE
     base_file = "capacity.yaml"
     words = "capacity search"
+    statuses = (FOUND, NONE, UNBOUNDED, FAILED)
 
     def begin(self, base: Study, tolerance_ratio: float, *, is_resumed: bool) -> dict[int, Row]:
         """Prepare the directory; return the answers that are there already, by configuration.
@@ -44,7 +47,7 @@ class CapacityDirectory(SweepDirectory):
         path = place / SEARCH_FILE
         if not path.exists():
             write_text(path, json.dumps(search) + "\n")
-        elif (found := json.loads(path.read_text(encoding="utf-8"))) != search:
+        elif (found := _content(path)) != search:
             raise InputError(f"{place}: holds a search with {_words(found)}, not {_words(search)}; give another --out")
         if not self.is_complete:
             (place / REPLICATIONS_FOLDER).mkdir(exist_ok=True)
@@ -52,6 +55,13 @@ class CapacityDirectory(SweepDirectory):
 
     def __enter__(self) -> Self:
         return self
+
+    def answers(self) -> list[Row]:
+        """Return the answers of a complete directory; raises InputError if they cannot be read."""
+        rows: list[Row] | None = _content(self.final / ANSWERS_FILE).get("configurations")
+        if not isinstance(rows, list):
+            raise InputError(f"{self.final / ANSWERS_FILE}: is damaged; remove the directory and search again")
+        return rows
 
     def store(self, run_id: str) -> ReplicationStore:
         """Return the runs that a configuration's search has made."""
@@ -83,6 +93,15 @@ def flat_row(row: Row) -> Row:
         **{name: value for name, value in row.items() if name not in ("run", "values", "figures")},
         **{name: estimate["value"] for name, estimate in figures.items()},
     }
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """Return a JSON object; empty if the file is none."""
+    try:
+        content = json.loads(read_text(path))
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _words(search: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from cluster_sim.metrics.intervals import Estimate
 from cluster_sim.metrics.student_t import CONFIDENCE
 from cluster_sim.metrics.verdicts import Interval
 from cluster_sim.simulation.task_pool import TaskPool
-from cluster_sim.study.capacity import NONE, Capacity, search_capacity
+from cluster_sim.study.capacity import Capacity, search_capacity
 from cluster_sim.study.capacity_directory import CapacityDirectory, default_directory
 from cluster_sim.study.search_driver import Search, run_searches
 from cluster_sim.study.steady_load import steady_task
@@ -75,7 +75,7 @@ def run_capacity(
         if on_kept is not None:
             on_kept(len(rows))
         if directory.is_complete:
-            return CapacityResult(directory.final, [done[variant.index] for variant in variants])
+            return CapacityResult(directory.final, directory.answers())
 
         def keep(variant: Variant, answer: Any) -> None:
             row = rows[variant.index] = row_of(variant, answer)
@@ -171,11 +171,6 @@ def row_of(variant: Variant, answer: Capacity | Exception) -> Row:
         "output_tokens_per_usd": tokens_per_s * 3600 / usd_per_hour if usd_per_hour else None,
         "output_tokens_per_gpu_s": tokens_per_s / gpus if gpus else None,
     }
-
-
-def nearest(rows: list[Row]) -> Row | None:
-    """Return the configuration without capacity whose reason says most: one that was tried."""
-    return next((row for row in rows if row["status"] == NONE), None)
 
 
 def _ends(name: str, interval: Interval | None) -> Row:

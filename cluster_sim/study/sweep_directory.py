@@ -63,6 +63,8 @@ class SweepDirectory:
     """File with the study."""
     words = "sweep"
     """What the directory holds, in messages."""
+    statuses: tuple[str, ...] = (FINISHED, FAILED)
+    """Statuses of results; a file with another is damaged."""
 
     def __init__(self, final: Path) -> None:
         self.final = result_path(final)
@@ -90,7 +92,7 @@ class SweepDirectory:
         if is_resumed and place.exists():
             if not _holds(place / self.base_file, base):
                 raise InputError(f"{place}: holds another {self.words} than this study asks for; give another --out")
-            return _results(place)
+            return _results(place, self.statuses)
         if self.partial.exists():
             raise InputError(
                 f"{self.partial}: holds a {self.words} that did not finish; continue it with --resume, or remove it"
@@ -151,13 +153,13 @@ def _settled(study: Study) -> str:
     return resolved_yaml(study.model_copy(update={"fleet": study.fleet.model_copy(update={"pools": pools})}))
 
 
-def _results(place: Path) -> dict[int, Row]:
+def _results(place: Path, statuses: tuple[str, ...]) -> dict[int, Row]:
     """Return the results in a directory by the variant's place in the grid; one that finished goes before others."""
     results: dict[int, Row] = {}
     for file in sorted((place / RUNS_FOLDER).glob("*.json")):
         try:
             index, result = int(file.stem.partition("-")[0]), json.loads(read_text(file))
-            is_result = result["status"] in (FINISHED, FAILED)
+            is_result = result["status"] in statuses
         except (InputError, RecursionError, ValueError, TypeError, KeyError):
             continue  # Damaged: the run is done again.
         if is_result and results.get(index, {}).get("status") != FINISHED:

@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 
 from cluster_sim.metrics.verdicts import Interval, Verdict, interval, verdict_of, worst
 from cluster_sim.study.limited_figures import LoadLimit
-from cluster_sim.study.load_judgement import MOST_LOST_RATIO
 from cluster_sim.study.planning.fleet_choice import Fleet
+from cluster_sim.study.rate_judgement import MOST_LOST_RATIO
 from cluster_sim.study.replications import Replication, Replications
 
 FAR_RATIO: Final = 1.25
