@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cluster_sim.engine.floor import FloorModel
-from cluster_sim.engine.instant import NEVER, Instant, Kind, instant
+from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind
 
 
 @dataclass(slots=True)
@@ -26,46 +26,50 @@ class _Bound:
     return_ns: int
     conditional: Instant = NEVER
     unconditional: Instant = NEVER
-    unacknowledged: list[tuple[int, int, Instant]] = field(default_factory=list)
-    """(window number, delivery time in ns, earliest answer to it alone) of messages that no reply has acknowledged, in
-    the order of their windows."""
+    unacknowledged: list[tuple[int, Instant, Instant]] = field(default_factory=list)
+    """(window number, earliest end of a batch that it changes, earliest answer to it alone) of messages that no reply
+    has acknowledged, in the order of their windows."""
     disturbed: Instant = NEVER
-    """When the first of them, at its earliest, has changed a batch that ends."""
+    """The earliest end of a batch that any of them changes."""
     answered: Instant = NEVER
     """The earliest answer to any of them alone."""
     value: Instant = NEVER
 
     def note(self, window: int, delivery_ns: int, batches: int) -> None:
         """Take in a message that the process does not know of."""
-        floors, back = self.floors, self.return_ns
+        floors, back_ns = self.floors, delivery_ns + self.return_ns
         answer = NEVER
         if batches < 0:
-            answer = instant(delivery_ns + back, Kind.GRANT)
+            answer = back_ns << KIND_BITS | Kind.GRANT
         elif batches:
-            answer = instant(delivery_ns + floors.cost_ns(batches) + back, Kind.RESPONSE)
-        self.unacknowledged.append((window, delivery_ns, answer))
-        self._include(delivery_ns, answer)
+            answer = back_ns + floors.cost_ns(batches) << KIND_BITS | Kind.RESPONSE
+        disturbed = back_ns + floors.traversal_ns << KIND_BITS | Kind.RESPONSE
+        self.unacknowledged.append((window, disturbed, answer))
+        if disturbed < self.disturbed:  # noqa: PLR1730 - a call costs five times as much
+            self.disturbed = disturbed
+        if answer < self.answered:  # noqa: PLR1730
+            self.answered = answer
 
     def forget(self, window: int) -> None:
         """Forget the messages of all windows up to ``window``."""
         left = self.unacknowledged
-        if left:
-            self.unacknowledged = left = [] if left[-1][0] <= window else [entry for entry in left if entry[0] > window]
-            self.disturbed = self.answered = NEVER
-            for _, delivery_ns, answer in left:
-                self._include(delivery_ns, answer)
+        if not left:
+            return
+        self.disturbed = self.answered = NEVER
+        if left[-1][0] <= window:
+            left.clear()
+            return
+        self.unacknowledged = left = [entry for entry in left if entry[0] > window]
+        for _, disturbed, answer in left:
+            self.disturbed = min(self.disturbed, disturbed)
+            self.answered = min(self.answered, answer)
 
     def earliest(self) -> Instant:
         """Return the bound as the formula says."""
-        value = self.conditional
-        if self.unacknowledged:
-            value = min(value, max(self.unconditional, self.disturbed), self.answered)
-        return value
-
-    def _include(self, delivery_ns: int, answer: Instant) -> None:
-        disturbed = instant(delivery_ns + self.floors.traversal_ns + self.return_ns, Kind.RESPONSE)
-        self.disturbed = min(self.disturbed, disturbed)
-        self.answered = min(self.answered, answer)
+        if not self.unacknowledged:
+            return self.conditional
+        disturbed = self.unconditional if self.unconditional > self.disturbed else self.disturbed  # noqa: FURB136
+        return min(self.conditional, disturbed, self.answered)
 
 
 class Bounds:

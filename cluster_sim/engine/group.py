@@ -8,7 +8,7 @@ import heapq
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from cluster_sim.engine.instant import KIND_MASK, NEVER, Instant, Kind, instant, time_of
+from cluster_sim.engine.instant import KIND_BITS, KIND_MASK, NEVER, Instant, Kind, instant, time_of
 from cluster_sim.engine.observation import Observation
 from cluster_sim.engine.process import Join, LogicalProcess, Message, OutputTimes
 
@@ -110,7 +110,7 @@ class Group:
                 process = self._join(source, message)
             process.receive(message)
             stale.add(source)
-        for source in sorted(stale):
+        for source in sorted(stale) if len(stale) > 1 else stale:
             self._schedule(source)
         if window.advances_all or window.collect_counters:
             for source in self._processes:
@@ -122,7 +122,10 @@ class Group:
             activation, source = heapq.heappop(heap)
             if activation != self._activation[source]:
                 continue
-            horizon = horizon_of(window.clock, self._delays[source].forward_ns, window.ceiling)
+            forward_ns = self._delays[source].forward_ns
+            horizon = (
+                farthest if forward_ns == self._max_forward_ns else horizon_of(window.clock, forward_ns, window.ceiling)
+            )
             if activation >= horizon:
                 again.append((activation, source))
                 continue
@@ -134,8 +137,14 @@ class Group:
         if self._wants_output_times:
             for source in sorted(stale):
                 conditional, unconditional = self._output_times[source]
-                return_ns = self._delays[source].return_ns
-                output_times.append((source, _later(conditional, return_ns), _later(unconditional, return_ns)))
+                back = self._delays[source].return_ns << KIND_BITS
+                output_times.append(
+                    (
+                        source,
+                        conditional + back if conditional < NEVER else NEVER,
+                        unconditional + back if unconditional < NEVER else NEVER,
+                    )
+                )
         counters = (
             {source: process.counters() for source, process in self._processes.items()}
             if window.collect_counters
@@ -198,7 +207,3 @@ class Group:
         while heap and heap[0][0] != self._activation[heap[0][1]]:
             heapq.heappop(heap)
         return heap[0][0] if heap else NEVER
-
-
-def _later(moment: Instant, delay_ns: int) -> Instant:
-    return NEVER if moment >= NEVER else moment + instant(delay_ns, 0)

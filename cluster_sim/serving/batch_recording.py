@@ -12,7 +12,8 @@ def record_batch(log: ReplicaLog, batch: Batch) -> None:
         prompt_tokens += chunk
     generated_tokens = shape.decodes + shape.completed_prefills + batch.accepted_tokens
     batch.gaps.record(log, end_ns, prompt_tokens, generated_tokens, batch.completed)
-    record_preemptions(log, batch)
+    if batch.preempted or batch.unbatched_preemptions:
+        record_preemptions(log, batch)
 
 
 def record_preemptions(log: ReplicaLog, batch: Batch) -> None:
@@ -22,7 +23,7 @@ def record_preemptions(log: ReplicaLog, batch: Batch) -> None:
 
 def record_preempted_time(batch: Batch) -> None:
     """Add the gaps before the tokens that preempted sequences get in a batch, before the scheduler knows its end."""
-    for sequence in (*batch.completed, *batch.resumed):
+    for sequence in (*batch.completed, *batch.resumed) if batch.resumed else batch.completed:
         if sequence.preemptions and sequence.last_token_ns >= 0:
             sequence.preempted_ns += batch.end_ns - sequence.last_token_ns
 

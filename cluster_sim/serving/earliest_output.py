@@ -9,7 +9,7 @@ known here yet and may free blocks is sent with ``batches`` below 0.
 """
 
 from cluster_sim.engine.floor import FloorModel
-from cluster_sim.engine.instant import NEVER, Instant, Kind, answer_at, instant, time_of
+from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, answer_at, instant, time_of
 from cluster_sim.engine.process import OutputTimes
 from cluster_sim.serving.fast_forward_planner import FastForwardPlanner
 from cluster_sim.serving.first_tokens import FirstTokens
@@ -65,16 +65,17 @@ class Guarantees:
         The conditional one is never if nothing will happen without a message, whatever waits here.  What a crash to
         come cuts off is never answered.
         """
-        unconditional = self._unconditional(horizon)
+        owes_answers = self._scheduler.reservations > 0
+        unconditional = conditional = self._unconditional(horizon, owes_answers=owes_answers)
         if len(self._inbox.heap) == self._inbox.own:
-            if self._steps.is_idle:
-                return OutputTimes(NEVER, unconditional)
-            if self._owes_answers:
-                return OutputTimes(unconditional, unconditional)
-            planned = self._planner.plan()
-            if planned is not None and planned.is_finishing:
-                return OutputTimes(instant(planned.last_end_ns, Kind.RESPONSE), unconditional)
-        return OutputTimes(unconditional, unconditional)
+            steps = self._steps
+            if steps.schedule_ns < 0 and not steps.in_flight:
+                conditional = NEVER
+            elif not owes_answers:
+                planned = steps.planned if steps.is_planned else self._planner.plan()
+                if planned is not None and planned.is_finishing:
+                    conditional = planned.last_end_ns << KIND_BITS | Kind.RESPONSE
+        return OutputTimes(conditional, unconditional)
 
     def awaits_only_a_crash(self) -> bool:
         """Whether nothing is here and nothing has been sent here."""
@@ -104,26 +105,26 @@ class Guarantees:
             due = min(due, instant(steps.in_flight[0][0], Kind.BATCH_END))
         return due
 
-    def _unconditional(self, horizon: Instant) -> Instant:
-        floors = self._floors
-        first_ns = self._next_start_ns(horizon)
+    def _unconditional(self, horizon: Instant, *, owes_answers: bool) -> Instant:
+        floors, inbox = self._floors, self._inbox.heap
         earliest = NEVER
+        first_ns = self._next_start_ns(horizon)
         batches = self._scheduler.fewest_batches()
         first_tokens = self._first_tokens
         if batches:
             if first_tokens is not None and first_tokens.are_awaited:
                 batches = 1
             earliest = self._answer(first_ns + floors.cost_ns(batches))
-        hands_over, owes = self._scheduler.hands_over, self._owes_answers
-        for ready_at, _, _, payload in self._inbox.heap:
+        hands_over = bool(inbox) and self._scheduler.hands_over
+        for ready_at, _, _, payload in inbox:
             if type(payload) is Dispatch or type(payload) is PrefillLeg:
                 batches = 1 if first_tokens is not None else payload.fewest_batches(self._tokens_per_step)
                 earliest = min(earliest, self._answer_of(time_of(ready_at), first_ns, floors.cost_ns(batches)))
             elif type(payload) is KvReady:
                 earliest = min(earliest, self._answer_of(time_of(ready_at), first_ns, floors.cost_ns(1)))
-            if hands_over and (owes or type(payload) is Reservation):
+            if hands_over and (owes_answers or type(payload) is Reservation):
                 earliest = min(earliest, self._answer_after(ready_at))
-        if owes:
+        if owes_answers:
             earliest = min(earliest, self._next_answer())
         return earliest
 
@@ -142,10 +143,6 @@ class Guarantees:
         # It comes to a later life, which the batches of this one do not hold up.
         return instant(ready_ns + cost_ns, Kind.RESPONSE)
 
-    @property
-    def _owes_answers(self) -> bool:
-        return self._scheduler.hands_over and self._scheduler.reservations > 0
-
     def _answer_after(self, moment: Instant) -> Instant:
         """Return the time of an answer without a batch that an event at ``moment`` gives, before the return link."""
         return answer_at(moment, self._return_ns) - instant(self._return_ns, 0)
@@ -162,10 +159,10 @@ class Guarantees:
 
     def _next_start_ns(self, horizon: Instant) -> int:
         """Return the earliest start of the next batch to be scheduled."""
-        steps = self._steps
-        start_ns = max(time_of(horizon), self._pipeline.free_ns[0])
-        if self._scheduler.next_wakeup_ns < 0:  # An arrival may well come before a timer and start a batch.
-            start_ns = max(start_ns, steps.schedule_ns)
-        if not steps.has_free_slot:
-            start_ns = max(start_ns, steps.in_flight[0][0])
+        steps, in_flight = self._steps, self._steps.in_flight
+        start_ns = max(horizon >> KIND_BITS, self._pipeline.free_ns[0])
+        if steps.schedule_ns > start_ns and self._scheduler.next_wakeup_ns < 0:
+            start_ns = steps.schedule_ns  # An arrival may well come before a timer and start a batch.
+        if len(in_flight) >= steps.depth and in_flight[0][0] > start_ns:
+            start_ns = in_flight[0][0]
         return start_ns

@@ -50,7 +50,10 @@ class FastForwardPlanner:
     def plan(self) -> PlannedDecode | None:
         """Return the fast-forward that starts with the next batch, planned now if it is not yet; None if none can."""
         steps, scheduler = self._steps, self._scheduler
-        if steps.planned is None and scheduler is not None:
+        if steps.is_planned:
+            return steps.planned
+        steps.is_planned = True
+        if scheduler is not None:
             in_flight = steps.in_flight
             # A batch in flight that ends with a completion changes who decodes.
             if (not in_flight or in_flight[0][0] > steps.finishing_ns) and not self._cancellations.pending:

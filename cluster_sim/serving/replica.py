@@ -164,9 +164,7 @@ class Replica:
             if is_message:
                 self._take(self._inbox.pop())
                 continue
-            planned = steps.planned
-            if planned is None:
-                planned = self._planner.plan()
+            planned = steps.planned if steps.is_planned else self._planner.plan()
             if planned is not None and self._fast_forward(planned, horizon):
                 continue
             if event == batch_end:
@@ -179,7 +177,7 @@ class Replica:
         if self.settings.is_probed:
             sampler.probe(horizon, self._scheduler, self._out)
         if horizon == self.settings.run_end < NEVER:
-            self._steps.planned = None
+            self._steps.forget_plan()
             self._out += self._attempts.unanswered(time_of(horizon))
         return self._out
 
@@ -252,7 +250,7 @@ class Replica:
 
     def _take(self, message: Message) -> None:
         """Handle a message that has fallen due; it may change the next batch."""
-        self._steps.planned = None
+        self._steps.forget_plan()
         payload = message.payload
         now_ns = time_of(message.instant)
         if self._HANDLERS[type(payload)](self, payload, now_ns) and self._steps.has_free_slot:
@@ -374,6 +372,7 @@ class Replica:
     def _end_batch(self) -> None:
         steps = self._steps
         end_ns, batch = steps.in_flight.popleft()
+        steps.is_planned = steps.planned is not None
         if batch is not None:
             self._scheduler.complete(batch)
         if self._attempts.cancellations.pending:
@@ -383,7 +382,7 @@ class Replica:
     def _schedule(self) -> None:
         """Schedule one batch; that it is scheduled is final."""
         steps, scheduler, stalls = self._steps, self._scheduler, self._stalls
-        steps.planned = None
+        steps.forget_plan()
         now_ns = steps.schedule_ns
         batch = scheduler.schedule(now_ns)
         if scheduler.granted:
@@ -438,7 +437,8 @@ class Replica:
         """Commit the planned steps scheduled below ``horizon`` and the next message; False if there are none."""
         inbox, steps = self._inbox.heap, self._steps
         limit = inbox[0].instant if inbox and inbox[0].instant < horizon else horizon
-        limit = min(limit, self._sampler.barrier)
+        if self._sampler.barrier < limit:  # noqa: PLR1730 - a call costs five times as much
+            limit = self._sampler.barrier
         upto = planned.steps_scheduled_by((limit - 1 - _REPLICA_SCHEDULE) >> KIND_BITS)
         if upto <= planned.offset:
             return False
@@ -461,7 +461,7 @@ class Replica:
             in_flight[-1] = (end_ns, last)
         steps.schedule_ns = -1
         if upto == planned.steps:
-            steps.planned = None
+            steps.forget_plan()
         return True
 
     def _respond(self, finishing: Iterable[Sequence], end_ns: int, step_ns: int = 0) -> None:

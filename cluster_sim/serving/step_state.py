@@ -9,7 +9,7 @@ from cluster_sim.serving.fast_forward.planned_decode import PlannedDecode
 class StepState:
     """The steps that are scheduled and have not ended, and when the next may be scheduled."""
 
-    __slots__ = ("depth", "finishing_ns", "in_flight", "planned", "schedule_ns")
+    __slots__ = ("depth", "finishing_ns", "in_flight", "is_planned", "planned", "schedule_ns")
 
     def __init__(self, depth: int) -> None:
         self.depth = depth
@@ -22,12 +22,19 @@ class StepState:
         """End of the last scheduled batch that yields some last token."""
         self.planned: PlannedDecode | None = None
         """The fast-forward that starts with the next batch; None if none is planned yet, or none can be."""
+        self.is_planned = False
+        """Whether it is known which of the two."""
 
     def clear(self) -> None:
         """Forget every step."""
         self.in_flight.clear()
-        self.planned = None
+        self.forget_plan()
         self.schedule_ns = self.finishing_ns = -1
+
+    def forget_plan(self) -> None:
+        """Take in that something changes the next batch."""
+        self.planned = None
+        self.is_planned = False
 
     @property
     def is_idle(self) -> bool:

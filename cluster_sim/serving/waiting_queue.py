@@ -96,14 +96,16 @@ class WaitingQueue(ABC):
 
     def _note(self, sequence: Sequence) -> None:
         """Count a sequence that comes."""
-        present, heap = self.present, self._left
+        present, heap, key = self.present, self._left, sequence.key
         if not present:
-            heap.clear()
-        elif len(heap) > 2 * len(present) + 64:
+            self._left = [(sequence.output_tokens - sequence.generated, key)]
+            present[key] = sequence
+            return
+        if len(heap) > 2 * len(present) + 64:
             heap[:] = [(other.output_tokens - other.generated, key) for key, other in present.items()]
             heapq.heapify(heap)
-        present[sequence.key] = sequence
-        heapq.heappush(heap, (sequence.output_tokens - sequence.generated, sequence.key))
+        present[key] = sequence
+        heapq.heappush(heap, (sequence.output_tokens - sequence.generated, key))
 
     @abstractmethod
     def _insert(self, sequence: Sequence) -> None:
@@ -131,6 +133,14 @@ class ArrivalQueue(WaitingQueue):
     @property
     def head(self) -> Sequence:
         return self._entries[0]
+
+    def enter(self, sequence: Sequence) -> None:
+        self._note(sequence)
+        entries = self._entries
+        entries.append(sequence)
+        self.is_sorted = False
+        if self._reads_all or len(entries) == 1:
+            self.is_blocked = False
 
     def leave(self) -> Sequence:
         head = self._entries.popleft()

@@ -102,7 +102,7 @@ class VllmV1(VllmHandover, FastForwardScheduler):
 
     @property
     def waiting_count(self) -> int:
-        return len(self._waiting) + self._legs.waiting_count
+        return len(self._waiting) + len(self._legs.loading) + len(self._legs.arrived)
 
     @property
     def kv_used_blocks(self) -> int:
@@ -284,7 +284,7 @@ class VllmV1(VllmHandover, FastForwardScheduler):
             return True
         return bool(self._running) and not self._limits.can_fast_forward
 
-    def schedule(self, now_ns: int) -> Batch | None:  # noqa: PLR0912 - both phases of vLLM's step
+    def schedule(self, now_ns: int) -> Batch | None:  # noqa: C901, PLR0912 - both phases of vLLM's step
         self.retry_now = False
         batch = Batch(BatchShape())
         batch.number = self._batches
@@ -328,12 +328,9 @@ class VllmV1(VllmHandover, FastForwardScheduler):
             self.retry_now = bool(batch.preempted)
             return None
         self._batches += 1
-        batch.delay_ns += self._core_delay_ns(now_ns)
+        if self._stores is not None:  # The engine's core is busy with them before it sends the batch off.
+            batch.delay_ns += self._stores.delay_ns(now_ns, self._computed())
         return batch
-
-    def _core_delay_ns(self, now_ns: int) -> int:
-        """Return how long the engine's core is busy with stores before it sends off a batch planned now."""
-        return 0 if self._stores is None else self._stores.delay_ns(now_ns, self._computed())
 
     def _computed(self) -> Iterator[tuple[int, int]]:
         """Yield the key of every running sequence and the tokens that it will have computed."""
