@@ -30,11 +30,12 @@ from validation.measured_configurations import measured_configurations
 
 V0_PARAMETERS = (
     Parameter("step_us", 5000.0, 0.6),
-    Parameter("sequence_us", 50.0, 0.8),
+    Parameter("sequence_us", 100.0, 1.5),
     Parameter("gemm_flops_ratio", 0.65, 0.3),
     Parameter("all_reduce_us", 10.0, 0.5),
     Parameter("frontend_us", 8000.0, 0.5),
     Parameter("quantize_layer_us", 150.0, 0.7),
+    Parameter("quantized_layer_us", 15.0, 0.7),
 )
 """What vLLM 0.6 does differently: the CPU plans every step while the GPU waits, and launches the kernels of prompts one
 by one, twice as many where activations are quantised."""

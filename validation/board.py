@@ -14,7 +14,7 @@ from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.hardware.predictors.kinds.physical import PhysicalOptions
 from cluster_sim.hardware.predictors.pool_predictor import build_predictor
 from cluster_sim.hardware.predictors.predictor_interface import Predictor
-from validation import silicon
+from validation import power, silicon
 from validation.disaggregated import score_disaggregated
 from validation.ground_truth import load_all
 from validation.operators import operator_predictor
@@ -50,6 +50,8 @@ class Board:
     """The same with prefill and decode apart, by the figure."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Processor time of each run."""
+    power: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Errors of joules per token by phase, with the shipped coefficients and with degrees left out."""
     spread: dict[str, dict[str, float]] = field(default_factory=dict)
     """Of runs near saturation: standard deviation between seeds in percent, by figure."""
     extrapolated: dict[str, float] = field(default_factory=dict)
@@ -81,6 +83,7 @@ class Board:
         refused += [(silicon.DATASET, point.run, point.contradiction) for point in self.points if point.contradiction]
         result["refused"] = [{"dataset": name, "run": run, "reason": reason} for name, run, reason in refused]
         result["spread"] = self.spread
+        result["power"] = self.power
         result["skipped"] = [{"dataset": run.dataset, "run": run.run, "reason": run.reason} for run in self.skipped]
         result["seconds"] = self.seconds
         result["extrapolated"] = self.extrapolated
@@ -116,6 +119,8 @@ def run_board(
             board.spread[name] = spread
         board.scores += score(case, simulated)
         report(describe(case, simulated))
+    if (folder / power.DATASET).is_dir() and (not only or power.DATASET in only):
+        board.power = power.score_power(folder / power.DATASET)
     if (folder / silicon.DATASET).is_dir() and (not only or silicon.DATASET in only):
         points, skipped = silicon.score_silicon(folder / silicon.DATASET, calibration)
         ttft, tpot, _ = score_disaggregated(folder / silicon.DATASET, calibration)

@@ -38,6 +38,10 @@ def board_text(result: dict[str, Any]) -> str:
         lines += [_row(f"  {peer}", _cells(peer_errors)) for peer, peer_errors in result["peers"].get(name, {}).items()]
     lines += _refused_lines(result)
     lines += _detail_lines(result["datasets"])
+    lines += [
+        f"joules per token, {name}: " + ", ".join(f"{phase} phase {error:.1f} %" for phase, error in errors.items())
+        for name, errors in result["power"].items()
+    ]
     lines += [f"{run}: mean of {SEEDS} seeds, {_spread(spread)}" for run, spread in result["spread"].items()]
     silicon = result["datasets"].get("aic-silicon-e2e")
     if silicon:

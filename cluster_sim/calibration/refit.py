@@ -1,5 +1,6 @@
 """Refit of a few coefficients to benchmarks of one server, and the file of the new calibration."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -14,15 +15,20 @@ from cluster_sim.calibration.case_run import resolve_case, run_case
 from cluster_sim.calibration.fit import CalibrationFit, Parameter, prepare
 from cluster_sim.calibration.latency_figures import MEAN_METRICS, figures, percentage_error
 from cluster_sim.errors import InputError
+from cluster_sim.hardware.predictors.calibrated_source import CalibratedSource
 from cluster_sim.hardware.predictors.calibration_file import Calibration, Provenance, resolve_coefficients
 from cluster_sim.hardware.predictors.coefficients import Coefficients
+from cluster_sim.hardware.predictors.error_band_file import error_band
 from cluster_sim.hardware.predictors.kinds.physical import PhysicalPredictor
 from cluster_sim.hardware.predictors.measured_with import MeasuredWith
+from cluster_sim.hardware.replica_hardware import ReplicaHardware
 
 DEFAULT_COEFFICIENTS: Final = ("step_us", "gemm_memory_ratio", "kv_memory_ratio", "frontend_us")
 WIDTH_LOG: Final = 0.5
 """How far, in the logarithm, a refit may go from the base before its prior pulls it back."""
 FEWEST_TO_CROSS_VALIDATE: Final = 2
+SAME_RATIO: Final = 1.2
+"""Loads and mean lengths within this factor are the same."""
 LARGEST_ERROR_PERCENT: Final = 30.0
 """A fit that misses the steps by more describes another server than the one that was measured."""
 PROMPT_COEFFICIENTS: Final = ("gemm_flops_ratio", "attention_flops_ratio")
@@ -86,6 +92,7 @@ def refit(
     lines += [f"{name}: {values[name]:.4g} -> {fitted.coefficients[name]:.4g}" for name in names]
     kind = "left out" if len(cases) >= FEWEST_TO_CROSS_VALIDATE else "fitted, one run cannot be left out"
     lines.append(f"error ({kind}): " + ", ".join(f"{name} {value:.1f} %" for name, value in errors.items()))
+    lines += [*remarks_on_variety(cases), band_line(fitted, hardware)]
     lines.append(f"wrote {out}: use it with predictor: {{kind: physical, profile: {out}}}")
     return lines
 
@@ -115,6 +122,32 @@ def remarks_on_fit(names: Sequence[str], errors: dict[str, float]) -> list[str]:
     more = [name for name in PROMPT_COEFFICIENTS if name not in names]
     hint = f"; --coefficient refits others too, of prompts {' and '.join(more)}" if more else ""
     return [f"first tokens are missed by {missed[0]:.1f} %{hint}"]
+
+
+def remarks_on_variety(cases: Sequence[Case]) -> list[str]:
+    """Return a remark if all runs have one load and one pair of lengths, which say nothing of others."""
+    seen = set()
+    for case in cases:
+        table = case.requests
+        rate = len(table) / max(float(np.ptp(table.arrival_s)), 1e-9)
+        means = (rate, float(table.prompt_tokens.mean()), float(table.output_tokens.mean()))
+        seen.add(tuple(round(math.log(mean) / math.log(SAME_RATIO)) for mean in means))
+    spread = max(float(np.std(case.requests.output_tokens)) for case in cases)
+    if len(seen) > 1 or spread > 0:
+        return []
+    remark = (
+        "one load and one length were measured: what a step, a sequence and a cached token cost cannot be told apart; "
+        "other loads may be missed by more than the band says, so measure a second one"
+    )
+    return [remark]
+
+
+def band_line(calibration: Calibration, hardware: ReplicaHardware) -> str:
+    """Return how far predictions with the new profile may be off for the server measured."""
+    case = CalibratedSource.of(calibration, hardware).case
+    percent = error_band(case, hardware).error_percent
+    shown = [f"{name} {percent[f'{name}_mean']:.0f} %" for name in MEAN_METRICS if f"{name}_mean" in percent]
+    return f"band ({case.words}, means): {', '.join(shown) or 'unknown'}"
 
 
 def cross_validated(fit: CalibrationFit, position: FloatArray, cases: Sequence[Case]) -> dict[str, float]:

@@ -294,6 +294,7 @@ def test_formats_recognise_their_own_documents_only(name: str, tmp_path: Path) -
     """No two formats claim a document, and each says what it is."""
     samples: list[Any] = [detailed(), {"benchmarks": []}, aiperf(0.0), {"load_summary": {}, "successes": {}}, {}, [], 3]
     samples += [{"results": {"request_performance": {}}}, {"total_output_tokens_retokenized": 1}]
+    samples += [{"status": "success", "data": {"resultType": "matrix", "result": []}}]
     claims = np.array(
         [[RESULT_FORMATS.get(each).part().recognises(sample) for sample in samples] for each in RESULT_FORMATS.names()]
     )

@@ -87,11 +87,16 @@ TRANSFERRED: Final[dict[str, tuple[str, ...]]] = {
     "moe_layer_us": ("moe_us",),
     "kv_memory_ratio": ("kv_memory_ratio",),
     "gemm_flops_ratio": ("gemm_flops_ratio",),
+    "moe_flops_ratio": ("moe_flops_ratio",),
     "attention_flops_ratio": ("attention_flops_ratio",),
     "all_reduce_us": ("all_reduce_us",),
     "all_reduce_ratio": ("all_reduce_ratio",),
 }
 """Coefficients that follow a device's operators, and the operator each follows: the first that both devices have."""
+
+
+FP8_RATIOS: Final = ("gemm_memory_ratio", "gemm_flops_ratio")
+"""Coefficients that projections in fp8 have values of their own for: by the quotient of the operators of one device."""
 
 
 class Calibration(LibraryModel):
@@ -146,6 +151,12 @@ class Calibration(LibraryModel):
         chosen = version_at_most(list(self.versions), engine_version)
         if chosen is not None:
             merged.update(self.versions[chosen])
+        if operators is not None and self.reference_device:
+            own = operators.devices.get(name, {}).get(engine, {})
+            for ratio in FP8_RATIOS:
+                fp8 = ratio.replace("_ratio", "_fp8_ratio")
+                if ratio in own and fp8 in own and ratio in merged:
+                    merged.setdefault(fp8, merged[ratio] * own[fp8] / own[ratio])
         if engine and engine != self.engine:
             merged["sort_bytes_per_entry"] = 0.0
         unknown = sorted(set(merged) - set(Coefficients.model_fields))

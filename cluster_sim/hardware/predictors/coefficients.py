@@ -14,6 +14,8 @@ class Coefficients(LibraryModel):
     moe_memory_ratio: float = Field(gt=0, le=2, description="e_moe: reading expert weights")
     kv_memory_ratio: float = Field(gt=0, le=2, description="e_k: reading the KV cache")
     gemm_flops_ratio: float = Field(gt=0, le=2, description="e_f: projections")
+    gemm_memory_fp8_ratio: float = Field(default=0.0, ge=0, le=2, description="e_m of projections in fp8; 0: as others")
+    gemm_flops_fp8_ratio: float = Field(default=0.0, ge=0, le=2, description="e_f of projections in fp8; 0: as others")
     moe_flops_ratio: float = Field(
         default=0.0,
         ge=0,
@@ -40,6 +42,12 @@ class Coefficients(LibraryModel):
         ge=0,
         le=1e6,
         description="c_quant: per layer when a prefill is in the batch and projections quantise their input",
+    )
+    quantized_layer_us: float = Field(
+        default=0.0,
+        ge=0,
+        le=1e6,
+        description="c_q: per layer in every step where projections quantise their input in kernels of their own",
     )
     lone_tile_rows: int = Field(
         default=0,

@@ -4,6 +4,7 @@ Design: a step of one stage takes
 
     T = c_step + L c_layer + [t_w^p + t_f^p]^(1/p) + head + KV bytes / (e_k BW) + attention operations / (e_a F)
         + 2 L (a_ar + ring bytes / (e_ar link)) if TP > 1 + L_moe c_moe + L c_mla if attention is latent
+        + L c_q if activations are quantised
         + L (c_mix, and c_quant if activations are quantised) if a prefill is in the batch
         + L c_qk if queries and keys are normalised + c_sort + s c_voc V / BW if the model's sampling sorts
         + s c_seq + n c_tok + g + s g_seq
@@ -31,6 +32,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field
 
+from cluster_sim.hardware.cuda_graphs import graph_tokens
 from cluster_sim.hardware.precision import weight_bytes
 from cluster_sim.hardware.predictors.affine import AffinePredictor
 from cluster_sim.hardware.predictors.attention_window import AttentionWindow, read_window
@@ -95,11 +97,14 @@ class PhysicalPredictor(AffinePredictor):
         self._shards: list[Shard] = shards(hardware)
         self._attention_windows = [AttentionWindow(model, part) for part in self._shards]
         bandwidth, plain = device.memory_bandwidth_bytes_per_s, device.peak_flops(model.activation_dtype)
-        self._dense_rate = bandwidth * c.gemm_memory_ratio
+        is_fp8 = hardware.projection_dtype == "fp8"
+        gemm_flops_ratio = (is_fp8 and c.gemm_flops_fp8_ratio) or c.gemm_flops_ratio
+        self._dense_rate = bandwidth * ((is_fp8 and c.gemm_memory_fp8_ratio) or c.gemm_memory_ratio)
+        self._head_rate = bandwidth * c.gemm_memory_ratio
         self._expert_rate = bandwidth * c.moe_memory_ratio
         self._kv_rate = bandwidth * c.kv_memory_ratio
         self._is_quantized = hardware.projection_dtype in {"fp8", "int8"}
-        self._flops = device.peak_flops(hardware.projection_dtype) * c.gemm_flops_ratio
+        self._flops = device.peak_flops(hardware.projection_dtype) * gemm_flops_ratio
         expert_ratio = c.moe_flops_ratio or c.gemm_flops_ratio
         self._expert_flops = device.peak_flops(hardware.expert_dtype) * expert_ratio
         self._head_flops = plain * c.gemm_flops_ratio
@@ -132,7 +137,7 @@ class PhysicalPredictor(AffinePredictor):
         weights_s, experts_s = part.dense_weight_bytes / self._dense_rate, 0.0
         expert_flops = 0.0
         if part.moe_layers:
-            activated = self._experts.activated_ratio(model, routed_tokens)
+            activated = self._experts.activated_ratio(model, self._padded(tokens, routed_tokens))
             experts_s = part.expert_weight_bytes * activated / self._expert_rate * self._experts.imbalance_ratio
             expert_flops = (
                 2.0 * part.moe_layers * model.num_experts_per_tok * model.expert_parameters / self._tensor_parallel
@@ -150,6 +155,8 @@ class PhysicalPredictor(AffinePredictor):
         us = c.step_us + gap_us + part.layers * c.layer_us + part.moe_layers * c.moe_layer_us + tokens * c.token_us
         if model.is_latent_attention:
             us += part.layers * c.latent_layer_us
+        if self._is_quantized:
+            us += part.layers * c.quantized_layer_us
         if model.use_qk_norm:
             us += part.layers * c.qk_norm_us
         if self._tensor_parallel > 1:
@@ -157,6 +164,13 @@ class PhysicalPredictor(AffinePredictor):
         if self._experts.ranks > 1:
             us += part.moe_layers * self._exchange_us(routed_tokens)
         return us * NS_PER_US + (_smooth_max(weights_s, arithmetic_s, c.smooth_power) + apart_s) * NS_PER_S
+
+    def _padded(self, tokens: int, routed_tokens: int) -> int:
+        """Return the tokens that choose experts: those that fill a CUDA graph up hold old tokens, which choose too."""
+        engine = self.hardware.engine
+        if engine.kernels != "vllm" or engine.enforce_eager:
+            return routed_tokens
+        return routed_tokens + (graph_tokens(tokens) - tokens) * self._experts.ranks
 
     def _exchange_us(self, routed_tokens: int) -> float:
         """Return the gathering and scattering of one layer's tokens between data-parallel ranks, us."""
@@ -173,7 +187,7 @@ class PhysicalPredictor(AffinePredictor):
         if not part.head_weight_bytes:
             return states_ns
         head_s = _smooth_max(
-            part.head_weight_bytes / self._dense_rate,
+            part.head_weight_bytes / self._head_rate,
             sequences * part.head_flops_per_token / self._head_flops,
             c.smooth_power,
         )
