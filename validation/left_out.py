@@ -40,6 +40,7 @@ def left_out_values(data: Path, scores: dict[str, Any]) -> list[LeftOut]:
     full = _Occupancies(data, cases)
     values: dict[tuple[str, str, str], LeftOut] = {}
     fitted = [run.case for run in prepare([case for case in cases.values() if case.dataset in DATASETS])]
+    refused = {(row["dataset"], row["run"]) for row in scores["refused"]}
     for scheme, board in scores["cross_validation"].items():
         kept_by_run: dict[tuple[str, str], str] = {}
         for row in board["runs"]:
@@ -51,6 +52,8 @@ def left_out_values(data: Path, scores: dict[str, Any]) -> list[LeftOut]:
     seen = {(case.dataset, case.run) for case in fitted} | _fitted_to(cases)
     for row in scores["runs"]:
         key = (row["dataset"], row["run"])
+        if key in refused:
+            continue
         if row["dataset"] == silicon.DATASET:
             _keep(values, BandCase.ENGINE_UNSEEN.value, row)
         elif key not in seen and (case := cases.get(key)) is not None and not case.prefill_replicas:

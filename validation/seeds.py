@@ -1,6 +1,7 @@
 """Runs near saturation, simulated with several seeds: there the luck of the arrivals decides how long requests queue.
 
-Only runs whose arrivals were not recorded are drawn anew; their figures are means over the seeds, with their spread.
+Only runs whose arrivals were not recorded are drawn anew.  Their figures are medians over the seeds, with the spread
+beside them: one unlucky draw of eight may queue for ten times as long as the others, and a mean would be that draw's.
 """
 
 from collections import defaultdict
@@ -24,7 +25,7 @@ class Seeded(NamedTuple):
 
     figures: dict[Key, float]
     spread: dict[str, float]
-    """Standard deviation between seeds in percent of the mean, by figure of the whole run; empty with one seed."""
+    """Standard deviation between seeds in percent of the median, by figure of the whole run; empty with one seed."""
     result: CaseResult
     """Of the first seed."""
 

@@ -42,7 +42,7 @@ def board_text(result: dict[str, Any]) -> str:
         f"joules per token, {name}: " + ", ".join(f"{phase} phase {error:.1f} %" for phase, error in errors.items())
         for name, errors in result["power"].items()
     ]
-    lines += [f"{run}: mean of {SEEDS} seeds, {_spread(spread)}" for run, spread in result["spread"].items()]
+    lines += [f"{run}: median of {SEEDS} seeds, {_spread(spread)}" for run, spread in result["spread"].items()]
     silicon = result["datasets"].get("aic-silicon-e2e")
     if silicon:
         lines.append(

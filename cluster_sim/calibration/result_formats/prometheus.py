@@ -183,4 +183,5 @@ def _spread(times: FloatArray, arrived: FloatArray, rng: np.random.Generator) ->
         for begin, end, count in zip(times[:-1], times[1:], arrived.tolist(), strict=True)
     ]
     arrivals: FloatArray = np.sort(np.concatenate(parts))
-    return arrivals - arrivals[0]
+    relative: FloatArray = arrivals - arrivals[0]
+    return relative

@@ -41,14 +41,14 @@ LABELS_WITHOUT_EFFECT: Final = frozenset(
 )
 NOT_MODELLED: Final = {
     "cpu_offload_gb": ("weights in host memory are not modelled", {"0", "0.0"}),
-    "kv_offloading_size": ("set engine.host_blocks in the study instead", {"0", "0.0"}),
+    "kv_offloading_size": ("set engine.kv_offload in the study instead", {"0", "0.0"}),
     "kv_sharing_fast_prefill": ("layers that share KV are not modelled", {"False"}),
     "mamba_cache_dtype": ("states have the model's own type", {"auto"}),
     "mamba_ssm_cache_dtype": ("states have the model's own type", {"auto"}),
     "mamba_block_size": ("states are kept as vLLM sizes them", set[str]()),
     "mamba_cache_mode": ("states are kept as vLLM keeps them", {"none"}),
     "mamba_page_size_padded": ("states are kept as vLLM keeps them", set[str]()),
-    "kv_offloading_backend": ("set engine.host_blocks in the study instead", {"native"}),
+    "kv_offloading_backend": ("set engine.kv_offload in the study instead", {"native"}),
 }
 """Labels that change results, and the values with which they do not."""
 

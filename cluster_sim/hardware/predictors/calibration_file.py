@@ -87,7 +87,6 @@ TRANSFERRED: Final[dict[str, tuple[str, ...]]] = {
     "moe_layer_us": ("moe_us",),
     "kv_memory_ratio": ("kv_memory_ratio",),
     "gemm_flops_ratio": ("gemm_flops_ratio",),
-    "moe_flops_ratio": ("moe_flops_ratio",),
     "attention_flops_ratio": ("attention_flops_ratio",),
     "all_reduce_us": ("all_reduce_us",),
     "all_reduce_ratio": ("all_reduce_ratio",),
