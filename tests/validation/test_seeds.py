@@ -39,7 +39,7 @@ def seeded(count, *, is_drawn=True):
 
 
 def test_full_slots_are_averaged_over_seeds():
-    """Sixteen requests a second of 0.2 s each fill four slots: eight draws, their mean and their spread."""
+    """Sixteen requests a second of 0.2 s each fill four slots: eight draws, their median and their spread."""
     result, seeds = seeded(64)
     assert seeds == list(range(SEEDS))
     assert result.spread["ttft_mean"] > 1
