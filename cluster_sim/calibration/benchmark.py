@@ -48,12 +48,20 @@ def load_benchmarks(path: Path, server: Server, seed: int = 0) -> Benchmarks:
 
     Raises InputError with file, line and field for anything missing, negative or off by a unit.
     """
+    return _benchmarks(path, read_runs(path, seed), server)
+
+
+def read_runs(path: Path, seed: int = 0) -> list[BenchmarkRun]:
+    """Return the runs that a file of benchmark results holds; ``seed`` draws what it does not say, as arrivals.
+
+    Raises InputError as ``load_benchmarks`` does.
+    """
     if not path.is_file():
         raise InputError(f"{path}: {'is a directory' if path.is_dir() else 'no such file'}")
     if path.suffix not in {".yaml", ".yml"} and _first_mark(path) not in {"{", "["}:
-        return _benchmarks(path, [_table_run(path)], server)
+        return [_table_run(path)]
     documents = read_documents(path)
-    return _benchmarks(path, _reader(path, documents).read(documents, seed), server)
+    return _reader(path, documents).read(documents, seed)
 
 
 def _first_mark(path: Path) -> str:

@@ -16,6 +16,7 @@ import cluster_sim
 from cluster_sim.cli import profile_commands, workload_commands
 from cluster_sim.cli.calibrate_command import calibrate
 from cluster_sim.cli.capacity_command import capacity
+from cluster_sim.cli.compare_command import compare
 from cluster_sim.cli.explain_command import explain
 from cluster_sim.cli.import_command import import_deployment
 from cluster_sim.cli.init_command import init
@@ -42,7 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (init, validate, run, plan, capacity, sweep, calibrate, report, explain):
+for command in (init, validate, run, plan, capacity, sweep, compare, calibrate, report, explain):
     app.command()(command)
 app.command("import")(import_deployment)
 app.command("list")(list_parts)

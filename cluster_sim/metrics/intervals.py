@@ -49,12 +49,16 @@ def mean_estimate(values: Sequence[float] | Floats, confidence: float = CONFIDEN
     return _around(mean, float(array.var(ddof=1)) / len(array), len(array) - 1, confidence)
 
 
-def paired_difference(first: Sequence[float], second: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
+def paired_difference(
+    first: Sequence[float] | Floats, second: Sequence[float] | Floats, confidence: float = CONFIDENCE
+) -> Estimate:
     """Return the mean of ``second - first`` over pairs of runs that share their random numbers."""
     return mean_estimate(np.asarray(second, np.float64) - np.asarray(first, np.float64), confidence)
 
 
-def unpaired_difference(first: Sequence[float], second: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
+def unpaired_difference(
+    first: Sequence[float] | Floats, second: Sequence[float] | Floats, confidence: float = CONFIDENCE
+) -> Estimate:
     """Return the difference of the means of independent runs, ``second`` less ``first``, with Welch's interval.
 
     The degrees of freedom (Welch, 1947) are rounded down.

@@ -111,7 +111,7 @@ def test_another_search_is_refused(tmp_path: Path) -> None:
     [
         (STUDY.replace("slo: {e2e_p50_s: 2}", ""), "slo: a search of the highest load needs at least one limit"),
         (STUDY.replace("e2e_p50_s", "e2e_p42_s"), "unknown key"),
-        (STUDY + "sweep: {grid: {}}\n", "sweep.grid"),
+        (STUDY + "sweep: {grid: {}}\n", "sweep"),
         (STUDY + "sweep: {grid: {fleet.pools.0.replicas: []}}\n", "has no values"),
         (STUDY + "sweep: {grid: {fleet.pools.0.wheels: [1, 2]}}\n", "wheels"),
         (STUDY.replace("count: 7", "count: 7, max_concurrency: 3"), "workload.max_concurrency"),
