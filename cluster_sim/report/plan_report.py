@@ -51,7 +51,9 @@ def load_line(plan: Entry) -> str:
     rate = load["requests_per_s"]
     words = f"{load['requests']:,} requests of {load['mean_prompt_tokens']:,.0f} prompt and "
     words += f"{load['mean_output_tokens']:,.0f} output tokens on average"
-    if rate is not None:
+    if load["waits_for_fleet"]:
+        words += f", at most {rate:,.2f} a second, as they wait for earlier ones"
+    else:
         words += f", {rate:,.2f} a second (busiest {load['peak_requests_per_s']:,.2f})"
     limits = ", ".join(f"{_title(name)} at most {duration_text(limit)}" for name, limit in plan["limits"].items())
     return f"{words}; {limits or 'limits of classes'}"
@@ -92,7 +94,9 @@ def figure_text(figure: Entry | None) -> str:
     if figure["value_s"] is None:
         return "lost" if figure["verdict"] == "missed" else "-"
     low, high = figure["low_s"], figure["high_s"]
-    span = "" if low is None or low == high else f" ({duration_text(low)}-{duration_text(high)})"
+    span = (
+        "" if low is None or low == high else f" ({duration_text(low)}-{'' if high is None else duration_text(high)})"
+    )
     return f"{duration_text(figure['value_s'])}{span}"
 
 
@@ -156,7 +160,7 @@ def answer_lines(plan: Entry) -> Iterator[str]:
         )
     for other in plan["other_loads"]:
         fleet = other["fleet"]
-        found = other["remark"] if fleet is None else f"{fleet['fleet']}, {fleet['gpus']} GPUs, {_usd(fleet)} (one run)"
+        found = other["remark"] if fleet is None else f"{fleet['fleet']}, {_gpus(fleet)}, {_usd(fleet)} (one run)"
         yield f"With {other['load']}: {found}"
     if not plan["is_complete"]:
         yield "The time limit ended the search: a cheaper fleet is not ruled out. The same command goes on from here."
@@ -164,17 +168,22 @@ def answer_lines(plan: Entry) -> Iterator[str]:
 
 def last_line(answer: Entry) -> str:
     """Return the GPUs and the price."""
-    device = answer["device"]
-    return f"{answer['gpus']} x {device} GPUs at {_usd(answer)}: {answer['fleet']}"
+    return f"{answer['gpus']} x {answer['device']} GPUs at {_usd(answer)}: {answer['fleet']}"
 
 
 def _described(one: Entry) -> str:
     figures = ", ".join(f"{_title(limit['name'])} {figure_text(limit)}" for limit in one["limits"])
-    return f"{one['fleet']}, {one['gpus']} GPUs, {_usd(one)}: {figures}, {one['runs']} runs"
+    return f"{one['fleet']}, {_gpus(one)}, {_usd(one)}: {figures}, {one['runs']} runs"
+
+
+def _gpus(one: Entry) -> str:
+    return f"{one['gpus']} GPU{'s' * (one['gpus'] != 1)}"
 
 
 def _usd(one: Entry) -> str:
-    return f"{one['usd_per_hour']:,.2f} USD an hour"
+    mean = one["mean_gpus"]
+    scaled = "" if abs(mean - one["gpus"]) < 1e-6 else f" ({mean:,.1f} GPUs on average, by the autoscaler)"
+    return f"{one['usd_per_hour']:,.2f} USD an hour{scaled}"
 
 
 def _limit(one: Entry, name: str) -> Entry | None:

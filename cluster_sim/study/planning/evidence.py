@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from cluster_sim.metrics.intervals import mean_estimate
+from cluster_sim.metrics.replicated_quantiles import ReplicatedValues
 from cluster_sim.metrics.verdicts import Interval, Verdict, interval, verdict_of, worst
 from cluster_sim.study.limited_figures import LoadLimit
 from cluster_sim.study.planning.fleet_choice import Fleet
@@ -19,6 +21,8 @@ FAR_RATIO: Final = 1.25
 """A figure whose interval begins so far beyond the limit is not run again: chance does not bring it back."""
 MOST_FACTOR: Final = 3
 """Runs are made up to so many times their number while chance alone leaves a verdict open."""
+HALVINGS: Final = 25
+"""Steps to find a rank among a million values or more."""
 
 
 class LimitedFigure(NamedTuple):
@@ -120,6 +124,16 @@ class FleetEvidence:
         return max((figure.ratio for figure in self.figures), default=0.0)
 
     @property
+    def far_ratio(self) -> float:
+        """The largest far end of a figure's interval over its limit, or the figure where the end is open."""
+        if not math.isfinite(self.ratio):
+            return self.ratio
+        ends = (
+            (figure.high_s if _finite(figure.high_s) else figure.value_s, figure.limit_s) for figure in self.figures
+        )
+        return max((end / limit_s for end, limit_s in ends if end is not None), default=0.0)
+
+    @property
     def reason(self) -> str:
         """Why the limits are not met for certain; empty if they are."""
         if self.error:
@@ -153,6 +167,8 @@ def _figure(runs: Replications, limit: LoadLimit, *, has_chance: bool) -> Limite
     if math.isinf(value):
         return LimitedFigure(limit.name, limit_s, value, None, None, Verdict.MISSED)
     low, high = estimate.interval if has_chance else (value, value)
+    if math.isinf(high) and not limit.limit.is_mean and (values := runs.values(limit.sample)) is not None:
+        high = upper_end(values, limit.limit.rank)
     name = f"predictor_coverage.error_band_percent.{limit.figure}"
     percent = max((run.figures[name] for run in runs.runs if name in run.figures), default=None)
     lower, upper = interval(low, percent), interval(high, percent)
@@ -164,13 +180,32 @@ def _figure(runs: Replications, limit: LoadLimit, *, has_chance: bool) -> Limite
     return LimitedFigure(limit.name, limit_s, value, low, high, verdict, is_open)
 
 
+def upper_end(values: ReplicatedValues, rank: float) -> float:
+    """Return the upper end of a quantile's interval where too few values lie beyond it for one by ranks.
+
+    It is the smallest value that, by Student's interval of the replications' shares, at most ``1 - rank`` exceed.
+    """
+    low, high = rank, 1.0
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        shares = values.shares_above(values.quantile(middle))
+        if mean_estimate(shares).interval.high <= 1 - rank:
+            high = middle
+        else:
+            low = middle
+    return values.quantile(high)
+
+
 def _words(figure: LimitedFigure) -> str:
     owner, _, name = figure.name.rpartition(": ")
     metric, percentile, _ = name.split("_")
     title = f"{owner} {metric.upper()} {percentile}".strip()
     if figure.value_s is None or math.isinf(figure.value_s):
         return f"{title} is beyond every limit, as requests are lost"
-    span = "" if figure.low_s is None or figure.high_s is None else f" ({_ms(figure.low_s)} to {_ms(figure.high_s)})"
+    low_s, high_s = _finite(figure.low_s), _finite(figure.high_s)
+    span = (
+        "" if low_s is None else f" ({_ms(low_s)} or more)" if high_s is None else f" ({_ms(low_s)} to {_ms(high_s)})"
+    )
     return f"{title} {_ms(figure.value_s)}{span}, limit {_ms(figure.limit_s)}"
 
 

@@ -13,8 +13,9 @@ from typing import Final
 from cluster_sim.study.planning.evidence import FleetEvidence
 from cluster_sim.study.planning.fleet_choice import Fleet, Layout
 
-STEEP_RATIO: Final = 1.6
-"""A size whose figure is so far beyond the limit is left in larger steps."""
+LEAST_GROWTH: Final = 0.1
+MOST_GROWTH: Final = 0.5
+"""Shares of a size that misses the limits by which the next one is larger, but for one replica at least."""
 STUCK_RATIO: Final = 0.98
 """Doubling the replicas leaves more than this of a figure: more of them do not help."""
 
@@ -79,8 +80,9 @@ class LayoutSearch:
         size = last.fleet.size
         if last.error or size >= most or self._is_stuck(failing):
             return None
-        step = max(1, size // 2) if last.ratio > STEEP_RATIO else 1
-        return min(most, size + step)
+        # What is missing of the limit, at its far end, is about what is missing of the replicas.
+        missing = min(MOST_GROWTH, max(last.far_ratio - 1, LEAST_GROWTH))
+        return min(most, size + max(1, round(missing * size)))
 
     def _is_stuck(self, failing: list[FleetEvidence]) -> bool:
         """Return whether twice as many replicas changed nothing."""

@@ -24,10 +24,12 @@ class LoadProfile:
 
     requests: int
     span_s: float
-    rate_per_s: float | None
-    """Mean rate; None if requests wait for one another, so that the fleet decides the rate."""
-    peak_rate_per_s: float | None
+    rate_per_s: float
+    """Mean rate; the highest possible one if requests wait for one another, so that the fleet decides it."""
+    peak_rate_per_s: float
     """Rate that so many requests arrive at or above as ``BUSY_SHARE`` says."""
+    is_open: bool
+    """Whether requests come whatever the fleet does."""
     prompt_tokens: float
     """Mean."""
     output_tokens: float
@@ -47,18 +49,16 @@ def load_profile(study: Study) -> LoadProfile:
         raise InputError(NO_REQUESTS)
     arrival_s = rows.arrival_ns / NS_PER_S
     span_s = max(float(arrival_s[-1] - arrival_s[0]), 1e-9)
-    rate = peak = None
-    if not reacts(study.workload):
-        rate = len(rows) / span_s
-        windows = max(1, min(MOST_WINDOWS, int(span_s / WINDOW_S)))
-        counts, edges = np.histogram(arrival_s, windows)
-        of_request = np.repeat(counts, counts) / (edges[1] - edges[0])
-        peak = max(rate, float(np.quantile(of_request, 1 - BUSY_SHARE)))
+    rate = len(rows) / span_s
+    windows = max(1, min(MOST_WINDOWS, int(span_s / WINDOW_S)))
+    counts, edges = np.histogram(arrival_s, windows)
+    of_request = np.repeat(counts, counts) / (edges[1] - edges[0])
     return LoadProfile(
         len(rows),
         span_s,
         rate,
-        peak,
+        max(rate, float(np.quantile(of_request, 1 - BUSY_SHARE))),
+        not reacts(study.workload),
         float(rows.prompt_tokens.mean()),
         max(1.0, float(rows.output_tokens.mean())),
         float(np.quantile(rows.prompt_tokens, 0.99)),

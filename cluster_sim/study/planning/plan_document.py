@@ -40,6 +40,7 @@ def plan_document(result: PlanResult) -> dict[str, Any]:
             "span_s": load.span_s,
             "requests_per_s": load.rate_per_s,
             "peak_requests_per_s": load.peak_rate_per_s,
+            "waits_for_fleet": not load.is_open,
             "mean_prompt_tokens": load.prompt_tokens,
             "mean_output_tokens": load.output_tokens,
             "longest_request_tokens": load.longest_tokens,

@@ -153,7 +153,11 @@ class Planner:
         self._bases: dict[str, Study] = {}
         self.load = load_profile(base)
         self.proposals = proposals(base, self.load)
-        self.ranking = Ranking(self.block.objective, {one.layout.plain: one for one in self.proposals})
+        self.ranking = Ranking(
+            self.block.objective,
+            {one.layout.plain: one for one in self.proposals},
+            has_scaler=base.autoscaler is not None,
+        )
         self.is_out_of_time = False
 
     def plan(self) -> PlanResult:

@@ -12,8 +12,10 @@ from cluster_sim.study.planning.proposals import Proposal
 class Ranking:
     """Orders layouts by their estimates, and fleets by what was simulated; smaller is better."""
 
-    def __init__(self, objective: Objective, by_layout: Mapping[Layout, Proposal]) -> None:
+    def __init__(self, objective: Objective, by_layout: Mapping[Layout, Proposal], *, has_scaler: bool = False) -> None:
+        """``has_scaler`` tells that an autoscaler decides how many replicas a run has, and so what it costs."""
         self.objective = objective
+        self._has_scaler = has_scaler
         self._by_layout = by_layout
 
     @property
@@ -33,10 +35,23 @@ class Ranking:
         """Return the price of a fleet."""
         return fleet.size * self.proposal(fleet.layout).usd_per_replica_hour
 
+    def usd_spent_per_hour(self, evidence: FleetEvidence) -> float:
+        """Return the price of a fleet; with an autoscaler, what its runs cost on average."""
+        figures = ("cost_usd", "window.start_s", "window.end_s")
+        cost, start_s, end_s = map(evidence.mean, figures)
+        if not self._has_scaler or cost is None or start_s is None or end_s is None or end_s <= start_s:
+            return self.usd_per_hour(evidence.fleet)
+        return cost / (end_s - start_s) * 3600
+
+    def _mean_gpus(self, evidence: FleetEvidence) -> float:
+        """Return the GPUs of a fleet over time, which an autoscaler changes."""
+        nominal = self.usd_per_hour(evidence.fleet)
+        return evidence.fleet.gpus * (self.usd_spent_per_hour(evidence) / nominal if nominal else 1.0)
+
     def price(self, evidence: FleetEvidence) -> float:
         """Return the price of a fleet, or its power if the objective is about energy."""
         if self.has_prices:
-            return self.usd_per_hour(evidence.fleet)
+            return self.usd_spent_per_hour(evidence)
         return evidence.mean("energy.mean_power_w") or evidence.fleet.size * self.proposal(evidence.fleet.layout).tdp_w
 
     def key(self, evidence: FleetEvidence) -> tuple[float, float, float]:
@@ -45,17 +60,18 @@ class Ranking:
         if self.objective in ("goodput_per_usd", "goodput_per_joule"):
             goodput = evidence.mean("slo.good_requests_per_s") or 0.0
             return (-goodput / price if price else 0.0, price, evidence.ratio)
-        return (price, self.usd_per_hour(evidence.fleet), evidence.ratio)
+        return (price, self.usd_spent_per_hour(evidence), evidence.ratio)
 
     def figures(self, evidence: FleetEvidence) -> dict[str, Any]:
         """Return what a fleet gives and costs, by means over its runs; None for what no run has."""
         fleet, mean = evidence.fleet, evidence.mean
-        usd = self.usd_per_hour(fleet)
+        usd = self.usd_spent_per_hour(evidence)
         tokens, token_s = mean("throughput.output_tokens_per_s"), mean("tpot_s.mean")
         good = mean("slo.good_requests_per_s")
         power = mean("energy.mean_power_w")
         return {
             "gpus": fleet.gpus,
+            "mean_gpus": self._mean_gpus(evidence),
             "usd_per_hour": usd,
             "usd_per_million_output_tokens": usd / (tokens * 3600) * 1e6 if tokens else None,
             "requests_per_s": mean("throughput.requests_per_s"),

@@ -122,8 +122,6 @@ def screen(predictor: Predictor, limits: SchedulerLimits, load: LoadProfile, obj
         floor = _floor(point, load, objectives)
         if floor.is_out_of_reach:
             return floor
-        if load.peak_rate_per_s is None:
-            return replace(floor, limited_by="the fleet decides the rate of a workload that waits for it")
         return replace(_needed(point, load, objectives), floor_ratio=floor.floor_ratio)
     except (InputError, NotImplementedError, ValueError, ZeroDivisionError) as error:
         return Screen(None, f"no estimate: {error}")
@@ -155,7 +153,6 @@ def _floor(point: OperatingPoint, load: LoadProfile, objectives: Sequence[Limit]
 
 
 def _needed(point: OperatingPoint, load: LoadProfile, objectives: Sequence[Limit]) -> Screen:
-    assert load.peak_rate_per_s is not None
     per_token_s = min((limit.limit_s for limit in objectives if limit.metric in ("tpot_s", "itl_s")), default=math.inf)
     whole_s = min((limit.limit_s for limit in objectives if limit.metric == "e2e_s"), default=math.inf)
     replicas, limited_by = 1, "the load is small"
