@@ -64,6 +64,7 @@ def plan(
     from cluster_sim.config.loading.load import check_study, read_document
     from cluster_sim.config.loading.overrides import apply_overrides
     from cluster_sim.report.console import make_console
+    from cluster_sim.report.plan_page import PLAN_PAGE, plan_page
     from cluster_sim.report.plan_report import print_plan
     from cluster_sim.study.planning.plan_run import run_plan
 
@@ -93,10 +94,12 @@ def plan(
         folder = Path.cwd() if file is None else file.resolve().parent
         study = _scaled(check_study(document, folder), rate_scale)
         outcome = run_plan(study, out, tell=lambda text: typer.echo(text, err=True))
+    deployment = _deployment(outcome.winner())
+    (outcome.directory / PLAN_PAGE).write_text(plan_page(outcome.document, deployment), encoding="utf-8")
     if as_json:
         typer.echo(json.dumps(outcome.document, indent=1))
         return
-    print_plan(make_console(), outcome.document, _deployment(outcome.winner()), str(outcome.directory))
+    print_plan(make_console(), outcome.document, deployment, str(outcome.directory))
 
 
 def _deployment(pools: "list[tuple[Pool, frozenset[str]]]") -> list[tuple[str, str]]:

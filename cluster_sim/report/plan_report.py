@@ -40,7 +40,10 @@ def print_plan(console: Console, plan: Entry, deployment: Sequence[tuple[str, st
         console.print(Text(f"\n{title}:", style="bold"))
         console.print(Text(text), soft_wrap=True)
     console.print(Text("\nAnswer", style="bold"))
-    for line in (*answer_lines(plan), f"{directory}: plan.json, winner.yaml (cluster-sim run gives its figures)"):
+    for line in (
+        *answer_lines(plan),
+        f"{directory}: plan.json, plan.html, winner.yaml (cluster-sim run gives its figures)",
+    ):
         _print(console, line)
     console.print(Text(last_line(answer), style="bold"), soft_wrap=True)
 
@@ -55,7 +58,7 @@ def load_line(plan: Entry) -> str:
         words += f", at most {rate:,.2f} a second, as they wait for earlier ones"
     else:
         words += f", {rate:,.2f} a second (busiest {load['peak_requests_per_s']:,.2f})"
-    limits = ", ".join(f"{_title(name)} at most {duration_text(limit)}" for name, limit in plan["limits"].items())
+    limits = ", ".join(f"{limit_title(name)} at most {duration_text(limit)}" for name, limit in plan["limits"].items())
     return f"{words}; {limits or 'limits of classes'}"
 
 
@@ -63,11 +66,11 @@ def fleets_table(plan: Entry) -> Table:
     """Return the fleets that were simulated: those that meet the limits, then the others, each by the objective."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("fleet", no_wrap=True)
-    names = [name for name in plan["limits"] if any(_limit(one, name) for one in plan["candidates"])]
+    names = [name for name in plan["limits"] if any(limit_of(one, name) for one in plan["candidates"])]
     for title in ("GPUs", "USD/h"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("limits", no_wrap=True)
-    for title in (*map(_title, names), "tokens/s/GPU", "tokens/s/user", "USD/M tokens out", "J/token out", "runs"):
+    for title in (*map(limit_title, names), "tokens/s/GPU", "tokens/s/user", "USD/M tokens out", "J/token out", "runs"):
         table.add_column(title, justify="right", no_wrap=True)
     order = ("met", "too_close", "missed")
     ordered = sorted(plan["candidates"], key=lambda one: order.index(one["verdict"]))
@@ -77,7 +80,7 @@ def fleets_table(plan: Entry) -> Table:
             f"{one['gpus']:,}",
             f"{one['usd_per_hour']:,.2f}",
             verdict_text(one["verdict"]),
-            *(figure_text(_limit(one, name)) for name in names),
+            *(figure_text(limit_of(one, name)) for name in names),
             _number(one["output_tokens_per_s_per_gpu"], ",.0f"),
             _number(one["output_tokens_per_s_per_user"], ",.1f"),
             _number(one["usd_per_million_output_tokens"], ",.2f"),
@@ -172,7 +175,7 @@ def last_line(answer: Entry) -> str:
 
 
 def _described(one: Entry) -> str:
-    figures = ", ".join(f"{_title(limit['name'])} {figure_text(limit)}" for limit in one["limits"])
+    figures = ", ".join(f"{limit_title(limit['name'])} {figure_text(limit)}" for limit in one["limits"])
     return f"{one['fleet']}, {_gpus(one)}, {_usd(one)}: {figures}, {one['runs']} runs"
 
 
@@ -186,11 +189,12 @@ def _usd(one: Entry) -> str:
     return f"{one['usd_per_hour']:,.2f} USD an hour{scaled}"
 
 
-def _limit(one: Entry, name: str) -> Entry | None:
+def limit_of(one: Entry, name: str) -> Entry | None:
+    """Return a limited figure of a fleet by the limit's name."""
     return next((limit for limit in one["limits"] if limit["name"] == name), None)
 
 
-def _title(limit: str) -> str:
+def limit_title(limit: str) -> str:
     """Return a limit's name as a title, for example ``TTFT p99``."""
     owner, _, name = limit.rpartition(": ")
     metric, percentile, _ = name.split("_")
