@@ -12,6 +12,8 @@ from cluster_sim.api.progress_view import Html, notebook_display
 from cluster_sim.config.schema.plan import PlanBlock
 from cluster_sim.config.schema.study import Study
 from cluster_sim.report.plan_report import answer_lines, last_line, load_line
+from cluster_sim.simulation.launcher import ray_pool
+from cluster_sim.simulation.process_pool import ProcessPool
 from cluster_sim.study.planning.plan_document import winner_study
 from cluster_sim.study.planning.plan_run import PlanOutcome, run_plan
 
@@ -80,6 +82,7 @@ def plan(
     devices: Sequence[str] | None = None,
     time_limit_s: float | None = None,
     processes: int | None = None,
+    address: str | None = None,
     progress: bool | None = None,
 ) -> Plan:
     """Find the best fleet for the load of a study within its limits, as the command ``plan`` does.
@@ -87,7 +90,8 @@ def plan(
     The study's one pool names the model, and its ``plan`` block says what to choose from; ``devices`` and
     ``time_limit_s`` change that block.  ``out`` is the directory of the plan, which goes on there if it was stopped; a
     program that is run as a file must call this below ``if __name__ == "__main__":``, since runs are made by other
-    processes.  ``progress`` shows each run as it ends: None does so in a notebook and on a terminal.
+    processes; with ``address`` they are made by the nodes of a Ray cluster.  ``progress`` shows each run as it ends: None
+    does so in a notebook and on a terminal.
 
     Raises InputError if the study is wrong or no fleet meets the limits, UnfinishedError if time ran out before one was
     found.
@@ -98,7 +102,8 @@ def plan(
     if base.plan is None:
         base = base.model_copy(update={"plan": PlanBlock()})
     tell = _teller(progress)
-    return Plan(run_plan(base, None if out is None else Path(out), tell=tell, processes=processes))
+    pool = ProcessPool(processes) if address is None else ray_pool(address)
+    return Plan(run_plan(base, None if out is None else Path(out), tell=tell, pool=pool))
 
 
 def _teller(progress: bool | None) -> Any:

@@ -48,6 +48,9 @@ def plan(
     time_limit: Annotated[
         str | None, typer.Option(metavar="TIME", help="Start no run after so long, for example 300s. [default: 240s]")
     ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster whose nodes make the runs; without it, processes of this machine.")
+    ] = None,
     allow_unknown: AllowUnknown = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print plan.json in place of the tables.")] = False,
     out: Annotated[
@@ -66,6 +69,7 @@ def plan(
     from cluster_sim.report.console import make_console
     from cluster_sim.report.plan_page import PLAN_PAGE, plan_page
     from cluster_sim.report.plan_report import print_plan
+    from cluster_sim.simulation.launcher import ray_pool
     from cluster_sim.study.planning.plan_run import run_plan
 
     if file is None:
@@ -93,7 +97,8 @@ def plan(
     with locating_errors(document):
         folder = Path.cwd() if file is None else file.resolve().parent
         study = _scaled(check_study(document, folder), rate_scale)
-        outcome = run_plan(study, out, tell=lambda text: typer.echo(text, err=True))
+        pool = None if address is None else ray_pool(address)
+        outcome = run_plan(study, out, tell=lambda text: typer.echo(text, err=True), pool=pool)
     deployment = _deployment(outcome.winner())
     (outcome.directory / PLAN_PAGE).write_text(plan_page(outcome.document, deployment), encoding="utf-8")
     if as_json:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from cluster_sim.config.schema.fleet import Pool
 from cluster_sim.config.schema.plan import PlanBlock
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError, UnfinishedError
+from cluster_sim.simulation.process_pool import ProcessPool
+from cluster_sim.simulation.task_pool import TaskPool
 from cluster_sim.study.limited_figures import load_limits
 from cluster_sim.study.planning.plan_document import PLAN_FILE, WINNER_FILE, plan_document, winner_pools, winner_text
 from cluster_sim.study.planning.planner import Planner, PlanResult
-from cluster_sim.study.planning.run_pool import RunPool
 from cluster_sim.study.planning.run_store import RunStore, without_time_limit
 
 
@@ -39,18 +41,19 @@ def run_plan(
     out: Path | None = None,
     *,
     tell: Callable[[str], None] = lambda _: None,
-    processes: int | None = None,
+    pool: AbstractContextManager[TaskPool] | None = None,
 ) -> PlanOutcome:
     """Find the best fleet for a study's load within its limits, and write the plan's directory.
 
-    What an earlier attempt in the directory has learned is used.  Raises InputError if the study is wrong or no fleet
+    ``pool`` makes the runs; None makes them in processes of this machine.  What an earlier attempt in the directory has
+    learned is used.  Raises InputError if the study is wrong or no fleet
     meets the limits, UnfinishedError if the plan was interrupted or out of time before it had an answer; ``plan.json``
     then has what was learned.
     """
     _check(base)
-    with RunStore(out or default_directory(base), base) as store, RunPool(processes) as pool:
+    with RunStore(out or default_directory(base), base) as store, pool or ProcessPool() as tasks:
         try:
-            planner = Planner(base, store, pool, tell)
+            planner = Planner(base, store, tasks, tell)
             result = planner.plan()
         except InputError:
             store.discard()

@@ -19,6 +19,7 @@ from cluster_sim.errors import InputError
 from cluster_sim.metrics.verdicts import Verdict
 from cluster_sim.routing.policy_interface import ROUTING_POLICIES
 from cluster_sim.simulation.plan import make_plan
+from cluster_sim.simulation.task_pool import TaskPool
 from cluster_sim.study.limited_figures import load_limits
 from cluster_sim.study.planning.evidence import FleetEvidence
 from cluster_sim.study.planning.fleet_choice import Fleet, fleet_study
@@ -27,8 +28,8 @@ from cluster_sim.study.planning.load_profile import LoadProfile, load_profile
 from cluster_sim.study.planning.other_loads import with_longer_prompts, with_more_load
 from cluster_sim.study.planning.proposals import Proposal, proposals
 from cluster_sim.study.planning.ranking import Ranking
-from cluster_sim.study.planning.run_pool import RunKey, RunPool, reason_of
 from cluster_sim.study.planning.run_store import RunStore
+from cluster_sim.study.planning.single_run import RunKey, RunTask, make_run, reason_of
 from cluster_sim.study.planning.trials import Trials, disaggregated, prefill_splits, tuned_layouts
 from cluster_sim.study.replications import Replication
 
@@ -43,8 +44,6 @@ MOST_GROWTH: Final = 4
 """A size for another load is searched up to so many times the best fleet's."""
 LEFT_RATIO: Final = 0.4
 """Share of the time limit that must be left for fleets that are not to be the answer."""
-WAIT_S: Final = 0.5
-"""Wall seconds between two looks at the clock."""
 
 Event = Callable[[str], None]
 
@@ -140,7 +139,7 @@ class _OtherLoadSearch:
 class Planner:
     """One plan: what is known, and the loop that learns more."""
 
-    def __init__(self, base: Study, store: RunStore, pool: RunPool, tell: Event = lambda _: None) -> None:
+    def __init__(self, base: Study, store: RunStore, pool: TaskPool, tell: Event = lambda _: None) -> None:
         """``base`` is the study with its plan block; raises InputError if it has no limit, or no load."""
         self.base = base
         self.block = base.plan or PlanBlock()
@@ -158,6 +157,7 @@ class Planner:
             {one.layout.plain: one for one in self.proposals},
             has_scaler=base.autoscaler is not None,
         )
+        self._running: dict[int, RunKey] = {}
         self.is_out_of_time = False
 
     def plan(self) -> PlanResult:
@@ -205,19 +205,19 @@ class Planner:
 
     def _drive(self, wanted: Callable[[], list[tuple[str, FleetEvidence, int]]]) -> None:
         """Make the runs that ``wanted`` asks for, as often as it asks, until it asks for none or time is up."""
-        while not self.is_out_of_time:
+        while True:
             runs = wanted()
-            running = self._pool.keys
-            fresh = [run for run in runs if RunKey(run[0], run[2]) not in running]
-            while fresh and self._pool.has_room:
+            is_over = time.monotonic() >= self._end_s
+            self.is_out_of_time = self.is_out_of_time or (is_over and bool(runs))
+            running = set(self._running.values())
+            fresh = [] if is_over else [run for run in runs if RunKey(run[0], run[2]) not in running]
+            while fresh and len(self._running) < self._pool.slots:
                 self._start(*fresh.pop(0))
-            if not self._pool.keys:
-                if not runs:
-                    return
-                continue  # Every fleet that was to start was refused: ask again.
-            for key, outcome in self._pool.finished(min(WAIT_S, max(self._end_s - time.monotonic(), 0.01))):
-                self._learn(key, outcome)
-            self.is_out_of_time = time.monotonic() >= self._end_s
+            if self._running:
+                number, outcome = self._pool.next_ended()
+                self._learn(self._running.pop(number), outcome)
+            elif is_over or not runs:
+                return  # Else every fleet that was to start was refused: ask again.
 
     def _start(self, key: str, evidence: FleetEvidence, number: int) -> None:
         try:
@@ -226,7 +226,7 @@ class Planner:
         except InputError as error:
             evidence.error = str(error)
             return
-        self._pool.start(RunKey(key, number), study)
+        self._running[self._pool.submit(make_run, RunTask(study, number))] = RunKey(key, number)
 
     def _learn(self, key: RunKey, outcome: Replication | Exception) -> None:
         evidence = self._evidence[key.fleet]
@@ -234,7 +234,7 @@ class Planner:
             evidence.error = reason_of(outcome)
         else:
             evidence.runs[key.number] = outcome
-            self._store.save(key.fleet, outcome)
+            self._store.save(key, outcome)
         count = len(evidence.runs)
         state = "fails" if evidence.error else evidence.verdict.value.replace("_", " ")
         certainty = "" if evidence.is_confirmed else " so far"

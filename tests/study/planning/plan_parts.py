@@ -1,6 +1,6 @@
 """Parts of plans for tests: evidence made by hand, a pool that runs nothing, and a small study."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -10,7 +10,7 @@ from cluster_sim.metrics.objectives import Slo
 from cluster_sim.study.limited_figures import load_limits
 from cluster_sim.study.planning.evidence import FleetEvidence
 from cluster_sim.study.planning.fleet_choice import Fleet, Layout
-from cluster_sim.study.planning.run_pool import RunKey
+from cluster_sim.study.planning.single_run import RunTask
 from cluster_sim.study.replications import Replication
 
 LIMIT_S = 0.1
@@ -75,13 +75,13 @@ def evidence(size: int, *values_s: float, replications: int = 3, **rest: Any) ->
 class MadeUpPool:
     """A pool whose runs are answered at once by a function of (study, number)."""
 
-    processes = 2
+    slots = 2
 
     def __init__(self, answer: Callable[[Study, int], Replication | Exception], *, first: bool = True) -> None:
         self._answer = answer
         self._ends = 0 if first else -1
-        self._running: list[tuple[RunKey, Study]] = []
-        self.made: list[RunKey] = []
+        self._running: list[tuple[int, RunTask]] = []
+        self.submitted = 0
 
     def __enter__(self) -> Self:
         return self
@@ -89,18 +89,11 @@ class MadeUpPool:
     def __exit__(self, *_: object) -> None:
         self._running.clear()
 
-    @property
-    def has_room(self) -> bool:
-        return len(self._running) < self.processes
+    def submit(self, _function: Any, task: RunTask) -> int:
+        self.submitted += 1
+        self._running.append((self.submitted, task))
+        return self.submitted
 
-    @property
-    def keys(self) -> set[RunKey]:
-        return {key for key, _ in self._running}
-
-    def start(self, key: RunKey, study: Study) -> None:
-        self._running.append((key, study))
-
-    def finished(self, _timeout_s: float | None = None) -> Iterator[tuple[RunKey, Replication | Exception]]:
-        key, study = self._running.pop(self._ends)
-        self.made.append(key)
-        yield key, self._answer(study, key.number)
+    def next_ended(self) -> tuple[int, Replication | Exception]:
+        number, task = self._running.pop(self._ends)
+        return number, self._answer(task.study, task.number)

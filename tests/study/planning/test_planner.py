@@ -8,9 +8,8 @@ import pytest
 
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError, UnfinishedError
-from cluster_sim.study.planning import plan_run
 from cluster_sim.study.planning.plan_run import PlanOutcome, run_plan
-from cluster_sim.study.planning.run_pool import make_run
+from cluster_sim.study.planning.single_run import RunTask, make_run
 from cluster_sim.study.replications import Replication
 from tests.study.planning.plan_parts import MadeUpPool, small_study
 
@@ -36,19 +35,16 @@ def make_up(value_s: float, number: int) -> Replication:
     return Replication(number, 400, samples, {}, 30.0, np.ones(10), figures)
 
 
-def planned(
-    base: Study, out: Path, monkeypatch: pytest.MonkeyPatch, needed: dict[int, float], *, first: bool = True
-) -> tuple[PlanOutcome, MadeUpPool]:
+def planned(base: Study, out: Path, needed: dict[int, float], *, first: bool = True) -> tuple[PlanOutcome, MadeUpPool]:
     """Plan with made-up runs, in which a fleet of TP n meets its limit from ``needed[n]`` replicas on."""
     pool = MadeUpPool(lambda study, number: figures_of(study, number, needed), first=first)
-    monkeypatch.setattr(plan_run, "RunPool", lambda _: pool)
-    return run_plan(base, out), pool
+    return run_plan(base, out, pool=pool), pool
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["first ends first", "last ends first"])
-def test_the_cheapest_fleet_is_recommended(first: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cheapest_fleet_is_recommended(first: bool, tmp_path: Path) -> None:
     """Five replicas of one GPU beat three of two; the smaller fleet, the runner-up and other loads are named."""
-    outcome, _ = planned(small_study(), tmp_path / "plan", monkeypatch, {1: 4.6, 2: 2.8}, first=first)
+    outcome, _ = planned(small_study(), tmp_path / "plan", {1: 4.6, 2: 2.8}, first=first)
     plan = outcome.document
     assert (plan["answer"]["gpus"], plan["answer"]["tensor_parallel"], plan["answer"]["replicas"]) == (5, 1, [5])
     assert plan["answer"]["verdict"] == "met"
@@ -66,31 +62,31 @@ def test_the_cheapest_fleet_is_recommended(first: bool, tmp_path: Path, monkeypa
     assert (winner.fleet.pools[0].replicas, winner.plan) == (5, None)
 
 
-def test_a_better_limit_of_a_step_may_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_better_limit_of_a_step_may_win(tmp_path: Path) -> None:
     """A fleet that a smaller token budget brings within the limits is the answer, with that budget."""
-    outcome, _ = planned(small_study(), tmp_path / "plan", monkeypatch, {1: 4.1, 2: 4.0})
+    outcome, _ = planned(small_study(), tmp_path / "plan", {1: 4.1, 2: 4.0})
     answer = outcome.document["answer"]
     assert (answer["replicas"], answer["max_num_batched_tokens"]) == ([4], 2048)
 
 
-def test_dearer_layouts_are_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dearer_layouts_are_not_run(tmp_path: Path) -> None:
     """Once a fleet is confirmed, a layout that costs more has only the runs of a runner-up."""
-    _, pool = planned(small_study(), tmp_path / "plan", monkeypatch, {1: 2.9, 2: 9.0})
-    sizes = {key.fleet for key in pool.made if "tp2" in key.fleet}
-    assert all(int(key.rpartition("-")[2]) <= 3 for key in sizes)
+    outcome, _ = planned(small_study(), tmp_path / "plan", {1: 2.9, 2: 9.0})
+    sizes = [one["replicas"] for one in outcome.document["candidates"] if one["tensor_parallel"] == 2]
+    assert max(sizes) <= [3]
 
 
-def test_a_second_plan_in_the_directory_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_plan_in_the_directory_runs_nothing(tmp_path: Path) -> None:
     """Everything that was learned is kept: the same plan again makes no run and gives the same answer."""
-    first, _ = planned(small_study(), tmp_path / "plan", monkeypatch, {1: 4.6, 2: 2.8})
-    again, pool = planned(small_study(plan__time_limit_s=60), tmp_path / "plan", monkeypatch, {1: 4.6, 2: 2.8})
-    assert pool.made == []
+    first, _ = planned(small_study(), tmp_path / "plan", {1: 4.6, 2: 2.8})
+    again, pool = planned(small_study(plan__time_limit_s=60), tmp_path / "plan", {1: 4.6, 2: 2.8})
+    assert pool.submitted == 0
     assert again.document == first.document
     with pytest.raises(InputError, match="holds another plan"):
-        planned(small_study(slo__tpot_p99_s=0.03), tmp_path / "plan", monkeypatch, {1: 4.6, 2: 2.8})
+        planned(small_study(slo__tpot_p99_s=0.03), tmp_path / "plan", {1: 4.6, 2: 2.8})
 
 
-def test_interrupts_keep_what_was_learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupts_keep_what_was_learned(tmp_path: Path) -> None:
     """A plan that Ctrl-C stops ends with what it knows, and the same command goes on."""
     calls = []
 
@@ -100,16 +96,15 @@ def test_interrupts_keep_what_was_learned(tmp_path: Path, monkeypatch: pytest.Mo
             raise KeyboardInterrupt
         return figures_of(study, number, {1: 4.6, 2: 2.8})
 
-    monkeypatch.setattr(plan_run, "RunPool", lambda _: MadeUpPool(answer))
     with pytest.raises(UnfinishedError, match="interrupted; 3 runs are kept, and the same command goes on"):
-        run_plan(small_study(), tmp_path / "plan")
+        run_plan(small_study(), tmp_path / "plan", pool=MadeUpPool(answer))
     assert not json.loads((tmp_path / "plan/plan.json").read_text())["is_complete"]
-    outcome, pool = planned(small_study(), tmp_path / "plan", monkeypatch, {1: 4.6, 2: 2.8})
+    outcome, pool = planned(small_study(), tmp_path / "plan", {1: 4.6, 2: 2.8})
     assert outcome.document["answer"]["replicas"] == [5]
-    assert len(pool.made) == outcome.result.runs - 3
+    assert pool.submitted == outcome.result.runs - 3
 
 
-def test_a_run_that_fails_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_fails_is_a_row(tmp_path: Path) -> None:
     """A layout whose runs fail has the reason in its row, and the others are planned all the same."""
 
     def answer(study: Study, number: int) -> Replication | Exception:
@@ -117,26 +112,25 @@ def test_a_run_that_fails_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             return RuntimeError("no such luck")
         return figures_of(study, number, {2: 2.8})
 
-    monkeypatch.setattr(plan_run, "RunPool", lambda _: MadeUpPool(answer))
-    plan = run_plan(small_study(), tmp_path / "plan").document
+    plan = run_plan(small_study(), tmp_path / "plan", pool=MadeUpPool(answer)).document
     assert plan["answer"]["tensor_parallel"] == 2
     failed = [one for one in plan["candidates"] if one["tensor_parallel"] == 1]
     assert [one["reason"] for one in failed] == ["RuntimeError: no such luck"]
 
 
-def test_nothing_meets_says_how_near_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_meets_says_how_near_and_why(tmp_path: Path) -> None:
     """If no fleet that is allowed meets the limits, the nearest is named with its figures and what it would take."""
     base = small_study(plan__max_gpus=2)
     with pytest.raises(InputError, match=r"nearest is .* TPOT p99 .* limit 20 ms.* max_gpus does not allow"):
-        planned(base, tmp_path / "plan", monkeypatch, {1: 4.6, 2: 2.8})
+        planned(base, tmp_path / "plan", {1: 4.6, 2: 2.8})
     assert json.loads((tmp_path / "plan/plan.json").read_text())["answer"] is None
 
 
-def test_limits_below_an_empty_replica_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits_below_an_empty_replica_are_named(tmp_path: Path) -> None:
     """A limit that one token alone breaks is refused by arithmetic, with the nearest layout."""
     base = small_study(slo__tpot_p99_s=0.0001)
     with pytest.raises(InputError, match=r"no fleet of any size .* nearest is 2 x h100-sxm .* a token alone takes"):
-        planned(base, tmp_path / "plan", monkeypatch, {1: 1.0, 2: 1.0})
+        planned(base, tmp_path / "plan", {1: 1.0, 2: 1.0})
 
 
 @pytest.mark.parametrize(
@@ -148,20 +142,18 @@ def test_limits_below_an_empty_replica_are_named(tmp_path: Path, monkeypatch: py
         ({"fleet__pools__0__model": "llama-3.1-405b"}, "no layout fits: the first, 1 x h100-sxm, because"),
     ],
 )
-def test_wrong_plans_leave_nothing(
-    changes: dict[str, object], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wrong_plans_leave_nothing(changes: dict[str, object], message: str, tmp_path: Path) -> None:
     """Constraints that contradict each other, a missing limit and a model that fits nowhere are refused."""
     with pytest.raises(InputError, match=message):
-        planned(small_study(**changes), tmp_path / "plan", monkeypatch, {1: 1.0, 2: 1.0, 4: 1.0})
+        planned(small_study(**changes), tmp_path / "plan", {1: 1.0, 2: 1.0, 4: 1.0})
     if "405b" not in str(changes):
         assert not (tmp_path / "plan").exists()
 
 
-def test_time_that_runs_out_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_that_runs_out_is_said(tmp_path: Path) -> None:
     """A plan without an answer when its time is over says how to go on."""
     with pytest.raises(UnfinishedError, match="the same command goes on"):
-        planned(small_study(plan__time_limit_s=1e-9), tmp_path / "plan", monkeypatch, {1: 4.6, 2: 2.8})
+        planned(small_study(plan__time_limit_s=1e-9), tmp_path / "plan", {1: 4.6, 2: 2.8})
 
 
 def test_two_pools_are_refused(tmp_path: Path) -> None:
@@ -174,6 +166,6 @@ def test_two_pools_are_refused(tmp_path: Path) -> None:
 
 def test_samples_are_kept_for_limits_alone() -> None:
     """A stored run has the values of limited figures, and none else; its figures include energy and throughput."""
-    run = make_run(small_study().with_changes({"workload.count": 50, "plan": None}), 1)
+    run = make_run(RunTask(small_study().with_changes({"workload.count": 50, "plan": None}), 1))
     assert set(run.samples) == {"ttft_s", "tpot_s"}
     assert {"energy.mean_power_w", "throughput.output_tokens_per_s"} <= set(run.figures)
