@@ -90,8 +90,8 @@ def plan(
     The study's one pool names the model, and its ``plan`` block says what to choose from; ``devices`` and
     ``time_limit_s`` change that block.  ``out`` is the directory of the plan, which goes on there if it was stopped; a
     program that is run as a file must call this below ``if __name__ == "__main__":``, since runs are made by other
-    processes; with ``address`` they are made by the nodes of a Ray cluster.  ``progress`` shows each run as it ends: None
-    does so in a notebook and on a terminal.
+    processes; with ``address`` they are made by the nodes of a Ray cluster.  ``progress`` shows each run as it ends:
+    None does so in a notebook and on a terminal.
 
     Raises InputError if the study is wrong or no fleet meets the limits, UnfinishedError if time ran out before one was
     found.
