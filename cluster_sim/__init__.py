@@ -7,6 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from cluster_sim.api.capacity import CapacityTable, capacity
+    from cluster_sim.api.compare import ComparisonTable, compare
     from cluster_sim.api.plan import Plan, plan
     from cluster_sim.api.result import Result
     from cluster_sim.api.simulate import simulate
@@ -20,6 +22,10 @@ _MODULES: Final = {
     "Study": "cluster_sim.config.schema.study",
     "simulate": "cluster_sim.api.simulate",
     "Result": "cluster_sim.api.result",
+    "capacity": "cluster_sim.api.capacity",
+    "CapacityTable": "cluster_sim.api.capacity",
+    "compare": "cluster_sim.api.compare",
+    "ComparisonTable": "cluster_sim.api.compare",
     "plan": "cluster_sim.api.plan",
     "Plan": "cluster_sim.api.plan",
     "sweep": "cluster_sim.api.sweep",
@@ -29,7 +35,21 @@ _MODULES: Final = {
 }
 """The module that defines each name."""
 
-__all__ = ["InputError", "Plan", "Result", "Study", "SweepTable", "UnfinishedError", "plan", "simulate", "sweep"]
+__all__ = [
+    "CapacityTable",
+    "ComparisonTable",
+    "InputError",
+    "Plan",
+    "Result",
+    "Study",
+    "SweepTable",
+    "UnfinishedError",
+    "capacity",
+    "compare",
+    "plan",
+    "simulate",
+    "sweep",
+]
 
 
 def __getattr__(name: str) -> Any:
