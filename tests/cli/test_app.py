@@ -21,14 +21,16 @@ from tests.cli.command import Command
 COMMANDS = {
     *(
         "calibrate",
+        "capacity",
+        "compare",
         "explain",
         "import",
         "init",
         "list",
+        "plan",
         "profile",
         "report",
         "run",
-        "plan",
         "sweep",
         "validate",
         "workload",
