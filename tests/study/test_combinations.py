@@ -62,7 +62,7 @@ def test_a_sobol_sequence_halves_every_range() -> None:
     ("parts", "message"),
     [
         ({}, "varies no key"),
-        ({"grid": {"seed": []}}, "grid.seed has no values"),
+        ({"grid": {"seed": []}}, "seed has no values"),
         ({"grid": {"seed": [1]}, "zip": {"seed": [1]}}, "stands in two of"),
         ({"zip": {"a": [1, 2], "b": [1]}}, "as many values of each key; got a 2, b 1"),
         ({"grid": {"sweep.grid": [1]}}, "cannot be varied"),

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from typing import Any, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from cluster_sim.options import GREATEST_VALUE, ConfigModel
 
@@ -31,6 +31,14 @@ class SampledRange(ConfigModel):
         return self
 
 
+def _with_values(values: dict[str, Any]) -> dict[str, Any]:
+    """Return what keys are to take; raises ValueError for a key without any."""
+    for key, given in values.items():
+        if given == []:
+            raise ValueError(f"{key} has no values: list at least one")
+    return values
+
+
 class Sample(ConfigModel):
     """Points spread evenly over ranges of several keys."""
 
@@ -42,6 +50,11 @@ class Sample(ConfigModel):
     ranges: dict[str, SampledRange | list[Any]] = Field(
         min_length=1, max_length=100, description="For each dotted key a range, or a list to choose from evenly."
     )
+
+    @field_validator("ranges")
+    @classmethod
+    def _check_values(cls, ranges: dict[str, Any]) -> dict[str, Any]:
+        return _with_values(ranges)
 
 
 class Sweep(ConfigModel):
@@ -61,6 +74,11 @@ class Sweep(ConfigModel):
         "+ - * / // %, comparisons, in, and, or, not, parentheses.",
     )
     list: tuple[dict[str, Any], ...] = Field((), description="Values of several keys, one run each.")
+
+    @field_validator("grid", "zip")
+    @classmethod
+    def _check_values(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return _with_values(values)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -87,10 +105,6 @@ class Sweep(ConfigModel):
                 raise ValueError(f"{key} stands in two of grid, zip, list and sample: it can have one value in a run")
             if key == "sweep" or key.startswith("sweep."):
                 raise ValueError(f"{key} cannot be varied by the sweep itself")
-        for where, block in (("grid", self.grid), ("zip", self.zip), ("sample.ranges", sampled)):
-            for key, values in block.items():
-                if values == []:
-                    raise ValueError(f"{where}.{key} has no values: list at least one")
         lengths = {key: len(values) for key, values in self.zip.items()}
         if len(set(lengths.values())) > 1:
             found = ", ".join(f"{key} {length}" for key, length in lengths.items())

@@ -109,7 +109,7 @@ def test_defaults_fill_what_is_not_said(study_file: Path) -> None:
         ("fleet.pools.0.model=mine.yaml", "fleet.pools.0.model: no such file: "),
         ("name=a/b", "name: must match pattern"),
         ("sweep={grid: {seed: []}}", "sweep.grid: seed has no values"),
-        ("sweep={grid: {}}", "sweep.grid: needs at least one key"),
+        ("sweep={grid: {}}", "sweep: varies no key: give grid, zip, list or sample at least one"),
     ],
 )
 def test_messages(study_file: Path, override: str, message: str) -> None:
