@@ -8,6 +8,7 @@ from typing import Any
 
 import zmq
 
+from actors.network import this_process
 from actors.run_spec import ReplicaGroupRuntime, RunSpec
 from actors.stage_stream import StageStream
 from actors.transport import GroupSocket, LinkSettings
@@ -54,6 +55,10 @@ class GroupActor:
         assert self._thread is not None, "the actor was not started"
         self._thread.join()
         return self._failure
+
+    def where(self) -> str:
+        """Return the node and the process of this actor."""
+        return this_process()
 
     def drain(self) -> Any:
         """Return and forget the replicas' records."""

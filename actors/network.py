@@ -188,6 +188,11 @@ def open_network(host: str | None, port_range: tuple[int, int]) -> Iterator[Netw
         yield LocalNetwork(name)
 
 
+def this_process() -> str:
+    """Return the node and the process that this runs in, as messages name them."""
+    return f"node {socket.gethostname()} (process {os.getpid()})"
+
+
 def _remove_left_behind(place: Path) -> None:
     """Remove this user's folders of runs whose process was killed: nobody holds their locks."""
     for folder in place.glob(f"{_FOLDER_PREFIX}*"):

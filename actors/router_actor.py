@@ -1,9 +1,11 @@
 """Actor of the global router: runs the hub and the event loop over the sockets."""
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from actors.network import this_process
 from actors.run_spec import RouterRuntime, RunSpec
 from actors.transport import HubSocket, LinkSettings
 from cluster_sim.engine.coordinator import Coordinator
@@ -21,6 +23,8 @@ class RouterStatus(NamedTuple):
     progress: Any
     dropped_frames: int = 0
     """Frames and connections of strangers that the router dropped."""
+    waits_s: Mapping[int, float] = MappingProxyType({})
+    """For how long each group has owed a reply, in seconds of wall time."""
 
 
 class RouterActor:
@@ -72,4 +76,9 @@ class RouterActor:
             coordinator.describe_wait(),
             runtime.progress(),
             socket.dropped_frames,
+            socket.waits_s(),
         )
+
+    def where(self) -> str:
+        """Return the node and the process of this actor."""
+        return this_process()

@@ -28,6 +28,7 @@ from actors.router_actor import RouterStatus
 from actors.run_spec import RunSpec
 from actors.stage_actor import StageCounts
 from actors.transport import LinkSettings
+from actors.watchdog import Watchdog
 from cluster_sim.errors import UnfinishedError
 
 STATUS_S: Final = 0.25
@@ -90,6 +91,12 @@ class _Supervision:
         self._draining: dict[int, Any] = {}
         """Series that are due, by group."""
         self._drained_s = 0.0
+        self._asked_s = 0.0
+        """When the answer that is due was asked for."""
+        self._ended_s = 0.0
+        """When the router was done; 0 before."""
+        places = [result_of(group.where.remote(), "an actor failed before the run") for group in actors.groups]
+        self._watchdog = Watchdog(places, result_of(actors.router.where.remote(), "the router failed before the run"))
 
     def run(self) -> RayRunResult:
         """Start the run, watch it to its end and collect its results."""
@@ -105,10 +112,13 @@ class _Supervision:
             if not ended:
                 self._request_status()
                 self._drain()
+                if self._ended_s:
+                    self._watchdog.on_ending([watches[call] for call in pending], time.monotonic() - self._ended_s)
                 continue
             pending.remove(ended[0])
             if ended[0] == run:
                 self._check_run(run, watches, pending)
+                self._ended_s = time.monotonic()
             else:
                 self._check_watch(ended[0], watches[ended[0]])
         hub = ray.get(run)
@@ -137,15 +147,18 @@ class _Supervision:
     def _request_status(self) -> None:
         """Ask the router how far it is, without ever waiting for the answer."""
         if self._asked is None:
-            self._asked = self._actors.router.status.remote()
+            self._asked, self._asked_s = self._actors.router.status.remote(), time.monotonic()
             return
         answered, _ = ray.wait([self._asked], timeout=0)
         if not answered:
+            self._watchdog.on_silence(time.monotonic() - self._asked_s)
             return
         with contextlib.suppress(ray.exceptions.RayError):  # Its death shows in ``run``.
             latest = ray.get(self._asked)
             if latest is not None:
                 self._status = latest
+                if not self._ended_s:
+                    self._watchdog.on_status(latest)
                 self._observer.on_status(latest)
         self._asked = None
 

@@ -5,6 +5,7 @@ error that says who waits for whom; nothing spins, because hub and actors share 
 not of this run is dropped and counted, never an error.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -81,7 +82,8 @@ class HubSocket:
         self._groups = [list(members) for members in groups]
         self._links = [Link(settings.run, settings.epoch, index) for index in range(len(groups))]
         self._names = [_name(index) for index in range(len(groups))]
-        self._owing: set[int] = set()
+        self._owing: dict[int, float] = {}
+        """When each group that owes a reply was called, on the clock of this process."""
         self._indices = {name: index for index, name in enumerate(self._names)}
         self._listener = settings.network.listen(zmq.ROUTER, "router")
         self._dropped = self._listener.dropped
@@ -115,7 +117,7 @@ class HubSocket:
     def send(self, windows: dict[int, Window]) -> None:
         """Send each group its window."""
         for index, window in windows.items():
-            self._owing.add(index)
+            self._owing[index] = time.monotonic()
             self._send(index, FrameKind.WINDOW, pack_window(self._codec, window))
 
     def collect(self) -> list[tuple[int, Reply]]:
@@ -137,8 +139,13 @@ class HubSocket:
             if kind is not FrameKind.REPLY:
                 raise ProtocolError(f"actor {index} sent {kind.name}, expected REPLY: {self.describe()}")
             replies.append((index, unpack_reply(self._codec, body)))
-            self._owing.discard(index)
+            self._owing.pop(index, None)
         return replies
+
+    def waits_s(self) -> dict[int, float]:
+        """Return for how long each group has owed a reply; another thread may ask."""
+        now_s = time.monotonic()
+        return {index: now_s - called_s for index, called_s in self._owing.copy().items()}
 
     def _has_more(self) -> bool:
         events = self._socket.getsockopt(zmq.EVENTS)

@@ -54,6 +54,10 @@ def run(
             "study. Executor and placement may differ.",
         ),
     ] = False,
+    is_paranoid: Annotated[
+        bool,
+        typer.Option("--paranoid", help="Check the full state of every replica in every window; slow."),
+    ] = False,
     log_level: Annotated[
         LogLevelName, typer.Option("-l", "--log-level", help="Least severe message to print.")
     ] = LogLevelName.warning,
@@ -87,6 +91,7 @@ def run(
         speedup=speedup,
         resumes=resume,
         is_verbose=is_verbose,
+        is_paranoid=is_paranoid,
     )
     if study.sweep is not None:
         typer.echo(f"note: {file} has a sweep block, which `run` leaves out; `sweep` runs its combinations", err=True)

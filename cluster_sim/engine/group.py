@@ -73,11 +73,15 @@ class Group:
         delays: Mapping[int, LinkDelays],
         observation: Observation,
         build: Build | None = None,
+        inspect: Callable[[Any], None] | None = None,
     ) -> None:
-        """``delays`` gives the links of every process by source; ``build`` makes those that join."""
+        """``delays`` gives the links of every process by source; ``build`` makes those that join; ``inspect`` looks at
+        every process that a window has moved.
+        """
         self._processes = {process.source: process for process in processes}
         self._delays = dict(delays)
         self._build = build
+        self._inspect = inspect
         self._wants_output_times = observation.responses
         self._wants_samples = observation.telemetry
         self._period_ns = observation.period_ns
@@ -134,6 +138,9 @@ class Group:
             stale.add(source)
         for entry in again:
             heapq.heappush(heap, entry)
+        if self._inspect is not None:
+            for source in sorted(stale):
+                self._inspect(self._processes[source])
         if self._wants_output_times:
             for source in sorted(stale):
                 conditional, unconditional = self._output_times[source]

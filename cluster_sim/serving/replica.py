@@ -140,6 +140,15 @@ class Replica:
         assert message.instant >= self._horizon, f"{message} came below replica {self.settings.index}'s horizon"
         self._inbox.push(message)
 
+    def validate(self) -> None:
+        """Assert in full what must hold between two windows: of the scheduler, of batches in flight, of messages."""
+        self._scheduler.validate()
+        limits = self.settings.limits
+        most = limits.kv_blocks * limits.data_parallel
+        assert self._scheduler.kv_used_blocks <= most, f"replica {self.settings.index} holds more than {most} blocks"
+        ends = [entry[0] for entry in self._steps.in_flight]
+        assert ends == sorted(ends), f"batches of replica {self.settings.index} end out of order: {ends}"
+
     def advance(self, horizon: Instant) -> list[Message]:
         """Handle every event strictly below ``horizon``; return responses and samples, stamped at the hub."""
         assert horizon >= self._horizon, "horizons only grow"

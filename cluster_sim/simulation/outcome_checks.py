@@ -1,6 +1,7 @@
 """Checks of a run's outcome: what shows only afterwards that its input was wrong."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from cluster_sim.errors import InputError
 from cluster_sim.metrics.request_totals import RequestTotals
@@ -8,6 +9,7 @@ from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.recording.reasons import CONTEXT_LENGTH, KV_CACHE, LOSSES, NO_MODEL, REASONS
 from cluster_sim.units import NS_PER_S
 
+_LAWS: Final = ("requests", "tokens", "blocks", "transfers")
 _REMEDIES: Final = {
     CONTEXT_LENGTH: "engine.max_model_len is the longest context of a pool",
     KV_CACHE: "engine.num_kv_blocks, or the memory of more or larger GPUs, bounds a pool's KV cache",
@@ -23,6 +25,16 @@ def check_arrivals(end_ns: int, first_ns: int) -> None:
             f"run.end_s: {end_ns / NS_PER_S:g} s is before anything happens: the first request arrives at "
             f"{first_ns / NS_PER_S:g} s; let the run end later, or leave end_s out to serve every request"
         )
+
+
+def check_laws(checks: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise RuntimeError, a fault of the program, if requests, tokens, blocks or bytes were lost or doubled.
+
+    ``checks`` are those of the summary; Little's law holds on average only, so it is reported instead.
+    """
+    broken = [f"{name} {dict(checks[name])}" for name in _LAWS if not checks[name]["holds"]]
+    if broken:
+        raise RuntimeError(f"the run breaks its own laws: {'; '.join(broken)}")
 
 
 def check_service(metadata: RunMetadata, totals: RequestTotals, arrived: int) -> None:

@@ -3,7 +3,7 @@
 import logging
 import math
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,7 +40,7 @@ from cluster_sim.simulation.launcher import ray_executor
 from cluster_sim.simulation.measurement import measure, peaks_of, window_rule
 from cluster_sim.simulation.model_names import nameless_notice
 from cluster_sim.simulation.monitor_settings import MonitorSettings
-from cluster_sim.simulation.outcome_checks import check_arrivals, check_service
+from cluster_sim.simulation.outcome_checks import check_arrivals, check_laws, check_service
 from cluster_sim.simulation.plan import Plan, make_plan
 from cluster_sim.simulation.run_energy import energy_summary
 from cluster_sim.simulation.run_options import RunOptions
@@ -68,7 +68,7 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
     Raises InputError for wrong input (nothing is left behind) and UnfinishedError when the run cannot go on.
     """
     plan = make_plan(study)
-    simulation = plan.simulation()
+    simulation = replace(plan.simulation(), is_paranoid=options.is_paranoid)
     final = options.out or default_directory(study.name, config_hash(study))
     notices: list[str] = []
     first_ns = first_arrival_ns(build_source(study.workload, study.seed, notices))
@@ -118,6 +118,7 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
         )
         measured = measure(window_rule(study), simulation.metadata, records, requests_path)
         summary = _summary(plan, simulation, records, measured, outcome)
+        check_laws(summary["checks"])
         peaks = peaks_of(totals, requests_path)
         directory.write_json(BENCH_FILE, bench_json(simulation.metadata, records, _load(study), peaks))
         path = directory.complete(summary, _manifest(study, simulation.metadata, choice, outcome))

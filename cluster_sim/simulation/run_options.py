@@ -25,5 +25,7 @@ class RunOptions:
     """Whether the notes at the end say why the executor was chosen."""
     needs_service: bool = True
     """Whether a run of which no replica could run a single request is wrong input; a search takes it for an answer."""
+    is_paranoid: bool = False
+    """Whether the full state of every replica that a window has moved is checked: slow."""
     speedup: float | None = None
     """Simulated seconds per wall second to pace the run at; None runs as fast as possible."""

@@ -192,6 +192,8 @@ class Simulation:
     """
     keeps_rows: bool = False
     """Whether the outcome holds every request's row."""
+    is_paranoid: bool = False
+    """Whether the full state of every process that a window has moved is checked."""
     keeps_streams: bool = False
     """Whether the outcome holds every batch's way through the stages; replicas take single steps for it."""
 
@@ -360,7 +362,8 @@ class Simulation:
         """
         if delays is None:
             delays = {replica.source: self.pool_of(replica.source - 1).delays for replica in replicas}
-        return Group(replicas, delays, observation, partial(self._join, build))
+        inspect = Replica.validate if self.is_paranoid else None
+        return Group(replicas, delays, observation, partial(self._join, build), inspect)
 
     def _join(self, build: Callable[[int, int], Replica], source: int, first: Join) -> tuple[Replica, LinkDelays]:
         """Build the replica that a first message makes join, and return its links, too."""

@@ -1,6 +1,7 @@
 """The Ray executor on a real local cluster: equal to inline whatever the placement, and clear when something dies."""
 
 import os
+import re
 import signal
 import threading
 import time
@@ -17,6 +18,7 @@ from actors.connection import ray_cluster
 from actors.router_actor import RouterStatus
 from actors.supervisor import RunObserver, run_actors
 from actors.transport import WaitLimits
+from actors.watchdog import Watchdog
 from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.simulation.run import run_study
 from cluster_sim.simulation.run_options import RunOptions
@@ -131,6 +133,38 @@ def test_death_of_an_actor_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UnfinishedError, match=r"actor 1 \(replicas 1, 3\) died after \d+ windows"):
         run_actors(PholdRun(study, MortalGroup), placement, RunObserver(on_status=kill))
     assert killed.is_set()
+
+
+def test_a_stopped_actor_is_named_and_the_run_goes_on(tmp_path: Path) -> None:
+    """An actor whose process stands still is named with its node and process; when it moves again, so does the run."""
+    victim = tmp_path / "victim"
+    windows: list[int] = []
+    said: list[str] = []
+
+    class GoesOnError(Exception):
+        pass
+
+    def stop(status: RouterStatus) -> None:
+        if status.windows > 3 and not windows:
+            windows.append(status.windows)
+            os.kill(int(victim.read_text(encoding="ascii")), signal.SIGSTOP)
+        elif len(windows) == 1 and said:
+            windows.append(status.windows)
+            os.kill(int(victim.read_text(encoding="ascii")), signal.SIGCONT)
+        elif len(windows) == 2 and status.windows > windows[1] + 3:
+            raise GoesOnError
+
+    study = MortalPhold(processes=4, balls=20, end_ns=100_000_000, victim=str(victim))
+    placement = Placement(split(4, 2), limits=LIMITS)
+    with (
+        mock.patch("actors.supervisor.Watchdog", lambda *places: Watchdog(*places, report=said.append, warn_s=1.0)),
+        pytest.raises(GoesOnError),
+    ):
+        run_actors(PholdRun(study, MortalGroup), placement, RunObserver(on_status=stop))
+    process = victim.read_text(encoding="ascii")
+    assert re.fullmatch(
+        rf"waiting for group 1 on node \S+ \(process {process}\) for \d+ s, at [\d.]+ s simulated", said[0]
+    )
 
 
 def test_lack_of_room_is_reported() -> None:

@@ -68,6 +68,9 @@ class KvCache(Protocol):
     def free(self, sequence: Sequence) -> None:
         """Take everything back that a sequence holds."""
 
+    def validate(self) -> None:
+        """Assert in full what must hold between two calls."""
+
 
 class BlockCache(KvCache, Protocol):
     """A KV cache as vLLM's scheduler uses it."""

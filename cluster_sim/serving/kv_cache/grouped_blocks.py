@@ -30,6 +30,10 @@ class GroupedCache:
         """Blocks that sequences hold."""
         return self.total_blocks - self.free_blocks
 
+    def validate(self) -> None:
+        """Assert that free blocks are some of all."""
+        assert 0 <= self.free_blocks <= self.total_blocks
+
     def match_prefix(self, sequence: Sequence) -> MatchResult:
         """Find nothing: there is no prefix cache."""
         return NO_MATCH

@@ -157,6 +157,12 @@ class Scheduler(ABC):
     def write_back(self) -> None:
         """Bring the counters of all sequences up to date, as the last act of a run."""
 
+    def validate(self) -> None:
+        """Assert in full what must hold between two windows, for runs that check their states."""
+        assert self.running_count >= 0, "sequences hold slots"
+        assert self.waiting_count >= 0, "sequences wait"
+        assert self.kv_used_blocks >= 0, "blocks are held"
+
     def drain(self) -> None:
         """Take in that no more requests will come, so that none is to be waited for."""
 

@@ -101,6 +101,11 @@ class DataParallel(Scheduler, FastForwardScheduler):
         waiting = {adapter for _, state in states for adapter in state}
         return tuple(sorted(active)), tuple(sorted(waiting - active))
 
+    def validate(self) -> None:
+        for rank in self._ranks:
+            rank.validate()
+        assert len(self._rank_of) >= self.running_count, "every running request is of one rank"
+
     def has_work(self) -> bool:
         return any(rank.has_work() for rank in self._ranks)
 

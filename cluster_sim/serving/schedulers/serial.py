@@ -93,6 +93,12 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
         """Return the blocks that are held."""
         return self.total_blocks - self.free_blocks
 
+    def validate(self) -> None:
+        """Assert also that blocks are held by those who hold them, and that nobody waits and holds some."""
+        super().validate()
+        assert 0 <= self.free_blocks <= self.total_blocks, "free blocks are some of all"
+        assert sum(self.blocks_of.values()) <= self.total_blocks, "no more blocks are held than there are"
+
     def waiting_ids(self) -> Iterable[int]:
         """Return the waiting requests in queue order."""
         return [sequence.request_id for sequence in self.queue]

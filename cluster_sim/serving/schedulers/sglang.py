@@ -127,6 +127,10 @@ class Sglang(SerialHandover):
         """Return the pages that sequences hold, shared ones once."""
         return self.memory.used_blocks
 
+    def validate(self) -> None:
+        super().validate()
+        self.memory.validate()
+
     def reporting_caches(self) -> list[PrefixReporter]:
         return [self.memory] if self.has_prefix_cache else []
 

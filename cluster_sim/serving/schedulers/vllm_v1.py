@@ -108,6 +108,12 @@ class VllmV1(VllmHandover, FastForwardScheduler):
     def kv_used_blocks(self) -> int:
         return self._kv.used_blocks
 
+    def validate(self) -> None:
+        super().validate()
+        self._kv.validate()
+        assert self._prefilling.keys() <= self._running.keys(), "prompts are computed of running sequences"
+        assert not self._running.keys() & set(self._waiting), "nobody runs and waits"
+
     def reporting_caches(self) -> list[PrefixReporter]:
         return [self._kv] if isinstance(self._kv, HashedCache) else []
 
