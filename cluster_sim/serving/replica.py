@@ -121,17 +121,8 @@ class Replica:
         )
         jitters = self.settings.jitters
         floors = floor_model(self._predictor, limits, jitters[0].ratio if jitters else 0.0)
-        self._guarantees = Guarantees(
-            floors,
-            limits.tokens_per_step,
-            self._inbox,
-            steps,
-            scheduler,
-            pipeline,
-            self._planner,
-            self.settings.return_ns,
-            self._first_tokens,
-        )
+        parts = (floors, limits.tokens_per_step, self._inbox, steps, scheduler, pipeline, self._planner)
+        self._guarantees = Guarantees(*parts, self.settings.return_ns, self._first_tokens)
 
     # ------------------------------------------------------------------------------------------------------- protocol
 
@@ -141,13 +132,9 @@ class Replica:
         self._inbox.push(message)
 
     def validate(self) -> None:
-        """Assert in full what must hold between two windows: of the scheduler, of batches in flight, of messages."""
+        """Assert in full what must hold between two windows: of the scheduler, and of the batches in flight."""
         self._scheduler.validate()
-        limits = self.settings.limits
-        most = limits.kv_blocks * limits.data_parallel
-        assert self._scheduler.kv_used_blocks <= most, f"replica {self.settings.index} holds more than {most} blocks"
-        ends = [entry[0] for entry in self._steps.in_flight]
-        assert ends == sorted(ends), f"batches of replica {self.settings.index} end out of order: {ends}"
+        self._steps.validate()
 
     def advance(self, horizon: Instant) -> list[Message]:
         """Handle every event strictly below ``horizon``; return responses and samples, stamped at the hub."""

@@ -31,6 +31,11 @@ class StepState:
         self.forget_plan()
         self.schedule_ns = self.finishing_ns = -1
 
+    def validate(self) -> None:
+        """Assert that batches end in the order in which they were scheduled."""
+        ends = [end for end, _ in self.in_flight]
+        assert ends == sorted(ends), f"batches in flight end out of order: {ends}"
+
     def forget_plan(self) -> None:
         """Take in that something changes the next batch."""
         self.planned = None
