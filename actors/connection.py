@@ -6,13 +6,15 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 import ray
 
 from actors.environment import prepare_ray
+from actors.network import socket_place
 from cluster_sim.errors import InputError, UnfinishedError
+from cluster_sim.own_folder import own_folder
 
 REACH_S: Final = 5.0
 """How long an address may take to accept a connection."""
@@ -35,20 +37,21 @@ def ray_cluster(address: str | None, num_cpus: int | None = None) -> Iterator[No
         yield
         return
     prepare_ray(address)
-    with _kept_signals():
-        if address is None:
-            _start(num_cpus)
-        else:
-            _join(address)
-    try:
+    with ExitStack() as stack:
+        with _kept_signals():
+            if address is None:
+                _start(num_cpus, stack)
+            else:
+                _join(address)
+        stack.callback(ray.shutdown)
         yield
-    finally:
-        ray.shutdown()
 
 
-def _start(num_cpus: int | None) -> None:
+def _start(num_cpus: int | None, stack: ExitStack) -> None:
+    """Start a local cluster, whose files go to a folder that ``stack`` removes at the end."""
     try:
         ray.init(
+            _temp_dir=str(stack.enter_context(own_folder("ray", socket_place()))),
             address="local",
             num_cpus=num_cpus,
             include_dashboard=False,

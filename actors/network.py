@@ -6,13 +6,10 @@ address, encrypted and authenticated (CURVE) by a key pair that is made for the 
 
 import os
 import resource
-import shutil
 import socket
-import stat
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
@@ -21,9 +18,9 @@ import zmq
 
 from actors.dropped_frames import DroppedFrames
 from actors.gatekeeper import Gatekeeper
-from cluster_sim.directory_lock import DirectoryLock
 from cluster_sim.engine.loop import ProtocolError
 from cluster_sim.errors import InputError, UnfinishedError
+from cluster_sim.own_folder import own_folder
 
 LOOPBACK: Final = "127.0.0.1"
 LARGEST_FRAME_BYTES: Final = 256 << 20
@@ -35,11 +32,8 @@ _LINGER_MS: Final = 2_000
 _HANDSHAKE_MS: Final = 10_000
 """Within this time a connection must have authenticated."""
 _UNLIMITED: Final = 0
-_FOLDER_PREFIX: Final = "cluster-sim-run-"
 _LONGEST_FOLDER: Final = 60
 """A socket's path has 107 bytes at most."""
-_NEW_S: Final = 60.0
-"""Age below which a folder may belong to a run that has not locked it yet."""
 
 
 class Listener:
@@ -129,7 +123,7 @@ class ClusterNetwork:
     keys: RunKeys = field(repr=False)
 
     def listen(self, kind: int, name: str) -> Listener:
-        """Return a socket that listens at a free port of the range."""
+        """Return a socket that listens at a free port of the range; InputError if none is free."""
         _allow_many_connections()
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         bound = new_socket(kind, context)
@@ -142,7 +136,7 @@ class ClusterNetwork:
         Gatekeeper(context, bound, self.keys.public, dropped)
         try:
             endpoint = self._bind(bound)
-        except ProtocolError:
+        except InputError:
             bound.close(0)
             context.term()
             raise
@@ -161,8 +155,8 @@ class ClusterNetwork:
         try:
             port = bound.bind_to_random_port(f"tcp://{host}", first, last + 1, max_tries=4 * (last - first + 1))
         except (zmq.ZMQError, zmq.ZMQBindError) as error:
-            raise ProtocolError(
-                f"no port to listen on at {host} in run.port_range [{first}, {last}]: {error}"
+            raise InputError(
+                f"run.port_range: none of the ports {first} to {last} is free at {host} ({error}); give a wider range"
             ) from error
         return f"tcp://{host}:{port}"
 
@@ -176,32 +170,24 @@ def open_network(host: str | None, port_range: tuple[int, int]) -> Iterator[Netw
     if host is not None:
         yield ClusterNetwork(host, port_range, new_keys())
         return
+    place = socket_place()
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(own_folder("run", place))
+        except OSError as error:
+            raise UnfinishedError(f"the run's sockets have no place in {place}: {error.strerror or error}") from error
+        yield LocalNetwork(str(folder))
+
+
+def socket_place() -> Path:
+    """Return where folders with sockets may lie, whose paths are limited."""
     place = tempfile.gettempdir()
-    if len(place) > _LONGEST_FOLDER:
-        place = "/tmp"  # noqa: S108 - the folder made in it is the user's alone
-    _remove_left_behind(Path(place))
-    try:
-        folder = tempfile.TemporaryDirectory(prefix=_FOLDER_PREFIX, dir=place, ignore_cleanup_errors=True)
-    except OSError as error:
-        raise UnfinishedError(f"the run's sockets have no place in {place}: {error.strerror or error}") from error
-    with folder as name, DirectoryLock(Path(name)):
-        yield LocalNetwork(name)
+    return Path(place if len(place) <= _LONGEST_FOLDER else "/tmp")  # noqa: S108 - folders in it are the user's alone
 
 
 def this_process() -> str:
     """Return the node and the process that this runs in, as messages name them."""
     return f"node {socket.gethostname()} (process {os.getpid()})"
-
-
-def _remove_left_behind(place: Path) -> None:
-    """Remove this user's folders of runs whose process was killed: nobody holds their locks."""
-    for folder in place.glob(f"{_FOLDER_PREFIX}*"):
-        with suppress(OSError, InputError):
-            status = folder.lstat()
-            is_old = time.time() - status.st_mtime > _NEW_S
-            if is_old and status.st_uid == os.geteuid() and stat.S_ISDIR(status.st_mode):
-                with DirectoryLock(folder):
-                    shutil.rmtree(folder)
 
 
 def _allow_many_connections() -> None:

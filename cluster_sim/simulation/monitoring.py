@@ -9,6 +9,7 @@ from cluster_sim.metrics.live import LiveSnapshot, ReplicaLive, RequestsLive, Sp
 from cluster_sim.metrics.server import MetricsServer
 from cluster_sim.routing.hub import RouterHub
 from cluster_sim.simulation.monitor_settings import MonitorSettings
+from cluster_sim.simulation.resources import MemoryWatch
 from cluster_sim.simulation.run_recorder import RunRecorder
 from cluster_sim.simulation.simulation import Simulation
 from cluster_sim.simulation.view import ProgressSink
@@ -43,6 +44,7 @@ class RunMonitor:
         self._clock: Instant = 0
         self._paced_at: Instant = -1
         self._meter = SpeedMeter()
+        self._memory = MemoryWatch()
         self._replicas = [idle_replica()] * simulation.replicas
         self._server: MetricsServer | None = None
         if settings.metrics_port is not None:
@@ -72,6 +74,7 @@ class RunMonitor:
         """Pass the progress on and publish new counters."""
         self._clock = clock
         self._progress(time_of(clock), self._hub.arrived - self._hub.in_flight)
+        self._memory.look(time_of(clock) / NS_PER_S)
         if counters and self._server is not None:
             joined = max(counters) - len(self._replicas)
             self._replicas += [idle_replica()] * joined

@@ -42,6 +42,7 @@ from cluster_sim.simulation.model_names import nameless_notice
 from cluster_sim.simulation.monitor_settings import MonitorSettings
 from cluster_sim.simulation.outcome_checks import check_arrivals, check_laws, check_service
 from cluster_sim.simulation.plan import Plan, make_plan
+from cluster_sim.simulation.resources import expected_duration_s, memory_now, needs_of, shortages
 from cluster_sim.simulation.run_energy import energy_summary
 from cluster_sim.simulation.run_options import RunOptions
 from cluster_sim.simulation.run_recorder import new_totals
@@ -80,6 +81,9 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
         progress = stack.enter_context(view.progress(simulation.total_requests))
         choice = choose(study, simulation, options)
         _log_start(plan, simulation.metadata, choice, directory.partial)
+        needs = needs_of(simulation, expected_duration_s(study, simulation.total_requests))
+        for shortage in shortages(needs, directory.partial, memory_now()):
+            LOGGER.warning(shortage)
         executor = ray_executor(study.run, options.address) if choice.executor == "ray" else InlineExecutor()
         monitor = MonitorSettings(options.speedup, options.metrics_port, run_labels(study, choice.executor))
         requests_path = directory.partial / REQUESTS_FILE

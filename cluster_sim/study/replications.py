@@ -9,8 +9,6 @@ in memory; a run writes no file unless its whole summary is wanted.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 import numpy as np
@@ -25,6 +23,7 @@ from cluster_sim.metrics.verdicts import Verdict, verdict_of, worst
 from cluster_sim.metrics.window import find_window
 from cluster_sim.output.request_rows import read_rows
 from cluster_sim.output.run_directory import REQUESTS_FILE
+from cluster_sim.own_folder import own_folder
 from cluster_sim.simulation.executor import RunOutputs
 from cluster_sim.simulation.inline import InlineExecutor
 from cluster_sim.simulation.measurement import window_rule
@@ -281,8 +280,8 @@ def _run_with_summary(study: Study, warm_up_ratio: float | None) -> tuple[Reques
     """Run a study as the run command does; return its requests and every figure of its summary."""
     from cluster_sim.simulation.run import run_study
 
-    with TemporaryDirectory(prefix="cluster-sim-replication-") as folder:
-        result = run_study(study, RunOptions(executor="inline", out=Path(folder) / "run"))
+    with own_folder("replication") as folder:
+        result = run_study(study, RunOptions(executor="inline", out=folder / "run"))
         pools = [pool["name"] for pool in result.summary["pools"]]
         block = read_rows(result.directory / REQUESTS_FILE, pools)
     start_ns, end_ns = (round(result.summary["window"][name] * NS_PER_S) for name in ("start_s", "end_s"))

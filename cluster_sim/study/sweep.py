@@ -7,12 +7,12 @@ undisturbed one.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from cluster_sim.config.loading.load import check_study
 from cluster_sim.config.schema.study import Study
 from cluster_sim.document import Document
 from cluster_sim.errors import InputError, UnfinishedError
+from cluster_sim.own_folder import own_folder
 from cluster_sim.simulation.run_options import RunOptions
 from cluster_sim.study.summary_figures import flat_figures
 from cluster_sim.study.sweep_directory import FAILED, FINISHED, Row, SweepDirectory, default_directory
@@ -57,8 +57,8 @@ def run_variant(study: Study) -> Row:
     """
     from cluster_sim.simulation.run import run_study
 
-    with TemporaryDirectory(prefix="cluster-sim-sweep-") as folder:
-        result = run_study(study, RunOptions(executor="inline", out=Path(folder) / "run"))
+    with own_folder("sweep") as folder:
+        result = run_study(study, RunOptions(executor="inline", out=folder / "run"))
         return {"digest": result.digest, "summary": result.summary}
 
 

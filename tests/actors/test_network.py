@@ -238,3 +238,13 @@ def test_log_has_one_line_a_second(caplog: pytest.LogCaptureFixture) -> None:
         "actor 1 dropped 1 frames or connections of strangers, 1004 in all: the last before the end of the run",
     ]
     assert dropped.remark() == "; 1004 frames or connections of strangers were dropped"
+
+
+def test_a_port_range_without_a_free_port_is_wrong_input() -> None:
+    """Where every port of the range is taken, the message names the key and the range."""
+    with sockets.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=rf"^run\.port_range: none of the ports {port} to {port} is free at "):
+            cluster_network((port, port)).listen(zmq.PULL, "router")
