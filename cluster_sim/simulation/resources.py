@@ -46,7 +46,7 @@ class Memory(NamedTuple):
 
 
 def expected_duration_s(study: Study, requests: int | None) -> float | None:
-    """Return how long a run will be in simulated time: to its end, or while requests arrive; None if it is not known."""
+    """Return how long a run will be in simulated time: to its end, or while requests arrive; None if nobody knows."""
     workload = study.workload
     rate = getattr(getattr(workload, "arrivals", None), "request_rate", None) or getattr(workload, "request_rate", None)
     by_rate = requests / rate if requests is not None and rate and math.isfinite(rate) else None
