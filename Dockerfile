@@ -16,7 +16,7 @@ RUN useradd --create-home --uid 1000 --user-group simulator \
 WORKDIR /source
 COPY constraints.txt ./
 RUN pip install --constraint constraints.txt \
-    msgpack numpy pandas pyarrow pydantic pyyaml pyzmq ray rich typer
+    msgpack numpy pandas prometheus-client pyarrow pydantic pyyaml pyzmq ray rich typer
 
 COPY pyproject.toml README.md LICENSE ./
 COPY cluster_sim cluster_sim

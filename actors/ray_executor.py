@@ -4,7 +4,7 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
-from actors.actor_creation import cluster_cpus
+from actors.cluster_size import await_cpus
 from actors.connection import ray_cluster
 from actors.placement import Placement, place
 from actors.router_actor import RouterStatus
@@ -21,9 +21,11 @@ from cluster_sim.simulation.simulation import Simulation
 class RayExecutor:
     """Runs simulations on the Ray cluster at ``address``, or on a local one that it starts and stops (None)."""
 
-    def __init__(self, settings: Run, address: str | None = None) -> None:
+    def __init__(self, settings: Run, address: str | None = None, min_cpus: float | None = None) -> None:
+        """``min_cpus`` are the CPUs that the cluster must have before anything is placed."""
         self._settings = settings
         self._address = address
+        self._min_cpus = min_cpus
 
     def run(self, simulation: Simulation, outputs: RunOutputs) -> RunOutcome:
         """Run a simulation to its end.
@@ -44,11 +46,13 @@ class RayExecutor:
                 outputs.series(replica, columns)
 
         with ray_cluster(self._address):
-            cpus = cluster_cpus()
+            cpus = await_cpus(self._min_cpus)
             groups = place(
                 simulation.replicas, sum(cpus), settings.replicas_per_actor, settings.actors, settings.placement_seed
             )
-            result = run_actors(spec, Placement(groups, stages, settings.port_range), RunObserver(show, keep))
+            result = run_actors(
+                spec, Placement(groups, stages, settings.port_range), RunObserver(show, keep, outputs.live)
+            )
         placement = {
             "actors": len(groups),
             "replicas_per_actor": max(map(len, groups)),

@@ -47,6 +47,7 @@ class RouterActor:
             runtime.run_end,
             link_of_joining=runtime.link_of_joining(len(groups)),
         )
+        runtime.watch(self._coordinator.traffic)
         self._socket.describe = self._coordinator.describe_wait
         return self._socket.endpoint
 
@@ -64,6 +65,10 @@ class RouterActor:
         socket.stop(runtime.end())
         socket.close()
         return runtime.close(coordinator)
+
+    def live(self, known: int) -> Any:
+        """Return the runtime's latest snapshot for live metrics; None before the actor is built."""
+        return None if self._runtime is None else self._runtime.live(known)
 
     def status(self) -> RouterStatus | None:
         """Return how far the run is; None before the actor is built."""

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from cluster_sim.engine.coordinator import Coordinator, LinkOfJoining, ProcessLink
+from cluster_sim.engine.coordinator import Coordinator, LinkOfJoining, ProcessLink, Traffic
 from cluster_sim.engine.instant import Instant
+from cluster_sim.metrics.live_feed import LiveFeed, Published
 from cluster_sim.simulation.ending import check_nobody_waits, close_hub, end_of
 from cluster_sim.simulation.monitor_settings import MonitorSettings
 from cluster_sim.simulation.monitoring import RunMonitor
@@ -29,7 +30,8 @@ class ServingRouterRuntime:
         self._progress = Progress(0, 0)
         self.hub = simulation.build_hub(self._recorder.log)
         self.run_end = simulation.run_end
-        self.observer = RunMonitor(monitor, simulation, self.hub, self._recorder, self._keep_progress)
+        self._feed = LiveFeed()
+        self.observer = RunMonitor(monitor, simulation, self.hub, self._recorder, self._keep_progress, self._feed)
 
     def _keep_progress(self, simulated_ns: int, requests_done: int) -> None:
         self._progress = Progress(simulated_ns, requests_done)
@@ -49,6 +51,14 @@ class ServingRouterRuntime:
     def progress(self) -> Progress:
         """Return simulated time and requests done."""
         return self._progress
+
+    def watch(self, traffic: Traffic) -> None:
+        """Show the work of the protocol."""
+        self.observer.watch(traffic)
+
+    def live(self, known: int) -> Published | None:
+        """Return the latest snapshot of the run for live metrics; see ``LiveFeed.latest``."""
+        return self._feed.latest(known)
 
     def close(self, coordinator: Coordinator) -> HubResult:
         """Complete the table of requests; return totals and digest.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from actors.codec import Codec
-from cluster_sim.engine.coordinator import Coordinator, LinkOfJoining, ProcessLink
+from cluster_sim.engine.coordinator import Coordinator, LinkOfJoining, ProcessLink, Traffic
 from cluster_sim.engine.group import Group
 from cluster_sim.engine.hub_interface import Hub
 from cluster_sim.engine.instant import Instant
@@ -39,6 +39,12 @@ class RouterRuntime(Protocol):
 
     def progress(self) -> Any:
         """Return the live figures for whoever shows them; called from another thread, plain data."""
+
+    def watch(self, traffic: Traffic) -> None:
+        """Take what counts the work of the protocol, before the run starts."""
+
+    def live(self, known: int) -> Any:
+        """Return the latest snapshot for live metrics, None if it has the number ``known``; from another thread."""
 
     def close(self, coordinator: Coordinator) -> Any:
         """Complete the recording and return the hub's result."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from actors.codec import CODE, INT, PLAIN, REAL, Codec, FrameError, PayloadSchema, tuple_schema
 from cluster_sim.engine.process import Join
-from cluster_sim.recording.replica_log import ReplicaCounters
+from cluster_sim.recording.replica_counters import ReplicaCounters
 from cluster_sim.recording.statuses import STATUSES
 from cluster_sim.serving.handover.messages import Granted, KvReady, PrefillLeg, PrefillProgress, Release, Reservation
 from cluster_sim.serving.messages import (

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from cluster_sim.engine.instant import Instant, time_of
 from cluster_sim.hardware.predictors.coverage import Coverage
-from cluster_sim.recording.replica_log import ReplicaCounters
+from cluster_sim.recording.replica_counters import ReplicaCounters
 from cluster_sim.recording.sketch import QuantileSketch
 from cluster_sim.serving.replica import Replica
 from cluster_sim.simulation.simulation import Simulation

@@ -26,10 +26,12 @@ from actors.network import open_network
 from actors.placement import Placement
 from actors.router_actor import RouterStatus
 from actors.run_spec import RunSpec
+from actors.snapshots import live_snapshots
 from actors.stage_actor import StageCounts
 from actors.transport import LinkSettings
 from actors.watchdog import Watchdog
 from cluster_sim.errors import UnfinishedError
+from cluster_sim.metrics.live_feed import LiveSource
 
 STATUS_S: Final = 0.25
 """Wall seconds between two status requests to the router."""
@@ -46,6 +48,8 @@ class RunObserver:
     on_status: Callable[[RouterStatus], None] = lambda _status: None
     on_drain: Callable[[Any], None] = lambda _series: None
     """Takes the result of one group's ``ReplicaGroupRuntime.drain``."""
+    live: LiveSource | None = None
+    """Serves the router's snapshots while the run goes on."""
 
 
 class RayRunResult(NamedTuple):
@@ -73,7 +77,9 @@ def run_actors(spec: RunSpec, placement: Placement, observer: RunObserver | None
         actors = create_actors(placement)
         try:
             connect(actors, spec, placement, settings)
-            return _Supervision(actors, placement, observer or RunObserver()).run()
+            observer = observer or RunObserver()
+            with live_snapshots(observer.live, actors.router):
+                return _Supervision(actors, placement, observer).run()
         finally:
             actors.stop()
 

@@ -5,14 +5,16 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from cluster_sim.metrics.exposition import Exposition
-from cluster_sim.metrics.live import LiveSnapshot, RequestsLive, idle_replica
+from cluster_sim.metrics.exposition.exposition import Exposition
+from cluster_sim.metrics.exposition.text import TextWriter
+from cluster_sim.metrics.live import EngineMembers, opening_snapshot
 from cluster_sim.metrics.objectives import Slo
 from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
@@ -25,9 +27,13 @@ def compose(checkout: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def expressions(checkout: Path) -> list[str]:
-    """Every PromQL expression of our dashboard, its variables replaced."""
-    dashboard = json.loads((checkout / "conf/grafana/dashboards/cluster-sim.json").read_text(encoding="utf-8"))
-    texts = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    """Every PromQL expression of our dashboards, its variables replaced."""
+    texts = [
+        target["expr"]
+        for dashboard in _dashboards(checkout)
+        for panel in dashboard["panels"]
+        for target in panel["targets"]
+    ]
     return [text.replace("$__rate_interval", "1m").replace("$model_name", ".*") for text in texts]
 
 
@@ -127,12 +133,23 @@ def test_every_dependency_is_pinned(checkout: Path) -> None:
     assert wanted - {"cluster-sim"} <= set(pinned)
 
 
-def test_dashboard_reads_the_provisioned_source(checkout: Path) -> None:
-    """The dashboard's data source is the provisioned one, and panels neither overlap nor lack a query."""
+def _dashboards(checkout: Path) -> list[dict[str, Any]]:
+    files = sorted((checkout / "conf/grafana/dashboards").glob("*.json"))
+    return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+
+
+def test_there_are_dashboards_of_every_part(checkout: Path) -> None:
+    """The fleet, the router, the replicas and the protocol have a dashboard each, with an address of its own."""
+    parts = ["", "-protocol", "-replica", "-router"]
+    assert sorted(dashboard["uid"] for dashboard in _dashboards(checkout)) == [f"cluster-sim{part}" for part in parts]
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_dashboard_reads_the_provisioned_source(checkout: Path, number: int) -> None:
+    """A dashboard's data source is the provisioned one, and panels neither overlap nor lack a query."""
     sources = yaml.safe_load((checkout / "conf/grafana/provisioning/datasources/prometheus.yml").read_text())
-    dashboard = json.loads((checkout / "conf/grafana/dashboards/cluster-sim.json").read_text(encoding="utf-8"))
     taken: set[tuple[int, int]] = set()
-    for panel in dashboard["panels"]:
+    for panel in _dashboards(checkout)[number]["panels"]:
         assert panel["datasource"]["uid"] == sources["datasources"][0]["uid"]
         assert panel["targets"]
         at = panel["gridPos"]
@@ -142,32 +159,102 @@ def test_dashboard_reads_the_provisioned_source(checkout: Path) -> None:
         taken |= cells
 
 
-def test_dashboard_and_rules_read_series_that_are_served(checkout: Path, expressions: list[str]) -> None:
-    """Every series that the dashboard and the rules name is served by a run, or recorded by the rules."""
-    pool = PoolMetadata("main", "llama-3-8b", "h100-sxm", 1, 1, 3.0, "roofline", kv_blocks=100)
-    totals = RequestTotals(1, ["main"])
-    snapshot = LiveSnapshot(1.0, 1.0, 1.0, 0, [idle_replica()], RequestsLive.copy_of(totals), completed_ratio=0.5)
-    page = Exposition(RunMetadata("small", 1, (pool,), Slo()), {"run": "small"}).text(snapshot)
+def test_dashboards_rules_and_alerts_read_series_that_are_served(checkout: Path, expressions: list[str]) -> None:
+    """Every series that dashboards, rules and alerts name is served by a run."""
+    vllm = PoolMetadata("main", "llama-3-8b", "h100-sxm", 1, 1, 3.0, "roofline", kv_blocks=100)
+    sglang = replace(vllm, name="other", engine="sglang")
+    metadata = RunMetadata("small", 1, (vllm, sglang), Slo())
+    totals = RequestTotals(2, ["main", "other"])
+    snapshot = replace(opening_snapshot(metadata, totals, EngineMembers(metadata)), completed_ratio=0.5)
+    page = TextWriter().page(Exposition(metadata, "small").families(snapshot))
     served = {re.split(r"[ {]", line)[0] for line in page.splitlines() if not line.startswith("#")}
-    rules = yaml.safe_load((checkout / "conf/prometheus/rules.yml").read_text(encoding="utf-8"))["groups"][0]["rules"]
-    recorded = {rule["record"] for rule in rules}
-    for text in [*expressions, *(rule["expr"] for rule in rules)]:
-        named = set(re.findall(r"\b(?:vllm:|cluster_sim[_:])[\w:]+", text))
+    folder = checkout / "conf/prometheus"
+    groups = [
+        yaml.safe_load((folder / name).read_text(encoding="utf-8"))["groups"] for name in ("rules.yml", "alerts.yml")
+    ]
+    rules = [rule["expr"] for (group,) in groups for rule in group["rules"]]
+    for text in [*expressions, *rules]:
+        named = set(re.findall(r"\b(?:(?:vllm|sglang):|cluster_sim[_:]|llm_d_epp_)[\w:]+", text))
         assert named, text
-        assert named <= served | recorded, text
+        assert named <= served, text
 
 
 def test_prometheus_accepts_its_configuration_and_the_dashboard(
     checkout: Path, expressions: list[str], tmp_path: Path
 ) -> None:
-    """Promtool accepts the configuration, the rules, and every expression of the dashboard."""
+    """Promtool accepts the configurations, the rules, and every expression of the dashboards."""
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("needs promtool (Debian package prometheus)")
     rules = [{"record": f"test:expression:{index}", "expr": text} for index, text in enumerate(expressions)]
     as_rules = tmp_path / "rules.yml"
     as_rules.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}), encoding="utf-8")
-    config = checkout / "conf/prometheus/prometheus.yml"
-    for arguments in (["check", "config", str(config)], ["check", "rules", str(as_rules)]):
+    folder = checkout / "conf/prometheus"
+    for arguments in (
+        ["check", "config", str(folder / "prometheus.yml")],
+        ["check", "config", str(folder / "ray_serve_names.yml")],
+        ["check", "rules", str(folder / "ray_serve_rules.yml")],
+        ["check", "rules", str(as_rules)],
+    ):
         done = subprocess.run([promtool, *arguments], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_alerts_fire_when_they_should(checkout: Path, tmp_path: Path) -> None:
+    """Promtool plays made-up series: recorded rates are true, and each alert fires in its case."""
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("needs promtool (Debian package prometheus)")
+    folder = checkout / "conf/prometheus"
+    test = (folder / "rules_test.yml").read_text(encoding="utf-8")
+    copy = tmp_path / "rules_test.yml"
+    copy.write_text(
+        test.replace("rules.yml", str(folder / "rules.yml")).replace("alerts.yml", str(folder / "alerts.yml"))
+    )
+    done = subprocess.run([promtool, "test", "rules", str(copy)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_compose_waits_for_its_workers(compose: dict[str, Any]) -> None:
+    """The simulator waits for the CPUs of all workers, and serves its metrics to the other containers."""
+    command = compose["services"]["simulator"]["command"][0]
+    assert '--min-cpus "$$MIN_CPUS"' in command
+    assert "--metrics-host 0.0.0.0" in command
+    workers = compose["services"]["ray-worker"]
+    cpus = int(re.search(r"WORKER_CPUS:-(\d+)", " ".join(workers["entrypoint"]))[1])
+    wanted = re.search(r"MIN_CPUS:-(\d+)", compose["services"]["simulator"]["environment"]["MIN_CPUS"])[1]
+    assert int(wanted) == workers["deploy"]["replicas"] * cpus
+    assert all("healthcheck" in service for service in compose["services"].values())
+
+
+def test_kuberay_manifests_agree(checkout: Path) -> None:
+    """The job waits for its workers' CPUs, and the monitors select ports and labels that its pods have.
+
+    The keys are those of KubeRay's ray.io/v1 RayJob and of the Prometheus operator's PodMonitor.
+    """
+    job = yaml.safe_load((checkout / "conf/kuberay/rayjob.yaml").read_text(encoding="utf-8"))
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    spec = job["spec"]
+    assert set(spec) <= {
+        *("entrypoint", "shutdownAfterJobFinishes", "ttlSecondsAfterFinished", "backoffLimit", "submissionMode"),
+        *("rayClusterSpec", "activeDeadlineSeconds", "runtimeEnvYAML"),
+    }
+    cluster = spec["rayClusterSpec"]
+    assert set(cluster) == {"rayVersion", "headGroupSpec", "workerGroupSpecs"}
+    assert f"ray=={cluster['rayVersion']}" in (checkout / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    (workers,) = cluster["workerGroupSpecs"]
+    assert set(workers) == {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"}
+    (worker,) = workers["template"]["spec"]["containers"]
+    (head,) = cluster["headGroupSpec"]["template"]["spec"]["containers"]
+    wanted = int(re.search(r"--min-cpus (\d+)", spec["entrypoint"])[1])
+    assert wanted == workers["replicas"] * int(worker["resources"]["limits"]["cpu"])
+    ports = {port["name"]: port["containerPort"] for port in head["ports"]}
+    assert f"--metrics-port {ports['cluster-sim']}" in spec["entrypoint"]
+    monitors = list(yaml.safe_load_all((checkout / "conf/kuberay/podmonitor.yaml").read_text(encoding="utf-8")))
+    label = "app.kubernetes.io/name"
+    for monitor in monitors:
+        assert (monitor["apiVersion"], monitor["kind"]) == ("monitoring.coreos.com/v1", "PodMonitor")
+        assert monitor["spec"]["podMetricsEndpoints"][0]["port"] in ports
+        wanted_label = monitor["spec"]["selector"]["matchLabels"][label]
+        for group in (cluster["headGroupSpec"], workers):
+            assert group["template"]["metadata"]["labels"][label] == wanted_label

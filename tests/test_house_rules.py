@@ -262,6 +262,7 @@ def test_imports_are_declared(checkout: Path) -> None:
     required = {re.split(r"[<>=\[]", text)[0] for text in project["dependencies"]}
     optional = {re.split(r"[<>=\[]", text)[0] for name, extra in extras.items() if name != "dev" for text in extra}
     names = {
+        "prometheus_client": "prometheus-client",
         "yaml": "pyyaml",
         "zmq": "pyzmq",
         "sklearn": "scikit-learn",

@@ -1,9 +1,12 @@
 """``cluster-sim report``: pages and exports of a finished run."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from cluster_sim.errors import InputError
 
 RunDirectoryArgument = Annotated[
     Path, typer.Argument(metavar="DIR", help="Directory of a complete run or sweep.", show_default=False)
@@ -38,15 +41,28 @@ def report(
     is_backfilled: Annotated[
         bool, typer.Option("--openmetrics", help="Also write DIR/openmetrics.txt: metrics stamped with simulated time.")
     ] = False,
+    step: Annotated[
+        float, typer.Option(metavar="S", min=0.001, help="Simulated seconds between two samples of --openmetrics.")
+    ] = 5.0,
+    epoch: Annotated[
+        str,
+        typer.Option(
+            metavar="T", help="Date of simulated time 0 in --openmetrics: ISO 8601, UTC if no zone is given, or Unix s."
+        ),
+    ] = "2026-01-01T00:00:00Z",
+    is_compressed: Annotated[
+        bool, typer.Option("--gzip", help="Write DIR/openmetrics.txt.gz; promtool needs it unpacked.")
+    ] = False,
 ) -> None:
     """Write a self-contained HTML report of a run or a sweep, or a comparison of two runs."""
-    from cluster_sim.report.openmetrics import write_openmetrics
+    from cluster_sim.report.openmetrics import Backfill, write_openmetrics
     from cluster_sim.report.perfetto_trace import write_trace
     from cluster_sim.report.report_file import write_comparison, write_report
     from cluster_sim.report.run_data import undamaged
     from cluster_sim.report.trace_filter import TraceFilter
 
     chosen = TraceFilter.parse(trace_replicas, trace_window, trace_slowest)
+    backfill = Backfill(step, _date(epoch), is_compressed)
     if other is not None:
         typer.echo(f"Wrote {write_comparison(directory, other, output)}")
     else:
@@ -55,4 +71,26 @@ def report(
         typer.echo(f"Wrote {write_trace(directory, chosen=chosen, is_compressed=is_trace_compressed)}")
     if is_backfilled:
         with undamaged(directory):
-            typer.echo(f"Wrote {write_openmetrics(directory)}")
+            typer.echo(f"Wrote {write_openmetrics(directory, backfill=backfill, announce=_announce)}")
+
+
+def _date(text: str) -> datetime:
+    """Return a date that is written as ISO 8601, or as seconds since 1970; raises InputError."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            date = datetime.fromisoformat(text)
+        except ValueError:
+            raise InputError(
+                f"--epoch {text}: must be a date such as 2026-01-01T00:00:00Z, or seconds since 1970"
+            ) from None
+        return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, OSError, ValueError):
+        raise InputError(f"--epoch {text}: is no date that can be written") from None
+
+
+def _announce(size: object) -> None:
+    typer.echo(f"OpenMetrics: {size}")

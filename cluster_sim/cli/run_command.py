@@ -9,6 +9,7 @@ import typer
 
 from cluster_sim.cli.arguments import Address, AllowUnknown, Overrides, StudyFile, Verbose, with_allowance
 from cluster_sim.errors import InputError
+from cluster_sim.metrics.metrics_options import LINGER_S, LOOPBACK, MetricsOptions
 
 
 class ExecutorName(StrEnum):
@@ -28,6 +29,14 @@ class LogLevelName(StrEnum):
     error = "error"
 
 
+class MetricsNames(StrEnum):
+    """Servers whose names series can have."""
+
+    auto = "auto"
+    vllm = "vllm"
+    sglang = "sglang"
+
+
 def run(
     file: StudyFile,
     overrides: Overrides = None,
@@ -35,6 +44,10 @@ def run(
         ExecutorName | None, typer.Option(help="Runtime of the simulation; overrides run.executor.")
     ] = None,
     address: Address = None,
+    min_cpus: Annotated[
+        float | None,
+        typer.Option(min=0, help="Wait until the Ray cluster has so many CPUs; for workers that are still starting."),
+    ] = None,
     allow_unknown: AllowUnknown = False,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Run directory. [default: runs/<name>-<config hash>]")
@@ -42,6 +55,21 @@ def run(
     metrics_port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Serve live Prometheus metrics on this port.")
     ] = None,
+    metrics_host: Annotated[
+        str, typer.Option(help="Address that serves them; 0.0.0.0 is every IPv4 address of this machine.")
+    ] = LOOPBACK,
+    metrics_names: Annotated[
+        MetricsNames,
+        typer.Option(help="Whose names the series of engines have; auto: those of the engine that is simulated."),
+    ] = MetricsNames.auto,
+    linger_s: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Longest wait at the end until a scraper that was seen has read the last page; two of its intervals "
+            "at most. Ctrl-C ends it.",
+        ),
+    ] = LINGER_S,
     speedup: Annotated[
         float | None,
         typer.Option(help="Pace simulated time to so many times real time; without it, as fast as possible."),
@@ -75,6 +103,9 @@ def run(
     if speedup is not None and not 0 < speedup < math.inf:
         raise InputError(f"--speedup must be a positive number; got {speedup:g}")
     logging.basicConfig(level=log_level.value.upper(), format="%(levelname)s %(name)s: %(message)s")
+    metrics = None
+    if metrics_port is not None:
+        metrics = MetricsOptions(metrics_port, metrics_host, metrics_names.value, linger_s)
     chosen = [] if executor is None else [f"run.executor={executor.value}"]
     if file.is_dir() and not resume:
         raise InputError(f"{file}: is a directory; to resume the run there, add --resume")
@@ -86,8 +117,9 @@ def run(
     options = RunOptions(
         executor=None if executor is None else executor.value,
         address=address,
+        min_cpus=min_cpus,
         out=out,
-        metrics_port=metrics_port,
+        metrics=metrics,
         speedup=speedup,
         resumes=resume,
         is_verbose=is_verbose,

@@ -42,7 +42,8 @@ class Reply(NamedTuple):
     next_activation: Instant
     """No process of the group has anything to do, report or answer below this horizon unless a message arrives."""
     counters: dict[int, Any] | None = None
-    """Each process's cumulative counters by source, if the window asked for them."""
+    """The cumulative counters of each process by source, if the window asked for them: of those that have changed since
+    it was last asked."""
 
 
 class LinkDelays(NamedTuple):
@@ -86,6 +87,8 @@ class Group:
         self._wants_samples = observation.telemetry
         self._period_ns = observation.period_ns
         self._is_instantaneous = observation.is_instantaneous
+        self._shown: dict[int, Any] = {}
+        """What processes had done when their counters were last collected."""
         self._activation: dict[int, Instant] = dict.fromkeys(self._processes, NEVER)
         self._output_times: dict[int, OutputTimes] = {}
         self._heap: list[tuple[Instant, int]] = []
@@ -152,12 +155,18 @@ class Group:
                         unconditional + back if unconditional < NEVER else NEVER,
                     )
                 )
-        counters = (
-            {source: process.counters() for source, process in self._processes.items()}
-            if window.collect_counters
-            else None
-        )
+        counters = self._changed_counters() if window.collect_counters else None
         return Reply(window.number, answers, output_times, self._next_activation(), counters)
+
+    def _changed_counters(self) -> dict[int, Any]:
+        """Return the counters of the processes that have done something since the last call."""
+        counters: dict[int, Any] = {}
+        for source, process in self._processes.items():
+            activity = process.activity()
+            if activity != self._shown.get(source):
+                self._shown[source] = activity
+                counters[source] = process.counters()
+        return counters
 
     def _join(self, source: int, message: Message) -> LogicalProcess:
         """Build the process that its first message makes join."""

@@ -76,6 +76,9 @@ class LogicalProcess(Protocol):
     def counters(self) -> Any:
         """Return cumulative counters for live metrics; plain data."""
 
+    def activity(self) -> Any:
+        """Return something cheap that differs whenever the counters do."""
+
     def snapshot(self) -> bytes:
         """Return the whole state."""
 

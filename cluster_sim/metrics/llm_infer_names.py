@@ -13,7 +13,7 @@ from itertools import zip_longest
 from typing import Final
 
 from cluster_sim.metrics.run_records import RunRecords
-from cluster_sim.recording.replica_log import ReplicaCounters
+from cluster_sim.recording.replica_counters import ReplicaCounters
 from cluster_sim.recording.sketch import QuantileSketch
 from cluster_sim.units import NS_PER_S
 

@@ -29,15 +29,18 @@ SKETCHED: Final = Latencies._fields
 """Intervals whose distribution is kept, overall and per pool, in ns."""
 
 HISTOGRAMS: Final[dict[str, tuple[float, ...]]] = {
-    "ttft": buckets.TTFT_S,
-    "tpot": buckets.TOKEN_GAP_S,
-    "e2e": buckets.REQUEST_S,
-    "queue": buckets.REQUEST_S,
+    "ttft": buckets.TTFT_GRID_S,
+    "tpot": buckets.TPOT_GRID_S,
+    "e2e": buckets.E2E_GRID_S,
+    "queue": buckets.QUEUE_GRID_S,
     "inference": buckets.REQUEST_S,
     "prefill": buckets.REQUEST_S,
     "decode": buckets.REQUEST_S,
 }
 """Histograms kept per replica, over finished requests."""
+
+TOKEN_HISTOGRAMS: Final = ("prompt_tokens", "output_tokens", "cached_tokens", "computed_tokens")
+"""Histograms of tokens; ``computed_tokens`` are those of the prompt that no cache had."""
 
 SUMS: Final = (
     "finished",
@@ -49,12 +52,18 @@ SUMS: Final = (
     "decode_reads_tokens",
     "prefill_pairs",
     *(f"{name}_ns" for name in HISTOGRAMS),
+    "transfer_ns",
+    "transfer_bytes",
 )
-"""Sums kept per replica, over finished requests.  Two of them decide the energy: ``decode_reads_tokens`` counts the
-cached tokens that each decode step of a request reads, ``prefill_pairs`` the (query, key) pairs of its prompt without
-the cached part."""
+"""Sums kept per replica, over finished requests; the last two over all requests whose KV cache was moved to it.  Two
+decide the energy: ``decode_reads_tokens`` counts the cached tokens that each decode step of a request reads,
+``prefill_pairs`` the (query, key) pairs of its prompt without the cached part."""
 
 _HISTOGRAM_BOUNDS_NS: Final = {name: buckets.nanoseconds(bounds) for name, bounds in HISTOGRAMS.items()}
+_TRANSFER_BOUNDS: Final = {
+    "transfer": buckets.nanoseconds(buckets.NIXL_S),
+    "transfer_bytes": np.array(buckets.NIXL_BYTES, np.int64),
+}
 _FINISHED_CODE: Final = STATUSES.index(FINISHED)
 _PLAIN: Final = ("first_arrival_ns", "last_arrival_ns", "first_finished_arrival_ns", "last_completion_ns")
 _PLAIN_SUMS: Final = (
@@ -90,7 +99,7 @@ class RequestTotals:
         self.pools = tuple(pools)
         self.objectives = ObjectiveTotals(slo or Slo(), end_ns, exact_limit)
         self.exact_limit = exact_limit
-        self.token_bounds = buckets.one_two_five(max_model_tokens)
+        self.token_bounds = buckets.token_grid(max_model_tokens)
         self.statuses: Int64Array = np.zeros(len(STATUSES), np.int64)
         self.reasons: Int64Array = np.zeros(len(REASONS), np.int64)
         """Rows by reason; the first counts those that have none."""
@@ -120,7 +129,9 @@ class RequestTotals:
         self.histograms: dict[str, Int64Array] = {
             name: np.zeros((replicas, len(bounds) + 1), np.int64) for name, bounds in HISTOGRAMS.items()
         }
-        for name in ("prompt_tokens", "generation_tokens"):
+        for name, bounds in _TRANSFER_BOUNDS.items():
+            self.histograms[name] = np.zeros((replicas, len(bounds) + 1), np.int64)
+        for name in TOKEN_HISTOGRAMS:
             self.histograms[name] = np.zeros((replicas, len(self.token_bounds) + 1), np.int64)
 
     @property
@@ -152,6 +163,9 @@ class RequestTotals:
         self.reserve(int(block.column("replica").max()) + 1)
         self._add_all_statuses(block)
         self.transfers.add(block)
+        moved = block.rows[block.column("transfer_ns") >= 0]
+        if len(moved):
+            self._add_transfers(block._replace(rows=moved))
         self.objectives.add(block)
         finished = block.rows[block.column("status") == _FINISHED_CODE]
         if len(finished):
@@ -248,9 +262,17 @@ class RequestTotals:
                 for index, sketches in enumerate(self.pool_sketches):
                     sketches[name].add_many(values[chosen & (pool == index)])
 
+    def _add_transfers(self, block: RowBlock) -> None:
+        replica = block.column("replica")
+        for name, column in (("transfer", "transfer_ns"), ("transfer_bytes", "transfer_bytes")):
+            values = block.column(column)
+            _count_rows_into(self.histograms[name], _TRANSFER_BOUNDS[name], replica, values)
+            high, low = sums_by_group(replica, values, len(self.sums))
+            self.sums[:, SUMS.index(column)] += (high.astype(np.object_) << 32) + low
+
     def _add_sums(self, block: RowBlock, intervals: dict[str, Int64Array]) -> None:
         replica = block.column("replica")
-        for index, name in enumerate(SUMS):
+        for index, name in enumerate(SUMS[:-2]):
             if name == "finished":
                 values = np.ones_like(replica)
             elif name.endswith("_ns"):
@@ -269,8 +291,12 @@ class RequestTotals:
         for name, bounds in _HISTOGRAM_BOUNDS_NS.items():
             _count_rows_into(self.histograms[name], bounds, replica, intervals[name])
         token_bounds = np.array(self.token_bounds, np.int64)
-        _count_rows_into(self.histograms["prompt_tokens"], token_bounds, replica, block.column("prompt_tokens"))
-        _count_rows_into(self.histograms["generation_tokens"], token_bounds, replica, block.column("output_tokens"))
+        for name in TOKEN_HISTOGRAMS:
+            if name == "computed_tokens":
+                values = block.column("prompt_tokens") - block.column("cached_tokens")
+            else:
+                values = block.column(name)
+            _count_rows_into(self.histograms[name], token_bounds, replica, values)
 
 
 def _decode_reads(block: RowBlock) -> Int64Array:

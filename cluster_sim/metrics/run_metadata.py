@@ -31,6 +31,15 @@ class PoolMetadata:
     """Keys of its model's file that change cost and were passed over."""
     left_out: tuple[str, ...] = ()
     """Parts of its model that are not modelled."""
+    engine: str = ""
+    """Kind of the serving engine."""
+    has_prefix_cache: bool = False
+    has_external_cache: bool = False
+    """Whether prefixes are kept behind the device, in host memory or in a shared store."""
+    draft_tokens: int = 0
+    """Tokens of a draft that a decode step verifies; 0 without speculative decoding."""
+    max_loras: int = 0
+    """Adapters that a replica serves at once; 0 if it takes none."""
     has_static_batches: bool = False
     """Whether the requests of a batch stay together from its first step to its last."""
     predictor_choice: str = ""

@@ -7,7 +7,7 @@ from cluster_sim.metrics.imbalance import Imbalance
 from cluster_sim.metrics.occupancy import Occupancy
 from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.metrics.run_metadata import RunMetadata
-from cluster_sim.recording.replica_log import ReplicaCounters
+from cluster_sim.recording.replica_counters import ReplicaCounters
 from cluster_sim.recording.sketch import QuantileSketch
 from cluster_sim.units import NS_PER_S
 

@@ -29,7 +29,7 @@ from cluster_sim.metrics.run_records import RunRecords
 from cluster_sim.metrics.verdicts import BANDED_FIGURES, band_percent
 from cluster_sim.metrics.window import Measured, Window
 from cluster_sim.recording.reasons import LOSSES, REASONS
-from cluster_sim.recording.replica_log import ReplicaCounters
+from cluster_sim.recording.replica_counters import ReplicaCounters
 from cluster_sim.recording.sketch import RELATIVE_ERROR, QuantileSketch
 from cluster_sim.recording.statuses import FINISHED, STATUSES
 from cluster_sim.units import NS_PER_S

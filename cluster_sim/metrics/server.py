@@ -1,36 +1,52 @@
 """HTTP server of live metrics, which never delays the simulation.
 
-Publishing a snapshot is one assignment.  The text is made by the thread of the first scrape that asks for it and kept
-until the next snapshot.  The answer is always the text format 0.0.4, whatever ``Accept`` says: see ``exposition_text``.
-
-Whoever reaches the port may connect and stay silent: such a connection is closed after a while, or when others need its
-place, and prints nothing.
+The page is made by the thread of the first scrape that asks for a snapshot, and kept for those that follow.  Whoever
+reaches the port may connect, stay silent, or never read: such a connection is closed after a while, or when others need
+its place, and prints nothing.
 """
 
+import gzip
 import socket
 import threading
+import time
+from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final, Self
+from itertools import pairwise
+from typing import Any, Final, Protocol, Self
 
 from cluster_sim.errors import InputError
-from cluster_sim.metrics.exposition import Exposition
-from cluster_sim.metrics.exposition_text import CONTENT_TYPE
-from cluster_sim.metrics.live import LiveSnapshot
-
-ALL_INTERFACES: Final = ""
-"""Prometheus usually runs on another machine or in another container than the simulation."""
+from cluster_sim.metrics.exposition.collector import client_page
+from cluster_sim.metrics.exposition.exposition import Exposition
+from cluster_sim.metrics.exposition.negotiation import accepts_gzip, prefers_openmetrics
+from cluster_sim.metrics.exposition.text import OPENMETRICS, TEXT, TextWriter
+from cluster_sim.metrics.live_feed import Published
+from cluster_sim.metrics.metrics_options import LOOPBACK
 
 SILENCE_S: Final = 5.0
-"""How long a connection may wait for the other side."""
+"""How long a connection may wait for the other side, to say something or to read."""
 MOST_CONNECTIONS: Final = 64
 """Connections that are open at once; a new one then takes the place of the oldest."""
 
 _CLOSE_TIMEOUT_S: Final = 5.0
 """Longest wait for the server at the end of a run."""
 _POLL_S: Final = 0.05
+_INTERVALS: Final = 2.0
+"""Scrape intervals that the end of a run waits for a scraper."""
+_GZIP_LEVEL: Final = 1
+
+
+class SnapshotSource(Protocol):
+    """Where the server gets its snapshots."""
+
+    def latest(self, known: int = -1) -> Published | None:
+        """Return the latest snapshot; None before the first, and if it is the one with the number ``known``."""
+
+    def charge(self, cost_s: float) -> None:
+        """Note that a page has taken so much of the run's time."""
 
 
 class _HttpServer(ThreadingHTTPServer):
@@ -43,6 +59,8 @@ class _HttpServer(ThreadingHTTPServer):
         self._connections: dict[Any, None] = {}
         """Open connections, the oldest first."""
         self._connections_lock = threading.Lock()
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
         super().__init__(address, handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -64,47 +82,107 @@ class _HttpServer(ThreadingHTTPServer):
         """Print nothing: connections that strangers break are no matter of the run."""
 
 
-class MetricsServer:
-    """Serves the latest published snapshot at ``/metrics``; a context manager, or closed by ``close``.
+class _Handler(BaseHTTPRequestHandler):
+    """Answers one connection."""
 
-    ``port`` 0 takes any free port, which the attribute ``port`` then has.  Raises ``InputError`` if the port is taken.
+    timeout = SILENCE_S
+    server_version = "cluster-sim"
+    sys_version = ""
+
+    def __init__(self, metrics: "MetricsServer", *arguments: Any) -> None:
+        self._metrics = metrics
+        super().__init__(*arguments)
+
+    def do_GET(self) -> None:
+        self._serve(has_body=True)
+
+    def do_HEAD(self) -> None:
+        self._serve(has_body=False)
+
+    def _serve(self, *, has_body: bool) -> None:
+        path = self.path.partition("?")[0]
+        if path in {"/metrics", "/"}:
+            self._serve_page(has_body=has_body)
+        elif path == "/-/healthy":
+            self._answer(HTTPStatus.OK, b"healthy\n", has_body=has_body)
+        elif path == "/-/ready":
+            is_ready = self._metrics.is_ready
+            status = HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE
+            self._answer(status, b"ready\n" if is_ready else b"no snapshot yet\n", has_body=has_body)
+        else:
+            text = b"only /metrics, /-/healthy and /-/ready are served\n"
+            self._answer(HTTPStatus.NOT_FOUND, text, has_body=has_body)
+
+    def _serve_page(self, *, has_body: bool) -> None:
+        is_openmetrics = prefers_openmetrics(self.headers.get("Accept", ""))
+        is_gzip = accepts_gzip(self.headers.get("Accept-Encoding", ""))
+        serial, body = self._metrics.page(is_openmetrics=is_openmetrics, is_gzip=is_gzip)
+        headers = {"Content-Type": OPENMETRICS if is_openmetrics else TEXT, "Vary": "Accept, Accept-Encoding"}
+        if is_gzip:
+            headers["Content-Encoding"] = "gzip"
+        self._answer(HTTPStatus.OK, body, headers, has_body=has_body)
+        if has_body:
+            self.wfile.flush()
+            self._metrics.note_scrape(serial)
+
+    def _answer(
+        self, status: HTTPStatus, body: bytes, headers: dict[str, str] | None = None, *, has_body: bool
+    ) -> None:
+        self.send_response(status)
+        for name, value in (headers or {"Content-Type": "text/plain; charset=utf-8"}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if has_body:
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        """Log nothing: scrapes come every second."""
+
+
+class MetricsServer:
+    """Serves the snapshots of ``source`` at ``/metrics``; a context manager, or closed by ``close``.
+
+    ``port`` 0 takes any free port, which the attribute ``port`` then has.  Raises ``InputError`` if the port is taken,
+    or ``host`` is no address of this machine.
     """
 
-    def __init__(self, port: int, exposition: Exposition, host: str = ALL_INTERFACES) -> None:
+    def __init__(
+        self,
+        port: int,
+        exposition: Exposition,
+        source: SnapshotSource,
+        host: str = LOOPBACK,
+        clock: Callable[[], float] = time.monotonic,
+        on_scrape: Callable[[Published], None] = lambda _published: None,
+    ) -> None:
+        """``on_scrape`` is told of every page that has been sent."""
         self._exposition = exposition
-        self._snapshot: LiveSnapshot | None = None
-        self._rendered: tuple[LiveSnapshot, bytes] | None = None
+        self._source = source
+        self._clock = clock
+        self._on_scrape = on_scrape
+        self._writer = TextWriter()
         self._lock = threading.Lock()
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            timeout = SILENCE_S
-
-            def do_GET(self) -> None:
-                path = self.path.partition("?")[0]
-                if path in {"/metrics", "/"}:
-                    self._answer(HTTPStatus.OK, server.page())
-                elif path == "/-/healthy":
-                    self._answer(HTTPStatus.OK, b"healthy\n")
-                else:
-                    self._answer(HTTPStatus.NOT_FOUND, b"only /metrics and /-/healthy are served\n")
-
-            def _answer(self, status: HTTPStatus, body: bytes) -> None:
-                self.send_response(status)
-                self.send_header("Content-Type", CONTENT_TYPE)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-                """Log nothing: scrapes come every second."""
-
+        self._latest: Published | None = None
+        self._pages: dict[tuple[bool, bool], bytes] = {}
+        """Pages of the latest snapshot, by format and compression."""
+        self._scraped = threading.Condition()
+        self._scrapes: deque[float] = deque(maxlen=3)
+        """When the last pages had been sent."""
+        self._read_serial = -1
+        """Of the newest snapshot that a scrape has read."""
         try:
-            self._http = _HttpServer((host, port), Handler)
-        except OSError as error:
-            raise InputError(f"--metrics-port {port}: the port cannot be served: {error.strerror or error}") from error
+            self._http = _HttpServer((host, port), partial(_Handler, self))  # type: ignore[arg-type]
         except OverflowError as error:
             raise InputError(f"--metrics-port {port}: must be a port from 0 to 65535") from error
+        except socket.gaierror as error:
+            raise InputError(f"--metrics-host {host}: is no address of this machine ({error.strerror})") from error
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise InputError(
+                f"--metrics-host {host} --metrics-port {port}: cannot be served ({reason}); the host must be an "
+                "address of this machine, and the port free"
+            ) from error
         self.port: int = self._http.server_address[1]
         serve = partial(self._http.serve_forever, _POLL_S)
         self._thread = threading.Thread(target=serve, name="metrics", daemon=True)
@@ -116,22 +194,77 @@ class MetricsServer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def publish(self, snapshot: LiveSnapshot) -> None:
-        """Serve ``snapshot``, which must not change any more, from the next scrape on."""
-        self._snapshot = snapshot
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a snapshot to serve."""
+        return self._latest is not None or self._fetch() is not None
 
-    def page(self) -> bytes:
-        """Return the text of the latest snapshot; empty before the first."""
+    def page(self, *, is_openmetrics: bool = False, is_gzip: bool = False) -> tuple[int, bytes]:
+        """Return the page of the latest snapshot with the snapshot's number; empty before the first."""
+        self._fetch()
         with self._lock:
-            snapshot = self._snapshot
-            if snapshot is None:
-                return b""
-            if self._rendered is None or self._rendered[0] is not snapshot:
-                self._rendered = (snapshot, self._exposition.text(snapshot).encode())
-            return self._rendered[1]
+            latest = self._latest
+            if latest is None:
+                empty = b"# EOF\n" if is_openmetrics else b""
+                return -1, gzip.compress(empty, mtime=0) if is_gzip else empty
+            key = is_openmetrics, is_gzip
+            if key not in self._pages:
+                self._pages[key] = self._rendered(latest, is_openmetrics=is_openmetrics, is_gzip=is_gzip)
+            return latest.serial, self._pages[key]
+
+    def note_scrape(self, serial: int) -> None:
+        """Note that a page of the snapshot with this number has been sent."""
+        with self._scraped:
+            self._scrapes.append(self._clock())
+            self._read_serial = max(self._read_serial, serial)
+            self._scraped.notify_all()
+        latest = self._latest
+        if latest is not None:
+            self._on_scrape(latest)
+
+    def await_scrape(self, most_s: float) -> bool:
+        """Wait until a scrape has read the latest snapshot, if a scraper has been seen; return whether one has.
+
+        The wait lasts two intervals between scrapes, and ``most_s`` at most.
+        """
+        latest = self._fetch()
+        with self._scraped:
+            if latest is None or not self._scrapes:
+                return False
+            scrapes = list(self._scrapes)
+            intervals = [later - earlier for earlier, later in pairwise(scrapes)]
+            limit_s = min(most_s, _INTERVALS * max(intervals)) if intervals else most_s
+            return self._scraped.wait_for(lambda: self._read_serial >= latest.serial, limit_s)
 
     def close(self) -> None:
         """Stop serving and free the port."""
         self._http.shutdown()
         self._http.server_close()
         self._thread.join(_CLOSE_TIMEOUT_S)
+
+    def _fetch(self) -> Published | None:
+        """Return the latest snapshot, and drop the pages of the one before."""
+        held = self._latest
+        newer = self._source.latest(-1 if held is None else held.serial)
+        if newer is None:
+            return held
+        with self._lock:
+            if self._latest is None or newer.serial > self._latest.serial:
+                self._latest = newer
+                self._pages = {}
+            return self._latest
+
+    def _rendered(self, latest: Published, *, is_openmetrics: bool, is_gzip: bool) -> bytes:
+        started_s = time.thread_time()
+        plain = self._pages.get((is_openmetrics, False))
+        if plain is None:
+            plain = self._written(latest, is_openmetrics=is_openmetrics)
+            self._pages[is_openmetrics, False] = plain
+            self._source.charge(time.thread_time() - started_s)
+        return gzip.compress(plain, _GZIP_LEVEL, mtime=0) if is_gzip else plain
+
+    def _written(self, latest: Published, *, is_openmetrics: bool) -> bytes:
+        if not self._exposition.is_detailed and not is_openmetrics:
+            return client_page(self._exposition, latest.snapshot)
+        families = self._exposition.families(latest.snapshot)
+        return self._writer.page(families, is_openmetrics=is_openmetrics).encode()

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from cluster_sim.output.arrow_columns import list_column, number_column, seconds_column, word_column
 from cluster_sim.output.chunk_store import ChunkStore
 from cluster_sim.output.part_files import PartFiles
-from cluster_sim.recording.buckets import ITERATION_TOKENS, TOKEN_GAP_S
-from cluster_sim.recording.replica_log import STATE_COLUMNS, STEP_COLUMNS
+from cluster_sim.recording.buckets import ITERATION_TOKENS, TOKEN_GAP_S, TTFT_GRID_S
+from cluster_sim.recording.series_columns import EVENT_COLUMNS, FIRST_TOKEN_COLUMNS, STATE_COLUMNS, STEP_COLUMNS
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -32,19 +32,33 @@ SERIES_SCHEMA: Final = pa.schema(
         ("itl_sum_s", pa.float64()),
         ("itl_counts", pa.list_(pa.int64(), len(TOKEN_GAP_S) + 1)),
         ("iteration_tokens_counts", pa.list_(pa.int64(), len(ITERATION_TOKENS) + 1)),
+        *((name, pa.int64()) for name in EVENT_COLUMNS),
+        ("prefills", pa.int64()),
+        ("prefilled_tokens", pa.int64()),
+        ("prefilled_cached_tokens", pa.int64()),
+        ("prefilled_external_tokens", pa.int64()),
+        ("ttft_sum_s", pa.float64()),
+        ("ttft_counts", pa.list_(pa.int64(), len(TTFT_GRID_S) + 1)),
     ]
 )
-"""The columns; from ``iterations`` on they sum over the iterations that ended in the interval up to ``time_s``."""
+"""The columns; from ``iterations`` on they sum over what happened in the interval up to ``time_s``: the iterations that
+ended, the schedules, and the first tokens that came."""
 
-PART_SCHEMA: Final = pa.schema([*SERIES_SCHEMA, ("time_ns", pa.int64()), ("itl_sum_ns", pa.int64())])
+PART_SCHEMA: Final = pa.schema(
+    [*SERIES_SCHEMA, *((name, pa.int64()) for name in ("time_ns", "itl_sum_ns", "ttft_sum_ns"))]
+)
 """Columns of the parts that are written while a run goes on: also the times as they were recorded."""
 
 GROUP_ROWS: Final = 65_536
 """Rows of a row group."""
 
-_WIDTHS: Final = {"itl_counts": len(TOKEN_GAP_S) + 1, "iteration_tokens_counts": len(ITERATION_TOKENS) + 1}
+_WIDTHS: Final = {
+    "itl_counts": len(TOKEN_GAP_S) + 1,
+    "iteration_tokens_counts": len(ITERATION_TOKENS) + 1,
+    "ttft_counts": len(TTFT_GRID_S) + 1,
+}
 """Integers of the columns that hold several."""
-_COLUMNS: Final = (*STATE_COLUMNS, *STEP_COLUMNS)
+_COLUMNS: Final = (*STATE_COLUMNS, *EVENT_COLUMNS, *STEP_COLUMNS, *FIRST_TOKEN_COLUMNS)
 _ENDS: Final = np.cumsum([_WIDTHS.get(name, 1) for name in _COLUMNS]).tolist()
 """Where each of ``_COLUMNS`` ends when they stand side by side."""
 
@@ -171,7 +185,8 @@ class SeriesTable:
             "pool": word_column(np.where(is_known, self._pool_of_replica[known], -1), self._pools),
             "kv_used_ratio": number_column(kv_used_ratio, pa.float64(), is_known),
             "itl_sum_s": seconds_column(columns["itl_sum_ns"]),
-            **{name: list_column(columns[name], pa.int64()) for name in ("itl_counts", "iteration_tokens_counts")},
+            "ttft_sum_s": seconds_column(columns["ttft_sum_ns"]),
+            **{name: list_column(columns[name], pa.int64()) for name in _WIDTHS},
         }
         for field in schema:
             if field.name not in arrays:

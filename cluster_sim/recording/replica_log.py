@@ -9,12 +9,16 @@ iterations that may be in flight are counted last, so that ``cut`` can take out 
 
 from array import array
 from struct import Struct
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from cluster_sim.recording import step_bins
+from cluster_sim.recording import first_tokens, step_bins
+from cluster_sim.recording.draft_counts import DraftCounts
+from cluster_sim.recording.first_tokens import FirstTokenLog
+from cluster_sim.recording.replica_counters import ReplicaCounters
+from cluster_sim.recording.series_columns import EVENT_COLUMNS, FIRST_TOKEN_COLUMNS, STATE_COLUMNS, STEP_COLUMNS
 from cluster_sim.recording.sketch import QuantileSketch
 from cluster_sim.recording.step_bins import StepBins
 
@@ -32,23 +36,10 @@ PENDING_BYTES: Final = 128 << 20
 EXACT_GAPS: Final = 16_384
 """Token gaps of one replica up to which its quantiles are exact."""
 
-STATE_COLUMNS: Final = ("time_ns", "running", "waiting", "kv_used_blocks")
-"""Columns of ``take_series`` that hold the state at the tick, int64[rows]."""
-STEP_COLUMNS: Final[dict[str, int | slice]] = {
-    "iterations": step_bins.ITERATIONS,
-    "prompt_tokens": step_bins.PROMPT_TOKENS,
-    "generated_tokens": step_bins.GENERATED_TOKENS,
-    "itl_sum_ns": step_bins.GAP_SUM_NS,
-    "itl_counts": step_bins.GAP_COUNTS,
-    "iteration_tokens_counts": step_bins.ITERATION_COUNTS,
-}
-"""Columns of ``take_series`` that sum over the iterations that ended after the tick before and not after this one; the
-histograms are int64[rows, buckets]."""
-
-_STEP_FIELDS: Final = 5
+_STEP_FIELDS: Final = 6
 _STEP: Final = Struct(f"{_STEP_FIELDS}q")
 _WHOLE_RUN_NS: Final = 1 << 62
-_STATE: Final = Struct(f"{len(STATE_COLUMNS)}q")
+_STATE: Final = Struct(f"{len(STATE_COLUMNS) + len(EVENT_COLUMNS)}q")
 """Pack a row in half the time that an array takes to be extended by one."""
 _PLAIN_COUNTS: Final = (
     "iterations",
@@ -58,6 +49,8 @@ _PLAIN_COUNTS: Final = (
     "preemptions",
     "prefix_queries_tokens",
     "prefix_hits_tokens",
+    "loaded_queries_tokens",
+    "loaded_hits_tokens",
     "wasted_steps",
     "entered",
     "left",
@@ -77,51 +70,6 @@ def pending_limit(replicas: int) -> int:
     return max(min(PENDING_LIMIT, PENDING_BYTES // (16 * max(replicas, 1))), 1)
 
 
-class ReplicaCounters(NamedTuple):
-    """Cumulative figures of one replica, plain numbers and lists: what live metrics and the summary read."""
-
-    iterations: int
-    prompt_iterations: int
-    prompt_tokens: int
-    generated_tokens: int
-    preemptions: int
-    prefix_queries_tokens: int
-    prefix_hits_tokens: int
-    wasted_steps: int
-    entered: int
-    left: int
-    in_system_area_ns: int
-    cancellation_lag_ns: int
-    busy_ns: list[int]
-    """Work of each stage up to the end of the run."""
-    overrun_ns: list[int]
-    """Work of each stage on steps in flight at the end of the run, beyond it."""
-    overrun_iterations: int
-    """Steps in flight at the end of the run, which no other figure counts."""
-    overrun_tokens: int
-    """Prompt and generated tokens of those."""
-    crashes: int
-    down_ns: int
-    """Time between crashes and restarts."""
-    joined_ns: int
-    """When the replica began to exist; -1 if it has not yet."""
-    left_ns: int
-    """When it ceased to; -1 if it has not yet."""
-    iteration_tokens_counts: list[int]
-    iteration_tokens_sum: int
-    itl_counts: list[int]
-    itl_sum_ns: int
-    held_blocks: int = 0
-    """KV blocks in use at the end of the run if no request is there, for which there is no reason."""
-
-    def presence_ns(self, from_ns: int, until_ns: int) -> int:
-        """Return how long the replica exists between two times; one that has crashed does."""
-        if self.joined_ns < 0:
-            return 0
-        left_ns = until_ns if self.left_ns < 0 else min(self.left_ns, until_ns)
-        return max(0, left_ns - max(self.joined_ns, from_ns))
-
-
 class ReplicaLog:
     """The notes of one replica.  ``series_interval_ns`` is the grid of its ticks; 0 keeps no series.
 
@@ -138,6 +86,7 @@ class ReplicaLog:
         "_extra_gaps",
         "_gaps",
         "_in_flight",
+        "_last_events",
         "_moment_ns",
         "_pending",
         "_rows",
@@ -151,7 +100,9 @@ class ReplicaLog:
         "cancellation_lag_ns",
         "crashes",
         "down_ns",
+        "drafts",
         "entered",
+        "first_tokens",
         "generated_tokens",
         "held_blocks",
         "iterations",
@@ -159,6 +110,8 @@ class ReplicaLog:
         "last_end_ns",
         "left",
         "left_ns",
+        "loaded_hits_tokens",
+        "loaded_queries_tokens",
         "overrun_iterations",
         "overrun_ns",
         "overrun_tokens",
@@ -168,12 +121,23 @@ class ReplicaLog:
         "prefix_queries_tokens",
         "prompt_iterations",
         "prompt_tokens",
+        "return_ns",
         "wasted_steps",
     )
 
     def __init__(
-        self, series_interval_ns: int, stages: int = 1, pending_limit: int = PENDING_LIMIT, in_flight: int = 1
+        self,
+        series_interval_ns: int,
+        stages: int = 1,
+        pending_limit: int = PENDING_LIMIT,
+        in_flight: int = 1,
+        return_ns: int = 0,
     ) -> None:
+        """``return_ns`` is the link to the router, at which times to first tokens end."""
+        self.return_ns = return_ns
+        self.first_tokens = FirstTokenLog(series_interval_ns)
+        self.drafts = DraftCounts()
+        self._last_events = np.zeros(len(EVENT_COLUMNS), np.int64)
         self._in_flight = in_flight + min(pending_limit // 4, LATEST_ITERATIONS)
         self.pending_limit = pending_limit + self._in_flight
         self.iterations = 0
@@ -183,6 +147,8 @@ class ReplicaLog:
         self.preemptions = 0
         self.prefix_queries_tokens = 0
         self.prefix_hits_tokens = 0
+        self.loaded_queries_tokens = 0
+        self.loaded_hits_tokens = 0
         self.wasted_steps = 0
         self.held_blocks = 0
         self.busy_ns = [0] * stages
@@ -210,17 +176,26 @@ class ReplicaLog:
         self._rows = bytearray()
         self._bins = StepBins(series_interval_ns)
 
-    def step(self, end_ns: int, gap_ns: int, weight: int, prompt_tokens: int, generated_tokens: int) -> None:
+    def step(
+        self,
+        end_ns: int,
+        gap_ns: int,
+        weight: int,
+        prompt_tokens: int,
+        generated_tokens: int,
+        prefilled_tokens: int = 0,
+    ) -> None:
         """Note one iteration that ends at ``end_ns``.
 
         ``weight`` requests got a token ``gap_ns`` after their previous one; ``generated_tokens`` also counts first
-        tokens, which have no gap, and those whose gap differs, which ``gap`` notes.
+        tokens, which have no gap, and those whose gap differs, which ``gap`` notes.  ``prefilled_tokens`` are those of
+        the whole prompts whose first tokens are among them.
         """
         self.iterations += 1
         self.prompt_tokens += prompt_tokens
         self.generated_tokens += generated_tokens
         self.last_end_ns = end_ns
-        self._steps.extend(_STEP.pack(end_ns, gap_ns, weight, prompt_tokens, generated_tokens))
+        self._steps.extend(_STEP.pack(end_ns, gap_ns, weight, prompt_tokens, generated_tokens, prefilled_tokens))
         self._pending += 1
         if self._pending >= self.pending_limit:
             self._count_pending()
@@ -251,7 +226,8 @@ class ReplicaLog:
         self.iterations += count
         self.generated_tokens += int(weights.sum())
         self.last_end_ns = ends_ns.item(-1)
-        self._steps.extend(np.column_stack((ends_ns, gaps_ns, weights, np.zeros(count, np.int64), weights)).tobytes())
+        none = np.zeros(count, np.int64)
+        self._steps.extend(np.column_stack((ends_ns, gaps_ns, weights, none, weights, none)).tobytes())
         self._pending += count
         if self._pending >= self.pending_limit:
             self._count_pending()
@@ -299,25 +275,39 @@ class ReplicaLog:
         self.prompt_tokens -= prompts
         self.generated_tokens -= generated
         self._forget_pending()
+        self.first_tokens.cut(end_ns)
 
     def tick(self, tick_ns: int, running: int, waiting: int, kv_used_blocks: int) -> None:
         """Note the state at a tick of the series; ticks rise and are multiples of ``series_interval_ns``.
 
         Every iteration that ends at or before the tick must have been noted.
         """
-        self._rows.extend(_STATE.pack(tick_ns, running, waiting, kv_used_blocks))
+        drafts = self.drafts
+        events = self.preemptions, self.prefix_queries_tokens, self.prefix_hits_tokens
+        loads = self.loaded_queries_tokens, self.loaded_hits_tokens
+        drafted = drafts.drafts, drafts.draft_tokens, drafts.accepted_tokens
+        self._rows.extend(_STATE.pack(tick_ns, running, waiting, kv_used_blocks, *events, *loads, *drafted))
 
     def take_series(self) -> dict[str, Int64Array]:
         """Return the rows since the last call, by ``STATE_COLUMNS`` and ``STEP_COLUMNS``, and forget them."""
-        rows = np.frombuffer(self._rows, np.int64).reshape(-1, len(STATE_COLUMNS))
+        rows = np.frombuffer(self._rows, np.int64).reshape(-1, len(STATE_COLUMNS) + len(EVENT_COLUMNS))
         self._rows = bytearray()
         columns = {name: rows[:, at].copy() for at, name in enumerate(STATE_COLUMNS)}
+        events = np.concatenate([self._last_events[None], rows[:, len(STATE_COLUMNS) :]])
+        self._last_events = events[-1].copy()
+        columns |= dict(zip(EVENT_COLUMNS, np.diff(events, axis=0).T.copy(), strict=True))
         if len(rows):
             self._count_pending(columns["time_ns"].item(-1))
             sums = self._bins.take(columns["time_ns"])
+            firsts = self.first_tokens.take(columns["time_ns"])
         else:
             sums = np.zeros((step_bins.ROWS, 0), np.int64)
-        return columns | {name: sums[at].T.copy() for name, at in STEP_COLUMNS.items()}
+            firsts = np.zeros((first_tokens.ROWS, 0), np.int64)
+        return (
+            columns
+            | {name: sums[at].T.copy() for name, at in STEP_COLUMNS.items()}
+            | {name: firsts[at].T.copy() for name, at in FIRST_TOKEN_COLUMNS.items()}
+        )
 
     def in_system_area_ns(self, until_ns: int) -> int:
         """Return the integral of the number of requests at the replica from 0 to ``until_ns``, in request ns.
@@ -326,27 +316,33 @@ class ReplicaLog:
         """
         return (self.entered - self.left) * until_ns - self._moment_ns
 
-    def counters(self, now_ns: int | None = None) -> ReplicaCounters:
-        """Return the cumulative figures.
+    def counters(self, now_ns: int | None = None, upto_ns: int = _WHOLE_RUN_NS) -> ReplicaCounters:
+        """Return the cumulative figures, without those of iterations in flight that end after ``upto_ns``.
 
         The area in the system is taken up to ``now_ns``, without it up to the end of the last iteration.
         """
         self._count_pending()
         held = StepBins(0)
-        steps = self._pending_steps()
+        steps, gaps = self._pending_steps(), np.array(self._extra_gaps, np.int64).reshape(-1, 2)
+        late = steps[steps[:, 0] > upto_ns]
+        steps, gaps = steps[: len(steps) - len(late)], gaps[gaps[:, 0] <= upto_ns]
         if len(steps):
             held.add_steps(*steps.T)
-        if self._extra_gaps:
-            held.add_gaps(*np.array(self._extra_gaps, np.int64).reshape(-1, 2).T)
+        if len(gaps):
+            held.add_gaps(*gaps.T)
         sums = self._bins.totals + held.totals
+        firsts: list[int] = self.first_tokens.totals(upto_ns).tolist()
+        generated = self.generated_tokens - int(late[:, 4].sum())
         return ReplicaCounters(
-            iterations=self.iterations,
+            iterations=self.iterations - len(late),
             prompt_iterations=self.prompt_iterations + int(np.count_nonzero(steps[:, 3])),
-            prompt_tokens=self.prompt_tokens,
-            generated_tokens=self.generated_tokens,
+            prompt_tokens=self.prompt_tokens - int(late[:, 3].sum()),
+            generated_tokens=generated,
             preemptions=self.preemptions,
             prefix_queries_tokens=self.prefix_queries_tokens,
             prefix_hits_tokens=self.prefix_hits_tokens,
+            loaded_queries_tokens=self.loaded_queries_tokens,
+            loaded_hits_tokens=self.loaded_hits_tokens,
             wasted_steps=self.wasted_steps,
             entered=self.entered,
             left=self.left,
@@ -361,11 +357,20 @@ class ReplicaLog:
             joined_ns=self.joined_ns,
             left_ns=self.left_ns,
             iteration_tokens_counts=sums[step_bins.ITERATION_COUNTS].tolist(),
-            iteration_tokens_sum=self.prompt_tokens + self.generated_tokens,
+            iteration_tokens_sum=firsts[first_tokens.PROMPT_TOKENS] + generated,
             itl_counts=sums[step_bins.GAP_COUNTS].tolist(),
             itl_sum_ns=self._gaps.total + held.totals.item(step_bins.GAP_SUM_NS),
+            drafts=self.drafts.drafts,
+            draft_tokens=self.drafts.draft_tokens,
+            accepted_tokens=self.drafts.accepted_tokens,
+            accepted_by_position=list(self.drafts.accepted_by_position),
+            first_tokens=firsts,
             held_blocks=self.held_blocks,
         )
+
+    def activity(self) -> tuple[int, ...]:
+        """Return integers that differ whenever the counters do."""
+        return self.iterations, self.entered, self.left, self.preemptions, self.crashes, self.joined_ns, self.left_ns
 
     def gaps(self) -> QuantileSketch:
         """Return the sketch of all token gaps in ns; it goes on growing with the log."""
@@ -386,6 +391,9 @@ class ReplicaLog:
             "gaps": self._gaps.to_plain(),
             "rows": bytes(self._rows),
             "bins": self._bins.snapshot(),
+            "first_tokens": self.first_tokens.snapshot(),
+            "drafts": self.drafts.snapshot(),
+            "last_events": self._last_events.tobytes(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -398,6 +406,9 @@ class ReplicaLog:
         self._gaps = QuantileSketch.from_plain(state["gaps"])
         self._rows = bytearray(state["rows"])
         self._bins.restore(state["bins"])
+        self.first_tokens.restore(state["first_tokens"])
+        self.drafts.restore(state["drafts"])
+        self._last_events = np.frombuffer(state["last_events"], np.int64).copy()
         self._forget_pending()
         self._steps = bytearray(state["steps"])
         self._pending = len(self._steps) // _STEP.size
@@ -445,7 +456,7 @@ class ReplicaLog:
             if run_end_ns <= upto_ns:
                 break
             weight = self._run_weights[-1]
-            taken.append((run_end_ns, self._run_gaps[-1].item(-1), weight, 0, weight))
+            taken.append((run_end_ns, self._run_gaps[-1].item(-1), weight, 0, weight, 0))
             ends[-1], self._run_gaps[-1] = ends[-1][:-1], self._run_gaps[-1][:-1]
             if not len(ends[-1]):
                 for notes in (ends, since_ns, self._run_gaps, self._run_weights):

@@ -2,19 +2,24 @@
 
 ``promtool tsdb create-blocks-from openmetrics`` turns the file into blocks that Prometheus serves: dashboards made for
 vLLM then show the run with true rates, however fast it was computed.  Simulated time 0 is a fixed date, so that the
-file depends on the run alone.
+file depends on the run alone; several runs in one Prometheus have their label ``run``, and dates of their own.
 """
 
+import gzip
+import io
+import math
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final, NamedTuple, TextIO
 
 from cluster_sim.atomic_file import whole_file
 from cluster_sim.config.loading.load import load_study
-from cluster_sim.metrics.exposition import Exposition
+from cluster_sim.metrics.exposition.exposition import Exposition
+from cluster_sim.metrics.exposition.text import TextWriter, head
 from cluster_sim.metrics.live import LiveSnapshot
 from cluster_sim.output.run_directory import RESOLVED_FILE
 from cluster_sim.report.run_data import RunData
@@ -28,44 +33,120 @@ EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
 STEP_S: Final = 5.0
 """Simulated seconds between two samples: a rate over one minute sees twelve."""
 
-_LEFT_OUT: Final = ("cluster_sim_wall_seconds", "vllm:prefix_cache_queries_total", "vllm:prefix_cache_hits_total")
+LEFT_OUT: Final = frozenset(
+    {
+        "cluster_sim_crashes_total",
+        "cluster_sim_migrations_total",
+        "cluster_sim_transferred_bytes_total",
+        "cluster_sim_router_queued_requests",
+        "llm_d_epp_flow_control_queue_size",
+        "inference_extension_flow_control_queue_size",
+        "vllm:spec_decode_num_accepted_tokens_per_pos_total",
+    }
+)
 """Families of which the files of a run have no values over time."""
 
+_STAMP_BYTES: Final = 15
 
-def write_openmetrics(directory: Path, output: Path | None = None, step_s: float = STEP_S) -> Path:
+
+@dataclass(frozen=True, slots=True)
+class Backfill:
+    """How the metrics of a finished run are written."""
+
+    step_s: float = STEP_S
+    epoch: datetime = EPOCH
+    is_compressed: bool = False
+
+
+class Size(NamedTuple):
+    """About what a file will hold."""
+
+    series: int
+    samples: int
+    """Of each series."""
+    text_bytes: int
+
+    def __str__(self) -> str:
+        size = f"{self.text_bytes / 1e6:,.1f} MB of text"
+        return f"{self.series:,} series, about {self.samples:,} samples of each: about {size}"
+
+
+def write_openmetrics(
+    directory: Path,
+    output: Path | None = None,
+    backfill: Backfill = Backfill(),
+    announce: Callable[[Size], None] = lambda _size: None,
+) -> Path:
     """Write the metrics of the run in ``directory``, into it or to ``output``; return the file.
 
-    Raises InputError if there is no complete run or no series, or if the file cannot be written.
+    ``announce`` is told about how large it will be before it is written.  Raises InputError if there is no complete run
+    or no series, or if the file cannot be written.
     """
     data = RunData.read(directory)
     metadata = make_plan(load_study(directory / RESOLVED_FILE)).simulation().metadata
-    exposition = Exposition(metadata, {"run": metadata.name, "config_hash": str(data.manifest.get("config_hash"))})
-    file = output or directory / OPENMETRICS_FILE
-    with whole_file(file) as partial, partial.open("w", encoding="utf-8") as stream:
-        write_snapshots(stream, exposition, replay(data, metadata, step_s))
+    config_hash = str(data.manifest.get("config_hash"))
+    run_labels = {"name": metadata.name, "config_hash": config_hash}
+    exposition = Exposition(metadata, f"{metadata.name}-{config_hash}", run_labels)
+    snapshots = replay(data, metadata, exposition.members, backfill.step_s)
+    first = next(snapshots)
+    announce(_size(exposition, first, float(data.summary["simulated_s"]), backfill.step_s))
+    file = output or directory / (f"{OPENMETRICS_FILE}.gz" if backfill.is_compressed else OPENMETRICS_FILE)
+    with whole_file(file) as partial, _opened(partial, is_compressed=backfill.is_compressed) as stream:
+        write_snapshots(stream, exposition, _chained(first, snapshots), backfill.epoch)
     return file
 
 
-def write_snapshots(stream: TextIO, exposition: Exposition, snapshots: Iterable[LiveSnapshot]) -> None:
+def _opened(path: Path, *, is_compressed: bool) -> TextIO:
+    if not is_compressed:
+        return path.open("w", encoding="utf-8")
+    return io.TextIOWrapper(gzip.GzipFile(path, "wb", compresslevel=6, mtime=0), encoding="utf-8")
+
+
+def _chained(first: LiveSnapshot, rest: Iterator[LiveSnapshot]) -> Iterator[LiveSnapshot]:
+    yield first
+    yield from rest
+
+
+def _size(exposition: Exposition, snapshot: LiveSnapshot, end_s: float, step_s: float) -> Size:
+    """Estimate the file from its first samples; numbers grow by some digits."""
+    writer = TextWriter()
+    lines = [
+        line
+        for family in exposition.families(snapshot)
+        if family.name not in LEFT_OUT
+        for piece in writer.samples(family)
+        for line in piece.splitlines()
+    ]
+    samples = math.ceil(end_s / step_s) + 1
+    return Size(len(lines), samples, samples * sum(len(line) + _STAMP_BYTES + 2 for line in lines))
+
+
+def write_snapshots(
+    stream: TextIO, exposition: Exposition, snapshots: Iterable[LiveSnapshot], epoch: datetime = EPOCH
+) -> None:
     """Write snapshots as one OpenMetrics exposition.
 
     The format demands that the samples of a family stand together, and within it those of each set of labels.  So each
     family goes to a file of its own first, and memory does not grow with the run.
     """
-    epoch_s = EPOCH.timestamp()
+    epoch_s = epoch.timestamp()
+    writer = TextWriter()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        parts: dict[str, tuple[list[str], TextIO]] = {}
+        parts: dict[str, tuple[str, TextIO]] = {}
+        part: TextIO
         for snapshot in snapshots:
             stamp = f"{epoch_s + snapshot.simulated_s:.3f}"
-            for name, head, samples in _families(exposition.text(snapshot)):
-                if name in _LEFT_OUT:
+            for family in exposition.families(snapshot):
+                if family.name in LEFT_OUT:
                     continue
-                if name not in parts:
+                if family.name not in parts:
                     path = Path(folder) / f"{len(parts)}.txt"
-                    parts[name] = head, stack.enter_context(path.open("w+", encoding="utf-8"))
-                parts[name][1].writelines(f"{sample} {stamp}\n" for sample in samples)
-        for head, part in parts.values():
-            stream.writelines(f"{line}\n" for line in head)
+                    part = stack.enter_context(path.open("w+", encoding="utf-8"))
+                    parts[family.name] = head(family, is_openmetrics=True), part
+                lines = "".join(writer.samples(family)).splitlines()
+                parts[family.name][1].writelines(f"{line} {stamp}\n" for line in lines)
+        for comments, part in parts.values():
+            stream.write(comments)
             part.seek(0)
             groups: dict[str, list[str]] = {}
             for line in part:
@@ -73,27 +154,6 @@ def write_snapshots(stream: TextIO, exposition: Exposition, snapshots: Iterable[
             for group in groups.values():
                 stream.writelines(group)
     stream.write("# EOF\n")
-
-
-def _families(page: str) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Yield (name, head lines in OpenMetrics, sample lines) of every family of a page of text."""
-    name = ""
-    head: list[str] = []
-    samples: list[str] = []
-    for line in page.splitlines():
-        if line.startswith("# HELP "):
-            if name:
-                yield name, head, samples
-            name, head, samples = line.split(" ", 3)[2], [line], []
-        elif line.startswith("# TYPE "):
-            head.append(line)
-            if line.endswith(" counter"):
-                # A counter's family has no suffix in OpenMetrics, its samples do.
-                head = [comment.replace(f" {name} ", f" {name.removesuffix('_total')} ") for comment in head]
-        else:
-            samples.append(line)
-    if name:
-        yield name, head, samples
 
 
 def _label_set(sample: str) -> str:

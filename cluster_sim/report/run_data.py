@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from cluster_sim.errors import InputError
 from cluster_sim.metrics.run_summary import SUMMARY_VERSION
+from cluster_sim.output.counters_table import COUNTERS_FILE, read_counters
 from cluster_sim.output.run_directory import (
     MANIFEST_FILE,
     REQUESTS_FILE,
@@ -22,6 +23,7 @@ from cluster_sim.output.run_directory import (
     SERIES_FILE,
     SUMMARY_FILE,
 )
+from cluster_sim.output.series_table import SERIES_SCHEMA
 from cluster_sim.plain_file import check_plain, read_text
 from cluster_sim.recording.buckets import TOKEN_GAP_S
 from cluster_sim.recording.rows import TIMELINE_FIELDS
@@ -108,10 +110,10 @@ class RunData:
 
     def full_series(self) -> dict[str, FloatArray]:
         """Read every number of ``series.parquet`` as float64; histograms are [rows, buckets]."""
-        names = ("itl_sum_s", "itl_counts", "iteration_tokens_counts", "iterations")
-        table = self._table(SERIES_FILE, [*_SERIES, *names])
+        names = [name for name in SERIES_SCHEMA.names if name != "pool"]
+        table = self._table(SERIES_FILE, names)
         columns: dict[str, FloatArray] = {}
-        for name in (*_SERIES, *names):
+        for name in names:
             column = table.column(name)
             if pa.types.is_fixed_size_list(column.type):
                 width = column.type.list_size
@@ -120,6 +122,10 @@ class RunData:
             else:
                 columns[name] = _floats(column)
         return columns
+
+    def final_counters(self) -> npt.NDArray[np.int64]:
+        """Read ``counters.parquet``: rows of ``metrics.live_figures`` at the end of the run."""
+        return read_counters(self.directory / COUNTERS_FILE)
 
     def _table(self, name: str, columns: list[str], only: list[tuple[str, str, int]] | None = None) -> pa.Table:
         self._check_columns(name, columns)

@@ -1,91 +1,168 @@
 """Snapshots of a finished run on a grid of simulated time, as live metrics would have shown it."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from cluster_sim.errors import InputError
-from cluster_sim.metrics.live import LiveSnapshot, ReplicaLive, RequestsLive, idle_replica, opening_snapshot
-from cluster_sim.metrics.request_totals import SUMS, RequestTotals
+from cluster_sim.metrics.live import (
+    EngineMembers,
+    FleetLive,
+    GenerationMeter,
+    LiveSnapshot,
+    PoolLive,
+    RequestsLive,
+    TrafficLive,
+)
+from cluster_sim.metrics.live_figures import FIGURES, WIDTH, EngineFigures, histogram_columns, idle_figures
+from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.metrics.run_metadata import RunMetadata
-from cluster_sim.recording.replica_log import ReplicaCounters
+from cluster_sim.recording.reasons import REASONS
 from cluster_sim.recording.rows import FIELD, FLEET_FIELDS, ROW_FIELDS, RowBlock
 from cluster_sim.recording.statuses import STATUSES
 from cluster_sim.report.run_data import RunData
 from cluster_sim.units import NS_PER_S
 
 Int64Array = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
 
-_TIMES: Final = ("arrival", "dispatch", "scheduled", "first_token", "finish")
-_COUNTS: Final = ("request_id", "replica", "prompt_tokens", "output_tokens", "cached_tokens", "preemptions", "retries")
-_STEPS: Final = ("iterations", "prompt_tokens", "generated_tokens")
-_PREEMPTIONS: Final = SUMS.index("preemptions")
+_TIMES: Final = ("arrival", "dispatch", "scheduled", "first_token", "finish", "transfer_start", "transfer")
+_COUNTS: Final = (
+    *("request_id", "replica", "prompt_tokens", "output_tokens", "cached_tokens", "preemptions", "retries"),
+    *("attempts", "transfer_bytes"),
+)
+_WORDS: Final = {"status": STATUSES, "reason": REASONS}
+_GAUGES: Final = ("running", "waiting", "kv_used_blocks")
+_NS_OF_S: Final = {"itl_sum_ns": "itl_sum_s"}
+"""Figures in ns that the series has in seconds."""
 
 
-def replay(data: RunData, metadata: RunMetadata, step_s: float) -> Iterator[LiveSnapshot]:
-    """Yield a snapshot at 0, about every ``step_s`` simulated seconds at ticks of the series, and one after the end.
+def replay(data: RunData, metadata: RunMetadata, members: EngineMembers, step_s: float) -> Iterator[LiveSnapshot]:
+    """Yield a snapshot at 0, about every ``step_s`` simulated seconds at ticks of the series, and one of the end.
 
-    Gauges and token counters are those of the series.  Requests count when they end.  Raises InputError if the run kept
-    no series.
+    Figures of engines are those of the series, and at the end those of the replicas' last counters.  Requests count
+    when they end.  Wall time, the work of the protocol and that of stages are known for the end alone: the former two
+    grow with simulated time, the latter with the steps of its replica.  Raises InputError if the run kept no series.
     """
     rows, ends_s = _rows(data, metadata)
     arrivals_s = np.sort(rows[:, FIELD["arrival_ns"]]) / NS_PER_S
     totals = RequestTotals(
         metadata.replicas, [pool.name for pool in metadata.pools], metadata.max_model_tokens, exact_limit=1
     )
-    count = max(metadata.replicas, len(data.summary["replicas"]))
-    totals.reserve(count)
-    numbers = {pool.name: index for index, pool in enumerate(metadata.pools)}
-    joined_pools = [numbers[entry["pool"]] for entry in data.summary["replicas"][metadata.replicas :]]
+    replicas = _Replicas.of(data, metadata)
+    totals.reserve(replicas.count)
+    groups = members.groups(replicas.joined_pools)
+    meter = GenerationMeter()
     done = 0
-    yield opening_snapshot(count, totals, joined_pools)
-    for time_s, replicas in _states(data, count, step_s, float(data.summary["simulated_s"])):
+    end_s = float(data.summary["simulated_s"])
+    wall_s = float(data.manifest.get("wall_s") or 0.0)
+    traffic = data.manifest.get("traffic") or {}
+    for time_s, matrix in _states(data, replicas.count, step_s, end_s):
+        share = time_s / end_s if end_s else 1.0
         upto = int(np.searchsorted(ends_s, time_s, side="right"))
         totals.add(RowBlock(rows[done:upto], [""], [""], totals.pools))
         done = upto
-        preemptions = totals.sums[:, _PREEMPTIONS].tolist()
+        exists = replicas.exists(time_s)
+        matrix[:, FIGURES["present"]] = exists
+        engines = EngineFigures(matrix) if groups is None else EngineFigures(matrix).grouped(groups)
         yield LiveSnapshot(
             simulated_s=time_s,
-            wall_s=time_s,
-            speedup_ratio=1.0,
+            wall_s=wall_s * share,
+            speedup_ratio=1.0 if time_s else 0.0,
             arrived=int(np.searchsorted(arrivals_s, time_s, side="right")),
-            replicas=[
-                replica._replace(counters=replica.counters._replace(preemptions=count))
-                for replica, count in zip(replicas, preemptions, strict=True)
-            ],
-            requests=RequestsLive.copy_of(totals),
-            joined_pools=joined_pools,
+            engines=engines,
+            requests=RequestsLive.copy_of(totals, groups),
+            fleet=FleetLive(replicas.pools(time_s)),
+            generation_rates=meter.measure(time_s, engines),
+            traffic=TrafficLive(*(round(traffic.get(name, 0) * share) for name in TrafficLive._fields)),
+            completed_ratio=upto / len(rows) if len(rows) else 1.0,
+            joined_pools=replicas.joined_pools,
         )
 
 
-def _rows(data: RunData, metadata: RunMetadata) -> tuple[Int64Array, npt.NDArray[np.float64]]:
+@dataclass(frozen=True, slots=True)
+class _Replicas:
+    """When the replicas of a run came and went."""
+
+    pool_of: Int64Array
+    joined_s: FloatArray
+    left_s: FloatArray
+    """Infinite for those that never left."""
+    at_start: int
+    pool_count: int
+
+    @classmethod
+    def of(cls, data: RunData, metadata: RunMetadata) -> "_Replicas":
+        numbers = {pool.name: index for index, pool in enumerate(metadata.pools)}
+        entries = data.summary["replicas"]
+        left = [entry.get("left_s") for entry in entries]
+        return cls(
+            np.array([numbers[entry["pool"]] for entry in entries], np.int64),
+            np.array([entry.get("joined_s") or 0.0 for entry in entries], np.float64),
+            np.array([np.inf if time_s is None else time_s for time_s in left], np.float64),
+            metadata.replicas,
+            len(metadata.pools),
+        )
+
+    @property
+    def count(self) -> int:
+        return len(self.pool_of)
+
+    @property
+    def joined_pools(self) -> list[int]:
+        """Pools of the replicas that have joined during the run."""
+        pools: list[int] = self.pool_of[self.at_start :].tolist()
+        return pools
+
+    def exists(self, time_s: float) -> npt.NDArray[np.bool_]:
+        """Return which replicas there are."""
+        here: npt.NDArray[np.bool_] = (self.joined_s <= time_s) & (time_s < self.left_s)
+        return here
+
+    def pools(self, time_s: float) -> tuple[PoolLive, ...]:
+        """Return how many replicas each pool has, and how many have come and gone."""
+        here = self.exists(time_s)
+        has_joined = (self.joined_s <= time_s) & (np.arange(self.count) >= self.at_start)
+        has_left = self.left_s <= time_s
+        counts = [np.bincount(self.pool_of[mask], minlength=self.pool_count) for mask in (here, has_joined, has_left)]
+        return tuple(
+            PoolLive(int(ready), joined=int(joined), left=int(left))
+            for ready, joined, left in zip(*counts, strict=True)
+        )
+
+
+def _rows(data: RunData, metadata: RunMetadata) -> tuple[Int64Array, FloatArray]:
     """Return the request rows in the order of their ends, and those ends; rows without an end come last."""
-    times = {name: _numbers(data.requests([f"{name}_s"]).column(0), -1e-9) for name in _TIMES}
-    counts = {name: _numbers(data.requests([name]).column(0), -1) for name in _COUNTS}
-    status = data.requests(["status"]).column(0).cast(pa.string()).to_pylist()
-    codes = {word: code for code, word in enumerate(STATUSES)}
-    rows = np.full((len(status), len(ROW_FIELDS)), 0, np.int64)
+    table = data.requests([*(f"{name}_s" for name in _TIMES), *_COUNTS, *_WORDS])
+    times = {name: _numbers(table.column(f"{name}_s"), -1e-9) for name in _TIMES}
+    rows = np.zeros((table.num_rows, len(ROW_FIELDS)), np.int64)
     rows[:, FIELD[FLEET_FIELDS[0]] :] = -1
     for name, values in times.items():
         rows[:, FIELD[f"{name}_ns"]] = np.rint(values * NS_PER_S)
-    for name, values in counts.items():
-        rows[:, FIELD[name]] = values
-    rows[:, FIELD["status"]] = [codes[word] for word in status]
+    for name in _COUNTS:
+        rows[:, FIELD[name]] = _numbers(table.column(name), -1)
+    for name, words in _WORDS.items():
+        codes = {word: code for code, word in enumerate(words)}
+        texts = table.column(name).cast(pa.string()).to_pylist()
+        rows[:, FIELD[name]] = [codes[text or ""] if text or name == "reason" else -1 for text in texts]
     replica = rows[:, FIELD["replica"]]
     numbers = {pool.name: index for index, pool in enumerate(metadata.pools)}
     pool_of = np.array([numbers[entry["pool"]] for entry in data.summary["replicas"]], np.int64)
     rows[:, FIELD["pool"]] = np.where(replica >= 0, pool_of[replica], -1) if len(pool_of) else -1
-    ends_at_once = (rows[:, FIELD["status"]] != codes["unfinished"]) & (times["finish"] < 0)
+    ends_at_once = (rows[:, FIELD["status"]] != STATUSES.index("unfinished")) & (times["finish"] < 0)
     ends_s = np.where(ends_at_once, times["arrival"], np.where(times["finish"] < 0, np.inf, times["finish"]))
+    # What the run's end cuts off ends there.
+    ends_s[np.isinf(ends_s)] = float(data.summary["simulated_s"])
     order = np.argsort(ends_s, kind="stable")
     return rows[order], ends_s[order]
 
 
-def _states(data: RunData, replicas: int, step_s: float, end_s: float) -> Iterator[tuple[float, list[ReplicaLive]]]:
-    """Yield (time, state of every replica) about every ``step_s``, and once after ``end_s`` with the rest."""
+def _states(data: RunData, replicas: int, step_s: float, end_s: float) -> Iterator[tuple[float, Int64Array]]:
+    """Yield (time, rows of ``metrics.live_figures``) at 0, about every ``step_s``, and at the end."""
     series = data.full_series()
     ticks, tick_index = np.unique(series["time_s"], return_inverse=True)
     if not len(ticks):
@@ -93,54 +170,49 @@ def _states(data: RunData, replicas: int, step_s: float, end_s: float) -> Iterat
             f"{data.directory}: the run of {end_s:g} s has no tick in its series; run it again with "
             "run.series_interval_s above 0 and shorter than the run"
         )
-    interval_s = float(ticks[0])
-    stride = max(1, round(step_s / interval_s))
-    samples = np.append(np.arange(stride - 1, len(ticks), stride), len(ticks) - 1)
-    place = (tick_index, series["replica"].astype(np.int64))
-    cumulative = {
-        name: _cumulative(values, place, (len(ticks), replicas), samples)
-        for name, values in series.items()
-        if name in (*_STEPS, "itl_sum_s", "itl_counts", "iteration_tokens_counts")
-    }
-    gauges = {}
-    for name in ("running", "waiting", "kv_used_ratio"):
-        grid = np.zeros((len(ticks), replicas))
-        grid[place] = series[name]
-        gauges[name] = grid[samples]
-    for row, sample in enumerate(samples[:-1].tolist()):
-        yield float(ticks[sample]), [_live(cumulative, gauges, row, replica) for replica in range(replicas)]
-    after_s = (int(max(end_s, ticks[-1]) / (stride * interval_s)) + 1) * stride * interval_s
-    states = [_live(cumulative, gauges, len(samples) - 1, replica) for replica in range(replicas)]
-    yield after_s, [state._replace(running=0, waiting=0, kv_used_ratio=0.0) for state in states]
+    place = tick_index, series["replica"].astype(np.int64)
+    order = np.argsort(tick_index, kind="stable")
+    stride = max(1, round(step_s / float(ticks[0])))
+    names = {name: index for name, index in FIGURES.items() if _NS_OF_S.get(name, name) in series}
+    increments = {index: series[_NS_OF_S.get(name, name)] for name, index in names.items() if name not in _GAUGES}
+    final = _final(data, replicas)
+    busy_ns = final[:, FIGURES["busy_ns"]] / np.maximum(final[:, FIGURES["iterations"]], 1)
+    figures = idle_figures(replicas)
+    yield 0.0, figures.copy()
+    starts = np.searchsorted(tick_index[order], np.arange(len(ticks) + 1))
+    spans = histogram_columns(series)
+    for tick in range(len(ticks)):
+        chosen = order[starts[tick] : starts[tick + 1]]
+        at = place[1][chosen]
+        for index, values in increments.items():
+            scale = NS_PER_S if index == FIGURES["itl_sum_ns"] else 1
+            figures[at, index] += np.rint(values[chosen] * scale).astype(np.int64)
+        for columns, values in spans:
+            figures[at[:, None], columns] += np.rint(values[chosen]).astype(np.int64)
+        if (tick + 1) % stride == 0 and ticks[tick] < end_s:
+            for name in _GAUGES:
+                figures[:, FIGURES[name]] = 0
+                figures[at, FIGURES[name]] = series[name][chosen].astype(np.int64)
+            figures[:, FIGURES["busy_ns"]] = np.rint(busy_ns * figures[:, FIGURES["iterations"]])
+            figures[:, FIGURES["iteration_tokens_sum"]] = _iteration_tokens(figures)
+            yield float(ticks[tick]), figures.copy()
+    yield end_s, final
 
 
-def _live(cumulative: dict[str, Any], gauges: dict[str, Any], row: int, replica: int) -> ReplicaLive:
-    figures = {name: values[row, replica].tolist() for name, values in cumulative.items()}
-    base: ReplicaCounters = idle_replica().counters
-    return ReplicaLive(
-        int(gauges["running"][row, replica]),
-        int(gauges["waiting"][row, replica]),
-        float(gauges["kv_used_ratio"][row, replica]),
-        base._replace(
-            iterations=int(figures["iterations"]),
-            prompt_tokens=int(figures["prompt_tokens"]),
-            generated_tokens=int(figures["generated_tokens"]),
-            iteration_tokens_counts=[int(count) for count in figures["iteration_tokens_counts"]],
-            iteration_tokens_sum=int(figures["prompt_tokens"] + figures["generated_tokens"]),
-            itl_counts=[int(count) for count in figures["itl_counts"]],
-            itl_sum_ns=round(figures["itl_sum_s"] * NS_PER_S),
-        ),
-    )
+def _final(data: RunData, replicas: int) -> Int64Array:
+    final = data.final_counters()
+    if final.shape != (replicas, WIDTH):
+        raise InputError(f"{data.directory}: counters.parquet has {len(final)} replicas, summary.json {replicas}")
+    return final
 
 
-def _cumulative(values: Any, place: Any, shape: tuple[int, int], samples: Int64Array) -> npt.NDArray[np.float64]:
-    """Return the cumulative sums at each of ``samples``, [samples, replicas, ...]."""
-    grid = np.zeros((*shape, *values.shape[1:]))
-    grid[place] = values
-    sums: npt.NDArray[np.float64] = np.cumsum(grid, axis=0)[samples]
+def _iteration_tokens(figures: Int64Array) -> Int64Array:
+    """Return the sums behind the histograms of tokens per iteration: whole prompts and generated tokens."""
+    engines = EngineFigures(figures)
+    sums: Int64Array = engines.prefilled_tokens + engines.figure("generated_tokens")
     return sums
 
 
-def _numbers(column: pa.ChunkedArray, missing: float) -> npt.NDArray[np.float64]:
-    values: npt.NDArray[np.float64] = column.cast(pa.float64()).fill_null(missing).combine_chunks().to_numpy()
+def _numbers(column: pa.ChunkedArray, missing: float) -> FloatArray:
+    values: FloatArray = column.cast(pa.float64()).fill_null(missing).combine_chunks().to_numpy()
     return values

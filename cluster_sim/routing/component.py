@@ -90,6 +90,8 @@ class HubComponent:
     """What it reads of the replicas."""
     moved_bytes: int | None = None
     """Bytes of the transfers between replicas that have begun; None if it makes none."""
+    migrations: int = 0
+    """Times that it let a request go on at another replica from where it had come."""
 
     def start(self, hub: HubServices) -> None:
         """Take the hub's services and schedule the first events, before time starts."""

@@ -447,6 +447,16 @@ class RouterHub:
         return sum(moved) if moved else None
 
     @property
+    def migrated(self) -> int:
+        """Times that a request went on at another replica from where it had come."""
+        return sum(component.migrations for component in self._components)
+
+    @property
+    def queued(self) -> int:
+        """Requests that wait here: no attempt at them is open."""
+        return sum(not tracked.open for tracked in self.requests.values()) if self._components else 0
+
+    @property
     def end_ns(self) -> int:
         """The latest time at which a request has ended."""
         return self.requests.end_ns

@@ -25,6 +25,8 @@ class Batch:
     """Decodes that come back from a preemption with all that they had computed."""
     accepted_tokens = 0
     """Tokens beyond one per decode that verified drafts yield."""
+    verified: tuple[int, ...] = ()
+    """How many drafts of each decode that has some prove right."""
 
     def __init__(self, shape: BatchShape) -> None:
         self.shape = shape

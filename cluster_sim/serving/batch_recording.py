@@ -2,6 +2,8 @@
 
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.batch import Batch
+from cluster_sim.serving.first_token_note import note_first_token
+from cluster_sim.serving.schedulers.base import Scheduler
 
 
 def record_batch(log: ReplicaLog, batch: Batch) -> None:
@@ -14,6 +16,15 @@ def record_batch(log: ReplicaLog, batch: Batch) -> None:
     batch.gaps.record(log, end_ns, prompt_tokens, generated_tokens, batch.completed)
     if batch.preempted or batch.unbatched_preemptions:
         record_preemptions(log, batch)
+    if batch.verified:
+        log.drafts.add(shape.draft_tokens, batch.verified)
+
+
+def record_begun(log: ReplicaLog, scheduler: Scheduler, now_ns: int) -> None:
+    """Record the sequences that have ``begun`` to run at ``now_ns``, with first tokens which have come along."""
+    for sequence in scheduler.begun:
+        note_first_token(log, sequence, now_ns)
+    scheduler.begun = ()
 
 
 def record_preemptions(log: ReplicaLog, batch: Batch) -> None:
@@ -34,7 +45,10 @@ def record_lookups(log: ReplicaLog, batch: Batch) -> None:
         is_first = sequence.scheduled_ns == batch.scheduled_ns and not sequence.preemptions
         if is_first and sequence.computed - chunk == sequence.cached_tokens:
             log.prefix_queries_tokens += sequence.prompt_tokens
+            local_tokens = sequence.cached_tokens - sequence.loaded_tokens
             log.prefix_hits_tokens += sequence.cached_tokens
+            log.loaded_queries_tokens += sequence.prompt_tokens - local_tokens
+            log.loaded_hits_tokens += sequence.loaded_tokens
 
 
 def record_lost(log: ReplicaLog, batch: Batch) -> None:

@@ -8,6 +8,7 @@ Those that have joined it or missed a step since then are *unsynchronised*: thei
 from collections.abc import Collection, Iterable
 
 from cluster_sim.recording.replica_log import ReplicaLog
+from cluster_sim.serving.first_token_note import note_first_token
 from cluster_sim.serving.sequence import Sequence
 
 
@@ -49,12 +50,17 @@ class TokenGaps:
         end_ns: int,
         prompt_tokens: int,
         generated_tokens: int,
-        completed: Iterable[Sequence] = (),
+        completed: Collection[Sequence] = (),
     ) -> None:
-        """Record a step that ends at ``end_ns``, with the gaps of its decodes and of those ``completed`` prompts whose
-        tokens are the first since a preemption.
+        """Record a step that ends at ``end_ns``, with the gaps of its decodes, the first tokens of ``completed``
+        prompts, and the gaps of those that are the first since a preemption.
         """
-        log.step(end_ns, end_ns - self.since_ns if self.pooled else 0, self.pooled, prompt_tokens, generated_tokens)
+        prefilled_tokens = 0
+        for sequence in completed:
+            if sequence.last_token_ns < 0:
+                prefilled_tokens += note_first_token(log, sequence, end_ns)
+        gap_ns = end_ns - self.since_ns if self.pooled else 0
+        log.step(end_ns, gap_ns, self.pooled, prompt_tokens, generated_tokens, prefilled_tokens)
         for previous_ns in self.others_ns:
             log.gap(end_ns - previous_ns)
         for sequence in completed:

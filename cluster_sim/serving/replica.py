@@ -21,9 +21,9 @@ from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.predictors.predictor_interface import Predictor
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.recording.statuses import FINISHED
+from cluster_sim.serving import batch_recording
 from cluster_sim.serving.attempts import Attempts
 from cluster_sim.serving.batch import Batch
-from cluster_sim.serving.batch_recording import record_batch, record_lookups, record_lost, record_preempted_time
 from cluster_sim.serving.departures import DepartureReport
 from cluster_sim.serving.earliest_output import Guarantees
 from cluster_sim.serving.fast_forward.planned_decode import PlannedDecode
@@ -216,15 +216,15 @@ class Replica:
 
     def counters(self) -> Any:
         """Return (running, waiting, KV usage ratio, the log's counters)."""
-        scheduler = self._scheduler
         if self.log.left_ns < 0:
             self.log.busy_ns = list(self.pipeline.busy_ns)
-        return (
-            scheduler.running_count,
-            scheduler.waiting_count,
-            scheduler.kv_used_blocks / self.settings.limits.kv_blocks,
-            self.log.counters(),
-        )
+        running, waiting, used = self._sampler.state_of(self._scheduler)
+        counters = self.log.counters(upto_ns=time_of(self._horizon))
+        return running, waiting, used / self.settings.limits.kv_blocks, counters
+
+    def activity(self) -> Any:
+        """Return what differs whenever the counters do."""
+        return self._sampler.state_of(self._scheduler), self.log.activity()
 
     def snapshot(self) -> bytes:
         """Return the whole state; the predictor, a pure function, and what builds schedulers stay outside."""
@@ -258,7 +258,7 @@ class Replica:
 
     def _on_prefill_leg(self, dispatch: PrefillLeg, now_ns: int) -> bool:
         sequence = self._accept(dispatch, now_ns)
-        sequence.leg, sequence.output_tokens = Leg.PREFILL, 1
+        sequence.leg, sequence.output_tokens, sequence.is_timed = Leg.PREFILL, 1, False
         self._scheduler.add(sequence)
         return True
 
@@ -384,6 +384,8 @@ class Replica:
         if scheduler.granted:
             self._out += self._legs.granted(scheduler.granted, now_ns)
             scheduler.granted = ()
+        if scheduler.begun:
+            batch_recording.record_begun(self.log, scheduler, now_ns)
         if batch is None:
             if not scheduler.retry_now or steps.in_flight:
                 steps.schedule_ns = scheduler.next_wakeup_ns
@@ -395,11 +397,11 @@ class Replica:
         batch.start_ns, batch.end_ns = self.pipeline.run(batch.shape, now_ns + batch.delay_ns)
         is_lost = self._clock is not None and batch.end_ns > self._clock.crash_ns
         if not is_lost:
-            record_batch(self.log, batch)
+            batch_recording.record_batch(self.log, batch)
         if scheduler.has_prefix_cache:
-            record_lookups(self.log, batch)
+            batch_recording.record_lookups(self.log, batch)
         if batch.completed or batch.resumed:
-            record_preempted_time(batch)
+            batch_recording.record_preempted_time(batch)
         scheduler.on_scheduled(batch)
         end_ns = batch.end_ns
         if batch.shape.decodes or batch.completed:
@@ -412,7 +414,7 @@ class Replica:
             else:
                 sequence.resumed_ns = end_ns
         if is_lost:
-            record_lost(self.log, batch)
+            batch_recording.record_lost(self.log, batch)
         elif batch.finishing or batch.prefilled:
             self._report(batch)
         steps.in_flight.append((end_ns, None if is_lost else batch))

@@ -28,11 +28,13 @@ class Sequence:
         "computed",
         "first_token_ns",
         "generated",
+        "is_timed",
         "key",
         "kv",
         "last_step",
         "last_token_ns",
         "leg",
+        "loaded_tokens",
         "order",
         "output_tokens",
         "own_output",
@@ -48,6 +50,7 @@ class Sequence:
         "scheduled_ns",
         "skipped_blocks",
         "stored_tokens",
+        "transferred_tokens",
     )
 
     def __init__(self, request: Request, attempt: int, ready_ns: int, resumed_tokens: int = 0) -> None:
@@ -87,6 +90,12 @@ class Sequence:
         self.resumed_ns = -1
         """When it got the first token after the last preemption."""
         self.cached_tokens = 0
+        self.is_timed = not resumed_tokens
+        """Whether its client gets its first token here: no rest of an answer has it, nor a prompt for others."""
+        self.loaded_tokens = 0
+        """Of ``cached_tokens``, those that came from behind the device: host memory, or a shared store."""
+        self.transferred_tokens = 0
+        """Tokens of the prompt that another replica has computed."""
         self.preemptions = 0
         self.preempted_ns = 0
         """Gaps between tokens in which it was preempted, summed."""

@@ -121,14 +121,18 @@ class StateSampler:
                 grid.sample_during(planned, last_ns, scheduler, out)
         self._set_next()
 
+    @staticmethod
+    def state_of(scheduler: Scheduler) -> tuple[int, int, int]:
+        """Return (running, waiting, KV blocks in use)."""
+        return scheduler.running_count, scheduler.waiting_count, scheduler.kv_used_blocks
+
     def probe(self, horizon: Instant, scheduler: Scheduler, out: list[Message]) -> None:
         """Show the state at ``horizon`` at once: perfect instantaneous telemetry."""
-        used = scheduler.kv_used_blocks
-        state = (scheduler.running_count, scheduler.waiting_count, used)
+        state = self.state_of(scheduler)
         now_ns = time_of(horizon)
         if state != self._probed and horizon < NEVER and self._link.sets_out_ns(now_ns) == now_ns:
             self._probed = state
-            sample = Sample(self._replica, state[0], state[1], used / self._kv_blocks)
+            sample = Sample(self._replica, state[0], state[1], state[2] / self._kv_blocks)
             out.append(Message(instant(now_ns, Kind.SAMPLE), self._replica + 1, now_ns, sample))
 
 

@@ -8,6 +8,7 @@ from cluster_sim.engine.instant import NEVER, Instant, Kind, instant, time_of
 from cluster_sim.errors import UnfinishedError
 from cluster_sim.routing.hub import RouterHub
 from cluster_sim.serving.replica import Replica
+from cluster_sim.simulation.fleet_figures import fleet_figures
 from cluster_sim.simulation.run_recorder import HubResult, RunRecorder
 
 _SHOWN: Final = 10
@@ -48,4 +49,5 @@ def close_hub(hub: RouterHub, recorder: RunRecorder, traffic: Traffic, end: Inst
         recorder.rows,
         hub.joined_pools,
         hub.moved_bytes,
+        fleet_figures(hub),
     )

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from cluster_sim.hardware.predictors.coverage import Coverage
-from cluster_sim.recording.replica_log import ReplicaCounters
+from cluster_sim.metrics.live_feed import LiveSource
+from cluster_sim.recording.replica_counters import ReplicaCounters
 from cluster_sim.recording.sketch import QuantileSketch
 from cluster_sim.simulation.monitor_settings import MonitorSettings
 from cluster_sim.simulation.run_recorder import HubResult
@@ -74,6 +75,8 @@ class RunOutputs:
     progress: ProgressSink = drop_progress
     monitor: MonitorSettings = field(default_factory=MonitorSettings)
     checkpoints: Checkpoints = field(default_factory=NoCheckpoints)
+    live: LiveSource | None = None
+    """Takes the snapshots of live metrics, if they are wanted."""
 
 
 class ReplicaResult(NamedTuple):

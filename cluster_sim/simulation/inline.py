@@ -51,8 +51,10 @@ class InlineExecutor:
         recorder, processes = self._begin(simulation, outputs, resumed)
         with recorder:
             hub, replicas = processes.hub, processes.replicas
+            feed = None if outputs.live is None else outputs.live.feed
             earlier_s = 0.0 if resumed is None else resumed.wall_s
-            monitor = RunMonitor(outputs.monitor, simulation, hub, recorder, outputs.progress, earlier_s)
+            monitor = RunMonitor(outputs.monitor, simulation, hub, recorder, outputs.progress, feed, earlier_s)
+            monitor.watch(processes.coordinator.traffic)
             tap = _SeriesTap(monitor, replicas, simulation.series_interval_ns, outputs.series)
             keeper = _Keeper(outputs.checkpoints, RunStates(simulation), recorder, processes, tap, started_s)
             self._run_loop(processes, tap, keeper)

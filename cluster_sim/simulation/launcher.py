@@ -12,14 +12,17 @@ TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
 
 
-def ray_executor(settings: Run, address: str | None) -> Executor:
-    """Return the executor that runs on the Ray cluster at ``address``, or on a local one that it starts and stops."""
+def ray_executor(settings: Run, address: str | None, min_cpus: float | None = None) -> Executor:
+    """Return the executor that runs on the Ray cluster at ``address``, or on a local one that it starts and stops.
+
+    It waits until the cluster has ``min_cpus`` CPUs.
+    """
     from actors.environment import prepare_ray
 
     prepare_ray(address)
     from actors.ray_executor import RayExecutor
 
-    return RayExecutor(settings, address)
+    return RayExecutor(settings, address, min_cpus)
 
 
 def ray_tasks(

@@ -1,6 +1,6 @@
 """Settings of the monitor of a run."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -9,7 +9,5 @@ class MonitorSettings:
 
     speedup: float | None = None
     """Simulated seconds per wall second to pace the run at; None runs as fast as possible."""
-    metrics_port: int | None = None
-    """TCP port that serves live Prometheus metrics; None serves none."""
-    labels: dict[str, str] = field(default_factory=dict)
-    """Describe the run in live metrics."""
+    is_live: bool = False
+    """Whether snapshots are made for live metrics."""

@@ -1,28 +1,41 @@
-"""Monitoring of a run in the process of its event loop: progress, live metrics, pacing by the wall clock."""
+"""Monitoring of a run in the process of its event loop: progress, live snapshots, pacing by the wall clock."""
 
 import time
 from typing import Any, Final
 
+import numpy as np
+
+from cluster_sim.engine.coordinator import Traffic
 from cluster_sim.engine.instant import NEVER, Instant, Kind, instant, time_of
-from cluster_sim.metrics.exposition import Exposition
-from cluster_sim.metrics.live import LiveSnapshot, ReplicaLive, RequestsLive, SpeedMeter, idle_replica
-from cluster_sim.metrics.server import MetricsServer
+from cluster_sim.metrics.live import (
+    EngineMembers,
+    GenerationMeter,
+    LiveSnapshot,
+    RequestsLive,
+    SpeedMeter,
+    TrafficLive,
+    opening_snapshot,
+)
+from cluster_sim.metrics.live_feed import LiveFeed
+from cluster_sim.metrics.live_figures import EngineFigures, figures_row, idle_figures
 from cluster_sim.routing.hub import RouterHub
+from cluster_sim.simulation.fleet_figures import fleet_figures
 from cluster_sim.simulation.monitor_settings import MonitorSettings
 from cluster_sim.simulation.resources import MemoryWatch
 from cluster_sim.simulation.run_recorder import RunRecorder
 from cluster_sim.simulation.simulation import Simulation
+from cluster_sim.simulation.strides import Strides
 from cluster_sim.simulation.view import ProgressSink
 from cluster_sim.units import NS_PER_S
 
-FLUSH_INTERVAL_S: Final = 1.0
-"""Wall seconds between two snapshots for live metrics."""
+COUNTERS_S: Final = 100e-6
+"""About what collecting one replica's counters takes, wherever that is."""
 NAP_S: Final = 0.005
 """How long a paced run sleeps when the wall clock holds it back."""
 
 
 class RunMonitor:
-    """The observer of one run."""
+    """The observer of one run; ``feed`` takes its snapshots if there are any."""
 
     def __init__(
         self,
@@ -31,6 +44,7 @@ class RunMonitor:
         hub: RouterHub,
         recorder: RunRecorder,
         progress: ProgressSink,
+        feed: LiveFeed | None = None,
         earlier_s: float = 0.0,
     ) -> None:
         """``earlier_s`` is the wall time of a run that is resumed, before: its counters come with the first windows."""
@@ -40,70 +54,118 @@ class RunMonitor:
         self._speedup = settings.speedup
         self._total = simulation.total_requests
         self._started_s = time.monotonic() - earlier_s
-        self._flushed_s = time.monotonic() if not earlier_s else 0.0
-        self._clock: Instant = 0
+        self._reached: Instant = 0
         self._paced_at: Instant = -1
-        self._meter = SpeedMeter()
         self._memory = MemoryWatch()
-        self._replicas = [idle_replica()] * simulation.replicas
-        self._server: MetricsServer | None = None
-        if settings.metrics_port is not None:
-            exposition = Exposition(simulation.metadata, settings.labels)
-            self._server = MetricsServer(settings.metrics_port, exposition)
-            if not earlier_s:
-                self._publish()
+        self._is_collecting = False
+        self._traffic = Traffic()
+        self.feed = feed if settings.is_live else None
+        if self.feed is None:
+            return
+        self._strides = Strides()
+        self._speed = SpeedMeter()
+        self._generation = GenerationMeter()
+        self._members = EngineMembers(simulation.metadata)
+        self._kv_blocks = [pool.kv_blocks for pool in simulation.metadata.pools]
+        self._pool_of_replica = simulation.metadata.pool_of_replica()
+        self._figures = idle_figures(simulation.replicas)
+        if earlier_s:
+            self._is_collecting = True
+        else:
+            self.feed.publish(opening_snapshot(simulation.metadata, recorder.totals, self._members))
 
     def pace(self) -> Instant:
-        """Allow as much simulated time as the speed-up grants the wall time so far, napping when nothing moved."""
+        """Allow as much simulated time as the speed-up grants the wall time so far, napping when nothing moved.
+
+        Without a speed-up a run that is watched goes in strides of some wall time each, so that its clock and its
+        counters move on however long nothing happens at the router.
+        """
         if self._speedup is None:
-            return NEVER
-        if self._clock == self._paced_at:
+            if self.feed is None:
+                return NEVER
+            limit, is_new = self._strides.limit(self._reached, time.monotonic(), self.feed.pause_s)
+            # Lazy replicas come along: without it one stride, long after, would have all their work.
+            self._is_collecting = self._is_collecting or is_new
+            return limit
+        if self._reached == self._paced_at:
             time.sleep(NAP_S)
-        self._paced_at = self._clock
+        self._paced_at = self._reached
         allowed_s = (time.monotonic() - self._started_s) * self._speedup
         return instant(int(allowed_s * NS_PER_S), Kind.RUN_END)
 
     def wants_counters(self) -> bool:
-        """Ask for counters once a second while somebody may scrape them."""
-        if self._server is None or time.monotonic() - self._flushed_s < FLUSH_INTERVAL_S:
-            return False
-        self._flushed_s = time.monotonic()
-        return True
+        """Ask for counters when somebody asks for a snapshot."""
+        self._is_collecting = self._is_collecting or (self.feed is not None and self.feed.is_asked)
+        return self._is_collecting
 
     def observe(self, clock: Instant, counters: dict[int, Any]) -> None:
-        """Pass the progress on and publish new counters."""
-        self._clock = clock
+        """Pass the progress on, take new counters, and publish a snapshot if they were asked for."""
+        self._reached = clock
         self._progress(time_of(clock), self._hub.arrived - self._hub.in_flight)
         self._memory.look(time_of(clock) / NS_PER_S)
-        if counters and self._server is not None:
-            joined = max(counters) - len(self._replicas)
-            self._replicas += [idle_replica()] * joined
-            for source, values in counters.items():
-                self._replicas[source - 1] = ReplicaLive(*values)
-            self._publish()
+        if self.feed is None:
+            return
+        if counters:
+            self._take(counters)
+        if self._is_collecting:
+            self._is_collecting = False
+            started_s = time.perf_counter()
+            snapshot = self._snapshot()
+            cost_s = time.perf_counter() - started_s + len(counters) * COUNTERS_S
+            self.feed.publish(snapshot, cost_s)
 
     def close(self) -> None:
-        """Stop serving metrics."""
-        if self._server is not None:
-            self._server.close()
+        """Make no further snapshots."""
+        if self.feed is not None:
+            self.feed.end()
 
-    def _publish(self) -> None:
-        assert self._server is not None
-        simulated_s = time_of(self._clock) / NS_PER_S
+    def watch(self, traffic: Traffic) -> None:
+        """Show the work of the protocol that ``traffic`` counts."""
+        self._traffic = traffic
+
+    def _traffic_now(self) -> TrafficLive:
+        traffic = self._traffic
+        return TrafficLive(traffic.rounds, traffic.windows, traffic.sends, traffic.messages)
+
+    def _take(self, counters: dict[int, Any]) -> None:
+        """Take the counters of the replicas that have done something."""
+        missing = max(counters) - len(self._figures)
+        if missing > 0:
+            self._figures = np.concatenate([self._figures, idle_figures(missing)])
+            self._pool_of_replica += self._hub.joined_pools[len(self._pool_of_replica) - self._hub.replicas_at_start :]
+        for source, (running, waiting, used_ratio, log) in counters.items():
+            blocks = round(used_ratio * self._kv_blocks[self._pool_of_replica[source - 1]])
+            self._figures[source - 1] = figures_row(running, waiting, blocks, log)
+
+    def _come_to_ns(self) -> int:
+        """Return the time of which snapshots tell: nothing below it is left, and it is not beyond the run's end."""
+        reached_ns, hub = time_of(self._reached), self._hub
+        event = hub.next_event()
+        if event < NEVER:
+            return min(reached_ns, time_of(event))
+        return reached_ns if hub.in_flight or not hub.arrived else min(reached_ns, hub.end_ns)
+
+    def _snapshot(self) -> LiveSnapshot:
+        simulated_s = self._come_to_ns() / NS_PER_S
         wall_s = time.monotonic() - self._started_s
         done = self._hub.arrived - self._hub.in_flight
         self._recorder.log.refresh_totals()
-        joined = self._hub.joined_pools[: len(self._replicas) - self._hub.replicas_at_start]
-        self._recorder.totals.reserve(len(self._replicas))
-        self._server.publish(
-            LiveSnapshot(
-                simulated_s=simulated_s,
-                wall_s=wall_s,
-                speedup_ratio=self._meter.measure(wall_s, simulated_s),
-                arrived=self._hub.arrived,
-                replicas=list(self._replicas),
-                requests=RequestsLive.copy_of(self._recorder.totals),
-                completed_ratio=None if not self._total else done / self._total,
-                joined_pools=joined,
-            )
+        self._recorder.totals.reserve(len(self._figures))
+        joined = self._hub.joined_pools[: len(self._figures) - self._hub.replicas_at_start]
+        groups = self._members.groups(joined)
+        engines = EngineFigures(self._figures.copy())
+        if groups is not None:
+            engines = engines.grouped(groups)
+        return LiveSnapshot(
+            simulated_s=simulated_s,
+            wall_s=wall_s,
+            speedup_ratio=self._speed.measure(wall_s, simulated_s),
+            arrived=self._hub.arrived,
+            engines=engines,
+            requests=RequestsLive.copy_of(self._recorder.totals, groups),
+            fleet=fleet_figures(self._hub),
+            generation_rates=self._generation.measure(simulated_s, engines),
+            traffic=self._traffic_now(),
+            completed_ratio=None if not self._total else done / self._total,
+            joined_pools=joined,
         )

@@ -111,7 +111,7 @@ class PoolPlan:
 
     def metadata(self, predictor: Predictor) -> PoolMetadata:
         """Return what summaries and metrics must know of the pool."""
-        pool, limits = self.pool, self.limits
+        pool, limits, engine = self.pool, self.limits, self.pool.engine
         return PoolMetadata(
             name=pool.name,
             model=self.hardware.model.name,
@@ -128,6 +128,11 @@ class PoolPlan:
             ranks=pool.data_parallel,
             not_understood=self.hardware.model.not_understood,
             left_out=self.hardware.model.left_out,
+            engine=pool.engine.kind,
+            has_prefix_cache=engine.caches_prefixes,
+            has_external_cache=limits.store is not None or bool(getattr(engine, "host_blocks", 0)),
+            draft_tokens=engine.draft_tokens,
+            max_loras=self.lora_slots,
             has_static_batches=ENGINES.get(pool.engine.kind).part.has_static_batches,
             predictor_choice=predictor.choice,
             error_band=predictor.error_band,

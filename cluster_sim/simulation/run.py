@@ -2,10 +2,11 @@
 
 import logging
 import math
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cluster_sim import __version__
 from cluster_sim.config.loading.canonical import config_hash, resolved_yaml
@@ -14,11 +15,14 @@ from cluster_sim.errors import InputError
 from cluster_sim.hardware.predictors.coverage import check_coverage, total_coverage
 from cluster_sim.metrics.bench_json import OfferedLoad, bench_json
 from cluster_sim.metrics.imbalance import ImbalanceTally
+from cluster_sim.metrics.live import TrafficLive
 from cluster_sim.metrics.occupancy import OccupancyTally
+from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.metrics.run_records import RunRecords
 from cluster_sim.metrics.run_summary import summarise
 from cluster_sim.metrics.window import Measured
+from cluster_sim.output.counters_table import COUNTERS_FILE, write_counters
 from cluster_sim.output.event_trace import EVENT_TRACE_FILE, write_event_trace
 from cluster_sim.output.request_rows import read_blocks, repeated_ids
 from cluster_sim.output.run_directory import (
@@ -28,6 +32,7 @@ from cluster_sim.output.run_directory import (
     RunDirectory,
     default_directory,
 )
+from cluster_sim.recording.replica_counters import ReplicaCounters
 from cluster_sim.simulation.disk_checkpoints import DiskCheckpoints
 from cluster_sim.simulation.executor import RunOutcome, RunOutputs, SeriesSink
 from cluster_sim.simulation.executor_choice import ExecutorChoice, choose_executor
@@ -50,6 +55,9 @@ from cluster_sim.simulation.simulation import Simulation
 from cluster_sim.simulation.view import RunView, SilentView
 from cluster_sim.workload.build import build_source, first_arrival_ns
 
+if TYPE_CHECKING:
+    from cluster_sim.simulation.live_metrics import LiveMetrics
+
 SILENT: Final = SilentView()
 LOGGER: Final = logging.getLogger(__name__)
 
@@ -70,6 +78,31 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
     """
     plan = make_plan(study)
     simulation = replace(plan.simulation(), is_paranoid=options.is_paranoid)
+    choice = choose(study, simulation, options)
+    labels = run_labels(study, choice.executor)
+    if options.metrics is None:
+        return _run_into_directory(study, plan, simulation, choice, options, view)
+    from cluster_sim.simulation.live_metrics import live_metrics
+
+    final = options.out or default_directory(study.name, config_hash(study))
+    partial = final.with_name(f"{final.name}.partial")
+    name, metadata = run_name(study), simulation.metadata
+    with live_metrics(metadata, name, labels, options.metrics, partial, resumes=options.resumes) as live:
+        result = _run_into_directory(study, plan, simulation, choice, options, view, live)
+        live.linger()
+    return result
+
+
+def _run_into_directory(
+    study: Study,
+    plan: Plan,
+    simulation: Simulation,
+    choice: ExecutorChoice,
+    options: RunOptions,
+    view: RunView,
+    live: "LiveMetrics | None" = None,
+) -> RunResult:
+    """Run a study and write its directory, with live metrics if they are served."""
     final = options.out or default_directory(study.name, config_hash(study))
     notices: list[str] = []
     first_ns = first_arrival_ns(build_source(study.workload, study.seed, notices))
@@ -79,13 +112,13 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
         directory.write_text(RESOLVED_FILE, resolved_yaml(study))
         series = directory.series(simulation.metadata)
         progress = stack.enter_context(view.progress(simulation.total_requests))
-        choice = choose(study, simulation, options)
         _log_start(plan, simulation.metadata, choice, directory.partial)
         needs = needs_of(simulation, expected_duration_s(study, simulation.total_requests))
         for shortage in shortages(needs, directory.partial, memory_now()):
             LOGGER.warning(shortage)
-        executor = ray_executor(study.run, options.address) if choice.executor == "ray" else InlineExecutor()
-        monitor = MonitorSettings(options.speedup, options.metrics_port, run_labels(study, choice.executor))
+        on_ray = choice.executor == "ray"
+        executor = ray_executor(study.run, options.address, options.min_cpus) if on_ray else InlineExecutor()
+        monitor = MonitorSettings(options.speedup, is_live=live is not None)
         requests_path = directory.partial / REQUESTS_FILE
         tally = OccupancyTally(simulation.metadata)
         imbalance = ImbalanceTally(simulation.metadata, simulation.series_interval_ns)
@@ -93,7 +126,8 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
         checkpoints = DiskCheckpoints(study, directory.partial, series, resumes=options.resumes)
         for replica, columns in series.replay(checkpoints.series_parts):
             sink(replica, columns)
-        outputs = RunOutputs(requests_path, sink, progress, monitor, checkpoints)
+        source = None if live is None else live.source
+        outputs = RunOutputs(requests_path, sink, progress, monitor, checkpoints, source)
         outcome = executor.run(simulation, outputs)
         LOGGER.info("the simulation took %.3f s; summing up", outcome.wall_s)
         LOGGER.debug("placement %s, traffic %s", outcome.placement, outcome.hub.traffic)
@@ -106,10 +140,14 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
             check_service(simulation.metadata, totals, outcome.hub.arrived)
         joined = outcome.hub.joined_pools
         totals.reserve(len(outcome.replicas))
+        counters = [replica.counters for replica in outcome.replicas]
+        write_counters(directory.partial / COUNTERS_FILE, counters)
+        if live is not None:
+            _finish_live(live, outcome, totals, counters)
         series.add_replicas(joined, [simulation.metadata.pools[pool].kv_blocks for pool in joined])
         records = RunRecords(
             totals,
-            [replica.counters for replica in outcome.replicas],
+            counters,
             [replica.gaps for replica in outcome.replicas],
             outcome.hub.end_ns,
             outcome.hub.arrived,
@@ -142,6 +180,24 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
     )
     view.finished(summary, notes)
     return RunResult(path, summary, outcome.hub.digest)
+
+
+def _finish_live(
+    live: "LiveMetrics", outcome: RunOutcome, totals: RequestTotals, counters: Sequence[ReplicaCounters]
+) -> None:
+    """Serve the figures of the finished run."""
+    hub = outcome.hub
+    assert hub.fleet is not None
+    live.finish(
+        totals,
+        counters,
+        hub.fleet,
+        arrived=hub.arrived,
+        end_ns=hub.end_ns,
+        wall_s=outcome.wall_s,
+        joined_pools=hub.joined_pools,
+        traffic=TrafficLive(**hub.traffic),
+    )
 
 
 def step_time_notes(metadata: RunMetadata) -> list[str]:
@@ -197,9 +253,14 @@ def choose(study: Study, simulation: Simulation, options: RunOptions) -> Executo
     return advised
 
 
+def run_name(study: Study) -> str:
+    """Return the label ``run`` of every series of a run: that of its own directory, without ``runs/``."""
+    return default_directory(study.name, config_hash(study)).name
+
+
 def run_labels(study: Study, executor: str) -> dict[str, str]:
     """Return the labels that describe a run in live metrics."""
-    return {"run": study.name, "version": __version__, "config_hash": config_hash(study), "executor": executor}
+    return {"name": study.name, "version": __version__, "config_hash": config_hash(study), "executor": executor}
 
 
 def _summary(

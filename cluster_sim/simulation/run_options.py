@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from cluster_sim.metrics.metrics_options import MetricsOptions
+
 ExecutorName = Literal["auto", "inline", "ray"]
 
 
@@ -15,10 +17,12 @@ class RunOptions:
     """Overrides the study's ``run.executor``."""
     address: str | None = None
     """Ray cluster to join; None starts a local one where Ray is used and stops it afterwards."""
+    min_cpus: float | None = None
+    """CPUs that a Ray cluster must have before actors are placed on it; None takes what there is."""
     out: Path | None = None
     """Run directory; None means ``runs/<name>-<config hash>``."""
-    metrics_port: int | None = None
-    """TCP port that serves live Prometheus metrics; None serves none."""
+    metrics: MetricsOptions | None = None
+    """Where live Prometheus metrics are served; None serves none."""
     resumes: bool = False
     """Whether to go on from the last snapshot of a run that was broken off in the run directory."""
     is_verbose: bool = False

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from cluster_sim.metrics.digest import RowDigest
+from cluster_sim.metrics.live import FleetLive
 from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.output.request_table import RequestTable
@@ -26,6 +27,8 @@ class HubResult(NamedTuple):
     """Pools of the replicas that have joined during the run, in the order of their numbers."""
     moved_bytes: int | None = None
     """Bytes of all transfers between replicas; None if there are none."""
+    fleet: FleetLive | None = None
+    """The fleet at the end of the run."""
 
 
 class RunRecorder:

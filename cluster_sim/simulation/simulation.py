@@ -338,6 +338,7 @@ class Simulation:
             own.predictor.stages,
             pending_limit(self.replicas),
             settings.limits.batches_in_flight,
+            settings.return_ns,
         )
         names = [grid.name for grid in observation.grids]
         scheduler = partial(reporting, own.scheduler) if PREFIXES in names else own.scheduler

@@ -7,7 +7,7 @@ from cluster_sim.simulation.run import run_study
 from cluster_sim.simulation.run_options import RunOptions
 from tests.small_run import STUDY, run_small
 
-FILES = ("requests.parquet", "series.parquet", "bench.json", "summary.json")
+FILES = ("requests.parquet", "series.parquet", "counters.parquet", "bench.json", "summary.json")
 
 
 def test_files_do_not_depend_on_the_placement(tmp_path: Path) -> None:

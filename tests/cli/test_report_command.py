@@ -31,7 +31,9 @@ def test_report_writes_page_and_trace(command: Command, tmp_path: Path) -> None:
     code, text, error = command("report", run, "--trace", "--openmetrics")
     names = ("report.html", "trace.json", "openmetrics.txt")
     assert (code, error) == (0, "")
-    assert text.splitlines() == [f"Wrote {run / name}" for name in names]
+    lines = text.splitlines()
+    assert [line for line in lines if line.startswith("Wrote")] == [f"Wrote {run / name}" for name in names]
+    assert lines[-2].startswith("OpenMetrics: ")  # The size comes before the file.
     after = _contents(run)
     assert json.loads(after["trace.json"])
     assert after["openmetrics.txt"].endswith(b"# EOF\n")

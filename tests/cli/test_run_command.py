@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from cluster_sim.metrics.metrics_options import MetricsOptions
 from cluster_sim.simulation.run_options import RunOptions
 from tests.cli.command import Command
 
@@ -31,6 +32,7 @@ def test_run_hands_its_options_on(command: Command, study_file: Path, runs: list
     code, _, _ = command(
         "run", study_file, "--set", "fleet.pools.0.replicas=9", "--set", "seed=3", "--executor", "inline",
         "--address", "head:6379", "--out", study_file.parent / "out", "--metrics-port", "9400", "--speedup", "2",
+        "--metrics-host", "0.0.0.0", "--metrics-names", "vllm", "--linger-s", "7", "--min-cpus", "6",
         "-l", "debug", "-v",
     )  # fmt: skip
     assert code == 0
@@ -39,8 +41,9 @@ def test_run_hands_its_options_on(command: Command, study_file: Path, runs: list
     assert options == RunOptions(
         executor="inline",
         address="head:6379",
+        min_cpus=6.0,
         out=study_file.parent / "out",
-        metrics_port=9400,
+        metrics=MetricsOptions(9400, "0.0.0.0", "vllm", 7.0),
         speedup=2.0,
         is_verbose=True,
     )

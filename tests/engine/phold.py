@@ -234,6 +234,10 @@ class PholdProcess:
         """Return how much was handled."""
         return [self.handled, self._held]
 
+    def activity(self) -> Any:
+        """Return what the counters are made of."""
+        return self.handled, self._held
+
     def snapshot(self) -> bytes:
         """Return the whole state."""
         return pickle.dumps(self.__dict__)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.codec import Codec
-from cluster_sim.engine.coordinator import Coordinator, LinkOfJoining, ProcessLink
+from cluster_sim.engine.coordinator import Coordinator, LinkOfJoining, ProcessLink, Traffic
 from cluster_sim.engine.group import Group, LinkDelays
 from cluster_sim.engine.instant import Instant
 from cluster_sim.engine.loop import Unwatched
@@ -35,6 +35,14 @@ class PholdRouter:
 
     def end(self) -> Instant:
         return self.run_end
+
+    def watch(self, traffic: Traffic) -> None:
+        """Show nothing."""
+        del traffic
+
+    def live(self, known: int) -> None:
+        """Have no snapshots."""
+        del known
 
     def progress(self) -> int:
         return self.hub.handled

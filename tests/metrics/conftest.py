@@ -48,9 +48,11 @@ def make_run(slo: Slo | None = None) -> FinishedRun:
     logs = [ReplicaLog(10 * MS), ReplicaLog(10 * MS)]
     first, second = logs
     first.enter(1 * MS)
-    first.step(11 * MS, 0, 0, 100, 1)
+    first.first_tokens.note(11 * MS, 12 * MS, 100, 0, 0)
+    first.step(11 * MS, 0, 0, 100, 1, 100)
     first.enter(9 * MS)
-    first.step(21 * MS, 10 * MS, 1, 50, 2)
+    first.first_tokens.note(21 * MS, 14 * MS, 50, 0, 0)
+    first.step(21 * MS, 10 * MS, 1, 50, 2, 50)
     first.step(31 * MS, 10 * MS, 2, 0, 2)
     first.leave(31 * MS)
     first.leave(31 * MS)
@@ -62,7 +64,8 @@ def make_run(slo: Slo | None = None) -> FinishedRun:
         )
     )
     second.enter(21 * MS)
-    second.step(31 * MS, 0, 0, 64, 1)
+    second.first_tokens.note(31 * MS, 12 * MS, 64, 0, 0)
+    second.step(31 * MS, 0, 0, 64, 1, 64)
     second.leave(31 * MS)
     second.busy_ns = [10 * MS]
     rows.add(

@@ -72,6 +72,15 @@ class PrometheusClient:
         assert answer["status"] == "success", answer
         return [float(series["value"][1]) for series in answer["data"]["result"]]
 
+    def points(self, expression: str, last_s: float) -> list[float]:
+        """Return the values of the one series of a range query over the last seconds, one a second."""
+        now_s = time.time()
+        query = urllib.parse.urlencode({"query": expression, "start": now_s - last_s, "end": now_s, "step": 1})
+        with urllib.request.urlopen(f"{self._root}/api/v1/query_range?{query}", timeout=10) as response:
+            series = json.load(response)["data"]["result"]
+        assert len(series) <= 1, expression
+        return [float(value) for one in series for _, value in one["values"]]
+
     def lacking(self, expressions: list[str], at_s: float | None = None) -> list[str]:
         """Return the expressions that give no data, or data that is not finite."""
         lacking = []

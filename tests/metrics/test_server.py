@@ -1,8 +1,10 @@
 """Tests of the metrics server."""
 
+import gzip
 import socket
 import struct
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -11,69 +13,135 @@ from contextlib import suppress
 import pytest
 
 from cluster_sim.errors import InputError
-from cluster_sim.metrics.exposition import Exposition
-from cluster_sim.metrics.live import opening_snapshot
+from cluster_sim.metrics.exposition.exposition import Exposition
+from cluster_sim.metrics.live import EngineMembers, opening_snapshot
+from cluster_sim.metrics.live_feed import LiveFeed, Published
 from cluster_sim.metrics.server import MetricsServer
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,*/*;q=0.1"
 """What Prometheus 2.x asks for."""
 
 
+class Snapshots:
+    """A source whose snapshots the test makes."""
+
+    def __init__(self, run) -> None:
+        self._run = run
+        self._published: Published | None = None
+
+    def publish(self) -> None:
+        """Make a new snapshot."""
+        metadata = self._run.metadata
+        snapshot = opening_snapshot(metadata, self._run.totals, EngineMembers(metadata))
+        self._published = Published(0 if self._published is None else self._published.serial + 1, snapshot)
+
+    def latest(self, known: int = -1) -> Published | None:
+        published = self._published
+        return None if published is None or published.serial == known else published
+
+    def charge(self, cost_s: float) -> None:
+        assert cost_s >= 0
+
+
 @pytest.fixture
-def server(finished_run) -> Iterator[MetricsServer]:
+def source(finished_run) -> Snapshots:
+    return Snapshots(finished_run)
+
+
+@pytest.fixture
+def exposition(finished_run) -> Exposition:
+    return Exposition(finished_run.metadata, "hand")
+
+
+@pytest.fixture
+def server(exposition, source) -> Iterator[MetricsServer]:
     """A server on any free loopback port."""
-    with MetricsServer(0, Exposition(finished_run.metadata, {"run": "hand"}), "127.0.0.1") as server:
+    with MetricsServer(0, exposition, source) as server:
         yield server
 
 
-def _get(server: MetricsServer, path: str, accept: str = "*/*"):
-    request = urllib.request.Request(f"http://127.0.0.1:{server.port}{path}", headers={"Accept": accept})
+def _get(server: MetricsServer, path: str, accept: str = "*/*", method: str = "GET", **headers: str):
+    url = f"http://127.0.0.1:{server.port}{path}"
+    request = urllib.request.Request(url, headers={"Accept": accept, **headers}, method=method)
     return urllib.request.urlopen(request, timeout=10)
 
 
-def test_serves_text_whatever_is_asked_for(server: MetricsServer, finished_run) -> None:
-    """Names keep their colon and the type is text 0.0.4, also for a scraper that asks for OpenMetrics."""
-    server.publish(opening_snapshot(2, finished_run.totals))
-    for accept in ("*/*", OPENMETRICS, "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8"):
+def test_names_are_the_same_in_every_format(server: MetricsServer, source: Snapshots) -> None:
+    """Names keep their colon in the text format and in OpenMetrics, each with its own type."""
+    source.publish()
+    for accept, kind in (
+        ("*/*", "text/plain; version=0.0.4; charset=utf-8"),
+        (OPENMETRICS, "application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        ("application/vnd.google.protobuf", "text/plain; version=0.0.4; charset=utf-8"),
+    ):
         with _get(server, "/metrics", accept) as response:
             body = response.read().decode()
-            assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
-        assert 'vllm:num_requests_running{model_name="llama-3-8b",engine="0"} 0' in body
+            assert response.headers["Content-Type"] == kind
+        assert 'vllm:num_requests_running{model_name="llama-3-8b",engine="0",pool="main",run="hand"} 0' in body
         assert "vllm_num" not in body
+        assert body.endswith("# EOF\n") is ("openmetrics" in kind)
 
 
-def test_page_is_made_once_per_snapshot(server: MetricsServer, finished_run) -> None:
+def test_page_is_compressed_on_request(server: MetricsServer, source: Snapshots) -> None:
+    """A scraper that takes gzip gets the same page, and says so in the header."""
+    source.publish()
+    with _get(server, "/metrics", **{"Accept-Encoding": "gzip"}) as response:
+        assert response.headers["Content-Encoding"] == "gzip"
+        packed = response.read()
+    with _get(server, "/metrics") as response:
+        assert response.headers["Content-Encoding"] is None
+        assert response.read() == gzip.decompress(packed)
+
+
+def test_head_has_no_body(server: MetricsServer, source: Snapshots) -> None:
+    """HEAD answers like GET without the page."""
+    source.publish()
+    with _get(server, "/metrics", method="HEAD") as response:
+        assert int(response.headers["Content-Length"]) > 1000
+        assert response.read() == b""
+
+
+def test_page_is_made_once_per_snapshot(server: MetricsServer, source: Snapshots) -> None:
     """Two scrapes of one snapshot get the same bytes object, a new snapshot a new one."""
-    assert server.page() == b""
-    server.publish(opening_snapshot(2, finished_run.totals))
+    assert server.page() == (-1, b"")
+    source.publish()
     first = server.page()
-    assert server.page() is first
-    server.publish(opening_snapshot(2, finished_run.totals))
-    assert server.page() is not first
+    assert server.page()[1] is first[1]
+    source.publish()
+    second = server.page()
+    assert (second[0], second[1] is first[1]) == (first[0] + 1, False)
 
 
-def test_other_paths(server: MetricsServer) -> None:
-    """Health is answered, anything else is not found."""
+def test_other_paths(server: MetricsServer, source: Snapshots) -> None:
+    """Health and readiness are answered, anything else is not found."""
     with _get(server, "/-/healthy") as response:
         assert response.read() == b"healthy\n"
+    with pytest.raises(urllib.error.HTTPError, match="503"):
+        _get(server, "/-/ready")
+    source.publish()
+    with _get(server, "/-/ready") as response:
+        assert response.read() == b"ready\n"
     with pytest.raises(urllib.error.HTTPError, match="404"):
         _get(server, "/other")
 
 
-def test_port_in_use_is_wrong_input(server: MetricsServer, finished_run) -> None:
-    """A port that cannot be had gives one message that names the option."""
-    exposition = Exposition(finished_run.metadata, {"run": "hand"})
-    with pytest.raises(InputError, match=f"--metrics-port {server.port}"):
-        MetricsServer(server.port, exposition, "127.0.0.1")
+def test_place_that_cannot_be_served_is_wrong_input(server: MetricsServer, exposition, source) -> None:
+    """A taken port, a host of another machine and a port beyond all give one message that names the options."""
+    with pytest.raises(InputError, match=f"--metrics-port {server.port}: cannot be served"):
+        MetricsServer(server.port, exposition, source)
     with pytest.raises(InputError, match="--metrics-port 70000: must be a port from 0 to 65535"):
-        MetricsServer(70_000, exposition, "127.0.0.1")
+        MetricsServer(70_000, exposition, source)
+    with pytest.raises(InputError, match=r"--metrics-host 203\.0\.113\.7 .*address of this machine"):
+        MetricsServer(0, exposition, source, "203.0.113.7")
+    with pytest.raises(InputError, match=r"--metrics-host a\.\.b"):
+        MetricsServer(0, exposition, source, "a..b")
 
 
 def test_silent_and_broken_connections_print_nothing(
-    server: MetricsServer, finished_run, capfd: pytest.CaptureFixture[str]
+    server: MetricsServer, source: Snapshots, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Beside 600 connections that are silent, send nonsense or reset, scrapes are answered and no line appears."""
-    server.publish(opening_snapshot(2, finished_run.totals))
+    source.publish()
     openings = (b"", b"GET /metr", b"\x00\xff" * 40 + b"\r\n\r\n", b"A" * 70_000, b"GET /metrics HTTP/1.1\r\n\r\n")
     strangers = []
     for index in range(600):
@@ -95,12 +163,81 @@ def test_silent_and_broken_connections_print_nothing(
     assert capfd.readouterr() == ("", "")
 
 
-def test_silent_connection_is_closed(finished_run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection that says nothing is closed after a while."""
-    monkeypatch.setattr("cluster_sim.metrics.server.SILENCE_S", 0.05)
-    exposition = Exposition(finished_run.metadata, {"run": "hand"})
-    with (
-        MetricsServer(0, exposition, "127.0.0.1") as server,
-        socket.create_connection(("127.0.0.1", server.port), timeout=30) as silent,
-    ):
-        assert silent.recv(1) == b""
+def test_scraper_that_gives_up_prints_nothing(
+    server: MetricsServer, source: Snapshots, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A client that resets the connection in mid-page leaves no traceback, and others are served."""
+    source.publish()
+    monkeypatch.setattr(server, "page", lambda **_: (0, b"x" * (32 << 20)))
+    for _ in range(3):
+        stranger = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+        stranger.sendall(b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n")
+        assert len(stranger.recv(1000)) > 0
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        stranger.close()
+    with _get(server, "/-/healthy") as response:
+        assert response.read() == b"healthy\n"
+    time.sleep(0.1)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_silent_connection_is_closed(exposition, source, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that says nothing is closed after a while, and so is one that never reads."""
+    monkeypatch.setattr("cluster_sim.metrics.server._Handler.timeout", 0.05)
+    with MetricsServer(0, exposition, source) as server:
+        monkeypatch.setattr(server, "page", lambda **_: (0, b"x" * (32 << 20)))
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as silent:
+            assert silent.recv(1) == b""
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as reader:
+            reader.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            time.sleep(0.3)
+            received = 0
+            with suppress(ConnectionResetError):
+                while part := reader.recv(1 << 20):
+                    received += len(part)
+            assert received < 32 << 20
+
+
+def test_end_waits_for_the_scraper_that_was_seen(exposition, source, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a scraper the end waits for nobody; a scraper that was seen gets the time to read the last page."""
+    source.publish()
+    with MetricsServer(0, exposition, source) as server:
+        started_s = time.monotonic()
+        assert not server.await_scrape(30.0)
+        with _get(server, "/metrics") as response:
+            response.read()
+        while server._read_serial < 0:
+            time.sleep(0.01)
+        assert server.await_scrape(30.0)  # It has read the last page already.
+        source.publish()
+        timer = threading.Timer(0.2, lambda: _get(server, "/metrics").read())
+        timer.start()
+        assert server.await_scrape(30.0)
+        source.publish()
+        assert not server.await_scrape(0.05)
+        assert time.monotonic() - started_s < 20
+        timer.join()
+
+
+def test_end_waits_two_intervals(exposition, source) -> None:
+    """Whoever has scraped every so often gets two intervals, however long the end may wait at most."""
+    source.publish()
+    now = [0.0]
+    with MetricsServer(0, exposition, source, clock=lambda: now[0]) as server:
+        for at_s in (0.0, 0.1, 0.2):
+            now[0] = at_s
+            server.note_scrape(0)
+        source.publish()
+        started_s = time.monotonic()
+        assert not server.await_scrape(30.0)
+        assert time.monotonic() - started_s < 10
+
+
+def test_feed_is_a_source(exposition, finished_run) -> None:
+    """A feed that nobody fills any more is served at once."""
+    feed = LiveFeed()
+    metadata = finished_run.metadata
+    feed.publish(opening_snapshot(metadata, finished_run.totals, EngineMembers(metadata)))
+    feed.end()
+    with MetricsServer(0, exposition, feed) as server, _get(server, "/metrics") as response:
+        assert b"vllm:num_requests_running" in response.read()

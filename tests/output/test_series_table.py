@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from cluster_sim.output.series_table import SeriesTable
+from cluster_sim.recording.buckets import TTFT_GRID_S
 from cluster_sim.recording.replica_log import ReplicaLog
 
 S = 1_000_000_000
@@ -16,7 +17,9 @@ def test_series_of_replicas_come_back(tmp_path: Path) -> None:
     table = SeriesTable(tmp_path / "series.parquet", ["a", "b"], [0, 1], [100, 200])
     for replica in (0, 1):
         log = ReplicaLog(S)
-        log.step(S // 2, 0, 0, 30, 1)
+        log.step(S // 2, 0, 0, 20, 1, 30)
+        log.first_tokens.note(S // 2, S // 4, 30, 8, 2)
+        log.preemptions = 2
         log.tick(S, running=1, waiting=replica * 4, kv_used_blocks=50)
         log.tick(2 * S, running=0, waiting=0, kv_used_blocks=0)
         table.add(replica, log.take_series())
@@ -26,8 +29,13 @@ def test_series_of_replicas_come_back(tmp_path: Path) -> None:
     assert len(rows) == 4
     assert rows[2] == {
         "time_s": 1.0, "pool": "b", "replica": 1, "running": 1, "waiting": 4, "kv_used_blocks": 50,
-        "kv_used_ratio": 0.25, "iterations": 1, "prompt_tokens": 30, "generated_tokens": 1,
+        "kv_used_ratio": 0.25, "iterations": 1, "prompt_tokens": 20, "generated_tokens": 1,
         "itl_sum_s": 0.0, "itl_counts": [0] * 20, "iteration_tokens_counts": [0, 0, 0, 1] + [0] * 10,
+        "preemptions": 2, "prefix_queries_tokens": 0, "prefix_hits_tokens": 0, "loaded_queries_tokens": 0,
+        "loaded_hits_tokens": 0, "prefills": 1, "prefilled_tokens": 30, "prefilled_cached_tokens": 8,
+        "prefilled_external_tokens": 2, "ttft_sum_s": 0.25,
+        "ttft_counts": [*(int(bound == 0.25) for bound in TTFT_GRID_S), 0],
+        "drafts": 0, "draft_tokens": 0, "accepted_tokens": 0,
     }  # fmt: skip
     assert table.max_waiting == 4
 

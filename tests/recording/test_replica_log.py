@@ -13,11 +13,12 @@ MS = 1_000_000
 def test_steps_fill_vllms_histograms() -> None:
     """A prefill step, a decode step on a bucket's edge and an extra gap land in the buckets vLLM would use."""
     log = ReplicaLog(series_interval_ns=0)
-    log.step(30 * MS, gap_ns=0, weight=0, prompt_tokens=100, generated_tokens=1)
+    log.step(30 * MS, gap_ns=0, weight=0, prompt_tokens=60, generated_tokens=1, prefilled_tokens=100)
+    log.first_tokens.note(30 * MS, 30 * MS, 100, 40, 0)
     log.step(40 * MS, gap_ns=10 * MS, weight=3, prompt_tokens=0, generated_tokens=3)
     log.gap(11 * MS)
     counters = log.counters()
-    assert (counters.iterations, counters.prompt_tokens, counters.generated_tokens) == (2, 100, 4)
+    assert (counters.iterations, counters.prompt_tokens, counters.generated_tokens) == (2, 60, 4)
     assert counters.itl_counts[:3] == [3, 1, 0]
     assert counters.itl_sum_ns == 41 * MS
     assert counters.iteration_tokens_counts[1] == 1  # 3 tokens: above 1, at most 8
@@ -59,7 +60,7 @@ def test_area_in_system_counts_time_of_every_request() -> None:
 
 RUNS = st.lists(
     st.tuples(
-        st.integers(0, 9),
+        st.integers(1, 9),
         st.lists(st.integers(1, 90), min_size=1, max_size=8),
         st.integers(0, 40),
     ),
@@ -118,7 +119,9 @@ def test_snapshot_restores_everything(runs: list[tuple[int, list[int], int]]) ->
     copy = ReplicaLog(series_interval_ns=70)
     copy.restore(msgpack.unpackb(msgpack.packb(log.snapshot())))
     for either in (log, copy):
-        either.step(10**6, 5, 2, 1, 2)
+        either.step(10**6, 5, 2, 1, 2, 9)
+        either.first_tokens.note(10**6, 7, 9, 1, 0)
+        either.loaded_hits_tokens += 3
         either.tick(10**6 + 70, 0, 0, 0)
     assert copy.counters() == log.counters()
     ours, theirs = log.take_series(), copy.take_series()

@@ -16,7 +16,7 @@ def _array(*values: int) -> np.ndarray:
 
 def _steps(bins: StepBins, ends: np.ndarray, prompts: np.ndarray, generated: np.ndarray) -> None:
     nothing = np.zeros(len(ends), np.int64)
-    bins.add_steps(ends, nothing, nothing, prompts, generated)
+    bins.add_steps(ends, nothing, nothing, prompts, generated, prompts)
 
 
 def test_intervals_are_closed_at_their_end() -> None:
@@ -40,18 +40,29 @@ def test_runs_are_cut_at_ticks() -> None:
 def test_values_on_a_bound_are_within_it() -> None:
     """Buckets are closed above, as Prometheus's ``le`` says; a gap noted apart counts once."""
     bins = StepBins(0)
-    bins.add_steps(_array(30 * MS), _array(10 * MS), _array(3), _array(5), _array(3))
+    bins.add_steps(_array(30 * MS), _array(10 * MS), _array(3), _array(9), _array(3), _array(5))
     bins.add_gaps(_array(30 * MS), _array(10 * MS + 1))
     assert bins.totals[step_bins.GAP_COUNTS][:3].tolist() == [3, 1, 0]
     assert bins.totals[step_bins.ITERATION_COUNTS][:3].tolist() == [0, 1, 0]
     assert bins.totals[step_bins.GAP_SUM_NS] == 40 * MS + 1
 
 
+def test_steps_without_output_are_no_observation() -> None:
+    """As in vLLM, a step counts with the tokens that it puts out and the whole prompts behind first ones among them."""
+    bins = StepBins(0)
+    bins.add_steps(*(_array(*column) for column in ((1, 2), (0, 0), (0, 0), (64, 36), (0, 2), (0, 100))))
+    assert bins.totals[step_bins.ITERATIONS] == 2
+    counts = bins.totals[step_bins.ITERATION_COUNTS].tolist()
+    assert (sum(counts), counts[5]) == (1, 1)  # 102 tokens: above 64, at most 128
+
+
 def test_sums_of_gaps_are_exact() -> None:
     """Gaps that sum to more than a float holds keep their last digit, however they come."""
     gap = (1 << 52) + 1
     bins = StepBins(0)
-    bins.add_steps(_array(1, 2, 3), _array(gap, gap, gap), _array(1, 1, 1), _array(0, 0, 0), _array(1, 1, 1))
+    bins.add_steps(
+        _array(1, 2, 3), _array(gap, gap, gap), _array(1, 1, 1), _array(0, 0, 0), _array(1, 1, 1), _array(0, 0, 0)
+    )
     bins.add_gaps(_array(4, 5), _array(gap, gap))
     assert bins.totals[step_bins.GAP_SUM_NS] == 5 * gap
 
@@ -94,7 +105,7 @@ def test_runs_count_like_their_steps(runs: list[tuple[list[int], int]], interval
     by_run, by_step = StepBins(interval_ns), StepBins(interval_ns)
     by_run.add_runs(ends, gaps, lengths, weights)
     each = np.repeat(weights, lengths)
-    by_step.add_steps(ends, gaps, each, np.zeros(len(ends), np.int64), each)
+    by_step.add_steps(ends, gaps, each, np.zeros(len(ends), np.int64), each, np.zeros(len(ends), np.int64))
     assert by_run.totals.tolist() == by_step.totals.tolist()
     if interval_ns:
         ticks = np.arange(1, int(ends[-1]) // interval_ns + 3) * interval_ns

@@ -1,18 +1,33 @@
 """Tests of the metrics of a finished run."""
 
+import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cluster_sim.config.loading.canonical import config_hash
+from cluster_sim.config.schema.study import Study
+from cluster_sim.engine.instant import NEVER, Kind, instant
+from cluster_sim.engine.loop import DirectExchange, run_loop
 from cluster_sim.errors import InputError
-from cluster_sim.report.openmetrics import EPOCH, write_openmetrics
+from cluster_sim.metrics.exposition.exposition import Exposition
+from cluster_sim.metrics.exposition.text import TextWriter
+from cluster_sim.metrics.live_feed import LiveFeed
+from cluster_sim.report.openmetrics import EPOCH, LEFT_OUT, Backfill, write_openmetrics
+from cluster_sim.simulation.monitor_settings import MonitorSettings
+from cluster_sim.simulation.monitoring import RunMonitor
+from cluster_sim.simulation.plan import make_plan
+from cluster_sim.simulation.run import run_name, run_study
+from cluster_sim.simulation.run_options import RunOptions
+from cluster_sim.simulation.run_recorder import RunRecorder
 from tests.metrics.prometheus_server import dashboard_expressions, running_prometheus
-from tests.small_run import run_small
+from tests.small_run import run_small, small_study
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +40,85 @@ def long_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _last(text: str, name: str) -> float:
     found = re.findall(rf"^{re.escape(name)}(?:\{{[^}}]*\}})? (\S+) \S+$", text, flags=re.MULTILINE)
     return float(found[-1])
+
+
+def _at(text: str, time_s: float) -> dict[str, float]:
+    """Return every sample at a simulated time, by its series."""
+    stamp = f" {EPOCH.timestamp() + time_s:.3f}"
+    lines = (line.removesuffix(stamp) for line in text.splitlines() if line.endswith(stamp))
+    return {series: float(value) for series, _, value in (line.rpartition(" ") for line in lines)}
+
+
+def _page_at(study: Study, time_s: float) -> dict[str, float]:
+    """Run a study with a snapshot at ``time_s`` and return that page, by series."""
+    feed = LiveFeed()
+    simulation = make_plan(study).simulation()
+    exposition = Exposition(
+        simulation.metadata, run_name(study), {"name": study.name, "config_hash": config_hash(study)}
+    )
+    limit = instant(round(time_s * 1e9), Kind.SAMPLE)
+
+    class Stopper(RunMonitor):
+        """Lets nothing happen above the limit before the snapshot is made."""
+
+        page: str = ""
+
+        def pace(self) -> int:
+            return NEVER if self.page else limit
+
+        def wants_counters(self) -> bool:
+            return not self.page and self._reached >= limit
+
+        def observe(self, clock: int, counters: Any) -> None:
+            is_due = not self.page and self.wants_counters() and bool(counters)
+            self._is_collecting = is_due
+            super().observe(clock, counters)
+            if is_due:
+                latest = feed.latest()
+                self.page = TextWriter().page(exposition.families(latest.snapshot))
+
+    with RunRecorder(simulation.metadata) as recorder:
+        processes = simulation.build_processes(recorder.log)
+        settings = MonitorSettings(is_live=True)
+        stopper = Stopper(settings, simulation, processes.hub, recorder, lambda *_: None, feed)
+        run_loop(processes.hub, processes.coordinator, DirectExchange(processes.groups), stopper)
+    lines = (line for line in stopper.page.splitlines() if not line.startswith("#"))
+    return {series: float(value) for series, _, value in (line.rpartition(" ") for line in lines)}
+
+
+UNKNOWN = (
+    "cluster_sim_wall",
+    "cluster_sim_speedup",
+    "cluster_sim_protocol",
+    "cluster_sim_busy",
+    "sglang:gen",
+    "sglang_gen",
+)
+"""What live metrics measure on the wall clock, between two looks, or what the files know the end of alone."""
+
+
+@pytest.mark.parametrize("engine", ["vllm_v1", "sglang"])
+def test_backfill_equals_live(tmp_path: Path, engine: str) -> None:
+    """At one simulated time the file has the very samples that the run's live page has, prefix hits and all."""
+    overrides = (
+        f"fleet.pools.0.engine.kind={engine}",
+        "fleet.pools.0.engine.num_kv_blocks=300",
+        "fleet.network.router_to_replica_ms=0",
+    )
+    study = small_study(tmp_path, *overrides)
+    run = run_study(study, RunOptions(executor="inline", out=tmp_path / "run"))
+    file = write_openmetrics(run.directory, tmp_path / "openmetrics.txt", Backfill(step_s=1.0))
+    ours = _at(file.read_text(encoding="utf-8"), 4.0)
+    theirs = _page_at(study, 4.0)
+    skipped = (*LEFT_OUT, *UNKNOWN)
+    compared = [series for series in theirs if not series.startswith(skipped)]
+    assert len(compared) > 300
+    differing = {
+        series: (ours.get(series), theirs[series])
+        for series in compared
+        if ours.get(series) != pytest.approx(theirs[series])
+    }
+    assert differing == {}
 
 
 def test_file_is_openmetrics_and_ends_where_the_run_ends(long_run: Path, tmp_path: Path) -> None:
@@ -50,8 +144,12 @@ def test_file_is_openmetrics_and_ends_where_the_run_ends(long_run: Path, tmp_pat
         assert stamps[-1] == max(stamps)
     assert len(seen) == len(set(seen))
     assert sorted(set(stamps))[:4] == [0.0, 5.0, 10.0, 15.0]
+    summary = json.loads((long_run / "summary.json").read_text())
+    assert stamps[-1] == pytest.approx(summary["simulated_s"], abs=0.001)
+    assert "} " in text
+    assert [line for line in text.splitlines() if not line.startswith("#") and 'run="small-' not in line] == []
     assert _last(text, "cluster_sim_requests_in_system") == 0
-    finished = re.findall(r'^cluster_sim_requests_total\{state="finished"\} (\d+) ', text, flags=re.MULTILINE)
+    finished = re.findall(r'^cluster_sim_requests_total\{[^}]*state="finished"\} (\d+) ', text, flags=re.MULTILINE)
     assert [finished[0], finished[-1]] == ["0", "1000"]
 
 

@@ -1,57 +1,233 @@
 """Acceptance of live metrics on real paced runs."""
 
+import json
+import math
+import os
+import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
+from cluster_sim.config.schema.study import Study
+from cluster_sim.errors import InputError
+from cluster_sim.metrics.metrics_options import MetricsOptions
+from cluster_sim.simulation.run import run_study
+from cluster_sim.simulation.run_options import RunOptions
 from tests.metrics.prometheus_server import dashboard_expressions, running_prometheus
 
 STUDY = """
 name: paced
 workload:
   kind: synthetic
-  count: 100000
+  count: 400
   arrivals: {kind: poisson, request_rate: 20}
   lengths: {prompt: {kind: uniform, min: 100, max: 900}, output: {kind: uniform, min: 20, max: 60}}
 fleet:
-  pools: [{name: main, model: llama-3-8b, device: h100-sxm, replicas: 2}]
+  pools: [{name: main, model: llama-3-8b, device: h100-sxm, replicas: 2, engine: {kind: ENGINE}}]
 router: {policy: least_outstanding}
+run: {series_interval_s: 0.01}
 """
 
 
-@pytest.mark.parametrize("executor", ["inline", pytest.param("ray", marks=pytest.mark.ray)])
-def test_dashboards_are_full_during_a_run(checkout: Path, shared: Path, tmp_path: Path, executor: str) -> None:
-    """While a paced run goes on, every expression of vLLM's dashboard and of ours has finite data in Prometheus."""
-    study = tmp_path / "study.yaml"
-    study.write_text(STUDY, encoding="utf-8")
+def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    dashboards = (
-        shared / "dashboards" / "vllm__grafana.json",
-        checkout / "conf" / "grafana" / "dashboards" / "cluster-sim.json",
-    )
-    expressions = [expression for path in dashboards for expression in dashboard_expressions(path, "llama-3-8b")]
-    rules = checkout / "conf" / "prometheus" / "rules.yml"
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def _running(checkout: Path, tmp_path: Path, text: str, port: int, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a study with live metrics until the block ends."""
+    study = tmp_path / "study.yaml"
+    study.write_text(text, encoding="utf-8")
     command = [
-        *(sys.executable, "-m", "cluster_sim", "run", str(study), "--executor", executor, "--speedup", "5"),
-        *("--metrics-port", str(port), "--out", str(tmp_path / "run")),
+        *(sys.executable, "-m", "cluster_sim", "run", str(study), "--metrics-port", str(port)),
+        *("--out", str(tmp_path / "run"), *options),
     ]
-    with (tmp_path / "run.log").open("wb") as log, running_prometheus(tmp_path, port, rules) as prometheus:
+    with (tmp_path / "run.log").open("wb") as log:
         run = subprocess.Popen(command, cwd=checkout, stdout=log, stderr=subprocess.STDOUT)
         try:
-            deadline = time.monotonic() + 80
-            lacking = expressions
-            while lacking and time.monotonic() < deadline:
-                assert run.poll() is None, (tmp_path / "run.log").read_text()
-                time.sleep(1.0)
-                lacking = prometheus.lacking(expressions)
-            assert lacking == []
-            assert prometheus.query("cluster_sim_speedup_ratio")[0] == pytest.approx(5.0, rel=0.5)
+            yield run
         finally:
-            run.terminate()
-            run.wait(timeout=30)
+            if run.poll() is None:
+                run.terminate()
+            run.wait(timeout=60)
+
+
+def _page(port: int) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
+        text = response.read().decode()
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def _sum(page: dict[tuple[str, frozenset[tuple[str, str]]], float], series: str, /, **labels: str) -> float:
+    return sum(value for (name, own), value in page.items() if name == series and labels.items() <= dict(own).items())
+
+
+def _generated(tmp_path: Path, until_s: float) -> int:
+    """Return the tokens generated up to a simulated time, by the run's own series."""
+    series = pq.read_table(tmp_path / "run" / "series.parquet", columns=["time_s", "generated_tokens"])
+    return int(series.filter(pc.field("time_s") <= until_s + 1e-9)["generated_tokens"].to_numpy().sum())
+
+
+@pytest.mark.parametrize(
+    ("executor", "engine"),
+    [
+        ("inline", "vllm_v1"),
+        pytest.param("inline", "sglang", marks=pytest.mark.acceptance),
+        pytest.param("ray", "vllm_v1", marks=pytest.mark.ray),
+    ],
+)
+def test_prometheus_sees_a_run_to_its_end(
+    checkout: Path, shared: Path, tmp_path: Path, executor: str, engine: str
+) -> None:
+    """While a paced run goes on, every expression of the servers' dashboards and of ours has finite data in Prometheus;
+    recorded rates are true; and the last scrape has what the summary says.
+    """
+    port = _free_port()
+    names = sorted((shared / "dashboards").glob("vllm__*.json")) if engine == "vllm_v1" else []
+    dashboards = [*names, *sorted((checkout / "conf" / "grafana" / "dashboards").glob("*.json"))]
+    expressions = [expression for path in dashboards for expression in dashboard_expressions(path, "llama-3-8b")]
+    if engine == "sglang":
+        expressions += [f"sglang_{name}" for name in ("num_running_reqs", "gen_throughput", "cache_hit_rate")]
+        expressions += [
+            f"histogram_quantile(0.9, sum by (le) (rate(sglang_{name}_seconds_bucket[1m])))"
+            for name in ("e2e_request_latency", "time_to_first_token")
+        ]
+    rules = checkout / "conf" / "prometheus" / "rules.yml"
+    options = ("--executor", executor, "--speedup", "2.5")
+    count = 400 if executor == "inline" else 800
+    text = STUDY.replace("ENGINE", engine).replace("count: 400", f"count: {count}")
+    with (
+        running_prometheus(tmp_path, port, rules) as prometheus,
+        _running(checkout, tmp_path, text, port, *options) as run,
+    ):
+        lacking = expressions
+        deadline = time.monotonic() + 80
+        while lacking and time.monotonic() < deadline:
+            assert run.poll() is None, (lacking, (tmp_path / "run.log").read_text())
+            time.sleep(0.5)
+            lacking = prometheus.lacking(expressions)
+        assert lacking == []
+        assert prometheus.query("cluster_sim_speedup_ratio")[0] == pytest.approx(2.5, rel=0.3)
+        recorded = "cluster_sim:generation_tokens:rate1m"
+        assert run.wait(timeout=120) == 0, (tmp_path / "run.log").read_text()
+        summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+        # The target is gone, and with it the series: the last scrape is behind them.
+        names = "vllm" if engine == "vllm_v1" else "sglang"
+        assert prometheus.query('last_over_time(cluster_sim_requests_total{state="finished"}[2m])') == [count]
+        generated = sum(prometheus.query(f"last_over_time({names}:generation_tokens_total[2m])"))
+        assert generated == summary["whole_run"]["output_tokens"]
+        assert sum(prometheus.query(f"last_over_time({names}:time_to_first_token_seconds_count[2m])")) == count
+        end_s = summary["simulated_s"]
+        assert prometheus.query("last_over_time(cluster_sim_time_seconds[2m])") == [pytest.approx(end_s)]
+        assert prometheus.query("last_over_time(cluster_sim_requests_in_system[2m])") == [0]
+        points = prometheus.points(recorded, 120)
+        assert points
+        assert all(math.isfinite(value) for value in points)
+        (rule,) = (
+            rule for rule in yaml.safe_load(rules.read_text())["groups"][0]["rules"] if rule["record"] == recorded
+        )
+        now_s = time.time()
+        for ago_s in (3.0, 5.0, 7.0):  # Wherever it is looked at: what was generated between the first scrape and then.
+            at_s = now_s - ago_s
+            (first_s,) = prometheus.query("min_over_time(cluster_sim_time_seconds[2m])", at_s)
+            (last_s,) = prometheus.query("last_over_time(cluster_sim_time_seconds[2m])", at_s)
+            true = (_generated(tmp_path, last_s) - _generated(tmp_path, first_s)) / (last_s - first_s)
+            assert prometheus.query(rule["expr"], at_s) in ([], [pytest.approx(true, rel=0.02)])
+
+
+DRAIN = """
+workload:
+  kind: synthetic
+  count: 10
+  arrivals: {kind: constant, request_rate: 10}
+  lengths: {prompt: {kind: fixed, value: 16}, output: {kind: fixed, value: TOKENS}}
+fleet: {pools: [{model: llama-3.1-8b, device: h100-sxm}]}
+router: {policy: POLICY}
+predictor: {kind: linear, alpha_us: 20000}
+run: {macro_steps: MACRO, executor: inline}
+"""
+
+
+@pytest.mark.parametrize("policy", ["round_robin", "least_outstanding"])
+@pytest.mark.parametrize("speedup", [4.0, None])
+def test_time_advances_while_replicas_drain(tmp_path: Path, policy: str, speedup: float | None) -> None:
+    """Simulated time and tokens move on after the last arrival, paced or not, and end where the run ends."""
+    port = _free_port()
+    tokens, macro = (200, "true") if speedup else (60_000, "false")
+    text = DRAIN.replace("TOKENS", str(tokens)).replace("MACRO", macro).replace("POLICY", policy)
+    study = Study.model_validate(yaml.safe_load(text))
+    options = RunOptions(out=tmp_path / "run", metrics=MetricsOptions(port), speedup=speedup)
+    seen: list[tuple[float, float]] = []
+    with ThreadPoolExecutor() as pool:
+        run = pool.submit(run_study, study, options)
+        while not run.done():
+            with suppress(OSError, ValueError):
+                page = _page(port)
+                seen.append((_sum(page, "cluster_sim_time_seconds"), _sum(page, "vllm:generation_tokens_total")))
+            time.sleep(0.02)
+        end_s = run.result().summary["simulated_s"]
+    assert seen == sorted(seen)
+    assert len({time_s for time_s, _ in seen if 1 < time_s < end_s}) >= 1, seen
+    assert seen[-1] == (pytest.approx(end_s), 10 * tokens)
+
+
+def test_nobody_watches(tmp_path: Path) -> None:
+    """A run that nobody scrapes ends at once, however long it might linger, and has the results that it has without."""
+    study = Study.model_validate(yaml.safe_load(STUDY.replace("ENGINE", "vllm_v1")))
+    started_s = time.monotonic()
+    metrics = MetricsOptions(_free_port(), linger_s=600)
+    served = run_study(study, RunOptions(executor="inline", out=tmp_path / "run", metrics=metrics))
+    assert time.monotonic() - started_s < 300
+    assert served.digest == run_study(study, RunOptions(executor="inline", out=tmp_path / "alone")).digest
+
+
+@pytest.mark.acceptance
+def test_interrupt_ends_the_wait(checkout: Path, tmp_path: Path) -> None:
+    """Ctrl-C while the end waits for a scraper leaves a complete run."""
+    port = _free_port()
+    text = STUDY.replace("ENGINE", "vllm_v1")
+    with _running(checkout, tmp_path, text, port, "--executor", "inline", "--linger-s", "600") as run:
+        while True:  # One scrape, after which nobody reads the last page.
+            with suppress(OSError):
+                _page(port)
+                break
+            time.sleep(0.01)
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "run" / "summary.json").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(0.2)
+        assert run.poll() is None
+        os.kill(run.pid, signal.SIGINT)
+        assert run.wait(timeout=30) == 0, (tmp_path / "run.log").read_text()
+
+
+def test_wrong_place_leaves_nothing(tmp_path: Path) -> None:
+    """A port that is taken is wrong input, before anything is written."""
+    study = Study.model_validate(yaml.safe_load(STUDY.replace("ENGINE", "vllm_v1")))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        metrics = MetricsOptions(taken.getsockname()[1])
+        with pytest.raises(InputError, match="--metrics-port"):
+            run_study(study, RunOptions(executor="inline", out=tmp_path / "run", metrics=metrics))
+    assert list(tmp_path.iterdir()) == []

@@ -23,7 +23,7 @@ LOCKSTEP = (
     "run.series_interval_s=0.1",
 )
 """Many windows, and series worth the name."""
-FILES = ("requests.parquet", "series.parquet", "summary.json", "bench.json", "resolved.yaml")
+FILES = ("requests.parquet", "series.parquet", "counters.parquet", "summary.json", "bench.json", "resolved.yaml")
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

@@ -261,7 +261,7 @@ def test_metrics_show_replicas_that_have_joined(tmp_path: Path) -> None:
     """The metrics of a finished run have series for every replica; all but the tokens since a last tick are there."""
     result = run_small(tmp_path, *UPGRADE)
     text = write_openmetrics(result.directory).read_text(encoding="utf-8")
-    tokens = dict(re.findall(r'vllm:generation_tokens_total\{.*engine="(\d+)"\} (\S+) ', text))
+    tokens = dict(re.findall(r'vllm:generation_tokens_total\{.*engine="(\d+)"[^}]*\} (\S+) ', text))
     assert set(tokens) == {str(number) for number in range(8)}
     whole = result.summary["whole_run"]["output_tokens"]
     assert 0.9 * whole < sum(map(float, tokens.values())) <= whole

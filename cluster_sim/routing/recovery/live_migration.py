@@ -146,6 +146,7 @@ class LiveMigration(HubComponent):
             return []  # It has ended or failed by now, or its last token is formed.
         hub.dispatcher.close(tracked, attempt, now_ns)
         tracked.resume(departure, attempt.dispatch_ns, now_ns)
+        self.migrations += 1
         hub.requests.ignore_departure(tracked, number)
         if destination:
             self._destinations[request_id] = destination

@@ -99,6 +99,7 @@ class RequestRecovery(Recovery):
         tokens = tracked.resumed_tokens
         if self._migrates(history, tracked, failure):
             history.migrations += 1
+            self.migrations += tokens > 0
             return self._try_again(tracked, hub.next_schedule_ns())
         # A request that goes on elsewhere and finds nobody there is tried again like one that has not begun.
         is_connecting = self._migration is not None and failure in {UNREACHABLE, NO_REPLICA}

@@ -47,6 +47,8 @@ class HostedCache(HashedCache):
         if self._stores is not None:
             self._stores.enter(sequence.key, self._host.match(self.content(sequence), sequence.known_tokens).blocks)
         loaded_blocks = match.tokens // self.block_size - found.blocks
+        if sequence.scheduled_ns < 0:
+            sequence.loaded_tokens = loaded_blocks * self.block_size
         return AllocationResult(match.tokens, loaded_blocks * self._load_ns)
 
     def free(self, sequence: Sequence) -> None:

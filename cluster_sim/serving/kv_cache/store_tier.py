@@ -33,4 +33,6 @@ class StoreBackedCache(HashedCache):
         assert isinstance(found, BlockMatch)
         super().allocate(sequence, match, tokens)
         loaded = match.tokens - found.blocks * self.block_size
+        if sequence.scheduled_ns < 0:
+            sequence.loaded_tokens = loaded
         return AllocationResult(match.tokens, self._link.load_ns(loaded) if loaded else 0)

@@ -53,6 +53,8 @@ class Scheduler(ABC):
     """Whether requests wait for others to come, on purpose, so that time without a token is no stall."""
     granted: tuple[Sequence, ...] = ()
     """Sequences that the last ``schedule`` gave blocks for prompts which are computed elsewhere."""
+    begun: tuple[Sequence, ...] = ()
+    """Sequences that the last ``schedule`` let run with the first tokens that have come along with their prompts."""
     has_prefix_cache = False
     """Whether prompts are looked up in a cache, so that hits are counted."""
 

@@ -52,6 +52,7 @@ class JointBatch(Batch):
             self.gaps.merge(part.gaps)
         self.delay_ns = max(part.delay_ns for _, part in parts)
         self.accepted_tokens = sum(part.accepted_tokens for _, part in parts)
+        self.verified = tuple(accepted for _, part in parts for accepted in part.verified)
 
 
 class DataParallel(Scheduler, FastForwardScheduler):
@@ -176,6 +177,8 @@ class DataParallel(Scheduler, FastForwardScheduler):
             part = rank.schedule(now_ns)
             if rank.granted:
                 self.granted, rank.granted = (*self.granted, *rank.granted), ()
+            if rank.begun:
+                self.begun, rank.begun = (*self.begun, *rank.begun), ()
             if part is not None:
                 parts.append((number, part))
             else:

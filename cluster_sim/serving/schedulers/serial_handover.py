@@ -65,6 +65,7 @@ class SerialHandover(SerialScheduler):
             return False
         sequence.computed, sequence.generated = computed_tokens, generated_tokens
         sequence.last_token_ns = now_ns
+        sequence.transferred_tokens = max(computed_tokens - sequence.cached_tokens, 0)
         self._has_news = True
         return True
 
@@ -120,4 +121,5 @@ class SerialHandover(SerialScheduler):
             sequence.first_token_ns = sequence.last_token_ns = now_ns
             self.running.append(sequence)
             started.append(sequence)
+        self.begun = (*self.begun, *started)
         return started

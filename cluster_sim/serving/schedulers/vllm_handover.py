@@ -37,6 +37,7 @@ class VllmHandover(Scheduler):
             return False
         self._kv.fill(sequence, sequence.prompt_tokens)
         sequence.computed = computed_tokens
+        sequence.transferred_tokens = max(computed_tokens - sequence.cached_tokens, 0)
         return True
 
     def release(self, key: int) -> bool:

@@ -458,6 +458,7 @@ class VllmV1(VllmHandover, FastForwardScheduler):
             batch.delay_ns += self._speculation.draft_ns
         batch.shape.draft_tokens += drafts
         batch.accepted_tokens += accepted
+        batch.verified = (*batch.verified, accepted)
         return accepted
 
     def _victim(self) -> Sequence:

@@ -1,0 +1,140 @@
+"""Feed of live snapshots, from the event loop that makes them to the threads that serve them.
+
+Snapshots are made when somebody asks, and no more often than a share of the run's time pays for: a run that nobody
+watches pays nothing, a run that is scraped a hundred times a second no more than one that is scraped once.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from cluster_sim.metrics.live import LiveSnapshot
+
+SHARE: Final = 0.03
+"""Share of the run's wall time that snapshots and pages may take."""
+FRESH_S: Final = 0.1
+"""Age up to which a snapshot is served to whoever asks, at least."""
+WAIT_S: Final = 0.5
+"""How long a scrape waits for the event loop to make a newer one."""
+
+
+class Published(NamedTuple):
+    """A snapshot with its number, by which readers know what they have."""
+
+    serial: int
+    snapshot: LiveSnapshot
+
+
+class LiveFeed:
+    """Holds the latest snapshot; the event loop publishes, any thread reads."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._condition = threading.Condition()
+        self._latest: Published | None = None
+        self._published_s = 0.0
+        self._pause_s = FRESH_S
+        self._is_asked = False
+        self._is_over = False
+        self.floor_s = 0.0
+        """Simulated time below which no snapshot is served: a run that is resumed lets no counter fall."""
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether the event loop should make a snapshot now."""
+        return self._is_asked and self._clock() - self._published_s >= self._pause_s
+
+    @property
+    def pause_s(self) -> float:
+        """Wall seconds between two snapshots, at least."""
+        return self._pause_s
+
+    def publish(
+        self, snapshot: LiveSnapshot, cost_s: float = 0.0, *, is_last: bool = False, serial: int | None = None
+    ) -> None:
+        """Make ``snapshot``, which must not change any more, the latest one; it took ``cost_s`` of the run's time.
+
+        ``serial`` is its number in the feed that it comes from, if that is another one.
+        """
+        with self._condition:
+            self._published_s = self._clock()
+            if snapshot.simulated_s < self.floor_s and not is_last:
+                return
+            if serial is None:
+                serial = 0 if self._latest is None else self._latest.serial + 1
+            self._latest = Published(serial, snapshot)
+            self._pause_s = max(FRESH_S, cost_s / SHARE)
+            self._is_asked = False
+            self._is_over = self._is_over or is_last
+            self._condition.notify_all()
+
+    def latest(self, known: int = -1) -> Published | None:
+        """Return the latest snapshot, after a short wait for a newer one if it has aged; None before the first.
+
+        None as well if it is the one with the number ``known``.
+        """
+        with self._condition:
+            if not self._is_over and self._clock() - self._published_s >= self._pause_s:
+                before = self._latest
+                self._is_asked = True
+                self._condition.wait_for(lambda: self._is_over or self._latest is not before, WAIT_S)
+            latest = self._latest
+        return None if latest is None or latest.serial == known else latest
+
+    def charge(self, cost_s: float) -> None:
+        """Make the next pause longer by what a page of this snapshot has taken of the run's time."""
+        with self._condition:
+            self._pause_s += cost_s / SHARE
+
+    def end(self) -> None:
+        """Let nobody wait any more: no further snapshot comes from an event loop."""
+        with self._condition:
+            self._is_over = True
+            self._condition.notify_all()
+
+
+Fetch = Callable[[int], Published | None]
+"""Returns the latest snapshot of a feed in another process, as ``LiveFeed.latest`` does."""
+
+
+class LiveSource:
+    """The snapshots of one run for its server: of a feed in this process, or in the process of the event loop.
+
+    ``finish`` replaces both by the snapshot of the finished run.
+    """
+
+    def __init__(self) -> None:
+        self.feed = LiveFeed()
+        self._fetch: Fetch | None = None
+        self._lock = threading.Lock()
+
+    def connect(self, fetch: Fetch) -> None:
+        """Take the snapshots from the event loop's process from now on."""
+        self._fetch = fetch
+
+    def disconnect(self) -> None:
+        """Ask the event loop's process for nothing more: it ends."""
+        with self._lock:
+            self._fetch = None
+
+    def latest(self, known: int = -1) -> Published | None:
+        """Return the latest snapshot; see ``LiveFeed.latest``."""
+        with self._lock:
+            fetch = self._fetch
+            if fetch is None:
+                return self.feed.latest(known)
+            published = fetch(known)
+            if published is not None:
+                self.feed.publish(published.snapshot, serial=published.serial)
+            return published
+
+    def charge(self, cost_s: float) -> None:
+        """Note what a page has taken; it takes nothing of a run in another process."""
+        if self._fetch is None:
+            self.feed.charge(cost_s)
+
+    def finish(self, snapshot: LiveSnapshot) -> None:
+        """Serve the snapshot of the finished run from now on."""
+        self.disconnect()
+        self.feed.publish(snapshot, is_last=True)

@@ -1,0 +1,38 @@
+"""Columns of a replica's time series, as ``ReplicaLog.take_series`` returns them."""
+
+from typing import Final
+
+from cluster_sim.recording import first_tokens, step_bins
+
+STATE_COLUMNS: Final = ("time_ns", "running", "waiting", "kv_used_blocks")
+"""Columns of ``take_series`` that hold the state at the tick, int64[rows]."""
+EVENT_COLUMNS: Final = (
+    "preemptions",
+    "prefix_queries_tokens",
+    "prefix_hits_tokens",
+    "loaded_queries_tokens",
+    "loaded_hits_tokens",
+    "drafts",
+    "draft_tokens",
+    "accepted_tokens",
+)
+"""Columns of ``take_series`` that count what schedules did after the tick before, int64[rows]."""
+FIRST_TOKEN_COLUMNS: Final[dict[str, int | slice]] = {
+    "prefills": first_tokens.PROMPTS,
+    "prefilled_tokens": first_tokens.PROMPT_TOKENS,
+    "prefilled_cached_tokens": first_tokens.CACHED_TOKENS,
+    "prefilled_external_tokens": first_tokens.EXTERNAL_TOKENS,
+    "ttft_sum_ns": first_tokens.TTFT_SUM_NS,
+    "ttft_counts": first_tokens.TTFT_COUNTS,
+}
+"""Columns of ``take_series`` about the first tokens that came after the tick before; see ``FirstTokenLog``."""
+STEP_COLUMNS: Final[dict[str, int | slice]] = {
+    "iterations": step_bins.ITERATIONS,
+    "prompt_tokens": step_bins.PROMPT_TOKENS,
+    "generated_tokens": step_bins.GENERATED_TOKENS,
+    "itl_sum_ns": step_bins.GAP_SUM_NS,
+    "itl_counts": step_bins.GAP_COUNTS,
+    "iteration_tokens_counts": step_bins.ITERATION_COUNTS,
+}
+"""Columns of ``take_series`` that sum over the iterations that ended after the tick before and not after this one; the
+histograms are int64[rows, buckets]."""

@@ -1,0 +1,164 @@
+"""Live metrics of one run: the server, its snapshots, and the end of the run, which a scraper sees."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from cluster_sim.metrics.exposition.exposition import Exposition
+from cluster_sim.metrics.live import (
+    EngineMembers,
+    FleetLive,
+    GenerationMeter,
+    LiveSnapshot,
+    RequestsLive,
+    TrafficLive,
+    opening_snapshot,
+)
+from cluster_sim.metrics.live_feed import LiveSource, Published
+from cluster_sim.metrics.live_figures import EngineFigures, figures_row
+from cluster_sim.metrics.metrics_options import MetricsOptions
+from cluster_sim.metrics.request_totals import RequestTotals
+from cluster_sim.metrics.run_metadata import RunMetadata
+from cluster_sim.metrics.server import MetricsServer
+from cluster_sim.recording.replica_counters import ReplicaCounters
+from cluster_sim.simulation.run_recorder import new_totals
+from cluster_sim.units import NS_PER_S
+
+SEEN_FILE: Final = "scraped_s"
+"""Simulated time of the last page that a scraper has read, in the directory of a run that goes on."""
+
+
+class LiveMetrics:
+    """The live metrics of one run."""
+
+    def __init__(
+        self,
+        metadata: RunMetadata,
+        run: str,
+        run_labels: dict[str, str],
+        options: MetricsOptions,
+        partial: Path,
+        *,
+        resumes: bool = False,
+    ) -> None:
+        """``run`` is the label of every series, ``run_labels`` describe the run.
+
+        ``partial`` is the directory of the unfinished run, where the simulated time of the last page that was read is
+        kept: one that ``resumes`` is served from there on, so that no counter falls.
+        """
+        self.source = LiveSource()
+        self._is_finished = False
+        self._seen = partial / SEEN_FILE
+        if resumes:
+            with suppress(OSError, ValueError):
+                self.source.feed.floor_s = float(self._seen.read_text(encoding="utf-8"))
+        self._metadata = metadata
+        self._linger_s = options.linger_s
+        exposition = Exposition(metadata, run, run_labels, options.names)
+        self._members = exposition.members
+        self.source.feed.publish(opening_snapshot(metadata, new_totals(metadata), self._members))
+        self._server = MetricsServer(options.port, exposition, self.source, options.host, on_scrape=self._note_scrape)
+
+    def _note_scrape(self, published: Published) -> None:
+        if self._is_finished:
+            return
+        with suppress(OSError):
+            self._seen.write_text(f"{published.snapshot.simulated_s!r}\n", encoding="utf-8")
+
+    @property
+    def port(self) -> int:
+        """The port that is served."""
+        return self._server.port
+
+    def finish(
+        self,
+        totals: RequestTotals,
+        replicas: Sequence[ReplicaCounters],
+        fleet: FleetLive,
+        *,
+        arrived: int,
+        end_ns: int,
+        wall_s: float,
+        joined_pools: Sequence[int],
+        traffic: TrafficLive,
+    ) -> None:
+        """Serve the figures of the finished run."""
+        self._is_finished = True
+        self._seen.unlink(missing_ok=True)
+        self.source.finish(
+            final_snapshot(
+                self._members,
+                totals,
+                replicas,
+                fleet,
+                arrived=arrived,
+                end_ns=end_ns,
+                wall_s=wall_s,
+                joined_pools=joined_pools,
+                traffic=traffic,
+            )
+        )
+
+    def linger(self) -> None:
+        """Wait until a scraper that has been seen has read the last page, or for as long as that may take."""
+        with suppress(KeyboardInterrupt):
+            self._server.await_scrape(self._linger_s)
+
+    def close(self) -> None:
+        """Stop serving."""
+        self.source.feed.end()
+        self._server.close()
+
+
+@contextmanager
+def live_metrics(
+    metadata: RunMetadata,
+    run: str,
+    run_labels: dict[str, str],
+    options: MetricsOptions,
+    partial: Path,
+    *,
+    resumes: bool = False,
+) -> Iterator[LiveMetrics]:
+    """Serve live metrics while the context lasts; raises InputError if the port cannot be served."""
+    live = LiveMetrics(metadata, run, run_labels, options, partial, resumes=resumes)
+    try:
+        yield live
+    finally:
+        live.close()
+
+
+def final_snapshot(
+    members: EngineMembers,
+    totals: RequestTotals,
+    replicas: Sequence[ReplicaCounters],
+    fleet: FleetLive,
+    *,
+    arrived: int,
+    end_ns: int,
+    wall_s: float,
+    joined_pools: Sequence[int],
+    traffic: TrafficLive,
+) -> LiveSnapshot:
+    """Return the snapshot of a finished run: nothing runs or waits any more."""
+    groups = members.groups(joined_pools)
+    engines = EngineFigures(np.array([figures_row(0, 0, 0, counters) for counters in replicas], np.int64))
+    if groups is not None:
+        engines = engines.grouped(groups)
+    end_s = end_ns / NS_PER_S
+    return LiveSnapshot(
+        simulated_s=end_s,
+        wall_s=wall_s,
+        speedup_ratio=end_s / wall_s if wall_s > 0 else 0.0,
+        arrived=arrived,
+        engines=engines,
+        requests=RequestsLive.copy_of(totals, groups),
+        fleet=fleet._replace(queued=0),
+        generation_rates=GenerationMeter().measure(end_s, engines),
+        traffic=traffic,
+        completed_ratio=1.0,
+        joined_pools=joined_pools,
+    )

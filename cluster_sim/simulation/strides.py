@@ -1,0 +1,38 @@
+"""Strides of a run that is watched but not paced: how far it goes before somebody looks at it again."""
+
+from typing import Final
+
+from cluster_sim.engine.instant import Instant, Kind, instant, time_of
+from cluster_sim.units import NS_PER_S
+
+FIRST_NS: Final = NS_PER_S
+LONG_PAUSES: Final = 4.0
+"""Pauses that a stride may take before the next ones become shorter."""
+
+
+class Strides:
+    """Limits of simulated time, one stride after the other; a stride takes about ``pause_s`` to some times that."""
+
+    def __init__(self) -> None:
+        self._stride_ns = FIRST_NS
+        self._limit = instant(FIRST_NS, Kind.RUN_END)
+        self._since_s = -1.0
+
+    def limit(self, reached: Instant, now_s: float, pause_s: float) -> tuple[Instant, bool]:
+        """Return how far the run may go that has come to ``reached``, and whether a stride begins with that.
+
+        ``now_s`` is a time of any wall clock.
+        """
+        is_new = self._since_s < 0
+        if is_new:
+            self._since_s = now_s
+        if reached >= self._limit:
+            is_new = True
+            took_s = now_s - self._since_s
+            if took_s < pause_s:
+                self._stride_ns *= 2
+            elif took_s > LONG_PAUSES * pause_s:
+                self._stride_ns = max(self._stride_ns // 2, 1)
+            self._since_s = now_s
+            self._limit = instant(time_of(reached) + self._stride_ns, Kind.RUN_END)
+        return self._limit, is_new

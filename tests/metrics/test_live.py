@@ -1,0 +1,90 @@
+"""Tests of live snapshots and their feed."""
+
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cluster_sim.metrics.live import EngineMembers, GenerationMeter, SpeedMeter, opening_snapshot
+from cluster_sim.metrics.live_feed import FRESH_S, LiveFeed, LiveSource, Published
+from cluster_sim.metrics.live_figures import FIGURES, EngineFigures, idle_figures
+
+
+def test_speed_is_measured_over_a_window() -> None:
+    """The speed-up is that of the last ten wall seconds, not of the whole run."""
+    meter = SpeedMeter(window_s=10.0)
+    assert meter.measure(0.0, 0.0) == 0.0
+    assert meter.measure(10.0, 1000.0) == 100.0
+    assert meter.measure(20.0, 1010.0) == 1.0
+
+
+def test_generation_is_measured_between_snapshots() -> None:
+    """Tokens per simulated second since the last look; without a step of the clock the last figure stays."""
+    meter = GenerationMeter()
+    figures = idle_figures(2)
+    assert meter.measure(0.0, EngineFigures(figures)).tolist() == [0.0, 0.0]
+    figures[:, FIGURES["generated_tokens"]] = [10, 30]
+    assert meter.measure(2.0, EngineFigures(figures)).tolist() == [5.0, 15.0]
+    assert meter.measure(2.0, EngineFigures(np.concatenate([figures, idle_figures(1)]))).tolist() == [5.0, 15.0, 0.0]
+
+
+@pytest.fixture
+def snapshot(finished_run):
+    return opening_snapshot(finished_run.metadata, finished_run.totals, EngineMembers(finished_run.metadata))
+
+
+def test_snapshots_are_made_when_somebody_asks(snapshot) -> None:
+    """Nobody asks for nothing; a reader of an aged snapshot asks, and gets the newer one."""
+    now = [100.0]
+    feed = LiveFeed(lambda: now[0])
+    feed.publish(snapshot)
+    assert not feed.is_asked
+    assert feed.latest() == Published(0, snapshot)
+    assert feed.latest(0) is None
+    now[0] += FRESH_S + 0.01
+    answers: list[Published | None] = []
+    reader = threading.Thread(target=lambda: answers.append(feed.latest()))
+    reader.start()
+    while not feed.is_asked:
+        pass
+    feed.publish(snapshot)
+    reader.join()
+    assert answers == [Published(1, snapshot)]
+
+
+def test_snapshots_take_a_share_of_the_run(snapshot) -> None:
+    """What a snapshot and its page cost keeps the next one away for so long that they stay within their share."""
+    now = [100.0]
+    feed = LiveFeed(lambda: now[0])
+    feed.publish(snapshot, cost_s=0.03)
+    feed.charge(0.03)
+    feed._is_asked = True
+    now[0] += 1.9
+    assert not feed.is_asked
+    now[0] += 0.2
+    assert feed.is_asked
+
+
+def test_resumed_run_lets_no_counter_fall(snapshot) -> None:
+    """Below the time of which the last scrape told, nothing is served; the end of the run is in any case."""
+    feed = LiveFeed()
+    feed.floor_s = 5.0
+    feed.publish(snapshot)
+    assert feed._latest is None
+    feed.publish(replace(snapshot, simulated_s=5.0))
+    feed.publish(replace(snapshot, simulated_s=4.0))
+    assert feed.latest().snapshot.simulated_s == 5.0
+    feed.publish(replace(snapshot, simulated_s=4.5), is_last=True)
+    assert feed.latest().snapshot.simulated_s == 4.5
+
+
+def test_source_serves_the_finished_run_at_last(snapshot) -> None:
+    """Snapshots of another process are taken while it lives; the last one has a number above all of them."""
+    source = LiveSource()
+    source.feed.publish(snapshot)
+    source.connect(lambda known: Published(7, snapshot) if known < 7 else None)
+    assert source.latest(0) == Published(7, snapshot)
+    assert source.latest(7) is None
+    source.finish(snapshot)
+    assert source.latest(7) == Published(8, snapshot)
