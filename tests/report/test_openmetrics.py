@@ -153,8 +153,8 @@ def test_file_is_openmetrics_and_ends_where_the_run_ends(long_run: Path, tmp_pat
     assert [finished[0], finished[-1]] == ["0", "1000"]
 
 
-def test_unmodified_dashboard_shows_true_rates(long_run: Path, shared: Path, tmp_path: Path) -> None:
-    """Backfilled into a real Prometheus, vLLM's dashboard is full and rates are those of the simulated fleet."""
+def test_unmodified_dashboards_show_true_rates(checkout: Path, long_run: Path, shared: Path, tmp_path: Path) -> None:
+    """Backfilled into a real Prometheus, vLLM's dashboards and ours are full, and rates are those of the fleet."""
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("needs promtool (Debian package prometheus)")
@@ -164,7 +164,10 @@ def test_unmodified_dashboard_shows_true_rates(long_run: Path, shared: Path, tmp
         check=True,
         capture_output=True,
     )
-    expressions = dashboard_expressions(shared / "dashboards" / "vllm__grafana.json", "llama-3-8b")
+    ours = checkout / "conf" / "grafana" / "dashboards"
+    files = [*(shared / "dashboards").glob("vllm__*.json"), *ours.glob("*.json")]
+    assert len(files) == 7
+    expressions = [expression for path in files for expression in dashboard_expressions(path, "llama-3-8b")]
     at_s = EPOCH.timestamp() + 90
     with running_prometheus(tmp_path, 1) as prometheus:
         assert prometheus.lacking(expressions, at_s) == []
