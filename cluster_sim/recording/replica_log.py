@@ -432,6 +432,8 @@ class ReplicaLog:
 
         What may outlast the run, and ends after ``upto_ns``, is held back.
         """
+        if upto_ns < 0 and not self._run_ends and len(self._steps) <= self._in_flight * _STEP.size:
+            return  # All of it may outlast the run.
         held = self._take_in_flight(upto_ns)
         self._count_gaps(held[0][0] if held else _WHOLE_RUN_NS)
         if self._steps or self._run_ends:
