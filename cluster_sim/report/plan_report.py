@@ -105,7 +105,7 @@ def figure_text(figure: Entry | None) -> str:
 
 def layout_lines(plan: Entry) -> Iterator[str]:
     """Yield the layouts that were not simulated, those that arithmetic ruled out first."""
-    order = ("screened", "beyond_constraints", "out_of_reach", "does_not_fit")
+    order = ("not_reached", "screened", "beyond_constraints", "out_of_reach", "does_not_fit")
     words = {"screened": "screened out", "does_not_fit": "does not fit"}
     left_out = sorted(
         (one for one in plan["layouts"] if one["state"] in order),
@@ -147,6 +147,8 @@ def answer_lines(plan: Entry) -> Iterator[str]:
         f"{_number(answer['usd_per_million_output_tokens'], ',.2f')} USD per million output tokens, "
         f"{_number(answer['mean_power_w'], ',.0f')} W, {_number(answer['j_per_output_token'], ',.2f')} J per token"
     )
+    if not answer["has_error_band"]:
+        yield "  Nothing comparable was measured: the predictor's error is unknown, and the intervals are chance alone."
     if plan["runner_up"] is not None:
         yield f"Runner-up: {_described(plan['runner_up'])}"
     smaller, close = plan["one_replica_fewer"], plan["too_close"]

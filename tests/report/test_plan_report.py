@@ -19,6 +19,7 @@ def entry(label: str, gpus: int, verdict: str, value_s: float, **rest: Any) -> d
         "usd_per_hour": 2.99 * gpus,
         "verdict": verdict,
         "runs": 5,
+        "has_error_band": True,
         "reason": None if verdict == "met" else "TPOT p99 too high",
         "limits": [
             {
@@ -98,8 +99,10 @@ def test_an_unfinished_search_says_so(plan: dict[str, Any]) -> None:
     """If the time ended the search, the answer says that a cheaper fleet is not ruled out."""
     plan["is_complete"] = False
     plan["answer"]["mean_gpus"] = 31.5
+    plan["answer"]["has_error_band"] = False
     lines = printed(plan)
     assert any(line.startswith("The time limit ended the search") for line in lines)
+    assert any("the predictor's error is unknown" in line for line in lines)
     assert "(31.5 GPUs on average, by the autoscaler)" in lines[-1]
 
 

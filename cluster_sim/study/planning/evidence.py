@@ -91,6 +91,13 @@ class FleetEvidence:
         return any(figure.low_s is not None and figure.low_s > FAR_RATIO * figure.limit_s for figure in self.figures)
 
     @property
+    def has_error_band(self) -> bool:
+        """Whether the predictor's error on every limited figure is known."""
+        prefix = "predictor_coverage.error_band_percent."
+        runs = self.runs.values()
+        return all(f"{prefix}{limit.figure}" in run.figures for run in runs for limit in self.limits)
+
+    @property
     def lost_ratio(self) -> float:
         """The largest share of requests that a run loses."""
         return max((run.lost_ratio for run in self.runs.values()), default=0.0)

@@ -92,6 +92,7 @@ def _entry(result: PlanResult, evidence: FleetEvidence | None) -> dict[str, Any]
         "is_confirmed": evidence.is_confirmed,
         "runs": len(evidence.runs),
         "reason": evidence.reason or None,
+        "has_error_band": evidence.has_error_band,
         "limits": [figure.to_dict() for figure in evidence.figures] if evidence.runs else [],
         **result.ranking.figures(evidence),
         "first_run": None if first is None else {name: first.figures.get(name) for name in _FIRST_RUN},
@@ -111,8 +112,9 @@ def _layout(result: PlanResult, proposal: Proposal) -> dict[str, Any]:
     elif not result.is_allowed(proposal):
         state, reason = "beyond_constraints", "one replica is more than max_gpus or max_usd_per_hour allow"
     else:
-        state = "screened"
-        reason = f"needs about {screen.replicas} replicas by arithmetic: {screen.limited_by}"
+        state = "screened" if result.is_complete else "not_reached"
+        plural = "s" * (screen.replicas != 1)
+        reason = f"needs about {screen.replicas} replica{plural} by arithmetic: {screen.limited_by}"
     return {
         "layout": proposal.layout.label,
         "device": proposal.layout.device,

@@ -246,13 +246,14 @@ class Planner:
     def _main_runs(self) -> list[tuple[str, FleetEvidence, int]]:
         leader = self._leader()
         cheapest = self._least_estimate() if leader is None else self.ranking.price(leader)
+        correction = self._correction(leader)
         runner_up = self._runner_up_search(leader) if leader is not None and leader.is_confirmed else None
         runs: list[tuple[str, FleetEvidence, int]] = []
         late: list[tuple[str, FleetEvidence, int]] = []
         for search in self._searches:
             proposal = self.ranking.proposal(search.layout)
             most = most_allowed(self.block, proposal)
-            is_dear = self.ranking.estimated(proposal) > MUCH_DEARER * cheapest
+            is_dear = self.ranking.estimated(proposal, correction) > MUCH_DEARER * cheapest
             if leader is not None and search.layout != leader.fleet.layout and self.ranking.has_prices:
                 if is_dear and search is not runner_up:
                     continue
@@ -261,6 +262,11 @@ class Planner:
             wanted = [(evidence.fleet.key, evidence, number) for evidence, number in search.wanted(most)]
             (late if is_dear and leader is None else runs).extend(wanted)
         return runs or late
+
+    def _correction(self, leader: FleetEvidence | None) -> float:
+        """Return how many times the estimate of a fleet's layout is its size; 1 before any meets the limits."""
+        need = None if leader is None else self.ranking.proposal(leader.fleet.layout).need
+        return leader.fleet.size / max(need, 0.5) if leader is not None and need is not None else 1.0
 
     def _leader(self) -> FleetEvidence | None:
         """Return the best fleet that meets the limits as far as is known; others must be cheaper."""

@@ -43,16 +43,18 @@ class Proposal:
         return self.screen is not None and not self.screen.is_out_of_reach
 
     @property
-    def usd_per_hour(self) -> float:
-        """The price of the estimated fleet."""
-        estimated = self.screen.replicas if self.screen is not None else None
-        return (estimated or 1) * self.usd_per_replica_hour
+    def need(self) -> float | None:
+        """The load in replicas by arithmetic; None if that does not say."""
+        return self.screen.need if self.screen is not None else None
+
+    def replicas(self, correction: float = 1.0) -> float:
+        """Return the replicas that the load needs, at least one, if arithmetic is off by the factor ``correction``."""
+        return max(1.0, (self.need or 1.0) * correction)
 
     @property
-    def power_w(self) -> float:
-        """The most power that the estimated fleet may draw."""
-        estimated = self.screen.replicas if self.screen is not None else None
-        return (estimated or 1) * self.tdp_w
+    def usd_per_hour(self) -> float:
+        """The price of the estimated fleet."""
+        return math.ceil(self.replicas() - 1e-3) * self.usd_per_replica_hour
 
 
 def proposals(base: Study, load: LoadProfile) -> list[Proposal]:

@@ -27,9 +27,13 @@ class Ranking:
         """Return what is known of a layout beforehand, whatever tunes it."""
         return self._by_layout[layout.plain]
 
-    def estimated(self, proposal: Proposal) -> float:
-        """Return the price of the fleet that a layout probably needs, or its power."""
-        return proposal.usd_per_hour if self.has_prices else proposal.power_w
+    def estimated(self, proposal: Proposal, correction: float = 1.0) -> float:
+        """Return the price of the fleet that a layout probably needs, or its power.
+
+        ``correction`` is the factor by which arithmetic was off for a fleet that was simulated.
+        """
+        each = proposal.usd_per_replica_hour if self.has_prices else proposal.tdp_w
+        return proposal.replicas(correction) * each
 
     def usd_per_hour(self, fleet: Fleet) -> float:
         """Return the price of a fleet."""

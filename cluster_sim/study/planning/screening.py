@@ -25,6 +25,7 @@ MOST_BUSY_RATIO: Final = 0.95
 """Share of the time that prompts may take; beyond it decodes stand still."""
 OUT_OF_REACH: Final = 1.1
 """An empty replica that is so far beyond a limit is not simulated."""
+HALVINGS: Final = 12
 MOST_ITERATIONS: Final = 60
 MOST_REPLICAS: Final = 4096
 LEAST_CHUNK_TOKENS: Final = 64
@@ -39,6 +40,8 @@ class Screen:
     """Replicas that the load needs; None if no number is enough, or nobody knows."""
     limited_by: str
     """What decides the number, or why none is enough."""
+    need: float | None = None
+    """The same without rounding up: the load in replicas."""
     floor_ratio: float = 0.0
     """The largest latency of an empty replica over its limit."""
 
@@ -148,7 +151,7 @@ def _floor(point: OperatingPoint, load: LoadProfile, objectives: Sequence[Limit]
         slack = 1.0 if figure == alone_s or (not limit.is_mean and limit.rank >= 0.9) else 2.0
         ratio = figure / (slack * limit.limit_s)
         if ratio > floor.floor_ratio:
-            floor = Screen(None, f"{words}, and the limit of {limit.name} is {limit.limit_s:g} s", ratio)
+            floor = Screen(None, f"{words}, and the limit of {limit.name} is {limit.limit_s:g} s", floor_ratio=ratio)
     return floor
 
 
@@ -165,6 +168,21 @@ def _needed(point: OperatingPoint, load: LoadProfile, objectives: Sequence[Limit
         elif load.output_tokens * token_s > whole_s:
             limited_by = "the time to the last token"
         else:
-            return Screen(replicas, limited_by)
+            return Screen(replicas, limited_by, _load_in_replicas(point, load, replicas, per_token_s, whole_s))
         replicas += max(1, replicas // 10)
     return Screen(None, limited_by)
+
+
+def _load_in_replicas(
+    point: OperatingPoint, load: LoadProfile, replicas: int, per_token_s: float, whole_s: float
+) -> float:
+    """Return the smallest part of ``replicas`` that keeps the limits at the peak rate."""
+    low, high = 0.0, float(replicas)
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        token_s = point.solve(load.peak_rate_per_s / middle)
+        if token_s is not None and token_s <= per_token_s and load.output_tokens * token_s <= whole_s:
+            high = middle
+        else:
+            low = middle
+    return high
