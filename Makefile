@@ -9,7 +9,7 @@ SOURCES := cluster_sim actors validation scripts tests
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test docs lint lint/ruff lint/format lint/types lint/schema unit format schema bench acceptance fuzz soak clean
+.PHONY: help setup run test docs lint lint/ruff lint/format lint/types lint/schema unit format schema bench acceptance fuzz soak screenshots clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z/]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,6 +52,11 @@ format: $(STAMP)  ## Lay the source out and sort its imports.
 
 schema: $(STAMP)  ## Write conf/schema.json anew.
 	$(BIN)/python -m cluster_sim.config.loading.schema_export
+
+screenshots: $(STAMP)  ## Pictures of a report, wide and as on a phone, in build/ (needs Chromium).
+	$(BIN)/cluster-sim run conf/quickstart.yaml --executor inline --out build/quickstart
+	$(BIN)/cluster-sim report build/quickstart
+	$(BIN)/python scripts/screenshot_report.py build/quickstart/report.html --out build/screenshots
 
 docs: $(VENV)/.docs  ## Build the site of docs/ into site/.
 	$(BIN)/python -m mkdocs build --strict --quiet

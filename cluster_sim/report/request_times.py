@@ -29,6 +29,8 @@ class RequestTimes:
     request_id: Int64Array
     parts_ns: Int64Array
     """int64[n, len(PARTS)]."""
+    knows_steps: bool
+    """Whether a request's own computation is told apart from that of others in its batches, in every pool."""
 
     @property
     def e2e_ns(self) -> Int64Array:
@@ -68,7 +70,8 @@ def read_request_times(data: RunData) -> RequestTimes:
         finished = block._replace(rows=block.rows[block.column("status") == _FINISHED_CODE])
         ids.append(finished.column("request_id"))
         parts.append(time_parts_ns(finished, fleet, end_ns))
-    return RequestTimes(np.concatenate(ids), np.concatenate(parts))
+    knows_steps = all(pool.knows_steps for pool in fleet.pools)
+    return RequestTimes(np.concatenate(ids), np.concatenate(parts), knows_steps)
 
 
 def request_blocks(data: RunData) -> Iterator[RowBlock]:

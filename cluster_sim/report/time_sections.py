@@ -15,10 +15,12 @@ from cluster_sim.units import NS_PER_S
 SLOWEST: Final = 12
 """Requests that are shown singly."""
 
-_TEXT: Final = (
-    "The parts add up to the time from arrival to finish. Computing counts as a request's own as far as it would take "
-    "on an idle replica; the rest is due to others in the same batches."
+_SUM: Final = "The parts add up to the time from arrival to finish."
+_OWN: Final = (
+    "Computing counts as a request's own as far as it would take on an idle replica; the rest is due to others in the "
+    "same batches."
 )
+_UNKNOWN: Final = "Where a pool's steps for one request alone are not known, others in the same batches are included."
 
 
 def time_section(times: RequestTimes, data: RunData) -> Content:
@@ -37,7 +39,7 @@ def time_section(times: RequestTimes, data: RunData) -> Content:
         "Where the time goes",
         part_legend(shown, PART_NAMES),
         beside(_means(groups, shown), slowest),
-        text=_TEXT,
+        text=f"{_SUM} {_OWN if times.knows_steps else _UNKNOWN}",
     )
 
 

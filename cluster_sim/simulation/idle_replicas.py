@@ -1,5 +1,6 @@
 """Times of a request that has a replica to itself, by length: what a breakdown of a run's requests compares with."""
 
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -22,8 +23,7 @@ _MOST_CHUNKS: Final = 1024
 def idle_replica(pool: SimulatedPool, cold_start_ns: int = 0) -> dict[str, Any]:
     """Return an entry of ``idle_replicas`` of a run's summary (see ``docs/results.md``).
 
-    The lengths are null where the times of one request alone do not follow from step times: data-parallel ranks step
-    together, and speculative decoding yields several tokens a step.
+    The lengths are null where speculative decoding yields several tokens a step, how many being a matter of chance.
     """
     limits, predictor = pool.limits, pool.predictor
     entry: dict[str, Any] = {
@@ -35,7 +35,7 @@ def idle_replica(pool: SimulatedPool, cold_start_ns: int = 0) -> dict[str, Any]:
         "prefill_s": None,
         "decode_s": None,
     }
-    if limits.data_parallel > 1 or limits.tokens_per_step > 1:
+    if limits.tokens_per_step > 1:
         return entry
     tokens = _lengths(limits.max_model_len)
     entry["tokens"] = tokens.tolist()
@@ -50,7 +50,9 @@ def _lengths(longest: int) -> npt.NDArray[np.int64]:
 
 
 def _step_ns(predictor: Predictor, shape: BatchShape) -> int:
-    """Return how long a batch takes through all stages."""
+    """Return how long a batch takes through all stages; of data-parallel ranks the others have nothing to do."""
+    if predictor.ranks > 1:
+        shape = replace(shape, ranks=(shape,))
     stages = range(predictor.stages)
     links = sum(predictor.stage_link_ns(shape.tokens, stage) for stage in stages[:-1])
     return sum(predictor.step_ns(shape, stage) for stage in stages) + links
