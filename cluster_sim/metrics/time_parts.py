@@ -59,7 +59,7 @@ PART_NAMES: Final = {
 PART_FIELDS: Final = (
     *("request_id", "pool", "replica", "status", "arrival_ns", "dispatch_ns", "scheduled_ns", "first_token_ns"),
     *("finish_ns", "prompt_tokens", "output_tokens", "cached_tokens", "prefill_replica", "transfer_start_ns"),
-    *("transfer_ns", "first_dispatch_ns", "prefilled_ns", "preempted_ns", "interrupted_ns"),
+    *("transfer_ns", "first_dispatch_ns", "prefilled_ns", "preempted_ns", "restarted_ns", "interrupted_ns"),
 )
 """The columns of rows that ``time_parts_ns`` reads."""
 
@@ -161,6 +161,8 @@ def time_parts_ns(block: RowBlock, fleet: Fleet, end_ns: int) -> Int64Array:
     parts["transfer"] = moved_until - moved_from
     parts["handover"] = np.where(is_handed_over, moved_from - prefilled + after - back, 0)
     computing = prefilled - scheduled - np.where(is_handed_over, 0, back)
+    lost = np.clip(column("restarted_ns") - scheduled, 0, computing)
+    computing = computing - lost
     prefill, decode = _alone_ns(block, fleet)
     parts["prefill"] = np.minimum(prefill, computing)
     parts["prefill_batch"] = computing - parts["prefill"]
@@ -168,8 +170,9 @@ def time_parts_ns(block: RowBlock, fleet: Fleet, end_ns: int) -> Int64Array:
     decoding = end - first_token
     interrupted = np.clip(column("interrupted_ns"), 0, decoding)
     parts["failed_attempts"] = parts["failed_attempts"] + interrupted
-    parts["preemption"] = np.clip(column("preempted_ns"), 0, decoding - interrupted)
-    decoding = decoding - interrupted - parts["preemption"]
+    preempted = np.clip(column("preempted_ns"), 0, decoding - interrupted)
+    parts["preemption"] = lost + preempted
+    decoding = decoding - interrupted - preempted
     parts["decode"] = np.minimum(decode, decoding)
     parts["decode_batch"] = decoding - parts["decode"]
     return np.stack(list(parts.values()), axis=1)

@@ -59,6 +59,7 @@ REQUEST_SCHEMA: Final = pa.schema(
         ("first_dispatch_s", pa.float64()),
         ("prefilled_s", pa.float64()),
         ("preempted_s", pa.float64()),
+        ("restarted_s", pa.float64()),
         ("interrupted_s", pa.float64()),
     ]
 )

@@ -41,6 +41,7 @@ ROW_FIELDS: Final = (
     "first_dispatch_ns",
     "prefilled_ns",
     "preempted_ns",
+    "restarted_ns",
     "interrupted_ns",
 )
 """The integers of a row, in order; tenant, model, pool and slo_class are indices into the block's words, status into
@@ -96,6 +97,8 @@ class RequestRow(NamedTuple):
     """When its prompt was computed by the replica that hands it over; time at the replica."""
     preempted_ns: int = -1
     """Gaps between tokens in which it was preempted, summed."""
+    restarted_ns: int = -1
+    """When its prompt was begun again after the last preemption before the first token; time at the replica."""
     interrupted_ns: int = -1
     """From the end of attempts that had begun its answer until the next token, summed."""
 

@@ -164,6 +164,7 @@ class TrackedRequest:
             dispatch_ns=began.dispatch_ns,
             scheduled_ns=began.scheduled_ns,
             first_token_ns=began.first_token_ns,
+            restarted_ns=-1,
             interrupted_ns=self.interrupted_ns + waited_ns,
         )
 

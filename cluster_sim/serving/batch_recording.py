@@ -33,7 +33,15 @@ def record_preemptions(log: ReplicaLog, batch: Batch) -> None:
 
 
 def record_preempted_time(batch: Batch) -> None:
-    """Add the gaps before the tokens that preempted sequences get in a batch, before the scheduler knows its end."""
+    """Record what a batch ends of preemptions, before the scheduler knows its end.
+
+    That is the gap before the next token of a sequence that had some, and the pause of a prompt that is begun again.
+    """
+    for sequence, _ in batch.prefilled:
+        if sequence.preemptions != sequence.noted_preemptions:
+            sequence.noted_preemptions = sequence.preemptions
+            if sequence.first_token_ns < 0:
+                sequence.restarted_ns = batch.scheduled_ns
     for sequence in (*batch.completed, *batch.resumed) if batch.resumed else batch.completed:
         if sequence.preemptions and sequence.last_token_ns >= 0:
             sequence.preempted_ns += batch.end_ns - sequence.last_token_ns

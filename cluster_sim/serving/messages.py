@@ -90,6 +90,8 @@ class Response(NamedTuple):
     preemptions: int
     preempted_ns: int = 0
     """Gaps between tokens in which it was preempted, summed."""
+    restarted_ns: int = -1
+    """When its prompt was begun again after the last preemption before the first token; time at the replica."""
 
 
 class FirstToken(NamedTuple):

@@ -400,7 +400,7 @@ class Replica:
             batch_recording.record_batch(self.log, batch)
         if scheduler.has_prefix_cache:
             batch_recording.record_lookups(self.log, batch)
-        if batch.completed or batch.resumed:
+        if self.log.preemptions:
             batch_recording.record_preempted_time(batch)
         scheduler.on_scheduled(batch)
         end_ns = batch.end_ns
@@ -489,6 +489,7 @@ class Replica:
                 sequence.cached_tokens,
                 sequence.preemptions,
                 sequence.preempted_ns,
+                sequence.restarted_ns,
             )
             self.log.leave(end_ns)
             self._out.append(Message(arrival, self.source, sequence.request_id, response))

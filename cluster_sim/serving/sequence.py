@@ -35,6 +35,7 @@ class Sequence:
         "last_token_ns",
         "leg",
         "loaded_tokens",
+        "noted_preemptions",
         "order",
         "output_tokens",
         "own_output",
@@ -45,6 +46,7 @@ class Sequence:
         "ready_ns",
         "request",
         "request_id",
+        "restarted_ns",
         "resumed_ns",
         "resumed_tokens",
         "scheduled_ns",
@@ -99,6 +101,10 @@ class Sequence:
         self.preemptions = 0
         self.preempted_ns = 0
         """Gaps between tokens in which it was preempted, summed."""
+        self.restarted_ns = -1
+        """When its prompt was begun again after the last preemption before the first token."""
+        self.noted_preemptions = 0
+        """Preemptions after which that has been noted."""
 
     @property
     def known_tokens(self) -> int:

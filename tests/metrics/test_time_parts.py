@@ -11,6 +11,7 @@ from cluster_sim.metrics.time_parts import PARTS, Fleet, IdleReplica, time_parts
 from cluster_sim.output.request_rows import read_blocks
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.rows import RequestRow, RowBlock
+from cluster_sim.recording.statuses import FINISHED, STATUSES
 from cluster_sim.workload.request import Request
 from tests.small_run import run_small
 
@@ -52,6 +53,12 @@ def test_preemption_failed_attempts_and_cached_prompts_by_hand() -> None:
         "router": 4, "failed_attempts": 6 + 25, "network": 5, "queue": 40, "prefill": 10, "prefill_batch": 60,
         "preemption": 60, "decode": 35,
     }  # fmt: skip
+
+
+def test_a_prompt_that_is_begun_again_by_hand() -> None:
+    """Begun at 152 and, after a preemption, at 170: these 18 ns are lost; of the rest the prompt alone takes 40."""
+    parts = _parts(_row(restarted_ns=170))
+    assert (parts["preemption"], parts["prefill"], parts["prefill_batch"]) == (18, 40, 12)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +109,11 @@ PAIR = (
     "fleet.pools=[{name: p, model: llama-3-8b, device: h100-sxm, replicas: 1, role: prefill}, "
     "{name: d, model: llama-3-8b, device: h100-sxm, replicas: 2, role: decode}]"
 )
+CHUNKED = (
+    "fleet.pools.0.engine={num_kv_blocks: 90, max_num_batched_tokens: 128}",
+    "workload.arrivals={kind: poisson, request_rate: 60}",
+)
+"""Prompts are preempted while they are computed in chunks."""
 FAULTS = (
     "faults=[{kind: crash, replicas: [1], at_s: 2, duration_s: 1}]",
     "router.retries={max_retries: 5, back_off: {initial_ms: 100}}",
@@ -113,12 +125,13 @@ FAULTS = (
     ("overrides", "expected"),
     [
         (("fleet.pools.0.engine.num_kv_blocks=150",), {"queue", "preemption", "decode_batch", "prefill_batch"}),
+        (CHUNKED, {"preemption"}),
         ((PAIR,), {"handover", "transfer"}),
         ((PAIR, "fleet.handover={connector: layerwise}"), {"handover"}),
         (FAULTS, {"failed_attempts"}),
         (("fleet.pools.0.engine={kind: vllm_v0, num_kv_blocks: 150, preemption_mode: swap}",), {"preemption"}),
     ],
-    ids=("pressed", "handed over", "layerwise", "faults", "swapped"),
+    ids=("pressed", "chunked", "handed over", "layerwise", "faults", "swapped"),
 )
 def test_parts_of_whole_runs_add_up(tmp_path: Path, overrides: tuple[str, ...], expected: set[str]) -> None:
     """For every request of a run no part is negative, and they add up to the time to its end, to the nanosecond."""
@@ -132,3 +145,6 @@ def test_parts_of_whole_runs_add_up(tmp_path: Path, overrides: tuple[str, ...], 
     assert has_ended.sum() > 100
     assert (parts.sum(axis=1) == block.column("finish_ns") - block.column("arrival_ns"))[has_ended].all()
     assert expected <= {name for name in PARTS if total_ns(parts, [name]).any()}
+    finished = block.column("status") == STATUSES.index(FINISHED)
+    was_preempted = finished & (block.column("preemptions") > 0) & (block.column("interrupted_ns") < 0)
+    assert (total_ns(parts, ["preemption"])[was_preempted] > 0).all()

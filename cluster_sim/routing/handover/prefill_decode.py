@@ -76,6 +76,7 @@ class HandedOver:
     transfer_bytes: int = 0
     scheduled_ns: int = -1
     prefilled_ns: int = -1
+    restarted_ns: int = -1
     cached_tokens: int = 0
     preemptions: int = 0
     is_released: bool = False
@@ -167,6 +168,7 @@ class PrefillDecode(HandOver):
             first_dispatch_ns=tracked.first_dispatch_ns if attempt.number > tracked.extra_legs else -1,
             prefilled_ns=handed.prefilled_ns,
             preempted_ns=response.preempted_ns,
+            restarted_ns=handed.restarted_ns,
         )
         return self.hub.end_request(tracked, row, now_ns)
 
@@ -328,7 +330,7 @@ class PrefillDecode(HandOver):
         since_ns = now_ns - handed.prefill.target.return_ns
         connector = self._connector(handed)
         handed.scheduled_ns, handed.cached_tokens = progress.scheduled_ns, progress.cached_tokens
-        handed.preemptions = progress.preemptions
+        handed.preemptions, handed.restarted_ns = progress.preemptions, progress.restarted_ns
         if not progress.is_complete:
             actions = connector.on_chunk(handed.pair, progress.computed_tokens, progress.step_ns)
             return self._act(handed, actions, now_ns, since_ns)

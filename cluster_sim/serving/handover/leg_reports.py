@@ -54,6 +54,7 @@ class LegReports:
             sequence.scheduled_ns,
             sequence.cached_tokens,
             sequence.preemptions,
+            sequence.restarted_ns,
         )
         arrival = instant(self._link.arrival_ns(end_ns), Kind.RESPONSE)
         return Message(arrival, self._source, sequence.request_id, progress)

@@ -68,6 +68,7 @@ class PrefillProgress(NamedTuple):
     """As in a response, like the counts."""
     cached_tokens: int
     preemptions: int
+    restarted_ns: int = -1
 
 
 class Granted(NamedTuple):
