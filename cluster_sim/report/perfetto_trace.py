@@ -1,10 +1,11 @@
 """``trace.json``: requests and engine steps in Chrome's trace format, for Perfetto (ui.perfetto.dev).
 
 The router and every replica are processes.  A request is an asynchronous span at the router, with its status, and in
-it a span for each of its phases: in the router's queue, failed attempts, and at the replicas in the queue, prefill,
-transfer, waiting for the decode replica, decode.  Where the run has recorded its events (``run.event_trace``), every
-pipeline stage is a thread with its steps.  Running and waiting requests and the use of the KV cache are counters.  The
-layout is the JSON array format of the Trace Event Format; times are microseconds of simulated time.
+it a span for each of its phases: in the router's queue, failed attempts, and at the replicas in the queue, what was
+lost to preemptions before the first token, prefill, transfer, waiting for the decode replica, decode.  Where the run
+has recorded its events (``run.event_trace``), every pipeline stage is a thread with its steps.  Running and waiting
+requests and the use of the KV cache are counters.  The layout is the JSON array format of the Trace Event Format;
+times are microseconds of simulated time.
 """
 
 import gzip
@@ -30,7 +31,7 @@ _US_PER_S: Final = 1e6
 _US_PER_NS: Final = 1e-3
 _TIMES: Final = (
     *("arrival_s", "first_dispatch_s", "dispatch_s", "scheduled_s", "prefilled_s", "transfer_start_s", "transfer_s"),
-    *("first_token_s", "finish_s"),
+    *("restarted_s", "first_token_s", "finish_s"),
 )
 _TOLD: Final = (
     *("status", "reason", "tenant", "model", "prompt_tokens", "output_tokens", "cached_tokens", "generated_tokens"),
@@ -138,8 +139,10 @@ def _phases(row: dict[str, Any], router: int, end_s: float) -> Iterator[Phase]:
     yield "queue", prefiller, dispatch_s, _first(scheduled_s, end_s)
     if scheduled_s is None:
         return
-    prefilled_s = row["prefilled_s"]
-    yield "prefill", prefiller, scheduled_s, _first(prefilled_s, first_s, end_s)
+    prefilled_s, begun_s = row["prefilled_s"], _first(row["restarted_s"], scheduled_s)
+    if begun_s > scheduled_s:
+        yield "preemption", prefiller, scheduled_s, begun_s
+    yield "prefill", prefiller, begun_s, _first(prefilled_s, first_s, end_s)
     if prefilled_s is not None:
         moved_s = _first(row["transfer_start_s"], prefilled_s)
         if moved_s > prefilled_s:

@@ -109,6 +109,17 @@ def test_requests_that_are_handed_over_show_their_transfer(tmp_path: Path) -> No
     assert spans[2][3] == row["prefilled_s"] * 1e6
 
 
+def test_prompts_that_are_begun_again_show_what_was_lost(tmp_path: Path) -> None:
+    """From the first computation to the one after the last preemption is a span of its own, before the prefill."""
+    engine = "fleet.pools.0.engine={num_kv_blocks: 90, max_num_batched_tokens: 128}"
+    run = run_small(tmp_path, engine, "workload.arrivals={kind: poisson, request_rate: 60}").directory
+    rows = pq.read_table(run / "requests.parquet").to_pylist()
+    row = next(row for row in rows if row["restarted_s"] is not None)
+    _, _, lost, prefill, _ = _spans(_trace(run, tmp_path), row["request_id"])
+    assert lost == ("preemption", row["replica"], row["scheduled_s"] * 1e6, row["restarted_s"] * 1e6)
+    assert prefill == ("prefill", row["replica"], row["restarted_s"] * 1e6, row["first_token_s"] * 1e6)
+
+
 def test_stages_show_their_steps(tmp_path: Path) -> None:
     """With recorded events every stage is a thread; its steps do not overlap, and they are those of the replica."""
     more = ("fleet.pools.0.pipeline_parallel=2", "run.event_trace=true", "workload.count=20")
