@@ -1,6 +1,7 @@
 """Page of a sweep: which runs meet the objectives, the best compromises, what each key does, a table that sorts."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from string import ascii_uppercase
 from typing import Any, Final, NamedTuple
 
@@ -54,6 +55,11 @@ EFFECTS: Final = (TTFT, TPOT, E2E, PER_GPU, COST)
 
 _MOST_LABELS: Final = 12
 """Runs of a front that carry a letter and are listed."""
+
+_MOST_LEVELS: Final = 8
+"""Values of a key whose means are told one by one."""
+_RANGES: Final = 4
+"""Groups of equal size that more numbers are divided into."""
 
 
 def sweep_page(sweep: SweepData) -> str:
@@ -158,9 +164,7 @@ def _effects(sweep: SweepData) -> Content:
     """Return what each swept key does to each figure, all others being averaged over."""
     ratios, levels = [], []
     for name, key in zip(short_names(sweep.keys), sweep.keys, strict=True):
-        groups: dict[str, list[Row]] = {}
-        for row in sweep.finished:
-            groups.setdefault(sweep.text(row, key), []).append(row)
+        groups = _groups(sweep, key)
         if len(groups) < 2:
             continue
         means = {level: [_geometric_mean(rows, figure) for figure in EFFECTS] for level, rows in groups.items()}
@@ -187,6 +191,22 @@ def _effects(sweep: SweepData) -> Content:
     )  # fmt: skip
     text = "The mean over all runs that share a value of one key, whatever the other keys are."
     return section("Main effects", first, element("div", second, style="margin-top:1.25rem"), text=text)
+
+
+def _groups(sweep: SweepData, key: str) -> dict[str, list[Row]]:
+    """Return the finished runs by the value of a key, or by ranges where it has many numbers as values."""
+    values = [row[key] for row in sweep.finished]
+    groups: dict[str, list[Row]] = {}
+    if len(set(map(str, values))) > _MOST_LEVELS and all(isinstance(value, int | float) for value in values):
+        ordered = sorted(sweep.finished, key=lambda row: float(row[key]))
+        ends = [len(ordered) * number // _RANGES for number in range(_RANGES + 1)]
+        for first, last in pairwise(ends):
+            part = ordered[first:last]
+            groups[f"{_number(part[0][key])} to {_number(part[-1][key])}"] = part
+        return groups
+    for row in sweep.finished:
+        groups.setdefault(sweep.text(row, key), []).append(row)
+    return groups
 
 
 def _geometric_mean(rows: Sequence[Row], figure: SweepFigure) -> float | None:

@@ -89,3 +89,13 @@ def test_blocks_are_told_in_words(tmp_path: Path) -> None:
     sweep = SweepData.read(tmp_path)
     assert sweep.keys == ("seed",)
     assert sweep.label(sweep.rows[1]) == "seed kind b, many 1; none"
+
+
+def test_many_numbers_are_grouped_into_ranges(tmp_path: Path) -> None:
+    """Twelve values of one key are four ranges of three runs, lowest first."""
+    write_rows([_row(n, n + 1, "random", ttft=float(n + 1)) for n in range(12)], tmp_path / RESULTS_FILE)
+    page = sweep_page(SweepData.read(tmp_path))
+    for label in ("1 to 3", "4 to 6", "7 to 9", "10 to 12"):
+        assert f"replicas {label}" in page
+    # The geometric means of 10, 11, 12 and of 1, 2, 3.
+    assert "6.04 times" in page
