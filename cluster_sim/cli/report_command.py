@@ -21,7 +21,7 @@ def report(
     other: Annotated[
         Path | None,
         typer.Option(
-            "--compare", metavar="DIR", help="Write DIR/comparison.html instead: this run beside another one."
+            "--compare", metavar="DIR", help="Write DIR/comparison.html instead: what `compare` tells, with pictures."
         ),
     ] = None,
     is_traced: Annotated[

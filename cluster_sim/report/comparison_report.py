@@ -13,6 +13,8 @@ from cluster_sim.report.result_tables import duration_text
 from cluster_sim.study.comparison import Difference, Finding
 from cluster_sim.study.comparison_sides import Comparison
 
+BETWEEN: Final = ("difference", "interval", "%")
+"""Titles of the columns between the values of both sides and the finding."""
 STYLES: Final = {Finding.DIFFERENT: "bold", Finding.NOISE: "dim", Finding.EQUAL: "dim", Finding.UNKNOWN: ""}
 
 
@@ -69,24 +71,30 @@ def _finite(value: float) -> float | None:
 def _table(differences: list[Difference], names: tuple[str, str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("figure")
-    for title in (*names, "difference", "interval", "%"):
+    for title in (*names, *BETWEEN):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("finding")
     for row in differences:
-        estimate, is_time = row.difference, _is_time(row.figure)
-        interval = "-"
-        if estimate is not None:
-            interval = f"{_signed(estimate.interval.low, is_time)} to {_signed(estimate.interval.high, is_time)}"
-        table.add_row(
-            row.figure,
-            _text(row.first, is_time),
-            _text(row.second, is_time),
-            _signed(row.second - row.first, is_time),
-            interval,
-            "-" if row.ratio is None else f"{row.ratio:+.1%}",
-            Text(row.finding.value, style=STYLES.get(row.finding, "")),
-        )
+        *cells, finding = difference_cells(row)
+        table.add_row(*cells, Text(finding, style=STYLES.get(row.finding, "")))
     return table
+
+
+def difference_cells(row: Difference) -> list[str]:
+    """Return the cells of a difference: figure, both values, difference, interval, percent, finding."""
+    estimate, is_time = row.difference, _is_time(row.figure)
+    interval = "-"
+    if estimate is not None:
+        interval = f"{_signed(estimate.interval.low, is_time)} to {_signed(estimate.interval.high, is_time)}"
+    return [
+        row.figure,
+        _text(row.first, is_time),
+        _text(row.second, is_time),
+        _signed(row.second - row.first, is_time),
+        interval,
+        "-" if row.ratio is None else f"{row.ratio:+.1%}",
+        row.finding.value,
+    ]
 
 
 def _is_time(figure: str) -> bool:

