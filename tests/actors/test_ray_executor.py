@@ -186,7 +186,7 @@ def test_lack_of_room_is_reported() -> None:
         ray.cancel(blocker, force=True)
 
 
-@pytest.mark.parametrize("stages", ["fused", "actors"])
+@pytest.mark.parametrize("stages", ["fused", pytest.param("actors", marks=pytest.mark.acceptance)])
 def test_recorded_events_are_those_of_one_process(tmp_path: Path, stages: str) -> None:
     """``event_trace.json`` is the same file on actors as inline, with stages as actors too."""
     study = small_study("least_outstanding", 2)
