@@ -1,6 +1,7 @@
 """``requests.parquet``: one row per request in the order of their ids, streamed in row groups as the run goes on."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -162,18 +163,21 @@ class RequestTable:
 
         The parts of a run that has broken off stay beside it, for whoever resumes the run.
         """
-        for group in self._waiting.keys():  # noqa: SIM118 - it is no mapping
-            self._write(group)
+        with suppress(OSError) if is_broken_off else nullcontext():  # The disk may be what broke the run off.
+            for group in self._waiting.keys():  # noqa: SIM118 - it is no mapping
+                self._write(group)
+            if self._writer is not None:
+                self._writer.close()
         self._waiting.close()
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        self._writer = None
         paths = self._parts.paths
         if len(paths) == 1 and not is_broken_off:
             paths[0].replace(self._path)
             return
         with _writer(self._path) as writer:
             for path in paths:
+                if is_broken_off and not _is_whole(path):
+                    continue
                 with pq.ParquetFile(path) as part:
                     for group in range(part.num_row_groups):
                         table = part.read_row_group(group)
@@ -227,6 +231,15 @@ def _writer(path: Path) -> pq.ParquetWriter:
         use_byte_stream_split=_FLOAT_COLUMNS,
         write_statistics=["request_id", "arrival_s"],
     )
+
+
+def _is_whole(path: Path) -> bool:
+    """Return whether a part can be read: the one in which the disk filled up cannot."""
+    try:
+        pq.read_schema(path)
+    except (OSError, pa.ArrowException):
+        return False
+    return True
 
 
 def _words_used(block: RowBlock, name: str, words: Sequence[str]) -> list[str]:

@@ -34,12 +34,15 @@ class Ended(NamedTuple):
     peak_bytes: int
 
 
-def run_guarded(arguments: Sequence[str], folder: Path) -> Ended:
-    """Run ``cluster-sim`` with arguments in ``folder``; a child that takes too long or too much is killed."""
+def run_guarded(arguments: Sequence[str], folder: Path, file_bytes: int = MOST_BYTES) -> Ended:
+    """Run ``cluster-sim`` with arguments in ``folder``; a child that takes too long or too much is killed.
+
+    No file can grow beyond ``file_bytes``.
+    """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as error:
         child = os.fork()
         if child == 0:
-            _run(arguments, folder, out.fileno(), error.fileno())
+            _run(arguments, folder, out.fileno(), error.fileno(), file_bytes)
         deadline_s = time.monotonic() + MOST_WALL_S
         while True:
             ended, status, usage = os.wait4(child, os.WNOHANG)
@@ -77,7 +80,7 @@ def fault_of(ended: Ended, before: set[str], folder: Path) -> str:
     return f"left {sorted(left)} behind" if left else ""
 
 
-def _run(arguments: Sequence[str], folder: Path, out: int, error: int) -> NoReturn:
+def _run(arguments: Sequence[str], folder: Path, out: int, error: int, file_bytes: int) -> NoReturn:
     """Become the command: its output in files, its time and memory bounded."""
     code = 70
     try:
@@ -87,6 +90,7 @@ def _run(arguments: Sequence[str], folder: Path, out: int, error: int) -> NoRetu
         os.dup2(error, 2)
         resource.setrlimit(resource.RLIMIT_CPU, (int(MOST_S), int(MOST_S) + 2))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + 2 * MOST_BYTES, used + 2 * MOST_BYTES))
         sys.stdout = os.fdopen(1, "w", encoding="utf-8", errors="replace", closefd=False)
