@@ -17,6 +17,7 @@ from cluster_sim.calibration.result_format import RESULT_FORMATS, ResultReader
 from cluster_sim.calibration.tables import read_rows
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.predictors.csv_table import open_text
+from cluster_sim.options import LONGEST_RUN_S
 
 TABLE_COLUMNS: Final = ("arrival_s", "input_tokens", "output_tokens", "ttft_s", "e2e_s")
 LARGEST_PLAUSIBLE_S: Final = 3600.0
@@ -59,9 +60,20 @@ def read_runs(path: Path, seed: int = 0) -> list[BenchmarkRun]:
     if not path.is_file():
         raise InputError(f"{path}: {'is a directory' if path.is_dir() else 'no such file'}")
     if path.suffix not in {".yaml", ".yml"} and _first_mark(path) not in {"{", "["}:
-        return [_table_run(path)]
-    documents = read_documents(path)
-    return _reader(path, documents).read(documents, seed)
+        runs = [_table_run(path)]
+    else:
+        documents = read_documents(path)
+        runs = _reader(path, documents).read(documents, seed)
+    for run in runs:
+        _check_arrivals(run)
+    return runs
+
+
+def _check_arrivals(run: BenchmarkRun) -> None:
+    """Raise InputError for a run whose requests are sent over a time that no simulation spans."""
+    arrival_s = run.requests.arrival_s
+    if len(arrival_s) and not (np.isfinite(arrival_s).all() and np.ptp(arrival_s) <= LONGEST_RUN_S):
+        raise InputError(f"{run.place}: requests are sent over more than two years: are the times in seconds?")
 
 
 def _first_mark(path: Path) -> str:

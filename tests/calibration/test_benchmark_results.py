@@ -57,6 +57,12 @@ def test_entries_with_an_error_are_left_out(tmp_path: Path) -> None:
     assert found.notes == [f"{tmp_path}/result.json:1: 1 of 3 requests did not succeed and are left out"]
 
 
+def test_times_that_no_run_spans_are_refused(tmp_path: Path) -> None:
+    """Start times of a billion years apart are wrong input, whatever their unit."""
+    with pytest.raises(InputError, match=r"result\.json:1: requests are sent over more than two years"):
+        load_benchmarks(written(tmp_path, detailed(start_times=[1e20, 10.2, 10.0])), SERVER)
+
+
 def test_gaps_that_are_only_samples(tmp_path: Path) -> None:
     """A list of fewer gaps than tokens is a sample where the run lasted longer than the gaps add up to."""
     lists = {"input_lens": [10], "output_lens": [101], "ttfts": [0.5], "start_times": [0.0], "errors": [""]}
