@@ -29,10 +29,10 @@ class Attributes:
     """How many of the output tokens are reasoning that the user does not see."""
     encoder_tokens: int = 0
     """Multimodal encoder tokens to compute before the prefill."""
-    encoded_tokens: int = 0
-    """Those that an encoder apart from the replica has computed."""
     length_hint_tokens: int = -1
     """A client-side prediction of the output length; -1 when there is none."""
+    encoded_tokens: int = 0
+    """Encoder tokens that an encoder apart from the replica has computed."""
 
 
 NO_ATTRIBUTES = Attributes()

@@ -8,10 +8,13 @@ BLOCK = "sweep={grid: {fleet.pools.0.replicas: [1, 2], seed: [3, -1]}}"
 
 
 def test_dry_run_lists_every_run(command: Command, study_file: Path) -> None:
-    """A dry run prints one line a run, with the values that vary and the reason of an invalid one, and runs nothing."""
+    """A dry run prints one line a run, with the values that vary and the reason of an invalid one, and about how long
+    the valid ones take; it runs nothing.
+    """
     code, text, error = command("sweep", study_file, "--dry-run", "--set", BLOCK, "--out", study_file.parent / "out")
     assert (code, error) == (0, "")
-    lines = text.splitlines()
+    *lines, estimate = text.splitlines()
+    assert estimate.startswith("2 runs, ")
     assert len(lines) == 4
     assert [line.split("  ", 1)[1].split("  invalid: ")[0] for line in lines] == [
         f"fleet.pools.0.replicas={replicas} seed={seed}" for replicas in (1, 2) for seed in (3, -1)
