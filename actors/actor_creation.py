@@ -17,8 +17,14 @@ from cluster_sim.errors import InputError, UnfinishedError
 
 CONTROL_S: Final = 30.0
 """How long a control call may take."""
-_THREADS: Final = 3
+STOP_S: Final = 10.0
+"""How long a killed actor may take to be gone."""
+_THREADS: Final = 4
 """Calls an actor answers at once: the long one (run, watch), and control calls beside it."""
+
+
+class LostActorError(UnfinishedError):
+    """The process of an actor is gone, or its node: the run can go on elsewhere."""
 
 
 @dataclass(slots=True)
@@ -126,6 +132,8 @@ def result_of(call: Any, failure: str) -> Any:
     except ray.exceptions.RayTaskError as error:
         raise_worded(error)
         raise UnfinishedError(f"{failure}: {type(error.cause).__name__}: {error.cause}") from error
+    except ray.exceptions.RayActorError as error:
+        raise LostActorError(f"{failure}: {str(error).strip().partition(chr(10))[0]}") from error
     except ray.exceptions.RayError as error:
         raise UnfinishedError(f"{failure}: {str(error).strip().partition(chr(10))[0]}") from error
 

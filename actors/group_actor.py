@@ -66,6 +66,16 @@ class GroupActor:
         with self._lock:
             return self._runtime.drain()
 
+    def take_state(self) -> tuple[Any, Any, list[int]]:
+        """Return (the replicas' records, which are forgotten, their states, their sources) between two windows.
+
+        Raises SnapshotError if a state cannot be written.
+        """
+        runtime = self._runtime
+        assert runtime is not None, "the actor was not built"
+        with self._lock:
+            return runtime.drain(), runtime.state(), list(runtime.group.processes)
+
     def results(self) -> tuple[Any, Any]:
         """Return (the rest of the replicas' records, their results)."""
         assert self._runtime is not None, "the actor was not built"

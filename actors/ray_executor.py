@@ -4,14 +4,15 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
+from actors.actor_creation import LostActorError
 from actors.cluster_size import await_cpus
 from actors.connection import ray_cluster
 from actors.placement import Placement, place
-from actors.router_actor import RouterStatus
+from actors.run_lives import RunLives
 from actors.serving_group_runtime import GroupResult
 from actors.serving_run import ServingRun
 from actors.stage_actor import StageCounts
-from actors.supervisor import RayRunResult, RunObserver, run_actors
+from actors.supervisor import RayRunResult, run_actors
 from cluster_sim.config.schema.run import Run
 from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.simulation.executor import ReplicaResult, RunOutcome, RunOutputs
@@ -35,24 +36,28 @@ class RayExecutor:
         """
         settings = self._settings
         stages = self._stages(simulation)
-        path = outputs.requests_path
-        spec = ServingRun(simulation, None if path is None else path.resolve(), outputs.monitor)
-
-        def show(status: RouterStatus) -> None:
-            outputs.progress(status.progress.simulated_ns, status.progress.requests_done)
-
-        def keep(series: list[tuple[int, dict[str, Any]]]) -> None:
-            for replica, columns in series:
-                outputs.series(replica, columns)
-
+        if stages and outputs.checkpoints.resumed is not None:
+            raise InputError("run.stages: actors cannot go on from a snapshot; use fused")
+        lives = RunLives(outputs, is_recoverable=not stages)
+        path = None if outputs.requests_path is None else outputs.requests_path.resolve()
         with ray_cluster(self._address):
-            cpus = await_cpus(self._min_cpus)
-            groups = place(
-                simulation.replicas, sum(cpus), settings.replicas_per_actor, settings.actors, settings.placement_seed
-            )
-            result = run_actors(
-                spec, Placement(groups, stages, settings.port_range), RunObserver(show, keep, outputs.live)
-            )
+            while True:
+                cpus = await_cpus(self._min_cpus)
+                groups = place(
+                    simulation.replicas,
+                    sum(cpus),
+                    settings.replicas_per_actor,
+                    settings.actors,
+                    settings.placement_seed,
+                )
+                spec = ServingRun(simulation, path, outputs.monitor, lives.snapshot, groups)
+                try:
+                    result = run_actors(spec, Placement(groups, stages, settings.port_range), lives.observer())
+                    break
+                except LostActorError as error:
+                    lives.begin_again(error)
+        lives.finish()
+        result = result._replace(wall_s=result.wall_s + lives.earlier_s)
         placement = {
             "actors": len(groups),
             "replicas_per_actor": max(map(len, groups)),
@@ -61,6 +66,7 @@ class RayExecutor:
             "nodes": len(cpus),
             "cpus": sum(cpus),
             "dropped_frames": result.dropped_frames,
+            "lost_actors": lives.losses,
         }
         return _outcome(result, placement)
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from actors.edge_keeper import EdgeKeeper
 from actors.network import this_process
 from actors.run_spec import RouterRuntime, RunSpec
 from actors.transport import HubSocket, LinkSettings
@@ -34,6 +35,7 @@ class RouterActor:
         self._runtime: RouterRuntime | None = None
         self._socket: HubSocket | None = None
         self._coordinator: Coordinator | None = None
+        self._keeper: EdgeKeeper
 
     def build(self, spec: RunSpec, groups: Sequence[Sequence[int]], settings: LinkSettings) -> str:
         """Build the hub for replicas (indices from 0) placed in groups; return the endpoint of its socket."""
@@ -41,13 +43,9 @@ class RouterActor:
         sources = [[index + 1 for index in members] for members in groups]
         self._socket = HubSocket(settings, spec.codec(), sources)
         runtime = self._runtime
-        self._coordinator = Coordinator(
-            runtime.hub,
-            runtime.links(groups),
-            runtime.run_end,
-            link_of_joining=runtime.link_of_joining(len(groups)),
-        )
-        runtime.watch(self._coordinator.traffic)
+        coordinator = self._coordinator = runtime.coordinator(groups)
+        self._keeper = EdgeKeeper(lambda: (coordinator.clock, runtime.state(coordinator)))
+        runtime.watch(coordinator.traffic)
         self._socket.describe = self._coordinator.describe_wait
         return self._socket.endpoint
 
@@ -61,7 +59,8 @@ class RouterActor:
         gc.collect()
         gc.freeze()
         gc.set_threshold(100_000, 20, 100)
-        run_loop(runtime.hub, coordinator, socket, runtime.observer)
+        run_loop(runtime.hub, coordinator, socket, runtime.observer, self._keeper)
+        self._keeper.end()
         socket.stop(runtime.end())
         socket.close()
         return runtime.close(coordinator)
@@ -69,6 +68,18 @@ class RouterActor:
     def live(self, known: int) -> Any:
         """Return the runtime's latest snapshot for live metrics; None before the actor is built."""
         return None if self._runtime is None else self._runtime.live(known)
+
+    def take_state(self) -> tuple[Instant, Any] | None:
+        """Return the hub's clock and the state of its side at the next window edge; the loop waits there.
+
+        None if the run has ended.  Raises SnapshotError if the state cannot be written; then the loop goes on.
+        """
+        taken: tuple[Instant, Any] | None = self._keeper.take()
+        return taken
+
+    def go_on(self) -> None:
+        """Let the loop go on after ``take_state``."""
+        self._keeper.go_on()
 
     def status(self) -> RouterStatus | None:
         """Return how far the run is; None before the actor is built."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from actors.codec import Codec
-from cluster_sim.engine.coordinator import Coordinator, LinkOfJoining, ProcessLink, Traffic
+from cluster_sim.engine.coordinator import Coordinator, Traffic
 from cluster_sim.engine.group import Group
 from cluster_sim.engine.hub_interface import Hub
 from cluster_sim.engine.instant import Instant
@@ -18,8 +18,6 @@ from cluster_sim.engine.loop import Observer
 class RouterRuntime(Protocol):
     """The part of a run in the router actor: the hub and its recorder."""
 
-    run_end: Instant
-
     @property
     def hub(self) -> Hub:
         """The process in the middle of the star."""
@@ -28,11 +26,11 @@ class RouterRuntime(Protocol):
     def observer(self) -> Observer:
         """What paces the run and keeps its live figures."""
 
-    def links(self, groups: Sequence[Sequence[int]]) -> list[ProcessLink]:
-        """Return the links of all replicas (indices from 0) placed in groups."""
+    def coordinator(self, groups: Sequence[Sequence[int]]) -> Coordinator:
+        """Return the coordinator of the hub and all replicas (indices from 0), placed in groups."""
 
-    def link_of_joining(self, groups: int) -> LinkOfJoining | None:
-        """Return the rule for the links of replicas that join one of so many groups; None if none ever does."""
+    def state(self, coordinator: Coordinator) -> Any:
+        """Return the state of the hub's side at a window edge; raise SnapshotError if it cannot be written."""
 
     def end(self) -> Instant:
         """Return where the run ended, once nothing can happen any more."""
@@ -60,6 +58,9 @@ class ReplicaGroupRuntime(Protocol):
 
     def drain(self) -> Any:
         """Return and forget the replicas' records since the last call (time series), plain data."""
+
+    def state(self) -> Any:
+        """Return the state of the replicas at a window edge; raise SnapshotError if it cannot be written."""
 
     def results(self, end: Instant) -> Any:
         """Return the replicas' results, once the run has ended."""

@@ -1,14 +1,16 @@
 """Replicas of a serving run on one actor."""
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from cluster_sim.engine.group import LinkDelays
 from cluster_sim.engine.instant import Instant, time_of
 from cluster_sim.hardware.predictors.coverage import Coverage
 from cluster_sim.recording.replica_counters import ReplicaCounters
 from cluster_sim.recording.sketch import QuantileSketch
 from cluster_sim.serving.replica import Replica
+from cluster_sim.simulation.replica_states import ReplicaStates
 from cluster_sim.simulation.simulation import Simulation
 
 
@@ -24,8 +26,17 @@ class GroupResult(NamedTuple):
 class ServingGroupRuntime:
     """A ``ReplicaGroupRuntime`` of some replicas of a simulation."""
 
-    def __init__(self, simulation: Simulation, indices: Sequence[int], *, is_staged: bool) -> None:
+    def __init__(
+        self,
+        simulation: Simulation,
+        indices: Sequence[int],
+        *,
+        is_staged: bool,
+        restored: Mapping[int, tuple[Replica, LinkDelays]] | None = None,
+    ) -> None:
+        """``restored`` has the group's replicas with their links by source, if the run has begun before."""
         self._simulation = simulation
+        self._states = ReplicaStates(simulation)
         self._observation = simulation.observation
         self._is_staged = is_staged
         self._replicas: list[Replica] = []
@@ -33,9 +44,14 @@ class ServingGroupRuntime:
         """Those whose stages are actors."""
         self._sent: dict[int, array[int]] = {}
         """What stage actors have been sent already, by source, if the simulation keeps streams."""
-        for index in indices:
-            self._build(index)
-        self.group = simulation.group(self._replicas, self._observation, self._build)
+        delays = None
+        if restored is None:
+            for index in indices:
+                self._build(index)
+        else:
+            self._replicas = [replica for replica, _ in restored.values()]
+            delays = {source: links for source, (_, links) in restored.items()}
+        self.group = simulation.group(self._replicas, self._observation, self._build, delays)
 
     def _build(self, index: int, pool: int | None = None) -> Replica:
         """Build a replica that is here from the start, or joins a pool."""
@@ -60,6 +76,10 @@ class ServingGroupRuntime:
     def drain(self) -> list[tuple[int, dict[str, Any]]]:
         """Return (index, new rows of the time series) by replica."""
         return [(replica.settings.index, replica.log.take_series()) for replica in self._replicas]
+
+    def state(self) -> bytes:
+        """Return the state of all replicas."""
+        return self._states.group_state(self.group)
 
     def results(self, end: Instant) -> GroupResult:
         """Return every replica's counters, token gaps and coverage."""

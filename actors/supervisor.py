@@ -15,6 +15,8 @@ import ray
 
 from actors.actor_creation import (
     CONTROL_S,
+    STOP_S,
+    LostActorError,
     RunActors,
     cluster_cpus,
     connect,
@@ -30,8 +32,10 @@ from actors.snapshots import live_snapshots
 from actors.stage_actor import StageCounts
 from actors.transport import LinkSettings
 from actors.watchdog import Watchdog
+from cluster_sim.engine.instant import Instant
 from cluster_sim.errors import UnfinishedError
 from cluster_sim.metrics.live_feed import LiveSource
+from cluster_sim.snapshot.names import SnapshotError
 
 STATUS_S: Final = 0.25
 """Wall seconds between two status requests to the router."""
@@ -39,6 +43,24 @@ _RUN_BYTES: Final = 16
 """Length of a run's name on the wire, which nobody can guess."""
 DRAIN_S: Final = 5.0
 """Wall seconds between two collections of the replicas' series."""
+
+
+class RunStateParts(NamedTuple):
+    """The states of all processes at one window edge, as their runtimes return them."""
+
+    clock: Instant
+    router: Any
+    groups: list[Any]
+    members: list[list[int]]
+    """Sources of the replicas of each group."""
+    records: list[Any]
+    """The last records of every group before the edge, as ``ReplicaGroupRuntime.drain`` returns them."""
+    wall_s: float
+    """Of the run so far."""
+
+
+TakeParts = Callable[[], RunStateParts | None]
+"""Takes the states; None if the run ends before, or an actor is gone."""
 
 
 @dataclass(slots=True)
@@ -50,6 +72,10 @@ class RunObserver:
     """Takes the result of one group's ``ReplicaGroupRuntime.drain``."""
     live: LiveSource | None = None
     """Serves the router's snapshots while the run goes on."""
+    is_due: Callable[[], bool] = lambda: False
+    """Whether the states of all processes are wanted."""
+    on_due: Callable[[TakeParts], None] = lambda _take: None
+    """Called when they are."""
 
 
 class RayRunResult(NamedTuple):
@@ -82,6 +108,13 @@ def run_actors(spec: RunSpec, placement: Placement, observer: RunObserver | None
                 return _Supervision(actors, placement, observer).run()
         finally:
             actors.stop()
+            _await_end(actors)
+
+
+def _await_end(actors: RunActors) -> None:
+    """Wait until the router is gone, which writes files that another one may go on with."""
+    asked = actors.router.status.remote()
+    ray.wait([asked], timeout=STOP_S)
 
 
 class _Supervision:
@@ -103,6 +136,9 @@ class _Supervision:
         """When the router was done; 0 before."""
         places = [result_of(group.where.remote(), "an actor failed before the run") for group in actors.groups]
         self._watchdog = Watchdog(places, result_of(actors.router.where.remote(), "the router failed before the run"))
+        self._started_s = 0.0
+        self._pending: list[Any] = []
+        """Calls that stay open while their actors serve."""
 
     def run(self) -> RayRunResult:
         """Start the run, watch it to its end and collect its results."""
@@ -112,7 +148,8 @@ class _Supervision:
         watches = {group.watch.remote(): f"actor {index}" for index, group in enumerate(actors.groups)}
         for index, chain in enumerate(actors.stages):
             watches |= {actor.watch.remote(): f"stage {stage} of actor {index}" for stage, actor in enumerate(chain)}
-        pending = [run, *watches]
+        self._started_s = started_s
+        pending = self._pending = [run, *watches]
         while pending:
             ended, _ = ray.wait(pending, num_returns=1, timeout=STATUS_S)
             if not ended:
@@ -120,6 +157,8 @@ class _Supervision:
                 self._drain()
                 if self._ended_s:
                     self._watchdog.on_ending([watches[call] for call in pending], time.monotonic() - self._ended_s)
+                if self._observer.is_due():
+                    self._observer.on_due(self._take)
                 continue
             pending.remove(ended[0])
             if ended[0] == run:
@@ -149,6 +188,51 @@ class _Supervision:
             self._observer.on_drain(series)
             groups.append(results)
         return groups
+
+    def _take(self) -> RunStateParts | None:
+        """Let the router wait at a window edge, and take all states there."""
+        try:
+            return self._take_all()
+        except ray.exceptions.RayActorError:
+            return None  # Its death shows in ``run``.
+
+    def _take_all(self) -> RunStateParts | None:
+        actors = self._actors
+        router = actors.router.take_state.remote()
+        if not self._answers([router]):
+            return None
+        taken = _state_of(router)
+        if taken is None:
+            return None
+        try:
+            calls = [group.take_state.remote() for group in actors.groups]
+            if not self._answers(calls):
+                return None
+            # What was asked for before lies before the edge, too.
+            records = [_state_of(call) for call in self._draining.values()]
+            self._draining.clear()
+            states = [_state_of(call) for call in calls]
+        finally:
+            actors.router.go_on.remote()
+        wall_s = time.monotonic() - self._started_s
+        return RunStateParts(
+            taken[0],
+            taken[1],
+            [state for _, state, _ in states],
+            [members for _, _, members in states],
+            [*records, *(record for record, _, _ in states)],
+            wall_s,
+        )
+
+    def _answers(self, calls: list[Any]) -> bool:
+        """Wait for calls; False if an actor ends before they are all answered."""
+        left = list(calls)
+        while left:
+            ended, _ = ray.wait([*left, *self._pending], num_returns=1)
+            if ended[0] not in left:
+                return False
+            left.remove(ended[0])
+        return True
 
     def _request_status(self) -> None:
         """Ask the router how far it is, without ever waiting for the answer."""
@@ -195,8 +279,8 @@ class _Supervision:
                 try:
                     ray.get(call)
                 except ray.exceptions.RayError as death:
-                    raise UnfinishedError(self._death(watches[call], death)) from error
-            raise UnfinishedError(self._death("the router", error)) from error
+                    raise self._ending(watches[call], death) from error
+            raise self._ending("the router", error) from error
 
     def _check_watch(self, call: Any, name: str) -> None:
         """Raise UnfinishedError if an actor ended before the run did."""
@@ -205,9 +289,14 @@ class _Supervision:
         except ray.exceptions.RayError as error:
             with contextlib.suppress(ray.exceptions.RayError):
                 self._status = ray.get(self._actors.router.status.remote(), timeout=CONTROL_S) or self._status
-            raise UnfinishedError(self._death(name, error)) from error
+            raise self._ending(name, error) from error
         if failure:
             raise UnfinishedError(f"{name} failed{self._where()}: {failure}")
+
+    def _ending(self, name: str, error: Exception) -> UnfinishedError:
+        """Return the error that says how an actor ended: by an exception of its own, or with its process."""
+        is_own = isinstance(error, ray.exceptions.RayTaskError)
+        return (UnfinishedError if is_own else LostActorError)(self._death(name, error))
 
     def _death(self, name: str, error: Exception) -> str:
         if isinstance(error, ray.exceptions.RayTaskError):
@@ -223,3 +312,11 @@ class _Supervision:
     def _where(self) -> str:
         status = self._status
         return "" if status is None else f" after {status.windows} windows ({status.wait})"
+
+
+def _state_of(call: Any) -> Any:
+    """Return the state that a call has answered; raise SnapshotError if it could not be written."""
+    try:
+        return ray.get(call)
+    except ray.exceptions.RayTaskError as error:
+        raise SnapshotError(f"{type(error.cause).__name__}: {error.cause}") from None

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
-from cluster_sim.simulation.executor import RunOutcome, RunOutputs, RunSnapshot, TakeSnapshot
+from cluster_sim.simulation.executor import RunOutcome, RunOutputs, TakeSnapshot
 from cluster_sim.simulation.inline import InlineExecutor
+from cluster_sim.simulation.run_snapshot import RunSnapshot
 from cluster_sim.simulation.simulation import Simulation
+from tests.engine.in_memory import InMemoryExecutor
 from tests.evidence import Evidence, evidence_of
 
 Choose = Callable[[int], int]
@@ -25,6 +27,8 @@ class Drops:
         self._one_in = one_in
         self._most = most
 
+    is_active = True
+
     def is_due(self) -> bool:
         """Return whether the processes are dropped at this edge."""
         return self.count < self._most and not self._choose(self._one_in)
@@ -37,7 +41,9 @@ class Drops:
 
 
 class DroppingExecutor:
-    """An ``Executor`` whose processes are dropped and restored; each time in other groups, drawn by ``choose``."""
+    """An ``Executor`` whose processes are dropped and restored; each time in other groups, drawn by ``choose``, that
+    are called directly or answer through frames with random delays.
+    """
 
     def __init__(self, build: Callable[[], Simulation], choose: Choose, one_in: int = 8, most: int = 6) -> None:
         """``build`` builds an equal simulation from the study again."""
@@ -49,8 +55,10 @@ class DroppingExecutor:
         """Run a simulation to its end."""
         while True:
             dropping = RunOutputs(series=outputs.series, checkpoints=self.drops)
+            groups = self._groups(simulation.replicas)
+            executor = InMemoryExecutor(groups, self._choose) if self._choose(3) else InlineExecutor(groups)
             try:
-                return InlineExecutor(self._groups(simulation.replicas)).run(simulation, dropping)
+                return executor.run(simulation, dropping)
             except _DroppedError:
                 simulation = self._build()
 

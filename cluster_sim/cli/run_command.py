@@ -112,6 +112,8 @@ def run(
     if resume and not file.is_file():
         out = file.with_name(file.name.removesuffix(".partial")) if out is None else out
         file = out.with_name(f"{out.name}.partial") / "resolved.yaml"
+        if not file.is_file():
+            raise InputError(f"--resume: there is no {file}, so no run was broken off there; leave out --resume")
     document = read_document(file, [*with_allowance(overrides, allow_unknown), *chosen])
     study = check_study(document, file.resolve().parent)
     options = RunOptions(

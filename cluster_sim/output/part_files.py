@@ -20,7 +20,9 @@ class PartFiles:
         return [self._part(number) for number in range(1, self.count + 1)]
 
     def begin(self) -> Path:
-        """Return the path of a new part."""
+        """Return the path of a new part; the first removes what an earlier process wrote."""
+        if not self.count:
+            self.keep(0)
         self.count += 1
         return self._part(self.count)
 

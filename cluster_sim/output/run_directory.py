@@ -94,7 +94,7 @@ class RunDirectory:
             if not self._resumes:
                 self.discard()
         elif isinstance(error, OSError) and error.errno in _DISK_ERRORS:
-            raise UnfinishedError(f"{self.partial}: cannot be written any more: {error}") from error
+            raise UnfinishedError(f"{self.partial}: cannot be written any more: {error}; {self._left}") from error
         elif isinstance(error, KeyboardInterrupt):
             raise UnfinishedError(f"interrupted; {self._left}") from error
         elif isinstance(error, UnfinishedError):

@@ -2,7 +2,8 @@
 
     magic (20 bytes), version (4 bytes, little-endian), BLAKE2b-256 of all that follows (32 bytes),
     length of the body before compression (8 bytes),
-    body: zstd of msgpack {"head": [...], "router": bytes, "groups": [bytes, ...]}
+    body: zstd of msgpack {"head": [...], "router": bytes, "groups": [bytes, ...],
+    "members": [[int, ...], ...]}
 
 The head says which program, study and input files the state belongs to; a file that does not fit is refused, because
 the run would go on with something else than it began with.
@@ -52,11 +53,13 @@ class StoredSnapshot(NamedTuple):
     head: SnapshotHead
     router: bytes
     groups: tuple[bytes, ...]
+    members: tuple[tuple[int, ...], ...]
+    """Sources of the replicas in each of ``groups``."""
 
 
 def write_snapshot(folder: Path, snapshot: StoredSnapshot) -> int:
     """Replace the snapshot of a run directory; return the size of the file in bytes."""
-    body = msgpack.packb({"head": list(snapshot.head), "router": snapshot.router, "groups": list(snapshot.groups)})
+    body = msgpack.packb({**snapshot._asdict(), "head": list(snapshot.head)})
     packed = pa.compress(body, codec="zstd", asbytes=True)
     sized = len(body).to_bytes(8, "little") + packed
     checksum = hashlib.blake2b(sized, digest_size=32).digest()
@@ -93,7 +96,8 @@ def read_snapshot(folder: Path) -> StoredSnapshot | None:
     try:
         content = msgpack.unpackb(pa.decompress(sized[8:], size, codec="zstd", asbytes=True))
         head = SnapshotHead(*content["head"])
-        return StoredSnapshot(head, content["router"], tuple(content["groups"]))
+        members = tuple(map(tuple, content["members"]))
+        return StoredSnapshot(head, content["router"], tuple(content["groups"]), members)
     except (ValueError, TypeError, KeyError, OSError, pa.ArrowException) as error:
         raise InputError(f"{path}: is no snapshot of a run: {error}; {advice}") from error
 

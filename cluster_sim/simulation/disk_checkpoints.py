@@ -19,7 +19,8 @@ from cluster_sim.output.snapshot_file import (
     read_snapshot,
     write_snapshot,
 )
-from cluster_sim.simulation.executor import RunSnapshot, TakeSnapshot
+from cluster_sim.simulation.executor import TakeSnapshot
+from cluster_sim.simulation.run_snapshot import RunSnapshot, SkippedSnapshotError
 from cluster_sim.snapshot.names import SnapshotError
 
 MOST_SHARE: Final = 1 / 40
@@ -47,6 +48,11 @@ class DiskCheckpoints:
         if resumes:
             self._resume()
 
+    @property
+    def is_active(self) -> bool:
+        """Whether the study asks for snapshots, and its state can be written."""
+        return self._due_s < float("inf")
+
     def is_due(self) -> bool:
         """Return whether the wall time for the next snapshot has come."""
         return time.monotonic() >= self._due_s
@@ -56,6 +62,8 @@ class DiskCheckpoints:
         started_s = time.monotonic()
         try:
             taken = take()
+        except SkippedSnapshotError:
+            return
         except SnapshotError as error:
             LOGGER.warning("this run cannot be resumed if it breaks off: %s", error)
             self._due_s = float("inf")
@@ -63,7 +71,7 @@ class DiskCheckpoints:
         head = self._known_head()._replace(
             series_parts=self._series.end_part(), simulated_ns=taken.simulated_ns, wall_s=taken.wall_s
         )
-        size = write_snapshot(self._folder, StoredSnapshot(head, taken.router, taken.groups))
+        size = write_snapshot(self._folder, StoredSnapshot(head, taken.router, taken.groups, taken.members))
         cost_s = time.monotonic() - started_s
         LOGGER.info("snapshot at %.3f s simulated: %d bytes in %.3f s", taken.simulated_ns / 1e9, size, cost_s)
         self._due_s = time.monotonic() + max(self._interval_s, cost_s / MOST_SHARE)
@@ -76,7 +84,9 @@ class DiskCheckpoints:
         check_head(self._folder / SNAPSHOT_FILE, stored.head, self._known_head())
         self._head = stored.head._replace(resumes=stored.head.resumes + 1)
         self.series_parts = stored.head.series_parts
-        self.resumed = RunSnapshot(stored.router, stored.groups, stored.head.simulated_ns, stored.head.wall_s)
+        self.resumed = RunSnapshot(
+            stored.router, stored.groups, stored.members, stored.head.simulated_ns, stored.head.wall_s
+        )
 
     def _known_head(self) -> SnapshotHead:
         if self._head is None:

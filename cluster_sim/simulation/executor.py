@@ -11,6 +11,7 @@ from cluster_sim.recording.replica_counters import ReplicaCounters
 from cluster_sim.recording.sketch import QuantileSketch
 from cluster_sim.simulation.monitor_settings import MonitorSettings
 from cluster_sim.simulation.run_recorder import HubResult
+from cluster_sim.simulation.run_snapshot import RunSnapshot
 from cluster_sim.simulation.simulation import Simulation
 from cluster_sim.simulation.view import ProgressSink, drop_progress
 
@@ -23,17 +24,6 @@ def drop_series(replica: int, columns: dict[str, Any]) -> None:
     del replica, columns
 
 
-class RunSnapshot(NamedTuple):
-    """The state of a run at a window edge."""
-
-    router: bytes
-    groups: tuple[bytes, ...]
-    """Replicas by the group that they were in, which those who restore them need not keep."""
-    simulated_ns: int
-    wall_s: float
-    """Of the simulation so far."""
-
-
 TakeSnapshot = Callable[[], RunSnapshot]
 """Takes a snapshot; raises SnapshotError if some state cannot be written."""
 
@@ -43,6 +33,10 @@ class Checkpoints(Protocol):
 
     resumed: RunSnapshot | None
     """The state to begin with; None begins the run."""
+
+    @property
+    def is_active(self) -> bool:
+        """Whether snapshots are taken at all."""
 
     def is_due(self) -> bool:
         """Return whether a snapshot should be taken now; called often."""
@@ -55,6 +49,7 @@ class NoCheckpoints:
     """Begins every run, and keeps nothing."""
 
     resumed: RunSnapshot | None = None
+    is_active = False
 
     def is_due(self) -> bool:
         """Never take a snapshot."""

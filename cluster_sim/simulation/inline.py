@@ -20,11 +20,11 @@ from cluster_sim.simulation.executor import (
     ReplicaResult,
     RunOutcome,
     RunOutputs,
-    RunSnapshot,
     SeriesSink,
 )
 from cluster_sim.simulation.monitoring import RunMonitor
 from cluster_sim.simulation.run_recorder import RunRecorder
+from cluster_sim.simulation.run_snapshot import RunSnapshot
 from cluster_sim.simulation.run_state import RouterSide, RunStates
 from cluster_sim.simulation.simulation import Processes, Simulation
 
@@ -156,6 +156,7 @@ class _Keeper:
         return RunSnapshot(
             states.router_state(self._router),
             tuple(states.group_state(group) for group in self._groups.values()),
+            tuple(tuple(group.processes) for group in self._groups.values()),
             time_of(self._router.coordinator.clock),
             time.perf_counter() - self._started_s,
         )

@@ -5,21 +5,19 @@ the study decides (the ``Simulation``) nor the source of the requests, which who
 they depend on placement: replicas may be spread over other groups than before.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from cluster_sim.engine.coordinator import Coordinator
-from cluster_sim.engine.group import Group, LinkDelays
 from cluster_sim.output.request_table import RequestTable
 from cluster_sim.routing.hub import RouterHub
-from cluster_sim.serving.replica import Replica
+from cluster_sim.simulation.replica_states import ReplicaStates, members_of
 from cluster_sim.simulation.run_recorder import RunRecorder
-from cluster_sim.simulation.simulation import Processes, ReplicaBuilder, Simulation
+from cluster_sim.simulation.simulation import Processes, ReplicaBuilder
 from cluster_sim.snapshot.externals import Externals
 from cluster_sim.snapshot.graph import decode_graph, encode_graph
-from cluster_sim.snapshot.names import SnapshotError, outside_packages
+from cluster_sim.snapshot.names import SnapshotError
 from cluster_sim.workload.source import FeedbackSource, ResumableSource
 
 
@@ -31,19 +29,8 @@ class RouterSide(NamedTuple):
     recorder: RunRecorder
 
 
-class RunStates:
+class RunStates(ReplicaStates):
     """Writes and reads the states of one simulation's processes."""
-
-    def __init__(self, simulation: Simulation, others: frozenset[str] = frozenset()) -> None:
-        """``others`` are packages beside the project and those with parts for it whose objects may be in a state."""
-        self._simulation = simulation
-        self._packages = others
-
-    @cached_property
-    def _externals(self) -> Externals:
-        externals = Externals(self._packages | outside_packages())
-        externals.add_all("simulation", self._simulation)
-        return externals
 
     def router_state(self, router: RouterSide) -> bytes:
         """Return the state of the router's side; raise SnapshotError if it holds what no snapshot can hold."""
@@ -62,7 +49,7 @@ class RunStates:
     def restored_router(self, state: bytes, requests_path: Path | None) -> RouterSide:
         """Return the router's side; its rows go to the table at ``requests_path`` from now on."""
         table = None if requests_path is None else RequestTable(requests_path)
-        workload = self._simulation.source()
+        workload = self.simulation.source()
         roots = decode_graph(state, self._with_source(workload, table))
         if isinstance(workload, ResumableSource):
             workload.restore(roots["source"])
@@ -71,23 +58,11 @@ class RunStates:
         router: RouterSide = roots["router"]
         return router
 
-    def group_state(self, group: Group) -> bytes:
-        """Return the state of a group's replicas with their links."""
-        return encode_graph({"replicas": group.processes, "delays": group.delays}, self._externals)
-
-    def restored_replicas(self, states: Iterable[bytes]) -> dict[int, tuple[Replica, LinkDelays]]:
-        """Return the replicas of several states with their links by source, in the order of their numbers."""
-        found: dict[int, tuple[Replica, LinkDelays]] = {}
-        for state in states:
-            roots = decode_graph(state, self._externals)
-            found |= {source: (replica, roots["delays"][source]) for source, replica in roots["replicas"].items()}
-        return dict(sorted(found.items()))
-
     def restored_processes(
         self, router: RouterSide, states: Iterable[bytes], groups: Sequence[Sequence[int]] | None
     ) -> Processes:
         """Return all processes in this one; ``groups`` lists the replicas of each group as when the run began."""
-        simulation, found = self._simulation, self.restored_replicas(states)
+        simulation, found = self.simulation, self.restored_replicas(states)
         placement = members_of([range(simulation.replicas)] if groups is None else groups, found)
         delays = {source: links for source, (_, links) in found.items()}
         replicas = [replica for replica, _ in found.values()]
@@ -106,18 +81,8 @@ class RunStates:
         return Processes(router.hub, replicas, built, router.coordinator)
 
     def _with_source(self, workload: object, table: RequestTable | None) -> Externals:
-        externals = self._externals.copy()
+        externals = self.externals.copy()
         externals.add("source", workload)
         if table is not None:
             externals.add("table", table)
         return externals
-
-
-def members_of(groups: Sequence[Sequence[int]], found: Mapping[int, object]) -> dict[int, list[int]]:
-    """Return the sources of each group: the replicas that it began with, and its share of those that have joined."""
-    members = {number: [index + 1 for index in indices] for number, indices in enumerate(groups)}
-    placed = {source for sources in members.values() for source in sources}
-    for source in found:
-        if source not in placed:
-            members[(source - 1) % len(members)].append(source)
-    return members

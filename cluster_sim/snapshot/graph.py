@@ -1,6 +1,8 @@
 """Snapshots of states: an object graph to bytes and back."""
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from cluster_sim.snapshot.decoder import GraphDecoder
@@ -10,7 +12,8 @@ from cluster_sim.snapshot.externals import Externals
 
 def encode_graph(roots: Mapping[str, Any], externals: Externals) -> bytes:
     """Return the objects of ``roots`` with all that they hold; raise SnapshotError for what no snapshot can hold."""
-    return GraphEncoder(externals).encode(dict(roots))
+    with _no_collection():
+        return GraphEncoder(externals).encode(dict(roots))
 
 
 def decode_graph(data: bytes, externals: Externals, into: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -18,5 +21,18 @@ def decode_graph(data: bytes, externals: Externals, into: Mapping[str, Any] | No
 
     ``externals`` has equal things under the names that the state was written with.  Raises SnapshotError if it has not.
     """
-    roots: dict[str, Any] = GraphDecoder(data, externals).decode(into)
+    with _no_collection():
+        roots: dict[str, Any] = GraphDecoder(data, externals).decode(into)
     return roots
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the collector of cycles away: it would visit every object again and again while a table of them grows."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -13,6 +13,8 @@ import pytest
 from cluster_sim.metrics.metrics_options import MetricsOptions
 from cluster_sim.simulation.run_options import RunOptions
 from tests.cli.command import Command
+from tests.simulation.test_resume import kill_at_edge
+from tests.small_run import small_study
 
 
 def test_missing_study_and_wrong_speedup(command: Command, study_file: Path, runs: list[Any]) -> None:
@@ -130,3 +132,15 @@ def test_log_level(tmp_path: Path, study_file: Path) -> None:
     assert "INFO cluster_sim.simulation.run: pool main: 4 replicas of llama-3-8b on 1 x h100-sxm" in logged["info"]
     assert "DEBUG" not in logged["info"]
     assert "DEBUG cluster_sim.simulation.run: placement {}, traffic {'rounds':" in logged["debug"]
+
+
+def test_the_directory_of_a_broken_off_run_is_resumed(command: Command, tmp_path: Path) -> None:
+    """``run DIR --resume`` needs no study file, and refuses a directory where nothing was broken off."""
+    out = tmp_path / "run"
+    assert kill_at_edge(small_study(tmp_path), out, 5)
+    code, _, error = command("run", tmp_path)
+    assert (code, error) == (2, f"error: {tmp_path}: is a directory; to resume the run there, add --resume\n")
+    for where in (out, tmp_path / "run.partial"):
+        code, _, error = command("run", where, "--resume", "--executor", "inline")
+        assert (code, error.count("no run was broken off there")) == ((0, 0) if where == out else (2, 1))
+    assert (out / "summary.json").exists()

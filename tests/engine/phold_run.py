@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from actors.codec import Codec
-from cluster_sim.engine.coordinator import Coordinator, LinkOfJoining, ProcessLink, Traffic
+from cluster_sim.engine.coordinator import Coordinator, ProcessLink, Traffic
 from cluster_sim.engine.group import Group, LinkDelays
 from cluster_sim.engine.instant import Instant
 from cluster_sim.engine.loop import Unwatched
 from cluster_sim.engine.process import Join
 from cluster_sim.errors import InputError
+from cluster_sim.snapshot.names import SnapshotError
 from tests.engine.phold import Phold, PholdHub, PholdProcess, phold_codec, phold_digest
 from tests.engine.star import run_sequentially
 
@@ -22,19 +23,23 @@ from tests.engine.star import run_sequentially
 class PholdRouter:
     def __init__(self, study: Phold) -> None:
         self.hub = PholdHub(study)
-        self.run_end = study.run_end
         self.observer = Unwatched()
         self._study = study
 
-    def links(self, groups: Sequence[Sequence[int]]) -> list[ProcessLink]:
-        return self._study.links([list(members) for members in groups])
-
-    def link_of_joining(self, groups: int) -> LinkOfJoining:
+    def coordinator(self, groups: Sequence[Sequence[int]]) -> Coordinator:
+        links = self._study.links([list(members) for members in groups])
         (plain,) = self._study.links([[0]])
-        return lambda source, _join: replace(plain, source=source, group=(source - 1) % groups)
+
+        def link_of_joining(source: int, _join: Join) -> ProcessLink:
+            return replace(plain, source=source, group=(source - 1) % len(groups))
+
+        return Coordinator(self.hub, links, self._study.run_end, link_of_joining=link_of_joining)
+
+    def state(self, coordinator: Coordinator) -> bytes:
+        raise SnapshotError("PHOLD keeps no snapshots")
 
     def end(self) -> Instant:
-        return self.run_end
+        return self._study.run_end
 
     def watch(self, traffic: Traffic) -> None:
         """Show nothing."""
@@ -68,6 +73,9 @@ class PholdGroup:
 
     def drain(self) -> None:
         return None
+
+    def state(self) -> bytes:
+        raise SnapshotError("PHOLD keeps no snapshots")
 
     def results(self, end: Instant) -> list[tuple[int, int]]:
         return [(process.source, process.digest) for process in self._processes]

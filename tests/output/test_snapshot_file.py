@@ -16,7 +16,9 @@ from cluster_sim.output.snapshot_file import (
 )
 
 HEAD = new_head("abc", "inputs")
-STORED = StoredSnapshot(HEAD._replace(series_parts=2, simulated_ns=7, wall_s=1.5), b"router" * 99, (b"one", b"two"))
+STORED = StoredSnapshot(
+    HEAD._replace(series_parts=2, simulated_ns=7, wall_s=1.5), b"router" * 99, (b"one", b"two"), ((1, 3), (2,))
+)
 
 
 def test_a_snapshot_comes_back(tmp_path: Path) -> None:
