@@ -3,9 +3,12 @@
 ``python scripts/bench.py`` prints one line a case and the time per request by phase; ``--json`` prints everything as
 JSON; ``--case NAME`` (repeatable) selects cases, ``--list`` names them; ``--trace FILE`` gives the Azure conversation
 trace of 2023 (CSV, compressed or not).  Without it a synthetic load with the trace's mean figures stands in, and the
-report says so.
+report says so.  ``--against REV`` runs each case with the package of another commit too, in turns, and reports the
+ratio.  Cases that end in ``-x4`` are four times as large as those of the same name: their cost per request should be
+the same.
 
-CPU seconds are those of the measuring process: on a shared machine they say more than the wall.  The speed of this
+CPU seconds are those of the measuring process, of the whole run and in its loop: on a shared machine they say more
+than the wall.  The speed of this
 machine at this moment is reported as the time of a plain loop of 10 million additions and as ``scripts/bare_loop.py``,
 the smallest loop that computes such replicas' times.
 """
@@ -14,6 +17,7 @@ import argparse
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,97 +28,27 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from bench_cases import CASES, LARGER
+
 SCRIPTS = Path(__file__).resolve().parent
+ROOT = SCRIPTS.parent
 TRACE = SCRIPTS.parent.parent / "shared" / "traces" / "azure_llm_2023_conv.csv.gz"
-LENGTHS = {
-    "prompt": {"kind": "lognormal", "mean": 1259, "std": 1535, "min": 2, "max": 7000},
-    "output": {"kind": "lognormal", "mean": 222, "std": 201, "min": 7, "max": 1000},
-}
-"""After truncation these have the figures of the Azure conversation trace."""
 
-FLEET = {"replicas": 1024, "request_rate": 5 * 1024, "count": 51_200}
-"""1,024 replicas at 5 requests a second each, for 10 simulated seconds."""
-
-ENGINE: dict[str, Any] = {
-    "kind": "vllm_v1",
-    "version": "0.15",
-    "policy": "fcfs",
-    "max_num_seqs": 1024,
-    "max_num_batched_tokens": 8192,
-    "max_model_len": 8192,
-    "enable_chunked_prefill": True,
-    "async_scheduling": True,
-    "reserve_full_sequence": False,
-    "enable_prefix_caching": False,
-    "block_size": 16,
-    "gpu_memory_utilization": 0.9,
-    "num_kv_blocks": 27_210,
-}
-"""Every option that bears on speed is written out, so that a changed default does not change a case."""
-PREDICTOR: dict[str, Any] = {"kind": "roofline", "jitter_ratio": 0.0}
-RUN: dict[str, Any] = {
-    "stages": "fused",
-    "macro_steps": True,
-    "series_interval_s": 1.0,
-    "event_trace": False,
-    "warmup": {"kind": "none"},
-    "measure": {"kind": "none"},
-}
-
-CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "trace-inline": ("trace", "inline", {"policy": "round_robin"}),
-    "trace-inline-least-outstanding": ("trace", "inline", {"policy": "least_outstanding"}),
-    "trace-inline-defaults": ("trace", "inline", {"policy": "round_robin", "has_defaults": True}),
-    "trace-inline-least-outstanding-defaults": (
-        "trace",
-        "inline",
-        {"policy": "least_outstanding", "has_defaults": True},
-    ),
-    "trace-inline-telemetry": ("trace", "inline", {"policy": "least_loaded"}),
-    "fleet-inline": ("fleet", "inline", {"policy": "least_loaded"}),
-    "fleet-ray-2-actors": ("fleet", "ray", {"policy": "least_loaded", "actors": 2}),
-    "trace-x10-inline": ("trace-x10", "inline", {"policy": "round_robin"}),
-    "trace-x10-ray": ("trace-x10", "ray", {"policy": "round_robin", "replicas_per_actor": 1}),
-    "trace-x10-inline-telemetry": ("trace-x10", "inline", {"policy": "least_loaded"}),
-    "trace-x10-ray-telemetry": ("trace-x10", "ray", {"policy": "least_loaded", "replicas_per_actor": 1}),
-}
-"""(workload, executor, settings) by name; ``has_defaults`` leaves engine, predictor, ties and run to the defaults."""
+PAIRS = (
+    ("trace-inline-least-outstanding", "trace-inline"),
+    ("trace-inline-prefix-caching", "trace-inline"),
+    ("trace-inline-pp-2", "trace-inline"),
+    ("trace-inline-pp-4", "trace-inline"),
+)
+"""Cases whose ratio says what one feature costs."""
 
 
-def study_of(workload: str, settings: dict[str, Any], trace: Path | None) -> Any:
+def study_of(name: str, trace: Path | None) -> Any:
     """Return the study of a case."""
     from cluster_sim.config.schema.study import Study
     from cluster_sim.options import BASE_DIRECTORY
 
-    replicas = FLEET["replicas"] if workload == "fleet" else 8
-    scale = 0.1 if workload == "trace-x10" else 1.0
-    if workload == "fleet":
-        load: dict[str, Any] = {"arrivals": {"kind": "poisson", "request_rate": FLEET["request_rate"]}}
-        load |= {"kind": "synthetic", "count": FLEET["count"], "lengths": LENGTHS}
-    elif trace is not None:
-        load = {"kind": "trace", "format": "azure", "path": str(trace), "time_scale": scale}
-    else:
-        load = {"arrivals": {"kind": "poisson", "request_rate": 5.53 / scale}}
-        load |= {"kind": "synthetic", "count": 19_366, "lengths": LENGTHS}
-    pool: dict[str, Any] = {"model": "llama-3-8b", "device": "h100-sxm", "replicas": replicas}
-    router: dict[str, Any] = {"policy": settings["policy"], "telemetry": {"period_ms": 50, "latency_ms": 1}}
-    run = {key: value for key, value in settings.items() if key not in ("policy", "has_defaults")}
-    written_out: dict[str, Any] = {}
-    if not settings.get("has_defaults"):
-        pool["engine"] = ENGINE
-        written_out = {"predictor": PREDICTOR}
-        router["ties"] = "first"
-        run = RUN | run
-    return Study.model_validate(
-        {
-            "workload": load,
-            "fleet": {"pools": [pool], "network": {"router_to_replica_ms": 0.5, "replica_to_router_ms": 0.5}},
-            "router": router,
-            "run": run,
-            **written_out,
-        },
-        context={BASE_DIRECTORY: Path.cwd()},
-    )
+    return Study.model_validate(CASES[name].document(trace), context={BASE_DIRECTORY: Path.cwd()})
 
 
 class PhaseClock:
@@ -198,15 +132,28 @@ def phases_of(study: Any, directory: Path) -> dict[str, float]:
 
 
 def run_once(study: Any, executor: Any, directory: Path) -> dict[str, Any]:
-    """Run a study and return the contents of its directory, and the CPU seconds of this process."""
+    """Run a study and return the contents of its directory, and the CPU seconds of this process: of the whole run, and
+    of its loop where that is in this process.
+    """
+    from cluster_sim.simulation import inline
     from cluster_sim.simulation.run import run_study
     from cluster_sim.simulation.run_options import RunOptions
 
+    loop_s = 0.0
+    run_loop = inline.run_loop
+
+    def timed(*arguments: Any) -> None:
+        nonlocal loop_s
+        began_s = time.process_time()
+        run_loop(*arguments)
+        loop_s += time.process_time() - began_s
+
     started_s = time.process_time()
-    result = run_study(study, RunOptions(executor=executor, out=directory / f"run-{time.perf_counter_ns()}"))
+    with mock.patch.object(inline, "run_loop", timed):
+        result = run_study(study, RunOptions(executor=executor, out=directory / f"run-{time.perf_counter_ns()}"))
     cpu_s = time.process_time() - started_s
     manifest = json.loads((result.directory / "manifest.json").read_text())
-    return {"manifest": manifest, "summary": result.summary, "digest": result.digest, "cpu_s": cpu_s}
+    return {"manifest": manifest, "summary": result.summary, "digest": result.digest, "cpu_s": cpu_s, "loop_s": loop_s}
 
 
 def run_case(name: str, trace: Path | None, repeats: int) -> dict[str, Any]:
@@ -214,8 +161,8 @@ def run_case(name: str, trace: Path | None, repeats: int) -> dict[str, Any]:
     from cluster_sim.simulation.executor_choice import choose_executor
     from cluster_sim.simulation.plan import make_plan
 
-    workload, executor, settings = CASES[name]
-    study = study_of(workload, settings, trace)
+    executor = CASES[name].executor
+    study = study_of(name, trace)
     with tempfile.TemporaryDirectory() as scratch:
         directory = Path(scratch)
         runs = [run_once(study, executor, directory) for _ in range(1 + repeats)]
@@ -230,6 +177,7 @@ def run_case(name: str, trace: Path | None, repeats: int) -> dict[str, Any]:
             "wall_s": best_s,
             "walls_s": walls_s,
             "cpu_s": min(run["cpu_s"] for run in runs[1:]),
+            "loop_cpu_us": min(run["loop_s"] for run in runs[1:]) / requests * 1e6,
             "requests_per_s": requests / best_s,
             "iterations_per_s": iterations / best_s,
             "us_per_request": best_s / requests * 1e6,
@@ -256,23 +204,33 @@ def additions_s() -> float:
 
 def report(results: list[dict[str, Any]], bare: dict[str, float] | None) -> None:
     """Print the figures, a line a case."""
-    heads = ("requests/s", "iterations/s", "us/request", "CPU us", "peak MiB", "loop s")
-    print(f"{'case':32}" + "".join(f"{head:>13}" for head in heads))
+    heads = ("requests/s", "iterations/s", "us/request", "CPU us", "in loop", "bare loops", "peak MiB", "loop s")
+    print(f"{'case':40}" + "".join(f"{head:>13}" for head in heads))
     for result in results:
+        ratio = f"{result['us_per_request'] / bare['us_per_request']:.1f}" if bare is not None else "-"
         print(
-            f"{result['case']:32}{result['requests_per_s']:13,.0f}{result['iterations_per_s']:13,.0f}"
+            f"{result['case']:40}{result['requests_per_s']:13,.0f}{result['iterations_per_s']:13,.0f}"
             f"{result['us_per_request']:13.1f}{result['cpu_s'] / result['requests'] * 1e6:13.1f}"
+            f"{result['loop_cpu_us']:13.1f}{ratio:>13}"
             f"{result['peak_mib']:13.0f}{result['additions_s']:13.2f}"
         )
         for phase, spent in result.get("us_per_request_by_phase", {}).items():
             print(f"    {phase:12}{spent:8.1f} us/request")
+    by_name = {result["case"]: result for result in results}
     if bare is not None:
         figures = (bare[name] for name in ("requests_per_s", "iterations_per_s", "us_per_request"))
-        print(f"{'bare loop':32}" + "".join(f"{figure:13,.0f}" for figure in figures))
-        plain = next((result for result in results if result["case"] == "trace-inline"), None)
-        if plain is not None:
-            print(f"trace-inline: {plain['us_per_request'] / bare['us_per_request']:.1f} times the bare loop")
-    by_name = {result["case"]: result for result in results}
+        print(f"{'bare loop':40}" + "".join(f"{figure:13,.0f}" for figure in figures))
+        if "trace-inline" in by_name:
+            times = by_name["trace-inline"]["us_per_request"] / bare["us_per_request"]
+            print(f"trace-inline: {times:.1f} times the bare loop")
+    for name in by_name:
+        if name + LARGER in by_name:
+            growth = by_name[name + LARGER]["loop_cpu_us"] / by_name[name]["loop_cpu_us"]
+            print(f"{name}: {growth:.2f} times the cost per request at four times the size")
+    for slow, fast in PAIRS:
+        if slow in by_name and fast in by_name:
+            ratio = by_name[slow]["loop_cpu_us"] / by_name[fast]["loop_cpu_us"]
+            print(f"{slow}: {ratio:.2f} times {fast}")
     for slow, fast in (
         ("fleet-ray-2-actors", "fleet-inline"),
         ("trace-x10-ray", "trace-x10-inline"),
@@ -285,6 +243,46 @@ def report(results: list[dict[str, Any]], bare: dict[str, float] | None) -> None
             print(f"    {by_name[slow]['coupling']}")
 
 
+def measure(name: str, root: Path, trace: Path | None, repeats: int) -> dict[str, Any]:
+    """Measure a case in a process of its own with the package under ``root``."""
+    command = [sys.executable, __file__, "--here", "--case", name, "--repeats", str(repeats)]
+    command += ["--trace", str(trace)] if trace else []
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+@contextmanager
+def checkout(revision: str) -> Iterator[Path]:
+    """Check a commit out beside this checkout for a while."""
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch) / "other"
+        git = ["git", "-C", str(ROOT), "worktree"]
+        subprocess.run([*git, "add", "--quiet", "--detach", str(root), revision], check=True)
+        try:
+            yield root
+        finally:
+            subprocess.run([*git, "remove", "--force", str(root)], check=True)
+
+
+def compare(names: list[str], revision: str, trace: Path | None, turns: int) -> None:
+    """Run every case here and with another commit in turns; print medians of the CPU time a request, and the ratio."""
+    print(f"{'case':40}{'here':>13}{revision[:12]:>13}{'ratio':>13}  CPU us a request in the loop, median of {turns}")
+    with checkout(revision) as other:
+        for name in names:
+            spent: dict[Path, list[float]] = {ROOT: [], other: []}
+            digests = set()
+            for _ in range(turns):
+                for root, figures in spent.items():
+                    result = measure(name, root, trace, 1)
+                    figures.append(result["loop_cpu_us"])
+                    digests.add(result["digest"])
+            here_us, other_us = (statistics.median(figures) for figures in spent.values())
+            note = "" if len(digests) == 1 else "  digests DIFFER"
+            print(f"{name:40}{here_us:13.1f}{other_us:13.1f}{here_us / other_us:13.3f}{note}", flush=True)
+
+
 def main() -> None:
     """Run the cases, each in its own process, and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -293,6 +291,7 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="name the cases")
     parser.add_argument("--trace", type=Path, default=TRACE if TRACE.is_file() else None, help="Azure trace")
     parser.add_argument("--repeats", type=int, default=2, help="warm runs a case; the fastest counts")
+    parser.add_argument("--against", metavar="REV", help="compare with another commit, in turns")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.list:
@@ -304,12 +303,10 @@ def main() -> None:
     if arguments.here:
         print(json.dumps(run_case(names[0], arguments.trace, arguments.repeats)))
         return
-    results = []
-    for name in names:
-        command = [sys.executable, __file__, "--here", "--case", name, "--repeats", str(arguments.repeats)]
-        command += ["--trace", str(arguments.trace)] if arguments.trace else []
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=os.environ)
-        results.append(json.loads(done.stdout.splitlines()[-1]))
+    if arguments.against:
+        compare(names, arguments.against, arguments.trace, arguments.repeats)
+        return
+    results = [measure(name, ROOT, arguments.trace, arguments.repeats) for name in names]
     bare = None
     if arguments.trace is not None:
         loop = [sys.executable, str(SCRIPTS / "bare_loop.py"), str(arguments.trace)]

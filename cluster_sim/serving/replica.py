@@ -441,7 +441,7 @@ class Replica:
         if upto <= planned.offset:
             return False
         scheduler, sampler, in_flight = self._scheduler, self._sampler, steps.in_flight
-        if sampler.next_due < limit and sampler.next_due < planned.last_end_ns << KIND_BITS:
+        if sampler.next_due < limit:
             last_committed = planned.scheduled_ns(upto - 1) << KIND_BITS | _REPLICA_SCHEDULE
             if sampler.next_due < last_committed:
                 sampler.sample_during(planned, last_committed, scheduler, self._out)

@@ -4,20 +4,25 @@ With several stages each running sequence is in at most one unfinished batch.  W
 of memory, the members of a batch are scheduled again, together, when it ends, so the batches in flight take turns.
 Batch i has the members of batch i - n, n being the number of pools, and is scheduled at its end; the stages are the
 same ordered servers as for single batches (``Pipeline.run``), so a round costs a few additions instead of n walks of
-the scheduler.
+the scheduler.  Batches are planned as far as somebody asks.
 """
 
 from bisect import bisect_right
 from collections.abc import Sequence as Row
+from typing import Final
 
 import numpy as np
 
+from cluster_sim.engine.instant import NEVER
 from cluster_sim.hardware.batch_shape import Int64Array
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.fast_forward.interface import FastForwardScheduler
 from cluster_sim.serving.pipeline import LATEST_BATCHES, Pipeline
 from cluster_sim.serving.sequence import Sequence
+
+_BATCHES_AT_ONCE: Final = 64
+"""So many batches are planned at least: an arrival throws away what lies beyond it."""
 
 
 class PipelinedDecode:
@@ -29,12 +34,14 @@ class PipelinedDecode:
 
     __slots__ = (
         "_costs_ns",
+        "_free_ns",
+        "_heads_tokens_ns",
+        "_planned",
         "_scheduled_ns",
         "_scheduler",
         "_stage_ends_ns",
-        "_tokens_ns",
+        "_stages",
         "is_finishing",
-        "last_end_ns",
         "offset",
         "pools",
         "steps",
@@ -56,34 +63,53 @@ class PipelinedDecode:
         self.offset = 0
         self._scheduler = scheduler
         self._costs_ns = costs_ns
-        all_scheduled_ns = list(heads_ns)
-        stage_free_ns = list(free_ns)
-        stages = range(len(stage_free_ns))
-        stage_ends_ns: list[list[int]] = []
-        # The list grows as the loop goes on.
-        for scheduled_ns, batch_costs_ns in zip(all_scheduled_ns, costs_ns.tolist(), strict=False):
-            now = scheduled_ns
-            for stage in stages:
-                now = max(now, stage_free_ns[stage])
-                now += batch_costs_ns[2 * stage]
-                stage_free_ns[stage] = now
-                now += batch_costs_ns[2 * stage + 1]
-            stage_ends_ns.append(stage_free_ns.copy())
-            all_scheduled_ns.append(now)
-        self.last_end_ns = all_scheduled_ns[-1]
-        self._scheduled_ns = all_scheduled_ns
+        self._stages = len(free_ns)
+        self._free_ns = list(free_ns)
+        """When each stage is free after the batches planned so far."""
+        self._planned = 0
+        """Batches of which all is known; later ones are planned when somebody asks for their time."""
+        self._scheduled_ns = list(heads_ns)
         """When each batch is scheduled: the heads, then the ends of the batches n before."""
-        self._stage_ends_ns = stage_ends_ns
-        self._tokens_ns = [pool.last_tokens.time_ns for pool in pools] + all_scheduled_ns[len(pools) :]
-        """When the previous token of each batch's members came."""
+        self._stage_ends_ns: list[int] = []
+        """When each stage is free after each batch, one batch after the other."""
+        self._heads_tokens_ns = [pool.last_tokens.time_ns for pool in pools]
+        """When the previous tokens of the heads' members came; those of later batches came when they are scheduled."""
+
+    def _plan(self, time_ns: int) -> None:
+        """Plan every batch that is scheduled at or before ``time_ns``, and some that follow."""
+        scheduled_ns, free_ns, stage_ends_ns = self._scheduled_ns, self._free_ns, self._stage_ends_ns
+        stages = range(self._stages)
+        while self._planned < self.steps and scheduled_ns[self._planned] <= time_ns:
+            first = self._planned
+            self._planned = min(first + _BATCHES_AT_ONCE, self.steps)
+            costs = iter(self._costs_ns[first : self._planned].ravel().tolist())
+            for batch in range(first, self._planned):  # This is run for every batch: no call in it is one too many.
+                now = scheduled_ns[batch]
+                for stage in stages:
+                    if free_ns[stage] > now:  # noqa: PLR1730
+                        now = free_ns[stage]
+                    now += next(costs)
+                    free_ns[stage] = now
+                    now += next(costs)
+                stage_ends_ns += free_ns
+                scheduled_ns.append(now)
+
+    @property
+    def last_end_ns(self) -> int:
+        """When the last batch ends."""
+        self._plan(NEVER)
+        return self._scheduled_ns[-1]
 
     def scheduled_ns(self, step: int) -> int:
         """Return when batch ``step`` is scheduled; ``steps`` for the first one beyond the plan."""
+        if step >= len(self._scheduled_ns):
+            self._plan(NEVER)
         return self._scheduled_ns[step]
 
     def steps_scheduled_by(self, time_ns: int) -> int:
         """Return how many batches are scheduled at or before ``time_ns``."""
-        return bisect_right(self._scheduled_ns, time_ns, 0, self.steps)
+        self._plan(time_ns)
+        return bisect_right(self._scheduled_ns, time_ns, 0, min(self.steps, len(self._scheduled_ns)))
 
     def turns(self, upto: int) -> list[int]:
         """Return how many batches from ``offset`` up to ``upto`` each pool makes."""
@@ -118,19 +144,22 @@ class PipelinedDecode:
         """Return ends, token gaps in ns and decodes of the batches from ``offset`` up to ``upto``, int64 each."""
         pools, first = len(self.pools), self.offset
         ends = np.array(self._scheduled_ns[first + pools : upto + pools], np.int64)
-        gaps = ends - np.array(self._tokens_ns[first:upto], np.int64)
+        tokens_ns = self._heads_tokens_ns[first:upto] + self._scheduled_ns[max(first, pools) : max(upto, pools)]
+        gaps = ends - np.array(tokens_ns, np.int64)
         sizes = np.array([len(pool) for pool in self.pools], np.int64)
         return ends, gaps, sizes[np.arange(first, upto) % pools]
 
     def stage_times(self, upto: int) -> tuple[list[int], list[int]]:
         """Return per stage when it is free after ``upto`` batches and its work in those since ``offset``, ns."""
         busy_ns: list[int] = self._costs_ns[self.offset : upto, ::2].sum(axis=0).tolist()
-        return self._stage_ends_ns[upto - 1], busy_ns
+        return self._stage_ends_ns[(upto - 1) * self._stages : upto * self._stages], busy_ns
 
     def latest(self, upto: int) -> list[tuple[list[int], list[int]]]:
         """Return ends and work by stage of those batches from ``offset`` up to ``upto`` that may outlast the run."""
         first = max(self.offset, upto - len(self.pools) - LATEST_BATCHES)
-        return list(zip(self._stage_ends_ns[first:upto], self._costs_ns[first:upto, ::2].tolist(), strict=True))
+        stages = self._stages
+        ends_ns = [self._stage_ends_ns[batch * stages : (batch + 1) * stages] for batch in range(first, upto)]
+        return list(zip(ends_ns, self._costs_ns[first:upto, ::2].tolist(), strict=True))
 
 
 def pipelined_steps(pools: list[DecodePool], free_blocks: int, most: int) -> tuple[int, bool]:

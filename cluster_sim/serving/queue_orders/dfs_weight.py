@@ -6,7 +6,6 @@ from cluster_sim.options import ConfigModel
 from cluster_sim.serving.kv_cache.radix import RadixCache
 from cluster_sim.serving.kv_cache.radix_tree import RadixTree
 from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS, TreeOrder
-from cluster_sim.serving.queue_orders.radix_matches import match_queue
 from cluster_sim.serving.sequence import Sequence
 
 
@@ -30,9 +29,9 @@ class DepthFirstWeight(TreeOrder):
 
     def sort_by_tree(self, waiting: list[Sequence], cache: RadixCache) -> list[Sequence]:
         """Return the queue in the order of the walk."""
-        match_queue(waiting, cache)
         by_node: dict[int, list[Sequence]] = {}
         for sequence in waiting:
+            cache.match_prefix(sequence)
             by_node.setdefault(cache.holding_of(sequence).node, []).append(sequence)
         return _depth_first(cache.tree, by_node)
 
