@@ -212,6 +212,12 @@ class Coordinator:
         }
         for state in old:
             for receiver, message in state.outbox:
+                if receiver not in self._group_of:  # It joins with this message, so nobody holds it yet.
+                    assert link_of_joining is not None
+                    link = link_of_joining(receiver, message.payload)
+                    self._group_of[receiver] = link.group
+                    joined = self._groups.setdefault(link.group, _GroupState(forward_ns=link.delays.forward_ns))
+                    joined.forward_ns = min(joined.forward_ns, link.delays.forward_ns)
                 self._groups[self._group_of[receiver]].outbox.append((receiver, message))
         self._link_of_joining = link_of_joining
 

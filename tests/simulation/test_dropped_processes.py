@@ -148,11 +148,14 @@ def test_every_kind_of_workload_survives(name: str, tmp_path: Path) -> None:
     assert_survives_drops(builder(study), Random(name).randrange, one_in=2, most=4)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", [*range(1000, 1005), 50034])
 def test_drawn_fleets_survive(seed: int) -> None:
-    """Whole services with faults, scalers, queues and hand-overs, dropped at random edges, leave the same rows."""
+    """Whole services with faults, scalers, queues and hand-overs, dropped at random edges, leave the same rows.
+
+    In the last one a replica joins with a message that no window has carried yet.
+    """
     try:
-        study = Study.model_validate(draw_study(Random(1000 + seed)))
+        study = Study.model_validate(draw_study(Random(seed)))
         make_plan(study)
     except (ValueError, InputError) as error:
         pytest.skip(f"the draw is no study: {error}")
