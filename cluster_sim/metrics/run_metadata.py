@@ -65,6 +65,8 @@ class RunMetadata:
     """End of the run, if the study says so."""
     chosen_model: str = ""
     """Model that the study chooses for requests that name none, where several are served."""
+    has_faults: bool = False
+    """Whether replicas, links or routers may fail, so that messages do not take the time of their links."""
 
     @property
     def default_model(self) -> str:

@@ -236,6 +236,7 @@ class Plan:
             slo=self.study.slo,
             end_ns=self.end_ns,
             chosen_model=default_model(self.study.workload.model, self.models),
+            has_faults=bool(self.study.faults),
         )
 
 
