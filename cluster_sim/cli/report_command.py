@@ -1,5 +1,6 @@
 """``cluster-sim report``: pages and exports of a finished run."""
 
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -58,11 +59,25 @@ def report(
     from cluster_sim.report.openmetrics import Backfill, write_openmetrics
     from cluster_sim.report.perfetto_trace import write_trace
     from cluster_sim.report.report_file import write_comparison, write_report
-    from cluster_sim.report.run_data import undamaged
+    from cluster_sim.report.run_data import RunData, undamaged
     from cluster_sim.report.trace_filter import TraceFilter
 
+    trace_options = {
+        "--trace-replicas": trace_replicas is not None,
+        "--trace-window": trace_window is not None,
+        "--trace-slowest": trace_slowest is not None,
+        "--trace-gzip": is_trace_compressed,
+    }
+    _check_needed("--trace", trace_options, is_given=is_traced)
+    _check_needed("--openmetrics", {"--gzip": is_compressed}, is_given=is_backfilled)
+    if not math.isfinite(step):
+        raise InputError(f"--step {step}: must be a finite number of simulated seconds")
     chosen = TraceFilter.parse(trace_replicas, trace_window, trace_slowest)
     backfill = Backfill(step, _date(epoch), is_compressed)
+    if is_traced or is_backfilled:
+        # Before the page is written: a sweep has neither of the two.
+        with undamaged(directory):
+            chosen.check(len(RunData.read(directory).summary["replicas"]))
     if other is not None:
         typer.echo(f"Wrote {write_comparison(directory, other, output)}")
     else:
@@ -72,6 +87,13 @@ def report(
     if is_backfilled:
         with undamaged(directory):
             typer.echo(f"Wrote {write_openmetrics(directory, backfill=backfill, announce=_announce)}")
+
+
+def _check_needed(needed: str, options: dict[str, bool], *, is_given: bool) -> None:
+    """Raise InputError if one of the options is given without the one that it belongs to."""
+    alone = [name for name, is_there in options.items() if is_there]
+    if alone and not is_given:
+        raise InputError(f"{alone[0]}: has no effect without {needed}; add it, or leave {alone[0]} out")
 
 
 def _date(text: str) -> datetime:

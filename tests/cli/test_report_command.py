@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from cluster_sim.config.loading.load import load_study
 from cluster_sim.simulation.run import run_study
 from cluster_sim.simulation.run_options import RunOptions
@@ -45,3 +47,35 @@ def test_no_run_is_wrong_input(command: Command, tmp_path: Path) -> None:
     code, text, error = command("report", tmp_path)
     assert (code, text) == (2, "")
     assert error == f"error: {tmp_path}: is not the directory of a complete run: it has no summary.json\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--trace-gzip"], "--trace-gzip: has no effect without --trace; add it, or leave --trace-gzip out"),
+        (["--trace-window", "0:1", "--openmetrics"], "--trace-window: has no effect without --trace"),
+        (["--gzip", "--trace"], "--gzip: has no effect without --openmetrics"),
+        (["--openmetrics", "--step", "inf"], "--step inf: must be a finite number of simulated seconds"),
+        (["--trace", "--trace-replicas", "1"], "--trace-replicas: there is no replica 1; they are numbered 0 to 0"),
+    ],
+)
+def test_wrong_options_write_nothing(command: Command, tmp_path: Path, options: list[str], message: str) -> None:
+    """Options that say nothing together, or are wrong for the run, give code 2 before anything is written."""
+    study = tmp_path / "study.yaml"
+    study.write_text(STUDY, encoding="utf-8")
+    run = run_study(load_study(study), RunOptions(executor="inline", out=tmp_path / "run")).directory
+    before = _contents(run)
+    code, text, error = command("report", run, *options)
+    assert (code, text) == (2, "")
+    assert message in error
+    assert _contents(run) == before
+
+
+@pytest.mark.parametrize("option", ["--trace", "--openmetrics"])
+def test_a_sweep_has_no_trace_or_metrics(command: Command, tmp_path: Path, option: str) -> None:
+    """A directory with a sweep's table alone is refused, and no page of it is written."""
+    (tmp_path / "results.parquet").touch()
+    code, text, error = command("report", tmp_path, option)
+    assert (code, text) == (2, "")
+    assert error == f"error: {tmp_path}: is not the directory of a complete run: it has no summary.json\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["results.parquet"]
