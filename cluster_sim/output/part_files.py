@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cluster_sim.errors import InputError
 from cluster_sim.output.disk_sync import sync
 
 
@@ -27,8 +28,14 @@ class PartFiles:
         return self._part(self.count)
 
     def keep(self, count: int) -> None:
-        """Go on behind the first ``count`` parts; remove what an earlier process wrote later."""
+        """Go on behind the first ``count`` parts; remove what an earlier process wrote later.
+
+        Raises InputError if one of the first ``count`` parts is missing.
+        """
         self.count = count
+        for path in self.paths:
+            if not path.is_file():
+                raise InputError(f"{path}: is missing, and the snapshot needs it; begin the run again without --resume")
         number = count + 1
         while (later := self._part(number)).exists():
             later.unlink()

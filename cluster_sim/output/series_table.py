@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cluster_sim.errors import InputError
 from cluster_sim.output.arrow_columns import list_column, number_column, seconds_column, word_column
 from cluster_sim.output.chunk_store import ChunkStore
 from cluster_sim.output.part_files import PartFiles
@@ -112,12 +113,13 @@ class SeriesTable:
         return self._parts.count
 
     def replay(self, parts: int) -> Iterator[tuple[int, dict[str, Int64Array]]]:
-        """Yield, for ``add``, what an earlier process had added when so many parts were complete, and go on there."""
+        """Yield, for ``add``, what an earlier process had added when so many parts were complete, and go on there.
+
+        Raises InputError if one of the parts is missing or damaged.
+        """
         self._parts.keep(parts)
         for path in self._parts.paths:
-            with pq.ParquetFile(path) as file:
-                for group in range(file.num_row_groups):
-                    yield from _columns_of(file.read_row_group(group))
+            yield from _rows_of(path)
         self._forget_unsaved()
 
     def remove_parts(self) -> None:
@@ -196,6 +198,16 @@ class SeriesTable:
 
 def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     return pq.ParquetWriter(path, schema, compression="zstd", compression_level=1, use_dictionary=["pool"])
+
+
+def _rows_of(path: Path) -> Iterator[tuple[int, dict[str, Int64Array]]]:
+    """Yield the rows of a part, one row group after the other; raises InputError if it is damaged."""
+    try:
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                yield from _columns_of(file.read_row_group(group))
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise InputError(f"{path}: is damaged: {error}; begin the run again without --resume") from error
 
 
 def _columns_of(table: pa.Table) -> Iterator[tuple[int, dict[str, Int64Array]]]:

@@ -3,8 +3,11 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
+from cluster_sim.errors import InputError
 from cluster_sim.output.series_table import SeriesTable
 from cluster_sim.recording.buckets import TTFT_GRID_S
 from cluster_sim.recording.replica_log import ReplicaLog
@@ -58,3 +61,20 @@ def test_the_file_does_not_depend_on_the_order_of_delivery(tmp_path: Path) -> No
         assert read.column("time_s").to_pylist() == [1.0, 2.0, 1.0, 2.0]
         files.append(path.read_bytes())
     assert files[1:] == files[:1] * 2
+
+
+def test_missing_and_damaged_parts_are_wrong_input(tmp_path: Path) -> None:
+    """What a snapshot needs and is not there, or cannot be read, is named with what to do."""
+    path = tmp_path / "series.parquet"
+    part = tmp_path / "series-00001.parquet"
+    table = SeriesTable(path, ["a"], [0], [100])
+    with pytest.raises(InputError, match=r"series-00001\.parquet: is missing.*begin the run again without --resume"):
+        list(table.replay(1))
+    for content in (b"", b"PAR1 and no more"):
+        part.write_bytes(content)
+        with pytest.raises(InputError, match=r"series-00001\.parquet: is damaged.*without --resume"):
+            list(table.replay(1))
+    pq.write_table(pa.table({"other": [1]}), part)
+    with pytest.raises(InputError, match=r"series-00001\.parquet: is damaged.*without --resume"):
+        list(table.replay(1))
+    table.close()
