@@ -104,7 +104,7 @@ def _reader(path: Path, documents: Sequence[ResultDocument]) -> ResultReader:
     nearest = max(readers, key=lambda name: _likeness(found, readers[name].keys))
     missing = sorted(readers[nearest].keys - found)
     likeness = _likeness(found, readers[nearest].keys)
-    hint = f"; the nearest format is {nearest}, which has {', '.join(missing)} too" if likeness else ""
+    hint = f"; the nearest format is {nearest}, which has {', '.join(missing)} too" if likeness and missing else ""
     raise InputError(
         f"{path}:1: not a benchmark result that is known: its keys are {', '.join(sorted(found)[:12])}{hint}. Known: "
         f"{', '.join(readers)}, and CSV with {', '.join(TABLE_COLUMNS)}"

@@ -17,8 +17,9 @@ def calibrate(
         typer.Argument(
             metavar="FILE",
             help="Results of vllm bench serve, SGLang's bench_serving, AIPerf, guidellm, inference-perf or llm-d's "
-            "report, or a CSV table with arrival_s, input_tokens, output_tokens, ttft_s and e2e_s. Several runs, in "
-            "one file or in several, are runs of one server.",
+            "report, answers of Prometheus' query_range with a window of vllm:* histograms, or a CSV table with "
+            "arrival_s, input_tokens, output_tokens, ttft_s and e2e_s. Several runs, in one file or in several, are "
+            "runs of one server.",
             show_default=False,
         ),
     ],

@@ -78,6 +78,12 @@ def changed(change: str) -> Any:
         result[1]["values"][6][1] = "1"
     elif change == "clock":
         result[1]["values"][6][0] = 1000.0
+    elif change in {"NaN", "+Inf"}:
+        result[1]["values"][6][1] = change
+    elif change == "NaN clock":
+        result[1]["values"][6][0] = "NaN"
+    elif change == "no data":
+        document["data"] = None
     elif change == "gap":
         for entry in result:
             del entry["values"][3:8]
@@ -105,6 +111,11 @@ def changed(change: str) -> Any:
         (answer(samples=4), r"the window has 30 s; export at least 60 s"),
         (changed("reset"), r"window.json:1: result 1: the counter falls from 157 to 1 at 1060: the server was restart"),
         (changed("clock"), r"result 1: times go back at 1000"),
+        (changed("NaN"), r"data.result: must be pairs of finite time and value \(result 1\)"),
+        (changed("+Inf"), r"data.result: must be pairs of finite time and value \(result 1\)"),
+        (changed("NaN clock"), r"data.result: must be pairs of finite time and value \(result 1\)"),
+        (changed("no data"), r"not a benchmark result that is known: its keys are data, status\. Known: "),
+        (answer(requests=10**6), r"1\.2e\+07 requests are more than .* at most 10,000,000"),
         (changed("gap"), r"no samples for 60 s after 1020, with one every 10 s elsewhere"),
         (changed("vector"), r"data.resultType: must be \"matrix\""),
         (changed("rate"), r"data.result\[0\].metric.__name__: is missing; query the series themselves"),

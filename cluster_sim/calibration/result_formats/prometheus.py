@@ -31,6 +31,8 @@ FIGURES: Final = (
 )
 """Histograms and what their means are; of several for one figure the first counts."""
 FEWEST_REQUESTS: Final = 100
+MOST_REQUESTS: Final = 10_000_000
+"""More is no window of one server, and would not fit in memory."""
 SHORTEST_S: Final = 60.0
 """Less says more of single requests than of the server."""
 LONGEST_GAP: Final = 3.0
@@ -71,6 +73,11 @@ class PrometheusReader:
                 f"{place}: {total:.0f} requests in {times[-1] - times[0]:.0f} s are too few to calibrate from; export "
                 f"a window with at least {FEWEST_REQUESTS}"
             )
+        if total > MOST_REQUESTS:
+            raise InputError(
+                f"{place}: {total:.3g} requests are more than one server answers in a window, or than can be "
+                f"calibrated from; export a window with at most {MOST_REQUESTS:,}"
+            )
         prompt, output = (_mean(series, name, place) for name in (PROMPTS, OUTPUTS))
         arrival_s = _spread(times, arrived, np.random.default_rng(seed))
         run = BenchmarkRun(place, mean_requests(arrival_s, prompt, output), _measured(series, place), model=model)
@@ -107,7 +114,7 @@ def _series(documents: Sequence[ResultDocument]) -> tuple[dict[str, Series], str
 
 
 def _samples(document: ResultDocument, values: Any, number: int) -> Series:
-    """Return the samples of one series; InputError for a time that goes back and for a counter that does."""
+    """Return the samples of one series; InputError for what is not finite, and for a time or counter that goes back."""
     found: Series = {}
     last_time, last = -math.inf, -math.inf
     for pair in values if isinstance(values, list) else []:
@@ -115,6 +122,8 @@ def _samples(document: ResultDocument, values: Any, number: int) -> Series:
             time, value = float(pair[0]), float(pair[1])
         except (TypeError, ValueError, IndexError):
             raise document.wrong(("data", "result"), f"pairs of time and value (result {number})", pair) from None
+        if not (math.isfinite(time) and math.isfinite(value)):
+            raise document.wrong(("data", "result"), f"pairs of finite time and value (result {number})", pair)
         if time <= last_time:
             raise InputError(f"{document.place('data', 'result')}: result {number}: times go back at {time:.0f}")
         if value < last:
