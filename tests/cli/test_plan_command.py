@@ -103,6 +103,10 @@ def test_a_plan_from_a_file(command: Command, trace: Path, tmp_path: Path, monke
         (["--slo", "ttft_p99=2s", "--set", "plan.objective=fame"], "plan.objective: must be"),
         (["--slo", "ttft_p99=2s", "--set", "plan.engines=[vlm]"], "unknown engine 'vlm'"),
         (
+            ["--slo", "ttft_p99=2s", "--set", "plan.policies=[round_robbin]"],
+            "plan.policies: unknown routing policy 'round_robbin'; did you mean 'round_robin'?",
+        ),
+        (
             ["--slo", "ttft_p99=2s", "--device", "h100-sxm", "--max-usd-per-hour", "1"],
             "plan.max_usd_per_hour: 1 USD an hour pay for no replica; the cheapest is 1 x h100-sxm at 2.99 USD an hour",
         ),

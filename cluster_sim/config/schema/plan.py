@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from cluster_sim.options import LONGEST_RUN_S, MOST_GPUS, MOST_ITEMS, ConfigModel, DeviceName, Tokens
+from cluster_sim.routing.policy_interface import ROUTING_POLICIES
 from cluster_sim.serving.schedulers.engine_options import ENGINES
-from cluster_sim.suggestion import suggestion
 
 Objective = Literal["cost", "energy", "goodput_per_usd", "goodput_per_joule"]
 
@@ -71,8 +71,15 @@ class PlanBlock(ConfigModel):
     @field_validator("engines")
     @classmethod
     def _check_engines(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        known = [entry.name for entry in ENGINES.entries()]
         for name in names or ():
-            if name not in known:
-                raise ValueError(f"unknown engine {name!r}{suggestion(name, known)}; known: {', '.join(known)}")
+            if name not in ENGINES.names():
+                raise ValueError(ENGINES.unknown(name))
+        return names
+
+    @field_validator("policies")
+    @classmethod
+    def _check_policies(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for name in names or ():
+            if name not in ROUTING_POLICIES.names():
+                raise ValueError(ROUTING_POLICIES.unknown(name))
         return names
