@@ -9,7 +9,9 @@ from cluster_sim.metrics.replicated_quantiles import ReplicatedValues
 
 
 def test_two_replications_by_hand() -> None:
-    """Of 1 ... 10 and 11 ... 20 the median is 10; shares of 0 and 1 beyond it leave every value possible."""
+    """Of 1 ... 10 and 11 ... 20 the median is 10; shares of 0 and 1 beyond it leave every lower value possible, and the
+    medians 5 and 15 of the replications give the upper end.
+    """
     values = ReplicatedValues([np.arange(1.0, 11.0), np.arange(11.0, 21.0)])
     assert (values.count, values.replications) == (20, 2)
     assert values.quantile(0.5) == 10
@@ -17,7 +19,11 @@ def test_two_replications_by_hand() -> None:
     assert values.shares_above(10).tolist() == [0.0, 1.0]
     # Variance of the shares 0.5 over two replications 0.25, of twenty independent values 0.0125.
     assert values.design_effect(0.5) == pytest.approx(20)
-    assert values.quantile_estimate(0.5) == (10, (-math.inf, math.inf))
+    estimate = values.quantile_estimate(0.5)
+    assert (estimate.value, estimate.interval.low) == (10, -math.inf)
+    # Student's t of 99 % with one degree of freedom is 63.657.
+    spread = math.sqrt((math.log(0.5) ** 2 + math.log(1.5) ** 2) / 2)
+    assert math.log(estimate.interval.high / 10) == pytest.approx(63.657 * spread, rel=1e-4)
 
 
 def test_equal_replications_leave_nothing_open() -> None:
