@@ -9,7 +9,6 @@ import typer
 
 from cluster_sim.cli.arguments import Address, AllowUnknown, Overrides, StudyFile, Verbose, with_allowance
 from cluster_sim.errors import InputError
-from cluster_sim.metrics.metrics_options import LINGER_S, LOOPBACK, MetricsOptions
 
 
 class ExecutorName(StrEnum):
@@ -57,7 +56,7 @@ def run(
     ] = None,
     metrics_host: Annotated[
         str, typer.Option(help="Address that serves them; 0.0.0.0 is every IPv4 address of this machine.")
-    ] = LOOPBACK,
+    ] = "127.0.0.1",
     metrics_names: Annotated[
         MetricsNames,
         typer.Option(help="Whose names the series of engines have; auto: those of the engine that is simulated."),
@@ -69,7 +68,7 @@ def run(
             help="Longest wait at the end until a scraper that was seen has read the last page; two of its intervals "
             "at most. Ctrl-C ends it.",
         ),
-    ] = LINGER_S,
+    ] = 30.0,
     speedup: Annotated[
         float | None,
         typer.Option(help="Pace simulated time to so many times real time; without it, as fast as possible."),
@@ -96,6 +95,7 @@ def run(
 
     from cluster_sim.config.loading.error_context import locating_errors
     from cluster_sim.config.loading.load import check_study, read_document
+    from cluster_sim.metrics.metrics_options import MetricsOptions
     from cluster_sim.report.terminal import TerminalView
     from cluster_sim.simulation.run import run_study
     from cluster_sim.simulation.run_options import RunOptions

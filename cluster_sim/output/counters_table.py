@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from cluster_sim.errors import InputError
 from cluster_sim.metrics.live_figures import FIGURES, WIDTH, figures_row
+from cluster_sim.output.arrow_columns import list_column, number_column
 from cluster_sim.recording.replica_counters import ReplicaCounters
 
 Int64Array = npt.NDArray[np.int64]
@@ -26,9 +27,8 @@ _HISTOGRAMS: Final = "histograms"
 def write_counters(path: Path, replicas: Sequence[ReplicaCounters]) -> None:
     """Write the counters of replicas in the order of their numbers."""
     matrix = np.array([figures_row(0, 0, 0, counters) for counters in replicas], np.int64).reshape(-1, WIDTH)
-    columns = {name: pa.array(matrix[:, index]) for name, index in FIGURES.items()}
-    flat = pa.array(matrix[:, len(FIGURES) :].ravel())
-    columns[_HISTOGRAMS] = pa.FixedSizeListArray.from_arrays(flat, WIDTH - len(FIGURES))
+    columns = {name: number_column(matrix[:, index], pa.int64()) for name, index in FIGURES.items()}
+    columns[_HISTOGRAMS] = list_column(matrix[:, len(FIGURES) :], pa.int64())
     pq.write_table(pa.table(columns), path, compression="zstd")
 
 

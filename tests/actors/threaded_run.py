@@ -82,7 +82,7 @@ class ThreadedRun:
         """Run a simulation and return what it left."""
         with (
             mock.patch("actors.ray_executor.ray_cluster", _no_cluster),
-            mock.patch("actors.ray_executor.cluster_cpus", return_value=[cpus]),
+            mock.patch("actors.ray_executor.await_cpus", return_value=[cpus]),
             mock.patch("actors.ray_executor.run_actors", self),
         ):
             return evidence_of(RayExecutor(settings), simulation)
