@@ -102,7 +102,7 @@ class RunMonitor:
 
     def observe(self, clock: Instant, counters: dict[int, Any]) -> None:
         """Pass the progress on, take new counters, and publish a snapshot if they were asked for."""
-        self._reached = clock
+        self._reached = max(self._reached, clock)  # At the end the router's last event counts again.
         self._progress(time_of(clock), self._hub.arrived - self._hub.in_flight)
         self._memory.look(time_of(clock) / NS_PER_S)
         if self.feed is None:
