@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from cluster_sim.hardware.predictors.coverage import Coverage
-from cluster_sim.metrics.digest import canonical_rows
+from cluster_sim.metrics.digest import canonical_rows, word_code
 from cluster_sim.recording.rows import FIELD, ROW_FIELDS, RowBlock
 from cluster_sim.simulation.executor import Executor, RunOutputs
 from cluster_sim.simulation.simulation import Simulation
@@ -46,7 +48,10 @@ def evidence_of(executor: Executor, simulation: Simulation) -> Evidence:
 
 
 def plain_rows(block: RowBlock) -> list[tuple[int, ...]]:
-    """Return the rows of a block as tuples, with tenants that do not depend on the order of the rows."""
-    rows = block.rows.copy()
-    rows[:, FIELD["tenant"]] = canonical_rows(block)[:, FIELD["tenant"]]
+    """Return the rows of a block as tuples, with words that do not depend on the order of the rows."""
+    rows, canonical = block.rows.copy(), canonical_rows(block)
+    for name in ("tenant", "model"):
+        rows[:, FIELD[name]] = canonical[:, FIELD[name]]
+    codes = np.array([word_code(word) for word in block.slo_classes], np.int64)
+    rows[:, FIELD["slo_class"]] = codes[rows[:, FIELD["slo_class"]]]
     return list(map(tuple, rows.tolist()))
