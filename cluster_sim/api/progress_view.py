@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 from rich.console import Console
 
 from cluster_sim.report.progress import RunProgress
+from cluster_sim.report.terminal import TerminalView
 from cluster_sim.simulation.view import RunView, SilentView
 
 INTERVAL_S: Final = 0.2
@@ -55,20 +56,8 @@ def view_of(progress: bool | None) -> RunView:
     return BarView(console) if progress or console.is_terminal else SilentView()
 
 
-class BarView:
+class BarView(TerminalView):
     """Shows the progress of a run on a console, and nothing at its end."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-
-    def progress(self, total_requests: int | None) -> AbstractContextManager[Callable[[int, int], None]]:
-        """Return the context that shows the progress."""
-        return self._progress(total_requests)
-
-    @contextmanager
-    def _progress(self, total_requests: int | None) -> Iterator[Callable[[int, int], None]]:
-        with RunProgress(self._console, total_requests) as progress:
-            yield progress.update
 
     def finished(self, summary: dict[str, Any], notes: Sequence[str]) -> None:
         """Do nothing: the caller has the result."""

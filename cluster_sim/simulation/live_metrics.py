@@ -58,8 +58,8 @@ class LiveMetrics:
         self._metadata = metadata
         self._linger_s = options.linger_s
         exposition = Exposition(metadata, run, run_labels, options.names)
-        self._members = exposition.members
-        self.source.feed.publish(opening_snapshot(metadata, new_totals(metadata), self._members))
+        self.members = exposition.members
+        self.source.feed.publish(opening_snapshot(metadata, new_totals(metadata), self.members))
         self._server = MetricsServer(options.port, exposition, self.source, options.host, on_scrape=self._note_scrape)
 
     def _note_scrape(self, published: Published) -> None:
@@ -73,34 +73,11 @@ class LiveMetrics:
         """The port that is served."""
         return self._server.port
 
-    def finish(
-        self,
-        totals: RequestTotals,
-        replicas: Sequence[ReplicaCounters],
-        fleet: FleetLive,
-        *,
-        arrived: int,
-        end_ns: int,
-        wall_s: float,
-        joined_pools: Sequence[int],
-        traffic: TrafficLive,
-    ) -> None:
-        """Serve the figures of the finished run."""
+    def finish(self, snapshot: LiveSnapshot) -> None:
+        """Serve the figures of the finished run; see ``final_snapshot``."""
         self._is_finished = True
         self._seen.unlink(missing_ok=True)
-        self.source.finish(
-            final_snapshot(
-                self._members,
-                totals,
-                replicas,
-                fleet,
-                arrived=arrived,
-                end_ns=end_ns,
-                wall_s=wall_s,
-                joined_pools=joined_pools,
-                traffic=traffic,
-            )
-        )
+        self.source.finish(snapshot)
 
     def linger(self) -> None:
         """Wait until a scraper that has been seen has read the last page, or for as long as that may take."""

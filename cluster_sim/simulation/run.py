@@ -186,17 +186,22 @@ def _finish_live(
     live: "LiveMetrics", outcome: RunOutcome, totals: RequestTotals, counters: Sequence[ReplicaCounters]
 ) -> None:
     """Serve the figures of the finished run."""
+    from cluster_sim.simulation.live_metrics import final_snapshot
+
     hub = outcome.hub
     assert hub.fleet is not None
     live.finish(
-        totals,
-        counters,
-        hub.fleet,
-        arrived=hub.arrived,
-        end_ns=hub.end_ns,
-        wall_s=outcome.wall_s,
-        joined_pools=hub.joined_pools,
-        traffic=TrafficLive(**hub.traffic),
+        final_snapshot(
+            live.members,
+            totals,
+            counters,
+            hub.fleet,
+            arrived=hub.arrived,
+            end_ns=hub.end_ns,
+            wall_s=outcome.wall_s,
+            joined_pools=hub.joined_pools,
+            traffic=TrafficLive(**hub.traffic),
+        )
     )
 
 
