@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from cluster_sim.deployment.findings import Findings
-from cluster_sim.deployment.flag_values import is_on, ratio, whole_number, wrong
+from cluster_sim.deployment.flag_values import amount, is_on, ratio, whole_number, wrong
 from cluster_sim.deployment.server import Argument, Server
 from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.precision import DTYPES
@@ -19,6 +19,7 @@ SWITCHES: Final = {
     "enable-prefix-caching": "enable_prefix_caching",
     "enable-chunked-prefill": "enable_chunked_prefill",
     "async-scheduling": "async_scheduling",
+    "enforce-eager": "enforce_eager",
     "disable-hybrid-kv-cache-manager": "disable_hybrid_kv_cache_manager",
     "scheduler-reserve-full-isl": "reserve_full_sequence",
 }
@@ -66,6 +67,11 @@ CHECKPOINT_METHODS: Final = frozenset(
 """Methods that read a quantised checkpoint."""
 
 
+def host_memory(gib: float) -> dict[str, Any]:
+    """Return the option of vLLM's offloading connector with so much host memory over all GPUs; none with 0."""
+    return {"kv_offload": {"cpu_gib": gib}} if gib else {}
+
+
 class EngineFlags:
     """The engine options of one server."""
 
@@ -90,6 +96,8 @@ class EngineFlags:
             options["watermark_ratio"] = ratio(flags["watermark"])
         if "long-prefill-token-threshold" in flags:
             options["long_prefill_token_threshold"] = whole_number(flags["long-prefill-token-threshold"], 0)
+        if "kv-offloading-size" in flags:
+            options |= host_memory(amount(flags["kv-offloading-size"]))
         options |= self._context() | self._policy() | self._kv_dtype() | self._quantization() | self._lora()
         self._judge_dtype()
         if "served-model-name" in flags:

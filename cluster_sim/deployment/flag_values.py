@@ -1,5 +1,6 @@
 """Values of vLLM's flags as numbers and words."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -27,6 +28,17 @@ def whole_number(argument: Argument, least: int = 1) -> int:
     if value is None or not value.is_integer() or value < least:
         raise wrong(argument, f"a whole number of at least {least}")
     return int(value)
+
+
+def amount(argument: Argument) -> float:
+    """Return a finite number of at least 0."""
+    try:
+        value = float(argument.value or "")
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise wrong(argument, "a number of at least 0")
+    return value
 
 
 def ratio(argument: Argument) -> float:

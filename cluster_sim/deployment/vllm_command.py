@@ -42,6 +42,7 @@ def vllm_flags(pool: Pool, stated: frozenset[str] = frozenset()) -> list[str]:
     for flag, option in SWITCHES.items():
         if option in stated or option == "enable_prefix_caching":
             flags.append(f"--{'' if getattr(engine, option) else 'no-'}{flag}")
+    flags += [f"--kv-offloading-size={engine.kv_offload.cpu_gib:g}"] if engine.kv_offload is not None else []
     flags += ["--kv-cache-dtype=fp8"] if engine.kv_cache_dtype == "fp8" else []
     method = _QUANTIZATIONS.get(engine.quantization or "")
     flags += [f"--quantization={method}"] if method else []

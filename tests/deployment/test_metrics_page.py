@@ -6,6 +6,7 @@ import pytest
 
 from cluster_sim.deployment.server_pool import Choices
 from cluster_sim.errors import InputError
+from cluster_sim.serving.schedulers.vllm_options import KvOffload
 from tests.deployment.imported import H100, by_hand, imported, settings, written
 
 PAGE = """
@@ -27,6 +28,13 @@ def test_a_page_of_one_engine(tmp_path: Path) -> None:
     )
     assert study == by_hand(f"- {{name: main, model: llama-3.1-8b, device: h100-sxm, engine: {engine}}}", study)
     assert {"tensor_parallel", "max_num_seqs", "version"} <= set(settings(findings.assumed))
+
+
+def test_a_page_with_host_memory(tmp_path: Path) -> None:
+    """The connector's memory is an option; a page without it has none."""
+    page = PAGE.replace('enable_prefix_caching="False"', 'enable_prefix_caching="True",kv_offloading_size="8.0"')
+    study, _ = imported("metrics", written(tmp_path, page))
+    assert study.fleet.pools[0].engine.kv_offload == KvOffload(cpu_gib=8)
 
 
 def test_ranks_of_a_dense_model_are_replicas(tmp_path: Path) -> None:

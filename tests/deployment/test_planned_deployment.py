@@ -32,6 +32,12 @@ POOLS = [
             "policy": "priority",
         },
     },
+    {
+        "model": "llama-3.1-8b",
+        "device": "h100-sxm",
+        "replicas": 1,
+        "engine": {"enforce_eager": True, "kv_offload": {"cpu_gib": 7.5}},
+    },
 ]
 
 
@@ -51,7 +57,7 @@ def planned(pool: dict[str, object]) -> tuple[Pool, frozenset[str]]:
     return make_plan(study).pools[0].pool, frozenset(study.fleet.pools[0].engine.model_fields_set)
 
 
-@pytest.mark.parametrize("pool", POOLS, ids=["plain", "tuned"])
+@pytest.mark.parametrize("pool", POOLS, ids=["plain", "tuned", "eager"])
 def test_the_command_gives_the_pool_back(pool: dict[str, object], tmp_path: Path) -> None:
     """Every flag is one of vLLM's, and importing the command gives the pool with its engine's limits."""
     whole, stated = planned(pool)
@@ -67,7 +73,7 @@ def test_the_command_gives_the_pool_back(pool: dict[str, object], tmp_path: Path
     assert back.model_copy(update={"name": whole.name}) == whole
 
 
-@pytest.mark.parametrize("pool", POOLS, ids=["plain", "tuned"])
+@pytest.mark.parametrize("pool", POOLS, ids=["plain", "tuned", "eager"])
 def test_the_values_give_the_pool_back(pool: dict[str, object], tmp_path: Path) -> None:
     """Importing the chart's values gives the pool, its device and its replicas included."""
     whole, stated = planned(pool)

@@ -7,7 +7,7 @@ import pytest
 from cluster_sim.deployment.deployment_format import DEPLOYMENT_FORMATS
 from cluster_sim.deployment.server_pool import Choices
 from cluster_sim.errors import InputError
-from tests.deployment.imported import H100, imported, settings, written
+from tests.deployment.imported import H100, by_hand, imported, settings, written
 
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"
 
@@ -82,16 +82,32 @@ def test_unknown_flags_are_listed_with_the_nearest(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("flags", "engine"),
+    [
+        ("--enforce-eager", "enforce_eager: true"),
+        ("--no-enforce-eager", "enforce_eager: false"),
+        ("--kv-offloading-size 8 --kv-offloading-backend native", "kv_offload: {cpu_gib: 8}"),
+        ("--kv_offloading_size=0", ""),
+    ],
+)
+def test_eager_mode_and_host_memory_are_options(tmp_path: Path, flags: str, engine: str) -> None:
+    """Both are options of the engine; no host memory is no connector."""
+    study, _ = imported("vllm-serve", written(tmp_path, f"vllm serve {MODEL} {flags}"), H100)
+    engine = "{enable_prefix_caching: true" + (f", {engine}" if engine else "") + "}"
+    assert study == by_hand(f"- {{name: main, model: llama-3.1-8b, device: h100-sxm, engine: {engine}}}", study)
+
+
 def test_what_is_not_modelled_is_refused(tmp_path: Path) -> None:
     """The message names every such flag with its place and reason; told so, the import goes on and lists them."""
-    text = f"vllm serve {MODEL} \\\n --cpu-offload-gb 4 \\\n --enforce-eager --api-server-count 1"
+    text = f"vllm serve {MODEL} \\\n --cpu-offload-gb 4 \\\n --enable-dbo --api-server-count 1"
     path = written(tmp_path, "VLLM_ATTENTION_BACKEND=FLASHINFER " + text)
     with pytest.raises(InputError) as error:
         imported("vllm-serve", path)
     lines = str(error.value).splitlines()
     assert lines[0].startswith(f"{path}:1: VLLM_ATTENTION_BACKEND=FLASHINFER: step times are")
     assert lines[1] == f"{path}:2: --cpu-offload-gb 4: weights in host memory are not modelled"
-    assert lines[2].startswith(f"{path}:3: --enforce-eager: ")
+    assert lines[2].startswith(f"{path}:3: --enable-dbo: ")
     assert "--allow-unmodelled" in lines[-1]
     _, findings = imported("vllm-serve", path, allow_unmodelled=True)
     assert len(findings.not_modelled) == 3
@@ -102,6 +118,8 @@ def test_what_is_not_modelled_is_refused(tmp_path: Path) -> None:
     [
         (f"{MODEL} --max-num-seqs many", "1: --max-num-seqs: must be a whole number of at least 1; got 'many'"),
         (f"{MODEL} --gpu-memory-utilization 95", "1: --gpu-memory-utilization: must be a number above 0 and at most 1"),
+        (f"{MODEL} --kv-offloading-size lots", "1: --kv-offloading-size: must be a number of at least 0; got 'lots'"),
+        (f"{MODEL} --kv-offloading-backend lmcache", "1: --kv-offloading-backend lmcache: only vLLM's own connector"),
         (f"{MODEL} --max-num-seqs", "1: --max-num-seqs: its value is missing"),
         (f"{MODEL} --max-num 5", "1: --max-num: stands for several flags: --max-num-batched-tokens"),
         (f"{MODEL} --kv-cache-dtype fp4", "1: --kv-cache-dtype fp4: of these types some are modelled: auto"),

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from cluster_sim.deployment.deployment_format import DEPLOYMENT_FORMATS, Deployment, FormatOptions, Source
-from cluster_sim.deployment.engine_flags import KV_DTYPES
+from cluster_sim.deployment.engine_flags import KV_DTYPES, host_memory
 from cluster_sim.deployment.findings import Findings
+from cluster_sim.deployment.flag_values import amount
 from cluster_sim.deployment.server import Argument, Server, Stated
 from cluster_sim.errors import InputError
 
@@ -41,14 +42,13 @@ LABELS_WITHOUT_EFFECT: Final = frozenset(
 )
 NOT_MODELLED: Final = {
     "cpu_offload_gb": ("weights in host memory are not modelled", {"0", "0.0"}),
-    "kv_offloading_size": ("set engine.kv_offload in the study instead", {"0", "0.0"}),
     "kv_sharing_fast_prefill": ("layers that share KV are not modelled", {"False"}),
     "mamba_cache_dtype": ("states have the model's own type", {"auto"}),
     "mamba_ssm_cache_dtype": ("states have the model's own type", {"auto"}),
     "mamba_block_size": ("states are kept as vLLM sizes them", set[str]()),
     "mamba_cache_mode": ("states are kept as vLLM keeps them", {"none"}),
     "mamba_page_size_padded": ("states are kept as vLLM keeps them", set[str]()),
-    "kv_offloading_backend": ("set engine.kv_offload in the study instead", {"native"}),
+    "kv_offloading_backend": ("only vLLM's own connector is modelled", {"native"}),
 }
 """Labels that change results, and the values with which they do not."""
 
@@ -134,10 +134,14 @@ def _engine(report: Sample, findings: Findings) -> dict[str, Any]:
     if caching not in {"True", "False", "None"}:
         raise InputError(f"{report.place}: enable_prefix_caching: must be True or False; got {caching!r}")
     options["enable_prefix_caching"] = caching != "False"
+    offloaded = report.labels.get("kv_offloading_size", "None")
+    if offloaded not in _NONE:
+        options |= host_memory(amount(Argument("kv-offloading-size", offloaded, report.place, "kv_offloading_size")))
     share = report.labels.get("gpu_memory_utilization")
     if share is not None:
         options["gpu_memory_utilization"] = _share(report, share)
     known = {"num_gpu_blocks", "block_size", "cache_dtype", "enable_prefix_caching", "gpu_memory_utilization"}
+    known.add("kv_offloading_size")
     for label, value in report.labels.items():
         if label in known:
             continue
