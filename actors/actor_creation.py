@@ -83,14 +83,14 @@ def connect(actors: RunActors, spec: RunSpec, placement: Placement, settings: Li
     ]
     chains = [[stage.build.remote(settings) for stage in chain] for chain in actors.stages]
     built = _await_all([hub, *groups, *(call for chain in chains for call in chain)], placement)
-    hub_endpoint, endpoints = built[0], built[1 : 1 + len(groups)]
+    hub_endpoint, ends = built[0], built[1 : 1 + len(groups)]
     inputs = built[1 + len(groups) :]
     starts = []
-    for index, (group, confirmations) in enumerate(zip(actors.groups, endpoints, strict=True)):
+    for index, (group, (confirmations, begun)) in enumerate(zip(actors.groups, ends, strict=True)):
         chain = inputs[index * placement.stages : (index + 1) * placement.stages]
         following = [*chain[1:], confirmations]
         starts += [
-            stage.start.remote(endpoint)
+            stage.start.remote(endpoint, begun)
             for stage, endpoint in zip(actors.stages[index] if chain else [], following, strict=False)
         ]
         starts.append(group.start.remote(hub_endpoint, chain[0] if chain else ""))

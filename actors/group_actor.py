@@ -9,11 +9,12 @@ from typing import Any
 import zmq
 
 from actors.network import this_process
-from actors.run_spec import ReplicaGroupRuntime, RunSpec
+from actors.run_spec import ReplicaGroupRuntime, RunSpec, StageStart
 from actors.stage_stream import StageStream
 from actors.transport import GroupSocket, LinkSettings
 from cluster_sim.engine.group import Window
 from cluster_sim.engine.instant import NEVER, Instant
+from cluster_sim.engine.loop import ProtocolError
 
 
 class GroupActor:
@@ -28,19 +29,25 @@ class GroupActor:
         self._stream: StageStream | None = None
         self._socket: GroupSocket | None = None
         self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
-        """Held while replicas advance, so that control calls see them between two windows."""
+        self._lock = threading.Condition()
+        """Held while replicas advance, so that control calls see them between two windows; notified when the stages
+        have confirmed batches."""
         self._end: Instant = NEVER
         self._failure = ""
 
-    def build(self, spec: RunSpec, members: Sequence[int], settings: LinkSettings, stages: int) -> str:
-        """Build the replicas (indices from 0); return the endpoint for the last stage's confirmations, or ""."""
+    def build(
+        self, spec: RunSpec, members: Sequence[int], settings: LinkSettings, stages: int
+    ) -> tuple[str, list[StageStart]]:
+        """Build the replicas (indices from 0).
+
+        Returns the endpoint for the last stage's confirmations, or "", and where the stages go on.
+        """
         self._spec, self._settings, self._members = spec, settings, list(members)
         self._runtime = spec.group_runtime(self._members, is_staged=stages > 0)
         if not stages:
-            return ""
+            return "", []
         self._stream = StageStream(settings, self._index, stages)
-        return self._stream.endpoint
+        return self._stream.endpoint, self._runtime.stage_starts()
 
     def start(self, hub_endpoint: str, stage_endpoint: str) -> None:
         """Connect to the hub, and to the first stage where stages are actors; start serving."""
@@ -69,11 +76,14 @@ class GroupActor:
     def take_state(self) -> tuple[Any, Any, list[int]]:
         """Return (the replicas' records, which are forgotten, their states, their sources) between two windows.
 
-        Raises SnapshotError if a state cannot be written.
+        Raises SnapshotError if a state cannot be written, ProtocolError if the stages do not confirm their batches.
         """
-        runtime = self._runtime
+        runtime, stream = self._runtime, self._stream
         assert runtime is not None, "the actor was not built"
+        limit_s = self._settings.limits.reply_s
         with self._lock:
+            if stream is not None and not self._lock.wait_for(lambda: stream.is_confirmed, limit_s):
+                raise ProtocolError(f"the stages of actor {self._index} left batches unconfirmed for {limit_s:g} s")
             return runtime.drain(), runtime.state(), list(runtime.group.processes)
 
     def results(self) -> tuple[Any, Any]:
@@ -123,18 +133,21 @@ class GroupActor:
         while True:
             ready = dict(poller.poll(round(self._settings.limits.idle_s * 1e3)))
             if stream.confirmations in ready:
-                stream.confirm()
+                with self._lock:
+                    stream.confirm()
+                    self._lock.notify_all()
             if ready and socket.socket not in ready:
                 continue
             call = socket.receive()
             if isinstance(call, Window):
                 with self._lock:
                     reply = runtime.group.step(call)
+                    batches = stream.take(runtime.take_batches())
                 socket.reply(reply)
-                stream.send(runtime.take_batches())
+                stream.send(batches)
             else:
                 self._finish(runtime, call)
-                stream.send(runtime.take_batches())
+                stream.send(stream.take(runtime.take_batches()))
                 stream.finish()
                 return
 

@@ -36,9 +36,7 @@ class RayExecutor:
         """
         settings = self._settings
         stages = self._stages(simulation)
-        if stages and outputs.checkpoints.resumed is not None:
-            raise InputError("run.stages: actors cannot go on from a snapshot; use fused")
-        lives = RunLives(outputs, is_recoverable=not stages)
+        lives = RunLives(outputs)
         path = None if outputs.requests_path is None else outputs.requests_path.resolve()
         with ray_cluster(self._address):
             while True:

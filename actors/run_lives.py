@@ -26,11 +26,10 @@ class RunLives:
     Records wait here until the snapshot that they lie before, so that each is handed on once.
     """
 
-    def __init__(self, outputs: RunOutputs, *, is_recoverable: bool) -> None:
-        """``is_recoverable`` says that the state of every actor can be taken."""
+    def __init__(self, outputs: RunOutputs) -> None:
         self._outputs = outputs
         self._checkpoints = outputs.checkpoints
-        self._is_recoverable = is_recoverable and outputs.checkpoints.is_active
+        self._is_recoverable = outputs.checkpoints.is_active
         self.snapshot: RunSnapshot | None = outputs.checkpoints.resumed
         self.losses = 0
         self._in_a_row = 0

@@ -5,7 +5,7 @@ on the same actors as a serving study.
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from actors.codec import Codec
 from cluster_sim.engine.coordinator import Coordinator, Traffic
@@ -13,6 +13,19 @@ from cluster_sim.engine.group import Group
 from cluster_sim.engine.hub_interface import Hub
 from cluster_sim.engine.instant import Instant
 from cluster_sim.engine.loop import Observer
+
+
+class StageStart(NamedTuple):
+    """Where the stages of one replica go on: all zero at the beginning of a run."""
+
+    replica: int
+    """Source number."""
+    batches: int
+    """Batches so far."""
+    free_ns: list[int]
+    """When each stage has finished all it was given."""
+    busy_ns: list[int]
+    """Work of each stage so far."""
 
 
 class RouterRuntime(Protocol):
@@ -55,6 +68,9 @@ class ReplicaGroupRuntime(Protocol):
 
     def take_batches(self) -> list[tuple[int, Sequence[int]]]:
         """Return (source, flat stream of ``Pipeline.take_stream``) of every replica with new batches."""
+
+    def stage_starts(self) -> list[StageStart]:
+        """Return where the stages of every replica go on whose stages are actors; called before the first window."""
 
     def drain(self) -> Any:
         """Return and forget the replicas' records since the last call (time series), plain data."""

@@ -4,6 +4,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from actors.run_spec import StageStart
 from cluster_sim.engine.group import LinkDelays
 from cluster_sim.engine.instant import Instant, time_of
 from cluster_sim.hardware.predictors.coverage import Coverage
@@ -49,8 +50,9 @@ class ServingGroupRuntime:
             for index in indices:
                 self._build(index)
         else:
-            self._replicas = [replica for replica, _ in restored.values()]
             delays = {source: links for source, (_, links) in restored.items()}
+            for replica, _ in restored.values():
+                self._take_in(replica)
         self.group = simulation.group(self._replicas, self._observation, self._build, delays)
 
     def _build(self, index: int, pool: int | None = None) -> Replica:
@@ -65,6 +67,25 @@ class ServingGroupRuntime:
             self._streamed.append(replica)
         return replica
 
+    def _take_in(self, replica: Replica) -> None:
+        """Go on with a restored replica; what the stages of its earlier life were sent, they have confirmed."""
+        has_actors = self._is_staged and replica.pipeline.stages > 1
+        replica.stream(is_streamed=has_actors or self._simulation.keeps_streams)
+        self._replicas.append(replica)
+        if has_actors:
+            self._streamed.append(replica)
+            sent = replica.pipeline.take_stream()
+            if self._simulation.keeps_streams:
+                self._sent[replica.source] = sent
+
+    def stage_starts(self) -> list[StageStart]:
+        """Return where the stages of every replica go on whose stages are actors."""
+        pipelines = [(replica.source, replica.pipeline) for replica in self._streamed]
+        return [
+            StageStart(source, pipeline.iterations, list(pipeline.free_ns), list(pipeline.busy_ns))
+            for source, pipeline in pipelines
+        ]
+
     def take_batches(self) -> list[tuple[int, Sequence[int]]]:
         """Return the new batches of every replica whose stages are actors."""
         taken = [(replica.source, replica.pipeline.take_stream()) for replica in self._streamed]
@@ -78,8 +99,16 @@ class ServingGroupRuntime:
         return [(replica.settings.index, replica.log.take_series()) for replica in self._replicas]
 
     def state(self) -> bytes:
-        """Return the state of all replicas."""
-        return self._states.group_state(self.group)
+        """Return the state of all replicas, once their stages have confirmed every batch."""
+        for replica in self._streamed:
+            replica.pipeline.keep_stream(self._sent.pop(replica.source, array("q")))
+        try:
+            return self._states.group_state(self.group)
+        finally:
+            for replica in self._streamed:
+                sent = replica.pipeline.take_stream()
+                if self._simulation.keeps_streams:
+                    self._sent[replica.source] = sent
 
     def results(self, end: Instant) -> GroupResult:
         """Return every replica's counters, token gaps and coverage."""

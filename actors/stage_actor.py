@@ -6,12 +6,14 @@ last one confirms, so that replica and stages prove each other right.
 """
 
 import threading
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import zmq
 
 from actors.frames import FrameKind, Link, StageRows, pack_rows, unpack_rows
-from actors.network import new_socket
+from actors.network import new_socket, this_process
+from actors.run_spec import StageStart
 from actors.stage_stream import forwarded
 from actors.transport import LinkSettings, is_readable, received
 from cluster_sim.engine.loop import ProtocolError
@@ -26,16 +28,18 @@ class StageCounts(NamedTuple):
     batches: int
     busy_ns: int
     queued_ns: int
-    """Sum over batches of the time between arrival and start."""
+    """Sum over batches of the time between arrival and start, since the actor was started."""
 
 
 class StageServer:
     """The recurrence of one stage for every replica of a group."""
 
-    def __init__(self, stage: int) -> None:
+    def __init__(self, stage: int, starts: Iterable[StageStart] = ()) -> None:
+        """``starts`` says where the stage goes on, if the run has begun before."""
+        starts = list(starts)
         self._stage = stage
-        self._free_ns: dict[int, int] = {}
-        self._counts: dict[int, list[int]] = {}
+        self._free_ns = {start.replica: start.free_ns[stage] for start in starts}
+        self._counts = {start.replica: [start.batches, start.busy_ns[stage], 0] for start in starts}
 
     def serve(self, rows: StageRows) -> list[int]:
         """Return when each batch ends at this stage."""
@@ -77,8 +81,9 @@ class StageActor:
         self._output = new_socket(zmq.PUSH)
         return self._input.endpoint
 
-    def start(self, next_endpoint: str) -> None:
-        """Connect to the next stage, or from the last one to the replicas; start serving."""
+    def start(self, next_endpoint: str, starts: Sequence[StageStart]) -> None:
+        """Connect to the next stage, or from the last one to the replicas; start serving from ``starts`` on."""
+        self._server = StageServer(self._stage, starts)
         self._settings.network.connect(self._output, next_endpoint)
         self._thread = threading.Thread(target=self._serve, name=f"stage-{self._group}-{self._stage}", daemon=True)
         self._thread.start()
@@ -88,6 +93,10 @@ class StageActor:
         assert self._thread is not None, "the actor was not started"
         self._thread.join()
         return self._failure
+
+    def where(self) -> str:
+        """Return the node and the process of this actor."""
+        return this_process()
 
     def results(self) -> list[StageCounts]:
         """Return the stage's counts by replica."""

@@ -51,11 +51,19 @@ class StageStream:
         """Connect to the first stage."""
         self._settings.network.connect(self._socket, endpoint)
 
-    def send(self, streams: list[tuple[int, Sequence[int]]]) -> None:
-        """Send new batches, if there are any."""
-        if streams:
-            rows = frame_rows(streams, self._stages, self._sent)
+    def take(self, streams: list[tuple[int, Sequence[int]]]) -> StageRows | None:
+        """Return new batches as ``send`` takes them, None if there are none; they count as not confirmed from now on."""
+        return frame_rows(streams, self._stages, self._sent) if streams else None
+
+    def send(self, rows: StageRows | None) -> None:
+        """Send what ``take`` has returned."""
+        if rows is not None:
             self._socket.send(self._out.seal(FrameKind.BATCH, pack_rows(rows)))
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the stages have confirmed every batch."""
+        return self._confirmed == self._sent
 
     def confirm(self) -> None:
         """Take every confirmation that is there; ProtocolError if a stage came to another time than the replica."""
@@ -83,7 +91,7 @@ class StageStream:
         """Close the stream and wait until every batch is confirmed."""
         self._socket.send(self._out.seal(FrameKind.STOP, None))
         limit_s = self._settings.limits.reply_s
-        while self._confirmed != self._sent:
+        while not self.is_confirmed:
             if not is_readable(self.confirmations, limit_s):
                 raise ProtocolError(
                     f"actor {self._group} waited {limit_s:g} s for its stages: they confirmed "

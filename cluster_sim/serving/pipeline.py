@@ -215,6 +215,15 @@ class Pipeline:
         """Where the predictions of all batches so far lie."""
         return self._covered.total if self._covered is not None else coverage_of(self._predictor, self.iterations)
 
+    @property
+    def is_streamed(self) -> bool:
+        """Whether batches are kept for ``take_stream``."""
+        return self._stream is not None
+
+    def keep_stream(self, stream: "array[int] | None") -> None:
+        """Keep batches from now on, behind those of ``stream``; None keeps none any more."""
+        self._stream = stream
+
     def take_stream(self) -> "array[int]":
         """Return and forget the batches since the last call, flat int64: per batch the scheduling time, (step, link)
         per stage, and the end of the last stage; every batch has 2 + 2 * stages numbers.

@@ -12,6 +12,7 @@ A crash is known beforehand (``lives/``): a batch that would end after it is sch
 for nothing but the work of its stages until then; at the crash everything here is dropped, and a new life begins.
 """
 
+from array import array
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Final
 
@@ -75,8 +76,6 @@ class Replica:
         self._scheduler = scheduler
         self._new_scheduler = new_scheduler
         self._predictor = predictor
-        can_plan = limits.can_fast_forward if predictor.stages == 1 else limits.can_fast_forward_stages
-        self._can_plan = can_plan and not is_streamed
         self._horizon: Instant = 0
         self._inbox = Inbox(ApiServer(predictor.frontend_ns, predictor.frontend_ns_per_token))
         self._steps = StepState(limits.batches_in_flight)
@@ -111,14 +110,10 @@ class Replica:
         steps, scheduler, pipeline, limits = self._steps, self._scheduler, self.pipeline, self.settings.limits
         pipeline.clock = self._clock
         scheduler.use_predictor(self._predictor)
-        self._planner = FastForwardPlanner(
-            steps,
-            scheduler,
-            pipeline,
-            self._attempts.cancellations,
-            can_plan=self._can_plan,
-            has_ranks=limits.data_parallel > 1,
-        )
+        can_plan = limits.can_fast_forward if pipeline.stages == 1 else limits.can_fast_forward_stages
+        can_plan = can_plan and not pipeline.is_streamed
+        planned = (steps, scheduler, pipeline, self._attempts.cancellations)
+        self._planner = FastForwardPlanner(*planned, can_plan=can_plan, has_ranks=limits.data_parallel > 1)
         jitters = self.settings.jitters
         floors = floor_model(self._predictor, limits, jitters[0].ratio if jitters else 0.0)
         parts = (floors, limits.tokens_per_step, self._inbox, steps, scheduler, pipeline, self._planner)
@@ -233,6 +228,13 @@ class Replica:
     def restore(self, state: bytes) -> None:
         """Take back a state returned by ``snapshot`` of a replica with the same settings."""
         decode_graph(state, self._externals(), {"replica": self})
+
+    def stream(self, *, is_streamed: bool) -> None:
+        """Keep batches for stage actors, or no longer: a restored replica may go on elsewhere than it was."""
+        if self.pipeline.is_streamed != is_streamed:
+            self.pipeline.keep_stream(array("q") if is_streamed else None)
+            self._steps.forget_plan()
+            self._connect()
 
     def _externals(self) -> Externals:
         return externals_of({"predictor": self._predictor, "new_scheduler": self._new_scheduler})

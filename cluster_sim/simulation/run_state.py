@@ -66,6 +66,8 @@ class RunStates(ReplicaStates):
         placement = members_of([range(simulation.replicas)] if groups is None else groups, found)
         delays = {source: links for source, (_, links) in found.items()}
         replicas = [replica for replica, _ in found.values()]
+        for replica in replicas:
+            replica.stream(is_streamed=simulation.keeps_streams)
         observation = router.hub.observation
         build = ReplicaBuilder(simulation, observation, replicas)
         built = {

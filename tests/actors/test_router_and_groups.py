@@ -32,7 +32,7 @@ def start(spec: RunSpec, groups: list[list[int]], settings: LinkSettings) -> tup
     endpoint = router.build(spec, groups, settings)
     actors = [GroupActor(index) for index in range(len(groups))]
     for actor, members in zip(actors, groups, strict=True):
-        assert actor.build(spec, members, settings, 0) == ""
+        assert actor.build(spec, members, settings, 0) == ("", [])
         actor.start(endpoint, "")
     return router.run, actors, router
 

@@ -84,13 +84,13 @@ def test_chain_confirms_the_replicas(stages: int, settings: LinkSettings) -> Non
     actors = [StageActor(0, at, stages) for at in range(stages)]
     inputs = [actor.build(settings) for actor in actors]
     for actor, following in zip(actors, [*inputs[1:], stream.endpoint], strict=True):
-        actor.start(following)
+        actor.start(following, [])
     stream.connect(inputs[0])
     for source, flat in taken:  # Several frames, cut between batches.
         half = len(flat) // (2 + 2 * stages) // 2 * (2 + 2 * stages)
-        stream.send([(source, flat[:half])])
-        stream.send([(source, flat[half:])])
-    stream.send([])
+        stream.send(stream.take([(source, flat[:half])]))
+        stream.send(stream.take([(source, flat[half:])]))
+    stream.send(stream.take([]))
     stream.finish()
     stream.close()
     assert [actor.watch() for actor in actors] == [""] * stages
@@ -104,10 +104,10 @@ def test_disagreement_is_an_error(settings: LinkSettings) -> None:
     stream = StageStream(settings, 0, 1)
     actor = StageActor(0, 0, 1)
     stream.connect(actor.build(settings))
-    actor.start(stream.endpoint)
+    actor.start(stream.endpoint, [])
     flat = list(taken[0][1])
     flat[7] += 1  # The end of the second batch.
-    stream.send([(1, flat)])
+    stream.send(stream.take([(1, flat)]))
     with pytest.raises(ProtocolError, match=rf"ended batch 1 of replica 1 at {flat[7] - 1} ns; .* at {flat[7]} ns"):
         stream.finish()
     stream.close()
@@ -119,16 +119,16 @@ def test_lost_chain_is_named(settings: LinkSettings) -> None:
     stream = StageStream(short, 3, 1)
     actor = StageActor(3, 0, 1)
     stream.connect(actor.build(short))
-    stream.send([(1, [1, 2, 0, 3])])
+    stream.send(stream.take([(1, [1, 2, 0, 3])]))
     with pytest.raises(ProtocolError, match=r"actor 3 waited 0.05 s for its stages: they confirmed 0 of 1 batches"):
         stream.finish()
-    actor.start(stream.endpoint)
+    actor.start(stream.endpoint, [])
     actor.watch()
     stream.close()
     silent = StageActor(3, 0, 2)
     watcher = StageStream(settings, 3, 1)
     silent.build(short)
-    silent.start(watcher.endpoint)
+    silent.start(watcher.endpoint, [])
     assert "stage 0 of actor 3 waited 0.05 s for a batch" in silent.watch()
     assert watcher.confirmations.poll(5_000)
     with pytest.raises(ProtocolError, match="a stage of actor 3 failed: stage 0: ProtocolError"):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.codec import Codec
+from actors.run_spec import StageStart
 from cluster_sim.engine.coordinator import Coordinator, ProcessLink, Traffic
 from cluster_sim.engine.group import Group, LinkDelays
 from cluster_sim.engine.instant import Instant
@@ -69,6 +70,9 @@ class PholdGroup:
         return self._processes[-1], self._study.link_delays
 
     def take_batches(self) -> list[tuple[int, Sequence[int]]]:
+        return []
+
+    def stage_starts(self) -> list[StageStart]:
         return []
 
     def drain(self) -> None:
