@@ -52,7 +52,7 @@ class StageStream:
         self._settings.network.connect(self._socket, endpoint)
 
     def take(self, streams: list[tuple[int, Sequence[int]]]) -> StageRows | None:
-        """Return new batches as ``send`` takes them, None if there are none; they count as not confirmed from now on."""
+        """Return new batches as ``send`` takes them, None if there are none; from now on they await confirmation."""
         return frame_rows(streams, self._stages, self._sent) if streams else None
 
     def send(self, rows: StageRows | None) -> None:

@@ -1,9 +1,12 @@
 """Numbered parts of a table that grows while a run goes on: ``requests-00001.parquet`` beside ``requests.parquet``."""
 
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from cluster_sim.errors import InputError
 from cluster_sim.output.disk_sync import sync
+from cluster_sim.output.resume_advice import begin_anew
 
 
 class PartFiles:
@@ -14,6 +17,8 @@ class PartFiles:
         self._path = path
         self.count = 0
         """Parts begun so far."""
+        self.digests: list[str] = []
+        """Hashes of the parts that are complete."""
 
     @property
     def paths(self) -> list[Path]:
@@ -23,31 +28,50 @@ class PartFiles:
     def begin(self) -> Path:
         """Return the path of a new part; the first removes what an earlier process wrote."""
         if not self.count:
-            self.keep(0)
+            self.keep(())
         self.count += 1
         return self._part(self.count)
 
-    def keep(self, count: int) -> None:
-        """Go on behind the first ``count`` parts; remove what an earlier process wrote later.
+    def seal(self) -> None:
+        """Make the last part, which is complete, last when the machine goes down, and take its hash."""
+        path = self._part(self.count)
+        sync(path)
+        self.digests.append(_digest(path))
 
-        Raises InputError if one of the first ``count`` parts is missing.
+    def keep(self, digests: Sequence[str]) -> None:
+        """Go on behind the parts with these hashes; remove what an earlier process wrote later.
+
+        Raises InputError if one of them is missing or damaged.
         """
-        self.count = count
-        for path in self.paths:
-            if not path.is_file():
-                raise InputError(f"{path}: is missing, and the snapshot needs it; begin the run again without --resume")
-        number = count + 1
+        self.digests = list(digests)
+        self.count = len(self.digests)
+        for path, digest in zip(self.paths, self.digests, strict=True):
+            _check(path, digest)
+        number = self.count + 1
         while (later := self._part(number)).exists():
             later.unlink()
             number += 1
 
-    def sync(self) -> None:
-        """Make the last part last when the machine goes down."""
-        sync(self._part(self.count))
-
     def remove(self) -> None:
         """Remove all parts."""
-        self.keep(0)
+        self.keep(())
 
     def _part(self, number: int) -> Path:
         return self._path.with_name(f"{self._path.stem}-{number:05}{self._path.suffix}")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _check(path: Path, digest: str) -> None:
+    """Raise InputError unless a part is there and has this hash."""
+    try:
+        fault = "" if _digest(path) == digest else "is damaged: it is not what was written"
+    except FileNotFoundError:
+        fault = "is missing"
+    except OSError as error:
+        fault = f"cannot be read: {error.strerror or error}"
+    if fault:
+        raise InputError(f"{path}: {fault}, and the snapshot needs it; {begin_anew(path.parent)}")

@@ -156,7 +156,7 @@ class RequestTable:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-            self._parts.sync()
+            self._parts.seal()
 
     def close(self, *, is_broken_off: bool = False) -> None:
         """Complete the table: one file of all parts, with the row groups that never became complete.
@@ -186,11 +186,11 @@ class RequestTable:
             self._parts.remove()
 
     def snapshot(self) -> dict[str, Any]:
-        """Return the rows that wait and how many parts there are, after ``end_part``."""
+        """Return the rows that wait and the hashes of the parts, after ``end_part``."""
         assert self._writer is None, "a part is open"
         words = self._words
         return {
-            "parts": self._parts.count,
+            "parts": self._parts.digests,
             "next_group": self._next_group,
             "counts": self._counts,
             "waiting": self._waiting.snapshot(),
@@ -198,7 +198,10 @@ class RequestTable:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take back what ``snapshot`` returned; parts that were written later are removed."""
+        """Take back what ``snapshot`` returned; parts that were written later are removed.
+
+        Raises InputError if a part is missing or damaged.
+        """
         self._parts.keep(state["parts"])
         self._next_group = state["next_group"]
         self._counts = state["counts"]

@@ -53,7 +53,10 @@ class RunDirectory:
     """
 
     def __init__(self, final: Path, *, resumes: bool = False) -> None:
-        """``resumes`` goes on with what a run left behind, which stays there whatever happens."""
+        """``resumes`` goes on with what a run left behind, which stays there whatever happens.
+
+        Without it, what a run left behind is removed, unless it holds a snapshot.
+        """
         self._resumes = resumes
         final = result_path(final)
         self.final = final
@@ -65,6 +68,11 @@ class RunDirectory:
         is_ours = is_empty_directory(self.partial) or (self.partial / RESOLVED_FILE).exists()
         if os.path.lexists(self.partial) and not is_ours:
             raise InputError(f"--out {final}: {self.partial} is not what a run left behind; give another or remove it")
+        if (self.partial / SNAPSHOT_FILE).exists() and not resumes:
+            raise InputError(
+                f"--out {final}: {self.partial} holds a run that was broken off, with a snapshot to go on from; "
+                "continue it with --resume, or remove it"
+            )
         self._made_parent = not final.parent.exists()
         try:
             if resumes and not self.partial.exists():

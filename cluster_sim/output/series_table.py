@@ -9,7 +9,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cluster_sim.errors import InputError
 from cluster_sim.output.arrow_columns import list_column, number_column, seconds_column, word_column
 from cluster_sim.output.chunk_store import ChunkStore
 from cluster_sim.output.part_files import PartFiles
@@ -101,19 +100,20 @@ class SeriesTable:
         if self._unsaved_rows >= GROUP_ROWS:
             self._save()
 
-    def end_part(self) -> int:
-        """Complete a part with the rows that no earlier one has, in the order of their delivery; return how many there
-        are.
+    def end_part(self) -> tuple[str, ...]:
+        """Complete a part with the rows that no earlier one has, in the order of their delivery; return the hashes of
+        all parts.
         """
         self._save()
         if self._part is not None:
             self._part.close()
             self._part = None
-            self._parts.sync()
-        return self._parts.count
+            self._parts.seal()
+        return tuple(self._parts.digests)
 
-    def replay(self, parts: int) -> Iterator[tuple[int, dict[str, Int64Array]]]:
-        """Yield, for ``add``, what an earlier process had added when so many parts were complete, and go on there.
+    def replay(self, parts: Sequence[str]) -> Iterator[tuple[int, dict[str, Int64Array]]]:
+        """Yield, for ``add``, what an earlier process had added when the parts with these hashes were complete, and go
+        on there.
 
         Raises InputError if one of the parts is missing or damaged.
         """
@@ -201,13 +201,10 @@ def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
 
 
 def _rows_of(path: Path) -> Iterator[tuple[int, dict[str, Int64Array]]]:
-    """Yield the rows of a part, one row group after the other; raises InputError if it is damaged."""
-    try:
-        with pq.ParquetFile(path) as file:
-            for group in range(file.num_row_groups):
-                yield from _columns_of(file.read_row_group(group))
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise InputError(f"{path}: is damaged: {error}; begin the run again without --resume") from error
+    """Yield the rows of a part, one row group after the other."""
+    with pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            yield from _columns_of(file.read_row_group(group))
 
 
 def _columns_of(table: pa.Table) -> Iterator[tuple[int, dict[str, Int64Array]]]:

@@ -21,10 +21,11 @@ import pyarrow as pa
 from cluster_sim import __version__
 from cluster_sim.errors import InputError
 from cluster_sim.output.disk_sync import sync
+from cluster_sim.output.resume_advice import begin_anew
 
 SNAPSHOT_FILE: Final = "snapshot"
 MAGIC: Final = b"cluster-sim snapshot"
-VERSION: Final = 1
+VERSION: Final = 2
 MOST_BYTES: Final = 16 << 30
 """Largest body that is unpacked."""
 _HEAD_BYTES: Final = len(MAGIC) + 4 + 32 + 8
@@ -40,7 +41,8 @@ class SnapshotHead(NamedTuple):
     config_hash: str
     inputs: str
     """Fingerprint of the files that the study reads."""
-    series_parts: int
+    series_parts: tuple[str, ...]
+    """Hashes of the parts of the series."""
     simulated_ns: int
     wall_s: float
     resumes: int
@@ -82,7 +84,7 @@ def read_snapshot(folder: Path) -> StoredSnapshot | None:
         return None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    advice = "begin the run again without --resume"
+    advice = begin_anew(folder)
     if not data.startswith(MAGIC) or len(data) < _HEAD_BYTES:
         raise InputError(f"{path}: is no snapshot of a run; {advice}")
     start = len(MAGIC)
@@ -96,6 +98,7 @@ def read_snapshot(folder: Path) -> StoredSnapshot | None:
     try:
         content = msgpack.unpackb(pa.decompress(sized[8:], size, codec="zstd", asbytes=True))
         head = SnapshotHead(*content["head"])
+        head = head._replace(series_parts=tuple(head.series_parts))
         members = tuple(map(tuple, content["members"]))
         return StoredSnapshot(head, content["router"], tuple(content["groups"]), members)
     except (ValueError, TypeError, KeyError, OSError, pa.ArrowException) as error:
@@ -104,7 +107,7 @@ def read_snapshot(folder: Path) -> StoredSnapshot | None:
 
 def check_head(path: Path, found: SnapshotHead, expected: SnapshotHead) -> None:
     """Raise InputError if a snapshot belongs to another program, study or input than those at hand."""
-    advice = "begin the run again without --resume"
+    advice = begin_anew(path.parent)
     if found.version != expected.version or found.code != expected.code:
         own = f" {found.version}" if found.version != expected.version else ""
         raise InputError(
@@ -145,4 +148,4 @@ def _fingerprint(paths: Iterable[Path]) -> str:
 
 def new_head(config_hash: str, inputs: str) -> SnapshotHead:
     """Return the head of a run's snapshots before anything is known of it."""
-    return SnapshotHead(__version__, code_fingerprint(), config_hash, inputs, 0, 0, 0.0, 0)
+    return SnapshotHead(__version__, code_fingerprint(), config_hash, inputs, (), 0, 0.0, 0)

@@ -43,8 +43,8 @@ class DiskCheckpoints:
         self._due_s = time.monotonic() + self._interval_s if self._interval_s else float("inf")
         self._head: SnapshotHead | None = None
         self.resumed: RunSnapshot | None = None
-        self.series_parts = 0
-        """Parts of the series that belong to the snapshot."""
+        self.series_parts: tuple[str, ...] = ()
+        """Hashes of the parts of the series that belong to the snapshot."""
         if resumes:
             self._resume()
 

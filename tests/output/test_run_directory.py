@@ -97,6 +97,18 @@ def test_only_a_runs_remains_are_removed(tmp_path: Path) -> None:
     assert not list(partial.iterdir())
 
 
+def test_a_run_with_a_snapshot_is_not_removed(tmp_path: Path) -> None:
+    """What a run left behind that can go on is refused with what to do, and stays; with --resume it is taken."""
+    partial = tmp_path / "a.partial"
+    partial.mkdir()
+    for name in ("resolved.yaml", "snapshot"):
+        (partial / name).write_text("x")
+    with pytest.raises(InputError, match=r"a\.partial holds a run that was broken off.*--resume, or remove it"):
+        RunDirectory(tmp_path / "a")
+    RunDirectory(tmp_path / "a", resumes=True)
+    assert len(list(partial.iterdir())) == 2
+
+
 def test_the_root_is_no_run() -> None:
     """A path without a name is wrong input."""
     with pytest.raises(InputError, match="is the working directory or above it"):

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -64,17 +63,24 @@ def test_the_file_does_not_depend_on_the_order_of_delivery(tmp_path: Path) -> No
 
 
 def test_missing_and_damaged_parts_are_wrong_input(tmp_path: Path) -> None:
-    """What a snapshot needs and is not there, or cannot be read, is named with what to do."""
+    """What a snapshot needs and is not there, or is not what was written, is named with what to do."""
     path = tmp_path / "series.parquet"
     part = tmp_path / "series-00001.parquet"
+    log = ReplicaLog(S, 1)
+    log.tick(S, running=0, waiting=0, kv_used_blocks=0)
     table = SeriesTable(path, ["a"], [0], [100])
-    with pytest.raises(InputError, match=r"series-00001\.parquet: is missing.*begin the run again without --resume"):
-        list(table.replay(1))
-    for content in (b"", b"PAR1 and no more"):
+    table.add(0, log.take_series())
+    digests = table.end_part()
+    advice = rf"the snapshot needs it; to begin the run again, remove {tmp_path} and leave out --resume"
+    good = part.read_bytes()
+    for content in (b"", good[:-1], good[:60] + bytes([good[60] ^ 1]) + good[61:]):
         part.write_bytes(content)
-        with pytest.raises(InputError, match=r"series-00001\.parquet: is damaged.*without --resume"):
-            list(table.replay(1))
-    pq.write_table(pa.table({"other": [1]}), part)
-    with pytest.raises(InputError, match=r"series-00001\.parquet: is damaged.*without --resume"):
-        list(table.replay(1))
+        with pytest.raises(InputError, match=rf"series-00001\.parquet: is damaged.*{advice}"):
+            list(table.replay(digests))
+    part.unlink()
+    with pytest.raises(InputError, match=rf"series-00001\.parquet: is missing.*{advice}"):
+        list(table.replay(digests))
+    part.write_bytes(good)
+    ((replica, columns),) = table.replay(digests)
+    assert (replica, columns["time_ns"].tolist()) == (0, [S])
     table.close()

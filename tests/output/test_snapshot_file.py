@@ -17,7 +17,7 @@ from cluster_sim.output.snapshot_file import (
 
 HEAD = new_head("abc", "inputs")
 STORED = StoredSnapshot(
-    HEAD._replace(series_parts=2, simulated_ns=7, wall_s=1.5), b"router" * 99, (b"one", b"two"), ((1, 3), (2,))
+    HEAD._replace(series_parts=("a", "b"), simulated_ns=7, wall_s=1.5), b"router" * 99, (b"one", b"two"), ((1, 3), (2,))
 )
 
 
@@ -38,7 +38,7 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     damaged = [good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :] for place in range(0, len(good), 3)]
     for data in [*damaged, good[:-1], good[:10], b"", b"x" * 200, good + b"x"]:
         path.write_bytes(data)
-        with pytest.raises(InputError, match=r"snapshot: (is damaged|is no snapshot|has version).*without --resume"):
+        with pytest.raises(InputError, match=r"snapshot: (is damaged|is no snapshot|has version).*leave out --resume"):
             read_snapshot(tmp_path)
 
 

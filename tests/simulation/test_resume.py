@@ -123,3 +123,28 @@ def test_only_the_same_run_is_resumed(tmp_path: Path) -> None:
     path.write_bytes(data)
     placed = small_study(tmp_path, "run.macro_steps=true", "run.snapshot_interval_s=5")
     assert run_study(placed, RunOptions(executor="inline", out=out, resumes=True)).summary["requests"]
+
+
+def test_a_damaged_part_of_the_requests_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part that is not what was written ends a resumed run at once, named; whole again, the run goes on."""
+    monkeypatch.setattr("cluster_sim.output.request_table.RequestTable.__init__.__defaults__", (8,))
+    monkeypatch.setattr("cluster_sim.recording.request_log.RequestLog.__init__.__defaults__", ((), "", 5))
+    study, out = small_study(tmp_path, *LOCKSTEP, "workload.count=60"), tmp_path / "run"
+    assert kill_at_edge(study, out, 20)
+    part = tmp_path / "run.partial" / "requests-00001.parquet"
+    good = part.read_bytes()
+    part.write_bytes(good[:100] + bytes([good[100] ^ 1]) + good[101:])
+    with pytest.raises(InputError, match=r"requests-00001\.parquet: is damaged"):
+        run_study(study, RunOptions(executor="inline", out=out, resumes=True))
+    part.write_bytes(good)
+    run_study(study, RunOptions(executor="inline", out=out, resumes=True))
+    assert not part.exists()
+
+
+def test_a_run_that_can_be_resumed_is_not_begun_anew(tmp_path: Path) -> None:
+    """Without --resume a run refuses to remove what can go on."""
+    study, out = small_study(tmp_path), tmp_path / "run"
+    assert kill_at_edge(study, out, 5)
+    with pytest.raises(InputError, match=r"run\.partial holds a run that was broken off"):
+        run_study(study, RunOptions(executor="inline", out=out))
+    assert (tmp_path / "run.partial" / SNAPSHOT_FILE).exists()
