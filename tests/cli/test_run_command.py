@@ -99,7 +99,18 @@ def test_wrong_input_found_late_leaves_nothing(command: Command, study_file: Pat
 def test_a_stopped_run_ends_cleanly(tmp_path: Path, study_file: Path, executor: str, number: signal.Signals) -> None:
     """Ctrl-C, and what batch systems send, end a run with code 3 and one message; no result appears."""
     out = tmp_path / "out"
-    arguments = ["run", str(study_file), "--executor", executor, "--out", str(out), "--speedup", "0.1"]
+    arguments = [
+        "run",
+        str(study_file),
+        "--executor",
+        executor,
+        "--out",
+        str(out),
+        "--speedup",
+        "0.1",
+        "--set",
+        "run.snapshot_interval_s=0",
+    ]
     with subprocess.Popen(
         [sys.executable, "-m", "cluster_sim", *arguments],
         stdout=subprocess.PIPE,
