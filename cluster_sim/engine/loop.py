@@ -99,7 +99,9 @@ def run_loop(
     watcher = observer or Unwatched()
     is_closing = False
     while True:
-        coordinator.pace = watcher.pace()
+        pace = watcher.pace()
+        # A watcher that goes on in strides would make some into a time in which nothing is left.
+        coordinator.pace = NEVER if pace < NEVER and coordinator.is_done else pace
         coordinator.run_hub()
         windows = coordinator.calls(collect_counters=watcher.wants_counters())
         if not windows and not coordinator.is_waiting:

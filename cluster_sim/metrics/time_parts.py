@@ -26,6 +26,7 @@ _UNFINISHED_CODE: Final = STATUSES.index(UNFINISHED)
 
 PARTS: Final = {
     "router": "waiting at the router",
+    "encoding": "at an encoder, its queue and the way from it included",
     "cold_start": "waiting for its replica to start",
     "failed_attempts": "attempts that failed, and waiting for the next",
     "network": "links between router and replica",
@@ -42,6 +43,7 @@ PARTS: Final = {
 
 PART_NAMES: Final = {
     "router": "router",
+    "encoding": "encoder",
     "cold_start": "cold start",
     "failed_attempts": "failed attempts",
     "network": "network",
@@ -60,6 +62,7 @@ PART_FIELDS: Final = (
     *("request_id", "pool", "replica", "status", "arrival_ns", "dispatch_ns", "scheduled_ns", "first_token_ns"),
     *("finish_ns", "prompt_tokens", "output_tokens", "cached_tokens", "prefill_replica", "transfer_start_ns"),
     *("transfer_ns", "first_dispatch_ns", "prefilled_ns", "preempted_ns", "restarted_ns", "interrupted_ns"),
+    *("encode_start_ns", "encoded_ns"),
 )
 """The columns of rows that ``time_parts_ns`` reads."""
 
@@ -145,8 +148,11 @@ def time_parts_ns(block: RowBlock, fleet: Fleet, end_ns: int) -> Int64Array:
     parts = dict.fromkeys(PARTS, np.zeros(len(end), np.int64))
 
     waited = first_dispatch - column("arrival_ns")
-    parts["cold_start"] = np.minimum(waited, _cold_start_ns(block, fleet, first_dispatch))
-    parts["router"] = waited - parts["cold_start"]
+    encoding = np.minimum(column("encoded_ns"), first_dispatch) - column("encode_start_ns")
+    parts["encoding"] = np.where(column("encode_start_ns") >= 0, encoding, 0)
+    routing = waited - parts["encoding"]
+    parts["cold_start"] = np.minimum(routing, _cold_start_ns(block, fleet, first_dispatch))
+    parts["router"] = routing - parts["cold_start"]
     parts["failed_attempts"] = dispatch - first_dispatch
     forward = np.minimum(links[0], scheduled - dispatch)
     parts["queue"] = scheduled - dispatch - forward

@@ -62,6 +62,10 @@ REQUEST_SCHEMA: Final = pa.schema(
         ("preempted_s", pa.float64()),
         ("restarted_s", pa.float64()),
         ("interrupted_s", pa.float64()),
+        ("encode_start_s", pa.float64()),
+        ("encoded_s", pa.float64()),
+        ("preempted_at_s", pa.float64()),
+        ("resumed_s", pa.float64()),
     ]
 )
 """The columns; docs/results.md says what each means and when it is null."""

@@ -43,6 +43,10 @@ ROW_FIELDS: Final = (
     "preempted_ns",
     "restarted_ns",
     "interrupted_ns",
+    "encode_start_ns",
+    "encoded_ns",
+    "preempted_at_ns",
+    "resumed_ns",
 )
 """The integers of a row, in order; tenant, model, pool and slo_class are indices into the block's words, status into
 ``STATUSES``, reason into ``REASONS``, and -1 stands for null."""
@@ -101,6 +105,14 @@ class RequestRow(NamedTuple):
     """When its prompt was begun again after the last preemption before the first token; time at the replica."""
     interrupted_ns: int = -1
     """From the end of attempts that had begun its answer until the next token, summed."""
+    encode_start_ns: int = -1
+    """When its media were given to an encoder apart from the replicas."""
+    encoded_ns: int = -1
+    """When their embeddings are where prompts are computed, though its client may have given up before."""
+    preempted_at_ns: int = -1
+    """The last token before the last gap between tokens in which it was preempted; time at the replica."""
+    resumed_ns: int = -1
+    """The token that ended that gap."""
 
 
 class RowBlock(NamedTuple):

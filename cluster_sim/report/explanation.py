@@ -28,6 +28,7 @@ _SHOWN: Final = (
 
 _SLOW_PARTS: Final = {
     "router": "it waited at the router",
+    "encoding": "its images or other media waited for an encoder, or took long there",
     "cold_start": "the replica that took it was still starting",
     "failed_attempts": "attempts to serve it failed, and it was tried again",
     "network": "the links between router and replica are slow",

@@ -4,7 +4,8 @@ The router and every replica are processes.  A request is an asynchronous span a
 it a span for each of its phases: in the router's queue, failed attempts, and at the replicas in the queue, what was
 lost to preemptions before the first token, prefill, transfer, waiting for the decode replica, decode.  Where the run
 has recorded its events (``run.event_trace``), every pipeline stage is a thread with its steps.  Running and waiting
-requests and the use of the KV cache are counters.  The layout is the JSON array format of the Trace Event Format;
+requests and the use of the KV cache are counters.  Of several preemptions after the first token the last one has a
+span, all are in the request's ``preempted_s``.  The layout is the JSON array format of the Trace Event Format;
 times are microseconds of simulated time.
 """
 
@@ -31,7 +32,7 @@ _US_PER_S: Final = 1e6
 _US_PER_NS: Final = 1e-3
 _TIMES: Final = (
     *("arrival_s", "first_dispatch_s", "dispatch_s", "scheduled_s", "prefilled_s", "transfer_start_s", "transfer_s"),
-    *("restarted_s", "first_token_s", "finish_s"),
+    *("restarted_s", "first_token_s", "finish_s", "encode_start_s", "encoded_s", "preempted_at_s", "resumed_s"),
 )
 _TOLD: Final = (
     *("status", "reason", "tenant", "model", "prompt_tokens", "output_tokens", "cached_tokens", "generated_tokens"),
@@ -128,8 +129,7 @@ def _phases(row: dict[str, Any], router: int, end_s: float) -> Iterator[Phase]:
     """Yield the phases of a request up to its end; what it has not reached is left out."""
     dispatch_s, scheduled_s, first_s = row["dispatch_s"], row["scheduled_s"], row["first_token_s"]
     sent_s = _first(row["first_dispatch_s"], dispatch_s, end_s)
-    if sent_s > row["arrival_s"] or dispatch_s is None:
-        yield "router queue", router, row["arrival_s"], sent_s
+    yield from _at_router(row, router, sent_s, is_sent=dispatch_s is not None)
     if dispatch_s is None:
         return
     if row["first_dispatch_s"] is not None:
@@ -151,8 +151,28 @@ def _phases(row: dict[str, Any], router: int, end_s: float) -> Iterator[Phase]:
         if row["transfer_start_s"] is not None:
             yield "transfer", decoder, moved_s, arrived_s
         yield "decode replica", decoder, max(arrived_s, prefilled_s), first_s
-    if first_s is not None:
+    if first_s is None:
+        return
+    if row["preempted_at_s"] is None:
         yield "decode", decoder, first_s, end_s
+        return
+    # Times at the replica, the first token at the client.
+    stopped_s, resumed_s = (max(row[name], first_s) for name in ("preempted_at_s", "resumed_s"))
+    yield "decode", decoder, first_s, stopped_s
+    yield "preemption", decoder, stopped_s, resumed_s
+    yield "decode", decoder, resumed_s, end_s
+
+
+def _at_router(row: dict[str, Any], router: int, sent_s: float, *, is_sent: bool) -> Iterator[Phase]:
+    """Yield the phases of a request until it is sent to a replica, or ends."""
+    since_s = row["arrival_s"]
+    if row["encode_start_s"] is not None:
+        if row["encode_start_s"] > since_s:
+            yield "router queue", router, since_s, row["encode_start_s"]
+        since_s = min(row["encoded_s"], sent_s)
+        yield "encoder", router, row["encode_start_s"], since_s
+    if sent_s > since_s or not is_sent:
+        yield "router queue", router, since_s, sent_s
 
 
 def _first(*values: float | None) -> float:

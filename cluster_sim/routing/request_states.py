@@ -187,6 +187,8 @@ class RequestTable(dict[int, TrackedRequest]):
         """Rows of requests that have ended and whose replicas have not told how far they had come."""
         self._departures: dict[tuple[int, int], Departure] = {}
         """How far other attempts had come that ended without a response, by request id and attempt."""
+        self.encodings: dict[int, tuple[int, int]] = {}
+        """When the media of a request were given to an encoder, and when their embeddings are there."""
         self._ignored: set[tuple[int, int]] = set()
         """Attempts of which nobody waits for the departure, so that nothing may depend on it."""
 
@@ -202,6 +204,8 @@ class RequestTable(dict[int, TrackedRequest]):
         del self[tracked.request.request_id]
         if now_ns > self.end_ns:  # noqa: PLR1730 - a call costs five times as much
             self.end_ns = now_ns
+        if self.encodings and (encoding := self.encodings.pop(row.request.request_id, None)) is not None:
+            row = row._replace(encode_start_ns=encoding[0], encoded_ns=encoding[1])
         departure = self._departure_of(tracked) if self._departures else None
         is_ignored = bool(self._ignored) and self._forget_ignored(tracked)
         if departure is not None:

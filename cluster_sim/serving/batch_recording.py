@@ -45,6 +45,7 @@ def record_preempted_time(batch: Batch) -> None:
     for sequence in (*batch.completed, *batch.resumed) if batch.resumed else batch.completed:
         if sequence.preemptions and sequence.last_token_ns >= 0:
             sequence.preempted_ns += batch.end_ns - sequence.last_token_ns
+            sequence.last_preemption_ns = sequence.last_token_ns, batch.end_ns
 
 
 def record_lookups(log: ReplicaLog, batch: Batch) -> None:

@@ -92,6 +92,10 @@ class Response(NamedTuple):
     """Gaps between tokens in which it was preempted, summed."""
     restarted_ns: int = -1
     """When its prompt was begun again after the last preemption before the first token; time at the replica."""
+    preempted_at_ns: int = -1
+    """The last token before the last gap between tokens in which it was preempted; time at the replica."""
+    resumed_ns: int = -1
+    """The token that ended that gap."""
 
 
 class FirstToken(NamedTuple):

@@ -492,6 +492,7 @@ class Replica:
                 sequence.preemptions,
                 sequence.preempted_ns,
                 sequence.restarted_ns,
+                *sequence.last_preemption_ns,
             )
             self.log.leave(end_ns)
             self._out.append(Message(arrival, self.source, sequence.request_id, response))

@@ -12,6 +12,12 @@ from cluster_sim.simulation.run_options import RunOptions
 
 pytestmark = pytest.mark.acceptance
 
+ENCODERS = [
+    "workload.traits.multimodal.probability=0.5",
+    "workload.traits.multimodal.items={kind: uniform, min: 1, max: 4}",
+    "workload.traits.multimodal.tokens_per_item={kind: fixed, value: 576}",
+    "fleet.encoders={instances: 4, tokens_per_s: 40000, overhead_ms: 20, transfer_ms: 2}",
+]
 TRACE = Path(__file__).parents[2].parent / "shared/traces/azure_llm_2023_conv.csv.gz"
 
 
@@ -21,13 +27,14 @@ TRACE = Path(__file__).parents[2].parent / "shared/traces/azure_llm_2023_conv.cs
         ("azure_conv.yaml", [f"workload.path={TRACE}"], 19_365, {"queue", "prefill", "decode", "decode_batch"}),
         ("studies/prefill_decode.yaml", [], 1_500, {"prefill", "handover", "transfer", "decode"}),
         ("studies/autoscaling.yaml", [], 0, {"queue", "decode_batch"}),
+        ("studies/prefill_decode.yaml", ENCODERS, 1_500, {"encoding", "prefill", "handover", "transfer", "decode"}),
     ],
 )
 def test_parts_add_up(
     checkout: Path, tmp_path: Path, study: str, overrides: list[str], requests: int, expected: set[str]
 ) -> None:
     """For the Azure trace, a study with prefill and decode apart, and one that scales."""
-    if overrides and not TRACE.exists():
+    if "azure" in study and not TRACE.exists():
         pytest.skip(f"needs {TRACE}")
     loaded = load_study(checkout / "conf" / study, overrides)
     result = run_study(loaded, RunOptions(executor="inline", out=tmp_path / "run"))

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 import socket
 import subprocess
@@ -34,6 +35,18 @@ def dashboard_expressions(path: Path, model_name: str) -> list[str]:
                 walk(child)
 
     walk(json.loads(path.read_text(encoding="utf-8")))
+    return [_filled_in(text, model_name) for text in found]
+
+
+def appendix_expressions(reference: Path, dashboard: str, model_name: str) -> list[str]:
+    """Return the PromQL expressions that the appendix of ``reference`` lists for a public dashboard."""
+    section = reference.read_text(encoding="utf-8").partition(f"### {dashboard}")[2].partition("\n### ")[0]
+    listed = re.findall(r"^- (?!\(variable\)).*?: `(.*)`$", section, flags=re.MULTILINE)
+    return [_filled_in(text, model_name) for text in listed]
+
+
+def _filled_in(expression: str, model_name: str) -> str:
+    """Return a dashboard's expression with a value for each of its variables."""
     values = {
         "$__rate_interval": "1m",
         "$__interval": "1m",
@@ -41,13 +54,9 @@ def dashboard_expressions(path: Path, model_name: str) -> list[str]:
         "$model_name": model_name,
         "$Deployment_id": model_name,
     }
-    expressions = []
-    for text in found:
-        expression = text
-        for variable, value in values.items():
-            expression = expression.replace(variable, value)
-        expressions.append(expression)
-    return expressions
+    for variable, value in values.items():
+        expression = expression.replace(variable, value)
+    return expression
 
 
 class PrometheusClient:

@@ -62,6 +62,21 @@ def test_a_prompt_that_is_begun_again_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
+    ("start", "end", "parts"),
+    [
+        (104, 108, {"router": 4 + 2, "encoding": 4}),
+        (100, 110, {"encoding": 10}),
+        (104, 500, {"router": 4, "encoding": 6}),  # What a client does not wait for takes none of its time.
+    ],
+)
+def test_encoders_by_hand(start: int, end: int, parts: dict[str, int]) -> None:
+    """What an encoder takes, its queue included, is no time at the router."""
+    found = _parts(_row(encode_start_ns=start, encoded_ns=end))
+    assert {name: value for name, value in found.items() if name in {"router", "encoding"}} == parts
+    assert sum(found.values()) == 245
+
+
+@pytest.mark.parametrize(
     ("start", "length", "handover", "transfer"),
     [
         (190, 20, 5 + 12, 20),  # After the prompt, which is computed at 185.

@@ -4,6 +4,8 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,12 @@ from cluster_sim.simulation.plan import make_plan
 from cluster_sim.simulation.run import run_name, run_study
 from cluster_sim.simulation.run_options import RunOptions
 from cluster_sim.simulation.run_recorder import RunRecorder
-from tests.metrics.prometheus_server import dashboard_expressions, running_prometheus
+from tests.metrics.prometheus_server import (
+    PrometheusClient,
+    appendix_expressions,
+    dashboard_expressions,
+    running_prometheus,
+)
 from tests.small_run import run_small, small_study
 
 
@@ -153,23 +160,41 @@ def test_file_is_openmetrics_and_ends_where_the_run_ends(long_run: Path, tmp_pat
     assert [finished[0], finished[-1]] == ["0", "1000"]
 
 
-def test_unmodified_dashboards_show_true_rates(checkout: Path, long_run: Path, shared: Path, tmp_path: Path) -> None:
-    """Backfilled into a real Prometheus, vLLM's dashboards and ours are full, and rates are those of the fleet."""
+@contextmanager
+def _backfilled(run: Path, tmp_path: Path) -> Iterator[PrometheusClient]:
+    """Run a Prometheus that has the metrics of a finished run."""
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("needs promtool (Debian package prometheus)")
-    file = write_openmetrics(long_run, tmp_path / "openmetrics.txt")
+    file = write_openmetrics(run, tmp_path / "openmetrics.txt")
     subprocess.run(
         [promtool, "tsdb", "create-blocks-from", "openmetrics", str(file), str(tmp_path / "tsdb")],
         check=True,
         capture_output=True,
     )
+    with running_prometheus(tmp_path, 1) as prometheus:
+        yield prometheus
+
+
+def test_sglang_dashboard_is_full(shared: Path, tmp_path: Path) -> None:
+    """Backfilled, every expression of SGLang's public dashboard has finite data for a pool of its engine."""
+    arrivals = "workload.arrivals={kind: constant, request_rate: 10}"
+    run = run_small(tmp_path, "workload.count=1000", arrivals, "fleet.pools.0.engine={kind: sglang}").directory
+    reference = shared / "reference" / "ecosystem.md"
+    expressions = appendix_expressions(reference, "sglang__sglang-dashboard.json", "llama-3-8b")
+    assert len(expressions) == 14
+    with _backfilled(run, tmp_path) as prometheus:
+        assert prometheus.lacking(expressions, EPOCH.timestamp() + 90) == []
+
+
+def test_unmodified_dashboards_show_true_rates(checkout: Path, long_run: Path, shared: Path, tmp_path: Path) -> None:
+    """Backfilled into a real Prometheus, vLLM's dashboards and ours are full, and rates are those of the fleet."""
     ours = checkout / "conf" / "grafana" / "dashboards"
     files = [*(shared / "dashboards").glob("vllm__*.json"), *ours.glob("*.json")]
     assert len(files) == 7
     expressions = [expression for path in files for expression in dashboard_expressions(path, "llama-3-8b")]
     at_s = EPOCH.timestamp() + 90
-    with running_prometheus(tmp_path, 1) as prometheus:
+    with _backfilled(long_run, tmp_path) as prometheus:
         assert prometheus.lacking(expressions, at_s) == []
         increase = sum(prometheus.query("increase(vllm:generation_tokens_total[1m])", at_s))
     series = pq.read_table(long_run / "series.parquet")

@@ -120,6 +120,32 @@ def test_prompts_that_are_begun_again_show_what_was_lost(tmp_path: Path) -> None
     assert prefill == ("prefill", row["replica"], row["restarted_s"] * 1e6, row["first_token_s"] * 1e6)
 
 
+def test_preemptions_between_tokens_show_where_they_were(tmp_path: Path) -> None:
+    """A request that was preempted once after its first token has a span as long as what the preemption took."""
+    engine = "fleet.pools.0.engine={num_kv_blocks: 70}"
+    run = run_small(tmp_path, engine, "workload.arrivals={kind: poisson, request_rate: 60}").directory
+    rows = pq.read_table(run / "requests.parquet").to_pylist()
+    row = next(row for row in rows if row["preemptions"] == 1 and row["preempted_s"])
+    *_, before, lost, after = _spans(_trace(run, tmp_path), row["request_id"])
+    assert [name for name, *_ in (before, lost, after)] == ["decode", "preemption", "decode"]
+    assert lost[3] - lost[2] == pytest.approx(row["preempted_s"] * 1e6)
+    assert (before[3], after[2]) == lost[2:]
+    assert after[3] == row["finish_s"] * 1e6
+
+
+def test_encoders_show_when_they_had_a_request(tmp_path: Path) -> None:
+    """A request with media is at an encoder before it is in the queue of a replica."""
+    traits = (
+        "workload.traits={multimodal: {items: {kind: fixed, value: 1}, tokens_per_item: {kind: fixed, value: 100}}}"
+    )
+    encoders = "fleet.encoders={instances: 4, tokens_per_s: 5000}"
+    run = run_small(tmp_path, traits, encoders, "workload.count=20").directory
+    row = pq.read_table(run / "requests.parquet").slice(3, 1).to_pylist()[0]
+    _, encoder, queue, *_ = _spans(_trace(run, tmp_path), 3)
+    assert encoder == ("encoder", 2, row["encode_start_s"] * 1e6, row["encoded_s"] * 1e6)
+    assert (queue[0], queue[2]) == ("queue", encoder[3])
+
+
 def test_stages_show_their_steps(tmp_path: Path) -> None:
     """With recorded events every stage is a thread; its steps do not overlap, and they are those of the replica."""
     more = ("fleet.pools.0.pipeline_parallel=2", "run.event_trace=true", "workload.count=20")

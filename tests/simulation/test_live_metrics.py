@@ -25,7 +25,7 @@ from cluster_sim.errors import InputError
 from cluster_sim.metrics.metrics_options import MetricsOptions
 from cluster_sim.simulation.run import run_study
 from cluster_sim.simulation.run_options import RunOptions
-from tests.metrics.prometheus_server import dashboard_expressions, running_prometheus
+from tests.metrics.prometheus_server import appendix_expressions, dashboard_expressions, running_prometheus
 
 STUDY = """
 name: paced
@@ -93,6 +93,7 @@ def _generated(tmp_path: Path, until_s: float) -> int:
         ("inline", "vllm_v1"),
         pytest.param("inline", "sglang", marks=pytest.mark.acceptance),
         pytest.param("ray", "vllm_v1", marks=pytest.mark.ray),
+        pytest.param("ray", "sglang", marks=[pytest.mark.ray, pytest.mark.acceptance]),
     ],
 )
 def test_prometheus_sees_a_run_to_its_end(
@@ -105,12 +106,10 @@ def test_prometheus_sees_a_run_to_its_end(
     names = sorted((shared / "dashboards").glob("vllm__*.json")) if engine == "vllm_v1" else []
     dashboards = [*names, *sorted((checkout / "conf" / "grafana" / "dashboards").glob("*.json"))]
     expressions = [expression for path in dashboards for expression in dashboard_expressions(path, "llama-3-8b")]
-    if engine == "sglang":
-        expressions += [f"sglang_{name}" for name in ("num_running_reqs", "gen_throughput", "cache_hit_rate")]
-        expressions += [
-            f"histogram_quantile(0.9, sum by (le) (rate(sglang_{name}_seconds_bucket[1m])))"
-            for name in ("e2e_request_latency", "time_to_first_token")
-        ]
+    public = "sglang__sglang-dashboard" if engine == "sglang" else "production-stack__vllm-model-metrics-dashboard"
+    listed = appendix_expressions(shared / "reference" / "ecosystem.md", f"{public}.json", "llama-3-8b")
+    assert len(listed) == (14 if engine == "sglang" else 27)
+    expressions += listed
     rules = checkout / "conf" / "prometheus" / "rules.yml"
     options = ("--executor", executor, "--speedup", "2.5")
     count = 400 if executor == "inline" else 800

@@ -1,7 +1,16 @@
 """Tests of the strides of runs that are watched."""
 
-from cluster_sim.engine.instant import Kind, instant
+from pathlib import Path
+
+import pytest
+
+from cluster_sim.engine.instant import Kind, instant, time_of
+from cluster_sim.metrics.metrics_options import MetricsOptions
+from cluster_sim.simulation.monitoring import RunMonitor
+from cluster_sim.simulation.run import run_study
+from cluster_sim.simulation.run_options import RunOptions
 from cluster_sim.simulation.strides import FIRST_NS, Strides
+from tests.small_run import small_study
 
 
 def test_strides_take_about_a_pause() -> None:
@@ -23,3 +32,24 @@ def test_idle_time_passes_fast() -> None:
         reached, _ = strides.limit(reached, 0.0, 0.1)
         count += 1
     assert count < 40
+
+
+@pytest.mark.parametrize("policy", ["round_robin", "least_outstanding"])
+def test_nothing_is_left_to_watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str) -> None:
+    """After the last request a watched run makes no stride more: the end of all work ends the watch."""
+    idle: list[float] = []
+
+    class Counting(RunMonitor):
+        """Notes where the run is when nothing is left."""
+
+        def observe(self, clock: int, counters: dict[int, object]) -> None:
+            if self._hub.arrived == 150 and not self._hub.in_flight:
+                idle.append(time_of(clock) / 1e9)
+            super().observe(clock, counters)
+
+    monkeypatch.setattr("cluster_sim.simulation.inline.RunMonitor", Counting)
+    study = small_study(tmp_path, f"router.policy={policy}")
+    options = RunOptions(executor="inline", out=tmp_path / "run", metrics=MetricsOptions(0))
+    end_s = run_study(study, options).summary["simulated_s"]
+    assert 1 <= len(idle) <= 3  # The stride in which the last response comes, and the loop's last rounds.
+    assert idle[-1] <= end_s

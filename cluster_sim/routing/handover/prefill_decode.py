@@ -169,6 +169,8 @@ class PrefillDecode(HandOver):
             prefilled_ns=handed.prefilled_ns,
             preempted_ns=response.preempted_ns,
             restarted_ns=handed.restarted_ns,
+            preempted_at_ns=response.preempted_at_ns,
+            resumed_ns=response.resumed_ns,
         )
         return self.hub.end_request(tracked, row, now_ns)
 

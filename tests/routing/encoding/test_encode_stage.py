@@ -49,6 +49,14 @@ def test_requests_wait_for_the_encoder_that_is_free_first() -> None:
     assert waits_ms(media_study(encoders)) == [58.0, 58.0, 93.0, 93.0]
 
 
+def test_rows_say_when_media_were_encoded() -> None:
+    """From the routing of a request to the arrival of its embeddings, waiting for an encoder included."""
+    study = media_study({"instances": 2, "tokens_per_s": 2000, "overhead_ms": 5, "transfer_ms": 3})
+    evidence = equal_everywhere(study)
+    assert evidence.column("encode_start_ns") == evidence.column("arrival_ns")
+    assert evidence.column("encoded_ns") == evidence.column("dispatch_ns")
+
+
 def test_requests_without_media_pass() -> None:
     """None of their time is spent at encoders."""
     media = {**MEDIA, "probability": 0.0}

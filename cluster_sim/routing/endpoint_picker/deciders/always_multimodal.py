@@ -10,7 +10,7 @@ from cluster_sim.routing.endpoint_picker.parts import ENDPOINT_DECIDERS, Decider
 
 
 class MultimodalOptions(PartOptions):
-    """Requests with images or sound are split; as decider of the encode stage, which is not simulated, it is idle."""
+    """Requests with images or sound are split; encoders are those of `fleet.encoders`."""
 
     type: Literal["always-disagg-multimodal-decider"] = "always-disagg-multimodal-decider"
 

@@ -21,7 +21,7 @@ class Deciders(ConfigModel):
     model_config = ConfigDict(extra="ignore")
 
     prefill: str = Field("", description="Decider of the prefill stage; empty leaves the stage out.")
-    encode: str = Field("", description="Decider of the encode stage, which is not simulated.")
+    encode: str = Field("", description="Decider of the encode stage; it chooses nothing, see fleet.encoders.")
 
 
 class ProfileNames(ConfigModel):
@@ -31,7 +31,7 @@ class ProfileNames(ConfigModel):
 
     decode: str = Field("decode", description="Profile of the endpoint that decodes.")
     prefill: str = Field("prefill", description="Profile of the endpoint that computes the prompt.")
-    encode: str = Field("encode", description="Profile of the endpoint that encodes, which is not simulated.")
+    encode: str = Field("encode", description="Profile of the endpoint that encodes; it chooses nothing.")
 
 
 class DisaggregatedOptions(PartOptions):
