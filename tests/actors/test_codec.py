@@ -115,7 +115,7 @@ def test_counters_come_back() -> None:
         ([b"\x05", [2, 1, bytes(40)]], "order of the messages"),
         ([b"\x00\x00", [2, 1, bytes(40)], [2, 1, bytes(40)]], "order of the messages"),
         ([b"", [2, 1, bytes(40)], [2, 1, bytes(40)]], "without an order"),
-        ([b"", [16, 1, bytes(96), b"\x63"]], "unknown status code 99"),
+        ([b"", [16, 1, bytes(112), b"\x63"]], "unknown status code 99"),
         ([b"", [1, 1, bytes(88), [[3, 0]]]], "not a row number and"),
         ([b"", [1, 1, bytes(88), None]], "attributes of requests are NoneType"),
     ],
