@@ -41,13 +41,13 @@ V0_PARAMETERS = (
 by one, twice as many where activations are quantised."""
 EAGER_PARAMETERS = (Parameter("launch_sequence_us", 50.0, 0.7),)
 """What the CPU takes for each sequence of a step without CUDA graphs."""
-EAGER_LAYERS_US = {"launch_layer_us": 250.0, "launch_moe_layer_us": 150.0}
+EAGER_LAYERS_US = {"launch_layer_us": 225.0, "launch_moe_layer_us": 138.0}
 """What it takes to launch a layer: 20 ms for the 80 layers of Llama-3.1-70B with one request running, by the tokens per
-second at the end of a run of LLMServingSim's ISPASS artifact, and in proportion to the number of its kernels (some 13)
-for those that experts add (some 8)."""
+second at the end of a run of LLMServingSim's ISPASS artifact, of which 2 ms are the gap below; and in proportion to the
+number of its kernels (some 13) for those that experts add (some 8)."""
 SYNC_GAP_US = {"gap_us": 2000.0, "gap_sequence_us": 15.0}
-"""Before asynchronous scheduling (0.14) the GPU waits while the CPU plans the next step.  Nothing measures it with CUDA
-graphs: a third of what the fit of v0 says of its own CPU."""
+"""Before asynchronous scheduling (0.14) the GPU waits while the CPU plans the next step.  Nothing measures it alone: a
+third of what the fit of v0 says of its own CPU."""
 NOTES = (
     "launch times of eager steps from one run of LLMServingSim's ISPASS artifact (0.13); the gap of synchronous "
     "scheduling before 0.14 is an assumption, a third of v0's"

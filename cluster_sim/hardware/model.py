@@ -113,6 +113,12 @@ class Model(LibraryModel):
         default=None, ge=1, le=100_000, description="Routed experts a layer (DeepSeek's name)"
     )
     num_experts_per_tok: int = Field(default=0, ge=0, le=100_000, description="Routed experts each token uses")
+    router_kernels: int = Field(
+        default=0,
+        ge=0,
+        le=10_000,
+        description="Small kernels in which the engine chooses experts, where it is no single one",
+    )
     n_shared_experts: int = Field(default=0, ge=0, le=100_000, description="Experts that every token uses")
     shared_expert_intermediate_size: int = Field(
         default=0,

@@ -6,7 +6,8 @@ batch, ``mix + sum of chunk(c, kv)``.  The first two are cached per count.  A de
 ``decode_run_ns`` cannot disagree, and a run costs three passes over a vector.
 Layers with a sliding window read at most ``window`` tokens a sequence; their part
 is ``slope * min(kv, B * window)`` over the batch, which is exact when sequences are equally long and an upper bound
-otherwise.
+otherwise.  Where a decode's query heads each read the cache for themselves, a cached token costs more once the cache of
+one key head no longer stays in the GPU's L2: from ``resident_tokens`` on ``spilled_slopes`` hold for all of it.
 
 A step takes no less than the CPU does (``cpu_cost``), which depends on the sequences alone.
 
@@ -14,8 +15,9 @@ Floor: every term is non-negative and no smaller for more tokens or sequences, a
 sequence, so a decode step of one sequence with an empty cache is a lower bound.
 """
 
+import math
 from abc import abstractmethod
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -29,6 +31,18 @@ MIN_RUN_STEPS: Final = 512
 _ONE: Final = 1 << FRACTION_BITS
 _HALF: Final = _ONE >> 1
 _SHIFT: Final = np.int64(FRACTION_BITS)
+
+
+class _Slopes(NamedTuple):
+    """ns per cached token of layers with full attention and of layers with a sliding window, of one stage."""
+
+    decode: tuple[float, float]
+    spilled: tuple[float, float]
+    """The same where the cache does not stay in L2."""
+    mixed: tuple[float, float]
+    """Of steps with prefills."""
+    mixed_spilled: tuple[float, float]
+    resident_tokens: float
 
 
 class AffinePredictor(Predictor):
@@ -48,11 +62,10 @@ class AffinePredictor(Predictor):
         self._sequences: list[dict[int, float]] = [{} for _ in range(stages)]
         self._decode: list[dict[int, int]] = [{} for _ in range(stages)]
         """Constant part of a decode step by sequences, in 2^-20 ns, the half for rounding included."""
-        self._slopes: list[tuple[float, float] | None] = [None] * stages
-        self._mixed_slopes: list[tuple[float, float]] = [(0.0, 0.0)] * stages
-        """The slopes of steps with prefills."""
-        self._fine_slopes: list[tuple[int, int]] = [(0, 0)] * stages
-        """The slopes in 2^-20 ns."""
+        self._slopes: list[_Slopes | None] = [None] * stages
+        self._fine_slopes: list[tuple[int, int, int]] = [(0, 0, 0)] * stages
+        """The slopes in 2^-20 ns: of full layers, of windowed ones, and of these beyond L2."""
+        self._resident: list[float] = [math.inf] * stages
         self._growth: list[dict[int, Int64Array]] = [{} for _ in range(stages)]
         self._cpu: list[dict[int, int]] = [{} for _ in range(stages)]
         """The CPU's part of a step by sequences, in 2^-20 ns."""
@@ -79,6 +92,16 @@ class AffinePredictor(Predictor):
         """Return the same for steps with prefills, never less."""
         return self.kv_slopes(stage)
 
+    def resident_tokens(self, stage: int) -> float:  # noqa: ARG002
+        """Return how many cached tokens of one key head stay in L2."""
+        return math.inf
+
+    def spilled_slopes(self, stage: int, *, is_mixed: bool) -> tuple[float, float]:
+        """Return ``mixed_slopes`` or ``kv_slopes`` where the cache does not stay in L2, never less; without prefills
+        full layers have the same.
+        """
+        return self.mixed_slopes(stage) if is_mixed else self.kv_slopes(stage)
+
     @abstractmethod
     def chunk_cost(self, chunk_tokens: int, kv_tokens: int, stage: int) -> float:
         """Return the attention of one prefill chunk over itself and the cache before it, ns."""
@@ -102,10 +125,11 @@ class AffinePredictor(Predictor):
             base = self._decode[stage].get(decodes)
             if base is None:
                 base = self._decode_base(decodes, stage)
-            full, windowed = self._fine_slopes[stage]
+            full, windowed, spilled = self._fine_slopes[stage]
             fine = base + shape.decode_kv_tokens * full
             if windowed:
-                fine += min(shape.decode_kv_tokens, decodes * self._window) * windowed
+                read = min(shape.decode_kv_tokens, decodes * self._window)
+                fine += read * (windowed if read <= self._resident[stage] else spilled)
             if self._is_paced and fine < self._cpu[stage][decodes]:
                 fine = self._cpu[stage][decodes]
             return fine >> FRACTION_BITS or 1
@@ -117,14 +141,18 @@ class AffinePredictor(Predictor):
         base = self._decode[stage].get(decodes)
         if base is None:
             base = self._decode_base(decodes, stage)
-        full, windowed = self._fine_slopes[stage]
+        full, windowed, spilled = self._fine_slopes[stage]
         growth = self._growth[stage].get(decodes)
         if growth is None or len(growth) < steps:
             growth = self._grow(decodes, steps, stage)
         fine: Int64Array = growth[:steps] + (base + kv_tokens * full)
         if windowed:
             iota = np.arange(steps)
-            fine += np.minimum(iota * decodes + kv_tokens, decodes * self._window) * windowed
+            read: Int64Array = np.minimum(iota * decodes + kv_tokens, decodes * self._window)
+            if spilled == windowed:
+                fine += read * windowed
+            else:
+                fine += np.where(read <= self._resident[stage], read * windowed, read * spilled)
         if self._is_paced:
             np.maximum(fine, self._cpu[stage][decodes], out=fine)
         fine >>= _SHIFT
@@ -147,9 +175,16 @@ class AffinePredictor(Predictor):
     def _decode_base(self, decodes: int, stage: int) -> int:
         """Fill the caches for ``decodes`` sequences of one token; return the constant part in 2^-20 ns."""
         if self._slopes[stage] is None:
-            full, windowed = self._slopes[stage] = self.kv_slopes(stage)
-            self._mixed_slopes[stage] = self.mixed_slopes(stage)
-            self._fine_slopes[stage] = (round(full * _ONE), round(windowed * _ONE))
+            slopes = self._slopes[stage] = _Slopes(
+                self.kv_slopes(stage),
+                self.spilled_slopes(stage, is_mixed=False),
+                self.mixed_slopes(stage),
+                self.spilled_slopes(stage, is_mixed=True),
+                self.resident_tokens(stage),
+            )
+            full, windowed, spilled = (round(ns * _ONE) for ns in (*slopes.decode, slopes.spilled[1]))
+            self._fine_slopes[stage] = (full, windowed, spilled)
+            self._resident[stage] = slopes.resident_tokens
         base_ns = self._token_part(max(decodes, 1), stage) + self._sequence_part(max(decodes, 1), stage)
         base = round(base_ns * _ONE) + _HALF
         self._decode[stage][decodes] = base
@@ -177,8 +212,9 @@ class AffinePredictor(Predictor):
         """
         if self._slopes[stage] is None:
             self._decode_base(1, stage)
-        slopes = self._mixed_slopes[stage] if shape.prefills else self._slopes[stage]
+        slopes = self._slopes[stage]
         assert slopes is not None
+        within, beyond = (slopes.mixed, slopes.mixed_spilled) if shape.prefills else (slopes.decode, slopes.spilled)
         computed = shape.decodes + shape.draft_tokens
         sampled = computed + len(shape.prefills)
         for chunk, _ in shape.prefills:
@@ -188,9 +224,11 @@ class AffinePredictor(Predictor):
         else:
             ns = self._token_part(computed or 1, stage)
         ns += self._sequence_part(sampled or 1, stage)
-        ns += shape.decode_kv_tokens * slopes[0]
-        if slopes[1]:
-            ns += min(float(shape.decode_kv_tokens), float(shape.decodes * self._window)) * slopes[1]
+        resident = slopes.resident_tokens
+        ns += shape.decode_kv_tokens * (within if shape.decode_kv_tokens <= resident else beyond)[0]
+        if within[1]:
+            read = min(float(shape.decode_kv_tokens), float(shape.decodes * self._window))
+            ns += read * (within if read <= resident else beyond)[1]
         if shape.prefills:
             ns += self.mix_cost(stage)
             for chunk, kv in shape.prefills:

@@ -184,6 +184,13 @@ def test_windows_that_the_library_fills_in(tmp_path: Path, fields: dict[str, Any
     assert [layer for layer in range(6) if model.is_windowed(layer)] == windowed
 
 
+def test_experts_that_are_chosen_in_many_kernels(tmp_path: Path) -> None:
+    """Phi-MoE's experts are chosen in 25 tensor operations by vLLM, Mixtral's in one kernel."""
+    experts = {"num_local_experts": 4, "num_experts_per_tok": 2, "num_key_value_heads": 2}
+    for kind, kernels in (("phimoe", 25), ("mixtral", 0)):
+        assert loaded(tmp_path, LLAMA | experts | {"model_type": kind}).router_kernels == kernels
+
+
 def test_language_model_of_several_modalities(tmp_path: Path) -> None:
     """The text model is read, with the library's defaults; towers and further-token layers are named as left out."""
     text = {"model_type": "gemma3_text", "hidden_size": 64, "num_hidden_layers": 6, "intermediate_size": 128}

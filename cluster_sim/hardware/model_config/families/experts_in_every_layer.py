@@ -10,11 +10,16 @@ from cluster_sim.hardware.model_config.module_names import USUAL_NAMES
 
 WITH_QK_NORM: Final = frozenset({"qwen3_moe", "qwen3_vl_moe", "minimax_m2"})
 
+SPARSE_MIXER_KERNELS: Final = 25
+"""Tensor operations of ``sparsemixer`` and its caller (vllm/model_executor/models/phimoe.py)."""
+
 
 def _more(config: ConfigFile, found: Fields) -> Fields:
     kind, layers = config.model_type, found["num_hidden_layers"]
     more = experts(config) | sparse_layers(config, layers)
     more["use_qk_norm"] = config.flag("use_qk_norm") or kind in WITH_QK_NORM
+    if kind == "phimoe":
+        more["router_kernels"] = SPARSE_MIXER_KERNELS
     if kind == "qwen2_moe":
         more |= {"attention_bias": True, "attention_output_bias": False}
     if kind == "glm4_moe":

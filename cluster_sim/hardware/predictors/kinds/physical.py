@@ -15,20 +15,27 @@ twenty coefficients serve every model, degree and batch of an engine and kernel 
 results elsewhere and read here from a calibration.  The head is its own smooth maximum over s, so the sum separates
 into parts of n, of s and of the cached tokens: decode steps are affine in the cache.
 
-With CUDA graphs the CPU's work hides beside the GPU's, but for the gap g between steps where the next one is planned
-only after the last (before asynchronous scheduling).  Without them (``enforce_eager``) the CPU launches every kernel,
-ahead of the GPU where it can, and the step is
+With CUDA graphs the CPU's work hides beside the GPU's, but for the gap G = g + s g_seq between steps where the next one
+is planned only after the last (before asynchronous scheduling).  Without them (``enforce_eager``) the CPU launches
+every kernel, ahead of the GPU where it can, and the step is
 
-    max(T without g, L l + L_moe l_moe + s l_seq).
+    G + max(T without G, L l + L_moe l_moe + s l_seq).
 
-FlashAttention 2 packs the query heads that share a key head into one tile only where every sequence has one query.
-Beside a prefill each query head of a decode fills one row of a tile of its own: the cached tokens then cost the
-arithmetic of whole tiles, or reading them where that takes longer.  (Operator tables of RTX PRO 6000 and RTX 4090 have
-it: decode attention beside a chunk of 16 tokens takes 1.4 to 3.3 times as long, by the query heads per key head.)
+Some models choose experts in many small kernels instead of one (``router_kernels``); each costs its share of c_layer,
+and of l to launch.
+
+FlashAttention 2 packs the query heads that share a key head into one tile only where every sequence has one query and
+the layer no sliding window (``seqlenq_ngroups_swapped`` in its ``flash_api.cpp``).  Otherwise each query head of a
+decode fills one row of a tile of its own: the cached tokens then cost the arithmetic of whole tiles, or reading them
+where that takes longer.  The heads of one key head run after each other over the whole batch, so where the L2 does not
+hold that head's cache of all sequences, each of them reads it from memory.  (Operator tables of RTX PRO 6000 and RTX
+4090, whose L2 is large, have the tiles: decode attention beside a chunk of 16 tokens takes 1.4 to 3.3 times as long, by
+the query heads per key head.  Phi-mini-MoE on A6000, with 6 MB of L2 and a window in every layer, shows the reading:
+0.85 us per cached token where one reading is 0.17 us at the data sheet's rate and there are four heads per key head.)
 """
 
 import math
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field
 
@@ -46,6 +53,9 @@ from cluster_sim.hardware.replica_hardware import ReplicaHardware
 from cluster_sim.hardware.sharding import Shard, shards
 from cluster_sim.options import LibraryEntry
 from cluster_sim.units import NS_PER_S, NS_PER_US
+
+LAYER_KERNELS: Final = 13
+"""Kernels of a dense layer: two norms, four projections and what lies between them, the cache's write and attention."""
 
 
 class PhysicalOptions(PredictorOptions):
@@ -110,6 +120,10 @@ class PhysicalPredictor(AffinePredictor):
         self._head_flops = plain * c.gemm_flops_ratio
         self._attention_flops = plain * c.attention_flops_ratio
         self._activation_bytes = weight_bytes(model.activation_dtype)
+        self._has_lone_tiles = bool(c.lone_tile_rows) and not model.is_latent_attention
+        self._has_lone_windows = self._has_lone_tiles and model.window_tokens > 0 and not model.is_chunked_attention
+        self._router_share = model.router_kernels / LAYER_KERNELS
+        self._heads_per_key_head = model.num_attention_heads / model.num_key_value_heads
 
     @classmethod
     def build(cls, options: PhysicalOptions, hardware: ReplicaHardware) -> Self:
@@ -151,8 +165,8 @@ class PhysicalPredictor(AffinePredictor):
             apart_s = experts_s + experts_arithmetic_s
         else:
             weights_s, arithmetic_s = weights_s + experts_s, arithmetic_s + experts_arithmetic_s
-        gap_us = 0.0 if self.hardware.engine.enforce_eager else c.gap_us
-        us = c.step_us + gap_us + part.layers * c.layer_us + part.moe_layers * c.moe_layer_us + tokens * c.token_us
+        us = c.step_us + c.gap_us + part.layers * c.layer_us + part.moe_layers * c.moe_layer_us + tokens * c.token_us
+        us += part.moe_layers * self._router_share * c.layer_us
         if model.is_latent_attention:
             us += part.layers * c.latent_layer_us
         if self._is_quantized:
@@ -191,9 +205,7 @@ class PhysicalPredictor(AffinePredictor):
             sequences * part.head_flops_per_token / self._head_flops,
             c.smooth_power,
         )
-        us = sequences * c.sequence_us
-        if not self.hardware.engine.enforce_eager:
-            us += sequences * c.gap_sequence_us
+        us = sequences * (c.sequence_us + c.gap_sequence_us)
         if model.default_sampling.is_sorting:
             us += c.sort_us
             moved = sequences * c.sort_bytes_per_entry * model.vocab_size
@@ -210,11 +222,47 @@ class PhysicalPredictor(AffinePredictor):
         if not self.hardware.engine.enforce_eager:
             return 0.0
         part, c = self._shards[stage], self.coefficients
-        us = part.layers * c.launch_layer_us + part.moe_layers * c.launch_moe_layer_us
-        return (us + sequences * c.launch_sequence_us) * NS_PER_US
+        us = c.gap_us + part.layers * c.launch_layer_us
+        us += part.moe_layers * (c.launch_moe_layer_us + self._router_share * c.launch_layer_us)
+        return (us + sequences * (c.launch_sequence_us + c.gap_sequence_us)) * NS_PER_US
 
     def kv_slopes(self, stage: int) -> tuple[float, float]:
-        """Return ns per cached token: its bytes, or for latent attention its operations if they take longer."""
+        """Return ns per cached token: its bytes, or for latent attention its operations if they take longer; of layers
+        with a sliding window the tiles that their kernel leaves to each query head.
+        """
+        full, windowed = self._packed_slopes(stage)
+        if self._has_lone_windows:
+            windowed = max(windowed, self._lone_slopes(stage)[1])
+        return full, windowed
+
+    def mixed_slopes(self, stage: int) -> tuple[float, float]:
+        """Return the same if the batch has a prefill, which leaves every query head of a decode a tile of its own."""
+        full, windowed = self._packed_slopes(stage)
+        lone_full, lone_windowed = self._lone_slopes(stage)
+        return max(full, lone_full), max(windowed, lone_windowed)
+
+    def resident_tokens(self, stage: int) -> float:
+        """Return how many tokens of one key head's cache the L2 holds."""
+        if not self._has_lone_tiles:
+            return math.inf
+        part, model = self._shards[stage], self._model
+        heads = max(1.0, model.num_key_value_heads / self._tensor_parallel) * max(1, model.attention_layers)
+        return self.hardware.device.l2_bytes * heads / (part.kv_bytes_per_token * self.stages)
+
+    def spilled_slopes(self, stage: int, *, is_mixed: bool) -> tuple[float, float]:
+        """Return the same where the L2 does not hold that: every query head then reads the cache from memory."""
+        full, windowed = self.mixed_slopes(stage) if is_mixed else self.kv_slopes(stage)
+        if not self._has_lone_tiles:
+            return full, windowed
+        read_full, read_windowed = (slope * self._heads_per_key_head for slope in self._packed_slopes(stage))
+        if is_mixed:
+            full = max(full, read_full)
+        if is_mixed or self._has_lone_windows:
+            windowed = max(windowed, read_windowed)
+        return full, windowed
+
+    def _packed_slopes(self, stage: int) -> tuple[float, float]:
+        """Return ns per cached token where the query heads of a key head share a tile."""
         part = self._shards[stage]
         by_bytes = part.kv_bytes_per_token / self._kv_rate * NS_PER_S
         by_flops = 0.0
@@ -224,15 +272,14 @@ class PhysicalPredictor(AffinePredictor):
         full = max(by_bytes * (1.0 - bytes_share), by_flops * (1.0 - flops_share))
         return full, max(by_bytes * bytes_share, by_flops * flops_share)
 
-    def mixed_slopes(self, stage: int) -> tuple[float, float]:
-        """Return the same if the batch has a prefill: a tile of rows for each query head, of which one is used."""
-        slopes = self.kv_slopes(stage)
-        rows = self.coefficients.lone_tile_rows
-        if not rows or self._model.is_latent_attention:
-            return slopes
-        tile = rows * self._shards[stage].attention_flops_per_pair / self._attention_flops * NS_PER_S
-        share = self._shards[stage].windowed_pairs_ratio
-        return max(slopes[0], tile * (1.0 - share)), max(slopes[1], tile * share)
+    def _lone_slopes(self, stage: int) -> tuple[float, float]:
+        """Return the arithmetic of a tile of rows for each query head, one of them used; 0 where tiles are shared."""
+        if not self._has_lone_tiles:
+            return 0.0, 0.0
+        part, rows = self._shards[stage], self.coefficients.lone_tile_rows
+        tile = rows * part.attention_flops_per_pair / self._attention_flops * NS_PER_S
+        share = part.windowed_pairs_ratio
+        return tile * (1.0 - share), tile * share
 
     def chunk_cost(self, chunk_tokens: int, kv_tokens: int, stage: int) -> float:
         """Return the attention of a prefill chunk, ns: it reads the cache once and computes the causal part."""
