@@ -1,6 +1,7 @@
 """Result of a run: its figures, and its tables as data frames."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
@@ -8,9 +9,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from cluster_sim.config.loading.load import load_study
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
+from cluster_sim.output.idle_rows import read_series
 from cluster_sim.output.run_directory import REQUESTS_FILE, RESOLVED_FILE, SERIES_FILE, SUMMARY_FILE, read_manifest
 from cluster_sim.report.result_tables import duration_text
 from cluster_sim.study.summary_figures import flat_figures
@@ -50,12 +55,14 @@ class Result:
     @cached_property
     def requests(self) -> "DataFrame":
         """One row per request, the columns of ``requests.parquet``."""
-        return _table(self.directory / REQUESTS_FILE)
+        return _table(self.directory / REQUESTS_FILE, pq.read_table)
 
     @cached_property
     def series(self) -> "DataFrame":
-        """The state of every replica over simulated time, the columns of ``series.parquet``."""
-        return _table(self.directory / SERIES_FILE)
+        """The state of every replica over simulated time, the columns of ``series.parquet``; replicas that nothing
+        reached are in it, with 0 everywhere.
+        """
+        return _table(self.directory / SERIES_FILE, read_series)
 
     @cached_property
     def summary(self) -> "DataFrame":
@@ -109,10 +116,8 @@ def _title(name: str) -> str:
     return {"e2e_s": "E2E", "queue_s": "queue"}.get(name, name.removesuffix("_s").upper())
 
 
-def _table(path: Path) -> "DataFrame":
-    import pyarrow.parquet as pq
-
+def _table(path: Path, read: Callable[[Path], pa.Table]) -> "DataFrame":
     if not path.exists():
         raise InputError(f"{path}: the run wrote no such table (run.series_interval_s: 0 writes no series)")
-    frame: DataFrame = pq.read_table(path).to_pandas()
+    frame: DataFrame = read(path).to_pandas()
     return frame

@@ -22,6 +22,7 @@ from cluster_sim.hardware.replica_hardware import ExpertSharding, ReplicaHardwar
 from cluster_sim.metrics.objectives import Slo
 from cluster_sim.metrics.occupancy import OccupancyTally
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
+from cluster_sim.recording.series_columns import ticks_before
 from cluster_sim.recording.statuses import FINISHED, STATUSES
 from cluster_sim.routing.handover.connector_interface import default_handover
 from cluster_sim.routing.handover.kv_layout import kv_layout
@@ -203,7 +204,7 @@ def run_case(resolved: ResolvedCase, predictor: Predictor, *, is_watched: bool =
     coverage = total_coverage(replica.coverage for replica in outcome.replicas)
     if not is_watched:
         return CaseResult(ttft, e2e, sent, coverage)
-    occupancies = tally.pools()
+    occupancies = tally.pools(ticks=ticks_before(outcome.hub.end_ns, simulation.series_interval_ns))
     fullest_ratio = max(ratio or 0.0 for occupancy in occupancies for ratio in occupancy)
     is_on_edge = any(occupancy.is_on_edge for occupancy in occupancies)
     return CaseResult(ttft, e2e, sent, coverage, is_on_edge, fullest_ratio)

@@ -5,6 +5,7 @@ the mean (coefficient of variation), of the replicas present; both are averaged 
 balance.  All sums are integers, so the order in which replicas are added changes nothing.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -45,6 +46,12 @@ class _Spread:
         self.squares[ticks] += values * values
         self.maxima[ticks] = np.maximum(self.maxima[ticks], values)
 
+    def add_empty(self, replicas: int, ticks: int) -> None:
+        """Add replicas that were empty at so many ticks, from the first on."""
+        for name in ("counts", "sums", "squares", "maxima"):
+            setattr(self, name, padded(getattr(self, name), ticks + 1).copy())
+        self.counts[1 : ticks + 1] += replicas
+
     def averages(self) -> tuple[float | None, float | None]:
         """Return the averages of (largest over mean, coefficient of variation)."""
         chosen = (self.counts > 1) & (self.sums > 0)
@@ -68,6 +75,7 @@ class ImbalanceTally:
         sets = len(metadata.pools) + 1
         self._requests = [_Spread() for _ in range(sets)]
         self._kv = [_Spread() for _ in range(sets)]
+        self._with_rows: set[int] = set()
 
     def add(self, replica: int, columns: Mapping[str, Int64Array]) -> None:
         """Count what ``ReplicaLog.take_series`` of ``replica`` returned."""
@@ -77,6 +85,7 @@ class ImbalanceTally:
             names = ("time_ns", "running", "waiting", "kv_used_blocks")
             self._joined.setdefault(replica, []).append({name: columns[name].copy() for name in names})
             return
+        self._with_rows.add(replica)
         pool = self._pool_of_replica[replica]
         ticks = columns["time_ns"] // self._interval_ns
         in_flight = columns["running"] + columns["waiting"]
@@ -85,8 +94,17 @@ class ImbalanceTally:
             self._requests[index].add(ticks, in_flight)
             self._kv[index].add(ticks, parts)
 
-    def figures(self, joined_pools: Sequence[int] = ()) -> list[Imbalance]:
-        """Return the figures of every pool, then of the fleet; ``joined_pools`` has the pools of those that joined."""
+    def figures(self, joined_pools: Sequence[int] = (), ticks: int = 0) -> list[Imbalance]:
+        """Return the figures of every pool, then of the fleet; ``joined_pools`` has the pools of those that joined.
+
+        A replica without rows was empty at each of the run's ``ticks``.
+        """
+        without = [pool for replica, pool in enumerate(self._pool_of_replica) if replica not in self._with_rows]
+        self._with_rows.update(range(len(self._pool_of_replica)))
+        for pool, replicas in Counter(without).items():
+            for index in (pool, -1):
+                for spreads in (self._requests, self._kv):
+                    spreads[index].add_empty(replicas, ticks)
         self._pool_of_replica = [*self._pool_of_replica, *joined_pools]
         for replica, blocks in self._joined.items():
             for columns in blocks:

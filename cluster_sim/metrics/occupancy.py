@@ -44,9 +44,13 @@ class OccupancyTally:
         """Ticks of replicas that have joined, by number: their pools, and so their limits, are known at the end."""
         self._limits = [(pool.max_num_seqs, pool.kv_blocks) for pool in metadata.pools]
         self._counts = np.zeros((len(metadata.pools), 2, _PARTS + 1), np.int64)
+        self._with_rows: set[int] = set()
 
     def add(self, replica: int, columns: Mapping[str, npt.NDArray[np.int64]]) -> None:
         """Count what ``ReplicaLog.take_series`` of ``replica`` returned."""
+        if not len(columns["running"]):
+            return
+        self._with_rows.add(replica)
         if replica >= len(self._pool_of_replica):
             self._joined.setdefault(replica, []).append({name: columns[name].copy() for name in _KINDS})
             return
@@ -57,8 +61,16 @@ class OccupancyTally:
                 parts = np.minimum(-(-_PARTS * columns[name] // limit), _PARTS)
                 self._counts[pool, kind] += np.bincount(parts, minlength=_PARTS + 1)
 
-    def pools(self, joined_pools: Sequence[int] = ()) -> list[Occupancy]:
-        """Return the occupancy of every pool; ``joined_pools`` has the pools of the replicas that have joined."""
+    def pools(self, joined_pools: Sequence[int] = (), ticks: int = 0) -> list[Occupancy]:
+        """Return the occupancy of every pool; ``joined_pools`` has the pools of the replicas that have joined.
+
+        A replica without rows was empty at each of the run's ``ticks``.
+        """
+        for replica, pool in enumerate(self._pool_of_replica):
+            if replica not in self._with_rows:
+                for kind, limit in enumerate(self._limits[pool]):
+                    self._counts[pool, kind, 0] += ticks if limit else 0
+        self._with_rows.update(range(len(self._pool_of_replica)))
         self._pool_of_replica = [*self._pool_of_replica, *joined_pools]
         for replica, blocks in self._joined.items():
             for columns in blocks:

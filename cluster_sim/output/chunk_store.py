@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 Int64Array = npt.NDArray[np.int64]
 
-MEMORY_BYTES: Final = 48 << 20
+MEMORY_BYTES: Final = 12 << 20
 """Bytes held in memory before everything held goes to the file."""
 
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from cluster_sim.output.arrow_columns import list_column, number_column, seconds_column, word_column
 from cluster_sim.output.chunk_store import ChunkStore
+from cluster_sim.output.idle_rows import IdleReplicas
 from cluster_sim.output.part_files import PartFiles
 from cluster_sim.recording.buckets import ITERATION_TOKENS, TOKEN_GAP_S, TTFT_GRID_S
 from cluster_sim.recording.series_columns import EVENT_COLUMNS, FIRST_TOKEN_COLUMNS, STATE_COLUMNS, STEP_COLUMNS
@@ -49,7 +50,7 @@ PART_SCHEMA: Final = pa.schema(
 )
 """Columns of the parts that are written while a run goes on: also the times as they were recorded."""
 
-GROUP_ROWS: Final = 65_536
+GROUP_ROWS: Final = 16_384
 """Rows of a row group."""
 
 _WIDTHS: Final = {
@@ -79,6 +80,7 @@ class SeriesTable:
         self._pool_of_replica = np.array(pool_of_replica, np.int64)
         self._kv_blocks = np.array(kv_blocks, np.int64)
         self._waiting = ChunkStore(path.parent, _ENDS[-1])
+        self._idle = IdleReplicas()
         self._path = path
         self._writer: pq.ParquetWriter | None = None
         self._parts = PartFiles(path)
@@ -145,9 +147,16 @@ class SeriesTable:
         self._pool_of_replica = np.concatenate([self._pool_of_replica, np.array(pools, np.int64)])
         self._kv_blocks = np.concatenate([self._kv_blocks, np.array(kv_blocks, np.int64)])
 
+    def note_idle(self, interval_ns: int, ticks: int) -> None:
+        """Take in that the run has so many ticks, all of which replicas without rows have had."""
+        with_rows = set(self._waiting.keys())
+        pools = self._pool_of_replica.tolist()
+        without = [(self._pools[pool], replica) for replica, pool in enumerate(pools) if replica not in with_rows]
+        self._idle = IdleReplicas.of(interval_ns, ticks, without)
+
     def close(self) -> None:
         """Write everything to the file, which is not there before."""
-        self._writer = _writer(self._path, SERIES_SCHEMA)
+        self._writer = _writer(self._path, SERIES_SCHEMA.with_metadata(self._idle.to_metadata()))
         held: list[Int64Array] = []
         for replica in self._waiting.keys():  # noqa: SIM118 - it is no mapping
             rows = self._waiting.take(replica)

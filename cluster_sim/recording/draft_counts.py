@@ -26,11 +26,3 @@ class DraftCounts:
             self.accepted_tokens += tokens
             for position in range(min(tokens, POSITIONS)):
                 self.accepted_by_position[position] += 1
-
-    def snapshot(self) -> list[int]:
-        """Return the whole state as plain data."""
-        return [self.drafts, self.draft_tokens, self.accepted_tokens, *self.accepted_by_position]
-
-    def restore(self, state: list[int]) -> None:
-        """Take back a state returned by ``snapshot``."""
-        self.drafts, self.draft_tokens, self.accepted_tokens, *self.accepted_by_position = state

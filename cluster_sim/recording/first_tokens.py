@@ -5,7 +5,7 @@ vLLM counts a prompt once, when its prefill ends, and says where its tokens came
 """
 
 from array import array
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -95,15 +95,6 @@ class FirstTokenLog:
         """Return int64[ROWS, times], the figures since the time before, and forget them."""
         self._count(int(np.searchsorted(self._array()[:, 0], times_ns[-1], side="right")))
         return self._bins.take(times_ns)
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return the whole state as plain data fit for msgpack."""
-        return {"notes": self._notes.tobytes(), "bins": self._bins.snapshot()}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take back a state returned by ``snapshot``."""
-        self._notes = array("q", state["notes"])
-        self._bins.restore(state["bins"])
 
     def _array(self) -> Int64Array:
         return np.frombuffer(self._notes.tobytes(), np.int64).reshape(-1, FIELDS)

@@ -1,6 +1,6 @@
 """Integers summed by the interval of simulated time in which they occurred."""
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -43,16 +43,6 @@ class IntervalBins:
         self._bins = self._bins[:, width:].copy()
         self._base = int(ticks[-1]) + 1
         return upto
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return the whole state as plain data fit for msgpack."""
-        return {"base": self._base, "bins": self._bins.tobytes(), "totals": self.totals.tobytes()}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take back a state returned by ``snapshot``."""
-        self._base = state["base"]
-        self.totals = np.frombuffer(state["totals"], np.int64).copy()
-        self._bins = np.frombuffer(state["bins"], np.int64).reshape(len(self.totals), -1).copy()
 
     def _slots(self, times_ns: Int64Array) -> Int64Array:
         """Return the intervals of times, counted from the first one kept."""

@@ -1,15 +1,14 @@
 """Log of one replica: counters, histograms of steps and token gaps, and its time series.
 
-Design.  A macro-step reports hundreds of iterations in one call, a single step reports one; both only append, and the
-pending notes are counted in bulk once there are enough of them.  Every result is a sum of integers over iterations, so
-it does not depend on how the iterations were reported.  Tokens are put into the intervals of the time series by the
-end of their iteration, which is known when the iteration is reported, however far ahead of the series that is.  The
-iterations that may be in flight are counted last, so that ``cut`` can take out what lies beyond the end of the run.
+Design.  Iterations are noted (``iteration_notes``), and counted in bulk once there are enough of them.  Every result is
+a sum of integers over iterations, so it does not depend on how the iterations were reported.  Tokens are put into the
+intervals of the time series by the end of their iteration, which is known when the iteration is reported, however far
+ahead of the series that is.  The iterations that may be in flight are counted last, so that ``cut`` can take out what
+lies beyond the end of the run.
 """
 
 from array import array
-from struct import Struct
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,17 +16,17 @@ import numpy.typing as npt
 from cluster_sim.recording import first_tokens, step_bins
 from cluster_sim.recording.draft_counts import DraftCounts
 from cluster_sim.recording.first_tokens import FirstTokenLog
+from cluster_sim.recording.iteration_notes import STEP, STEP_FIELDS, STEP_WEIGHT, IterationNotes
 from cluster_sim.recording.replica_counters import ReplicaCounters
-from cluster_sim.recording.series_columns import EVENT_COLUMNS, FIRST_TOKEN_COLUMNS, STATE_COLUMNS, STEP_COLUMNS
+from cluster_sim.recording.series_columns import FIRST_TOKEN_COLUMNS, STEP_COLUMNS
 from cluster_sim.recording.sketch import QuantileSketch
+from cluster_sim.recording.state_rows import StateRows
 from cluster_sim.recording.step_bins import StepBins
 
 Int64Array = npt.NDArray[np.int64]
 
 PENDING_LIMIT: Final = 65_536
-"""Iterations that a replica's log notes before it counts them in bulk, at most."""
-RUN_ITERATIONS: Final = 16
-"""A macro-step's two arrays weigh as much as so many iterations, however few they hold."""
+"""Iterations of decode runs that a replica's log notes before it counts them in bulk, at most."""
 LATEST_ITERATIONS: Final = 256
 """Iterations of a replica counted last, beyond those in flight: work for clients who have just given up may outlast the
 run."""
@@ -36,37 +35,13 @@ PENDING_BYTES: Final = 128 << 20
 EXACT_GAPS: Final = 16_384
 """Token gaps of one replica up to which its quantiles are exact."""
 
-_STEP_FIELDS: Final = 6
-_STEP: Final = Struct(f"{_STEP_FIELDS}q")
 _WHOLE_RUN_NS: Final = 1 << 62
-_STATE: Final = Struct(f"{len(STATE_COLUMNS) + len(EVENT_COLUMNS)}q")
-"""Pack a row in half the time that an array takes to be extended by one."""
-_PLAIN_COUNTS: Final = (
-    "iterations",
-    "prompt_iterations",
-    "prompt_tokens",
-    "generated_tokens",
-    "preemptions",
-    "prefix_queries_tokens",
-    "prefix_hits_tokens",
-    "loaded_queries_tokens",
-    "loaded_hits_tokens",
-    "wasted_steps",
-    "entered",
-    "left",
-    "cancellation_lag_ns",
-    "last_end_ns",
-    "overrun_iterations",
-    "overrun_tokens",
-    "crashes",
-    "down_ns",
-    "joined_ns",
-    "left_ns",
-)
 
 
 def pending_limit(replicas: int) -> int:
-    """Return how many iterations each log may hold uncounted, two int64 each, in a fleet of ``replicas``."""
+    """Return how many iterations of decode runs each log may hold uncounted, two int64 each, in a fleet of
+    ``replicas``.
+    """
     return max(min(PENDING_LIMIT, PENDING_BYTES // (16 * max(replicas, 1))), 1)
 
 
@@ -86,15 +61,9 @@ class ReplicaLog:
         "_extra_gaps",
         "_gaps",
         "_in_flight",
-        "_last_events",
         "_moment_ns",
-        "_pending",
+        "_notes",
         "_rows",
-        "_run_ends",
-        "_run_gaps",
-        "_run_since_ns",
-        "_run_weights",
-        "_steps",
         "_up_ns",
         "busy_ns",
         "cancellation_lag_ns",
@@ -137,9 +106,8 @@ class ReplicaLog:
         self.return_ns = return_ns
         self.first_tokens = FirstTokenLog(series_interval_ns)
         self.drafts = DraftCounts()
-        self._last_events = np.zeros(len(EVENT_COLUMNS), np.int64)
         self._in_flight = in_flight + min(pending_limit // 4, LATEST_ITERATIONS)
-        self.pending_limit = pending_limit + self._in_flight
+        self.pending_limit = pending_limit + STEP_WEIGHT * self._in_flight
         self.iterations = 0
         self.prompt_iterations = 0
         self.prompt_tokens = 0
@@ -165,15 +133,10 @@ class ReplicaLog:
         self.left_ns = -1
         self._up_ns = 0
         self._moment_ns = 0
-        self._steps = bytearray()
-        self._run_ends: list[Int64Array] = []
-        self._run_since_ns = array("q")
-        self._run_gaps: list[Int64Array] = []
-        self._run_weights = array("q")
+        self._notes = IterationNotes()
         self._extra_gaps = array("q")
-        self._pending = 0
         self._gaps = QuantileSketch(EXACT_GAPS)
-        self._rows = bytearray()
+        self._rows = StateRows()
         self._bins = StepBins(series_interval_ns)
 
     def step(
@@ -195,16 +158,18 @@ class ReplicaLog:
         self.prompt_tokens += prompt_tokens
         self.generated_tokens += generated_tokens
         self.last_end_ns = end_ns
-        self._steps.extend(_STEP.pack(end_ns, gap_ns, weight, prompt_tokens, generated_tokens, prefilled_tokens))
-        self._pending += 1
-        if self._pending >= self.pending_limit:
+        notes = self._notes
+        steps = notes.steps
+        at = 8 * steps.reserve(STEP_FIELDS)
+        STEP.pack_into(steps.memory, at, end_ns, gap_ns, weight, prompt_tokens, generated_tokens, prefilled_tokens)
+        notes.weight += STEP_WEIGHT
+        if notes.weight >= self.pending_limit:
             self._count_pending()
 
     def decode_run(self, end_ns: Int64Array, gaps_ns: Int64Array, weight: int, since_ns: int = 0) -> None:
         """Note a macro-step: decode-only iterations of ``weight`` >= 1 requests each, by ends and token gaps in ns.
 
-        Both arrays are int64[iterations] and must not be changed afterwards; ends count from ``since_ns`` and rise from
-        run to run.
+        Both arrays are int64[iterations]; ends count from ``since_ns`` and rise from run to run.
         """
         steps = len(end_ns)
         if not steps:
@@ -212,12 +177,8 @@ class ReplicaLog:
         self.iterations += steps
         self.generated_tokens += steps * weight
         self.last_end_ns = since_ns + end_ns.item(-1)
-        self._run_ends.append(end_ns)
-        self._run_since_ns.append(since_ns)
-        self._run_gaps.append(gaps_ns)
-        self._run_weights.append(weight)
-        self._pending += steps + RUN_ITERATIONS
-        if self._pending >= self.pending_limit:
+        self._notes.add_run(end_ns, gaps_ns, weight, since_ns)
+        if self._notes.weight >= self.pending_limit:
             self._count_pending()
 
     def steps(self, ends_ns: Int64Array, gaps_ns: Int64Array, weights: Int64Array) -> None:
@@ -227,9 +188,8 @@ class ReplicaLog:
         self.generated_tokens += int(weights.sum())
         self.last_end_ns = ends_ns.item(-1)
         none = np.zeros(count, np.int64)
-        self._steps.extend(np.column_stack((ends_ns, gaps_ns, weights, none, weights, none)).tobytes())
-        self._pending += count
-        if self._pending >= self.pending_limit:
+        self._notes.add_steps(np.column_stack((ends_ns, gaps_ns, weights, none, weights, none)))
+        if self._notes.weight >= self.pending_limit:
             self._count_pending()
 
     def gap(self, gap_ns: int) -> None:
@@ -267,14 +227,15 @@ class ReplicaLog:
     def cut(self, end_ns: int) -> None:
         """Take out the iterations that end after ``end_ns``, the end of the run; nothing is noted after it."""
         self._count_pending(end_ns)
-        steps = self._pending_steps()
+        steps = self._notes.single_steps
         prompts, generated = (int(steps[:, at].sum()) for at in (3, 4))
         self.overrun_iterations = len(steps)
         self.overrun_tokens = prompts + generated
         self.iterations -= len(steps)
         self.prompt_tokens -= prompts
         self.generated_tokens -= generated
-        self._forget_pending()
+        self._notes.clear()
+        self._extra_gaps = array("q")
         self.first_tokens.cut(end_ns)
 
     def tick(self, tick_ns: int, running: int, waiting: int, kv_used_blocks: int) -> None:
@@ -282,24 +243,49 @@ class ReplicaLog:
 
         Every iteration that ends at or before the tick must have been noted.
         """
+        self._rows.add(tick_ns, (running, waiting, kv_used_blocks), self._events())
+
+    def ticks(
+        self, first_ns: int, interval_ns: int, count: int, running: int, waiting: int, kv_used_blocks: int
+    ) -> None:
+        """Note the state at ``count`` ticks between which nothing happens."""
+        if not self.is_touched:
+            self._rows.wait(first_ns, interval_ns, count)
+        elif count == 1:
+            self._rows.add(first_ns, (running, waiting, kv_used_blocks), self._events())
+        else:
+            self._rows.add_equal(first_ns, interval_ns, count, (running, waiting, kv_used_blocks), self._events())
+
+    @property
+    def is_touched(self) -> bool:
+        """Whether something has befallen the replica: a request, a crash, or that it came or went during the run."""
+        return bool(self.entered or self.crashes or self.joined_ns or self.left_ns >= 0)
+
+    def _events(self) -> tuple[int, ...]:
+        """Return the cumulative counts of ``EVENT_COLUMNS``."""
         drafts = self.drafts
-        events = self.preemptions, self.prefix_queries_tokens, self.prefix_hits_tokens
-        loads = self.loaded_queries_tokens, self.loaded_hits_tokens
-        drafted = drafts.drafts, drafts.draft_tokens, drafts.accepted_tokens
-        self._rows.extend(_STATE.pack(tick_ns, running, waiting, kv_used_blocks, *events, *loads, *drafted))
+        return (
+            self.preemptions,
+            self.prefix_queries_tokens,
+            self.prefix_hits_tokens,
+            self.loaded_queries_tokens,
+            self.loaded_hits_tokens,
+            drafts.drafts,
+            drafts.draft_tokens,
+            drafts.accepted_tokens,
+        )
 
     def take_series(self) -> dict[str, Int64Array]:
-        """Return the rows since the last call, by ``STATE_COLUMNS`` and ``STEP_COLUMNS``, and forget them."""
-        rows = np.frombuffer(self._rows, np.int64).reshape(-1, len(STATE_COLUMNS) + len(EVENT_COLUMNS))
-        self._rows = bytearray()
-        columns = {name: rows[:, at].copy() for at, name in enumerate(STATE_COLUMNS)}
-        events = np.concatenate([self._last_events[None], rows[:, len(STATE_COLUMNS) :]])
-        self._last_events = events[-1].copy()
-        columns |= dict(zip(EVENT_COLUMNS, np.diff(events, axis=0).T.copy(), strict=True))
-        if len(rows):
-            self._count_pending(columns["time_ns"].item(-1))
-            sums = self._bins.take(columns["time_ns"])
-            firsts = self.first_tokens.take(columns["time_ns"])
+        """Return the rows since the last call, by ``STATE_COLUMNS`` and ``STEP_COLUMNS``, and forget them.
+
+        A replica that nothing has reached yet has none (``output/idle_rows.py`` says what they would show).
+        """
+        columns = self._rows.take(is_touched=self.is_touched)
+        times_ns = columns["time_ns"]
+        if len(times_ns):
+            self._count_pending(times_ns.item(-1))
+            sums = self._bins.take(times_ns)
+            firsts = self.first_tokens.take(times_ns)
         else:
             sums = np.zeros((step_bins.ROWS, 0), np.int64)
             firsts = np.zeros((first_tokens.ROWS, 0), np.int64)
@@ -323,7 +309,7 @@ class ReplicaLog:
         """
         self._count_pending()
         held = StepBins(0)
-        steps, gaps = self._pending_steps(), np.array(self._extra_gaps, np.int64).reshape(-1, 2)
+        steps, gaps = self._notes.single_steps, np.array(self._extra_gaps, np.int64).reshape(-1, 2)
         late = steps[steps[:, 0] > upto_ns]
         steps, gaps = steps[: len(steps) - len(late)], gaps[gaps[:, 0] <= upto_ns]
         if len(steps):
@@ -377,93 +363,29 @@ class ReplicaLog:
         self._count_pending(_WHOLE_RUN_NS)
         return self._gaps
 
-    def snapshot(self) -> dict[str, Any]:
-        """Return the whole state as numbers, lists and bytes, fit for msgpack."""
-        self._count_pending()
-        return {
-            "counts": [getattr(self, name) for name in _PLAIN_COUNTS],
-            "moment_ns": str(self._moment_ns),
-            "busy_ns": list(self.busy_ns),
-            "overrun_ns": list(self.overrun_ns),
-            "steps": bytes(self._steps),
-            "extra_gaps": self._extra_gaps.tobytes(),
-            "up_ns": self._up_ns,
-            "gaps": self._gaps.to_plain(),
-            "rows": bytes(self._rows),
-            "bins": self._bins.snapshot(),
-            "first_tokens": self.first_tokens.snapshot(),
-            "drafts": self.drafts.snapshot(),
-            "last_events": self._last_events.tobytes(),
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take back a state returned by ``snapshot``."""
-        for name, value in zip(_PLAIN_COUNTS, state["counts"], strict=True):
-            setattr(self, name, value)
-        self._moment_ns = int(state["moment_ns"])
-        self.busy_ns = list(state["busy_ns"])
-        self.overrun_ns = list(state["overrun_ns"])
-        self._gaps = QuantileSketch.from_plain(state["gaps"])
-        self._rows = bytearray(state["rows"])
-        self._bins.restore(state["bins"])
-        self.first_tokens.restore(state["first_tokens"])
-        self.drafts.restore(state["drafts"])
-        self._last_events = np.frombuffer(state["last_events"], np.int64).copy()
-        self._forget_pending()
-        self._steps = bytearray(state["steps"])
-        self._pending = len(self._steps) // _STEP.size
-        self._extra_gaps.frombytes(state["extra_gaps"])
-
-    def _forget_pending(self) -> None:
-        self._steps = bytearray()
-        self._run_ends = []
-        self._run_since_ns = array("q")
-        self._run_gaps = []
-        self._run_weights = array("q")
-        self._extra_gaps = array("q")
-        self._pending = 0
-
-    def _pending_steps(self) -> Int64Array:
-        """Return the single iterations that are not counted, int64[iterations, fields of ``step``]."""
-        return np.frombuffer(bytes(self._steps), np.int64).reshape(-1, _STEP_FIELDS)
-
     def _count_pending(self, upto_ns: int = -1) -> None:
         """Count everything noted since the last time, in bulk.
 
         What may outlast the run, and ends after ``upto_ns``, is held back.
         """
-        if upto_ns < 0 and not self._run_ends and len(self._steps) <= self._in_flight * _STEP.size:
+        notes = self._notes
+        if not notes.weight and not self._extra_gaps:
+            return
+        if upto_ns < 0 and not notes.has_runs and notes.steps.size <= self._in_flight * STEP_FIELDS:
             return  # All of it may outlast the run.
-        held = self._take_in_flight(upto_ns)
-        self._count_gaps(held[0][0] if held else _WHOLE_RUN_NS)
-        if self._steps or self._run_ends:
-            self._count_steps()
-        for step in held:
-            self._steps.extend(_STEP.pack(*step))
-        self._pending = len(held)
-
-    def _take_in_flight(self, upto_ns: int) -> list[tuple[int, ...]]:
-        """Take the iterations that may outlast the run from the end of the notes; return them in order, each a step."""
-        steps, ends, since_ns = self._steps, self._run_ends, self._run_since_ns
-        taken: list[tuple[int, ...]] = []
-        while len(taken) < self._in_flight and (steps or ends):
-            step = _STEP.unpack_from(steps, len(steps) - _STEP.size) if steps else None
-            run_end_ns = since_ns[-1] + ends[-1].item(-1) if ends else -1
-            if step is not None and step[0] > run_end_ns:
-                if step[0] <= upto_ns:
-                    break
-                del steps[-_STEP.size :]
-                taken.append(step)
-                continue
-            if run_end_ns <= upto_ns:
-                break
-            weight = self._run_weights[-1]
-            taken.append((run_end_ns, self._run_gaps[-1].item(-1), weight, 0, weight, 0))
-            ends[-1], self._run_gaps[-1] = ends[-1][:-1], self._run_gaps[-1][:-1]
-            if not len(ends[-1]):
-                for notes in (ends, since_ns, self._run_gaps, self._run_weights):
-                    notes.pop()
-        return taken[::-1]
+        held = notes.take_in_flight(self._in_flight, upto_ns)
+        self._count_gaps(held[0, 0].item() if len(held) else _WHOLE_RUN_NS)
+        if notes.steps.size:
+            steps = notes.single_steps
+            self.prompt_iterations += int(np.count_nonzero(steps[:, 3]))
+            self._bins.add_steps(*steps.T)
+            self._gaps.add_many(steps[:, 1], steps[:, 2])
+        if notes.has_runs:
+            ends, gaps, lengths, requests = notes.runs
+            self._bins.add_runs(ends, gaps, lengths, requests)
+            self._gaps.add_runs(gaps, lengths, requests)
+        notes.clear()
+        notes.add_steps(held)
 
     def _count_gaps(self, before_ns: int) -> None:
         """Count the single gaps of iterations that end before ``before_ns``."""
@@ -476,22 +398,3 @@ class ReplicaLog:
         if len(ends):
             self._bins.add_gaps(ends, gaps)
             self._gaps.add_many(gaps)
-
-    def _count_steps(self) -> None:
-        """Count all iterations noted and forget them."""
-        steps = self._pending_steps()
-        run_ends, run_gaps = self._run_ends, self._run_gaps
-        since_ns, run_weights = np.array(self._run_since_ns, np.int64), np.array(self._run_weights, np.int64)
-        extra_gaps = self._extra_gaps
-        self._forget_pending()
-        self._extra_gaps = extra_gaps
-        if len(steps):
-            self.prompt_iterations += int(np.count_nonzero(steps[:, 3]))
-            self._bins.add_steps(*steps.T)
-            self._gaps.add_many(steps[:, 1], steps[:, 2])
-        if run_ends:
-            lengths = np.fromiter(map(len, run_ends), np.int64, len(run_ends))
-            gaps = np.concatenate(run_gaps)
-            ends = np.concatenate(run_ends) + np.repeat(since_ns, lengths)
-            self._bins.add_runs(ends, gaps, lengths, run_weights)
-            self._gaps.add_runs(gaps, lengths, run_weights)

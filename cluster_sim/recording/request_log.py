@@ -8,7 +8,7 @@ and is forgotten: memory does not grow with the number of requests.
 
 from collections.abc import Sequence
 from struct import Struct
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -134,26 +134,6 @@ class RequestLog:
         block = self._block(rows)
         for sink in self._sinks:
             sink(block)
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return the whole state, the rows not yet handed on included, as plain data fit for msgpack."""
-        self.refresh_totals()
-        return {
-            "tenants": list(self._tenants.words),
-            "models": list(self._models.words),
-            "slo_classes": list(self._slo_classes.words),
-            "buffer": bytes(self._buffer),
-            "totals": self.totals.snapshot(),
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take back a state returned by ``snapshot``."""
-        self._tenants = Words(state["tenants"])
-        self._models = Words(state["models"])
-        self._slo_classes = Words(state["slo_classes"])
-        self._buffer = bytearray(state["buffer"])
-        self._counted = len(self._buffer) // _ROW.size
-        self.totals.restore(state["totals"])
 
     def _block(self, rows: Int64Array) -> RowBlock:
         return RowBlock(rows, self._tenants.words, self._models.words, self._pools, self._slo_classes.words)

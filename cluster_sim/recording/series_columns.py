@@ -4,6 +4,12 @@ from typing import Final
 
 from cluster_sim.recording import first_tokens, step_bins
 
+
+def ticks_before(end_ns: int, interval_ns: int) -> int:
+    """Return how many ticks a series has before the end of its run; none without an interval."""
+    return max(end_ns - 1, 0) // interval_ns if interval_ns else 0
+
+
 STATE_COLUMNS: Final = ("time_ns", "running", "waiting", "kv_used_blocks")
 """Columns of ``take_series`` that hold the state at the tick, int64[rows]."""
 EVENT_COLUMNS: Final = (

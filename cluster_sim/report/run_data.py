@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from cluster_sim.errors import InputError
 from cluster_sim.metrics.run_summary import SUMMARY_VERSION
 from cluster_sim.output.counters_table import COUNTERS_FILE, read_counters
+from cluster_sim.output.idle_rows import IdleReplicas, read_series
 from cluster_sim.output.run_directory import (
     MANIFEST_FILE,
     REQUESTS_FILE,
@@ -29,6 +30,7 @@ from cluster_sim.recording.buckets import TOKEN_GAP_S
 from cluster_sim.recording.rows import TIMELINE_FIELDS
 from cluster_sim.report.earlier_summary import WHOLE_RUN, from_whole_run
 from cluster_sim.shown_values import cut, shown_path
+from cluster_sim.units import NS_PER_S
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -96,8 +98,17 @@ class RunData:
 
     def series(self) -> dict[str, FloatArray]:
         """Read the columns of ``series.parquet`` that reports use, as float64."""
-        table = self._table(SERIES_FILE, list(_SERIES))
+        self._check_columns(SERIES_FILE, list(_SERIES))
+        with self._reading(SERIES_FILE) as path:
+            table = read_series(path, _SERIES)
         return {name: _floats(table.column(name)) for name in _SERIES}
+
+    def ticks_s(self) -> FloatArray:
+        """Return the ticks of the series, those at which no replica has a row included, in seconds."""
+        with self._reading(SERIES_FILE) as path:
+            idle = IdleReplicas.from_metadata(pq.read_schema(path).metadata)
+        times_s = _floats(self._table(SERIES_FILE, ["time_s"]).column("time_s"))
+        return np.unique(np.concatenate([times_s, idle.times_ns / NS_PER_S]))
 
     def gap_counts(self) -> FloatArray:
         """Return how many gaps between tokens lie in each of vLLM's buckets, over the whole run."""
@@ -109,7 +120,9 @@ class RunData:
         return counts
 
     def full_series(self) -> dict[str, FloatArray]:
-        """Read every number of ``series.parquet`` as float64; histograms are [rows, buckets]."""
+        """Read every number of ``series.parquet`` as float64, without rows of replicas that nothing reached; histograms
+        are [rows, buckets].
+        """
         names = [name for name in SERIES_SCHEMA.names if name != "pool"]
         table = self._table(SERIES_FILE, names)
         columns: dict[str, FloatArray] = {}

@@ -164,7 +164,8 @@ def _rows(data: RunData, metadata: RunMetadata) -> tuple[Int64Array, FloatArray]
 def _states(data: RunData, replicas: int, step_s: float, end_s: float) -> Iterator[tuple[float, Int64Array]]:
     """Yield (time, rows of ``metrics.live_figures``) at 0, about every ``step_s``, and at the end."""
     series = data.full_series()
-    ticks, tick_index = np.unique(series["time_s"], return_inverse=True)
+    ticks = data.ticks_s()
+    tick_index = np.searchsorted(ticks, series["time_s"])
     if not len(ticks):
         raise InputError(
             f"{data.directory}: the run of {end_s:g} s has no tick in its series; run it again with "

@@ -85,9 +85,9 @@ class StateSampler:
         last_ns = (limit - 1 - _SAMPLE) >> KIND_BITS
         if self._interval_ns and self._tick_ns <= last_ns:
             running, waiting, used = scheduler.running_count, scheduler.waiting_count, scheduler.kv_used_blocks
-            while self._tick_ns <= last_ns:
-                self._log.tick(self._tick_ns, running, waiting, used)
-                self._tick_ns += self._interval_ns
+            count = (last_ns - self._tick_ns) // self._interval_ns + 1
+            self._log.ticks(self._tick_ns, self._interval_ns, count, running, waiting, used)
+            self._tick_ns += count * self._interval_ns
         for grid in self._grids:
             if grid.next_due < limit:
                 grid.sample_until(last_ns, scheduler, out)

@@ -8,7 +8,7 @@ import gc
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from cluster_sim.engine.instant import NEVER, Instant, time_of
 from cluster_sim.engine.loop import DirectExchange, Exchange, Observer, ProtocolError, run_loop
@@ -28,8 +28,10 @@ from cluster_sim.simulation.run_snapshot import RunSnapshot
 from cluster_sim.simulation.run_state import RouterSide, RunStates
 from cluster_sim.simulation.simulation import Processes, Simulation
 
-SERIES_ROWS = 65_536
+SERIES_ROWS: Final = 16_384
 """Rows of all replicas' series between two deliveries, so that memory does not grow with the run."""
+LEAST_TICKS: Final = 16
+"""Ticks between two deliveries at least: a delivery costs something for every replica."""
 
 
 class InlineExecutor:
@@ -44,6 +46,10 @@ class InlineExecutor:
 
     def run(self, simulation: Simulation, outputs: RunOutputs) -> RunOutcome:
         """Run a simulation to its end in this process."""
+        with _rare_collections():
+            return self._run(simulation, outputs)
+
+    def _run(self, simulation: Simulation, outputs: RunOutputs) -> RunOutcome:
         started_s = time.perf_counter()
         resumed = outputs.checkpoints.resumed
         if resumed is not None:
@@ -87,8 +93,7 @@ class InlineExecutor:
 
     def _run_loop(self, processes: Processes, observer: Observer, keeper: "_Keeper") -> None:
         try:
-            with _rare_collections():
-                run_loop(processes.hub, processes.coordinator, self.connect(processes), observer, keeper)
+            run_loop(processes.hub, processes.coordinator, self.connect(processes), observer, keeper)
         except ProtocolError as error:
             raise UnfinishedError(str(error)) from error
         finally:
@@ -102,7 +107,7 @@ class _SeriesTap:
         self._inner = inner
         self._replicas = replicas
         self._sink = sink
-        self._period_ns = interval_ns * (SERIES_ROWS // (len(replicas) + 1) + 1)
+        self._period_ns = interval_ns * max(SERIES_ROWS // (len(replicas) + 1), LEAST_TICKS)
         self._due_ns = self._period_ns or NEVER
 
     def close(self) -> None:
@@ -123,7 +128,8 @@ class _SeriesTap:
     def drain(self) -> None:
         """Hand on the rows that every replica has recorded."""
         for replica in self._replicas:
-            self._sink(replica.settings.index, replica.log.take_series())
+            if replica.log.is_touched:
+                self._sink(replica.settings.index, replica.log.take_series())
 
 
 class _Keeper:

@@ -33,6 +33,7 @@ from cluster_sim.output.run_directory import (
     default_directory,
 )
 from cluster_sim.recording.replica_counters import ReplicaCounters
+from cluster_sim.recording.series_columns import ticks_before
 from cluster_sim.simulation.disk_checkpoints import DiskCheckpoints
 from cluster_sim.simulation.executor import RunOutcome, RunOutputs, SeriesSink
 from cluster_sim.simulation.executor_choice import ExecutorChoice, choose_executor
@@ -145,6 +146,8 @@ def _run_into_directory(
         if live is not None:
             _finish_live(live, outcome, totals, counters)
         series.add_replicas(joined, [simulation.metadata.pools[pool].kv_blocks for pool in joined])
+        ticks = ticks_before(outcome.hub.end_ns, simulation.series_interval_ns)
+        series.note_idle(simulation.series_interval_ns, ticks)
         records = RunRecords(
             totals,
             counters,
@@ -152,8 +155,8 @@ def _run_into_directory(
             outcome.hub.end_ns,
             outcome.hub.arrived,
             series.max_waiting,
-            tally.pools(joined),
-            imbalance.figures(joined),
+            tally.pools(joined, ticks),
+            imbalance.figures(joined, ticks),
             joined,
             repeated_ids(requests_path),
             outcome.hub.moved_bytes,

@@ -73,5 +73,5 @@ def test_sums_of_an_overloaded_fleet_leave_64_bits() -> None:
     assert totals.total("e2e_ns") == 800 * year_and_half_ns > 1 << 63
     assert totals.served_ns == totals.sketches["e2e"].total == 800 * year_and_half_ns
     copy = new_log([])
-    copy.restore(msgpack.unpackb(msgpack.packb(log.snapshot())))
+    copy.totals.restore(msgpack.unpackb(msgpack.packb(totals.snapshot())))
     assert copy.totals.total("e2e_ns") == 800 * year_and_half_ns

@@ -1,11 +1,12 @@
 """Tests of a replica's notes."""
 
-import msgpack
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster_sim.recording.replica_log import PENDING_BYTES, ReplicaLog, pending_limit
+from cluster_sim.snapshot.externals import Externals
+from cluster_sim.snapshot.graph import decode_graph, encode_graph
 
 MS = 1_000_000
 
@@ -112,12 +113,11 @@ def test_series_conserves_tokens(runs: list[tuple[int, list[int], int]]) -> None
 @given(RUNS)
 @settings(max_examples=30, deadline=None)
 def test_snapshot_restores_everything(runs: list[tuple[int, list[int], int]]) -> None:
-    """A log restored from a snapshot that went through msgpack continues as the original does."""
+    """A log restored from a snapshot continues as the original does."""
     log = _play(runs, macro=True, limit=50)
     log.preemptions, log.busy_ns = 3, [9]
     log.enter(4)
-    copy = ReplicaLog(series_interval_ns=70)
-    copy.restore(msgpack.unpackb(msgpack.packb(log.snapshot())))
+    copy = decode_graph(encode_graph({"log": log}, Externals()), Externals())["log"]
     for either in (log, copy):
         either.step(10**6, 5, 2, 1, 2, 9)
         either.first_tokens.note(10**6, 7, 9, 1, 0)
@@ -133,3 +133,36 @@ def test_pending_notes_are_bounded_over_the_fleet() -> None:
     assert pending_limit(8) == 65_536
     for replicas in (1_024, 100_000, 10**9):
         assert replicas * pending_limit(replicas) * 16 <= max(PENDING_BYTES, replicas * 16)
+
+
+def test_a_replica_that_nothing_reached_has_no_rows() -> None:
+    """Ticks before the first request come with those after it; without a request there are none."""
+    idle, late = ReplicaLog(10), ReplicaLog(10)
+    for log in (idle, late):
+        log.ticks(10, 10, 3, 0, 0, 0)
+        assert len(log.take_series()["time_ns"]) == 0
+    late.enter(31)
+    late.step(38, 0, 0, 5, 1)
+    late.ticks(40, 10, 2, 1, 0, 7)
+    late.tick(60, 0, 0, 0)
+    rows = late.take_series()
+    assert rows["time_ns"].tolist() == [10, 20, 30, 40, 50, 60]
+    assert rows["running"].tolist() == [0, 0, 0, 1, 1, 0]
+    assert rows["kv_used_blocks"].tolist() == [0, 0, 0, 7, 7, 0]
+    assert rows["iterations"].tolist() == [0, 0, 0, 1, 0, 0]
+    idle.ticks(40, 10, 3, 0, 0, 0)
+    assert len(idle.take_series()["time_ns"]) == 0
+
+
+def test_memory_of_notes_stays_once_it_is_there() -> None:
+    """However often notes are counted, a log holds the memory of one full portion: no piece is taken twice."""
+    log = ReplicaLog(0, pending_limit=1_000)
+    kept = []
+    for turn in range(200):
+        ends = np.arange(turn * 100, turn * 100 + 99, dtype=np.int64)
+        log.decode_run(ends, np.ones(99, np.int64), 3)
+        log.step(turn * 100 + 99, 1, 2, 3, 4)
+        notes = log._notes
+        buffers = (notes.steps, notes._run_ends, notes._run_gaps, notes._runs)
+        kept.append(tuple(id(buffer.memory) for buffer in buffers))
+    assert len(set(kept[50:])) == 1

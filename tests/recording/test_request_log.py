@@ -1,9 +1,10 @@
 """Tests of the request rows."""
 
-import msgpack
 import pytest
 
 from cluster_sim.recording.rows import RequestRow, RowBlock
+from cluster_sim.snapshot.externals import externals_of
+from cluster_sim.snapshot.graph import decode_graph, encode_graph
 from cluster_sim.workload.request import Request
 from tests.recording.filled_log import S, fill, new_log
 
@@ -41,14 +42,13 @@ def test_refreshing_totals_counts_no_row_twice() -> None:
 
 
 def test_snapshot_keeps_rows_not_yet_handed_on() -> None:
-    """A restored log hands on the rows that were pending, and its totals go on."""
+    """A log taken back from a snapshot hands on the rows that were pending, and its totals go on."""
     first: list[RowBlock] = []
     log = new_log(first, block_rows=100)
     fill(log)
-    state = msgpack.unpackb(msgpack.packb(log.snapshot()))
     second: list[RowBlock] = []
-    copy = new_log(second, block_rows=100)
-    copy.restore(state)
+    state = encode_graph({"log": log}, externals_of({"sinks": log._sinks}))
+    copy = decode_graph(state, externals_of({"sinks": new_log(second)._sinks}))["log"]
     for either in (log, copy):
         either.add(RequestRow(Request(9, 9 * S, 1, 1), "finished", 1, "b", 9 * S, 9 * S, 10 * S, 10 * S))
         either.flush()

@@ -77,16 +77,6 @@ def test_taken_intervals_are_forgotten_and_gaps_filled() -> None:
     assert bins.take(_array(70))[:3].tolist() == [[0], [0], [0]]
 
 
-def test_snapshot_restores_the_bins() -> None:
-    """Bins taken back from a snapshot answer alike."""
-    bins, copy = StepBins(10), StepBins(10)
-    _steps(bins, _array(5, 35), _array(1, 2), _array(3, 4))
-    bins.take(_array(10))
-    copy.restore(bins.snapshot())
-    assert copy.totals.tolist() == bins.totals.tolist()
-    assert copy.take(_array(40))[:3].tolist() == bins.take(_array(40))[:3].tolist() == [[1], [2], [4]]
-
-
 RUNS = st.lists(
     st.tuples(st.lists(st.integers(1 * MS, 40 * MS), min_size=1, max_size=9), st.integers(1, 50)),
     min_size=1,
