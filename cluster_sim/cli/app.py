@@ -18,6 +18,7 @@ from cluster_sim.cli.calibrate_command import calibrate
 from cluster_sim.cli.capacity_command import capacity
 from cluster_sim.cli.compare_command import compare
 from cluster_sim.cli.explain_command import explain
+from cluster_sim.cli.export_command import export
 from cluster_sim.cli.import_command import import_deployment
 from cluster_sim.cli.init_command import init
 from cluster_sim.cli.list_command import list_parts
@@ -43,7 +44,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (init, validate, run, plan, capacity, sweep, compare, calibrate, report, explain):
+for command in (init, validate, run, plan, capacity, sweep, compare, calibrate, report, explain, export):
     app.command()(command)
 app.command("import")(import_deployment)
 app.command("list")(list_parts)

@@ -24,6 +24,7 @@ COMMANDS = {
         "capacity",
         "compare",
         "explain",
+        "export",
         "import",
         "init",
         "list",
