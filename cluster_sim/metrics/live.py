@@ -1,8 +1,8 @@
 """Live snapshots of a run: plain figures, safe to read from another thread or process."""
 
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
 import numpy as np
@@ -17,6 +17,10 @@ _Number = TypeVar("_Number", bound=Any)
 
 ENGINE_LIMIT: Final = 64
 """Largest fleet whose replicas have series of their own; a larger one has one set of series per pool."""
+Adapters = tuple[tuple[str, ...], tuple[str, ...]]
+"""Names of the LoRA adapters that a replica's running requests use, and of those that waiting ones wait for."""
+NO_ADAPTERS: Final[Adapters] = ((), ())
+
 SPEED_WINDOW_S: Final = 10.0
 """Wall seconds over which the speed-up of a run is measured."""
 
@@ -137,6 +141,8 @@ class LiveSnapshot:
     """Share of the run that is done, if its length is known."""
     joined_pools: Sequence[int] = ()
     """Pools of the replicas that have joined during the run, in the order of their numbers."""
+    adapters: Mapping[int, Adapters] = field(default_factory=dict)
+    """Of the replicas that have had requests with adapters, by their numbers."""
 
 
 class SpeedMeter:

@@ -41,6 +41,7 @@ LEFT_OUT: Final = frozenset(
         "cluster_sim_router_queued_requests",
         "llm_d_epp_flow_control_queue_size",
         "inference_extension_flow_control_queue_size",
+        "vllm:lora_requests_info",
         "vllm:spec_decode_num_accepted_tokens_per_pos_total",
     }
 )

@@ -210,12 +210,12 @@ class Replica:
         return self._guarantees.next_change(is_kv_sampled=self.settings.samples_kv)
 
     def counters(self) -> Any:
-        """Return (running, waiting, KV usage ratio, the log's counters)."""
+        """Return (running, waiting, KV usage ratio, the log's counters, adapters in use and waited for)."""
         if self.log.left_ns < 0:
             self.log.busy_ns = list(self.pipeline.busy_ns)
         running, waiting, used = self._sampler.state_of(self._scheduler)
         counters = self.log.counters(upto_ns=time_of(self._horizon))
-        return running, waiting, used / self.settings.limits.kv_blocks, counters
+        return running, waiting, used / self.settings.limits.kv_blocks, counters, self._scheduler.adapters()
 
     def activity(self) -> Any:
         """Return what differs whenever the counters do."""

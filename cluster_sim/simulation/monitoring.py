@@ -8,6 +8,8 @@ import numpy as np
 from cluster_sim.engine.coordinator import Traffic
 from cluster_sim.engine.instant import NEVER, Instant, Kind, instant, time_of
 from cluster_sim.metrics.live import (
+    NO_ADAPTERS,
+    Adapters,
     EngineMembers,
     GenerationMeter,
     LiveSnapshot,
@@ -71,6 +73,7 @@ class RunMonitor:
         self._kv_blocks = [pool.kv_blocks for pool in simulation.metadata.pools]
         self._pool_of_replica = simulation.metadata.pool_of_replica()
         self._figures = idle_figures(simulation.replicas)
+        self._adapters: dict[int, Adapters] = {}
         if earlier_s:
             self._is_collecting = True
         else:
@@ -135,7 +138,9 @@ class RunMonitor:
         if missing > 0:
             self._figures = np.concatenate([self._figures, idle_figures(missing)])
             self._pool_of_replica += self._hub.joined_pools[len(self._pool_of_replica) - self._hub.replicas_at_start :]
-        for source, (running, waiting, used_ratio, log) in counters.items():
+        for source, (running, waiting, used_ratio, log, adapters) in counters.items():
+            if adapters != NO_ADAPTERS or source - 1 in self._adapters:
+                self._adapters[source - 1] = adapters
             blocks = round(used_ratio * self._kv_blocks[self._pool_of_replica[source - 1]])
             self._figures[source - 1] = figures_row(running, waiting, blocks, log)
 
@@ -170,4 +175,5 @@ class RunMonitor:
             traffic=self._traffic_now(),
             completed_ratio=None if not self._total else done / self._total,
             joined_pools=joined,
+            adapters=dict(self._adapters),
         )

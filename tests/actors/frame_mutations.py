@@ -41,7 +41,7 @@ def bodies(codec: Codec | None = None) -> dict[FrameKind, list[Any]]:
     ]
     log = ReplicaLog(0)
     log.step(5, 2, 3, 7, 4)
-    counters = {1: (1, 0, 0.5, log.counters()), 2: (0, 0, 0.0, log.counters())}
+    counters = {1: (1, 0, 0.5, log.counters(), (("de",), ())), 2: (0, 0, 0.0, log.counters(), ((), ()))}
     windows = [
         Window(1, 10, 90, False, []),
         Window(2, 11, 90, True, [(1 + i % 2, m) for i, m in enumerate(to_replica)]),

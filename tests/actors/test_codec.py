@@ -95,7 +95,7 @@ def test_counters_come_back() -> None:
     """A replica's counters come back as the named tuple that live metrics read."""
     log = ReplicaLog(0)
     log.step(5, 2, 3, 7, 4)
-    counters = {3: (1, 2, 0.25, log.counters())}
+    counters = {3: (1, 2, 0.25, log.counters(), (("de", "fr"), ("it",)))}
     codec = serving_codec()
     assert codec.unpack_counters(over_the_wire(codec.pack_counters(counters))) == counters
     assert codec.unpack_counters(codec.pack_counters(None)) is None

@@ -1,10 +1,18 @@
 """Snapshots made by hand."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from cluster_sim.metrics.live import EngineMembers, FleetLive, LiveSnapshot, PoolLive, RequestsLive, TrafficLive
+from cluster_sim.metrics.live import (
+    Adapters,
+    EngineMembers,
+    FleetLive,
+    LiveSnapshot,
+    PoolLive,
+    RequestsLive,
+    TrafficLive,
+)
 from cluster_sim.metrics.live_figures import EngineFigures, figures_row
 from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.metrics.run_metadata import RunMetadata
@@ -22,6 +30,7 @@ def snapshot_of(
     arrived: int = 4,
     joined_pools: Sequence[int] = (),
     fleet: FleetLive | None = None,
+    adapters: Mapping[int, Adapters] | None = None,
 ) -> LiveSnapshot:
     """Return the snapshot of a run whose replicas have these logs, and (running, waiting, KV blocks in use) now."""
     groups = EngineMembers(metadata, engine_limit).groups(joined_pools)
@@ -41,4 +50,5 @@ def snapshot_of(
         traffic=TrafficLive(3, 4, 5, 6),
         completed_ratio=1.0,
         joined_pools=joined_pools,
+        adapters=adapters or {},
     )

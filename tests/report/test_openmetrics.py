@@ -128,6 +128,18 @@ def test_backfill_equals_live(tmp_path: Path, engine: str) -> None:
     assert differing == {}
 
 
+def test_live_pages_name_adapters(tmp_path: Path) -> None:
+    """In the middle of a run a replica's page names the adapters of its running requests."""
+    overrides = ("fleet.pools.0.engine.lora={max_loras: 2}", "workload.traits.lora_pool=3")
+    page = _page_at(small_study(tmp_path, *overrides), 4.0)
+    found = [re.findall(r'_adapters="([^"]*)"', series) for series in page if series.startswith("vllm:lora_requests")]
+    assert len(found) == 2
+    named = {name for pair in found for names in pair for name in names.split(",") if name}
+    assert named
+    assert named <= {"lora-0", "lora-1", "lora-2"}
+    assert all(len(running.split(",")) <= 2 for _, running in found)
+
+
 def test_file_is_openmetrics_and_ends_where_the_run_ends(long_run: Path, tmp_path: Path) -> None:
     """Families and label sets are contiguous, times rise, and the last samples count every request."""
     text = write_openmetrics(long_run, tmp_path / "openmetrics.txt").read_text(encoding="utf-8")

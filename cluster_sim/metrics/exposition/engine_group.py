@@ -34,6 +34,8 @@ class Engine(NamedTuple):
     row: int
     """Its row in a snapshot."""
     pool: PoolMetadata
+    is_replica: bool = True
+    """Whether it is one replica, not a whole pool."""
 
 
 class EngineGroup:

@@ -71,7 +71,7 @@ class Exposition:
         """Return an engine for each replica, in the order of the pools, or one for each pool of a large fleet."""
         pools = self._metadata.pools
         if not self.is_detailed:
-            return [Engine(pool.name, row, pool) for row, pool in enumerate(pools)]
+            return [Engine(pool.name, row, pool, is_replica=False) for row, pool in enumerate(pools)]
         pool_of_replica = [*self._metadata.pool_of_replica(), *joined_pools]
         order = sorted(range(len(pool_of_replica)), key=lambda number: (pool_of_replica[number], number))
         return [Engine(str(number), number, pools[pool_of_replica[number]]) for number in order]

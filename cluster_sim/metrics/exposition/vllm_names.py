@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from cluster_sim.metrics.exposition.engine_group import EngineGroup
 from cluster_sim.metrics.exposition.family import Family, Histograms, Labels, Scalars, seconds
-from cluster_sim.metrics.live import LiveSnapshot
+from cluster_sim.metrics.live import NO_ADAPTERS, LiveSnapshot
 from cluster_sim.metrics.request_totals import HISTOGRAMS, SUMS
 from cluster_sim.recording import buckets, first_tokens
 from cluster_sim.recording.draft_counts import POSITIONS
@@ -202,9 +202,29 @@ def _features(group: EngineGroup, snapshot: LiveSnapshot) -> Iterator[Family]:
     speculative = group.having("speculative", lambda pool: pool.draft_tokens > 0)
     if speculative is not None:
         yield from _speculation(speculative, snapshot)
+    adapted = group.having("lora", lambda pool: pool.max_loras > 0)
+    if adapted is not None:
+        yield Scalars(
+            "vllm:lora_requests_info",
+            "gauge",
+            "Running stats on LoRA requests: the simulated time at which they were so.",
+            [_adapter_labels(adapted, place, snapshot) for place in range(len(adapted.engines))],
+            [snapshot.simulated_s] * len(adapted.engines),
+        )
     decoding = group.having("decode", lambda pool: pool.role == "decode")
     if decoding is not None:
         yield from _transfers(decoding, snapshot)
+
+
+def _adapter_labels(group: EngineGroup, place: int, snapshot: LiveSnapshot) -> Labels:
+    """Return the labels of an engine with what it has of adapters; of a whole pool the names are not told."""
+    engine = group.engines[place]
+    active, awaited = snapshot.adapters.get(engine.row, NO_ADAPTERS) if engine.is_replica else NO_ADAPTERS
+    return group.labels[place].plus(
+        max_lora=str(engine.pool.max_loras),
+        waiting_lora_adapters=",".join(awaited),
+        running_lora_adapters=",".join(active),
+    )
 
 
 def _speculation(group: EngineGroup, snapshot: LiveSnapshot) -> Iterator[Family]:

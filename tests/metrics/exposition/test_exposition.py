@@ -272,3 +272,18 @@ def test_promtool_finds_nothing_in_our_names(finished_run) -> None:
     theirs = ("should not contain ':'", 'should not have "_total" suffix', "should not contain abbreviated units")
     assert all(line.startswith(("vllm:", "llm_d_", "inference_")) for line in complaints), complaints
     assert all(any(kind in line for kind in theirs) for line in complaints), complaints
+
+
+def test_adapters_of_replicas(finished_run) -> None:
+    """Pools that serve LoRA adapters say which ones run and wait, at the time of the page; a whole pool names none."""
+    pools = tuple(replace(pool, max_loras=2) for pool in finished_run.metadata.pools)
+    run = replace(finished_run, metadata=replace(finished_run.metadata, pools=pools))
+    text = _page(run, adapters={0: (("de", "fr"), ("it",))})
+    own = {**MODEL, "max_lora": "2"}
+    running = {"running_lora_adapters": "de,fr", "waiting_lora_adapters": "it"}
+    assert _value(text, "vllm:lora_requests_info", engine="0", **own, **running) == 0.04
+    none = {"running_lora_adapters": "", "waiting_lora_adapters": ""}
+    assert _value(text, "vllm:lora_requests_info", engine="1", **own, **none) == 0.04
+    pooled = _page(run, engine_limit=1, adapters={0: (("de",), ())})
+    assert _value(pooled, "vllm:lora_requests_info", engine="main", **own, **none) == 0.04
+    assert "lora" not in _page(finished_run)
