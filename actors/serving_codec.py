@@ -189,7 +189,7 @@ FIRST_TOKEN: Final = tuple_schema(19, FirstToken)
 
 
 def _read_counters(values: Any) -> Any:
-    """Return a replica's counters: running, waiting, share of KV blocks in use, its log's cumulative figures, adapters."""
+    """Return a replica's counters: running, waiting, share of KV blocks in use, its log's figures, adapters."""
     running, waiting, kv_used_ratio, log, (active, awaited) = values
     return running, waiting, kv_used_ratio, ReplicaCounters(*log), (tuple(active), tuple(awaited))
 
