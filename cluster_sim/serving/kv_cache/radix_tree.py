@@ -13,11 +13,21 @@ nodes above when those below them go, which is before it can matter there.
 
 import heapq
 from bisect import bisect_right
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from cluster_sim.serving.kv_cache.content import Content, Piece
 from cluster_sim.serving.kv_cache.prefix_changes import NONE_LEFT, PrefixChanges, shared_ranges
 from cluster_sim.serving.kv_cache.radix_node import Key, RadixNode
+
+
+class TreeWatcher(Protocol):
+    """Somebody who is told what may change the matches of others."""
+
+    def on_child(self, node: int, key: Key) -> None:
+        """Take in that a node has got a child that begins with a page that none of its children began with."""
+
+    def on_gone(self, node: int) -> None:
+        """Take in that a leaf has been evicted."""
 
 
 class RadixMatch(NamedTuple):
@@ -43,6 +53,7 @@ class RadixTree:
         """Heap of (access, serial) of leaves that could be evicted; stale entries are skipped when they come up."""
         self.changes: PrefixChanges | None = None
         """What has changed, where somebody is told; to be set while the tree is empty."""
+        self.watcher: TreeWatcher | None = None
 
     def match(self, content: Content, tokens: int) -> RadixMatch:
         """Find the longest cached prefix of the first ``tokens`` tokens, and note the access."""
@@ -74,6 +85,19 @@ class RadixTree:
             for name, _, end in shared_ranges(content, limit, self.page_size):
                 self.changes.set(name, max(end, self.changes.end_of(name)))
         return RadixMatch(leaf.serial, start)
+
+    def page_behind(self, content: Content, position: int, tokens: int) -> Key | None:
+        """Return the identity of the page at ``position`` of the first ``tokens`` tokens; None if they end there."""
+        if position >= self.whole_pages(tokens):
+            return None
+        return self._key(content.pieces, _first_beyond(content.pieces, position), position)
+
+    def touch(self, serial: int) -> None:
+        """Note an access that ends with a node."""
+        self._accesses += 1
+        node = self._nodes[serial]
+        node.used = self._accesses
+        self._offer(node)
 
     def whole_pages(self, tokens: int) -> int:
         """Return ``tokens`` cut down to whole pages."""
@@ -141,6 +165,8 @@ class RadixTree:
             parent = self._nodes[node.parent]
             del parent.children[node.key]
             del self._nodes[serial]
+            if self.watcher is not None:
+                self.watcher.on_gone(serial)
             node.stretch.pop()
             parent.used = max(parent.used, used)
             self._offer(parent)
@@ -179,6 +205,8 @@ class RadixTree:
         self._next_serial += 1
         self._nodes[node.serial] = node
         parent.children[key] = node.serial
+        if self.watcher is not None:
+            self.watcher.on_child(parent.serial, key)
         stretch = parent.stretch
         if len(pieces) == 1 and stretch.stream == pieces[0][:2] and stretch.nodes[-1] == parent.serial:
             stretch.append(node.serial, end)

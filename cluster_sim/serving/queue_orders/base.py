@@ -8,7 +8,7 @@ another into *groups*: then only the first of each group is.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.predictors.predictor_interface import Predictor
@@ -16,6 +16,9 @@ from cluster_sim.options import ConfigModel
 from cluster_sim.registry import Registry
 from cluster_sim.serving.kv_cache.radix import RadixCache
 from cluster_sim.serving.sequence import Sequence
+
+if TYPE_CHECKING:
+    from cluster_sim.serving.waiting_queue import WaitingQueue
 
 PrefixTokens = Callable[[Sequence], int]
 """Returns how many tokens of a waiting sequence the KV cache holds now."""
@@ -91,8 +94,8 @@ class TreeOrder(QueueOrder):
     is_static = False
 
     @abstractmethod
-    def sort_by_tree(self, waiting: list[Sequence], cache: RadixCache) -> list[Sequence]:
-        """Return the queue in this order."""
+    def new_queue(self, cache: RadixCache) -> "WaitingQueue":
+        """Return an empty queue that its ``sort`` puts in this order."""
 
 
 QUEUE_ORDERS: Final = Registry[type[QueueOrder]](

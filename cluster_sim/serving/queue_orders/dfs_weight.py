@@ -4,8 +4,8 @@ from typing import Literal
 
 from cluster_sim.options import ConfigModel
 from cluster_sim.serving.kv_cache.radix import RadixCache
-from cluster_sim.serving.kv_cache.radix_tree import RadixTree
 from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS, TreeOrder
+from cluster_sim.serving.queue_orders.depth_first_queue import DepthFirstQueue
 from cluster_sim.serving.sequence import Sequence
 
 
@@ -27,33 +27,6 @@ class DepthFirstWeight(TreeOrder):
         """Fail: the place of a sequence depends on the whole queue."""
         raise AssertionError("dfs_weight orders a queue by the radix tree")
 
-    def sort_by_tree(self, waiting: list[Sequence], cache: RadixCache) -> list[Sequence]:
-        """Return the queue in the order of the walk."""
-        by_node: dict[int, list[Sequence]] = {}
-        for sequence in waiting:
-            cache.match_prefix(sequence)
-            by_node.setdefault(cache.holding_of(sequence).node, []).append(sequence)
-        return _depth_first(cache.tree, by_node)
-
-
-def _depth_first(tree: RadixTree, by_node: dict[int, list[Sequence]]) -> list[Sequence]:
-    weights: dict[int, int] = {}
-    children: dict[int, list[int]] = {}
-    for serial, sequences in by_node.items():
-        node = serial
-        while node:
-            if node not in weights:
-                weights[node] = 0
-                children.setdefault(tree.parent_of(node), []).append(node)
-            weights[node] += len(sequences)
-            node = tree.parent_of(node)
-    ordered: list[Sequence] = []
-    stack = [(0, False)]
-    while stack:
-        node, is_done = stack.pop()
-        if is_done:
-            ordered += by_node.get(node, [])
-            continue
-        stack.append((node, True))
-        stack += [(child, False) for child in sorted(children.get(node, []), key=lambda serial: weights[serial])]
-    return ordered
+    def new_queue(self, cache: RadixCache) -> DepthFirstQueue:
+        """Return an empty queue in the order of the walk."""
+        return DepthFirstQueue(cache)

@@ -1,5 +1,6 @@
 """Longest prefix match: the sequence with the most cached tokens first."""
 
+from collections.abc import Iterable
 from typing import Final, Literal
 
 from cluster_sim.options import ConfigModel
@@ -7,6 +8,7 @@ from cluster_sim.serving.kv_cache.radix import RadixCache
 from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS, PrefixTokens, TreeOrder
 from cluster_sim.serving.queue_orders.radix_matches import match_queue
 from cluster_sim.serving.sequence import Sequence
+from cluster_sim.serving.waiting_queue import ArrivalQueue
 
 MOST_SORTED: Final = 128
 """SGLang serves longer queues first come, first served, because matching all of them would cost too much."""
@@ -30,9 +32,21 @@ class LongestPrefixMatch(TreeOrder):
         """Return minus the cached tokens."""
         return -self._prefix_tokens(sequence)
 
-    def sort_by_tree(self, waiting: list[Sequence], cache: RadixCache) -> list[Sequence]:
-        """Return the queue by matched tokens, those that step back for a round last."""
-        if len(waiting) > MOST_SORTED:
-            return waiting
-        matches = match_queue(waiting, cache)
-        return sorted(waiting, key=lambda item: (item.key in matches.behind, -matches.tokens[item.key]))
+    def new_queue(self, cache: RadixCache) -> "MatchedQueue":
+        """Return an empty queue by matched tokens."""
+        return MatchedQueue(cache)
+
+
+class MatchedQueue(ArrivalQueue):
+    """By matched tokens, those that step back for a round last."""
+
+    def __init__(self, cache: RadixCache) -> None:
+        super().__init__()
+        self._cache = cache
+
+    def sort(self, running: Iterable[Sequence], now_ns: int) -> None:
+        if len(self.present) <= MOST_SORTED:
+            waiting = [*self]
+            matches = match_queue(waiting, self._cache)
+            self.arrange(sorted(waiting, key=lambda item: (item.key in matches.behind, -matches.tokens[item.key])))
+        self.is_sorted = True

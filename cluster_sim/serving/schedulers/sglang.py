@@ -29,7 +29,6 @@ from cluster_sim.serving.schedulers.serial import UNLIMITED
 from cluster_sim.serving.schedulers.serial_handover import SerialHandover
 from cluster_sim.serving.schedulers.sglang_options import SglangOptions
 from cluster_sim.serving.sequence import Sequence
-from cluster_sim.serving.waiting_queue import ArrivalQueue
 
 CLIP_TOKENS: Final = 4096
 """No more than this is reserved for the output of one sequence."""
@@ -79,11 +78,10 @@ class Sglang(SerialHandover):
         self.memory = RadixCache(limits.kv_blocks, page, engine.enable_prefix_caching, host)
         super().__init__(engine, limits)
         self.has_prefix_cache = engine.enable_prefix_caching
-        self._tree_order: TreeOrder | None = None
-        """An order that is read off the radix tree when prompts are chosen."""
+        self._is_in_tree_order = isinstance(self._order, TreeOrder)
+        """Whether the order is read off the radix tree when prompts are chosen."""
         if isinstance(self._order, TreeOrder):
-            self._tree_order, self._order = self._order, None
-            self.queue = ArrivalQueue()
+            self.queue, self._order = self._order.new_queue(self.memory), None
             self.waiting = self.queue.present
         self._predictor: Predictor | None = None
         self._is_mixed = engine.enable_mixed_chunk
@@ -190,9 +188,8 @@ class Sglang(SerialHandover):
         )
         if self._chunked is not None and not self._continue(batch, plan, self._chunked):
             return
-        if self._tree_order is not None:
-            assert isinstance(self.queue, ArrivalQueue)
-            self.queue.arrange(self._tree_order.sort_by_tree([*self.queue], self.memory))
+        if self._is_in_tree_order:
+            self.queue.sort((), now_ns)
         plan.shape = BatchShape(decodes=decodes, prefills=[*batch.shape.prefills])
         for sequence in self.queue:
             if not self._consider(plan, sequence):
