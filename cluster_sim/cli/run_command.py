@@ -85,6 +85,14 @@ def run(
         bool,
         typer.Option("--paranoid", help="Check the full state of every replica in every window; slow."),
     ] = False,
+    is_profiled: Annotated[
+        bool,
+        typer.Option(
+            "--profile",
+            help="Write profile.pstats, where the time of the simulation goes, into the run directory (executor "
+            "inline; takes about twice as long). `python -m pstats` and snakeviz read it.",
+        ),
+    ] = False,
     log_level: Annotated[
         LogLevelName, typer.Option("-l", "--log-level", help="Least severe message to print.")
     ] = LogLevelName.warning,
@@ -126,6 +134,7 @@ def run(
         resumes=resume,
         is_verbose=is_verbose,
         is_paranoid=is_paranoid,
+        is_profiled=is_profiled,
     )
     if study.sweep is not None:
         typer.echo(f"note: {file} has a sweep block, which `run` leaves out; `sweep` runs its combinations", err=True)

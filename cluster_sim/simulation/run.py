@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -32,6 +32,7 @@ from cluster_sim.output.run_directory import (
     RunDirectory,
     default_directory,
 )
+from cluster_sim.output.run_profile import PROFILE_FILE, profiled
 from cluster_sim.recording.replica_counters import ReplicaCounters
 from cluster_sim.recording.series_columns import ticks_before
 from cluster_sim.simulation.disk_checkpoints import DiskCheckpoints
@@ -80,6 +81,11 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
     plan = make_plan(study)
     simulation = replace(plan.simulation(), is_paranoid=options.is_paranoid)
     choice = choose(study, simulation, options)
+    if options.is_profiled and choice.executor != "inline":
+        raise InputError(
+            f"--profile: the executor {choice.executor} simulates in processes of its own, which are not profiled; "
+            "add --executor inline"
+        )
     labels = run_labels(study, choice.executor)
     if options.metrics is None:
         return _run_into_directory(study, plan, simulation, choice, options, view)
@@ -129,7 +135,8 @@ def _run_into_directory(
             sink(replica, columns)
         source = None if live is None else live.source
         outputs = RunOutputs(requests_path, sink, progress, monitor, checkpoints, source)
-        outcome = executor.run(simulation, outputs)
+        with profiled(directory.partial / PROFILE_FILE) if options.is_profiled else nullcontext():
+            outcome = executor.run(simulation, outputs)
         LOGGER.info("the simulation took %.3f s; summing up", outcome.wall_s)
         LOGGER.debug("placement %s, traffic %s", outcome.placement, outcome.hub.traffic)
         if outcome.streams is not None:

@@ -31,5 +31,7 @@ class RunOptions:
     """Whether a run of which no replica could run a single request is wrong input; a search takes it for an answer."""
     is_paranoid: bool = False
     """Whether the full state of every replica that a window has moved is checked: slow."""
+    is_profiled: bool = False
+    """Whether a profile of the simulation is written, which makes it about twice as slow; for the executor inline."""
     speedup: float | None = None
     """Simulated seconds per wall second to pace the run at; None runs as fast as possible."""

@@ -21,7 +21,7 @@ class PlainQueue(ArrivalQueue):
         super().__init__()
         self._cache = cache
 
-    def sort(self, running: Iterable[Sequence], now_ns: int) -> None:
+    def sort(self, running: Iterable[Sequence], now_ns: int) -> None:  # noqa: ARG002 - the interface
         by_node: dict[int, list[Sequence]] = {}
         for sequence in self:
             self._cache.match_prefix(sequence)
