@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import time
 import traceback
 from collections.abc import Sequence
 from typing import Any
@@ -34,6 +35,7 @@ class GroupActor:
         have confirmed batches."""
         self._end: Instant = NEVER
         self._failure = ""
+        self._cpu_s = 0.0
 
     def build(
         self, spec: RunSpec, members: Sequence[int], settings: LinkSettings, stages: int
@@ -92,6 +94,10 @@ class GroupActor:
         with self._lock:
             return self._runtime.drain(), self._runtime.results(self._end)
 
+    def cpu_s(self) -> float:
+        """Return the CPU time of the loop, once it has ended."""
+        return self._cpu_s
+
     def _serve(self) -> None:
         socket, runtime = self._socket, self._runtime
         assert socket is not None
@@ -111,6 +117,7 @@ class GroupActor:
             where = traceback.format_tb(error.__traceback__)[-1].strip().partition("\n")[0]
             socket.fail(f"{self._failure} ({where})")
         finally:
+            self._cpu_s = time.thread_time()
             socket.close()
             if self._stream is not None:
                 self._stream.close()

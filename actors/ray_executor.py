@@ -95,7 +95,7 @@ def _outcome(result: RayRunResult, placement: dict[str, Any]) -> RunOutcome:
     streams: dict[int, tuple[int, Sequence[int]]] = {
         index: (stages, array("q", flat)) for group in groups for index, stages, flat in group.streams
     }
-    return RunOutcome(result.hub, replicas, result.wall_s, placement, streams or None)
+    return RunOutcome(result.hub, replicas, result.wall_s, placement, streams or None, result.work)
 
 
 def _compare_stages(replicas: list[ReplicaResult], stages: list[StageCounts]) -> None:

@@ -1,6 +1,7 @@
 """Actor of the global router: runs the hub and the event loop over the sockets."""
 
 import gc
+import time
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from actors.transport import HubSocket, LinkSettings
 from cluster_sim.engine.coordinator import Coordinator
 from cluster_sim.engine.instant import Instant
 from cluster_sim.engine.loop import run_loop
+from cluster_sim.simulation.run_work import RunWork
 
 
 class RouterStatus(NamedTuple):
@@ -26,6 +28,8 @@ class RouterStatus(NamedTuple):
     """Frames and connections of strangers that the router dropped."""
     waits_s: Mapping[int, float] = MappingProxyType({})
     """For how long each group has owed a reply, in seconds of wall time."""
+    work: RunWork = RunWork()
+    """Of the router."""
 
 
 class RouterActor:
@@ -36,6 +40,7 @@ class RouterActor:
         self._socket: HubSocket | None = None
         self._coordinator: Coordinator | None = None
         self._keeper: EdgeKeeper
+        self._cpu_s = 0.0
 
     def build(self, spec: RunSpec, groups: Sequence[Sequence[int]], settings: LinkSettings) -> str:
         """Build the hub for replicas (indices from 0) placed in groups; return the endpoint of its socket."""
@@ -56,6 +61,7 @@ class RouterActor:
         assert socket is not None
         assert coordinator is not None
         socket.await_groups()
+        socket.waited_s, began_s = 0.0, time.thread_time()
         gc.collect()
         gc.freeze()
         gc.set_threshold(100_000, 20, 100)
@@ -63,7 +69,9 @@ class RouterActor:
         self._keeper.end()
         socket.stop(runtime.end())
         socket.close()
-        return runtime.close(coordinator)
+        result = runtime.close(coordinator)
+        self._cpu_s = time.thread_time() - began_s
+        return result
 
     def live(self, known: int) -> Any:
         """Return the runtime's latest snapshot for live metrics; None before the actor is built."""
@@ -93,6 +101,7 @@ class RouterActor:
             runtime.progress(),
             socket.dropped_frames,
             socket.waits_s(),
+            RunWork(self._cpu_s, (), socket.waited_s, socket.sent_bytes, socket.received_bytes),
         )
 
     def where(self) -> str:

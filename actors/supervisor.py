@@ -35,6 +35,7 @@ from actors.watchdog import Watchdog
 from cluster_sim.engine.instant import Instant
 from cluster_sim.errors import UnfinishedError
 from cluster_sim.metrics.live_feed import LiveSource
+from cluster_sim.simulation.run_work import RunWork
 from cluster_sim.snapshot.names import SnapshotError
 
 STATUS_S: Final = 0.25
@@ -89,6 +90,7 @@ class RayRunResult(NamedTuple):
     """Of the run itself, from the first window to the last result of every actor; no start-up."""
     dropped_frames: int = 0
     """Frames and connections of strangers that the router dropped."""
+    work: RunWork = RunWork()
 
 
 def run_actors(spec: RunSpec, placement: Placement, observer: RunObserver | None = None) -> RayRunResult:
@@ -176,7 +178,11 @@ class _Supervision:
             for counts in result_of(stage.results.remote(), "a stage failed")
         ]
         status: RouterStatus | None = result_of(actors.router.status.remote(), "the router failed after the run")
-        return RayRunResult(hub, groups, stages, wall_s, status.dropped_frames if status is not None else 0)
+        assert status is not None, "the router has run"
+        calls = [group.cpu_s.remote() for group in actors.groups]
+        cpu_s = tuple(result_of(call, f"actor {index} failed after the run") for index, call in enumerate(calls))
+        work = status.work._replace(group_cpu_s=cpu_s)
+        return RayRunResult(hub, groups, stages, wall_s, status.dropped_frames, work)
 
     def _results(self) -> list[Any]:
         """Return the results of every group, after the last of its series."""

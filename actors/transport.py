@@ -90,6 +90,10 @@ class HubSocket:
         self._socket = self._listener.socket
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self.endpoint = self._listener.endpoint
+        self.sent_bytes = 0
+        self.received_bytes = 0
+        self.waited_s = 0.0
+        """Wall time spent in receiving, which waits until a frame is there."""
         self.describe: Callable[[], str] = lambda: "the run has not started"
         """Says who waits for whom; the coordinator's, once there is one."""
 
@@ -167,17 +171,22 @@ class HubSocket:
 
     def _send(self, index: int, kind: FrameKind, body: object) -> None:
         try:
-            self._socket.send_multipart((self._names[index], self._links[index].seal(kind, body)))
+            frame = self._links[index].seal(kind, body)
+            self.sent_bytes += len(frame)
+            self._socket.send_multipart((self._names[index], frame))
         except zmq.ZMQError as error:
             raise ProtocolError(f"actor {index} cannot be reached: {error}; {self.describe()}") from error
 
     def _receive(self) -> tuple[int, FrameKind, object] | None:
         """Return the next frame with the number of its group; None if it was a stranger's, which is dropped."""
+        began_s = time.monotonic()
         name, *parts = self._socket.recv_multipart()
+        self.waited_s += time.monotonic() - began_s
         index = self._indices.get(name)
         if index is None or len(parts) != 1:
             self._dropped.add("a frame of a peer that is no actor of the run, or of several parts")
             return None
+        self.received_bytes += len(parts[0])
         try:
             kind, body = self._links[index].open(parts[0])
         except ForeignFrameError as error:

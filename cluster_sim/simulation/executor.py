@@ -12,6 +12,7 @@ from cluster_sim.recording.sketch import QuantileSketch
 from cluster_sim.simulation.monitor_settings import MonitorSettings
 from cluster_sim.simulation.run_recorder import HubResult
 from cluster_sim.simulation.run_snapshot import RunSnapshot
+from cluster_sim.simulation.run_work import RunWork
 from cluster_sim.simulation.simulation import Simulation
 from cluster_sim.simulation.view import ProgressSink, drop_progress
 
@@ -93,6 +94,7 @@ class RunOutcome(NamedTuple):
     """How the run was spread over actors, for the manifest; empty in one process."""
     streams: dict[int, tuple[int, Sequence[int]]] | None = None
     """(stages, stage stream) by replica if the simulation keeps them."""
+    work: RunWork = RunWork()
 
 
 class Executor(Protocol):

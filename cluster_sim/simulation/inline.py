@@ -26,6 +26,7 @@ from cluster_sim.simulation.monitoring import RunMonitor
 from cluster_sim.simulation.run_recorder import RunRecorder
 from cluster_sim.simulation.run_snapshot import RunSnapshot
 from cluster_sim.simulation.run_state import RouterSide, RunStates
+from cluster_sim.simulation.run_work import RunWork
 from cluster_sim.simulation.simulation import Processes, Simulation
 
 SERIES_ROWS: Final = 16_384
@@ -50,7 +51,7 @@ class InlineExecutor:
             return self._run(simulation, outputs)
 
     def _run(self, simulation: Simulation, outputs: RunOutputs) -> RunOutcome:
-        started_s = time.perf_counter()
+        started_s, cpu_s = time.perf_counter(), time.thread_time()
         resumed = outputs.checkpoints.resumed
         if resumed is not None:
             started_s -= resumed.wall_s
@@ -78,6 +79,7 @@ class InlineExecutor:
             time.perf_counter() - started_s,
             {},
             _streams(replicas) if simulation.keeps_streams else None,
+            RunWork(time.thread_time() - cpu_s),
         )
 
     def _begin(

@@ -323,5 +323,6 @@ def _manifest(study: Study, metadata: RunMetadata, choice: ExecutorChoice, outco
         "placement": outcome.placement,
         "wall_s": outcome.wall_s,
         "traffic": outcome.hub.traffic,
+        "work": outcome.work.figures(outcome.wall_s),
         "digest": outcome.hub.digest,
     }

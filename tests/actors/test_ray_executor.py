@@ -103,6 +103,14 @@ def test_input_found_wrong_while_running_stays_wrong_input() -> None:
         run_actors(PholdRun(study, router_class=LateRouter), Placement(split(4, 2), limits=LIMITS))
 
 
+def test_work_of_every_process_is_known() -> None:
+    """Router and groups tell their CPU time, and the router the bytes of its frames and for how long it waited."""
+    work = run_actors(PholdRun(Phold(processes=4, balls=8, end_ns=1000)), Placement(split(4, 2), limits=LIMITS)).work
+    assert len(work.group_cpu_s) == 2
+    assert min(work.router_cpu_s, *work.group_cpu_s, work.waited_s) > 0
+    assert min(work.sent_bytes, work.received_bytes) > 1000
+
+
 def test_no_series_is_lost_in_long_windows() -> None:
     """Series are collected once each and in order, though windows last longer than the time between collections."""
     study = Phold(processes=4, balls=8, end_ns=1000)
