@@ -1,8 +1,8 @@
-"""Fit the cost model of ``docs/scale.md``: CPU time per request, sample, window and replica, inline and on Ray.
+"""Fit a cost model of large fleets: CPU time per request, sample, window and replica, inline and on Ray.
 
 ``python scripts/scale_model.py`` runs small fleets of several sizes inline and on two, four and eight actors of a local
 Ray cluster, reads what each run's manifest says about its work, fits the coefficients (none below 0), and prints the
-tables of the page as Markdown; ``--inline-only`` leaves Ray out.  It takes about five minutes on two quiet cores.
+tables as Markdown; ``--inline-only`` leaves Ray out.  It takes about five minutes on two quiet cores.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Work of a run: what it cost its processes, for the manifest and the cost model of ``docs/scale.md``."""
+"""Work of a run: what it cost its processes, for the manifest."""
 
 from typing import Any, NamedTuple
 
