@@ -1,4 +1,4 @@
-"""What a run costs, in its manifest."""
+"""The work of a run in its manifest."""
 
 import json
 from pathlib import Path

@@ -18,7 +18,7 @@ from cluster_sim.serving.kv_cache.radix import RadixCache
 from cluster_sim.serving.sequence import Sequence
 
 if TYPE_CHECKING:
-    from cluster_sim.serving.waiting_queue import WaitingQueue
+    from cluster_sim.serving.queue_orders.waiting_queue import WaitingQueue
 
 PrefixTokens = Callable[[Sequence], int]
 """Returns how many tokens of a waiting sequence the KV cache holds now."""

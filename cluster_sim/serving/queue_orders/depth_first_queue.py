@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 from cluster_sim.serving.kv_cache.radix import RadixCache
 from cluster_sim.serving.kv_cache.radix_node import Key
 from cluster_sim.serving.kv_cache.radix_tree import RadixTree
+from cluster_sim.serving.queue_orders.waiting_queue import WaitingQueue
 from cluster_sim.serving.sequence import Sequence
-from cluster_sim.serving.waiting_queue import WaitingQueue
 
 Position = tuple[int, int]
 """Rank of a group and number in it; places in the queue compare like their positions."""

@@ -7,8 +7,8 @@ from cluster_sim.options import ConfigModel
 from cluster_sim.serving.kv_cache.radix import RadixCache
 from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS, PrefixTokens, TreeOrder
 from cluster_sim.serving.queue_orders.radix_matches import match_queue
+from cluster_sim.serving.queue_orders.waiting_queue import ArrivalQueue
 from cluster_sim.serving.sequence import Sequence
-from cluster_sim.serving.waiting_queue import ArrivalQueue
 
 MOST_SORTED: Final = 128
 """SGLang serves longer queues first come, first served, because matching all of them would cost too much."""

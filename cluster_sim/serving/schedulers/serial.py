@@ -20,11 +20,11 @@ from cluster_sim.serving.fast_forward.decode_pool import DecodePool, ReservedPoo
 from cluster_sim.serving.fast_forward.interface import FastForwardScheduler
 from cluster_sim.serving.last_tokens import set_last_tokens
 from cluster_sim.serving.ordering import queue_order_of
+from cluster_sim.serving.queue_orders.waiting_queue import queue_in
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.serving.schedulers.engine_options import EngineOptions
 from cluster_sim.serving.sequence import Sequence
-from cluster_sim.serving.waiting_queue import queue_in
 
 UNLIMITED: Final = 1 << 60
 """Tokens of a prompt that a step may hold if prompts are computed whole."""

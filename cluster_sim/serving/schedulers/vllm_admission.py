@@ -5,10 +5,10 @@ from cluster_sim.serving.handover.legs import Leg, Legs
 from cluster_sim.serving.kv_cache.base import BlockCache, MatchResult
 from cluster_sim.serving.lora import LoraSlots
 from cluster_sim.serving.queue_orders.base import QueueOrder
+from cluster_sim.serving.queue_orders.waiting_queue import WaitingQueue
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.vllm_options import VllmV1Options
 from cluster_sim.serving.sequence import Sequence
-from cluster_sim.serving.waiting_queue import WaitingQueue
 
 
 class Admission:

@@ -7,9 +7,9 @@ WAITING_FOR_REMOTE_KVS sets a request aside whose blocks are allocated and not y
 from cluster_sim.serving.handover.legs import Leg, Legs
 from cluster_sim.serving.kv_cache.base import BlockCache
 from cluster_sim.serving.lora import LoraSlots
+from cluster_sim.serving.queue_orders.waiting_queue import WaitingQueue
 from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.serving.sequence import Sequence
-from cluster_sim.serving.waiting_queue import WaitingQueue
 
 
 class VllmHandover(Scheduler):

@@ -31,6 +31,7 @@ from cluster_sim.serving.lora import LoraSlots
 from cluster_sim.serving.ordering import queue_order_of
 from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS, QueueOrder
 from cluster_sim.serving.queue_orders.priority import urgency
+from cluster_sim.serving.queue_orders.waiting_queue import ArrivalQueue, OrderedQueue
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.engine_options import ENGINES
 from cluster_sim.serving.schedulers.vllm_admission import Admission
@@ -38,7 +39,6 @@ from cluster_sim.serving.schedulers.vllm_handover import VllmHandover
 from cluster_sim.serving.schedulers.vllm_options import VllmV1Options
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.serving.speculation import Speculation
-from cluster_sim.serving.waiting_queue import ArrivalQueue, OrderedQueue
 
 
 @ENGINES.register("vllm_v1", VllmV1Options)

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from cluster_sim.serving.queue_orders.base import QueueOrder
+from cluster_sim.serving.queue_orders.waiting_queue import OrderedQueue
 from cluster_sim.serving.sequence import Sequence
-from cluster_sim.serving.waiting_queue import OrderedQueue
 
 
 def queue_of(order: QueueOrder, waiting: Iterable[Sequence]) -> OrderedQueue:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from cluster_sim.serving.kv_cache.radix import RadixCache
 from cluster_sim.serving.kv_cache.radix_tree import RadixTree
+from cluster_sim.serving.queue_orders.waiting_queue import ArrivalQueue
 from cluster_sim.serving.sequence import Sequence
-from cluster_sim.serving.waiting_queue import ArrivalQueue
 from cluster_sim.workload.request import Attributes
 from tests.serving.schedulers.test_sglang import Bench
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from cluster_sim.options import ConfigModel
 from cluster_sim.serving.queue_orders.base import QueueOrder
+from cluster_sim.serving.queue_orders.waiting_queue import ArrivalQueue, OrderedQueue
 from cluster_sim.serving.sequence import Sequence
-from cluster_sim.serving.waiting_queue import ArrivalQueue, OrderedQueue
 from cluster_sim.workload.request import Request
 from tests.serving.queue_orders.queues import queue_of
 
