@@ -57,6 +57,34 @@ def refit(
         [note for result in loaded for note in result.notes],
     )
     hardware = resolve_case(cases[0]).hardware
+    values, blank = starting_point(files, hardware, base, names, out, command)
+    parameters = [Parameter(name, values[name], WIDTH_LOG) for name in names]
+    fit = CalibrationFit(prepare(cases), parameters, blank)
+    position = fit.fit(ROUNDS)
+    errors = cross_validated(fit, position, cases)
+    fitted = fit.calibration(position)
+    if len(cases) >= FEWEST_TO_CROSS_VALIDATE:
+        rounded = {name: round(value, 2) for name, value in errors.items()}
+        provenance = fitted.provenance.model_copy(update={"cross_validation": rounded})
+        fitted = fitted.model_copy(update={"provenance": provenance})
+    faults = faults_of_fit(names, values, fitted.coefficients, errors)
+    refuse_faults(faults, notes, is_forced=is_forced)
+    write_calibration(fitted, out)
+    lines = [*notes, *faults, *remarks_on_fit(names, errors)]
+    lines += [f"{name}: {values[name]:.4g} -> {fitted.coefficients[name]:.4g}" for name in names]
+    kind = "left out" if len(cases) >= FEWEST_TO_CROSS_VALIDATE else "fitted, one run cannot be left out"
+    lines.append(f"error ({kind}): " + ", ".join(f"{name} {value:.1f} %" for name, value in errors.items()))
+    lines += [*remarks_on_variety(cases), band_line(fitted, hardware)]
+    return [*lines, use_line(out)]
+
+
+def starting_point(
+    files: Sequence[Path], hardware: ReplicaHardware, base: str, names: Sequence[str], out: Path, command: str
+) -> tuple[dict[str, float], Calibration]:
+    """Return the coefficients of the base profile for a server, and a calibration of that server that holds them.
+
+    Raises InputError for names that are no coefficients, or of ones that the base has not.
+    """
     device = hardware.device
     calibration, start = resolve_coefficients(base, device, hardware.engine.version)
     unknown = [name for name in names if name not in Coefficients.model_fields]
@@ -74,27 +102,14 @@ def refit(
         measured=(MeasuredWith.of(hardware),),
         reference_device=device.name,
     )
-    parameters = [Parameter(name, values[name], WIDTH_LOG) for name in names]
-    fit = CalibrationFit(prepare(cases), parameters, blank)
-    position = fit.fit(ROUNDS)
-    errors = cross_validated(fit, position, cases)
-    fitted = fit.calibration(position)
-    if len(cases) >= FEWEST_TO_CROSS_VALIDATE:
-        rounded = {name: round(value, 2) for name, value in errors.items()}
-        provenance = fitted.provenance.model_copy(update={"cross_validation": rounded})
-        fitted = fitted.model_copy(update={"provenance": provenance})
-    faults = faults_of_fit(names, values, fitted.coefficients, errors)
+    return values, blank
+
+
+def refuse_faults(faults: Sequence[str], notes: Sequence[str], *, is_forced: bool) -> None:
+    """Raise InputError for a fit that is wrong, unless it is forced."""
     if faults and not is_forced:
         reasons = "\n".join([*faults, *notes])
         raise InputError(f"the fit is refused, and nothing is written; --force writes it all the same:\n{reasons}")
-    write_calibration(fitted, out)
-    lines = [*notes, *faults, *remarks_on_fit(names, errors)]
-    lines += [f"{name}: {values[name]:.4g} -> {fitted.coefficients[name]:.4g}" for name in names]
-    kind = "left out" if len(cases) >= FEWEST_TO_CROSS_VALIDATE else "fitted, one run cannot be left out"
-    lines.append(f"error ({kind}): " + ", ".join(f"{name} {value:.1f} %" for name, value in errors.items()))
-    lines += [*remarks_on_variety(cases), band_line(fitted, hardware)]
-    lines.append(f"wrote {out}: use it with predictor: {{kind: physical, profile: {out}}}")
-    return lines
 
 
 def faults_of_fit(
@@ -140,6 +155,11 @@ def remarks_on_variety(cases: Sequence[Case]) -> list[str]:
         "other loads may be missed by more than the band says, so measure a second one"
     )
     return [remark]
+
+
+def use_line(out: Path) -> str:
+    """Return how a study takes the profile."""
+    return f"wrote {out}: use it with predictor: {{kind: physical, profile: {out}}}"
 
 
 def band_line(calibration: Calibration, hardware: ReplicaHardware) -> str:

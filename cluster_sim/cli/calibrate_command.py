@@ -19,7 +19,8 @@ def calibrate(
             help="Results of vllm bench serve, SGLang's bench_serving, AIPerf, guidellm, inference-perf or llm-d's "
             "report, answers of Prometheus' query_range with a window of vllm:* histograms, or a CSV table with "
             "arrival_s, input_tokens, output_tokens, ttft_s and e2e_s. Several runs, in one file or in several, are "
-            "runs of one server.",
+            "runs of one server. Or the log of a running server: vLLM's own lines of throughput, or a CSV table with "
+            "time_s, prompt_throughput, gen_throughput, running and kv_cache_pct.",
             show_default=False,
         ),
     ],
@@ -47,6 +48,10 @@ def calibrate(
         int | None,
         typer.Option("--max-model-len", min=1, help="As the server had it. [default: what the longest request takes]"),
     ] = None,
+    num_kv_blocks: Annotated[
+        int | None,
+        typer.Option("--num-kv-blocks", min=1, help="As the server reports it. [default: what the memory plan says]"),
+    ] = None,
     enable_prefix_caching: Annotated[
         bool | None,
         typer.Option(
@@ -61,6 +66,17 @@ def calibrate(
             "--coefficient", help="Coefficient to refit; repeatable. [default: the few that one server determines]"
         ),
     ] = None,
+    context_tokens: Annotated[
+        float,
+        typer.Option(
+            "--context-tokens",
+            min=0,
+            max=1e9,
+            help="For a log that lacks the KV cache's usage: mean tokens in the cache per running request, about the "
+            "mean prompt and half of the mean output. [default: fitted too]",
+            show_default=False,
+        ),
+    ] = 0.0,
     is_forced: Annotated[
         bool,
         typer.Option(
@@ -70,6 +86,8 @@ def calibrate(
 ) -> None:
     """Refit the step model to a benchmark and write a profile that studies can name."""
     from cluster_sim.calibration.benchmark import Server
+    from cluster_sim.calibration.engine_log import is_engine_log
+    from cluster_sim.calibration.log_refit import refit_to_log
     from cluster_sim.calibration.refit import DEFAULT_COEFFICIENTS, refit
     from cluster_sim.conf_directory import SUFFIXES, library_names
     from cluster_sim.suggestion import suggestion
@@ -93,11 +111,20 @@ def calibrate(
         "max_num_batched_tokens": max_num_batched_tokens,
         "max_model_len": max_model_len,
     }
+    if num_kv_blocks is not None:
+        engine["num_kv_blocks"] = num_kv_blocks
     if enable_prefix_caching is not None:
         engine["enable_prefix_caching"] = enable_prefix_caching
     server = Server(model, device, tensor_parallel, engine)
-    names = tuple(coefficient or DEFAULT_COEFFICIENTS)
     command = shlex.join(["cluster-sim", *sys.argv[1:]])
-    result = refit(files, server, base, names, out, command, is_forced=is_forced)
+    if any(is_engine_log(path) for path in files):
+        result = refit_to_log(
+            files, server, base, coefficient, out, command, context_tokens=context_tokens, is_forced=is_forced
+        )
+    elif context_tokens:
+        raise InputError("--context-tokens: is for a log of throughput; the files are results of benchmarks")
+    else:
+        names = tuple(coefficient or DEFAULT_COEFFICIENTS)
+        result = refit(files, server, base, names, out, command, is_forced=is_forced)
     for line in result:
         typer.echo(line)

@@ -110,7 +110,8 @@ def _series(documents: Sequence[ResultDocument]) -> tuple[dict[str, Series], str
             parts[str(labels["__name__"])].append(_samples(document, entry.get("values"), number))
     if len(models) > 1:
         raise InputError(f"{documents[0].place()}: series of several models ({', '.join(sorted(models))}); export one")
-    return {name: _summed(instances) for name, instances in parts.items()}, next(iter(models), None)
+    place = documents[0].place()
+    return {name: _summed(name, instances, place) for name, instances in parts.items()}, next(iter(models), None)
 
 
 def _samples(document: ResultDocument, values: Any, number: int) -> Series:
@@ -135,9 +136,14 @@ def _samples(document: ResultDocument, values: Any, number: int) -> Series:
     return found
 
 
-def _summed(instances: list[Series]) -> Series:
-    """Return the sum of several instances at the times that all of them have."""
+def _summed(name: str, instances: list[Series], place: str) -> Series:
+    """Return the sum of several instances at the times that all of them have; InputError where their clocks differ."""
     common = set.intersection(*(set(series) for series in instances))
+    if len(common) < 2 <= min(len(series) for series in instances):
+        raise InputError(
+            f"{place}: {name}: its instances were sampled at different times, or by clocks that disagree; export them "
+            "with one query_range, or one instance"
+        )
     return {time: sum(series[time] for series in instances) for time in sorted(common)}
 
 
