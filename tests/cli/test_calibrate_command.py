@@ -69,7 +69,7 @@ def test_a_fit_to_another_model_is_refused(command: Command, shared: Path, tmp_p
     out = tmp_path / "c.yaml"
     code, _, error = calibrated(command, shared, out, name, "--device", "l40s")
     assert code == 2
-    assert "kv_memory_ratio ends at 1." in error
+    assert "gemm_memory_ratio ends at 1." in error
     assert "beyond the physical, which is at most 1" in error
     assert re.search(r"the error of tpot is \d{3}\.\d %: more than 30 %", error)
     assert "the file says model_id: example-org/Small-3B-Instruct, and the fit is for llama-3.1-8b" in error

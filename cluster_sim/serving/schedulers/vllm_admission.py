@@ -41,6 +41,7 @@ class Admission:
         self._most_running = limits.max_num_seqs
         self._chunk_limit = engine.long_prefill_token_threshold or limits.max_num_batched_tokens
         self._is_chunked = engine.enable_chunked_prefill
+        self._post_ns = engine.post_ns
         self._reserves_full = bool(engine.reserve_full_sequence)
         self._watermark_blocks = int(engine.watermark_ratio * kv.total_blocks)
         self._admissions = 0
@@ -80,6 +81,7 @@ class Admission:
             if sequence.leg == Leg.WANTING:
                 if not self._reserve(sequence, match):
                     break
+                batch.delay_ns += self._post_ns
                 continue
             prefix = match.tokens
             known = sequence.known_tokens

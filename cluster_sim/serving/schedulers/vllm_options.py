@@ -20,7 +20,7 @@ from cluster_sim.serving.schedulers.engine_options import (
 )
 from cluster_sim.serving.schedulers.token_budget import TokenBudgetOptions
 from cluster_sim.serving.speculation import Speculative
-from cluster_sim.units import GIB
+from cluster_sim.units import GIB, NS_PER_MS
 
 ASYNC_SINCE: Final = (0, 14)
 """vLLM plans the next step while one runs, by default, from this version on."""
@@ -35,6 +35,15 @@ MORE_MEMORY_SINCE: Final = (0, 21)
 
 PINNED_BEFORE: Final = (0, 21)
 """Before this version what the offloading connector stores stays pinned until its request ends."""
+
+
+POSTS_IN_STEP_BEFORE: Final = (0, 14)
+"""Before this version, in which scheduling became asynchronous, the posting of a remote prompt's reads holds up a step;
+later versions were not measured."""
+POST_MS: Final = 15.0
+"""Time that this takes for one prompt, nearly whatever its length: 15 ms a request and 6 us a token, by the tokens per
+second of a decode instance of vLLM 0.13 (Llama-3.1-70B on 4 H100, NIXL; LLMServingSim's ISPASS artifact, figure 5),
+whose steps take as long as without hand-over as soon as no more prompts arrive."""
 
 
 class KvOffload(ConfigModel):
@@ -138,6 +147,11 @@ class VllmV1Options(TokenBudgetOptions):
     def pins_stores(self) -> bool:
         """Whether what is stored in host memory stays pinned until its request ends."""
         return self.kv_offload is not None and self._release < PINNED_BEFORE
+
+    @property
+    def post_ns(self) -> int:
+        """Time for which a step waits while the reads of a prompt that was computed elsewhere are posted, ns."""
+        return round(POST_MS * NS_PER_MS) if self._release < POSTS_IN_STEP_BEFORE else 0
 
     @property
     def caches_prefixes(self) -> bool:

@@ -36,6 +36,19 @@ def test_blocks_come_first_then_the_cache_then_one_token_is_computed() -> None:
     assert decode.counters()[2] == 0
 
 
+def test_posting_of_reads_holds_up_a_step_of_early_versions() -> None:
+    """Before 0.14 the step in which a prompt's blocks are granted takes 15 ms longer for the request that decodes."""
+    finished = []
+    for version in ("0.13", "0.14"):
+        decode = replica(engine={"version": version, "async_scheduling": False})
+        send(decode, 0, 1, Dispatch(request(1, 40, 5), 0))
+        send(decode, 10_000, 2, Reservation(request(2, 80, 3), 1))
+        found = answers(decode)
+        assert Granted in {type(payload) for _, payload in found}
+        finished += [time_ns for time_ns, payload in found if isinstance(payload, Response)]
+    assert finished[0] - finished[1] == 15_000_000
+
+
 def test_the_queue_behind_a_reservation_without_blocks_waits() -> None:
     """Head of line: a short prompt that would fit is not computed before the reservation has got its blocks."""
     decode = replica()
