@@ -21,6 +21,11 @@ def cut(text: str, most: int = MOST_SHOWN) -> str:
     return line if len(text) <= most else f"{line[:most]}... ({len(text)} characters)"
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number of things, ``1 run`` or ``1,200 runs``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def shown_path(path: Path) -> str:
     """Return a path as a message shows it."""
     return cut(str(path), MOST_OF_PATH)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cluster_sim.config.schema.study import Study
 from cluster_sim.report.capacity_report import best_text
+from cluster_sim.shown_values import counted
 from cluster_sim.simulation.process_pool import ProcessPool
 from cluster_sim.study.capacity_study import TOLERANCE, CapacityOptions, CapacityResult, run_capacity
 
@@ -40,7 +41,7 @@ class CapacityTable:
 
     def __repr__(self) -> str:
         """Return the best configuration in one line."""
-        return f"<CapacityTable of {len(self._result.rows)} configurations; {best_text(self._result.rows)}>"
+        return f"<CapacityTable of {counted(len(self._result.rows), 'configuration')}; {best_text(self._result.rows)}>"
 
     def _repr_html_(self) -> str:
         """Return the table for a notebook."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError, UnfinishedError
+from cluster_sim.shown_values import counted
 from cluster_sim.study.sweep import SweepOptions, run_sweep
 from cluster_sim.study.sweep_directory import RESULTS_FILE, Row
 
@@ -38,7 +39,8 @@ class SweepTable:
     def __repr__(self) -> str:
         """Return the number of runs and of those that failed."""
         failed = int((self.runs["status"] != "finished").sum())
-        return f"<SweepTable of {len(self.runs)} runs over {', '.join(self.keys)}; {failed} failed: {self.directory}>"
+        runs = counted(len(self.runs), "run")
+        return f"<SweepTable of {runs} over {', '.join(self.keys)}; {failed} failed: {self.directory}>"
 
     def _repr_html_(self) -> str:
         """Return the most important columns for a notebook."""

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from cluster_sim.errors import InputError
+
 StudyFile = Annotated[Path, typer.Argument(metavar="FILE", help="Study file (YAML).", show_default=False)]
 Overrides = Annotated[
     list[str] | None,
@@ -25,6 +27,15 @@ AllowUnknown = Annotated[
 def with_allowance(overrides: list[str] | None, allow_unknown: bool) -> list[str]:
     """Return the overrides of a command line with what --allow-unknown stands for."""
     return [*(overrides or ()), *(["fleet.allow_unknown=true"] if allow_unknown else ())]
+
+
+def refuse_without(context: typer.Context, needed: str, *parameters: str) -> None:
+    """Raise InputError if one of the parameters of a command was given, which have no effect without ``needed``."""
+    for parameter in parameters:
+        source = context.get_parameter_source(parameter)
+        if source is not None and source.name == "COMMANDLINE":
+            name = f"--{parameter.replace('_', '-')}"
+            raise InputError(f"{name}: has no effect without {needed}; add it, or leave {name} out")
 
 
 Address = Annotated[

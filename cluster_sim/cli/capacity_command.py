@@ -31,6 +31,7 @@ def capacity(
     from cluster_sim.report.capacity_report import answer_text, best_text, print_capacities
     from cluster_sim.report.console import make_console
     from cluster_sim.report.task_progress import TaskProgress
+    from cluster_sim.shown_values import counted
     from cluster_sim.study.capacity_directory import ANSWERS_FILE, TABLE_FILE
     from cluster_sim.study.capacity_study import CapacityOptions, run_capacity
     from cluster_sim.study.variants import configurations
@@ -49,7 +50,7 @@ def capacity(
     if len(variants) > 1:
         print_capacities(make_console(), result.rows, list(variants[0].values), str(result.directory / TABLE_FILE))
         typer.echo("")
-    typer.echo(f"{len(result.rows)} configurations: {result.directory / ANSWERS_FILE}, {TABLE_FILE}")
+    typer.echo(f"{counted(len(result.rows), 'configuration')}: {result.directory / ANSWERS_FILE}, {TABLE_FILE}")
     if not result.has_capacity:
         raise InputError(f"{file}: {best_text(result.rows)}")
     typer.echo(best_text(result.rows))

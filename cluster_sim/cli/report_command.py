@@ -56,9 +56,10 @@ def report(
     ] = False,
 ) -> None:
     """Write a self-contained HTML report of a run or a sweep, or a comparison of two runs."""
-    from cluster_sim.report.openmetrics import Backfill, write_openmetrics
-    from cluster_sim.report.perfetto_trace import write_trace
-    from cluster_sim.report.report_file import write_comparison, write_report
+    from cluster_sim.atomic_file import whole_set
+    from cluster_sim.report.openmetrics import Backfill, openmetrics_path, write_openmetrics
+    from cluster_sim.report.perfetto_trace import trace_path, write_trace
+    from cluster_sim.report.report_file import page_path, write_comparison, write_report
     from cluster_sim.report.run_data import RunData, undamaged
     from cluster_sim.report.trace_filter import TraceFilter
 
@@ -78,15 +79,21 @@ def report(
         # Before the page is written: a sweep has neither of the two.
         with undamaged(directory):
             chosen.check(len(RunData.read(directory).summary["replicas"]))
-    if other is not None:
-        typer.echo(f"Wrote {write_comparison(directory, other, output)}")
-    else:
-        typer.echo(f"Wrote {write_report(directory, output)}")
-    if is_traced:
-        typer.echo(f"Wrote {write_trace(directory, chosen=chosen, is_compressed=is_trace_compressed)}")
-    if is_backfilled:
-        with undamaged(directory):
-            typer.echo(f"Wrote {write_openmetrics(directory, backfill=backfill, announce=_announce)}")
+    files = [output or page_path(directory, is_comparison=other is not None)]
+    with whole_set() as place:
+        if other is not None:
+            write_comparison(directory, other, place(files[0]))
+        else:
+            write_report(directory, place(files[0]))
+        if is_traced:
+            files.append(trace_path(directory, is_compressed=is_trace_compressed))
+            write_trace(directory, place(files[-1]), chosen, is_compressed=is_trace_compressed)
+        if is_backfilled:
+            files.append(openmetrics_path(directory, backfill))
+            with undamaged(directory):
+                write_openmetrics(directory, place(files[-1]), backfill, announce=_announce)
+    for file in files:
+        typer.echo(f"Wrote {file}")
 
 
 def _check_needed(needed: str, options: dict[str, bool], *, is_given: bool) -> None:

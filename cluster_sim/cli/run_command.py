@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from cluster_sim.cli.arguments import Address, AllowUnknown, Overrides, StudyFile, Verbose, with_allowance
+from cluster_sim.cli.arguments import (
+    Address,
+    AllowUnknown,
+    Overrides,
+    StudyFile,
+    Verbose,
+    refuse_without,
+    with_allowance,
+)
 from cluster_sim.errors import InputError
 
 
@@ -37,6 +45,7 @@ class MetricsNames(StrEnum):
 
 
 def run(
+    context: typer.Context,
     file: StudyFile,
     overrides: Overrides = None,
     executor: Annotated[
@@ -108,6 +117,8 @@ def run(
     from cluster_sim.simulation.run import run_study
     from cluster_sim.simulation.run_options import RunOptions
 
+    if metrics_port is None:
+        refuse_without(context, "--metrics-port", "metrics_host", "metrics_names", "linger_s")
     if speedup is not None and not 0 < speedup < math.inf:
         raise InputError(f"--speedup must be a positive number; got {speedup:g}")
     logging.basicConfig(level=log_level.value.upper(), format="%(levelname)s %(name)s: %(message)s")

@@ -32,6 +32,7 @@ def sweep(
     from cluster_sim.report.console import make_console
     from cluster_sim.report.sweep_report import print_sweep, result_text
     from cluster_sim.report.task_progress import TaskProgress
+    from cluster_sim.shown_values import counted
     from cluster_sim.study.sweep import SweepOptions, run_sweep
     from cluster_sim.study.sweep_directory import RESULTS_FILE, TABLE_FILE
     from cluster_sim.study.sweep_estimate import estimate
@@ -53,4 +54,5 @@ def sweep(
     result = run_sweep(file, document, options, on_row=print_row, on_kept=progress.keep)
     typer.echo("")
     print_sweep(make_console(), result.rows, result.keys, str(result.directory / TABLE_FILE))
-    typer.echo(f"\n{len(result.rows)} runs, {result.failed} failed: {result.directory / RESULTS_FILE}, {TABLE_FILE}")
+    runs = counted(len(result.rows), "run")
+    typer.echo(f"\n{runs}, {result.failed} failed: {result.directory / RESULTS_FILE}, {TABLE_FILE}")

@@ -91,10 +91,15 @@ def write_openmetrics(
     snapshots = replay(data, metadata, exposition.members, backfill.step_s)
     first = next(snapshots)
     announce(_size(exposition, first, float(data.summary["simulated_s"]), backfill.step_s))
-    file = output or directory / (f"{OPENMETRICS_FILE}.gz" if backfill.is_compressed else OPENMETRICS_FILE)
+    file = output or openmetrics_path(directory, backfill)
     with whole_file(file) as partial, _opened(partial, is_compressed=backfill.is_compressed) as stream:
         write_snapshots(stream, exposition, _chained(first, snapshots), backfill.epoch)
     return file
+
+
+def openmetrics_path(directory: Path, backfill: Backfill) -> Path:
+    """Return where the metrics of a run are written."""
+    return directory / (f"{OPENMETRICS_FILE}.gz" if backfill.is_compressed else OPENMETRICS_FILE)
 
 
 def _opened(path: Path, *, is_compressed: bool) -> TextIO:

@@ -46,7 +46,7 @@ def write_trace(
     """
     data = RunData.read(directory)
     chosen.check(len(data.summary["replicas"]))
-    file = output or directory / (f"{TRACE_FILE}.gz" if is_compressed else TRACE_FILE)
+    file = output or trace_path(directory, is_compressed=is_compressed)
     with undamaged(directory), whole_file(file) as partial, ExitStack() as stack:
         plain = stack.enter_context(partial.open("wb"))
         # Without the time of writing, equal traces are equal files.
@@ -58,6 +58,11 @@ def write_trace(
             separator = ",\n"
         stream.write("\n]\n")
     return file
+
+
+def trace_path(directory: Path, *, is_compressed: bool) -> Path:
+    """Return where the trace of a run is written."""
+    return directory / (f"{TRACE_FILE}.gz" if is_compressed else TRACE_FILE)
 
 
 def trace_events(data: RunData, chosen: TraceFilter = _ALL) -> Iterator[Event]:

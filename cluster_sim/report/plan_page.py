@@ -13,6 +13,7 @@ from cluster_sim.report.page.markup import Column, Content, Markup, element, sec
 from cluster_sim.report.plan_report import answer_lines, figure_text, last_line, limit_of, limit_title, load_line
 from cluster_sim.report.run_page import verdict_word
 from cluster_sim.report.scatter import Point, pareto_front
+from cluster_sim.shown_values import counted
 
 PLAN_PAGE: Final = "plan.html"
 
@@ -31,7 +32,7 @@ def plan_page(plan: Entry, deployment: Sequence[tuple[str, str]]) -> str:
         section("Fleets that were simulated", _fleets(plan), text="Press a title to sort."),
         section("Layouts", _layouts(plan), text="What became of each before the simulation."),
         section("Deployment of the answer", *texts),
-        footer=f"{plan['runs']} runs; cluster_sim {plan['version']}.",
+        footer=f"{counted(plan['runs'], 'run')}; cluster_sim {plan['version']}.",
     )
 
 

@@ -11,6 +11,7 @@ from cluster_sim.report.configuration_table import verdict_text
 from cluster_sim.report.console import print_whole
 from cluster_sim.report.result_tables import duration_text
 from cluster_sim.report.scatter import Point, pareto_front, scatter
+from cluster_sim.shown_values import counted
 
 MOST_ROWS: Final = 15
 """Fleets of the table; the file has all."""
@@ -178,7 +179,7 @@ def last_line(answer: Entry) -> str:
 
 def _described(one: Entry) -> str:
     figures = ", ".join(f"{limit_title(limit['name'])} {figure_text(limit)}" for limit in one["limits"])
-    return f"{one['fleet']}, {_gpus(one)}, {_usd(one)}: {figures}, {one['runs']} runs"
+    return f"{one['fleet']}, {_gpus(one)}, {_usd(one)}: {figures}, {counted(one['runs'], 'run')}"
 
 
 def _gpus(one: Entry) -> str:

@@ -22,7 +22,7 @@ def write_report(directory: Path, output: Path | None = None) -> Path:
     """
     with undamaged(directory):
         page = sweep_page(SweepData.read(directory)) if is_sweep(directory) else run_page(RunData.read(directory))
-    return _write(page, output or directory / REPORT_FILE)
+    return _write(page, output or page_path(directory))
 
 
 def write_comparison(first: Path, second: Path, output: Path | None = None) -> Path:
@@ -33,7 +33,14 @@ def write_comparison(first: Path, second: Path, output: Path | None = None) -> P
     """
     with undamaged(first):
         page = comparison_page(first, second)
-    return _write(page, output or (first if first.is_dir() else first.parent) / COMPARISON_FILE)
+    return _write(page, output or page_path(first, is_comparison=True))
+
+
+def page_path(directory: Path, *, is_comparison: bool = False) -> Path:
+    """Return where a page is written that is not told where; the first side of a comparison may be a file."""
+    if is_comparison:
+        return (directory if directory.is_dir() else directory.parent) / COMPARISON_FILE
+    return directory / REPORT_FILE
 
 
 def is_sweep(directory: Path) -> bool:

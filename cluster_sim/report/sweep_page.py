@@ -15,6 +15,7 @@ from cluster_sim.report.page.markup import Column, Content, Markup, beside, elem
 from cluster_sim.report.result_tables import duration_text
 from cluster_sim.report.run_page import verdict_word
 from cluster_sim.report.sweep_data import Row, SweepData
+from cluster_sim.shown_values import counted
 
 
 class SweepFigure(NamedTuple):
@@ -76,7 +77,7 @@ def sweep_page(sweep: SweepData) -> str:
         section("Runs", _runs(sweep), text="Press a title to sort."),
     ]  # fmt: skip
     name = sweep.directory.resolve().name
-    return document(f"Sweep {name}", *content, footer=f"{len(sweep.rows):,} runs of {sweep.directory}.")
+    return document(f"Sweep {name}", *content, footer=f"{counted(len(sweep.rows), 'run')} of {sweep.directory}.")
 
 
 def _verdict(sweep: SweepData) -> Markup:
@@ -86,10 +87,12 @@ def _verdict(sweep: SweepData) -> Markup:
     met = [row for row in judged if row["slo.verdict"] == "met"]
     lines = []
     if not judged:
-        title, kind = f"{len(finished):,} runs; no objectives are set.", ""
+        title, kind = f"{counted(len(finished), 'run')}; no objectives are set.", ""
         candidates = finished
     else:
-        title, kind = f"{len(met):,} of {len(judged):,} runs meet the objectives", "met" if met else "missed"
+        verb = "meets" if len(met) == 1 else "meet"
+        title = f"{len(met):,} of {counted(len(judged), 'run')} {verb} the objectives"
+        kind = "met" if met else "missed"
         candidates = met
     priced = [row for row in candidates if COST.value(row) is not None]
     if priced:
@@ -102,7 +105,7 @@ def _verdict(sweep: SweepData) -> Markup:
         of = " of these" if judged else ""
         lines.append(f"The cheapest{of} per output token: {sweep.label(cheapest)} ({figures}).")
     if failed:
-        lines.append(f"{failed:,} runs failed; the table has their errors.")
+        lines.append(f"{counted(failed, 'run')} failed; the table has what went wrong.")
     listed = element("ul", *(element("li", line) for line in lines)) if lines else ""
     return element("div", element("b", title), listed, class_=f"verdict {kind}")
 
@@ -131,7 +134,8 @@ def _front(sweep: SweepData, across: SweepFigure, up: SweepFigure) -> Content:
     labelled = [(letter, index) for letter, index in zip(ascii_uppercase, front[::every], strict=False)]
     better = ["lower" if figure.is_low_better else "higher" for figure in (across, up)]
     text = (
-        f"{across.title}: {better[0]} is better; {up.title}: {better[1]} is better. {len(front)} runs are on the front."
+        f"{across.title}: {better[0]} is better; {up.title}: {better[1]} is better. "
+        f"On the front: {counted(len(front), 'run')}."
     )
     chart = LineChart(
         f"{up.title} against {across.title}",
@@ -241,4 +245,4 @@ def _runs(sweep: SweepData) -> Markup:
     for name, key in zip(short_names(sweep.keys), sweep.keys, strict=True):
         columns.append(Column(name, is_number=all(isinstance(row[key], int | float) for row in sweep.rows)))
     columns += [Column("objectives", is_number=False), *(Column(figure.title) for figure in FIGURES)]
-    return table(f"{len(rows):,} runs.", columns, rows, kind="cards", is_sortable=True)
+    return table(f"{counted(len(rows), 'run')}.", columns, rows, kind="cards", is_sortable=True)

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
@@ -35,6 +36,7 @@ from cluster_sim.output.run_directory import (
 from cluster_sim.output.run_profile import PROFILE_FILE, profiled
 from cluster_sim.recording.replica_counters import ReplicaCounters
 from cluster_sim.recording.series_columns import ticks_before
+from cluster_sim.shown_values import counted
 from cluster_sim.simulation.disk_checkpoints import DiskCheckpoints
 from cluster_sim.simulation.executor import RunOutcome, RunOutputs, SeriesSink
 from cluster_sim.simulation.executor_choice import ExecutorChoice, choose_executor
@@ -256,6 +258,7 @@ def _log_start(plan: Plan, metadata: RunMetadata, choice: ExecutorChoice, folder
 def choose(study: Study, simulation: Simulation, options: RunOptions) -> ExecutorChoice:
     """Return the executor that the options or the study name; for ``auto`` the one that the coupling factor says."""
     executor = options.executor or study.run.executor
+    _check_cpus(executor, options)
     if executor == "inline":
         if options.address is not None:
             raise InputError(
@@ -266,6 +269,22 @@ def choose(study: Study, simulation: Simulation, options: RunOptions) -> Executo
     if executor == "ray" and advised.executor != "ray":
         return ExecutorChoice("ray", f"ray, as asked; auto would choose {advised.reason}", advised.coupling_factor)
     return advised
+
+
+def _check_cpus(executor: str, options: RunOptions) -> None:
+    """Raise InputError for CPUs that no cluster can come to have."""
+    wanted, own = options.min_cpus, len(os.sched_getaffinity(0))
+    if wanted is None:
+        return
+    if not math.isfinite(wanted):
+        raise InputError(f"--min-cpus {wanted}: must be a finite number")
+    if executor == "inline":
+        raise InputError(f"--min-cpus {wanted:g}: the executor inline joins no cluster; leave it out, or use ray")
+    if options.address is None and wanted > own:
+        raise InputError(
+            f"--min-cpus {wanted:g}: a local cluster has the {counted(own, 'CPU')} of this machine, and no worker "
+            "joins it; ask for fewer, or name a cluster with --address"
+        )
 
 
 def run_name(study: Study) -> str:

@@ -56,13 +56,6 @@ class CapacityDirectory(SweepDirectory):
     def __enter__(self) -> Self:
         return self
 
-    def answers(self) -> list[Row]:
-        """Return the answers of a complete directory; raises InputError if they cannot be read."""
-        rows: list[Row] | None = _content(self.final / ANSWERS_FILE).get("configurations")
-        if not isinstance(rows, list):
-            raise InputError(f"{self.final / ANSWERS_FILE}: is damaged; remove the directory and search again")
-        return rows
-
     def store(self, run_id: str) -> ReplicationStore:
         """Return the runs that a configuration's search has made."""
         return ReplicationStore(self._runs_of(run_id))

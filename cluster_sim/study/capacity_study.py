@@ -75,7 +75,9 @@ def run_capacity(
         if on_kept is not None:
             on_kept(len(rows))
         if directory.is_complete:
-            return CapacityResult(directory.final, directory.answers())
+            return CapacityResult(
+                directory.final, directory.whole_results(done, [variant.run_id for variant in variants])
+            )
 
         def keep(variant: Variant, answer: Any) -> None:
             row = rows[variant.index] = row_of(variant, answer)

@@ -18,6 +18,7 @@ from cluster_sim.metrics.student_t import CONFIDENCE
 from cluster_sim.output.request_rows import read_rows
 from cluster_sim.output.run_directory import REQUESTS_FILE, SUMMARY_FILE
 from cluster_sim.plain_file import read_text
+from cluster_sim.shown_values import counted, cut
 from cluster_sim.study.comparison import (
     Difference,
     RunFigures,
@@ -99,9 +100,14 @@ def read_run(directory: Path) -> RunFigures:
     try:
         pools = [pool["name"] for pool in summary["pools"]]
         edges_ns = [round(summary["window"][name] * NS_PER_S) for name in ("start_s", "end_s")]
-        block = read_rows(directory / REQUESTS_FILE, pools)
-    except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
-        raise InputError(f"{directory}: is no run of this release, or damaged: {error!r:.200}") from None
+        path = directory / REQUESTS_FILE
+        block = read_rows(path, pools)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{path}: cannot be read: {cut(str(error), 200)}") from None
+    except KeyError as error:
+        raise InputError(f"{directory}: is damaged, or of another release: it lacks {cut(str(error))}") from None
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{directory}: is damaged, or of another release: {cut(str(error), 200)}") from None
     sample = request_sample(block, lambda arrivals: slice(*np.searchsorted(arrivals, edges_ns).tolist()))
     rows = sample.block
     queue_s = np.where(sample.is_finished, latencies_ns(rows).queue / NS_PER_S, np.nan)
@@ -185,7 +191,7 @@ def _compare_sweeps(first: Path, second: Path, confidence: float) -> Comparison:
         raise InputError(f"{first} and {second} have no configuration in common that finished in both")
     alone = [len(side) - len(groups) for side in grouped]
     notes += [
-        f"{count} configurations are in {path} only."
+        f"In {path} only: {counted(count, 'configuration')}."
         for count, path in zip(alone, (first, second), strict=True)
         if count
     ]

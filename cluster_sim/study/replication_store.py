@@ -1,9 +1,10 @@
 """Replications that a search has made, on disk: a stopped search goes on from them.
 
-Each search appends its runs to one file of msgpack records.  A record that was cut off when the process died is at the
-end, is not counted, and is written over.
+Each search appends its runs to one file of msgpack records with checksums.  A record that was cut off when the process
+died is at the end, is not counted, and is written over, as is all that follows a damaged one.
 """
 
+import zlib
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,8 @@ class ReplicationStore:
             return
         try:
             with self._path.open("ab") as file:
-                file.write(msgpack.packb([list(key), _packed(replication)]))
+                record: bytes = msgpack.packb([list(key), _packed(replication)])
+                file.write(msgpack.packb([record, zlib.crc32(record)]))
         except OSError as error:
             raise UnfinishedError(f"{self._path}: cannot be written: {error.strerror or error}") from error
 
@@ -47,11 +49,14 @@ class ReplicationStore:
         with path.open("rb") as file:
             unpacker = msgpack.Unpacker(file, strict_map_key=False, max_buffer_size=0)
             try:
-                for key, record in unpacker:
-                    self._known[tuple(key)] = _unpacked(record)
+                for record, checksum in unpacker:
+                    if zlib.crc32(record) != checksum:
+                        break
+                    key, replication = msgpack.unpackb(record, strict_map_key=False)
+                    self._known[tuple(key)] = _unpacked(replication)
                     whole = unpacker.tell()
             except (msgpack.UnpackException, ValueError, TypeError, KeyError):
-                pass  # What follows was cut off.
+                pass  # What follows was cut off or damaged, and is made again.
         if whole < path.stat().st_size:
             with path.open("r+b") as file:
                 file.truncate(whole)

@@ -97,7 +97,9 @@ def _run_missing(
 ) -> SweepResult:
     """Run the variants without a result in ``done`` and return all rows."""
     if directory.is_complete:
-        return SweepResult(directory.final, [_row(variant, keys, done[variant.index]) for variant in variants], keys)
+        results = directory.whole_results(done, [variant.run_id for variant in variants])
+        rows_done = [_row(variant, keys, result) for variant, result in zip(variants, results, strict=True)]
+        return SweepResult(directory.final, rows_done, keys)
 
     rows: dict[int, Row] = {}
 

@@ -6,8 +6,10 @@ again: the rest, the hash of its configuration, may change with the form in whic
 While a process runs the sweep it holds the directory's lock, so no other one resumes it.
 """
 
+import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from glob import escape
 from pathlib import Path
 from typing import Any, Final, Self
@@ -29,6 +31,7 @@ TABLE_FILE: Final = "results.csv"
 BASE_FILE: Final = "sweep.yaml"
 RUNS_FOLDER: Final = "runs"
 
+CHECKSUM: Final = "checksum"
 FINISHED: Final = "finished"
 FAILED: Final = "failed"
 
@@ -112,7 +115,21 @@ class SweepDirectory:
 
     def save(self, run_id: str, result: Row) -> None:
         """Write one run's result, whole or not at all."""
-        write_text(self.partial / RUNS_FOLDER / f"{run_id}.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
+        sealed = {**result, CHECKSUM: _checksum(result)}
+        write_text(self.partial / RUNS_FOLDER / f"{run_id}.json", json.dumps(sealed, indent=1, allow_nan=False) + "\n")
+
+    def whole_results(self, done: dict[int, Row], run_ids: Sequence[str]) -> list[Row]:
+        """Return the results of a complete directory, in the order of ``run_ids``, which begin with 0.
+
+        Raises InputError if one is missing or damaged.
+        """
+        lost = next((run_id for index, run_id in enumerate(run_ids) if index not in done), None)
+        if lost is not None:
+            raise InputError(
+                f"{self.final}: is damaged: the result of run {lost} is missing, or not as it was written; remove the "
+                "directory, or give another --out"
+            )
+        return [done[index] for index in range(len(run_ids))]
 
     def discard(self) -> None:
         """Delete the directory."""
@@ -159,12 +176,24 @@ def _results(place: Path, statuses: tuple[str, ...]) -> dict[int, Row]:
     for file in sorted((place / RUNS_FOLDER).glob("*.json")):
         try:
             index, result = int(file.stem.partition("-")[0]), json.loads(read_text(file))
-            is_result = result["status"] in statuses
-        except (InputError, RecursionError, ValueError, TypeError, KeyError):
+            is_whole = result.pop(CHECKSUM) == _checksum(result) if CHECKSUM in result else _is_earlier(result)
+            is_result = is_whole and result["status"] in statuses
+        except (InputError, RecursionError, ValueError, TypeError, KeyError, AttributeError):
             continue  # Damaged: the run is done again.
         if is_result and results.get(index, {}).get("status") != FINISHED:
             results[index] = result
     return results
+
+
+def _is_earlier(result: Row) -> bool:
+    """Return whether a result may be a sweep's of an earlier release, which had no checksums."""
+    kinds = {"status": str, "error": str | None, "digest": str, "summary": dict}
+    return result.keys() <= kinds.keys() and all(isinstance(value, kinds[name]) for name, value in result.items())
+
+
+def _checksum(result: Row) -> str:
+    """Return what tells a result that was changed on disk."""
+    return hashlib.sha256(json.dumps(result, sort_keys=True).encode()).hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:

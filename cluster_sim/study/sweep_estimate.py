@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from cluster_sim.shown_values import counted
 from cluster_sim.study.variants import Variant
 from cluster_sim.workload.build import total_requests
 
@@ -30,9 +31,10 @@ class SweepEstimate(NamedTuple):
             for each_s in (LEAST_S_PER_REQUEST, MOST_S_PER_REQUEST)
         )
         span = least if least == most else f"{least} to {most}"
-        unknown = f" and an unknown number in {self.unknown:,} runs" if self.unknown else ""
+        unknown = f" and an unknown number in {counted(self.unknown, 'run')}" if self.unknown else ""
         return (
-            f"{self.runs:,} runs, {self.requests:,} requests{unknown}: about {span} on {cores} cores, more in overload"
+            f"{counted(self.runs, 'run')}, {counted(self.requests, 'request')}{unknown}: about {span} on "
+            f"{counted(cores, 'core')}, more in overload"
         )
 
 

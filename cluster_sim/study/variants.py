@@ -54,10 +54,9 @@ def expand(path: Path, document: Document) -> list[Variant]:
     if sweep is None:
         raise InputError(f"{path}: has no sweep block; for example sweep: {{grid: {{seed: [1, 2, 3]}}}}")
     own = {key: _own_value(base.model_dump(), key) for key in sweep.keys}
-    variants = [
-        _variant(index, values, sweep, document, base_directory)
-        for index, values in enumerate(combinations(sweep, own))
-    ]
+    with locating_errors(document):
+        chosen = combinations(sweep, own)
+    variants = [_variant(index, values, sweep, document, base_directory) for index, values in enumerate(chosen)]
     if all(variant.study is None for variant in variants):
         raise InputError(f"no combination of the sweep is a valid study; the first:\n{variants[0].error}")
     return variants

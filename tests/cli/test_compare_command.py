@@ -87,7 +87,7 @@ def test_two_sweeps(command: Command, tmp_path: Path) -> None:
     assert (content["kind"], content["is_paired"]) == ("sweeps", True)
     assert [group["values"] for group in content["groups"]] == [{"replicas": 1}, {"replicas": 2}]
     assert content["groups"][0]["differences"][0]["difference"] == pytest.approx(0.02)
-    assert content["notes"] == [f"1 configurations are in {first} only."]
+    assert content["notes"] == [f"In {first} only: 1 configuration."]
     lone = sweep(tmp_path / "c", [{key: value for key, value in row(1, 1, 2.0).items() if key != "seed"}])
     notes = compared(command, lone, lone)["notes"]
     assert "chance is not known" in notes[0]

@@ -42,7 +42,9 @@ def draw_study(random: Random) -> Block:
     if random.random() < 0.45:
         router |= draw_recovery(random)
     if any(pool.get("role") == "prefill" for pool in pools) and random.random() < 0.5:
-        fleet["handover"] = draw_handover(random, pools)
+        handover = draw_handover(random, pools)
+        if len({pool["engine"]["kind"] for pool in pools if pool.get("role") in ("prefill", "decode")}) == 1:
+            fleet["handover"] = handover  # Pools of several engines each have the connector of their own.
     if random.random() < 0.35:
         more["admission"] = draw_admission(random, router["telemetry"])
     study: Block = more | {

@@ -10,7 +10,7 @@ import yaml
 
 from cluster_sim.conf_directory import library_path
 from cluster_sim.serving.schedulers.engine_options import ENGINES, engine_options
-from tests.fuzz.subjects import base_study
+from tests.fuzz.subject import base_study
 
 Impossible = tuple[str, dict[str, Any], dict[str, Any] | None, dict[str, Any] | None]
 """(what was changed, the study, the device's file, the model's file); None where the library's is meant."""

@@ -4,20 +4,47 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.cases import play
+from tests.fuzz.cases import Case, Cases, preload, write_files
 from tests.fuzz.guarded import Ended, fault_of, run_guarded
+from tests.fuzz.subject import Subject
 from tests.fuzz.subjects import subjects
 
 
-@pytest.mark.parametrize("count", [25, pytest.param(10_000, marks=pytest.mark.acceptance)])
+@pytest.mark.parametrize("count", [30, pytest.param(10_000, marks=pytest.mark.acceptance)])
 def test_changed_files_end_with_results_or_one_message(tmp_path: Path, count: int) -> None:
-    """Studies, traces, profiles, devices, models, run directories and files of other tools, mutated."""
+    """Studies, traces, profiles, devices, models, directories of all commands and files of other tools, mutated.
+
+    One case in fifty goes through the command; those that reach new lines are mutated further.
+    """
+    preload()
     (tmp_path / "made").mkdir()
-    chosen = subjects(tmp_path / "made")
-    outcomes = [play(chosen, count, number, tmp_path / "case") for number in range(count)]
-    faults = {number: outcome.fault for number, outcome in enumerate(outcomes) if outcome.fault}
-    assert not faults, f"repeat with python -m tests.fuzz --seed {count} --only NUMBER: {faults}"
+    cases = Cases(subjects(tmp_path / "made"), count)
+    outcomes = [cases.play_next(tmp_path / "case", is_command=number % 50 == 0) for number in range(count)]
+    faults = {str(outcome.case): outcome.fault for outcome in outcomes if outcome.fault}
+    assert not faults, f"repeat with python -m tests.fuzz --only CASE: {faults}"
     assert {outcome.ended.code for outcome in outcomes} >= {0, 2}
+    assert cases.leading > 5
+    assert len(cases.known) > 1_000
+
+
+def test_a_case_is_repeated_by_its_seeds(tmp_path: Path) -> None:
+    """A subject and the seeds of its mutations give the same files again; each seed changes them further."""
+    chosen = Subject("study", {"study.yaml": b"name: a\nseed: 3\n"}, ("study.yaml",), ("validate", "study.yaml"))
+    contents = []
+    for text in ("0:5", "0:5", "0:5,6"):
+        write_files(chosen, Case.parse(text), tmp_path / "case")
+        contents.append((tmp_path / "case" / "study.yaml").read_bytes())
+        assert str(Case.parse(text)) == text
+    assert contents[0] == contents[1] != contents[2]
+
+
+def test_lines_that_were_not_known_are_told(tmp_path: Path) -> None:
+    """A child tells the lines of the package that it reached, without those that are known."""
+    first = run_guarded(["validate", "none.yaml"], tmp_path, known=set())
+    assert len(first.lines) > 20
+    assert all(file.endswith(".py") and number > 0 for file, number in first.lines)
+    again = run_guarded(["validate", "none.yaml"], tmp_path, known=set(first.lines))
+    assert (again.code, again.lines) == (2, frozenset())
 
 
 def test_bad_ends_are_noticed(tmp_path: Path) -> None:
@@ -45,4 +72,6 @@ def test_a_child_is_bounded_and_harmless(tmp_path: Path) -> None:
     ended = run_guarded(["--version"], tmp_path)
     assert (ended.code, ended.error) == (0, "")
     assert ended.out.startswith("cluster-sim ")
-    assert run_guarded(["validate", "none.yaml"], tmp_path).code == 2
+    for is_command in (False, True):
+        wrong = run_guarded(["validate", "none.yaml"], tmp_path, is_command=is_command)
+        assert (wrong.code, wrong.error) == (2, "error: none.yaml: no such file\n")

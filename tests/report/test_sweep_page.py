@@ -62,7 +62,7 @@ def test_the_page_says_what_meets_the_objectives_and_what_each_key_does(sweep: P
     page = sweep_page(SweepData.read(sweep))
     assert "1 of 3 runs meet the objectives" in page
     assert "The cheapest of these per output token: replicas 4, policy random" in page
-    assert "1 runs failed" in page
+    assert "1 run failed" in page
     assert "no room for &lt;this&gt;" in page
     assert re.findall(r"<h2>([^<]+)</h2>", page) == ["Best compromises", "Main effects", "Runs"]
     # Mean TTFT of one replica: the square root of 4 x 2, of four replicas 0.5.

@@ -1,8 +1,10 @@
 """Soak test: random studies of whole services, compared between executors for hours.
 
-``python -m tests.soak --hours 8 --seed 1`` draws study after study, runs each inline, in single steps, one replica a
-group and in random groups that answer with random delays, and compares rows, counters and series.  The first
-difference ends it with the line that repeats it; the study is kept in ``soak-faults``.
+``python -m tests.soak --hours 8 --seed 1`` draws study after study, many with faults of replicas and links, and runs
+each inline, in single steps, one replica a group, in random groups that answer with random delays, with full states
+checked in every window, and with all processes dropped at random window edges and restored from snapshots.  Rows,
+counters and series are compared.  The first difference ends it with the line that repeats it; the study is kept in
+``soak-faults``.
 """
 
 import argparse

@@ -1,13 +1,18 @@
 """Studies of the soak test by their seeds, and their comparison."""
 
 import json
+from dataclasses import replace
 from random import Random
 
 import yaml
 
 from cluster_sim.config.schema.study import Study
+from cluster_sim.simulation.inline import InlineExecutor
+from cluster_sim.simulation.plan import make_plan
 from tests.equality import equal_everywhere
+from tests.evidence import evidence_of
 from tests.fleet.drawn_fleets import draw_study
+from tests.resumed import assert_survives_drops
 
 
 def study_yaml(seed: int) -> str:
@@ -17,9 +22,14 @@ def study_yaml(seed: int) -> str:
 
 
 def compare(seed: int) -> int:
-    """Compare the results of a drawn study in every executor of this process; return its number of requests.
+    """Compare the results of a drawn study in every executor of this process, with its laws checked, and with its
+    processes dropped and restored at random; return its number of requests.
 
     Raises AssertionError at a difference, and whatever a run raises.
     """
     study = Study.model_validate_json(json.dumps(draw_study(Random(seed))), strict=True)
-    return len(equal_everywhere(study, seed, placements=2).rows)
+    expected = equal_everywhere(study, seed, placements=2)
+    checked = replace(make_plan(study).simulation(), keeps_rows=True, is_paranoid=True)
+    assert evidence_of(InlineExecutor(), checked) == expected
+    assert_survives_drops(lambda: replace(make_plan(study).simulation(), keeps_rows=True), Random(seed).randrange)
+    return len(expected.rows)

@@ -13,6 +13,7 @@ from cluster_sim.config.schema.fleet import Pool
 from cluster_sim.config.schema.plan import PlanBlock
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError, UnfinishedError
+from cluster_sim.shown_values import counted
 from cluster_sim.simulation.process_pool import ProcessPool
 from cluster_sim.simulation.task_pool import TaskPool
 from cluster_sim.study.limited_figures import load_limits
@@ -63,12 +64,13 @@ def run_plan(
         if result.best is not None:
             store.write(WINNER_FILE, winner_text(base, result.best))
     where = f"what was learned is in {store.directory / PLAN_FILE}"
+    runs = counted(result.runs, "run")
     if result.is_interrupted:
-        raise UnfinishedError(f"interrupted; {result.runs} runs are kept, and the same command goes on; {where}")
+        raise UnfinishedError(f"interrupted; {runs} kept, and the same command goes on; {where}")
     if result.best is None and not result.is_complete:
         raise UnfinishedError(
-            f"no fleet was confirmed within the time limit; the same command goes on after {result.runs} runs, or give "
-            f"a longer --time-limit; {where}"
+            f"no fleet was confirmed within the time limit; the same command goes on after {runs}, or give a longer "
+            f"--time-limit; {where}"
         )
     if result.best is None:
         raise InputError(f"{nothing_meets(result)}; {where}")

@@ -9,6 +9,7 @@ from cluster_sim.config.loading.load import load_study
 from cluster_sim.config.schema.study import Study
 from cluster_sim.directory_lock import LOCK_FILE, DirectoryLock
 from cluster_sim.errors import InputError, UnfinishedError
+from cluster_sim.plain_file import read_text
 from cluster_sim.study.planning.single_run import RunKey
 from cluster_sim.study.replication_store import ReplicationStore
 from cluster_sim.study.replications import Replication
@@ -81,9 +82,9 @@ def without_time_limit(base: Study) -> Study:
 
 
 def _is_same(file: Path, text: str) -> bool:
-    if file.read_text(encoding="utf-8") == text:
-        return True
     try:
+        if read_text(file) == text:
+            return True
         return resolved_yaml(load_study(file)) == text
     except InputError:
         return False

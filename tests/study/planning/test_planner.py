@@ -96,7 +96,7 @@ def test_interrupts_keep_what_was_learned(tmp_path: Path) -> None:
             raise KeyboardInterrupt
         return figures_of(study, number, {1: 4.6, 2: 2.8})
 
-    with pytest.raises(UnfinishedError, match="interrupted; 3 runs are kept, and the same command goes on"):
+    with pytest.raises(UnfinishedError, match="interrupted; 3 runs kept, and the same command goes on"):
         run_plan(small_study(), tmp_path / "plan", pool=MadeUpPool(answer))
     assert not json.loads((tmp_path / "plan/plan.json").read_text())["is_complete"]
     outcome, pool = planned(small_study(), tmp_path / "plan", {1: 4.6, 2: 2.8})
