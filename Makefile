@@ -9,7 +9,7 @@ SOURCES := cluster_sim actors validation scripts tests
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test docs lint lint/ruff lint/format lint/types lint/schema unit format schema bench acceptance fuzz soak screenshots clean
+.PHONY: help setup run test docs lint lint/ruff lint/format lint/types lint/schema unit format schema bench acceptance matrix fuzz soak screenshots clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z/]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -71,6 +71,9 @@ bench: $(STAMP)  ## Measure the speed of the simulation.
 
 acceptance: $(STAMP)  ## Tests that take minutes.
 	$(BIN)/python -m pytest -m acceptance --timeout 3600
+
+matrix: $(STAMP)  ## Quick tests on each supported Python that is there.
+	$(BIN)/python scripts/python_matrix.py
 
 fuzz: $(STAMP)  ## Mutate files of every reader (COUNT=2000 SEED=1).
 	$(BIN)/python -m tests.fuzz --count $(or $(COUNT),2000) --seed $(or $(SEED),1)

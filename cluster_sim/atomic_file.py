@@ -18,6 +18,8 @@ def whole_set() -> Iterator[Callable[[Path], Path]]:
     def place(file: Path) -> Path:
         if file.is_dir():
             raise InputError(f"{file}: cannot be written: it is a directory; name a file")
+        if not file.parent.is_dir():
+            raise InputError(f"{file}: cannot be written: there is no directory {file.parent}")
         return given.setdefault(file, file.with_name(f"{file.name}.new"))
 
     try:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster_sim.atomic_file import whole_file
+from cluster_sim.atomic_file import whole_file, whole_set
 from cluster_sim.errors import InputError, UnfinishedError
 
 
@@ -43,3 +43,22 @@ def test_a_directory_is_no_file(path: Path) -> None:
     """Paths without a name, and directories, are refused before anything is written."""
     with pytest.raises(InputError, match="is a directory; name a file"), whole_file(path):
         pytest.fail("nothing may be written")
+
+
+def test_a_set_of_files_appears_together(tmp_path: Path) -> None:
+    """All files of a set take their names at the end; after an error none does, and those of before stay."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_text("old")
+    with pytest.raises(KeyError), whole_set() as place:
+        place(first).write_text("new")
+        place(second).write_text("new")
+        raise KeyError
+    assert [path.name for path in tmp_path.iterdir()] == ["first"]
+    assert first.read_text() == "old"
+    with whole_set() as place:
+        for file in (first, second):
+            place(file).write_text("new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "second"]
+    assert first.read_text() == second.read_text() == "new"
+    with pytest.raises(InputError, match="there is no directory"), whole_set() as place:
+        place(tmp_path / "none" / "file")

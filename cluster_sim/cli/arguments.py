@@ -34,7 +34,7 @@ def refuse_without(context: typer.Context, needed: str, *parameters: str) -> Non
     for parameter in parameters:
         source = context.get_parameter_source(parameter)
         if source is not None and source.name == "COMMANDLINE":
-            name = f"--{parameter.replace('_', '-')}"
+            name = next(option.opts[0] for option in context.command.params if option.name == parameter)
             raise InputError(f"{name}: has no effect without {needed}; add it, or leave {name} out")
 
 

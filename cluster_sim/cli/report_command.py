@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cluster_sim.cli.arguments import refuse_without
 from cluster_sim.errors import InputError
 
 RunDirectoryArgument = Annotated[
@@ -15,6 +16,7 @@ RunDirectoryArgument = Annotated[
 
 
 def report(
+    context: typer.Context,
     directory: RunDirectoryArgument,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to write. [default: DIR/report.html]")
@@ -63,14 +65,10 @@ def report(
     from cluster_sim.report.run_data import RunData, undamaged
     from cluster_sim.report.trace_filter import TraceFilter
 
-    trace_options = {
-        "--trace-replicas": trace_replicas is not None,
-        "--trace-window": trace_window is not None,
-        "--trace-slowest": trace_slowest is not None,
-        "--trace-gzip": is_trace_compressed,
-    }
-    _check_needed("--trace", trace_options, is_given=is_traced)
-    _check_needed("--openmetrics", {"--gzip": is_compressed}, is_given=is_backfilled)
+    if not is_traced:
+        refuse_without(context, "--trace", "trace_replicas", "trace_window", "trace_slowest", "is_trace_compressed")
+    if not is_backfilled:
+        refuse_without(context, "--openmetrics", "is_compressed", "step", "epoch")
     if not math.isfinite(step):
         raise InputError(f"--step {step}: must be a finite number of simulated seconds")
     chosen = TraceFilter.parse(trace_replicas, trace_window, trace_slowest)
@@ -94,13 +92,6 @@ def report(
                 write_openmetrics(directory, place(files[-1]), backfill, announce=_announce)
     for file in files:
         typer.echo(f"Wrote {file}")
-
-
-def _check_needed(needed: str, options: dict[str, bool], *, is_given: bool) -> None:
-    """Raise InputError if one of the options is given without the one that it belongs to."""
-    alone = [name for name, is_there in options.items() if is_there]
-    if alone and not is_given:
-        raise InputError(f"{alone[0]}: has no effect without {needed}; add it, or leave {alone[0]} out")
 
 
 def _date(text: str) -> datetime:

@@ -36,8 +36,13 @@ Format = Annotated[str, typer.Option("--format", help="Format of a trace; auto l
 First = Annotated[int | None, typer.Option(min=1, help="Take the first requests (or sessions) only.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="Seed of the draws. [default: the study's, else 0]")]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse unsorted times and rows that would be skipped.")]
-DurationOption = Annotated[float, typer.Option("--duration-s", help="Seconds to generate from ServeGen clients.")]
-Rate = Annotated[float, typer.Option("--request-rate", help="Rate for files without times, requests per second.")]
+DurationOption = Annotated[
+    float | None, typer.Option("--duration-s", help="Seconds to generate from ServeGen clients. [default: 3600]")
+]
+Rate = Annotated[
+    float | None,
+    typer.Option("--request-rate", help="Rate for files without times, requests per second. [default: 1]"),
+]
 ZeroTokens = Annotated[
     ZeroTokensName,
     typer.Option("--zero-tokens", help="Rows without prompt or output tokens; auto: as the format does."),
@@ -62,8 +67,8 @@ def describe(
     format_name: Format = "auto",
     first: First = None,
     seed: Seed = None,
-    duration_s: DurationOption = 3600.0,
-    request_rate: Rate = 1.0,
+    duration_s: DurationOption = None,
+    request_rate: Rate = None,
     is_strict: Strict = False,
     zero_tokens: ZeroTokens = ZeroTokensName.auto,
     timestamp_unit_s: UnitOption = None,
@@ -96,8 +101,8 @@ def convert(
     format_name: Format = "auto",
     first: First = None,
     seed: Seed = None,
-    duration_s: DurationOption = 3600.0,
-    request_rate: Rate = 1.0,
+    duration_s: DurationOption = None,
+    request_rate: Rate = None,
     is_strict: Strict = False,
     zero_tokens: ZeroTokens = ZeroTokensName.auto,
     timestamp_unit_s: UnitOption = None,
@@ -134,7 +139,7 @@ def fit(
     first: First = None,
     window_s: Annotated[float, typer.Option("--window-s", min=1e-3, help="Length of a phase, seconds.")] = 300.0,
     lengths: Annotated[LengthModelName, typer.Option(help="Form of the fitted lengths.")] = LengthModelName.empirical,
-    request_rate: Rate = 1.0,
+    request_rate: Rate = None,
     is_strict: Strict = False,
     zero_tokens: ZeroTokens = ZeroTokensName.auto,
     timestamp_unit_s: UnitOption = None,

@@ -5,10 +5,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cluster_sim.errors import InputError
+from cluster_sim.options import LONGEST_RUN_S
 
 if TYPE_CHECKING:
     from cluster_sim.workload.kind_interface import WorkloadConfig
 
+DURATION_S: Final = 3600.0
+"""Seconds that are generated from ServeGen's clients."""
+REQUEST_RATE: Final = 1.0
+"""Requests per second of files without times."""
 _REPORT: Final = frozenset({b"version", b"run", b"scenario"})
 """Keys of llm-d's benchmark reports."""
 
@@ -19,17 +24,19 @@ class TraceChoices:
 
     format_name: str
     first: int | None
-    request_rate: float
+    request_rate: float | None
     is_strict: bool
     zero_tokens: str
     timestamp_unit_s: float | None
     columns: str | None
-    duration_s: float = 3600.0
+    duration_s: float | None = None
 
     def unfit_for_studies(self) -> str | None:
         """Return the option that says what only a trace can be asked, if there is one."""
         given = {
             "--format": self.format_name != "auto",
+            "--request-rate": self.request_rate is not None,
+            "--duration-s": self.duration_s is not None,
             "--strict": self.is_strict,
             "--zero-tokens": self.zero_tokens != "auto",
             "--timestamp-unit-s": self.timestamp_unit_s is not None,
@@ -51,12 +58,16 @@ def workload_of(file: Path, choices: TraceChoices) -> tuple["WorkloadConfig", in
         return _of_study(file, choices)
     may_be_clients = file.is_dir() or file.name.endswith((".tar", ".tar.gz", ".tgz", ".tar.zst"))
     if name == "servegen" or (name == AUTO and may_be_clients):
-        if choices.duration_s <= 0:
-            raise InputError(f"--duration-s must be positive; got {choices.duration_s:g}")
-        servegen = ServegenWorkload(kind="servegen", path=str(file), duration_s=choices.duration_s, count=choices.first)
-        return servegen, 0
+        duration_s = DURATION_S if choices.duration_s is None else choices.duration_s
+        if not 0 < duration_s <= LONGEST_RUN_S:
+            raise InputError(f"--duration-s must be positive and at most {LONGEST_RUN_S:g}; got {duration_s:g}")
+        if choices.request_rate is not None:
+            raise InputError(f"--request-rate: the clients in {file} have rates of their own; leave it out")
+        return ServegenWorkload(kind="servegen", path=str(file), duration_s=duration_s, count=choices.first), 0
     if name != AUTO and name not in TRACE_READERS.names():
         raise InputError(f"--format: {TRACE_READERS.must_be_known(name, AUTO, 'servegen')}")
+    if choices.duration_s is not None:
+        raise InputError(f"--duration-s: {file} is a trace, not ServeGen's clients; --first takes a part of it")
     return _of_trace(file, choices), 0
 
 
@@ -98,10 +109,13 @@ def _of_trace(file: Path, choices: TraceChoices) -> "WorkloadConfig":
     except ValidationError as error:
         raise InputError(f"--columns: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
     if has_times(trace):
+        if choices.request_rate is not None:
+            raise InputError(f"--request-rate: the requests in {file} have times of their own; leave it out")
         return trace
-    if not 0 < choices.request_rate < float("inf"):
-        raise InputError(f"--request-rate must be a positive number; got {choices.request_rate:g}")
-    arrivals = {"kind": "poisson", "request_rate": choices.request_rate}
+    rate = REQUEST_RATE if choices.request_rate is None else choices.request_rate
+    if not 0 < rate < float("inf"):
+        raise InputError(f"--request-rate must be a positive number; got {rate:g}")
+    arrivals = {"kind": "poisson", "request_rate": rate}
     return TraceWorkload.model_validate(section | {"arrivals": arrivals})
 
 

@@ -116,6 +116,11 @@ class RequestLog:
         if len(buffer) >= self._limit:
             self.flush()
 
+    @property
+    def rows(self) -> int:
+        """How many rows it has taken, those of earlier lives of the run included."""
+        return self.totals.requests + len(self._buffer) // _ROW.size - self._counted
+
     def refresh_totals(self) -> None:
         """Bring the totals up to the last row without handing rows on."""
         rows = np.frombuffer(self._buffer[self._counted * _ROW.size :], np.int64).reshape(-1, len(ROW_FIELDS))

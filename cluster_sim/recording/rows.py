@@ -136,6 +136,10 @@ class RowTotals(Protocol):
     pools: tuple[str, ...]
     """Names of the pools; a row's pool is an index into them."""
 
+    @property
+    def requests(self) -> int:
+        """The rows so far."""
+
     def add(self, block: RowBlock) -> None:
         """Add the rows of ``block``."""
 

@@ -90,8 +90,7 @@ def _verdict(sweep: SweepData) -> Markup:
         title, kind = f"{counted(len(finished), 'run')}; no objectives are set.", ""
         candidates = finished
     else:
-        verb = "meets" if len(met) == 1 else "meet"
-        title = f"{len(met):,} of {counted(len(judged), 'run')} {verb} the objectives"
+        title = f"{len(met):,} of {counted(len(judged), 'run')} meet the objectives"
         kind = "met" if met else "missed"
         candidates = met
     priced = [row for row in candidates if COST.value(row) is not None]

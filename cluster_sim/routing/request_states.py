@@ -169,6 +169,7 @@ class TrackedRequest:
         )
 
 
+_WITH_ATTEMPT: Final = frozenset({RequestState.DISPATCHED, RequestState.RUNNING})
 _DEPARTING: Final = frozenset({CANCELLED, FAILED})
 """Statuses of requests of which a replica may still tell how far they had come; how soon it does may change no row."""
 
@@ -251,6 +252,18 @@ class RequestTable(dict[int, TrackedRequest]):
         is_ignored = keys[-1] in self._ignored
         self._ignored.difference_update(keys)
         return is_ignored
+
+    def validate(self) -> None:
+        """Assert in full that every request that has arrived is open, held for its replica or written, and one only."""
+        known = len(self) + len(self._held) + self._log.rows
+        assert self.arrived == known, f"{self.arrived} requests have arrived, and {known} are known"
+        for request_id, tracked in self.items():
+            assert request_id == tracked.request.request_id, f"request {tracked.request.request_id} is at {request_id}"
+            assert tracked.state != _ENDED, f"request {request_id} has ended and is open"
+            assert request_id not in self._held, f"request {request_id} is open and has a row"
+            numbers = range(0 if tracked.last is None else tracked.last.number + 1)
+            assert all(attempt.number == number in numbers for number, attempt in tracked.open.items())
+            assert tracked.open or tracked.state not in _WITH_ATTEMPT, f"request {request_id} is nowhere"
 
     def close(self, end_ns: int) -> None:
         """Write the rows of requests that the run's end at ``end_ns`` left unfinished, and those held."""

@@ -62,6 +62,7 @@ class RunMonitor:
         self._paced_at: Instant = -1
         self._memory = MemoryWatch()
         self._is_collecting = False
+        self._is_paranoid = simulation.is_paranoid
         self._traffic = Traffic()
         self.feed = feed if settings.is_live else None
         if self.feed is None:
@@ -105,6 +106,8 @@ class RunMonitor:
 
     def observe(self, clock: Instant, counters: dict[int, Any]) -> None:
         """Pass the progress on, take new counters, and publish a snapshot if they were asked for."""
+        if self._is_paranoid:
+            self._hub.requests.validate()
         self._reached = max(self._reached, clock)  # At the end the router's last event counts again.
         self._progress(time_of(clock), self._hub.arrived - self._hub.in_flight)
         self._memory.look(time_of(clock) / NS_PER_S)

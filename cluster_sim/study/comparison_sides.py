@@ -105,9 +105,9 @@ def read_run(directory: Path) -> RunFigures:
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path}: cannot be read: {cut(str(error), 200)}") from None
     except KeyError as error:
-        raise InputError(f"{directory}: is damaged, or of another release: it lacks {cut(str(error))}") from None
+        raise InputError(f"{directory}: is no run of this release, or damaged: it lacks {cut(str(error))}") from None
     except (TypeError, ValueError) as error:
-        raise InputError(f"{directory}: is damaged, or of another release: {cut(str(error), 200)}") from None
+        raise InputError(f"{directory}: is no run of this release, or damaged: {cut(str(error), 200)}") from None
     sample = request_sample(block, lambda arrivals: slice(*np.searchsorted(arrivals, edges_ns).tolist()))
     rows = sample.block
     queue_s = np.where(sample.is_finished, latencies_ns(rows).queue / NS_PER_S, np.nan)

@@ -176,6 +176,23 @@ def test_an_address_without_ray(run: Run) -> None:
     assert "--address 10.0.0.1:6379: the executor inline joins no cluster" in error
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--linger-s", "3"), "--linger-s: has no effect without --metrics-port"),
+        (("--metrics-host", "0.0.0.0"), "--metrics-host: has no effect without --metrics-port"),
+        (("--min-cpus", "2"), "--min-cpus 2: the executor inline joins no cluster"),
+        (("--executor", "ray", "--min-cpus", "1e9"), "--min-cpus 1e+09: a local cluster has the"),
+        (("--executor", "ray", "--min-cpus", "inf"), "--min-cpus inf: must be a finite number"),
+    ],
+)
+def test_options_without_effect(run: Run, options: tuple[str, ...], message: str) -> None:
+    """Options that say nothing for this run, and CPUs that no cluster can have, are refused at once."""
+    code, error = run(options=options)
+    assert code == 2
+    assert message in error
+
+
 @pytest.mark.ray
 def test_unreachable_cluster(run: Run) -> None:
     """A Ray address at which nothing answers is wrong input, said with the address."""

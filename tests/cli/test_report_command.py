@@ -35,11 +35,28 @@ def test_report_writes_page_and_trace(command: Command, tmp_path: Path) -> None:
     assert (code, error) == (0, "")
     lines = text.splitlines()
     assert [line for line in lines if line.startswith("Wrote")] == [f"Wrote {run / name}" for name in names]
-    assert lines[-2].startswith("OpenMetrics: ")  # The size comes before the file.
+    assert lines[0].startswith("OpenMetrics: ")  # The size comes before the file.
     after = _contents(run)
     assert json.loads(after["trace.json"])
     assert after["openmetrics.txt"].endswith(b"# EOF\n")
     assert {name: data for name, data in after.items() if name not in names} == before
+
+
+def test_a_damaged_table_leaves_no_page(command: Command, tmp_path: Path) -> None:
+    """Where one of the files cannot be made, the others are not there either; options of absent ones are refused."""
+    study = tmp_path / "study.yaml"
+    study.write_text(STUDY, encoding="utf-8")
+    run = run_study(load_study(study), RunOptions(executor="inline", out=tmp_path / "run")).directory
+    (run / "counters.parquet").write_bytes(b"none")
+    before = _contents(run)
+    code, text, error = command("report", run, "--trace", "--openmetrics")
+    assert code == 2
+    assert error.startswith(f"error: {run / 'counters.parquet'}: ")
+    assert "Wrote" not in text
+    assert _contents(run) == before
+    for option, needed in (("--epoch", "--openmetrics"), ("--step", "--openmetrics"), ("--trace-slowest", "--trace")):
+        code, _, error = command("report", run, option, "5")
+        assert (code, error.split(";")[0]) == (2, f"error: {option}: has no effect without {needed}")
 
 
 def test_no_run_is_wrong_input(command: Command, tmp_path: Path) -> None:

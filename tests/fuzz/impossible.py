@@ -1,4 +1,4 @@
-"""Devices, models and engine settings that cannot be: one figure of a real one changed beyond what is possible."""
+"""Devices, models, engines and fleets that cannot be: one figure of a real one changed beyond what is possible."""
 
 import copy
 import math
@@ -10,6 +10,8 @@ import yaml
 
 from cluster_sim.conf_directory import library_path
 from cluster_sim.serving.schedulers.engine_options import ENGINES, engine_options
+from tests.fuzz.figures import LARGE, beyond, numbers
+from tests.fuzz.impossible_fleets import impossible_fleet
 from tests.fuzz.subject import base_study
 
 Impossible = tuple[str, dict[str, Any], dict[str, Any] | None, dict[str, Any] | None]
@@ -22,7 +24,6 @@ _MAY_BE_ZERO: Final = {
     *("flops_ratio", "temperature", "top_p", "top_k", "conv_kernel", "num_experts_per_tok"),
 }
 _MAY_BE_TINY: Final = {*_MAY_BE_ZERO, "cap_ratio"}
-_LARGE: Final = 1e13
 
 
 def possible(topic: str) -> list[dict[str, Any]]:
@@ -35,7 +36,11 @@ def impossible(draw: Random) -> Iterator[Impossible]:
     """Yield impossible settings without end."""
     devices, models = possible("devices"), possible("models")
     while True:
-        what = draw.choice(("device", "model", "engine"))
+        what = draw.choice(("device", "model", "engine", "fleet"))
+        if what == "fleet":
+            change, study = impossible_fleet(draw)
+            yield f"fleet {change}", study, None, None
+            continue
         if what == "engine":
             key, pool = _engine(draw)
             study = base_study()
@@ -55,15 +60,13 @@ def roomy_study() -> dict[str, Any]:
 
 def _change_figure(file: dict[str, Any], draw: Random) -> str:
     """Change one number of a file beyond all bounds; return how."""
-    places = [(holder, key) for holder, key in _numbers(file)]
-    holder, key = draw.choice(places)
+    holder, key = draw.choice(list(numbers(file)))
     value = holder[key]
-    values: list[Any] = [-abs(value) - 1, math.nan, math.inf, -math.inf, str(value), True, [value], {"x": value}]
-    values += [abs(value) * _LARGE + _LARGE * 1000]
+    values = beyond(value)
     if key not in _MAY_BE_ZERO:
         values.append(0)
     if key not in _MAY_BE_TINY:
-        values.append(abs(value) / _LARGE)
+        values.append(abs(value) / LARGE)
     holder[key] = draw.choice(values)
     return f"{key}: {holder[key]!r}, not {value!r}"
 
@@ -120,13 +123,3 @@ def _engine(draw: Random) -> tuple[str, dict[str, Any]]:
         return str(degree), degree
     change = {"kind": kind, "num_kv_blocks": 800} | draw.choice(changes)
     return str(change), {"engine": change}
-
-
-def _numbers(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield (holder, key) of every number of a file."""
-    keys = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
-    for key in keys:
-        if isinstance(value[key], int | float) and not isinstance(value[key], bool):
-            yield value, key
-        else:
-            yield from _numbers(value[key])

@@ -12,6 +12,7 @@ from cluster_sim.config.loading.load import load_study
 from cluster_sim.errors import InputError
 from cluster_sim.simulation.plan import make_plan
 from tests.fuzz.impossible import impossible, possible, roomy_study
+from tests.fuzz.impossible_fleets import possible_fleet
 
 
 def refused(folder: Path, study: dict[str, Any], files: dict[str, dict[str, Any] | None]) -> str:
@@ -34,6 +35,11 @@ def test_what_is_changed_is_possible_before(tmp_path: Path, topic: str) -> None:
     key = topic.removesuffix("s")
     assert [reason for file in possible(topic) if (reason := refused(tmp_path, roomy_study(), {key: file}))] == []
     assert len(possible(topic)) >= 16
+
+
+def test_fleets_are_possible_before(tmp_path: Path) -> None:
+    """The drawn services that the impossible ones are made of are taken as they are."""
+    assert [reason for seed in range(25) if (reason := refused(tmp_path, possible_fleet(Random(seed)), {}))] == []
 
 
 @pytest.mark.parametrize("count", [150, pytest.param(1000, marks=pytest.mark.acceptance)])

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from cluster_sim.recording.request_log import RequestLog
+from cluster_sim.recording.rows import RequestRow
 from cluster_sim.serving.kv_cache.counted_blocks import CountedCache
 from cluster_sim.simulation.inline import InlineExecutor
 from cluster_sim.simulation.outcome_checks import check_laws
@@ -44,6 +46,23 @@ def test_a_broken_state_is_found_in_its_window(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(AssertionError):
         run_study(study, RunOptions(executor="inline", out=tmp_path / "run", is_paranoid=True))
     assert (tmp_path / "run.partial").is_dir()
+
+
+def test_a_row_written_twice_is_found_in_its_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A router that has more rows and open requests than arrivals ends a run that checks itself."""
+    add = RequestLog.add
+
+    def twice(log: RequestLog, row: RequestRow) -> None:
+        add(log, row)
+        if row.request.request_id == 7:
+            add(log, row)
+
+    monkeypatch.setattr(RequestLog, "add", twice)
+    study = small_study(tmp_path, "workload.count=60")
+    with pytest.raises(AssertionError, match="requests have arrived, and"):
+        run_study(study, RunOptions(executor="inline", out=tmp_path / "run", is_paranoid=True))
+    with pytest.raises(RuntimeError, match="the run breaks its own laws: requests "):
+        run_study(study, RunOptions(executor="inline", out=tmp_path / "plain"))
 
 
 def test_broken_laws_end_a_run(tmp_path: Path) -> None:

@@ -162,6 +162,23 @@ def test_killed_and_resumed_gives_the_same_rows(study_file: Path, tmp_path: Path
     assert again.ran == []
 
 
+def test_a_result_that_was_changed_on_disk_is_no_result(study_file: Path, tmp_path: Path) -> None:
+    """A run whose file was changed is run again; in a complete sweep, which runs nothing, it is an error that names it."""
+    options = SweepOptions(out=tmp_path / "out", resume=True)
+    result = run_sweep(study_file, Document.read(study_file), options, Tasks())
+    changed = sorted((tmp_path / "out" / "runs").glob("*.json"))[1]
+    changed.write_text(changed.read_text().replace("10.0", "11.0"))
+    with pytest.raises(InputError, match=f"out: is damaged: the result of run {changed.stem} is missing"):
+        run_sweep(study_file, Document.read(study_file), options, Tasks())
+    for name in (RESULTS_FILE, TABLE_FILE):
+        (tmp_path / "out" / name).unlink()
+    (tmp_path / "out").rename(tmp_path / "out.partial")
+    tasks = Tasks()
+    again = run_sweep(study_file, Document.read(study_file), options, tasks)
+    assert again.rows == result.rows
+    assert len(tasks.ran) == 2  # The one that was changed, and the one that had failed.
+
+
 def test_a_live_sweep_is_not_resumed(study_file: Path, tmp_path: Path) -> None:
     """While a sweep runs no other one writes its directory, whether it resumes or not; no lock is left at the end."""
     refused: list[str] = []

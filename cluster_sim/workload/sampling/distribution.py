@@ -43,6 +43,8 @@ class BoundedOptions(DistributionOptions):
             raise ValueError(f"mean {mean:g} is greater than max {high:g}; the mean is that before truncation")
         if high is not None and high <= 0:
             raise ValueError(f"max {high:g} must be above 0: the quantities are counts, times or shares")
+        if low is not None and low < 0:
+            raise ValueError(f"min {low:g} must be at least 0: the quantities are counts, times or shares")
         return self
 
 

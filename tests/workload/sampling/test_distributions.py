@@ -167,6 +167,7 @@ def test_an_interval_without_probability_is_refused() -> None:
         ({"kind": "lognormal", "mean": 900, "std": 10, "max": 100}, "mean 900 is greater than max 100"),
         ({"kind": "exponential", "mean": 900, "max": 100}, "mean 900 is greater than max 100"),
         ({"kind": "truncated_normal", "mu": 5, "sigma": 1, "min": -9, "max": 0}, "max 0 must be above 0"),
+        ({"kind": "truncated_normal", "mu": 5, "sigma": 1, "min": -9, "max": 9}, "min -9 must be at least 0"),
         ({"kind": "fixed", "value": 1e13}, "less than or equal to 1000000000000"),
         ({"kind": "gamma", "shape": 1e7, "scale": 1}, "less than or equal to 1000000"),
         (
