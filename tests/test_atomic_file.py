@@ -49,7 +49,7 @@ def test_a_set_of_files_appears_together(tmp_path: Path) -> None:
     """All files of a set take their names at the end; after an error none does, and those of before stay."""
     first, second = tmp_path / "first", tmp_path / "second"
     first.write_text("old")
-    with pytest.raises(KeyError), whole_set() as place:
+    with pytest.raises(KeyError), whole_set() as place:  # noqa: PT012
         place(first).write_text("new")
         place(second).write_text("new")
         raise KeyError

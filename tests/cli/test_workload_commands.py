@@ -70,12 +70,12 @@ def test_commands_on_clients_and_lengths(tmp_path: Path, trace_file: Callable[[s
         invoke("describe", path, "--format", "x")
     with pytest.raises(InputError, match="--duration-s must be"):
         invoke("describe", str(tmp_path / "c"), "--duration-s", "0")
-    with pytest.raises(InputError, match="--request-rate: the clients in .* have rates of their own"):
+    with pytest.raises(InputError, match=r"--request-rate: the clients in .* have rates of their own"):
         invoke("describe", str(tmp_path / "c"), "--request-rate", "2")
-    with pytest.raises(InputError, match="--duration-s: .* is a trace, not ServeGen's clients"):
+    with pytest.raises(InputError, match=r"--duration-s: .* is a trace, not ServeGen's clients"):
         invoke("describe", path, "--duration-s", "2")
     timed = trace_file("arrived_at,num_prefill_tokens,num_decode_tokens\n1,10,1\n")
-    with pytest.raises(InputError, match="--request-rate: the requests in .* have times of their own"):
+    with pytest.raises(InputError, match=r"--request-rate: the requests in .* have times of their own"):
         invoke("describe", timed, "--request-rate", "2")
 
 

@@ -163,7 +163,7 @@ def test_killed_and_resumed_gives_the_same_rows(study_file: Path, tmp_path: Path
 
 
 def test_a_result_that_was_changed_on_disk_is_no_result(study_file: Path, tmp_path: Path) -> None:
-    """A run whose file was changed is run again; in a complete sweep, which runs nothing, it is an error that names it."""
+    """A run whose file was changed is run again; in a complete sweep, which runs nothing, an error names it."""
     options = SweepOptions(out=tmp_path / "out", resume=True)
     result = run_sweep(study_file, Document.read(study_file), options, Tasks())
     changed = sorted((tmp_path / "out" / "runs").glob("*.json"))[1]
