@@ -106,7 +106,7 @@ def play(
     """Play a case in ``folder``, which is made anew; with ``known`` lines its end tells which others it reached."""
     subject = subjects[case.subject]
     write_files(subject, case, folder)
-    before = {path.name for path in folder.iterdir()}
+    before = {path.name for path in folder.iterdir()} | subject.keeps
     is_command = is_command and not subject.needs_ray
     ended = run_guarded(subject.arguments, folder, known=known, is_command=is_command)
     if ended.code in LONG and known is not None and not subject.may_run_long:

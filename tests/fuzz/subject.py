@@ -31,6 +31,11 @@ class Subject:
         return self.arguments[0] in ("sweep", "capacity") and "--dry-run" not in self.arguments
 
     @property
+    def keeps(self) -> frozenset[str]:
+        """What may be left although the input is wrong: the results of searches that no fleet or load fulfils."""
+        return frozenset({"out"}) if self.arguments[0] in ("capacity", "plan") else frozenset()
+
+    @property
     def orderly(self) -> tuple[int, ...]:
         """Exit codes of an orderly end: a plan may have no time for an answer."""
         return (0, 2, 3) if self.arguments[0] == "plan" else (0, 2)
