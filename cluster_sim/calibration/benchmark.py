@@ -1,6 +1,7 @@
 """A user's own benchmark as cases: results of the usual tools, or a table with one row per request."""
 
 import difflib
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,11 +13,10 @@ import numpy as np
 from cluster_sim.calibration.benchmark_run import BenchmarkRun, RequestTimes, run_of_rows
 from cluster_sim.calibration.case import Case
 from cluster_sim.calibration.library_match import canonical, match_model
-from cluster_sim.calibration.result_file import ResultDocument, read_documents
+from cluster_sim.calibration.result_file import ResultDocument, documents_of, read_result
 from cluster_sim.calibration.result_format import RESULT_FORMATS, ResultReader
-from cluster_sim.calibration.tables import read_rows
+from cluster_sim.calibration.tables import rows_of
 from cluster_sim.errors import InputError
-from cluster_sim.hardware.predictors.csv_table import open_text
 from cluster_sim.options import LONGEST_RUN_S
 
 TABLE_COLUMNS: Final = ("arrival_s", "input_tokens", "output_tokens", "ttft_s", "e2e_s")
@@ -59,10 +59,11 @@ def read_runs(path: Path, seed: int = 0) -> list[BenchmarkRun]:
     """
     if not path.is_file():
         raise InputError(f"{path}: {'is a directory' if path.is_dir() else 'no such file'}")
-    if path.suffix not in {".yaml", ".yml"} and _first_mark(path) not in {"{", "["}:
-        runs = [_table_run(path)]
+    text = read_result(path)
+    if path.suffix not in {".yaml", ".yml"} and text.lstrip()[:1] not in {"{", "["}:
+        runs = [_table_run(path, text)]
     else:
-        documents = read_documents(path)
+        documents = documents_of(path, text)
         runs = _reader(path, documents).read(documents, seed)
     for run in runs:
         _check_arrivals(run)
@@ -74,17 +75,6 @@ def _check_arrivals(run: BenchmarkRun) -> None:
     arrival_s = run.requests.arrival_s
     if len(arrival_s) and not (np.isfinite(arrival_s).all() and np.ptp(arrival_s) <= LONGEST_RUN_S):
         raise InputError(f"{run.place}: requests are sent over more than two years: are the times in seconds?")
-
-
-def _first_mark(path: Path) -> str:
-    """Return the first character that is no space."""
-    try:
-        with open_text(path) as stream:
-            return stream.read(4096).lstrip("\ufeff \t\r\n")[:1]
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a UTF-8 text file ({error.reason} at byte {error.start})") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
 def _reader(path: Path, documents: Sequence[ResultDocument]) -> ResultReader:
@@ -115,9 +105,9 @@ def _likeness(found: set[str], keys: frozenset[str]) -> float:
     return sum(bool(difflib.get_close_matches(key, found, n=1, cutoff=0.8)) for key in keys) / len(keys)
 
 
-def _table_run(path: Path) -> BenchmarkRun:
+def _table_run(path: Path, text: str) -> BenchmarkRun:
     """Return the run of a table; rows without times are of requests that failed."""
-    rows = read_rows(path, TABLE_COLUMNS)
+    rows = rows_of(path, io.StringIO(text, newline=""), TABLE_COLUMNS)
     if not rows:
         raise InputError(f"{path}: has no rows")
     cells = [[_cell(path, line, name, row[name]) for name in TABLE_COLUMNS] for line, row in enumerate(rows, 2)]

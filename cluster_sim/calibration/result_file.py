@@ -113,19 +113,23 @@ class ResultDocument:
         return values
 
 
-def read_documents(path: Path) -> list[ResultDocument]:
-    """Return the documents of a JSON, JSON-lines or YAML file: one or more JSON values after each other, or one YAML.
-
-    Raises InputError with file and line for text that is neither.
-    """
+def read_result(path: Path) -> str:
+    """Return the text of a file of results, decompressed and without a byte order mark."""
     try:
         with open_text(path) as stream:
-            text = read_stream(path, stream, MOST_BYTES)
+            text: str = read_stream(path, stream, MOST_BYTES)
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a UTF-8 text file ({error.reason} at byte {error.start})") from None
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read ({cut(str(error), MOST_OF_PATH)})") from None
-    text = text.removeprefix("\ufeff")
+    return text.removeprefix("\ufeff")
+
+
+def documents_of(path: Path, text: str) -> list[ResultDocument]:
+    """Return the documents of a JSON, JSON-lines or YAML file: one or more JSON values after each other, or one YAML.
+
+    Raises InputError with file and line for text that is neither.
+    """
     if path.suffix in {".yaml", ".yml"}:
         return [ResultDocument(path, Document.parse(text, str(path)).data, 1, text)]
     found = []

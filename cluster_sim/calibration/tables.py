@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,14 @@ from cluster_sim.shown_values import shortened
 
 def read_rows(path: Path, columns: tuple[str, ...], delimiter: str = ",") -> list[dict[str, str]]:
     """Return the rows of a table as dictionaries; InputError names missing columns."""
-    with open_text(path) as stream, wording_csv_errors(path):
-        reader = csv.DictReader(stream, delimiter=delimiter)
+    with open_text(path) as stream:
+        return rows_of(path, stream, columns, delimiter)
+
+
+def rows_of(path: Path, lines: Iterable[str], columns: tuple[str, ...], delimiter: str = ",") -> list[dict[str, str]]:
+    """Return the rows of a table whose text is there, as ``read_rows`` does."""
+    with wording_csv_errors(path):
+        reader = csv.DictReader(lines, delimiter=delimiter)
         missing = [name for name in columns if name not in (reader.fieldnames or ())]
         if missing:
             raise InputError(f"{path}: columns missing: {', '.join(missing)}; there are {shortened(reader.fieldnames)}")

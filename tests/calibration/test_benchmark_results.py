@@ -1,5 +1,6 @@
 """Results of benchmarks in the formats that people have: requests, figures, and what is refused."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -285,6 +286,15 @@ def test_rows_of_a_table_without_times(tmp_path: Path) -> None:
     assert found.notes == [f"{tmp_path}/t.csv: 1 of 3 requests did not succeed and are left out"]
     with pytest.raises(InputError, match=r"t.csv:3: input_tokens: must be a number of at least 0; got 'many'"):
         load_benchmarks(written(tmp_path, f"{head}2,10,5,0.1,0.5\n1,many,5,1,2\n", "t.csv"), SERVER)
+
+
+@pytest.mark.parametrize("size", [5, 30, 60])
+def test_a_damaged_archive_is_refused(tmp_path: Path, size: int) -> None:
+    """A compressed table that was cut off, anywhere, is named."""
+    whole = gzip.compress(b"arrival_s,input_tokens,output_tokens,ttft_s,e2e_s\n" + b"0.25,100,10,0.125,0.3\n" * 99)
+    (tmp_path / "table.csv.gz").write_bytes(whole[:size])
+    with pytest.raises(InputError, match=r"table\.csv\.gz: cannot be read \("):
+        load_benchmarks(tmp_path / "table.csv.gz", SERVER)
 
 
 def test_a_directory_is_refused(tmp_path: Path) -> None:
