@@ -32,6 +32,18 @@ class LongestPrefixMatch(TreeOrder):
         """Return minus the cached tokens."""
         return -self._prefix_tokens(sequence)
 
+    def group(self, sequence: Sequence) -> object:
+        """Return what a prompt shares with others, all that can be found of one that has never run: those that share
+        the same are found equally long, always.
+        """
+        if sequence.attempt or sequence.resumed_tokens or sequence.scheduled_ns >= 0:
+            return sequence.key
+        attributes = sequence.request.attributes
+        shared = sum(tokens for _, tokens in attributes.segments)
+        # One token is left to compute, which matters where nothing follows the shared ones.
+        known = min(sequence.prompt_tokens, shared + 1)
+        return attributes.lora, attributes.segments, known, sequence.stored_tokens
+
     def new_queue(self, cache: RadixCache) -> "MatchedQueue":
         """Return an empty queue by matched tokens."""
         return MatchedQueue(cache)
