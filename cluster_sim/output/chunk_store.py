@@ -4,6 +4,7 @@ Executors deliver the rows of a run in orders of their own.  What a table cannot
 is the same whatever the order was, and memory stays bounded.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Final
@@ -44,10 +45,15 @@ class ChunkStore:
 
     def take(self, key: int) -> Int64Array:
         """Return all rows of a key and forget them."""
-        chunks = [self._read(place, size) for place, size in self._stored.pop(key, ())]
+        return np.concatenate([np.zeros((0, self._width), np.int64), *self.take_in_parts(key)])
+
+    def take_in_parts(self, key: int) -> Iterator[Int64Array]:
+        """Yield all rows of a key, some at a time, and forget them."""
+        for place, size in self._stored.pop(key, ()):
+            yield self._read(place, size)
         held = self._held.pop(key, [])
         self._held_bytes -= sum(chunk.nbytes for chunk in held)
-        return np.concatenate([np.zeros((0, self._width), np.int64), *chunks, *held])
+        yield from held
 
     def snapshot(self) -> dict[int, Int64Array]:
         """Return all rows by key, and keep them."""

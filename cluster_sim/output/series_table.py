@@ -159,10 +159,10 @@ class SeriesTable:
         self._writer = _writer(self._path, SERIES_SCHEMA.with_metadata(self._idle.to_metadata()))
         held: list[Int64Array] = []
         for replica in self._waiting.keys():  # noqa: SIM118 - it is no mapping
-            rows = self._waiting.take(replica)
-            held.append(np.insert(rows, 0, replica, axis=1))
-            if sum(map(len, held)) >= GROUP_ROWS:
-                held = [self._write(np.concatenate(held))]
+            for rows in self._waiting.take_in_parts(replica):
+                held.append(np.insert(rows, 0, replica, axis=1))
+                if sum(map(len, held)) >= GROUP_ROWS:
+                    held = [self._write(np.concatenate(held))]
         if held:
             self._write(np.concatenate(held), keeps_rest=False)
         self._waiting.close()
