@@ -1,12 +1,13 @@
 """Fit a cost model of large fleets: CPU time per request, sample, window and replica, inline and on Ray.
 
-``python scripts/scale_model.py`` runs small fleets of several sizes inline and on two, four and eight actors of a local
-Ray cluster, reads what each run's manifest says about its work, fits the coefficients (none below 0), and prints the
-tables as Markdown; ``--inline-only`` leaves Ray out.  It takes about five minutes on two quiet cores.
+``python scripts/scale_model.py`` runs small fleets of several sizes inline and on two and four actors of a local Ray
+cluster, reads what each run's manifest says about its work, fits the coefficients (none below 0), and prints the
+tables as Markdown; ``--inline-only`` leaves Ray out.  It takes about three minutes on two quiet cores.
 """
 
 import argparse
 import json
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,8 @@ from cluster_sim.simulation.run_options import RunOptions
 FloatArray = npt.NDArray[np.float64]
 
 TERMS: Final = ("request", "sample", "window", "replica")
+SIZES: Final = ((64, 20), (256, 6), (1024, 2))
+"""Replicas, and simulated seconds."""
 RATE: Final = 5.0
 """Requests per second and replica, about half of what one serves."""
 PERIOD_S: Final = 0.05
@@ -154,15 +157,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inline-only", action="store_true", help="leave Ray out")
     arguments = parser.parse_args()
-    sizes = ((64, 20), (256, 8), (1024, 4), (2048, 1))
-    counts = (0,) if arguments.inline_only else (0, 2, 4, 8)
     measure("round_robin", 8, 5, 0)
-    points = [
-        measure(policy, replicas, seconds, actors)
-        for actors in counts
-        for policy in ("round_robin", "least_loaded")
-        for replicas, seconds in (sizes if actors in (0, 2) else sizes[1:3])
-    ]
+    plan = [(0, size) for size in SIZES]
+    if not arguments.inline_only:
+        plan += [(2, size) for size in SIZES[1:]] + [(4, SIZES[1])]
+    points = []
+    for actors, (replicas, seconds) in plan:
+        for policy in ("round_robin", "least_loaded"):
+            print(f"{replicas} replicas, {policy}, {actors or 'no'} actors", file=sys.stderr)
+            points.append(measure(policy, replicas, seconds, actors))
     inline = [point for point in points if not point.actors]
     on_ray = [point for point in points if point.actors] or inline
     model = Model(
