@@ -233,6 +233,8 @@ def report(results: list[dict[str, Any]], bare: dict[str, float] | None) -> None
             print(f"{slow}: {ratio:.2f} times {fast}")
     for slow, fast in (
         ("fleet-ray-2-actors", "fleet-inline"),
+        ("fleet-blind-ray-2-actors", "fleet-blind-inline"),
+        ("fleet-counts-ray-2-actors", "fleet-counts-inline"),
         ("trace-x10-ray", "trace-x10-inline"),
         ("trace-x10-ray-telemetry", "trace-x10-inline-telemetry"),
     ):
@@ -259,7 +261,11 @@ def checkout(revision: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch) / "other"
         git = ["git", "-C", str(ROOT), "worktree"]
-        subprocess.run([*git, "add", "--quiet", "--detach", str(root), revision], check=True)
+        added = subprocess.run(
+            [*git, "add", "--quiet", "--detach", str(root), revision], stderr=subprocess.PIPE, text=True, check=False
+        )
+        if added.returncode:
+            sys.exit(f"bench: --against {revision}: git says: {added.stderr.strip()}")
         try:
             yield root
         finally:
@@ -273,11 +279,15 @@ def compare(names: list[str], revision: str, trace: Path | None, turns: int) -> 
         for name in names:
             spent: dict[Path, list[float]] = {ROOT: [], other: []}
             digests = set()
-            for _ in range(turns):
-                for root, figures in spent.items():
-                    result = measure(name, root, trace, 1)
-                    figures.append(result["loop_cpu_us"])
-                    digests.add(result["digest"])
+            try:
+                for _ in range(turns):
+                    for root, figures in spent.items():
+                        result = measure(name, root, trace, 1)
+                        figures.append(result["loop_cpu_us"])
+                        digests.add(result["digest"])
+            except subprocess.CalledProcessError:
+                print(f"{name:40}cannot be run by one of the two commits; the error stands above", flush=True)
+                continue
             here_us, other_us = (statistics.median(figures) for figures in spent.values())
             note = "" if len(digests) == 1 else "  digests DIFFER"
             print(f"{name:40}{here_us:13.1f}{other_us:13.1f}{here_us / other_us:13.3f}{note}", flush=True)

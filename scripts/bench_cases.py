@@ -63,13 +63,16 @@ class Case(NamedTuple):
 
 
 def study(load: Document, policy: str, *, replicas: int = 8, **parts: Any) -> Document:
-    """Return a study with every option written out; ``parts`` are further or other blocks, ``pool`` and ``engine``."""
+    """Return a study with every option written out; ``parts`` are further or other blocks, ``pool``, ``engine``,
+    and ``link_ms``.
+    """
     pool: Document = {"model": "llama-3-8b", "device": "h100-sxm", "replicas": replicas}
     pool |= {"engine": ENGINE | parts.pop("engine", {})} | parts.pop("pool", {})
+    link_ms = parts.pop("link_ms", 0.5)
     router = {"policy": policy, "telemetry": {"period_ms": 50, "latency_ms": 1}, "ties": "first"}
     return {
         "workload": load,
-        "fleet": {"pools": [pool], "network": {"router_to_replica_ms": 0.5, "replica_to_router_ms": 0.5}},
+        "fleet": {"pools": [pool], "network": {"router_to_replica_ms": link_ms, "replica_to_router_ms": link_ms}},
         "router": router | parts.pop("router", {}),
         "predictor": PREDICTOR,
         "run": RUN | parts.pop("run", {}),
@@ -136,6 +139,10 @@ _TRACED: Final[dict[str, Case]] = {
     "disaggregated": Case("inline", _disaggregated),
     "fleet-inline": Case("inline", _fleet("least_loaded", 1024, 10)),
     "fleet-ray-2-actors": Case("ray", _fleet("least_loaded", 1024, 10, run={"actors": 2})),
+    "fleet-blind-inline": Case("inline", _fleet("round_robin", 1024, 10)),
+    "fleet-blind-ray-2-actors": Case("ray", _fleet("round_robin", 1024, 10, run={"actors": 2})),
+    "fleet-counts-inline": Case("inline", _fleet("least_outstanding", 1024, 10, link_ms=1.0)),
+    "fleet-counts-ray-2-actors": Case("ray", _fleet("least_outstanding", 1024, 10, link_ms=1.0, run={"actors": 2})),
     "fleet-10000": Case("inline", _fleet("round_robin", 10_000, 2)),
     "trace-x10-inline": Case("inline", _traced("round_robin", 0.1)),
     "trace-x10-ray": Case("ray", _traced("round_robin", 0.1, run={"replicas_per_actor": 1})),

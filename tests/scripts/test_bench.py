@@ -10,6 +10,7 @@ from cluster_sim.options import BASE_DIRECTORY
 from tests.outside_package import CHECKOUT
 
 sys.path.insert(0, str(CHECKOUT / "scripts"))
+import bench
 import bench_cases
 
 
@@ -27,3 +28,12 @@ def test_growing_cases_come_in_two_sizes() -> None:
         cases = [bench_cases.CASES[each].document(None) for each in (name, name + bench_cases.LARGER)]
         assert cases == [document(size), document(4 * size)]
         assert cases[0] != cases[1]
+
+
+def test_an_unknown_commit_is_named() -> None:
+    """A comparison with a commit that is not there ends with what git says of it, and leaves no checkout."""
+    with (
+        pytest.raises(SystemExit, match=r"--against no-such-commit: git says: .*no-such-commit"),
+        bench.checkout("no-such-commit"),
+    ):
+        raise AssertionError
