@@ -19,8 +19,8 @@ KEYED = [name for name in NAMES if not QUEUE_ORDERS.get(name).part.needs_radix_t
 
 
 def half_cached(sequence: Sequence) -> int:
-    """Return the tokens of a prompt that the cache holds."""
-    return sequence.prompt_tokens // 2
+    """Return the tokens of a prompt that the cache holds: of its named ones, which alone can be found."""
+    return sum(tokens for _, tokens in sequence.request.attributes.segments) // 2
 
 
 def order_called(name: str) -> QueueOrder:
@@ -34,8 +34,9 @@ def queue() -> list[Sequence]:
     """Return eight waiting sequences of three tenants, two of them alike but for their ids."""
     sequences = []
     for index in range(8):
-        attributes = Attributes(priority=index % 3, tenant="abc"[index % 3])
-        request = Request(index, (index // 2) * NS_PER_S, 100 + 37 * (index * 5 % 8), 10 + index, attributes)
+        prompt = 100 + 37 * (index * 5 % 8)
+        attributes = Attributes(priority=index % 3, tenant="abc"[index % 3], segments=((index, prompt),))
+        request = Request(index, (index // 2) * NS_PER_S, prompt, 10 + index, attributes)
         sequences.append(Sequence(request, 0, request.arrival_ns))
     twin = Request(8, sequences[0].request.arrival_ns, sequences[0].prompt_tokens, 10, sequences[0].request.attributes)
     return [*sequences, Sequence(twin, 0, twin.arrival_ns)]

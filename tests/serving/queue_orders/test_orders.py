@@ -25,9 +25,10 @@ def policy(name: str, **figures: float) -> QueueOrder:
 
 
 def waiting(request_id: int, arrival_s: float, prompt: int, output: int, **attributes: object) -> Sequence:
-    """Return a waiting sequence."""
+    """Return a waiting sequence, whose prompt has a name by which a cache can find it."""
     arrival_ns = round(arrival_s * NS_PER_S)
-    return Sequence(Request(request_id, arrival_ns, prompt, output, Attributes(**attributes)), 0, arrival_ns)
+    named = Attributes(segments=((request_id, prompt),), **attributes)
+    return Sequence(Request(request_id, arrival_ns, prompt, output, named), 0, arrival_ns)
 
 
 QUEUE = [
