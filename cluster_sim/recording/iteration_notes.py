@@ -69,6 +69,11 @@ class IterationNotes:
         self.steps.extend(steps.reshape(-1))
         self.weight += STEP_WEIGHT * len(steps)
 
+    def as_steps(self) -> Int64Array:
+        """Return every iteration as a step, int64[iterations, STEP_FIELDS], those of runs last."""
+        steps, runs = self.single_steps, self._run_ends.size
+        return np.concatenate([steps, self._last_of_runs(runs)]) if runs else steps
+
     def take_in_flight(self, most: int, upto_ns: int) -> Int64Array:
         """Take the iterations that end after ``upto_ns``, ``most`` at most, from the end; return them in order, each a
         step.

@@ -32,6 +32,8 @@ LATEST_ITERATIONS: Final = 256
 run."""
 PENDING_BYTES: Final = 128 << 20
 """What the logs of all replicas together may hold for that."""
+FEW_PENDING: Final = 4_096
+"""Weight of notes up to which ``counters`` adds what is not counted in bulk to what is."""
 EXACT_GAPS: Final = 16_384
 """Token gaps of one replica up to which its quantiles are exact."""
 
@@ -307,11 +309,12 @@ class ReplicaLog:
 
         The area in the system is taken up to ``now_ns``, without it up to the end of the last iteration.
         """
-        self._count_pending()
-        held = StepBins(0)
-        steps, gaps = self._notes.single_steps, np.array(self._extra_gaps, np.int64).reshape(-1, 2)
-        late = steps[steps[:, 0] > upto_ns]
-        steps, gaps = steps[: len(steps) - len(late)], gaps[gaps[:, 0] <= upto_ns]
+        if self._notes.weight > FEW_PENDING:
+            self._count_pending()
+        held, steps = StepBins(0), self._notes.as_steps()
+        gaps = np.array(self._extra_gaps, np.int64).reshape(-1, 2)
+        is_late = steps[:, 0] > upto_ns
+        late, steps, gaps = steps[is_late], steps[~is_late], gaps[gaps[:, 0] <= upto_ns]
         if len(steps):
             held.add_steps(*steps.T)
         if len(gaps):

@@ -166,3 +166,30 @@ def test_memory_of_notes_stays_once_it_is_there() -> None:
         buffers = (notes.steps, notes._run_ends, notes._run_gaps, notes._runs)
         kept.append(tuple(id(buffer.memory) for buffer in buffers))
     assert len(set(kept[50:])) == 1
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 40), st.integers(1, 9), st.booleans()), min_size=1, max_size=60),
+    st.integers(1, 400),
+)
+@settings(max_examples=60)
+def test_counters_do_not_depend_on_when_they_are_asked(parts: list[tuple[int, int, bool]], limit: int) -> None:
+    """Runs and single steps give the same counters however often they were asked for before, and however they wait;
+    the last iteration is in flight, and the end of the run takes it out.
+    """
+    asked, quiet = (ReplicaLog(0, pending_limit=size) for size in (limit, 1 << 20))
+    now_ns = 0
+    for steps, weight, is_run in parts:
+        for log in (asked, quiet):
+            if is_run:
+                ends = np.arange(1, steps + 1, dtype=np.int64) * 7
+                log.decode_run(ends, np.full(steps, 7, np.int64), weight, now_ns)
+            else:
+                log.step(now_ns + steps, 7, weight, steps, weight, 0)
+        asked.counters(upto_ns=now_ns)
+        now_ns += 7 * steps if is_run else steps
+    assert asked.counters(upto_ns=now_ns - 1) == quiet.counters(upto_ns=now_ns - 1)
+    assert asked.counters(upto_ns=now_ns - 1).iterations == asked.iterations - 1
+    for log in (asked, quiet):
+        log.cut(now_ns - 1)
+    assert asked.counters() == quiet.counters()
