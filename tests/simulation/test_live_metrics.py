@@ -7,11 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -112,8 +114,8 @@ def test_prometheus_sees_a_run_to_its_end(
     expressions += listed
     rules = checkout / "conf" / "prometheus" / "rules.yml"
     options = ("--executor", executor, "--speedup", "2.5")
-    count = 400 if executor == "inline" else 800
-    text = STUDY.replace("ENGINE", engine).replace("count: 400", f"count: {count}")
+    requests = 400 if executor == "inline" else 800
+    text = STUDY.replace("ENGINE", engine).replace("count: 400", f"count: {requests}")
     with (
         running_prometheus(tmp_path, port, rules) as prometheus,
         _running(checkout, tmp_path, text, port, *options) as run,
@@ -131,10 +133,10 @@ def test_prometheus_sees_a_run_to_its_end(
         summary = json.loads((tmp_path / "run" / "summary.json").read_text())
         # The target is gone, and with it the series: the last scrape is behind them.
         names = "vllm" if engine == "vllm_v1" else "sglang"
-        assert prometheus.query('last_over_time(cluster_sim_requests_total{state="finished"}[2m])') == [count]
+        assert prometheus.query('last_over_time(cluster_sim_requests_total{state="finished"}[2m])') == [requests]
         generated = sum(prometheus.query(f"last_over_time({names}:generation_tokens_total[2m])"))
         assert generated == summary["whole_run"]["output_tokens"]
-        assert sum(prometheus.query(f"last_over_time({names}:time_to_first_token_seconds_count[2m])")) == count
+        assert sum(prometheus.query(f"last_over_time({names}:time_to_first_token_seconds_count[2m])")) == requests
         end_s = summary["simulated_s"]
         assert prometheus.query("last_over_time(cluster_sim_time_seconds[2m])") == [pytest.approx(end_s)]
         assert prometheus.query("last_over_time(cluster_sim_requests_in_system[2m])") == [0]
@@ -202,6 +204,59 @@ def test_nobody_watches(tmp_path: Path) -> None:
     served = run_study(study, RunOptions(executor="inline", out=tmp_path / "run", metrics=metrics))
     assert time.monotonic() - started_s < 300
     assert served.digest == run_study(study, RunOptions(executor="inline", out=tmp_path / "alone")).digest
+
+
+def _often(port: int, is_over: threading.Event) -> None:
+    """Scrape a hundred times a second, in every format that a scraper may ask for, HEAD included."""
+    accepts = ("*/*", "application/openmetrics-text;version=1.0.0", "application/vnd.google.protobuf")
+    for number in count():
+        if is_over.wait(0.01):
+            return
+        headers = {"Accept": accepts[number % 3], "Accept-Encoding": "gzip" if number % 2 else "identity"}
+        method = "GET" if number % 5 else "HEAD"
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers=headers, method=method)
+        with suppress(OSError), urllib.request.urlopen(request, timeout=10) as response:
+            response.read()
+
+
+def _strangers(port: int, is_over: threading.Event, opening: bytes, most: int) -> None:
+    """Hold so many connections that begin to say something, or ask for the page, and never read."""
+    held: list[socket.socket] = []
+    while not is_over.wait(0.005):
+        with suppress(OSError):
+            while len(held) < most:
+                held.append(socket.create_connection(("127.0.0.1", port), timeout=1))
+                held[-1].sendall(opening)
+    for stranger in held:
+        stranger.close()
+
+
+def _never_reading(port: int, is_over: threading.Event) -> None:
+    _strangers(port, is_over, b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n", 4)
+
+
+def _half_open(port: int, is_over: threading.Event) -> None:
+    _strangers(port, is_over, b"GET /metr", 200)
+
+
+@pytest.mark.parametrize("watch", [_often, _never_reading, _half_open])
+def test_strangers_do_no_harm(
+    tmp_path: Path, watch: Callable[[int, threading.Event], None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever is at the port, and however often, the run ends with the results that it has alone, and says nothing."""
+    study = Study.model_validate(yaml.safe_load(STUDY.replace("ENGINE", "vllm_v1")))
+    alone = run_study(study, RunOptions(executor="inline", out=tmp_path / "alone"))
+    capfd.readouterr()
+    metrics, is_over = MetricsOptions(_free_port(), linger_s=0.0), threading.Event()
+    with ThreadPoolExecutor() as pool:
+        watching = pool.submit(watch, metrics.port, is_over)
+        try:
+            watched = run_study(study, RunOptions(executor="inline", out=tmp_path / "run", metrics=metrics))
+        finally:
+            is_over.set()
+        watching.result(timeout=60)
+    assert watched.digest == alone.digest
+    assert "Traceback" not in "".join(capfd.readouterr())
 
 
 @pytest.mark.acceptance
