@@ -13,6 +13,7 @@ changed so much that their mean says little.
 import csv
 import math
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -33,6 +34,10 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
 }
 """Columns of a table, and the names that each may have."""
 USAGE_COLUMN: Final = "kv_cache_pct"
+MOST: Final = 1_000_000_000
+"""More requests, or tokens a second, than any server has."""
+SHORTEST_STEP_S, LONGEST_STEP_S = 1e-4, 60.0
+"""Beyond these a unit is wrong."""
 LONGEST_GAP: Final = 3.0
 """Most times the median distance that two lines may be apart."""
 LARGEST_CHANGE: Final = 0.25
@@ -41,9 +46,9 @@ MOST_BYTES: Final = 256 << 20
 MOST_INTERVALS: Final = 2_000
 """More say no more; they are thinned out evenly."""
 _LINE: Final = re.compile(
-    r"(?:Engine (?P<engine>\d+): )?Avg prompt throughput: (?P<prompt>[\d.]+) tokens/s, "
-    r"Avg generation throughput: (?P<output>[\d.]+) tokens/s, Running: (?P<running>\d+) reqs"
-    r".*?KV cache usage: (?P<usage>[\d.]+)%(?:.*?Prefix cache hit rate: (?P<hits>[\d.]+)%)?"
+    r"(?:Engine (?P<engine>\d+): )?Avg prompt throughput: (?P<prompt>\d+(?:\.\d+)?) tokens/s, "
+    r"Avg generation throughput: (?P<output>\d+(?:\.\d+)?) tokens/s, Running: (?P<running>\d+) reqs"
+    r".*?KV cache usage: (?P<usage>\d+(?:\.\d+)?)%(?:.*?Prefix cache hit rate: (?P<hits>\d+(?:\.\d+)?)%)?"
 )
 FIGURES: Final = ("prompt", "output", "running", "usage", "hits")
 _TIME: Final = re.compile(r"(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)")
@@ -104,7 +109,7 @@ def is_engine_log(path: Path) -> bool:
     try:
         with open_text(path) as stream:
             head = stream.read(1 << 20)
-    except (OSError, UnicodeDecodeError):
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error):
         return False
     first = head.lstrip("\ufeff \r\n").partition("\n")[0]
     names = {name.strip() for name in first.split(",")}
@@ -114,7 +119,7 @@ def is_engine_log(path: Path) -> bool:
 
 def read_engine_log(path: Path) -> EngineLog:
     """Read a log; InputError with file and line for figures that are none, and for times that go back."""
-    with open_text(path) as stream:
+    with open_text(path) as stream, wording_csv_errors(path):
         text = read_stream(path, stream, MOST_BYTES).removeprefix("\ufeff")
     notes: list[str] = []
     cache, version = _CACHE.search(text), _VERSION.search(text)
@@ -130,6 +135,12 @@ def read_engine_log(path: Path) -> EngineLog:
     if len(lines) < 2:
         raise InputError(f"{path}: has {len(lines)} lines of throughput; a calibration needs many more")
     intervals = _intervals(lines, notes)
+    median_s = float(np.median([interval.step_s for interval in intervals] or [SHORTEST_STEP_S]))
+    if not SHORTEST_STEP_S <= median_s <= LONGEST_STEP_S:
+        raise InputError(
+            f"{path}: running requests over generation throughput make a step of {median_s:.3g} s: is the "
+            "throughput in tokens per second?"
+        )
     outputs = sum(line.output_rate for line in lines)
     hit_ratio = float(np.mean([line.hit_ratio for line in lines]))
     return EngineLog(
@@ -198,7 +209,10 @@ def _number(place: str, name: str, text: str | None) -> float:
 
 
 def _checked(line: LogLine) -> LogLine:
-    """Return a line; InputError for a share above 100 %."""
+    """Return a line; InputError for a share above 100 %, or more than any server does."""
+    for name, value in (("running", line.running), ("throughput", max(line.prompt_rate, line.output_rate))):
+        if value > MOST:
+            raise InputError(f"{line.place}: {name}: must be at most {MOST:,}; got {value:g}")
     for name, ratio in (("the KV cache's usage", line.usage_ratio), ("the prefix cache's hit rate", line.hit_ratio)):
         if ratio > 1:
             raise InputError(f"{line.place}: {name} is {100 * ratio:g} %: it must be at most 100")

@@ -36,6 +36,8 @@ ITERATIONS: Final = 12
 CONTEXT: Final = "context_tokens"
 """The parameter that stands for the mean context where the log does not tell the cache's usage."""
 CONTEXT_PRIOR: Final = Parameter(CONTEXT, 500.0, 1.0)
+MOST_PROMPTS: Final = 64
+"""More short prompts in one step cost what so many of the same tokens do."""
 EVEN_LOADS: Final = 1.5
 """Running requests within this factor are one load."""
 
@@ -169,7 +171,8 @@ class StepFit:
         tokens = interval.prompt_tokens
         if tokens <= 0:
             return plain / NS_PER_S
-        prompts = max(1, round(tokens / chunk))
+        tokens = min(tokens, float(self._budget_tokens))
+        prompts = min(MOST_PROMPTS, max(1, round(tokens / chunk)))
         each = max(1, round(chunk if tokens <= chunk else tokens / prompts))
         share = min(1.0, tokens / (prompts * each))
         shape = BatchShape(

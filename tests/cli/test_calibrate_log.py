@@ -75,6 +75,7 @@ def test_wrong_tables(command: Command, tmp_path: Path, old: str, new: str, mess
     ("text", "options", "message"),
     [
         (table([10]), (), "9 usable intervals are too few to calibrate from; give a log with at least 20"),
+        (re.sub(r"^(\d+,0,)[\d.]+", r"\g<1>0.001", table([10, 20, 30]), flags=re.MULTILINE), (), "make a step of "),
         (table([1, 2, 60, 150], layer_us=2000.0), (), "the error of step is "),
         (
             table([10, 20, 30]),

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from tests.calibration.logs import table, vllm_log
 from tests.calibration.test_benchmark_results import aiperf, detailed
 from tests.calibration.test_prometheus_window import answer
 from tests.deployment.test_helm_values import CHART, STACK
@@ -69,6 +70,8 @@ def benchmarks(folder: Path) -> Iterator[Subject]:
         "vllm.json": json.dumps(vllm).encode(),
         "aiperf.jsonl": "\n".join(json.dumps(aiperf(each)) for each in many).encode(),
         "window.json": json.dumps(answer()).encode(),
+        "server.csv": table([2, 20, 80]).encode(),
+        "server.log": vllm_log([2, 20, 80]).encode(),
         "table.csv": f"arrival_s,input_tokens,output_tokens,ttft_s,e2e_s\n{rows}".encode(),
     }
     for path in (*sorted((CASES / "bench").glob("*.json")), *sorted((CASES / "formats").iterdir())):
