@@ -1,8 +1,8 @@
 """Fit a cost model of large fleets: CPU time per request, sample, window and replica, inline and on Ray.
 
 ``python scripts/scale_model.py`` runs small fleets of several sizes inline and on two and four actors of a local Ray
-cluster, reads what each run's manifest says about its work, fits the coefficients (none below 0), and prints the
-tables as Markdown; ``--inline-only`` leaves Ray out.  It takes about three minutes on two quiet cores.
+cluster, reads what each run's manifest says about its work, fits the coefficients (none below 0), and prints tables as
+Markdown; ``--write docs/scale.md`` puts them into the page.  It takes about three minutes on two quiet cores.
 """
 
 import argparse
@@ -31,6 +31,10 @@ SIZES: Final = ((64, 20), (256, 6), (1024, 2))
 RATE: Final = 5.0
 """Requests per second and replica, about half of what one serves."""
 PERIOD_S: Final = 0.05
+RUN_AHEAD: Final = 8192
+"""Messages after which a router that needs no knowledge waits for its replicas (``engine/coordinator.py``)."""
+WORKERS: Final = (16, 64, 256)
+FLEETS: Final = (10_000, 100_000, 1_000_000)
 DAY_S: Final = 86_400
 DAY_REQUESTS: Final = 2.5e9
 
@@ -45,6 +49,8 @@ class Point(NamedTuple):
     sent_bytes: float
     received_bytes: float
     actors: int
+    periods: float
+    """Periods of telemetry while requests arrive."""
 
 
 def measure(policy: str, replicas: int, seconds: int, actors: int) -> Point:
@@ -62,7 +68,7 @@ def measure(policy: str, replicas: int, seconds: int, actors: int) -> Point:
     requests = summary["requests"]["total"]
     counts = (requests, max(traffic["messages"] - requests, 0), traffic["windows"], replicas)
     times = work["router_cpu_s"], sum(work["group_cpu_s"]), manifest["wall_s"]
-    return Point(counts, *times, work["sent_bytes"], work["received_bytes"], actors)
+    return Point(counts, *times, work["sent_bytes"], work["received_bytes"], actors, seconds / PERIOD_S)
 
 
 def fitted(points: Sequence[Point], values: Sequence[float]) -> FloatArray:
@@ -74,11 +80,15 @@ def fitted(points: Sequence[Point], values: Sequence[float]) -> FloatArray:
 
 
 class Model(NamedTuple):
-    """Seconds per term."""
+    """Seconds per term of each kind of process, and what telemetry brings."""
 
     inline: FloatArray
     router: FloatArray
     groups: FloatArray
+    samples: float
+    """Samples of a replica in a period of telemetry: one whose state has not changed sends none."""
+    windows: float
+    """Windows of an actor in a period."""
 
 
 def predicted(model: Model, replicas: float, seconds: float, workers: int, *, sees: bool) -> tuple[float, float, float]:
@@ -86,17 +96,13 @@ def predicted(model: Model, replicas: float, seconds: float, workers: int, *, se
 
     At least: router and groups overlap fully.  At most: they take turns.
     """
-    requests = RATE * replicas * seconds
-    rounds = seconds / PERIOD_S if sees else max(requests / 8192, 1.0)
-    samples = replicas * rounds * _SEEN if sees else 0.0
-    inline = float(model.inline @ np.array([requests, samples, rounds, replicas]))
-    terms = np.array([requests, samples, rounds * workers, replicas])
+    requests, periods = RATE * replicas * seconds, seconds / PERIOD_S
+    samples = replicas * periods * model.samples if sees else 0.0
+    windows = periods * model.windows if sees else max(requests / RUN_AHEAD, 1.0)
+    inline = float(model.inline @ np.array([requests, samples, windows, replicas]))
+    terms = np.array([requests, samples, windows * workers, replicas])
     router, groups = float(model.router @ terms), float(model.groups @ terms) / workers
     return inline, max(router, groups), router + groups
-
-
-_SEEN: Final = 0.9
-"""Share of the replicas whose state differs from one sample to the next, as measured at ``RATE``."""
 
 
 def duration(seconds: float) -> str:
@@ -107,75 +113,87 @@ def duration(seconds: float) -> str:
     return f"{seconds:.3g} s"
 
 
-def print_model(points: Sequence[Point], model: Model) -> None:
-    """Print the coefficients, how well they fit, and bytes."""
-    print("| microseconds per | inline | router on Ray | actor with replicas |\n|---|---|---|---|")
+def cells_of(model: Model, replicas: float, seconds: float, *, sees: bool) -> str:
+    """Return a row's predictions, inline and on each number of workers."""
+    cells = [duration(predicted(model, replicas, seconds, 1, sees=sees)[0])]
+    for workers in WORKERS:
+        _, least, most = predicted(model, replicas, seconds, workers, sees=sees)
+        cells.append(f"{duration(least)} to {duration(most)}")
+    return " | ".join(cells)
+
+
+def coefficients(points: Sequence[Point], model: Model) -> list[str]:
+    """Return the coefficients, bytes, and how well they fit, as lines of the page."""
+    lines = ["| microseconds per | inline | router on Ray | actors with replicas |", "|---|---|---|---|"]
     for index, term in enumerate(TERMS):
-        print(f"| {term} | " + " | ".join(f"{part[index] * 1e6:,.1f}" for part in model) + " |")
-    errors = []
-    for point in points:
-        counts = np.array(point.counts)
-        pairs = (
-            ((model.router, point.router_s), (model.groups, point.groups_s))
-            if point.actors
-            else ((model.inline, point.router_s),)
-        )
-        errors += [abs(float(part @ counts) / value - 1) for part, value in pairs]
-    print(
-        f"\nThe fit differs from the {len(points)} runs by {np.median(errors):.0%} (median), {max(errors):.0%} at most."
-    )
+        values = (part[index] * 1e6 for part in (model.inline, model.router, model.groups))
+        lines.append(f"| {term} | " + " | ".join(f"{value:,.1f}" for value in values) + " |")
     on_ray = [point for point in points if point.actors]
-    for name in ("sent_bytes", "received_bytes") if on_ray else ():
-        bytes_of = fitted(on_ray, [getattr(point, name) for point in on_ray])
-        print(f"{name}: " + ", ".join(f"{bytes_of[at]:,.0f} a {term}" for at, term in enumerate(TERMS[:3])))
+    errors = [float(model.inline @ np.array(point.counts)) / point.router_s for point in points if not point.actors]
+    errors += [float(model.router @ np.array(point.counts)) / point.router_s for point in on_ray]
+    errors += [float(model.groups @ np.array(point.counts)) / point.groups_s for point in on_ray]
+    off = np.abs(np.array(errors) - 1)
+    middle, worst = float(np.median(off)), float(off.max())
+    lines += ["", f"Of {len(points)} runs the fit misses the CPU times by {middle:.0%} (median), {worst:.0%} at most."]
+    for name, way in (("sent_bytes", "sends"), ("received_bytes", "receives")):
+        per = fitted(on_ray, [getattr(point, name) for point in on_ray])
+        parts = ", ".join(f"{per[at]:,.0f} bytes a {term}" for at, term in enumerate(TERMS[:3]))
+        lines.append(f"The router {way} {parts}.")
+    return lines
 
 
-def print_predictions(model: Model) -> None:
-    """Print the predictions of the page."""
+def predictions(model: Model) -> list[str]:
+    """Return the predictions as lines of the page."""
+    workers = " | ".join(f"{count} workers" for count in WORKERS)
+    rule = "|---" * (2 + len(WORKERS)) + "|"
+    lines = []
     for sees, policy in ((False, "round robin"), (True, f"telemetry every {PERIOD_S * 1e3:g} ms")):
-        print(f"\n60 simulated seconds at {RATE:g} requests/s and replica, {policy}:\n")
-        print("| replicas | inline | 16 workers | 64 workers | 256 workers |\n|---|---|---|---|---|")
-        for replicas in (10_000, 100_000, 1_000_000):
-            cells = [duration(predicted(model, replicas, 60, 16, sees=sees)[0])]
-            for workers in (16, 64, 256):
-                _, least, most = predicted(model, replicas, 60, workers, sees=sees)
-                cells.append(f"{duration(least)} to {duration(most)}")
-            print(f"| {replicas:,} | " + " | ".join(cells) + " |")
+        lines += [f"60 simulated seconds at {RATE:g} requests/s and replica, {policy}:", ""]
+        lines += [f"| replicas | inline | {workers} |", rule]
+        lines += [f"| {count:,} | {cells_of(model, count, 60, sees=sees)} |" for count in FLEETS] + [""]
     replicas = DAY_REQUESTS / DAY_S / RATE
-    print(f"\nA day of {DAY_REQUESTS / 1e9:g} billion requests on {replicas:,.0f} replicas:\n")
-    print("| router | inline | 16 workers | 64 workers | 256 workers |\n|---|---|---|---|---|")
+    lines += [f"A day of {DAY_REQUESTS / 1e9:g} billion requests on {replicas:,.0f} replicas:", ""]
+    lines += [f"| router | inline | {workers} |", rule]
     for sees, policy in ((False, "round robin"), (True, "telemetry")):
-        cells = [duration(predicted(model, replicas, DAY_S, 16, sees=sees)[0])]
-        for workers in (16, 64, 256):
-            _, least, most = predicted(model, replicas, DAY_S, workers, sees=sees)
-            cells.append(f"{duration(least)} to {duration(most)}")
-        print(f"| {policy} | " + " | ".join(cells) + " |")
+        lines.append(f"| {policy} | {cells_of(model, replicas, DAY_S, sees=sees)} |")
+    return lines
+
+
+def written(page: str, name: str, lines: Sequence[str]) -> str:
+    """Return a page with the lines between two comments of that name."""
+    first, last = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+    before, _, rest = page.partition(first)
+    _, _, after = rest.partition(last)
+    return before + first + "\n" + "\n".join(lines) + "\n\n" + last + after
 
 
 def main() -> None:
     """Measure, fit, predict."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--inline-only", action="store_true", help="leave Ray out")
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the tables into docs/scale.md")
     arguments = parser.parse_args()
     measure("round_robin", 8, 5, 0)
-    plan = [(0, size) for size in SIZES]
-    if not arguments.inline_only:
-        plan += [(2, size) for size in SIZES[1:]] + [(4, SIZES[1])]
-    points = []
+    plan = [*((0, size) for size in SIZES), *((2, size) for size in SIZES[1:]), (4, SIZES[1])]
+    points, with_telemetry = [], []
     for actors, (replicas, seconds) in plan:
         for policy in ("round_robin", "least_loaded"):
             print(f"{replicas} replicas, {policy}, {actors or 'no'} actors", file=sys.stderr)
             points.append(measure(policy, replicas, seconds, actors))
-    inline = [point for point in points if not point.actors]
-    on_ray = [point for point in points if point.actors] or inline
+        with_telemetry.append(points[-1])
+    inline, on_ray = ([point for point in points if bool(point.actors) == is_on_ray] for is_on_ray in (False, True))
     model = Model(
         fitted(inline, [point.router_s for point in inline]),
         fitted(on_ray, [point.router_s for point in on_ray]),
-        fitted(on_ray, [max(point.groups_s, 1e-9) for point in on_ray]),
+        fitted(on_ray, [point.groups_s for point in on_ray]),
+        float(np.median([point.counts[1] / point.counts[3] / point.periods for point in with_telemetry])),
+        float(np.median([point.counts[2] / max(point.actors, 1) / point.periods for point in with_telemetry])),
     )
-    print_model(points, model)
-    if not arguments.inline_only:
-        print_predictions(model)
+    blocks = {"coefficients": coefficients(points, model), "predictions": predictions(model)}
+    for name, lines in blocks.items():
+        print("\n".join(lines) + "\n")
+        if arguments.write is not None:
+            page = arguments.write.read_text(encoding="utf-8")
+            arguments.write.write_text(written(page, name, lines), encoding="utf-8")
 
 
 if __name__ == "__main__":
