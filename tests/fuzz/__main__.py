@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Final
 
 from tests.fuzz.cases import Case, Cases, Outcome, play, preload
-from tests.fuzz.subject import Subject
 from tests.fuzz.subjects import subjects
 
 KEPT: Final = Path("fuzz-faults")
 COMMAND_EVERY: Final = 50
+REPORTS_S: Final = 60.0
 
 
 def main() -> int:
@@ -29,7 +29,8 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", metavar="SUBJECT:SEEDS", help="repeat one case and print how it ends")
-    parser.add_argument("--topic", help="subjects of one topic alone")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="play no more cases after so long")
+    parser.add_argument("--topic", action="append", help="subjects of one topic alone; repeatable")
     options = parser.parse_args()
     preload()
     with tempfile.TemporaryDirectory(prefix="fuzz-") as base:
@@ -40,16 +41,21 @@ def main() -> int:
             print(" ".join(outcome.subject.arguments), outcome.ended, outcome.fault or "as it should", sep="\n")
             keep(Path(base) / "case", outcome.case)
             return int(bool(outcome.fault))
-        return play_all(found, options.topic, options.seed, options.count, Path(base) / "case")
+        cases = Cases(found, options.seed, options.topic)
+        return play_all(cases, options.count, options.minutes, Path(base) / "case")
 
 
-def play_all(found: list[Subject], topic: str | None, seed: int, count: int, folder: Path) -> int:
+def play_all(cases: Cases, count: int, minutes: float, folder: Path) -> int:
     """Play cases and print what went wrong, then how all ended."""
     counts: collections.Counter[str] = collections.Counter()
-    cases = Cases(found, seed, topic)
     faults, commands, slowest_s, largest = 0, 0, 0.0, 0
-    started_s = time.monotonic()
+    started_s = reported_s = time.monotonic()
     for number in range(count):
+        if time.monotonic() - started_s > 60 * minutes:
+            break
+        if time.monotonic() - reported_s > REPORTS_S:
+            reported_s = time.monotonic()
+            print(f"{number} cases, {faults} faults, {len(cases.known):,} lines reached", flush=True)
         is_command = number % COMMAND_EVERY == 0
         commands += is_command
         outcome = cases.play_next(folder, is_command=is_command)
@@ -63,7 +69,8 @@ def play_all(found: list[Subject], topic: str | None, seed: int, count: int, fol
         print(f"{times:7} {name}")
     wall_s = time.monotonic() - started_s
     print(f"{len(cases.known):,} lines reached; {cases.leading} cases led to new ones; {commands} were commands")
-    print(f"{count} cases in {wall_s:.0f} s, {faults} faults, at most {slowest_s:.1f} s and {largest >> 20} MiB each")
+    most = f"at most {slowest_s:.1f} s and {largest >> 20} MiB each"
+    print(f"{counts.total()} cases in {wall_s:.0f} s, {faults} faults, {most}")
     return int(faults > 0)
 
 

@@ -55,13 +55,13 @@ class Cases:
     Cases are remembered by their seeds alone, and a subject and seeds repeat a case.
     """
 
-    def __init__(self, subjects: Sequence[Subject], seed: int, topic: str | None = None) -> None:
-        """``topic`` leaves out the subjects of all others."""
+    def __init__(self, subjects: Sequence[Subject], seed: int, topics: Sequence[str] | None = None) -> None:
+        """``topics`` leave out the subjects of all others."""
         self._subjects = subjects
         self._draw = Random(seed)
         self._by_topic: defaultdict[str, list[int]] = defaultdict(list)
         for number, subject in enumerate(subjects):
-            if topic in (None, subject.topic):
+            if topics is None or subject.topic in topics:
                 self._by_topic[subject.topic].append(number)
         self._leading: defaultdict[str, list[Case]] = defaultdict(list)
         self.known: set[Line] = set()
