@@ -224,7 +224,7 @@ class RouterHub:
 
     def _on_arrival(self, request: Request, now_ns: int) -> list[Send]:
         tracked = self.requests.arrive(request)
-        sends = self.submit(tracked, now_ns)
+        sends = self.route(tracked, now_ns) if self._gate is None else self.submit(tracked, now_ns)
         if self._timeout_ns and request.request_id in self.requests:
             timeout = ClientTimeout(request.request_id)
             # Without the request the event is void: it keeps no run from ending.

@@ -69,9 +69,9 @@ class FastForwardPlanner:
         steps = scheduler.uniform_steps()
         if steps < 2:
             return None
-        head_ns = tuple([end_ns for end_ns, _ in in_flight])
-        if schedule_ns >= 0:
-            head_ns = (schedule_ns, *head_ns)
+        head_ns: tuple[int, ...] = (schedule_ns,) if schedule_ns >= 0 else ()
+        for end_ns, _ in in_flight:  # One or two: a comprehension costs more.
+            head_ns += (end_ns,)
         pools = scheduler.uniform_pools()
         if self._has_ranks:
             return self._plan_data_parallel_decode(scheduler, head_ns, pools, steps)

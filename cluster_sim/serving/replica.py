@@ -14,6 +14,7 @@ for nothing but the work of its stages until then; at the crash everything here 
 
 from array import array
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, ClassVar, Final
 
 from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, instant, time_of
@@ -50,6 +51,9 @@ from cluster_sim.snapshot.graph import decode_graph, encode_graph
 
 _BATCH_END: Final = Kind.BATCH_END
 _REPLICA_SCHEDULE: Final = Kind.REPLICA_SCHEDULE
+_new_response: Final = partial(tuple.__new__, Response)
+_new_message: Final = partial(tuple.__new__, Message)
+"""What every request needs, at half the price of calling the types."""
 _NO_SHAPE: Final = BatchShape()
 """The shape of batches inside a fast-forward: nobody asks for it."""
 
@@ -248,11 +252,12 @@ class Replica:
 
     def _take(self, message: Message) -> None:
         """Handle a message that has fallen due; it may change the next batch."""
-        self._steps.forget_plan()
+        steps = self._steps
+        steps.planned, steps.is_planned = None, False
         payload = message.payload
-        now_ns = time_of(message.instant)
-        if self._HANDLERS[type(payload)](self, payload, now_ns) and self._steps.has_free_slot:
-            self._steps.schedule_ns = now_ns
+        now_ns = message.instant >> KIND_BITS
+        if self._HANDLERS[type(payload)](self, payload, now_ns) and len(steps.in_flight) < steps.depth:
+            steps.schedule_ns = now_ns
 
     def _on_dispatch(self, dispatch: Dispatch, now_ns: int) -> bool:
         self._scheduler.add(self._accept(dispatch, now_ns))
@@ -380,7 +385,7 @@ class Replica:
     def _schedule(self) -> None:
         """Schedule one batch; that it is scheduled is final."""
         steps, scheduler, stalls = self._steps, self._scheduler, self._stalls
-        steps.forget_plan()
+        steps.planned, steps.is_planned = None, False
         now_ns = steps.schedule_ns
         batch = scheduler.schedule(now_ns)
         if scheduler.granted:
@@ -420,7 +425,7 @@ class Replica:
         elif batch.finishing or batch.prefilled:
             self._report(batch)
         steps.in_flight.append((end_ns, None if is_lost else batch))
-        if not steps.has_free_slot:
+        if len(steps.in_flight) == steps.depth:
             steps.schedule_ns = -1
 
     def _report(self, batch: Batch) -> None:
@@ -461,7 +466,7 @@ class Replica:
             in_flight[-1] = (end_ns, last)
         steps.schedule_ns = -1
         if upto == planned.steps:
-            steps.forget_plan()
+            steps.planned, steps.is_planned = None, False
         return True
 
     def _respond(self, finishing: Iterable[Sequence], end_ns: int, step_ns: int = 0) -> None:
@@ -481,20 +486,12 @@ class Replica:
                 self.log.leave(end_ns)
                 self._out.append(self._legs.progress(sequence, end_ns, step_ns))
                 continue
-            response = Response(
-                sequence.request_id,
-                sequence.attempt,
-                FINISHED,
-                sequence.scheduled_ns,
-                sequence.first_token_ns + return_ns if return_ns >= 0 else link.arrival_ns(sequence.first_token_ns),
-                finish_ns,
-                sequence.cached_tokens,
-                sequence.preemptions,
-                sequence.preempted_ns,
-                sequence.restarted_ns,
-                *sequence.last_preemption_ns,
-            )
+            began_ns = sequence.first_token_ns
+            began_ns = began_ns + return_ns if return_ns >= 0 else link.arrival_ns(began_ns)
+            answer = (sequence.request_id, sequence.attempt, FINISHED, sequence.scheduled_ns, began_ns, finish_ns)
+            counts = (sequence.cached_tokens, sequence.preemptions, sequence.preempted_ns, sequence.restarted_ns)
             self.log.leave(end_ns)
-            self._out.append(Message(arrival, self.source, sequence.request_id, response))
+            response = _new_response((*answer, *counts, *sequence.last_preemption_ns))
+            self._out.append(_new_message((arrival, self.source, sequence.request_id, response)))
         if self.settings.late_cancellation_ns is not None:
             attempts.cancellations.note_ends(finishing, end_ns, time_of(self._horizon))

@@ -45,8 +45,3 @@ class StepState:
     def is_idle(self) -> bool:
         """Whether nothing will happen without a message."""
         return self.schedule_ns < 0 and not self.in_flight
-
-    @property
-    def has_free_slot(self) -> bool:
-        """Whether another batch may be in flight."""
-        return len(self.in_flight) < self.depth

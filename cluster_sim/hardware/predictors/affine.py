@@ -69,6 +69,7 @@ class AffinePredictor(Predictor):
         self._growth: list[dict[int, Int64Array]] = [{} for _ in range(stages)]
         self._cpu: list[dict[int, int]] = [{} for _ in range(stages)]
         """The CPU's part of a step by sequences, in 2^-20 ns."""
+        self._has_cpu_cost = type(self).cpu_cost is not AffinePredictor.cpu_cost
         self._is_paced = False
         """Whether the CPU has any."""
 
@@ -235,4 +236,4 @@ class AffinePredictor(Predictor):
                 ns += self.chunk_cost(chunk, kv, stage)
         if shape.encoder_tokens:
             ns += self.encoder_cost(shape.encoder_tokens, stage)
-        return max(ns, self.cpu_cost(sampled or 1, stage))
+        return max(ns, self.cpu_cost(sampled or 1, stage)) if self._has_cpu_cost else ns

@@ -76,7 +76,8 @@ class StagePlan:
     def scheduled_ns(self, step: int) -> int:
         """Return when a step is scheduled."""
         head = self._head_ns
-        return head[step] if step < len(head) else self.end_ns(step - len(head))
+        depth = len(head)
+        return head[step] if step < depth else self.start_ns + self.ends_ns.item(step - depth)
 
     def in_flight_after(self, upto: int) -> list[int]:
         """Return the ends of the batches in flight once ``upto`` steps are scheduled."""

@@ -29,9 +29,12 @@ class WaitingQueue(ABC):
         """The head was refused, and nothing that could change this has happened since."""
         self.wanted_blocks = 0
         """How many free blocks that would take; 0 if it was refused for another reason."""
-        self._left: list[tuple[int, int]] = []
-        """Heap of (tokens that a sequence must still yield, its key); those who have left stay until they come up."""
-        self._deferred: list[Sequence] = []
+        self._left: list[tuple[int, int]] | None = None
+        """Heap of (tokens that a sequence must still yield, its key); those who have left stay until they come up.
+        None until somebody asks, and again once nobody waits.
+        """
+        self.deferred: list[Sequence] = []
+        """Who is set aside, in order, until ``restore``."""
 
     @abstractmethod
     def __iter__(self) -> Iterator[Sequence]:
@@ -60,14 +63,13 @@ class WaitingQueue(ABC):
 
     def defer(self) -> None:
         """Set the head aside until ``restore``."""
-        self._deferred.append(self.leave())
+        self.deferred.append(self.leave())
 
     def restore(self) -> None:
         """Put those who were set aside back in their places."""
-        if self._deferred:
-            for sequence in reversed(self._deferred):
-                self._insert_first(sequence)
-            self._deferred.clear()
+        for sequence in reversed(self.deferred):
+            self._insert_first(sequence)
+        self.deferred.clear()
 
     def remove(self, key: int) -> Sequence | None:
         """Drop an attempt wherever it stands; return its sequence, None if it was not here."""
@@ -86,7 +88,10 @@ class WaitingQueue(ABC):
 
     def fewest_left(self) -> int:
         """Return the fewest tokens that a waiting sequence must still yield; the queue is not empty."""
-        heap, present = self._left, self.present
+        present = self.present
+        heap = self._left
+        if heap is None:
+            heap = self._left = self._new_heap()
         while True:
             left, key = heap[0]
             sequence = present.get(key)
@@ -96,16 +101,20 @@ class WaitingQueue(ABC):
 
     def _note(self, sequence: Sequence) -> None:
         """Count a sequence that comes."""
-        present, heap, key = self.present, self._left, sequence.key
-        if not present:
-            self._left = [(sequence.output_tokens - sequence.generated, key)]
-            present[key] = sequence
-            return
-        if len(heap) > 2 * len(present) + 64:
-            heap[:] = [(other.output_tokens - other.generated, key) for key, other in present.items()]
-            heapq.heapify(heap)
-        present[key] = sequence
-        heapq.heappush(heap, (sequence.output_tokens - sequence.generated, key))
+        present, heap = self.present, self._left
+        if heap is not None:
+            if not present:
+                self._left = None
+            else:
+                if len(heap) > 2 * len(present) + 64:
+                    heap = self._left = self._new_heap()
+                heapq.heappush(heap, (sequence.output_tokens - sequence.generated, sequence.key))
+        present[sequence.key] = sequence
+
+    def _new_heap(self) -> list[tuple[int, int]]:
+        heap = [(sequence.output_tokens - sequence.generated, key) for key, sequence in self.present.items()]
+        heapq.heapify(heap)
+        return heap
 
     @abstractmethod
     def _insert(self, sequence: Sequence) -> None:

@@ -57,9 +57,10 @@ class Admission:
         if self._legs.arrived:
             arrived = self._start_arrived(batch, budget, now_ns)
             budget -= len(arrived)
-        complete = arrived + self._admit_in_order(batch, budget, now_ns, is_deferring)
-        self._queue.restore()
-        return complete
+        complete = self._admit_in_order(batch, budget, now_ns, is_deferring)
+        if self._queue.deferred:
+            self._queue.restore()
+        return arrived + complete if arrived else complete
 
     def _admit_in_order(  # noqa: C901 - one loop of vLLM's
         self, batch: Batch, budget: int, now_ns: int, is_deferring: bool
