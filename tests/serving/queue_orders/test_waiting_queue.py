@@ -74,6 +74,7 @@ def test_a_queue_is_a_sorted_list(steps: list[tuple[str, int]], kind: str) -> No
         assert set(queue.present) == {sequence.key for sequence in model}
         if model:
             assert queue.head is model[0]
+        if model and draw % 3:  # Figures that nobody asks for are not kept, so they must be right after a pause, too.
             assert queue.fewest_left() == min(sequence.output_tokens for sequence in model)
 
 
@@ -125,8 +126,10 @@ def test_fewest_tokens_are_kept_in_bounded_memory() -> None:
     """One long answer waits for ever while 5,000 others pass: what has left is forgotten in time."""
     queue = ArrivalQueue()
     queue.enter(waits(0, output=1))
+    assert queue.fewest_left() == 1
     for index in range(1, 5000):
         queue.enter(waits(index, output=9))
         queue.remove(index)
     assert queue.fewest_left() == 1
+    assert queue._left is not None
     assert len(queue._left) < 100
