@@ -95,8 +95,9 @@ class ServingGroupRuntime:
         return [(source, flat) for source, flat in taken if flat]
 
     def drain(self) -> list[tuple[int, dict[str, Any]]]:
-        """Return (index, new rows of the time series) by replica."""
-        return [(replica.settings.index, replica.log.take_series()) for replica in self._replicas]
+        """Return (index, new rows of the time series) of each replica that anything has reached."""
+        touched = (replica for replica in self._replicas if replica.log.is_touched)
+        return [(replica.settings.index, replica.log.take_series()) for replica in touched]
 
     def state(self) -> bytes:
         """Return the state of all replicas, once their stages have confirmed every batch."""
