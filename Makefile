@@ -78,7 +78,8 @@ matrix: $(STAMP)  ## Quick tests on each supported Python that is there.
 fuzz: $(STAMP)  ## Mutate files of every reader (COUNT=2000 SEED=1).
 	$(BIN)/python -m tests.fuzz --count $(or $(COUNT),2000) --seed $(or $(SEED),1)
 
-soak: $(STAMP)  ## Compare random studies between executors (HOURS=1 SEED=1).
+soak: $(STAMP)  ## Compare random studies between executors, and kill processes of Ray (HOURS=1 SEED=1 KILLS=60).
+	$(BIN)/python -m tests.faults --kills $(or $(KILLS),60) --seed $(or $(SEED),1)
 	$(BIN)/python -m tests.soak --hours $(or $(HOURS),1) --seed $(or $(SEED),1)
 
 clean:  ## Remove the environment and caches.

@@ -1,5 +1,7 @@
 """Actors of one run: creation on the cluster, building of their parts of the run, and connection to each other."""
 
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -7,6 +9,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.group_actor import GroupActor
+from actors.node_watch import LOOK_S, NodeWatch
 from actors.placement import Placement, cpu_share
 from actors.router_actor import RouterActor
 from actors.run_spec import RunSpec
@@ -25,6 +28,11 @@ _THREADS: Final = 4
 
 class LostActorError(UnfinishedError):
     """The process of an actor is gone, or its node: the run can go on elsewhere."""
+
+    def __init__(self, text: str, nodes: Sequence[str] = ()) -> None:
+        """``nodes`` are Ray's ids of the nodes that are gone, on which nothing may be placed any more."""
+        super().__init__(text)
+        self.nodes = list(nodes)
 
 
 @dataclass(slots=True)
@@ -70,7 +78,7 @@ def create_actors(placement: Placement) -> RunActors:
     )
 
 
-def connect(actors: RunActors, spec: RunSpec, placement: Placement, settings: LinkSettings) -> None:
+def connect(actors: RunActors, spec: RunSpec, placement: Placement, settings: LinkSettings, nodes: NodeWatch) -> None:
     """Build every actor of a study and connect it to its neighbours.
 
     Raises the InputError that an actor met, and UnfinishedError if one fails or is not ready in time.
@@ -82,7 +90,7 @@ def connect(actors: RunActors, spec: RunSpec, placement: Placement, settings: Li
         for group, members in zip(actors.groups, placement.groups, strict=True)
     ]
     chains = [[stage.build.remote(settings) for stage in chain] for chain in actors.stages]
-    built = _await_all([hub, *groups, *(call for chain in chains for call in chain)], placement)
+    built = _await_all([hub, *groups, *(call for chain in chains for call in chain)], placement, nodes)
     hub_endpoint, ends = built[0], built[1 : 1 + len(groups)]
     inputs = built[1 + len(groups) :]
     starts = []
@@ -94,19 +102,25 @@ def connect(actors: RunActors, spec: RunSpec, placement: Placement, settings: Li
             for stage, endpoint in zip(actors.stages[index] if chain else [], following, strict=False)
         ]
         starts.append(group.start.remote(hub_endpoint, chain[0] if chain else ""))
-    _await_all(starts, placement)
+    _await_all(starts, placement, nodes)
 
 
-def _await_all(calls: list[Any], placement: Placement) -> list[Any]:
+def _await_all(calls: list[Any], placement: Placement, nodes: NodeWatch) -> list[Any]:
     """Return the results of calls that every actor must answer before the run starts."""
     limit_s = placement.limits.start_s
-    ready, missing = ray.wait(calls, num_returns=len(calls), timeout=limit_s)
-    for call in ready:  # An actor that failed explains more than those that wait for it.
-        result_of(call, "an actor failed before the run started")
-    if missing:
-        raise UnfinishedError(
-            f"{len(ready)} of {len(calls)} actors were ready after {limit_s:g} s; {_cluster_status()}"
-        )
+    deadline_s = time.monotonic() + limit_s
+    missing = calls
+    while missing:
+        ready, missing = ray.wait(missing, num_returns=len(missing), timeout=LOOK_S)
+        for call in ready:  # An actor that failed explains more than those that wait for it.
+            result_of(call, "an actor failed before the run started")
+        nodes.check(" before the run started")
+        gone = nodes.lost()
+        if gone:
+            raise LostActorError(f"{nodes.words(gone)} died before the run started", gone)
+        if missing and time.monotonic() > deadline_s:
+            done = len(calls) - len(missing)
+            raise UnfinishedError(f"{done} of {len(calls)} actors were ready after {limit_s:g} s; {_cluster_status()}")
     return [ray.get(call) for call in calls]
 
 

@@ -38,7 +38,7 @@ def ray_cluster(address: str | None, num_cpus: int | None = None) -> Iterator[No
         return
     prepare_ray(address)
     with ExitStack() as stack:
-        with _kept_signals():
+        with _kept_signals(), _quiet():
             if address is None:
                 _start(num_cpus, stack)
             else:
@@ -80,6 +80,21 @@ def _kept_signals() -> Iterator[None]:
     for number, handler in handlers.items():
         if handler is not None:  # None: a handler that no Python code set, which nobody else can set either.
             signal.signal(number, handler)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what Ray would print of any part of the cluster off the screen: it has no setting for it.
+
+    The run says itself what it loses.
+    """
+    worker = ray._private.worker  # noqa: SLF001
+    listen = worker.listen_error_messages
+    worker.listen_error_messages = lambda *_: None
+    try:
+        yield
+    finally:
+        worker.listen_error_messages = listen
 
 
 def _join(address: str) -> None:

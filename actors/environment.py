@@ -21,6 +21,8 @@ def prepare_ray(address: str | None) -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Ray starts its workers at niceness 15; here they are the run itself, and must not starve beside other programs.
     os.environ.setdefault("RAY_worker_niceness", "0")
+    # Lines of Ray's own on the user's screen, when a part of the cluster is gone: the run says itself what that means.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     # Small machines run many actors on few CPUs; Ray would warn of it, and start them two at a time.
     os.environ.setdefault("RAY_worker_maximum_startup_concurrency", "16")
     if address is None and "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ:

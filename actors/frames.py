@@ -3,8 +3,9 @@
 A frame is a msgpack array ``[header, checksum, body]``.  The header says whose frame it is (magic, version, run, epoch,
 kind, peer, sequence), the checksum is the CRC-32 of header and body, the body holds columns (``actors.codec``).
 Nothing of a frame is used before all of it is checked.  Bytes that are not a whole frame of this run raise
-ForeignFrameError: the receiver drops them, whoever sent them.  A frame of this run that is of another release, of an
-epoch that is over, or out of sequence raises FrameError with the value that came and the one expected.
+ForeignFrameError: the receiver drops them, whoever sent them, and frames that come twice.  A frame of this run that is
+of another release or of an epoch that is over raises FrameError with the value that came and the one expected, one that
+comes too early GapError.
 """
 
 import zlib
@@ -18,13 +19,17 @@ from actors.network import LARGEST_FRAME_BYTES
 from cluster_sim.engine.group import Reply, Window
 
 MAGIC: Final = "cluster-sim"
-VERSION: Final = 2
+VERSION: Final = 3
 """Raised with every change of a frame's layout; both ends must have the same."""
 _FOREIGN: Final = "not a frame of cluster-sim, or damaged"
 
 
 class ForeignFrameError(FrameError):
     """Bytes that are not a whole frame of this run; its text is fixed and repeats nothing that came."""
+
+
+class GapError(FrameError):
+    """A frame of this run came before one that was sent earlier, which is lost or damaged."""
 
 
 class FrameKind(IntEnum):
@@ -37,6 +42,7 @@ class FrameKind(IntEnum):
     ERROR = 5
     BATCH = 6
     BATCH_DONE = 7
+    BROKEN = 8
 
 
 _KINDS: Final = {int(kind): kind for kind in FrameKind}
@@ -83,13 +89,15 @@ class Link:
         if len(fields) != 7:
             raise FrameError(f"the frame's header has {len(fields)} fields, not 7")
         _, _, _, epoch, kind, peer, sequence = fields
-        for name, value, expected in (
-            ("epoch", epoch, self._epoch),
-            ("peer", peer, self._peer),
-            ("sequence", sequence, self._received),
-        ):
+        for name, value, expected in (("epoch", epoch, self._epoch), ("peer", peer, self._peer)):
             if value != expected or type(value) is not int:
                 raise FrameError(f"the frame has {name} {value!r}, expected {expected!r}")
+        if type(sequence) is not int or sequence < 0:
+            raise FrameError(f"the frame has sequence {sequence!r}, expected {self._received}")
+        if sequence < self._received:
+            raise ForeignFrameError("a frame that had come before")
+        if sequence > self._received:
+            raise GapError(f"frame {sequence} of the link came where frame {self._received} was due")
         known = _KINDS.get(kind) if type(kind) is int else None
         if known is None:
             raise FrameError(f"the frame has the unknown kind {kind!r}")

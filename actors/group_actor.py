@@ -9,13 +9,14 @@ from typing import Any
 
 import zmq
 
-from actors.network import this_process
+from actors.places import Place, this_place
 from actors.run_spec import ReplicaGroupRuntime, RunSpec, StageStart
 from actors.stage_stream import StageStream
-from actors.transport import GroupSocket, LinkSettings
+from actors.transport import BrokenLinkError, GroupSocket, LinkSettings
 from cluster_sim.engine.group import Window
 from cluster_sim.engine.instant import NEVER, Instant
 from cluster_sim.engine.loop import ProtocolError
+from cluster_sim.simulation.memory import Memory, memory_now
 
 
 class GroupActor:
@@ -65,9 +66,13 @@ class GroupActor:
         self._thread.join()
         return self._failure
 
-    def where(self) -> str:
+    def where(self) -> Place:
         """Return the node and the process of this actor."""
-        return this_process()
+        return this_place()
+
+    def memory(self) -> Memory:
+        """Return the memory of this actor's node."""
+        return memory_now()
 
     def drain(self) -> Any:
         """Return and forget the replicas' records."""
@@ -115,7 +120,7 @@ class GroupActor:
         except Exception as error:  # noqa: BLE001 - whatever it is, the hub must learn of it
             self._failure = f"{type(error).__name__}: {error}"
             where = traceback.format_tb(error.__traceback__)[-1].strip().partition("\n")[0]
-            socket.fail(f"{self._failure} ({where})")
+            socket.fail(f"{self._failure} ({where})", is_broken=isinstance(error, BrokenLinkError))
         finally:
             self._cpu_s = time.thread_time()
             socket.close()

@@ -185,11 +185,6 @@ def socket_place() -> Path:
     return Path(place if len(place) <= _LONGEST_FOLDER else "/tmp")  # noqa: S108 - folders in it are the user's alone
 
 
-def this_process() -> str:
-    """Return the node and the process that this runs in, as messages name them."""
-    return f"node {socket.gethostname()} (process {os.getpid()})"
-
-
 def _allow_many_connections() -> None:
     """Let this process have as many descriptors as it may: until they time out, connections of strangers take some."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -2,11 +2,12 @@
 
 from array import array
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from actors.actor_creation import LostActorError
 from actors.cluster_size import await_cpus
 from actors.connection import ray_cluster
+from actors.node_watch import await_removal
 from actors.placement import Placement, place
 from actors.run_lives import RunLives
 from actors.serving_group_runtime import GroupResult
@@ -17,6 +18,9 @@ from cluster_sim.config.schema.run import Run
 from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.simulation.executor import ReplicaResult, RunOutcome, RunOutputs
 from cluster_sim.simulation.simulation import Simulation
+
+REMOVAL_S: Final = 60.0
+"""How long Ray may take to find out that a node is gone."""
 
 
 class RayExecutor:
@@ -39,8 +43,9 @@ class RayExecutor:
         lives = RunLives(outputs)
         path = None if outputs.requests_path is None else outputs.requests_path.resolve()
         with ray_cluster(self._address):
+            wanted = self._min_cpus
             while True:
-                cpus = await_cpus(self._min_cpus)
+                cpus = await_cpus(wanted)
                 groups = place(
                     simulation.replicas,
                     sum(cpus),
@@ -54,6 +59,8 @@ class RayExecutor:
                     break
                 except LostActorError as error:
                     lives.begin_again(error)
+                    wanted = None  # The run goes on with what is left.
+                    await_removal(error.nodes, REMOVAL_S)
         lives.finish()
         result = result._replace(wall_s=result.wall_s + lives.earlier_s)
         placement = {

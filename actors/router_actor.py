@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from actors.edge_keeper import EdgeKeeper
-from actors.network import this_process
+from actors.places import Place, this_place
 from actors.run_spec import RouterRuntime, RunSpec
 from actors.transport import HubSocket, LinkSettings
 from cluster_sim.engine.coordinator import Coordinator
@@ -104,6 +104,6 @@ class RouterActor:
             RunWork(self._cpu_s, (), socket.waited_s, socket.sent_bytes, socket.received_bytes),
         )
 
-    def where(self) -> str:
+    def where(self) -> Place:
         """Return the node and the process of this actor."""
-        return this_process()
+        return this_place()

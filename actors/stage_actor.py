@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import zmq
 
-from actors.frames import FrameKind, Link, StageRows, pack_rows, unpack_rows
-from actors.network import new_socket, this_process
+from actors.frames import FrameKind, GapError, Link, StageRows, pack_rows, unpack_rows
+from actors.network import new_socket
+from actors.places import Place, this_place
 from actors.run_spec import StageStart
 from actors.stage_stream import forwarded
-from actors.transport import LinkSettings, is_readable, received
-from cluster_sim.engine.loop import ProtocolError
+from actors.transport import BrokenLinkError, LinkSettings, is_readable, received
 
 
 class StageCounts(NamedTuple):
@@ -94,9 +94,9 @@ class StageActor:
         self._thread.join()
         return self._failure
 
-    def where(self) -> str:
+    def where(self) -> Place:
         """Return the node and the process of this actor."""
-        return this_process()
+        return this_place()
 
     def results(self) -> list[StageCounts]:
         """Return the stage's counts by replica."""
@@ -107,7 +107,8 @@ class StageActor:
             self._loop()
         except Exception as error:  # noqa: BLE001 - whatever it is, the replicas must learn of it
             self._failure = f"{type(error).__name__}: {error}"
-            self._output.send(self._out.seal(FrameKind.ERROR, f"stage {self._stage}: {self._failure}"))
+            kind = FrameKind.BROKEN if isinstance(error, GapError | BrokenLinkError) else FrameKind.ERROR
+            self._output.send(self._out.seal(kind, f"stage {self._stage}: {self._failure}"))
         finally:
             self._input.close()
             self._output.close()
@@ -117,7 +118,7 @@ class StageActor:
         limit_s = self._settings.limits.idle_s
         while True:
             if not is_readable(self._input.socket, limit_s):
-                raise ProtocolError(
+                raise BrokenLinkError(
                     f"stage {self._stage} of actor {self._group} waited {limit_s:g} s for a batch"
                     f"{self._input.dropped.remark()}"
                 )
@@ -129,7 +130,7 @@ class StageActor:
                 if not is_last:
                     self._output.send(self._out.seal(kind, body))
                 return
-            if kind is FrameKind.ERROR:
+            if kind in (FrameKind.ERROR, FrameKind.BROKEN):
                 self._output.send(self._out.seal(kind, body))
                 return
             rows = unpack_rows(body, self._stages - self._stage)

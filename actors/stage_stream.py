@@ -5,9 +5,9 @@ from typing import Any
 
 import zmq
 
-from actors.frames import FrameKind, Link, StageRows, pack_rows, unpack_rows
+from actors.frames import FrameKind, GapError, Link, StageRows, pack_rows, unpack_rows
 from actors.network import new_socket
-from actors.transport import LinkSettings, is_readable, received
+from actors.transport import BrokenLinkError, LinkSettings, is_readable, received
 from cluster_sim.engine.loop import ProtocolError
 
 
@@ -72,11 +72,15 @@ class StageStream:
                 opened = received(self.confirmations, self._back, self._listener.dropped, zmq.NOBLOCK)
             except zmq.Again:
                 return
+            except GapError as error:
+                raise BrokenLinkError(f"actor {self._group} lost a confirmation of its stages: {error}") from error
             if opened is None:
                 continue
             kind, body = opened
             if kind is FrameKind.ERROR:
                 raise ProtocolError(f"a stage of actor {self._group} failed: {body}")
+            if kind is FrameKind.BROKEN:
+                raise BrokenLinkError(f"a link of the stages of actor {self._group}: {body}")
             rows = unpack_rows(body, 0)
             for replica, batch, ended_ns, end_ns in zip(*rows[:4], strict=True):
                 expected = self._confirmed.get(replica, 0)
@@ -93,7 +97,7 @@ class StageStream:
         limit_s = self._settings.limits.reply_s
         while not self.is_confirmed:
             if not is_readable(self.confirmations, limit_s):
-                raise ProtocolError(
+                raise BrokenLinkError(
                     f"actor {self._group} waited {limit_s:g} s for its stages: they confirmed "
                     f"{sum(self._confirmed.values())} of {sum(self._sent.values())} batches"
                     f"{self._listener.dropped.remark()}"

@@ -24,20 +24,27 @@ from actors.actor_creation import (
     raise_worded,
     result_of,
 )
+from actors.memory_reports import MemoryReports
 from actors.network import open_network
+from actors.node_watch import LostClusterError, NodeWatch, watched_nodes
 from actors.placement import Placement
+from actors.places import Place
 from actors.router_actor import RouterStatus
 from actors.run_spec import RunSpec
 from actors.snapshots import live_snapshots
 from actors.stage_actor import StageCounts
-from actors.transport import LinkSettings
+from actors.transport import BrokenLinkError, LinkSettings, UnreachableError
 from actors.watchdog import Watchdog
-from cluster_sim.engine.instant import Instant
+from cluster_sim.engine.instant import Instant, time_of
 from cluster_sim.errors import UnfinishedError
 from cluster_sim.metrics.live_feed import LiveSource
 from cluster_sim.simulation.run_work import RunWork
 from cluster_sim.snapshot.names import SnapshotError
+from cluster_sim.units import NS_PER_S
 
+ROUTER: Final = "the router"
+UNREACHABLE_S: Final = 20.0
+"""Wall seconds within which Ray says that an actor has died which the router cannot reach."""
 STATUS_S: Final = 0.25
 """Wall seconds between two status requests to the router."""
 _RUN_BYTES: Final = 16
@@ -100,17 +107,24 @@ def run_actors(spec: RunSpec, placement: Placement, observer: RunObserver | None
     placed, one dies, or the run cannot go on.
     """
     host = None if len(cluster_cpus()) == 1 else ray.util.get_node_ip_address()
-    with open_network(host, placement.port_range) as network:
+    with watched_nodes() as nodes, open_network(host, placement.port_range) as network:
         settings = LinkSettings(secrets.token_hex(_RUN_BYTES), network, limits=placement.limits)
         actors = create_actors(placement)
         try:
-            connect(actors, spec, placement, settings)
+            connect(actors, spec, placement, settings, nodes)
             observer = observer or RunObserver()
             with live_snapshots(observer.live, actors.router):
-                return _Supervision(actors, placement, observer).run()
+                return _Supervision(actors, placement, observer, nodes).run()
+        except LostActorError as error:
+            gone = nodes.gone_now()
+            nodes.check()
+            if nodes.is_control_lost:
+                raise LostClusterError(f"{error}; the cluster's control service (GCS) is gone as well") from error
+            raise LostActorError(str(error), [*error.nodes, *gone]) from error
         finally:
-            actors.stop()
-            _await_end(actors)
+            if not nodes.is_control_lost:
+                actors.stop()
+                _await_end(actors)
 
 
 def _await_end(actors: RunActors) -> None:
@@ -122,8 +136,9 @@ def _await_end(actors: RunActors) -> None:
 class _Supervision:
     """One run under way: the calls that are open, and its last known status."""
 
-    def __init__(self, actors: RunActors, placement: Placement, observer: RunObserver) -> None:
+    def __init__(self, actors: RunActors, placement: Placement, observer: RunObserver, nodes: NodeWatch) -> None:
         self._actors = actors
+        self._nodes = nodes
         self._placement = placement
         self._observer = observer
         self._status: RouterStatus | None = None
@@ -136,9 +151,15 @@ class _Supervision:
         """When the answer that is due was asked for."""
         self._ended_s = 0.0
         """When the router was done; 0 before."""
-        places = [result_of(group.where.remote(), "an actor failed before the run") for group in actors.groups]
-        self._watchdog = Watchdog(places, result_of(actors.router.where.remote(), "the router failed before the run"))
+        self._places = _places_of(actors)
+        groups = [str(self._places[f"actor {index}"]) for index in range(len(actors.groups))]
+        self._watchdog = Watchdog(groups, str(self._places[ROUTER]))
+        self._memory = MemoryReports(
+            {self._places[f"actor {index}"]: group for index, group in enumerate(actors.groups)}
+        )
         self._started_s = 0.0
+        self._run: Any = None
+        """The router's call that ends with the run."""
         self._pending: list[Any] = []
         """Calls that stay open while their actors serve."""
 
@@ -146,7 +167,7 @@ class _Supervision:
         """Start the run, watch it to its end and collect its results."""
         actors = self._actors
         started_s = self._drained_s = time.monotonic()
-        run = actors.router.run.remote()
+        run = self._run = actors.router.run.remote()
         watches = {group.watch.remote(): f"actor {index}" for index, group in enumerate(actors.groups)}
         for index, chain in enumerate(actors.stages):
             watches |= {actor.watch.remote(): f"stage {stage} of actor {index}" for stage, actor in enumerate(chain)}
@@ -155,8 +176,10 @@ class _Supervision:
         while pending:
             ended, _ = ray.wait(pending, num_returns=1, timeout=STATUS_S)
             if not ended:
+                self._check_nodes()
                 self._request_status()
                 self._drain()
+                self._memory.look(0.0 if self._status is None else time_of(self._status.clock) / NS_PER_S)
                 if self._ended_s:
                     self._watchdog.on_ending([watches[call] for call in pending], time.monotonic() - self._ended_s)
                 if self._observer.is_due():
@@ -167,7 +190,7 @@ class _Supervision:
                 self._check_run(run, watches, pending)
                 self._ended_s = time.monotonic()
             else:
-                self._check_watch(ended[0], watches[ended[0]])
+                self._check_watch(ended[0], watches[ended[0]], watches)
         hub = ray.get(run)
         groups = self._results()
         wall_s = time.monotonic() - started_s
@@ -234,10 +257,13 @@ class _Supervision:
         """Wait for calls; False if an actor ends before they are all answered."""
         left = list(calls)
         while left:
-            ended, _ = ray.wait([*left, *self._pending], num_returns=1)
-            if ended[0] not in left:
+            ended, _ = ray.wait([*left, *self._pending], num_returns=1, timeout=STATUS_S)
+            if not ended:
+                self._check_nodes()
+            elif ended[0] not in left:
                 return False
-            left.remove(ended[0])
+            else:
+                left.remove(ended[0])
         return True
 
     def _request_status(self) -> None:
@@ -280,15 +306,16 @@ class _Supervision:
             ray.get(run)
         except ray.exceptions.RayError as error:
             raise_worded(error)
-            died, _ = ray.wait(pending, num_returns=len(pending), timeout=1.0) if pending else ([], [])
+            limit_s = UNREACHABLE_S if isinstance(getattr(error, "cause", None), UnreachableError) else 1.0
+            died, _ = ray.wait(pending, num_returns=1, timeout=limit_s) if pending else ([], [])
             for call in died:
                 try:
                     ray.get(call)
                 except ray.exceptions.RayError as death:
                     raise self._ending(watches[call], death) from error
-            raise self._ending("the router", error) from error
+            raise self._ending(ROUTER, error) from error
 
-    def _check_watch(self, call: Any, name: str) -> None:
+    def _check_watch(self, call: Any, name: str, watches: dict[Any, str]) -> None:
         """Raise UnfinishedError if an actor ended before the run did."""
         try:
             failure = ray.get(call)
@@ -297,32 +324,70 @@ class _Supervision:
                 self._status = ray.get(self._actors.router.status.remote(), timeout=CONTROL_S) or self._status
             raise self._ending(name, error) from error
         if failure:
+            # The router is told of it, and knows whether it is a link alone.
+            if self._pending and self._run in self._pending and ray.wait([self._run], timeout=CONTROL_S)[0]:
+                self._pending.remove(self._run)
+                self._check_run(self._run, watches, self._pending)
             raise UnfinishedError(f"{name} failed{self._where()}: {failure}")
 
     def _ending(self, name: str, error: Exception) -> UnfinishedError:
         """Return the error that says how an actor ended: by an exception of its own, or with its process."""
-        is_own = isinstance(error, ray.exceptions.RayTaskError)
-        return (UnfinishedError if is_own else LostActorError)(self._death(name, error))
+        if isinstance(error, ray.exceptions.RayTaskError):
+            is_link = isinstance(error.cause, BrokenLinkError)
+            return (LostActorError if is_link else UnfinishedError)(self._death(name, error))
+        gone = self._nodes.gone_now()
+        return self._lost_nodes(gone) if self._places[name].node in gone else LostActorError(self._death(name, error))
+
+    def _check_nodes(self) -> None:
+        """Raise LostClusterError if this process is cut off, LostActorError if a node with actors is gone."""
+        self._nodes.check(self._where())
+        used = {place.node for place in self._places.values()}
+        gone = [node for node in self._nodes.lost() if node in used]
+        if gone:
+            raise self._lost_nodes(gone)
+
+    def _lost_nodes(self, nodes: list[str]) -> LostActorError:
+        """Return the error of nodes that are gone, with the actors that were there."""
+        lost = [self._named(name) for name, place in self._places.items() if place.node in nodes]
+        return LostActorError(f"{self._nodes.words(nodes)} died{self._where()}, and with it {', '.join(lost)}", nodes)
 
     def _death(self, name: str, error: Exception) -> str:
         if isinstance(error, ray.exceptions.RayTaskError):
             return f"{name} stopped{self._where()}: {type(error.cause).__name__}: {error.cause}"
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        replicas = ""
-        if name.startswith("actor "):
-            members = self._placement.groups[int(name.split()[1])]
-            shown = ", ".join(map(str, members[:8])) + (" ..." if len(members) > 8 else "")
-            replicas = f" (replicas {shown})"
-        return f"{name}{replicas} died{self._where()}: {reason}"
+        return f"{self._named(name)} died{self._where()}: {reason}"
+
+    def _named(self, name: str) -> str:
+        """Return the name of an actor, with the replicas that it holds."""
+        if not name.startswith("actor "):
+            return name
+        members = self._placement.groups[int(name.split()[1])]
+        shown = ", ".join(map(str, members[:8])) + (" ..." if len(members) > 8 else "")
+        return f"{name} (replicas {shown})"
 
     def _where(self) -> str:
         status = self._status
         return "" if status is None else f" after {status.windows} windows ({status.wait})"
 
 
+def _places_of(actors: RunActors) -> dict[str, Place]:
+    """Return where every actor is, by the names that messages give them."""
+    named = {ROUTER: actors.router} | {f"actor {index}": group for index, group in enumerate(actors.groups)}
+    for index, chain in enumerate(actors.stages):
+        named |= {f"stage {stage} of actor {index}": actor for stage, actor in enumerate(chain)}
+    calls = {name: actor.where.remote() for name, actor in named.items()}
+    return {name: result_of(call, f"{name} failed before the run") for name, call in calls.items()}
+
+
 def _state_of(call: Any) -> Any:
-    """Return the state that a call has answered; raise SnapshotError if it could not be written."""
+    """Return the state that a call has answered.
+
+    Raises SnapshotError if it could not be written, and the OSError of an actor whose disk is full.
+    """
     try:
         return ray.get(call)
     except ray.exceptions.RayTaskError as error:
+        raise_worded(error)
+        if isinstance(error.cause, OSError):
+            raise OSError(error.cause.errno, error.cause.strerror, error.cause.filename) from None
         raise SnapshotError(f"{type(error.cause).__name__}: {error.cause}") from None

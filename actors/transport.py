@@ -14,11 +14,28 @@ import zmq
 
 from actors.codec import Codec, FrameError
 from actors.dropped_frames import DroppedFrames
-from actors.frames import ForeignFrameError, FrameKind, Link, pack_reply, pack_window, unpack_reply, unpack_window
+from actors.frames import (
+    ForeignFrameError,
+    FrameKind,
+    GapError,
+    Link,
+    pack_reply,
+    pack_window,
+    unpack_reply,
+    unpack_window,
+)
 from actors.network import Network, new_socket
 from cluster_sim.engine.group import Reply, Window
 from cluster_sim.engine.instant import NEVER, Instant
 from cluster_sim.engine.loop import ProtocolError
+
+
+class BrokenLinkError(ProtocolError):
+    """Frames of a link were lost or damaged, or do not come: nothing is wrong with the run, which may begin anew."""
+
+
+class UnreachableError(BrokenLinkError):
+    """The other end of a link is gone: its process has died, which Ray says a little later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +101,8 @@ class HubSocket:
         self._names = [_name(index) for index in range(len(groups))]
         self._owing: dict[int, float] = {}
         """When each group that owes a reply was called, on the clock of this process."""
+        self._windows = [0] * len(groups)
+        """Number of the last window of each group."""
         self._indices = {name: index for index, name in enumerate(self._names)}
         self._listener = settings.network.listen(zmq.ROUTER, "router")
         self._dropped = self._listener.dropped
@@ -122,6 +141,7 @@ class HubSocket:
         """Send each group its window."""
         for index, window in windows.items():
             self._owing[index] = time.monotonic()
+            self._windows[index] = window.number
             self._send(index, FrameKind.WINDOW, pack_window(self._codec, window))
 
     def collect(self) -> list[tuple[int, Reply]]:
@@ -133,9 +153,9 @@ class HubSocket:
             try:
                 taken = self._receive()
             except zmq.Again:
-                raise ProtocolError(
-                    f"the router waited {limit_s:g} s for a reply of actors {sorted(self._owing)}: {self.describe()}"
-                    f"{self._dropped.remark()}"
+                owing = ", ".join(f"actor {index} (window {self._windows[index]})" for index in sorted(self._owing))
+                raise BrokenLinkError(
+                    f"the router waited {limit_s:g} s for a reply of {owing}: {self.describe()}{self._dropped.remark()}"
                 ) from None
             if taken is None:
                 continue
@@ -175,7 +195,7 @@ class HubSocket:
             self.sent_bytes += len(frame)
             self._socket.send_multipart((self._names[index], frame))
         except zmq.ZMQError as error:
-            raise ProtocolError(f"actor {index} cannot be reached: {error}; {self.describe()}") from error
+            raise UnreachableError(f"actor {index} cannot be reached: {error}; {self.describe()}") from error
 
     def _receive(self) -> tuple[int, FrameKind, object] | None:
         """Return the next frame with the number of its group; None if it was a stranger's, which is dropped."""
@@ -193,9 +213,13 @@ class HubSocket:
             self._dropped.add(str(error))
             return None
         except FrameError as error:
-            raise ProtocolError(f"a frame of actor {index} was refused: {error}") from error
+            raised = BrokenLinkError if isinstance(error, GapError) else ProtocolError
+            text = f"a frame of actor {index} was refused after window {self._windows[index]}: {error}"
+            raise raised(text + self._dropped.remark()) from error
         if kind is FrameKind.ERROR:
             raise ProtocolError(f"actor {index} failed: {body}")
+        if kind is FrameKind.BROKEN:
+            raise BrokenLinkError(f"actor {index}, called to window {self._windows[index]}: {body}")
         return index, kind, body
 
 
@@ -226,10 +250,15 @@ class GroupSocket:
             try:
                 opened = received(self.socket, self._link, self._dropped)
             except zmq.Again:
-                raise ProtocolError(
+                raise BrokenLinkError(
                     f"actor {self._index} waited {self._settings.limits.idle_s:g} s for the router at "
                     f"{self._endpoint}, and its last answer was to window {self._answered}{self._dropped.remark()}"
                 ) from None
+            except GapError as error:
+                raise BrokenLinkError(
+                    f"actor {self._index} lost a frame of the router after window {self._answered}: {error}"
+                    f"{self._dropped.remark()}"
+                ) from error
         kind, body = opened
         if kind is FrameKind.WINDOW:
             return unpack_window(self._codec, body)
@@ -242,9 +271,9 @@ class GroupSocket:
         self.socket.send(self._link.seal(FrameKind.REPLY, pack_reply(self._codec, reply)))
         self._answered = reply.number
 
-    def fail(self, text: str) -> None:
-        """Tell the hub that this group cannot go on."""
-        self.socket.send(self._link.seal(FrameKind.ERROR, text))
+    def fail(self, text: str, *, is_broken: bool) -> None:
+        """Tell the hub that this group cannot go on; ``is_broken`` if only a link is."""
+        self.socket.send(self._link.seal(FrameKind.BROKEN if is_broken else FrameKind.ERROR, text))
 
     def close(self) -> None:
         """Close the socket; frames already sent are still delivered."""

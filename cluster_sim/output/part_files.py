@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster_sim.errors import InputError
+from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.output.disk_sync import sync
 from cluster_sim.output.resume_advice import begin_anew
 
@@ -26,11 +26,19 @@ class PartFiles:
         return [self._part(number) for number in range(1, self.count + 1)]
 
     def begin(self) -> Path:
-        """Return the path of a new part; the first removes what an earlier process wrote."""
+        """Return the path of a new part; the first removes what an earlier process wrote.
+
+        Raises UnfinishedError if the part is there: what wrote the table before has not ended yet.
+        """
         if not self.count:
             self.keep(())
         self.count += 1
-        return self._part(self.count)
+        path = self._part(self.count)
+        try:
+            path.open("xb").close()
+        except FileExistsError:
+            raise UnfinishedError(f"{path}: another process still writes it") from None
+        return path
 
     def seal(self) -> None:
         """Make the last part, which is complete, last when the machine goes down, and take its hash."""

@@ -68,8 +68,12 @@ def write_snapshot(folder: Path, snapshot: StoredSnapshot) -> int:
     data = b"".join((MAGIC, VERSION.to_bytes(4, "little"), checksum, sized))
     path = folder / SNAPSHOT_FILE
     fresh = path.with_suffix(".new")
-    fresh.write_bytes(data)
-    sync(fresh)
+    try:
+        fresh.write_bytes(data)
+        sync(fresh)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
     fresh.replace(path)
     sync(folder)
     return len(data)

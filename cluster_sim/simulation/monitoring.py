@@ -22,8 +22,8 @@ from cluster_sim.metrics.live_feed import LiveFeed
 from cluster_sim.metrics.live_figures import EngineFigures, figures_row, idle_figures
 from cluster_sim.routing.hub import RouterHub
 from cluster_sim.simulation.fleet_figures import fleet_figures
+from cluster_sim.simulation.memory import MemoryWatch
 from cluster_sim.simulation.monitor_settings import MonitorSettings
-from cluster_sim.simulation.resources import MemoryWatch
 from cluster_sim.simulation.run_recorder import RunRecorder
 from cluster_sim.simulation.simulation import Simulation
 from cluster_sim.simulation.strides import Strides

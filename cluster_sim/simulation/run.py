@@ -47,11 +47,12 @@ from cluster_sim.simulation.idle_replicas import idle_replica
 from cluster_sim.simulation.inline import InlineExecutor
 from cluster_sim.simulation.launcher import ray_executor
 from cluster_sim.simulation.measurement import measure, peaks_of, window_rule
+from cluster_sim.simulation.memory import memory_now
 from cluster_sim.simulation.model_names import nameless_notice
 from cluster_sim.simulation.monitor_settings import MonitorSettings
 from cluster_sim.simulation.outcome_checks import check_arrivals, check_laws, check_service
 from cluster_sim.simulation.plan import Plan, make_plan
-from cluster_sim.simulation.resources import expected_duration_s, memory_now, needs_of, shortages
+from cluster_sim.simulation.resources import expected_duration_s, needs_of, shortages
 from cluster_sim.simulation.run_energy import energy_summary
 from cluster_sim.simulation.run_options import RunOptions
 from cluster_sim.simulation.run_recorder import new_totals

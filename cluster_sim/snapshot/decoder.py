@@ -83,6 +83,9 @@ class GraphDecoder:
             self.fill(number)
             for place in parts[2]:
                 self.ready(row[place])
+            for place, kind in parts[3]:
+                for items in row[place] if kind == "dict" else [row[place]]:
+                    self.linked(items, is_hashed=True)
         elif tag in ("tuple", "named tuple"):
             self.linked(row, is_hashed=True)
         return value
@@ -92,6 +95,8 @@ class GraphDecoder:
         places, *values = row
         if places is None:
             return values
+        if places is False:
+            return list(map(tuple, values))
         get = self.ready if is_hashed else self.get
         if places is True:
             return [get(number) for number in values]
@@ -132,11 +137,13 @@ class GraphDecoder:
         tag, *parts = self._shapes[shape]
         value = self._values[number]
         if tag == "object" or tag in _BASES:
-            _, names, places = parts
-            references = frozenset(places)
-            for place, name in enumerate(names):
-                item = row[place]
-                object.__setattr__(value, name, self.get(item) if place in references else item)
+            _, names, places, inlined = parts
+            for place in places:
+                row[place] = self.get(row[place])
+            for place, kind in inlined:
+                row[place] = self._inlined(kind, row[place])
+            for name, item in zip(names, row, strict=False):  # A container's items stand behind the fields.
+                object.__setattr__(value, name, item)
             if tag in _BASES:
                 self._fill_items(value, tag.rpartition(" ")[2], row[-1])
         elif tag in ("list", "set"):
@@ -147,6 +154,16 @@ class GraphDecoder:
             value.extend(self.linked(row))
         elif tag == "defaultdict":
             self._fill_items(value, "dict", row[1:])
+
+    def _inlined(self, kind: str, row: Sequence[Any]) -> Any:
+        """Return a container that stands in the row of its owner."""
+        if kind == "list":
+            return self.linked(row)
+        if kind == "tuple":
+            return tuple(self.linked(row))
+        made: Any = {} if kind == "dict" else set()
+        self._fill_items(made, kind, row if kind == "dict" else [row])
+        return made
 
     def _fill_items(self, value: Any, kind: str, rows: Sequence[Any]) -> None:
         if kind == "dict":

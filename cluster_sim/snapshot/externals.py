@@ -33,16 +33,19 @@ class Externals:
     @property
     def named(self) -> dict[int, tuple[str, Any]]:
         """The (name, value) of everything that is written as a name, by its identity."""
+        return self._known_constants() | self.by_identity
+
+    def _known_constants(self) -> dict[int, tuple[str, Any]]:
         if self._modules != len(sys.modules):
             self._modules = len(sys.modules)
             self._constants = constants(self.others)
-        return self._constants | self.by_identity
+        return self._constants
 
     def copy(self) -> "Externals":
         """Return the same names, to which others can be added."""
         copied = Externals(self.others)
         copied.by_identity, copied.by_name = dict(self.by_identity), dict(self.by_name)
-        copied._constants, copied._modules = self._constants, self._modules
+        copied._constants, copied._modules = self._known_constants(), self._modules
         return copied
 
     def add(self, name: str, value: Any) -> None:

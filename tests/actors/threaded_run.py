@@ -26,6 +26,7 @@ from cluster_sim.simulation.simulation import Simulation
 from tests.evidence import Evidence, evidence_of
 
 PAUSE_S = 0.05
+LONG_WAITS = WaitLimits(60, 60, 60)
 Company = Callable[[LinkSettings, list[Listener]], AbstractContextManager[None]]
 """Strangers at the sockets of a run: there before its groups are, and while it goes on."""
 
@@ -35,6 +36,7 @@ class ThreadedRun:
     """Runs specifications as the supervisor does."""
 
     network: Network
+    limits: WaitLimits = LONG_WAITS
     company: Company = lambda _settings, _listeners: nullcontext()
     most_snapshots: int = 0
     """How many window edges snapshots are taken at, with pauses between them."""
@@ -45,7 +47,7 @@ class ThreadedRun:
 
     def __call__(self, spec: RunSpec, placement: Placement, observer: RunObserver) -> RayRunResult:
         """Run one specification and return its results."""
-        settings = LinkSettings(secrets.token_hex(16), self.network, limits=WaitLimits(60, 60, 60))
+        settings = LinkSettings(secrets.token_hex(16), self.network, limits=self.limits)
         router = RouterActor()
         hub_endpoint = router.build(spec, placement.groups, settings)
         groups = [GroupActor(index) for index in range(len(placement.groups))]

@@ -1,21 +1,12 @@
 """Disk and memory of a run: estimates, and warnings before either runs out."""
 
-import logging
 from pathlib import Path
 
 import pyarrow.parquet as pq
-import pytest
 
+from cluster_sim.simulation.memory import Memory
 from cluster_sim.simulation.plan import make_plan
-from cluster_sim.simulation.resources import (
-    Memory,
-    MemoryWatch,
-    Needs,
-    expected_duration_s,
-    memory_now,
-    needs_of,
-    shortages,
-)
+from cluster_sim.simulation.resources import Needs, expected_duration_s, needs_of, shortages
 from tests.small_run import run_small, small_study
 
 
@@ -47,22 +38,3 @@ def test_shortages_are_named(tmp_path: Path) -> None:
     assert disk.startswith("the run will write about 1000000000.0 GB, and ")
     assert f"{tmp_path} has " in disk
     assert space.startswith("the run will take about 2.1 GB of memory, and 1.1 GB are free: fewer replicas")
-
-
-def test_a_watch_warns_once(caplog: pytest.LogCaptureFixture) -> None:
-    """It looks every two seconds of wall time, and speaks once when less than 4 % or 200 MiB are left."""
-    looks = iter((Memory(10 << 30, 5 << 30), Memory(10 << 30, 300 << 20)))
-    times = iter((0.0, 0.0, 0.0, 1.9, 2.0, 2.0))
-    watch = MemoryWatch(lambda: next(looks), lambda: next(times))
-    with caplog.at_level(logging.WARNING):
-        for simulated_s in (1.0, 2.0, 3.5, 4.0):
-            watch.look(simulated_s)
-    (record,) = caplog.records
-    assert record.getMessage().startswith("memory is nearly used up: 315 MB of 10.7 GB are free, at 3.50 s simulated;")
-
-
-def test_memory_is_read_here() -> None:
-    """The machine's own figures are plausible."""
-    total, free = memory_now()
-    assert total > 100 << 20
-    assert 0 <= free <= total
