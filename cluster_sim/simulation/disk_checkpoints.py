@@ -3,7 +3,7 @@
 import logging
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from cluster_sim.conf_directory import library_root
 from cluster_sim.config.loading.canonical import config_hash
@@ -28,6 +28,16 @@ MOST_SHARE: Final = 1 / 40
 LOGGER: Final = logging.getLogger(__name__)
 
 
+class SnapshotCosts(NamedTuple):
+    """What the snapshots of one process have cost."""
+
+    taken: int = 0
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    """Of this process, without what the actors of a run on Ray spend."""
+    largest_bytes: int = 0
+
+
 class DiskCheckpoints:
     """The ``Checkpoints`` of a run directory."""
 
@@ -42,6 +52,7 @@ class DiskCheckpoints:
         self._interval_s = study.run.snapshot_interval_s
         self._due_s = time.monotonic() + self._interval_s if self._interval_s else float("inf")
         self._head: SnapshotHead | None = None
+        self.costs = SnapshotCosts()
         self.resumed: RunSnapshot | None = None
         self.series_parts: tuple[str, ...] = ()
         """Hashes of the parts of the series that belong to the snapshot."""
@@ -59,7 +70,7 @@ class DiskCheckpoints:
 
     def keep(self, take: TakeSnapshot) -> None:
         """Take a snapshot and replace the last one."""
-        started_s = time.monotonic()
+        started_s, started_cpu_s = time.monotonic(), time.process_time()
         try:
             taken = take()
         except SkippedSnapshotError:
@@ -73,6 +84,13 @@ class DiskCheckpoints:
         )
         size = write_snapshot(self._folder, StoredSnapshot(head, taken.router, taken.groups, taken.members))
         cost_s = time.monotonic() - started_s
+        before = self.costs
+        self.costs = SnapshotCosts(
+            before.taken + 1,
+            before.wall_s + cost_s,
+            before.cpu_s + time.process_time() - started_cpu_s,
+            max(before.largest_bytes, size),
+        )
         LOGGER.info("snapshot at %.3f s simulated: %d bytes in %.3f s", taken.simulated_ns / 1e9, size, cost_s)
         self._due_s = time.monotonic() + max(self._interval_s, cost_s / MOST_SHARE)
 

@@ -176,7 +176,8 @@ def _run_into_directory(
         check_laws(summary["checks"])
         peaks = peaks_of(totals, requests_path)
         directory.write_json(BENCH_FILE, bench_json(simulation.metadata, records, _load(study), peaks))
-        path = directory.complete(summary, _manifest(study, simulation.metadata, choice, outcome))
+        manifest = _manifest(study, simulation.metadata, choice, outcome)
+        path = directory.complete(summary, {**manifest, "snapshots": checkpoints.costs._asdict()})
     requests, wall_s = outcome.hub.arrived, outcome.wall_s
     speed = f"{requests / wall_s:,.0f} requests/s, {_magnitude(summary['simulated_s'] / wall_s)} times real time"
     notes = (

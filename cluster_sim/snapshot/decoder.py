@@ -199,6 +199,15 @@ def _make_array(_decoder: GraphDecoder, parts: Sequence[Any], row: Sequence[Any]
     return made
 
 
+def _make_sparse_array(_decoder: GraphDecoder, parts: Sequence[Any], row: Sequence[Any]) -> Any:
+    dtype, is_writeable = parts
+    lengths, places, values = row
+    made = np.zeros(lengths, np.dtype(dtype))
+    made.reshape(-1)[np.frombuffer(places, "<i8")] = np.frombuffer(values, np.dtype(dtype))
+    made.setflags(write=is_writeable)
+    return made
+
+
 def _make_view(decoder: GraphDecoder, parts: Sequence[Any], row: Sequence[Any]) -> Any:
     dtype, is_writeable = parts
     base, start, lengths, strides = row
@@ -247,6 +256,7 @@ _MAKERS: Final[Mapping[str, Callable[[GraphDecoder, Sequence[Any], Sequence[Any]
     "range": lambda _decoder, _parts, row: range(*row),
     "slice": lambda _decoder, _parts, row: slice(*row),
     "array": _make_array,
+    "sparse array": _make_sparse_array,
     "object array": _make_object_array,
     "view": _make_view,
     "scalar": _make_scalar,

@@ -32,6 +32,11 @@ ATOMS: Final[frozenset[type]] = frozenset({int, float, str, bytes, bool, type(No
 BIG_INTEGER: Final = 1
 """Extension type of integers beyond 64 bits."""
 
+LEAST_SPARSE: Final = 64
+"""Elements of an integer array from which on it may be written by its elements that are not 0."""
+MOST_FILLED: Final = 4
+"""Elements for each of those, at least."""
+
 Row = list[Any]
 _Write = Callable[["GraphEncoder", Any], Row]
 """Returns the row of one object."""
@@ -413,6 +418,12 @@ def _write_array(encoder: GraphEncoder, value: Any) -> Row:
         start = value.__array_interface__["data"][0] - base.__array_interface__["data"][0]
         view = [encoder.reference(base), start, list(value.shape), list(value.strides)]
         return [encoder.shape("view", value.dtype.str, value.flags.writeable), *view]
+    if value.size >= LEAST_SPARSE and value.dtype.kind in "iu" and value.flags.c_contiguous:
+        flat = value.ravel()
+        (places,) = flat.nonzero()
+        if len(places) * MOST_FILLED < value.size:
+            shape = encoder.shape("sparse array", value.dtype.str, value.flags.writeable)
+            return [shape, list(value.shape), places.astype("<i8").tobytes(), flat[places].tobytes()]
     order = "F" if value.flags.f_contiguous and not value.flags.c_contiguous else "C"
     shape = encoder.shape("array", value.dtype.str, order, value.flags.writeable)
     return [shape, list(value.shape), value.tobytes(order)]

@@ -90,6 +90,21 @@ def test_values_come_back(value: Any) -> None:
     assert list(again) == list(value)
 
 
+def test_arrays_of_few_numbers_come_back() -> None:
+    """Large arrays that are mostly 0 keep shape and type, whether they may be written, and all of their numbers."""
+    sparse = np.zeros((40, 5), np.int32)
+    sparse[3, 4], sparse[39, 0] = -7, 1 << 30
+    frozen = np.zeros(200, np.uint8)
+    frozen.setflags(write=False)
+    found, still = copied([sparse, frozen])
+    assert found.dtype == np.int32
+    assert np.array_equal(found, sparse)
+    assert found.flags.writeable
+    assert still.shape == (200,)
+    assert not still.any()
+    assert not still.flags.writeable
+
+
 def test_arrays_come_back_with_their_views() -> None:
     """Arrays keep type, shape and order of memory; a view of an array is a view of its copy."""
     base = np.arange(12, dtype=np.int64).reshape(3, 4)
