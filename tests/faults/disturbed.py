@@ -17,8 +17,8 @@ from tests.faults.drawn_run import RUN_S, DrawnRun, Kill
 from tests.faults.live_watch import LiveWatch
 from tests.faults.ray_nodes import RayNodes
 
-FILES = ("requests.parquet", "series.parquet", "counters.parquet", "summary.json", "bench.json", "resolved.yaml")
-"""The files of a run that repeat."""
+FILES = ("requests.parquet", "series.parquet", "counters.parquet", "summary.json", "bench.json")
+"""The files of a run that repeat, whatever its placement."""
 MOST_S = 400.0
 """Wall time that a run may take with everything that befalls it."""
 
@@ -30,7 +30,7 @@ class Report:
     killed: list[str] = field(default_factory=list)
     """What was killed, in order."""
     lost_s: list[float] = field(default_factory=list)
-    """How long simulated time stood still after each kill of an actor or a node."""
+    """How long simulated time stood still at most after each kill, until the next one."""
     differences: list[str] = field(default_factory=list)
     """Files that differ from those of the undisturbed run, counters that fell, and drivers that ended wrongly."""
 
@@ -61,6 +61,7 @@ class _Disturbed:
         self._speedup = speedup
         self._report = report
         self._random = Random(run.seed)
+        self._killed_s: list[float] = []
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self._port = free.getsockname()[1]
@@ -86,6 +87,8 @@ class _Disturbed:
         finally:
             self._live.close()
         self._report.differences += self._live.fallen[:3]
+        for since_s, until_s in zip(self._killed_s, [*self._killed_s[1:], float("inf")], strict=True):
+            self._report.lost_s.append(self._live.stood_still_s(since_s, until_s))
 
     def _start(self, actors: int, *, is_resumed: bool) -> "subprocess.Popen[str]":
         """Start a driver; without ``actors`` it runs in one process."""
@@ -118,15 +121,16 @@ class _Disturbed:
             if driver.poll() is not None:
                 return False
             waiting.pop(0)
-            killed_s, clock_s = time.monotonic(), self._live.clock_s
+            clock_s = self._live.clock_s
             if kill.kind == "driver":
                 driver.kill()
                 self._report.killed.append(kill.kind)
+                self._killed_s.append(time.monotonic())
                 return True
             if self._nodes.kill(kill.kind, self._random):
                 self._report.killed.append(kill.kind)
-                if self._moves_on(driver, clock_s):
-                    self._report.lost_s.append(self._live.moved_s - killed_s)
+                self._killed_s.append(time.monotonic())
+                self._moves_on(driver, clock_s)
         return False
 
     def _moves_on(self, driver: "subprocess.Popen[str]", clock_s: float) -> bool:

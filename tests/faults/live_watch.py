@@ -22,8 +22,8 @@ class LiveWatch:
         """Counters that fell while one process served them."""
         self.clock_s = 0.0
         """Latest simulated time."""
-        self.moved_s = 0.0
-        """When it last moved, on the clock of this process."""
+        self.moves_s: list[float] = []
+        """When it moved, on the clock of this process."""
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
@@ -56,4 +56,12 @@ class LiveWatch:
         self._last = found
         clock_s = next((value for name, value in found.items() if name.startswith(CLOCK)), 0.0)
         if clock_s > self.clock_s:
-            self.clock_s, self.moved_s = clock_s, time.monotonic()
+            self.clock_s = clock_s
+            self.moves_s.append(time.monotonic())
+
+    def stood_still_s(self, since_s: float, until_s: float) -> float:
+        """Return the longest time without a move that began between two times or was under way at the first."""
+        pairs = zip(self.moves_s, self.moves_s[1:], strict=False)
+        return max(
+            (end - max(begin, since_s) for begin, end in pairs if end > since_s and begin < until_s), default=0.0
+        )
