@@ -271,7 +271,7 @@ class GroupSocket:
         self.socket.send(self._link.seal(FrameKind.REPLY, pack_reply(self._codec, reply)))
         self._answered = reply.number
 
-    def fail(self, text: str, *, is_broken: bool) -> None:
+    def fail(self, text: str, *, is_broken: bool = False) -> None:
         """Tell the hub that this group cannot go on; ``is_broken`` if only a link is."""
         self.socket.send(self._link.seal(FrameKind.BROKEN if is_broken else FrameKind.ERROR, text))
 

@@ -91,7 +91,7 @@ def test_reply_that_never_comes_is_named(settings: LinkSettings) -> None:
     group = joined(hub, 0, [1], settings)
     hub.await_groups()
     hub.send({0: Window(1, 5, NEVER, False, [])})
-    with pytest.raises(ProtocolError, match=r"waited 0.05 s for a reply of actors \[0\]: process 1 at 3 s"):
+    with pytest.raises(ProtocolError, match=r"waited 0.05 s for a reply of actor 0 \(window 1\): process 1 at 3 s"):
         hub.collect()
     group.close()
     hub.close()

@@ -36,7 +36,6 @@ class ThreadedRun:
     """Runs specifications as the supervisor does."""
 
     network: Network
-    limits: WaitLimits = LONG_WAITS
     company: Company = lambda _settings, _listeners: nullcontext()
     most_snapshots: int = 0
     """How many window edges snapshots are taken at, with pauses between them."""
@@ -44,6 +43,7 @@ class ThreadedRun:
     """Those that were taken."""
     dropped_frames: int = 0
     """Frames and connections of strangers that all sockets of the last run dropped."""
+    limits: WaitLimits = LONG_WAITS
 
     def __call__(self, spec: RunSpec, placement: Placement, observer: RunObserver) -> RayRunResult:
         """Run one specification and return its results."""
