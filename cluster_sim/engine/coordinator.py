@@ -101,6 +101,8 @@ class Coordinator:
         self.clock: Instant = 0
         self.pace: Instant = NEVER
         """Nothing at or above this is handled yet: the wall clock's limit of a paced run."""
+        self._granted: Instant = 0
+        """Latest clock of any window.  A run that is resumed may be paced anew, from below it."""
         self.traffic = Traffic()
 
     # ------------------------------------------------------------------------------------------- the hub's own events
@@ -227,7 +229,7 @@ class Coordinator:
 
     def _action(self) -> Instant:
         """Return M, the hub's earliest possible action."""
-        action = min(self._hub.next_send(), self._run_end, self.pace)
+        action = min(self._hub.next_send(), self._run_end, max(self.pace, self._granted))
         if self._observation.reacts:
             action = min(action, self._hub.next_event(), self._bounds.smallest())
         return action
@@ -277,6 +279,7 @@ class Coordinator:
             state.outbox = []
             self.traffic.windows += 1
         if windows:
+            self._granted = max(self._granted, clock)
             self.traffic.rounds += 1
         return windows
 
