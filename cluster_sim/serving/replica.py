@@ -425,7 +425,7 @@ class Replica:
         elif batch.finishing or batch.prefilled:
             self._report(batch)
         steps.in_flight.append((end_ns, None if is_lost else batch))
-        if len(steps.in_flight) == steps.depth:
+        if len(steps.in_flight) >= steps.depth:
             steps.schedule_ns = -1
 
     def _report(self, batch: Batch) -> None:
