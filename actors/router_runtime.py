@@ -43,7 +43,7 @@ class ServingRouterRuntime:
             self._recorder = RunRecorder(simulation.metadata, requests_path, keeps_rows=simulation.keeps_rows)
             self.hub = simulation.build_hub(self._recorder.log)
         else:
-            restored = self._states.restored_router(snapshot.router, requests_path)
+            restored = self._states.restored_router(snapshot, requests_path)
             self.hub, self._coordinator, self._recorder = restored
         self._progress = Progress(0, 0)
         self._feed = LiveFeed()

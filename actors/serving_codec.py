@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from actors.codec import CODE, INT, PLAIN, REAL, Codec, FrameError, PayloadSchema, tuple_schema
+from cluster_sim.engine.observation import Grid, Observation
 from cluster_sim.engine.process import Join
 from cluster_sim.recording.replica_counters import ReplicaCounters
 from cluster_sim.recording.statuses import STATUSES
@@ -20,6 +21,7 @@ from cluster_sim.serving.messages import (
     EndOfArrivals,
     FirstToken,
     Leave,
+    Observe,
     PrefixSample,
     Response,
     Sample,
@@ -118,6 +120,40 @@ WITHDRAWAL: Final = tuple_schema(12, Withdrawal)
 END_OF_ARRIVALS: Final = tuple_schema(3, EndOfArrivals)
 JOIN: Final = tuple_schema(4, Join)
 LEAVE: Final = tuple_schema(5, Leave)
+_OBSERVED_FIELDS: Final = tuple(field.name for field in fields(Observation))
+
+
+def _split_observed(payloads: Sequence[Observe]) -> Sequence[Any]:
+    return [[_plain_observation(payload.observation) for payload in payloads]]
+
+
+def _plain_observation(observation: Observation) -> list[Any]:
+    grids = [
+        [grid.name, grid.period_ns, grid.latency_ns, sorted(grid.fields), grid.is_read_by_schedules]
+        for grid in observation.grids
+    ]
+    plain = {"sampled_fields": sorted(observation.sampled_fields), "grids": grids}
+    return [plain.get(name, getattr(observation, name)) for name in _OBSERVED_FIELDS]
+
+
+def _join_observed(columns: list[Any], _count: int) -> list[Any]:
+    try:
+        return [Observe(_observation(dict(zip(_OBSERVED_FIELDS, row, strict=True)))) for row in columns[0]]
+    except (TypeError, ValueError) as error:
+        raise FrameError(f"an observation cannot be read: {error}") from error
+
+
+def _observation(values: dict[str, Any]) -> Observation:
+    grids = tuple(
+        Grid(str(name), int(period_ns), int(latency_ns), frozenset(read), bool(is_read))
+        for name, period_ns, latency_ns, read, is_read in values.pop("grids")
+    )
+    return Observation(**{**values, "sampled_fields": frozenset(values["sampled_fields"]), "grids": grids})
+
+
+OBSERVE: Final = PayloadSchema(
+    code=6, payload_type=Observe, columns=(("observation", PLAIN),), split=_split_observed, join=_join_observed
+)
 
 
 def _split_responses(responses: Sequence[Response]) -> Sequence[Any]:
@@ -201,6 +237,7 @@ PAYLOADS: Final = (
     END_OF_ARRIVALS,
     JOIN,
     LEAVE,
+    OBSERVE,
     RESPONSE,
     SAMPLE,
     DEPARTURE,

@@ -38,7 +38,7 @@ class ServingGroupRuntime:
         """``restored`` has the group's replicas with their links by source, if the run has begun before."""
         self._simulation = simulation
         self._states = ReplicaStates(simulation)
-        self._observation = simulation.observation
+        self._observation = simulation.first_observation
         self._is_staged = is_staged
         self._replicas: list[Replica] = []
         self._streamed: list[Replica] = []
@@ -53,7 +53,7 @@ class ServingGroupRuntime:
             delays = {source: links for source, (_, links) in restored.items()}
             for replica, _ in restored.values():
                 self._take_in(replica)
-        self.group = simulation.group(self._replicas, self._observation, self._build, delays)
+        self.group = simulation.group(self._replicas, simulation.observation, self._build, delays)
 
     def _build(self, index: int, pool: int | None = None) -> Replica:
         """Build a replica that is here from the start, or joins a pool."""

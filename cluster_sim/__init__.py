@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from cluster_sim.api.capacity import CapacityTable, capacity
     from cluster_sim.api.compare import ComparisonTable, compare
+    from cluster_sim.api.fork import Fork, checkpoint, fork
     from cluster_sim.api.plan import Plan, plan
     from cluster_sim.api.result import Result
     from cluster_sim.api.simulate import simulate
@@ -26,6 +27,9 @@ _MODULES: Final = {
     "CapacityTable": "cluster_sim.api.capacity",
     "compare": "cluster_sim.api.compare",
     "ComparisonTable": "cluster_sim.api.compare",
+    "checkpoint": "cluster_sim.api.fork",
+    "fork": "cluster_sim.api.fork",
+    "Fork": "cluster_sim.api.fork",
     "plan": "cluster_sim.api.plan",
     "Plan": "cluster_sim.api.plan",
     "sweep": "cluster_sim.api.sweep",
@@ -38,6 +42,7 @@ _MODULES: Final = {
 __all__ = [
     "CapacityTable",
     "ComparisonTable",
+    "Fork",
     "InputError",
     "Plan",
     "Result",
@@ -45,7 +50,9 @@ __all__ = [
     "SweepTable",
     "UnfinishedError",
     "capacity",
+    "checkpoint",
     "compare",
+    "fork",
     "plan",
     "simulate",
     "sweep",

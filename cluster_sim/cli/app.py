@@ -19,6 +19,7 @@ from cluster_sim.cli.capacity_command import capacity
 from cluster_sim.cli.compare_command import compare
 from cluster_sim.cli.explain_command import explain
 from cluster_sim.cli.export_command import export
+from cluster_sim.cli.fork_commands import checkpoint, fork
 from cluster_sim.cli.import_command import import_deployment
 from cluster_sim.cli.init_command import init
 from cluster_sim.cli.list_command import list_parts
@@ -44,7 +45,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (init, validate, run, plan, capacity, sweep, compare, calibrate, report, explain, export):
+_STUDIES: Final = (plan, capacity, sweep, compare, checkpoint, fork)
+for command in (init, validate, run, *_STUDIES, calibrate, report, explain, export):
     app.command()(command)
 app.command("import")(import_deployment)
 app.command("list")(list_parts)

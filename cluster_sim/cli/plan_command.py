@@ -3,20 +3,18 @@
 import re
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cluster_sim.cli.arguments import AllowUnknown, Overrides, with_allowance
+from cluster_sim.cli.durations import seconds_of
 from cluster_sim.errors import InputError
 
 if TYPE_CHECKING:
     from cluster_sim.config.schema.fleet import Pool
     from cluster_sim.config.schema.study import Study
     from cluster_sim.document import Document
-
-_DURATION: Final = re.compile(r"(?P<value>\d+(?:\.\d*)?|\.\d+)(?P<unit>us|ms|s|min|h)")
-_UNITS_S: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 
 
 def plan(
@@ -90,7 +88,7 @@ def plan(
         document.data["fleet"]["pools"][0]["device"] = devices[0]
     _set(document, ("plan", "max_gpus"), max_gpus, f"--max-gpus {max_gpus}")
     _set(document, ("plan", "max_usd_per_hour"), max_usd_per_hour, f"--max-usd-per-hour {max_usd_per_hour}")
-    limit = None if time_limit is None else _seconds(time_limit, f"--time-limit {time_limit}", needs_unit=False)
+    limit = None if time_limit is None else seconds_of(time_limit, f"--time-limit {time_limit}", needs_unit=False)
     _set(document, ("plan", "time_limit_s"), limit, f"--time-limit {time_limit}")
     document.data.setdefault("plan", {})
 
@@ -183,18 +181,7 @@ def _limit(text: str) -> tuple[str, float]:
     name = name.strip().lower().removesuffix("_s")
     if name not in known:
         raise InputError(f"{source}: no limit is called {name!r}{suggestion(name, known)}; known: {', '.join(known)}")
-    return f"{name}_s", _seconds(value, source)
-
-
-def _seconds(text: str, source: str, *, needs_unit: bool = True) -> float:
-    """Return a time with its unit in seconds; a bare number counts as seconds unless it ``needs_unit``."""
-    stripped = text.strip()
-    is_bare = stripped.replace(".", "", 1).isdigit()
-    found = _DURATION.fullmatch(f"{stripped}s" if is_bare and not needs_unit else stripped)
-    if found is None or float(found["value"]) == 0:
-        example = "2s or 60ms" if needs_unit else "300s or 5min"
-        raise InputError(f"{source}: the time must be a positive number with its unit, for example {example}")
-    return float(found["value"]) * _UNITS_S[found["unit"]]
+    return f"{name}_s", seconds_of(value, source)
 
 
 def _scaled(study: "Study", factor: float | None) -> "Study":

@@ -86,9 +86,7 @@ class Coordinator:
     ) -> None:
         """``link_of_joining`` is asked when the hub sends a ``Join``; the group that it names has a mailbox already."""
         self._hub = hub
-        self._observation = hub.observation
-        assert self._observation.responses or not self._observation.first_tokens
-        self._has_gates = self._observation.telemetry or self._observation.gates
+        self.observe()
         self._link_of_joining = link_of_joining
         self._run_end = run_end
         self._group_of = {link.source: link.group for link in links}
@@ -104,6 +102,12 @@ class Coordinator:
         self._granted: Instant = 0
         """Latest clock of any window.  A run that is resumed may be paced anew, from below it."""
         self.traffic = Traffic()
+
+    def observe(self) -> None:
+        """Take over what the hub observes; what it has observed from the beginning stays observed."""
+        self._observation = self._hub.observation
+        assert self._observation.responses or not self._observation.first_tokens
+        self._has_gates = self._observation.telemetry or self._observation.gates
 
     # ------------------------------------------------------------------------------------------- the hub's own events
 

@@ -59,6 +59,10 @@ class Observation:
         """Whether every decision probes the replicas at its own instant."""
         return self.telemetry and self.period_ns == 0
 
+    def has_grid(self, name: str) -> bool:
+        """Return whether samples are taken on a grid of this name."""
+        return any(grid.name == name for grid in self.grids)
+
     def newest_sample_ns(self, now_ns: int) -> int:
         """Return the sampling time that a decision at ``now_ns`` reads; negative before the first is visible."""
         if self.period_ns == 0:
@@ -67,6 +71,19 @@ class Observation:
 
 
 NOTHING = Observation()
+
+
+def contradiction(first: Observation, second: Observation) -> str:
+    """Return why two components cannot share the samples of the processes, or nothing if they can."""
+    instants = [(observation.period_ns, observation.latency_ns) for observation in (first, second)]
+    if first.telemetry and second.telemetry and instants[0] != instants[1]:
+        return "the telemetry has another period or latency"
+    known = {grid.name: grid for grid in first.grids}
+    for grid in second.grids:
+        other = known.get(grid.name, grid)
+        if (other.period_ns, other.latency_ns) != (grid.period_ns, grid.latency_ns):
+            return f"the samples of the {grid.name} have another period or latency"
+    return ""
 
 
 def strictest(observations: Iterable[Observation]) -> Observation:

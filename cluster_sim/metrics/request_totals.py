@@ -156,6 +156,15 @@ class RequestTotals:
             self.sums = np.concatenate([self.sums, more])
             self.histograms = {name: np.pad(counts, ((0, missing), (0, 0))) for name, counts in self.histograms.items()}
 
+    def add_pools(self, names: Sequence[str]) -> None:
+        """Take in pools that no row is of so far."""
+        if len(self.pools) == 1:  # Its figures were those of all rows.
+            self.pool_sketches = [
+                {name: QuantileSketch.from_plain(sketch.to_plain()) for name, sketch in self.sketches.items()}
+            ]
+        self.pools += tuple(names)
+        self.pool_sketches += [{name: QuantileSketch(self.exact_limit) for name in SKETCHED} for _ in names]
+
     def add(self, block: RowBlock) -> None:
         """Add the rows of ``block``."""
         if not len(block.rows):

@@ -121,6 +121,12 @@ class RequestLog:
         """How many rows it has taken, those of earlier lives of the run included."""
         return self.totals.requests + len(self._buffer) // _ROW.size - self._counted
 
+    def add_pools(self, pools: Sequence[str]) -> None:
+        """Take in the names of pools that no row is of so far."""
+        for pool in pools:
+            self._pool_codes[pool] = len(self._pools)
+            self._pools = (*self._pools, pool)
+
     def refresh_totals(self) -> None:
         """Bring the totals up to the last row without handing rows on."""
         rows = np.frombuffer(self._buffer[self._counted * _ROW.size :], np.int64).reshape(-1, len(ROW_FIELDS))

@@ -1,6 +1,5 @@
 """Report of a comparison: a table of differences with their intervals, or the same as plain data."""
 
-import math
 from typing import Any, Final
 
 from rich import box
@@ -10,7 +9,7 @@ from rich.text import Text
 
 from cluster_sim.report.console import print_whole
 from cluster_sim.report.result_tables import duration_text
-from cluster_sim.study.comparison import Difference, Finding
+from cluster_sim.study.comparison import Difference, Finding, plain_difference
 from cluster_sim.study.comparison_sides import Comparison
 
 BETWEEN: Final = ("difference", "interval", "%")
@@ -43,29 +42,11 @@ def plain(comparison: Comparison) -> dict[str, Any]:
         "kind": comparison.kind,
         "is_paired": comparison.are_paired,
         "groups": [
-            {"values": group.values, "differences": [_plain(difference) for difference in group.differences]}
+            {"values": group.values, "differences": [plain_difference(difference) for difference in group.differences]}
             for group in comparison.groups
         ],
         "notes": comparison.notes,
     }
-
-
-def _plain(difference: Difference) -> dict[str, Any]:
-    interval = difference.difference.interval if difference.difference is not None else (None, None)
-    return {
-        "figure": difference.figure,
-        "first": _finite(difference.first),
-        "second": _finite(difference.second),
-        "difference": _finite(difference.second - difference.first),
-        "difference_low": interval[0],
-        "difference_high": interval[1],
-        "ratio": difference.ratio,
-        "finding": difference.finding.value,
-    }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _table(differences: list[Difference], names: tuple[str, str]) -> Table:

@@ -49,11 +49,22 @@ class HubServices(Protocol):
     """Of the event that is handled."""
     links: Links | None
     """What passes between router and replicas, if links or replicas fail in this run."""
+    first_observation: Observation
+    """What the replicas report at the start."""
 
     def schedule(
-        self, time_ns: int, kind: int, sequence: int, event: Any, *, is_background: bool = False, needed: Instant = 0
+        self,
+        time_ns: int,
+        kind: int,
+        sequence: int,
+        event: Any,
+        *,
+        is_background: bool = False,
+        needed: Instant = 0,
+        comes_first: bool = False,
     ) -> None:
-        """Schedule an event of the hub; events of equal instants go by ``sequence``, then by order of scheduling.
+        """Schedule an event of the hub; events of equal instants go by ``sequence``, then by order of scheduling, those
+        that ``comes_first`` says before others.
 
         The run ends without those in the background (periodic timers).  Every process will have passed ``needed``.
         """
@@ -92,6 +103,11 @@ class HubComponent:
     """Bytes of the transfers between replicas that have begun; None if it makes none."""
     migrations: int = 0
     """Times that it let a request go on at another replica from where it had come."""
+
+    @property
+    def first_observation(self) -> Observation:
+        """What of ``observation`` replicas report at the start; the component tells them when there is more."""
+        return self.observation
 
     def start(self, hub: HubServices) -> None:
         """Take the hub's services and schedule the first events, before time starts."""

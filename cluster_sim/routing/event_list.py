@@ -16,6 +16,10 @@ class ClientTimeout(NamedTuple):
     request_id: int
 
 
+_AHEAD: Final = 1 << 62
+"""How much lower the order of events is that come before others of their instant and sequence."""
+
+
 class OwnEvent(NamedTuple):
     """An event that the router has scheduled itself; those of equal instants go by sequence, then in order of
     scheduling, which is the same on every placement: the router handles its events one after the other.
@@ -122,13 +126,27 @@ class EventList:
         return arrival, request
 
     def schedule(
-        self, time_ns: int, kind: int, sequence: int, event: Any, is_background: bool = False, needed: Instant = 0
+        self,
+        time_ns: int,
+        kind: int,
+        sequence: int,
+        event: Any,
+        is_background: bool = False,
+        needed: Instant = 0,
+        *,
+        comes_first: bool = False,
     ) -> None:
-        """Add an event of the router's own."""
+        """Add an event of the router's own; one that ``comes_first`` precedes others of its instant and sequence."""
         self._scheduled += 1
         self._foreground += not is_background
-        own = OwnEvent(instant(time_ns, kind), sequence, self._scheduled, event, is_background, needed)
+        order = self._scheduled - _AHEAD if comes_first else self._scheduled
+        own = OwnEvent(instant(time_ns, kind), sequence, order, event, is_background, needed)
         heapq.heappush(self._own, own)
+
+    def forget(self, kind: type) -> None:
+        """Forget the router's own events of a type, all of which are in the background."""
+        self._own = [event for event in self._own if type(event.event) is not kind]
+        heapq.heapify(self._own)
 
     def observe(self, message: Message) -> None:
         """Add a message of a replica."""

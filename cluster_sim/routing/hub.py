@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from cluster_sim.engine.hub_interface import Send
 from cluster_sim.engine.instant import KIND_BITS, KIND_MASK, NEVER, Instant, Kind, instant, time_of
+from cluster_sim.engine.observation import Grid, Observation, strictest
 from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.recording.reasons import CLIENT_TIMEOUT, NO_MODEL, NO_REASON, NO_REPLICA
@@ -44,6 +45,10 @@ _new_row: Final = partial(tuple.__new__, RequestRow)
 
 Handler = Callable[[Any, int], list[Send]]
 """Takes an event and the time in ns; returns what it sends."""
+
+
+def _read_by_schedules(observation: Observation) -> list[Grid]:
+    return [grid for grid in observation.grids if grid.is_read_by_schedules]
 
 
 class RouterHub:
@@ -84,11 +89,12 @@ class RouterHub:
         self._feedback = workload if isinstance(workload, FeedbackSource) else None
         self._events = EventList(workload.initial if isinstance(workload, FeedbackSource) else workload.chunks)
         reacts = self._feedback is not None
-        self.observation = observed_by(
-            routes.values(),
-            reacts=reacts,
-            times_out=bool(client_timeout_ns),
-            others=[component.observation for component in components],
+        self.observation, self.first_observation = (
+            observed_by(routes.values(), reacts=reacts, times_out=bool(client_timeout_ns), others=others)
+            for others in (
+                [component.observation for component in components],
+                [component.first_observation for component in components],
+            )
         )
         self._handlers: dict[type, Handler] = {
             Request: self._on_arrival,
@@ -110,7 +116,7 @@ class RouterHub:
         """Components that keep requests away from replicas."""
         for component in components:
             self._add(component)
-        self._routing_grids = [grid for grid in self.observation.grids if grid.is_read_by_schedules]
+        self._routing_grids = _read_by_schedules(self.observation)
         self._observed_types = set(self._handlers) if self.observation.responses else set(SAMPLES)
         self._unobserved: list[Message] = []
         """Responses that are not booked yet."""
@@ -146,6 +152,20 @@ class RouterHub:
         elif isinstance(component, HandOver):
             self._handover = component
             self.dispatcher.frees_for_others = True
+
+    def observe(self, observation: Observation) -> None:
+        """Observe more than so far: a change of the router to come reads it."""
+        self.observation = strictest((self.observation, observation))
+        self._routing_grids = _read_by_schedules(self.observation)
+
+    @property
+    def components(self) -> Sequence[HubComponent]:
+        """The components beside routing."""
+        return self._components
+
+    def forget(self, kind: type) -> None:
+        """Forget the events of a type that have been scheduled, all of them in the background."""
+        self._events.forget(kind)
 
     # --------------------------------------------------------------------------------------------------- hub protocol
 
@@ -394,10 +414,18 @@ class RouterHub:
             self._events.schedule(arrival_ns, Kind.GLOBAL_SCHEDULE, caused.request_id, caused)
 
     def schedule(
-        self, time_ns: int, kind: int, sequence: int, event: Any, *, is_background: bool = False, needed: Instant = 0
+        self,
+        time_ns: int,
+        kind: int,
+        sequence: int,
+        event: Any,
+        *,
+        is_background: bool = False,
+        needed: Instant = 0,
+        comes_first: bool = False,
     ) -> None:
         """Schedule an event; see ``HubServices``."""
-        self._events.schedule(time_ns, kind, sequence, event, is_background, needed)
+        self._events.schedule(time_ns, kind, sequence, event, is_background, needed, comes_first=comes_first)
 
     def note_silence(self, number: int, since_ns: int) -> None:
         """Tell every component that a replica answers no scrape from ``since_ns`` on; -1: it answers again."""

@@ -10,10 +10,11 @@ from typing import Final
 
 from cluster_sim.engine.hub_interface import Send
 from cluster_sim.engine.instant import Kind, instant
+from cluster_sim.engine.observation import Observation
 from cluster_sim.engine.process import HUB_SOURCE, Join, Message
 from cluster_sim.routing.candidates import Candidate
 from cluster_sim.routing.routes import Route, Target
-from cluster_sim.serving.messages import Leave
+from cluster_sim.serving.messages import Leave, Observe
 
 STARTING = "starting"
 """It joins, and is not ready."""
@@ -137,6 +138,15 @@ class Membership:
             member.route.remove(position)
         arrival = instant(now_ns + member.target.forward_ns, Kind.CANCELLATION)
         return Send(member.target.source, Message(arrival, HUB_SOURCE, LAST + number, Leave(number)), 0)
+
+    def observe(self, number: int, observation: Observation, now_ns: int) -> Send:
+        """Return the message that tells a replica what it reports from now on: after that with which it joins, and
+        before that with which it leaves.
+        """
+        target = self._members[number].target
+        arrival = instant(now_ns + target.forward_ns, Kind.CANCELLATION)
+        # What it reports thereafter may be the first token of what it is about to be sent: one batch away.
+        return Send(target.source, Message(arrival, HUB_SOURCE, LAST - 1, Observe(observation)), 1)
 
     def block(self, number: int, reason: str) -> None:
         """Keep requests away from a replica for a reason."""

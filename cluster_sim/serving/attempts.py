@@ -37,7 +37,8 @@ class Attempts:
         self._inbox = inbox
         self._steps = steps
         self._departures = departures
-        self._first_tokens = first_tokens
+        self.first_tokens = first_tokens
+        """Those that the router observes, if it does."""
         self.cancellations = Cancellations(scheduler, log, link, late_ns)
         self.open: dict[int, Sequence] = {}
         """The sequences that have not been answered, by key."""
@@ -52,8 +53,8 @@ class Attempts:
         if attempt and any(key_of(request_id, earlier) in self.open for earlier in range(attempt)):
             sequence.own_output = sequence.key
         self.open[sequence.key] = sequence
-        if self._first_tokens is not None:
-            self._first_tokens.await_first(sequence)
+        if self.first_tokens is not None:
+            self.first_tokens.await_first(sequence)
 
     def cancel(self, cancellation: Cancellation | Withdrawal, now_ns: int) -> list[Message]:
         """Cancel an attempt wherever it is: see ``Cancellations``; at the API server it is dropped at once."""
@@ -101,8 +102,8 @@ class Attempts:
         ]
         self.open.clear()
         self._withdrawn.clear()
-        if self._first_tokens is not None:
-            self._first_tokens.clear()
+        if self.first_tokens is not None:
+            self.first_tokens.clear()
         for delivered_ns, dispatch in self._inbox.drop_delivered(now_ns):
             log.enter(delivered_ns)
             log.leave(now_ns)
@@ -135,8 +136,8 @@ class Attempts:
             key = key_of(*cancellation)
             is_open = self.open.pop(key, None)
             sequence = ended or is_open
-            if self._first_tokens is not None:
-                self._first_tokens.forget(key)
+            if self.first_tokens is not None:
+                self.first_tokens.forget(key)
             if key in self._withdrawn:
                 self._withdrawn.discard(key)
             elif sequence is not None:  # Otherwise it ended long before, and its response has told all there is.

@@ -1,9 +1,12 @@
 """Recording of batches in the log of their replica: tokens, gaps, preemptions, lookups in the prefix cache."""
 
+from cluster_sim.engine.instant import time_of
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.first_token_note import note_first_token
+from cluster_sim.serving.inbox import Inbox
 from cluster_sim.serving.schedulers.base import Scheduler
+from cluster_sim.serving.step_state import StepState
 
 
 def record_batch(log: ReplicaLog, batch: Batch) -> None:
@@ -46,6 +49,18 @@ def record_preempted_time(batch: Batch) -> None:
         if sequence.preemptions and sequence.last_token_ns >= 0:
             sequence.preempted_ns += batch.end_ns - sequence.last_token_ns
             sequence.last_preemption_ns = sequence.last_token_ns, batch.end_ns
+
+
+def record_rest(log: ReplicaLog, steps: StepState, inbox: Inbox, scheduler: Scheduler, end_ns: int) -> None:
+    """Record what is in flight and what was delivered when a run ends at ``end_ns``."""
+    for batch_end_ns, batch in steps.in_flight:
+        for _ in batch.finishing if batch is not None else ():
+            log.stay(batch_end_ns)
+    for ready_at, dispatch in inbox.dispatches():
+        delivered_ns = inbox.delivered_ns(dispatch, time_of(ready_at))
+        if delivered_ns < end_ns:
+            log.enter(delivered_ns)
+    log.held_blocks = 0 if log.entered > log.left else scheduler.kv_used_blocks
 
 
 def record_lookups(log: ReplicaLog, batch: Batch) -> None:

@@ -25,7 +25,6 @@ class Guarantees:
     """The guarantees of one replica, which may be asked for at any horizon that it has reached."""
 
     __slots__ = (
-        "_first_tokens",
         "_floors",
         "_inbox",
         "_pipeline",
@@ -34,6 +33,7 @@ class Guarantees:
         "_scheduler",
         "_steps",
         "_tokens_per_step",
+        "first_tokens",
     )
 
     def __init__(
@@ -57,7 +57,7 @@ class Guarantees:
         self._pipeline = pipeline
         self._planner = planner
         self._return_ns = return_ns
-        self._first_tokens = first_tokens
+        self.first_tokens = first_tokens
 
     def output_times(self, horizon: Instant) -> OutputTimes:
         """Return the conditional and the unconditional EOT.
@@ -110,7 +110,7 @@ class Guarantees:
         earliest = NEVER
         first_ns = self._next_start_ns(horizon)
         batches = self._scheduler.fewest_batches()
-        first_tokens = self._first_tokens
+        first_tokens = self.first_tokens
         if batches:
             if first_tokens is not None and first_tokens.are_awaited:
                 batches = 1

@@ -2,6 +2,7 @@
 
 from typing import Any, Final, NamedTuple
 
+from cluster_sim.engine.observation import Observation
 from cluster_sim.workload.request import Request
 
 
@@ -62,6 +63,12 @@ class Leave(NamedTuple):
 
     replica: int
     """Its number."""
+
+
+class Observe(NamedTuple):
+    """To a replica: what the router observes from now on, for another policy.  Never acknowledged."""
+
+    observation: Observation
 
 
 class EndOfArrivals(NamedTuple):

@@ -38,7 +38,7 @@ from cluster_sim.serving.inbox import ApiServer, Inbox
 from cluster_sim.serving.lives.life_clock import LifeClock
 from cluster_sim.serving.lives.return_link import ReturnLink
 from cluster_sim.serving.lives.timeline import Crash
-from cluster_sim.serving.messages import Cancellation, Dispatch, EndOfArrivals, Leave, Response, Withdrawal
+from cluster_sim.serving.messages import Cancellation, Dispatch, EndOfArrivals, Leave, Observe, Response, Withdrawal
 from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.replica_settings import ReplicaSettings, floor_model
 from cluster_sim.serving.schedulers.base import Scheduler
@@ -54,8 +54,6 @@ _REPLICA_SCHEDULE: Final = Kind.REPLICA_SCHEDULE
 _new_response: Final = partial(tuple.__new__, Response)
 _new_message: Final = partial(tuple.__new__, Message)
 """What every request needs, at half the price of calling the types."""
-_NO_SHAPE: Final = BatchShape()
-"""The shape of batches inside a fast-forward: nobody asks for it."""
 
 
 class Replica:
@@ -128,6 +126,9 @@ class Replica:
     def receive(self, message: Message) -> None:
         """Accept a message; what the API server does first delays when the scheduler sees a request."""
         assert message.instant >= self._horizon, f"{message} came below replica {self.settings.index}'s horizon"
+        if type(message.payload) is Observe and self._first_tokens is None and message.payload[0].first_tokens:
+            self._first_tokens = FirstTokens(self.source, self._link, self.settings.run_end)
+            self._guarantees.first_tokens = self._first_tokens
         self._inbox.push(message)
 
     def validate(self) -> None:
@@ -190,16 +191,8 @@ class Replica:
             return
         self._sampler.sample_until(end, self._scheduler, self._out)
         self._attempts.cancellations.finish(end_ns)
-        log = self.log
-        for batch_end_ns, batch in self._steps.in_flight:
-            for _ in batch.finishing if batch is not None else ():
-                log.stay(batch_end_ns)
-        for ready_at, dispatch in self._inbox.dispatches():
-            delivered_ns = self._inbox.delivered_ns(dispatch, time_of(ready_at))
-            if delivered_ns < end_ns:
-                log.enter(delivered_ns)
-        log.held_blocks = 0 if log.entered > log.left else self._scheduler.kv_used_blocks
-        log.close(end_ns, self.pipeline.busy_ns, self.pipeline.overrun_ns(end_ns))
+        batch_recording.record_rest(self.log, self._steps, self._inbox, self._scheduler, end_ns)
+        self.log.close(end_ns, self.pipeline.busy_ns, self.pipeline.overrun_ns(end_ns))
 
     def output_times(self) -> OutputTimes:
         """Return the conditional and the unconditional EOT."""
@@ -254,8 +247,7 @@ class Replica:
         """Handle a message that has fallen due; it may change the next batch."""
         steps = self._steps
         steps.planned, steps.is_planned = None, False
-        payload = message.payload
-        now_ns = message.instant >> KIND_BITS
+        payload, now_ns = message.payload, message.instant >> KIND_BITS
         if self._HANDLERS[type(payload)](self, payload, now_ns) and len(steps.in_flight) < steps.depth:
             steps.schedule_ns = now_ns
 
@@ -322,6 +314,13 @@ class Replica:
         self._begin(now_ns)
         return False
 
+    def _on_observe(self, observe: Observe, now_ns: int) -> bool:
+        """Report other things from now on; the first tokens of what comes from now on."""
+        self.settings = self.settings.observed_by(observe.observation)
+        self._sampler.change(grid_samplers(self.settings, self._link), now_ns)
+        self._attempts.first_tokens = self._first_tokens
+        return False
+
     def _on_crash(self, crash: Crash, now_ns: int) -> bool:
         """Lose everything, and begin a new life; nothing is sent here before the restart."""
         assert self._clock is not None
@@ -366,6 +365,7 @@ class Replica:
         EndOfArrivals: _on_end_of_arrivals,
         Join: _on_join,
         Leave: _on_leave,
+        Observe: _on_observe,
         Crash: _on_crash,
     }
     """Takes a message of each type and the time in ns; returns whether a batch may be scheduled now."""
@@ -460,7 +460,7 @@ class Replica:
         self._stalls.since_ns, self._stalls.attempts_without_batch = end_ns, 0
         if finishing:
             self._respond(finishing, end_ns)
-            last = Batch(_NO_SHAPE)
+            last = Batch(BatchShape())  # Nobody asks for the shape of batches inside a fast-forward.
             last.end_ns = end_ns
             last.finishing = finishing
             in_flight[-1] = (end_ns, last)

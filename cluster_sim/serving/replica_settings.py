@@ -1,10 +1,11 @@
 """Settings of a replica, and the floors that its guarantees rest on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from cluster_sim.engine.floor import FloorModel
 from cluster_sim.engine.instant import NEVER, Instant
-from cluster_sim.engine.observation import Grid
+from cluster_sim.engine.observation import Grid, Observation
 from cluster_sim.hardware.jitter import Jitter, least_factor
 from cluster_sim.hardware.predictors.predictor_interface import Predictor
 from cluster_sim.serving.lives.timeline import NO_FAULTS, Timeline
@@ -45,6 +46,22 @@ class ReplicaSettings:
     """The faults that befall it."""
     is_joining: bool = False
     """Whether it comes during the run, with a ``Join``; otherwise it is there from the beginning."""
+
+    def observed_by(self, observation: Observation) -> Self:
+        """Return the settings of the same replica for a router that observes something else."""
+        return replace(self, **reports(observation))
+
+
+def reports(observation: Observation) -> dict[str, Any]:
+    """Return the settings that say what a replica reports to a router with this observation."""
+    return {
+        "sample_period_ns": observation.period_ns if observation.telemetry else 0,
+        "sample_latency_ns": observation.latency_ns if observation.telemetry else 0,
+        "is_probed": observation.is_instantaneous,
+        "samples_kv": "kv_used_ratio" in observation.sampled_fields,
+        "grids": observation.grids,
+        "reports_first_tokens": observation.first_tokens,
+    }
 
 
 def floor_model(predictor: Predictor, limits: SchedulerLimits, jitter_ratio: float = 0.0) -> FloorModel:

@@ -58,6 +58,16 @@ class StateSampler:
             grid.start(birth_ns)
         self._set_next()
 
+    def change(self, grids: Sequence[GridSampler], now_ns: int) -> None:
+        """Sample on other grids from ``now_ns`` on; ticks go on."""
+        self._grids = grids
+        self._telemetry = grids[0] if grids and not grids[0].number else None
+        self._barriers = [grid for grid in grids if grid.is_barrier]
+        self.barrier = NEVER
+        for grid in grids:
+            grid.start(now_ns)
+        self._set_next()
+
     def stop(self) -> None:
         """Take no more ticks and samples."""
         self._interval_ns = 0

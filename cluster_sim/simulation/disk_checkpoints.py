@@ -20,6 +20,7 @@ from cluster_sim.output.snapshot_file import (
     write_snapshot,
 )
 from cluster_sim.simulation.executor import TakeSnapshot
+from cluster_sim.simulation.run_options import Origin
 from cluster_sim.simulation.run_snapshot import RunSnapshot, SkippedSnapshotError
 from cluster_sim.snapshot.names import SnapshotError
 
@@ -41,8 +42,10 @@ class SnapshotCosts(NamedTuple):
 class DiskCheckpoints:
     """The ``Checkpoints`` of a run directory."""
 
-    def __init__(self, study: Study, folder: Path, series: SeriesTable, *, resumes: bool) -> None:
-        """Read the snapshot in ``folder`` if the run is resumed.
+    def __init__(
+        self, study: Study, folder: Path, series: SeriesTable, origin: Origin | None = None, *, resumes: bool
+    ) -> None:
+        """Read the snapshot in ``folder`` if the run is resumed; it is of the run ``origin`` if there is one.
 
         Raises InputError if it is damaged, or of another program, study or input; without one the run begins anew.
         """
@@ -57,7 +60,7 @@ class DiskCheckpoints:
         self.series_parts: tuple[str, ...] = ()
         """Hashes of the parts of the series that belong to the snapshot."""
         if resumes:
-            self._resume()
+            self._resume(origin)
 
     @property
     def is_active(self) -> bool:
@@ -94,22 +97,36 @@ class DiskCheckpoints:
         LOGGER.info("snapshot at %.3f s simulated: %d bytes in %.3f s", taken.simulated_ns / 1e9, size, cost_s)
         self._due_s = time.monotonic() + max(self._interval_s, cost_s / MOST_SHARE)
 
-    def _resume(self) -> None:
+    def _resume(self, origin: Origin | None) -> None:
         stored = read_snapshot(self._folder)
         if stored is None:
             LOGGER.warning("%s has no snapshot yet: the run begins anew", self._folder)
             return
-        check_head(self._folder / SNAPSHOT_FILE, stored.head, self._known_head())
-        self._head = stored.head._replace(resumes=stored.head.resumes + 1)
+        expected = self._known_head() if origin is None else _head_of(origin.study)
+        check_head(self._folder / SNAPSHOT_FILE, stored.head, expected)
+        self._head = stored.head._replace(
+            config_hash=self._known_head().config_hash,
+            inputs=self._known_head().inputs,
+            resumes=stored.head.resumes + 1,
+        )
         self.series_parts = stored.head.series_parts
         self.resumed = RunSnapshot(
-            stored.router, stored.groups, stored.members, stored.head.simulated_ns, stored.head.wall_s
+            stored.router,
+            stored.groups,
+            stored.members,
+            stored.head.simulated_ns,
+            stored.head.wall_s,
+            -1 if origin is None else origin.at_ns,
         )
 
     def _known_head(self) -> SnapshotHead:
         if self._head is None:
-            self._head = new_head(config_hash(self._study), files_fingerprint(_inputs(self._study)))
+            self._head = _head_of(self._study)
         return self._head
+
+
+def _head_of(study: Study) -> SnapshotHead:
+    return new_head(config_hash(study), files_fingerprint(_inputs(study)))
 
 
 def _inputs(study: Study) -> list[Path]:

@@ -12,11 +12,13 @@ from pydantic import ValidationError
 
 from cluster_sim.config.schema.fleet import Pool
 from cluster_sim.config.schema.study import Study
+from cluster_sim.engine.observation import Observation, contradiction, strictest
 from cluster_sim.errors import InputError
 from cluster_sim.options import listed
 from cluster_sim.routing.candidates import Candidate, Candidates
 from cluster_sim.routing.options import RouterOptions
-from cluster_sim.routing.policy_interface import build_policy
+from cluster_sim.routing.policy_interface import ROUTING_POLICIES, build_policy
+from cluster_sim.routing.roles import can_decode
 from cluster_sim.routing.scaling.fleet_control import BeginUpgrade, Change, PolicyOptions, ReplicaCount, SplitWeights
 from cluster_sim.routing.scaling.rolling_upgrade import UpgradeOptions
 from cluster_sim.routing.scaling.traffic_split import check_weights
@@ -70,13 +72,14 @@ def timed_changes(
     """
     names = list(models)
     changes: list[tuple[int, Change]] = []
-    router: RouterOptions = study.router
-    split: dict[str, Any] = dict(router.split)
+    routers = iter(changed_routers(study))
+    first = _observations(study.router, models, "router")
+    split: dict[str, Any] = dict(study.router.split)
     if split:
         check_weights("router.split", split, models)
     for index, at_s, values in _in_order(study):
         at_ns, where = round(at_s * NS_PER_S), f"run.changes.{index}.set"
-        options: dict[str, Any] = {}
+        changes_router = False
         weights: dict[str, Any] = {}
         for key, value in values.items():
             number, rest = _pool_key(study, key, index)
@@ -85,7 +88,7 @@ def timed_changes(
             elif key == "router.split" or key.startswith("router.split."):
                 weights.update(value if key == "router.split" and isinstance(value, dict) else {key[13:]: value})
             elif key.startswith("router."):
-                options[key.removeprefix("router.")] = value
+                changes_router = True
         if weights:
             split |= weights
             wrong = [name for name, weight in split.items() if not isinstance(weight, int | float) or weight < 0]
@@ -93,15 +96,39 @@ def timed_changes(
                 raise InputError(f"{where}: the weight of {wrong[0]!r} must be a number that is not below 0")
             check_weights(where, split, models)
             changes.append((at_ns, SplitWeights(dict(split))))
-        if options:
-            router = _changed_router(router, options, models, where)
-            changes.append((at_ns, PolicyOptions(router)))
+        if changes_router:
+            router = next(routers)
+            observation = _observations(router, models, where)
+            _check_samples(first, observation, where)
+            changes.append((at_ns, PolicyOptions(router, observation)))
     for place, upgrade in [
         *((f"upgrades.{n}", u) for n, u in enumerate(study.upgrades)),
         *(("run.changes", u) for u in made),
     ]:
         changes.append((round(upgrade.at_s * NS_PER_S), _upgrade(study, upgrade, names, models, place)))
     return sorted(changes, key=lambda change: change[0])
+
+
+def changed_routers(study: Study) -> list[RouterOptions]:
+    """Return the router after each change of its policy or its options; raises InputError, which begins with the key.
+
+    A policy that takes the place of another has its own options from the change alone; those that all policies share
+    stay.
+    """
+    routers: list[RouterOptions] = []
+    router: RouterOptions = study.router
+    for index, _, values in _in_order(study):
+        options = {
+            key.removeprefix("router."): value
+            for key, value in values.items()
+            if key.startswith("router.") and key.split(".")[1] != "split"
+        }
+        if options:
+            for key in values:
+                _pool_key(study, key, index)
+            router = _changed_router(study, router, options, f"run.changes.{index}.set")
+            routers.append(router)
+    return routers
 
 
 def _in_order(study: Study) -> Iterator[tuple[int, float, dict[str, Any]]]:
@@ -112,8 +139,9 @@ def _in_order(study: Study) -> Iterator[tuple[int, float, dict[str, Any]]]:
 
 def _pool_key(study: Study, key: str, index: int) -> tuple[int | None, str]:
     """Return the pool that a key belongs to and the key inside it; raises InputError for keys that cannot change."""
-    own = set(type(study.router).model_fields) - set(RouterOptions.model_fields) | {"ties"}
-    if (key.startswith("router.") and key.split(".")[1] in own | {"split"}) or key == "router.split":
+    own = _options_of(study.router.policy)
+    changed = _options_of(*(change.set.get("router.policy") for change in study.run.changes))
+    if key.startswith("router.") and key.split(".")[1] in own | changed | {"policy", "split"}:
         return None, key
     if key.startswith(_POOLS):
         rest = key.removeprefix(_POOLS)
@@ -123,12 +151,19 @@ def _pool_key(study: Study, key: str, index: int) -> tuple[int | None, str]:
                 inner = rest.removeprefix(prefix)
                 if inner != rest and inner.partition(".")[0] in (*UPGRADED_KEYS, "replicas"):
                     return number, inner
-    options = [f"router.{name}" for name in sorted(own)]
+    options = [f"router.{name}" for name in ("policy", *sorted(own))]
     pool_keys = [f"{_POOLS}N.{name}" for name in ("replicas", *UPGRADED_KEYS)]
     raise InputError(
         f"run.changes.{index}.set: {key} cannot change during a run; these can: "
         f"{listed(['router.split', *options, *pool_keys])}, with N the number or the name of a pool"
     )
+
+
+def _options_of(*policies: Any) -> set[str]:
+    """Return the options of the router that can change: those of given policies alone, and how they break ties."""
+    known = [ROUTING_POLICIES.get(name).options for name in policies if name in ROUTING_POLICIES.names()]
+    own = {name for options in known for name in options.model_fields} - set(RouterOptions.model_fields)
+    return own | {"ties"}
 
 
 def _changed_pool(old: Pool, name: str, changed: Mapping[str, Any], where: str) -> Pool:
@@ -142,27 +177,54 @@ def _changed_pool(old: Pool, name: str, changed: Mapping[str, Any], where: str) 
         raise InputError(_first(error, where, "fleet.pools")) from None
 
 
-def _changed_router(
-    router: RouterOptions, options: Mapping[str, Any], models: Mapping[str, str], where: str
-) -> RouterOptions:
-    """Return the router with other options of its policy; raises InputError where it would observe something else."""
+def _changed_router(study: Study, router: RouterOptions, options: Mapping[str, Any], where: str) -> RouterOptions:
+    """Return the router with another policy or other options of its policy."""
+    name = options.get("policy", router.policy)
+    if not isinstance(name, str) or name not in ROUTING_POLICIES.names():
+        raise InputError(f"{where}: router.policy {ROUTING_POLICIES.must_be_known(name)}")
     data = router.model_dump(mode="json")
+    if name != router.policy:
+        if any(pool.role and not can_decode(pool.role) for pool in study.fleet.pools):
+            raise InputError(
+                f"{where}: router.policy cannot change where pools compute prompts for others: the policies choose "
+                "pairs of replicas in different ways; make runs of their own"
+            )
+        data = {key: value for key, value in data.items() if key in RouterOptions.model_fields}
     for key, value in options.items():
         _put(data, key, value)
     try:
-        changed = type(router).model_validate(data)
+        changed = ROUTING_POLICIES.get(name).options.model_validate(data)
     except ValidationError as error:
         raise InputError(_first(error, where, "router")) from None
+    assert isinstance(changed, RouterOptions)
+    if changed.own_admission != router.own_admission and not study.admission.is_active:
+        raise InputError(
+            f"{where}: the configuration of {name!r} means another admission than that at the start, which cannot "
+            "change; set the block admission"
+        )
+    return changed
+
+
+def _observations(router: RouterOptions, models: Mapping[str, str], where: str) -> Observation:
+    """Return what the policies of all models observe together."""
+    found = []
     for model in dict.fromkeys(models.values()):
         members = [Candidate(0, name) for name, own in models.items() if own == model]
         candidates = Candidates(len(members), 0, [0] * len(members), members)
         try:
-            before, after = (build_policy(each, candidates) for each in (router, changed))
+            found.append(build_policy(router, candidates).observation)
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
-        if before.observation != after.observation:
-            raise InputError(f"{where}: the policy would observe something else of the replicas, which cannot change")
-    return changed
+    return strictest(found)
+
+
+def _check_samples(first: Observation, later: Observation, where: str) -> None:
+    """Refuse a policy that reads other samples than replicas can give beside those of the policy at the start."""
+    reason = contradiction(first, later)
+    if later.is_instantaneous and not first.is_instantaneous:
+        reason = "perfect knowledge (router.telemetry.period_ms: 0) must be there from the start"
+    if reason:
+        raise InputError(f"{where}: the policy would read other samples than that at the start: {reason}")
 
 
 def _replica_count(study: Study, number: int, value: Any, where: str) -> ReplicaCount:

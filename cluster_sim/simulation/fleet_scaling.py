@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 
 
 def fleet_control(
-    study: Study, pools: "Sequence[PoolPlan]", made: tuple[UpgradeOptions, ...]
+    study: Study, pools: "Sequence[PoolPlan]", made: tuple[UpgradeOptions, ...], *, is_always_there: bool = False
 ) -> "tuple[ComponentFactory, ...]":
     """Return what builds the control of a fleet that changes, or nothing; raises InputError, which begins with the key.
 
-    ``made`` are the upgrades that changes of pools have become.
+    ``made`` are the upgrades that changes of pools have become.  ``is_always_there`` builds a control even if nothing
+    changes yet.
     """
     scaled = [_scaled_pool(study, planned) for planned in pools]
     changes = timed_changes(study, {pool.name: pool.model for pool in scaled}, made)
@@ -35,7 +36,7 @@ def fleet_control(
     if options is not None:
         _check_scaler(study, options, scaled)
     _check_empty_pools(study, changes, made)
-    if options is None and not changes:
+    if options is None and not changes and not is_always_there:
         return ()
     return (partial(_build, scaled, changes, options),)
 

@@ -19,6 +19,7 @@ from cluster_sim.routing.recovery.health_component import HealthChecks
 from cluster_sim.routing.recovery.live_migration import LiveMigration
 from cluster_sim.routing.recovery.migration_options import MigrationOptions
 from cluster_sim.routing.recovery.recovery_component import RequestRecovery
+from cluster_sim.simulation.fleet_changes import changed_routers
 from cluster_sim.simulation.shared_store import shared_store
 from cluster_sim.simulation.simulation import ComponentFactory, Simulation
 from cluster_sim.units import NS_PER_MS
@@ -93,7 +94,12 @@ def _check_scrapes(study: Study, admission: AdmissionOptions) -> None:
     """Raise InputError if detector and routing policy read samples of different ages: replicas give one kind."""
     detector = FlowControl(admission, study.seed).observation
     telemetry = study.router.telemetry
-    if not (detector.telemetry and ROUTING_POLICIES.chosen_by(study.router).part.sampled_fields):
+    readers = [
+        router.policy
+        for router in (study.router, *changed_routers(study))
+        if ROUTING_POLICIES.chosen_by(router).part.sampled_fields
+    ]
+    if not (detector.telemetry and readers):
         return
     for name in ("period_ns", "latency_ns"):
         mine, theirs = getattr(detector, name) / NS_PER_MS, getattr(telemetry, name) / NS_PER_MS
@@ -101,7 +107,7 @@ def _check_scrapes(study: Study, admission: AdmissionOptions) -> None:
             key = name.replace("_ns", "_ms")
             raise InputError(
                 f"admission.detector.{key}: {mine:g} differs from router.telemetry.{key}: {theirs:g}, and the policy "
-                f"{study.router.policy!r} reads the same samples; give both one value"
+                f"{readers[0]!r} reads the same samples; give both one value"
             )
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from cluster_sim.engine.instant import NEVER, Instant, time_of
-from cluster_sim.engine.loop import DirectExchange, Exchange, Observer, ProtocolError, run_loop
+from cluster_sim.engine.loop import DirectExchange, Exchange, Keeper, Observer, ProtocolError, run_loop
 from cluster_sim.errors import UnfinishedError
 from cluster_sim.serving.replica import Replica
 from cluster_sim.simulation.ending import check_nobody_waits, close_hub, end_of
@@ -90,12 +90,18 @@ class InlineExecutor:
             recorder = RunRecorder(simulation.metadata, outputs.requests_path, keeps_rows=simulation.keeps_rows)
             return recorder, simulation.build_processes(recorder.log, self._groups)
         states = RunStates(simulation)
-        router = states.restored_router(resumed.router, outputs.requests_path)
+        router = states.restored_router(resumed, outputs.requests_path)
         return router.recorder, states.restored_processes(router, resumed.groups, self._groups)
 
-    def _run_loop(self, processes: Processes, observer: Observer, keeper: "_Keeper") -> None:
-        try:
+    def _run_loop(self, processes: Processes, observer: Observer, keeper: Keeper) -> None:
+        with self.loop_context(observer):
             run_loop(processes.hub, processes.coordinator, self.connect(processes), observer, keeper)
+
+    @contextmanager
+    def loop_context(self, observer: Observer) -> Iterator[None]:
+        """Close the observer behind the event loop, and word its failures."""
+        try:
+            yield
         except ProtocolError as error:
             raise UnfinishedError(str(error)) from error
         finally:

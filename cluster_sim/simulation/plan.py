@@ -18,12 +18,13 @@ from cluster_sim.hardware.predictors.predictor_interface import PREDICTORS, Pred
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
 from cluster_sim.routing.policy_interface import build_policy
+from cluster_sim.serving.content_sampler import PREFIXES
 from cluster_sim.serving.limits_resolution import scheduler_limits, sized_for_host
 from cluster_sim.serving.lora import Lora
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.data_parallel import build_scheduler
 from cluster_sim.serving.schedulers.engine_options import ENGINES, EngineOptions
-from cluster_sim.simulation.fleet_changes import with_upgraded_pools
+from cluster_sim.simulation.fleet_changes import changed_routers, with_upgraded_pools
 from cluster_sim.simulation.fleet_checks import check_requested_adapters, check_requested_models
 from cluster_sim.simulation.fleet_links import fleet_links, pool_topology
 from cluster_sim.simulation.fleet_scaling import fleet_control
@@ -154,6 +155,8 @@ class Plan:
     """What joins the replicas."""
     control: tuple[ComponentFactory, ...] = ()
     """Build what changes the fleet during the run, if anything does."""
+    can_branch: bool = False
+    """Whether the run may go on in several ways from some time on, so that it keeps what any of them might read."""
 
     @property
     def replicas(self) -> int:
@@ -194,11 +197,11 @@ class Plan:
         components = hub_components(study)
         if handover is not None:
             components += (handover.component,)
-        return Simulation(
+        routers = [study.router, *changed_routers(study)]
+        reads_figures = self.can_branch or any(router.reads_step_figures for router in routers)
+        simulation = Simulation(
             pools=tuple(
-                pool.simulated(
-                    predictor, study.predictor.jitter_ratio, has_step_figures=study.router.reads_step_figures
-                )
+                pool.simulated(predictor, study.predictor.jitter_ratio, has_step_figures=reads_figures)
                 for pool, predictor in zip(self.pools, predictors, strict=True)
             ),
             source=partial(build_source, study.workload, study.seed),
@@ -220,6 +223,8 @@ class Plan:
             stall_limit_ns=round(run.stall_limit_s * NS_PER_S),
             keeps_streams=run.event_trace,
         )
+        is_tracked = self.can_branch or (len(routers) > 1 and simulation.observation.has_grid(PREFIXES))
+        return replace(simulation, tracks_prefixes=is_tracked)
 
     def _predictors(self) -> list[Predictor]:
         predictors = []
@@ -240,9 +245,10 @@ class Plan:
         )
 
 
-def make_plan(study: Study) -> Plan:
-    """Resolve a study; raises InputError, which begins with the key, if a model does not fit or settings contradict
-    each other.
+def make_plan(study: Study, *, can_branch: bool = False) -> Plan:
+    """Resolve a study; ``can_branch`` is that of the plan.
+
+    Raises InputError, which begins with the key, if a model does not fit or settings contradict each other.
     """
     study, upgrades = with_upgraded_pools(study)
     pools: list[PoolPlan] = []
@@ -257,7 +263,8 @@ def make_plan(study: Study) -> Plan:
     check_requested_adapters(study, [planned.lora_slots for planned in pools])
     fault_plan(study)
     links = fleet_links(study.fleet, [planned.hardware.device for planned in pools])
-    plan = Plan(study, tuple(pools), links, fleet_control(study, pools, upgrades))
+    control = fleet_control(study, pools, upgrades, is_always_there=can_branch)
+    plan = Plan(study, tuple(pools), links, control, can_branch)
     _ = plan.handover  # Wrong pairs are refused here, before anything is built.
     return plan
 

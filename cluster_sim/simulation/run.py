@@ -81,7 +81,7 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
 
     Raises InputError for wrong input (nothing is left behind) and UnfinishedError when the run cannot go on.
     """
-    plan = make_plan(study)
+    plan = make_plan(study, can_branch=options.origin is not None)
     simulation = replace(plan.simulation(), is_paranoid=options.is_paranoid)
     choice = choose(study, simulation, options)
     if options.is_profiled and choice.executor != "inline":
@@ -133,7 +133,7 @@ def _run_into_directory(
         tally = OccupancyTally(simulation.metadata)
         imbalance = ImbalanceTally(simulation.metadata, simulation.series_interval_ns)
         sink = both(series.add, both(tally.add, imbalance.add))
-        checkpoints = DiskCheckpoints(study, directory.partial, series, resumes=options.resumes)
+        checkpoints = DiskCheckpoints(study, directory.partial, series, options.origin, resumes=options.resumes)
         for replica, columns in series.replay(checkpoints.series_parts):
             sink(replica, columns)
         source = None if live is None else live.source

@@ -4,9 +4,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from cluster_sim.config.schema.study import Study
 from cluster_sim.metrics.metrics_options import MetricsOptions
 
 ExecutorName = Literal["auto", "inline", "ray"]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The run that another one branches off."""
+
+    study: Study
+    at_ns: int
+    """Up to when, exclusively, both are the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +35,8 @@ class RunOptions:
     """Where live Prometheus metrics are served; None serves none."""
     resumes: bool = False
     """Whether to go on from the last snapshot of a run that was broken off in the run directory."""
+    origin: Origin | None = None
+    """The run whose state is in the run directory, if it is resumed as another one."""
     is_verbose: bool = False
     """Whether the notes at the end say why the executor was chosen."""
     needs_service: bool = True

@@ -18,3 +18,5 @@ class RunSnapshot(NamedTuple):
     simulated_ns: int
     wall_s: float
     """Of the simulation so far."""
+    branches_at_ns: int = -1
+    """From when on another run goes on from here than that which the state is of; -1: the same."""

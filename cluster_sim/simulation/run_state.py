@@ -12,8 +12,10 @@ from typing import NamedTuple
 from cluster_sim.engine.coordinator import Coordinator
 from cluster_sim.output.request_table import RequestTable
 from cluster_sim.routing.hub import RouterHub
+from cluster_sim.simulation.branching import branch
 from cluster_sim.simulation.replica_states import ReplicaStates, members_of
 from cluster_sim.simulation.run_recorder import RunRecorder
+from cluster_sim.simulation.run_snapshot import RunSnapshot
 from cluster_sim.simulation.simulation import Processes, ReplicaBuilder
 from cluster_sim.snapshot.externals import Externals
 from cluster_sim.snapshot.graph import decode_graph, encode_graph
@@ -46,16 +48,18 @@ class RunStates(ReplicaStates):
         written = None if table is None else table.snapshot()
         return encode_graph({"router": router, "source": own, "table": written}, externals)
 
-    def restored_router(self, state: bytes, requests_path: Path | None) -> RouterSide:
+    def restored_router(self, snapshot: RunSnapshot, requests_path: Path | None) -> RouterSide:
         """Return the router's side; its rows go to the table at ``requests_path`` from now on."""
         table = None if requests_path is None else RequestTable(requests_path)
         workload = self.simulation.source()
-        roots = decode_graph(state, self._with_source(workload, table))
+        roots = decode_graph(snapshot.router, self._with_source(workload, table))
         if isinstance(workload, ResumableSource):
             workload.restore(roots["source"])
         if table is not None:
             table.restore(roots["table"])
         router: RouterSide = roots["router"]
+        if snapshot.branches_at_ns >= 0:
+            branch(router.hub, router.coordinator, router.recorder, self.simulation, snapshot.branches_at_ns)
         return router
 
     def restored_processes(
@@ -68,12 +72,11 @@ class RunStates(ReplicaStates):
         replicas = [replica for replica, _ in found.values()]
         for replica in replicas:
             replica.stream(is_streamed=simulation.keeps_streams)
-        observation = router.hub.observation
-        build = ReplicaBuilder(simulation, observation, replicas)
+        build = ReplicaBuilder(simulation, router.hub.first_observation, replicas)
         built = {
             number: simulation.group(
                 [found[source][0] for source in sources],
-                observation,
+                router.hub.observation,
                 build,
                 {source: delays[source] for source in sources},
             )

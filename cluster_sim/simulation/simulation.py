@@ -5,7 +5,7 @@ every process from it, a distributed one builds in each worker the processes of 
 """
 
 from bisect import insort
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -36,7 +36,7 @@ from cluster_sim.serving.content_sampler import PREFIXES, reporting
 from cluster_sim.serving.kv_cache.store_link import KvLayout
 from cluster_sim.serving.lives.timeline import NO_FAULTS, Timeline
 from cluster_sim.serving.replica import Replica
-from cluster_sim.serving.replica_settings import ReplicaSettings, floor_model
+from cluster_sim.serving.replica_settings import ReplicaSettings, floor_model, reports
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.simulation.parallelism import replica_limits
@@ -190,6 +190,8 @@ class Simulation:
     """Returns the faults of a replica by its number, its pool's name, and whether it joins; None if nothing befalls
     any.
     """
+    tracks_prefixes: bool = False
+    """Whether caches remember what changes of their prefixes from the start, for a policy that comes later."""
     keeps_rows: bool = False
     """Whether the outcome holds every request's row."""
     is_paranoid: bool = False
@@ -210,12 +212,16 @@ class Simulation:
     def observation(self) -> Observation:
         """What the hub will observe, known without reading the workload: it decides how far the hub may run ahead."""
         self._check_batches_fill()
-        return observed_by(
-            self.build_routes().values(),
-            reacts=self.reacts,
-            times_out=bool(self.client_timeout_ns),
-            others=[component.observation for component in self.build_components()],
-        )
+        return self._observed(component.observation for component in self.build_components())
+
+    @property
+    def first_observation(self) -> Observation:
+        """What of that replicas report at the start."""
+        return self._observed(component.first_observation for component in self.build_components())
+
+    def _observed(self, others: Iterable[Observation]) -> Observation:
+        routes = self.build_routes().values()
+        return observed_by(routes, reacts=self.reacts, times_out=bool(self.client_timeout_ns), others=others)
 
     # -------------------------------------------------------------------------------------------------------- the hub
 
@@ -324,12 +330,7 @@ class Simulation:
             run_end=self.run_end,
             reports_chunks=self.reports_chunks,
             jitters=self._jitters(index, own),
-            sample_period_ns=observation.period_ns if observation.telemetry else 0,
-            sample_latency_ns=observation.latency_ns if observation.telemetry else 0,
-            is_probed=observation.is_instantaneous,
-            samples_kv="kv_used_ratio" in observation.sampled_fields,
-            grids=observation.grids,
-            reports_first_tokens=observation.first_tokens,
+            **reports(observation),
             timeline=NO_FAULTS if self.timeline_of is None else self.timeline_of(index, own.name, pool is not None),
             is_joining=pool is not None,
         )
@@ -340,8 +341,8 @@ class Simulation:
             settings.limits.batches_in_flight,
             settings.return_ns,
         )
-        names = [grid.name for grid in observation.grids]
-        scheduler = partial(reporting, own.scheduler) if PREFIXES in names else own.scheduler
+        is_tracked = self.tracks_prefixes or observation.has_grid(PREFIXES)
+        scheduler = partial(reporting, own.scheduler) if is_tracked else own.scheduler
         return Replica(settings, scheduler(), own.predictor, log, is_streamed=is_streamed, new_scheduler=scheduler)
 
     def _jitters(self, index: int, pool: SimulatedPool) -> tuple[Jitter, ...]:
@@ -403,13 +404,13 @@ class Simulation:
         """Build every process; ``groups`` lists the replicas of each group, None puts all in one."""
         groups = [range(self.replicas)] if groups is None else groups
         hub = self.build_hub(log)
-        observation = hub.observation
         replicas = [
-            self.build_replica(index, observation, is_streamed=self.keeps_streams) for index in range(self.replicas)
+            self.build_replica(index, hub.first_observation, is_streamed=self.keeps_streams)
+            for index in range(self.replicas)
         ]
-        build = ReplicaBuilder(self, observation, replicas)
+        build = ReplicaBuilder(self, hub.first_observation, replicas)
         built = {
-            number: self.group([replicas[index] for index in members], observation, build)
+            number: self.group([replicas[index] for index in members], hub.observation, build)
             for number, members in enumerate(groups)
         }
         coordinator = Coordinator(

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -213,3 +213,22 @@ def _within_band(found: Difference, run: RunFigures, name: str) -> Difference:
     if found.finding is Finding.DIFFERENT and band is not None and abs(found.ratio or 0.0) <= band / 100:
         return Difference(found.figure, found.first, found.second, found.difference, Finding.WITHIN_BAND)
     return found
+
+
+def plain_difference(difference: Difference) -> dict[str, Any]:
+    """Return a difference as plain data, fit for JSON."""
+    interval = difference.difference.interval if difference.difference is not None else (None, None)
+    return {
+        "figure": difference.figure,
+        "first": _finite(difference.first),
+        "second": _finite(difference.second),
+        "difference": _finite(difference.second - difference.first),
+        "difference_low": interval[0],
+        "difference_high": interval[1],
+        "ratio": difference.ratio,
+        "finding": difference.finding.value,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -15,7 +15,15 @@ from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.own_folder import own_folder
 from cluster_sim.simulation.run_options import RunOptions
 from cluster_sim.study.summary_figures import flat_figures
-from cluster_sim.study.sweep_directory import FAILED, FINISHED, Row, SweepDirectory, default_directory
+from cluster_sim.study.sweep_directory import (
+    FAILED,
+    FINISHED,
+    RESULTS_FILE,
+    Row,
+    SweepDirectory,
+    default_directory,
+)
+from cluster_sim.study.sweep_stream import RowStream
 from cluster_sim.study.variants import Variant, expand
 
 TaskRunner = Callable[[Callable[[Study], Row], list[Study]], Iterator[tuple[int, Row | Exception]]]
@@ -102,10 +110,12 @@ def _run_missing(
         return SweepResult(directory.final, rows_done, keys)
 
     rows: dict[int, Row] = {}
+    stream = RowStream(directory.partial / RESULTS_FILE, rows)
 
     def keep(variant: Variant, result: Row) -> None:
         directory.save(variant.run_id, result)
         rows[variant.index] = _row(variant, keys, result)
+        stream.note_end()
         if on_row is not None:
             on_row(variant, rows[variant.index])
 
@@ -127,6 +137,7 @@ def _run_missing(
             directory.discard()
         raise
     except KeyboardInterrupt as error:
+        stream.write()
         raise UnfinishedError(
             f"interrupted; {len(rows)} of {len(variants)} runs are in {directory.partial}; add --resume to go on"
         ) from error

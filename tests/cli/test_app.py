@@ -22,9 +22,11 @@ COMMANDS = {
     *(
         "calibrate",
         "capacity",
+        "checkpoint",
         "compare",
         "explain",
         "export",
+        "fork",
         "import",
         "init",
         "list",

@@ -173,12 +173,12 @@ def test_replica_counts_and_options_of_the_policy_change(tmp_path: Path) -> None
         ("upgrades=[{at_s: 1, pool: main, to: other}]", r"upgrades\.0\.to: there is no pool 'other'; known: main"),
         ("upgrades=[{at_s: 1, pool: main, to: main}]", r"upgrades\.0\.to: a pool cannot take its own place"),
         (
-            "run.changes=[{at_s: 1, set: {router.policy: random}}]",
-            r"run\.changes\.0\.set: router\.policy cannot change",
+            "run.changes=[{at_s: 1, set: {router.replicas: 2}}]",
+            r"run\.changes\.0\.set: router\.replicas cannot change",
         ),
         (
             "run.changes=[{at_s: 1, set: {seed: 1}}]",
-            r"these can: router\.split, router\.ties, fleet\.pools\.N\.replicas",
+            r"these can: router\.split, router\.policy, router\.ties, fleet\.pools\.N\.replicas",
         ),
         ("run.changes=[{at_s: 1, set: {router.ties: 3}}]", r"run\.changes\.0\.set: router\.ties: Input should be"),
         ("run.changes=[{at_s: 1, set: {router.split: {main: x}}}]", r"the weight of 'main' must be a number"),

@@ -150,6 +150,7 @@ def test_killed_and_resumed_gives_the_same_rows(study_file: Path, tmp_path: Path
         sweep(study_file, tmp_path / "out", Tasks(limit=4))
     assert not (tmp_path / "out").exists()
     assert len(list((tmp_path / "out.partial" / "runs").glob("*.json"))) == 4
+    assert pq.read_table(tmp_path / "out.partial" / RESULTS_FILE).num_rows == 4
     with pytest.raises(InputError, match="continue it with --resume"):
         sweep(study_file, tmp_path / "out", Tasks())
     rest = Tasks()

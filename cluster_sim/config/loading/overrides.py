@@ -25,6 +25,23 @@ def apply_overrides(document: Document, overrides: Iterable[str]) -> None:
         set_value(document, key.strip(), parse_value(text, source), source)
 
 
+def key_values(texts: Iterable[str], option: str) -> dict[str, Any]:
+    """Return what texts ``key=value`` say, by key; ``option`` names them in messages.
+
+    Raises InputError for a text of another form, and for a key that is given twice.
+    """
+    values: dict[str, Any] = {}
+    for text in texts:
+        key, separator, value = text.partition("=")
+        source = f"{option} {cut(text, MOST_OF_OVERRIDE)}"
+        if not separator or not key.strip():
+            raise InputError(f"{source}: must look like key.path=value, for example router.policy=random")
+        if key.strip() in values:
+            raise InputError(f"{source}: {key.strip()} is given twice; give it once")
+        values[key.strip()] = parse_value(value, source)
+    return values
+
+
 def set_value(document: Document, key: str, value: Any, source: str) -> None:
     """Set one dotted key; ``source`` names the change in messages."""
     path = tuple(key.split("."))

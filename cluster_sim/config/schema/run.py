@@ -28,8 +28,8 @@ class Change(ConfigModel):
     at_s: float = Field(ge=0, le=LONGEST_RUN_S, description="Simulated time of the change.")
     set: dict[str, Any] = Field(
         min_length=1,
-        description="New values by dotted keys: router.split, options of the routing policy, fleet.pools.N.replicas, "
-        "and a pool's engine, parallelism or device (a rolling upgrade).",
+        description="New values by dotted keys: router.split, router.policy and options of the routing policy, "
+        "fleet.pools.N.replicas, and a pool's engine, parallelism or device (a rolling upgrade).",
     )
 
 

@@ -11,9 +11,9 @@ from typing import Any, Final, NamedTuple
 
 from cluster_sim.engine.hub_interface import Send
 from cluster_sim.engine.instant import Kind
-from cluster_sim.engine.observation import Grid
+from cluster_sim.engine.observation import Grid, Observation, strictest
 from cluster_sim.routing.component import SEQUENTIAL, HubComponent, HubServices
-from cluster_sim.routing.membership import Member
+from cluster_sim.routing.membership import GONE, Member
 from cluster_sim.routing.options import RouterOptions
 from cluster_sim.routing.policy_interface import build_policy
 from cluster_sim.routing.request_states import Attempt, TrackedRequest
@@ -45,9 +45,11 @@ class SplitWeights(NamedTuple):
 
 
 class PolicyOptions(NamedTuple):
-    """The routing policy gets other options: the routers restart with them."""
+    """The routing policy changes, or gets other options: the routers restart with it."""
 
     options: RouterOptions
+    observation: Observation
+    """What the policies of all models read."""
 
 
 class BeginUpgrade(NamedTuple):
@@ -85,7 +87,7 @@ class FleetControl(HubComponent):
 
     def __init__(
         self,
-        pools: Sequence[ScaledPool],
+        pools: list[ScaledPool],
         changes: Sequence[tuple[int, Change]] = (),
         autoscaler: AutoscalerOptions | None = None,
         load: Callable[[int], LoadCurve] | None = None,
@@ -94,8 +96,8 @@ class FleetControl(HubComponent):
 
         ``load`` returns the load to come in bins of so many ns.
         """
-        self._pools = pools
-        self._changes = changes
+        self.pools = pools
+        self.changes = list(changes)
         self._autoscaler = autoscaler
         self._load = load
         self._lifecycle = Lifecycle(pools, autoscaler.victim if autoscaler is not None else "youngest")
@@ -104,6 +106,7 @@ class FleetControl(HubComponent):
         self._samples: list[dict[int, ReplicaFigures]] = [{} for _ in pools]
         """The newest visible sample of each replica, by pool and number."""
         self._grid: Grid | None = None
+        self._own_observation = SEQUENTIAL
         if autoscaler is not None:
             names = autoscaler.pools or [pool.name for pool in pools]
             self._scaled = [(index, pool) for index, pool in enumerate(pools) if pool.name in names]
@@ -114,22 +117,46 @@ class FleetControl(HubComponent):
                     round(seconds * NS_PER_S) for seconds in (autoscaler.sample_period_s, autoscaler.sample_latency_s)
                 )
                 self._grid = Grid(_GRID, max(1, period_ns), latency_ns, self._scaler.samples)
-                self.observation = replace(SEQUENTIAL, grids=(self._grid,))
+                self._own_observation = replace(SEQUENTIAL, grids=(self._grid,))
+        self._observe_changes()
+
+    @property
+    def first_observation(self) -> Observation:
+        """What the scaler reads; the rest follows with the changes that need it."""
+        return self._own_observation
 
     def start(self, hub: HubServices) -> None:
         """Take the hub's services and schedule the first decision and every change."""
         super().start(hub)
         self._lifecycle.start(hub)
         self._observer.start(hub)
-        for at_ns, change in self._changes:
-            # Routers that restart forget what they have read: every sample that is visible must have come before that.
-            kind = Kind.GLOBAL_SCHEDULE if isinstance(change, PolicyOptions) else Kind.TIMER
-            hub.schedule(at_ns, kind, OWN_SEQUENCE, ChangeDue(change), is_background=True)
+        self._schedule_changes(0)
         if self._autoscaler is None:
             return
         if self._scaler.knows_load and self._load is not None:
             self._scaler.load = self._load(self._scaler.bin_ns)
         self._schedule_tick(self._scaler.first_ns)
+
+    def branch(self, other: "FleetControl", at_ns: int) -> None:
+        """Do from ``at_ns`` on what the control of an equal study with other changes would do."""
+        for pool in other.pools[len(self.pools) :]:
+            self.pools.append(pool)
+            self._samples.append({})
+            self._observer.add_pool(pool)
+        self.changes = other.changes
+        self._observe_changes()
+        self._schedule_changes(at_ns)
+
+    def _observe_changes(self) -> None:
+        later = (change.observation for _, change in self.changes if isinstance(change, PolicyOptions))
+        self.observation = strictest((self._own_observation, *later))
+
+    def _schedule_changes(self, since_ns: int) -> None:
+        for at_ns, change in self.changes:
+            # Routers that restart forget what they have read: every sample that is visible must have come before that.
+            kind = Kind.GLOBAL_SCHEDULE if isinstance(change, PolicyOptions) else Kind.TIMER
+            if at_ns >= since_ns:
+                self.hub.schedule(at_ns, kind, OWN_SEQUENCE, ChangeDue(change), is_background=True, comes_first=True)
 
     def handlers(self) -> Mapping[type, Callable[[Any, int], list[Send]]]:
         """Return what handles each type of event; whatever changes a replica's state lets upgrades go on."""
@@ -188,10 +215,21 @@ class FleetControl(HubComponent):
             split = TrafficSplit(change.weights, self.hub.seed)
             for route in routes:
                 route.split = split
-        else:
-            for route in routes:
-                route.reconfigure(partial(build_policy, change.options))
-        return []
+            return []
+        for route in routes:
+            route.reconfigure(partial(build_policy, change.options))
+        return self._report_to(change, now_ns)
+
+    def _report_to(self, change: PolicyOptions, now_ns: int) -> list[Send]:
+        """Tell every replica what the new policy reads, if that is more than they report."""
+        known = self._lifecycle.observed or self.hub.first_observation
+        observed = strictest((known, change.observation))
+        if observed == known:
+            return []
+        self._lifecycle.observed = observed
+        membership = self.hub.membership
+        present = [member.number for member in membership if GONE not in member.blocked_by]
+        return [membership.observe(number, observed, now_ns) for number in present]
 
     # ------------------------------------------------------------------------------------------------------- upgrades
 

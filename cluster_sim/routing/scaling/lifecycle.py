@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from cluster_sim.engine.hub_interface import Send
 from cluster_sim.engine.instant import Kind
+from cluster_sim.engine.observation import Observation
 from cluster_sim.recording.reasons import DRAINED
 from cluster_sim.routing.component import HubServices
 from cluster_sim.routing.membership import DRAINING, GONE, STARTING, Member
@@ -46,6 +47,8 @@ class Lifecycle:
         """``pools`` are those of the study, in their order; ``victim`` is the replica of a pool that goes first."""
         self._pools = pools
         self._victim = victim
+        self.observed: Observation | None = None
+        """What replicas report that join now; None: as at the start."""
         self._held: dict[int, int] = {}
         """Open attempts of each draining replica."""
 
@@ -74,16 +77,18 @@ class Lifecycle:
     def bring_to(self, pool: int, replicas: int, now_ns: int) -> list[Send]:
         """Start or drain replicas until a pool has so many that do not drain."""
         members = self.members(pool)
-        sends = [self.launch(pool, now_ns) for _ in range(replicas - len(members))]
+        sends = [send for _ in range(replicas - len(members)) for send in self.launch(pool, now_ns)]
         for member in self._victims(members)[: max(0, len(members) - replicas)]:
             sends += self.retire(member.number, now_ns)
         return sends
 
-    def launch(self, pool: int, now_ns: int) -> Send:
+    def launch(self, pool: int, now_ns: int) -> list[Send]:
         """Start a replica."""
         member, send = self._hub.membership.join(pool, now_ns)
         self._schedule(now_ns + max(1, self._pools[pool].cold_start_ns), ReplicaReady(member.number))
-        return send
+        if self.observed is None:
+            return [send]
+        return [send, self._hub.membership.observe(member.number, self.observed, now_ns)]
 
     def retire(self, number: int, now_ns: int) -> list[Send]:
         """Drain a replica; one that is not ready leaves at once."""

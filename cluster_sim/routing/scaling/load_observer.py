@@ -35,6 +35,10 @@ class LoadObserver:
         self._since_ns = 0
         self._forget()
 
+    def add_pool(self, pool: ScaledPool) -> None:
+        """Watch a pool that has been added."""
+        self._by_pool[pool.name] = _Counts()
+
     def start(self, hub: HubServices) -> None:
         """Take the hub's services."""
         self._hub = hub
