@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from cluster_sim.api.fork import Fork, checkpoint, fork
     from cluster_sim.api.plan import Plan, plan
     from cluster_sim.api.result import Result
+    from cluster_sim.api.search import SearchTable, search
     from cluster_sim.api.simulate import simulate
     from cluster_sim.api.sweep import SweepTable, sweep
     from cluster_sim.config.schema.study import Study
@@ -32,6 +33,8 @@ _MODULES: Final = {
     "Fork": "cluster_sim.api.fork",
     "plan": "cluster_sim.api.plan",
     "Plan": "cluster_sim.api.plan",
+    "search": "cluster_sim.api.search",
+    "SearchTable": "cluster_sim.api.search",
     "sweep": "cluster_sim.api.sweep",
     "SweepTable": "cluster_sim.api.sweep",
     "InputError": "cluster_sim.errors",
@@ -46,6 +49,7 @@ __all__ = [
     "InputError",
     "Plan",
     "Result",
+    "SearchTable",
     "Study",
     "SweepTable",
     "UnfinishedError",
@@ -54,6 +58,7 @@ __all__ = [
     "compare",
     "fork",
     "plan",
+    "search",
     "simulate",
     "sweep",
 ]
