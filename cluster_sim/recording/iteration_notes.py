@@ -60,8 +60,7 @@ class IterationNotes:
         count = len(ends_ns)
         self._run_ends.extend_sums(ends_ns, since_ns)
         self._run_gaps.extend(gaps_ns)
-        self._runs.append(count)
-        self._runs.append(requests)
+        self._runs.append_pair(count, requests)
         self.weight += count + RUN_WEIGHT
 
     def add_steps(self, steps: Int64Array) -> None:

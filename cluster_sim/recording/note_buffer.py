@@ -18,7 +18,7 @@ _LEAST: Final = 64
 class NoteBuffer:
     """Integers in the order in which they were noted; ``size`` says how many there are."""
 
-    __slots__ = ("_values", "memory", "size")
+    __slots__ = ("_room", "_values", "memory", "size")
 
     def __init__(self, notes: bytes = b"") -> None:
         """``notes`` are int64 to begin with."""
@@ -26,6 +26,7 @@ class NoteBuffer:
         self.memory = bytearray()
         """Memory of the notes, 8 bytes each, and of those to come."""
         self._values = np.frombuffer(self.memory, np.int64)
+        self._room = 0
         if notes:
             self.extend(np.frombuffer(notes, np.int64))
 
@@ -41,29 +42,46 @@ class NoteBuffer:
     def reserve(self, count: int) -> int:
         """Make room for ``count`` more integers and count them in; return the index of the first."""
         first = self.size
-        end = first + count
-        if end > len(self._values):
-            memory = bytearray(8 * max(2 * len(self._values), end, _LEAST))
-            memory[: 8 * first] = self.memory[: 8 * first]
-            self.memory = memory
-            self._values = np.frombuffer(memory, np.int64)
-        self.size = end
+        self.size = end = first + count
+        if end > self._room:
+            self._grow(end)
         return first
+
+    # A fleet notes several times a request, so these make room without a call.
 
     def extend(self, values: Int64Array) -> None:
         """Note several."""
-        first = self.reserve(len(values))
-        self._values[first : self.size] = values
+        first = self.size
+        self.size = end = first + len(values)
+        if end > self._room:
+            self._grow(end)
+        self._values[first:end] = values
 
     def extend_sums(self, values: Int64Array, added: int) -> None:
         """Note several, each ``added`` more than it says."""
-        first = self.reserve(len(values))
-        np.add(values, added, out=self._values[first : self.size])
+        first = self.size
+        self.size = end = first + len(values)
+        if end > self._room:
+            self._grow(end)
+        np.add(values, added, out=self._values[first:end])
 
-    def append(self, value: int) -> None:
-        """Note one."""
-        first = self.reserve(1)
-        self._values[first] = value
+    def append_pair(self, one: int, other: int) -> None:
+        """Note two."""
+        first = self.size
+        self.size = end = first + 2
+        if end > self._room:
+            self._grow(end)
+        values = self._values
+        values[first] = one
+        values[first + 1] = other
+
+    def _grow(self, end: int) -> None:
+        """Get memory for ``end`` integers at least, with all that is noted."""
+        memory = bytearray(8 * max(2 * self._room, end, _LEAST))
+        memory[: len(self.memory)] = self.memory
+        self.memory = memory
+        self._values = np.frombuffer(memory, np.int64)
+        self._room = len(self._values)
 
     def drop(self, count: int) -> None:
         """Forget the last ``count``."""
