@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cluster_sim.errors import InputError
-from cluster_sim.options import LONGEST_RUN_S
 
 if TYPE_CHECKING:
     from cluster_sim.workload.kind_interface import WorkloadConfig
@@ -50,6 +49,7 @@ def workload_of(file: Path, choices: TraceChoices) -> tuple["WorkloadConfig", in
 
     The seed is that of the study, or 0.
     """
+    from cluster_sim.options import LONGEST_RUN_S
     from cluster_sim.workload.kinds.servegen import ServegenWorkload
     from cluster_sim.workload.readers.trace_format import AUTO, TRACE_READERS
 
