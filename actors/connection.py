@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from tempfile import TemporaryFile
 from typing import Final
 
 import ray
@@ -20,6 +21,9 @@ REACH_S: Final = 5.0
 """How long an address may take to accept a connection."""
 _SETTINGS: Final = 4
 """Type of the frame with which both sides of HTTP/2 begin (RFC 9113, 6.5)."""
+_STDERR: Final = 2
+_ABOUT_LEVEL: Final = b"RAY_BACKEND_LOG_LEVEL"
+"""What Ray prints one line about, because it is set, as the last before it is silent."""
 OBJECT_STORE_BYTES: Final = 256 << 20
 """Object store of a local cluster: results are small, and containers have little shared memory."""
 
@@ -92,9 +96,27 @@ def _quiet() -> Iterator[None]:
     listen = worker.listen_error_messages
     worker.listen_error_messages = lambda *_: None
     try:
-        yield
+        with _without_lines_of(_ABOUT_LEVEL):
+            yield
     finally:
         worker.listen_error_messages = listen
+
+
+@contextmanager
+def _without_lines_of(subject: bytes) -> Iterator[None]:
+    """Hold what this process and Ray's libraries print as errors, and let it go at the end but for one subject."""
+    with TemporaryFile() as held:
+        kept = os.dup(_STDERR)
+        os.dup2(held.fileno(), _STDERR)
+        try:
+            yield
+        finally:
+            os.dup2(kept, _STDERR)
+            os.close(kept)
+            held.seek(0)
+            for line in held:
+                if subject not in line:
+                    os.write(_STDERR, line)
 
 
 def _join(address: str) -> None:

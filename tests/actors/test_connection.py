@@ -1,6 +1,8 @@
 """Joining a Ray cluster: wrong addresses are wrong input, quickly."""
 
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -52,3 +54,11 @@ def test_somebody_else_answers(greeting: bytes) -> None:
         ):
             pass
         answering.join()
+
+
+@pytest.mark.ray
+def test_nothing_of_ray_on_the_screen() -> None:
+    """A local cluster starts and stops without a line of Ray's own."""
+    program = "from actors.connection import ray_cluster\nwith ray_cluster(None, 1):\n    print('up')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=300)
+    assert (done.stdout, done.stderr) == ("up\n", "")
