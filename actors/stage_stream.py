@@ -80,7 +80,7 @@ class StageStream:
             if kind is FrameKind.ERROR:
                 raise ProtocolError(f"a stage of actor {self._group} failed: {body}")
             if kind is FrameKind.BROKEN:
-                raise BrokenLinkError(f"a link of the stages of actor {self._group}: {body}")
+                raise BrokenLinkError(f"a link between the stages of actor {self._group} broke: {body}")
             rows = unpack_rows(body, 0)
             for replica, batch, ended_ns, end_ns in zip(*rows[:4], strict=True):
                 expected = self._confirmed.get(replica, 0)

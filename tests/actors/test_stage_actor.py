@@ -131,6 +131,6 @@ def test_lost_chain_is_named(settings: LinkSettings) -> None:
     silent.start(watcher.endpoint, [])
     assert "stage 0 of actor 3 waited 0.05 s for a batch" in silent.watch()
     assert watcher.confirmations.poll(5_000)
-    with pytest.raises(ProtocolError, match="a stage of actor 3 failed: stage 0: ProtocolError"):
+    with pytest.raises(ProtocolError, match="a link between the stages of actor 3 broke: stage 0: BrokenLink"):
         watcher.confirm()
     watcher.close()
