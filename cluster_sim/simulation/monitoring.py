@@ -58,6 +58,8 @@ class RunMonitor:
         self._speedup = settings.speedup
         self._total = simulation.total_requests
         self._started_s = time.monotonic() - earlier_s
+        self._paced_from_s: float | None = None
+        self._earlier_s = earlier_s
         self._reached: Instant = 0
         self._paced_at: Instant = -1
         self._memory = MemoryWatch()
@@ -93,10 +95,12 @@ class RunMonitor:
             # Lazy replicas come along: without it one stride, long after, would have all their work.
             self._is_collecting = self._is_collecting or is_new
             return limit
+        if self._paced_from_s is None:  # The first window: by then the actors of a run on Ray have started.
+            self._paced_from_s = time.monotonic() - self._earlier_s
         if self._reached == self._paced_at:
             time.sleep(NAP_S)
         self._paced_at = self._reached
-        allowed_s = (time.monotonic() - self._started_s) * self._speedup
+        allowed_s = (time.monotonic() - self._paced_from_s) * self._speedup
         return instant(int(allowed_s * NS_PER_S), Kind.RUN_END)
 
     def wants_counters(self) -> bool:

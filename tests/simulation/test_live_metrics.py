@@ -127,7 +127,10 @@ def test_prometheus_sees_a_run_to_its_end(
             time.sleep(0.5)
             lacking = prometheus.lacking(expressions)
         assert lacking == []
-        assert prometheus.query("cluster_sim_speedup_ratio")[0] == pytest.approx(2.5, rel=0.3)
+        asked = pytest.approx(2.5, rel=0.3)
+        while prometheus.query("cluster_sim_speedup_ratio")[0] != asked and time.monotonic() < deadline:
+            time.sleep(0.5)  # A run that a busy machine held up catches up first.
+        assert prometheus.query("cluster_sim_speedup_ratio")[0] == asked
         recorded = "cluster_sim:generation_tokens:rate1m"
         assert run.wait(timeout=120) == 0, (tmp_path / "run.log").read_text()
         summary = json.loads((tmp_path / "run" / "summary.json").read_text())
