@@ -46,6 +46,7 @@ def test_a_run_is_drawn_again_by_its_seed(tmp_path: Path) -> None:
     assert len({draw_run(seed, tmp_path).kills for seed in range(6)}) == 6
 
 
+@pytest.mark.acceptance
 def test_kills_change_nothing(nodes: RayNodes, tmp_path: Path) -> None:
     """A stage, a node and the driver are killed in one run, which ends in one process: files and live counters."""
     kills = (Kill("stage", 1.5), Kill("node", 0.5), Kill("driver", 0.5))
@@ -56,6 +57,7 @@ def test_kills_change_nothing(nodes: RayNodes, tmp_path: Path) -> None:
     nodes.replace(1)
 
 
+@pytest.mark.acceptance
 def test_the_head_node_takes_the_run_with_it(tmp_path: Path) -> None:
     """Its death ends the run with exit code 3 and one message, from which it goes on."""
     study, out = study_in(tmp_path), tmp_path / "run"
@@ -84,6 +86,7 @@ def test_the_head_node_takes_the_run_with_it(tmp_path: Path) -> None:
     assert files_of(out) == files_of(whole.directory)
 
 
+@pytest.mark.acceptance
 def test_a_run_goes_on_without_the_control_service(nodes: RayNodes, tmp_path: Path) -> None:
     """When the control service alone dies, a run on it ends as it would have, having said so once."""
     study, out = study_in(tmp_path), tmp_path / "run"
