@@ -31,6 +31,7 @@ class Impatient(SilentView):
 
 def test_an_interrupted_run_keeps_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says where; the tables there hold every request that had ended, and the series as it was delivered."""
+    monkeypatch.setattr(inline, "LEAST_TICKS", 1)
     monkeypatch.setattr(inline, "SERIES_ROWS", 2)  # Delivered every tick.
     study = tmp_path / "study.yaml"
     study.write_text(STUDY, encoding="utf-8")
