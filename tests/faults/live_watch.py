@@ -5,6 +5,7 @@ import threading
 import time
 import urllib.request
 from contextlib import suppress
+from http.client import HTTPException
 
 CLOCK = "cluster_sim_simulated_seconds_total"
 PERIOD_S = 0.1
@@ -39,7 +40,7 @@ class LiveWatch:
 
     def _watch(self) -> None:
         while not self._is_over.wait(PERIOD_S):
-            with suppress(OSError, ValueError):
+            with suppress(OSError, ValueError, HTTPException):  # The server may die in mid-page.
                 before = self._last
                 with urllib.request.urlopen(self._url, timeout=5) as answer:
                     page = answer.read().decode()
