@@ -39,15 +39,21 @@ class DroppedFrames:
 
     def remark(self) -> str:
         """Return the end of a message about a wait: how many were dropped, if any were."""
-        return f"; {self.count} frames or connections of strangers were dropped" if self.count else ""
+        verb = "was" if self.count == 1 else "were"
+        return f"; {_counted(self.count)} {verb} dropped" if self.count else ""
 
     def _log(self, reason: str) -> None:
         _LOG.warning(
-            "%s dropped %d frames or connections of strangers, %d in all: %s",
+            "%s dropped %s, %d in all: %s",
             self._receiver,
-            self.count - self._logged,
+            _counted(self.count - self._logged),
             self.count,
             reason,
         )
         self._logged = self.count
         self._logged_s = time.monotonic()
+
+
+def _counted(count: int) -> str:
+    plural = "" if count == 1 else "s"
+    return f"{count} frame{plural} or connection{plural} of strangers"

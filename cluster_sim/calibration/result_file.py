@@ -119,7 +119,10 @@ def read_result(path: Path) -> str:
         with open_text(path) as stream:
             text: str = read_stream(path, stream, MOST_BYTES)
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a UTF-8 text file ({error.reason} at byte {error.start})") from None
+        raise InputError(
+            f"{path}: not a UTF-8 text file ({error.reason} at byte {error.start}); "
+            "benchmark results are JSON, YAML or CSV"
+        ) from None
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read ({cut(str(error), MOST_OF_PATH)})") from None
     return text.removeprefix("\ufeff")

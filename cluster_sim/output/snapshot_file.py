@@ -25,7 +25,7 @@ from cluster_sim.output.resume_advice import begin_anew
 
 SNAPSHOT_FILE: Final = "snapshot"
 MAGIC: Final = b"cluster-sim snapshot"
-VERSION: Final = 2
+VERSION: Final = 3
 MOST_BYTES: Final = 16 << 30
 """Largest body that is unpacked."""
 _HEAD_BYTES: Final = len(MAGIC) + 4 + 32 + 8
@@ -41,6 +41,8 @@ class SnapshotHead(NamedTuple):
     config_hash: str
     inputs: str
     """Fingerprint of the files that the study reads."""
+    outputs: str
+    """Options that say what files the run writes, in words."""
     series_parts: tuple[str, ...]
     """Hashes of the parts of the series."""
     simulated_ns: int
@@ -123,6 +125,11 @@ def check_head(path: Path, found: SnapshotHead, expected: SnapshotHead) -> None:
             f"{path}: belongs to another study (configuration {found.config_hash}, not {expected.config_hash}); only "
             f"executor and placement may change; restore the study, or {advice}"
         )
+    if found.outputs != expected.outputs:
+        raise InputError(
+            f"{path}: was written with {found.outputs}, and the study now has {expected.outputs}; the files of a run "
+            f"are of one kind from its beginning: restore the study, or {advice}"
+        )
     if found.inputs != expected.inputs:
         raise InputError(f"{path}: a file that the study reads has changed since; restore it, or {advice}")
 
@@ -150,6 +157,6 @@ def _fingerprint(paths: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def new_head(config_hash: str, inputs: str) -> SnapshotHead:
+def new_head(config_hash: str, inputs: str, outputs: str = "") -> SnapshotHead:
     """Return the head of a run's snapshots before anything is known of it."""
-    return SnapshotHead(__version__, code_fingerprint(), config_hash, inputs, (), 0, 0.0, 0)
+    return SnapshotHead(__version__, code_fingerprint(), config_hash, inputs, outputs, (), 0, 0.0, 0)

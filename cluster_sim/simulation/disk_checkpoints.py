@@ -107,6 +107,7 @@ class DiskCheckpoints:
         self._head = stored.head._replace(
             config_hash=self._known_head().config_hash,
             inputs=self._known_head().inputs,
+            outputs=self._known_head().outputs,
             resumes=stored.head.resumes + 1,
         )
         self.series_parts = stored.head.series_parts
@@ -126,7 +127,9 @@ class DiskCheckpoints:
 
 
 def _head_of(study: Study) -> SnapshotHead:
-    return new_head(config_hash(study), files_fingerprint(_inputs(study)))
+    run = study.run
+    outputs = f"run.event_trace: {str(run.event_trace).lower()} and run.series_interval_s: {run.series_interval_s:g}"
+    return new_head(config_hash(study), files_fingerprint(_inputs(study)), outputs)
 
 
 def _inputs(study: Study) -> list[Path]:

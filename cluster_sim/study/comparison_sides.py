@@ -137,6 +137,9 @@ def _kind(path: Path) -> str:
         raise InputError(f"{path}: holds neither a run ({SUMMARY_FILE}) nor a sweep ({RESULTS_FILE})")
     if not path.exists():
         raise InputError(f"{path}: no such file or directory")
+    own = {SUMMARY_FILE: "run", REQUESTS_FILE: "run", RESULTS_FILE: "sweep"}.get(path.name)
+    if own is not None:
+        raise InputError(f"{path}: is one file of a {own}, no benchmark's results; give its directory, {path.parent}")
     return "benchmark"
 
 

@@ -15,15 +15,14 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from cluster_sim.atomic_file import whole_file
-from cluster_sim.config.loading.canonical import HASH_DIGITS, config_hash, resolved_yaml
-from cluster_sim.config.loading.load import load_study
+from cluster_sim.config.loading.canonical import HASH_DIGITS, config_hash
 from cluster_sim.config.schema.study import Study
 from cluster_sim.directory_lock import LOCK_FILE, DirectoryLock
 from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.output.out_path import result_path
 from cluster_sim.output.run_directory import is_empty_directory
 from cluster_sim.plain_file import read_text
-from cluster_sim.simulation.plan import make_plan
+from cluster_sim.study.study_record import check_record, is_record_of, record_text
 from cluster_sim.study.sweep_table import write_csv, write_rows
 
 RESULTS_FILE: Final = "results.parquet"
@@ -47,7 +46,7 @@ def default_directory(base: Study, *, is_resumed: bool) -> Path:
     if is_resumed and not any(place.exists() for place in (directory, partial_of(directory))):
         pattern = f"{escape(base.name)}-{'[0-9a-f]' * HASH_DIGITS}"
         for place in sorted([*directory.parent.glob(pattern), *directory.parent.glob(f"{pattern}.partial")]):
-            if _holds(place / BASE_FILE, base):
+            if is_record_of(place / BASE_FILE, base):
                 return place.with_name(place.name.removesuffix(".partial"))
     return directory
 
@@ -85,7 +84,8 @@ class SweepDirectory:
     def open(self, base: Study, *, is_resumed: bool) -> dict[int, Row]:
         """Prepare the directory for the sweep of ``base``; return the results that are there already by variant.
 
-        Raises InputError if the directory holds something else, another process writes it, or it cannot be written.
+        Raises InputError if the directory holds something else or results of another release, another process writes
+        it, or it cannot be written.
         """
         place = self.partial
         if is_resumed and not self.partial.exists() and (self.final / self.results_file).exists():
@@ -93,8 +93,7 @@ class SweepDirectory:
         if self.partial.is_dir():
             self._lock = DirectoryLock(self.partial)
         if is_resumed and place.exists():
-            if not _holds(place / self.base_file, base):
-                raise InputError(f"{place}: holds another {self.words} than this study asks for; give another --out")
+            check_record(place / self.base_file, base, self.words)
             return _results(place, self.statuses)
         if self.partial.exists():
             raise InputError(
@@ -110,7 +109,7 @@ class SweepDirectory:
             (self.partial / RUNS_FOLDER).mkdir()
         except OSError as error:
             raise InputError(f"--out {self.final}: cannot be written: {error.strerror or error}") from error
-        write_text(self.partial / self.base_file, resolved_yaml(base))
+        write_text(self.partial / self.base_file, record_text(base))
         return {}
 
     def save(self, run_id: str, result: Row) -> None:
@@ -148,26 +147,6 @@ class SweepDirectory:
         self.partial.replace(self.final)
         (self.final / LOCK_FILE).unlink(missing_ok=True)
         return self.final
-
-
-def _holds(file: Path, base: Study) -> bool:
-    """Return whether a sweep's own file describes ``base``, in the form of this release or of an earlier one."""
-    if not file.exists():
-        return False
-    text = resolved_yaml(base)
-    try:
-        if read_text(file) == text:
-            return True
-        earlier = load_study(file)
-        return resolved_yaml(earlier) == text or _settled(earlier) == _settled(base)
-    except InputError:
-        return False
-
-
-def _settled(study: Study) -> str:
-    """Return a study as text, with what its engines choose where it says nothing."""
-    pools = tuple(planned.pool for planned in make_plan(study).pools)[: len(study.fleet.pools)]
-    return resolved_yaml(study.model_copy(update={"fleet": study.fleet.model_copy(update={"pools": pools})}))
 
 
 def _results(place: Path, statuses: tuple[str, ...]) -> dict[int, Row]:

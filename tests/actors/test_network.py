@@ -107,9 +107,7 @@ def test_raw_connections_do_not_get_in(
     until(lambda: listener.dropped.count >= 8 * len(RAW_OPENINGS))
     assert not listener.socket.poll(0)
     lines = [record.getMessage() for record in caplog.records if record.name == "actors.dropped_frames"]
-    assert (
-        lines[0] == "router dropped 1 frames or connections of strangers, 1 in all: a connection did not authenticate"
-    )
+    assert lines[0] == "router dropped 1 frame or connection of strangers, 1 in all: a connection did not authenticate"
     assert len(lines) < 5
 
 
@@ -233,9 +231,9 @@ def test_log_has_one_line_a_second(caplog: pytest.LogCaptureFixture) -> None:
         dropped.close()
         dropped.close()
     assert [record.getMessage() for record in caplog.records] == [
-        "actor 1 dropped 1 frames or connections of strangers, 1 in all: a frame of another run",
+        "actor 1 dropped 1 frame or connection of strangers, 1 in all: a frame of another run",
         "actor 1 dropped 1002 frames or connections of strangers, 1003 in all: a frame of several parts",
-        "actor 1 dropped 1 frames or connections of strangers, 1004 in all: the last before the end of the run",
+        "actor 1 dropped 1 frame or connection of strangers, 1004 in all: the last before the end of the run",
     ]
     assert dropped.remark() == "; 1004 frames or connections of strangers were dropped"
 

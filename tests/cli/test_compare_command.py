@@ -106,7 +106,14 @@ def test_what_cannot_be_compared(command: Command, runs: Path, tmp_path: Path) -
         (runs / "fast", failed, "is a run and"),
         (runs / "fast", tmp_path / "empty", "holds neither a run"),
         (runs / "fast", tmp_path / "nothing", "no such file"),
-        (runs / "fast", tmp_path / "foreign.json", "foreign.json"),
+        (
+            runs / "fast",
+            tmp_path / "foreign.json",
+            "foreign.json:1: not a benchmark result that is known: its keys are",
+        ),
+        (runs / "fast", runs / "slow" / "summary.json", "is one file of a run, no benchmark's results; give its di"),
+        (runs / "fast", runs / "slow" / "manifest.json", "manifest.json:1: not a benchmark result that is known"),
+        (runs / "fast", runs / "slow" / "counters.parquet", "benchmark results are JSON, YAML or CSV"),
         (damaged, runs / "fast", "is no run of this release, or damaged"),
         (failed, failed, "no run of the sweep finished"),
     ):

@@ -115,6 +115,9 @@ def test_only_the_same_run_is_resumed(tmp_path: Path) -> None:
     other = small_study(tmp_path, "seed=7")
     with pytest.raises(InputError, match="belongs to another study"):
         run_study(other, RunOptions(executor="inline", out=out, resumes=True))
+    for change, message in (("event_trace=true", "event_trace: false"), ("series_interval_s=2", "interval_s: 1")):
+        with pytest.raises(InputError, match=f"was written with run.*{message}.*restore the study"):
+            run_study(small_study(tmp_path, f"run.{change}"), RunOptions(executor="inline", out=out, resumes=True))
     path = tmp_path / "run.partial" / SNAPSHOT_FILE
     data = path.read_bytes()
     path.write_bytes(data[:-1])

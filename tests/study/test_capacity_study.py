@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cluster_sim import __version__
 from cluster_sim.config.loading.load import read_document
 from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.report.capacity_report import answer_text, best_text
@@ -96,13 +97,19 @@ def test_another_search_is_refused(tmp_path: Path) -> None:
     """A directory holds one study, one tolerance and one release; another is named, and nothing is touched."""
     with pytest.raises(UnfinishedError):
         run(tmp_path, STUDY, pool=StoppingPool(3))
-    with pytest.raises(InputError, match="holds another capacity search than this study asks for"):
+    with pytest.raises(
+        InputError, match="holds another capacity search than this study asks for: seed is 3 there and 4 here"
+    ):
         run(tmp_path, STUDY.replace("seed: 3", "seed: 4"), resume=True)
     with pytest.raises(InputError, match=r"holds a search with tolerance 0\.05 .*, not tolerance 0\.04"):
         run(tmp_path, STUDY, resume=True, tolerance=0.04)
     search = tmp_path / "out.partial" / "search.json"
     search.write_text(search.read_text().replace("version", "version_")[:-1])
     with pytest.raises(InputError, match="of release None"):
+        run(tmp_path, STUDY, resume=True)
+    record = tmp_path / "out.partial" / "capacity.yaml"
+    record.write_text(record.read_text().replace(f"cluster-sim {__version__}", "cluster-sim 0.0.9"))
+    with pytest.raises(InputError, match=r"holds a capacity search of release 0\.0\.9"):
         run(tmp_path, STUDY, resume=True)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from cluster_sim import __version__
 from cluster_sim.config.loading.canonical import resolved_yaml
 from cluster_sim.config.loading.load import load_study
 from cluster_sim.config.loading.template import study_template
@@ -268,12 +269,23 @@ def test_a_disk_that_fails_keeps_what_is_there(study_file: Path, tmp_path: Path)
 
 
 def test_another_study_cannot_resume(study_file: Path, tmp_path: Path) -> None:
-    """--resume refuses results of another study."""
+    """--resume refuses results of another study, with the key that differs and both values."""
     with pytest.raises(UnfinishedError, match="interrupted"):
         sweep(study_file, tmp_path / "out", Tasks(limit=1))
     study_file.write_text(study_file.read_text().replace("seed: 42", "seed: 43"))
-    with pytest.raises(InputError, match="holds another sweep"):
+    with pytest.raises(InputError, match="holds another sweep than this study asks for: seed is 42 there and 43 here"):
         sweep(study_file, tmp_path / "out", Tasks(), resume=True)
+
+
+def test_a_sweep_of_another_release_is_not_resumed(study_file: Path, tmp_path: Path) -> None:
+    """The results of another release are refused with its number, and left as they are."""
+    with pytest.raises(UnfinishedError, match="interrupted"):
+        sweep(study_file, tmp_path / "out", Tasks(limit=1))
+    record = tmp_path / "out.partial" / "sweep.yaml"
+    record.write_text(record.read_text().replace(f"cluster-sim {__version__}", "cluster-sim 0.0.9"))
+    with pytest.raises(InputError, match=rf"sweep\.yaml: holds a sweep of release 0\.0\.9, and this is {__version__}"):
+        sweep(study_file, tmp_path / "out", Tasks(), resume=True)
+    assert len(list((tmp_path / "out.partial" / "runs").iterdir())) == 1
 
 
 def test_unfinished_tasks_are_an_unfinished_sweep(study_file: Path, tmp_path: Path) -> None:
@@ -316,6 +328,9 @@ def test_another_directory_is_left_alone(study_file: Path, tmp_path: Path) -> No
         ("sweep: {grid: {sede: [1, 2]}}\n", "no combination of the sweep is a valid study"),
         ("sweep: {grid: {fleet.pools.4.replicas: [1]}}\n", "name an item by its index"),
         ("sweep: {grid: {seed: 3}}\n", "sweep.grid.seed: must be a list"),
+        ("sweep: {grid: {name: [a], seed: [1, 2, 1.0]}}\n", "sweep: grid.seed has 1 twice: give each value once"),
+        ("sweep: {zip: {seed: [1, 1], name: [a, a]}}\n", 'zip has the values [1, "a"] of seed, name twice'),
+        ("sweep: {list: [{seed: 1}, {seed: 1}]}\n", 'list has the entry {"seed": 1} twice'),
         ("sweep: {list: [{name: a}, {seed: 4}], where: [seed == 5]}\n", "none of the 2 combinations"),
     ],
 )

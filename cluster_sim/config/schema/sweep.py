@@ -1,7 +1,9 @@
 """The ``sweep`` block: which variants of the study to run."""
 
+import json
 import math
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -37,6 +39,26 @@ def _with_values(values: dict[str, Any]) -> dict[str, Any]:
         if given == []:
             raise ValueError(f"{key} has no values: list at least one")
     return values
+
+
+def _first_twice(values: Iterable[Any]) -> str | None:
+    """Return the first value that stands a second time, as JSON; None if all differ.  1 and 1.0 are the same."""
+    seen: set[str] = set()
+    for value in values:
+        text = json.dumps(_plain(value), default=str)
+        if text in seen:
+            return text
+        seen.add(text)
+    return None
+
+
+def _plain(value: Any) -> Any:
+    """Return a value whose whole numbers are all integers, and whose keys are in order."""
+    if isinstance(value, dict):
+        return {str(key): _plain(value[key]) for key in sorted(value, key=str)}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class Sample(ConfigModel):
@@ -109,8 +131,22 @@ class Sweep(ConfigModel):
         if len(set(lengths.values())) > 1:
             found = ", ".join(f"{key} {length}" for key, length in lengths.items())
             raise ValueError(f"zip needs as many values of each key; got {found}")
+        self._check_repeats()
         if self.combinations > MOST_VARIANTS:
             raise ValueError(
                 f"has {self.combinations:,} combinations, more than {MOST_VARIANTS:,}: try fewer values at once"
             )
         return self
+
+    def _check_repeats(self) -> None:
+        """Raise ValueError for values that would make the same run twice."""
+        for key, values in self.grid.items():
+            twice = _first_twice(values)
+            if twice is not None:
+                raise ValueError(f"grid.{key} has {twice} twice: give each value once")
+        twice = _first_twice(zip(*self.zip.values(), strict=True))
+        if twice is not None:
+            raise ValueError(f"zip has the values {twice} of {', '.join(self.zip)} twice: give each place once")
+        twice = _first_twice(self.list)
+        if twice is not None:
+            raise ValueError(f"list has the entry {twice} twice: give each once")

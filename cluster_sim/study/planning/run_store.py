@@ -4,15 +4,13 @@ from pathlib import Path
 from typing import Final, Self
 
 from cluster_sim.atomic_file import whole_file
-from cluster_sim.config.loading.canonical import resolved_yaml
-from cluster_sim.config.loading.load import load_study
 from cluster_sim.config.schema.study import Study
 from cluster_sim.directory_lock import LOCK_FILE, DirectoryLock
 from cluster_sim.errors import InputError, UnfinishedError
-from cluster_sim.plain_file import read_text
 from cluster_sim.study.planning.single_run import RunKey
 from cluster_sim.study.replication_store import ReplicationStore
 from cluster_sim.study.replications import Replication
+from cluster_sim.study.study_record import check_record, record_text
 
 STUDY_FILE: Final = "plan.yaml"
 RUNS_FILE: Final = "runs.msgpack"
@@ -28,19 +26,19 @@ class RunStore:
 
     def __init__(self, directory: Path, base: Study) -> None:
         self.directory = directory
-        text = resolved_yaml(without_time_limit(base))
+        study = without_time_limit(base)
         file = directory / STUDY_FILE
         self.is_new = not file.exists()
         if self.is_new and directory.exists() and (not directory.is_dir() or _holds_files(directory)):
             raise InputError(f"--out {directory}: exists and is not the directory of a plan; give another or remove it")
-        if not self.is_new and not _is_same(file, text):
-            raise InputError(f"--out {directory}: holds another plan than this one; give another --out, or remove it")
+        if not self.is_new:
+            check_record(file, study, "plan")
         try:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"--out {directory}: cannot be written: {error.strerror or error}") from error
         self._lock = DirectoryLock(directory)
-        self.write(STUDY_FILE, text)
+        self.write(STUDY_FILE, record_text(study))
         self._runs = ReplicationStore(directory / RUNS_FILE)
 
     def __enter__(self) -> Self:
@@ -79,15 +77,6 @@ def without_time_limit(base: Study) -> Study:
         return base
     limit = type(base.plan).model_fields["time_limit_s"].get_default()
     return base.model_copy(update={"plan": base.plan.model_copy(update={"time_limit_s": limit})})
-
-
-def _is_same(file: Path, text: str) -> bool:
-    try:
-        if read_text(file) == text:
-            return True
-        return resolved_yaml(load_study(file)) == text
-    except InputError:
-        return False
 
 
 def _holds_files(directory: Path) -> bool:

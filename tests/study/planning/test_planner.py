@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cluster_sim import __version__
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.study.planning.plan_run import PlanOutcome, run_plan
@@ -82,8 +83,12 @@ def test_a_second_plan_in_the_directory_runs_nothing(tmp_path: Path) -> None:
     again, pool = planned(small_study(plan__time_limit_s=60), tmp_path / "plan", {1: 4.6, 2: 2.8})
     assert pool.submitted == 0
     assert again.document == first.document
-    with pytest.raises(InputError, match="holds another plan"):
+    with pytest.raises(InputError, match=r"holds another plan .*: slo\.tpot_p99_s is 0\.02 there and 0\.03 here"):
         planned(small_study(slo__tpot_p99_s=0.03), tmp_path / "plan", {1: 4.6, 2: 2.8})
+    record = tmp_path / "plan" / "plan.yaml"
+    record.write_text(record.read_text().replace(f"cluster-sim {__version__}", "cluster-sim 0.0.9"))
+    with pytest.raises(InputError, match=r"holds a plan of release 0\.0\.9"):
+        planned(small_study(), tmp_path / "plan", {1: 4.6, 2: 2.8})
 
 
 def test_interrupts_keep_what_was_learned(tmp_path: Path) -> None:
