@@ -15,6 +15,7 @@ from cluster_sim.engine.instant import Instant
 from cluster_sim.engine.observation import Observation
 from cluster_sim.recording.rows import RequestRow
 from cluster_sim.routing.dispatching import Dispatcher
+from cluster_sim.routing.event_list import EventList
 from cluster_sim.routing.membership import Member, Membership
 from cluster_sim.routing.request_states import Attempt, RequestTable, TrackedRequest
 from cluster_sim.routing.routes import Route
@@ -41,6 +42,8 @@ class HubServices(Protocol):
     """What the hub does for its components."""
 
     seed: int
+    events: EventList
+    """Events of the hub that are to come; components add theirs."""
     requests: RequestTable
     membership: Membership
     dispatcher: Dispatcher
@@ -51,23 +54,6 @@ class HubServices(Protocol):
     """What passes between router and replicas, if links or replicas fail in this run."""
     first_observation: Observation
     """What the replicas report at the start."""
-
-    def schedule(
-        self,
-        time_ns: int,
-        kind: int,
-        sequence: int,
-        event: Any,
-        *,
-        is_background: bool = False,
-        needed: Instant = 0,
-        comes_first: bool = False,
-    ) -> None:
-        """Schedule an event of the hub; events of equal instants go by ``sequence``, then by order of scheduling, those
-        that ``comes_first`` says before others.
-
-        The run ends without those in the background (periodic timers).  Every process will have passed ``needed``.
-        """
 
     def next_schedule_ns(self) -> int:
         """Return the earliest time for which a global schedule can be scheduled now."""

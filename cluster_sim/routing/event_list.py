@@ -131,12 +131,16 @@ class EventList:
         kind: int,
         sequence: int,
         event: Any,
+        *,
         is_background: bool = False,
         needed: Instant = 0,
-        *,
         comes_first: bool = False,
     ) -> None:
-        """Add an event of the router's own; one that ``comes_first`` precedes others of its instant and sequence."""
+        """Add an event of the router's own; events of equal instants go by ``sequence``, then by order of scheduling,
+        those that ``comes_first`` says before others.
+
+        The run ends without those in the background (periodic timers).  Every process will have passed ``needed``.
+        """
         self._scheduled += 1
         self._foreground += not is_background
         order = self._scheduled - _AHEAD if comes_first else self._scheduled

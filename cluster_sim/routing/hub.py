@@ -87,7 +87,7 @@ class RouterHub:
         self._timeout_ns = client_timeout_ns
         self.workload = workload
         self._feedback = workload if isinstance(workload, FeedbackSource) else None
-        self._events = EventList(workload.initial if isinstance(workload, FeedbackSource) else workload.chunks)
+        self.events = EventList(workload.initial if isinstance(workload, FeedbackSource) else workload.chunks)
         reacts = self._feedback is not None
         self.observation, self.first_observation = (
             observed_by(routes.values(), reacts=reacts, times_out=bool(client_timeout_ns), others=others)
@@ -163,33 +163,29 @@ class RouterHub:
         """The components beside routing."""
         return self._components
 
-    def forget(self, kind: type) -> None:
-        """Forget the events of a type that have been scheduled, all of them in the background."""
-        self._events.forget(kind)
-
     # --------------------------------------------------------------------------------------------------- hub protocol
 
     def next_event(self) -> Instant:
         """Return the instant of the earliest event."""
-        return self._events.next_event()
+        return self.events.next_event()
 
     def next_send(self) -> Instant:
         """Return the earliest instant at which a known event may send something.
 
         Responses never do by themselves unless a feedback source reacts, and then the coordinator asks ``next_event``.
         """
-        return self._events.next_own()
+        return self.events.next_own()
 
     def handle(self) -> list[Send]:
         """Handle the earliest event."""
-        now, event = self._events.pop()
+        now, event = self.events.pop()
         self.instant = now
         sends = self._handlers[type(event)](event, now >> KIND_BITS)
         if not self._components:
             return sends
         now_ns = now >> KIND_BITS
-        if not self.requests and not self._events.is_waiting:
-            self._events.drop_background()
+        if not self.requests and not self.events.is_waiting:
+            self.events.drop_background()
         elif now_ns - self._progress_ns > self._stall_limit_ns:
             self._check_progress(now_ns)
         return sends if self.links is None else self.links.pass_on(sends, now_ns)
@@ -197,7 +193,7 @@ class RouterHub:
     def _check_progress(self, now_ns: int) -> None:
         """Give the run up if all that is left are requests that wait at the router; raises UnfinishedError."""
         is_under_way = any(tracked.open for tracked in self.requests.values())
-        if is_under_way or self._events.is_waiting:
+        if is_under_way or self.events.is_waiting:
             self._progress_ns = now_ns
             return
         waiting = self.in_flight_ids()
@@ -211,7 +207,7 @@ class RouterHub:
 
     def needed(self, event: Instant) -> Instant:
         """Return what every process must have passed before the next event is handled."""
-        needed = self._events.needed()
+        needed = self.events.needed()
         if event & KIND_MASK == Kind.GLOBAL_SCHEDULE:
             for grid in self._routing_grids:
                 needed = max(needed, grid.needed(time_of(event)))
@@ -219,7 +215,7 @@ class RouterHub:
 
     def absorb(self, messages: list[Message]) -> None:
         """Make events of what a component observes; keep the rest."""
-        observed_types, observe, unobserved = self._observed_types, self._events.observe, self._unobserved
+        observed_types, observe, unobserved = self._observed_types, self.events.observe, self._unobserved
         for message in messages:
             if type(message.payload) in observed_types:
                 observe(message)
@@ -249,8 +245,8 @@ class RouterHub:
             timeout = ClientTimeout(request.request_id)
             # Without the request the event is void: it keeps no run from ending.
             due_ns = request.arrival_ns + self._timeout_ns
-            self._events.schedule(due_ns, Kind.TIMER, request.request_id, timeout, is_background=True)
-        if self._waiting_targets and not self._events.has_arrivals:
+            self.events.schedule(due_ns, Kind.TIMER, request.request_id, timeout, is_background=True)
+        if self._waiting_targets and not self.events.has_arrivals:
             sends += self._end_arrivals(now_ns)
         return sends
 
@@ -411,21 +407,7 @@ class RouterHub:
             arrival_ns = caused.arrival_ns
             if self.instant & KIND_MASK > Kind.GLOBAL_SCHEDULE and arrival_ns == now_ns:
                 arrival_ns += 1  # The global schedule of this instant is over.
-            self._events.schedule(arrival_ns, Kind.GLOBAL_SCHEDULE, caused.request_id, caused)
-
-    def schedule(
-        self,
-        time_ns: int,
-        kind: int,
-        sequence: int,
-        event: Any,
-        *,
-        is_background: bool = False,
-        needed: Instant = 0,
-        comes_first: bool = False,
-    ) -> None:
-        """Schedule an event; see ``HubServices``."""
-        self._events.schedule(time_ns, kind, sequence, event, is_background, needed, comes_first=comes_first)
+            self.events.schedule(arrival_ns, Kind.GLOBAL_SCHEDULE, caused.request_id, caused)
 
     def note_silence(self, number: int, since_ns: int) -> None:
         """Tell every component that a replica answers no scrape from ``since_ns`` on; -1: it answers again."""

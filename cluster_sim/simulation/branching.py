@@ -23,7 +23,7 @@ def branch(hub: RouterHub, coordinator: Coordinator, recorder: RunRecorder, simu
         hub.membership.pools.extend(pools)
         recorder.totals.add_pools(names)
         recorder.log.add_pools(names)
-    hub.forget(ChangeDue)
+    hub.events.forget(ChangeDue)
     control.branch(other, at_ns)
     hub.observe(control.observation)
     coordinator.observe()

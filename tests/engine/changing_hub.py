@@ -103,9 +103,9 @@ class Changer(Recovery):
         self.opener = hub.dispatcher.open
         hub.dispatcher.open = self.open  # type: ignore[method-assign]
         for order, at_ms in enumerate(self.changes.joins):
-            hub.schedule(round(at_ms * MS), Kind.TIMER, order, JoinDue())
+            hub.events.schedule(round(at_ms * MS), Kind.TIMER, order, JoinDue())
         for at_ms, replica in self.changes.leaves:
-            hub.schedule(round(at_ms * MS), Kind.TIMER, replica, LeaveDue(replica), is_background=True)
+            hub.events.schedule(round(at_ms * MS), Kind.TIMER, replica, LeaveDue(replica), is_background=True)
         for member in list(hub.membership):
             self.born(member.number, 0, first_ns=0)
         self.tick_again(0)
@@ -133,7 +133,7 @@ class Changer(Recovery):
             needed = instant(crash.crash_ns, Kind.FAULT) + 1
             reset = Reset(replica, *crash)
             at_ns = crash.crash_ns + self.return_ns
-            self.hub.schedule(at_ns, Kind.RESET, replica, reset, is_background=True, needed=needed)
+            self.hub.events.schedule(at_ns, Kind.RESET, replica, reset, is_background=True, needed=needed)
 
     def on_join(self, _event: JoinDue, now_ns: int) -> list[Send]:
         if sum(1 for _ in self.hub.membership) >= MOST_REPLICAS:
@@ -142,7 +142,7 @@ class Changer(Recovery):
         arrival_ns = now_ns + member.target.forward_ns
         self.born(member.number, arrival_ns)
         ready_ns = arrival_ns + round(self.changes.warm_ms * MS)
-        self.hub.schedule(ready_ns, Kind.TIMER, member.number, Ready(member.number, STARTING))
+        self.hub.events.schedule(ready_ns, Kind.TIMER, member.number, Ready(member.number, STARTING))
         return [send]
 
     def on_ready(self, event: Ready, _now_ns: int) -> list[Send]:
@@ -180,7 +180,7 @@ class Changer(Recovery):
             return []
         self.hub.membership.block(event.replica, DOWN)
         up_ns = event.restart_ns + self.return_ns
-        self.hub.schedule(up_ns, Kind.TIMER, event.replica, Ready(event.replica, DOWN))
+        self.hub.events.schedule(up_ns, Kind.TIMER, event.replica, Ready(event.replica, DOWN))
         self.await_crash(event.replica, event.restart_ns + 1)
         return self.fail(event.replica, now_ns, event.crash_ns)
 
@@ -199,7 +199,7 @@ class Changer(Recovery):
             return [send]
         assert tracked.last is not None
         refused = Refused(tracked.request.request_id, tracked.last.number)
-        self.hub.schedule(at_ns + self.return_ns, Kind.GRANT, tracked.request.request_id, refused)
+        self.hub.events.schedule(at_ns + self.return_ns, Kind.GRANT, tracked.request.request_id, refused)
         return []
 
     def on_refused(self, event: Refused, now_ns: int) -> list[Send]:
@@ -215,7 +215,7 @@ class Changer(Recovery):
             return self.hub.end_request(tracked, tracked.row(FAILED, now_ns, failure), now_ns)
         # At least 1 ns: this instant's global schedules may be over.
         backoff_ns = max(1, round(self.changes.backoff_ms * MS * self.failures[request_id]))
-        self.hub.schedule(now_ns + backoff_ns, Kind.GLOBAL_SCHEDULE, request_id, Retry(request_id))
+        self.hub.events.schedule(now_ns + backoff_ns, Kind.GLOBAL_SCHEDULE, request_id, Retry(request_id))
         return []
 
     def on_retry(self, event: Retry, now_ns: int) -> list[Send]:
@@ -228,7 +228,7 @@ class Changer(Recovery):
         if self.grid is not None:
             at_ns = now_ns + self.grid.period_ns
             needed = self.grid.needed(at_ns)
-            self.hub.schedule(at_ns, Kind.TIMER, 1 << 20, Tick(), is_background=True, needed=needed)
+            self.hub.events.schedule(at_ns, Kind.TIMER, 1 << 20, Tick(), is_background=True, needed=needed)
 
     def on_grid_sample(self, grid: str, member: Member, sample: Sample, now_ns: int) -> None:
         assert grid == "scaler"

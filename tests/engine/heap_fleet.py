@@ -128,7 +128,7 @@ class HeapFleet:
         """Take the next sample of every grid below ``at``, unless the run is over; return whether there was one."""
         is_sampled = False
         self.hub.settle()
-        if not self.hub.requests and not self.hub._events.is_waiting:
+        if not self.hub.requests and not self.hub.events.is_waiting:
             return False
         for grid, (period_ns, latency_ns) in enumerate(self.grids):
             sample_ns = self.sample_ns[grid]

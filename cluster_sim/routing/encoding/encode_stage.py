@@ -55,7 +55,7 @@ class EncodeStage(Encoding):
         # At least 1 ns: this instant's global schedules may be over.
         arrival_ns = max(now_ns + 1, end_ns + round(options.transfer_ms * NS_PER_MS))
         self.hub.requests.encodings[request.request_id] = now_ns, arrival_ns
-        self.hub.schedule(arrival_ns, Kind.GLOBAL_SCHEDULE, request.request_id, Encoded(request.request_id))
+        self.hub.events.schedule(arrival_ns, Kind.GLOBAL_SCHEDULE, request.request_id, Encoded(request.request_id))
         return True
 
     def _on_encoded(self, event: Encoded, now_ns: int) -> list[Send]:

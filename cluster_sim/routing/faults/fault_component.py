@@ -127,7 +127,7 @@ class FaultInjection(HubComponent):
             answer_ns = self.answer_ns(member.number, delivery_ns, member.target.return_ns)
             refused = Refused(payload.request.request_id, payload.attempt)
             if answer_ns < FOREVER_NS:
-                self.hub.schedule(answer_ns, Kind.GRANT, payload.request.request_id, refused, is_background=True)
+                self.hub.events.schedule(answer_ns, Kind.GRANT, payload.request.request_id, refused, is_background=True)
         return None
 
     # ---------------------------------------------------------------------------------------------------------- lives
@@ -151,7 +151,7 @@ class FaultInjection(HubComponent):
         if seen_ns < FOREVER_NS:
             needed = instant(crash.crash_ns, Kind.FAULT) + 1
             reset = Reset(number, crash)
-            self.hub.schedule(seen_ns, Kind.RESET, number, reset, is_background=True, needed=needed)
+            self.hub.events.schedule(seen_ns, Kind.RESET, number, reset, is_background=True, needed=needed)
 
     def _on_reset(self, event: Reset, now_ns: int) -> list[Send]:
         """Fail every attempt that had been delivered before the crash."""
@@ -162,7 +162,7 @@ class FaultInjection(HubComponent):
         self.hub.note_silence(number, crash.crash_ns)
         back_ns = self.answer_ns(number, crash.restart_ns, self.hub.membership[number].target.return_ns)
         if back_ns < FOREVER_NS:
-            self.hub.schedule(back_ns, Kind.TIMER, number, Restarted(number), is_background=True)
+            self.hub.events.schedule(back_ns, Kind.TIMER, number, Restarted(number), is_background=True)
         for (request_id, _), attempt in sorted(self._open.get(number, {}).items(), key=lambda item: item[0]):
             delivery_ns = self.delivery_ns(attempt, attempt.dispatch_ns, is_dispatch=True)
             tracked = self.hub.requests.get(request_id)
@@ -197,7 +197,7 @@ class FaultInjection(HubComponent):
     def _expect_restart(self) -> None:
         interval = next(self._restarts, None)
         if interval is not None:
-            self.hub.schedule(interval.start_ns, Kind.TIMER, -1, RouterDown(interval), is_background=True)
+            self.hub.events.schedule(interval.start_ns, Kind.TIMER, -1, RouterDown(interval), is_background=True)
 
     def _on_router_down(self, event: RouterDown, now_ns: int) -> list[Send]:
         """Break every stream, and forget what waits."""
@@ -210,7 +210,7 @@ class FaultInjection(HubComponent):
                 sends += hub.end_request(tracked, tracked.row(FAILED, now_ns, ROUTER_RESTART), now_ns)
         if event.interval.end_ns < FOREVER_NS:
             # A global schedule: every sample that is visible has been read, and is forgotten with the rest.
-            hub.schedule(event.interval.end_ns, Kind.GLOBAL_SCHEDULE, -1, RouterUp(), is_background=True)
+            hub.events.schedule(event.interval.end_ns, Kind.GLOBAL_SCHEDULE, -1, RouterUp(), is_background=True)
         return sends
 
     def _on_router_up(self, _event: RouterUp, _now_ns: int) -> list[Send]:

@@ -115,7 +115,7 @@ class FlowControl(Gate):
         tracked.state = RequestState.QUEUED
         if queued.expires_ns < NEVER:
             expiry = QueueExpiry(request.request_id, queued.number)
-            self.hub.schedule(queued.expires_ns, Kind.TIMER, request.request_id, expiry, is_background=True)
+            self.hub.events.schedule(queued.expires_ns, Kind.TIMER, request.request_id, expiry, is_background=True)
         self._await_scrape(flow, now_ns)
         return WAITS
 
@@ -133,7 +133,9 @@ class FlowControl(Gate):
         at_ns = self.hub.next_schedule_ns()
         if len(flow.controller.queues) and flow.check_ns != at_ns:
             flow.check_ns = at_ns
-            self.hub.schedule(at_ns, Kind.GLOBAL_SCHEDULE, -1 - flow.index, QueueCheck(flow.index), is_background=True)
+            self.hub.events.schedule(
+                at_ns, Kind.GLOBAL_SCHEDULE, -1 - flow.index, QueueCheck(flow.index), is_background=True
+            )
 
     def _await_scrape(self, flow: _RouteFlow, now_ns: int) -> None:
         """Look at a queue when the next samples become visible, if its detector reads any."""
@@ -142,7 +144,7 @@ class FlowControl(Gate):
         periods = (now_ns - self._latency_ns) // self._period_ns + 1
         flow.scrape_ns = periods * self._period_ns + self._latency_ns
         check = QueueCheck(flow.index)
-        self.hub.schedule(flow.scrape_ns, Kind.GLOBAL_SCHEDULE, -1 - flow.index, check, is_background=True)
+        self.hub.events.schedule(flow.scrape_ns, Kind.GLOBAL_SCHEDULE, -1 - flow.index, check, is_background=True)
 
     def _on_check(self, event: QueueCheck, now_ns: int) -> list[Send]:
         flow = self._flows[event.route]

@@ -85,7 +85,7 @@ class DegradedLinks:
             self._schedule(edge, interval.start_ns)
 
     def _schedule(self, edge: LinkEdge, time_ns: int) -> None:
-        self._hub.schedule(time_ns, Kind.TIMER, edge.replica, edge, is_background=True)
+        self._hub.events.schedule(time_ns, Kind.TIMER, edge.replica, edge, is_background=True)
 
 
 def _ending_after(times: Iterable[Interval], time_ns: int) -> Iterator[Interval]:

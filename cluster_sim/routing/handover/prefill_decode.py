@@ -242,7 +242,7 @@ class PrefillDecode(HandOver):
         """Have a leg sent by the next global schedule."""
         request_id = handed.tracked.request.request_id
         time_ns = now_ns if leg == "decode" else now_ns + 1  # A grant comes after the global schedule of its time.
-        self.hub.schedule(time_ns, Kind.GLOBAL_SCHEDULE, request_id, LegDue(request_id, handed.serial, leg))
+        self.hub.events.schedule(time_ns, Kind.GLOBAL_SCHEDULE, request_id, LegDue(request_id, handed.serial, leg))
 
     def _send_leg(self, handed: HandedOver, leg: str, now_ns: int) -> list[Send]:
         dispatcher, tracked = self.hub.dispatcher, handed.tracked
@@ -308,7 +308,7 @@ class PrefillDecode(HandOver):
         # A trickle would end after the last time of any run: like what stands still, it waits for another change.
         if 0 <= due_ns <= LAST_NS and transfers.generation != self._planned_generation:
             self._planned_generation = transfers.generation
-            self.hub.schedule(due_ns, Kind.GRANT, 0, TransferDue(transfers.generation))
+            self.hub.events.schedule(due_ns, Kind.GRANT, 0, TransferDue(transfers.generation))
 
     # ---------------------------------------------------------------------------------------------------------- events
 
@@ -341,7 +341,7 @@ class PrefillDecode(HandOver):
         request_id = progress.request_id
         timeout_ns = now_ns + connector.options.hold_timeout_ns
         timeout = HoldTimeout(request_id, handed.serial)
-        self.hub.schedule(timeout_ns, Kind.TIMER, request_id, timeout, is_background=True)
+        self.hub.events.schedule(timeout_ns, Kind.TIMER, request_id, timeout, is_background=True)
         return self._act(handed, connector.on_prefilled(handed.pair, progress.step_ns), now_ns, since_ns)
 
     def _on_granted(self, granted: Granted, now_ns: int) -> list[Send]:

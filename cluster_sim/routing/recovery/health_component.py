@@ -68,7 +68,7 @@ class HealthChecks(HubComponent):
         verdict = next(self._verdicts[number], None)
         if verdict is not None and verdict.at_ns < FOREVER_NS:
             event = HealthVerdict(number, verdict.is_healthy)
-            self.hub.schedule(verdict.at_ns, Kind.TIMER, number, event, is_background=True)
+            self.hub.events.schedule(verdict.at_ns, Kind.TIMER, number, event, is_background=True)
 
     def _on_verdict(self, event: HealthVerdict, now_ns: int) -> list[Send]:
         number, is_healthy = event

@@ -94,7 +94,7 @@ class LiveMigration(HubComponent):
     def _on_blocked(self, number: int, reason: str) -> None:
         if reason == DRAINING:
             at_ns = self.hub.next_schedule_ns()
-            self.hub.schedule(at_ns, Kind.GLOBAL_SCHEDULE, -1, DrainMoves(number), is_background=True)
+            self.hub.events.schedule(at_ns, Kind.GLOBAL_SCHEDULE, -1, DrainMoves(number), is_background=True)
 
     def _on_drain_moves(self, event: DrainMoves, now_ns: int) -> list[Send]:
         leaving = [
@@ -125,7 +125,7 @@ class LiveMigration(HubComponent):
         if hub.links is not None:
             delivery_ns = hub.links.delivery_ns(attempt, now_ns, is_dispatch=False)
             seen_ns = hub.links.answer_ns(target.source - 1, delivery_ns, target.return_ns)
-        hub.schedule(
+        hub.events.schedule(
             max(seen_ns, delivery_ns + 1),
             Kind.GLOBAL_SCHEDULE,
             request_id,
@@ -176,7 +176,7 @@ class LiveMigration(HubComponent):
         assert rebalance is not None
         self._is_ticking = True
         at_ns = (now_ns // rebalance.period_ns + 1) * rebalance.period_ns
-        self.hub.schedule(at_ns, Kind.GLOBAL_SCHEDULE, -1, RebalanceTick(), is_background=True)
+        self.hub.events.schedule(at_ns, Kind.GLOBAL_SCHEDULE, -1, RebalanceTick(), is_background=True)
 
     def on_closed(self, tracked: TrackedRequest, attempt: Attempt, now_ns: int) -> None:
         key = tracked.request.request_id, attempt.number

@@ -131,7 +131,7 @@ class RequestRecovery(Recovery):
         tracked.state = RequestState.QUEUED
         request_id = tracked.request.request_id
         event = Resubmission(request_id)
-        self.hub.schedule(at_ns, Kind.GLOBAL_SCHEDULE, request_id, event, is_background=True)
+        self.hub.events.schedule(at_ns, Kind.GLOBAL_SCHEDULE, request_id, event, is_background=True)
         return []
 
     def _on_resubmission(self, event: Resubmission, now_ns: int) -> list[Send]:
@@ -155,7 +155,7 @@ class RequestRecovery(Recovery):
             request_id = tracked.request.request_id
             event = AttemptTimeout(request_id, attempt.number)
             at_ns = now_ns + self._retries.attempt_timeout_ns
-            self.hub.schedule(at_ns, Kind.TIMER, request_id, event, is_background=True)
+            self.hub.events.schedule(at_ns, Kind.TIMER, request_id, event, is_background=True)
 
     def _on_attempt_timeout(self, event: AttemptTimeout, now_ns: int) -> list[Send]:
         tracked = self.hub.requests.get(event.request_id)
@@ -176,7 +176,7 @@ class RequestRecovery(Recovery):
         breaker = self._breakers[number]
         if breaker.on_failure(now_ns):
             self.hub.membership.block(number, BREAKER)
-            self.hub.schedule(breaker.open_until_ns, Kind.TIMER, number, HalfOpening(number), is_background=True)
+            self.hub.events.schedule(breaker.open_until_ns, Kind.TIMER, number, HalfOpening(number), is_background=True)
 
     def _on_half_opening(self, event: HalfOpening, now_ns: int) -> list[Send]:
         breaker = self._breakers[event.replica]

@@ -156,7 +156,9 @@ class FleetControl(HubComponent):
             # Routers that restart forget what they have read: every sample that is visible must have come before that.
             kind = Kind.GLOBAL_SCHEDULE if isinstance(change, PolicyOptions) else Kind.TIMER
             if at_ns >= since_ns:
-                self.hub.schedule(at_ns, kind, OWN_SEQUENCE, ChangeDue(change), is_background=True, comes_first=True)
+                self.hub.events.schedule(
+                    at_ns, kind, OWN_SEQUENCE, ChangeDue(change), is_background=True, comes_first=True
+                )
 
     def handlers(self) -> Mapping[type, Callable[[Any, int], list[Send]]]:
         """Return what handles each type of event; whatever changes a replica's state lets upgrades go on."""
@@ -201,7 +203,7 @@ class FleetControl(HubComponent):
 
     def _schedule_tick(self, time_ns: int) -> None:
         needed = self._grid.needed(time_ns) if self._grid is not None else 0
-        self.hub.schedule(time_ns, Kind.TIMER, OWN_SEQUENCE, ScalerTick(), is_background=True, needed=needed)
+        self.hub.events.schedule(time_ns, Kind.TIMER, OWN_SEQUENCE, ScalerTick(), is_background=True, needed=needed)
 
     def _on_change(self, event: ChangeDue, now_ns: int) -> list[Send]:
         change = event.change

@@ -162,4 +162,4 @@ class Lifecycle:
         ]
 
     def _schedule(self, time_ns: int, event: Any) -> None:
-        self._hub.schedule(time_ns, Kind.TIMER, OWN_SEQUENCE, event, is_background=True)
+        self._hub.events.schedule(time_ns, Kind.TIMER, OWN_SEQUENCE, event, is_background=True)

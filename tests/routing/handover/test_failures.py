@@ -43,7 +43,7 @@ class Failures(HubComponent):
     def start(self, hub: HubServices) -> None:
         super().start(hub)
         for number in range(60):
-            hub.schedule(20_000_000 + 40_000_000 * number, Kind.TIMER, number, Tick(number))
+            hub.events.schedule(20_000_000 + 40_000_000 * number, Kind.TIMER, number, Tick(number))
 
     def handlers(self) -> Mapping[type, Callable[[Any, int], list[Send]]]:
         return {Tick: self._on_tick}
@@ -67,7 +67,7 @@ class TryAgain(Recovery):
     def on_failure(self, tracked: TrackedRequest, attempt: Attempt | None, failure: str, now_ns: int) -> list[Send]:
         del attempt, failure
         again = Again(tracked.request.request_id)
-        self.hub.schedule(now_ns + 5_000_000, Kind.GLOBAL_SCHEDULE, again.request_id, again)
+        self.hub.events.schedule(now_ns + 5_000_000, Kind.GLOBAL_SCHEDULE, again.request_id, again)
         return []
 
     def _on_again(self, again: Again, now_ns: int) -> list[Send]:
