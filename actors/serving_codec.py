@@ -10,7 +10,8 @@ from typing import Any, Final
 from actors.codec import CODE, INT, PLAIN, REAL, Codec, FrameError, PayloadSchema, tuple_schema
 from cluster_sim.engine.observation import Grid, Observation
 from cluster_sim.engine.process import Join
-from cluster_sim.recording.replica_counters import ReplicaCounters
+from cluster_sim.metrics.live_figures import WIDTH
+from cluster_sim.metrics.live_rows import LiveRow
 from cluster_sim.recording.statuses import STATUSES
 from cluster_sim.serving.handover.messages import Granted, KvReady, PrefillLeg, PrefillProgress, Release, Reservation
 from cluster_sim.serving.messages import (
@@ -224,10 +225,12 @@ DEPARTURE: Final = tuple_schema(18, Departure)
 FIRST_TOKEN: Final = tuple_schema(19, FirstToken)
 
 
-def _read_counters(values: Any) -> Any:
-    """Return a replica's counters: running, waiting, share of KV blocks in use, its log's figures, adapters."""
-    running, waiting, kv_used_ratio, log, (active, awaited) = values
-    return running, waiting, kv_used_ratio, ReplicaCounters(*log), (tuple(active), tuple(awaited))
+def _read_counters(values: Any) -> LiveRow:
+    """Return a replica's row of live figures, and its adapters."""
+    row, (active, awaited) = values
+    if len(row) != 8 * WIDTH:
+        raise ValueError(f"a row of live figures has {len(row)} bytes, not {8 * WIDTH}")
+    return row, (tuple(active), tuple(awaited))
 
 
 PAYLOADS: Final = (

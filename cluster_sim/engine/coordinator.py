@@ -258,12 +258,14 @@ class Coordinator:
         event = self._hub.next_event()
         return self._hub.needed(event) if event < NEVER else 0
 
-    def calls(self, collect_counters: bool = False) -> dict[int, Window]:
+    def calls(self, *, collect_counters: bool = False, advances_all: bool = False) -> dict[int, Window]:
         """Return the windows to send now, by group; empty when every group that matters is already called.
 
         A group is called if messages wait for it, if its next activation lies below the new horizon, or if the hub's
-        next event needs it to pass an instant.  Asking only for horizons that grew makes an empty call impossible.
+        next event needs it to pass an instant.  With ``collect_counters`` or ``advances_all`` all are.
+        Asking only for horizons that grew makes an empty call impossible.
         """
+        advances_all = advances_all or collect_counters
         clock = self._action()
         ceiling = self._ceiling()
         needed = self._needed() if self._observation.gates else 0
@@ -272,13 +274,13 @@ class Coordinator:
             if state.answered != state.called:
                 continue
             is_awaited = state.passed < needed <= horizon_of(clock, state.forward_ns, ceiling)
-            if not (collect_counters or state.outbox or is_awaited) and state.next_activation >= horizon_of(
+            if not (advances_all or state.outbox or is_awaited) and state.next_activation >= horizon_of(
                 clock, state.forward_ns, ceiling
             ):
                 continue
             state.called += 1
             state.clock, state.ceiling = clock, ceiling
-            state.advances_all = collect_counters or is_awaited
+            state.advances_all = advances_all or is_awaited
             windows[index] = Window(state.called, clock, ceiling, collect_counters, state.outbox, state.advances_all)
             state.outbox = []
             self.traffic.windows += 1

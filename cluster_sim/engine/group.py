@@ -56,6 +56,9 @@ class LinkDelays(NamedTuple):
 Build = Callable[[int, Join], tuple[LogicalProcess, LinkDelays]]
 """Returns a process that joins, by its source and its first message, and its links."""
 
+Collect = Callable[[dict[int, Any]], dict[int, Any]]
+"""Returns plain data, by source, of the counters of the processes that have done something since the last call."""
+
 
 def horizon_of(clock: Instant, forward_ns: int, ceiling: Instant) -> Instant:
     """Return the horizon of a process: nothing below it will ever be sent to the process after this window."""
@@ -75,14 +78,16 @@ class Group:
         observation: Observation,
         build: Build | None = None,
         inspect: Callable[[Any], None] | None = None,
+        collect: Collect | None = None,
     ) -> None:
         """``delays`` gives the links of every process by source; ``build`` makes those that join; ``inspect`` looks at
-        every process that a window has moved.
+        every process that a window has moved; ``collect`` makes plain data of the counters of several.
         """
         self._processes = {process.source: process for process in processes}
         self._delays = dict(delays)
         self._build = build
         self._inspect = inspect
+        self._collect = collect
         self._wants_output_times = observation.responses
         self._wants_samples = observation.telemetry
         self._period_ns = observation.period_ns
@@ -166,7 +171,7 @@ class Group:
             if activity != self._shown.get(source):
                 self._shown[source] = activity
                 counters[source] = process.counters()
-        return counters
+        return counters if self._collect is None else self._collect(counters)
 
     def _join(self, source: int, message: Message) -> LogicalProcess:
         """Build the process that its first message makes join."""

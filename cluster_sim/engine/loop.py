@@ -111,7 +111,7 @@ def run_loop(
                     return
                 # What nobody waits for, such as the rest of a cancelled request, may still lie with lazy processes.
                 is_closing = True
-                windows = coordinator.calls(collect_counters=True)
+                windows = coordinator.calls(advances_all=True)
             elif coordinator.pace >= NEVER:
                 raise ProtocolError("nobody can move: " + coordinator.describe_wait())
         if windows:

@@ -74,7 +74,7 @@ class LogicalProcess(Protocol):
         """Handle what is left below the run's end, none of which can reach the hub in time."""
 
     def counters(self) -> Any:
-        """Return cumulative counters for live metrics; plain data."""
+        """Return cumulative counters for live metrics: plain data, or what the group's collector takes."""
 
     def activity(self) -> Any:
         """Return something cheap that differs whenever the counters do."""

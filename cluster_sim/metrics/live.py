@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from cluster_sim.metrics.live_figures import EngineFigures, idle_figures
+from cluster_sim.metrics.live_figures import EngineFigures, idle_figures, sums_of
 from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.metrics.run_metadata import RunMetadata
 
@@ -65,9 +65,7 @@ class RequestsLive:
         """Copy what live metrics show of ``totals``, whose replicas make ``groups``; None keeps them apart."""
 
         def shown(values: npt.NDArray[_Number]) -> npt.NDArray[_Number]:
-            if groups is None:
-                return values.copy()
-            return np.array([values[list(group)].sum(axis=0) for group in groups], values.dtype)
+            return values.copy() if groups is None else sums_of(values, groups)
 
         return cls(
             totals.statuses.copy(),

@@ -5,12 +5,12 @@ Rows add up, so that a large fleet is shown by pool, and so that the engines of 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from cluster_sim.recording import first_tokens
+from cluster_sim.recording import first_tokens, step_bins
 from cluster_sim.recording.buckets import ITERATION_TOKENS, TOKEN_GAP_S
 from cluster_sim.recording.draft_counts import POSITIONS
 from cluster_sim.recording.replica_counters import ReplicaCounters
@@ -18,6 +18,7 @@ from cluster_sim.units import NS_PER_S
 
 Int64Array = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
+_Number = TypeVar("_Number", bound=Any)
 
 _STATE: Final = ("present", "running", "waiting", "kv_used_blocks")
 """Whether a replica exists, and its state now."""
@@ -44,6 +45,23 @@ _GAPS: Final = slice(_ITERATIONS.stop, _ITERATIONS.stop + len(TOKEN_GAP_S) + 1)
 _FIRST_TOKENS: Final = slice(_GAPS.stop, _GAPS.stop + first_tokens.ROWS)
 _POSITIONS: Final = slice(_FIRST_TOKENS.stop, _FIRST_TOKENS.stop + POSITIONS)
 WIDTH: Final = _POSITIONS.stop
+_STEP_COLUMNS: Final = [FIGURES[name] for name in ("iterations", "prompt_tokens", "generated_tokens", "itl_sum_ns")]
+"""Where the first rows of ``recording.step_bins`` lie."""
+PLAIN: Final = (
+    *_STATE,
+    "busy_ns",
+    "preemptions",
+    "prefix_queries_tokens",
+    "prefix_hits_tokens",
+    "loaded_queries_tokens",
+    "loaded_hits_tokens",
+    "drafts",
+    "draft_tokens",
+    "accepted_tokens",
+    "crashes",
+)
+"""Figures of a replica that its log has as integers; ``live_rows`` reads them in this order."""
+_PLAIN_COLUMNS: Final = [FIGURES[name] for name in PLAIN]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +102,18 @@ class EngineFigures:
 
     def grouped(self, members: Sequence[Sequence[int]]) -> "EngineFigures":
         """Return the sums over the engines of each group."""
-        return EngineFigures(np.array([self.matrix[list(group)].sum(axis=0) for group in members], np.int64))
+        return EngineFigures(sums_of(self.matrix, members))
+
+
+def sums_of(values: npt.NDArray[_Number], groups: Sequence[Sequence[int]]) -> npt.NDArray[_Number]:
+    """Return the sums over each group of rows, which name the first axis; rising, mostly without gaps."""
+    sums = np.zeros((len(groups), *values.shape[1:]), values.dtype)
+    for place, group in enumerate(groups):
+        if group and group[-1] - group[0] == len(group) - 1:
+            sums[place] = values[group[0] : group[-1] + 1].sum(axis=0)  # Without a copy of the rows.
+        elif group:
+            sums[place] = values[list(group)].sum(axis=0)
+    return sums
 
 
 def figures_row(running: int, waiting: int, kv_used_blocks: int, counters: ReplicaCounters) -> Int64Array:
@@ -105,6 +134,24 @@ def figures_row(running: int, waiting: int, kv_used_blocks: int, counters: Repli
         ],
         np.int64,
     )
+
+
+def figures_matrix(plain: Int64Array, steps: Int64Array, firsts: Int64Array, positions: Int64Array) -> Int64Array:
+    """Return int64[replicas, WIDTH], the rows of replicas.
+
+    ``plain`` has the figures of ``PLAIN``; ``steps`` are those of ``recording.step_bins`` and ``firsts`` those of
+    ``recording.first_tokens``, by their rows; ``positions`` counts accepted drafts.  The first axis is the replica.
+    """
+    matrix = np.empty((len(plain), WIDTH), np.int64)
+    matrix[:, _PLAIN_COLUMNS] = plain
+    matrix[:, _STEP_COLUMNS] = steps[:, : len(_STEP_COLUMNS)]
+    matrix[:, _ITERATIONS] = steps[:, step_bins.ITERATION_COUNTS]
+    matrix[:, _GAPS] = steps[:, step_bins.GAP_COUNTS]
+    matrix[:, _FIRST_TOKENS] = firsts
+    matrix[:, _POSITIONS] = positions
+    tokens = firsts[:, first_tokens.PROMPT_TOKENS] + steps[:, step_bins.GENERATED_TOKENS]
+    matrix[:, FIGURES["iteration_tokens_sum"]] = tokens
+    return matrix
 
 
 def idle_figures(replicas: int) -> Int64Array:

@@ -41,26 +41,40 @@ class FirstTokenBins(IntervalBins):
     def add(self, notes: Int64Array) -> None:
         """Add int64[n, FIELDS] notes, at least one."""
         first, slots, sums = self._begin(notes[:, 0])
-        size = sums.shape[1]
-        sums[PROMPTS] = np.bincount(slots, minlength=size)
-        for row, column in ((PROMPT_TOKENS, 2), (CACHED_TOKENS, 3), (EXTERNAL_TOKENS, 4)):
-            sums[row] = np.bincount(slots, notes[:, column], size)
-        is_timed = notes[:, 1] >= 0
-        slots, ttft_ns = slots[is_timed], notes[is_timed, 1]
-        high, low = sums_by_group(slots, ttft_ns, size)
-        sums[TTFT_SUM_NS] = (high << 32) + low
-        rows = np.searchsorted(_BOUNDS_NS, ttft_ns, side="left")
-        sums[TTFT_COUNTS] = counts_by_slot(rows, slots, None, sums[TTFT_COUNTS])
+        _add_notes(sums, notes, slots)
         self._end(first, sums)
+
+
+def sums_by_owner(notes: Int64Array, owners: npt.NDArray[np.integer], count: int) -> Int64Array:
+    """Return int64[count, ROWS], the figures of int64[n, FIELDS] notes by their ``owners``."""
+    sums = np.zeros((ROWS, count), np.int64)
+    _add_notes(sums, notes, owners)
+    return sums.T
+
+
+def _add_notes(sums: Int64Array, notes: Int64Array, groups: npt.NDArray[np.integer]) -> None:
+    """Add int64[n, FIELDS] notes to int64[ROWS, groups]."""
+    size = sums.shape[1]
+    sums[PROMPTS] = np.bincount(groups, minlength=size)
+    for row, column in ((PROMPT_TOKENS, 2), (CACHED_TOKENS, 3), (EXTERNAL_TOKENS, 4)):
+        sums[row] = np.bincount(groups, notes[:, column], size)
+    is_timed = notes[:, 1] >= 0
+    groups, ttft_ns = groups[is_timed], notes[is_timed, 1]
+    high, low = sums_by_group(groups, ttft_ns, size)
+    sums[TTFT_SUM_NS] = (high << 32) + low
+    rows = np.searchsorted(_BOUNDS_NS, ttft_ns, side="left")
+    sums[TTFT_COUNTS] = counts_by_slot(rows, groups, None, sums[TTFT_COUNTS])
 
 
 class FirstTokenLog:
     """The first tokens of one replica; ``series_interval_ns`` as in ``ReplicaLog``."""
 
-    __slots__ = ("_bins", "_notes")
+    __slots__ = ("_bins", "_notes", "counted")
 
     def __init__(self, series_interval_ns: int) -> None:
         self._notes = array("q")
+        self.counted = 0
+        """Notes that have been counted in bulk; the others wait."""
         self._bins = FirstTokenBins(series_interval_ns)
 
     def note(self, end_ns: int, ttft_ns: int, prompt_tokens: int, cached_tokens: int, external_tokens: int) -> None:
@@ -91,6 +105,16 @@ class FirstTokenLog:
         totals: Int64Array = self._bins.totals + held.totals
         return totals
 
+    @property
+    def counted_totals(self) -> Int64Array:
+        """Figures of all notes that have been counted, int64[ROWS]."""
+        return self._bins.totals
+
+    def notes_from(self, note: int) -> bytes:
+        """Return the notes from one on, which is not counted yet, as int64[n, FIELDS]."""
+        first = (note - self.counted) * FIELDS
+        return self._notes[first:].tobytes() if first < len(self._notes) else b""
+
     def take(self, times_ns: Int64Array) -> Int64Array:
         """Return int64[ROWS, times], the figures since the time before, and forget them."""
         self._count(int(np.searchsorted(self._array()[:, 0], times_ns[-1], side="right")))
@@ -104,3 +128,4 @@ class FirstTokenLog:
         if notes:
             self._bins.add(self._array()[:notes])
             del self._notes[: notes * FIELDS]
+            self.counted += notes

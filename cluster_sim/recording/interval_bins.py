@@ -68,7 +68,7 @@ class IntervalBins:
 
 
 def counts_by_slot(
-    rows: npt.NDArray[np.intp], slots: Int64Array, weights: Int64Array | None, shape_of: Int64Array
+    rows: npt.NDArray[np.intp], slots: npt.NDArray[np.integer], weights: Int64Array | None, shape_of: Int64Array
 ) -> Int64Array:
     """Return how much weight lies in each (row, slot), an array of the same shape as ``shape_of``."""
     flat = np.bincount(rows * shape_of.shape[1] + slots, weights, shape_of.size)

@@ -55,6 +55,16 @@ class IterationNotes:
         lengths, requests = self._runs.values.reshape(-1, 2).T
         return self._run_ends.values, self._run_gaps.values, lengths, requests
 
+    def runs_from(self, iteration: int, run: int) -> tuple[Int64Array, Int64Array, Int64Array]:
+        """Return the (ends, gaps) of the runs' iterations from one on, and int64[runs, 2] with the lengths and the
+        requests of the runs from one on; valid until more is noted.
+        """
+        return (
+            self._run_ends.values[iteration:],
+            self._run_gaps.values[iteration:],
+            self._runs.values.reshape(-1, 2)[run:],
+        )
+
     def add_run(self, ends_ns: Int64Array, gaps_ns: Int64Array, requests: int, since_ns: int) -> None:
         """Note decode steps of ``requests`` requests each; ends count from ``since_ns``."""
         count = len(ends_ns)

@@ -8,7 +8,7 @@ lies beyond the end of the run.
 """
 
 from array import array
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,18 @@ def pending_limit(replicas: int) -> int:
     return max(min(PENDING_LIMIT, PENDING_BYTES // (16 * max(replicas, 1))), 1)
 
 
+class Uncounted(NamedTuple):
+    """Notes of one log that are not counted in bulk yet; valid until more is noted."""
+
+    turn: int
+    """How often notes have been counted; notes begin anew with each."""
+    totals: Int64Array
+    """Figures of all that is counted, int64[step_bins.ROWS]."""
+    notes: IterationNotes
+    extra_gaps: "array[int]"
+    """(end in ns, gap in ns) of gaps that the iterations do not tell."""
+
+
 class ReplicaLog:
     """The notes of one replica.  ``series_interval_ns`` is the grid of its ticks; 0 keeps no series.
 
@@ -66,6 +78,7 @@ class ReplicaLog:
         "_moment_ns",
         "_notes",
         "_rows",
+        "_turn",
         "_up_ns",
         "busy_ns",
         "cancellation_lag_ns",
@@ -135,6 +148,7 @@ class ReplicaLog:
         self.left_ns = -1
         self._up_ns = 0
         self._moment_ns = 0
+        self._turn = 0
         self._notes = IterationNotes()
         self._extra_gaps = array("q")
         self._gaps = QuantileSketch(EXACT_GAPS)
@@ -357,6 +371,10 @@ class ReplicaLog:
             held_blocks=self.held_blocks,
         )
 
+    def uncounted(self) -> Uncounted:
+        """Return the figures counted in bulk, and the notes that are not; ``metrics.live_rows`` adds them up."""
+        return Uncounted(self._turn, self._bins.totals, self._notes, self._extra_gaps)
+
     def activity(self) -> tuple[int, ...]:
         """Return integers that differ whenever the counters do."""
         return self.iterations, self.entered, self.left, self.preemptions, self.crashes, self.joined_ns, self.left_ns
@@ -376,6 +394,7 @@ class ReplicaLog:
             return
         if upto_ns < 0 and not notes.has_runs and notes.steps.size <= self._in_flight * STEP_FIELDS:
             return  # All of it may outlast the run.
+        self._turn += 1
         held = notes.take_in_flight(self._in_flight, upto_ns)
         self._count_gaps(held[0, 0].item() if len(held) else _WHOLE_RUN_NS)
         if notes.steps.size:

@@ -21,6 +21,7 @@ from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, instant,
 from cluster_sim.engine.process import HUB_SOURCE, Join, Message, OutputTimes
 from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.predictors.predictor_interface import Predictor
+from cluster_sim.recording.live_state import LiveState
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.recording.statuses import FINISHED
 from cluster_sim.serving import batch_recording
@@ -206,13 +207,11 @@ class Replica:
             return self._horizon - 1
         return self._guarantees.next_change(is_kv_sampled=self.settings.samples_kv)
 
-    def counters(self) -> Any:
-        """Return (running, waiting, KV usage ratio, the log's counters, adapters in use and waited for)."""
-        if self.log.left_ns < 0:
-            self.log.busy_ns = list(self.pipeline.busy_ns)
-        running, waiting, used = self._sampler.state_of(self._scheduler)
-        counters = self.log.counters(upto_ns=time_of(self._horizon))
-        return running, waiting, used / self.settings.limits.kv_blocks, counters, self._scheduler.adapters()
+    def counters(self) -> LiveState:
+        """Return what live metrics are made of."""
+        busy_ns = sum(self.pipeline.busy_ns if self.log.left_ns < 0 else self.log.busy_ns)
+        state = self._sampler.state_of(self._scheduler)
+        return LiveState(*state, busy_ns, time_of(self._horizon), self._scheduler.adapters(), self.log)
 
     def activity(self) -> Any:
         """Return what differs whenever the counters do."""

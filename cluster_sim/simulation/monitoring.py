@@ -19,7 +19,8 @@ from cluster_sim.metrics.live import (
     opening_snapshot,
 )
 from cluster_sim.metrics.live_feed import LiveFeed
-from cluster_sim.metrics.live_figures import EngineFigures, figures_row, idle_figures
+from cluster_sim.metrics.live_figures import EngineFigures, idle_figures
+from cluster_sim.metrics.live_rows import LiveRow
 from cluster_sim.routing.hub import RouterHub
 from cluster_sim.simulation.fleet_figures import fleet_figures
 from cluster_sim.simulation.memory import MemoryWatch
@@ -30,7 +31,7 @@ from cluster_sim.simulation.strides import Strides
 from cluster_sim.simulation.view import ProgressSink
 from cluster_sim.units import NS_PER_S
 
-COUNTERS_S: Final = 500e-6
+COUNTERS_S: Final = 50e-6
 """About what collecting one replica's counters takes, wherever that is, and bringing it up to the present."""
 PACED_SHARE: Final = 0.1
 """How much of that counts in a paced run, which waits for the wall clock most of the time."""
@@ -73,8 +74,6 @@ class RunMonitor:
         self._speed = SpeedMeter()
         self._generation = GenerationMeter()
         self._members = EngineMembers(simulation.metadata)
-        self._kv_blocks = [pool.kv_blocks for pool in simulation.metadata.pools]
-        self._pool_of_replica = simulation.metadata.pool_of_replica()
         self._figures = idle_figures(simulation.replicas)
         self._adapters: dict[int, Adapters] = {}
         if earlier_s:
@@ -139,17 +138,17 @@ class RunMonitor:
         traffic = self._traffic
         return TrafficLive(traffic.rounds, traffic.windows, traffic.sends, traffic.messages)
 
-    def _take(self, counters: dict[int, Any]) -> None:
+    def _take(self, counters: dict[int, LiveRow]) -> None:
         """Take the counters of the replicas that have done something."""
         missing = max(counters) - len(self._figures)
         if missing > 0:
             self._figures = np.concatenate([self._figures, idle_figures(missing)])
-            self._pool_of_replica += self._hub.joined_pools[len(self._pool_of_replica) - self._hub.replicas_at_start :]
-        for source, (running, waiting, used_ratio, log, adapters) in counters.items():
+        numbers = np.fromiter(counters, np.int64) - 1
+        rows = np.frombuffer(b"".join(row for row, _ in counters.values()), np.int64)
+        self._figures[numbers] = rows.reshape(len(numbers), -1)
+        for source, (_, adapters) in counters.items():
             if adapters != NO_ADAPTERS or source - 1 in self._adapters:
                 self._adapters[source - 1] = adapters
-            blocks = round(used_ratio * self._kv_blocks[self._pool_of_replica[source - 1]])
-            self._figures[source - 1] = figures_row(running, waiting, blocks, log)
 
     def _come_to_ns(self) -> int:
         """Return the time of which snapshots tell: nothing below it is left, and it is not beyond the run's end."""

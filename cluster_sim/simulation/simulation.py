@@ -20,6 +20,7 @@ from cluster_sim.errors import InputError
 from cluster_sim.hardware.interconnect.transfer_path import FleetLinks
 from cluster_sim.hardware.jitter import Jitter
 from cluster_sim.hardware.predictors.predictor_interface import Predictor
+from cluster_sim.metrics.live_rows import LiveRows
 from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.recording.replica_log import ReplicaLog, pending_limit
 from cluster_sim.recording.request_log import RequestLog
@@ -365,7 +366,7 @@ class Simulation:
         if delays is None:
             delays = {replica.source: self.pool_of(replica.source - 1).delays for replica in replicas}
         inspect = Replica.validate if self.is_paranoid else None
-        return Group(replicas, delays, observation, partial(self._join, build), inspect)
+        return Group(replicas, delays, observation, partial(self._join, build), inspect, LiveRows().collect)
 
     def _join(self, build: Callable[[int, int], Replica], source: int, first: Join) -> tuple[Replica, LinkDelays]:
         """Build the replica that a first message makes join, and return its links, too."""

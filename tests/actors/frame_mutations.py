@@ -11,6 +11,8 @@ from actors.frames import FrameKind, Link, StageRows, pack_reply, pack_rows, pac
 from actors.serving_codec import serving_codec
 from cluster_sim.engine.group import Reply, Window
 from cluster_sim.engine.process import Message
+from cluster_sim.metrics.live_rows import LiveRows
+from cluster_sim.recording.live_state import LiveState
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.recording.statuses import STATUSES
 from cluster_sim.serving.messages import Cancellation, Dispatch, EndOfArrivals, Response, Sample
@@ -41,7 +43,8 @@ def bodies(codec: Codec | None = None) -> dict[FrameKind, list[Any]]:
     ]
     log = ReplicaLog(0)
     log.step(5, 2, 3, 7, 4)
-    counters = {1: (1, 0, 0.5, log.counters(), (("de",), ())), 2: (0, 0, 0.0, log.counters(), ((), ()))}
+    states = {1: LiveState(1, 0, 5, 9, 5, (("de",), ()), log), 2: LiveState(0, 0, 0, 0, 5, ((), ()), log)}
+    counters = LiveRows().collect(states)
     windows = [
         Window(1, 10, 90, False, []),
         Window(2, 11, 90, True, [(1 + i % 2, m) for i, m in enumerate(to_replica)]),

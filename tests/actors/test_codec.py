@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from actors.codec import CODE, INT, REAL, Codec, FrameError, pack_column, tuple_schema, unpack_column
 from actors.serving_codec import CANCELLATION, DISPATCH, serving_codec
 from cluster_sim.engine.process import Join, Message
+from cluster_sim.metrics.live_rows import LiveRows
+from cluster_sim.recording.live_state import LiveState
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.recording.statuses import STATUSES
 from cluster_sim.serving.handover.messages import Granted, KvReady, PrefillLeg, PrefillProgress, Release, Reservation
@@ -54,7 +56,7 @@ def payloads() -> st.SearchStrategy[Any]:
         | st.builds(Join, INTS)
         | st.builds(Leave, INTS)
         | st.builds(FirstToken, INTS, INTS)
-        | st.builds(Response, INTS, INTS, st.sampled_from(STATUSES), *[INTS] * 7)
+        | st.builds(Response, INTS, INTS, st.sampled_from(STATUSES), *[INTS] * 9)
         | st.builds(Sample, INTS, INTS, INTS, ratio, INTS)
         | st.builds(PrefixSample, INTS, st.lists(st.tuples(INTS, INTS), max_size=3).map(tuple))
         | st.builds(AdapterSample, INTS, adapters, adapters)
@@ -92,10 +94,10 @@ def test_messages_come_back(sent: list[Message]) -> None:
 
 
 def test_counters_come_back() -> None:
-    """A replica's counters come back as the named tuple that live metrics read."""
+    """A replica's row of live figures comes back with its adapters."""
     log = ReplicaLog(0)
     log.step(5, 2, 3, 7, 4)
-    counters = {3: (1, 2, 0.25, log.counters(), (("de", "fr"), ("it",)))}
+    counters = LiveRows().collect({3: LiveState(1, 2, 5, 9, 5, (("de", "fr"), ("it",)), log)})
     codec = serving_codec()
     assert codec.unpack_counters(over_the_wire(codec.pack_counters(counters))) == counters
     assert codec.unpack_counters(codec.pack_counters(None)) is None

@@ -13,7 +13,7 @@ def test_a_computed_prompt_keeps_its_blocks_until_they_are_released() -> None:
     send(prefill, 0, 1, PrefillLeg(request(1, 40, 9), 0))
     assert answers(prefill, 60_000) == [(50_500, PrefillProgress(1, 0, 40, 50_000, True, 0, 0, 0))]
     assert prefill.counters()[:2] == (0, 0)
-    assert prefill.counters()[2] == 10 / 64
+    assert prefill.counters()[2] == 10
     send(prefill, 60_000, 2, PrefillLeg(request(2, 220, 9), 0))
     send(prefill, 100_000, 1, Release(1, 0), Kind.KV_READY)
     assert answers(prefill) == [(330_500, PrefillProgress(2, 0, 220, 230_000, True, 100_000, 0, 0))]
@@ -30,7 +30,7 @@ def test_blocks_come_first_then_the_cache_then_one_token_is_computed() -> None:
         (250_948, Response(1, 0, "finished", 0, 210_500, 250_948, 0, 0)),
         (250_948, Granted(2, 1, 250_448, 0)),
     ]
-    assert decode.counters()[:3] == (0, 1, 20 / 64)
+    assert decode.counters()[:3] == (0, 1, 20)
     send(decode, 300_000, 2, KvReady(2, 1, 79, 0), Kind.KV_READY)
     assert answers(decode) == [(331_710, Response(2, 1, "finished", 300_000, 311_500, 331_710, 0, 0))]
     assert decode.counters()[2] == 0
@@ -89,7 +89,7 @@ def test_a_cancelled_reservation_gives_its_blocks_back(arrives: bool) -> None:
     answers(decode, 100_000)
     send(decode, 100_000, 1, Cancellation(1, 0), Kind.CANCELLATION)
     answers(decode, 120_000)
-    assert decode.counters()[2] == 20 / 64
+    assert decode.counters()[2] == 20
     send(decode, 130_000, 3, Dispatch(request(3, 100, 100), 0))
     answers(decode, 140_000)
     if arrives:
@@ -110,7 +110,7 @@ def test_a_cancelled_prompt_is_not_held() -> None:
     answers(prefill, 60_000)
     assert prefill.counters()[2] == 0
     answers(prefill, 190_000)
-    assert prefill.counters()[2] == 10 / 64
+    assert prefill.counters()[2] == 10
     answers(prefill)
     assert prefill.counters()[2] == 0
 
