@@ -7,9 +7,10 @@ watches pays nothing, a run that is scraped a hundred times a second no more tha
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, NamedTuple
 
-from cluster_sim.metrics.live import LiveSnapshot
+from cluster_sim.metrics.live import LiveSnapshot, TrafficLive
 
 SHARE: Final = 0.03
 """Share of the run's wall time that snapshots and pages may take."""
@@ -39,6 +40,8 @@ class LiveFeed:
         self._is_over = False
         self.floor_s = 0.0
         """Simulated time below which no snapshot is served: a run that is resumed lets no counter fall."""
+        self.least_traffic = TrafficLive()
+        """Least of each count of the protocol's work that is served: a run that goes back takes other windows."""
 
     @property
     def is_asked(self) -> bool:
@@ -50,19 +53,17 @@ class LiveFeed:
         """Wall seconds between two snapshots, at least."""
         return self._pause_s
 
-    def publish(
-        self, snapshot: LiveSnapshot, cost_s: float = 0.0, *, is_last: bool = False, serial: int | None = None
-    ) -> None:
-        """Make ``snapshot``, which must not change any more, the latest one; it took ``cost_s`` of the run's time.
-
-        ``serial`` is its number in the feed that it comes from, if that is another one.
-        """
+    def publish(self, snapshot: LiveSnapshot, cost_s: float = 0.0, *, is_last: bool = False) -> None:
+        """Make ``snapshot``, which must not change any more, the latest one; it took ``cost_s`` of the run's time."""
         with self._condition:
             self._published_s = self._clock()
             if snapshot.simulated_s < self.floor_s and not is_last:
                 return
-            if serial is None:
-                serial = 0 if self._latest is None else self._latest.serial + 1
+            traffic = TrafficLive(*map(max, snapshot.traffic, self.least_traffic))
+            if traffic != snapshot.traffic:
+                snapshot = replace(snapshot, traffic=traffic)
+            self.least_traffic = traffic
+            serial = 0 if self._latest is None else self._latest.serial + 1
             self._latest = Published(serial, snapshot)
             self._pause_s = max(FRESH_S, cost_s / SHARE)
             self._is_asked = False
@@ -79,6 +80,11 @@ class LiveFeed:
                 before = self._latest
                 self._is_asked = True
                 self._condition.wait_for(lambda: self._is_over or self._latest is not before, WAIT_S)
+        return self.held(known)
+
+    def held(self, known: int = -1) -> Published | None:
+        """Return the latest snapshot as ``latest`` does, without a wait."""
+        with self._condition:
             latest = self._latest
         return None if latest is None or latest.serial == known else latest
 
@@ -101,17 +107,21 @@ Fetch = Callable[[int], Published | None]
 class LiveSource:
     """The snapshots of one run for its server: of a feed in this process, or in the process of the event loop.
 
+    All pass through the feed in this process, which outlives the other: a run that goes on after a loss has a new one.
     ``finish`` replaces both by the snapshot of the finished run.
     """
 
     def __init__(self) -> None:
         self.feed = LiveFeed()
         self._fetch: Fetch | None = None
+        self._fetched = -1
+        """Number of the latest snapshot in the other process."""
         self._lock = threading.Lock()
 
     def connect(self, fetch: Fetch) -> None:
         """Take the snapshots from the event loop's process from now on."""
-        self._fetch = fetch
+        with self._lock:
+            self._fetch, self._fetched = fetch, -1
 
     def disconnect(self) -> None:
         """Ask the event loop's process for nothing more: it ends."""
@@ -124,10 +134,11 @@ class LiveSource:
             fetch = self._fetch
             if fetch is None:
                 return self.feed.latest(known)
-            published = fetch(known)
+            published = fetch(self._fetched)
             if published is not None:
-                self.feed.publish(published.snapshot, serial=published.serial)
-            return published
+                self._fetched = published.serial
+                self.feed.publish(published.snapshot)
+        return self.feed.held(known)
 
     def charge(self, cost_s: float) -> None:
         """Note what a page has taken; it takes nothing of a run in another process."""

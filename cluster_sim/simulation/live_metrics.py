@@ -27,8 +27,9 @@ from cluster_sim.recording.replica_counters import ReplicaCounters
 from cluster_sim.simulation.run_recorder import new_totals
 from cluster_sim.units import NS_PER_S
 
-SEEN_FILE: Final = "scraped_s"
-"""Simulated time of the last page that a scraper has read, in the directory of a run that goes on."""
+SEEN_FILE: Final = "scraped"
+"""Simulated time in s of the last page that a scraper has read and the protocol's work, in the directory of a run that
+goes on."""
 
 
 class LiveMetrics:
@@ -46,15 +47,17 @@ class LiveMetrics:
     ) -> None:
         """``run`` is the label of every series, ``run_labels`` describe the run.
 
-        ``partial`` is the directory of the unfinished run, where the simulated time of the last page that was read is
-        kept: one that ``resumes`` is served from there on, so that no counter falls.
+        ``partial`` is the directory of the unfinished run, where what the last page told that was read is kept: one
+        that ``resumes`` is served from there on, so that no counter falls.
         """
         self.source = LiveSource()
         self._is_finished = False
         self._seen = partial / SEEN_FILE
         if resumes:
-            with suppress(OSError, ValueError):
-                self.source.feed.floor_s = float(self._seen.read_text(encoding="utf-8"))
+            with suppress(OSError, ValueError, TypeError):
+                floor, *traffic = self._seen.read_text(encoding="utf-8").split()
+                self.source.feed.least_traffic = TrafficLive(*map(int, traffic))
+                self.source.feed.floor_s = float(floor)
         self._metadata = metadata
         self._linger_s = options.linger_s
         exposition = Exposition(metadata, run, run_labels, options.names)
@@ -66,7 +69,8 @@ class LiveMetrics:
         if self._is_finished:
             return
         with suppress(OSError):
-            self._seen.write_text(f"{published.snapshot.simulated_s!r}\n", encoding="utf-8")
+            snapshot = published.snapshot
+            self._seen.write_text(" ".join(map(repr, (snapshot.simulated_s, *snapshot.traffic))), encoding="utf-8")
 
     @property
     def port(self) -> int:

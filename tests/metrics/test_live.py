@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cluster_sim.metrics.live import EngineMembers, GenerationMeter, SpeedMeter, opening_snapshot
+from cluster_sim.metrics.live import EngineMembers, GenerationMeter, SpeedMeter, TrafficLive, opening_snapshot
 from cluster_sim.metrics.live_feed import FRESH_S, LiveFeed, LiveSource, Published
 from cluster_sim.metrics.live_figures import FIGURES, EngineFigures, idle_figures
 
@@ -84,7 +84,26 @@ def test_source_serves_the_finished_run_at_last(snapshot) -> None:
     source = LiveSource()
     source.feed.publish(snapshot)
     source.connect(lambda known: Published(7, snapshot) if known < 7 else None)
-    assert source.latest(0) == Published(7, snapshot)
-    assert source.latest(7) is None
+    assert source.latest(0) == Published(1, snapshot)
+    assert source.latest(1) is None
     source.finish(snapshot)
-    assert source.latest(7) == Published(8, snapshot)
+    assert source.latest(1) == Published(2, snapshot)
+
+
+def test_source_lets_no_counter_fall_when_its_process_is_replaced(snapshot) -> None:
+    """A new process begins its numbers again and has done less: what was served stays until it has come as far."""
+    first = replace(snapshot, simulated_s=2.0, traffic=TrafficLive(78, 122, 30, 40))
+    behind = replace(snapshot, simulated_s=1.0, traffic=TrafficLive(60, 100, 20, 30))
+    beyond = replace(snapshot, simulated_s=3.0, traffic=TrafficLive(72, 119, 31, 41))
+    source = LiveSource()
+    source.connect(lambda known: Published(4, first) if known < 4 else None)
+    served = source.latest()
+    assert served.snapshot == first
+    source.feed.floor_s = 2.0
+    made = iter([Published(0, behind), Published(1, beyond)])
+    source.connect(lambda _known: next(made))
+    assert source.latest(served.serial) is None
+    newer = source.latest(served.serial)
+    assert newer.serial > served.serial
+    assert newer.snapshot.simulated_s == 3.0
+    assert newer.snapshot.traffic == TrafficLive(78, 122, 31, 41)
