@@ -93,9 +93,9 @@ class RayExecutor:
 def _outcome(result: RayRunResult, placement: dict[str, Any]) -> RunOutcome:
     groups: list[GroupResult] = result.groups
     by_index = {
-        index: ReplicaResult(counters, gaps, coverage)
+        index: ReplicaResult(counters, gaps, coverage, ranks)
         for group in groups
-        for index, counters, gaps, coverage in group.replicas
+        for index, counters, gaps, coverage, ranks in group.replicas
     }
     replicas = [by_index[index] for index in sorted(by_index)]
     _compare_stages(replicas, result.stages)

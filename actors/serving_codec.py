@@ -226,10 +226,10 @@ FIRST_TOKEN: Final = tuple_schema(19, FirstToken)
 
 
 def _read_counters(values: Any) -> LiveRow:
-    """Return a replica's row of live figures, and its adapters."""
+    """Return a replica's row of live figures, those of its ranks behind it, and its adapters."""
     row, (active, awaited) = values
-    if len(row) != 8 * WIDTH:
-        raise ValueError(f"a row of live figures has {len(row)} bytes, not {8 * WIDTH}")
+    if not row or len(row) % (8 * WIDTH):
+        raise ValueError(f"rows of live figures have {len(row)} bytes, not a multiple of {8 * WIDTH}")
     return row, (tuple(active), tuple(awaited))
 
 

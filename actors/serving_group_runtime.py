@@ -18,8 +18,8 @@ from cluster_sim.simulation.simulation import Simulation
 class GroupResult(NamedTuple):
     """The results of one group of replicas."""
 
-    replicas: list[tuple[int, ReplicaCounters, QuantileSketch, Coverage]]
-    """(index, counters, token gaps, coverage of the step predictions)"""
+    replicas: list[tuple[int, ReplicaCounters, QuantileSketch, Coverage, tuple[ReplicaCounters, ...]]]
+    """(index, counters, token gaps, coverage of the step predictions, counters of ranks)"""
     streams: list[tuple[int, int, bytes]]
     """(index, stages, stage stream as bytes of int64), if the simulation keeps them."""
 
@@ -116,7 +116,13 @@ class ServingGroupRuntime:
         end_ns = time_of(end)
         return GroupResult(
             [
-                (replica.settings.index, replica.log.counters(end_ns), replica.log.gaps(), replica.pipeline.coverage)
+                (
+                    replica.settings.index,
+                    replica.log.counters(end_ns),
+                    replica.log.gaps(),
+                    replica.pipeline.coverage,
+                    tuple(rank.counters() for rank in replica.log.ranks),
+                )
                 for replica in self._replicas
             ],
             self._streams() if self._simulation.keeps_streams else [],

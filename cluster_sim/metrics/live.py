@@ -141,6 +141,8 @@ class LiveSnapshot:
     """Pools of the replicas that have joined during the run, in the order of their numbers."""
     adapters: Mapping[int, Adapters] = field(default_factory=dict)
     """Of the replicas that have had requests with adapters, by their numbers."""
+    by_rank: "LiveSnapshot | None" = None
+    """The same with a row for each data-parallel rank, by ``request_totals.rank_row``, if replicas have several."""
 
 
 class SpeedMeter:

@@ -19,7 +19,7 @@ from cluster_sim.recording.step_bins import GAP_BOUNDS_NS, GAP_COUNTS, ITERATION
 
 Int64Array = npt.NDArray[np.int64]
 LiveRow = tuple[bytes, tuple[tuple[str, ...], tuple[str, ...]]]
-"""A row of ``live_figures`` as int64, and the replica's adapters."""
+"""A replica's row of ``live_figures`` as int64, the rows of its data-parallel ranks behind it, and its adapters."""
 
 _NO_INTS: Final = np.zeros(0, np.int64)
 _GAP_WIDTH: Final = len(GAP_BOUNDS_NS) + 1
@@ -54,7 +54,7 @@ class LiveRows:
     """Keeps the sums over all that has been read of each log."""
 
     def __init__(self) -> None:
-        self._marks: dict[int, _Mark] = {}
+        self._marks: dict[tuple[int, int], _Mark] = {}
         self._steps = np.zeros((0, step_bins.ROWS), np.int64)
         self._firsts = np.zeros((0, first_tokens.ROWS), np.int64)
 
@@ -62,27 +62,46 @@ class LiveRows:
         """Return the rows of replicas by their sources."""
         if not states:
             return {}
-        marks = [self._mark(source) for source in states]
+        if not any(state.ranks for state in states.values()):
+            memory, size = self._collect([(source, -1) for source in states], list(states.values()))
+            return {
+                source: (memory[place * size : (place + 1) * size], state.adapters)
+                for place, (source, state) in enumerate(states.items())
+            }
+        keys, logs = [], []
+        for source, state in states.items():
+            keys += [(source, rank) for rank in range(-1, len(state.ranks))]
+            logs += [state, *ranks_of(state)]
+        memory, size = self._collect(keys, logs)
+        rows, begin = {}, 0
+        for source, state in states.items():
+            end = begin + size * (1 + len(state.ranks))
+            rows[source] = memory[begin:end], state.adapters
+            begin = end
+        return rows
+
+    def _collect(self, keys: list[tuple[int, int]], states: list[LiveState]) -> tuple[bytes, int]:
+        """Return the rows of replicas and ranks one after the other, and the bytes of each.
+
+        ``keys`` are (source, rank), with -1 for the replica itself.
+        """
+        marks = [self._mark(key) for key in keys]
         rows = np.array([mark.row for mark in marks])
-        upto_ns = np.array([state.upto_ns for state in states.values()], np.int64)
-        self._add_iterations(marks, list(states.values()), rows, upto_ns)
-        self._add_first_tokens(marks, list(states.values()), rows, upto_ns)
+        upto_ns = np.array([state.upto_ns for state in states], np.int64)
+        self._add_iterations(marks, states, rows, upto_ns)
+        self._add_first_tokens(marks, states, rows, upto_ns)
         memory = figures_matrix(
-            np.array([_plain(state) for state in states.values()], np.int64),
+            np.array([_plain(state) for state in states], np.int64),
             self._steps[rows],
             self._firsts[rows],
-            np.array([state.log.drafts.accepted_by_position for state in states.values()], np.int64),
+            np.array([state.log.drafts.accepted_by_position for state in states], np.int64),
         ).tobytes()
-        size = len(memory) // len(states)
-        return {
-            source: (memory[place * size : (place + 1) * size], state.adapters)
-            for place, (source, state) in enumerate(states.items())
-        }
+        return memory, len(memory) // len(states)
 
-    def _mark(self, source: int) -> _Mark:
-        mark = self._marks.get(source)
+    def _mark(self, key: tuple[int, int]) -> _Mark:
+        mark = self._marks.get(key)
         if mark is None:
-            mark = self._marks[source] = _Mark(len(self._marks))
+            mark = self._marks[key] = _Mark(len(self._marks))
             if mark.row >= len(self._steps):
                 self._steps, self._firsts = (
                     np.concatenate([kept, np.zeros((len(kept) + 64, kept.shape[1]), np.int64)])
@@ -149,9 +168,17 @@ class LiveRows:
             mark.firsts += count
 
 
+def ranks_of(state: LiveState) -> list[LiveState]:
+    """Return the states of the data-parallel ranks of a replica; what concerns all of them is the replica's alone."""
+    return [
+        LiveState(*rank, 0, state.upto_ns, state.adapters, log)
+        for rank, log in zip(state.ranks, state.log.ranks, strict=True)
+    ]
+
+
 def _plain(state: LiveState) -> tuple[int, ...]:
     """Return the figures of ``live_figures.PLAIN``."""
-    running, waiting, kv_used_blocks, busy_ns, _, _, log = state
+    running, waiting, kv_used_blocks, busy_ns, _, _, log, _ = state
     drafts = log.drafts
     return (
         log.joined_ns >= 0 and log.left_ns < 0,

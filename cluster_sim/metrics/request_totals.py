@@ -5,7 +5,7 @@ figures to the last digit.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +19,12 @@ from cluster_sim.metrics.transfer_totals import TransferTotals
 from cluster_sim.recording import buckets
 from cluster_sim.recording.exact_sums import exact_sum, sums_by_group
 from cluster_sim.recording.reasons import REASONS
-from cluster_sim.recording.rows import RowBlock
+from cluster_sim.recording.rows import FIELD, RowBlock
 from cluster_sim.recording.sketch import EXACT_LIMIT, QuantileSketch
 from cluster_sim.recording.statuses import FINISHED, STATUSES
 
 Int64Array = npt.NDArray[np.int64]
+_Number = TypeVar("_Number", int, npt.NDArray[np.int64])
 
 SKETCHED: Final = Latencies._fields
 """Intervals whose distribution is kept, overall and per pool, in ns."""
@@ -95,8 +96,13 @@ class RequestTotals:
         slo: Slo | None = None,
         exact_limit: int = EXACT_LIMIT,
         end_ns: int = -1,
+        ranks: int = 1,
     ) -> None:
+        """``ranks`` is the largest number of data-parallel ranks of a replica."""
         self.pools = tuple(pools)
+        self.ranks = ranks
+        self.by_rank = RequestTotals(replicas * ranks, pools, max_model_tokens, exact_limit=1) if ranks > 1 else None
+        """Totals of the same rows by ``rank_row``, if replicas have several ranks; their statistics are none."""
         self.objectives = ObjectiveTotals(slo or Slo(), end_ns, exact_limit)
         self.exact_limit = exact_limit
         self.token_bounds = buckets.token_grid(max_model_tokens)
@@ -149,6 +155,8 @@ class RequestTotals:
 
     def reserve(self, replicas: int) -> None:
         """Have room for so many replicas, some of which have joined during the run."""
+        if self.by_rank is not None:
+            self.by_rank.reserve(replicas * self.ranks)
         missing = replicas - len(self.replica_statuses)
         if missing > 0:
             self.replica_statuses = np.pad(self.replica_statuses, ((0, missing), (0, 0)))
@@ -158,6 +166,8 @@ class RequestTotals:
 
     def add_pools(self, names: Sequence[str]) -> None:
         """Take in pools that no row is of so far."""
+        if self.by_rank is not None:
+            self.by_rank.add_pools(names)
         if len(self.pools) == 1:  # Its figures were those of all rows.
             self.pool_sketches = [
                 {name: QuantileSketch.from_plain(sketch.to_plain()) for name, sketch in self.sketches.items()}
@@ -170,6 +180,8 @@ class RequestTotals:
         if not len(block.rows):
             return
         self.reserve(int(block.column("replica").max()) + 1)
+        if self.by_rank is not None:
+            self.by_rank.add(_of_ranks(block, self.ranks))
         self._add_all_statuses(block)
         self.transfers.add(block)
         moved = block.rows[block.column("transfer_ns") >= 0]
@@ -198,6 +210,7 @@ class RequestTotals:
                 {name: sketch.to_plain() for name, sketch in sketches.items()} for sketches in self.pool_sketches
             ],
             "histograms": {name: counts.tobytes() for name, counts in self.histograms.items()},
+            "by_rank": None if self.by_rank is None else self.by_rank.snapshot(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -222,6 +235,8 @@ class RequestTotals:
         self.histograms = {
             name: _array_like(self.histograms[name], counts) for name, counts in state["histograms"].items()
         }
+        if self.by_rank is not None:
+            self.by_rank.restore(state["by_rank"])
 
     def _add_all_statuses(self, block: RowBlock) -> None:
         status, replica, arrival = block.column("status"), block.column("replica"), block.column("arrival_ns")
@@ -306,6 +321,19 @@ class RequestTotals:
             else:
                 values = block.column(name)
             _count_rows_into(self.histograms[name], token_bounds, replica, values)
+
+
+def _of_ranks(block: RowBlock, ranks: int) -> RowBlock:
+    """Return rows with ``rank_row`` in place of the replica; those that no rank took count as the first one's."""
+    rows = block.rows.copy()
+    replica, rank = rows[:, FIELD["replica"]], rows[:, FIELD["rank"]]
+    replica[:] = np.where(replica >= 0, rank_row(replica, np.maximum(rank, 0), ranks), -1)
+    return block._replace(rows=rows)
+
+
+def rank_row(replica: _Number, rank: _Number, ranks: int) -> _Number:
+    """Return the row of a rank where replicas have ``ranks`` rows each, whether they use them or not."""
+    return replica * ranks + rank
 
 
 def _decode_reads(block: RowBlock) -> Int64Array:

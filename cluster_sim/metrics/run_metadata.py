@@ -80,6 +80,11 @@ class RunMetadata:
         return sum(pool.replicas for pool in self.pools)
 
     @property
+    def ranks(self) -> int:
+        """Most data-parallel ranks that a replica has."""
+        return max(pool.ranks for pool in self.pools)
+
+    @property
     def max_model_tokens(self) -> int:
         """Longest context of all pools."""
         return max(pool.max_model_tokens for pool in self.pools)

@@ -66,6 +66,7 @@ REQUEST_SCHEMA: Final = pa.schema(
         ("encoded_s", pa.float64()),
         ("preempted_at_s", pa.float64()),
         ("resumed_s", pa.float64()),
+        ("rank", pa.int32()),
     ]
 )
 """The columns; docs/results.md says what each means and when it is null."""
@@ -114,6 +115,7 @@ def request_batch(block: RowBlock) -> pa.RecordBatch:
         "prefill_replica": number_column(later["prefill_replica"][0], pa.int32(), later["prefill_replica"][1]),
         "transfer_bytes": number_column(later["transfer_bytes"][0], pa.int64(), later["transfer_bytes"][1]),
         "attempts": number_column(later["attempts"][0], pa.int32(), later["attempts"][1]),
+        "rank": number_column(later["rank"][0], pa.int32(), later["rank"][1]),
         **{
             f"{name.removesuffix('_ns')}_s": seconds_column(*values)
             for name, values in later.items()

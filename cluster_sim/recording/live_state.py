@@ -18,3 +18,5 @@ class LiveState(NamedTuple):
     adapters: tuple[tuple[str, ...], tuple[str, ...]]
     """LoRA adapters in use, and waited for."""
     log: ReplicaLog
+    ranks: tuple[tuple[int, int, int], ...] = ()
+    """(running, waiting, KV blocks in use) of each data-parallel rank, if there are several; ``log`` has theirs."""

@@ -105,6 +105,7 @@ class ReplicaLog:
         "prefix_queries_tokens",
         "prompt_iterations",
         "prompt_tokens",
+        "ranks",
         "return_ns",
         "wasted_steps",
     )
@@ -118,6 +119,8 @@ class ReplicaLog:
         return_ns: int = 0,
     ) -> None:
         """``return_ns`` is the link to the router, at which times to first tokens end."""
+        self.ranks: tuple[ReplicaLog, ...] = ()
+        """Logs of data-parallel ranks, if there are several: of what their own batches yield."""
         self.return_ns = return_ns
         self.first_tokens = FirstTokenLog(series_interval_ns)
         self.drafts = DraftCounts()
@@ -239,6 +242,8 @@ class ReplicaLog:
         self.busy_ns = [busy - over for busy, over in zip(busy_ns, overrun_ns, strict=True)]
         self.down_ns -= max(0, self._up_ns - end_ns)
         self.cut(end_ns)
+        for rank in self.ranks:
+            rank.cut(end_ns)
 
     def cut(self, end_ns: int) -> None:
         """Take out the iterations that end after ``end_ns``, the end of the run; nothing is noted after it."""

@@ -47,6 +47,7 @@ ROW_FIELDS: Final = (
     "encoded_ns",
     "preempted_at_ns",
     "resumed_ns",
+    "rank",
 )
 """The integers of a row, in order; tenant, model, pool and slo_class are indices into the block's words, status into
 ``STATUSES``, reason into ``REASONS``, and -1 stands for null."""
@@ -113,6 +114,8 @@ class RequestRow(NamedTuple):
     """The last token before the last gap between tokens in which it was preempted; time at the replica."""
     resumed_ns: int = -1
     """The token that ended that gap."""
+    rank: int = -1
+    """The data-parallel rank of its replica that it was at, if there are several."""
 
 
 class RowBlock(NamedTuple):

@@ -279,6 +279,8 @@ class RequestTable(dict[int, TrackedRequest]):
 
 def _completed(row: RequestRow, departure: Departure, last_ns: int) -> RequestRow:
     """Return a row with what happened up to ``last_ns`` at the router."""
+    if departure.rank >= 0:
+        row = row._replace(rank=departure.rank)
     if not 0 <= departure.scheduled_ns <= last_ns:
         return row
     first_token_ns = departure.first_token_ns

@@ -21,6 +21,10 @@ class Batch:
     """How long the batch waits before its first stage can start (drafting, loading an adapter)."""
     unbatched_preemptions = 0
     """Preemptions in ranks that have no part in this joint batch."""
+    unbatched_ranks: tuple[tuple[int, int], ...] = ()
+    """Those preemptions by rank."""
+    parts: tuple[tuple[int, "Batch"], ...] = ()
+    """The ranks' own batches of a joint batch, by the rank's number."""
     resumed: tuple[Sequence, ...] = ()
     """Decodes that come back from a preemption with all that they had computed."""
     accepted_tokens = 0

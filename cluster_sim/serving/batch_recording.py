@@ -18,21 +18,31 @@ def record_batch(log: ReplicaLog, batch: Batch) -> None:
     generated_tokens = shape.decodes + shape.completed_prefills + batch.accepted_tokens
     batch.gaps.record(log, end_ns, prompt_tokens, generated_tokens, batch.completed)
     if batch.preempted or batch.unbatched_preemptions:
+        log.preemptions += len(batch.preempted)
         record_preemptions(log, batch)
     if batch.verified:
         log.drafts.add(shape.draft_tokens, batch.verified)
+    if log.ranks:
+        for number, part in batch.parts:
+            part.scheduled_ns, part.end_ns = batch.scheduled_ns, end_ns
+            record_batch(log.ranks[number], part)
 
 
 def record_begun(log: ReplicaLog, scheduler: Scheduler, now_ns: int) -> None:
     """Record the sequences that have ``begun`` to run at ``now_ns``, with first tokens which have come along."""
     for sequence in scheduler.begun:
         note_first_token(log, sequence, now_ns)
+        if log.ranks:
+            note_first_token(log.ranks[sequence.rank], sequence, now_ns)
     scheduler.begun = ()
 
 
-def record_preemptions(log: ReplicaLog, batch: Batch) -> None:
-    """Count the preemptions that a batch has made."""
-    log.preemptions += len(batch.preempted) + batch.unbatched_preemptions
+def record_preemptions(log: ReplicaLog, made: Batch | Scheduler) -> None:
+    """Count the preemptions of data-parallel ranks that have no part in a batch, or of a scheduler without one."""
+    log.preemptions += made.unbatched_preemptions
+    if log.ranks:
+        for number, preemptions in made.unbatched_ranks:
+            log.ranks[number].preemptions += preemptions
 
 
 def record_preempted_time(batch: Batch) -> None:
@@ -73,10 +83,18 @@ def record_lookups(log: ReplicaLog, batch: Batch) -> None:
             log.prefix_hits_tokens += sequence.cached_tokens
             log.loaded_queries_tokens += sequence.prompt_tokens - local_tokens
             log.loaded_hits_tokens += sequence.loaded_tokens
+    if log.ranks:
+        for number, part in batch.parts:
+            part.scheduled_ns = batch.scheduled_ns
+            record_lookups(log.ranks[number], part)
 
 
 def record_lost(log: ReplicaLog, batch: Batch) -> None:
     """Record a batch that the crash to come cuts off: its tokens never come."""
+    log.preemptions += len(batch.preempted)
     record_preemptions(log, batch)
+    if log.ranks:
+        for number, part in batch.parts:
+            log.ranks[number].preemptions += len(part.preempted)
     for sequence in batch.finishing:
         sequence.last_token_ns = batch.end_ns

@@ -31,6 +31,7 @@ class DepartureReport:
             sequence.resumed_tokens + tokens_by(sequence, at_ns, ends_ns, self._stages),
             sequence.cached_tokens,
             sequence.preemptions,
+            sequence.rank,
         )
         return self._message(departure, at_ns)
 

@@ -103,6 +103,8 @@ class Response(NamedTuple):
     """The last token before the last gap between tokens in which it was preempted; time at the replica."""
     resumed_ns: int = -1
     """The token that ended that gap."""
+    rank: int = -1
+    """The data-parallel rank that it was at, if its replica has several."""
 
 
 class FirstToken(NamedTuple):
@@ -129,6 +131,8 @@ class Departure(NamedTuple):
     those included that the attempt began with."""
     cached_tokens: int
     preemptions: int
+    rank: int = -1
+    """The data-parallel rank that it was at, if its replica has several."""
 
 
 class Sample(NamedTuple):

@@ -211,7 +211,8 @@ class Replica:
         """Return what live metrics are made of."""
         busy_ns = sum(self.pipeline.busy_ns if self.log.left_ns < 0 else self.log.busy_ns)
         state = self._sampler.state_of(self._scheduler)
-        return LiveState(*state, busy_ns, time_of(self._horizon), self._scheduler.adapters(), self.log)
+        ranks = self._scheduler.rank_states() if self.log.ranks else ()
+        return LiveState(*state, busy_ns, time_of(self._horizon), self._scheduler.adapters(), self.log, ranks)
 
     def activity(self) -> Any:
         """Return what differs whenever the counters do."""
@@ -395,7 +396,7 @@ class Replica:
         if batch is None:
             if not scheduler.retry_now or steps.in_flight:
                 steps.schedule_ns = scheduler.next_wakeup_ns
-            self.log.preemptions += scheduler.unbatched_preemptions
+            batch_recording.record_preemptions(self.log, scheduler)
             stalls.attempts_without_batch += 1
             stalls.check(now_ns, scheduler, self.waiting_ids)
             return
@@ -490,7 +491,7 @@ class Replica:
             answer = (sequence.request_id, sequence.attempt, FINISHED, sequence.scheduled_ns, began_ns, finish_ns)
             counts = (sequence.cached_tokens, sequence.preemptions, sequence.preempted_ns, sequence.restarted_ns)
             self.log.leave(end_ns)
-            response = _new_response((*answer, *counts, *sequence.last_preemption_ns))
+            response = _new_response((*answer, *counts, *sequence.last_preemption_ns, sequence.rank))
             self._out.append(_new_message((arrival, self.source, sequence.request_id, response)))
         if self.settings.late_cancellation_ns is not None:
             attempts.cancellations.note_ends(finishing, end_ns, time_of(self._horizon))

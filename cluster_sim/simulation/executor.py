@@ -81,6 +81,8 @@ class ReplicaResult(NamedTuple):
     counters: ReplicaCounters
     gaps: QuantileSketch
     coverage: Coverage
+    ranks: tuple[ReplicaCounters, ...] = ()
+    """Counters of its data-parallel ranks, if there are several."""
 
 
 class RunOutcome(NamedTuple):

@@ -73,7 +73,12 @@ class InlineExecutor:
         return RunOutcome(
             hub_result,
             [
-                ReplicaResult(replica.log.counters(time_of(end)), replica.log.gaps(), replica.pipeline.coverage)
+                ReplicaResult(
+                    replica.log.counters(time_of(end)),
+                    replica.log.gaps(),
+                    replica.pipeline.coverage,
+                    tuple(rank.counters() for rank in replica.log.ranks),
+                )
                 for replica in replicas
             ],
             time.perf_counter() - started_s,

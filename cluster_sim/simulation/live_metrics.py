@@ -19,11 +19,12 @@ from cluster_sim.metrics.live import (
 )
 from cluster_sim.metrics.live_feed import LiveSource, Published
 from cluster_sim.metrics.live_figures import EngineFigures, figures_row
+from cluster_sim.metrics.live_ranks import final_rows, rank_figures
 from cluster_sim.metrics.metrics_options import MetricsOptions
 from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.metrics.server import MetricsServer
-from cluster_sim.recording.replica_counters import ReplicaCounters
+from cluster_sim.simulation.executor import ReplicaResult
 from cluster_sim.simulation.run_recorder import new_totals
 from cluster_sim.units import NS_PER_S
 
@@ -62,7 +63,9 @@ class LiveMetrics:
         self._linger_s = options.linger_s
         exposition = Exposition(metadata, run, run_labels, options.names)
         self.members = exposition.members
-        self.source.feed.publish(opening_snapshot(metadata, new_totals(metadata), self.members))
+        totals, ranks = new_totals(metadata), rank_figures(metadata, self.members)
+        opening = opening_snapshot(metadata, totals, self.members)
+        self.source.feed.publish(opening if ranks is None else ranks.shown(opening, totals))
         self._server = MetricsServer(options.port, exposition, self.source, options.host, on_scrape=self._note_scrape)
 
     def _note_scrape(self, published: Published) -> None:
@@ -113,9 +116,10 @@ def live_metrics(
 
 
 def final_snapshot(
+    metadata: RunMetadata,
     members: EngineMembers,
     totals: RequestTotals,
-    replicas: Sequence[ReplicaCounters],
+    replicas: Sequence[ReplicaResult],
     fleet: FleetLive,
     *,
     arrived: int,
@@ -126,11 +130,12 @@ def final_snapshot(
 ) -> LiveSnapshot:
     """Return the snapshot of a finished run: nothing runs or waits any more."""
     groups = members.groups(joined_pools)
-    engines = EngineFigures(np.array([figures_row(0, 0, 0, counters) for counters in replicas], np.int64))
+    engines = EngineFigures(np.array([figures_row(0, 0, 0, replica.counters) for replica in replicas], np.int64))
+    ranks = rank_figures(metadata, members)
     if groups is not None:
         engines = engines.grouped(groups)
     end_s = end_ns / NS_PER_S
-    return LiveSnapshot(
+    snapshot = LiveSnapshot(
         simulated_s=end_s,
         wall_s=wall_s,
         speedup_ratio=end_s / wall_s if wall_s > 0 else 0.0,
@@ -143,3 +148,8 @@ def final_snapshot(
         completed_ratio=1.0,
         joined_pools=joined_pools,
     )
+    if ranks is None:
+        return snapshot
+    for number, replica in enumerate(replicas):
+        ranks.take(number, final_rows(replica.counters, replica.ranks))
+    return ranks.shown(snapshot, totals)

@@ -20,6 +20,7 @@ from cluster_sim.metrics.live import (
 )
 from cluster_sim.metrics.live_feed import LiveFeed
 from cluster_sim.metrics.live_figures import EngineFigures, idle_figures
+from cluster_sim.metrics.live_ranks import rank_figures
 from cluster_sim.metrics.live_rows import LiveRow
 from cluster_sim.routing.hub import RouterHub
 from cluster_sim.simulation.fleet_figures import fleet_figures
@@ -76,10 +77,12 @@ class RunMonitor:
         self._members = EngineMembers(simulation.metadata)
         self._figures = idle_figures(simulation.replicas)
         self._adapters: dict[int, Adapters] = {}
+        self._ranks = rank_figures(simulation.metadata, self._members)
         if earlier_s:
             self._is_collecting = True
         else:
-            self.feed.publish(opening_snapshot(simulation.metadata, recorder.totals, self._members))
+            opening = opening_snapshot(simulation.metadata, recorder.totals, self._members)
+            self.feed.publish(opening if self._ranks is None else self._ranks.shown(opening, recorder.totals))
 
     def pace(self) -> Instant:
         """Allow as much simulated time as the speed-up grants the wall time so far, napping when nothing moved.
@@ -144,8 +147,12 @@ class RunMonitor:
         if missing > 0:
             self._figures = np.concatenate([self._figures, idle_figures(missing)])
         numbers = np.fromiter(counters, np.int64) - 1
-        rows = np.frombuffer(b"".join(row for row, _ in counters.values()), np.int64)
-        self._figures[numbers] = rows.reshape(len(numbers), -1)
+        width = self._figures.shape[1]
+        memory = b"".join(row[: 8 * width] for row, _ in counters.values())
+        self._figures[numbers] = np.frombuffer(memory, np.int64).reshape(-1, width)
+        if self._ranks is not None:
+            for source, (row, _) in counters.items():
+                self._ranks.take(source - 1, np.frombuffer(row, np.int64).reshape(-1, width))
         for source, (_, adapters) in counters.items():
             if adapters != NO_ADAPTERS or source - 1 in self._adapters:
                 self._adapters[source - 1] = adapters
@@ -169,7 +176,7 @@ class RunMonitor:
         engines = EngineFigures(self._figures.copy())
         if groups is not None:
             engines = engines.grouped(groups)
-        return LiveSnapshot(
+        snapshot = LiveSnapshot(
             simulated_s=simulated_s,
             wall_s=wall_s,
             speedup_ratio=self._speed.measure(wall_s, simulated_s),
@@ -183,3 +190,4 @@ class RunMonitor:
             joined_pools=joined,
             adapters=dict(self._adapters),
         )
+        return snapshot if self._ranks is None else self._ranks.shown(snapshot, self._recorder.totals)

@@ -3,7 +3,6 @@
 import logging
 import math
 import os
-from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,7 +33,6 @@ from cluster_sim.output.run_directory import (
     default_directory,
 )
 from cluster_sim.output.run_profile import PROFILE_FILE, profiled
-from cluster_sim.recording.replica_counters import ReplicaCounters
 from cluster_sim.recording.series_columns import ticks_before
 from cluster_sim.shown_values import counted
 from cluster_sim.simulation.disk_checkpoints import DiskCheckpoints
@@ -154,7 +152,7 @@ def _run_into_directory(
         counters = [replica.counters for replica in outcome.replicas]
         write_counters(directory.partial / COUNTERS_FILE, counters)
         if live is not None:
-            _finish_live(live, outcome, totals, counters)
+            _finish_live(live, simulation.metadata, outcome, totals)
         series.add_replicas(joined, [simulation.metadata.pools[pool].kv_blocks for pool in joined])
         ticks = ticks_before(outcome.hub.end_ns, simulation.series_interval_ns)
         series.note_idle(simulation.series_interval_ns, ticks)
@@ -196,9 +194,7 @@ def _run_into_directory(
     return RunResult(path, summary, outcome.hub.digest)
 
 
-def _finish_live(
-    live: "LiveMetrics", outcome: RunOutcome, totals: RequestTotals, counters: Sequence[ReplicaCounters]
-) -> None:
+def _finish_live(live: "LiveMetrics", metadata: RunMetadata, outcome: RunOutcome, totals: RequestTotals) -> None:
     """Serve the figures of the finished run."""
     from cluster_sim.simulation.live_metrics import final_snapshot
 
@@ -206,9 +202,10 @@ def _finish_live(
     assert hub.fleet is not None
     live.finish(
         final_snapshot(
+            metadata,
             live.members,
             totals,
-            counters,
+            outcome.replicas,
             hub.fleet,
             arrived=hub.arrived,
             end_ns=hub.end_ns,

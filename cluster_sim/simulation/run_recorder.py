@@ -73,4 +73,6 @@ class RunRecorder:
 def new_totals(metadata: RunMetadata) -> RequestTotals:
     """Return empty totals for a run."""
     pools = [pool.name for pool in metadata.pools]
-    return RequestTotals(metadata.replicas, pools, metadata.max_model_tokens, metadata.slo, end_ns=metadata.end_ns)
+    return RequestTotals(
+        metadata.replicas, pools, metadata.max_model_tokens, metadata.slo, end_ns=metadata.end_ns, ranks=metadata.ranks
+    )

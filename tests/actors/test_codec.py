@@ -56,7 +56,7 @@ def payloads() -> st.SearchStrategy[Any]:
         | st.builds(Join, INTS)
         | st.builds(Leave, INTS)
         | st.builds(FirstToken, INTS, INTS)
-        | st.builds(Response, INTS, INTS, st.sampled_from(STATUSES), *[INTS] * 9)
+        | st.builds(Response, INTS, INTS, st.sampled_from(STATUSES), *[INTS] * 10)
         | st.builds(Sample, INTS, INTS, INTS, ratio, INTS)
         | st.builds(PrefixSample, INTS, st.lists(st.tuples(INTS, INTS), max_size=3).map(tuple))
         | st.builds(AdapterSample, INTS, adapters, adapters)
@@ -117,7 +117,7 @@ def test_counters_come_back() -> None:
         ([b"\x05", [2, 1, bytes(40)]], "order of the messages"),
         ([b"\x00\x00", [2, 1, bytes(40)], [2, 1, bytes(40)]], "order of the messages"),
         ([b"", [2, 1, bytes(40)], [2, 1, bytes(40)]], "without an order"),
-        ([b"", [16, 1, bytes(112), b"\x63"]], "unknown status code 99"),
+        ([b"", [16, 1, bytes(120), b"\x63"]], "unknown status code 99"),
         ([b"", [1, 1, bytes(88), [[3, 0]]]], "not a row number and"),
         ([b"", [1, 1, bytes(88), None]], "attributes of requests are NoneType"),
     ],

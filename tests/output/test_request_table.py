@@ -40,7 +40,7 @@ def test_rows_come_back_in_seconds_with_nulls(tmp_path: Path) -> None:
         "priority": 0, "slo_class": "", "prefill_replica": None, "transfer_start_s": None, "transfer_s": None,
         "transfer_bytes": None, "attempts": None, "first_dispatch_s": None, "prefilled_s": None, "preempted_s": None,
         "restarted_s": None, "interrupted_s": None, "encode_start_s": None, "encoded_s": None, "preempted_at_s": None,
-        "resumed_s": None,
+        "resumed_s": None, "rank": None,
     }  # fmt: skip
     assert rows[1]["tpot_s"] is None
     assert rows[1]["decode_s"] == 0.0

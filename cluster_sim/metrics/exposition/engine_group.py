@@ -1,6 +1,7 @@
 """Engines whose series have the names of one server, with their sets of labels.
 
-An engine is a replica, or in a large fleet a whole pool (``metrics.live.EngineMembers``).  Sets of labels are made once
+An engine is a replica or one of its data-parallel ranks, or in a large fleet a whole pool
+(``metrics.live.EngineMembers``).  Sets of labels are made once
 and stay the same objects, by which writers know what they have written before.
 """
 
@@ -34,8 +35,10 @@ class Engine(NamedTuple):
     row: int
     """Its row in a snapshot."""
     pool: PoolMetadata
-    is_replica: bool = True
-    """Whether it is one replica, not a whole pool."""
+    replica: int = -1
+    """Number of its replica; below 0 if it is a whole pool."""
+    is_rank: bool = False
+    """Whether it is one of several data-parallel ranks."""
 
 
 class EngineGroup:

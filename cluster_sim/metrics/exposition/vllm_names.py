@@ -219,7 +219,7 @@ def _features(group: EngineGroup, snapshot: LiveSnapshot) -> Iterator[Family]:
 def _adapter_labels(group: EngineGroup, place: int, snapshot: LiveSnapshot) -> Labels:
     """Return the labels of an engine with what it has of adapters; of a whole pool the names are not told."""
     engine = group.engines[place]
-    active, awaited = snapshot.adapters.get(engine.row, NO_ADAPTERS) if engine.is_replica else NO_ADAPTERS
+    active, awaited = snapshot.adapters.get(engine.replica, NO_ADAPTERS)
     return group.labels[place].plus(
         max_lora=str(engine.pool.max_loras),
         waiting_lora_adapters=",".join(awaited),

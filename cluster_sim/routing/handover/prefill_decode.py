@@ -171,6 +171,7 @@ class PrefillDecode(HandOver):
             restarted_ns=handed.restarted_ns,
             preempted_at_ns=response.preempted_at_ns,
             resumed_ns=response.resumed_ns,
+            rank=response.rank,
         )
         return self.hub.end_request(tracked, row, now_ns)
 

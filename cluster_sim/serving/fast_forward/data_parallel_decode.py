@@ -30,8 +30,19 @@ class DataParallelDecode(StagePlan):
             gaps.record(log, self.end_ns(offset), 0, sum(map(len, pools)))
             recorded += 1
         log.decode_run(self.ends_ns[recorded:upto], self.steps_ns[recorded:upto], sum(map(len, pools)), self.start_ns)
+        if log.ranks:
+            self._record_ranks(log, upto, start_ns)
         for pool in pools:
             pipeline.cover(len(pool), pool.kv_tokens, steps)
         pipeline.occupy_all([end_ns], [end_ns - start_ns], steps)
         self.offset = upto
         return self._scheduler.commit_uniform(steps, end_ns)
+
+    def _record_ranks(self, log: ReplicaLog, upto: int, start_ns: int) -> None:
+        """Record the steps up to ``upto`` in the logs of the ranks that make them."""
+        for number, pool in zip(self._scheduler.decoding_ranks, self._pools, strict=True):
+            rank_log, recorded = log.ranks[number], self.offset
+            if not pool.last_tokens.are_all_at(start_ns):
+                pool.last_tokens.gaps(len(pool)).record(rank_log, self.end_ns(recorded), 0, len(pool))
+                recorded += 1
+            rank_log.decode_run(self.ends_ns[recorded:upto], self.steps_ns[recorded:upto], len(pool), self.start_ns)

@@ -44,6 +44,8 @@ class Scheduler(ABC):
     # State that the replica reads.
     unbatched_preemptions = 0
     """Preemptions by the last ``schedule`` that returned None, which no batch reports."""
+    unbatched_ranks: tuple[tuple[int, int], ...] = ()
+    """Those preemptions by data-parallel rank, if there are several."""
     retry_now = False
     """Whether a ``schedule`` that returned None freed something, so that it must be called again at the same time."""
     is_prefill_step = True
@@ -175,6 +177,10 @@ class Scheduler(ABC):
     def next_wakeup_ns(self) -> int:
         """When ``schedule`` must be called again after a None although nothing has happened by then; -1 for never."""
         return -1
+
+    def rank_states(self) -> tuple[tuple[int, int, int], ...]:
+        """Return (running, waiting, KV blocks in use) of every data-parallel rank, if there are several."""
+        return ()
 
     def waiting_ids(self) -> Iterable[int]:
         """Return the ids of waiting requests, for messages about a run without progress."""

@@ -90,6 +90,9 @@ class DataParallel(Scheduler, FastForwardScheduler):
     def kv_used_blocks(self) -> int:
         return sum(rank.kv_used_blocks for rank in self._ranks)
 
+    def rank_states(self) -> tuple[tuple[int, int, int], ...]:
+        return tuple((rank.running_count, rank.waiting_count, rank.kv_used_blocks) for rank in self._ranks)
+
     def waiting_ids(self) -> Iterable[int]:
         return [request_id for rank in self._ranks for request_id in rank.waiting_ids()]
 
@@ -120,17 +123,18 @@ class DataParallel(Scheduler, FastForwardScheduler):
             rank.use_predictor(predictor)
 
     def add(self, sequence: Served) -> None:
-        if sequence.rank >= 0:
-            rank = self._ranks[sequence.rank]
-        else:
-            rank = min(self._ranks, key=lambda rank: rank.running_count + rank.waiting_count)
-        self._rank_of[sequence.key] = rank
-        rank.add(sequence)
+        self._place(sequence, sequence.rank).add(sequence)
 
     def reserve(self, sequence: Served) -> None:
-        rank = min(self._ranks, key=lambda rank: rank.running_count + rank.waiting_count)
-        self._rank_of[sequence.key] = rank
-        rank.reserve(sequence)
+        self._place(sequence, -1).reserve(sequence)
+
+    def _place(self, sequence: Served, number: int) -> Scheduler:
+        """Return the rank of a sequence that comes: that with a number, or below 0 the one that has fewest."""
+        if number < 0:
+            number = min(enumerate(self._ranks), key=lambda rank: rank[1].running_count + rank[1].waiting_count)[0]
+        sequence.rank = number
+        rank = self._rank_of[sequence.key] = self._ranks[number]
+        return rank
 
     def arrive(self, key: int, computed_tokens: int, generated_tokens: int, now_ns: int) -> bool:
         rank = self._rank_of.get(key)
@@ -172,6 +176,7 @@ class DataParallel(Scheduler, FastForwardScheduler):
         parts: list[tuple[int, Batch]] = []
         self.retry_now = False
         self.unbatched_preemptions = 0
+        self.unbatched_ranks = ()
         for number, rank in enumerate(self._ranks):
             rank.is_prefill_step = is_prefill_step
             part = rank.schedule(now_ns)
@@ -182,13 +187,16 @@ class DataParallel(Scheduler, FastForwardScheduler):
             if part is not None:
                 parts.append((number, part))
             else:
-                self.unbatched_preemptions += rank.unbatched_preemptions
+                if rank.unbatched_preemptions:
+                    self.unbatched_preemptions += rank.unbatched_preemptions
+                    self.unbatched_ranks = (*self.unbatched_ranks, (number, rank.unbatched_preemptions))
                 self.retry_now = self.retry_now or rank.retry_now
         if not parts:
             return None
         self._steps += 1
         batch = JointBatch(parts)
         batch.unbatched_preemptions, self.unbatched_preemptions = self.unbatched_preemptions, 0
+        batch.unbatched_ranks, self.unbatched_ranks = self.unbatched_ranks, ()
         return batch
 
     def on_scheduled(self, batch: Batch) -> None:
@@ -212,15 +220,17 @@ class DataParallel(Scheduler, FastForwardScheduler):
     def uniform_steps(self) -> int:
         """Return the fewest uniform steps of any rank; 0 while one has work of another kind."""
         decoding: list[FastForwardScheduler] = []
+        numbers: list[int] = []
         fewest = 0
-        for rank, fast_rank in zip(self._ranks, self._fast_ranks, strict=False):
+        for number, (rank, fast_rank) in enumerate(zip(self._ranks, self._fast_ranks, strict=False)):
             steps = fast_rank.uniform_steps()
             if steps:
                 decoding.append(fast_rank)
+                numbers.append(number)
                 fewest = min(fewest, steps) if fewest else steps
             elif rank.has_work():
                 return 0
-        self._decoding = decoding
+        self._decoding, self.decoding_ranks = decoding, numbers
         return fewest
 
     def uniform_pools(self) -> list[DecodePool]:
