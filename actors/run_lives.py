@@ -57,9 +57,6 @@ class RunLives:
         if self._in_a_row > MOST_IN_A_ROW:
             raise UnfinishedError(f"{self._in_a_row} times in a row, without a snapshot since: {error}") from error
         self._held.clear()
-        if self._outputs.live is not None:  # No counter falls.
-            feed = self._outputs.live.feed
-            feed.floor_s = max(feed.floor_s, self._shown_ns / NS_PER_S)
         since = "its beginning" if self.snapshot is None else f"{self.snapshot.simulated_ns / NS_PER_S:.3f} s simulated"
         LOGGER.warning("%s; the run goes on from %s", error, since)
 

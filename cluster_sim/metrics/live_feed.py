@@ -39,7 +39,8 @@ class LiveFeed:
         self._is_asked = False
         self._is_over = False
         self.floor_s = 0.0
-        """Simulated time below which no snapshot is served: a run that is resumed lets no counter fall."""
+        """Simulated time below which no snapshot is served, that of the latest one at least: a run that goes back to an
+        earlier state lets no counter fall."""
         self.least_traffic = TrafficLive()
         """Least of each count of the protocol's work that is served: a run that goes back takes other windows."""
 
@@ -63,6 +64,7 @@ class LiveFeed:
             if traffic != snapshot.traffic:
                 snapshot = replace(snapshot, traffic=traffic)
             self.least_traffic = traffic
+            self.floor_s = snapshot.simulated_s
             serial = 0 if self._latest is None else self._latest.serial + 1
             self._latest = Published(serial, snapshot)
             self._pause_s = max(FRESH_S, cost_s / SHARE)

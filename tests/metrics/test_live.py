@@ -99,7 +99,6 @@ def test_source_lets_no_counter_fall_when_its_process_is_replaced(snapshot) -> N
     source.connect(lambda known: Published(4, first) if known < 4 else None)
     served = source.latest()
     assert served.snapshot == first
-    source.feed.floor_s = 2.0
     made = iter([Published(0, behind), Published(1, beyond)])
     source.connect(lambda _known: next(made))
     assert source.latest(served.serial) is None
