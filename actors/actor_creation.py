@@ -15,6 +15,7 @@ from actors.router_actor import RouterActor
 from actors.run_spec import RunSpec
 from actors.shared_objects import StoredRun
 from actors.stage_actor import StageActor
+from actors.task_group import actor_options, own_group
 from actors.transport import LinkSettings
 from cluster_sim.errors import InputError, UnfinishedError
 
@@ -57,6 +58,7 @@ def cluster_cpus() -> list[float]:
 
 def create_actors(placement: Placement) -> RunActors:
     """Create the actors, the router on this node; they start when the cluster has room for them."""
+    group = own_group()
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     count = len(placement.groups) * (1 + placement.stages)
     options: dict[str, Any] = {
@@ -67,12 +69,16 @@ def create_actors(placement: Placement) -> RunActors:
     }
     # The router writes files beside this process, so it stays on this node; it waits most of the time.
     router = ray.remote(RouterActor).options(**options | {"num_cpus": 0, "scheduling_strategy": here}).remote()
-    group, stage = ray.remote(GroupActor), ray.remote(StageActor)
+    made = [
+        options if group is None else options | actor_options(group, index, 1 + placement.stages)
+        for index in range(len(placement.groups))
+    ]
+    group_actor, stage = ray.remote(GroupActor), ray.remote(StageActor)
     return RunActors(
         router,
-        [group.options(**options).remote(index) for index in range(len(placement.groups))],
+        [group_actor.options(**made[index]).remote(index) for index in range(len(placement.groups))],
         [
-            [stage.options(**options).remote(index, number, placement.stages) for number in range(placement.stages)]
+            [stage.options(**made[index]).remote(index, number, placement.stages) for number in range(placement.stages)]
             for index in range(len(placement.groups) if placement.stages else 0)
         ],
     )

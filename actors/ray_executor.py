@@ -14,6 +14,7 @@ from actors.serving_group_runtime import GroupResult
 from actors.serving_run import ServingRun
 from actors.stage_actor import StageCounts
 from actors.supervisor import RayRunResult, run_actors
+from actors.task_group import group_actors, own_group
 from cluster_sim.config.schema.run import Run
 from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.simulation.executor import ReplicaResult, RunOutcome, RunOutputs
@@ -46,11 +47,12 @@ class RayExecutor:
             wanted = self._min_cpus
             while True:
                 cpus = await_cpus(wanted)
+                group = own_group()
                 groups = place(
                     simulation.replicas,
                     sum(cpus),
                     settings.replicas_per_actor,
-                    settings.actors,
+                    settings.actors if group is None else group_actors(group),
                     settings.placement_seed,
                 )
                 spec = ServingRun(simulation, path, outputs.monitor, lives.snapshot, groups)

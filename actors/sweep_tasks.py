@@ -1,4 +1,4 @@
-"""Independent simulations as Ray tasks, one CPU each."""
+"""Independent simulations as Ray tasks, each sized by what its run needs."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,8 +6,12 @@ from typing import Any, Final, TypeVar
 
 import ray
 
+from actors.actor_creation import cluster_cpus
 from actors.connection import ray_cluster
 from actors.shared_objects import naming_packages
+from actors.study_files import FileStore, SentFiles, with_own_files
+from actors.task_group import TaskGroup
+from cluster_sim.simulation.task_needs import TaskNeeds, task_needs
 
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
@@ -17,15 +21,19 @@ TASKS_PER_CPU: Final = 2
 
 
 class RayTaskPool:
-    """Runs tasks on the cluster that this process is connected to, one CPU each.
+    """Runs tasks on the cluster that this process is connected to: one CPU each and the memory of its run, or a
+    placement group for a run that several actors share.
 
-    The function and its argument travel by pickle, so their packages must be installed on every node.  A task whose
-    machine dies is tried again twice; an exception that it raises itself is its result.
+    The function and its argument travel by pickle, so their packages must be installed on every node; files that the
+    argument names travel with it.  A task whose process or machine dies is tried again twice; an exception that it
+    raises itself is its result.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, needs: Callable[[Any], TaskNeeds] = task_needs) -> None:
         self._remote: Any = ray.remote(num_cpus=1, max_retries=2)(_guarded)
-        self._running: dict[Any, int] = {}
+        self._needs = needs
+        self._files = FileStore()
+        self._running: dict[Any, tuple[int, TaskGroup | None]] = {}
         self._submitted = 0
 
     @property
@@ -36,13 +44,22 @@ class RayTaskPool:
     def submit(self, function: Callable[[Any], Any], task: Any) -> int:
         """Hand in a call of ``function`` with ``task``; return its number."""
         self._submitted += 1
-        self._running[self._remote.remote(ray.cloudpickle.dumps((function, task)))] = self._submitted
+        needs = self._needs(task).on_nodes_of(_largest_memory())
+        group = TaskGroup(needs, cluster_cpus()) if needs.actors > 1 else None
+        options = {"memory": needs.memory_bytes} if group is None else group.options()
+        packed = ray.cloudpickle.dumps((function, task))
+        reference = self._remote.options(**options).remote(packed, self._files.sent(task))
+        self._running[reference] = self._submitted, group
         return self._submitted
 
     def next_ended(self) -> tuple[int, Any]:
         """Wait for a task; return its number and its result, or the exception that it raised."""
         (ended,), _ = ray.wait(list(self._running), num_returns=1)
-        return self._running.pop(ended), _result(ended)
+        number, group = self._running.pop(ended)
+        result = _result(ended)
+        if group is not None:
+            group.remove()
+        return number, result
 
 
 @contextmanager
@@ -72,12 +89,18 @@ def run_tasks(
             yield positions.pop(number), result
 
 
-def _guarded(packed: bytes) -> Any:
+def _largest_memory() -> int:
+    """Return the memory that the largest node of the cluster offers to tasks."""
+    offers = [node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]]
+    return int(max(offers, default=0))
+
+
+def _guarded(packed: bytes, files: SentFiles) -> Any:
     """Return the result of a packed call or its exception, so that Ray does not wrap the latter in its own."""
     try:
         with naming_packages():
             function, task = ray.cloudpickle.loads(packed)
-        return function(task)
+        return function(with_own_files(task, files))
     except Exception as error:  # noqa: BLE001 - whatever a run raises becomes a row of the sweep
         return error
 

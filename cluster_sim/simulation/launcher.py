@@ -1,8 +1,9 @@
 """Bridge to the Ray side: the only module that imports ``actors``, and only when it is called."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from cluster_sim.config.schema.run import Run
 from cluster_sim.simulation.executor import Executor
@@ -39,6 +40,15 @@ def ray_tasks(
         return run_tasks(function, tasks, address)
 
     return run
+
+
+def task_executor() -> Literal["inline", "ray"]:
+    """Return the executor of a run that is one task of many: ``ray`` in a task that has actors, else ``inline``."""
+    if "ray" not in sys.modules:
+        return "inline"
+    from actors.task_group import own_group
+
+    return "inline" if own_group() is None else "ray"
 
 
 def ray_pool(address: str | None) -> AbstractContextManager[TaskPool]:

@@ -42,7 +42,12 @@ def needs_of(simulation: Simulation, duration_s: float | None) -> Needs:
     if simulation.series_interval_ns and duration_s is not None:
         ticks = simulation.replicas * duration_s * NS_PER_S / simulation.series_interval_ns
     disk = REQUEST_BYTES * (simulation.total_requests or 0) + TICK_BYTES * ticks
-    return Needs(round(disk), BASE_BYTES + REPLICA_BYTES * simulation.replicas)
+    return Needs(round(disk), memory_of(simulation.replicas))
+
+
+def memory_of(replicas: int) -> int:
+    """Return the memory of a run with so many replicas."""
+    return BASE_BYTES + REPLICA_BYTES * replicas
 
 
 def shortages(needs: Needs, directory: Path, memory: Memory) -> list[str]:

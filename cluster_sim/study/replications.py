@@ -278,10 +278,11 @@ def _run_in_memory(study: Study, warm_up_ratio: float | None) -> tuple[RequestSa
 
 def _run_with_summary(study: Study, warm_up_ratio: float | None) -> tuple[RequestSample, dict[str, float]]:
     """Run a study as the run command does; return its requests and every figure of its summary."""
+    from cluster_sim.simulation.launcher import task_executor
     from cluster_sim.simulation.run import run_study
 
     with own_folder("replication") as folder:
-        result = run_study(study, RunOptions(executor="inline", out=folder / "run"))
+        result = run_study(study, RunOptions(executor=task_executor(), out=folder / "run"))
         pools = [pool["name"] for pool in result.summary["pools"]]
         block = read_rows(result.directory / REQUESTS_FILE, pools)
     start_ns, end_ns = (round(result.summary["window"][name] * NS_PER_S) for name in ("start_s", "end_s"))

@@ -58,15 +58,16 @@ class SweepResult:
 
 
 def run_variant(study: Study) -> Row:
-    """Run one study in this process and return its row without the swept keys.
+    """Run one study in this process, or with its actors in a task that has some; return its row without swept keys.
 
     Its tables are written to a temporary directory and dropped: a sweep keeps the figures, and the run's resolved study
     gives everything else again.
     """
+    from cluster_sim.simulation.launcher import task_executor
     from cluster_sim.simulation.run import run_study
 
     with own_folder("sweep") as folder:
-        result = run_study(study, RunOptions(executor="inline", out=folder / "run"))
+        result = run_study(study, RunOptions(executor=task_executor(), out=folder / "run"))
         return {"digest": result.digest, "summary": result.summary}
 
 

@@ -23,6 +23,11 @@ class RunTask(NamedTuple):
     number: int
     """Of the replication."""
 
+    @property
+    def has_summary(self) -> bool:
+        """Whether every figure of the summary is wanted."""
+        return True
+
 
 def make_run(task: RunTask) -> Replication:
     """Make a run in this process; keep of its samples what the limits are on."""
