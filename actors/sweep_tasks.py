@@ -70,9 +70,15 @@ def ray_task_pool(address: str | None) -> Iterator[RayTaskPool]:
 
 
 def run_tasks(
-    function: Callable[[TaskT], ResultT], tasks: list[TaskT], address: str | None
+    function: Callable[[TaskT], ResultT],
+    tasks: list[TaskT],
+    address: str | None,
+    on_start: Callable[[int], None] = lambda _: None,
 ) -> Iterator[tuple[int, ResultT | Exception]]:
-    """Run ``function`` over ``tasks`` on a Ray cluster; yield (position, result or error) as they end."""
+    """Run ``function`` over ``tasks`` on a Ray cluster; yield (position, result or error) as they end.
+
+    ``on_start`` is called with the position of each as it is handed in.
+    """
     if not tasks:
         return
     with ray_task_pool(address) as pool:
@@ -83,6 +89,7 @@ def run_tasks(
             while len(positions) < limit and (following := next(waiting, None)) is not None:
                 position, task = following
                 positions[pool.submit(function, task)] = position
+                on_start(position)
             if not positions:
                 return
             number, result = pool.next_ended()

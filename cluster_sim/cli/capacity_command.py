@@ -30,7 +30,7 @@ def capacity(
     from cluster_sim.errors import InputError
     from cluster_sim.report.capacity_report import answer_text, best_text, print_capacities
     from cluster_sim.report.console import make_console
-    from cluster_sim.report.task_progress import TaskProgress
+    from cluster_sim.report.task_table import TaskTable
     from cluster_sim.shown_values import counted
     from cluster_sim.study.capacity_directory import ANSWERS_FILE, TABLE_FILE
     from cluster_sim.study.capacity_study import CapacityOptions, run_capacity
@@ -38,14 +38,16 @@ def capacity(
 
     document = read_document(file, with_allowance(overrides, allow_unknown))
     variants = configurations(file, document)
-    progress = TaskProgress(len(variants))
+    with TaskTable(make_console(), len(variants)) as table:
 
-    def print_row(variant: "Variant", row: dict[str, Any]) -> None:
-        label = variant.label or file.name
-        typer.echo(progress.line(label, answer_text(row), is_instant=variant.study is None))
+        def show_start(variant: "Variant") -> None:
+            table.start(variant.label or file.name)
 
-    options = CapacityOptions(out, address, is_resumed, tolerance)
-    result = run_capacity(file, document, options, on_row=print_row, on_kept=progress.keep)
+        def show_row(variant: "Variant", row: dict[str, Any]) -> None:
+            table.end(variant.label or file.name, answer_text(row), is_instant=variant.study is None)
+
+        options = CapacityOptions(out, address, is_resumed, tolerance)
+        result = run_capacity(file, document, options, on_row=show_row, on_kept=table.keep, on_start=show_start)
     typer.echo("")
     if len(variants) > 1:
         print_capacities(make_console(), result.rows, list(variants[0].values), str(result.directory / TABLE_FILE))

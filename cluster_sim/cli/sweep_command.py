@@ -31,7 +31,7 @@ def sweep(
     from cluster_sim.config.loading.load import read_document
     from cluster_sim.report.console import make_console
     from cluster_sim.report.sweep_report import print_sweep, result_text
-    from cluster_sim.report.task_progress import TaskProgress
+    from cluster_sim.report.task_table import TaskTable
     from cluster_sim.shown_values import counted
     from cluster_sim.study.sweep import SweepOptions, run_sweep
     from cluster_sim.study.sweep_directory import RESULTS_FILE, TABLE_FILE
@@ -45,13 +45,16 @@ def sweep(
             typer.echo(f"{variant.run_id}  {variant.label}{'' if variant.study else f'  invalid: {variant.error}'}")
         typer.echo(estimate(variants).words(os.cpu_count() or 1))
         return
-    progress = TaskProgress(len(variants))
+    with TaskTable(make_console(), len(variants)) as table:
 
-    def print_row(variant: "Variant", row: dict[str, Any]) -> None:
-        typer.echo(progress.line(variant.label, result_text(row), is_instant=variant.study is None))
+        def show_start(variant: "Variant") -> None:
+            table.start(variant.label)
 
-    options = SweepOptions(out=out, address=address, resume=is_resumed)
-    result = run_sweep(file, document, options, on_row=print_row, on_kept=progress.keep)
+        def show_row(variant: "Variant", row: dict[str, Any]) -> None:
+            table.end(variant.label, result_text(row), is_instant=variant.study is None)
+
+        options = SweepOptions(out=out, address=address, resume=is_resumed)
+        result = run_sweep(file, document, options, on_row=show_row, on_kept=table.keep, on_start=show_start)
     typer.echo("")
     print_sweep(make_console(), result.rows, result.keys, str(result.directory / TABLE_FILE))
     runs = counted(len(result.rows), "run")

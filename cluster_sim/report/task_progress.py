@@ -22,14 +22,18 @@ class TaskProgress:
         """Count one more task and return its line; ``is_instant`` tells that it took no time to speak of."""
         self._done += 1
         self._timed += not is_instant
+        return f"{self.head()}: {label}: {result}"
+
+    def head(self) -> str:
+        """Return how many tasks are done, and the time left once that can be told."""
         left = self._total - self._done
         head = f"{self._done:>{len(str(self._total))}}/{self._total}"
         if left and self._timed:
-            head += f", {_time_text((self._clock() - self._started_s) / self._timed * left)} left"
-        return f"{head}: {label}: {result}"
+            head += f", {time_text((self._clock() - self._started_s) / self._timed * left)} left"
+        return head
 
 
-def _time_text(seconds: float) -> str:
+def time_text(seconds: float) -> str:
     """Return a wall time in whole seconds, minutes or hours."""
     if seconds < 100:
         return f"{seconds:.0f} s"

@@ -27,9 +27,12 @@ def ray_executor(settings: Run, address: str | None, min_cpus: float | None = No
 
 
 def ray_tasks(
-    address: str | None,
+    address: str | None, on_start: Callable[[int], None] = lambda _: None
 ) -> Callable[[Callable[[TaskT], ResultT], list[TaskT]], Iterator[tuple[int, ResultT | Exception]]]:
-    """Return a function that runs independent simulations as Ray tasks on the cluster at ``address``."""
+    """Return a function that runs independent simulations as Ray tasks on the cluster at ``address``.
+
+    It calls ``on_start`` with the position of each as it is handed in.
+    """
 
     def run(function: Callable[[TaskT], ResultT], tasks: list[TaskT]) -> Iterator[tuple[int, ResultT | Exception]]:
         from actors.environment import prepare_ray
@@ -37,7 +40,7 @@ def ray_tasks(
         prepare_ray(address)
         from actors.sweep_tasks import run_tasks
 
-        return run_tasks(function, tasks, address)
+        return run_tasks(function, tasks, address, on_start)
 
     return run
 

@@ -59,12 +59,14 @@ def run_capacity(
     pool: TaskPool | None = None,
     on_row: Callable[[Variant, Row], None] | None = None,
     on_kept: Callable[[int], None] | None = None,
+    on_start: Callable[[Variant], None] | None = None,
 ) -> CapacityResult:
     """Search the capacity of every configuration of the study file ``path``; failures are rows too.
 
     ``pool`` makes the runs; None starts Ray tasks.  ``on_kept`` is called with the number of answers that an earlier
-    attempt has left, ``on_row`` as each further one is known.  Raises ``InputError`` if the study is wrong, nothing can
-    be searched, or the directory holds something else; ``UnfinishedError`` if the search was stopped.
+    attempt has left, ``on_start`` as each further search begins, ``on_row`` as its answer is known.  Raises
+    ``InputError`` if the study is wrong, nothing can be searched, or the directory holds something else;
+    ``UnfinishedError`` if the search was stopped.
     """
     variants = configurations(path, document)
     searches = _searches(path, variants, options.tolerance_ratio)
@@ -85,6 +87,10 @@ def run_capacity(
             if on_row is not None:
                 on_row(variant, row)
 
+        def begun(number: int) -> None:
+            if on_start is not None:
+                on_start(variants[number])
+
         for variant in variants:
             if variant.study is None:
                 keep(variant, InputError(variant.error))
@@ -93,7 +99,7 @@ def run_capacity(
             search.store = directory.store(variants[search.number].run_id)
         try:
             with _pool(pool, options.address, bool(missing)) as tasks:
-                for number, answer in run_searches(missing, tasks):
+                for number, answer in run_searches(missing, tasks, begun):
                     keep(variants[number], answer)
         except KeyboardInterrupt as error:
             raise UnfinishedError(

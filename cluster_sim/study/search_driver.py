@@ -31,16 +31,22 @@ class Search:
     """Those of them that are being made."""
 
 
-def run_searches(searches: list[Search], pool: TaskPool) -> Iterator[tuple[int, Any]]:
-    """Carry out all searches; yield (number, answer or the exception that ended it) in the order of their ends."""
-    return _Driver(pool).carry_out(sorted(searches, key=lambda search: search.number))
+def run_searches(
+    searches: list[Search], pool: TaskPool, on_start: Callable[[int], None] = lambda _: None
+) -> Iterator[tuple[int, Any]]:
+    """Carry out all searches; yield (number, answer or the exception that ended it) in the order of their ends.
+
+    ``on_start`` is called with the number of each search as it begins.
+    """
+    return _Driver(pool, on_start).carry_out(sorted(searches, key=lambda search: search.number))
 
 
 class _Driver:
     """The runs that wait, the runs that are made, and the searches that they belong to."""
 
-    def __init__(self, pool: TaskPool) -> None:
+    def __init__(self, pool: TaskPool, on_start: Callable[[int], None]) -> None:
         self._pool = pool
+        self._on_start = on_start
         self._queue: list[tuple[int, int, Search, Run]] = []
         self._queued = 0
         self._running: dict[int, tuple[Search, Run]] = {}
@@ -52,6 +58,7 @@ class _Driver:
         while True:
             slots = self._pool.slots
             while len(self._queue) + len(self._running) < slots and (search := next(waiting, None)) is not None:
+                self._on_start(search.number)
                 yield from self._advance(search, None)
             self._submit(slots)
             if not self._running:

@@ -78,12 +78,14 @@ def run_sweep(
     tasks: TaskRunner | None = None,
     on_row: Callable[[Variant, Row], None] | None = None,
     on_kept: Callable[[int], None] | None = None,
+    on_start: Callable[[Variant], None] | None = None,
 ) -> SweepResult:
     """Run every variant of the study file ``path`` and return all rows; failures are rows too.
 
     ``tasks`` runs the variants; None starts Ray tasks.  ``on_kept`` is called with the number of runs that an earlier
-    attempt has finished, ``on_row`` as each further one ends.  Raises ``InputError`` if the study is wrong or the
-    directory holds something else, ``UnfinishedError`` if the tasks cannot run.
+    attempt has finished, ``on_start`` as each further one is handed to Ray, ``on_row`` as it ends.  Raises
+    ``InputError`` if the study is wrong or the directory holds something else, ``UnfinishedError`` if the tasks cannot
+    run.
     """
     variants = expand(path, document)
     base = check_study(document, path.resolve().parent)
@@ -93,7 +95,23 @@ def run_sweep(
         done = directory.open(base, is_resumed=options.resume)
         if on_kept is not None:
             on_kept(sum(row["status"] == FINISHED for row in done.values()))
-        return _run_missing(variants, keys, done, directory, tasks or _ray_tasks(options.address), on_row)
+        pending = _pending(variants, done)
+
+        def begin(position: int) -> None:
+            if on_start is not None:
+                on_start(pending[position][0])
+
+        run_all = tasks or _ray_tasks(options.address, begin)
+        return _run_missing(variants, keys, done, directory, pending, run_all, on_row)
+
+
+def _pending(variants: list[Variant], done: dict[int, Row]) -> list[tuple[Variant, Study]]:
+    """Return the variants that are valid and have not finished."""
+    return [
+        (variant, variant.study)
+        for variant in variants
+        if variant.study is not None and done.get(variant.index, {}).get("status") != FINISHED
+    ]
 
 
 def _run_missing(
@@ -101,6 +119,7 @@ def _run_missing(
     keys: tuple[str, ...],
     done: dict[int, Row],
     directory: SweepDirectory,
+    pending: list[tuple[Variant, Study]],
     run_all: TaskRunner,
     on_row: Callable[[Variant, Row], None] | None,
 ) -> SweepResult:
@@ -120,15 +139,12 @@ def _run_missing(
         if on_row is not None:
             on_row(variant, rows[variant.index])
 
-    pending: list[tuple[Variant, Study]] = []
     for variant in variants:
         earlier = done.get(variant.index)
         if earlier is not None and earlier["status"] == FINISHED:
             rows[variant.index] = _row(variant, keys, earlier)
         elif variant.study is None:
             keep(variant, {"status": FAILED, "error": variant.error})
-        else:
-            pending.append((variant, variant.study))
 
     try:
         for position, outcome in run_all(run_variant, [study for _, study in pending]):
@@ -148,10 +164,10 @@ def _run_missing(
     return SweepResult(directory.complete(ordered), ordered, keys)
 
 
-def _ray_tasks(address: str | None) -> TaskRunner:
+def _ray_tasks(address: str | None, on_start: Callable[[int], None]) -> TaskRunner:
     from cluster_sim.simulation.launcher import ray_tasks
 
-    return ray_tasks(address)
+    return ray_tasks(address, on_start)
 
 
 def _finished(outcome: Row | Exception) -> Row:
