@@ -17,6 +17,9 @@ WORKDIR /source
 COPY constraints.txt ./
 RUN pip install --constraint constraints.txt \
     msgpack numpy pandas prometheus-client pyarrow pydantic pyyaml pyzmq ray rich typer
+# KubeRay submits its jobs through Ray's dashboard: docker build --build-arg RAY_EXTRA=default
+ARG RAY_EXTRA=
+RUN test -z "$RAY_EXTRA" || pip install --constraint constraints.txt "ray[$RAY_EXTRA]"
 
 COPY pyproject.toml README.md LICENSE ./
 COPY cluster_sim cluster_sim

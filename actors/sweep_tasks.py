@@ -16,6 +16,7 @@ from cluster_sim.simulation.task_needs import TaskNeeds, task_needs
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
 
+_UNKNOWN_BYTES: Final = 1 << 60
 TASKS_PER_CPU: Final = 2
 """Tasks submitted ahead for every CPU: enough to keep it busy, few enough that a stopped sweep loses little."""
 
@@ -97,9 +98,9 @@ def run_tasks(
 
 
 def _largest_memory() -> int:
-    """Return the memory that the largest node of the cluster offers to tasks."""
-    offers = [node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]]
-    return int(max(offers, default=0))
+    """Return the memory that the largest node offers to tasks; without limit while none is there that runs any."""
+    resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return int(max((offer.get("memory", 0) for offer in resources if offer.get("CPU")), default=_UNKNOWN_BYTES))
 
 
 def _guarded(packed: bytes, files: SentFiles) -> Any:

@@ -50,9 +50,10 @@ def test_compose_file_follows_the_specification(checkout: Path) -> None:
 
 
 def test_compose_has_every_part(compose: dict[str, Any]) -> None:
-    """A Ray head, workers, the simulator, Prometheus and Grafana; our own image is built from the Dockerfile."""
-    assert set(compose["services"]) == {"ray-head", "ray-worker", "simulator", "prometheus", "grafana"}
-    assert all(compose["services"][name]["build"] == "." for name in ("ray-head", "ray-worker", "simulator"))
+    """A Ray head, workers, the simulator, sweeps, Prometheus and Grafana; our image is built from the Dockerfile."""
+    ours = {"ray-head", "ray-worker", "simulator", "sweep"}
+    assert set(compose["services"]) == {*ours, "prometheus", "grafana"}
+    assert all(compose["services"][name]["build"] == "." for name in ours)
 
 
 def test_compose_publishes_on_loopback_only(compose: dict[str, Any]) -> None:
@@ -81,7 +82,7 @@ def test_containers_are_neither_root_nor_writable(checkout: Path, compose: dict[
 
 def test_compose_asks_for_secrets(compose: dict[str, Any]) -> None:
     """Ray's token and Grafana's password have no default, so nobody runs with a known one."""
-    for name in ("ray-head", "ray-worker", "simulator"):
+    for name in ("ray-head", "ray-worker", "simulator", "sweep"):
         environment = compose["services"][name]["environment"]
         assert environment["RAY_AUTH_MODE"] == "token"
         assert environment["RAY_AUTH_TOKEN"].startswith("${RAY_AUTH_TOKEN:?")
@@ -225,6 +226,27 @@ def test_compose_waits_for_its_workers(compose: dict[str, Any]) -> None:
     wanted = re.search(r"MIN_CPUS:-(\d+)", compose["services"]["simulator"]["environment"]["MIN_CPUS"])[1]
     assert int(wanted) == workers["deploy"]["replicas"] * cpus
     assert all("healthcheck" in service for service in compose["services"].values())
+
+
+def test_sweeps_of_the_deployments(checkout: Path, compose: dict[str, Any]) -> None:
+    """Compose and KubeRay run a command with options that it has, go on where it was stopped, and keep the results on a
+    volume; the workers of KubeRay need no file of the study.
+    """
+    service = compose["services"]["sweep"]
+    assert service["profiles"] == ["sweep"]
+    assert "runs:/study/runs" in service["volumes"]
+    claim, job = yaml.safe_load_all((checkout / "conf/kuberay/sweep/rayjob.yaml").read_text(encoding="utf-8"))
+    run = yaml.safe_load((checkout / "conf/kuberay/rayjob.yaml").read_text(encoding="utf-8"))
+    spec, cluster = job["spec"], job["spec"]["rayClusterSpec"]
+    assert set(spec) == set(run["spec"])
+    assert cluster["rayVersion"] == run["spec"]["rayClusterSpec"]["rayVersion"]
+    head = cluster["headGroupSpec"]["template"]["spec"]
+    assert {"name": "results", "persistentVolumeClaim": {"claimName": claim["metadata"]["name"]}} in head["volumes"]
+    assert "volumes" not in cluster["workerGroupSpecs"][0]["template"]["spec"]
+    for command in (service["command"][0], spec["entrypoint"]):
+        assert "--resume" in command
+        options = set(re.findall(r"--(?:address|out|resume|set|dry-run)\b", command.partition("cluster-sim ")[2]))
+        assert options == set(re.findall(r"--[a-z-]+", command.partition("cluster-sim ")[2]))
 
 
 def test_kuberay_manifests_agree(checkout: Path) -> None:
