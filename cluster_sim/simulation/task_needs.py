@@ -1,4 +1,4 @@
-"""What a run needs of a cluster when it is one task of many: memory, and actors if one process is not to carry it."""
+"""Needs of a run that is one task of many on a cluster: memory, and actors if one process is not to carry it."""
 
 from typing import Any, Final, NamedTuple
 

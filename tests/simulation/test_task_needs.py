@@ -1,4 +1,4 @@
-"""What runs need as tasks of a cluster."""
+"""Needs of runs that are tasks of a cluster."""
 
 from pathlib import Path
 
