@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from cluster_sim.metrics.live import LiveSnapshot, TrafficLive
+from cluster_sim.metrics.live_progress import is_behind
 
 SHARE: Final = 0.03
 """Share of the run's wall time that snapshots and pages may take."""
@@ -44,6 +45,8 @@ class LiveFeed:
         self.least_traffic = TrafficLive()
         """Least of each count of the protocol's work that is served: a run that goes back takes other windows."""
 
+        self._is_catching_up = False
+
     @property
     def is_asked(self) -> bool:
         """Whether the event loop should make a snapshot now."""
@@ -58,8 +61,9 @@ class LiveFeed:
         """Make ``snapshot``, which must not change any more, the latest one; it took ``cost_s`` of the run's time."""
         with self._condition:
             self._published_s = self._clock()
-            if snapshot.simulated_s < self.floor_s and not is_last:
+            if not is_last and (snapshot.simulated_s < self.floor_s or self._is_short(snapshot)):
                 return
+            self._is_catching_up = False
             traffic = TrafficLive(*map(max, snapshot.traffic, self.least_traffic))
             if traffic != snapshot.traffic:
                 snapshot = replace(snapshot, traffic=traffic)
@@ -71,6 +75,14 @@ class LiveFeed:
             self._is_asked = False
             self._is_over = self._is_over or is_last
             self._condition.notify_all()
+
+    def catch_up(self) -> None:
+        """Take in that the run goes on from an earlier state: the latest snapshot stays until no count falls."""
+        with self._condition:
+            self._is_catching_up = True
+
+    def _is_short(self, snapshot: LiveSnapshot) -> bool:
+        return self._is_catching_up and self._latest is not None and is_behind(snapshot, self._latest.snapshot)
 
     def latest(self, known: int = -1) -> Published | None:
         """Return the latest snapshot, after a short wait for a newer one if it has aged; None before the first.
@@ -124,6 +136,7 @@ class LiveSource:
         """Take the snapshots from the event loop's process from now on."""
         with self._lock:
             self._fetch, self._fetched = fetch, -1
+            self.feed.catch_up()
 
     def disconnect(self) -> None:
         """Ask the event loop's process for nothing more: it ends."""

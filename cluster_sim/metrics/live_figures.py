@@ -75,6 +75,11 @@ class EngineFigures:
         column: Int64Array = self.matrix[:, FIGURES[name]]
         return column
 
+    @property
+    def counts(self) -> Int64Array:
+        """Return all figures that never fall, int64[engines, counts]."""
+        return self.matrix[:, len(_STATE) :]
+
     def first_tokens(self, rows: int | slice) -> Int64Array:
         """Return figures of first tokens by their rows in ``recording.first_tokens``."""
         part: Int64Array = self.matrix[:, _FIRST_TOKENS][:, rows]

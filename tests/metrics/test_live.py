@@ -94,13 +94,15 @@ def test_source_lets_no_counter_fall_when_its_process_is_replaced(snapshot) -> N
     """A new process begins its numbers again and has done less: what was served stays until it has come as far."""
     first = replace(snapshot, simulated_s=2.0, traffic=TrafficLive(78, 122, 30, 40))
     behind = replace(snapshot, simulated_s=1.0, traffic=TrafficLive(60, 100, 20, 30))
+    short = replace(first, simulated_s=2.5, arrived=first.arrived - 1)
     beyond = replace(snapshot, simulated_s=3.0, traffic=TrafficLive(72, 119, 31, 41))
     source = LiveSource()
     source.connect(lambda known: Published(4, first) if known < 4 else None)
     served = source.latest()
     assert served.snapshot == first
-    made = iter([Published(0, behind), Published(1, beyond)])
+    made = iter([Published(0, behind), Published(1, short), Published(2, beyond)])
     source.connect(lambda _known: next(made))
+    assert source.latest(served.serial) is None
     assert source.latest(served.serial) is None
     newer = source.latest(served.serial)
     assert newer.serial > served.serial

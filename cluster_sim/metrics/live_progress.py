@@ -1,0 +1,40 @@
+"""Progress of live snapshots: whether one has come as far as another in every count that it shows.
+
+Replicas run ahead of the router by what the links allow, and how far depends on the windows that they are given.  A
+run that goes back to an earlier state is given others, so the same simulated time does not yet mean the same counts.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster_sim.metrics.live import LiveSnapshot
+
+
+def is_behind(snapshot: LiveSnapshot, earlier: LiveSnapshot) -> bool:
+    """Return whether any count of ``snapshot`` is lower than that of ``earlier``, of the same run."""
+    if any(one < other for one, other in zip(_scalars(snapshot), _scalars(earlier), strict=True)):
+        return True
+    if any(
+        len(one) < len(other) or bool((one[: len(other)] < other).any())
+        for one, other in zip(_arrays(snapshot), _arrays(earlier), strict=True)
+    ):
+        return True
+    return snapshot.by_rank is not None and earlier.by_rank is not None and is_behind(snapshot.by_rank, earlier.by_rank)
+
+
+def _scalars(snapshot: LiveSnapshot) -> tuple[int, ...]:
+    requests, fleet = snapshot.requests, snapshot.fleet
+    changes = [count for pool in fleet.pools for count in (pool.joined, pool.left)]
+    counts = (snapshot.arrived, requests.retries, requests.attempts, fleet.migrated, fleet.moved_bytes)
+    return (*counts, *requests.reasons, *changes)
+
+
+def _arrays(snapshot: LiveSnapshot) -> Iterator[npt.NDArray[np.int64] | npt.NDArray[np.object_]]:
+    requests = snapshot.requests
+    yield snapshot.engines.counts
+    yield requests.statuses
+    yield requests.engine_statuses
+    yield requests.sums
+    yield from requests.histograms.values()
