@@ -79,13 +79,20 @@ class Result:
 
     @property
     def verdict(self) -> str | None:
-        """``met``, ``too close`` or ``missed``; None for a study without limits."""
-        verdict: str | None = self.figures["slo"]["verdict"]
+        """``met``, ``too close`` or ``missed``; None for a study without limits, and for an estimate."""
+        verdict: str | None = None if self.is_estimate else self.figures["slo"]["verdict"]
         return verdict
+
+    @property
+    def is_estimate(self) -> bool:
+        """Whether means were estimated and nothing was simulated (``run.detail: estimate``)."""
+        return self.figures.get("detail") == "estimate"
 
     def __repr__(self) -> str:
         """Return the most important figures in one line."""
         figures, requests = self.figures, self.figures["requests"]
+        if self.is_estimate:
+            return f"<Result {figures['name']}: estimate, mean TPOT {duration_text(figures['tpot_s']['mean'])}>"
         ended = f"{requests['finished']:,} of {requests['total']:,} finished"
         latencies = ", ".join(f"{_title(name)} p99 {duration_text(figures[name]['p99'])}" for name in _LATENCIES[:2])
         verdict = "" if self.verdict is None else f", {self.verdict}"
@@ -94,6 +101,8 @@ class Result:
     def _repr_html_(self) -> str:
         """Return a small table for a notebook."""
         figures = self.figures
+        if self.is_estimate:
+            return escape(repr(self))
         head = "".join(f"<th>{name}</th>" for name in ("", *_PERCENTILES))
         rows = "".join(
             f"<tr><th>{_title(name)}</th>"

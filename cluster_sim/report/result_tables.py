@@ -45,7 +45,7 @@ def _three_digits(value: float) -> str:
 
 def latency_table(summary: dict[str, Any]) -> Table:
     """Return the distributions of latencies; a tilde marks figures from a sketch."""
-    table = _table(f"Latency {coverage_text(summary)}")
+    table = plain_table(f"Latency {coverage_text(summary)}")
     table.add_column("", no_wrap=True)
     for figure in LATENCY_FIGURES:
         table.add_column(figure, justify="right", no_wrap=True)
@@ -64,7 +64,7 @@ def coverage_text(summary: dict[str, Any]) -> str:
 
 def totals_table(summary: dict[str, Any]) -> Table:
     """Return counts by status, throughput, GPU-hours, cost and the source of the step times."""
-    table = _table("Run", show_header=False)
+    table = plain_table("Run", show_header=False)
     table.add_column("")
     table.add_column("", justify="right")
     for label, text in total_rows(summary):
@@ -271,7 +271,7 @@ def _passed_over(summary: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _table(title: str, *, show_header: bool = True) -> Table:
+def plain_table(title: str, *, show_header: bool = True) -> Table:
     """Return an empty table without a frame, which leaves the width to the figures."""
     return Table(
         title=title,

@@ -67,6 +67,11 @@ class RunData:
             _read_json(directory / MANIFEST_FILE),
             read_text(directory / RESOLVED_FILE),
         )
+        if run.summary.get("detail") == "estimate":
+            raise InputError(
+                f"{shown_path(directory)}: is an estimate (run.detail: estimate), which has no requests to report on; "
+                f"its figures are in {SUMMARY_FILE}"
+            )
         version = run.summary.get("summary_version")
         lacking = [key for key in _NEEDED if key not in run.summary]
         if version in {WHOLE_RUN, SUMMARY_VERSION} and lacking:

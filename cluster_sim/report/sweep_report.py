@@ -41,6 +41,9 @@ FIGURES: Final = (
 def print_sweep(console: Console, rows: Sequence[Row], keys: Sequence[str], elsewhere: str) -> None:
     """Print the table of a sweep; ``elsewhere`` is the file that has every column."""
     print_configurations(console, rows, keys, FIGURES, elsewhere)
+    estimates = sum(row.get("detail") == "estimate" for row in rows)
+    if estimates:
+        console.print(f"{estimates} of {len(rows)} rows are estimates (run.detail), which have means alone.")
     cases = Counter(BandCase(case).words for row in rows if (case := row.get("predictor_coverage.case")))
     if cases:
         counts = ", ".join(f"{case} ({count} run{'s' * (count != 1)})" for case, count in cases.items())

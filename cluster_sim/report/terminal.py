@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from cluster_sim.report.console import make_console
+from cluster_sim.report.estimate_table import print_estimate
 from cluster_sim.report.progress import RunProgress
 from cluster_sim.report.result_tables import print_report
 
@@ -28,4 +29,5 @@ class TerminalView:
 
     def finished(self, summary: dict[str, Any], notes: Sequence[str]) -> None:
         """Print the tables and the notes."""
-        print_report(self._console, summary, notes)
+        print_run = print_estimate if summary.get("detail") == "estimate" else print_report
+        print_run(self._console, summary, notes)

@@ -8,6 +8,7 @@ from cluster_sim.config.schema.fleet import Pool
 from cluster_sim.config.schema.study import Study
 from cluster_sim.engine.group import LinkDelays
 from cluster_sim.engine.instant import NEVER, Instant, Kind, instant, time_of
+from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.interconnect.transfer_path import FleetLinks
 from cluster_sim.hardware.memory_plan import MemoryPlan, host_block_us, hybrid_block_size, plan_memory
@@ -186,12 +187,21 @@ class Plan:
             self.study, [planned.of_pair(index) for index, planned in enumerate(self.pools)], self.links
         )
 
+    def in_full(self) -> "Plan":
+        """Return the plan of a run in which every request is simulated, whatever detail the study asks for."""
+        run = self.study.run.model_copy(update={"detail": "high"})
+        return replace(self, study=self.study.model_copy(update={"run": run}))
+
     def simulation(self) -> Simulation:
         """Build the pools' predictors and return everything that the run's processes are built from.
 
         Raises InputError, which begins with the key at fault.
         """
         study, run = self.study, self.study.run
+        if run.detail != "high":
+            raise InputError(
+                f"run.detail: {run.detail} has no requests and steps, which are needed here; leave it out, or set high"
+            )
         predictors, faults = self._predictors(), fault_plan(study)
         handover = self.handover
         components = hub_components(study)

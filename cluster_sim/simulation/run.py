@@ -79,6 +79,10 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
 
     Raises InputError for wrong input (nothing is left behind) and UnfinishedError when the run cannot go on.
     """
+    if study.run.detail == "estimate" and options.origin is None:
+        from cluster_sim.simulation.mean_field.estimate_run import run_estimate
+
+        return run_estimate(study, options, view)
     plan = make_plan(study, can_branch=options.origin is not None)
     simulation = replace(plan.simulation(), is_paranoid=options.is_paranoid)
     choice = choose(study, simulation, options)

@@ -97,6 +97,8 @@ def compare(first: Path, second: Path, confidence: float = CONFIDENCE) -> Compar
 def read_run(directory: Path) -> RunFigures:
     """Return the measured requests and the figures of a run directory; raises InputError if it is damaged."""
     summary = _summary(directory)
+    if summary.get("detail") == "estimate":
+        raise InputError(f"{directory}: is an estimate (run.detail: estimate), which has no requests to compare")
     try:
         pools = [pool["name"] for pool in summary["pools"]]
         edges_ns = [round(summary["window"][name] * NS_PER_S) for name in ("start_s", "end_s")]

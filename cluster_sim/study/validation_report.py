@@ -18,6 +18,7 @@ from cluster_sim.hardware.model import load_model, model_names
 from cluster_sim.simulation.executor_choice import choose_executor
 from cluster_sim.simulation.fleet_links import link_warnings
 from cluster_sim.simulation.fleet_sites import site_warnings
+from cluster_sim.simulation.mean_field.covered import check_covered
 from cluster_sim.simulation.model_names import nameless_notice
 from cluster_sim.simulation.outcome_checks import check_arrivals
 from cluster_sim.simulation.plan import Plan, PoolPlan, make_plan, pool_hardware
@@ -26,7 +27,8 @@ from cluster_sim.study.fleet_lines import fleet_lines
 from cluster_sim.study.model_line import model_lines
 from cluster_sim.study.variants import Variant
 from cluster_sim.units import NS_PER_MS
-from cluster_sim.workload.build import build_source, first_arrival_ns, total_requests
+from cluster_sim.workload.build import build_columns, build_source, first_arrival_ns, total_requests
+from cluster_sim.workload.columns import concatenate
 
 GIB: Final = 1 << 30
 
@@ -45,7 +47,9 @@ def validation_report(study: Study, variants: Sequence[Variant] = (), *, has_loo
             raise
         study, plan = valid.study, make_plan(valid.study)
         remarks = [f"Without the sweep's values the study is not valid ({error}); this is {valid.label}:"]
-    simulation = plan.simulation()
+    if study.run.detail == "estimate":
+        check_covered(study, plan, concatenate(list(build_columns(study.workload, study.seed).columns())))
+    simulation = plan.in_full().simulation()
     pools = tuple(planned.pool for planned in plan.pools[: len(study.fleet.pools)])  # Without what its changes add.
     resolved = study.model_copy(update={"fleet": study.fleet.model_copy(update={"pools": pools})})
     lines = [

@@ -37,8 +37,8 @@ def _text(data: dict[str, Any]) -> str:
 
 
 def _is_said(key: str, value: object) -> bool:
-    """Return whether an option counts: a null that stands for a default does not."""
-    return value is not None or key == "end_s"
+    """Return whether an option counts: a null that stands for a default does not, nor that a run is a full one."""
+    return (value is not None or key == "end_s") and (key, value) != ("detail", "high")
 
 
 def config_hash(study: Study) -> str:

@@ -1,7 +1,7 @@
 """The ``run`` block: how the simulation is executed.
 
 Nothing here changes a row but ``end_s`` and ``changes``; ``warmup`` and ``measure`` say which of them the summary
-covers.
+covers, and ``detail`` whether there are rows at all.
 """
 
 from typing import Annotated, Any, Literal
@@ -15,7 +15,7 @@ LEAST_SERIES_INTERVAL_S = 1e-3
 """Shorter than a step of any engine; a typing error below it would fill the disk."""
 
 
-RESULT_KEYS = frozenset({"end_s", "warmup", "measure", "changes"})
+RESULT_KEYS = frozenset({"end_s", "warmup", "measure", "changes", "detail"})
 """Options of the block that change a result; all others are left out of the configuration hash."""
 
 
@@ -36,6 +36,11 @@ class Change(ConfigModel):
 class Run(ConfigModel):
     """Executor, placement, end and output."""
 
+    detail: Literal["high", "estimate"] = Field(
+        "high",
+        description="Whether every request and step is simulated, or means alone are estimated: quick, without "
+        "latencies of single requests, percentiles or times to the first token.",
+    )
     executor: Literal["auto", "inline", "ray"] = Field(
         "auto", description="What runs the simulation: one process, Ray actors, or whichever is faster."
     )

@@ -65,6 +65,7 @@ def test_hash_leaves_out_what_changes_no_result() -> None:
     same |= {"macro_steps": False, "series_interval_s": 0.0, "event_trace": True, "port_range": (30000, 30010)}
     assert {hash_with(**{key: value}) for key, value in same.items()} == {config_hash(study)}
     assert hash_with(end_s=10.0) != config_hash(study)
+    assert hash_with(detail="high") == config_hash(study) != hash_with(detail="estimate")
 
 
 def test_every_default_is_written() -> None:
