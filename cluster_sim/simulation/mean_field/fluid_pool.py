@@ -198,7 +198,7 @@ class FluidPool:
         # A prompt is computed no earlier than it arrives, wherever in the tick the stream has it.
         share = np.maximum(share, np.clip((self._load.arrival_s[requests] - now) / length, 0.0, 1.0))
         began = self._clock[replica] + share * steps[replica]
-        # Steps are longer in the whole tick by the prompts in it, yet no request waits for its own after its first token.
+        # Steps of the whole tick are longer by its prompts, yet no request waits for its own after its first token.
         own_s = np.minimum(self._prompts[places] / self._costs.unit_tokens * first_s[replica], length)
         self.first_token_s[requests] = now + share * length + (1 - share) * own_s
         self._began[requests] = began
