@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import Discriminator, GetCoreSchemaHandler, GetJsonSchemaHandler, Tag
@@ -191,7 +191,7 @@ class Registry(Generic[Part]):
             package = importlib.import_module(self._package)
             for module in pkgutil.iter_modules(package.__path__, f"{self._package}."):
                 importlib.import_module(module.name)
-            points = declared(tuple(sys.path)).select(group=self.group)
+            points = [point for point in declared(tuple(sys.path)) if point.group == self.group]
             for point in sorted(points, key=lambda point: (point.name, point.value)):
                 self._load(point)
         return self._entries
@@ -211,9 +211,10 @@ class Registry(Generic[Part]):
 
 
 @cache
-def declared(path: tuple[str, ...]) -> EntryPoints:  # noqa: ARG001 - what is installed depends on it
+def declared(path: tuple[str, ...]) -> tuple[EntryPoint, ...]:  # noqa: ARG001 - what is installed depends on it
     """Return the entry points of every package on ``path``, which is ``sys.path``: reading them takes milliseconds."""
-    return entry_points()
+    found = entry_points()
+    return tuple(point for group in sorted(found.groups) for point in found.select(group=group))
 
 
 class Block:

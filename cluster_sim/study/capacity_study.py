@@ -17,6 +17,7 @@ from cluster_sim.metrics.verdicts import Interval
 from cluster_sim.simulation.task_pool import TaskPool
 from cluster_sim.study.capacity import Capacity, search_capacity
 from cluster_sim.study.capacity_directory import CapacityDirectory, default_directory
+from cluster_sim.study.replications import check_full_runs
 from cluster_sim.study.search_driver import Search, run_searches
 from cluster_sim.study.steady_load import steady_task
 from cluster_sim.study.sweep_directory import FAILED, Row
@@ -71,6 +72,7 @@ def run_capacity(
     variants = configurations(path, document)
     searches = _searches(path, variants, options.tolerance_ratio)
     base = check_study(document, path.resolve().parent)
+    check_full_runs(base)
     with CapacityDirectory(options.out or default_directory(base)) as directory:
         done = directory.begin(base, options.tolerance_ratio, is_resumed=options.resume)
         rows = {index: row for index, row in done.items() if row["status"] != FAILED}

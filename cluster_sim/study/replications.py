@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster_sim.config.schema.study import Study
+from cluster_sim.errors import InputError
 from cluster_sim.metrics.intervals import Estimate, mean_estimate
 from cluster_sim.metrics.replicated_quantiles import ReplicatedValues
 from cluster_sim.metrics.run_summary import distribution_s, merged
@@ -110,12 +111,21 @@ class Replication:
         return sum(self.lost.values()) / max(self.requests, 1)
 
 
+def check_full_runs(study: Study) -> None:
+    """Raise InputError for a study whose runs are estimates, of which nothing can be judged."""
+    if study.run.detail != "high":
+        raise InputError(
+            f"run.detail: {study.run.detail} has no requests by which limits are judged; leave it out, or set high"
+        )
+
+
 def run_replication(task: ReplicationTask) -> Replication:
     """Make one run in this process.
 
     Raises InputError if its study is wrong, UnfinishedError if it cannot go on.
     """
     study = task.study
+    check_full_runs(study)
     ratio = task.warm_up_ratio
     if task.has_summary:
         sample, figures = _run_with_summary(study, ratio)

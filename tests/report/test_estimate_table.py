@@ -11,6 +11,8 @@ from cluster_sim.errors import InputError
 from cluster_sim.report.run_data import RunData
 from cluster_sim.report.terminal import TerminalView
 from cluster_sim.study.comparison_sides import read_run
+from cluster_sim.study.planning.plan_run import run_plan
+from cluster_sim.study.replications import replicate
 from cluster_sim.study.validation_report import validation_report
 from tests.small_run import run_small, small_study
 
@@ -37,6 +39,16 @@ def test_commands_that_need_requests_refuse_it(tmp_path: Path) -> None:
     assert result.is_estimate
     assert result.verdict is None
     assert "estimate" in repr(result)
+
+
+def test_searches_refuse_it(tmp_path: Path) -> None:
+    """Replications and plans judge requests, so they refuse a study whose runs are estimates."""
+    study = small_study(tmp_path, "run.detail=estimate", "slo.tpot_p99_s=0.1")
+    with pytest.raises(InputError, match=r"^run\.detail: estimate has no requests"):
+        replicate(study, 1)
+    with pytest.raises(InputError, match=r"^run\.detail: estimate has no requests"):
+        run_plan(study, tmp_path / "plan")
+    assert not (tmp_path / "plan").exists()
 
 
 def test_validate_refuses_what_is_not_covered(tmp_path: Path) -> None:

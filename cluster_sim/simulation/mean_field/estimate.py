@@ -59,9 +59,10 @@ class PoolEstimate:
         sizes = running.astype(np.float64)
         units_each = prompt / self.costs.unit_tokens
         # In balance a step starts as many requests as end in it.
-        units = np.minimum(sizes / max(output - 1, 1.0) * units_each, self.costs.most_units(sizes))
+        most_units = self.costs.most_units(sizes)
+        units = np.minimum(sizes / max(output - 1, 1.0) * units_each, most_units)
         decode_s = self.costs.decode_s(running, np.full(len(running), held))
-        step_s = mean_step_s(decode_s, self.costs.first_s(sizes), self.costs.further_s(sizes), units)
+        step_s = mean_step_s(decode_s, self.costs.first_s(sizes), self.costs.further_s(sizes), units, most_units)
         return float((units / units_each / step_s).max())
 
     def load_ratio(self, start_s: float, end_s: float) -> float:

@@ -141,7 +141,7 @@ class FluidPool:
         units = tokens / self._costs.unit_tokens
         most = self._costs.most_units(sizes)
         a_step = units_a_step(decode_s, first_s, further_s, units / length, most)
-        step_s = mean_step_s(decode_s, first_s, further_s, a_step)
+        step_s = mean_step_s(decode_s, first_s, further_s, a_step, most)
         steps = length / step_s
         self._step_s = float(decode_s.min())
         done = np.minimum(units, a_step * steps)
@@ -153,7 +153,7 @@ class FluidPool:
         self._start(now, length, before, steps, first_s)
         self._finish(now, length, steps)
         self._last_steps = steps
-        made = np.where(running > 0, steps * (1.0 + self._costs.prompt_steps(a_step)), np.minimum(done, steps))
+        made = np.where(running > 0, steps * (1.0 + self._costs.prompt_steps(a_step, most)), np.minimum(done, steps))
         return (
             float((running + self._running).sum()) / 2,
             float(self._queued.sum()),

@@ -1,11 +1,14 @@
 """Step times of one pool for the mean-field estimate: tables over batch sizes and contexts, from the pool's predictor.
 
 Design.  A step of n decodes takes d(n, c) with c tokens in the cache of each.  The prompts of a load come in *units*:
-a prompt, or as much of it as fits the token budget of a step.  Units arrive independently of the steps, so the number
-in one step is Poisson with a mean of q.  The first one adds ``first(n)``, averaged over the lengths of the load, since
-it may hide behind the reading of the weights; each one more adds ``further(n)``.  Hence the mean step takes
+a prompt, or as much of it as fits the token budget of a step.  The first one in a step adds ``first(n)``, averaged over
+the lengths of the load, since it may hide behind the reading of the weights; each one more adds ``further(n)``.  With q
+units a step on average, of which a share s of the steps has any, the mean step takes
 
-    d(n, c) + (1 - exp(-q)) first(n) + (q - 1 + exp(-q)) further(n).
+    d(n, c) + s first(n) + (q - s) further(n).
+
+Units arrive independently of the steps: where a step takes any number m of them, s is 1 - exp(-q), as of a Poisson
+number; where it takes one, the next waits for the next step, and s is q.  In between s is weighted by 1 / m.
 
 An engine that computes prompts in steps of their own adds the whole step.  Replicas with pipeline stages are not
 covered: how far prompts hold up the other stages' batches depends on their order.
@@ -90,10 +93,9 @@ class StepCosts:
         times: Floats = np.interp(running, self._sizes, self._further)
         return times
 
-    def prompt_steps(self, units: Floats) -> Floats:
+    def prompt_steps(self, units: Floats, most: Floats) -> Floats:
         """Return how many steps of their own the prompts take beside each step of the decodes."""
-        share = -np.expm1(-units)
-        return np.zeros_like(share) if self._mixes else np.asarray(share)
+        return np.zeros_like(units) if self._mixes else prompt_share(units, most)
 
     def most_units(self, running: Floats) -> Floats:
         """Return how many units the token budget of a step takes."""
@@ -114,10 +116,13 @@ class StepCosts:
             tokens += length
         first = added / tokens * self.unit_tokens
         mean = max(1, round(self.unit_tokens))
-        if 2 * mean > room:
-            return first, first
-        one, two = (self._step_s(decodes, self._context, ((mean, 0),) * count) for count in (1, 2))
-        return first, max(0.0, two - one)
+        if 2 * mean <= room:
+            one, two = (self._step_s(decodes, self._context, ((mean, 0),) * count) for count in (1, 2))
+            return first, max(0.0, two - one)
+        # Two do not fit: what the second half of one adds is what more of it would.
+        half = max(1, mean // 2)
+        less, more = (self._step_s(decodes, self._context, ((size, 0),)) for size in (half, mean))
+        return first, max(0.0, more - less) * mean / max(mean - half, 1)
 
     def _step_s(self, decodes: int, context: float, prompts: tuple[tuple[int, int], ...] = ()) -> float:
         """Return the time of one step; ``prompts`` are (tokens, tokens of it in the cache already)."""
@@ -125,18 +130,24 @@ class StepCosts:
         return self._predictor.step_ns(shape) / NS_PER_S if shape.tokens else 0.0
 
 
-def mean_step_s(decode_s: Floats, first_s: Floats, further_s: Floats, units: Floats) -> Floats:
-    """Return the mean step with a Poisson number of units of mean ``units``."""
-    share = -np.expm1(-units)
+def mean_step_s(decode_s: Floats, first_s: Floats, further_s: Floats, units: Floats, most: Floats) -> Floats:
+    """Return the mean step with ``units`` in each on average, of which ``most`` fit into one."""
+    share = prompt_share(units, most)
     return decode_s + share * first_s + (units - share) * further_s
+
+
+def prompt_share(units: Floats, most: Floats) -> Floats:
+    """Return the share of the steps that have a unit."""
+    return -np.expm1(-units) * (1.0 - 1.0 / most) + np.minimum(units, 1.0) / most
 
 
 def units_a_step(decode_s: Floats, first_s: Floats, further_s: Floats, rate_per_s: Floats, most: Floats) -> Floats:
     """Return the mean units of a step at a rate of units, at most ``most``: the root of q = rate x step(q)."""
     units = np.minimum(rate_per_s * decode_s, most)
     for _ in range(NEWTON_STEPS):
-        excess = units - rate_per_s * mean_step_s(decode_s, first_s, further_s, units)
-        slope = 1.0 - rate_per_s * (further_s + (first_s - further_s) * np.exp(-units))
+        excess = units - rate_per_s * mean_step_s(decode_s, first_s, further_s, units, most)
+        steepness = np.exp(-units) * (1.0 - 1.0 / most) + (units < 1.0) / most
+        slope = 1.0 - rate_per_s * (further_s + (first_s - further_s) * steepness)
         units = np.where(slope > LEAST_SLOPE, units - excess / np.maximum(slope, LEAST_SLOPE), most)
         units = np.clip(units, 0.0, most)
     return units

@@ -20,6 +20,7 @@ from cluster_sim.study.limited_figures import load_limits
 from cluster_sim.study.planning.plan_document import PLAN_FILE, WINNER_FILE, plan_document, winner_pools, winner_text
 from cluster_sim.study.planning.planner import Planner, PlanResult
 from cluster_sim.study.planning.run_store import RunStore, without_time_limit
+from cluster_sim.study.replications import check_full_runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,7 @@ def nothing_meets(result: PlanResult) -> str:
 
 
 def _check(base: Study) -> None:
+    check_full_runs(base)
     if not load_limits(base.slo):
         raise InputError("slo: a plan needs at least one limit, for example slo.ttft_p99_s, or --slo ttft_p99=2s")
     if len(base.fleet.pools) != 1:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cluster_sim.config.schema.study import Study
-from cluster_sim.simulation.mean_field.step_costs import StepCosts, mean_step_s, units_a_step
+from cluster_sim.simulation.mean_field.step_costs import StepCosts, mean_step_s, prompt_share, units_a_step
 from cluster_sim.simulation.plan import make_plan
 
 LINEAR: dict[str, Any] = {"kind": "linear", "alpha_us": 1000.0, "beta_us": 10.0, "gamma_us": 0.1, "prefill_us": 500.0}
@@ -60,4 +60,10 @@ def test_units_of_a_step_balance() -> None:
     one, half = np.ones(3), np.full(3, 0.5)
     found = units_a_step(one, half, half, np.array([0.5, 1.0, 3.0]), np.full(3, 8.0))
     assert found == pytest.approx([2 / 3, 2.0, 8.0])
-    assert mean_step_s(one, half, half, found) == pytest.approx([4 / 3, 2.0, 5.0])
+    assert mean_step_s(one, half, half, found, np.full(3, 8.0)) == pytest.approx([4 / 3, 2.0, 5.0])
+
+
+def test_share_of_steps_with_prompts() -> None:
+    """It is q where a step takes one unit, 1 - exp(-q) where it takes many, and their mean where it takes two."""
+    share = prompt_share(np.full(3, 0.5), np.array([1.0, 1e9, 2.0]))
+    assert share == pytest.approx([0.5, 1 - np.exp(-0.5), (1.5 - np.exp(-0.5)) / 2])
