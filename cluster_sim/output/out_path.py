@@ -1,6 +1,7 @@
 """Checks of the place that a caller names for results, before anything is written there."""
 
 import os
+from errno import ELOOP
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,8 @@ def result_path(out: Path) -> Path:
         final = out.resolve() if out.is_symlink() or out.name in ("", "..") else out
         place, here = final.resolve(), Path.cwd()
         os.path.lexists(final)
+        if final.is_symlink():  # Python 3.13 resolves a link that leads to itself without a word.
+            raise OSError(ELOOP, os.strerror(ELOOP))
     except (OSError, RuntimeError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise InputError(f"{shown}: cannot be a directory: {cut(str(reason))}") from None
