@@ -93,15 +93,17 @@ class RouterSeries:
     def _requests(self, snapshot: LiveSnapshot) -> Iterator[Family]:
         statuses = self._of_models(snapshot.requests.engine_statuses)
         at_replicas = self._of_models(snapshot.engines.figure("running") + snapshot.engines.figure("waiting"))
-        # What no replica took names no model's pool; with one model it is that model's.
+        # What no replica took names no model's pool; with one model it is that model's.  How many are at replicas
+        # falls before their ends are known here, so no counter may contain it.
         if len(self._models) == 1:
             statuses = snapshot.requests.statuses[None]
             under_way = np.array([snapshot.arrived - int(statuses.sum())])
             total = np.array([snapshot.arrived])
         else:
             under_way = at_replicas
-            total = statuses.sum(axis=1) + at_replicas
-        yield Scalars("request_total", "counter", "Requests that the router took.", self._models, total.tolist())
+            total = statuses.sum(axis=1)
+        text = "Requests that the router took; with several models, those that have ended."
+        yield Scalars("request_total", "counter", text, self._models, total.tolist())
         yield Scalars(
             "request_error_total",
             "counter",
