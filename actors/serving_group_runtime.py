@@ -95,9 +95,9 @@ class ServingGroupRuntime:
         return [(source, flat) for source, flat in taken if flat]
 
     def drain(self) -> list[tuple[int, dict[str, Any]]]:
-        """Return (index, new rows of the time series) of each replica that anything has reached."""
+        """Return (key, new rows of the time series) of each replica that anything has reached, and of its ranks."""
         touched = (replica for replica in self._replicas if replica.log.is_touched)
-        return [(replica.settings.index, replica.log.take_series()) for replica in touched]
+        return [part for replica in touched for part in replica.log.take_all_series(replica.settings.index)]
 
     def state(self) -> bytes:
         """Return the state of all replicas, once their stages have confirmed every batch."""

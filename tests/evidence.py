@@ -1,6 +1,6 @@
 """Evidence of a run: what must be equal on every executor and placement, in a form that compares."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from cluster_sim.hardware.predictors.coverage import Coverage
 from cluster_sim.metrics.digest import canonical_rows, word_code
 from cluster_sim.recording.rows import FIELD, ROW_FIELDS, RowBlock
+from cluster_sim.recording.series_columns import rank_key
 from cluster_sim.simulation.executor import Executor, RunOutputs
 from cluster_sim.simulation.simulation import Simulation
 
@@ -26,6 +27,9 @@ class Evidence:
     rows: list[tuple[int, ...]]
     """``ROW_FIELDS`` by request id; empty unless the simulation keeps rows."""
 
+    ranks: dict[int, list[Any]] = field(default_factory=dict)
+    """Counters and rows of the time series of data-parallel ranks by ``rank_key``, where replicas have several."""
+
     def column(self, name: str) -> list[int]:
         """Return one column of the rows by request id."""
         index = ROW_FIELDS.index(name)
@@ -36,15 +40,21 @@ def evidence_of(executor: Executor, simulation: Simulation) -> Evidence:
     """Run a simulation and return what it left."""
     series: list[list[tuple[int, ...]]] = [[] for _ in range(simulation.replicas)]
 
-    def add(replica: int, columns: dict[str, Any]) -> None:
-        series.extend([] for _ in range(len(series), replica + 1))
-        series[replica].extend(zip(*(column.tolist() for column in columns.values()), strict=True))
+    ranks: dict[int, list[Any]] = {}
+
+    def add(key: int, columns: dict[str, Any]) -> None:
+        series.extend([] for _ in range(len(series), key + 1))
+        held = series[key] if key >= 0 else ranks.setdefault(key, [])
+        held.extend(zip(*(column.tolist() for column in columns.values()), strict=True))
 
     outcome = executor.run(simulation, RunOutputs(series=add))
     counters = [replica.counters for replica in outcome.replicas]
     coverage = [replica.coverage for replica in outcome.replicas]
+    for number, replica in enumerate(outcome.replicas):
+        for rank, figures in enumerate(replica.ranks):
+            ranks.setdefault(rank_key(number, rank), []).append(figures)
     rows = sorted(row for block in outcome.hub.rows or [] for row in plain_rows(block))
-    return Evidence(outcome.hub.digest, counters, series, coverage, rows)
+    return Evidence(outcome.hub.digest, counters, series, coverage, rows, ranks)
 
 
 def plain_rows(block: RowBlock) -> list[tuple[int, ...]]:

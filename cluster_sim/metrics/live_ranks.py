@@ -35,6 +35,10 @@ class RankFigures:
         own = rows[1:] if len(rows) > 1 else rows
         self._matrix[first : first + len(own)] = own
 
+    def take_all(self, matrix: Int64Array) -> None:
+        """Take the rows of all ranks by ``rank_row``."""
+        self._matrix = matrix
+
     def shown(self, snapshot: LiveSnapshot, totals: RequestTotals) -> LiveSnapshot:
         """Return a snapshot with that of the ranks."""
         assert totals.by_rank is not None, "fleets with ranks have totals of them"

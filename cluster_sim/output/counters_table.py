@@ -1,6 +1,7 @@
 """``counters.parquet``: the cumulative counters of every replica at the end of the run, one row a replica.
 
-They hold what came after the last tick of ``series.parquet``, too.
+They hold what came after the last tick of ``series.parquet``, too.  ``rank_counters.parquet`` has those of the
+data-parallel ranks of every replica that has several, one row a rank in the order of their numbers.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from cluster_sim.recording.replica_counters import ReplicaCounters
 Int64Array = npt.NDArray[np.int64]
 
 COUNTERS_FILE: Final = "counters.parquet"
+RANK_COUNTERS_FILE: Final = "rank_counters.parquet"
 _HISTOGRAMS: Final = "histograms"
 """The figures behind those that have names, in the order of ``metrics.live_figures``."""
 

@@ -14,7 +14,13 @@ from cluster_sim.output.chunk_store import ChunkStore
 from cluster_sim.output.idle_rows import IdleReplicas
 from cluster_sim.output.part_files import PartFiles
 from cluster_sim.recording.buckets import ITERATION_TOKENS, TOKEN_GAP_S, TTFT_GRID_S
-from cluster_sim.recording.series_columns import EVENT_COLUMNS, FIRST_TOKEN_COLUMNS, STATE_COLUMNS, STEP_COLUMNS
+from cluster_sim.recording.series_columns import (
+    EVENT_COLUMNS,
+    FIRST_TOKEN_COLUMNS,
+    RANKS_LIMIT,
+    STATE_COLUMNS,
+    STEP_COLUMNS,
+)
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -45,11 +51,22 @@ SERIES_SCHEMA: Final = pa.schema(
 """The columns; from ``iterations`` on they sum over what happened in the interval up to ``time_s``: the iterations that
 ended, the schedules, and the first tokens that came."""
 
+RANK_SCHEMA: Final = pa.schema(
+    [
+        *(SERIES_SCHEMA.field(name) for name in ("time_s", "pool", "replica")),
+        ("rank", pa.int32()),
+        *(field for field in SERIES_SCHEMA if field.name not in ("time_s", "pool", "replica", "kv_used_ratio")),
+    ]
+)
+"""The columns of ``rank_series.parquet``: the same of every data-parallel rank, where replicas have several."""
+
 PART_SCHEMA: Final = pa.schema(
     [*SERIES_SCHEMA, *((name, pa.int64()) for name in ("time_ns", "itl_sum_ns", "ttft_sum_ns"))]
 )
-"""Columns of the parts that are written while a run goes on: also the times as they were recorded."""
+"""Columns of the parts that are written while a run goes on: also the times as they were recorded; ``replica`` is the
+key of a series, which those of ranks have, too."""
 
+RANK_SERIES_FILE: Final = "rank_series.parquet"
 GROUP_ROWS: Final = 16_384
 """Rows of a row group."""
 
@@ -82,7 +99,6 @@ class SeriesTable:
         self._waiting = ChunkStore(path.parent, _ENDS[-1])
         self._idle = IdleReplicas()
         self._path = path
-        self._writer: pq.ParquetWriter | None = None
         self._parts = PartFiles(path)
         self._part: pq.ParquetWriter | None = None
         self._unsaved: list[tuple[int, Int64Array]] = []
@@ -90,11 +106,12 @@ class SeriesTable:
         self._unsaved_rows = 0
 
     def add(self, replica: int, columns: Mapping[str, Int64Array]) -> None:
-        """Append what ``ReplicaLog.take_series`` of ``replica`` returned."""
+        """Append a part of ``ReplicaLog.take_all_series`` by its key."""
         rows = len(columns["time_ns"])
         if not rows:
             return
-        self.max_waiting = max(self.max_waiting, int(columns["waiting"].max()))
+        if replica >= 0:
+            self.max_waiting = max(self.max_waiting, int(columns["waiting"].max()))
         added = np.concatenate([columns[name].reshape(rows, -1) for name in _COLUMNS], axis=1)
         self._waiting.put(replica, added)
         self._unsaved.append((replica, added))
@@ -156,34 +173,39 @@ class SeriesTable:
 
     def close(self) -> None:
         """Write everything to the file, which is not there before."""
-        self._writer = _writer(self._path, SERIES_SCHEMA.with_metadata(self._idle.to_metadata()))
-        held: list[Int64Array] = []
-        for replica in self._waiting.keys():  # noqa: SIM118 - it is no mapping
-            for rows in self._waiting.take_in_parts(replica):
-                held.append(np.insert(rows, 0, replica, axis=1))
-                if sum(map(len, held)) >= GROUP_ROWS:
-                    held = [self._write(np.concatenate(held))]
-        if held:
-            self._write(np.concatenate(held), keeps_rest=False)
+        keys = self._waiting.keys()
+        schema = SERIES_SCHEMA.with_metadata(self._idle.to_metadata())
+        self._write_file(self._path, schema, [key for key in keys if key >= 0])
+        ranks = [key for key in reversed(keys) if key < 0]
+        if ranks:
+            self._write_file(self._path.with_name(RANK_SERIES_FILE), RANK_SCHEMA, ranks)
         self._waiting.close()
-        self._writer.close()
 
-    def _write(self, rows: Int64Array, *, keeps_rest: bool = True) -> Int64Array:
-        """Write whole row groups of rows that begin with the replica; return what is left."""
+    def _write_file(self, path: Path, schema: pa.Schema, keys: Sequence[int]) -> None:
+        """Write the series with these keys, in this order."""
+        held: list[Int64Array] = []
+        with _writer(path, schema) as writer:
+            for key in keys:
+                for rows in self._waiting.take_in_parts(key):
+                    held.append(np.insert(rows, 0, key, axis=1))
+                    if sum(map(len, held)) >= GROUP_ROWS:
+                        held = [self._write(writer, np.concatenate(held))]
+            if held:
+                self._write(writer, np.concatenate(held), keeps_rest=False)
+
+    def _write(self, writer: pq.ParquetWriter, rows: Int64Array, *, keeps_rest: bool = True) -> Int64Array:
+        """Write whole row groups of rows that begin with their key; return what is left."""
         most = len(rows) // GROUP_ROWS * GROUP_ROWS if keeps_rest else len(rows)
         for first in range(0, most, GROUP_ROWS):
-            self._write_group(rows[first : min(first + GROUP_ROWS, most)])
+            batch = self._batch(rows[first : min(first + GROUP_ROWS, most)], writer.schema)
+            writer.write_batch(batch, row_group_size=batch.num_rows)
         return rows[most:]
 
-    def _write_group(self, rows: Int64Array) -> None:
-        assert self._writer is not None
-        batch = self._batch(rows, SERIES_SCHEMA)
-        self._writer.write_batch(batch, row_group_size=batch.num_rows)
-
     def _batch(self, rows: Int64Array, schema: pa.Schema) -> pa.RecordBatch:
-        """Return rows that begin with the replica as a batch; the pool is null where it is not known yet."""
-        replica = rows[:, 0]
-        columns = {"replica": replica}
+        """Return rows that begin with their key as a batch; the pool is null where it is not known yet."""
+        key = rows[:, 0]
+        replica = np.where(key >= 0, key, (-1 - key) // RANKS_LIMIT)
+        columns = {"replica": key if schema is PART_SCHEMA else replica, "rank": (-1 - key) % RANKS_LIMIT}
         for name, end in zip(_COLUMNS, _ENDS, strict=True):
             width = _WIDTHS.get(name)
             columns[name] = rows[:, end] if width is None else rows[:, end + 1 - width : end + 1]

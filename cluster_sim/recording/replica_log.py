@@ -18,7 +18,7 @@ from cluster_sim.recording.draft_counts import DraftCounts
 from cluster_sim.recording.first_tokens import FirstTokenLog
 from cluster_sim.recording.iteration_notes import STEP, STEP_FIELDS, STEP_WEIGHT, IterationNotes
 from cluster_sim.recording.replica_counters import ReplicaCounters
-from cluster_sim.recording.series_columns import FIRST_TOKEN_COLUMNS, STEP_COLUMNS
+from cluster_sim.recording.series_columns import FIRST_TOKEN_COLUMNS, STEP_COLUMNS, rank_key
 from cluster_sim.recording.sketch import QuantileSketch
 from cluster_sim.recording.state_rows import StateRows
 from cluster_sim.recording.step_bins import StepBins
@@ -315,6 +315,11 @@ class ReplicaLog:
             | {name: sums[at].T.copy() for name, at in STEP_COLUMNS.items()}
             | {name: firsts[at].T.copy() for name, at in FIRST_TOKEN_COLUMNS.items()}
         )
+
+    def take_all_series(self, replica: int) -> list[tuple[int, dict[str, Int64Array]]]:
+        """Return (key, rows) of the series of a replica with this log, by its number, and of its ranks, by theirs."""
+        ranks = [(rank_key(replica, number), rank.take_series()) for number, rank in enumerate(self.ranks)]
+        return [(replica, self.take_series()), *ranks]
 
     def in_system_area_ns(self, until_ns: int) -> int:
         """Return the integral of the number of requests at the replica from 0 to ``until_ns``, in request ns.

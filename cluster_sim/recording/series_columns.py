@@ -10,6 +10,15 @@ def ticks_before(end_ns: int, interval_ns: int) -> int:
     return max(end_ns - 1, 0) // interval_ns if interval_ns else 0
 
 
+RANKS_LIMIT: Final = 1 << 10
+"""More data-parallel ranks than a replica has."""
+
+
+def rank_key(replica: int, rank: int) -> int:
+    """Return what a rank's series goes by on its way, beside those of replicas, which go by their numbers."""
+    return -1 - (replica * RANKS_LIMIT + rank)
+
+
 STATE_COLUMNS: Final = ("time_ns", "running", "waiting", "kv_used_blocks")
 """Columns of ``take_series`` that hold the state at the tick, int64[rows]."""
 EVENT_COLUMNS: Final = (

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from cluster_sim.errors import InputError
 from cluster_sim.metrics.run_summary import SUMMARY_VERSION
-from cluster_sim.output.counters_table import COUNTERS_FILE, read_counters
+from cluster_sim.output.counters_table import COUNTERS_FILE, RANK_COUNTERS_FILE, read_counters
 from cluster_sim.output.idle_rows import IdleReplicas, read_series
 from cluster_sim.output.run_directory import (
     MANIFEST_FILE,
@@ -24,7 +24,7 @@ from cluster_sim.output.run_directory import (
     SERIES_FILE,
     SUMMARY_FILE,
 )
-from cluster_sim.output.series_table import SERIES_SCHEMA
+from cluster_sim.output.series_table import RANK_SCHEMA, RANK_SERIES_FILE, SERIES_SCHEMA
 from cluster_sim.plain_file import check_plain, read_text
 from cluster_sim.recording.buckets import TOKEN_GAP_S
 from cluster_sim.recording.rows import TIMELINE_FIELDS
@@ -128,8 +128,21 @@ class RunData:
         """Read every number of ``series.parquet`` as float64, without rows of replicas that nothing reached; histograms
         are [rows, buckets].
         """
-        names = [name for name in SERIES_SCHEMA.names if name != "pool"]
-        table = self._table(SERIES_FILE, names)
+        return self._numbers_of(SERIES_FILE, SERIES_SCHEMA)
+
+    def rank_series(self) -> dict[str, FloatArray] | None:
+        """Read every number of ``rank_series.parquet`` in the same way; None if the run has none."""
+        if not (self.directory / RANK_SERIES_FILE).exists():
+            return None
+        return self._numbers_of(RANK_SERIES_FILE, RANK_SCHEMA)
+
+    def rank_counters(self) -> npt.NDArray[np.int64]:
+        """Read ``rank_counters.parquet`` as ``final_counters`` does."""
+        return read_counters(self.directory / RANK_COUNTERS_FILE)
+
+    def _numbers_of(self, file: str, schema: pa.Schema) -> dict[str, FloatArray]:
+        names = [name for name in schema.names if name != "pool"]
+        table = self._table(file, names)
         columns: dict[str, FloatArray] = {}
         for name in names:
             column = table.column(name)

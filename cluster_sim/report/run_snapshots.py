@@ -19,7 +19,8 @@ from cluster_sim.metrics.live import (
     TrafficLive,
 )
 from cluster_sim.metrics.live_figures import FIGURES, WIDTH, EngineFigures, histogram_columns, idle_figures
-from cluster_sim.metrics.request_totals import RequestTotals
+from cluster_sim.metrics.live_ranks import RankFigures, rank_figures
+from cluster_sim.metrics.request_totals import RequestTotals, rank_row
 from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.recording.reasons import REASONS
 from cluster_sim.recording.rows import FIELD, FLEET_FIELDS, ROW_FIELDS, RowBlock
@@ -33,7 +34,7 @@ FloatArray = npt.NDArray[np.float64]
 _TIMES: Final = ("arrival", "dispatch", "scheduled", "first_token", "finish", "transfer_start", "transfer")
 _COUNTS: Final = (
     *("request_id", "replica", "prompt_tokens", "output_tokens", "cached_tokens", "preemptions", "retries"),
-    *("attempts", "transfer_bytes"),
+    *("attempts", "transfer_bytes", "rank"),
 )
 _WORDS: Final = {"status": STATUSES, "reason": REASONS}
 _GAUGES: Final = ("running", "waiting", "kv_used_blocks")
@@ -51,7 +52,11 @@ def replay(data: RunData, metadata: RunMetadata, members: EngineMembers, step_s:
     rows, ends_s = _rows(data, metadata)
     arrivals_s = np.sort(rows[:, FIELD["arrival_ns"]]) / NS_PER_S
     totals = RequestTotals(
-        metadata.replicas, [pool.name for pool in metadata.pools], metadata.max_model_tokens, exact_limit=1
+        metadata.replicas,
+        [pool.name for pool in metadata.pools],
+        metadata.max_model_tokens,
+        exact_limit=1,
+        ranks=metadata.ranks,
     )
     replicas = _Replicas.of(data, metadata)
     totals.reserve(replicas.count)
@@ -61,7 +66,11 @@ def replay(data: RunData, metadata: RunMetadata, members: EngineMembers, step_s:
     end_s = float(data.summary["simulated_s"])
     wall_s = float(data.manifest.get("wall_s") or 0.0)
     traffic = data.manifest.get("traffic") or {}
-    for time_s, matrix in _states(data, replicas.count, step_s, end_s):
+    ranks = _RankStates.of(data, metadata, members, replicas.pool_of, step_s, end_s)
+    final = _final(data, replicas.count)
+    series = data.full_series()
+    states = _states(data, series, series["replica"].astype(np.int64), final, step_s, end_s)
+    for time_s, matrix in states:
         share = time_s / end_s if end_s else 1.0
         upto = int(np.searchsorted(ends_s, time_s, side="right"))
         totals.add(RowBlock(rows[done:upto], [""], [""], totals.pools))
@@ -69,7 +78,7 @@ def replay(data: RunData, metadata: RunMetadata, members: EngineMembers, step_s:
         exists = replicas.exists(time_s)
         matrix[:, FIGURES["present"]] = exists
         engines = EngineFigures(matrix) if groups is None else EngineFigures(matrix).grouped(groups)
-        yield LiveSnapshot(
+        snapshot = LiveSnapshot(
             simulated_s=time_s,
             wall_s=wall_s * share,
             speedup_ratio=1.0 if time_s else 0.0,
@@ -82,6 +91,7 @@ def replay(data: RunData, metadata: RunMetadata, members: EngineMembers, step_s:
             completed_ratio=upto / len(rows) if len(rows) else 1.0,
             joined_pools=replicas.joined_pools,
         )
+        yield snapshot if ranks is None else ranks.shown(snapshot, totals, exists)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +171,58 @@ def _rows(data: RunData, metadata: RunMetadata) -> tuple[Int64Array, FloatArray]
     return rows[order], ends_s[order]
 
 
-def _states(data: RunData, replicas: int, step_s: float, end_s: float) -> Iterator[tuple[float, Int64Array]]:
-    """Yield (time, rows of ``metrics.live_figures``) at 0, about every ``step_s``, and at the end."""
-    series = data.full_series()
+class _RankStates:
+    """The rows of data-parallel ranks at the times of the snapshots."""
+
+    def __init__(self, figures: RankFigures, states: Iterator[tuple[float, Int64Array]], ranks_of: Int64Array) -> None:
+        self._figures = figures
+        self._states = states
+        self._ranks_of = ranks_of
+
+    @classmethod
+    def of(
+        cls,
+        data: RunData,
+        metadata: RunMetadata,
+        members: EngineMembers,
+        pool_of: Int64Array,
+        step_s: float,
+        end_s: float,
+    ) -> "_RankStates | None":
+        """Return those of a run whose page shows ranks; None for others, and runs that kept no series of them."""
+        figures, series = rank_figures(metadata, members), data.rank_series()
+        if figures is None or series is None:
+            return None
+        most = metadata.ranks
+        ranks_of = np.array([pool.ranks for pool in metadata.pools], np.int64)[pool_of]
+        replica = np.repeat(np.arange(len(ranks_of)), np.where(ranks_of > 1, ranks_of, 0))
+        first = np.flatnonzero(np.diff(replica, prepend=-1))
+        rank = np.arange(len(replica)) - np.repeat(first, np.diff(first, append=len(replica)))
+        final = np.zeros((len(ranks_of) * most, WIDTH), np.int64)
+        final[rank_row(replica, rank, most)] = data.rank_counters()
+        place = rank_row(series["replica"].astype(np.int64), series["rank"].astype(np.int64), most)
+        return cls(figures, _states(data, series, place, final, step_s, end_s), ranks_of)
+
+    def shown(self, snapshot: LiveSnapshot, totals: RequestTotals, exists: npt.NDArray[np.bool_]) -> LiveSnapshot:
+        """Return the next snapshot with its ranks; replicas without any have their own row."""
+        _, matrix = next(self._states)
+        rows = matrix.reshape(len(self._ranks_of), -1, WIDTH)
+        alone = self._ranks_of == 1
+        rows[alone, 0] = snapshot.engines.matrix[alone]
+        is_rank = np.arange(rows.shape[1]) < self._ranks_of[:, None]
+        rows[:, :, FIGURES["present"]] = is_rank & exists[:, None]
+        self._figures.take_all(matrix)
+        return self._figures.shown(snapshot, totals)
+
+
+def _states(
+    data: RunData, series: dict[str, FloatArray], at: Int64Array, final: Int64Array, step_s: float, end_s: float
+) -> Iterator[tuple[float, Int64Array]]:
+    """Yield (time, rows of ``metrics.live_figures``) at 0, about every ``step_s``, and at the end.
+
+    ``at`` says whose row each row of ``series`` is, ``final`` are the last ones.
+    """
+    replicas = len(final)
     ticks = data.ticks_s()
     tick_index = np.searchsorted(ticks, series["time_s"])
     if not len(ticks):
@@ -171,12 +230,11 @@ def _states(data: RunData, replicas: int, step_s: float, end_s: float) -> Iterat
             f"{data.directory}: the run of {end_s:g} s has no tick in its series; run it again with "
             "run.series_interval_s above 0 and shorter than the run"
         )
-    place = tick_index, series["replica"].astype(np.int64)
+    place = at
     order = np.argsort(tick_index, kind="stable")
     stride = max(1, round(step_s / float(ticks[0])))
     names = {name: index for name, index in FIGURES.items() if _NS_OF_S.get(name, name) in series}
     increments = {index: series[_NS_OF_S.get(name, name)] for name, index in names.items() if name not in _GAUGES}
-    final = _final(data, replicas)
     busy_ns = final[:, FIGURES["busy_ns"]] / np.maximum(final[:, FIGURES["iterations"]], 1)
     figures = idle_figures(replicas)
     yield 0.0, figures.copy()
@@ -184,16 +242,16 @@ def _states(data: RunData, replicas: int, step_s: float, end_s: float) -> Iterat
     spans = histogram_columns(series)
     for tick in range(len(ticks)):
         chosen = order[starts[tick] : starts[tick + 1]]
-        at = place[1][chosen]
+        rows = place[chosen]
         for index, values in increments.items():
             scale = NS_PER_S if index == FIGURES["itl_sum_ns"] else 1
-            figures[at, index] += np.rint(values[chosen] * scale).astype(np.int64)
+            figures[rows, index] += np.rint(values[chosen] * scale).astype(np.int64)
         for columns, values in spans:
-            figures[at[:, None], columns] += np.rint(values[chosen]).astype(np.int64)
+            figures[rows[:, None], columns] += np.rint(values[chosen]).astype(np.int64)
         if (tick + 1) % stride == 0 and ticks[tick] < end_s:
             for name in _GAUGES:
                 figures[:, FIGURES[name]] = 0
-                figures[at, FIGURES[name]] = series[name][chosen].astype(np.int64)
+                figures[rows, FIGURES[name]] = series[name][chosen].astype(np.int64)
             figures[:, FIGURES["busy_ns"]] = np.rint(busy_ns * figures[:, FIGURES["iterations"]])
             figures[:, FIGURES["iteration_tokens_sum"]] = _iteration_tokens(figures)
             yield float(ticks[tick]), figures.copy()

@@ -12,6 +12,7 @@ from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, instant,
 from cluster_sim.engine.process import Message
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.content_sampler import ADAPTERS, PREFIXES, AdapterSampler, PrefixSampler
+from cluster_sim.serving.fast_forward.data_parallel_decode import DataParallelDecode
 from cluster_sim.serving.fast_forward.planned_decode import PlannedDecode
 from cluster_sim.serving.grid_sampler import GridSampler
 from cluster_sim.serving.lives.return_link import ReturnLink
@@ -97,6 +98,9 @@ class StateSampler:
             running, waiting, used = scheduler.running_count, scheduler.waiting_count, scheduler.kv_used_blocks
             count = (last_ns - self._tick_ns) // self._interval_ns + 1
             self._log.ticks(self._tick_ns, self._interval_ns, count, running, waiting, used)
+            for rank, state in zip(self._log.ranks, scheduler.rank_states(), strict=True) if self._log.ranks else ():
+                rank.entered = self._log.entered
+                rank.ticks(self._tick_ns, self._interval_ns, count, *state)
             self._tick_ns += count * self._interval_ns
         for grid in self._grids:
             if grid.next_due < limit:
@@ -125,11 +129,22 @@ class StateSampler:
             while self._tick_ns <= last_ns:
                 blocks = planned.blocks_before(self._tick_ns)
                 self._log.tick(self._tick_ns, running, waiting, used + blocks)
+                if self._log.ranks:
+                    self._tick_ranks(planned, scheduler)
                 self._tick_ns += self._interval_ns
         for grid in self._grids:
             if grid.next_due < limit:
                 grid.sample_during(planned, last_ns, scheduler, out)
         self._set_next()
+
+    def _tick_ranks(self, planned: PlannedDecode, scheduler: Scheduler) -> None:
+        """Take the tick of every rank in a fast-forward."""
+        assert isinstance(planned, DataParallelDecode), "ranks decode together"
+        more = planned.rank_blocks_before(self._tick_ns)
+        states = zip(self._log.ranks, scheduler.rank_states(), strict=True)
+        for number, (rank, (running, waiting, used)) in enumerate(states):
+            rank.entered = self._log.entered
+            rank.tick(self._tick_ns, running, waiting, used + more.get(number, 0))
 
     @staticmethod
     def state_of(scheduler: Scheduler) -> tuple[int, int, int]:

@@ -17,7 +17,7 @@ from cluster_sim.simulation.simulation import Simulation
 from cluster_sim.simulation.view import ProgressSink, drop_progress
 
 SeriesSink = Callable[[int, dict[str, Any]], None]
-"""Takes (replica, columns of ``ReplicaLog.take_series``)."""
+"""Takes the parts of ``ReplicaLog.take_all_series``."""
 
 
 def drop_series(replica: int, columns: dict[str, Any]) -> None:

@@ -142,7 +142,8 @@ class _SeriesTap:
         """Hand on the rows that every replica has recorded."""
         for replica in self._replicas:
             if replica.log.is_touched:
-                self._sink(replica.settings.index, replica.log.take_series())
+                for key, columns in replica.log.take_all_series(replica.settings.index):
+                    self._sink(key, columns)
 
 
 class _Keeper:

@@ -22,7 +22,7 @@ from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.metrics.run_records import RunRecords
 from cluster_sim.metrics.run_summary import summarise
 from cluster_sim.metrics.window import Measured
-from cluster_sim.output.counters_table import COUNTERS_FILE, write_counters
+from cluster_sim.output.counters_table import COUNTERS_FILE, RANK_COUNTERS_FILE, write_counters
 from cluster_sim.output.event_trace import EVENT_TRACE_FILE, write_event_trace
 from cluster_sim.output.request_rows import read_blocks, repeated_ids
 from cluster_sim.output.run_directory import (
@@ -134,7 +134,7 @@ def _run_into_directory(
         requests_path = directory.partial / REQUESTS_FILE
         tally = OccupancyTally(simulation.metadata)
         imbalance = ImbalanceTally(simulation.metadata, simulation.series_interval_ns)
-        sink = both(series.add, both(tally.add, imbalance.add))
+        sink = both(series.add, of_replicas(both(tally.add, imbalance.add)))
         checkpoints = DiskCheckpoints(study, directory.partial, series, options.origin, resumes=options.resumes)
         for replica, columns in series.replay(checkpoints.series_parts):
             sink(replica, columns)
@@ -155,6 +155,9 @@ def _run_into_directory(
         totals.reserve(len(outcome.replicas))
         counters = [replica.counters for replica in outcome.replicas]
         write_counters(directory.partial / COUNTERS_FILE, counters)
+        ranks = [rank for replica in outcome.replicas for rank in replica.ranks]
+        if ranks:
+            write_counters(directory.partial / RANK_COUNTERS_FILE, ranks)
         if live is not None:
             _finish_live(live, simulation.metadata, outcome, totals)
         series.add_replicas(joined, [simulation.metadata.pools[pool].kv_blocks for pool in joined])
@@ -348,3 +351,13 @@ def _manifest(study: Study, metadata: RunMetadata, choice: ExecutorChoice, outco
         "work": outcome.work.figures(outcome.wall_s),
         "digest": outcome.hub.digest,
     }
+
+
+def of_replicas(sink: SeriesSink) -> SeriesSink:
+    """Return a sink that leaves out the series of ranks."""
+
+    def add(key: int, columns: dict[str, Any]) -> None:
+        if key >= 0:
+            sink(key, columns)
+
+    return add

@@ -346,7 +346,7 @@ class Simulation:
         if ranks > 1:
             pending = pending_limit(self.replicas * (ranks + 1))
             parts = (1, pending, settings.limits.batches_in_flight, settings.return_ns)
-            log.ranks = tuple(ReplicaLog(0, *parts) for _ in range(ranks))
+            log.ranks = tuple(ReplicaLog(self.series_interval_ns, *parts) for _ in range(ranks))
         is_tracked = self.tracks_prefixes or observation.has_grid(PREFIXES)
         scheduler = partial(reporting, own.scheduler) if is_tracked else own.scheduler
         return Replica(settings, scheduler(), own.predictor, log, is_streamed=is_streamed, new_scheduler=scheduler)

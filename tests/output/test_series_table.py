@@ -84,3 +84,29 @@ def test_missing_and_damaged_parts_are_wrong_input(tmp_path: Path) -> None:
     ((replica, columns),) = table.replay(digests)
     assert (replica, columns["time_ns"].tolist()) == (0, [S])
     table.close()
+
+
+def test_series_of_ranks_have_a_file_of_their_own(tmp_path: Path) -> None:
+    """What ranks record goes through the parts of a broken run as that of replicas does, and ends in its own table."""
+    log = ReplicaLog(S)
+    log.ranks = (ReplicaLog(S), ReplicaLog(S))
+    for each in (log, *log.ranks):
+        each.enter(0)
+    log.ranks[1].step(S // 2, 0, 0, 7, 1)
+    log.step(S // 2, 0, 0, 7, 1)
+    for running, each in enumerate((log, *log.ranks)):
+        each.tick(S, running, waiting=9, kv_used_blocks=0)
+    earlier = SeriesTable(tmp_path / "series.parquet", ["a"], [0, 0, 0, 0], [100] * 4)
+    for key, columns in log.take_all_series(3):
+        earlier.add(key, columns)
+    parts = earlier.end_part()
+    table = SeriesTable(tmp_path / "series.parquet", ["a"], [0, 0, 0, 0], [100] * 4)
+    for key, columns in table.replay(parts):
+        table.add(key, columns)
+    assert table.max_waiting == 9
+    table.close()
+    rows = pq.read_table(tmp_path / "series.parquet", columns=["replica", "running", "generated_tokens"]).to_pylist()
+    assert rows == [{"replica": 3, "running": 0, "generated_tokens": 1}]
+    names = ["pool", "replica", "rank", "running", "generated_tokens"]
+    rows = [tuple(row.values()) for row in pq.read_table(tmp_path / "rank_series.parquet", columns=names).to_pylist()]
+    assert rows == [("a", 3, 0, 1, 0), ("a", 3, 1, 2, 1)]

@@ -104,10 +104,22 @@ UNKNOWN = (
 """What live metrics measure on the wall clock, between two looks, or what the files know the end of alone."""
 
 
-@pytest.mark.parametrize("engine", ["vllm_v1", "sglang"])
-def test_backfill_equals_live(tmp_path: Path, engine: str) -> None:
+RANKED = (
+    "fleet.pools=[{name: main, model: qwen3-30b-a3b, device: h100-sxm, data_parallel: 2, replicas: 2}, "
+    "{name: single, model: qwen3-30b-a3b, device: h100-sxm}]"
+)
+"""A pool with ranks, and one without."""
+
+
+@pytest.mark.parametrize(
+    ("engine", "more"),
+    [("vllm_v1", ()), ("sglang", ()), ("vllm_v1", (RANKED,)), ("sglang", (RANKED,))],
+    ids=["vllm", "sglang", "ranks of vllm", "ranks of sglang"],
+)
+def test_backfill_equals_live(tmp_path: Path, engine: str, more: tuple[str, ...]) -> None:
     """At one simulated time the file has the very samples that the run's live page has, prefix hits and all."""
     overrides = (
+        *more,
         f"fleet.pools.0.engine.kind={engine}",
         "fleet.pools.0.engine.num_kv_blocks=300",
         "fleet.network.router_to_replica_ms=0",

@@ -33,6 +33,11 @@ SUMMED = (
 )
 """Figures of a replica that are the sums of its ranks'; iterations are not, since ranks step together."""
 
+SERIES = (
+    *("running", "waiting", "kv_used_blocks", "prompt_tokens", "generated_tokens", "preemptions"),
+    *("prefix_queries_tokens", "prefills", "prefilled_tokens"),
+)
+
 
 def _simulation(folder: Path, kind: str, blocks: int, *overrides: str) -> Simulation:
     return make_plan(small_study(folder, POOL.format(kind=kind, blocks=blocks), TIGHT, *overrides)).simulation()
@@ -136,6 +141,24 @@ def test_every_rank_is_an_engine(tmp_path: Path, kind: str) -> None:
         assert ('dp_rank="' in line) == (kind == "sglang")
         assert line.endswith(f" {value}")
     assert page.count("cluster_sim_engine_steps_total{") == 2
+
+
+def test_series_of_ranks_make_those_of_replicas(tmp_path: Path) -> None:
+    """At every tick the ranks' rows add up to their replica's, in macro-steps and in single ones alike."""
+    tables = []
+    for macro in ("true", "false"):
+        overrides = (f"run.macro_steps={macro}", "run.series_interval_s=0.25")
+        run = run_small(tmp_path, POOL.format(kind="vllm_v1", blocks=130), TIGHT, *overrides).directory
+        ranks, replicas = (pq.read_table(run / f"{name}.parquet") for name in ("rank_series", "series"))
+        tables.append(ranks)
+        by_tick = ranks.group_by(["replica", "time_s"]).aggregate([(name, "sum") for name in SERIES])
+        by_tick = by_tick.sort_by([("replica", "ascending"), ("time_s", "ascending")])
+        assert by_tick.column("time_s").to_pylist() == replicas.column("time_s").to_pylist()
+        for name in SERIES:
+            assert by_tick.column(f"{name}_sum").to_pylist() == replicas.column(name).to_pylist(), name
+    assert tables[0].equals(tables[1])
+    assert set(tables[0].column("rank").to_pylist()) == {0, 1}
+    assert not (run_small(tmp_path).directory / "rank_series.parquet").exists()
 
 
 def test_rows_name_the_rank(tmp_path: Path) -> None:

@@ -17,6 +17,12 @@ class DataParallelDecode(StagePlan):
         steps = self.steps_scheduled_by(time_ns - 1) - self.offset
         return sum(pool.blocks_for(steps) for pool in self._pools)
 
+    def rank_blocks_before(self, time_ns: int) -> dict[int, int]:
+        """Return the same by rank, without those that decode nothing."""
+        steps = self.steps_scheduled_by(time_ns - 1) - self.offset
+        ranks = zip(self._scheduler.decoding_ranks, self._pools, strict=True)
+        return {number: pool.blocks_for(steps) for number, pool in ranks}
+
     def commit(self, upto: int, pipeline: Pipeline, log: ReplicaLog) -> list[Sequence]:
         """Make the steps from ``offset`` up to ``upto``; return the sequences that finish in the last one."""
         pools, offset = self._pools, self.offset
