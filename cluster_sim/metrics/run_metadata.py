@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from cluster_sim.hardware.predictors.error_band import NO_BAND, ErrorBand
+from cluster_sim.metrics.encoder_figures import EncoderMetadata
 from cluster_sim.metrics.objectives import Slo
 
 
@@ -67,6 +68,8 @@ class RunMetadata:
     """Model that the study chooses for requests that name none, where several are served."""
     has_faults: bool = False
     """Whether replicas, links or routers may fail, so that messages do not take the time of their links."""
+    encoders: EncoderMetadata | None = None
+    """Encoders apart from the replicas."""
 
     @property
     def default_model(self) -> str:

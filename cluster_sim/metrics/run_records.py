@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from cluster_sim.metrics.encoder_figures import EncoderWork
 from cluster_sim.metrics.imbalance import Imbalance
 from cluster_sim.metrics.occupancy import Occupancy
 from cluster_sim.metrics.request_totals import RequestTotals
@@ -35,6 +36,8 @@ class RunRecords(NamedTuple):
     """Rows with an id that another row has."""
     moved_bytes: int | None = None
     """Bytes of all transfers between replicas by the router's own count; None if nothing counts them."""
+    encoder_work: EncoderWork = EncoderWork(0, 0)
+    """Of encoders apart from the replicas."""
 
     def pool_of_replica(self, metadata: RunMetadata) -> list[int]:
         """Return the pool's index for every replica, in the order of the replicas' numbers."""

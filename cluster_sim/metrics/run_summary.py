@@ -100,7 +100,8 @@ def summarise(metadata: RunMetadata, records: RunRecords, measured: Measured | N
         "predictor_coverage": bands,
         "imbalance": imbalance_entry(records.imbalances, -1),
         "prefix_hit_ratio": _hit_ratio(replicas),
-        "gpus": sum(pool.replicas * pool.gpus_per_replica for pool in metadata.pools),
+        "gpus": sum(pool.replicas * pool.gpus_per_replica for pool in metadata.pools)
+        + (metadata.encoders.gpus if metadata.encoders else 0),
         "checks": {
             "requests": request_check(records),
             "tokens": token_check(records),
@@ -144,8 +145,10 @@ def _figures(metadata: RunMetadata, records: RunRecords, measured: Measured, ban
     """Return the figures of what is measured: a window, or the whole run."""
     totals, duration_s = measured.totals, measured.window.duration_s
     pools = _pools(metadata, records, measured)
-    gpu_hours = sum(pool["gpu_hours"] for pool in pools)
-    cost_usd = sum(pool["cost_usd"] for pool in pools)
+    encoders = metadata.encoders
+    apart = None if encoders is None else encoders.entry(records.encoder_work, measured.window, records.end_ns)
+    gpu_hours = sum(each["gpu_hours"] for each in (*pools, *([apart] if apart else [])))
+    cost_usd = sum(each["cost_usd"] for each in (*pools, *([apart] if apart else [])))
     output_tokens, prompt_tokens = totals.total("output_tokens"), totals.total("prompt_tokens")
     gaps = merged(records.gaps)
     slo = attainment(metadata.slo, totals.objectives, gaps, duration_s, bands)
@@ -167,6 +170,7 @@ def _figures(metadata: RunMetadata, records: RunRecords, measured: Measured, ban
         "gpu_hours": gpu_hours,
         "cost_usd": cost_usd,
         **_cost_per_token(cost_usd, *measured.useful_tokens.sum(axis=0).tolist()),
+        "encoders": apart,
         "pools": pools,
     }
 

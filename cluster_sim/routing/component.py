@@ -171,6 +171,10 @@ class Encoding(HubComponent, ABC):
     def takes(self, tracked: TrackedRequest, now_ns: int) -> bool:
         """Begin to encode the media of a request that would be routed now; return whether it waits for that."""
 
+    @abstractmethod
+    def work(self, end_ns: int) -> tuple[int, int]:
+        """Return (requests, ns of work of all encoders) up to the end of the run."""
+
 
 class Recovery(HubComponent, ABC):
     """What follows when an attempt fails, or nobody takes a request."""

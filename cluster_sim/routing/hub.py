@@ -457,6 +457,10 @@ class RouterHub:
         moved = [component.moved_bytes for component in self._components if component.moved_bytes is not None]
         return sum(moved) if moved else None
 
+    def encoder_work(self, end_ns: int) -> tuple[int, int] | None:
+        """Return (requests, ns of work) of the encoders up to the end of the run; None if there are none."""
+        return None if self._encoding is None else self._encoding.work(end_ns)
+
     @property
     def migrated(self) -> int:
         """Times that a request went on at another replica from where it had come."""

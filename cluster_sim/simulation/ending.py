@@ -50,4 +50,5 @@ def close_hub(hub: RouterHub, recorder: RunRecorder, traffic: Traffic, end: Inst
         hub.joined_pools,
         hub.moved_bytes,
         fleet_figures(hub),
+        hub.encoder_work(time_of(end)),
     )

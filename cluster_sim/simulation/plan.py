@@ -17,7 +17,9 @@ from cluster_sim.hardware.power_cap import capped
 from cluster_sim.hardware.predictors.pool_predictor import build_predictor, check_power_cap
 from cluster_sim.hardware.predictors.predictor_interface import PREDICTORS, Predictor
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
+from cluster_sim.metrics.encoder_figures import EncoderMetadata
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
+from cluster_sim.routing.encoding.options import EncoderOptions
 from cluster_sim.routing.policy_interface import build_policy
 from cluster_sim.serving.content_sampler import PREFIXES
 from cluster_sim.serving.limits_resolution import scheduler_limits, sized_for_host
@@ -252,7 +254,16 @@ class Plan:
             end_ns=self.end_ns,
             chosen_model=default_model(self.study.workload.model, self.models),
             has_faults=bool(self.study.faults),
+            encoders=_encoders(self.study.fleet.encoders),
         )
+
+
+def _encoders(options: EncoderOptions | None) -> EncoderMetadata | None:
+    """Return what figures need to know of a study's encoders."""
+    if options is None:
+        return None
+    prices = (options.gpus, options.usd_per_gpu_hour, options.idle_w, options.busy_w)
+    return EncoderMetadata(options.instances, *prices)
 
 
 def make_plan(study: Study, *, can_branch: bool = False) -> Plan:

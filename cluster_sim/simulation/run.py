@@ -14,6 +14,7 @@ from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.predictors.coverage import check_coverage, total_coverage
 from cluster_sim.metrics.bench_json import OfferedLoad, bench_json
+from cluster_sim.metrics.encoder_figures import EncoderWork
 from cluster_sim.metrics.imbalance import ImbalanceTally
 from cluster_sim.metrics.live import TrafficLive
 from cluster_sim.metrics.occupancy import OccupancyTally
@@ -175,6 +176,7 @@ def _run_into_directory(
             joined,
             repeated_ids(requests_path),
             outcome.hub.moved_bytes,
+            EncoderWork(*(outcome.hub.encoder_work or (0, 0))),
         )
         measured = measure(window_rule(study), simulation.metadata, records, requests_path)
         summary = _summary(plan, simulation, records, measured, outcome)
@@ -316,7 +318,7 @@ def _summary(
         **summary["predictor_coverage"],
     }
     check_coverage(coverage, plan.study.predictor.max_extrapolated)
-    summary["energy"] = energy_summary(plan, records)
+    summary["energy"] = energy_summary(plan, records, simulation.metadata.encoders)
     summary["idle_replicas"] = [
         idle_replica(pool, cold_start_ns(planned)) for pool, planned in zip(simulation.pools, plan.pools, strict=True)
     ]

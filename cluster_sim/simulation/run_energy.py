@@ -3,6 +3,7 @@
 from typing import Any
 
 from cluster_sim.hardware.energy import EnergyModel
+from cluster_sim.metrics.encoder_figures import EncoderMetadata
 from cluster_sim.metrics.request_totals import SUMS
 from cluster_sim.metrics.run_records import RunRecords
 from cluster_sim.simulation.plan import Plan
@@ -10,7 +11,7 @@ from cluster_sim.simulation.plan import Plan
 J_PER_KWH = 3.6e6
 
 
-def energy_summary(plan: Plan, records: RunRecords) -> dict[str, Any]:
+def energy_summary(plan: Plan, records: RunRecords, encoders: EncoderMetadata | None = None) -> dict[str, Any]:
     """Return the run's ``energy`` block: joules, kWh, mean power, joules per finished request and output token."""
     totals, end_ns = records.totals, records.end_ns
     pools = []
@@ -25,6 +26,8 @@ def energy_summary(plan: Plan, records: RunRecords) -> dict[str, Any]:
         figures = _figures(joules, sums[SUMS.index("finished")], sums[SUMS.index("output_tokens")], end_ns)
         pools.append({"name": pool.name, **figures})
     joules = sum(entry["energy_j"] for entry in pools)
+    if encoders is not None:
+        joules += encoders.energy_j(records.encoder_work, end_ns)
     return {**_figures(joules, totals.total("finished"), totals.total("output_tokens"), end_ns), "pools": pools}
 
 

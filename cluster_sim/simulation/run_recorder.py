@@ -29,6 +29,8 @@ class HubResult(NamedTuple):
     """Bytes of all transfers between replicas; None if there are none."""
     fleet: FleetLive | None = None
     """The fleet at the end of the run."""
+    encoder_work: tuple[int, int] | None = None
+    """Requests of encoders apart from the replicas, and ns of their work; None if there are none."""
 
 
 class RunRecorder:

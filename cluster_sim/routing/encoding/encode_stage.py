@@ -37,6 +37,9 @@ class EncodeStage(Encoding):
         self._options = options
         self._free_ns = [0] * options.instances
         """Heap of the times at which encoders have done what they were given."""
+        self._requests = 0
+        self._given_ns = 0
+        """Work that they were given, some of it perhaps beyond the end of the run."""
 
     def handlers(self) -> Mapping[type, Callable[[Any, int], list[Send]]]:
         """Return what handles the end of an encoding."""
@@ -52,11 +55,17 @@ class EncodeStage(Encoding):
         work_ns = round(options.overhead_ms * NS_PER_MS + tokens / options.tokens_per_s * NS_PER_S)
         end_ns = max(now_ns, self._free_ns[0]) + work_ns
         heapreplace(self._free_ns, end_ns)
+        self._requests += 1
+        self._given_ns += work_ns
         # At least 1 ns: this instant's global schedules may be over.
         arrival_ns = max(now_ns + 1, end_ns + round(options.transfer_ms * NS_PER_MS))
         self.hub.requests.encodings[request.request_id] = now_ns, arrival_ns
         self.hub.events.schedule(arrival_ns, Kind.GLOBAL_SCHEDULE, request.request_id, Encoded(request.request_id))
         return True
+
+    def work(self, end_ns: int) -> tuple[int, int]:
+        """Return (requests, ns of work) up to ``end_ns``; who is busy beyond it has no break before."""
+        return self._requests, self._given_ns - sum(max(0, free_ns - end_ns) for free_ns in self._free_ns)
 
     def _on_encoded(self, event: Encoded, now_ns: int) -> list[Send]:
         tracked = self.hub.requests.get(event.request_id)

@@ -18,3 +18,7 @@ class EncoderOptions(ConfigModel):
     transfer_ms: float = Field(
         0.0, ge=0, le=MS_PER_DAY, description="Time until the embeddings are where prompts are computed."
     )
+    gpus: int = Field(1, ge=1, le=MOST_GPUS, description="GPUs of one encoder.")
+    usd_per_gpu_hour: float = Field(0.0, ge=0, le=1e6, description="Price of each; 0 leaves encoders out of the cost.")
+    idle_w: float = Field(0.0, ge=0, le=1e6, description="Power of one encoder that waits, in watts.")
+    busy_w: float = Field(0.0, ge=0, le=1e6, description="Power of one encoder that encodes, in watts.")

@@ -1,10 +1,13 @@
 """Encoders apart from the replicas: when requests with media are routed, and equal results everywhere."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cluster_sim.config.schema.study import Study
+from cluster_sim.simulation.run import run_study
+from cluster_sim.simulation.run_options import RunOptions
 from tests.actors.matrix import study_of
 from tests.equality import equal_everywhere
 
@@ -74,3 +77,32 @@ def test_clients_give_up_and_tries_again_find_the_embeddings(overhead_ms: float)
     )
     evidence = equal_everywhere(study)
     assert len(evidence.rows) == 40
+
+
+def test_encoders_count_in_cost_and_energy(tmp_path: Path) -> None:
+    """Two encoders, 4 requests of 20 ms: 80 ms of work; GPU hours, price and joules come on top of the fleet's."""
+    encoders = {"instances": 2, "tokens_per_s": 10_000, "overhead_ms": 10}
+    priced = encoders | {"gpus": 3, "usd_per_gpu_hour": 2.0, "idle_w": 100, "busy_w": 300}
+    free, paid = (
+        run_study(media_study(each), RunOptions(executor="inline", out=tmp_path / name)).summary
+        for name, each in (("free", encoders), ("paid", priced))
+    )
+    entry, end_s = paid["encoders"], paid["simulated_s"]
+    assert (entry["instances"], entry["gpus"], entry["requests"]) == (2, 6, 4)
+    assert entry["busy_s"] == pytest.approx(0.08)
+    assert entry["busy_ratio"] == pytest.approx(0.08 / (2 * end_s))
+    window_s = paid["window"]["end_s"] - paid["window"]["start_s"]
+    assert entry["gpu_hours"] == pytest.approx(6 * window_s / 3600)
+    assert paid["cost_usd"] - free["cost_usd"] == pytest.approx(entry["gpu_hours"] * 2)
+    assert paid["gpus"] - sum(pool["gpus"] for pool in paid["pools"]) == 6
+    joules = 100 * (2 * end_s - 0.08) + 300 * 0.08
+    assert paid["energy"]["energy_j"] - free["energy"]["energy_j"] == pytest.approx(joules)
+    assert (free["encoders"]["cost_usd"], free["encoders"]["energy_j"]) == (0, 0)
+
+
+def test_work_beyond_the_end_is_not_the_runs(tmp_path: Path) -> None:
+    """An encoder with 100 ms of work for every request, which come every 10 ms from the first on, works to the end."""
+    study = media_study({"instances": 1, "tokens_per_s": 1000}, count=20, run={"end_s": 0.25})
+    summary = run_study(study, RunOptions(executor="inline", out=tmp_path / "run")).summary
+    first_s = 0.25 - summary["encoders"]["busy_s"]
+    assert 0 <= first_s <= 0.0101
