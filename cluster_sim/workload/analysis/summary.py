@@ -2,19 +2,22 @@
 
 Design: the rate over time is counted in bins whose width doubles whenever there would be too many; lengths go into
 logarithmic bins (relative width 1/64, so quantiles are within 1 %), with exact moments beside them.  Prefix sharing is
-what a cache without limit would find: tokens of prompt segments seen before, as long as the chain is unbroken.
+what a cache without limit would find: tokens of prompt segments that an earlier prompt held or its output became, as
+long as the chain is unbroken.
 """
 
 import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any, Final
 
 import numpy as np
 
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.columns import Columns
+from cluster_sim.workload.request import Attributes
 from cluster_sim.workload.sampling.random_streams import Floats, Ints
 
 _MOST_BINS: Final = 4096
@@ -119,16 +122,18 @@ class RateOverTime:
     def series(self, end_ns: int, points: int) -> list[tuple[float, float]]:
         """Return (start in s, requests per second) for at most ``points`` equal intervals up to ``end_ns``.
 
-        An interval that ends later is not whole, and its few arrivals would give no rate: it is left out.
+        What is left behind the last whole interval would give no rate of its own: that interval reaches to the end.
         """
         used = min(end_ns // self.bin_ns + 1, _MOST_BINS)
         step = -(-used // points)
+        starts = [start for start in range(0, used, step) if (start + step) * self.bin_ns <= end_ns + 1]
+        if not starts and end_ns > 0:
+            starts = [0]
         result = []
-        width_s = step * self.bin_ns / NS_PER_S
-        for start in range(0, used, step):
-            if (start + step) * self.bin_ns <= end_ns + 1:
-                count = int(self._counts[start : start + step].sum())
-                result.append((start * self.bin_ns / NS_PER_S, count / width_s))
+        for start, following in zip_longest(starts, starts[1:]):
+            width_ns = step * self.bin_ns if following is not None else end_ns - start * self.bin_ns
+            count = int(self._counts[start:following].sum())
+            result.append((start * self.bin_ns / NS_PER_S, count * NS_PER_S / width_ns))
         return result
 
     def dispersion(self, end_ns: int, width_s: float) -> float | None:
@@ -162,7 +167,8 @@ class WorkloadSummary:
     _gap_total: float = 0.0
     _gap_squares: float = 0.0
     _product: float = 0.0
-    _seen: set[int] = field(default_factory=set)
+    _seen: dict[int, int] = field(default_factory=dict)
+    """The most tokens known of each segment: a conversation's own one grows from turn to turn."""
 
     def add(self, block: Columns) -> None:
         """Take in a block of rows in order of arrival."""
@@ -178,7 +184,8 @@ class WorkloadSummary:
         self.output.add(block.output_tokens)
         self._product += float((block.prompt_tokens.astype(np.float64) * block.output_tokens).sum())
         self.rate.add(block.arrival_ns)
-        for attributes in block.attributes or ():
+        lengths = zip(block.prompt_tokens.tolist(), block.output_tokens.tolist(), strict=True)
+        for attributes, (prompt, output) in zip(block.attributes or (), lengths, strict=False):
             if attributes.tenant:
                 self.tenants[attributes.tenant] += 1
             if attributes.session_id >= 0:
@@ -186,17 +193,26 @@ class WorkloadSummary:
             self.reasoning_tokens += attributes.reasoning_tokens
             self.encoder_tokens += attributes.encoder_tokens
             if attributes.segments:
-                self._share(attributes.segments)
+                self._share(attributes, prompt, output)
 
-    def _share(self, segments: tuple[tuple[int, int], ...]) -> None:
+    def _share(self, attributes: Attributes, prompt_tokens: int, output_tokens: int) -> None:
+        """Count the tokens at the prompt's head that are known, and note what its segments and its output hold."""
         self.requests_with_prefix += 1
-        found = True
-        for segment, tokens in segments:
-            found = found and segment in self._seen
-            if found:
-                self.shared_prompt_tokens += tokens
-            else:
-                self._seen.add(segment)
+        is_found = True
+        left = prompt_tokens
+        last, length = -1, 0
+        for segment, tokens in attributes.segments:
+            last, length = segment, min(tokens, left)
+            left -= length
+            known = self._seen.get(segment, 0)
+            if is_found:
+                self.shared_prompt_tokens += min(known, length)
+                is_found = known >= length
+            self._seen[segment] = max(known, length)
+        output = attributes.output_segment
+        if output >= 0:
+            goes_on = output == last and not left
+            self._seen[output] = max(self._seen.get(output, 0), output_tokens + (length if goes_on else 0))
 
     @property
     def duration_s(self) -> float:
