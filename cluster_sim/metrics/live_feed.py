@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from cluster_sim.metrics.live import LiveSnapshot, TrafficLive
-from cluster_sim.metrics.live_progress import is_behind
+from cluster_sim.metrics.live_progress import is_behind, not_below
 
 SHARE: Final = 0.03
 """Share of the run's wall time that snapshots and pages may take."""
@@ -64,6 +64,8 @@ class LiveFeed:
             if not is_last and (snapshot.simulated_s < self.floor_s or self._is_short(snapshot)):
                 return
             self._is_catching_up = False
+            if is_last and self._latest is not None:
+                snapshot = not_below(snapshot, self._latest.snapshot)
             traffic = TrafficLive(*map(max, snapshot.traffic, self.least_traffic))
             if traffic != snapshot.traffic:
                 snapshot = replace(snapshot, traffic=traffic)

@@ -1,15 +1,18 @@
-"""Progress of live snapshots: whether one has come as far as another in every count that it shows.
+"""Progress of live snapshots: no count that was shown may fall.
 
 Replicas run ahead of the router by what the links allow, and how far depends on the windows that they are given.  A
-run that goes back to an earlier state is given others, so the same simulated time does not yet mean the same counts.
+run that goes back to an earlier state is given others, so the same simulated time does not yet mean the same counts.  And replicas may go on with cancelled requests beyond
+the run's end, where its figures end.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from cluster_sim.metrics.live import LiveSnapshot
+from cluster_sim.metrics.live_figures import EngineFigures
 
 
 def is_behind(snapshot: LiveSnapshot, earlier: LiveSnapshot) -> bool:
@@ -22,6 +25,18 @@ def is_behind(snapshot: LiveSnapshot, earlier: LiveSnapshot) -> bool:
     ):
         return True
     return snapshot.by_rank is not None and earlier.by_rank is not None and is_behind(snapshot.by_rank, earlier.by_rank)
+
+
+def not_below(snapshot: LiveSnapshot, earlier: LiveSnapshot) -> LiveSnapshot:
+    """Return a snapshot of the run's end whose engines' counts are at least those of an ``earlier`` one."""
+    rows = min(len(snapshot.engines.matrix), len(earlier.engines.matrix))
+    matrix = snapshot.engines.matrix.copy()
+    counts = EngineFigures(matrix).counts
+    np.maximum(counts[:rows], earlier.engines.counts[:rows], out=counts[:rows])
+    by_rank = snapshot.by_rank
+    if by_rank is not None and earlier.by_rank is not None:
+        by_rank = not_below(by_rank, earlier.by_rank)
+    return replace(snapshot, engines=EngineFigures(matrix), by_rank=by_rank)
 
 
 def _scalars(snapshot: LiveSnapshot) -> tuple[int, ...]:

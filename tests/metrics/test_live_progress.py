@@ -7,7 +7,7 @@ import pytest
 
 from cluster_sim.metrics.live import EngineMembers, opening_snapshot
 from cluster_sim.metrics.live_figures import FIGURES, EngineFigures
-from cluster_sim.metrics.live_progress import is_behind
+from cluster_sim.metrics.live_progress import is_behind, not_below
 
 
 @pytest.fixture
@@ -44,3 +44,12 @@ def test_ranks_count_as_well(snapshot) -> None:
     """A rank that has done less is behind."""
     before = replace(snapshot, by_rank=_with(snapshot, "generated_tokens", 5))
     assert is_behind(replace(snapshot, by_rank=snapshot), before)
+
+
+def test_end_of_a_run_shows_no_less_than_before(snapshot) -> None:
+    """Steps that were made and shown beyond the run's end stay; what replicas do at the end is what it says."""
+    shown = _with(_with(snapshot, "iterations", 190), "running", 3)
+    ended = not_below(_with(_with(snapshot, "iterations", 188), "generated_tokens", 7), shown)
+    assert ended.engines.figure("iterations")[0] == 190
+    assert ended.engines.figure("generated_tokens")[0] == 7
+    assert ended.engines.figure("running")[0] == snapshot.engines.figure("running")[0]
