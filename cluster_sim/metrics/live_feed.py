@@ -64,7 +64,7 @@ class LiveFeed:
             if not is_last and (snapshot.simulated_s < self.floor_s or self._is_short(snapshot)):
                 return
             self._is_catching_up = False
-            if is_last and self._latest is not None:
+            if is_last and self._latest is not None and is_behind(snapshot, self._latest.snapshot):
                 snapshot = not_below(snapshot, self._latest.snapshot)
             traffic = TrafficLive(*map(max, snapshot.traffic, self.least_traffic))
             if traffic != snapshot.traffic:

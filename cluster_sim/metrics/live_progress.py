@@ -1,8 +1,8 @@
 """Progress of live snapshots: no count that was shown may fall.
 
 Replicas run ahead of the router by what the links allow, and how far depends on the windows that they are given.  A
-run that goes back to an earlier state is given others, so the same simulated time does not yet mean the same counts.  And replicas may go on with cancelled requests beyond
-the run's end, where its figures end.
+run that goes back to an earlier state is given others, so the same simulated time does not yet mean the same counts.
+And replicas may go on with cancelled requests beyond the run's end, where its figures end.
 """
 
 from collections.abc import Iterator
