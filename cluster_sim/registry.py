@@ -6,6 +6,7 @@ asked; before that it costs nothing.
 """
 
 import importlib
+import json
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator
@@ -13,11 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args, get_origin
 
-from pydantic import Discriminator, GetCoreSchemaHandler, GetJsonSchemaHandler, Tag
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, SchemaValidator, core_schema
 
 from cluster_sim.errors import InputError
 from cluster_sim.options import ConfigModel
@@ -80,6 +81,8 @@ class Registry(Generic[Part]):
         self._package = package
         self._shares_options = shares_options
         self._entries: dict[str, Entry[Part]] = {}
+        self._validators: dict[type[ConfigModel], SchemaValidator] = {}
+        """By options: what validates a block that has a part's name."""
         self._is_scanned = False
 
     @property
@@ -135,6 +138,27 @@ class Registry(Generic[Part]):
         if found is None:
             raise InputError(self.unknown(name))
         return found
+
+    @property
+    def is_single(self) -> bool:
+        """Whether one class of options serves every part, so that there is nothing to tell apart."""
+        return len({entry.options for entry in self.entries()}) == 1
+
+    def validator(self, name: str) -> SchemaValidator | None:
+        """Return what validates a block of one part; its errors have the name in their places.  None if there is none."""
+        entry = self._scanned().get(name)
+        if entry is None:
+            return None
+        if entry.options not in self._validators:
+            entry.options.model_rebuild()
+            own = entry.options.__pydantic_core_schema__
+            names = self.names_of(entry.options)
+            union = core_schema.tagged_union_schema(dict.fromkeys(names, own), self._name_of)
+            self._validators[entry.options] = SchemaValidator(union)
+        return self._validators[entry.options]
+
+    def _name_of(self, block: Any) -> Any:
+        return block.get(self.tag, self.default) if isinstance(block, dict) else getattr(block, self.tag, None)
 
     def chosen_by(self, options: ConfigModel) -> Entry[Part]:
         """Return the entry that a study's block chooses by its tag; raise InputError if there is none."""
@@ -228,29 +252,45 @@ class Block:
         return list(dict.fromkeys(entry.options for entry in cls.registry.entries()))
 
     @classmethod
+    def validate(cls, block: Any, info: core_schema.ValidationInfo) -> Any:
+        """Return the options that a block gives, those of the part that its tag names.
+
+        The schema of a part is built when a study first names it: most studies name few.
+        """
+        tag = cls.registry.tag
+        name = block.get(tag, cls.registry.default) if isinstance(block, dict) else getattr(block, tag, None)
+        if not isinstance(name, str):
+            raise PydanticKnownError("union_tag_not_found", {"discriminator": repr(tag)})
+        validator = cls.registry.validator(name)
+        if validator is None:
+            known = ", ".join(repr(known) for known in cls.registry.names())
+            tags = {"discriminator": repr(tag), "tag": name, "expected_tags": known}
+            raise PydanticKnownError("union_tag_invalid", tags)
+        if info.mode == "json" and isinstance(block, dict):
+            # Strict as the whole: a list is a tuple only where it comes from JSON.
+            return validator.validate_json(json.dumps(block), strict=True, context=info.context)
+        return validator.validate_python(block, context=info.context)
+
+    @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Return the schema of a union told apart by the tag."""
-        tag, default = cls.registry.tag, cls.registry.default
-
-        def name_of(block: Any) -> str | None:
-            name = block.get(tag, default) if isinstance(block, dict) else getattr(block, tag, None)
-            return name if isinstance(name, str) else None
-
-        models = cls.models()
-        if len(models) == 1:
-            return handler.generate_schema(models[0])
-        choices = tuple(Annotated[entry.options, Tag(entry.name)] for entry in cls.registry.entries())
-        return handler.generate_schema(Annotated[Union[choices], Discriminator(name_of)])  # noqa: UP007 - made from a tuple
+        """Return the schema of a union told apart by the tag, whose parts are looked up as they are needed."""
+        if cls.registry.is_single:
+            return handler.generate_schema(cls.models()[0])
+        return core_schema.with_info_plain_validator_function(cls.validate)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """Return the JSON Schema: a block without the tag is the default part's, or wrong."""
-        union = handler(schema)
-        choices = union.get("oneOf", [])
-        for model, choice in zip(cls.models(), choices, strict=bool(choices)):
+        if cls.registry.is_single:
+            return handler(schema)
+        choices = []
+        for model in cls.models():
+            model.model_rebuild()
+            choice = handler(model.__pydantic_core_schema__)
             if cls.registry.default not in cls.registry.names_of(model):
                 choice["required"] = [cls.registry.tag]
-        return union
+            choices.append(choice)
+        return {"oneOf": choices}
 
 
 class Name:
