@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args, get_origin
+from typing import Any, ClassVar, Generic, Literal, TypeVar, cast, get_args, get_origin
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -84,6 +84,19 @@ class Registry(Generic[Part]):
         self._validators: dict[type[ConfigModel], SchemaValidator] = {}
         """By options: what validates a block that has a part's name."""
         self._is_scanned = False
+        self.described: set[str] = set()
+        """Parts whose JSON Schema is being made, which those that hold parts of the axis refer to."""
+
+    @contextmanager
+    def describing(self, ref: str) -> Iterator[None]:
+        """Note, within the context, that the JSON Schema of a part is being made."""
+        is_new = ref not in self.described
+        self.described.add(ref)
+        try:
+            yield
+        finally:
+            if is_new:
+                self.described.discard(ref)
 
     @property
     def folder(self) -> str:
@@ -134,19 +147,32 @@ class Registry(Generic[Part]):
 
     def get(self, name: str) -> Entry[Part]:
         """Return one entry; raise InputError, which lists the known names and the nearest, if there is none."""
-        found = self._scanned().get(name)
+        found = self._found(name)
         if found is None:
             raise InputError(self.unknown(name))
         return found
 
+    def _found(self, name: str) -> Entry[Part] | None:
+        """Return one entry, or None; a part in a module of its own name is found without the others."""
+        if name not in self._entries and not self._is_scanned and f"{self._package}.{name}" in self._modules():
+            importlib.import_module(f"{self._package}.{name}")
+        return self._entries.get(name) or self._scanned().get(name)
+
+    def _modules(self) -> list[str]:
+        """Return the modules that may hold the project's own parts."""
+        package = importlib.import_module(self._package)
+        return [module.name for module in pkgutil.iter_modules(package.__path__, f"{self._package}.")]
+
     @property
     def is_single(self) -> bool:
         """Whether one class of options serves every part, so that there is nothing to tell apart."""
+        if not self._is_scanned and len(self._modules()) > 1:
+            return False
         return len({entry.options for entry in self.entries()}) == 1
 
     def validator(self, name: str) -> SchemaValidator | None:
-        """Return what validates a block of one part; its errors have the name in their places.  None if there is none."""
-        entry = self._scanned().get(name)
+        """Return what validates a block of one part, whose errors have its name in their places; None if none is."""
+        entry = self._found(name)
         if entry is None:
             return None
         if entry.options not in self._validators:
@@ -212,9 +238,8 @@ class Registry(Generic[Part]):
     def _scanned(self) -> dict[str, Entry[Part]]:
         if not self._is_scanned:
             self._is_scanned = True
-            package = importlib.import_module(self._package)
-            for module in pkgutil.iter_modules(package.__path__, f"{self._package}."):
-                importlib.import_module(module.name)
+            for module in self._modules():
+                importlib.import_module(module)
             points = [point for point in declared(tuple(sys.path)) if point.group == self.group]
             for point in sorted(points, key=lambda point: (point.name, point.value)):
                 self._load(point)
@@ -286,11 +311,23 @@ class Block:
         choices = []
         for model in cls.models():
             model.model_rebuild()
-            choice = handler(model.__pydantic_core_schema__)
+            ref = core_ref(model)
+            own: CoreSchema = core_schema.definition_reference_schema(ref)
+            if ref not in cls.registry.described:
+                own = core_schema.definitions_schema(
+                    cast(CoreSchema, {**model.__pydantic_core_schema__, "ref": ref}), []
+                )
+            with cls.registry.describing(ref):
+                choice = dict(handler(own))
             if cls.registry.default not in cls.registry.names_of(model):
                 choice["required"] = [cls.registry.tag]
             choices.append(choice)
         return {"oneOf": choices}
+
+
+def core_ref(model: type[ConfigModel]) -> str:
+    """Return the name of a model among the definitions of a schema, as pydantic forms it."""
+    return f"{model.__module__}.{model.__qualname__}:{id(model)}"
 
 
 class Name:

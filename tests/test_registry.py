@@ -217,6 +217,17 @@ def test_nothing_is_imported_before_it_is_asked(site: Path) -> None:
     assert printed(site, expression) == ["set()"]
 
 
+def test_a_named_part_needs_no_other(site: Path) -> None:
+    """A part in a module of its own name, and a study's block that names it, are found without importing the others."""
+    (site / "painting" / "shapes" / "round.py").write_text(PART.format(name="circle"))
+    modules = "__import__('sys').modules.keys() & {'ring_shape', 'painting.shapes.round'}"
+    block = "__import__('pydantic').TypeAdapter(SHAPES.annotation()).validate_python({'kind': 'square'}).kind"
+    assert printed(site, f"SHAPES.get('square').name, {block}, {modules}") == ["square square set()"]
+    assert printed(site, f"SHAPES.get('circle').name, sorted({modules})") == [
+        "circle ['painting.shapes.round', 'ring_shape']"
+    ]
+
+
 def test_a_broken_entry_point_leaves_the_others(site: Path) -> None:
     """A package that cannot be loaded is named with its error beside an unknown name; every other part works.
 
