@@ -21,8 +21,12 @@ def root(value: float) -> float:
 
 @pytest.mark.ray
 def test_results_errors_and_deaths() -> None:
-    """Every task gives its result or what it raised; a task whose process dies gives an error, and the others go on."""
-    outcomes = dict(run_tasks(root, [4.0, -1.0, math.inf, 9.0], None))
+    """Every task is told as it is handed in and gives its result or what it raised; a task whose process dies gives an
+    error, and the others go on.
+    """
+    begun: list[int] = []
+    outcomes = dict(run_tasks(root, [4.0, -1.0, math.inf, 9.0], None, begun.append))
+    assert begun == [0, 1, 2, 3]
     assert (outcomes[0], outcomes[3]) == (2.0, 3.0)
     assert isinstance(outcomes[1], ValueError)
     assert isinstance(outcomes[2], ray.exceptions.RayError)

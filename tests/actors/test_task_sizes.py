@@ -8,6 +8,7 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
+from actors.environment import prepare_ray
 from actors.study_files import file_names
 from actors.sweep_tasks import RayTaskPool, ray_task_pool
 from actors.task_group import group_actors, own_group
@@ -21,6 +22,7 @@ from tests.small_run import small_study
 @pytest.fixture(scope="module")
 def pool() -> Iterator[RayTaskPool]:
     """A pool on two Ray nodes of two CPUs each; one has no memory to speak of."""
+    prepare_ray("the nodes below")  # Or Ray starts their workers at a niceness that starves them beside other programs.
     nodes = Cluster()
     nodes.add_node(num_cpus=2, memory=100 << 20, include_dashboard=False)
     nodes.add_node(num_cpus=2, memory=1 << 30)

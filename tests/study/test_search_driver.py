@@ -51,10 +51,12 @@ def search(number: int, *steps: list[tuple[int, ...]], store: ReplicationStore |
 
 
 def test_answers_come_in_the_order_of_the_searches(made: list[int]) -> None:
-    """Runs of the first search go first; a run that is asked for twice is made once."""
+    """Runs of the first search go first; a run that is asked for twice is made once; each beginning is told."""
     searches = [search(1, [(10,), (11,)], [(10,), (12,)]), search(0, [(1,)], [(2,), (1,)])]
-    assert list(run_searches(searches, InlinePool())) == [(0, [1, 2, 1]), (1, [10, 11, 10, 12])]
+    begun: list[int] = []
+    assert list(run_searches(searches, InlinePool(), begun.append)) == [(0, [1, 2, 1]), (1, [10, 11, 10, 12])]
     assert made == [1, 2, 10, 11, 12]
+    assert begun == [0, 1]
 
 
 def test_a_search_that_fails_does_not_end_the_others(made: list[int]) -> None:

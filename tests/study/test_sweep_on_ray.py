@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from ray.cluster_utils import Cluster
 
+from actors.environment import prepare_ray
 from cluster_sim.document import Document
 from cluster_sim.study.sweep import SweepOptions, run_sweep
 from cluster_sim.study.sweep_directory import RESULTS_FILE
@@ -40,6 +41,7 @@ sweep:
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
     """Three Ray nodes on this machine, one CPU each."""
+    prepare_ray("the nodes below")  # Or Ray starts their workers at a niceness that starves them beside other programs.
     nodes = Cluster()
     for _ in range(3):
         nodes.add_node(num_cpus=1, include_dashboard=False)
