@@ -20,8 +20,8 @@ class TaskGroup:
     """The placement group of one task, as whoever submits the task holds it."""
 
     def __init__(self, needs: TaskNeeds, node_cpus: list[float]) -> None:
-        cpus = cpu_share(needs.actors + 1, node_cpus)
-        bundle = {"CPU": cpus, "memory": needs.memory_bytes}
+        cpus = cpu_share(needs.actors + 1, node_cpus) or 1.0  # No node is there yet that offers any.
+        bundle = {"CPU": cpus, **({"memory": needs.memory_bytes} if needs.memory_bytes else {})}
         self._cpus = cpus
         self._group = placement_group([{"CPU": cpus}, *([bundle] * needs.actors)], strategy="PACK")
 
