@@ -228,6 +228,12 @@ def test_compose_waits_for_its_workers(compose: dict[str, Any]) -> None:
     assert all("healthcheck" in service for service in compose["services"].values())
 
 
+def test_ray_takes_the_options_of_its_head(compose: dict[str, Any]) -> None:
+    """No node is started with an option that plain Ray refuses: it has no Ray Client server."""
+    for name in ("ray-head", "ray-worker"):
+        assert not [option for option in compose["services"][name]["entrypoint"] if "ray-client-server" in option]
+
+
 def test_sweeps_of_the_deployments(checkout: Path, compose: dict[str, Any]) -> None:
     """Compose and KubeRay run a command with options that it has, go on where it was stopped, and keep the results on a
     volume; the workers of KubeRay need no file of the study.

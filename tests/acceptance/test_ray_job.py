@@ -67,7 +67,7 @@ def test_a_sweep_as_a_ray_job(tmp_path: Path) -> None:
     port, dashboard = free_port(), free_port()
     address = f"http://127.0.0.1:{dashboard}"
     start = ["start", "--head", f"--port={port}", "--num-cpus=2", "--include-dashboard=true", "--block"]
-    start += [f"--dashboard-port={dashboard}", "--ray-client-server-port=0"]
+    start += [f"--dashboard-port={dashboard}", f"--ray-client-server-port={free_port()}"]
     head = subprocess.Popen([*RAY, *start], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + START_S
