@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from cluster_sim.metrics.live_figures import figures_matrix
 from cluster_sim.recording import first_tokens, step_bins
+from cluster_sim.recording.draft_counts import POSITIONS
 from cluster_sim.recording.iteration_notes import STEP_FIELDS
 from cluster_sim.recording.live_state import LiveState
 from cluster_sim.recording.step_bins import GAP_BOUNDS_NS, GAP_COUNTS, ITERATION_BOUNDS, ITERATION_COUNTS
@@ -43,7 +44,7 @@ class _Mark:
 
 
 class _Runs(NamedTuple):
-    """Iterations of decode runs, laid end to end; the arrays of ``counts`` are the logs' own, int64[runs, 2]."""
+    """Iterations of the decode runs of logs that have some, and (length, requests) of the runs of every log, flat."""
 
     ends: list[Int64Array]
     gaps: list[Int64Array]
@@ -94,7 +95,7 @@ class LiveRows:
             np.array([_plain(state) for state in states], np.int64),
             self._steps[rows],
             self._firsts[rows],
-            np.array([state.log.drafts.accepted_by_position for state in states], np.int64),
+            _positions(states),
         ).tobytes()
         return memory, len(memory) // len(states)
 
@@ -122,15 +123,15 @@ class LiveRows:
                 mark.turn = turn
                 self._steps[mark.row] = totals
                 mark.begin()
-            steps.append(notes.steps.values[STEP_FIELDS * mark.steps :])
+            steps.append(notes.steps.since(STEP_FIELDS * mark.steps))
             gaps.append(np.array(extra_gaps[2 * mark.gaps :], np.int64) if extra_gaps else _NO_INTS)
-            if notes.has_runs:
-                ends_ns, gaps_ns, counts = notes.runs_from(mark.iterations, mark.runs)
+            found = notes.runs_since(mark.iterations, mark.runs)
+            if found is None:
+                runs.counts.append(_NO_INTS)
             else:
-                ends_ns, gaps_ns, counts = _NO_INTS, _NO_INTS, _NO_INTS.reshape(-1, 2)
-            runs.ends.append(ends_ns)
-            runs.gaps.append(gaps_ns)
-            runs.counts.append(counts)
+                runs.ends.append(found[0])
+                runs.gaps.append(found[1])
+                runs.counts.append(found[2])
         sums = np.zeros((len(marks), step_bins.ROWS), np.int64)
         read = _add_steps(sums, steps, upto_ns)
         read_gaps = _add_gaps(sums, gaps, upto_ns)
@@ -198,6 +199,15 @@ def _plain(state: LiveState) -> tuple[int, ...]:
     )
 
 
+def _positions(states: list[LiveState]) -> Int64Array:
+    """Return how many drafts proved right at each position, int64[logs, POSITIONS]; most replicas make none."""
+    positions = np.zeros((len(states), POSITIONS), np.int64)
+    for place, state in enumerate(states):
+        if state.log.drafts.drafts:
+            positions[place] = state.log.drafts.accepted_by_position
+    return positions
+
+
 def _owners(lengths: Sequence[int]) -> npt.NDArray[np.intp]:
     """Return for each note whose it is, of logs with so many each."""
     return np.repeat(np.arange(len(lengths)), lengths)
@@ -243,13 +253,12 @@ def _add_runs(sums: Int64Array, runs: _Runs, of_run: Int64Array, upto_ns: Int64A
     Return how many iterations of each log that were, how many runs are read to their ends, and how many iterations of
     the run behind these have been read.
     """
-    logs = len(runs.ends)
-    counts = np.concatenate(runs.counts)
+    logs = len(runs.counts)
+    counts = np.concatenate(runs.counts).reshape(-1, 2)
     if not len(counts):
         return [(0, 0, 0)] * logs
     ends, gaps = np.concatenate(runs.ends), np.concatenate(runs.gaps)
-    numbers = [len(part) for part in runs.counts]
-    owners = _owners(numbers)
+    owners = _owners([len(part) // 2 for part in runs.counts])
     lengths, requests = counts[:, 0].copy(), counts[:, 1]
     firsts = np.flatnonzero(np.diff(owners, prepend=-1))
     lengths[firsts] -= of_run[owners[firsts]]

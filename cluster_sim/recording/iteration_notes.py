@@ -55,15 +55,14 @@ class IterationNotes:
         lengths, requests = self._runs.values.reshape(-1, 2).T
         return self._run_ends.values, self._run_gaps.values, lengths, requests
 
-    def runs_from(self, iteration: int, run: int) -> tuple[Int64Array, Int64Array, Int64Array]:
-        """Return the (ends, gaps) of the runs' iterations from one on, and int64[runs, 2] with the lengths and the
-        requests of the runs from one on; valid until more is noted.
+    def runs_since(self, iteration: int, run: int) -> tuple[Int64Array, Int64Array, Int64Array] | None:
+        """Return the (ends, gaps) of the runs' iterations from one on, and (length, requests) of every run from one on,
+        flat; None if there are none.  Valid until more is noted.
         """
-        return (
-            self._run_ends.values[iteration:],
-            self._run_gaps.values[iteration:],
-            self._runs.values.reshape(-1, 2)[run:],
-        )
+        counts = self._runs.since(2 * run)
+        if not len(counts):
+            return None
+        return self._run_ends.since(iteration), self._run_gaps.since(iteration), counts
 
     def add_run(self, ends_ns: Int64Array, gaps_ns: Int64Array, requests: int, since_ns: int) -> None:
         """Note decode steps of ``requests`` requests each; ends count from ``since_ns``."""

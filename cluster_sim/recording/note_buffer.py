@@ -39,6 +39,10 @@ class NoteBuffer:
         """Everything noted; valid until more is."""
         return self._values[: self.size]
 
+    def since(self, first: int) -> Int64Array:
+        """Return what is noted from the integer ``first`` on; valid until more is."""
+        return self._values[first : self.size]
+
     def reserve(self, count: int) -> int:
         """Make room for ``count`` more integers and count them in; return the index of the first."""
         first = self.size

@@ -32,7 +32,7 @@ from cluster_sim.simulation.strides import Strides
 from cluster_sim.simulation.view import ProgressSink
 from cluster_sim.units import NS_PER_S
 
-COUNTERS_S: Final = 50e-6
+COUNTERS_S: Final = 60e-6
 """About what collecting one replica's counters takes, wherever that is, and bringing it up to the present."""
 PACED_SHARE: Final = 0.1
 """How much of that counts in a paced run, which waits for the wall clock most of the time."""
