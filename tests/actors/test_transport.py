@@ -130,7 +130,7 @@ def test_frames_of_strangers_are_dropped(settings: LinkSettings, caplog: pytest.
         hub.await_groups()
     assert hub.dropped_frames == 7
     (line,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert line.startswith("router dropped 1 frames or connections of strangers, 1 in all: ")
+    assert line.startswith("router dropped 1 frame or connection of strangers, 1 in all: ")
     for stranger in strangers:
         stranger.close()
     group = joined(hub, 1, [2], settings)

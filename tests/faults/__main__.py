@@ -37,6 +37,10 @@ def main() -> int:
             with tempfile.TemporaryDirectory(prefix="cluster-sim-faults-") as folder:
                 run = draw_run(seed, Path(folder))
                 report: Report = disturb(run, nodes, Path(folder))
+            if report.refusal:
+                print(f"seed {seed}: has no results in any case: {report.refusal[:100]}", flush=True)
+                seed += 1
+                continue
             killed.update(report.killed)
             lost_s += report.lost_s
             runs += 1

@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 
 from cluster_sim.config.loading.load import load_study
+from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.simulation.run import run_study
 from cluster_sim.simulation.run_options import RunOptions
 from tests.faults.drawn_run import RUN_S, DrawnRun, Kill
@@ -33,6 +34,8 @@ class Report:
     """How long simulated time stood still at most after each kill, until the next one."""
     differences: list[str] = field(default_factory=list)
     """Files that differ from those of the undisturbed run, counters that fell, and drivers that ended wrongly."""
+    refusal: str = ""
+    """Why the run cannot be made, undisturbed or not."""
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -42,7 +45,10 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 def disturb(run: DrawnRun, nodes: RayNodes, folder: Path) -> Report:
     """Run undisturbed, then disturbed, and return what befell it."""
-    whole = run_study(load_study(run.study, []), RunOptions(executor="inline", out=folder / "whole"))
+    try:
+        whole = run_study(load_study(run.study, []), RunOptions(executor="inline", out=folder / "whole"))
+    except (InputError, UnfinishedError) as error:
+        return Report(refusal=str(error))
     report = Report()
     _Disturbed(run, nodes, folder / "disturbed", whole.summary["simulated_s"] / RUN_S, report).run_to_its_end()
     if not report.differences:
