@@ -17,7 +17,7 @@ from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
 from cluster_sim.output.idle_rows import read_series
 from cluster_sim.output.run_directory import REQUESTS_FILE, RESOLVED_FILE, SERIES_FILE, SUMMARY_FILE, read_manifest
-from cluster_sim.report.result_tables import duration_text
+from cluster_sim.report.result_tables import duration_text, gpus_text
 from cluster_sim.study.summary_figures import flat_figures
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Result:
         parts = [
             f"{requests['finished']:,} of {requests['total']:,} requests finished",
             f"{throughput['requests_per_s']:,.2f} requests/s, {throughput['output_tokens_per_s']:,.0f} output tokens/s",
-            f"{figures['gpus']} GPUs, {figures['cost_usd']:,.2f} USD",
+            f"{gpus_text(figures)}, {figures['cost_usd']:,.2f} USD",
         ]
         parts += [] if self.verdict is None else [f"objectives: {self.verdict}"]
         lines = "".join(f"<div>{escape(part)}</div>" for part in parts)

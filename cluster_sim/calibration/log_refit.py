@@ -94,7 +94,8 @@ def refit_to_log(
     found = fit.values(position)
     fitted = calibration(found)
     provenance = fitted.provenance.model_copy(update={"cross_validation": {"step": round(errors["step"], 2)}})
-    fitted = fitted.model_copy(update={"provenance": provenance})
+    missed = {"step": round(errors["step"], 2)}
+    fitted = fitted.model_copy(update={"provenance": provenance, "missed_percent": missed})
     faults = faults_of_fit(chosen, values, fitted.coefficients, errors)
     refuse_faults(faults, notes, is_forced=is_forced)
     write_calibration(fitted, out)

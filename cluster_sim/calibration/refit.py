@@ -18,7 +18,6 @@ from cluster_sim.errors import InputError
 from cluster_sim.hardware.predictors.calibrated_source import CalibratedSource
 from cluster_sim.hardware.predictors.calibration_file import Calibration, Provenance, resolve_coefficients
 from cluster_sim.hardware.predictors.coefficients import Coefficients
-from cluster_sim.hardware.predictors.error_band_file import error_band
 from cluster_sim.hardware.predictors.kinds.physical import PhysicalPredictor
 from cluster_sim.hardware.predictors.measured_with import MeasuredWith
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
@@ -30,7 +29,7 @@ FEWEST_TO_CROSS_VALIDATE: Final = 2
 SAME_RATIO: Final = 1.2
 """Loads and mean lengths within this factor are the same."""
 LARGEST_ERROR_PERCENT: Final = 30.0
-"""A fit that misses the steps by more describes another server than the one that was measured."""
+"""A fit that misses a latency by more describes another server than the one that was measured."""
 PROMPT_COEFFICIENTS: Final = ("gemm_flops_ratio", "attention_flops_ratio")
 ROUNDS: Final = 4
 """Few coefficients and runs: more anchors cost little, and a server may lie far from the base."""
@@ -63,14 +62,15 @@ def refit(
     position = fit.fit(ROUNDS)
     errors = cross_validated(fit, position, cases)
     fitted = fit.calibration(position)
+    rounded = {name: round(value, 2) for name, value in errors.items()}
     if len(cases) >= FEWEST_TO_CROSS_VALIDATE:
-        rounded = {name: round(value, 2) for name, value in errors.items()}
         provenance = fitted.provenance.model_copy(update={"cross_validation": rounded})
         fitted = fitted.model_copy(update={"provenance": provenance})
+    fitted = fitted.model_copy(update={"missed_percent": {name: rounded[name] for name in judged(errors)}})
     faults = faults_of_fit(names, values, fitted.coefficients, errors)
     refuse_faults(faults, notes, is_forced=is_forced)
     write_calibration(fitted, out)
-    lines = [*notes, *faults, *remarks_on_fit(names, errors)]
+    lines = [*notes, *faults]
     lines += [f"{name}: {values[name]:.4g} -> {fitted.coefficients[name]:.4g}" for name in names]
     kind = "left out" if len(cases) >= FEWEST_TO_CROSS_VALIDATE else "fitted, one run cannot be left out"
     lines.append(f"error ({kind}): " + ", ".join(f"{name} {value:.1f} %" for name, value in errors.items()))
@@ -115,28 +115,23 @@ def refuse_faults(faults: Sequence[str], notes: Sequence[str], *, is_forced: boo
 def faults_of_fit(
     names: Sequence[str], before: dict[str, float], after: dict[str, float], errors: dict[str, float]
 ) -> list[str]:
-    """Return what is wrong with a fit: rates beyond the data sheet's, and steps that miss their measurements."""
+    """Return what is wrong with a fit: rates beyond the data sheet's, and latencies that miss their measurements."""
     faults = []
     for name in names:
         limit = max(1.0, before[name]) if name.endswith("_ratio") else float("inf")
         if after[name] > limit:
             faults.append(f"{name} ends at {after[name]:.4g}: beyond the physical, which is at most {limit:.4g}")
-    faults += [
-        f"the error of {name} is {value:.1f} %: more than {LARGEST_ERROR_PERCENT:g} %"
-        for name, value in errors.items()
-        if not name.startswith("ttft") and value > LARGEST_ERROR_PERCENT
-    ]
+    missed = [name for name in judged(errors) if errors[name] > LARGEST_ERROR_PERCENT]
+    faults += [f"the error of {name} is {errors[name]:.1f} %: more than {LARGEST_ERROR_PERCENT:g} %" for name in missed]
+    more = [name for name in PROMPT_COEFFICIENTS if name not in names]
+    if more and any(name.startswith("ttft") for name in missed):
+        faults.append(f"first tokens are missed: --coefficient refits others too, of prompts {' and '.join(more)}")
     return faults
 
 
-def remarks_on_fit(names: Sequence[str], errors: dict[str, float]) -> list[str]:
-    """Return a remark on first tokens that the fit misses: prompts have coefficients of their own."""
-    missed = [value for name, value in errors.items() if name.startswith("ttft") and value > LARGEST_ERROR_PERCENT]
-    if not missed:
-        return []
-    more = [name for name in PROMPT_COEFFICIENTS if name not in names]
-    hint = f"; --coefficient refits others too, of prompts {' and '.join(more)}" if more else ""
-    return [f"first tokens are missed by {missed[0]:.1f} %{hint}"]
+def judged(errors: dict[str, float]) -> list[str]:
+    """Return the names of errors that decide over a fit: all, but a median of first tokens beside their mean."""
+    return [name for name in errors if name != "ttft_p50" or "ttft" not in errors]
 
 
 def remarks_on_variety(cases: Sequence[Case]) -> list[str]:
@@ -164,10 +159,11 @@ def use_line(out: Path) -> str:
 
 def band_line(calibration: Calibration, hardware: ReplicaHardware) -> str:
     """Return how far predictions with the new profile may be off for the server measured."""
-    case = CalibratedSource.of(calibration, hardware).case
-    percent = error_band(case, hardware).error_percent
-    shown = [f"{name} {percent[f'{name}_mean']:.0f} %" for name in MEAN_METRICS if f"{name}_mean" in percent]
-    return f"band ({case.words}, means): {', '.join(shown) or 'unknown'}"
+    source = CalibratedSource.of(calibration, hardware)
+    percent, missed = source.error_band.error_percent, calibration.missed_percent
+    widths = {name: percent.get(f"{name}_mean", missed.get(name)) for name in MEAN_METRICS}
+    shown = [f"{name} {width:.0f} %" for name, width in widths.items() if width is not None]
+    return f"band ({source.case.words}, means): {', '.join(shown) or 'unknown'}"
 
 
 def cross_validated(fit: CalibrationFit, position: FloatArray, cases: Sequence[Case]) -> dict[str, float]:

@@ -14,6 +14,7 @@ from cluster_sim.metrics.objective_totals import LimitTotals, ObjectiveTotals, l
 from cluster_sim.metrics.objectives import GAPS, Limit, Slo
 from cluster_sim.metrics.verdicts import Verdict, interval, verdict_of, worst
 from cluster_sim.recording.sketch import QuantileSketch
+from cluster_sim.units import NS_PER_S
 
 Bands = Mapping[str, float | None]
 """Half widths of error bands in percent by figure, for example ``ttft_p99``."""
@@ -51,15 +52,16 @@ def attainment(
     slo: Slo,
     totals: ObjectiveTotals,
     gaps: QuantileSketch,
-    duration_s: float,
+    span_ns: tuple[int, int],
     bands_percent: Bands | None = None,
 ) -> dict[str, Any]:
     """Return the objectives of the summary.
 
-    ``gaps`` has the gaps between tokens, ``bands_percent`` the errors that decide the bands.  A run that finishes no
-    request meets nothing.  Without limits the verdict and the shares are None.
+    ``gaps`` has the gaps between tokens, ``span_ns`` is what is measured, ``bands_percent`` are the errors that decide
+    the bands.  A run that finishes no request meets nothing.  Without limits the verdict and the shares are None.
     """
     bands = bands_percent or {}
+    duration_s = (span_ns[1] - span_ns[0]) / NS_PER_S
     limits = _entries(totals.all, bands)
     for limit in slo.all_limits():
         if limit.metric == GAPS:
@@ -72,7 +74,7 @@ def attainment(
     decided = totals.all.requests - totals.left_out
     verdict = worst(map(Verdict, verdicts))
     shares = _shares(verdict, limits, totals.good, decided, totals.left_out, duration_s)
-    return shares | {"over_s": totals.over_s, "classes": classes}
+    return shares | {"over_s": totals.over_s(span_ns), "classes": classes}
 
 
 def _class_entry(totals: LimitTotals, bands: Bands, duration_s: float) -> dict[str, Any]:

@@ -146,10 +146,9 @@ class ObjectiveTotals:
         self.allowed_ratio = round(1.0 - max(ranks), 9) if ranks else None
         """Share of bad requests that the strictest percentile lets be; None if no percentile is limited."""
 
-    @property
-    def over_s(self) -> float | None:
+    def over_s(self, span_ns: tuple[int, int]) -> float | None:
         """Time in which a larger share of the requests was bad."""
-        return None if self.allowed_ratio is None else self.intervals.over_s(self.allowed_ratio)
+        return None if self.allowed_ratio is None else self.intervals.over_s(self.allowed_ratio, span_ns)
 
     def add(self, block: RowBlock) -> None:
         """Add the rows of ``block``; without limits nothing is counted."""

@@ -143,7 +143,8 @@ def members_of(metadata: RunMetadata, records: RunRecords) -> list[list[int]]:
 
 def _figures(metadata: RunMetadata, records: RunRecords, measured: Measured, bands: Bands) -> dict[str, Any]:
     """Return the figures of what is measured: a window, or the whole run."""
-    totals, duration_s = measured.totals, measured.window.duration_s
+    totals, window = measured.totals, measured.window
+    duration_s = window.duration_s
     pools = _pools(metadata, records, measured)
     encoders = metadata.encoders
     apart = None if encoders is None else encoders.entry(records.encoder_work, measured.window, records.end_ns)
@@ -151,7 +152,7 @@ def _figures(metadata: RunMetadata, records: RunRecords, measured: Measured, ban
     cost_usd = sum(each["cost_usd"] for each in (*pools, *([apart] if apart else [])))
     output_tokens, prompt_tokens = totals.total("output_tokens"), totals.total("prompt_tokens")
     gaps = merged(records.gaps)
-    slo = attainment(metadata.slo, totals.objectives, gaps, duration_s, bands)
+    slo = attainment(metadata.slo, totals.objectives, gaps, (window.start_ns, window.end_ns), bands)
     good_per_s = slo["good_requests_per_s"]
     return {
         "requests": {status: totals.count(status) for status in STATUSES} | {"total": totals.requests},
@@ -168,6 +169,8 @@ def _figures(metadata: RunMetadata, records: RunRecords, measured: Measured, ban
         "slo": slo,
         "good_requests_per_gpu_s": _per_gpu_s(good_per_s, duration_s, gpu_hours),
         "gpu_hours": gpu_hours,
+        "mean_gpus": gpu_hours * 3600 / duration_s if duration_s else 0.0,
+        "most_gpus": _most_gpus(metadata, records, window),
         "cost_usd": cost_usd,
         **_cost_per_token(cost_usd, *measured.useful_tokens.sum(axis=0).tolist()),
         "encoders": apart,
@@ -355,12 +358,19 @@ def _stage_busy_ratios(counters: ReplicaCounters, end_ns: int) -> list[float]:
     return [busy / presence_ns if presence_ns else 0.0 for busy in counters.busy_ns]
 
 
-def _most_present(replicas: Sequence[ReplicaCounters], window: Window) -> int:
-    """Return how many replicas existed at the same time at most, in a window."""
+def _most_gpus(metadata: RunMetadata, records: RunRecords, window: Window) -> int:
+    """Return how many GPUs of all pools were there at the same time at most, in a window."""
+    gpus = [metadata.pools[pool].gpus_per_replica for pool in records.pool_of_replica(metadata)]
+    encoders = metadata.encoders.gpus if metadata.encoders else 0
+    return _most_present(records.replicas, window, gpus) + encoders
+
+
+def _most_present(replicas: Sequence[ReplicaCounters], window: Window, weights: Sequence[int] | None = None) -> int:
+    """Return how many replicas, or how much of their ``weights``, existed at the same time at most, in a window."""
     changes = []
-    for counters in replicas:
+    for counters, weight in zip(replicas, weights or [1] * len(replicas), strict=True):
         if counters.presence_ns(window.start_ns, window.end_ns):
-            changes.append((counters.joined_ns, 1))
+            changes.append((counters.joined_ns, weight))
             if counters.left_ns >= 0:
-                changes.append((counters.left_ns, -1))
+                changes.append((counters.left_ns, -weight))
     return max(accumulate(change for _, change in sorted(changes)), default=0)

@@ -30,9 +30,14 @@ class SloIntervals:
         self.requests = padded(self.requests, length) + np.bincount(index, minlength=max(length, len(self.requests)))
         self.bad = padded(self.bad, length) + np.bincount(index[is_bad], minlength=max(length, len(self.bad)))
 
-    def over_s(self, allowed_ratio: float) -> float:
-        """Return the length of all intervals in which a larger share than allowed was bad, in seconds."""
-        return float(INTERVAL_S * np.count_nonzero(self.bad > allowed_ratio * self.requests))
+    def over_s(self, allowed_ratio: float, span_ns: tuple[int, int]) -> float:
+        """Return the length of all intervals in which a larger share than allowed was bad, in seconds.
+
+        An interval counts as far as it lies within ``span_ns``, what is measured.
+        """
+        starts_ns = np.flatnonzero(self.bad > allowed_ratio * self.requests) * _INTERVAL_NS
+        lengths_ns = np.minimum(starts_ns + _INTERVAL_NS, span_ns[1]) - np.maximum(starts_ns, span_ns[0])
+        return int(np.maximum(lengths_ns, 0).sum()) / NS_PER_S
 
     def snapshot(self) -> dict[str, Any]:
         """Return the whole state as plain data fit for msgpack."""

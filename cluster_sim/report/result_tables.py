@@ -224,6 +224,15 @@ def fleet_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
+def gpus_text(summary: dict[str, Any]) -> str:
+    """Return the GPUs of a fleet; of one that changed, their mean and the most that were there at the same time."""
+    start = summary["gpus"]
+    mean, most = summary.get("mean_gpus") or start, summary.get("most_gpus") or start
+    if most == start and abs(mean - start) < 1e-6 * start:
+        return f"{start:,} GPU{'s' * (start != 1)}"
+    return f"{mean:,.1f} GPUs on average, {most:,} at most"
+
+
 def total_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the rows of totals as (label, text)."""
     throughput = summary["throughput"]
@@ -235,23 +244,24 @@ def total_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         if status != "total" and (count or status == "finished")
     )
     verdict = summary["slo"]["verdict"]
+    part, whole = (", measured part", ", whole run") if measured_rows(summary) else ("", "")
     return [
         ("requests", statuses),
         *measured_rows(summary),
         ("simulated time", duration_text(summary["simulated_s"])),
         ("requests finished per second", f"{throughput['requests_per_s']:,.2f}"),
-        ("output tokens per second", f"{throughput['output_tokens_per_s']:,.0f}"),
+        ("output tokens generated per second", f"{throughput['output_tokens_per_s']:,.0f}"),
         ("prompt and output tokens per second", f"{throughput['total_tokens_per_s']:,.0f}"),
-        ("preemptions", f"{summary['preemptions']:,}"),
+        (f"preemptions{whole}", f"{summary['preemptions']:,}"),
         *fleet_rows(summary),
-        ("GPU-hours", f"{summary['gpu_hours']:,.3f} on {summary['gpus']:,} GPU{'s' * (summary['gpus'] != 1)}"),
-        ("cost", f"${summary['cost_usd']:,.2f}"),
+        (f"GPU-hours{part}", f"{summary['gpu_hours']:,.3f} on {gpus_text(summary)}"),
+        (f"cost{part}", f"${summary['cost_usd']:,.2f}"),
         (
             "cost per million output tokens",
             cost_text(summary["usd_per_million_output_tokens"], summary["slo"]["verdict"]),
         ),
         ("cost per million tokens", cost_text(summary["usd_per_million_tokens"], verdict)),
-        ("energy", f"{energy['energy_kwh']:,.3f} kWh"),
+        (f"energy{whole}", f"{energy['energy_kwh']:,.3f} kWh"),
         ("energy per output token", "-" if joules is None else f"{joules:,.3g} J"),
         ("step times", summary["predictor"]),
         *_passed_over(summary),

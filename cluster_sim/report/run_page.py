@@ -22,6 +22,7 @@ from cluster_sim.report.result_tables import (
     good_text,
     latency_rows,
     limit_text,
+    measured_rows,
     objective_rows,
     total_rows,
     verdict_style,
@@ -149,7 +150,7 @@ def tiles(summary: dict[str, Any]) -> Markup:
         (duration_text(summary["tpot_s"]["p99"]), "time per output token, p99"),
         (duration_text(summary["e2e_s"]["p99"]), "end to end, p99"),
         (f"{throughput['requests_per_s']:,.2f}", "requests finished per second"),
-        (f"{throughput['output_tokens_per_s']:,.0f}", "output tokens per second"),
+        (f"{throughput['output_tokens_per_s']:,.0f}", "output tokens generated per second"),
         (cost_text(summary["usd_per_million_output_tokens"], None), _cost_words(verdict)),
     ]
     if good is not None:
@@ -241,7 +242,9 @@ def _costs(summary: dict[str, Any]) -> Markup:
     ]  # fmt: skip
     columns = [Column("pool", is_number=False)]
     columns += _columns("GPU-hours", "cost", "$/M output tokens", "$/M tokens", "energy")
-    return table("Cost by pool; every token counts, whichever pool computed it.", columns, rows, kind="cards")
+    caption = "Cost by pool; every token counts, whichever pool computed it"
+    caption += "; energy is that of the whole run." if measured_rows(summary) else "."
+    return table(caption, columns, rows, kind="cards")
 
 
 def _certainty(summary: dict[str, Any]) -> Markup:

@@ -32,8 +32,13 @@ def _column(name: str) -> Callable[[Row], float | None]:
 
 
 def _tokens_per_gpu(row: Row) -> float | None:
-    tokens, gpus = row.get("throughput.output_tokens_per_s"), row.get("gpus")
+    tokens, gpus = row.get("throughput.output_tokens_per_s"), _gpus(row)
     return tokens / gpus if tokens is not None and gpus else None
+
+
+def _gpus(row: Row) -> float | None:
+    """Return the GPUs that were there on average; those at the start in a table of an earlier release."""
+    return row.get("mean_gpus") or row.get("gpus")
 
 
 def _usd(value: float) -> str:
@@ -50,7 +55,7 @@ E2E: Final = SweepFigure("E2E p99", _column("e2e_s.p99"), duration_text)
 RATE: Final = SweepFigure("requests/s", _column("throughput.requests_per_s"), _number, is_low_better=False)
 PER_GPU: Final = SweepFigure("tokens out/s per GPU", _tokens_per_gpu, _number, is_low_better=False)
 COST: Final = SweepFigure("$/M tokens out", _column("usd_per_million_output_tokens"), _usd)
-GPUS: Final = SweepFigure("GPUs", _column("gpus"), _number)
+GPUS: Final = SweepFigure("GPUs", _gpus, _number)
 FIGURES: Final = (TTFT, TPOT, E2E, RATE, PER_GPU, COST, GPUS)
 EFFECTS: Final = (TTFT, TPOT, E2E, PER_GPU, COST)
 

@@ -25,12 +25,21 @@ def _objectives(row: Row) -> Text:
     return Text(row["status"], style="bold red") if row["error"] else verdict_text(row.get("slo.verdict"))
 
 
+def _gpus(row: Row) -> str:
+    """Return the GPUs of a run; of a fleet that changed, "8.3 (most 9)"."""
+    if row.get("gpus") is None:
+        return "-"
+    mean, most = row.get("mean_gpus") or row["gpus"], row.get("most_gpus") or row["gpus"]
+    is_fixed = most == row["gpus"] and abs(mean - most) < 1e-6 * most
+    return f"{row['gpus']:,d}" if is_fixed else f"{mean:,.1f} (most {most:,.0f})"
+
+
 FIGURES: Final = (
     Figure("objectives", _objectives, is_number=False),
     Figure("TTFT p99", _seconds("ttft_s.p99")),
     Figure("TPOT p99", _seconds("tpot_s.p99")),
     Figure("requests/s", _number("throughput.requests_per_s", ",.2f")),
-    Figure("GPUs", _number("gpus", ",d")),
+    Figure("GPUs", _gpus),
     Figure("$/M tokens out", lambda row: cost_text(row.get("usd_per_million_output_tokens"), row.get("slo.verdict"))),
     Figure("tokens out/s", _number("throughput.output_tokens_per_s", ",.0f")),
     Figure("E2E p99", _seconds("e2e_s.p99")),

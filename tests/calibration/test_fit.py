@@ -11,7 +11,7 @@ from cluster_sim.calibration.case import Case, Requests
 from cluster_sim.calibration.case_run import resolve_case, run_case
 from cluster_sim.calibration.fit import CalibrationFit, Parameter, prepare, shorten
 from cluster_sim.calibration.latency_figures import figures
-from cluster_sim.calibration.refit import refit
+from cluster_sim.calibration.refit import faults_of_fit, refit
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.predictors.calibration_file import (
@@ -148,3 +148,16 @@ def test_frozen_calibrations_load_and_name_their_source(name):
     assert calibration.provenance.command.startswith("python scripts/fit_profiles.py")
     ratios = [value for field, value in coefficients.model_dump().items() if field.endswith("memory_ratio")]
     assert all(0.2 < value <= 1.1 for value in ratios)
+
+
+def test_every_measure_that_is_fitted_has_the_limit():
+    """Above 30 % TPOT, TTFT and E2E are faults, a median of first tokens only where no mean is known."""
+    names, values = (
+        ("step_us", "gemm_flops_ratio", "attention_flops_ratio"),
+        dict.fromkeys(("step_us", "gemm_flops_ratio", "attention_flops_ratio"), 0.5),
+    )
+    faults = faults_of_fit(names, values, values, {"e2e": 31.0, "tpot": 30.0, "ttft": 131.2, "ttft_p50": 50.0})
+    assert faults == ["the error of e2e is 31.0 %: more than 30 %", "the error of ttft is 131.2 %: more than 30 %"]
+    assert faults_of_fit(names, values, values, {"ttft_p50": 50.0}) == [
+        "the error of ttft_p50 is 50.0 %: more than 30 %"
+    ]

@@ -139,7 +139,7 @@ def test_one_command_makes_a_profile_of_a_window(tmp_path: Path) -> None:
         if "e2e" in entry["metric"]["__name__"] and entry["metric"]["__name__"].endswith("sum"):
             entry["values"] = [[time, str(7 + 0.398 * 30 * n)] for n, (time, _) in enumerate(entry["values"])]
     path.write_text(json.dumps(document), encoding="utf-8")
-    lines = refit([path], SERVER, "vllm", ("step_us", "frontend_us"), out, "cluster-sim calibrate window.json")
+    lines = refit([path], SERVER, "vllm", ("step_us", "frontend_us"), out, "calibrate window.json", is_forced=True)
     text = "\n".join(lines)
     assert "step_us: " in text
     assert "error (fitted, one run cannot be left out)" in text

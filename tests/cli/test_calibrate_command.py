@@ -54,13 +54,30 @@ def test_a_failed_request_changes_no_coefficient(command: Command, shared: Path,
     found = []
     for name in ("detailed.json", "detailed-one-failed.json"):
         server = ("--device", "rtx-4090", "--max-num-seqs", "256", "--max-num-batched-tokens", "2048")
-        code, out, _ = calibrated(command, shared, tmp_path / "c.yaml", name, *server, "--no-enable-prefix-caching")
+        server += ("--no-enable-prefix-caching", "--force")
+        code, out, _ = calibrated(command, shared, tmp_path / "c.yaml", name, *server)
         assert code == 0
         found.append(yaml.safe_load((tmp_path / "c.yaml").read_text(encoding="utf-8"))["coefficients"])
     assert found[0] == found[1]
     assert found[0]["gemm_memory_ratio"] == pytest.approx(0.9229, abs=0.0005)
     assert found[0]["kv_memory_ratio"] == pytest.approx(0.9374, abs=0.0005)
     assert "1 of 41 requests did not succeed and are left out" in out
+
+
+def test_first_tokens_that_are_missed_refuse_a_fit(command: Command, shared: Path, tmp_path: Path) -> None:
+    """TTFT is missed by 131 %: refused, nothing written; forced, the band is as wide and the file says so."""
+    out = tmp_path / "c.yaml"
+    server = ("--device", "rtx-4090", "--max-num-seqs", "256", "--max-num-batched-tokens", "2048")
+    code, _, error = calibrated(command, shared, out, "detailed.json", *server)
+    assert code == 2
+    assert re.search(r"the error of ttft is 1[23]\d\.\d %: more than 30 %", error)
+    assert "--coefficient refits others too, of prompts gemm_flops_ratio and attention_flops_ratio" in error
+    assert not out.exists()
+    code, text, _ = calibrated(command, shared, out, "detailed.json", *server, "--force")
+    assert code == 0
+    missed = yaml.safe_load(out.read_text(encoding="utf-8"))["missed_percent"]
+    assert missed["ttft"] > 100
+    assert f"ttft {missed['ttft']:.0f} %" in text.split("band (seen, means): ")[1]
 
 
 @pytest.mark.parametrize("name", ["other-model.json", "other-model-inf.json"])
@@ -99,6 +116,7 @@ def test_a_model_of_a_config_file(command: Command, shared: Path, tmp_path: Path
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     server = ("--device", "rtx-4090", "--max-num-seqs", "256", "--max-num-batched-tokens", "2048")
     file = shared / "cases" / "files" / "bench" / "detailed.json"
-    code, out, error = command("calibrate", file, "--model", folder / "config.json", *server, "-o", tmp_path / "c.yaml")
+    server += ("--force", "-o", str(tmp_path / "c.yaml"))
+    code, out, error = command("calibrate", file, "--model", folder / "config.json", *server)
     assert (code, error) == (0, "")
     assert "model_id" not in out

@@ -36,7 +36,7 @@ def found(slo: Slo, *rows: RequestRow, gaps_s: tuple[float, ...] = ()) -> dict[s
     restored.restore(totals.snapshot())
     gaps = QuantileSketch()
     gaps.add_many(np.array([round(gap_s * S) for gap_s in gaps_s], np.int64))
-    return attainment(slo, restored.objectives, gaps, END_S)
+    return attainment(slo, restored.objectives, gaps, (0, END_S * S))
 
 
 @pytest.mark.parametrize("status", ["refused", "failed", "cancelled", "shed"])

@@ -17,7 +17,10 @@ def test_intervals_by_hand() -> None:
         parts.add(arrivals[part], is_bad[part])
     parts.add(arrivals[:0], is_bad[:0])
     for totals in (whole, parts):
-        assert (totals.over_s(0.1), totals.over_s(0.25), totals.over_s(1.0)) == (20.0, 10.0, 0.0)
+        assert [totals.over_s(ratio, (0, 30 * S)) for ratio in (0.1, 0.25, 1.0)] == [20.0, 10.0, 0.0]
+        assert totals.over_s(0.1, (0, 26 * S)) == 16.0, "the last interval is cut at the end of the run"
+        assert totals.over_s(0.1, (4 * S, 30 * S)) == 16.0, "the first one at the start of the window"
+        assert totals.over_s(0.1, (10 * S, 20 * S)) == 0.0
     copy = SloIntervals()
     copy.restore(parts.snapshot())
     assert copy.snapshot() == whole.snapshot()

@@ -5,7 +5,14 @@ import io
 import pytest
 from rich.console import Console
 
-from cluster_sim.report.result_tables import duration_text, limit_text, print_report, verdict_sentence
+from cluster_sim.report.result_tables import (
+    duration_text,
+    gpus_text,
+    limit_text,
+    print_report,
+    total_rows,
+    verdict_sentence,
+)
 
 
 @pytest.mark.parametrize(
@@ -96,6 +103,24 @@ def test_report_shows_every_figure() -> None:
         "written to runs/x", "(seen, near saturation)", "Pool main sits on the edge.",
     ):  # fmt: skip
         assert part in text, part
+
+
+def test_gpus_of_a_fleet_that_changed() -> None:
+    """A fleet of 1 to 9 GPUs says its mean and the most, one that stays its size, an older summary the start."""
+    assert gpus_text({"gpus": 1, "mean_gpus": 8.33, "most_gpus": 9}) == "8.3 GPUs on average, 9 at most"
+    assert gpus_text({"gpus": 8, "mean_gpus": 8.0, "most_gpus": 8}) == "8 GPUs"
+    assert gpus_text({"gpus": 1}) == "1 GPU"
+
+
+def test_figures_say_their_span_where_two_differ() -> None:
+    """With a measured window GPU-hours and cost are its own, energy and preemptions the run's; without one, nothing."""
+    summary = _summary()
+    labels = [label for label, _ in total_rows(summary)]
+    assert {"GPU-hours, measured part", "cost, measured part", "energy, whole run", "preemptions, whole run"} <= {
+        *labels
+    }
+    summary["window"] = {"start_s": 0.0, "end_s": 3.0, "warmup": "none", "measure": "none"}
+    assert {"GPU-hours", "cost", "energy", "preemptions"} <= {label for label, _ in total_rows(summary)}
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from typing import Self
 
 from cluster_sim.hardware.predictors.calibration_file import Calibration, OperatorRatios, operators_of
 from cluster_sim.hardware.predictors.coefficients import Coefficients
-from cluster_sim.hardware.predictors.error_band import BandCase
+from cluster_sim.hardware.predictors.error_band import BandCase, ErrorBand
+from cluster_sim.hardware.predictors.error_band_file import error_band
 from cluster_sim.hardware.predictors.measured_with import Kinship
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
 
@@ -23,6 +24,7 @@ class CalibratedSource:
     """Engine whose kernels the coefficients are for."""
     has_kernels: bool
     """Whether these are the kernels of the replica's engine."""
+    _hardware: ReplicaHardware
 
     @classmethod
     def of(cls, calibration: Calibration, hardware: ReplicaHardware) -> Self:
@@ -39,6 +41,7 @@ class CalibratedSource:
             operators.nearest(device, kernels) if operators else "",
             kernels,
             kernels == engine.kernels,
+            hardware,
         )
 
     @property
@@ -47,12 +50,18 @@ class CalibratedSource:
         return case_of(self.kinship, has_kernels=self.has_kernels, has_operators=bool(self.stand_in))
 
     @property
+    def error_band(self) -> ErrorBand:
+        """How far predictions may be off: as the case has shown, and at least as the fit misses its own data."""
+        return error_band(self.case, self._hardware).at_least(self.calibration.missed_percent)
+
+    @property
     def reason(self) -> str:
         """What the coefficients come from and what they were not measured with, in words."""
         calibration, near = self.calibration, self.kinship
         text = f"coefficients calibrated with {self.engines} ({calibration.name})"
         if near.is_covered:
-            return f"{text}, measured with this engine, device, architecture, precision and TP"
+            others = "" if near.has_model else ", with other models"
+            return f"{text}, measured with this engine, device, architecture, precision and TP{others}"
         text += f"; not measured: {', '.join(near.unmeasured)}"
         if not near.device:
             text += f"; {self._way()}"

@@ -116,6 +116,11 @@ class Calibration(LibraryModel):
         default={}, description="Overrides by engine version: the greatest that is not above the engine's applies"
     )
     measured: tuple[MeasuredWith, ...] = Field(default=(), description="Configurations that were measured")
+    missed_percent: dict[str, float] = Field(
+        default={},
+        description="Mean absolute errors in percent by which a refit misses its own measurements, by metric (ttft, "
+        "tpot, e2e, step): the error bands of what was measured are at least as wide",
+    )
     reference_device: str = Field(default="", description="Device that the common coefficients were fitted on")
     operators: str = Field(
         default="", description="Operator ratios (a name of conf/profiles) that carry them over to other devices"

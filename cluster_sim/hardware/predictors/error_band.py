@@ -5,7 +5,7 @@ A figure that no measured run outside the fit has shown has no band.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
@@ -58,9 +58,25 @@ class ErrorBand:
             widths.append(_width_of(self.saturated_error_percent, figure))
         return _widest(widths)
 
+    def at_least(self, missed_percent: Mapping[str, float]) -> "ErrorBand":
+        """Return the bands no narrower than the errors of metrics (ttft, tpot, e2e; step, which is tpot's).
+
+        An error of 100 % or more leaves a measured value without an upper end: its figures then have no band.
+        """
+        metrics = {"step": "tpot"}
+        seen = {metrics.get(name, name): percent for name, percent in missed_percent.items()}
+        widened = {figure: max(width, _seen_of(figure, seen)) for figure, width in self.error_percent.items()}
+        return replace(self, error_percent={figure: width for figure, width in widened.items() if width < 100})
+
 
 NO_BAND: Final = ErrorBand()
 """What is known where nothing is."""
+
+
+def _seen_of(figure: str, seen: Mapping[str, float]) -> float:
+    """Return the error seen of a figure's metric, 0 for none."""
+    metric = figure.partition("_")[0]
+    return seen.get("tpot" if metric == "itl" else metric, 0.0)
 
 
 def _width_of(percent: Mapping[str, float], figure: str) -> float | None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster_sim.hardware.predictors.error_band import BandCase
+from cluster_sim.hardware.predictors.error_band import BandCase, ErrorBand
 from cluster_sim.hardware.predictors.error_band_file import NEAR_SATURATION, error_band, load_error_bands
 from cluster_sim.metrics.verdicts import BANDED_FIGURES
 from tests.hardware.replicas import hardware
@@ -51,3 +51,15 @@ def test_an_unseen_engine_has_bands_where_it_was_shown(
     band = error_band(BandCase.ENGINE_UNSEEN, hardware("llama-3-8b", device, kernels=kernels, weight_dtype=dtype))
     assert band.case is case
     assert (band.error_of("tpot_mean", is_near_saturation=False) is None) == (case is BandCase.NONE_KNOWN)
+
+
+def test_a_band_is_no_narrower_than_what_a_fit_misses() -> None:
+    """TPOT missed by 12 % widens TPOT and ITL; TTFT missed by 131 % leaves its figures without a band, E2E stays."""
+    band = ErrorBand(
+        BandCase.SEEN, {"ttft_mean": 9.0, "ttft_p99": 20.0, "tpot_mean": 4.0, "tpot_p99": 15.0, "e2e_p50": 5.0}
+    )
+    wider = band.at_least({"tpot": 12.0, "ttft": 131.0})
+    assert wider.error_percent == {"tpot_mean": 12.0, "tpot_p99": 15.0, "e2e_p50": 5.0}
+    assert wider.error_of("itl_mean", is_near_saturation=False) == 12.0
+    assert wider.error_of("ttft_mean", is_near_saturation=False) is None
+    assert band.at_least({"step": 6.0}).error_percent["tpot_mean"] == 6.0

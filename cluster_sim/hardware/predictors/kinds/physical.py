@@ -49,7 +49,6 @@ from cluster_sim.hardware.predictors.calibrated_source import CalibratedSource
 from cluster_sim.hardware.predictors.calibration_file import load_calibration
 from cluster_sim.hardware.predictors.coefficients import Coefficients
 from cluster_sim.hardware.predictors.error_band import NO_BAND, ErrorBand
-from cluster_sim.hardware.predictors.error_band_file import error_band
 from cluster_sim.hardware.predictors.predictor_interface import PREDICTORS, PredictorOptions
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
 from cluster_sim.hardware.sharding import Shard, shards
@@ -140,7 +139,7 @@ class PhysicalPredictor(AffinePredictor):
             hardware,
             label=f"physical ({source.calibration.name})",
             is_measured=source.kinship.is_covered,
-            error_band=error_band(source.case, hardware),
+            error_band=source.error_band,
         )
 
     def tokens_cost(self, tokens: int, stage: int) -> float:
