@@ -1,5 +1,6 @@
 """Writing a file whole or not at all."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,50 @@ def test_a_set_of_files_appears_together(tmp_path: Path) -> None:
     assert first.read_text() == second.read_text() == "new"
     with pytest.raises(InputError, match="there is no directory"), whole_set() as place:
         place(tmp_path / "none" / "file")
+
+
+def test_links_are_followed(tmp_path: Path) -> None:
+    """What a link leads to is written, also where it is not there yet; the link stays.  One in a ring is refused."""
+    link, file, ring = tmp_path / "link", tmp_path / "folder" / "file", tmp_path / "ring"
+    file.parent.mkdir()
+    link.symlink_to(file)
+    ring.symlink_to(ring)
+    for text in ("first", "second"):
+        with whole_file(link) as partial:
+            partial.write_text(text)
+        assert (link.is_symlink(), file.read_text()) == (True, text)
+    with whole_set() as place:
+        place(link).write_text("third")
+    assert (link.is_symlink(), file.read_text()) == (True, "third")
+    assert [path.name for path in file.parent.iterdir()] == ["file"]
+    with pytest.raises(InputError, match="is a link that leads to itself"), whole_file(ring):
+        pytest.fail("nothing may be written")
+
+
+def test_pipes_and_devices_stay(tmp_path: Path) -> None:
+    """What is no plain file is refused, in a set too, and is not replaced by one."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path, kind in ((pipe, "a pipe"), (Path("/dev/null"), "a device")):
+        with pytest.raises(UnfinishedError, match=f"{path}: cannot be written: it is {kind}; name a file"):  # noqa: SIM117
+            with whole_file(path, UnfinishedError):
+                pytest.fail("nothing may be written")
+        with pytest.raises(InputError, match=f"it is {kind}"), whole_set() as place:
+            place(path)
+    assert pipe.is_fifo()
+
+
+def test_files_that_are_called_alike_stay(tmp_path: Path) -> None:
+    """A user's file with the suffix of an unfinished one is not touched; two outputs at one place are refused."""
+    for suffix in ("partial", "new"):
+        (tmp_path / f"a.{suffix}").write_text("mine")
+    with whole_file(tmp_path / "a") as partial, whole_set() as place:
+        partial.write_text("x")
+        place(tmp_path / "b").write_text("y")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "a": "x", "b": "y", "a.partial": "mine", "a.new": "mine",
+    }  # fmt: skip
+    with whole_set() as place:
+        place(tmp_path / "b").write_text("z")
+        with pytest.raises(InputError, match="another output of this command goes there"):
+            place(tmp_path / "." / "b")

@@ -24,6 +24,7 @@ from cluster_sim.errors import InputError
 from cluster_sim.hardware.predictors.calibration_file import Calibration
 from cluster_sim.hardware.predictors.coefficients import at_most
 from cluster_sim.hardware.predictors.kinds.physical import PhysicalPredictor
+from cluster_sim.output_target import FITTED_PROFILE
 
 LOG_COEFFICIENTS: Final = ("step_us", "gemm_memory_ratio", "kv_memory_ratio")
 """Those that steps determine; what a request costs the API server is in no log of throughput."""
@@ -98,7 +99,7 @@ def refit_to_log(
     fitted = fitted.model_copy(update={"provenance": provenance, "missed_percent": missed})
     faults = faults_of_fit(chosen, values, fitted.coefficients, errors)
     refuse_faults(faults, notes, is_forced=is_forced)
-    write_calibration(fitted, out)
+    write_calibration(fitted, out, f"{FITTED_PROFILE.begins.decode()}\n")
     lines = [f"{log.place}: {note}" for note in notes] + faults
     lines += [f"{name}: {values[name]:.4g} -> {fitted.coefficients[name]:.4g}" for name in chosen]
     if CONTEXT in found:

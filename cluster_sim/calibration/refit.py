@@ -21,6 +21,7 @@ from cluster_sim.hardware.predictors.coefficients import Coefficients
 from cluster_sim.hardware.predictors.kinds.physical import PhysicalPredictor
 from cluster_sim.hardware.predictors.measured_with import MeasuredWith
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
+from cluster_sim.output_target import FITTED_PROFILE
 
 DEFAULT_COEFFICIENTS: Final = ("step_us", "gemm_memory_ratio", "kv_memory_ratio", "frontend_us")
 WIDTH_LOG: Final = 0.5
@@ -69,7 +70,7 @@ def refit(
     fitted = fitted.model_copy(update={"missed_percent": {name: rounded[name] for name in judged(errors)}})
     faults = faults_of_fit(names, values, fitted.coefficients, errors)
     refuse_faults(faults, notes, is_forced=is_forced)
-    write_calibration(fitted, out)
+    write_calibration(fitted, out, f"{FITTED_PROFILE.begins.decode()}\n")
     lines = [*notes, *faults]
     lines += [f"{name}: {values[name]:.4g} -> {fitted.coefficients[name]:.4g}" for name in names]
     kind = "left out" if len(cases) >= FEWEST_TO_CROSS_VALIDATE else "fitted, one run cannot be left out"

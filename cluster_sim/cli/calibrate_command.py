@@ -90,6 +90,7 @@ def calibrate(
     from cluster_sim.calibration.log_refit import refit_to_log
     from cluster_sim.calibration.refit import DEFAULT_COEFFICIENTS, refit
     from cluster_sim.conf_directory import SUFFIXES, library_names
+    from cluster_sim.output_target import FITTED_PROFILE, check_target
     from cluster_sim.suggestion import suggestion
 
     known = library_names("devices")
@@ -101,6 +102,7 @@ def calibrate(
         raise InputError(f"--out: {out} must end in .yaml")
     if not out.parent.is_dir():
         raise InputError(f"--out: {out.parent} is not a directory")
+    check_target(out, FITTED_PROFILE, [*files, model, device, base])
     if not re.fullmatch(r"\d+(\.\d+)+", engine_version):
         raise InputError(
             f"--engine-version: must be numbers separated by dots, for example 0.15; got {engine_version!r}"

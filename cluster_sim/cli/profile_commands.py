@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cluster_sim.errors import InputError
+from cluster_sim.output_target import OPERATOR_PROFILE, PAGE, check_target
 
 
 class Layout(StrEnum):
@@ -78,6 +79,8 @@ def import_command(
     from cluster_sim.hardware.predictors.operator_profile_file import write_profile
     from cluster_sim.hardware.profiling.plausibility import check_profile
 
+    given = (source, attention, all_reduce, send_recv)
+    check_target(out, OPERATOR_PROFILE, [path for path in given if path is not None], is_folder_made=True)
     model, device = load_model(model_name), load_device(device_name)
     if layout is Layout.vidur:
         from cluster_sim.hardware.profiling.import_vidur import import_vidur
@@ -115,6 +118,7 @@ def measure(
     from cluster_sim.hardware.profiling.measurement import SMALL, Grid
     from cluster_sim.hardware.profiling.measurement import measure as measure_operators
 
+    check_target(out, OPERATOR_PROFILE, is_folder_made=True)
     device = load_device(device_name)
     points = SMALL if grid is GridName.small else Grid()
     profile = measure_operators(
@@ -134,6 +138,7 @@ def fit(
     from cluster_sim.hardware.predictors.operator_profile_file import read_profile, write_profile
     from cluster_sim.hardware.profiling.distillation import fit_profile
 
+    check_target(out, OPERATOR_PROFILE, [file], is_folder_made=True)
     fitted, errors = fit_profile(read_profile(file), method.value)
     write_profile(fitted, out)
     for error in errors:
@@ -156,6 +161,8 @@ def show(
     from cluster_sim.hardware.predictors.operator_profile_file import read_profile
     from cluster_sim.hardware.profiling.page import against_profile, against_roofline, summarise, write_page
 
+    if page is not None:
+        check_target(page, PAGE)
     profile = read_profile(file)
     if against is not None:
         comparisons, predicted = against_profile(profile, read_profile(against)), str(against)

@@ -59,6 +59,7 @@ def report(
 ) -> None:
     """Write a self-contained HTML report of a run or a sweep, or a comparison of two runs."""
     from cluster_sim.atomic_file import whole_set
+    from cluster_sim.output_target import PAGE, check_target
     from cluster_sim.report.openmetrics import Backfill, openmetrics_path, write_openmetrics
     from cluster_sim.report.perfetto_trace import trace_path, write_trace
     from cluster_sim.report.report_file import page_path, write_comparison, write_report
@@ -78,6 +79,8 @@ def report(
         with undamaged(directory):
             chosen.check(len(RunData.read(directory).summary["replicas"]))
     files = [output or page_path(directory, is_comparison=other is not None)]
+    if output is not None or files[0].is_file():
+        check_target(files[0], PAGE)
     with whole_set() as place:
         if other is not None:
             write_comparison(directory, other, place(files[0]))

@@ -9,6 +9,7 @@ import typer
 
 from cluster_sim.cli.workload_file import TraceChoices, workload_of
 from cluster_sim.errors import InputError
+from cluster_sim.shown_values import cut
 
 
 class LengthModelName(StrEnum):
@@ -109,13 +110,16 @@ def convert(
     columns: ColumnsOption = None,
 ) -> None:
     """Write a workload as a Parquet trace that every study can replay."""
+    from cluster_sim.output_target import TRACE, check_target, texts_in
     from cluster_sim.workload.build import build_columns
     from cluster_sim.workload.traces.parquet_writer import write_trace
 
     choices = TraceChoices(
         format_name, first, request_rate, is_strict, zero_tokens.value, timestamp_unit_s, columns, duration_s
     )
+    check_target(output, TRACE, [file])
     config, own_seed = workload_of(file, choices)
+    check_target(output, TRACE, texts_in(config.model_dump(mode="json")))
     notices: list[str] = []
     source = build_columns(config, own_seed if seed is None else seed, notices)
     has_attributes, count = False, 0
@@ -149,10 +153,13 @@ def fit(
     import yaml
 
     from cluster_sim.atomic_file import whole_file
+    from cluster_sim.output_target import FITTED_WORKLOAD, check_target
     from cluster_sim.workload.analysis.fitting import collect, fit_workload
     from cluster_sim.workload.build import build_columns
 
     choices = TraceChoices(format_name, first, request_rate, is_strict, zero_tokens.value, timestamp_unit_s, columns)
+    if output is not None:
+        check_target(output, FITTED_WORKLOAD, [file])
     config, seed = workload_of(file, choices)
     notices: list[str] = []
     rows = collect(build_columns(config, seed, notices).columns(), str(file))
@@ -162,7 +169,7 @@ def fit(
         typer.echo(text, nl=False)
         return
     with whole_file(output) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(f"{FITTED_WORKLOAD.begins.decode()} from {cut(file.name)}\n{text}", encoding="utf-8")
     for line in notices:
         typer.echo(line)
     typer.echo(f"Wrote {output}, fitted to {len(rows):,} requests")

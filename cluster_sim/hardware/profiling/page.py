@@ -124,7 +124,7 @@ def write_page(profile: OperatorProfile, comparisons: list[Comparison], predicte
     )
     plots = "".join(_scatter(item) for item in comparisons if item.points) + _coverage(profile)
     text = (
-        f"<!doctype html><meta charset='utf-8'><title>{html.escape(title)}</title>"
+        f"<!doctype html><meta charset='utf-8'><title>{html.escape(title)} - cluster_sim</title>"
         "<style>body{font:14px sans-serif;margin:2em}td,th{padding:2px 10px;text-align:right}"
         "td:first-child,td:nth-child(3){text-align:left}svg{margin:8px;background:#fafafa}</style>"
         f"<h1>{html.escape(title)}</h1><p>{html.escape(info.source)}. Measured times (us) against "
