@@ -16,6 +16,7 @@ import cluster_sim
 from cluster_sim.cli import profile_commands, workload_commands
 from cluster_sim.cli.calibrate_command import calibrate
 from cluster_sim.cli.capacity_command import capacity
+from cluster_sim.cli.command_group import CommandGroup
 from cluster_sim.cli.compare_command import compare
 from cluster_sim.cli.explain_command import explain
 from cluster_sim.cli.export_command import export
@@ -38,7 +39,7 @@ EXIT_UNFINISHED: Final = 3
 EXIT_INTERRUPTED: Final = 130
 """Typer's exit code for Ctrl-C."""
 
-app = typer.Typer(
+app = CommandGroup(
     name="cluster-sim",
     help="Predicts how a fleet of LLM serving replicas behaves, without a GPU.",
     no_args_is_help=True,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cluster_sim.cli.command_group import CommandGroup
 from cluster_sim.errors import InputError
 from cluster_sim.output_target import OPERATOR_PROFILE, PAGE, check_target
 
@@ -40,7 +41,7 @@ class GridName(StrEnum):
     small = "small"
 
 
-app = typer.Typer(help="Import, measure, fit and show operator profiles.", no_args_is_help=True)
+app = CommandGroup(help="Import, measure, fit and show operator profiles.", no_args_is_help=True)
 
 ModelOption = Annotated[
     str, typer.Option("--model", help="Model measured: a name of conf/models or a file.", show_default=False)

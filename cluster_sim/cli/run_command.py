@@ -16,6 +16,7 @@ from cluster_sim.cli.arguments import (
     refuse_without,
     with_allowance,
 )
+from cluster_sim.cli.resumed_run import broken_off_run, refuse_directory
 from cluster_sim.errors import InputError
 
 
@@ -127,12 +128,9 @@ def run(
         metrics = MetricsOptions(metrics_port, metrics_host, metrics_names.value, linger_s)
     chosen = [] if executor is None else [f"run.executor={executor.value}"]
     if file.is_dir() and not resume:
-        raise InputError(f"{file}: is a directory; to resume the run there, add --resume")
+        refuse_directory(file)
     if resume and not file.is_file():
-        out = file.with_name(file.name.removesuffix(".partial")) if out is None else out
-        file = out.with_name(f"{out.name}.partial") / "resolved.yaml"
-        if not file.is_file():
-            raise InputError(f"--resume: there is no {file}, so no run was broken off there; leave out --resume")
+        file, out = broken_off_run(file, out)
     document = read_document(file, [*with_allowance(overrides, allow_unknown), *chosen])
     study = check_study(document, file.resolve().parent)
     options = RunOptions(

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cluster_sim.cli.command_group import CommandGroup
 from cluster_sim.cli.workload_file import TraceChoices, workload_of
 from cluster_sim.errors import InputError
 from cluster_sim.shown_values import cut
@@ -28,7 +29,7 @@ class ZeroTokensName(StrEnum):
     refuse = "refuse"
 
 
-app = typer.Typer(help="Look into workloads, convert them, fit generators to them.", no_args_is_help=True)
+app = CommandGroup(help="Look into workloads, convert them, fit generators to them.", no_args_is_help=True)
 
 Source = Annotated[
     Path, typer.Argument(metavar="FILE", help="Trace, ServeGen folder or archive, or study file.", show_default=False)

@@ -18,6 +18,8 @@ def result_path(out: Path) -> Path:
     Raises InputError for a place that no directory can be made at, or that holds the caller's own working directory.
     """
     shown = f"--out {shown_path(out)}"
+    if os.path.expanduser(out) != str(out):  # noqa: PTH111 - names of users that are not there are left
+        raise InputError(f"{shown}: begins with ~, which stands for a home directory: write its path in full")
     try:
         final = out.resolve() if out.is_symlink() or out.name in ("", "..") else out
         place, here = final.resolve(), Path.cwd()

@@ -150,8 +150,38 @@ def test_the_directory_of_a_broken_off_run_is_resumed(command: Command, tmp_path
     out = tmp_path / "run"
     assert kill_at_edge(small_study(tmp_path), out, 5)
     code, _, error = command("run", tmp_path)
-    assert (code, error) == (2, f"error: {tmp_path}: is a directory; to resume the run there, add --resume\n")
+    assert (code, error) == (2, f"error: {tmp_path}: is a directory; name a study file\n")
+    code, _, error = command("run", tmp_path / "run.partial")
+    assert (code, error) == (2, f"error: {out}.partial: is a directory; to resume the run there, add --resume\n")
     for where in (out, tmp_path / "run.partial"):
         code, _, error = command("run", where, "--resume", "--executor", "inline")
         assert (code, error.count("no run was broken off there")) == ((0, 0) if where == out else (2, 1))
     assert (out / "summary.json").exists()
+    advice = f"to run its study again, name {out / 'resolved.yaml'}\n"
+    code, _, error = command("run", out)
+    assert (code, error) == (2, f"error: {out}: is the directory of a complete run; {advice}")
+    code, _, error = command("run", out, "--resume")
+    assert (code, error) == (2, f"error: {out}: is a complete run, so no run was broken off there; {advice}")
+
+
+def test_a_run_is_resumed_from_within_what_it_left(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``run . --resume`` goes on with the run whose directory it is called in."""
+    assert kill_at_edge(small_study(tmp_path), tmp_path / "run", 5)
+    monkeypatch.chdir(tmp_path / "run.partial")
+    code, _, error = command("run", ".", "--resume", "--executor", "inline")
+    assert (code, error) == (0, "")
+    assert (tmp_path / "run" / "summary.json").exists()
+
+
+@pytest.mark.parametrize("place", [".", "/", "", "..", ".partial", "nope"])
+def test_nothing_to_resume(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """A directory that no run has left, and a name at which nothing is, are wrong input."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".partial").mkdir()
+    code, _, error = command("run", place, "--resume")
+    assert code == 2
+    assert "no run was broken off there" in error
+    assert error.startswith(f"error: {Path(place)}: ")
+    assert ("no such file or directory" in error) == (place == "nope")

@@ -65,3 +65,12 @@ def test_an_empty_partial_directory_is_taken_over(tmp_path: Path) -> None:
     (tmp_path / "link.partial").symlink_to(tmp_path / "nowhere")
     with pytest.raises(InputError, match="is not what a run left behind"):
         RunDirectory(tmp_path / "link")
+
+
+def test_a_home_directory_is_written_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Libraries read ``~`` in different ways, so it is refused where no command line has replaced it."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"--out ~/run: begins with ~, which stands for a home directory"):
+        result_path(Path("~/run"))
+    assert result_path(Path("~nobody-of-that-name")) == Path("~nobody-of-that-name")
