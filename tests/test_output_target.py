@@ -1,4 +1,4 @@
-"""What a command that is told where to write may replace."""
+"""Replacement of files by commands that are told where to write."""
 
 from pathlib import Path
 

@@ -9,7 +9,6 @@ import typer
 
 from cluster_sim.cli.command_group import CommandGroup
 from cluster_sim.errors import InputError
-from cluster_sim.output_target import OPERATOR_PROFILE, PAGE, check_target
 
 
 class Layout(StrEnum):
@@ -79,6 +78,7 @@ def import_command(
     from cluster_sim.hardware.model import load_model
     from cluster_sim.hardware.predictors.operator_profile_file import write_profile
     from cluster_sim.hardware.profiling.plausibility import check_profile
+    from cluster_sim.output_target import OPERATOR_PROFILE, check_target
 
     given = (source, attention, all_reduce, send_recv)
     check_target(out, OPERATOR_PROFILE, [path for path in given if path is not None], is_folder_made=True)
@@ -118,6 +118,7 @@ def measure(
     from cluster_sim.hardware.profiling.backends import backend_named
     from cluster_sim.hardware.profiling.measurement import SMALL, Grid
     from cluster_sim.hardware.profiling.measurement import measure as measure_operators
+    from cluster_sim.output_target import OPERATOR_PROFILE, check_target
 
     check_target(out, OPERATOR_PROFILE, is_folder_made=True)
     device = load_device(device_name)
@@ -138,6 +139,7 @@ def fit(
     """Fit a model to every operator, print its cross-validated error, and write its answers as a profile."""
     from cluster_sim.hardware.predictors.operator_profile_file import read_profile, write_profile
     from cluster_sim.hardware.profiling.distillation import fit_profile
+    from cluster_sim.output_target import OPERATOR_PROFILE, check_target
 
     check_target(out, OPERATOR_PROFILE, [file], is_folder_made=True)
     fitted, errors = fit_profile(read_profile(file), method.value)
@@ -161,6 +163,7 @@ def show(
     from cluster_sim.hardware.model import load_model
     from cluster_sim.hardware.predictors.operator_profile_file import read_profile
     from cluster_sim.hardware.profiling.page import against_profile, against_roofline, summarise, write_page
+    from cluster_sim.output_target import PAGE, check_target
 
     if page is not None:
         check_target(page, PAGE)
