@@ -263,6 +263,10 @@ def test_a_report_of_llm_d(shared: Path) -> None:
         (detailed(max_concurrency=[3]), r"t.json:1: max_concurrency: must be a number; got \[3\]"),
         (detailed(start_times=[], request_rate="fast"), "t.json:1: request_rate: must be a number; got 'fast'"),
         (
+            detailed(start_times=[], request_rate=4, burstiness=-1),
+            "t.json:1: burstiness: must be a number above 0; got -1",
+        ),
+        (
             detailed(start_times=[], request_rate=-1),
             't.json:1: request_rate: must be a number above 0, or "inf"; got -1',
         ),

@@ -136,5 +136,10 @@ def _arrivals(
         return np.zeros(count)
     if rate <= 0:
         raise document.wrong(("request_rate",), 'a number above 0, or "inf"', rate)
+    burstiness = document.number("burstiness")
+    if burstiness is None:
+        burstiness = 1.0
+    if burstiness <= 0:
+        raise document.wrong(("burstiness",), "a number above 0", burstiness)
     notes.append("start_times are not in the file: arrivals are drawn at its rate")
-    return gamma_arrivals(count, rate, document.number("burstiness") or 1.0, rng)
+    return gamma_arrivals(count, rate, burstiness, rng)
