@@ -8,10 +8,12 @@ MOST_SHOWN: Final = 80
 MOST_OF_PATH: Final = 300
 """Characters of a path that a message shows."""
 
+_WORDS: Final = {None: "null", True: "true", False: "false"}
+
 
 def shortened(value: Any) -> str:
-    """Return how a message shows a value that may be long."""
-    shown = repr(value)
+    """Return how a message shows a value that may be long, in the words of YAML and JSON."""
+    shown = _WORDS[value] if value is None or isinstance(value, bool) else repr(value)
     return shown if len(shown) <= MOST_SHOWN else f"{shown[:MOST_SHOWN]}... ({len(shown)} characters)"
 
 

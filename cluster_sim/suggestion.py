@@ -18,7 +18,15 @@ def suggestion(word: str, known: list[str]) -> str:
     """
     if len(word) > LONGEST:
         return ""
-    variants = sorted(name for name in known if name.startswith(f"{word}-")) if word else []
-    close = variants[:MOST] or difflib.get_close_matches(word, known, n=1)
+    plain = _plain(word)
+    close = [name for name in known if _plain(name) == plain and name != word][:1] if word else []
+    variants = sorted(name for name in known if name.lower().startswith(f"{word.lower()}-")) if word else []
+    close = close or variants[:MOST] or difflib.get_close_matches(word, known, n=1)
     close = close or [name for name in known if word in name.split("_")][:1]
+    close = close or [name for name in known for near in difflib.get_close_matches(plain, [_plain(name)])][:1]
     return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+
+def _plain(word: str) -> str:
+    """Return a word without what is often written in another way: capitals, and hyphens for underscores."""
+    return word.lower().replace("-", "_")

@@ -18,6 +18,7 @@ from cluster_sim.calibration.result_format import RESULT_FORMATS, ResultReader
 from cluster_sim.calibration.tables import rows_of
 from cluster_sim.errors import InputError
 from cluster_sim.options import LONGEST_RUN_S
+from cluster_sim.shown_values import cut, shortened
 
 TABLE_COLUMNS: Final = ("arrival_s", "input_tokens", "output_tokens", "ttft_s", "e2e_s")
 LARGEST_PLAUSIBLE_S: Final = 3600.0
@@ -60,6 +61,8 @@ def read_runs(path: Path, seed: int = 0) -> list[BenchmarkRun]:
     if not path.is_file():
         raise InputError(f"{path}: {'is a directory' if path.is_dir() else 'no such file'}")
     text = read_result(path)
+    if not text.strip():
+        raise InputError(f"{path}: is empty")
     if path.suffix not in {".yaml", ".yml"} and text.lstrip()[:1] not in {"{", "["}:
         runs = [_table_run(path, text)]
     else:
@@ -89,14 +92,16 @@ def _reader(path: Path, documents: Sequence[ResultDocument]) -> ResultReader:
             return reader
     sample = first[0] if isinstance(first, list) and first else first
     if not isinstance(sample, dict):
-        raise InputError(f"{path}:1: must hold results of a benchmark; found {type(first).__name__} {sample!r:.40}")
+        kind = "a list of " if isinstance(first, list) else ""
+        raise InputError(f"{path}:1: must hold results of a benchmark; found {kind}{cut(shortened(sample), 40)}")
     found = set(sample)
     nearest = max(readers, key=lambda name: _likeness(found, readers[name].keys))
     missing = sorted(readers[nearest].keys - found)
     likeness = _likeness(found, readers[nearest].keys)
+    keys = f"its keys are {', '.join(sorted(found)[:12])}" if found else "it has no keys"
     hint = f"; the nearest format is {nearest}, which has {', '.join(missing)} too" if likeness and missing else ""
     raise InputError(
-        f"{path}:1: not a benchmark result that is known: its keys are {', '.join(sorted(found)[:12])}{hint}. Known: "
+        f"{path}:1: not a benchmark result that is known: {keys}{hint}. Known: "
         f"{', '.join(readers)}, and CSV with {', '.join(TABLE_COLUMNS)}"
     )
 

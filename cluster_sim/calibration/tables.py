@@ -12,7 +12,7 @@ from cluster_sim.calibration.case import FloatArray
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.predictors.csv_table import open_text, wording_csv_errors
 from cluster_sim.plain_file import read_stream
-from cluster_sim.shown_values import shortened
+from cluster_sim.shown_values import cut
 
 
 def read_rows(path: Path, columns: tuple[str, ...], delimiter: str = ",") -> list[dict[str, str]]:
@@ -27,7 +27,8 @@ def rows_of(path: Path, lines: Iterable[str], columns: tuple[str, ...], delimite
         reader = csv.DictReader(lines, delimiter=delimiter)
         missing = [name for name in columns if name not in (reader.fieldnames or ())]
         if missing:
-            raise InputError(f"{path}: columns missing: {', '.join(missing)}; there are {shortened(reader.fieldnames)}")
+            found = ", ".join(map(cut, reader.fieldnames or ())) or "none"
+            raise InputError(f"{path}: columns missing: {', '.join(missing)}; there are {found}")
         return list(reader)
 
 

@@ -61,6 +61,7 @@ def plan(
     """Find the cheapest fleet that serves a load within limits."""
     import json
 
+    from cluster_sim.conf_directory import library_names
     from cluster_sim.config.loading.error_context import locating_errors
     from cluster_sim.config.loading.load import check_study, read_document
     from cluster_sim.config.loading.overrides import apply_overrides
@@ -84,7 +85,7 @@ def plan(
         _set_once(document, ("slo", key), limit_s, f"--slo {text}")
     devices = None if device is None else [name.strip() for name in device.split(",")]
     _set(document, ("plan", "devices"), devices, f"--device {device}")
-    if devices and file is None:
+    if devices and file is None and devices[0] in library_names("devices"):  # An unknown one is refused once.
         document.data["fleet"]["pools"][0]["device"] = devices[0]
     _set(document, ("plan", "max_gpus"), max_gpus, f"--max-gpus {max_gpus}")
     _set(document, ("plan", "max_usd_per_hour"), max_usd_per_hour, f"--max-usd-per-hour {max_usd_per_hour}")

@@ -10,7 +10,7 @@ import typer
 from cluster_sim.cli.command_group import CommandGroup
 from cluster_sim.cli.workload_file import TraceChoices, workload_of
 from cluster_sim.errors import InputError
-from cluster_sim.shown_values import cut
+from cluster_sim.shown_values import counted, cut
 
 
 class LengthModelName(StrEnum):
@@ -131,7 +131,7 @@ def convert(
     rows = write_trace(source.columns(), output, with_attributes=has_attributes)
     for line in notices:
         typer.echo(line)
-    typer.echo(f"Wrote {rows:,} requests to {output}")
+    typer.echo(f"Wrote {counted(rows, 'request')} to {output}")
 
 
 @app.command()
@@ -173,7 +173,7 @@ def fit(
         partial.write_text(f"{FITTED_WORKLOAD.begins.decode()} from {cut(file.name)}\n{text}", encoding="utf-8")
     for line in notices:
         typer.echo(line)
-    typer.echo(f"Wrote {output}, fitted to {len(rows):,} requests")
+    typer.echo(f"Wrote {output}, fitted to {counted(len(rows), 'request')}")
 
 
 def _refuse_emptiness(file: Path, requests: int) -> None:

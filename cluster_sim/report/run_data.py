@@ -195,10 +195,13 @@ def undamaged(directory: Path) -> Iterator[None]:
     try:
         yield
     except (LookupError, TypeError, AttributeError, ArithmeticError, ValueError, pa.ArrowException) as error:
-        kind = "lacks" if isinstance(error, KeyError) else "does not have what runs write:"
-        raise InputError(
-            f"{shown_path(directory)}: is damaged, or of another release: it {kind} {cut(str(error), 200)}"
-        ) from error
+        if isinstance(error, KeyError):
+            fault = f"it lacks {cut(str(error), 200)}"
+        elif isinstance(error, ValueError | pa.ArrowException):
+            fault = f"it does not have what runs write: {cut(str(error), 200)}"
+        else:  # What Python says of these names no place and no value of the files.
+            fault = "it lacks a value, or has one of another kind than runs write"
+        raise InputError(f"{shown_path(directory)}: is damaged, or of another release: {fault}") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:

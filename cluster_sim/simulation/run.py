@@ -194,7 +194,7 @@ def _run_into_directory(
         *link_warnings(study.fleet),
         *(nameless_notice(study.workload.model, plan.models) if summary["reasons"]["no_model"] else ()),
         *step_time_notes(simulation.metadata),
-        f"{requests:,} requests in {wall_s:.2f} s on executor {choice.executor}: {speed}",
+        f"{counted(requests, 'request')} in {wall_s:.2f} s on executor {choice.executor}: {speed}",
         *([f"executor {choice.reason}"] if choice.reason and options.is_verbose else []),
         f"digest {outcome.hub.digest}",
         f"results in {path}",

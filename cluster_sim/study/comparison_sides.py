@@ -108,8 +108,14 @@ def read_run(directory: Path) -> RunFigures:
         raise InputError(f"{path}: cannot be read: {cut(str(error), 200)}") from None
     except KeyError as error:
         raise InputError(f"{directory}: is no run of this release, or damaged: it lacks {cut(str(error))}") from None
-    except (TypeError, ValueError) as error:
+    except TypeError:
+        raise InputError(
+            f"{directory / SUMMARY_FILE}: is no run of this release, or damaged: a value is not of the kind that runs "
+            "write"
+        ) from None
+    except ValueError as error:
         raise InputError(f"{directory}: is no run of this release, or damaged: {cut(str(error), 200)}") from None
+    _check_rows(path, len(block.rows), summary)
     sample = request_sample(block, lambda arrivals: slice(*np.searchsorted(arrivals, edges_ns).tolist()))
     rows = sample.block
     queue_s = np.where(sample.is_finished, latencies_ns(rows).queue / NS_PER_S, np.nan)
@@ -128,6 +134,17 @@ def read_run(directory: Path) -> RunFigures:
         {name: float(figures[key]) for name, key in SCALARS.items() if figures.get(key) is not None},
         {name: float(width) for name, width in bands.items() if width is not None},
     )
+
+
+def _check_rows(path: Path, rows: int, summary: dict[str, Any]) -> None:
+    """Raise InputError if a table has not the requests that the run's summary counts: it is of another run."""
+    counts = (summary.get("whole_run") or summary).get("requests")
+    total = counts.get("total") if isinstance(counts, dict) else None
+    if isinstance(total, int) and total != rows:
+        raise InputError(
+            f"{path}: has {counted(rows, 'request')}, but {SUMMARY_FILE} beside it counts {total:,}: they are not of "
+            "one run"
+        )
 
 
 def _kind(path: Path) -> str:

@@ -15,6 +15,7 @@ from cluster_sim.hardware.device import device_names, load_device
 from cluster_sim.hardware.link_library import link_names, load_link
 from cluster_sim.hardware.memory_plan import MemoryPlan
 from cluster_sim.hardware.model import load_model, model_names
+from cluster_sim.shown_values import counted
 from cluster_sim.simulation.executor_choice import choose_executor
 from cluster_sim.simulation.fleet_links import link_warnings
 from cluster_sim.simulation.fleet_sites import site_warnings
@@ -122,7 +123,8 @@ def _sweep(variants: Sequence[Variant]) -> Iterator[str]:
 def _memory(planned: PoolPlan) -> Iterator[str]:
     pool, memory = planned.pool, planned.memory
     hardware, gpus, ranks = planned.hardware, pool.gpus_per_replica, pool.data_parallel
-    yield f"{pool.name}: {pool.replicas} replicas of {hardware.model.name} on {gpus} x {hardware.device.name} each"
+    replicas = counted(pool.replicas, "replica")
+    yield f"{pool.name}: {replicas} of {hardware.model.name} on {gpus} x {hardware.device.name} each"
     if ranks > 1:
         yield f"  {ranks} ranks, each with the following"
     if memory is None:

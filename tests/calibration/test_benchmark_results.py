@@ -251,9 +251,9 @@ def test_a_report_of_llm_d(shared: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "t.json: has no rows|columns missing"),
+        ("", "t.json: is empty"),
         ("{", "t.json:1: not valid JSON"),
-        ("[1, 2]", "t.json:1: must hold results of a benchmark; found list"),
+        ("[1, 2]", "t.json:1: must hold results of a benchmark; found a list of 1"),
         ({"num_promts": 3, "completed": 3, "request_rate": 1}, "nearest format is vllm_bench, which has mean_ttft_ms"),
         (detailed(output_lens="3"), "t.json:1: output_lens: must be a list; got '3'"),
         (detailed(ttfts=[0.1, "x", 0.3]), r"t.json:1: ttfts: must be a list of numbers \(item 1\); got 'x'"),

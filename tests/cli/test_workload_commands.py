@@ -102,7 +102,7 @@ def test_files_of_no_known_format(trace_file: Callable[[str], str], tmp_path: Pa
     names = "arrival=ts,prompt_tokens=in,output_tokens=out"
     assert '"requests": 2' in invoke("describe", path, "--columns", names, "--zero-tokens", "one", "--json")
     written = str(tmp_path / "own.parquet")
-    assert "Wrote 1 requests" in invoke("convert", path, written, "--columns", names, "--zero-tokens", "skip")
+    assert "Wrote 1 request to" in invoke("convert", path, written, "--columns", names, "--zero-tokens", "skip")
     for columns, message in (
         (
             names.replace("arrival", "arival"),

@@ -64,7 +64,7 @@ def test_a_calibration_needs_no_provenance(tmp_path: Path) -> None:
         ),
         ("tdp_w: 700", "tdp_w: -7", "device.yaml:6: tdp_w: must be at least 1; got -7"),
         ("tdp_w: 700", 'tdp_w: "700"', "device.yaml:6: tdp_w: must be a number; got '700'"),
-        ("tdp_w: 700", "tdp_w: true", "device.yaml:6: tdp_w: must be a number; got True"),
+        ("tdp_w: 700", "tdp_w: true", "device.yaml:6: tdp_w: must be a number; got true"),
         ("tdp_w: 700", "tdp_w: .inf", "device.yaml:6: tdp_w: must be a finite number; got"),
         (
             "tdp_w: 700",
@@ -124,7 +124,7 @@ def test_faults_of_a_model_in_json(tmp_path: Path, wrong: str, right: str, messa
             '"num_key_value_heads": 5',
             "num_key_value_heads: 5 does not divide the 32 attention",
         ),
-        ('"vocab_size": 128256', '"vocab_size": true', "model.json:4: vocab_size: must be a whole number; got True"),
+        ('"vocab_size": 128256', '"vocab_size": true', "model.json:4: vocab_size: must be a whole number; got true"),
         (
             '"name"',
             '"num_experts": 4, "num_experts_per_tok": 5, "name"',

@@ -45,6 +45,8 @@ def key_values(texts: Iterable[str], option: str) -> dict[str, Any]:
 def set_value(document: Document, key: str, value: Any, source: str) -> None:
     """Set one dotted key; ``source`` names the change in messages."""
     path = tuple(key.split("."))
+    if not all(path):
+        raise InputError(f"{source}: {shortened(key)} has an empty part; parts are separated by one dot")
     place: Any = document.data
     walked: KeyPath = ()
     for depth, part in enumerate(path):

@@ -32,6 +32,7 @@ MOST_TOKENS_IN_FILE: Final = (1 << 31) - 1
 MOST_SECONDS: Final = 1e12
 """Absolute times up to the year 33,000; the span of a run is checked elsewhere."""
 
+_MS_PER_S: Final = 1e3
 _BLOCK_BYTES: Final = 1 << 18
 
 
@@ -80,8 +81,17 @@ def find_columns(path: Path, header: list[str], fields: Mapping[str, CsvColumn])
         if found:
             places[key] = found[0]
         elif field.required:
-            raise InputError(f"{path}: line 1: no column '{field.names[0]}'; the file has: {shown_names(header)}")
+            hint = separator_hint(header)
+            raise InputError(f"{path}: line 1: no column '{field.names[0]}'; the file has: {shown_names(header)}{hint}")
     return places
+
+
+def separator_hint(header: list[str]) -> str:
+    """Return what to do about a header that commas do not separate, else an empty string."""
+    for separator, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        if len(header) == 1 and separator in header[0]:
+            return f"; its columns are separated by {name}: write commas"
+    return ""
 
 
 def unused_columns(path: Path, fields: Mapping[str, CsvColumn]) -> list[str]:
@@ -208,7 +218,9 @@ def _fault(text: str, field: CsvColumn) -> str | None:
     if value < field.least:
         return f"is less than {field.least:g}"
     if value > field.most:
-        return f"is greater than {field.most:g}"
+        is_ms = field.holds == "seconds" and field.most == MOST_SECONDS and value <= MOST_SECONDS * _MS_PER_S
+        hint = "; if times are in milliseconds, give timestamp_unit_s: 0.001" if is_ms else ""
+        return f"is greater than {field.most:g}{hint}"
     if field.holds == "tokens" and value != math.floor(value):
         return "is not a whole number of tokens"
     return None

@@ -188,7 +188,7 @@ def reader_of(options: TraceWorkload) -> TraceReader:
 def has_times(options: TraceWorkload) -> bool:
     """Return whether a trace has arrival times; only its first rows are read."""
     path, reader = Path(options.path), reader_of(options)
-    lax = ReadOptions(prefixes=False, zero_tokens="skip", labels=options.labels)
+    lax = ReadOptions("skip", None, options.timestamp_unit_s, options.labels, prefixes=False)
     if reader.holds_sessions(path):
         return any(session.start_ns is not None for session in reader.sessions(path, lax, ReadReport()))
     first = next((block for block in reader.blocks(path, lax, ReadReport()) if len(block)), None)

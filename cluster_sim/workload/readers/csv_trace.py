@@ -1,6 +1,7 @@
 """CSV traces of one row a request: what formats of columns found by name have in common."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -37,7 +38,8 @@ class CsvTraceReader(TraceReader):
 
     def blocks(self, path: Path, options: ReadOptions, report: ReadReport) -> Iterator[Columns]:
         """Yield the rows in file order; arrival is ``NO_TIME`` in a file of lengths alone."""
-        fields = self.wanted()
+        unit_s = options.timestamp_unit_s or self.unit_s or 1.0
+        fields = _in_unit(self.wanted(), unit_s)
         report.unused.update(dict.fromkeys(unused_columns(path, fields)))
         policy = ZeroPolicy.of(options, *self.zeros)
         columns = {side: fields[side].names[0] for side in ("prompt", "output")}
@@ -47,7 +49,7 @@ class CsvTraceReader(TraceReader):
             first = report.rows
             report.rows += len(prompt)
             rows = Columns(
-                _times(path, block, fields, options.timestamp_unit_s or self.unit_s or 1.0),
+                _times(path, block, fields, unit_s),
                 prompt,
                 output,
                 attributes(block) if attributes else None,
@@ -72,6 +74,14 @@ class CsvTraceReader(TraceReader):
     def kept(self, block: Mapping[str, Any], report: ReadReport) -> Ints | None:
         """Return the places of the rows to keep of a block; None for all."""
         return None
+
+
+def _in_unit(fields: Mapping[str, CsvColumn], unit_s: float) -> Mapping[str, CsvColumn]:
+    """Return the columns with the greatest time in units of the file."""
+    time = fields.get("time")
+    if time is None or time.holds != "seconds":
+        return fields
+    return {**fields, "time": replace(time, most=time.most / unit_s)}
 
 
 def _times(path: Path, block: Mapping[str, Any], fields: Mapping[str, CsvColumn], unit_s: float) -> Ints:
