@@ -3,7 +3,7 @@
 import re
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from cluster_sim.config.schema.fleet import Pool
     from cluster_sim.config.schema.study import Study
     from cluster_sim.document import Document
+
+MOST_RATE_SCALE: Final = 10_000.0
+"""More than any fleet grows by; a typing error beyond it would simulate an overload that never ends."""
 
 
 def plan(
@@ -97,7 +100,9 @@ def plan(
         folder = Path.cwd() if file is None else file.resolve().parent
         study = _scaled(check_study(document, folder), rate_scale)
         pool = None if address is None else ray_pool(address)
-        outcome = run_plan(study, out, tell=lambda text: typer.echo(text, err=True), pool=pool)
+        outcome = run_plan(
+            study, out, has_scaled_load=rate_scale is not None, tell=lambda text: typer.echo(text, err=True), pool=pool
+        )
     deployment = _deployment(outcome.winner())
     (outcome.directory / PLAN_PAGE).write_text(plan_page(outcome.document, deployment), encoding="utf-8")
     if as_json:
@@ -106,16 +111,13 @@ def plan(
     print_plan(make_console(), outcome.document, deployment, str(outcome.directory))
 
 
-def _deployment(pools: "list[tuple[Pool, frozenset[str]]]") -> list[tuple[str, str]]:
+def _deployment(pools: "list[Pool]") -> list[tuple[str, str]]:
     """Return texts that deploy a fleet, each with its title; none for an engine that has none."""
     from cluster_sim.deployment.llm_d_values import llm_d_values
     from cluster_sim.deployment.vllm_command import serve_command
 
     try:
-        commands = [
-            (f"Each {pool.role + ' ' if pool.role else ''}replica", serve_command(pool, stated))
-            for pool, stated in pools
-        ]
+        commands = [(f"Each {pool.role + ' ' if pool.role else ''}replica", serve_command(pool)) for pool in pools]
         return [*commands, ("Values of llm-d's chart (Kubernetes)", llm_d_values(pools).rstrip())]
     except ValueError as error:
         return [("Deployment", f"not printed: {error}")]
@@ -187,12 +189,10 @@ def _limit(text: str) -> tuple[str, float]:
 
 def _scaled(study: "Study", factor: float | None) -> "Study":
     """Return the study with so many times its load."""
-    import math
-
     from cluster_sim.study.planning.other_loads import with_more_load
 
     if factor is None:
         return study
-    if not 0 < factor < math.inf:
-        raise InputError(f"--rate-scale {factor:g}: must be a positive number")
+    if not 0 < factor <= MOST_RATE_SCALE:
+        raise InputError(f"--rate-scale {factor:g}: must be a positive number, at most {MOST_RATE_SCALE:,.0f}")
     return with_more_load(study, factor)

@@ -1,12 +1,15 @@
 """Values of llm-d's Helm chart for pools: the model service on Kubernetes that a plan proposes."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import yaml
 
 from cluster_sim.config.schema.fleet import Pool
 from cluster_sim.deployment.vllm_command import repository_of, vllm_flags
+from cluster_sim.hardware.model import Model, load_model
+from cluster_sim.units import GIB
 
 PRODUCTS: Final[Mapping[str, str]] = {
     "a100-40gb": "NVIDIA-A100-SXM4-40GB",
@@ -26,27 +29,44 @@ PRODUCTS: Final[Mapping[str, str]] = {
 }
 """Values of the node label ``nvidia.com/gpu.product`` as the GPU operator sets it."""
 
+ROOM_RATIO: Final = 1.2
+"""Size of the volume of a model over its weights."""
+STEP_GIB: Final = 10
+
 _DEGREES: Final = ("--tensor-parallel-size", "--pipeline-parallel-size", "--data-parallel-size")
 """Flags that the chart adds by itself."""
 
 
-def llm_d_values(pools: list[tuple[Pool, frozenset[str]]]) -> str:
+def llm_d_values(pools: Sequence[Pool]) -> str:
     """Return the YAML of a fleet's values: one pool, or one that prefills and one that decodes.
 
-    With each pool stand the engine options that its study sets.  Raises ValueError for another engine than vLLM's.
+    Raises ValueError as ``vllm_flags`` does.
     """
-    model = repository_of(pools[0][0])
-    values: dict[str, Any] = {"modelArtifacts": {"uri": f"hf://{model}", "name": model, "size": "500Gi"}}
-    for pool, stated in pools:
-        values["prefill" if pool.role == "prefill" else "decode"] = _role(pool, stated)
+    model = repository_of(pools[0])
+    artifacts = {"uri": f"hf://{model}", "name": model, "size": f"{volume_gib(load_model(pools[0].model))}Gi"}
+    values: dict[str, Any] = {"modelArtifacts": artifacts}
+    for pool in pools:
+        values["prefill" if pool.role == "prefill" else "decode"] = _role(pool)
     values.setdefault("prefill", {"create": False})
     text: str = yaml.safe_dump(values, sort_keys=False, width=120)
     return text
 
 
-def _role(pool: Pool, stated: frozenset[str]) -> dict[str, Any]:
+def volume_gib(model: Model) -> int:
+    """Return the size of the volume that holds a model's files: its weights as they are stored, and room beside them.
+
+    Other files, and those of a download under way, take some; sizes are in steps of 10 GiB.
+    """
+    matrices = [projection for layer in model.layers for projection in layer.projections()]
+    stored = sum(matrix.parameters * model.part_precision(matrix.part).bits for matrix in matrices)
+    others = model.total_parameters - sum(matrix.parameters for matrix in matrices)
+    least = (stored + others * model.part_precision("head").bits) / 8 / GIB * ROOM_RATIO
+    return math.ceil(least / STEP_GIB) * STEP_GIB
+
+
+def _role(pool: Pool) -> dict[str, Any]:
     gpus = str(pool.gpus_per_replica)
-    arguments = [flag for flag in vllm_flags(pool, stated) if not flag.startswith(_DEGREES)]
+    arguments = [flag for flag in vllm_flags(pool) if not flag.startswith(_DEGREES)]
     parallelism = {"tensor": pool.tensor_parallel}
     parallelism |= {"pipeline": pool.pipeline_parallel} if pool.pipeline_parallel > 1 else {}
     parallelism |= {"data": pool.data_parallel} if pool.data_parallel > 1 else {}

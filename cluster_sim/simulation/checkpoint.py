@@ -72,13 +72,14 @@ def take_checkpoint(study: Study, at_s: float, out: Path | None = None, view: Ru
         with view.progress(simulation.total_requests) as progress:
             outputs = RunOutputs(partial / REQUESTS_FILE, series.add, progress, checkpoints=checkpoints)
             try:
-                _CutExecutor(at_ns, checkpoints).run(simulation, outputs)
+                ended = _CutExecutor(at_ns, checkpoints).run(simulation, outputs)
             except _CutError:
                 series.close()
                 for name in (REQUESTS_FILE, SERIES_FILE):  # Their parts hold all that is known.
                     (partial / name).unlink(missing_ok=True)
             else:
-                raise InputError(f"--at {at_s:g}: the run ends before; give an earlier time")
+                end_s = ended.hub.end_ns / NS_PER_S
+                raise InputError(f"--at {at_s:g}: the run ends before, at {end_s:g} s; give an earlier time")
         head = {"version": __version__, "name": study.name, "config_hash": config_hash(study), "at_ns": at_ns}
         (partial / CHECKPOINT_FILE).write_text(json.dumps(head, indent=1) + "\n", encoding="utf-8")
     return Checkpoint(final, study, at_ns)

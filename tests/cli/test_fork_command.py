@@ -27,7 +27,11 @@ def test_wrong_input_is_refused_and_leaves_nothing(command: Command, tmp_path: P
     """Times, keys and folders; exit code 2 and one message."""
     study, warm, out = tmp_path / "study.yaml", tmp_path / "warm", tmp_path / "fork"
     study.write_text(STUDY)
-    for at, message in (("soon", "must be a positive number with its unit"), ("1h", "the run ends before")):
+    for at, message in (
+        ("soon", "must be a positive number with its unit (us, ms, s, m or min, h) or of seconds, for example 300s"),
+        ("10m", "--at 600: the run ends before, at "),
+        ("1h", "--at 3600: the run ends before, at "),
+    ):
         code, _, error = command("checkpoint", study, "--at", at, "--out", warm)
         assert code == 2
         assert message in error

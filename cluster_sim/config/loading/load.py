@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from cluster_sim.config.loading.overrides import apply_overrides
+from cluster_sim.config.loading.sweep_keys import index_sweep_keys
 from cluster_sim.config.schema.study import Study
 from cluster_sim.document import Document
 from cluster_sim.errors import InputError
@@ -32,6 +33,7 @@ def check_study(document: Document, base_directory: Path, notes: list[str] | Non
     Remarks about what the document says in vain are added to ``notes``.  With a sweep, whether the engine has each of
     its options is left to the sweep's values.
     """
+    index_sweep_keys(document)
     context = {BASE_DIRECTORY: base_directory, NOTES: notes, HAS_SWEEP: document.data.get("sweep") is not None}
     try:
         # Through JSON, because strict there means what a YAML file needs: no text for numbers, lists for tuples.

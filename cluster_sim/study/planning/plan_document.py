@@ -6,11 +6,13 @@ from cluster_sim import __version__
 from cluster_sim.config.loading.canonical import config_hash, study_text
 from cluster_sim.config.schema.fleet import Pool
 from cluster_sim.config.schema.study import Study
+from cluster_sim.shown_values import counted
 from cluster_sim.simulation.plan import make_plan
 from cluster_sim.study.planning.evidence import FleetEvidence
 from cluster_sim.study.planning.fleet_choice import fleet_study
 from cluster_sim.study.planning.planner import PlanResult
 from cluster_sim.study.planning.proposals import Proposal
+from cluster_sim.study.planning.screening import Screen
 
 PLAN_FILE: Final = "plan.json"
 WINNER_FILE: Final = "winner.yaml"
@@ -72,12 +74,9 @@ def winner_text(base: Study, best: FleetEvidence) -> str:
     return f"# {best.fleet.label}\n{study_text(winner_study(base, best))}"
 
 
-def winner_pools(base: Study, best: FleetEvidence) -> list[tuple[Pool, frozenset[str]]]:
-    """Return the pools of a fleet, their engines' defaults filled in, with the engine options that the study sets."""
-    study = winner_study(base, best)
-    planned = make_plan(study).pools
-    said = [frozenset(pool.engine.model_fields_set) for pool in study.fleet.pools]
-    return [(one.pool, stated) for one, stated in zip(planned, said, strict=True)]
+def winner_pools(base: Study, best: FleetEvidence) -> list[Pool]:
+    """Return the pools of a fleet, their engines' defaults filled in."""
+    return [planned.pool for planned in make_plan(winner_study(base, best)).pools]
 
 
 def _entry(result: PlanResult, evidence: FleetEvidence | None) -> dict[str, Any] | None:
@@ -99,6 +98,16 @@ def _entry(result: PlanResult, evidence: FleetEvidence | None) -> dict[str, Any]
     }
 
 
+def _screened_reason(result: PlanResult, screen: Screen) -> str:
+    """Return why a layout that might carry the load was not simulated, with what arithmetic says of it."""
+    if screen.replicas is None:
+        return screen.limited_by
+    about = f"about {counted(screen.replicas, 'replica')} by arithmetic"
+    if result.is_complete and result.best is not None and result.ranking.has_prices:
+        return f"dearer than the answer: {about}"
+    return f"needs {about}: {screen.limited_by}"
+
+
 def _layout(result: PlanResult, proposal: Proposal) -> dict[str, Any]:
     """Return a layout with what became of it before or in the simulation."""
     screen = proposal.screen
@@ -113,8 +122,7 @@ def _layout(result: PlanResult, proposal: Proposal) -> dict[str, Any]:
         state, reason = "beyond_constraints", "one replica is more than max_gpus or max_usd_per_hour allow"
     else:
         state = "screened" if result.is_complete else "not_reached"
-        plural = "s" * (screen.replicas != 1)
-        reason = f"needs about {screen.replicas} replica{plural} by arithmetic: {screen.limited_by}"
+        reason = _screened_reason(result, screen)
     return {
         "layout": proposal.layout.label,
         "device": proposal.layout.device,

@@ -32,8 +32,8 @@ class PlanOutcome:
     """The content of ``plan.json``."""
     result: PlanResult
 
-    def winner(self) -> list[tuple[Pool, frozenset[str]]]:
-        """Return the pools of the best fleet with the engine options that its study sets."""
+    def winner(self) -> list[Pool]:
+        """Return the pools of the best fleet, their engines' defaults filled in."""
         assert self.result.best is not None
         return winner_pools(self.result.base, self.result.best)
 
@@ -42,13 +42,15 @@ def run_plan(
     base: Study,
     out: Path | None = None,
     *,
+    has_scaled_load: bool = False,
     tell: Callable[[str], None] = lambda _: None,
     pool: AbstractContextManager[TaskPool] | None = None,
 ) -> PlanOutcome:
     """Find the best fleet for a study's load within its limits, and write the plan's directory.
 
     ``pool`` makes the runs; None makes them in processes of this machine.  What an earlier attempt in the directory has
-    learned is used.  Raises InputError if the study is wrong or no fleet
+    learned is used.  With ``has_scaled_load`` the load is a multiple that somebody chose, and one that is beyond every
+    fleet by arithmetic is refused before anything runs.  Raises InputError if the study is wrong or no fleet
     meets the limits, UnfinishedError if the plan was interrupted or out of time before it had an answer; ``plan.json``
     then has what was learned.
     """
@@ -56,6 +58,8 @@ def run_plan(
     with RunStore(out or default_directory(base), base) as store, pool or ProcessPool() as tasks:
         try:
             planner = Planner(base, store, tasks, tell)
+            if has_scaled_load:
+                planner.refuse_overload()
             result = planner.plan()
         except InputError:
             store.discard()

@@ -160,6 +160,15 @@ class Planner:
         self._running: dict[int, RunKey] = {}
         self.is_out_of_time = False
 
+    def refuse_overload(self) -> None:
+        """Raise InputError if by arithmetic not even the largest fleet of any layout carries the load."""
+        possible = [one for one in self.proposals if one.is_possible and one.screen is not None]
+        if possible and all(one.screen is not None and one.screen.is_beyond_every_fleet for one in possible):
+            raise InputError(
+                f"workload: {self.load.peak_rate_per_s:,.4g} requests a second (its busiest part) are more than "
+                f"{MOST_REPLICAS:,} replicas of any layout carry by arithmetic; give a smaller load"
+            )
+
     def plan(self) -> PlanResult:
         """Return the answer; with no best fleet if none meets the limits, or time ran out before one was found."""
         possible = [one for one in self.proposals if one.is_possible]

@@ -45,6 +45,9 @@ class Screen:
     floor_ratio: float = 0.0
     """The largest latency of an empty replica over its limit."""
 
+    is_beyond_every_fleet: bool = False
+    """Whether the most replicas that are looked at do not carry the load."""
+
     @property
     def is_out_of_reach(self) -> bool:
         """Whether an empty replica breaks a limit already, so that no number is enough."""
@@ -170,7 +173,7 @@ def _needed(point: OperatingPoint, load: LoadProfile, objectives: Sequence[Limit
         else:
             return Screen(replicas, limited_by, _load_in_replicas(point, load, replicas, per_token_s, whole_s))
         replicas += max(1, replicas // 10)
-    return Screen(None, limited_by)
+    return Screen(None, limited_by, is_beyond_every_fleet=True)
 
 
 def _load_in_replicas(

@@ -138,6 +138,14 @@ def test_limits_below_an_empty_replica_are_named(tmp_path: Path) -> None:
         planned(base, tmp_path / "plan", {1: 1.0, 2: 1.0})
 
 
+def test_a_load_beyond_every_fleet_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    """A multiple of the load that 4,096 replicas do not carry by arithmetic: no run is made, and nothing is left."""
+    base = small_study(workload__arrivals__request_rate=4e8)
+    with pytest.raises(InputError, match=r"requests a second .* are more than 4,096 replicas of any layout carry"):
+        run_plan(base, tmp_path / "plan", has_scaled_load=True)
+    assert not (tmp_path / "plan").exists()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
