@@ -11,7 +11,7 @@ StudyFile = Annotated[Path, typer.Argument(metavar="FILE", help="Study file (YAM
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Change one value, for example fleet.pools.0.replicas=8; repeatable."
+        "--set", metavar="KEY=VALUE", help="Change one value, for example fleet.pools.main.replicas=8; repeatable."
     ),
 ]
 AllowUnknown = Annotated[

@@ -220,6 +220,8 @@ def test_cost_counts_the_time_that_replicas_exist(tmp_path: Path) -> None:
     assert pool["cost_usd"] == pytest.approx(2.99 * pool["gpu_hours"])
     assert pool["mean_replicas"] == pytest.approx(pool["gpu_hours"] * 3600 / end_s, rel=1e-6)
     assert pool["most_replicas"] == 12
+    gpus = pool["gpus"] // pool["replicas"]
+    assert (summary["mean_gpus"], summary["most_gpus"]) == (pytest.approx(pool["mean_replicas"] * gpus), 12 * gpus)
     assert pool["replicas"] == 2
     assert all(0 <= each["busy_ratio"] <= 1 for each in summary["replicas"])
 

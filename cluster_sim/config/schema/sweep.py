@@ -84,7 +84,7 @@ class Sweep(ConfigModel):
     ``grid``, in every combination that fulfils ``where``.
     """
 
-    grid: dict[str, list[Any]] = Field({}, description="Values to try for each dotted key; list items by index.")
+    grid: dict[str, list[Any]] = Field({}, description="Values for each dotted key; list items by index or name.")
     zip: dict[str, list[Any]] = Field(
         {}, description="Values of keys that change together: the first of each, the second of each ..."
     )
