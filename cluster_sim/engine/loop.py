@@ -100,7 +100,7 @@ def run_loop(
     is_closing = False
     while True:
         pace = watcher.pace()
-        # A watcher that goes on in strides would make some into a time in which nothing is left.
+        # With a pace there would be windows up to the run's end for a time in which nothing is left.
         coordinator.pace = NEVER if pace < NEVER and coordinator.is_done else pace
         coordinator.run_hub()
         windows = coordinator.calls(collect_counters=watcher.wants_counters())
@@ -111,6 +111,7 @@ def run_loop(
                     return
                 # What nobody waits for, such as the rest of a cancelled request, may still lie with lazy processes.
                 is_closing = True
+                coordinator.pace = NEVER  # It may be the hub's last event, just now, that has left nothing to pace.
                 windows = coordinator.calls(advances_all=True)
             elif coordinator.pace >= NEVER:
                 raise ProtocolError("nobody can move: " + coordinator.describe_wait())
