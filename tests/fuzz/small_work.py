@@ -30,7 +30,7 @@ def tasks_here(function: Callable[[TaskT], ResultT], tasks: list[TaskT]) -> Iter
 
 
 _CHANGES: Final[tuple[tuple[ModuleType, dict[str, Any]], ...]] = (
-    (launcher, {"ray_pool": lambda _: nullcontext(InlinePool()), "ray_tasks": lambda _: tasks_here}),
+    (launcher, {"ray_pool": lambda _: nullcontext(InlinePool()), "ray_tasks": lambda *_: tasks_here}),
     (plan_run, {"ProcessPool": lambda: nullcontext(InlinePool())}),
     (capacity, {"SEARCH": Effort(60, 1), "SURE": Effort(60, 1), "BURST_REQUESTS": 30}),
     (rate_judgement, {"FIRST_REQUESTS": 60, "MOST_REQUESTS": 120}),
