@@ -1,5 +1,5 @@
 # The simulator and the Ray nodes that run its actors: one image, so that all have the same versions.
-FROM python:3.11-slim-bookworm
+FROM python:3.11-slim-bookworm AS versions
 
 ENV PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -21,11 +21,20 @@ RUN pip install --constraint constraints.txt \
 ARG RAY_EXTRA=
 RUN test -z "$RAY_EXTRA" || pip install --constraint constraints.txt "ray[$RAY_EXTRA]"
 
+# The compiler of the step loop stays behind; the image gets the wheel that it makes.
+FROM versions AS kernel
+RUN apt-get update -q && apt-get install -qy --no-install-recommends gcc libc6-dev \
+    && pip install --constraint constraints.txt mypy setuptools types-pyyaml
 COPY pyproject.toml README.md LICENSE ./
 COPY cluster_sim cluster_sim
 COPY actors actors
 COPY conf conf
-RUN pip install --constraint constraints.txt .
+COPY scripts/build_kernel.py scripts/kernel_copy.py scripts/build_wheels.py scripts/
+RUN python scripts/build_kernel.py && python scripts/build_wheels.py --out /wheels && rm /wheels/*-none-any.whl
+
+FROM versions
+COPY --from=kernel /wheels /wheels
+RUN pip install --constraint constraints.txt /wheels/*.whl
 
 COPY conf/*.yaml /study/conf/
 # By number, so that orchestrators can see that it is not root.

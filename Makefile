@@ -9,7 +9,7 @@ SOURCES := cluster_sim actors validation scripts tests
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test docs lint lint/ruff lint/format lint/types lint/schema unit format schema bench acceptance matrix fuzz soak screenshots clean
+.PHONY: help setup kernel wheel run test docs lint lint/ruff lint/format lint/types lint/schema unit format schema bench acceptance matrix fuzz soak screenshots clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z/]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,6 +26,13 @@ $(STAMP): pyproject.toml constraints.txt
 		else sudo apt-get update -q && sudo apt-get install -qy python3-venv; fi && $(PYTHON) -m venv $(VENV); }; fi
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
+
+kernel: $(STAMP)  ## Compile the step loop, if its sources have changed (needs a C compiler).
+	$(BIN)/python scripts/build_kernel.py
+
+wheel: $(STAMP)  ## Build wheels into dist/: of the sources, and with the compiled step loop where there is a C compiler.
+	$(BIN)/python scripts/build_kernel.py --if-possible
+	$(BIN)/python scripts/build_wheels.py --out dist
 
 run: $(STAMP)  ## Run the quickstart study on Ray actors.
 	$(BIN)/cluster-sim run conf/quickstart.yaml
@@ -83,4 +90,4 @@ soak: $(STAMP)  ## Compare random studies between executors, and kill processes 
 	$(BIN)/python -m tests.soak --hours $(or $(HOURS),1) --seed $(or $(SEED),1)
 
 clean:  ## Remove the environment and caches.
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist site
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist site cluster_sim_kernel cluster_sim_kernel__mypyc.*

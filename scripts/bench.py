@@ -4,8 +4,8 @@
 JSON; ``--case NAME`` (repeatable) selects cases, ``--list`` names them; ``--trace FILE`` gives the Azure conversation
 trace of 2023 (CSV, compressed or not).  Without it a synthetic load with the trace's mean figures stands in, and the
 report says so.  ``--against REV`` runs each case with the package of another commit too, in turns, and reports the
-ratio.  Cases that end in ``-x4`` are four times as large as those of the same name: their cost per request should be
-the same.
+ratio; ``--kernel both`` does the same with the compiled step loop and the sources.  Cases that end in ``-x4`` are four
+times as large as those of the same name: their cost per request should be the same.
 
 CPU seconds are those of the measuring process, of the whole run and in its loop: on a shared machine they say more
 than the wall.  The speed of this
@@ -24,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -43,12 +44,15 @@ PAIRS = (
 """Cases whose ratio says what one feature costs."""
 
 
-def study_of(name: str, trace: Path | None) -> Any:
-    """Return the study of a case."""
+def study_of(name: str, trace: Path | None, kernel: str) -> Any:
+    """Return the study of a case, with replicas made of ``kernel``."""
     from cluster_sim.config.schema.study import Study
     from cluster_sim.options import BASE_DIRECTORY
 
-    return Study.model_validate(CASES[name].document(trace), context={BASE_DIRECTORY: Path.cwd()})
+    study = Study.model_validate(CASES[name].document(trace), context={BASE_DIRECTORY: Path.cwd()})
+    if not hasattr(study.run, "kernel"):  # Another commit, from before there were two.
+        return study
+    return study.model_copy(update={"run": study.run.model_copy(update={"kernel": kernel})})
 
 
 class PhaseClock:
@@ -156,13 +160,13 @@ def run_once(study: Any, executor: Any, directory: Path) -> dict[str, Any]:
     return {"manifest": manifest, "summary": result.summary, "digest": result.digest, "cpu_s": cpu_s, "loop_s": loop_s}
 
 
-def run_case(name: str, trace: Path | None, repeats: int) -> dict[str, Any]:
+def run_case(name: str, trace: Path | None, repeats: int, kernel: str) -> dict[str, Any]:
     """Measure one case in this process."""
     from cluster_sim.simulation.executor_choice import choose_executor
     from cluster_sim.simulation.plan import make_plan
 
     executor = CASES[name].executor
-    study = study_of(name, trace)
+    study = study_of(name, trace, kernel)
     with tempfile.TemporaryDirectory() as scratch:
         directory = Path(scratch)
         runs = [run_once(study, executor, directory) for _ in range(1 + repeats)]
@@ -245,9 +249,9 @@ def report(results: list[dict[str, Any]], bare: dict[str, float] | None) -> None
             print(f"    {by_name[slow]['coupling']}")
 
 
-def measure(name: str, root: Path, trace: Path | None, repeats: int) -> dict[str, Any]:
+def measure(name: str, root: Path, trace: Path | None, repeats: int, kernel: str) -> dict[str, Any]:
     """Measure a case in a process of its own with the package under ``root``."""
-    command = [sys.executable, __file__, "--here", "--case", name, "--repeats", str(repeats)]
+    command = [sys.executable, __file__, "--here", "--case", name, "--repeats", str(repeats), "--kernel", kernel]
     command += ["--trace", str(trace)] if trace else []
     environment = os.environ | {"PYTHONPATH": str(root)}
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
@@ -272,25 +276,25 @@ def checkout(revision: str) -> Iterator[Path]:
             subprocess.run([*git, "remove", "--force", str(root)], check=True)
 
 
-def compare(names: list[str], revision: str, trace: Path | None, turns: int) -> None:
-    """Run every case here and with another commit in turns; print medians of the CPU time a request, and the ratio."""
-    print(f"{'case':40}{'here':>13}{revision[:12]:>13}{'ratio':>13}  CPU us a request in the loop, median of {turns}")
-    with checkout(revision) as other:
-        for name in names:
-            spent: dict[Path, list[float]] = {ROOT: [], other: []}
-            digests = set()
-            try:
-                for _ in range(turns):
-                    for root, figures in spent.items():
-                        result = measure(name, root, trace, 1)
-                        figures.append(result["loop_cpu_us"])
-                        digests.add(result["digest"])
-            except subprocess.CalledProcessError:
-                print(f"{name:40}cannot be run by one of the two commits; the error stands above", flush=True)
-                continue
-            here_us, other_us = (statistics.median(figures) for figures in spent.values())
-            note = "" if len(digests) == 1 else "  digests DIFFER"
-            print(f"{name:40}{here_us:13.1f}{other_us:13.1f}{here_us / other_us:13.3f}{note}", flush=True)
+def compare(names: list[str], sides: dict[str, Callable[[str], dict[str, Any]]], turns: int) -> None:
+    """Run every case by two sides in turns; print medians of the CPU time a request, and the ratio."""
+    one, other = sides
+    print(f"{'case':40}{one:>13}{other:>13}{'ratio':>13}  CPU us a request in the loop, median of {turns}")
+    for name in names:
+        spent: dict[str, list[float]] = {side: [] for side in sides}
+        digests = set()
+        try:
+            for _ in range(turns):
+                for side, run in sides.items():
+                    result = run(name)
+                    spent[side].append(result["loop_cpu_us"])
+                    digests.add(result["digest"])
+        except subprocess.CalledProcessError:
+            print(f"{name:40}cannot be run by one of the two; the error stands above", flush=True)
+            continue
+        one_us, other_us = (statistics.median(figures) for figures in spent.values())
+        note = "" if len(digests) == 1 else "  digests DIFFER"
+        print(f"{name:40}{one_us:13.1f}{other_us:13.1f}{one_us / other_us:13.3f}{note}", flush=True)
 
 
 def main() -> None:
@@ -302,6 +306,8 @@ def main() -> None:
     parser.add_argument("--trace", type=Path, default=TRACE if TRACE.is_file() else None, help="Azure trace")
     parser.add_argument("--repeats", type=int, default=2, help="warm runs a case; the fastest counts")
     parser.add_argument("--against", metavar="REV", help="compare with another commit, in turns")
+    kernels = ("python", "compiled", "both")
+    parser.add_argument("--kernel", choices=kernels, default="python", help="of the replicas; both: in turns, compared")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.list:
@@ -311,12 +317,22 @@ def main() -> None:
         sys.exit(f"bench: no file {arguments.trace}; name the Azure conversation trace, or leave --trace away")
     names = arguments.case or list(CASES)
     if arguments.here:
-        print(json.dumps(run_case(names[0], arguments.trace, arguments.repeats)))
+        print(json.dumps(run_case(names[0], arguments.trace, arguments.repeats, arguments.kernel)))
         return
+    trace, turns = arguments.trace, arguments.repeats
     if arguments.against:
-        compare(names, arguments.against, arguments.trace, arguments.repeats)
+        with checkout(arguments.against) as other:
+            roots = {"here": ROOT, arguments.against[:12]: other}
+            sides = {side: partial(measure, root=root, trace=trace, repeats=1) for side, root in roots.items()}
+            compare(names, {side: partial(run, kernel=arguments.kernel) for side, run in sides.items()}, turns)
         return
-    results = [measure(name, ROOT, arguments.trace, arguments.repeats) for name in names]
+    if arguments.kernel == "both":
+        kernels = ("compiled", "python")
+        compare(
+            names, {name: partial(measure, root=ROOT, trace=trace, repeats=1, kernel=name) for name in kernels}, turns
+        )
+        return
+    results = [measure(name, ROOT, trace, turns, arguments.kernel) for name in names]
     bare = None
     if arguments.trace is not None:
         loop = [sys.executable, str(SCRIPTS / "bare_loop.py"), str(arguments.trace)]

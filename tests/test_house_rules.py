@@ -10,6 +10,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 LAYERS = (
+    "kernel",
     "snapshot",
     "workload",
     "hardware",

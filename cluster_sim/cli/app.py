@@ -57,7 +57,9 @@ app.add_typer(workload_commands.app, name="workload")
 
 def _print_version(is_wanted: bool) -> None:
     if is_wanted:
-        typer.echo(f"cluster-sim {cluster_sim.__version__}")
+        from cluster_sim.kernel.kernels import described
+
+        typer.echo(f"cluster-sim {cluster_sim.__version__}\n{described()}")
         raise typer.Exit
 
 

@@ -5,13 +5,13 @@ keep one block.
 """
 
 from copy import copy
-from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import AfterValidator, Field, create_model
 from pydantic_core import PydanticCustomError
 
 from cluster_sim.options import ConfigModel
-from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS, PrefixTokens, QueueOrder
+from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS
 from cluster_sim.suggestion import suggestion
 
 
@@ -68,26 +68,3 @@ if TYPE_CHECKING:
     Ordering = ConfigModel
 else:
     Ordering: Final = _options_side_by_side()
-
-
-class OrderedQueue(Protocol):
-    """What chooses a queue order: an engine's options."""
-
-    @property
-    def policy(self) -> str:
-        """The order's name."""
-        ...
-
-    @property
-    def ordering(self) -> ConfigModel:
-        """The options of every order."""
-        ...
-
-
-def queue_order_of(engine: OrderedQueue, prefix_tokens: PrefixTokens) -> QueueOrder | None:
-    """Return the order of an engine's waiting queue; None for plain first come, first served, which costs nothing."""
-    entry = QUEUE_ORDERS.get(engine.policy)
-    if entry.part.is_by_arrival:
-        return None
-    names = entry.options.model_fields.keys() - {QUEUE_ORDERS.tag}
-    return entry.part(entry.options(**{name: getattr(engine.ordering, name) for name in names}), prefix_tokens)

@@ -34,6 +34,7 @@ from cluster_sim.simulation.fleet_scaling import fleet_control
 from cluster_sim.simulation.fleet_sites import link_delays, site_of
 from cluster_sim.simulation.handover_plan import HandoverPlan, PoolOfPair, plan_handover, prefill_policy
 from cluster_sim.simulation.hub_components import fault_plan, hub_components
+from cluster_sim.simulation.kernel_choice import choose_kernel
 from cluster_sim.simulation.model_names import default_model, distinct_names
 from cluster_sim.simulation.parallelism import check_ranks, expert_sharding, rank_limits
 from cluster_sim.simulation.pool_checks import check_engine
@@ -236,7 +237,8 @@ class Plan:
             keeps_streams=run.event_trace,
         )
         is_tracked = self.can_branch or (len(routers) > 1 and simulation.observation.has_grid(PREFIXES))
-        return replace(simulation, tracks_prefixes=is_tracked)
+        kernel = choose_kernel(run.kernel, simulation.pools)
+        return replace(simulation, tracks_prefixes=is_tracked, kernel=kernel)
 
     def _predictors(self) -> list[Predictor]:
         predictors = []

@@ -23,7 +23,13 @@ class ReplicaStates:
     def externals(self) -> Externals:
         """What the states refer to: all that hangs on the simulation."""
         externals = Externals(self._packages | outside_packages())
+        kernel = self.simulation.kernel
+        externals.add("kernel", kernel)
         externals.add_all("simulation", self.simulation)
+        for pool in self.simulation.pools:
+            kernel.of((pool.predictor, pool.scheduler))
+        for original, copy in kernel.copies():
+            externals.stand_in(original, copy)
         return externals
 
     def group_state(self, group: Group) -> bytes:
@@ -34,7 +40,9 @@ class ReplicaStates:
         """Return the replicas of several states with their links by source, in the order of their numbers."""
         found: dict[int, tuple[Replica, LinkDelays]] = {}
         for state in states:
-            roots = decode_graph(state, self.externals)
+            externals = self.externals.copy()
+            externals.is_compiled = self.simulation.kernel.name == "compiled"
+            roots = decode_graph(state, externals)
             found |= {source: (replica, roots["delays"][source]) for source, replica in roots["replicas"].items()}
         return dict(sorted(found.items()))
 

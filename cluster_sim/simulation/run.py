@@ -183,7 +183,7 @@ def _run_into_directory(
         check_laws(summary["checks"])
         peaks = peaks_of(totals, requests_path)
         directory.write_json(BENCH_FILE, bench_json(simulation.metadata, records, _load(study), peaks))
-        manifest = _manifest(study, simulation.metadata, choice, outcome)
+        manifest = _manifest(study, simulation, choice, outcome)
         path = directory.complete(summary, {**manifest, "snapshots": checkpoints.costs._asdict()})
     requests, wall_s = outcome.hub.arrived, outcome.wall_s
     speed = f"{requests / wall_s:,.0f} requests/s, {_magnitude(summary['simulated_s'] / wall_s)} times real time"
@@ -330,7 +330,7 @@ def _magnitude(ratio: float) -> str:
     return f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.2g}"
 
 
-def _manifest(study: Study, metadata: RunMetadata, choice: ExecutorChoice, outcome: RunOutcome) -> dict[str, Any]:
+def _manifest(study: Study, simulation: Simulation, choice: ExecutorChoice, outcome: RunOutcome) -> dict[str, Any]:
     return {
         "version": __version__,
         "name": study.name,
@@ -343,8 +343,10 @@ def _manifest(study: Study, metadata: RunMetadata, choice: ExecutorChoice, outco
                 "predictor_choice": pool.predictor_choice,
                 "error_band_case": pool.error_band.case.value,
             }
-            for pool in metadata.pools
+            for pool in simulation.metadata.pools
         ],
+        "kernel": simulation.kernel.name,
+        "kernel_reason": simulation.kernel.reason,
         "executor": choice.executor,
         "coupling_factor": choice.coupling_factor,
         "placement": outcome.placement,

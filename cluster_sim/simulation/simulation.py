@@ -8,6 +8,7 @@ from bisect import insort
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from operator import methodcaller
 from typing import NamedTuple
 
 from cluster_sim.engine.coordinator import Coordinator, LinkOfJoining, ProcessLink
@@ -20,6 +21,7 @@ from cluster_sim.errors import InputError
 from cluster_sim.hardware.interconnect.transfer_path import FleetLinks
 from cluster_sim.hardware.jitter import Jitter
 from cluster_sim.hardware.predictors.predictor_interface import Predictor
+from cluster_sim.kernel.kernels import PYTHON, Kernel
 from cluster_sim.metrics.live_rows import LiveRows
 from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.recording.replica_log import ReplicaLog, pending_limit
@@ -33,7 +35,7 @@ from cluster_sim.routing.policy_interface import RoutingPolicy
 from cluster_sim.routing.roles import can_decode, can_prefill
 from cluster_sim.routing.routes import Route, Target, observed_by
 from cluster_sim.routing.scaling.traffic_split import TrafficSplit
-from cluster_sim.serving.content_sampler import PREFIXES, reporting
+from cluster_sim.serving.content_sampler import PREFIXES
 from cluster_sim.serving.kv_cache.store_link import KvLayout
 from cluster_sim.serving.lives.timeline import NO_FAULTS, Timeline
 from cluster_sim.serving.replica import Replica
@@ -199,6 +201,8 @@ class Simulation:
     """Whether the full state of every process that a window has moved is checked."""
     keeps_streams: bool = False
     """Whether the outcome holds every batch's way through the stages; replicas take single steps for it."""
+    kernel: Kernel = PYTHON
+    """What the replicas are made of; changes no result."""
 
     @property
     def replicas(self) -> int:
@@ -321,6 +325,7 @@ class Simulation:
     ) -> Replica:
         """Build replica ``index`` for a hub that observes ``observation``; ``pool`` numbers the pool that it joins."""
         own = self.pool_of(index) if pool is None else self.pools[pool]
+        kernel = self.kernel
         settings = ReplicaSettings(
             index=index,
             limits=replica_limits(own.limits),
@@ -330,12 +335,13 @@ class Simulation:
             stall_limit_ns=self.stall_limit_ns,
             run_end=self.run_end,
             reports_chunks=self.reports_chunks,
-            jitters=self._jitters(index, own),
+            jitters=kernel.of(self._jitters(index, own)),
             **reports(observation),
             timeline=NO_FAULTS if self.timeline_of is None else self.timeline_of(index, own.name, pool is not None),
             is_joining=pool is not None,
         )
-        log = ReplicaLog(
+        new_log: type[ReplicaLog] = kernel.part("recording.replica_log", "ReplicaLog")
+        log = new_log(
             self.series_interval_ns,
             own.predictor.stages,
             pending_limit(self.replicas),
@@ -346,10 +352,14 @@ class Simulation:
         if ranks > 1:
             pending = pending_limit(self.replicas * (ranks + 1))
             parts = (1, pending, settings.limits.batches_in_flight, settings.return_ns)
-            log.ranks = tuple(ReplicaLog(self.series_interval_ns, *parts) for _ in range(ranks))
+            log.ranks = tuple(new_log(self.series_interval_ns, *parts) for _ in range(ranks))
         is_tracked = self.tracks_prefixes or observation.has_grid(PREFIXES)
-        scheduler = partial(reporting, own.scheduler) if is_tracked else own.scheduler
-        return Replica(settings, scheduler(), own.predictor, log, is_streamed=is_streamed, new_scheduler=scheduler)
+        scheduler = kernel.of(own.scheduler)
+        if is_tracked:
+            scheduler = partial(kernel.part("serving.content_sampler", "reporting"), scheduler)
+        predictor = kernel.of(own.predictor)
+        build: type[Replica] = kernel.part("serving.replica", "Replica")
+        return build(settings, scheduler(), predictor, log, is_streamed=is_streamed, new_scheduler=scheduler)
 
     def _jitters(self, index: int, pool: SimulatedPool) -> tuple[Jitter, ...]:
         """Return the noise of each stage of a replica, or nothing if its pool has none."""
@@ -370,7 +380,7 @@ class Simulation:
         """
         if delays is None:
             delays = {replica.source: self.pool_of(replica.source - 1).delays for replica in replicas}
-        inspect = Replica.validate if self.is_paranoid else None
+        inspect = methodcaller("validate") if self.is_paranoid else None
         return Group(replicas, delays, observation, partial(self._join, build), inspect, LiveRows().collect)
 
     def _join(self, build: Callable[[int, int], Replica], source: int, first: Join) -> tuple[Replica, LinkDelays]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgpack
 import numpy as np
 
+from cluster_sim.kernel.names import is_compiled
 from cluster_sim.snapshot.encoder import BIG_INTEGER
 from cluster_sim.snapshot.externals import Externals
 from cluster_sim.snapshot.names import SnapshotError, value_of
@@ -33,6 +34,7 @@ class GraphDecoder:
     def __init__(self, data: bytes, externals: Externals) -> None:
         """Raise SnapshotError if ``data`` is no graph."""
         self._externals = externals
+        self._is_compiled = externals.is_compiled
         try:
             shapes, rows = msgpack.unpackb(data, ext_hook=_unpack_other, strict_map_key=False, raw=False)
         except (ValueError, TypeError) as error:
@@ -49,6 +51,7 @@ class GraphDecoder:
         Raises SnapshotError if a name is unknown here.
         """
         if into:
+            self._is_compiled = any(map(is_compiled, into.values()))
             self._place(into)
         # What a row refers to mostly stands behind it: from the end, little is left to be made on the way.
         for number in reversed(range(len(self._rows))):
@@ -109,7 +112,7 @@ class GraphDecoder:
         if name in self._externals.by_name:
             return self._externals.by_name[name]
         if name not in self._names:
-            self._names[name] = value_of(name, self._externals.others)
+            self._names[name] = value_of(name, self._externals.others, is_compiled=self._is_compiled)
         return self._names[name]
 
     def _make(self, number: int) -> Any:
@@ -117,7 +120,7 @@ class GraphDecoder:
         tag, *parts = self._shapes[shape]
         if tag == "object":
             cls = self.named(parts[0])
-            return object.__new__(cls)
+            return cls.__new__(cls) if self._is_compiled else object.__new__(cls)
         if tag in _BASES:
             cls = self.named(parts[0])
             return cls.__new__(cls)

@@ -24,6 +24,7 @@ from typing import Any, Final, cast
 import msgpack
 import numpy as np
 
+from cluster_sim.kernel.names import attributes_of, source_name
 from cluster_sim.snapshot.externals import Externals, fields_of, slots_of
 from cluster_sim.snapshot.names import STANDARD, SnapshotError, is_allowed, name_of
 
@@ -282,7 +283,7 @@ class GraphEncoder:
             return _each(_write_member)
         if issubclass(kind, np.generic):
             return _each(_write_scalar)
-        name = f"{kind.__module__}:{kind.__qualname__}"
+        name = f"{source_name(kind.__module__)}:{kind.__qualname__}"
         if name in STANDARD or not is_allowed(name, self._externals.others):
             raise SnapshotError(f"a {kind.__module__}.{kind.__qualname__} has no place in a state; {self.path()}")
         package = kind.__module__.partition(".")[0]
@@ -299,7 +300,7 @@ class GraphEncoder:
         base = next((base for base in (dict, list, set, deque) if issubclass(kind, base)), None)
         slots = tuple(slot for slot in slots_of(kind) if slot not in without)
         get = attrgetter(*slots) if slots else None
-        has_dict = any("__dict__" in base.__dict__ for base in kind.__mro__)
+        has_dict = attributes_of(kind) is None and any("__dict__" in base.__dict__ for base in kind.__mro__)
 
         def fields(value: Any) -> tuple[tuple[str, ...], tuple[Any, ...]]:
             if get is None:

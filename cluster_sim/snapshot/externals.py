@@ -7,11 +7,13 @@ import sys
 from collections import deque
 from collections.abc import Mapping
 from functools import partial
+from operator import itemgetter
 from types import FunctionType, MethodType
 from typing import Any, Final
 
 from pydantic import BaseModel
 
+from cluster_sim.kernel.names import attributes_of, source_name
 from cluster_sim.snapshot.names import PROJECT, constants
 
 MOST_ITEMS: Final = 512
@@ -27,6 +29,8 @@ class Externals:
         self.others = others
         self.by_identity: dict[int, tuple[str, Any]] = {}
         self.by_name: dict[str, Any] = {}
+        self.is_compiled = False
+        """Whether a state that is read becomes one of the compiled kernel."""
         self._constants: dict[int, tuple[str, Any]] = {}
         self._modules = 0
 
@@ -45,6 +49,7 @@ class Externals:
         """Return the same names, to which others can be added."""
         copied = Externals(self.others)
         copied.by_identity, copied.by_name = dict(self.by_identity), dict(self.by_name)
+        copied.is_compiled = self.is_compiled
         copied._constants, copied._modules = self._known_constants(), self._modules
         return copied
 
@@ -52,6 +57,11 @@ class Externals:
         """Name an object alone."""
         self.by_name[name] = value
         self.by_identity[id(value)] = (name, value)
+
+    def stand_in(self, original: Any, copy: Any) -> None:
+        """Let ``copy`` have the name that ``original`` has, if it has one: what is read gets it in its place."""
+        if id(original) in self.by_identity:
+            self.add(self.by_identity[id(original)][0], copy)
 
     def add_all(self, name: str, value: Any) -> None:
         """Name an object and all that can be reached from it and is not named yet."""
@@ -78,9 +88,9 @@ class Externals:
             return [(f"[{index}]", item) for index, item in enumerate(value)] if len(value) <= MOST_ITEMS else []
         if isinstance(value, BaseModel):
             return [(f".{name}", getattr(value, name)) for name in type(value).model_fields]
-        package = type(value).__module__.partition(".")[0]
+        package = source_name(type(value).__module__).partition(".")[0]
         if package == PROJECT or package in self.others:
-            return [(f".{name}", item) for name, item in fields_of(value)]
+            return [(f".{name}", item) for name, item in sorted(fields_of(value), key=itemgetter(0))]
         return []
 
 
@@ -94,6 +104,9 @@ def externals_of(named: Mapping[str, Any]) -> Externals:
 
 def slots_of(cls: type) -> tuple[str, ...]:
     """Return the names of the slots of a class and its bases."""
+    compiled = attributes_of(cls)
+    if compiled is not None:
+        return compiled
     names: list[str] = []
     for base in reversed(cls.__mro__):
         slots = base.__dict__.get("__slots__", ())

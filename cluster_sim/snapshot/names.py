@@ -12,6 +12,8 @@ from importlib.metadata import entry_points
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, Final
 
+from cluster_sim.kernel.names import KERNEL, kernel_name, source_name
+
 PROJECT: Final = "cluster_sim"
 STANDARD: Final = frozenset(
     {
@@ -49,11 +51,11 @@ def is_allowed(name: str, others: frozenset[str]) -> bool:
 
 def name_of(value: Any, others: frozenset[str]) -> str:
     """Return the name of a class or function; raise SnapshotError if it has none that leads back to it."""
-    name = f"{value.__module__}:{value.__qualname__}"
+    name = f"{source_name(value.__module__)}:{value.__qualname__}"
     if not is_allowed(name, others):
         raise SnapshotError(f"{name} is no part of the model")
     try:
-        found = value_of(name, others)
+        found = value_of(name, others, is_compiled=source_name(value.__module__) != value.__module__)
     except SnapshotError:
         found = None
     if found is not value:
@@ -61,13 +63,15 @@ def name_of(value: Any, others: frozenset[str]) -> str:
     return name
 
 
-def value_of(name: str, others: frozenset[str]) -> Any:
-    """Return what a name stands for; raise SnapshotError if there is no such thing, or it may not be named."""
+def value_of(name: str, others: frozenset[str], *, is_compiled: bool = False) -> Any:
+    """Return what a name stands for, in the compiled kernel if it is there; raise SnapshotError if there is no such
+    thing, or it may not be named.
+    """
     if not is_allowed(name, others):
         raise SnapshotError(f"{name} is no part of the model")
     module, _, path = name.partition(":")
     try:
-        value: Any = importlib.import_module(module)
+        value: Any = importlib.import_module(kernel_name(module) if is_compiled else module)
         for part in path.split("."):
             value = getattr(value, part)
     except (ImportError, AttributeError) as error:
@@ -84,10 +88,10 @@ def constants(others: frozenset[str]) -> dict[int, tuple[str, Any]]:
     found: dict[int, tuple[str, Any]] = {}
     for module_name, module in sorted(sys.modules.items()):
         package = module_name.partition(".")[0]
-        if package != PROJECT and package not in others:
+        if package not in (PROJECT, KERNEL) and package not in others:
             continue
         for name, value in list(vars(module).items()):
             if name.startswith("__") or isinstance(value, _PLAIN) or (type(value) is tuple and not value):
                 continue
-            found.setdefault(id(value), (f"{module_name}:{name}", value))
+            found.setdefault(id(value), (f"{source_name(module_name)}:{name}", value))
     return found

@@ -46,7 +46,8 @@ def test_module_is_the_command() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "cluster_sim", "--version"], capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stdout) == (0, f"cluster-sim {cluster_sim.__version__}\n")
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, f"cluster-sim {cluster_sim.__version__}")
+    assert done.stdout.splitlines()[1].startswith("kernel: Python")
 
 
 def test_help_lists_the_commands_built(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,11 @@ class Run(ConfigModel):
     executor: Literal["auto", "inline", "ray"] = Field(
         "auto", description="What runs the simulation: one process, Ray actors, or whichever is faster."
     )
+    kernel: Literal["auto", "python", "compiled"] = Field(
+        "auto",
+        description="What the replicas are made of: the sources, their compiled form, or that where it is there and "
+        "fits; equal bytes.",
+    )
     replicas_per_actor: Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"] = Field(
         "auto", description="Replicas that share a Ray actor; auto is one each while actors fit the cluster's CPUs."
     )

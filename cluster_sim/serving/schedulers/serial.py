@@ -19,7 +19,7 @@ from cluster_sim.serving.batch import Batch
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool, ReservedPool
 from cluster_sim.serving.fast_forward.interface import FastForwardScheduler
 from cluster_sim.serving.last_tokens import set_last_tokens
-from cluster_sim.serving.ordering import queue_order_of
+from cluster_sim.serving.order_choice import queue_order_of
 from cluster_sim.serving.queue_orders.waiting_queue import queue_in
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.base import Scheduler

@@ -180,8 +180,9 @@ class Sglang(SerialHandover):
         """Build a batch of prompts: the half-done one first, then those that wait, until something runs out."""
         ratio = self.new_token_ratio
         decodes = len(self.running) if self._is_mixed else 0
+        staying = (*self.running, *self.in_flight.values())
         plan = _Plan(
-            decodes + sum(self._reserved(sequence) * ratio for sequence in (*self.running, *self.in_flight.values())),
+            decodes + sum((self._reserved(sequence) * ratio for sequence in staying), 0.0),
             self._max_prefill_tokens - decodes,
             self._chunk_size - decodes,
             self._is_chunk_in_flight,

@@ -28,7 +28,7 @@ from cluster_sim.serving.kv_cache.prefix_changes import PrefixReporter
 from cluster_sim.serving.kv_cache.settings import KvCacheSettings
 from cluster_sim.serving.last_tokens import set_last_tokens
 from cluster_sim.serving.lora import LoraSlots
-from cluster_sim.serving.ordering import queue_order_of
+from cluster_sim.serving.order_choice import queue_order_of
 from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS, QueueOrder
 from cluster_sim.serving.queue_orders.priority import urgency
 from cluster_sim.serving.queue_orders.waiting_queue import ArrivalQueue, OrderedQueue

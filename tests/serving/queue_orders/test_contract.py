@@ -4,7 +4,8 @@ import pytest
 
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.batch_shape import BatchShape
-from cluster_sim.serving.ordering import Ordering, queue_order_of
+from cluster_sim.serving.order_choice import queue_order_of
+from cluster_sim.serving.ordering import Ordering
 from cluster_sim.serving.queue_orders.base import QUEUE_ORDERS, QueueOrder
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.units import NS_PER_S
