@@ -1,4 +1,4 @@
-"""Objects that travel to other nodes, and the packages that a node must have to read them."""
+"""Objects that travel to other nodes, and the packages and the compiled kernel that a node must have to read them."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,23 +9,31 @@ import ray
 from actors.codec import Codec
 from actors.run_spec import ReplicaGroupRuntime, RouterRuntime, RunSpec
 from cluster_sim.errors import InputError
+from cluster_sim.kernel.kernels import UnfitKernelError
 
 
 @contextmanager
 def naming_packages() -> Iterator[None]:
-    """Raise InputError, which names package and node, if this node lacks a package that an object needs."""
+    """Raise InputError, which names the node, if this node lacks a package or the kernel that an object needs."""
     try:
         yield
     except ray.exceptions.RaySystemError as error:
         _raise_named(error.client_exc)
         raise
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, UnfitKernelError) as error:
         _raise_named(error)
         raise
 
 
+def of_this_node(error: UnfitKernelError) -> InputError:
+    """Return what a kernel lacks, with the node that lacks it."""
+    return InputError(f"node {ray.util.get_node_ip_address()}: {error}")
+
+
 def _raise_named(error: object) -> None:
     node = ray.util.get_node_ip_address()
+    if isinstance(error, UnfitKernelError):
+        raise of_this_node(error) from None
     advice = "install the same packages on every node of the cluster"
     if isinstance(error, ModuleNotFoundError):
         package = (error.name or "").partition(".")[0]

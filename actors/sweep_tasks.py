@@ -8,9 +8,10 @@ import ray
 
 from actors.actor_creation import cluster_cpus
 from actors.connection import ray_cluster
-from actors.shared_objects import naming_packages
+from actors.shared_objects import naming_packages, of_this_node
 from actors.study_files import FileStore, SentFiles, with_own_files
 from actors.task_group import TaskGroup
+from cluster_sim.kernel.kernels import UnfitKernelError
 from cluster_sim.simulation.task_needs import TaskNeeds, task_needs
 
 TaskT = TypeVar("TaskT")
@@ -109,6 +110,8 @@ def _guarded(packed: bytes, files: SentFiles) -> Any:
         with naming_packages():
             function, task = ray.cloudpickle.loads(packed)
         return function(with_own_files(task, files))
+    except UnfitKernelError as error:
+        return of_this_node(error)
     except Exception as error:  # noqa: BLE001 - whatever a run raises becomes a row of the sweep
         return error
 

@@ -14,6 +14,10 @@ VARIABLE: Final = "CLUSTER_SIM_KERNEL"
 """Environment variable that says what ``auto`` is: ``python`` leaves a compiled kernel alone."""
 
 
+class UnfitKernelError(InputError):
+    """The compiled kernel was asked for, and a node has none that fits."""
+
+
 class Kernel:
     """The sources as they are."""
 
@@ -35,9 +39,9 @@ class Kernel:
         """Return (original, copy) of all for which something else stands."""
         return []
 
-    def __reduce__(self) -> tuple[Any, tuple[str]]:
-        """Build it anew in another process, which may have only the other one."""
-        return _built, (self.name,)
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        """Build it anew in another process."""
+        return Kernel, (self.reason,)
 
 
 class CompiledKernel(Kernel):
@@ -45,9 +49,15 @@ class CompiledKernel(Kernel):
 
     name = "compiled"
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_required: bool = False) -> None:
+        """``is_required``: the study names it, so a process that lacks it fails instead of running in Python."""
         super().__init__()
+        self._is_required = is_required
         self._transplant = Transplant()
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        """Build it anew in another process, whose node may lack it."""
+        return _built, (self._is_required,)
 
     def part(self, module: str, name: str) -> Any:
         """Return the compiled class or function."""
@@ -65,8 +75,15 @@ class CompiledKernel(Kernel):
 PYTHON: Final = Kernel()
 
 
-def _built(name: str) -> Kernel:
-    return CompiledKernel() if name == "compiled" and not binary.fault() else PYTHON
+def _built(is_required: bool) -> Kernel:
+    fault = binary.fault()
+    if fault and is_required:
+        raise _refusal(fault)
+    return Kernel(fault) if fault else CompiledKernel(is_required=is_required)
+
+
+def _refusal(fault: str) -> UnfitKernelError:
+    return UnfitKernelError(f"run.kernel: compiled asks for the compiled kernel, but {fault}; or leave run.kernel out")
 
 
 def wants_compiled(name: KernelName) -> bool:
@@ -75,7 +92,7 @@ def wants_compiled(name: KernelName) -> bool:
         return False
     fault = binary.fault()
     if fault and name == "compiled":
-        raise InputError(f"run.kernel: compiled asks for the compiled kernel, but {fault}; or leave run.kernel out")
+        raise _refusal(fault)
     return not fault
 
 

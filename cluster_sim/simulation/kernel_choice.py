@@ -12,7 +12,7 @@ def choose_kernel(name: KernelName, pools: Iterable[SimulatedPool]) -> Kernel:
     """Return the kernel that a study names; raise InputError if it names the compiled one and that cannot be."""
     if not wants_compiled(name):
         return Kernel(binary.fault() if name == "auto" else "")
-    kernel = CompiledKernel()
+    kernel = CompiledKernel(is_required=name == "compiled")
     for pool in pools:
         try:
             kernel.of(pool.predictor)

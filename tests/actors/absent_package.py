@@ -1,10 +1,12 @@
-"""A package that only the driver has."""
+"""A package and a compiled kernel that only the driver has."""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
+
+from cluster_sim.kernel.kernels import UnfitKernelError
 
 SOURCE = '''
 class Part:
@@ -23,3 +25,15 @@ def absent_part() -> Iterator[Any]:
         yield module.Part()
     finally:
         del sys.modules["absent_parts"], sys.modules["absent_parts.policies"]
+
+
+class LackedKernel:
+    """A kernel that cannot be read where it is sent."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return lacking, ()
+
+
+def lacking(*_: Any) -> None:
+    """Fail as a kernel does that a study names, and the node lacks."""
+    raise UnfitKernelError("run.kernel: compiled asks for the compiled kernel, but there is none here")

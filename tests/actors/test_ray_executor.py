@@ -22,7 +22,7 @@ from actors.watchdog import Watchdog
 from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.simulation.run import run_study
 from cluster_sim.simulation.run_options import RunOptions
-from tests.actors.absent_package import absent_part
+from tests.actors.absent_package import LackedKernel, absent_part
 from tests.actors.matrix import inline, on_ray, small_study
 from tests.engine.phold import Phold
 from tests.engine.phold_run import (
@@ -94,6 +94,13 @@ def test_missing_package_is_named() -> None:
     study = Phold()
     with absent_part() as part, pytest.raises(InputError, match=r"^node \d+\..* lacks the package 'absent_parts'"):
         run_actors(PholdRun(study, extra=part), Placement(split(4, 2), limits=LIMITS))
+
+
+def test_missing_kernel_is_named() -> None:
+    """An actors' node that lacks the compiled kernel which the study names is named, and does not run in Python."""
+    study = Phold()
+    with pytest.raises(InputError, match=r"^node \d+\..*: run\.kernel: compiled asks .*, but there is none here"):
+        run_actors(PholdRun(study, extra=LackedKernel()), Placement(split(4, 2), limits=LIMITS))
 
 
 def test_input_found_wrong_while_running_stays_wrong_input() -> None:

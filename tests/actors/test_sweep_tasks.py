@@ -9,7 +9,7 @@ import ray
 
 from actors.sweep_tasks import run_tasks
 from cluster_sim.errors import InputError
-from tests.actors.absent_package import absent_part
+from tests.actors.absent_package import absent_part, lacking
 
 
 def root(value: float) -> float:
@@ -35,12 +35,17 @@ def test_results_errors_and_deaths() -> None:
 
 @pytest.mark.ray
 def test_missing_package_is_named() -> None:
-    """A task whose package the node lacks gives wrong input that names package and node; the others go on."""
+    """A task whose package the node lacks gives wrong input that names package and node; the others go on.  So does
+    one that finds no compiled kernel there.
+    """
     with absent_part() as part:
         outcomes = dict(run_tasks(type, [part, 4.0], None))
     assert outcomes[1] is float
     assert isinstance(outcomes[0], InputError)
     assert re.search(r"^node \d+\..* lacks the package 'absent_parts'", str(outcomes[0]))
+    ((_, error),) = run_tasks(lacking, [4.0], None)
+    assert type(error) is InputError
+    assert re.search(r"^node \d+\..*: run\.kernel: compiled asks ", str(error))
 
 
 def test_nothing_to_do_needs_no_cluster() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from cluster_sim.config.loading.canonical import config_hash
 from cluster_sim.errors import InputError
-from cluster_sim.kernel import kernels
+from cluster_sim.kernel import binary, kernels
 from cluster_sim.kernel.names import KERNEL
 from cluster_sim.serving.schedulers.engine_options import ENGINES
 from cluster_sim.serving.schedulers.vllm_v1 import VllmV1
@@ -47,6 +47,16 @@ def test_auto_takes_the_compiled_one(monkeypatch: pytest.MonkeyPatch) -> None:
     replica = simulation.build_replica(0, simulation.observation)
     assert type(replica).__module__ == f"{KERNEL}.serving.replica"
     assert type(replica.log).__module__ == f"{KERNEL}.recording.replica_log"
+
+
+def test_a_process_without_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that a study names is not replaced by Python where it is sent; another one is, and says why."""
+    monkeypatch.setattr(binary, "fault", lambda: "there is none here")
+    sent = pickle.dumps(kernels.CompiledKernel(is_required=True))
+    with pytest.raises(kernels.UnfitKernelError, match=r"^run\.kernel: compiled asks .*, but there is none here"):
+        pickle.loads(sent)
+    chosen = pickle.loads(pickle.dumps(kernels.CompiledKernel()))
+    assert (chosen.name, chosen.reason) == ("python", "there is none here")
 
 
 @needs_binary
