@@ -7,6 +7,7 @@ without any choice of instructions, so that every CPU of this architecture runs 
 """
 
 import argparse
+import ast
 import hashlib
 import importlib
 import json
@@ -76,7 +77,7 @@ def main() -> None:
     parser.add_argument("--optimisation", default="2", help="gcc's -O (default 2; 1 takes half the time)")
     parser.add_argument("--if-possible", action="store_true", help="do nothing where something is missing")
     options = parser.parse_args()
-    stamp = stamp_of(ROOT)
+    stamp = stamp_of(ROOT, sorted({*MODULES, *imported_modules()}))
     if is_built(stamp):
         return
     missing = what_is_missing()
@@ -88,6 +89,22 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     generate(folder, write_copies(folder, seal_of(stamp)))
     install(compile_parts(folder, options.optimisation), json.dumps(stamp, indent=1))
+
+
+def imported_modules() -> set[str]:
+    """Return the modules of the project that those of the group import: constants of theirs are compiled in."""
+    found = set()
+    for module in MODULES:
+        for node in ast.walk(ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module is not None:
+                found |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
+            elif isinstance(node, ast.Import):
+                found |= {name.name for name in node.names}
+    return {
+        name
+        for name in found
+        if name.partition(".")[0] == PROJECT and (ROOT / f"{name.replace('.', '/')}.py").is_file()
+    }
 
 
 def is_built(stamp: object) -> bool:

@@ -5,6 +5,7 @@ import importlib
 import json
 import platform
 import sysconfig
+from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,18 +19,21 @@ STAMP: Final = "stamp.json"
 HOW_TO_BUILD: Final = "`make kernel` in a checkout builds it where there is a C compiler"
 
 
-def stamp_of(sources: Path) -> dict[str, Any]:
-    """Return what a binary made now of the sources in a folder would be stamped with."""
+def stamp_of(sources: Path, modules: Iterable[str] = MODULES) -> dict[str, Any]:
+    """Return what a binary made now of the sources in a folder would be stamped with.
+
+    ``modules`` are those that are compiled and those that they import, whose constants are compiled in.
+    """
     return {
         "abi": sysconfig.get_config_var("EXT_SUFFIX"),
         "cpu": platform.machine(),
-        "sources": {module: digest_of(sources / f"{module.replace('.', '/')}.py") for module in MODULES},
+        "sources": {module: digest_of(sources / f"{module.replace('.', '/')}.py") for module in modules},
     }
 
 
 def digest_of(path: Path) -> str:
-    """Return the hash of one source."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """Return the hash of one source; "" if it is not there."""
+    return "" if not path.is_file() else hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def seal_of(stamp: dict[str, Any]) -> str:
@@ -46,7 +50,7 @@ def fault() -> str:
     folder = Path(next(iter(spec.submodule_search_locations)))
     try:
         found = json.loads((folder / STAMP).read_text(encoding="utf-8"))
-        differs = difference(found, stamp_of(Path(__file__).resolve().parents[2]))
+        differs = difference(found, stamp_of(Path(__file__).resolve().parents[2], {*MODULES, *found["sources"]}))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         return f"{folder} cannot be read: {error}; {HOW_TO_BUILD}"
     if differs:

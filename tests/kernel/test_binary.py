@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 from cluster_sim.errors import InputError
 from cluster_sim.kernel import binary, kernels
 from cluster_sim.kernel.modules import MODULES
+from cluster_sim.kernel.names import KERNEL
 from cluster_sim.simulation.plan import make_plan
 from tests.actors.matrix import small_study
+from tests.kernel.both import needs_binary
 
 
 @pytest.fixture
@@ -44,6 +47,23 @@ def test_a_changed_source_is_named(stamp: dict[str, Any]) -> None:
     old = copy.deepcopy(stamp)
     old["sources"]["cluster_sim.serving.replica"] = "0"
     assert binary.difference(old, stamp) == "was made of other sources: serving.replica has changed"
+
+
+def test_imported_constants_count(checkout: Path) -> None:
+    """A binary is stamped with modules outside of the group too, and one that has gone is a change."""
+    stamp = binary.stamp_of(checkout, [*MODULES, "cluster_sim.units"])
+    assert binary.difference(stamp, stamp) == ""
+    gone = binary.stamp_of(checkout, [*MODULES, "cluster_sim.no_such_module"])
+    assert gone["sources"]["cluster_sim.no_such_module"] == ""
+    old = stamp | {"sources": stamp["sources"] | {"cluster_sim.units": "0"}}
+    assert binary.difference(old, stamp) == "was made of other sources: units has changed"
+
+
+@needs_binary
+def test_the_binary_is_stamped_with_what_it_imports(checkout: Path) -> None:
+    """Every module that one of the group names in an import, inside and outside of it."""
+    found = json.loads((checkout / KERNEL / binary.STAMP).read_text())["sources"]
+    assert {"cluster_sim.units", "cluster_sim.hardware.predictors.collectives", *MODULES} <= set(found)
 
 
 def test_a_study_that_wants_what_is_not_there_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
