@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from cluster_sim.metrics.time_parts import PARTS
 from cluster_sim.report.comparison_report import BETWEEN, difference_cells, summary_text
 from cluster_sim.report.latency_figures import overlaid_distribution
@@ -53,7 +51,7 @@ def _of_runs(names: tuple[str, str], *runs: RunData) -> list[Content]:
     return [
         section("Distributions", beside(*charts)),
         _times(names, *runs),
-        section("What the studies differ in", _differences(names, *(run.resolved for run in runs))),
+        section("What the studies differ in", _differences(names, *(run.study() for run in runs))),
     ]
 
 
@@ -99,8 +97,8 @@ def _times(names: tuple[str, str], *runs: RunData) -> Content:
     return section("Where the time goes", table("Mean over the finished requests of each run.", columns, rows))
 
 
-def _differences(names: tuple[str, str], *studies: str) -> Markup:
-    left, right = (dict(_flat(yaml.safe_load(text))) for text in studies)
+def _differences(names: tuple[str, str], *studies: dict[str, Any]) -> Markup:
+    left, right = (dict(_flat(study)) for study in studies)
     keys = [key for key in dict.fromkeys([*left, *right]) if left.get(key, _NOTHING) != right.get(key, _NOTHING)]
     if not keys:
         return element("p", "Nothing: every value of the two studies is the same.")

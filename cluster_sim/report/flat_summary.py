@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-import yaml
-
 from cluster_sim.report.run_data import RunData
 
 
@@ -19,8 +17,7 @@ def flat_summary(data: RunData) -> dict[str, float]:
 
 def flat_study(data: RunData) -> dict[str, Any]:
     """Return every option of a run's study that has a value, by its dotted place, with its configuration hash."""
-    study = yaml.safe_load(data.resolved)
-    options = {name: value for name, value in _flat(study, "") if value is not None}
+    options = {name: value for name, value in _flat(data.study(), "") if value is not None}
     return {**options, "config_hash": str(data.manifest.get("config_hash"))}
 
 

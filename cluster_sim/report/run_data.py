@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cluster_sim.document import Document
 from cluster_sim.errors import InputError
 from cluster_sim.metrics.run_summary import SUMMARY_VERSION
 from cluster_sim.output.counters_table import COUNTERS_FILE, RANK_COUNTERS_FILE, read_counters
@@ -86,6 +87,10 @@ class RunData:
                 f"run {directory / RESOLVED_FILE} again"
             )
         return run
+
+    def study(self) -> dict[str, Any]:
+        """Return the study with every default; raises InputError if its file is damaged."""
+        return Document.parse(self.resolved, str(self.directory / RESOLVED_FILE)).data
 
     def requests(self, columns: list[str], request_id: int | None = None) -> pa.Table:
         """Read columns of ``requests.parquet``, of all requests or of one; those of later releases may be all null."""

@@ -166,6 +166,7 @@ class RunMonitor:
         return reached_ns if hub.in_flight or not hub.arrived else min(reached_ns, hub.end_ns)
 
     def _snapshot(self) -> LiveSnapshot:
+        self._hub.settle()  # Whether a request is still in flight says how far the run has come.
         simulated_s = self._come_to_ns() / NS_PER_S
         wall_s = time.monotonic() - self._started_s
         done = self._hub.arrived - self._hub.in_flight

@@ -298,7 +298,7 @@ class GraphEncoder:
         name = self.name_of(kind)
         without = frozenset(getattr(kind, "SNAPSHOT_WITHOUT", ()))
         base = next((base for base in (dict, list, set, deque) if issubclass(kind, base)), None)
-        slots = tuple(slot for slot in slots_of(kind) if slot not in without)
+        slots = (*(slot for slot in slots_of(kind) if slot not in without), *getattr(kind, "SNAPSHOT_WITH", ()))
         get = attrgetter(*slots) if slots else None
         has_dict = attributes_of(kind) is None and any("__dict__" in base.__dict__ for base in kind.__mro__)
 

@@ -54,3 +54,12 @@ def test_two_sweeps_are_compared_by_configuration(tmp_path: Path) -> None:
     page = comparison_page(*sides)
     assert "<caption>fleet.pools.0.replicas 1</caption>" in page
     assert "Distributions" not in page
+
+
+def test_a_damaged_study_is_named(run_directory: Path, tmp_path: Path) -> None:
+    """A run whose resolved.yaml is no YAML cannot be compared by its keys: the file and the line are told."""
+    other = run_small(tmp_path, "workload.count=20").directory
+    resolved = other / "resolved.yaml"
+    resolved.write_text(resolved.read_text(encoding="utf-8") + "a: [1\nb\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"resolved\.yaml:\d+: not valid YAML"):
+        write_comparison(run_directory, other, tmp_path / "c.html")

@@ -12,8 +12,11 @@ of every block before it and frees that later, so the cached indexes of a node a
 without runs has no cached descendants.
 """
 
-from cluster_sim.serving.kv_cache.block_runs import BlockRun, FreeQueue, NodeKey, Parent, StreamNode
-from cluster_sim.serving.kv_cache.content import Content, Piece
+from typing import ClassVar
+
+from cluster_sim.serving.kv_cache.block_runs import BlockRun, FreeQueue, Holding, NodeKey, Parent, StreamNode
+from cluster_sim.serving.kv_cache.content import Content
+from cluster_sim.serving.kv_cache.packed_runs import PackedRuns, pack_runs, unpack_runs
 from cluster_sim.serving.kv_cache.prefix_changes import NONE_LEFT, UNNAMED, PrefixChanges, is_shared
 from cluster_sim.serving.kv_cache.prefix_ranges import chained_name, root_name
 
@@ -33,19 +36,6 @@ class BlockMatch:
         self.parent = parent
 
 
-class Holding:
-    """What one sequence holds: its hashed runs in order of position, and where its content continues."""
-
-    __slots__ = ("hashed_blocks", "parent", "piece", "pieces", "runs")
-
-    def __init__(self, pieces: tuple[Piece, ...], match: BlockMatch) -> None:
-        self.pieces = pieces
-        self.runs: list[BlockRun] = []
-        self.hashed_blocks = match.blocks
-        self.piece = match.piece
-        self.parent = match.parent
-
-
 class BlockPool:
     """A pool of ``total_blocks`` blocks of ``block_size`` tokens.
 
@@ -53,6 +43,9 @@ class BlockPool:
     ``commit`` gives hashes to those that are full; ``release`` returns all.  New blocks are counted, not named: which
     of them a sequence got makes no difference until they have a hash.
     """
+
+    SNAPSHOT_WITHOUT: ClassVar = ("_queue", "_nodes", "_holdings", "_packed")
+    SNAPSHOT_WITH: ClassVar = ("packed",)
 
     def __init__(self, total_blocks: int, block_size: int) -> None:
         self.total_blocks = total_blocks
@@ -66,6 +59,22 @@ class BlockPool:
         """What has changed, where somebody is told; to be set while the pool is empty."""
         self._names: dict[int, int] = {}
         """Names of nodes by serial, where somebody is told."""
+        self._packed: PackedRuns | None = None
+
+    @property
+    def packed(self) -> PackedRuns:
+        """The runs as columns, for snapshots; set by whoever restores one."""
+        return pack_runs(self._queue, self._nodes, self._holdings)
+
+    @packed.setter
+    def packed(self, packed: PackedRuns) -> None:
+        self._packed = packed
+
+    def after_restore(self) -> None:
+        """Make the runs again."""
+        assert self._packed is not None
+        self._queue, self._nodes, self._holdings = unpack_runs(self._packed)
+        self._packed = None
 
     @property
     def free_blocks(self) -> int:
@@ -122,7 +131,7 @@ class BlockPool:
 
     def admit(self, key: int, content: Content, match: BlockMatch) -> None:
         """Make sequence ``key`` hold the blocks of a match made since the cache last changed."""
-        holding = Holding(content.pieces, match)
+        holding = Holding(content.pieces, match.blocks, match.piece, match.parent)
         held = holding.runs
         for found, start, end in match.parts:
             if end < found.end:

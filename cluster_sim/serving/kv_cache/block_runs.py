@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from cluster_sim.serving.kv_cache.content import Stream
+from cluster_sim.serving.kv_cache.content import Piece, Stream
 
 NodeKey = tuple["Parent", Stream, int]
 """What stands before a node, the stream of its blocks, and where the stream begins in the sequence."""
@@ -47,6 +47,19 @@ class BlockRun:
         """Keys of the sequences that hold every block of the run; free when empty."""
         self.preceding: BlockRun | None = None
         self.following: BlockRun | None = None
+
+
+class Holding:
+    """What one sequence holds: its hashed runs in order of position, and where its content continues."""
+
+    __slots__ = ("hashed_blocks", "parent", "piece", "pieces", "runs")
+
+    def __init__(self, pieces: tuple[Piece, ...], hashed_blocks: int, piece: int, parent: Parent) -> None:
+        self.pieces = pieces
+        self.runs: list[BlockRun] = []
+        self.hashed_blocks = hashed_blocks
+        self.piece = piece
+        self.parent = parent
 
 
 class FreeQueue:
