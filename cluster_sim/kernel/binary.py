@@ -14,6 +14,8 @@ from typing import Any, Final
 from cluster_sim.kernel.modules import MODULES
 from cluster_sim.kernel.names import KERNEL, PROJECT
 
+_GROUP: Final = "cluster_sim.kernel.modules"
+"""Says which modules are compiled."""
 STAMP: Final = "stamp.json"
 """Beside the binary: what it was made of and for."""
 HOW_TO_BUILD: Final = "`make kernel` in a checkout builds it where there is a C compiler"
@@ -27,7 +29,7 @@ def stamp_of(sources: Path, modules: Iterable[str] = MODULES) -> dict[str, Any]:
     return {
         "abi": sysconfig.get_config_var("EXT_SUFFIX"),
         "cpu": platform.machine(),
-        "sources": {module: digest_of(sources / f"{module.replace('.', '/')}.py") for module in modules},
+        "sources": {module: digest_of(sources / f"{module.replace('.', '/')}.py") for module in (*modules, _GROUP)},
     }
 
 

@@ -61,6 +61,7 @@ MODULES: Final = (
     "cluster_sim.serving.kv_cache.grouped_hashed_blocks",
     "cluster_sim.serving.kv_cache.hashed_blocks",
     "cluster_sim.serving.kv_cache.host_tier",
+    "cluster_sim.serving.kv_cache.packed_runs",
     "cluster_sim.serving.kv_cache.pinned_stores",
     "cluster_sim.serving.kv_cache.prefix_changes",
     "cluster_sim.serving.kv_cache.radix",
