@@ -121,7 +121,7 @@ def _samples(document: ResultDocument, values: Any, number: int) -> Series:
     for pair in values if isinstance(values, list) else []:
         try:
             time, value = float(pair[0]), float(pair[1])
-        except (TypeError, ValueError, IndexError):
+        except (TypeError, ValueError, LookupError):  # A mapping has no item 0.
             raise document.wrong(("data", "result"), f"pairs of time and value (result {number})", pair) from None
         if not (math.isfinite(time) and math.isfinite(value)):
             raise document.wrong(("data", "result"), f"pairs of finite time and value (result {number})", pair)
