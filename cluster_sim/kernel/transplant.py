@@ -44,12 +44,10 @@ class Transplant:
         if isinstance(value, partial):
             keywords = {name: self.of(item) for name, item in value.keywords.items()}
             return partial(self.of(value.func), *map(self.of, value.args), **keywords)
-        if type(value) is list:
+        if type(value) in (list, tuple):
             items = [self.of(item) for item in value]
-            return value if all(new is old for new, old in zip(items, value, strict=True)) else items
-        if type(value) is tuple:
-            items = [self.of(item) for item in value]
-            return value if all(new is old for new, old in zip(items, value, strict=True)) else tuple(items)
+            is_same = all(new is old for new, old in zip(items, value, strict=True))
+            return value if is_same else type(value)(items)
         if type(value) is dict:
             return {key: self.of(item) for key, item in value.items()}
         return self._copied_object(value)

@@ -22,7 +22,7 @@ _Number = TypeVar("_Number", bound=Any)
 
 _STATE: Final = ("present", "running", "waiting", "kv_used_blocks")
 """Whether a replica exists, and its state now."""
-_PLAIN: Final = (
+_CUMULATIVE: Final = (
     "iterations",
     "prompt_tokens",
     "generated_tokens",
@@ -39,27 +39,18 @@ _PLAIN: Final = (
     "itl_sum_ns",
 )
 """Cumulative figures that ``ReplicaCounters`` has by the same name."""
-FIGURES: Final[dict[str, int]] = {name: index for index, name in enumerate((*_STATE, "busy_ns", *_PLAIN))}
+_OF_STEPS: Final = ("iterations", "prompt_tokens", "generated_tokens", "itl_sum_ns")
+"""Those that the first rows of ``recording.step_bins`` have, in their order."""
+_OF_ITERATIONS: Final = {*_OF_STEPS, "iteration_tokens_sum"}
+"""Those that come from the notes of iterations."""
+FIGURES: Final[dict[str, int]] = {name: index for index, name in enumerate((*_STATE, "busy_ns", *_CUMULATIVE))}
 _ITERATIONS: Final = slice(len(FIGURES), len(FIGURES) + len(ITERATION_TOKENS) + 1)
 _GAPS: Final = slice(_ITERATIONS.stop, _ITERATIONS.stop + len(TOKEN_GAP_S) + 1)
 _FIRST_TOKENS: Final = slice(_GAPS.stop, _GAPS.stop + first_tokens.ROWS)
 _POSITIONS: Final = slice(_FIRST_TOKENS.stop, _FIRST_TOKENS.stop + POSITIONS)
 WIDTH: Final = _POSITIONS.stop
-_STEP_COLUMNS: Final = [FIGURES[name] for name in ("iterations", "prompt_tokens", "generated_tokens", "itl_sum_ns")]
-"""Where the first rows of ``recording.step_bins`` lie."""
-PLAIN: Final = (
-    *_STATE,
-    "busy_ns",
-    "preemptions",
-    "prefix_queries_tokens",
-    "prefix_hits_tokens",
-    "loaded_queries_tokens",
-    "loaded_hits_tokens",
-    "drafts",
-    "draft_tokens",
-    "accepted_tokens",
-    "crashes",
-)
+_STEP_COLUMNS: Final = [FIGURES[name] for name in _OF_STEPS]
+PLAIN: Final = (*_STATE, "busy_ns", *(name for name in _CUMULATIVE if name not in _OF_ITERATIONS))
 """Figures of a replica that its log has as integers; ``live_rows`` reads them in this order."""
 _PLAIN_COLUMNS: Final = [FIGURES[name] for name in PLAIN]
 
@@ -131,7 +122,7 @@ def figures_row(running: int, waiting: int, kv_used_blocks: int, counters: Repli
             waiting,
             kv_used_blocks,
             sum(counters.busy_ns),
-            *(getattr(counters, name) for name in _PLAIN),
+            *(getattr(counters, name) for name in _CUMULATIVE),
             *counters.iteration_tokens_counts,
             *counters.itl_counts,
             *counters.first_tokens,

@@ -147,9 +147,10 @@ def _figures(metadata: RunMetadata, records: RunRecords, measured: Measured, ban
     duration_s = window.duration_s
     pools = _pools(metadata, records, measured)
     encoders = metadata.encoders
-    apart = None if encoders is None else encoders.entry(records.encoder_work, measured.window, records.end_ns)
-    gpu_hours = sum(each["gpu_hours"] for each in (*pools, *([apart] if apart else [])))
-    cost_usd = sum(each["cost_usd"] for each in (*pools, *([apart] if apart else [])))
+    apart = None if encoders is None else encoders.entry(records.encoder_work, window, records.end_ns)
+    paid = pools if apart is None else [*pools, apart]
+    gpu_hours = sum(each["gpu_hours"] for each in paid)
+    cost_usd = sum(each["cost_usd"] for each in paid)
     output_tokens, prompt_tokens = totals.total("output_tokens"), totals.total("prompt_tokens")
     gaps = merged(records.gaps)
     slo = attainment(metadata.slo, totals.objectives, gaps, (window.start_ns, window.end_ns), bands)

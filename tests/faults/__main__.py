@@ -39,6 +39,8 @@ def main() -> int:
                 report: Report = disturb(run, nodes, Path(folder))
             if report.refusal:
                 print(f"seed {seed}: has no results in any case: {report.refusal[:100]}", flush=True)
+                if options.only is not None:
+                    break
                 seed += 1
                 continue
             killed.update(report.killed)
