@@ -195,7 +195,8 @@ class HubSocket:
             self.sent_bytes += len(frame)
             self._socket.send_multipart((self._names[index], frame))
         except zmq.ZMQError as error:
-            raise UnreachableError(f"actor {index} cannot be reached: {error}; {self.describe()}") from error
+            text = f"actor {index} cannot be reached after window {self._windows[index]}: {error}; {self.describe()}"
+            raise UnreachableError(text) from error
 
     def _receive(self) -> tuple[int, FrameKind, object] | None:
         """Return the next frame with the number of its group; None if it was a stranger's, which is dropped."""
