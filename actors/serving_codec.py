@@ -33,6 +33,9 @@ from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes, Request
 _ATTRIBUTE_NAMES: Final = tuple(field.name for field in fields(Attributes))
 _ATTRIBUTE_TYPES: Final = tuple(type(getattr(NO_ATTRIBUTES, name)) for name in _ATTRIBUTE_NAMES)
 _SEGMENTS: Final = _ATTRIBUTE_NAMES.index("segments")
+_GAPS: Final = "preemption_gaps_ns"
+_RESPONSE_GAPS: Final = Response._fields.index(_GAPS)
+_PROGRESS_GAPS: Final = PrefillProgress._fields.index(_GAPS)
 _STATUS_CODES: Final = {status: code for code, status in enumerate(STATUSES)}
 
 
@@ -107,12 +110,38 @@ def _dispatch_schema(code: int, payload_type: type[Dispatch]) -> PayloadSchema:
     )
 
 
+def _read_gaps(rows: object) -> list[tuple[int, ...]]:
+    """Return the gaps of preemptions, pairs of times one after the other, of every row."""
+    if not isinstance(rows, list) or not all(isinstance(row, list) and not len(row) % 2 for row in rows):
+        raise FrameError("the gaps of preemptions are not a list of pairs of times for each row")
+    if not all(type(time_ns) is int for row in rows for time_ns in row):
+        raise FrameError("a gap of a preemption is no pair of integers")
+    return list(map(tuple, rows))
+
+
+def _kinds(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Return the columns of what tells of an attempt at a replica."""
+    kinds = {"status": CODE, _GAPS: PLAIN}
+    return tuple((name, kinds.get(name, INT)) for name in names)
+
+
+def _join_progress(columns: list[Any], _count: int) -> list[Any]:
+    columns[_PROGRESS_GAPS] = _read_gaps(columns[_PROGRESS_GAPS])
+    return list(map(partial(tuple.__new__, PrefillProgress), zip(*columns, strict=True)))
+
+
 DISPATCH: Final = _dispatch_schema(1, Dispatch)
 PREFILL_LEG: Final = _dispatch_schema(8, PrefillLeg)
 RESERVATION: Final = _dispatch_schema(9, Reservation)
 KV_READY: Final = tuple_schema(10, KvReady)
 RELEASE: Final = tuple_schema(11, Release)
-PREFILL_PROGRESS: Final = tuple_schema(24, PrefillProgress)
+PREFILL_PROGRESS: Final = PayloadSchema(
+    code=24,
+    payload_type=PrefillProgress,
+    columns=_kinds(PrefillProgress._fields),
+    split=lambda reports: list(zip(*reports, strict=True)),
+    join=_join_progress,
+)
 GRANTED: Final = tuple_schema(25, Granted)
 HANDOVER: Final = (PREFILL_LEG, RESERVATION, KV_READY, RELEASE, PREFILL_PROGRESS, GRANTED)
 
@@ -167,13 +196,14 @@ def _join_responses(columns: list[Any], _count: int) -> list[Any]:
     if max(columns[2]) >= len(STATUSES):
         raise FrameError(f"a response has the unknown status code {max(columns[2])}")
     columns[2] = map(STATUSES.__getitem__, columns[2])
+    columns[_RESPONSE_GAPS] = _read_gaps(columns[_RESPONSE_GAPS])
     return list(map(partial(tuple.__new__, Response), zip(*columns, strict=True)))
 
 
 RESPONSE: Final = PayloadSchema(
     code=16,
     payload_type=Response,
-    columns=tuple((name, CODE if name == "status" else INT) for name in Response._fields),
+    columns=_kinds(Response._fields),
     split=_split_responses,
     join=_join_responses,
 )

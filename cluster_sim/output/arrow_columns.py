@@ -33,6 +33,12 @@ def list_column(values: npt.NDArray[np.generic], kind: pa.DataType) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(number_column(values.reshape(-1), kind), values.shape[1])
 
 
+def lists_column(values: npt.NDArray[np.float64], ends: npt.NDArray[np.int64]) -> pa.Array:
+    """Return ``values`` as a column of lists of float64, each of which ends before its place in ``ends``."""
+    offsets = number_column(np.append(np.zeros(1, np.int64), ends), pa.int32())
+    return pa.ListArray.from_arrays(offsets, number_column(values, pa.float64()))
+
+
 def word_column(codes: npt.NDArray[np.int64], words: Sequence[str]) -> pa.Array:
     """Return indices into ``words`` as a dictionary column of strings, null if the index is negative."""
     encoded = [word.encode() for word in words]

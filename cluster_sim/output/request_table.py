@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster_sim.metrics.latencies import latencies_ns
-from cluster_sim.output.arrow_columns import number_column, seconds_column, word_column
+from cluster_sim.output.arrow_columns import lists_column, number_column, seconds_column, word_column
 from cluster_sim.output.chunk_store import ChunkStore
 from cluster_sim.output.part_files import PartFiles
 from cluster_sim.recording.reasons import REASONS
-from cluster_sim.recording.rows import FIELD, LATER_FIELDS, ROW_FIELDS, RowBlock
+from cluster_sim.recording.rows import FIELD, LATER_FIELDS, NO_GAPS, ROW_FIELDS, RowBlock
 from cluster_sim.recording.statuses import FINISHED, STATUSES
 from cluster_sim.units import NS_PER_S
 
@@ -64,9 +64,9 @@ REQUEST_SCHEMA: Final = pa.schema(
         ("interrupted_s", pa.float64()),
         ("encode_start_s", pa.float64()),
         ("encoded_s", pa.float64()),
-        ("preempted_at_s", pa.float64()),
-        ("resumed_s", pa.float64()),
         ("rank", pa.int32()),
+        ("preemption_starts_s", pa.list_(pa.float64())),
+        ("preemption_ends_s", pa.list_(pa.float64())),
     ]
 )
 """The columns; docs/results.md says what each means and when it is null."""
@@ -78,7 +78,7 @@ _FINISHED_CODE: Final = STATUSES.index(FINISHED)
 
 
 def request_batch(block: RowBlock) -> pa.RecordBatch:
-    """Return the block as a record batch of ``REQUEST_SCHEMA``."""
+    """Return the block, whose rows are in the order of ids, as a record batch of ``REQUEST_SCHEMA``."""
     dispatch, scheduled = block.column("dispatch_ns"), block.column("scheduled_ns")
     first, finish = block.column("first_token_ns"), block.column("finish_ns")
     output = block.column("output_tokens")
@@ -121,8 +121,19 @@ def request_batch(block: RowBlock) -> pa.RecordBatch:
             for name, values in later.items()
             if name.endswith("_ns")
         },
+        **_gap_columns(block),
     }
     return pa.record_batch([arrays[name] for name in REQUEST_SCHEMA.names], schema=REQUEST_SCHEMA)
+
+
+def _gap_columns(block: RowBlock) -> dict[str, pa.Array]:
+    """Return the starts and ends of what preemptions took, a list each a row; rows are in the order of ids."""
+    gaps = block.gaps[np.lexsort((block.gaps[:, 1], block.gaps[:, 0]))]
+    ends = np.searchsorted(gaps[:, 0], block.column("request_id"), side="right")
+    return {
+        "preemption_starts_s": lists_column(gaps[:, 1] / NS_PER_S, ends),
+        "preemption_ends_s": lists_column(gaps[:, 2] / NS_PER_S, ends),
+    }
 
 
 class RequestTable:
@@ -138,6 +149,8 @@ class RequestTable:
         self._path = path
         self._group_rows = group_rows
         self._waiting = ChunkStore(path.parent, len(ROW_FIELDS))
+        self._gaps = ChunkStore(path.parent, NO_GAPS.shape[1])
+        """What preemptions took, with the rows that wait."""
         self._counts: dict[int, int] = {}
         """Rows that wait, by row group."""
         self._next_group = 0
@@ -148,12 +161,15 @@ class RequestTable:
 
     def add(self, block: RowBlock) -> None:
         """Take the rows of ``block``; write the row groups that are complete."""
-        self._words = block
+        self._words = block._replace(gaps=NO_GAPS)
         groups = block.column("request_id") // self._group_rows
         for group in np.unique(groups).tolist():
             rows = block.rows[groups == group]
             self._waiting.put(group, rows)
             self._counts[group] = self._counts.get(group, 0) + len(rows)
+        groups = block.gaps[:, 0] // self._group_rows
+        for group in np.unique(groups).tolist():
+            self._gaps.put(group, block.gaps[groups == group])
         while self._counts.get(self._next_group) == self._group_rows:
             self._write(self._next_group)
 
@@ -175,6 +191,7 @@ class RequestTable:
             if self._writer is not None:
                 self._writer.close()
         self._waiting.close()
+        self._gaps.close()
         self._writer = None
         paths = self._parts.paths
         if len(paths) == 1 and not is_broken_off:
@@ -200,6 +217,7 @@ class RequestTable:
             "next_group": self._next_group,
             "counts": self._counts,
             "waiting": self._waiting.snapshot(),
+            "gaps": self._gaps.snapshot(),
             "words": None if words is None else words._replace(rows=words.rows[:0]),
         }
 
@@ -212,6 +230,7 @@ class RequestTable:
         self._next_group = state["next_group"]
         self._counts = state["counts"]
         self._waiting.restore(state["waiting"])
+        self._gaps.restore(state["gaps"])
         self._words = state["words"]
 
     def _write(self, group: int) -> None:
@@ -220,7 +239,7 @@ class RequestTable:
         rows = self._waiting.take(group)
         rows = rows[np.argsort(rows[:, FIELD["request_id"]])]
         assert self._words is not None
-        block = self._words._replace(rows=rows)
+        block = self._words._replace(rows=rows, gaps=self._gaps.take(group))
         tenants, models = _words_used(block, "tenant", block.tenants), _words_used(block, "model", block.models)
         slo_classes = _words_used(block, "slo_class", block.slo_classes)
         batch = request_batch(block._replace(tenants=tenants, models=models, slo_classes=slo_classes))

@@ -72,11 +72,13 @@ class RequestLog:
         self._limit = block_rows * _ROW.size
         self._buffer = bytearray()
         self._counted = 0
+        self._gaps: list[int] = []
+        """Request id, start and end of what preemptions took, one after the other."""
 
     def add(self, row: RequestRow) -> None:
         """Take a row."""
         request, status, replica, pool, dispatch, scheduled, first, finish, cached, preemptions = row[:10]
-        retries, generated, reason, *of_fleet = row[10:]
+        retries, generated, reason, *of_fleet, gaps_ns, rank = row[10:]
         session_id = -1
         tenant = model = priority = slo_class = 0
         attributes = request.attributes
@@ -111,8 +113,11 @@ class RequestLog:
                 priority,
                 slo_class,
                 *of_fleet,
+                rank,
             )
         )
+        for place in range(0, len(gaps_ns), 2):
+            self._gaps += (request.request_id, gaps_ns[place], gaps_ns[place + 1])
         if len(buffer) >= self._limit:
             self.flush()
 
@@ -139,10 +144,11 @@ class RequestLog:
         rows = np.frombuffer(self._buffer, np.int64).reshape(-1, len(ROW_FIELDS))
         self._buffer = bytearray()
         counted, self._counted = self._counted, 0
+        gaps, self._gaps = np.array(self._gaps, np.int64).reshape(-1, 3), []
         if not len(rows):
             return
         self.totals.add(self._block(rows[counted:]))
-        block = self._block(rows)
+        block = self._block(rows)._replace(gaps=gaps)
         for sink in self._sinks:
             sink(block)
 

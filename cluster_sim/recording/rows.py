@@ -45,12 +45,12 @@ ROW_FIELDS: Final = (
     "interrupted_ns",
     "encode_start_ns",
     "encoded_ns",
-    "preempted_at_ns",
-    "resumed_ns",
     "rank",
 )
 """The integers of a row, in order; tenant, model, pool and slo_class are indices into the block's words, status into
 ``STATUSES``, reason into ``REASONS``, and -1 stands for null."""
+
+NO_GAPS: Final = np.zeros((0, 3), np.int64)
 
 FIELD: Final = {name: index for index, name in enumerate(ROW_FIELDS)}
 
@@ -110,12 +110,16 @@ class RequestRow(NamedTuple):
     """When its media were given to an encoder apart from the replicas."""
     encoded_ns: int = -1
     """When their embeddings are where prompts are computed, though its client may have given up before."""
-    preempted_at_ns: int = -1
-    """The last token before the last gap between tokens in which it was preempted; time at the replica."""
-    resumed_ns: int = -1
-    """The token that ended that gap."""
+    preemption_gaps_ns: tuple[int, ...] = ()
+    """Start, end, start, end ... of what preemptions took, as in a response."""
     rank: int = -1
     """The data-parallel rank of its replica that it was at, if there are several."""
+
+
+def gaps_since(gaps_ns: tuple[int, ...], begun_ns: int) -> tuple[int, ...]:
+    """Return the gaps of a row or response that begin at or after a time."""
+    pairs = zip(gaps_ns[::2], gaps_ns[1::2], strict=True)
+    return tuple(time_ns for pair in pairs if pair[0] >= begun_ns for time_ns in pair)
 
 
 class RowBlock(NamedTuple):
@@ -126,6 +130,8 @@ class RowBlock(NamedTuple):
     models: Sequence[str]
     pools: Sequence[str]
     slo_classes: Sequence[str] = ("",)
+    gaps: Int64Array = NO_GAPS
+    """What preemptions took of these requests, and perhaps of others: int64[m, 3], request id, start and end in ns."""
 
     def column(self, name: str) -> Int64Array:
         """Return one column of ``ROW_FIELDS`` as int64[n]."""

@@ -1,5 +1,6 @@
 """Explanation of one request: where its time went, and why it was slow."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from cluster_sim.metrics.time_parts import PARTS, Fleet, time_parts_ns
 from cluster_sim.recording.reasons import LOSSES
 from cluster_sim.recording.statuses import FINISHED
 from cluster_sim.report.console import print_whole
+from cluster_sim.report.request_phases import GAP_COLUMNS, preemption_gaps
 from cluster_sim.report.request_times import RequestTimes, read_request_times, request_blocks, run_end_ns
 from cluster_sim.report.result_tables import duration_text
 from cluster_sim.report.run_data import RunData
@@ -25,6 +27,9 @@ _SHOWN: Final = (
     *("prompt_tokens", "output_tokens", "cached_tokens", "generated_tokens", "preemptions", "retries"),
 )
 """Columns of the request's row that an explanation gives again."""
+
+_MOST_GAPS: Final = 20
+"""Preemptions that the table lists one by one."""
 
 _SLOW_PARTS: Final = {
     "router": "it waited at the router",
@@ -59,6 +64,8 @@ class Explanation:
     """The part that exceeds its median most; None for a request that is no slower than the median."""
     slower_than_ratio: float | None
     """Share of the finished requests that took less time; None for one that did not finish."""
+    preemptions_s: list[tuple[float, float]]
+    """(start, end) of everything that preemptions took; times at the replica."""
     at_replica: dict[str, float] | None
     """What its replica had at the last tick before it was first computed; None if that is not known."""
 
@@ -72,6 +79,7 @@ class Explanation:
             "median_parts_s": self.median_parts_s,
             "cause": self.cause,
             "slower_than_ratio": self.slower_than_ratio,
+            "preemption_gaps": [{"start_s": start_s, "end_s": end_s} for start_s, end_s in self.preemptions_s],
             "at_replica": self.at_replica,
             "sentences": self.sentences,
         }
@@ -83,6 +91,7 @@ def explain_request(data: RunData, request_id: int) -> Explanation:
     Raises InputError if the run has no such request, or if its tables cannot be read.
     """
     row = _row(data, request_id)
+    gaps_s = preemption_gaps(data.requests(list(GAP_COLUMNS), request_id=request_id).slice(0, 1).to_pylist()[0])
     parts_ns = _parts_ns(data, request_id)
     times = read_request_times(data)
     median = times.median_parts_s()
@@ -98,7 +107,7 @@ def explain_request(data: RunData, request_id: int) -> Explanation:
         *_replica_sentence(row, at_replica),
         *_token_sentences(row),
     ]
-    return Explanation(row, parts_s, parts_ns, median, sentences, cause, slower_than, at_replica)
+    return Explanation(row, parts_s, parts_ns, median, sentences, cause, slower_than, gaps_s, at_replica)
 
 
 def print_explanation(console: Console, explanation: Explanation) -> None:
@@ -115,9 +124,23 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
         if seconds or median_s:
             share = f"{seconds / total_s:.1%}" if total_s else "-"
             table.add_row(words, duration_text(seconds), share, duration_text(median_s))
+        if name == "preemption":
+            for gap in _gap_rows(explanation.preemptions_s):
+                table.add_row(*gap)
     table.add_row("together", duration_text(total_s), "100.0%" if total_s else "-", "")
     console.print()
     print_whole(console, table)
+
+
+def _gap_rows(gaps_s: list[tuple[float, float]]) -> Iterator[tuple[str, str, str, str]]:
+    """Yield a row of the table for each of several preemptions; of many, for the longest ones."""
+    if len(gaps_s) < 2:
+        return
+    longest = sorted(gaps_s, key=lambda gap: gap[0] - gap[1])[:_MOST_GAPS]
+    for start_s, end_s in sorted(longest):
+        yield f"  from {start_s:,.6g} s on", duration_text(end_s - start_s), "", ""
+    if len(gaps_s) > len(longest):
+        yield f"  {len(gaps_s) - len(longest):,} shorter ones", "", "", ""
 
 
 def _row(data: RunData, request_id: int) -> dict[str, Any]:

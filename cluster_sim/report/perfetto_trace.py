@@ -4,9 +4,8 @@ The router and every replica are processes.  A request is an asynchronous span a
 it a span for each of its phases: in the router's queue, failed attempts, and at the replicas in the queue, what was
 lost to preemptions before the first token, prefill, transfer, waiting for the decode replica, decode.  Where the run
 has recorded its events (``run.event_trace``), every pipeline stage is a thread with its steps.  Running and waiting
-requests and the use of the KV cache are counters.  Of several preemptions after the first token the last one has a
-span, all are in the request's ``preempted_s``.  The layout is the JSON array format of the Trace Event Format;
-times are microseconds of simulated time.
+requests and the use of the KV cache are counters.  Each preemption has a span.  The layout is the JSON array format of
+the Trace Event Format; times are microseconds of simulated time.
 """
 
 import gzip

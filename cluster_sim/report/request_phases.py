@@ -11,8 +11,10 @@ from cluster_sim.report.trace_filter import TraceFilter
 
 _TIMES: Final = (
     *("arrival_s", "first_dispatch_s", "dispatch_s", "scheduled_s", "prefilled_s", "transfer_start_s", "transfer_s"),
-    *("restarted_s", "first_token_s", "finish_s", "encode_start_s", "encoded_s", "preempted_at_s", "resumed_s"),
+    *("restarted_s", "first_token_s", "finish_s", "encode_start_s", "encoded_s"),
 )
+GAP_COLUMNS: Final = ("preemption_starts_s", "preemption_ends_s")
+"""Columns that ``preemption_gaps`` reads."""
 TOLD: Final = (
     *("status", "reason", "tenant", "model", "prompt_tokens", "output_tokens", "cached_tokens", "generated_tokens"),
     *("preemptions", "preempted_s", "retries"),
@@ -25,7 +27,7 @@ Phase = tuple[str, int, float, float]
 
 def chosen_rows(data: RunData, chosen: TraceFilter) -> Iterator[dict[str, Any]]:
     """Yield the rows of the requests that are chosen, in the order of their ids."""
-    table = data.requests(["request_id", "replica", "prefill_replica", *TOLD, *_TIMES])
+    table = data.requests(["request_id", "replica", "prefill_replica", *TOLD, *_TIMES, *GAP_COLUMNS])
     columns = {name: _numbers(table.column(name)) for name in ("arrival_s", "finish_s", "replica", "prefill_replica")}
     arrival, end = columns["arrival_s"], columns["finish_s"]
     statuses = table.column("status").cast("string").to_numpy(zero_copy_only=False)
@@ -75,8 +77,11 @@ def phases(row: dict[str, Any], router: int, end_s: float) -> Iterator[Phase]:
     if scheduled_s is None:
         return
     prefilled_s, begun_s = row["prefilled_s"], _first(row["restarted_s"], scheduled_s)
-    if begun_s > scheduled_s:
-        yield "preemption", prefiller, scheduled_s, begun_s
+    gaps = preemption_gaps(row)
+    before = [gap for gap in gaps if gap[1] <= begun_s]
+    # Tables of earlier releases have no gaps.
+    for start_s, stop_s in before or ([(scheduled_s, begun_s)] if begun_s > scheduled_s else []):
+        yield "preemption", prefiller, start_s, stop_s
     yield "prefill", prefiller, begun_s, _first(prefilled_s, first_s, end_s)
     if prefilled_s is not None:
         moved_s = _first(row["transfer_start_s"], prefilled_s)
@@ -88,14 +93,19 @@ def phases(row: dict[str, Any], router: int, end_s: float) -> Iterator[Phase]:
         yield "decode replica", decoder, max(arrived_s, prefilled_s), first_s
     if first_s is None:
         return
-    if row["preempted_at_s"] is None:
-        yield "decode", decoder, first_s, end_s
-        return
-    # Times at the replica, the first token at the client.
-    stopped_s, resumed_s = (max(row[name], first_s) for name in ("preempted_at_s", "resumed_s"))
-    yield "decode", decoder, first_s, stopped_s
-    yield "preemption", decoder, stopped_s, resumed_s
-    yield "decode", decoder, resumed_s, end_s
+    since_s = first_s
+    for start_s, stop_s in gaps[len(before) :]:
+        # Times at the replica, the first token at the client.
+        if start_s > since_s:
+            yield "decode", decoder, since_s, start_s
+        yield "preemption", decoder, max(start_s, first_s), max(stop_s, first_s)
+        since_s = max(stop_s, first_s)
+    yield "decode", decoder, since_s, end_s
+
+
+def preemption_gaps(row: dict[str, Any]) -> list[tuple[float, float]]:
+    """Return (start, end) in seconds of everything that preemptions took of a request; nothing for earlier tables."""
+    return list(zip(row["preemption_starts_s"] or (), row["preemption_ends_s"] or (), strict=True))
 
 
 def _at_router(row: dict[str, Any], router: int, sent_s: float, *, is_sent: bool) -> Iterator[Phase]:

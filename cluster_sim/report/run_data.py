@@ -36,7 +36,9 @@ from cluster_sim.units import NS_PER_S
 FloatArray = npt.NDArray[np.float64]
 
 _SERIES: Final = ("time_s", "replica", "running", "waiting", "kv_used_ratio", "prompt_tokens", "generated_tokens")
-_LATER: Final = frozenset(f"{name.removesuffix('_ns')}_s" for name in TIMELINE_FIELDS)
+_LATER: Final = frozenset(
+    {*(f"{name.removesuffix('_ns')}_s" for name in TIMELINE_FIELDS), "preemption_starts_s", "preemption_ends_s"}
+)
 """Columns of requests that tables of earlier releases may lack."""
 _NEEDED: Final = (
     *("name", "seed", "simulated_s", "requests", "slo", "throughput", "pools", "replicas", "checks", "energy"),

@@ -258,7 +258,7 @@ class RouterHub:
 
     def _on_response(self, response: Response, now_ns: int) -> list[Send]:
         request_id, number, status, scheduled_ns, first_token_ns, finish_ns, cached_tokens, *preempted = response
-        preemptions, preempted_ns, restarted_ns, *last_gap_ns = preempted
+        preemptions, preempted_ns, restarted_ns, *gaps_and_rank = preempted
         tracked = self.requests.get(request_id)
         if tracked is None or (attempt := tracked.open.get(number)) is None:
             return []  # The router no longer waits for it: the client has given up.
@@ -270,7 +270,7 @@ class RouterHub:
         counts = (cached_tokens, preemptions, number - tracked.extra_legs, request.output_tokens)
         first_dispatch_ns = tracked.first_dispatch_ns if number > tracked.extra_legs else -1
         legs = (-1, -1, -1, -1, number + 1, first_dispatch_ns, -1)
-        ends = (NO_REASON, *legs, preempted_ns, restarted_ns, -1, -1, -1, *last_gap_ns)
+        ends = (NO_REASON, *legs, preempted_ns, restarted_ns, -1, -1, -1, *gaps_and_rank)
         row = _new_row((request, status, target.source - 1, target.pool, *times_ns, *counts, *ends))
         if number and tracked.resumed_tokens:
             row = tracked.resumed(row)

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from cluster_sim.recording.reasons import NO_REASON, RUN_END
 from cluster_sim.recording.request_log import RequestLog
-from cluster_sim.recording.rows import RequestRow
+from cluster_sim.recording.rows import RequestRow, gaps_since
 from cluster_sim.recording.statuses import CANCELLED, FAILED, UNFINISHED
 from cluster_sim.routing.policy_interface import RoutingPolicy
 from cluster_sim.routing.routes import Route, Target
@@ -165,6 +165,7 @@ class TrackedRequest:
             scheduled_ns=began.scheduled_ns,
             first_token_ns=began.first_token_ns,
             restarted_ns=-1,
+            preemption_gaps_ns=gaps_since(row.preemption_gaps_ns, row.restarted_ns),
             interrupted_ns=self.interrupted_ns + waited_ns,
         )
 

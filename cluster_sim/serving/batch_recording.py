@@ -54,11 +54,13 @@ def record_preempted_time(batch: Batch) -> None:
         if sequence.preemptions != sequence.noted_preemptions:
             sequence.noted_preemptions = sequence.preemptions
             if sequence.first_token_ns < 0:
+                begun_ns = sequence.scheduled_ns if sequence.restarted_ns < 0 else sequence.restarted_ns
                 sequence.restarted_ns = batch.scheduled_ns
+                sequence.preemption_gaps_ns += (begun_ns, batch.scheduled_ns)
     for sequence in (*batch.completed, *batch.resumed) if batch.resumed else batch.completed:
         if sequence.preemptions and sequence.last_token_ns >= 0:
             sequence.preempted_ns += batch.end_ns - sequence.last_token_ns
-            sequence.last_preemption_ns = sequence.last_token_ns, batch.end_ns
+            sequence.preemption_gaps_ns += (sequence.last_token_ns, batch.end_ns)
 
 
 def record_rest(log: ReplicaLog, steps: StepState, inbox: Inbox, scheduler: Scheduler, end_ns: int) -> None:

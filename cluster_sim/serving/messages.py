@@ -99,10 +99,9 @@ class Response(NamedTuple):
     """Gaps between tokens in which it was preempted, summed."""
     restarted_ns: int = -1
     """When its prompt was begun again after the last preemption before the first token; time at the replica."""
-    preempted_at_ns: int = -1
-    """The last token before the last gap between tokens in which it was preempted; time at the replica."""
-    resumed_ns: int = -1
-    """The token that ended that gap."""
+    preemption_gaps_ns: tuple[int, ...] = ()
+    """Start, end, start, end ... of what preemptions took; times at the replica.  Before the first token from the time
+    its prompt was begun to the time it was begun again, after it from token to token."""
     rank: int = -1
     """The data-parallel rank that it was at, if its replica has several."""
 

@@ -490,8 +490,9 @@ class Replica:
             began_ns = began_ns + return_ns if return_ns >= 0 else link.arrival_ns(began_ns)
             answer = (sequence.request_id, sequence.attempt, FINISHED, sequence.scheduled_ns, began_ns, finish_ns)
             counts = (sequence.cached_tokens, sequence.preemptions, sequence.preempted_ns, sequence.restarted_ns)
+            last = (sequence.preemption_gaps_ns, sequence.rank)
             self.log.leave(end_ns)
-            response = _new_response((*answer, *counts, *sequence.last_preemption_ns, sequence.rank))
+            response = _new_response((*answer, *counts, *last))
             self._out.append(_new_message((arrival, self.source, sequence.request_id, response)))
         if self.settings.late_cancellation_ns is not None:
             attempts.cancellations.note_ends(finishing, end_ns, time_of(self._horizon))

@@ -13,9 +13,6 @@ def key_of(request_id: int, attempt: int) -> int:
     return attempt << _ID_BITS | request_id
 
 
-NEVER_PREEMPTED: Final = (-1, -1)
-
-
 class Sequence:
     """The replica-side state of one request.
 
@@ -34,7 +31,6 @@ class Sequence:
         "is_timed",
         "key",
         "kv",
-        "last_preemption_ns",
         "last_step",
         "last_token_ns",
         "leg",
@@ -44,6 +40,7 @@ class Sequence:
         "output_tokens",
         "own_output",
         "preempted_ns",
+        "preemption_gaps_ns",
         "preemptions",
         "prompt_tokens",
         "rank",
@@ -105,8 +102,8 @@ class Sequence:
         self.preemptions = 0
         self.preempted_ns = 0
         """Gaps between tokens in which it was preempted, summed."""
-        self.last_preemption_ns = NEVER_PREEMPTED
-        """Start and end of the last of these gaps."""
+        self.preemption_gaps_ns: tuple[int, ...] = ()
+        """Start, end, start, end ... of what preemptions took, as in a response."""
         self.restarted_ns = -1
         """When its prompt was begun again after the last preemption before the first token."""
         self.noted_preemptions = 0

@@ -10,7 +10,7 @@ from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.output.request_table import RequestTable
 from cluster_sim.recording.request_log import RequestLog
-from cluster_sim.recording.rows import RowBlock
+from cluster_sim.recording.rows import NO_GAPS, RowBlock
 
 
 class HubResult(NamedTuple):
@@ -69,7 +69,8 @@ class RunRecorder:
 
     def _keep(self, block: RowBlock) -> None:
         assert self.rows is not None
-        self.rows.append(RowBlock(block.rows.copy(), *(tuple(words) for words in block[1:])))
+        words = {name: tuple(getattr(block, name)) for name in ("tenants", "models", "pools", "slo_classes")}
+        self.rows.append(block._replace(rows=block.rows.copy(), gaps=NO_GAPS, **words))
 
 
 def new_totals(metadata: RunMetadata) -> RequestTotals:

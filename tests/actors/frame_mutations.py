@@ -38,7 +38,7 @@ def bodies(codec: Codec | None = None) -> dict[FrameKind, list[Any]]:
         Message(9, 0, 3, EndOfArrivals(3)),
     ]
     to_hub = [
-        Message(20, 1, 1, Response(1, 0, STATUSES[0], 8, 10, 20, 0, 0)),
+        Message(20, 1, 1, Response(1, 0, STATUSES[0], 8, 10, 20, 0, 0, preemption_gaps_ns=(3, 9))),
         Message(21, 2, 2, Sample(2, 1, 0, 0.25)),
     ]
     log = ReplicaLog(0)

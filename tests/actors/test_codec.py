@@ -30,6 +30,9 @@ from cluster_sim.workload.request import NO_ATTRIBUTES, Attributes, Request
 
 INTS = st.integers(-(1 << 63), (1 << 63) - 1)
 NAMES = st.text(max_size=8)
+GAPS = st.lists(st.tuples(INTS, INTS), max_size=2).map(
+    lambda pairs: tuple(time_ns for pair in pairs for time_ns in pair)
+)
 
 
 def attributes() -> st.SearchStrategy[Attributes]:
@@ -49,14 +52,14 @@ def payloads() -> st.SearchStrategy[Any]:
         | st.builds(Reservation, request, INTS, INTS, INTS, INTS)
         | st.builds(KvReady, INTS, INTS, INTS, INTS)
         | st.builds(Release, INTS, INTS)
-        | st.builds(PrefillProgress, INTS, INTS, INTS, INTS, st.booleans(), INTS, INTS, INTS, INTS)
+        | st.builds(PrefillProgress, INTS, INTS, INTS, INTS, st.booleans(), INTS, INTS, INTS, INTS, GAPS)
         | st.builds(Granted, INTS, INTS, INTS, INTS)
         | st.builds(Cancellation, INTS, INTS)
         | st.builds(EndOfArrivals, INTS)
         | st.builds(Join, INTS)
         | st.builds(Leave, INTS)
         | st.builds(FirstToken, INTS, INTS)
-        | st.builds(Response, INTS, INTS, st.sampled_from(STATUSES), *[INTS] * 10)
+        | st.builds(Response, INTS, INTS, st.sampled_from(STATUSES), *[INTS] * 7, GAPS, INTS)
         | st.builds(Sample, INTS, INTS, INTS, ratio, INTS)
         | st.builds(PrefixSample, INTS, st.lists(st.tuples(INTS, INTS), max_size=3).map(tuple))
         | st.builds(AdapterSample, INTS, adapters, adapters)
@@ -117,7 +120,9 @@ def test_counters_come_back() -> None:
         ([b"\x05", [2, 1, bytes(40)]], "order of the messages"),
         ([b"\x00\x00", [2, 1, bytes(40)], [2, 1, bytes(40)]], "order of the messages"),
         ([b"", [2, 1, bytes(40)], [2, 1, bytes(40)]], "without an order"),
-        ([b"", [16, 1, bytes(120), b"\x63"]], "unknown status code 99"),
+        ([b"", [16, 1, bytes(104), b"\x63", [[]]]], "unknown status code 99"),
+        ([b"", [16, 1, bytes(104), b"\x00", [[1]]]], "not a list of pairs of times"),
+        ([b"", [16, 1, bytes(104), b"\x00", [[1, "x"]]]], "no pair of integers"),
         ([b"", [1, 1, bytes(88), [[3, 0]]]], "not a row number and"),
         ([b"", [1, 1, bytes(88), None]], "attributes of requests are NoneType"),
     ],

@@ -39,8 +39,8 @@ def test_rows_come_back_in_seconds_with_nulls(tmp_path: Path) -> None:
         "tpot_s": 2.0, "e2e_s": 7.0, "queue_s": 1.0, "prefill_s": 1.0, "decode_s": 4.0,
         "priority": 0, "slo_class": "", "prefill_replica": None, "transfer_start_s": None, "transfer_s": None,
         "transfer_bytes": None, "attempts": None, "first_dispatch_s": None, "prefilled_s": None, "preempted_s": None,
-        "restarted_s": None, "interrupted_s": None, "encode_start_s": None, "encoded_s": None, "preempted_at_s": None,
-        "resumed_s": None, "rank": None,
+        "restarted_s": None, "interrupted_s": None, "encode_start_s": None, "encoded_s": None, "rank": None,
+        "preemption_starts_s": [], "preemption_ends_s": [],
     }  # fmt: skip
     assert rows[1]["tpot_s"] is None
     assert rows[1]["decode_s"] == 0.0
@@ -101,6 +101,31 @@ def test_columns_of_a_fleet_come_back(tmp_path: Path) -> None:
     (block,) = read_blocks(earlier, ["prefill", "decode"])
     assert all(block.column(name).tolist() == [-1, -1] for name in FLEET_FIELDS)
     assert block.column("finish_ns").tolist() == [6 * S, 1 * S]
+
+
+def test_preemptions_lie_with_their_requests(tmp_path: Path) -> None:
+    """Starts and ends of preemptions come back in the order of time in the row of their request, whatever the order of
+    the rows, and over a snapshot.
+    """
+    gaps_ns = {1: (2 * S, 3 * S, 5 * S, 9 * S), 2: (), 5: (1 * S, 4 * S)}
+    tables = []
+    for order in ((1, 2, 5), (5, 2, 1)):
+        path = tmp_path / f"{order[0]}.parquet"
+        table = RequestTable(path, group_rows=3)
+        for number in order:
+            log = RequestLog(RequestTotals(1, ["main"]), [table.add])
+            gaps = gaps_ns[number]
+            log.add(RequestRow(Request(number, 0, 10, 2), "finished", 0, "main", 0, 0, 1, 2, preemption_gaps_ns=gaps))
+            log.flush()
+            state = table.snapshot()
+            table = RequestTable(path, group_rows=3)
+            table.restore(state)
+        table.close()
+        tables.append(pq.read_table(path).select(["request_id", "preemption_starts_s", "preemption_ends_s"]))
+        assert [tuple(row.values()) for row in tables[-1].to_pylist()] == [
+            (1, [2.0, 5.0], [3.0, 9.0]), (2, [], []), (5, [1.0], [4.0])
+        ]  # fmt: skip
+    assert tables[0].equals(tables[1])
 
 
 def test_ids_that_come_twice_are_counted(tmp_path: Path) -> None:

@@ -59,6 +59,24 @@ def test_the_table_shows_what_took_time(pressed: RunData) -> None:
     assert "together" in text
 
 
+def test_several_preemptions_are_listed(tmp_path: Path) -> None:
+    """Each of several has a line under their sum, and the JSON has starts and ends that make it."""
+    answers = "workload.lengths.output={kind: uniform, min: 100, max: 300}"
+    overrides = ("fleet.pools.0.engine.num_kv_blocks=60", answers)
+    data = RunData.read(run_small(tmp_path, *overrides).directory)
+    rows = pq.read_table(data.directory / "requests.parquet").to_pylist()
+    row = max(rows, key=lambda row: len(row["preemption_starts_s"]))
+    explanation = explain_request(data, row["request_id"])
+    gaps = explanation.to_plain()["preemption_gaps"]
+    assert [gap["start_s"] for gap in gaps] == row["preemption_starts_s"]
+    assert sum(gap["end_s"] - gap["start_s"] for gap in gaps) == pytest.approx(explanation.parts_s["preemption"])
+    console = Console(file=io.StringIO(), width=100)
+    print_explanation(console, explanation)
+    assert isinstance(console.file, io.StringIO)
+    lines = [line for line in console.file.getvalue().splitlines() if line.startswith("  from ")]
+    assert len(lines) == len(gaps) > 1
+
+
 def test_unknown_requests_and_damaged_tables_are_refused(pressed: RunData, tmp_path: Path) -> None:
     """The message has the ids that there are, or the file that cannot be read."""
     for unknown in (150, -1, 1 << 70):

@@ -30,13 +30,17 @@ def _trace(run: Path, folder: Path, **chosen: Any) -> list[Event]:
 def _spans(events: list[Event], request_id: int) -> list[tuple[str, int, float, float]]:
     """Return (name, process, start, end) of the spans of a request."""
     mine = [event for event in events if event["ph"] in "be" and event["id"] == request_id]
-    ends = {(event["name"], event["pid"], event["ts"]) for event in mine if event["ph"] == "e"}
-    found = []
-    for begin in mine:
-        if begin["ph"] == "b":
-            key = begin["name"], begin["pid"]
-            stop = min(at for *end, at in ends if tuple(end) == key and at >= begin["ts"])
-            found.append((*key, begin["ts"], stop))
+    found: list[tuple[str, int, float, float]] = []
+    places: list[int] = []
+    for event in mine:
+        key = event["name"], event["pid"]
+        if event["ph"] == "b":
+            places.append(len(found))
+            found.append((*key, event["ts"], float("inf")))
+        else:
+            place = places.pop()
+            assert found[place][:2] == key
+            found[place] = (*key, found[place][2], event["ts"])
     return found
 
 
@@ -131,6 +135,24 @@ def test_preemptions_between_tokens_show_where_they_were(tmp_path: Path) -> None
     assert lost[3] - lost[2] == pytest.approx(row["preempted_s"] * 1e6)
     assert (before[3], after[2]) == lost[2:]
     assert after[3] == row["finish_s"] * 1e6
+
+
+def test_every_preemption_has_a_span(tmp_path: Path) -> None:
+    """The spans of several preemptions lie at the row's starts and ends, and take what was lost to preemptions."""
+    engine = "fleet.pools.0.engine={num_kv_blocks: 60, max_num_batched_tokens: 128}"
+    answers = "workload.lengths.output={kind: uniform, min: 100, max: 300}"
+    run = run_small(tmp_path, engine, answers).directory
+    rows = pq.read_table(run / "requests.parquet").to_pylist()
+    row = max(rows, key=lambda row: len(row["preemption_starts_s"]))
+    starts, ends = row["preemption_starts_s"], row["preemption_ends_s"]
+    assert len(starts) > 1
+    spans = [span for span in _spans(_trace(run, tmp_path), row["request_id"]) if span[0] == "preemption"]
+    assert [span[2:] for span in spans] == [(start * 1e6, end * 1e6) for start, end in zip(starts, ends, strict=True)]
+    for each in rows:
+        if each["status"] == "finished":
+            before = (each["restarted_s"] or each["scheduled_s"]) - each["scheduled_s"]
+            lost = sum(each["preemption_ends_s"]) - sum(each["preemption_starts_s"])
+            assert lost == pytest.approx(before + each["preempted_s"])
 
 
 def test_encoders_show_when_they_had_a_request(tmp_path: Path) -> None:

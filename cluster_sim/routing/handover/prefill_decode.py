@@ -14,7 +14,7 @@ from cluster_sim.engine.instant import KIND_MASK, Kind, instant
 from cluster_sim.engine.process import HUB_SOURCE, Message
 from cluster_sim.hardware.interconnect.transfer_path import Place
 from cluster_sim.recording.reasons import TRANSFER_FAILED, UNREACHABLE
-from cluster_sim.recording.rows import RequestRow
+from cluster_sim.recording.rows import RequestRow, gaps_since
 from cluster_sim.routing.component import HandOver, HubServices
 from cluster_sim.routing.handover.connector_interface import Action, Connector, Move, Pair, Prefill, Ready, Reserve
 from cluster_sim.routing.handover.degraded_links import DegradedLinks, LinkEdge
@@ -77,6 +77,7 @@ class HandedOver:
     scheduled_ns: int = -1
     prefilled_ns: int = -1
     restarted_ns: int = -1
+    preemption_gaps_ns: tuple[int, ...] = ()
     cached_tokens: int = 0
     preemptions: int = 0
     is_released: bool = False
@@ -169,8 +170,8 @@ class PrefillDecode(HandOver):
             prefilled_ns=handed.prefilled_ns,
             preempted_ns=response.preempted_ns,
             restarted_ns=handed.restarted_ns,
-            preempted_at_ns=response.preempted_at_ns,
-            resumed_ns=response.resumed_ns,
+            preemption_gaps_ns=handed.preemption_gaps_ns
+            + gaps_since(response.preemption_gaps_ns, response.restarted_ns),
             rank=response.rank,
         )
         return self.hub.end_request(tracked, row, now_ns)
@@ -334,6 +335,7 @@ class PrefillDecode(HandOver):
         connector = self._connector(handed)
         handed.scheduled_ns, handed.cached_tokens = progress.scheduled_ns, progress.cached_tokens
         handed.preemptions, handed.restarted_ns = progress.preemptions, progress.restarted_ns
+        handed.preemption_gaps_ns = progress.preemption_gaps_ns
         if not progress.is_complete:
             actions = connector.on_chunk(handed.pair, progress.computed_tokens, progress.step_ns)
             return self._act(handed, actions, now_ns, since_ns)

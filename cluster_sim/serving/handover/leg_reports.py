@@ -55,6 +55,7 @@ class LegReports:
             sequence.cached_tokens,
             sequence.preemptions,
             sequence.restarted_ns,
+            sequence.preemption_gaps_ns,
         )
         arrival = instant(self._link.arrival_ns(end_ns), Kind.RESPONSE)
         return Message(arrival, self._source, sequence.request_id, progress)

@@ -69,6 +69,7 @@ class PrefillProgress(NamedTuple):
     cached_tokens: int
     preemptions: int
     restarted_ns: int = -1
+    preemption_gaps_ns: tuple[int, ...] = ()
 
 
 class Granted(NamedTuple):
