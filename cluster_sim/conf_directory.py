@@ -17,7 +17,7 @@ _VARIANT: Final = re.compile(r"(-(instruct|chat|base|it|hf|thinking))+$")
 
 def library_root() -> Path:
     """Return the directory of the library; raise ``InputError`` where the installation lacks it."""
-    package = Path(__file__).resolve().parent.parent
+    package = Path(__file__).resolve().parent
     for root in (package.parent / "conf", package / "conf"):
         if (root / "devices").is_dir():
             return root

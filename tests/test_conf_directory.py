@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster_sim.conf_directory import library_file, library_names, library_path, named_by_repository
+from cluster_sim import conf_directory
+from cluster_sim.conf_directory import library_file, library_names, library_path, library_root, named_by_repository
 from cluster_sim.errors import InputError
 
 
@@ -15,6 +16,16 @@ def test_names_and_files() -> None:
     for topic in ("devices", "models"):
         for name in library_names(topic):
             assert library_file(topic, name).parent == library_path(topic)
+
+
+@pytest.mark.parametrize("place", ["conf", "cluster_sim/conf"])
+def test_checkouts_and_wheels(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkout has conf/ beside the package, an installed wheel inside; without either it says so."""
+    monkeypatch.setattr(conf_directory, "__file__", str(tmp_path / "cluster_sim" / "conf_directory.py"))
+    with pytest.raises(InputError, match=r"^the library conf/ is neither beside nor inside .*cluster_sim: reinstall"):
+        library_root()
+    (tmp_path / place / "devices").mkdir(parents=True)
+    assert library_root() == tmp_path / place
 
 
 def test_own_file_and_unknown_name(tmp_path: Path) -> None:
