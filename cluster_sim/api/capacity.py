@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cluster_sim.config.schema.study import Study
+from cluster_sim.output.out_path import path_in_full
 from cluster_sim.report.capacity_report import best_text
 from cluster_sim.shown_values import counted
 from cluster_sim.simulation.process_pool import ProcessPool
@@ -69,7 +70,7 @@ def capacity(
     document = study.document()
     if grid is not None:
         document.data["sweep"] = {"grid": {key: list(values) for key, values in grid.items()}}
-    options = CapacityOptions(None if out is None else Path(out), address, resume, tolerance)
+    options = CapacityOptions(None if out is None else path_in_full(out), address, resume, tolerance)
     place = Path.cwd() / "study"
     if address is not None:
         return CapacityTable(run_capacity(place, document, options))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cluster_sim.api.progress_view import Html, notebook_display
 from cluster_sim.config.schema.plan import PlanBlock
 from cluster_sim.config.schema.study import Study
+from cluster_sim.output.out_path import path_in_full
 from cluster_sim.report.plan_report import answer_lines, last_line, load_line
 from cluster_sim.simulation.launcher import ray_pool
 from cluster_sim.simulation.process_pool import ProcessPool
@@ -103,7 +104,7 @@ def plan(
         base = base.model_copy(update={"plan": PlanBlock()})
     tell = _teller(progress)
     pool = ProcessPool(processes) if address is None else ray_pool(address)
-    return Plan(run_plan(base, None if out is None else Path(out), tell=tell, pool=pool))
+    return Plan(run_plan(base, None if out is None else path_in_full(out), tell=tell, pool=pool))
 
 
 def _teller(progress: bool | None) -> Any:

@@ -16,6 +16,7 @@ from cluster_sim.config.schema.sweep import Sample, SampledRange
 from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.output.out_path import result_path
 from cluster_sim.report.export_target import optional_module
+from cluster_sim.shown_values import counted
 from cluster_sim.study.summary_figures import flat_figures
 from cluster_sim.study.sweep import run_variant
 from cluster_sim.study.sweep_directory import FAILED, FINISHED, RESULTS_FILE
@@ -69,7 +70,7 @@ class SearchTable:
 
     def __repr__(self) -> str:
         """Return the best run in words."""
-        return f"<SearchTable of {len(self.rows)} runs; best {self.figure}: {self.best[self.figure]:.6g}>"
+        return f"<SearchTable of {counted(len(self.rows), 'run')}; best {self.figure}: {self.best[self.figure]:.6g}>"
 
 
 def search(

@@ -32,6 +32,7 @@ from cluster_sim.recording.reasons import LOSSES, REASONS
 from cluster_sim.recording.replica_counters import ReplicaCounters
 from cluster_sim.recording.sketch import RELATIVE_ERROR, QuantileSketch
 from cluster_sim.recording.statuses import FINISHED, STATUSES
+from cluster_sim.shown_values import counted
 from cluster_sim.units import NS_PER_S
 
 SUMMARY_VERSION: Final = 2
@@ -201,7 +202,7 @@ def loss_warnings(totals: RequestTotals) -> list[str]:
     counts = dict(zip(REASONS, totals.reasons.tolist(), strict=True))
     reasons = "; ".join(f"{words}: {counts[reason]:,}" for reason, words in LOSSES.items() if counts[reason])
     were, they_count = ("was", "it counts") if lost == 1 else ("were", "they count")
-    total = f"{lost:,} of {totals.requests:,} requests {were} lost"
+    total = f"{lost:,} of {counted(totals.requests, 'request')} {were} lost"
     return [f"{total} ({reasons or 'reasons unknown'}); {they_count} as worse than any limit."]
 
 

@@ -12,6 +12,11 @@ LONGEST_NAME_BYTES: Final = 240
 """File systems take 255; while a run goes on, its directory has a suffix."""
 
 
+def path_in_full(out: str | Path) -> Path:
+    """Return a path with the home directory that a ``~`` at its beginning stands for; names of no user stay."""
+    return Path(os.path.expanduser(out))  # noqa: PTH111 - `Path.expanduser` refuses the names of users not there
+
+
 def result_path(out: Path) -> Path:
     """Return where results go: ``out``, or where it leads if it is a link.
 

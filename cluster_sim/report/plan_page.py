@@ -10,7 +10,15 @@ from cluster_sim.report.page.axes import linear_axis
 from cluster_sim.report.page.document import document
 from cluster_sim.report.page.line_chart import Line, LineChart
 from cluster_sim.report.page.markup import Column, Content, Markup, element, section, table
-from cluster_sim.report.plan_report import answer_lines, figure_text, last_line, limit_of, limit_title, load_line
+from cluster_sim.report.plan_report import (
+    answer_lines,
+    figure_text,
+    gpus_cell,
+    last_line,
+    limit_of,
+    limit_title,
+    load_line,
+)
 from cluster_sim.report.run_page import verdict_word
 from cluster_sim.report.scatter import Point, pareto_front
 from cluster_sim.shown_values import counted
@@ -73,7 +81,7 @@ def _fleets(plan: Entry) -> Markup:
     columns.append(Column("remark", is_number=False))
     rows: list[list[Content]] = []
     for one in plan["candidates"]:
-        cells: list[Content] = [one["fleet"], _sortable(one["gpus"], ",d"), _sortable(one["usd_per_hour"], ",.2f")]
+        cells: list[Content] = [one["fleet"], _gpus(one), _sortable(one["usd_per_hour"], ",.2f")]
         cells.append(verdict_word(one["verdict"]))
         for name in names:
             figure = limit_of(one, name)
@@ -81,7 +89,11 @@ def _fleets(plan: Entry) -> Markup:
             cells.append(element("span", figure_text(figure), data_value=None if value is None else repr(value)))
         cells += [_sortable(one["usd_per_million_output_tokens"], ",.2f"), _sortable(one["j_per_output_token"], ",.2f")]
         rows.append([*cells, _sortable(one["runs"], "d"), one["reason"] or ""])
-    return table(f"{len(rows)} fleets.", columns, rows, kind="cards", is_sortable=True)
+    return table(f"{counted(len(rows), 'fleet')}.", columns, rows, kind="cards", is_sortable=True)
+
+
+def _gpus(one: Entry) -> Content:
+    return element("span", gpus_cell(one), data_value=repr(one["mean_gpus"]))
 
 
 def _layouts(plan: Entry) -> Markup:
@@ -96,7 +108,7 @@ def _layouts(plan: Entry) -> Markup:
         ]
         for one in plan["layouts"]
     ]
-    return table(f"{len(rows)} layouts.", columns, rows, kind="cards", is_sortable=True)
+    return table(f"{counted(len(rows), 'layout')}.", columns, rows, kind="cards", is_sortable=True)
 
 
 def _sortable(value: float | None, form: str) -> Content:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from cluster_sim.report.configuration_table import verdict_text
 from cluster_sim.report.console import print_whole
-from cluster_sim.report.result_tables import duration_text
+from cluster_sim.report.result_tables import duration_text, gpus_text
 from cluster_sim.report.scatter import Point, pareto_front, scatter
 from cluster_sim.shown_values import counted
 
@@ -53,7 +53,7 @@ def load_line(plan: Entry) -> str:
     """Return the load and the limits in one line."""
     load = plan["load"]
     rate = load["requests_per_s"]
-    words = f"{load['requests']:,} requests of {load['mean_prompt_tokens']:,.0f} prompt and "
+    words = f"{counted(load['requests'], 'request')} of {load['mean_prompt_tokens']:,.0f} prompt and "
     words += f"{load['mean_output_tokens']:,.0f} output tokens on average"
     if load["waits_for_fleet"]:
         words += f", at most {rate:,.2f} a second, as they wait for earlier ones"
@@ -78,7 +78,7 @@ def fleets_table(plan: Entry) -> Table:
     for one in ordered[:MOST_ROWS]:
         table.add_row(
             one["fleet"],
-            f"{one['gpus']:,}",
+            gpus_cell(one),
             f"{one['usd_per_hour']:,.2f}",
             verdict_text(one["verdict"]),
             *(figure_text(limit_of(one, name)) for name in names),
@@ -114,7 +114,7 @@ def layout_lines(plan: Entry) -> Iterator[str]:
     )
     if left_out:
         yield ""
-        yield f"{len(left_out)} layouts were not simulated:"
+        yield f"Not simulated: {counted(len(left_out), 'layout')}"
     for one in left_out[:MOST_LAYOUTS]:
         state = words.get(one["state"], one["state"].replace("_", " "))
         price = one["estimated_usd_per_hour"]
@@ -152,6 +152,11 @@ def answer_lines(plan: Entry) -> Iterator[str]:
         yield "  Nothing comparable was measured: the predictor's error is unknown, and the intervals are chance alone."
     if plan["runner_up"] is not None:
         yield f"Runner-up: {_described(plan['runner_up'])}"
+    other = plan["other_scaling"]
+    if other is not None:
+        words = "Without the autoscaler" if answer["max_replicas"] is not None else "With the autoscaler"
+        reason = "" if other["verdict"] == "met" else f", {other['verdict'].replace('_', ' ')}"
+        yield f"{words}: {_described(other)}{reason}"
     smaller, close = plan["one_replica_fewer"], plan["too_close"]
     if smaller is not None:
         verb = "is too close to call" if smaller["verdict"] == "too_close" else "fails"
@@ -174,7 +179,10 @@ def answer_lines(plan: Entry) -> Iterator[str]:
 
 def last_line(answer: Entry) -> str:
     """Return the GPUs and the price."""
-    return f"{answer['gpus']} x {answer['device']} GPUs at {_usd(answer)}: {answer['fleet']}"
+    gpus = f"{answer['gpus']} x {answer['device']} GPUs"
+    if answer["max_replicas"] is not None:
+        gpus = f"{answer['mean_gpus']:,.1f} x {answer['device']} GPUs on average ({answer['most_gpus']:,} at most)"
+    return f"{gpus} at {_usd(answer)}: {answer['fleet']}"
 
 
 def _described(one: Entry) -> str:
@@ -183,13 +191,18 @@ def _described(one: Entry) -> str:
 
 
 def _gpus(one: Entry) -> str:
-    return f"{one['gpus']} GPU{'s' * (one['gpus'] != 1)}"
+    return gpus_text(one) if one["max_replicas"] is not None else counted(one["gpus"], "GPU")
+
+
+def gpus_cell(one: Entry) -> str:
+    """Return the GPUs of a fleet for a table; of an autoscaled one, "8.3 (most 12)"."""
+    if one["max_replicas"] is None:
+        return f"{one['gpus']:,}"
+    return f"{one['mean_gpus']:,.1f} (most {one['most_gpus']:,})"
 
 
 def _usd(one: Entry) -> str:
-    mean = one["mean_gpus"]
-    scaled = "" if abs(mean - one["gpus"]) < 1e-6 else f" ({mean:,.1f} GPUs on average, by the autoscaler)"
-    return f"{one['usd_per_hour']:,.2f} USD an hour{scaled}"
+    return f"{one['usd_per_hour']:,.2f} USD an hour"
 
 
 def limit_of(one: Entry, name: str) -> Entry | None:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from cluster_sim.report.result_tables import duration_text
+from cluster_sim.shown_values import counted
 from cluster_sim.units import NS_PER_S
 
 LOG_INTERVAL_S: Final = 5.0
@@ -77,11 +78,15 @@ class RunProgress:
         """Return the state in one line."""
         wall_s = self._clock() - self._started_s
         simulated_s = simulated_ns / NS_PER_S
-        of_total = f" of {self._total:,}" if self._total is not None else ""
-        parts = [f"simulated {duration_text(simulated_s)}", f"{requests_done:,}{of_total} requests"]
+        parts = [f"simulated {duration_text(simulated_s)}", self._requests(requests_done)]
         if wall_s > 0.0:
             parts.append(f"{simulated_s / wall_s:,.1f} x real time")
             if requests_done and self._total is not None:
                 left_s = wall_s * max(self._total - requests_done, 0) / requests_done
                 parts.append(f"{left_s:,.0f} s left")
         return ", ".join(parts)
+
+    def _requests(self, done: int) -> str:
+        if self._total is None:
+            return counted(done, "request")
+        return f"{done:,} of {counted(self._total, 'request')}"

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from cluster_sim.hardware.predictors.error_band import BandCase
 from cluster_sim.report.console import print_whole
+from cluster_sim.shown_values import counted
 
 LATENCIES: Final = (
     ("first token (TTFT)", "ttft_s"),
@@ -58,8 +59,8 @@ def coverage_text(summary: dict[str, Any]) -> str:
     """Return which requests the latencies cover."""
     requests = summary["requests"]
     if requests["finished"] == requests["total"]:
-        return f"of {requests['total']:,} requests"
-    return f"of the {requests['finished']:,} requests of {requests['total']:,} that finished"
+        return f"of {counted(requests['total'], 'request')}"
+    return f"of the {counted(requests['finished'], 'request')} of {requests['total']:,} that finished"
 
 
 def totals_table(summary: dict[str, Any]) -> Table:

@@ -16,6 +16,8 @@ def entry(label: str, gpus: int, verdict: str, value_s: float, **rest: Any) -> d
         "device": "h100-sxm",
         "gpus": gpus,
         "mean_gpus": float(gpus),
+        "most_gpus": gpus,
+        "max_replicas": None,
         "usd_per_hour": 2.99 * gpus,
         "verdict": verdict,
         "runs": 5,
@@ -64,6 +66,7 @@ def plan() -> dict[str, Any]:
         "runner_up": second,
         "one_replica_fewer": smaller,
         "too_close": smaller,
+        "other_scaling": None,
         "disaggregated": entry("2 prefill + 2 decode", 16, "met", 0.03),
         "other_loads": [
             {"load": "20% more load", "fleet": entry("6 replicas", 24, "met", 0.05), "remark": None},
@@ -98,12 +101,31 @@ def test_the_last_line_names_gpus_and_price(plan: dict[str, Any]) -> None:
 def test_an_unfinished_search_says_so(plan: dict[str, Any]) -> None:
     """If the time ended the search, the answer says that a cheaper fleet is not ruled out."""
     plan["is_complete"] = False
-    plan["answer"]["mean_gpus"] = 31.5
     plan["answer"]["has_error_band"] = False
     lines = printed(plan)
     assert any(line.startswith("The time limit ended the search") for line in lines)
     assert any("the predictor's error is unknown" in line for line in lines)
-    assert "(31.5 GPUs on average, by the autoscaler)" in lines[-1]
+
+
+def test_gpus_of_an_autoscaled_fleet_are_those_of_its_runs(plan: dict[str, Any]) -> None:
+    """Mean and most GPUs stand in the table, in the answer and on the last line; the fixed fleet is named beside it."""
+    scaled = {"mean_gpus": 13.25, "most_gpus": 24, "max_replicas": 10, "usd_per_hour": 2.99 * 13.25}
+    plan["other_scaling"] = plan["answer"]
+    plan["answer"] = entry("2 to 10 replicas, autoscaled", 40, "met", 0.05, **scaled)
+    plan["candidates"].append(plan["answer"])
+    lines = printed(plan)
+    assert lines[-1] == (
+        "13.2 x h100-sxm GPUs on average (24 at most) at 39.62 USD an hour: 2 to 10 replicas, autoscaled"
+    )
+    text = "\n".join(lines)
+    assert "Best: 2 to 10 replicas, autoscaled, 13.2 GPUs on average, 24 at most, 39.62 USD an hour: TPOT" in text
+    assert "Without the autoscaler: 5 replicas, 20 GPUs, 59.80 USD an hour: TPOT" in text
+    assert "13.2 (most 24)" in text
+    assert "13.2 (most 24)" in plan_page(plan, [])
+    plan["answer"], plan["other_scaling"] = plan["other_scaling"], plan["answer"] | {"verdict": "missed"}
+    assert any(
+        line.startswith("With the autoscaler: 2 to 10 replicas") and line.endswith(", missed") for line in printed(plan)
+    )
 
 
 def test_the_page_has_everything_and_escapes_it(plan: dict[str, Any]) -> None:

@@ -25,6 +25,15 @@ def test_line_has_time_requests_speed_and_rest() -> None:
         assert progress.line(60_000_000_000, 100) == "simulated 60 s, 100 of 400 requests, 30.0 x real time, 6 s left"
 
 
+def test_a_single_request_is_singular() -> None:
+    """Of one request, and with one of an unknown number, the line has no plural."""
+    clock = Clock()
+    with RunProgress(Console(file=io.StringIO()), 1, clock) as progress:
+        assert progress.line(0, 0) == "simulated 0 s, 0 of 1 request"
+    with RunProgress(Console(file=io.StringIO()), None, clock) as progress:
+        assert progress.line(0, 1) == "simulated 0 s, 1 request"
+
+
 def test_without_terminal_a_line_every_few_seconds() -> None:
     """Where there is no terminal updates are plain lines, at most one every five seconds."""
     clock, out = Clock(), io.StringIO()

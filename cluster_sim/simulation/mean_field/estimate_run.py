@@ -8,6 +8,7 @@ from cluster_sim.config.loading.canonical import config_hash, resolved_yaml
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
 from cluster_sim.output.run_directory import RESOLVED_FILE, RunDirectory, default_directory
+from cluster_sim.shown_values import counted
 from cluster_sim.simulation.mean_field.estimate import Estimate, estimate
 from cluster_sim.simulation.mean_field.estimate_figures import estimate_summary
 from cluster_sim.simulation.run import RunResult
@@ -31,7 +32,7 @@ def run_estimate(study: Study, options: RunOptions, view: RunView) -> RunResult:
         directory.write_text(RESOLVED_FILE, resolved_yaml(study))
         path = directory.complete(summary, _manifest(found, wall_s))
     notes = (
-        f"{len(found.rows):,} requests in {wall_s:.2f} s, estimated (run.detail: estimate)",
+        f"{counted(len(found.rows), 'request')} in {wall_s:.2f} s, estimated (run.detail: estimate)",
         f"results in {path}",
     )
     view.finished(summary, notes)

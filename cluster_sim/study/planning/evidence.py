@@ -158,6 +158,10 @@ class FleetEvidence:
         values = [run.figures[name] for run in runs if name in run.figures]
         return sum(values) / len(values) if values else None
 
+    def most(self, name: str) -> float | None:
+        """Return the largest value of a figure of the summary over the runs that have it."""
+        return max((run.figures[name] for run in self.runs.values() if name in run.figures), default=None)
+
     def missing(self) -> Iterable[int]:
         """Yield the numbers of the runs that a verdict needs still."""
         if not self.error and not self.is_confirmed:

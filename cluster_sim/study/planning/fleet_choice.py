@@ -3,10 +3,11 @@
 import copy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from cluster_sim.config.loading.load import check_study
 from cluster_sim.config.schema.study import Study
+from cluster_sim.shown_values import counted
 
 PREFILL_POOL: Final = "prefill"
 DECODE_POOL: Final = "decode"
@@ -63,28 +64,39 @@ class Layout:
         return replace(self, max_num_batched_tokens=None, max_num_seqs=None, policy=None, is_disaggregated=False)
 
 
+class Bounds(NamedTuple):
+    """Replicas between which an autoscaler moves."""
+
+    least: int
+    most: int
+
+
 @dataclass(frozen=True, slots=True)
 class Fleet:
     """A layout and the number of its replicas: one number, or those that prefill and those that decode."""
 
     layout: Layout
     replicas: tuple[int, ...]
+    bounds: Bounds | None = None
+    """If the study's autoscaler acts on the fleet; ``replicas`` are then those of the start."""
 
     @property
     def size(self) -> int:
-        """Replicas of all pools."""
-        return sum(self.replicas)
+        """Replicas of all pools; with an autoscaler, the least."""
+        return sum(self.replicas) if self.bounds is None else self.bounds.least
 
     @property
     def gpus(self) -> int:
-        """GPUs of the fleet."""
-        return self.size * self.layout.gpus
+        """GPUs of the fleet; with an autoscaler, the most."""
+        return (self.size if self.bounds is None else self.bounds.most) * self.layout.gpus
 
     @property
     def label(self) -> str:
         """The fleet in words."""
+        if self.bounds is not None:
+            return f"{self.bounds.least} to {counted(self.bounds.most, 'replica')} of {self.layout.label}, autoscaled"
         if not self.layout.is_disaggregated:
-            return f"{self.size} replica{'s' * (self.size != 1)} of {self.layout.label}"
+            return f"{counted(self.size, 'replica')} of {self.layout.label}"
         prefill, decode = self.replicas
         return f"{prefill} prefill + {decode} decode replicas of {self.layout.label}"
 
@@ -101,22 +113,29 @@ class Fleet:
             ("", layout.policy),
         )
         parts += [f"{name}{value}" for name, value in options if value is not None]
+        parts += [] if self.bounds is None else [f"{self.bounds.least}to{self.bounds.most}"]
         return "-".join([*parts, "x".join(map(str, self.replicas))])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the choices as plain data."""
-        return {**asdict(self.layout), "replicas": list(self.replicas), "gpus": self.gpus}
+        least, most = self.bounds or (None, None)
+        sizes = {"replicas": list(self.replicas), "min_replicas": least, "max_replicas": most}
+        return {**asdict(self.layout), **sizes, "gpus": self.gpus}
 
 
 def fleet_study(base: Study, fleet: Fleet) -> Study:
     """Return the study that a fleet serves: ``base`` with its pool changed, without the plan and the sweep.
 
+    The autoscaler of ``base`` is kept only for a fleet with bounds, which it gets.
+
     Raises InputError if the choice makes no valid study.
     """
     document = base.document()
     data = document.data
-    for block in ("plan", "sweep"):
+    for block in ("plan", "sweep", *(["autoscaler"] if fleet.bounds is None else [])):
         data.pop(block, None)
+    if fleet.bounds is not None:
+        data["autoscaler"] |= {"min_replicas": fleet.bounds.least, "max_replicas": fleet.bounds.most}
     data["fleet"]["pools"] = _pools(data["fleet"]["pools"][0], fleet)
     if fleet.layout.policy is not None:
         data["router"] = {**_shared_router_options(data.get("router") or {}), "policy": fleet.layout.policy}
@@ -139,7 +158,7 @@ def _pools(template: dict[str, Any], fleet: Fleet) -> list[dict[str, Any]]:
         if value is not None:
             engine[name] = value
     if not layout.is_disaggregated:
-        return [pool | {"replicas": fleet.size}]
+        return [pool | {"replicas": fleet.replicas[0]}]
     prefill, decode = fleet.replicas
     return [
         pool | {"name": PREFILL_POOL, "role": "prefill", "replicas": prefill},

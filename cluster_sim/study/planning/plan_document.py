@@ -52,6 +52,7 @@ def plan_document(result: PlanResult) -> dict[str, Any]:
         "runs": result.runs,
         "answer": _entry(result, result.best),
         "runner_up": _entry(result, result.runner_up),
+        "other_scaling": _entry(result, result.other_scaling),
         "one_replica_fewer": _entry(result, result.smaller),
         "too_close": _entry(result, result.too_close),
         "disaggregated": _entry(result, result.disaggregated),

@@ -92,6 +92,14 @@ def nothing_meets(result: PlanResult) -> str:
     """Return how near the best fleet came to the limits, and what limits it."""
     block = result.base.plan or PlanBlock()
     tried = [evidence for evidence in result.fleets if not evidence.error]
+    met = [evidence for evidence in tried if evidence.is_met and not evidence.fleet.layout.is_disaggregated]
+    if met and block.max_usd_per_hour is not None:
+        cheapest = min(met, key=result.ranking.usd_spent_per_hour)
+        return (
+            f"no fleet meets the limits for {block.max_usd_per_hour:g} USD an hour (plan.max_usd_per_hour); the "
+            f"cheapest that meets them is {cheapest.fleet.label}, at "
+            f"{result.ranking.usd_spent_per_hour(cheapest):,.2f} USD an hour"
+        )
     nearest = min(tried, key=lambda evidence: evidence.ratio, default=None)
     if nearest is not None:
         text = f"no fleet meets the limits; the nearest is {nearest.fleet.label}: {nearest.reason}"

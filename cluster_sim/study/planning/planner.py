@@ -3,9 +3,9 @@
 Design.  Arithmetic orders the layouts by the price of what they probably need.  Each layout's search then asks for
 runs, the best layout's first.  As soon as a fleet is confirmed no dearer one is looked at, but for one layout more,
 which gives the runner-up.  Then fleets that are one replica smaller than the best are tried with other limits of a
-step, other routing, and prefill apart from decode.  Last the best layout is sized for more load and longer prompts.
-Verdicts do not depend on the order in which runs end, and every run is stored: a plan that is stopped goes on where it
-was.
+step, other routing, and prefill apart from decode, and the fixed fleets that meet the limits with the study's
+autoscaler.  Last the best layout is sized for more load and longer prompts.  Verdicts do not depend on the order in
+which runs end, and every run is stored: a plan that is stopped goes on where it was.
 """
 
 import time
@@ -18,13 +18,17 @@ from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
 from cluster_sim.metrics.verdicts import Verdict
 from cluster_sim.routing.policy_interface import ROUTING_POLICIES
+from cluster_sim.routing.scaling.scaler_interface import AutoscalerOptions
+from cluster_sim.shown_values import counted
 from cluster_sim.simulation.plan import make_plan
 from cluster_sim.simulation.task_pool import TaskPool
 from cluster_sim.study.limited_figures import load_limits
+from cluster_sim.study.planning.autoscaled import BoundsSearch, autoscaled, check_autoscaler
 from cluster_sim.study.planning.evidence import FleetEvidence
-from cluster_sim.study.planning.fleet_choice import Fleet, fleet_study
+from cluster_sim.study.planning.fleet_choice import Bounds, Fleet, Layout, fleet_study
 from cluster_sim.study.planning.layout_search import LayoutSearch
 from cluster_sim.study.planning.load_profile import LoadProfile, load_profile
+from cluster_sim.study.planning.other_load_search import OtherLoad, OtherLoadSearch
 from cluster_sim.study.planning.other_loads import with_longer_prompts, with_more_load
 from cluster_sim.study.planning.proposals import Proposal, proposals
 from cluster_sim.study.planning.ranking import Ranking
@@ -40,8 +44,6 @@ HOPELESS_RATIO: Final = 2.0
 """A fleet whose figure is so far beyond the limit is not tuned."""
 OTHER_LOAD: Final = 1.2
 """Load, and length of prompts, for which the best layout is sized as well."""
-MOST_GROWTH: Final = 4
-"""A size for another load is searched up to so many times the best fleet's."""
 LEFT_RATIO: Final = 0.4
 """Share of the time limit that must be left for fleets that are not to be the answer."""
 
@@ -59,17 +61,6 @@ class Source(Protocol):
         """Return the runs that are needed next, among fleets of up to ``most`` replicas."""
 
 
-@dataclass(frozen=True, slots=True)
-class OtherLoad:
-    """The size that the best layout needs for another load."""
-
-    name: str
-    evidence: FleetEvidence | None
-    """From one run; None if it is not known."""
-    remark: str = ""
-    """Why it is not known."""
-
-
 @dataclass(slots=True)
 class PlanResult:
     """Everything that a plan has learned."""
@@ -85,6 +76,8 @@ class PlanResult:
     """The best fleet's layout with one replica fewer."""
     too_close: FleetEvidence | None = None
     """The cheapest fleet below the best that the runs do not rule out."""
+    other_scaling: FleetEvidence | None = None
+    """The best fixed fleet if the answer has an autoscaler, else the best fleet with one that was tried."""
     other_loads: tuple[OtherLoad, ...] = ()
     runs: int = 0
     """Runs behind the answer, those of earlier attempts included."""
@@ -96,44 +89,21 @@ class PlanResult:
 
     def is_allowed(self, proposal: Proposal) -> bool:
         """Return whether one replica of a layout keeps to the limits on GPUs and on the price."""
-        return most_allowed(self.base.plan or PlanBlock(), proposal) >= 1
+        return most_allowed(self.base, proposal) >= 1
 
 
-def most_allowed(block: PlanBlock, proposal: Proposal) -> int:
-    """Return the most replicas that the limits on GPUs and on the price allow."""
+def most_allowed(base: Study, proposal: Proposal) -> int:
+    """Return the most replicas that the limits on GPUs and on the price allow.
+
+    With an autoscaler the price of a fleet is known only from its runs, so that it does not count here.
+    """
+    block = base.plan or PlanBlock()
     most = MOST_REPLICAS
     if block.max_gpus is not None:
         most = min(most, block.max_gpus // proposal.layout.gpus)
-    if block.max_usd_per_hour is not None and proposal.usd_per_replica_hour:
+    if base.autoscaler is None and block.max_usd_per_hour is not None and proposal.usd_per_replica_hour:
         most = min(most, int(block.max_usd_per_hour / proposal.usd_per_replica_hour + 1e-9))
     return most
-
-
-@dataclass(frozen=True, slots=True)
-class _OtherLoadSearch:
-    """The search of the best layout's size for another load."""
-
-    name: str
-    prefix: str
-    """Begins the keys of its runs."""
-    best: FleetEvidence
-    search: LayoutSearch | None
-    remark: str = ""
-
-    def wanted(self) -> list[tuple[str, FleetEvidence, int]]:
-        """Return the runs that are needed next; a fleet smaller than the best does not carry the load as it is."""
-        if self.search is None:
-            return []
-        size = self.best.fleet.size
-        runs = self.search.wanted(MOST_GROWTH * size)
-        return [(self.prefix + one.fleet.key, one, number) for one, number in runs if one.fleet.size >= size]
-
-    def answer(self, *, is_out_of_time: bool) -> OtherLoad:
-        """Return the size that was found, or why none was."""
-        found = self.search.answer if self.search is not None else None
-        if found is not None or self.remark:
-            return OtherLoad(self.name, found, self.remark)
-        return OtherLoad(self.name, None, "time ran out" if is_out_of_time else "no size was found")
 
 
 class Planner:
@@ -150,13 +120,10 @@ class Planner:
         self._end_s = time.monotonic() + self.block.time_limit_s
         self._evidence: dict[str, FleetEvidence] = {}
         self._bases: dict[str, Study] = {}
+        check_autoscaler(base)
         self.load = load_profile(base)
         self.proposals = proposals(base, self.load)
-        self.ranking = Ranking(
-            self.block.objective,
-            {one.layout.plain: one for one in self.proposals},
-            has_scaler=base.autoscaler is not None,
-        )
+        self.ranking = Ranking(self.block.objective, {one.layout.plain: one for one in self.proposals})
         self._running: dict[int, RunKey] = {}
         self.is_out_of_time = False
 
@@ -172,20 +139,25 @@ class Planner:
     def plan(self) -> PlanResult:
         """Return the answer; with no best fleet if none meets the limits, or time ran out before one was found."""
         possible = [one for one in self.proposals if one.is_possible]
-        allowed = [one for one in possible if most_allowed(self.block, one) >= 1]
+        allowed = [one for one in possible if most_allowed(self.base, one) >= 1]
         if possible and not allowed:
             raise InputError(_contradiction(self.block, possible))
         self._searches = [
             LayoutSearch(one.layout, (one.screen.replicas if one.screen else None) or 1, self.evidence_of)
             for one in sorted(allowed, key=self.ranking.estimated)
         ]
-        self._tell(f"{len(self.proposals)} layouts, of which {len(allowed)} fit and may keep the limits")
+        if allowed and self.base.autoscaler is not None:  # A wrong one is refused before anything runs.
+            smallest = min((one.layout for one in allowed), key=lambda layout: layout.gpus)
+            make_plan(fleet_study(self.base, Fleet(smallest, (1,), Bounds(1, 1))))
+        self._tell(f"{counted(len(self.proposals), 'layout')}; {len(allowed)} can be simulated within the constraints")
         other: tuple[OtherLoad, ...] = ()
         is_complete = is_interrupted = False
         try:
             self._drive(self._main_runs)
             if (best := self._best()) is not None:
                 self._tune(best)
+            if self.base.autoscaler is not None:
+                self._scale(self.base.autoscaler)
             is_complete = not self.is_out_of_time
             if (best := self._best()) is not None:
                 other = self._other_loads(best)
@@ -244,10 +216,9 @@ class Planner:
         else:
             evidence.runs[key.number] = outcome
             self._store.save(key, outcome)
-        count = len(evidence.runs)
         state = "fails" if evidence.error else evidence.verdict.value.replace("_", " ")
         certainty = "" if evidence.is_confirmed else " so far"
-        runs = f"{count} run{'s' * (count != 1)}"
+        runs = counted(len(evidence.runs), "run")
         self._tell(f"{key.fleet}: {state}{certainty} after {runs}{f': {evidence.reason}' if evidence.reason else ''}")
 
     # -------------------------------------------------------------------------------------------------- main search
@@ -261,7 +232,7 @@ class Planner:
         late: list[tuple[str, FleetEvidence, int]] = []
         for search in self._searches:
             proposal = self.ranking.proposal(search.layout)
-            most = most_allowed(self.block, proposal)
+            most = most_allowed(self.base, proposal)
             is_dear = self.ranking.estimated(proposal, correction) > MUCH_DEARER * cheapest
             if leader is not None and search.layout != leader.fleet.layout and self.ranking.has_prices:
                 if is_dear and search is not runner_up:
@@ -313,10 +284,36 @@ class Planner:
             sources.append(self._divided(best))
         self._drive_sources(sources, size)
 
+    def _scale(self, options: AutoscalerOptions) -> None:
+        """Try the fixed fleets that meet the limits, the best of each layout, with an autoscaler."""
+        fixed: dict[Layout, FleetEvidence] = {}
+        for evidence in sorted(self._known(), key=self.ranking.key):
+            if evidence.is_confirmed and evidence.is_met and len(evidence.fleet.replicas) == 1:
+                fixed.setdefault(evidence.fleet.layout.plain, evidence)
+        widest = [(one.fleet.size, autoscaled(one.fleet, options, self.block)) for one in fixed.values()]
+        searches = [self._bounds_search(fleet, size - 1) for size, fleet in widest if fleet is not None]
+        if searches:
+            self._tell(f"trying {counted(len(searches), 'layout')} with the autoscaler {options.kind}")
+        self._drive_sources(searches, MOST_REPLICAS)
+
+    def _bounds_search(
+        self, widest: Fleet, highest: int, prefix: str = "", replications: int | None = None
+    ) -> BoundsSearch:
+        """Return the search of the lower bound of a fleet, from its own up to ``highest``."""
+        bounds = widest.bounds
+        assert bounds is not None
+
+        def evidence_at(least: int) -> FleetEvidence:
+            start = max(least, *widest.replicas)
+            fleet = replace(widest, replicas=(start,), bounds=bounds._replace(least=least))
+            return self.evidence_of(fleet, prefix, replications)
+
+        return BoundsSearch(evidence_at, bounds.least, min(highest, bounds.most))
+
     def _split(self, best: FleetEvidence) -> None:
         """Try fleets that are smaller than the best with prefill and decode apart."""
         size = best.fleet.size - 1
-        if size >= 2 and not best.fleet.layout.is_disaggregated:
+        if size >= 2 and best.fleet.bounds is None and not best.fleet.layout.is_disaggregated:
             self._tell(f"trying {size} replicas with prefill apart")
             self._drive_sources([self._divided(best)], size)
 
@@ -348,15 +345,18 @@ class Planner:
         self._drive(lambda: [run for one in sized for run in one.wanted()])
         return tuple(one.answer(is_out_of_time=self.is_out_of_time) for one in sized)
 
-    def _sized(self, best: FleetEvidence, name: str, prefix: str, change: Callable[[], Study]) -> "_OtherLoadSearch":
+    def _sized(self, best: FleetEvidence, name: str, prefix: str, change: Callable[[], Study]) -> OtherLoadSearch:
         if best.fleet.layout.is_disaggregated:
-            return _OtherLoadSearch(name, prefix, best, None, "sizes of fleets with prefill apart are not searched")
+            return OtherLoadSearch(name, prefix, best, None, "sizes of fleets with prefill apart are not searched")
         try:
             self._bases[prefix] = change()
         except InputError as error:
-            return _OtherLoadSearch(name, prefix, best, None, str(error))
+            return OtherLoadSearch(name, prefix, best, None, str(error))
+        bounds = best.fleet.bounds
+        if bounds is not None:
+            return OtherLoadSearch(name, prefix, best, self._bounds_search(best.fleet, bounds.most, prefix, 1))
         search = LayoutSearch(best.fleet.layout, best.fleet.size, lambda fleet: self.evidence_of(fleet, prefix, 1))
-        return _OtherLoadSearch(name, prefix, best, search)
+        return OtherLoadSearch(name, prefix, best, search)
 
     # ------------------------------------------------------------------------------------------------------- result
 
@@ -370,6 +370,9 @@ class Planner:
 
     def _is_choice(self, evidence: FleetEvidence) -> bool:
         """Return whether a fleet may be the answer."""
+        most_usd = self.block.max_usd_per_hour
+        if most_usd is not None and self.ranking.usd_spent_per_hour(evidence) > most_usd * (1 + 1e-9):
+            return False
         return self.block.disaggregation is True or not evidence.fleet.layout.is_disaggregated
 
     def _result(self, other: tuple[OtherLoad, ...], *, is_complete: bool, is_interrupted: bool) -> PlanResult:
@@ -384,6 +387,7 @@ class Planner:
         others = [one for one in met if one.fleet.layout.plain != best.fleet.layout.plain and self._is_choice(one)]
         result.runner_up = others[0] if others else None
         result.smaller = _smaller(best, fleets)
+        result.other_scaling = _other_scaling(best, fleets)
         cheaper = [one for one in fleets if self.ranking.price(one) < self.ranking.price(best)]
         close = [one for one in cheaper if not one.error and one.verdict is Verdict.TOO_CLOSE and self._is_choice(one)]
         result.too_close = close[0] if close else None
@@ -394,11 +398,26 @@ class Planner:
 def _smaller(best: FleetEvidence, fleets: Sequence[FleetEvidence]) -> FleetEvidence | None:
     """Return the evidence on the best fleet with one replica fewer."""
     fleet = best.fleet
+    if fleet.bounds is not None:
+        least = fleet.bounds.least - 1
+        return next((one for one in fleets if one.fleet.bounds == (least, fleet.bounds.most)), None)
     if len(fleet.replicas) != 1:
         wanted = [Fleet(fleet.layout, (fleet.replicas[0], fleet.replicas[1] - 1))]
     else:
         wanted = [replace(fleet, replicas=(fleet.size - 1,))]
     return next((evidence for evidence in fleets if evidence.fleet in wanted), None)
+
+
+def _other_scaling(best: FleetEvidence, fleets: Sequence[FleetEvidence]) -> FleetEvidence | None:
+    """Return the best fixed fleet that meets the limits beside an autoscaled answer, or the reverse.
+
+    If no autoscaled fleet meets them it is the one that comes nearest.
+    """
+    others = [one for one in fleets if (one.fleet.bounds is None) != (best.fleet.bounds is None)]
+    met = [one for one in others if one.is_confirmed and one.is_met and not one.fleet.layout.is_disaggregated]
+    if met or best.fleet.bounds is not None:
+        return met[0] if met else None
+    return min(others, key=lambda one: one.ratio, default=None)
 
 
 def _contradiction(block: PlanBlock, possible: Sequence[Proposal]) -> str:

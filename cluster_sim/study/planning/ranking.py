@@ -12,10 +12,8 @@ from cluster_sim.study.planning.proposals import Proposal
 class Ranking:
     """Orders layouts by their estimates, and fleets by what was simulated; smaller is better."""
 
-    def __init__(self, objective: Objective, by_layout: Mapping[Layout, Proposal], *, has_scaler: bool = False) -> None:
-        """``has_scaler`` tells that an autoscaler decides how many replicas a run has, and so what it costs."""
+    def __init__(self, objective: Objective, by_layout: Mapping[Layout, Proposal]) -> None:
         self.objective = objective
-        self._has_scaler = has_scaler
         self._by_layout = by_layout
 
     @property
@@ -35,28 +33,33 @@ class Ranking:
         each = proposal.usd_per_replica_hour if self.has_prices else proposal.tdp_w
         return proposal.replicas(correction) * each
 
-    def usd_per_hour(self, fleet: Fleet) -> float:
-        """Return the price of a fleet."""
-        return fleet.size * self.proposal(fleet.layout).usd_per_replica_hour
-
     def usd_spent_per_hour(self, evidence: FleetEvidence) -> float:
-        """Return the price of a fleet; with an autoscaler, what its runs cost on average."""
-        figures = ("cost_usd", "window.start_s", "window.end_s")
-        cost, start_s, end_s = map(evidence.mean, figures)
-        if not self._has_scaler or cost is None or start_s is None or end_s is None or end_s <= start_s:
-            return self.usd_per_hour(evidence.fleet)
-        return cost / (end_s - start_s) * 3600
+        """Return the price of a fleet; with an autoscaler, that of the replicas that its runs had on average."""
+        replicas = self._mean_gpus(evidence) / evidence.fleet.layout.gpus
+        return replicas * self.proposal(evidence.fleet.layout).usd_per_replica_hour
 
     def _mean_gpus(self, evidence: FleetEvidence) -> float:
-        """Return the GPUs of a fleet over time, which an autoscaler changes."""
-        nominal = self.usd_per_hour(evidence.fleet)
-        return evidence.fleet.gpus * (self.usd_spent_per_hour(evidence) / nominal if nominal else 1.0)
+        """Return the GPUs of a fleet; with an autoscaler, those of its runs on average, without encoders."""
+        mean = evidence.mean("mean_gpus")
+        if evidence.fleet.bounds is None or not mean:
+            return evidence.fleet.gpus
+        return mean - (evidence.mean("encoders.gpus") or 0.0)
+
+    def _most_gpus(self, evidence: FleetEvidence) -> int:
+        """Return the GPUs of a fleet; with an autoscaler, the most that a run had at the same time."""
+        most = evidence.most("most_gpus")
+        if evidence.fleet.bounds is None or not most:
+            return evidence.fleet.gpus
+        return round(most - (evidence.mean("encoders.gpus") or 0.0))
 
     def price(self, evidence: FleetEvidence) -> float:
         """Return the price of a fleet, or its power if the objective is about energy."""
         if self.has_prices:
             return self.usd_spent_per_hour(evidence)
-        return evidence.mean("energy.mean_power_w") or evidence.fleet.size * self.proposal(evidence.fleet.layout).tdp_w
+        return evidence.mean("energy.mean_power_w") or self._nominal_power_w(evidence.fleet)
+
+    def _nominal_power_w(self, fleet: Fleet) -> float:
+        return fleet.gpus / fleet.layout.gpus * self.proposal(fleet.layout).tdp_w
 
     def key(self, evidence: FleetEvidence) -> tuple[float, float, float]:
         """Return what orders fleets: the objective, then the price, then the distance from the limits."""
@@ -76,11 +79,12 @@ class Ranking:
         return {
             "gpus": fleet.gpus,
             "mean_gpus": self._mean_gpus(evidence),
+            "most_gpus": self._most_gpus(evidence),
             "usd_per_hour": usd,
             "usd_per_million_output_tokens": usd / (tokens * 3600) * 1e6 if tokens else None,
             "requests_per_s": mean("throughput.requests_per_s"),
             "output_tokens_per_s": tokens,
-            "output_tokens_per_s_per_gpu": tokens / fleet.gpus if tokens is not None else None,
+            "output_tokens_per_s_per_gpu": tokens / self._mean_gpus(evidence) if tokens is not None else None,
             "output_tokens_per_s_per_user": 1 / token_s if token_s else None,
             "good_requests_ratio": mean("slo.good_requests_ratio"),
             "good_requests_per_usd": good * 3600 / usd if good is not None and usd else None,

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from cluster_sim.errors import InputError
 from cluster_sim.options import GREATEST_WEIGHT, LONGEST_RUN_S, MOST_ITEMS, InputFile
+from cluster_sim.shown_values import counted
 from cluster_sim.suggestion import suggestion
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.arrivals.arrival_process import Arrivals, ArrivalTimes, build_arrivals
@@ -288,7 +289,9 @@ class TraceColumns:
         for block in self._timed():
             clip_block(self._traits.decorate(block, first), self._options.clip, counts)
             first += len(block)
-        notices.extend(f"{self._options.path}: {count:,} rows {change}" for change, count in sorted(counts.items()))
+        notices.extend(
+            f"{self._options.path}: {counted(count, 'row')} {change}" for change, count in sorted(counts.items())
+        )
 
     def _timed(self) -> Iterator[Columns]:
         """Yield the rows with the times of the replay."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from cluster_sim.errors import InputError
 from cluster_sim.options import ConfigModel
+from cluster_sim.shown_values import counted
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.columns import Columns
 from cluster_sim.workload.files.file_access import shown_names
@@ -58,7 +59,7 @@ class ReadReport:
 
     def notices(self, path: Path) -> list[str]:
         """Return a line for everything noteworthy."""
-        lines = [f"{path}: skipped {count:,} rows: {reason}" for reason, count in sorted(self.skipped.items())]
+        lines = [f"{path}: skipped {counted(count, 'row')}: {reason}" for reason, count in sorted(self.skipped.items())]
         lines += [f"{path}: {count:,} {what}" for what, count in sorted(self.changed.items())]
         return lines + ([f"{path}: columns not used: {shown_names(self.unused)}"] if self.unused else [])
 

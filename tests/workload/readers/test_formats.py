@@ -65,7 +65,7 @@ def test_burstgpt_both_headers(trace_file: Callable[..., str], rows: Callable[..
     block = rows({"kind": "trace", "path": path}, notices=notices)
     assert block.arrival_ns.tolist() == [0, 113_000_000_000]
     assert notices == [
-        f"{path}: skipped 1 rows: no output tokens",
+        f"{path}: skipped 1 row: no output tokens",
         f"{path}: columns not used: Model, Total tokens, Log Type",
     ]
     assert rows({"kind": "trace", "path": path, "zero_tokens": "one"}).output_tokens.tolist() == [18, 1, 276]
@@ -155,8 +155,8 @@ def test_sharegpt_lengths(trace_file: Callable[..., str], rows: Callable[..., An
     assert block.prompt_tokens.tolist() == [11, 7]
     assert block.output_tokens.tolist() == [2, 9]
     assert notices == [
-        f"{path}: skipped 1 rows: conversations of fewer than two turns",
-        f"{path}: skipped 1 rows: conversations with an empty turn",
+        f"{path}: skipped 1 row: conversations of fewer than two turns",
+        f"{path}: skipped 1 row: conversations with an empty turn",
         f"{path}: 4 turns whose tokens were estimated as a quarter of the characters",
     ]
 
@@ -210,7 +210,7 @@ def test_burstgpt_models_and_sessions(trace_file: Callable[..., str], rows: Call
     block = rows({"kind": "trace", "path": path, "format": chosen}, notices=notices)
     assert block.prompt_tokens.tolist() == [472, 5]
     assert [(one.session_id, one.turn) for one in block.attributes] == [(0, 0), (0, 1)]
-    assert notices[0] == f"{path}: skipped 1 rows: not of the Model ChatGPT"
+    assert notices[0] == f"{path}: skipped 1 row: not of the Model ChatGPT"
 
 
 def test_sharegpt_is_read_piece_by_piece(trace_file: Callable[..., str], rows: Callable[..., Any]) -> None:

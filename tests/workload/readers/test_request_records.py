@@ -26,7 +26,7 @@ def test_results_of_vllm_and_sglang(trace_file: Callable[..., str], rows: Callab
     assert block.arrival_ns.tolist() == [0, 500_000_000]
     assert (block.prompt_tokens.tolist(), block.output_tokens.tolist()) == ([5, 7], [3, 4])
     assert notices == [
-        f"{path}: skipped 1 rows: failed requests",
+        f"{path}: skipped 1 row: failed requests",
         f"{path}: columns not used: completed, total_input_tokens",
     ]
 
