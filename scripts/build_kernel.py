@@ -2,12 +2,14 @@
 
 It takes a C compiler, the headers of Python, and mypy with setuptools, which are among the packages for development.
 Nothing is done if the package is there already, made of the same sources for this Python; ``--if-possible`` does
-nothing, and says so, where something is missing.  What is compiled is a copy of the sources (``kernel_copy.py``), and
+nothing, and says so, where something is missing, and is silent where ``CLUSTER_SIM_KERNEL=python`` leaves the package
+alone.  What is compiled is a copy of the sources (``kernel_copy.py``), and
 without any choice of instructions, so that every CPU of this architecture runs it and computes the same.
 """
 
 import argparse
 import ast
+import fcntl
 import hashlib
 import importlib
 import json
@@ -18,10 +20,12 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
@@ -29,11 +33,12 @@ if str(ROOT) not in sys.path:
 
 from kernel_copy import Copy  # noqa: E402 - the packages stand beside this folder
 
-from cluster_sim.kernel.binary import STAMP, seal_of, stamp_of  # noqa: E402
+from cluster_sim.kernel.binary import STAMP, fault, seal_of, stamp_of  # noqa: E402
+from cluster_sim.kernel.kernels import VARIABLE  # noqa: E402
 from cluster_sim.kernel.modules import MODULES  # noqa: E402
 from cluster_sim.kernel.names import KERNEL, PROJECT  # noqa: E402
 
-FLAGS = ("-fPIC", "-fwrapv", "-ffp-contract=off", "-w", "-DNDEBUG")
+FLAGS = ("-fPIC", "-fwrapv", "-ffp-contract=off", "-fvisibility=hidden", "-w", "-DNDEBUG")
 """Nothing is contracted: one rounding an operation, as in Python."""
 MYPY = """[mypy]
 plugins = pydantic.mypy
@@ -71,24 +76,43 @@ static int
 }}"""
 
 
+OTHER_INIT: Final = re.compile(r"^PyMODINIT_FUNC PyInit___init__\(void\).*\n", re.MULTILINE)
+"""In every shim; of use on another operating system."""
+
+
 def main() -> None:
     """Build the kernel, unless it is there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--optimisation", default="2", help="gcc's -O (default 2; 1 takes half the time)")
+    parser.add_argument("--optimisation", default="1", help="gcc's -O (default 1; 2 takes twice the time)")
     parser.add_argument("--if-possible", action="store_true", help="do nothing where something is missing")
     options = parser.parse_args()
-    stamp = stamp_of(ROOT, sorted({*MODULES, *imported_modules()}))
-    if is_built(stamp):
+    if options.if_possible and os.environ.get(VARIABLE) == "python":
         return
     missing = what_is_missing()
-    if missing:
-        print(f"no compiled kernel: {missing}", file=sys.stderr)
-        sys.exit(0 if options.if_possible else 1)
-    print("compiling the step loop", flush=True)
     folder = ROOT / "build" / "kernel"
     folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # Whoever waited for another build finds it made.
+        stamp = stamp_of(ROOT, sorted({*MODULES, *imported_modules()}))
+        if is_built(stamp):
+            return
+        if missing:
+            print(f"no compiled kernel: {missing}", file=sys.stderr)
+            sys.exit(0 if options.if_possible else 1)
+        try:
+            build(folder, stamp, options.optimisation)
+        except subprocess.CalledProcessError as error:
+            print(error.stdout or "", error, sep="\n", file=sys.stderr)
+            sys.exit(1)
+
+
+def build(folder: Path, stamp: dict[str, Any], optimisation: str) -> None:
+    """Make the package; the parts that are in ``folder`` from an earlier build and still right are used again."""
+    print("compiling the step loop, once for these sources: takes 1 to 4 minutes", flush=True)
+    since = time.monotonic()
     generate(folder, write_copies(folder, seal_of(stamp)))
-    install(compile_parts(folder, options.optimisation), json.dumps(stamp, indent=1))
+    install(compile_parts(folder, optimisation), json.dumps(stamp, indent=1))
+    print(f"compiled in {time.monotonic() - since:.0f} s")
 
 
 def imported_modules() -> set[str]:
@@ -108,9 +132,9 @@ def imported_modules() -> set[str]:
 
 
 def is_built(stamp: object) -> bool:
-    """Return whether the package is there and made of these sources for this Python."""
+    """Return whether the package is there, can be loaded, and was made of these sources for this Python."""
     try:
-        return bool(json.loads((ROOT / KERNEL / STAMP).read_text(encoding="utf-8")) == stamp)
+        return bool(json.loads((ROOT / KERNEL / STAMP).read_text(encoding="utf-8")) == stamp) and not fault()
     except (OSError, ValueError):
         return False
 
@@ -131,7 +155,7 @@ def write_copies(folder: Path, seal: str) -> list[str]:
     paths = [f"{KERNEL}{module.removeprefix(PROJECT).replace('.', '/')}.py" for module in MODULES]
     texts = [Copy(ROOT, module, MODULES).rewritten() for module in MODULES]
     paths.append(f"{KERNEL}/seal.py")
-    texts.append(f'from typing import Final\n\nSEAL: Final = "{seal}"\n')
+    texts.append(f'from typing import Any, Final\n\nSEAL: Final = "{seal}"\n')
     for path, text in zip(paths, texts, strict=True):
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -147,7 +171,7 @@ def generate(folder: Path, paths: list[str]) -> None:
     (folder / "mypy.ini").write_text(MYPY, encoding="utf-8")
     (folder / "paths.json").write_text(json.dumps(paths), encoding="utf-8")
     environment = dict(os.environ, MYPYPATH=str(ROOT), PYTHONPATH=str(ROOT))
-    subprocess.run([sys.executable, "-c", GENERATE], cwd=folder, env=environment, check=True)
+    run([sys.executable, "-c", GENERATE], folder, environment)
     for path in (folder / "build").rglob("*.c"):
         text = path.read_text(encoding="utf-8")
         called = IDLE_INIT.sub(lambda match: CALLED_INIT.format(match[1]), text)
@@ -155,43 +179,77 @@ def generate(folder: Path, paths: list[str]) -> None:
             path.write_text(called, encoding="utf-8")
 
 
-def compile_parts(folder: Path, optimisation: str) -> list[tuple[str, Path]]:
-    """Compile and link every extension module; return (its name, its file)."""
+def run(command: list[str], folder: Path, environment: dict[str, str] | None = None) -> None:
+    """Run a step of the build; what it prints goes with the CalledProcessError, and is of no use if it succeeds."""
+    subprocess.run(
+        command, cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def compile_parts(folder: Path, optimisation: str) -> dict[str, Path]:
+    """Compile and link every extension module, on all cores; return its file by its name."""
     parts = json.loads((folder / "parts.json").read_text(encoding="utf-8"))
     (folder / "objects").mkdir(exist_ok=True)
     headers = b"".join(path.read_bytes() for path in sorted((folder / "build").rglob("*.h")))
-    linker = shlex.split(sysconfig.get_config_var("LDSHARED"))
-    found = []
+    (main,) = (part for part in parts if part["name"] == f"{KERNEL}__mypyc")
+    shims = merged_shims(folder, {part["name"]: part["sources"][0] for part in parts if part is not main})
+    folders = dict.fromkeys([sysconfig.get_path("include"), *main["folders"]])
+    flags = [f"-O{optimisation}", *FLAGS, *(f"-I{path}" for path in folders)]
+    sources = sorted([*main["sources"], *shims], key=lambda name: (folder / name).stat().st_size, reverse=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        jobs = {}
-        for part in parts:
-            folders = dict.fromkeys([sysconfig.get_path("include"), *part["folders"]])
-            flags = [f"-O{optimisation}", *FLAGS, *(f"-I{path}" for path in folders)]
-            key = hashlib.sha256(headers + " ".join(flags).encode()).digest()
-            jobs[part["name"]] = [pool.submit(compile_one, folder, item, flags, key) for item in part["sources"]]
-        for name, objects in jobs.items():
-            library = folder / "objects" / f"{name}.so"
-            subprocess.run([*linker, *(str(job.result()) for job in objects), "-o", str(library)], check=True)
-            found.append((name, library))
-    return found
+        made = pool.map(lambda source: compile_one(folder, source, flags, headers), sources)
+        objects = dict(zip(sources, made, strict=True))
+    for path in {*(folder / "objects").iterdir()} - {*objects.values()}:
+        path.unlink()
+    libraries = {main["name"]: link(folder, main["name"], [objects[source] for source in main["sources"]])}
+    for source, names in shims.items():
+        libraries |= dict.fromkeys(names, link(folder, Path(source).stem, [objects[source]]))
+    return libraries
 
 
-def compile_one(folder: Path, source: str, flags: list[str], key: bytes) -> Path:
+def merged_shims(folder: Path, sources: dict[str, str]) -> dict[str, list[str]]:
+    """Merge the sources of the shims, the extension modules that only call the large one, into as few as the names of
+    their functions allow; return the modules' names by file.
+
+    A function is named by the last part of its module's name, so any file with that function can be the module.
+    """
+    merged: dict[str, list[str]] = {}
+    seen: Counter[str] = Counter()
+    for name in sorted(sources):
+        last = name.rpartition(".")[2]
+        merged.setdefault(f"build/shims_{seen[last]}.c", []).append(name)
+        seen[last] += 1
+    for path, names in merged.items():
+        texts = [OTHER_INIT.sub("", (folder / sources[name]).read_text(encoding="utf-8")) for name in names]
+        (folder / path).write_text("\n".join(texts), encoding="utf-8")
+    return merged
+
+
+def compile_one(folder: Path, source: str, flags: list[str], headers: bytes) -> Path:
     """Compile one file, unless it was compiled as it is; return the object file."""
-    digest = hashlib.sha256(key + (folder / source).read_bytes()).hexdigest()[:16]
+    text = (folder / source).read_bytes()
+    digest = hashlib.sha256(b"".join([headers, " ".join(flags).encode(), text])).hexdigest()[:16]
     target = folder / "objects" / f"{Path(source).stem}-{digest}.o"
     if not target.exists():
         compiler = shlex.split(sysconfig.get_config_var("CC"))
-        subprocess.run([*compiler, *flags, "-c", source, "-o", f"{target}.part"], cwd=folder, check=True)
+        run([*compiler, *flags, "-c", source, "-o", f"{target}.part"], folder)
         Path(f"{target}.part").rename(target)
     return target
 
 
-def install(libraries: list[tuple[str, Path]], stamp: str) -> None:
+def link(folder: Path, name: str, objects: list[Path]) -> Path:
+    """Link one extension module; return its file."""
+    linker = shlex.split(sysconfig.get_config_var("LDSHARED"))
+    library = folder / "objects" / f"{name}.so"
+    run([*linker, *map(str, objects), "-o", str(library)], folder)
+    return library
+
+
+def install(libraries: dict[str, Path], stamp: str) -> None:
     """Put the libraries beside the sources, the stamp last."""
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
     shutil.rmtree(ROOT / KERNEL, ignore_errors=True)
-    for name, library in libraries:
+    for name, library in libraries.items():
         target = ROOT / f"{name.replace('.', '/')}{suffix}"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(library, f"{target}.part")
