@@ -206,8 +206,11 @@ class ReplicaLog:
         self.iterations += count
         self.generated_tokens += int(weights.sum())
         self.last_end_ns = ends_ns.item(-1)
-        none = np.zeros(count, np.int64)
-        self._notes.add_steps(np.column_stack((ends_ns, gaps_ns, weights, none, weights, none)))
+        steps = np.zeros((count, STEP_FIELDS), np.int64)
+        steps[:, 0] = ends_ns
+        steps[:, 1] = gaps_ns
+        steps[:, 2] = steps[:, 4] = weights
+        self._notes.add_steps(steps)
         if self._notes.weight >= self.pending_limit:
             self._count_pending()
 

@@ -7,7 +7,7 @@ Stage actors, where they exist, receive the same stream one way and check that t
 
 from array import array
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import numpy as np
@@ -16,11 +16,9 @@ from cluster_sim.hardware.batch_shape import BatchShape, Int64Array
 from cluster_sim.hardware.jitter import Jitter
 from cluster_sim.hardware.predictors.coverage import Coverage, CoverageCounter, coverage_of
 from cluster_sim.hardware.predictors.predictor_interface import Predictor
+from cluster_sim.serving.latest_batches import LATEST_BATCHES, LatestBatches
 from cluster_sim.serving.lives.life_clock import LifeClock
 
-LATEST_BATCHES: Final = 256
-"""Batches of several stages whose times are kept beyond those in flight: work for clients who have just given up may
-outlast the run."""
 _LATEST_GAPS: Final = 1024
 """Idle times of a single stage that are kept, for the same purpose."""
 
@@ -53,8 +51,8 @@ class Pipeline:
         """When each stage has finished all it was given."""
         self.busy_ns = [0] * self._stages
         self._stream: array[int] | None = array("q") if is_streamed else None
-        self._latest: deque[tuple[list[int], list[int]]] = deque(maxlen=in_flight + LATEST_BATCHES)
-        """With several stages, per batch that may outlast the run: its ends and its work by stage."""
+        self._latest = LatestBatches(in_flight + LATEST_BATCHES)
+        """With several stages, the batches that may outlast the run."""
         self._idle: deque[tuple[int, int]] = deque([(0, 0)], maxlen=_LATEST_GAPS)
         """Of a single stage, when it last had work again, and the work it had done by then."""
         self.clock: LifeClock | None = None
@@ -111,7 +109,7 @@ class Pipeline:
         if clock is not None and end > clock.crash_ns:
             self._cut(clock.crash_ns, ends_ns, steps_ns, record)
         if self._stages > 1:
-            self._latest.append((ends_ns, steps_ns))
+            self._latest.add([ends_ns], [steps_ns])
         if self._stream is not None:
             self._stream.extend((*record, ends_ns[-1]))
         return first_start, end
@@ -177,13 +175,13 @@ class Pipeline:
         return rows
 
     def occupy_all(
-        self, free_ns: list[int], busy_ns: list[int], steps: int, latest: Iterable[tuple[list[int], list[int]]] = ()
+        self, free_ns: list[int], busy_ns: list[int], steps: int, latest: tuple[Int64Array, Int64Array] | None = None
     ) -> None:
         """Record ``steps`` batches sent through every stage: when each is free then, and its work in ns; with
         several stages ``latest`` has the ends and the work by stage of those that may be unfinished.
         """
-        if self._stages > 1:
-            self._latest.extend(latest)
+        if latest is not None:
+            self._latest.add(*latest)
         elif free_ns[0] - busy_ns[0] > self.free_ns[0]:
             self._idle.append((free_ns[0] - busy_ns[0], self.busy_ns[0]))
         self.free_ns = list(free_ns)
@@ -193,11 +191,7 @@ class Pipeline:
     def overrun_ns(self, end_ns: int) -> list[int]:
         """Return the work of each stage beyond ``end_ns``, the end of the run."""
         if self._stages > 1:
-            beyond = [
-                [max(end - max(end_ns, end - step), 0) for end, step in zip(*batch, strict=True)]
-                for batch in self._latest
-            ]
-            return [sum(works) for works in zip(*beyond, strict=True)] or [0] * self._stages
+            return self._latest.overrun_ns(end_ns, self._stages)
         done_later_ns = self.busy_ns[0]
         for start_ns, done_ns in reversed(self._idle):
             if start_ns < end_ns:

@@ -4,12 +4,11 @@ With several stages each running sequence is in at most one unfinished batch.  W
 of memory, the members of a batch are scheduled again, together, when it ends, so the batches in flight take turns.
 Batch i has the members of batch i - n, n being the number of pools, and is scheduled at its end; the stages are the
 same ordered servers as for single batches (``Pipeline.run``), so a round costs a few additions instead of n walks of
-the scheduler.  Batches are planned as far as somebody asks.
+the scheduler.  Their times are computed as far as somebody asks (``StageTimes``).
 """
 
 from bisect import bisect_right
 from collections.abc import Sequence as Row
-from typing import Final
 
 import numpy as np
 
@@ -18,11 +17,10 @@ from cluster_sim.hardware.batch_shape import Int64Array
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.fast_forward.interface import FastForwardScheduler
-from cluster_sim.serving.pipeline import LATEST_BATCHES, Pipeline
+from cluster_sim.serving.fast_forward.stage_times import StageTimes
+from cluster_sim.serving.latest_batches import LATEST_BATCHES
+from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.sequence import Sequence
-
-_BATCHES_AT_ONCE: Final = 64
-"""So many batches are planned at least: an arrival throws away what lies beyond it."""
 
 
 class PipelinedDecode:
@@ -32,20 +30,7 @@ class PipelinedDecode:
     ``free_ns``: when each stage has finished what it has.
     """
 
-    __slots__ = (
-        "_costs_ns",
-        "_free_ns",
-        "_heads_tokens_ns",
-        "_planned",
-        "_scheduled_ns",
-        "_scheduler",
-        "_stage_ends_ns",
-        "_stages",
-        "is_finishing",
-        "offset",
-        "pools",
-        "steps",
-    )
+    __slots__ = ("_heads_tokens_ns", "_scheduler", "_times", "is_finishing", "offset", "pools", "steps")
 
     def __init__(
         self,
@@ -62,54 +47,30 @@ class PipelinedDecode:
         self.is_finishing = is_finishing
         self.offset = 0
         self._scheduler = scheduler
-        self._costs_ns = costs_ns
-        self._stages = len(free_ns)
-        self._free_ns = list(free_ns)
-        """When each stage is free after the batches planned so far."""
-        self._planned = 0
-        """Batches of which all is known; later ones are planned when somebody asks for their time."""
-        self._scheduled_ns = list(heads_ns)
-        """When each batch is scheduled: the heads, then the ends of the batches n before."""
-        self._stage_ends_ns: list[int] = []
-        """When each stage is free after each batch, one batch after the other."""
+        self._times = StageTimes(heads_ns, costs_ns, free_ns)
         self._heads_tokens_ns = [pool.last_tokens.time_ns for pool in pools]
         """When the previous tokens of the heads' members came; those of later batches came when they are scheduled."""
-
-    def _plan(self, time_ns: int) -> None:
-        """Plan every batch that is scheduled at or before ``time_ns``, and some that follow."""
-        scheduled_ns, free_ns, stage_ends_ns = self._scheduled_ns, self._free_ns, self._stage_ends_ns
-        stages = range(self._stages)
-        while self._planned < self.steps and scheduled_ns[self._planned] <= time_ns:
-            first = self._planned
-            self._planned = min(first + _BATCHES_AT_ONCE, self.steps)
-            costs = iter(self._costs_ns[first : self._planned].ravel().tolist())
-            for batch in range(first, self._planned):  # This is run for every batch: no call in it is one too many.
-                now = scheduled_ns[batch]
-                for stage in stages:
-                    if free_ns[stage] > now:  # noqa: PLR1730
-                        now = free_ns[stage]
-                    now += next(costs)
-                    free_ns[stage] = now
-                    now += next(costs)
-                stage_ends_ns += free_ns
-                scheduled_ns.append(now)
 
     @property
     def last_end_ns(self) -> int:
         """When the last batch ends."""
-        self._plan(NEVER)
-        return self._scheduled_ns[-1]
+        self._times.plan(NEVER)
+        return self._times.scheduled_ns.item(-1)
 
     def scheduled_ns(self, step: int) -> int:
         """Return when batch ``step`` is scheduled; ``steps`` for the first one beyond the plan."""
-        if step >= len(self._scheduled_ns):
-            self._plan(NEVER)
-        return self._scheduled_ns[step]
+        times = self._times
+        if step >= times.planned + len(self.pools):
+            times.plan(NEVER)
+        return times.scheduled_ns.item(step)
 
     def steps_scheduled_by(self, time_ns: int) -> int:
         """Return how many batches are scheduled at or before ``time_ns``."""
-        self._plan(time_ns)
-        return bisect_right(self._scheduled_ns, time_ns, 0, min(self.steps, len(self._scheduled_ns)))
+        times = self._times
+        times.plan(time_ns)
+        return int(
+            times.scheduled_ns[: min(self.steps, times.planned + len(self.pools))].searchsorted(time_ns, "right")
+        )
 
     def turns(self, upto: int) -> list[int]:
         """Return how many batches from ``offset`` up to ``upto`` each pool makes."""
@@ -123,7 +84,8 @@ class PipelinedDecode:
 
     def in_flight_after(self, upto: int) -> list[int]:
         """Return the ends of the batches in flight once ``upto`` batches are scheduled, one of them at least."""
-        return self._scheduled_ns[upto : upto + len(self.pools)]
+        ends_ns: list[int] = self._times.scheduled_ns[upto : upto + len(self.pools)].tolist()
+        return ends_ns
 
     def commit(self, upto: int, pipeline: Pipeline, log: ReplicaLog) -> list[Sequence]:
         """Make the batches from ``offset`` up to ``upto``; return the sequences that finish in the last one."""
@@ -142,24 +104,24 @@ class PipelinedDecode:
 
     def recorded_steps(self, upto: int) -> tuple[Int64Array, Int64Array, Int64Array]:
         """Return ends, token gaps in ns and decodes of the batches from ``offset`` up to ``upto``, int64 each."""
-        pools, first = len(self.pools), self.offset
-        ends = np.array(self._scheduled_ns[first + pools : upto + pools], np.int64)
-        tokens_ns = self._heads_tokens_ns[first:upto] + self._scheduled_ns[max(first, pools) : max(upto, pools)]
-        gaps = ends - np.array(tokens_ns, np.int64)
+        pools, first, scheduled_ns = len(self.pools), self.offset, self._times.scheduled_ns
+        ends_ns = scheduled_ns[first + pools : upto + pools]
+        gaps_ns = ends_ns - scheduled_ns[first:upto]
+        for head in range(first, min(upto, pools)):
+            gaps_ns[head - first] = scheduled_ns[head + pools] - self._heads_tokens_ns[head]
         sizes = np.array([len(pool) for pool in self.pools], np.int64)
-        return ends, gaps, sizes[np.arange(first, upto) % pools]
+        return ends_ns, gaps_ns, sizes[np.arange(first, upto) % pools]
 
     def stage_times(self, upto: int) -> tuple[list[int], list[int]]:
         """Return per stage when it is free after ``upto`` batches and its work in those since ``offset``, ns."""
-        busy_ns: list[int] = self._costs_ns[self.offset : upto, ::2].sum(axis=0).tolist()
-        return self._stage_ends_ns[(upto - 1) * self._stages : upto * self._stages], busy_ns
+        free_ns: list[int] = self._times.ends_ns[upto - 1].tolist()
+        busy_ns: list[int] = self._times.costs_ns[self.offset : upto, ::2].sum(axis=0).tolist()
+        return free_ns, busy_ns
 
-    def latest(self, upto: int) -> list[tuple[list[int], list[int]]]:
+    def latest(self, upto: int) -> tuple[Int64Array, Int64Array]:
         """Return ends and work by stage of those batches from ``offset`` up to ``upto`` that may outlast the run."""
         first = max(self.offset, upto - len(self.pools) - LATEST_BATCHES)
-        stages = self._stages
-        ends_ns = [self._stage_ends_ns[batch * stages : (batch + 1) * stages] for batch in range(first, upto)]
-        return list(zip(ends_ns, self._costs_ns[first:upto, ::2].tolist(), strict=True))
+        return self._times.ends_ns[first:upto].copy(), self._times.costs_ns[first:upto, ::2].copy()
 
 
 def pipelined_steps(pools: list[DecodePool], free_blocks: int, most: int) -> tuple[int, bool]:

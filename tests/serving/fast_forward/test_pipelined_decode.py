@@ -108,16 +108,3 @@ def test_steps_end_where_memory_or_a_member_does(groups: list[list[tuple[int, in
     assert steps <= min(most, finish)
     assert is_finishing == (steps == finish)
     assert steps == min(most, finish) or blocks(steps + 1) > free
-
-
-def test_no_more_batches_are_planned_than_are_asked_for() -> None:
-    """Of 2,000 batches the first three need no more than one portion of 64; the last one needs all."""
-    pools = [pool_of(number, [(10, 1000)]) for number in range(2)]
-    pipeline = pipeline_of(2, 0.0)
-    for number, pool in enumerate(pools):
-        pool.last_tokens.time_ns = number
-    plan = PipelinedDecode(pools, [0, 1], pipeline.pipelined_costs_ns(pools, 2000), [0, 0], None, is_finishing=True)
-    assert plan.steps_scheduled_by(plan.scheduled_ns(1)) == 2
-    assert len(plan._stage_ends_ns) == 2 * 64
-    assert plan.last_end_ns == plan.scheduled_ns(2001)
-    assert len(plan._stage_ends_ns) == 2 * 2000
