@@ -405,7 +405,7 @@ class Replica:
         is_lost = self._clock is not None and batch.end_ns > self._clock.crash_ns
         if not is_lost:
             batch_recording.record_batch(self.log, batch)
-        if scheduler.has_prefix_cache:
+        if scheduler.has_prefix_cache and batch.prefilled:
             batch_recording.record_lookups(self.log, batch)
         if self.log.preemptions:
             batch_recording.record_preempted_time(batch)

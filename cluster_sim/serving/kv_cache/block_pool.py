@@ -167,7 +167,7 @@ class BlockPool:
         queue, nodes, changes = self._queue, self._nodes, self.changes
         assert blocks <= queue.blocks
         left = blocks
-        run = queue.front
+        first = run = queue.front
         while run is not None:  # Always true while blocks are left; the loop ends inside.
             length = run.end - run.start
             node = run.node
@@ -175,6 +175,9 @@ class BlockPool:
                 run.end -= left
                 if changes is not None and node is not None:
                     self._note(changes, node)
+                if run is first:  # Mostly: one run lasts for many steps.
+                    queue.blocks -= blocks
+                    return
                 break
             following = run.following
             run.following = None

@@ -65,28 +65,24 @@ class Holding:
 class FreeQueue:
     """A doubly linked list of free runs, the next to be reused in front."""
 
-    __slots__ = ("_head", "_tail", "blocks")
+    __slots__ = ("_tail", "blocks", "front")
 
     def __init__(self) -> None:
-        self._head: BlockRun | None = None
+        self.front: BlockRun | None = None
+        """The run whose last block is reused next."""
         self._tail: BlockRun | None = None
         self.blocks = 0
         """Blocks in the queue; the owner keeps it when it shortens a queued run."""
 
     def __iter__(self) -> Iterator[BlockRun]:
-        run = self._head
+        run = self.front
         while run is not None:
             yield run
             run = run.following
 
-    @property
-    def front(self) -> BlockRun | None:
-        """The run whose last block is reused next."""
-        return self._head
-
     def advance(self, front: BlockRun | None, blocks: int) -> None:
         """Make ``front`` the front, everything before it having been taken out and ``blocks`` blocks with it."""
-        self._head = front
+        self.front = front
         if front is None:
             self._tail = None
         else:
@@ -99,7 +95,7 @@ class FreeQueue:
         run.preceding = tail
         run.following = None
         if tail is None:
-            self._head = run
+            self.front = run
         else:
             tail.following = run
         self._tail = run
@@ -112,7 +108,7 @@ class FreeQueue:
         run.following = place
         place.preceding = run
         if preceding is None:
-            self._head = run
+            self.front = run
         else:
             preceding.following = run
         self.blocks += run.end - run.start
@@ -121,7 +117,7 @@ class FreeQueue:
         """Take a run out, wherever it stands."""
         preceding, following = run.preceding, run.following
         if preceding is None:
-            self._head = following
+            self.front = following
         else:
             preceding.following = following
         if following is None:

@@ -74,6 +74,7 @@ class HashedCache:
         found = match.found
         assert isinstance(found, BlockMatch)
         self._blocks.admit(sequence.key, self.content(sequence), found)
+        self.free_blocks -= found.free_blocks
         self._take(-(-tokens // self.block_size) - found.blocks)
 
     def fill(self, sequence: Sequence, tokens: int) -> None:
@@ -110,7 +111,7 @@ class HashedCache:
         self._blocks.commit(sequence.key, sequence.computed)
         self._blocks.release(sequence.key, -(-sequence.computed // self.block_size))
         self.free_blocks = self._blocks.free_blocks
-        if self._growing.get(sequence.request.attributes.output_segment) is sequence:
+        if self._growing and self._growing.get(sequence.request.attributes.output_segment) is sequence:
             del self._growing[sequence.request.attributes.output_segment]
 
     def track_prefixes(self) -> None:
@@ -135,9 +136,9 @@ class HashedCache:
         assert self.free_blocks == self._blocks.free_blocks
 
     def _take(self, blocks: int) -> None:
-        self._blocks.take(blocks)
-        self.free_blocks = self._blocks.free_blocks
-        assert self.free_blocks >= 0
+        if blocks > 0:
+            self._blocks.take(blocks)
+            self.free_blocks -= blocks
 
     def _commit(self, writer: Sequence) -> None:
         """Give the full blocks of a growing output their hashes; a member of the pool does not count its own tokens."""
