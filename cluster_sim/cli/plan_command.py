@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 MOST_RATE_SCALE: Final = 10_000.0
 """More than any fleet grows by; a typing error beyond it would simulate an overload that never ends."""
+LEAST_REQUESTS: Final = 3000
+"""Requests of users that --users describes: enough for a 99th percentile."""
+REQUESTS_OF_USER: Final = 10
+"""The same for each of them, at least."""
+LEAST_RAMP_S: Final = 60.0
+"""Time over which these users start, at least, so that their first requests do not come at once."""
 
 
 def plan(
@@ -34,6 +40,15 @@ def plan(
     ] = None,
     rate_scale: Annotated[
         float | None, typer.Option(metavar="FACTOR", help="So many times the load's rate, or its number of users.")
+    ] = None,
+    users: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="So many users who send, wait for the answer and think; lengths are the trace's."
+        ),
+    ] = None,
+    think_time: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Mean time that they think, for example 10s. [default: 0s]")
     ] = None,
     slo: Annotated[
         list[str] | None,
@@ -76,6 +91,7 @@ def plan(
 
     if file is None:
         document = _document(model, trace)
+        _set_users(document, trace, users, think_time)
         apply_overrides(document, with_allowance(overrides, allow_unknown))
     else:
         document = read_document(file, with_allowance(overrides, allow_unknown))
@@ -83,6 +99,7 @@ def plan(
         if trace is not None:
             _set(document, ("workload",), {"kind": "trace", "path": trace}, f"--trace {trace}")
             document.places["workload", "path"] = f"--trace {trace}"
+        _set_users(document, trace, users, think_time)
     for text in slo or ():
         key, limit_s = _limit(text)
         _set_once(document, ("slo", key), limit_s, f"--slo {text}")
@@ -148,6 +165,29 @@ def _document(model: str | None, trace: str | None) -> "Document":
         ("fleet", "pools", 0, "model"): f"--model {model}",
     }
     return Document("plan", data, places)
+
+
+def _set_users(document: "Document", trace: str | None, users: int | None, think_time: str | None) -> None:
+    """Let users send the requests of a trace, or change the number of the study's users."""
+    if think_time is not None and (users is None or trace is None):
+        raise InputError(f"--think-time {think_time}: belongs to --users with --trace; a study file has think_time_s")
+    if users is None:
+        return
+    source = f"--users {users}"
+    if trace is None:
+        _set(document, ("workload", "users"), users, source)
+        return
+    think_s = 0.0 if think_time is None else seconds_of(think_time, f"--think-time {think_time}")
+    document.data["workload"] = {
+        "kind": "closed_loop",
+        "users": users,
+        "count": max(LEAST_REQUESTS, REQUESTS_OF_USER * users),
+        "ramp_s": max(LEAST_RAMP_S, think_s),
+        "lengths": {"kind": "empirical", "path": trace},
+        "think_time_s": {"kind": "exponential", "mean": think_s} if think_s else {"kind": "fixed", "value": 0},
+    }
+    document.places["workload", "lengths", "path"] = f"--trace {trace}"
+    document.places["workload", "users"] = source
 
 
 def _set(document: "Document", path: tuple[str | int, ...], value: Any, source: str) -> None:

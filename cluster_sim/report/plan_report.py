@@ -55,7 +55,12 @@ def load_line(plan: Entry) -> str:
     rate = load["requests_per_s"]
     words = f"{counted(load['requests'], 'request')} of {load['mean_prompt_tokens']:,.0f} prompt and "
     words += f"{load['mean_output_tokens']:,.0f} output tokens on average"
-    if load["waits_for_fleet"]:
+    if load["users"] is not None:
+        words = f"{counted(load['users'], 'user')}: {words}"
+    elif load["sessions"] is not None:
+        rate = load["sessions_per_s"]
+        words = f"{counted(load['sessions'], 'session')}{'' if rate is None else f', {rate:,.2f} a second'}: {words}"
+    elif load["waits_for_fleet"]:
         words += f", at most {rate:,.2f} a second, as they wait for earlier ones"
     else:
         words += f", {rate:,.2f} a second (busiest {load['peak_requests_per_s']:,.2f})"

@@ -1,7 +1,7 @@
 """Kinds of workloads: the axis, its registry, and the options and capabilities that kinds share."""
 
 import math
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -21,6 +21,8 @@ WORKLOAD_KINDS: Final = Registry[type["WorkloadKind[Any]"]](
     "workload kind", "cluster_sim.workload.kinds", "cluster_sim.workload_kinds"
 )
 """Kinds, each made from its options."""
+
+LoadUnit = Literal["requests", "sessions", "users"]
 
 _MOST_PARTS: Final = 32_767
 
@@ -154,6 +156,24 @@ class WorkloadKind(Generic[Options]):
         """Return the options with another mean rate, if ``mean_rate`` allows it."""
         raise NotImplementedError
 
+    @property
+    def load_unit(self) -> LoadUnit:
+        """What the load is counted in."""
+        return "requests"
+
+    def scaled(self, factor: float) -> Options:
+        """Return the options with so many times the load, whatever its unit.
+
+        Raises InputError if it cannot be varied by one number.
+        """
+        arrivals = getattr(self.options, "arrivals", None)
+        if arrivals is None:
+            raise InputError(f"workload: the load of kind {self.options.kind} cannot be varied by one number")
+        try:
+            return self.options.model_copy(update={"arrivals": arrivals.scaled(factor)})
+        except ValueError as error:
+            raise InputError(f"workload: the load of {error} cannot be varied by one number") from None
+
     def columns(self, parts: WorkloadParts) -> ColumnSource:
         """Return the requests as columns, if the workload is open loop.
 
@@ -176,6 +196,20 @@ class OpenLoopKind(WorkloadKind[OpenLoop]):
     def reacts(self) -> bool:
         """Whether a client limits the requests in flight."""
         return self.options.max_concurrency is not None
+
+    def scaled(self, factor: float) -> OpenLoop:
+        """Return the options with so many times the load; a client's limit on requests in flight grows with it."""
+        most = self.options.max_concurrency
+        if most is None:
+            return self.scaled_rates(factor)
+        place = getattr(self.options, "arrivals", None) or self.options
+        is_at_once = getattr(place, "request_rate", None) == math.inf  # The limit alone is the load then.
+        faster = self.options if is_at_once else self.scaled_rates(factor)
+        return faster.model_copy(update={"max_concurrency": math.ceil(most * factor - 1e-9)})
+
+    def scaled_rates(self, factor: float) -> OpenLoop:
+        """Return the options with so many times the rate; raises InputError as ``scaled`` does."""
+        return super().scaled(factor)
 
     def source(self, parts: WorkloadParts) -> RequestSource | FeedbackSource:
         """Return the source of the requests."""

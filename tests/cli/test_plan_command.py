@@ -89,6 +89,42 @@ def test_a_plan_from_a_file(command: Command, trace: Path, tmp_path: Path, monke
     assert seen[1].fleet.pools[0].model == "llama-3-70b"
 
 
+def test_users_of_a_trace(command: Command, trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users send the lengths of a trace, ten requests each or 3,000; a study's own users are changed."""
+    from cluster_sim.study.planning import plan_run
+
+    seen: list[Study] = []
+
+    def record(base: Study, out: Path | None, **_: object) -> None:
+        seen.append(base)
+        raise SystemExit(0)
+
+    monkeypatch.setattr(plan_run, "run_plan", record)
+    common = ("--slo", "ttft_p99=1s", "--users", 400)
+    options = ("--model", "llama-3-8b", "--trace", trace)
+    assert command("plan", *options, *common, "--think-time", "90s", "--rate-scale", 2)[0] == 0
+    workload = seen[0].workload.model_dump(exclude_unset=True)
+    assert (workload["users"], workload["count"], workload["ramp_s"]) == (800, 4000, 90.0)
+    assert workload["think_time_s"] == {"kind": "exponential", "mean": 90.0}
+    assert workload["lengths"]["path"] == str(trace)
+    file = tmp_path / "study.yaml"
+    file.write_text(
+        "workload: {kind: closed_loop, users: 3, count: 9, think_time_s: {kind: fixed, value: 1}, lengths: "
+        "{prompt: {kind: fixed, value: 9}, output: {kind: fixed, value: 9}}}\n"
+        "fleet: {pools: [{model: llama-3-8b, device: h200}]}\n",
+        encoding="utf-8",
+    )
+    assert command("plan", file, *common)[0] == 0
+    assert seen[1].workload.users == 400  # type: ignore[attr-defined]
+    assert "--think-time 1s: belongs to --users with --trace" in command("plan", file, *common, "--think-time", "1s")[2]
+    assert command("plan", file, "--trace", trace, *common)[0] == 0
+    assert seen[2].workload.think_time_s.value == 0  # type: ignore[attr-defined]
+    file.write_text(file.read_text().replace("closed_loop, users: 3", "synthetic"), encoding="utf-8")
+    code, _, errors = command("plan", file, *common)
+    assert code == 2
+    assert "--users 400" in errors
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from cluster_sim.report.plan_page import plan_page
-from cluster_sim.report.plan_report import print_plan
+from cluster_sim.report.plan_report import load_line, print_plan
 
 
 def entry(label: str, gpus: int, verdict: str, value_s: float, **rest: Any) -> dict[str, Any]:
@@ -52,6 +52,9 @@ def plan() -> dict[str, Any]:
         "name": "test",
         "version": "1",
         "load": {
+            "users": None,
+            "sessions": None,
+            "sessions_per_s": None,
             "requests": 1000,
             "requests_per_s": 10.0,
             "peak_requests_per_s": 20.0,
@@ -126,6 +129,19 @@ def test_gpus_of_an_autoscaled_fleet_are_those_of_its_runs(plan: dict[str, Any])
     assert any(
         line.startswith("With the autoscaler: 2 to 10 replicas") and line.endswith(", missed") for line in printed(plan)
     )
+
+
+def test_users_and_sessions_begin_the_line_of_the_load(plan: dict[str, Any]) -> None:
+    """What the load is counted in stands first; requests alone have their rate."""
+    words = "1,000 requests of 1,000 prompt and 200 output tokens on average"
+    limit = "; TPOT p99 at most 60 ms"
+    assert load_line(plan) == f"{words}, 10.00 a second (busiest 20.00){limit}"
+    plan["load"]["users"] = 200
+    assert load_line(plan) == f"200 users: {words}{limit}"
+    plan["load"] |= {"users": None, "sessions": 1, "sessions_per_s": None}
+    assert load_line(plan) == f"1 session: {words}{limit}"
+    plan["load"] |= {"sessions": 300, "sessions_per_s": 2.0}
+    assert load_line(plan) == f"300 sessions, 2.00 a second: {words}{limit}"
 
 
 def test_the_page_has_everything_and_escapes_it(plan: dict[str, Any]) -> None:

@@ -46,6 +46,9 @@ class BoundsSearch:
         below, above = self._lowest, min(self._highest, most)
         if above < below:
             return []
+        for evidence in self.known:
+            if len(evidence.runs) >= evidence.replications and not evidence.is_confirmed:
+                return [(evidence, number) for number in evidence.missing()]  # Chance alone decides: more runs do.
         for end in (below, above):
             evidence = self._evidence(end)
             if not evidence.is_known:

@@ -1,6 +1,6 @@
 """Profile of a load: rates and lengths, from which the need for GPUs is estimated."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -9,7 +9,8 @@ from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.build import NO_REQUESTS, build_columns, reacts
-from cluster_sim.workload.columns import concatenate
+from cluster_sim.workload.columns import Columns, concatenate
+from cluster_sim.workload.kind_interface import LoadUnit, WorkloadConfig, kind_of
 
 WINDOW_S: Final = 30.0
 """Length over which a rate is counted, at least; about as long as requests stay in the system."""
@@ -37,6 +38,21 @@ class LoadProfile:
     prompt_tokens_p99: float
     longest_tokens: int
     """Most tokens of one request, prompt and output."""
+    unit: LoadUnit = "requests"
+    """What the load is counted in."""
+    users: int | None = None
+    """If users are the unit."""
+    sessions: int | None = None
+    """If sessions are the unit."""
+    sessions_per_s: float | None = None
+    """Mean rate at which they start."""
+
+    def once_served(self, residence_s: float) -> "LoadProfile":
+        """Return the profile if each request takes so long: users send their next one only after that."""
+        if self.users is None:
+            return self
+        rate = self.users / (self.users / self.rate_per_s + residence_s)
+        return replace(self, rate_per_s=rate, peak_rate_per_s=rate)
 
 
 def load_profile(study: Study) -> LoadProfile:
@@ -52,6 +68,8 @@ def load_profile(study: Study) -> LoadProfile:
     rate = len(rows) / span_s
     windows = max(1, min(MOST_WINDOWS, int(span_s / WINDOW_S)))
     counts, edges = np.histogram(arrival_s, windows)
+    unit = kind_of(study.workload).load_unit
+    sessions, sessions_per_s = _sessions(rows) if unit == "sessions" else (None, None)
     of_request = np.repeat(counts, counts) / (edges[1] - edges[0])
     return LoadProfile(
         len(rows),
@@ -63,4 +81,22 @@ def load_profile(study: Study) -> LoadProfile:
         max(1.0, float(rows.output_tokens.mean())),
         float(np.quantile(rows.prompt_tokens, 0.99)),
         int((rows.prompt_tokens + rows.output_tokens).max()),
+        unit,
+        _users(study.workload) if unit == "users" else None,
+        sessions,
+        sessions_per_s,
     )
+
+
+def _users(workload: WorkloadConfig) -> int:
+    parts = getattr(workload, "parts", None)
+    return sum(map(_users, parts)) if parts is not None else int(getattr(workload, "users", 0))
+
+
+def _sessions(rows: Columns) -> tuple[int, float | None]:
+    """Return the number of sessions, and how many start in a second."""
+    starts: dict[int, int] = {}
+    for attributes, arrival_ns in zip(rows.attribute_list(), rows.arrival_ns.tolist(), strict=True):
+        starts.setdefault(attributes.session_id, arrival_ns)
+    span_s = (max(starts.values()) - min(starts.values())) / NS_PER_S
+    return len(starts), (len(starts) / span_s if span_s else None)

@@ -1,6 +1,5 @@
 """Other loads of a study: more requests, or longer prompts, to say what a fleet would need for them."""
 
-import math
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +9,7 @@ from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
 from cluster_sim.workload.build import build_columns, reacts
 from cluster_sim.workload.columns import Columns, concatenate
-from cluster_sim.workload.kind_interface import WorkloadConfig
+from cluster_sim.workload.kind_interface import WorkloadConfig, kind_of
 from cluster_sim.workload.kinds.trace import TraceWorkload
 from cluster_sim.workload.traces.parquet_writer import write_trace
 
@@ -18,23 +17,11 @@ PROMPTS_FILE: Final = "longer-prompts.parquet"
 
 
 def with_more_load(study: Study, factor: float) -> Study:
-    """Return the study with so many times the rate of requests, or the number of users.
+    """Return the study with so many times the load: requests or sessions per second, or users.
 
     Raises InputError if the load cannot be varied by one number.
     """
-    workload = study.workload
-    users, arrivals = getattr(workload, "users", None), getattr(workload, "arrivals", None)
-    rate = getattr(arrivals, "request_rate", None)
-    if users is not None:
-        return _with_workload(study, workload.model_copy(update={"users": math.ceil(users * factor)}))
-    if arrivals is not None and rate is not None:
-        faster = arrivals.model_copy(update={"request_rate": rate * factor})
-        return _with_workload(study, workload.model_copy(update={"arrivals": faster}))
-    if not isinstance(workload, TraceWorkload) or arrivals is not None:
-        raise InputError(f"workload: the load of kind {workload.kind} cannot be varied by one number")
-    if workload.request_rate is not None:
-        return _with_workload(study, workload.model_copy(update={"request_rate": workload.request_rate * factor}))
-    return _with_workload(study, workload.model_copy(update={"time_scale": workload.time_scale / factor}))
+    return _with_workload(study, kind_of(study.workload).scaled(factor))
 
 
 def with_longer_prompts(study: Study, factor: float, folder: Path) -> Study:

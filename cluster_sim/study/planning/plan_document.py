@@ -38,6 +38,10 @@ def plan_document(result: PlanResult) -> dict[str, Any]:
         "seed": result.base.seed,
         "objective": result.ranking.objective,
         "load": {
+            "unit": load.unit,
+            "users": load.users,
+            "sessions": load.sessions,
+            "sessions_per_s": load.sessions_per_s,
             "requests": load.requests,
             "span_s": load.span_s,
             "requests_per_s": load.rate_per_s,

@@ -275,7 +275,7 @@ class Planner:
         known = [entry.name for entry in ROUTING_POLICIES.entries()]
         policies = self.block.policies or tuple(name for name in ("least_tokens",) if name in known)
         others = [name for name in policies if name != self.base.router.policy]
-        self._tell(f"trying fleets of {size} x {layout.label} with other limits and other routing")
+        self._tell(f"trying {counted(size, 'replica')} of {layout.label} with other limits and other routing")
         sources: list[Source] = [
             LayoutSearch(tuned, size, self.evidence_of)
             for tuned in tuned_layouts(layout, budgets, self.block.max_num_seqs or (), others)
@@ -294,7 +294,19 @@ class Planner:
         searches = [self._bounds_search(fleet, size - 1) for size, fleet in widest if fleet is not None]
         if searches:
             self._tell(f"trying {counted(len(searches), 'layout')} with the autoscaler {options.kind}")
-        self._drive_sources(searches, MOST_REPLICAS)
+        self._drive(
+            lambda: [
+                (evidence.fleet.key, evidence, number)
+                for search in searches
+                for evidence, number in search.wanted(MOST_REPLICAS)
+                if not evidence.runs or not self._is_dearer(evidence)
+            ]
+        )
+
+    def _is_dearer(self, evidence: FleetEvidence) -> bool:
+        """Return whether a fleet that has run costs more than the best, so that it needs no further runs."""
+        best = self._best()
+        return best is not None and self.ranking.has_prices and self.ranking.price(evidence) > self.ranking.price(best)
 
     def _bounds_search(
         self, widest: Fleet, highest: int, prefix: str = "", replications: int | None = None
@@ -332,9 +344,10 @@ class Planner:
     def _other_loads(self, best: FleetEvidence) -> tuple[OtherLoad, ...]:
         """Size the best layout for more load and for longer prompts, by one run a size."""
         percent = f"{OTHER_LOAD - 1:.0%}"
+        more = f"{percent} more {'load' if self.load.unit == 'requests' else self.load.unit}"
         folder = self._store.directory
         sized = [
-            self._sized(best, f"{percent} more load", "more-load-", lambda: with_more_load(self.base, OTHER_LOAD)),
+            self._sized(best, more, "more-load-", lambda: with_more_load(self.base, OTHER_LOAD)),
             self._sized(
                 best,
                 f"prompts {percent} longer",

@@ -128,6 +128,7 @@ def screen(predictor: Predictor, limits: SchedulerLimits, load: LoadProfile, obj
         floor = _floor(point, load, objectives)
         if floor.is_out_of_reach:
             return floor
+        load = load.once_served(point.prompt_s(load.prompt_tokens) + load.output_tokens * point.token_s(1))
         return replace(_needed(point, load, objectives), floor_ratio=floor.floor_ratio)
     except (InputError, NotImplementedError, ValueError, ZeroDivisionError) as error:
         return Screen(None, f"no estimate: {error}")

@@ -9,7 +9,7 @@ from cluster_sim.workload.agents.agent_step import AgentStep
 from cluster_sim.workload.agents.agentic_source import AgenticSource
 from cluster_sim.workload.arrivals.arrival_process import Arrivals
 from cluster_sim.workload.feedback.think_times import floor_ns
-from cluster_sim.workload.kind_interface import WORKLOAD_KINDS, ArrivingOptions, WorkloadKind, WorkloadParts
+from cluster_sim.workload.kind_interface import WORKLOAD_KINDS, ArrivingOptions, LoadUnit, WorkloadKind, WorkloadParts
 from cluster_sim.workload.traits.trait_options import Traits
 from cluster_sim.workload.traits.trait_sampler import TraitSampler
 
@@ -74,6 +74,11 @@ class AgenticKind(WorkloadKind[AgenticWorkload]):
     def reacts(self) -> bool:
         """Whether later requests depend on how earlier ones fare: always."""
         return True
+
+    @property
+    def load_unit(self) -> LoadUnit:
+        """Sessions."""
+        return "sessions"
 
     def source(self, parts: WorkloadParts) -> AgenticSource:
         """Return the source of the sessions' calls."""

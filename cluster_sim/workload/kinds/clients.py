@@ -10,7 +10,7 @@ from cluster_sim.options import GREATEST_WEIGHT, ConfigModel
 from cluster_sim.workload.arrivals.arrival_process import Arrivals
 from cluster_sim.workload.columns import Columns, ColumnSource, concatenate
 from cluster_sim.workload.feedback.think_times import floor_ns
-from cluster_sim.workload.kind_interface import WORKLOAD_KINDS, ArrivingOptions, WorkloadKind, WorkloadParts
+from cluster_sim.workload.kind_interface import WORKLOAD_KINDS, ArrivingOptions, LoadUnit, WorkloadKind, WorkloadParts
 from cluster_sim.workload.lengths.length_sampler import Lengths, build_lengths
 from cluster_sim.workload.request_stream import RequestStream
 from cluster_sim.workload.sampling.distributions.fixed import FixedDistribution
@@ -95,6 +95,11 @@ class ClientsKind(WorkloadKind[ClientsWorkload]):
     def reacts(self) -> bool:
         """Whether a profile converses."""
         return any(profile.conversation is not None for profile in self.options.profiles)
+
+    @property
+    def load_unit(self) -> LoadUnit:
+        """Sessions if a profile converses."""
+        return "sessions" if self.reacts else "requests"
 
     @property
     def total_requests(self) -> int | None:

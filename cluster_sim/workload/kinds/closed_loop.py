@@ -3,6 +3,7 @@
 Request ids are user + turn * users, and every draw is keyed by that id.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pydantic import Field
 from cluster_sim.options import LONGEST_RUN_S, MS_PER_DAY
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.feedback.think_times import floor_ns, shortest_think_time_ns, think_times_ns
-from cluster_sim.workload.kind_interface import WORKLOAD_KINDS, EndOptions, WorkloadKind, WorkloadParts
+from cluster_sim.workload.kind_interface import WORKLOAD_KINDS, EndOptions, LoadUnit, WorkloadKind, WorkloadParts
 from cluster_sim.workload.lengths.length_sampler import Lengths, build_lengths
 from cluster_sim.workload.request import Request
 from cluster_sim.workload.sampling.distribution import Distribution, build_quantile
@@ -56,6 +57,15 @@ class ClosedLoopKind(WorkloadKind[ClosedLoopWorkload]):
     def reacts(self) -> bool:
         """Whether later requests depend on how earlier ones fare: always."""
         return True
+
+    @property
+    def load_unit(self) -> LoadUnit:
+        """Users."""
+        return "users"
+
+    def scaled(self, factor: float) -> ClosedLoopWorkload:
+        """Return the options with so many times the users."""
+        return self.options.model_copy(update={"users": math.ceil(self.options.users * factor - 1e-9)})
 
     @property
     def total_requests(self) -> int | None:

@@ -12,6 +12,7 @@ from cluster_sim.workload.columns import Columns, ColumnSource, concatenate, sor
 from cluster_sim.workload.feedback.feedback_mix import FeedbackMix
 from cluster_sim.workload.kind_interface import (
     WORKLOAD_KINDS,
+    LoadUnit,
     OpenLoopKind,
     OpenLoopOptions,
     WorkloadConfig,
@@ -76,6 +77,17 @@ class MixKind(OpenLoopKind[MixWorkload]):
         totals = [kind_of(part).total_requests for part in self.options.parts]
         known = [total for total in totals if total is not None]
         return sum(known) if len(known) == len(totals) else None
+
+    @property
+    def load_unit(self) -> LoadUnit:
+        """That of the parts, if it is the same."""
+        units = {kind_of(part).load_unit for part in self.options.parts}
+        return units.pop() if len(units) == 1 else "requests"
+
+    def scaled_rates(self, factor: float) -> MixWorkload:
+        """Return the options with so many times the load of every part."""
+        parts = tuple(kind_of(part).scaled(factor) for part in self.options.parts)
+        return self.options.model_copy(update={"parts": parts})
 
     def columns(self, parts: WorkloadParts) -> ColumnSource:
         """Return the requests of all parts, none of which may react."""

@@ -15,6 +15,7 @@ from cluster_sim.workload.kind_interface import (
     OpenLoopOptions,
     WorkloadConfig,
     WorkloadParts,
+    kind_of,
     open_loop_columns,
     without_model,
 )
@@ -64,6 +65,14 @@ class PhasesWorkload(OpenLoopOptions):
 @WORKLOAD_KINDS.register("phases", PhasesWorkload)
 class PhasesKind(OpenLoopKind[PhasesWorkload]):
     """Open-loop workloads one after the other."""
+
+    def scaled_rates(self, factor: float) -> PhasesWorkload:
+        """Return the options with so many times the load of every phase."""
+        phases = tuple(
+            phase.model_copy(update={"workload": kind_of(phase.workload).scaled(factor)})
+            for phase in self.options.phases
+        )
+        return self.options.model_copy(update={"phases": phases})
 
     def columns(self, parts: WorkloadParts) -> "PhasedColumns":
         """Return the requests of all phases, none of which may react."""

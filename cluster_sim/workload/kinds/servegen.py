@@ -65,6 +65,15 @@ class ServegenKind(OpenLoopKind[ServegenWorkload]):
         """The count of the options."""
         return self.options.count
 
+    def scaled_rates(self, factor: float) -> ServegenWorkload:
+        """Return the options with so many times the rate; raises InputError if they leave it to the recording."""
+        rate = self.options.request_rate
+        if rate is None:
+            raise InputError(
+                "workload: the recorded rate of kind servegen cannot be varied by one number; set workload.request_rate"
+            )
+        return self.options.model_copy(update={"request_rate": rate * factor})
+
     def columns(self, parts: WorkloadParts) -> "ServegenColumns":
         """Return the generated requests."""
         return ServegenColumns(self.options, *parts.take())

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from cluster_sim.workload.arrivals.arrival_process import Arrivals
-from cluster_sim.workload.kind_interface import WORKLOAD_KINDS, ArrivingOptions, WorkloadKind, WorkloadParts
+from cluster_sim.workload.kind_interface import WORKLOAD_KINDS, ArrivingOptions, LoadUnit, WorkloadKind, WorkloadParts
 from cluster_sim.workload.lengths.length_sampler import Lengths
 from cluster_sim.workload.sessions.session_planner import SessionPlanner
 from cluster_sim.workload.sessions.session_source import SessionSource, SinglePlanner
@@ -38,6 +38,11 @@ class SessionsKind(WorkloadKind[SessionsWorkload]):
     def reacts(self) -> bool:
         """Whether later requests depend on how earlier ones fare: always."""
         return True
+
+    @property
+    def load_unit(self) -> LoadUnit:
+        """Sessions."""
+        return "sessions"
 
     def source(self, parts: WorkloadParts) -> SessionSource:
         """Return the source of the conversations' turns."""

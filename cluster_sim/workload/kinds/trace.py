@@ -17,7 +17,7 @@ from cluster_sim.suggestion import suggestion
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.arrivals.arrival_process import Arrivals, ArrivalTimes, build_arrivals
 from cluster_sim.workload.columns import Columns, concatenate
-from cluster_sim.workload.kind_interface import WORKLOAD_KINDS, OpenLoopKind, OpenLoopOptions, WorkloadParts
+from cluster_sim.workload.kind_interface import WORKLOAD_KINDS, LoadUnit, OpenLoopKind, OpenLoopOptions, WorkloadParts
 from cluster_sim.workload.readers.column_names import ColumnNames
 from cluster_sim.workload.readers.mapped_reader import MappedReader
 from cluster_sim.workload.readers.reader_interface import NO_TIME, ReadOptions, ReadReport, TraceReader
@@ -152,6 +152,22 @@ class TraceKind(OpenLoopKind[TraceWorkload]):
             changed = arrivals.model_copy(update={"request_rate": rate_per_s})
             return self.options.model_copy(update={"arrivals": changed})
         return self.options.model_copy(update={"request_rate": rate_per_s, "time_scale": 1.0})
+
+    def scaled_rates(self, factor: float) -> TraceWorkload:
+        """Return the options with gaps so much shorter, or with arrivals so much faster."""
+        options = self.options
+        if options.arrivals is not None:
+            return super().scaled_rates(factor)
+        if options.request_rate is None:
+            return options.model_copy(update={"time_scale": options.time_scale / factor})
+        if math.isinf(options.request_rate):
+            raise InputError("workload.request_rate: .inf sends all requests at once, which cannot be varied")
+        return options.model_copy(update={"request_rate": options.request_rate * factor})
+
+    @property
+    def load_unit(self) -> LoadUnit:
+        """Sessions if rows are turns that wait for one another."""
+        return "sessions" if self.has_sessions else "requests"
 
     @property
     def has_sessions(self) -> bool:

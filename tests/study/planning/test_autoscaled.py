@@ -130,6 +130,14 @@ def test_a_late_autoscaler_leaves_the_fixed_fleet(tmp_path: Path) -> None:
     assert Study.load(tmp_path / "plan/winner.yaml").autoscaler is None
 
 
+def test_a_dearer_autoscaled_fleet_has_one_run(tmp_path: Path) -> None:
+    """An autoscaler that keeps six replicas where five are enough is named, and not run again."""
+    plan = planned(tmp_path / "plan", 1, 6.0).document
+    assert (plan["answer"]["replicas"], plan["answer"]["max_replicas"]) == ([5], None)
+    other = plan["other_scaling"]
+    assert (other["verdict"], other["runs"], other["usd_per_hour"]) == ("met", 1, pytest.approx(6 * 2.99))
+
+
 def test_a_price_limit_is_on_what_was_used(tmp_path: Path) -> None:
     """Fixed fleets of 14.95 USD break a limit of 11, an autoscaled one of 10.47 does not; with 4 GPUs it does."""
     plan = planned(tmp_path / "plan", 2, 3.5, plan__max_usd_per_hour=11.0).document

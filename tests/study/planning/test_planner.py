@@ -9,6 +9,7 @@ import pytest
 from cluster_sim import __version__
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError, UnfinishedError
+from cluster_sim.study.planning.load_profile import load_profile
 from cluster_sim.study.planning.plan_run import PlanOutcome, run_plan
 from cluster_sim.study.planning.single_run import RunTask, make_run
 from cluster_sim.study.replications import Replication
@@ -182,3 +183,37 @@ def test_samples_are_kept_for_limits_alone() -> None:
     run = make_run(RunTask(small_study().with_changes({"workload.count": 50, "plan": None}), 1))
     assert set(run.samples) == {"ttft_s", "tpot_s"}
     assert {"energy.mean_power_w", "throughput.output_tokens_per_s"} <= set(run.figures)
+
+
+def test_users_and_sessions_are_units_of_the_load() -> None:
+    """Twelve users with a pause of 2 s, and ten sessions that start 2 a second, are what the load is counted in."""
+    lengths = {"prompt": {"kind": "fixed", "value": 100}, "output": {"kind": "fixed", "value": 10}}
+    think = {"kind": "fixed", "value": 2}
+    users = {"kind": "closed_loop", "users": 12, "count": 1200, "lengths": lengths, "think_time_s": think}
+    load = load_profile(small_study(workload=users))
+    assert (load.unit, load.users, load.sessions) == ("users", 12, None)
+    assert load.rate_per_s == pytest.approx(6.0, rel=0.02)
+    assert load.once_served(2.0).rate_per_s == pytest.approx(3.0, rel=0.02)
+    sessions = {"kind": "sessions", "count": 10, "turns": {"kind": "fixed", "value": 3}, "lengths": lengths}
+    sessions |= {"arrivals": {"kind": "constant", "request_rate": 2}, "think_time_s": think}
+    load = load_profile(small_study(workload=sessions))
+    assert (load.unit, load.users, load.sessions, load.requests) == ("sessions", None, 10, 30)
+    assert load.sessions_per_s == pytest.approx(10 / 4.5)
+    assert load.once_served(2.0) == load
+
+
+def test_more_users_are_named(tmp_path: Path) -> None:
+    """The other load of a closed loop is one of more users."""
+    lengths = {"prompt": {"kind": "fixed", "value": 800}, "output": {"kind": "fixed", "value": 60}}
+    users = {"kind": "closed_loop", "users": 100, "count": 400, "lengths": lengths}
+    base = small_study(workload=users | {"think_time_s": {"kind": "fixed", "value": 2}})
+
+    def answer(study: Study, number: int) -> Replication:
+        size = study.fleet.pools[0].replicas
+        return make_up(0.02 * study.workload.users / 25 / size * 0.99, number)  # type: ignore[attr-defined]
+
+    plan = run_plan(base, tmp_path / "plan", pool=MadeUpPool(answer)).document
+    assert (plan["load"]["unit"], plan["load"]["users"]) == ("users", 100)
+    more, longer = plan["other_loads"]
+    assert (more["load"], more["fleet"]["replicas"]) == ("20% more users", [5])
+    assert "reacts, are not lengthened" in longer["remark"]

@@ -19,6 +19,8 @@ class GammaArrivals(ArrivalOptions):
 
     example: ClassVar = {"request_rate": 5, "burstiness": 0.5}
 
+    rates: ClassVar = ("request_rate", "ramp_up_start_rps", "ramp_up_end_rps")
+
     kind: Literal["gamma"]
     request_rate: float = Field(
         gt=0, allow_inf_nan=True, description="Requests per second; .inf: all requests at once."

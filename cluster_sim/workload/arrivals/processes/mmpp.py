@@ -24,6 +24,8 @@ class MmppArrivals(ArrivalOptions):
 
     example: ClassVar = {"states": [{"request_rate": 2, "mean_stay_s": 60}, {"request_rate": 20, "mean_stay_s": 10}]}
 
+    rates: ClassVar = ("states",)
+
     kind: Literal["mmpp"]
     states: tuple[MmppState, ...] = Field(min_length=2, description="The states, in order; the first is the start.")
     next_state: Literal["cyclic", "random"] = Field(

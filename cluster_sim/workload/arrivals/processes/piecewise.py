@@ -20,6 +20,8 @@ class PiecewiseArrivals(ArrivalOptions):
     example: ClassVar = {"path": "rates.csv"}
     example_files: ClassVar = {"rates.csv": "start_s,request_rate\n0,5\n60,20\n"}
 
+    rates: ClassVar = ("scale",)
+
     kind: Literal["piecewise"]
     path: InputFile = Field(description="CSV file with columns start_s and request_rate, times increasing from 0.")
     scale: float = Field(default=1.0, gt=0, le=GREATEST_WEIGHT, description="Factor on every rate.")

@@ -17,6 +17,8 @@ class RampArrivals(ArrivalOptions):
 
     example: ClassVar = {"start_rate": 1, "end_rate": 20, "ramp_s": 600}
 
+    rates: ClassVar = ("start_rate", "end_rate")
+
     kind: Literal["ramp"]
     start_rate: float = Field(ge=0, le=HIGHEST_RATE, description="Requests per second at the start.")
     end_rate: float = Field(ge=0, le=HIGHEST_RATE, description="Requests per second after the ramp.")

@@ -17,6 +17,8 @@ class SpikeArrivals(ArrivalOptions):
 
     example: ClassVar = {"request_rate": 5, "spike_rate": 50, "at_s": 60, "spike_s": 10}
 
+    rates: ClassVar = ("request_rate", "spike_rate")
+
     kind: Literal["spike"]
     request_rate: float = Field(ge=0, le=HIGHEST_RATE, description="Requests per second outside the spike.")
     spike_rate: float = Field(gt=0, le=HIGHEST_RATE, description="Requests per second inside the spike.")

@@ -22,6 +22,8 @@ class StepArrivals(ArrivalOptions):
 
     example: ClassVar = {"request_rate": 5, "steps": [{"at_s": 60, "request_rate": 20}]}
 
+    rates: ClassVar = ("request_rate", "steps")
+
     kind: Literal["step"]
     request_rate: float = Field(ge=0, le=HIGHEST_RATE, description="Requests per second from the start.")
     steps: tuple[StepChange, ...] = Field(min_length=1, description="The changes, in order of time.")
