@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cluster_sim.config.schema.fleet import Pool
     from cluster_sim.config.schema.study import Study
     from cluster_sim.document import Document
+    from cluster_sim.study.planning.several_models import SharedPlan
 
 MOST_RATE_SCALE: Final = 10_000.0
 """More than any fleet grows by; a typing error beyond it would simulate an overload that never ends."""
@@ -29,7 +30,9 @@ LEAST_RAMP_S: Final = 60.0
 def plan(
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="[FILE]", help="Study file with the load and one pool; or --model, --trace and --slo."),
+        typer.Argument(
+            metavar="[FILE]", help="Study file with the load and a pool for each model; or --model, --trace and --slo."
+        ),
     ] = None,
     overrides: Overrides = None,
     model: Annotated[
@@ -88,6 +91,7 @@ def plan(
     from cluster_sim.report.plan_report import print_plan
     from cluster_sim.simulation.launcher import ray_pool
     from cluster_sim.study.planning.plan_run import run_plan
+    from cluster_sim.study.planning.several_models import has_several_models, run_shared_plan
 
     if file is None:
         document = _document(model, trace)
@@ -117,15 +121,38 @@ def plan(
         folder = Path.cwd() if file is None else file.resolve().parent
         study = _scaled(check_study(document, folder), rate_scale)
         pool = None if address is None else ray_pool(address)
-        outcome = run_plan(
-            study, out, has_scaled_load=rate_scale is not None, tell=lambda text: typer.echo(text, err=True), pool=pool
-        )
+        if has_several_models(study):
+            shared = run_shared_plan(study, out, has_scaled_load=rate_scale is not None, tell=_tell, pool=pool)
+            _print_shared(shared, as_json=as_json)
+            return
+        outcome = run_plan(study, out, has_scaled_load=rate_scale is not None, tell=_tell, pool=pool)
     deployment = _deployment(outcome.winner())
     (outcome.directory / PLAN_PAGE).write_text(plan_page(outcome.document, deployment), encoding="utf-8")
     if as_json:
         typer.echo(json.dumps(outcome.document, indent=1))
         return
     print_plan(make_console(), outcome.document, deployment, str(outcome.directory))
+
+
+def _tell(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _print_shared(shared: "SharedPlan", *, as_json: bool) -> None:
+    """Write the page of each model's plan, and print all plans."""
+    import json
+
+    from cluster_sim.report.console import make_console
+    from cluster_sim.report.plan_page import PLAN_PAGE, plan_page
+    from cluster_sim.report.plan_report import print_shared_plan
+
+    deployments = {name: _deployment(plan.winner()) for name, plan in shared.plans.items()}
+    for name, plan in shared.plans.items():
+        (plan.directory / PLAN_PAGE).write_text(plan_page(plan.document, deployments[name]), encoding="utf-8")
+    if as_json:
+        typer.echo(json.dumps(shared.document, indent=1))
+        return
+    print_shared_plan(make_console(), shared.document, deployments, str(shared.directory))
 
 
 def _deployment(pools: "list[Pool]") -> list[tuple[str, str]]:

@@ -1,6 +1,6 @@
 """Report of a plan on the terminal: the fleets that were simulated, the answer, and how to deploy it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from rich.console import Console
@@ -47,6 +47,25 @@ def print_plan(console: Console, plan: Entry, deployment: Sequence[tuple[str, st
     ):
         _print(console, line)
     console.print(Text(last_line(answer), style="bold"), soft_wrap=True)
+
+
+def print_shared_plan(
+    console: Console, plan: Entry, deployments: Mapping[str, Sequence[tuple[str, str]]], directory: str
+) -> None:
+    """Print the plans of several models, by their names, and the GPUs and the price of all on the last line."""
+    for name, one in plan["models"].items():
+        console.print(Text(f"\n{name}", style="bold"), soft_wrap=True)
+        print_plan(console, one, deployments[name], f"{directory}, directory of its pool")
+    verdict = plan["whole_fleet"]["verdict"].replace("_", " ")
+    _print(console, f"\nAll models together, in one run of the whole load: limits {verdict}")
+    _print(console, f"{directory}: plan.json, winner.yaml (the study of the whole fleet)")
+    console.print(Text(shared_line(plan), style="bold"), soft_wrap=True)
+
+
+def shared_line(plan: Entry) -> str:
+    """Return the GPUs and the price of all models."""
+    answer = plan["answer"]
+    return f"{counted(answer['gpus'], 'GPU')} at {_usd(answer)}: {answer['fleet']}"
 
 
 def load_line(plan: Entry) -> str:

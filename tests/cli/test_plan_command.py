@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cluster_sim import plan
 from cluster_sim.config.schema.study import Study
 from tests.cli.command import Command
 
@@ -29,13 +30,13 @@ def test_a_plan_from_options(command: Command, trace: Path, tmp_path: Path) -> N
     options = (*options, "plan.tensor_parallel=[1]", "--set", "plan.pipeline_parallel=[1]")
     code, output, errors = command("plan", *common, *options)
     assert code == 0, errors
-    plan = json.loads((tmp_path / "plan/plan.json").read_text())
-    answer = plan["answer"]
+    document = json.loads((tmp_path / "plan/plan.json").read_text())
+    answer = document["answer"]
     last = output.rstrip().splitlines()[-1]
     assert last.startswith(f"{answer['gpus']} x h100-sxm GPUs at {answer['usd_per_hour']:,.2f} USD an hour")
     assert "vllm serve" in output
     assert "modelArtifacts:" in output
-    assert plan["load"]["requests_per_s"] == pytest.approx(2 * 30, rel=0.01)
+    assert document["load"]["requests_per_s"] == pytest.approx(2 * 30, rel=0.01)
     code, _, errors = command("run", tmp_path / "plan/winner.yaml", "--out", tmp_path / "run")
     assert code == 0, errors
     summary = json.loads((tmp_path / "run/summary.json").read_text())
@@ -44,7 +45,7 @@ def test_a_plan_from_options(command: Command, trace: Path, tmp_path: Path) -> N
         assert (summary[block][figure] if figure else summary[block]) == value
     code, output, _ = command("plan", *common, *options, "--json")
     assert code == 0
-    assert json.loads(output) == plan
+    assert json.loads(output) == document
 
 
 def test_a_plan_from_a_file(command: Command, trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,6 +159,55 @@ def test_wrong_input(options: list[str], message: str, command: Command, trace: 
     code, _, errors = command("plan", "--model", "llama-3-8b", "--trace", trace, *options, "--out", tmp_path / "plan")
     assert code == 2
     assert message in errors
+
+
+def test_several_models_share_a_fleet(command: Command, tmp_path: Path) -> None:
+    """A pool for each model: both are planned, and the last line names the GPUs and the price of both."""
+    lengths = {"prompt": {"kind": "fixed", "value": 200}, "output": {"kind": "fixed", "value": 20}}
+    parts = [
+        {
+            "kind": "synthetic",
+            "count": 200,
+            "arrivals": {"kind": "poisson", "request_rate": 10},
+            "lengths": lengths,
+            "traits": {"model": model},
+        }
+        for model in ("llama-3-8b", "qwen3-8b")
+    ]
+    study = {
+        "name": "two",
+        "workload": {"kind": "mix", "parts": parts},
+        "fleet": {
+            "pools": [
+                {"name": one["traits"]["model"], "model": one["traits"]["model"], "device": "h100-sxm"} for one in parts
+            ]
+        },
+        "predictor": {"kind": "roofline"},
+        "slo": {"ttft_p90_s": 1.0},
+        "plan": {
+            "devices": ["h100-sxm"],
+            "tensor_parallel": [1],
+            "pipeline_parallel": [1],
+            "replications": 2,
+            "disaggregation": False,
+        },
+    }
+    file = tmp_path / "two.yaml"
+    file.write_text(yaml.safe_dump(study), encoding="utf-8")
+    code, output, errors = command("plan", file, "--out", tmp_path / "plan")
+    assert code == 0, errors
+    lines = output.rstrip().splitlines()
+    assert lines[-1] == (
+        "2 GPUs at 5.98 USD an hour: llama-3-8b: 1 replica of 1 x h100-sxm; qwen3-8b: 1 replica of 1 x h100-sxm"
+    )
+    assert "All models together, in one run of the whole load: limits met" in lines
+    assert (tmp_path / "plan/qwen3-8b/plan.html").exists()
+    assert command("run", tmp_path / "plan/winner.yaml", "--out", tmp_path / "run")[0] == 0
+    found = plan(Study.load(file), out=tmp_path / "plan")
+    assert (found.answer["gpus"], list(found.models)) == (2, ["llama-3-8b", "qwen3-8b"])
+    assert set(found.candidates["model"]) == {"llama-3-8b", "qwen3-8b"}
+    assert len(found.winner.fleet.pools) == 2
+    assert "2 GPUs at 5.98 USD an hour" in repr(found)
 
 
 def test_what_is_missing_is_named(command: Command, trace: Path) -> None:

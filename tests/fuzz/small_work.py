@@ -9,7 +9,7 @@ from cluster_sim.simulation import launcher
 from cluster_sim.simulation.launcher import ResultT, TaskT
 from cluster_sim.simulation.task_pool import InlinePool
 from cluster_sim.study import capacity, rate_judgement
-from cluster_sim.study.planning import plan_run
+from cluster_sim.study.planning import plan_run, several_models
 from cluster_sim.study.rate_judgement import Effort
 
 
@@ -32,6 +32,7 @@ def tasks_here(function: Callable[[TaskT], ResultT], tasks: list[TaskT]) -> Iter
 _CHANGES: Final[tuple[tuple[ModuleType, dict[str, Any]], ...]] = (
     (launcher, {"ray_pool": lambda _: nullcontext(InlinePool()), "ray_tasks": lambda *_: tasks_here}),
     (plan_run, {"ProcessPool": lambda: nullcontext(InlinePool())}),
+    (several_models, {"ProcessPool": lambda: nullcontext(InlinePool())}),
     (capacity, {"SEARCH": Effort(60, 1), "SURE": Effort(60, 1), "BURST_REQUESTS": 30}),
     (rate_judgement, {"FIRST_REQUESTS": 60, "MOST_REQUESTS": 120}),
 )

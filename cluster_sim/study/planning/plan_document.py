@@ -1,5 +1,6 @@
 """``plan.json`` and ``winner.yaml``: what a plan has learned, and the study of its best fleet."""
 
+import json
 from typing import Any, Final
 
 from cluster_sim import __version__
@@ -67,6 +68,11 @@ def plan_document(result: PlanResult) -> dict[str, Any]:
         "candidates": [_entry(result, evidence) for evidence in result.fleets],
         "layouts": [_layout(result, proposal) for proposal in result.proposals],
     }
+
+
+def plan_text(document: dict[str, Any]) -> str:
+    """Return the text of ``plan.json``."""
+    return json.dumps(document, indent=1, allow_nan=False) + "\n"
 
 
 def winner_study(base: Study, best: FleetEvidence) -> Study:

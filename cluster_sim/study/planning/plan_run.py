@@ -1,7 +1,6 @@
 """One plan from its study to its files: ``plan.json``, ``winner.yaml``, and what is said if there is no answer."""
 
 import hashlib
-import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -17,7 +16,15 @@ from cluster_sim.shown_values import counted
 from cluster_sim.simulation.process_pool import ProcessPool
 from cluster_sim.simulation.task_pool import TaskPool
 from cluster_sim.study.limited_figures import load_limits
-from cluster_sim.study.planning.plan_document import PLAN_FILE, WINNER_FILE, plan_document, winner_pools, winner_text
+from cluster_sim.study.planning.plan_document import (
+    PLAN_FILE,
+    WINNER_FILE,
+    plan_document,
+    plan_text,
+    winner_pools,
+    winner_study,
+    winner_text,
+)
 from cluster_sim.study.planning.planner import Planner, PlanResult
 from cluster_sim.study.planning.run_store import RunStore, without_time_limit
 from cluster_sim.study.replications import check_full_runs
@@ -31,6 +38,11 @@ class PlanOutcome:
     document: dict[str, Any]
     """The content of ``plan.json``."""
     result: PlanResult
+
+    def winner_study(self) -> Study:
+        """Return the study of the best fleet."""
+        assert self.result.best is not None
+        return winner_study(self.result.base, self.result.best)
 
     def winner(self) -> list[Pool]:
         """Return the pools of the best fleet, their engines' defaults filled in."""
@@ -65,7 +77,7 @@ def run_plan(
             store.discard()
             raise
         document = plan_document(result)
-        store.write(PLAN_FILE, json.dumps(document, indent=1, allow_nan=False) + "\n")
+        store.write(PLAN_FILE, plan_text(document))
         if result.best is not None:
             store.write(WINNER_FILE, winner_text(base, result.best))
     where = f"what was learned is in {store.directory / PLAN_FILE}"
@@ -127,6 +139,6 @@ def _check(base: Study) -> None:
         raise InputError("slo: a plan needs at least one limit, for example slo.ttft_p99_s, or --slo ttft_p99=2s")
     if len(base.fleet.pools) != 1:
         raise InputError(
-            f"fleet.pools: plan proposes the fleet itself and needs one pool, which names the model; got "
+            f"fleet.pools: plan proposes the fleet itself and needs one pool for each model; got "
             f"{len(base.fleet.pools)}"
         )
