@@ -96,6 +96,12 @@ class Bounds:
         bound.forget(window)
         self._refresh(source, bound)
 
+    def begin_anew(self, instant: Instant) -> None:
+        """Take back what processes have promised: until each replies, something may come from ``instant`` on."""
+        for source, bound in self._bounds.items():
+            bound.conditional = bound.unconditional = instant
+            self._refresh(source, bound)
+
     def _refresh(self, source: int, bound: _Bound) -> None:
         value = bound.earliest()
         if value != bound.value:

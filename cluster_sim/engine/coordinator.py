@@ -109,6 +109,15 @@ class Coordinator:
         assert self._observation.responses or not self._observation.first_tokens
         self._has_gates = self._observation.telemetry or self._observation.gates
 
+    def branch(self, cut: Instant) -> None:
+        """Go on from ``cut``, below which all has happened, with what the hub observes from now on; each process must
+        say anew when it may send something.
+        """
+        self.observe()
+        self._bounds.begin_anew(cut)
+        for state in self._groups.values():
+            state.next_activation = 0
+
     # ------------------------------------------------------------------------------------------- the hub's own events
 
     def run_hub(self) -> None:

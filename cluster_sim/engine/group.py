@@ -79,9 +79,12 @@ class Group:
         build: Build | None = None,
         inspect: Callable[[Any], None] | None = None,
         collect: Collect | None = None,
+        *,
+        is_restored: bool = False,
     ) -> None:
         """``delays`` gives the links of every process by source; ``build`` makes those that join; ``inspect`` looks at
-        every process that a window has moved; ``collect`` makes plain data of the counters of several.
+        every process that a window has moved; ``collect`` makes plain data of the counters of several.  The first reply
+        of a group that ``is_restored`` has the EOTs of all: they may have other faults before them than they had.
         """
         self._processes = {process.source: process for process in processes}
         self._delays = dict(delays)
@@ -92,6 +95,8 @@ class Group:
         self._wants_samples = observation.telemetry
         self._period_ns = observation.period_ns
         self._is_instantaneous = observation.is_instantaneous
+        self._owes_all = is_restored
+        """Whether the next reply has the EOTs of all."""
         self._shown: dict[int, Any] = {}
         """What processes had done when their counters were last collected."""
         self._activation: dict[int, Instant] = dict.fromkeys(self._processes, NEVER)
@@ -149,6 +154,9 @@ class Group:
         if self._inspect is not None:
             for source in sorted(stale):
                 self._inspect(self._processes[source])
+        if self._owes_all:
+            self._owes_all = False
+            stale.update(self._processes)
         if self._wants_output_times:
             for source in sorted(stale):
                 conditional, unconditional = self._output_times[source]

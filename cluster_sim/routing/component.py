@@ -99,6 +99,12 @@ class HubComponent:
         """Take the hub's services and schedule the first events, before time starts."""
         self.hub = hub
 
+    def branch(self, other: Any, at_ns: int) -> None:
+        """Go on from ``at_ns``, below which all has happened, as ``other`` would: the component of an equal study that
+        differs in what comes later, which is made and never started.
+        """
+        del other, at_ns
+
     def handlers(self) -> Mapping[type, Callable[[Any, int], list[Send]]]:
         """Return what handles each type of its events, and of the messages that only it gets; they take the event and
         the time in ns, and return what the hub sends.

@@ -147,10 +147,13 @@ class EventList:
         own = OwnEvent(instant(time_ns, kind), sequence, order, event, is_background, needed)
         heapq.heappush(self._own, own)
 
-    def forget(self, kind: type) -> None:
-        """Forget the router's own events of a type, all of which are in the background."""
-        self._own = [event for event in self._own if type(event.event) is not kind]
-        heapq.heapify(self._own)
+    def forget(self, kind: type) -> list[Any]:
+        """Return and forget the router's own events of a type, all of which are in the background."""
+        forgotten = sorted(event for event in self._own if type(event.event) is kind)
+        if forgotten:
+            self._own = [event for event in self._own if type(event.event) is not kind]
+            heapq.heapify(self._own)
+        return [event.event for event in forgotten]
 
     def observe(self, message: Message) -> None:
         """Add a message of a replica."""

@@ -67,6 +67,8 @@ class Member:
     ranks: int = 1
     """Targets that it has, one after the other."""
     blocked_by: set[str] = field(default_factory=set)
+    birth_ns: int = -1
+    """When it began to exist; -1: it is there from the beginning."""
 
     @property
     def positions(self) -> range:
@@ -123,11 +125,13 @@ class Membership:
         self._next_number += 1
         route = self._routes[facts.model]
         positions = [route.add(target, candidate) for target, candidate in facts.targets(number)]
-        member = self._members[number] = Member(number, pool, route, positions[0], len(positions), {STARTING})
+        birth_ns = now_ns + facts.target.forward_ns
+        member = Member(number, pool, route, positions[0], len(positions), {STARTING}, birth_ns)
+        self._members[number] = member
         target = member.target
-        arrival = instant(now_ns + target.forward_ns, Kind.CANCELLATION)
+        arrival = instant(birth_ns, Kind.CANCELLATION)
         for note in self.joined:
-            note(member, now_ns + target.forward_ns)
+            note(member, birth_ns)
         return member, Send(target.source, Message(arrival, HUB_SOURCE, number, Join(pool)), 0)
 
     def leave(self, number: int, now_ns: int) -> Send:

@@ -42,6 +42,9 @@ class Inbox:
 
     def expect(self, crash: Crash | None, source: int) -> None:
         """Have a crash of the replica fall due, the only one; None for none."""
+        if self.own and any(message.source == source for message in self.heap):
+            self.heap[:] = [message for message in self.heap if message.source != source]
+            heapq.heapify(self.heap)
         self.own = 0
         if crash is not None:
             self.own = 1

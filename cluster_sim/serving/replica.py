@@ -14,6 +14,7 @@ for nothing but the work of its stages until then; at the crash everything here 
 
 from array import array
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, Final
 
@@ -38,7 +39,7 @@ from cluster_sim.serving.handover.messages import KvReady, PrefillLeg, Release, 
 from cluster_sim.serving.inbox import ApiServer, Inbox
 from cluster_sim.serving.lives.life_clock import LifeClock
 from cluster_sim.serving.lives.return_link import ReturnLink
-from cluster_sim.serving.lives.timeline import Crash
+from cluster_sim.serving.lives.timeline import Crash, Timeline
 from cluster_sim.serving.messages import Cancellation, Dispatch, EndOfArrivals, Leave, Observe, Response, Withdrawal
 from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.replica_settings import ReplicaSettings, floor_model
@@ -87,16 +88,9 @@ class Replica:
         self._legs = LegReports(self.source, self._link)
         first_tokens = FirstTokens(self.source, self._link, settings.run_end)
         self._first_tokens = first_tokens if settings.reports_first_tokens else None
-        self._attempts = Attempts(
-            scheduler,
-            log,
-            self._inbox,
-            self._steps,
-            self._link,
-            DepartureReport(self.source, predictor.stages, self._link),
-            self._first_tokens,
-            settings.late_cancellation_ns or 0,
-        )
+        departures = DepartureReport(self.source, predictor.stages, self._link)
+        parts = (scheduler, log, self._inbox, self._steps, self._link, departures, self._first_tokens)
+        self._attempts = Attempts(*parts, settings.late_cancellation_ns or 0)
         self._sampler = StateSampler(settings, log, grid_samplers(settings, self._link), self._link)
         self._has_all_arrived = False
         self._clock: LifeClock | None = None
@@ -188,11 +182,10 @@ class Replica:
         end_ns = time_of(end)
         if self.log.left_ns >= 0:
             end_ns = min(end_ns, self.log.left_ns)
-            self.log.close(end_ns, self.pipeline.busy_ns, self.pipeline.overrun_ns(end_ns))
-            return
-        self._sampler.sample_until(end, self._scheduler, self._out)
-        self._attempts.cancellations.finish(end_ns)
-        batch_recording.record_rest(self.log, self._steps, self._inbox, self._scheduler, end_ns)
+        else:
+            self._sampler.sample_until(end, self._scheduler, self._out)
+            self._attempts.cancellations.finish(end_ns)
+            batch_recording.record_rest(self.log, self._steps, self._inbox, self._scheduler, end_ns)
         self.log.close(end_ns, self.pipeline.busy_ns, self.pipeline.overrun_ns(end_ns))
 
     def output_times(self) -> OutputTimes:
@@ -238,8 +231,7 @@ class Replica:
 
     def waiting_ids(self) -> list[int]:
         """Return the ids of requests here that no batch holds, for messages about a run without progress."""
-        pending = [dispatch.request.request_id for _, dispatch in self._inbox.dispatches()]
-        return [*self._scheduler.waiting_ids(), *pending]
+        return [*self._scheduler.waiting_ids(), *(each.request.request_id for _, each in self._inbox.dispatches())]
 
     # ------------------------------------------------------------------------------------------------------- messages
 
@@ -301,13 +293,23 @@ class Replica:
 
     def _begin(self, birth_ns: int) -> None:
         """Begin to exist at ``birth_ns``."""
-        timeline = self.settings.timeline.born_at(birth_ns)
         self.log.joined_ns = birth_ns
         self._sampler.start(birth_ns)
-        if timeline:
-            self._link.outages = timeline.outages
-            self._clock = LifeClock(timeline, birth_ns)
-            self._inbox.expect(self._clock.crash, self.source)
+        self._live(birth_ns)
+
+    def face(self, timeline: Timeline) -> None:
+        """Have other faults befall it, which differ in what begins after all that is decided here."""
+        self.settings = replace(self.settings, timeline=timeline)
+        if self.log.joined_ns >= 0 > self.log.left_ns:
+            self._steps.forget_plan()
+            self._live(self.log.joined_ns if self._clock is None else self._clock.birth_ns)
+
+    def _live(self, since_ns: int) -> None:
+        """Go on in the life that began at ``since_ns``, with what befalls it."""
+        timeline = self.settings.timeline.born_at(self.log.joined_ns)
+        self._link.outages = timeline.outages if timeline else None
+        self._clock = LifeClock(timeline, since_ns) if timeline else None
+        self._inbox.expect(None if self._clock is None else self._clock.crash, self.source)
         self._connect()
 
     def _on_join(self, _join: Join, now_ns: int) -> bool:

@@ -46,6 +46,8 @@ class ReplicaSettings:
     """The faults that befall it."""
     is_joining: bool = False
     """Whether it comes during the run, with a ``Join``; otherwise it is there from the beginning."""
+    pool: str = ""
+    """Name of its pool."""
 
     def observed_by(self, observation: Observation) -> Self:
         """Return the settings of the same replica for a router that observes something else."""

@@ -5,7 +5,7 @@ The directory has what a run that was broken off leaves (snapshot, tables in par
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +26,16 @@ from cluster_sim.simulation.disk_checkpoints import DiskCheckpoints
 from cluster_sim.simulation.executor import Checkpoints, RunOutputs
 from cluster_sim.simulation.inline import InlineExecutor
 from cluster_sim.simulation.plan import make_plan
+from cluster_sim.simulation.replica_lead import ReplicaAhead, replicas_ahead
 from cluster_sim.simulation.run import SILENT
 from cluster_sim.simulation.simulation import Processes, Simulation
 from cluster_sim.simulation.view import RunView
 from cluster_sim.units import NS_PER_S
 
 CHECKPOINT_FILE: Final = "checkpoint.json"
+LEAD_NS: Final = NS_PER_S
+"""How long before the time of a checkpoint its state is taken, at most: by then nearly all has ended that replicas had
+decided before, so that a branch may have faults from that time on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,11 @@ class Checkpoint:
     directory: Path
     study: Study
     at_ns: int
-    """Nothing at or after this has happened."""
+    """When branches may begin to differ."""
+    state_ns: int
+    """What the state is of: nothing at or after this has happened."""
+    replicas: Sequence[ReplicaAhead]
+    """The replicas by number, as they were then."""
 
     @property
     def at_s(self) -> float:
@@ -67,13 +75,15 @@ def take_checkpoint(study: Study, at_s: float, out: Path | None = None, view: Ru
     simulation = make_plan(study, can_branch=True).simulation()
     with _directory(final) as partial:
         (partial / RESOLVED_FILE).write_text(resolved_yaml(study), encoding="utf-8")
+        state_ns = at_ns - min(LEAD_NS, at_ns // 2)
         series = _series(simulation, partial)
         checkpoints = DiskCheckpoints(study, partial, series, resumes=False)
         with view.progress(simulation.total_requests) as progress:
             outputs = RunOutputs(partial / REQUESTS_FILE, series.add, progress, checkpoints=checkpoints)
             try:
-                ended = _CutExecutor(at_ns, checkpoints).run(simulation, outputs)
-            except _CutError:
+                ended = _CutExecutor(state_ns, at_ns, checkpoints).run(simulation, outputs)
+            except _CutError as cut:
+                replicas = cut.replicas
                 series.close()
                 for name in (REQUESTS_FILE, SERIES_FILE):  # Their parts hold all that is known.
                     (partial / name).unlink(missing_ok=True)
@@ -81,8 +91,9 @@ def take_checkpoint(study: Study, at_s: float, out: Path | None = None, view: Ru
                 end_s = ended.hub.end_ns / NS_PER_S
                 raise InputError(f"--at {at_s:g}: the run ends before, at {end_s:g} s; give an earlier time")
         head = {"version": __version__, "name": study.name, "config_hash": config_hash(study), "at_ns": at_ns}
-        (partial / CHECKPOINT_FILE).write_text(json.dumps(head, indent=1) + "\n", encoding="utf-8")
-    return Checkpoint(final, study, at_ns)
+        whole = {**head, "state_ns": state_ns, "replicas": replicas}
+        (partial / CHECKPOINT_FILE).write_text(json.dumps(whole) + "\n", encoding="utf-8")
+    return Checkpoint(final, study, at_ns, state_ns, replicas)
 
 
 def read_checkpoint(directory: Path) -> Checkpoint:
@@ -92,7 +103,8 @@ def read_checkpoint(directory: Path) -> Checkpoint:
         raise InputError(f"{directory}: holds no checkpoint; `cluster-sim checkpoint STUDY --at TIME` makes one")
     try:
         head = json.loads(read_text(path))
-        version, at_ns = str(head["version"]), int(head["at_ns"])
+        version, at_ns, state_ns = str(head["version"]), int(head["at_ns"]), int(head["state_ns"])
+        replicas = [ReplicaAhead(str(pool), int(decided_ns)) for pool, decided_ns in head["replicas"]]
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path}: is damaged: {error!r:.200}; make the checkpoint again") from None
     if version != __version__:
@@ -100,7 +112,7 @@ def read_checkpoint(directory: Path) -> Checkpoint:
             f"{path}: is of version {version} of the program, and this is {__version__}, which may compute something "
             "else; make the checkpoint again"
         )
-    return Checkpoint(directory, load_study(directory / RESOLVED_FILE), at_ns)
+    return Checkpoint(directory, load_study(directory / RESOLVED_FILE), at_ns, state_ns, replicas)
 
 
 def copy_checkpoint(checkpoint: Checkpoint, partial: Path) -> None:
@@ -147,45 +159,60 @@ def _directory(final: Path) -> Iterator[Path]:
 
 
 class _CutError(Exception):
-    """The state at the wanted time is kept."""
+    """The wanted time has come, and the state is kept."""
+
+    def __init__(self, replicas: Sequence[ReplicaAhead]) -> None:
+        super().__init__()
+        self.replicas = replicas
 
 
 class _CutExecutor(InlineExecutor):
-    """Runs a simulation up to a time, has its state kept, and raises ``_CutError``."""
+    """Runs a simulation up to a time, has its state before that kept, and raises ``_CutError``."""
 
-    def __init__(self, at_ns: int, checkpoints: Checkpoints) -> None:
+    def __init__(self, state_ns: int, at_ns: int, checkpoints: Checkpoints) -> None:
         super().__init__()
-        self._cut = instant(at_ns, 0)
+        self._times = (state_ns, at_ns)
         self._checkpoints = checkpoints
 
     def _run_loop(self, processes: Processes, observer: Observer, keeper: Keeper) -> None:
         with self.loop_context(observer):
-            cut = _Cut(observer, keeper, processes, self._cut)
+            cut = _Cut(observer, keeper, processes, *self._times)
             run_loop(processes.hub, processes.coordinator, self.connect(processes), cut, cut)
 
 
 class _Cut:
-    """Observer and keeper of a run that stops: nothing at or above the cut happens, and then the state is kept."""
+    """Observer and keeper of a run that stops: its state is kept when all has happened below one time and nothing at or
+    above it, and it goes on to another.
+    """
 
-    def __init__(self, inner: Observer, keeper: Keeper, processes: Processes, cut: Instant) -> None:
+    def __init__(self, inner: Observer, keeper: Keeper, processes: Processes, state_ns: int, at_ns: int) -> None:
         self._inner = inner
         self._keeper = keeper
         self._processes = processes
-        self._cut = cut
+        self._state_ns = state_ns
+        self._at_ns = at_ns
+        self._replicas: list[ReplicaAhead] | None = None
+        """Those that are kept, once they are."""
         self.wants_counters = inner.wants_counters
         self.observe = inner.observe
         self.close = inner.close
 
+    @property
+    def _cut(self) -> Instant:
+        return instant(self._state_ns if self._replicas is None else self._at_ns, 0)
+
     def pace(self) -> Instant:
-        """Never go beyond the cut."""
+        """Never go beyond the next cut."""
         return min(self._inner.pace(), self._cut)
 
     def is_due(self) -> bool:
-        """Return whether all that is below the cut has happened, and something is left."""
+        """Return whether all that is below the next cut has happened, and something is left."""
         coordinator = self._processes.coordinator
         return coordinator.reached >= self._cut and not coordinator.is_waiting and not coordinator.is_done
 
     def keep(self) -> None:
-        """Keep the state and stop."""
+        """Keep the state, or stop."""
+        if self._replicas is not None:
+            raise _CutError(self._replicas)
         self._keeper.keep()
-        raise _CutError
+        self._replicas = replicas_ahead(self._processes, self._state_ns)

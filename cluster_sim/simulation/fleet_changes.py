@@ -4,7 +4,7 @@ A pool whose engine, parallelism or device changes is upgraded: the pool as it i
 without replicas, and takes the place of the old one replica by replica.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 from typing import Any, Final
 
@@ -35,6 +35,8 @@ UPGRADED_KEYS: Final = (
 )
 """Keys of a pool that need another replica."""
 _POOLS: Final = "fleet.pools."
+CHANGING_POOLS: Final = "with N the number or the name of a pool"
+"""What messages say of the keys of ``changing_keys``."""
 
 
 def with_upgraded_pools(study: Study) -> tuple[Study, tuple[UpgradeOptions, ...]]:
@@ -151,12 +153,16 @@ def _pool_key(study: Study, key: str, index: int) -> tuple[int | None, str]:
                 inner = rest.removeprefix(prefix)
                 if inner != rest and inner.partition(".")[0] in (*UPGRADED_KEYS, "replicas"):
                     return number, inner
-    options = [f"router.{name}" for name in ("policy", *sorted(own))]
-    pool_keys = [f"{_POOLS}N.{name}" for name in ("replicas", *UPGRADED_KEYS)]
     raise InputError(
         f"run.changes.{index}.set: {key} cannot change during a run; these can: "
-        f"{listed(['router.split', *options, *pool_keys])}, with N the number or the name of a pool"
+        f"{listed(changing_keys(own))}, {CHANGING_POOLS}"
     )
+
+
+def changing_keys(options: Iterable[str]) -> list[str]:
+    """Return the keys that can change during a run, ``options`` of the policy among them."""
+    router = [f"router.{name}" for name in ("split", "policy", *sorted(options))]
+    return [*router, *(f"{_POOLS}N.{name}" for name in ("replicas", *UPGRADED_KEYS))]
 
 
 def _options_of(*policies: Any) -> set[str]:

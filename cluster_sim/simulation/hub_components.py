@@ -25,8 +25,10 @@ from cluster_sim.simulation.simulation import ComponentFactory, Simulation
 from cluster_sim.units import NS_PER_MS
 
 
-def hub_components(study: Study) -> tuple[ComponentFactory, ...]:
-    """Return what builds the components of a study; nothing for a plain one."""
+def hub_components(study: Study, *, can_branch: bool = False) -> tuple[ComponentFactory, ...]:
+    """Return what builds the components of a study; nothing for a plain one, unless it ``can_branch``: then there is
+    what makes faults.
+    """
     factories: list[ComponentFactory] = []
     if study.fleet.kv_store is not None:
         factories.append(partial(shared_store, study.fleet.kv_store))
@@ -37,7 +39,7 @@ def hub_components(study: Study) -> tuple[ComponentFactory, ...]:
         factories.append(partial(_recovery, router))
     if router.migration and router.migration.is_live:
         factories.append(partial(_live_migration, router.migration))
-    if faults:
+    if faults or can_branch:
         factories.append(partial(_faults, faults))
         if router.health:
             factories.append(partial(_health, router.health, faults))
@@ -50,11 +52,16 @@ def hub_components(study: Study) -> tuple[ComponentFactory, ...]:
 
 def fault_plan(study: Study) -> FaultPlan:
     """Resolve the faults of a study; raise InputError, which begins with the key, for targets that do not exist."""
+    return plan_faults(study.faults, fleet_view(study))
+
+
+def fleet_view(study: Study) -> FleetView:
+    """Return what faults must know of a study's fleet."""
     pools, first = [], 0
     for pool in study.fleet.pools:
         pools.append(PoolView(pool.name, range(first, first + pool.replicas), pool.role or ""))
         first += pool.replicas
-    return plan_faults(study.faults, FleetView(tuple(pools)))
+    return FleetView(tuple(pools))
 
 
 def _encoders(options: EncoderOptions, simulation: Simulation) -> HubComponent:

@@ -207,7 +207,7 @@ class Plan:
             )
         predictors, faults = self._predictors(), fault_plan(study)
         handover = self.handover
-        components = hub_components(study)
+        components = hub_components(study, can_branch=self.can_branch)
         if handover is not None:
             components += (handover.component,)
         routers = [study.router, *changed_routers(study)]
@@ -225,7 +225,7 @@ class Plan:
             components=(*components, *self.control),
             prefill_policy=None if handover is None else prefill_policy(study.router),
             reports_chunks=handover is not None and handover.reports_chunks,
-            timeline_of=faults.timeline_of if faults else None,
+            timeline_of=faults.timeline_of if faults or self.can_branch else None,
             routers=study.router.replicas,
             links=self.links,
             split=dict(study.router.split),

@@ -339,6 +339,7 @@ class Simulation:
             **reports(observation),
             timeline=NO_FAULTS if self.timeline_of is None else self.timeline_of(index, own.name, pool is not None),
             is_joining=pool is not None,
+            pool=own.name,
         )
         new_log: type[ReplicaLog] = kernel.part("recording.replica_log", "ReplicaLog")
         log = new_log(
@@ -378,10 +379,12 @@ class Simulation:
 
         ``delays`` gives the replicas' links by source where some of them have joined already.
         """
+        is_restored = delays is not None
         if delays is None:
             delays = {replica.source: self.pool_of(replica.source - 1).delays for replica in replicas}
         inspect = methodcaller("validate") if self.is_paranoid else None
-        return Group(replicas, delays, observation, partial(self._join, build), inspect, LiveRows().collect)
+        join = partial(self._join, build)
+        return Group(replicas, delays, observation, join, inspect, LiveRows().collect, is_restored=is_restored)
 
     def _join(self, build: Callable[[int, int], Replica], source: int, first: Join) -> tuple[Replica, LinkDelays]:
         """Build the replica that a first message makes join, and return its links, too."""

@@ -64,7 +64,10 @@ class Externals:
             self.add(self.by_identity[id(original)][0], copy)
 
     def add_all(self, name: str, value: Any) -> None:
-        """Name an object and all that can be reached from it and is not named yet."""
+        """Name an object and all that can be reached from it and is not named yet.
+
+        Parts of what is ``SNAPSHOT_WHOLE`` have no names: whoever restores a state may supply others.
+        """
         waiting: deque[tuple[str, Any]] = deque([(name, value)])
         while waiting:
             path, found = waiting.popleft()
@@ -72,6 +75,8 @@ class Externals:
             if is_nothing or isinstance(found, _LEAVES) or id(found) in self.by_identity:
                 continue
             self.add(path, found)
+            if getattr(type(found), "SNAPSHOT_WHOLE", False):
+                continue
             waiting.extend((f"{path}{step}", child) for step, child in self._children(found))
 
     def _children(self, value: Any) -> list[tuple[str, Any]]:

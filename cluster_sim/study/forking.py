@@ -1,7 +1,7 @@
 """Forking: a run that was warmed up once goes on in several ways, which are compared in pairs.
 
-A branch is a run of the study with ``run.changes`` at the time of the checkpoint: its directory equals that of the run
-that is made with these changes from the start.
+A branch is a run of the study with ``run.changes`` at the time of the checkpoint, or with other ``faults`` from then
+on: its directory equals that of the run that is made with these from the start.
 """
 
 import re
@@ -19,10 +19,12 @@ from cluster_sim.output.out_path import result_path
 from cluster_sim.output.resume_advice import begin_anew
 from cluster_sim.output.run_directory import MANIFEST_FILE, is_empty_directory
 from cluster_sim.simulation.checkpoint import Checkpoint, copy_checkpoint
+from cluster_sim.simulation.fleet_changes import CHANGING_POOLS
 from cluster_sim.simulation.plan import make_plan
 from cluster_sim.simulation.run import run_study
 from cluster_sim.simulation.run_options import ExecutorName, Origin, RunOptions
 from cluster_sim.simulation.task_pool import InlinePool, TaskPool
+from cluster_sim.study.forked_faults import FAULTS_KEY, is_fault_key, with_faults
 
 UNCHANGED: Final = "unchanged"
 """Name of the branch that goes on as the run would have."""
@@ -84,14 +86,18 @@ def branches_of(checkpoint: Checkpoint, values: Mapping[str, Any], varied: Mappi
 
 def branch_study(checkpoint: Checkpoint, values: Mapping[str, Any]) -> Study:
     """Return the study with new values from the time of a checkpoint on; raises InputError for impossible ones."""
-    base = checkpoint.study
-    changes = [change.model_dump(mode="json") for change in base.run.changes]
-    changes.append({"at_s": checkpoint.at_s, "set": dict(values)})
+    study = with_faults(checkpoint, {key: value for key, value in values.items() if is_fault_key(key)})
+    changed = {key: value for key, value in values.items() if not is_fault_key(key)}
+    changes = [change.model_dump(mode="json") for change in study.run.changes]
+    if changed:
+        changes.append({"at_s": checkpoint.at_s, "set": changed})
     try:
-        study = base.with_changes({"run.changes": changes})
+        if changed:
+            study = study.with_changes({"run.changes": changes})
         make_plan(study, can_branch=True)
     except InputError as error:
-        raise InputError(str(error).replace(f"run.changes.{len(changes) - 1}.set", "fork")) from None
+        words = str(error).replace(f"run.changes.{len(changes) - 1}.set", "fork")
+        raise InputError(words.replace(CHANGING_POOLS, f"{CHANGING_POOLS}; and {FAULTS_KEY}")) from None
     return study
 
 
@@ -146,7 +152,7 @@ def _run_branch(task: tuple[Checkpoint, Branch, Path, ForkOptions]) -> BranchRes
         copy_checkpoint(checkpoint, partial)
     except OSError as error:
         raise InputError(f"{partial}: cannot be written: {error.strerror or error}") from error
-    origin = Origin(checkpoint.study, checkpoint.at_ns)
+    origin = Origin(checkpoint.study, checkpoint.state_ns)
     run = RunOptions(
         executor=options.executor,
         address=options.address,

@@ -1,6 +1,8 @@
 """Branches of a run equal the runs that are made with their changes from the start."""
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +11,18 @@ import pytest
 from cluster_sim.errors import InputError
 from cluster_sim.output.snapshot_file import SNAPSHOT_FILE
 from cluster_sim.simulation.checkpoint import CHECKPOINT_FILE, Checkpoint, read_checkpoint, take_checkpoint
+from cluster_sim.simulation.fleet_changes import changing_keys
 from cluster_sim.simulation.run import run_study
 from cluster_sim.simulation.run_options import RunOptions
 from cluster_sim.study.fork_comparison import compare_branches, plain_fork
+from cluster_sim.study.forked_faults import FAULTS_KEY
 from cluster_sim.study.forking import UNCHANGED, BranchResult, ForkOptions, branches_of, run_branches
 from tests.simulation.test_resume import files_of
 from tests.simulation.test_scaling import SCALERS
 from tests.small_run import small_study
 
 AT_S = 3.7
+REPOSITORY = Path(__file__).resolve().parents[2]
 COLD = "fleet.pools.0.cold_start={process_s: 1, compile_s: 0, warmup_s: 0, weights_gb_per_s: 100}"
 SESSIONS = (
     "workload={kind: sessions, count: 30, arrivals: {kind: poisson, request_rate: 4}, turns: {kind: fixed, value: 3}}",
@@ -108,6 +113,14 @@ def test_what_cannot_change_is_refused(tmp_path: Path, values: dict[str, Any], m
         branches_of(checkpoint, values, {})
 
 
+def test_the_page_names_the_keys_that_can_change() -> None:
+    """The table of docs/whatif.md has the keys of the code, and no others."""
+    page = (REPOSITORY / "docs" / "whatif.md").read_text(encoding="utf-8")
+    first_column = re.findall(r"^\| (`.*?) \| ", page, re.MULTILINE)
+    named = [key for cell in first_column for key in re.findall(r"`(.+?)`", cell)]
+    assert sorted(named) == sorted([*changing_keys(["ties"]), FAULTS_KEY])
+
+
 def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     """Damaged, of another version, of another study, or none at all; a fork that fails leaves nothing behind."""
     with pytest.raises(InputError, match="holds no checkpoint"):
@@ -126,7 +139,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     head.write_text("{}")
     with pytest.raises(InputError, match="is damaged"):
         read_checkpoint(checkpoint.directory)
-    other = Checkpoint(checkpoint.directory, small_study(tmp_path, "seed=7"), checkpoint.at_ns)
+    other = replace(checkpoint, study=small_study(tmp_path, "seed=7"))
     with pytest.raises(InputError, match="belongs to another study"):
         fork(other, {"router.policy": "random"}, tmp_path / "fork")
 

@@ -5,7 +5,8 @@ message of any replica: the instant at which connections are reset (a crash, one
 is delivered to a replica that is down, and the delay of what is sent while a link is lost.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from cluster_sim.engine.hub_interface import Send
@@ -43,6 +44,7 @@ class Restarted(NamedTuple):
     """A replica that has crashed answers scrapes again."""
 
     replica: int
+    restart_ns: int
 
 
 class RouterDown(NamedTuple):
@@ -59,7 +61,7 @@ class FaultInjection(HubComponent):
     """What the faults of a study do at the hub."""
 
     def __init__(self, plan: FaultPlan) -> None:
-        self._plan = plan
+        self.plan = plan
         self._timelines: dict[int, Timeline] = {}
         """By the replicas that have any fault."""
         self._open: dict[int, dict[tuple[int, int], Attempt]] = {}
@@ -72,9 +74,26 @@ class FaultInjection(HubComponent):
         hub.links = self
         hub.membership.joined.append(self._on_join)
         for member in hub.membership:
-            self._watch(member.number, self._plan.timeline_of(member.number, member.target.pool), -1)
-        self._restarts = Replayed(self._plan.router_restarts.__iter__)
+            self._watch(member, 0)
+        self._restarts = Replayed(self.plan.router_restarts.__iter__)
         self._expect_restart()
+
+    def branch(self, other: "FaultInjection", at_ns: int) -> None:
+        """Take other faults, which differ in what begins later than all that replicas have decided."""
+        self.plan = other.plan
+        events = self.hub.events
+        unseen = {reset.replica: reset.crash.crash_ns for reset in events.forget(Reset)}
+        returning = events.forget(Restarted)
+        self._timelines.clear()
+        for member in self.hub.membership:
+            self._watch(member, min(at_ns, unseen.get(member.number, at_ns)))
+        for event in returning:
+            self._expect_return(event)
+        self._open.clear()
+        for tracked in self.hub.requests.values():
+            for attempt in tracked.open.values():
+                self.on_opened(tracked, attempt, at_ns)
+        self._branch_restarts(at_ns)
 
     def handlers(self) -> Mapping[type, Callable[[Any, int], list[Send]]]:
         return {
@@ -133,15 +152,14 @@ class FaultInjection(HubComponent):
     # ---------------------------------------------------------------------------------------------------------- lives
 
     def _on_join(self, member: Member, birth_ns: int) -> None:
-        timeline = self._plan.timeline_of(member.number, member.target.pool, joins=True)
-        self._watch(member.number, timeline.born_at(birth_ns), birth_ns)
+        self._watch(member, birth_ns)
 
-    def _watch(self, number: int, timeline: Timeline, birth_ns: int) -> None:
-        """Expect what befalls a replica that is there from ``birth_ns`` on; -1: from the beginning."""
-        if timeline is NO_FAULTS:
-            return
-        self._timelines[number] = timeline
-        self._expect_crash(number, birth_ns + 1)
+    def _watch(self, member: Member, since_ns: int) -> None:
+        """Expect what befalls a replica from ``since_ns`` on."""
+        timeline = self.plan.timeline_of_member(member)
+        if timeline is not NO_FAULTS:
+            self._timelines[member.number] = timeline
+            self._expect_crash(member.number, max(since_ns, member.birth_ns + 1))
 
     def _expect_crash(self, number: int, since_ns: int) -> None:
         crash = self._timelines[number].crash_from(since_ns)
@@ -160,9 +178,7 @@ class FaultInjection(HubComponent):
         if GONE not in self.hub.membership[number].blocked_by:
             self._expect_crash(number, crash.restart_ns + 1)
         self.hub.note_silence(number, crash.crash_ns)
-        back_ns = self.answer_ns(number, crash.restart_ns, self.hub.membership[number].target.return_ns)
-        if back_ns < FOREVER_NS:
-            self.hub.events.schedule(back_ns, Kind.TIMER, number, Restarted(number), is_background=True)
+        self._expect_return(Restarted(number, crash.restart_ns))
         for (request_id, _), attempt in sorted(self._open.get(number, {}).items(), key=lambda item: item[0]):
             delivery_ns = self.delivery_ns(attempt, attempt.dispatch_ns, is_dispatch=True)
             tracked = self.hub.requests.get(request_id)
@@ -170,6 +186,12 @@ class FaultInjection(HubComponent):
             if delivery_ns < crash.crash_ns and tracked is not None and attempt.number in tracked.open:
                 sends += self.hub.fail_attempt(tracked, attempt, CRASH, now_ns)
         return sends
+
+    def _expect_return(self, event: Restarted) -> None:
+        number, restart_ns = event
+        back_ns = self.answer_ns(number, restart_ns, self.hub.membership[number].target.return_ns)
+        if back_ns < FOREVER_NS:
+            self.hub.events.schedule(back_ns, Kind.TIMER, number, event, is_background=True)
 
     def _on_restarted(self, event: Restarted, _now_ns: int) -> list[Send]:
         self.hub.note_silence(event.replica, -1)
@@ -197,7 +219,24 @@ class FaultInjection(HubComponent):
     def _expect_restart(self) -> None:
         interval = next(self._restarts, None)
         if interval is not None:
-            self.hub.events.schedule(interval.start_ns, Kind.TIMER, -1, RouterDown(interval), is_background=True)
+            self._expect_beginning(interval)
+
+    def _branch_restarts(self, at_ns: int) -> None:
+        """Expect the restarts from ``at_ns`` on, the end of one that has begun among them."""
+        self.hub.events.forget(RouterDown)
+        self.hub.events.forget(RouterUp)
+        self._restarts = Replayed(partial(_ending_from, self.plan.router_restarts, at_ns))
+        interval = next(self._restarts, None)
+        if interval is not None:
+            (self._expect_end if interval.start_ns < at_ns else self._expect_beginning)(interval)
+
+    def _expect_beginning(self, interval: Interval) -> None:
+        self.hub.events.schedule(interval.start_ns, Kind.TIMER, -1, RouterDown(interval), is_background=True)
+
+    def _expect_end(self, interval: Interval) -> None:
+        if interval.end_ns < FOREVER_NS:
+            # A global schedule: every sample that is visible has been read, and is forgotten with the rest.
+            self.hub.events.schedule(interval.end_ns, Kind.GLOBAL_SCHEDULE, -1, RouterUp(), is_background=True)
 
     def _on_router_down(self, event: RouterDown, now_ns: int) -> list[Send]:
         """Break every stream, and forget what waits."""
@@ -208,9 +247,7 @@ class FaultInjection(HubComponent):
             tracked = hub.requests.get(request_id)
             if tracked is not None:
                 sends += hub.end_request(tracked, tracked.row(FAILED, now_ns, ROUTER_RESTART), now_ns)
-        if event.interval.end_ns < FOREVER_NS:
-            # A global schedule: every sample that is visible has been read, and is forgotten with the rest.
-            hub.events.schedule(event.interval.end_ns, Kind.GLOBAL_SCHEDULE, -1, RouterUp(), is_background=True)
+        self._expect_end(event.interval)
         return sends
 
     def _on_router_up(self, _event: RouterUp, _now_ns: int) -> list[Send]:
@@ -219,6 +256,11 @@ class FaultInjection(HubComponent):
             self.hub.membership.unblock(member.number, ROUTER)
         self._expect_restart()
         return []
+
+
+def _ending_from(times: Iterable[Interval], time_ns: int) -> Iterator[Interval]:
+    """Yield the intervals that end at a time or later."""
+    return (interval for interval in times if interval.end_ns >= time_ns)
 
 
 def _delay_ns(timeline: Timeline, now_ns: int, attempt: int, *, is_dispatch: bool) -> int:

@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import merge
+from typing import ClassVar
 
 from cluster_sim.engine.draws import stream_key
 from cluster_sim.options import ConfigModel
 from cluster_sim.routing.faults.fault_effects import FaultEffect, FleetView, ReplicaFault, RouterFault, TransferFault
 from cluster_sim.routing.faults.fault_interface import build_fault
+from cluster_sim.routing.membership import Member
 from cluster_sim.serving.lives.drawn_timeline import LAST_NS, DrawnIntervals, DrawnTimeline
 from cluster_sim.serving.lives.intervals import Interval, united
 from cluster_sim.serving.lives.timeline import NO_FAULTS, Timeline
@@ -16,6 +18,8 @@ from cluster_sim.serving.lives.timeline import NO_FAULTS, Timeline
 @dataclass(frozen=True, slots=True)
 class FaultPlan:
     """The effects of all faults."""
+
+    SNAPSHOT_WHOLE: ClassVar = True
 
     effects: tuple[FaultEffect, ...] = ()
 
@@ -45,6 +49,12 @@ class FaultPlan:
         if not drawn:
             return scripted
         return DrawnTimeline(0, replica, drawn, scripted)
+
+    def timeline_of_member(self, member: Member) -> Timeline:
+        """Return the timeline of a replica as the router knows it."""
+        joins = member.birth_ns >= 0
+        timeline = self.timeline_of(member.number, member.target.pool, joins)
+        return timeline.born_at(member.birth_ns) if joins else timeline
 
     @property
     def router_restarts(self) -> "FaultTimes":

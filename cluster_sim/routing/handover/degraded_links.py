@@ -32,7 +32,7 @@ class DegradedLinks:
     """What is left of the bandwidth of every replica's ports."""
 
     def __init__(self, plan: FaultPlan, moves: Moves) -> None:
-        self._plan = plan
+        self.plan = plan
         self._faults = plan.transfer_faults
         self._moves = moves
         self._rest: dict[tuple[int, int], Iterator[Interval]] = {}
@@ -46,8 +46,39 @@ class DegradedLinks:
         for fault, effect in enumerate(self._faults):
             for replica in sorted(effect.replicas):
                 self._expect_first(replica, fault, -1)
-        if self._faults:
-            hub.membership.joined.append(self._on_join)
+        hub.membership.joined.append(self._on_join)
+
+    def branch(self, other: "DegradedLinks", at_ns: int) -> None:
+        """Take other faults, which differ in what begins at ``at_ns`` or later."""
+        self.plan = other.plan
+        self._faults = self.plan.transfer_faults
+        self._hub.events.forget(LinkEdge)
+        self._rest.clear()
+        self._lasting.clear()
+        for fault, effect in enumerate(self._faults):
+            for member in self._hub.membership:
+                if member.birth_ns < 0:
+                    is_meant = member.number in effect.replicas
+                else:
+                    is_meant = bool(effect.joins_pool) and effect.joins_pool == member.target.pool
+                if is_meant:
+                    self._take_up(member, fault, at_ns)
+
+    def _take_up(self, member: Member, fault: int, at_ns: int) -> None:
+        """Expect a fault from ``at_ns`` on, or its end if it lasts then, which the ports show already."""
+        number, birth_ns = member.number, member.birth_ns
+        times = self.plan.transfer_times(self._faults[fault], number, max(birth_ns, 0))
+        self._rest[number, fault] = rest = Replayed(partial(_ending_after, times, max(birth_ns, at_ns - 1)))
+        interval = next(rest, None)
+        if interval is None:
+            return
+        edge = LinkEdge(number, fault, interval, is_end=False)
+        if interval.start_ns >= max(at_ns, birth_ns + 1):
+            self._schedule(edge, interval.start_ns)
+            return
+        self._lasting.setdefault(number, set()).add(fault)
+        if interval.end_ns < FOREVER_NS:
+            self._schedule(edge._replace(is_end=True), interval.end_ns)
 
     def on_edge(self, edge: LinkEdge, now_ns: int) -> None:
         """Change what the ports of a replica carry, and schedule the next edge."""
@@ -70,7 +101,7 @@ class DegradedLinks:
 
     def _expect_first(self, replica: int, fault: int, birth_ns: int) -> None:
         """Expect a fault of a replica that is there from ``birth_ns`` on; -1: from the beginning."""
-        times = self._plan.transfer_times(self._faults[fault], replica, max(birth_ns, 0))
+        times = self.plan.transfer_times(self._faults[fault], replica, max(birth_ns, 0))
         self._rest[replica, fault] = Replayed(partial(_ending_after, times, birth_ns))
         self._expect(replica, fault, birth_ns)
 

@@ -93,7 +93,7 @@ class PrefillDecode(HandOver):
         self._connectors = connectors
         self._pairing = pairing
         self._moves = moves
-        self._degraded = degraded
+        self.degraded = degraded
         self._open: dict[int, HandedOver] = {}
         """By the id of the request."""
         self._places: dict[int, Place] = {}
@@ -106,7 +106,11 @@ class PrefillDecode(HandOver):
     def start(self, hub: HubServices) -> None:
         """Expect the faults of links."""
         super().start(hub)
-        self._degraded.start(hub)
+        self.degraded.start(hub)
+
+    def branch(self, other: "PrefillDecode", at_ns: int) -> None:
+        """Take other faults of links."""
+        self.degraded.branch(other.degraded, at_ns)
 
     def handlers(self) -> Mapping[type, Callable[[Any, int], list[Send]]]:
         """Return what handles the events and messages of hand-overs."""
@@ -367,7 +371,7 @@ class PrefillDecode(HandOver):
         return sends
 
     def _on_link_edge(self, edge: LinkEdge, now_ns: int) -> list[Send]:
-        self._degraded.on_edge(edge, now_ns)
+        self.degraded.on_edge(edge, now_ns)
         self._plan_transfers()
         return []
 

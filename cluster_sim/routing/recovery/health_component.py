@@ -15,7 +15,7 @@ from cluster_sim.routing.membership import GONE, UNHEALTHY, Member
 from cluster_sim.routing.recovery.health_checks import HealthOptions, Verdict, verdicts
 from cluster_sim.routing.request_states import Attempt, TrackedRequest
 from cluster_sim.serving.lives.intervals import FOREVER_NS, Interval, united
-from cluster_sim.serving.lives.timeline import NO_FAULTS, Timeline
+from cluster_sim.serving.lives.timeline import NO_FAULTS
 
 
 class HealthVerdict(NamedTuple):
@@ -31,7 +31,7 @@ class HealthChecks(HubComponent):
     def __init__(self, options: HealthOptions, plan: FaultPlan) -> None:
         """``plan`` has the faults that there are to be found."""
         self._options = options
-        self._plan = plan
+        self.plan = plan
         self._verdicts: dict[int, Iterator[Verdict]] = {}
         self._open: dict[int, dict[tuple[int, int], Attempt]] = {}
         """The attempts at each replica, by request id and number."""
@@ -44,28 +44,36 @@ class HealthChecks(HubComponent):
         super().start(hub)
         hub.membership.joined.append(self._on_join)
         for member in hub.membership:
-            self._watch(member, self._plan.timeline_of(member.number, member.target.pool), 0)
+            self._watch(member)
 
-    def _on_join(self, member: Member, birth_ns: int) -> None:
-        timeline = self._plan.timeline_of(member.number, member.target.pool, joins=True)
-        self._watch(member, timeline.born_at(birth_ns), birth_ns)
+    def branch(self, other: "HealthChecks", at_ns: int) -> None:
+        """Find other faults, which differ in what begins later."""
+        self.plan = other.plan
+        self.hub.events.forget(HealthVerdict)
+        self._verdicts.clear()
+        for member in self.hub.membership:
+            self._watch(member, at_ns)
 
-    def _watch(self, member: Member, timeline: Timeline, since_ns: int) -> None:
-        """Probe a replica from ``since_ns`` on."""
+    def _on_join(self, member: Member, _birth_ns: int) -> None:
+        self._watch(member)
+
+    def _watch(self, member: Member, since_ns: int = 0) -> None:
+        """Probe a replica while it is there, and expect the first verdict from ``since_ns`` on."""
+        timeline = self.plan.timeline_of_member(member)
         if timeline is NO_FAULTS:
             return
         silences = [timeline.outages.source]
         if self._options.probe == "generation":
             silences.append(timeline.hangs.source)
         target = member.target
-        ways = since_ns, target.forward_ns, target.return_ns
+        ways = max(member.birth_ns, 0), target.forward_ns, target.return_ns
         self._verdicts[member.number] = Replayed(
             partial(_verdicts_of, self._options, timeline.crashes.source, silences, *ways)
         )
-        self._expect(member.number)
+        self._expect(member.number, since_ns)
 
-    def _expect(self, number: int) -> None:
-        verdict = next(self._verdicts[number], None)
+    def _expect(self, number: int, since_ns: int = 0) -> None:
+        verdict = next((verdict for verdict in self._verdicts[number] if verdict.at_ns >= since_ns), None)
         if verdict is not None and verdict.at_ns < FOREVER_NS:
             event = HealthVerdict(number, verdict.is_healthy)
             self.hub.events.schedule(verdict.at_ns, Kind.TIMER, number, event, is_background=True)

@@ -139,6 +139,7 @@ class FleetControl(HubComponent):
 
     def branch(self, other: "FleetControl", at_ns: int) -> None:
         """Do from ``at_ns`` on what the control of an equal study with other changes would do."""
+        self.hub.events.forget(ChangeDue)
         for pool in other.pools[len(self.pools) :]:
             self.pools.append(pool)
             self._samples.append({})

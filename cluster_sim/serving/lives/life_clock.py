@@ -17,13 +17,15 @@ from cluster_sim.serving.lives.timeline import Crash, Timeline
 class LifeClock:
     """The present life of one replica, up to its next crash."""
 
-    __slots__ = ("_hangs", "_slowdowns", "crash", "crash_ns", "timeline")
+    __slots__ = ("_hangs", "_slowdowns", "birth_ns", "crash", "crash_ns", "timeline")
 
     def __init__(self, timeline: Timeline, birth_ns: int = 0) -> None:
         """``birth_ns`` is when the replica's first life begins."""
         self.timeline = timeline
         self._slowdowns = timeline.slowdowns
         self._hangs = timeline.hangs
+        self.birth_ns = birth_ns
+        """When this life began."""
         self.crash: Crash | None = None
         self.crash_ns = FOREVER_NS
         """When this life ends."""
@@ -31,6 +33,7 @@ class LifeClock:
 
     def begin(self, birth_ns: int) -> None:
         """Begin a life at ``birth_ns``; it lasts until the first crash after that, a life from 0 on may end at once."""
+        self.birth_ns = birth_ns
         self.crash = self.timeline.crash_from(birth_ns + 1 if birth_ns else 0)
         self.crash_ns = FOREVER_NS if self.crash is None else self.crash.crash_ns
 
