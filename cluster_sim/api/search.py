@@ -3,6 +3,7 @@
 Optuna is an optional package (``pip install 'cluster-sim[optuna]'``), imported when a search begins.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,8 +16,11 @@ from cluster_sim.config.schema.study import Study
 from cluster_sim.config.schema.sweep import Sample, SampledRange
 from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.output.out_path import result_path
+from cluster_sim.output.run_directory import is_empty_directory
+from cluster_sim.plain_file import read_text
 from cluster_sim.report.export_target import optional_module
-from cluster_sim.shown_values import counted
+from cluster_sim.shown_values import counted, shortened
+from cluster_sim.study.study_record import check_record, record_text
 from cluster_sim.study.summary_figures import flat_figures
 from cluster_sim.study.sweep import run_variant
 from cluster_sim.study.sweep_directory import FAILED, FINISHED, RESULTS_FILE
@@ -27,6 +31,10 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 JOURNAL_FILE: Final = "search.journal"
+BASE_FILE: Final = "search.yaml"
+"""The study of a search that is kept."""
+QUESTION_FILE: Final = "search.json"
+"""What it varies, and what it looks for."""
 _VERDICT: Final = "slo.verdict"
 _MET: Final = "met"
 _ROW: Final = "row"
@@ -87,10 +95,11 @@ def search(
 
     ``ranges`` has for each dotted key a range as in ``sweep.sample.ranges``, or a list to choose from.  Runs that miss
     the study's limits count only until one keeps them.  With ``out`` the search is resumed by the same call, and goes
-    on as it would have; the table is kept there.  The next values follow from all runs before (TPE, Bergstra et al.,
-    NeurIPS 2011), so runs are made one after the other.
+    on as it would have; the table is kept there, and a call for another search is refused.  The next values follow from
+    all runs before (TPE, Bergstra et al., NeurIPS 2011), so runs are made one after the other.
 
-    Raises InputError for wrong keys or ranges, a figure that no run has, and if Optuna is not installed.
+    Raises InputError for wrong keys or ranges, a figure that no run has, a directory of another search or release, and
+    if Optuna is not installed.
     """
     if (minimize is None) == (maximize is None):
         raise InputError("search: give one of minimize and maximize, for example minimize='cost_usd'")
@@ -100,7 +109,8 @@ def search(
     known = _ranges(ranges)
     storage, place = None, None if out is None else result_path(Path(out))
     if place is not None:
-        place.mkdir(parents=True, exist_ok=True)
+        asked = {"ranges": _plain_ranges(ranges), direction: figure, "seed": seed}
+        _hold(place, study, asked)
         journal = optional_module("optuna.storages.journal", "optuna")
         storage = optuna.storages.JournalStorage(journal.JournalFileBackend(str(place / JOURNAL_FILE)))
     found = optuna.create_study(storage=storage, study_name=study.name, direction=direction, load_if_exists=True)
@@ -127,13 +137,41 @@ def search(
 
 
 def _ranges(ranges: Mapping[str, Any]) -> dict[str, SampledRange | list[Any]]:
-    plain = {key: dict(spread) if isinstance(spread, Mapping) else list(spread) for key, spread in ranges.items()}
     try:
-        return Sample.model_validate({"count": 1, "ranges": plain}).ranges
+        return Sample.model_validate({"count": 1, "ranges": _plain_ranges(ranges)}).ranges
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in fault["loc"][:2])
         raise InputError(f"search: {key}: {fault['msg'].removeprefix('Value error, ')}") from None
+
+
+def _plain_ranges(ranges: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: dict(spread) if isinstance(spread, Mapping) else list(spread) for key, spread in ranges.items()}
+
+
+def _hold(place: Path, study: Study, asked: Mapping[str, Any]) -> None:
+    """Record a search in its directory, or hold it against the one that is there; raises InputError for another."""
+    text = json.dumps(asked, indent=1, default=str)
+    if not place.exists() or is_empty_directory(place):
+        place.mkdir(parents=True, exist_ok=True)
+        (place / QUESTION_FILE).write_text(f"{text}\n", encoding="utf-8")
+        (place / BASE_FILE).write_text(record_text(study), encoding="utf-8")
+        return
+    check_record(place / BASE_FILE, study, "search")
+    try:
+        before, now = json.loads(read_text(place / QUESTION_FILE)), json.loads(text)
+    except ValueError:
+        before = None
+    if not isinstance(before, dict):
+        raise InputError(f"{place / QUESTION_FILE}: is damaged; give another out, or remove it")
+    different = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    if different:
+        shown = (f"{key} is {_shown(before.get(key))} there and {_shown(now.get(key))} here" for key in different)
+        raise InputError(f"{place}: holds another search: {', '.join(shown)}; give another out, or remove it")
+
+
+def _shown(value: Any) -> str:
+    return "absent" if value is None else shortened(value)
 
 
 def _suggested(trial: Any, key: str, spread: SampledRange | list[Any]) -> Any:

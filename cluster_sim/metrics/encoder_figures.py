@@ -40,14 +40,12 @@ class EncoderMetadata:
 
     def energy_j(self, work: EncoderWork, end_ns: int) -> float:
         """Return the joules of a run that ends at ``end_ns``."""
-        whole_s = self.instances * end_ns / NS_PER_S
-        busy_s = work.busy_ns / NS_PER_S
+        whole_s, busy_s = self._times_s(work, end_ns)
         return self.idle_w * (whole_s - busy_s) + self.busy_w * busy_s
 
     def entry(self, work: EncoderWork, window: Window, end_ns: int) -> dict[str, Any]:
         """Return the ``encoders`` block of a summary; the work is that of the whole run."""
-        whole_s = self.instances * end_ns / NS_PER_S
-        busy_s = work.busy_ns / NS_PER_S
+        whole_s, busy_s = self._times_s(work, end_ns)
         return {
             "instances": self.instances,
             "gpus": self.gpus,
@@ -58,3 +56,7 @@ class EncoderMetadata:
             "cost_usd": self.cost_usd(window),
             "energy_j": self.energy_j(work, end_ns),
         }
+
+    def _times_s(self, work: EncoderWork, end_ns: int) -> tuple[float, float]:
+        """Return (time for which all of them are there, time for which they work) of a run."""
+        return self.instances * end_ns / NS_PER_S, work.busy_ns / NS_PER_S

@@ -1,18 +1,20 @@
 """Rows of ``requests.parquet`` as the blocks that they were written from, one row group after the other."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cluster_sim.errors import InputError
 from cluster_sim.output.arrow_columns import numbers_of
 from cluster_sim.recording.reasons import REASONS
 from cluster_sim.recording.rows import FIELD, FLEET_FIELDS, LATER_FIELDS, ROW_FIELDS, RowBlock
 from cluster_sim.recording.statuses import STATUSES
+from cluster_sim.shown_values import counted
 from cluster_sim.units import NS_PER_S
 
 Int64Array = npt.NDArray[np.int64]
@@ -31,6 +33,17 @@ def read_blocks(path: Path, pools: Sequence[str], fields: Sequence[str] = ROW_FI
         columns = [_column(name) for name in fields]
         for group in range(file.num_row_groups):
             yield _block(file.read_row_group(group, columns), pools, fields)
+
+
+def check_row_count(path: Path, rows: int, summary: Mapping[str, Any]) -> None:
+    """Raise InputError if a table has not the requests that the run's summary counts: it is of another run."""
+    counts = (summary.get("whole_run") or summary).get("requests")
+    total = counts.get("total") if isinstance(counts, dict) else None
+    if isinstance(total, int) and total != rows:
+        raise InputError(
+            f"{path}: has {counted(rows, 'request')}, but summary.json beside it counts {total:,}: they are not of one "
+            "run"
+        )
 
 
 def read_rows(path: Path, pools: Sequence[str]) -> RowBlock:

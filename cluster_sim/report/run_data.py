@@ -18,6 +18,7 @@ from cluster_sim.errors import InputError
 from cluster_sim.metrics.run_summary import SUMMARY_VERSION
 from cluster_sim.output.counters_table import COUNTERS_FILE, RANK_COUNTERS_FILE, read_counters
 from cluster_sim.output.idle_rows import IdleReplicas, read_series
+from cluster_sim.output.request_rows import check_row_count
 from cluster_sim.output.run_directory import (
     MANIFEST_FILE,
     REQUESTS_FILE,
@@ -59,7 +60,9 @@ class RunData:
 
     @classmethod
     def read(cls, directory: Path) -> "RunData":
-        """Read the small files of a run; raises InputError if ``directory`` is not that of a complete run."""
+        """Read the small files of a run; raises InputError if ``directory`` is not that of a complete run, or has the
+        requests of another.
+        """
         for name in (SUMMARY_FILE, MANIFEST_FILE, RESOLVED_FILE):
             if not os.path.lexists(directory / name):
                 lacks = f"it has no {name}" if directory.is_dir() else "there is none"
@@ -82,17 +85,24 @@ class RunData:
                 f"{shown_path(directory / SUMMARY_FILE)}: lacks {', '.join(lacking)}, which every run writes"
             )
         if version == WHOLE_RUN:
-            return replace(run, summary=from_whole_run(run.summary, SUMMARY_VERSION))
-        if version != SUMMARY_VERSION:
+            run = replace(run, summary=from_whole_run(run.summary, SUMMARY_VERSION))
+        elif version != SUMMARY_VERSION:
             raise InputError(
                 f"{directory / SUMMARY_FILE}: has summary_version {version}, but this program reads {SUMMARY_VERSION}; "
                 f"run {directory / RESOLVED_FILE} again"
             )
+        check_row_count(directory / REQUESTS_FILE, run.request_count(), run.summary)
         return run
 
     def study(self) -> dict[str, Any]:
         """Return the study with every default; raises InputError if its file is damaged."""
         return Document.parse(self.resolved, str(self.directory / RESOLVED_FILE)).data
+
+    def request_count(self) -> int:
+        """Return how many requests ``requests.parquet`` has."""
+        with self._reading(REQUESTS_FILE) as path:
+            rows: int = pq.read_metadata(path).num_rows
+        return rows
 
     def requests(self, columns: list[str], request_id: int | None = None) -> pa.Table:
         """Read columns of ``requests.parquet``, of all requests or of one; those of later releases may be all null."""

@@ -15,7 +15,7 @@ from cluster_sim.calibration.case import WHOLE_RUN
 from cluster_sim.errors import InputError
 from cluster_sim.metrics.latencies import latencies_ns
 from cluster_sim.metrics.student_t import CONFIDENCE
-from cluster_sim.output.request_rows import read_rows
+from cluster_sim.output.request_rows import check_row_count, read_rows
 from cluster_sim.output.run_directory import REQUESTS_FILE, SUMMARY_FILE
 from cluster_sim.plain_file import read_text
 from cluster_sim.shown_values import counted, cut
@@ -115,7 +115,7 @@ def read_run(directory: Path) -> RunFigures:
         ) from None
     except ValueError as error:
         raise InputError(f"{directory}: is no run of this release, or damaged: {cut(str(error), 200)}") from None
-    _check_rows(path, len(block.rows), summary)
+    check_row_count(path, len(block.rows), summary)
     sample = request_sample(block, lambda arrivals: slice(*np.searchsorted(arrivals, edges_ns).tolist()))
     rows = sample.block
     queue_s = np.where(sample.is_finished, latencies_ns(rows).queue / NS_PER_S, np.nan)
@@ -134,17 +134,6 @@ def read_run(directory: Path) -> RunFigures:
         {name: float(figures[key]) for name, key in SCALARS.items() if figures.get(key) is not None},
         {name: float(width) for name, width in bands.items() if width is not None},
     )
-
-
-def _check_rows(path: Path, rows: int, summary: dict[str, Any]) -> None:
-    """Raise InputError if a table has not the requests that the run's summary counts: it is of another run."""
-    counts = (summary.get("whole_run") or summary).get("requests")
-    total = counts.get("total") if isinstance(counts, dict) else None
-    if isinstance(total, int) and total != rows:
-        raise InputError(
-            f"{path}: has {counted(rows, 'request')}, but {SUMMARY_FILE} beside it counts {total:,}: they are not of "
-            "one run"
-        )
 
 
 def _kind(path: Path) -> str:

@@ -33,6 +33,25 @@ def test_the_cheapest_fleet_within_the_limits_is_found(tmp_path: Path) -> None:
     assert len(resumed.runs) == 4
 
 
+def test_a_directory_of_another_search_is_refused(tmp_path: Path) -> None:
+    """Another study of the same name, another figure, other ranges, another seed, or no search at all."""
+    pytest.importorskip("optuna")
+    study, out = small_study(tmp_path, "workload.count=10"), tmp_path / "search"
+    kept = search(study, RANGES, minimize="cost_usd", runs=1, out=out)
+    other = study.with_changes({"workload.count": 11})
+    with pytest.raises(InputError, match=r"search: holds another search .*: workload\.count is 10 there and 11 here"):
+        search(other, RANGES, minimize="cost_usd", runs=1, out=out)
+    with pytest.raises(InputError, match=r"minimize is 'cost_usd' there and absent here, maximize is absent there"):
+        search(study, RANGES, maximize="cost_usd", runs=1, out=out)
+    with pytest.raises(InputError, match="seed is 0 there and 1 here; give another out"):
+        search(study, RANGES, minimize="cost_usd", runs=1, out=out, seed=1)
+    with pytest.raises(InputError, match=r"holds another search: ranges is .* there and .* here"):
+        search(study, {**RANGES, "router.policy": ["random"]}, minimize="cost_usd", runs=1, out=out)
+    assert search(study, RANGES, minimize="cost_usd", runs=1, out=out).rows == kept.rows
+    with pytest.raises(InputError, match=r"is not the directory of a search: it has no search\.yaml"):
+        search(study, RANGES, minimize="cost_usd", runs=1, out=tmp_path)
+
+
 def test_a_configuration_that_fails_is_a_row(tmp_path: Path) -> None:
     """A tensor parallelism that does not divide the heads fails; the search goes on."""
     pytest.importorskip("optuna")

@@ -66,15 +66,17 @@ def test_comparison_with_no_benchmark(command: Command, tmp_path: Path, content:
 
 
 def test_tables_of_another_run(command: Command, tmp_path: Path) -> None:
-    """A summary that counts other requests than the table beside it holds is of another run, and is not compared."""
+    """A summary that counts other requests than the table beside it holds is of another run: it is neither compared nor
+    reported on nor explained.
+    """
     one = run_small(tmp_path, "workload.count=20").directory
     other = run_small(tmp_path, "workload.count=30").directory
     shutil.copy(other / "requests.parquet", one)
-    code, _, error = command("compare", one, other)
     path = one / "requests.parquet"
-    assert (code, error) == (
-        2, f"error: {path}: has 30 requests, but summary.json beside it counts 20: they are not of one run\n",
-    )  # fmt: skip
+    message = f"error: {path}: has 30 requests, but summary.json beside it counts 20: they are not of one run\n"
+    for arguments in (("compare", one, other), ("report", one), ("explain", one, "3")):
+        code, _, error = command(*arguments)
+        assert (code, error) == (2, message)
 
 
 def test_a_damaged_summary_is_told_without_words_of_python(command: Command, tmp_path: Path) -> None:
