@@ -1,11 +1,14 @@
 """Scripts that use the Python interface: llm-infer's experiments, sensitivity, and Vidur's capacity search."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
+from cluster_sim import InputError, Study
 from scripts import llm_infer_experiments, sensitivity, vidur_capacity
 
 
@@ -46,7 +49,35 @@ def test_an_experiment_is_a_page_of_four_pictures(tmp_path: Path, capsys: pytest
     for policy in ("fcfs", "sjf", "predicted_sjf", "priority_aging"):
         assert policy in page
     assert "95 % band" in page
+    assert llm_infer_experiments.main([*arguments, "--resume"]) == 0
     assert llm_infer_experiments.main(["7", "--out", str(tmp_path)]) == 2
+
+
+def test_thirty_replications_are_the_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without options every experiment has seeds 42 to 71 for each setting, on as many requests as its study says."""
+    asked: list[tuple[str, dict[str, Any], int]] = []
+
+    def noted(study: Study, grid: dict[str, Any], *_: Any, **__: Any) -> Any:
+        asked.append((study.name, grid, study.workload.count))  # type: ignore[attr-defined]
+        raise InputError("far enough")
+
+    monkeypatch.setattr(llm_infer_experiments, "sweep", noted)
+    for number in range(1, 6):
+        assert llm_infer_experiments.main([str(number), "--out", str(tmp_path)]) == 2
+    assert [requests for _, _, requests in asked] == [10000, 10000, 5000, 10000, 10000]
+    for _, grid, _ in asked:
+        assert grid["seed"] == list(range(42, 72))
+
+
+def test_settings_without_a_figure_are_drawn_as_none() -> None:
+    """Of two settings one has no request that ended: the table says none, and the note how many runs count."""
+    known = {figure: [1.0, 3.0] for figure, _ in llm_infer_experiments.FIGURES}
+    unknown = {figure: [float("nan")] * 2 for figure, _ in llm_infer_experiments.FIGURES}
+    groups = [("8", pd.DataFrame(known)), ("64", pd.DataFrame(unknown))]
+    page = llm_infer_experiments.drawn("x", ["fleet.pools.0.engine.max_num_seqs"], groups, 2)
+    assert "2 (-10.71 to 14.71)" in page
+    assert page.count(">none<") == 4
+    assert "of one setting only 0 do" in page
 
 
 def test_morris_on_a_sum() -> None:
