@@ -6,7 +6,8 @@ later ones what is left.  Memory is counted by sequence, because some of these e
 computed.
 
 If the next batches are one decode of everything that runs, the running list is gathered into a ``DecodePool`` and moves
-in bulk; the next call of ``schedule`` dissolves it again.  ``is_uniform`` of each engine says when that is so.
+in bulk; ``is_uniform`` of each engine says when that is so.  The next call of ``schedule`` dissolves it, unless the
+engine ``leaves_decodes``: then they stay in the pool while prompts run, which join them.
 """
 
 from abc import abstractmethod
@@ -44,6 +45,8 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
 
     reserves_whole = False
     """Whether a sequence gets all its memory at admission."""
+    leaves_decodes = False
+    """Whether ``fill_batch`` fills a batch of prompts without a look at decodes, and else dissolves the pool itself."""
 
     def __init__(self, engine: EngineOptions, limits: SchedulerLimits) -> None:
         self.is_vidur = engine.has_vidur_faults
@@ -161,7 +164,8 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
     def schedule(self, now_ns: int) -> Batch | None:
         """Have ``fill_batch`` fill a batch."""
         self.retry_now = self._has_news = False
-        self.dissolve_pool()
+        if not self.leaves_decodes or self._order is not None:
+            self.dissolve_pool()
         batch = Batch(BatchShape())
         batch.number = self._batches
         if self._order is not None and self.waiting:
@@ -170,7 +174,7 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
         if self._order is not None:
             self.queue.restore()
             self.queue.on_admitted()
-        if not batch.members and not batch.prefilled:
+        if not batch.shape.decodes and not batch.prefilled:
             self.unbatched_preemptions = len(batch.preempted)
             self.retry_now = bool(batch.preempted) and not self.is_vidur
             return None
@@ -190,6 +194,8 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
         """Store when the tokens of a batch come."""
         end_ns = batch.end_ns
         set_last_tokens(batch.completed, batch.members, end_ns)
+        if batch.shape.decodes and not batch.members:
+            self._pool.last_tokens.time_ns = end_ns
 
     def complete(self, batch: Batch) -> None:
         """Take the batch's sequences back in batch order."""
@@ -197,7 +203,7 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
             self._return(sequence)
         for sequence, _ in batch.prefilled:
             self._return(sequence)
-        if not batch.members and not batch.prefilled:  # The end of uniform steps.
+        if not batch.members and not batch.prefilled:  # The pool's, or the end of uniform steps.
             for sequence in sorted(batch.finishing, key=lambda sequence: sequence.order):
                 self.forget(sequence)
                 self.free(sequence)
@@ -278,8 +284,8 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
         return self.running
 
     def put_back(self, sequences: list[Sequence]) -> None:
-        """Take the sequences of ``ready_decodes`` back, in the same order."""
-        self.running = sequences
+        """Take the sequences of ``ready_decodes`` back, in the same order, before those that have come since."""
+        self.running = [*sequences, *self.running]
 
     def uniform_pools(self) -> list[DecodePool]:
         """Return the pool of uniform decodes."""
@@ -290,26 +296,40 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
         if not self.limits.can_fast_forward or self.in_flight or self._has_news:
             return 0
         pool = self._pool
-        if pool.members:
+        if pool.members and not self.running:
             return self.uniform_limit(pool) if self.is_uniform(len(pool.members)) else 0
         ready = self.ready_decodes()
-        if not ready or not self.is_uniform(len(ready)):
+        if not ready or not self.is_uniform(len(pool.members) + len(ready)):
             return 0
         if self.prefilling and not all(map(self.is_decoding, ready)):
             return 0
+        is_new = not pool.members
         for sequence in ready:
             pool.add(sequence)
-        pool.last_tokens.gather(ready)
-        self.put_back([])
+        if is_new:
+            pool.last_tokens.gather(ready)
+        self.running = []
         return self.uniform_limit(pool)
 
     def commit_uniform(self, steps: int, end_ns: int) -> list[Sequence]:
         """Make uniform steps; see ``FastForwardScheduler``."""
+        finishing = self._advance_pool(steps)
+        self._pool.last_tokens.time_ns = end_ns
+        self._batches += steps
+        return finishing
+
+    def decode_pool(self, batch: Batch) -> None:
+        """Fill a batch with one uniform step: that of every member of the pool."""
+        pool, shape = self._pool, batch.shape
+        shape.decodes, shape.decode_kv_tokens = len(pool.members), pool.kv_tokens
+        pool.last_tokens.fill(batch.gaps, shape.decodes)
+        batch.finishing = self._advance_pool(1)
+
+    def _advance_pool(self, steps: int) -> list[Sequence]:
+        """Make steps of the pool, with their blocks; return what finishes."""
         pool = self._pool
         self.take_uniform(pool.blocks_for(steps), steps)
         finishing = pool.advance(steps)
-        pool.last_tokens.time_ns = end_ns
-        self._batches += steps
         for sequence in finishing:
             self._recount_blocks(sequence)
         return finishing
@@ -320,7 +340,7 @@ class SerialScheduler(Scheduler, FastForwardScheduler):
         assert self.free_blocks >= 0
 
     def dissolve_pool(self) -> None:
-        """Undo the gathering of ``uniform_steps``."""
+        """Undo what ``uniform_steps`` has gathered."""
         pool = self._pool
         if pool.members:
             sequences = list(pool.members.values())

@@ -57,6 +57,7 @@ class VllmV0(SerialScheduler):
     """
 
     computes_whole_prompts = True
+    leaves_decodes = True
 
     def __init__(self, engine: VllmV0Options, limits: SchedulerLimits) -> None:
         super().__init__(engine, limits)
@@ -95,10 +96,15 @@ class VllmV0(SerialScheduler):
         """Start prompts or else decode, and bring back who was swapped out."""
         if not self._swapped:
             self._prefill(batch, now_ns)
-        if not batch.prefilled:
-            self._decode(batch)
-            if not batch.preempted:
-                self._swap_in(batch)
+        if batch.prefilled:
+            return
+        if self._order is None and self.uniform_steps():
+            self.decode_pool(batch)
+            return
+        self.dissolve_pool()
+        self._decode(batch)
+        if not batch.preempted:
+            self._swap_in(batch)
 
     def preempt(self, batch: Batch, sequence: Sequence) -> None:
         """Move a victim to host memory if that has room for it, else let it recompute."""

@@ -95,6 +95,33 @@ def test_vllm_v0_recomputes_when_host_memory_is_full() -> None:
     assert (second.preemptions, second.computed) == (1, 0)
 
 
+def test_vllm_v0_keeps_decodes_pooled_while_prompts_run() -> None:
+    """Two decodes with 8 and 5 tokens to come make 2 steps; a prompt runs alone, and joins them with 3 to come.
+
+    Where a single step is scheduled, it is the pool's: nobody is walked.
+    """
+    bench = Bench("vllm_v0", can_fast_forward=True)
+    bench.add(0, 8, 9)
+    bench.add(1, 8, 6)
+    assert bench.step() == "d: p:0*8 1*8"
+    scheduler = bench.scheduler
+    (pool,) = scheduler.uniform_pools()
+    assert scheduler.uniform_steps() == 5
+    assert scheduler.commit_uniform(2, 100) == []
+    bench.add(2, 8, 4)
+    assert scheduler.uniform_steps() == 0
+    assert bench.step() == "d: p:2*8"
+    assert [sequence.request_id for sequence in pool.members.values()] == [0, 1]
+    assert scheduler.uniform_steps() == 3
+    assert [sequence.request_id for sequence in pool.members.values()] == [0, 1, 2]
+    assert pool.kv_tokens == 10 + 10 + 8
+    assert [sequence.request_id for sequence in pool.last_tokens.unsynchronised] == [2]
+    assert [sequence.request_id for sequence in scheduler.commit_uniform(3, 200)] == [1, 2]
+    batch = bench.schedule()
+    assert (batch.shape.decodes, batch.shape.decode_kv_tokens, batch.members, batch.finishing) == (1, 13, [], [])
+    assert (batch.gaps.pooled, batch.gaps.since_ns, pool.kv_tokens) == (1, 200, 14)
+
+
 def test_sarathi_rides_chunks_on_decodes() -> None:
     """With a budget of 16, a prompt of 20 takes 16 and 4; the next one fills the rest, then 15 beside a decode."""
     bench = Bench("sarathi", max_num_batched_tokens=16)
