@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from cluster_sim.study.sweep_table import write_rows
 
-MOST_SHARE: Final = 1 / 20
+MOST_SHARE: Final = 1 / 50
 """Largest share of wall time that writing the table takes."""
 
 

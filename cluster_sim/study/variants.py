@@ -56,7 +56,12 @@ def expand(path: Path, document: Document) -> list[Variant]:
     own = {key: _own_value(base.model_dump(), key) for key in sweep.keys}
     with locating_errors(document):
         chosen = combinations(sweep, own)
-    variants = [_variant(index, values, sweep, document, base_directory) for index, values in enumerate(chosen)]
+    variants: list[Variant] = []
+    planned: Study | None = None
+    for index, values in enumerate(chosen):
+        variant = _variant(index, values, sweep, document, base_directory, planned)
+        variants.append(variant)
+        planned = variant.study or planned
     if all(variant.study is None for variant in variants):
         raise InputError(f"no combination of the sweep is a valid study; the first:\n{variants[0].error}")
     return variants
@@ -75,7 +80,15 @@ def configurations(path: Path, document: Document) -> list[Variant]:
     return [Variant(0, {}, study, None)]
 
 
-def _variant(index: int, values: dict[str, Any], sweep: Sweep, document: Document, base_directory: Path) -> Variant:
+def _variant(
+    index: int,
+    values: dict[str, Any],
+    sweep: Sweep,
+    document: Document,
+    base_directory: Path,
+    planned: Study | None,
+) -> Variant:
+    """Return a variant; one that differs from the study ``planned`` in its seed alone has a plan as that does."""
     changed = Document(document.source, copy.deepcopy(document.data), dict(document.places))
     changed.data.pop("sweep")
     try:
@@ -84,8 +97,9 @@ def _variant(index: int, values: dict[str, Any], sweep: Sweep, document: Documen
             where = f"{document.where(('sweep', *source))} (sweep.{'.'.join(source[:-1]) or source[0]})"
             set_value(changed, key, copy.deepcopy(value), where)
         study = check_study(changed, base_directory)
-        with locating_errors(changed):
-            make_plan(study)
+        if planned is None or study != planned.model_copy(update={"seed": study.seed}):
+            with locating_errors(changed):
+                make_plan(study)
         return Variant(index, values, study, None)
     except InputError as error:
         return Variant(index, values, None, str(error))

@@ -9,8 +9,8 @@ from cluster_sim.study.sweep_stream import RowStream
 
 
 def test_the_table_follows_the_runs_without_taking_their_time(tmp_path: Path) -> None:
-    """The first run is written at once; that took 2 s, so the next table is due 40 s later; rows go by place."""
-    times = iter([0.0, 0.0, 0.0, 2.0, 41.0, 42.0, 42.0, 43.0])
+    """The first run is written at once; that took 2 s, so the next table is due 100 s later; rows go by place."""
+    times = iter([0.0, 0.0, 0.0, 2.0, 101.0, 102.0, 102.0, 103.0])
     rows: dict[int, dict[str, Any]] = {}
     path = tmp_path / "results.parquet"
     stream = RowStream(path, rows, lambda: next(times))
