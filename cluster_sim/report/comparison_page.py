@@ -34,22 +34,25 @@ def comparison_page(first: Path, second: Path) -> str:
     if comparison.kind == "runs":
         runs = RunData.read(first), RunData.read(second)
         content += [_verdict(name, run.summary) for name, run in zip(names, runs, strict=True)]
-        content += [_figures(comparison, names), *_of_runs(names, *runs)]
+        content += [_distributions(names, *runs), _figures(comparison, names), *_of_runs(names, *runs)]
     else:
         content.append(_figures(comparison, ("benchmark", "simulated") if comparison.kind == "benchmark" else names))
     return document(f"{names[0]} and {names[1]}", *content, footer=f"{first} and {second}.")
 
 
-def _of_runs(names: tuple[str, str], *runs: RunData) -> list[Content]:
-    """Return the sections that need the requests of two runs."""
+def _distributions(names: tuple[str, str], *runs: RunData) -> Content:
     charts = []
     for column, title in _DISTRIBUTIONS:
         values = [run.request_columns(column)[0] for run in runs]
         chart = overlaid_distribution(title, list(zip(names, values, strict=True)))
         if chart is not None:
             charts.append(chart.html())
+    return section("Distributions", beside(*charts))
+
+
+def _of_runs(names: tuple[str, str], *runs: RunData) -> list[Content]:
+    """Return the sections on where the time of two runs went, and on what their studies differ in."""
     return [
-        section("Distributions", beside(*charts)),
         _times(names, *runs),
         section("What the studies differ in", _differences(names, *(run.study() for run in runs))),
     ]
@@ -77,7 +80,7 @@ def _figures(comparison: Comparison, names: tuple[str, str]) -> Markup:
         for difference in group.differences:
             *cells, finding = difference_cells(difference)
             rows.append([*cells, element("b", finding) if difference.finding is Finding.DIFFERENT else finding])
-        tables.append(table(values or "Measured parts; differences with intervals.", columns, rows, kind="cards"))
+        tables.append(table(values or "Measured parts; differences with intervals.", columns, rows, kind="cards grid"))
     notes = [element("p", note, class_="note") for note in comparison.notes]
     return section("Figures", *tables, *notes, text=f"{summary_text(comparison)}.")
 

@@ -14,6 +14,8 @@ from cluster_sim.study.comparison_sides import Comparison
 
 BETWEEN: Final = ("difference", "interval", "%")
 """Titles of the columns between the values of both sides and the finding."""
+_LARGE_RATIO: Final = 10.0
+"""Change from which decimals of a per cent say nothing."""
 STYLES: Final = {Finding.DIFFERENT: "bold", Finding.NOISE: "dim", Finding.EQUAL: "dim", Finding.UNKNOWN: ""}
 
 
@@ -73,9 +75,13 @@ def difference_cells(row: Difference) -> list[str]:
         _text(row.second, is_time),
         _signed(row.second - row.first, is_time),
         interval,
-        "-" if row.ratio is None else f"{row.ratio:+.1%}",
+        "-" if row.ratio is None else _percent(row.ratio),
         row.finding.value,
     ]
+
+
+def _percent(ratio: float) -> str:
+    return f"{ratio:+.1%}" if abs(ratio) < _LARGE_RATIO else f"{ratio:+,.0%}"
 
 
 def _is_time(figure: str) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from cluster_sim.report.page.axes import linear_axis
 from cluster_sim.report.page.document import document
 from cluster_sim.report.page.line_chart import Line, LineChart
-from cluster_sim.report.page.markup import Column, Content, Markup, element, section, table
+from cluster_sim.report.page.markup import SORT_NOTE, Column, Content, Markup, element, section, table
 from cluster_sim.report.plan_report import (
     answer_lines,
     figure_text,
@@ -37,7 +37,7 @@ def plan_page(plan: Entry, deployment: Sequence[tuple[str, str]]) -> str:
         element("div", element("b", last_line(plan["answer"])), lines, class_="verdict met"),
         element("p", load_line(plan)),
         section("Speed and load", _chart(plan)),
-        section("Fleets that were simulated", _fleets(plan), text="Press a title to sort."),
+        section("Fleets that were simulated", SORT_NOTE, _fleets(plan)),
         section("Layouts", _layouts(plan), text="What became of each before the simulation."),
         section("Deployment of the answer", *texts),
         footer=f"{counted(plan['runs'], 'run')}; cluster_sim {plan['version']}.",
@@ -89,7 +89,7 @@ def _fleets(plan: Entry) -> Markup:
             cells.append(element("span", figure_text(figure), data_value=None if value is None else repr(value)))
         cells += [_sortable(one["usd_per_million_output_tokens"], ",.2f"), _sortable(one["j_per_output_token"], ",.2f")]
         rows.append([*cells, _sortable(one["runs"], "d"), one["reason"] or ""])
-    return table(f"{counted(len(rows), 'fleet')}.", columns, rows, kind="cards", is_sortable=True)
+    return table(f"{counted(len(rows), 'fleet')}.", columns, rows, kind="cards grid", is_sortable=True)
 
 
 def _gpus(one: Entry) -> Content:
@@ -108,7 +108,7 @@ def _layouts(plan: Entry) -> Markup:
         ]
         for one in plan["layouts"]
     ]
-    return table(f"{counted(len(rows), 'layout')}.", columns, rows, kind="cards", is_sortable=True)
+    return table(f"{counted(len(rows), 'layout')}.", columns, rows, kind="cards grid", is_sortable=True)
 
 
 def _sortable(value: float | None, form: str) -> Content:

@@ -11,7 +11,7 @@ from cluster_sim.report.configuration_table import short_names
 from cluster_sim.report.page.axes import Axis, linear_axis, log_axis
 from cluster_sim.report.page.document import document
 from cluster_sim.report.page.line_chart import Line, LineChart
-from cluster_sim.report.page.markup import Column, Content, Markup, beside, element, section, table
+from cluster_sim.report.page.markup import SORT_NOTE, Column, Content, Markup, beside, element, section, table
 from cluster_sim.report.result_tables import duration_text
 from cluster_sim.report.run_page import verdict_word
 from cluster_sim.report.sweep_data import Row, SweepData
@@ -79,7 +79,7 @@ def sweep_page(sweep: SweepData) -> str:
             text="Each point is a run. The line joins those that no other run beats in both figures (Pareto front).",
         ) if shown else "",
         _effects(sweep),
-        section("Runs", _runs(sweep), text="Press a title to sort."),
+        section("Runs", SORT_NOTE, _runs(sweep)),
     ]  # fmt: skip
     name = sweep.directory.resolve().name
     return document(f"Sweep {name}", *content, footer=f"{counted(len(sweep.rows), 'run')} of {sweep.directory}.")
@@ -195,7 +195,7 @@ def _effects(sweep: SweepData) -> Content:
     )  # fmt: skip
     second = table(
         "Geometric means over all runs with a value.",
-        [Column("value", is_number=False), Column("runs"), *titles], levels, kind="cards",
+        [Column("value", is_number=False), Column("runs"), *titles], levels, kind="cards grid",
     )  # fmt: skip
     text = "The mean over all runs that share a value of one key, whatever the other keys are."
     return section("Main effects", first, element("div", second, style="margin-top:1.25rem"), text=text)
@@ -249,4 +249,4 @@ def _runs(sweep: SweepData) -> Markup:
     for name, key in zip(short_names(sweep.keys), sweep.keys, strict=True):
         columns.append(Column(name, is_number=all(isinstance(row[key], int | float) for row in sweep.rows)))
     columns += [Column("objectives", is_number=False), *(Column(figure.title) for figure in FIGURES)]
-    return table(f"{counted(len(rows), 'run')}.", columns, rows, kind="cards", is_sortable=True)
+    return table(f"{counted(len(rows), 'run')}.", columns, rows, kind="cards grid", is_sortable=True)

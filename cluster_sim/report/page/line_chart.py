@@ -18,6 +18,12 @@ FloatArray = npt.NDArray[np.float64]
 
 SIZE: Final = 1000
 """Width and height of the drawing in its own units."""
+_LETTER: Final = 0.022
+"""Width of a letter of a label on a phone, as a share of the chart's."""
+_LABEL: Final = 0.09
+"""Height of a label."""
+_HEIGHTS: Final = {"": 1 - _LABEL, " low": 0.0, " middle": 0.5 - _LABEL / 2}
+"""Lower edges of labels of upright limits, by their class."""
 _FEW_POINTS: Final = 60
 """Points up to which each is drawn large."""
 
@@ -164,10 +170,35 @@ class LineChart:
                 style, side = f"bottom:{100 * place:.2f}%", " under" if place > 0.85 else ""
             else:
                 place = self.x_axis.place(limit.value)
-                style, side = f"left:{100 * place:.2f}%", " before" if place > 0.6 else ""
+                style, side = f"left:{100 * place:.2f}%", self._free_side(place, len(limit.label))
             kind = "level" if limit.is_horizontal else "upright"
             labels.append(element("span", limit.label, class_=f"limit-label {kind}{side} c{limit.color}", style=style))
         return labels
+
+    def _free_side(self, place: float, letters: int) -> str:
+        """Return the classes of the place beside an upright limit where its label hides least of the lines."""
+        width = _LETTER * letters
+        sides = [(" before", place - width), ("", place)] if place > 0.6 else [("", place), (" before", place - width)]
+        hidden = {
+            side + height: self._hidden(left, bottom, width)
+            for height, bottom in _HEIGHTS.items()
+            for side, left in sides
+            if left >= 0 and left + width <= 1
+        }
+        return min(hidden, key=lambda classes: hidden[classes]) if hidden else sides[0][0]
+
+    def _hidden(self, left: float, bottom: float, width: float) -> int:
+        """Return about how much of the lines lies in a box of ``width`` and of a label's height."""
+        along = np.linspace(left, left + width, 40)
+        count = 0
+        for line in self.lines:
+            x, y = self.x_axis.places(line.x), self.y_axis.places(line.y)
+            is_known = np.isfinite(x) & np.isfinite(y)
+            if is_known.any():
+                order = np.argsort(x[is_known], kind="stable")
+                heights = np.interp(along, x[is_known][order], y[is_known][order], np.nan, np.nan)
+                count += int(np.count_nonzero((heights >= bottom - 0.01) & (heights <= bottom + _LABEL + 0.01)))
+        return count
 
     def _marks(self) -> list[Markup]:
         labels = []

@@ -97,3 +97,7 @@ def section(title: str, *content: Content, text: str = "", kind: str = "") -> Ma
 def beside(*content: Content) -> Markup:
     """Return contents that stand beside each other where the screen is wide enough."""
     return element("div", *content, class_="beside")
+
+
+SORT_NOTE: Final = element("p", "Press a title to sort.", class_="about wide")
+"""Stands above tables that can be sorted; phones show them without titles."""

@@ -45,3 +45,14 @@ def test_limits_points_and_marks_are_labelled() -> None:
     assert 'd="M100.0 800.0h0"' in html
     assert 'style="left:50.00%;bottom:50.00%"><b>A</b>' in html
     assert html.index("request</li>") < html.index("one</li>")
+
+
+def test_labels_of_limits_stand_where_they_hide_no_line() -> None:
+    """Above, or where lines run there below, or where they run in both places in the middle."""
+    axis = linear_axis("x", 0, 10, "{:g}".format)
+    sides = []
+    for heights in ((), (9.9,), (9.9, 0.1)):
+        lines = [Line("l", np.array([0.0, 10.0]), np.array([height, height])) for height in heights]
+        html = LineChart("T", "t", axis, axis, lines, [Limit("until", 9.0)]).html()
+        sides += re.findall(r'class="limit-label upright( [a-z ]*)c1"', html)
+    assert sides == [" before ", " before low ", " before middle "]
