@@ -121,7 +121,7 @@ def test_prometheus_sees_a_run_to_its_end(
         _running(checkout, tmp_path, text, port, *options) as run,
     ):
         lacking = expressions
-        deadline = time.monotonic() + 80
+        deadline = time.monotonic() + 240  # A cluster may take a minute to start.
         while lacking and time.monotonic() < deadline:
             assert run.poll() is None, (lacking, (tmp_path / "run.log").read_text())
             time.sleep(0.5)
