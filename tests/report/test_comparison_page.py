@@ -7,7 +7,9 @@ import pytest
 
 from cluster_sim.errors import InputError
 from cluster_sim.report.comparison_page import comparison_page
+from cluster_sim.report.comparison_report import difference_cells
 from cluster_sim.report.report_file import write_comparison
+from cluster_sim.study.comparison import difference_of
 from cluster_sim.study.sweep_table import write_rows
 from tests.small_run import run_small
 
@@ -17,7 +19,7 @@ def test_two_runs_stand_side_by_side(run_directory: Path, tmp_path: Path) -> Non
     other = run_small(tmp_path, "workload.count=200", "fleet.pools.0.replicas=4").directory
     page = comparison_page(run_directory, other)
     titles = re.findall(r"<h2>([^<]+)</h2>", page)
-    assert titles == ["Figures", "Distributions", "Where the time goes", "What the studies differ in"]
+    assert titles == ["Distributions", "Figures", "Where the time goes", "What the studies differ in"]
     cells = re.search(r">gpu_hours</th>(.*?)</tr>", page)
     assert cells
     assert re.search(r"\+100\.\d%", cells[1])
@@ -63,3 +65,9 @@ def test_a_damaged_study_is_named(run_directory: Path, tmp_path: Path) -> None:
     resolved.write_text(resolved.read_text(encoding="utf-8") + "a: [1\nb\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"resolved\.yaml:\d+: not valid YAML"):
         write_comparison(run_directory, other, tmp_path / "c.html")
+
+
+def test_large_changes_have_no_decimals() -> None:
+    """From tenfold on a change is told in whole per cents."""
+    texts = [difference_cells(difference_of("ttft_p99_s", 0.1, second, None))[5] for second in (0.2, 1.05, 51.2, 0.05)]
+    assert texts == ["+100.0%", "+950.0%", "+51,100%", "-50.0%"]
