@@ -6,7 +6,7 @@ alone are read, no end-to-end result.  Each ratio is the inverse slope of ``late
 rate)``, fitted with relative weights: reading weights (GEMMs of at most 16 rows), computing (GEMMs of 2,048 to 8,192
 rows), reading the cache (decode attention), prefill attention, reading and computing experts; for all-reduces the
 latency of small messages and the share of the link's bandwidth of large ones.  Constants are kept of a layer's experts
-and of latent attention, the latter beyond a plain block's.
+and of latent attention, the latter beyond a plain block's.  Experts are fitted over all formats, and by format.
 """
 
 import argparse
@@ -44,6 +44,14 @@ EXPERT_DTYPES = {
 }
 """Stored bytes of an expert's weight, scales included, and the dtype it is computed in; fp8 with one scale a tensor is
 left out, which is not tuned."""
+EXPERT_FORMATS = {
+    "bf16": {"bfloat16": (2.0, "bf16")},
+    "fp8": {"fp8_block": (1.0, "fp8")},
+    "nvfp4": {"nvfp4": (0.5625, "fp4")},
+    "int4": {"int4_wo": (0.515625, "bf16")},
+}
+"""The same by the format that experts are stored in.  MXFP4 has none of its own: its kernels take activations of 16 or
+8 bits, which the server's flags choose."""
 LEAST_EXPERTS_S = 5e-6
 """Experts read and computed in less than this show the constant of a layer."""
 CACHE_MULTIPLE = 2
@@ -90,8 +98,8 @@ def fit(system: Path, engine: str, device: Device) -> dict[str, float]:
     ratios: dict[str, float] = {}
     gemm = load(system / "gemm", engine, "gemm_perf.parquet")
     bandwidth = device.memory_bandwidth_bytes_per_s
-    for dtype, suffix, size in (("bfloat16", "", 2), ("fp8", "_fp8", 1)):
-        if gemm is None or (suffix and "fp8" not in device.flops):
+    for dtype, suffix, size in (("bfloat16", "", 2), ("fp8", "_fp8", 1), ("nvfp4", "_fp4", 0.5625)):
+        if gemm is None or (suffix and suffix[1:] not in device.flops):
             continue
         rows = select(gemm, gemm_dtype=dtype)
         m, n, k = (rows[name].astype(float) for name in ("m", "n", "k"))
@@ -99,7 +107,7 @@ def fit(system: Path, engine: str, device: Device) -> dict[str, float]:
         is_big = (size * n * k >= CACHE_MULTIPLE * device.l2_bytes) & (n * k <= 2**30)
         thin, thick = (m <= 16) & is_big, (m >= 2048) & (m <= 8192) & is_big
         put(ratios, f"gemm_memory{suffix}_ratio", size * (n * k)[thin] / bandwidth, seconds[thin])
-        peak = device.peak_flops("fp8" if suffix else "bf16")
+        peak = device.peak_flops(suffix[1:] or "bf16")
         put(ratios, f"gemm_flops{suffix}_ratio", 2 * (m * n * k)[thick] / peak, seconds[thick])
     decode = load(system / "attention", engine, "generation_attention_perf.parquet")
     if decode is not None:
@@ -115,8 +123,11 @@ def fit(system: Path, engine: str, device: Device) -> dict[str, float]:
         work = 4.0 * rows["num_heads"] * 128 * rows["batch_size"] * length * (length + 1) / 2
         chosen = (work > 1e10) & (rows["num_heads"] >= 8)
         put(ratios, "attention_flops_ratio", work[chosen] / device.peak_flops("bf16"), rows["latency"][chosen] * 1e-3)
-    put_experts(ratios, system / "moe", engine, device)
+    put_experts(ratios, system / "moe", engine, device, EXPERT_DTYPES)
+    for name, dtypes in EXPERT_FORMATS.items():
+        put_experts(ratios, system / "moe", engine, device, dtypes, f"_{name}")
     put_latent(ratios, system, engine)
+    put_states(ratios, system, engine, device)
     reduce = load(system / "comm", engine, "custom_allreduce_perf.parquet")
     if reduce is not None:
         put_all_reduce(ratios, reduce, device)
@@ -139,7 +150,14 @@ def line(ideal_s: npt.NDArray[Any], seconds: npt.NDArray[Any]) -> tuple[float, f
     return float(constant), float(slope)
 
 
-def put_experts(ratios: dict[str, float], folder: Path, engine: str, device: Device) -> None:
+def put_experts(
+    ratios: dict[str, float],
+    folder: Path,
+    engine: str,
+    device: Device,
+    dtypes: dict[str, tuple[float, str]],
+    suffix: str = "",
+) -> None:
     """Add the time of a layer's experts with next to nothing to read, and how fast they are read and computed.
 
     Tokens choose evenly, so n of them activate k n experts; of several kernels for a shape the fastest counts, and of
@@ -149,7 +167,7 @@ def put_experts(ratios: dict[str, float], folder: Path, engine: str, device: Dev
     for columns in reversed(load_all(folder, engine, "moe_perf.parquet")):
         rows = select(columns, distribution="balanced", moe_ep_size=1)
         done = {key[0] for key in best}
-        known = [name for name in EXPERT_DTYPES if name not in done and EXPERT_DTYPES[name][1] in device.flops]
+        known = [name for name in dtypes if name not in done and dtypes[name][1] in device.flops]
         chosen = (rows["num_tokens"] <= 8192) & np.isin(rows["moe_dtype"], known)
         names = (
             "moe_dtype",
@@ -164,7 +182,7 @@ def put_experts(ratios: dict[str, float], folder: Path, engine: str, device: Dev
         for dtype, hidden, inter, experts, topk, ways, tokens, latency in zip(
             *(rows[name][chosen].tolist() for name in names), strict=True
         ):
-            weight_bytes, arithmetic = EXPERT_DTYPES[dtype]
+            weight_bytes, arithmetic = dtypes[dtype]
             weights = 3.0 * hidden * inter / ways
             read_s = weights * weight_bytes * min(experts, topk * tokens) / device.memory_bandwidth_bytes_per_s
             compute_s = 2.0 * weights * topk * tokens / device.peak_flops(arithmetic)
@@ -182,23 +200,53 @@ def put_experts(ratios: dict[str, float], folder: Path, engine: str, device: Dev
     design = np.stack([read, compute], axis=1)[long] / seconds[long, None]
     slopes, *_ = np.linalg.lstsq(design, 1.0 - constant / seconds[long], rcond=None)
     names = ("moe_memory_ratio", "moe_flops_ratio")
-    ratios |= {"moe_us": round(constant * 1e6, 1)}
-    ratios |= {name: round(1.0 / float(slope), 3) for name, slope in zip(names, slopes, strict=True) if slope > 0}
+    ratios |= {f"moe_us{suffix}": round(constant * 1e6, 1)}
+    ratios |= {
+        f"{name}{suffix}": round(1.0 / float(slope), 3) for name, slope in zip(names, slopes, strict=True) if slope > 0
+    }
 
 
 def put_latent(ratios: dict[str, float], system: Path, engine: str) -> None:
-    """Add what a block of latent attention takes longer than a plain one, both at one short sequence and one head."""
-    latent = load(system / "mla", engine, "mla_generation_module_perf.parquet")
+    """Add what a block of latent attention, and one with an indexer, takes longer than a plain one, all at one short
+    sequence and one head.
+    """
     plain = load(system / "attention", engine, "generation_attention_perf.parquet")
     gemm = load(system / "gemm", engine, "gemm_perf.parquet")
-    if latent is None or plain is None or gemm is None:
+    if plain is None or gemm is None:
         return
     small = (gemm["m"] <= 8) & (gemm["n"] * gemm["k"] <= 3e6) & (gemm["gemm_dtype"] == "bfloat16")
     short = (plain["batch_size"] <= 2) & (plain["step"] + plain["isl"] <= 128)
-    one = (latent["batch_size"] == 1) & (latent["num_heads"] == latent["num_heads"].min())
-    if small.any() and short.any() and one.any():
-        block_ms = 2 * np.median(gemm["latency"][small]) + np.median(plain["latency"][short])
-        ratios["latent_us"] = round(float(latent["latency"][one].min() - block_ms) * 1e3, 1)
+    if not small.any() or not short.any():
+        return
+    block_ms = 2 * np.median(gemm["latency"][small]) + np.median(plain["latency"][short])
+    for name, path in (
+        ("latent_us", "mla/{}/mla_generation_module_perf.parquet"),
+        ("sparse_us", "sparse_attention/{}/dsa_generation_module_perf.parquet"),
+    ):
+        folder, _, file = path.split("/")
+        latent = load(system / folder, engine, file)
+        if latent is None:
+            continue
+        if "op_name" in latent:
+            latent = select(latent, op_name=str(min(latent["op_name"], key=len)))
+        one = (latent["batch_size"] == 1) & (latent["num_heads"] == latent["num_heads"].min())
+        if one.any():
+            ratios[name] = round(float(latent["latency"][one].min() - block_ms) * 1e3, 1)
+
+
+def put_states(ratios: dict[str, float], system: Path, engine: str, device: Device) -> None:
+    """Add the share of peak arithmetic that prompts reach in the layers of a gated delta net: 6 operations for each
+    pair of key and value widths of a head.
+    """
+    rows = load(system / "linear_attention", engine, "gdn_perf.parquet")
+    if rows is None:
+        return
+    rows = select(rows, phase="context", batch_size=1)
+    is_rule = np.array([str(name).startswith("chunk_gated_delta_rule") for name in rows["kernel_source"]])
+    rows = {name: column[is_rule] for name, column in rows.items()}
+    work = 6.0 * rows["num_v_heads"] * rows["head_k_dim"] * rows["head_v_dim"] * rows["seq_len"].astype(float)
+    long = (rows["seq_len"] >= 1024) & (rows["num_v_heads"] >= 8)
+    put(ratios, "state_flops_ratio", work[long] / device.peak_flops("bf16"), rows["latency"][long] * 1e-3)
 
 
 def put_all_reduce(ratios: dict[str, float], columns: Columns, device: Device) -> None:

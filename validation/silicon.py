@@ -7,7 +7,8 @@ prompts of p tokens:
     TPOT = T(R decodes, R (p + n / 2) cached tokens) + i (R / n) (T(the same and one prompt) - T(the same)).
 
 R is the concurrency, or as many requests as the KV cache holds.  i = 1 where prompts come one by one.  SGLang computes
-waiting prompts before any decode, so requests of one length that start together end together and only the prompts
+waiting prompts before any decode and in steps of their own, so that the difference becomes T(one prompt), which reads
+all weights again; requests of one length that start together end together and only the prompts
 behind its own hold up a request, half of them on average: i = 1/2.  InferenceMAX, whose three pairs of lengths these
 are, draws lengths from 80 to 100 % of them, and its requests do not keep step.
 
@@ -87,6 +88,19 @@ class Degrees(NamedTuple):
     ranks: int
 
 
+class Prompts(NamedTuple):
+    """How prompts hold up those that decode."""
+
+    interruptions: float = 1.0
+    """The i of the module's text."""
+    is_alone: bool = False
+    """Whether they are computed in steps of their own."""
+
+
+PLAIN_PROMPTS: Final = Prompts()
+"""One by one, beside the decodes."""
+
+
 class Server(NamedTuple):
     """One configuration made ready."""
 
@@ -117,8 +131,10 @@ class SteadyState:
         concurrency = in_flight
         if server.cached_tokens:
             concurrency = max(1, min(in_flight, int(server.cached_tokens / (prompt + output / 2))))
-        in_step = row["backend"] == "sglang" and (prompt, output) not in RANDOM_LENGTHS
-        step_s = steady_tpot_s(server.predictor, concurrency, prompt, output, 0.5 if in_step else 1.0)
+        prompts = Prompts(is_alone=row["backend"] == "sglang")
+        if prompts.is_alone and (prompt, output) not in RANDOM_LENGTHS:
+            prompts = prompts._replace(interruptions=0.5)
+        step_s = steady_tpot_s(server.predictor, concurrency, prompt, output, prompts)
         group = (server.model, row["system"], degrees.tensor * degrees.ranks, row["backend"])
         measured_s = float(row["silicon_tpot_ms"]) / 1e3
         contradiction = ""
@@ -151,8 +167,8 @@ class SteadyState:
         has_fp8_cache = backend in FP8_CACHE_ENGINES and dtype in {"fp8", "fp4"} and not name.startswith("Qwen/")
         engine = replace(engine_options().hardware_settings(device), kv_cache_dtype="fp8" if has_fp8_cache else None)
         experts = ExpertSharding(degrees.ranks if model.is_moe else 1)
-        coefficients = self._calibration.resolve(device, None, self._operators, backend)
         hardware = ReplicaHardware(model, device, engine, degrees.tensor, experts=experts)
+        coefficients = self._calibration.resolve(device, None, self._operators, backend, hardware.expert_format)
         predictor = PhysicalPredictor(coefficients, hardware)
         # Blocks of a model with states are as large as a state: its engines choose them so.
         planned = replace(hardware, engine=replace(engine, block_size=hybrid_block_size(hardware)))
@@ -182,16 +198,18 @@ def _count(text: str) -> int:
 
 
 def steady_tpot_s(
-    predictor: Predictor, concurrency: int, prompt_tokens: int, output_tokens: int, interruptions: float = 1.0
+    predictor: Predictor, concurrency: int, prompt_tokens: int, output_tokens: int, prompts: Prompts = PLAIN_PROMPTS
 ) -> float:
-    """Return the closed form of the module's text, s; ``interruptions`` is its i."""
+    """Return the closed form of the module's text, s."""
     cached = round(concurrency * (prompt_tokens + output_tokens / 2))
     decode = predictor.step_ns(BatchShape(decodes=concurrency, decode_kv_tokens=cached))
     shape = BatchShape(
         decodes=concurrency, decode_kv_tokens=cached, prefills=[(prompt_tokens, 0)], completed_prefills=1
     )
-    mixed = predictor.step_ns(shape)
-    return (decode + interruptions * concurrency / output_tokens * (mixed - decode)) / NS_PER_S
+    prompt = predictor.step_ns(shape) - decode
+    if prompts.is_alone:
+        prompt = predictor.step_ns(BatchShape(prefills=[(prompt_tokens, 0)], completed_prefills=1))
+    return (decode + prompts.interruptions * concurrency / output_tokens * prompt) / NS_PER_S
 
 
 def score_silicon(folder: Path, calibration: str) -> tuple[list[Point], list[Skipped]]:
@@ -259,7 +277,11 @@ def rank_correlation(points: list[Point]) -> float:
 
 
 def _quantized(model: Model, precision: str) -> Model:
-    """Return the model with its projections in the row's precision."""
+    """Return the model with its projections in the row's precision; files that store experts in it stay as they are."""
+    if "experts" in model.precision:
+        if model.precision["experts"].dtype == precision:
+            return model
+        model = model.model_copy(update={"precision": {}})
     if precision in {"fp8", "fp4", "int4", "int8"} and model.expert_weight_dtype is None:
         return model.model_copy(update={"weight_dtype": precision})
     return model

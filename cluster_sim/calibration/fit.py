@@ -189,7 +189,10 @@ class CalibrationFit:
 
     def resolve(self, calibration: Calibration, run: PreparedRun) -> Coefficients:
         """Return a calibration's coefficients for a run."""
-        return calibration.resolve(run.hardware.device, run.hardware.engine.version, self._operators)
+        hardware = run.hardware
+        return calibration.resolve(
+            hardware.device, hardware.engine.version, self._operators, "", hardware.expert_format
+        )
 
     def coefficients(self, position: FloatArray, run: PreparedRun) -> Coefficients:
         """Return the coefficients at a position for a run."""

@@ -33,6 +33,9 @@ class ExpertSharding:
         return 2.0 * others * model.hidden_size * weight_bytes(model.activation_dtype)
 
 
+EXPERT_FORMATS: Final = {"bf16": "bf16", "fp16": "bf16", "fp8": "fp8", "fp4": "nvfp4", "int4": "int4"}
+NVFP4_BITS: Final = 4.5
+"""Bits of a weight with its scale; MXFP4 has fewer."""
 ONE_RANK: Final = ExpertSharding()
 """No data parallelism."""
 
@@ -72,6 +75,23 @@ class ReplicaHardware:
     def expert_dtype(self) -> str:
         """Type of the routed experts' products."""
         return DTYPES[self.engine.weight_dtype] if self.engine.weight_dtype else self.model.expert_dtype
+
+    @property
+    def expert_format(self) -> str:
+        """How routed experts are stored, as their kernels were measured: bf16, fp8, nvfp4 or int4; "" otherwise.
+
+        Experts in fp4 by the model's own files are MXFP4, whose activations have 16 or 8 bits as the server's flags
+        say: its kernels have no figures of their own.
+        """
+        if not self.model.is_moe:
+            return ""
+        stored = self.model.part_precision("experts")
+        dtype, is_own = stored.dtype, "experts" in self.model.precision or bool(self.model.expert_weight_dtype)
+        if self.engine.weight_dtype:
+            dtype, is_own = DTYPES[self.engine.weight_dtype], False
+        if dtype == "fp4" and is_own and stored.bits < NVFP4_BITS:
+            return ""
+        return EXPERT_FORMATS.get(dtype, "")
 
     @property
     def tensor_link(self) -> Interconnect | Network | GroupLink:

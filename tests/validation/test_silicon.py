@@ -6,6 +6,7 @@ from cluster_sim.hardware.predictors.kinds.linear import LinearOptions, LinearPr
 from tests.hardware.replicas import hardware
 from validation.silicon import (
     Point,
+    Prompts,
     SteadyState,
     degrees_of,
     rank_correlation,
@@ -26,7 +27,15 @@ def test_a_closed_loop_spreads_prompts_over_steps():
 def test_cohorts_are_interrupted_by_half_of_their_prompts():
     """Of requests that start together each waits for the prompts behind its own: half of the 2 ms above."""
     predictor = LinearPredictor(LinearOptions(alpha_us=1000.0, beta_us=10.0), hardware("llama-3.1-8b"))
-    assert steady_tpot_s(predictor, 8, 100, 4, 0.5) == pytest.approx((1000 + 80 + 1000) * 1e-6, rel=1e-6)
+    prompts = Prompts(interruptions=0.5)
+    assert steady_tpot_s(predictor, 8, 100, 4, prompts) == pytest.approx((1000 + 80 + 1000) * 1e-6, rel=1e-6)
+
+
+def test_prompts_in_steps_of_their_own_cost_whole_steps():
+    """SGLang's prompts share no step: each of the 2 a step takes the constant again, 1 + 0.08 + 2 (1 + 1) = 5.08 ms."""
+    predictor = LinearPredictor(LinearOptions(alpha_us=1000.0, beta_us=10.0), hardware("llama-3.1-8b"))
+    prompts = Prompts(is_alone=True)
+    assert steady_tpot_s(predictor, 8, 100, 4, prompts) == pytest.approx((1000 + 80 + 4000) * 1e-6, rel=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ class CalibratedSource:
         is_own = kinship.has_kind or engine.kernels == calibration.engine or not calibration.measured
         return cls(
             calibration,
-            calibration.resolve(device, engine.version if is_own else None, operators, kernels),
+            calibration.resolve(device, engine.version if is_own else None, operators, kernels, hardware.expert_format),
             kinship,
             operators.nearest(device, kernels) if operators else "",
             kernels,

@@ -1,6 +1,7 @@
 """Calibrations: fitted coefficients with the data and the command they came from, read from ``conf/profiles``."""
 
 import math
+from itertools import product
 from typing import Final
 
 from pydantic import Field
@@ -35,16 +36,27 @@ class OperatorRatios(LibraryModel):
     devices: dict[str, dict[str, dict[str, float]]] = Field(description="Ratios by device and engine")
 
     def transfer(
-        self, coefficients: dict[str, float], engine: str, measured: str, wanted: str, wanted_engine: str = ""
+        self,
+        coefficients: dict[str, float],
+        engine: str,
+        measured: str,
+        wanted: str,
+        wanted_engine: str = "",
+        expert_format: str = "",
     ) -> dict[str, float]:
         """Return coefficients fitted on the device ``measured``, carried over to the device ``wanted``, and from the
         kernels of ``engine`` to those of ``wanted_engine`` where that is another.
 
         Each rate is scaled by the operators' ratio between the two devices; latencies of all-reduces likewise.  What
-        was not measured on both stays: efficiencies of kernels vary less than data-sheet rates do.
+        was not measured on both stays: efficiencies of kernels vary less than data-sheet rates do.  Experts go from the
+        kernels of the format that was fitted to those of ``expert_format``, where both were measured.
         """
         here = self.devices.get(wanted, {}).get(wanted_engine or engine, {})
         there = self.devices.get(measured, {}).get(engine, {})
+        experts = self.experts(wanted, wanted_engine or engine, expert_format)
+        fitted = self.experts(measured, engine, FITTED_EXPERTS)
+        if experts and fitted:
+            here, there = {**here, **experts}, {**there, **fitted}
         carried = dict(coefficients)
         for name, operators in TRANSFERRED.items():
             for operator in operators if name in carried else ():
@@ -55,9 +67,15 @@ class OperatorRatios(LibraryModel):
                     break
         return carried
 
-    def latent_us(self, device: str, engine: str) -> float:
-        """Return what latent attention adds to a layer: by the engine's kernels, else the mean of others', else 0."""
-        by_engine = {name: own["latent_us"] for name, own in self.devices.get(device, {}).items() if "latent_us" in own}
+    def experts(self, device: str, engine: str, expert_format: str) -> dict[str, float]:
+        """Return the figures of experts stored in a format by their names without it; {} where they are not known."""
+        names = (*EXPERT_FIGURES, "moe_flops_ratio")
+        found = {name: self.of_kernels(device, engine, f"{name}_{expert_format}") for name in names}
+        return found if expert_format and all(found.values()) else {}
+
+    def of_kernels(self, device: str, engine: str, figure: str) -> float:
+        """Return a figure of a device: by the engine's kernels, else the mean of other engines', else 0."""
+        by_engine = {name: own[figure] for name, own in self.devices.get(device, {}).items() if figure in own}
         if engine in by_engine or not by_engine:
             return by_engine.get(engine, 0.0)
         return sum(by_engine.values()) / len(by_engine)
@@ -94,8 +112,21 @@ TRANSFERRED: Final[dict[str, tuple[str, ...]]] = {
 """Coefficients that follow a device's operators, and the operator each follows: the first that both devices have."""
 
 
-FP8_RATIOS: Final = ("gemm_memory_ratio", "gemm_flops_ratio")
-"""Coefficients that projections in fp8 have values of their own for: by the quotient of the operators of one device."""
+BLOCK_FIGURES: Final[dict[str, str]] = {
+    "latent_layer_us": "latent_us",
+    "sparse_layer_us": "sparse_us",
+    "state_flops_ratio": "state_flops_ratio",
+}
+"""Coefficients that were fitted nowhere and are the operators' own figures, by the operator."""
+EXPERT_FIGURES: Final = ("moe_us", "moe_memory_ratio")
+"""Operators of experts that coefficients follow."""
+FITTED_EXPERTS: Final = "bf16"
+"""Format of the experts that coefficients were fitted to."""
+SHORT_DTYPES: Final = ("fp8", "fp4")
+SHORT_RATIOS: Final = ("gemm_memory_ratio", "gemm_flops_ratio")
+"""Coefficients that projections in these types have values of their own for: by the quotient of the operators of one
+device.
+"""
 
 
 class Calibration(LibraryModel):
@@ -132,24 +163,29 @@ class Calibration(LibraryModel):
         engine_version: str | None = None,
         operators: OperatorRatios | None = None,
         engine: str = "",
+        expert_format: str = "",
     ) -> Coefficients:
         """Return the coefficients for a device and an engine version, the more specific override last.
 
         With ``operators`` the common coefficients are first carried over from the reference device, by the operators of
         the nearest device where its own were not measured, and to the kernels of another ``engine``, whose sampler does
-        not sort.  Raises InputError that names the calibration and the wrong or missing coefficients.
+        not sort, and of experts stored in ``expert_format``.  Raises InputError that names the calibration and the
+        wrong or missing coefficients.
         """
         merged = dict(self.coefficients)
         name = device.name
         if operators is not None and self.reference_device:
             engine = engine or self.engine
             name = operators.nearest(device, engine)
-            merged = operators.transfer(merged, self.engine, self.reference_device, name, engine)
-            merged.setdefault("latent_layer_us", operators.latent_us(name, engine))
-            if (name, engine) != (self.reference_device, self.engine):
-                merged.setdefault(
-                    "moe_flops_ratio", operators.devices.get(name, {}).get(engine, {}).get("moe_flops_ratio", 0.0)
-                )
+            is_elsewhere = (name, engine) != (self.reference_device, self.engine)
+            expert_format = expert_format if is_elsewhere else ""
+            merged = operators.transfer(merged, self.engine, self.reference_device, name, engine, expert_format)
+            for coefficient, figure in BLOCK_FIGURES.items():
+                merged.setdefault(coefficient, operators.of_kernels(name, engine, figure))
+            if is_elsewhere:
+                own = operators.devices.get(name, {}).get(engine, {})
+                own = {**own, **operators.experts(name, engine, expert_format)}
+                merged.setdefault("moe_flops_ratio", own.get("moe_flops_ratio", 0.0))
         merged.update(self.architectures.get(device.architecture, {}))
         merged.update(self.devices.get(known_as(device, self.devices) or name, {}))
         chosen = version_at_most(list(self.versions), engine_version)
@@ -157,10 +193,10 @@ class Calibration(LibraryModel):
             merged.update(self.versions[chosen])
         if operators is not None and self.reference_device:
             own = operators.devices.get(name, {}).get(engine, {})
-            for ratio in FP8_RATIOS:
-                fp8 = ratio.replace("_ratio", "_fp8_ratio")
-                if ratio in own and fp8 in own and ratio in merged:
-                    merged.setdefault(fp8, merged[ratio] * own[fp8] / own[ratio])
+            for ratio, dtype in product(SHORT_RATIOS, SHORT_DTYPES):
+                short = ratio.replace("_ratio", f"_{dtype}_ratio")
+                if ratio in own and short in own and ratio in merged:
+                    merged.setdefault(short, merged[ratio] * own[short] / own[ratio])
         if engine and engine != self.engine:
             merged["sort_bytes_per_entry"] = 0.0
         unknown = sorted(set(merged) - set(Coefficients.model_fields))

@@ -16,6 +16,8 @@ class Coefficients(LibraryModel):
     gemm_flops_ratio: float = Field(gt=0, le=2, description="e_f: projections")
     gemm_memory_fp8_ratio: float = Field(default=0.0, ge=0, le=2, description="e_m of projections in fp8; 0: as others")
     gemm_flops_fp8_ratio: float = Field(default=0.0, ge=0, le=2, description="e_f of projections in fp8; 0: as others")
+    gemm_memory_fp4_ratio: float = Field(default=0.0, ge=0, le=2, description="e_m of projections in fp4; 0: as others")
+    gemm_flops_fp4_ratio: float = Field(default=0.0, ge=0, le=2, description="e_f of projections in fp4; 0: as others")
     moe_flops_ratio: float = Field(
         default=0.0,
         ge=0,
@@ -23,6 +25,9 @@ class Coefficients(LibraryModel):
         description="e_x: routed experts, then read and computed one after the other; 0: with the projections",
     )
     attention_flops_ratio: float = Field(gt=0, le=2, description="e_a: prefill attention")
+    state_flops_ratio: float = Field(
+        default=0.0, ge=0, le=2, description="e_s: prompts in layers that keep a state; 0: as prefill attention"
+    )
     smooth_power: float = Field(default=3.0, ge=1, le=64, description="p of the smooth maximum")
     moe_layer_us: float = Field(default=0.0, ge=0, le=1e6, description="c_moe: per layer with experts")
     qk_norm_us: float = Field(
@@ -33,6 +38,12 @@ class Coefficients(LibraryModel):
         ge=0,
         le=1e6,
         description="c_mla: per layer with latent attention, for its further projections and norms",
+    )
+    sparse_layer_us: float = Field(
+        default=0.0,
+        ge=0,
+        le=1e6,
+        description="c_mla of layers whose latent attention has an indexer; 0: as without one",
     )
     mix_layer_us: float = Field(
         default=0.0, ge=0, le=1e6, description="c_mix: per layer when a prefill is in the batch"

@@ -108,18 +108,22 @@ class PhysicalPredictor(AffinePredictor):
         self._shards: list[Shard] = shards(hardware)
         self._attention_windows = [AttentionWindow(model, part) for part in self._shards]
         bandwidth, plain = device.memory_bandwidth_bytes_per_s, device.peak_flops(model.activation_dtype)
-        is_fp8 = hardware.projection_dtype == "fp8"
-        gemm_flops_ratio = (is_fp8 and c.gemm_flops_fp8_ratio) or c.gemm_flops_ratio
-        self._dense_rate = bandwidth * ((is_fp8 and c.gemm_memory_fp8_ratio) or c.gemm_memory_ratio)
+        short = {
+            "fp8": (c.gemm_memory_fp8_ratio, c.gemm_flops_fp8_ratio),
+            "fp4": (c.gemm_memory_fp4_ratio, c.gemm_flops_fp4_ratio),
+        }
+        gemm_memory_ratio, gemm_flops_ratio = short.get(hardware.projection_dtype, (0.0, 0.0))
+        self._dense_rate = bandwidth * (gemm_memory_ratio or c.gemm_memory_ratio)
         self._head_rate = bandwidth * c.gemm_memory_ratio
         self._expert_rate = bandwidth * c.moe_memory_ratio
         self._kv_rate = bandwidth * c.kv_memory_ratio
         self._is_quantized = hardware.projection_dtype in {"fp8", "int8"}
-        self._flops = device.peak_flops(hardware.projection_dtype) * gemm_flops_ratio
+        self._flops = device.peak_flops(hardware.projection_dtype) * (gemm_flops_ratio or c.gemm_flops_ratio)
         expert_ratio = c.moe_flops_ratio or c.gemm_flops_ratio
         self._expert_flops = device.peak_flops(hardware.expert_dtype) * expert_ratio
         self._head_flops = plain * c.gemm_flops_ratio
         self._attention_flops = plain * c.attention_flops_ratio
+        self._state_flops = plain * (c.state_flops_ratio or c.attention_flops_ratio)
         self._activation_bytes = weight_bytes(model.activation_dtype)
         self._has_lone_tiles = bool(c.lone_tile_rows) and not model.is_latent_attention
         self._has_lone_windows = self._has_lone_tiles and model.window_tokens > 0 and not model.is_chunked_attention
@@ -169,7 +173,8 @@ class PhysicalPredictor(AffinePredictor):
         us = c.step_us + c.gap_us + part.layers * c.layer_us + part.moe_layers * c.moe_layer_us + tokens * c.token_us
         us += part.moe_layers * self._router_share * c.layer_us
         if model.is_latent_attention:
-            us += part.layers * c.latent_layer_us
+            has_sparse = model.indexer is not None and c.sparse_layer_us
+            us += part.layers * (c.sparse_layer_us if has_sparse else c.latent_layer_us)
         if self._is_quantized:
             us += part.layers * c.quantized_layer_us
         if model.use_qk_norm:
@@ -290,7 +295,7 @@ class PhysicalPredictor(AffinePredictor):
         pairs = window.pairs(chunk_tokens, kv_tokens)
         seconds += pairs * part.attention_flops_per_pair / self._attention_flops
         if part.state_bytes:
-            seconds += (chunk_tokens - 1) * part.state_flops_per_token / self._attention_flops
+            seconds += (chunk_tokens - 1) * part.state_flops_per_token / self._state_flops
         return seconds * NS_PER_S
 
     def mix_cost(self, stage: int) -> float:
