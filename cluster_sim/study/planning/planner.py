@@ -412,8 +412,9 @@ def _smaller(best: FleetEvidence, fleets: Sequence[FleetEvidence]) -> FleetEvide
     """Return the evidence on the best fleet with one replica fewer."""
     fleet = best.fleet
     if fleet.bounds is not None:
-        least = fleet.bounds.least - 1
-        return next((one for one in fleets if one.fleet.bounds == (least, fleet.bounds.most)), None)
+        wanted_bounds = fleet.bounds._replace(least=fleet.bounds.least - 1)
+        same_layout = (one for one in fleets if one.fleet.layout == fleet.layout)
+        return next((one for one in same_layout if one.fleet.bounds == wanted_bounds), None)
     if len(fleet.replicas) != 1:
         wanted = [Fleet(fleet.layout, (fleet.replicas[0], fleet.replicas[1] - 1))]
     else:

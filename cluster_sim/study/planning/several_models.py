@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from cluster_sim.atomic_file import whole_file
 from cluster_sim.config.loading.canonical import study_text
@@ -81,6 +83,7 @@ def run_shared_plan(
     InputError and UnfinishedError as ``run_plan`` does, and InputError if the fleets together break a constraint.
     """
     names = _served(base)
+    _check_classes(base, names)
     rows = _rows_by_model(base, names)
     directory = out or default_directory(base)
     _check_directory(directory, base)
@@ -89,7 +92,7 @@ def run_shared_plan(
         for index, name in enumerate(names):
             own = directory / base.fleet.pools[index].name
             tell(f"{name}: {counted(len(rows[name]), 'request')}")
-            trace = _written(rows[name], own)
+            trace = _written(rows[name], own, directory)
             try:
                 study = _part(base, index, name, names, trace)
                 plans[name] = run_plan(study, own, has_scaled_load=has_scaled_load, tell=tell, pool=nullcontext(tasks))
@@ -114,7 +117,12 @@ def run_shared_plan(
 
 
 def _check_directory(directory: Path, base: Study) -> None:
-    """Raise InputError for a directory that holds something else than a plan of these pools."""
+    """Raise InputError for a directory that holds something else than a plan of these pools, and for pools that have
+    the name of one of its files.
+    """
+    for number, pool in enumerate(base.fleet.pools):
+        if pool.name in (PLAN_FILE, WINNER_FILE):
+            raise InputError(f"fleet.pools.{number}.name: {pool.name} is a file of the plan; give another name")
     if not directory.exists():
         return
     requests = [directory / f"{pool.name}{REQUESTS_SUFFIX}" for pool in base.fleet.pools]
@@ -141,6 +149,15 @@ def _served(base: Study) -> list[str]:
     return [found[source] or load_model(source).name for source in sources]
 
 
+def _check_classes(base: Study, names: list[str]) -> None:
+    """Raise InputError for limits of a model that no pool serves."""
+    for number, one in enumerate(base.slo.classes or ()):
+        try:
+            default_model(one.match.model or names[0], names)
+        except InputError as error:
+            raise InputError(str(error).replace("workload.model", f"slo.classes.{number}.match.model", 1)) from None
+
+
 def _rows_by_model(base: Study, names: list[str]) -> dict[str, Columns]:
     """Return the requests of each model; raises InputError for those that name none, and for a model without any."""
     rows = concatenate(list(build_columns(base.workload, base.seed).columns()))
@@ -157,12 +174,32 @@ def _rows_by_model(base: Study, names: list[str]) -> dict[str, Columns]:
     return found
 
 
-def _written(rows: Columns, own: Path) -> Path:
-    """Write the requests of a model to a trace beside the directory of its plan; return its path."""
+def _written(rows: Columns, own: Path, directory: Path) -> Path:
+    """Write the requests of a model to a trace beside the directory of its plan; return its path.
+
+    Raises InputError if there is a plan of other requests, whose fleets are simulated with the file that is there.
+    """
     own.parent.mkdir(parents=True, exist_ok=True)
     path = own.with_name(own.name + REQUESTS_SUFFIX)
-    write_trace(iter([rows]), path, with_attributes=rows.attributes is not None)
+    fresh = own.with_name(f"{path.name}.new") if own.exists() and path.exists() else path
+    try:
+        write_trace(iter([rows]), fresh, with_attributes=rows.attributes is not None)
+        if fresh != path and not _is_same_table(fresh, path):
+            raise InputError(
+                f"--out {directory}: holds a plan of other requests ({path.name}); give another, or remove it"
+            )
+    finally:
+        if fresh != path:
+            fresh.unlink(missing_ok=True)
     return path.resolve()
+
+
+def _is_same_table(first: Path, second: Path) -> bool:
+    """Return whether two Parquet files have the same columns and rows; a damaged one has none."""
+    try:
+        return bool(pq.read_table(first).equals(pq.read_table(second)))
+    except (OSError, pa.ArrowException):
+        return False
 
 
 def _part(base: Study, index: int, name: str, names: list[str], trace: Path) -> Study:

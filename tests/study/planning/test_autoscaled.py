@@ -122,6 +122,26 @@ def test_an_autoscaled_fleet_may_be_the_answer(tmp_path: Path) -> None:
     assert winner.fleet.pools[0].replicas == 5
 
 
+def test_one_replica_fewer_is_of_the_same_layout(tmp_path: Path) -> None:
+    """Another layout with the same bounds is not named beside the answer, though its fleet of one to ten costs less."""
+
+    def answer(study: Study, number: int) -> Replication:
+        tensor_parallel, scaler = study.fleet.pools[0].tensor_parallel, study.autoscaler
+        if scaler is None:
+            return make_up(0.02 * 4.6 / study.fleet.pools[0].replicas, number)
+        run = make_up(0.019 if scaler.min_replicas >= 2 else 0.021, number)
+        gpus = {1: 3.5, 2: 2.5 if scaler.min_replicas == 1 else 9.0}[tensor_parallel]
+        run.figures.update({"mean_gpus": gpus, "most_gpus": 6.0})
+        return run
+
+    base = small_study(autoscaler=HPA, plan__max_num_batched_tokens=[8192])
+    plan = run_plan(base, tmp_path / "plan", pool=MadeUpPool(answer)).document
+    first = next(one for one in plan["candidates"] if one["max_replicas"])
+    assert (first["tensor_parallel"], first["min_replicas"]) == (2, 1)
+    assert (plan["answer"]["tensor_parallel"], plan["answer"]["min_replicas"]) == (1, 2)
+    assert (plan["one_replica_fewer"]["tensor_parallel"], plan["one_replica_fewer"]["min_replicas"]) == (1, 1)
+
+
 def test_a_late_autoscaler_leaves_the_fixed_fleet(tmp_path: Path) -> None:
     """If no lower bound below five replicas meets the limits, the fixed fleet is the answer, without an autoscaler."""
     plan = planned(tmp_path / "plan", 5, 3.5).document

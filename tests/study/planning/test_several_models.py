@@ -92,6 +92,8 @@ def test_a_stopped_plan_goes_on(tmp_path: Path) -> None:
         ({"workload__parts__0__traits": {}}, r"some requests name no model; set traits\.model of each part"),
         ({"autoscaler": {"kind": "knative"}}, r"autoscaler: plan tries fleets with an autoscaler for a study of one"),
         ({"workload__max_concurrency": 9}, r"requests of kind mix wait for one another"),
+        ({"slo__classes": [{**STRICT, "match": {"model": "x"}}]}, r"^slo\.classes\.0\.match\.model: 'x' is not served"),
+        ({"fleet__pools__1__name": "winner.yaml"}, r"^fleet\.pools\.1\.name: winner\.yaml is a file of the plan"),
         ({"slo": {}}, r"^llama-3-8b: .* a plan needs at least one limit"),
         ({"plan__max_gpus": 1}, r"^llama-3-8b: no fleet meets the limits"),
     ],
@@ -110,3 +112,13 @@ def test_another_directory_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="exists and is not the directory of a plan of these models"):
         planned(shared_study(), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_the_plan_of_another_load_keeps_its_requests(tmp_path: Path) -> None:
+    """A study of other requests is refused where a plan is, and changes no file there."""
+    out = tmp_path / "plan"
+    planned(shared_study(), out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match=r"--out .*: holds a plan of other requests \(b-requests\.parquet\); give"):
+        planned(shared_study(workload__parts__1__count=110), out)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
