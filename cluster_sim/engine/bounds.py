@@ -109,6 +109,10 @@ class Bounds:
             if value < NEVER:
                 heapq.heappush(self._heap, (value, source))
 
+    def of(self, source: int) -> Instant:
+        """Return the earliest instant at which a message of a process may still reach the hub."""
+        return self._bounds[source].value
+
     def smallest(self) -> Instant:
         """Return the earliest instant at which any process's message may still reach the hub."""
         heap, bounds = self._heap, self._bounds

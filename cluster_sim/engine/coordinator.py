@@ -307,12 +307,12 @@ class Coordinator:
         if state.advances_all:
             state.passed = max(state.passed, self._acknowledged_horizon(state))
         state.next_activation = reply.next_activation
-        for message in reply.messages:
-            assert (
-                message.instant >= self.clock
-                or not self._observation.responses
-                or message.instant & KIND_MASK in _TELEMETRY_KINDS
-            ), f"{message} reached the hub at {self.clock}, below its bound"
+        if self._observation.responses:
+            for message in reply.messages:
+                bound = self._bounds.of(message.source)
+                assert message.instant >= bound or message.instant & KIND_MASK in _TELEMETRY_KINDS, (
+                    f"{message} reached the hub at {self.clock}, below the bound of its source, {_describe(bound)}"
+                )
         for source, conditional, unconditional in reply.output_times:
             self._bounds.acknowledge(source, reply.number, conditional, unconditional)
         self.traffic.messages += len(reply.messages)

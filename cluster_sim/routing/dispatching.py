@@ -26,7 +26,7 @@ class Dispatcher:
         self.closed: list[Callable[[TrackedRequest, Attempt, int], None]] = []
         """Whoever is told that the router no longer waits for an attempt."""
         self.frees_for_others = False
-        """Whether the blocks that a cancellation frees may be granted to a reservation at once."""
+        """Whether the blocks of a request that is taken back may be granted to a reservation at once."""
         self.opened: list[Callable[[TrackedRequest, Attempt, int], None]] = []
         """Whoever is told of a new attempt."""
         self.stored: Callable[[TrackedRequest, Target, int], int] | None = None
@@ -66,6 +66,11 @@ class Dispatcher:
         message = Message(instant(now_ns + target.forward_ns, Kind.DELIVERY), HUB_SOURCE, request.request_id, dispatch)
         return Send(target.source, message, dispatch.fewest_batches(target.limits.tokens_per_step) or ANSWERED_AT_ONCE)
 
+    @property
+    def removal_batches(self) -> int:
+        """``Send.batches`` of a message that takes a request back from its replica."""
+        return ANSWERED_AT_ONCE if self.frees_for_others else 0
+
     def close(self, tracked: TrackedRequest, attempt: Attempt, now_ns: int) -> None:
         """Stop to wait for an attempt."""
         del tracked.open[attempt.number]
@@ -81,5 +86,4 @@ class Dispatcher:
         target, request_id = attempt.target, tracked.request.request_id
         arrival = instant(now_ns + target.forward_ns, Kind.CANCELLATION)
         cancellation = Cancellation(request_id, attempt.number)
-        batches = ANSWERED_AT_ONCE if self.frees_for_others else 0
-        return Send(target.source, Message(arrival, HUB_SOURCE, request_id, cancellation), batches)
+        return Send(target.source, Message(arrival, HUB_SOURCE, request_id, cancellation), self.removal_batches)

@@ -5,7 +5,7 @@ whatever arrives.  Both rest on the floors of a step; a planned fast-forward tha
 
 Two kinds of outputs come earlier than responses.  A first token needs one batch where its router observes it.  A
 reservation of blocks may be granted when a batch ends or is scheduled or when a message falls due; whatever is not
-known here yet and may free blocks is sent with ``batches`` below 0.
+known here yet and may free blocks, or bring a prefix, is sent with ``batches`` below 0.
 """
 
 from cluster_sim.engine.floor import FloorModel

@@ -195,7 +195,7 @@ def test_a_message_below_the_clock_is_an_error() -> None:
     between.run_hub()
     between.calls()
     early = Message(response(99), 1, 0, None)
-    with pytest.raises(AssertionError, match="below its bound"):
+    with pytest.raises(AssertionError, match="below the bound of its source"):
         between.absorb(0, Reply(1, [early], [(1, NEVER, NEVER)], NEVER))
 
 

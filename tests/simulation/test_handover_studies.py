@@ -1,5 +1,6 @@
 """Studies with prefill and decode pools, one for each connector, with equal results in every executor."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -37,6 +38,24 @@ def test_policies_that_observe_more(policy: str, connector: str) -> None:
     engine = ENGINE_OF[connector]
     pools = (pool("prefill", engine), pool("decode", engine))
     equal_everywhere(study(*pools, handover={"connector": connector}, router={"policy": policy}), placements=1)
+
+
+@pytest.mark.parametrize("connector", CONNECTORS.names())
+def test_a_prompt_that_arrives_lets_others_in(connector: str) -> None:
+    """Six prompts of 38 blocks with a prefix of 18, at a decode replica with 215: the sixth finds the prefix in the
+    cache as soon as one has arrived, and gets the 20 blocks that it needs then, before any batch there.
+    """
+    engine = ENGINE_OF[connector]
+    workload = {
+        "kind": "synthetic",
+        "count": 6,
+        "arrivals": {"kind": "poisson", "request_rate": math.inf},
+        "lengths": {"prompt": {"kind": "fixed", "value": 600}, "output": {"kind": "fixed", "value": 20}},
+        "traits": {"prefix": {"levels": [{"count": 1, "tokens": 300}]}},
+    }
+    options = {"num_kv_blocks": 215, "enable_prefix_caching": True}
+    pools = (pool(role, engine, engine_options=options, replicas=1) for role in ("prefill", "decode"))
+    equal_everywhere(study(*pools, handover={"connector": connector}, workload=workload))
 
 
 @pytest.mark.parametrize("connector", CONNECTORS.names())

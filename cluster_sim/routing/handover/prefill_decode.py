@@ -296,8 +296,8 @@ class PrefillDecode(HandOver):
         handed.tracked.state = RequestState.HANDED_OVER
         payload = KvReady(request.request_id, attempt.number, ready.computed_tokens, ready.generated_tokens)
         message = Message(instant(arrival_ns, Kind.KV_READY), HUB_SOURCE, request.request_id, payload)
-        tokens = request.output_tokens - handed.tracked.resumed_tokens - ready.generated_tokens
-        return Send(target.source, message, -(-tokens // target.limits.tokens_per_step))
+        # Reservations that wait there may find the prompt in the prefix cache from now on, and need fewer blocks.
+        return Send(target.source, message, ANSWERED_AT_ONCE)
 
     def _release(self, handed: HandedOver, now_ns: int) -> Send:
         """Let go of the prompt's blocks; that may give others theirs at once."""

@@ -135,7 +135,7 @@ class LiveMigration(HubComponent):
         )
         arrival = instant(now_ns + target.forward_ns, Kind.CANCELLATION)
         message = Message(arrival, HUB_SOURCE, request_id, Withdrawal(request_id, attempt.number))
-        return Send(target.source, message, 0)
+        return Send(target.source, message, hub.dispatcher.removal_batches)
 
     def _on_move_due(self, event: MoveDue, now_ns: int) -> list[Send]:
         request_id, number, destination = event
