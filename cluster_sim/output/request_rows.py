@@ -37,7 +37,8 @@ def read_blocks(path: Path, pools: Sequence[str], fields: Sequence[str] = ROW_FI
 
 def check_row_count(path: Path, rows: int, summary: Mapping[str, Any]) -> None:
     """Raise InputError if a table has not the requests that the run's summary counts: it is of another run."""
-    counts = (summary.get("whole_run") or summary).get("requests")
+    whole = summary.get("whole_run") or summary
+    counts = whole.get("requests") if isinstance(whole, Mapping) else None
     total = counts.get("total") if isinstance(counts, dict) else None
     if isinstance(total, int) and total != rows:
         raise InputError(

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
+from cluster_sim.errors import InputError
 from cluster_sim.metrics.request_totals import RequestTotals
-from cluster_sim.output.request_rows import read_blocks, repeated_ids
+from cluster_sim.output.request_rows import check_row_count, read_blocks, repeated_ids
 from cluster_sim.output.request_table import REQUEST_SCHEMA, RequestTable
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.rows import FLEET_FIELDS, RequestRow
@@ -141,3 +143,11 @@ def test_ids_that_come_twice_are_counted(tmp_path: Path) -> None:
     twice = pq.read_table(path)
     pq.write_table(twice, path, row_group_size=2)
     assert repeated_ids(path) == 1
+
+
+@pytest.mark.parametrize("whole", [7, [1], "x", None, {}, {"requests": 4}, {"requests": {"total": "a"}}])
+def test_a_summary_that_counts_nothing_is_no_other_runs(whole: object) -> None:
+    """Only a count that is there and differs says so: 3 rows where a summary counts 4."""
+    check_row_count(Path("requests.parquet"), 3, {"whole_run": whole})
+    with pytest.raises(InputError, match=r"has 3 requests, but summary\.json beside it counts 4"):
+        check_row_count(Path("requests.parquet"), 3, {"whole_run": {"requests": {"total": 4}}})
