@@ -110,13 +110,26 @@ def _dispatch_schema(code: int, payload_type: type[Dispatch]) -> PayloadSchema:
     )
 
 
-def _read_gaps(rows: object) -> list[tuple[int, ...]]:
+def _gap_rows(gaps_ns: Sequence[tuple[int, ...]]) -> list[list[int]]:
+    """Return ``[row, start, end, start, end ...]`` for every row with preemptions, which few have."""
+    return [[row, *times_ns] for row, times_ns in enumerate(gaps_ns) if times_ns]
+
+
+def _read_gaps(rows: object, count: int) -> list[tuple[int, ...]]:
     """Return the gaps of preemptions, pairs of times one after the other, of every row."""
-    if not isinstance(rows, list) or not all(isinstance(row, list) and not len(row) % 2 for row in rows):
-        raise FrameError("the gaps of preemptions are not a list of pairs of times for each row")
-    if not all(type(time_ns) is int for row in rows for time_ns in row):
-        raise FrameError("a gap of a preemption is no pair of integers")
-    return list(map(tuple, rows))
+    gaps_ns: list[tuple[int, ...]] = [()] * count
+    if not isinstance(rows, list):
+        raise FrameError(f"the gaps of preemptions are {type(rows).__name__}, not a list of pairs of times")
+    for entry in rows:
+        if not isinstance(entry, list) or len(entry) < 3 or not len(entry) % 2:
+            raise FrameError("the gaps of preemptions are not a list of pairs of times behind the number of a row")
+        if not all(type(value) is int for value in entry):
+            raise FrameError("a gap of a preemption is no pair of integers")
+        row, *times_ns = entry
+        if not 0 <= row < count:
+            raise FrameError(f"gaps of preemptions of row {row}, of {count} rows")
+        gaps_ns[row] = tuple(times_ns)
+    return gaps_ns
 
 
 def _kinds(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -125,8 +138,14 @@ def _kinds(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
     return tuple((name, kinds.get(name, INT)) for name in names)
 
 
-def _join_progress(columns: list[Any], _count: int) -> list[Any]:
-    columns[_PROGRESS_GAPS] = _read_gaps(columns[_PROGRESS_GAPS])
+def _split_progress(reports: Sequence[PrefillProgress]) -> Sequence[Any]:
+    columns: list[Any] = list(zip(*reports, strict=True))
+    columns[_PROGRESS_GAPS] = _gap_rows(columns[_PROGRESS_GAPS])
+    return columns
+
+
+def _join_progress(columns: list[Any], count: int) -> list[Any]:
+    columns[_PROGRESS_GAPS] = _read_gaps(columns[_PROGRESS_GAPS], count)
     return list(map(partial(tuple.__new__, PrefillProgress), zip(*columns, strict=True)))
 
 
@@ -139,7 +158,7 @@ PREFILL_PROGRESS: Final = PayloadSchema(
     code=24,
     payload_type=PrefillProgress,
     columns=_kinds(PrefillProgress._fields),
-    split=lambda reports: list(zip(*reports, strict=True)),
+    split=_split_progress,
     join=_join_progress,
 )
 GRANTED: Final = tuple_schema(25, Granted)
@@ -189,14 +208,15 @@ OBSERVE: Final = PayloadSchema(
 def _split_responses(responses: Sequence[Response]) -> Sequence[Any]:
     columns: list[Any] = list(zip(*responses, strict=True))
     columns[2] = [_STATUS_CODES[status] for status in columns[2]]
+    columns[_RESPONSE_GAPS] = _gap_rows(columns[_RESPONSE_GAPS])
     return columns
 
 
-def _join_responses(columns: list[Any], _count: int) -> list[Any]:
+def _join_responses(columns: list[Any], count: int) -> list[Any]:
     if max(columns[2]) >= len(STATUSES):
         raise FrameError(f"a response has the unknown status code {max(columns[2])}")
     columns[2] = map(STATUSES.__getitem__, columns[2])
-    columns[_RESPONSE_GAPS] = _read_gaps(columns[_RESPONSE_GAPS])
+    columns[_RESPONSE_GAPS] = _read_gaps(columns[_RESPONSE_GAPS], count)
     return list(map(partial(tuple.__new__, Response), zip(*columns, strict=True)))
 
 

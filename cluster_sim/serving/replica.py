@@ -295,16 +295,16 @@ class Replica:
         """Begin to exist at ``birth_ns``."""
         self.log.joined_ns = birth_ns
         self._sampler.start(birth_ns)
-        self._live(birth_ns)
+        self._begin_life(birth_ns)
 
-    def face(self, timeline: Timeline) -> None:
-        """Have other faults befall it, which differ in what begins after all that is decided here."""
+    def set_timeline(self, timeline: Timeline) -> None:
+        """Replace the faults to come by others that differ only in what begins after all that is decided here."""
         self.settings = replace(self.settings, timeline=timeline)
         if self.log.joined_ns >= 0 > self.log.left_ns:
             self._steps.forget_plan()
-            self._live(self.log.joined_ns if self._clock is None else self._clock.birth_ns)
+            self._begin_life(self.log.joined_ns if self._clock is None else self._clock.birth_ns)
 
-    def _live(self, since_ns: int) -> None:
+    def _begin_life(self, since_ns: int) -> None:
         """Go on in the life that began at ``since_ns``, with what befalls it."""
         timeline = self.settings.timeline.born_at(self.log.joined_ns)
         self._link.outages = timeline.outages if timeline else None

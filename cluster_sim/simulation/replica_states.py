@@ -43,18 +43,18 @@ class ReplicaStates:
             externals = self.externals.copy()
             externals.is_compiled = self.simulation.kernel.name == "compiled"
             roots = decode_graph(state, externals)
-            self._let_face(roots["replicas"].values())
+            self._set_timelines(roots["replicas"].values())
             found |= {source: (replica, roots["delays"][source]) for source, replica in roots["replicas"].items()}
         return dict(sorted(found.items()))
 
-    def _let_face(self, replicas: Iterable[Replica]) -> None:
-        """Let replicas have the faults of this simulation, which may branch off from the one that they are of."""
+    def _set_timelines(self, replicas: Iterable[Replica]) -> None:
+        """Give replicas the faults of this simulation, which may branch off from the one that they are of."""
         timeline_of = self.simulation.timeline_of
         if timeline_of is None:
             return
         for replica in replicas:
             settings = replica.settings
-            replica.face(timeline_of(settings.index, settings.pool, settings.is_joining))
+            replica.set_timeline(timeline_of(settings.index, settings.pool, settings.is_joining))
 
 
 def members_of(groups: Sequence[Sequence[int]], sources: Iterable[int]) -> dict[int, list[int]]:

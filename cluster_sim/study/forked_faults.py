@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple
 
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
-from cluster_sim.routing.faults.fault_effects import FaultEffect, FleetView, ReplicaFault, RouterFault
+from cluster_sim.routing.faults.fault_effects import FaultEffect, FleetView, ReplicaFault, RouterFault, has_fault
 from cluster_sim.routing.faults.fault_interface import build_fault
 from cluster_sim.serving.lives.intervals import FOREVER_NS
 from cluster_sim.simulation.checkpoint import Checkpoint
@@ -92,7 +92,7 @@ def _scripted(checkpoint: Checkpoint, study: Study, fleet: FleetView) -> Iterato
         replicas: frozenset[int] = frozenset()
         if isinstance(effect, ReplicaFault):
             joined = range(fleet.total, len(checkpoint.replicas))
-            joined_too = (n for n in joined if effect.joins_pool and checkpoint.replicas[n].pool == effect.joins_pool)
+            joined_too = (n for n in joined if has_fault(effect, n, checkpoint.replicas[n].pool, joins=True))
             replicas = effect.replicas.union(joined_too)
         rest: tuple[Any, ...] = () if isinstance(effect, RouterFault) else tuple(effect._replace(intervals=()))
         for interval in effect.intervals:

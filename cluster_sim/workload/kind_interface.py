@@ -161,6 +161,11 @@ class WorkloadKind(Generic[Options]):
         """What the load is counted in."""
         return "requests"
 
+    @property
+    def users(self) -> int:
+        """Users who send requests, if they are what the load is counted in; else 0."""
+        return 0
+
     def scaled(self, factor: float) -> Options:
         """Return the options with so many times the load, whatever its unit.
 

@@ -45,6 +45,11 @@ class RouterFault(NamedTuple):
 FaultEffect = ReplicaFault | TransferFault | RouterFault
 
 
+def has_fault(effect: ReplicaFault | TransferFault, replica: int, pool: str, *, joins: bool) -> bool:
+    """Return whether a replica of a pool has a fault; ``joins`` says that the run did not start with the replica."""
+    return bool(pool) and effect.joins_pool == pool if joins else replica in effect.replicas
+
+
 class PoolView(NamedTuple):
     """What a fault must know of a pool."""
 

@@ -7,7 +7,14 @@ from typing import ClassVar
 
 from cluster_sim.engine.draws import stream_key
 from cluster_sim.options import ConfigModel
-from cluster_sim.routing.faults.fault_effects import FaultEffect, FleetView, ReplicaFault, RouterFault, TransferFault
+from cluster_sim.routing.faults.fault_effects import (
+    FaultEffect,
+    FleetView,
+    ReplicaFault,
+    RouterFault,
+    TransferFault,
+    has_fault,
+)
 from cluster_sim.routing.faults.fault_interface import build_fault
 from cluster_sim.routing.membership import Member
 from cluster_sim.serving.lives.drawn_timeline import LAST_NS, DrawnIntervals, DrawnTimeline
@@ -33,8 +40,7 @@ class FaultPlan:
         mine = [
             effect
             for effect in self.effects
-            if isinstance(effect, ReplicaFault)
-            and (effect.joins_pool == pool and bool(pool) if joins else replica in effect.replicas)
+            if isinstance(effect, ReplicaFault) and has_fault(effect, replica, pool, joins=joins)
         ]
         if not mine:
             return NO_FAULTS

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from cluster_sim.engine.instant import Kind
 from cluster_sim.replayed import Replayed
 from cluster_sim.routing.component import HubServices
+from cluster_sim.routing.faults.fault_effects import has_fault
 from cluster_sim.routing.faults.fault_plan import FaultPlan
 from cluster_sim.routing.handover.moves import Moves
 from cluster_sim.routing.membership import GONE, Member
@@ -57,11 +58,7 @@ class DegradedLinks:
         self._lasting.clear()
         for fault, effect in enumerate(self._faults):
             for member in self._hub.membership:
-                if member.birth_ns < 0:
-                    is_meant = member.number in effect.replicas
-                else:
-                    is_meant = bool(effect.joins_pool) and effect.joins_pool == member.target.pool
-                if is_meant:
+                if has_fault(effect, member.number, member.target.pool, joins=member.birth_ns >= 0):
                     self._take_up(member, fault, at_ns)
 
     def _take_up(self, member: Member, fault: int, at_ns: int) -> None:
@@ -96,7 +93,7 @@ class DegradedLinks:
 
     def _on_join(self, member: Member, birth_ns: int) -> None:
         for fault, effect in enumerate(self._faults):
-            if effect.joins_pool and effect.joins_pool == member.target.pool:
+            if has_fault(effect, member.number, member.target.pool, joins=True):
                 self._expect_first(member.number, fault, birth_ns)
 
     def _expect_first(self, replica: int, fault: int, birth_ns: int) -> None:

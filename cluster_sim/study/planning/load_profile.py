@@ -10,7 +10,7 @@ from cluster_sim.errors import InputError
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.build import NO_REQUESTS, build_columns, reacts
 from cluster_sim.workload.columns import Columns, concatenate
-from cluster_sim.workload.kind_interface import LoadUnit, WorkloadConfig, kind_of
+from cluster_sim.workload.kind_interface import LoadUnit, kind_of
 
 WINDOW_S: Final = 30.0
 """Length over which a rate is counted, at least; about as long as requests stay in the system."""
@@ -82,15 +82,10 @@ def load_profile(study: Study) -> LoadProfile:
         float(np.quantile(rows.prompt_tokens, 0.99)),
         int((rows.prompt_tokens + rows.output_tokens).max()),
         unit,
-        _users(study.workload) if unit == "users" else None,
+        kind_of(study.workload).users or None,
         sessions,
         sessions_per_s,
     )
-
-
-def _users(workload: WorkloadConfig) -> int:
-    parts = getattr(workload, "parts", None)
-    return sum(map(_users, parts)) if parts is not None else int(getattr(workload, "users", 0))
 
 
 def _sessions(rows: Columns) -> tuple[int, float | None]:

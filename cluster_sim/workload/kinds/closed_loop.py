@@ -63,6 +63,11 @@ class ClosedLoopKind(WorkloadKind[ClosedLoopWorkload]):
         """Users."""
         return "users"
 
+    @property
+    def users(self) -> int:
+        """The users of the options."""
+        return self.options.users
+
     def scaled(self, factor: float) -> ClosedLoopWorkload:
         """Return the options with so many times the users."""
         return self.options.model_copy(update={"users": math.ceil(self.options.users * factor - 1e-9)})

@@ -84,6 +84,11 @@ class MixKind(OpenLoopKind[MixWorkload]):
         units = {kind_of(part).load_unit for part in self.options.parts}
         return units.pop() if len(units) == 1 else "requests"
 
+    @property
+    def users(self) -> int:
+        """Those of all parts, if each is counted in users."""
+        return sum(kind_of(part).users for part in self.options.parts) if self.load_unit == "users" else 0
+
     def scaled_rates(self, factor: float) -> MixWorkload:
         """Return the options with so many times the load of every part."""
         parts = tuple(kind_of(part).scaled(factor) for part in self.options.parts)
