@@ -1,11 +1,11 @@
 """The common base of every part of a study, and the types that refer to files and library entries."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, SerializationInfo, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from cluster_sim.conf_directory import library_names, named_by_repository
@@ -36,6 +36,11 @@ NOTES: Final = "notes"
 """Key of the validation context that holds a list of remarks about what a study says in vain, to be added to."""
 HAS_SWEEP: Final = "has_sweep"
 """Key of the validation context that is true where the study has a sweep, whose values decide what is valid."""
+WRITE_PATH: Final = "write_path"
+"""Key of the context of a dump that holds how the files of the study are written; without it, by their paths."""
+
+WritePath = Callable[[Path], str]
+"""Gives the text that stands for a file in a dump."""
 
 
 def listed(names: list[str]) -> str:
@@ -81,12 +86,18 @@ def resolve_file(value: str, info: ValidationInfo) -> str:
     raise PydanticCustomError("missing_file", "no such file: {looked}", {"looked": looked})
 
 
+def write_file(value: str, info: SerializationInfo) -> str:
+    """Return the path of a checked study as the context of a dump has it written; names of entries as they are."""
+    write: WritePath | None = (info.context or {}).get(WRITE_PATH)
+    return value if write is None or not value.startswith("/") else write(Path(value))
+
+
 Tokens = Annotated[int, Field(ge=1, le=MOST_ITEMS)]
 Value = Annotated[float, Field(ge=0, le=GREATEST_VALUE)]
 Weight = Annotated[float, Field(ge=0, le=GREATEST_WEIGHT)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 
-InputFile = Annotated[str, AfterValidator(resolve_file)]
+InputFile = Annotated[str, AfterValidator(resolve_file), PlainSerializer(write_file)]
 """A file or folder to read.  Relative paths are looked up beside the study file, then in the working directory."""
 
 
@@ -136,5 +147,7 @@ def _precision_hint(topic: str, value: str) -> str:
     return f"; it is {name} in another precision: give the path of its config.json, or {name} with engine.quantization"
 
 
-ModelName = Annotated[str, AfterValidator(LibraryEntry("models"))]
-DeviceName = Annotated[str, AfterValidator(LibraryEntry("devices"))]
+ModelName = Annotated[str, AfterValidator(LibraryEntry("models")), PlainSerializer(write_file)]
+DeviceName = Annotated[str, AfterValidator(LibraryEntry("devices")), PlainSerializer(write_file)]
+LinkName = Annotated[str, AfterValidator(LibraryEntry("links")), PlainSerializer(write_file)]
+ProfileName = Annotated[str, AfterValidator(LibraryEntry("profiles")), PlainSerializer(write_file)]

@@ -14,6 +14,7 @@ from cluster_sim.config.loading.canonical import resolved_yaml
 from cluster_sim.config.loading.load import load_study
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
+from cluster_sim.options import WritePath
 from cluster_sim.plain_file import read_text
 from cluster_sim.shown_values import cut, shortened
 from cluster_sim.simulation.plan import make_plan
@@ -25,9 +26,9 @@ _MOST_DIFFERENCES: Final = 3
 _NOTHING: Final = object()
 
 
-def record_text(base: Study) -> str:
-    """Return the content of the file that records a study and this release."""
-    return f"{_HEAD}{__version__}\n{resolved_yaml(base)}"
+def record_text(base: Study, paths: WritePath = str) -> str:
+    """Return the content of the file that records a study and this release; ``paths`` writes the files it names."""
+    return f"{_HEAD}{__version__}\n{resolved_yaml(base, paths)}"
 
 
 def is_record_of(file: Path, base: Study) -> bool:

@@ -203,6 +203,14 @@ def test_several_models_share_a_fleet(command: Command, tmp_path: Path) -> None:
     assert "All models together, in one run of the whole load: limits met" in lines
     assert (tmp_path / "plan/qwen3-8b/plan.html").exists()
     assert command("run", tmp_path / "plan/winner.yaml", "--out", tmp_path / "run")[0] == 0
+    manifests = []
+    for place in ("plan", "moved", "plan"):  # What runs in a moved folder is the same run.
+        run = (tmp_path / place / "qwen3-8b/winner.yaml", "--out", tmp_path / f"run {len(manifests)}")
+        assert command("run", *run, "--set", "run.executor=inline")[0] == 0
+        manifests.append(json.loads((run[2] / "manifest.json").read_text()))
+        (tmp_path / place).rename(tmp_path / ("moved" if place == "plan" else "plan"))
+    (tmp_path / "moved").rename(tmp_path / "plan")
+    assert len({(one["config_hash"], one["digest"]) for one in manifests}) == 1
     found = plan(Study.load(file), out=tmp_path / "plan")
     assert (found.answer["gpus"], list(found.models)) == (2, ["llama-3-8b", "qwen3-8b"])
     assert set(found.candidates["model"]) == {"llama-3-8b", "qwen3-8b"}

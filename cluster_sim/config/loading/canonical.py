@@ -6,9 +6,11 @@ from typing import Any, Final
 
 import yaml
 
+from cluster_sim.config.loading.named_files import content_of
 from cluster_sim.config.schema.run import RESULT_KEYS
 from cluster_sim.config.schema.study import Study
 from cluster_sim.document import FLOAT
+from cluster_sim.options import WRITE_PATH, WritePath
 
 HASH_DIGITS: Final = 12
 """Hexadecimal digits of the hash that directories carry."""
@@ -21,14 +23,17 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, None)
 
 
-def resolved_yaml(study: Study) -> str:
-    """Return the study as YAML with every default written out; loading it gives an equal study."""
-    return _text(study.model_dump(mode="json"))
+def resolved_yaml(study: Study, paths: WritePath = str) -> str:
+    """Return the study as YAML with every default written out; loading it gives an equal study.
+
+    ``paths`` writes its files, by their whole paths unless it says otherwise.
+    """
+    return _text(study.model_dump(mode="json", context={WRITE_PATH: paths}))
 
 
-def study_text(study: Study) -> str:
-    """Return the study as YAML without the defaults that it leaves open."""
-    return _text(study.model_dump(mode="json", exclude_unset=True))
+def study_text(study: Study, paths: WritePath = str) -> str:
+    """Return the study as YAML without the defaults that it leaves open, with ``paths`` as in ``resolved_yaml``."""
+    return _text(study.model_dump(mode="json", exclude_unset=True, context={WRITE_PATH: paths}))
 
 
 def _text(data: dict[str, Any]) -> str:
@@ -45,9 +50,9 @@ def config_hash(study: Study) -> str:
     """Return the hash of everything in the study that can change a result, independent of order and layout.
 
     Executor, placement, fast-forwarding, the choice of outputs and the ``plan`` block are left out: studies that differ
-    in nothing else have equal digests.
+    in nothing else have equal digests.  Of a file its content counts, not where it lies.
     """
-    data = study.model_dump(mode="json", exclude={"plan"})
+    data = study.model_dump(mode="json", exclude={"plan"}, context={WRITE_PATH: content_of})
     data["run"] = {key: value for key, value in data["run"].items() if key in RESULT_KEYS and _is_said(key, value)}
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:HASH_DIGITS]

@@ -1,14 +1,12 @@
 """Links of the fleet: inside the nodes of a pool, out of them, and between two pools."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from cluster_sim.config.schema.sites import LinkEnds
 from cluster_sim.hardware.interconnect.directions import Direction, parse_direction
-from cluster_sim.options import ConfigModel, LibraryEntry
-
-LinkName = Annotated[str, AfterValidator(LibraryEntry("links"))]
+from cluster_sim.options import ConfigModel, LinkName
 
 
 class Node(ConfigModel):

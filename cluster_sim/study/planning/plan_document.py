@@ -7,6 +7,7 @@ from cluster_sim import __version__
 from cluster_sim.config.loading.canonical import config_hash, study_text
 from cluster_sim.config.schema.fleet import Pool
 from cluster_sim.config.schema.study import Study
+from cluster_sim.options import WritePath
 from cluster_sim.shown_values import counted
 from cluster_sim.simulation.plan import make_plan
 from cluster_sim.study.planning.evidence import FleetEvidence
@@ -80,9 +81,9 @@ def winner_study(base: Study, best: FleetEvidence) -> Study:
     return fleet_study(base, best.fleet)
 
 
-def winner_text(base: Study, best: FleetEvidence) -> str:
-    """Return the text of ``winner.yaml``."""
-    return f"# {best.fleet.label}\n{study_text(winner_study(base, best))}"
+def winner_text(base: Study, best: FleetEvidence, paths: WritePath = str) -> str:
+    """Return the text of ``winner.yaml``; ``paths`` writes the files that it names."""
+    return f"# {best.fleet.label}\n{study_text(winner_study(base, best), paths)}"
 
 
 def winner_pools(base: Study, best: FleetEvidence) -> list[Pool]:

@@ -57,17 +57,19 @@ def run_plan(
     has_scaled_load: bool = False,
     tell: Callable[[str], None] = lambda _: None,
     pool: AbstractContextManager[TaskPool] | None = None,
+    root: Path | None = None,
 ) -> PlanOutcome:
     """Find the best fleet for a study's load within its limits, and write the plan's directory.
 
     ``pool`` makes the runs; None makes them in processes of this machine.  What an earlier attempt in the directory has
     learned is used.  With ``has_scaled_load`` the load is a multiple that somebody chose, and one that is beyond every
-    fleet by arithmetic is refused before anything runs.  Raises InputError if the study is wrong or no fleet
-    meets the limits, UnfinishedError if the plan was interrupted or out of time before it had an answer; ``plan.json``
-    then has what was learned.
+    fleet by arithmetic is refused before anything runs.  ``root`` is a folder around the directory: files below it are
+    named by relative paths, so that it can be moved; None is the directory itself.  Raises InputError if the study is
+    wrong or no fleet meets the limits, UnfinishedError if the plan was interrupted or out of time before it had an
+    answer; ``plan.json`` then has what was learned.
     """
     _check(base)
-    with RunStore(out or default_directory(base), base) as store, pool or ProcessPool() as tasks:
+    with RunStore(out or default_directory(base), base, root) as store, pool or ProcessPool() as tasks:
         try:
             planner = Planner(base, store, tasks, tell)
             if has_scaled_load:
@@ -79,7 +81,7 @@ def run_plan(
         document = plan_document(result)
         store.write(PLAN_FILE, plan_text(document))
         if result.best is not None:
-            store.write(WINNER_FILE, winner_text(base, result.best))
+            store.write(WINNER_FILE, winner_text(base, result.best, store.paths))
     where = f"what was learned is in {store.directory / PLAN_FILE}"
     runs = counted(result.runs, "run")
     if result.is_interrupted:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from cluster_sim.atomic_file import whole_file
+from cluster_sim.config.loading.named_files import movable
 from cluster_sim.config.schema.study import Study
 from cluster_sim.directory_lock import LOCK_FILE, DirectoryLock
 from cluster_sim.errors import InputError, UnfinishedError
@@ -24,8 +25,10 @@ class RunStore:
     Raises InputError if it holds something else than this plan, or cannot be written.
     """
 
-    def __init__(self, directory: Path, base: Study) -> None:
+    def __init__(self, directory: Path, base: Study, root: Path | None = None) -> None:
+        """``root`` is the folder that is moved as a whole: files below it are named by paths from ``directory``."""
         self.directory = directory
+        self.paths = movable(directory, root or directory)
         study = without_time_limit(base)
         file = directory / STUDY_FILE
         self.is_new = not file.exists()
@@ -38,7 +41,7 @@ class RunStore:
         except OSError as error:
             raise InputError(f"--out {directory}: cannot be written: {error.strerror or error}") from error
         self._lock = DirectoryLock(directory)
-        self.write(STUDY_FILE, record_text(study))
+        self.write(STUDY_FILE, record_text(study, self.paths))
         self._runs = ReplicationStore(directory / RUNS_FILE)
 
     def __enter__(self) -> Self:

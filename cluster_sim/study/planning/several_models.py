@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from cluster_sim.atomic_file import whole_file
 from cluster_sim.config.loading.canonical import study_text
 from cluster_sim.config.loading.load import check_study
+from cluster_sim.config.loading.named_files import movable
 from cluster_sim.config.schema.fleet import Pool
 from cluster_sim.config.schema.plan import PlanBlock
 from cluster_sim.config.schema.study import Study
@@ -95,7 +96,10 @@ def run_shared_plan(
             trace = _written(rows[name], own, directory)
             try:
                 study = _part(base, index, name, names, trace)
-                plans[name] = run_plan(study, own, has_scaled_load=has_scaled_load, tell=tell, pool=nullcontext(tasks))
+                shared = nullcontext(tasks)
+                plans[name] = run_plan(
+                    study, own, has_scaled_load=has_scaled_load, tell=tell, pool=shared, root=directory
+                )
             except (InputError, UnfinishedError) as error:
                 if not own.exists():  # Nothing was learned.
                     trace.unlink()
@@ -110,7 +114,8 @@ def run_shared_plan(
     if isinstance(run, Exception):
         raise run
     document["whole_fleet"] = {"verdict": _verdict(base, plans[names[0]], run), "runs": 1}
-    for file, text in ((PLAN_FILE, plan_text(document)), (WINNER_FILE, study_text(whole))):
+    winner = study_text(whole, movable(directory, directory))
+    for file, text in ((PLAN_FILE, plan_text(document)), (WINNER_FILE, winner)):
         with whole_file(directory / file, UnfinishedError) as partial:
             partial.write_text(text, encoding="utf-8")
     return SharedPlan(directory, document, plans, whole)

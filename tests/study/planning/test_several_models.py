@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cluster_sim.config.loading.canonical import config_hash
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
 from cluster_sim.study.planning.several_models import SharedPlan, has_several_models, run_shared_plan
@@ -79,6 +80,23 @@ def test_a_stopped_plan_goes_on(tmp_path: Path) -> None:
     """The same plan again makes no run but that of the whole fleet."""
     first, _ = planned(shared_study(), tmp_path / "plan")
     again, seen = planned(shared_study(), tmp_path / "plan")
+    assert (again.document, len(seen)) == (first.document, 1)
+
+
+def test_a_moved_plan_is_the_same(tmp_path: Path) -> None:
+    """Elsewhere the winners' studies have the requests beside them and the same hashes, and the plan goes on there."""
+    first, _ = planned(shared_study(), tmp_path / "plan")
+    hashes = [config_hash(Study.load(tmp_path / f"plan/{name}/winner.yaml")) for name in "ab"]
+    (tmp_path / "plan").rename(tmp_path / "moved")
+    studies = [Study.load(tmp_path / f"moved/{name}/winner.yaml") for name in "ab"]
+    assert [config_hash(study) for study in studies] == hashes
+    assert len(set(hashes)) == 2
+    paths = [study.workload.path for study in studies]  # type: ignore[attr-defined]
+    assert paths == [str(tmp_path / f"moved/{name}-requests.parquet") for name in "ab"]
+    texts = [path.read_text() for name in ("winner.yaml", "plan.yaml") for path in (tmp_path / "moved").rglob(name)]
+    assert len(texts) == 5
+    assert not [text for text in texts if str(tmp_path) in text]
+    again, seen = planned(shared_study(), tmp_path / "moved")
     assert (again.document, len(seen)) == (first.document, 1)
 
 

@@ -37,9 +37,9 @@ sheet's rate.)
 """
 
 import math
-from typing import Annotated, Final, Literal, Self
+from typing import Final, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from cluster_sim.hardware.cuda_graphs import graph_tokens
 from cluster_sim.hardware.precision import weight_bytes
@@ -52,7 +52,7 @@ from cluster_sim.hardware.predictors.error_band import NO_BAND, ErrorBand
 from cluster_sim.hardware.predictors.predictor_interface import PREDICTORS, PredictorOptions
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
 from cluster_sim.hardware.sharding import Shard, shards
-from cluster_sim.options import LibraryEntry
+from cluster_sim.options import ProfileName
 from cluster_sim.units import NS_PER_S, NS_PER_US
 
 LAYER_KERNELS: Final = 13
@@ -63,9 +63,7 @@ class PhysicalOptions(PredictorOptions):
     """Step times from the physical step model with coefficients fitted to a real engine."""
 
     kind: Literal["physical"] = Field("physical", description="Calibrated physical step model.")
-    profile: Annotated[str, AfterValidator(LibraryEntry("profiles"))] = Field(
-        "vllm", description="Frozen coefficients: a name of conf/profiles or a file."
-    )
+    profile: ProfileName = Field("vllm", description="Frozen coefficients: a name of conf/profiles or a file.")
 
 
 @PREDICTORS.register("physical", PhysicalOptions)
