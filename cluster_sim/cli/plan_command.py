@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cluster_sim.config.schema.fleet import Pool
     from cluster_sim.config.schema.study import Study
     from cluster_sim.document import Document
+    from cluster_sim.routing.scaling.scaler_interface import AutoscalerOptions
     from cluster_sim.study.planning.several_models import SharedPlan
 
 MOST_RATE_SCALE: Final = 10_000.0
@@ -126,7 +127,7 @@ def plan(
             _print_shared(shared, as_json=as_json)
             return
         outcome = run_plan(study, out, has_scaled_load=rate_scale is not None, tell=_tell, pool=pool)
-    deployment = _deployment(outcome.winner())
+    deployment = _deployment(outcome.winner(), outcome.winner_study().autoscaler)
     (outcome.directory / PLAN_PAGE).write_text(plan_page(outcome.document, deployment), encoding="utf-8")
     if as_json:
         typer.echo(json.dumps(outcome.document, indent=1))
@@ -155,16 +156,18 @@ def _print_shared(shared: "SharedPlan", *, as_json: bool) -> None:
     print_shared_plan(make_console(), shared.document, deployments, str(shared.directory))
 
 
-def _deployment(pools: "list[Pool]") -> list[tuple[str, str]]:
+def _deployment(pools: "list[Pool]", autoscaler: "AutoscalerOptions | None" = None) -> list[tuple[str, str]]:
     """Return texts that deploy a fleet, each with its title; none for an engine that has none."""
-    from cluster_sim.deployment.llm_d_values import llm_d_values
+    from cluster_sim.deployment.llm_d_values import llm_d_autoscalers, llm_d_values
     from cluster_sim.deployment.vllm_command import serve_command
 
     try:
-        commands = [(f"Each {pool.role + ' ' if pool.role else ''}replica", serve_command(pool)) for pool in pools]
-        return [*commands, ("Values of llm-d's chart (Kubernetes)", llm_d_values(pools).rstrip())]
+        texts = [(f"Each {pool.role + ' ' if pool.role else ''}replica", serve_command(pool)) for pool in pools]
+        texts.append(("Values of llm-d's chart (Kubernetes)", llm_d_values(pools, autoscaler).rstrip()))
+        manifests = llm_d_autoscalers(pools, autoscaler).rstrip()
     except ValueError as error:
         return [("Deployment", f"not printed: {error}")]
+    return [*texts, *([("Autoscaler beside the chart (kubectl apply)", manifests)] if manifests else [])]
 
 
 def _document(model: str | None, trace: str | None) -> "Document":

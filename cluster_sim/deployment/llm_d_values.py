@@ -7,8 +7,11 @@ from typing import Any, Final
 import yaml
 
 from cluster_sim.config.schema.fleet import Pool
+from cluster_sim.deployment.horizontal_autoscaler import manifest, object_name, scaled_pools, why_none
 from cluster_sim.deployment.vllm_command import repository_of, vllm_flags
 from cluster_sim.hardware.model import Model, load_model
+from cluster_sim.routing.scaling.scaler_interface import AutoscalerOptions
+from cluster_sim.routing.scaling.scalers.hpa import HorizontalOptions
 from cluster_sim.units import GIB
 
 PRODUCTS: Final[Mapping[str, str]] = {
@@ -37,19 +40,52 @@ _DEGREES: Final = ("--tensor-parallel-size", "--pipeline-parallel-size", "--data
 """Flags that the chart adds by itself."""
 
 
-def llm_d_values(pools: Sequence[Pool]) -> str:
+def llm_d_values(pools: Sequence[Pool], autoscaler: AutoscalerOptions | None = None) -> str:
     """Return the YAML of a fleet's values: one pool, or one that prefills and one that decodes.
 
-    Raises ValueError as ``vllm_flags`` does.
+    Of a pool on which an autoscaler acts a comment says what changes its replicas.  Raises ValueError as ``vllm_flags``
+    does.
     """
     model = repository_of(pools[0])
     artifacts = {"uri": f"hf://{model}", "name": model, "size": f"{volume_gib(load_model(pools[0].model))}Gi"}
-    values: dict[str, Any] = {"modelArtifacts": artifacts}
+    scaled = scaled_pools(autoscaler, pools)
+    # The chart names its Deployments after the release unless they have a name that an autoscaler can refer to.
+    values: dict[str, Any] = {"fullnameOverride": object_name(model)} if scaled else {}
+    values["modelArtifacts"] = artifacts
     for pool in pools:
-        values["prefill" if pool.role == "prefill" else "decode"] = _role(pool)
+        values[_role_name(pool)] = _role(pool)
     values.setdefault("prefill", {"create": False})
     text: str = yaml.safe_dump(values, sort_keys=False, width=120)
-    return text
+    comments = [_scaling_comment(autoscaler, pool) for pool in scaled] if autoscaler is not None else []
+    return "".join(f"# {comment}\n" for comment in comments) + text
+
+
+def llm_d_autoscalers(pools: Sequence[Pool], autoscaler: AutoscalerOptions | None) -> str:
+    """Return the YAML documents of the HorizontalPodAutoscalers beside the chart; empty if the autoscaler has none."""
+    if not isinstance(autoscaler, HorizontalOptions) or why_none(autoscaler):
+        return ""
+    scaled = scaled_pools(autoscaler, pools)
+    return "---\n".join(manifest(autoscaler, pool, _workload(pool)) for pool in scaled)
+
+
+def _workload(pool: Pool) -> str:
+    """Return the name of the Deployment that the chart makes of a pool."""
+    return f"{object_name(repository_of(pool))}-{_role_name(pool)}"
+
+
+def _role_name(pool: Pool) -> str:
+    return "prefill" if pool.role == "prefill" else "decode"
+
+
+def _scaling_comment(autoscaler: AutoscalerOptions, pool: Pool) -> str:
+    bounds, role, reason = autoscaler.bounds_of(pool.name), _role_name(pool), why_none(autoscaler)
+    span = f"between {bounds.min_replicas} and {bounds.max_replicas}"
+    if reason:
+        return (
+            f"The autoscaler {autoscaler.kind} has no equivalent HorizontalPodAutoscaler: {reason}. "
+            f"{role}.replicas is the number at the start; the plan moves it {span}."
+        )
+    return f"The HorizontalPodAutoscaler {_workload(pool)} moves the replicas {span}; {role}.replicas is the start's."
 
 
 def volume_gib(model: Model) -> int:

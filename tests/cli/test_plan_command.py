@@ -9,6 +9,8 @@ import yaml
 from cluster_sim import plan
 from cluster_sim.config.schema.study import Study
 from tests.cli.command import Command
+from tests.study.planning.plan_parts import small_study
+from tests.study.planning.test_autoscaled import HPA, scaled_runs
 
 
 @pytest.fixture
@@ -236,3 +238,22 @@ def test_another_directory_is_left_alone(command: Command, trace: Path, tmp_path
     assert code == 2
     assert "exists and is not the directory of a plan" in errors
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+
+def test_an_autoscaled_winner_has_its_autoscaler(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A winner of 2 to 10 replicas prints a HorizontalPodAutoscaler with these bounds and the study's target of 16."""
+    from cluster_sim.study.planning import plan_run
+
+    monkeypatch.setattr(plan_run, "ProcessPool", lambda: scaled_runs(2, 3.5))
+    file = tmp_path / "study.yaml"
+    file.write_text(small_study(autoscaler=HPA, plan__max_num_batched_tokens=[8192]).to_yaml(), encoding="utf-8")
+    code, output, errors = command("plan", file, "--out", tmp_path / "plan")
+    assert code == 0, errors
+    text = output.partition("Autoscaler beside the chart (kubectl apply):\n")[2].partition("\n\nAnswer")[0]
+    spec = yaml.safe_load(text)["spec"]
+    assert (spec["minReplicas"], spec["maxReplicas"]) == (2, 10)
+    assert spec["metrics"][0]["external"]["target"]["averageValue"] == "16"
+    assert "# The HorizontalPodAutoscaler meta-llama-3-8b-instruct-decode moves the replicas between 2 and 10" in output
+    assert "HorizontalPodAutoscaler" in (tmp_path / "plan/plan.html").read_text(encoding="utf-8")
