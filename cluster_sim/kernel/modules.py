@@ -93,6 +93,7 @@ MODULES: Final = (
     "cluster_sim.serving.queue_orders.vtc",
     "cluster_sim.serving.queue_orders.waiting_queue",
     "cluster_sim.serving.replica",
+    "cluster_sim.serving.responses",
     "cluster_sim.serving.schedulers.base",
     "cluster_sim.serving.schedulers.data_parallel",
     "cluster_sim.serving.schedulers.faster_transformer",

@@ -13,18 +13,16 @@ for nothing but the work of its stages until then; at the crash everything here 
 """
 
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any, ClassVar, Final
 
-from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, instant, time_of
+from cluster_sim.engine.instant import KIND_BITS, NEVER, Instant, Kind, time_of
 from cluster_sim.engine.process import HUB_SOURCE, Join, Message, OutputTimes
 from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.predictors.predictor_interface import Predictor
 from cluster_sim.recording.live_state import LiveState
 from cluster_sim.recording.replica_log import ReplicaLog
-from cluster_sim.recording.statuses import FINISHED
 from cluster_sim.serving import batch_recording
 from cluster_sim.serving.attempts import Attempts
 from cluster_sim.serving.batch import Batch
@@ -40,9 +38,10 @@ from cluster_sim.serving.inbox import ApiServer, Inbox
 from cluster_sim.serving.lives.life_clock import LifeClock
 from cluster_sim.serving.lives.return_link import ReturnLink
 from cluster_sim.serving.lives.timeline import Crash, Timeline
-from cluster_sim.serving.messages import Cancellation, Dispatch, EndOfArrivals, Leave, Observe, Response, Withdrawal
+from cluster_sim.serving.messages import Cancellation, Dispatch, EndOfArrivals, Leave, Observe, Withdrawal
 from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.replica_settings import ReplicaSettings, floor_model
+from cluster_sim.serving.responses import Responses
 from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.serving.sequence import Sequence, key_of
 from cluster_sim.serving.stall_detector import StallDetector
@@ -53,13 +52,13 @@ from cluster_sim.snapshot.graph import decode_graph, encode_graph
 
 _BATCH_END: Final = Kind.BATCH_END
 _REPLICA_SCHEDULE: Final = Kind.REPLICA_SCHEDULE
-_new_response: Final = partial(tuple.__new__, Response)
-_new_message: Final = partial(tuple.__new__, Message)
-"""What every request needs, at half the price of calling the types."""
 
 
 class Replica:
     """One serving replica."""
+
+    SNAPSHOT_WITHOUT: ClassVar = ("_responses",)
+    """It joins other parts and has no state."""
 
     def __init__(
         self,
@@ -89,8 +88,11 @@ class Replica:
         first_tokens = FirstTokens(self.source, self._link, settings.run_end)
         self._first_tokens = first_tokens if settings.reports_first_tokens else None
         departures = DepartureReport(self.source, predictor.stages, self._link)
-        parts = (scheduler, log, self._inbox, self._steps, self._link, departures, self._first_tokens)
-        self._attempts = Attempts(*parts, settings.late_cancellation_ns or 0)
+        late_ns = settings.late_cancellation_ns or 0
+        self._attempts = Attempts(
+            scheduler, log, self._inbox, self._steps, self._link, departures, self._first_tokens, late_ns
+        )
+        self._join_responses()
         self._sampler = StateSampler(settings, log, grid_samplers(settings, self._link), self._link)
         self._has_all_arrived = False
         self._clock: LifeClock | None = None
@@ -109,12 +111,29 @@ class Replica:
         scheduler.use_predictor(self._predictor)
         can_plan = limits.can_fast_forward if pipeline.stages == 1 else limits.can_fast_forward_stages
         can_plan = can_plan and not pipeline.is_streamed
-        planned = (steps, scheduler, pipeline, self._attempts.cancellations)
-        self._planner = FastForwardPlanner(*planned, can_plan=can_plan, has_ranks=limits.data_parallel > 1)
+        cancellations, has_ranks = self._attempts.cancellations, limits.data_parallel > 1
+        self._planner = FastForwardPlanner(
+            steps, scheduler, pipeline, cancellations, can_plan=can_plan, has_ranks=has_ranks
+        )
         jitters = self.settings.jitters
         floors = floor_model(self._predictor, limits, jitters[0].ratio if jitters else 0.0)
-        parts = (floors, limits.tokens_per_step, self._inbox, steps, scheduler, pipeline, self._planner)
-        self._guarantees = Guarantees(*parts, self.settings.return_ns, self._first_tokens)
+        tokens_per_step, return_ns = limits.tokens_per_step, self.settings.return_ns
+        self._guarantees = Guarantees(
+            floors,
+            tokens_per_step,
+            self._inbox,
+            steps,
+            scheduler,
+            pipeline,
+            self._planner,
+            return_ns,
+            self._first_tokens,
+        )
+
+    def _join_responses(self) -> None:
+        """Make the responses of the parts that they join."""
+        log, steps, attempts = self.log, self._steps, self._attempts
+        self._responses = Responses(self.settings, log, steps, attempts, self._legs, self._link)
 
     # ------------------------------------------------------------------------------------------------------- protocol
 
@@ -218,6 +237,10 @@ class Replica:
     def restore(self, state: bytes) -> None:
         """Take back a state returned by ``snapshot`` of a replica with the same settings."""
         decode_graph(state, self._externals(), {"replica": self})
+
+    def after_restore(self) -> None:
+        """Join the parts that have come back."""
+        self._join_responses()
 
     def stream(self, *, is_streamed: bool) -> None:
         """Keep batches for stage actors, or no longer: a restored replica may go on elsewhere than it was."""
@@ -425,20 +448,10 @@ class Replica:
         if is_lost:
             batch_recording.record_lost(self.log, batch)
         elif batch.finishing or batch.prefilled:
-            self._report(batch)
+            self._responses.report(batch, self._horizon, self._out)
         steps.in_flight.append((end_ns, None if is_lost else batch))
         if len(steps.in_flight) >= steps.depth:
             steps.schedule_ns = -1
-
-    def _report(self, batch: Batch) -> None:
-        """Send what comes of a scheduled batch: chunks, first tokens and responses."""
-        end_ns, step_ns = batch.end_ns, batch.end_ns - batch.start_ns
-        if self.settings.reports_chunks:
-            self._out += self._legs.chunks(batch.prefilled, end_ns, step_ns)
-        if self._first_tokens is not None:
-            self._out.extend(self._first_tokens.report(batch.completed, batch.finishing, end_ns))
-        if batch.finishing:
-            self._respond(batch.finishing, end_ns, step_ns)
 
     def _fast_forward(self, planned: PlannedDecode, horizon: Instant) -> bool:
         """Commit the planned steps scheduled below ``horizon`` and the next message; False if there are none."""
@@ -461,7 +474,7 @@ class Replica:
             in_flight.append((end_ns, None))
         self._stalls.since_ns, self._stalls.attempts_without_batch = end_ns, 0
         if finishing:
-            self._respond(finishing, end_ns)
+            self._responses.respond(finishing, end_ns, 0, self._horizon, self._out)
             last = Batch(BatchShape())  # Nobody asks for the shape of batches inside a fast-forward.
             last.end_ns = end_ns
             last.finishing = finishing
@@ -470,31 +483,3 @@ class Replica:
         if upto == planned.steps:
             steps.planned, steps.is_planned = None, False
         return True
-
-    def _respond(self, finishing: Iterable[Sequence], end_ns: int, step_ns: int = 0) -> None:
-        """Send the responses of sequences whose last token comes at ``end_ns``, of a step of ``step_ns``."""
-        self._steps.finishing_ns = end_ns
-        link, attempts = self._link, self._attempts
-        return_ns = link.return_ns if link.outages is None else -1
-        finish_ns = end_ns + return_ns if return_ns >= 0 else link.arrival_ns(end_ns)
-        arrival = instant(finish_ns, Kind.RESPONSE)
-        is_in_time = arrival < self.settings.run_end
-        for sequence in finishing:
-            sequence.last_token_ns = end_ns
-            del attempts.open[sequence.key]
-            if not is_in_time:
-                attempts.overdue.append(sequence)
-            if sequence.leg == Leg.PREFILL:
-                self.log.leave(end_ns)
-                self._out.append(self._legs.progress(sequence, end_ns, step_ns))
-                continue
-            began_ns = sequence.first_token_ns
-            began_ns = began_ns + return_ns if return_ns >= 0 else link.arrival_ns(began_ns)
-            answer = (sequence.request_id, sequence.attempt, FINISHED, sequence.scheduled_ns, began_ns, finish_ns)
-            counts = (sequence.cached_tokens, sequence.preemptions, sequence.preempted_ns, sequence.restarted_ns)
-            last = (sequence.preemption_gaps_ns, sequence.rank)
-            self.log.leave(end_ns)
-            response = _new_response((*answer, *counts, *last))
-            self._out.append(_new_message((arrival, self.source, sequence.request_id, response)))
-        if self.settings.late_cancellation_ns is not None:
-            attempts.cancellations.note_ends(finishing, end_ns, time_of(self._horizon))
