@@ -18,6 +18,7 @@ from actors.stage_actor import StageActor
 from actors.task_group import actor_options, own_group
 from actors.transport import LinkSettings
 from cluster_sim.errors import InputError, UnfinishedError
+from cluster_sim.shown_values import by_number, counted
 
 CONTROL_S: Final = 30.0
 """How long a control call may take."""
@@ -126,18 +127,21 @@ def _await_all(calls: list[Any], placement: Placement, nodes: NodeWatch) -> list
             raise LostActorError(f"{nodes.words(gone)} died before the run started", gone)
         if missing and time.monotonic() > deadline_s:
             done = len(calls) - len(missing)
-            raise UnfinishedError(f"{done} of {len(calls)} actors were ready after {limit_s:g} s; {_cluster_status()}")
+            raise UnfinishedError(
+                f"{done} of {counted(len(calls), 'actor')} {by_number(done, 'was', 'were')} ready after {limit_s:g} "
+                f"s; {_cluster_status()}"
+            )
     return [ray.get(call) for call in calls]
 
 
 def _cluster_status() -> str:
     """Return the cluster's resources in one line, as ``ray status`` would."""
     total, free = ray.cluster_resources(), ray.available_resources()
-    nodes = sum(node["Alive"] for node in ray.nodes())
+    nodes, cpus = sum(node["Alive"] for node in ray.nodes()), total.get("CPU", 0)
     return (
-        f"the cluster has {nodes} nodes up with {total.get('CPU', 0):g} CPUs, {free.get('CPU', 0):g} of them free, and "
-        f"{total.get('memory', 0) / 2**30:.1f} GiB for actors; ask for fewer actors (run.replicas_per_actor) or add "
-        "nodes"
+        f"the cluster has {counted(nodes, 'node')} up with {cpus:g} {by_number(cpus, 'CPU', 'CPUs')}, "
+        f"{free.get('CPU', 0):g} of them free, and {total.get('memory', 0) / 2**30:.1f} GiB for actors; ask for "
+        "fewer actors (run.replicas_per_actor) or add nodes"
     )
 
 

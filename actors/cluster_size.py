@@ -6,6 +6,7 @@ from typing import Final
 
 from actors.actor_creation import cluster_cpus
 from cluster_sim.errors import UnfinishedError
+from cluster_sim.shown_values import by_number, counted
 
 JOIN_S: Final = 300.0
 """How long nodes may take to join."""
@@ -31,12 +32,12 @@ def await_cpus(
     offered = sum(nodes)
     if wanted is not None and offered < wanted:
         raise UnfinishedError(
-            f"the cluster offers {offered:g} CPUs on {len(nodes)} nodes after {limit_s:g} s, --min-cpus asks for "
-            f"{wanted:g}; start more workers, or ask for fewer"
+            f"the cluster offers {offered:g} {by_number(offered, 'CPU', 'CPUs')} on {counted(len(nodes), 'node')} "
+            f"after {limit_s:g} s, --min-cpus asks for {wanted:g}; start more workers, or ask for fewer"
         )
     if not offered:
         raise UnfinishedError(
-            f"the cluster's {len(nodes)} nodes offer no CPU for actors; start a worker, or wait for those that are "
-            "starting with --min-cpus N"
+            f"the cluster's {counted(len(nodes), 'node')} {by_number(len(nodes), 'offers', 'offer')} no CPU for "
+            "actors; start a worker, or wait for those that are starting with --min-cpus N"
         )
     return nodes

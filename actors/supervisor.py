@@ -38,6 +38,7 @@ from actors.watchdog import Watchdog
 from cluster_sim.engine.instant import Instant, time_of
 from cluster_sim.errors import UnfinishedError
 from cluster_sim.metrics.live_feed import LiveSource
+from cluster_sim.shown_values import counted
 from cluster_sim.simulation.run_work import RunWork
 from cluster_sim.snapshot.names import SnapshotError
 from cluster_sim.units import NS_PER_S
@@ -367,7 +368,7 @@ class _Supervision:
 
     def _where(self) -> str:
         status = self._status
-        return "" if status is None else f" after {status.windows} windows ({status.wait})"
+        return "" if status is None else f" after {counted(status.windows, 'window')} ({status.wait})"
 
 
 def _places_of(actors: RunActors) -> dict[str, Place]:

@@ -23,9 +23,14 @@ def cut(text: str, most: int = MOST_SHOWN) -> str:
     return line if len(text) <= most else f"{line[:most]}... ({len(text)} characters)"
 
 
-def counted(count: int, noun: str) -> str:
-    """Return a number of things, ``1 run`` or ``1,200 runs``."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return a number of things, ``1 run`` or ``1,200 runs``; ``plural`` of a noun that does not take an s."""
+    return f"{count:,} {by_number(count, noun, plural or f'{noun}s')}"
+
+
+def by_number(count: float, one: str, more: str) -> str:
+    """Return the word that goes with a number of things: ``is`` with 1, ``are`` with any other."""
+    return one if count == 1 else more
 
 
 def shown_path(path: Path) -> str:

@@ -18,6 +18,7 @@ from cluster_sim.errors import InputError
 from cluster_sim.output.idle_rows import read_series
 from cluster_sim.output.run_directory import REQUESTS_FILE, RESOLVED_FILE, SERIES_FILE, SUMMARY_FILE, read_manifest
 from cluster_sim.report.result_tables import duration_text, gpus_text
+from cluster_sim.shown_values import counted
 from cluster_sim.study.summary_figures import flat_figures
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class Result:
         )
         throughput, requests = figures["throughput"], figures["requests"]
         parts = [
-            f"{requests['finished']:,} of {requests['total']:,} requests finished",
+            f"{requests['finished']:,} of {counted(requests['total'], 'request')} finished",
             f"{throughput['requests_per_s']:,.2f} requests/s, {throughput['output_tokens_per_s']:,.0f} output tokens/s",
             f"{gpus_text(figures)}, {figures['cost_usd']:,.2f} USD",
         ]

@@ -67,7 +67,7 @@ class SearchTable:
         """
         good = [row for row in self.rows if row["status"] == FINISHED and row.get(_VERDICT) in (None, _MET)]
         if not good:
-            raise InputError(f"none of {len(self.rows)} runs finished and keeps the limits")
+            raise InputError(f"none of {counted(len(self.rows), 'run')} finished and keeps the limits")
         return (min if self.is_least_best else max)(good, key=lambda row: float(row[self.figure]))
 
     @property

@@ -18,7 +18,7 @@ from cluster_sim.calibration.result_format import RESULT_FORMATS, ResultReader
 from cluster_sim.calibration.tables import rows_of
 from cluster_sim.errors import InputError
 from cluster_sim.options import LONGEST_RUN_S
-from cluster_sim.shown_values import cut, shortened
+from cluster_sim.shown_values import counted, cut, shortened
 
 TABLE_COLUMNS: Final = ("arrival_s", "input_tokens", "output_tokens", "ttft_s", "e2e_s")
 LARGEST_PLAUSIBLE_S: Final = 3600.0
@@ -160,9 +160,12 @@ def _notes(notes: Sequence[tuple[str, str]]) -> list[str]:
     places: dict[str, list[str]] = {}
     for place, note in notes:
         places.setdefault(note, []).append(place)
-    return [
-        f"{own[0]}{f' and {len(own) - 1} further runs' if len(own) > 1 else ''}: {note}" for note, own in places.items()
-    ]
+    return [f"{_places(own)}: {note}" for note, own in places.items()]
+
+
+def _places(places: Sequence[str]) -> str:
+    more = len(places) - 1
+    return f"{places[0]} and {counted(more, 'further run')}" if more else places[0]
 
 
 def _case(name: str, run: BenchmarkRun, server: Server) -> Case:

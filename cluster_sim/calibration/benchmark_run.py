@@ -10,6 +10,7 @@ from cluster_sim.calibration.case import WHOLE_RUN, FloatArray, Int64Array, Key,
 from cluster_sim.calibration.latency_figures import figures
 from cluster_sim.calibration.result_file import MOST, ResultDocument
 from cluster_sim.errors import InputError
+from cluster_sim.shown_values import by_number
 
 MOST_ITEMS: Final = 1_000_000
 """More than any benchmark sends; a typing error beyond it would fill the memory."""
@@ -78,7 +79,7 @@ def run_of_rows(place: str, times: RequestTimes, failed: int, limit: int = 0) ->
 def note_failures(run: BenchmarkRun, failed: int, total: int) -> None:
     """Note requests that are left out."""
     if failed:
-        run.notes.append(f"{failed} of {total} requests did not succeed and are left out")
+        run.notes.append(f"{failed} of {total} requests did not succeed and {by_number(failed, 'is', 'are')} left out")
 
 
 def request_count(document: ResultDocument, value: float | None, *keys: str) -> int:

@@ -25,6 +25,7 @@ import numpy as np
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.predictors.csv_table import open_text, wording_csv_errors
 from cluster_sim.plain_file import read_stream
+from cluster_sim.shown_values import by_number, counted
 
 COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "time_s": ("time_s", "t"),
@@ -133,7 +134,7 @@ def read_engine_log(path: Path) -> EngineLog:
             )
         last = line.time_s
     if len(lines) < 2:
-        raise InputError(f"{path}: has {len(lines)} lines of throughput; a calibration needs many more")
+        raise InputError(f"{path}: has {counted(len(lines), 'line')} of throughput; a calibration needs many more")
     intervals = _intervals(lines, notes)
     median_s = float(np.median([interval.step_s for interval in intervals] or [SHORTEST_STEP_S]))
     if not SHORTEST_STEP_S <= median_s <= LONGEST_STEP_S:
@@ -243,5 +244,6 @@ def _intervals(lines: list[LogLine], notes: list[str]) -> list[Interval]:
         (changing, "in which requests came or went too fast"),
     ):
         if count:
-            notes.append(f"{count} of {len(lines) - 1} intervals {reason} are left out")
+            are = by_number(count, "is", "are")
+            notes.append(f"{count} of {len(lines) - 1} intervals {reason} {are} left out")
     return kept

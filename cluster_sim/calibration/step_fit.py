@@ -28,6 +28,7 @@ from cluster_sim.calibration.fit import (
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.batch_shape import BatchShape
 from cluster_sim.hardware.predictors.predictor_interface import Predictor
+from cluster_sim.shown_values import by_number, counted
 from cluster_sim.units import NS_PER_S
 
 FEWEST_INTERVALS: Final = 20
@@ -61,8 +62,9 @@ def groups_of(log: EngineLog) -> list[Group]:
     count = len(log.intervals)
     if count < FEWEST_INTERVALS:
         raise InputError(
-            f"{log.place}: {count} usable intervals are too few to calibrate from; give a log with at least "
-            f"{FEWEST_INTERVALS} in which requests run{''.join(f'; {note}' for note in log.notes)}"
+            f"{log.place}: {counted(count, 'usable interval')} {by_number(count, 'is', 'are')} too few to calibrate "
+            f"from; give a log with at least {FEWEST_INTERVALS} in which requests "
+            f"run{''.join(f'; {note}' for note in log.notes)}"
         )
     ordered = sorted(log.intervals, key=lambda interval: interval.running)
     edges = np.linspace(0, count, min(GROUPS, count // 5) + 1).astype(int).tolist()

@@ -7,6 +7,7 @@ import typer
 
 from cluster_sim.cli.arguments import Address, AllowUnknown, Overrides, StudyFile, with_allowance
 from cluster_sim.cli.run_command import ExecutorName
+from cluster_sim.shown_values import counted
 
 if TYPE_CHECKING:
     from cluster_sim.study.forking import BranchResult
@@ -93,4 +94,7 @@ def fork(
         typer.echo(text)
         return
     print_fork(make_console(), compared)
-    typer.echo(f"\n{len(results)} branches: {options.out / FORK_FILE}; cluster-sim compare takes any two of them")
+    typer.echo(
+        f"\n{counted(len(results), 'branch', 'branches')}: {options.out / FORK_FILE}; cluster-sim compare takes "
+        "any two of them"
+    )

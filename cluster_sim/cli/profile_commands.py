@@ -9,6 +9,7 @@ import typer
 
 from cluster_sim.cli.command_group import CommandGroup
 from cluster_sim.errors import InputError
+from cluster_sim.shown_values import counted
 
 
 class Layout(StrEnum):
@@ -99,7 +100,7 @@ def import_command(
         profile = import_aiconfigurator(source, device, model, tensor_parallel, engine)
     check_profile(profile, model, device)
     write_profile(profile, out)
-    typer.echo(f"{out}: {len(profile.rows)} measurements of {len(profile.operators)} operators")
+    typer.echo(f"{out}: {counted(len(profile.rows), 'measurement')} of {counted(len(profile.operators), 'operator')}")
 
 
 @app.command()
@@ -127,7 +128,7 @@ def measure(
         load_model(model_name), device.name, backend_named(backend.value), tensor_parallel, points
     )
     write_profile(profile, out)
-    typer.echo(f"{out}: {len(profile.rows)} measurements of {len(profile.operators)} operators")
+    typer.echo(f"{out}: {counted(len(profile.rows), 'measurement')} of {counted(len(profile.operators), 'operator')}")
 
 
 @app.command()
@@ -146,7 +147,7 @@ def fit(
     write_profile(fitted, out)
     for error in errors:
         typer.echo(f"{error.group:<34}{error.rows:>7} rows  {error.mape_percent:6.2f} % mean error, cross-validated")
-    typer.echo(f"{out}: {len(fitted.rows)} entries")
+    typer.echo(f"{out}: {counted(len(fitted.rows), 'entry', 'entries')}")
 
 
 @app.command()

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from cluster_sim.report.configuration_table import Figure, print_configurations
 from cluster_sim.report.result_tables import duration_text
+from cluster_sim.shown_values import counted
 from cluster_sim.study.capacity import UNBOUNDED
 
 Row = Mapping[str, Any]
@@ -31,7 +32,7 @@ def answer_text(row: Row) -> str:
     if row["requests_per_s"] is None:
         return str(row["error"] or f"no load is within the limits: {row['limited_by']}")
     figures = ", ".join(f"{_title(name)} {_figure_text(row, name)}" for name in row["figures"] or {})
-    gpus = f"{row['gpus']} GPU{'s' * (row['gpus'] != 1)}"
+    gpus = counted(row["gpus"], "GPU")
     return f"{_rate_text(row)} on {gpus} at {row['usd_per_hour']:,.2f} USD/h ({figures})"
 
 

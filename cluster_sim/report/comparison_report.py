@@ -9,6 +9,7 @@ from rich.text import Text
 
 from cluster_sim.report.console import print_whole
 from cluster_sim.report.result_tables import duration_text
+from cluster_sim.shown_values import counted
 from cluster_sim.study.comparison import Difference, Finding, plain_difference
 from cluster_sim.study.comparison_sides import Comparison
 
@@ -35,7 +36,7 @@ def summary_text(comparison: Comparison) -> str:
     findings = [difference.finding for group in comparison.groups for difference in group.differences]
     counts = ", ".join(f"{findings.count(finding)} {finding.value}" for finding in Finding if finding in findings)
     how = "in pairs" if comparison.are_paired else "as independent runs"
-    return f"{len(findings)} figures, compared {how}: {counts}"
+    return f"{counted(len(findings), 'figure')}, compared {how}: {counts}"
 
 
 def plain(comparison: Comparison) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from cluster_sim.report.console import print_whole
 from cluster_sim.report.result_tables import duration_text, plain_table
+from cluster_sim.shown_values import counted
 
 
 def print_estimate(console: Console, summary: dict[str, Any], notes: Sequence[str] = ()) -> None:
@@ -46,7 +47,7 @@ def estimate_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ]
     return [
         *rows,
-        ("GPU-hours", f"{summary['gpu_hours']:,.3f} on {summary['gpus']:,} GPU{'s' * (summary['gpus'] != 1)}"),
+        ("GPU-hours", f"{summary['gpu_hours']:,.3f} on {counted(summary['gpus'], 'GPU')}"),
         ("cost", f"${summary['cost_usd']:,.2f}"),
         ("energy", f"{energy['energy_kwh']:,.3f} kWh"),
         ("energy per output token", "-" if joules is None else f"{joules:,.3g} J"),

@@ -19,6 +19,7 @@ from cluster_sim.report.request_phases import GAP_COLUMNS, preemption_gaps
 from cluster_sim.report.request_times import RequestTimes, read_request_times, request_blocks, run_end_ns
 from cluster_sim.report.result_tables import duration_text
 from cluster_sim.report.run_data import RunData
+from cluster_sim.shown_values import counted
 from cluster_sim.units import NS_PER_S
 
 _SHOWN: Final = (
@@ -140,7 +141,7 @@ def _gap_rows(gaps_s: list[tuple[float, float]]) -> Iterator[tuple[str, str, str
     for start_s, end_s in sorted(longest):
         yield f"  from {start_s:,.6g} s on", duration_text(end_s - start_s), "", ""
     if len(gaps_s) > len(longest):
-        yield f"  {len(gaps_s) - len(longest):,} shorter ones", "", "", ""
+        yield f"  {counted(len(gaps_s) - len(longest), 'shorter one')}", "", "", ""
 
 
 def _row(data: RunData, request_id: int) -> dict[str, Any]:
@@ -217,7 +218,8 @@ def _replica_sentence(row: dict[str, Any], at_replica: dict[str, float] | None) 
     if at_replica is None:
         return []
     replica = row["replica"] if row["prefill_replica"] is None else row["prefill_replica"]
-    state = f"{at_replica['running']:,.0f} running and {at_replica['waiting']:,.0f} waiting requests"
+    waiting = counted(round(at_replica["waiting"]), "waiting request")
+    state = f"{at_replica['running']:,.0f} running and {waiting}"
     kv = f"{at_replica['kv_used_ratio']:.0%} of its KV blocks in use"
     began = "began to compute it" if row["scheduled_s"] is not None else "was to compute it"
     return [f"Replica {replica} had {state} and {kv} at {at_replica['time_s']:,.6g} s, before it {began}."]
@@ -225,10 +227,10 @@ def _replica_sentence(row: dict[str, Any], at_replica: dict[str, float] | None) 
 
 def _token_sentences(row: dict[str, Any]) -> list[str]:
     cached = f", {row['cached_tokens']:,} of them cached" if row["cached_tokens"] else ""
-    answer = f"{row['output_tokens']:,} tokens of answer"
+    answer = f"{counted(row['output_tokens'], 'token')} of answer"
     if row["generated_tokens"] < row["output_tokens"]:
         answer = f"{row['generated_tokens']:,} of {answer}"
-    texts = [f"It has {row['prompt_tokens']:,} tokens of prompt{cached}, and {answer}."]
+    texts = [f"It has {counted(row['prompt_tokens'], 'token')} of prompt{cached}, and {answer}."]
     if row["preemptions"]:
         texts.append(f"It was preempted {_times(row['preemptions'])}.")
     if row["retries"]:

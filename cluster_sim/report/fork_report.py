@@ -9,6 +9,7 @@ from rich.text import Text
 
 from cluster_sim.report.console import print_whole
 from cluster_sim.report.result_tables import duration_text
+from cluster_sim.shown_values import by_number, counted
 from cluster_sim.study.comparison import Difference, Finding
 from cluster_sim.study.fork_comparison import ForkComparison
 
@@ -32,8 +33,9 @@ def print_fork(console: Console, fork: ForkComparison) -> None:
     print_whole(console, table)
     console.print(
         Text(
-            f"{fork.requests:,} requests that arrive from {fork.checkpoint.at_s:g} s on, compared in pairs with the "
-            "run that goes on unchanged; * is more than chance"
+            f"{counted(fork.requests, 'request')} that {by_number(fork.requests, 'arrives', 'arrive')} from "
+            f"{fork.checkpoint.at_s:g} s on, compared in pairs with the run that goes on unchanged; * is more than "
+            "chance"
         ),
         soft_wrap=True,
     )

@@ -24,6 +24,7 @@ from cluster_sim.metrics.live import LiveSnapshot
 from cluster_sim.output.run_directory import RESOLVED_FILE
 from cluster_sim.report.run_data import RunData
 from cluster_sim.report.run_snapshots import replay
+from cluster_sim.shown_values import counted
 from cluster_sim.simulation.plan import make_plan
 
 OPENMETRICS_FILE: Final = "openmetrics.txt"
@@ -69,7 +70,7 @@ class Size(NamedTuple):
 
     def __str__(self) -> str:
         size = f"{self.text_bytes / 1e6:,.1f} MB of text"
-        return f"{self.series:,} series, about {self.samples:,} samples of each: about {size}"
+        return f"{self.series:,} series, about {counted(self.samples, 'sample')} of each: about {size}"
 
 
 def write_openmetrics(

@@ -11,7 +11,7 @@ from cluster_sim.report.configuration_table import verdict_text
 from cluster_sim.report.console import print_whole
 from cluster_sim.report.result_tables import duration_text, gpus_text
 from cluster_sim.report.scatter import Point, pareto_front, scatter
-from cluster_sim.shown_values import counted
+from cluster_sim.shown_values import by_number, counted
 
 MOST_ROWS: Final = 15
 """Fleets of the table; the file has all."""
@@ -203,7 +203,7 @@ def answer_lines(plan: Entry) -> Iterator[str]:
 
 def last_line(answer: Entry) -> str:
     """Return the GPUs and the price."""
-    gpus = f"{answer['gpus']} x {answer['device']} GPUs"
+    gpus = f"{answer['gpus']} x {answer['device']} {by_number(answer['gpus'], 'GPU', 'GPUs')}"
     if answer["max_replicas"] is not None:
         gpus = f"{answer['mean_gpus']:,.1f} x {answer['device']} GPUs on average ({answer['most_gpus']:,} at most)"
     return f"{gpus} at {_usd(answer)}: {answer['fleet']}"

@@ -230,7 +230,7 @@ def gpus_text(summary: dict[str, Any]) -> str:
     start = summary["gpus"]
     mean, most = summary.get("mean_gpus") or start, summary.get("most_gpus") or start
     if most == start and abs(mean - start) < 1e-6 * start:
-        return f"{start:,} GPU{'s' * (start != 1)}"
+        return counted(start, "GPU")
     return f"{mean:,.1f} GPUs on average, {most:,} at most"
 
 

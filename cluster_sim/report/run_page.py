@@ -29,6 +29,7 @@ from cluster_sim.report.result_tables import (
 )
 from cluster_sim.report.run_data import RunData
 from cluster_sim.report.time_sections import time_section
+from cluster_sim.shown_values import by_number, counted
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -222,7 +223,7 @@ def _replicas(summary: dict[str, Any]) -> Content:
     columns = [Column("replica", is_number=False)]
     columns += _columns("busy", "finished", "output tokens", "preemptions", "mean TTFT", "mean queue", "cache hits")
     made = table("Every replica over the whole run.", columns, rows, kind="cards")
-    return element("details", element("summary", f"Table of the {len(replicas):,} replicas"), made)
+    return element("details", element("summary", f"Table of the {counted(len(replicas), 'replica')}"), made)
 
 
 def _totals(summary: dict[str, Any]) -> Markup:
@@ -262,7 +263,8 @@ def _certainty(summary: dict[str, Any]) -> Markup:
     measured = coverage["measured_ratio"]
     text = f"Where nine of ten measured values lay around such predictions: {case}{edge}. "
     if measured is not None:
-        text += f"{measured:.1%} of {coverage['steps']:,} step times lie inside what was measured."
+        text += f"{measured:.1%} of {counted(coverage['steps'], 'step time')} "
+        text += f"{by_number(coverage['steps'], 'lies', 'lie')} inside what was measured."
     columns = [Column("figure", is_number=False), Column("predicted"), Column("error of nine in ten")]
     if not rows:
         return section("How sure the figures are", element("p", "No error band is known.", class_="note"), text=text)

@@ -26,6 +26,7 @@ from cluster_sim.recording.reasons import REASONS
 from cluster_sim.recording.rows import FIELD, FLEET_FIELDS, ROW_FIELDS, RowBlock
 from cluster_sim.recording.statuses import STATUSES
 from cluster_sim.report.run_data import RunData
+from cluster_sim.shown_values import counted
 from cluster_sim.units import NS_PER_S
 
 Int64Array = npt.NDArray[np.int64]
@@ -261,7 +262,9 @@ def _states(
 def _final(data: RunData, replicas: int) -> Int64Array:
     final = data.final_counters()
     if final.shape != (replicas, WIDTH):
-        raise InputError(f"{data.directory}: counters.parquet has {len(final)} replicas, summary.json {replicas}")
+        raise InputError(
+            f"{data.directory}: counters.parquet has {counted(len(final), 'replica')}, summary.json {replicas}"
+        )
     return final
 
 

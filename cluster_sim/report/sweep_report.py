@@ -10,6 +10,7 @@ from rich.text import Text
 from cluster_sim.hardware.predictors.error_band import BandCase
 from cluster_sim.report.configuration_table import Figure, Row, print_configurations, verdict_text
 from cluster_sim.report.result_tables import cost_text, duration_text
+from cluster_sim.shown_values import by_number, counted
 
 
 def _number(key: str, form: str) -> Any:
@@ -52,10 +53,13 @@ def print_sweep(console: Console, rows: Sequence[Row], keys: Sequence[str], else
     print_configurations(console, rows, keys, FIGURES, elsewhere)
     estimates = sum(row.get("detail") == "estimate" for row in rows)
     if estimates:
-        console.print(f"{estimates} of {len(rows)} rows are estimates (run.detail), which have means alone.")
+        console.print(
+            f"{estimates} of {counted(len(rows), 'row')} {by_number(estimates, 'is an estimate', 'are estimates')} "
+            "(run.detail), which have means alone."
+        )
     cases = Counter(BandCase(case).words for row in rows if (case := row.get("predictor_coverage.case")))
     if cases:
-        counts = ", ".join(f"{case} ({count} run{'s' * (count != 1)})" for case, count in cases.items())
+        counts = ", ".join(f"{case} ({counted(count, 'run')})" for case, count in cases.items())
         text = f"Error bands, which the objectives count: {counts}; if known, error_band_percent in {elsewhere}."
         console.print(Text(text), soft_wrap=True)
 

@@ -10,6 +10,7 @@ from cluster_sim.report.page.markup import Column, Content, Markup, beside, elem
 from cluster_sim.report.request_times import RequestTimes
 from cluster_sim.report.result_tables import duration_text
 from cluster_sim.report.run_data import RunData
+from cluster_sim.shown_values import counted
 from cluster_sim.units import NS_PER_S
 
 SLOWEST: Final = 12
@@ -81,7 +82,7 @@ def _slowest(times: RequestTimes, data: RunData) -> Markup:
         where = [share_bar(parts, PART_NAMES, longest, texts), element("span", f"{words}; {lengths}", class_="note")]
         rows.append([str(request_id), duration_text(total), where])
     columns = [Column("request", is_number=False), Column("end to end"), Column("where it went", is_number=False)]
-    caption = f"The slowest {len(rows)} requests; cluster-sim explain DIR REQUEST says more of each."
+    caption = f"The slowest {counted(len(rows), 'request')}; cluster-sim explain DIR REQUEST says more of each."
     return table(caption, columns, rows)
 
 

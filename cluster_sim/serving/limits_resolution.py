@@ -12,6 +12,7 @@ from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.base import Scheduler
 from cluster_sim.serving.schedulers.engine_options import ENGINES, EngineOptions
 from cluster_sim.serving.schedulers.vllm_options import VllmV1Options
+from cluster_sim.shown_values import by_number, counted
 
 UNLIMITED: Final = 1 << 60
 """Token budget of an engine that has none."""
@@ -121,8 +122,8 @@ def _check_cache(engine: EngineOptions, limits: SchedulerLimits, kv_blocks: int)
         fits = limits.kv_groups.longest(kv_blocks, limits.max_num_batched_tokens, size, longest)
     if fits < longest:
         raise InputError(
-            f"engine.max_model_len: {engine.kind} does not start: its KV cache of {kv_blocks} blocks does not hold one "
-            f"request of {longest} tokens, only of {fits}; set max_model_len to at most {fits}, raise "
+            f"engine.max_model_len: {engine.kind} does not start: its KV cache of {counted(kv_blocks, 'block')} does "
+            f"not hold one request of {longest} tokens, only of {fits}; set max_model_len to at most {fits}, raise "
             "gpu_memory_utilization, or give a replica more GPUs"
         )
 
@@ -160,5 +161,8 @@ def _longest_request(engine: EngineOptions, scheduler: type[Scheduler], limits: 
         longest = min(longest, limits.max_num_batched_tokens)
     longest = min(longest, scheduler.longest_request(engine, limits))
     if longest < 2:
-        raise InputError(f"engine.num_kv_blocks: {blocks} blocks of {size} tokens hold no request of {engine.kind}")
+        raise InputError(
+            f"engine.num_kv_blocks: {counted(blocks, 'block')} of {counted(size, 'token')} "
+            f"{by_number(blocks, 'holds', 'hold')} no request of {engine.kind}"
+        )
     return longest

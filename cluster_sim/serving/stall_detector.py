@@ -5,6 +5,7 @@ from typing import Final
 
 from cluster_sim.errors import UnfinishedError
 from cluster_sim.serving.schedulers.base import Scheduler
+from cluster_sim.shown_values import by_number, counted
 from cluster_sim.units import NS_PER_S
 
 ATTEMPT_LIMIT: Final = 100_000
@@ -38,8 +39,9 @@ class StallDetector:
         waiting = list_waiting()
         raise UnfinishedError(
             f"replica {self._index} has made no token since {self.since_ns / NS_PER_S:.3f} s of simulated time, "
-            f"{stalled_ns / NS_PER_S:.3f} s ago and {self.attempts_without_batch} scheduling attempts without a "
-            "batch later: "
-            f"{scheduler.running_count} requests hold a slot, {len(waiting)} wait for one or for KV blocks "
-            f"({scheduler.kv_used_blocks} of {self._kv_blocks} in use); first of them: {waiting[:10]}"
+            f"{stalled_ns / NS_PER_S:.3f} s ago and {counted(self.attempts_without_batch, 'scheduling attempt')} "
+            f"without a batch later: {counted(scheduler.running_count, 'request')} "
+            f"{by_number(scheduler.running_count, 'holds', 'hold')} a slot, {len(waiting)} "
+            f"{by_number(len(waiting), 'waits', 'wait')} for one or for KV blocks ({scheduler.kv_used_blocks} of "
+            f"{self._kv_blocks} in use); first of them: {waiting[:10]}"
         )

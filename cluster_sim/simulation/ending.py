@@ -8,6 +8,7 @@ from cluster_sim.engine.instant import NEVER, Instant, Kind, instant, time_of
 from cluster_sim.errors import UnfinishedError
 from cluster_sim.routing.hub import RouterHub
 from cluster_sim.serving.replica import Replica
+from cluster_sim.shown_values import by_number, counted
 from cluster_sim.simulation.fleet_figures import fleet_figures
 from cluster_sim.simulation.run_recorder import HubResult, RunRecorder
 
@@ -31,8 +32,8 @@ def check_nobody_waits(run_end: Instant, hub: RouterHub, replicas: Sequence[Repl
     waiting = {replica.settings.index: replica.waiting_ids() for replica in replicas}
     places = [f"; replica {index} holds {held[:_SHOWN]}" for index, held in waiting.items() if held]
     raise UnfinishedError(
-        f"{len(ids)} requests never finish, the first {ids[:_SHOWN]}: nothing is left that could happen"
-        f"{''.join(places[:_SHOWN])}"
+        f"{counted(len(ids), 'request')} never {by_number(len(ids), 'finishes', 'finish')}, the first "
+        f"{ids[:_SHOWN]}: nothing is left that could happen{''.join(places[:_SHOWN])}"
     )
 
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from cluster_sim.engine.coordinator import RUN_AHEAD_SENDS
 from cluster_sim.engine.observation import Observation
+from cluster_sim.shown_values import counted
 from cluster_sim.simulation.simulation import Simulation
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.request import Request
@@ -58,7 +59,9 @@ def choose_executor(simulation: Simulation, cpus: int | None = None) -> Executor
     gain = work_s / (work_s * (HUB_SHARE + (1.0 - HUB_SHARE) / actors) + round_s)
     known = f"coupling factor {factor:,.2f} ({window_requests:,.0f} requests between two synchronisations)"
     if actors < 2 or gain < LEAST_GAIN:
-        return ExecutorChoice("inline", f"inline: {known}, {actors} actors would be {gain:.2f} times as fast", factor)
+        return ExecutorChoice(
+            "inline", f"inline: {known}, {counted(actors, 'actor')} would be {gain:.2f} times as fast", factor
+        )
     total = simulation.total_requests
     if total is not None and total / REQUESTS_PER_S * (1.0 - 1.0 / gain) < START_S:
         return ExecutorChoice("inline", f"inline: {known}, but the run is too short to start Ray for", factor)

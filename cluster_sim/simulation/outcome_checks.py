@@ -7,6 +7,7 @@ from cluster_sim.errors import InputError
 from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.recording.reasons import CONTEXT_LENGTH, KV_CACHE, LOSSES, NO_MODEL, REASONS
+from cluster_sim.shown_values import by_number
 from cluster_sim.units import NS_PER_S
 
 _LAWS: Final = ("requests", "tokens", "blocks", "transfers")
@@ -54,5 +55,6 @@ def check_service(metadata: RunMetadata, totals: RequestTotals, arrived: int) ->
     )
     remedies = "; ".join(_REMEDIES[reason] for reason in impossible)
     raise InputError(
-        f"workload: no replica can ever run any of the {arrived:,} requests ({causes}): {pools}; {remedies}"
+        f"workload: no replica can ever run {by_number(arrived, 'the', f'any of the {arrived:,}')} "
+        f"{by_number(arrived, 'request', 'requests')} ({causes}): {pools}; {remedies}"
     )

@@ -8,6 +8,7 @@ from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.replica_hardware import ExpertSharding
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.engine_options import ENGINES
+from cluster_sim.shown_values import counted
 
 
 def check_ranks(pool: Pool, model: Model) -> None:
@@ -55,8 +56,8 @@ def _check_experts(pool: Pool, model: Model) -> None:
         )
     if pool.expert_imbalance_ratio > max(degree, 1):
         raise InputError(
-            f"expert_imbalance_ratio {pool.expert_imbalance_ratio:g}: the busiest of {degree} GPUs can have at "
-            f"most {degree} times the mean"
+            f"expert_imbalance_ratio {pool.expert_imbalance_ratio:g}: the busiest of {counted(degree, 'GPU')} can "
+            f"have at most {counted(degree, 'time')} the mean"
         )
 
 

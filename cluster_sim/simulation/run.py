@@ -256,7 +256,7 @@ def _load(study: Study) -> OfferedLoad:
 def _log_start(plan: Plan, metadata: RunMetadata, choice: ExecutorChoice, folder: Path) -> None:
     """Log the decisions made before time starts."""
     for pool, resolved in zip(metadata.pools, plan.pools, strict=True):
-        replicas = f"{pool.replicas} replicas of {pool.model} on {pool.gpus_per_replica} x {pool.device}"
+        replicas = f"{counted(pool.replicas, 'replica')} of {pool.model} on {pool.gpus_per_replica} x {pool.device}"
         LOGGER.info("pool %s: %s, %d KV blocks each, %s", pool.name, replicas, pool.kv_blocks, pool.predictor_label)
         LOGGER.debug("pool %s: %s", pool.name, resolved.limits)
     LOGGER.info("executor %s", choice.reason or choice.executor)

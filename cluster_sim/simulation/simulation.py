@@ -42,6 +42,7 @@ from cluster_sim.serving.replica import Replica
 from cluster_sim.serving.replica_settings import ReplicaSettings, floor_model, reports
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.base import Scheduler
+from cluster_sim.shown_values import counted
 from cluster_sim.simulation.parallelism import replica_limits
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.source import FeedbackSource, RequestSource
@@ -313,9 +314,9 @@ class Simulation:
         for index, pool in enumerate(self.pools):
             if pool.fills_batches:
                 raise InputError(
-                    f"fleet.pools.{index}.engine.batch_timeout_s: null waits for {pool.limits.max_num_seqs} requests, "
-                    "but this workload sends requests when earlier ones have ended, so both could wait for ever; set "
-                    "batch_timeout_s, or run.end_s"
+                    f"fleet.pools.{index}.engine.batch_timeout_s: null waits for "
+                    f"{counted(pool.limits.max_num_seqs, 'request')}, but this workload sends requests when earlier "
+                    "ones have ended, so both could wait for ever; set batch_timeout_s, or run.end_s"
                 )
 
     # --------------------------------------------------------------------------------------------------- the replicas

@@ -14,6 +14,7 @@ from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.metrics.intervals import Estimate
 from cluster_sim.metrics.student_t import CONFIDENCE
 from cluster_sim.metrics.verdicts import Interval
+from cluster_sim.shown_values import counted
 from cluster_sim.simulation.task_pool import TaskPool
 from cluster_sim.study.capacity import Capacity, search_capacity
 from cluster_sim.study.capacity_directory import CapacityDirectory, default_directory
@@ -105,8 +106,8 @@ def run_capacity(
                     keep(variants[number], answer)
         except KeyboardInterrupt as error:
             raise UnfinishedError(
-                f"interrupted; {len(rows)} of {len(variants)} answers and the runs of the next ones are in "
-                f"{directory.partial}; add --resume to go on"
+                f"interrupted; {len(rows)} of {counted(len(variants), 'answer')} and the runs of the next ones are "
+                f"in {directory.partial}; add --resume to go on"
             ) from error
         ordered = [rows[variant.index] for variant in variants]
         head = {

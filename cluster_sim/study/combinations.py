@@ -7,6 +7,7 @@ from typing import Any
 
 from cluster_sim.config.schema.sweep import Sample, SampledRange, Sweep
 from cluster_sim.errors import InputError
+from cluster_sim.shown_values import by_number
 from cluster_sim.study.sweep_conditions import Condition
 
 Values = dict[str, Any]
@@ -24,10 +25,9 @@ def combinations(sweep: Sweep, own: Values | None = None) -> list[Values]:
     conditions = [Condition(text, sweep.keys, f"sweep.where.{index}") for index, text in enumerate(sweep.where)]
     kept = [values for values in _all(sweep) if all(rule.holds((own or {}) | values) for rule in conditions)]
     if not kept:
-        raise InputError(
-            f"sweep.where: none of the {sweep.combinations:,} combinations fulfils all conditions; the conditions "
-            "contradict each other or the values"
-        )
+        count = sweep.combinations
+        none = by_number(count, "the only combination does not fulfil", f"none of the {count:,} combinations fulfils")
+        raise InputError(f"sweep.where: {none} all conditions; the conditions contradict each other or the values")
     return kept
 
 

@@ -173,7 +173,7 @@ def _compare_benchmark(run: RunFigures, path: Path, confidence: float) -> Compar
         notes += [f"{benchmark.place}: {note}" for note in benchmark.notes]
         own = run.window.stop - run.window.start
         if own != requests:
-            notes.append(f"{benchmark.place}: has {requests:,} requests, the run measures {own:,}")
+            notes.append(f"{benchmark.place}: has {counted(requests, 'request')}, the run measures {own:,}")
     notes.append("First is the benchmark, second the simulated run.")
     return Comparison("benchmark", are_paired=False, groups=groups, notes=notes)
 

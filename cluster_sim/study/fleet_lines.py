@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from cluster_sim.config.schema.links import Node
 from cluster_sim.config.schema.sites import SiteRouteBlock
+from cluster_sim.shown_values import counted
 from cluster_sim.simulation.plan import Plan, PoolPlan
 from cluster_sim.units import NS_PER_MS
 
@@ -13,7 +14,7 @@ def fleet_lines(plan: Plan) -> Iterator[str]:
     fleet = plan.study.fleet
     gpus = sum(planned.pool.replicas * planned.pool.gpus_per_replica for planned in plan.pools)
     price = sum(planned.pool.replicas * planned.usd_per_hour for planned in plan.pools)
-    yield f"{plan.replicas} replicas on {gpus} GPUs, ${price:,.2f} an hour"
+    yield f"{counted(plan.replicas, 'replica')} on {counted(gpus, 'GPU')}, ${price:,.2f} an hour"
     if fleet.sites is not None:
         yield f"the router stands at {fleet.sites.router}"
         yield from (f"route {_route(route)}" for route in fleet.sites.routes)
@@ -45,7 +46,7 @@ def _node(node: Node | None) -> list[str]:
     """Return what a study says of a pool's nodes."""
     if node is None:
         return []
-    parts = [f"nodes of {node.gpus} GPUs"] if node.gpus is not None else []
+    parts = [f"nodes of {counted(node.gpus, 'GPU')}"] if node.gpus is not None else []
     parts += [f"GPU links {node.gpu_links}"] if node.gpu_links is not None else []
     if node.nic is not None or node.nics_per_gpu != 1:
         parts.append(f"{node.nics_per_gpu:g} x {node.nic or 'network'} a GPU")

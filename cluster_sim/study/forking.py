@@ -18,6 +18,7 @@ from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.output.out_path import result_path
 from cluster_sim.output.resume_advice import begin_anew
 from cluster_sim.output.run_directory import MANIFEST_FILE, is_empty_directory
+from cluster_sim.shown_values import by_number, counted
 from cluster_sim.simulation.checkpoint import Checkpoint, copy_checkpoint
 from cluster_sim.simulation.fleet_changes import CHANGING_POOLS
 from cluster_sim.simulation.plan import make_plan
@@ -139,7 +140,10 @@ def run_branches(
             shutil.rmtree(out, ignore_errors=True)
         raise
     except KeyboardInterrupt as error:
-        raise UnfinishedError(f"interrupted; {len(results)} of {len(branches)} branches are in {out}") from error
+        raise UnfinishedError(
+            f"interrupted; {len(results)} of {counted(len(branches), 'branch', 'branches')} "
+            f"{by_number(len(results), 'is', 'are')} in {out}"
+        ) from error
     return [results[position] for position in range(len(branches))]
 
 

@@ -13,6 +13,7 @@ from cluster_sim.config.schema.study import Study
 from cluster_sim.document import Document
 from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.own_folder import own_folder
+from cluster_sim.shown_values import by_number, counted
 from cluster_sim.simulation.run_options import RunOptions
 from cluster_sim.study.summary_figures import flat_figures
 from cluster_sim.study.sweep_directory import (
@@ -156,10 +157,12 @@ def _run_missing(
     except KeyboardInterrupt as error:
         stream.write()
         raise UnfinishedError(
-            f"interrupted; {len(rows)} of {len(variants)} runs are in {directory.partial}; add --resume to go on"
+            f"interrupted; {len(rows)} of {counted(len(variants), 'run')} {by_number(len(rows), 'is', 'are')} in "
+            f"{directory.partial}; add --resume to go on"
         ) from error
     if len(rows) < len(variants):
-        raise UnfinishedError(f"{len(variants) - len(rows)} of {len(variants)} runs did not end; add --resume to go on")
+        missing = len(variants) - len(rows)
+        raise UnfinishedError(f"{missing} of {counted(len(variants), 'run')} did not end; add --resume to go on")
     ordered = [rows[variant.index] for variant in variants]
     return SweepResult(directory.complete(ordered), ordered, keys)
 

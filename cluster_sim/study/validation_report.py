@@ -15,7 +15,7 @@ from cluster_sim.hardware.device import device_names, load_device
 from cluster_sim.hardware.link_library import link_names, load_link
 from cluster_sim.hardware.memory_plan import MemoryPlan
 from cluster_sim.hardware.model import load_model, model_names
-from cluster_sim.shown_values import counted
+from cluster_sim.shown_values import by_number, counted
 from cluster_sim.simulation.executor_choice import choose_executor
 from cluster_sim.simulation.fleet_links import link_warnings
 from cluster_sim.simulation.fleet_sites import site_warnings
@@ -105,8 +105,10 @@ def _workload(study: Study, plan: Plan) -> Iterator[str]:
     source = build_source(study.workload, study.seed, notices)
     check_arrivals(plan.end_ns, first_arrival_ns(source))
     total = total_requests(study.workload)
-    kind = "react to how earlier ones end" if hasattr(source, "on_end") else "arrive whatever happens"
-    yield f"{study.workload.kind}: {'requests' if total is None else f'at most {total} requests'} that {kind}"
+    count, reacts = total or 0, hasattr(source, "on_end")
+    verb = by_number(count, "reacts", "react") if reacts else by_number(count, "arrives", "arrive")
+    number = "requests" if total is None else f"at most {total} {by_number(total, 'request', 'requests')}"
+    yield f"{study.workload.kind}: {number} that {verb} {'to how earlier ones end' if reacts else 'whatever happens'}"
     yield from notices
     yield from nameless_notice(study.workload.model, plan.models)
 
@@ -115,7 +117,7 @@ def _sweep(variants: Sequence[Variant]) -> Iterator[str]:
     if not variants:
         return
     invalid = [variant for variant in variants if variant.study is None]
-    yield f"Sweep: {len(variants)} combinations, {len(variants) - len(invalid)} of them valid"
+    yield f"Sweep: {counted(len(variants), 'combination')}, {len(variants) - len(invalid)} of them valid"
     for variant in invalid:
         yield from f"{variant.label}: {variant.error}".splitlines()
 
@@ -128,7 +130,7 @@ def _memory(planned: PoolPlan) -> Iterator[str]:
     if ranks > 1:
         yield f"  {ranks} ranks, each with the following"
     if memory is None:
-        yield f"  {pool.engine.num_kv_blocks} KV blocks, fixed by engine.num_kv_blocks"
+        yield f"  {pool.engine.num_kv_blocks} KV {_blocks(pool.engine.num_kv_blocks)}, fixed by engine.num_kv_blocks"
         return
     yield (
         f"  memory {memory.memory_bytes / GIB:.2f} GiB, usable {memory.usable_bytes / GIB:.2f}: "
@@ -136,9 +138,13 @@ def _memory(planned: PoolPlan) -> Iterator[str]:
         f"runtime {memory.runtime_bytes / GIB:.2f}"
     )
     yield (
-        f"  {memory.kv_blocks} KV blocks of {memory.block_size} tokens: {memory.kv_tokens} tokens, "
-        f"{_concurrency(planned, memory):.1f} requests of {planned.limits.max_model_len}"
+        f"  {memory.kv_blocks} KV {_blocks(memory.kv_blocks)} of {counted(memory.block_size, 'token')}: "
+        f"{memory.kv_tokens} tokens, {_concurrency(planned, memory):.1f} requests of {planned.limits.max_model_len}"
     )
+
+
+def _blocks(count: int | None) -> str:
+    return by_number(count or 0, "block", "blocks")
 
 
 def _concurrency(planned: PoolPlan, memory: MemoryPlan) -> float:

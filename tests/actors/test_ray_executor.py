@@ -194,7 +194,7 @@ def test_lack_of_room_is_reported() -> None:
     try:
         limits = WaitLimits(start_s=2)
         with pytest.raises(
-            UnfinishedError, match=r"actors were ready after 2 s; the cluster has 1 nodes up with 2 CPUs"
+            UnfinishedError, match=r"actors were ready after 2 s; the cluster has 1 node up with 2 CPUs"
         ):
             run_actors(PholdRun(Phold()), Placement(split(4, 2), limits=limits))
     finally:

@@ -55,7 +55,7 @@ def test_entries_with_an_error_are_left_out(tmp_path: Path) -> None:
     assert case.requests.arrival_s.tolist() == [0.0, 0.5]
     assert figure(case.measured, "ttft_mean") == pytest.approx(0.2)
     assert figure(case.measured, "tpot_mean") == pytest.approx((0.03 + 0.1) / 2)
-    assert found.notes == [f"{tmp_path}/result.json:1: 1 of 3 requests did not succeed and are left out"]
+    assert found.notes == [f"{tmp_path}/result.json:1: 1 of 3 requests did not succeed and is left out"]
 
 
 def test_times_that_no_run_spans_are_refused(tmp_path: Path) -> None:
@@ -175,8 +175,8 @@ def test_records_of_aiperf(tmp_path: Path) -> None:
     assert case.requests.arrival_s.tolist() == [0.0, 1.0]
     assert figure(case.measured, "tpot_mean") == pytest.approx(0.01)
     assert [note.rpartition(": ")[2] for note in found.notes] == [
-        "1 of 3 requests did not succeed and are left out",
-        "1 requests of the warm-up are left out",
+        "1 of 3 requests did not succeed and is left out",
+        "1 request of the warm-up is left out",
     ]
 
 
@@ -214,7 +214,7 @@ def test_requests_of_inference_perf(tmp_path: Path) -> None:
     (case,) = found.cases
     assert figure(case.measured, "ttft_mean") == pytest.approx(0.2)
     assert figure(case.measured, "tpot_mean") == pytest.approx(0.4)
-    assert found.notes[0].endswith("1 of 2 requests did not succeed and are left out")
+    assert found.notes[0].endswith("1 of 2 requests did not succeed and is left out")
 
 
 def test_a_summary_of_inference_perf(tmp_path: Path) -> None:
@@ -287,7 +287,7 @@ def test_rows_of_a_table_without_times(tmp_path: Path) -> None:
     head = "arrival_s,input_tokens,output_tokens,ttft_s,e2e_s\n"
     found = load_benchmarks(written(tmp_path, f"{head}2,10,5,0.1,0.5\n1,20,5,,\n0,30,5,0.1,0.5\n", "t.csv"), SERVER)
     assert found.cases[0].requests.prompt_tokens.tolist() == [30, 10]
-    assert found.notes == [f"{tmp_path}/t.csv: 1 of 3 requests did not succeed and are left out"]
+    assert found.notes == [f"{tmp_path}/t.csv: 1 of 3 requests did not succeed and is left out"]
     with pytest.raises(InputError, match=r"t.csv:3: input_tokens: must be a number of at least 0; got 'many'"):
         load_benchmarks(written(tmp_path, f"{head}2,10,5,0.1,0.5\n1,many,5,1,2\n", "t.csv"), SERVER)
 

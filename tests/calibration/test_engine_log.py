@@ -25,8 +25,8 @@ def test_gaps_are_left_out(tmp_path: Path) -> None:
     rows[20] = "20,0,0,0,0,0"
     log = read_engine_log(written(tmp_path, "\n".join([*rows[:5], *rows[10:]])))
     assert len(log.intervals) == 29 - 5 - 3
-    assert log.notes[0] == "1 of 24 intervals in which nothing ran are left out"
-    assert "1 of 24 intervals across a gap in the log are left out" in log.notes
+    assert log.notes[0] == "1 of 24 intervals in which nothing ran is left out"
+    assert "1 of 24 intervals across a gap in the log is left out" in log.notes
 
 
 def test_what_is_no_log(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_a_failed_request_changes_no_coefficient(command: Command, shared: Path,
     assert found[0] == found[1]
     assert found[0]["gemm_memory_ratio"] == pytest.approx(0.9229, abs=0.0005)
     assert found[0]["kv_memory_ratio"] == pytest.approx(0.9374, abs=0.0005)
-    assert "1 of 41 requests did not succeed and are left out" in out
+    assert "1 of 41 requests did not succeed and is left out" in out
 
 
 def test_first_tokens_that_are_missed_refuse_a_fit(command: Command, shared: Path, tmp_path: Path) -> None:

@@ -101,6 +101,12 @@ def test_the_last_line_names_gpus_and_price(plan: dict[str, Any]) -> None:
     assert "The time limit" not in text
 
 
+def test_the_last_line_of_one_gpu(plan: dict[str, Any]) -> None:
+    """One GPU is no GPUs."""
+    plan["answer"] = entry("1 replica", 1, "met", 0.05)
+    assert printed(plan)[-1] == "1 x h100-sxm GPU at 2.99 USD an hour: 1 replica"
+
+
 def test_an_unfinished_search_says_so(plan: dict[str, Any]) -> None:
     """If the time ended the search, the answer says that a cheaper fleet is not ruled out."""
     plan["is_complete"] = False

@@ -29,5 +29,5 @@ def test_a_stalled_replica_names_who_waits(now_ns: int, attempts_without_batch: 
     progress = StallDetector(3, 64, stall_limit_ns=10)
     progress.check(10, scheduler, lambda: [7])
     progress.attempts_without_batch = attempts_without_batch
-    with pytest.raises(UnfinishedError, match=r"replica 3 .* 1 wait .* \(0 of 64 in use\); first of them: \[7\]"):
+    with pytest.raises(UnfinishedError, match=r"replica 3 .* 1 waits .* \(0 of 64 in use\); first of them: \[7\]"):
         progress.check(now_ns, scheduler, lambda: [7])

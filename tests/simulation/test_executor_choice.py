@@ -64,8 +64,8 @@ def test_run_ahead_counts() -> None:
 @pytest.mark.parametrize(
     ("replicas", "count", "cpus", "reason"),
     [
-        (1, 1_000_000, 2, "1 actors would be"),
-        (8, 1_000_000, 1, "1 actors would be"),
+        (1, 1_000_000, 2, "1 actor would be"),
+        (8, 1_000_000, 1, "1 actor would be"),
         (8, 3_000, 2, "the run is too short to start Ray for"),
     ],
 )

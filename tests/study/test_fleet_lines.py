@@ -7,6 +7,13 @@ from cluster_sim.simulation.plan import make_plan
 from cluster_sim.study.fleet_lines import fleet_lines
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "conf/studies/two_sites.yaml"
+QUICKSTART = EXAMPLE.parents[1] / "quickstart.yaml"
+
+
+def test_one_replica_on_one_gpu() -> None:
+    """A number of 1 has the singular: one H100 at 2.99 USD an hour."""
+    lines = list(fleet_lines(make_plan(load_study(QUICKSTART, ["fleet.pools.0.replicas=1"]))))
+    assert lines[0] == "1 replica on 1 GPU, $2.99 an hour"
 
 
 def test_the_example_study() -> None:

@@ -17,6 +17,7 @@ from cluster_sim.calibration.benchmark_run import (
 from cluster_sim.calibration.result_file import ResultDocument
 from cluster_sim.calibration.result_format import RESULT_FORMATS, ResultFormatOptions
 from cluster_sim.errors import InputError
+from cluster_sim.shown_values import by_number, counted
 from cluster_sim.units import NS_PER_S
 
 UNITS_S: Final = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
@@ -75,7 +76,7 @@ def _run_of_records(documents: Sequence[ResultDocument]) -> BenchmarkRun:
     )
     run = run_of_rows(documents[0].place(), times, failed)
     if warmup:
-        run.notes.append(f"{warmup} requests of the warm-up are left out")
+        run.notes.append(f"{counted(warmup, 'request')} of the warm-up {by_number(warmup, 'is', 'are')} left out")
     return run
 
 

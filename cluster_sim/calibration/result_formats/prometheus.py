@@ -18,6 +18,7 @@ from cluster_sim.calibration.case import FloatArray, Key
 from cluster_sim.calibration.result_file import ResultDocument
 from cluster_sim.calibration.result_format import RESULT_FORMATS, ResultFormatOptions
 from cluster_sim.errors import InputError
+from cluster_sim.shown_values import by_number, counted
 
 FIRST_TOKENS: Final = "vllm:time_to_first_token_seconds"
 PROMPTS: Final = "vllm:request_prompt_tokens"
@@ -70,8 +71,9 @@ class PrometheusReader:
         total = float(arrived.sum())
         if total < FEWEST_REQUESTS:
             raise InputError(
-                f"{place}: {total:.0f} requests in {times[-1] - times[0]:.0f} s are too few to calibrate from; export "
-                f"a window with at least {FEWEST_REQUESTS}"
+                f"{place}: {counted(round(total), 'request')} in {times[-1] - times[0]:.0f} s "
+                f"{by_number(round(total), 'is', 'are')} too few to calibrate from; export a window with at least "
+                f"{FEWEST_REQUESTS}"
             )
         if total > MOST_REQUESTS:
             raise InputError(

@@ -17,6 +17,7 @@ from cluster_sim.report.export_target import EXPORTS, ExportOptions, optional_mo
 from cluster_sim.report.request_phases import chosen_rows, phases, request_end_s, told_of
 from cluster_sim.report.run_data import RunData
 from cluster_sim.report.trace_filter import TraceFilter
+from cluster_sim.shown_values import counted
 from cluster_sim.units import NS_PER_S
 
 EPOCH_NS: Final = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * NS_PER_S
@@ -61,7 +62,7 @@ def export_spans(data: RunData, options: OtlpExport) -> str:
             spans += _send(exporter, export, batch, options.endpoint)
     finally:
         exporter.shutdown()
-    return f"OTLP: {spans:,} spans of {requests:,} requests to {options.endpoint}"
+    return f"OTLP: {counted(spans, 'span')} of {counted(requests, 'request')} to {options.endpoint}"
 
 
 def _send(exporter: Any, export: Any, batch: list[Any], endpoint: str) -> int:

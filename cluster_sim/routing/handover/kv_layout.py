@@ -5,6 +5,7 @@ from math import ceil
 
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
 from cluster_sim.hardware.sharding import kv_dtype, shards
+from cluster_sim.shown_values import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,8 @@ def equality_refusal(prefill: KvLayout, decode: KvLayout) -> str:
     """Return why blocks cannot be copied as they are, beginning with the key at fault; "" if they can."""
     if prefill.block_size != decode.block_size:
         return (
-            f"engine.block_size: blocks hold {decode.block_size} tokens here and {prefill.block_size} in the prefill "
-            "pool; the connector copies whole blocks, so they must be equal"
+            f"engine.block_size: blocks hold {counted(decode.block_size, 'token')} here and {prefill.block_size} in "
+            "the prefill pool; the connector copies whole blocks, so they must be equal"
         )
     if prefill.dtype != decode.dtype:
         return (
@@ -67,8 +68,8 @@ def tensor_refusal(prefill: KvLayout, decode: KvLayout) -> str:
     degrees = sorted((prefill.tensor_parallel, decode.tensor_parallel))
     if degrees[1] % degrees[0]:
         return (
-            f"tensor_parallel: {decode.tensor_parallel} GPUs here and {prefill.tensor_parallel} in the prefill pool; "
-            "the connector splits or joins the heads of whole GPUs, so one must divide the other"
+            f"tensor_parallel: {counted(decode.tensor_parallel, 'GPU')} here and {prefill.tensor_parallel} in the "
+            "prefill pool; the connector splits or joins the heads of whole GPUs, so one must divide the other"
         )
     return ""
 
@@ -77,7 +78,7 @@ def pipeline_refusal(prefill: KvLayout, decode: KvLayout) -> str:
     """Return why layers cannot be moved between stages, beginning with the key at fault; "" if they can."""
     if prefill.pipeline_parallel != decode.pipeline_parallel:
         return (
-            f"pipeline_parallel: {decode.pipeline_parallel} stages here and {prefill.pipeline_parallel} in the prefill "
-            "pool; the connector joins each stage with the one of its number, so they must be equal"
+            f"pipeline_parallel: {counted(decode.pipeline_parallel, 'stage')} here and {prefill.pipeline_parallel} "
+            "in the prefill pool; the connector joins each stage with the one of its number, so they must be equal"
         )
     return ""

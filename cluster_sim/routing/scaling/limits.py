@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from cluster_sim.errors import InputError
 from cluster_sim.routing.scaling.scaler_interface import AutoscalerOptions, ScaledPool, clamped
+from cluster_sim.shown_values import by_number, counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +93,14 @@ def check_limits(options: AutoscalerOptions, pools: Sequence[ScaledPool], known:
         least = sum(pool.min_replicas * pool.gpus_per_replica for pool in pools if pool.device == device)
         if budget < least:
             raise InputError(
-                f"autoscaler.device_budgets: {budget} GPUs of {device} are fewer than the {least} that the least "
-                "replicas of the pools take; raise the budget or lower min_replicas"
+                f"autoscaler.device_budgets: {counted(budget, 'GPU')} of {device} {by_number(budget, 'is', 'are')} "
+                f"fewer than the {least} that the least replicas of the pools take; raise the budget or lower "
+                "min_replicas"
             )
     least = sum(pool.min_replicas * pool.gpus_per_replica for pool in pools)
     if options.gpu_budget is not None and options.gpu_budget < least:
         raise InputError(
-            f"autoscaler.gpu_budget: {options.gpu_budget} GPUs are fewer than the {least} that the least replicas of "
-            "the pools take; raise the budget or lower min_replicas"
+            f"autoscaler.gpu_budget: {counted(options.gpu_budget, 'GPU')} "
+            f"{by_number(options.gpu_budget, 'is', 'are')} fewer than the {least} that the least replicas of the "
+            "pools take; raise the budget or lower min_replicas"
         )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
+from cluster_sim.shown_values import by_number, counted
 from cluster_sim.workload.analysis.summary import LengthStatistics, WorkloadSummary
 
 _BLOCKS: Final = " ▁▂▃▄▅▆▇█"
@@ -52,7 +53,8 @@ def draw_summary(summary: WorkloadSummary) -> Iterator[str]:
     if summary.requests_with_prefix:
         share = summary.shared_prompt_tokens / summary.prompt.total
         yield (
-            f"prefix sharing: {summary.requests_with_prefix:,} requests say what their prompt holds; a cache without "
+            f"prefix sharing: {counted(summary.requests_with_prefix, 'request')} "
+            f"{by_number(summary.requests_with_prefix, 'says', 'say')} what their prompt holds; a cache without "
             f"limit would find {share:.1%} of all prompt tokens"
         )
     else:
@@ -70,4 +72,4 @@ def draw_summary(summary: WorkloadSummary) -> Iterator[str]:
     if summary.reasoning_tokens:
         yield f"reasoning: {summary.reasoning_tokens / summary.output.total:.1%} of the output tokens"
     if summary.encoder_tokens:
-        yield f"media: {summary.encoder_tokens:,} encoder tokens"
+        yield f"media: {counted(summary.encoder_tokens, 'encoder token')}"

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from cluster_sim.errors import InputError
+from cluster_sim.shown_values import counted
 from cluster_sim.workload.files.file_access import (
     broken_stream,
     one_line,
@@ -251,7 +252,8 @@ def _locate(
             if index == 0 or not row:
                 continue
             if len(row) != len(header):
-                return InputError(f"{path}: line {lines.number}: {len(row)} columns where the header has {len(header)}")
+                found = counted(len(row), "column")
+                return InputError(f"{path}: line {lines.number}: {found} where the header has {len(header)}")
             for key, place in places.items():
                 fault = _fault(row[place], fields[key])
                 if not fault and fields[key].holds == "instant":

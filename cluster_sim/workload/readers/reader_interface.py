@@ -10,7 +10,7 @@ import numpy as np
 
 from cluster_sim.errors import InputError
 from cluster_sim.options import ConfigModel
-from cluster_sim.shown_values import counted
+from cluster_sim.shown_values import by_number, counted
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.columns import Columns
 from cluster_sim.workload.files.file_access import shown_names
@@ -62,6 +62,12 @@ class ReadReport:
         lines = [f"{path}: skipped {counted(count, 'row')}: {reason}" for reason, count in sorted(self.skipped.items())]
         lines += [f"{path}: {count:,} {what}" for what, count in sorted(self.changed.items())]
         return lines + ([f"{path}: columns not used: {shown_names(self.unused)}"] if self.unused else [])
+
+    def all_skipped(self) -> str:
+        """Return in words that every row was skipped, and why."""
+        count = sum(self.skipped.values())
+        rows = by_number(count, "the only row was", f"all {count:,} rows were")
+        return f"{rows} skipped ({', '.join(self.skipped)})"
 
 
 class TraceReader:

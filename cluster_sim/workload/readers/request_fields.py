@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from cluster_sim.shown_values import by_number, counted
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.files.csv_file import MOST_TOKENS_IN_FILE
 from cluster_sim.workload.readers.json_rows import Place, instant_ns, number
@@ -77,8 +78,9 @@ def hash_segments(
         raise place.error("is not a list of whole numbers", field)
     if not prompt // block <= len(hashes) <= -(-prompt // block):
         raise place.error(
-            f"{len(hashes)} hashes of {block} tokens do not cover a prompt of {prompt} tokens "
-            f"({-(-prompt // block)} are needed); is block_tokens right?",
+            f"{counted(len(hashes), 'hash', 'hashes')} of {block} tokens {by_number(len(hashes), 'does', 'do')} not "
+            "cover "
+            f"a prompt of {prompt} tokens (it takes {-(-prompt // block)}); is block_tokens right?",
             field,
         )
     base, own = bases

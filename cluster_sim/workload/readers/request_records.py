@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from cluster_sim.errors import InputError
+from cluster_sim.shown_values import by_number
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.columns import Columns, sort_by_arrival
 from cluster_sim.workload.files.csv_file import MOST_TOKENS_IN_FILE
@@ -70,7 +71,9 @@ class RecordsReader(TraceReader):
             lengths.append(pair)
             attributes.append(Attributes(session_id=session, turn=turn) if record.session else NO_ATTRIBUTES)
         if untimed not in {0, len(times)}:
-            raise InputError(f"{path}: {untimed:,} of {len(times):,} requests have no time")
+            raise InputError(
+                f"{path}: {untimed:,} of {len(times):,} requests {by_number(untimed, 'has', 'have')} no time"
+            )
         if not times:
             if report.skipped:
                 return

@@ -14,6 +14,7 @@ import numpy as np
 
 from cluster_sim.errors import InputError
 from cluster_sim.plain_file import read_bytes, read_stream
+from cluster_sim.shown_values import counted
 from cluster_sim.workload.files.file_access import compression_of, one_line, shown
 from cluster_sim.workload.sampling.random_streams import Floats
 from cluster_sim.workload.sampling.weibull_shape import weibull_shape
@@ -163,7 +164,7 @@ def _windows(origin: str, content: bytes) -> list[ClientWindow]:
             continue
         row = cells.split(",")
         if len(row) != 6:
-            raise InputError(f"{origin}: line {line}: {len(row)} columns where 6 are expected")
+            raise InputError(f"{origin}: line {line}: {counted(len(row), 'column')} where 6 are expected")
         start, rate, cv = (
             _finite(origin, line, name, row[index]) for index, name in ((0, "start"), (1, "rate"), (2, "CV"))
         )

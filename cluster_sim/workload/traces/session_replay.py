@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cluster_sim.errors import InputError
 from cluster_sim.options import LONGEST_RUN_S
+from cluster_sim.shown_values import by_number
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.arrivals.arrival_process import ArrivalTimes
 from cluster_sim.workload.readers.reader_interface import ReadOptions, ReadReport, TraceReader
@@ -28,8 +29,7 @@ def read_sessions(
     sessions = reader.sessions(path, options, report)
     notices.extend(report.notices(path))
     if not sessions:
-        skipped = sum(report.skipped.values())
-        raise InputError(f"{path}: all {skipped:,} rows were skipped ({', '.join(report.skipped)})")
+        raise InputError(f"{path}: {report.all_skipped()}")
     untimed = sum(session.start_ns is None for session in sessions)
     if untimed == len(sessions):
         return sessions[: window.first]
@@ -37,7 +37,8 @@ def read_sessions(
         first = next(session for session in sessions if session.start_ns is None)
         raise InputError(
             f"{path}: {first.where + ': ' if first.where else ''}the session's first row has no time, as {untimed:,} "
-            f"of {len(sessions):,} have none; give each a time, or none and workload.arrivals"
+            f"of {len(sessions):,} {by_number(untimed, 'has', 'have')} none; give each a time, or none and "
+            "workload.arrivals"
         )
     ordered = sorted(sessions, key=lambda session: session.start_ns or 0)
     if options.strict and any(one is not other for one, other in zip(sessions, ordered, strict=True)):

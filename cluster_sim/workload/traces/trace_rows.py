@@ -14,6 +14,7 @@ import numpy as np
 
 from cluster_sim.errors import InputError
 from cluster_sim.options import LONGEST_RUN_S
+from cluster_sim.shown_values import counted
 from cluster_sim.units import NS_PER_S
 from cluster_sim.workload.columns import Columns, concatenate, sort_by_arrival
 from cluster_sim.workload.files.csv_file import line_of_row
@@ -117,7 +118,7 @@ class TraceRows:
         notices.extend(report.notices(self._path))
         if disorder:
             self._kept = [sort_by_arrival(concatenate(list(self._selected(ReadReport()))))]
-            notices.append(f"{self._path}: {disorder:,} times went backwards; the rows were sorted by time")
+            notices.append(f"{self._path}: {counted(disorder, 'time')} went backwards; the rows were sorted by time")
         if self.is_timed:
             self._check_span(report)
 
@@ -158,9 +159,8 @@ class TraceRows:
             check_unit(str(self._path), self._reader.unit_s, self.count, span_s, has_fractions=self._has_fractions)
 
     def _refuse_emptiness(self, report: ReadReport) -> None:
-        skipped = sum(report.skipped.values())
-        if skipped:
-            raise InputError(f"{self._path}: all {skipped:,} rows were skipped ({', '.join(report.skipped)})")
+        if report.skipped:
+            raise InputError(f"{self._path}: {report.all_skipped()}")
         raise InputError(f"{self._path}: no row lies in the window from start_s {self._window.start_s:g} on")
 
     def _refuse_disorder(self, row: int) -> None:

@@ -84,7 +84,7 @@ def test_wrong_csv_files(trace_file: Callable[..., str], content: str, message: 
         ({"output_length": 10**30}, "line 2, field 'output_length'"),
         ({"output_length": 0}, "line 2, field 'output_length': no output tokens"),
         ({"output_length": None}, "'None' is not a number"),
-        ({"hash_ids": [1]}, "1 hashes of 512 tokens do not cover a prompt of 1100 tokens"),
+        ({"hash_ids": [1]}, "1 hash of 512 tokens does not cover a prompt of 1100 tokens"),
         ({"hash_ids": [1, 2, 3, 4]}, "4 hashes of 512 tokens do not cover"),
         ({"hash_ids": "abc"}, "not a list of whole numbers"),
         ({"hash_ids": [1, "x", 3]}, "not a list of whole numbers"),

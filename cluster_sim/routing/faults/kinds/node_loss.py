@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from cluster_sim.errors import InputError
 from cluster_sim.routing.faults.fault_effects import FaultEffect, FleetView, ReplicaFault
 from cluster_sim.routing.faults.fault_interface import FAULT_KINDS, Fault, TargetedOptions
+from cluster_sim.shown_values import counted
 
 
 class NodeLossOptions(TargetedOptions):
@@ -57,7 +58,9 @@ class NodeLoss(Fault):
         nodes = [frozenset(members[first : first + size]) for first in range(0, len(members), size)]
         if options.node is not None:
             if options.node >= len(nodes):
-                raise InputError(f"{self.key}.node: pool {options.pool!r} has {len(nodes)} nodes, numbered from 0")
+                raise InputError(
+                    f"{self.key}.node: pool {options.pool!r} has {counted(len(nodes), 'node')}, numbered from 0"
+                )
             return [ReplicaFault("crash", nodes[options.node], "", options.intervals())]
         return [
             ReplicaFault("crash", node, "", (), self.drawn("crash", subject=f"node {number} of {options.pool}"))

@@ -13,6 +13,7 @@ from pydantic import Field
 from cluster_sim.routing.handover.connector_interface import CONNECTORS, PushConnector
 from cluster_sim.routing.handover.kv_layout import KvLayout, equality_refusal, tensor_refusal
 from cluster_sim.routing.handover.options import HandoverOptions
+from cluster_sim.shown_values import counted
 
 
 class SglangHandoverOptions(HandoverOptions):
@@ -34,7 +35,7 @@ class SglangHandover(PushConnector):
         found = equality_refusal(prefill, decode) or tensor_refusal(prefill, decode)
         if not found and decode.pipeline_parallel not in {1, prefill.pipeline_parallel}:
             found = (
-                f"pipeline_parallel: {decode.pipeline_parallel} stages here and {prefill.pipeline_parallel} in the "
-                "prefill pool; the decode server must have as many, or 1"
+                f"pipeline_parallel: {counted(decode.pipeline_parallel, 'stage')} here and "
+                f"{prefill.pipeline_parallel} in the prefill pool; the decode server must have as many, or 1"
             )
         return found

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from cluster_sim.errors import InputError
 from cluster_sim.options import MOST_ITEMS
+from cluster_sim.shown_values import counted
 from cluster_sim.workload.files.csv_file import MOST_TOKENS_IN_FILE
 from cluster_sim.workload.readers.json_items import json_items
 from cluster_sim.workload.readers.json_rows import Place, item_list, item_object, number
@@ -58,7 +59,9 @@ class BenchResultReader(RecordsReader):
         errors = item_list(place, result, "errors") if "errors" in result else [""] * len(inputs)
         for name, entries in (("output_lens", outputs), ("start_times", starts), ("errors", errors)):
             if entries is not None and len(entries) != len(inputs):
-                raise place.error(f"{len(entries)} entries where input_lens has {len(inputs)}", name)
+                raise place.error(
+                    f"{counted(len(entries), 'entry', 'entries')} where input_lens has {len(inputs)}", name
+                )
         for index in range(len(inputs)):
             if errors[index]:
                 report.skipped[FAILED] += 1
