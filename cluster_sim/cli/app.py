@@ -4,7 +4,6 @@ Exit codes: 0 done; 2 the input is wrong; 3 the run could not finish, and what i
 commands import the simulator inside their functions, so that ``--help`` is quick.
 """
 
-import signal
 import sys
 import traceback
 from pathlib import Path
@@ -91,8 +90,9 @@ def main() -> NoReturn:
 
     SIGTERM and SIGHUP stop a run as Ctrl-C does, so that its actors and its local cluster are gone afterwards.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    from cluster_sim.interruption import INTERRUPTION
+
+    INTERRUPTION.install()
     settings = Settings()
     try:
         app(obj=settings)

@@ -3,13 +3,13 @@
 import re
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 import typer
 
 from cluster_sim.cli.arguments import AllowUnknown, Overrides, with_allowance
 from cluster_sim.cli.durations import seconds_of
-from cluster_sim.errors import InputError
+from cluster_sim.errors import InputError, UnfinishedError
 
 if TYPE_CHECKING:
     from cluster_sim.config.schema.fleet import Pool
@@ -81,58 +81,85 @@ def plan(
     ] = None,
 ) -> None:
     """Find the cheapest fleet that serves a load within limits."""
-    import json
+    from cluster_sim.report.heartbeat import Heartbeat
 
-    from cluster_sim.conf_directory import library_names
-    from cluster_sim.config.loading.error_context import locating_errors
-    from cluster_sim.config.loading.load import check_study, read_document
-    from cluster_sim.config.loading.overrides import apply_overrides
-    from cluster_sim.report.console import make_console
-    from cluster_sim.report.plan_page import PLAN_PAGE, plan_page
-    from cluster_sim.report.plan_report import print_plan
-    from cluster_sim.simulation.launcher import ray_pool
-    from cluster_sim.study.planning.plan_run import run_plan
-    from cluster_sim.study.planning.several_models import has_several_models, run_shared_plan
+    with _Place(out) as place, Heartbeat(_tell) as heartbeat:
+        import json
 
-    if file is None:
-        document = _document(model, trace)
-        _set_users(document, trace, users, think_time)
-        apply_overrides(document, with_allowance(overrides, allow_unknown))
-    else:
-        document = read_document(file, with_allowance(overrides, allow_unknown))
-        _set(document, ("fleet", "pools", 0, "model"), model, f"--model {model}")
-        if trace is not None:
-            _set(document, ("workload",), {"kind": "trace", "path": trace}, f"--trace {trace}")
-            document.places["workload", "path"] = f"--trace {trace}"
-        _set_users(document, trace, users, think_time)
-    for text in slo or ():
-        key, limit_s = _limit(text)
-        _set_once(document, ("slo", key), limit_s, f"--slo {text}")
-    devices = None if device is None else [name.strip() for name in device.split(",")]
-    _set(document, ("plan", "devices"), devices, f"--device {device}")
-    if devices and file is None and devices[0] in library_names("devices"):  # An unknown one is refused once.
-        document.data["fleet"]["pools"][0]["device"] = devices[0]
-    _set(document, ("plan", "max_gpus"), max_gpus, f"--max-gpus {max_gpus}")
-    _set(document, ("plan", "max_usd_per_hour"), max_usd_per_hour, f"--max-usd-per-hour {max_usd_per_hour}")
-    limit = None if time_limit is None else seconds_of(time_limit, f"--time-limit {time_limit}", needs_unit=False)
-    _set(document, ("plan", "time_limit_s"), limit, f"--time-limit {time_limit}")
-    document.data.setdefault("plan", {})
+        from cluster_sim.conf_directory import library_names
+        from cluster_sim.config.loading.error_context import locating_errors
+        from cluster_sim.config.loading.load import check_study, read_document
+        from cluster_sim.config.loading.overrides import apply_overrides
+        from cluster_sim.report.console import make_console
+        from cluster_sim.report.plan_page import PLAN_PAGE, plan_page
+        from cluster_sim.report.plan_report import print_plan
+        from cluster_sim.simulation.launcher import ray_pool
+        from cluster_sim.study.planning.plan_run import default_directory, run_plan
+        from cluster_sim.study.planning.several_models import has_several_models, run_shared_plan
 
-    with locating_errors(document):
-        folder = Path.cwd() if file is None else file.resolve().parent
-        study = _scaled(check_study(document, folder), rate_scale)
-        pool = None if address is None else ray_pool(address)
-        if has_several_models(study):
-            shared = run_shared_plan(study, out, has_scaled_load=rate_scale is not None, tell=_tell, pool=pool)
-            _print_shared(shared, as_json=as_json)
+        if file is None:
+            document = _document(model, trace)
+            _set_users(document, trace, users, think_time)
+            apply_overrides(document, with_allowance(overrides, allow_unknown))
+        else:
+            document = read_document(file, with_allowance(overrides, allow_unknown))
+            _set(document, ("fleet", "pools", 0, "model"), model, f"--model {model}")
+            if trace is not None:
+                _set(document, ("workload",), {"kind": "trace", "path": trace}, f"--trace {trace}")
+                document.places["workload", "path"] = f"--trace {trace}"
+            _set_users(document, trace, users, think_time)
+        for text in slo or ():
+            key, limit_s = _limit(text)
+            _set_once(document, ("slo", key), limit_s, f"--slo {text}")
+        devices = None if device is None else [name.strip() for name in device.split(",")]
+        _set(document, ("plan", "devices"), devices, f"--device {device}")
+        if devices and file is None and devices[0] in library_names("devices"):  # An unknown one is refused once.
+            document.data["fleet"]["pools"][0]["device"] = devices[0]
+        _set(document, ("plan", "max_gpus"), max_gpus, f"--max-gpus {max_gpus}")
+        _set(document, ("plan", "max_usd_per_hour"), max_usd_per_hour, f"--max-usd-per-hour {max_usd_per_hour}")
+        limit = None if time_limit is None else seconds_of(time_limit, f"--time-limit {time_limit}", needs_unit=False)
+        _set(document, ("plan", "time_limit_s"), limit, f"--time-limit {time_limit}")
+        document.data.setdefault("plan", {})
+
+        with locating_errors(document):
+            folder = Path.cwd() if file is None else file.resolve().parent
+            study = _scaled(check_study(document, folder), rate_scale)
+            place.directory = out or default_directory(study)
+            options: Any = {"has_scaled_load": rate_scale is not None, "tell": heartbeat.tell, "watch": heartbeat.watch}
+            options["pool"] = None if address is None else ray_pool(address)
+            if has_several_models(study):
+                shared = run_shared_plan(study, place.directory, **options)
+                _print_shared(shared, as_json=as_json)
+                return
+            outcome = run_plan(study, place.directory, **options)
+        deployment = _deployment(outcome.winner(), outcome.winner_study().autoscaler)
+        (outcome.directory / PLAN_PAGE).write_text(plan_page(outcome.document, deployment), encoding="utf-8")
+        if as_json:
+            typer.echo(json.dumps(outcome.document, indent=1))
             return
-        outcome = run_plan(study, out, has_scaled_load=rate_scale is not None, tell=_tell, pool=pool)
-    deployment = _deployment(outcome.winner(), outcome.winner_study().autoscaler)
-    (outcome.directory / PLAN_PAGE).write_text(plan_page(outcome.document, deployment), encoding="utf-8")
-    if as_json:
-        typer.echo(json.dumps(outcome.document, indent=1))
-        return
-    print_plan(make_console(), outcome.document, deployment, str(outcome.directory))
+        print_plan(make_console(), outcome.document, deployment, str(outcome.directory))
+
+
+class _Place:
+    """The directory of a plan, as far as it is known; a context manager that names it where the plan is interrupted."""
+
+    def __init__(self, directory: Path | None) -> None:
+        self.directory = directory
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None or not issubclass(kind, KeyboardInterrupt):
+            return
+        if self.directory is None or not self.directory.exists():
+            where = "" if self.directory is None else f" in {self.directory}"
+            raise UnfinishedError(
+                f"interrupted before anything was simulated; the same command begins again{where}"
+            ) from None
+        raise UnfinishedError(
+            f"interrupted; every run that ended is kept in {self.directory}, and the same command goes on from there"
+        ) from None
 
 
 def _tell(text: str) -> None:

@@ -1,12 +1,16 @@
 """``cluster-sim plan``: options, wrong input, and one small plan from end to end."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from cluster_sim import plan
+from cluster_sim.config.loading import load
 from cluster_sim.config.schema.study import Study
 from tests.cli.command import Command
 from tests.study.planning.plan_parts import small_study
@@ -238,6 +242,44 @@ def test_another_directory_is_left_alone(command: Command, trace: Path, tmp_path
     assert code == 2
     assert "exists and is not the directory of a plan" in errors
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+
+def test_a_stopped_plan_names_its_directory(trace: Path, tmp_path: Path) -> None:
+    """SIGTERM after the first run ends a plan with code 3, its directory and its one run in plan.json."""
+    out = tmp_path / "plan"
+    options = ("--model", "llama-3-8b", "--trace", trace, "--slo", "ttft_p99=1s", "--device", "h100-sxm", "--out", out)
+    with subprocess.Popen(
+        [sys.executable, "-m", "cluster_sim", "plan", *map(str, options)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if "after 1 run" in line)
+        process.send_signal(signal.SIGTERM)
+        last = process.communicate(timeout=60)[1].rstrip().splitlines()[-1]
+    assert process.returncode == 3
+    runs = json.loads((out / "plan.json").read_text())["runs"]
+    kept = f"{runs} run{'s' if runs > 1 else ''} kept"
+    learned = f"what was learned is in {out / 'plan.json'}"
+    assert last == f"unfinished: interrupted; {kept}, and the same command goes on in {out}; {learned}"
+
+
+def test_an_interrupt_before_the_study_is_read(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is lost by it, and the message says so; with a directory that is there it names that."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(load, "read_document", interrupted)
+    code, _, errors = command("plan", tmp_path / "study.yaml", "--out", tmp_path / "plan")
+    begins = f"the same command begins again in {tmp_path / 'plan'}"
+    assert (code, errors) == (3, f"unfinished: interrupted before anything was simulated; {begins}\n")
+    (tmp_path / "plan").mkdir()
+    _, _, errors = command("plan", tmp_path / "study.yaml", "--out", tmp_path / "plan")
+    assert f"every run that ended is kept in {tmp_path / 'plan'}, and the same command goes on from there" in errors
 
 
 def test_an_autoscaled_winner_has_its_autoscaler(

@@ -1,6 +1,7 @@
 """One plan from its study to its files: ``plan.json``, ``winner.yaml``, and what is said if there is no answer."""
 
 import hashlib
+import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from cluster_sim.config.schema.fleet import Pool
 from cluster_sim.config.schema.plan import PlanBlock
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError, UnfinishedError
+from cluster_sim.interruption import INTERRUPTION
 from cluster_sim.shown_values import counted
 from cluster_sim.simulation.process_pool import ProcessPool
 from cluster_sim.simulation.task_pool import TaskPool
@@ -58,34 +60,41 @@ def run_plan(
     tell: Callable[[str], None] = lambda _: None,
     pool: AbstractContextManager[TaskPool] | None = None,
     root: Path | None = None,
+    watch: Callable[[Callable[[], str]], None] = lambda _: None,
 ) -> PlanOutcome:
     """Find the best fleet for a study's load within its limits, and write the plan's directory.
 
     ``pool`` makes the runs; None makes them in processes of this machine.  What an earlier attempt in the directory has
     learned is used.  With ``has_scaled_load`` the load is a multiple that somebody chose, and one that is beyond every
     fleet by arithmetic is refused before anything runs.  ``root`` is a folder around the directory: files below it are
-    named by relative paths, so that it can be moved; None is the directory itself.  Raises InputError if the study is
-    wrong or no fleet meets the limits, UnfinishedError if the plan was interrupted or out of time before it had an
-    answer; ``plan.json`` then has what was learned.
+    named by relative paths, so that it can be moved; None is the directory itself.  ``watch`` is given what describes
+    how far the plan is.  Raises InputError if the study is wrong or no fleet meets the limits, UnfinishedError if the
+    plan was interrupted or out of time before it had an answer; ``plan.json`` then has what was learned.
     """
     _check(base)
     with RunStore(out or default_directory(base), base, root) as store, pool or ProcessPool() as tasks:
         try:
+            INTERRUPTION.check()
             planner = Planner(base, store, tasks, tell)
+            watch(planner.state)
             if has_scaled_load:
                 planner.refuse_overload()
             result = planner.plan()
+            document = plan_document(result)
+            has_answer = result.best is not None and not result.is_interrupted
+            if has_answer or result.is_complete or result.runs >= _runs_told(store.directory):
+                store.write(PLAN_FILE, plan_text(document))
+                if result.best is not None:
+                    store.write(WINNER_FILE, winner_text(base, result.best, store.paths))
         except InputError:
             store.discard()
             raise
-        document = plan_document(result)
-        store.write(PLAN_FILE, plan_text(document))
-        if result.best is not None:
-            store.write(WINNER_FILE, winner_text(base, result.best, store.paths))
+        except KeyboardInterrupt:
+            raise UnfinishedError(_interrupted(store)) from None
+    if result.is_interrupted:
+        raise UnfinishedError(_interrupted(store))
     where = f"what was learned is in {store.directory / PLAN_FILE}"
     runs = counted(result.runs, "run")
-    if result.is_interrupted:
-        raise UnfinishedError(f"interrupted; {runs} kept, and the same command goes on; {where}")
     if result.best is None and not result.is_complete:
         raise UnfinishedError(
             f"no fleet was confirmed within the time limit; the same command goes on after {runs}, or give a longer "
@@ -94,6 +103,24 @@ def run_plan(
     if result.best is None:
         raise InputError(f"{nothing_meets(result)}; {where}")
     return PlanOutcome(store.directory, document, result)
+
+
+def _interrupted(store: RunStore) -> str:
+    """Return what is left of a plan that was stopped, and how it goes on."""
+    left = f"{counted(store.runs, 'run')} kept, and the same command goes on in {store.directory}"
+    told = store.directory / PLAN_FILE
+    return f"interrupted; {left}" + (f"; what was learned is in {told}" if told.exists() else "")
+
+
+def _runs_told(directory: Path) -> int:
+    """Return the runs behind the ``plan.json`` that an earlier attempt has left: -1 if there is none.
+
+    An attempt that is stopped early has looked at few of the fleets that are known, and must not hide the others.
+    """
+    try:
+        return int(json.loads((directory / PLAN_FILE).read_text(encoding="utf-8"))["runs"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return -1
 
 
 def default_directory(base: Study) -> Path:

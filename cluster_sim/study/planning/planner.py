@@ -16,6 +16,7 @@ from typing import Final, Protocol
 from cluster_sim.config.schema.plan import PlanBlock
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
+from cluster_sim.interruption import INTERRUPTION
 from cluster_sim.metrics.verdicts import Verdict
 from cluster_sim.routing.policy_interface import ROUTING_POLICIES
 from cluster_sim.routing.scaling.scaler_interface import AutoscalerOptions
@@ -177,6 +178,12 @@ class Planner:
             self._bases.setdefault(key, self._bases.get(prefix, self.base))
         return self._evidence[key]
 
+    def state(self) -> str:
+        """Return how far the plan is, for somebody who waits."""
+        made = sum(len(evidence.runs) for evidence in list(self._evidence.values()))
+        left_s = max(0.0, self._end_s - time.monotonic())
+        return f"{counted(made, 'run')} made, {len(self._running)} at work; no further one starts after {left_s:.0f} s"
+
     @property
     def _has_time(self) -> bool:
         """Whether much of the time is left, so that fleets may be tried that are not to be the answer."""
@@ -187,6 +194,7 @@ class Planner:
     def _drive(self, wanted: Callable[[], list[tuple[str, FleetEvidence, int]]]) -> None:
         """Make the runs that ``wanted`` asks for, as often as it asks, until it asks for none or time is up."""
         while True:
+            INTERRUPTION.check()
             runs = wanted()
             is_over = time.monotonic() >= self._end_s
             self.is_out_of_time = self.is_out_of_time or (is_over and bool(runs))

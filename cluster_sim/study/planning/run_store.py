@@ -64,6 +64,11 @@ class RunStore:
             partial.write_text(text, encoding="utf-8")
         return path
 
+    @property
+    def runs(self) -> int:
+        """How many runs are kept."""
+        return len(self._runs)
+
     def save(self, key: RunKey, run: Replication) -> None:
         """Keep one run."""
         self._runs.put(key, run)

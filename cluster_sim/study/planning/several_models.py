@@ -25,6 +25,7 @@ from cluster_sim.config.schema.plan import PlanBlock
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.hardware.model import load_model
+from cluster_sim.interruption import INTERRUPTION
 from cluster_sim.shown_values import counted
 from cluster_sim.simulation.model_names import default_model, distinct_names
 from cluster_sim.simulation.plan import make_plan
@@ -77,6 +78,7 @@ def run_shared_plan(
     has_scaled_load: bool = False,
     tell: Callable[[str], None] = lambda _: None,
     pool: AbstractContextManager[TaskPool] | None = None,
+    watch: Callable[[Callable[[], str]], None] = lambda _: None,
 ) -> SharedPlan:
     """Find the best fleet of each model of a study, and write the directory of the whole.
 
@@ -98,7 +100,7 @@ def run_shared_plan(
                 study = _part(base, index, name, names, trace)
                 shared = nullcontext(tasks)
                 plans[name] = run_plan(
-                    study, own, has_scaled_load=has_scaled_load, tell=tell, pool=shared, root=directory
+                    study, own, has_scaled_load=has_scaled_load, tell=tell, pool=shared, root=directory, watch=watch
                 )
             except (InputError, UnfinishedError) as error:
                 if not own.exists():  # Nothing was learned.
@@ -109,6 +111,8 @@ def run_shared_plan(
         document = _document(base, plans)
         _check_sums(base, document["answer"])
         whole = _whole(base, list(plans.values()))
+        INTERRUPTION.check()
+        watch(lambda: "the whole fleet serves the whole load")
         tasks.submit(make_run, RunTask(whole, 0))
         run = tasks.next_ended()[1]
     if isinstance(run, Exception):

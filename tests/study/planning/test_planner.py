@@ -1,6 +1,8 @@
 """The planner: which fleets are run, what is recommended, and what goes on after a stop."""
 
 import json
+import signal
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +11,11 @@ import pytest
 from cluster_sim import __version__
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError, UnfinishedError
-from cluster_sim.study.planning.load_profile import load_profile
+from cluster_sim.interruption import INTERRUPTION
+from cluster_sim.study.planning import planner
+from cluster_sim.study.planning.load_profile import LoadProfile, load_profile
 from cluster_sim.study.planning.plan_run import PlanOutcome, run_plan
+from cluster_sim.study.planning.planner import Planner
 from cluster_sim.study.planning.single_run import RunTask, make_run
 from cluster_sim.study.replications import Replication
 from tests.study.planning.plan_parts import MadeUpPool, small_study
@@ -108,6 +113,58 @@ def test_interrupts_keep_what_was_learned(tmp_path: Path) -> None:
     outcome, pool = planned(small_study(), tmp_path / "plan", {1: 4.6, 2: 2.8})
     assert outcome.document["answer"]["replicas"] == [5]
     assert pool.submitted == outcome.result.runs - 3
+
+
+def test_an_interrupt_that_a_library_catches_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal whose exception is lost in the second run stops the plan after that run, which is kept."""
+    monkeypatch.setattr(INTERRUPTION, "has_come", False)
+    numbers = []
+
+    def answer(study: Study, number: int) -> Replication:
+        numbers.append(number)
+        if len(numbers) == 2:
+            with suppress(KeyboardInterrupt):
+                INTERRUPTION.handle(signal.SIGTERM, None)
+        return figures_of(study, number, {1: 4.6, 2: 2.8})
+
+    out = tmp_path / "plan"
+    with pytest.raises(UnfinishedError) as caught:
+        run_plan(small_study(), out, pool=MadeUpPool(answer))
+    learned = f"what was learned is in {out / 'plan.json'}"
+    assert str(caught.value) == f"interrupted; 2 runs kept, and the same command goes on in {out}; {learned}"
+
+
+def test_an_interrupt_before_the_first_run_names_the_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the load is read there is nothing to tell yet, but where it goes on: the same command finds the answer."""
+
+    def interrupted(_: Study) -> LoadProfile:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "plan"
+    with monkeypatch.context() as patch:
+        patch.setattr(planner, "load_profile", interrupted)
+        with pytest.raises(UnfinishedError) as caught:
+            planned(small_study(), out, {1: 4.6, 2: 2.8})
+    assert str(caught.value) == f"interrupted; 0 runs kept, and the same command goes on in {out}"
+    outcome, _ = planned(small_study(), out, {1: 4.6, 2: 2.8})
+    assert outcome.document["answer"]["replicas"] == [5]
+
+
+def test_an_early_interrupt_hides_nothing(tmp_path: Path) -> None:
+    """An attempt that goes on from a whole plan and is stopped at once leaves its plan.json and its winner."""
+    out = tmp_path / "plan"
+    first, _ = planned(small_study(), out, {1: 4.6, 2: 2.8})
+    before = (out / "plan.json").read_text(), (out / "winner.yaml").read_text()
+
+    def stop(_: Planner) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Planner, "_main_runs", stop)
+        with pytest.raises(UnfinishedError) as caught:
+            planned(small_study(), out, {1: 4.6, 2: 2.8})
+    assert f"interrupted; {first.result.runs} runs kept" in str(caught.value)
+    assert ((out / "plan.json").read_text(), (out / "winner.yaml").read_text()) == before
 
 
 def test_a_run_that_fails_is_a_row(tmp_path: Path) -> None:

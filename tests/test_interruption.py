@@ -1,0 +1,44 @@
+"""Interruption: signals raise KeyboardInterrupt, and are remembered where something catches it."""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from cluster_sim.interruption import Interruption
+
+
+@pytest.fixture
+def interruption() -> Iterator[Interruption]:
+    """An interruption whose signals are this process's until the test ends."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        signal.signal(number, signal.default_int_handler)
+    yield Interruption()
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_lost_interrupt_is_found(interruption: Interruption, number: signal.Signals) -> None:
+    """A signal whose exception a library swallows raises KeyboardInterrupt again at the next check, and each later."""
+    interruption.install()
+    interruption.check()
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), number)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            interruption.check()
+    interruption.install()
+    interruption.check()
+
+
+def test_ignored_ctrl_c_stays_ignored(interruption: Interruption) -> None:
+    """A command that a shell starts in the background, where Ctrl-C is ignored, goes on after SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    interruption.install()
+    os.kill(os.getpid(), signal.SIGINT)
+    interruption.check()
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
