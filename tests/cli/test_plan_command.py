@@ -39,7 +39,8 @@ def test_a_plan_from_options(command: Command, trace: Path, tmp_path: Path) -> N
     document = json.loads((tmp_path / "plan/plan.json").read_text())
     answer = document["answer"]
     last = output.rstrip().splitlines()[-1]
-    assert last.startswith(f"{answer['gpus']} x h100-sxm GPUs at {answer['usd_per_hour']:,.2f} USD an hour")
+    assert last.startswith("1 x h100-sxm GPU at 2.99 USD an hour: ")
+    assert (answer["gpus"], answer["usd_per_hour"]) == (1, 2.99)
     assert "vllm serve" in output
     assert "modelArtifacts:" in output
     assert document["load"]["requests_per_s"] == pytest.approx(2 * 30, rel=0.01)
