@@ -56,11 +56,14 @@ def latency_table(summary: dict[str, Any]) -> Table:
 
 
 def coverage_text(summary: dict[str, Any]) -> str:
-    """Return which requests the latencies cover."""
-    requests = summary["requests"]
-    if requests["finished"] == requests["total"]:
-        return f"of {counted(requests['total'], 'request')}"
-    return f"of the {counted(requests['finished'], 'request')} of {requests['total']:,} that finished"
+    """Return which requests the latencies cover: the finished ones of the measured part; but a gap between two tokens
+    is recorded when it ends, of every request of the run.
+    """
+    requests, everyone = summary["requests"], summary["whole_run"]["requests"]["total"]
+    text = f"of {counted(requests['total'], 'request')}"
+    if requests["finished"] != requests["total"]:
+        text = f"of the {counted(requests['finished'], 'request')} of {requests['total']:,} that finished"
+    return text if requests["finished"] == everyone else f"{text}; inter-token (ITL) of all {everyone:,}"
 
 
 def totals_table(summary: dict[str, Any]) -> Table:

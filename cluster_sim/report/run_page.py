@@ -64,7 +64,8 @@ def run_page(data: RunData) -> str:
         f"Executor {manifest.get('executor')}, {manifest.get('wall_s') or 0.0:,.2f} s of wall time, "
         f"seed {summary['seed']}, version {manifest.get('version')}, digest {manifest.get('digest')}."
     )
-    about = f"{coverage_text(summary).capitalize()}; ~ marks percentiles from a sketch."
+    covered = coverage_text(summary)
+    about = f"{covered[:1].upper()}{covered[1:]}; ~ marks percentiles from a sketch."
     latency_table = table(about, _columns("", *LATENCY_FIGURES), latency_rows(summary), kind="cards grid")
     content: list[Content] = [
         verdict_block(summary),

@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from cluster_sim.report.result_tables import (
+    coverage_text,
     duration_text,
     gpus_text,
     limit_text,
@@ -98,11 +99,29 @@ def test_report_shows_every_figure() -> None:
         "$2.000 (objectives missed)", "1.250 kWh", "1.73 J", "50.00%",
         "ttft p99 250 ms (212-288), limit 200 ms: missed",
         "tenant blue, priority -1: e2e mean among lost requests, limit 2 s: missed",
-        "50.00% (3 cut off by the end of the run are left out)", "of the 5 requests of 6 that finished",
+        "50.00% (3 cut off by the end of the run are left out)",
+        "Latency of the 5 requests of 6 that finished; inter-token (ITL) of all 9",
         "6 of 9, 500 ms to 2.5 s", "check failed: little",
         "written to runs/x", "(seen, near saturation)", "Pool main sits on the edge.",
     ):  # fmt: skip
         assert part in text, part
+
+
+@pytest.mark.parametrize(
+    ("finished", "total", "everyone", "text"),
+    [
+        (6, 6, 6, "of 6 requests"),
+        (1, 1, 1, "of 1 request"),
+        (5, 6, 6, "of the 5 requests of 6 that finished; inter-token (ITL) of all 6"),
+        (6, 6, 9, "of 6 requests; inter-token (ITL) of all 9"),
+    ],
+)
+def test_the_heading_says_whose_latencies_stand_below(finished: int, total: int, everyone: int, text: str) -> None:
+    """Gaps between tokens are those of every request of the run; the heading says so where the other rows have fewer:
+    one of six was cancelled, or three of nine came before the measured part.
+    """
+    summary = {"requests": {"finished": finished, "total": total}, "whole_run": {"requests": {"total": everyone}}}
+    assert coverage_text(summary) == text
 
 
 def test_gpus_of_a_fleet_that_changed() -> None:
