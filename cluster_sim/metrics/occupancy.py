@@ -1,7 +1,7 @@
 """Occupancy of the replicas: how close running requests and used KV blocks come to their limits.
 
 A tally of the series, tick by tick and pool by pool, in thousandths of the limit, rounded up.  Its 99th percentiles say
-whether a run sits on the edge, where a little more load or slightly longer steps turn into queueing.
+whether a run sits on the edge, where a little more load or slightly longer steps turn into queueing, or lies beyond it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,10 +10,15 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.metrics.run_metadata import RunMetadata
+from cluster_sim.recording.sketch import QuantileSketch
+from cluster_sim.units import NS_PER_S
 
 EDGE_RATIO: Final = 0.95
 """A 99th percentile above this share of a limit is the edge."""
+QUEUEING_RATIO: Final = 0.1
+"""A median time in the queue above this share of the median end-to-end time is queueing; up to a step is none."""
 _PARTS: Final = 1000
 _RANK: Final = 0.99
 
@@ -79,10 +84,12 @@ class OccupancyTally:
         return [Occupancy(*(_percentile(counts) for counts in pool)) for pool in self._counts]
 
 
-def edge_warnings(metadata: RunMetadata, occupancies: Sequence[Occupancy]) -> list[str]:
-    """Return a sentence for every pool that sits on the edge."""
+def edge_warnings(
+    metadata: RunMetadata, occupancies: Sequence[Occupancy], totals: RequestTotals | None = None
+) -> list[str]:
+    """Return a sentence for every pool that sits on the edge, or that is full and has requests that queue already."""
     found = []
-    for pool, occupancy in zip(metadata.pools, occupancies, strict=False):
+    for index, (pool, occupancy) in enumerate(zip(metadata.pools, occupancies, strict=False)):
         words = [
             f"{ratio:.1%} of its {limit:,} {noun}"
             for ratio, limit, noun in (
@@ -91,12 +98,29 @@ def edge_warnings(metadata: RunMetadata, occupancies: Sequence[Occupancy]) -> li
             )
             if ratio is not None and ratio > EDGE_RATIO
         ]
-        if words:
+        if not words:
+            continue
+        used = f"a replica uses {' and '.join(words)} (99th percentile)"
+        queue_s = 0.0
+        if totals is not None:
+            queue_s = _queue_s(totals.pool_sketches[index] if len(metadata.pools) > 1 else totals.sketches)
+        if queue_s:
             found.append(
-                f"Pool {pool.name} sits on the edge: a replica uses {' and '.join(words)} (99th percentile), so a "
-                "little more load, or steps a little longer than predicted, turns into queueing."
+                f"Pool {pool.name} is full: {used}, and half of its requests queue for {queue_s:,.3g} s or longer, so "
+                "more load, or steps longer than predicted, makes them queue longer still."
+            )
+        else:
+            found.append(
+                f"Pool {pool.name} sits on the edge: {used}, so a little more load, or steps a little longer than "
+                "predicted, turns into queueing."
             )
     return found
+
+
+def _queue_s(sketches: Mapping[str, QuantileSketch]) -> float:
+    """Return the median time that requests queue; 0 where it is a small part of what they take."""
+    queue_ns = sketches["queue"].quantile(0.5)
+    return queue_ns / NS_PER_S if queue_ns > QUEUEING_RATIO * sketches["e2e"].quantile(0.5) else 0.0
 
 
 def occupancy_entry(occupancy: Occupancy | None) -> dict[str, Any]:

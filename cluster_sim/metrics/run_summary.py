@@ -83,7 +83,7 @@ def summarise(metadata: RunMetadata, records: RunRecords, measured: Measured | N
         "warnings": [
             *loss_warnings(records.totals),
             *growth_warnings(growth_ratio),
-            *edge_warnings(metadata, records.occupancies),
+            *edge_warnings(metadata, records.occupancies, records.totals),
         ],
         "simulated_s": records.duration_s,
         "window": {

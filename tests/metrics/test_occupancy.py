@@ -5,6 +5,7 @@ import pytest
 
 from cluster_sim.metrics.objectives import Slo
 from cluster_sim.metrics.occupancy import Occupancy, OccupancyTally, edge_warnings
+from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
 
 
@@ -42,6 +43,26 @@ def test_the_edge_lies_above_95_percent() -> None:
     assert (first.is_on_edge, second.is_on_edge) == (False, True)
     (warning,) = edge_warnings(fleet(), [first, second])
     assert warning.startswith("Pool second sits on the edge: a replica uses 95.1% of its 1,000 KV blocks")
+
+
+@pytest.mark.parametrize(
+    ("queue_s", "text"),
+    [
+        (1, "so a little more load, or steps a little longer than predicted, turns into queueing."),
+        (2, "and half of its requests queue for 2 s or longer, so more load, or steps longer than predicted, makes"),
+    ],
+)
+def test_a_pool_with_a_queue_is_full(queue_s: int, text: str) -> None:
+    """Of 10 s end to end, 1 s in the queue is a tenth exactly, so none to speak of; 2 s are queueing, not its threat.
+    The other pool's requests, which queue for 9 s, do not count.
+    """
+    totals = RequestTotals(3, ["first", "second"])
+    for pool, waited_s in ((0, 9), (1, queue_s)):
+        totals.pool_sketches[pool]["queue"].add_many(np.array([waited_s * 10**9] * 3))
+        totals.pool_sketches[pool]["e2e"].add_many(np.array([10 * 10**9] * 3))
+    (warning,) = edge_warnings(fleet(), [Occupancy(0.5, 0.5), Occupancy(0.5, 1.0)], totals)
+    assert warning.startswith(f"Pool second {'is full' if queue_s == 2 else 'sits on the edge'}: a replica uses 100.0%")
+    assert text in warning
 
 
 def test_nothing_is_known_without_ticks_or_limits() -> None:
