@@ -9,6 +9,7 @@ import yaml
 from cluster_sim.config.schema.fleet import Pool
 from cluster_sim.deployment.horizontal_autoscaler import manifest, object_name, scaled_pools, why_none
 from cluster_sim.deployment.vllm_command import repository_of, vllm_flags
+from cluster_sim.hardware.device import load_device
 from cluster_sim.hardware.model import Model, load_model
 from cluster_sim.routing.scaling.scaler_interface import AutoscalerOptions
 from cluster_sim.routing.scaling.scalers.hpa import HorizontalOptions
@@ -43,8 +44,8 @@ _DEGREES: Final = ("--tensor-parallel-size", "--pipeline-parallel-size", "--data
 def llm_d_values(pools: Sequence[Pool], autoscaler: AutoscalerOptions | None = None) -> str:
     """Return the YAML of a fleet's values: one pool, or one that prefills and one that decodes.
 
-    Of a pool on which an autoscaler acts a comment says what changes its replicas.  Raises ValueError as ``vllm_flags``
-    does.
+    Comments say what changes the replicas of a pool on which an autoscaler acts, and which replicas are larger than a
+    node.  Raises ValueError as ``vllm_flags`` does.
     """
     model = repository_of(pools[0])
     artifacts = {"uri": f"hf://{model}", "name": model, "size": f"{volume_gib(load_model(pools[0].model))}Gi"}
@@ -56,7 +57,8 @@ def llm_d_values(pools: Sequence[Pool], autoscaler: AutoscalerOptions | None = N
         values[_role_name(pool)] = _role(pool)
     values.setdefault("prefill", {"create": False})
     text: str = yaml.safe_dump(values, sort_keys=False, width=120)
-    comments = [_scaling_comment(autoscaler, pool) for pool in scaled] if autoscaler is not None else []
+    comments = [comment for pool in pools if (comment := _node_comment(pool))]
+    comments += [_scaling_comment(autoscaler, pool) for pool in scaled] if autoscaler is not None else []
     return "".join(f"# {comment}\n" for comment in comments) + text
 
 
@@ -75,6 +77,17 @@ def _workload(pool: Pool) -> str:
 
 def _role_name(pool: Pool) -> str:
     return "prefill" if pool.role == "prefill" else "decode"
+
+
+def _node_comment(pool: Pool) -> str:
+    """Return that no node holds a replica of a pool; empty if one does."""
+    node = pool.gpus_of_node(load_device(pool.device).gpus_per_node)
+    if pool.gpus_per_replica <= node:
+        return ""
+    return (
+        f"A replica takes {pool.gpus_per_replica} GPUs and a node has {node}: no pod of {_role_name(pool)} is placed "
+        "as it stands: divide it over nodes by the chart's multinode (LeaderWorkerSet)."
+    )
 
 
 def _scaling_comment(autoscaler: AutoscalerOptions, pool: Pool) -> str:

@@ -174,6 +174,8 @@ def answer_lines(plan: Entry) -> Iterator[str]:
     )
     if not answer["has_error_band"]:
         yield "  Nothing comparable was measured: the predictor's error is unknown, and the intervals are chance alone."
+    if answer["nodes_per_replica"] > 1:
+        yield f"  Each replica spans {answer['nodes_per_replica']} nodes, whose GPUs reach each other by the network."
     if plan["runner_up"] is not None:
         yield f"Runner-up: {_described(plan['runner_up'])}"
     other = plan["other_scaling"]

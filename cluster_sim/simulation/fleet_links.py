@@ -49,7 +49,7 @@ def fleet_links(fleet: Fleet, devices: list[Device]) -> FleetLinks:
     places: list[PoolPlace] = []
     first_node = 0
     for pool, device in zip(fleet.pools, devices, strict=True):
-        node_gpus = pool.node.gpus if pool.node is not None and pool.node.gpus else device.gpus_per_node
+        node_gpus = pool.gpus_of_node(device.gpus_per_node)
         port = network_port(pool.node, device)
         place = PoolPlace(pool.name, pool.gpus_per_replica, node_gpus, port, site_of(fleet, pool), first_node)
         places.append(place)

@@ -4,6 +4,8 @@ import json
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ import yaml
 from cluster_sim import plan
 from cluster_sim.config.loading import load
 from cluster_sim.config.schema.study import Study
+from cluster_sim.report.heartbeat import Heartbeat
+from cluster_sim.study.planning import plan_run
 from tests.cli.command import Command
 from tests.study.planning.plan_parts import small_study
 from tests.study.planning.test_autoscaled import HPA, scaled_runs
@@ -57,8 +61,6 @@ def test_a_plan_from_options(command: Command, trace: Path, tmp_path: Path) -> N
 
 def test_a_plan_from_a_file(command: Command, trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Options change the study file: model, trace, limits, devices, constraints and the time."""
-    from cluster_sim.study.planning import plan_run
-
     seen: list[Study] = []
 
     def record(base: Study, out: Path | None, **_: object) -> None:
@@ -99,8 +101,6 @@ def test_a_plan_from_a_file(command: Command, trace: Path, tmp_path: Path, monke
 
 def test_users_of_a_trace(command: Command, trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Users send the lengths of a trace, ten requests each or 3,000; a study's own users are changed."""
-    from cluster_sim.study.planning import plan_run
-
     seen: list[Study] = []
 
     def record(base: Study, out: Path | None, **_: object) -> None:
@@ -266,6 +266,26 @@ def test_a_stopped_plan_names_its_directory(trace: Path, tmp_path: Path) -> None
     assert last == f"unfinished: interrupted; {kept}, and the same command goes on in {out}; {learned}"
 
 
+def test_a_silent_plan_shows_that_it_is_at_work(command: Command, trace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a terminal a silence gives a line on standard error about the state, and standard output stays as is."""
+    asked = threading.Event()
+
+    def state() -> str:
+        asked.set()
+        return "3 runs made"
+
+    def wait(*_: object, watch: Callable[[Callable[[], str]], None], **__: object) -> None:
+        watch(state)
+        assert asked.wait(30)
+        raise SystemExit(0)
+
+    monkeypatch.setattr(plan_run, "run_plan", wait)
+    monkeypatch.setattr(Heartbeat.__init__, "__defaults__", (0.01,))
+    code, output, errors = command("plan", "--model", "llama-3-8b", "--trace", trace, "--slo", "ttft_p99=1s")
+    assert (code, output) == (0, "")
+    assert errors.splitlines()[-1].endswith(" s: 3 runs made")
+
+
 def test_an_interrupt_before_the_study_is_read(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -287,8 +307,6 @@ def test_an_autoscaled_winner_has_its_autoscaler(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A winner of 2 to 10 replicas prints a HorizontalPodAutoscaler with these bounds and the study's target of 16."""
-    from cluster_sim.study.planning import plan_run
-
     monkeypatch.setattr(plan_run, "ProcessPool", lambda: scaled_runs(2, 3.5))
     file = tmp_path / "study.yaml"
     file.write_text(small_study(autoscaler=HPA, plan__max_num_batched_tokens=[8192]).to_yaml(), encoding="utf-8")

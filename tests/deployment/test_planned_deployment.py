@@ -94,6 +94,17 @@ def test_prefill_and_decode_have_roles_of_their_own() -> None:
     assert values["decode"]["parallelism"] == {"tensor": 4}
 
 
+def test_a_replica_that_no_node_holds_has_a_comment() -> None:
+    """Nodes of 8 H100 hold 8 GPUs and not 16, be they 16 ranks or 2 stages of 8; nodes of 16 hold both."""
+    base = {"model": "llama-3.1-70b", "device": "h100-sxm"}
+    eight = {**base, "tensor_parallel": 8}
+    for larger in ({**base, "tensor_parallel": 16}, {**eight, "pipeline_parallel": 2}):
+        first = llm_d_values([planned(larger)]).splitlines()[0]
+        assert first.startswith("# A replica takes 16 GPUs and a node has 8: no pod of decode is placed as it stands")
+        assert llm_d_values([planned({**larger, "node": {"gpus": 16}})]).startswith("modelArtifacts:")
+    assert llm_d_values([planned(eight)]).startswith("modelArtifacts:")
+
+
 @pytest.mark.parametrize("version", ["0.13", "0.15", "0.21", "0.23"])
 def test_defaults_that_a_study_states_are_not_printed(version: str) -> None:
     """A value that the version takes by itself has no flag, whether the study states it or not."""

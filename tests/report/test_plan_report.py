@@ -18,6 +18,7 @@ def entry(label: str, gpus: int, verdict: str, value_s: float, **rest: Any) -> d
         "mean_gpus": float(gpus),
         "most_gpus": gpus,
         "max_replicas": None,
+        "nodes_per_replica": 1,
         "usd_per_hour": 2.99 * gpus,
         "verdict": verdict,
         "runs": 5,
@@ -105,6 +106,15 @@ def test_the_last_line_of_one_gpu(plan: dict[str, Any]) -> None:
     """One GPU is no GPUs."""
     plan["answer"] = entry("1 replica", 1, "met", 0.05)
     assert printed(plan)[-1] == "1 x h100-sxm GPU at 2.99 USD an hour: 1 replica"
+
+
+def test_replicas_over_several_nodes_are_named(plan: dict[str, Any]) -> None:
+    """An answer whose replicas span two nodes says so; one whose replicas fit into a node does not speak of nodes."""
+    assert "nodes" not in "".join(printed(plan))
+    plan["answer"] = entry("1 replica", 16, "met", 0.05, nodes_per_replica=2)
+    line = "  Each replica spans 2 nodes, whose GPUs reach each other by the network."
+    assert line in printed(plan)
+    assert line.strip() in plan_page(plan, [])
 
 
 def test_an_unfinished_search_says_so(plan: dict[str, Any]) -> None:

@@ -133,6 +133,10 @@ class Pool(ConfigModel):
         """GPUs of one replica."""
         return self.tensor_parallel * self.pipeline_parallel * self.data_parallel
 
+    def gpus_of_node(self, device_gpus: int) -> int:
+        """Return the GPUs of one node: the pool's own number, else ``device_gpus``, that of the device's file."""
+        return (self.node.gpus if self.node is not None else None) or device_gpus
+
 
 class Network(ConfigModel):
     """One-way delays between the router and the replicas at its own site; those at others are as much farther away."""

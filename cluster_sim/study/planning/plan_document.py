@@ -99,6 +99,7 @@ def _entry(result: PlanResult, evidence: FleetEvidence | None) -> dict[str, Any]
     return {
         "fleet": evidence.fleet.label,
         **evidence.fleet.to_dict(),
+        "nodes_per_replica": result.ranking.proposal(evidence.fleet.layout).nodes,
         "verdict": evidence.verdict.value,
         "is_confirmed": evidence.is_confirmed,
         "runs": len(evidence.runs),

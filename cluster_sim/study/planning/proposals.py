@@ -36,6 +36,8 @@ class Proposal:
     """Of one replica."""
     token_budget: int = 0
     """Most tokens of a step."""
+    nodes: int = 1
+    """Of one replica."""
 
     @property
     def is_possible(self) -> bool:
@@ -66,7 +68,7 @@ def _layouts(base: Study) -> Iterator[Layout]:
     block = base.plan or PlanBlock()
     template = base.fleet.pools[0]
     for device in block.devices or device_names():
-        node = load_device(device).gpus_per_node
+        node = template.gpus_of_node(load_device(device).gpus_per_node)
         degrees = block.tensor_parallel or tuple(1 << power for power in range(node.bit_length()) if 1 << power <= node)
         for engine, tensor, pipeline in product(
             block.engines or (None,), degrees, block.pipeline_parallel or _PIPELINE_DEGREES
@@ -94,6 +96,7 @@ def _proposal(base: Study, layout: Layout, load: LoadProfile) -> Proposal:
         usd_per_replica_hour=planned.usd_per_hour,
         tdp_w=planned.hardware.device.tdp_w * layout.gpus,
         token_budget=planned.limits.max_num_batched_tokens,
+        nodes=math.ceil(layout.gpus / planned.pool.gpus_of_node(planned.hardware.device.gpus_per_node)),
     )
 
 

@@ -16,6 +16,7 @@ from cluster_sim.study.planning import planner
 from cluster_sim.study.planning.load_profile import LoadProfile, load_profile
 from cluster_sim.study.planning.plan_run import PlanOutcome, run_plan
 from cluster_sim.study.planning.planner import Planner
+from cluster_sim.study.planning.proposals import proposals
 from cluster_sim.study.planning.single_run import RunTask, make_run
 from cluster_sim.study.replications import Replication
 from tests.study.planning.plan_parts import MadeUpPool, small_study
@@ -179,6 +180,23 @@ def test_a_run_that_fails_is_a_row(tmp_path: Path) -> None:
     assert plan["answer"]["tensor_parallel"] == 2
     failed = [one for one in plan["candidates"] if one["tensor_parallel"] == 1]
     assert [one["reason"] for one in failed] == ["RuntimeError: no such luck"]
+
+
+def test_degrees_beyond_a_node(tmp_path: Path) -> None:
+    """TP 16 is simulated where the study names it, as in a run, on two nodes of 8 a replica; TP 8 fits into one."""
+    base = small_study(plan__tensor_parallel=[8, 16], plan__max_num_batched_tokens=[8192])
+    plan = planned(base, tmp_path / "plan", {8: 2.8, 16: 0.9})[0].document
+    assert {(one["tensor_parallel"], one["nodes_per_replica"]) for one in plan["candidates"]} == {(8, 1), (16, 2)}
+    assert (plan["answer"]["tensor_parallel"], plan["answer"]["nodes_per_replica"]) == (16, 2)
+
+
+@pytest.mark.parametrize(("gpus", "degrees"), [(None, [1, 2, 4, 8]), (4, [1, 2, 4]), (16, [1, 2, 4, 8, 16])])
+def test_degrees_end_at_a_node(gpus: int | None, degrees: list[int]) -> None:
+    """Without degrees in the plan they are the powers of two up to the GPUs of a node: the pool's, or 8 of the H100."""
+    base = small_study(plan__tensor_parallel=None, fleet__pools__0__node=None if gpus is None else {"gpus": gpus})
+    base = base.with_changes({"predictor": {"kind": "physical"}})
+    found = proposals(base, load_profile(base))
+    assert [one.layout.tensor_parallel for one in found] == degrees
 
 
 def test_nothing_meets_says_how_near_and_why(tmp_path: Path) -> None:
