@@ -29,11 +29,9 @@ def validate(
     with locating_errors(document):
         variants = expand(file, document) if study.sweep is not None else []
         try:
-            typer.echo(validation_report(study, variants, has_lookahead=is_verbose), nl=False)
+            typer.echo(validation_report(study, variants, notes, has_lookahead=is_verbose), nl=False)
         except InputError:
             typer.echo(refused_models(study), nl=False)  # They may say why the study is refused.
             raise
-    for note in notes:
-        typer.echo(f"# Note: {note}")
     if is_library_checked:
         typer.echo(check_library(), nl=False)

@@ -1,6 +1,7 @@
 """Report of ``validate``: the resolved study, the memory plan, and how far the actors can run ahead.
 
-The report is YAML with comments, so it is itself a study file.
+The report is YAML with comments, so it is itself a study file.  What decides stands at its end, where a screen shows
+it: the memory plan, notes, warnings and the verdict.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,19 +35,21 @@ from cluster_sim.workload.columns import concatenate
 GIB: Final = 1 << 30
 
 
-def validation_report(study: Study, variants: Sequence[Variant] = (), *, has_lookahead: bool = False) -> str:
+def validation_report(
+    study: Study, variants: Sequence[Variant] = (), notes: Sequence[str] = (), *, has_lookahead: bool = False
+) -> str:
     """Return the report; raise ``InputError`` if a model does not fit, a file cannot be read, or settings conflict.
 
-    A trace is read to its end, so every row of it is checked.  With the ``variants`` of a sweep it is enough if one of
-    them is valid, which is then reported on.
+    A trace is read to its end, so every row of it is checked.  ``notes`` are those of the reader.  With the
+    ``variants`` of a sweep it is enough if one of them is valid, which is then reported on.
     """
     try:
-        plan, remarks = make_plan(study), []
+        plan, remarks, label = make_plan(study), [], ""
     except InputError as error:
         valid = next((variant for variant in variants if variant.study is not None), None)
         if valid is None or valid.study is None:
             raise
-        study, plan = valid.study, make_plan(valid.study)
+        study, plan, label = valid.study, make_plan(valid.study), f" as {valid.label}"
         remarks = [f"Without the sweep's values the study is not valid ({error}); this is {valid.label}:"]
     if study.run.detail == "estimate":
         check_covered(study, plan, concatenate(list(build_columns(study.workload, study.seed).columns())))
@@ -55,7 +58,7 @@ def validation_report(study: Study, variants: Sequence[Variant] = (), *, has_loo
     resolved = study.model_copy(update={"fleet": study.fleet.model_copy(update={"pools": pools})})
     lines = [
         *(f"# {remark}" for remark in remarks),
-        f"# {study.name} is valid; configuration hash {config_hash(study)}.  Every value, pinned defaults filled in:",
+        f"# Every value of {study.name}, pinned defaults filled in:",
         resolved_yaml(resolved).rstrip("\n"),
         "",
         "# Workload:",
@@ -64,14 +67,16 @@ def validation_report(study: Study, variants: Sequence[Variant] = (), *, has_loo
         *(f"#   {line}" for line in fleet_lines(plan)),
         "# Models:",
         *(f"#   {line}" for line in dict.fromkeys(line for pool in plan.pools for line in model_lines(pool.hardware))),
-        "# Memory plan of one GPU, and KV cache of one replica:",
-        *(f"#   {line}" for planned in plan.pools for line in _memory(planned)),
         "# Step times:",
         *(f"#   {line}" for line in _step_times(simulation)),
         *(["# Lookahead:"] if has_lookahead else []),
         *(f"#   {line}" for line in (_lookahead(simulation) if has_lookahead else ())),
+        "# Memory plan of one GPU, and KV cache of one replica:",
+        *(f"#   {line}" for planned in plan.pools for line in _memory(planned)),
         *(f"# {line}" for line in _sweep(variants)),
+        *(f"# Note: {note}" for note in notes),
         *(f"# Warning: {line}" for line in (*site_warnings(study.fleet), *link_warnings(study.fleet))),
+        f"# {study.name} is valid{label}; configuration hash {config_hash(study)}",
     ]
     return "\n".join(lines) + "\n"
 

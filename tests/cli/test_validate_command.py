@@ -7,6 +7,7 @@ import pytest
 
 from cluster_sim.config.loading.load import load_study
 from cluster_sim.document import Document
+from cluster_sim.study.validation_report import validation_report
 from tests.cli.command import Command
 
 
@@ -43,6 +44,26 @@ def test_validate_prints_everything(command: Command, study_file: Path) -> None:
     code, text, _ = command("validate", study_file)
     assert "coupling factor" not in text
     assert "Lookahead" not in text
+
+
+def test_what_decides_stands_at_the_end(command: Command, study_file: Path) -> None:
+    """The screen ends with the memory plan (four lines), the notes of the reader, warnings and the verdict."""
+    first = {"model": "llama-3-8b", "device": "h100-sxm"}
+    pools = [{"name": name, **first} for name in ("main", "other")]
+    fleet = json.dumps({"pools": pools, "links": [{"between": "main -> other", "link": "ethernet-25"}]})
+    code, text, error = command("validate", study_file, "--set", f"fleet={fleet}")
+    assert (code, error) == (0, "")
+    *_, title, pool, memory, blocks, _, _, _, warning, verdict = text.splitlines()
+    assert title == "# Memory plan of one GPU, and KV cache of one replica:"
+    assert pool.startswith("#   main: 1 replica of llama-3-8b on 1 x h100-sxm each")
+    assert memory.startswith("#     memory 79.19 GiB, usable 71.27: weights 14.96")
+    assert "KV blocks of 16 tokens: " in blocks
+    assert warning.startswith("# Warning: fleet.links: 'main -> other' leads one way only")
+    assert verdict.startswith("# my-study is valid; configuration hash ")
+    assert text.startswith("# Every value of my-study, pinned defaults filled in:\nname: my-study\n")
+    noted = validation_report(load_study(study_file), (), ["nobody reads it"]).splitlines()
+    assert noted[-2] == "# Note: nobody reads it"
+    assert noted[-1].startswith("# my-study is valid; configuration hash ")
 
 
 def test_validate_judges_the_variants_of_a_sweep(command: Command, study_file: Path) -> None:
