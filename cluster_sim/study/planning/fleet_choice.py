@@ -1,6 +1,7 @@
 """Layouts and fleets: what the planner chooses between, and the study of each."""
 
 import copy
+import hashlib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -11,6 +12,8 @@ from cluster_sim.shown_values import counted
 
 PREFILL_POOL: Final = "prefill"
 DECODE_POOL: Final = "decode"
+KEY_DIGITS: Final = 12
+"""Hexadecimal digits of a path's hash in the key of a fleet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,18 @@ class Layout:
     @property
     def device_name(self) -> str:
         """The device's name; of a file its stem."""
-        return Path(self.device).stem if self.device.endswith((".yaml", ".yml", ".json")) else self.device
+        return Path(self.device).stem if self._is_file else self.device
+
+    @property
+    def device_key(self) -> str:
+        """What tells the device from all others: its name, and of a file a hash of its path besides."""
+        if not self._is_file:
+            return self.device
+        return f"{self.device_name}@{hashlib.sha256(self.device.encode()).hexdigest()[:KEY_DIGITS]}"
+
+    @property
+    def _is_file(self) -> bool:
+        return self.device.endswith((".yaml", ".yml", ".json"))
 
     @property
     def label(self) -> str:
@@ -102,10 +116,11 @@ class Fleet:
 
     @property
     def key(self) -> str:
-        """What names the fleet's files."""
+        """What tells the fleet from all others that a plan may try, and names its runs."""
         layout = self.layout
-        parts = [layout.device_name, f"tp{layout.tensor_parallel}", f"pp{layout.pipeline_parallel}"]
+        parts = [layout.device_key, f"tp{layout.tensor_parallel}", f"pp{layout.pipeline_parallel}"]
         options = (
+            ("dp", layout.data_parallel if layout.data_parallel > 1 else None),
             ("", layout.engine),
             ("len", layout.max_model_len),
             ("tokens", layout.max_num_batched_tokens),
