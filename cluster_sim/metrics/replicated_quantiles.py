@@ -112,6 +112,23 @@ class ReplicatedValues:
         exponent = student_t(self.replications - 1, sure) * spread
         return together * math.exp(exponent) if exponent < _MOST_EXPONENT else math.inf
 
+    def share_interval(self, value: float, confidence: float = CONFIDENCE) -> Interval:
+        """Return Student's interval of the share of values above ``value``, by what the replications differ in it.
+
+        Where a few replications alone are overloaded for a while, the variance at their common quantile is small beside
+        that at a limit far below it: whether the limit holds is then better asked at the limit itself.
+        """
+        share = self.share_above(value)
+        number = self.replications
+        if number < 2:
+            return Interval(-math.inf, math.inf)
+        # Deviations of the counts: a replication with more values counts for more.
+        counts = np.array([len(part) for part in self._samples])
+        deviations = counts * (self.shares_above(value) - share)
+        variance = number / (number - 1) * float(deviations @ deviations) / self.count**2
+        reach = student_t(number - 1, confidence) * math.sqrt(variance)
+        return Interval(share - reach, share + reach)
+
     def mean_estimate(self, confidence: float = CONFIDENCE) -> Estimate:
         """Return the mean of all values; its interval is that of a ratio of sums over the replications.
 

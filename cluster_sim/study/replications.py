@@ -46,6 +46,8 @@ Int64Array = npt.NDArray[np.int64]
 LEAST_REPLICATIONS: Final = 5
 """Fewer say little about how much they differ."""
 MOST_REPLICATIONS: Final = 30
+ROUNDING: Final = 1e-9
+"""Share of the requests that is none: what is left of 1 - 0.9 and the like."""
 WINDOWS_OF_TRACE: Final = 20
 """Windows into which a trace is cut for its bootstrap: each keeps the bursts inside it."""
 _SEED_BITS: Final = 62
@@ -184,13 +186,24 @@ class Replications:
         return self.mean(limit.sample) if kind.is_mean else self.quantile(limit.sample, kind.rank)
 
     def verdict(self, limit: LoadLimit) -> Verdict:
-        """Return whether a limit is met or missed, or the runs do not say; met if no request has the figure."""
+        """Return whether a limit is met or missed, or the runs do not say; met if no request has the figure.
+
+        A percentile's limit also has to be met or missed by the share of requests beyond it: two overloaded runs among
+        five make the percentile of all a matter of these two.
+        """
         estimate = self.limited(limit)
         if estimate is None:
             return Verdict.MET
         if np.isinf(estimate.value):
             return Verdict.MISSED
-        return verdict_of(limit.limit.limit_s, estimate.value, estimate.interval)
+        kind = limit.limit
+        verdict = verdict_of(kind.limit_s, estimate.value, estimate.interval)
+        values = None if limit.is_of_gaps or kind.is_mean else self.values(limit.sample)
+        if values is None:
+            return verdict
+        shares = values.share_interval(kind.limit_s, self.confidence)
+        of_shares = verdict_of(1 - kind.rank + ROUNDING, values.share_above(kind.limit_s), shares)
+        return verdict if verdict is of_shares else Verdict.TOO_CLOSE
 
     def verdicts(self, limits: Sequence[LoadLimit]) -> dict[str, Verdict]:
         """Return the verdict on each limit by its name."""

@@ -33,6 +33,15 @@ def test_equal_replications_leave_nothing_open() -> None:
     assert values.mean_estimate() == (50.5, (50.5, 50.5))
 
 
+def test_share_beyond_a_value_by_hand() -> None:
+    """The shares 0.1 and 0.3 of two replications of 10 values leave 0.2 give or take 12.706 times 0.1."""
+    values = ReplicatedValues([np.array([0.0] * 9 + [2.0]), np.array([0.0] * 7 + [2.0] * 3)])
+    low, high = values.share_interval(1.0)
+    assert (low + high) / 2 == pytest.approx(0.2)
+    assert (high - low) / 2 == pytest.approx(12.706 * 0.1, rel=1e-4)
+    assert ReplicatedValues([np.arange(10.0)]).share_interval(1.0) == (-math.inf, math.inf)
+
+
 def test_mean_of_unequal_replications() -> None:
     """A replication with more values counts for more: 10 values of 1 and 30 of 2 have the mean 1.75."""
     estimate = ReplicatedValues([np.full(10, 1.0), np.full(30, 2.0)]).mean_estimate()

@@ -113,6 +113,34 @@ def test_a_limit_in_the_middle_of_the_noise_is_too_close() -> None:
     assert len(made) <= 11
 
 
+def test_two_overloaded_runs_among_five_do_not_decide() -> None:
+    """Shares of 0, 23, 0, 20 and 0 % of late requests leave 8.6 % give or take 14.6 (2.776 times 5.3): no certain miss,
+    though the 99th percentile of all runs together and its interval lie within the late ones.
+    """
+    [limit] = load_limits(Slo(ttft_p99_s=1.0))
+    run = SteadyRun(1.0, 0, 1000)
+    late = (0, 230, 0, 200, 0)
+    parts = [np.concatenate([np.full(1000 - count, 0.5), np.linspace(2, 30, count)]) for count in late]
+    found = Replications(tuple(replication(run, part) for part in parts))
+    estimate = found.limited(limit)
+    assert estimate is not None
+    assert estimate.interval.low > 1.0
+    assert found.verdict(limit) is Verdict.TOO_CLOSE
+    # All five overloaded: 20 % give or take 2.2 (2.776 times 0.8) are certain.
+    parts = [
+        np.concatenate([np.full(1000 - count, 0.5), np.linspace(2, 30, count)]) for count in (180, 190, 200, 210, 220)
+    ]
+    assert Replications(tuple(replication(run, part) for part in parts)).verdict(limit) is Verdict.MISSED
+
+
+def test_one_run_with_late_requests_among_five_is_no_certain_success() -> None:
+    """Shares of 0, 0, 0, 0 and 4 % leave 0.8 % give or take 2.2: more than one in a hundred may be late."""
+    [limit] = load_limits(Slo(ttft_p99_s=1.0))
+    run = SteadyRun(1.0, 0, 1000)
+    parts = [np.full(1000, 0.5)] * 4 + [np.concatenate([np.full(960, 0.5), np.full(40, 1.001)])]
+    assert Replications(tuple(replication(run, part) for part in parts)).verdict(limit) is Verdict.TOO_CLOSE
+
+
 def test_lost_requests_are_worse_than_any_limit() -> None:
     """One in fifty lost is too many, whatever the limits are; one in two hundred counts as late."""
     run = SteadyRun(1.0, 0, 1000)
