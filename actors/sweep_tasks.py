@@ -11,6 +11,7 @@ from actors.connection import ray_cluster
 from actors.shared_objects import naming_packages, of_this_node
 from actors.study_files import FileStore, SentFiles, with_own_files
 from actors.task_group import TaskGroup
+from cluster_sim.interruption import INTERRUPTION
 from cluster_sim.kernel.kernels import UnfitKernelError
 from cluster_sim.simulation.task_needs import TaskNeeds, task_needs
 
@@ -55,7 +56,11 @@ class RayTaskPool:
         return self._submitted
 
     def next_ended(self) -> tuple[int, Any]:
-        """Wait for a task; return its number and its result, or the exception that it raised."""
+        """Wait for a task; return its number and its result, or the exception that it raised.
+
+        Raises KeyboardInterrupt if the command was interrupted, even where a library has caught that.
+        """
+        INTERRUPTION.check()
         (ended,), _ = ray.wait(list(self._running), num_returns=1)
         number, group = self._running.pop(ended)
         result = _result(ended)

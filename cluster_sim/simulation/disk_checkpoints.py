@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from cluster_sim.conf_directory import library_root
 from cluster_sim.config.loading.canonical import config_hash
 from cluster_sim.config.schema.study import Study
+from cluster_sim.interruption import INTERRUPTION
 from cluster_sim.output.series_table import SeriesTable
 from cluster_sim.output.snapshot_file import (
     SNAPSHOT_FILE,
@@ -68,7 +69,11 @@ class DiskCheckpoints:
         return self._due_s < float("inf")
 
     def is_due(self) -> bool:
-        """Return whether the wall time for the next snapshot has come."""
+        """Return whether the wall time for the next snapshot has come.
+
+        Raises KeyboardInterrupt if the run was interrupted, even where a library has caught that.
+        """
+        INTERRUPTION.check()
         return time.monotonic() >= self._due_s
 
     def keep(self, take: TakeSnapshot) -> None:

@@ -9,6 +9,7 @@ from multiprocessing import get_context
 from typing import Any, Final, Self
 
 from cluster_sim.errors import UnfinishedError
+from cluster_sim.interruption import INTERRUPTION
 
 MOST_TRIES: Final = 3
 """Attempts at a task whose process dies, for want of memory say."""
@@ -56,8 +57,12 @@ class ProcessPool:
         return self._submitted
 
     def next_ended(self) -> tuple[int, Any]:
-        """Wait for a task; return its number and its result, or the exception that it raised."""
+        """Wait for a task; return its number and its result, or the exception that it raised.
+
+        Raises KeyboardInterrupt if the command was interrupted, even where a library has caught that.
+        """
         while True:
+            INTERRUPTION.check()
             ended, _ = wait(self._running, return_when=FIRST_COMPLETED)
             future = next(iter(ended))
             number, function, task, tries = self._running.pop(future)

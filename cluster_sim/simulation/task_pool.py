@@ -4,6 +4,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from cluster_sim.interruption import INTERRUPTION
+
 
 class TaskPool(Protocol):
     """Runs tasks, possibly in parallel and on other machines."""
@@ -35,7 +37,11 @@ class InlinePool:
         return self._submitted
 
     def next_ended(self) -> tuple[int, Any]:
-        """Make the call that has waited longest; return its number and its result or exception."""
+        """Make the call that has waited longest; return its number and its result or exception.
+
+        Raises KeyboardInterrupt if the command was interrupted, even where a library has caught that.
+        """
+        INTERRUPTION.check()
         number, function, task = self._waiting.popleft()
         try:
             return number, function(task)

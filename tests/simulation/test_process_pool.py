@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from cluster_sim.errors import UnfinishedError
+from cluster_sim.interruption import INTERRUPTION
 from cluster_sim.simulation.process_pool import ProcessPool
+from cluster_sim.simulation.task_pool import InlinePool, TaskPool
 
 
 def double(number: int) -> int:
@@ -48,3 +50,11 @@ def test_an_unused_pool_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cluster_sim.simulation.process_pool.ProcessPoolExecutor", None)
     with ProcessPool() as pool:
         assert pool.slots >= 1
+
+
+@pytest.mark.parametrize("pool", [ProcessPool(1), InlinePool()])
+def test_a_lost_interrupt_ends_the_wait(monkeypatch: pytest.MonkeyPatch, pool: TaskPool) -> None:
+    """Whoever waits for a task after a signal that a library has caught is interrupted all the same."""
+    monkeypatch.setattr(INTERRUPTION, "has_come", True)
+    with pytest.raises(KeyboardInterrupt):
+        pool.next_ended()

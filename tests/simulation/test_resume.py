@@ -9,6 +9,7 @@ import pytest
 
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError, UnfinishedError
+from cluster_sim.interruption import INTERRUPTION
 from cluster_sim.output.snapshot_file import SNAPSHOT_FILE
 from cluster_sim.simulation import disk_checkpoints, run
 from cluster_sim.simulation.disk_checkpoints import DiskCheckpoints
@@ -151,3 +152,14 @@ def test_a_run_that_can_be_resumed_is_not_begun_anew(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"run\.partial holds a run that was broken off"):
         run_study(study, RunOptions(executor="inline", out=out))
     assert (tmp_path / "run.partial" / SNAPSHOT_FILE).exists()
+
+
+def test_a_run_ends_after_an_interrupt_that_a_library_has_caught(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next window edge finds it; what was written stays readable."""
+    study = small_study(tmp_path, *LOCKSTEP)
+    monkeypatch.setattr(INTERRUPTION, "has_come", True)
+    with pytest.raises(UnfinishedError, match="interrupted"):
+        run_study(study, RunOptions(executor="inline", out=tmp_path / "run"))
+    assert (tmp_path / "run.partial").is_dir()
