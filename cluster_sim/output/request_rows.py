@@ -1,5 +1,6 @@
 """Rows of ``requests.parquet`` as the blocks that they were written from, one row group after the other."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -7,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cluster_sim.errors import InputError
@@ -45,6 +47,36 @@ def check_row_count(path: Path, rows: int, summary: Mapping[str, Any]) -> None:
             f"{path}: has {counted(rows, 'request')}, but summary.json beside it counts {total:,}: they are not of one "
             "run"
         )
+
+
+def check_latencies(path: Path, summary: Mapping[str, Any]) -> None:
+    """Raise InputError if the end-to-end times of a table are not those of the run's summary: it is of another run.
+
+    Number, shortest and longest are compared, which a summary has exactly.  One column is read.  A table or a summary
+    that lacks them, as those of earlier releases may, is left to other checks.
+    """
+    whole = summary.get("whole_run")
+    known = whole.get("e2e_s") if isinstance(whole, Mapping) else None
+    if not isinstance(known, dict) or "e2e_s" not in pq.read_schema(path).names:
+        return
+    column = pq.read_table(path, columns=["e2e_s"]).column(0)
+    bounds = pc.min_max(column)
+    found = (len(column) - column.null_count, *(_in_ns(bounds[name].as_py()) for name in ("min", "max")))
+    expected = (known.get("count"), *(_in_ns(known.get(name)) for name in ("min", "max")))
+    if found != expected:
+        raise InputError(
+            f"{path}: its end-to-end times are not those of summary.json beside it (longest {_shown_s(found[2])}, "
+            f"there {_shown_s(expected[2])}): they are not of one run"
+        )
+
+
+def _in_ns(seconds: Any) -> int | None:
+    is_time = isinstance(seconds, int | float) and math.isfinite(seconds)
+    return round(seconds * NS_PER_S) if is_time else None
+
+
+def _shown_s(time_ns: int | None) -> str:
+    return "none" if time_ns is None else f"{time_ns / NS_PER_S:.9g} s"
 
 
 def read_rows(path: Path, pools: Sequence[str]) -> RowBlock:

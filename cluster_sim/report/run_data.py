@@ -18,7 +18,7 @@ from cluster_sim.errors import InputError
 from cluster_sim.metrics.run_summary import SUMMARY_VERSION
 from cluster_sim.output.counters_table import COUNTERS_FILE, RANK_COUNTERS_FILE, read_counters
 from cluster_sim.output.idle_rows import IdleReplicas, read_series
-from cluster_sim.output.request_rows import check_row_count
+from cluster_sim.output.request_rows import check_latencies, check_row_count
 from cluster_sim.output.run_directory import (
     MANIFEST_FILE,
     REQUESTS_FILE,
@@ -31,7 +31,7 @@ from cluster_sim.plain_file import check_plain, read_text
 from cluster_sim.recording.buckets import TOKEN_GAP_S
 from cluster_sim.recording.rows import TIMELINE_FIELDS
 from cluster_sim.report.earlier_summary import WHOLE_RUN, from_whole_run
-from cluster_sim.shown_values import cut, shown_path
+from cluster_sim.shown_values import counted, cut, shown_path
 from cluster_sim.units import NS_PER_S
 
 FloatArray = npt.NDArray[np.float64]
@@ -91,8 +91,34 @@ class RunData:
                 f"{directory / SUMMARY_FILE}: has summary_version {version}, but this program reads {SUMMARY_VERSION}; "
                 f"run {directory / RESOLVED_FILE} again"
             )
-        check_row_count(directory / REQUESTS_FILE, run.request_count(), run.summary)
+        with undamaged(directory):
+            run.check_tables()
         return run
+
+    def check_tables(self) -> None:
+        """Raise InputError if a table is of another run than the summary, as far as that is told without reading it
+        all: by the number of requests and their end-to-end times, and by the last tick and replica of the series.
+        """
+        check_row_count(self.directory / REQUESTS_FILE, self.request_count(), self.summary)
+        with self._reading(REQUESTS_FILE) as path:
+            check_latencies(path, self.summary)
+        if os.path.lexists(self.directory / SERIES_FILE):
+            self._check_series(self.summary["simulated_s"], len(self.summary["replicas"]))
+
+    def _check_series(self, end_s: float, replicas: int) -> None:
+        last = {"time_s": 0.0, "replica": 0}
+        with self._reading(SERIES_FILE) as path:
+            metadata = pq.read_metadata(path)
+        for group in map(metadata.row_group, range(metadata.num_row_groups)):
+            for column in map(group.column, range(metadata.num_columns)):
+                known = column.statistics if column.path_in_schema in last else None
+                if known is not None and known.has_min_max:
+                    last[column.path_in_schema] = max(last[column.path_in_schema], known.max)
+        if last["time_s"] > end_s + 1 / NS_PER_S or last["replica"] >= max(replicas, 1):
+            raise InputError(
+                f"{self.directory / SERIES_FILE}: goes up to {last['time_s']:g} s and replica {last['replica']}, but "
+                f"summary.json beside it has {counted(replicas, 'replica')} up to {end_s:g} s: they are not of one run"
+            )
 
     def study(self) -> dict[str, Any]:
         """Return the study with every default; raises InputError if its file is damaged."""

@@ -15,7 +15,7 @@ from cluster_sim.calibration.case import WHOLE_RUN
 from cluster_sim.errors import InputError
 from cluster_sim.metrics.latencies import latencies_ns
 from cluster_sim.metrics.student_t import CONFIDENCE
-from cluster_sim.output.request_rows import check_row_count, read_rows
+from cluster_sim.output.request_rows import check_latencies, check_row_count, read_rows
 from cluster_sim.output.run_directory import REQUESTS_FILE, SUMMARY_FILE
 from cluster_sim.plain_file import read_text
 from cluster_sim.shown_values import counted, cut
@@ -116,6 +116,7 @@ def read_run(directory: Path) -> RunFigures:
     except ValueError as error:
         raise InputError(f"{directory}: is no run of this release, or damaged: {cut(str(error), 200)}") from None
     check_row_count(path, len(block.rows), summary)
+    check_latencies(path, summary)
     sample = request_sample(block, lambda arrivals: slice(*np.searchsorted(arrivals, edges_ns).tolist()))
     rows = sample.block
     queue_s = np.where(sample.is_finished, latencies_ns(rows).queue / NS_PER_S, np.nan)

@@ -79,6 +79,30 @@ def test_tables_of_another_run(command: Command, tmp_path: Path) -> None:
         assert (code, error) == (2, message)
 
 
+def test_tables_of_another_run_of_as_many_requests(command: Command, tmp_path: Path) -> None:
+    """The same requests with another seed take other times, which is told by the shortest and the longest of them; a
+    series of a longer run, or of a larger fleet, is told by its last tick and replica.
+    """
+    one = run_small(tmp_path, "workload.count=20").directory
+    other = run_small(tmp_path, "workload.count=20", "seed=8").directory
+    kept = (one / "requests.parquet").read_bytes()
+    shutil.copy(other / "requests.parquet", one)
+    for arguments in (("compare", one, other), ("report", one), ("explain", one, "3")):
+        code, _, error = command(*arguments)
+        assert code == 2
+        assert error.startswith(f"error: {one}/requests.parquet: its end-to-end times are not those of summary.json")
+        assert error.endswith("they are not of one run\n")
+        assert error.count("\n") == 1
+    (one / "requests.parquet").write_bytes(kept)
+    assert command("explain", one, "3")[0] == 0
+    for override in ("workload.count=200", "fleet.pools.0.replicas=9"):
+        shutil.copy(run_small(tmp_path, override, "run.series_interval_s=0.01").directory / "series.parquet", one)
+        for arguments in (("report", one), ("explain", one, "3")):
+            code, _, error = command(*arguments)
+            assert code == 2
+            assert error.startswith(f"error: {one}/series.parquet: goes up to ")
+
+
 def test_a_damaged_summary_is_told_without_words_of_python(command: Command, tmp_path: Path) -> None:
     """Where a value is of another kind, the message says that, and names the run."""
     run = run_small(tmp_path, "workload.count=20").directory

@@ -127,7 +127,13 @@ def test_damaged_runs_are_refused(run_directory: Path, tmp_path: Path) -> None:
 def test_runs_that_are_damaged_inside_are_refused(run_directory: Path, tmp_path: Path) -> None:
     """Parts of a summary that are missing or of another type, and foreign tables, are one message without a file."""
     summary = json.loads((run_directory / "summary.json").read_text(encoding="utf-8"))
-    changes = ({"pools": [{}]}, {"slo": []}, {"replicas": [{"replica": 0}]}, {"checks": 3}, {"energy": {}})
+    changes = (
+        {"pools": [{}]},
+        {"slo": []},
+        {"replicas": [{"replica": 0}, {"replica": 1}]},
+        {"checks": 3},
+        {"energy": {}},
+    )
     for number, change in enumerate(changes):
         run = tmp_path / f"run{number}"
         shutil.copytree(run_directory, run)
