@@ -64,7 +64,7 @@ class Responses:
         """Add what comes of a scheduled batch to ``out``: chunks, first tokens and responses."""
         end_ns, step_ns = batch.end_ns, batch.end_ns - batch.start_ns
         if self._reports_chunks:
-            out += self._legs.chunks(batch.prefilled, end_ns, step_ns)
+            out.extend(self._legs.chunks(batch.prefilled, end_ns, step_ns))
         first_tokens = self._attempts.first_tokens
         if first_tokens is not None:
             out.extend(first_tokens.report(batch.completed, batch.finishing, end_ns))

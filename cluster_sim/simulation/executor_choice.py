@@ -57,7 +57,7 @@ def choose_executor(simulation: Simulation, cpus: int | None = None) -> Executor
     round_s = ROUND_S + actors * ACTOR_S
     factor = work_s / round_s
     gain = work_s / (work_s * (HUB_SHARE + (1.0 - HUB_SHARE) / actors) + round_s)
-    known = f"coupling factor {factor:,.2f} ({window_requests:,.0f} requests between two synchronisations)"
+    known = f"coupling factor {factor:,.2f} ({counted(round(window_requests), 'request')} between two synchronisations)"
     if actors < 2 or gain < LEAST_GAIN:
         return ExecutorChoice(
             "inline", f"inline: {known}, {counted(actors, 'actor')} would be {gain:.2f} times as fast", factor

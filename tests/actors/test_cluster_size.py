@@ -22,7 +22,7 @@ def test_actors_wait_for_the_workers() -> None:
 
 def test_too_few_cpus_are_refused() -> None:
     """Workers that never come, and a cluster that offers nothing, end the run with a message that names the option."""
-    with pytest.raises(UnfinishedError, match=r"offers 2 CPUs on 1 nodes .* --min-cpus asks for 4"):
+    with pytest.raises(UnfinishedError, match=r"offers 2 CPUs on 1 node .* --min-cpus asks for 4"):
         await_cpus(4, limit_s=0.0, cpus=lambda: [2.0])
     with pytest.raises(UnfinishedError, match=r"2 nodes offer no CPU .* --min-cpus N"):
         await_cpus(None, cpus=lambda: [0.0, 0.0])

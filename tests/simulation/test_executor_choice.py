@@ -50,7 +50,7 @@ def test_perfect_knowledge_stays_inline() -> None:
     """A probe at every decision leaves one request between two rounds, however many arrive."""
     chosen = choice("least_loaded", 1024, 4_000.0, 1_000_000, period_ms=0.0)
     assert chosen.executor == "inline"
-    assert "(1 requests between two synchronisations)" in chosen.reason
+    assert "(1 request between two synchronisations)" in chosen.reason
 
 
 def test_run_ahead_counts() -> None:

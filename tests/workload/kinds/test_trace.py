@@ -142,14 +142,14 @@ def test_a_trace_of_skipped_rows_is_refused(trace_file: Callable[..., str], rows
     """When every row is skipped, there is nothing to replay and nothing to draw lengths from: both say so."""
     burst = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n5,x,4,0,4,y\n"
     path = trace_file(burst)
-    with pytest.raises(InputError, match="all 1 rows were skipped"):
+    with pytest.raises(InputError, match="the only row was skipped"):
         rows({"kind": "trace", "path": path})
     lengths = {"kind": "empirical", "path": path}
     arrivals = {"kind": "poisson", "request_rate": 1}
     with pytest.raises(InputError, match="no row with tokens"):
         rows({"kind": "synthetic", "arrivals": arrivals, "lengths": lengths, "count": 1})
     alone = trace_file('[{"conversations": []}]', "s.json")
-    with pytest.raises(InputError, match="all 1 rows were skipped"):
+    with pytest.raises(InputError, match="the only row was skipped"):
         rows({"kind": "trace", "path": alone, "arrivals": arrivals})
 
 
