@@ -11,8 +11,9 @@ and of latent attention, the latter beyond a plain block's.  Experts are fitted 
 
 import argparse
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -49,11 +50,23 @@ EXPERT_FORMATS = {
     "fp8": {"fp8_block": (1.0, "fp8")},
     "nvfp4": {"nvfp4": (0.5625, "fp4")},
     "int4": {"int4_wo": (0.515625, "bf16")},
+    "mxfp4": {"w4a16_mxfp4": (0.53125, "bf16")},
+    "mxfp4_fp8": {"w4a8_mxfp4_mxfp8": (0.53125, "fp8")},
 }
 """The same by the format that experts are stored in.  MXFP4 has none of its own: its kernels take activations of 16 or
 8 bits, which the server's flags choose."""
 LEAST_EXPERTS_S = 5e-6
-"""Experts read and computed in less than this show the constant of a layer."""
+"""Experts read and computed in less than this show the constant of a layer ..."""
+FEW_TOKENS = 8
+"""... where no more tokens than this have to be sorted by expert ..."""
+NODE = 8
+"""... on one node, whose GPUs share the experts."""
+CHOSEN_CONTEXT = 4096
+"""Context at which an indexer has to choose: the double of what it picks."""
+CONSTANTS = ("latent_us", "sparse_us", "moe_us")
+"""Beginnings of the names of figures that are times of kernels with next to nothing to do."""
+CHIPS = (("h100-sxm", "h200"), ("b200", "b300", "gb200", "gb300"))
+"""Devices with the same multiprocessors."""
 CACHE_MULTIPLE = 2
 """Work below this multiple of the last-level cache is left out: it would be read from there."""
 Columns = dict[str, npt.NDArray[Any]]
@@ -73,6 +86,8 @@ def main(arguments: list[str]) -> int:
             if ratios:
                 devices.setdefault(name, {})[engine] = ratios
                 print(f"{name:<14}{engine:<8}" + "  ".join(f"{key} {value:g}" for key, value in ratios.items()))
+    for chip in CHIPS:
+        share_constants([devices[name] for name in chip if name in devices])
     document = {
         "name": options.out.stem,
         "kind": "operators",
@@ -126,12 +141,28 @@ def fit(system: Path, engine: str, device: Device) -> dict[str, float]:
     put_experts(ratios, system / "moe", engine, device, EXPERT_DTYPES)
     for name, dtypes in EXPERT_FORMATS.items():
         put_experts(ratios, system / "moe", engine, device, dtypes, f"_{name}")
+        put_experts(ratios, system / "moe", engine, device, dtypes, f"_{name}_spread", are_spread=True)
     put_latent(ratios, system, engine)
     put_states(ratios, system, engine, device)
     reduce = load(system / "comm", engine, "custom_allreduce_perf.parquet")
     if reduce is not None:
         put_all_reduce(ratios, reduce, device)
+    put_all_to_all(ratios, system / "comm", engine)
     return ratios
+
+
+def share_constants(devices: list[dict[str, dict[str, float]]]) -> None:
+    """Give devices of one chip the least constant of each kernel that was measured on any of them, by engine: what a
+    kernel takes with next to nothing to do is a matter of the chip, and disturbances only lengthen it.
+    """
+    for engine in ENGINES:
+        measured = [device[engine] for device in devices if engine in device]
+        names = {name for ratios in measured for name in ratios if name.startswith(CONSTANTS)}
+        for name in names:
+            least = min(ratios[name] for ratios in measured if name in ratios)
+            for ratios in measured:
+                if name in ratios:
+                    ratios[name] = least
 
 
 def put(ratios: dict[str, float], name: str, ideal_s: npt.NDArray[Any], seconds: npt.NDArray[Any]) -> None:
@@ -150,6 +181,32 @@ def line(ideal_s: npt.NDArray[Any], seconds: npt.NDArray[Any]) -> tuple[float, f
     return float(constant), float(slope)
 
 
+class ExpertCall(NamedTuple):
+    """One measured call of experts."""
+
+    dtype: str
+    kernel: str
+    shape: tuple[int, ...]
+    """Hidden size, width, experts and choices, then the degrees."""
+    tokens: int
+    read_s: float
+    """Time to read the activated experts at the data sheet's rate."""
+    compute_s: float
+    """The same to compute them."""
+    seconds: float
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it shows the constant of a layer."""
+        is_small = self.tokens <= FEW_TOKENS and self.shape[-1] <= NODE
+        return is_small and self.read_s + self.compute_s < LEAST_EXPERTS_S
+
+    @property
+    def router(self) -> tuple[str, str, tuple[int, ...]]:
+        """What decides which experts its tokens choose."""
+        return self.dtype, self.kernel, self.shape[:4]
+
+
 def put_experts(
     ratios: dict[str, float],
     folder: Path,
@@ -157,48 +214,35 @@ def put_experts(
     device: Device,
     dtypes: dict[str, tuple[float, str]],
     suffix: str = "",
+    *,
+    are_spread: bool = False,
 ) -> None:
     """Add the time of a layer's experts with next to nothing to read, and how fast they are read and computed.
 
-    Tokens choose evenly, so n of them activate k n experts; of several kernels for a shape the fastest counts, and of
-    several versions of a dtype the newest.  Reading and computing add up: these kernels do not overlap them.
+    Of several kernels for a shape the fastest counts, and of several versions of a dtype the newest.  Reading and
+    computing add up: these kernels do not overlap them.  Experts are sliced over GPUs, or whole ones ``are_spread``.
+
+    A kernel that reads the experts of a shape faster than the data sheet allows has left some of them out (DeepSeek's
+    router chooses among half of 256 experts, for all tokens of the benchmark the same half): its times for that shape
+    say how long a call takes, not how fast it reads.
     """
-    best: dict[tuple[Any, ...], tuple[float, float, float]] = {}
+    calls: list[ExpertCall] = []
     for columns in reversed(load_all(folder, engine, "moe_perf.parquet")):
-        rows = select(columns, distribution="balanced", moe_ep_size=1)
-        done = {key[0] for key in best}
-        known = [name for name in dtypes if name not in done and dtypes[name][1] in device.flops]
-        chosen = (rows["num_tokens"] <= 8192) & np.isin(rows["moe_dtype"], known)
-        names = (
-            "moe_dtype",
-            "hidden_size",
-            "inter_size",
-            "num_experts",
-            "topk",
-            "moe_tp_size",
-            "num_tokens",
-            "latency",
-        )
-        for dtype, hidden, inter, experts, topk, ways, tokens, latency in zip(
-            *(rows[name][chosen].tolist() for name in names), strict=True
-        ):
-            weight_bytes, arithmetic = dtypes[dtype]
-            weights = 3.0 * hidden * inter / ways
-            read_s = weights * weight_bytes * min(experts, topk * tokens) / device.memory_bandwidth_bytes_per_s
-            compute_s = 2.0 * weights * topk * tokens / device.peak_flops(arithmetic)
-            key = (dtype, hidden, inter, experts, topk, ways, tokens)
-            if key not in best or latency * 1e-3 < best[key][2]:
-                best[key] = read_s, compute_s, latency * 1e-3
-    if not best:
+        done = {call.dtype for call in calls}
+        known = {name: way for name, way in dtypes.items() if name not in done and way[1] in device.flops}
+        calls += expert_calls(columns, device, known, are_spread)
+    cached_s = CACHE_MULTIPLE * device.l2_bytes / device.memory_bandwidth_bytes_per_s
+    partial = {call.router for call in calls if call.seconds < call.read_s >= cached_s}
+    short = fastest(call for call in calls if call.is_short)
+    long = fastest(call for call in calls if call.read_s >= cached_s and call.router not in partial)
+    if len(short) < 5 or len(long) < 50:
         return
-    read, compute, seconds = (np.array(values) for values in zip(*best.values(), strict=True))
-    cached = CACHE_MULTIPLE * device.l2_bytes / device.memory_bandwidth_bytes_per_s
-    short, long = read + compute < LEAST_EXPERTS_S, read >= cached
-    if short.sum() < 5 or long.sum() < 50:
-        return
-    constant = float(np.median(seconds[short]))
-    design = np.stack([read, compute], axis=1)[long] / seconds[long, None]
-    slopes, *_ = np.linalg.lstsq(design, 1.0 - constant / seconds[long], rcond=None)
+    constant = float(np.median([call.seconds for call in short]))
+    by_kernel = {name: kernel_constant_s(calls, name, constant) for name in {call.kernel for call in long}}
+    constants = np.array([by_kernel[call.kernel] for call in long])
+    read, compute, seconds = np.array([(call.read_s, call.compute_s, call.seconds) for call in long]).T
+    design = np.stack([read, compute], axis=1) / seconds[:, None]
+    slopes, *_ = np.linalg.lstsq(design, 1.0 - constants / seconds, rcond=None)
     names = ("moe_memory_ratio", "moe_flops_ratio")
     ratios |= {f"moe_us{suffix}": round(constant * 1e6, 1)}
     ratios |= {
@@ -206,9 +250,45 @@ def put_experts(
     }
 
 
+def expert_calls(
+    columns: Columns, device: Device, dtypes: dict[str, tuple[float, str]], are_spread: bool
+) -> Iterator[ExpertCall]:
+    """Yield the calls of a table; tokens choose evenly, so n of them activate k n experts."""
+    rows = select(columns, distribution="balanced")
+    chosen = (rows["num_tokens"] <= 8192) & np.isin(rows["moe_dtype"], list(dtypes))
+    chosen &= (rows["moe_tp_size"] == 1) & (rows["moe_ep_size"] > 1) if are_spread else rows["moe_ep_size"] == 1
+    shape = ("hidden_size", "inter_size", "num_experts", "topk", "moe_tp_size", "moe_ep_size")
+    names = ("moe_dtype", "kernel_source", *shape, "num_tokens", "latency")
+    for dtype, kernel, hidden, inter, experts, topk, slices, groups, tokens, latency in zip(
+        *(rows[name][chosen].tolist() for name in names), strict=True
+    ):
+        weight_bytes, arithmetic = dtypes[dtype]
+        weights = 3.0 * hidden * inter / slices / groups
+        read_s = weights * weight_bytes * min(experts, topk * tokens) / device.memory_bandwidth_bytes_per_s
+        compute_s = 2.0 * weights * topk * tokens / device.peak_flops(arithmetic)
+        degrees = (hidden, inter, experts, topk, slices, groups)
+        yield ExpertCall(dtype, kernel, degrees, tokens, read_s, compute_s, latency * 1e-3)
+
+
+def fastest(calls: Iterable[ExpertCall]) -> list[ExpertCall]:
+    """Return the call of the fastest kernel for each dtype, shape and number of tokens."""
+    best: dict[tuple[str, tuple[int, ...], int], ExpertCall] = {}
+    for call in calls:
+        key = (call.dtype, call.shape, call.tokens)
+        if key not in best or call.seconds < best[key].seconds:
+            best[key] = call
+    return list(best.values())
+
+
+def kernel_constant_s(calls: list[ExpertCall], kernel: str, default_s: float) -> float:
+    """Return the time of a kernel with next to nothing to read, s."""
+    short = [call.seconds for call in calls if call.kernel == kernel and call.is_short]
+    return float(np.median(short)) if len(short) >= 5 else default_s
+
+
 def put_latent(ratios: dict[str, float], system: Path, engine: str) -> None:
-    """Add what a block of latent attention, and one with an indexer, takes longer than a plain one, all at one short
-    sequence and one head.
+    """Add what a block of latent attention, and one with an indexer, takes longer than a plain one, all at one sequence
+    and the fewest heads, with a cache of 16 bits; contexts are short, but that an indexer has to choose.
     """
     plain = load(system / "attention", engine, "generation_attention_perf.parquet")
     gemm = load(system / "gemm", engine, "gemm_perf.parquet")
@@ -219,9 +299,9 @@ def put_latent(ratios: dict[str, float], system: Path, engine: str) -> None:
     if not small.any() or not short.any():
         return
     block_ms = 2 * np.median(gemm["latency"][small]) + np.median(plain["latency"][short])
-    for name, path in (
-        ("latent_us", "mla/{}/mla_generation_module_perf.parquet"),
-        ("sparse_us", "sparse_attention/{}/dsa_generation_module_perf.parquet"),
+    for name, path, least_tokens in (
+        ("latent_us", "mla/{}/mla_generation_module_perf.parquet", 0),
+        ("sparse_us", "sparse_attention/{}/dsa_generation_module_perf.parquet", CHOSEN_CONTEXT),
     ):
         folder, _, file = path.split("/")
         latent = load(system / folder, engine, file)
@@ -230,6 +310,7 @@ def put_latent(ratios: dict[str, float], system: Path, engine: str) -> None:
         if "op_name" in latent:
             latent = select(latent, op_name=str(min(latent["op_name"], key=len)))
         one = (latent["batch_size"] == 1) & (latent["num_heads"] == latent["num_heads"].min())
+        one &= (latent["kv_cache_dtype"] == "bfloat16") & (latent["step"] + latent["isl"] >= least_tokens)
         if one.any():
             ratios[name] = round(float(latent["latency"][one].min() - block_ms) * 1e3, 1)
 
@@ -264,6 +345,27 @@ def put_all_reduce(ratios: dict[str, float], columns: Columns, device: Device) -
         ratios[f"all_reduce_us_tp{degree}"] = round(float(np.median(seconds[small])) * 1e6, 2)
         rate = device.interconnect.bandwidth_bytes_per_s
         ratios[f"all_reduce_ratio_tp{degree}"] = round(float(np.median(moved / seconds[large])) / rate, 3)
+
+
+def put_all_to_all(ratios: dict[str, float], folder: Path, engine: str) -> None:
+    """Add the time in which next to nothing goes to the GPUs that hold its experts and back: TensorRT-LLM's three
+    kernels (``NVLinkTwoSided``), or SGLang's two (DeepEP's for low latency).
+    """
+    if engine == "trtllm":
+        rows = load(folder, engine, "trtllm_alltoall_perf.parquet")
+        kernels = ("alltoall_prepare", "alltoall_dispatch", "alltoall_combine")
+        if rows is not None:
+            rows = select(rows, kernel_source="NVLinkTwoSided", moe_dtype="bfloat16")
+            few = (rows["num_tokens"] <= FEW_TOKENS) & (rows["moe_ep_size"] > NODE)
+            times_us = [float(np.median(rows["latency"][few & (rows["op_name"] == name)])) * 1e3 for name in kernels]
+            ratios["all_to_all_us"] = round(sum(times_us), 1)
+    if engine == "sglang":
+        rows = load(folder, engine, "wideep_deepep_ll_perf.parquet")
+        if rows is not None:
+            few = rows["num_token"] <= FEW_TOKENS
+            ratios["all_to_all_us"] = round(
+                sum(float(np.median(rows[f"{way}_avg_t_us"][few])) for way in ("dispatch", "combine")), 1
+            )
 
 
 def load(folder: Path, engine: str, name: str) -> Columns | None:

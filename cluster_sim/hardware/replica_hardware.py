@@ -1,6 +1,8 @@
 """The hardware of one replica: model, device, parallelism and the engine's settings, from which step times follow."""
 
+import math
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Final
 
 from cluster_sim.errors import InputError
@@ -20,17 +22,57 @@ class ExpertSharding:
     """Data-parallel ranks that share them."""
     imbalance_ratio: float = 1.0
     """Work of the busiest GPU's experts over the mean; more than 1 only where GPUs hold whole experts."""
+    groups: int = 1
+    """GPUs over which whole experts are spread; 1: each GPU holds a slice of every expert."""
 
     def activated_ratio(self, model: Model, routed_tokens: int) -> float:
         """Return the expected share of a GPU's experts that ``routed_tokens`` tokens of all ranks activate."""
         return 1.0 - (1.0 - model.num_experts_per_tok / model.experts) ** routed_tokens
 
-    def exchanged_bytes(self, model: Model, routed_tokens: int) -> float:
+    def busiest_activated_ratio(self, model: Model, routed_tokens: int) -> float:
+        """Return the same of the GPU with the most of them, for which all others wait.
+
+        Tokens choose evenly and by themselves, so that a GPU's experts are activated or not with one probability each:
+        of several sums of such choices the greatest lies some standard deviations above the mean.
+        """
+        share = self.activated_ratio(model, routed_tokens)
+        if self.groups == 1:
+            return share
+        spread = math.sqrt(share * (1.0 - share) * self.groups / model.experts)
+        return min(1.0, share + _greatest_of(self.groups) * spread)
+
+    def busiest_share(self, model: Model, routed_tokens: int) -> float:
+        """Return the choices of experts that the busiest GPU has to compute over those of the mean GPU."""
+        if self.groups == 1:
+            return 1.0
+        choices = routed_tokens * model.num_experts_per_tok / self.groups
+        return min(float(self.groups), 1.0 + _greatest_of(self.groups) / math.sqrt(choices))
+
+    def exchanged_bytes(self, model: Model, routed_tokens: int, kernels: str = "") -> float:
         """Return the bytes that a GPU receives per layer with experts: of ``routed_tokens`` tokens, those of the other
         ranks are gathered and their results scattered back (vLLM's ``allgather_reducescatter``).
+
+        TensorRT-LLM and SGLang (DeepEP) send a token only to the GPUs that hold its experts, once they are more than
+        the experts that it chooses.
         """
         others = (self.ranks - 1) / self.ranks * routed_tokens
+        if self.is_all_to_all(model, kernels):
+            others *= 1.0 - (1.0 - 1.0 / self.ranks) ** model.num_experts_per_tok
         return 2.0 * others * model.hidden_size * weight_bytes(model.activation_dtype)
+
+    def is_all_to_all(self, model: Model, kernels: str) -> bool:
+        """Return whether tokens go to the GPUs of their experts only, with the kernels of an engine."""
+        is_wide = self.groups > 1 and self.ranks > model.num_experts_per_tok
+        return is_wide and kernels in ALL_TO_ALL_ENGINES
+
+
+ALL_TO_ALL_ENGINES: Final = ("trtllm", "sglang")
+"""Engines that exchange tokens between many ranks by all-to-all."""
+
+
+def _greatest_of(number: int) -> float:
+    """Return the mean of the greatest of so many standard normal draws (Blom 1958)."""
+    return NormalDist().inv_cdf((number - 0.375) / (number + 0.25)) if number > 1 else 0.0
 
 
 EXPERT_FORMATS: Final = {"bf16": "bf16", "fp16": "bf16", "fp8": "fp8", "fp4": "nvfp4", "int4": "int4"}
@@ -91,7 +133,8 @@ class ReplicaHardware:
             dtype, is_own = DTYPES[self.engine.weight_dtype], False
         if dtype == "fp4" and is_own and stored.bits < NVFP4_BITS:
             return ""
-        return EXPERT_FORMATS.get(dtype, "")
+        stored_as = EXPERT_FORMATS.get(dtype, "")
+        return f"{stored_as}_spread" if stored_as and self.experts.groups > 1 else stored_as
 
     @property
     def tensor_link(self) -> Interconnect | Network | GroupLink:

@@ -63,7 +63,7 @@ def _check_experts(pool: Pool, model: Model) -> None:
 
 def expert_sharding(pool: Pool) -> ExpertSharding:
     """Return how the data-parallel ranks of a pool share its experts."""
-    return ExpertSharding(pool.data_parallel, pool.expert_imbalance_ratio)
+    return ExpertSharding(pool.data_parallel, pool.expert_imbalance_ratio, pool.expert_parallel)
 
 
 def rank_limits(limits: SchedulerLimits, ranks: int) -> SchedulerLimits:

@@ -68,10 +68,17 @@ class OperatorRatios(LibraryModel):
         return carried
 
     def experts(self, device: str, engine: str, expert_format: str) -> dict[str, float]:
-        """Return the figures of experts stored in a format by their names without it; {} where they are not known."""
+        """Return the figures of experts stored in a format by their names without it; {} where they are not known.
+
+        Whole experts that are spread over GPUs have figures of their own, or those of sliced ones.
+        """
         names = (*EXPERT_FIGURES, "moe_flops_ratio")
-        found = {name: self.of_kernels(device, engine, f"{name}_{expert_format}") for name in names}
-        return found if expert_format and all(found.values()) else {}
+        sliced = expert_format.removesuffix(SPREAD)
+        for suffix in (expert_format, sliced) if sliced else ():
+            found = {name: self.of_kernels(device, engine, f"{name}_{suffix}") for name in names}
+            if all(found.values()):
+                return found
+        return {}
 
     def of_kernels(self, device: str, engine: str, figure: str) -> float:
         """Return a figure of a device: by the engine's kernels, else the mean of other engines', else 0."""
@@ -116,8 +123,11 @@ BLOCK_FIGURES: Final[dict[str, str]] = {
     "latent_layer_us": "latent_us",
     "sparse_layer_us": "sparse_us",
     "state_flops_ratio": "state_flops_ratio",
+    "all_to_all_us": "all_to_all_us",
 }
 """Coefficients that were fitted nowhere and are the operators' own figures, by the operator."""
+SPREAD: Final = "_spread"
+"""Ends the format of experts of which GPUs hold whole ones."""
 EXPERT_FIGURES: Final = ("moe_us", "moe_memory_ratio")
 """Operators of experts that coefficients follow."""
 FITTED_EXPERTS: Final = "bf16"

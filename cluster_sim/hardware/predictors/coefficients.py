@@ -82,6 +82,12 @@ class Coefficients(LibraryModel):
     token_us: float = Field(default=0.0, ge=0, le=1e6, description="c_tok: per token")
     all_reduce_us: float = Field(default=0.0, ge=0, le=1e6, description="a_ar: latency of one all-reduce")
     all_reduce_ratio: float = Field(default=0.5, gt=0, le=2, description="e_ar: of the link's bandwidth")
+    all_to_all_us: float = Field(
+        default=0.0,
+        ge=0,
+        le=1e6,
+        description="a_a2a: latency of sending tokens to the GPUs of their experts and back; 0: of two all-reduces",
+    )
     gap_us: float = Field(
         default=0.0, ge=0, le=1e6, description="g: per step for which the GPU waits while the CPU plans the next one"
     )

@@ -86,14 +86,20 @@ def test_operator_ratios_carry_over_to_another_engine() -> None:
 def test_experts_follow_the_kernels_of_their_format() -> None:
     """Fitted with experts in bf16 (20 us, 0.8 of the bandwidth): in fp8 elsewhere 30 us and 0.6 make 1.5 times the
     constant and 0.75 of the rate, and arithmetic is their own; what the engine lacks is the mean of the others; an
-    unknown format and the fitted server keep the figures of all formats.
+    unknown format and the fitted server keep the figures of all formats.  Whole experts that are spread over GPUs have
+    figures of their own (24 us: 1.2 times the constant), or those of slices.
     """
     both = {"moe_us": 40.0, "moe_memory_ratio": 0.5, "moe_flops_ratio": 0.9}
     fitted = both | {"moe_us_bf16": 20.0, "moe_memory_ratio_bf16": 0.8, "moe_flops_ratio_bf16": 0.6}
     fp8 = {"moe_us_fp8": 30.0, "moe_memory_ratio_fp8": 0.6, "moe_flops_ratio_fp8": 0.3}
+    spread = {"moe_us_fp8_spread": 24.0, "moe_memory_ratio_fp8_spread": 0.6, "moe_flops_ratio_fp8_spread": 0.2}
     ratios = OperatorRatios(
         name="made-up",
-        devices={"h100-sxm": {"vllm": fitted}, "b200": {"vllm": both | fp8, "sglang": both}},
+        devices={
+            "h100-sxm": {"vllm": fitted},
+            "b200": {"vllm": both | fp8, "sglang": both},
+            "b300": {"vllm": both | fp8 | spread},
+        },
     )
     calibration = Calibration(
         name="made-up",
@@ -114,6 +120,8 @@ def test_experts_follow_the_kernels_of_their_format() -> None:
     assert experts("b200", "sglang", "fp8") == pytest.approx([15.0, 0.6, 0.3])
     assert experts("b200", "vllm", "nvfp4") == experts("b200", "vllm", "") == pytest.approx([10.0, 0.8, 0.9])
     assert experts("h100-sxm", "vllm", "fp8") == pytest.approx([10.0, 0.8, 0.0])
+    assert experts("b300", "vllm", "fp8_spread") == pytest.approx([12.0, 0.6, 0.2])
+    assert experts("b200", "vllm", "fp8_spread") == experts("b200", "vllm", "fp8")
 
 
 def test_operator_ratios_carry_coefficients_over() -> None:

@@ -19,6 +19,7 @@ from cluster_sim.hardware.predictors.coefficients import Coefficients
 from cluster_sim.hardware.predictors.kinds.physical import PhysicalOptions, PhysicalPredictor
 from cluster_sim.hardware.predictors.kinds.roofline import RooflineOptions
 from cluster_sim.hardware.predictors.pool_predictor import build_predictor
+from cluster_sim.hardware.replica_hardware import ExpertSharding
 from cluster_sim.hardware.sharding import shard, shards
 from tests.hardware.replicas import hardware
 
@@ -345,3 +346,41 @@ def test_prompts_pass_states_at_a_rate_of_their_own() -> None:
     operations = 8191 * 36 * 32 * 6 * 128 * 128 / 4
     rates = [replica.device.peak_flops("bf16") * ratio for ratio in (base.attention_flops_ratio, 0.01)]
     assert found[1] - found[0] == pytest.approx((operations / rates[1] - operations / rates[0]) * 1e9, rel=1e-6)
+
+
+def test_a_gated_delta_net_has_three_more_kernels() -> None:
+    """36 of Qwen3-Next's 48 layers: at 13 us a layer 48 x 13 + 36 x 3 us."""
+    shape = BatchShape(1, 0)
+    plain, with_constant = (built("qwen3-next-80b-a3b", "h200", 2, layer_us=us).step_ns(shape) for us in (0, 13))
+    assert with_constant - plain == pytest.approx((48 * 13 + 36 * 3) * 1000, abs=1)
+
+
+def test_a_step_waits_for_the_gpu_with_the_most_experts() -> None:
+    """Eight tokens of Mixtral on two GPUs with whole experts, read and computed one after the other: the busiest reads
+    and computes more by what its share of experts and tokens says.
+    """
+    coefficients = Coefficients(**{**BASE, "moe_flops_ratio": 1.0})
+    sliced, whole = (
+        hardware("mixtral-8x7b", "h100-sxm", 2, experts=ExpertSharding(groups=groups)) for groups in (1, 2)
+    )
+    times = [PhysicalPredictor(coefficients, replica).tokens_cost(8, 0) for replica in (sliced, whole)]
+    part, model = shard(whole), whole.model
+    more_read = whole.experts.busiest_activated_ratio(model, 8) - whole.experts.activated_ratio(model, 8)
+    flops = 8 * 32 * 2 * 2 * 3 * 4096 * 14336 / 2
+    seconds = more_read * part.expert_weight_bytes / 3.352e12
+    seconds += (whole.experts.busiest_share(model, 8) - 1.0) * flops / 9.894e14
+    assert more_read > 0.02
+    assert times[1] - times[0] == pytest.approx(seconds * 1e9, rel=1e-4)
+
+
+def test_an_all_to_all_has_a_latency_of_its_own() -> None:
+    """16 ranks of DeepSeek-V3 with SGLang's kernels: 40 us in each of 58 layers instead of two all-reduces of 5."""
+    replica = hardware("deepseek-v3", "gb200", experts=ExpertSharding(16, groups=16), kernels="sglang")
+    base = Coefficients(**{**BASE, "all_reduce_us": 5.0})
+    own = base.model_copy(update={"all_to_all_us": 40.0})
+    times = [PhysicalPredictor(coefficients, replica).routed_cost(4, 64, 0) for coefficients in (base, own)]
+    assert times[1] - times[0] == pytest.approx(58 * 30 * 1000, rel=1e-6)
+    gathering = replace(replica, engine=replace(replica.engine, kernels="vllm"))
+    assert PhysicalPredictor(own, gathering).routed_cost(4, 64, 0) == PhysicalPredictor(base, gathering).routed_cost(
+        4, 64, 0
+    )

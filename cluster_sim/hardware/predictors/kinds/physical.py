@@ -22,7 +22,10 @@ every kernel, ahead of the GPU where it can, and the step is
     G + max(T without G, L l + L_moe l_moe + s l_seq).
 
 Some models choose experts in many small kernels instead of one (``router_kernels``); each costs its share of c_layer,
-and of l to launch.
+and of l to launch.  Those that a layer with a gated delta net has more than one with attention cost it too.
+
+Where GPUs hold whole experts, each step waits for the GPU with the most of them to read, and for that with the most
+tokens to compute (``ExpertSharding.busiest_*``).
 
 FlashAttention 2 packs the query heads that share a key head into one tile only where every sequence has one query and
 the layer no sliding window (``seqlenq_ngroups_swapped`` in its ``flash_api.cpp``).  Otherwise each query head of a
@@ -57,6 +60,12 @@ from cluster_sim.units import NS_PER_S, NS_PER_US
 
 LAYER_KERNELS: Final = 13
 """Kernels of a dense layer: two norms, four projections and what lies between them, the cache's write and attention."""
+
+
+DELTA_KERNELS: Final = 3
+"""Kernels that a gated delta net has more than attention: four input projections instead of one, a convolution and a
+gated norm, but no rotation and no write to a cache (``qwen3_5.py`` of SGLang 0.5.9, after vLLM's).
+"""
 
 
 class PhysicalOptions(PredictorOptions):
@@ -126,6 +135,8 @@ class PhysicalPredictor(AffinePredictor):
         self._has_lone_tiles = bool(c.lone_tile_rows) and not model.is_latent_attention
         self._has_lone_windows = self._has_lone_tiles and model.window_tokens > 0 and not model.is_chunked_attention
         self._router_share = model.router_kernels / LAYER_KERNELS
+        delta_layers = model.layer_types.count("linear_attention")
+        self._delta_share = DELTA_KERNELS / LAYER_KERNELS * delta_layers / model.num_hidden_layers
         self._heads_per_key_head = model.num_attention_heads / model.num_key_value_heads
 
     @classmethod
@@ -154,7 +165,7 @@ class PhysicalPredictor(AffinePredictor):
         weights_s, experts_s = part.dense_weight_bytes / self._dense_rate, 0.0
         expert_flops = 0.0
         if part.moe_layers:
-            activated = self._experts.activated_ratio(model, self._padded(tokens, routed_tokens))
+            activated = self._experts.busiest_activated_ratio(model, self._padded(tokens, routed_tokens))
             experts_s = part.expert_weight_bytes * activated / self._expert_rate * self._experts.imbalance_ratio
             expert_flops = (
                 2.0 * part.moe_layers * model.num_experts_per_tok * model.expert_parameters / self._tensor_parallel
@@ -162,6 +173,7 @@ class PhysicalPredictor(AffinePredictor):
         dense_flops = part.flops_per_token - expert_flops
         arithmetic_s = tokens * dense_flops / self._flops
         share = routed_tokens / self._experts.ranks * self._experts.imbalance_ratio
+        share *= self._experts.busiest_share(model, routed_tokens) if part.moe_layers else 1.0
         experts_arithmetic_s = share * expert_flops / self._expert_flops
         apart_s = 0.0
         if c.moe_flops_ratio:
@@ -170,6 +182,7 @@ class PhysicalPredictor(AffinePredictor):
             weights_s, arithmetic_s = weights_s + experts_s, arithmetic_s + experts_arithmetic_s
         us = c.step_us + c.gap_us + part.layers * c.layer_us + part.moe_layers * c.moe_layer_us + tokens * c.token_us
         us += part.moe_layers * self._router_share * c.layer_us
+        us += part.layers * self._delta_share * c.layer_us
         if model.is_latent_attention:
             has_sparse = model.indexer is not None and c.sparse_layer_us
             us += part.layers * (c.sparse_layer_us if has_sparse else c.latent_layer_us)
@@ -194,9 +207,11 @@ class PhysicalPredictor(AffinePredictor):
         """Return the gathering and scattering of one layer's tokens between data-parallel ranks, us."""
         link = self.hardware.rank_link
         rate = link.bandwidth_bytes_per_s * self.coefficients.all_reduce_ratio
-        return (
-            2 * self.coefficients.all_reduce_us + self._experts.exchanged_bytes(self._model, routed_tokens) / rate * 1e6
-        )
+        kernels, c = self.hardware.engine.kernels, self.coefficients
+        latency_us = 2 * c.all_reduce_us
+        if self._experts.is_all_to_all(self._model, kernels) and c.all_to_all_us:
+            latency_us = c.all_to_all_us
+        return latency_us + self._experts.exchanged_bytes(self._model, routed_tokens, kernels) / rate * 1e6
 
     def sequences_cost(self, sequences: int, stage: int) -> float:
         """Return the states of constant size, and in the last stage the head and the sampler, ns."""

@@ -177,7 +177,7 @@ class RooflinePredictor(AffinePredictor):
         if self._experts.ranks == 1:
             return 0.0
         link = self._hardware.rank_link
-        moved = self._experts.exchanged_bytes(self._model, routed_tokens)
+        moved = self._experts.exchanged_bytes(self._model, routed_tokens, self._hardware.engine.kernels)
         return 2e-6 * link.latency_us + moved / (link.bandwidth_bytes_per_s * self._efficiency.link_ratio)
 
     def _all_reduce_s(self, tokens: int, part: Shard) -> float:
