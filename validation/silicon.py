@@ -16,6 +16,7 @@ Attention data parallelism divides the concurrency over its ranks; experts are d
 those of vLLM on H100, carried over to each engine's kernels on each device by operator timings: nothing is fitted.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -40,18 +41,22 @@ from cluster_sim.hardware.replica_hardware import ExpertSharding, ReplicaHardwar
 from cluster_sim.serving.schedulers.engine_options import engine_options
 from cluster_sim.units import NS_PER_S
 from validation.scoring import Skipped
-from validation.silicon_contradictions import row_contradiction, unequal_twins
+from validation.silicon_contradictions import Run, Series, row_contradiction, unequal_runs
 
 DATASET: Final = "aic-silicon-e2e"
 RANDOM_LENGTHS: Final = ((1024, 1024), (1024, 8192), (8192, 1024))
 """(prompt, output) of InferenceMAX's scenarios."""
 FP8_CACHE_ENGINES: Final = ("trtllm",)
 """Engines whose checkpoints in fp8 or fp4 bring scales of an fp8 cache and so get one; Qwen's own bring none."""
+TRAINED: Final = {"name", "hf_id", "source", "default_sampling"}
+"""What models of equal shape may differ in."""
 FEWEST_RANKED: Final = 5
 """Fewest rows of a group whose order says something."""
 COLUMNS: Final = (
     "id",
+    "silicon_data_source",
     "backend",
+    "backend_version",
     "model_path",
     "system",
     "precision",
@@ -86,6 +91,8 @@ class Degrees(NamedTuple):
 
     tensor: int
     ranks: int
+    expert_groups: int = 1
+    """GPUs over which whole experts are spread."""
 
 
 class Prompts(NamedTuple):
@@ -143,6 +150,22 @@ class SteadyState:
             contradiction = row_contradiction(server.hardware, in_flight, concurrency, (prompt, output), times_s)
         return Point(row["id"], group, measured_s, step_s, contradiction)
 
+    def run(self, row: dict[str, str]) -> Run:
+        """Return a row as far as equal ones are told by it; models that differ in training alone are the same."""
+        server, degrees = self.server(row)
+        model = server.hardware.model.model_dump_json(exclude=TRAINED)
+        configuration = (row["backend"], row["system"], row["precision"], *map(str, degrees), model)
+        measured = re.search(r"measured=([^;]*)", row["silicon_data_source"])
+        when = measured[1] if measured else ""
+        return Run(
+            row["id"],
+            Series(configuration, when[: len("2026-01-31")], row["backend_version"]),
+            (_count(row["isl"]), _count(row["osl"])),
+            float(row["concurrency"]),
+            float(row["silicon_tpot_ms"]) / 1e3,
+            (row["backend"], row["backend_version"], model, when),
+        )
+
     def server(self, row: dict[str, str]) -> tuple[Server, Degrees]:
         """Return the server of a row made ready, and its degrees; raises InputError where the libraries lack it."""
         degrees = degrees_of(row, match_device(row["system"]).gpus_per_node)
@@ -156,7 +179,7 @@ class SteadyState:
         device = match_device(row["system"])
         degrees = degrees_of(row, device.gpus_per_node)
         model = _quantized(match_model(row["model_path"], among=self._models), row["precision"])
-        experts = ExpertSharding(degrees.ranks if model.is_moe else 1)
+        experts = expert_sharding(model, degrees)
         return ReplicaHardware(
             model, device, engine_options().hardware_settings(device), degrees.tensor, experts=experts
         )
@@ -165,8 +188,12 @@ class SteadyState:
         device = match_device(system)
         model = _quantized(match_model(name, among=self._models), dtype)
         has_fp8_cache = backend in FP8_CACHE_ENGINES and dtype in {"fp8", "fp4"} and not name.startswith("Qwen/")
-        engine = replace(engine_options().hardware_settings(device), kv_cache_dtype="fp8" if has_fp8_cache else None)
-        experts = ExpertSharding(degrees.ranks if model.is_moe else 1)
+        engine = replace(
+            engine_options().hardware_settings(device),
+            kernels=backend,
+            kv_cache_dtype="fp8" if has_fp8_cache else None,
+        )
+        experts = expert_sharding(model, degrees)
         hardware = ReplicaHardware(model, device, engine, degrees.tensor, experts=experts)
         coefficients = self._calibration.resolve(device, None, self._operators, backend, hardware.expert_format)
         predictor = PhysicalPredictor(coefficients, hardware)
@@ -183,13 +210,22 @@ def degrees_of(row: dict[str, str], gpus_per_node: int) -> Degrees:
     """Return the degrees of a row.
 
     Where experts are spread by t ways of tensor and t of expert parallelism, the table gives t squared for the GPUs of
-    one node of t: the same measurements stand in other rows with t.
+    one node of t: the same measurements stand in other rows with t.  So it does where t ways of tensor parallelism
+    were used for the experts and t ranks for attention.
     """
     tensor, ranks = _count(row["tp_size"]), _count(row["attention_dp_size"])
-    ways = _count(row["moe_tp_size"])
-    if tensor * ranks > gpus_per_node and ways == _count(row["moe_ep_size"]) and ways * ways == tensor * ranks:
-        return Degrees(1, ways) if ranks > 1 else Degrees(ways, 1)
-    return Degrees(tensor, ranks)
+    ways, groups = _count(row["moe_tp_size"]), _count(row["moe_ep_size"])
+    if tensor * ranks > gpus_per_node:
+        if ways == groups and ways * ways == tensor * ranks:
+            return Degrees(1, ways, ways) if ranks > 1 else Degrees(ways, 1, ways)
+        if tensor == ranks and groups == tensor * ranks:
+            return Degrees(1, ranks, ranks)
+    return Degrees(tensor, ranks, groups)
+
+
+def expert_sharding(model: Model, degrees: Degrees) -> ExpertSharding:
+    """Return how a row's GPUs share the experts, if there are any."""
+    return ExpertSharding(degrees.ranks, groups=degrees.expert_groups) if model.is_moe else ExpertSharding()
 
 
 def _count(text: str) -> int:
@@ -217,18 +253,18 @@ def score_silicon(folder: Path, calibration: str) -> tuple[list[Point], list[Ski
     points: list[Point] = []
     skipped: list[Skipped] = []
     steady = SteadyState(calibration)
-    scored: list[dict[str, str]] = []
+    scored: list[Run] = []
     for row in read_rows(folder / "measured.csv.gz", COLUMNS):
         if row["mode"] != "agg":
             skipped.append(Skipped(DATASET, row["id"], "prefill and decode apart"))
             continue
         try:
             points.append(steady.point(row))
-            scored.append(row)
+            scored.append(steady.run(row))
         except (InputError, ValueError) as error:
             skipped.append(Skipped(DATASET, row["id"], str(error).split(";", maxsplit=1)[0]))
-    twins = unequal_twins(scored)
-    return [replace(point, contradiction=point.contradiction or twins.get(point.run, "")) for point in points], skipped
+    found = unequal_runs(scored)
+    return [replace(point, contradiction=point.contradiction or found.get(point.run, "")) for point in points], skipped
 
 
 def configurations(folder: Path, calibration: str, scored: set[str]) -> Iterator[ShownFor]:

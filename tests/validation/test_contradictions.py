@@ -11,7 +11,14 @@ from validation.contradictions import latency_contradiction, mark_contradictions
 from validation.ground_truth import load_all
 from validation.llmservingsim import known_kv_blocks
 from validation.scoring import overall, score, scoreboard
-from validation.silicon_contradictions import decoding_share, least_step_s, row_contradiction, unequal_twins
+from validation.silicon_contradictions import (
+    Run,
+    Series,
+    decoding_share,
+    least_step_s,
+    row_contradiction,
+    unequal_runs,
+)
 
 FIGURES = {"ttft_mean": 0.05, "tpot_mean": 0.02, "e2e_mean": 2.03}
 
@@ -89,14 +96,43 @@ def test_no_token_is_faster_than_the_data_sheet():
     assert reason == "peak arithmetic: a token takes at least 4.5 ms, not 3.0"
 
 
+def run_of(name, day, tpot_ms, concurrency=4.0, server="s", output=1000):
+    """Return a row of a server that was measured on a day."""
+    series = Series((server,), day, "1.0")
+    return Run(name, series, (1000, output), concurrency, tpot_ms / 1e3, ("trtllm", "1.0", "m", day))
+
+
 def test_equal_rows_must_agree():
-    """Two TPOTs of one configuration a factor of 2 apart rule both rows out; 1.2 is noise."""
-    columns = ("backend", "model_path", "system", "precision", "isl", "osl", "tp_size")
-    row = dict.fromkeys((*columns, "attention_dp_size", "moe_tp_size", "moe_ep_size", "concurrency"), "1")
-    near = [{**row, "id": "a", "silicon_tpot_ms": "10"}, {**row, "id": "b", "silicon_tpot_ms": "12"}]
-    assert unequal_twins(near) == {}
-    far = unequal_twins(
-        [*near, {**row, "id": "c", "silicon_tpot_ms": "20"}, {**row, "id": "d", "isl": "2", "silicon_tpot_ms": "90"}]
-    )
+    """Two TPOTs of one configuration a factor of 2 apart on one day rule both rows out; 1.2 is noise."""
+    near = [run_of("a", "mon", 10), run_of("b", "mon", 12)]
+    assert unequal_runs(near) == {}
+    far = unequal_runs([*near, run_of("c", "mon", 20), run_of("d", "mon", 90, output=2000)])
     assert set(far) == {"a", "b", "c"}
     assert far["a"] == "equal rows: TPOT 10.0 and 20.0 ms in one configuration"
+
+
+def test_a_gain_that_falls_with_the_load_is_drafting():
+    """Half of Monday's time with 4 in flight and four fifths with 64: Tuesday drafted, with 16 and on another server
+    too, and Monday is right.
+    """
+    monday = [run_of("a", "mon", 10), run_of("b", "mon", 20, 64.0)]
+    tuesday = [run_of("c", "tue", 5), run_of("d", "tue", 16, 64.0), run_of("e", "tue", 8, 16.0)]
+    found = unequal_runs([*monday, *tuesday, run_of("f", "tue", 9, server="other")])
+    assert set(found) == {"c", "d", "e", "f"}
+    assert found["e"] == "drafted tokens: equal rows of other days take 2.0 times as long with 4 in flight"
+
+
+def test_a_gain_that_grows_with_the_load_is_not_drafting():
+    """As fast with 4 in flight and half of the time with 64: neither day is known to be right there."""
+    found = unequal_runs(
+        [run_of("a", "mon", 10), run_of("b", "mon", 20, 64.0), run_of("c", "tue", 10), run_of("d", "tue", 12, 64.0)]
+    )
+    assert set(found) == {"b", "d"}
+    assert found["b"] == "equal rows: TPOT 12.0 and 20.0 ms in one configuration"
+
+
+def test_no_token_is_faster_with_more_in_flight():
+    """42 ms with 2 in flight and 28 ms with 8 are a factor of 1.5 the wrong way: both rows go, that with 64 stays."""
+    found = unequal_runs([run_of("a", "", 42, 2.0), run_of("b", "", 28, 8.0), run_of("c", "", 38, 64.0)])
+    assert set(found) == {"a", "b"}
+    assert found["a"] == "falling times: TPOT 42.0 ms with 2 in flight, 28.0 ms with 8"

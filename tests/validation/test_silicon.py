@@ -41,16 +41,19 @@ def test_prompts_in_steps_of_their_own_cost_whole_steps():
 @pytest.mark.parametrize(
     ("degrees", "expected"),
     [
-        (("8", "1", "8", "1"), (8, 1)),
-        (("1", "8", "1", "8"), (1, 8)),
-        (("64", "1", "8", "8"), (8, 1)),
-        (("1", "16", "4", "4"), (1, 4)),
-        (("4", "", "2", "2"), (4, 1)),
-        (("2", "0", "0", "0"), (2, 1)),
+        (("8", "1", "8", "1"), (8, 1, 1)),
+        (("1", "8", "1", "8"), (1, 8, 8)),
+        (("64", "1", "8", "8"), (8, 1, 8)),
+        (("1", "16", "4", "4"), (1, 4, 4)),
+        (("4", "4", "1", "16"), (1, 4, 4)),
+        (("4", "", "2", "2"), (4, 1, 2)),
+        (("2", "0", "0", "0"), (2, 1, 1)),
     ],
 )
 def test_squared_degrees_are_those_of_one_node(degrees, expected):
-    """Sixty-four GPUs of 8 ways and 8 ways are 8; what fits a node stays; empty and 0 are 1."""
+    """Sixty-four GPUs of 8 ways and 8 ways are 8, sixteen of 4 ways and 4 ranks are 4, with as many groups of experts;
+    what fits a node stays; empty and 0 are 1.
+    """
     names = ("tp_size", "attention_dp_size", "moe_tp_size", "moe_ep_size")
     assert degrees_of(dict(zip(names, degrees, strict=True)), 8) == expected
 
