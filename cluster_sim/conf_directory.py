@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from cluster_sim.errors import InputError
+from cluster_sim.shown_values import shortened
 from cluster_sim.suggestion import suggestion
 
 SUFFIXES = (".yaml", ".json")
@@ -56,6 +57,14 @@ def _without_variant(repository: str) -> str:
     return _VARIANT.sub("", repository.strip().lower())
 
 
+def is_file(path: Path) -> bool:
+    """Return whether a name that may be a path is that of a file; one too long for any is not."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def library_file(topic: str, name: str) -> Path:
     """Return the file of an entry; a name that is a path to an existing file stands for itself, and a repository of
     Hugging Face for the entry that has its figures.
@@ -65,11 +74,11 @@ def library_file(topic: str, name: str) -> Path:
     entry = named_by_repository(topic, name) if "/" in name and not name.endswith(SUFFIXES) else None
     for suffix in SUFFIXES:
         path = library_path(topic) / f"{entry or name}{suffix}"
-        if path.is_file():
+        if is_file(path):
             return path
     own = Path(name)
-    if own.suffix in SUFFIXES and own.is_file():
+    if own.suffix in SUFFIXES and is_file(own):
         return own
     known = library_names(topic)
     hint = suggestion(name, known)
-    raise InputError(f"unknown name {name!r} for {topic}{hint}; conf/{topic} has: {', '.join(known)}")
+    raise InputError(f"unknown name {shortened(name)} for {topic}{hint}; conf/{topic} has: {', '.join(known)}")

@@ -1,12 +1,16 @@
 """Finding the files of ``conf/``."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cluster_sim import conf_directory
+from cluster_sim.calibration.library_match import match_device, match_model
 from cluster_sim.conf_directory import library_file, library_names, library_path, library_root, named_by_repository
 from cluster_sim.errors import InputError
+from cluster_sim.hardware.device import load_device
+from cluster_sim.hardware.model import load_model
 
 
 def test_names_and_files() -> None:
@@ -35,6 +39,14 @@ def test_own_file_and_unknown_name(tmp_path: Path) -> None:
     assert library_file("models", str(own)) == own
     with pytest.raises(InputError, match=r"conf/devices has: .*h100-sxm"):
         library_file("devices", "h1000")
+
+
+@pytest.mark.parametrize("load", [load_model, load_device, match_model, match_device])
+def test_names_too_long_for_a_path_are_unknown(load: Callable[[str], object]) -> None:
+    """5,000 characters are no file's name to the system; whoever gives them hears of an unknown name, cut short."""
+    with pytest.raises(InputError, match=r"unknown.*9999\.\.\. \(5002 characters\)") as found:
+        load("9" * 5000)
+    assert len(str(found.value)) < 4000
 
 
 def test_repositories_of_hugging_face() -> None:

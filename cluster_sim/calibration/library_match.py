@@ -4,10 +4,11 @@ import re
 from pathlib import Path
 from typing import Final
 
-from cluster_sim.conf_directory import library_names
+from cluster_sim.conf_directory import is_file, library_names
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import Device, load_device
 from cluster_sim.hardware.model import Model, load_model
+from cluster_sim.shown_values import shortened
 from cluster_sim.suggestion import suggestion
 
 DEVICE_PATTERNS: Final = (
@@ -40,13 +41,13 @@ _NOISE: Final = re.compile(
 
 def match_device(name: str) -> Device:
     """Return the device that ``name`` means; InputError when none does."""
-    if name in library_names("devices") or Path(name).is_file():
+    if name in library_names("devices") or is_file(Path(name)):
         return load_device(name)
     lowered = name.lower()
     for pattern, device in DEVICE_PATTERNS:
         if re.search(pattern, lowered):
             return load_device(device)
-    raise InputError(f"unknown device {name!r}; known: {', '.join(library_names('devices'))}")
+    raise InputError(f"unknown device {shortened(name)}; known: {', '.join(library_names('devices'))}")
 
 
 def known_models() -> list[Model]:
@@ -64,7 +65,7 @@ def match_model(name: str, quantization: str | None = None, among: list[Model] |
     """
     own = Path(name)
     for path in (own / "config.json", own):
-        if among is None and path.is_file():
+        if among is None and is_file(path):
             return load_model(str(path))
     models = known_models() if among is None else among
     wanted = name.strip().lower()
@@ -78,7 +79,9 @@ def match_model(name: str, quantization: str | None = None, among: list[Model] |
             return model
     if not similar:
         known_names = [model.name for model in models]
-        raise InputError(f"unknown model {name!r}{suggestion(name, known_names)}; known: {', '.join(known_names)}")
+        raise InputError(
+            f"unknown model {shortened(name)}{suggestion(name, known_names)}; known: {', '.join(known_names)}"
+        )
     base = similar[0]
     return base.model_copy(update={"weight_dtype": "fp8" if is_fp8 else None})
 

@@ -4,6 +4,7 @@ Exit codes: 0 done; 2 the input is wrong; 3 the run could not finish, and what i
 commands import the simulator inside their functions, so that ``--help`` is quick.
 """
 
+import errno
 import sys
 import traceback
 from pathlib import Path
@@ -37,6 +38,8 @@ EXIT_INPUT: Final = 2
 EXIT_UNFINISHED: Final = 3
 EXIT_INTERRUPTED: Final = 130
 """Typer's exit code for Ctrl-C."""
+NO_PATH: Final = (errno.ENAMETOOLONG, errno.ELOOP)
+"""Errors of what cannot be the path of anything, so that whoever named it is to name something else."""
 
 app = CommandGroup(
     name="cluster-sim",
@@ -110,6 +113,8 @@ def main() -> NoReturn:
     except MemoryError as error:
         _fail(f"unfinished: there is not enough memory{_kept(error)}; a smaller study needs less", EXIT_UNFINISHED)
     except OSError as error:
+        if error.errno in NO_PATH:
+            _fail(f"error: {cut(str(error.filename))}: is no path ({error.strerror})", EXIT_INPUT)
         _fail(f"unfinished: {error}{_kept(error)}", EXIT_UNFINISHED)
     except Exception as error:  # noqa: BLE001 - the last net: whatever else happens is a fault of the program
         if settings.is_debugging:

@@ -5,11 +5,12 @@ import re
 from pathlib import Path
 from typing import Final
 
-from cluster_sim.conf_directory import library_names, named_by_repository
+from cluster_sim.conf_directory import is_file, library_names, named_by_repository
 from cluster_sim.deployment.findings import Findings
 from cluster_sim.deployment.server import Stated
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.model import Model, load_model
+from cluster_sim.shown_values import shortened
 
 _TRAINING: Final = re.compile(r"-(?:hf|chat|instruct|thinking|it|base|v0\.\d|\d{4}|bf16|fp16)(?=-|$)")
 """Parts of a name that tell trainings of one architecture apart."""
@@ -32,7 +33,7 @@ def resolve_model(stated: Stated, findings: Findings) -> tuple[str, Model, str |
     name = stated.text.removeprefix("hf://").strip("/") if stated.text.startswith("hf://") else stated.text
     own = Path(name)
     for path in (own / "config.json", own):
-        if path.is_file() and path.suffix in {".json", ".yaml"}:
+        if is_file(path) and path.suffix in {".json", ".yaml"}:
             return str(path.resolve()), load_model(str(path)), None
     known = library_names("models")
     entry = name if name in known else named_by_repository("models", name)
@@ -81,6 +82,6 @@ def _unknown(stated: Stated, name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(_architecture(name.lower().rpartition("/")[2]), known, n=1)
     nearest = f"; the nearest is {close[0]}" if close else ""
     return (
-        f"{stated.place}: the model {name!r} is not in the library{nearest}; give --model with the path of its "
-        "config.json or a name of conf/models"
+        f"{stated.place}: the model {shortened(name)} is not in the library{nearest}; give --model with the path of "
+        "its config.json or a name of conf/models"
     )

@@ -133,6 +133,7 @@ def test_wrong_usage_is_code_2(command: Command, arguments: list[str], message: 
         (KeyboardInterrupt(), 3, "unfinished: interrupted"),
         (MemoryError(), 3, "unfinished: there is not enough memory; a smaller study needs less\n"),
         (OSError(28, "No space left on device", "x"), 3, "unfinished: [Errno 28] No space left on device: 'x'\n"),
+        (OSError(36, "File name too long", "x" * 300), 2, f"error: {'x' * 80}... (300 characters): is no path"),
         (KeyError("a\nb"), 3, "internal error: KeyError: 'a\\nb' (test_app.py:"),
     ],
 )
