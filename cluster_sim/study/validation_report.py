@@ -143,7 +143,8 @@ def _memory(planned: PoolPlan) -> Iterator[str]:
         f"runtime {memory.runtime_bytes / GIB:.2f}"
     )
     yield (
-        f"  {memory.kv_blocks} KV {_blocks(memory.kv_blocks)} of {counted(memory.block_size, 'token')}: "
+        f"  {memory.kv_blocks} KV {_blocks(memory.kv_blocks)} of "
+        f"{memory.block_size} {by_number(memory.block_size, 'token', 'tokens')}: "
         f"{memory.kv_tokens} tokens, {_concurrency(planned, memory):.1f} requests of {planned.limits.max_model_len}"
     )
 

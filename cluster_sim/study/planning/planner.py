@@ -20,7 +20,7 @@ from cluster_sim.interruption import INTERRUPTION
 from cluster_sim.metrics.verdicts import Verdict
 from cluster_sim.routing.policy_interface import ROUTING_POLICIES
 from cluster_sim.routing.scaling.scaler_interface import AutoscalerOptions
-from cluster_sim.shown_values import counted
+from cluster_sim.shown_values import by_number, counted
 from cluster_sim.simulation.plan import make_plan
 from cluster_sim.simulation.task_pool import TaskPool
 from cluster_sim.study.limited_figures import load_limits
@@ -447,7 +447,8 @@ def _contradiction(block: PlanBlock, possible: Sequence[Proposal]) -> str:
     smallest = min(possible, key=lambda one: one.layout.gpus)
     cheapest = min(possible, key=lambda one: one.usd_per_replica_hour)
     if block.max_gpus is not None and smallest.layout.gpus > block.max_gpus:
-        return f"plan.max_gpus: {block.max_gpus} GPUs hold no replica; the smallest is {smallest.layout.label}"
+        held = f"{counted(block.max_gpus, 'GPU')} {by_number(block.max_gpus, 'holds', 'hold')} no replica"
+        return f"plan.max_gpus: {held}; the smallest is {smallest.layout.label}"
     return (
         f"plan.max_usd_per_hour: {block.max_usd_per_hour:g} USD an hour pay for no replica"
         f"{'' if block.max_gpus is None else f' of at most {block.max_gpus} GPUs'}; the cheapest is "

@@ -48,6 +48,7 @@ class ReadReport:
     rows: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     changed: Counter[str] = field(default_factory=Counter)
+    """How often what was changed, in words that begin with a noun in the plural."""
     has_instants: bool = False
     """Whether times are dates, so that their unit is beyond doubt."""
     unused: dict[str, None] = field(default_factory=dict)
@@ -60,7 +61,9 @@ class ReadReport:
     def notices(self, path: Path) -> list[str]:
         """Return a line for everything noteworthy."""
         lines = [f"{path}: skipped {counted(count, 'row')}: {reason}" for reason, count in sorted(self.skipped.items())]
-        lines += [f"{path}: {count:,} {what}" for what, count in sorted(self.changed.items())]
+        for what, count in sorted(self.changed.items()):
+            nouns, rest = what.split(" ", 1)
+            lines.append(f"{path}: {counted(count, nouns.removesuffix('s'))} {rest}")
         return lines + ([f"{path}: columns not used: {shown_names(self.unused)}"] if self.unused else [])
 
     def all_skipped(self) -> str:

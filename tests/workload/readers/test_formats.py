@@ -76,7 +76,7 @@ def test_burstgpt_both_headers(trace_file: Callable[..., str], rows: Callable[..
     block = rows({"kind": "trace", "path": trace_file(BURST_NEW)}, notices=notices)
     assert block.prompt_tokens.tolist() == [472, 1]
     assert notices == [
-        f"{path}: 1 rows without prompt tokens taken as 1 token",
+        f"{path}: 1 row without prompt tokens taken as 1 token",
         f"{path}: columns not used: Session ID, Elapsed time, Model, Total tokens, Log Type",
     ]
 

@@ -143,8 +143,8 @@ def test_batches_of_openai(trace_file: Callable[..., str], rows: Callable[..., A
     block = rows({"kind": "trace", "path": path, "arrivals": arrivals}, notices=notices)
     assert (block.prompt_tokens.tolist(), block.output_tokens.tolist()) == ([3], [20])
     assert notices == [
-        f"{path}: 1 answers taken to have all the tokens that they may",
-        f"{path}: 1 prompts whose tokens were estimated as a quarter of the characters",
+        f"{path}: 1 answer taken to be as long as the limit allows",
+        f"{path}: 1 prompt whose tokens were estimated as a quarter of the characters",
         f"{path}: columns not used: body.model",
     ]
     twice = trace_file(f"{json.dumps(request)}\n{json.dumps(request)}\n", "t.jsonl")
