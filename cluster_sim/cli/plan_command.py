@@ -180,7 +180,8 @@ def _print_shared(shared: "SharedPlan", *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(shared.document, indent=1))
         return
-    print_shared_plan(make_console(), shared.document, deployments, str(shared.directory))
+    directories = {name: str(plan.directory) for name, plan in shared.plans.items()}
+    print_shared_plan(make_console(), shared.document, deployments, str(shared.directory), directories)
 
 
 def _deployment(pools: "list[Pool]", autoscaler: "AutoscalerOptions | None" = None) -> list[tuple[str, str]]:

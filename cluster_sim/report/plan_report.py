@@ -50,12 +50,19 @@ def print_plan(console: Console, plan: Entry, deployment: Sequence[tuple[str, st
 
 
 def print_shared_plan(
-    console: Console, plan: Entry, deployments: Mapping[str, Sequence[tuple[str, str]]], directory: str
+    console: Console,
+    plan: Entry,
+    deployments: Mapping[str, Sequence[tuple[str, str]]],
+    directory: str,
+    directories: Mapping[str, str],
 ) -> None:
-    """Print the plans of several models, by their names, and the GPUs and the price of all on the last line."""
+    """Print the plans of several models, by their names, and the GPUs and the price of all on the last line.
+
+    ``directories`` are those of the models' own plans.
+    """
     for name, one in plan["models"].items():
         console.print(Text(f"\n{name}", style="bold"), soft_wrap=True)
-        print_plan(console, one, deployments[name], f"{directory}, directory of its pool")
+        print_plan(console, one, deployments[name], directories[name])
     verdict = plan["whole_fleet"]["verdict"].replace("_", " ")
     _print(console, f"\nAll models together, in one run of the whole load: limits {verdict}")
     _print(console, f"{directory}: plan.json, winner.yaml (the study of the whole fleet)")

@@ -208,6 +208,11 @@ def test_several_models_share_a_fleet(command: Command, tmp_path: Path) -> None:
         "2 GPUs at 5.98 USD an hour: llama-3-8b: 1 replica of 1 x h100-sxm; qwen3-8b: 1 replica of 1 x h100-sxm"
     )
     assert "All models together, in one run of the whole load: limits met" in lines
+    for name in ("llama-3-8b", "qwen3-8b"):
+        assert (
+            f"{tmp_path / 'plan' / name}: plan.json, plan.html, winner.yaml (cluster-sim run gives its figures)"
+            in lines
+        )
     assert (tmp_path / "plan/qwen3-8b/plan.html").exists()
     assert command("run", tmp_path / "plan/winner.yaml", "--out", tmp_path / "run")[0] == 0
     manifests = []

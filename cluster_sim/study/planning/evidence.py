@@ -61,6 +61,8 @@ class FleetEvidence:
     runs: dict[int, Replication] = field(default_factory=dict)
     error: str = ""
     """Why the fleet cannot run; empty if it can."""
+    is_broken_off: bool = False
+    """Whether it is an attempt that failed, so that another may succeed: the process of the run died."""
     _figures: tuple[int, list[LimitedFigure]] | None = None
 
     @property

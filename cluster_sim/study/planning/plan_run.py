@@ -100,6 +100,11 @@ def run_plan(
             f"no fleet was confirmed within the time limit; the same command goes on after {runs}, or give a longer "
             f"--time-limit; {where}"
         )
+    if result.best is None and result.runs == 0 and (broken := [one for one in result.fleets if one.is_broken_off]):
+        first = broken[0]
+        raise UnfinishedError(
+            f"no run could be finished: the first, {first.fleet.label}, because {first.error}; {where}"
+        )
     if result.best is None:
         raise InputError(f"{nothing_meets(result)}; {where}")
     return PlanOutcome(store.directory, document, result)

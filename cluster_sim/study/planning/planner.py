@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from cluster_sim.config.schema.plan import PlanBlock
 from cluster_sim.config.schema.study import Study
-from cluster_sim.errors import InputError
+from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.interruption import INTERRUPTION
 from cluster_sim.metrics.verdicts import Verdict
 from cluster_sim.routing.policy_interface import ROUTING_POLICIES
@@ -221,6 +221,7 @@ class Planner:
         evidence = self._evidence[key.fleet]
         if isinstance(outcome, Exception):
             evidence.error = reason_of(outcome)
+            evidence.is_broken_off = isinstance(outcome, UnfinishedError)
         else:
             evidence.runs[key.number] = outcome
             self._store.save(key, outcome)
@@ -433,13 +434,15 @@ def _smaller(best: FleetEvidence, fleets: Sequence[FleetEvidence]) -> FleetEvide
 def _other_scaling(best: FleetEvidence, fleets: Sequence[FleetEvidence]) -> FleetEvidence | None:
     """Return the best fixed fleet that meets the limits beside an autoscaled answer, or the reverse.
 
-    If no autoscaled fleet meets them it is the one that comes nearest.
+    If no autoscaled fleet is confirmed it is the best of those that meet them so far, as one that costs no less than
+    the answer is run once; if none does, the one that comes nearest.
     """
     others = [one for one in fleets if (one.fleet.bounds is None) != (best.fleet.bounds is None)]
     met = [one for one in others if one.is_confirmed and one.is_met and not one.fleet.layout.is_disaggregated]
     if met or best.fleet.bounds is not None:
         return met[0] if met else None
-    return min(others, key=lambda one: one.ratio, default=None)
+    so_far = [one for one in others if one.is_met and not one.fleet.layout.is_disaggregated]
+    return so_far[0] if so_far else min(others, key=lambda one: one.ratio, default=None)
 
 
 def _contradiction(block: PlanBlock, possible: Sequence[Proposal]) -> str:

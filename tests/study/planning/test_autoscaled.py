@@ -190,3 +190,26 @@ def test_a_run_of_an_autoscaled_fleet_has_its_gpus() -> None:
     run = make_run(RunTask(fleet_study(base, Fleet(LAYOUT.plain, (3,), Bounds(1, 3))), 0))
     assert run.figures["most_gpus"] == 12
     assert 4 <= run.figures["mean_gpus"] < 12
+
+
+def test_the_cheapest_autoscaled_fleet_is_named_beside_a_fixed_answer(tmp_path: Path) -> None:
+    """Of two that meet the limits in their one run, six GPUs of TP 1 and nine of TP 2, the six are named: 6 x 2.99 USD,
+    though TP 2 is further from the limits.
+    """
+
+    def answer(study: Study, number: int) -> Replication:
+        pool, scaler = study.fleet.pools[0], study.autoscaler
+        if scaler is None:
+            return make_up(0.02 * {1: 4.6, 2: 2.8}[pool.tensor_parallel] / pool.replicas, number)
+        value_s, gpus = {1: (0.019, 6.0), 2: (0.005, 9.0)}[pool.tensor_parallel]
+        run = make_up(value_s, number)
+        run.figures.update({"mean_gpus": gpus, "most_gpus": gpus})
+        return run
+
+    base = small_study(autoscaler=HPA, plan__max_num_batched_tokens=[8192])
+    plan = run_plan(base, tmp_path / "plan", pool=MadeUpPool(answer)).document
+    scaled = [one["tensor_parallel"] for one in plan["candidates"] if one["max_replicas"]]
+    assert sorted(scaled) == [1, 2]
+    assert (plan["answer"]["replicas"], plan["answer"]["max_replicas"]) == ([5], None)
+    other = plan["other_scaling"]
+    assert (other["tensor_parallel"], other["usd_per_hour"]) == (1, pytest.approx(6 * 2.99))

@@ -214,6 +214,13 @@ def test_limits_below_an_empty_replica_are_named(tmp_path: Path) -> None:
         planned(base, tmp_path / "plan", {1: 1.0, 2: 1.0})
 
 
+def test_runs_whose_processes_die_are_no_answer(tmp_path: Path) -> None:
+    """If every run's process dies nothing is known of any fleet: the plan is unfinished, and the reason is named."""
+    died = UnfinishedError("the process that ran it died")
+    with pytest.raises(UnfinishedError, match=r"no run could be finished: .* h100-sxm.*, because the process that ran"):
+        run_plan(small_study(), tmp_path / "plan", pool=MadeUpPool(lambda *_: died))
+
+
 def test_a_load_beyond_every_fleet_is_refused_before_anything_runs(tmp_path: Path) -> None:
     """A multiple of the load that 4,096 replicas do not carry by arithmetic: no run is made, and nothing is left."""
     base = small_study(workload__arrivals__request_rate=4e8)
