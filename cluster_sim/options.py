@@ -79,8 +79,9 @@ def resolve_file(value: str, info: ValidationInfo) -> str:
             if candidate.exists():
                 return str(candidate.resolve())
     except (OSError, RuntimeError, ValueError) as error:  # Names that are too long, no such home, loops of links.
+        reason = getattr(error, "strerror", None) or cut(str(error))
         raise PydanticCustomError(
-            "missing_file", "is no path: {reason}; got {value}", {"reason": cut(str(error)), "value": shortened(value)}
+            "missing_file", "is no path: {reason}; got {value}", {"reason": reason, "value": shortened(value)}
         ) from None
     looked = " or ".join(dict.fromkeys(str(candidate.resolve()) for candidate in candidates))
     raise PydanticCustomError("missing_file", "no such file: {looked}", {"looked": looked})

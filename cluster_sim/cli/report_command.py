@@ -9,6 +9,7 @@ import typer
 
 from cluster_sim.cli.arguments import refuse_without
 from cluster_sim.errors import InputError
+from cluster_sim.shown_values import shown_path
 
 RunDirectoryArgument = Annotated[
     Path, typer.Argument(metavar="DIR", help="Directory of a complete run or sweep.", show_default=False)
@@ -78,6 +79,9 @@ def report(
         # Before the page is written: a sweep has neither of the two.
         with undamaged(directory):
             chosen.check(len(RunData.read(directory).summary["replicas"]))
+    if not directory.is_dir():
+        fault = "it is a file" if directory.exists() else "there is none"
+        raise InputError(f"{shown_path(directory)}: is not the directory of a complete run or sweep: {fault}")
     files = [output or page_path(directory, is_comparison=other is not None)]
     if output is not None or files[0].is_file():
         check_target(files[0], PAGE)

@@ -299,7 +299,9 @@ def pool_hardware(study: Study, pool: Pool, model_name: str = "") -> tuple[Engin
     each other.
     """
     check_power_cap(study.predictor, pool.power_cap_w)
-    device, model = load_device(pool.device), load_model(pool.model, allow_unknown=study.fleet.allow_unknown)
+    with inside("", (), "device"):
+        device = load_device(pool.device)
+    model = load_model(pool.model, allow_unknown=study.fleet.allow_unknown)
     model = model.model_copy(update={"name": model_name}) if model_name else model
     capped(device, pool.power_cap_w)
     check_ranks(pool, model)

@@ -1,6 +1,7 @@
 """Sides of a comparison as files: run directories, sweep directories, results of real benchmarks."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,8 @@ from cluster_sim.metrics.latencies import latencies_ns
 from cluster_sim.metrics.student_t import CONFIDENCE
 from cluster_sim.output.request_rows import check_latencies, check_row_count, read_rows
 from cluster_sim.output.run_directory import REQUESTS_FILE, SUMMARY_FILE
-from cluster_sim.plain_file import read_text
-from cluster_sim.shown_values import counted, cut
+from cluster_sim.plain_file import check_plain, read_text
+from cluster_sim.shown_values import counted, cut, shown_path
 from cluster_sim.study.comparison import (
     Difference,
     RunFigures,
@@ -99,10 +100,13 @@ def read_run(directory: Path) -> RunFigures:
     summary = _summary(directory)
     if summary.get("detail") == "estimate":
         raise InputError(f"{directory}: is an estimate (run.detail: estimate), which has no requests to compare")
+    path = directory / REQUESTS_FILE
+    if not os.path.lexists(path):
+        raise InputError(f"{shown_path(directory)}: is not the directory of a complete run: it has no {REQUESTS_FILE}")
+    check_plain(path)
     try:
         pools = [pool["name"] for pool in summary["pools"]]
         edges_ns = [round(summary["window"][name] * NS_PER_S) for name in ("start_s", "end_s")]
-        path = directory / REQUESTS_FILE
         block = read_rows(path, pools)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path}: cannot be read: {cut(str(error), 200)}") from None

@@ -94,6 +94,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         ("fleet.pools.0.expert_parallel=2", ("fleet.pools.0.expert_parallel:", "has no experts")),
         ("workload={kind: trace, format: azure, path: nowhere.csv}", ("nowhere.csv", "no such file")),
         ("workload={kind: trace, format: azure, path: .}", ("is a folder",)),
+        (
+            f"workload={{kind: trace, format: azure, path: {'x' * 5000}}}",
+            ("workload.path: is no path: File name too long; got 'xxx", "characters)"),
+        ),
         ("predictor={kind: table, path: nowhere.parquet}", ("nowhere.parquet", "no such file")),
         ("predictor={kind: linear, alpha_us: 1e300}", ("predictor", "alpha_us", "at most 1000000000")),
         ("predictor={kind: oracle}", ("predictor", "oracle", "roofline")),
@@ -220,3 +224,13 @@ def test_malformed_study_file(run: Run, tmp_path: Path, text: str, messages: tup
     assert code == 2
     for message in messages:
         assert message in error
+
+
+def test_a_wrong_device_file_is_named_at_its_key(run: Run, tmp_path: Path) -> None:
+    """Faults in a device's file stand at ``device``, not at the model of the pool."""
+    (tmp_path / "device.yaml").write_text("name: own", encoding="utf-8")
+    code, error = run("fleet.pools.0.device=./device.yaml")
+    assert code == 2
+    assert error.startswith("error: --set fleet.pools.0.device=./device.yaml: fleet.pools.0.device: ")
+    assert "architecture: is required" in error
+    assert "fleet.pools.0.model" not in error

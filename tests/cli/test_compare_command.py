@@ -101,6 +101,10 @@ def test_what_cannot_be_compared(command: Command, runs: Path, tmp_path: Path) -
     damaged.mkdir()
     (damaged / "summary.json").write_text("{}")
     (damaged / "requests.parquet").write_bytes(b"none")
+    for name in ("without", "folder"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "summary.json").write_bytes((runs / "fast" / "summary.json").read_bytes())
+    (tmp_path / "folder" / "requests.parquet").mkdir()
     failed = sweep(tmp_path / "failed", [{"run": "1", "seed": 1, "status": "failed", "error": "no", "digest": None}])
     for first, second, message in (
         (runs / "fast", failed, "is a run and"),
@@ -115,6 +119,12 @@ def test_what_cannot_be_compared(command: Command, runs: Path, tmp_path: Path) -
         (runs / "fast", runs / "slow" / "manifest.json", "manifest.json:1: not a benchmark result that is known"),
         (runs / "fast", runs / "slow" / "counters.parquet", "benchmark results are JSON, YAML or CSV"),
         (damaged, runs / "fast", "is no run of this release, or damaged"),
+        (
+            tmp_path / "without",
+            runs / "fast",
+            "without: is not the directory of a complete run: it has no requests.parq",
+        ),
+        (runs / "fast", tmp_path / "folder", "requests.parquet: is a folder, not a file"),
         (failed, failed, "no run of the sweep finished"),
     ):
         code, text, error = command("compare", first, second)

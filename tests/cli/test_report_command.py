@@ -66,6 +66,15 @@ def test_no_run_is_wrong_input(command: Command, tmp_path: Path) -> None:
     assert error == f"error: {tmp_path}: is not the directory of a complete run: it has no summary.json\n"
 
 
+def test_a_directory_that_is_none_is_named(command: Command, tmp_path: Path) -> None:
+    """The fault is that of the argument, not of the page that would be written into it."""
+    (tmp_path / "file").write_text("text", encoding="utf-8")
+    for name, fault in (("file", "it is a file"), ("nothing", "there is none")):
+        code, text, error = command("report", tmp_path / name)
+        assert (code, text) == (2, "")
+        assert error == f"error: {tmp_path / name}: is not the directory of a complete run or sweep: {fault}\n"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
