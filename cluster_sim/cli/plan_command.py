@@ -26,6 +26,8 @@ REQUESTS_OF_USER: Final = 10
 """The same for each of them, at least."""
 LEAST_RAMP_S: Final = 60.0
 """Time over which these users start, at least, so that their first requests do not come at once."""
+_MOST_OF_MODEL: Final = 80
+"""Characters of a model's file that name the plan, as names of studies have at most 100."""
 
 
 def plan(
@@ -214,7 +216,7 @@ def _document(model: str | None, trace: str | None) -> "Document":
     stem = path.parent.name if path.name == "config.json" else path.stem if is_file else path.name
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._") or "model"
     data: dict[str, Any] = {
-        "name": f"plan-{name}",
+        "name": f"plan-{name[:_MOST_OF_MODEL]}",
         "workload": {"kind": "trace", "path": trace},
         "fleet": {"pools": [{"name": "main", "model": model, "device": "h100-sxm"}]},
     }

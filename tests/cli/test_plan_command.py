@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from cluster_sim import plan
+from cluster_sim.conf_directory import library_path
 from cluster_sim.config.loading import load
 from cluster_sim.config.schema.study import Study
 from cluster_sim.report.heartbeat import Heartbeat
@@ -323,3 +324,15 @@ def test_an_autoscaled_winner_has_its_autoscaler(
     assert spec["metrics"][0]["external"]["target"]["averageValue"] == "16"
     assert "# The HorizontalPodAutoscaler meta-llama-3-8b-instruct-decode moves the replicas between 2 and 10" in output
     assert "HorizontalPodAutoscaler" in (tmp_path / "plan/plan.html").read_text(encoding="utf-8")
+
+
+def test_a_model_with_a_long_name_has_a_plan(command: Command, trace: Path, tmp_path: Path) -> None:
+    """A file of 125 characters, more than a study's name may have, is no fault: what is wrong is the device alone."""
+    model = tmp_path / f"{'m' * 120}.yaml"
+    model.write_bytes((library_path("models") / "llama-3-8b.yaml").read_bytes())
+    code, _, errors = command(
+        "plan", "--model", model, "--trace", trace, "--slo", "ttft_p99=2s", "--device", "h1000", "--out", tmp_path / "p"
+    )
+    assert code == 2
+    assert "unknown name 'h1000'" in errors
+    assert "characters" not in errors
