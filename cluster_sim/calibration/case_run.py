@@ -32,7 +32,7 @@ from cluster_sim.serving.limits_resolution import scheduler_limits, sized_for_ho
 from cluster_sim.serving.scheduler_limits import SchedulerLimits
 from cluster_sim.serving.schedulers.data_parallel import build_scheduler
 from cluster_sim.serving.schedulers.engine_options import EngineOptions, engine_options
-from cluster_sim.simulation.executor import RunOutputs
+from cluster_sim.simulation.executor import RunOutputs, of_replicas
 from cluster_sim.simulation.handover_plan import HandoverPlan
 from cluster_sim.simulation.inline import InlineExecutor
 from cluster_sim.simulation.parallelism import rank_limits
@@ -191,7 +191,7 @@ def run_case(resolved: ResolvedCase, predictor: Predictor, *, is_watched: bool =
     tally = OccupancyTally(simulation.metadata)
     if is_watched:
         simulation = replace(simulation, series_interval_ns=NS_PER_S)
-    outcome = InlineExecutor().run(simulation, RunOutputs(series=tally.add))
+    outcome = InlineExecutor().run(simulation, RunOutputs(series=of_replicas(tally.add)))
     ttft, e2e, sent = (np.full(len(resolved.case.requests), np.nan) for _ in range(3))
     for block in outcome.hub.rows or []:
         ids, arrival_ns, first_ns, finish_ns = (

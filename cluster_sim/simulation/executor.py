@@ -25,6 +25,16 @@ def drop_series(replica: int, columns: dict[str, Any]) -> None:
     del replica, columns
 
 
+def of_replicas(sink: SeriesSink) -> SeriesSink:
+    """Return a sink that leaves out the series of ranks."""
+
+    def add(key: int, columns: dict[str, Any]) -> None:
+        if key >= 0:
+            sink(key, columns)
+
+    return add
+
+
 TakeSnapshot = Callable[[], RunSnapshot]
 """Takes a snapshot; raises SnapshotError if some state cannot be written."""
 

@@ -38,6 +38,9 @@ PACED_SHARE: Final = 0.1
 """How much of that counts in a paced run, which waits for the wall clock most of the time."""
 NAP_S: Final = 0.005
 """How long a paced run sleeps when the wall clock holds it back."""
+STRIDE_S: Final = 0.5
+"""Wall time of a stride, at least: every replica comes along at its end, whoever watches.  That takes 8 % of the CPU
+time of a compiled run of 64 replicas with strides of 0.1 s, and 2 % with these."""
 
 
 class RunMonitor:
@@ -93,7 +96,7 @@ class RunMonitor:
         if self._speedup is None:
             if self.feed is None:
                 return NEVER
-            limit, is_new = self._strides.limit(self._reached, time.monotonic(), self.feed.pause_s)
+            limit, is_new = self._strides.limit(self._reached, time.monotonic(), max(self.feed.pause_s, STRIDE_S))
             # Lazy replicas come along: without it one stride, long after, would have all their work.
             self._is_collecting = self._is_collecting or is_new
             return limit

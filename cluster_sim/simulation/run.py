@@ -37,7 +37,7 @@ from cluster_sim.output.run_profile import PROFILE_FILE, profiled
 from cluster_sim.recording.series_columns import ticks_before
 from cluster_sim.shown_values import counted
 from cluster_sim.simulation.disk_checkpoints import DiskCheckpoints
-from cluster_sim.simulation.executor import RunOutcome, RunOutputs, SeriesSink
+from cluster_sim.simulation.executor import RunOutcome, RunOutputs, SeriesSink, of_replicas
 from cluster_sim.simulation.executor_choice import ExecutorChoice, choose_executor
 from cluster_sim.simulation.fleet_links import link_warnings
 from cluster_sim.simulation.fleet_scaling import cold_start_ns
@@ -355,13 +355,3 @@ def _manifest(study: Study, simulation: Simulation, choice: ExecutorChoice, outc
         "work": outcome.work.figures(outcome.wall_s),
         "digest": outcome.hub.digest,
     }
-
-
-def of_replicas(sink: SeriesSink) -> SeriesSink:
-    """Return a sink that leaves out the series of ranks."""
-
-    def add(key: int, columns: dict[str, Any]) -> None:
-        if key >= 0:
-            sink(key, columns)
-
-    return add

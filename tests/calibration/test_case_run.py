@@ -97,3 +97,4 @@ def test_ranks_of_a_mixture_of_experts_step_together():
     case = dataclasses.replace(dense, model="mistralai/Mixtral-8x7B-v0.1", device="H200")
     result = run_case(resolve_case(case), LockstepPredictor(steps(beta_us=100.0), 2))
     assert result.e2e_s.tolist() == [pytest.approx(0.0318), pytest.approx(0.0318)]
+    assert not run_case(resolve_case(case), LockstepPredictor(steps(beta_us=100.0), 2), is_watched=True).is_on_edge
