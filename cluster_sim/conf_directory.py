@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from cluster_sim.errors import InputError
-from cluster_sim.shown_values import shortened
+from cluster_sim.shown_values import MOST_OF_PATH, shortened
 from cluster_sim.suggestion import suggestion
 
 SUFFIXES = (".yaml", ".json")
@@ -81,4 +81,6 @@ def library_file(topic: str, name: str) -> Path:
         return own
     known = library_names(topic)
     hint = suggestion(name, known)
-    raise InputError(f"unknown name {shortened(name)} for {topic}{hint}; conf/{topic} has: {', '.join(known)}")
+    raise InputError(
+        f"unknown name {shortened(name, MOST_OF_PATH)} for {topic}{hint}; conf/{topic} has: {', '.join(known)}"
+    )

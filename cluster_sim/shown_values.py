@@ -11,10 +11,10 @@ MOST_OF_PATH: Final = 300
 _WORDS: Final = {None: "null", True: "true", False: "false"}
 
 
-def shortened(value: Any) -> str:
+def shortened(value: Any, most: int = MOST_SHOWN) -> str:
     """Return how a message shows a value that may be long, in the words of YAML and JSON."""
     shown = _WORDS[value] if value is None or isinstance(value, bool) else repr(value)
-    return shown if len(shown) <= MOST_SHOWN else f"{shown[:MOST_SHOWN]}... ({len(shown)} characters)"
+    return shown if len(shown) <= most else f"{shown[:most]}... ({len(shown)} characters)"
 
 
 def cut(text: str, most: int = MOST_SHOWN) -> str:

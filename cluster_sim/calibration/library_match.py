@@ -8,7 +8,7 @@ from cluster_sim.conf_directory import is_file, library_names
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import Device, load_device
 from cluster_sim.hardware.model import Model, load_model
-from cluster_sim.shown_values import shortened
+from cluster_sim.shown_values import MOST_OF_PATH, shortened
 from cluster_sim.suggestion import suggestion
 
 DEVICE_PATTERNS: Final = (
@@ -47,7 +47,7 @@ def match_device(name: str) -> Device:
     for pattern, device in DEVICE_PATTERNS:
         if re.search(pattern, lowered):
             return load_device(device)
-    raise InputError(f"unknown device {shortened(name)}; known: {', '.join(library_names('devices'))}")
+    raise InputError(f"unknown device {shortened(name, MOST_OF_PATH)}; known: {', '.join(library_names('devices'))}")
 
 
 def known_models() -> list[Model]:
@@ -79,9 +79,8 @@ def match_model(name: str, quantization: str | None = None, among: list[Model] |
             return model
     if not similar:
         known_names = [model.name for model in models]
-        raise InputError(
-            f"unknown model {shortened(name)}{suggestion(name, known_names)}; known: {', '.join(known_names)}"
-        )
+        hint = suggestion(name, known_names)
+        raise InputError(f"unknown model {shortened(name, MOST_OF_PATH)}{hint}; known: {', '.join(known_names)}")
     base = similar[0]
     return base.model_copy(update={"weight_dtype": "fp8" if is_fp8 else None})
 

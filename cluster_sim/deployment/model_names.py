@@ -10,7 +10,7 @@ from cluster_sim.deployment.findings import Findings
 from cluster_sim.deployment.server import Stated
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.model import Model, load_model
-from cluster_sim.shown_values import shortened
+from cluster_sim.shown_values import MOST_OF_PATH, shortened
 
 _TRAINING: Final = re.compile(r"-(?:hf|chat|instruct|thinking|it|base|v0\.\d|\d{4}|bf16|fp16)(?=-|$)")
 """Parts of a name that tell trainings of one architecture apart."""
@@ -82,6 +82,6 @@ def _unknown(stated: Stated, name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(_architecture(name.lower().rpartition("/")[2]), known, n=1)
     nearest = f"; the nearest is {close[0]}" if close else ""
     return (
-        f"{stated.place}: the model {shortened(name)} is not in the library{nearest}; give --model with the path of "
-        "its config.json or a name of conf/models"
+        f"{stated.place}: the model {shortened(name, MOST_OF_PATH)} is not in the library{nearest}; give --model with "
+        "the path of its config.json or a name of conf/models"
     )

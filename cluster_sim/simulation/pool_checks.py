@@ -6,7 +6,7 @@ from cluster_sim.hardware.memory_plan import MIB, most_kv_blocks
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
 from cluster_sim.options import listed
 from cluster_sim.serving.schedulers.engine_options import EngineOptions
-from cluster_sim.shown_values import by_number, counted
+from cluster_sim.shown_values import by_number
 from cluster_sim.units import GIB
 
 
@@ -25,9 +25,10 @@ def check_engine(pool: Pool, engine: EngineOptions, hardware: ReplicaHardware, *
     most, block_bytes = most_kv_blocks(hardware)
     if engine.num_kv_blocks > most:
         device = hardware.device
+        count = engine.num_kv_blocks
         raise InputError(
-            f"engine.num_kv_blocks: {counted(engine.num_kv_blocks, 'block')} of {block_bytes / MIB:.3g} MiB "
-            f"{by_number(engine.num_kv_blocks, 'is', 'are')} more than the {max(most, 0)} that the "
+            f"engine.num_kv_blocks: {count} {by_number(count, 'block', 'blocks')} of {block_bytes / MIB:.3g} MiB "
+            f"{by_number(count, 'is', 'are')} more than the {max(most, 0)} that the "
             f"{device.memory_bytes / GIB:.1f} GiB of {device.name} hold beside the weights of {hardware.model.name}; "
             "leave it out to take what fits, or set checks_memory: false"
         )

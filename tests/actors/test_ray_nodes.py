@@ -1,6 +1,7 @@
 """A Ray cluster of three nodes on this machine, joined by its address: equal results, actors on every node."""
 
 import logging
+import re
 import socket as sockets
 import threading
 from collections.abc import Iterator
@@ -107,6 +108,6 @@ def test_strangers_between_nodes_change_nothing(cluster: Cluster) -> None:
     assert all("0.0.0.0" not in endpoint for endpoint in visited)
     logs = Path(cluster.head_node.get_logs_dir_path())
     text = "".join(file.read_text(encoding="utf-8", errors="replace") for file in logs.rglob("*") if file.is_file())
-    assert "router dropped 1 frame or connection of strangers" in text
+    assert re.search(r"router dropped \d+ frames? or connections? of strangers", text)
     for secret in (keys.secret.decode(), keys.public.decode(), "name of the run"):
         assert secret not in text
