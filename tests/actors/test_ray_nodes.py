@@ -74,7 +74,9 @@ def test_three_nodes_equal_inline(cluster: Cluster) -> None:
 
 def test_strangers_between_nodes_change_nothing(cluster: Cluster) -> None:
     """Strangers at every TCP socket of a run on three nodes change nothing; no log of Ray has a secret of the run."""
-    study = small_study("least_loaded", pipeline_parallel=2)
+    small = small_study("least_loaded", pipeline_parallel=2)
+    # Long enough that strangers reach every process on a fast machine too.
+    study = small.model_copy(update={"workload": small.workload.model_copy(update={"count": 1000})})
     ports = range(24_000, 24_100)
     is_over = threading.Event()
     visited: set[str] = set()
