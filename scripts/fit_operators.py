@@ -23,6 +23,7 @@ import yaml
 
 from cluster_sim.atomic_file import whole_file
 from cluster_sim.hardware.device import Device, load_device
+from cluster_sim.hardware.replica_hardware import SPREAD
 
 SYSTEMS = {
     "a100_sxm": "a100-80gb",
@@ -141,7 +142,7 @@ def fit(system: Path, engine: str, device: Device) -> dict[str, float]:
     put_experts(ratios, system / "moe", engine, device, EXPERT_DTYPES)
     for name, dtypes in EXPERT_FORMATS.items():
         put_experts(ratios, system / "moe", engine, device, dtypes, f"_{name}")
-        put_experts(ratios, system / "moe", engine, device, dtypes, f"_{name}_spread", are_spread=True)
+        put_experts(ratios, system / "moe", engine, device, dtypes, f"_{name}{SPREAD}", are_spread=True)
     put_latent(ratios, system, engine)
     put_states(ratios, system, engine, device)
     reduce = load(system / "comm", engine, "custom_allreduce_perf.parquet")

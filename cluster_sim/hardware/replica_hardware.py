@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from statistics import NormalDist
 from typing import Final
 
@@ -12,6 +13,11 @@ from cluster_sim.hardware.layers.mixer import Part
 from cluster_sim.hardware.model import Model
 from cluster_sim.hardware.node_topology import GroupLink, NodeTopology
 from cluster_sim.hardware.precision import DTYPES, weight_bytes
+
+ALL_TO_ALL_ENGINES: Final = ("trtllm", "sglang")
+"""Engines that exchange tokens between many ranks by all-to-all."""
+SPREAD: Final = "_spread"
+"""Ends the format of experts of which GPUs hold whole ones, in the names of their figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +72,7 @@ class ExpertSharding:
         return is_wide and kernels in ALL_TO_ALL_ENGINES
 
 
-ALL_TO_ALL_ENGINES: Final = ("trtllm", "sglang")
-"""Engines that exchange tokens between many ranks by all-to-all."""
-
-
+@cache
 def _greatest_of(number: int) -> float:
     """Return the mean of the greatest of so many standard normal draws (Blom 1958)."""
     return NormalDist().inv_cdf((number - 0.375) / (number + 0.25)) if number > 1 else 0.0
@@ -134,7 +137,7 @@ class ReplicaHardware:
         if dtype == "fp4" and is_own and stored.bits < NVFP4_BITS:
             return ""
         stored_as = EXPERT_FORMATS.get(dtype, "")
-        return f"{stored_as}_spread" if stored_as and self.experts.groups > 1 else stored_as
+        return f"{stored_as}{SPREAD}" if stored_as and self.experts.groups > 1 else stored_as
 
     @property
     def tensor_link(self) -> Interconnect | Network | GroupLink:

@@ -19,6 +19,7 @@ import msgpack
 import pyarrow as pa
 
 from cluster_sim import __version__
+from cluster_sim.config.loading.named_files import files_of
 from cluster_sim.errors import InputError
 from cluster_sim.output.disk_sync import sync
 from cluster_sim.output.resume_advice import begin_anew
@@ -143,10 +144,7 @@ def code_fingerprint() -> str:
 
 def files_fingerprint(paths: Iterable[Path]) -> str:
     """Return the hash of the content of files and of the files in folders."""
-    files: list[Path] = []
-    for path in sorted(paths):
-        files.extend(sorted(child for child in path.rglob("*") if child.is_file()) if path.is_dir() else [path])
-    return _fingerprint(files)
+    return _fingerprint(file for path in sorted(paths) for file in files_of(path))
 
 
 def _fingerprint(paths: Iterable[Path]) -> str:

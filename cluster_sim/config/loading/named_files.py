@@ -22,7 +22,7 @@ def movable(folder: Path, root: Path) -> WritePath:
 def content_of(path: Path) -> str:
     """Return a hash of what a file holds, or the files of a folder with their names; its path if it is unreadable."""
     try:
-        files = tuple(_files(path))
+        files = tuple(files_of(path))
         return _hashed(path, files, tuple(map(_state, files)))
     except OSError:
         return str(path)
@@ -38,7 +38,8 @@ def _hashed(path: Path, files: tuple[Path, ...], states: tuple[tuple[int, int], 
     return digest.hexdigest()
 
 
-def _files(path: Path) -> Iterator[Path]:
+def files_of(path: Path) -> Iterator[Path]:
+    """Yield a file, or the files of a folder in a fixed order."""
     if path.is_dir():
         yield from sorted(child for child in path.rglob("*") if child.is_file())
     else:

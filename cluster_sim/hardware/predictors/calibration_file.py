@@ -13,6 +13,7 @@ from cluster_sim.hardware.library_file import load_mapping, validated
 from cluster_sim.hardware.library_model import LibraryModel
 from cluster_sim.hardware.predictors.coefficients import Coefficients
 from cluster_sim.hardware.predictors.measured_with import MeasuredWith
+from cluster_sim.hardware.replica_hardware import SPREAD
 
 
 class Provenance(LibraryModel):
@@ -126,8 +127,6 @@ BLOCK_FIGURES: Final[dict[str, str]] = {
     "all_to_all_us": "all_to_all_us",
 }
 """Coefficients that were fitted nowhere and are the operators' own figures, by the operator."""
-SPREAD: Final = "_spread"
-"""Ends the format of experts of which GPUs hold whole ones."""
 EXPERT_FIGURES: Final = ("moe_us", "moe_memory_ratio")
 """Operators of experts that coefficients follow."""
 FITTED_EXPERTS: Final = "bf16"

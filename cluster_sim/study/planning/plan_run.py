@@ -13,7 +13,6 @@ from cluster_sim.config.schema.fleet import Pool
 from cluster_sim.config.schema.plan import PlanBlock
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError, UnfinishedError
-from cluster_sim.interruption import INTERRUPTION
 from cluster_sim.shown_values import counted
 from cluster_sim.simulation.process_pool import ProcessPool
 from cluster_sim.simulation.task_pool import TaskPool
@@ -74,7 +73,6 @@ def run_plan(
     _check(base)
     with RunStore(out or default_directory(base), base, root) as store, pool or ProcessPool() as tasks:
         try:
-            INTERRUPTION.check()
             planner = Planner(base, store, tasks, tell)
             watch(planner.state)
             if has_scaled_load:

@@ -25,7 +25,6 @@ from cluster_sim.config.schema.plan import PlanBlock
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.hardware.model import load_model
-from cluster_sim.interruption import INTERRUPTION
 from cluster_sim.shown_values import counted
 from cluster_sim.simulation.model_names import default_model, distinct_names
 from cluster_sim.simulation.plan import make_plan
@@ -111,7 +110,6 @@ def run_shared_plan(
         document = _document(base, plans)
         _check_sums(base, document["answer"])
         whole = _whole(base, list(plans.values()))
-        INTERRUPTION.check()
         watch(lambda: "the whole fleet serves the whole load")
         tasks.submit(make_run, RunTask(whole, 0))
         run = tasks.next_ended()[1]
