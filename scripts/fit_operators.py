@@ -57,11 +57,11 @@ EXPERT_FORMATS = {
 """The same by the format that experts are stored in.  MXFP4 has none of its own: its kernels take activations of 16 or
 8 bits, which the server's flags choose."""
 LEAST_EXPERTS_S = 5e-6
-"""Experts read and computed in less than this show the constant of a layer ..."""
+"""Time to read and compute experts below which a call shows the constant of a layer, s."""
 FEW_TOKENS = 8
-"""... where no more tokens than this have to be sorted by expert ..."""
+"""Most tokens of such a call: more take time to be sorted by expert."""
 NODE = 8
-"""... on one node, whose GPUs share the experts."""
+"""Most GPUs of such a call: those of one node."""
 CHOSEN_CONTEXT = 4096
 """Context at which an indexer has to choose: the double of what it picks."""
 CONSTANTS = ("latent_us", "sparse_us", "moe_us")

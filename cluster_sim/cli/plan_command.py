@@ -85,7 +85,7 @@ def plan(
     """Find the cheapest fleet that serves a load within limits."""
     from cluster_sim.report.heartbeat import Heartbeat
 
-    with _Place(out) as place, Heartbeat(_tell) as heartbeat:
+    with _NamingDirectory(out) as kept, Heartbeat(_tell) as heartbeat:
         import json
 
         from cluster_sim.conf_directory import library_names
@@ -126,14 +126,14 @@ def plan(
         with locating_errors(document):
             folder = Path.cwd() if file is None else file.resolve().parent
             study = _scaled(check_study(document, folder), rate_scale)
-            place.directory = out or default_directory(study)
+            kept.directory = out or default_directory(study)
             options: Any = {"has_scaled_load": rate_scale is not None, "tell": heartbeat.tell, "watch": heartbeat.watch}
             options["pool"] = None if address is None else ray_pool(address)
             if has_several_models(study):
-                shared = run_shared_plan(study, place.directory, **options)
+                shared = run_shared_plan(study, kept.directory, **options)
                 _print_shared(shared, as_json=as_json)
                 return
-            outcome = run_plan(study, place.directory, **options)
+            outcome = run_plan(study, kept.directory, **options)
         deployment = _deployment(outcome.winner(), outcome.winner_study().autoscaler)
         (outcome.directory / PLAN_PAGE).write_text(plan_page(outcome.document, deployment), encoding="utf-8")
         if as_json:
@@ -142,7 +142,7 @@ def plan(
         print_plan(make_console(), outcome.document, deployment, str(outcome.directory))
 
 
-class _Place:
+class _NamingDirectory:
     """The directory of a plan, as far as it is known; a context manager that names it where the plan is interrupted."""
 
     def __init__(self, directory: Path | None) -> None:
