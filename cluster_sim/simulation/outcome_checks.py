@@ -16,7 +16,9 @@ _REMEDIES: Final = {
     KV_CACHE: "engine.num_kv_blocks, or the memory of more or larger GPUs, bounds a pool's KV cache",
     NO_MODEL: "workload.model, or the trait model, names the model that requests ask for",
 }
-"""The reasons for which no replica can ever run a request, and where each can be changed."""
+"""Where each of ``IMPOSSIBLE`` can be changed."""
+IMPOSSIBLE: Final = tuple(_REMEDIES)
+"""The reasons for which no replica can ever run a request."""
 
 
 def check_arrivals(end_ns: int, first_ns: int) -> None:
@@ -44,17 +46,26 @@ def check_service(metadata: RunMetadata, totals: RequestTotals, arrived: int) ->
     Requests that failed, were shed or gave up are results, and so are refusals beside requests that ran.
     """
     counts = dict(zip(REASONS, totals.reasons.tolist(), strict=True))
-    impossible = {reason: counts[reason] for reason in _REMEDIES if counts[reason]}
-    if not arrived or sum(impossible.values()) < arrived:
-        return
-    causes = ", ".join(f"{count:,} {LOSSES[reason]}" for reason, count in impossible.items())
+    impossible = {reason: counts[reason] for reason in IMPOSSIBLE if counts[reason]}
+    if arrived and sum(impossible.values()) >= arrived:
+        raise InputError(none_can_run(metadata, impossible))
+
+
+def none_can_run(metadata: RunMetadata, impossible: Mapping[str, int]) -> str:
+    """Return the message for a workload of which no replica can run a request; ``impossible`` counts the reasons."""
+    arrived = sum(impossible.values())
     pools = "; ".join(
         f"pool {pool.name} serves {pool.model} with {pool.max_model_tokens:,} tokens of context and "
         f"{pool.kv_blocks * pool.block_size_tokens:,} of KV cache a replica"
         for pool in metadata.pools
     )
-    remedies = "; ".join(_REMEDIES[reason] for reason in impossible)
-    raise InputError(
+    remedies = "; ".join(remedy for reason, remedy in _REMEDIES.items() if reason in impossible)
+    return (
         f"workload: no replica can ever run {by_number(arrived, 'the', f'any of the {arrived:,}')} "
-        f"{by_number(arrived, 'request', 'requests')} ({causes}): {pools}; {remedies}"
+        f"{by_number(arrived, 'request', 'requests')} ({impossible_causes(impossible)}): {pools}; {remedies}"
     )
+
+
+def impossible_causes(impossible: Mapping[str, int]) -> str:
+    """Return how many requests can never run for which reason."""
+    return ", ".join(f"{impossible[reason]:,} {LOSSES[reason]}" for reason in IMPOSSIBLE if reason in impossible)

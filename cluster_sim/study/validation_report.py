@@ -20,9 +20,10 @@ from cluster_sim.shown_values import by_number, counted
 from cluster_sim.simulation.executor_choice import choose_executor
 from cluster_sim.simulation.fleet_links import link_warnings
 from cluster_sim.simulation.fleet_sites import site_warnings
+from cluster_sim.simulation.impossible_requests import first_requests
 from cluster_sim.simulation.mean_field.covered import check_covered
 from cluster_sim.simulation.model_names import nameless_notice
-from cluster_sim.simulation.outcome_checks import check_arrivals
+from cluster_sim.simulation.outcome_checks import check_arrivals, impossible_causes, none_can_run
 from cluster_sim.simulation.plan import Plan, PoolPlan, make_plan, pool_hardware
 from cluster_sim.simulation.simulation import Simulation
 from cluster_sim.study.fleet_lines import fleet_lines
@@ -38,7 +39,8 @@ GIB: Final = 1 << 30
 def validation_report(
     study: Study, variants: Sequence[Variant] = (), notes: Sequence[str] = (), *, has_lookahead: bool = False
 ) -> str:
-    """Return the report; raise ``InputError`` if a model does not fit, a file cannot be read, or settings conflict.
+    """Return the report; raise ``InputError`` if a model does not fit, a file cannot be read, settings conflict, or no
+    replica can ever run a request.
 
     A trace is read to its end, so every row of it is checked.  ``notes`` are those of the reader.  With the
     ``variants`` of a sweep it is enough if one of them is valid, which is then reported on.
@@ -54,6 +56,7 @@ def validation_report(
     if study.run.detail == "estimate":
         check_covered(study, plan, concatenate(list(build_columns(study.workload, study.seed).columns())))
     simulation = plan.in_full().simulation()
+    impossible = _impossible(study, simulation, has_others=bool(variants) or study.plan is not None)
     pools = tuple(planned.pool for planned in plan.pools[: len(study.fleet.pools)])  # Without what its changes add.
     resolved = study.model_copy(update={"fleet": study.fleet.model_copy(update={"pools": pools})})
     lines = [
@@ -75,7 +78,7 @@ def validation_report(
         *(f"#   {line}" for planned in plan.pools for line in _memory(planned)),
         *(f"# {line}" for line in _sweep(variants)),
         *(f"# Note: {note}" for note in notes),
-        *(f"# Warning: {line}" for line in (*site_warnings(study.fleet), *link_warnings(study.fleet))),
+        *(f"# Warning: {line}" for line in (*site_warnings(study.fleet), *link_warnings(study.fleet), *impossible)),
         f"# {study.name} is valid{label}; configuration hash {config_hash(study)}",
     ]
     return "\n".join(lines) + "\n"
@@ -116,6 +119,21 @@ def _workload(study: Study, plan: Plan) -> Iterator[str]:
     yield f"{study.workload.kind}: {number} that {verb} {'to how earlier ones end' if reacts else 'whatever happens'}"
     yield from notices
     yield from nameless_notice(study.workload.model, plan.models)
+
+
+def _impossible(study: Study, simulation: Simulation, *, has_others: bool) -> list[str]:
+    """Return a warning of requests that no replica can ever run, if there are some among the first.
+
+    Raises InputError as the run does if there are no others, unless the study ``has_others`` to run than itself.
+    """
+    found = first_requests(study, simulation)
+    if found.none_can_run and found.is_all and not has_others:
+        raise InputError(none_can_run(simulation.metadata, found.impossible))
+    if not found.impossible:
+        return []
+    count = "any" if found.none_can_run else f"{found.impossible.total():,}"
+    of = f"{'the' if found.is_all else 'the first'} {counted(found.looked_at, 'request')}"
+    return [f"workload: no replica can ever run {count} of {of} ({impossible_causes(found.impossible)})"]
 
 
 def _sweep(variants: Sequence[Variant]) -> Iterator[str]:

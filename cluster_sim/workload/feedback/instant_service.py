@@ -5,7 +5,8 @@ earliest possible ones.
 """
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -23,37 +24,36 @@ INSTANT_SERVICE_NOTICE: Final = (
 class InstantService:
     """A ``ColumnSource`` over a feedback source."""
 
-    def __init__(self, source: FeedbackSource) -> None:
+    def __init__(self, source: FeedbackSource, status_of: Callable[[Request], str] = lambda _: SERVED) -> None:
+        """``status_of`` says how a request ends."""
         self._source = source
+        self._status_of = status_of
 
     def columns(self) -> Iterator[Columns]:
         """Yield the blocks from the first on, in order of arrival."""
-        caused: list[tuple[int, int, Request]] = []
-        rows: list[Request] = []
+        requests = self.requests()
+        while rows := list(islice(requests, BLOCK)):
+            yield _columns(rows)
 
-        def serve(request: Request) -> None:
-            rows.append(request)
-            for following in self._source.on_end(request, request.arrival_ns, SERVED):
+    def requests(self) -> Iterator[Request]:
+        """Yield the requests in order of arrival."""
+        caused: list[tuple[int, int, Request]] = []
+
+        def serve(request: Request) -> Request:
+            for following in self._source.on_end(request, request.arrival_ns, self._status_of(request)):
                 heapq.heappush(caused, (following.arrival_ns, following.request_id, following))
+            return request
 
         for chunk in self._source.initial():
             for request in chunk:
                 while caused and caused[0][0] <= request.arrival_ns:
-                    serve(heapq.heappop(caused)[2])
-                serve(request)
-            while len(rows) >= BLOCK:
-                yield _columns(rows[:BLOCK])
-                del rows[:BLOCK]
+                    yield serve(heapq.heappop(caused)[2])
+                yield serve(request)
         while caused:
-            serve(heapq.heappop(caused)[2])
-            if len(rows) >= BLOCK:
-                yield _columns(rows)
-                rows.clear()
-        if rows:
-            yield _columns(rows)
+            yield serve(heapq.heappop(caused)[2])
 
 
-def _columns(rows: list[Request]) -> Columns:
+def _columns(rows: Sequence[Request]) -> Columns:
     return Columns(
         np.asarray([request.arrival_ns for request in rows], dtype=np.int64),
         np.asarray([request.prompt_tokens for request in rows], dtype=np.int64),
