@@ -13,7 +13,7 @@ COMPILE := $(BIN)/python scripts/build_kernel.py --if-possible \
 	|| echo "The step loop could not be compiled (see above), so it runs in Python: same results, slower." >&2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup kernel wheel run test docs lint lint/ruff lint/format lint/types lint/schema unit format schema bench acceptance matrix fuzz soak screenshots clean
+.PHONY: help setup kernel wheel run test docs lint lint/ruff lint/format lint/types lint/schema unit format schema bench acceptance matrix fuzz soak screenshots pin-images clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z/]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -70,6 +70,9 @@ screenshots: $(STAMP)  ## Pictures of a report, wide and as on a phone, in build
 	$(BIN)/cluster-sim run conf/quickstart.yaml --executor inline --out build/quickstart
 	$(BIN)/cluster-sim report build/quickstart
 	$(BIN)/python scripts/screenshot_report.py build/quickstart/report.html --out build/screenshots
+
+pin-images: $(STAMP)  ## Write the digests of the images into docker-compose.yml and Dockerfile (needs Docker).
+	$(BIN)/python scripts/pin_images.py
 
 docs: $(VENV)/.docs  ## Build the site of docs/ into site/.
 	$(BIN)/python -m mkdocs build --strict --quiet
