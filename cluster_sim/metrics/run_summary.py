@@ -27,6 +27,7 @@ from cluster_sim.metrics.request_totals import SKETCHED, SUMS, RequestTotals
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
 from cluster_sim.metrics.run_records import RunRecords
 from cluster_sim.metrics.verdicts import BANDED_FIGURES, band_percent
+from cluster_sim.metrics.whole_run import hidden_misses, hidden_words
 from cluster_sim.metrics.window import Measured, Window
 from cluster_sim.recording.reasons import LOSSES, REASONS
 from cluster_sim.recording.replica_counters import ReplicaCounters
@@ -75,6 +76,8 @@ def summarise(metadata: RunMetadata, records: RunRecords, measured: Measured | N
     whole_run = whole(metadata, records)
     measured = measured or whole_run
     growth_ratio = records.totals.presence.growth_ratio(measured.window.start_ns)
+    figures = _figures(metadata, records, measured, bands["error_band_percent"])
+    whole_figures = _figures(metadata, records, whole_run, bands["error_band_percent"])
     return {
         "summary_version": SUMMARY_VERSION,
         "name": metadata.name,
@@ -83,6 +86,7 @@ def summarise(metadata: RunMetadata, records: RunRecords, measured: Measured | N
         "warnings": [
             *loss_warnings(records.totals),
             *growth_warnings(growth_ratio),
+            *warm_up_warnings(measured.window, figures["slo"], whole_figures["slo"]),
             *edge_warnings(metadata, records.occupancies, records.totals),
         ],
         "simulated_s": records.duration_s,
@@ -94,7 +98,7 @@ def summarise(metadata: RunMetadata, records: RunRecords, measured: Measured | N
         },
         "is_steady_state": None if growth_ratio is None else not growth_ratio,
         "growth_ratio": growth_ratio,
-        **_figures(metadata, records, measured, bands["error_band_percent"]),
+        **figures,
         "preemptions": sum(counters.preemptions for counters in replicas),
         "iterations": sum(counters.iterations for counters in replicas),
         "sketch_relative_error": RELATIVE_ERROR,
@@ -115,7 +119,7 @@ def summarise(metadata: RunMetadata, records: RunRecords, measured: Measured | N
             records,
             are_static=[metadata.pools[pool].has_static_batches for pool in records.pool_of_replica(metadata)],
         ),
-        "whole_run": _figures(metadata, records, whole_run, bands["error_band_percent"]),
+        "whole_run": whole_figures,
     }
 
 
@@ -213,6 +217,12 @@ def growth_warnings(growth_ratio: float | None) -> list[str]:
     growth = f"by {growth_ratio:.0%} of its mean over the measured part"
     text = "the number of requests in the system still grows when the arrivals end"
     return [f"The run is not in steady state: {text} ({growth}), so its figures depend on its length."]
+
+
+def warm_up_warnings(window: Window, measured: dict[str, Any], whole_run: dict[str, Any]) -> list[str]:
+    """Return a sentence about limits that are met only without the warm-up, by the ``slo`` blocks of both."""
+    misses = hidden_misses(measured, whole_run) if window.start_ns else []
+    return [f"{hidden_words(misses, window.start_ns / NS_PER_S)}."] if misses else []
 
 
 def error_bands(metadata: RunMetadata, records: RunRecords) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """Report of a plan on the terminal: the fleets that were simulated, the answer, and how to deploy it."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import inf
 from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cluster_sim.metrics.whole_run import WholeRunFigure, hidden_words
 from cluster_sim.report.configuration_table import verdict_text
 from cluster_sim.report.console import print_whole
 from cluster_sim.report.result_tables import duration_text, gpus_text
@@ -179,6 +181,7 @@ def answer_lines(plan: Entry) -> Iterator[str]:
         f"{_number(answer['usd_per_million_output_tokens'], ',.2f')} USD per million output tokens, "
         f"{_number(answer['mean_power_w'], ',.0f')} W, {_number(answer['j_per_output_token'], ',.2f')} J per token"
     )
+    yield from whole_run_lines(answer)
     if not answer["has_error_band"]:
         yield "  Nothing comparable was measured: the predictor's error is unknown, and the intervals are chance alone."
     if answer["nodes_per_replica"] > 1:
@@ -208,6 +211,16 @@ def answer_lines(plan: Entry) -> Iterator[str]:
         yield f"With {other['load']}: {found}"
     if not plan["is_complete"]:
         yield "The time limit ended the search: a cheaper fleet is not ruled out. The same command goes on from here."
+
+
+def whole_run_lines(one: Entry) -> Iterator[str]:
+    """Yield the limits that a fleet meets only because a warm-up is left out, in one line."""
+    misses = [
+        WholeRunFigure(miss["name"], miss["limit_s"], inf if miss["value_s"] is None else miss["value_s"])
+        for miss in one["whole_run_misses"]
+    ]
+    if misses:
+        yield f"  {hidden_words(misses, one['warm_up_s'])}."
 
 
 def last_line(answer: Entry) -> str:

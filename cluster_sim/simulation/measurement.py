@@ -24,6 +24,7 @@ from cluster_sim.metrics.window import (
 from cluster_sim.output.request_rows import read_arrivals, read_blocks
 from cluster_sim.simulation.run_recorder import new_totals
 from cluster_sim.units import NS_PER_S
+from cluster_sim.workload.kind_interface import kind_of
 from cluster_sim.workload.kinds.closed_loop import ClosedLoopWorkload
 from cluster_sim.workload.kinds.synthetic import SyntheticWorkload
 
@@ -32,11 +33,13 @@ def window_rule(study: Study) -> WindowRule:
     """Return the rule of a study's measured window, defaults resolved.
 
     Synthetic and closed-loop workloads of a fixed count fill an empty fleet and let it run dry, which nobody asked for:
-    there both ends are found.  Traces and runs with an end are taken as they are.
+    there both ends are found.  A load that changes is asked for as it is: a search for the warm-up would leave out its
+    bursts.  Traces and runs with an end are taken as they are.
     """
     workload, run = study.workload, study.run
     is_counted = isinstance(workload, SyntheticWorkload | ClosedLoopWorkload) and workload.duration_s is None
-    default = PhaseRule(AUTO) if is_counted and run.end_s is None else PhaseRule()
+    is_found = is_counted and run.end_s is None and kind_of(workload).is_stationary
+    default = PhaseRule(AUTO) if is_found else PhaseRule()
     warmup = default if run.warmup is None else _rule(run.warmup)
     if run.measure is not None:
         return WindowRule(warmup, _rule(run.measure))

@@ -9,7 +9,7 @@ in memory; a run writes no file unless its whole summary is wanted.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from cluster_sim.metrics.replicated_quantiles import ReplicatedValues
 from cluster_sim.metrics.run_summary import distribution_s, merged
 from cluster_sim.metrics.student_t import CONFIDENCE
 from cluster_sim.metrics.verdicts import Verdict, verdict_of, worst
+from cluster_sim.metrics.whole_run import limited_figures
 from cluster_sim.metrics.window import find_window
 from cluster_sim.output.request_rows import read_rows
 from cluster_sim.output.run_directory import REQUESTS_FILE
@@ -50,6 +51,8 @@ ROUNDING: Final = 1e-9
 """Share of the requests that is none: what is left of 1 - 0.9 and the like."""
 WINDOWS_OF_TRACE: Final = 20
 """Windows into which a trace is cut for its bootstrap: each keeps the bursts inside it."""
+WHOLE_RUN: Final = "whole_run."
+"""Begins the names of limited figures of the whole run, for runs of which a warm-up is left out."""
 _SEED_BITS: Final = 62
 
 
@@ -314,7 +317,14 @@ def _run_with_summary(study: Study, warm_up_ratio: float | None) -> tuple[Reques
         return _between(arrivals_ns, start_ns, end_ns)
 
     window = own_window if warm_up_ratio is None else partial(_after, warm_up_ratio)
-    return request_sample(block, window), numbers_of(result.summary)
+    return request_sample(block, window), numbers_of(result.summary) | _whole_run_figures(result.summary)
+
+
+def _whole_run_figures(summary: dict[str, Any]) -> dict[str, float]:
+    """Return the limited figures of the whole run by the names of their limits; none where nothing was left out."""
+    if not summary["window"]["start_s"]:
+        return {}
+    return {f"{WHOLE_RUN}{one.name}": one.value_s for one in limited_figures(summary["whole_run"]["slo"])}
 
 
 def _between(arrivals_ns: Int64Array, start_ns: int, end_ns: int) -> slice:

@@ -11,7 +11,7 @@ from cluster_sim.workload.kind_interface import kind_of
 from cluster_sim.workload.kinds.trace import TraceWorkload
 
 WARM_UP_RATIO: Final = 0.2
-"""Share of the requests, the first to arrive, that fill the empty fleet and are not measured."""
+"""Share of the requests, the first to arrive, that fill the empty fleet and are not measured of a stationary load."""
 
 WHOLE: Final = Phase(kind="none")
 """The runs are judged by their rows, so their summaries need no measured window."""
@@ -44,10 +44,10 @@ def check_rate(study: Study) -> float | None:
 
 
 def steady_task(study: Study, run: SteadyRun) -> ReplicationTask:
-    """Return the task that makes a run."""
-    return ReplicationTask(
-        at_rate(study, run.rate_per_s, run.requests, run.number), run.number, WARM_UP_RATIO, run.has_summary
-    )
+    """Return the task that makes a run; a load that changes is measured whole, or its bursts might be left out."""
+    changed = at_rate(study, run.rate_per_s, run.requests, run.number)
+    ratio = WARM_UP_RATIO if kind_of(changed.workload).is_stationary else 0.0
+    return ReplicationTask(changed, run.number, ratio, run.has_summary)
 
 
 def at_rate(study: Study, rate_per_s: float, requests: int, number: int = 0) -> Study:

@@ -157,6 +157,11 @@ class WorkloadKind(Generic[Options]):
         raise NotImplementedError
 
     @property
+    def is_stationary(self) -> bool:
+        """Whether the load is the same throughout, so that only an empty fleet sets the beginning of a run apart."""
+        return False
+
+    @property
     def load_unit(self) -> LoadUnit:
         """What the load is counted in."""
         return "requests"

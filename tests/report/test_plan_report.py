@@ -22,6 +22,8 @@ def entry(label: str, gpus: int, verdict: str, value_s: float, **rest: Any) -> d
         "usd_per_hour": 2.99 * gpus,
         "verdict": verdict,
         "runs": 5,
+        "warm_up_s": 0.0,
+        "whole_run_misses": [],
         "has_error_band": True,
         "reason": None if verdict == "met" else "TPOT p99 too high",
         "limits": [

@@ -149,6 +149,67 @@ AUTO = WindowRule(PhaseRule("auto"), PhaseRule("auto"))
 THINKING = {"kind": "fixed", "value": 1}
 CLOSED = {"kind": "closed_loop", "users": 2, "count": 50, "think_time_s": THINKING}
 CLOSED |= {"lengths": STUDY["workload"]["lengths"]}
+STATES = [{"request_rate": 1, "mean_stay_s": 5}, {"request_rate": 3, "mean_stay_s": 5}]
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "rule"),
+    [
+        ({"kind": "poisson", "request_rate": 5}, AUTO),
+        ({"kind": "weibull", "request_rate": 5, "shape": 0.7}, AUTO),
+        ({"kind": "gamma", "request_rate": 5}, AUTO),
+        (
+            {
+                "kind": "gamma",
+                "request_rate": 5,
+                "ramp_up_strategy": "linear",
+                "ramp_up_start_rps": 1,
+                "ramp_up_end_rps": 9,
+            },
+            WindowRule(),
+        ),
+        ({"kind": "step", "request_rate": 40, "steps": [{"at_s": 25, "request_rate": 6}]}, WindowRule()),
+        ({"kind": "ramp", "start_rate": 40, "end_rate": 6, "ramp_s": 25}, WindowRule()),
+        ({"kind": "spike", "request_rate": 6, "spike_rate": 40, "at_s": 0, "spike_s": 25}, WindowRule()),
+        ({"kind": "sinusoidal", "request_rate": 6, "amplitude": 0.8, "period_s": 60}, WindowRule()),
+        ({"kind": "mmpp", "states": STATES}, WindowRule()),
+    ],
+)
+def test_a_load_that_changes_is_measured_whole(arrivals: dict[str, Any], rule: WindowRule) -> None:
+    """The warm-up of arrivals of one rate is searched; a change of the rate is the user's, and is never left out."""
+    workload = STUDY["workload"] | {"arrivals": arrivals}
+    assert window_rule(study_of({}, workload=workload)) == rule
+    asked = study_of({"warmup": {"kind": "auto"}}, workload=workload)
+    assert window_rule(asked) == AUTO
+
+
+def part(count: int, rate: float) -> dict[str, Any]:
+    return STUDY["workload"] | {"count": count, "arrivals": {"kind": "constant", "request_rate": rate}}
+
+
+@pytest.mark.parametrize(("limit_s", "warns"), [(1.0, True), (2.0, False)])
+def test_what_a_warm_up_hides_is_said(tmp_path: Path, limit_s: float, warns: bool) -> None:
+    """Twenty requests at once and one a second from 6 s on, served one at a time in 0.1 s: request k of the burst has
+    its first token after 0.1 k + 0.01 s, the others after 0.01 s.
+
+    Of all hundred the 99th percentile is 1.81 + 0.01 x 0.1 = 1.811 s (rank 98.01), of those from 6 s on 10 ms.
+    """
+    phases = [{"duration_s": 5, "workload": part(20, float("inf"))}, {"duration_s": 90, "workload": part(80, 1.0)}]
+    engine = {"kind": "vllm_v1", "async_scheduling": False, "max_num_seqs": 1}
+    blocks = {
+        "workload": {"kind": "phases", "phases": phases},
+        "fleet": STUDY["fleet"] | {"pools": [STUDY["fleet"]["pools"][0] | {"engine": engine}]},
+        "slo": {"ttft_p99_s": limit_s},
+    }
+    summary = summary_of(tmp_path, {"warmup": {"kind": "requests", "requests": 20}}, **blocks)
+    assert summary["slo"]["limits"][0]["value_s"] == pytest.approx(0.01)
+    assert summary["whole_run"]["slo"]["limits"][0]["value_s"] == pytest.approx(1.811)
+    said = [warning for warning in summary["warnings"] if "whole run" in warning]
+    words = "(TTFT p99 1.81 s, limit 1 s): the first 6 s are left out as warm-up"
+    assert [words in warning for warning in said] == ([True] if warns else [])
+    whole = summary_of(tmp_path / "whole", {}, **blocks)
+    assert whole["slo"]["limits"][0]["value_s"] == pytest.approx(1.811)
+    assert not any("whole run" in warning for warning in whole["warnings"])
 
 
 @pytest.mark.parametrize(

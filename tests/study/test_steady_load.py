@@ -74,6 +74,20 @@ def test_rates_share_their_random_numbers(tmp_path: Path) -> None:
     assert tasks[0].warm_up_ratio == 0.2
 
 
+def test_a_load_that_changes_is_measured_whole(tmp_path: Path) -> None:
+    """A fifth of the requests is left out of a drawn steady load and of a resampled trace; of a spike, and of a trace
+    replayed as it is, which has 20 rows, none is.
+    """
+    spike = "{kind: spike, request_rate: 10, spike_rate: 100, at_s: 0, spike_s: 1}"
+    burst = SYNTHETIC.replace("{kind: poisson, request_rate: 10}", spike)
+
+    def ratio(workload: str, requests: int) -> float | None:
+        return steady_task(study(tmp_path, workload), SteadyRun(2.0, 0, requests)).warm_up_ratio
+
+    assert [ratio(workload, 50) for workload in (SYNTHETIC, DRAWN_TIMES, REPLAY, burst)] == [0.2, 0.2, 0.2, 0.0]
+    assert ratio(REPLAY, 10) == 0.0
+
+
 def test_the_study_s_own_rate(tmp_path: Path) -> None:
     """The rate is that of the arrivals; a trace at its own rate names none."""
     assert check_rate(study(tmp_path, SYNTHETIC)) == 10.0

@@ -82,8 +82,8 @@ class Run(ConfigModel):
     changes: tuple[Change, ...] = Field((), description="Changes of the study at given simulated times.")
     warmup: Phase | None = Field(
         None,
-        description="First part of the run, which the summary leaves out; null is auto (MSER-5) for synthetic and "
-        "closed-loop workloads of a fixed count without end_s, and none for all others.",
+        description="First part of the run, which the summary leaves out; null is auto (MSER-5) for synthetic "
+        "workloads of one rate and closed-loop ones, of a fixed count without end_s, and none for all others.",
     )
     measure: Phase | None = Field(
         None,

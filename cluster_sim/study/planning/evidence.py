@@ -12,10 +12,11 @@ from typing import Any, Final, NamedTuple
 from cluster_sim.metrics.intervals import mean_estimate
 from cluster_sim.metrics.replicated_quantiles import ReplicatedValues
 from cluster_sim.metrics.verdicts import Interval, Verdict, interval, verdict_of, worst
+from cluster_sim.metrics.whole_run import WholeRunFigure
 from cluster_sim.study.limited_figures import LoadLimit
 from cluster_sim.study.planning.fleet_choice import Fleet
 from cluster_sim.study.rate_judgement import MOST_LOST_RATIO
-from cluster_sim.study.replications import Replication, Replications
+from cluster_sim.study.replications import WHOLE_RUN, Replication, Replications
 
 FAR_RATIO: Final = 1.25
 """A figure whose interval begins so far beyond the limit is not run again: chance does not bring it back."""
@@ -153,6 +154,19 @@ class FleetEvidence:
             return f"requests are lost: {', '.join(parts)}"
         failing = [figure for figure in self.figures if figure.verdict is not Verdict.MET]
         return "; ".join(map(_words, failing))
+
+    @property
+    def hidden_misses(self) -> list[WholeRunFigure]:
+        """The limited figures that are beyond their limits in the whole runs only, means over the runs.
+
+        A warm-up hides them.
+        """
+        means = [(figure, self.mean(f"{WHOLE_RUN}{figure.name}")) for figure in self.figures if figure.ratio <= 1]
+        return [
+            WholeRunFigure(figure.name, figure.limit_s, value_s)
+            for figure, value_s in means
+            if value_s is not None and value_s > figure.limit_s
+        ]
 
     def mean(self, name: str) -> float | None:
         """Return the mean of a figure of the summary over the runs that have it."""

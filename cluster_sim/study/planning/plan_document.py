@@ -1,6 +1,7 @@
 """``plan.json`` and ``winner.yaml``: what a plan has learned, and the study of its best fleet."""
 
 import json
+from math import isfinite
 from typing import Any, Final
 
 from cluster_sim import __version__
@@ -106,6 +107,11 @@ def _entry(result: PlanResult, evidence: FleetEvidence | None) -> dict[str, Any]
         "reason": evidence.reason or None,
         "has_error_band": evidence.has_error_band,
         "limits": [figure.to_dict() for figure in evidence.figures] if evidence.runs else [],
+        "warm_up_s": evidence.most("window.start_s"),
+        "whole_run_misses": [
+            {"name": miss.name, "limit_s": miss.limit_s, "value_s": miss.value_s if isfinite(miss.value_s) else None}
+            for miss in evidence.hidden_misses
+        ],
         **result.ranking.figures(evidence),
         "first_run": None if first is None else {name: first.figures.get(name) for name in _FIRST_RUN},
     }

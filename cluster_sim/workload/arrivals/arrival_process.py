@@ -25,6 +25,11 @@ class ArrivalOptions(ConfigModel):
     rates: ClassVar[tuple[str, ...]] = ("request_rate",)
     """Options that are rates, or lists of items with a ``request_rate``."""
 
+    @property
+    def has_constant_rate(self) -> bool:
+        """Whether the rate is the same from the first request to the last; bursts and changes are to be judged."""
+        return False
+
     def scaled(self, factor: float) -> Self:
         """Return the options with every rate so many times as high; raises ValueError if there is none, or no end."""
         given = {name: value for name in self.rates if (value := getattr(self, name, None)) is not None}

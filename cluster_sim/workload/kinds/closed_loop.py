@@ -59,6 +59,11 @@ class ClosedLoopKind(WorkloadKind[ClosedLoopWorkload]):
         return True
 
     @property
+    def is_stationary(self) -> bool:
+        """Whether the load is the same throughout: the users are."""
+        return True
+
+    @property
     def load_unit(self) -> LoadUnit:
         """Users."""
         return "users"

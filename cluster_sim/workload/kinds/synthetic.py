@@ -45,6 +45,11 @@ class SyntheticKind(OpenLoopKind[SyntheticWorkload]):
         """The count of the options."""
         return self.options.count
 
+    @property
+    def is_stationary(self) -> bool:
+        """Whether the arrivals have one rate."""
+        return self.options.arrivals.has_constant_rate
+
     def mean_rate(self) -> float | None:
         """Return the rate of arrivals that have a single one."""
         rate = getattr(self.options.arrivals, "request_rate", None)

@@ -137,6 +137,12 @@ class TraceKind(OpenLoopKind[TraceWorkload]):
         """The number of rows to produce, if the options say it."""
         return self.options.bootstrap.count if self.options.bootstrap is not None else self.options.first
 
+    @property
+    def is_stationary(self) -> bool:
+        """Whether arrivals of one rate, or windows in a drawn order, take the place of the trace's own times."""
+        arrivals, bootstrap = self.options.arrivals, self.options.bootstrap
+        return arrivals.has_constant_rate if arrivals is not None else bootstrap is not None
+
     def mean_rate(self) -> float | None:
         """Return the mean rate that gaps are scaled to, or of the arrivals in their place; None for the trace's own."""
         arrivals = self.options.arrivals

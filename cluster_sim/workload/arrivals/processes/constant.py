@@ -22,6 +22,11 @@ class ConstantArrivals(ArrivalOptions):
         gt=0, allow_inf_nan=True, description="Requests per second; .inf: all requests at once."
     )
 
+    @property
+    def has_constant_rate(self) -> bool:
+        """Whether the rate is the same throughout: always."""
+        return True
+
 
 @ARRIVALS.register("constant", ConstantArrivals)
 def build_constant(options: ConstantArrivals, stream: Stream, count: int | None) -> ArrivalTimes:

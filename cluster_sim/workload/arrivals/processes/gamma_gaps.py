@@ -46,6 +46,11 @@ class GammaArrivals(ArrivalOptions):
         description="Scale the gaps so that the last request arrives at count / request_rate exactly, as vLLM does.",
     )
 
+    @property
+    def has_constant_rate(self) -> bool:
+        """Whether the rate is the same throughout: without a ramp."""
+        return self.ramp_up_strategy is None
+
     @model_validator(mode="after")
     def _check_ramp(self) -> Self:
         given = (self.ramp_up_strategy, self.ramp_up_start_rps, self.ramp_up_end_rps)

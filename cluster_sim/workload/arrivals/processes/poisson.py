@@ -19,6 +19,11 @@ class PoissonArrivals(ArrivalOptions):
         gt=0, allow_inf_nan=True, description="Requests per second; .inf: all requests at once."
     )
 
+    @property
+    def has_constant_rate(self) -> bool:
+        """Whether the rate is the same throughout: always."""
+        return True
+
 
 @ARRIVALS.register("poisson", PoissonArrivals)
 def build_poisson(options: PoissonArrivals, stream: Stream, count: int | None) -> ArrivalTimes:

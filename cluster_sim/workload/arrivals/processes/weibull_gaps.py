@@ -21,6 +21,11 @@ class WeibullArrivals(ArrivalOptions):
     request_rate: float = Field(gt=0, le=HIGHEST_RATE, description="Requests per second.")
     shape: float = Field(gt=0, le=GREATEST_SHAPE, description="Shape of the gaps: 1 is Poisson, below 1 burstier.")
 
+    @property
+    def has_constant_rate(self) -> bool:
+        """Whether the rate is the same throughout: always."""
+        return True
+
 
 @ARRIVALS.register("weibull", WeibullArrivals)
 def build_weibull(options: WeibullArrivals, stream: Stream, count: int | None) -> ArrivalTimes:
