@@ -58,6 +58,10 @@ def test_a_plan_from_options(command: Command, trace: Path, tmp_path: Path) -> N
     code, output, _ = command("plan", *common, *options, "--json")
     assert code == 0
     assert json.loads(output) == document
+    trace.write_text(trace.read_text().replace(",200,20\n", ",201,20\n", 1))
+    code, _, errors = command("plan", *common, *options)
+    assert code == 2
+    assert f"holds a plan of other input than this study reads: {trace} has changed since it was begun" in errors
 
 
 def test_a_plan_from_a_file(command: Command, trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,13 +10,27 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from cluster_sim.options import WritePath
+from pydantic import BaseModel
+
+from cluster_sim.options import WRITE_PATH, WritePath
 
 
 def movable(folder: Path, root: Path) -> WritePath:
     """Return what writes the paths of files below ``root`` as seen from ``folder``, and leaves others whole."""
     start, top = folder.resolve(), root.resolve()
     return lambda path: os.path.relpath(path, start) if path.is_relative_to(top) else str(path)
+
+
+def files_named_by(study: BaseModel) -> list[Path]:
+    """Return the files and folders that a checked study names, in a fixed order."""
+    found: set[Path] = set()
+
+    def note(path: Path) -> str:
+        found.add(path)
+        return str(path)
+
+    study.model_dump(mode="json", context={WRITE_PATH: note})
+    return sorted(found)
 
 
 def content_of(path: Path) -> str:
