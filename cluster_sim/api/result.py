@@ -17,6 +17,7 @@ from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
 from cluster_sim.output.idle_rows import read_series
 from cluster_sim.output.run_directory import REQUESTS_FILE, RESOLVED_FILE, SERIES_FILE, SUMMARY_FILE, read_manifest
+from cluster_sim.output.run_identity import check_identity
 from cluster_sim.report.result_tables import duration_text, gpus_text
 from cluster_sim.shown_values import counted
 from cluster_sim.study.summary_figures import flat_figures
@@ -129,5 +130,6 @@ def _title(name: str) -> str:
 def _table(path: Path, read: Callable[[Path], pa.Table]) -> "DataFrame":
     if not path.exists():
         raise InputError(f"{path}: the run wrote no such table (run.series_interval_s: 0 writes no series)")
+    check_identity(path, read_manifest(path.parent))
     frame: DataFrame = read(path).to_pandas()
     return frame

@@ -70,6 +70,8 @@ class RunMetadata:
     """Whether replicas, links or routers may fail, so that messages do not take the time of their links."""
     encoders: EncoderMetadata | None = None
     """Encoders apart from the replicas."""
+    config_hash: str = ""
+    """Of the study, for the tables that say whose they are; empty where none are written."""
 
     @property
     def default_model(self) -> str:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from cluster_sim.errors import InputError
 from cluster_sim.metrics.live_figures import FIGURES, WIDTH, figures_row
 from cluster_sim.output.arrow_columns import list_column, number_column
+from cluster_sim.output.run_identity import RunIdentity
 from cluster_sim.recording.replica_counters import ReplicaCounters
 
 Int64Array = npt.NDArray[np.int64]
@@ -26,12 +27,14 @@ _HISTOGRAMS: Final = "histograms"
 """The figures behind those that have names, in the order of ``metrics.live_figures``."""
 
 
-def write_counters(path: Path, replicas: Sequence[ReplicaCounters]) -> None:
-    """Write the counters of replicas in the order of their numbers."""
+def write_counters(path: Path, replicas: Sequence[ReplicaCounters], identity: RunIdentity) -> None:
+    """Write the counters of replicas in the order of their numbers; ``identity`` is that of their run."""
     matrix = np.array([figures_row(0, 0, 0, counters) for counters in replicas], np.int64).reshape(-1, WIDTH)
     columns = {name: number_column(matrix[:, index], pa.int64()) for name, index in FIGURES.items()}
     columns[_HISTOGRAMS] = list_column(matrix[:, len(FIGURES) :], pa.int64())
-    pq.write_table(pa.table(columns), path, compression="zstd")
+    table = pa.table(columns)
+    metadata = identity.added_to(table.schema).metadata
+    pq.write_table(table.replace_schema_metadata(metadata), path, compression="zstd")
 
 
 def read_counters(path: Path) -> Int64Array:

@@ -13,6 +13,7 @@ from cluster_sim.metrics.latencies import latencies_ns
 from cluster_sim.output.arrow_columns import lists_column, number_column, seconds_column, word_column
 from cluster_sim.output.chunk_store import ChunkStore
 from cluster_sim.output.part_files import PartFiles
+from cluster_sim.output.run_identity import UNKNOWN, RunIdentity
 from cluster_sim.recording.reasons import REASONS
 from cluster_sim.recording.rows import FIELD, LATER_FIELDS, NO_GAPS, ROW_FIELDS, RowBlock
 from cluster_sim.recording.statuses import FINISHED, STATUSES
@@ -144,9 +145,10 @@ class RequestTable:
     as soon as ``end_part`` has completed it.
     """
 
-    def __init__(self, path: Path, group_rows: int = GROUP_ROWS) -> None:
-        """``path`` is that of the whole table; its parts lie beside it."""
+    def __init__(self, path: Path, group_rows: int = GROUP_ROWS, *, identity: RunIdentity = UNKNOWN) -> None:
+        """``path`` is that of the whole table, its parts lie beside it; ``identity`` is what is known of the run."""
         self._path = path
+        self._identity = identity
         self._group_rows = group_rows
         self._waiting = ChunkStore(path.parent, len(ROW_FIELDS))
         self._gaps = ChunkStore(path.parent, NO_GAPS.shape[1])
@@ -194,10 +196,11 @@ class RequestTable:
         self._gaps.close()
         self._writer = None
         paths = self._parts.paths
-        if len(paths) == 1 and not is_broken_off:
+        # A part that was written before a fork is of the run that was forked.
+        if len(paths) == 1 and not is_broken_off and RunIdentity.of_table(paths[0]) == self._identity:
             paths[0].replace(self._path)
             return
-        with _writer(self._path) as writer:
+        with self._new_writer(self._path) as writer:
             for path in paths:
                 if is_broken_off and not _is_whole(path):
                     continue
@@ -244,21 +247,20 @@ class RequestTable:
         slo_classes = _words_used(block, "slo_class", block.slo_classes)
         batch = request_batch(block._replace(tenants=tenants, models=models, slo_classes=slo_classes))
         if self._writer is None:
-            self._writer = _writer(self._parts.begin())
+            self._writer = self._new_writer(self._parts.begin())
         self._writer.write_batch(batch, row_group_size=len(rows))
 
-
-def _writer(path: Path) -> pq.ParquetWriter:
-    return pq.ParquetWriter(
-        path,
-        REQUEST_SCHEMA,
-        compression="zstd",
-        compression_level=1,
-        use_dictionary=_WORD_COLUMNS,
-        # Bytes of equal significance side by side: floats compress better and need no dictionary.
-        use_byte_stream_split=_FLOAT_COLUMNS,
-        write_statistics=["request_id", "arrival_s"],
-    )
+    def _new_writer(self, path: Path) -> pq.ParquetWriter:
+        return pq.ParquetWriter(
+            path,
+            self._identity.added_to(REQUEST_SCHEMA),
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=_WORD_COLUMNS,
+            # Bytes of equal significance side by side: floats compress better and need no dictionary.
+            use_byte_stream_split=_FLOAT_COLUMNS,
+            write_statistics=["request_id", "arrival_s"],
+        )
 
 
 def _is_whole(path: Path) -> bool:

@@ -18,8 +18,10 @@ from typing import Any, Final, Self
 from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.output.out_path import result_path
+from cluster_sim.output.run_identity import RunIdentity
 from cluster_sim.output.series_table import SeriesTable
 from cluster_sim.output.snapshot_file import SNAPSHOT_FILE
+from cluster_sim.plain_file import read_text
 
 SUMMARY_FILE: Final = "summary.json"
 MANIFEST_FILE: Final = "manifest.json"
@@ -39,8 +41,8 @@ def default_directory(name: str, config_hash: str) -> Path:
 def read_manifest(directory: Path) -> dict[str, Any] | None:
     """Return the manifest of a complete run, or None if ``directory`` does not hold one."""
     try:
-        manifest: dict[str, Any] = json.loads((directory / MANIFEST_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        manifest: dict[str, Any] = json.loads(read_text(directory / MANIFEST_FILE))
+    except (InputError, ValueError, RecursionError):
         return None
     return manifest
 
@@ -155,6 +157,8 @@ class RunDirectory:
     def complete(self, summary: dict[str, Any], manifest: dict[str, Any]) -> Path:
         """Write the last two files, close the series and rename the directory; return its path."""
         series = self._series
+        if series is not None:
+            series.identity = RunIdentity.of_manifest(manifest)
         self._close_series()
         if series is not None:
             series.remove_parts()

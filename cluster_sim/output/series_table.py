@@ -13,6 +13,7 @@ from cluster_sim.output.arrow_columns import list_column, number_column, seconds
 from cluster_sim.output.chunk_store import ChunkStore
 from cluster_sim.output.idle_rows import IdleReplicas
 from cluster_sim.output.part_files import PartFiles
+from cluster_sim.output.run_identity import UNKNOWN
 from cluster_sim.recording.buckets import ITERATION_TOKENS, TOKEN_GAP_S, TTFT_GRID_S
 from cluster_sim.recording.series_columns import (
     EVENT_COLUMNS,
@@ -86,13 +87,15 @@ class SeriesTable:
 
     Everything waits until the end, because executors deliver the replicas' series in orders of their own.
     ``pools`` names the pools, ``pool_of_replica`` and ``kv_blocks`` give every replica's pool and KV cache size.
-    ``max_waiting`` is the largest number of requests waiting at one replica at any tick.
+    ``max_waiting`` is the largest number of requests waiting at one replica at any tick.  ``identity`` is that of the
+    run, as far as it is known when the table is closed.
     """
 
     def __init__(
         self, path: Path, pools: Sequence[str], pool_of_replica: Sequence[int], kv_blocks: Sequence[int]
     ) -> None:
         self.max_waiting = 0
+        self.identity = UNKNOWN
         self._pools = tuple(pools)
         self._pool_of_replica = np.array(pool_of_replica, np.int64)
         self._kv_blocks = np.array(kv_blocks, np.int64)
@@ -175,10 +178,10 @@ class SeriesTable:
         """Write everything to the file, which is not there before."""
         keys = self._waiting.keys()
         schema = SERIES_SCHEMA.with_metadata(self._idle.to_metadata())
-        self._write_file(self._path, schema, [key for key in keys if key >= 0])
+        self._write_file(self._path, self.identity.added_to(schema), [key for key in keys if key >= 0])
         ranks = [key for key in reversed(keys) if key < 0]
         if ranks:
-            self._write_file(self._path.with_name(RANK_SERIES_FILE), RANK_SCHEMA, ranks)
+            self._write_file(self._path.with_name(RANK_SERIES_FILE), self.identity.added_to(RANK_SCHEMA), ranks)
         self._waiting.close()
 
     def _write_file(self, path: Path, schema: pa.Schema, keys: Sequence[int]) -> None:

@@ -26,6 +26,7 @@ from cluster_sim.output.run_directory import (
     SERIES_FILE,
     SUMMARY_FILE,
 )
+from cluster_sim.output.run_identity import check_identity, check_resolved
 from cluster_sim.output.series_table import RANK_SCHEMA, RANK_SERIES_FILE, SERIES_SCHEMA
 from cluster_sim.plain_file import check_plain, read_text
 from cluster_sim.recording.buckets import TOKEN_GAP_S
@@ -93,17 +94,21 @@ class RunData:
             )
         with undamaged(directory):
             run.check_tables()
+        check_resolved(directory / RESOLVED_FILE, run.resolved, run.manifest)
         return run
 
     def check_tables(self) -> None:
         """Raise InputError if a table is of another run than the summary, as far as that is told without reading it
-        all: by the number of requests and their end-to-end times, and by the last tick and replica of the series.
+        all: by the number of requests and their end-to-end times, by the last tick and replica of the series, and by
+        what each says of its run.
         """
         check_row_count(self.directory / REQUESTS_FILE, self.request_count(), self.summary)
         with self._reading(REQUESTS_FILE) as path:
             check_latencies(path, self.summary)
         if os.path.lexists(self.directory / SERIES_FILE):
             self._check_series(self.summary["simulated_s"], len(self.summary["replicas"]))
+        for name in (REQUESTS_FILE, SERIES_FILE, COUNTERS_FILE, RANK_SERIES_FILE, RANK_COUNTERS_FILE):
+            check_identity(self.directory / name, self.manifest)
 
     def _check_series(self, end_s: float, replicas: int) -> None:
         last = {"time_s": 0.0, "replica": 0}

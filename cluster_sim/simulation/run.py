@@ -33,6 +33,7 @@ from cluster_sim.output.run_directory import (
     RunDirectory,
     default_directory,
 )
+from cluster_sim.output.run_identity import RESOLVED_KEY, RunIdentity, resolved_hash
 from cluster_sim.output.run_profile import PROFILE_FILE, profiled
 from cluster_sim.recording.series_columns import ticks_before
 from cluster_sim.shown_values import counted
@@ -85,7 +86,9 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
 
         return run_estimate(study, options, view)
     plan = make_plan(study, can_branch=options.origin is not None)
-    simulation = replace(plan.simulation(), is_paranoid=options.is_paranoid)
+    simulation = plan.simulation()
+    metadata = replace(simulation.metadata, config_hash=config_hash(study))
+    simulation = replace(simulation, metadata=metadata, is_paranoid=options.is_paranoid)
     choice = choose(study, simulation, options)
     if options.is_profiled and choice.executor != "inline":
         raise InputError(
@@ -99,8 +102,7 @@ def run_study(study: Study, options: RunOptions, view: RunView = SILENT) -> RunR
 
     final = options.out or default_directory(study.name, config_hash(study))
     partial = final.with_name(f"{final.name}.partial")
-    name, metadata = run_name(study), simulation.metadata
-    with live_metrics(metadata, name, labels, options.metrics, partial, resumes=options.resumes) as live:
+    with live_metrics(metadata, run_name(study), labels, options.metrics, partial, resumes=options.resumes) as live:
         result = _run_into_directory(study, plan, simulation, choice, options, view, live)
         live.linger()
     return result
@@ -155,10 +157,11 @@ def _run_into_directory(
         joined = outcome.hub.joined_pools
         totals.reserve(len(outcome.replicas))
         counters = [replica.counters for replica in outcome.replicas]
-        write_counters(directory.partial / COUNTERS_FILE, counters)
+        identity = RunIdentity(simulation.metadata.config_hash, outcome.hub.digest)
+        write_counters(directory.partial / COUNTERS_FILE, counters, identity)
         ranks = [rank for replica in outcome.replicas for rank in replica.ranks]
         if ranks:
-            write_counters(directory.partial / RANK_COUNTERS_FILE, ranks)
+            write_counters(directory.partial / RANK_COUNTERS_FILE, ranks, identity)
         if live is not None:
             _finish_live(live, simulation.metadata, outcome, totals)
         series.add_replicas(joined, [simulation.metadata.pools[pool].kv_blocks for pool in joined])
@@ -336,6 +339,7 @@ def _manifest(study: Study, simulation: Simulation, choice: ExecutorChoice, outc
         "name": study.name,
         "seed": study.seed,
         "config_hash": config_hash(study),
+        RESOLVED_KEY: resolved_hash(resolved_yaml(study)),
         "predictors": [
             {
                 "pool": pool.name,

@@ -9,6 +9,7 @@ from cluster_sim.metrics.live import FleetLive
 from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.output.request_table import RequestTable
+from cluster_sim.output.run_identity import RunIdentity
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.rows import NO_GAPS, RowBlock
 
@@ -43,7 +44,7 @@ class RunRecorder:
         """``requests_path`` is the table of requests to write, if any."""
         self.totals = new_totals(metadata)
         self.digest = RowDigest()
-        self.table = RequestTable(requests_path) if requests_path is not None else None
+        self.table = None if requests_path is None else request_table(requests_path, metadata)
         self.rows: list[RowBlock] | None = [] if keeps_rows else None
         sinks = [self.digest.add]
         if self.table is not None:
@@ -71,6 +72,11 @@ class RunRecorder:
         assert self.rows is not None
         words = {name: tuple(getattr(block, name)) for name in ("tenants", "models", "pools", "slo_classes")}
         self.rows.append(block._replace(rows=block.rows.copy(), gaps=NO_GAPS, **words))
+
+
+def request_table(path: Path, metadata: RunMetadata) -> RequestTable:
+    """Return the table of a run's requests."""
+    return RequestTable(path, identity=RunIdentity(metadata.config_hash))
 
 
 def new_totals(metadata: RunMetadata) -> RequestTotals:

@@ -14,7 +14,7 @@ from cluster_sim.output.request_table import RequestTable
 from cluster_sim.routing.hub import RouterHub
 from cluster_sim.simulation.branching import branch
 from cluster_sim.simulation.replica_states import ReplicaStates, members_of
-from cluster_sim.simulation.run_recorder import RunRecorder
+from cluster_sim.simulation.run_recorder import RunRecorder, request_table
 from cluster_sim.simulation.run_snapshot import RunSnapshot
 from cluster_sim.simulation.simulation import Processes, ReplicaBuilder
 from cluster_sim.snapshot.externals import Externals
@@ -50,7 +50,7 @@ class RunStates(ReplicaStates):
 
     def restored_router(self, snapshot: RunSnapshot, requests_path: Path | None) -> RouterSide:
         """Return the router's side; its rows go to the table at ``requests_path`` from now on."""
-        table = None if requests_path is None else RequestTable(requests_path)
+        table = None if requests_path is None else request_table(requests_path, self.simulation.metadata)
         workload = self.simulation.source()
         roots = decode_graph(snapshot.router, self._with_source(workload, table))
         if isinstance(workload, ResumableSource):

@@ -17,7 +17,8 @@ from cluster_sim.errors import InputError
 from cluster_sim.metrics.latencies import latencies_ns
 from cluster_sim.metrics.student_t import CONFIDENCE
 from cluster_sim.output.request_rows import check_latencies, check_row_count, read_rows
-from cluster_sim.output.run_directory import REQUESTS_FILE, SUMMARY_FILE
+from cluster_sim.output.run_directory import REQUESTS_FILE, SUMMARY_FILE, read_manifest
+from cluster_sim.output.run_identity import check_identity
 from cluster_sim.plain_file import check_plain, read_text
 from cluster_sim.shown_values import counted, cut, shown_path
 from cluster_sim.study.comparison import (
@@ -121,6 +122,7 @@ def read_run(directory: Path) -> RunFigures:
         raise InputError(f"{directory}: is no run of this release, or damaged: {cut(str(error), 200)}") from None
     check_row_count(path, len(block.rows), summary)
     check_latencies(path, summary)
+    check_identity(path, read_manifest(directory))
     sample = request_sample(block, lambda arrivals: slice(*np.searchsorted(arrivals, edges_ns).tolist()))
     rows = sample.block
     queue_s = np.where(sample.is_finished, latencies_ns(rows).queue / NS_PER_S, np.nan)

@@ -1,5 +1,6 @@
 """Mistakes that are made first: other units, separators and capitals, empty files, files of another run."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -101,6 +102,36 @@ def test_tables_of_another_run_of_as_many_requests(command: Command, tmp_path: P
             code, _, error = command(*arguments)
             assert code == 2
             assert error.startswith(f"error: {one}/series.parquet: goes up to ")
+
+
+def test_files_of_a_smaller_run(command: Command, tmp_path: Path) -> None:
+    """A series or counters of a shorter run of fewer replicas, a manifest and a resolved study of another run are told
+    by the file's name; tables of earlier releases, which do not say whose they are, are read.
+    """
+    one = run_small(tmp_path, "workload.count=20").directory
+    other = run_small(tmp_path, "workload.count=10", "fleet.pools.0.replicas=1").directory
+    hashes = [json.loads((run / "manifest.json").read_text())["config_hash"] for run in (one, other)]
+    not_one = "they are not of one run\n"
+    swapped = (
+        ("series.parquet", f"{one}/series.parquet: is of a run with the configuration {hashes[1]}, but manifest.json "),
+        ("counters.parquet", f"{one}/counters.parquet: is of a run with the configuration {hashes[1]}, but manifest."),
+        ("manifest.json", f"{one}/requests.parquet: is of a run with the configuration {hashes[0]}, but manifest.json"),
+        ("resolved.yaml", f"{one}/resolved.yaml: is not the study of manifest.json beside it, or was changed after"),
+    )
+    for name, message in swapped:
+        kept = (one / name).read_bytes()
+        shutil.copy(other / name, one)
+        for arguments in (("report", one), ("explain", one, "3")):
+            code, text, error = command(*arguments)
+            assert (code, text) == (2, "")
+            assert error.startswith(f"error: {message}")
+            assert error.endswith(not_one)
+        code, _, error = command("compare", one, other)
+        assert (code, error.endswith(not_one)) == ((2, True) if name == "manifest.json" else (0, False))
+        (one / name).write_bytes(kept)
+    for name in ("requests.parquet", "series.parquet", "counters.parquet"):
+        pq.write_table(pq.read_table(one / name).replace_schema_metadata(None), one / name)
+    assert [command(*arguments)[0] for arguments in (("report", one), ("explain", one, "3"))] == [0, 0]
 
 
 def test_a_damaged_summary_is_told_without_words_of_python(command: Command, tmp_path: Path) -> None:

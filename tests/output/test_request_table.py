@@ -9,6 +9,7 @@ from cluster_sim.errors import InputError
 from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.output.request_rows import check_row_count, read_blocks, repeated_ids
 from cluster_sim.output.request_table import REQUEST_SCHEMA, RequestTable
+from cluster_sim.output.run_identity import RunIdentity
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.rows import FLEET_FIELDS, RequestRow
 from cluster_sim.workload.request import Attributes, Request
@@ -103,6 +104,28 @@ def test_columns_of_a_fleet_come_back(tmp_path: Path) -> None:
     (block,) = read_blocks(earlier, ["prefill", "decode"])
     assert all(block.column(name).tolist() == [-1, -1] for name in FLEET_FIELDS)
     assert block.column("finish_ns").tolist() == [6 * S, 1 * S]
+
+
+def test_a_table_says_whose_it_is(tmp_path: Path) -> None:
+    """What goes on from the parts of another run is its own run's table, with the bytes of one written in one piece,
+    also where the other wrote every row.
+    """
+    own, other = RunIdentity("0123456789ab"), RunIdentity("ba9876543210")
+    whole = RequestTable(tmp_path / "whole.parquet", 2, identity=own)
+    first = RequestTable(tmp_path / "requests.parquet", 2, identity=other)
+    for table in (whole, first):
+        log = RequestLog(RequestTotals(1, ["main"]), [table.add])
+        for number in range(4):
+            log.add(RequestRow(Request(number, number, 10, 1), "refused"))
+        log.flush()
+    first.end_part()
+    then = RequestTable(tmp_path / "requests.parquet", 2, identity=own)
+    then.restore(first.snapshot())
+    for table in (whole, then):
+        table.close()
+    assert RunIdentity.of_table(tmp_path / "requests.parquet") == own
+    assert (tmp_path / "requests.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    assert not list(tmp_path.glob("requests-*"))
 
 
 def test_preemptions_lie_with_their_requests(tmp_path: Path) -> None:
