@@ -15,6 +15,7 @@ from cluster_sim.errors import InputError
 from cluster_sim.routing.scaling.scaler_interface import AutoscalerOptions
 from cluster_sim.study.planning.evidence import FleetEvidence
 from cluster_sim.study.planning.fleet_choice import Bounds, Fleet
+from cluster_sim.study.planning.layout_search import LayoutSearch
 
 ROOM_FACTOR: Final = 2
 """An upper bound that the study leaves open is so many times the fixed fleet."""
@@ -69,6 +70,43 @@ class BoundsSearch:
     def _evidence(self, number: int) -> FleetEvidence:
         self._tried.add(number)
         return self._fleets(number)
+
+
+class AutoscaledSearch:
+    """The search of an autoscaled fleet for another load: the fixed fleet that carries it, then the bounds around it.
+
+    The replicas of the start are those of the fixed fleet, so that they grow with the load.
+    """
+
+    def __init__(self, fixed: LayoutSearch, bounds: Callable[[Fleet], BoundsSearch | None]) -> None:
+        """``bounds`` returns the search around a fixed fleet; None if the constraints leave no room."""
+        self._fixed = fixed
+        self._bounds = bounds
+        self._scaled: BoundsSearch | None = None
+
+    @property
+    def known(self) -> list[FleetEvidence]:
+        """What is known, fixed fleets first."""
+        return [*self._fixed.known, *(self._scaled.known if self._scaled is not None else [])]
+
+    @property
+    def answer(self) -> FleetEvidence | None:
+        """The fleet with the lowest bound that meets the limits; the fixed one if none does."""
+        scaled = self._scaled.answer if self._scaled is not None else None
+        return scaled or self._fixed.answer
+
+    def wanted(self, most: int) -> list[tuple[FleetEvidence, int]]:
+        """Return the runs (fleet, number) that are needed next, among fixed fleets up to ``most`` replicas.
+
+        None of them has fewer replicas than the search starts with: those do not carry the load as it is.
+        """
+        runs = [run for run in self._fixed.wanted(most) if run[0].fleet.size >= self._fixed.start]
+        fixed = self._fixed.answer
+        if runs or fixed is None:
+            return runs
+        if self._scaled is None:
+            self._scaled = self._bounds(fixed.fleet)
+        return [] if self._scaled is None else self._scaled.wanted(fixed.fleet.size)
 
 
 def check_autoscaler(base: Study) -> None:

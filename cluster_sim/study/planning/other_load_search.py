@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from cluster_sim.study.planning.autoscaled import BoundsSearch
+from cluster_sim.study.planning.autoscaled import AutoscaledSearch
 from cluster_sim.study.planning.evidence import FleetEvidence
 from cluster_sim.study.planning.layout_search import LayoutSearch
 
@@ -30,20 +30,26 @@ class OtherLoadSearch:
     prefix: str
     """Begins the keys of its runs."""
     best: FleetEvidence
-    search: LayoutSearch | BoundsSearch | None
+    search: LayoutSearch | AutoscaledSearch | None
     remark: str = ""
 
     def wanted(self) -> list[tuple[str, FleetEvidence, int]]:
         """Return the runs that are needed next; a fleet smaller than the best does not carry the load as it is."""
         if self.search is None:
             return []
-        size = self.best.fleet.size
-        runs = self.search.wanted(MOST_GROWTH * max(1, size))
-        return [(self.prefix + one.fleet.key, one, number) for one, number in runs if one.fleet.size >= size]
+        fleet = self.best.fleet
+        runs = self.search.wanted(MOST_GROWTH * sum(fleet.replicas))
+        return [(self.prefix + one.fleet.key, one, number) for one, number in runs if one.fleet.size >= fleet.size]
 
     def answer(self, *, is_out_of_time: bool) -> OtherLoad:
         """Return the size that was found, or why none was."""
         found = self.search.answer if self.search is not None else None
         if found is not None or self.remark:
             return OtherLoad(self.name, found, self.remark)
-        return OtherLoad(self.name, None, "time ran out" if is_out_of_time else "no size was found")
+        if is_out_of_time:
+            return OtherLoad(self.name, None, "time ran out")
+        tried = max(self.search.known if self.search else [], key=lambda one: one.fleet.size, default=None)
+        largest = (
+            "" if tried is None else f"; the largest that was tried, {tried.fleet.label}, does not meet the limits"
+        )
+        return OtherLoad(self.name, None, f"no size was found{largest}")

@@ -24,7 +24,7 @@ from cluster_sim.shown_values import by_number, counted
 from cluster_sim.simulation.plan import make_plan
 from cluster_sim.simulation.task_pool import TaskPool
 from cluster_sim.study.limited_figures import load_limits
-from cluster_sim.study.planning.autoscaled import BoundsSearch, autoscaled, check_autoscaler
+from cluster_sim.study.planning.autoscaled import AutoscaledSearch, BoundsSearch, autoscaled, check_autoscaler
 from cluster_sim.study.planning.evidence import FleetEvidence
 from cluster_sim.study.planning.fleet_choice import Bounds, Fleet, Layout, fleet_study
 from cluster_sim.study.planning.layout_search import LayoutSearch
@@ -374,11 +374,20 @@ class Planner:
             self._bases[prefix] = change()
         except InputError as error:
             return OtherLoadSearch(name, prefix, best, None, str(error))
-        bounds = best.fleet.bounds
-        if bounds is not None:
-            return OtherLoadSearch(name, prefix, best, self._bounds_search(best.fleet, bounds.most, prefix, 1))
-        search = LayoutSearch(best.fleet.layout, best.fleet.size, lambda fleet: self.evidence_of(fleet, prefix, 1))
-        return OtherLoadSearch(name, prefix, best, search)
+        size, bounds, options = sum(best.fleet.replicas), best.fleet.bounds, self.base.autoscaler
+        search = LayoutSearch(best.fleet.layout, size, lambda fleet: self.evidence_of(fleet, prefix, 1))
+        if bounds is None or options is None:
+            return OtherLoadSearch(name, prefix, best, search)
+
+        def around(fixed: Fleet) -> BoundsSearch | None:
+            widest = autoscaled(fixed, options, self.block)
+            if widest is None or widest.bounds is None:
+                return None
+            least = max(bounds.least, widest.bounds.least)
+            kept = replace(widest, bounds=widest.bounds._replace(least=least))
+            return self._bounds_search(kept, fixed.size - 1, prefix, 1)
+
+        return OtherLoadSearch(name, prefix, best, AutoscaledSearch(search, around))
 
     # ------------------------------------------------------------------------------------------------------- result
 

@@ -122,6 +122,59 @@ def test_an_autoscaled_fleet_may_be_the_answer(tmp_path: Path) -> None:
     assert winner.fleet.pools[0].replicas == 5
 
 
+def test_more_load_has_a_start_of_its_own(tmp_path: Path) -> None:
+    """Of one to ten replicas that begin with five, 20 % more load needs 4.6 x 1.2 = 5.52 at the start: six fixed
+    replicas carry it, and one to twelve that begin with six do.
+    """
+    starts: list[tuple[int, int | None]] = []
+
+    def answer(study: Study, number: int) -> Replication:
+        pool, scaler = study.fleet.pools[0], study.autoscaler
+        is_more = bool(getattr(study.workload, "path", "")) or study.workload.arrivals.request_rate > 40  # type: ignore[attr-defined]
+        if pool.tensor_parallel == 2:
+            return make_up(0.03, number)
+        if is_more:
+            starts.append((pool.replicas, None if scaler is None else scaler.min_replicas))
+        run = make_up(0.02 * (5.52 if is_more else 4.6) / pool.replicas, number)
+        run.figures.update({"mean_gpus": 3.5, "most_gpus": 8.0})
+        return run
+
+    base = small_study(autoscaler=HPA, plan__max_num_batched_tokens=[8192])
+    plan = run_plan(base, tmp_path / "plan", pool=MadeUpPool(answer)).document
+    assert (plan["answer"]["min_replicas"], plan["answer"]["max_replicas"], plan["answer"]["replicas"]) == (1, 10, [5])
+    found = [one["fleet"] for one in plan["other_loads"]]
+    assert [(one["min_replicas"], one["max_replicas"], one["replicas"]) for one in found] == [(1, 12, [6])] * 2
+    assert sorted(set(starts), key=str) == [(5, None), (6, 1), (6, None)]
+
+
+def test_more_load_that_no_lower_bound_carries_has_a_fixed_fleet(tmp_path: Path) -> None:
+    """If the autoscaler is too late for the larger load at every bound, the six fixed replicas that carry it are named;
+    if nothing does, what was tried.
+    """
+
+    def runs(fixed_needs: float) -> MadeUpPool:
+        def answer(study: Study, number: int) -> Replication:
+            pool, scaler = study.fleet.pools[0], study.autoscaler
+            is_more = bool(getattr(study.workload, "path", "")) or study.workload.arrivals.request_rate > 40  # type: ignore[attr-defined]
+            if pool.tensor_parallel == 2 or (is_more and scaler is not None):
+                return make_up(0.03, number)
+            run = make_up(0.02 * (fixed_needs if is_more else 4.6) / pool.replicas, number)
+            run.figures.update({"mean_gpus": 3.5, "most_gpus": 8.0})
+            return run
+
+        return MadeUpPool(answer)
+
+    base = small_study(autoscaler=HPA, plan__max_num_batched_tokens=[8192])
+    plan = run_plan(base, tmp_path / "fixed", pool=runs(5.52)).document
+    assert [(one["fleet"]["replicas"], one["fleet"]["max_replicas"]) for one in plan["other_loads"]] == [
+        ([6], None)
+    ] * 2
+    plan = run_plan(base, tmp_path / "none", pool=runs(90.0)).document
+    assert [one["remark"] for one in plan["other_loads"]] == [
+        "no size was found; the largest that was tried, 20 replicas of 1 x h100-sxm, does not meet the limits"
+    ] * 2
+
+
 def test_one_replica_fewer_is_of_the_same_layout(tmp_path: Path) -> None:
     """Another layout with the same bounds is not named beside the answer, though its fleet of one to ten costs less."""
 
