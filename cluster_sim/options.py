@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializ
 from pydantic_core import PydanticCustomError
 
 from cluster_sim.conf_directory import library_names, named_by_repository
-from cluster_sim.shown_values import cut, shortened
+from cluster_sim.shown_values import MOST_OF_PATH, cut, shortened
 from cluster_sim.suggestion import suggestion
 
 LONGEST_RUN_S: Final = 2.0 * 365 * 86_400
@@ -120,8 +120,17 @@ class LibraryEntry:
             return value
         if "/" in value and (entry := named_by_repository(self.topic, value)) is not None:
             return entry
-        if value.endswith((".yaml", ".yml", ".json")):
-            return resolve_file(value, info)
+        is_file = value.endswith((".yaml", ".yml", ".json"))
+        if is_file or "/" in value or value in {".", "..", "~"}:
+            try:
+                path = Path(resolve_file(value, info))
+            except PydanticCustomError:
+                if is_file:
+                    raise
+            else:
+                self._refuse_directory(path)
+                if is_file:
+                    return str(path)
         raise PydanticCustomError(
             "unknown_entry",
             "unknown name {value}{hint} conf/{topic} has: {known}; or give the path of a YAML or JSON file{precision}",
@@ -133,6 +142,19 @@ class LibraryEntry:
                 "precision": _precision_hint(self.topic, value),
             },
         )
+
+    def _refuse_directory(self, path: Path) -> None:
+        config = path / "config.json"
+        if path.is_dir():
+            raise PydanticCustomError(
+                "unknown_entry",
+                "{path} is a directory: must be the path of a YAML or JSON file{hint}, or a name of conf/{topic}",
+                {
+                    "path": shortened(str(path), MOST_OF_PATH),
+                    "topic": self.topic,
+                    "hint": ", here its config.json" if self.topic == "models" and config.is_file() else "",
+                },
+            )
 
 
 def _precision_hint(topic: str, value: str) -> str:

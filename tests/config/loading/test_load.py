@@ -34,6 +34,24 @@ def study_file(tmp_path: Path) -> Path:
     return path
 
 
+def test_a_directory_is_no_model(study_file: Path, tmp_path: Path) -> None:
+    """A directory in place of a file is told as one, with what was expected; the library is not listed."""
+    (tmp_path / "downloaded").mkdir()
+    (tmp_path / "empty.yaml").mkdir()
+    (tmp_path / "downloaded" / "config.json").write_text("{}", encoding="utf-8")
+    for override, hint in (
+        ("fleet.pools.0.model=./downloaded", ", here its config.json, or a name of conf/models"),
+        ("fleet.pools.0.device=./downloaded", ", or a name of conf/devices"),
+        ("fleet.pools.0.model=empty.yaml", ", or a name of conf/models"),
+    ):
+        path = tmp_path / override.partition("=")[2]
+        with pytest.raises(InputError) as error:
+            load_study(study_file, [override])
+        assert str(error.value).endswith(f"'{path}' is a directory: must be the path of a YAML or JSON file{hint}")
+    with pytest.raises(InputError, match=r"unknown name '\./nothing'\. conf/models has: "):
+        load_study(study_file, ["fleet.pools.0.model=./nothing"])
+
+
 def test_defaults_fill_what_is_not_said(study_file: Path) -> None:
     """A short study loads; what it says is kept and the rest is at the defaults."""
     study = load_study(study_file)
