@@ -283,8 +283,11 @@ class Planner:
         budgets = self.block.max_num_batched_tokens or (budget // 4, budget * 2)
         known = [entry.name for entry in ROUTING_POLICIES.entries()]
         policies = self.block.policies or tuple(name for name in ("least_tokens",) if name in known)
-        others = [name for name in policies if name != self.base.router.policy]
-        self._tell(f"trying {counted(size, 'replica')} of {layout.label} with other limits and other routing")
+        targets = size * (layout.data_parallel if self.base.fleet.pools[0].route_ranks else 1)
+        # With one target the policy decides nothing: its runs would be those of the fleet as it is.
+        others = [name for name in policies if name != self.base.router.policy] if targets > 1 else []
+        words = "other limits and other routing" if others else "other limits"
+        self._tell(f"trying {counted(size, 'replica')} of {layout.label} with {words}")
         sources: list[Source] = [
             LayoutSearch(tuned, size, self.evidence_of)
             for tuned in tuned_layouts(layout, budgets, self.block.max_num_seqs or (), others)

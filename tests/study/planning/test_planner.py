@@ -77,6 +77,28 @@ def test_a_better_limit_of_a_step_may_win(tmp_path: Path) -> None:
     assert (answer["replicas"], answer["max_num_batched_tokens"]) == ([4], 2048)
 
 
+@pytest.mark.parametrize(
+    ("needed", "pool", "is_tried"),
+    [
+        (1.1, {}, False),
+        (2.1, {}, True),
+        (1.1, {"data_parallel": 2, "route_ranks": True}, True),
+        (1.1, {"data_parallel": 2}, False),
+    ],
+    ids=["one replica", "two replicas", "two ranks as targets", "two ranks of one target"],
+)
+def test_routing_is_tried_where_it_decides(
+    needed: float, pool: dict[str, object], is_tried: bool, tmp_path: Path
+) -> None:
+    """A fleet one replica smaller than the best is tried with another policy if it has two targets to choose from."""
+    whole = {"model": "qwen3-30b-a3b", "device": "h100-sxm", "engine": {"kind": "vllm_v1"}, **pool}
+    base = small_study(fleet={"pools": [whole]}, plan__tensor_parallel=[1])
+    outcome, _ = planned(base, tmp_path / "plan", {1: needed})
+    smaller = [one for one in outcome.document["candidates"] if one["replicas"] == [int(needed)]]
+    assert any(one["max_num_batched_tokens"] for one in smaller)
+    assert any(one["policy"] for one in smaller) is is_tried
+
+
 def test_dearer_layouts_are_not_run(tmp_path: Path) -> None:
     """Once a fleet is confirmed, a layout that costs more has only the runs of a runner-up."""
     outcome, _ = planned(small_study(), tmp_path / "plan", {1: 2.9, 2: 9.0})
