@@ -20,6 +20,9 @@ MOST_ROWS: Final = 15
 MOST_LAYOUTS: Final = 8
 """Layouts that were not simulated and are named with their reason."""
 
+FEW_RUNS: Final = 5
+"""Intervals of fewer runs are wide, whatever the fleet: Student's t is 12.7 after two, 2.8 after five."""
+
 Entry = dict[str, Any]
 
 
@@ -184,6 +187,11 @@ def answer_lines(plan: Entry) -> Iterator[str]:
     yield from whole_run_lines(answer)
     if not answer["has_error_band"]:
         yield "  Nothing comparable was measured: the predictor's error is unknown, and the intervals are chance alone."
+    if answer["runs"] < FEW_RUNS:
+        yield (
+            f"  Intervals after {counted(answer['runs'], 'run')} are wide, as so few say little of chance; a larger "
+            "plan.replications narrows them."
+        )
     if answer["nodes_per_replica"] > 1:
         yield f"  Each replica spans {answer['nodes_per_replica']} nodes, whose GPUs reach each other by the network."
     if plan["runner_up"] is not None:

@@ -119,6 +119,13 @@ def test_replicas_over_several_nodes_are_named(plan: dict[str, Any]) -> None:
     assert line.strip() in plan_page(plan, [])
 
 
+@pytest.mark.parametrize(("runs", "is_said"), [(2, True), (4, True), (5, False)])
+def test_intervals_after_few_runs_are_said_to_be_wide(plan: dict[str, Any], runs: int, is_said: bool) -> None:
+    """With two runs Student's t is 12.7, so that the interval says more of their number than of the fleet."""
+    plan["answer"] |= {"runs": runs}
+    assert any(f"  Intervals after {runs} runs are wide" in line for line in printed(plan)) is is_said
+
+
 def test_an_unfinished_search_says_so(plan: dict[str, Any]) -> None:
     """If the time ended the search, the answer says that a cheaper fleet is not ruled out."""
     plan["is_complete"] = False
