@@ -28,6 +28,8 @@ HIGHEST_RATE: Final = 1e9
 """Requests per second: one each nanosecond, the unit of simulated time."""
 LOWEST_PRIORITY: Final = 1 << 31
 """The greatest number of a priority; the least is its negative."""
+MOST_OF_NAME: Final = 128
+"""The most characters of a name that a study gives."""
 MOST_GPUS: Final = 4096
 """The most GPUs along one dimension of a replica's parallelism."""
 BASE_DIRECTORY: Final = "base_directory"
@@ -93,6 +95,8 @@ def write_file(value: str, info: SerializationInfo) -> str:
     return value if write is None or not value.startswith("/") else write(Path(value))
 
 
+BoundedName = Annotated[str, Field(max_length=MOST_OF_NAME)]
+"""What a study calls a part of its own: every row, metric, file and message that tells it repeats it."""
 Tokens = Annotated[int, Field(ge=1, le=MOST_ITEMS)]
 Value = Annotated[float, Field(ge=0, le=GREATEST_VALUE)]
 Weight = Annotated[float, Field(ge=0, le=GREATEST_WEIGHT)]

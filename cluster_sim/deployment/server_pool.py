@@ -19,6 +19,8 @@ from cluster_sim.hardware.model import Model
 
 FIRST_V1: Final = (0, 8)
 """vLLM's present engine is the default from this version on."""
+_LONGEST_NAME: Final = 90
+"""Names of studies have 100 characters at most, those of pools more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,9 @@ def judge(argument: Argument, findings: Findings) -> None:
 
 
 def pool_name(text: str) -> str:
-    """Return a text with nothing in it that a pool's name cannot have."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text.rpartition("/")[2]).strip("-._") or "main"
+    """Return a text with nothing in it that a pool's or a study's name cannot have, and room for a number behind it."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", text.rpartition("/")[2]).strip("-._")
+    return plain[:_LONGEST_NAME].strip("-._") or "main"
 
 
 def _written(argument: Argument) -> str:

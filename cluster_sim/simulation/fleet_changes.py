@@ -178,7 +178,7 @@ def _changed_pool(old: Pool, name: str, changed: Mapping[str, Any], where: str) 
     for key, value in changed.items():
         _put(data, key, value)
     try:
-        return Pool.model_validate({**data, "name": name}).model_copy(update={"replicas": 0})
+        return Pool.model_validate(data).model_copy(update={"name": name, "replicas": 0})
     except ValidationError as error:
         raise InputError(_first(error, where, "fleet.pools")) from None
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cluster_sim.deployment.deployment_format import DEPLOYMENT_FORMATS
-from cluster_sim.deployment.server_pool import Choices
+from cluster_sim.deployment.server_pool import Choices, pool_name
 from cluster_sim.errors import InputError
 from tests.deployment.imported import H100, by_hand, imported, settings, written
 
@@ -206,3 +206,9 @@ def test_precisions(tmp_path: Path, name: str, model: str, quantization: str | N
     """A precision in the name or in a flag that the library's model has not becomes the pool's."""
     pool = imported("vllm-serve", written(tmp_path, f"vllm serve {name}"))[0].fleet.pools[0]
     assert (pool.model, pool.engine.quantization) == (model, quantization)
+
+
+def test_names_are_cut_to_what_a_study_takes() -> None:
+    """Of a name of 300 characters the first 90 are kept, which leaves room for the number of a second such pool."""
+    assert pool_name("org/" + "a" * 300) == "a" * 90
+    assert pool_name("a" * 89 + "." + "b") == "a" * 89

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, field_validator
 from cluster_sim.config.schema.links import Node, PoolLink
 from cluster_sim.config.schema.sites import Sites
 from cluster_sim.hardware.interconnect.directions import NAME
-from cluster_sim.options import LONGEST_RUN_S, MOST_GPUS, MS_PER_DAY, ConfigModel, DeviceName, ModelName
+from cluster_sim.options import LONGEST_RUN_S, MOST_GPUS, MS_PER_DAY, BoundedName, ConfigModel, DeviceName, ModelName
 from cluster_sim.routing.encoding.options import EncoderOptions
 from cluster_sim.routing.handover.connector_interface import HandoverBlock
 from cluster_sim.routing.kv_store.options import KvStoreOptions
@@ -49,7 +49,7 @@ Labels = Annotated[dict[str, str], AfterValidator(_check_labels)]
 class Pool(ConfigModel):
     """Replicas that are all alike."""
 
-    name: str = Field("main", pattern=f"^{NAME}$", description="Name of the pool; it labels rows and metrics.")
+    name: BoundedName = Field("main", pattern=f"^{NAME}$", description="Name of the pool; it labels rows and metrics.")
     model: ModelName = Field(description="Model served: a name of conf/models, or the path of a file of that layout.")
     device: DeviceName = Field(description="GPU: a name of conf/devices, or the path of a file of that layout.")
     replicas: int = Field(
@@ -66,7 +66,7 @@ class Pool(ConfigModel):
     labels: Labels = Field(
         {}, description="Labels of the replicas, as in Kubernetes, for policies that select by them."
     )
-    site: str | None = Field(
+    site: BoundedName | None = Field(
         None, pattern=f"^{NAME}$", description="Site at which the replicas stand; null is the router's."
     )
     tensor_parallel: int = Field(

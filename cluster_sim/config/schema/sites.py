@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from cluster_sim.hardware.interconnect.directions import NAME, Direction, parse_direction, repeated_pair
 from cluster_sim.hardware.interconnect.site_routes import SiteRoute, SiteRoutes, site_routes
-from cluster_sim.options import MS_PER_DAY, ConfigModel
+from cluster_sim.options import MS_PER_DAY, BoundedName, ConfigModel
 from cluster_sim.units import NS_PER_MS
 
 
@@ -46,7 +46,7 @@ class SiteRouteBlock(ConfigModel):
 class Sites(ConfigModel):
     """Sites of the fleet, and the routes between them."""
 
-    router: str = Field(
+    router: BoundedName = Field(
         pattern=f"^{NAME}$", description="Site of the router; pools that name no site stand there as well."
     )
     routes: tuple[SiteRouteBlock, ...] = Field(

@@ -3,7 +3,10 @@
 import re
 from typing import Final, NamedTuple
 
-NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+from cluster_sim.options import MOST_OF_NAME
+from cluster_sim.shown_values import shortened
+
+NAME: Final = rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MOST_OF_NAME - 1}}}"
 """What a pool or a site may be called."""
 
 _LINK: Final = re.compile(rf"(?P<source>{NAME})(?: +(?P<both>-) +| *(?P<one>->) *)(?P<target>{NAME})")
@@ -27,9 +30,10 @@ def parse_direction(text: str) -> Direction:
     """Return the ends that ``text`` names; raises ValueError if it has another form."""
     found = _LINK.fullmatch(text.strip())
     if found is None:
-        raise ValueError(f"must be 'a - b' (both directions) or 'a -> b' (one); got {text!r}")
+        most = f" with names of at most {MOST_OF_NAME} characters" if len(text) > MOST_OF_NAME else ""
+        raise ValueError(f"must be 'a - b' (both directions) or 'a -> b' (one){most}; got {shortened(text)}")
     if found["source"] == found["target"]:
-        raise ValueError(f"must name two ends; got {text!r}")
+        raise ValueError(f"must name two ends; got {shortened(text)}")
     return Direction(found["source"], found["target"], found["both"] is not None)
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from cluster_sim.options import ConfigModel
+from cluster_sim.options import BoundedName, ConfigModel
 from cluster_sim.workload.feedback.think_times import think_times_ns
 from cluster_sim.workload.lengths.length_sampler import Lengths, LengthSampler, build_lengths
 from cluster_sim.workload.sampling.distribution import Distribution, build_quantile
@@ -16,7 +16,7 @@ from cluster_sim.workload.sampling.random_streams import Ints, Stream
 class AgentStep(ConfigModel):
     """One model call of an agentic session."""
 
-    name: str = Field(min_length=1, description="Name that later steps refer to.")
+    name: BoundedName = Field(min_length=1, description="Name that later steps refer to.")
     after: tuple[str, ...] = Field(default=(), description="Steps that must have ended; none: starts the session.")
     wait_s: Distribution | None = Field(default=None, description="Tool time after the last of them, seconds.")
     lengths: Lengths = Field(description="New prompt tokens and output tokens.")

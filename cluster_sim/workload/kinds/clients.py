@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from cluster_sim.options import GREATEST_WEIGHT, ConfigModel
+from cluster_sim.options import GREATEST_WEIGHT, BoundedName, ConfigModel
 from cluster_sim.workload.arrivals.arrival_process import Arrivals
 from cluster_sim.workload.columns import Columns, ColumnSource, concatenate
 from cluster_sim.workload.feedback.think_times import floor_ns
@@ -31,7 +31,7 @@ class Conversation(TurnTaking):
 class ClientProfile(ConfigModel):
     """One kind of client."""
 
-    name: str = Field(min_length=1, description="Name; also the tenant unless traits give one.")
+    name: BoundedName = Field(min_length=1, description="Name; also the tenant unless traits give one.")
     share: float = Field(default=1.0, gt=0, le=GREATEST_WEIGHT, description="Relative share of the arrivals.")
     lengths: Lengths = Field(description="Prompt and output tokens (of each turn, when conversational).")
     conversation: Conversation | None = Field(default=None, description="Multi-turn behaviour; absent: none.")

@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from cluster_sim.options import LONGEST_RUN_S, LOWEST_PRIORITY, MOST_ITEMS, ConfigModel
+from cluster_sim.options import LONGEST_RUN_S, LOWEST_PRIORITY, MOST_ITEMS, BoundedName, ConfigModel
 from cluster_sim.workload.sampling.distribution import Distribution
 
 
@@ -20,7 +20,7 @@ class SharedPrefix(ConfigModel):
     """Prompts start with a path through a tree of shared prefixes (system prompt, tools, documents)."""
 
     levels: tuple[PrefixLevel, ...] = Field(min_length=1, max_length=16, description="From the root down.")
-    name: str = Field(
+    name: BoundedName = Field(
         default="", description="Workload parts with the same name share the tree; empty: a tree of this part alone."
     )
     added: bool = Field(
@@ -49,7 +49,7 @@ class Multimodal(ConfigModel):
 class Traits(ConfigModel):
     """Traits that requests carry besides lengths."""
 
-    tenant: str = Field(default="", description="Who asks.")
+    tenant: BoundedName = Field(default="", description="Who asks.")
     model: str = Field(default="", description="Model asked for; empty: the study's only model.")
     priority: int = Field(
         default=0,
@@ -57,11 +57,11 @@ class Traits(ConfigModel):
         le=LOWEST_PRIORITY,
         description="vLLM's convention: a lower value is more urgent.",
     )
-    slo_class: str = Field(default="", description="Service class, for limits and shares by class.")
+    slo_class: BoundedName = Field(default="", description="Service class, for limits and shares by class.")
     deadline_s: float | None = Field(
         default=None, gt=0, le=LONGEST_RUN_S, description="Deadline after arrival, seconds."
     )
-    lora: str = Field(default="", description="LoRA adapter; empty: none.")
+    lora: BoundedName = Field(default="", description="LoRA adapter; empty: none.")
     lora_pool: int | None = Field(
         default=None, ge=1, le=1_000_000, description="Draw the adapter from lora-0 .. lora-(n-1)."
     )
