@@ -204,7 +204,7 @@ class ReplicaLog:
         """Note decode-only iterations, in each of which ``weights`` requests got a token, by ends and gaps in ns."""
         count = len(ends_ns)
         self.iterations += count
-        self.generated_tokens += int(weights.sum())
+        self.generated_tokens += int(np.add.reduce(weights))
         self.last_end_ns = ends_ns.item(-1)
         steps = np.zeros((count, STEP_FIELDS), np.int64)
         steps[:, 0] = ends_ns

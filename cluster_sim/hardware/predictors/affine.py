@@ -146,7 +146,8 @@ class AffinePredictor(Predictor):
         growth = self._growth[stage].get(decodes)
         if growth is None or len(growth) < steps:
             growth = self._grow(decodes, steps, stage)
-        fine: Int64Array = growth[:steps] + (base + kv_tokens * full)
+        first = base + kv_tokens * full
+        fine: Int64Array = growth[:steps] + first
         if windowed:
             iota = np.arange(steps)
             read: Int64Array = np.minimum(iota * decodes + kv_tokens, decodes * self._window)
@@ -154,7 +155,7 @@ class AffinePredictor(Predictor):
                 fine += read * windowed
             else:
                 fine += np.where(read <= self._resident[stage], read * windowed, read * spilled)
-        if self._is_paced:
+        if self._is_paced and first < self._cpu[stage][decodes]:  # No later step takes the GPU less than the first.
             np.maximum(fine, self._cpu[stage][decodes], out=fine)
         fine >>= _SHIFT
         if base < _ONE:

@@ -89,33 +89,41 @@ class PipelinedDecode:
 
     def commit(self, upto: int, pipeline: Pipeline, log: ReplicaLog) -> list[Sequence]:
         """Make the batches from ``offset`` up to ``upto``; return the sequences that finish in the last one."""
-        log.steps(*self.recorded_steps(upto))
+        ends_ns, gaps_ns = self.recorded_steps(upto)
+        if len(self.pools) == 1:
+            log.decode_run(ends_ns, gaps_ns, len(self.pools[0]))
+        else:
+            log.steps(ends_ns, gaps_ns, self.recorded_decodes(upto))
         pipeline.occupy_all(*self.stage_times(upto), upto - self.offset, self.latest(upto))
         turns = self.turns(upto)
         for pool, steps in zip(self.pools, turns, strict=True):
             pipeline.cover(len(pool), pool.kv_tokens, steps)
-        ends_ns = self.in_flight_after(upto)
+        last_ends_ns = self.in_flight_after(upto)
         # Batch upto - 1 is the last in flight; the pool whose turn is next has waited longest.
         following = upto % len(self.pools)
         self.offset = upto
         if following:
-            ends_ns = ends_ns[-following:] + ends_ns[:-following]
-        return self._scheduler.commit_pipelined(self.pools, turns, ends_ns)
+            last_ends_ns = last_ends_ns[-following:] + last_ends_ns[:-following]
+        return self._scheduler.commit_pipelined(self.pools, turns, last_ends_ns)
 
-    def recorded_steps(self, upto: int) -> tuple[Int64Array, Int64Array, Int64Array]:
-        """Return ends, token gaps in ns and decodes of the batches from ``offset`` up to ``upto``, int64 each."""
+    def recorded_steps(self, upto: int) -> tuple[Int64Array, Int64Array]:
+        """Return ends and token gaps in ns of the batches from ``offset`` up to ``upto``, int64 each."""
         pools, first, scheduled_ns = len(self.pools), self.offset, self._times.scheduled_ns
         ends_ns = scheduled_ns[first + pools : upto + pools]
         gaps_ns = ends_ns - scheduled_ns[first:upto]
         for head in range(first, min(upto, pools)):
             gaps_ns[head - first] = scheduled_ns[head + pools] - self._heads_tokens_ns[head]
+        return ends_ns, gaps_ns
+
+    def recorded_decodes(self, upto: int) -> Int64Array:
+        """Return the decodes of the batches from ``offset`` up to ``upto``, int64 each."""
         sizes = np.array([len(pool) for pool in self.pools], np.int64)
-        return ends_ns, gaps_ns, sizes[np.arange(first, upto) % pools]
+        return sizes[np.arange(self.offset, upto) % len(self.pools)]
 
     def stage_times(self, upto: int) -> tuple[list[int], list[int]]:
         """Return per stage when it is free after ``upto`` batches and its work in those since ``offset``, ns."""
         free_ns: list[int] = self._times.ends_ns[upto - 1].tolist()
-        busy_ns: list[int] = self._times.costs_ns[self.offset : upto, ::2].sum(axis=0).tolist()
+        busy_ns: list[int] = np.add.reduce(self._times.costs_ns[self.offset : upto])[::2].tolist()
         return free_ns, busy_ns
 
     def latest(self, upto: int) -> tuple[Int64Array, Int64Array]:

@@ -56,6 +56,9 @@ class StageTimes:
     def plan(self, time_ns: int) -> None:
         """Compute the times of every batch that is scheduled at or before ``time_ns``, and of some that follow."""
         while self.planned < self.steps and self._ends_ns.item(self.planned, -1) <= time_ns:
+            if self._turn == 1:
+                self._plan_alone()
+                return
             turns = (self.steps - self.planned) // self._turn - self._single_turns
             if turns < _FEWEST_ALIKE:
                 self._plan_singly(self.steps - self.planned)
@@ -63,6 +66,15 @@ class StageTimes:
             is_waiting = self._plan_singly(self._single_turns * self._turn)
             alike = self._plan_alike(is_waiting, turns)
             self._single_turns = _SINGLE_TURNS if alike >= _FEWEST_ALIKE * self._turn else self._single_turns * _MORE
+
+    def _plan_alone(self) -> None:
+        """Compute every batch of the only pool: none waits for another, but the first may for what the stages have."""
+        if max(self._free_ns) > self._ends_ns.item(0, -1):
+            self._plan_singly(1)
+        first = self.planned
+        elapsed_ns = np.add.accumulate(self.costs_ns[first:].reshape(-1))
+        np.add(elapsed_ns[::2].reshape(-1, self._stages), self._ends_ns.item(first, -1), out=self._ends_ns[first + 1 :])
+        self.planned = self.steps
 
     def _plan_singly(self, batches: int) -> list[bool]:
         """Compute the next batches one by one; return whether each of the last turn waited before each stage."""
@@ -142,7 +154,7 @@ class StageTimes:
         np.maximum(right_ns, self._ends_ns[first + turn - 1 : upto + turn - 1], out=right_ns)
         right_ns += steps_ns
         is_wrong = right_ns != ends_ns
-        count = int(is_wrong.any(axis=1).argmax()) if is_wrong.any() else upto - first
+        count = int(is_wrong.any(axis=1).argmax()) if np.count_nonzero(is_wrong) else upto - first
         self.planned = first + count
         return count
 

@@ -78,7 +78,8 @@ def test_equals_batches_one_by_one(
 
     cut = data.draw(st.integers(1, steps))
     for upto in sorted({cut, steps}):
-        ends, gaps, decodes = run.recorded_steps(upto)
+        ends, gaps = run.recorded_steps(upto)
+        decodes = run.recorded_decodes(upto)
         assert list(zip(ends.tolist(), gaps.tolist(), decodes.tolist(), strict=True)) == rows[run.offset : upto]
         before = bisect_left(scheduled, scheduled[upto - 1], 0, steps)
         assert before < run.offset or run.blocks_before(scheduled[upto - 1]) == sum(taken[run.offset : before])

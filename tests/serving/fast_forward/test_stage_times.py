@@ -86,6 +86,18 @@ def test_batches_that_wait_alike_are_computed_together() -> None:
     assert times.scheduled_ns[-2:].tolist() == [100_000, 100_005]
 
 
+def test_a_batch_alone_waits_for_nobody() -> None:
+    """A batch of 10 ns on each of two stages, 5 ns apart, comes back every 25 ns, whatever the noise; only its first
+    turn waits, 3 ns before the first stage, and only that one is computed singly.
+    """
+    costs = [[10, 5, 10, 0]] * 3 + [[10, 5, 40, 0]] + [[10, 5, 10, 0]] * 996
+    times = CountedTimes([7], np.array(costs, np.int64), [10, 10])
+    times.plan(7)
+    assert (times.single, times.planned) == (1, 1000)
+    assert times.ends_ns[:5].tolist() == [[20, 35], [45, 60], [70, 85], [95, 140], [150, 165]]
+    assert times.scheduled_ns[-1] == 10 + 1000 * 25 + 30
+
+
 def test_noise_is_computed_batch_by_batch() -> None:
     """Where choices change from turn to turn, vectors are tried a few times in 2,000 turns, ever more rarely."""
     random = Random(1)
