@@ -11,29 +11,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from typing import Any, Final, Protocol, Self
 
 from cluster_sim.errors import InputError
-from cluster_sim.metrics.exposition.collector import client_page
 from cluster_sim.metrics.exposition.exposition import Exposition
 from cluster_sim.metrics.exposition.negotiation import accepts_gzip, prefers_openmetrics
 from cluster_sim.metrics.exposition.text import OPENMETRICS, TEXT, TextWriter
+from cluster_sim.metrics.http_connections import HttpServer, RequestHandler
 from cluster_sim.metrics.live_feed import Published
 from cluster_sim.metrics.metrics_options import LOOPBACK
 
-SILENCE_S: Final = 5.0
-"""How long a connection may wait for the other side, to say something or to read."""
-MOST_CONNECTIONS: Final = 64
-"""Connections that are open at once; a new one then takes the place of the oldest."""
-
 _CLOSE_TIMEOUT_S: Final = 5.0
 """Longest wait for the server at the end of a run."""
-_POLL_S: Final = 0.05
 _INTERVALS: Final = 2.0
 """Scrape intervals that the end of a run waits for a scraper."""
 _GZIP_LEVEL: Final = 1
@@ -49,95 +41,37 @@ class SnapshotSource(Protocol):
         """Note that a page has taken so much of the run's time."""
 
 
-class _HttpServer(ThreadingHTTPServer):
-    """An HTTP server whose connections are few, short and silent."""
-
-    daemon_threads = True
-    request_queue_size = 128
-
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
-        self._connections: dict[Any, None] = {}
-        """Open connections, the oldest first."""
-        self._connections_lock = threading.Lock()
-        if ":" in address[0]:
-            self.address_family = socket.AF_INET6
-        super().__init__(address, handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        with self._connections_lock:
-            oldest = next(iter(self._connections)) if len(self._connections) == MOST_CONNECTIONS else None
-            self._connections.pop(oldest, None)
-            self._connections[request] = None
-        if oldest is not None:
-            with suppress(OSError):
-                oldest.shutdown(socket.SHUT_RDWR)  # Its thread sees the end and closes it.
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        with self._connections_lock:
-            self._connections.pop(request, None)
-        super().shutdown_request(request)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Print nothing: connections that strangers break are no matter of the run."""
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(RequestHandler):
     """Answers one connection."""
-
-    timeout = SILENCE_S
-    server_version = "cluster-sim"
-    sys_version = ""
 
     def __init__(self, metrics: "MetricsServer", *arguments: Any) -> None:
         self._metrics = metrics
         super().__init__(*arguments)
 
-    def do_GET(self) -> None:
-        self._serve(has_body=True)
-
-    def do_HEAD(self) -> None:
-        self._serve(has_body=False)
-
-    def _serve(self, *, has_body: bool) -> None:
-        path = self.path.partition("?")[0]
+    def serve(self, path: str, headers: dict[str, str], *, has_body: bool) -> None:
+        """Answer a request."""
         if path in {"/metrics", "/"}:
-            self._serve_page(has_body=has_body)
+            self._serve_page(headers, has_body=has_body)
         elif path == "/-/healthy":
-            self._answer(HTTPStatus.OK, b"healthy\n", has_body=has_body)
+            self.answer(HTTPStatus.OK, b"healthy\n", has_body=has_body)
         elif path == "/-/ready":
             is_ready = self._metrics.is_ready
             status = HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE
-            self._answer(status, b"ready\n" if is_ready else b"no snapshot yet\n", has_body=has_body)
+            self.answer(status, b"ready\n" if is_ready else b"no snapshot yet\n", has_body=has_body)
         else:
             text = b"only /metrics, /-/healthy and /-/ready are served\n"
-            self._answer(HTTPStatus.NOT_FOUND, text, has_body=has_body)
+            self.answer(HTTPStatus.NOT_FOUND, text, has_body=has_body)
 
-    def _serve_page(self, *, has_body: bool) -> None:
-        is_openmetrics = prefers_openmetrics(self.headers.get("Accept", ""))
-        is_gzip = accepts_gzip(self.headers.get("Accept-Encoding", ""))
+    def _serve_page(self, headers: dict[str, str], *, has_body: bool) -> None:
+        is_openmetrics = prefers_openmetrics(headers.get("accept", ""))
+        is_gzip = accepts_gzip(headers.get("accept-encoding", ""))
         serial, body = self._metrics.page(is_openmetrics=is_openmetrics, is_gzip=is_gzip)
-        headers = {"Content-Type": OPENMETRICS if is_openmetrics else TEXT, "Vary": "Accept, Accept-Encoding"}
+        own = {"Content-Type": OPENMETRICS if is_openmetrics else TEXT, "Vary": "Accept, Accept-Encoding"}
         if is_gzip:
-            headers["Content-Encoding"] = "gzip"
-        self._answer(HTTPStatus.OK, body, headers, has_body=has_body)
+            own["Content-Encoding"] = "gzip"
+        self.answer(HTTPStatus.OK, body, own, has_body=has_body)
         if has_body:
-            self.wfile.flush()
             self._metrics.note_scrape(serial)
-
-    def _answer(
-        self, status: HTTPStatus, body: bytes, headers: dict[str, str] | None = None, *, has_body: bool
-    ) -> None:
-        self.send_response(status)
-        for name, value in (headers or {"Content-Type": "text/plain; charset=utf-8"}).items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if has_body:
-            self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Log nothing: scrapes come every second."""
 
 
 class MetricsServer:
@@ -156,7 +90,7 @@ class MetricsServer:
         clock: Callable[[], float] = time.monotonic,
         on_scrape: Callable[[Published], None] = lambda _published: None,
     ) -> None:
-        """``on_scrape`` is told of every page that has been sent."""
+        """``on_scrape`` is told of every snapshot of which a page has been sent, once."""
         self._exposition = exposition
         self._source = source
         self._clock = clock
@@ -172,7 +106,7 @@ class MetricsServer:
         self._read_serial = -1
         """Of the newest snapshot that a scrape has read."""
         try:
-            self._http = _HttpServer((host, port), partial(_Handler, self))  # type: ignore[arg-type]
+            self._http = HttpServer((host, port), partial(_Handler, self))
         except OverflowError as error:
             raise InputError(f"--metrics-port {port}: must be a port from 0 to 65535") from error
         except socket.gaierror as error:
@@ -184,8 +118,7 @@ class MetricsServer:
                 "address of this machine, and the port free"
             ) from error
         self.port: int = self._http.server_address[1]
-        serve = partial(self._http.serve_forever, _POLL_S)
-        self._thread = threading.Thread(target=serve, name="metrics", daemon=True)
+        self._thread = threading.Thread(target=self._http.accept_connections, name="metrics", daemon=True)
         self._thread.start()
 
     def __enter__(self) -> Self:
@@ -216,10 +149,11 @@ class MetricsServer:
         """Note that a page of the snapshot with this number has been sent."""
         with self._scraped:
             self._scrapes.append(self._clock())
+            is_new = serial > self._read_serial
             self._read_serial = max(self._read_serial, serial)
             self._scraped.notify_all()
         latest = self._latest
-        if latest is not None:
+        if is_new and latest is not None:
             self._on_scrape(latest)
 
     def await_scrape(self, most_s: float) -> bool:
@@ -238,9 +172,9 @@ class MetricsServer:
 
     def close(self) -> None:
         """Stop serving and free the port."""
-        self._http.shutdown()
-        self._http.server_close()
+        self._http.stop()
         self._thread.join(_CLOSE_TIMEOUT_S)
+        self._http.server_close()
 
     def _fetch(self) -> Published | None:
         """Return the latest snapshot, and drop the pages of the one before."""
@@ -265,6 +199,9 @@ class MetricsServer:
 
     def _written(self, latest: Published, *, is_openmetrics: bool) -> bytes:
         if not self._exposition.is_detailed and not is_openmetrics:
+            # Prometheus asks for OpenMetrics, so that most runs do without prometheus-client.
+            from cluster_sim.metrics.exposition.collector import client_page
+
             return client_page(self._exposition, latest.snapshot)
         families = self._exposition.families(latest.snapshot)
         return self._writer.page(families, is_openmetrics=is_openmetrics).encode()
