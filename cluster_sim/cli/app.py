@@ -93,12 +93,14 @@ def main() -> NoReturn:
 
     SIGTERM and SIGHUP stop a run as Ctrl-C does, so that its actors and its local cluster are gone afterwards.
     """
+    from cluster_sim.garbage import rare_collections
     from cluster_sim.interruption import INTERRUPTION
 
     INTERRUPTION.install()
     settings = Settings()
     try:
-        app(obj=settings)
+        with rare_collections():
+            app(obj=settings)
     except InputError as error:
         _fail(f"error: {error}", EXIT_INPUT)
     except UnfinishedError as error:

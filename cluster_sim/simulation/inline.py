@@ -4,7 +4,6 @@ It shares the hub, the coordinator, the groups and the loop with every other exe
 whose laziness means that a call advances only those that must move.
 """
 
-import gc
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any, Final
 from cluster_sim.engine.instant import NEVER, Instant, time_of
 from cluster_sim.engine.loop import DirectExchange, Exchange, Keeper, Observer, ProtocolError, run_loop
 from cluster_sim.errors import UnfinishedError
+from cluster_sim.garbage import rare_collections
 from cluster_sim.serving.replica import Replica
 from cluster_sim.simulation.ending import check_nobody_waits, close_hub, end_of
 from cluster_sim.simulation.executor import (
@@ -47,7 +47,7 @@ class InlineExecutor:
 
     def run(self, simulation: Simulation, outputs: RunOutputs) -> RunOutcome:
         """Run a simulation to its end in this process."""
-        with _rare_collections():
+        with rare_collections():
             return self._run(simulation, outputs)
 
     def _run(self, simulation: Simulation, outputs: RunOutputs) -> RunOutcome:
@@ -185,14 +185,3 @@ class _Keeper:
 def _streams(replicas: list[Replica]) -> dict[int, tuple[int, Any]]:
     """Return (stages, stage stream) by replica."""
     return {replica.settings.index: (replica.pipeline.stages, replica.pipeline.take_stream()) for replica in replicas}
-
-
-@contextmanager
-def _rare_collections() -> Iterator[None]:
-    """Collect reference cycles a hundred times more rarely: the model makes none."""
-    thresholds = gc.get_threshold()
-    gc.set_threshold(thresholds[0] * 100, *thresholds[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*thresholds)

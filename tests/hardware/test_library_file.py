@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from cluster_sim.document import Document
 from cluster_sim.errors import InputError
 from cluster_sim.hardware.device import load_device
+from cluster_sim.hardware.library_file import load_mapping
 from cluster_sim.hardware.model import load_model
 from cluster_sim.hardware.predictors.calibration_file import load_calibration
 
@@ -154,3 +156,20 @@ def test_faults_of_a_model_in_yaml(tmp_path: Path) -> None:
     assert "model.yaml:1: hidden_size: must be a whole number" in message
     assert "model.yaml:3: torch_dtype: unknown dtype 'float61'; did you mean 'float16'?; known: float16," in message
     assert "model.yaml: vocab_size: is required" in message
+
+
+def test_a_file_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three readers of one text cost one parse and get data of their own; another text of the file is parsed anew."""
+    parsed = []
+    parse = Document.parse
+    monkeypatch.setattr(Document, "parse", lambda text, source: parsed.append(text) or parse(text, source))
+    path = tmp_path / "a.yaml"
+    path.write_text("tdp_w: 1e3\nratios: [0.5]\n")
+    first = load_mapping(path)
+    assert first == {"tdp_w": 1000.0, "ratios": [0.5]}
+    first["ratios"].append(0.25)
+    assert load_mapping(path) == load_mapping(path) == {"tdp_w": 1000.0, "ratios": [0.5]}
+    assert len(parsed) == 1
+    path.write_text("tdp_w: 1e3\nratios: [0.7]\n")
+    assert load_mapping(path)["ratios"] == [0.7]
+    assert len(parsed) == 2

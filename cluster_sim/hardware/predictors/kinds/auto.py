@@ -21,7 +21,6 @@ from cluster_sim.hardware.predictors.kinds.physical import PhysicalPredictor
 from cluster_sim.hardware.predictors.kinds.table import Overheads, TablePredictor
 from cluster_sim.hardware.predictors.measured_with import profile_mismatch
 from cluster_sim.hardware.predictors.operator_profile import ProfileInfo
-from cluster_sim.hardware.predictors.operator_profile_file import read_profile, read_profile_info
 from cluster_sim.hardware.predictors.predictor_interface import PREDICTORS, Predictor, PredictorOptions
 from cluster_sim.hardware.replica_hardware import ReplicaHardware
 from cluster_sim.options import InputFile
@@ -56,6 +55,8 @@ class AutoPredictor(Predictor):
         source = best_calibration(folders, hardware)
         refusals = []
         for path in _files(folders, ".parquet"):
+            from cluster_sim.hardware.predictors.operator_profile_file import read_profile_info
+
             why_not = _why_not(read_profile_info(path), hardware)
             if not why_not:
                 return _measured(path, source, hardware)
@@ -86,6 +87,8 @@ def _why_not(info: ProfileInfo, hardware: ReplicaHardware) -> str:
 
 def _measured(path: Path, source: CalibratedSource, hardware: ReplicaHardware) -> Predictor:
     """Return the predictor of an operator profile, with the engine's own time per step as it was calibrated."""
+    from cluster_sim.hardware.predictors.operator_profile_file import read_profile
+
     own = source.coefficients
     overheads = Overheads(step_us=own.step_us + own.gap_us, sequence_us=own.sequence_us + own.gap_sequence_us)
     predictor = TablePredictor(read_profile(path), hardware, overheads)
