@@ -1,41 +1,29 @@
-"""HTTP connections of the metrics server: few, short, and cheap for the run beside them.
+"""HTTP connections of the metrics server: those of the standard library, few, short, and cheap for the run beside them.
 
-Design.  The event loop's thread holds the interpreter's lock nearly all the time, so that each call after which another
-thread takes it again costs that thread a wait and both a switch.  Nothing is polled therefore, a connection is read
-and answered in one call each, and threads begin without the handshake of ``threading.Thread``: beside a run of 64
-replicas a scrape takes half the CPU time that it takes with Python's ``http.server``.
+The event loop's thread holds the interpreter's lock nearly all the time, so that each wake-up of another thread costs
+that thread a wait and both a switch: nothing is polled while nobody connects.
 """
 
-import _thread
 import socket
-import socketserver
 import threading
 from contextlib import suppress
-from email.utils import formatdate
 from http import HTTPStatus
-from struct import Struct
-from typing import Any, ClassVar, Final
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final
 
 SILENCE_S: Final = 5.0
 """How long a connection may wait for the other side, to say something or to read."""
 MOST_CONNECTIONS: Final = 64
 """Connections that are open at once; a new one then takes the place of the oldest."""
 
-_US_PER_S: Final = 1_000_000
-_TIME: Final = Struct("@ll")
-"""``struct timeval``: seconds and microseconds."""
-_MOST_OF_HEAD: Final = 65_536
-"""Bytes of a request up to its empty line."""
-_ONE_CALL: Final = 1 << 19
-"""Bytes of an answer that is sent in one call, for which head and body are put together."""
 _RETRY_S: Final = 0.05
 """Wait after a connection that could not be accepted, as when there are no file descriptors left."""
 
 
-class HttpServer(socketserver.TCPServer):
+class HttpServer(ThreadingHTTPServer):
     """Accepts connections, each in a thread of its own, and prints nothing."""
 
-    allow_reuse_address = True
+    daemon_threads = True
     request_queue_size = 128
 
     def __init__(self, address: tuple[str, int], handler: Any) -> None:
@@ -50,10 +38,7 @@ class HttpServer(socketserver.TCPServer):
     def accept_connections(self) -> None:
         """Accept connections until ``stop`` is called, without a look at the clock now and then."""
         while not self._closing.is_set():
-            try:
-                self.process_request(*self.get_request())
-            except OSError:
-                self._closing.wait(_RETRY_S)
+            self.handle_request()
 
     def stop(self) -> None:
         """Let ``accept_connections`` return."""
@@ -64,6 +49,14 @@ class HttpServer(socketserver.TCPServer):
             with suppress(OSError):
                 socket.create_connection(self.socket.getsockname()[:2], timeout=1).close()
 
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection; one that cannot be is tried again a little later."""
+        try:
+            return super().get_request()
+        except OSError:
+            self._closing.wait(_RETRY_S)
+            raise
+
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serve a connection in a new thread; the oldest one makes room for it."""
         with self._connections_lock:
@@ -73,90 +66,50 @@ class HttpServer(socketserver.TCPServer):
         if oldest is not None:
             with suppress(OSError):
                 oldest.shutdown(socket.SHUT_RDWR)  # Its thread sees the end and closes it.
-        try:
-            _thread.start_new_thread(self._serve, (request, client_address))
-        except RuntimeError:  # No more threads.
-            self.shutdown_request(request)
+        super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
         """Close a connection."""
         with self._connections_lock:
             self._connections.pop(request, None)
-        self.close_request(request)
+        super().shutdown_request(request)
 
-    def _serve(self, request: Any, client_address: Any) -> None:
-        try:
-            # Connections that strangers break are no matter of the run.
-            with suppress(Exception):
-                self.finish_request(request, client_address)
-        finally:
-            self.shutdown_request(request)
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print nothing: connections that strangers break are no matter of the run."""
 
 
-class RequestHandler(socketserver.BaseRequestHandler):
-    """Reads the request of one connection and answers it, with HTTP 1.0; silence and nonsense get no answer."""
+class RequestHandler(BaseHTTPRequestHandler):
+    """Reads the request of one connection and answers it, with HTTP 1.0."""
 
-    timeout: ClassVar[float] = SILENCE_S
+    timeout = SILENCE_S
+    server_version = "cluster-sim"
+    sys_version = ""
 
-    def handle(self) -> None:
-        """Read the request and have it answered."""
-        limit = _TIME.pack(*divmod(round(self.timeout * _US_PER_S), _US_PER_S))
-        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):  # A timeout of Python's takes two more calls to wait.
-            self.request.setsockopt(socket.SOL_SOCKET, option, limit)
-        head = self._head()
-        if head is None:
-            return
-        first, *lines = head.decode("latin-1").splitlines()
-        words = first.split()
-        if len(words) != 3 or not words[2].startswith("HTTP/"):
-            self.answer(HTTPStatus.BAD_REQUEST, b"not a request of HTTP\n")
-        elif words[0] not in {"GET", "HEAD"}:
-            self.answer(HTTPStatus.NOT_IMPLEMENTED, b"only GET and HEAD are served\n")
-        else:
-            self.serve(words[1].partition("?")[0], _headers(lines), has_body=words[0] == "GET")
+    def do_GET(self) -> None:
+        """Answer with head and body."""
+        self.serve(self.path.partition("?")[0], has_body=True)
 
-    def serve(self, path: str, headers: dict[str, str], *, has_body: bool) -> None:
-        """Answer a request; names of ``headers`` are in lower case."""
+    def do_HEAD(self) -> None:
+        """Answer with the head alone."""
+        self.serve(self.path.partition("?")[0], has_body=False)
+
+    def serve(self, path: str, *, has_body: bool) -> None:
+        """Answer a request for a path."""
         raise NotImplementedError
 
-    def answer(
-        self, status: HTTPStatus, body: bytes, headers: dict[str, str] | None = None, *, has_body: bool = True
-    ) -> None:
+    def header(self, name: str) -> str:
+        """Return a header of the request with all its values; empty if there is none."""
+        return ", ".join(self.headers.get_all(name, []))
+
+    def answer(self, status: HTTPStatus, body: bytes, headers: dict[str, str] | None = None, *, has_body: bool) -> None:
         """Send an answer, plain text if ``headers`` say nothing else."""
-        lines = [
-            f"HTTP/1.0 {status.value} {status.phrase}",
-            "Server: cluster-sim",
-            f"Date: {formatdate(usegmt=True)}",
-            *(f"{name}: {value}" for name, value in (headers or {"Content-Type": "text/plain; charset=utf-8"}).items()),
-            f"Content-Length: {len(body)}",
-        ]
-        head = "\r\n".join([*lines, "", ""]).encode("latin-1")
-        if not has_body:
-            body = b""
-        if len(body) <= _ONE_CALL:
-            head, body = head + body, b""
-        for part in filter(None, (head, body)):
-            self.request.sendall(part)
+        self.send_response(status)
+        for name, value in (headers or {"Content-Type": "text/plain; charset=utf-8"}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if has_body:
+            self.wfile.write(body)
 
-    def _head(self) -> bytes | None:
-        """Return the request up to its empty line; None if the other side ends before, or sends too much."""
-        head = b""
-        while len(head) <= _MOST_OF_HEAD:
-            part = self.request.recv(_MOST_OF_HEAD)
-            if not part:
-                return None
-            head += part
-            for end in (b"\r\n\r\n", b"\n\n"):
-                if end in head:
-                    return head.partition(end)[0] or None
-        return None
-
-
-def _headers(lines: list[str]) -> dict[str, str]:
-    """Return the headers of a request; a header that stands there several times has all its values."""
-    found: dict[str, str] = {}
-    for line in lines:
-        name, _, value = line.partition(":")
-        name = name.strip().lower()
-        found[name] = f"{found[name]}, {value.strip()}" if name in found else value.strip()
-    return found
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        """Log nothing: scrapes come every second."""

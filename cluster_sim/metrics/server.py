@@ -48,10 +48,10 @@ class _Handler(RequestHandler):
         self._metrics = metrics
         super().__init__(*arguments)
 
-    def serve(self, path: str, headers: dict[str, str], *, has_body: bool) -> None:
-        """Answer a request."""
+    def serve(self, path: str, *, has_body: bool) -> None:
+        """Answer a request for a path."""
         if path in {"/metrics", "/"}:
-            self._serve_page(headers, has_body=has_body)
+            self._serve_page(has_body=has_body)
         elif path == "/-/healthy":
             self.answer(HTTPStatus.OK, b"healthy\n", has_body=has_body)
         elif path == "/-/ready":
@@ -62,15 +62,16 @@ class _Handler(RequestHandler):
             text = b"only /metrics, /-/healthy and /-/ready are served\n"
             self.answer(HTTPStatus.NOT_FOUND, text, has_body=has_body)
 
-    def _serve_page(self, headers: dict[str, str], *, has_body: bool) -> None:
-        is_openmetrics = prefers_openmetrics(headers.get("accept", ""))
-        is_gzip = accepts_gzip(headers.get("accept-encoding", ""))
+    def _serve_page(self, *, has_body: bool) -> None:
+        is_openmetrics = prefers_openmetrics(self.header("Accept"))
+        is_gzip = accepts_gzip(self.header("Accept-Encoding"))
         serial, body = self._metrics.page(is_openmetrics=is_openmetrics, is_gzip=is_gzip)
-        own = {"Content-Type": OPENMETRICS if is_openmetrics else TEXT, "Vary": "Accept, Accept-Encoding"}
+        headers = {"Content-Type": OPENMETRICS if is_openmetrics else TEXT, "Vary": "Accept, Accept-Encoding"}
         if is_gzip:
-            own["Content-Encoding"] = "gzip"
-        self.answer(HTTPStatus.OK, body, own, has_body=has_body)
+            headers["Content-Encoding"] = "gzip"
+        self.answer(HTTPStatus.OK, body, headers, has_body=has_body)
         if has_body:
+            self.wfile.flush()
             self._metrics.note_scrape(serial)
 
 
