@@ -17,7 +17,10 @@ from typing import Any
 
 import pytest
 
-SCRAPE_INTERVAL = "250ms"
+SCRAPE_INTERVAL = "1s"
+"""Also the longest that a scrape may take: half of it may be a wait for the event loop.  Longer ones fail."""
+GUARD_S = 240.0
+"""How long a condition is waited for: never reached unless something hangs."""
 
 
 def dashboard_expressions(path: Path, model_name: str) -> list[str]:
@@ -68,24 +71,35 @@ class PrometheusClient:
     def is_ready(self) -> bool:
         """Whether the server answers."""
         try:
-            with urllib.request.urlopen(f"{self._root}/-/ready", timeout=5):
+            with urllib.request.urlopen(f"{self._root}/-/ready", timeout=30):
                 return True
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False
 
     def query(self, expression: str, at_s: float | None = None) -> list[float]:
         """Return the values of an instant query, one per series, now or at a Unix time."""
-        query = urllib.parse.urlencode({"query": expression} | ({} if at_s is None else {"time": at_s}))
-        with urllib.request.urlopen(f"{self._root}/api/v1/query?{query}", timeout=10) as response:
+        return [float(series["value"][1]) for series in self._result(expression, at_s)]
+
+    def scrapes(self) -> list[float]:
+        """Return the Unix times of the scrapes so far that succeeded: a query at one reads its page, whatever became of
+        later ones.
+        """
+        series = self._result(f"up[{GUARD_S + 60:g}s]", None)
+        return [float(at_s) for one in series for at_s, value in one["values"] if value == "1"]
+
+    def _result(self, expression: str, at_s: float | None) -> list[dict[str, Any]]:
+        query = urllib.parse.urlencode({"query": expression} | ({} if at_s is None else {"time": f"{at_s:.3f}"}))
+        with urllib.request.urlopen(f"{self._root}/api/v1/query?{query}", timeout=GUARD_S) as response:
             answer = json.load(response)
         assert answer["status"] == "success", answer
-        return [float(series["value"][1]) for series in answer["data"]["result"]]
+        result: list[dict[str, Any]] = answer["data"]["result"]
+        return result
 
     def points(self, expression: str, last_s: float) -> list[float]:
         """Return the values of the one series of a range query over the last seconds, one a second."""
         now_s = time.time()
         query = urllib.parse.urlencode({"query": expression, "start": now_s - last_s, "end": now_s, "step": 1})
-        with urllib.request.urlopen(f"{self._root}/api/v1/query_range?{query}", timeout=10) as response:
+        with urllib.request.urlopen(f"{self._root}/api/v1/query_range?{query}", timeout=GUARD_S) as response:
             series = json.load(response)["data"]["result"]
         assert len(series) <= 1, expression
         return [float(value) for one in series for _, value in one["values"]]
@@ -134,12 +148,12 @@ def running_prometheus(folder: Path, target_port: int, rules: Path | None = None
         )
         try:
             client = PrometheusClient(port)
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + GUARD_S
             while not client.is_ready():
                 assert process.poll() is None, (folder / "prometheus.log").read_text()
-                assert time.monotonic() < deadline, "prometheus did not become ready in 30 s"
+                assert time.monotonic() < deadline, f"prometheus did not become ready in {GUARD_S:g} s"
                 time.sleep(0.1)
             yield client
         finally:
             process.terminate()
-            process.wait(timeout=20)
+            process.wait(timeout=GUARD_S)

@@ -12,7 +12,12 @@ from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.recording.request_log import RequestLog
 from cluster_sim.recording.rows import RequestRow
 from cluster_sim.workload.request import Request
-from tests.metrics.prometheus_server import dashboard_expressions, running_prometheus
+from tests.metrics.prometheus_server import (
+    GUARD_S,
+    PrometheusClient,
+    dashboard_expressions,
+    running_prometheus,
+)
 from tests.metrics.snapshots import snapshot_of
 
 MS = 1_000_000
@@ -46,6 +51,18 @@ class SyntheticRun:
         return snapshot_of(self._metadata, self.totals, self._logs, states, simulated_s=time_s, arrived=arrived)
 
 
+def _publish_until(feed: LiveFeed, run: SyntheticRun, prometheus: PrometheusClient, scrapes: int) -> list[float]:
+    """Move the run on whenever a scrape asks, as an event loop does, until so many have succeeded; return them."""
+    deadline = time.monotonic() + GUARD_S
+    while len(found := prometheus.scrapes()) < scrapes:
+        assert time.monotonic() < deadline, "no scrape succeeds"
+        for _ in range(10):
+            if feed.is_asked:
+                feed.publish(run.step())
+            time.sleep(0.01)
+    return found
+
+
 def test_vllm_dashboard_is_full(finished_run, shared: Path, tmp_path: Path) -> None:
     """Every expression of vLLM's own Grafana dashboard has non-empty, finite data in a real Prometheus."""
     metadata = finished_run.metadata
@@ -58,13 +75,10 @@ def test_vllm_dashboard_is_full(finished_run, shared: Path, tmp_path: Path) -> N
         running_prometheus(tmp_path, server.port) as prometheus,
     ):
         feed.publish(opening_snapshot(metadata, run.totals, EngineMembers(metadata)))
-        deadline = time.monotonic() + 30
-        lacking = expressions
-        while lacking and time.monotonic() < deadline:
-            for _ in range(4):
-                feed.publish(run.step())
-                time.sleep(0.3)
-            lacking = prometheus.lacking(expressions)
+        lacking, scrapes = expressions, _publish_until(feed, run, prometheus, 2)
+        while lacking and len(scrapes) < 20:
+            scrapes = _publish_until(feed, run, prometheus, len(scrapes) + 1)
+            lacking = prometheus.lacking(expressions, scrapes[-1])
         assert lacking == []
-        assert prometheus.query("vllm:kv_cache_usage_perc") == [0.5, 0.5]
-        assert prometheus.query("cluster_sim_speedup_ratio") == [4.0]
+        assert prometheus.query("vllm:kv_cache_usage_perc", scrapes[-1]) == [0.5, 0.5]
+        assert prometheus.query("cluster_sim_speedup_ratio", scrapes[-1]) == [4.0]
