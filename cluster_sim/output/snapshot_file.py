@@ -41,7 +41,7 @@ class SnapshotHead(NamedTuple):
     """Fingerprint of the program's source."""
     config_hash: str
     inputs: str
-    """Fingerprint of the files that the study reads."""
+    """Fingerprint of the library, which the study names entries of; the files that it names are in ``config_hash``."""
     outputs: str
     """Options that say what files the run writes, in words."""
     series_parts: tuple[str, ...]

@@ -134,19 +134,4 @@ class DiskCheckpoints:
 def _head_of(study: Study) -> SnapshotHead:
     run = study.run
     outputs = f"run.event_trace: {str(run.event_trace).lower()} and run.series_interval_s: {run.series_interval_s:g}"
-    return new_head(config_hash(study), files_fingerprint(_inputs(study)), outputs)
-
-
-def _inputs(study: Study) -> list[Path]:
-    """Return the files and folders that a study reads: those that it names, and the library."""
-    found = {library_root()}
-    waiting: list[object] = [study.model_dump(mode="json")]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            waiting.extend(value.values())
-        elif isinstance(value, list):
-            waiting.extend(value)
-        elif isinstance(value, str) and value.startswith("/") and Path(value).exists():
-            found.add(Path(value))
-    return sorted(found)
+    return new_head(config_hash(study), files_fingerprint([library_root()]), outputs)

@@ -107,6 +107,31 @@ def test_an_interrupted_run_says_how_it_goes_on(tmp_path: Path, monkeypatch: pyt
     assert files_of(out) == files_of(tmp_path / "whole")
 
 
+def test_files_that_the_study_reads_must_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trace with other lengths than when the run began is another study, though its path is the same; a library with
+    another file is told as such; with both as they were, the run goes on.
+    """
+    trace, library = tmp_path / "trace.csv", tmp_path / "conf" / "device.yaml"
+    head = "arrived_at,num_prefill_tokens,num_decode_tokens\n"
+    rows = "".join(f"{number / 20},300,{10 + number % 50}\n" for number in range(100))
+    library.parent.mkdir()
+    library.write_text("a: 1\n")
+    monkeypatch.setattr(disk_checkpoints, "library_root", lambda: library.parent)
+    trace.write_text(head + rows)
+    study, out = small_study(tmp_path, f"workload={{kind: trace, path: {trace}}}"), tmp_path / "run"
+    assert kill_at_edge(study, out, 5)
+    for file, other, message in (
+        (trace, head + rows.replace(",300,", ",301,"), "belongs to another study"),
+        (library, "a: 2\n", "a file that the study reads has changed since"),
+    ):
+        kept = file.read_text()
+        file.write_text(other)
+        with pytest.raises(InputError, match=message):
+            run_study(study, RunOptions(executor="inline", out=out, resumes=True))
+        file.write_text(kept)
+    assert run_study(study, RunOptions(executor="inline", out=out, resumes=True)).summary["requests"]["finished"] == 100
+
+
 def test_only_the_same_run_is_resumed(tmp_path: Path) -> None:
     """Another study, a damaged snapshot and a run that was never broken off are refused; the partial stays."""
     study, out = small_study(tmp_path), tmp_path / "run"
