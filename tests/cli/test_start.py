@@ -43,5 +43,5 @@ def test_collections_are_rare_for_a_while() -> None:
 
     with pytest.raises(KeyError):
         fail()
-    assert during == [(RARE, *before[1:])] == [(70_000, *before[1:])]
+    assert during == [(RARE, *before[1:])] == [(700_000, *before[1:])]
     assert gc.get_threshold() == before
