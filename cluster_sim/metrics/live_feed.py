@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from cluster_sim.metrics.live import LiveSnapshot, TrafficLive
 from cluster_sim.metrics.live_progress import is_behind, not_below
 
-SHARE: Final = 0.03
+SHARE: Final = 0.02
 """Share of the run's wall time that snapshots and pages may take."""
 FRESH_S: Final = 0.1
 """Age up to which a snapshot is served to whoever asks, at least."""

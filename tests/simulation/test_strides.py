@@ -14,15 +14,17 @@ from tests.small_run import small_study
 
 
 def test_strides_take_about_a_pause() -> None:
-    """A stride that is over at once is doubled, one that takes too long is halved, and one under way goes on."""
+    """A stride grows by what it leaves of a pause, 2 to 16 times; one that takes too long is halved."""
     strides = Strides()
     first = instant(FIRST_NS, Kind.RUN_END)
-    assert strides.limit(0, 10.0, 0.1) == (first, True)
-    assert strides.limit(first - 1, 10.0, 0.1) == (first, False)
-    second, is_new = strides.limit(first, 10.01, 0.1)
-    assert (second, is_new) == (instant(3 * FIRST_NS, Kind.RUN_END), True)
-    assert strides.limit(second, 10.2, 0.1) == (instant(5 * FIRST_NS, Kind.RUN_END), True)
-    assert strides.limit(instant(5 * FIRST_NS, Kind.RUN_END), 11.2, 0.1) == (instant(6 * FIRST_NS, Kind.RUN_END), True)
+    assert strides.limit(0, 10.0, 1.25) == (first, True)
+    assert strides.limit(first - 1, 10.0, 1.25) == (first, False)
+    ends = [instant(seconds * FIRST_NS, Kind.RUN_END) for seconds in (11, 31, 51, 61, 221)]
+    assert strides.limit(first, 10.125, 1.25) == (ends[0], True)
+    assert strides.limit(ends[0], 11.25, 1.25) == (ends[1], True)
+    assert strides.limit(ends[1], 12.75, 1.25) == (ends[2], True)
+    assert strides.limit(ends[2], 18.75, 1.25) == (ends[3], True)
+    assert strides.limit(ends[3], 18.75, 1.25) == (ends[4], True)
 
 
 def test_idle_time_passes_fast() -> None:
