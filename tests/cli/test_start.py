@@ -32,7 +32,7 @@ def test_start_loads_what_it_needs(study_file: Path, tmp_path: Path, arguments: 
 
 
 def test_collections_are_rare_for_a_while() -> None:
-    """Cycles are looked for after 70,000 new objects, and afterwards as often as before, whatever happens."""
+    """Cycles are looked for after 700,000 new objects, and afterwards as often as before, whatever happens."""
     before = gc.get_threshold()
     during = []
 

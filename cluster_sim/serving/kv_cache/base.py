@@ -9,32 +9,38 @@ cache has been told.
 takes its own blocks; SGLang's takes pages for a whole batch at once (``RadixCache``).
 """
 
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.sequence import Sequence
 
 
-class MatchResult(NamedTuple):
+class MatchResult:
     """The longest cached prefix of a sequence, valid until the cache changes."""
 
-    tokens: int
-    """Tokens found: whole blocks, and never all tokens of the sequence."""
-    found: object = None
-    """What the cache itself needs to take them."""
+    __slots__ = ("found", "tokens")
+
+    def __init__(self, tokens: int, found: object = None) -> None:
+        self.tokens = tokens
+        """Tokens found: whole blocks, and never all tokens of the sequence."""
+        self.found = found
+        """What the cache itself needs to take them."""
 
 
 NO_MATCH: Final = MatchResult(0)
 NO_HANDOVER: Final = "no connector moves windows or states"
 
 
-class AllocationResult(NamedTuple):
+class AllocationResult:
     """What an admission has got."""
 
-    cached_tokens: int
-    """Tokens that need not be computed."""
-    load_ns: int = 0
-    """How long the step must wait for those of them that are loaded from host memory."""
+    __slots__ = ("cached_tokens", "load_ns")
+
+    def __init__(self, cached_tokens: int, load_ns: int = 0) -> None:
+        self.cached_tokens = cached_tokens
+        """Tokens that need not be computed."""
+        self.load_ns = load_ns
+        """How long the step must wait for those of them that are loaded from host memory."""
 
 
 class KvCache(Protocol):

@@ -1,6 +1,7 @@
 """Runs of KV blocks that are taken and freed together, and the least-recently-used queue of the free ones."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from cluster_sim.serving.kv_cache.content import Piece, Stream
 
@@ -9,6 +10,10 @@ NodeKey = tuple["Parent", Stream, int]
 
 Parent = str | int | NodeKey
 """A namespace at the very beginning, the serial of a node, or the key of a piece in which no block ends."""
+
+
+_NOBODY: Final[dict[int, None]] = {}
+"""Holders of every run without a node: nobody finds it, so nobody shares it."""
 
 
 class StreamNode:
@@ -43,7 +48,7 @@ class BlockRun:
         self.node = node
         self.start = start
         self.end = end
-        self.holders: dict[int, None] = {}
+        self.holders: dict[int, None] = {} if node is not None else _NOBODY
         """Keys of the sequences that hold every block of the run; free when empty."""
         self.preceding: BlockRun | None = None
         self.following: BlockRun | None = None

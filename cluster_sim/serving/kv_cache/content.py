@@ -54,7 +54,7 @@ def content_of(request: Request, own_output: int = -1) -> Content:
     attributes = request.attributes
     request_id = request.request_id
     if not attributes.segments and attributes.output_segment < 0 and own_output < 0:
-        return Content(attributes.lora, ((stream_of(PRIVATE_PROMPT, request_id), 0, OPEN_END),))
+        return Content(attributes.lora, ((request_id << KIND_BITS | PRIVATE_PROMPT, 0, OPEN_END),))
     pieces: list[Piece] = []
     position = 0
     prompt = request.prompt_tokens
