@@ -63,7 +63,7 @@ def _start(num_cpus: int | None, stack: ExitStack) -> None:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-    except (RuntimeError, ConnectionError, TimeoutError, OSError, ValueError) as error:
+    except Exception as error:  # A node that is not up in time is a plain Exception of Ray's.
         raise UnfinishedError(f"a local Ray cluster did not start: {error}") from error
 
 

@@ -29,7 +29,7 @@ class Observer(Protocol):
         """Return the instant that the wall clock allows by now, sleeping a little if that is what pacing needs."""
 
     def wants_counters(self) -> bool:
-        """Return whether the next replies should bring every process's counters."""
+        """Return whether every process's counters should come with the next observation."""
 
     def observe(self, clock: Instant, counters: dict[int, Any]) -> None:
         """Take the hub's clock, and counters by source if they were asked for."""
@@ -100,10 +100,13 @@ def run_loop(
     is_closing = False
     while True:
         pace = watcher.pace()
+        wants_counters = watcher.wants_counters()
+        if wants_counters:  # Of one time: only groups that owe no reply can be called.
+            _absorb_all(coordinator, exchange)
         # With a pace there would be windows up to the run's end for a time in which nothing is left.
         coordinator.pace = NEVER if pace < NEVER and coordinator.is_done else pace
         coordinator.run_hub()
-        windows = coordinator.calls(collect_counters=watcher.wants_counters())
+        windows = coordinator.calls(collect_counters=wants_counters)
         if not windows and not coordinator.is_waiting:
             if coordinator.is_done:
                 if is_closing:
@@ -119,14 +122,28 @@ def run_loop(
             exchange.send(windows)
         hub.settle()
         counters: dict[int, Any] = {}
-        if coordinator.is_waiting:
-            for index, reply in exchange.collect():
-                coordinator.absorb(index, reply)
-                if reply.counters:
-                    counters.update(reply.counters)
+        if wants_counters:
+            counters = _absorb_all(coordinator, exchange)
+        elif coordinator.is_waiting:
+            _absorb(coordinator, exchange)
         watcher.observe(coordinator.reached, counters)
         if keeper is not None and keeper.is_due():
-            while coordinator.is_waiting:
-                for index, reply in exchange.collect():
-                    coordinator.absorb(index, reply)
+            _absorb_all(coordinator, exchange)
             keeper.keep()
+
+
+def _absorb(coordinator: Coordinator, exchange: Exchange) -> dict[int, Any]:
+    """Take the replies that are there, waiting for one; return the counters that they bring, by source."""
+    counters: dict[int, Any] = {}
+    for index, reply in exchange.collect():
+        coordinator.absorb(index, reply)
+        counters.update(reply.counters or {})
+    return counters
+
+
+def _absorb_all(coordinator: Coordinator, exchange: Exchange) -> dict[int, Any]:
+    """Wait until no group owes a reply; return the counters that they bring, by source."""
+    counters: dict[int, Any] = {}
+    while coordinator.is_waiting:
+        counters.update(_absorb(coordinator, exchange))
+    return counters

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from actors.connection import ray_cluster
-from cluster_sim.errors import InputError
+from cluster_sim.errors import InputError, UnfinishedError
 
 
 @pytest.mark.parametrize("address", ["head", "head:port", "head:0", "head:70000"])
@@ -54,6 +54,17 @@ def test_somebody_else_answers(greeting: bytes) -> None:
         ):
             pass
         answering.join()
+
+
+def test_cluster_that_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that is not up in time, for which Ray raises a plain Exception, leaves the run unfinished."""
+
+    def late(**_: object) -> None:
+        raise Exception("The current node timed out during startup.")  # noqa: TRY002 - as Ray does
+
+    monkeypatch.setattr("ray.init", late)
+    with pytest.raises(UnfinishedError, match="a local Ray cluster did not start: The current node timed out"):
+        ray_cluster(None, 1).__enter__()
 
 
 @pytest.mark.ray

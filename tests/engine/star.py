@@ -6,7 +6,7 @@ from typing import Any
 from cluster_sim.engine.coordinator import Coordinator, ProcessLink
 from cluster_sim.engine.group import Group, LinkDelays
 from cluster_sim.engine.instant import Instant
-from cluster_sim.engine.loop import DirectExchange, run_loop
+from cluster_sim.engine.loop import DirectExchange, Observer, run_loop
 from cluster_sim.engine.process import Join
 
 
@@ -22,6 +22,7 @@ def run_in_groups(
     run_end: Instant,
     exchange_of: Callable[[dict[int, Group]], Any] = DirectExchange,
     build: Callable[[int], Any] | None = None,
+    observer: Observer | None = None,
 ) -> Coordinator:
     """Run a study under the protocol with the placement that ``links`` states; return the coordinator.
 
@@ -43,7 +44,7 @@ def run_in_groups(
         delays = {link.source: link.delays for link in members}
         groups[index] = Group([by_source[link.source] for link in members], delays, hub.observation, join)
     coordinator = Coordinator(hub, links, run_end, link_of_joining=link_of_joining)
-    run_loop(hub, coordinator, exchange_of(groups))
+    run_loop(hub, coordinator, exchange_of(groups), observer)
     for group in groups.values():
         group.finish(run_end)
     return coordinator

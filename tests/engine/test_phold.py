@@ -1,12 +1,15 @@
 """PHOLD under every executor: the protocol changes nothing, whatever the placement and the delays."""
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.engine.in_memory import RandomExchange
+from cluster_sim.engine.instant import Instant
+from cluster_sim.engine.loop import Unwatched
+from tests.engine.in_memory import Choose, RandomExchange
 from tests.engine.phold import Phold, PholdHub, PholdProcess, phold_codec, phold_digest
 from tests.engine.phold_run import phold_reference
 from tests.engine.star import run_in_groups, split
@@ -40,6 +43,26 @@ def studies(draw: st.DrawFn) -> Phold:
     )
 
 
+class CountersKept(Unwatched):
+    """Asks for counters now and then and holds them, as far as they have come, against the processes' own."""
+
+    def __init__(self, processes: list[PholdProcess], choose: Choose) -> None:
+        self._processes = processes
+        self._choose = choose
+        self._is_asking = False
+        self._kept: dict[int, Any] = {}
+
+    def wants_counters(self) -> bool:
+        self._is_asking = not self._choose(3)
+        return self._is_asking
+
+    def observe(self, clock: Instant, counters: dict[int, Any]) -> None:
+        self._kept.update(counters)
+        if self._is_asking:
+            for process in self._processes:
+                assert self._kept.get(process.source, [0, 0]) == process.counters(), clock
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(study=studies(), groups=st.integers(1, 5), delays=st.integers(0, 1 << 30))
 def test_random_delays_change_nothing(study: Phold, groups: int, delays: int) -> None:
@@ -70,3 +93,21 @@ def test_inline_equals_sequential(groups: int, period_ns: int) -> None:
     assert phold_digest(hub, processes) == phold_reference(study)
     assert hub.handled > 100
     assert coordinator.traffic.messages > 50
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(study=studies(), groups=st.integers(1, 5), delays=st.integers(0, 1 << 30))
+def test_counters_are_of_one_time(study: Phold, groups: int, delays: int) -> None:
+    """Whoever asks for counters gets those of every group at once, however frames are delayed, and changes nothing."""
+    hub, processes = fresh(study)
+    choose = random.Random(delays).randrange
+    run_in_groups(
+        hub,
+        processes,
+        study.links(split(study.processes, groups)),
+        study.run_end,
+        lambda members: RandomExchange(members, phold_codec(), choose),
+        lambda source: PholdProcess(study, source - 1),
+        CountersKept(processes, choose),
+    )
+    assert phold_digest(hub, processes) == phold_reference(study)

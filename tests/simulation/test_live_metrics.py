@@ -163,18 +163,12 @@ def test_prometheus_sees_a_run_to_its_end(
             first = next(first for first, at_s in enumerate(scrapes) if at_s > scrapes[number] - 60)
             if times_s[first] == times_s[number]:
                 continue  # It had not begun in that minute, or was scraped once.
-            # the rate is that of what was scraped, which is what was generated between the first scrape and then. On
-            # Ray counters of a group of replicas may be as old as two pages before.
+            # the rate is that of what was scraped, which is what was generated between the first scrape and then.
             passed_s = times_s[number] - times_s[first]
             rate = prometheus.query(rule["expr"], scrapes[number])
             assert rate == [pytest.approx((tokens[number] - tokens[first]) / passed_s)]
             true = (_generated(tmp_path, times_s[number]) - _generated(tmp_path, times_s[first])) / passed_s
-            is_exact = executor == "inline" or times_s[number] == end_s
-            assert not is_exact or rate == [pytest.approx(true, rel=0.02)]
-            oldest_s = [0.0, 0.0, *sorted({time_s for time_s in times_s if time_s < times_s[number]})][-2]
-            newest_s = times_s[number] + 0.02
-            newest = _generated(tmp_path, newest_s) if newest_s < end_s else generated
-            assert _generated(tmp_path, oldest_s) <= tokens[number] <= newest
+            assert rate == [pytest.approx(true, rel=0.02)]
 
 
 DRAIN = """
