@@ -6,7 +6,8 @@ alone are read, no end-to-end result.  Each ratio is the inverse slope of ``late
 rate)``, fitted with relative weights: reading weights (GEMMs of at most 16 rows), computing (GEMMs of 2,048 to 8,192
 rows), reading the cache (decode attention), prefill attention, reading and computing experts; for all-reduces the
 latency of small messages and the share of the link's bandwidth of large ones.  Constants are kept of a layer's experts
-and of latent attention, the latter beyond a plain block's.  Experts are fitted over all formats, and by format.
+and of latent attention, the latter beyond a plain block's, and of projections by type.  Experts are fitted over all
+formats, and by format.
 """
 
 import argparse
@@ -62,6 +63,10 @@ FEW_TOKENS = 8
 """Most tokens of such a call: more take time to be sorted by expert."""
 NODE = 8
 """Most GPUs of such a call: those of one node."""
+PROJECTION_DTYPES = {"projection_us": "bfloat16", "projection_us_fp8": "fp8_block", "projection_us_fp4": "nvfp4"}
+"""GEMMs whose shortest times are kept; those in short types compute the scales of their input, by blocks, first."""
+FEW_WEIGHTS = 1e6
+"""Most weights of a projection that has next to nothing to do."""
 CHOSEN_CONTEXT = 4096
 """Context at which an indexer has to choose: the double of what it picks."""
 CONSTANTS = ("latent_us", "sparse_us", "moe_us")
@@ -89,6 +94,10 @@ def main(arguments: list[str]) -> int:
                 print(f"{name:<14}{engine:<8}" + "  ".join(f"{key} {value:g}" for key, value in ratios.items()))
     for chip in CHIPS:
         share_constants([devices[name] for name in chip if name in devices])
+        times_us = projection_times(options.systems / system for system, name in SYSTEMS.items() if name in chip)
+        for name in chip:
+            for measured in devices.get(name, {}).values():
+                measured.update(times_us)
     document = {
         "name": options.out.stem,
         "kind": "operators",
@@ -150,6 +159,24 @@ def fit(system: Path, engine: str, device: Device) -> dict[str, float]:
         put_all_reduce(ratios, reduce, device)
     put_all_to_all(ratios, system / "comm", engine)
     return ratios
+
+
+def projection_times(systems: Iterable[Path]) -> dict[str, float]:
+    """Return the time of a projection with next to nothing to do by type, us, for the devices of one chip.
+
+    The least of its devices and engines counts, as all use kernels of the same kind and disturbances only lengthen
+    them: timings of vLLM's GEMMs in fp8 with scales by blocks are 60 us on H100 and 170 on B200, whatever their size.
+    """
+    found: dict[str, list[float]] = {}
+    for system in systems:
+        for engine in ENGINES:
+            gemm = load(system / "gemm", engine, "gemm_perf.parquet")
+            for name, dtype in PROJECTION_DTYPES.items() if gemm is not None else ():
+                rows = select(gemm or {}, gemm_dtype=dtype)
+                few = (rows["m"] <= FEW_TOKENS) & (rows["n"].astype(float) * rows["k"] <= FEW_WEIGHTS)
+                if few.sum() >= 5:
+                    found.setdefault(name, []).append(float(np.median(rows["latency"][few])) * 1e3)
+    return {name: round(min(times), 2) for name, times in found.items()}
 
 
 def share_constants(devices: list[dict[str, dict[str, float]]]) -> None:

@@ -123,10 +123,11 @@ class ReplicaHardware:
 
     @property
     def expert_format(self) -> str:
-        """How routed experts are stored, as their kernels were measured: bf16, fp8, nvfp4 or int4; "" otherwise.
+        """How routed experts are stored, as their kernels were measured: bf16, fp8, nvfp4, int4, mxfp4_fp8, or "".
 
         Experts in fp4 by the model's own files are MXFP4, whose activations have 16 or 8 bits as the server's flags
-        say: its kernels have no figures of their own.
+        say: its kernels have no figures of their own, but for TensorRT-LLM's on Blackwell, which take 8 bits: those
+        with 16 read gpt-oss' experts at a fifth of the bandwidth of B200, 1.18 ms a layer instead of 0.27.
         """
         if not self.model.is_moe:
             return ""
@@ -135,8 +136,10 @@ class ReplicaHardware:
         if self.engine.weight_dtype:
             dtype, is_own = DTYPES[self.engine.weight_dtype], False
         if dtype == "fp4" and is_own and stored.bits < NVFP4_BITS:
-            return ""
-        stored_as = EXPERT_FORMATS.get(dtype, "")
+            is_short = self.engine.kernels == "trtllm" and self.device.architecture == "blackwell"
+            stored_as = "mxfp4_fp8" if is_short else ""
+        else:
+            stored_as = EXPERT_FORMATS.get(dtype, "")
         return f"{stored_as}{SPREAD}" if stored_as and self.experts.groups > 1 else stored_as
 
     @property

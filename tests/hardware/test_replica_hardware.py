@@ -36,6 +36,17 @@ def test_the_engine_s_quantisation_decides_over_the_file():
     assert hardware("gpt-oss-120b", weight_dtype="fp8").expert_format == "fp8"
 
 
+def test_mxfp4_on_blackwell_has_the_kernels_of_tensorrt_llm():
+    """TensorRT-LLM computes MXFP4 on Blackwell with activations of 8 bits; on Hopper, and for other engines, flags say
+    what happens.
+    """
+    assert hardware("gpt-oss-120b", "b200", kernels="trtllm").expert_format == "mxfp4_fp8"
+    spread = ExpertSharding(groups=2)
+    assert hardware("gpt-oss-120b", "b200", 2, experts=spread, kernels="trtllm").expert_format == "mxfp4_fp8_spread"
+    assert hardware("gpt-oss-120b", "h200", kernels="trtllm").expert_format == ""
+    assert hardware("gpt-oss-120b", "b200", kernels="sglang").expert_format == ""
+
+
 def test_whole_experts_have_formats_of_their_own():
     """Where GPUs hold whole experts, the kernels are others; a format that is not known stays so."""
     spread = ExpertSharding(groups=8)

@@ -69,3 +69,21 @@ def test_constants_are_those_of_the_chip(checkout: Path) -> None:
         {"vllm": {"latent_us": 14.0, "kv_memory_ratio": 0.9}},
         {"vllm": {"latent_us": 14.0, "kv_memory_ratio": 0.8}, "sglang": {"moe_us": 20.0}},
     ]
+
+
+def write_columns(path: Path, **columns: list[object]) -> None:
+    """Write a table."""
+    path.parent.mkdir(parents=True)
+    pq.write_table(pa.table(columns), path)
+
+
+def test_short_projections_are_those_of_the_fastest_engine(checkout: Path, tmp_path: Path) -> None:
+    """Of 60 us without CUDA graphs and 4 us with them the latter counts for all; large and tall products do not."""
+    for device, engine, times in (("a", "vllm", (3.0, 60.0)), ("b", "sglang", (3.5, 4.0))):
+        rows = [(dtype, 1, 256, us) for dtype, us in zip(("bfloat16", "fp8_block"), times, strict=True)] * 5
+        rows += [("fp8_block", 1, 65_536, 1.0), ("fp8_block", 4096, 256, 1.0)] * 20
+        dtypes, tall, wide, us = (list(column) for column in zip(*rows, strict=True))
+        path = tmp_path / device / "gemm" / engine / "1.0" / "gemm_perf.parquet"
+        write_columns(path, gemm_dtype=dtypes, m=tall, n=wide, k=[256] * len(rows), latency=[t * 1e-3 for t in us])
+    found = script(checkout, "fit_operators").projection_times([tmp_path / "a", tmp_path / "b"])
+    assert found == {"projection_us": 3.0, "projection_us_fp8": 4.0}

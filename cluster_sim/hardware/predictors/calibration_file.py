@@ -108,6 +108,7 @@ class OperatorRatios(LibraryModel):
 
 
 TRANSFERRED: Final[dict[str, tuple[str, ...]]] = {
+    "layer_us": ("projection_us",),
     "gemm_memory_ratio": ("gemm_memory_ratio",),
     "moe_memory_ratio": ("moe_memory_ratio", "gemm_memory_ratio"),
     "moe_layer_us": ("moe_us",),
@@ -195,6 +196,9 @@ class Calibration(LibraryModel):
                 own = operators.devices.get(name, {}).get(engine, {})
                 own = {**own, **operators.experts(name, engine, expert_format)}
                 merged.setdefault("moe_flops_ratio", own.get("moe_flops_ratio", 0.0))
+                for dtype in SHORT_DTYPES:
+                    longer_us = own.get(f"projection_us_{dtype}", 0.0) - own.get("projection_us", 0.0)
+                    merged.setdefault(f"scaled_projection_{dtype}_us", max(0.0, longer_us))
         merged.update(self.architectures.get(device.architecture, {}))
         merged.update(self.devices.get(known_as(device, self.devices) or name, {}))
         chosen = version_at_most(list(self.versions), engine_version)

@@ -60,6 +60,15 @@ class Coefficients(LibraryModel):
         le=1e6,
         description="c_q: per layer in every step where projections quantise their input in kernels of their own",
     )
+    scaled_projection_fp8_us: float = Field(
+        default=0.0,
+        ge=0,
+        le=1e6,
+        description="c_b: per projection in fp8 whose input gets its scales by blocks, in every step",
+    )
+    scaled_projection_fp4_us: float = Field(
+        default=0.0, ge=0, le=1e6, description="c_b: the same of a projection in fp4"
+    )
     lone_tile_rows: int = Field(
         default=0,
         ge=0,

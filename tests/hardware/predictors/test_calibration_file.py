@@ -152,3 +152,19 @@ def test_ratios_are_physical() -> None:
                 assert 0.005 < value < 0.25, (device, name, value)
             elif name.endswith("_ratio") and not name.startswith("all_reduce"):
                 assert 0.25 < value < 1.05, (device, name, value)
+
+
+def test_constants_of_layers_follow_the_chip_s_shortest_projections() -> None:
+    """Fitted with 3 us a projection, 36 us a layer: with 2 us a layer has 24; with scales by blocks a projection takes
+    5.5 - 2 = 3.5 us longer in fp8 and 4 - 2 = 2 in fp4; on the fitted device and engine nothing changes.
+    """
+    there = {"projection_us": 3.0, "projection_us_fp8": 4.0}
+    here = {"projection_us": 2.0, "projection_us_fp8": 5.5, "projection_us_fp4": 4.0}
+    ratios = OperatorRatios(name="made-up", devices={"h100-sxm": {"vllm": there}, "b200": {"vllm": here}})
+    calibration = Calibration(
+        name="made-up", engine="vllm", reference_device="h100-sxm", coefficients={**BASE, "layer_us": 36.0}
+    )
+    found = [calibration.resolve(load_device(device), None, ratios) for device in ("b200", "h100-sxm")]
+    assert [c.layer_us for c in found] == [24.0, 36.0]
+    assert [c.scaled_projection_fp8_us for c in found] == [3.5, 0.0]
+    assert [c.scaled_projection_fp4_us for c in found] == [2.0, 0.0]

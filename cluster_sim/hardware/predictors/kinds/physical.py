@@ -4,7 +4,7 @@ Design: a step of one stage takes
 
     T = c_step + L c_layer + [t_w^p + t_f^p]^(1/p) + head + KV bytes / (e_k BW) + attention operations / (e_a F)
         + 2 L (a_ar + ring bytes / (e_ar link)) if TP > 1 + L_moe c_moe + L c_mla if attention is latent
-        + L c_q if activations are quantised
+        + L c_q if activations are quantised + P c_b if they are by blocks, for P projections
         + L (c_mix, and c_quant if activations are quantised) if a prefill is in the batch
         + L c_qk if queries and keys are normalised + c_sort + s c_voc V / BW if the model's sampling sorts
         + s c_seq + n c_tok + g + s g_seq
@@ -23,6 +23,9 @@ every kernel, ahead of the GPU where it can, and the step is
 
 Some models choose experts in many small kernels instead of one (``router_kernels``); each costs its share of c_layer,
 and of l to launch.  Those that a layer with a gated delta net has more than one with attention cost it too.
+
+Scales by blocks depend on the input of the moment, so a kernel before the projection computes them; one scale of a
+whole tensor is in the checkpoint, and the kernel before applies it.
 
 Where GPUs hold whole experts, each step waits for the GPU with the most of them to read, and for that with the most
 tokens to compute (``ExpertSharding.busiest_*``).
@@ -137,6 +140,8 @@ class PhysicalPredictor(AffinePredictor):
         self._router_share = model.router_kernels / LAYER_KERNELS
         delta_layers = model.layer_types.count("linear_attention")
         self._delta_share = DELTA_KERNELS / LAYER_KERNELS * delta_layers / model.num_hidden_layers
+        by_blocks = {"fp4": c.scaled_projection_fp4_us, "fp8": c.scaled_projection_fp8_us if model.is_moe else 0.0}
+        self._scales_us = by_blocks.get(hardware.projection_dtype, 0.0)
         self._heads_per_key_head = model.num_attention_heads / model.num_key_value_heads
 
     @classmethod
@@ -188,6 +193,8 @@ class PhysicalPredictor(AffinePredictor):
             us += part.layers * (c.sparse_layer_us if has_sparse else c.latent_layer_us)
         if self._is_quantized:
             us += part.layers * c.quantized_layer_us
+        if self._scales_us:
+            us += self._projections(part) * self._scales_us
         if model.use_qk_norm:
             us += part.layers * c.qk_norm_us
         if self._tensor_parallel > 1:
@@ -195,6 +202,16 @@ class PhysicalPredictor(AffinePredictor):
         if self._experts.ranks > 1:
             us += part.moe_layers * self._exchange_us(routed_tokens)
         return us * NS_PER_US + (_smooth_max(weights_s, arithmetic_s, c.smooth_power) + apart_s) * NS_PER_S
+
+    def _projections(self, part: Shard) -> float:
+        """Return the projections of a step outside the routed experts: two of attention, three if it is latent, and
+        two of a dense feed-forward or of shared experts.
+        """
+        model = self._model
+        attention = 3 if model.is_latent_attention else 2
+        has_shared = model.n_shared_experts or model.shared_expert_intermediate_size
+        wide = part.layers if has_shared else part.layers - part.moe_layers
+        return attention * part.layers + 2 * wide
 
     def _padded(self, tokens: int, routed_tokens: int) -> int:
         """Return the tokens that choose experts: those that fill a CUDA graph up hold old tokens, which choose too."""
