@@ -1,6 +1,5 @@
 """Result of a run: its figures, and its tables as data frames."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,10 +15,11 @@ from cluster_sim.config.loading.load import load_study
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
 from cluster_sim.output.idle_rows import read_series
-from cluster_sim.output.run_directory import REQUESTS_FILE, RESOLVED_FILE, SERIES_FILE, SUMMARY_FILE, read_manifest
-from cluster_sim.output.run_identity import check_identity
+from cluster_sim.output.run_directory import REQUESTS_FILE, RESOLVED_FILE, SERIES_FILE, read_manifest
+from cluster_sim.output.run_identity import check_identity, check_resolved
+from cluster_sim.plain_file import read_text
 from cluster_sim.report.result_tables import duration_text, gpus_text
-from cluster_sim.shown_values import counted
+from cluster_sim.shown_values import counted, cut
 from cluster_sim.study.summary_figures import flat_figures
 
 if TYPE_CHECKING:
@@ -47,12 +47,16 @@ class Result:
 
     @classmethod
     def load(cls, directory: str | Path) -> "Result":
-        """Return the result of a run that was made before; raises InputError if the directory holds none."""
+        """Return the result of a run that was made before.
+
+        Raises InputError if the directory holds none, or files that are damaged or of different runs.
+        """
+        from cluster_sim.report.run_data import RunData, undamaged
+
         place = Path(directory)
-        manifest = read_manifest(place)
-        if manifest is None or not (place / SUMMARY_FILE).exists():
-            raise InputError(f"{place}: is not the directory of a finished run")
-        return cls(place, json.loads((place / SUMMARY_FILE).read_text(encoding="utf-8")), manifest["digest"])
+        run = RunData.read(place, takes_estimates=True)
+        with undamaged(place):
+            return cls(place, run.summary, run.manifest["digest"])
 
     @cached_property
     def requests(self) -> "DataFrame":
@@ -77,7 +81,9 @@ class Result:
     @cached_property
     def study(self) -> Study:
         """The study with every default, which gives this result again."""
-        return load_study(self.directory / RESOLVED_FILE)
+        path = self.directory / RESOLVED_FILE
+        check_resolved(path, read_text(path), read_manifest(self.directory) or {})
+        return load_study(path)
 
     @property
     def verdict(self) -> str | None:
@@ -131,5 +137,8 @@ def _table(path: Path, read: Callable[[Path], pa.Table]) -> "DataFrame":
     if not path.exists():
         raise InputError(f"{path}: the run wrote no such table (run.series_interval_s: 0 writes no series)")
     check_identity(path, read_manifest(path.parent))
-    frame: DataFrame = read(path).to_pandas()
+    try:
+        frame: DataFrame = read(path).to_pandas()
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise InputError(f"{path}: cannot be read: {cut(str(error), 300)}") from error
     return frame

@@ -27,7 +27,7 @@ from cluster_sim.metrics.request_totals import SKETCHED, SUMS, RequestTotals
 from cluster_sim.metrics.run_metadata import PoolMetadata, RunMetadata
 from cluster_sim.metrics.run_records import RunRecords
 from cluster_sim.metrics.verdicts import BANDED_FIGURES, band_percent
-from cluster_sim.metrics.whole_run import hidden_misses, hidden_words
+from cluster_sim.metrics.whole_run import hidden_misses, hidden_words, part_words
 from cluster_sim.metrics.window import Measured, Window
 from cluster_sim.recording.reasons import LOSSES, REASONS
 from cluster_sim.recording.replica_counters import ReplicaCounters
@@ -86,7 +86,7 @@ def summarise(metadata: RunMetadata, records: RunRecords, measured: Measured | N
         "warnings": [
             *loss_warnings(records.totals),
             *growth_warnings(growth_ratio),
-            *warm_up_warnings(measured.window, figures["slo"], whole_figures["slo"]),
+            *hidden_warnings(measured.window, figures["slo"], whole_figures["slo"]),
             *edge_warnings(metadata, records.occupancies, records.totals),
         ],
         "simulated_s": records.duration_s,
@@ -219,10 +219,11 @@ def growth_warnings(growth_ratio: float | None) -> list[str]:
     return [f"The run is not in steady state: {text} ({growth}), so its figures depend on its length."]
 
 
-def warm_up_warnings(window: Window, measured: dict[str, Any], whole_run: dict[str, Any]) -> list[str]:
-    """Return a sentence about limits that are met only without the warm-up, by the ``slo`` blocks of both."""
-    misses = hidden_misses(measured, whole_run) if window.start_ns else []
-    return [f"{hidden_words(misses, window.start_ns / NS_PER_S)}."] if misses else []
+def hidden_warnings(window: Window, measured: dict[str, Any], whole_run: dict[str, Any]) -> list[str]:
+    """Return a sentence about limits that are met only in the measured window, by the ``slo`` blocks of both."""
+    misses = hidden_misses(measured, whole_run)
+    part = part_words(window.start_ns / NS_PER_S, window.end_ns / NS_PER_S)
+    return [f"{hidden_words(misses, part)}."] if misses else []
 
 
 def error_bands(metadata: RunMetadata, records: RunRecords) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Limits that the measured part of a run keeps to and the whole run breaks: what a warm-up hides."""
+"""Limits that the measured part of a run keeps to and the whole run breaks: what the rest of it hides."""
 
 from collections.abc import Mapping
 from math import inf, isinf
@@ -45,14 +45,24 @@ def hidden_misses(measured: Mapping[str, Any], whole: Mapping[str, Any]) -> list
     return [one for one in limited_figures(whole) if one.value_s > one.limit_s and one.name not in beyond]
 
 
-def hidden_words(misses: list[WholeRunFigure], warm_up_s: float) -> str:
-    """Return what is said of limits that the whole run breaks."""
+def hidden_words(misses: list[WholeRunFigure], measured: str) -> str:
+    """Return what is said of limits that the whole run breaks; ``measured`` says which part of it was measured."""
     figures = "; ".join(miss.words for miss in misses)
     return (
-        f"The whole run breaks limits that the measured part keeps to ({figures}): the first {_shown(warm_up_s)} are "
-        "left out as warm-up; run.warmup: {kind: none} judges them too"
+        f"The whole run breaks limits that the measured part, {measured}, keeps to ({figures}); run.warmup and "
+        "run.measure of {kind: none} judge all of it"
     )
 
 
+def part_words(start_s: float, end_s: float) -> str:
+    """Return the measured part in words, for example ``from 1 s to 41 s``."""
+    return f"from {_shown(start_s)} to {_shown(end_s)}"
+
+
+def after_words(warm_up_s: float) -> str:
+    """Return the measured parts of several runs in words, by the longest of their warm-ups."""
+    return f"after a warm-up of at most {_shown(warm_up_s)}" if warm_up_s else "from the beginning"
+
+
 def _shown(seconds: float) -> str:
-    return f"{seconds:,.3g} s" if seconds >= 1 else f"{seconds * 1000:.3g} ms"
+    return f"{seconds:,.3g} s" if seconds >= 1 or not seconds else f"{seconds * 1000:.3g} ms"

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cluster_sim.metrics.whole_run import WholeRunFigure, hidden_words
+from cluster_sim.metrics.whole_run import WholeRunFigure, after_words, hidden_words
 from cluster_sim.report.configuration_table import verdict_text
 from cluster_sim.report.console import print_whole
 from cluster_sim.report.result_tables import duration_text, gpus_text
@@ -222,13 +222,13 @@ def answer_lines(plan: Entry) -> Iterator[str]:
 
 
 def whole_run_lines(one: Entry) -> Iterator[str]:
-    """Yield the limits that a fleet meets only because a warm-up is left out, in one line."""
+    """Yield the limits that a fleet meets only in the measured part of its runs, in one line."""
     misses = [
         WholeRunFigure(miss["name"], miss["limit_s"], inf if miss["value_s"] is None else miss["value_s"])
         for miss in one["whole_run_misses"]
     ]
     if misses:
-        yield f"  {hidden_words(misses, one['warm_up_s'])}."
+        yield f"  {hidden_words(misses, after_words(one['warm_up_s']))}."
 
 
 def last_line(answer: Entry) -> str:

@@ -60,9 +60,9 @@ class RunData:
     """The study with every default, as YAML."""
 
     @classmethod
-    def read(cls, directory: Path) -> "RunData":
-        """Read the small files of a run; raises InputError if ``directory`` is not that of a complete run, or has the
-        requests of another.
+    def read(cls, directory: Path, *, takes_estimates: bool = False) -> "RunData":
+        """Read the small files of a run; raises InputError if ``directory`` is not that of a complete run, or has files
+        of another.  An estimate, which has no tables, is one only if ``takes_estimates``.
         """
         for name in (SUMMARY_FILE, MANIFEST_FILE, RESOLVED_FILE):
             if not os.path.lexists(directory / name):
@@ -74,13 +74,14 @@ class RunData:
             _read_json(directory / MANIFEST_FILE),
             read_text(directory / RESOLVED_FILE),
         )
-        if run.summary.get("detail") == "estimate":
+        is_estimate = run.summary.get("detail") == "estimate"
+        if is_estimate and not takes_estimates:
             raise InputError(
                 f"{shown_path(directory)}: is an estimate (run.detail: estimate), which has no requests to report on; "
                 f"its figures are in {SUMMARY_FILE}"
             )
         version = run.summary.get("summary_version")
-        lacking = [key for key in _NEEDED if key not in run.summary]
+        lacking = [key for key in _NEEDED if key not in run.summary and not is_estimate]
         if version in {WHOLE_RUN, SUMMARY_VERSION} and lacking:
             raise InputError(
                 f"{shown_path(directory / SUMMARY_FILE)}: lacks {', '.join(lacking)}, which every run writes"
@@ -92,8 +93,9 @@ class RunData:
                 f"{directory / SUMMARY_FILE}: has summary_version {version}, but this program reads {SUMMARY_VERSION}; "
                 f"run {directory / RESOLVED_FILE} again"
             )
-        with undamaged(directory):
-            run.check_tables()
+        if not is_estimate:
+            with undamaged(directory):
+                run.check_tables()
         check_resolved(directory / RESOLVED_FILE, run.resolved, run.manifest)
         return run
 

@@ -22,7 +22,7 @@ from cluster_sim.metrics.run_summary import distribution_s, merged
 from cluster_sim.metrics.student_t import CONFIDENCE
 from cluster_sim.metrics.verdicts import Verdict, verdict_of, worst
 from cluster_sim.metrics.whole_run import limited_figures
-from cluster_sim.metrics.window import find_window
+from cluster_sim.metrics.window import NONE, find_window
 from cluster_sim.output.request_rows import read_rows
 from cluster_sim.output.run_directory import REQUESTS_FILE
 from cluster_sim.own_folder import own_folder
@@ -52,7 +52,7 @@ ROUNDING: Final = 1e-9
 WINDOWS_OF_TRACE: Final = 20
 """Windows into which a trace is cut for its bootstrap: each keeps the bursts inside it."""
 WHOLE_RUN: Final = "whole_run."
-"""Begins the names of limited figures of the whole run, for runs of which a warm-up is left out."""
+"""Begins the names of limited figures of the whole run, for runs that are not measured whole."""
 _SEED_BITS: Final = 62
 
 
@@ -322,7 +322,8 @@ def _run_with_summary(study: Study, warm_up_ratio: float | None) -> tuple[Reques
 
 def _whole_run_figures(summary: dict[str, Any]) -> dict[str, float]:
     """Return the limited figures of the whole run by the names of their limits; none where nothing was left out."""
-    if not summary["window"]["start_s"]:
+    window = summary["window"]
+    if window["warmup"] == NONE == window["measure"]:
         return {}
     return {f"{WHOLE_RUN}{one.name}": one.value_s for one in limited_figures(summary["whole_run"]["slo"])}
 

@@ -1,5 +1,6 @@
 """The Python interface: what importing costs, studies, results and sweeps."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -93,8 +94,46 @@ def test_a_result_has_tables(tmp_path: Path) -> None:
     again = Result.load(tmp_path / "run")
     assert again.figures == result.figures
     assert again.study.to_yaml() == result.study.to_yaml()
-    with pytest.raises(InputError, match="not the directory of a finished run"):
+    with pytest.raises(InputError, match="not the directory of a complete run"):
         Result.load(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two runs of one study that differ in their seeds."""
+    folder = tmp_path_factory.mktemp("pair")
+    for seed in (1, 2):
+        simulate(Study.from_dict(TINY | {"seed": seed}), folder / str(seed))
+    return folder / "1", folder / "2"
+
+
+@pytest.mark.parametrize("name", ["summary.json", "manifest.json", "resolved.yaml", "requests.parquet"])
+def test_files_of_two_runs_are_no_result(pair: tuple[Path, Path], tmp_path: Path, name: str) -> None:
+    """A directory with one file of another run is refused, as reports refuse it."""
+    shutil.copytree(pair[0], tmp_path / "mixed")
+    shutil.copy(pair[1] / name, tmp_path / "mixed" / name)
+    with pytest.raises(InputError, match="not of one run"):
+        Result.load(tmp_path / "mixed")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("summary.json", "{bad"),
+        ("summary.json", "[]"),
+        ("summary.json", "{}"),
+        ("manifest.json", "[]"),
+        ("manifest.json", "{}"),
+        ("requests.parquet", "xx"),
+        ("resolved.yaml", "["),
+    ],
+)
+def test_damaged_files_are_no_result(pair: tuple[Path, Path], tmp_path: Path, name: str, content: str) -> None:
+    """A file that no run writes so is wrong input that is named, or its directory is."""
+    shutil.copytree(pair[0], tmp_path / "damaged")
+    (tmp_path / "damaged" / name).write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match="damaged"):
+        Result.load(tmp_path / "damaged")
 
 
 def test_files_without_a_place_go_with_the_result() -> None:

@@ -205,11 +205,27 @@ def test_what_a_warm_up_hides_is_said(tmp_path: Path, limit_s: float, warns: boo
     assert summary["slo"]["limits"][0]["value_s"] == pytest.approx(0.01)
     assert summary["whole_run"]["slo"]["limits"][0]["value_s"] == pytest.approx(1.811)
     said = [warning for warning in summary["warnings"] if "whole run" in warning]
-    words = "(TTFT p99 1.81 s, limit 1 s): the first 6 s are left out as warm-up"
+    words = "the measured part, from 6 s to 85.1 s, keeps to (TTFT p99 1.81 s, limit 1 s)"
     assert [words in warning for warning in said] == ([True] if warns else [])
     whole = summary_of(tmp_path / "whole", {}, **blocks)
     assert whole["slo"]["limits"][0]["value_s"] == pytest.approx(1.811)
     assert not any("whole run" in warning for warning in whole["warnings"])
+
+
+def test_what_the_end_of_the_measured_part_hides_is_said(tmp_path: Path) -> None:
+    """One request a second up to 79 s, and twenty at once at 80 s, of which the last waits 1.91 s; 79 s count."""
+    phases = [{"duration_s": 80, "workload": part(80, 1.0)}, {"duration_s": 5, "workload": part(20, float("inf"))}]
+    engine = {"kind": "vllm_v1", "async_scheduling": False, "max_num_seqs": 1}
+    summary = summary_of(
+        tmp_path,
+        {"measure": {"kind": "time", "duration_s": 79.0}},
+        workload={"kind": "phases", "phases": phases},
+        fleet=STUDY["fleet"] | {"pools": [STUDY["fleet"]["pools"][0] | {"engine": engine}]},
+        slo={"ttft_p99_s": 1.0},
+    )
+    (said,) = (warning for warning in summary["warnings"] if "whole run" in warning)
+    assert "the measured part, from 0 s to 79 s, keeps to (TTFT p99 1.81 s, limit 1 s)" in said
+    assert "run.measure" in said
 
 
 @pytest.mark.parametrize(

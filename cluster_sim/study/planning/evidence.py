@@ -159,7 +159,7 @@ class FleetEvidence:
     def hidden_misses(self) -> list[WholeRunFigure]:
         """The limited figures that are beyond their limits in the whole runs only, means over the runs.
 
-        A warm-up hides them.
+        What is not measured, such as a warm-up, hides them.
         """
         means = [(figure, self.mean(f"{WHOLE_RUN}{figure.name}")) for figure in self.figures if figure.ratio <= 1]
         return [

@@ -76,4 +76,4 @@ def test_what_an_asked_warm_up_hides_is_said(tmp_path: Path) -> None:
         {"name": "ttft_p99_s", "limit_s": 1.0, "value_s": pytest.approx(1.811)},
     ]
     line = next(line for line in answer_lines(plan) if "whole run" in line)
-    assert "(TTFT p99 1.81 s, limit 1 s): the first 6 s are left out as warm-up" in line
+    assert "the measured part, after a warm-up of at most 6 s, keeps to (TTFT p99 1.81 s, limit 1 s)" in line
