@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from cluster_sim.recording.rows import RowBlock
 from cluster_sim.recording.statuses import STATUSES, UNFINISHED
-from cluster_sim.units import NS_PER_S
+from cluster_sim.units import NS_PER_S, read_ns
 
 Int64Array = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -85,7 +85,7 @@ class IdleReplica(NamedTuple):
         """Return what an entry of ``idle_replicas`` of a summary says; without lengths nothing is known of steps."""
         known = (np.array(entry[name] or [0.0], np.float64) for name in ("tokens", "prefill_s", "decode_s"))
         tokens, prefill_s, decode_s = known
-        links = (round(entry[f"{name}_s"] * NS_PER_S) for name in ("forward_link", "return_link", "cold_start"))
+        links = (read_ns(entry[f"{name}_s"]) for name in ("forward_link", "return_link", "cold_start"))
         return cls(tokens, prefill_s * NS_PER_S, decode_s * NS_PER_S, *links)
 
     @property
@@ -127,7 +127,7 @@ class Fleet(NamedTuple):
         return cls(
             tuple(IdleReplica.from_summary(known.get(name, _UNKNOWN)) for name in numbers),
             np.array([numbers[replica["pool"]] for replica in replicas], np.int64),
-            np.array([-1 if time is None else round(time * NS_PER_S) for time in joined_s], np.int64),
+            np.array([-1 if time is None else read_ns(time) for time in joined_s], np.int64),
         )
 
 

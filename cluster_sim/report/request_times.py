@@ -14,7 +14,7 @@ from cluster_sim.output.run_directory import REQUESTS_FILE
 from cluster_sim.recording.rows import RowBlock
 from cluster_sim.recording.statuses import FINISHED, STATUSES
 from cluster_sim.report.run_data import RunData
-from cluster_sim.units import NS_PER_S
+from cluster_sim.units import NS_PER_S, read_ns
 
 Int64Array = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -89,5 +89,4 @@ def request_blocks(data: RunData) -> Iterator[RowBlock]:
 
 def run_end_ns(data: RunData) -> int:
     """Return the end of a run."""
-    simulated_s: float = data.summary["simulated_s"]
-    return round(simulated_s * NS_PER_S)
+    return read_ns(data.summary["simulated_s"])

@@ -31,7 +31,7 @@ from cluster_sim.study.comparison import (
 from cluster_sim.study.request_sample import request_sample
 from cluster_sim.study.summary_figures import flat_figures
 from cluster_sim.study.sweep_directory import FINISHED, RESULTS_FILE
-from cluster_sim.units import NS_PER_S
+from cluster_sim.units import NS_PER_S, read_ns
 
 SEED: Final = "seed"
 SCALARS: Final = {
@@ -107,7 +107,7 @@ def read_run(directory: Path) -> RunFigures:
     check_plain(path)
     try:
         pools = [pool["name"] for pool in summary["pools"]]
-        edges_ns = [round(summary["window"][name] * NS_PER_S) for name in ("start_s", "end_s")]
+        edges_ns = [read_ns(summary["window"][name]) for name in ("start_s", "end_s")]
         block = read_rows(path, pools)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path}: cannot be read: {cut(str(error), 200)}") from None

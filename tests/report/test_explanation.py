@@ -1,6 +1,7 @@
 """Explanations of single requests."""
 
 import io
+import json
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from rich.console import Console
 from cluster_sim.errors import InputError
 from cluster_sim.metrics.time_parts import PARTS
 from cluster_sim.report.explanation import explain_request, print_explanation
-from cluster_sim.report.run_data import RunData
+from cluster_sim.report.run_data import RunData, undamaged
 from tests.small_run import run_small
 
 
@@ -75,6 +76,17 @@ def test_several_preemptions_are_listed(tmp_path: Path) -> None:
     assert isinstance(console.file, io.StringIO)
     lines = [line for line in console.file.getvalue().splitlines() if line.startswith("  from ")]
     assert len(lines) == len(gaps) > 1
+
+
+def test_times_that_are_texts_are_refused(pressed: RunData, tmp_path: Path) -> None:
+    """A summary with a link time in quotes is damaged: times a thousand million it would be a text of 6 GB."""
+    run = tmp_path / "run"
+    shutil.copytree(pressed.directory, run)
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    summary["idle_replicas"][0]["return_link_s"] = "0.0005"
+    (run / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    with pytest.raises(InputError, match="of another kind than runs write"), undamaged(run):
+        explain_request(RunData.read(run), 3)
 
 
 def test_unknown_requests_and_damaged_tables_are_refused(pressed: RunData, tmp_path: Path) -> None:
