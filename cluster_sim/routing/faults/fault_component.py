@@ -266,7 +266,13 @@ def _ending_from(times: Iterable[Interval], time_ns: int) -> Iterator[Interval]:
 def _delay_ns(timeline: Timeline, now_ns: int, attempt: int, *, is_dispatch: bool) -> int:
     """Return how long what is sent at ``now_ns`` waits for the link.
 
-    What has waited comes in order: attempts of a request after each other, a cancellation after what it cancels.
+    What has waited comes in order: attempts of a request after each other, a cancellation after what it cancels, also
+    where the link is back just when it is sent.
     """
-    delay_ns = timeline.passes_ns(now_ns) - now_ns
-    return delay_ns + attempt + (not is_dispatch) if delay_ns else 0
+    after_ns = attempt + (not is_dispatch)
+    since_ns = now_ns if is_dispatch else max(now_ns - after_ns, 0)
+    for sent_ns in (now_ns, since_ns):
+        back_ns = timeline.passes_ns(sent_ns)
+        if back_ns > sent_ns:
+            return back_ns + after_ns - now_ns
+    return 0

@@ -82,7 +82,7 @@ class LiveMigration(HubComponent):
                     continue
                 if attempt.position in loads:
                     loads[attempt.position] += 1
-                if self._may_move(tracked, attempt):
+                if self._may_move(tracked, attempt, now_ns):
                     tokens = tracked.request.prompt_tokens + tracked.resumed_tokens
                     movable.append(Movable(request_id, attempt.position, tokens, attempt.dispatch_ns))
             by_id = {request_id: entry for (request_id, _), entry in self._open.items()}
@@ -102,28 +102,36 @@ class LiveMigration(HubComponent):
             for _, (tracked, attempt) in sorted(self._open.items(), key=lambda item: item[0])
             if attempt.target.source - 1 == event.replica
             and attempt.route.available
-            and self._may_move(tracked, attempt)
+            and self._may_move(tracked, attempt, now_ns)
         ]
         return [self._withdraw(attempt, tracked, 0, now_ns) for tracked, attempt in leaving]
 
-    def _may_move(self, tracked: TrackedRequest, attempt: Attempt) -> bool:
+    def _may_move(self, tracked: TrackedRequest, attempt: Attempt, now_ns: int) -> bool:
+        """Return whether an attempt may be withdrawn: its replica has it by then, or there would be nothing to drop."""
         options, request_id = self._options, tracked.request.request_id
         if attempt.leg or (request_id, attempt.number) in self._moving:
             return False
         tokens = tracked.request.prompt_tokens + tracked.resumed_tokens
         is_short = options.max_tokens is None or tokens <= options.max_tokens
+        if self._delivery_ns(attempt, attempt.dispatch_ns, is_dispatch=True) >= self._delivery_ns(attempt, now_ns):
+            return False
         return is_short and self._moves.get(request_id, 0) < options.limit
 
     # ---------------------------------------------------------------------------------------------------- the move
+
+    def _delivery_ns(self, attempt: Attempt, now_ns: int, *, is_dispatch: bool = False) -> int:
+        """Return when the replica of an attempt has the attempt or its withdrawal, sent at ``now_ns``."""
+        if self.hub.links is None:
+            return now_ns + attempt.target.forward_ns
+        return self.hub.links.delivery_ns(attempt, now_ns, is_dispatch=is_dispatch)
 
     def _withdraw(self, attempt: Attempt, tracked: TrackedRequest, destination: int, now_ns: int) -> Send:
         hub, target, request_id = self.hub, attempt.target, tracked.request.request_id
         self._moving.add((request_id, attempt.number))
         self._moves[request_id] = self._moves.get(request_id, 0) + 1
-        delivery_ns = now_ns + target.forward_ns
+        delivery_ns = self._delivery_ns(attempt, now_ns)
         seen_ns = delivery_ns + target.return_ns
         if hub.links is not None:
-            delivery_ns = hub.links.delivery_ns(attempt, now_ns, is_dispatch=False)
             seen_ns = hub.links.answer_ns(target.source - 1, delivery_ns, target.return_ns)
         hub.events.schedule(
             max(seen_ns, delivery_ns + 1),
