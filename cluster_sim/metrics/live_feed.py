@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from cluster_sim.metrics.live import LiveSnapshot, TrafficLive
-from cluster_sim.metrics.live_progress import is_behind, not_below
+from cluster_sim.metrics.live_progress import Counts, are_below, counts_of, not_below
 
 SHARE: Final = 0.02
 """Share of the run's wall time that snapshots and pages may take."""
@@ -44,7 +44,8 @@ class LiveFeed:
         earlier state lets no counter fall."""
         self.least_traffic = TrafficLive()
         """Least of each count of the protocol's work that is served: a run that goes back takes other windows."""
-
+        self.least_counts: Counts | None = None
+        """Least of the other counts of the first snapshot, where another process has served some before."""
         self._is_catching_up = False
 
     @property
@@ -64,8 +65,10 @@ class LiveFeed:
             if not is_last and (snapshot.simulated_s < self.floor_s or self._is_short(snapshot)):
                 return
             self._is_catching_up = False
-            if is_last and self._latest is not None and is_behind(snapshot, self._latest.snapshot):
-                snapshot = not_below(snapshot, self._latest.snapshot)
+            shown = self._shown
+            if is_last and shown is not None and are_below(counts_of(snapshot), shown):
+                snapshot = not_below(snapshot, shown)
+            self.least_counts = None
             traffic = TrafficLive(*map(max, snapshot.traffic, self.least_traffic))
             if traffic != snapshot.traffic:
                 snapshot = replace(snapshot, traffic=traffic)
@@ -83,8 +86,16 @@ class LiveFeed:
         with self._condition:
             self._is_catching_up = True
 
+    @property
+    def _shown(self) -> Counts | None:
+        """What has been shown so far, here or by the process before; None if nothing has."""
+        return self.least_counts if self._latest is None else counts_of(self._latest.snapshot)
+
     def _is_short(self, snapshot: LiveSnapshot) -> bool:
-        return self._is_catching_up and self._latest is not None and is_behind(snapshot, self._latest.snapshot)
+        if self._latest is not None and not self._is_catching_up:
+            return False
+        shown = self._shown
+        return shown is not None and are_below(counts_of(snapshot), shown)
 
     def latest(self, known: int = -1) -> Published | None:
         """Return the latest snapshot, after a short wait for a newer one if it has aged; None before the first.

@@ -5,8 +5,9 @@ run that goes back to an earlier state is given others, so the same simulated ti
 And replicas may go on with cancelled requests beyond the run's end, where its figures end.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,28 +15,36 @@ import numpy.typing as npt
 from cluster_sim.metrics.live import LiveSnapshot
 from cluster_sim.metrics.live_figures import EngineFigures
 
+Counts = Sequence[npt.NDArray[Any]]
+"""What never falls of a snapshot, by ``counts_of``."""
+_ENGINES: Final = 1
+"""Place of the engines' counts among them."""
 
-def is_behind(snapshot: LiveSnapshot, earlier: LiveSnapshot) -> bool:
-    """Return whether any count of ``snapshot`` is lower than that of ``earlier``, of the same run."""
-    if any(one < other for one, other in zip(_scalars(snapshot), _scalars(earlier), strict=True)):
-        return True
-    if any(
+
+def counts_of(snapshot: LiveSnapshot) -> Counts:
+    """Return all counts of a snapshot: those of the run, of its engines and requests, and then those by rank."""
+    counts = [np.array(_scalars(snapshot), np.int64), *_arrays(snapshot)]
+    return counts if snapshot.by_rank is None else [*counts, *counts_of(snapshot.by_rank)]
+
+
+def are_below(counts: Counts, least: Counts) -> bool:
+    """Return whether any of ``counts`` is lower than that of ``least``, of the same run; replicas may have joined."""
+    return any(
         len(one) < len(other) or bool((one[: len(other)] < other).any())
-        for one, other in zip(_arrays(snapshot), _arrays(earlier), strict=True)
-    ):
-        return True
-    return snapshot.by_rank is not None and earlier.by_rank is not None and is_behind(snapshot.by_rank, earlier.by_rank)
+        for one, other in zip(counts, least, strict=False)
+    )
 
 
-def not_below(snapshot: LiveSnapshot, earlier: LiveSnapshot) -> LiveSnapshot:
-    """Return a snapshot of the run's end whose engines' counts are at least those of an ``earlier`` one."""
-    rows = min(len(snapshot.engines.matrix), len(earlier.engines.matrix))
+def not_below(snapshot: LiveSnapshot, least: Counts) -> LiveSnapshot:
+    """Return a snapshot of the run's end whose engines' counts are at least those of an earlier one."""
+    engines = np.asarray(least[_ENGINES], np.int64)
+    rows = min(len(snapshot.engines.matrix), len(engines))
     matrix = snapshot.engines.matrix.copy()
     counts = EngineFigures(matrix).counts
-    np.maximum(counts[:rows], earlier.engines.counts[:rows], out=counts[:rows])
-    by_rank = snapshot.by_rank
-    if by_rank is not None and earlier.by_rank is not None:
-        by_rank = not_below(by_rank, earlier.by_rank)
+    np.maximum(counts[:rows], engines[:rows], out=counts[:rows])
+    by_rank, own = snapshot.by_rank, len(counts_of(replace(snapshot, by_rank=None)))
+    if by_rank is not None and len(least) > own:
+        by_rank = not_below(by_rank, least[own:])
     return replace(snapshot, engines=EngineFigures(matrix), by_rank=by_rank)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from cluster_sim.metrics.live import (
 )
 from cluster_sim.metrics.live_feed import LiveSource, Published
 from cluster_sim.metrics.live_figures import EngineFigures, figures_row
+from cluster_sim.metrics.live_progress import counts_of
 from cluster_sim.metrics.live_ranks import final_rows, rank_figures
 from cluster_sim.metrics.metrics_options import MetricsOptions
 from cluster_sim.metrics.request_totals import RequestTotals
@@ -28,9 +30,9 @@ from cluster_sim.simulation.executor import ReplicaResult
 from cluster_sim.simulation.run_recorder import new_totals
 from cluster_sim.units import NS_PER_S
 
-SEEN_FILE: Final = "scraped"
-"""Simulated time in s of the last page that a scraper has read and the protocol's work, in the directory of a run that
-goes on."""
+SEEN_FILE: Final = "scraped.npz"
+"""Simulated time in s of the last page that a scraper has read, the protocol's work and all counts, in the directory of
+a run that goes on."""
 
 
 class LiveMetrics:
@@ -55,10 +57,8 @@ class LiveMetrics:
         self._is_finished = False
         self._seen = partial / SEEN_FILE
         if resumes:
-            with suppress(OSError, ValueError, TypeError):
-                floor, *traffic = self._seen.read_text(encoding="utf-8").split()
-                self.source.feed.least_traffic = TrafficLive(*map(int, traffic))
-                self.source.feed.floor_s = float(floor)
+            with suppress(OSError, ValueError, KeyError, BadZipFile):
+                self._begin_with_seen()
         self._metadata = metadata
         self._linger_s = options.linger_s
         exposition = Exposition(metadata, run, run_labels, options.names)
@@ -71,9 +71,19 @@ class LiveMetrics:
     def _note_scrape(self, published: Published) -> None:
         if self._is_finished:
             return
+        snapshot, new = published.snapshot, self._seen.with_name(f"{SEEN_FILE}.new")
         with suppress(OSError):
-            snapshot = published.snapshot
-            self._seen.write_text(" ".join(map(repr, (snapshot.simulated_s, *snapshot.traffic))), encoding="utf-8")
+            with new.open("wb") as file:
+                counts = (np.asarray(one, np.float64) for one in counts_of(snapshot))
+                np.savez(file, np.float64(snapshot.simulated_s), np.array(snapshot.traffic, np.int64), *counts)
+            new.replace(self._seen)
+
+    def _begin_with_seen(self) -> None:
+        """Take over what the process before has shown."""
+        with np.load(self._seen, allow_pickle=False) as seen:
+            floor_s, traffic, *counts = (seen[f"arr_{number}"] for number in range(len(seen.files)))
+        feed = self.source.feed
+        feed.least_counts, feed.least_traffic, feed.floor_s = counts, TrafficLive(*traffic.tolist()), float(floor_s)
 
     @property
     def port(self) -> int:

@@ -9,6 +9,9 @@ import pytest
 from cluster_sim.metrics.live import EngineMembers, GenerationMeter, SpeedMeter, TrafficLive, opening_snapshot
 from cluster_sim.metrics.live_feed import FRESH_S, LiveFeed, LiveSource, Published
 from cluster_sim.metrics.live_figures import FIGURES, EngineFigures, idle_figures
+from cluster_sim.metrics.live_progress import counts_of
+from cluster_sim.metrics.metrics_options import MetricsOptions
+from cluster_sim.simulation.live_metrics import SEEN_FILE, LiveMetrics
 
 
 def test_speed_is_measured_over_a_window() -> None:
@@ -77,6 +80,42 @@ def test_resumed_run_lets_no_counter_fall(snapshot) -> None:
     assert feed.latest().snapshot.simulated_s == 5.0
     feed.publish(replace(snapshot, simulated_s=4.5), is_last=True)
     assert feed.latest().snapshot.simulated_s == 4.5
+
+
+def test_resumed_run_shows_no_less_than_the_process_before(snapshot) -> None:
+    """At one simulated time replicas may have done less, by other windows: nothing is shown until no count falls."""
+    feed = LiveFeed()
+    more = replace(snapshot, arrived=snapshot.arrived + 2)
+    feed.floor_s, feed.least_counts = snapshot.simulated_s, counts_of(more)
+    feed.publish(replace(snapshot, simulated_s=snapshot.simulated_s + 1))
+    assert feed._latest is None
+    feed.publish(replace(more, simulated_s=snapshot.simulated_s + 2))
+    assert feed.latest().snapshot.arrived == more.arrived
+    feed.publish(replace(snapshot, simulated_s=snapshot.simulated_s + 3))
+    assert feed.latest().snapshot.simulated_s == snapshot.simulated_s + 3
+
+
+def test_what_was_shown_is_kept_for_the_next_process(finished_run, snapshot, tmp_path) -> None:
+    """A resumed run begins with the time, the work and the counts of the last page that was read; a damaged note is as
+    none.
+    """
+
+    def begun(*, resumes: bool) -> LiveMetrics:
+        return LiveMetrics(finished_run.metadata, "run", {}, MetricsOptions(port=0), tmp_path, resumes=resumes)
+
+    shown = replace(snapshot, simulated_s=2.5, arrived=7, traffic=TrafficLive(1, 2, 3, 4))
+    live = begun(resumes=False)
+    live._note_scrape(Published(3, shown))
+    live.close()
+    live = begun(resumes=True)
+    feed = live.source.feed
+    assert (feed.floor_s, feed.least_traffic) == (2.5, TrafficLive(1, 2, 3, 4))
+    assert [one.tolist() for one in feed.least_counts] == [one.tolist() for one in counts_of(shown)]
+    live.close()
+    (tmp_path / SEEN_FILE).write_bytes(b"PK none")
+    live = begun(resumes=True)
+    assert live.source.feed.least_counts is None
+    live.close()
 
 
 def test_source_serves_the_finished_run_at_last(snapshot) -> None:

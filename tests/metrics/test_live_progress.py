@@ -7,12 +7,19 @@ import pytest
 
 from cluster_sim.metrics.live import EngineMembers, opening_snapshot
 from cluster_sim.metrics.live_figures import FIGURES, EngineFigures
-from cluster_sim.metrics.live_progress import is_behind, not_below
+from cluster_sim.metrics.live_progress import are_below, counts_of, not_below
 
 
 @pytest.fixture
 def snapshot(finished_run):
     return opening_snapshot(finished_run.metadata, finished_run.totals, EngineMembers(finished_run.metadata))
+
+
+def is_behind(snapshot, earlier) -> bool:
+    """Whether a snapshot shows less than an earlier one, as it is kept in a file."""
+    kept = [np.asarray(one, np.float64) for one in counts_of(earlier)]
+    assert are_below(counts_of(snapshot), kept) == are_below(counts_of(snapshot), counts_of(earlier))
+    return are_below(counts_of(snapshot), kept)
 
 
 def _with(snapshot, name: str, value: int):
@@ -49,7 +56,7 @@ def test_ranks_count_as_well(snapshot) -> None:
 def test_end_of_a_run_shows_no_less_than_before(snapshot) -> None:
     """Steps that were made and shown beyond the run's end stay; what replicas do at the end is what it says."""
     shown = _with(_with(snapshot, "iterations", 190), "running", 3)
-    ended = not_below(_with(_with(snapshot, "iterations", 188), "generated_tokens", 7), shown)
+    ended = not_below(_with(_with(snapshot, "iterations", 188), "generated_tokens", 7), counts_of(shown))
     assert ended.engines.figure("iterations")[0] == 190
     assert ended.engines.figure("generated_tokens")[0] == 7
     assert ended.engines.figure("running")[0] == snapshot.engines.figure("running")[0]
