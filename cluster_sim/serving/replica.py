@@ -221,10 +221,14 @@ class Replica:
 
     def counters(self) -> LiveState:
         """Return what live metrics are made of."""
-        busy_ns = sum(self.pipeline.busy_ns if self.log.left_ns < 0 else self.log.busy_ns)
+        upto_ns = time_of(self._horizon)
+        if self.log.left_ns < 0:  # What is in flight may be cut off when the replica leaves.
+            busy_ns = sum(self.pipeline.busy_ns) - sum(self.pipeline.overrun_ns(upto_ns))
+        else:
+            busy_ns = sum(self.log.busy_ns)
         state = self._sampler.state_of(self._scheduler)
         ranks = self._scheduler.rank_states() if self.log.ranks else ()
-        return LiveState(*state, busy_ns, time_of(self._horizon), self._scheduler.adapters(), self.log, ranks)
+        return LiveState(*state, busy_ns, upto_ns, self._scheduler.adapters(), self.log, ranks)
 
     def activity(self) -> Any:
         """Return what differs whenever the counters do."""
