@@ -72,6 +72,7 @@ class ReplicaLog:
 
     __slots__ = (
         "_bins",
+        "_deaths",
         "_extra_gaps",
         "_gaps",
         "_in_flight",
@@ -79,7 +80,6 @@ class ReplicaLog:
         "_notes",
         "_rows",
         "_turn",
-        "_up_ns",
         "busy_ns",
         "cancellation_lag_ns",
         "crashes",
@@ -149,7 +149,7 @@ class ReplicaLog:
         self.down_ns = 0
         self.joined_ns = 0
         self.left_ns = -1
-        self._up_ns = 0
+        self._deaths: list[tuple[int, int]] = []
         self._moment_ns = 0
         self._turn = 0
         self._notes = IterationNotes()
@@ -237,13 +237,17 @@ class ReplicaLog:
         """Note that the replica is dead from a crash to its restart."""
         self.crashes += 1
         self.down_ns += restart_ns - at_ns
-        self._up_ns = restart_ns
+        self._deaths.append((at_ns, restart_ns))
 
     def close(self, end_ns: int, busy_ns: list[int], overrun_ns: list[int]) -> None:
         """Take the work of the stages, and that beyond ``end_ns``, when the run ends or the replica leaves."""
         self.overrun_ns = overrun_ns
         self.busy_ns = [busy - over for busy, over in zip(busy_ns, overrun_ns, strict=True)]
-        self.down_ns -= max(0, self._up_ns - end_ns)
+        for at_ns, restart_ns in reversed(self._deaths):  # Replicas run ahead: some may be beyond the end.
+            if restart_ns <= end_ns:
+                break
+            self.down_ns -= restart_ns - max(at_ns, end_ns)
+            self.crashes -= at_ns >= end_ns
         self.cut(end_ns)
         for rank in self.ranks:
             rank.cut(end_ns)

@@ -193,3 +193,15 @@ def test_counters_do_not_depend_on_when_they_are_asked(parts: list[tuple[int, in
     for log in (asked, quiet):
         log.cut(now_ns - 1)
     assert asked.counters() == quiet.counters()
+
+
+def test_crashes_beyond_the_end_are_not_counted() -> None:
+    """Of outages from 10 to 30, 40 to 60 and 70 to 90 ns a run that ends at 50 ns has the first and half of the second;
+    one that ends at 70 ns has two.
+    """
+    for end_ns, crashes, down_ns in ((50, 2, 30), (70, 2, 40), (71, 3, 41), (40, 1, 20), (25, 1, 15), (200, 3, 60)):
+        log = ReplicaLog(series_interval_ns=0)
+        for outage in ((10, 30), (40, 60), (70, 90)):
+            log.note_crash(*outage)
+        log.close(end_ns, [0], [0])
+        assert (log.crashes, log.down_ns) == (crashes, down_ns), end_ns
