@@ -1,12 +1,17 @@
 """Interruption of a command: Ctrl-C and the signals that end a process raise KeyboardInterrupt, and are remembered.
 
 A library may catch whatever is raised while it imports another one, as pyarrow does around pandas, and the interrupt is
-lost.  So what works for long asks now and then whether there was one.
+lost.  So what works for long asks now and then whether there was one.  Or it makes an error of its own of it, as
+pydantic does of whatever is raised while it writes a model; ``restored`` makes an interrupt of that again.
 """
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Final
+
+from cluster_sim.errors import UnfinishedError
 
 
 class Interruption:
@@ -31,6 +36,25 @@ class Interruption:
         """Raise KeyboardInterrupt if a signal has come, whoever may have caught it."""
         if self.has_come:
             raise KeyboardInterrupt
+
+    def is_behind(self, error: BaseException | None) -> bool:
+        """Return whether an error is an interrupt, or what a library has made of one.
+
+        UnfinishedError is neither: it says what is left.
+        """
+        if isinstance(error, Exception):
+            return self.has_come and not isinstance(error, UnfinishedError)
+        return isinstance(error, KeyboardInterrupt)
+
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """Raise KeyboardInterrupt in place of what a library has made of a signal."""
+        try:
+            yield
+        except Exception as error:
+            if self.is_behind(error):
+                raise KeyboardInterrupt from error
+            raise
 
 
 INTERRUPTION: Final = Interruption()

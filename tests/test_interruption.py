@@ -3,9 +3,12 @@
 import os
 import signal
 from collections.abc import Iterator
+from typing import Annotated
 
 import pytest
+from pydantic import BaseModel, PlainSerializer
 
+from cluster_sim.errors import UnfinishedError
 from cluster_sim.interruption import Interruption
 
 
@@ -42,3 +45,25 @@ def test_ignored_ctrl_c_stays_ignored(interruption: Interruption) -> None:
     os.kill(os.getpid(), signal.SIGINT)
     interruption.check()
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def _interrupted(value: str) -> str:
+    os.kill(os.getpid(), signal.SIGTERM)
+    return value
+
+
+class _Written(BaseModel):
+    """A model whose writing is interrupted."""
+
+    name: Annotated[str, PlainSerializer(_interrupted)]
+
+
+def test_an_interrupt_that_a_library_has_changed(interruption: Interruption) -> None:
+    """Pydantic's error of a signal while a model is written becomes KeyboardInterrupt again; other errors stay."""
+    interruption.install()
+    with pytest.raises(ValueError, match="its own"), interruption.restored():
+        raise ValueError("its own")
+    with pytest.raises(KeyboardInterrupt), interruption.restored():
+        _Written(name="a").model_dump()
+    with pytest.raises(UnfinishedError, match="what is left"), interruption.restored():
+        raise UnfinishedError("what is left")

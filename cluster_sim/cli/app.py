@@ -37,6 +37,7 @@ MOST_OF_MESSAGE: Final = 20_000
 EXIT_INPUT: Final = 2
 EXIT_UNFINISHED: Final = 3
 EXIT_INTERRUPTED: Final = 130
+_INTERRUPTED: Final = "unfinished: interrupted; what was written so far is kept"
 """Typer's exit code for Ctrl-C."""
 NO_PATH: Final = (errno.ENAMETOOLONG, errno.ELOOP)
 """Errors of what cannot be the path of anything, so that whoever named it is to name something else."""
@@ -99,15 +100,17 @@ def main() -> NoReturn:
     INTERRUPTION.install()
     settings = Settings()
     try:
-        with rare_collections():
+        with rare_collections(), INTERRUPTION.restored():
             app(obj=settings)
     except InputError as error:
         _fail(f"error: {error}", EXIT_INPUT)
     except UnfinishedError as error:
         _fail(f"unfinished: {error}", EXIT_UNFINISHED)
+    except KeyboardInterrupt:
+        _fail(_INTERRUPTED, EXIT_UNFINISHED)
     except SystemExit as stop:
         if stop.code == EXIT_INTERRUPTED:
-            _fail("unfinished: interrupted; what was written so far is kept", EXIT_UNFINISHED)
+            _fail(_INTERRUPTED, EXIT_UNFINISHED)
         raise
     except BrokenPipeError:
         sys.stderr.close()

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from cluster_sim.errors import InputError, UnfinishedError
+from cluster_sim.interruption import INTERRUPTION
 from cluster_sim.metrics.run_metadata import RunMetadata
 from cluster_sim.output.out_path import result_path
 from cluster_sim.output.run_identity import RunIdentity
@@ -100,13 +101,13 @@ class RunDirectory:
             return
         with suppress(OSError):
             self._close_series()
+        if INTERRUPTION.is_behind(error):
+            raise UnfinishedError(f"interrupted; {self._left}") from error
         if isinstance(error, InputError):
             if not self._resumes:
                 self.discard()
         elif isinstance(error, OSError) and error.errno in _DISK_ERRORS:
             raise UnfinishedError(f"{self.partial}: cannot be written any more: {error}; {self._left}") from error
-        elif isinstance(error, KeyboardInterrupt):
-            raise UnfinishedError(f"interrupted; {self._left}") from error
         elif isinstance(error, UnfinishedError):
             raise UnfinishedError(f"{error}; {self._left}") from error
         elif error is not None:

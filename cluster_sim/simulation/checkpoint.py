@@ -18,6 +18,7 @@ from cluster_sim.config.schema.study import Study
 from cluster_sim.engine.instant import Instant, instant
 from cluster_sim.engine.loop import Keeper, Observer, run_loop
 from cluster_sim.errors import InputError, UnfinishedError
+from cluster_sim.interruption import INTERRUPTION
 from cluster_sim.output.out_path import result_path
 from cluster_sim.output.run_directory import REQUESTS_FILE, RESOLVED_FILE, SERIES_FILE, is_empty_directory
 from cluster_sim.output.series_table import SeriesTable
@@ -148,10 +149,11 @@ def _directory(final: Path) -> Iterator[Path]:
     except OSError as error:
         raise InputError(f"--out {final}: cannot be written: {error.strerror or error}") from error
     try:
-        yield partial
-        if final.exists():
-            shutil.rmtree(final)
-        partial.replace(final)
+        with INTERRUPTION.restored():
+            yield partial
+            if final.exists():
+                shutil.rmtree(final)
+            partial.replace(final)
     except KeyboardInterrupt as error:
         raise UnfinishedError("interrupted; no checkpoint was made") from error
     finally:

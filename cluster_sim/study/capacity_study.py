@@ -11,6 +11,7 @@ from cluster_sim import __version__
 from cluster_sim.config.loading.load import check_study
 from cluster_sim.document import Document
 from cluster_sim.errors import InputError, UnfinishedError
+from cluster_sim.interruption import INTERRUPTION
 from cluster_sim.metrics.intervals import Estimate
 from cluster_sim.metrics.student_t import CONFIDENCE
 from cluster_sim.metrics.verdicts import Interval
@@ -101,7 +102,7 @@ def run_capacity(
         for search in missing:
             search.store = directory.store(variants[search.number].run_id)
         try:
-            with _pool(pool, options.address, bool(missing)) as tasks:
+            with INTERRUPTION.restored(), _pool(pool, options.address, bool(missing)) as tasks:
                 for number, answer in run_searches(missing, tasks, begun):
                     keep(variants[number], answer)
         except KeyboardInterrupt as error:

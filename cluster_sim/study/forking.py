@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError, UnfinishedError
+from cluster_sim.interruption import INTERRUPTION
 from cluster_sim.output.out_path import result_path
 from cluster_sim.output.resume_advice import begin_anew
 from cluster_sim.output.run_directory import MANIFEST_FILE, is_empty_directory
@@ -124,17 +125,18 @@ def run_branches(
     numbers: dict[int, int] = {}
     is_new = not out.exists()
     try:
-        while waiting or numbers:
-            while waiting and len(numbers) < pool.slots:
-                position, branch = waiting.pop(0)
-                numbers[pool.submit(_run_branch, (checkpoint, branch, out / branch.name, options))] = position
-            number, outcome = pool.next_ended()
-            position = numbers.pop(number)
-            if isinstance(outcome, Exception):
-                raise outcome
-            results[position] = outcome
-            if on_end is not None:
-                on_end(outcome)
+        with INTERRUPTION.restored():
+            while waiting or numbers:
+                while waiting and len(numbers) < pool.slots:
+                    position, branch = waiting.pop(0)
+                    numbers[pool.submit(_run_branch, (checkpoint, branch, out / branch.name, options))] = position
+                number, outcome = pool.next_ended()
+                position = numbers.pop(number)
+                if isinstance(outcome, Exception):
+                    raise outcome
+                results[position] = outcome
+                if on_end is not None:
+                    on_end(outcome)
     except InputError:
         if is_new:
             shutil.rmtree(out, ignore_errors=True)

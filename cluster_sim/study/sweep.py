@@ -12,6 +12,7 @@ from cluster_sim.config.loading.load import check_study
 from cluster_sim.config.schema.study import Study
 from cluster_sim.document import Document
 from cluster_sim.errors import InputError, UnfinishedError
+from cluster_sim.interruption import INTERRUPTION
 from cluster_sim.own_folder import own_folder
 from cluster_sim.shown_values import by_number, counted
 from cluster_sim.simulation.run_options import RunOptions
@@ -148,8 +149,9 @@ def _run_missing(
             keep(variant, {"status": FAILED, "error": variant.error})
 
     try:
-        for position, outcome in run_all(run_variant, [study for _, study in pending]):
-            keep(pending[position][0], _finished(outcome))
+        with INTERRUPTION.restored():
+            for position, outcome in run_all(run_variant, [study for _, study in pending]):
+                keep(pending[position][0], _finished(outcome))
     except InputError:
         if not any(row["status"] == FINISHED for row in rows.values()):
             directory.discard()

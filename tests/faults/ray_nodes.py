@@ -42,6 +42,8 @@ class RayNodes:
     def kill(self, kind: str, random: Random) -> bool:
         """Kill an actor of a kind, or a worker node; False if there is none."""
         if kind == "node":
+            if not self.workers:
+                return False
             node = self.workers.pop(random.randrange(len(self.workers)))
             kill_raylet(node)
             return True

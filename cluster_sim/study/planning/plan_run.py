@@ -13,6 +13,7 @@ from cluster_sim.config.schema.fleet import Pool
 from cluster_sim.config.schema.plan import PlanBlock
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError, UnfinishedError
+from cluster_sim.interruption import INTERRUPTION
 from cluster_sim.shown_values import counted
 from cluster_sim.simulation.process_pool import ProcessPool
 from cluster_sim.simulation.task_pool import TaskPool
@@ -73,11 +74,12 @@ def run_plan(
     _check(base)
     with RunStore(out or default_directory(base), base, root) as store, pool or ProcessPool() as tasks:
         try:
-            planner = Planner(base, store, tasks, tell)
-            watch(planner.state)
-            if has_scaled_load:
-                planner.refuse_overload()
-            result = planner.plan()
+            with INTERRUPTION.restored():
+                planner = Planner(base, store, tasks, tell)
+                watch(planner.state)
+                if has_scaled_load:
+                    planner.refuse_overload()
+                result = planner.plan()
             document = plan_document(result)
             has_answer = result.best is not None and not result.is_interrupted
             if has_answer or result.is_complete or result.runs >= _runs_told(store.directory):

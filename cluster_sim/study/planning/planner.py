@@ -154,16 +154,17 @@ class Planner:
         other: tuple[OtherLoad, ...] = ()
         is_complete = is_interrupted = False
         try:
-            self._drive(self._main_runs)
-            if (best := self._best()) is not None:
-                self._tune(best)
-            if self.base.autoscaler is not None:
-                self._scale(self.base.autoscaler)
-            is_complete = not self.is_out_of_time
-            if (best := self._best()) is not None:
-                other = self._other_loads(best)
-                if self.block.disaggregation is None and self._has_time:
-                    self._split(best)
+            with INTERRUPTION.restored():
+                self._drive(self._main_runs)
+                if (best := self._best()) is not None:
+                    self._tune(best)
+                if self.base.autoscaler is not None:
+                    self._scale(self.base.autoscaler)
+                is_complete = not self.is_out_of_time
+                if (best := self._best()) is not None:
+                    other = self._other_loads(best)
+                    if self.block.disaggregation is None and self._has_time:
+                        self._split(best)
         except KeyboardInterrupt:
             is_interrupted = True
         return self._result(other, is_complete=is_complete, is_interrupted=is_interrupted)

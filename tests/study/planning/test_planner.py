@@ -4,6 +4,7 @@ import json
 import signal
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -155,6 +156,30 @@ def test_an_interrupt_that_a_library_catches_counts(tmp_path: Path, monkeypatch:
         run_plan(small_study(), out, pool=MadeUpPool(answer))
     learned = f"what was learned is in {out / 'plan.json'}"
     assert str(caught.value) == f"interrupted; 2 runs kept, and the same command goes on in {out}; {learned}"
+
+
+def test_an_interrupt_that_a_library_changes_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal of which a library makes an error, while the next run is prepared, keeps the runs and plan.json."""
+    monkeypatch.setattr(INTERRUPTION, "has_come", False)
+    ended: list[int] = []
+    prepare = planner.fleet_study
+
+    def prepared(base: Study, fleet: Any) -> Study:
+        if ended:
+            with suppress(KeyboardInterrupt):
+                INTERRUPTION.handle(signal.SIGTERM, None)
+            raise ValueError("Error calling function `write_file`: KeyboardInterrupt")
+        return prepare(base, fleet)
+
+    def answer(study: Study, number: int) -> Replication:
+        ended.append(number)
+        return figures_of(study, number, {1: 4.6, 2: 2.8})
+
+    monkeypatch.setattr(planner, "fleet_study", prepared)
+    out = tmp_path / "plan"
+    with pytest.raises(UnfinishedError, match="interrupted; 1 run kept, and the same command goes on"):
+        run_plan(small_study(), out, pool=MadeUpPool(answer))
+    assert json.loads((out / "plan.json").read_text())["runs"] == 1
 
 
 def test_an_interrupt_before_the_first_run_names_the_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
