@@ -1,7 +1,6 @@
-"""HTTP connections of the metrics server: those of the standard library, few, short, and cheap for the run beside them.
+"""HTTP connections of the metrics server: those of the standard library, few and short.
 
-The event loop's thread holds the interpreter's lock nearly all the time, so that each wake-up of another thread costs
-that thread a wait and both a switch: nothing is polled while nobody connects.
+Nothing is polled while nobody connects: a run may last for days.
 """
 
 import socket
@@ -24,16 +23,15 @@ class HttpServer(ThreadingHTTPServer):
     """Accepts connections, each in a thread of its own, and prints nothing."""
 
     daemon_threads = True
-    request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], handler: Any) -> None:
+    def __init__(self, listening: socket.socket, handler: Any) -> None:
         self._connections: dict[Any, None] = {}
         """Open connections, the oldest first."""
         self._connections_lock = threading.Lock()
         self._closing = threading.Event()
-        if ":" in address[0]:
-            self.address_family = socket.AF_INET6
-        super().__init__(address, handler)
+        super().__init__(listening.getsockname(), handler, bind_and_activate=False)
+        self.socket.close()  # The one that the base class has made.
+        self.socket = listening
 
     def accept_connections(self) -> None:
         """Accept connections until ``stop`` is called, without a look at the clock now and then."""

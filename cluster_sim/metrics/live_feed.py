@@ -58,6 +58,11 @@ class LiveFeed:
         """Wall seconds between two snapshots, at least."""
         return self._pause_s
 
+    @property
+    def wait_s(self) -> float:
+        """Wall seconds until the event loop may make a newer snapshot."""
+        return max(0.0, self._published_s + self._pause_s - self._clock())
+
     def publish(self, snapshot: LiveSnapshot, cost_s: float = 0.0, *, is_last: bool = False) -> None:
         """Make ``snapshot``, which must not change any more, the latest one; it took ``cost_s`` of the run's time."""
         with self._condition:
@@ -116,7 +121,7 @@ class LiveFeed:
         return None if latest is None or latest.serial == known else latest
 
     def charge(self, cost_s: float) -> None:
-        """Make the next pause longer by what a page of this snapshot has taken of the run's time."""
+        """Make the next pause longer by what handing on this snapshot has taken of the run's time."""
         with self._condition:
             self._pause_s += cost_s / SHARE
 
@@ -168,8 +173,13 @@ class LiveSource:
                 self.feed.publish(published.snapshot)
         return self.feed.held(known)
 
+    @property
+    def wait_s(self) -> float:
+        """Wall seconds until a newer snapshot can be had."""
+        return self.feed.wait_s
+
     def charge(self, cost_s: float) -> None:
-        """Note what a page has taken; it takes nothing of a run in another process."""
+        """Note what handing on a snapshot has taken; it takes nothing of a run in another process."""
         if self._fetch is None:
             self.feed.charge(cost_s)
 

@@ -1,4 +1,4 @@
-"""HTTP server of live metrics, which never delays the simulation.
+"""HTTP server of live metrics.
 
 The page is made by the thread of the first scrape that asks for a snapshot, and kept for those that follow.  Whoever
 reaches the port may connect, stay silent, or never read: such a connection is closed after a while, or when others need
@@ -16,13 +16,11 @@ from http import HTTPStatus
 from itertools import pairwise
 from typing import Any, Final, Protocol, Self
 
-from cluster_sim.errors import InputError
 from cluster_sim.metrics.exposition.exposition import Exposition
 from cluster_sim.metrics.exposition.negotiation import accepts_gzip, prefers_openmetrics
 from cluster_sim.metrics.exposition.text import OPENMETRICS, TEXT, TextWriter
 from cluster_sim.metrics.http_connections import HttpServer, RequestHandler
 from cluster_sim.metrics.live_feed import Published
-from cluster_sim.metrics.metrics_options import LOOPBACK
 
 _CLOSE_TIMEOUT_S: Final = 5.0
 """Longest wait for the server at the end of a run."""
@@ -36,9 +34,6 @@ class SnapshotSource(Protocol):
 
     def latest(self, known: int = -1) -> Published | None:
         """Return the latest snapshot; None before the first, and if it is the one with the number ``known``."""
-
-    def charge(self, cost_s: float) -> None:
-        """Note that a page has taken so much of the run's time."""
 
 
 class _Handler(RequestHandler):
@@ -78,16 +73,14 @@ class _Handler(RequestHandler):
 class MetricsServer:
     """Serves the snapshots of ``source`` at ``/metrics``; a context manager, or closed by ``close``.
 
-    ``port`` 0 takes any free port, which the attribute ``port`` then has.  Raises ``InputError`` if the port is taken,
-    or ``host`` is no address of this machine.
+    ``listening`` is the socket, which it closes, and ``port`` that socket's port.
     """
 
     def __init__(
         self,
-        port: int,
+        listening: socket.socket,
         exposition: Exposition,
         source: SnapshotSource,
-        host: str = LOOPBACK,
         clock: Callable[[], float] = time.monotonic,
         on_scrape: Callable[[Published], None] = lambda _published: None,
     ) -> None:
@@ -106,18 +99,7 @@ class MetricsServer:
         """When the last pages had been sent."""
         self._read_serial = -1
         """Of the newest snapshot that a scrape has read."""
-        try:
-            self._http = HttpServer((host, port), partial(_Handler, self))
-        except OverflowError as error:
-            raise InputError(f"--metrics-port {port}: must be a port from 0 to 65535") from error
-        except socket.gaierror as error:
-            raise InputError(f"--metrics-host {host}: is no address of this machine ({error.strerror})") from error
-        except (OSError, UnicodeError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise InputError(
-                f"--metrics-host {host} --metrics-port {port}: cannot be served ({reason}); the host must be an "
-                "address of this machine, and the port free"
-            ) from error
+        self._http = HttpServer(listening, partial(_Handler, self))
         self.port: int = self._http.server_address[1]
         self._thread = threading.Thread(target=self._http.accept_connections, name="metrics", daemon=True)
         self._thread.start()
@@ -190,12 +172,10 @@ class MetricsServer:
             return self._latest
 
     def _rendered(self, latest: Published, *, is_openmetrics: bool, is_gzip: bool) -> bytes:
-        started_s = time.perf_counter()
         plain = self._pages.get((is_openmetrics, False))
         if plain is None:
             plain = self._written(latest, is_openmetrics=is_openmetrics)
             self._pages[is_openmetrics, False] = plain
-            self._source.charge(time.perf_counter() - started_s)
         return gzip.compress(plain, _GZIP_LEVEL, mtime=0) if is_gzip else plain
 
     def _written(self, latest: Published, *, is_openmetrics: bool) -> bytes:

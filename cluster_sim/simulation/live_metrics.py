@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -18,21 +16,17 @@ from cluster_sim.metrics.live import (
     TrafficLive,
     opening_snapshot,
 )
-from cluster_sim.metrics.live_feed import LiveSource, Published
+from cluster_sim.metrics.live_feed import LiveSource
 from cluster_sim.metrics.live_figures import EngineFigures, figures_row
-from cluster_sim.metrics.live_progress import counts_of
 from cluster_sim.metrics.live_ranks import final_rows, rank_figures
 from cluster_sim.metrics.metrics_options import MetricsOptions
 from cluster_sim.metrics.request_totals import RequestTotals
 from cluster_sim.metrics.run_metadata import RunMetadata
-from cluster_sim.metrics.server import MetricsServer
+from cluster_sim.metrics.seen_file import SEEN_FILE, read_seen
+from cluster_sim.metrics.separate_server import SeparateServer
 from cluster_sim.simulation.executor import ReplicaResult
 from cluster_sim.simulation.run_recorder import new_totals
 from cluster_sim.units import NS_PER_S
-
-SEEN_FILE: Final = "scraped.npz"
-"""Simulated time in s of the last page that a scraper has read, the protocol's work and all counts, in the directory of
-a run that goes on."""
 
 
 class LiveMetrics:
@@ -54,11 +48,10 @@ class LiveMetrics:
         that ``resumes`` is served from there on, so that no counter falls.
         """
         self.source = LiveSource()
-        self._is_finished = False
         self._seen = partial / SEEN_FILE
-        if resumes:
-            with suppress(OSError, ValueError, KeyError, BadZipFile):
-                self._begin_with_seen()
+        if resumes and (seen := read_seen(self._seen)) is not None:
+            feed = self.source.feed
+            feed.floor_s, feed.least_traffic, feed.least_counts = seen.simulated_s, seen.traffic, seen.counts
         self._metadata = metadata
         self._linger_s = options.linger_s
         exposition = Exposition(metadata, run, run_labels, options.names)
@@ -66,24 +59,7 @@ class LiveMetrics:
         totals, ranks = new_totals(metadata), rank_figures(metadata, self.members)
         opening = opening_snapshot(metadata, totals, self.members)
         self.source.feed.publish(opening if ranks is None else ranks.shown(opening, totals))
-        self._server = MetricsServer(options.port, exposition, self.source, options.host, on_scrape=self._note_scrape)
-
-    def _note_scrape(self, published: Published) -> None:
-        if self._is_finished:
-            return
-        snapshot, new = published.snapshot, self._seen.with_name(f"{SEEN_FILE}.new")
-        with suppress(OSError):
-            with new.open("wb") as file:
-                counts = (np.asarray(one, np.float64) for one in counts_of(snapshot))
-                np.savez(file, np.float64(snapshot.simulated_s), np.array(snapshot.traffic, np.int64), *counts)
-            new.replace(self._seen)
-
-    def _begin_with_seen(self) -> None:
-        """Take over what the process before has shown."""
-        with np.load(self._seen, allow_pickle=False) as seen:
-            floor_s, traffic, *counts = (seen[f"arr_{number}"] for number in range(len(seen.files)))
-        feed = self.source.feed
-        feed.least_counts, feed.least_traffic, feed.floor_s = counts, TrafficLive(*traffic.tolist()), float(floor_s)
+        self._server = SeparateServer(options.port, exposition, self.source, self._seen, options.host)
 
     @property
     def port(self) -> int:
@@ -92,7 +68,7 @@ class LiveMetrics:
 
     def finish(self, snapshot: LiveSnapshot) -> None:
         """Serve the figures of the finished run; see ``final_snapshot``."""
-        self._is_finished = True
+        self._server.finish()
         self._seen.unlink(missing_ok=True)
         self.source.finish(snapshot)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cluster_sim.metrics.exposition.exposition import Exposition
+from cluster_sim.metrics.listening_socket import listening_socket
 from cluster_sim.metrics.live import EngineMembers, opening_snapshot
 from cluster_sim.metrics.live_feed import LiveFeed, Published
 from cluster_sim.metrics.server import MetricsServer
@@ -33,7 +34,9 @@ def noted() -> list[Published]:
 
 @pytest.fixture
 def server(finished_run, feed, noted) -> Iterator[MetricsServer]:
-    with MetricsServer(0, Exposition(finished_run.metadata, "hand"), feed, on_scrape=noted.append) as server:
+    with MetricsServer(
+        listening_socket(0), Exposition(finished_run.metadata, "hand"), feed, on_scrape=noted.append
+    ) as server:
         yield server
 
 

@@ -11,7 +11,8 @@ from cluster_sim.metrics.live_feed import FRESH_S, LiveFeed, LiveSource, Publish
 from cluster_sim.metrics.live_figures import FIGURES, EngineFigures, idle_figures
 from cluster_sim.metrics.live_progress import counts_of
 from cluster_sim.metrics.metrics_options import MetricsOptions
-from cluster_sim.simulation.live_metrics import SEEN_FILE, LiveMetrics
+from cluster_sim.metrics.seen_file import SEEN_FILE, write_seen
+from cluster_sim.simulation.live_metrics import LiveMetrics
 
 
 def test_speed_is_measured_over_a_window() -> None:
@@ -105,7 +106,7 @@ def test_what_was_shown_is_kept_for_the_next_process(finished_run, snapshot, tmp
 
     shown = replace(snapshot, simulated_s=2.5, arrived=7, traffic=TrafficLive(1, 2, 3, 4))
     live = begun(resumes=False)
-    live._note_scrape(Published(3, shown))
+    write_seen(tmp_path / SEEN_FILE, shown)
     live.close()
     live = begun(resumes=True)
     feed = live.source.feed

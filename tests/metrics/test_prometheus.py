@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 from cluster_sim.metrics.exposition.exposition import Exposition
+from cluster_sim.metrics.listening_socket import listening_socket
 from cluster_sim.metrics.live import EngineMembers, LiveSnapshot, opening_snapshot
 from cluster_sim.metrics.live_feed import LiveFeed
 from cluster_sim.metrics.request_totals import RequestTotals
@@ -71,7 +72,7 @@ def test_vllm_dashboard_is_full(finished_run, shared: Path, tmp_path: Path) -> N
     run = SyntheticRun(metadata)
     feed = LiveFeed()
     with (
-        MetricsServer(0, Exposition(metadata, "synthetic"), feed) as server,
+        MetricsServer(listening_socket(0), Exposition(metadata, "synthetic"), feed) as server,
         running_prometheus(tmp_path, server.port) as prometheus,
     ):
         feed.publish(opening_snapshot(metadata, run.totals, EngineMembers(metadata)))
