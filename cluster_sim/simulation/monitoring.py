@@ -96,9 +96,9 @@ class RunMonitor:
         if self._speedup is None:
             if self.feed is None:
                 return NEVER
-            limit, is_new = self._strides.limit(self._reached, time.monotonic(), max(self.feed.pause_s, STRIDE_S))
+            limit, has_ended = self._strides.limit(self._reached, time.monotonic())
             # Lazy replicas come along: without it one stride, long after, would have all their work.
-            self._is_collecting = self._is_collecting or is_new
+            self._is_collecting = self._is_collecting or has_ended
             return limit
         if self._paced_from_s is None:  # The first window: by then the actors of a run on Ray have started.
             self._paced_from_s = time.monotonic() - self._earlier_s
@@ -131,6 +131,7 @@ class RunMonitor:
             snapshot = self._snapshot()
             cost_s = time.perf_counter() - started_s + len(counters) * COUNTERS_S
             self.feed.publish(snapshot, cost_s if self._speedup is None else cost_s * PACED_SHARE)
+            self._strides.begin(self._reached, time.monotonic(), max(self.feed.pause_s, STRIDE_S))
 
     def close(self) -> None:
         """Make no further snapshots."""

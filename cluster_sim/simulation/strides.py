@@ -21,21 +21,22 @@ class Strides:
         self._limit = instant(FIRST_NS, Kind.RUN_END)
         self._since_s = -1.0
 
-    def limit(self, reached: Instant, now_s: float, pause_s: float) -> tuple[Instant, bool]:
-        """Return how far the run may go that has come to ``reached``, and whether a stride begins with that.
+    def limit(self, reached: Instant, now_s: float) -> tuple[Instant, bool]:
+        """Return how far the run may go that has come to ``reached``, and whether that is as far as it goes.
 
         ``now_s`` is a time of any wall clock.
         """
-        is_new = self._since_s < 0
-        if is_new:
+        if self._since_s < 0:
             self._since_s = now_s
+        return self._limit, reached >= self._limit
+
+    def begin(self, reached: Instant, now_s: float, pause_s: float) -> None:
+        """Begin a stride: everything has come along to ``reached``, and nobody need look again for ``pause_s``."""
         if reached >= self._limit:
-            is_new = True
             took_s = now_s - self._since_s
             if took_s < pause_s:
                 self._stride_ns = round(self._stride_ns * max(2.0, min(pause_s / max(took_s, 1e-9), MOST_GROWTH)))
             elif took_s > LONG_PAUSES * pause_s:
                 self._stride_ns = max(self._stride_ns // 2, 1)
-            self._since_s = now_s
-            self._limit = instant(time_of(reached) + self._stride_ns, Kind.RUN_END)
-        return self._limit, is_new
+        self._since_s = now_s
+        self._limit = instant(time_of(reached) + self._stride_ns, Kind.RUN_END)

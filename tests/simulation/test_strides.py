@@ -16,22 +16,30 @@ from tests.small_run import small_study
 def test_strides_take_about_a_pause() -> None:
     """A stride grows by what it leaves of a pause, 2 to 16 times; one that takes too long is halved."""
     strides = Strides()
-    first = instant(FIRST_NS, Kind.RUN_END)
-    assert strides.limit(0, 10.0, 1.25) == (first, True)
-    assert strides.limit(first - 1, 10.0, 1.25) == (first, False)
-    ends = [instant(seconds * FIRST_NS, Kind.RUN_END) for seconds in (11, 31, 51, 61, 221)]
-    assert strides.limit(first, 10.125, 1.25) == (ends[0], True)
-    assert strides.limit(ends[0], 11.25, 1.25) == (ends[1], True)
-    assert strides.limit(ends[1], 12.75, 1.25) == (ends[2], True)
-    assert strides.limit(ends[2], 18.75, 1.25) == (ends[3], True)
-    assert strides.limit(ends[3], 18.75, 1.25) == (ends[4], True)
+    limit = instant(FIRST_NS, Kind.RUN_END)
+    assert strides.limit(0, 10.0) == (limit, False)
+    assert strides.limit(limit - 1, 10.0) == (limit, False)
+    for now_s, seconds in ((10.125, 11), (11.25, 31), (12.75, 51), (18.75, 61), (18.75, 221)):
+        assert strides.limit(limit, now_s) == (limit, True)
+        strides.begin(limit, now_s, 1.25)
+        limit = instant(seconds * FIRST_NS, Kind.RUN_END)
+        assert strides.limit(0, now_s) == (limit, False)
+
+
+def test_whoever_asks_begins_a_stride() -> None:
+    """A page in the midst of a stride of 1 s, at 0.75 s, lets the next one end at 1.75 s: one collection, not two."""
+    strides = Strides()
+    strides.limit(0, 10.0)
+    strides.begin(instant(FIRST_NS * 3 // 4, Kind.RUN_END), 10.5, 1.25)
+    assert strides.limit(0, 10.5) == (instant(FIRST_NS * 7 // 4, Kind.RUN_END), False)
 
 
 def test_idle_time_passes_fast() -> None:
     """A year in which nothing happens is a few dozen strides."""
     strides, reached, count = Strides(), 0, 0
     while reached < instant(365 * 86_400 * FIRST_NS, Kind.RUN_END):
-        reached, _ = strides.limit(reached, 0.0, 0.1)
+        reached, _ = strides.limit(reached, 0.0)
+        strides.begin(reached, 0.0, 0.1)
         count += 1
     assert count < 40
 
