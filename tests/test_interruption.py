@@ -2,7 +2,9 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Annotated
 
 import pytest
@@ -34,6 +36,7 @@ def test_a_lost_interrupt_is_found(interruption: Interruption, number: signal.Si
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             interruption.check()
+    os.kill(os.getpid(), number)  # Soon after the first one, it is the same wish.
     interruption.install()
     interruption.check()
 
@@ -45,6 +48,20 @@ def test_ignored_ctrl_c_stays_ignored(interruption: Interruption) -> None:
     os.kill(os.getpid(), signal.SIGINT)
     interruption.check()
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_signals_said_twice(interruption: Interruption, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second signal within 2 s is the first one said again, a later one counts, and none does at the end."""
+    now_s = [10.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now_s[0])
+    interruption.install()
+    for later_s, counts in ((0.0, True), (1.9, False), (2.1, True), (9.0, True)):
+        now_s[0] = 10.0 + later_s
+        with pytest.raises(KeyboardInterrupt) if counts else nullcontext():
+            os.kill(os.getpid(), signal.SIGINT)
+    interruption.end()
+    now_s[0] = 100.0
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def _interrupted(value: str) -> str:

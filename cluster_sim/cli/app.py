@@ -109,6 +109,7 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         _fail(_INTERRUPTED, EXIT_UNFINISHED)
     except SystemExit as stop:
+        INTERRUPTION.end()
         if stop.code == EXIT_INTERRUPTED:
             _fail(_INTERRUPTED, EXIT_UNFINISHED)
         raise
@@ -125,6 +126,7 @@ def main() -> NoReturn:
         if settings.is_debugging:
             traceback.print_exception(error)
         _fail(_internal(error, is_debugging=settings.is_debugging), EXIT_UNFINISHED)
+    INTERRUPTION.end()
     sys.exit(0)
 
 
@@ -147,5 +149,8 @@ def _kept(error: BaseException) -> str:
 
 
 def _fail(message: str, code: int) -> NoReturn:
+    from cluster_sim.interruption import INTERRUPTION
+
+    INTERRUPTION.end()
     typer.echo(message if len(message) <= MOST_OF_MESSAGE else f"{message[:MOST_OF_MESSAGE]}...", err=True)
     sys.exit(code)

@@ -72,6 +72,7 @@ class RunDirectory:
         if os.path.lexists(self.partial) and not is_ours:
             raise InputError(f"--out {final}: {self.partial} is not what a run left behind; give another or remove it")
         if (self.partial / SNAPSHOT_FILE).exists() and not resumes:
+            os.close(self._claim())  # Refused with another message if a run is at work there.
             raise InputError(
                 f"--out {final}: {self.partial} holds a run that was broken off, with a snapshot to go on from; "
                 "continue it with --resume, or remove it"

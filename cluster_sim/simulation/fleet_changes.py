@@ -22,6 +22,7 @@ from cluster_sim.routing.roles import can_decode
 from cluster_sim.routing.scaling.fleet_control import BeginUpgrade, Change, PolicyOptions, ReplicaCount, SplitWeights
 from cluster_sim.routing.scaling.rolling_upgrade import UpgradeOptions
 from cluster_sim.routing.scaling.traffic_split import check_weights
+from cluster_sim.suggestion import suggestion
 from cluster_sim.units import NS_PER_S
 
 UPGRADED_KEYS: Final = (
@@ -154,7 +155,7 @@ def _pool_key(study: Study, key: str, index: int) -> tuple[int | None, str]:
                 if inner != rest and inner.partition(".")[0] in (*UPGRADED_KEYS, "replicas"):
                     return number, inner
     raise InputError(
-        f"run.changes.{index}.set: {key} cannot change during a run; these can: "
+        f"run.changes.{index}.set: {key} cannot change during a run{suggestion(key, changing_keys(own))}; these can: "
         f"{listed(changing_keys(own))}, {CHANGING_POOLS}"
     )
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from cluster_sim.config.schema.study import Study
 from cluster_sim.errors import InputError
@@ -128,8 +129,8 @@ def _search(limits: Sequence[LoadLimit], own_rate: float, tolerance: float) -> S
         return Capacity(edge.status, reason=edge.reason, rates=rates)
     judgement = yield from judge(edge.good, SEARCH if edge.bad is None else SURE)
     (run,) = yield [SteadyRun(edge.good, 0, judgement.requests, has_summary=True)]
-    best = {rate: judgement for effort in (SEARCH, SURE) for (rate, own), judgement in known.items() if own == effort}
-    band = None if edge.bad is None else band_of(best, limits, edge.good, run.figures)
+    short, sure = ({rate: one for (rate, own), one in known.items() if own == effort} for effort in (SEARCH, SURE))
+    band = None if edge.bad is None else band_of(sure, short, limits, edge.good, run.figures)
     return Capacity(
         edge.status,
         edge.good,
@@ -219,12 +220,16 @@ def certain_interval(
 
 
 def band_of(
-    judgements: Mapping[float, RateJudgement], limits: Sequence[LoadLimit], rate: float, figures: Mapping[str, float]
+    sure: Mapping[float, RateJudgement],
+    short: Mapping[float, RateJudgement],
+    limits: Sequence[LoadLimit],
+    rate: float,
+    figures: Mapping[str, float],
 ) -> Interval | None:
     """Return the answers for limits that are tighter and wider by the error bands, and by that of the throughput.
 
-    ``judgements`` are those of the rates judged, ``figures`` the summary of a run at the answer, ``rate``.  None where
-    a band is not known.
+    ``sure`` are the judgements that the answer rests on, by their rates, ``short`` those of shorter runs, ``figures``
+    the summary of a run at the answer, ``rate``.  None where a band is not known.
     """
     prefix = "predictor_coverage.error_band_percent."
     widths = [figures.get(f"{prefix}{limit.figure}") for limit in limits]
@@ -234,30 +239,48 @@ def band_of(
     throughput = figures.get(f"{prefix}requests_per_s", 0.0) / 100
     # The upper end of the band around a predicted figure keeps a limit where the figure keeps so much less of it.
     low, high = (
-        _crossing(judgements, {limit: limit.limit.limit_s * (1 - sign * width / 100) for limit, width in pairs})
+        _crossing(sure, short, {limit: limit.limit.limit_s * (1 - sign * width / 100) for limit, width in pairs})
         for sign in (1, -1)
         for pairs in [list(zip(limits, known, strict=True))]
     )
     return Interval(min(low, rate * (1 - throughput)), max(high, rate * (1 + throughput)))
 
 
-def _crossing(judgements: Mapping[float, RateJudgement], limits_s: Mapping[LoadLimit, float]) -> float:
+def _crossing(
+    sure: Mapping[float, RateJudgement], short: Mapping[float, RateJudgement], limits_s: Mapping[LoadLimit, float]
+) -> float:
     """Return the rate at which the first figure crosses its limit, between the rates judged or at their ends.
 
-    In between figures change by a power of the rate.
+    In between figures change by a power of the rate.  Shorter runs say how the figures go on beyond the rates of the
+    others, not how large they are: their curve is moved so that it goes on where that of the others ends.
+    """
+    rates, excess = _excess(sure, limits_s)
+    further, shape = _excess(short, limits_s)
+    if len(rates) and len(further):
+        at_ends = np.interp(rates[[0, -1]], further, shape)
+        below, above = further < rates[0], further > rates[-1]
+        moved = [shape[below] + (excess[0] - at_ends[0]), excess, shape[above] + (excess[-1] - at_ends[1])]
+        rates, excess = np.concatenate([further[below], rates, further[above]]), np.concatenate(moved)
+    elif not len(rates):
+        rates, excess = further, shape
+    return math.exp(float(np.interp(0.0, excess, rates)))
+
+
+def _excess(
+    judgements: Mapping[float, RateJudgement], limits_s: Mapping[LoadLimit, float]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the logarithms of the rates judged, in their order, and by how much a figure is beyond its limit at most.
+
+    The latter as logarithms, too; they do not fall, because less at one more request a second is noise.
     """
     rates = sorted(rate for rate, judgement in judgements.items() if judgement.figures)
-    excess = np.array(
-        [
-            max(
-                math.log(max(judgements[rate].figures[limit.name].value, 1e-12) / limit_s)
-                if limit.name in judgements[rate].figures
-                else -math.inf
-                for limit, limit_s in limits_s.items()
-            )
-            for rate in rates
-        ]
-    )
-    # Where one more request a second seems to make things better, that is noise.
-    excess = np.clip(np.maximum.accumulate(excess), -1e3, 1e3)
-    return math.exp(float(np.interp(0.0, excess, np.log(rates))))
+    excess = [
+        max(
+            math.log(max(judgements[rate].figures[limit.name].value, 1e-12) / limit_s)
+            if limit.name in judgements[rate].figures
+            else -math.inf
+            for limit, limit_s in limits_s.items()
+        )
+        for rate in rates
+    ]
+    return np.log(np.array(rates)), np.clip(np.maximum.accumulate(np.array(excess)), -1e3, 1e3)

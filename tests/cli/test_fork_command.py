@@ -39,6 +39,7 @@ def test_wrong_input_is_refused_and_leaves_nothing(command: Command, tmp_path: P
     for arguments, message in (
         ([], "a fork needs a change"),
         (["--set", "seed=2"], "fork: seed cannot change during a run"),
+        (["--vary", "router.polcy=[random]"], "cannot change during a run; did you mean 'router.policy'?; these can: "),
         (["--set", "router.policy"], "--set router.policy: must look like key.path=value"),
         (["--vary", "router.policy=random"], "--vary router.policy: must be a list"),
         (["--set", "router.ties=first", "--set", "router.ties=random"], "is given twice"),

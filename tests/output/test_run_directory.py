@@ -109,6 +109,18 @@ def test_a_run_with_a_snapshot_is_not_removed(tmp_path: Path) -> None:
     assert len(list(partial.iterdir())) == 2
 
 
+def test_a_run_at_work_is_not_called_broken_off(tmp_path: Path) -> None:
+    """While another process writes, its snapshot is none to go on from, nor is anything to be removed."""
+    directory = RunDirectory(tmp_path / "a")
+    for name in ("resolved.yaml", "snapshot"):
+        directory.write_text(name, "x")
+    with pytest.raises(InputError, match=r"another run is writing .*a\.partial; wait for its end, or give another"):
+        RunDirectory(tmp_path / "a")
+    directory.__exit__(None, None, None)
+    with pytest.raises(InputError, match="broken off"):
+        RunDirectory(tmp_path / "a")
+
+
 def test_the_root_is_no_run() -> None:
     """A path without a name is wrong input."""
     with pytest.raises(InputError, match="is the working directory or above it"):

@@ -150,22 +150,36 @@ def test_the_interval_reaches_to_certain_rates() -> None:
     assert interval.high == pytest.approx(10 * 1.02**16)
 
 
+def _judged(values: dict[float, float]) -> dict[float, RateJudgement]:
+    """Return judgements with these TTFT P99 in s at these rates."""
+    return {
+        rate: RateJudgement(Verdict.MET, is_within=True, figures={"ttft_p99_s": Estimate(value, Interval(0.0, 9.0))})
+        for rate, value in values.items()
+    }
+
+
+BAND = "predictor_coverage.error_band_percent."
+
+
 def test_the_band_is_read_off_the_figures() -> None:
     """Where P99 is the square of the rate, a limit of 1 that is 19 % tighter is kept up to 0.9; wider up to 1.09."""
     limits = load_limits(Slo(ttft_p99_s=1.0))
-    judgements = {
-        rate: RateJudgement(
-            Verdict.MET, is_within=True, figures={"ttft_p99_s": Estimate(rate * rate, Interval(0.0, 9.0))}
-        )
-        for rate in (0.5, 0.8, 1.0, 1.3)
-    }
-    prefix = "predictor_coverage.error_band_percent."
-    figures = {f"{prefix}ttft_p99": 19.0, f"{prefix}requests_per_s": 2.0}
-    band = capacity.band_of(judgements, limits, 1.0, figures)
+    judgements = _judged({rate: rate * rate for rate in (0.5, 0.8, 1.0, 1.3)})
+    figures = {f"{BAND}ttft_p99": 19.0, f"{BAND}requests_per_s": 2.0}
+    for sure, short in ((judgements, {}), ({}, judgements)):
+        assert capacity.band_of(sure, short, limits, 1.0, figures) == pytest.approx((0.9, 1.19**0.5))
+    assert capacity.band_of(judgements, {}, limits, 1.0, {f"{BAND}requests_per_s": 2.0}) is None
+    wide = {f"{BAND}ttft_p99": 1.0, f"{BAND}requests_per_s": 20.0}
+    assert capacity.band_of(judgements, {}, limits, 1.0, wide) == pytest.approx((0.8, 1.2))
+
+
+def test_shorter_runs_tell_how_the_band_goes_on() -> None:
+    """Longer runs have P99 = rate^2 from 0.95 to 1.05; shorter ones, at twice that, continue it, and hide nothing."""
+    limits = load_limits(Slo(ttft_p99_s=1.0))
+    sure = _judged({rate: rate * rate for rate in (0.95, 1.0, 1.05)})
+    short = _judged({rate: 2 * rate * rate for rate in (0.5, 0.8, 0.98, 1.02, 1.3)})
+    band = capacity.band_of(sure, short, limits, 1.0, {f"{BAND}ttft_p99": 19.0, f"{BAND}requests_per_s": 0.0})
     assert band == pytest.approx((0.9, 1.19**0.5))
-    assert capacity.band_of(judgements, limits, 1.0, {f"{prefix}requests_per_s": 2.0}) is None
-    wide = capacity.band_of(judgements, limits, 1.0, {f"{prefix}ttft_p99": 1.0, f"{prefix}requests_per_s": 20.0})
-    assert wide == pytest.approx((0.8, 1.2))
 
 
 @pytest.fixture
