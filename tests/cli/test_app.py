@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 import cluster_sim
+from cluster_sim import __main__ as entry
 from cluster_sim.cli.app import app
 from cluster_sim.errors import InputError, UnfinishedError
 from cluster_sim.simulation.run_options import RunOptions
@@ -174,3 +176,20 @@ def test_internal_errors_say_how_to_report_them(
     assert code == 3
     assert "Traceback (most recent call last):" in error
     assert error.splitlines()[-1].endswith("please report it with the study and the traceback above")
+
+
+def test_interrupts_while_the_command_loads(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C before the command line is there ends with code 3 and one line."""
+
+    class Loading(types.ModuleType):
+        """A module that is interrupted while it loads."""
+
+        def __getattr__(self, name: str) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "cluster_sim.cli.app", Loading("app"))
+    with pytest.raises(SystemExit) as stop:
+        entry.main()
+    assert (stop.value.code, capsys.readouterr().err) == (3, "unfinished: interrupted before anything began\n")
