@@ -105,9 +105,9 @@ class SeparateServer:
         self._orders, orders = Pipe()
         descriptors = self._listening.fileno(), asks.fileno(), orders.fileno()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", _PROGRAM, *map(str, descriptors)],
+            [sys.executable, "-P", "-m", _PROGRAM, *map(str, descriptors)],
             pass_fds=descriptors,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -141,3 +141,13 @@ def test_the_run_goes_with_its_server(finished_run, feed: LiveFeed, tmp_path: Pa
     server._orders.close()
     assert server._process.wait(10) == 0
     server.close()
+
+
+def test_files_of_the_working_directory_are_not_imported(
+    finished_run, feed: LiveFeed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file named as a module of the standard library, where the run was started, changes nothing."""
+    (tmp_path / "http.py").write_text("raise SystemExit(1)\n")
+    monkeypatch.chdir(tmp_path)
+    with SeparateServer(0, Exposition(finished_run.metadata, "hand"), feed, tmp_path / SEEN_FILE) as server:
+        assert _arrived(server) == 0
