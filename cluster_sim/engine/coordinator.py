@@ -26,8 +26,19 @@ from cluster_sim.units import NS_PER_S
 
 RUN_AHEAD_SENDS: Final = 8192
 """How many messages the hub may have sent since its last windows: bounds memory where nothing is observed."""
+_FEW_PROCESSES: Final = 32
+_SENDS_TO_FEW: Final = 512
 
 _TELEMETRY_KINDS: Final = (Kind.SAMPLE, Kind.NOTICE)
+
+
+def run_ahead_of(processes: int) -> int:
+    """Return how many messages the hub should send between its windows where all processes are in its own.
+
+    The fewer, the more of what it keeps of a request is still in the CPU's caches when the answer comes; but every
+    window advances every process, which costs as much as several requests, so it pays where they are few.
+    """
+    return _SENDS_TO_FEW if processes <= _FEW_PROCESSES else RUN_AHEAD_SENDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from functools import partial
 from operator import methodcaller
 from typing import NamedTuple
 
-from cluster_sim.engine.coordinator import Coordinator, LinkOfJoining, ProcessLink
+from cluster_sim.engine.coordinator import Coordinator, LinkOfJoining, ProcessLink, run_ahead_of
 from cluster_sim.engine.floor import FloorModel
 from cluster_sim.engine.group import Group, LinkDelays
 from cluster_sim.engine.instant import NEVER, Instant
@@ -434,6 +434,10 @@ class Simulation:
             for number, members in enumerate(groups)
         }
         coordinator = Coordinator(
-            hub, self.process_links(groups), self.run_end, link_of_joining=self.link_of_joining(len(groups))
+            hub,
+            self.process_links(groups),
+            self.run_end,
+            run_ahead_of(self.replicas),
+            self.link_of_joining(len(groups)),
         )
         return Processes(hub, replicas, built, coordinator)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster_sim.engine.coordinator import Coordinator, ProcessLink
+from cluster_sim.engine.coordinator import Coordinator, ProcessLink, run_ahead_of
 from cluster_sim.engine.floor import FloorModel
 from cluster_sim.engine.group import LinkDelays, Reply, horizon_of
 from cluster_sim.engine.hub_interface import ANSWERED_AT_ONCE, Send
@@ -154,6 +154,11 @@ def test_nothing_observed_means_no_waiting() -> None:
     ahead.run_hub()
     (window,) = ahead.calls().values()
     assert (window.clock, len(window.messages)) == (NEVER, 3)
+
+
+def test_how_far_the_hub_runs_ahead_in_one_process() -> None:
+    """By 512 messages where up to 32 processes must be advanced between, else by the 8,192 that bound memory."""
+    assert [run_ahead_of(processes) for processes in (1, 32, 33, 1000)] == [512, 512, 8192, 8192]
 
 
 def test_bounds_fall_with_sends_and_rise_with_replies() -> None:
