@@ -25,6 +25,16 @@ def test_values(parts: list[list[int]]) -> None:
     assert copy(buffer).values.tolist() == expected
 
 
+def test_sums_of_two_buffers() -> None:
+    """What is added to the notes of one buffer is not added to those of another: 1 + 10, 2 + 10; 1 + 200, 2 + 200."""
+    several, first, second = np.array([1, 2], np.int64), NoteBuffer(), NoteBuffer()
+    first.extend_sums(several, 10)
+    second.extend_sums(several, 200)
+    first.extend_sums(several, 30)
+    assert (first.values.tolist(), second.values.tolist()) == ([11, 12, 31, 32], [201, 202])
+    assert several.tolist() == [1, 2]
+
+
 def test_dropped_notes() -> None:
     """Notes are forgotten from the end, and others take their place in the same memory."""
     buffer = NoteBuffer()

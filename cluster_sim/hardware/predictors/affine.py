@@ -30,7 +30,9 @@ MIN_RUN_STEPS: Final = 512
 """Least length of the vectors kept per number of decodes."""
 _ONE: Final = 1 << FRACTION_BITS
 _HALF: Final = _ONE >> 1
-_SHIFT: Final = np.int64(FRACTION_BITS)
+_SHIFT: Final = np.array(FRACTION_BITS, np.int64)
+"""An array, since numpy takes twice as long to add or shift by a number, which it makes an array of."""
+_shifted: Final = np.right_shift
 
 
 class _Slopes(NamedTuple):
@@ -70,6 +72,8 @@ class AffinePredictor(Predictor):
         self._cpu: list[dict[int, int]] = [{} for _ in range(stages)]
         """The CPU's part of a step by sequences, in 2^-20 ns."""
         self._has_cpu_cost = type(self).cpu_cost is not AffinePredictor.cpu_cost
+        self._first_cost = np.zeros((), np.int64)
+        """Holds what is added to a run."""
         self._is_paced = False
         """Whether the CPU has any."""
 
@@ -147,7 +151,8 @@ class AffinePredictor(Predictor):
         if growth is None or len(growth) < steps:
             growth = self._grow(decodes, steps, stage)
         first = base + kv_tokens * full
-        fine: Int64Array = growth[:steps] + first
+        self._first_cost[()] = first
+        fine: Int64Array = growth[:steps] + self._first_cost
         if windowed:
             iota = np.arange(steps)
             read: Int64Array = np.minimum(iota * decodes + kv_tokens, decodes * self._window)
@@ -157,7 +162,7 @@ class AffinePredictor(Predictor):
                 fine += np.where(read <= self._resident[stage], read * windowed, read * spilled)
         if self._is_paced and first < self._cpu[stage][decodes]:  # No later step takes the GPU less than the first.
             np.maximum(fine, self._cpu[stage][decodes], out=fine)
-        fine >>= _SHIFT
+        _shifted(fine, _SHIFT, fine)
         if base < _ONE:
             np.maximum(fine, 1, out=fine)
         return fine
