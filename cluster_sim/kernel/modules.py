@@ -6,6 +6,7 @@ MODULES: Final = (
     "cluster_sim.hardware.batch_shape",
     "cluster_sim.hardware.jitter",
     "cluster_sim.hardware.predictors.affine",
+    "cluster_sim.hardware.predictors.attention_window",
     "cluster_sim.hardware.predictors.coverage",
     "cluster_sim.hardware.predictors.kinds.linear",
     "cluster_sim.hardware.predictors.kinds.physical",

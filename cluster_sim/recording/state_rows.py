@@ -40,7 +40,13 @@ class StateRows:
             self._fill()
         rows = self._rows
         first = rows.reserve(_FIELDS)
-        _ROW.pack_into(rows.memory, 8 * first, tick_ns, *state, *events)
+        # One by one, since compiled code spreads tuples by way of a list.
+        running, waiting, used = state
+        preemptions, queries, hits, loaded_queries, loaded_hits, drafts, draft_tokens, accepted = events
+        _ROW.pack_into(
+            rows.memory, 8 * first, tick_ns, running, waiting, used,
+            preemptions, queries, hits, loaded_queries, loaded_hits, drafts, draft_tokens, accepted,
+        )  # fmt: skip
 
     def add_equal(
         self, first_ns: int, interval_ns: int, count: int, state: tuple[int, int, int], events: tuple[int, ...]

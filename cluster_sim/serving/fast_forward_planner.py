@@ -57,8 +57,10 @@ class FastForwardPlanner:
             in_flight = steps.in_flight
             # A batch in flight that ends with a completion changes who decodes.
             if (not in_flight or in_flight[0][0] > steps.finishing_ns) and not self._cancellations.pending:
-                plan = self._plan_decode if self._has_one_stage else self._plan_pipelined_decode
-                steps.planned = plan(scheduler)
+                if self._has_one_stage:
+                    steps.planned = self._plan_decode(scheduler)
+                else:
+                    steps.planned = self._plan_pipelined_decode(scheduler)
         return steps.planned
 
     def _plan_decode(self, scheduler: FastForwardScheduler) -> PlannedDecode | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Final
 
-from cluster_sim.engine.instant import Instant, Kind, instant, time_of
+from cluster_sim.engine.instant import KIND_BITS, Instant, Kind, time_of
 from cluster_sim.engine.process import Message
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.recording.statuses import FINISHED
@@ -21,6 +21,7 @@ from cluster_sim.serving.replica_settings import ReplicaSettings
 from cluster_sim.serving.sequence import Sequence
 from cluster_sim.serving.step_state import StepState
 
+_RESPONSE: Final = Kind.RESPONSE
 _new_response: Final = partial(tuple.__new__, Response)
 _new_message: Final = partial(tuple.__new__, Message)
 """What every request needs, at half the price of calling the types."""
@@ -79,7 +80,7 @@ class Responses:
         link, attempts, log = self._link, self._attempts, self._log
         return_ns = link.return_ns if link.outages is None else -1
         finish_ns = end_ns + return_ns if return_ns >= 0 else link.arrival_ns(end_ns)
-        arrival = instant(finish_ns, Kind.RESPONSE)
+        arrival = finish_ns << KIND_BITS | _RESPONSE
         is_in_time = arrival < self._run_end
         for sequence in finishing:
             sequence.last_token_ns = end_ns
@@ -92,10 +93,22 @@ class Responses:
                 continue
             began_ns = sequence.first_token_ns
             began_ns = began_ns + return_ns if return_ns >= 0 else link.arrival_ns(began_ns)
-            answer = (sequence.request_id, sequence.attempt, FINISHED, sequence.scheduled_ns, began_ns, finish_ns)
-            counts = (sequence.cached_tokens, sequence.preemptions, sequence.preempted_ns, sequence.restarted_ns)
-            last = (sequence.preemption_gaps_ns, sequence.rank)
-            response = _new_response((*answer, *counts, *last))
+            response = _new_response(
+                (
+                    sequence.request_id,
+                    sequence.attempt,
+                    FINISHED,
+                    sequence.scheduled_ns,
+                    began_ns,
+                    finish_ns,
+                    sequence.cached_tokens,
+                    sequence.preemptions,
+                    sequence.preempted_ns,
+                    sequence.restarted_ns,
+                    sequence.preemption_gaps_ns,
+                    sequence.rank,
+                )
+            )
             out.append(_new_message((arrival, self._source, sequence.request_id, response)))
         if self._notes_ends:
             attempts.cancellations.note_ends(finishing, end_ns, time_of(horizon))

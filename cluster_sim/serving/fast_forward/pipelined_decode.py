@@ -17,20 +17,21 @@ from cluster_sim.hardware.batch_shape import Int64Array
 from cluster_sim.recording.replica_log import ReplicaLog
 from cluster_sim.serving.fast_forward.decode_pool import DecodePool
 from cluster_sim.serving.fast_forward.interface import FastForwardScheduler
+from cluster_sim.serving.fast_forward.planned_decode import PlannedDecode
 from cluster_sim.serving.fast_forward.stage_times import StageTimes
 from cluster_sim.serving.latest_batches import LATEST_BATCHES
 from cluster_sim.serving.pipeline import Pipeline
 from cluster_sim.serving.sequence import Sequence
 
 
-class PipelinedDecode:
+class PipelinedDecode(PlannedDecode):
     """Batches i = 0 .. steps - 1 of ``pools`` in turn, the first of each scheduled at ``heads_ns``.
 
     ``costs_ns`` has a row per batch: the step of each stage and the way to the next, alternating, the last way 0.
     ``free_ns``: when each stage has finished what it has.
     """
 
-    __slots__ = ("_heads_tokens_ns", "_scheduler", "_times", "is_finishing", "offset", "pools", "steps")
+    __slots__ = ("_heads_tokens_ns", "_scheduler", "_times", "pools")
 
     def __init__(
         self,

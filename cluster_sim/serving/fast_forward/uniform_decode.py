@@ -27,7 +27,7 @@ class UniformDecode(StagePlan):
             last_tokens.gaps(decodes).record(log, self.end_ns(offset), 0, decodes)
             recorded += 1
         if upto == self.steps:
-            end_ns = self.last_end_ns
+            end_ns = self._last_end_ns
             if recorded:
                 ends_ns, steps_ns = ends_ns[recorded:], steps_ns[recorded:]
         else:
